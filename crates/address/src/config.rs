@@ -1,6 +1,5 @@
-//! The typed model that both languages lead to, and that the role runs. It is
-//! data: it is checked where it is made, and travels to the role as JSON
-//! ([`Config::encode`]).
+//! The typed model of both languages, which the role runs. It is data: the loader
+//! validates it, and it travels to the role as JSON ([`Config::encode`]).
 
 mod instance;
 mod kernel;
@@ -39,7 +38,7 @@ pub enum Dialect {
 pub struct Config {
     /// Which language it was written in.
     pub dialect: Dialect,
-    /// What holds for all.
+    /// Global settings.
     pub global: Global,
     /// `vrrp_instance`, `virtual-ip`.
     pub instances: Vec<Instance>,
@@ -65,7 +64,8 @@ pub struct Config {
     pub garp_groups: Vec<GarpGroup>,
     /// `interface_up_down_delays`.
     pub interface_delays: Vec<InterfaceDelay>,
-    /// `linkbeat_interfaces` and `linkbeat_use_polling`: interfaces whose carrier is asked for.
+    /// `linkbeat_interfaces` and `linkbeat_use_polling`: interfaces whose carrier is
+    /// polled.
     pub polled_interfaces: Vec<String>,
 }
 
@@ -76,9 +76,9 @@ pub struct SyncGroup {
     pub name: String,
     /// Names of its instances.
     pub members: Vec<String>,
-    /// What moves all of them.
+    /// Tracked objects, which apply to all members.
     pub tracked: Tracked,
-    /// Who is told.
+    /// Notify scripts.
     pub notify: NotifyScripts,
     /// `smtp_alert`
     pub smtp_alert: Option<bool>,
@@ -101,7 +101,7 @@ pub struct GarpGroup {
     pub interfaces: Vec<String>,
 }
 
-/// What holds for all: `global_defs`.
+/// Global settings: `global_defs`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Global {
     /// `router_id`; the host's name.
@@ -153,7 +153,8 @@ pub struct Global {
     pub nftables_table: Option<String>,
     /// `vrrp_rx_bufs_policy` as bytes of the socket's receive buffer.
     pub receive_buffer_bytes: Option<u32>,
-    /// `vrrp_rx_bufs_policy MTU`: room for so many packets of the interface's MTU.
+    /// `vrrp_rx_bufs_policy MTU`: size of the receive buffer, in packets of the
+    /// interface's MTU.
     #[serde(default)]
     pub receive_buffer_packets: Option<u32>,
     /// `instance NAME`: part of the names of dumps where `data_use_instance` is.
@@ -164,7 +165,7 @@ pub struct Global {
     pub fifo_states_on_reload: bool,
     /// `log_unknown_vrids`
     pub log_unknown_vrids: bool,
-    /// `vmac_addr_prefix`: what the names of virtual interfaces of single addresses begin with.
+    /// `vmac_addr_prefix`: prefix of the names of virtual interfaces of single addresses.
     pub vmac_address_prefix: Option<String>,
     /// `nftables_priority`
     pub nftables_priority: Option<i32>,
@@ -176,7 +177,7 @@ pub struct Global {
     pub child_wait_s: Option<u32>,
     /// `data_use_instance`: names of dumps hold those of the instance and the namespace.
     pub dumps_by_instance: bool,
-    /// The directory of the dumps, where it is not the usual one.
+    /// Directory of the dumps; `None` is the default.
     pub dump_directory: Option<PathBuf>,
 }
 
@@ -237,15 +238,15 @@ pub struct Account {
 /// A named pipe that receives every transition.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fifo {
-    /// Where it is; it is made where it is not there.
+    /// Its path; the role creates a missing pipe.
     pub path: PathBuf,
-    /// Who owns it when it is made.
+    /// The owner of a new pipe.
     pub account: Option<Account>,
     /// `notify_fifo_script`: started once with the path as its last argument.
     pub script: Option<Notify>,
 }
 
-/// Where mail goes and how.
+/// SMTP settings.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Mail {
     /// `notification_email`
@@ -260,7 +261,7 @@ pub struct Mail {
     pub helo: String,
     /// `smtp_connect_timeout`
     pub timeout: Duration,
-    /// What the server's name was when the file was read.
+    /// Addresses of the SMTP server, resolved at load.
     pub addresses: Vec<IpAddr>,
 }
 
@@ -270,7 +271,7 @@ impl Config {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// What a loader handed over.
+    /// Decodes the configuration that a loader passed on.
     pub fn decode(bytes: &[u8]) -> Result<Config, serde_json::Error> {
         serde_json::from_slice(bytes)
     }
@@ -295,8 +296,8 @@ impl Config {
         }
     }
 
-    /// Every address that may come to this machine: what a proxy may have to bind
-    /// while another machine owns it.
+    /// Returns every address that may move to this machine: those that a proxy may have
+    /// to bind while another machine owns them.
     pub fn virtual_addresses(&self) -> impl Iterator<Item = IpAddr> {
         let of = |i: &Instance| -> Vec<IpAddr> {
             let all = i.addresses.iter().chain(&i.excluded);

@@ -138,7 +138,8 @@ Predicates are `defined`, `feature`, `enabled`, `streq`, `strneq`, `strstr`, `ve
 
     /// Blocks too deep.
     NESTED_TOO_DEEP = "E0015", "too many nested '.if'",
-"`.if` blocks can be nested 100 deep, and one condition can have 256 parentheses and negations.";
+"`.if` blocks can be nested up to 100 deep, and one condition can have up to 256 parentheses and
+negations.";
 
     /// `.alert`.
     ALERT = "E0016", "alert of the configuration",

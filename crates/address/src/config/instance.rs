@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-/// What it is at first.
+/// The initial state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Start {
     /// `state BACKUP`
@@ -48,7 +48,7 @@ pub struct Peer {
 /// `authentication`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Authentication {
-    /// `auth_type PASS`: what is sent, padded with zeroes.
+    /// `auth_type PASS`: the password, padded with zeroes.
     Pass([u8; 8]),
     /// `auth_type AH`: the key, padded with zeroes, of HMAC-MD5-96.
     Ah([u8; 16]),
@@ -69,7 +69,7 @@ pub struct Vmac {
     pub ipvlan_mode: Option<String>,
 }
 
-/// `garp_*`: how neighbours are told.
+/// `garp_*`: announcements to neighbours.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Garp {
     /// `garp_master_delay`: until the second block; zero sends none.
@@ -108,7 +108,7 @@ impl Default for Garp {
 pub struct Notify {
     /// The program and its arguments.
     pub words: Vec<String>,
-    /// As whom; none is `script_user`.
+    /// The user that runs it; `None` is `script_user`.
     pub account: Option<Account>,
 }
 
@@ -134,7 +134,7 @@ pub struct NotifyScripts {
 /// Whether the address is asked for before it is taken over.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Probing {
-    /// How long an answer is waited for.
+    /// How long to wait for a reply.
     pub wait: Duration,
     /// While the owner's kernel still responds to probes, silence leads to a takeover
     /// only after this time in all, counted from the last advert.
@@ -156,7 +156,7 @@ pub struct Instance {
     pub ipv6: bool,
     /// `state`
     pub start: Start,
-    /// What is one value each.
+    /// Settings with a single value.
     pub options: Options,
     /// How adverts travel.
     pub transport: Transport,
@@ -174,9 +174,9 @@ pub struct Instance {
     pub rules: Vec<Rule>,
     /// `track_*`
     pub tracked: Tracked,
-    /// How neighbours are told.
+    /// Announcements to neighbours.
     pub garp: Garp,
-    /// Who is told.
+    /// Notify scripts.
     pub notify: NotifyScripts,
     /// Probing of the address before a takeover; `None` takes over without it.
     pub probing: Option<Probing>,

@@ -1,4 +1,4 @@
-//! What is put into the kernel: addresses, routes, rules.
+//! Objects that the role installs in the kernel: addresses, routes, rules.
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -47,16 +47,16 @@ pub struct Address {
     pub auto_join: bool,
     /// `preferred_lft`
     pub preferred: Option<Lifetime>,
-    /// `no_track`: what happens to it changes nothing.
+    /// `no_track`: its loss causes no fault.
     pub no_track: bool,
     /// `track_group`
     pub track_group: Option<String>,
-    /// `use_vmac` of this address, or `use_vmac_addr`: on a virtual interface that stands on
-    /// its interface.
+    /// `use_vmac` of this address, or `use_vmac_addr`: the address is on a virtual
+    /// interface over its interface.
     pub vmac: bool,
 }
 
-/// What a route does.
+/// The type of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum RouteKind {
     /// Forwards.
@@ -82,7 +82,7 @@ pub enum RouteKind {
     Nat,
 }
 
-/// One way of a route.
+/// A next hop of a route.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct NextHop {
     /// `via`, `gw`
@@ -102,7 +102,7 @@ pub struct NextHop {
 pub struct Route {
     /// `inet6`, or by its addresses.
     pub ipv6: bool,
-    /// What it does.
+    /// Its type.
     pub kind: RouteKind,
     /// Where to; none is everywhere.
     pub destination: Option<(IpAddr, u8)>,
@@ -139,7 +139,7 @@ pub struct Route {
     pub text: String,
 }
 
-/// What a rule does.
+/// The action of a rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum RuleAction {
     /// `table`, `lookup`
@@ -195,9 +195,9 @@ pub struct Rule {
     pub destination_ports: Option<(u16, u16)>,
     /// `tun_id`
     pub tunnel: Option<u64>,
-    /// `protocol`: who made it.
+    /// `protocol`: the originator of the rule.
     pub made_by: Option<u8>,
-    /// What it does.
+    /// Its action.
     pub action: RuleAction,
     /// `no_track`
     pub no_track: bool,

@@ -1,4 +1,4 @@
-//! What is tracked.
+//! Tracked objects: scripts, files, processes, interfaces, BFD sessions.
 
 use super::Account;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,8 @@ pub struct Weight {
     pub reverse: bool,
 }
 
-/// What an instance or a group tracks, by name; no weight is that of the tracked one.
+/// Tracked objects of an instance or a group, by name; without a weight, that of the
+/// object applies.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Tracked {
     /// `track_interface`
@@ -78,7 +79,7 @@ pub enum ParameterMatch {
     Exact,
     /// `partial`: the first ones are equal.
     Partial,
-    /// `initial`: and the last begins so.
+    /// `initial`: the arguments end with the initial state.
     Initial,
 }
 

@@ -367,7 +367,10 @@ impl Socket {
         }
     }
 
-    /// The next datagram if there is one, without waiting.
+    /// Returns the next datagram, or `None` if there is none now; never waits.
+    ///
+    /// # Errors
+    /// `recv` errors other than `EAGAIN` and `EINTR`; `ENOBUFS` after a buffer overrun.
     pub fn try_receive(&mut self) -> Result<Option<&[u8]>, Errno> {
         loop {
             match recv(&self.fd, &mut self.buffer[..], RecvFlags::DONTWAIT) {

@@ -47,8 +47,11 @@ pub fn of_interface(ipv6: bool, interface: &str, name: &str) -> String {
     format!("net/{family}/conf/{interface}/{name}")
 }
 
-/// The interfaces that have settings, with `all` and `default`; at most
+/// Returns the interfaces with settings, including `all` and `default`; at most
 /// [`MOST_INTERFACES`].
+///
+/// # Errors
+/// The directory of the address family cannot be read, for example without IPv6.
 pub fn interfaces(ipv6: bool) -> Result<Vec<String>, KernelError> {
     let path = if ipv6 {
         "net/ipv6/conf"

@@ -1,8 +1,8 @@
-//! Neighbours are told: gratuitous ARPs and unsolicited neighbour advertisements that
-//! wait for their turn. A value; the loop sends what [`Announcer::due`] gives.
+//! The queue of announcements to neighbours: gratuitous ARPs and unsolicited neighbour
+//! advertisements. A value; the loop sends the frames that [`Announcer::due`] returns.
 //!
-//! What is paced together (`garp_group`, `vrrp_garp_interval`) shares a line. However
-//! many addresses there are, no more than [`BURST`] frames leave in a turn.
+//! Announcements with a common rate limit (`garp_group`, `vrrp_garp_interval`) share a
+//! line. However many addresses there are, at most [`BURST`] frames are sent per turn.
 
 use protocol::vrrp::Time;
 use std::collections::{BTreeMap, VecDeque};
@@ -15,17 +15,17 @@ const BURST: usize = 128;
 /// Until the next burst.
 const BREATH: Duration = Duration::from_millis(1);
 
-/// How many frames wait at most in a line; what comes then is dropped and counted.
+/// Maximum number of waiting frames per line; further ones are dropped and counted.
 const MAX_WAITING: usize = 8192;
 
 /// A frame that is to be sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Announcement {
-    /// Whose: the place of an instance.
+    /// Index of the instance.
     pub instance: usize,
     /// By which interface.
     pub interface: u32,
-    /// What is announced.
+    /// The announced address.
     pub address: IpAddr,
     /// The frame.
     pub frame: Vec<u8>,
@@ -56,7 +56,7 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    /// Puts a frame behind those of its line.
+    /// Adds a frame at the end of its line.
     pub fn push(&mut self, line: Line, intervals: (Duration, Duration), what: Announcement) {
         let waiting = self.lines.entry(line).or_default();
         (waiting.arp_interval, waiting.na_interval) = intervals;
@@ -72,7 +72,7 @@ impl Announcer {
         std::mem::take(&mut self.dropped)
     }
 
-    /// An instance gave its addresses away: nothing of it is announced any more.
+    /// Removes the announcements of an instance that released its addresses.
     pub fn cancel(&mut self, instance: usize) {
         for waiting in self.lines.values_mut() {
             waiting.queue.retain(|a| a.instance != instance);
@@ -90,7 +90,7 @@ impl Announcer {
         self.lines.values().filter(waits).map(|w| w.next_at).min()
     }
 
-    /// What is to be sent now.
+    /// Returns the announcements to send now.
     pub fn due(&mut self, now: Time) -> Vec<Announcement> {
         let mut due = Vec::new();
         for waiting in self.lines.values_mut() {

@@ -1,4 +1,4 @@
-//! How a configuration begins to run: the first one, and those that are taken over it.
+//! Installs a configuration: the first one, and those of reloads.
 
 use super::announce::Announcer;
 use super::bfd::Bfd;
@@ -26,7 +26,7 @@ use std::net::IpAddr;
 /// More virtual routers than this on one machine are a mistake.
 pub const MAX_INSTANCES: usize = 4096;
 
-/// What was, of a virtual router that goes on.
+/// Previous state of a virtual router that continues.
 #[derive(Debug, Default)]
 pub(super) struct Before {
     pub resume: Option<Resume>,
@@ -42,7 +42,7 @@ fn system(what: &'static str) -> impl FnOnce(KernelError) -> RoleError {
 }
 
 impl Role {
-    /// Opens all, and begins.
+    /// Opens all sockets, and installs the first configuration.
     pub(super) fn begin(config: Config, mut given: Given) -> Result<Role, RoleError> {
         check(&config)?;
         if let Some(name) = &config.global.network_namespace {
@@ -110,7 +110,7 @@ impl Role {
         Ok(role)
     }
 
-    /// Runs a configuration from now on, on top of what was before.
+    /// Installs a configuration over the previous state.
     pub(super) fn install(&mut self, config: Config, mut before: HashMap<String, Before>) {
         let now = clock::now();
         self.generation += 1;
@@ -225,7 +225,7 @@ impl Role {
         self.tracker.bfd = bfd;
     }
 
-    /// Its socket and its source, as far as they can be had now.
+    /// Opens its socket and finds its source address, as far as possible now.
     pub(super) fn connect(&mut self, now: Time, at: usize, listed: &[AddressSeen]) {
         let virtual_ones: Vec<IpAddr> = self.config.virtual_addresses().collect();
         let Some(member) = self.members.get_mut(at) else {
@@ -273,7 +273,7 @@ impl Role {
         }
     }
 
-    /// Sockets that hear who else claims its addresses.
+    /// Opens the sockets that receive address claims of other hosts.
     pub(super) fn open_frames(&mut self, at: usize) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -302,7 +302,8 @@ impl Role {
         }
     }
 
-    /// What all that is tracked adds up to, for all; and begins those that waited for it.
+    /// Computes priorities and faults of all instances from their tracked objects, and
+    /// starts the instances that waited for them.
     pub(super) fn judge_all(&mut self, now: Time) {
         for at in 0..self.members.len() {
             self.judge(now, at);
@@ -364,7 +365,7 @@ impl Role {
     }
 }
 
-/// What a role before this one was told of leases: it goes on with that.
+/// Returns the leases of the previous role, which this one continues to hold.
 fn leases_before(kept: Option<&KeptState>) -> Leases {
     let held = kept.iter().flat_map(|kept| &kept.leases);
     Leases::new(held.map(|(name, until_ns)| Lease {
@@ -373,14 +374,14 @@ fn leases_before(kept: Option<&KeptState>) -> Leases {
     }))
 }
 
-/// Whether routes and rules have to be watched: a router with the whole Internet's
-/// need not tell them for nothing.
+/// Returns whether routes and rules must be monitored: on a router with a full routing
+/// table the notifications are expensive.
 fn watches_routes(config: &Config) -> bool {
     let of = |i: &crate::config::Instance| !i.routes.is_empty() || !i.rules.is_empty();
     config.instances.iter().any(of) || !config.routes.is_empty() || !config.rules.is_empty()
 }
 
-/// What cannot run at all.
+/// Checks the limits of a configuration.
 pub(super) fn check(config: &Config) -> Result<(), RoleError> {
     if config.instances.len() > MAX_INSTANCES {
         return Err(RoleError::TooMany {

@@ -1,7 +1,7 @@
 //! `bfd_instance`: sessions of bidirectional forwarding detection, with their sockets.
-//! What is decided is [`protocol::bfd`]; this only carries packets. When the role
-//! ends, sessions fall silent, as keepalived's do, and neighbours take that for the
-//! outage that it is; only a session that a reload removed says that it was.
+//! [`protocol::bfd`] makes the decisions; this module only carries packets. When the role
+//! ends, its sessions fall silent, as in keepalived, and neighbours detect that as the
+//! outage that it is. Only a session that a reload removed signals AdminDown.
 
 use super::event_loop::Role;
 use super::weight::Verdict;
@@ -14,7 +14,7 @@ use rustix::fd::BorrowedFd;
 
 /// `max_hops` that checks nothing.
 const ANY_HOPS: u8 = 255;
-/// How often one session is asked in a turn; it never says so much.
+/// Maximum number of actions taken from one session per turn.
 const MAX_EVENTS: usize = 64;
 
 /// All sessions.
@@ -23,7 +23,7 @@ pub struct Bfd {
     links: Vec<Link>,
     /// One for each family that is used.
     listeners: Vec<BfdListener>,
-    /// Packets that were dropped: malformed, from too far away, for nobody.
+    /// Dropped packets: malformed, from too far away, or of no session.
     refused: u64,
 }
 
@@ -31,29 +31,29 @@ pub struct Bfd {
 struct Link {
     wanted: BfdSession,
     session: Session,
-    /// What is tracked: up, until there is an outage. A neighbour whose operator holds
-    /// its session down is none, as with keepalived.
+    /// The tracked state: up until an outage. A neighbour in AdminDown is not an outage,
+    /// as in keepalived.
     up: bool,
     sender: Option<BfdSender>,
-    /// It could not send, in words that were said.
+    /// The logged reason why it cannot send.
     failed: Option<String>,
 }
 
-/// What happened to a session.
+/// A change of a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
     /// It entered a state.
     Entered {
         /// Its name.
         name: String,
-        /// Where it is now.
+        /// The new state.
         to: State,
-        /// Why, where it went down.
+        /// The diagnostic of a transition to down.
         why: Diagnostic,
-        /// What is tracked is another verdict than before, up or not.
+        /// The new tracked state, if it changed.
         verdict: Option<bool>,
     },
-    /// It cannot send, said once until it is another reason.
+    /// The session cannot send; reported once per reason.
     CannotSend {
         /// Its name.
         name: String,
@@ -133,7 +133,7 @@ impl Bfd {
         (bfd, errors)
     }
 
-    /// What becomes readable: [`Bfd::handle`] then.
+    /// Returns the descriptors to poll; call [`Bfd::handle`] when one is readable.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.listeners.iter().map(BfdListener::as_fd)
     }
@@ -143,7 +143,7 @@ impl Bfd {
         self.links.iter().filter_map(|l| l.session.deadline()).min()
     }
 
-    /// Takes all packets that have come, then the time, and sends what is to be sent.
+    /// Receives all waiting packets, then advances the time, and sends due packets.
     pub fn handle(&mut self) -> Vec<Change> {
         let Bfd {
             links,
@@ -181,7 +181,8 @@ impl Bfd {
         changes
     }
 
-    /// How a session is; what is not up is down, as keepalived has it from the start.
+    /// Returns the verdict of a session; every state except up counts as down, also at
+    /// the start, as in keepalived.
     pub fn verdict(&self, name: &str) -> Verdict {
         match self.links.iter().find(|l| l.wanted.name == name) {
             Some(link) if link.up => Verdict::Up,
@@ -203,8 +204,8 @@ impl Bfd {
 }
 
 impl Role {
-    /// Sessions take their turn, and what became of them is said, as keepalived says
-    /// it. True: what tracks one of them is to be judged anew.
+    /// Runs the sessions and logs their changes in keepalived's words. Returns true if
+    /// the tracked state of a session changed.
     pub(super) fn take_bfd(&mut self) -> bool {
         let mut changed = false;
         for change in self.tracker.bfd.handle() {
@@ -287,8 +288,8 @@ impl Link {
         }
     }
 
-    /// The socket is made when it is needed: its address may come to this machine
-    /// later, and a session sends again anyway.
+    /// Opens the socket on demand: its address may arrive at this machine later, and a
+    /// session sends periodically anyway.
     fn send(&mut self, packet: &[u8]) -> Result<(), WireError> {
         let sender = match self.sender.take() {
             Some(sender) => sender,

@@ -1,4 +1,4 @@
-//! What the router says is done: packets, addresses, routes, rules, announcements.
+//! Executes the router's actions: packets, addresses, routes, rules, announcements.
 
 use super::announce::{Announcement, Line};
 use super::event_loop::Role;
@@ -17,7 +17,7 @@ const MAX_REPEAT: u32 = 60;
 /// How long the kernel is given to take packets to new addresses.
 const ROUTES_WITHIN: Duration = Duration::from_millis(20);
 
-/// A lifetime is renewed when this part of it has passed.
+/// A lifetime is renewed after this fraction of it.
 const RENEW_PARTS: u32 = 3;
 
 impl Role {
@@ -174,8 +174,8 @@ impl Role {
         }
     }
 
-    /// Addresses whose lifetime has to be renewed. One that somebody deleted meanwhile
-    /// comes back by it.
+    /// Renews the lifetimes of addresses, which also restores an address that another
+    /// program deleted.
     pub(super) fn renew(&mut self, now: Time) {
         let mut renewed = false;
         for member in &mut self.members {
@@ -254,7 +254,8 @@ impl Role {
         self.announcer.push(line, intervals, what);
     }
 
-    /// Whether this machine forwards: advertisements of IPv6 say so.
+    /// Returns whether this machine forwards packets, which neighbour advertisements of
+    /// IPv6 announce.
     fn forwards(&self, address: IpAddr) -> bool {
         address.is_ipv6() && self.teller.forwards_ipv6
     }
@@ -276,7 +277,7 @@ impl Role {
         )
     }
 
-    /// Sends those whose turn has come.
+    /// Sends the due announcements.
     pub(super) fn send_announcements(&mut self, now: Time) {
         for what in self.announcer.due(now) {
             let socket = self
@@ -309,8 +310,8 @@ impl Role {
         }
     }
 
-    /// `garp_extra_if`: addresses on other interfaces than the instance's are told again,
-    /// so that switches keep them.
+    /// `garp_extra_if`: announces addresses on other interfaces than the instance's
+    /// again, so that switches do not forget them.
     pub(super) fn announce_extra(&mut self, now: Time) {
         for at in 0..self.members.len() {
             let Some(member) = self.members.get_mut(at) else {
@@ -334,7 +335,7 @@ impl Role {
         }
     }
 
-    /// Asks who has the addresses that adverts name.
+    /// Probes the owner of the addresses that adverts contain.
     fn probe(&mut self, at: usize) {
         let Some(member) = self.members.get(at) else {
             return;

@@ -1,4 +1,4 @@
-//! What changed outside: packets, neighbours, interfaces, addresses, routes, rules.
+//! Handles external events: packets, neighbours, interfaces, addresses, routes, rules.
 
 use super::event_loop::Role;
 use super::links::LinkEvent;
@@ -12,20 +12,20 @@ use protocol::vrrp::{Instance, Time};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// How many changes are taken in a turn: a flood of routes must not stop the timers.
+/// Maximum number of changes per turn: a flood of routes must not delay the timers.
 const MAX_CHANGES: usize = 4096;
 
 /// Maximum number of unknown routers that one turn logs.
 const MAX_UNKNOWN: usize = 16;
 
-/// What the changes of one turn lead to.
+/// Consequences of the changes of one turn.
 #[derive(Debug, Default)]
 struct Due {
     /// Addresses of interfaces changed: sources are looked for again.
     sources: bool,
-    /// Something that should be there may be gone.
+    /// An installed object may be missing.
     check: bool,
-    /// All is listed anew.
+    /// Everything must be listed again.
     relist: bool,
     /// Members that lost a route or a rule.
     lost: Vec<usize>,
@@ -97,8 +97,9 @@ impl Role {
         }
     }
 
-    /// `log_unknown_vrids`: the numbers of all routers on the interface of a socket. None
-    /// where nobody asks for it, or adverts are sealed and not readable as they come.
+    /// `log_unknown_vrids`: returns the router ids on the interface of a socket. `None`
+    /// without that option, or if adverts are authenticated and cannot be parsed
+    /// directly.
     fn known_vrids(&self, place: usize) -> Option<BTreeSet<u8>> {
         let options = &self.sockets.adverts.get(place)?.options;
         if !self.config.global.log_unknown_vrids || options.authenticated {
@@ -112,7 +113,7 @@ impl Role {
         Some(members.map(|m| m.config.vrid).collect())
     }
 
-    /// Frames that say who has which address.
+    /// Handles frames that claim an address.
     pub(super) fn take_frames(&mut self, interface: u32, ipv6: bool) {
         let now = clock::now();
         let Some(socket) = self.sockets.frames.get_mut(&(interface, ipv6)) else {
@@ -144,7 +145,7 @@ impl Role {
         }
     }
 
-    /// What the kernel told.
+    /// Handles the kernel's notifications.
     pub(super) fn take_changes(&mut self) {
         let now = clock::now();
         let mut due = Due::default();
@@ -279,7 +280,7 @@ impl Role {
         }
     }
 
-    /// What interfaces did.
+    /// Handles interface events.
     pub(super) fn take_link_events(&mut self, now: Time, events: Vec<LinkEvent>) {
         if events.is_empty() {
             return;

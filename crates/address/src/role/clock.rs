@@ -1,5 +1,5 @@
-//! The role's clock: CLOCK_BOOTTIME, which never goes back and counts while the
-//! machine sleeps. The time of day is for people only.
+//! The role's clock: CLOCK_BOOTTIME, which never decreases and includes suspend. The wall
+//! clock is for display only.
 
 use protocol::vrrp::Time;
 use rustix::time::{ClockId, Timespec, clock_gettime};

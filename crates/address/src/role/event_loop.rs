@@ -1,5 +1,6 @@
-//! The loop: sleep until something is readable or due; take all packets, then all else
-//! that happened, then tell the router the time, then do what it says.
+//! The event loop: sleeps until a descriptor is readable or a timer is due, handles all
+//! packets, then all other events, then advances the router's time, then executes its
+//! actions.
 
 use super::announce::Announcer;
 use super::hand_over::HandOvers;
@@ -22,10 +23,10 @@ use std::time::Duration;
 /// How often the kept state is written as master when nothing happens.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 
-/// How often orders are asked for when nobody was there to give any.
+/// How often a role without a supervisor polls for orders.
 const ASK_ALONE: Duration = Duration::from_millis(100);
 
-/// How often interfaces are asked that do not tell of their carrier.
+/// Poll interval of interfaces that do not report their carrier.
 pub(super) const POLL_LINKS: Duration = Duration::from_millis(500);
 
 /// How often actions lead to actions in one turn.
@@ -54,25 +55,25 @@ pub(super) struct Role {
     pub(super) boot: String,
     pub(super) keep_at: Option<Time>,
     pub(super) keep_now: bool,
-    /// The other end of the orders is gone.
+    /// The other end of the order channel is closed.
     pub(super) alone: bool,
     /// Counts configurations: outcomes of an older one are not heard.
     pub(super) generation: u64,
-    /// When interfaces are asked that do not tell (`linkbeat_use_polling`).
+    /// Next poll of interfaces that do not report their carrier (`linkbeat_use_polling`).
     pub(super) poll_links_at: Option<Time>,
-    /// What the kernel drops for us.
+    /// The firewall rules that drop packets.
     pub(super) firewall: Option<crate::kernel::Firewall>,
     /// Settings of interfaces as they were before us.
     pub(super) saved: Vec<crate::kernel::sysctl::Saved>,
     /// How many adverts were sealed: each has a number.
     pub(super) sealed: u32,
-    /// What was granted, in words.
+    /// Granted privileges, for the report.
     pub(super) privileges: Vec<String>,
-    /// What sync groups were before a reload.
+    /// States of the sync groups before a reload.
     pub(super) groups_before: Vec<(String, protocol::vrrp::State)>,
 }
 
-/// What became readable.
+/// A polled descriptor.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Source {
     Adverts(usize),
@@ -85,7 +86,7 @@ enum Source {
     Bfd,
 }
 
-/// Runs a configuration until it is told to stop.
+/// Runs a configuration until the role must stop.
 pub fn run(config: Config, given: Given) -> Result<Exit, RoleError> {
     let mut role = Role::begin(config, given)?;
     role.given.orders.tell(Told::Ready);
@@ -143,7 +144,7 @@ impl Role {
         }
     }
 
-    /// Does what the router says until it says nothing more.
+    /// Executes the router's actions until there are none.
     pub(super) fn act(&mut self) {
         for _ in 0..MAX_ACTIONS {
             let Some(action) = self.router.poll() else {
@@ -229,7 +230,7 @@ impl Role {
         Ok(ready.map(|(source, _)| source).collect())
     }
 
-    /// All packets that have arrived, before the time is told.
+    /// Handles all received packets, before the time advances.
     fn take_packets(&mut self, ready: &[Source]) {
         for source in ready {
             match source {

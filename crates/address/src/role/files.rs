@@ -17,7 +17,7 @@ const MAX_BYTES: usize = 128;
 /// A number beyond this is one that was meant to be large.
 const LARGEST: i64 = i32::MAX as i64;
 
-/// How many events are taken in a turn.
+/// Maximum number of inotify events per turn.
 const MAX_EVENTS: usize = 256;
 
 /// Files that are watched.
@@ -29,8 +29,11 @@ pub struct Files {
 }
 
 impl Files {
-    /// Watches them; writes the first number where `init_file` says so. What could not
-    /// be watched or written is told in words.
+    /// Watches the files, and writes their initial values (`init_file`). Also returns a
+    /// log line for each file that cannot be written or watched.
+    ///
+    /// # Errors
+    /// inotify is not available: the limit of instances is reached.
     pub fn open(files: &[TrackFile]) -> io::Result<(Files, Vec<String>)> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let mut said = Vec::new();
@@ -73,12 +76,12 @@ impl Files {
         Ok((watched, said))
     }
 
-    /// What becomes readable when something happened.
+    /// Returns the descriptor that becomes readable on a change.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
     }
 
-    /// What a file says.
+    /// Returns the value of a file.
     pub fn verdict(&self, name: &str) -> Verdict {
         let found = self.files.iter().find(|(f, _)| f.name == name);
         found.map_or(Verdict::Unknown, |(_, verdict)| *verdict)
@@ -89,7 +92,7 @@ impl Files {
         self.files.iter()
     }
 
-    /// Reads again what changed. True: a number is another one.
+    /// Reads the changed files. Returns true if a value changed.
     pub fn take_events(&mut self) -> bool {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);

@@ -1,4 +1,4 @@
-//! What the role is given by the process around it, and what passes between them.
+//! The inputs of the role, and its messages to and from the process around it.
 
 use crate::config::Config;
 use part::report::{Event, Report};
@@ -11,11 +11,11 @@ use std::time::Duration;
 /// How much a line of the log matters; keepalived's levels.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Level {
-    /// Something is wrong and stays so until somebody acts.
+    /// An error that persists until an operator acts.
     Error,
     /// Something is not as it should be.
     Warning,
-    /// What an operator wants to see: states.
+    /// An event for operators: state changes.
     Notice,
     /// All else.
     Info,
@@ -48,11 +48,11 @@ impl Dump {
     }
 }
 
-/// What the role is told to do.
+/// A request to the role.
 #[derive(Debug)]
 pub enum Order {
-    /// Run this from now on. No address that is in both moves. Answered by
-    /// [`Told::Taken`] or [`Told::Refused`].
+    /// Install this configuration. An address in both configurations does not move. The
+    /// reply is [`Told::Taken`] or [`Told::Refused`].
     Take(Box<Config>),
     /// Read the proxy's heartbeats from this memory from now on.
     Vitals(OwnedFd),
@@ -62,10 +62,10 @@ pub enum Order {
         /// Whether addresses are given up.
         release: bool,
     },
-    /// Give the addresses of this instance (or of all, without a name) to another
-    /// machine, and do not take them back at once. In our own dialect it has new
-    /// connections at once, and older ones may finish here.
-    /// Answered by [`Told::HandOver`].
+    /// Hand over the addresses of this instance (or of all, without a name) to another
+    /// machine, and do not take them back at once. For a `virtual-ip` section the other
+    /// machine gets new connections at once, and existing ones may finish here. The reply
+    /// is [`Told::HandOver`].
     HandOver {
         /// The instance's name.
         name: Option<String>,
@@ -76,21 +76,21 @@ pub enum Order {
     Hold(Vec<super::Lease>),
     /// Another machine could use this lease better.
     HandOverLease(String),
-    /// Answered by [`Told::Report`].
+    /// The reply is [`Told::Report`].
     Status,
-    /// Write one of keepalived's dumps. Answered by [`Told::Dumped`].
+    /// Write one of keepalived's dumps. The reply is [`Told::Dumped`].
     Dump(Dump),
-    /// SIGUSR2 with clearing (`SIGRTMIN+N`): counters begin at zero.
+    /// SIGUSR2 with clearing (`SIGRTMIN+N`): reset the counters.
     ClearStatistics,
     /// The other end of the channel is closed: the role continues to serve, and asks for
     /// orders now and then until one arrives.
     Left,
 }
 
-/// What the role tells.
+/// A message of the role.
 #[derive(Debug)]
 pub enum Told {
-    /// All that the first configuration needs is there; the loop begins.
+    /// The first configuration is installed; the loop starts.
     Ready,
     /// The configuration of the last [`Order::Take`] runs.
     Taken,
@@ -100,24 +100,24 @@ pub enum Told {
     Report(Box<Report>),
     /// A hand-over was begun for these; none where no instance of that name is master.
     HandOver(Vec<String>),
-    /// The owner of these addresses drains: the proxy should close idle connections
-    /// and say so to clients; the address goes after so long.
+    /// The addresses are being drained: the proxy closes idle connections and asks
+    /// clients to leave. The address is released after `wait`.
     Draining {
         /// The instance.
         name: String,
-        /// Until the address goes.
+        /// Time until the address is released.
         wait: Duration,
     },
     /// The dump was written there.
     Dumped(PathBuf),
-    /// The state of an instance changed; for those who follow.
+    /// The state of an instance changed.
     Changed {
         /// The instance.
         name: String,
-        /// What happened.
+        /// The transition.
         event: Box<Event>,
     },
-    /// Addresses are bound to these leases, and could use them now; told with
+    /// The leases that this node could use now, to which addresses are bound. Sent with
     /// [`Told::Ready`], after each change, and empty at the end.
     WantsLeases(Vec<super::WantedLease>),
     /// The role ends.
@@ -127,21 +127,22 @@ pub enum Told {
 /// The other end: a supervisor, or a test. The role polls [`Orders::as_fd`] and calls
 /// [`Orders::next`] until there is nothing more; neither may wait.
 pub trait Orders {
-    /// What becomes readable when an order is there.
+    /// Returns the descriptor that is readable when an order is waiting.
     fn as_fd(&self) -> BorrowedFd<'_>;
     /// The next order, if one has arrived whole.
     fn next(&mut self) -> Option<Order>;
-    /// Tells something; what cannot be told at once may be dropped or queued, bounded.
+    /// Sends a message; if it cannot be sent at once, it may be dropped or queued,
+    /// bounded.
     fn tell(&mut self, told: Told);
 }
 
-/// What the role is given.
+/// The inputs of the role.
 pub struct Given {
-    /// Who tells it what to do.
+    /// The source of orders.
     pub orders: Box<dyn Orders>,
-    /// Where its log goes.
+    /// The log.
     pub log: Log,
-    /// What a role before this one had kept ([`super::KeptState`]), if any.
+    /// The stored state of the previous role ([`super::KeptState`]), if any.
     pub kept: Option<Vec<u8>>,
     /// A file (a memory file, usually) which always holds the kept state: it is
     /// rewritten at each transition, its length in the first eight bytes (little
@@ -149,7 +150,7 @@ pub struct Given {
     pub keep: Option<OwnedFd>,
     /// The memory of the proxy's heartbeats, if there is a proxy.
     pub vitals: Option<OwnedFd>,
-    /// Where dumps go when the configuration does not say; `/tmp` for keepalived.
+    /// Directory of dumps unless the configuration names one; `/tmp` for keepalived.
     pub dump_directory: PathBuf,
 }
 
@@ -166,9 +167,9 @@ impl fmt::Debug for Given {
 /// How the role ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
-    /// It was told to stop and gave its addresses up.
+    /// It was asked to stop, and released its addresses.
     Released,
-    /// It was told to stop and left all in place for a successor.
+    /// It was asked to stop, and left everything in place for a successor.
     Left,
 }
 
@@ -177,14 +178,14 @@ pub enum Exit {
 pub enum RoleError {
     /// The kernel refused a socket or a descriptor of the loop.
     System {
-        /// What for.
+        /// The operation that failed.
         what: &'static str,
-        /// Its answer.
+        /// The system error.
         error: io::Error,
     },
     /// More of something than the role has room for.
     TooMany {
-        /// Of what.
+        /// The kind of objects.
         what: &'static str,
         /// The most there may be.
         at_most: usize,

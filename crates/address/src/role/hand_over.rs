@@ -1,10 +1,10 @@
-//! Hand-overs that no connection notices, in our own dialect: a machine that gives an
-//! address to a living one keeps it for `handover-drain`, silently, so that what is
-//! under way can finish there; the one that takes it passes on to it what is not its
-//! own. A planned stop hands all addresses over first.
+//! Hand-overs that no connection notices, for `virtual-ip` sections. A node that hands an
+//! address over to a live node keeps it for `handover-drain`, silently, so that requests
+//! in progress can finish there. The new owner passes packets of such connections on to
+//! it. A planned stop first hands all addresses over.
 //!
-//! Who is master is not decided here, nor is it delayed: where the kernel cannot do
-//! it, addresses are given away at once, as keepalived does.
+//! Ownership is not decided here, and not delayed either: if the kernel does not support
+//! the mechanism, addresses are released at once, as in keepalived.
 
 use super::event_loop::Role;
 use super::kept::{KeptHandOver, KeptState};
@@ -17,12 +17,12 @@ use std::net::IpAddr;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// So much longer than the old owner has the address, connections are passed on; and so
-/// long after it has the address again, when its neighbours have heard of that.
+/// How much longer than the old owner keeps the address connections are passed on. Also
+/// the time after the old owner has the address again, until its neighbours have noticed.
 const PASS_LONGER: Duration = Duration::from_millis(200);
 
-/// While connections are passed on neighbours are told again so many times: one that
-/// asked the old owner in the very moment may have heard from it last.
+/// Number of repeated announcements while connections are passed on: a neighbour that
+/// asked at the moment of the takeover may have heard the old owner last.
 const TOLD_AGAIN: u32 = 8;
 /// Not more often than this.
 const TELL_EVERY_LEAST: Duration = Duration::from_millis(50);
@@ -73,19 +73,19 @@ impl Pass {
     }
 }
 
-/// All hand-overs that are under way on this machine.
+/// All hand-overs in progress on this machine.
 #[derive(Debug, Default)]
 pub(super) struct HandOvers {
     lingers: Vec<Linger>,
     passes: Vec<Pass>,
-    /// How long connections may go on, as an operator said.
+    /// Drain times that an operator requested.
     wishes: Vec<(String, Duration)>,
     /// Instances that others may take.
     offered: Vec<String>,
     /// A planned stop ends then at the latest.
     stop_at: Option<Time>,
     look_at: Option<Time>,
-    /// Tries what the kernel can.
+    /// Test of the kernel's features.
     trial: Option<JoinHandle<Result<(), KernelError>>>,
     /// Tables that are being removed, by their names: it takes the kernel a while, for
     /// which adverts do not wait.
@@ -114,7 +114,7 @@ impl HandOvers {
         self.lingers.iter().any(|l| l.name == name)
     }
 
-    /// Whether a planned stop is under way.
+    /// Returns whether a planned stop is in progress.
     pub(super) fn is_stopping(&self) -> bool {
         self.stop_at.is_some()
     }
@@ -134,8 +134,8 @@ impl HandOvers {
         all.collect()
     }
 
-    /// Connections may go on for so long after the next hand-over of an instance; what
-    /// is left to wait before it.
+    /// Sets the drain time of the next hand-over of an instance; returns the time that is
+    /// left to wait before it.
     pub(super) fn wish(&mut self, name: &str, drain: Duration) -> Duration {
         self.wishes.retain(|(other, _)| other != name);
         if self.wishes.len() < WISHES_MAX {
@@ -158,7 +158,7 @@ impl HandOvers {
         }
     }
 
-    /// Makes a table, when the one of the same name is gone.
+    /// Creates a table, once the one of the same name is removed.
     fn apply(&mut self, passage: &Passage) -> Result<(), KernelError> {
         while let Some(at) = self.undone.iter().position(|(t, _)| *t == passage.table) {
             // What it has to say would be said of this one, too.
@@ -213,7 +213,7 @@ impl Role {
         going_on.collect()
     }
 
-    /// Goes on with a hand-over of the process before: its table stays as it is.
+    /// Continues a hand-over of the previous process: its table stays as it is.
     fn goes_on_with(&mut self, one: &KeptHandOver) {
         let Some(at) = self.place_of(&one.name) else {
             return;
@@ -252,8 +252,8 @@ impl Role {
         });
     }
 
-    /// Hand-overs of the process before go on; what else a process that was killed has
-    /// left of them is removed.
+    /// Continues the hand-overs of the previous process, and removes other remains of a
+    /// killed process.
     pub(super) fn begin_hand_overs(&mut self, known: &[String], going_on: Vec<KeptHandOver>) {
         if self.config.dialect != Dialect::Own {
             return;
@@ -295,7 +295,7 @@ impl Role {
         self.hand_overs.trial = on_a_thread(Passage::can);
     }
 
-    /// What threads have to say.
+    /// Collects the results of finished threads.
     fn look_at_threads(&mut self) {
         let trial = &mut self.hand_overs.trial;
         if let Some(trial) = trial.take_if(|trial| trial.is_finished())
@@ -317,8 +317,8 @@ impl Role {
         self.teller.once(&mut self.given.log, Level::Warning, line);
     }
 
-    /// It gets its addresses: from a living owner, those of its connections that began
-    /// there are passed on to it.
+    /// The instance acquires its addresses: from a live owner, whose connections are then
+    /// passed on to it.
     pub(super) fn takes_over(&mut self, at: usize) {
         let now = clock::now();
         let Some(member) = self.members.get(at) else {
@@ -336,8 +336,8 @@ impl Role {
         }
     }
 
-    /// Connections that began at a living owner are passed on to it. `keeps_own`: some
-    /// began here, before it had the addresses.
+    /// Passes connections that started at a live owner on to it. `keeps_own`: some
+    /// started here, before that owner had the addresses.
     fn pass_on(&mut self, at: usize, now: Time, keeps_own: bool) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -477,7 +477,7 @@ impl Role {
         specs.iter().map(quiet).collect()
     }
 
-    /// What is due of hand-overs.
+    /// Executes the due steps of hand-overs.
     pub(super) fn tend_hand_overs(&mut self, now: Time) {
         self.look_at_threads();
         self.look_for_calm(now);
@@ -512,7 +512,7 @@ impl Role {
         }
     }
 
-    /// A stop need not wait where nobody waits for an answer.
+    /// Ends the wait of a stop when no request is in progress.
     fn look_for_calm(&mut self, now: Time) {
         if self.hand_overs.stop_at.is_none() || self.hand_overs.lingers.is_empty() {
             self.hand_overs.look_at = None;
@@ -534,8 +534,9 @@ impl Role {
         }
     }
 
-    /// An address that went with its lease may have gone to the machine that its older
-    /// connections are passed on to: that one does not get back what it passes on.
+    /// An address that was released with its lease may have moved to the node to which
+    /// its older connections are passed on: that node does not get back what it passes
+    /// on.
     fn look_for_new_owners(&mut self) {
         for linger in &self.hand_overs.lingers {
             let at = self
@@ -603,8 +604,8 @@ impl Role {
         }
     }
 
-    /// A planned stop begins: what can be handed over is. False: there is nothing to
-    /// wait for, or it was asked for twice.
+    /// Starts a planned stop by handing over what can be handed over. Returns false if
+    /// there is nothing to wait for, or on a second request.
     pub(super) fn hands_all_over(&mut self) -> bool {
         if self.hand_overs.stop_at.is_some() {
             return false;

@@ -1,5 +1,5 @@
-//! What the proxy's health does to a virtual router: bands with hysteresis, read from
-//! the memory that both share; and what is told there of each virtual router.
+//! Effect of the proxy's health on a virtual router: bands with hysteresis, read from the
+//! shared memory; and the state of each virtual router that the role writes there.
 
 use super::event_loop::Role;
 use super::{Level, Log, clock};
@@ -17,25 +17,25 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often while requests are to finish before a hand-over.
 const LOOK_DRAINING: Duration = Duration::from_millis(10);
 
-/// Nobody serves.
+/// The worst band: nothing is served.
 pub(super) const WORST: usize = 2;
 
-/// A worse band counts when it has lasted so long.
+/// A worse band takes effect after this time.
 const WORSE_AFTER: Duration = Duration::from_millis(300);
 
-/// A better band counts when it has lasted so long.
+/// A better band takes effect after this time.
 const BETTER_AFTER: Duration = Duration::from_secs(2);
 
-/// A proxy that was just given the memory may take so long until it writes there: until
-/// then what counted before goes on to count.
+/// Grace period of a proxy that was just given the memory: until it writes there, the
+/// previous bands apply.
 const SETTLES_WITHIN: Duration = Duration::from_secs(3);
 
 /// The band of one virtual router, with hysteresis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Steady {
-    /// What counts.
+    /// The effective band.
     counts: usize,
-    /// What is seen now, and since when.
+    /// The current band in the memory, and since when.
     seen: (usize, Time),
 }
 
@@ -48,12 +48,12 @@ impl Steady {
         }
     }
 
-    /// What counts.
+    /// Returns the effective band.
     pub fn band(&self) -> usize {
         self.counts
     }
 
-    /// What is seen now; what counts from now on, where it is another one.
+    /// Records the current band; returns the new effective one if it changed.
     pub fn see(&mut self, now: Time, band: usize) -> Option<usize> {
         // Getting still worse does not begin the wait anew.
         let (seen, since) = self.seen;
@@ -82,7 +82,7 @@ pub(super) struct Health {
     look_at: Option<Time>,
     /// By instance; none where its health changes nothing.
     steady: Vec<Option<(String, Steady)>>,
-    /// Instances whose requests are to finish before a hand-over.
+    /// Instances whose requests finish before a hand-over.
     draining: Vec<usize>,
 }
 
@@ -103,7 +103,7 @@ impl Health {
         health
     }
 
-    /// Uses this memory from now on; the one before where it cannot be used.
+    /// Switches to another memory; keeps the previous one if it is unusable.
     fn replace(&mut self, memory: &OwnedFd, log: &mut Log) {
         let opened = map(memory, self.words).map(|words| (words, Vitals::open(words)));
         match opened {
@@ -142,7 +142,8 @@ impl Health {
         self.look_at
     }
 
-    /// How many requests are under way at the addresses of an instance, if a proxy says so.
+    /// Returns the number of requests in progress at the addresses of an instance, if a
+    /// proxy reports it.
     pub(super) fn under_way(&self, name: &str) -> Option<u64> {
         let vitals = self.vitals?;
         vitals.under_way(vitals.find(name)?)
@@ -221,8 +222,9 @@ fn map(fd: &OwnedFd, mapped: Option<&'static [AtomicU64]>) -> io::Result<&'stati
 }
 
 impl Role {
-    /// A new configuration. What counted goes on to count: the proxy, which takes its own
-    /// at the same time, may be silent for a moment. Of new ones what is seen counts.
+    /// Applies a new configuration. Effective bands stay: the proxy, which reloads at the
+    /// same time, may be silent for a moment. For new instances the current band takes
+    /// effect.
     pub(super) fn begin_health(&mut self, now: Time) {
         let vitals = self.health.vitals;
         let old = std::mem::take(&mut self.health.steady);
@@ -264,8 +266,8 @@ impl Role {
         self.health.look_at = vitals.map(|_| now);
     }
 
-    /// The proxy writes to another memory from now on. What counted goes on to count
-    /// until it does, or until it could have.
+    /// The proxy writes to another memory from now on. Effective bands stay until it
+    /// does, or until the grace period ends.
     pub(super) fn read_health_from(&mut self, memory: OwnedFd) {
         self.health.replace(&memory, &mut self.given.log);
         let now = clock::now();
@@ -273,7 +275,8 @@ impl Role {
         self.health.look_at = self.health.vitals.map(|_| now);
     }
 
-    /// Looks at the memory when it is time to, and writes there what became of us.
+    /// Reads the memory when it is due, and writes the state of the virtual routers
+    /// there.
     pub(super) fn look_at_health(&mut self, now: Time) {
         let Some(vitals) = self.health.vitals else {
             return;
@@ -326,7 +329,7 @@ impl Role {
         self.health.look_at = Some(now.after(every));
     }
 
-    /// The proxy is told that requests at the addresses are to finish, or no longer.
+    /// Asks the proxy to finish requests at the addresses, or withdraws that.
     pub(super) fn set_draining(&mut self, at: usize, until: Option<Time>) {
         self.health.draining.retain(|other| *other != at);
         if until.is_some() {
@@ -362,8 +365,8 @@ impl Role {
     }
 }
 
-/// What is seen of an instance; a proxy that was told of none of that name, or that has
-/// not begun, does not serve it.
+/// Returns the current band of an instance. A proxy without an instance of that name, or
+/// one that has not started, does not serve it.
 fn seen(vitals: &Vitals<'_>, name: &str, now_ms: u64) -> usize {
     vitals.band(name, now_ms).map_or(WORST, |band| band.index())
 }

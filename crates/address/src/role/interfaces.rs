@@ -1,5 +1,5 @@
-//! What interfaces need for the virtual routers on them: settings of the kernel, its
-//! filter, and asking those that do not tell of their carrier.
+//! Preparation of interfaces for their virtual routers: kernel settings, the packet
+//! filter, and polling of those that do not report their carrier.
 
 use super::event_loop::{POLL_LINKS, Role};
 use super::member::Member;
@@ -119,7 +119,7 @@ impl Role {
         }
     }
 
-    /// Interfaces whose drivers do not tell of their carrier are asked.
+    /// Polls interfaces whose drivers do not report their carrier.
     pub(super) fn poll_links(&mut self, now: Time) {
         if self.poll_links_at.is_none_or(|at| at > now) {
             return;

@@ -1,5 +1,5 @@
-//! What a role leaves for the one that comes after it, also after SIGKILL: who it
-//! was master of, and which addresses it had put into the kernel.
+//! Stored state for the successor of a role, also after SIGKILL: the instances in MASTER
+//! state, and the addresses in the kernel.
 
 use crate::config::{Address, Instance, Route, Rule};
 use protocol::vrrp::{Resume, State, Time};
@@ -17,7 +17,7 @@ pub const MAX_KEPT_BYTES: usize = 1 << 20;
 /// Bytes of the length in front of the JSON.
 const HEAD_BYTES: u64 = 8;
 
-/// What a role leaves.
+/// Stored state of a role.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KeptState {
     /// `/proc/sys/kernel/random/boot_id`: after a restart of the machine nothing of
@@ -30,24 +30,24 @@ pub struct KeptState {
     /// Leases that were held, and until when, nanoseconds of CLOCK_BOOTTIME.
     #[serde(default)]
     pub leases: Vec<(String, u64)>,
-    /// Hand-overs that are under way.
+    /// Hand-overs in progress.
     #[serde(default)]
     pub hand_overs: Vec<KeptHandOver>,
 }
 
-/// What it leaves of a hand-over: connections go on while its table stands.
+/// Stored state of a hand-over: connections continue while its table exists.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KeptHandOver {
     /// The instance.
     pub name: String,
-    /// Whom its older connections are passed on to; None: another one has taken its
-    /// addresses, and they are still here.
+    /// The node to which its older connections are passed on. `None`: another node took
+    /// over its addresses, and they are still here.
     pub to: Option<IpAddr>,
     /// Until when, nanoseconds of CLOCK_BOOTTIME.
     pub until_ns: u64,
 }
 
-/// What it leaves of an instance.
+/// Stored state of an instance.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KeptInstance {
     /// Its name.
@@ -64,7 +64,7 @@ pub struct KeptInstance {
     pub at_ns: u64,
     /// Its addresses may be in the kernel.
     pub holds: bool,
-    /// As a backup: who owns them, and with which priority.
+    /// As a backup: address and priority of the owner.
     pub owner: Option<(IpAddr, u8)>,
     /// As a backup: expiry of the master-down timer, in nanoseconds.
     pub master_down_at_ns: Option<u64>,
@@ -72,7 +72,7 @@ pub struct KeptInstance {
     pub owner_interval_ns: u64,
     /// It was handed over by an operator to an owner of this priority.
     pub yielded: Option<u8>,
-    /// What it put into the kernel and did not take out.
+    /// Addresses that it added to the kernel and did not remove.
     pub addresses: Vec<(String, Address)>,
     /// Its routes that are in the kernel.
     #[serde(default)]
@@ -110,13 +110,13 @@ impl KeptState {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// From JSON; what cannot be understood is nothing.
+    /// Decodes JSON; `None` if it is invalid.
     pub fn decode(bytes: &[u8]) -> Option<KeptState> {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// What a role had written to its state file, as it is given to the next
-    /// ([`super::Given::kept`]). Nothing where it was torn or never written.
+    /// Reads the state file of a role, in the form for its successor
+    /// ([`super::Given::kept`]). `None` if it is incomplete or was never written.
     pub fn read(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
         let file = File::from(file.try_clone_to_owned().ok()?);
         let mut head = [0; HEAD_BYTES as usize];
@@ -130,7 +130,11 @@ impl KeptState {
         KeptState::decode(&bytes).map(|_| bytes)
     }
 
-    /// Writes it: the length is zero while the rest is not whole.
+    /// Writes the state; the length is zero until the rest is complete.
+    ///
+    /// # Errors
+    /// The state is larger than the file may be, even without routes and rules, or the
+    /// write fails.
     pub fn write(&self, file: &impl AsFd) -> io::Result<()> {
         let mut bytes = self.encode();
         if bytes.len() > MAX_KEPT_BYTES {
@@ -161,7 +165,7 @@ impl KeptState {
         kept
     }
 
-    /// What is kept of this instance, when it is still the same one.
+    /// Returns the stored state of this instance, if the instance is unchanged.
     pub fn of(&self, instance: &Instance) -> Option<&KeptInstance> {
         let fingerprint = fingerprint(instance);
         self.instances
@@ -170,7 +174,7 @@ impl KeptState {
     }
 }
 
-/// What makes an instance the same one after a reload or a restart.
+/// Returns the identity of an instance across a reload or a restart.
 pub fn fingerprint(instance: &Instance) -> String {
     format!(
         "{}/{}/{}/{}",

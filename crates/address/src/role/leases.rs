@@ -45,22 +45,22 @@ pub fn name_of(instance: &Configured) -> String {
     format!("address/{}", instance.name)
 }
 
-/// What is held.
+/// Held leases.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leases {
     until: BTreeMap<String, Time>,
-    /// What was handed over, with when it may be wanted again.
+    /// Handed-over leases, and when this node may request each again.
     resting: BTreeMap<String, Time>,
-    /// What an operator gave away: it is wanted only where nobody else does.
+    /// Leases that an operator handed over: requested only if no other node wants them.
     last: BTreeSet<String>,
-    /// What was told that is wanted.
+    /// The last reported requests.
     told: Option<Vec<WantedLease>>,
     /// Ends up to here were seen.
     seen: Time,
 }
 
 impl Leases {
-    /// What was told last, or by a role before this one.
+    /// Creates the set from the last report, or from that of the previous role.
     pub fn new(held: impl IntoIterator<Item = Lease>) -> Leases {
         let mut leases = Leases::default();
         leases.hold(held);
@@ -174,7 +174,7 @@ impl Role {
         self.judge_all(now);
     }
 
-    /// What has ended is given up; what is wanted is told where it changed.
+    /// Releases expired leases, and reports changed requests.
     pub(super) fn look_at_leases(&mut self, now: Time) {
         if self.leases.handle_time(now) {
             self.judge_all(now);
@@ -187,14 +187,14 @@ impl Role {
         }
     }
 
-    /// Only its lease may keep it from its addresses. What is not known yet of one that has
-    /// them, as after a restart, takes nothing from it.
+    /// Returns whether only the lease keeps the instance from its addresses. An instance
+    /// with addresses whose state is not known yet, as after a restart, loses nothing.
     fn could_have(&self, now: Time, member: &Member) -> bool {
         let held = || self.leases.missing(now, &name_of(&member.config)).is_none();
         member.is_without_fault() && (!member.judgement.unknown || held())
     }
 
-    /// Says which leases could be used, if that is not known.
+    /// Reports the leases that this node could use, if they changed.
     pub(super) fn tell_wanted_leases(&mut self, now: Time) {
         let members = self.members.iter().enumerate();
         let stops = self.hand_overs.is_stopping();

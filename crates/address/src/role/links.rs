@@ -17,10 +17,10 @@ const FLAP_WINDOW: Duration = Duration::from_secs(30);
 /// How long an interface that flapped has to stay up.
 const FLAP_HOLD: Duration = Duration::from_secs(10);
 
-/// What is known of an interface.
+/// State of an interface.
 #[derive(Debug)]
 pub struct Seen {
-    /// As the kernel told last.
+    /// The kernel's last report.
     pub link: Link,
     /// Whether it counts as up.
     pub up: bool,
@@ -30,18 +30,18 @@ pub struct Seen {
     damped: bool,
 }
 
-/// What became of an interface.
+/// A change of an interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LinkEvent {
     /// It is there now.
     Came(String),
-    /// It is no more.
+    /// It was deleted.
     Gone(String),
     /// It now counts as up (true) or down.
     Changed(String, bool),
     /// It has another MAC: announcements of the old one are wrong.
     Mac(String),
-    /// It flaps, and has to stay up for so long.
+    /// It flaps, and must stay up for this time.
     Flaps(String, Duration),
 }
 
@@ -103,7 +103,7 @@ impl Links {
         self.by_index.values()
     }
 
-    /// All are listed anew: what was not told before is found out.
+    /// Applies a complete list of interfaces, and returns the missed changes.
     pub fn relist(&mut self, now: Time, links: Vec<Link>) -> Vec<LinkEvent> {
         let there: Vec<u32> = links.iter().map(|link| link.index).collect();
         let gone: Vec<u32> = self
@@ -125,7 +125,7 @@ impl Links {
         Some(LinkEvent::Gone(seen.link.name))
     }
 
-    /// The kernel told of an interface.
+    /// Applies the kernel's report on an interface.
     pub fn set(&mut self, now: Time, link: Link) -> Vec<LinkEvent> {
         let mut events = Vec::new();
         let name = link.name.clone();

@@ -1,5 +1,5 @@
 //! `smtp_alert`: a mail at each transition, in keepalived's words. A thread of its own
-//! speaks to the server; what it cannot deliver in time is given up and said.
+//! talks to the server; mail that cannot be delivered in time is dropped and logged.
 
 use crate::config::Mail;
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ const MAX_WAITING: usize = 64;
 /// The longest line of a server that is read.
 const MAX_LINE_BYTES: u64 = 4096;
 
-/// As many lines may one answer of a server have.
+/// Maximum number of lines in a reply of the server.
 const MAX_LINES: usize = 100;
 
 /// How long one mail may take altogether, in timeouts of the connection.
@@ -23,7 +23,7 @@ const WHOLE: u32 = 3;
 /// A mail.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Letter {
-    /// The subject, behind `[router] `.
+    /// The subject, after `[router] `.
     pub subject: String,
     /// The text.
     pub body: String,
@@ -37,7 +37,10 @@ pub struct Mailer {
 }
 
 impl Mailer {
-    /// Starts the thread.
+    /// Starts the mail thread.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
     pub fn start(mail: Mail, router: String) -> io::Result<Mailer> {
         let (letters, todo) = sync_channel::<Letter>(MAX_WAITING);
         let (tell, said) = sync_channel(MAX_WAITING);
@@ -56,7 +59,10 @@ impl Mailer {
         Ok(Mailer { letters, said })
     }
 
-    /// Sends one; a line for the log where it cannot even wait.
+    /// Queues a mail.
+    ///
+    /// # Errors
+    /// A log line, if the queue is full or the thread has ended.
     pub fn send(&self, letter: Letter) -> Result<(), &'static str> {
         self.letters.try_send(letter).map_err(|error| match error {
             TrySendError::Full(_) => "mail queue full: one mail was dropped",
@@ -64,7 +70,7 @@ impl Mailer {
         })
     }
 
-    /// What there is to log.
+    /// Returns the lines to log.
     pub fn said(&self) -> VecDeque<String> {
         self.said.try_iter().collect()
     }
@@ -74,7 +80,7 @@ impl Mailer {
 #[derive(Debug)]
 enum MailError {
     Io(io::Error),
-    /// The server's answer.
+    /// The server's reply.
     Refused(String),
     NoServer,
 }
@@ -148,7 +154,7 @@ impl Talk {
         self.expect(wanted)
     }
 
-    /// An answer, which may have several lines; its first digit says how it is meant.
+    /// Reads a reply, which may have several lines; its first digit is its class.
     fn expect(&mut self, wanted: u8) -> Result<(), MailError> {
         for _ in 0..MAX_LINES {
             if Instant::now() > self.end {
@@ -171,7 +177,7 @@ impl Talk {
     }
 }
 
-/// What would end a line is taken out.
+/// Removes line ends.
 fn clean(word: &str) -> String {
     word.chars().filter(|c| !c.is_control()).collect()
 }
@@ -207,7 +213,7 @@ fn date(unix: u64) -> String {
     format!("{weekday}, {day:02} {month} {year} {h:02}:{m:02}:{s:02} +0000")
 }
 
-/// What keepalived writes of a virtual router.
+/// Returns keepalived's mail about a virtual router.
 pub fn of_instance(name: &str, state: &str) -> Letter {
     let body = if state == "MASTER" {
         "=> VRRP Instance is now owning VRRP VIPs <="
@@ -220,7 +226,7 @@ pub fn of_instance(name: &str, state: &str) -> Letter {
     }
 }
 
-/// What keepalived writes of a sync group.
+/// Returns keepalived's mail about a sync group.
 pub fn of_group(name: &str, state: &str) -> Letter {
     Letter {
         subject: format!("VRRP Group {name} - Entering {state} state"),
@@ -228,7 +234,7 @@ pub fn of_group(name: &str, state: &str) -> Letter {
     }
 }
 
-/// Mail with nobody to send it to, or by, is none.
+/// Returns whether there is a server, a sender and a recipient.
 pub fn is_complete(mail: &Mail) -> bool {
     !mail.to.is_empty() && !mail.addresses.is_empty() && mail.timeout > Duration::ZERO
 }

@@ -32,29 +32,29 @@ pub struct Member {
     pub holds: bool,
     /// Its state as it was entered last.
     pub state: State,
-    /// What its priority and its faults are.
+    /// Its priority and its faults.
     pub judgement: Judgement,
-    /// What keeps it in fault besides what is tracked: a socket, a source.
+    /// A fault that is not tracked: a socket, a source address.
     pub trouble: Option<String>,
     /// Why it has no virtual interface.
     pub vmac_trouble: Option<String>,
     /// Why the lease that it is bound to is not held.
     pub unleased: Option<String>,
-    /// What the router was told of its faults last; the outer None: nothing yet.
+    /// The fault last reported to the router; the outer `None` means not reported yet.
     pub told_fault: Option<Option<String>>,
-    /// With what it is to begin.
+    /// The state from which it resumes.
     pub resume: Option<protocol::vrrp::Resume>,
-    /// What it was in the configuration, or in the process, before this one.
+    /// Its state in the previous configuration or process.
     pub before: Option<State>,
     /// When the lifetime of its addresses is renewed.
     pub renew_at: Option<Time>,
-    /// When its other interfaces are told again.
+    /// Next announcement on its other interfaces.
     pub extra_at: Option<Time>,
-    /// What is remembered of it also over a reload.
+    /// History that survives a reload.
     pub history: History,
 }
 
-/// What is remembered of a virtual router by its name.
+/// History of a virtual router, by name.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// The last transitions.
@@ -67,9 +67,9 @@ pub struct History {
     pub entered: u64,
     /// Announcements that were sent.
     pub announcements: u64,
-    /// Addresses that somebody else deleted and that were put back.
+    /// Number of addresses restored after another program deleted them.
     pub restored: u64,
-    /// Who else uses our addresses, and when that was seen last.
+    /// Other hosts that use a virtual address, and when each was last seen.
     conflicts: VecDeque<(String, Time)>,
     /// When it was last known to be master.
     pub master_at: Option<Time>,
@@ -81,8 +81,8 @@ const MAX_TRANSITIONS: usize = 32;
 /// How many conflicts are remembered.
 const MAX_CONFLICTS: usize = 16;
 
-/// For how long one is told. An owner that went without a word uses the address for a
-/// moment, too: that is over, and no reason to be looked for.
+/// How long a conflict is reported. An owner that failed may use the address for a moment
+/// as well; that is no lasting conflict.
 const CONFLICT_TOLD: Duration = Duration::from_secs(600);
 
 impl History {
@@ -95,7 +95,7 @@ impl History {
         self.transitions.push_back(event);
     }
 
-    /// Remembers who else uses an address; true when it was not known.
+    /// Records a host that uses an address; returns true if it is new.
     pub fn conflict(&mut self, now: Time, words: String) -> bool {
         self.conflicts.retain(|(_, seen)| is_told(*seen, now));
         if let Some((_, seen)) = self.conflicts.iter_mut().find(|(known, _)| *known == words) {
@@ -109,7 +109,7 @@ impl History {
         true
     }
 
-    /// Who else used our addresses of late.
+    /// Returns the recent conflicts.
     pub fn conflicts(&self, now: Time) -> Vec<String> {
         let told = self
             .conflicts
@@ -148,7 +148,7 @@ impl Member {
         }
     }
 
-    /// What makes it the same one.
+    /// Returns its identity across reloads.
     pub fn fingerprint(&self) -> String {
         fingerprint(&self.config)
     }
@@ -181,7 +181,7 @@ impl Member {
         seen.map(|seen| seen.link.index)
     }
 
-    /// Its name, for people and for who comes after this role.
+    /// Returns the interface name, for output and for the stored state.
     pub fn name_of_interface<'a>(&'a self, address: &'a Address) -> &'a str {
         let vmac = self.vmac_of(address).flatten();
         let named = address.interface.as_ref();
@@ -214,8 +214,8 @@ impl Member {
             .any(|a| a.address == address && self.interface_of(links, a) == Some(interface))
     }
 
-    /// Where its adverts come from: what is configured, or the first address of the
-    /// interface that is no virtual one; of IPv6 the link-local one.
+    /// Finds the source address of its adverts: the configured one, or the first
+    /// non-virtual address of the interface; for IPv6 the link-local one.
     pub fn find_source(
         &self,
         links: &Links,

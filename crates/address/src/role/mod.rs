@@ -1,16 +1,14 @@
-//! The address role: what runs a [`Config`] on this machine. One thread and one
-//! loop of its own: between a timer and an address stands nothing else.
+//! The address role: runs a [`Config`] on this machine, on one thread with one event
+//! loop, so that nothing delays an address after its timer.
 //!
-//! [`run`] opens the kernel and the wire, starts the [`protocol::vrrp::Router`], and
-//! then, on every turn: takes all packets that have arrived, tells the router the
-//! time, and does what it says. What it is told from outside comes by [`Orders`].
+//! [`run`] opens the kernel and the wire, starts the [`protocol::vrrp::Router`], and then
+//! in every turn handles all received packets, advances the router's time, and executes
+//! its actions. Requests from the process arrive through [`Orders`].
 //!
-//! What always holds:
-//! - only CLOCK_BOOTTIME decides; the time of day is for people;
-//! - nothing that a script, a mail server, a file or a reader does can hold the loop up:
-//!   they run beside it, with an end to every wait and a bound to every queue;
-//! - packets are drained before time is told, so a machine that was late does not
-//!   take its own lateness for a dead master.
+//! Invariants:
+//! - only CLOCK_BOOTTIME affects decisions; the wall clock is for display;
+//! - no script, mail server, file or reader can delay the loop: they run beside it, and every wait has an end and every queue a bound;
+//! - packets are drained before time advances, so a delayed machine does not mistake its own delay for a dead master.
 
 mod announce;
 mod begin;
@@ -54,7 +52,7 @@ pub use report::{HAND_OVER, LEASE, LEASE_MOVES, VIRTUAL_IP};
 
 use crate::config::Config;
 
-/// Runs a configuration until it is told to stop.
+/// Runs a configuration until the role must stop.
 pub fn run(config: Config, given: Given) -> Result<Exit, RoleError> {
     event_loop::run(config, given)
 }

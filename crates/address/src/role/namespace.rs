@@ -4,10 +4,15 @@ use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::io;
 
-/// Where named namespaces are.
+/// Directory of named namespaces.
 const NAMESPACES: &str = "/run/netns";
 
-/// Moves the calling thread in; threads and programs that it starts are in it, too.
+/// Moves the calling thread into the namespace. Threads and programs that it starts
+/// afterwards inherit it.
+///
+/// # Errors
+/// The name is not a file name, the namespace does not exist, or the process lacks
+/// CAP_SYS_ADMIN.
 pub fn enter(name: &str) -> io::Result<()> {
     if name.is_empty() || name.contains('/') || name == ".." {
         return Err(io::ErrorKind::InvalidInput.into());

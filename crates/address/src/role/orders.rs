@@ -1,4 +1,4 @@
-//! What the role is told to do, and how it ends.
+//! Orders from the supervisor, and the end of the role.
 
 use super::begin::{Before, check};
 use super::event_loop::Role;
@@ -19,7 +19,7 @@ use std::time::Duration;
 const FINISH_WAIT: Duration = Duration::from_secs(2);
 
 impl Role {
-    /// Does what was ordered; how it ends, if it is to end.
+    /// Executes the waiting orders; returns how the role ends, if it ends.
     pub(super) fn take_orders(&mut self) -> Option<Exit> {
         while let Some(order) = self.given.orders.next() {
             self.alone = matches!(order, Order::Left);
@@ -50,7 +50,8 @@ impl Role {
         None
     }
 
-    /// Another configuration. What stays the same goes on: no address of both moves.
+    /// Installs another configuration. Unchanged instances continue: no address in both
+    /// moves.
     fn take(&mut self, config: Config) {
         if let Err(error) = check(&config) {
             let told = Told::Refused(vec![error.to_string()]);
@@ -92,7 +93,7 @@ impl Role {
         self.given.orders.tell(Told::Taken);
     }
 
-    /// What goes on of each instance, by name.
+    /// Returns the state that continues for each instance, by name.
     fn before(&mut self, now: Time, config: &Config) -> HashMap<String, Before> {
         let mut before = HashMap::new();
         for (at, member) in self.members.iter_mut().enumerate() {
@@ -127,8 +128,8 @@ impl Role {
         before
     }
 
-    /// An instance that is no more in the configuration stops, alone: the others of its
-    /// group stay.
+    /// Stops an instance that is no longer configured, alone: the others of its group
+    /// stay.
     fn dismiss(&mut self, now: Time, at: usize, kept: Option<Resume>) {
         let Some(member) = self.members.get(at) else {
             return;
@@ -311,7 +312,7 @@ impl Role {
         }
     }
 
-    /// Writes what the next process has to know.
+    /// Stores the state for the next process.
     pub(super) fn keep(&mut self, now: Time) {
         (self.keep_now, self.keep_at) = (false, None);
         let mut kept = KeptState {
@@ -368,8 +369,8 @@ impl Role {
         }
     }
 
-    /// What a process before this one had kept; what it left of instances that are no
-    /// more is taken out of the kernel.
+    /// Returns the stored state of the previous process, and removes from the kernel what
+    /// belonged to instances that no longer exist.
     pub(super) fn kept_resumes(
         &mut self,
         config: &Config,
@@ -422,8 +423,7 @@ impl Role {
         before
     }
 
-    /// Rules and routes that a process before this one left of instances that are no
-    /// more, or that have them no longer.
+    /// Removes rules and routes of the previous process that are no longer configured.
     fn remove_left_ways(&mut self, config: &Config, kept: &KeptState) {
         let (mut rules, mut routes) = (Vec::new(), Vec::new());
         for old in &kept.instances {
@@ -451,7 +451,7 @@ impl Role {
     }
 }
 
-/// What of its routes or rules is in the kernel.
+/// Returns the routes or rules that are in the kernel.
 fn held<T: Clone>(member: &Member, all: &[T]) -> Vec<T> {
     if member.holds {
         all.to_vec()
@@ -477,8 +477,8 @@ fn dump_name(config: &Config, dump: Dump) -> String {
     }
 }
 
-/// A file in a folder that everybody can write to: what was there is taken away, and
-/// nobody's link is followed.
+/// Writes a file in a world-writable directory: removes an existing file, and follows no
+/// link.
 fn write_anew(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;

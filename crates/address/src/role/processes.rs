@@ -16,19 +16,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How often processes are counted when nothing is told.
+/// Interval of counting without process events.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// Processes that come and go by the hundred are counted no more often than this.
+/// Minimum interval of counting, also if hundreds of processes start and end.
 const REST: Duration = Duration::from_millis(50);
 
 /// How much of a command line is compared.
 const MAX_COMMAND_BYTES: usize = 16 * 1024;
 
-/// The kernel keeps so many bytes of a process's name.
+/// Length of a process name in the kernel, in bytes.
 const NAME_BYTES: usize = 15;
 
-/// What is counted, and what it adds up to.
+/// Tracked processes, their counts and verdicts.
 #[derive(Debug)]
 pub struct Processes {
     shared: Arc<Shared>,
@@ -52,8 +52,11 @@ struct State {
 }
 
 impl Processes {
-    /// Counts once, then watches. As for [`super::runner::Runner::start`], the thread
-    /// schedules as its maker.
+    /// Counts the processes once, then starts the watching thread. As for
+    /// [`super::runner::Runner::start`], the thread inherits the caller's scheduling.
+    ///
+    /// # Errors
+    /// An eventfd or the thread cannot be created.
     pub fn watch(wanted: &[TrackProcess]) -> io::Result<Processes> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let counts = count(wanted);
@@ -80,7 +83,7 @@ impl Processes {
         Ok(Processes { shared, states })
     }
 
-    /// What becomes readable when a count is another one.
+    /// Returns the descriptor that becomes readable when a count changes.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.shared.changed.as_fd()
     }
@@ -107,8 +110,8 @@ impl Processes {
         self.states.iter().filter_map(|s| s.change_at).min()
     }
 
-    /// Takes new counts, and believes what has lasted long enough. True: a verdict is
-    /// another one.
+    /// Reads new counts, and applies changes whose delay has expired. Returns true if a
+    /// verdict changed.
     pub fn handle_time(&mut self, now: Time) -> bool {
         hush(&self.shared.changed);
         let counts = self.shared.lock().clone();
@@ -176,7 +179,7 @@ impl Shared {
         }
     }
 
-    /// Until the period is over, or something happened.
+    /// Waits until the period ends, or an event arrives.
     fn wait(&self, events: Option<&OwnedFd>) {
         let mut rest = [PollFd::new(&self.stop, PollFlags::IN)];
         let _ = poll(&mut rest, Some(&clock::timespec(REST)));

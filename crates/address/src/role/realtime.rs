@@ -1,6 +1,6 @@
-//! That nothing on the machine makes the loop late: real-time scheduling, memory that
-//! is never swapped out. All of it is wished for, none of it is needed; what was granted
-//! is told. Programs and threads that the role starts have none of it.
+//! Measures so that nothing on the machine delays the loop: real-time scheduling, memory
+//! that is never swapped out. All are optional; the granted ones are reported. Programs
+//! and threads that the role starts get none of them.
 
 use super::{Level, Log};
 use crate::config::{Config, Dialect};
@@ -8,22 +8,22 @@ use std::ffi::CString;
 use std::hint::black_box;
 use std::time::Duration;
 
-/// Of SCHED_RR where nobody chose one: above ordinary processes is enough.
+/// The default SCHED_RR priority: above ordinary processes is enough.
 const PRIORITY: u32 = 50;
 
 /// Adverts that are more frequent choose real-time scheduling by themselves.
 const SUB_SECOND: Duration = Duration::from_secs(1);
 
-/// How long the loop may run without sleeping before the kernel ends the process,
-/// microseconds: a loop that went mad must not hold a processor for ever, and the next
-/// process goes on where it was. A file's `vrrp_rlimit_rttime` can only be longer:
-/// keepalived logs when it is reached, and for that it is too early to end.
+/// How long the loop may run without sleeping before the kernel kills the process, in
+/// microseconds. A runaway loop must not occupy a processor forever, and the next process
+/// resumes its state. `vrrp_rlimit_rttime` can only raise the limit: keepalived only logs
+/// when it is reached, so its values may be too low for a kill.
 const RTTIME_US: u64 = 2_000_000;
 
 /// Stack that is touched so that it is there when it is needed.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// Takes what is permitted; what was granted, in words.
+/// Requests the privileges; returns the granted ones, in words.
 pub fn take(config: &Config, log: &mut Log) -> Vec<String> {
     let mut granted = Vec::new();
     let name = config.global.process_name.as_deref();
@@ -79,7 +79,8 @@ fn refused(log: &mut Log, asked_for: bool, what: &str, error: &std::io::Error) {
     log(level, &format!("{what} is not permitted: {error}"));
 }
 
-/// For this thread only; what it starts is ordinary again (SCHED_RESET_ON_FORK).
+/// Sets the scheduling of this thread only; its children get ordinary scheduling
+/// (SCHED_RESET_ON_FORK).
 fn round_robin(priority: u32, rttime_us: u64) -> std::io::Result<()> {
     let limit = libc::rlimit {
         rlim_cur: rttime_us,

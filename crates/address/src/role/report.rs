@@ -12,13 +12,13 @@ use std::net::IpAddr;
 /// The kind of a subject that is a virtual router.
 pub const VIRTUAL_IP: &str = "virtual-ip";
 
-/// The fact that a planned hand-over is under way.
+/// The fact of a planned hand-over in progress.
 pub const HAND_OVER: &str = "hand-over";
 
 /// The fact of an address that a lease of the cluster decides about.
 pub const LEASE: &str = "lease";
 
-/// What that fact is where the lease was given up for a machine that can use it better.
+/// Its value when the lease was released to a healthier node.
 pub const LEASE_MOVES: &str = "moves to a healthier node";
 
 /// keepalived's word for a state.
@@ -78,7 +78,7 @@ impl Role {
         process
     }
 
-    /// What a virtual router counted since statistics were cleared.
+    /// Returns the counters of a virtual router since the last reset.
     pub(super) fn counters(&self, at: usize) -> Counters {
         let (Some(member), Some(status)) = (self.members.get(at), self.router.status(Instance(at)))
         else {
@@ -154,7 +154,7 @@ impl Role {
         Some(counters.fold(one, |one, (row, value)| one.number(row.name, value)))
     }
 
-    /// How much of what the address is for can be served, where that is known.
+    /// Adds the availability of the frontends behind the address, if it is known.
     fn health_of(&self, one: Subject, at: usize, now: Time) -> Subject {
         let Some(member) = self.members.get(at).filter(|m| m.config.bands.is_some()) else {
             return one;
@@ -209,7 +209,7 @@ impl Role {
         })
     }
 
-    /// What is tracked.
+    /// Returns the tracked objects.
     pub(super) fn tracked(&self) -> Vec<Subject> {
         let tracked = |kind: &str, name: &str, verdict: Verdict, since_ms: u64, outcome: String| {
             let mut tracked = Subject::new(kind, name).label("name");
@@ -262,7 +262,7 @@ impl Role {
     }
 }
 
-/// What is known of the numbers; [`NUMBERS`] and [`COUNTERS`] are also shown by the proxy.
+/// Describes the numbers; the proxy shows [`NUMBERS`] and [`COUNTERS`], too.
 fn rows() -> Vec<NumberRow> {
     let counters = COUNTERS.iter().map(|row| (row.name, row.metric, row.words));
     let own = [
@@ -343,7 +343,8 @@ fn place_words((from, priority): (IpAddr, u8)) -> String {
     )
 }
 
-/// The addresses of an instance; what differs from the usual is a fact of each.
+/// Returns the addresses of an instance; settings other than the default are facts of
+/// each.
 fn addresses(member: &Member, state: State) -> Vec<Subject> {
     let of = |address: &crate::config::Address, advertised: bool| {
         let mut one = Subject::new(

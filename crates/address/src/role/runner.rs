@@ -1,11 +1,10 @@
-//! Programs that run beside the loop: scripts that are asked, and scripts that are
-//! told. A thread of its own starts them (so the loop never waits for a fork, and they
-//! have ordinary scheduling and memory), ends them when their time is over, and says
-//! how they ended. Never through a shell.
+//! Runs programs beside the loop: tracked scripts and notify scripts. A thread of its own
+//! starts them, so the loop never waits for a fork, and they have ordinary scheduling and
+//! memory. It ends them after their timeout and reports their exit status. It never uses
+//! a shell.
 //!
-//! Each leads a process group, which is ended as a whole. Jobs of one queue are
-//! started one after another, each when the one before it ended or had
-//! [`ORDER_WAIT`].
+//! Each program leads a process group, which is ended as a whole. Jobs of one queue start
+//! one after another, each when its predecessor ended or had [`ORDER_WAIT`].
 
 use crate::config::Account;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -32,7 +31,7 @@ const MAX_WAITING: usize = 1024;
 /// How long a job waits for the one before it in its queue.
 const ORDER_WAIT: Duration = Duration::from_secs(1);
 
-/// What a group that was asked to end has before it is killed.
+/// Time between SIGTERM and SIGKILL to a group.
 const TERM_GRACE: Duration = Duration::from_secs(1);
 
 /// A program to start.
@@ -44,7 +43,7 @@ pub struct Job<T = Token> {
     pub words: Vec<OsString>,
     /// Its whole environment; None: that of this process.
     pub environment: Option<Vec<(OsString, OsString)>>,
-    /// As whom.
+    /// The user that runs it.
     pub account: Option<Account>,
     /// When it is ended; None: never.
     pub timeout: Option<Duration>,
@@ -54,12 +53,12 @@ pub struct Job<T = Token> {
     pub stays: bool,
 }
 
-/// What a job was for.
+/// The purpose of a job.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Token {
     /// A `vrrp_script`, by name, and the generation of its configuration.
     Script(String, u64),
-    /// Somebody was told; for the log.
+    /// A notify script; its words, for the log.
     Notify(String),
     /// A script that reads a pipe for as long as the role runs.
     Reader(String),
@@ -95,14 +94,20 @@ pub struct Runner<T = Token> {
 }
 
 impl<T: Clone + Send + 'static> Runner<T> {
-    /// Starts the thread. To be called before the loop's thread becomes a real-time
-    /// one: the thread, and all that it starts, schedules as its maker.
+    /// Starts the thread. Call this before the loop's thread gets real-time priority,
+    /// because the new thread and its programs inherit the caller's scheduling.
+    ///
+    /// # Errors
+    /// /dev/null cannot be opened, or an eventfd or the thread cannot be created.
     pub fn start() -> io::Result<Runner<T>> {
         Runner::with(File::options().read(true).write(true).open("/dev/null")?)
     }
 
-    /// The same with what programs get as their standard streams, where another root
-    /// directory has no /dev/null.
+    /// The same, with the file for the programs' standard streams, if the root directory
+    /// has no /dev/null.
+    ///
+    /// # Errors
+    /// An eventfd or the thread cannot be created.
     pub fn with(null: File) -> io::Result<Runner<T>> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let job_came = Arc::new(eventfd(0, flags)?);
@@ -136,7 +141,7 @@ impl<T: Clone + Send + 'static> Runner<T> {
         })
     }
 
-    /// Starts a program as soon as its turn comes. False: too many wait.
+    /// Queues a program. Returns false if too many programs are waiting.
     pub fn submit(&self, job: Job<T>) -> bool {
         if self.waiting.load(Ordering::Relaxed) >= MAX_WAITING {
             return false;
@@ -150,18 +155,18 @@ impl<T: Clone + Send + 'static> Runner<T> {
         sent
     }
 
-    /// What becomes readable when a program ended.
+    /// Returns the descriptor that becomes readable when a program ended.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.job_ended.as_fd()
     }
 
-    /// What ended since it was asked last.
+    /// Returns the jobs that ended since the last call.
     pub fn ended(&self) -> Vec<(T, Outcome)> {
         hush(&self.job_ended);
         self.outcomes.try_iter().collect()
     }
 
-    /// Kills the groups of all programs that run, and starts no more.
+    /// Kills the groups of all running programs, and starts no more.
     pub fn give_up(mut self) {
         self.given_up.store(true, Ordering::Release);
         self.jobs = None;
@@ -172,8 +177,8 @@ impl<T: Clone + Send + 'static> Runner<T> {
         }
     }
 
-    /// Lets what waits be started, and scripts that have a timeout end, for as long as
-    /// that; programs that run on are left alone.
+    /// Waits up to `wait` until waiting jobs have started and scripts with a timeout have
+    /// ended; other running programs are left alone.
     pub fn finish(&mut self, wait: Duration) {
         self.jobs = None;
         ring(&self.job_came);
@@ -212,7 +217,7 @@ struct Running<T> {
     ask: Ask,
 }
 
-/// What happens when the time of a program is over.
+/// The action after the timeout of a program.
 #[derive(Clone, Copy, PartialEq)]
 enum Ask {
     /// It never is: it runs as long as it likes.
@@ -261,7 +266,7 @@ impl<T: Clone> Inside<T> {
         }
     }
 
-    /// Whether there will be no more.
+    /// Takes new jobs; returns whether there will be no more.
     fn take_jobs(&mut self) -> bool {
         hush(&self.came);
         loop {

@@ -1,5 +1,5 @@
-//! `vrrp_script`: programs that are asked whether all is well. When each is started
-//! and what its outcomes add up to, as a value; [`super::runner`] starts them.
+//! `vrrp_script`: tracked scripts. A value decides when each starts and computes its
+//! verdict; [`super::runner`] starts them.
 
 use super::clock;
 use super::runner::{Job, Outcome, Token};
@@ -14,7 +14,7 @@ const INTERVAL_LEAST: Duration = Duration::from_millis(10);
 /// Something to log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Said {
-    /// As keepalived says it at each change of what a script returns (`-D`).
+    /// keepalived's line at each change of a script's exit status (`-D`).
     Detail(String),
     /// A verdict.
     Verdict(String),
@@ -36,7 +36,8 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// It is asked at once; what was known of it under an older configuration holds on.
+    /// Creates the state of a script, which runs at once; its verdict from an older
+    /// configuration still applies.
     pub fn new(now: Time, script: Script, generation: u64, before: Option<&Asked>) -> Asked {
         let known = before.map_or(Verdict::Unknown, |b| b.verdict);
         let verdict = match known {
@@ -61,7 +62,7 @@ impl Asked {
         &self.script
     }
 
-    /// What its outcomes add up to.
+    /// Returns the verdict of its results.
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
@@ -76,7 +77,7 @@ impl Asked {
         (!self.running).then_some(self.due)
     }
 
-    /// What to start, when its time has come.
+    /// Returns the job to start, if it is due.
     pub fn job(&mut self, now: Time) -> Option<Job> {
         if self.running || now < self.due {
             return None;
@@ -99,9 +100,10 @@ impl Asked {
         })
     }
 
-    /// It could not be asked: it is being replaced, or the machine has no room for another
-    /// process. That says nothing of what it looks at, and would be so on every machine to
-    /// which a new one is copied: the verdict holds on. Said once.
+    /// The script could not run: its file is being replaced, or the machine has no room
+    /// for another process. That says nothing about the tracked object, and would happen
+    /// on every node to which a new script is copied, so the last verdict still applies.
+    /// Logged once.
     fn unasked(&mut self, error: String) -> Vec<Said> {
         if self.outcome == error {
             return Vec::new();
@@ -114,7 +116,8 @@ impl Asked {
         vec![said]
     }
 
-    /// How it ended. What is to be logged, and whether the verdict is another one.
+    /// Records the result of a run. Returns the lines to log, and whether the verdict
+    /// changed.
     pub fn ended(&mut self, now: Time, generation: u64, outcome: &Outcome) -> (Vec<Said>, bool) {
         if generation != self.generation {
             return (Vec::new(), false);

@@ -1,4 +1,4 @@
-//! From the configuration to what the machine of the protocol is told.
+//! Converts the configuration to the settings of the protocol's state machine.
 
 use crate::config::{self, Config, Dialect, Instance, Start};
 use protocol::vrrp::{
@@ -10,17 +10,17 @@ use std::time::Duration;
 /// asked about.
 const PROBED_BELOW: Duration = Duration::from_secs(1);
 
-/// How long an answer to a probe is waited for where a file does not say (keepalived's
-/// does not know of probes): an advert's interval, within these.
+/// Bounds of the default time to wait for the reply to a probe, which is an advert
+/// interval (keepalived.conf has no setting for it).
 const PROBE_WAIT: (Duration, Duration) = (Duration::from_millis(3), Duration::from_millis(20));
 
-/// How long silence is not believed while the owner's kernel answers, at least, and in
-/// intervals of adverts.
+/// Minimum time without adverts before a takeover while the owner's kernel responds, and
+/// the same in advert intervals.
 const PROBE_BOUND: Duration = Duration::from_secs(1);
 const PROBE_BOUND_ADVERTS: u32 = 6;
 
-/// A virtual router. `starts`: the role does, too; after a reload nobody waits for the
-/// network to come up.
+/// Returns the settings of a virtual router. `starts`: the role starts, too; after a
+/// reload the startup delay does not apply.
 pub fn of(config: &Config, instance: &Instance, starts: bool) -> Settings {
     Settings {
         name: instance.name.clone(),
@@ -59,8 +59,8 @@ pub fn of(config: &Config, instance: &Instance, starts: bool) -> Settings {
     }
 }
 
-/// Sync groups, their members by place. A member that is not there is left out: that
-/// was said where the file was read.
+/// Returns the sync groups, their members by index. A missing member is left out; the
+/// load reported it.
 pub fn groups(config: &Config) -> Vec<GroupSettings> {
     let place = |name: &String| config.instances.iter().position(|i| i.name == *name);
     config
@@ -109,8 +109,8 @@ fn garp(garp: &config::Garp) -> Garp {
     }
 }
 
-/// Silence is asked about where the configuration says so, and at sub-second adverts of
-/// a `keepalived.conf`: no packet of VRRP is another one by that.
+/// Returns whether to probe before a takeover: if the configuration says so, and for
+/// sub-second adverts of a `keepalived.conf`. No VRRP packet changes by that.
 fn probing(dialect: Dialect, instance: &Instance) -> Option<Probing> {
     if let Some(probing) = &instance.probing {
         return Some(Probing {

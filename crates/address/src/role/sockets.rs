@@ -4,14 +4,14 @@ use crate::config::{Authentication, Global, Instance, Transport};
 use crate::wire::{PacketSocket, VrrpOptions, VrrpSocket, VrrpTransport, WireError};
 use std::collections::BTreeMap;
 
-/// A socket of VRRP with what it was opened for.
+/// A VRRP socket with its options.
 #[derive(Debug)]
 pub struct Adverts {
-    /// What it was opened for.
+    /// Its options.
     pub options: VrrpOptions,
     /// The socket.
     pub socket: VrrpSocket,
-    /// It can no longer be read: it is opened anew when its interface changes.
+    /// It can no longer be read, and is reopened when its interface changes.
     pub broken: bool,
 }
 
@@ -27,8 +27,8 @@ pub struct Sockets {
 /// The largest packet where there is no interface to ask.
 pub const MTU_BYTES: u32 = 1500;
 
-/// The receive buffer of an instance on an interface of this MTU: its own, or what
-/// `vrrp_rx_bufs_policy` says for all.
+/// Returns the receive buffer size of an instance on an interface of this MTU: its own,
+/// or that of `vrrp_rx_bufs_policy`.
 pub fn receive_buffer(global: &Global, instance: &Instance, mtu: u32) -> Option<u32> {
     let packets = |number: u32| mtu.saturating_mul(number);
     instance
@@ -38,7 +38,7 @@ pub fn receive_buffer(global: &Global, instance: &Instance, mtu: u32) -> Option<
         .or(global.receive_buffer_packets.map(packets))
 }
 
-/// What an instance's socket has to be, on an interface of this number and name.
+/// Returns the options of an instance's socket, on an interface of this index and name.
 pub fn wanted(
     instance: &Instance,
     interface: Option<(u32, String)>,

@@ -7,7 +7,8 @@ use crate::config::{Address, Config};
 use crate::kernel::{AddressSeen, AddressSpec};
 
 impl Role {
-    /// From one configuration to another: what is in both is not touched.
+    /// Replaces the static objects of one configuration by those of another; common ones
+    /// are not touched.
     pub(super) fn put_static(&mut self, old: &Config, new: &Config) {
         let gone: Vec<Address> = difference(&old.addresses, &new.addresses);
         let come: Vec<Address> = difference(&new.addresses, &old.addresses);
@@ -64,7 +65,7 @@ impl Role {
         self.log_results("static", routes.iter().map(|r| &r.text), results);
     }
 
-    /// Somebody deleted an address: a static one is put back.
+    /// Restores a static address that another program deleted.
     pub(super) fn put_static_back(&mut self, seen: &AddressSeen) {
         let default = self.config.global.default_interface.clone();
         let mut specs = self.static_specs(&self.config.addresses, &default);
@@ -88,7 +89,7 @@ impl Role {
     }
 }
 
-/// What is in `a` and not in `b`.
+/// Returns the elements of `a` that are not in `b`.
 fn difference<T: PartialEq + Clone>(a: &[T], b: &[T]) -> Vec<T> {
     a.iter().filter(|x| !b.contains(x)).cloned().collect()
 }

@@ -16,10 +16,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// How many different lines are remembered that are said once.
+/// Maximum number of remembered lines that are logged only once.
 const MAX_ONCE: usize = 256;
 
-/// What tells others.
+/// The outputs of transitions.
 #[derive(Debug)]
 pub(super) struct Teller {
     fifos: Vec<(Fifo, OwnedFd)>,
@@ -81,7 +81,7 @@ impl Teller {
         });
     }
 
-    /// A line that is said once: not again until others were said.
+    /// Logs a line once: not again until others were logged.
     pub(super) fn once(&mut self, log: &mut Log, level: Level, line: String) {
         if self.once.len() >= MAX_ONCE {
             self.once.clear();
@@ -92,7 +92,7 @@ impl Teller {
         }
     }
 
-    /// A line for those who read the pipes.
+    /// Writes a line to the notify pipes.
     fn write_fifos(&mut self, log: &mut Log, line: &str) {
         let mut failed = Vec::new();
         for (fifo, fd) in &self.fifos {
@@ -115,7 +115,7 @@ impl Teller {
         }
     }
 
-    /// What the mailer has to say.
+    /// Returns the mailer's log lines.
     pub(super) fn mail_said(&mut self) -> impl Iterator<Item = String> {
         self.mailer
             .as_ref()

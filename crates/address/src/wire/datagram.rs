@@ -111,7 +111,11 @@ impl Buffers {
         }
     }
 
-    /// Reads what is there, at most a batch, and hands it to `each`; zero is nothing.
+    /// Reads the waiting datagrams, at most a batch, passes each to `each`, and returns
+    /// their number.
+    ///
+    /// # Errors
+    /// Those of `recvmmsg`, except `EAGAIN` and `EINTR`.
     pub fn read(
         &mut self,
         fd: impl AsFd,

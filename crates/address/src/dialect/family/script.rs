@@ -64,7 +64,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "rise",
         places: &[SCRIPT],
         syntax: "rise <number>",
-        doc: "Number of consecutive successes that end a failure, by default 1.",
+        doc: "Number of consecutive successful runs after which a failed script counts as up, by default 1.",
         example: "script /usr/bin/true\nrise 3",
         build: line(1, 1, |l, n| {
             let value = n
@@ -79,7 +79,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "fall",
         places: &[SCRIPT],
         syntax: "fall <number>",
-        doc: "Number of consecutive failures that count as a failure, by default 1.",
+        doc: "Number of consecutive failed runs after which the script counts as down, by default 1.",
         example: "script /usr/bin/true\nfall 3",
         build: line(1, 1, |l, n| {
             let value = n

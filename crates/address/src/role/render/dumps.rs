@@ -1,5 +1,6 @@
 //! keepalived's dumps: `keepalived.data` (SIGUSR1), `keepalived.stats` (SIGUSR2) and
-//! `keepalived.json` (signal 36), line by line as it writes them of what there is here.
+//! `keepalived.json` (signal 36), with keepalived's lines for the features that exist
+//! here.
 
 use super::moment;
 use crate::config::{
@@ -18,7 +19,7 @@ fn yes(b: bool) -> &'static str {
     if b { "enabled" } else { "disabled" }
 }
 
-/// What the configuration wants at first.
+/// Returns the configured initial state.
 fn wanted(config: &Configured) -> State {
     match config.start {
         Start::Master => State::Master,

@@ -22,7 +22,8 @@ pub fn civil(days: u64) -> (u64, u8, u8) {
     (year, month as u8, day as u8)
 }
 
-/// `Fri Nov 20 21:17:33` of milliseconds since 1970, as `ctime` begins it.
+/// Formats milliseconds since 1970 as `Fri Nov 20 21:17:33`, the beginning of `ctime`'s
+/// format.
 pub fn moment(unix_ms: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     let s = unix_ms / 1000;

@@ -288,7 +288,7 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
         Method::Dir => "a part of the value between slashes equals one of the patterns",
         Method::Dom => "a part of the value between dots or slashes equals one of the patterns",
         Method::End => "the value ends with one of the patterns",
-        Method::Len => "the length of the value is one of the patterns",
+        Method::Len => "the length of the value matches one of the patterns",
         Method::Reg => "the value matches one of the regular expressions",
         _ => "the value contains one of the patterns",
     };
