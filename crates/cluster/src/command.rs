@@ -27,7 +27,7 @@ impl fmt::Display for VersionId {
     }
 }
 
-/// How often a lease, or a ring of keys, was given anew.
+/// Generation of a lease or of a key ring; each grant or new ring increments it.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -37,14 +37,14 @@ pub struct Epoch(pub u64);
 /// A command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Command {
-    /// What it takes to understand it.
+    /// The format that a member must support to apply it.
     pub format: u32,
-    /// Who proposed it.
+    /// The proposer.
     pub from: MemberId,
     /// When, seconds since 1970 by the proposer's clock: shown, never decided on.
     #[serde(default)]
     pub time_s: i64,
-    /// What it says.
+    /// The content.
     pub body: Body,
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for Command {
     }
 }
 
-/// What a command says.
+/// The content of a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Body {
     /// The first of a cluster: its name, its first member, the certificate (DER) of
@@ -83,21 +83,21 @@ pub enum Body {
     },
     /// An invitation was given out. It ends by being used, by [`Body::Uninvite`].
     Invite(Invitation),
-    /// An invitation is over: its time has passed, or somebody took it back.
+    /// Ends an invitation: it has expired, or was withdrawn.
     Uninvite {
         /// Which.
         token: Digest,
     },
-    /// Somebody came with a token: is a member from now on.
+    /// Adds a member, who came with a token.
     Admit {
         /// SHA-256 of the token.
         token: Digest,
         /// The new one.
         member: Member,
     },
-    /// A member says where it is and what it understands, at each start.
+    /// Addresses and supported formats of a member, sent at each start.
     Announce(Member),
-    /// A member is one no more, and its certificate never again.
+    /// Removes a member; its certificate is never accepted again.
     Remove {
         /// Which.
         member: MemberId,
@@ -113,15 +113,15 @@ pub enum Body {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
-    /// A change: begins to go to the nodes, if nothing else does.
+    /// Proposes a version; its rollout starts if no other is in progress.
     Propose(Box<Proposal>),
-    /// What a node says of a version.
+    /// A node's report on a version.
     Report(Report),
     /// The leader's next step with a version.
     Decide(Decision),
     /// Leases.
     Lease(LeaseCommand),
-    /// What an operator is to find in the log, and nothing else.
+    /// An event for operators, without other effect.
     Event {
         /// In words.
         words: String,
@@ -195,15 +195,15 @@ impl Default for Limits {
 pub struct Invitation {
     /// SHA-256 of the token.
     pub token: Digest,
-    /// As what its bearer may come.
+    /// The kind of member that may join with it.
     pub kind: crate::member::Kind,
     /// How long it is good, counted by the leader from the command, milliseconds.
     pub valid_ms: u64,
 }
 
-/// One key of contents, sealed to each node. The command that brings a new epoch has
-/// it for every node there is; later ones only for nodes that came since, so that of
-/// two members who make a new key at once, the second is refused.
+/// A content key, encrypted for each node. The command that introduces a new epoch
+/// contains it for every node; later ones only for nodes that joined since. So if two
+/// members create a key at the same time, the second one is refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ring {
     /// Which one: contents name it.
@@ -215,9 +215,9 @@ pub struct Ring {
 /// A key, sealed to one node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SealedKey {
-    /// To whom.
+    /// The recipient.
     pub member: MemberId,
-    /// HPKE's encapsulated key and ciphertext, one behind the other.
+    /// HPKE's encapsulated key, followed by the ciphertext.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
@@ -248,7 +248,7 @@ pub struct SealedAuthority {
 /// A sealed content: pieces of a ciphertext.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Content {
-    /// Size of what is inside, bytes.
+    /// Size of the plain content, in bytes.
     pub bytes: u64,
     /// The key that opens it.
     pub epoch: Epoch,
@@ -261,13 +261,13 @@ pub struct Content {
 pub struct FileEntry {
     /// Its path, as the configuration names it.
     pub path: String,
-    /// Its place among the files of the command line; None for what they name.
+    /// Its index among the files of the command line; `None` for files that these name.
     pub main: Option<u32>,
     /// It was read as a secret.
     pub secret: bool,
-    /// Permissions that it had.
+    /// Its permissions.
     pub mode: u32,
-    /// What it holds.
+    /// Its content.
     pub content: Content,
 }
 
@@ -299,18 +299,18 @@ pub enum Origin {
     },
 }
 
-/// A change that somebody wants.
+/// A proposed version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Proposal {
     /// The version that the author saw; refused if another one is accepted now.
     pub parent: Option<VersionId>,
-    /// Who.
+    /// The author.
     pub author: String,
     /// Why.
     pub message: String,
     /// When, seconds since 1970 by the author's clock: shown, never decided on.
     pub time_s: i64,
-    /// Where it came from.
+    /// The origin of the files.
     pub origin: Origin,
     /// Its files.
     pub files: Vec<FileEntry>,
@@ -320,29 +320,28 @@ pub struct Proposal {
     pub judging: Judging,
 }
 
-/// What a node says of a version.
+/// A node's report on a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Which version.
     pub version: VersionId,
     /// Which node.
     pub node: MemberId,
-    /// What it says.
+    /// The result.
     pub outcome: Reported,
-    /// In words: diagnostics, or what got worse; at most
+    /// Explanation: diagnostics, or what got worse; at most
     /// [`crate::state::WORDS_BYTES_MAX`].
     pub words: String,
-    /// What it found when it checked it.
+    /// Findings of its check.
     #[serde(default)]
     pub found: Found,
 }
 
-/// What a node finds when it checks a version.
+/// Findings of a node that checked a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Found {
     /// It changes what nodes must agree on among themselves (router ids, priorities,
-    /// timers): it goes to all of them at once, without a canary, and back from all of
-    /// them at once.
+    /// timers): all nodes try it at once, without a canary, and all roll back at once.
     #[serde(default)]
     pub together: bool,
     /// Number of virtual addresses that the node owned then, if it served. The node with
@@ -351,7 +350,7 @@ pub struct Found {
     pub addresses_owned: Option<u64>,
 }
 
-/// What a node can say of a version.
+/// The possible results of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Reported {
     /// It could serve it.
@@ -364,8 +363,8 @@ pub enum Reported {
     Good,
     /// Something got worse.
     Worse,
-    /// It went back to the accepted version by itself: it had to take an address
-    /// over, or lost the leader.
+    /// It rolled back to the accepted version by itself, because it had to take over an
+    /// address, or lost the leader.
     WentBack,
 }
 
@@ -374,7 +373,7 @@ pub enum Reported {
 pub struct Decision {
     /// Which version.
     pub version: VersionId,
-    /// What.
+    /// The step.
     pub step: Step,
 }
 
@@ -386,15 +385,15 @@ pub enum Step {
         /// Which.
         node: MemberId,
     },
-    /// It goes to all of these; a canary that has it is one of them.
+    /// All of these nodes try it, including the canary.
     Rest {
-        /// Which: those that said they could serve it, and are there.
+        /// The nodes that can serve it and are reachable.
         nodes: Vec<MemberId>,
     },
     /// All serve it; it waits to be confirmed.
     AwaitConfirmation,
-    /// So much of the time for the confirmation is left, milliseconds: told now and
-    /// then, so that another leader need not restart.
+    /// Remaining time for the confirmation, in milliseconds; updated from time to time,
+    /// so that a new leader need not start over.
     Remaining {
         /// Milliseconds.
         ms: u64,
@@ -408,15 +407,15 @@ pub enum Step {
     },
 }
 
-/// Commands of leases. What time means for them is [`crate::lease`].
+/// Commands for leases. [`crate::lease`] defines their timing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum LeaseCommand {
-    /// Gives it to a member, with the next epoch. The leader says so only when the
-    /// last holder's time has passed.
+    /// Grants it to a member, with the next epoch. The leader proposes this only after
+    /// the last holder's time has passed.
     Grant {
         /// The lease.
         name: String,
-        /// To whom.
+        /// The holder.
         holder: MemberId,
         /// How long a renewal is good, milliseconds.
         valid_ms: u64,
@@ -434,7 +433,7 @@ pub enum LeaseCommand {
     },
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// Done.
@@ -454,7 +453,7 @@ pub enum Refusal {
     Busy {
         /// Which.
         version: VersionId,
-        /// Whose.
+        /// Its author.
         author: String,
     },
     /// The author has not seen the accepted version.
@@ -477,14 +476,14 @@ pub enum Refusal {
     },
     /// More than there may be.
     TooMany {
-        /// Of what.
+        /// The kind of objects.
         what: String,
         /// How many there may be.
         max: u64,
     },
-    /// Somebody else holds the lease.
+    /// Another member holds the lease.
     Held {
-        /// Who.
+        /// The holder.
         holder: MemberId,
     },
     /// The epoch is an old one.
@@ -493,9 +492,9 @@ pub enum Refusal {
     Founded,
     /// This member does not do that.
     Unfit,
-    /// Somebody else has the number or the name.
+    /// Another member has the number or the name.
     Taken {
-        /// What is taken.
+        /// The one that is taken.
         what: Taken,
     },
     /// A name has letters, digits, dots, hyphens and underscores, and is short.
@@ -507,8 +506,7 @@ pub enum Refusal {
         /// Which.
         node: MemberId,
     },
-    /// The version (or the authority) is not where this step begins, or somebody has said
-    /// what forbids it.
+    /// The version (or the CA) is not in the state for this step, or a report forbids it.
     Untimely,
     /// An authority follows the present one already.
     AuthorityUnderWay,
@@ -519,12 +517,12 @@ pub enum Refusal {
     },
     /// Some member would not understand it.
     Format {
-        /// What all of them understand.
+        /// The format that all of them support.
         understood: u32,
     },
 }
 
-/// What somebody else has already.
+/// The attribute that another member has already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Taken {
     /// A member's number; a new one is above all that ever were.

@@ -1,5 +1,5 @@
-//! What the control role asks of the machine that it runs on. The binary answers
-//! with its supervisor; tests with a machine of their own.
+//! Requests of the control role to its machine. The binary implements them with its
+//! supervisor, tests with a machine of their own.
 
 use crate::command::Epoch;
 use crate::file_set::FileSet;
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::sync::Arc;
 
-/// What the machine says of a version.
+/// The machine's result for a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Verdict {
     /// It can serve it, or serves it.
     pub good: bool,
-    /// Diagnostics as they are printed, and what there is to tell.
+    /// Printed diagnostics and messages.
     pub words: String,
-    /// Of a check: what the nodes must agree on among themselves is not as it is now.
+    /// For a check: the version changes what nodes must agree on among themselves.
     pub together: bool,
 }
 
@@ -23,7 +23,7 @@ pub struct Verdict {
 pub struct Health {
     /// Requests (HTTP) and sessions (TCP) finished.
     pub requests: u64,
-    /// Answers of 5xx, and connections to servers that failed.
+    /// Responses with 5xx, and failed connections to servers.
     pub errors: u64,
     /// Servers that are up, of all that are checked.
     pub servers_up: u64,
@@ -42,11 +42,11 @@ pub struct Health {
 pub struct FrontendHealth {
     /// Its name.
     pub name: String,
-    /// Where it listens and a synthetic request may go: addresses with ports.
+    /// Its addresses with ports, for synthetic requests.
     pub listens: Vec<String>,
     /// It speaks HTTP in the clear there.
     pub http: bool,
-    /// Some server of it is usable, or it answers by itself.
+    /// It has a usable server, or responds by itself.
     pub usable: bool,
 }
 
@@ -70,15 +70,15 @@ pub struct Wish {
     pub rank: u32,
 }
 
-/// What the machine tells by itself.
+/// Unrequested messages of the machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum News {
-    /// It had to take an address over and went back to the accepted version.
+    /// It had to take over an address, and rolled back to the accepted version.
     WentBack {
         /// Why, in words.
         words: String,
     },
-    /// What is bound to leases and could use them. Told at the start and after a change.
+    /// The leases that the machine could use. Sent at the start and after each change.
     WantsLeases(Vec<Wish>),
     /// The supervisor wants the role to end.
     Stop,
@@ -93,15 +93,15 @@ pub trait Machine: Send + Sync + 'static {
     fn serve(&self, set: Arc<FileSet>, trial: bool) -> impl Future<Output = Verdict> + Send;
     /// Accepts the candidate version.
     fn accept(&self) -> impl Future<Output = Verdict> + Send;
-    /// What was served before the trial is served again.
+    /// Serves the version before the candidate again.
     fn revert(&self) -> impl Future<Output = Verdict> + Send;
     /// How well it serves; None where nothing serves.
     fn health(&self) -> impl Future<Output = Option<Health>> + Send;
-    /// Tells the other roles what is held.
+    /// Reports the held leases to the other roles.
     fn hold(&self, leases: Vec<Held>) -> impl Future<Output = ()> + Send;
-    /// Somebody else could use this lease better: what is bound to it ends in good order,
-    /// and wants it no more for a moment.
+    /// Another node could use this lease better: its users release it in good order, and
+    /// do not request it for a moment.
     fn hand_over(&self, lease: String) -> impl Future<Output = ()> + Send;
-    /// What it tells by itself next.
+    /// Returns the next unrequested message.
     fn news(&self) -> impl Future<Output = News> + Send;
 }

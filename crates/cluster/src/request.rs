@@ -1,8 +1,7 @@
-//! What operators ask of the control role at its socket (`control.sock` in the
-//! runtime directory, for root and the role's own user): a [`Request`], then
-//! [`Reply`]s until one that ends, then the next request if there is one. Each is its
-//! length (u32, big endian) and the value by [`part::codec`]. A connection on which
-//! nothing is asked for a while is ended by the role.
+//! Requests of operators to the control role at its socket (`control.sock` in the runtime
+//! directory, for root and the role's own user): a [`Request`], then [`Reply`]s until a
+//! final one, then the next request if there is one. Each is its length (u32, big endian)
+//! and the value encoded by [`part::codec`]. The role closes idle connections.
 
 //! [`Client`] is the asking side; it blocks, and needs no runtime.
 
@@ -27,14 +26,14 @@ pub const LENGTH_BYTES: usize = 4;
 /// How long the role may take with a piece of a request.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
-/// What is asked.
+/// A request.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// How everything is: [`Reply::Json`], the status as [`crate::role::status`] has it.
     Status,
-    /// A token for somebody new: [`Reply::Token`].
+    /// Create a token for a new member: [`Reply::Token`].
     Invite {
-        /// As what.
+        /// The kind of member.
         kind: Kind,
         /// How long it is good, milliseconds.
         valid_ms: u64,
@@ -51,12 +50,12 @@ pub enum Request {
     },
     /// New keys and certificates.
     Rotate,
-    /// Another authority, and certificates of it for all: [`Reply::Progress`] until
+    /// Replace the CA, and certify all members by the new one: [`Reply::Progress`] until
     /// [`Reply::Done`] or [`Reply::Refused`].
     RotateAuthority,
     /// A change: [`Reply::Progress`] until [`Reply::Done`] or [`Reply::Refused`].
     Apply(Box<Apply>),
-    /// Confirms what waits for it.
+    /// Confirm the version that waits for confirmation.
     Confirm {
         /// Which version.
         version: Option<VersionId>,
@@ -70,7 +69,7 @@ pub enum Request {
     Rollback {
         /// Which.
         version: VersionId,
-        /// Who.
+        /// The author.
         author: String,
         /// Why.
         message: String,
@@ -80,7 +79,7 @@ pub enum Request {
     /// Versions, the newest first: [`Reply::Json`], an array of
     /// [`crate::state::VersionRecord`].
     Log {
-        /// At most so many.
+        /// Maximum number.
         max: u64,
     },
     /// The files of a version in plain (None: the accepted one): [`Reply::Set`].
@@ -88,7 +87,7 @@ pub enum Request {
         /// Which.
         version: Option<VersionId>,
     },
-    /// Looks at what is followed now.
+    /// Poll the followed repositories now.
     Follow,
     /// A line among the events, agreed on like everything else: [`Reply::Done`] when a
     /// majority has it on its disks.
@@ -101,9 +100,9 @@ pub enum Request {
 /// A change that an operator wants.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Apply {
-    /// What the author saw last.
+    /// The version on which the files are based.
     pub parent: Option<VersionId>,
-    /// Who.
+    /// The author.
     pub author: String,
     /// Why.
     pub message: String,
@@ -117,10 +116,10 @@ pub struct Apply {
     pub judging: Judging,
 }
 
-/// What is answered.
+/// A reply.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Reply {
-    /// A line about what happens; more follows.
+    /// A progress line; more replies follow.
     Progress {
         /// The line.
         words: String,
@@ -134,19 +133,19 @@ pub enum Reply {
     },
     /// The change failed: nothing was changed, or it was rolled back.
     Refused {
-        /// What, why, and what to do.
+        /// The problem, its reason, and what to do.
         words: String,
     },
     /// Asked for, and whether it happened is not known: it may have, or may yet.
     Unknown {
-        /// What, why, and how to find out.
+        /// The problem, its reason, and how to find the outcome.
         words: String,
     },
     /// A token.
     Token {
         /// As it is typed.
         token: String,
-        /// Who may still be asked for the same thing.
+        /// A member that may accept the same request.
         member: MemberId,
     },
     /// A value, as JSON.
@@ -156,7 +155,7 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// Nothing comes behind it.
+    /// Returns whether this is the final reply.
     pub fn ends(&self) -> bool {
         !matches!(self, Reply::Progress { .. })
     }
@@ -165,7 +164,7 @@ impl Reply {
 /// Why the role could not be asked.
 #[derive(Debug)]
 pub enum AskError {
-    /// Nobody listens at the socket.
+    /// No process listens at the socket.
     NotRunning(PathBuf),
     /// The socket cannot be used by this user.
     Forbidden(PathBuf),
@@ -173,11 +172,11 @@ pub enum AskError {
     Io(PathBuf, io::Error),
     /// The request is larger than one may be.
     TooLarge(usize),
-    /// The role said nothing for too long.
+    /// Timeout waiting for the role.
     Silent(Duration),
     /// The role ended in the middle.
     Ended,
-    /// What it said is not understood.
+    /// The reply cannot be parsed.
     Malformed(Malformed),
 }
 
@@ -217,7 +216,7 @@ impl fmt::Display for AskError {
 
 impl std::error::Error for AskError {}
 
-/// A value with its length before it; None where it is larger than one may be.
+/// Encodes a value with its length before it; `None` if it exceeds the maximum size.
 pub fn framed<T: Serialize>(value: &T) -> Option<Vec<u8>> {
     let value = codec::encode(value);
     if value.len() > REQUEST_BYTES_MAX {
@@ -230,8 +229,8 @@ pub fn framed<T: Serialize>(value: &T) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Asks the role of this machine: one request after the other. After an error it is of
-/// no more use: every later question ends at once.
+/// Sends requests to the role of this machine, one after the other. After an error it is
+/// unusable: every later request fails at once.
 #[derive(Debug)]
 pub struct Client {
     stream: UnixStream,
@@ -269,7 +268,7 @@ impl Client {
         }
     }
 
-    /// The next reply, waited for at most so long.
+    /// Returns the next reply; waits at most `limit`.
     pub fn reply(&mut self, limit: Duration) -> Result<Reply, AskError> {
         let set = self.stream.set_read_timeout(Some(limit));
         set.map_err(|error| AskError::Io(self.path.clone(), error))?;
@@ -284,8 +283,8 @@ impl Client {
         codec::decode(&bytes).map_err(AskError::Malformed)
     }
 
-    /// Asks, gives what is told on the way to `progress`, and the reply that ends it.
-    /// Between two replies it waits at most so long.
+    /// Sends a request, passes progress lines to `progress`, and returns the final reply.
+    /// It waits at most `limit` between two replies.
     pub fn done(
         &mut self,
         request: &Request,

@@ -1,5 +1,5 @@
-//! The node's side of a change: does what [`crate::rollout::Agent`] says, task by task,
-//! and keeps the last accepted version on disk.
+//! The node's side of a change: executes the tasks of [`crate::rollout::Agent`], and
+//! keeps the last accepted version on disk.
 
 use crate::command::{Body, VersionId};
 use crate::file_set::FileSet;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 /// How long the machine may take with a version before it counts as refused.
 const MACHINE_LIMIT: Duration = Duration::from_secs(60);
-/// How long it may take to tell how well it serves.
+/// Timeout of a health report.
 const HEALTH_LIMIT: Duration = Duration::from_secs(3);
 /// How often it is looked whether the leader is heard while something else is done.
 const SILENCE_LOOK: Duration = Duration::from_millis(100);
@@ -28,7 +28,7 @@ const MISSING_LOOKS: u32 = 25;
 /// Rest after a task that could not be done, so that none is tried without end.
 const REST: Duration = Duration::from_millis(500);
 
-/// Runs until the role ends. `went_back` is what the machine tells by itself.
+/// Runs until the role ends. `went_back` receives the machine's own rollbacks.
 pub(super) async fn run<M: Machine, N: Network>(
     shared: Arc<Shared<M, N>>,
     serves: Option<Arc<FileSet>>,
@@ -81,7 +81,7 @@ struct Worker<M: Machine, N: Network> {
 }
 
 impl<M: Machine, N: Network> Worker<M, N> {
-    /// Shows what it does to the others of this member.
+    /// Publishes its state to the other tasks of this member.
     fn tell(&self) {
         let mut serving = self.shared.serving();
         serving.version = self.agent.serves();
@@ -163,7 +163,7 @@ impl<M: Machine, N: Network> Worker<M, N> {
         self.agent.kept(version, &verdict);
     }
 
-    /// Writes the accepted version to disk; what went wrong with that is told, and it is
+    /// Writes the accepted version to disk; an error is reported, but the version is
     /// served nevertheless.
     fn keep(&self, set: &FileSet) -> Option<Verdict> {
         let written = self.shared.directory.write_accepted(set);
@@ -201,7 +201,8 @@ impl<M: Machine, N: Network> Worker<M, N> {
         self.agent.sampled(self.shared.now_ms(), health, probes);
     }
 
-    /// The files of a version in plain. Pieces may still be on their way to this disk.
+    /// Returns the decrypted files of a version. Chunks may still be arriving at this
+    /// disk.
     async fn files(&mut self, version: VersionId) -> Result<Arc<FileSet>, Verdict> {
         if let Some(last) = self.last.as_ref().filter(|last| last.version == version) {
             return Ok(last.clone());
@@ -251,7 +252,7 @@ async fn too_silent<M: Machine, N: Network>(shared: Arc<Shared<M, N>>, on_trial:
     }
 }
 
-/// What the machine says, or that it says nothing.
+/// Returns the machine's result, or a timeout.
 async fn limited(verdict: impl Future<Output = Verdict>) -> Verdict {
     let said = timeout(MACHINE_LIMIT, verdict).await;
     said.unwrap_or_else(|_| no_answer())

@@ -17,13 +17,13 @@ use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Pieces of contents that are under way at once.
+/// Maximum number of content chunks in transit.
 const PIECES_AT_ONCE: usize = 4;
 /// Times that pieces are sent again which others dropped meanwhile.
 const SENDS_MAX: usize = 3;
-/// How often it is looked what became of a version.
+/// How often the outcome of a version is checked.
 const LOOK: Duration = Duration::from_millis(100);
-/// A line is told at least so often, so that nobody gives up.
+/// Maximum interval between progress lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// After this time without a majority, the outcome of a version is reported as unknown.
 const FROZEN_FOR: Duration = Duration::from_secs(30);
@@ -33,7 +33,7 @@ const FROZEN_FOR: Duration = Duration::from_secs(30);
 pub(super) enum NotApplied {
     /// The cluster refused it.
     Refused(Refusal),
-    /// There is no answer.
+    /// No result.
     Propose(ProposeError),
     /// Its files could not be sealed.
     Contents(contents::ContentError),
@@ -41,7 +41,7 @@ pub(super) enum NotApplied {
     Arbiter,
     /// There is no such version.
     NoVersion(VersionId),
-    /// The answer is none that fits.
+    /// An unexpected result.
     Strange,
 }
 
@@ -95,7 +95,7 @@ impl From<ProposeError> for NotApplied {
     }
 }
 
-/// What became of a version.
+/// The outcome of a version.
 pub(super) enum Outcome {
     /// It is accepted.
     Accepted,
@@ -228,7 +228,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         Ok(())
     }
 
-    /// Waits until a version is decided, and tells what happens to it.
+    /// Waits until a version is decided, and reports its progress.
     pub(super) async fn watch(&self, version: VersionId, told: impl Fn(String)) -> Outcome {
         let mut changes = self.engine.changes();
         let mut shown = Shown::default();
@@ -288,7 +288,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
     }
 }
 
-/// Without an answer of the cluster it may have been agreed on nevertheless.
+/// Without a result the command may have been committed nevertheless.
 fn not_applied(error: &NotApplied) -> Reply {
     let words = error.to_string();
     match error {
@@ -334,7 +334,7 @@ fn in_words(version: VersionId, outcome: Outcome) -> Reply {
     }
 }
 
-/// What of a version was told.
+/// The progress that was reported.
 #[derive(Default)]
 struct Shown {
     stage: Option<&'static str>,

@@ -26,16 +26,16 @@ const LOOK: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_secs(2);
 /// How often the leader checks whether all members are certified.
 const LEAD_LOOK: Duration = Duration::from_millis(200);
-/// How long an operator is told how it goes on.
+/// How long an operator gets progress lines.
 const TOLD_FOR: Duration = Duration::from_secs(50);
 
 /// Why a member has no certificate of the newest authority.
 enum Uncertified {
     /// Keys, files.
     Authority(AuthorityError),
-    /// Nobody signed it.
+    /// No member signed it.
     Renewal(RenewalError),
-    /// Who signed it does not know the newest authority yet.
+    /// The signer does not know the newest CA yet.
     Behind,
     /// The wire does not take it.
     Wire(crate::wire::WireError),
@@ -98,7 +98,7 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     }
 }
 
-/// What of the state a member's certificate depends on.
+/// Returns the part of the state on which a member's certificate depends.
 fn matters<M: Machine, N: Network>(
     shared: &Shared<M, N>,
     state: &State,
@@ -107,8 +107,8 @@ fn matters<M: Machine, N: Network>(
     (state.authority.clone(), state.succession.clone(), member)
 }
 
-/// Keeps the certificates of authorities, and on a node their keys: those of former ones
-/// are gone then. False where a key cannot be opened yet.
+/// Stores the certificates of CAs, and on a node their keys; drops those of previous CAs.
+/// Returns false if a key cannot be decrypted yet.
 fn keep<M: Machine, N: Network>(
     shared: &Shared<M, N>,
     state: &State,
@@ -148,7 +148,7 @@ fn from_log<M: Machine, N: Network>(
     shared.keys.open_authority(certificate, key).ok()
 }
 
-/// Sees that this member's certificate is of the newest authority, and says so.
+/// Gets a certificate of the newest CA for this member, and reports it.
 async fn certify<M: Machine, N: Network>(
     shared: &Shared<M, N>,
     state: &State,
@@ -289,7 +289,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         }
     }
 
-    /// Another authority, and certificates of it for all that are there.
+    /// Replaces the CA, and certifies all reachable members by the new one.
     pub(super) async fn rotate_authority(&self, replies: &Replies) -> Said {
         if !self.keys.can_open() {
             return Err("this is an arbiter, which has no CA key: run this on a node".to_owned());

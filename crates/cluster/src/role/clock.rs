@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Where the time comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Clock {
-    /// CLOCK_BOOTTIME, and the wall clock for what is only shown.
+    /// CLOCK_BOOTTIME, and the wall clock for displayed times only.
     System,
     /// The runtime's, which a simulation moves.
     #[cfg(test)]
@@ -35,7 +35,7 @@ impl Clock {
         (self.seconds())()
     }
 
-    /// What tells the seconds since 1970.
+    /// Returns the function that reads the seconds since 1970.
     pub fn seconds(&self) -> fn() -> i64 {
         || {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);

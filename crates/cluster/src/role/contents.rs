@@ -1,6 +1,5 @@
-//! Versions from files and files from versions: sealing what is proposed, opening what
-//! is served. What a version has in common with its parent is named again, not stored
-//! again.
+//! Versions from files and files from versions: encrypts proposals and decrypts served
+//! versions. Content in common with the parent version is referenced, not stored again.
 
 use crate::authority::{Authority, AuthorityError, Rings, SealingKey, disk, fingerprint};
 use crate::command::{Content, Epoch, FileEntry, Origin, Ring, SealedAuthority};
@@ -76,7 +75,7 @@ impl fmt::Debug for Held {
     }
 }
 
-/// What the key of an authority is sealed for.
+/// Returns the context for which the key of a CA is encrypted.
 fn purpose(certificate: &[u8]) -> String {
     format!("authority {}", fingerprint(certificate))
 }
@@ -84,7 +83,7 @@ fn purpose(certificate: &[u8]) -> String {
 /// Files as they are proposed, and the pieces that go before them.
 #[derive(Debug, Default)]
 pub struct Prepared {
-    /// What the proposal names.
+    /// The files of the proposal.
     pub files: Vec<FileEntry>,
     /// Pieces that no version has yet, as far as is known here.
     pub chunks: Vec<(Digest, Vec<u8>)>,
@@ -93,7 +92,7 @@ pub struct Prepared {
 }
 
 impl Keys {
-    /// With what opens them; an arbiter has nothing.
+    /// Creates the keys of a member, with its decryption key; an arbiter has none.
     pub fn new(cluster: &str, me: MemberId, sealing: Option<SealingKey>) -> Keys {
         Keys {
             cluster: cluster.to_owned(),
@@ -104,7 +103,7 @@ impl Keys {
         }
     }
 
-    /// Those of a member, with what its directory holds.
+    /// Loads the keys of a member from its directory.
     pub fn of(who: &Who, directory: &Directory) -> Result<Keys, AuthorityError> {
         let mut keys = Keys::new(&who.cluster, who.id, None);
         if who.kind == Kind::Node {
@@ -114,12 +113,12 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Why what opens the keys of contents is new since this start; None: it is not.
+    /// Returns why the decryption key was replaced at this start, if it was.
     pub fn renewed(&self) -> Option<&'static str> {
         self.renewed
     }
 
-    /// What keys of contents are to be sealed to; an arbiter has nothing.
+    /// Returns the public key for which content keys are encrypted; an arbiter has none.
     pub fn public(&self) -> Option<Vec<u8>> {
         let sealing = self.sealing.as_ref()?;
         Some(sealing.public().to_vec())
@@ -134,7 +133,7 @@ impl Keys {
         self.sealing.is_some()
     }
 
-    /// Takes in what is sealed to this node by now.
+    /// Decrypts the content keys that the state contains for this node.
     pub fn take_in(&self, state: &State) -> Result<(), AuthorityError> {
         let Some(sealing) = &self.sealing else {
             return Ok(());
@@ -146,7 +145,7 @@ impl Keys {
             .map(|_| ())
     }
 
-    /// What is sealed now is sealed with the key of this epoch.
+    /// Returns the epoch of the key with which contents are encrypted now.
     pub fn newest(&self) -> Option<Epoch> {
         self.rings().0.newest()
     }
@@ -241,7 +240,7 @@ impl Keys {
         })
     }
 
-    /// What is proposed of files. What the parent has of them is named as there.
+    /// Prepares a proposal from files. Content that the parent has is referenced.
     pub async fn prepare(
         &self,
         engine: &Engine<TokioRuntime>,
@@ -279,8 +278,8 @@ impl Keys {
         Ok(prepared)
     }
 
-    /// The content that the parent has of a file, if that is the same. A key that a
-    /// removed member had is used no more, also for what has not changed.
+    /// Returns the content that the parent has of an unchanged file. A key that a removed
+    /// member knew is no longer used, also for unchanged files.
     async fn same(
         &self,
         engine: &Engine<TokioRuntime>,

@@ -1,11 +1,10 @@
-//! The state directory: who this machine is in its cluster, its keys, its log, and
-//! the last version that it accepted.
+//! The state directory: the identity of this machine in its cluster, its keys, its log,
+//! and the last version that it accepted.
 //!
-//! It is its owner's alone (0700), and so is every file in it (0600). A file is
-//! written beside its old one, brought to the disk and put in its place, so that
-//! after a power cut it is the old one or the new one. The file `member` is written
-//! last: without it the machine belongs to nobody, and what lies beside it was left
-//! by a start that did not end.
+//! Only its owner may access it (0700) and its files (0600). A file is written beside the
+//! old one, synced to disk and renamed, so after a power failure it is the old one or the
+//! new one. The file `member` is written last: without it the machine is not a member,
+//! and other files are left over from an incomplete setup.
 
 use crate::durable;
 use crate::file_set::{FileSet, SET_BYTES_MAX};
@@ -20,19 +19,19 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Where it is unless somebody says otherwise.
+/// The default directory.
 pub const USUAL: &str = "/var/lib/evenkeel";
-/// Who this machine is: [`Who`] as JSON.
+/// The identity of this machine: [`Who`] as JSON.
 pub const MEMBER: &str = "member";
 /// This member's certificate, PEM.
 pub const CERTIFICATE: &str = "member.pem";
 /// Its key, PEM.
 pub const KEY: &str = "member.key";
-/// What opens the keys of contents that were sealed to this node.
+/// The key that decrypts the content keys of this node.
 pub const SEALING_KEY: &str = "sealing.key";
 /// The log and the state (redb).
 pub const STORE: &str = "store.redb";
-/// What this member promised to the others, apart from the log.
+/// Promises of this member to the others, kept apart from the log.
 pub const PROMISE: &str = "promise";
 /// A store that lost acknowledged data, kept for analysis.
 pub const STORE_LOST: &str = "store.redb.lost";
@@ -50,13 +49,13 @@ const ACCEPTED_BYTES_MAX: u64 = SET_BYTES_MAX + (8 << 20);
 pub enum DirectoryError {
     /// It, or a file in it, cannot be made, read or written.
     Io(PathBuf, io::Error),
-    /// It is somebody else's.
+    /// It belongs to another user.
     Owner(PathBuf),
     /// Others may write into it, or read it.
     Others(PathBuf),
     /// It is larger than any that is right.
     TooLarge(PathBuf, u64),
-    /// It does not hold what it should.
+    /// Its content is invalid.
     Malformed(PathBuf, String),
     /// Another process uses it.
     InUse(PathBuf),
@@ -110,7 +109,7 @@ impl fmt::Display for DirectoryError {
 
 impl std::error::Error for DirectoryError {}
 
-/// Who this machine is.
+/// The identity of this machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Who {
     /// The cluster's name.
@@ -119,9 +118,9 @@ pub struct Who {
     pub id: MemberId,
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Node or arbiter.
     pub kind: Kind,
-    /// Where it listens for members.
+    /// The addresses on which it listens for members.
     pub listen: Vec<SocketAddr>,
     /// Where the others reach it.
     pub addresses: Vec<SocketAddr>,
@@ -142,14 +141,14 @@ pub struct Lock {
 }
 
 impl Directory {
-    /// One that is there already, and nobody else's.
+    /// Opens an existing directory of this user.
     pub fn open(path: impl Into<PathBuf>) -> Result<Directory, DirectoryError> {
         let directory = Directory { path: path.into() };
         directory.check()?;
         Ok(directory)
     }
 
-    /// One that is made, with the directories above it, where it is not there.
+    /// Opens the directory, and creates it with its parents if it is missing.
     pub fn create(path: impl Into<PathBuf>) -> Result<Directory, DirectoryError> {
         let path: PathBuf = path.into();
         let failed = |error| DirectoryError::Io(path.clone(), error);
@@ -164,9 +163,8 @@ impl Directory {
         Directory::open(path)
     }
 
-    /// A machine that belongs to a cluster has one at this place. Anything but a
-    /// plain no (for example a directory that may not be read) counts as yes, so
-    /// that it is told.
+    /// Returns whether the directory belongs to a member of a cluster. Errors (for
+    /// example a directory that may not be read) count as yes, so that they are reported.
     pub fn is_of_a_member(path: &Path) -> bool {
         match std::fs::symlink_metadata(path.join(MEMBER)) {
             Ok(_) => true,
@@ -177,7 +175,7 @@ impl Directory {
         }
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -220,7 +218,7 @@ impl Directory {
         }
     }
 
-    /// Reads a file; None where it is not there.
+    /// Reads a file; `None` if it is missing.
     pub fn read(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, DirectoryError> {
         let path = self.file(name);
         let failed = |error| DirectoryError::Io(path.clone(), error);
@@ -252,7 +250,7 @@ impl Directory {
         durable::write(&path, bytes).map_err(|error| DirectoryError::Io(path, error))
     }
 
-    /// Reads what was written twice; None where it is not there.
+    /// Reads a file that has a copy; `None` if both are missing.
     fn either(
         &self,
         name: &str,
@@ -277,8 +275,8 @@ impl Directory {
         durable::write_twice(&path, bytes).map_err(|error| DirectoryError::Io(path, error))
     }
 
-    /// Who this machine is; None where it belongs to nobody. A copy alone is left of a start
-    /// that did not end, or of a machine that was removed.
+    /// Returns the identity of this machine; `None` if it is not a member. A copy alone
+    /// is left over from an incomplete setup, or from a removed machine.
     pub fn who(&self) -> Result<Option<Who>, DirectoryError> {
         if !Directory::is_of_a_member(&self.path) {
             return Ok(None);
@@ -292,13 +290,13 @@ impl Directory {
         })
     }
 
-    /// Who this machine is, where it has to be somebody.
+    /// Returns the identity of this machine, which must be a member.
     pub fn member(&self) -> Result<Who, DirectoryError> {
         self.who()?
             .ok_or_else(|| DirectoryError::NoMember(self.file(MEMBER)))
     }
 
-    /// Says who this machine is.
+    /// Writes the identity of this machine.
     pub fn write_who(&self, who: &Who) -> Result<(), DirectoryError> {
         let mut text = serde_json::to_vec_pretty(who).map_err(|error| {
             DirectoryError::Malformed(self.file(MEMBER), format!("invalid membership: {error}"))

@@ -1,5 +1,5 @@
-//! What the accepted version follows, and how much of the history it keeps: the leading
-//! node reads its section `config`, and has [`crate::follow`] look.
+//! The `config` section of the accepted version: followed repositories and the number of
+//! kept versions. The leader reads the section, and has [`crate::follow`] poll.
 
 use crate::command::{Body, Judging, Limits, VersionId};
 use crate::file_set::FileSet;
@@ -15,14 +15,14 @@ use part::codec;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The topic of gossip in which the leading node tells how it stands.
+/// The gossip topic in which the leader publishes the status of its repositories.
 pub(super) const TOPIC: &str = "following";
 /// Where mirrors are kept, below the state directory.
 const MIRRORS: &str = "follow";
 /// How often it is looked whether another version is accepted.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What is read of the accepted version.
+/// Settings from the accepted version.
 struct Read {
     version: VersionId,
     section: ConfigSection,
@@ -83,7 +83,7 @@ impl<M: Machine, N: Network> Following<M, N> {
         }
     }
 
-    /// As many versions are kept as it says.
+    /// Applies the number of kept versions.
     async fn keep(&self, versions: u32) {
         let limits = self.shared.engine.state().limits;
         if limits.versions != versions {

@@ -186,7 +186,7 @@ fn events(state: &State, own: Vec<String>) -> Vec<String> {
     events
 }
 
-/// The status of a member whose store cannot be used.
+/// Returns the status of a member with an unusable store.
 pub(super) fn broken(who: &Who, program: &str, serving: Serving, why: &EngineError) -> Status {
     let members = who.members.iter().map(|member| MemberStatus {
         id: member.id,

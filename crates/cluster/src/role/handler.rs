@@ -1,4 +1,4 @@
-//! What other members ask of this one, and strangers with a token.
+//! Requests from other members, and from joiners with a token.
 
 use crate::authority::{Authority, Token, disk};
 use crate::command::{Answer, Body, Refusal};
@@ -14,16 +14,16 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Times that a newcomer's number is drawn anew, because another one had it first.
+/// Maximum number of attempts to find a free number for a new member.
 const DRAWS_MAX: usize = 5;
-/// How often the majority is asked at most for strangers whose token is not known here.
+/// Minimum interval between queries to the majority for joiners with an unknown token.
 const ASKED_FOR_STRANGERS_EVERY: Duration = Duration::from_millis(100);
 
-/// Answers for this member, as long as there is one: the wire holds this, and the
-/// member holds the wire.
+/// Handles requests to this member while it exists: the wire holds this, and the member
+/// holds the wire.
 pub(super) struct Answering<M: Machine, N: Network>(Weak<Shared<M, N>>);
 
-/// Takes in who has a token, and answers members.
+/// Admits joiners, and handles requests of members.
 struct Present<M: Machine, N: Network>(Arc<Shared<M, N>>);
 
 impl<M: Machine, N: Network> Answering<M, N> {
@@ -89,8 +89,8 @@ impl<M: Machine, N: Network> Present<M, N> {
     }
 }
 
-/// The authority with this certificate, if its key is on this node. Read from disk: nobody
-/// joins often, and what is not in memory is not lost from it.
+/// Returns the CA with this certificate, if its key is on this node. The key is read from
+/// disk: joins are rare, and a key that is not in memory cannot leak from it.
 pub(super) fn authority<M: Machine, N: Network>(
     shared: &Shared<M, N>,
     certificate: &[u8],
@@ -213,8 +213,8 @@ impl<M: Machine, N: Network> Present<M, N> {
         open.find(|token| Token::hint_of(token) == hint).copied()
     }
 
-    /// Learns all that was agreed on before, with one question to the majority for all
-    /// strangers who wait for it, however many come: anybody may come.
+    /// Catches up with the log, with one query to the majority for all waiting joiners,
+    /// however many there are, because anyone can connect.
     async fn catch_up_for_strangers(&self) {
         let came = Instant::now();
         let mut asked = self.0.asked_for_strangers.lock().await;
@@ -229,9 +229,8 @@ impl<M: Machine, N: Network> Present<M, N> {
         let _ = self.0.engine.confirm().await;
     }
 
-    /// Operators are to know who was turned away. What somebody does whose token is not
-    /// known leads to nothing in the log, not even its name: it may be anybody, as often
-    /// as it likes.
+    /// Logs a refused joiner for operators. A joiner with an unknown token leaves no
+    /// trace in the log, not even its name, because anyone can try any number of times.
     fn denied(&self, newcomer: &Member, why: Denied) -> Denied {
         if why == Denied::Token {
             let words = format!("a join request was refused: {why}");

@@ -29,13 +29,13 @@ struct Kept {
 /// The ages of open invitations.
 #[derive(Debug, Default)]
 pub(super) struct Invitations {
-    /// The age that each had at an instant.
+    /// The age of each invitation at an instant.
     ages: BTreeMap<Digest, (Duration, Instant)>,
     saved: Option<Instant>,
 }
 
 impl Invitations {
-    /// Goes on with the ages in a file; what is none is as if there was no file.
+    /// Loads the ages from a file; an invalid file counts as missing.
     pub(super) fn load(bytes: &[u8], now_s: i64) -> Invitations {
         let kept: Kept = serde_json::from_slice(bytes).unwrap_or_default();
         let away = u64::try_from(now_s.saturating_sub(kept.at_s)).unwrap_or(0);
@@ -50,7 +50,7 @@ impl Invitations {
         }
     }
 
-    /// These are open now. The bytes of the file, where it is to be written.
+    /// Sets the open invitations. Returns the content of the file if it must be written.
     pub(super) fn follow<'t>(
         &mut self,
         open: impl Iterator<Item = &'t Digest> + Clone,
@@ -81,7 +81,7 @@ impl Invitations {
         serde_json::to_vec(&kept).ok()
     }
 
-    /// How old one is; nothing where it is not known.
+    /// Returns the age of an invitation; zero if it is unknown.
     pub(super) fn age(&self, token: &Digest) -> Duration {
         let known = self.ages.get(token);
         known.map_or(Duration::ZERO, |(age, at)| age.saturating_add(at.elapsed()))

@@ -16,12 +16,12 @@ use tokio::time::Instant;
 
 /// How often it looks, where nothing changes before.
 const LOOK: Duration = Duration::from_millis(100);
-/// Rest after a change of who takes part that did not become one.
+/// Pause after a failed change of the voters.
 const REST: Duration = Duration::from_secs(1);
-/// How long a member that is about to leave is not taken in again.
+/// How long a leaving member is not added again.
 const LEAVING_FOR: Duration = Duration::from_secs(60);
 
-/// What it remembers of one time that it leads.
+/// State of one term of leadership.
 struct Office {
     term: u64,
     driver: Driver,
@@ -87,7 +87,7 @@ async fn step<M: Machine, N: Network>(shared: &Shared<M, N>, office: &mut Office
     }
 }
 
-/// Ends invitations whose time has passed.
+/// Ends expired invitations.
 async fn expire<M: Machine, N: Network>(shared: &Shared<M, N>) {
     let state = shared.engine.state();
     for (token, invitation) in &state.invitations {
@@ -98,8 +98,8 @@ async fn expire<M: Machine, N: Network>(shared: &Shared<M, N>) {
     }
 }
 
-/// Who is a member takes part in the agreement, and nobody else. One change at a time,
-/// beside everything else: a new member first gets the log.
+/// Makes every member a voter, and removes all others. One change at a time, beside
+/// everything else: a new member gets the log first.
 fn take_part<M: Machine, N: Network>(
     shared: &Arc<Shared<M, N>>,
     standing: &Standing,

@@ -54,7 +54,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// What a member reads that was removed.
+/// Message for the operators of a removed member.
 const REMOVED: &str = "this machine was removed from the cluster: it serves the last accepted version and gets no \
     changes; to rejoin, delete its state directory and run `evenkeel cluster join TOKEN`";
 /// News of the machine that wait.
@@ -66,7 +66,7 @@ const STORE_REST: Duration = Duration::from_secs(15);
 const STORE_LOOK: Duration = Duration::from_secs(1);
 /// How long a leader that is stopped may take to hand over.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
-/// How long leases that are wanted no more may take to be free, at the end.
+/// Timeout of the release of leases at the end.
 const RELEASE_LIMIT: Duration = Duration::from_millis(500);
 
 /// How the role is started.
@@ -78,8 +78,7 @@ pub struct Options {
     pub socket: Option<PathBuf>,
     /// The program and its version, as it is shown.
     pub program: String,
-    /// What it takes to read the section `config` of a version; None: nothing is
-    /// followed.
+    /// Parser settings for the section `config` of a version; `None` follows nothing.
     pub grammar: Option<fn(&FileSet) -> Grammar>,
 }
 

@@ -1,7 +1,7 @@
-//! Places for so many clients. Who works keeps its place; who only rests on it loses it
-//! to the next that comes, the one that rests for the longest time first. One is asked to
-//! go at a time; where it has found something to do meanwhile it stays, and the next one is
-//! asked.
+//! A limited number of client slots. A working client keeps its slot; an idle client
+//! loses it to the next one that connects, the one that has been idle longest first. One
+//! idle client at a time is asked to leave. If it has started to work meanwhile it stays,
+//! and the next one is asked.
 
 use futures_util::FutureExt;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub(super) struct Places(Arc<Inside>);
 struct Inside {
     most: usize,
     taken: Mutex<Taken>,
-    /// Told whenever somebody may find a place.
+    /// Notified when a slot may be free.
     changed: Notify,
 }
 
@@ -25,9 +25,10 @@ struct Taken {
     places: usize,
     /// Grows with every rest.
     rests: u64,
-    /// Who rests, since when.
+    /// Idle clients, the longest idle first.
     resting: BTreeMap<u64, Arc<Notify>>,
-    /// The rest of who was asked to go, and neither went nor works since.
+    /// The idle client that was asked to leave, and has neither left nor started to work
+    /// since.
     asked: Option<u64>,
 }
 
@@ -81,7 +82,7 @@ impl Places {
 }
 
 impl Place {
-    /// Its owner has something to do. Where it was asked to go, that is over.
+    /// Marks the client as working, which cancels a request to leave.
     pub(super) fn works(&self) {
         let Some(rest) = lock(&self.rest).take() else {
             return;
@@ -104,7 +105,7 @@ impl Place {
         self.places.0.changed.notify_one();
     }
 
-    /// Until somebody else wants the place of one that rests.
+    /// Waits until another client needs the slot of this idle one.
     pub(super) async fn wanted(&self) {
         self.wanted.notified().await;
     }
@@ -124,7 +125,7 @@ impl Drop for Place {
 }
 
 impl Taken {
-    /// Ends a rest; true where who rested was asked to go.
+    /// Ends an idle time; returns true if the client was asked to leave.
     fn rests_no_more(&mut self, rest: u64) -> bool {
         self.resting.remove(&rest);
         let asked = self.asked == Some(rest);

@@ -1,4 +1,4 @@
-//! What operators ask, answered.
+//! Execution of operators' requests.
 
 use crate::authority::{MemberKey, PREDECESSORS_MAX, Token, disk};
 use crate::command::{Answer, Body, Decision, Invitation, Step, VersionId};
@@ -37,7 +37,7 @@ pub(super) fn done(words: impl Into<String>) -> Said {
     })
 }
 
-/// Answers a request, in a task of its own.
+/// Executes a request, in a task of its own.
 pub(super) async fn answer<M: Machine, N: Network>(
     shared: Arc<Shared<M, N>>,
     request: Request,
@@ -112,7 +112,7 @@ fn json<T: serde::Serialize>(value: &T) -> Said {
 }
 
 impl<M: Machine, N: Network> Shared<M, N> {
-    /// Refuses at once what a lost majority freezes, and says what to do.
+    /// Refuses at once a request that needs the lost majority, and says what to do.
     async fn needs_majority(&self) -> Result<(), String> {
         let deadline = Instant::now() + MAJORITY_LIMIT;
         loop {
@@ -177,7 +177,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         addresses
     }
 
-    /// Proposes, and says why not.
+    /// Proposes a command; an error is a message for the operator.
     pub(super) async fn agreed(&self, body: Body) -> Result<Answer, String> {
         match self.engine.propose(body).await {
             Ok(Answer::Refused(refusal)) => Err(refusal.to_string()),
@@ -235,8 +235,8 @@ impl<M: Machine, N: Network> Shared<M, N> {
         ))
     }
 
-    /// Refuses where those that stay would be no majority of themselves: a change of the
-    /// members would be the last one until somebody returns.
+    /// Refuses a removal after which the reachable members would not be a majority: no
+    /// further change would be possible until a member returns.
     fn majority_without(&self, member: &Member) -> Result<(), String> {
         let voters = self.engine.standing().voters;
         let stay: Vec<MemberId> = voters.into_iter().filter(|id| *id != member.id).collect();
@@ -259,7 +259,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         ))
     }
 
-    /// Nobody takes it in again by itself while it leaves, and it does not lead.
+    /// Prevents that other members add the leaving one again, and that it is the leader.
     async fn lead_without(&self, member: &Member) -> Result<(), String> {
         let deadline = Instant::now() + HAND_OVER_LIMIT;
         loop {

@@ -1,5 +1,5 @@
-//! How a machine becomes a member: it founds a cluster, joins one, or goes on alone
-//! after the others were lost. The role does not run meanwhile.
+//! Setup of a member: creates a cluster, joins one, or continues alone after the loss of
+//! the others. The role does not run meanwhile.
 
 use crate::authority::{
     Authority, AuthorityError, Identity, MemberKey, Rings, SealingKey, Token, TokenError, disk,
@@ -31,14 +31,14 @@ const FIRST: MemberId = MemberId(1);
 /// How long one that is alone may take to lead itself.
 const LEAD_LIMIT: Duration = Duration::from_secs(20);
 
-/// Where and as what a machine becomes a member.
+/// Settings of a new member.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
     /// The state directory.
     pub directory: PathBuf,
     /// Its name.
     pub name: String,
-    /// Where it listens for members.
+    /// The addresses on which it listens for members.
     pub listen: Vec<SocketAddr>,
     /// Where others reach it.
     pub addresses: Vec<SocketAddr>,
@@ -63,11 +63,11 @@ pub enum SetupError {
     Join(JoinError),
     /// The token.
     Token(TokenError),
-    /// An arbiter cannot go on alone: it can read nothing of what it keeps.
+    /// An arbiter cannot continue alone: it cannot decrypt what it stores.
     Arbiter,
     /// Its store was lost, for this reason: it has nothing to go on with.
     Lost(String),
-    /// Nobody answered in time.
+    /// Timeout waiting for other members.
     TimedOut(Duration),
     /// The system.
     Io(io::Error),
@@ -121,7 +121,7 @@ from!(
     ProposeError => Propose, JoinError => Join, TokenError => Token, io::Error => Io
 );
 
-/// There is nobody else yet.
+/// The network of a cluster with one member.
 #[derive(Clone, Copy, Debug)]
 struct Nobody;
 
@@ -253,7 +253,7 @@ pub(super) async fn join_on<N: Network>(
     settle(directory, place, joined)
 }
 
-/// Keeps what was given to a new member. `member` is written last.
+/// Stores the files of a new member. `member` is written last.
 fn settle(directory: &Directory, place: &Place, joined: Joined) -> Result<Who, SetupError> {
     let path = directory.path();
     disk::write_identity(path, &joined.identity)?;
@@ -356,9 +356,9 @@ fn owner(who: &Who) -> Owner {
     }
 }
 
-/// Opens the store of a member, which a process had that may just be ending. One that
-/// no longer has what was promised is set aside, and an empty one takes its place with
-/// which the member has to be taken in anew.
+/// Opens the store of a member, for which another process may be about to release the
+/// lock. A store that lost acknowledged data is set aside, and replaced by an empty one,
+/// with which the member must rejoin.
 pub(super) fn open_store(directory: &Directory, who: &Who) -> Result<Store, StoreError> {
     let (path, promise) = (directory.file(STORE), directory.file(PROMISE));
     let owner = owner(who);

@@ -1,4 +1,4 @@
-//! What the tasks of the role have in common.
+//! State shared by the tasks of the role.
 
 use crate::command::{Body, Epoch, FORMAT, VersionId};
 use crate::follow::Wake;
@@ -22,13 +22,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The topic of gossip in which a member tells how it is.
+/// The gossip topic in which a member publishes its status.
 pub const TOPIC: &str = "member";
 /// How long a member may take with a question of another one's role.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// After this time in one operation a disk counts as stuck, not slow, and is reported.
 const DISK_STUCK: Duration = Duration::from_secs(2);
-/// A majority that was not confirmed for so long is none.
+/// After this time without confirmation the majority counts as lost.
 const CONFIRMED_FOR: Duration = Duration::from_secs(2);
 /// Events of this member alone that are kept.
 const OWN_EVENTS_MAX: usize = 32;
@@ -42,17 +42,17 @@ pub type Agreement = Engine<TokioRuntime>;
 pub struct Tale {
     /// The version of its program.
     pub program: String,
-    /// What it serves.
+    /// The version that it serves.
     pub serves: Option<VersionId>,
-    /// What it serves is not accepted yet.
+    /// The served version is a candidate.
     pub on_trial: bool,
     /// How well.
     pub health: Option<Health>,
     /// How it reaches the others.
     pub sees: BTreeMap<MemberId, Reach>,
-    /// What it could not do, in words.
+    /// Its last problem with a version.
     pub trouble: String,
-    /// Its disk has not answered for so long, milliseconds; 0: it answers.
+    /// How long its disk has not responded, in milliseconds; 0 if it responds.
     pub disk_stuck_ms: u64,
     /// The newest version that it accepted, by its own disk.
     pub accepted: Option<VersionId>,
@@ -62,16 +62,16 @@ pub struct Tale {
     pub halted: String,
 }
 
-/// What one member's role wants of another's.
+/// A message from the role of one member to that of another.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Wish {
-    /// This member is about to leave: it is not to be taken in again by itself.
+    /// This member is about to leave: do not add it again.
     Leaving(MemberId),
-    /// Look at what is followed now.
+    /// Poll the followed repositories now.
     Follow,
 }
 
-/// What this node serves, as its agent last said.
+/// What this node serves, as last reported by its agent.
 #[derive(Clone, Debug, Default)]
 pub struct Serving {
     /// The version.
@@ -80,7 +80,7 @@ pub struct Serving {
     pub on_trial: bool,
     /// How well.
     pub health: Option<Health>,
-    /// What it could not do, in words.
+    /// Its last problem with a version.
     pub trouble: String,
     /// The newest version that it accepted.
     pub accepted: Option<VersionId>,
@@ -96,7 +96,7 @@ pub struct Shared<M: Machine, N: Network> {
     pub(super) engine: Agreement,
     pub(super) keys: Keys,
     pub(super) clock: super::Clock,
-    /// When the role began: times in milliseconds count from here.
+    /// Start of the role: times in milliseconds count from here.
     pub(super) began: Instant,
     serving: Mutex<Serving>,
     gossip: Mutex<Gossip>,
@@ -110,11 +110,11 @@ pub struct Shared<M: Machine, N: Network> {
     /// When the majority was last asked about a joiner with a token that is not known
     /// here; the holder of the lock asks.
     pub(super) asked_for_strangers: tokio::sync::Mutex<Option<Instant>>,
-    /// Another member said that this one was removed.
+    /// Another member reported that this one was removed.
     removed: AtomicBool,
     /// Of the term in which this member leads, or led last.
     pub(super) grants: Grants<TokioRuntime>,
-    /// Wakes who follows repositories.
+    /// Wakes the task that polls repositories.
     pub(super) follow: Wake,
 }
 
@@ -168,7 +168,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         self.who.id
     }
 
-    /// Milliseconds since the role began.
+    /// Returns the milliseconds since the start of the role.
     pub fn now_ms(&self) -> u64 {
         millis(self.began.elapsed())
     }
@@ -197,7 +197,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         self.silence().map_or(u64::MAX, millis)
     }
 
-    /// A majority answers.
+    /// Returns whether a majority is reachable.
     pub(super) fn has_majority(&self) -> bool {
         self.silence().is_some_and(|ago| ago < CONFIRMED_FOR)
     }
@@ -228,7 +228,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         self.removed.store(true, Ordering::Relaxed);
     }
 
-    /// This member is one no more, as far as it was told.
+    /// Returns whether another member reported that this one was removed.
     pub(super) fn is_removed(&self) -> bool {
         let state = self.engine.state();
         let told = self.removed.load(Ordering::Relaxed) && !self.has_majority();
@@ -266,13 +266,15 @@ impl<M: Machine, N: Network> Shared<M, N> {
         })
     }
 
-    /// Proposes something whose refusal does not matter to who asks: it looks again.
+    /// Proposes a command whose refusal does not matter, because the caller checks the
+    /// state again.
     pub(super) async fn try_to(&self, body: Body) -> bool {
         let answer = self.engine.propose(body).await;
         !matches!(answer, Err(_) | Ok(crate::command::Answer::Refused(_)))
     }
 
-    /// How long this member's disk has not answered, milliseconds; 0: it answers.
+    /// Returns how long this member's disk has not responded, in milliseconds; 0 if it
+    /// responds.
     pub(super) fn disk_stuck_ms(&self) -> u64 {
         let busy = self.engine.disk_busy_for();
         Some(busy)
@@ -288,7 +290,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         }
     }
 
-    /// Tells another member's role a wish.
+    /// Sends a message to the role of another member.
     pub(super) async fn wish(&self, to: MemberId, wish: &Wish) -> Result<(), CallError> {
         let bytes = codec::encode(wish);
         let told = self
@@ -315,7 +317,7 @@ pub(super) async fn moved(changes: &mut Changes<TokioRuntime>) {
     }
 }
 
-/// How a member is reached, of what the wire tells.
+/// Returns how a member is reached, from the status of its connections.
 pub(super) fn reach(path: &Path) -> Reach {
     let rtt_us = path.rtt_us;
     match path.way.filter(|_| path.up) {

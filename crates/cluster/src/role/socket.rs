@@ -1,6 +1,6 @@
-//! The operators' socket: who may ask, and how much at once. A client may keep its
-//! connection and ask one thing after the other. One that is slow, silent or endless
-//! holds up nobody but itself, and one that asks nothing makes room for who does.
+//! The operators' socket: its permissions and limits. A client may keep its connection
+//! and send one request after the other. A slow, silent or endless client delays only
+//! itself, and an idle client leaves its slot to a working one.
 
 use crate::request::{self, LENGTH_BYTES, REQUEST_BYTES_MAX, Reply, Request};
 use crate::role::places::{Place, Places};
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 const CLIENTS_MAX: usize = 64;
 /// How long a client may keep its connection without asking anything.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
-/// What is read at once, and what a request takes before it comes.
+/// Size of a read, and of the buffer before a request arrives.
 const READ_BYTES: usize = 4 << 10;
 /// A request of more bytes than this waits for a place among the large ones.
 const LARGE_BYTES: usize = 64 << 10;
@@ -58,18 +58,19 @@ impl fmt::Display for SocketError {
 
 impl std::error::Error for SocketError {}
 
-/// Where replies to one request go. When the client has gone they go nowhere.
+/// The receiver of the replies to one request. After the client has gone they are
+/// dropped.
 #[derive(Clone, Debug)]
 pub struct Replies(mpsc::Sender<Reply>);
 
 impl Replies {
-    /// A way for replies, and its end.
+    /// Creates a channel for replies.
     pub fn new() -> (Replies, mpsc::Receiver<Reply>) {
         let (sender, receiver) = mpsc::channel(REPLIES_MAX);
         (Replies(sender), receiver)
     }
 
-    /// Tells something on the way. Where the client does not read, it misses the line.
+    /// Sends a progress line. A client that does not read misses it.
     pub fn progress(&self, words: impl Into<String>) {
         let words = words.into();
         let _ = self.0.try_send(Reply::Progress { words });
@@ -80,7 +81,7 @@ impl Replies {
         let _ = self.0.send(reply).await;
     }
 
-    /// The client has gone.
+    /// Returns whether the client has gone.
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
@@ -94,7 +95,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Makes it; one that a process left which has gone is replaced.
+    /// Creates the socket; replaces one that a dead process left.
     pub fn bind(path: &Path) -> Result<Socket, SocketError> {
         let failed = |error| SocketError::Io(path.into(), error);
         match std::os::unix::net::UnixStream::connect(path) {
@@ -113,7 +114,7 @@ impl Socket {
         })
     }
 
-    /// Serves: each request with `answer`, in a task of its own.
+    /// Serves the socket: passes each request to `answer`, in a task of its own.
     pub async fn serve<F, A>(self, answer: A)
     where
         A: Fn(Request, Replies) -> F + Clone + Send + Sync + 'static,
@@ -186,7 +187,7 @@ where
     }
 }
 
-/// Waits until a request begins; false where none does.
+/// Waits until a request starts to arrive; false if none does.
 async fn asks(stream: &mut BufReader<UnixStream>) -> bool {
     match timeout(IDLE_LIMIT, stream.fill_buf()).await {
         Ok(Ok(bytes)) => !bytes.is_empty(),
@@ -194,12 +195,12 @@ async fn asks(stream: &mut BufReader<UnixStream>) -> bool {
     }
 }
 
-/// Something has arrived, even where the runtime has not been told of it yet.
+/// Returns whether input is available, even if the runtime has not been notified yet.
 fn has_arrived(stream: &BufReader<UnixStream>) -> bool {
     rustix::io::ioctl_fionread(stream.get_ref()).is_ok_and(|bytes| bytes > 0)
 }
 
-/// Sends what is said to a request; false where the client does not take it.
+/// Sends the replies to a request; false if the client does not read them.
 async fn pass_on(stream: &mut BufReader<UnixStream>, mut incoming: mpsc::Receiver<Reply>) -> bool {
     while let Some(reply) = incoming.recv().await {
         if !send(stream, &reply).await {

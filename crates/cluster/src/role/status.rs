@@ -18,40 +18,40 @@ use std::net::SocketAddr;
 pub struct Status {
     /// The cluster's name.
     pub cluster: String,
-    /// The member that says so.
+    /// The member that reports it.
     pub me: MemberId,
     /// Its state directory.
     pub directory: String,
     /// The leader, as far as it knows.
     pub leader: Option<MemberId>,
-    /// A majority answers: what is changed now is agreed on.
+    /// A majority is reachable: changes are possible.
     pub majority: bool,
     /// Members, by number.
     pub members: Vec<MemberStatus>,
-    /// What is served.
+    /// The served configuration.
     pub configuration: Configuration,
-    /// How it stands with the repositories that are followed.
+    /// Status of the followed repositories.
     pub following: Vec<crate::follow::Standing>,
-    /// Why this member's log cannot be used, where it cannot.
+    /// Why the log of this member is unusable, if it is.
     pub broken_store: Option<String>,
-    /// The disk refuses: it is full, read-only or fails. It goes on by itself when that
-    /// is over.
+    /// The disk fails: it is full, read-only or broken. The member continues by itself
+    /// when the disk works again.
     pub disk_refuses: bool,
-    /// The authority behind certificates.
+    /// The CA.
     pub authority: AuthorityStatus,
-    /// Invitations that nobody has used.
+    /// Unused invitations.
     pub invitations: u64,
-    /// Leases, who holds them.
+    /// Leases and their holders.
     pub leases: Vec<LeaseStatus>,
     /// How far the log is.
     pub log: LogStatus,
-    /// What happened last, the newest last, in words.
+    /// Recent events, newest last.
     pub events: Vec<String>,
-    /// What cannot be done now, and what to do about it, in words.
+    /// Changes that are impossible now, and what to do about it.
     pub frozen: Vec<String>,
     /// Members that hold on to another version than the one that was agreed on, in words.
     pub disagreements: Vec<String>,
-    /// What else there is to say, in words.
+    /// Further notes.
     pub notes: Vec<String>,
 }
 
@@ -62,13 +62,13 @@ pub struct MemberStatus {
     pub id: MemberId,
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Node or arbiter.
     pub kind: Kind,
-    /// Where it is reached.
+    /// Its addresses.
     pub addresses: Vec<SocketAddr>,
     /// How this member reaches it.
     pub reach: Reach,
-    /// How long nothing was heard of it, milliseconds; None: never since the start.
+    /// Milliseconds since it was last heard; `None` if never since the start.
     #[serde(default)]
     pub silent_ms: Option<u64>,
     /// The version of its program.
@@ -82,7 +82,7 @@ pub struct MemberStatus {
     /// The version that it serves; `None` if it reports none.
     #[serde(default)]
     pub serves: Option<VersionId>,
-    /// What it serves is not accepted yet.
+    /// The served version is a candidate.
     #[serde(default)]
     pub on_trial: bool,
     /// Virtual addresses that it owns now.
@@ -94,10 +94,11 @@ pub struct MemberStatus {
     /// All its servers that are checked.
     #[serde(default)]
     pub servers: u64,
-    /// What it sees of the others, by its own word.
+    /// Its view of the other members, as it reports.
     #[serde(default)]
     pub sees: Vec<Sight>,
-    /// Its disk has not answered for so long, milliseconds, by its own word; 0: it answers.
+    /// How long its disk has not responded, in milliseconds, as it reports; 0 if it
+    /// responds.
     #[serde(default)]
     pub disk_stuck_ms: u64,
     /// Why it does not vote, by its own word: its store was lost. Empty: it was not.
@@ -109,7 +110,8 @@ pub struct MemberStatus {
     /// Why its log cannot be written, by its own word; empty: it can.
     #[serde(default)]
     pub halted: String,
-    /// In words, what its failure would mean now; of one that is away, what that means.
+    /// The effect of its failure now; for a member that is away, the effect of its
+    /// absence.
     #[serde(default)]
     pub if_it_fails: String,
 }
@@ -127,7 +129,7 @@ pub enum Reach {
     },
     /// Through another member.
     Through {
-        /// Whom.
+        /// The member.
         member: MemberId,
         /// There and back, microseconds.
         rtt_us: Option<u64>,
@@ -143,39 +145,39 @@ impl Reach {
     }
 }
 
-/// What a member sees of another one.
+/// A member's view of another member.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sight {
-    /// Of whom.
+    /// The other member.
     pub member: MemberId,
     /// How it reaches it.
     pub reach: Reach,
 }
 
-/// What is served.
+/// The served configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Configuration {
     /// The version that all nodes are to serve.
     pub accepted: Option<VersionId>,
-    /// Whose, when, why: a line.
+    /// A line with its author, time and message.
     pub accepted_words: String,
     /// The version that this node serves.
     pub serving: Option<VersionId>,
-    /// What it serves is not accepted yet.
+    /// The served version is a candidate.
     pub on_trial: bool,
-    /// What it serves was accepted by it before; whether there is a newer one it
-    /// cannot know, being alone.
+    /// The node serves the version that it accepted last, and cannot know newer ones
+    /// without a leader.
     pub by_itself: bool,
     /// The version in progress.
     pub moving: Option<VersionId>,
-    /// Whose it is and how far, in words.
+    /// Its author and progress.
     pub moving_words: String,
-    /// What this node could not do with a version, in words.
+    /// This node's last problem with a version.
     pub trouble: String,
 }
 
-/// The authority behind certificates.
+/// The CA.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AuthorityStatus {
@@ -187,7 +189,7 @@ pub struct AuthorityStatus {
     pub uncertified: Vec<MemberId>,
     /// A node was removed that knows its key: another one follows.
     pub exposed: bool,
-    /// Members without whom no other one can follow: they were away since too many changes.
+    /// Members that prevent the replacement of the CA: they missed too many CAs.
     pub held_back_by: Vec<MemberId>,
 }
 
@@ -196,7 +198,7 @@ pub struct AuthorityStatus {
 pub struct LeaseStatus {
     /// Its name.
     pub name: String,
-    /// Who holds it.
+    /// The holder.
     pub holder: MemberId,
     /// Its epoch.
     pub epoch: u64,
@@ -222,7 +224,7 @@ impl Status {
         member.map_or_else(|| format!("member {id}"), |member| member.name.clone())
     }
 
-    /// Fills what is said in words from the facts.
+    /// Fills the text fields from the facts.
     pub fn put_into_words(&mut self) {
         self.frozen = self.frozen_words();
         self.disagreements = self.disagreement_words();
@@ -420,7 +422,7 @@ impl Status {
         })
     }
 
-    /// What the failure of one would mean now.
+    /// Describes the effect of a member's failure now.
     fn failure_of(&self, member: &MemberStatus) -> String {
         let needs = self.majority_of_voters();
         let others = |m: &&MemberStatus| m.id != member.id && m.reach.is_there();
@@ -677,7 +679,7 @@ impl Status {
     }
 }
 
-/// What to do where no authority can follow that a removed node knows.
+/// Describes what to do if a CA that a removed node knows cannot be replaced.
 pub(super) fn held_back_words(names: &str) -> String {
     format!(
         "a removed node knows the CA key, but the CA cannot be replaced until these members return or are removed \

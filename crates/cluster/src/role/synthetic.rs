@@ -12,19 +12,19 @@ use tokio::time::timeout;
 
 /// Frontends that are asked in one round.
 pub const FRONTENDS_MAX: usize = 64;
-/// How long one may take to answer.
+/// Timeout of a request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
-/// What is read of an answer, bytes: its first line.
+/// Maximum number of bytes read of a response: its first line.
 const HEAD_BYTES_MAX: usize = 1024;
 
-/// What a frontend answered.
+/// Result of a request to a frontend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answered {
     /// HTTP, with this status.
     Status(u16),
-    /// It took the connection; what speaks there is not HTTP in the clear.
+    /// It accepted the connection; the protocol is not clear-text HTTP.
     Connected,
-    /// The connection was refused, or ended without an answer.
+    /// The connection was refused, or ended without a response.
     Failed,
     /// Nothing came in time.
     Silent,
@@ -41,8 +41,8 @@ impl Answered {
     }
 }
 
-/// Asks each frontend once, all at a time: however many say nothing, a round takes no
-/// longer than one answer may. By name.
+/// Requests each frontend once, all at the same time, so that a round takes no longer
+/// than one timeout. Returns the results by name.
 pub async fn round(frontends: &[FrontendHealth]) -> Vec<(String, Answered)> {
     let asked = frontends.iter().take(FRONTENDS_MAX).filter_map(|frontend| {
         let place = frontend.listens.iter().find_map(|listen| here(listen))?;
@@ -54,8 +54,8 @@ pub async fn round(frontends: &[FrontendHealth]) -> Vec<(String, Answered)> {
     join_all(asked).await
 }
 
-/// An address at which this machine itself listens, from what a frontend says. An
-/// address that is another machine's now would judge that one.
+/// Returns an address on which this machine itself listens, from a frontend's address. A
+/// request to an address of another machine would judge that one.
 fn here(listen: &str) -> Option<SocketAddr> {
     let mut place: SocketAddr = listen.parse().ok()?;
     match place.ip() {

@@ -1,6 +1,5 @@
-//! What every member does beside its main tasks: listens whether a majority still
-//! stands behind the leader, gossips, keeps its certificate's and its keys' owners up to
-//! date.
+//! Background tasks of every member: confirms that a majority follows the leader,
+//! gossips, and keeps certificates and content keys up to date.
 
 use crate::authority::{Refused, disk};
 use crate::command::{Body, FORMAT};
@@ -16,23 +15,23 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout};
 
-/// How often it is asked whether a majority stands behind the leader.
+/// Interval of confirming the majority.
 const CONFIRM_EVERY: Duration = Duration::from_millis(500);
-/// How long the answer may take.
+/// Timeout of a confirmation.
 const CONFIRM_LIMIT: Duration = Duration::from_millis(1500);
-/// How often gossip goes round.
+/// Gossip interval.
 const GOSSIP_EVERY: Duration = Duration::from_secs(1);
 /// How long another member may take with gossip.
 const GOSSIP_LIMIT: Duration = Duration::from_secs(2);
-/// How often it is looked whether others are to be told, or given keys.
+/// Interval of checking whether other members need an announcement or a key.
 const DUTY_EVERY: Duration = Duration::from_millis(500);
-/// Rest after each time: most of what is agreed on has nothing to do with it, and much may
-/// be agreed on at once.
+/// Pause after each check: most commands are irrelevant for it, and many may be committed
+/// at once.
 const DUTY_REST: Duration = Duration::from_millis(5);
 /// Each further node waits so much longer before it gives keys to a new one.
 const RANK_PAUSE: Duration = Duration::from_secs(2);
 
-/// Asks whether a majority stands behind the leader.
+/// Confirms periodically that a majority follows the leader.
 pub(super) async fn confirm<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     loop {
         let asked = Instant::now();
@@ -43,7 +42,7 @@ pub(super) async fn confirm<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     }
 }
 
-/// Tells the others how it is, and hears how they are.
+/// Publishes this member's status, and receives those of the others.
 pub(super) async fn gossip<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     loop {
         let bytes = codec::encode(&tale(&shared));
@@ -106,7 +105,8 @@ pub(super) fn tale<M: Machine, N: Network>(shared: &Shared<M, N>) -> Tale {
     }
 }
 
-/// Notes that this member's store was lost, and tells the others once it is a voter again.
+/// Logs that this member's store was lost, and informs the others once it is a voter
+/// again.
 pub(super) async fn tell_of_loss<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     let Some(why) = shared.standing().lost else {
         return std::future::pending().await;
@@ -132,8 +132,7 @@ pub(super) async fn tell_of_loss<M: Machine, N: Network>(shared: Arc<Shared<M, N
     std::future::pending().await
 }
 
-/// Hears what the wire tells: a leader whose connection died, strangers that were
-/// refused.
+/// Handles events of the wire: a lost connection to the leader, refused connections.
 pub(super) async fn listen<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     let mut events = shared.wire.events();
     loop {
@@ -160,8 +159,8 @@ pub(super) async fn listen<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     }
 }
 
-/// Keeps up with the state: whom the wire believes, what is on disk of who belongs to
-/// the cluster, what the others know of this member, and who lacks keys.
+/// Follows the state: the members trusted by the wire, the member list on disk, the
+/// announcement of this member, and missing content keys.
 pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     let mut changes = shared.engine.changes();
     let mut kept: Option<Who> = None;
@@ -213,8 +212,8 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     }
 }
 
-/// Says where this member is, its key and what it understands, where the others know something
-/// else.
+/// Announces the addresses, the key and the supported formats of this member, if the
+/// others have different ones.
 async fn announce<M: Machine, N: Network>(shared: &Shared<M, N>) {
     let state = shared.engine.state();
     let (Some(known), Some(member)) = (state.member(shared.me()), shared.member()) else {

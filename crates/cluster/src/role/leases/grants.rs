@@ -1,5 +1,5 @@
-//! The member that leads answers holders: who is granted a lease, and whose renewal is
-//! good. It asks the agreement; how questions come is the caller's.
+//! The leader's replies to holders: grants of leases, and confirmations of renewals. It
+//! proposes through the engine; the caller delivers the requests.
 
 use super::{Question, Told};
 use crate::command::{Answer, Body, LeaseCommand};
@@ -34,7 +34,7 @@ impl<R: AsyncRuntime> fmt::Debug for Grants<R> {
 }
 
 impl<R: AsyncRuntime> Grants<R> {
-    /// By what this engine agrees on, and this clock.
+    /// Creates the grants of this engine, with this clock.
     pub(crate) fn new(
         engine: Engine<R>,
         clock: impl Fn() -> Boottime + Send + Sync + 'static,
@@ -57,7 +57,7 @@ impl<R: AsyncRuntime> Grants<R> {
         (self.clock)()
     }
 
-    /// Answers a holder's question, if this member leads.
+    /// Handles a holder's request, if this member is the leader.
     pub(crate) async fn answer(&self, from: MemberId, bytes: &[u8]) -> Vec<u8> {
         let at = self.now();
         let told = match codec::decode(bytes) {
@@ -85,7 +85,7 @@ impl<R: AsyncRuntime> Grants<R> {
         same.then_some(Confirmed { term, asked_at })
     }
 
-    /// The grantor of this term; made anew with each.
+    /// Runs `with` on the grantor of this term; each term has a new one.
     fn with_grantor<T>(&self, term: u64, with: impl FnOnce(&mut Grantor) -> T) -> Option<T> {
         let mut grantor = self.grantor.lock().unwrap_or_else(PoisonError::into_inner);
         if grantor.as_ref().is_none_or(|had| had.term() < term) {

@@ -25,7 +25,7 @@ pub(crate) struct Holders {
 }
 
 impl Holders {
-    /// Nothing is wanted yet. What will be is renewed for so long.
+    /// Creates an empty set. Leases are renewed for `valid_ms`.
     pub(crate) fn new(me: MemberId, valid_ms: u64) -> Holders {
         Holders {
             me,
@@ -40,7 +40,7 @@ impl Holders {
         self.wanted = wishes.into_iter().take(WANTED_MAX).collect();
     }
 
-    /// Gives up what is wanted no more; whether there is something of that.
+    /// Releases leases that are no longer wanted; returns whether there were some.
     pub(crate) fn give_up(&mut self) -> bool {
         let wanted = &self.wanted;
         let given_up = self.by_name.iter_mut();
@@ -52,21 +52,21 @@ impl Holders {
         some
     }
 
-    /// Whether the log does not have the end of something yet that is wanted no more.
+    /// Returns whether a release is not in the log yet.
     pub(crate) fn releases(&self) -> bool {
         let mut all = self.by_name.iter();
         all.any(|(name, holder)| !is_wanted(&self.wanted, name) && holder.due_at().is_some())
     }
 
-    /// Something is wanted that was not before: it waits for [`Holders::begin`].
+    /// Returns whether a new lease is wanted: it waits for [`Holders::begin`].
     pub(crate) fn has_new(&self) -> bool {
         let mut wanted = self.wanted.iter();
         wanted.any(|wish| !self.by_name.contains_key(&wish.name))
     }
 
-    /// Begins with what is wanted anew, by a state that was read after the leader confirmed
-    /// itself in this life: before that an epoch of a former life may not be known
-    /// yet, and its release may be under way.
+    /// Starts to request the newly wanted leases, from a state that was read after the
+    /// leader was confirmed in this run. Before that, an epoch of an earlier run may be
+    /// unknown, and its release may be in progress.
     pub(crate) fn begin(&mut self, state: &State) {
         for Wish { name, .. } in &self.wanted {
             self.by_name.entry(name.clone()).or_insert_with(|| {
@@ -81,7 +81,7 @@ impl Holders {
         }
     }
 
-    /// Looks at what was agreed on.
+    /// Applies the committed state.
     pub(crate) fn look(&mut self, state: &State) {
         for Wish { name, rank } in &self.wanted {
             if let Some(holder) = self.by_name.get_mut(name) {
@@ -94,7 +94,7 @@ impl Holders {
         }
     }
 
-    /// What is held now.
+    /// Returns the leases that are held now.
     pub(crate) fn held(&self, now: Boottime) -> Vec<Held> {
         let held = self.by_name.iter().filter_map(|(name, holder)| {
             Some(Held {
@@ -106,8 +106,8 @@ impl Holders {
         held.collect()
     }
 
-    /// What is to be asked now, after the machine was told what is held: what is
-    /// released here may be another's at once.
+    /// Returns the due requests. Report the held leases to the machine first, because
+    /// another node may get a released lease at once.
     pub(crate) fn due(&mut self, now: Boottime) -> Vec<Ask> {
         let due = self
             .by_name
@@ -120,8 +120,8 @@ impl Holders {
         due
     }
 
-    /// The leader answered a renewal; whether somebody waits for the lease who could use
-    /// it better.
+    /// Applies the leader's reply to a renewal; returns whether a node that could use the
+    /// lease better waits for it.
     #[must_use]
     pub(crate) fn answered(&mut self, renewal: &Renewal, told: Told, now: Boottime) -> bool {
         let Some(holder) = self.by_name.get_mut(&renewal.name) else {

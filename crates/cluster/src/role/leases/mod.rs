@@ -1,6 +1,6 @@
-//! Leases: what this machine wants ([`Holders`]), and while this member leads what it
-//! answers to all ([`Grants`]). The values are [`crate::lease`]; here the agreement is
-//! asked, the machine told, and questions go over the wire.
+//! Leases: those that this machine wants ([`Holders`]), and while this member is the
+//! leader its replies to all holders ([`Grants`]). The values are in [`crate::lease`];
+//! this module connects them with the engine, the machine and the wire.
 
 mod grants;
 mod holders;
@@ -18,11 +18,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// How long a renewal is good where nobody says otherwise, milliseconds.
+/// Default validity of a renewal, in milliseconds.
 const VALID_MS: u64 = 5000;
-/// How long the leader may take to answer.
+/// Timeout of a request to the leader.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
-/// Questions and answers that are under way at once.
+/// Maximum number of concurrent requests.
 const OPEN_MAX: usize = 64;
 /// How often holders look, where nothing happens before.
 const LOOK: Duration = Duration::from_millis(100);
@@ -34,12 +34,12 @@ enum Question {
     Renew(Renewal),
 }
 
-/// What the leader answers.
+/// The leader's reply to a renewal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Told {
     /// It is renewed.
     Renewed,
-    /// It is renewed, and somebody waits for it who could use it better.
+    /// Renewed; a node that could use the lease better waits for it.
     BetterWaits,
     /// The epoch is an old one.
     OldEpoch,
@@ -47,8 +47,8 @@ pub(crate) enum Told {
     Later,
 }
 
-/// Holds what the machine wants, until the role ends: then what is wanted still is left to
-/// its validity, and what is wanted no more is released first.
+/// Holds the leases that the machine wants, until the role ends. Then leases that are no
+/// longer wanted are released, and the others expire.
 pub(super) async fn run<M: Machine, N: Network>(
     shared: Arc<Shared<M, N>>,
     mut wanted: mpsc::Receiver<Vec<Wish>>,
@@ -101,7 +101,7 @@ pub(super) async fn run<M: Machine, N: Network>(
     }
 }
 
-/// Tells whether the leader confirmed itself.
+/// Sends whether the leader was confirmed.
 async fn confirm<M: Machine, N: Network>(shared: Arc<Shared<M, N>>, tell: mpsc::Sender<bool>) {
     let good = matches!(
         timeout(ANSWER_LIMIT, shared.engine.confirm()).await,

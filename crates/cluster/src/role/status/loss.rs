@@ -1,10 +1,10 @@
-//! Members whose stores were lost, and what they disagree about.
+//! Members with lost stores, and conflicts between their versions.
 
 use super::{MemberStatus, Status};
 use crate::member::Kind;
 
 impl MemberStatus {
-    /// Its vote counts now: it has its log, and its disk takes what is agreed on.
+    /// Returns whether its vote counts now: it has its log, and its disk works.
     pub(super) fn takes_part(&self) -> bool {
         self.lost.is_empty() && self.halted.is_empty() && self.disk_stuck_ms == 0
     }
@@ -37,7 +37,7 @@ impl Status {
         words.collect()
     }
 
-    /// Who does not vote because its store was lost.
+    /// Describes the members that do not vote because their store was lost.
     pub(super) fn loss_words(&self) -> Vec<String> {
         let lost: Vec<&MemberStatus> = self
             .members
