@@ -1,7 +1,6 @@
-//! Listeners: opened with the rights of the start ([`fn@open`]), and found again by
-//! whoever takes over. [`crate::accept`] accepts on every thread of the data plane. The
-//! number of descriptors does not depend on the number of threads: all threads watch the
-//! same ones.
+//! Listeners: opened with the initial privileges ([`fn@open`]), or inherited by a
+//! successor. [`crate::accept`] accepts on every thread of the data plane. The number of
+//! descriptors does not depend on the number of threads: all threads poll the same ones.
 
 mod assign;
 mod file;

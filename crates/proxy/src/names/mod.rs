@@ -1,5 +1,6 @@
-//! Names of hosts and services that are asked for while traffic flows, as values:
-//! [`plan`] says what is asked when, [`resolution`] what answers come to. A driver asks.
+//! Host and service names that are resolved while traffic flows, as values: [`plan`]
+//! schedules the queries, [`resolution`] evaluates the responses. A driver sends the
+//! queries.
 
 pub(crate) mod plan;
 pub(crate) mod resolution;
@@ -43,8 +44,8 @@ impl Names {
         self.began.elapsed().as_millis() as u64
     }
 
-    /// The address of a host, for a rule that waits for it; None where there is
-    /// none. It takes as long as the section's time limits allow.
+    /// Resolves the address of a host, for a rule that waits for it; `None` if there is
+    /// none. It takes as long as the section's timeouts allow.
     pub async fn address(
         &self,
         section: &str,

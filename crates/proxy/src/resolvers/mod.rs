@@ -1,8 +1,8 @@
-//! Names of hosts and services while traffic flows: the `resolvers` sections at
-//! work. What is asked when, and what answers come to, are values ([`crate::names`],
-//! [`assign`]); the driver on the side thread is the only part with
-//! sockets and a clock, and changes servers by their state's own methods. No
-//! thread of the data plane waits for any of it but a rule that asks.
+//! Resolution of host and service names while traffic flows: the `resolvers` sections.
+//! The schedule of queries and the results of responses are values ([`crate::names`],
+//! [`assign`]). The driver on the side thread is the only part with sockets and a clock,
+//! and changes servers through the methods of their state. No thread of the data plane
+//! waits for any of it, except for a rule that resolves.
 
 mod assign;
 mod driver;

@@ -49,7 +49,7 @@ pub struct Runtime {
     pub(crate) cpus: Vec<u32>,
     /// The same as the file has it, which an operator may have changed since.
     connections_max_of_file: AtomicU32,
-    /// What is shared with whoever moves virtual addresses.
+    /// The memory shared with the role that moves virtual addresses.
     pub(crate) vitals: Shared,
 }
 
@@ -236,8 +236,8 @@ fn cpus() -> Vec<u32> {
         .collect()
 }
 
-/// `cpu-map`: keeps this thread to some processors. Those that the machine does
-/// not have are passed over; with none left it runs where the system wants.
+/// `cpu-map`: pins this thread to processors. Those that the machine does not have are
+/// ignored; with none left, the thread runs on any.
 pub(crate) fn keep_to(cpus: &[u32]) {
     use rustix::thread::{CpuSet, sched_setaffinity};
     let mut set = CpuSet::new();

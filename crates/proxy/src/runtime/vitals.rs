@@ -1,5 +1,5 @@
-//! What the process shares with whoever moves virtual addresses ([`crate::vitals`]), and
-//! which addresses are about to be given away on purpose.
+//! The memory shared with the role that moves virtual addresses ([`crate::vitals`]), and
+//! the addresses that are about to be released on purpose.
 
 use protocol::vitals::Vitals;
 use reactor::Instant;

@@ -40,7 +40,7 @@ pub struct Process {
     pub(crate) elsewhere: AtomicBool,
     /// When it began to stop, as [`Process::now_ms`] counts.
     pub(crate) stopping_at_ms: AtomicU64,
-    /// Names of hosts that are asked for while it serves.
+    /// Host names that are resolved while the process serves.
     pub names: Names,
 }
 
@@ -70,7 +70,7 @@ impl Process {
     /// From now on this is the newest configuration. Returns the one before.
     pub(crate) fn replace(&self, config: Arc<Config>) -> Arc<Config> {
         let mut newest = lock(&self.newest);
-        // Whoever finds the newest one there must not take it for an older.
+        // A reader that finds the newest version there must not take it for an older one.
         self.generation.store(config.version, Ordering::Release);
         std::mem::replace(&mut *newest, config)
     }

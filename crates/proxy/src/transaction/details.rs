@@ -37,8 +37,8 @@ impl Session {
         details.map_or((None, None), |details| details.rewritten.get())
     }
 
-    /// What rules of the connection itself set are its addresses from here on: a
-    /// PROXY header that follows counts for more, rules of streams for less.
+    /// The addresses set by the connection's own rules become its addresses: a PROXY
+    /// header that follows takes precedence over them, rules of streams do not.
     pub(crate) fn settle_addresses(self: &mut Rc<Session>) {
         let (source, destination) = self.rewritten();
         if source.is_none() && destination.is_none() {
@@ -90,7 +90,7 @@ impl Session {
         self.details.get()?.fields.get()?.get(kind)
     }
 
-    /// What the client's PROXY header tells of TLS, where the file asks for it.
+    /// The TLS values of the client's PROXY header, if the file requests them.
     pub fn proxy_tls(&self) -> Option<Ssl<'_>> {
         self.details.get()?.fields.get()?.ssl()
     }
