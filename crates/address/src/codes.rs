@@ -2,17 +2,7 @@
 //! `keepalived.conf`, x750 to x799 for our language. A number is never used twice,
 //! also when its code is gone.
 
-use language::Code;
-
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $id:literal, $title:literal, $explanation:literal;)*) => {
-        $($(#[$doc])* pub static $name: Code = Code { id: $id, title: $title, explanation: $explanation };)*
-        /// Codes of `keepalived.conf`, by number.
-        pub static DIALECT_CODES: &[&Code] = &[$(&$name),*];
-    };
-}
-
-codes! {
+language::codes! {
     /// Under the name `keepalived`: what the real one leaves out.
     LEFT_OUT = "W0723", "ignored, as in keepalived",
 "Under the name `keepalived`, Evenkeel ignores the lines and blocks that keepalived logs and ignores: an
@@ -352,15 +342,15 @@ owns the addresses. This is reported only with `-dD`, since nearly all files hav
 
 #[cfg(test)]
 mod tests {
-    use super::DIALECT_CODES;
+    use super::CODES;
 
     #[test]
     fn every_code_is_unique_and_explains_itself() {
-        let mut ids: Vec<_> = DIALECT_CODES.iter().map(|c| c.id).collect();
+        let mut ids: Vec<_> = CODES.iter().map(|c| c.id).collect();
         ids.sort_unstable();
         ids.dedup();
-        assert_eq!(ids.len(), DIALECT_CODES.len());
-        for code in DIALECT_CODES {
+        assert_eq!(ids.len(), CODES.len());
+        for code in CODES {
             assert!(code.explanation.len() > 60, "{} says too little", code.id);
             assert!(!code.title.ends_with('.'), "{}", code.id);
             assert!(code.id[1..].starts_with("07"), "{}", code.id);

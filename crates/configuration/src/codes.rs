@@ -1,16 +1,6 @@
 //! Codes of what is wrong with a file whichever part its sections are of.
 
-use language::Code;
-
-macro_rules! codes {
-    ($($name:ident = $id:literal, $title:literal, $text:literal;)*) => {
-        $(#[doc = $title] pub static $name: Code = Code { id: $id, title: $title, explanation: $text };)*
-        /// All of them.
-        pub static CODES: &[&Code] = &[$(&$name),*];
-    };
-}
-
-codes! {
+language::codes! {
     NO_SECTION = "E0104", "line outside of a section",
         "A keyword appears before the first section. Begin the file with `global`, `defaults`, `frontend`, `backend` \
          or `listen`.";

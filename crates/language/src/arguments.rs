@@ -38,6 +38,23 @@ pub struct ArgumentCodes {
     pub lenient: Option<LenientCodes>,
 }
 
+impl ArgumentCodes {
+    /// Returns the codes of keywords that tell only two mistakes apart: the number of
+    /// words, and a word.
+    pub const fn plain(number: &'static Code, word: &'static Code) -> ArgumentCodes {
+        ArgumentCodes {
+            missing: number,
+            surplus: number,
+            number: word,
+            range: word,
+            time: word,
+            size: word,
+            value: word,
+            lenient: None,
+        }
+    }
+}
+
 /// The codes of warnings about words that are taken although they are wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct LenientCodes {

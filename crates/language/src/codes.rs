@@ -1,17 +1,7 @@
 //! The codes that this crate reports, each with its explanation. A number is
 //! never used twice, also when its code is gone.
 
-use crate::diagnostic::Code;
-
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $id:literal, $title:literal, $explanation:literal;)*) => {
-        $($(#[$doc])* pub static $name: Code = Code { id: $id, title: $title, explanation: $explanation };)*
-        /// Every code of this crate, by number.
-        pub static CODES: &[&Code] = &[$(&$name),*];
-    };
-}
-
-codes! {
+crate::codes! {
     /// A quote without its partner.
     UNMATCHED_QUOTE = "E0001", "unmatched quote",
 "A single or double quote is not closed before the end of the line. Quotes cannot span lines, and a

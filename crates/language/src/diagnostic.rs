@@ -29,6 +29,26 @@ pub struct Code {
     pub explanation: &'static str,
 }
 
+/// Declares the codes of a module with their titles and explanations, and lists them in
+/// its `CODES`.
+#[macro_export]
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $id:literal, $title:literal, $explanation:literal;)*) => {
+        $(
+            #[doc = $title]
+            #[doc = ""]
+            $(#[$doc])*
+            pub static $name: $crate::Code = $crate::Code {
+                id: $id,
+                title: $title,
+                explanation: $explanation,
+            };
+        )*
+        /// All codes of this module, by number.
+        pub static CODES: &[&$crate::Code] = &[$(&$name),*];
+    };
+}
+
 /// A replacement of the bytes under `span`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fix {

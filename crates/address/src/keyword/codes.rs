@@ -1,29 +1,11 @@
 //! Codes of what is wrong with `node` and `virtual-ip` sections.
 
-use language::Code;
 use language::arguments::ArgumentCodes;
 
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $id:literal, $title:literal, $text:literal;)*) => {
-        $($(#[$doc])* #[doc = $title] pub static $name: Code = Code { id: $id, title: $title, explanation: $text };)*
-        /// All of them.
-        pub static CODES: &[&Code] = &[$(&$name),*];
-    };
-}
-
 /// Those of words that are missing, too many, or no such value.
-pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes {
-    missing: &ARGUMENTS,
-    surplus: &ARGUMENTS,
-    number: &VALUE,
-    range: &VALUE,
-    time: &VALUE,
-    size: &VALUE,
-    value: &VALUE,
-    lenient: None,
-};
+pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
 
-codes! {
+language::codes! {
     UNKNOWN_KEYWORD = "E0650", "unknown keyword in a virtual-ip or node section",
         "The first word of the line is not a keyword of a `node` or `virtual-ip` section. The nearest keywords are \
          shown; `evenkeel manual` lists all of them.";

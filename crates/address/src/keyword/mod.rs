@@ -43,7 +43,7 @@ pub static PART: Part = Part {
     name: "address",
     sections: SECTIONS,
     documented: || [documented(), crate::dialect::documented()].concat(),
-    codes: || [codes::CODES, crate::codes::DIALECT_CODES].concat(),
+    codes: || [codes::CODES, crate::codes::CODES].concat(),
     exports: &[],
     begin: |context| Box::new(Lines::new(Draft::new(host(context)))),
 };

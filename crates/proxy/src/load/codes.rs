@@ -1,17 +1,7 @@
 //! Codes of what is wrong with a file whatever the keyword: structure,
 //! arguments, references. Families add their own beside their keywords.
 
-use language::Code;
 use language::arguments::{ArgumentCodes, LenientCodes};
-
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $id:literal, $title:literal, $text:literal;)*) => {
-        $($(#[$doc])* #[doc = $title] pub static $name: Code = Code { id: $id, title: $title, explanation: $text };)*
-        /// All of them.
-        pub static CODES: &[&Code] = &[$(&$name),*];
-    };
-}
-pub(crate) use codes;
 
 /// Those of the arguments of a line.
 pub(crate) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes {
@@ -28,7 +18,7 @@ pub(crate) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes {
     }),
 };
 
-codes! {
+language::codes! {
     UNKNOWN_KEYWORD = "E0101", "unknown keyword",
         "The first word of the line is not a keyword of this section. The nearest valid keywords are shown. Evenkeel \
          refuses every word that it does not know, and ignores none silently.";

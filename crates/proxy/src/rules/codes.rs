@@ -1,9 +1,6 @@
 //! Codes of what is wrong with an expression, a pattern, an ACL or a condition.
 
-use crate::load::codes::codes;
-use language::Code;
-
-codes! {
+language::codes! {
     UNKNOWN_FETCH = "E0401", "unknown sample fetch",
         "The first name of an expression is a sample fetch: `src`, `path`, `req.hdr(host)`. This one does not exist. \
          The nearest name is shown; `evenkeel keyword NAME` explains each.";

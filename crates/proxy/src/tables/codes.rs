@@ -1,9 +1,6 @@
 //! Codes of what is wrong with tables and what uses them.
 
-use crate::load::codes::codes;
-use language::Code;
-
-codes! {
+language::codes! {
     UNKNOWN_TABLE = "E0460", "stick table not found",
         "A rule or an expression names a stick table that does not exist. A table has the name of the proxy that \
          contains its `stick-table` line, or `PEERS/NAME` for a `table` line of a `peers` section.";

@@ -1,9 +1,6 @@
 //! Codes of what is wrong with a rule, a format or a log target.
 
-use crate::load::codes::codes;
-use language::Code;
-
-codes! {
+language::codes! {
     UNKNOWN_ACTION = "E0501", "unknown action",
         "The word after `http-request`, `http-response`, `tcp-request content` and similar keywords is the action, \
          and this action does not exist. The nearest name is shown; `evenkeel keyword 'http-request deny'` explains \
