@@ -271,6 +271,28 @@ impl Config {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// Both languages together; what holds for all is the first one's.
+    pub fn join(one: Option<Config>, other: Option<Config>) -> Option<Config> {
+        let (mut all, more) = match (one, other) {
+            (Some(one), Some(other)) => (one, other),
+            (one, other) => return one.or(other),
+        };
+        all.instances.extend(more.instances);
+        all.groups.extend(more.groups);
+        all.scripts.extend(more.scripts);
+        all.files.extend(more.files);
+        all.processes.extend(more.processes);
+        all.bfd.extend(more.bfd);
+        all.addresses.extend(more.addresses);
+        all.routes.extend(more.routes);
+        all.rules.extend(more.rules);
+        all.track_groups.extend(more.track_groups);
+        all.garp_groups.extend(more.garp_groups);
+        all.interface_delays.extend(more.interface_delays);
+        all.polled_interfaces.extend(more.polled_interfaces);
+        Some(all)
+    }
+
     /// Decodes the configuration that a loader passed on.
     pub fn decode(bytes: &[u8]) -> Result<Config, serde_json::Error> {
         serde_json::from_slice(bytes)

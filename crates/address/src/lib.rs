@@ -10,8 +10,10 @@
 pub mod codes;
 pub mod config;
 pub mod dialect;
+pub mod given;
 pub mod kernel;
 pub mod keyword;
 pub mod message;
+pub mod rights;
 pub mod role;
 pub mod wire;

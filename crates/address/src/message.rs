@@ -2,7 +2,7 @@
 //! Supervisor and other parts pass it on as bytes ([`PartMessage`]).
 
 use part::role::bounded::{name, words};
-use part::role::{AddressPlan, HeldLeases, PartMessage};
+use part::role::{HeldLeases, PartMessage};
 use serde::{Deserialize, Serialize};
 
 /// The part's name.
@@ -55,15 +55,22 @@ pub struct HandedOver {
 }
 
 /// What the command line says to the role.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(default)]
 pub struct Options {
-    /// What the version says of it.
-    pub plan: AddressPlan,
     /// Where its log goes.
     pub log: LogWish,
     /// Where keepalived's dumps go.
     pub dump_directory: Vec<u8>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            log: LogWish::default(),
+            dump_directory: b"/tmp".to_vec(),
+        }
+    }
 }
 
 /// Where the lines of the role's log go.

@@ -30,6 +30,16 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// What the parts with a role made of their sections.
+    pub fn take_run(&mut self, parts: &[&'static Part]) -> Vec<(&'static Part, Box<dyn Any>)> {
+        let runs = parts.iter().filter(|part| part.run.is_some());
+        let all = runs.filter_map(|part| {
+            let at = self.built.iter().position(|(name, _)| *name == part.name)?;
+            Some((*part, self.built.swap_remove(at).1))
+        });
+        all.collect()
+    }
+
     /// Takes what a part made of its sections out; what that is when it has none where
     /// it was not among the parts.
     pub fn take<T: Default + 'static>(&mut self, part: &Part) -> T {

@@ -24,6 +24,34 @@ pub struct Part {
     pub exports: &'static [Kind],
     /// Begins a configuration that has read nothing yet.
     pub begin: fn(&mut Context) -> Box<dyn Draft>,
+    /// How a role of its own runs what it built; None where it has none.
+    pub run: Option<Run>,
+}
+
+/// How a part's role runs what the part built.
+#[derive(Debug)]
+pub struct Run {
+    /// What the role is given of what was built, and of the payload before; None where there
+    /// is nothing to run.
+    pub given: fn(built: &dyn Any, before: Option<&[u8]>) -> Option<Given>,
+    /// What differs between two payloads, a line each.
+    pub difference: Difference,
+}
+
+/// Compares the payload before with the one now.
+pub type Difference = fn(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String>;
+
+/// What a role is given of a version.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// What it is to run, as only the role reads it.
+    pub payload: Vec<u8>,
+    /// How much there is of it, for messages: `3 virtual addresses`.
+    pub size: String,
+    /// How long a planned stop takes at most, milliseconds.
+    pub stop_ms: u64,
+    /// Machines that share it have to change at once.
+    pub together: bool,
 }
 
 /// A kind of things that sections define and others may name.

@@ -21,12 +21,52 @@ mod roles;
 mod supervisor;
 mod voice;
 
+use address::message::PART as ADDRESS;
+use cluster::message::PART as CLUSTER;
+use proxy::message::PART as PROXY;
+use roles::row::{self, Beside, Life, RoleRow};
 use roles::spawn;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// The roles of the parts, in the order in which they are heard.
+static ROLES: [RoleRow; 3] = [
+    RoleRow {
+        part: PROXY,
+        entry: spawn::PROXY_ENTRY,
+        main: role::main,
+        ready_limit: supervisor::PROXY_READY_LIMIT,
+        beats_after: Duration::ZERO,
+        life: Life::Serves,
+    },
+    RoleRow {
+        part: ADDRESS,
+        entry: spawn::ADDRESS_ENTRY,
+        main: address_role::main,
+        ready_limit: Some(Duration::from_secs(30)),
+        beats_after: Duration::ZERO,
+        life: Life::Beside(Beside {
+            things: "virtual addresses",
+            needs: &[PROXY],
+            keeps: true,
+            shares: true,
+            overlaps: true,
+        }),
+    },
+    RoleRow {
+        part: CLUSTER,
+        entry: spawn::CONTROL_ENTRY,
+        main: control_role::main,
+        ready_limit: None,
+        beats_after: Duration::from_secs(30),
+        life: Life::Governs,
+    },
+];
 
 fn main() -> ExitCode {
+    row::set(ROLES.iter().collect());
     let mut words = std::env::args_os();
     let program = words.next().unwrap_or_else(|| "evenkeel".into());
     let mut words: Vec<OsString> = words.collect();
@@ -60,13 +100,14 @@ fn internal(words: &[OsString]) -> ExitCode {
         return ping::main(rest);
     }
     match spawn::enter(words) {
-        Ok(entered) if entered.word == spawn::LOADER => {
-            loader::main(entered.channel, personality::wishes)
-        }
-        Ok(entered) if entered.word == spawn::ADDRESS_ROLE => address_role::main(entered.channel),
-        Ok(entered) if entered.word == spawn::CHECKS => check_runner::main(entered.channel),
-        Ok(entered) if entered.word == spawn::CONTROL_ROLE => control_role::main(entered.channel),
-        Ok(entered) => role::main(entered.channel),
+        Ok(entered) => match entered.word {
+            spawn::LOADER => loader::main(entered.channel, personality::wishes),
+            spawn::CHECKS => check_runner::main(entered.channel),
+            word => {
+                let row = row::all().iter().find(|row| row.entry.word == word);
+                row.map_or(ExitCode::FAILURE, |row| (row.main)(entered.channel))
+            }
+        },
         Err(error) => {
             voice::Voice::new(voice::Form::Own, false).alert(error);
             ExitCode::FAILURE

@@ -2,15 +2,17 @@
 
 use crate::identity;
 use address::config::Config;
-use address::keyword::{Outcome, Read};
+use address::keyword::Read;
 use configuration::files::NamedFile;
 use configuration::outside::Outside;
-use configuration::{LoadOptions, Part, Recording, Words};
+use configuration::{Given, LoadOptions, Part, Recording, Words};
 use language::difference::Vocabulary;
 use language::keyword::Documented;
 use language::source::Text;
 use language::{Code, Environment};
 use proxy::load::Loaded;
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 /// Each part behind those whose sections it refers to.
@@ -56,24 +58,72 @@ pub struct Site {
     /// The proxy, and what there is to tell of all sections. It has no configuration where
     /// any section has a mistake.
     pub proxy: Loaded,
-    /// What the sections of addresses are.
-    read: Read,
+    /// What the sections of the parts with a role are.
+    parts: Vec<(&'static Part, Box<dyn Any>)>,
+}
+
+/// What the role of a part runs of a version.
+pub struct Running {
+    /// The part.
+    pub part: &'static Part,
+    /// What the role is given.
+    pub given: Given,
 }
 
 impl Site {
-    /// The virtual addresses of their sections.
-    pub fn addresses(&self) -> Option<&Outcome> {
-        self.read.outcome.as_ref()
+    fn read(&self) -> Option<&Read> {
+        let mut parts = self.parts.iter();
+        parts.find_map(|(_, built)| built.downcast_ref())
+    }
+
+    /// The virtual addresses.
+    pub fn addresses(&self) -> Option<Config> {
+        self.read()?.config()
+    }
+
+    /// What roles run beside the proxy, where the version before had these payloads.
+    pub fn running(&self, before: &Payloads) -> Vec<Running> {
+        let all = self.parts.iter().filter_map(|(part, built)| {
+            let before = before.get(part.name).map(|bytes| &**bytes);
+            let given = part.run.as_ref().map(|run| (run.given)(&**built, before));
+            Some(Running {
+                part,
+                given: given.flatten()?,
+            })
+        });
+        // With a mistake anywhere nothing is run.
+        let good = self.proxy.config.is_some();
+        all.filter(|_| good).collect()
     }
 
     /// Says that no process serves the virtual addresses, where there are any.
     pub fn without_addresses(&mut self) {
-        if let Some(told) = self.read.not_here() {
+        if let Some(told) = self.read().and_then(Read::not_here) {
             self.proxy.diagnostics.push(&self.proxy.sources, told);
             self.proxy.config = None;
-            self.read.outcome = None;
+            self.parts.clear();
         }
     }
+}
+
+/// What roles were given of a version, by their parts.
+pub type Payloads = BTreeMap<String, Vec<u8>>;
+
+/// What differs between what roles were given and what they are, a line each.
+pub fn differences(before: &Payloads, now: &[Running]) -> Vec<String> {
+    let runs = PARTS
+        .iter()
+        .filter_map(|part| Some((part.name, part.run.as_ref()?)));
+    let lines = runs.flat_map(|(name, run)| {
+        let before = before.get(name).map(|bytes| &**bytes);
+        let now = now.iter().find(|running| running.part.name == name);
+        let now = now.map(|running| &*running.given.payload);
+        match before == now {
+            true => Vec::new(),
+            false => (run.difference)(before, now),
+        }
+    });
+    lines.collect()
 }
 
 /// Loads files, with the addresses of those that are keepalived's; `outside` answers what
@@ -93,8 +143,13 @@ pub fn load(
         .flat_map(address::keyword::exports)
         .collect();
     let mut loaded = configuration::load(&PARTS, inputs, outside);
+    let mut parts = loaded.take_run(&PARTS);
+    let mut built = parts.iter_mut().map(|(_, built)| built);
+    if let Some(read) = built.find_map(|built| built.downcast_mut::<Read>()) {
+        read.foreign = foreign.cloned();
+    }
     Site {
-        read: loaded.take(&address::keyword::PART),
+        parts,
         proxy: Loaded::of(loaded),
     }
 }
@@ -142,7 +197,7 @@ virtual-ip www
         assert!(config.is_virtual([198, 51, 100, 80].into()));
         assert_eq!(&*config.services[0].backends, &["www".into()]);
         let addresses = site.addresses().expect("no error");
-        assert_eq!(addresses.config.instances[0].name, "www");
+        assert_eq!(addresses.instances[0].name, "www");
         let again = proxy::load::replay(site.proxy.recording.clone());
         let replayed = again.config.expect("no error");
         assert_eq!(replayed.services, config.services);
@@ -192,7 +247,8 @@ virtual-ip www
     fn the_example_of_a_pair_is_good_on_both_machines() {
         let site = look(include_str!("../../../examples/pair.cfg"));
         assert_eq!(told(&site), "");
-        let instance = &site.addresses().expect("no error").config.instances[0];
+        let addresses = site.addresses().expect("no error");
+        let instance = &addresses.instances[0];
         assert_eq!(instance.options.advert_interval.as_millis(), 20);
         assert_eq!(instance.prefer, ["alpha", "beta"]);
     }

@@ -30,7 +30,10 @@ pub use timing::Timers;
 pub use track::PING;
 
 use crate::config::Config;
-use configuration::{Context, Exchange, Export, Lines, Node, Part, SectionTable, Sections, Tabled};
+use crate::given::{difference, given};
+use configuration::{
+    Context, Exchange, Export, Lines, Node, Part, Run, SectionTable, Sections, Tabled,
+};
 use draft::Draft;
 use language::arguments::{ArgumentCodes, Built};
 use language::keyword::{Documented, Family, Keyword};
@@ -46,6 +49,13 @@ pub static PART: Part = Part {
     codes: || [codes::CODES, crate::codes::CODES].concat(),
     exports: &[],
     begin: |context| Box::new(Lines::new(Draft::new(host(context)))),
+    run: Some(Run {
+        given: |built, before| {
+            let config = built.downcast_ref::<Read>()?.config()?;
+            Some(given(&config, before))
+        },
+        difference,
+    }),
 };
 
 /// The sections.
@@ -141,11 +151,19 @@ pub struct Outcome {
 pub struct Read {
     /// None where there is an error, or no section.
     pub outcome: Option<Outcome>,
+    /// What files of keepalived's have besides.
+    pub foreign: Option<Config>,
     /// The word of the first section, and where it is.
     begun: Option<(String, Span)>,
 }
 
 impl Read {
+    /// What the role runs on this machine: both languages together.
+    pub fn config(&self) -> Option<Config> {
+        let own = self.outcome.as_ref().map(|own| own.config.clone());
+        Config::join(own, self.foreign.clone())
+    }
+
     /// Says that nobody would serve the sections, where there are any.
     pub fn not_here(&self) -> Option<Diagnostic> {
         let (word, at) = self.begun.as_ref()?;
@@ -237,6 +255,7 @@ impl Tabled for Draft {
         }
         Box::new(Read {
             outcome,
+            foreign: None,
             begun: self.begun,
         })
     }

@@ -33,6 +33,7 @@ pub static PART: Part = Part {
     codes: || codes::CODES.to_vec(),
     exports: &[],
     begin: |_| Box::new(Lines::new(Draft::default())),
+    run: None,
 };
 
 /// The section.

@@ -9,6 +9,7 @@ use crate::roles::memory::{self, MemoryError};
 use crate::voice::keepalived::{Log, Speaker, write_at_once};
 use address::config::Config;
 use address::message::Options;
+use address::rights;
 use address::role::{self, Exit, KeptState, Level, RoleError};
 use part::codec;
 use part::role::{Parcel, Personality, Take};
@@ -32,7 +33,10 @@ impl Given {
     /// None where the descriptors are not those of the message.
     pub fn new(take: Take, descriptors: Vec<OwnedFd>) -> Option<Given> {
         Some(Given {
-            options: codec::decode(&take.options).ok()?,
+            options: match &take.options[..] {
+                [] => Options::default(),
+                options => codec::decode(options).ok()?,
+            },
             parcel: take.sort(descriptors)?,
             take,
         })
@@ -92,7 +96,7 @@ pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCo
         Ok(config) => config,
         Err(error) => return refuse(&error, &mut *log, &mut channel),
     };
-    let kept = give_up(&given.options);
+    let kept = give_up(&config);
     if let Err(error) = kept.map_err(BeginError::Confinement) {
         return refuse(&error, &mut *log, &mut channel);
     }
@@ -168,7 +172,7 @@ fn log(personality: Personality, options: &Options) -> role::Log {
 /// Drops every capability that addresses do not need. System calls and file access are
 /// not confined: scripts and their children would inherit that, and they may do
 /// everything that the author of the configuration wants.
-fn give_up(options: &Options) -> Result<CapabilitySet, confinement::ConfinementError> {
-    let keeps = CapabilitySet::from_bits_retain(options.plan.capabilities);
-    confinement::keep_only(keeps, options.plan.programs)
+fn give_up(config: &Config) -> Result<CapabilitySet, confinement::ConfinementError> {
+    let programs = rights::starts_programs_of_its_own(config);
+    confinement::keep_only(rights::needed(config), programs)
 }

@@ -34,9 +34,8 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
     let diag = matches.get_flag("hints");
     let foreign = read.as_ref().and_then(|read| read.config.as_ref());
     let site = process::load_files(files, None, options(matches), foreign);
-    let own = site.addresses().map(|outcome| outcome.config.clone());
+    let all = site.addresses();
     let loaded = site.proxy;
-    let all = addresses::join(own, foreign.cloned());
     let addresses = all.as_ref().map_or(0, |all| all.instances.len());
     let (sources, found) = (&loaded.sources, &loaded.diagnostics);
     let format = matches.get_one::<String>("format").map(String::as_str);

@@ -7,6 +7,7 @@ use crate::roles::memory;
 use crate::supervisor::directory::{self, Instance};
 use crate::voice;
 use part::role::{Look, Message};
+use proxy::message::PART as PROXY;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,7 +37,7 @@ fn choose(all: Vec<Instance>, paths: &[PathBuf], pid: Option<u32>) -> Result<Ins
         (0, true) => Err(format!(
             "no running `evenkeel run`, `haproxy -W` or `keepalived` of this user is listed in {}{}",
             directory::path().display(),
-            left_alone(&directory::roles().unwrap_or_default()),
+            left_alone(&directory::roles(PROXY).unwrap_or_default()),
         )),
         (0, false) => Err(format!("no running instance matches:{}", list(&all))),
         _ => Err(format!(

@@ -9,10 +9,12 @@ use crate::loader::addresses::{self, AddressWishes};
 use crate::supervisor;
 use crate::voice::keepalived::{Log, Speaker, missing, rendered};
 use address::dialect::Machine;
-use address::message::LogWish;
+use address::message::{LogWish, Options};
+use address::rights;
 pub use arguments::{ArgumentError, Arguments};
 use configuration::files;
 use language::Diagnostic;
+use part::codec;
 use part::role::Personality;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -132,6 +134,14 @@ pub fn pid_file(parsed: &Arguments) -> PathBuf {
     file.map_or_else(|| run_directory(parsed).join("keepalived.pid"), absolute)
 }
 
+/// What the address role is told of the command line.
+fn options(parsed: &Arguments) -> Options {
+    Options {
+        log: log_wish(parsed),
+        ..Options::default()
+    }
+}
+
 fn role_pid_file(parsed: &Arguments) -> PathBuf {
     let file = parsed.role_pid_file.as_deref();
     let beside = || run_directory(parsed).join("vrrp.pid");
@@ -184,7 +194,7 @@ fn judge(parsed: &Arguments, output: &mut Vec<u8>) -> u8 {
     let Some(config) = read.config else {
         return ERRORS;
     };
-    if addresses::has_programs(&config) && !config.global.script_security {
+    if rights::has_programs(&config) && !config.global.script_security {
         output.extend(
             b"SECURITY VIOLATION - scripts are being executed but script_security not enabled.\n",
         );
@@ -254,6 +264,7 @@ fn supervise(words: Vec<OsString>, parsed: &Arguments) -> ExitCode {
         paths: crate::command::absolute(std::slice::from_ref(&parsed.file)),
         notify: true,
         log: log_wish(parsed),
+        options: vec![(address::message::PART, codec::encode(&options(parsed)))],
         releases: parsed.releases,
         once: parsed.once,
         role_pid_file: Some(role_pid_file(parsed)),

@@ -72,6 +72,20 @@ pub fn recording(before: Option<&OwnedFd>) -> Option<Recording> {
     Recording::decode(&bytes).ok()
 }
 
+/// What is said where nothing differs.
+pub const NO_DIFFERENCE: &str = "no difference";
+
+/// What differs of the proxy, and behind it what differs of other parts.
+pub fn joined(proxy: String, mut lines: Vec<String>) -> String {
+    if lines.is_empty() || proxy.is_empty() {
+        return proxy;
+    }
+    if proxy != NO_DIFFERENCE {
+        lines.insert(0, proxy);
+    }
+    lines.join("\n")
+}
+
 /// What differs from the version that serves; nothing when this is the start.
 pub fn words(before: Option<&Recording>, now: &Recording) -> String {
     before.map_or_else(String::new, |before| difference(before, now))
@@ -100,7 +114,7 @@ fn difference(before: &Recording, now: &Recording) -> String {
     let difference = between(old, new, &vocabulary);
     match (difference.is_empty(), before == now) {
         (false, _) => difference.render(LINES_MAX),
-        (true, true) => "no difference".to_owned(),
+        (true, true) => NO_DIFFERENCE.to_owned(),
         (true, false) => {
             "no line changed, but something that lines refer to did: a file, a host name, an account"
                 .to_owned()

@@ -7,7 +7,6 @@
 //! nothing that serves: what it opened and nobody takes is closed with it.
 
 pub mod addresses;
-mod alone;
 mod compare;
 pub mod file_set;
 mod outcome;

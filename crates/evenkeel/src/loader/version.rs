@@ -2,15 +2,16 @@
 
 use super::outcome::Made;
 use super::wishes::Wishes;
-use super::{Outcome, Refusal, addresses, alone, compare, watched};
+use super::{Outcome, Refusal, compare, watched};
 use crate::confinement::{self, Confinement};
+use crate::parts::{self, Payloads, Running};
 use crate::process::{self, StartError};
 use crate::roles::{checks, memory};
 use crate::voice::{Form, Voice};
 use cluster::file_set::FileSet;
 use configuration::Recording;
 use part::codec::Malformed;
-use part::role::{Load, Plan, Rights, Settings};
+use part::role::{Load, PartPlan, Plan, Rights, Settings};
 use proxy::config::Config;
 use proxy::listener::{self, Inherited, Listening};
 use proxy::load::Loaded;
@@ -42,53 +43,46 @@ pub fn make(
     }
     let has_bundle = load.previous.is_some() && !descriptors.is_empty();
     let bundle = has_bundle.then(|| descriptors.remove(0));
-    let had = addresses::before(load.previous.as_ref(), &mut descriptors);
-    let before = compare::recording(bundle.as_ref());
-    let seen = watched::read(load, before.as_ref(), &mut wishes, voice);
-    let read = seen.and_then(|()| alone::read(&mut wishes, voice));
-    let refused = |voice: &Voice| watched::refused(load, &wishes, None, voice);
-    let read = read.map_err(|_| refused(voice))?;
-    if wishes.files.is_empty() && (read.is_some() || voice.form() == Form::Keepalived) {
-        let made = alone::make(load, &wishes, read, had.as_ref(), voice);
-        return made.map_err(|_| refused(voice));
-    }
-    let site = wishes.load(read.as_ref());
-    let foreign = read.is_some();
-    let own = site.addresses().map(|own| own.config.clone());
-    let read = addresses::join(own, read);
-    let mut loaded = site.proxy;
-    if load.watched && had == read && watched::unchanged(&loaded, before.as_ref()) {
-        let mut refusal = watched::refused(load, &wishes, Some(&loaded), voice);
+    let had = payloads(load.previous.as_ref(), &mut descriptors);
+    let recording = compare::recording(bundle.as_ref());
+    let before = Before {
+        recording,
+        payloads: had,
+        sockets: descriptors,
+    };
+    let seen = watched::read(load, before.recording.as_ref(), &mut wishes, voice);
+    let foreign = seen.and_then(|()| wishes.read_addresses(voice));
+    let foreign = foreign.map_err(|_| watched::refused(load, &wishes, None, voice))?;
+    let mut site = wishes.load(foreign.as_ref());
+    let running = site.running(&before.payloads);
+    let same = running.len() == before.payloads.len()
+        && parts::differences(&before.payloads, &running).is_empty();
+    if load.watched && same && watched::unchanged(&site.proxy, before.recording.as_ref()) {
+        let mut refusal = watched::refused(load, &wishes, Some(&site.proxy), voice);
         refusal.0.unchanged = true;
         return Err(refusal);
     }
-    let none = |config: &Config| !config.listens() && read.is_some() && !foreign;
-    if voice.form() == Form::Own && loaded.config.as_ref().is_some_and(none) {
-        // Sections of addresses and nothing to serve.
-        voice.diagnostics(
-            &loaded.sources,
-            &loaded.diagnostics,
-            wishes.options.diag,
-            false,
-        );
-        let made = alone::make(load, &wishes, read, had.as_ref(), voice);
-        return made.map_err(|_| watched::refused(load, &wishes, Some(&loaded), voice));
+    let made = build(load, before, &wishes, (&mut site.proxy, running), voice);
+    made.map_err(|_| watched::refused(load, &wishes, Some(&site.proxy), voice))
+}
+
+/// What is known of the version before.
+struct Before {
+    recording: Option<Recording>,
+    payloads: Payloads,
+    sockets: Vec<OwnedFd>,
+}
+
+/// What the roles of the version before run, where it is known: the last descriptors.
+fn payloads(previous: Option<&Plan>, descriptors: &mut Vec<OwnedFd>) -> Payloads {
+    let parts = previous.map_or(&[][..], |plan| &plan.parts);
+    let mut all = Payloads::new();
+    for part in parts.iter().rev() {
+        if let Some(bytes) = descriptors.pop().and_then(|fd| memory::read(fd).ok()) {
+            all.insert(part.part.clone(), bytes);
+        }
     }
-    if load.previous.as_ref().is_some_and(alone::is_alone) {
-        voice.alert(
-            "these files have a proxy, but only addresses are served; restart to change that",
-        );
-        return Err(watched::refused(load, &wishes, Some(&loaded), voice));
-    }
-    let addresses = alone::Both { had, now: read };
-    let made = build(
-        load,
-        (descriptors, before),
-        &wishes,
-        (&mut loaded, addresses),
-        voice,
-    );
-    made.map_err(|_| watched::refused(load, &wishes, Some(&loaded), voice))
+    all
 }
 
 /// Why a version of the cluster cannot be read.
@@ -131,15 +125,102 @@ fn refused_set(voice: &mut Voice, error: &SetError) -> Refusal {
 /// Makes a version of what was loaded.
 fn build(
     load: &Load,
-    (descriptors, before): (Vec<OwnedFd>, Option<Recording>),
+    before: Before,
     wishes: &Wishes,
-    (loaded, addresses): (&mut Loaded, alone::Both),
+    (loaded, running): (&mut Loaded, Vec<Running>),
     voice: &mut Voice,
 ) -> Outcome {
-    let mut config = judge(loaded, wishes, voice)?;
+    let mut config = judge(loaded, wishes, !running.is_empty(), voice)?;
     process::apply_plan(&mut config, &wishes.plan);
+    let serves = serves(&config, &running, voice.form());
+    let previous = load.previous.as_ref();
+    if load.set && previous.is_some_and(|plan| plan.without_proxy == serves) {
+        voice.alert(match serves {
+            true => "a version of the cluster cannot bring the first listener; restart this node to change that",
+            false => "a version of the cluster cannot remove the last listener; restart this node to change that",
+        });
+        return Err(Refusal::default());
+    }
+    let lines = parts::differences(&before.payloads, &running);
+    let proxy = match serves {
+        true => compare::words(before.recording.as_ref(), &loaded.recording),
+        false if previous.is_some() => compare::NO_DIFFERENCE.to_owned(),
+        false => String::new(),
+    };
+    let names = wishes.files.iter().chain(&wishes.address_files);
+    let plan = Plan {
+        files_max: load.files_soft,
+        daemon: goes_into_background(&config, wishes),
+        pid_file: config.global.pidfile.as_deref().map(absolute),
+        hard_stop_after_ms: config.global.hard_stop_after_ms.map(Into::into),
+        quiet: voice.quiet,
+        names: names.map(|(name, _)| name.clone()).collect(),
+        difference: compare::joined(proxy, lines),
+        watch: watched::wished(loaded, wishes, voice),
+        without_proxy: !serves,
+        parts: running.iter().map(plan_of).collect(),
+        ..Plan::default()
+    };
+    let mut made = match serves {
+        true => open(
+            load,
+            before.sockets,
+            wishes,
+            (loaded, &config),
+            (plan, voice),
+        )?,
+        false => Made {
+            plan,
+            bundle: bundle(loaded, voice)?,
+            descriptors: Vec::new(),
+            state: None,
+        },
+    };
+    for one in running {
+        let payload = memory::create("evenkeel part", &one.given.payload);
+        let payload = payload.map_err(|error| told(voice, StartError::Threads(error)))?;
+        made.descriptors.push(payload);
+    }
+    Ok(made)
+}
+
+/// Whether there is something for a proxy.
+fn serves(config: &Config, running: &[Running], form: Form) -> bool {
+    match form {
+        Form::Own => config.listens() || running.is_empty(),
+        // Its worker has a socket to its master, which is enough for it.
+        Form::Haproxy => true,
+        Form::Keepalived => false,
+    }
+}
+
+/// What the supervisor is told of a part.
+fn plan_of(running: &Running) -> PartPlan {
+    let given = &running.given;
+    PartPlan {
+        part: running.part.name.to_owned(),
+        size: given.size.clone(),
+        stop_ms: given.stop_ms,
+        together: given.together,
+    }
+}
+
+fn bundle(loaded: &Loaded, voice: &mut Voice) -> Result<OwnedFd, Refusal> {
+    let bundle = memory::create("evenkeel bundle", &loaded.recording.encode());
+    bundle.map_err(|error| told(voice, StartError::Threads(error)))
+}
+
+/// Opens what a proxy serves on, and completes the plan of it.
+fn open(
+    load: &Load,
+    sockets: Vec<OwnedFd>,
+    wishes: &Wishes,
+    (loaded, config): (&Loaded, &Config),
+    (plan, voice): (Plan, &mut Voice),
+) -> Outcome {
     process::choose_processors(&config.global, voice);
-    let mut inherited = inherit(load.previous.as_ref(), descriptors);
+    let previous = { load.previous.as_ref() }.filter(|plan| !plan.without_proxy);
+    let mut inherited = inherit(load.previous.as_ref(), sockets);
     if load.dry {
         inherited.only_try();
     }
@@ -147,16 +228,16 @@ fn build(
     let before_us = before_us(load);
     let fetched = before_us.fetch().map_err(|error| told(voice, error))?;
     let (listening, sockets) =
-        process::open(&config, loaded, inherited, (&before_us, &fetched), voice)
+        process::open(config, loaded, inherited, (&before_us, &fetched), voice)
             .map_err(|error| told(voice, error))?;
     let held = DESCRIPTORS_A_LISTENER * listening.len();
-    let wanted = process::wanted_limits(&config, held, &wishes.plan);
+    let wanted = process::wanted_limits(config, held, &wishes.plan);
     let limits = process::find_limits(&wanted, load.files_soft, voice)
         .map_err(|error| told(voice, error))?;
-    let targets = log::targets(&config);
+    let targets = log::targets(config);
     let logs = Sink::open(targets.iter().cloned()).into_descriptors(&targets);
-    let (rights, fixed) = compare::rights(rights(&config, voice.form()), load.previous.as_ref());
-    let difference = addresses.words(compare::words(before.as_ref(), &loaded.recording));
+    let (rights, fixed) = compare::rights(rights(config, voice.form()), previous);
+    let memory_mib = wishes.plan.memory_mib;
     let plan = Plan {
         rights,
         settings: Settings {
@@ -166,42 +247,33 @@ fn build(
             threads: wanted.threads as u32,
         },
         files_max: limits.files,
-        memory_bytes: wishes
-            .plan
-            .memory_mib
-            .map(|mib| mib.saturating_mul(1 << 20)),
-        daemon: goes_into_background(&config, wishes),
-        pid_file: config.global.pidfile.as_deref().map(absolute),
-        hard_stop_after_ms: config.global.hard_stop_after_ms.map(Into::into),
-        quiet: voice.quiet,
-        names: config.files.clone(),
+        memory_bytes: memory_mib.map(|mib| mib.saturating_mul(1 << 20)),
         proxies: config.proxies.len() as u32,
         listeners: listening.len() as u32,
         operations: sockets.len() as u32,
-        numbered: numbered(&config),
+        numbered: numbered(config),
         logs: logs.iter().map(Option::is_some).collect(),
         fixed,
-        difference,
         reused: had as u32,
-        watch: watched::wished(loaded, wishes, voice),
-        addresses: addresses.plan(),
-        programs: checks::programs(&config),
+        programs: checks::programs(config),
+        ..plan
     };
-    let mut failed = |error| told(voice, StartError::Threads(error));
-    let bundle = memory::create("evenkeel bundle", &loaded.recording.encode());
-    let bundle = bundle.map_err(&mut failed)?;
-    let mut descriptors = collect(&listening, &sockets, logs).map_err(&mut failed)?;
-    descriptors.extend(addresses.descriptor().map_err(&mut failed)?);
+    let descriptors = collect(&listening, &sockets, logs);
     Ok(Made {
         plan,
-        bundle,
-        descriptors,
+        bundle: bundle(loaded, voice)?,
+        descriptors: descriptors.map_err(|error| told(voice, StartError::Threads(error)))?,
         state: fetched.state,
     })
 }
 
 /// Tells the diagnostics; the configuration of files that are not refused.
-fn judge(loaded: &mut Loaded, wishes: &Wishes, voice: &mut Voice) -> Result<Config, Refusal> {
+fn judge(
+    loaded: &mut Loaded,
+    wishes: &Wishes,
+    runs: bool,
+    voice: &mut Voice,
+) -> Result<Config, Refusal> {
     let asked = wishes.zero_warning
         || loaded
             .config
@@ -226,8 +298,7 @@ fn judge(loaded: &mut Loaded, wishes: &Wishes, voice: &mut Voice) -> Result<Conf
         }
         return Err(Refusal::default());
     }
-    // HAProxy's worker has a socket to its master, which is enough for it.
-    if voice.form() == Form::Own && !config.listens() {
+    if voice.form() == Form::Own && !config.listens() && !runs {
         return Err(told(voice, StartError::NothingListens));
     }
     Ok(config)

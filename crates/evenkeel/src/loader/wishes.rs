@@ -8,6 +8,7 @@ use crate::process;
 use crate::voice::keepalived::missing;
 use crate::voice::{Form, Voice};
 use address::config::Config;
+use address::dialect::Machine;
 use cluster::file_set::FileSet;
 use configuration::LoadOptions;
 use configuration::files::{self, NamedFile};
@@ -43,6 +44,34 @@ pub struct Wishes {
 }
 
 impl Wishes {
+    /// Reads keepalived's files and tells what there is to tell; None where there is
+    /// none of them.
+    pub fn read_addresses(&mut self, voice: &mut Voice) -> Result<Option<Config>, Refusal> {
+        if self.address_files.is_empty() {
+            // A file without a line is one that does nothing, also there.
+            return Ok((voice.form() == Form::Keepalived).then(Config::default));
+        }
+        let read = match &self.set {
+            Some(set) => {
+                let outside = &mut file_set::outside(set);
+                addresses::read(&self.address_files, &self.addresses, outside)
+            }
+            None => {
+                let outside = &mut Machine::new();
+                addresses::read(&self.address_files, &self.addresses, outside)
+            }
+        };
+        self.included = read.included;
+        voice.diagnostics(&read.sources, &read.diagnostics, self.options.diag, false);
+        if self.dump
+            && let Some(config) = &read.config
+            && let Ok(text) = serde_json::to_string_pretty(config)
+        {
+            voice.notice(text);
+        }
+        read.config.map(Some).ok_or_else(Refusal::default)
+    }
+
     /// Loads the files that are not keepalived's.
     pub fn load(&self, foreign: Option<&Config>) -> Site {
         let (files, options) = (self.files.clone(), self.options.clone());

@@ -10,6 +10,7 @@ pub mod entry;
 pub mod guard;
 pub mod heart;
 pub mod memory;
+pub mod row;
 pub mod spawn;
 pub mod vitals;
 

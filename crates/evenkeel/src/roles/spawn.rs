@@ -5,6 +5,7 @@
 use super::Shared;
 use super::channel::{Channel, ChannelError, Received};
 use super::heart::Heart;
+use super::row;
 use crate::voice::Voice;
 use nix::libc;
 use part::role::{Manner, Message, Personality};
@@ -78,6 +79,20 @@ pub struct Entry {
     pub shown: &'static str,
     /// Its name in messages.
     pub what: &'static str,
+    /// What it has of the environment of the start.
+    pub environment: Environment,
+}
+
+/// What a process has of the environment of the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Environment {
+    /// What the C library and our own code read.
+    Few,
+    /// Also what scripts expect; all of it under keepalived's name, whose scripts inherit
+    /// what it was started with.
+    Scripts,
+    /// All of it: it reads what the files ask for, and ends.
+    All,
 }
 
 /// The loader.
@@ -85,6 +100,7 @@ pub const LOADER_ENTRY: Entry = Entry {
     word: LOADER,
     shown: "evenkeel: loader",
     what: "loader",
+    environment: Environment::All,
 };
 
 /// The proxy role.
@@ -92,6 +108,7 @@ pub const PROXY_ENTRY: Entry = Entry {
     word: PROXY_ROLE,
     shown: "evenkeel: proxy",
     what: "proxy",
+    environment: Environment::Few,
 };
 
 /// The address role.
@@ -99,6 +116,7 @@ pub const ADDRESS_ENTRY: Entry = Entry {
     word: ADDRESS_ROLE,
     shown: "evenkeel: address",
     what: "address role",
+    environment: Environment::Scripts,
 };
 
 /// The control role.
@@ -106,6 +124,7 @@ pub const CONTROL_ENTRY: Entry = Entry {
     word: CONTROL_ROLE,
     shown: "evenkeel: control",
     what: "control role",
+    environment: Environment::Few,
 };
 
 /// The process that runs the programs of external checks.
@@ -113,6 +132,7 @@ pub const CHECKS_ENTRY: Entry = Entry {
     word: CHECKS,
     shown: "evenkeel: checks",
     what: "process of external checks",
+    environment: Environment::Few,
 };
 
 impl Entry {
@@ -218,15 +238,13 @@ fn execute(
     command
         .arg0(entry.shown)
         .args([INTERNAL, entry.word, &number.to_string(), name(personality)]);
-    match entry.word {
-        // It reads what the files ask for, and ends.
-        LOADER => remove(&mut command, &FOR_THE_SUPERVISOR),
-        // The scripts of keepalived inherit what keepalived was started with.
-        ADDRESS_ROLE if personality == Personality::Keepalived => {
+    match entry.environment {
+        Environment::All => remove(&mut command, &FOR_THE_SUPERVISOR),
+        Environment::Scripts if personality == Personality::Keepalived => {
             remove(&mut command, &FOR_THE_SUPERVISOR);
         }
-        word => {
-            let scripts = word == ADDRESS_ROLE;
+        Environment::Scripts | Environment::Few => {
+            let scripts = entry.environment == Environment::Scripts;
             let kept = std::env::vars_os().filter(|(name, _)| is_for_role(name, scripts));
             command.env_clear().envs(kept);
         }
@@ -507,8 +525,8 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     let [word, number, name] = words else {
         return Err(EntryError::ByHand);
     };
-    let word = [LOADER, PROXY_ROLE, ADDRESS_ROLE, CONTROL_ROLE, CHECKS]
-        .into_iter()
+    let roles = row::all().iter().map(|row| row.entry.word);
+    let word = { roles.chain([LOADER, CHECKS]) }
         .find(|known| word == known)
         .ok_or(EntryError::ByHand)?;
     let number: i32 = number

@@ -137,7 +137,7 @@ fn find(command: &Command) -> Result<Option<Orphan>, AdoptError> {
         one.program == program && one.network == network && one.paths == command.paths
     };
     for _ in 0..TRIES {
-        let (Ok(roles), Ok(supervisors)) = (directory::roles(), directory::instances()) else {
+        let (Ok(roles), Ok(supervisors)) = (directory::roles(PROXY), directory::instances()) else {
             return Ok(None);
         };
         // Whoever takes over from a supervisor starts beside it.
@@ -392,7 +392,7 @@ impl Supervisor {
     /// Opens the socket where a new supervisor would find the role.
     pub(super) fn open_guard(&mut self) -> Result<(), directory::DirectoryError> {
         let program = program(self.voice.form());
-        let (entry, listener) = directory::enter(Kind::Role, program, &self.command.paths)?;
+        let (entry, listener) = directory::enter(Kind::Role(PROXY), program, &self.command.paths)?;
         self.slots[PROXY].guard = Some((entry, Arc::new(listener)));
         Ok(())
     }

@@ -22,7 +22,8 @@ const WIDTH: u32 = 100;
 
 /// A version that the role was handed and did not answer yet.
 pub struct Candidate {
-    version: Version,
+    /// What it is.
+    pub version: Version,
     /// It is served on trial.
     trial: bool,
     /// What the loader had to tell whoever asked.
@@ -141,18 +142,20 @@ impl Supervisor {
             return self.upgrade_loaded(version, told.shown);
         }
         let trial = self.brings_trial();
-        if trial && version.is_alone() {
+        if trial && version.is_without_proxy() {
             return self.trial_without_proxy(version, &told.shown);
         }
         version.take.fresh = self.requests.running().iter().any(|one| one.fresh);
         let message = self.trial_message(&version);
         let descriptors = message.as_ref().map(|_| self.trial_descriptors(&version));
+        let without_proxy = self.is_without_proxy();
         let given = match &mut self.slots[PROXY].running {
             Some(proxy) if let (Some(message), Some(all)) = (&message, &descriptors) => {
                 let given = proxy::give_as(proxy, version.plan(), message, all);
                 given.map_err(|error| error.to_string())
             }
-            _ if version.is_alone() => self.try_addresses(&version),
+            _ if version.is_without_proxy() => self.try_parts(&version),
+            None if without_proxy => self.start_candidate(&version),
             Some(proxy) => proxy::give(proxy, &version).map_err(|error| error.to_string()),
             None => Err("the proxy died meanwhile".to_owned()),
         };
@@ -167,6 +170,38 @@ impl Supervisor {
                 });
             }
             Err(error) => self.refuse_change(&error, &told.shown),
+        }
+    }
+
+    /// Starts a proxy for a change that brings the first listener. It is taken when it serves.
+    fn start_candidate(&mut self, version: &Version) -> Result<(), String> {
+        let listener = self.slots[PROXY].listener();
+        let started = proxy::start(Path::new(OWN_PROGRAM), version, None, Some(listener));
+        let proxy = started.map_err(|error| error.to_string())?;
+        tell::forked(&mut self.voice, proxy.process.number());
+        self.slots[PROXY].running = Some(proxy);
+        self.give_vitals();
+        Ok(())
+    }
+
+    /// Takes a change whose proxy serves now, where one was started for it.
+    pub(super) fn candidate_serves(&mut self) -> bool {
+        let candidate = self.candidate.as_ref().filter(|_| self.is_without_proxy());
+        let begun = candidate.filter(|candidate| candidate.version.has(PROXY));
+        let number = begun.map(|candidate| candidate.version.take.version);
+        if let Some(number) = number {
+            self.change_taken(number, "");
+        }
+        number.is_some()
+    }
+
+    /// The proxy finishes what it has, where a version has no listener any more.
+    fn see_off_without_listeners(&mut self) {
+        if self.is_without_proxy()
+            && let Some(proxy) = self.slots[PROXY].running.take()
+        {
+            self.slots[PROXY].restart_at = None;
+            self.see_off(proxy);
         }
     }
 
@@ -200,7 +235,8 @@ impl Supervisor {
         self.unsettled = None;
         self.version_brought(true);
         self.keep_version();
-        self.follow_with_addresses();
+        self.see_off_without_listeners();
+        self.follow_version();
         self.tell_change(&lines, &candidate.shown);
     }
 

@@ -7,6 +7,7 @@
 //! The directory is its owner's alone. What a supervisor that was killed left
 //! behind is removed by the next one.
 
+use super::route::PROXY;
 use rustix::fs::{CWD, Mode, RenameFlags, chmod, renameat_with};
 use rustix::io::Errno;
 use rustix::net::{
@@ -69,29 +70,31 @@ impl std::error::Error for DirectoryError {}
 
 /// Whose socket it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum Kind<'p> {
     /// A supervisor's.
     Supervisor,
-    /// A role's, which lives for as long as the role.
-    Role,
-    /// An address role's.
-    Address,
+    /// That of a part's role, which lives for as long as the role.
+    Role(&'p str),
 }
 
-impl Kind {
-    fn extension(self) -> &'static str {
+/// What follows the name of a part.
+const OF_PART: &str = "-role";
+
+impl<'p> Kind<'p> {
+    fn extension(self) -> String {
         match self {
-            Kind::Supervisor => "sock",
-            Kind::Role => "role",
-            Kind::Address => "address",
+            Kind::Supervisor => "sock".to_owned(),
+            Kind::Role(PROXY) => "role".to_owned(),
+            Kind::Role(part) => format!("{part}{OF_PART}"),
         }
     }
 
-    fn of(socket: &Path) -> Option<Kind> {
-        let extension = socket.extension()?;
-        [Kind::Supervisor, Kind::Role, Kind::Address]
-            .into_iter()
-            .find(|kind| extension == kind.extension())
+    fn of(socket: &'p Path) -> Option<Kind<'p>> {
+        match socket.extension()?.to_str()? {
+            "sock" => Some(Kind::Supervisor),
+            "role" => Some(Kind::Role(PROXY)),
+            other => other.strip_suffix(OF_PART).map(Kind::Role),
+        }
     }
 }
 
@@ -184,14 +187,9 @@ pub fn instances() -> Result<Vec<Instance>, DirectoryError> {
     instances_in(&path(), Kind::Supervisor)
 }
 
-/// The supervisors, alive or not, whose role lives.
-pub fn roles() -> Result<Vec<Instance>, DirectoryError> {
-    instances_in(&path(), Kind::Role)
-}
-
-/// The supervisors, alive or not, whose address role lives.
-pub fn address_roles() -> Result<Vec<Instance>, DirectoryError> {
-    instances_in(&path(), Kind::Address)
+/// The supervisors, alive or not, whose role of this part lives.
+pub fn roles(part: &str) -> Result<Vec<Instance>, DirectoryError> {
+    instances_in(&path(), Kind::Role(part))
 }
 
 /// A place in the directory for a file of this name, which is the owner's alone.
@@ -201,7 +199,7 @@ pub fn place(name: &str) -> Result<PathBuf, DirectoryError> {
     Ok(directory.join(name))
 }
 
-fn instances_in(directory: &Path, wanted: Kind) -> Result<Vec<Instance>, DirectoryError> {
+fn instances_in(directory: &Path, wanted: Kind<'_>) -> Result<Vec<Instance>, DirectoryError> {
     let failed = |error| DirectoryError::Open(directory.into(), error);
     match std::fs::symlink_metadata(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -262,8 +260,7 @@ fn unix(kind: SocketType) -> Result<OwnedFd, Errno> {
 
 fn listing_of(socket: &Path) -> PathBuf {
     match Kind::of(socket) {
-        Some(Kind::Role) => socket.with_extension("role-of"),
-        Some(Kind::Address) => socket.with_extension("address-of"),
+        Some(kind @ Kind::Role(_)) => socket.with_extension(kind.extension() + "-of"),
         Some(Kind::Supervisor) | None => socket.with_extension(""),
     }
 }
@@ -306,7 +303,7 @@ fn read(socket: &Path) -> Option<Instance> {
 /// Removes an entry.
 pub fn remove(socket: &Path) {
     // Another supervisor that starts now may have done it.
-    if Kind::of(socket) == Some(Kind::Role) {
+    if Kind::of(socket) == Some(Kind::Role(PROXY)) {
         let (kept, beside) = kept_of(socket);
         let _ = std::fs::remove_file(kept);
         let _ = std::fs::remove_file(beside);
@@ -351,7 +348,7 @@ impl Drop for Entry {
 /// Enters a supervisor or its role, and gives the socket that it can be reached
 /// at.
 pub fn enter(
-    kind: Kind,
+    kind: Kind<'_>,
     program: &str,
     paths: &[PathBuf],
 ) -> Result<(Entry, OwnedFd), DirectoryError> {
@@ -361,7 +358,7 @@ pub fn enter(
 /// The same in a directory of which the place is known.
 pub fn enter_in(
     directory: &Path,
-    kind: Kind,
+    kind: Kind<'_>,
     program: &str,
     paths: &[PathBuf],
 ) -> Result<(Entry, OwnedFd), DirectoryError> {
@@ -392,7 +389,7 @@ pub fn enter_in(
 /// start for what a dead supervisor left behind.
 fn open_socket(
     directory: &Path,
-    kind: Kind,
+    kind: Kind<'_>,
     pid: u32,
 ) -> Result<(PathBuf, OwnedFd), DirectoryError> {
     let failed = |path: &Path, errno| DirectoryError::Socket(path.into(), errno);
@@ -414,7 +411,7 @@ fn open_socket(
 fn name_socket(
     directory: &Path,
     beside: &Path,
-    kind: Kind,
+    kind: Kind<'_>,
     pid: u32,
 ) -> Result<PathBuf, DirectoryError> {
     let failed = |path: &Path, errno| DirectoryError::Socket(path.into(), errno);
@@ -534,10 +531,10 @@ mod tests {
         let directory = directory("role");
         let paths = [PathBuf::from("/etc/a.cfg")];
         let supervisor = enter_in(&directory, Kind::Supervisor, "evenkeel", &paths).unwrap();
-        let role = enter_in(&directory, Kind::Role, "evenkeel", &paths).unwrap();
+        let role = enter_in(&directory, Kind::Role(PROXY), "evenkeel", &paths).unwrap();
         drop(supervisor);
         assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 0);
-        let found = instances_in(&directory, Kind::Role).unwrap();
+        let found = instances_in(&directory, Kind::Role(PROXY)).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].paths, paths);
         let nobody = rustix::net::accept(&role.1);

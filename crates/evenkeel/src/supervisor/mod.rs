@@ -9,7 +9,6 @@
 //! loader's, what the network sends is the role's. It has one thread and waits
 //! in one place ([`run`]). It serves nobody, and nobody who is served waits for it.
 
-mod address;
 mod adopt;
 mod backoff;
 mod carried;
@@ -18,6 +17,7 @@ mod cluster;
 mod control;
 mod ended;
 mod first;
+mod follower;
 mod former;
 mod keep;
 mod limits;
@@ -45,6 +45,7 @@ pub mod master;
 
 pub use cluster::Start as ClusterStart;
 pub use signals::{CLEAR_STATISTICS as SIGNAL_CLEAR_STATISTICS, JSON as SIGNAL_JSON};
+pub use slot::PROXY_READY_LIMIT;
 pub use upgrade::{is_next_image, self_test_words};
 
 use crate::process::Before;
@@ -73,22 +74,19 @@ pub struct Command {
     pub notify: bool,
     /// From whom it takes over.
     pub before: Before,
-    /// Where the log of the address role goes.
+    /// Where the log goes, under keepalived's name.
     pub log: LogWish,
-    /// Where keepalived's dumps go.
-    pub dumps: PathBuf,
-    /// A stop gives the virtual addresses up.
+    /// What the command line says to the roles of parts, as only these read it.
+    pub options: Vec<(&'static str, Vec<u8>)>,
+    /// A stop makes the roles beside the proxy give up what they have.
     pub releases: bool,
-    /// An address role that dies is not followed by another one.
+    /// A role beside the proxy that dies is not followed by another one.
     pub once: bool,
     /// The file of the address role's process id.
     pub role_pid_file: Option<PathBuf>,
     /// The machine belongs to a cluster, whose versions it serves.
     pub cluster: Option<ClusterStart>,
 }
-
-/// Where keepalived's dumps go where nothing else is said.
-const DUMPS: &str = "/tmp";
 
 impl Default for Command {
     fn default() -> Self {
@@ -101,7 +99,7 @@ impl Default for Command {
             notify: false,
             before: Before::default(),
             log: LogWish::default(),
-            dumps: DUMPS.into(),
+            options: Vec::new(),
             releases: true,
             once: false,
             role_pid_file: None,
@@ -111,6 +109,13 @@ impl Default for Command {
 }
 
 impl Command {
+    /// What the role of a part reads of the command line.
+    fn options_of(&self, part: &str) -> &[u8] {
+        let mut all = self.options.iter();
+        all.find(|(of, _)| *of == part)
+            .map_or(&[], |(_, options)| options)
+    }
+
     fn form(&self) -> Form {
         match self.personality {
             Personality::Own => Form::Own,

@@ -41,7 +41,7 @@ struct Question {
     until: Instant,
 }
 
-/// What is on its way between parts, and what holds.
+/// What is in progress between parts, and what holds.
 #[derive(Default)]
 pub struct Between {
     asked: u64,
@@ -60,15 +60,18 @@ impl Between {
         self.open.is_empty()
     }
 
-    fn ask(&mut self, of: Asks, to: &'static str) -> u64 {
+    fn next_number(&mut self) -> u64 {
         self.asked += 1;
+        self.asked
+    }
+
+    fn wait(&mut self, number: u64, of: Asks, to: &'static str) {
         self.open.push_back(Question {
-            number: self.asked,
+            number,
             of,
             to,
             until: Instant::now() + ANSWER_LIMIT,
         });
-        self.asked
     }
 
     /// Those of which this is so wait no longer.
@@ -93,7 +96,11 @@ impl Supervisor {
             Message::Part(message) => &message.part,
             _ => return,
         };
-        let to = [PROXY, ADDRESS, CLUSTER].into_iter().find(|to| to == name);
+        let to = self
+            .slots
+            .all()
+            .map(|slot| slot.row.part)
+            .find(|to| to == name);
         let may = |to: &&str| match of {
             Asks::Client(_) => true,
             Asks::Role(part, _) => MAY_SAY.contains(&(part, *to)),
@@ -115,18 +122,21 @@ impl Supervisor {
             }
             return;
         }
+        let number = self.between.next_number();
         let room = self.between.open.len() < WAITING_MAX;
-        let number = self.between.ask(of, to);
         let role = self.slots[to].process().filter(|_| room);
-        if !role.is_some_and(|role| role.say_numbered(number, &message, &descriptors)) {
-            self.between.open.pop_back();
-            let words = match to {
-                ADDRESS if !self.addresses.is_wanted() => {
-                    "there are no virtual addresses in these files".to_owned()
-                }
-                _ => format!("the {} does not respond", title(to)),
-            };
-            self.answer_nothing(of, &words);
+        match role.is_some_and(|role| role.say_numbered(number, &message, &descriptors)) {
+            true => self.between.wait(number, of, to),
+            false => {
+                let slot = &self.slots[to];
+                let words = match slot.row.beside() {
+                    Some(beside) if slot.wanted.is_none() => {
+                        format!("there are no {} in these files", beside.things)
+                    }
+                    _ => format!("the {} does not respond", slot.row.entry.what),
+                };
+                self.answer_nothing(of, &words);
+            }
         }
     }
 
@@ -154,11 +164,8 @@ impl Supervisor {
     pub(super) fn tell_gone(&mut self, part: &'static str) {
         let reaches = |to: &str| MAY_SAY.contains(&(part, to));
         self.between.held.retain(|(to, _), _| !reaches(to));
-        for to in [PROXY, ADDRESS, CLUSTER]
-            .into_iter()
-            .filter(|to| reaches(to))
-        {
-            if let Some(role) = self.slots[to].process() {
+        for slot in self.slots.all_mut().filter(|slot| reaches(slot.row.part)) {
+            if let Some(role) = slot.process() {
                 let part = part.to_owned();
                 let _ = role.say(&Message::Gone { part }, &[]);
             }
@@ -210,16 +217,9 @@ impl Supervisor {
 
     fn drop_those(&mut self, is: impl Fn(&Question) -> bool) {
         for question in self.between.take(is) {
-            let words = format!("the {} did not respond", title(question.to));
+            let what = self.slots[question.to].row.entry.what;
+            let words = format!("the {what} did not respond");
             self.answer_nothing(question.of, &words);
         }
-    }
-}
-
-fn title(part: &str) -> &'static str {
-    match part {
-        PROXY => "proxy",
-        ADDRESS => "address role",
-        _ => "control role",
     }
 }

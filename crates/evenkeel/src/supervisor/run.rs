@@ -1,7 +1,6 @@
 //! The one loop of the supervisor: waits for signals, the loader, the role,
 //! commands and the time, and does what each of them asks for.
 
-use super::address::Addresses;
 use super::adopt::Unsettled;
 use super::carried::Carried;
 use super::change::{Candidate, TAKE_LIMIT};
@@ -16,9 +15,9 @@ use super::notify::Notify;
 use super::operate::Changes;
 use super::pulse::Pulses;
 use super::requests::Requests;
-use super::route::{ADDRESS, Asks, Between, PROXY};
+use super::route::{Asks, Between, PROXY};
 use super::signals::{Caught, Signals};
-use super::slot::{ROWS, Running, Slot, Slots};
+use super::slot::{Running, Slot, Slots};
 use super::stop::Stop;
 use super::upgrade::{Program, Resumed, Upgrade};
 use super::version::Version;
@@ -26,6 +25,7 @@ use super::watch::Watcher;
 use super::{Command, adopt, first, proxy, tell};
 use crate::process::{self, Ready, StartError};
 use crate::roles::channel::{Channel, Received, timespec};
+use crate::roles::row;
 use crate::roles::spawn::{Ending, OWN_PROGRAM};
 use crate::voice::{Form, Voice};
 use nix::sys::signal::Signal;
@@ -81,8 +81,6 @@ pub struct Supervisor {
     pub(super) foreign: Option<Running>,
     /// The roles.
     pub(super) slots: Slots,
-    /// The virtual addresses.
-    pub(super) addresses: Addresses,
     /// The cluster that this machine belongs to.
     pub(super) cluster: Cluster,
     /// What parts say to each other.
@@ -131,7 +129,6 @@ impl Supervisor {
             formers: Vec::new(),
             foreign: None,
             slots: Slots::default(),
-            addresses: Addresses::default(),
             between: Between::default(),
             pulses: Pulses::default(),
         })
@@ -148,7 +145,7 @@ impl Supervisor {
             }
             self.obey_signals();
             self.look_at_loader();
-            for row in &ROWS {
+            for row in row::all() {
                 self.look_at_role(row.part);
             }
             self.look_at_cluster();
@@ -165,7 +162,7 @@ impl Supervisor {
         }
         self.abandon_upgrade();
         // While the proxy serves still.
-        self.end_addresses();
+        self.end_parts();
         self.end_control();
         self.slots[PROXY].end();
         for former in &mut self.formers {
@@ -209,10 +206,7 @@ impl Supervisor {
 
     /// Whether a role takes orders.
     pub(super) fn serves(&self) -> bool {
-        if self.is_alone() {
-            return self.slots[ADDRESS].is_ready();
-        }
-        self.slots[PROXY].is_ready()
+        self.slots[self.decider(self.kept.as_ref())].is_ready()
     }
 
     /// The number of the next version.
@@ -342,7 +336,7 @@ impl Supervisor {
         self.unsettled = None;
         self.candidate = None;
         // The proxy serves until nobody is sent to it any more.
-        match self.release_addresses() {
+        match self.release_parts(true) {
             // It has its time from then on.
             true => {
                 self.stop = Some(Stop {
@@ -350,13 +344,15 @@ impl Supervisor {
                     ..stop
                 })
             }
-            false => self.stop_without_addresses(),
+            false => self.stop_without_parts(),
         }
     }
 
     /// The leases are free once nothing on this machine uses them.
-    fn stop_without_addresses(&mut self) {
-        self.tell_gone(ADDRESS);
+    pub(super) fn stop_without_parts(&mut self) {
+        for part in self.slots.beside() {
+            self.tell_gone(part);
+        }
         self.stop_control();
         self.stop_proxy();
     }
@@ -372,14 +368,6 @@ impl Supervisor {
         if let (Some(stop), Some(proxy)) = (self.stop, &mut self.slots[PROXY].running) {
             // Without one it ends with those that finish, if there are any.
             proxy::stop(proxy, &stop);
-        }
-    }
-
-    /// The addresses are with another machine, or nowhere.
-    pub(super) fn addresses_released(&mut self) {
-        match self.stop {
-            Some(_) => self.stop_without_addresses(),
-            None => self.follow_with_addresses(),
         }
     }
 
@@ -469,15 +457,15 @@ impl Supervisor {
             self.open_control();
         }
         self.keep_version();
-        match self.is_alone() {
-            true => self.follow_with_addresses(),
+        match self.is_without_proxy() {
+            true => self.follow_version(),
             false => self.start_proxy(),
         }
         Ok(())
     }
 
     pub(super) fn start_proxy(&mut self) {
-        let Some(version) = &self.kept else {
+        let Some(version) = self.kept.as_ref().filter(|kept| kept.has(PROXY)) else {
             return;
         };
         let own = Path::new(OWN_PROGRAM);
@@ -543,13 +531,16 @@ impl Supervisor {
         }
     }
 
-    /// What was asked for is served; also where that is addresses alone.
+    /// What was asked for is served; also where that is no proxy.
     pub(super) fn proxy_ready(&mut self) {
         if self.paused {
             self.pause(true);
         }
+        if self.candidate_serves() {
+            return;
+        }
         self.take_over();
-        self.follow_with_addresses();
+        self.follow_version();
         let status = self.status();
         if std::mem::replace(&mut self.served, true) {
             return self.notify.status(&status);
@@ -594,6 +585,10 @@ impl Supervisor {
         self.obey_signals();
         if self.exit.is_some() {
             return;
+        }
+        if self.is_without_proxy() {
+            // It was started for a change, which cannot be had.
+            return self.change_failed(None, "the proxy ended before it served");
         }
         tell::ended(
             &mut self.voice,

@@ -1,59 +1,39 @@
 //! The place of a role: the process that is in it, when another one is started, when it is
 //! ended by force. It is the same for every role; how the roles differ is a row each
-//! ([`ROWS`]), and what they say is obeyed by the supervisor.
+//! ([`RoleRow`]), and what they say is obeyed by the supervisor.
 
 use super::backoff::Backoff;
 use super::directory::Entry as Place;
-use super::route::{ADDRESS, Asks, CLUSTER, PROXY};
+use super::follower::Keep;
+use super::route::{Asks, CLUSTER, PROXY};
 use super::run::Supervisor;
 use super::turn::Turn;
 use crate::roles::Shared;
 use crate::roles::channel::{Channel, Received};
-use crate::roles::spawn::{self, Entry, Started};
+use crate::roles::row::{self, RoleRow};
+use crate::roles::spawn::Started;
 use crate::voice::Voice;
 use nix::sys::signal::Signal;
-use part::role::{Manner, Message};
+use part::role::{Manner, Message, PartPlan};
 use rustix::event::PollFd;
 use std::ops::{Index, IndexMut};
 use std::time::{Duration, Instant};
 
-/// How one role differs from others.
-pub struct RoleRow {
-    /// The part whose role it is.
-    pub part: &'static str,
-    /// How its process is started.
-    pub entry: Entry,
-    /// How long it may take until it says that it runs; None for one that never does.
-    pub ready_limit: Option<Duration>,
-    /// How old it is at least when its main loop has to run: what it reads first may take
-    /// its time.
-    pub beats_after: Duration,
-}
-
 /// How long a proxy may take until it serves.
 pub const PROXY_READY_LIMIT: Option<Duration> = Some(Duration::from_secs(120));
 
-/// The roles.
-pub static ROWS: [RoleRow; 3] = [
-    RoleRow {
-        part: PROXY,
-        entry: spawn::PROXY_ENTRY,
-        ready_limit: PROXY_READY_LIMIT,
-        beats_after: Duration::ZERO,
-    },
-    RoleRow {
-        part: ADDRESS,
-        entry: spawn::ADDRESS_ENTRY,
-        ready_limit: Some(Duration::from_secs(30)),
-        beats_after: Duration::ZERO,
-    },
-    RoleRow {
-        part: CLUSTER,
-        entry: spawn::CONTROL_ENTRY,
-        ready_limit: None,
-        beats_after: Duration::from_secs(30),
-    },
-];
+/// What a version has for a role beside the proxy.
+#[derive(Clone)]
+pub struct Given {
+    /// The version.
+    pub version: u64,
+    /// What the role runs, as only that reads it.
+    pub payload: Shared,
+    /// What is known of it.
+    pub plan: PartPlan,
+    /// The version has no proxy.
+    pub without_proxy: bool,
+}
 
 /// A role that runs.
 pub struct Running {
@@ -145,6 +125,12 @@ pub struct Slot {
     pub served: bool,
     /// Where another supervisor would find the role.
     pub guard: Option<(Place, Shared)>,
+    /// What it is to run, beside the proxy; None where the version has nothing of it.
+    pub wanted: Option<Given>,
+    /// What it was told to change to.
+    pub taking: Option<Given>,
+    /// The file of its state.
+    pub keep: Option<Keep>,
 }
 
 impl Slot {
@@ -158,6 +144,9 @@ impl Slot {
             stop_until: None,
             served: false,
             guard: None,
+            wanted: None,
+            taking: None,
+            keep: None,
         }
     }
 
@@ -179,7 +168,8 @@ impl Slot {
     /// Whether nothing is half said or half done.
     pub fn is_quiet(&self) -> bool {
         let quiet = |running: &Running| running.ready && running.process.channel.is_quiet();
-        self.before.is_none() && self.running.as_ref().is_none_or(quiet)
+        let settled = self.before.is_none() && self.taking.is_none();
+        settled && self.running.as_ref().is_none_or(quiet)
     }
 
     /// The role's process, where it can be told something.
@@ -264,7 +254,7 @@ pub struct Slots(Vec<Slot>);
 impl Default for Slots {
     /// Nothing runs yet.
     fn default() -> Slots {
-        Slots(ROWS.iter().map(Slot::of).collect())
+        Slots(row::all().iter().map(|row| Slot::of(row)).collect())
     }
 }
 
@@ -277,6 +267,12 @@ impl Slots {
     /// All of them.
     pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
         self.0.iter_mut()
+    }
+
+    /// The parts of those that run beside the proxy.
+    pub fn beside(&self) -> Vec<&'static str> {
+        let beside = self.all().filter(|slot| slot.row.beside().is_some());
+        beside.map(|slot| slot.row.part).collect()
     }
 
     /// What is to be watched.
@@ -338,8 +334,8 @@ impl Supervisor {
             self.drop_questions(part);
             match part {
                 PROXY => self.proxy_ended(&running, ending),
-                ADDRESS => self.addresses_ended(&running, ending),
-                _ => self.control_ended(&running, ending),
+                CLUSTER => self.control_ended(&running, ending),
+                _ => self.part_ended(part, &running, ending),
             }
         }
     }
@@ -369,7 +365,7 @@ impl Supervisor {
                         message,
                         ..received
                     }),
-                    _ => self.hear_addresses(message),
+                    _ => self.hear_part(part, message),
                 }
             }
         }
@@ -395,9 +391,9 @@ impl Supervisor {
         for part in due {
             match part {
                 PROXY => self.start_proxy(),
-                ADDRESS if self.stop.is_none() => self.start_addresses(),
-                ADDRESS => {}
-                _ => self.start_control(),
+                CLUSTER => self.start_control(),
+                _ if self.stop.is_none() => self.start_part(part),
+                _ => {}
             }
         }
     }

@@ -31,15 +31,13 @@ pub fn serves(voice: &mut Voice, version: &Version) {
 
 fn size(version: &Version) -> String {
     let plan = version.plan();
-    let addresses = plan.addresses.as_ref().map(|addresses| {
-        let number = addresses.addresses as usize;
-        counted(number, "virtual address", "virtual addresses")
-    });
-    match addresses {
-        Some(addresses) if version.is_alone() => addresses,
-        Some(addresses) => format!("{}; {addresses}", size_of_proxy(plan)),
-        None => size_of_proxy(plan),
-    }
+    let proxy = (!version.is_without_proxy()).then(|| size_of_proxy(plan));
+    let parts = plan.parts.iter().map(|part| part.size.clone());
+    proxy
+        .into_iter()
+        .chain(parts)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn size_of_proxy(plan: &Plan) -> String {
@@ -256,25 +254,25 @@ pub fn not_resumed(voice: &mut Voice, error: &dyn std::fmt::Display) {
     ));
 }
 
-/// An address role was started.
-pub fn address_role_started(voice: &mut Voice, pid: i32) {
+/// A role beside the proxy was started: under that name, the address role.
+pub fn role_started(voice: &mut Voice, pid: i32) {
     if voice.form() == Form::Keepalived {
         voice.notice(format_args!("Starting VRRP child process, pid={pid}"));
     }
 }
 
-/// An address role was taken from a supervisor that has gone.
-pub fn address_role_adopted(voice: &mut Voice, pid: i32, before: u32) {
+/// A role beside the proxy was taken from a supervisor that has gone.
+pub fn role_adopted(voice: &mut Voice, what: &str, pid: i32, before: u32) {
     voice.notice(format_args!(
-        "adopted the address role (process {pid}) of process {before}, which has ended"
+        "adopted the {what} (process {pid}) of process {before}, which has ended"
     ));
 }
 
-/// An address role ended unasked.
-pub fn address_role_ended(voice: &mut Voice, pid: i32, ending: Ending) {
+/// A role beside the proxy ended unasked.
+pub fn role_ended(voice: &mut Voice, what: &str, pid: i32, ending: Ending) {
     if voice.form() != Form::Keepalived {
         return voice.warning(format_args!(
-            "the address role (process {pid}) {}",
+            "the {what} (process {pid}) {}",
             own_ending(ending)
         ));
     }

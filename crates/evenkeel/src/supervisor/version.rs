@@ -1,6 +1,8 @@
 //! A version as the supervisor keeps it: what the loader said of it, and
 //! descriptors that it passes on unread.
 
+use super::route::PROXY;
+use super::slot::Given;
 use crate::roles::Shared;
 use part::role::{Message, Plan, Take};
 use std::os::fd::OwnedFd;
@@ -9,11 +11,13 @@ use std::sync::Arc;
 /// A version.
 #[derive(Debug)]
 pub struct Version {
-    /// What a role is told of it.
+    /// What a role is told about it.
     pub take: Take,
     bundle: Shared,
     descriptors: Vec<Shared>,
-    addresses: Option<Shared>,
+    /// What roles beside the proxy run, in the order of the plan; empty where that is not
+    /// known: no file keeps it, since it may hold passwords.
+    payloads: Vec<Shared>,
 }
 
 impl Version {
@@ -22,18 +26,18 @@ impl Version {
         if descriptors.len() != Version::wanted(&take.plan) {
             return None;
         }
-        let addresses = take.plan.addresses.as_ref();
-        let addresses = addresses.and_then(|_| descriptors.pop());
+        let own = descriptors.len() - take.plan.parts.len();
+        let payloads = descriptors.split_off(own);
         let bundle = descriptors.remove(0);
         let mut version = Version::of(take, bundle, descriptors);
-        version.addresses = addresses.map(Arc::new);
+        version.payloads = payloads.into_iter().map(Arc::new).collect();
         Some(version)
     }
 
     /// How many descriptors a version of a plan has: the bundle, the sockets, and
-    /// what is to be done with virtual addresses.
+    /// what roles beside the proxy run.
     pub fn wanted(plan: &Plan) -> usize {
-        plan.descriptors() + 1 + usize::from(plan.addresses.is_some())
+        plan.descriptors() + 1 + plan.parts.len()
     }
 
     /// Of a bundle and sockets that are known to be the plan's.
@@ -42,27 +46,40 @@ impl Version {
             take,
             bundle: Arc::new(bundle),
             descriptors: descriptors.into_iter().map(Arc::new).collect(),
-            addresses: None,
+            payloads: Vec::new(),
         }
     }
 
-    /// What is to be done with virtual addresses, where that is known: no file
-    /// keeps it, since it may hold passwords.
-    pub fn addresses(&self) -> Option<&Shared> {
-        self.addresses.as_ref()
+    /// What it has for the role of a part, where that is known.
+    pub fn given(&self, part: &str) -> Option<Given> {
+        let mut all = self.plan().parts.iter().zip(&self.payloads);
+        let (plan, payload) = all.find(|(plan, _)| plan.part == part)?;
+        Some(Given {
+            version: self.take.version,
+            payload: payload.clone(),
+            plan: plan.clone(),
+            without_proxy: self.is_without_proxy(),
+        })
     }
 
-    /// Whether it has virtual addresses only.
-    pub fn is_alone(&self) -> bool {
-        let addresses = self.plan().addresses.as_ref();
-        addresses.is_some_and(|addresses| addresses.alone)
+    /// Whether it has anything of a part.
+    pub fn has(&self, part: &str) -> bool {
+        match part {
+            PROXY => !self.is_without_proxy(),
+            _ => self.plan().parts.iter().any(|plan| plan.part == part),
+        }
     }
 
-    /// Its plan as others are told of it who get [`Version::whole`].
+    /// Whether nothing in it is for a proxy.
+    pub fn is_without_proxy(&self) -> bool {
+        self.plan().without_proxy
+    }
+
+    /// Its plan as others are told about it who get [`Version::whole`].
     pub fn known_plan(&self) -> Plan {
         let mut plan = self.plan().clone();
-        if self.addresses.is_none() {
-            plan.addresses = None;
+        if self.payloads.is_empty() {
+            plan.parts.clear();
         }
         plan
     }
@@ -70,7 +87,7 @@ impl Version {
     /// All that there is of it, in the order in which it came.
     pub fn whole(&self) -> Vec<Shared> {
         let mut all = self.all_descriptors(None);
-        all.extend(self.addresses.clone());
+        all.extend(self.payloads.iter().cloned());
         all
     }
 
@@ -89,13 +106,14 @@ impl Version {
         &self.take.plan
     }
 
-    /// What the role is told of it: nothing of what only the supervisor needs, so that two
+    /// What the role is told about it: nothing of what only the supervisor needs, so that two
     /// versions fit into one message.
     pub fn for_role(&self) -> Take {
         let mut take = self.take.clone();
         let plan = &mut take.plan;
-        (plan.addresses, plan.watch, plan.pid_file) = (None, None, None);
-        (plan.names, plan.fixed, plan.programs) = (Vec::new(), Vec::new(), Vec::new());
+        (plan.watch, plan.pid_file) = (None, None);
+        (plan.names, plan.fixed) = (Vec::new(), Vec::new());
+        (plan.programs, plan.parts) = (Vec::new(), Vec::new());
         plan.difference = String::new();
         take
     }

@@ -6,6 +6,7 @@ use crate::supervised::{Supervised, lives, roles_of};
 use lab::{Host, Lab, Scratch, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -69,9 +70,13 @@ fn keepalived(priority: u8, address: &str) -> String {
 
 /// Address roles that were started from a directory.
 pub fn address_roles(directory: &Path) -> Vec<i32> {
+    roles_called("evenkeel: address", directory)
+}
+
+fn roles_called(title: &str, directory: &Path) -> Vec<i32> {
     let is_role = |pid: &i32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.starts_with(b"evenkeel: address")
+        line.starts_with(title.as_bytes())
     };
     roles_of(directory).into_iter().filter(is_role).collect()
 }
@@ -326,4 +331,90 @@ fn another_program_in_the_place_of_this_one_has_a_role_of_its_own_and_the_addres
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("the supervisor is now evenkeel"));
     assert!(!bed.has(VIP));
+}
+
+#[test]
+fn a_reload_brings_a_proxy_to_addresses_and_takes_it_away_again() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-brings");
+    let nothing = "global\n maxconn 100\n";
+    bed.scratch.write("a.cfg", nothing).unwrap();
+    let supervised = bed.start(&["run", "-f", "a.cfg", "k.conf"]);
+    bed.comes(VIP);
+    let addresses = address_roles(bed.scratch.path());
+    let proxies = || roles_called("evenkeel: proxy", bed.scratch.path());
+    assert!(proxies().is_empty());
+    let listens = || {
+        bed.host
+            .enter(|| TcpStream::connect_timeout(&"10.0.0.9:8080".parse().unwrap(), PATIENCE))
+            .is_ok()
+    };
+    let proxy = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
+                 frontend web\n bind 10.0.0.9:8080\n http-request return status 200\n";
+    for round in 0..2 {
+        bed.scratch.write("a.cfg", proxy).unwrap();
+        let brought = bed.run(&["reload"]);
+        assert_eq!(brought.code(), Some(0), "{round}: {}", brought.stderr);
+        assert!(
+            brought.stderr.contains("serving on 1 address"),
+            "{brought:?}"
+        );
+        assert!(listens() && proxies().len() == 1, "{:?}", proxies());
+        // What it serves stays when the files are bad, and it is followed when it dies.
+        bed.scratch
+            .write("a.cfg", "frontend web\n bnid :1\n")
+            .unwrap();
+        assert_eq!(bed.run(&["reload"]).code(), Some(1));
+        let [first] = proxies()[..] else {
+            panic!("one proxy");
+        };
+        end(first);
+        let follows = || matches!(proxies()[..], [other] if other != first) && listens();
+        assert!(eventually(PATIENCE, follows), "{:?}", proxies());
+        bed.scratch.write("a.cfg", nothing).unwrap();
+        let removed = bed.run(&["reload"]);
+        assert_eq!(removed.code(), Some(0), "{round}: {}", removed.stderr);
+        let gone = || proxies().is_empty() && !listens();
+        assert!(eventually(PATIENCE, gone), "{:?}", proxies());
+        assert!(bed.has(VIP));
+        assert_eq!(
+            address_roles(bed.scratch.path()),
+            addresses,
+            "it is the same"
+        );
+    }
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(!bed.has(VIP));
+}
+
+#[test]
+fn a_proxy_that_cannot_begin_leaves_addresses_as_they_are() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-alone");
+    bed.scratch
+        .write("a.cfg", "global\n maxconn 100\n")
+        .unwrap();
+    let supervised = bed.start(&["run", "-f", "a.cfg", "k.conf"]);
+    bed.comes(VIP);
+    let addresses = address_roles(bed.scratch.path());
+    let taken = bed
+        .host
+        .enter(|| std::net::TcpListener::bind("10.0.0.1:8080"));
+    let proxy = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
+                 frontend web\n bind 10.0.0.1:8080\n http-request return status 200\n";
+    bed.scratch.write("a.cfg", proxy).unwrap();
+    let refused = bed.run(&["reload"]);
+    assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("nothing was changed"),
+        "{refused:?}"
+    );
+    assert!(roles_called("evenkeel: proxy", bed.scratch.path()).is_empty());
+    assert_eq!(address_roles(bed.scratch.path()), addresses);
+    drop(taken);
+    let brought = bed.run(&["reload"]);
+    assert_eq!(brought.code(), Some(0), "{}", brought.stderr);
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+    assert!(!bed.has(VIP) && roles_of(bed.scratch.path()).is_empty());
 }

@@ -10,11 +10,14 @@ use super::message::Look;
 use super::take::Take;
 use crate::codec;
 use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 /// What it begins with.
 const HEAD: &[u8] = b"evenkeel hand-over\n";
 /// The number of the form.
-pub const HAND_OVER_VERSION: u16 = 2;
+pub const HAND_OVER_VERSION: u16 = 3;
 
 /// Everything that the next image needs to go on.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
@@ -36,6 +39,8 @@ pub struct HandOver {
     pub asked: bool,
     /// The role that serves, and behind it those that finish.
     pub roles: Vec<HandedRole>,
+    /// The roles beside it.
+    pub parts: Vec<HandedPart>,
     /// Where commands come.
     pub control: Option<HandedSocket>,
     /// Who came there.
@@ -62,7 +67,21 @@ pub struct HandedRole {
     pub left_ms: Option<u64>,
 }
 
-/// A socket that listens at a path.
+/// The role of a part that is run beside the proxy, and what belongs to it.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct HandedPart {
+    /// The part's name.
+    pub part: String,
+    /// Its role.
+    pub role: Option<HandedRole>,
+    /// Where a new supervisor would come to that.
+    pub guard: Option<HandedSocket>,
+    /// The file of its state.
+    pub keep: Option<HandedSocket>,
+}
+
+/// A socket that listens at a path, or a file.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedSocket {
@@ -71,6 +90,13 @@ pub struct HandedSocket {
     /// Its path.
     #[serde(with = "serde_bytes")]
     pub path: Vec<u8>,
+}
+
+impl HandedSocket {
+    /// Its path.
+    pub fn path(&self) -> PathBuf {
+        OsStr::from_bytes(&self.path).into()
+    }
 }
 
 /// A connected command.
@@ -99,8 +125,10 @@ pub struct HandedExtra {
 impl HandOver {
     /// Every descriptor that has to stay open.
     pub fn all_descriptors(&self) -> impl Iterator<Item = u32> {
-        let roles = self.roles.iter();
-        let sockets = self.control.iter().chain(&self.guard);
+        let parts = || self.parts.iter();
+        let roles = { self.roles.iter() }.chain(parts().flat_map(|part| &part.role));
+        let of_parts = parts().flat_map(|part| part.guard.iter().chain(&part.keep));
+        let sockets = self.control.iter().chain(&self.guard).chain(of_parts);
         self.descriptors
             .iter()
             .copied()
@@ -170,6 +198,17 @@ mod tests {
                 asked: Some(look),
             }],
             guard: Some(socket(16)),
+            parts: vec![HandedPart {
+                part: "address".into(),
+                role: Some(HandedRole {
+                    pid: 8,
+                    process: 18,
+                    channel: 19,
+                    ..HandedRole::default()
+                }),
+                guard: Some(socket(20)),
+                keep: Some(socket(21)),
+            }],
             extras: vec![HandedExtra {
                 name: "master".into(),
                 descriptor: Some(17),
@@ -184,7 +223,7 @@ mod tests {
             assert_eq!(HandOver::decode(&value.encode()), Ok(value));
         }
         let all: Vec<u32> = some().all_descriptors().collect();
-        assert_eq!(all, [9, 10, 11, 12, 13, 14, 16, 15, 17]);
+        assert_eq!(all, [9, 10, 11, 12, 13, 18, 19, 14, 16, 20, 21, 15, 17]);
     }
 
     #[test]

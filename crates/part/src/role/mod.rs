@@ -16,18 +16,17 @@
 //!
 //! Nothing here owns a descriptor, and nothing decides what a message leads to.
 
-mod address;
 mod between;
 pub mod bounded;
 mod external;
 mod hand_over;
 mod kept;
 mod message;
+mod part_plan;
 mod plan;
 mod take;
 mod watch;
 
-pub use address::AddressPlan;
 pub use between::{
     HeldLease, HeldLeases, LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX, PartMessage,
     WantedLease, WantedLeases,
@@ -37,13 +36,14 @@ pub use external::{
     ExternalResult, RunPrograms, external_frame,
 };
 pub use hand_over::{
-    HAND_OVER_VERSION, HandOver, HandedClient, HandedExtra, HandedRole, HandedSocket,
+    HAND_OVER_VERSION, HandOver, HandedClient, HandedExtra, HandedPart, HandedRole, HandedSocket,
 };
 pub use kept::{KEPT_BYTES_MAX, Kept, KeptSocket};
 pub use message::{
     Before, Decoded, HEADER_BYTES, Header, Level, Load, Look, Manner, Message, NotLoaded,
     Personality,
 };
+pub use part_plan::PartPlan;
 pub use plan::{CheckProgram, Plan, Rights, Settings};
 pub use take::{Parcel, Take, TakeTrial};
 pub use watch::{
@@ -82,6 +82,9 @@ pub const EXTRAS_MAX: usize = 64;
 
 /// Programs of external checks in one version.
 pub const PROGRAMS_MAX: usize = 64;
+
+/// Parts that are run beside the proxy.
+pub const PARTS_MAX: usize = 32;
 
 /// What cannot change without a restart, as many as are told.
 pub const FIXED_MAX: usize = 32;

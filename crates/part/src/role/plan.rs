@@ -1,10 +1,10 @@
 //! What the loader tells the supervisor about a version, so that the supervisor
 //! need not read what a user wrote.
 
-use super::address::AddressPlan;
 use super::bounded::{list, path, text, texts};
+use super::part_plan::PartPlan;
 use super::watch::Watch;
-use super::{FIXED_MAX, NAMES_MAX, PATH_BYTES_MAX, PROGRAMS_MAX, WORDS_BYTES_MAX};
+use super::{FIXED_MAX, NAMES_MAX, PARTS_MAX, PATH_BYTES_MAX, PROGRAMS_MAX, WORDS_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
 /// Sockets that are named by a number.
@@ -59,8 +59,11 @@ pub struct Plan {
     pub reused: u32,
     /// What is to be taken in when it changes by itself.
     pub watch: Option<Watch>,
-    /// Virtual addresses, where there are any.
-    pub addresses: Option<AddressPlan>,
+    /// There is nothing for a proxy to serve: none is started.
+    pub without_proxy: bool,
+    /// What is run beside the proxy.
+    #[serde(serialize_with = "list::<PARTS_MAX, _, _>")]
+    pub parts: Vec<PartPlan>,
     /// Programs of external checks: the only ones that are run for the role.
     #[serde(serialize_with = "list::<PROGRAMS_MAX, _, _>")]
     pub programs: Vec<CheckProgram>,

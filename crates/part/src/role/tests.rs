@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::role::{
-    AddressPlan, CheckProgram, HeldLeases, PACKET_BYTES_MAX, Rights, Settings, WATCHED_BYTES_MAX,
+    CheckProgram, HeldLeases, PACKET_BYTES_MAX, PartPlan, Rights, Settings, WATCHED_BYTES_MAX,
     WORDS_BYTES_MAX, WatchedDirectory,
 };
 use proptest::prelude::*;
@@ -51,16 +51,13 @@ fn plan() -> Plan {
         difference: "+ backend b".into(),
         reused: 2,
         watch: Some(watch()),
-        addresses: Some(AddressPlan {
-            alone: true,
-            instances: 3,
-            addresses: 9,
-            capabilities: 1 << 12,
-            programs: false,
+        without_proxy: true,
+        parts: vec![PartPlan {
+            part: "address".into(),
+            size: "9 virtual addresses".into(),
             stop_ms: 2_000,
-            namespace: Some("blue".to_owned()),
             together: true,
-        }),
+        }],
         programs: vec![CheckProgram {
             command: b"/bin/check".to_vec(),
             path: b"/bin".to_vec(),

@@ -279,6 +279,7 @@ pub const fn part(documented: fn() -> Vec<language::Documented>) -> Part {
             loader.config.files = files.map(|(_, file)| file.name.clone()).collect();
             Box::new(loader)
         },
+        run: None,
     }
 }
 

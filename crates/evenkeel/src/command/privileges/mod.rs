@@ -8,8 +8,8 @@ use crate::confinement::{
     self, Confinement, Files, Filtered, Identity, Origin, StartedAs, group_name, identity_for,
     user_name,
 };
-use crate::loader::addresses;
 use crate::voice::Form;
+use address::rights;
 use proxy::config::{BindAddress, Config, LogTargetAddress, ServerAddress};
 use proxy::load::Loaded;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub fn tell(loaded: &Loaded, config: &Config, format: Option<&str>) -> String {
 
 /// What the address role holds, and why.
 pub fn of_addresses(config: &address::config::Config, format: Option<&str>) -> String {
-    let reasons = addresses::reasons(config).into_iter();
+    let reasons = rights::reasons(config).into_iter();
     let reasons = reasons.map(|(set, why)| Reason {
         capability: confinement::names(set).join(", "),
         why,

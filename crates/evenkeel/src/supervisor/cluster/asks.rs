@@ -263,8 +263,8 @@ impl Supervisor {
                 .as_ref()
                 .ok()
                 .and_then(|told| told.outcome.as_ref().ok());
-            let addresses = plan.and_then(|plan| plan.addresses.as_ref());
-            let together = addresses.is_some_and(|addresses| addresses.together);
+            let mut parts = plan.iter().flat_map(|plan| &plan.parts);
+            let together = parts.any(|part| part.together);
             let (good, words) = verdict(told);
             self.answer_check(self.cluster.check_ask, good, together, &words);
         }

@@ -28,18 +28,18 @@ impl Supervisor {
         }
     }
 
-    /// Virtual addresses follow a version when it is accepted, a first one, too.
-    pub(in super::super) fn holds_addresses_back(&self) -> bool {
+    /// What runs beside the proxy follows a version when it is accepted, a first one, too.
+    pub(in super::super) fn holds_parts_back(&self) -> bool {
         let serving = self.cluster.serving.as_ref();
         let begins = !self.served && serving.is_some_and(|serving| serving.trial);
-        (begins || self.cluster.first.is_some()) && !self.is_alone()
+        (begins || self.cluster.first.is_some()) && !self.is_without_proxy()
     }
 
     /// A first version stays; false where none is on trial.
     pub(super) fn accept_first(&mut self) -> bool {
         let first = self.cluster.first.take().is_some();
         if first {
-            self.follow_with_addresses();
+            self.follow_version();
         }
         first
     }
@@ -49,7 +49,7 @@ impl Supervisor {
         let Some(First { accepted }) = self.cluster.first.take() else {
             return;
         };
-        self.give_addresses_up();
+        self.give_parts_up();
         self.end_service();
         self.cluster.load_at = accepted.is_some().then(|| Instant::now() + AGAIN);
         self.cluster.accepted = accepted;

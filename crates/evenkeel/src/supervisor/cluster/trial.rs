@@ -84,7 +84,7 @@ impl Supervisor {
         trial.accepting = Some((ask, Instant::now() + BACK_LIMIT));
         match &mut self.slots[PROXY].running {
             // Who cannot be told is about to be seen as ended.
-            Some(proxy) if !trial.version.is_alone() => {
+            Some(proxy) if !trial.version.is_without_proxy() => {
                 let _ = proxy.say(&Message::Accept);
             }
             _ => self.trial_ended(),
@@ -102,7 +102,7 @@ impl Supervisor {
         self.cluster.accepted = Some(trial.set);
         self.unsettled = None;
         self.keep_version();
-        self.follow_with_addresses();
+        self.follow_version();
         if let Some((ask, _)) = trial.accepting {
             self.answer_set(ask, true, "");
         }
@@ -137,7 +137,7 @@ impl Supervisor {
             return;
         }
         trial.back_until = Some(Instant::now() + BACK_LIMIT);
-        if trial.version.is_alone() {
+        if trial.version.is_without_proxy() {
             // No role knows of it yet.
             return self.gone_back("");
         }

@@ -5,11 +5,13 @@
 //! Only what the supervisor itself sees counts: a machine that was suspended, or stopped
 //! with all its processes, passes no look ([`crate::roles::heart`]).
 
+mod memory;
 mod sample;
 
 use super::route::PROXY;
 use super::run::Supervisor;
 use super::slot::Slot;
+use crate::roles::Shared;
 use crate::roles::heart::{Found, Frozen, Heart, LOOK_EVERY_MS, LOOKS_MAX};
 use crate::roles::spawn::Started;
 use crate::roles::vitals;
@@ -38,7 +40,9 @@ struct Thread {
 #[derive(Default)]
 pub struct Pulses {
     next: Option<Instant>,
-    /// The heartbeat memory, by its inode.
+    /// The heartbeat memory, which outlives images of the program.
+    file: Option<Shared>,
+    /// The same, mapped, by its inode.
     memory: Option<(u64, Vitals<'static>)>,
     /// The process that the threads below are of.
     process: i32,
@@ -47,6 +51,16 @@ pub struct Pulses {
 }
 
 impl Pulses {
+    /// The heartbeat memory.
+    pub fn file(&self) -> Option<&Shared> {
+        self.file.as_ref()
+    }
+
+    /// Goes on with the memory that the image before had.
+    pub fn resume(&mut self, file: Shared) {
+        self.file = Some(file);
+    }
+
     /// When the roles are looked at next.
     pub fn deadline(&self) -> Option<Instant> {
         self.next
@@ -175,10 +189,10 @@ impl Supervisor {
 
     /// Maps the heartbeat memory that the proxy was given.
     fn map_vitals(&mut self) {
-        let Some(file) = self.addresses.vitals() else {
+        let Some(file) = self.pulses.file.clone() else {
             return;
         };
-        let inode = fstat(file).map_or(0, |data| data.st_ino);
+        let inode = fstat(&file).map_or(0, |data| data.st_ino);
         if self
             .pulses
             .memory
@@ -187,7 +201,7 @@ impl Supervisor {
             return;
         }
         // Made once in the life of an image, so it is mapped once.
-        let opened = vitals::map(file).and_then(|words| Vitals::open(words).ok());
+        let opened = vitals::map(&file).and_then(|words| Vitals::open(words).ok());
         self.pulses.memory = opened.map(|vitals| (inode, vitals));
     }
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// What the role told of itself.
 const STATE: &str = "state";
+/// The heartbeat memory.
+const VITALS: &str = "vitals";
 /// Counters and times.
 const COUNTED: &str = "counted";
 
@@ -73,21 +75,24 @@ impl Supervisor {
             bytes: counted.encode(),
         };
         let master = self.master.iter().flat_map(Master::hand_over);
-        let addresses = self.hand_addresses_over();
-        let all = state.chain([counted]).chain(addresses).chain(master);
+        let vitals = self.pulses.file().map(|fd| HandedExtra {
+            name: VITALS.to_owned(),
+            descriptor: Some(number(&**fd)),
+            bytes: Vec::new(),
+        });
+        let all = state.chain([counted]).chain(vitals).chain(master);
         all.take(EXTRAS_MAX).collect()
     }
 
     /// Goes on with what the image before had.
     pub(super) fn resume_extras(&mut self, extras: &[HandedExtra], left: &mut Resumed) {
         let mut master = Master::default();
-        self.resume_addresses(extras, left);
-        let others = |extra: &&HandedExtra| !Supervisor::is_of_addresses(&extra.name);
-        for extra in extras.iter().filter(others) {
+        for extra in extras {
             let fd = extra.descriptor.and_then(|number| left.take(number).ok());
             match (&*extra.name, fd) {
                 (COUNTED, _) => self.resume_counted(&extra.bytes),
                 (STATE, Some(fd)) => self.carried.state = Some(fd.into()),
+                (VITALS, Some(fd)) => self.pulses.resume(fd.into()),
                 (_, Some(fd)) => {
                     if let Some(id) = master.resume(extra, fd) {
                         self.requests.ask(Some(Asker {

@@ -4,11 +4,12 @@
 use super::super::control::{Asker, Control, Door};
 use super::super::former::Former;
 use super::super::master::Master;
-use super::super::route::{ADDRESS, PROXY};
+use super::super::route::PROXY;
 use super::super::run::Supervisor;
 use super::super::slot::Running;
 use super::super::version::Version;
 use crate::roles::memory;
+use crate::roles::row::Life;
 use nix::unistd::execve;
 use part::role::{HandOver, HandedRole, HandedSocket, Look, Take};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -30,14 +31,13 @@ impl Supervisor {
             return false;
         }
         let mut formers = self.formers.iter();
-        let mut slots = [PROXY, ADDRESS].into_iter();
+        let mut slots = self.slots.all();
         (self.serves() || self.is_arbiter())
             && self.loading.is_none()
             && self.candidate.is_none()
             && formers.all(|former| former.proxy.process.channel.is_quiet())
-            && slots.all(|part| self.slots[part].is_quiet())
+            && slots.all(|slot| slot.is_quiet() || matches!(slot.row.life, Life::Governs))
             && self.control.as_ref().is_none_or(Control::is_quiet)
-            && self.addresses.is_quiet()
             && self.between.is_quiet()
     }
 
@@ -63,10 +63,6 @@ impl Supervisor {
     fn hand_over(&self) -> HandOver {
         let kept = self.kept.as_ref();
         let descriptors = kept.map(Version::whole).unwrap_or_default();
-        let socket = |fd: &dyn AsFd, path: &Path| HandedSocket {
-            descriptor: number(fd),
-            path: path.as_os_str().as_bytes().to_vec(),
-        };
         let formers = self.formers.iter().map(former);
         HandOver {
             take: kept.map(known).unwrap_or_default(),
@@ -76,6 +72,7 @@ impl Supervisor {
             quiet: self.voice.quiet,
             paused: self.paused,
             asked: self.requests.is_asked(),
+            parts: self.hand_parts_over(),
             roles: (self.slots[PROXY].running.iter())
                 .map(|proxy| role(proxy, None))
                 .chain(formers)
@@ -143,7 +140,16 @@ pub fn number(fd: &(impl AsFd + ?Sized)) -> u32 {
     fd.as_fd().as_raw_fd().cast_unsigned()
 }
 
-fn role(proxy: &Running, left: Option<Duration>) -> HandedRole {
+/// As the next image knows a socket that listens at a path.
+pub fn socket(fd: &dyn AsFd, path: &Path) -> HandedSocket {
+    HandedSocket {
+        descriptor: number(fd),
+        path: path.as_os_str().as_bytes().to_vec(),
+    }
+}
+
+/// As the next image knows a role.
+pub fn role(proxy: &Running, left: Option<Duration>) -> HandedRole {
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     HandedRole {
         pid: proxy.process.number().cast_unsigned(),

@@ -12,9 +12,9 @@ mod program;
 mod resume;
 mod self_test;
 
-pub use hand_over::number;
+pub use hand_over::{number, role as handed_role, socket as handed_socket};
 pub use program::Program;
-pub use resume::{Resumed, is_next_image};
+pub use resume::{ResumeError, Resumed, is_next_image};
 pub use self_test::words as self_test_words;
 
 use super::route::PROXY;
@@ -145,7 +145,12 @@ impl Supervisor {
     /// The new program's loader made a version.
     pub(super) fn upgrade_loaded(&mut self, version: Version, shown: String) {
         let next = Next { version, shown };
-        if next.version.is_alone() {
+        if next.version.is_without_proxy() != self.is_without_proxy() {
+            let words = "the installed program is a different one, and these files bring the first listener or remove \
+                         the last: reload with the previous files first, then with these";
+            return self.refuse_change(words, &next.shown);
+        }
+        if next.version.is_without_proxy() {
             return self.upgrade_alone(next);
         }
         if let Some(upgrade) = &mut self.upgrade {
@@ -272,7 +277,7 @@ impl Supervisor {
         }
         if begins {
             // The address role sees no gap: the old one writes until the new one does.
-            let vitals = self.addresses.vitals();
+            let vitals = self.pulses.file();
             trial.new.process.share(vitals);
         }
         if begins && let Some(old) = &mut self.slots[PROXY].running {

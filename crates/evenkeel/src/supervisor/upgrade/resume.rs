@@ -4,7 +4,7 @@
 
 use super::super::carried::Carried;
 use super::super::control::Control;
-use super::super::directory::Entry;
+use super::super::directory::Entry as Place;
 use super::super::former::Former;
 use super::super::route::PROXY;
 use super::super::run::Supervisor;
@@ -14,16 +14,13 @@ use super::super::version::Version;
 use super::hand_over::VARIABLE;
 use crate::roles::channel::Channel;
 use crate::roles::memory::{self, MemoryError};
-use crate::roles::spawn::{PROXY_ENTRY, Started};
+use crate::roles::spawn::{Entry, PROXY_ENTRY, Started};
 use part::role::{DecodeError, HandOver, HandedRole, HandedSocket};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::Pid;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -106,19 +103,25 @@ impl Resumed {
             .ok_or(ResumeError::Incomplete)
     }
 
-    fn role(&mut self, role: &HandedRole) -> Result<Running, ResumeError> {
+    pub(in super::super) fn role(
+        &mut self,
+        role: &HandedRole,
+        entry: Entry,
+    ) -> Result<Running, ResumeError> {
         let (pidfd, channel) = (self.take(role.process)?, self.take(role.channel)?);
         let pid = Pid::from_raw(role.pid.cast_signed()).ok_or(ResumeError::Incomplete)?;
         let channel = Channel::new(channel).map_err(|_| ResumeError::Descriptor)?;
-        let mut proxy = Running::adopted(Started::running(PROXY_ENTRY, pid, pidfd, channel));
+        let mut proxy = Running::adopted(Started::running(entry, pid, pidfd, channel));
         let age = Duration::from_millis(role.age_ms);
         proxy.born = Instant::now().checked_sub(age).unwrap_or(proxy.born);
         Ok(proxy)
     }
 
-    fn socket(&mut self, socket: &HandedSocket) -> Result<(Entry, OwnedFd), ResumeError> {
-        let path = PathBuf::from(OsStr::from_bytes(&socket.path));
-        Ok((Entry::kept(path), self.take(socket.descriptor)?))
+    pub(in super::super) fn socket(
+        &mut self,
+        socket: &HandedSocket,
+    ) -> Result<(Place, OwnedFd), ResumeError> {
+        Ok((Place::kept(socket.path()), self.take(socket.descriptor)?))
     }
 }
 
@@ -164,7 +167,7 @@ impl Supervisor {
         for role in &value.roles {
             let until = role.left_ms.map(Duration::from_millis);
             let until = until.and_then(|left| Instant::now().checked_add(left));
-            roles.push((left.role(role)?, until));
+            roles.push((left.role(role, PROXY_ENTRY)?, until));
         }
         let mut roles = roles.into_iter();
         let proxy = roles.next().map(|(proxy, _)| proxy);
@@ -172,7 +175,7 @@ impl Supervisor {
         let descriptors = descriptors.map(|number| left.take(*number));
         let version = Version::new(value.take, descriptors.collect::<Result<_, _>>()?);
         let version = version.ok_or(ResumeError::Incomplete)?;
-        if proxy.is_none() && !version.is_alone() {
+        if proxy.is_none() && !version.is_without_proxy() {
             return Err(ResumeError::Incomplete);
         }
         // An entry goes when it is dropped; without the guard's nobody would
@@ -182,6 +185,10 @@ impl Supervisor {
         // Nothing can go wrong from here on.
         // Who was there before this process began was seen to by the image before.
         self.carried = Carried::default();
+        for part in &value.parts {
+            // One that cannot be taken up sees that its supervisor has gone.
+            let _ = self.resume_part(part, &mut left);
+        }
         self.resume_extras(&value.extras, &mut left);
         self.kept = Some(version);
         self.slots[PROXY].running = proxy;
@@ -211,13 +218,13 @@ impl Supervisor {
         let roles = self.slots[PROXY].running.iter();
         let roles = roles.chain(self.formers.iter().map(|former| &former.proxy));
         let roles = roles.map(|proxy| proxy.process.pid());
-        let known: Vec<Pid> = roles.chain(self.address_process()).collect();
+        let known: Vec<Pid> = roles.chain(self.part_processes()).collect();
         self.carried.expect_others_than(&known);
         self.keep_version();
         tell::resumed(&mut self.voice);
         // An image that did not give it to the role may have executed this one.
         self.give_vitals();
-        self.replace_addresses();
+        self.replace_parts();
         Ok(())
     }
 }

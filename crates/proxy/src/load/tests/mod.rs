@@ -30,6 +30,7 @@ static OTHERS: Part = Part {
     codes: Vec::new,
     exports: &[],
     begin: |_| Box::new(Collected::default()),
+    run: None,
 };
 
 #[derive(Debug, Default)]

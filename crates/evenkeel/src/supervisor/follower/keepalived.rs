@@ -4,11 +4,12 @@
 use super::super::route::ADDRESS;
 use super::super::run::Supervisor;
 use super::super::signals::{CLEAR_STATISTICS, Caught, JSON};
-use super::super::version::Version;
 use crate::process::{open_pid_file, write_pid_of};
+use crate::voice::Form;
 use address::message::{Dump, Message as OfAddress};
 use nix::sys::signal::Signal;
 use part::role::Message;
+use std::path::Path;
 
 impl Supervisor {
     /// Does what a signal means there.
@@ -37,8 +38,9 @@ impl Supervisor {
     }
 
     /// Writes the role's process id where scripts look for it.
-    pub(super) fn write_address_pid(&mut self) {
-        let (Some(path), Some(pid)) = (&self.command.role_pid_file, self.slots[ADDRESS].pid())
+    pub(super) fn write_role_pid(&mut self, part: &str) {
+        let path = self.command.role_pid_file.as_ref();
+        let (Some(path), Some(pid)) = (path.filter(|_| part == ADDRESS), self.slots[part].pid())
         else {
             return;
         };
@@ -50,7 +52,7 @@ impl Supervisor {
     }
 
     /// Removes the files of process ids, as there.
-    pub(super) fn remove_pid_files(&self, parent: Option<&std::path::Path>) {
+    fn remove_pid_files(&self, parent: Option<&Path>) {
         for path in parent
             .into_iter()
             .chain(self.command.role_pid_file.as_deref())
@@ -60,22 +62,10 @@ impl Supervisor {
         }
     }
 
-    /// Hands a further version over where there is no proxy.
-    pub(in super::super) fn try_addresses(&mut self, version: &Version) -> Result<(), String> {
-        let (Some(config), Some(plan)) = (version.addresses(), &version.plan().addresses) else {
-            return Err("it has no virtual addresses".to_owned());
-        };
-        let run = super::Run {
-            version: version.take.version,
-            config: config.clone(),
-            plan: plan.clone(),
-        };
-        let Some(role) = &mut self.slots[ADDRESS].running else {
-            return Err("the address role died meanwhile".to_owned());
-        };
-        let given = super::role::give(role, &run, &self.command);
-        given.map_err(|error| error.to_string())?;
-        self.addresses.taking = Some(run);
-        Ok(())
+    /// The files of process ids go with the processes, under keepalived's name.
+    pub(in super::super) fn tidy_up_as_keepalived(&self, pid_file: Option<&Path>) {
+        if self.voice.form() == Form::Keepalived {
+            self.remove_pid_files(pid_file);
+        }
     }
 }

@@ -1,15 +1,9 @@
-//! What outlives an address role: the file of its state, and the memory of the
-//! proxy's heartbeats. The supervisor makes both and reads neither.
+//! What outlives a role: the file of its state. The supervisor makes it and never reads it.
 
 use super::super::directory;
 use crate::roles::Shared;
-use protocol::vitals::{BYTES, MAGIC};
-use rustix::fs::{
-    FileType, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create,
-    open, rename,
-};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open, rename};
 use std::fmt;
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -56,11 +50,11 @@ pub struct Keep {
 }
 
 impl Keep {
-    /// Opens the one of this program, these files and this network.
-    pub fn open(program: &str, paths: &[PathBuf]) -> Result<Keep, KeepError> {
+    /// Opens the one of this part, this program, these files and this network.
+    pub fn open(part: &str, program: &str, paths: &[PathBuf]) -> Result<Keep, KeepError> {
         let mut hasher = DefaultHasher::new();
         (program, directory::network(), paths).hash(&mut hasher);
-        let name = format!("addresses-{:016x}.state", hasher.finish());
+        let name = format!("{part}-{:016x}.state", hasher.finish());
         let path = directory::place(&name).map_err(KeepError::Directory)?;
         let file = Arc::new(open_file(&path)?);
         Ok(Keep { path, file })
@@ -129,18 +123,6 @@ fn open_file(path: &Path) -> Result<OwnedFd, KeepError> {
     }
 }
 
-/// Makes the heartbeat memory: it keeps its length, so that whoever maps it can
-/// believe it.
-pub fn vitals() -> io::Result<Shared> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let file = memfd_create("evenkeel vitals", flags)?;
-    ftruncate(&file, BYTES as u64)?;
-    rustix::io::pwrite(&file, &MAGIC.to_ne_bytes(), 0)?;
-    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-    fcntl_add_seals(&file, seals)?;
-    Ok(Arc::new(File::from(file).into()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,14 +151,5 @@ mod tests {
         let refused = open_file(&path);
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(refused, Err(KeepError::NotOurs)));
-    }
-
-    #[test]
-    fn the_memory_of_heartbeats_begins_as_its_readers_expect_and_keeps_its_length() {
-        let file = vitals().unwrap();
-        let mut head = [0; 8];
-        rustix::io::pread(&*file, &mut head, 0).unwrap();
-        assert_eq!(u64::from_ne_bytes(head), MAGIC);
-        assert!(ftruncate(&*file, 8).is_err());
     }
 }

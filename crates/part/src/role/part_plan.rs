@@ -1,26 +1,24 @@
-//! What a version has of virtual addresses.
+//! What a version has of a part that is run beside the proxy.
 
+use super::bounded::{part, text};
 use serde::{Deserialize, Serialize};
 
-/// What a version has of virtual addresses.
+/// The longest size of a part in words, bytes.
+const SIZE_BYTES_MAX: usize = 128;
+
+/// What the supervisor is told of a part of a version. What the part's role is to run goes
+/// beside it, unread.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct AddressPlan {
-    /// There is nothing besides: no proxy is started.
-    pub alone: bool,
-    /// How many instances (`virtual-ip`, `vrrp_instance`).
-    pub instances: u32,
-    /// How many addresses they have.
-    pub addresses: u32,
-    /// Capabilities that the role keeps, as the kernel counts them.
-    pub capabilities: u64,
-    /// It starts programs as the user of the start, which are to have all of that
-    /// user's rights.
-    pub programs: bool,
+pub struct PartPlan {
+    /// The part's name.
+    #[serde(with = "part")]
+    pub part: String,
+    /// How much there is of it, for messages: `3 virtual addresses`.
+    #[serde(serialize_with = "text::<SIZE_BYTES_MAX, _>")]
+    pub size: String,
     /// How long a planned stop takes at most, milliseconds.
     pub stop_ms: u64,
-    /// The network namespace of the files (`net_namespace`), by its name.
-    pub namespace: Option<String>,
     /// What machines must agree on among themselves (router ids, priorities, timers) is
     /// not as in the version before: they change at once or quarrel.
     pub together: bool,
@@ -31,23 +29,20 @@ mod tests {
     use super::*;
     use crate::role::{Decoded, Load, Message, Plan, Take};
 
-    fn plan() -> AddressPlan {
-        AddressPlan {
-            alone: true,
-            instances: 3,
-            addresses: 9,
-            capabilities: 1 << 12,
-            programs: true,
+    fn plan() -> PartPlan {
+        PartPlan {
+            part: "address".to_owned(),
+            size: "9 virtual addresses".to_owned(),
             stop_ms: 2_000,
-            namespace: Some("blue".to_owned()),
             together: true,
         }
     }
 
     #[test]
-    fn a_plan_takes_its_addresses_along_in_whatever_it_is() {
+    fn a_plan_has_its_parts_in_whatever_message_it_is() {
         let with = Plan {
-            addresses: Some(plan()),
+            without_proxy: true,
+            parts: vec![plan()],
             ..Plan::default()
         };
         let take = Take {

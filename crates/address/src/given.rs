@@ -1,0 +1,108 @@
+//! What the role is given of a version, and what the supervisor is told of that.
+
+use crate::config::{Config, Dialect, Instance};
+use configuration::Given;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Instances that a difference names.
+const TOLD_MAX: usize = 20;
+
+/// What the role is given of a configuration, and of the payload before.
+pub fn given(config: &Config, before: Option<&[u8]>) -> Given {
+    let had = decode(before);
+    let all = |one: &Instance| one.addresses.len() + one.excluded.len();
+    let addresses: usize = config.instances.iter().map(all).sum();
+    let word = if addresses == 1 {
+        "address"
+    } else {
+        "addresses"
+    };
+    Given {
+        payload: config.encode(),
+        size: format!("{addresses} virtual {word}"),
+        stop_ms: u64::try_from(longest_stop(config).as_millis()).unwrap_or(u64::MAX),
+        together: had.is_some_and(|had| goes_together(&had, config)),
+    }
+}
+
+/// What differs between two payloads, a line each.
+pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
+    lines(decode(before).as_ref(), decode(now).as_ref())
+}
+
+fn decode(bytes: Option<&[u8]>) -> Option<Config> {
+    Config::decode(bytes?).ok()
+}
+
+/// Whether a change is of what machines must agree on among themselves. What is new, or
+/// goes, is no quarrel.
+fn goes_together(had: &Config, has: &Config) -> bool {
+    let agreed = |one: &Instance, other: &Instance| {
+        one.vrid == other.vrid
+            && one.priority == other.priority
+            && one.transport == other.transport
+            && one.options.agree(&other.options)
+    };
+    had.instances.iter().any(|one| {
+        let mut now = has.instances.iter();
+        let same = now.find(|other| other.name == one.name);
+        same.is_some_and(|other| !agreed(one, other))
+    })
+}
+
+/// The longest that a planned stop takes: adverts that offer the addresses to
+/// others, requests that finish, and the script at the end; or as long as
+/// `child_wait_time` gives, which can be longer alone.
+fn longest_stop(config: &Config) -> Duration {
+    let hand_over = |one: &Instance| {
+        let adverts = u32::from(one.options.down_timer_adverts.max(1)) + 1;
+        let offer = one.options.advert_interval.saturating_mul(adverts * 2);
+        offer.saturating_add(one.options.handover_drain)
+    };
+    let longest = config.instances.iter().map(hand_over).max();
+    let script = config.global.shutdown_script.as_ref();
+    let script = script.map_or(Duration::ZERO, |(_, timeout)| *timeout);
+    let needed = longest.unwrap_or_default().saturating_add(script);
+    let asked = u64::from(config.global.child_wait_s.unwrap_or(0));
+    needed.max(Duration::from_secs(asked))
+}
+
+/// What differs from the version before, a line each.
+fn lines(before: Option<&Config>, now: Option<&Config>) -> Vec<String> {
+    let none = Config::default();
+    let (before, now) = (before.unwrap_or(&none), now.unwrap_or(&none));
+    if before == now {
+        return Vec::new();
+    }
+    let named = |config: &Config| -> BTreeMap<String, Instance> {
+        let instances = config.instances.iter();
+        instances
+            .map(|one| (one.name.clone(), one.clone()))
+            .collect()
+    };
+    let (old, new) = (named(before), named(now));
+    let word = match now.dialect {
+        Dialect::Own => "virtual-ip",
+        Dialect::Keepalived => "vrrp_instance",
+    };
+    let mut lines = Vec::new();
+    for (name, instance) in &new {
+        match old.get(name) {
+            None => lines.push(format!("+ {word} {name}")),
+            Some(other) if other != instance => lines.push(format!("~ {word} {name}")),
+            Some(_) => {}
+        }
+    }
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    lines.extend(gone.map(|name| format!("- {word} {name}")));
+    let left_out = lines.len().saturating_sub(TOLD_MAX);
+    lines.truncate(TOLD_MAX);
+    if left_out > 0 {
+        lines.push(format!("and {left_out} more"));
+    }
+    if lines.is_empty() {
+        lines.push("a setting for all virtual addresses".to_owned());
+    }
+    lines
+}

@@ -1,0 +1,88 @@
+//! How the roles differ: a row each. What they have in common is the supervisor's.
+
+use super::channel::Channel;
+use super::spawn::Entry;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// How one role differs from others.
+pub struct RoleRow {
+    /// The part whose role it is.
+    pub part: &'static str,
+    /// How its process is started.
+    pub entry: Entry,
+    /// Its life, in that process.
+    pub main: fn(Channel) -> ExitCode,
+    /// How long it may take until it says that it runs; None for one that never does.
+    pub ready_limit: Option<Duration>,
+    /// How old it is at least when its main loop has to run: what it reads first may take
+    /// its time.
+    pub beats_after: Duration,
+    /// When it is run.
+    pub life: Life,
+}
+
+/// When a role is run, and what its end means.
+#[derive(Clone, Copy)]
+pub enum Life {
+    /// It serves a version that has listeners; the program ends with it.
+    Serves,
+    /// It runs what a version has of its part.
+    Beside(Beside),
+    /// It says which version is served, on a machine of a cluster.
+    Governs,
+}
+
+/// A role that runs beside the one that serves, or without it.
+#[derive(Clone, Copy)]
+pub struct Beside {
+    /// What files have of it, for messages: `virtual addresses`.
+    pub things: &'static str,
+    /// The parts whose roles are ready before it begins, where a version has them. It ends
+    /// before they do.
+    pub needs: &'static [&'static str],
+    /// It has a file in which it keeps what the next one begins with.
+    pub keeps: bool,
+    /// It is given the heartbeat memory of the proxy.
+    pub shares: bool,
+    /// Two of them may run for a moment, so that nothing is interrupted when one follows
+    /// another.
+    pub overlaps: bool,
+}
+
+impl Beside {
+    /// A role that nothing depends on and that shares nothing.
+    pub const fn plain(things: &'static str) -> Beside {
+        Beside {
+            things,
+            needs: &[],
+            keeps: true,
+            shares: false,
+            overlaps: false,
+        }
+    }
+}
+
+impl RoleRow {
+    /// How it is run beside the proxy, where it is.
+    pub fn beside(&self) -> Option<&Beside> {
+        match &self.life {
+            Life::Beside(beside) => Some(beside),
+            Life::Serves | Life::Governs => None,
+        }
+    }
+}
+
+static ROWS: OnceLock<Vec<&'static RoleRow>> = OnceLock::new();
+
+/// Says once, at the start of a process, which roles there are.
+pub fn set(rows: Vec<&'static RoleRow>) {
+    // A second time changes nothing.
+    let _ = ROWS.set(rows);
+}
+
+/// All roles.
+pub fn all() -> &'static [&'static RoleRow] {
+    ROWS.get().map_or(&[], Vec::as_slice)
+}
