@@ -273,11 +273,36 @@ fn statistics_need_the_password(business: &Business) {
     assert_eq!(ask("/", &known).unwrap().status, 503);
 }
 
+/// Whether the checks of the farm found its first server down.
+fn is_down(business: &Business) -> bool {
+    let known = format!("Basic {}", BASE64_STANDARD.encode(CREDENTIALS));
+    let mut probe = Probe::new(&business.public, at(STATISTICS));
+    let table = probe.request(
+        "GET",
+        "/haproxy?stats;csv",
+        &[("authorization", &*known)],
+        b"",
+    );
+    let table = table.unwrap().text();
+    let mut head = table.lines().next().unwrap().split(',');
+    let status = head.position(|name| name == "status");
+    let mut web0 = table
+        .lines()
+        .find(|line| line.starts_with("Web-Farm,Web0,"))
+        .unwrap()
+        .split(',');
+    web0.nth(status.unwrap())
+        .is_some_and(|status| status.starts_with("DOWN"))
+}
+
 fn a_web_server_dies_and_comes_back(business: &mut Business) {
     let probe = Probe::new(&business.public, at(WEB)).timeout(CHECKED);
     let steady = probe.steadily("/", Duration::from_millis(50));
     business.web[0].stop();
-    lab::let_pass(CHECKED, "a failure is noticed");
+    assert!(
+        eventually(CHECKED, || is_down(business)),
+        "web0 is not down"
+    );
     let noticed = Instant::now();
     lab::let_pass(WATCHED, "clients watch");
     business.web[0].resume().unwrap();
