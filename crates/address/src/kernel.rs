@@ -3,7 +3,7 @@
 //!
 //! [`Kernel`] sends a request and waits for the reply, never longer than
 //! [`ANSWER_WITHIN`]. An object that exists already, or is gone already, is not an error
-//! but an [`Outcome`]. [`Monitor`] reports all changes, including those of other
+//! but an [`Ack`]. [`Monitor`] reports all changes, including those of other
 //! programs. Neither decides anything. Everything happens in the network namespace of the
 //! thread that opened them.
 //!
@@ -42,12 +42,12 @@ use socket::Socket;
 /// says `proto keepalived`.
 pub const MADE_BY: u8 = 18;
 
-/// What became of a request.
+/// The kernel's acknowledgement of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// It was done.
+pub enum Ack {
+    /// The change was made.
     Done,
-    /// It was so already: an address that is there, or one that is gone.
+    /// Nothing to change: an added object existed already, or a removed one did not.
     Already,
 }
 

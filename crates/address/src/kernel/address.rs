@@ -6,7 +6,7 @@
 use super::message::{
     INET6, Incoming, Message, family, flag, ip, kind, number, octets, text, u32_at,
 };
-use super::{Kernel, KernelError, MADE_BY, Outcome};
+use super::{Ack, Kernel, KernelError, MADE_BY};
 use crate::config::{Address, Lifetime, Scope};
 use rustix::io::Errno;
 use std::net::IpAddr;
@@ -267,7 +267,7 @@ const ROUTE_LOOK_EVERY: Duration = Duration::from_micros(200);
 impl Kernel {
     /// Puts addresses on their interfaces, all in one go. One that is there already
     /// is taken over: its lifetime becomes ours.
-    pub fn add_addresses(&mut self, specs: &[AddressSpec]) -> Vec<Result<Outcome, KernelError>> {
+    pub fn add_addresses(&mut self, specs: &[AddressSpec]) -> Vec<Result<Ack, KernelError>> {
         let mut asks: Vec<_> = specs.iter().map(|s| s.addition(flag::EXCLUSIVE)).collect();
         let added = self.socket.batch("add an address", &mut asks);
         let there = |r: &Result<(), KernelError>| matches!(r, Err(error) if error.is(Errno::EXIST));
@@ -284,9 +284,9 @@ impl Kernel {
         let outcome = |result| match result {
             result if there(&result) => {
                 let taken = taken.next().unwrap_or(Ok(()));
-                taken.map(|()| Outcome::Already)
+                taken.map(|()| Ack::Already)
             }
-            result => result.map(|()| Outcome::Done),
+            result => result.map(|()| Ack::Done),
         };
         added.into_iter().map(outcome).collect()
     }
@@ -326,7 +326,7 @@ impl Kernel {
     }
 
     /// Puts an address on its interface.
-    pub fn add_address(&mut self, spec: &AddressSpec) -> Result<Outcome, KernelError> {
+    pub fn add_address(&mut self, spec: &AddressSpec) -> Result<Ack, KernelError> {
         first(
             self.add_addresses(std::slice::from_ref(spec)),
             "add an address",
@@ -351,7 +351,7 @@ impl Kernel {
     /// Takes addresses from their interfaces, all in one go; one that is gone already
     /// is no error. The last goes first: with the first address of a network (IPv4) the
     /// kernel removes the others of that network, or promotes the next one.
-    pub fn remove_addresses(&mut self, specs: &[AddressSpec]) -> Vec<Result<Outcome, KernelError>> {
+    pub fn remove_addresses(&mut self, specs: &[AddressSpec]) -> Vec<Result<Ack, KernelError>> {
         let last_first = specs.iter().rev();
         let mut asks: Vec<_> = last_first
             .map(|s| s.message(kind::DELETE_ADDRESS, 0))
@@ -359,18 +359,18 @@ impl Kernel {
         let mut removed = self.socket.batch("remove an address", &mut asks);
         removed.reverse();
         let outcome = |result| match result {
-            Ok(()) => Ok(Outcome::Done),
+            Ok(()) => Ok(Ack::Done),
             Err(KernelError::Refused {
                 errno: Errno::ADDRNOTAVAIL | Errno::NODEV,
                 ..
-            }) => Ok(Outcome::Already),
+            }) => Ok(Ack::Already),
             Err(error) => Err(error),
         };
         removed.into_iter().map(outcome).collect()
     }
 
     /// Takes an address from its interface.
-    pub fn remove_address(&mut self, spec: &AddressSpec) -> Result<Outcome, KernelError> {
+    pub fn remove_address(&mut self, spec: &AddressSpec) -> Result<Ack, KernelError> {
         first(
             self.remove_addresses(std::slice::from_ref(spec)),
             "remove an address",

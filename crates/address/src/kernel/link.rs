@@ -245,15 +245,15 @@ impl Kernel {
     }
 
     /// Removes an interface; one that is gone already is no error.
-    pub fn delete_link(&mut self, index: u32) -> Result<super::Outcome, KernelError> {
+    pub fn delete_link(&mut self, index: u32) -> Result<super::Ack, KernelError> {
         let ask = Message::new(
             kind::DELETE_LINK,
             flag::REQUEST | flag::ACK,
             &body(index, 0, 0),
         );
         match self.socket.one("remove an interface", ask) {
-            Ok(()) => Ok(super::Outcome::Done),
-            Err(error) if error.is(Errno::NODEV) => Ok(super::Outcome::Already),
+            Ok(()) => Ok(super::Ack::Done),
+            Err(error) if error.is(Errno::NODEV) => Ok(super::Ack::Already),
             Err(error) => Err(error),
         }
     }

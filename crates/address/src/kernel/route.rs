@@ -4,7 +4,7 @@ use super::address::first;
 use super::message::{
     Attributes, INET, INET6, Incoming, Message, family, flag, ip, kind, number, octets, u32_at,
 };
-use super::{Kernel, KernelError, MADE_BY, Outcome};
+use super::{Ack, Kernel, KernelError, MADE_BY};
 use crate::config::{NextHop, Route, RouteKind};
 use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -341,7 +341,7 @@ fn network(net: Option<(IpAddr, u8)>) -> Option<(IpAddr, u8)> {
 impl Kernel {
     /// Adds routes, all in one go. One that we made before is replaced by the new one;
     /// one that somebody else made stays, and is an error (`EEXIST`).
-    pub fn add_routes(&mut self, routes: &[Route]) -> Vec<Result<Outcome, KernelError>> {
+    pub fn add_routes(&mut self, routes: &[Route]) -> Vec<Result<Ack, KernelError>> {
         let asks: Vec<_> = routes
             .iter()
             .map(|route| {
@@ -359,24 +359,17 @@ impl Kernel {
             .map(|r| matches!(r, Err(error) if error.is(Errno::EXIST)))
             .collect();
         if !there.contains(&true) {
-            return results
-                .into_iter()
-                .map(|r| r.map(|()| Outcome::Done))
-                .collect();
+            return results.into_iter().map(|r| r.map(|()| Ack::Done)).collect();
         }
         let seen = self.routes().unwrap_or_default();
         let mut outcomes = Vec::with_capacity(results.len());
         for ((route, result), there) in routes.iter().zip(results).zip(there) {
             if !there {
-                outcomes.push(result.map(|()| Outcome::Done));
+                outcomes.push(result.map(|()| Ack::Done));
                 continue;
             }
             let same = seen.iter().any(|s| s.is(route));
-            let outcome = if same {
-                Outcome::Already
-            } else {
-                Outcome::Done
-            };
+            let outcome = if same { Ack::Already } else { Ack::Done };
             outcomes.push(self.replace_ours(route, &seen, result).map(|()| outcome));
         }
         outcomes
@@ -398,19 +391,19 @@ impl Kernel {
     }
 
     /// Adds a route.
-    pub fn add_route(&mut self, route: &Route) -> Result<Outcome, KernelError> {
+    pub fn add_route(&mut self, route: &Route) -> Result<Ack, KernelError> {
         first(self.add_routes(std::slice::from_ref(route)), "add a route")
     }
 
     /// Removes routes, all in one go; one that is gone already is no error.
-    pub fn remove_routes(&mut self, routes: &[Route]) -> Vec<Result<Outcome, KernelError>> {
+    pub fn remove_routes(&mut self, routes: &[Route]) -> Vec<Result<Ack, KernelError>> {
         let asks: Vec<_> = routes
             .iter()
             .map(|r| self.route_message(r, kind::DELETE_ROUTE, 0))
             .collect();
         let removed = self.send_those_made("remove a route", asks);
         let outcome = |result| match result {
-            Ok(()) => Ok(Outcome::Done),
+            Ok(()) => Ok(Ack::Done),
             // Its interface or table may be gone, and the route with it.
             Err(
                 KernelError::Refused {
@@ -418,14 +411,14 @@ impl Kernel {
                     ..
                 }
                 | KernelError::NoInterface(_),
-            ) => Ok(Outcome::Already),
+            ) => Ok(Ack::Already),
             Err(error) => Err(error),
         };
         removed.into_iter().map(outcome).collect()
     }
 
     /// Removes a route.
-    pub fn remove_route(&mut self, route: &Route) -> Result<Outcome, KernelError> {
+    pub fn remove_route(&mut self, route: &Route) -> Result<Ack, KernelError> {
         first(
             self.remove_routes(std::slice::from_ref(route)),
             "remove a route",

@@ -2,7 +2,7 @@
 
 use super::address::first;
 use super::message::{INET, INET6, Incoming, Message, flag, ip, kind, number, text, u32_at};
-use super::{Kernel, KernelError, MADE_BY, Outcome};
+use super::{Ack, Kernel, KernelError, MADE_BY};
 use crate::config::{Rule, RuleAction};
 use rustix::io::Errno;
 use std::net::IpAddr;
@@ -218,18 +218,18 @@ impl RuleSeen {
 
 impl Kernel {
     /// Adds rules, all in one go; one that is there already is no error.
-    pub fn add_rules(&mut self, rules: &[Rule]) -> Vec<Result<Outcome, KernelError>> {
+    pub fn add_rules(&mut self, rules: &[Rule]) -> Vec<Result<Ack, KernelError>> {
         let how = flag::CREATE | flag::EXCLUSIVE;
         let asks = rules
             .iter()
             .map(|rule| checked(rule, kind::NEW_RULE, how))
             .collect();
         let outcome = |result| match result {
-            Ok(()) => Ok(Outcome::Done),
+            Ok(()) => Ok(Ack::Done),
             Err(KernelError::Refused {
                 errno: Errno::EXIST,
                 ..
-            }) => Ok(Outcome::Already),
+            }) => Ok(Ack::Already),
             Err(error) => Err(error),
         };
         self.send_those_made("add a rule", asks)
@@ -239,22 +239,22 @@ impl Kernel {
     }
 
     /// Adds a rule.
-    pub fn add_rule(&mut self, rule: &Rule) -> Result<Outcome, KernelError> {
+    pub fn add_rule(&mut self, rule: &Rule) -> Result<Ack, KernelError> {
         first(self.add_rules(std::slice::from_ref(rule)), "add a rule")
     }
 
     /// Removes rules, all in one go; one that is gone already is no error.
-    pub fn remove_rules(&mut self, rules: &[Rule]) -> Vec<Result<Outcome, KernelError>> {
+    pub fn remove_rules(&mut self, rules: &[Rule]) -> Vec<Result<Ack, KernelError>> {
         let asks = rules
             .iter()
             .map(|rule| checked(rule, kind::DELETE_RULE, 0))
             .collect();
         let outcome = |result| match result {
-            Ok(()) => Ok(Outcome::Done),
+            Ok(()) => Ok(Ack::Done),
             Err(KernelError::Refused {
                 errno: Errno::NOENT,
                 ..
-            }) => Ok(Outcome::Already),
+            }) => Ok(Ack::Already),
             Err(error) => Err(error),
         };
         self.send_those_made("remove a rule", asks)
@@ -264,7 +264,7 @@ impl Kernel {
     }
 
     /// Removes a rule.
-    pub fn remove_rule(&mut self, rule: &Rule) -> Result<Outcome, KernelError> {
+    pub fn remove_rule(&mut self, rule: &Rule) -> Result<Ack, KernelError> {
         first(
             self.remove_rules(std::slice::from_ref(rule)),
             "remove a rule",

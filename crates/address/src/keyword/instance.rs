@@ -4,7 +4,7 @@ use super::draft::{Draft, VirtualIp};
 use super::identity::{self, Identity, is_name_of, name_of};
 use super::link::{self, Taken, is_ipv6};
 use super::timing::{DOWN_ADVERTS, FAILOVER_DEFAULT};
-use super::{Outcome, Timers, codes, host};
+use super::{SectionConfig, Timers, codes, host};
 use crate::config::{
     Address, Config, Dialect, Global, Instance, Options, Tracked, Transport, Vmac, Weight,
 };
@@ -29,10 +29,10 @@ fn bands(place: usize) -> [u8; 3] {
 }
 
 /// Checks all of it, and builds what this machine has part in.
-pub(super) fn finish(draft: &mut Draft) -> Outcome {
+pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
     let identity = identity::find(draft);
     check_addresses(draft);
-    let mut outcome = Outcome {
+    let mut outcome = SectionConfig {
         config: Config {
             dialect: Dialect::Own,
             global: global(draft),

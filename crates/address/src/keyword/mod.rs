@@ -135,23 +135,23 @@ pub fn documented() -> Vec<Documented> {
     all
 }
 
-/// What sections come to.
+/// The configuration in the sections.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Outcome {
+pub struct SectionConfig {
     /// What the role runs on this machine.
     pub config: Config,
-    /// Which node this machine is; None where no section says.
+    /// The node that this machine is; `None` without a `node` section.
     pub node: Option<String>,
     /// Backends of the proxy that `track backend` names, and where.
     backends: Vec<(String, Span)>,
 }
 
-/// What was read.
+/// Result of reading the sections.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Read {
-    /// None where there is an error, or no section.
-    pub outcome: Option<Outcome>,
-    /// What files of keepalived's have besides.
+    /// `None` after an error, or without sections.
+    pub outcome: Option<SectionConfig>,
+    /// The configuration from keepalived's files, if there are any.
     pub foreign: Option<Config>,
     /// The word of the first section, and where it is.
     begun: Option<(String, Span)>,

@@ -27,7 +27,7 @@ fn host(name: &str) -> Host {
 }
 
 /// What a machine makes of a text, and what it is told.
-fn load_on(host: &Host, text: &str) -> (Option<Outcome>, String) {
+fn load_on(host: &Host, text: &str) -> (Option<SectionConfig>, String) {
     let mut context = Context::default();
     let file = context.sources.add("test.cfg", text.as_bytes().to_vec());
     let mut reader = Reader::new(vec![file], Facts::new("2.6.12"));
@@ -46,7 +46,7 @@ fn load_on(host: &Host, text: &str) -> (Option<Outcome>, String) {
     (read.outcome, told)
 }
 
-fn load(name: &str, text: &str) -> (Option<Outcome>, String) {
+fn load(name: &str, text: &str) -> (Option<SectionConfig>, String) {
     load_on(&host(name), text)
 }
 

@@ -2,9 +2,9 @@
 
 use super::announce::{Announcement, Line};
 use super::event_loop::Role;
-use super::{Level, Told, clock};
+use super::{Level, Notification, clock};
 use crate::config::{Address, Authentication};
-use crate::kernel::{AddressSpec, KernelError, Outcome};
+use crate::kernel::{Ack, AddressSpec, KernelError};
 use protocol::vrrp::advert::ah;
 use protocol::vrrp::neighbour;
 use protocol::vrrp::{Action, Announce, HandOver, Instance, Time};
@@ -165,7 +165,7 @@ impl Role {
         &mut self,
         name: &str,
         what: impl Iterator<Item = &'a String>,
-        results: Vec<Result<Outcome, KernelError>>,
+        results: Vec<Result<Ack, KernelError>>,
     ) {
         for (what, result) in what.zip(results) {
             if let Err(error) = result {
@@ -380,7 +380,9 @@ impl Role {
             HandOver::Draining { until } => {
                 let wait = until.since(now);
                 let name = name.clone();
-                self.given.orders.tell(Told::Draining { name, wait });
+                self.given
+                    .orders
+                    .tell(Notification::Draining { name, wait });
                 format!("hand-over: waiting up to {wait:.1?} for requests to finish")
             }
             HandOver::Offered { .. } => {

@@ -12,7 +12,7 @@ use super::runner::Runner;
 use super::sockets::Sockets;
 use super::tell::Teller;
 use super::tracker::Tracker;
-use super::{Exit, Given, KeptState, Level, RoleError, Told, clock};
+use super::{Exit, Given, KeptState, Level, Notification, RoleError, clock};
 use crate::config::Config;
 use crate::kernel::{Kernel, Monitor};
 use protocol::vrrp::{Router, Time};
@@ -89,14 +89,16 @@ enum Source {
 /// Runs a configuration until the role must stop.
 pub fn run(config: Config, given: Given) -> Result<Exit, RoleError> {
     let mut role = Role::begin(config, given)?;
-    role.given.orders.tell(Told::Ready);
+    role.given.orders.tell(Notification::Ready);
     role.tell_wanted_leases(super::clock::now());
     let exit = role.turns();
     if matches!(exit, Ok(Exit::Released)) {
         // Another machine has them without a wait for their end.
-        role.given.orders.tell(Told::WantsLeases(Vec::new()));
+        role.given
+            .orders
+            .tell(Notification::WantsLeases(Vec::new()));
     }
-    role.given.orders.tell(Told::Stopped);
+    role.given.orders.tell(Notification::Stopped);
     exit
 }
 

@@ -52,7 +52,7 @@ impl Dump {
 #[derive(Debug)]
 pub enum Order {
     /// Install this configuration. An address in both configurations does not move. The
-    /// reply is [`Told::Taken`] or [`Told::Refused`].
+    /// reply is [`Notification::Taken`] or [`Notification::Refused`].
     Take(Box<Config>),
     /// Read the proxy's heartbeats from this memory from now on.
     Vitals(OwnedFd),
@@ -65,7 +65,7 @@ pub enum Order {
     /// Hand over the addresses of this instance (or of all, without a name) to another
     /// machine, and do not take them back at once. For a `virtual-ip` section the other
     /// machine gets new connections at once, and existing ones may finish here. The reply
-    /// is [`Told::HandOver`].
+    /// is [`Notification::HandOver`].
     HandOver {
         /// The instance's name.
         name: Option<String>,
@@ -76,9 +76,9 @@ pub enum Order {
     Hold(Vec<super::Lease>),
     /// Another machine could use this lease better.
     HandOverLease(String),
-    /// The reply is [`Told::Report`].
+    /// The reply is [`Notification::Report`].
     Status,
-    /// Write one of keepalived's dumps. The reply is [`Told::Dumped`].
+    /// Write one of keepalived's dumps. The reply is [`Notification::Dumped`].
     Dump(Dump),
     /// SIGUSR2 with clearing (`SIGRTMIN+N`): reset the counters.
     ClearStatistics,
@@ -89,7 +89,7 @@ pub enum Order {
 
 /// A message of the role.
 #[derive(Debug)]
-pub enum Told {
+pub enum Notification {
     /// The first configuration is installed; the loop starts.
     Ready,
     /// The configuration of the last [`Order::Take`] runs.
@@ -118,7 +118,7 @@ pub enum Told {
         event: Box<Event>,
     },
     /// The leases that this node could use now, to which addresses are bound. Sent with
-    /// [`Told::Ready`], after each change, and empty at the end.
+    /// [`Notification::Ready`], after each change, and empty at the end.
     WantsLeases(Vec<super::WantedLease>),
     /// The role ends.
     Stopped,
@@ -133,7 +133,7 @@ pub trait Orders {
     fn next(&mut self) -> Option<Order>;
     /// Sends a message; if it cannot be sent at once, it may be dropped or queued,
     /// bounded.
-    fn tell(&mut self, told: Told);
+    fn tell(&mut self, told: Notification);
 }
 
 /// The inputs of the role.

@@ -9,7 +9,7 @@
 use super::event_loop::Role;
 use super::kept::{KeptHandOver, KeptState};
 use super::leases::name_of;
-use super::{Level, Told, clock};
+use super::{Level, Notification, clock};
 use crate::config::{Config, Dialect, Instance as Settings};
 use crate::kernel::{AddressSpec, KernelError, Passage, Passes, Quiet};
 use protocol::vrrp::{Announce, HandOver, Instance, Reason, State, Time};
@@ -437,7 +437,7 @@ impl Role {
             "({name}) {by} owns the addresses; existing connections may finish within {drain:?}"
         );
         self.log(Level::Notice, &line);
-        let told = Told::Draining {
+        let told = Notification::Draining {
             name: name.clone(),
             wait: drain,
         };

@@ -6,7 +6,7 @@
 //! adverts. So the node reports its rank for each lease, from the same values as its
 //! adverts, and releases a lease to a healthier node.
 
-use super::Told;
+use super::Notification;
 use super::event_loop::Role;
 use super::health::WORST;
 use super::member::Member;
@@ -216,7 +216,7 @@ impl Role {
         let wanted = self.leases.wishes(now, able, self.on_trial);
         if self.leases.told.as_ref() != Some(&wanted) {
             self.leases.told = Some(wanted.clone());
-            self.given.orders.tell(Told::WantsLeases(wanted));
+            self.given.orders.tell(Notification::WantsLeases(wanted));
         }
     }
 }

@@ -45,7 +45,7 @@ mod trial;
 mod vmacs;
 mod weight;
 
-pub use given::{Dump, Exit, Given, Level, Log, Order, Orders, RoleError, Told};
+pub use given::{Dump, Exit, Given, Level, Log, Notification, Order, Orders, RoleError};
 pub use kept::{KeptInstance, KeptState};
 pub use leases::{Lease, WantedLease};
 pub use report::{HAND_OVER, LEASE, LEASE_MOVES, VIRTUAL_IP};

@@ -7,7 +7,7 @@ use super::kept::{KeptHandOver, fingerprint};
 use super::leases::name_of;
 use super::member::Member;
 use super::report::state_word;
-use super::{Dump, Exit, KeptInstance, KeptState, Level, Order, Told, clock, settings};
+use super::{Dump, Exit, KeptInstance, KeptState, Level, Notification, Order, clock, settings};
 use crate::config::Config;
 use crate::kernel::AddressSpec;
 use protocol::vrrp::{Action, Instance, Resume, Router, State, Time};
@@ -35,7 +35,7 @@ impl Role {
                 Order::HandOverLease(name) => self.hand_over_lease(name),
                 Order::Status => {
                     let report = Box::new(self.report());
-                    self.given.orders.tell(Told::Report(report));
+                    self.given.orders.tell(Notification::Report(report));
                 }
                 Order::Dump(dump) => self.dump(dump),
                 Order::ClearStatistics => self.clear_statistics(),
@@ -54,7 +54,7 @@ impl Role {
     /// moves.
     fn take(&mut self, config: Config) {
         if let Err(error) = check(&config) {
-            let told = Told::Refused(vec![error.to_string()]);
+            let told = Notification::Refused(vec![error.to_string()]);
             self.given.orders.tell(told);
             return;
         }
@@ -90,7 +90,7 @@ impl Role {
             self.write_states();
         }
         self.log(Level::Info, "Reload complete");
-        self.given.orders.tell(Told::Taken);
+        self.given.orders.tell(Notification::Taken);
     }
 
     /// Returns the state that continues for each instance, by name.
@@ -246,7 +246,7 @@ impl Role {
             }
         }
         self.act();
-        self.given.orders.tell(Told::HandOver(begun));
+        self.given.orders.tell(Notification::HandOver(begun));
     }
 
     pub(super) fn stop(&mut self, release: bool) -> Exit {
@@ -299,7 +299,7 @@ impl Role {
         let pid = std::process::id();
         self.log(Level::Info, &format!("{what} for process({pid}) on signal"));
         match write_anew(&path, text.as_bytes()) {
-            Ok(()) => self.given.orders.tell(Told::Dumped(path)),
+            Ok(()) => self.given.orders.tell(Notification::Dumped(path)),
             Err(error) => self.log(Level::Error, &format!("{}: {error}", path.display())),
         }
     }

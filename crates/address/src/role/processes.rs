@@ -31,12 +31,13 @@ const NAME_BYTES: usize = 15;
 /// Tracked processes, their counts and verdicts.
 #[derive(Debug)]
 pub struct Processes {
-    shared: Arc<Shared>,
+    shared: Arc<ProcessCounts>,
     states: Vec<State>,
 }
 
+/// Counts shared by the watching thread and the loop.
 #[derive(Debug)]
-struct Shared {
+struct ProcessCounts {
     wanted: Vec<TrackProcess>,
     counts: Mutex<Vec<u32>>,
     changed: OwnedFd,
@@ -69,7 +70,7 @@ impl Processes {
                 change_at: None,
             })
             .collect();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProcessCounts {
             wanted: wanted.to_vec(),
             counts: Mutex::new(counts),
             changed: eventfd(0, flags)?,
@@ -162,7 +163,7 @@ fn has_quorum(wanted: &TrackProcess, count: u32) -> bool {
     (least..=most).contains(&count)
 }
 
-impl Shared {
+impl ProcessCounts {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -66,18 +66,18 @@ pub enum Token {
     Once(&'static str),
 }
 
-/// How a job ended.
+/// The result of a job.
 #[derive(Debug)]
-pub enum Outcome {
-    /// By itself.
+pub enum JobResult {
+    /// Exit status.
     Exited(i32),
-    /// By a signal.
+    /// Killed by this signal.
     Signalled(i32),
-    /// It was ended: its time was over.
+    /// Killed after its timeout.
     TimedOut,
     /// It could not be started.
     NotStarted(io::Error),
-    /// Too many run or wait.
+    /// Too many programs are running or waiting.
     TooMany,
 }
 
@@ -85,7 +85,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Runner<T = Token> {
     jobs: Option<Sender<Job<T>>>,
-    outcomes: Receiver<(T, Outcome)>,
+    outcomes: Receiver<(T, JobResult)>,
     waiting: Arc<AtomicUsize>,
     given_up: Arc<AtomicBool>,
     job_came: Arc<OwnedFd>,
@@ -161,7 +161,7 @@ impl<T: Clone + Send + 'static> Runner<T> {
     }
 
     /// Returns the jobs that ended since the last call.
-    pub fn ended(&self) -> Vec<(T, Outcome)> {
+    pub fn ended(&self) -> Vec<(T, JobResult)> {
         hush(&self.job_ended);
         self.outcomes.try_iter().collect()
     }
@@ -232,7 +232,7 @@ struct Inside<T> {
     null: File,
     given_up: Arc<AtomicBool>,
     todo: Receiver<Job<T>>,
-    done: Sender<(T, Outcome)>,
+    done: Sender<(T, JobResult)>,
     came: Arc<OwnedFd>,
     ended: Arc<OwnedFd>,
     pending: Arc<AtomicUsize>,
@@ -281,7 +281,7 @@ impl<T: Clone> Inside<T> {
         }
     }
 
-    fn tell(&self, token: T, outcome: Outcome) {
+    fn tell(&self, token: T, outcome: JobResult) {
         let _ = self.done.send((token, outcome));
         ring(&self.ended);
     }
@@ -295,12 +295,12 @@ impl<T: Clone> Inside<T> {
                 Ok(Some(_)) | Err(_) if r.ask == Ask::Kill => {}
                 Ok(Some(status)) => {
                     let outcome = match (status.code(), status.signal()) {
-                        (Some(code), _) => Outcome::Exited(code),
-                        (None, signal) => Outcome::Signalled(signal.unwrap_or(0)),
+                        (Some(code), _) => JobResult::Exited(code),
+                        (None, signal) => JobResult::Signalled(signal.unwrap_or(0)),
                     };
                     self.tell(r.token, outcome);
                 }
-                Err(error) => self.tell(r.token, Outcome::NotStarted(error)),
+                Err(error) => self.tell(r.token, JobResult::NotStarted(error)),
             }
         }
         self.running = kept;
@@ -328,7 +328,7 @@ impl<T: Clone> Inside<T> {
             }
         }
         for token in told {
-            self.tell(token, Outcome::TimedOut);
+            self.tell(token, JobResult::TimedOut);
         }
     }
 
@@ -367,7 +367,7 @@ impl<T: Clone> Inside<T> {
 
     fn begin(&mut self, job: Job<T>) {
         if self.running.len() >= MAX_RUNNING {
-            return self.tell(job.token, Outcome::TooMany);
+            return self.tell(job.token, JobResult::TooMany);
         }
         let now = Instant::now();
         match spawn(&job, &self.null) {
@@ -385,7 +385,7 @@ impl<T: Clone> Inside<T> {
                     None => Ask::Nothing,
                 },
             }),
-            Err(error) => self.tell(job.token, Outcome::NotStarted(error)),
+            Err(error) => self.tell(job.token, JobResult::NotStarted(error)),
         }
     }
 

@@ -2,7 +2,7 @@
 //! verdict; [`super::runner`] starts them.
 
 use super::clock;
-use super::runner::{Job, Outcome, Token};
+use super::runner::{Job, JobResult, Token};
 use super::weight::Verdict;
 use crate::config::Script;
 use protocol::vrrp::Time;
@@ -11,12 +11,12 @@ use std::time::Duration;
 /// No script is started more often.
 const INTERVAL_LEAST: Duration = Duration::from_millis(10);
 
-/// Something to log.
+/// A log line about a script.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Said {
+pub enum ScriptLog {
     /// keepalived's line at each change of a script's exit status (`-D`).
     Detail(String),
-    /// A verdict.
+    /// A change of its verdict.
     Verdict(String),
 }
 
@@ -104,12 +104,12 @@ impl Asked {
     /// for another process. That says nothing about the tracked object, and would happen
     /// on every node to which a new script is copied, so the last verdict still applies.
     /// Logged once.
-    fn unasked(&mut self, error: String) -> Vec<Said> {
+    fn unasked(&mut self, error: String) -> Vec<ScriptLog> {
         if self.outcome == error {
             return Vec::new();
         }
         let name = &self.script.name;
-        let said = Said::Verdict(format!(
+        let said = ScriptLog::Verdict(format!(
             "VRRP_Script({name}) {error}; the last result still applies"
         ));
         self.outcome = error;
@@ -118,7 +118,12 @@ impl Asked {
 
     /// Records the result of a run. Returns the lines to log, and whether the verdict
     /// changed.
-    pub fn ended(&mut self, now: Time, generation: u64, outcome: &Outcome) -> (Vec<Said>, bool) {
+    pub fn ended(
+        &mut self,
+        now: Time,
+        generation: u64,
+        outcome: &JobResult,
+    ) -> (Vec<ScriptLog>, bool) {
         if generation != self.generation {
             return (Vec::new(), false);
         }
@@ -129,19 +134,19 @@ impl Asked {
             return (self.unasked(error), false);
         }
         let result = match outcome {
-            Outcome::Exited(0) => Ok(()),
-            Outcome::Exited(code) => Err(format!("exited with status {code}")),
-            Outcome::Signalled(number) => Err(format!("terminated by signal {number}")),
-            Outcome::TimedOut => Err("timed_out".to_owned()),
-            Outcome::NotStarted(error) => Err(format!("could not be started: {error}")),
-            Outcome::TooMany => Err("too many programs are running".to_owned()),
+            JobResult::Exited(0) => Ok(()),
+            JobResult::Exited(code) => Err(format!("exited with status {code}")),
+            JobResult::Signalled(number) => Err(format!("terminated by signal {number}")),
+            JobResult::TimedOut => Err("timed_out".to_owned()),
+            JobResult::NotStarted(error) => Err(format!("could not be started: {error}")),
+            JobResult::TooMany => Err("too many programs are running".to_owned()),
         };
         let mut said = Vec::new();
         let name = &self.script.name;
         if self.last.as_ref().is_some_and(|last| *last != result)
-            && let Outcome::Exited(code) = outcome
+            && let JobResult::Exited(code) = outcome
         {
-            said.push(Said::Detail(format!(
+            said.push(ScriptLog::Detail(format!(
                 "Script `{name}` now returning {code}"
             )));
         }
@@ -170,7 +175,7 @@ impl Asked {
             return (said, false);
         }
         (self.verdict, self.against, self.since) = (wanted, 0, now);
-        said.push(Said::Verdict(match &result {
+        said.push(ScriptLog::Verdict(match &result {
             Ok(()) => format!("VRRP_Script({name}) succeeded"),
             Err(words) if words == "timed_out" => format!("VRRP_Script({name}) timed_out"),
             Err(words) => format!("VRRP_Script({name}) failed ({words})"),
@@ -180,11 +185,11 @@ impl Asked {
 }
 
 /// Why a program was not asked at all.
-fn not_asked(outcome: &Outcome) -> Option<String> {
+fn not_asked(outcome: &JobResult) -> Option<String> {
     match outcome {
-        Outcome::NotStarted(error) => Some(format!("could not be started: {error}")),
-        Outcome::TooMany => Some("was not started: too many programs are running".to_owned()),
-        Outcome::Exited(_) | Outcome::Signalled(_) | Outcome::TimedOut => None,
+        JobResult::NotStarted(error) => Some(format!("could not be started: {error}")),
+        JobResult::TooMany => Some("was not started: too many programs are running".to_owned()),
+        JobResult::Exited(_) | JobResult::Signalled(_) | JobResult::TimedOut => None,
     }
 }
 
@@ -217,13 +222,13 @@ mod tests {
         assert_eq!(asked.verdict(), Verdict::Unknown);
         let mut told = Vec::new();
         for code in [0, 1, 1, 0, 1, 1, 1, 0, 0] {
-            told.extend(asked.ended(at(1), 1, &Outcome::Exited(code)).0);
+            told.extend(asked.ended(at(1), 1, &JobResult::Exited(code)).0);
         }
         let verdicts: Vec<_> = told
             .iter()
             .filter_map(|s| match s {
-                Said::Verdict(words) => Some(words.as_str()),
-                Said::Detail(_) => None,
+                ScriptLog::Verdict(words) => Some(words.as_str()),
+                ScriptLog::Detail(_) => None,
             })
             .collect();
         let wanted = [
@@ -232,21 +237,23 @@ mod tests {
             "VRRP_Script(chk) succeeded",
         ];
         assert_eq!(verdicts, wanted);
-        assert!(told.contains(&Said::Detail("Script `chk` now returning 1".to_owned())));
+        assert!(told.contains(&ScriptLog::Detail(
+            "Script `chk` now returning 1".to_owned()
+        )));
     }
 
     #[test]
     fn a_script_that_cannot_be_started_any_more_says_nothing_and_that_is_said_once() {
-        let gone = || Outcome::NotStarted(std::io::ErrorKind::NotFound.into());
+        let gone = || JobResult::NotStarted(std::io::ErrorKind::NotFound.into());
         let mut asked = Asked::new(at(0), script(1, 1), 1, None);
-        asked.ended(at(1), 1, &Outcome::Exited(0));
+        asked.ended(at(1), 1, &JobResult::Exited(0));
         let (said, changed) = asked.ended(at(2), 1, &gone());
         assert!(!changed && said.len() == 1, "{said:?}");
         assert_eq!(asked.ended(at(3), 1, &gone()), (Vec::new(), false));
         assert_eq!(asked.verdict(), Verdict::Up);
         assert!(asked.history().1.contains("could not be started"));
-        assert!(!asked.ended(at(4), 1, &Outcome::TooMany).1);
-        assert!(asked.ended(at(5), 1, &Outcome::Exited(1)).1);
+        assert!(!asked.ended(at(4), 1, &JobResult::TooMany).1);
+        assert!(asked.ended(at(5), 1, &JobResult::Exited(1)).1);
         // One that never could be is none that succeeds.
         let mut never = Asked::new(at(0), script(1, 1), 1, None);
         assert!(never.ended(at(1), 1, &gone()).1);
@@ -259,10 +266,10 @@ mod tests {
         assert!(asked.job(at(0)).is_some());
         assert!(asked.job(at(5)).is_none());
         assert_eq!(asked.deadline(), None);
-        asked.ended(at(5), 1, &Outcome::TimedOut);
+        asked.ended(at(5), 1, &JobResult::TimedOut);
         assert_eq!(asked.verdict(), Verdict::Down);
         assert!(asked.job(at(5)).is_some());
-        asked.ended(at(5), 1, &Outcome::Exited(0));
+        asked.ended(at(5), 1, &JobResult::Exited(0));
         assert!(asked.job(at(5)).is_none());
         assert_eq!(asked.deadline(), Some(at(6)));
     }
@@ -270,10 +277,10 @@ mod tests {
     #[test]
     fn an_outcome_of_an_older_configuration_is_not_heard_and_its_verdict_is_kept() {
         let mut old = Asked::new(at(0), script(1, 1), 1, None);
-        old.ended(at(1), 1, &Outcome::Exited(0));
+        old.ended(at(1), 1, &JobResult::Exited(0));
         let mut new = Asked::new(at(2), script(1, 1), 2, Some(&old));
         assert_eq!(new.verdict(), Verdict::Up);
-        assert!(!new.ended(at(3), 1, &Outcome::Exited(1)).1);
-        assert!(new.ended(at(3), 2, &Outcome::Exited(1)).1);
+        assert!(!new.ended(at(3), 1, &JobResult::Exited(1)).1);
+        assert!(new.ended(at(3), 2, &JobResult::Exited(1)).1);
     }
 }

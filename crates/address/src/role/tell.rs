@@ -3,9 +3,9 @@
 use super::event_loop::Role;
 use super::mail::{self, Letter, Mailer};
 use super::report::{moment, state_word};
-use super::runner::{Job, Outcome, Runner, Token};
-use super::scripts::Said;
-use super::{Level, Log, Told, clock, reason};
+use super::runner::{Job, JobResult, Runner, Token};
+use super::scripts::ScriptLog;
+use super::{Level, Log, Notification, clock, reason};
 use crate::config::{Account, Config, Dialect, Fifo, Notify, NotifyScripts};
 use part::report::Event;
 use protocol::vrrp::{Instance, Reason, State, Time};
@@ -235,7 +235,7 @@ impl Role {
         if !own && to == State::Fault {
             self.log(Level::Info, &format!("({name}) {words}"));
         }
-        self.given.orders.tell(Told::Changed {
+        self.given.orders.tell(Notification::Changed {
             name: name.clone(),
             event: Box::new(event),
         });
@@ -432,7 +432,7 @@ impl Role {
                 && !self.runner.submit(job)
             {
                 let generation = self.generation;
-                asked.ended(now, generation, &Outcome::TooMany);
+                asked.ended(now, generation, &JobResult::TooMany);
             }
         }
     }
@@ -452,8 +452,8 @@ impl Role {
                     changed |= verdict;
                     for said in said {
                         match said {
-                            Said::Detail(line) => (self.given.log)(Level::Detail, &line),
-                            Said::Verdict(line) => (self.given.log)(Level::Notice, &line),
+                            ScriptLog::Detail(line) => (self.given.log)(Level::Detail, &line),
+                            ScriptLog::Verdict(line) => (self.given.log)(Level::Notice, &line),
                         }
                     }
                 }
@@ -494,14 +494,14 @@ impl Role {
     }
 }
 
-pub(super) fn ended_badly(outcome: &Outcome) -> Option<String> {
+pub(super) fn ended_badly(outcome: &JobResult) -> Option<String> {
     match outcome {
-        Outcome::Exited(0) => None,
-        Outcome::Exited(code) => Some(format!("ended with status {code}")),
-        Outcome::Signalled(number) => Some(format!("was killed by signal {number}")),
-        Outcome::TimedOut => Some("timed out".to_owned()),
-        Outcome::NotStarted(error) => Some(format!("could not be started: {error}")),
-        Outcome::TooMany => Some("was not started: too many programs are running".to_owned()),
+        JobResult::Exited(0) => None,
+        JobResult::Exited(code) => Some(format!("ended with status {code}")),
+        JobResult::Signalled(number) => Some(format!("was killed by signal {number}")),
+        JobResult::TimedOut => Some("timed out".to_owned()),
+        JobResult::NotStarted(error) => Some(format!("could not be started: {error}")),
+        JobResult::TooMany => Some("was not started: too many programs are running".to_owned()),
     }
 }
 

@@ -2,7 +2,7 @@
 //! test by a socket with a name, takes a line an order, and tells a line an event.
 
 use address::config::Config;
-use address::role::{Dump, Given, KeptState, Lease, Level, Order, Orders, Told, run};
+use address::role::{Dump, Given, KeptState, Lease, Level, Notification, Order, Orders, run};
 use std::cell::RefCell;
 use std::env;
 use std::fs::File;
@@ -82,14 +82,18 @@ impl Orders for Lines {
         })
     }
 
-    fn tell(&mut self, told: Told) {
+    fn tell(&mut self, told: Notification) {
         let line = match told {
-            Told::Ready => "ready".to_owned(),
-            Told::Taken => "taken".to_owned(),
-            Told::Stopped => "stopped".to_owned(),
-            Told::Report(report) => format!("report {}", serde_json::to_string(&report).unwrap()),
-            Told::Changed { name, event } => format!("changed {name} {} {}", event.to, event.why),
-            Told::Dumped(path) => format!("dumped {}", path.display()),
+            Notification::Ready => "ready".to_owned(),
+            Notification::Taken => "taken".to_owned(),
+            Notification::Stopped => "stopped".to_owned(),
+            Notification::Report(report) => {
+                format!("report {}", serde_json::to_string(&report).unwrap())
+            }
+            Notification::Changed { name, event } => {
+                format!("changed {name} {} {}", event.to, event.why)
+            }
+            Notification::Dumped(path) => format!("dumped {}", path.display()),
             other => format!("{other:?}"),
         };
         say(&self.write, &line);

@@ -7,7 +7,7 @@ use crate::roles::entry;
 use crate::roles::guard::Guard;
 use crate::roles::memory;
 use address::message::{Dump as WantedDump, HandedOver, Message as OfAddress};
-use address::role::{Dump, Lease, Order, Orders, Told};
+use address::role::{Dump, Lease, Notification, Order, Orders};
 use cluster::message::Message as OfCluster;
 use part::codec;
 use part::role::{Manner, Message, PartMessage, WantedLease, WantedLeases};
@@ -299,15 +299,15 @@ impl Orders for Supervised {
         }
     }
 
-    fn tell(&mut self, told: Told) {
+    fn tell(&mut self, told: Notification) {
         let (version, taking) = {
             let inner = self.inner.borrow();
             (inner.version, inner.taking)
         };
         let words = String::new();
         match told {
-            Told::Ready => self.say(&Message::Ready { version, words }, &[]),
-            Told::Taken => {
+            Notification::Ready => self.say(&Message::Ready { version, words }, &[]),
+            Notification::Taken => {
                 self.inner.borrow_mut().version = taking;
                 self.say(
                     &Message::Taken {
@@ -317,7 +317,7 @@ impl Orders for Supervised {
                     &[],
                 );
             }
-            Told::Refused(lines) => {
+            Notification::Refused(lines) => {
                 let words = lines.join("\n");
                 self.say(
                     &Message::Refused {
@@ -327,12 +327,12 @@ impl Orders for Supervised {
                     &[],
                 );
             }
-            Told::Report(report) => {
+            Notification::Report(report) => {
                 let file = memory::create("evenkeel addresses", &report.encode());
                 let file: Vec<_> = file.map(Arc::new).into_iter().collect();
                 self.answer(Vec::new(), &file);
             }
-            Told::WantsLeases(wanted) => {
+            Notification::WantsLeases(wanted) => {
                 let wanted = wanted.into_iter().map(|lease| WantedLease {
                     name: lease.name,
                     rank: lease.rank,
@@ -340,7 +340,7 @@ impl Orders for Supervised {
                 let wanted = OfCluster::Wants(WantedLeases(wanted.collect()));
                 self.say(&Message::Part(Box::new(wanted.envelope())), &[]);
             }
-            Told::HandOver(names) => {
+            Notification::HandOver(names) => {
                 let handed = HandedOver {
                     moves: !names.is_empty(),
                     words: names.join(" "),
@@ -349,7 +349,10 @@ impl Orders for Supervised {
             }
             // The proxy learns it by the vitals, the log has it, and the end of the
             // process is seen.
-            Told::Draining { .. } | Told::Dumped(_) | Told::Changed { .. } | Told::Stopped => {}
+            Notification::Draining { .. }
+            | Notification::Dumped(_)
+            | Notification::Changed { .. }
+            | Notification::Stopped => {}
         }
     }
 }

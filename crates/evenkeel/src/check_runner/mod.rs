@@ -12,7 +12,7 @@ use crate::confinement::{self, ConfinementError};
 use crate::process::{self, StartError};
 use crate::roles::channel::{Channel, ChannelError, Received, timespec};
 use crate::roles::entry;
-use address::role::runner::{Job, Outcome, Runner};
+use address::role::runner::{Job, JobResult, Runner};
 use part::codec;
 use part::role::{
     DecodeError, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd, ExternalResult, Message,
@@ -212,16 +212,16 @@ fn job(check: ExternalCheck) -> Job<u64> {
     }
 }
 
-fn end(outcome: &Outcome) -> ExternalEnd {
+fn end(outcome: &JobResult) -> ExternalEnd {
     match outcome {
-        Outcome::Exited(code) => ExternalEnd::Exited(*code),
-        Outcome::Signalled(number) => ExternalEnd::Killed(*number),
-        Outcome::TimedOut => ExternalEnd::TimedOut,
-        Outcome::NotStarted(error) => {
+        JobResult::Exited(code) => ExternalEnd::Exited(*code),
+        JobResult::Signalled(number) => ExternalEnd::Killed(*number),
+        JobResult::TimedOut => ExternalEnd::TimedOut,
+        JobResult::NotStarted(error) => {
             let errno = error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error());
             ExternalEnd::NotStarted(errno)
         }
-        Outcome::TooMany => ExternalEnd::Busy,
+        JobResult::TooMany => ExternalEnd::Busy,
     }
 }
 

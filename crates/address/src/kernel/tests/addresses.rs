@@ -134,7 +134,7 @@ fn addresses_that_we_add_look_as_those_that_ip_adds() {
             .map(|(_, address)| spec(&mut kernel, address, None))
             .collect();
         for (result, (line, _)) in kernel.add_addresses(&specs).into_iter().zip(lines()) {
-            assert_eq!(result.unwrap(), Outcome::Done, "{line}");
+            assert_eq!(result.unwrap(), Ack::Done, "{line}");
         }
         let seen = kernel.addresses().unwrap();
         for spec in &specs {
@@ -172,17 +172,14 @@ fn adding_twice_and_removing_twice_is_no_error() {
             .iter()
             .map(|(_, address)| spec(&mut kernel, address, Some(Duration::from_secs(500))))
             .collect();
-        let outcomes = |results: Vec<Result<Outcome, KernelError>>| -> Vec<Outcome> {
+        let outcomes = |results: Vec<Result<Ack, KernelError>>| -> Vec<Ack> {
             results.into_iter().map(Result::unwrap).collect()
         };
         let each = |outcome| vec![outcome; all.len()];
-        assert_eq!(outcomes(kernel.add_addresses(&all)), each(Outcome::Done));
-        assert_eq!(outcomes(kernel.add_addresses(&all)), each(Outcome::Already));
-        assert_eq!(outcomes(kernel.remove_addresses(&all)), each(Outcome::Done));
-        assert_eq!(
-            outcomes(kernel.remove_addresses(&all)),
-            each(Outcome::Already)
-        );
+        assert_eq!(outcomes(kernel.add_addresses(&all)), each(Ack::Done));
+        assert_eq!(outcomes(kernel.add_addresses(&all)), each(Ack::Already));
+        assert_eq!(outcomes(kernel.remove_addresses(&all)), each(Ack::Done));
+        assert_eq!(outcomes(kernel.remove_addresses(&all)), each(Ack::Already));
     });
 }
 
@@ -199,7 +196,7 @@ fn an_address_that_cannot_be_added_is_told_with_the_kernels_words() {
         wide.prefix = 77;
         let results = kernel.add_addresses(&[nowhere, good, wide]);
         assert!(matches!(&results[0], Err(error) if error.is(rustix::io::Errno::NODEV)));
-        assert!(matches!(results[1], Ok(Outcome::Done)));
+        assert!(matches!(results[1], Ok(Ack::Done)));
         let words = results[2].as_ref().unwrap_err().to_string();
         assert!(words.contains("prefix"), "{words}");
         assert!(matches!(
@@ -224,7 +221,7 @@ fn hundreds_of_addresses_go_in_one_batch() {
             kernel
                 .add_addresses(&all)
                 .iter()
-                .all(|r| matches!(r, Ok(Outcome::Done)))
+                .all(|r| matches!(r, Ok(Ack::Done)))
         );
         assert!(kernel.renew_addresses(&all).iter().all(Result::is_ok));
         let seen = kernel.addresses().unwrap();
@@ -303,7 +300,7 @@ fn renewing_puts_back_what_somebody_deleted() {
                 lifetime: None,
                 ..spec.clone()
             };
-            assert_eq!(kernel.add_address(&forever).unwrap(), Outcome::Already);
+            assert_eq!(kernel.add_address(&forever).unwrap(), Ack::Already);
             let seen = kernel.addresses().unwrap();
             let now = seen.iter().find(|s| s.is(&spec)).unwrap();
             assert_eq!(

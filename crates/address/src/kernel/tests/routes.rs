@@ -267,15 +267,15 @@ fn compare(name: &str, lines: Vec<(&'static str, Route)>) {
                 "{line} is not among {seen:#?}"
             );
         }
-        let all = |results: Vec<Result<Outcome, KernelError>>, outcome| {
+        let all = |results: Vec<Result<Ack, KernelError>>, outcome| {
             for (result, (line, _)) in results.into_iter().zip(&taken) {
                 assert_eq!(result.unwrap(), outcome, "{line}");
             }
         };
-        all(kernel.add_routes(&routes), Outcome::Already);
+        all(kernel.add_routes(&routes), Ack::Already);
         let mut monitor = Monitor::open(true).unwrap();
-        all(kernel.remove_routes(&routes), Outcome::Done);
-        all(kernel.remove_routes(&routes), Outcome::Already);
+        all(kernel.remove_routes(&routes), Ack::Done);
+        all(kernel.remove_routes(&routes), Ack::Already);
         let gone = std::iter::from_fn(|| monitor.next_change());
         let gone: Vec<_> = gone
             .filter(|c| matches!(c, Change::RouteRemoved(_)))
@@ -315,8 +315,8 @@ fn a_route_of_somebody_else_is_not_replaced_and_one_of_ours_is() {
         let second = to("10.21.0.0/16", vec![hop("10.0.1.7", "eth0")]);
         let results = kernel.add_routes(&[foreign.clone(), first.clone()]);
         assert!(matches!(&results[0], Err(error) if error.is(rustix::io::Errno::EXIST)));
-        assert!(matches!(results[1], Ok(Outcome::Done)));
-        assert_eq!(kernel.add_route(&second).unwrap(), Outcome::Done);
+        assert!(matches!(results[1], Ok(Ack::Done)));
+        assert_eq!(kernel.add_route(&second).unwrap(), Ack::Done);
         let seen = kernel.routes().unwrap();
         assert!(seen.iter().any(|s| s.is(&second)) && !seen.iter().any(|s| s.is(&first)));
         assert!(!seen.iter().any(|s| s.is(&foreign)));
@@ -325,6 +325,6 @@ fn a_route_of_somebody_else_is_not_replaced_and_one_of_ours_is() {
             kernel.add_route(&nowhere),
             Err(KernelError::NoInterface(_))
         ));
-        assert_eq!(kernel.remove_route(&nowhere).unwrap(), Outcome::Already);
+        assert_eq!(kernel.remove_route(&nowhere).unwrap(), Ack::Already);
     });
 }

@@ -189,15 +189,15 @@ fn rules_that_we_add_look_as_those_that_ip_adds() {
                 "{line} is not among {seen:#?}"
             );
         }
-        let all = |results: Vec<Result<Outcome, KernelError>>, outcome| {
+        let all = |results: Vec<Result<Ack, KernelError>>, outcome| {
             for (result, (line, _)) in results.into_iter().zip(&taken) {
                 assert_eq!(result.unwrap(), outcome, "{line}");
             }
         };
-        all(kernel.add_rules(&rules), Outcome::Already);
+        all(kernel.add_rules(&rules), Ack::Already);
         let mut monitor = Monitor::open(true).unwrap();
-        all(kernel.remove_rules(&rules), Outcome::Done);
-        all(kernel.remove_rules(&rules), Outcome::Already);
+        all(kernel.remove_rules(&rules), Ack::Done);
+        all(kernel.remove_rules(&rules), Ack::Already);
         let gone: Vec<_> = std::iter::from_fn(|| monitor.next_change())
             .filter_map(|c| {
                 if let Change::RuleRemoved(seen) = c {
