@@ -41,8 +41,8 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// What a piece is authenticated with.
-struct Place<'a> {
+/// Associated data of a chunk: its position in the content.
+struct ChunkContext<'a> {
     epoch: Epoch,
     content: &'a [u8],
     bytes: u64,
@@ -50,7 +50,7 @@ struct Place<'a> {
     count: u64,
 }
 
-impl Place<'_> {
+impl ChunkContext<'_> {
     fn aad(&self) -> Aad<Vec<u8>> {
         Aad::from(
             [
@@ -78,7 +78,7 @@ impl Rings {
         let count = pieces(bytes);
         let mut chunks = Vec::new();
         for (index, piece) in plain.chunks(CHUNK_PLAIN_BYTES).enumerate() {
-            let place = Place {
+            let place = ChunkContext {
                 epoch,
                 content: &content,
                 bytes,
@@ -121,7 +121,7 @@ impl Rings {
             if number.get_or_insert_with(|| id.to_vec()).as_slice() != id {
                 return Err(AuthorityError::NotSealed);
             }
-            let place = Place {
+            let place = ChunkContext {
                 epoch: content.epoch,
                 content: id,
                 bytes: content.bytes,

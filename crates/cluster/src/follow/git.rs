@@ -3,7 +3,9 @@
 
 use super::decide::{Branch, Head, Signature, Trouble};
 use super::files::{RepositoryFile, Room};
-use super::program::{self, Asking, FAR_LIMIT, LIST_BYTES_MAX, NEAR_LIMIT, Said, WORDS_BYTES_MAX};
+use super::program::{
+    self, Asking, FAR_LIMIT, LIST_BYTES_MAX, NEAR_LIMIT, ProgramOutput, WORDS_BYTES_MAX,
+};
 use super::{MESSAGE_BYTES_MAX, Revision, is_hash};
 use crate::file_set::SET_BYTES_MAX;
 use crate::keyword::Followed;
@@ -59,7 +61,7 @@ impl Git<'_> {
         far: bool,
         said_max: usize,
         input: Vec<u8>,
-    ) -> Result<Said, Trouble> {
+    ) -> Result<ProgramOutput, Trouble> {
         let file = |name: &str| self.mirror.join(name).into_os_string();
         let asking = Asking {
             program: "git",
@@ -85,13 +87,13 @@ impl Git<'_> {
         program::ask(asking).await
     }
 
-    async fn near(&self, arguments: &[&str]) -> Result<Said, Trouble> {
+    async fn near(&self, arguments: &[&str]) -> Result<ProgramOutput, Trouble> {
         self.run(arguments, false, WORDS_BYTES_MAX, Vec::new())
             .await
     }
 
     /// A question that must have an answer.
-    async fn answer(&self, arguments: &[&str]) -> Result<Said, Trouble> {
+    async fn answer(&self, arguments: &[&str]) -> Result<ProgramOutput, Trouble> {
         let said = self.near(arguments).await?;
         match said.good() {
             true => Ok(said),
@@ -315,7 +317,7 @@ impl Git<'_> {
         }
     }
 
-    async fn verify(&self, allowed: &str, commits: &[String]) -> Result<Said, Trouble> {
+    async fn verify(&self, allowed: &str, commits: &[String]) -> Result<ProgramOutput, Trouble> {
         let mut arguments = vec!["-c", allowed, "verify-commit"];
         arguments.extend(commits.iter().map(String::as_str));
         self.near(&arguments).await

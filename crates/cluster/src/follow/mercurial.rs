@@ -3,7 +3,9 @@
 
 use super::decide::{Branch, Head, Trouble};
 use super::files::{RepositoryFile, Room};
-use super::program::{self, Asking, FAR_LIMIT, LIST_BYTES_MAX, NEAR_LIMIT, Said, WORDS_BYTES_MAX};
+use super::program::{
+    self, Asking, FAR_LIMIT, LIST_BYTES_MAX, NEAR_LIMIT, ProgramOutput, WORDS_BYTES_MAX,
+};
 use super::{MESSAGE_BYTES_MAX, Revision, is_hash};
 use crate::file_set::{FILES_MAX, SET_BYTES_MAX};
 use crate::keyword::Followed;
@@ -52,7 +54,12 @@ struct Listed {
 }
 
 impl Mercurial<'_> {
-    async fn run(&self, arguments: &[&str], far: bool, said_max: usize) -> Result<Said, Trouble> {
+    async fn run(
+        &self,
+        arguments: &[&str],
+        far: bool,
+        said_max: usize,
+    ) -> Result<ProgramOutput, Trouble> {
         let fixed = [
             "--noninteractive",
             "--config",
@@ -84,11 +91,11 @@ impl Mercurial<'_> {
         program::ask(asking).await
     }
 
-    async fn near(&self, arguments: &[&str]) -> Result<Said, Trouble> {
+    async fn near(&self, arguments: &[&str]) -> Result<ProgramOutput, Trouble> {
         self.run(arguments, false, LIST_BYTES_MAX).await
     }
 
-    async fn answer(&self, arguments: &[&str]) -> Result<Said, Trouble> {
+    async fn answer(&self, arguments: &[&str]) -> Result<ProgramOutput, Trouble> {
         let said = self.near(arguments).await?;
         match said.good() {
             true => Ok(said),
@@ -192,7 +199,7 @@ impl Mercurial<'_> {
         }
     }
 
-    async fn pull_once(&self, id: &str) -> Result<Said, Trouble> {
+    async fn pull_once(&self, id: &str) -> Result<ProgramOutput, Trouble> {
         let url = self.settings.url.as_str();
         let arguments = ["pull", "--quiet", "--rev", id, "--", url];
         let said = self.run(&arguments, true, WORDS_BYTES_MAX).await;

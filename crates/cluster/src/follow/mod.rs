@@ -51,9 +51,9 @@ pub struct Revision {
     pub time_s: i64,
 }
 
-/// What looking led to.
+/// The result of a poll.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum PollResult {
     /// Nothing is new.
     Nothing,
     /// The branch has a revision that is to be proposed.
@@ -182,7 +182,7 @@ impl Follower {
     /// Looks at the repository: fetches, decides, and reads the files of what is to be
     /// proposed. `past` are the fates that the versions of the state tell, `accepted`
     /// the files that all nodes serve, if there are any.
-    pub async fn look(&mut self, past: &Past, accepted: Option<Arc<FileSet>>) -> Outcome {
+    pub async fn look(&mut self, past: &Past, accepted: Option<Arc<FileSet>>) -> PollResult {
         self.standing.looks += 1;
         self.standing.accepted = past.last().map(str::to_owned);
         let task = Look {
@@ -209,18 +209,18 @@ impl Follower {
             Ok(None) => {
                 self.standing.seen.clone_from(&self.standing.accepted);
                 (self.standing.trouble, self.told) = (None, None);
-                Outcome::Nothing
+                PollResult::Nothing
             }
             Ok(Some(wanted)) => {
                 self.standing.seen = Some(wanted.revision.id.clone());
                 (self.standing.trouble, self.told) = (None, None);
-                Outcome::Propose(Box::new(wanted))
+                PollResult::Propose(Box::new(wanted))
             }
             Err((revision, trouble)) => self.refused(revision, trouble),
         }
     }
 
-    fn refused(&mut self, revision: Option<String>, trouble: Trouble) -> Outcome {
+    fn refused(&mut self, revision: Option<String>, trouble: Trouble) -> PollResult {
         let words = trouble.told(&self.settings, revision.as_deref());
         self.standing.trouble = Some(words);
         if revision.is_some() {
@@ -233,7 +233,7 @@ impl Follower {
         };
         let again = self.told.as_ref().is_some_and(same);
         self.told = Some(cause);
-        Outcome::Refused(Refused {
+        PollResult::Refused(Refused {
             revision,
             trouble,
             again,

@@ -59,9 +59,9 @@ pub(super) struct Asking<'a> {
     pub grows: bool,
 }
 
-/// What a program said.
+/// Exit code and output of a program.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct ProgramOutput {
     /// Its exit code; None where a signal ended it.
     pub code: Option<i32>,
     pub out: Vec<u8>,
@@ -69,7 +69,7 @@ pub(super) struct Said {
     pub complaint: String,
 }
 
-impl Said {
+impl ProgramOutput {
     pub(super) fn good(&self) -> bool {
         self.code == Some(0)
     }
@@ -104,7 +104,7 @@ impl Drop for Group {
 }
 
 /// Runs a program to its end.
-pub(super) async fn ask(asking: Asking<'_>) -> Result<Said, Trouble> {
+pub(super) async fn ask(asking: Asking<'_>) -> Result<ProgramOutput, Trouble> {
     let program = asking.program;
     let unreachable = |what: &str, error: std::io::Error| Trouble::Unreachable {
         words: match error.kind() {
@@ -164,7 +164,7 @@ pub(super) async fn ask(asking: Asking<'_>) -> Result<Said, Trouble> {
 }
 
 /// Takes what a program says until it ends. None: it says too much.
-async fn listen(child: &mut Child, asking: &Asking<'_>) -> std::io::Result<Option<Said>> {
+async fn listen(child: &mut Child, asking: &Asking<'_>) -> std::io::Result<Option<ProgramOutput>> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let speak = async {
         if let Some(mut stdin) = stdin {
@@ -190,7 +190,7 @@ async fn listen(child: &mut Child, asking: &Asking<'_>) -> std::io::Result<Optio
         return Ok(None);
     };
     let status = child.wait().await?;
-    Ok(Some(Said {
+    Ok(Some(ProgramOutput {
         code: status.code(),
         out,
         complaint: one_line(&complaint?),

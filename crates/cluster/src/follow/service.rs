@@ -1,7 +1,7 @@
 //! The loop of the role: looks at all that is followed, as long as this member leads
 //! and is a node, and lets the cluster decide about what is new.
 
-use super::{Fate, Follower, Outcome, Past, Standing, Wanted};
+use super::{Fate, Follower, Past, PollResult, Standing, Wanted};
 use crate::command::VersionId;
 use crate::file_set::FileSet;
 use crate::keyword::{ConfigSection, Followed};
@@ -105,8 +105,8 @@ async fn turn<C: Cluster>(cluster: &C, follower: &mut Follower, judge: Duration)
     let past = cluster.past(follower.settings());
     let accepted = cluster.accepted().await;
     match follower.look(&past, accepted).await {
-        Outcome::Nothing => {}
-        Outcome::Refused(refused) => {
+        PollResult::Nothing => {}
+        PollResult::Refused(refused) => {
             if !refused.again {
                 let words = refused
                     .trouble
@@ -114,7 +114,7 @@ async fn turn<C: Cluster>(cluster: &C, follower: &mut Follower, judge: Duration)
                 cluster.tell(words).await;
             }
         }
-        Outcome::Propose(wanted) => {
+        PollResult::Propose(wanted) => {
             let revision = wanted.revision.id.clone();
             if let Proposed::Decided(_, fate) = cluster.propose(*wanted, judge).await {
                 follower.judged(&revision, fate);

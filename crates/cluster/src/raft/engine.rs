@@ -10,7 +10,7 @@ use crate::raft::network::Links;
 use crate::raft::propose::Tickets;
 use crate::raft::receive::Receiver;
 use crate::raft::rejoin::Probation;
-use crate::raft::replica::{Replica, Shared};
+use crate::raft::replica::{Replica, ReplicaState};
 use crate::raft::settings::Settings;
 use crate::raft::store_io::{Log, ask};
 use crate::raft::transport::{Calls, Transport};
@@ -72,7 +72,7 @@ pub(super) struct Inner<R: AsyncRuntime> {
     pub(super) settings: Arc<Settings>,
     pub(super) store: Store,
     pub(super) calls: Calls,
-    pub(super) shared: Arc<Shared<R>>,
+    pub(super) shared: Arc<ReplicaState<R>>,
     pub(super) election: Arc<Election<R>>,
     pub(super) raft: Raft<Types<R>, Replica<R>>,
     pub(super) config: Arc<openraft::Config>,
@@ -110,7 +110,7 @@ impl<R: AsyncRuntime> Engine<R> {
         let config = Arc::new(settings.config(kind, !lost)?);
         let settings = Arc::new(settings);
         let calls = Calls::new(transport);
-        let shared = Shared::new();
+        let shared = ReplicaState::new();
         let election = Arc::new(Election::new(kind, settings.clone()));
         let mut start = 0;
         ask::<R, _>(|done| start = store.start(done)).await?;

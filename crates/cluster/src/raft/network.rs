@@ -4,7 +4,7 @@ use crate::log::{Types, Vote};
 use crate::member::MemberId;
 use crate::raft::election::Election;
 use crate::raft::message::{Reply, Request};
-use crate::raft::pipeline::{HasBehind, Pipeline, Said};
+use crate::raft::pipeline::{AppendReply, HasBehind, Pipeline};
 use crate::raft::replica::Picture;
 use crate::raft::send;
 use crate::raft::settings::Settings;
@@ -134,7 +134,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
         &'s mut self,
         input: S,
         option: RPCOption,
-    ) -> BoxFuture<'s, Result<BoxStream<'s, Said<R>>, RPCError<Types<R>>>>
+    ) -> BoxFuture<'s, Result<BoxStream<'s, AppendReply<R>>, RPCError<Types<R>>>>
     where
         S: Stream<Item = AppendEntriesRequest<Types<R>>> + OptionalSend + Unpin + 'static,
     {

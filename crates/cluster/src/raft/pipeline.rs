@@ -64,9 +64,9 @@ impl fmt::Display for TooEarly {
 impl std::error::Error for TooEarly {}
 
 /// What openraft wants to hear of one message.
-pub(super) type Said<R> = Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>;
+pub(super) type AppendReply<R> = Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>;
 
-type Sent<R> = Pin<Box<dyn Future<Output = Said<R>> + Send>>;
+type Sent<R> = Pin<Box<dyn Future<Output = AppendReply<R>> + Send>>;
 
 /// Whether a log has entries behind this one; who asks in vain is woken when it has.
 pub(super) type HasBehind = Box<dyn Fn(Option<LogId>, &Waker) -> bool + Send>;
@@ -205,7 +205,7 @@ where
     }
 
     /// The answer to one that is unanswered stands for this one too.
-    fn is_withheld(&self, said: &Said<R>) -> bool {
+    fn is_withheld(&self, said: &AppendReply<R>) -> bool {
         match said {
             Ok(Ok(matching)) => self.ends.iter().any(|end| end <= matching),
             _ => false,
@@ -220,7 +220,7 @@ fn told<R: AsyncRuntime>(
     prev: Option<LogId>,
     last: Option<LogId>,
     follows: bool,
-) -> Said<R> {
+) -> AppendReply<R> {
     match response {
         AppendEntriesResponse::Conflict if follows || prev.is_none() => {
             Err(RPCError::Network(NetworkError::new(&TooEarly)))
@@ -233,9 +233,12 @@ impl<R: AsyncRuntime, S> Stream for Pipeline<R, S>
 where
     S: Stream<Item = AppendEntriesRequest<Types<R>>> + Unpin,
 {
-    type Item = Said<R>;
+    type Item = AppendReply<R>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Said<R>>> {
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<AppendReply<R>>> {
         if self.broken {
             return Poll::Ready(None);
         }
@@ -338,7 +341,7 @@ mod tests {
         Box::new(|_, _| true)
     }
 
-    type Sending = Pin<Box<dyn Stream<Item = Said<TokioRuntime>> + Send>>;
+    type Sending = Pin<Box<dyn Stream<Item = AppendReply<TokioRuntime>> + Send>>;
 
     fn sending(sizes: &[usize]) -> (Member, Sending) {
         let member = Member::default();
@@ -353,11 +356,11 @@ mod tests {
         )
     }
 
-    fn next(sending: &mut Sending) -> Option<Option<Said<TokioRuntime>>> {
+    fn next(sending: &mut Sending) -> Option<Option<AppendReply<TokioRuntime>>> {
         sending.next().now_or_never()
     }
 
-    fn acknowledged(said: &Option<Option<Said<TokioRuntime>>>) -> Option<u64> {
+    fn acknowledged(said: &Option<Option<AppendReply<TokioRuntime>>>) -> Option<u64> {
         match said {
             Some(Some(Ok(Ok(Some(last))))) => Some(last.index),
             _ => None,

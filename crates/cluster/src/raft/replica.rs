@@ -61,18 +61,18 @@ struct Live {
     misunderstood: Option<MemberId>,
 }
 
-/// What the replica and the engine both look at.
-pub(super) struct Shared<R: AsyncRuntime> {
+/// State shared by the replica and the engine.
+pub(super) struct ReplicaState<R: AsyncRuntime> {
     live: Mutex<Live>,
     applied: WatchReceiverOf<Types<R>, u64>,
     /// Behind a lock only because not every runtime's may be shared.
     tell: Mutex<WatchSenderOf<Types<R>, u64>>,
 }
 
-impl<R: AsyncRuntime> Shared<R> {
-    pub(super) fn new() -> Arc<Shared<R>> {
+impl<R: AsyncRuntime> ReplicaState<R> {
+    pub(super) fn new() -> Arc<ReplicaState<R>> {
         let (tell, applied) = R::Watch::channel(0);
-        Arc::new(Shared {
+        Arc::new(ReplicaState {
             live: Mutex::new(Live::default()),
             applied,
             tell: Mutex::new(tell),
@@ -126,7 +126,7 @@ impl<R: AsyncRuntime> Shared<R> {
 /// The replica.
 pub struct Replica<R: AsyncRuntime> {
     store: Store,
-    shared: Arc<Shared<R>>,
+    shared: Arc<ReplicaState<R>>,
     applied: Option<LogId>,
     membership: Membership,
 }
@@ -135,7 +135,7 @@ impl<R: AsyncRuntime> Replica<R> {
     /// With what the last snapshot has; openraft brings the entries behind it.
     pub(super) async fn open(
         store: Store,
-        shared: Arc<Shared<R>>,
+        shared: Arc<ReplicaState<R>>,
     ) -> Result<Replica<R>, EngineError> {
         let snapshot = ask::<R, _>(|done| store.snapshot(done)).await?;
         let mut replica = Replica {
@@ -329,7 +329,7 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
 /// Makes a snapshot of the state as it was.
 pub struct Builder<R: AsyncRuntime> {
     store: Store,
-    shared: Arc<Shared<R>>,
+    shared: Arc<ReplicaState<R>>,
     state: State,
     sessions: Sessions,
     meta: SnapshotMeta,

@@ -3,7 +3,7 @@
 
 use crate::log::{Entry, LogId, Types, Vote};
 use crate::raft::error::EngineError;
-use crate::raft::replica::Shared;
+use crate::raft::replica::ReplicaState;
 use crate::store::{Store, StoreError};
 use futures_util::{Stream, stream};
 use openraft::async_runtime::{Oneshot, OneshotSender};
@@ -22,11 +22,11 @@ const READ_BYTES_MAX: usize = 512 << 10;
 const PENDING_BYTES_MAX: usize = 4 << 20;
 
 /// Who is told what the store did.
-pub(super) type Told<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
+pub(super) type Callback<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
 
 /// Asks the store for something and waits until it is done.
 pub(super) async fn ask<R: AsyncRuntime, T: Send + 'static>(
-    start: impl FnOnce(Told<T>),
+    start: impl FnOnce(Callback<T>),
 ) -> Result<T, StoreError> {
     let (tell, told) = R::Oneshot::channel();
     start(Box::new(move |result| {
@@ -44,11 +44,11 @@ pub(super) fn to_io(error: StoreError) -> io::Error {
 /// The log.
 pub struct Log<R: AsyncRuntime> {
     store: Store,
-    shared: Arc<Shared<R>>,
+    shared: Arc<ReplicaState<R>>,
 }
 
 impl<R: AsyncRuntime> Log<R> {
-    pub(super) fn new(store: Store, shared: Arc<Shared<R>>) -> Log<R> {
+    pub(super) fn new(store: Store, shared: Arc<ReplicaState<R>>) -> Log<R> {
         Log { store, shared }
     }
 

@@ -5,7 +5,7 @@ use crate::command::{Body, VersionId};
 use crate::file_set::FileSet;
 use crate::machine::{Health, Machine, Verdict};
 use crate::role::contents::ContentError;
-use crate::role::shared::{Shared, moved};
+use crate::role::shared::{RoleState, moved};
 use crate::role::synthetic::{self, Answered};
 use crate::rollout::{Agent, Probe, Probes, TRIAL_SILENCE_MS, Task};
 use crate::wire::Network;
@@ -30,7 +30,7 @@ const REST: Duration = Duration::from_millis(500);
 
 /// Runs until the role ends. `went_back` receives the machine's own rollbacks.
 pub(super) async fn run<M: Machine, N: Network>(
-    shared: Arc<Shared<M, N>>,
+    shared: Arc<RoleState<M, N>>,
     serves: Option<Arc<FileSet>>,
     mut went_back: mpsc::Receiver<String>,
 ) {
@@ -77,7 +77,7 @@ struct Worker<M: Machine, N: Network> {
     agent: Agent,
     /// The files that were opened last: a version is checked, then served, then kept.
     last: Option<Arc<FileSet>>,
-    shared: Arc<Shared<M, N>>,
+    shared: Arc<RoleState<M, N>>,
 }
 
 impl<M: Machine, N: Network> Worker<M, N> {
@@ -243,7 +243,7 @@ impl<M: Machine, N: Network> Worker<M, N> {
 }
 
 /// Ends when a node that tries a version is to go back from it.
-async fn too_silent<M: Machine, N: Network>(shared: Arc<Shared<M, N>>, on_trial: bool) {
+async fn too_silent<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, on_trial: bool) {
     loop {
         tokio::time::sleep(SILENCE_LOOK).await;
         if on_trial && shared.silence_ms() >= TRIAL_SILENCE_MS {

@@ -8,7 +8,7 @@ use crate::member::{Digest, MemberId};
 use crate::raft::ProposeError;
 use crate::request::{Apply, Reply};
 use crate::role::contents;
-use crate::role::shared::{Shared, moved};
+use crate::role::shared::{RoleState, moved};
 use crate::role::socket::Replies;
 use crate::state::{Stage, VersionRecord};
 use crate::wire::Network;
@@ -96,7 +96,7 @@ impl From<ProposeError> for NotApplied {
 }
 
 /// The outcome of a version.
-pub(super) enum Outcome {
+pub(super) enum VersionOutcome {
     /// It is accepted.
     Accepted,
     /// It was refused: no node ever served it, or the cluster never accepted it.
@@ -109,7 +109,7 @@ pub(super) enum Outcome {
     Frozen,
 }
 
-impl<M: Machine, N: Network> Shared<M, N> {
+impl<M: Machine, N: Network> RoleState<M, N> {
     /// Proposes files as a version.
     pub(super) async fn propose_files(
         &self,
@@ -229,7 +229,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
     }
 
     /// Waits until a version is decided, and reports its progress.
-    pub(super) async fn watch(&self, version: VersionId, told: impl Fn(String)) -> Outcome {
+    pub(super) async fn watch(&self, version: VersionId, told: impl Fn(String)) -> VersionOutcome {
         let mut changes = self.engine.changes();
         let mut shown = Shown::default();
         let mut line_at = Instant::now();
@@ -243,11 +243,11 @@ impl<M: Machine, N: Network> Shared<M, N> {
                 }
                 lines.into_iter().for_each(&told);
                 match &record.stage {
-                    Stage::Accepted => return Outcome::Accepted,
-                    Stage::Refused => return Outcome::Refused(record.words.clone()),
-                    Stage::TakenBack => return Outcome::TakenBack(record.words.clone()),
+                    Stage::Accepted => return VersionOutcome::Accepted,
+                    Stage::Refused => return VersionOutcome::Refused(record.words.clone()),
+                    Stage::TakenBack => return VersionOutcome::TakenBack(record.words.clone()),
                     Stage::AwaitConfirmation { remaining_ms, .. } => {
-                        return Outcome::Waits(*remaining_ms);
+                        return VersionOutcome::Waits(*remaining_ms);
                     }
                     _ => {}
                 }
@@ -255,7 +255,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
             if self.has_majority() {
                 heard_at = Instant::now();
             } else if heard_at.elapsed() > FROZEN_FOR {
-                return Outcome::Frozen;
+                return VersionOutcome::Frozen;
             }
             if line_at.elapsed() > LINE_EVERY {
                 line_at = Instant::now();
@@ -307,24 +307,24 @@ fn files_in_words(files: usize, unchanged: usize) -> String {
     }
 }
 
-fn in_words(version: VersionId, outcome: Outcome) -> Reply {
+fn in_words(version: VersionId, outcome: VersionOutcome) -> Reply {
     let done = |words| Reply::Done {
         words,
         version: Some(version),
     };
     match outcome {
-        Outcome::Accepted => done(format!("version {version} is accepted")),
-        Outcome::Waits(ms) => done(format!(
+        VersionOutcome::Accepted => done(format!("version {version} is accepted")),
+        VersionOutcome::Waits(ms) => done(format!(
             "all nodes serve version {version}; it is rolled back in {} s unless you run `evenkeel config confirm`",
             ms.div_ceil(1000)
         )),
-        Outcome::Refused(words) => Reply::Refused {
+        VersionOutcome::Refused(words) => Reply::Refused {
             words: format!("version {version} was refused, no node serves it:\n{words}"),
         },
-        Outcome::TakenBack(words) => Reply::Refused {
+        VersionOutcome::TakenBack(words) => Reply::Refused {
             words: format!("version {version} is rolled back:\n{words}"),
         },
-        Outcome::Frozen => Reply::Unknown {
+        VersionOutcome::Frozen => Reply::Unknown {
             words: format!(
                 "the outcome of version {version} is not known here: no majority of the members is reachable. It is \
                  decided when one is; until then a candidate version rolls back by itself. `evenkeel cluster status` \
@@ -375,7 +375,7 @@ impl Shown {
 }
 
 /// Reading the files of a version.
-impl<M: Machine, N: Network> Shared<M, N> {
+impl<M: Machine, N: Network> RoleState<M, N> {
     pub(super) async fn files_of(&self, version: Option<VersionId>) -> Result<FileSet, String> {
         if !self.keys.can_open() {
             return Err(NotApplied::Arbiter.to_string());
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_told_as_such_and_what_is_known_is_not() {
         let unknown = |reply| matches!(reply, Reply::Unknown { .. });
-        assert!(unknown(in_words(VERSION, Outcome::Frozen)));
+        assert!(unknown(in_words(VERSION, VersionOutcome::Frozen)));
         let asked = |error| not_applied(&NotApplied::Propose(error));
         assert!(unknown(asked(ProposeError::Unknown)));
         for error in [ProposeError::NoLeader, ProposeError::Busy] {
@@ -419,9 +419,9 @@ mod tests {
             Reply::Refused { words } => words,
             other => panic!("{other:?}"),
         };
-        let refused = words(Outcome::Refused("no such file".to_owned()));
+        let refused = words(VersionOutcome::Refused("no such file".to_owned()));
         assert!(refused.contains("was refused") && !refused.contains("rolled back"));
-        let back = words(Outcome::TakenBack("errors".to_owned()));
+        let back = words(VersionOutcome::TakenBack("errors".to_owned()));
         assert!(back.contains("rolled back") && !back.contains("refused"));
     }
 }

@@ -8,8 +8,8 @@ use crate::command::{Body, NextAuthority};
 use crate::machine::Machine;
 use crate::member::MemberId;
 use crate::role::handler;
-use crate::role::requests::{Said, done};
-use crate::role::shared::{Shared, moved};
+use crate::role::requests::{RequestResult, done};
+use crate::role::shared::{RoleState, moved};
 use crate::role::socket::Replies;
 use crate::role::status::held_back_words;
 use crate::state::{State, Succession};
@@ -60,7 +60,7 @@ impl From<AuthorityError> for Uncertified {
 
 /// Keeps this member's certificate, and a node's keys of authorities, as they were agreed
 /// on.
-pub(super) async fn run<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     let mut changes = shared.engine.changes();
     let mut kept: Vec<Vec<u8>> = Vec::new();
     loop {
@@ -100,7 +100,7 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
 
 /// Returns the part of the state on which a member's certificate depends.
 fn matters<M: Machine, N: Network>(
-    shared: &Shared<M, N>,
+    shared: &RoleState<M, N>,
     state: &State,
 ) -> (Vec<u8>, Succession, bool) {
     let member = state.members.contains_key(&shared.me());
@@ -110,7 +110,7 @@ fn matters<M: Machine, N: Network>(
 /// Stores the certificates of CAs, and on a node their keys; drops those of previous CAs.
 /// Returns false if a key cannot be decrypted yet.
 fn keep<M: Machine, N: Network>(
-    shared: &Shared<M, N>,
+    shared: &RoleState<M, N>,
     state: &State,
     authorities: &[Vec<u8>],
 ) -> Result<bool, AuthorityError> {
@@ -135,7 +135,7 @@ fn keep<M: Machine, N: Network>(
 /// The authority with this certificate, where its key came through the log and can be
 /// opened by now.
 fn from_log<M: Machine, N: Network>(
-    shared: &Shared<M, N>,
+    shared: &RoleState<M, N>,
     state: &State,
     certificate: &[u8],
 ) -> Option<Authority> {
@@ -150,7 +150,7 @@ fn from_log<M: Machine, N: Network>(
 
 /// Gets a certificate of the newest CA for this member, and reports it.
 async fn certify<M: Machine, N: Network>(
-    shared: &Shared<M, N>,
+    shared: &RoleState<M, N>,
     state: &State,
     authorities: &[Vec<u8>],
 ) -> Result<(), Uncertified> {
@@ -191,7 +191,7 @@ async fn certify<M: Machine, N: Network>(
 
 /// Executes the leader's next step from one CA to another; returns the time until the
 /// next check.
-pub(super) async fn lead<M: Machine, N: Network>(shared: &Shared<M, N>) -> Duration {
+pub(super) async fn lead<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Duration {
     if !shared.keys.can_open() {
         return REST;
     }
@@ -223,7 +223,7 @@ pub(super) async fn lead<M: Machine, N: Network>(shared: &Shared<M, N>) -> Durat
 
 /// Gives the former authority up when all that are there have certificates of the next.
 async fn give_up<M: Machine, N: Network>(
-    shared: &Shared<M, N>,
+    shared: &RoleState<M, N>,
     state: &State,
     next: &NextAuthority,
 ) {
@@ -235,7 +235,7 @@ async fn give_up<M: Machine, N: Network>(
     }
 }
 
-impl<M: Machine, N: Network> Shared<M, N> {
+impl<M: Machine, N: Network> RoleState<M, N> {
     /// Makes another authority, for which the present one vouches, and makes it known.
     async fn begin_authority(&self) -> Result<(), String> {
         let state = self.engine.state();
@@ -290,7 +290,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
     }
 
     /// Replaces the CA, and certifies all reachable members by the new one.
-    pub(super) async fn rotate_authority(&self, replies: &Replies) -> Said {
+    pub(super) async fn rotate_authority(&self, replies: &Replies) -> RequestResult {
         if !self.keys.can_open() {
             return Err("this is an arbiter, which has no CA key: run this on a node".to_owned());
         }

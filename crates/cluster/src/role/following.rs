@@ -8,8 +8,8 @@ use crate::follow::{Fate, Past, Standing, Wanted};
 use crate::keyword::{ConfigSection, Followed, Grammar};
 use crate::machine::Machine;
 use crate::request::Apply;
-use crate::role::apply::Outcome;
-use crate::role::shared::{Shared, lock, millis};
+use crate::role::apply::VersionOutcome;
+use crate::role::shared::{RoleState, lock, millis};
 use crate::wire::Network;
 use part::codec;
 use std::sync::{Arc, Mutex};
@@ -30,14 +30,14 @@ struct Read {
 }
 
 struct Following<M: Machine, N: Network> {
-    shared: Arc<Shared<M, N>>,
+    shared: Arc<RoleState<M, N>>,
     grammar: fn(&FileSet) -> Grammar,
     read: Mutex<Option<Read>>,
 }
 
 /// Runs until the role ends.
 pub(super) async fn run<M: Machine, N: Network>(
-    shared: Arc<Shared<M, N>>,
+    shared: Arc<RoleState<M, N>>,
     grammar: fn(&FileSet) -> Grammar,
 ) {
     let directory = shared.directory.file(MIRRORS);
@@ -137,11 +137,11 @@ impl<M: Machine, N: Network> Cluster for Following<M, N> {
             return Proposed::Later;
         };
         match self.shared.watch(version, |_| {}).await {
-            Outcome::Accepted => Proposed::Decided(version, Fate::Accepted),
-            Outcome::Refused(words) | Outcome::TakenBack(words) => {
+            VersionOutcome::Accepted => Proposed::Decided(version, Fate::Accepted),
+            VersionOutcome::Refused(words) | VersionOutcome::TakenBack(words) => {
                 Proposed::Decided(version, Fate::Bad { words })
             }
-            Outcome::Waits(_) | Outcome::Frozen => Proposed::Later,
+            VersionOutcome::Waits(_) | VersionOutcome::Frozen => Proposed::Later,
         }
     }
 

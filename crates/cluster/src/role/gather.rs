@@ -8,7 +8,7 @@ use crate::raft::{EngineError, Standing};
 use crate::role::contents;
 use crate::role::directory::Who;
 use crate::role::following;
-use crate::role::shared::{Serving, Shared, reach};
+use crate::role::shared::{RoleState, Serving, reach};
 use crate::role::status::{
     AuthorityStatus, Configuration, LeaseStatus, LogStatus, MemberStatus, Reach, Sight, Status,
 };
@@ -21,7 +21,7 @@ use part::codec;
 const EVENTS_SHOWN: usize = 12;
 
 /// How everything is, as this member sees it.
-pub(super) fn status<M: Machine, N: Network>(shared: &Shared<M, N>) -> Status {
+pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status {
     let state = shared.engine.state();
     let standing = shared.standing();
     let paths = shared.wire.paths();
@@ -68,7 +68,7 @@ pub(super) fn status<M: Machine, N: Network>(shared: &Shared<M, N>) -> Status {
 }
 
 fn member<M: Machine, N: Network>(
-    shared: &Shared<M, N>,
+    shared: &RoleState<M, N>,
     member: &Member,
     standing: &Standing,
     paths: &[Path],
@@ -121,7 +121,7 @@ fn member<M: Machine, N: Network>(
 }
 
 fn configuration<M: Machine, N: Network>(
-    shared: &Shared<M, N>,
+    shared: &RoleState<M, N>,
     state: &State,
     majority: bool,
 ) -> Configuration {
@@ -143,7 +143,7 @@ fn configuration<M: Machine, N: Network>(
 
 /// By the word of the leading node.
 fn following<M: Machine, N: Network>(
-    shared: &Shared<M, N>,
+    shared: &RoleState<M, N>,
     standing: &Standing,
 ) -> Vec<follow::Standing> {
     let Some(leader) = standing.leader else {

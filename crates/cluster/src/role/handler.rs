@@ -5,7 +5,7 @@ use crate::command::{Answer, Body, Refusal};
 use crate::machine::Machine;
 use crate::member::{Digest, Kind, Member, MemberId};
 use crate::raft::ProposeError;
-use crate::role::shared::{Shared, Wish};
+use crate::role::shared::{RoleState, Wish};
 use crate::wire::join::{self, Admitted, Denied, Registrar};
 use crate::wire::{Binding, Handler, Network, Service, Signer};
 use part::codec;
@@ -21,13 +21,13 @@ const ASKED_FOR_STRANGERS_EVERY: Duration = Duration::from_millis(100);
 
 /// Handles requests to this member while it exists: the wire holds this, and the member
 /// holds the wire.
-pub(super) struct Answering<M: Machine, N: Network>(Weak<Shared<M, N>>);
+pub(super) struct Answering<M: Machine, N: Network>(Weak<RoleState<M, N>>);
 
 /// Admits joiners, and handles requests of members.
-struct Present<M: Machine, N: Network>(Arc<Shared<M, N>>);
+struct Present<M: Machine, N: Network>(Arc<RoleState<M, N>>);
 
 impl<M: Machine, N: Network> Answering<M, N> {
-    pub(super) fn new(shared: &Arc<Shared<M, N>>) -> Answering<M, N> {
+    pub(super) fn new(shared: &Arc<RoleState<M, N>>) -> Answering<M, N> {
         Answering(Arc::downgrade(shared))
     }
 }
@@ -92,7 +92,7 @@ impl<M: Machine, N: Network> Present<M, N> {
 /// Returns the CA with this certificate, if its key is on this node. The key is read from
 /// disk: joins are rare, and a key that is not in memory cannot leak from it.
 pub(super) fn authority<M: Machine, N: Network>(
-    shared: &Shared<M, N>,
+    shared: &RoleState<M, N>,
     certificate: &[u8],
 ) -> Option<Authority> {
     let directory = shared.directory.path();

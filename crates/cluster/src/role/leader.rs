@@ -6,7 +6,7 @@ use crate::machine::Machine;
 use crate::member::MemberId;
 use crate::raft::Standing;
 use crate::role::certificates;
-use crate::role::shared::{Shared, millis, moved};
+use crate::role::shared::{RoleState, millis, moved};
 use crate::rollout::{Driver, Seen};
 use crate::wire::Network;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ struct Office {
 }
 
 /// Runs until the role ends.
-pub(super) async fn run<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     let mut office: Option<Office> = None;
     let mut work: Option<JoinHandle<()>> = None;
     let mut changes = shared.engine.changes();
@@ -66,7 +66,7 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
 }
 
 /// Executes the next step of the version in progress.
-async fn step<M: Machine, N: Network>(shared: &Shared<M, N>, office: &mut Office) {
+async fn step<M: Machine, N: Network>(shared: &RoleState<M, N>, office: &mut Office) {
     let state = shared.engine.state();
     let reachable = shared.reachable();
     if state.on_its_way().is_none() {
@@ -88,7 +88,7 @@ async fn step<M: Machine, N: Network>(shared: &Shared<M, N>, office: &mut Office
 }
 
 /// Ends expired invitations.
-async fn expire<M: Machine, N: Network>(shared: &Shared<M, N>) {
+async fn expire<M: Machine, N: Network>(shared: &RoleState<M, N>) {
     let state = shared.engine.state();
     for (token, invitation) in &state.invitations {
         let age = shared.invitations().age(token);
@@ -101,7 +101,7 @@ async fn expire<M: Machine, N: Network>(shared: &Shared<M, N>) {
 /// Makes every member a voter, and removes all others. One change at a time, beside
 /// everything else: a new member gets the log first.
 fn take_part<M: Machine, N: Network>(
-    shared: &Arc<Shared<M, N>>,
+    shared: &Arc<RoleState<M, N>>,
     standing: &Standing,
 ) -> Option<JoinHandle<()>> {
     let state = shared.engine.state();

@@ -43,7 +43,7 @@ use crate::raft::{EngineError, Settings};
 use crate::request::{Reply, Request};
 use crate::role::contents::Keys;
 use crate::role::directory::{Directory, DirectoryError, Who};
-use crate::role::shared::{Agreement, Serving, Shared};
+use crate::role::shared::{Agreement, RoleState, Serving};
 use crate::role::socket::{Replies, Socket, SocketError};
 use crate::store::{Store, StoreError};
 use crate::wire::{Network, Wire, WireError};
@@ -174,7 +174,7 @@ pub(crate) async fn run_with<M: Machine, N: Network>(
         wire.set_trust(state.trust())?;
     }
     let keys = Keys::of(&who, &directory)?;
-    let shared = Arc::new(Shared::new(
+    let shared = Arc::new(RoleState::new(
         who,
         options.program.clone(),
         directory,
@@ -211,7 +211,7 @@ fn issuers(identity: &Identity) -> Vec<Vec<u8>> {
 
 /// Does all that there is to do, until the machine wants the role to end.
 async fn live<M: Machine, N: Network>(
-    shared: &Arc<Shared<M, N>>,
+    shared: &Arc<RoleState<M, N>>,
     grammar: Option<fn(&FileSet) -> Grammar>,
     accepted: Option<Arc<FileSet>>,
     socket: Option<Socket>,
@@ -276,7 +276,7 @@ async fn live<M: Machine, N: Network>(
 }
 
 /// Ends some time after the agreement has stopped.
-async fn stopped_by_its_disk<M: Machine, N: Network>(shared: &Shared<M, N>) {
+async fn stopped_by_its_disk<M: Machine, N: Network>(shared: &RoleState<M, N>) {
     while shared.standing().halted.is_none() {
         tokio::time::sleep(STORE_LOOK).await;
     }

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// The places.
+/// The slots.
 #[derive(Clone, Debug)]
-pub(super) struct Places(Arc<Inside>);
+pub(super) struct ClientSlots(Arc<Inside>);
 
 #[derive(Debug)]
 struct Inside {
@@ -32,17 +32,17 @@ struct Taken {
     asked: Option<u64>,
 }
 
-/// One place, while its owner lives.
+/// A slot, held while it lives.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Places,
+pub(super) struct ClientSlot {
+    places: ClientSlots,
     rest: Mutex<Option<u64>>,
     wanted: Arc<Notify>,
 }
 
-impl Places {
-    pub(super) fn new(most: usize) -> Places {
-        Places(Arc::new(Inside {
+impl ClientSlots {
+    pub(super) fn new(most: usize) -> ClientSlots {
+        ClientSlots(Arc::new(Inside {
             most,
             taken: Mutex::default(),
             changed: Notify::new(),
@@ -54,14 +54,14 @@ impl Places {
     }
 
     /// A place; its owner rests. To be asked by one task at a time.
-    pub(super) async fn take(&self) -> Place {
+    pub(super) async fn take(&self) -> ClientSlot {
         loop {
             {
                 let mut taken = self.taken();
                 if taken.places < self.0.most {
                     taken.places += 1;
                     drop(taken);
-                    let place = Place {
+                    let place = ClientSlot {
                         places: self.clone(),
                         rest: Mutex::default(),
                         wanted: Arc::new(Notify::new()),
@@ -81,7 +81,7 @@ impl Places {
     }
 }
 
-impl Place {
+impl ClientSlot {
     /// Marks the client as working, which cancels a request to leave.
     pub(super) fn works(&self) {
         let Some(rest) = lock(&self.rest).take() else {
@@ -111,7 +111,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
         let rest = lock(&self.rest).take();
         let mut taken = self.places.taken();
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn who_rests_longest_is_asked_to_go_and_who_works_is_not() {
-        let places = Places::new(2);
+        let places = ClientSlots::new(2);
         let first = places.take().now_or_never().unwrap();
         let second = places.take().now_or_never().unwrap();
         first.works();
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn where_all_work_the_first_that_rests_is_asked_to_go() {
-        let places = Places::new(1);
+        let places = ClientSlots::new(1);
         let first = places.take().now_or_never().unwrap();
         first.works();
         let mut second = Box::pin(places.take());
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn who_has_something_to_do_when_it_is_asked_to_go_stays_and_the_next_is_asked() {
-        let places = Places::new(3);
+        let places = ClientSlots::new(3);
         let [first, second, third] = [(); 3].map(|()| places.take().now_or_never().unwrap());
         let mut next = Box::pin(places.take());
         assert!(next.as_mut().now_or_never().is_none());

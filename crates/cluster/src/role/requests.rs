@@ -7,7 +7,7 @@ use crate::member::{Kind, Member, MemberId};
 use crate::request::{Reply, Request};
 use crate::role::gather;
 use crate::role::handler;
-use crate::role::shared::{Shared, Wish};
+use crate::role::shared::{RoleState, Wish};
 use crate::role::socket::Replies;
 use crate::state::Stage;
 use crate::wire::Network;
@@ -28,9 +28,9 @@ const LOG_MAX: u64 = 1000;
 const MAJORITY_LIMIT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(50);
 
-pub(super) type Said = Result<Reply, String>;
+pub(super) type RequestResult = Result<Reply, String>;
 
-pub(super) fn done(words: impl Into<String>) -> Said {
+pub(super) fn done(words: impl Into<String>) -> RequestResult {
     Ok(Reply::Done {
         words: words.into(),
         version: None,
@@ -39,7 +39,7 @@ pub(super) fn done(words: impl Into<String>) -> Said {
 
 /// Executes a request, in a task of its own.
 pub(super) async fn answer<M: Machine, N: Network>(
-    shared: Arc<Shared<M, N>>,
+    shared: Arc<RoleState<M, N>>,
     request: Request,
     replies: Replies,
 ) {
@@ -106,12 +106,12 @@ fn needs_majority(request: &Request) -> bool {
     }
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Said {
+fn json<T: serde::Serialize>(value: &T) -> RequestResult {
     let text = serde_json::to_string(value);
     text.map(Reply::Json).map_err(|error| error.to_string())
 }
 
-impl<M: Machine, N: Network> Shared<M, N> {
+impl<M: Machine, N: Network> RoleState<M, N> {
     /// Refuses at once a request that needs the lost majority, and says what to do.
     async fn needs_majority(&self) -> Result<(), String> {
         let deadline = Instant::now() + MAJORITY_LIMIT;
@@ -135,7 +135,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         }
     }
 
-    async fn invite(&self, kind: Kind, valid_ms: u64) -> Said {
+    async fn invite(&self, kind: Kind, valid_ms: u64) -> RequestResult {
         if !self.keys.can_open() {
             return Err(
                 "this is an arbiter, which cannot invite members: run this on a node".to_owned(),
@@ -196,7 +196,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         })
     }
 
-    async fn remove(&self, name: &str, replies: &Replies) -> Said {
+    async fn remove(&self, name: &str, replies: &Replies) -> RequestResult {
         let member = self.by_name(name)?;
         let state = self.engine.state();
         if member.kind == Kind::Node && state.nodes().count() == 1 {
@@ -308,7 +308,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         }
     }
 
-    async fn hand_over(&self, name: Option<String>) -> Said {
+    async fn hand_over(&self, name: Option<String>) -> RequestResult {
         let to = match name {
             Some(name) => Some(self.by_name(&name)?),
             None => None,
@@ -337,7 +337,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
 
     /// New keys: this member's, with a certificate for it (of a node, where this one
     /// cannot sign), and that of contents.
-    async fn rotate(&self, replies: &Replies) -> Said {
+    async fn rotate(&self, replies: &Replies) -> RequestResult {
         let Some(member) = self.member() else {
             return Err(super::REMOVED.to_owned());
         };
@@ -391,7 +391,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         }
     }
 
-    async fn confirm_version(&self, version: Option<VersionId>) -> Said {
+    async fn confirm_version(&self, version: Option<VersionId>) -> RequestResult {
         let state = self.engine.state();
         let waiting = state.on_its_way();
         let Some(record) = waiting.filter(|record| {
@@ -413,7 +413,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         })
     }
 
-    async fn take_back(&self, words: String) -> Said {
+    async fn take_back(&self, words: String) -> RequestResult {
         let state = self.engine.state();
         let Some(record) = state.on_its_way() else {
             return Err(
@@ -431,14 +431,14 @@ impl<M: Machine, N: Network> Shared<M, N> {
         })
     }
 
-    fn log(&self, max: u64) -> Said {
+    fn log(&self, max: u64) -> RequestResult {
         let state = self.engine.state();
         let max = usize::try_from(max.min(LOG_MAX)).unwrap_or(usize::MAX);
         let records: Vec<_> = state.versions.values().rev().take(max).collect();
         json(&records)
     }
 
-    async fn look_now(&self) -> Said {
+    async fn look_now(&self) -> RequestResult {
         match self.engine.leader() {
             Some(leader) if leader == self.me() => self.follow.now(),
             Some(leader) => {

@@ -11,7 +11,7 @@ use crate::raft::{Engine, EngineError, ProposeError, Settings};
 use crate::role::contents::Keys;
 use crate::role::directory::{Directory, DirectoryError, PROMISE, STORE, STORE_LOST, Who};
 use crate::state::State;
-use crate::store::{Loss, Opened, Owner, Place as At, Store, StoreError};
+use crate::store::{Loss, Opened, Owner, PromiseLocation, Store, StoreError};
 use crate::wire::join::{self, JoinError, Joined, Newcomer};
 use crate::wire::{Network, PORT, Tcp};
 use openraft_rt_tokio::TokioRuntime;
@@ -33,7 +33,7 @@ const LEAD_LIMIT: Duration = Duration::from_secs(20);
 
 /// Settings of a new member.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct SetupOptions {
     /// The state directory.
     pub directory: PathBuf,
     /// Its name.
@@ -132,7 +132,7 @@ impl Transport for Nobody {
 }
 
 /// Its directory, free and locked.
-fn free(place: &Place) -> Result<(Directory, super::directory::Lock), SetupError> {
+fn free(place: &SetupOptions) -> Result<(Directory, super::directory::Lock), SetupError> {
     let directory = Directory::create(&place.directory)?;
     // First: of a member that runs, more is known than that its directory is in use.
     directory.is_free()?;
@@ -156,14 +156,18 @@ fn runtime() -> Result<tokio::runtime::Runtime, SetupError> {
 }
 
 /// Founds a cluster with this machine as its first node.
-pub fn found(place: &Place, cluster: &str) -> Result<Who, SetupError> {
+pub fn found(place: &SetupOptions, cluster: &str) -> Result<Who, SetupError> {
     let (directory, _lock) = free(place)?;
     let owner = Owner {
         cluster: cluster.to_owned(),
         member: FIRST,
     };
     let promise = directory.file(PROMISE);
-    let store = Store::open(&directory.file(STORE))?.renew(&At::Path(&promise), &owner, None)?;
+    let store = Store::open(&directory.file(STORE))?.renew(
+        &PromiseLocation::Path(&promise),
+        &owner,
+        None,
+    )?;
     runtime()?.block_on(found_on(&directory, store, place, cluster))
 }
 
@@ -171,7 +175,7 @@ pub fn found(place: &Place, cluster: &str) -> Result<Who, SetupError> {
 pub(super) async fn found_on(
     directory: &Directory,
     store: Store,
-    place: &Place,
+    place: &SetupOptions,
     cluster: &str,
 ) -> Result<Who, SetupError> {
     let id = FIRST;
@@ -223,7 +227,12 @@ fn done(answer: Answer) -> Result<(), SetupError> {
 }
 
 /// Joins a cluster with a token, within a time.
-pub fn join(place: &Place, token: &str, kind: Kind, limit: Duration) -> Result<Who, SetupError> {
+pub fn join(
+    place: &SetupOptions,
+    token: &str,
+    kind: Kind,
+    limit: Duration,
+) -> Result<Who, SetupError> {
     let (directory, _lock) = free(place)?;
     // Made now: a store that is missing later was lost, with the votes that it held.
     drop(Store::open(&directory.file(STORE))?);
@@ -237,7 +246,7 @@ pub fn join(place: &Place, token: &str, kind: Kind, limit: Duration) -> Result<W
 /// The same, over a given network.
 pub(super) async fn join_on<N: Network>(
     directory: &Directory,
-    place: &Place,
+    place: &SetupOptions,
     token: &str,
     kind: Kind,
     network: &N,
@@ -254,7 +263,7 @@ pub(super) async fn join_on<N: Network>(
 }
 
 /// Stores the files of a new member. `member` is written last.
-fn settle(directory: &Directory, place: &Place, joined: Joined) -> Result<Who, SetupError> {
+fn settle(directory: &Directory, place: &SetupOptions, joined: Joined) -> Result<Who, SetupError> {
     let path = directory.path();
     disk::write_identity(path, &joined.identity)?;
     disk::write_authorities(path, &joined.authorities)?;
@@ -276,7 +285,7 @@ fn settle(directory: &Directory, place: &Place, joined: Joined) -> Result<Who, S
     let file = directory.file(STORE);
     if file.exists() {
         let promise = directory.file(PROMISE);
-        Store::open(&file)?.renew(&At::Path(&promise), &owner(&who), None)?;
+        Store::open(&file)?.renew(&PromiseLocation::Path(&promise), &owner(&who), None)?;
     }
     directory.write_who(&who)?;
     Ok(who)
@@ -382,7 +391,7 @@ pub(super) fn open_store(directory: &Directory, who: &Who) -> Result<Store, Stor
 }
 
 fn renew(path: &Path, promise: &Path, owner: &Owner, loss: &Loss) -> Result<Store, StoreError> {
-    Store::open(path)?.renew(&At::Path(promise), owner, Some(loss))
+    Store::open(path)?.renew(&PromiseLocation::Path(promise), owner, Some(loss))
 }
 
 /// A crash in between leaves a store that is missing: lost once more.

@@ -86,8 +86,8 @@ pub struct Serving {
     pub accepted: Option<VersionId>,
 }
 
-/// The common ground of the tasks.
-pub struct Shared<M: Machine, N: Network> {
+/// State of the role, shared by its tasks.
+pub struct RoleState<M: Machine, N: Network> {
     pub(super) who: Who,
     pub(super) program: String,
     pub(super) directory: Directory,
@@ -118,7 +118,7 @@ pub struct Shared<M: Machine, N: Network> {
     pub(super) follow: Wake,
 }
 
-impl<M: Machine, N: Network> Shared<M, N> {
+impl<M: Machine, N: Network> RoleState<M, N> {
     /// The ground, with nothing on it.
     #[allow(
         clippy::too_many_arguments,
@@ -133,14 +133,14 @@ impl<M: Machine, N: Network> Shared<M, N> {
         engine: Agreement,
         keys: Keys,
         clock: super::Clock,
-    ) -> Shared<M, N> {
+    ) -> RoleState<M, N> {
         let mut gossip = Gossip::new(who.id, clock.incarnation());
         // One that lost its log hears of the others nevertheless.
         gossip.belong(who.members.iter().map(|member| member.id));
         let kept = directory.small(invitations::FILE).unwrap_or_default();
         let invitations = Mutex::new(Invitations::load(&kept, clock.unix_s()));
         let grants = Grants::new(engine.clone(), move || clock.boottime());
-        Shared {
+        RoleState {
             who,
             program,
             directory,

@@ -3,7 +3,7 @@
 //! itself, and an idle client leaves its slot to a working one.
 
 use crate::request::{self, LENGTH_BYTES, REQUEST_BYTES_MAX, Reply, Request};
-use crate::role::places::{Place, Places};
+use crate::role::places::{ClientSlot, ClientSlots};
 use part::codec;
 use std::fmt;
 use std::future::Future;
@@ -120,7 +120,7 @@ impl Socket {
         A: Fn(Request, Replies) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let places = Places::new(CLIENTS_MAX);
+        let places = ClientSlots::new(CLIENTS_MAX);
         let large = Arc::new(Semaphore::new(LARGE_MAX));
         loop {
             let stream = match self.listener.accept().await {
@@ -145,7 +145,7 @@ impl Drop for Socket {
     }
 }
 
-async fn client<F, A>(stream: UnixStream, place: &Place, large: &Semaphore, answer: A)
+async fn client<F, A>(stream: UnixStream, place: &ClientSlot, large: &Semaphore, answer: A)
 where
     A: Fn(Request, Replies) -> F,
     F: Future<Output = ()> + Send + 'static,
@@ -394,7 +394,7 @@ mod tests {
     /// A client of one of two places, while a third wants one. Its request arrives
     /// before the runtime looks for what arrived, or before its connection is served.
     async fn asks_when_its_place_is_wanted(served_before: bool) {
-        let places = Places::new(2);
+        let places = ClientSlots::new(2);
         let place = places.take().await;
         let other = places.take().await;
         let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();

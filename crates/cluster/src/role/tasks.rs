@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use crate::member::{Kind, MemberId};
 use crate::role::directory::Who;
 use crate::role::invitations;
-use crate::role::shared::{Shared, TOPIC, Tale, moved, reach};
+use crate::role::shared::{RoleState, TOPIC, Tale, moved, reach};
 use crate::wire::{Event, Network, Service};
 use part::codec;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const DUTY_REST: Duration = Duration::from_millis(5);
 const RANK_PAUSE: Duration = Duration::from_secs(2);
 
 /// Confirms periodically that a majority follows the leader.
-pub(super) async fn confirm<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+pub(super) async fn confirm<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     loop {
         let asked = Instant::now();
         if let Ok(Ok(_)) = timeout(CONFIRM_LIMIT, shared.engine.confirm()).await {
@@ -43,7 +43,7 @@ pub(super) async fn confirm<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
 }
 
 /// Publishes this member's status, and receives those of the others.
-pub(super) async fn gossip<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+pub(super) async fn gossip<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     loop {
         let bytes = codec::encode(&tale(&shared));
         let put = shared.gossip().put(TOPIC, Some(bytes));
@@ -58,7 +58,7 @@ pub(super) async fn gossip<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     }
 }
 
-async fn exchange<M: Machine, N: Network>(shared: Arc<Shared<M, N>>, other: MemberId) {
+async fn exchange<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, other: MemberId) {
     let ask = shared.gossip().ask();
     let answer = shared
         .wire
@@ -77,7 +77,7 @@ async fn exchange<M: Machine, N: Network>(shared: Arc<Shared<M, N>>, other: Memb
 }
 
 /// How this member is.
-pub(super) fn tale<M: Machine, N: Network>(shared: &Shared<M, N>) -> Tale {
+pub(super) fn tale<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Tale {
     let serving = shared.serving().clone();
     let paths = shared.wire.paths();
     Tale {
@@ -107,7 +107,7 @@ pub(super) fn tale<M: Machine, N: Network>(shared: &Shared<M, N>) -> Tale {
 
 /// Logs that this member's store was lost, and informs the others once it is a voter
 /// again.
-pub(super) async fn tell_of_loss<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+pub(super) async fn tell_of_loss<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     let Some(why) = shared.standing().lost else {
         return std::future::pending().await;
     };
@@ -133,7 +133,7 @@ pub(super) async fn tell_of_loss<M: Machine, N: Network>(shared: Arc<Shared<M, N
 }
 
 /// Handles events of the wire: a lost connection to the leader, refused connections.
-pub(super) async fn listen<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+pub(super) async fn listen<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     let mut events = shared.wire.events();
     loop {
         match events.recv().await {
@@ -161,7 +161,7 @@ pub(super) async fn listen<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
 
 /// Follows the state: the members trusted by the wire, the member list on disk, the
 /// announcement of this member, and missing content keys.
-pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     let mut changes = shared.engine.changes();
     let mut kept: Option<Who> = None;
     let mut lacking: Option<Instant> = None;
@@ -214,7 +214,7 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
 
 /// Announces the addresses, the key and the supported formats of this member, if the
 /// others have different ones.
-async fn announce<M: Machine, N: Network>(shared: &Shared<M, N>) {
+async fn announce<M: Machine, N: Network>(shared: &RoleState<M, N>) {
     let state = shared.engine.state();
     let (Some(known), Some(member)) = (state.member(shared.me()), shared.member()) else {
         return;
@@ -231,7 +231,7 @@ async fn announce<M: Machine, N: Network>(shared: &Shared<M, N>) {
 
 /// Gives keys of contents to nodes that lack them: the first node at once, the others
 /// when that takes too long.
-async fn give_keys<M: Machine, N: Network>(shared: &Shared<M, N>, since: &mut Option<Instant>) {
+async fn give_keys<M: Machine, N: Network>(shared: &RoleState<M, N>, since: &mut Option<Instant>) {
     let state = shared.engine.state();
     if shared.who.kind != Kind::Node || state.unsealed().is_empty() || !shared.has_majority() {
         *since = None;

@@ -30,8 +30,8 @@ pub use membership::{
 };
 pub use succession::{Former, Succession};
 pub use version::{
-    JUDGING_MS_MAX, LISTED_NAMES_MAX, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, PATH_BYTES_MAX,
-    PROPOSAL_BYTES_MAX, Said, Stage, VERSIONS_MAX, VersionRecord,
+    JUDGING_MS_MAX, LISTED_NAMES_MAX, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, NodeReport,
+    PATH_BYTES_MAX, PROPOSAL_BYTES_MAX, Stage, VERSIONS_MAX, VersionRecord,
 };
 pub(crate) use version::{against_in_words, is_against};
 

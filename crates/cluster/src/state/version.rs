@@ -113,16 +113,16 @@ impl fmt::Display for Stage {
     }
 }
 
-/// What a node said of a version last.
+/// The last report of a node on a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Said {
-    /// What.
+pub struct NodeReport {
+    /// The result.
     pub outcome: Reported,
-    /// In words.
+    /// Explanation.
     pub words: String,
 }
 
-/// A version and what became of it.
+/// A version and its state.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VersionRecord {
     /// Its number.
@@ -134,7 +134,7 @@ pub struct VersionRecord {
     /// How far it is.
     pub stage: Stage,
     /// What each node said of it last.
-    pub reports: BTreeMap<MemberId, Said>,
+    pub reports: BTreeMap<MemberId, NodeReport>,
     /// What each node found when it checked it, before anybody served it.
     #[serde(default)]
     pub found: BTreeMap<MemberId, Found>,
@@ -165,7 +165,7 @@ impl VersionRecord {
     }
 
     /// What nodes said against it.
-    pub fn against(&self) -> impl Iterator<Item = (MemberId, &Said)> {
+    pub fn against(&self) -> impl Iterator<Item = (MemberId, &NodeReport)> {
         self.reports
             .iter()
             .filter(|(_, said)| is_against(said.outcome))
@@ -314,7 +314,7 @@ impl State {
             return Ok(Answer::Done);
         }
         let words = cut(&report.words, WORDS_BYTES_MAX);
-        let said = Said {
+        let said = NodeReport {
             outcome: report.outcome,
             words: words.to_owned(),
         };

@@ -25,7 +25,7 @@ pub use disk::PAGES_BYTES_MAX;
 pub use error::{Damage, LAYOUT, Loss, StoreError};
 pub use promise::Owner;
 pub use recover::Recovered;
-pub use tied::{Opened, Place};
+pub use tied::{Opened, PromiseLocation};
 pub use writer::Done;
 
 use crate::log::{Entry, LogId, SnapshotMeta, Vote};

@@ -34,19 +34,19 @@ pub enum Opened {
     Lost(Loss),
 }
 
-/// Where a promise file is.
-pub enum Place<'p> {
+/// Location of a promise file.
+pub enum PromiseLocation<'p> {
     /// On a disk.
     Path(&'p Path),
-    /// On something else: for simulations.
+    /// In another backend, for simulations.
     Backend(Box<dyn Fn() -> Box<dyn StorageBackend> + 'p>),
 }
 
-impl Place<'_> {
+impl PromiseLocation<'_> {
     fn read(&self) -> io::Result<Found> {
         let file = match self {
-            Place::Path(path) => promise::open(path)?,
-            Place::Backend(open) => Some(open()),
+            PromiseLocation::Path(path) => promise::open(path)?,
+            PromiseLocation::Backend(open) => Some(open()),
         };
         let Some(file) = file else {
             return Ok(Found::None);
@@ -55,15 +55,15 @@ impl Place<'_> {
         Ok(match Keeper::read(file)? {
             Some(keeper) => Found::Promise(keeper),
             // In simulations a file that is not there is an empty one.
-            None if empty && matches!(self, Place::Backend(_)) => Found::None,
+            None if empty && matches!(self, PromiseLocation::Backend(_)) => Found::None,
             None => Found::Damaged,
         })
     }
 
     fn make(&self, promise: Promise) -> io::Result<Keeper> {
         let file = match self {
-            Place::Path(path) => promise::make(path)?,
-            Place::Backend(open) => open(),
+            PromiseLocation::Path(path) => promise::make(path)?,
+            PromiseLocation::Backend(open) => open(),
         };
         Keeper::make(file, promise)
     }
@@ -92,14 +92,14 @@ impl Store {
             return Ok(Opened::Lost(Loss::Empty));
         }
         match Store::open(path) {
-            Ok(store) => store.tie(&Place::Path(at), owner),
+            Ok(store) => store.tie(&PromiseLocation::Path(at), owner),
             Err(StoreError::Damaged { damage, .. }) => Ok(Opened::Lost(Loss::Damaged(damage))),
             Err(error) => Err(error),
         }
     }
 
     /// Compares an open store with its promise file.
-    pub fn tie(mut self, at: &Place<'_>, owner: &Owner) -> Result<Opened, StoreError> {
+    pub fn tie(mut self, at: &PromiseLocation<'_>, owner: &Owner) -> Result<Opened, StoreError> {
         let failed = |error| self.promise_error(error);
         let tie = self.disk.tie()?;
         let found = at.read().map_err(failed)?;
@@ -159,7 +159,7 @@ impl Store {
     /// promised, and the member has to be taken in anew.
     pub fn renew(
         mut self,
-        at: &Place<'_>,
+        at: &PromiseLocation<'_>,
         owner: &Owner,
         loss: Option<&Loss>,
     ) -> Result<Store, StoreError> {
@@ -197,7 +197,7 @@ impl Store {
 
     /// Leaves what a crash between the two steps of an upgrade leaves.
     #[cfg(test)]
-    pub(super) fn stop_in_the_middle_of_an_upgrade(&self, at: &Place<'_>, owner: &Owner) {
+    pub(super) fn stop_in_the_middle_of_an_upgrade(&self, at: &PromiseLocation<'_>, owner: &Owner) {
         drop(at.make(upgrading(owner).unwrap()).unwrap());
     }
 

@@ -13,7 +13,7 @@ use super::join::{JOIN_LIMIT, JOIN_REQUEST_BYTES_MAX, turned_away};
 use super::link::Bearing;
 use super::network::Network;
 use super::path::Way;
-use super::shared::{Shared, lock};
+use super::shared::{WireState, lock};
 use crate::authority::{ALPN_JOIN, ALPN_MEMBER, ALPN_TUNNEL, Known, Refused};
 use std::collections::HashMap;
 use std::io;
@@ -43,24 +43,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a binding is for.
 const BINDING_LABEL: &[u8] = b"EXPORTER-evenkeel-join";
 
-/// Who is here and not known yet.
+/// Connections whose peer is not known yet.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// A place among them.
-struct Place {
+/// A slot for a connection of an unknown peer.
+struct StrangerSlot {
     strangers: Arc<Mutex<Strangers>>,
     address: IpAddr,
 }
 
-impl Place {
+impl StrangerSlot {
     fn take(
         strangers: &Arc<Mutex<Strangers>>,
         address: IpAddr,
         members: &[IpAddr],
-    ) -> Option<Place> {
+    ) -> Option<StrangerSlot> {
         let mut here = lock(strangers);
         let others = here.by_address.iter();
         let unknown: usize = others
@@ -78,14 +78,14 @@ impl Place {
         } else if *count == 0 {
             here.by_address.remove(&address);
         }
-        room.then(|| Place {
+        room.then(|| StrangerSlot {
             strangers: Arc::clone(strangers),
             address,
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for StrangerSlot {
     fn drop(&mut self) {
         let mut here = lock(&self.strangers);
         if let Some(count) = here.by_address.get_mut(&self.address) {
@@ -147,7 +147,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rationed<S> {
     }
 }
 
-impl<N: Network> Shared<N> {
+impl<N: Network> WireState<N> {
     /// Takes connections from a listener.
     pub(crate) fn accept_on(self: &Arc<Self>, listener: N::Listener) {
         let shared = Arc::clone(self);
@@ -174,7 +174,8 @@ impl<N: Network> Shared<N> {
             .values()
             .flat_map(|member| member.addresses.iter().map(SocketAddr::ip))
             .collect();
-        let Some(place) = Place::take(&self.strangers, from.ip().to_canonical(), &members) else {
+        let Some(place) = StrangerSlot::take(&self.strangers, from.ip().to_canonical(), &members)
+        else {
             count(&self.counters.crowded);
             return;
         };
@@ -182,7 +183,7 @@ impl<N: Network> Shared<N> {
         self.spawn(async move { shared.welcome(stream, from, place).await });
     }
 
-    async fn welcome(self: &Arc<Self>, stream: N::Stream, from: SocketAddr, place: Place) {
+    async fn welcome(self: &Arc<Self>, stream: N::Stream, from: SocketAddr, place: StrangerSlot) {
         let left = Arc::new(AtomicUsize::new(STRANGER_BYTES_MAX));
         let rationed = Rationed {
             stream,

@@ -9,7 +9,7 @@ use super::network::Network;
 use super::outbox::Outgoing;
 use super::path::Way;
 use super::service::Service;
-use super::shared::Shared;
+use super::shared::WireState;
 use crate::member::MemberId;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -38,7 +38,7 @@ impl Service {
     }
 }
 
-impl<N: Network> Shared<N> {
+impl<N: Network> WireState<N> {
     /// See [`super::Wire::call`].
     pub(crate) async fn call(
         &self,

@@ -6,7 +6,7 @@ use super::greeting::{Goodbye, Hello, Pipe, Ungreeted, hear_hello, say_goodbye, 
 use super::link::{Bearing, Ended};
 use super::network::Network;
 use super::path::Way;
-use super::shared::Shared;
+use super::shared::WireState;
 use crate::authority::{Refused, member_name};
 use crate::member::MemberId;
 use aws_lc_rs::rand::fill;
@@ -82,7 +82,7 @@ pub(crate) fn is_foreign(error: &io::Error) -> bool {
     )
 }
 
-impl<N: Network> Shared<N> {
+impl<N: Network> WireState<N> {
     /// Keeps one connection to a member.
     pub(crate) fn dialing(self: &Arc<Self>, to: MemberId, way: Way) -> AbortHandle {
         let shared = Arc::clone(self);

@@ -6,7 +6,7 @@ use super::greeting::{Goodbye, Pipe};
 use super::network::Network;
 use super::outbox::{Outbox, Outgoing};
 use super::path::{Connection, Way};
-use super::shared::{Shared, lock};
+use super::shared::{WireState, lock};
 use crate::member::MemberId;
 use part::codec;
 use std::collections::HashMap;
@@ -234,7 +234,7 @@ impl Link {
     pub(crate) async fn run<N: Network>(
         self: &Arc<Self>,
         pipe: Box<dyn Pipe>,
-        shared: &Arc<Shared<N>>,
+        shared: &Arc<WireState<N>>,
     ) -> Ended {
         let (reader, writer) = tokio::io::split(pipe);
         let ended = tokio::select! {
@@ -256,7 +256,7 @@ impl Link {
     async fn read<N: Network>(
         self: &Arc<Self>,
         mut reader: ReadHalf<Box<dyn Pipe>>,
-        shared: &Arc<Shared<N>>,
+        shared: &Arc<WireState<N>>,
     ) -> Ended {
         let mut assembler = Assembler::default();
         let mut head = [0; HEAD_BYTES];
@@ -292,7 +292,7 @@ impl Link {
     fn take<N: Network>(
         self: &Arc<Self>,
         message: Message,
-        shared: &Arc<Shared<N>>,
+        shared: &Arc<WireState<N>>,
     ) -> Result<(), Ended> {
         let reply = match message.frame {
             Frame::Ask => return shared.asked(self, message).map_err(Ended::Rule),
@@ -354,7 +354,7 @@ impl Link {
     }
 
     /// Pings, and sees silence.
-    async fn tick<N: Network>(&self, shared: &Arc<Shared<N>>) -> Ended {
+    async fn tick<N: Network>(&self, shared: &Arc<WireState<N>>) -> Ended {
         let timing = shared.timing();
         let mut ticks = interval(timing.ping);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

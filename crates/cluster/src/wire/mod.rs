@@ -47,7 +47,7 @@ pub use service::{Handler, Service, Signer};
 use crate::authority::{AuthorityError, Identity, MemberKey, Trust};
 use crate::member::MemberId;
 use crate::raft::transport::{self, Transport};
-use shared::Shared;
+use shared::WireState;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -149,7 +149,7 @@ impl From<AuthorityError> for WireError {
 
 /// The wire of a member. Clones are the same one.
 pub struct Wire<N: Network> {
-    shared: Arc<Shared<N>>,
+    shared: Arc<WireState<N>>,
 }
 
 impl<N: Network> Clone for Wire<N> {
@@ -175,7 +175,7 @@ impl<N: Network> Wire<N> {
         timing: Timing,
         network: N,
     ) -> Result<Wire<N>, WireError> {
-        let shared = Arc::new(Shared::new(identity, trust, timing, network)?);
+        let shared = Arc::new(WireState::new(identity, trust, timing, network)?);
         Ok(Wire { shared })
     }
 

@@ -5,7 +5,7 @@
 use super::failure::CallError;
 use super::network::Network;
 use super::service::Signer;
-use super::shared::Shared;
+use super::shared::WireState;
 use crate::authority::{
     Authority, AuthorityError, CertificateRequest, Identity, MemberKey, PREDECESSORS_MAX,
     member_name,
@@ -89,7 +89,7 @@ fn binding(cluster: &str, member: MemberId) -> Vec<u8> {
     format!("renew {}", member_name(cluster, member)).into_bytes()
 }
 
-impl<N: Network> Shared<N> {
+impl<N: Network> WireState<N> {
     /// See [`super::Wire::renew`].
     pub(crate) async fn renew(&self, key: MemberKey) -> Result<Identity, RenewalError> {
         let now = self.identity();

@@ -63,8 +63,8 @@ impl<H: Handler> Answers for H {
     }
 }
 
-/// The wire.
-pub(crate) struct Shared<N: Network> {
+/// State of the wire, shared by its tasks.
+pub(crate) struct WireState<N: Network> {
     me: MemberId,
     run: u64,
     timing: Timing,
@@ -94,17 +94,17 @@ struct Inside {
     notes: Notes,
 }
 
-impl<N: Network> Shared<N> {
+impl<N: Network> WireState<N> {
     pub(crate) fn new(
         identity: Arc<Identity>,
         trust: Trust,
         timing: Timing,
         network: N,
-    ) -> Result<Shared<N>, WireError> {
+    ) -> Result<WireState<N>, WireError> {
         let tls = TlsConfigs::new(&identity, &trust)?;
         let mut run = [0; 8];
         fill(&mut run).map_err(|_| crate::authority::AuthorityError::Key)?;
-        Ok(Shared {
+        Ok(WireState {
             me: identity.member(),
             run: u64::from_be_bytes(run),
             timing,
@@ -544,7 +544,7 @@ fn answer(call: u64, bytes: Arc<Vec<u8>>) -> Outgoing {
 /// A connection is among its peer's as long as this lives, also when its task is ended
 /// from outside.
 struct Attached<'a, N: Network> {
-    shared: &'a Arc<Shared<N>>,
+    shared: &'a Arc<WireState<N>>,
     link: &'a Arc<Link>,
 }
 
@@ -557,7 +557,7 @@ impl<N: Network> Drop for Attached<'_, N> {
 /// A question that is being handled. Dropped without an answer (its handler panicked),
 /// those who wait are told that it was not handled.
 struct Handling<N: Network> {
-    shared: Arc<Shared<N>>,
+    shared: Arc<WireState<N>>,
     link: Arc<Link>,
     question: Question,
     bytes: usize,

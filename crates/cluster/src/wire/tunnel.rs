@@ -5,7 +5,7 @@ use super::counters::count;
 use super::dial::Unreached;
 use super::greeting::{Goodbye, Pipe, say_goodbye, say_hello};
 use super::network::Network;
-use super::shared::{Shared, lock};
+use super::shared::{WireState, lock};
 use crate::member::MemberId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -61,7 +61,7 @@ impl Drop for Carrying {
     }
 }
 
-impl<N: Network> Shared<N> {
+impl<N: Network> WireState<N> {
     /// Asks a third member to carry bytes to another one.
     pub(crate) async fn tunnel(
         &self,

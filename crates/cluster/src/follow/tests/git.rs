@@ -109,12 +109,12 @@ async fn each_new_revision_is_proposed_once_with_its_author_message_and_files() 
             listed("/etc/ssl", &["b.pem"]),
         ]
     );
-    assert_eq!(told.look(&mut follower).await, Outcome::Nothing);
+    assert_eq!(told.look(&mut follower).await, PollResult::Nothing);
     repository.write("haproxy.cfg", "global\n    maxconn 5\n");
     let second = repository.commit("Second");
     let wanted = told.take(&mut follower).await;
     assert_eq!(wanted.revision.id, second);
-    assert_eq!(told.look(&mut follower).await, Outcome::Nothing);
+    assert_eq!(told.look(&mut follower).await, PollResult::Nothing);
     assert_eq!(follower.standing().accepted.as_deref(), Some(&*second));
     assert_eq!(follower.standing().trouble, None);
 }
@@ -197,7 +197,7 @@ async fn a_branch_that_is_gone_and_one_that_never_was_are_refused() {
         Trouble::BranchGone
     );
     repository.git(&["branch", "live"]);
-    assert_eq!(told.look(&mut follower).await, Outcome::Nothing);
+    assert_eq!(told.look(&mut follower).await, PollResult::Nothing);
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn a_revision_that_was_taken_back_is_not_tried_again_and_the_next_one_is()
     repository.write("haproxy.cfg", "bad\n");
     let bad = repository.commit("bad");
     let outcome = told.look(&mut follower).await;
-    assert!(matches!(&outcome, Outcome::Propose(wanted) if wanted.revision.id == bad));
+    assert!(matches!(&outcome, PollResult::Propose(wanted) if wanted.revision.id == bad));
     let words = "errors went from 0 to 31 %".to_owned();
     follower.judged(
         &bad,

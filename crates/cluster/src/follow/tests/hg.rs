@@ -66,10 +66,10 @@ async fn each_new_revision_is_proposed_once_with_its_author_message_and_files() 
         ]
     );
     assert_eq!(wanted.set.files[2].mode, 0o755);
-    assert_eq!(told.look(&mut follower).await, Outcome::Nothing);
+    assert_eq!(told.look(&mut follower).await, PollResult::Nothing);
     let second = repository.commit("two\n", "two");
     assert_eq!(told.take(&mut follower).await.revision.id, second);
-    assert_eq!(told.look(&mut follower).await, Outcome::Nothing);
+    assert_eq!(told.look(&mut follower).await, PollResult::Nothing);
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn hooks_of_the_repository_do_not_run_and_a_bad_revision_is_not_tried_agai
     write(&repository.path().join(".hg/hgrc"), &hook);
     let (mut follower, mut told) = (repository.follower(None), Told::default());
     let outcome = told.look(&mut follower).await;
-    assert!(matches!(outcome, Outcome::Propose(_)));
+    assert!(matches!(outcome, PollResult::Propose(_)));
     assert!(!marker.exists());
     let words = "beta: no such file".to_owned();
     told.decided(
@@ -201,7 +201,7 @@ async fn a_pull_that_was_interrupted_is_undone_and_the_next_one_goes_on() {
     write(&kept, "");
     assert_eq!(told.take(&mut follower).await.revision.id, second);
     assert!(!journal.exists() && kept.exists());
-    assert_eq!(told.look(&mut follower).await, Outcome::Nothing);
+    assert_eq!(told.look(&mut follower).await, PollResult::Nothing);
 }
 
 #[tokio::test]
@@ -224,5 +224,5 @@ async fn a_mirror_that_cannot_be_mended_begins_anew() {
     let third = repository.commit("three\n", "three");
     let wanted = told.take(&mut follower).await;
     assert_eq!(wanted.revision.id, third);
-    assert_eq!(told.look(&mut follower).await, Outcome::Nothing);
+    assert_eq!(told.look(&mut follower).await, PollResult::Nothing);
 }

@@ -90,14 +90,14 @@ struct Told {
 }
 
 impl Told {
-    async fn look(&self, follower: &mut Follower) -> Outcome {
+    async fn look(&self, follower: &mut Follower) -> PollResult {
         follower.look(&self.past, self.accepted.clone()).await
     }
 
     /// Looks, and takes what is proposed.
     async fn take(&mut self, follower: &mut Follower) -> Wanted {
         let outcome = self.look(follower).await;
-        let Outcome::Propose(wanted) = outcome else {
+        let PollResult::Propose(wanted) = outcome else {
             panic!("nothing was proposed: {outcome:?}");
         };
         self.decided(&wanted.revision.id, Fate::Accepted);
@@ -115,9 +115,9 @@ impl Told {
 }
 
 /// Looks, and is refused: why, and whether it was told before.
-fn refused(outcome: Outcome) -> (Trouble, bool) {
+fn refused(outcome: PollResult) -> (Trouble, bool) {
     match outcome {
-        Outcome::Refused(refused) => (refused.trouble, refused.again),
+        PollResult::Refused(refused) => (refused.trouble, refused.again),
         other => panic!("not refused: {other:?}"),
     }
 }

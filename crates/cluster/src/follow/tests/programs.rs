@@ -1,6 +1,6 @@
 //! Programs that take too long, say too much or are not there.
 
-use super::super::program::{Asking, Said, ask};
+use super::super::program::{Asking, ProgramOutput, ask};
 use super::*;
 
 async fn asked(
@@ -9,7 +9,7 @@ async fn asked(
     arguments: &[&str],
     limit_ms: u64,
     said_max: usize,
-) -> Result<Said, Trouble> {
+) -> Result<ProgramOutput, Trouble> {
     ask(Asking {
         program,
         arguments: arguments.iter().map(Into::into).collect(),

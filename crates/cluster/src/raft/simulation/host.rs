@@ -11,7 +11,7 @@ use crate::lease::{self, defect::Broken};
 use crate::member::{Digest, Kind, Member, MemberId};
 use crate::raft::{Engine, EngineError, Settings};
 use crate::role::leases::Grants;
-use crate::store::{Opened, Owner, Place as At, Store, StoreError};
+use crate::store::{Opened, Owner, PromiseLocation, Store, StoreError};
 use lab::Random;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft_rt::AsyncRuntime;
@@ -65,7 +65,7 @@ struct Stores {
 impl Stores {
     fn open(&self) -> Result<Store, StoreError> {
         let store = || Store::with_backend(self.disk.open(self.process.clone()));
-        let at = At::Backend(Box::new(|| {
+        let at = PromiseLocation::Backend(Box::new(|| {
             Box::new(self.promise.open(self.process.clone()))
         }));
         if self.fresh {

@@ -9,7 +9,7 @@ use crate::machine::Wish;
 use crate::member::MemberId;
 use crate::raft::Engine;
 use crate::raft::transport::Transport;
-use crate::role::leases::{Holders, Told, ask_leader};
+use crate::role::leases::{Holders, RenewalReply, ask_leader};
 use lab::Random;
 use openraft_rt::AsyncRuntime;
 use std::sync::Arc;
@@ -148,7 +148,7 @@ impl Actor {
         }
     }
 
-    fn ask(&self, ask: Ask, answers: UnboundedSender<(Renewal, Told)>) {
+    fn ask(&self, ask: Ask, answers: UnboundedSender<(Renewal, RenewalReply)>) {
         let (engine, link) = (self.engine.clone(), self.link.clone());
         Members::spawn(async move {
             let call = |leader, question: Vec<u8>| async move {

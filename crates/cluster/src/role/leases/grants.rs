@@ -1,7 +1,7 @@
 //! The leader's replies to holders: grants of leases, and confirmations of renewals. It
 //! proposes through the engine; the caller delivers the requests.
 
-use super::{Question, Told};
+use super::{Question, RenewalReply};
 use crate::command::{Answer, Body, LeaseCommand};
 use crate::lease::defect::Broken;
 use crate::lease::{Boottime, Confirmed, Grantor, NotGranted, NotRenewed, Received, Renewal, Want};
@@ -68,7 +68,7 @@ impl<R: AsyncRuntime> Grants<R> {
             }
             Err(_) => None,
         };
-        codec::encode(&told.unwrap_or(Told::Later))
+        codec::encode(&told.unwrap_or(RenewalReply::Later))
     }
 
     /// Confirms leadership: its term, and when that was asked.
@@ -95,7 +95,7 @@ impl<R: AsyncRuntime> Grants<R> {
         grantor.as_mut().filter(|had| had.term() == term).map(with)
     }
 
-    async fn renew(&self, received: Received) -> Option<Told> {
+    async fn renew(&self, received: Received) -> Option<RenewalReply> {
         let confirmed = self.confirmed().await?;
         let state = self.engine.state();
         let lease = state.lease(&received.renewal.name);
@@ -107,9 +107,9 @@ impl<R: AsyncRuntime> Grants<R> {
             answer.map(|()| better)
         })?;
         match answer {
-            Ok(false) => Some(Told::Renewed),
-            Ok(true) => Some(Told::BetterWaits),
-            Err(NotRenewed::OldEpoch) => Some(Told::OldEpoch),
+            Ok(false) => Some(RenewalReply::Renewed),
+            Ok(true) => Some(RenewalReply::BetterWaits),
+            Err(NotRenewed::OldEpoch) => Some(RenewalReply::OldEpoch),
             Err(_) => None,
         }
     }

@@ -1,7 +1,7 @@
 //! The leases that one machine wants, and its requests to the leader for them. The caller
 //! supplies the network and the users of the leases.
 
-use super::{Question, Told};
+use super::{Question, RenewalReply};
 use crate::command::Body;
 use crate::lease::{Ask, Boottime, Holder, Renewal};
 use crate::machine::{Held, Wish};
@@ -123,16 +123,21 @@ impl Holders {
     /// Applies the leader's reply to a renewal; returns whether a node that could use the
     /// lease better waits for it.
     #[must_use]
-    pub(crate) fn answered(&mut self, renewal: &Renewal, told: Told, now: Boottime) -> bool {
+    pub(crate) fn answered(
+        &mut self,
+        renewal: &Renewal,
+        told: RenewalReply,
+        now: Boottime,
+    ) -> bool {
         let Some(holder) = self.by_name.get_mut(&renewal.name) else {
             return false;
         };
         match told {
-            Told::Renewed | Told::BetterWaits => holder.renewed(renewal, now),
-            Told::OldEpoch => holder.refused(renewal),
-            Told::Later => {}
+            RenewalReply::Renewed | RenewalReply::BetterWaits => holder.renewed(renewal, now),
+            RenewalReply::OldEpoch => holder.refused(renewal),
+            RenewalReply::Later => {}
         }
-        told == Told::BetterWaits
+        told == RenewalReply::BetterWaits
     }
 }
 
@@ -146,7 +151,7 @@ pub(crate) async fn ask<R: AsyncRuntime, F: Future<Output = Option<Vec<u8>>>>(
     engine: &Engine<R>,
     ask: Ask,
     call: impl FnOnce(MemberId, Vec<u8>) -> F,
-) -> Option<(Renewal, Told)> {
+) -> Option<(Renewal, RenewalReply)> {
     let question = match ask {
         Ask::Release(command) => {
             // Whatever comes of it: it is repeated until the log has it.

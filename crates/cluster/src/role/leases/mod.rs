@@ -10,7 +10,7 @@ pub(crate) use holders::{Holders, ask as ask_leader};
 
 use crate::lease::{Ask, Renewal, Want};
 use crate::machine::{Held, Machine, Wish};
-use crate::role::shared::{Shared, moved};
+use crate::role::shared::{RoleState, moved};
 use crate::wire::{Network, Service};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ enum Question {
 
 /// The leader's reply to a renewal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) enum Told {
+pub(crate) enum RenewalReply {
     /// It is renewed.
     Renewed,
     /// Renewed; a node that could use the lease better waits for it.
@@ -50,7 +50,7 @@ pub(crate) enum Told {
 /// Holds the leases that the machine wants, until the role ends. Then leases that are no
 /// longer wanted are released, and the others expire.
 pub(super) async fn run<M: Machine, N: Network>(
-    shared: Arc<Shared<M, N>>,
+    shared: Arc<RoleState<M, N>>,
     mut wanted: mpsc::Receiver<Vec<Wish>>,
 ) {
     let (answers, mut answered) = mpsc::channel(OPEN_MAX);
@@ -102,7 +102,7 @@ pub(super) async fn run<M: Machine, N: Network>(
 }
 
 /// Sends whether the leader was confirmed.
-async fn confirm<M: Machine, N: Network>(shared: Arc<Shared<M, N>>, tell: mpsc::Sender<bool>) {
+async fn confirm<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, tell: mpsc::Sender<bool>) {
     let good = matches!(
         timeout(ANSWER_LIMIT, shared.engine.confirm()).await,
         Ok(Ok(_))
@@ -116,9 +116,9 @@ async fn confirm<M: Machine, N: Network>(shared: Arc<Shared<M, N>>, tell: mpsc::
 
 /// Asks the leader, which may be this member.
 async fn ask<M: Machine, N: Network>(
-    shared: Arc<Shared<M, N>>,
+    shared: Arc<RoleState<M, N>>,
     ask: Ask,
-    answers: mpsc::Sender<(Renewal, Told)>,
+    answers: mpsc::Sender<(Renewal, RenewalReply)>,
 ) {
     let (me, asking) = (shared.me(), &shared);
     let call = |leader, bytes: Vec<u8>| async move {

@@ -8,7 +8,7 @@ use crate::command::VersionId;
 use crate::member::{Kind, MemberId};
 use crate::request::{AskError, Client, Reply, Request};
 use crate::role::directory::Directory;
-use crate::role::setup::{self, Place};
+use crate::role::setup::{self, SetupOptions};
 use crate::role::status::{Reach, Status};
 use crate::role::{Clock, Options, RoleError, run, run_with};
 use crate::store::Store;
@@ -25,7 +25,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// A member that can be started and stopped.
 pub(super) struct Real {
-    pub(super) place: Place,
+    pub(super) place: SetupOptions,
     socket: PathBuf,
     pub(super) machine: Fake,
     thread: Option<JoinHandle<()>>,
@@ -39,7 +39,7 @@ impl Real {
     pub(super) fn new(scratch: &Scratch, name: &str) -> Real {
         let at = free_port();
         Real {
-            place: Place {
+            place: SetupOptions {
                 directory: scratch.path().join(name),
                 name: name.into(),
                 listen: vec![at],
@@ -137,7 +137,7 @@ impl Real {
         };
         setup::join(&self.place, &token, kind, SOON).unwrap();
         // A token works once.
-        let again = Place {
+        let again = SetupOptions {
             directory: self.place.directory.with_extension("again"),
             ..self.place.clone()
         };

@@ -9,7 +9,7 @@ use crate::machine::{News, Wish};
 use crate::member::{Digest, Kind};
 use crate::request::{Reply, Request};
 use crate::role::directory::Directory;
-use crate::role::setup::{self, Place};
+use crate::role::setup::{self, SetupOptions};
 use crate::role::socket::Replies;
 use crate::role::status::Status;
 use crate::role::{Clock, Options, run_with};
@@ -100,8 +100,8 @@ struct Seat {
 type Seats = Rc<[Seat; 3]>;
 
 impl Seat {
-    fn place(&self) -> Place {
-        Place {
+    fn place(&self) -> SetupOptions {
+        SetupOptions {
             directory: self.directory.clone(),
             name: self.name.into(),
             listen: vec![self.address],

@@ -7,7 +7,7 @@ use crate::log::{LogId, Vote};
 use crate::member::MemberId;
 use crate::store::error::Loss;
 use crate::store::promise::SYNC_EVERY;
-use crate::store::tied::{Opened, Place};
+use crate::store::tied::{Opened, PromiseLocation};
 use crate::store::{Owner, Store};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,9 @@ impl Files {
     fn make(&self, owner: &Owner) -> Store {
         let store = Store::open(&self.store()).unwrap();
         let promise = self.promise();
-        store.renew(&Place::Path(&promise), owner, None).unwrap()
+        store
+            .renew(&PromiseLocation::Path(&promise), owner, None)
+            .unwrap()
     }
 
     fn open(&self, owner: &Owner) -> Opened {
@@ -253,7 +255,7 @@ fn an_upgrade_ties_the_store_and_one_that_is_interrupted_is_finished() {
     fs::remove_file(files.promise()).unwrap();
     files.put(Some(&old_format), None);
     let store = Store::open(&files.store()).unwrap();
-    store.stop_in_the_middle_of_an_upgrade(&Place::Path(&files.promise()), &me);
+    store.stop_in_the_middle_of_an_upgrade(&PromiseLocation::Path(&files.promise()), &me);
     drop(store);
     assert_eq!(has(&whole(files.open(&me))).1, Some(id(1, 2)));
     // One that is over is not done again for a store from before it.
@@ -314,7 +316,9 @@ fn a_new_store_in_place_of_a_lost_one_keeps_starts_versions_and_the_reason() {
     let loss = lost(files.open(&me));
     let renew = |path: &Path| {
         let store = Store::open(&files.store()).unwrap();
-        store.renew(&Place::Path(path), &me, Some(&loss)).unwrap()
+        store
+            .renew(&PromiseLocation::Path(path), &me, Some(&loss))
+            .unwrap()
     };
     let promise = files.promise();
     drop(renew(&promise));

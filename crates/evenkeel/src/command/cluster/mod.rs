@@ -11,7 +11,7 @@ use clap::ArgMatches;
 use cluster::member::Kind;
 use cluster::request::{self, Client, Reply, Request};
 use cluster::role::directory::Directory;
-use cluster::role::setup::{self, Place};
+use cluster::role::setup::{self, SetupOptions};
 use cluster::role::status::Status;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -95,7 +95,7 @@ fn state(matches: &ArgMatches) -> PathBuf {
 }
 
 /// Where and as what this machine becomes a member.
-fn place(matches: &ArgMatches) -> Result<Place, String> {
+fn place(matches: &ArgMatches) -> Result<SetupOptions, String> {
     let addresses = |name| -> Vec<SocketAddr> {
         let given = matches.get_many::<SocketAddr>(name);
         given.into_iter().flatten().copied().collect()
@@ -122,7 +122,7 @@ fn place(matches: &ArgMatches) -> Result<Place, String> {
             "this machine has no address that others can reach: name one with `--address ADDRESS:PORT`".to_owned(),
         );
     }
-    Ok(Place {
+    Ok(SetupOptions {
         directory: state(matches),
         name,
         listen,
