@@ -1,4 +1,4 @@
-//! What the role is given of a version, and what the supervisor is told of that.
+//! The role's input from a version, and the supervisor's view of it.
 
 use crate::config::{Config, Dialect, Instance};
 use configuration::Given;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The longest size of a part in words, bytes.
 const SIZE_BYTES_MAX: usize = 128;
 
-/// What the supervisor is told of a part of a version. What the part's role is to run goes
+/// The supervisor's view of a part of a version. The payload for the part's role travels
 /// beside it, unread.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
