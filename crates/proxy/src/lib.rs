@@ -11,12 +11,14 @@ pub mod balance;
 pub mod cache;
 pub mod carry;
 pub mod check;
+pub mod codes;
 pub mod compression;
 pub mod config;
 pub mod differences;
 pub mod dynamic;
 pub mod health;
 pub mod keyword;
+pub mod known;
 pub mod listener;
 pub mod load;
 pub mod log;
@@ -55,7 +57,7 @@ fn documented() -> Vec<language::Documented> {
 /// The codes of all diagnostics of this crate.
 pub fn codes() -> impl Iterator<Item = &'static language::Code> {
     let families = [
-        load::codes::CODES,
+        codes::CODES,
         rules::codes::CODES,
         rules::action_codes::CODES,
         tables::codes::CODES,

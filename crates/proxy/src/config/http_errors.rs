@@ -3,6 +3,12 @@
 use super::ErrorPage;
 use std::sync::{Arc, OnceLock};
 
+/// The statuses that HAProxy itself answers with; 414 and 431 since 3.x.
+pub(crate) const ERROR_STATUSES: &[u16] = &[
+    200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 414, 421, 422, 425, 429, 431, 500, 501, 502,
+    503, 504,
+];
+
 /// A group of pages.
 #[derive(Clone, Debug, Default)]
 pub struct HttpErrors {

@@ -44,6 +44,7 @@ pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
     Watch,
 };
+pub(crate) use http_errors::ERROR_STATUSES;
 pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward, LogServers};
 pub use log_profile::{

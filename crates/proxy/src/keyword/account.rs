@@ -1,6 +1,7 @@
 //! Users and groups of the system by name.
 
-use crate::load::{Loader, codes};
+use crate::codes;
+use crate::load::Loader;
 use configuration::outside::{Account, AccountKind};
 use language::{Diagnostic, Word};
 

@@ -1,9 +1,10 @@
 //! `balance` and what belongs to it.
 
 use super::{Args, Built, LineRow, places};
+use crate::codes;
 use crate::config::{Balance, HashAffinity, HashFunction, HashKey, HashMethod, HashType, Hashed};
-use crate::keyword::known;
-use crate::load::{Loader, codes};
+use crate::known;
+use crate::load::Loader;
 use crate::rules::{Converters, Expression, Usage};
 use language::{Diagnostic, Word, suggest};
 use std::sync::Arc;

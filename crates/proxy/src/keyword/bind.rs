@@ -3,8 +3,9 @@
 //! of them and stand in [`super::bind_option`].
 
 use super::{Args, Built, LineRow, registry};
+use crate::codes;
 use crate::config::{Bind, BindAddress};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use language::keyword::Found;
 use language::value::{Accepts, Address, Family, Host, Port, Transport};
 use language::{Diagnostic, Span, Word, suggest};
@@ -19,10 +20,10 @@ pub(super) fn template(span: Span) -> Bind {
 }
 
 fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    if loader.section == crate::load::Section::Peers {
+    if loader.section == crate::rules::draft::Section::Peers {
         return super::peers::bind(loader, args);
     }
-    if loader.section == crate::load::Section::LogForward {
+    if loader.section == crate::rules::draft::Section::LogForward {
         return super::log_forward::sockets(loader, args, false);
     }
     let word = args.required("an address")?;

@@ -2,8 +2,9 @@
 
 use super::places::BIND;
 use super::{Args, BindRow, Built, account};
+use crate::codes;
 use crate::config::{Bind, HttpProtocol, StatsLevel};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use language::Diagnostic;
 use language::value::TimeUnit;
 

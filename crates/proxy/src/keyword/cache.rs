@@ -2,7 +2,8 @@
 
 use super::{Args, Built, LineRow};
 use crate::cache::{Cache, Settings};
-use crate::load::{Loader, codes};
+use crate::codes;
+use crate::load::Loader;
 use language::{Diagnostic, Line, Span, suggest};
 use std::sync::Arc;
 

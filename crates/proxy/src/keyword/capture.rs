@@ -1,8 +1,9 @@
 //! Slots for captured values: `capture request header`, `declare capture`.
 
 use super::{Args, Built, LineRow, places};
+use crate::codes;
 use crate::config::{Capture, CaptureCookie};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use crate::rules::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
 use language::Diagnostic;
 

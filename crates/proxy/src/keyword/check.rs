@@ -12,9 +12,11 @@ pub(in crate::keyword) use step::LINES as STEPS;
 
 use super::{Args, Built, LineRow, places};
 use crate::check::HttpSend;
+use crate::codes;
 use crate::config::{Check, CheckKind, MySqlUser};
-use crate::load::{Loader, Section, codes};
+use crate::load::Loader;
 use crate::rules::Format;
+use crate::rules::draft::Section;
 use language::{Diagnostic, Span, Word, suggest};
 
 /// The lines of this family.

@@ -3,9 +3,10 @@
 
 use super::global::row;
 use super::{Args, Built, LineRow, places};
+use crate::codes;
 use crate::compression::Limits;
 use crate::config::{Algorithm, Compressed, Compression, Direction, ProxyKind};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use language::Diagnostic;
 use std::sync::Arc;
 

@@ -2,7 +2,8 @@
 //! that may be anywhere, and named by others as `@STORE/NAME`.
 
 use super::{Args, Built, LineRow};
-use crate::load::{Beside, Loader, codes};
+use crate::codes;
+use crate::load::{Beside, Loader};
 use language::{Diagnostic, Line, Span, Word, suggest};
 use std::path::PathBuf;
 

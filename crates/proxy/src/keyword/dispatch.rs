@@ -3,8 +3,9 @@
 
 use super::places::{BACK, BACK_ONLY, FRONT};
 use super::{Args, Built, LineRow};
+use crate::codes;
 use crate::config::{ReuseMode, Server, ServerAddress, ServerIndex, ServerOptions};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use crate::state::ServerState;
 use language::Diagnostic;
 use language::value::{Accepts, Host, Port};

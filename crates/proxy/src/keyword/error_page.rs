@@ -3,15 +3,12 @@
 
 use super::places::ALL;
 use super::{Args, Built, LineRow};
+use crate::codes;
+use crate::config::ERROR_STATUSES;
 use crate::config::ErrorPage;
-use crate::load::{Loader, Section, codes};
+use crate::load::Loader;
+use crate::rules::draft::Section;
 use language::{Diagnostic, Word};
-
-/// The statuses that HAProxy itself answers with; 414 and 431 since 3.x.
-pub(crate) const STATUSES: &[u16] = &[
-    200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 414, 421, 422, 425, 429, 431, 500, 501, 502,
-    503, 504,
-];
 
 /// Most header lines of an error page.
 const HEADERS_MAX: usize = 128;
@@ -27,9 +24,9 @@ pub(super) fn status_of(args: &Args<'_>, word: &Word) -> Result<u16, Box<Diagnos
         .str()
         .parse::<u16>()
         .ok()
-        .filter(|n| STATUSES.contains(n));
+        .filter(|n| ERROR_STATUSES.contains(n));
     status.ok_or_else(|| {
-        let all: Vec<String> = STATUSES.iter().map(u16::to_string).collect();
+        let all: Vec<String> = ERROR_STATUSES.iter().map(u16::to_string).collect();
         Box::new(
             Diagnostic::error(
                 &codes::BAD_VALUE,

@@ -1,10 +1,12 @@
 //! FastCGI applications: the section `fcgi-app`, and `use-fcgi-app` in backends.
 
 use super::{Args, Built, LineRow, places};
+use crate::codes;
 use crate::config::{
     CheckKind, FcgiApp, HeaderNames, HttpProtocol, Mode, PassHeader, Proxy, ProxyOption, SetParam,
 };
-use crate::load::{Loader, Section, codes};
+use crate::load::Loader;
+use crate::rules::draft::Section;
 use crate::rules::regular::Regular;
 use crate::rules::{Condition, Format, Usage};
 use language::{Diagnostic, Line, suggest};
@@ -267,8 +269,9 @@ pub(crate) fn finish(loader: &mut Loader) {
             app.logs = global.iter().cloned().chain(own).collect();
         }
     }
-    let apps = &loader.config.fcgi_apps;
-    for proxy in &mut loader.config.proxies {
+    let config = &mut loader.config;
+    let apps = &config.fcgi_apps;
+    for proxy in &mut config.proxies {
         join(proxy, apps, &mut told);
     }
     for diagnostic in told {

@@ -3,8 +3,9 @@
 //! cache has what the server sent, the client gets it compressed.
 
 use super::{Args, Built, LineRow, places};
-use crate::keyword::known;
-use crate::load::{Loader, codes};
+use crate::codes;
+use crate::known;
+use crate::load::Loader;
 use language::{Diagnostic, suggest};
 
 pub(super) static LINES: &[LineRow] = &[LineRow {

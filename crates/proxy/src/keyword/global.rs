@@ -4,8 +4,10 @@
 use super::bind_option::octal;
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow, account};
+use crate::codes;
 use crate::config::{BindOwner, CloseSpread, Watch};
-use crate::load::{DefaultPath, Loader, Section, codes};
+use crate::load::Loader;
+use crate::rules::draft::{DefaultPath, Section};
 use language::Diagnostic;
 use language::value::TimeUnit;
 use std::path::PathBuf;

@@ -5,7 +5,8 @@
 
 use super::global::row;
 use super::{Args, Built, LineRow};
-use crate::load::{Loader, codes};
+use crate::codes;
+use crate::load::Loader;
 use language::Diagnostic;
 use language::value::TimeUnit;
 

@@ -2,31 +2,21 @@
 //! one, and `http-error`, which makes a page of a line. A group may stand below
 //! what names it, so names are found when the whole file is known.
 
-use super::error_page::{STATUSES, status_of};
+use super::error_page::status_of;
 use super::places::ALL;
 use super::{Args, Built, LineRow};
-use crate::config::{ErrorPage, HttpErrors, HttpErrorsSlot};
-use crate::load::{Loader, codes};
+use crate::codes;
+use crate::config::{ERROR_STATUSES, ErrorPage, HttpErrors};
+use crate::load::Loader;
 use crate::rules::error_answer;
 use language::arguments::section_name;
-use language::{Diagnostic, Line, Span, Word, suggest};
+use language::{Diagnostic, Line, Span, suggest};
 use std::sync::Arc;
-
-/// A line that names a group.
-#[derive(Debug)]
-struct Use {
-    name: Box<str>,
-    span: Span,
-    /// The statuses that it wants by name.
-    statuses: Vec<u16>,
-    slot: HttpErrorsSlot,
-}
 
 /// The groups of a file while it is loaded.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorGroups {
     groups: Vec<(HttpErrors, Span)>,
-    uses: Vec<Use>,
 }
 
 impl ErrorGroups {
@@ -65,18 +55,6 @@ impl ErrorGroups {
     pub(super) fn pages(&mut self) -> Option<&mut Vec<(u16, ErrorPage)>> {
         self.groups.last_mut().map(|(group, _)| &mut group.pages)
     }
-
-    /// The place in a line which a group will be put in.
-    pub(crate) fn used(&mut self, name: &Word, statuses: &[u16]) -> HttpErrorsSlot {
-        let slot = HttpErrorsSlot::default();
-        self.uses.push(Use {
-            name: name.text().into(),
-            span: name.span,
-            statuses: statuses.to_vec(),
-            slot: Arc::clone(&slot),
-        });
-        slot
-    }
 }
 
 impl Loader {
@@ -88,7 +66,7 @@ impl Loader {
             .into_iter()
             .map(|(group, _)| Arc::new(group))
             .collect();
-        for used in all.uses {
+        for used in std::mem::take(&mut self.error_group_uses.0) {
             let Some(group) = groups.iter().find(|group| group.name == used.name) else {
                 let told = format!("unknown http-errors section '{}'", used.name);
                 let near = suggest::nearest(&used.name, groups.iter().map(|group| &*group.name));
@@ -120,9 +98,9 @@ fn import(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     while let Some(word) = args.next() {
         statuses.push(status_of(args, word)?);
     }
-    let slot = loader.error_groups.used(name, &statuses);
+    let slot = loader.error_group_uses.used(name, &statuses);
     let all = if statuses.is_empty() {
-        STATUSES
+        ERROR_STATUSES
     } else {
         &statuses
     };

@@ -3,8 +3,10 @@
 
 use super::places::ALL;
 use super::{Args, Built, LineRow};
+use crate::codes;
 use crate::config::{ProxyIndex, ServerAddress};
-use crate::load::{Loader, Section, codes};
+use crate::load::Loader;
+use crate::rules::draft::Section;
 use crate::rules::{RuleSet, http_rule};
 use language::{Diagnostic, Line, Span, Word};
 use std::net::Ipv4Addr;

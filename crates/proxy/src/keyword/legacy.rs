@@ -4,8 +4,9 @@
 
 use super::places::{ALL, BACK};
 use super::{Args, Built, LineRow};
+use crate::codes;
 use crate::config::ProxyOption;
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use language::{Diagnostic, Line, Span, Word};
 
 /// Reports the warning with the current form of a keyword, which replaces the words under

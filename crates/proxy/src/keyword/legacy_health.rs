@@ -4,8 +4,9 @@
 
 use super::places::FRONT;
 use super::{Args, Built, LineRow};
+use crate::codes;
 use crate::config::Mode;
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use language::value::ValueError;
 use language::{Diagnostic, Word};
 

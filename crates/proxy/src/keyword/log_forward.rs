@@ -3,8 +3,10 @@
 
 use super::log::one_of;
 use super::{Args, Built, LineRow, bind};
+use crate::codes;
 use crate::config::{Bind, ForwardedHost, LogForward};
-use crate::load::{Loader, Section, codes};
+use crate::load::Loader;
+use crate::rules::draft::Section;
 use language::value::TimeUnit;
 use language::{Diagnostic, Line};
 
@@ -182,9 +184,10 @@ impl Loader {
 
     /// What `log global` and `backlog` mean for sections, when all is known.
     pub(crate) fn finish_log_forwards(&mut self) {
-        let global = &self.config.global.logs;
+        let config = &mut self.config;
+        let global = &config.global.logs;
         let mut told = Vec::new();
-        for section in &mut self.config.log_forwards {
+        for section in &mut config.log_forwards {
             if section.log_global {
                 let own = std::mem::take(&mut section.logs);
                 section.logs = global.iter().cloned().chain(own).collect();

@@ -1,8 +1,10 @@
 //! `log-profile`: sections that say what of a stream is logged at which moment.
 
 use super::{Args, Built, LineRow, places};
+use crate::codes;
 use crate::config::{LOG_STEPS, LogProfile, LogStep, LogSteps, STREAM_STEPS};
-use crate::load::{Loader, Section, codes};
+use crate::load::Loader;
+use crate::rules::draft::Section;
 use crate::rules::{Dialect, Format, Usage};
 use language::{Diagnostic, Line, suggest};
 use std::sync::Arc;

@@ -2,8 +2,10 @@
 //! proxies.
 
 use super::{Args, Built, LineRow, places};
+use crate::codes;
 use crate::config::{EmailAlert, Mailer, Mailers};
-use crate::load::{Loader, Section, codes};
+use crate::load::Loader;
+use crate::rules::draft::Section;
 use language::value::{self, Accepts, Host, PortRule, TimeUnit};
 use language::{Diagnostic, suggest};
 use std::net::SocketAddr;

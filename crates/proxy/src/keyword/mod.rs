@@ -2,8 +2,6 @@
 //! joins their tables. A row is everything about a keyword: see
 //! [`language::keyword`].
 
-pub mod known;
-
 mod account;
 mod acl;
 pub mod balance;
@@ -73,12 +71,8 @@ mod workarounds;
 
 pub use language::arguments::{Args, Built};
 
-/// The statuses for which there may be a page.
-pub(crate) fn error_statuses() -> &'static [u16] {
-    error_page::STATUSES
-}
-
 use crate::config::{Bind, ServerOptions};
+use crate::known;
 use crate::load::Loader;
 use language::keyword::{Documented, Family, Keyword, Table};
 use std::sync::OnceLock;

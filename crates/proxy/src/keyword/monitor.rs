@@ -3,7 +3,8 @@
 
 use super::places::{FRONT, FRONT_ONLY};
 use super::{Args, Built, LineRow};
-use crate::load::{Loader, codes};
+use crate::codes;
+use crate::load::Loader;
 use crate::rules::{Condition, Usage};
 use language::Diagnostic;
 

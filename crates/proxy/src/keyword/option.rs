@@ -4,8 +4,9 @@
 
 use super::places::{ALL, BACK, FRONT};
 use super::{Args, Built, LineRow};
+use crate::codes;
 use crate::config::ProxyOption;
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use language::Diagnostic;
 
 /// `option redispatch` without an interval: the last retry goes elsewhere.

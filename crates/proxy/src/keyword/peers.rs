@@ -3,8 +3,10 @@
 
 use super::stick_table::table;
 use super::{Args, Built, LineRow, places, stream_tls};
+use crate::codes as load_codes;
 use crate::config::{Peer, Peers, ServerAddress, ServerOptions, ServerTls};
-use crate::load::{Loader, Section, codes as load_codes};
+use crate::load::Loader;
+use crate::rules::draft::Section;
 use crate::tables::codes;
 use language::{Diagnostic, Line, Word};
 use std::net::SocketAddr;
@@ -153,11 +155,12 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
     let of_file = loader.config.global.local_peer.clone();
     let local = of_line.map(String::into_boxed_str).or(of_file);
     let local = local.or(from_environment.map(String::into_boxed_str));
+    let batch = loader.config.global.peers_batch;
     loader.config.peers.push(Peers {
         name: text.into(),
         span: name.span,
         local: local.unwrap_or_default(),
-        batch: loader.config.global.peers_batch.unwrap_or(BATCH_DEFAULT),
+        batch: batch.unwrap_or(BATCH_DEFAULT),
         ..Peers::default()
     });
     Section::Peers

@@ -3,11 +3,12 @@
 
 use super::places::{BACK, BACK_ONLY};
 use super::{Args, Built, LineRow};
+use crate::codes;
 use crate::config::{
     AppSession, Cookie, CookieMode, PersistRule, PersistRuleKind, ServerIndex, ServerName,
     UseServerRule,
 };
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use crate::rules::{Condition, Format, Usage};
 use language::value::TimeUnit;
 use language::{Diagnostic, Word, suggest};

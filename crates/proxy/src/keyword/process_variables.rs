@@ -3,7 +3,8 @@
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
-use crate::load::{Loader, codes};
+use crate::codes;
+use crate::load::Loader;
 use crate::rules::{Scope, VariableChange};
 
 fn set(loader: &mut Loader, args: &mut Args<'_>) -> Built {

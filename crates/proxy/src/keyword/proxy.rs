@@ -3,8 +3,10 @@
 
 use super::places::{ALL, BACK, FRONT, PROXIES};
 use super::{Args, Built, LineRow};
+use crate::codes;
 use crate::config::{Mode, Reference, ReuseMode};
-use crate::load::{Loader, Section, codes};
+use crate::load::Loader;
+use crate::rules::draft::Section;
 use language::{Diagnostic, Word, suggest};
 
 /// What may follow `mode`, besides what HAProxy knows and is not built.
@@ -56,7 +58,7 @@ pub(super) fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
         )
         .label("Evenkeel does not support this yet")
         .help(
-            super::known::instead(what)
+            crate::known::instead(what)
                 .unwrap_or("remove it, or keep this proxy on HAProxy for now"),
         ),
     )
@@ -133,7 +135,7 @@ fn rate_limit(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    if loader.section == crate::load::Section::Peers {
+    if loader.section == crate::rules::draft::Section::Peers {
         return super::peers::switch(loader, args);
     }
     loader.proxy().disabled = args.keyword == "disabled";
@@ -161,7 +163,7 @@ fn id(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    if matches!(loader.section, crate::load::Section::Ring(_)) {
+    if matches!(loader.section, crate::rules::draft::Section::Ring(_)) {
         return super::ring::description(loader, args);
     }
     args.required("a text")?;

@@ -1,8 +1,9 @@
 //! `resolvers` sections: nameservers, and how long their responses are valid.
 
 use super::{Args, Built, LineRow, places};
+use crate::codes;
 use crate::config::{NameServer, Resolvers};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use language::value::{Accepts, Host, Port, PortRule, TimeUnit, Transport};
 use language::{Diagnostic, Line, Span, Word};
 use protocol::dns::{PAYLOAD_MAX, PAYLOAD_MIN};

@@ -2,8 +2,9 @@
 
 use super::places::BACK;
 use super::{Args, Built, LineRow};
+use crate::codes;
 use crate::config::RetryOn;
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use language::{Diagnostic, suggest};
 
 /// The lines of this family.

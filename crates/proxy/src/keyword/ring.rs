@@ -4,8 +4,9 @@
 use super::log::{FORMATS, one_of};
 use super::server::resolve;
 use super::{Args, Built, LineRow, stream_tls};
+use crate::codes;
 use crate::config::{LogTargetAddress, Ring, RingServer, RingTls, ServerTls};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use crate::rules::action_codes;
 use language::value::{Accepts, Host, Port, TimeUnit};
 use language::{Diagnostic, Line, Word};
@@ -141,7 +142,7 @@ pub(super) fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         }
     }
     let at = match loader.section {
-        crate::load::Section::Ring(at) => at,
+        crate::rules::draft::Section::Ring(at) => at,
         _ => 0,
     };
     let ring = loader.ring();
@@ -192,7 +193,7 @@ impl Loader {
     /// The ring that the current section builds.
     pub(crate) fn ring(&mut self) -> &mut Ring {
         let at = match self.section {
-            crate::load::Section::Ring(at) => at,
+            crate::rules::draft::Section::Ring(at) => at,
             _ => 0,
         };
         if self.config.rings.is_empty() {
@@ -207,14 +208,15 @@ impl Loader {
 
     /// Gives `log ring@…` lines their rings.
     pub(crate) fn find_rings(&mut self) {
-        let rings: Vec<Arc<Ring>> = self.config.rings.iter().cloned().map(Arc::new).collect();
+        let config = &mut self.config;
+        let rings: Vec<Arc<Ring>> = config.rings.iter().cloned().map(Arc::new).collect();
         let mut told = Vec::new();
-        let of_proxies = self.config.proxies.iter_mut().map(|proxy| &mut proxy.logs);
-        let of_sections = self.config.log_forwards.iter_mut().map(|one| &mut one.logs);
-        let of_apps = self.config.fcgi_apps.iter_mut().map(|one| &mut one.logs);
+        let of_proxies = config.proxies.iter_mut().map(|proxy| &mut proxy.logs);
+        let of_sections = config.log_forwards.iter_mut().map(|one| &mut one.logs);
+        let of_apps = config.fcgi_apps.iter_mut().map(|one| &mut one.logs);
         let of_sections = of_sections.chain(of_apps);
         let all = of_proxies.chain(of_sections);
-        for target in all.chain([&mut self.config.global.logs]).flatten() {
+        for target in all.chain([&mut config.global.logs]).flatten() {
             let LogTargetAddress::Ring(wanted) = &mut target.address else {
                 continue;
             };

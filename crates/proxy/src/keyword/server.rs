@@ -1,11 +1,12 @@
 //! `server` and `default-server`. The options stand in `server_option`.
 
 use super::{Args, Built, LineRow, ServerBuilder, registry, server_option};
+use crate::codes;
 use crate::config::{
     AddressFamily, CheckKind, CheckLines, HealthCheck, HostName, InitAddress, NamedPort, Proxy,
     ProxyIndex, ProxyKind, Server, ServerAddress, ServerOptions,
 };
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use crate::state::ServerState;
 use language::keyword::Found;
 use language::value::{Accepts, Family, Host, Port};
@@ -24,7 +25,7 @@ pub static LINES: &[LineRow] = &[
             added to it. The options of earlier `default-server` lines apply as well.",
         example: "server web1 192.0.2.11:8080 check weight 10",
         build: |loader, args| match loader.section {
-            crate::load::Section::Ring(_) => super::ring::server(loader, args),
+            crate::rules::draft::Section::Ring(_) => super::ring::server(loader, args),
             _ => server(loader, args),
         },
     },
@@ -40,7 +41,7 @@ pub static LINES: &[LineRow] = &[
 ];
 
 fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    if loader.section == crate::load::Section::Peers {
+    if loader.section == crate::rules::draft::Section::Peers {
         return super::peers::default_server(loader, args);
     }
     let mut options = loader.proxy().default_server.clone();
@@ -50,7 +51,7 @@ fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    if loader.section == crate::load::Section::Peers {
+    if loader.section == crate::rules::draft::Section::Peers {
         return super::peers::peer(loader, args, false);
     }
     let name = args.required("<name> and <addr>[:<port>]")?;
@@ -310,7 +311,7 @@ fn build_options(
                 )
                 .label("Evenkeel does not support this yet")
                 .help(
-                    super::known::instead(name)
+                    crate::known::instead(name)
                         .unwrap_or("remove the option, or keep this proxy on HAProxy for now"),
                 )
             }

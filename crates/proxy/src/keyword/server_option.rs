@@ -9,7 +9,7 @@ pub(crate) mod resolve;
 pub(crate) mod tls;
 
 use super::{Args, ServerBuilder};
-use crate::load::codes;
+use crate::codes;
 use language::Diagnostic;
 use language::keyword::Family;
 

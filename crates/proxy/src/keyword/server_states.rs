@@ -5,8 +5,9 @@
 use super::places::{BACK, GLOBAL};
 use super::proxy::not_one_of;
 use super::{Args, Built, LineRow};
+use crate::codes;
 use crate::config::StateSource;
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 
 fn place(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a path")?;

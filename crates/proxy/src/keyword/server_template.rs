@@ -2,7 +2,8 @@
 
 use super::server::{check_name, describe};
 use super::{Args, Built, LineRow, places};
-use crate::load::{Loader, codes};
+use crate::codes;
+use crate::load::Loader;
 use language::{Diagnostic, Word};
 
 /// Most servers of one line.

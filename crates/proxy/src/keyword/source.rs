@@ -1,8 +1,9 @@
 //! `source`, of a backend and of a server: where connections to servers come from.
 
 use super::{Args, Built};
+use crate::codes;
 use crate::config::{Borrowed, ServerOptions, SourceWays};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use language::value::{Accepts, Host, Port};
 use language::{Diagnostic, Word};
 use std::net::SocketAddr;

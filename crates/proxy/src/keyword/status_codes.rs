@@ -3,8 +3,9 @@
 
 use super::global::row;
 use super::{Args, Built, LineRow};
+use crate::codes;
 use crate::config::StatusCodes;
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use language::{Diagnostic, Word};
 
 /// The table.

@@ -2,7 +2,8 @@
 
 use super::{Args, Built, LineRow, places};
 use crate::config::ProxyIndex;
-use crate::load::{Loader, Section};
+use crate::load::Loader;
+use crate::rules::draft::Section;
 use crate::tables::codes;
 use crate::tables::{
     DataType, ELEMENTS_MAX, KeyType, LENGTH_DEFAULT, LENGTH_MAX, Layout, Make, Settings, Shape,
@@ -289,32 +290,6 @@ fn split(text: &str) -> Vec<&str> {
 }
 
 impl Loader {
-    /// A table is named here; it is looked for when the file is whole.
-    pub(crate) fn name_table(&mut self, name: &str, span: Span) {
-        self.lookups.push(crate::rules::Lookup {
-            span,
-            kind: crate::rules::ArgumentKind::Table,
-            backend: None,
-            name: name.into(),
-            from: self.section,
-        });
-    }
-
-    /// The name of the section's own table.
-    pub(crate) fn own_table(&self, span: Span) -> Result<Box<str>, Box<Diagnostic>> {
-        match self.section {
-            Section::Proxy(index, _) => Ok(self.config.proxy(index).name.clone()),
-            _ => Err(Box::new(
-                Diagnostic::error(
-                    &codes::NO_OWN_TABLE,
-                    span,
-                    "rules in a 'defaults' section must name a table",
-                )
-                .label("the table is missing"),
-            )),
-        }
-    }
-
     /// What is known of tables when the file is whole: servers are kept in those
     /// of `stick` rules, keys are of the types of their tables.
     pub(crate) fn finish_tables(&mut self) {
@@ -347,23 +322,6 @@ impl Loader {
             }
         }
     }
-
-    /// Keeps what a table is asked with until the table is known.
-    pub(crate) fn key_of_table(&mut self, table: &str, expression: &crate::rules::Expression) {
-        self.table_keys.push(TableKey {
-            table: table.into(),
-            span: expression.span,
-            output: expression.output(),
-        });
-    }
-}
-
-/// A key of a table that may stand below.
-#[derive(Clone, Debug)]
-pub(crate) struct TableKey {
-    table: Box<str>,
-    span: Span,
-    output: crate::rules::Type,
 }
 
 /// Words of `table <name>`, or the section's own table.

@@ -3,8 +3,9 @@
 
 use super::places::{ALL, BACK, FRONT};
 use super::{Args, Built, LineRow};
+use crate::codes;
 use crate::config::Timeouts;
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use language::value::TimeUnit;
 use language::{Diagnostic, Span};
 
@@ -30,10 +31,10 @@ fn field<'t>(timeouts: &'t mut Timeouts, keyword: &str) -> Option<&'t mut Option
 }
 
 fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    if matches!(loader.section, crate::load::Section::Ring(_)) {
+    if matches!(loader.section, crate::rules::draft::Section::Ring(_)) {
         return super::ring::timeout(loader, args);
     }
-    if loader.section == crate::load::Section::LogForward {
+    if loader.section == crate::rules::draft::Section::LogForward {
         return super::log_forward::timeout(loader, args);
     }
     let keyword = args.keyword;

@@ -4,7 +4,9 @@
 
 use super::global::row;
 use super::{Args, Built, LineRow, tls_list};
-use crate::load::{Loader, Section, codes};
+use crate::codes;
+use crate::load::Loader;
+use crate::rules::draft::Section;
 use language::value::TimeUnit;
 use language::{Diagnostic, Word};
 use std::path::PathBuf;
@@ -15,10 +17,11 @@ fn directory(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a directory")?;
     let path = PathBuf::from(std::ffi::OsStr::from_bytes(&word.bytes));
     let in_store = loader.section == Section::CrtStore;
-    let tls = &mut loader.config.global.tls;
+    let (store, draft) = (&mut loader.crt_store, &mut loader.draft);
+    let tls = &mut draft.config.global.tls;
     let field = match args.keyword {
-        "crt-base" if in_store => &mut loader.crt_store.crt_base,
-        "key-base" if in_store => &mut loader.crt_store.key_base,
+        "crt-base" if in_store => &mut store.crt_base,
+        "key-base" if in_store => &mut store.key_base,
         "ca-base" => &mut tls.ca_base,
         "crt-base" => &mut tls.crt_base,
         "key-base" => &mut tls.key_base,
@@ -34,7 +37,7 @@ fn directory(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             .label("remove this line or the first one"),
         ));
     }
-    if args.keyword == "issuers-chain-path" && !loader.context.outside.is_directory(&path) {
+    if args.keyword == "issuers-chain-path" && !draft.context.outside.is_directory(&path) {
         return Err(bad(word, "not a directory"));
     }
     *field = Some(path);

@@ -2,8 +2,9 @@
 //! are read through the loader, so that a recording contains them.
 
 use super::Args;
+use crate::codes;
 use crate::config::Named;
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use configuration::outside::Unreadable;
 use language::source::Text;
 use language::{Diagnostic, Word};

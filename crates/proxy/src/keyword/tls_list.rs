@@ -2,7 +2,7 @@
 //! unsupported ones. It sets nothing.
 
 use super::Args;
-use crate::load::codes;
+use crate::codes;
 use language::{Diagnostic, Word, suggest};
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 use tls::Listed;

@@ -3,7 +3,8 @@
 
 use super::tls_default::version_named;
 use super::{Args, Built, tls_list};
-use crate::load::{Loader, codes};
+use crate::codes;
+use crate::load::Loader;
 use language::{Diagnostic, Span, Word};
 use tls::versions::{self, Remark};
 use tls::{TlsSide, TlsVersions};

@@ -3,8 +3,10 @@
 //! when the whole file is known.
 
 use super::{Args, Built, LineRow};
-use crate::config::{Password, User, Userlist, UserlistSlot};
-use crate::load::{Loader, Section, codes};
+use crate::codes;
+use crate::config::{Password, User, Userlist};
+use crate::load::Loader;
+use crate::rules::draft::Section;
 use crate::users::Hash;
 use configuration::outside::Secret;
 use language::arguments::section_name;
@@ -29,28 +31,10 @@ struct Draft {
     ignored: bool,
 }
 
-/// An expression that names a list.
-#[derive(Debug)]
-struct Use {
-    name: Box<str>,
-    span: Span,
-    slot: UserlistSlot,
-}
-
-/// Groups that an ACL compares with.
-#[derive(Debug)]
-struct GroupUse {
-    slot: UserlistSlot,
-    name: Box<str>,
-    span: Span,
-}
-
 /// The lists of a file while it is loaded.
 #[derive(Debug, Default)]
 pub(crate) struct Userlists {
     drafts: Vec<Draft>,
-    uses: Vec<Use>,
-    group_uses: Vec<GroupUse>,
 }
 
 impl Userlists {
@@ -85,26 +69,6 @@ impl Userlists {
             ..Draft::default()
         });
         Ok(())
-    }
-
-    /// The place in an expression which a list will be put in.
-    pub(crate) fn used(&mut self, name: &str, span: Span) -> UserlistSlot {
-        let slot = UserlistSlot::default();
-        self.uses.push(Use {
-            name: name.into(),
-            span,
-            slot: Arc::clone(&slot),
-        });
-        slot
-    }
-
-    /// An ACL compares the groups of a user with one.
-    pub(crate) fn group_used(&mut self, slot: UserlistSlot, word: &Word) {
-        self.group_uses.push(GroupUse {
-            slot,
-            name: word.text().into(),
-            span: word.span,
-        });
     }
 }
 
@@ -267,7 +231,7 @@ impl Loader {
             let list = self.finish_list(draft);
             lists.insert(list.name.clone(), Arc::new(list));
         }
-        for used in all.uses {
+        for used in std::mem::take(&mut self.userlist_uses.lists) {
             if let Some(list) = lists.get(&used.name) {
                 // A place is filled once.
                 let _ = used.slot.set(Arc::clone(list));
@@ -281,7 +245,7 @@ impl Loader {
                     .did_you_mean(used.span, near),
             );
         }
-        for used in all.group_uses {
+        for used in std::mem::take(&mut self.userlist_uses.groups) {
             let Some(list) = used.slot.get() else {
                 continue;
             };

@@ -3,8 +3,8 @@
 //! in the wrong section.
 
 use super::{Loader, Section, codes, side};
-use crate::keyword::known::{KNOWN, instead};
 use crate::keyword::{Args, LineRow, registry};
+use crate::known::{KNOWN, instead};
 use configuration::Unknown;
 use language::arguments::unset_named;
 use language::keyword::Found;

@@ -201,7 +201,7 @@ mod tests {
         ] {
             let loaded = load_text(text);
             let mut codes = loaded.diagnostics.iter().map(|told| told.code.id);
-            let wrong_mode = crate::load::codes::WRONG_MODE.id;
+            let wrong_mode = crate::codes::WRONG_MODE.id;
             let code = if code == "E0109" { wrong_mode } else { code };
             assert!(codes.any(|told| told == code), "{text}");
         }

@@ -5,18 +5,14 @@
 //! The loader may read files and resolve names (it runs with the rights of the
 //! start); it opens no listener and changes nothing outside of itself.
 
-mod address;
 pub(crate) mod certificates;
 mod check;
-pub mod codes;
-mod foreign;
 mod line;
 mod log_backends;
 mod logs;
 pub(crate) mod one_server;
 pub(crate) mod one_variable;
 mod order;
-mod path;
 mod refused;
 mod resolve;
 mod section;
@@ -27,18 +23,20 @@ mod tests;
 mod tls;
 
 pub(crate) use certificates::Beside;
-pub use section::{SECTIONS, Section};
+pub use section::SECTIONS;
 
-use crate::config::{Config, Proxy, ProxyIndex, Service, StatsLevel, Watch};
-use crate::rules::{AclTable, Shared};
+use crate::codes;
+use crate::config::{Config, ProxyIndex, Service, StatsLevel, Watch};
+use crate::rules::draft::{DefaultPath, Draft, Section};
 use configuration::outside::Outside;
-use configuration::{Context, Draft, Exchange, Export, Kind, LoadOptions, Part, Recording, Words};
+use configuration::{Context, Exchange, Export, Kind, LoadOptions, Part, Recording, Words};
 use language::reader::Facts;
 use language::render::{self, HaproxyForm};
 use language::source::Text;
-use language::{Code, Diagnostic, Diagnostics, Environment, Line, Severity, SourceMap, Span};
+use language::{Diagnostic, Diagnostics, Environment, Line, Severity, SourceMap, Span};
 use std::any::Any;
 use std::collections::{BTreeSet, HashMap};
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
 /// What came out.
@@ -114,36 +112,10 @@ pub struct Watched {
     pub states: BTreeSet<PathBuf>,
 }
 
-/// A `defaults` section.
-#[derive(Debug)]
-pub struct Defaults {
-    /// Its settings.
-    pub proxy: Proxy,
-    /// Its named ACLs.
-    pub acls: AclTable,
-}
-
 /// The state of loading; what builders of keywords work on.
 #[derive(Debug)]
 pub struct Loader {
-    /// What every part's lines are built with.
-    pub context: Context,
-    /// Lists and maps that are compiled already.
-    pub(crate) shared: Shared,
-    /// The configuration so far.
-    pub config: Config,
-    /// The `defaults` sections so far; the first is HAProxy's own defaults.
-    pub defaults: Vec<Defaults>,
-    /// Where the loader is.
-    pub section: Section,
-    /// The named ACLs of the current section.
-    pub acls: AclTable,
-    /// Proxies and servers that expressions name, to be found at the end.
-    pub lookups: Vec<crate::rules::Lookup>,
-    /// Files whose entries rules change.
-    pub(crate) list_changes: Vec<crate::rules::ListChanges>,
-    /// `default-path` as it stands (`None` is the current directory).
-    pub base: DefaultPath,
+    pub(crate) draft: Draft,
     /// Proxies with a line that gives them something to do without a server that
     /// could be built: a refused `server`, a `stick-table`.
     occupied: std::collections::HashSet<ProxyIndex>,
@@ -166,16 +138,10 @@ pub struct Loader {
     pub(crate) table_peers: Vec<(Box<str>, Span)>,
     /// Servers of rings, by ring and place, with what their lines say of TLS.
     pub(crate) ring_tls: Vec<((usize, usize), crate::config::ServerTls, Span)>,
-    /// Keys of tables, to be compared with the tables' types.
-    pub(crate) table_keys: Vec<crate::keyword::stick_table::TableKey>,
     /// Tables in which `stick` rules keep servers.
     pub(crate) sticky_tables: Vec<Box<str>>,
     /// `nbproc` asked for several processes.
     pub(crate) old_processes: bool,
-    /// Kinds of what belongs to other programs that were told of.
-    foreign: foreign::Told,
-    /// The rules of HAProxy 1.x in the current section, and those around them.
-    pub(crate) old_rules: crate::rules::lines::OldRules,
     /// Groups of error pages, and who names them.
     pub(crate) error_groups: crate::keyword::http_errors::ErrorGroups,
     /// Lists of users, and who names them.
@@ -190,10 +156,20 @@ pub struct Loader {
     pub socket: Option<SocketRights>,
     /// Set in a `cache` section.
     pub(crate) cache: Option<crate::keyword::cache::Draft>,
-    /// Caches that rules name, and where.
-    pub(crate) cache_names: Vec<(Box<str>, Span)>,
-    /// `resolvers` sections that rules name, to be found at the end.
-    pub(crate) resolvers_wanted: Vec<(Span, Box<str>)>,
+}
+
+impl Deref for Loader {
+    type Target = Draft;
+
+    fn deref(&self) -> &Draft {
+        &self.draft
+    }
+}
+
+impl DerefMut for Loader {
+    fn deref_mut(&mut self) -> &mut Draft {
+        &mut self.draft
+    }
 }
 
 /// What the options `level` and `expose-fd` of a `stats socket` say.
@@ -203,20 +179,6 @@ pub struct SocketRights {
     pub level: StatsLevel,
     /// `expose-fd listeners`.
     pub expose_listeners: bool,
-}
-
-/// `default-path`: what relative file names count from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum DefaultPath {
-    /// The directory of the process.
-    #[default]
-    Current,
-    /// The directory of the configuration file.
-    Config,
-    /// The directory above that.
-    Parent,
-    /// This directory.
-    Origin(PathBuf),
 }
 
 /// Loads files that were read already, in their order, as one configuration of the
@@ -297,7 +259,7 @@ struct Outcome {
     watched: Watched,
 }
 
-impl Draft for Loader {
+impl configuration::Draft for Loader {
     fn section(&mut self, context: &mut Context, head: &Line) {
         self.within(context, |loader| loader.begin_section(head));
     }
@@ -336,7 +298,7 @@ impl Draft for Loader {
                 wish: self.config.global.watch,
                 states: self.state_files,
             },
-            config: self.config,
+            config: self.draft.config,
         })
     }
 }
@@ -352,22 +314,7 @@ impl Loader {
     /// One that has read nothing yet.
     pub(crate) fn new(environment: Environment, options: LoadOptions) -> Self {
         Loader {
-            context: Context {
-                environment,
-                options,
-                ..Context::default()
-            },
-            shared: Shared::default(),
-            config: Config::default(),
-            defaults: vec![Defaults {
-                proxy: section::built_in_defaults(),
-                acls: AclTable::default(),
-            }],
-            section: Section::None,
-            acls: AclTable::default(),
-            lookups: Vec::new(),
-            list_changes: Vec::new(),
-            base: DefaultPath::Current,
+            draft: Draft::new(environment, options),
             occupied: Default::default(),
             order: order::RuleOrder::default(),
             names: Default::default(),
@@ -378,11 +325,8 @@ impl Loader {
             crt_store: Default::default(),
             table_peers: Vec::new(),
             ring_tls: Vec::new(),
-            table_keys: Vec::new(),
             sticky_tables: Vec::new(),
             old_processes: false,
-            foreign: Default::default(),
-            old_rules: Default::default(),
             error_groups: Default::default(),
             userlists: Default::default(),
             socket: None,
@@ -390,8 +334,6 @@ impl Loader {
             mailers: Vec::new(),
             log_profiles: Vec::new(),
             cache: None,
-            cache_names: Vec::new(),
-            resolvers_wanted: Vec::new(),
         }
     }
 
@@ -410,50 +352,5 @@ impl Loader {
                 )),
             }
         }
-    }
-
-    /// [`Context::suggests`].
-    pub(crate) fn suggests(&self) -> bool {
-        self.context.suggests()
-    }
-
-    /// Takes a diagnostic in; of the kinds that belong to other programs, the first.
-    pub fn tell(&mut self, diagnostic: Diagnostic) {
-        if let Some(diagnostic) = self.foreign.once(diagnostic) {
-            self.context.tell(diagnostic);
-        }
-    }
-
-    /// Takes a warning in.
-    pub fn warn(&mut self, code: &'static Code, span: Span, message: impl Into<String>) {
-        self.tell(Diagnostic::warning(code, span, message));
-    }
-
-    /// The proxy (or defaults) that the current section builds. Builders of
-    /// keywords that are legal in proxies only may rely on there being one.
-    pub fn proxy(&mut self) -> &mut Proxy {
-        match self.section {
-            Section::Proxy(index, _) => &mut self.config.proxies[index.0 as usize],
-            Section::Defaults(index) => &mut self.defaults[index].proxy,
-            // No keyword of a proxy is dispatched elsewhere; a draft that is
-            // thrown away keeps the loader going if one ever is.
-            _ => &mut self.defaults[0].proxy,
-        }
-    }
-
-    /// Whether something before was written for HAProxy 1.x: then what those
-    /// versions let pass is let pass.
-    pub(crate) fn is_old_file(&self) -> bool {
-        self.is_old(&self.context.diagnostics)
-    }
-
-    fn is_old(&self, told: &Diagnostics) -> bool {
-        let is_legacy = |told: &Diagnostic| told.code.id == codes::LEGACY.id;
-        self.old_rules.has_any() || told.iter().any(is_legacy)
-    }
-
-    /// Whether the current section is a `defaults`.
-    pub fn in_defaults(&self) -> bool {
-        matches!(self.section, Section::Defaults(_))
     }
 }

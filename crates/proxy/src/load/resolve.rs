@@ -10,6 +10,27 @@ use std::collections::HashSet;
 const FIRST_ID: u32 = 1;
 
 impl Loader {
+    /// Finds the backends that `reqsetbe` names.
+    pub(crate) fn resolve_line_rules(&mut self) {
+        for at in 0..self.config.proxies.len() {
+            let proxy = &self.config.proxies[at];
+            if proxy.disabled || !proxy.kind.is_frontend() {
+                continue;
+            }
+            let Some(mut lines) = proxy.lines.clone() else {
+                continue;
+            };
+            let mut told = Vec::new();
+            for reference in lines.request.references() {
+                told.extend(self.resolve(at, reference, "reqsetbe"));
+            }
+            self.config.proxies[at].lines = Some(lines);
+            for diagnostic in told {
+                self.tell(diagnostic);
+            }
+        }
+    }
+
     /// Checks and resolves the whole draft.
     pub(super) fn finish(&mut self) {
         crate::keyword::finish_http_proxy(self);
@@ -77,13 +98,11 @@ impl Loader {
     }
 
     fn index_backends(&mut self) {
-        for (index, proxy) in self.config.proxies.iter().enumerate() {
+        let config = &mut self.config;
+        for (index, proxy) in config.proxies.iter().enumerate() {
             if proxy.kind.is_backend() {
                 let index = ProxyIndex(index as u32);
-                self.config
-                    .backends
-                    .entry(proxy.name.clone())
-                    .or_insert(index);
+                config.backends.entry(proxy.name.clone()).or_insert(index);
             }
         }
     }
@@ -173,8 +192,9 @@ impl Loader {
     }
 
     fn give_logs(&mut self) {
-        let global = &self.config.global;
-        for proxy in self.config.proxies.iter_mut().filter(|p| p.log_global) {
+        let config = &mut self.config;
+        let global = &config.global;
+        for proxy in config.proxies.iter_mut().filter(|p| p.log_global) {
             let own = std::mem::take(&mut proxy.logs);
             proxy.logs = global.logs.iter().cloned().chain(own).collect();
         }

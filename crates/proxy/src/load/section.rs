@@ -1,84 +1,16 @@
 //! Sections: where the loader is, and what their first and last lines do.
 
-use super::{Defaults, Loader, codes};
+use super::{Loader, codes};
 use crate::config::{Proxy, ProxyIndex, ProxyKind};
-use crate::keyword::known::{self, instead};
+use crate::known::{self, instead};
 use crate::rules::AclTable;
+use crate::rules::draft::{Defaults, Section};
 use crate::state::ProxyState;
 use configuration::Sections;
 use language::{Diagnostic, Line, Word, suggest};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-
-/// Where the loader is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Section {
-    /// Before the first section.
-    None,
-    /// `global`.
-    Global,
-    /// A `defaults`: its place in the loader's list.
-    Defaults(usize),
-    /// A frontend, backend or listen, and which of them.
-    Proxy(ProxyIndex, ProxyKind),
-    /// A `peers`: the last of the configuration.
-    Peers,
-    /// A `crt-store`: the loader knows which.
-    CrtStore,
-    /// A `userlist`: the loader knows which.
-    Userlist,
-    /// An `http-errors`: the loader knows which.
-    HttpErrors,
-    /// A `healthcheck`: its place in the loader's list.
-    HealthCheck(usize),
-    /// A `mailers`: its place in the loader's list.
-    Mailers(usize),
-    /// A `log-profile`: its place in the loader's list.
-    LogProfile(usize),
-    /// An `fcgi-app`: its place in the configuration.
-    FcgiApp(usize),
-    /// A `cache`: the loader has its draft.
-    Cache,
-    /// A `ring`: its place among them.
-    Ring(usize),
-    /// A `log-forward`: the last of the configuration.
-    LogForward,
-    /// A `resolvers`: the last of the configuration.
-    Resolvers,
-    /// A section that is known and not built, and was told: its lines are
-    /// checked for unknown words only.
-    NotBuilt(&'static str),
-    /// A section whose first line was refused: its lines are ignored, because their
-    /// meaning is not known.
-    Refused,
-}
-
-impl Section {
-    /// The name under which keywords say that they are legal; None where
-    /// lines are not looked at.
-    pub fn place(self) -> Option<&'static str> {
-        match self {
-            Section::Global => Some("global"),
-            Section::Defaults(_) => Some("defaults"),
-            Section::Proxy(_, kind) => Some(kind.name()),
-            Section::CrtStore => Some("crt-store"),
-            Section::Peers => Some("peers"),
-            Section::Userlist => Some("userlist"),
-            Section::HttpErrors => Some("http-errors"),
-            Section::HealthCheck(_) => Some("healthcheck"),
-            Section::Mailers(_) => Some("mailers"),
-            Section::LogProfile(_) => Some("log-profile"),
-            Section::FcgiApp(_) => Some("fcgi-app"),
-            Section::Cache => Some("cache"),
-            Section::Ring(_) => Some("ring"),
-            Section::LogForward => Some("log-forward"),
-            Section::Resolvers => Some("resolvers"),
-            Section::NotBuilt(name) => Some(name),
-            Section::None | Section::Refused => None,
-        }
-    }
-}
 
 /// The sections of the proxy.
 pub const SECTIONS: Sections = Sections {
@@ -110,11 +42,6 @@ fn free_name(name: &str, mut taken: impl FnMut(&str) -> bool) -> Box<str> {
         }
         number = number.saturating_add(1);
     }
-}
-
-/// What HAProxy has for a proxy before any line is read.
-pub(super) fn built_in_defaults() -> Proxy {
-    Proxy::default()
 }
 
 impl Loader {
@@ -342,7 +269,7 @@ impl Loader {
 
     fn begin_defaults(&mut self, line: &Line) -> Section {
         let mut at = 1;
-        let mut proxy = built_in_defaults();
+        let mut proxy = Proxy::default();
         if let Some(name) = line.word(at).filter(|w| !w.is("from")) {
             proxy.name = name.text().into();
             proxy.span = name.span;

@@ -1,7 +1,7 @@
 //! The sections of a file, each with what it is for.
 
 use super::row;
-use crate::keyword::known::SECTIONS;
+use crate::known::SECTIONS;
 use language::keyword::Documented;
 
 /// How each begins.

@@ -11,7 +11,8 @@ use super::matching::{Method, Patterns};
 use super::pattern::Patterned;
 use super::usage::Usage;
 use super::value::Value;
-use crate::load::{Loader, codes as load_codes};
+use crate::codes as load_codes;
+use crate::rules::draft::Draft;
 use crate::transaction::Stream;
 use language::{Diagnostic, Span, Word};
 use std::collections::HashMap;
@@ -29,7 +30,7 @@ pub struct Test {
 impl Test {
     /// Reads one from its words: `path_beg -i /static /images`.
     pub(crate) fn parse(
-        loader: &mut Loader,
+        loader: &mut Draft,
         words: &[Word],
         whole: Span,
         usage: Option<Usage>,
@@ -121,7 +122,7 @@ fn types_do_not_fit(expression: &Expression, method: Method, at: Span) -> Box<Di
 }
 
 /// Reports missing patterns, and patterns that are never compared.
-fn warn_of_patterns(loader: &mut Loader, first: &Word, method: Method, patterned: &Patterned) {
+fn warn_of_patterns(loader: &mut Draft, first: &Word, method: Method, patterned: &Patterned) {
     let needs_none = matches!(method, Method::Found | Method::Bool);
     if patterned.is_empty() && !patterned.ended && !needs_none {
         loader.tell(
@@ -330,7 +331,7 @@ impl AclTable {
     }
 }
 
-impl Loader {
+impl Draft {
     /// The ACL of a name: the section's, or a predefined one.
     pub(super) fn acl(&mut self, name: &str) -> Option<Arc<Acl>> {
         if let Some(acl) = self.acls.named.get(name) {

@@ -8,7 +8,7 @@ use super::map::Map;
 use super::regular::Regular;
 use super::variables::{VariableName, VariableNameError};
 use crate::config::{Userlist, UserlistSlot};
-use crate::load::{Loader, Section};
+use crate::rules::draft::{Draft, Section};
 use crate::tables::{Table, TablePlace};
 use language::{Code, Diagnostic, SourceMap, Span, Word};
 use std::borrow::Cow;
@@ -433,7 +433,7 @@ fn unescape(byte: u8) -> Option<u8> {
 
 /// Turns what was read into arguments of the kinds that the keyword wants.
 pub fn build(
-    loader: &mut Loader,
+    loader: &mut Draft,
     piece: &Piece<'_>,
     owner: Owner<'_>,
     raw: &[RawArgument],
@@ -516,7 +516,7 @@ impl Owner<'_> {
 }
 
 /// Without a name the section's own proxy is meant, which must be of the kind.
-fn own_proxy(loader: &mut Loader, span: Span, kinds: &[Kind]) {
+fn own_proxy(loader: &mut Draft, span: Span, kinds: &[Kind]) {
     let Some(kind @ (Kind::Frontend | Kind::Backend)) = kinds.first().copied() else {
         return;
     };
@@ -553,7 +553,7 @@ enum Reason {
 }
 
 fn build_one(
-    loader: &mut Loader,
+    loader: &mut Draft,
     piece: &Piece<'_>,
     kind: Kind,
     raw: &RawArgument,
@@ -608,7 +608,7 @@ fn build_one(
         }
         Kind::Userlist => {
             let place = piece.span(raw.part.clone());
-            Argument::Userlist(loader.userlists.used(text, place))
+            Argument::Userlist(loader.userlist_uses.used(text, place))
         }
         // Its flags may follow: the keyword's own check compiles it again with them.
         Kind::Regex => Argument::Regex(Arc::new(Regular::new(&raw.bytes, false).map_err(
@@ -619,7 +619,7 @@ fn build_one(
 
 /// A proxy or server is looked up when the whole file is known.
 fn look_up(
-    loader: &mut Loader,
+    loader: &mut Draft,
     span: language::Span,
     kind: Kind,
     backend: Option<Box<str>>,
@@ -635,12 +635,12 @@ fn look_up(
 }
 
 /// The value of a variable of the environment; that there is none is a hint.
-fn environment(loader: &mut Loader, name: &str, place: language::Span) -> Option<Box<[u8]>> {
+fn environment(loader: &mut Draft, name: &str, place: language::Span) -> Option<Box<[u8]>> {
     if let Some(value) = loader.context.environment.get(name) {
         return Some(value.into());
     }
     let told = format!("the environment variable '{name}' is not set: no value");
-    let code = &crate::load::codes::UNSET_VARIABLE;
+    let code = &crate::codes::UNSET_VARIABLE;
     loader.tell(
         Diagnostic::new(code, language::Severity::Diag, place, told)
             .label("not set at the start, and nothing sets it later"),

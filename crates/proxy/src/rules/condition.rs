@@ -4,9 +4,9 @@
 use super::acl::{Acl, Test};
 use super::codes;
 use super::usage::Usage;
-use crate::keyword::Args;
-use crate::load::Loader;
+use crate::rules::draft::Draft;
 use crate::transaction::Stream;
+use language::arguments::Args;
 use language::{Diagnostic, Span, Word, suggest};
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ pub const TERMS_MAX: usize = 1024;
 impl Condition {
     /// Reads what is left of a line: nothing, or a condition.
     pub fn parse(
-        loader: &mut Loader,
+        loader: &mut Draft,
         args: &mut Args<'_>,
         usage: Usage,
     ) -> Result<Option<Condition>, Box<Diagnostic>> {
@@ -102,7 +102,7 @@ impl Condition {
     /// That all ACLs of a list hold, or do not where a `!` stands before their name.
     /// An error is the name that is none.
     pub(super) fn of_names<'n>(
-        loader: &mut Loader,
+        loader: &mut Draft,
         names: impl Iterator<Item = &'n str>,
         span: Span,
     ) -> Result<Condition, &'n str> {
@@ -217,7 +217,7 @@ fn foreign(name: &str) -> Option<(String, Option<String>)> {
 }
 
 struct Parser<'p, 'l> {
-    loader: &'p mut Loader,
+    loader: &'p mut Draft,
     words: &'l [Word],
     at: usize,
     usage: Usage,

@@ -9,8 +9,9 @@ use super::fetch::{self, FetchBuild, Prepare};
 use super::matching::Method;
 use super::usage::{Needs, Usage};
 use super::value::{Type, Value};
+use crate::codes as load_codes;
 use crate::config::UserlistSlot;
-use crate::load::{Loader, codes as load_codes};
+use crate::rules::draft::Draft;
 use crate::transaction::Stream;
 use language::keyword::{Found, Keyword, Table};
 use language::{Diagnostic, Span, Word, suggest};
@@ -40,7 +41,7 @@ pub struct Converters(Box<[Step]>);
 
 impl Converters {
     /// Reads a list of them, the first of which takes a string.
-    pub fn parse(loader: &mut Loader, word: &Word) -> Result<Converters, Box<Diagnostic>> {
+    pub fn parse(loader: &mut Draft, word: &Word) -> Result<Converters, Box<Diagnostic>> {
         let piece = Piece::of(&loader.context.sources, word);
         let (mut steps, mut given, mut start) = (Vec::new(), Type::Str, 0);
         loop {
@@ -91,7 +92,7 @@ impl Expression {
     /// Reads one that is a whole word. What its fetch needs must be there
     /// where it is used.
     pub fn parse(
-        loader: &mut Loader,
+        loader: &mut Draft,
         word: &Word,
         usage: Usage,
     ) -> Result<Expression, Box<Diagnostic>> {
@@ -104,7 +105,7 @@ impl Expression {
     /// Reads one from a place in a text on (a log format); says where it ends:
     /// at the first byte that belongs to no expression.
     pub fn parse_part(
-        loader: &mut Loader,
+        loader: &mut Draft,
         piece: &Piece<'_>,
         start: usize,
         usage: Usage,
@@ -116,7 +117,7 @@ impl Expression {
     /// Reads the first word of an ACL: names may say a matching method, and
     /// where it is used is not known yet.
     pub(super) fn parse_test(
-        loader: &mut Loader,
+        loader: &mut Draft,
         word: &Word,
         usage: Option<Usage>,
     ) -> Result<Parsed, Box<Diagnostic>> {
@@ -246,7 +247,7 @@ fn list_at(
 }
 
 fn parse(
-    loader: &mut Loader,
+    loader: &mut Draft,
     piece: &Piece<'_>,
     start: usize,
     usage: Option<Usage>,
@@ -358,7 +359,7 @@ impl From<&'static Keyword<ConverterBuild>> for Callable {
 
 /// The arguments behind a name; says where they end.
 fn parse_arguments(
-    loader: &mut Loader,
+    loader: &mut Draft,
     piece: &Piece<'_>,
     name: Range<usize>,
     callable: Callable,
@@ -460,7 +461,7 @@ fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> B
         )
         .label_boxed("Evenkeel does not support this yet")
         .help_boxed(
-            crate::keyword::known::instead(name)
+            crate::known::instead(name)
                 .unwrap_or("remove the rule, or keep this proxy on HAProxy for now"),
         )
 }
@@ -484,7 +485,7 @@ fn unknown<B>(
 }
 
 fn parse_converter(
-    loader: &mut Loader,
+    loader: &mut Draft,
     piece: &Piece<'_>,
     start: usize,
     input: Type,

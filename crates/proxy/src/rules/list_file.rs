@@ -3,7 +3,8 @@
 
 use super::codes;
 use super::live::Pair;
-use crate::load::{DefaultPath, Loader, codes as load_codes};
+use crate::codes as load_codes;
+use crate::rules::draft::{DefaultPath, Draft};
 use configuration::outside::{NAMED_FILE_BYTES_MAX, Unreadable};
 use language::source::Text;
 use language::{Diagnostic, Span, Word};
@@ -44,7 +45,7 @@ impl ListFile {
     }
 
     /// Reports a wrong line: at the line, and where the file is named.
-    pub fn wrong(self, loader: &mut Loader, entry: Entry, named_at: Span, diagnostic: Diagnostic) {
+    pub fn wrong(self, loader: &mut Draft, entry: Entry, named_at: Span, diagnostic: Diagnostic) {
         let file = loader.context.sources.add(self.name.to_string(), self.text);
         let place = Span {
             file,
@@ -85,7 +86,7 @@ fn entries(text: &[u8]) -> Vec<Entry> {
     entries
 }
 
-impl Loader {
+impl Draft {
     /// The file that a name in the configuration stands for.
     pub(super) fn path_of(&self, name: &str, span: Span) -> PathBuf {
         let base = match &self.base {
@@ -198,7 +199,7 @@ impl Collected {
     /// file is reported at its line there.
     pub fn wrong(
         mut self,
-        loader: &mut Loader,
+        loader: &mut Draft,
         place: Place,
         diagnose: impl FnOnce(Span) -> Box<Diagnostic>,
     ) -> Box<Diagnostic> {

@@ -4,7 +4,7 @@
 use super::argument::Kind;
 use super::codes;
 use crate::config::{Config, Proxy};
-use crate::load::{Loader, Section};
+use crate::rules::draft::{Draft, Section};
 use language::{Diagnostic, Span, suggest};
 
 /// A name in an expression that must be one of a proxy or server.
@@ -22,7 +22,7 @@ pub struct Lookup {
     pub from: Section,
 }
 
-impl Loader {
+impl Draft {
     /// Reports unknown names.
     pub(crate) fn check_lookups(&mut self) {
         for lookup in std::mem::take(&mut self.lookups) {
@@ -36,7 +36,7 @@ impl Loader {
 }
 
 /// The backend of the server that an expression names.
-fn backend_of(loader: &Loader, lookup: &Lookup) -> Option<Box<str>> {
+fn backend_of(loader: &Draft, lookup: &Lookup) -> Option<Box<str>> {
     match (&lookup.backend, lookup.from) {
         (Some(name), _) => Some(name.clone()),
         (None, Section::Proxy(index, _)) => Some(loader.config.proxy(index).name.clone()),

@@ -9,7 +9,7 @@ use super::pattern;
 use super::regular::expand;
 use super::shared::MapKey;
 use super::value::{Value, whole_integer};
-use crate::load::Loader;
+use crate::rules::draft::Draft;
 use language::{Diagnostic, Span};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub struct Map {
 impl Map {
     /// The map of a file for a matching method: read now, or by a line before.
     pub fn read(
-        loader: &mut Loader,
+        loader: &mut Draft,
         name: &str,
         span: Span,
         method: Method,
@@ -64,7 +64,7 @@ impl Map {
 
     /// Reads a file's keys and values.
     fn compile(
-        loader: &mut Loader,
+        loader: &mut Draft,
         name: &str,
         span: Span,
         method: Method,
@@ -144,7 +144,7 @@ impl Map {
 }
 
 /// Notes a map for operators.
-fn note(loader: &Loader, file: &ListFile, span: Span, method: Method, gives: Gives) -> Arc<Live> {
+fn note(loader: &Draft, file: &ListFile, span: Span, method: Method, gives: Gives) -> Arc<Live> {
     let used_by = format!(
         "pattern loaded from file '{}' used by map at file '{}' line {}",
         file.name,

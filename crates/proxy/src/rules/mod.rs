@@ -6,6 +6,7 @@
 
 pub mod argument;
 pub mod codes;
+pub mod draft;
 pub mod matching;
 pub mod network;
 pub mod regular;

@@ -9,7 +9,7 @@ use super::network::Network;
 use super::regular::Regular;
 use super::shared::ListKey;
 use crate::config::UserlistSlot;
-use crate::load::Loader;
+use crate::rules::draft::Draft;
 use language::{Code, Diagnostic, Span, Word, suggest};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ pub struct Patterned {
 
 impl Patterned {
     /// Reads flags and patterns.
-    pub fn read(loader: &mut Loader, words: &[Word]) -> Result<Self, Box<Diagnostic>> {
+    pub fn read(loader: &mut Draft, words: &[Word]) -> Result<Self, Box<Diagnostic>> {
         let mut read = Patterned::default();
         let mut files: Vec<&Word> = Vec::new();
         let mut at = 0;
@@ -87,7 +87,7 @@ impl Patterned {
 
     /// The lists that the patterns stand in, noted for operators: each file, then
     /// the line itself.
-    pub(super) fn note(&self, loader: &Loader, first: &Word) -> Vec<usize> {
+    pub(super) fn note(&self, loader: &Draft, first: &Word) -> Vec<usize> {
         let place = loader.context.sources.position(first.span);
         let file = &loader.context.sources.file(first.span.file).name;
         let lists = &loader.config.lists;
@@ -113,12 +113,14 @@ impl Patterned {
 
     /// The patterns are groups of a list of users: those of the line are looked
     /// for when the whole file is known.
-    pub(super) fn note_groups(&self, loader: &mut Loader, list: &UserlistSlot, words: &[Word]) {
+    pub(super) fn note_groups(&self, loader: &mut Draft, list: &UserlistSlot, words: &[Word]) {
         let Some(first) = self.first_word.filter(|_| !self.ignore_case) else {
             return;
         };
         for word in words.iter().filter(|word| word.span.start >= first.start) {
-            loader.userlists.group_used(UserlistSlot::clone(list), word);
+            loader
+                .userlist_uses
+                .group_used(UserlistSlot::clone(list), word);
         }
     }
 
@@ -141,7 +143,7 @@ impl Patterned {
     /// the same files and nothing else.
     pub fn compile(
         self,
-        loader: &mut Loader,
+        loader: &mut Draft,
         method: Method,
     ) -> Result<Arc<Patterns>, Box<Diagnostic>> {
         let key = self.key(method);
@@ -168,11 +170,7 @@ impl Patterned {
         })
     }
 
-    fn compile_anew(
-        self,
-        loader: &mut Loader,
-        method: Method,
-    ) -> Result<Patterns, Box<Diagnostic>> {
+    fn compile_anew(self, loader: &mut Draft, method: Method) -> Result<Patterns, Box<Diagnostic>> {
         let lookup = !self.no_lookup;
         if self.versions && method == Method::Int {
             return compile_ranges(loader, self.collected, version);
@@ -232,7 +230,7 @@ fn method(word: &Word) -> Result<Method, Box<Diagnostic>> {
 
 /// Compiles patterns from wherever they came.
 pub(super) fn compile(
-    loader: &mut Loader,
+    loader: &mut Draft,
     method: Method,
     mut collected: Collected,
     ignore_case: bool,
@@ -312,7 +310,7 @@ fn each_text<T>(texts: &[Box<[u8]>], make: impl Fn(&[u8]) -> Option<T>) -> Optio
 
 /// Compiles numbers that are written in a way of their own.
 fn compile_ranges(
-    loader: &mut Loader,
+    loader: &mut Draft,
     mut collected: Collected,
     number: Number,
 ) -> Result<Patterns, Box<Diagnostic>> {
@@ -440,7 +438,7 @@ fn range(text: &str, number: Number) -> Option<(i64, i64)> {
     }
 }
 
-fn networks(loader: &mut Loader, list: Listed, lookup: bool) -> Result<Patterns, Wrong> {
+fn networks(loader: &mut Draft, list: Listed, lookup: bool) -> Result<Patterns, Wrong> {
     let mut networks = Vec::with_capacity(list.len());
     for (text, place) in list {
         let word = std::str::from_utf8(&text).unwrap_or("");

@@ -20,7 +20,7 @@ pub fn loader() -> Loader {
     // What is built without a file has a place in one all the same.
     loader.context.sources.add("sample.cfg", Vec::new());
     loader.config.proxies.push(listen());
-    loader.section = crate::load::Section::Proxy(ProxyIndex(0), ProxyKind::Listen);
+    loader.section = crate::rules::draft::Section::Proxy(ProxyIndex(0), ProxyKind::Listen);
     loader
 }
 
@@ -105,16 +105,16 @@ pub fn tcp(bytes: &[u8], complete: bool) -> Stream {
 /// The words of a line as the reader gives them.
 pub fn line(loader: &mut Loader, text: &str) -> Line {
     use language::reader::{Facts, Reader};
-    let file = loader
-        .context
+    let context = &mut loader.context;
+    let file = context
         .sources
         .add("sample.cfg", format!("{text}\n").into_bytes());
     let mut reader = Reader::new(vec![file], Facts::new("2.6"));
     reader
         .next(
-            &loader.context.sources,
-            &loader.context.environment,
-            &mut loader.context.diagnostics,
+            &context.sources,
+            &context.environment,
+            &mut context.diagnostics,
         )
         .unwrap_or_else(|| panic!("no line: {text}"))
 }
@@ -164,7 +164,7 @@ pub fn condition(
     }
     let line = line(&mut loader, text);
     let mut args =
-        crate::keyword::Args::new(&line, 0, "test", "test", &crate::load::codes::OF_ARGUMENTS);
+        language::arguments::Args::new(&line, 0, "test", "test", &crate::codes::OF_ARGUMENTS);
     let parsed = Condition::parse(&mut loader, &mut args, usage);
     for diagnostic in std::mem::take(&mut loader.acls).seal() {
         loader.tell(diagnostic);
@@ -189,12 +189,12 @@ pub fn build(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnostic>> {
         .find(line.words.iter().map(|word| word.str()))
     {
         Found::Built(row, words) => {
-            let mut args = crate::keyword::Args::new(
+            let mut args = language::arguments::Args::new(
                 line,
                 words,
                 row.name,
                 row.syntax,
-                &crate::load::codes::OF_ARGUMENTS,
+                &crate::codes::OF_ARGUMENTS,
             );
             (row.build)(loader, &mut args)
         }

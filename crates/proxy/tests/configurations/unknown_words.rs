@@ -169,7 +169,7 @@ fn passed_over(loaded: &Loaded, line: u32) -> bool {
             .split_whitespace()
             .next()?
             .to_owned();
-        let sections = proxy::keyword::known::SECTIONS;
+        let sections = proxy::known::SECTIONS;
         sections.iter().any(|(name, _)| *name == first).then_some(n)
     };
     let Some(head) = (1..=line).rev().find_map(is_head) else {

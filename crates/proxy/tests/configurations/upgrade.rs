@@ -5,7 +5,8 @@ use configuration::LoadOptions;
 use language::upgrade::upgrade;
 use language::{Environment, Facts, FileId};
 use proptest::prelude::*;
-use proxy::load::{Loaded, codes, load};
+use proxy::codes;
+use proxy::load::{Loaded, load};
 use std::io::Write;
 use std::process::{Command, Stdio};
 

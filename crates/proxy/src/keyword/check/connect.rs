@@ -2,10 +2,11 @@
 
 use super::{Comment, unknown_word};
 use crate::check::{Connect, PortSource};
+use crate::codes;
 use crate::config::{HttpProtocol, ServerAddress};
 use crate::keyword::server_option::check::check_address;
 use crate::keyword::{Args, tls_words};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use crate::rules::{Expression, Usage};
 use language::Diagnostic;
 

@@ -2,8 +2,9 @@
 
 use super::{Comment, unknown_word};
 use crate::check::{Code, Expect, Matcher, Pattern, StatusRange, Told, unhex};
+use crate::codes;
 use crate::keyword::Args;
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use crate::rules::{Dialect, Expression, Format, Usage};
 use crate::state::CheckStatus;
 use language::{Diagnostic, Word};

@@ -3,8 +3,9 @@
 use super::super::global::row;
 use super::super::{Args, Built, LineRow, places};
 use super::plain;
+use crate::codes;
 use crate::config::{Check, CheckKind, Proxy, ProxyKind};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use configuration::outside::Runs;
 use language::Diagnostic;
 use std::path::{Path, PathBuf};

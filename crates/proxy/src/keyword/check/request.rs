@@ -2,8 +2,9 @@
 
 use super::{Comment, FIELDS_MAX, text_of, unknown_word};
 use crate::check::HttpSend;
+use crate::codes;
 use crate::keyword::Args;
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use crate::rules::{Dialect, Format, Usage};
 use language::{Diagnostic, Word};
 

@@ -4,9 +4,11 @@
 use super::expect::binary;
 use super::{Comment, check_of, text_of};
 use crate::check::{STEPS_MAX, Send, Step, StepAction};
+use crate::codes;
 use crate::config::{CheckLines, ProxyKind};
 use crate::keyword::{Args, Built, LineRow, places};
-use crate::load::{Loader, Section, codes};
+use crate::load::Loader;
+use crate::rules::draft::Section;
 use crate::rules::{Dialect, Format, Usage, VariableChange};
 use language::Diagnostic;
 

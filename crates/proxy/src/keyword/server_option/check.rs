@@ -1,10 +1,11 @@
 //! Options about health checks.
 
 use super::time_above_zero;
+use crate::codes;
 use crate::config::{HealthCheck, ServerAddress, ServerOptions};
 use crate::keyword::server::resolve;
 use crate::keyword::{Args, Built, ServerRow, places};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use language::value::{self, Accepts, Host, PortRule};
 use language::{Diagnostic, Word};
 use std::sync::Arc;

@@ -1,9 +1,10 @@
 //! Options about the connections to a server.
 
 use super::one_of;
+use crate::codes;
 use crate::config::{HttpProtocol, ProxyExtensions, ServerOptions, WebSocketProto};
 use crate::keyword::{Args, Built, ServerRow, places};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use crate::rules::{Expression, Usage};
 use language::Diagnostic;
 use language::value::TimeUnit;

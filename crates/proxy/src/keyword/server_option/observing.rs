@@ -4,10 +4,11 @@
 use super::super::server::resolve;
 use super::super::{Args, Built, ServerRow, places};
 use super::time_above_zero;
+use crate::codes;
 use crate::config::{
     Config, InitState, Mode, Observe, OnError, ProxyIndex, Server, ServerIndex, ServerOptions,
 };
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use language::value::Family;
 use language::{Diagnostic, Span, suggest};
 use std::collections::HashMap;

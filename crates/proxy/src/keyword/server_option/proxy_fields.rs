@@ -1,8 +1,9 @@
 //! `set-proxy-v2-tlv-fmt`: fields of the PROXY header that a file makes up.
 
+use crate::codes;
 use crate::config::{ProxyField, ServerOptions};
 use crate::keyword::{Args, Built, ServerRow, places};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use crate::rules::{Format, Usage, proxy_field_number};
 use language::Diagnostic;
 use std::sync::Arc;

@@ -2,8 +2,9 @@
 //! the addresses they take.
 
 use super::super::{Args, Built, ServerRow, places, resolvers};
+use crate::codes;
 use crate::config::{AddressFamily, InitAddress, NETWORKS_MAX, ServerOptions};
-use crate::load::{Loader, codes};
+use crate::load::Loader;
 use crate::rules::network::Network;
 use language::Diagnostic;
 

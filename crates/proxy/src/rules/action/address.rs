@@ -1,7 +1,7 @@
 //! Actions that change the addresses that rules, logs and servers see.
 
 use super::{Action, ActionRow, Build, Step, places};
-use crate::load::Loader;
+use crate::rules::draft::Draft;
 use crate::rules::expression::Expression;
 use crate::rules::value::{Type, Value};
 use crate::transaction::{Endpoint, Stream};
@@ -57,7 +57,7 @@ pub(super) static ROWS: &[ActionRow] = rows! {
 };
 
 fn build(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     what: What,
 ) -> Result<Action, Box<Diagnostic>> {

@@ -2,14 +2,15 @@
 
 use super::flow::{count_denied, count_denied_response};
 use super::{Action, ActionRow, Build, RuleSet, Step, Verdict, codes, places};
+use crate::codes as load_codes;
 use crate::config::{ErrorPage, HttpErrorsSlot};
-use crate::keyword::Args;
-use crate::load::{Loader, codes as load_codes};
+use crate::rules::draft::Draft;
 use crate::rules::format::{Dialect, Format};
 use crate::transaction::{Phase, Reply, Stream, Termination, configured_page, error_page};
 use configuration::outside::Unreadable;
 use http::http1::{Limits, Outcome, RequestFacts, parse_response};
 use http::message::{Message, Version, reason_of};
+use language::arguments::Args;
 use language::source::Text;
 use language::{Diagnostic, Word};
 use std::sync::Arc;
@@ -87,7 +88,7 @@ pub(super) static ROWS: &[ActionRow] = &[
 
 /// What was read of the arguments so far.
 #[derive(Default)]
-struct Draft<'l> {
+struct AnswerDraft<'l> {
     status: Option<u16>,
     /// It was given as `status`; `deny_status` alone means the page of the proxy.
     new_words: bool,
@@ -99,7 +100,7 @@ struct Draft<'l> {
 }
 
 fn build(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     purpose: Purpose,
 ) -> Result<Action, Box<Diagnostic>> {
@@ -109,7 +110,7 @@ fn build(
 
 /// Reads the words of an `http-error` line: the status, and its page.
 pub(crate) fn error_answer(
-    loader: &mut Loader,
+    loader: &mut Draft,
     args: &mut Args<'_>,
 ) -> Result<(u16, ErrorPage), Box<Diagnostic>> {
     let set = RuleSet::HttpRequest;
@@ -131,7 +132,7 @@ pub(crate) fn error_answer(
             "the status is missing",
         ));
     };
-    if !crate::keyword::error_statuses().contains(&status) {
+    if !crate::config::ERROR_STATUSES.contains(&status) {
         return Err(build.wrong(
             &codes::STATUS_RANGE,
             word,
@@ -150,8 +151,11 @@ pub(crate) fn error_answer(
 }
 
 /// Reads the arguments of an answer.
-fn draft<'l>(loader: &mut Loader, build: &mut Build<'_, 'l>) -> Result<Draft<'l>, Box<Diagnostic>> {
-    let mut draft = Draft::default();
+fn draft<'l>(
+    loader: &mut Draft,
+    build: &mut Build<'_, 'l>,
+) -> Result<AnswerDraft<'l>, Box<Diagnostic>> {
+    let mut draft = AnswerDraft::default();
     while let Some(word) = build.args.peek() {
         match word.str() {
             "if" | "unless" => break,
@@ -201,10 +205,10 @@ fn draft<'l>(loader: &mut Loader, build: &mut Build<'_, 'l>) -> Result<Draft<'l>
 }
 
 fn finish(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &Build<'_, '_>,
     purpose: Purpose,
-    draft: Draft<'_>,
+    draft: AnswerDraft<'_>,
 ) -> Result<Answer, Box<Diagnostic>> {
     let response = build.set.is_response();
     let usual = match purpose {
@@ -219,7 +223,7 @@ fn finish(
         None if purpose != Purpose::Return && only_status => Content::Page,
         None => Content::Empty,
         Some((word, Content::Page | Content::Group(_)))
-            if !crate::keyword::error_statuses().contains(&status) =>
+            if !crate::config::ERROR_STATUSES.contains(&status) =>
         {
             return Err(build.wrong(
                 &codes::STATUS_RANGE,
@@ -229,7 +233,7 @@ fn finish(
             ));
         }
         Some((_, Content::Group(slot))) => Content::Group(match draft.group {
-            Some(name) => loader.error_groups.used(name, &[status]),
+            Some(name) => loader.error_group_uses.used(name, &[status]),
             None => slot,
         }),
         Some((_, content)) => content,
@@ -308,7 +312,7 @@ pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Box<Di
 }
 
 fn content(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     kind: &Word,
 ) -> Result<Content, Box<Diagnostic>> {
@@ -358,7 +362,7 @@ fn content(
 
 /// The bytes of a file that the next word names.
 fn file<'l>(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, 'l>,
 ) -> Result<(&'l Word, Text), Box<Diagnostic>> {
     let word = build.args.required("<file>")?;

@@ -1,7 +1,7 @@
 //! The action that asks a client for a name and a password.
 
 use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
-use crate::load::Loader;
+use crate::rules::draft::Draft;
 use crate::transaction::{Phase, Reply, Stream, Termination, error_page};
 use crate::users;
 use language::Diagnostic;
@@ -23,13 +23,13 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let mut realm = None;
     if let Some(word) = build.option() {
         if !word.is("realm") {
             let message = format!("unknown argument '{}' of 'auth'", word.text());
             return Err(build.wrong(
-                &crate::load::codes::BAD_VALUE,
+                &crate::codes::BAD_VALUE,
                 word,
                 message,
                 "only 'realm' is allowed",

@@ -1,7 +1,8 @@
 //! `wait-for-body`: rules that look at a message's body need it first.
 
 use super::{Action, ActionRow, Build, Step, Verdict, places};
-use crate::load::{Loader, codes as load_codes};
+use crate::codes as load_codes;
+use crate::rules::draft::Draft;
 use crate::transaction::Stream;
 use language::Diagnostic;
 use language::value::{TimeUnit, milliseconds};
@@ -26,7 +27,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let mut wait = WaitForBody {
         time_ms: 0,
         bytes: None,

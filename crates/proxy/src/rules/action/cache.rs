@@ -2,7 +2,7 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::cache;
-use crate::load::Loader;
+use crate::rules::draft::Draft;
 use crate::rules::run::Verdict;
 use crate::transaction::Stream;
 use language::Diagnostic;
@@ -36,7 +36,7 @@ pub(super) static ROWS: &[ActionRow] = &[
 ];
 
 fn cache(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     stores: bool,
 ) -> Result<Action, Box<Diagnostic>> {

@@ -2,8 +2,9 @@
 //! that it makes itself.
 
 use super::{Action, ActionRow, Build, Step, codes, places};
+use crate::codes as load_codes;
 use crate::config::{Capture, ProxyKind};
-use crate::load::{Loader, codes as load_codes};
+use crate::rules::draft::Draft;
 use crate::rules::expression::Expression;
 use crate::transaction::Stream;
 use language::Diagnostic;
@@ -46,7 +47,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let expression = build.expression(loader)?;
     let response = build.set.is_response();
     let kind = loader.proxy().kind;

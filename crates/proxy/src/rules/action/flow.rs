@@ -1,8 +1,9 @@
 //! Actions that end rules or streams without an answer.
 
 use super::{Action, ActionRow, Build, Gate, Step, Verdict, places};
+use crate::codes as load_codes;
 use crate::config::HttpProtocol;
-use crate::load::{Loader, codes as load_codes};
+use crate::rules::draft::Draft;
 use crate::state::Tally;
 use crate::transaction::{Phase, Stream, Termination};
 use language::Diagnostic;
@@ -123,7 +124,7 @@ pub(super) static ROWS: &[ActionRow] = &[
     },
 ];
 
-fn switch_mode(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn switch_mode(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let kind = loader.proxy().kind;
     if !kind.is_frontend() && !loader.in_defaults() {
         let message = "'switch-mode' needs a frontend";
@@ -151,7 +152,7 @@ fn switch_mode(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action,
     Ok(Action::Flow(Flow::SwitchToHttp(protocol)))
 }
 
-fn reject(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn reject(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let message = build.set.place() == places::REQUEST;
     Ok(Action::Flow(if message {
         Flow::RejectMessage
@@ -160,7 +161,7 @@ fn reject(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagn
     }))
 }
 
-fn silent_drop(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn silent_drop(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     Ok(Action::Flow(match build.set.place() {
         places::REQUEST => Flow::DropMessage,
         places::RESPONSE => Flow::DropAnswer,

@@ -2,7 +2,8 @@
 
 use super::answer::header_name;
 use super::{Action, ActionRow, Build, Step, codes, places};
-use crate::load::{Loader, codes as load_codes};
+use crate::codes as load_codes;
+use crate::rules::draft::Draft;
 use crate::rules::format::Format;
 use crate::rules::regular::{Regular, expand};
 use crate::transaction::Stream;
@@ -90,7 +91,7 @@ pub(in crate::rules) fn is_framing(name: &[u8]) -> bool {
 }
 
 /// Reports a rule that names such a header.
-pub(super) fn warn_framing(loader: &mut Loader, build: &Build<'_, '_>, name: &[u8]) {
+pub(super) fn warn_framing(loader: &mut Draft, build: &Build<'_, '_>, name: &[u8]) {
     if is_framing(name) {
         let name = String::from_utf8_lossy(name);
         loader.tell(
@@ -114,7 +115,7 @@ fn action(build: &Build<'_, '_>, name: Box<[u8]>, change: Change) -> Action {
 }
 
 fn with_format(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     change: fn(Format) -> Change,
 ) -> Result<Action, Box<Diagnostic>> {
@@ -131,7 +132,7 @@ pub(super) fn regex(build: &mut Build<'_, '_>) -> Result<Regular, Box<Diagnostic
 }
 
 fn replace(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     change: fn(Regular, Format) -> Change,
 ) -> Result<Action, Box<Diagnostic>> {
@@ -142,7 +143,7 @@ fn replace(
     Ok(action(build, name, change(regular, format)))
 }
 
-fn delete(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn delete(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.peek();
     let by_regex = build.args.left().get(1).is_some_and(|w| w.is("-m"))
         && build.args.left().get(2).is_some_and(|w| w.is("reg"));

@@ -2,8 +2,9 @@
 //! retries, and priority in a queue.
 
 use super::{Action, ActionRow, Build, Step, places};
-use crate::load::{Loader, codes as load_codes};
+use crate::codes as load_codes;
 use crate::persistence;
+use crate::rules::draft::Draft;
 use crate::rules::expression::Expression;
 use crate::transaction::Stream;
 use language::value::{TimeUnit, milliseconds};
@@ -107,7 +108,7 @@ fn action(what: What, number: Number) -> Action {
 }
 
 fn found(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     what: What,
 ) -> Result<Action, Box<Diagnostic>> {
@@ -115,7 +116,7 @@ fn found(
 }
 
 fn numbered(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     what: What,
 ) -> Result<Action, Box<Diagnostic>> {
@@ -127,7 +128,7 @@ fn numbered(
     Ok(action(what, Number::Fixed(number)))
 }
 
-fn timeout(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn timeout(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.required("'server', 'tunnel' or 'client'")?;
     let Some((_, what)) = LIMITS.iter().find(|(name, _)| word.is(name)) else {
         let message = format!("unknown timeout '{}' of 'set-timeout'", word.text());

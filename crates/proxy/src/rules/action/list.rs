@@ -2,8 +2,9 @@
 //! that they come from are never written.
 
 use super::{Action, ActionRow, Build, Step, places};
-use crate::load::{Loader, codes as load_codes};
+use crate::codes as load_codes;
 use crate::rules::codes;
+use crate::rules::draft::Draft;
 use crate::rules::format::Format;
 use crate::transaction::Stream;
 use language::{Diagnostic, Span};
@@ -89,7 +90,7 @@ pub(super) static ROWS: &[ActionRow] = &[
 ];
 
 fn change(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &Build<'_, '_>,
     is_map: bool,
     key: Format,
@@ -119,7 +120,7 @@ fn change(
     })))
 }
 
-impl Loader {
+impl Draft {
     /// Prepares the lists that rules change, and reports rules that change none.
     pub(crate) fn ready_lists(&mut self) {
         for Changes { file, is_map, span } in std::mem::take(&mut self.list_changes) {

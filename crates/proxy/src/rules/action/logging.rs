@@ -1,8 +1,9 @@
 //! Actions about the log line and about rules themselves.
 
 use super::{Action, ActionRow, Build, RuleSet, places};
-use crate::load::{Loader, codes as load_codes};
+use crate::codes as load_codes;
 use crate::log::LEVEL_NAMES;
+use crate::rules::draft::Draft;
 use language::{Diagnostic, suggest};
 
 pub(super) static ROWS: &[ActionRow] = &[
@@ -54,7 +55,7 @@ fn step(set: RuleSet) -> &'static str {
     }
 }
 
-fn level(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn level(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.required("<level>")?;
     if word.is("silent") {
         return Ok(Action::LogLevel(None));
@@ -76,7 +77,7 @@ fn level(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagno
     Err(diagnostic)
 }
 
-fn strict(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn strict(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.required("'on' or 'off'")?;
     match word.str() {
         "on" => Ok(Action::StrictMode(true)),

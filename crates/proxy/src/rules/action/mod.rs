@@ -50,11 +50,12 @@ use super::format::Format;
 use super::run::{Gate, Verdict};
 use super::usage::Usage;
 use super::wait::Wait;
+use crate::codes as load_codes;
 use crate::config::ProxyKind;
-use crate::keyword::Args;
-use crate::keyword::known::KNOWN;
-use crate::load::{Loader, codes as load_codes};
+use crate::known::KNOWN;
+use crate::rules::draft::Draft;
 use crate::transaction::Stream;
+use language::arguments::Args;
 use language::keyword::{Documented, Family, Found, Keyword, Table};
 use language::{Diagnostic, Span, Word, suggest};
 use std::sync::OnceLock;
@@ -358,7 +359,7 @@ pub(super) struct Build<'b, 'l> {
 
 /// Builds an action.
 pub(super) type ActionBuilder =
-    fn(&mut Loader, &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>>;
+    fn(&mut Draft, &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>>;
 /// The row of an action.
 pub(super) type ActionRow = Keyword<ActionBuilder>;
 
@@ -375,7 +376,7 @@ impl<'l> Build<'_, 'l> {
     /// A format.
     pub(super) fn format(
         &mut self,
-        loader: &mut Loader,
+        loader: &mut Draft,
         what: &str,
     ) -> Result<Format, Box<Diagnostic>> {
         let word = self.args.required(what)?;
@@ -383,10 +384,7 @@ impl<'l> Build<'_, 'l> {
     }
 
     /// An expression.
-    pub(super) fn expression(
-        &mut self,
-        loader: &mut Loader,
-    ) -> Result<Expression, Box<Diagnostic>> {
+    pub(super) fn expression(&mut self, loader: &mut Draft) -> Result<Expression, Box<Diagnostic>> {
         let word = self.args.required("<expr>")?;
         Expression::parse(loader, word, self.usage)
     }
@@ -496,7 +494,7 @@ fn documented_of(set: RuleSet) -> Vec<Documented> {
 
 /// Reads a rule of messages: its action, then its condition.
 pub(crate) fn http_rule(
-    loader: &mut Loader,
+    loader: &mut Draft,
     args: &mut Args<'_>,
     set: RuleSet,
 ) -> Result<HttpRule, Box<Diagnostic>> {
@@ -505,7 +503,7 @@ pub(crate) fn http_rule(
 
 /// Reads a rule of connections.
 pub(crate) fn tcp_rule(
-    loader: &mut Loader,
+    loader: &mut Draft,
     args: &mut Args<'_>,
     set: RuleSet,
 ) -> Result<TcpRule, Box<Diagnostic>> {
@@ -514,7 +512,7 @@ pub(crate) fn tcp_rule(
 
 /// Reads the rule of a `redirect` line.
 pub(crate) fn redirect_rule(
-    loader: &mut Loader,
+    loader: &mut Draft,
     args: &mut Args<'_>,
 ) -> Result<HttpRule, Box<Diagnostic>> {
     let set = RuleSet::HttpRequest;
@@ -539,7 +537,7 @@ pub(crate) fn redirect_rule(
 }
 
 /// Warns of a rule that is never reached because of the one before it.
-pub(crate) fn warn_unreachable(loader: &mut Loader, before: Option<&Rule>, rule: &Rule) {
+pub(crate) fn warn_unreachable(loader: &mut Draft, before: Option<&Rule>, rule: &Rule) {
     let Some(before) = before else { return };
     if before.condition.is_none() && before.action.is_final() {
         loader.tell(
@@ -554,7 +552,7 @@ pub(crate) fn warn_unreachable(loader: &mut Loader, before: Option<&Rule>, rule:
     }
 }
 
-fn rule(loader: &mut Loader, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, Box<Diagnostic>> {
+fn rule(loader: &mut Draft, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, Box<Diagnostic>> {
     let usage = set.usage(loader.proxy().kind);
     let word = args.required("an action")?;
     let text = word.str();
@@ -627,7 +625,7 @@ fn not_built(place: &str, name: &str, word: &Word) -> Box<Diagnostic> {
         )
         .label("Evenkeel does not support this yet")
         .help(
-            crate::keyword::known::instead(name)
+            crate::known::instead(name)
                 .unwrap_or("remove the line, or keep this proxy on HAProxy for now"),
         ),
     )

@@ -2,7 +2,8 @@
 //! so that rules which look at paths are not passed by writing them otherwise.
 
 use super::{Action, ActionRow, Build, Step, places};
-use crate::load::{Loader, codes as load_codes};
+use crate::codes as load_codes;
+use crate::rules::draft::Draft;
 use crate::rules::run::Verdict;
 use crate::transaction::{Phase, Stream, Termination, error_page};
 use http::message::Refusal;
@@ -66,7 +67,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.required("<normalizer>")?;
     let Some((_, normalizer)) = NAMES.iter().find(|(name, _)| word.is(name)) else {
         let message = format!("unknown normalizer '{}'", word.text());

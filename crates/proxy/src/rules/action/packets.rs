@@ -2,7 +2,8 @@
 //! kind of service, and the niceness of a stream among others.
 
 use super::{Action, ActionRow, Build, Step, places};
-use crate::load::{Loader, codes as load_codes};
+use crate::codes as load_codes;
+use crate::rules::draft::Draft;
 use crate::rules::expression::Expression;
 use crate::transaction::{Packets, Stream};
 use language::{Diagnostic, Word};
@@ -132,7 +133,7 @@ fn too_large(build: &Build<'_, '_>, word: &Word) -> Box<Diagnostic> {
 }
 
 fn fixed(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     what: What,
 ) -> Result<Action, Box<Diagnostic>> {
@@ -154,7 +155,7 @@ fn fixed(
 }
 
 fn either(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     what: What,
     to_server: bool,
@@ -175,14 +176,14 @@ fn either(
 }
 
 /// A mark takes a right that the process must not give up then.
-fn note(loader: &mut Loader, build: &Build<'_, '_>, what: What) {
+fn note(loader: &mut Draft, build: &Build<'_, '_>, what: What) {
     if what == What::Mark {
         let global = &mut loader.config.global;
         global.marks = global.marks.or(Some(build.word.span));
     }
 }
 
-fn nice(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn nice(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.required("a number")?;
     // Beyond its range HAProxy takes the nearest end.
     if word.str().parse::<i64>().is_err() {

@@ -1,7 +1,8 @@
 //! `pause`: a request waits a while before its rules go on.
 
 use super::{Action, ActionRow, Build, Step, places};
-use crate::load::{Loader, codes as load_codes};
+use crate::codes as load_codes;
+use crate::rules::draft::Draft;
 use crate::rules::expression::Expression;
 use crate::rules::wait::{Applied, Wait};
 use crate::transaction::Stream;
@@ -29,7 +30,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.required("a time or an expression")?;
     let pause = match milliseconds(&word.text(), TimeUnit::Milliseconds) {
         Ok(0) => {

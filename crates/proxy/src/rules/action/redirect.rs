@@ -1,7 +1,8 @@
 //! Redirections: the `redirect` action and the `redirect` keyword.
 
 use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
-use crate::load::{Loader, codes as load_codes};
+use crate::codes as load_codes;
+use crate::rules::draft::Draft;
 use crate::rules::format::{Dialect, Format};
 use crate::transaction::{Phase, Reply, Stream, Termination};
 use http::http1::{Redirect, RedirectCode};
@@ -63,7 +64,7 @@ const WORDS: [&str; 9] = [
 
 /// Reads the words behind `redirect`.
 pub(super) fn build(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
 ) -> Result<Action, Box<Diagnostic>> {
     let mut redirection = Redirection {

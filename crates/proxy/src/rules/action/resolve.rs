@@ -1,9 +1,10 @@
 //! `do-resolve`: the address of a host that a request names, while its rules wait.
 
 use super::{Action, ActionRow, Build, Step, places};
+use crate::codes as load_codes;
 use crate::config::AddressFamily;
-use crate::load::{Loader, codes as load_codes};
 use crate::rules::argument::variable_error_in;
+use crate::rules::draft::Draft;
 use crate::rules::expression::Expression;
 use crate::rules::value::Value;
 use crate::rules::variables::VariableName;
@@ -33,7 +34,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let wrong = |build: &Build<'_, '_>, message: &str| {
         let label = "expected `do-resolve(<var>,<resolvers>[,ipv4|,ipv6])`";
         build.wrong(&load_codes::BAD_VALUE, build.word, message, label)

@@ -1,7 +1,8 @@
 //! `use-service`: answers that a part of the program itself gives.
 
 use super::{Action, ActionRow, Build, Step, places};
-use crate::load::{Loader, codes as load_codes};
+use crate::codes as load_codes;
+use crate::rules::draft::Draft;
 use crate::rules::run::Verdict;
 use crate::transaction::{Phase, Stream, Termination};
 use language::Diagnostic;
@@ -22,7 +23,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.required("the name of a service")?;
     if word.is(EXPORTER) {
         return Ok(Action::Metrics);

@@ -1,8 +1,8 @@
 //! Actions on stick tables: what is tracked, and counters that rules change.
 
 use super::{Action, ActionRow, Build, RuleSet, Step, places};
-use crate::load::Loader;
 use crate::rules::Expression;
+use crate::rules::draft::Draft;
 use crate::tables::{DataType, Level, TablePlace, codes, tracked};
 use crate::transaction::Stream;
 use language::Diagnostic;
@@ -191,7 +191,7 @@ fn change(
 }
 
 fn increment(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     kind: DataType,
     rate: DataType,
@@ -201,7 +201,7 @@ fn increment(
 }
 
 /// Whether there is such a counter.
-fn checked(loader: &Loader, build: &Build<'_, '_>, counter: u32) -> Result<u32, Box<Diagnostic>> {
+fn checked(loader: &Draft, build: &Build<'_, '_>, counter: u32) -> Result<u32, Box<Diagnostic>> {
     let count = loader.config.global.tune.stick_counters;
     if counter < count {
         return Ok(counter);
@@ -240,17 +240,17 @@ fn numbers(build: &Build<'_, '_>, count: usize) -> Result<Vec<u32>, Box<Diagnost
     ))
 }
 
-fn counter(loader: &Loader, build: &Build<'_, '_>) -> Result<u32, Box<Diagnostic>> {
+fn counter(loader: &Draft, build: &Build<'_, '_>) -> Result<u32, Box<Diagnostic>> {
     let numbers = numbers(build, 1)?;
     checked(loader, build, numbers[0])
 }
 
-fn element(loader: &Loader, build: &Build<'_, '_>) -> Result<(u32, u32), Box<Diagnostic>> {
+fn element(loader: &Draft, build: &Build<'_, '_>) -> Result<(u32, u32), Box<Diagnostic>> {
     let numbers = numbers(build, 2)?;
     Ok((numbers[0], checked(loader, build, numbers[1])?))
 }
 
-fn amount(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Amount, Box<Diagnostic>> {
+fn amount(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Amount, Box<Diagnostic>> {
     let word = build.args.required("a number or an expression")?;
     if let Ok(number) = word.str().parse() {
         return Ok(Amount::Fixed(number));
@@ -259,7 +259,7 @@ fn amount(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Amount, Box<
 }
 
 fn track(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     counter: u32,
 ) -> Result<Action, Box<Diagnostic>> {

@@ -2,7 +2,7 @@
 
 use super::header::{regex, substitute};
 use super::{Action, ActionRow, Build, Step, codes, places};
-use crate::load::Loader;
+use crate::rules::draft::Draft;
 use crate::rules::format::Format;
 use crate::rules::regular::Regular;
 use crate::transaction::Stream;
@@ -66,7 +66,7 @@ fn change(change: Change) -> Action {
 }
 
 fn set(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     part: Part,
 ) -> Result<Action, Box<Diagnostic>> {
@@ -74,7 +74,7 @@ fn set(
 }
 
 fn replace(
-    loader: &mut Loader,
+    loader: &mut Draft,
     build: &mut Build<'_, '_>,
     part: Part,
 ) -> Result<Action, Box<Diagnostic>> {
@@ -86,7 +86,7 @@ fn replace(
     )))
 }
 
-fn status(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn status(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.required("<status>")?;
     let Some(status) = word
         .str()

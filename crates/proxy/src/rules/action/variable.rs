@@ -1,11 +1,10 @@
 //! Actions that set and forget variables.
 
 use super::{Action, ActionRow, Build, Step, places};
+use crate::codes as load_codes;
 use crate::config::{Config, ProxyIndex, VariablesMax};
-use crate::keyword::Args;
-use crate::load::Loader;
-use crate::load::codes as load_codes;
 use crate::rules::argument::variable_error_in;
+use crate::rules::draft::Draft;
 use crate::rules::expression::Expression;
 use crate::rules::format::{Dialect, Format};
 use crate::rules::usage::Usage;
@@ -14,6 +13,7 @@ use crate::rules::variables::{
     Scope, VariableName, process_variable, set_process_variable, unset_process_variable,
 };
 use crate::transaction::{Endpoint, Session, Stream, of_check};
+use language::arguments::Args;
 use language::{Diagnostic, Word, suggest};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -170,7 +170,7 @@ impl VariableChange {
     /// Reads what stands behind `tcp-check` or `http-check`: `word` is
     /// `set-var(…)`, `set-var-fmt(…)` or `unset-var(…)`.
     pub(crate) fn of_check<'l>(
-        loader: &mut Loader,
+        loader: &mut Draft,
         args: &mut Args<'l>,
         word: &'l Word,
     ) -> Result<VariableChange, Box<Diagnostic>> {
@@ -185,7 +185,7 @@ impl VariableChange {
     /// Reads what stands behind `set-var` or `set-var-fmt` in `global`: `word` is the
     /// name.
     pub(crate) fn of_process<'l>(
-        loader: &mut Loader,
+        loader: &mut Draft,
         args: &mut Args<'l>,
         word: &'l Word,
     ) -> Result<VariableChange, Box<Diagnostic>> {
@@ -201,7 +201,7 @@ impl VariableChange {
 
     /// Reads one that is no rule.
     fn outside<'l>(
-        loader: &mut Loader,
+        loader: &mut Draft,
         args: &mut Args<'l>,
         (word, list): (&'l Word, Option<&'l str>),
         what: &str,

@@ -2,9 +2,9 @@
 //! slots of captures.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::load::Loader;
 use crate::rules::action::{SetWhen, set_variable_of_session, unset_variable_of_session};
 use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::value::{Type, Value};
 use crate::transaction::{Captured, Stream};
 use language::{Diagnostic, Span, suggest};
@@ -48,7 +48,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 };
 
 fn check_conditions(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -90,11 +90,7 @@ fn unset<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> 
     Some(value)
 }
 
-fn check_slot(
-    _: &mut Loader,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_slot(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
     match arguments.int(0) {
         Some(0..) => Ok(()),
         _ => Err(bad_argument(span, "slots are numbered from 0".into())),

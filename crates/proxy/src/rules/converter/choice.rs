@@ -2,8 +2,8 @@
 //! parameters, languages, secrets.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::fetch::variable_value;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
@@ -32,7 +32,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 };
 
 fn check_param(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

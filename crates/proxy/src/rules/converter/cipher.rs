@@ -3,8 +3,8 @@
 
 use super::key::{self, maybe_variable, secret};
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
 use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -62,7 +62,7 @@ fn check_bits(arguments: &Arguments, span: Span) -> Result<(), Box<Diagnostic>> 
 }
 
 fn prepare_gcm_dec(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -71,7 +71,7 @@ fn prepare_gcm_dec(
 }
 
 fn prepare_gcm_enc(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -88,7 +88,7 @@ fn prepare_gcm_enc(
 }
 
 fn prepare_cbc(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

@@ -2,9 +2,9 @@
 //! MD5 are for what exists; nothing new should rest on them.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::converter::key::{self, secret};
+use crate::rules::draft::Draft;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
 use aws_lc_rs::digest::{self, Algorithm};
@@ -99,11 +99,7 @@ impl Hash {
     }
 }
 
-fn check_bits(
-    _: &mut Loader,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_bits(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
     match arguments.int(0) {
         None | Some(224 | 256 | 384 | 512) => Ok(()),
         Some(_) => Err(bad_argument(
@@ -114,7 +110,7 @@ fn check_bits(
 }
 
 fn check_algorithm(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -135,7 +131,7 @@ fn check_algorithm(
 }
 
 fn prepare_hmac(
-    loader: &mut Loader,
+    loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

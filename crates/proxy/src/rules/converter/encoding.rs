@@ -1,8 +1,8 @@
 //! Converters between bytes and ways to write them: URLs, base64, hexadecimal.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
 use base64::Engine;
@@ -88,7 +88,7 @@ pub(crate) fn url_decoded(text: &[u8], mut in_form: bool) -> Option<Vec<u8>> {
 }
 
 fn check_query(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -188,7 +188,7 @@ fn check_chunk(arguments: &Arguments, span: Span, max: i64) -> Result<(), Box<Di
 }
 
 fn check_hex_chunk(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -196,7 +196,7 @@ fn check_hex_chunk(
 }
 
 fn check_dec_chunk(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

@@ -1,8 +1,8 @@
 //! The first message of FIX (Financial Information eXchange).
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
 use language::{Diagnostic, Span};
@@ -44,7 +44,7 @@ const VERSIONS: [&[u8]; 6] = [
     b"FIXT.1.1",
 ];
 
-fn prepare(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
     let text = String::from_utf8_lossy(arguments.text(0).unwrap_or(b"")).into_owned();
     let named = NAMES
         .iter()

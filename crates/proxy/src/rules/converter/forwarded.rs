@@ -1,8 +1,8 @@
 //! Converters of the header Forwarded (RFC 7239): is it well formed, and its parts.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
 use language::{Diagnostic, Span};
@@ -33,7 +33,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 const FIELDS: [&[u8]; 4] = [b"for", b"by", b"host", b"proto"];
 
 fn check_field(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

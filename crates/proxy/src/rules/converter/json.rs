@@ -1,8 +1,8 @@
 //! The converter that writes a text for use within JSON.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
 use language::{Diagnostic, Span};
@@ -24,7 +24,7 @@ const SILENT: i64 = 2;
 /// Added: characters in more bytes than they need are taken.
 const PERMISSIVE: i64 = 4;
 
-fn check(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
     let code = match arguments.text(0) {
         None | Some(b"" | b"ascii") => ASCII,
         Some(b"utf8") => UTF8,

@@ -2,8 +2,8 @@
 //! what is looked for, and no further. What is wrong behind it does not matter.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
 use language::{Diagnostic, Span};
@@ -305,7 +305,7 @@ pub(super) fn query<'t>(arguments: &Arguments, text: &'t [u8]) -> Option<Value<'
     find(text, steps)?.value(arguments.bool(0)?)
 }
 
-fn prepare(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
     compile(arguments, span)
 }
 

@@ -1,8 +1,8 @@
 //! Converters that look a value up in a file of keys and values.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::map::{Gives, Map, parse};
 use crate::rules::matching::Method;
 use crate::rules::value::{Type, Value};
@@ -139,7 +139,7 @@ pub(super) static ROWS: &[ConverterRow] = maps! {
 };
 
 fn prepare(
-    loader: &mut Loader,
+    loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
     method: Method,

@@ -30,7 +30,7 @@ mod when;
 use super::argument::{Arguments, Kind};
 use super::fetch::Prepare;
 use super::value::{Type, Value};
-use crate::keyword::known::KNOWN;
+use crate::known::KNOWN;
 use crate::transaction::Stream;
 pub(crate) use encoding::url_decoded;
 use language::keyword::{Family, Keyword, Table};

@@ -1,8 +1,8 @@
 //! Converters of text: case, parts, substitution.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::fetch::variable_value;
 use crate::rules::regular::{Regular, substitute};
 use crate::rules::value::{Type, Value};
@@ -101,7 +101,7 @@ fn part(text: Cow<'_, [u8]>, range: std::ops::Range<usize>) -> Cow<'_, [u8]> {
 }
 
 fn check_bytes(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -142,11 +142,7 @@ fn bytes<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> 
     Some(Value::Bin(part(text, range)))
 }
 
-fn check_part(
-    _: &mut Loader,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_part(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
     if arguments.int(0) == Some(0) {
         return Err(bad_argument(
             span,
@@ -218,7 +214,7 @@ fn word<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option
 /// Turns the flags of `regsub` into a compiled expression and whether all
 /// matches are meant.
 fn prepare_regsub(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -269,11 +265,7 @@ fn concat<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) ->
     Some(Value::Str(Cow::Owned(text)))
 }
 
-fn check_item(
-    _: &mut Loader,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_item(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
     if arguments.variable(1).is_none() && arguments.text(2).is_none() {
         return Err(bad_argument(
             span,

@@ -1,8 +1,8 @@
 //! Converters of times into text.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
 use jiff::fmt::strtime::{self, BrokenDownTime, PosixCustom};
@@ -38,7 +38,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 
 /// Checks that the second argument is a unit of time.
 pub fn check_unit(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -56,7 +56,7 @@ pub fn check_unit(
 
 /// The same where it is the only argument.
 pub fn check_only_unit(
-    loader: &mut Loader,
+    loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

@@ -3,8 +3,8 @@
 
 use super::key::maybe_variable;
 use super::{ConverterBuild, ConverterRow, json_query, rows};
-use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::fetch::variable_value;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
@@ -55,7 +55,7 @@ fn parts(token: &[u8]) -> Option<[&[u8]; 3]> {
 }
 
 fn prepare_query(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -110,7 +110,7 @@ fn algorithm(name: &[u8]) -> Option<Check> {
 /// The algorithm's name and the key become variables where they are names of one; a
 /// key that is a file is read.
 fn prepare_verify(
-    loader: &mut Loader,
+    loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -144,7 +144,7 @@ fn prepare_verify(
 }
 
 /// The public key of a PEM file, as its DER.
-fn read_key(loader: &mut Loader, file: &str, span: Span) -> Result<Vec<u8>, Box<Diagnostic>> {
+fn read_key(loader: &mut Draft, file: &str, span: Span) -> Result<Vec<u8>, Box<Diagnostic>> {
     let path = loader.path_of(file, span);
     let text = loader
         .context

@@ -2,10 +2,10 @@
 //! into the log line of a stream that failed, and into no other.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::load::Loader;
 use crate::log::is_error;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::condition::{Condition, Outcome};
+use crate::rules::draft::Draft;
 use crate::rules::value::{Type, Value};
 use crate::thread;
 use crate::transaction::Stream;
@@ -33,7 +33,7 @@ const CONDITIONS: [&str; 7] = [
 ];
 
 fn prepare(
-    loader: &mut Loader,
+    loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

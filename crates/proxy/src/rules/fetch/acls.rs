@@ -1,10 +1,10 @@
 //! The fetch that asks named ACLs: what they say becomes a value.
 
 use super::{FetchBuild, FetchRow};
-use crate::load::Loader;
 use crate::rules::argument::{ARGUMENTS_MAX, Argument, Arguments, Kind};
 use crate::rules::codes;
 use crate::rules::condition::{Condition, Outcome};
+use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
@@ -22,7 +22,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 };
 
 fn prepare(
-    loader: &mut Loader,
+    loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

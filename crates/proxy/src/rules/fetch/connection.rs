@@ -1,8 +1,8 @@
 //! Fetches of the client's connection: its addresses and where it came in.
 
 use super::{FetchBuild, FetchRow};
-use crate::load::Loader;
 use crate::rules::argument::Arguments;
+use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::transaction::{Endpoint, Stream};
@@ -67,7 +67,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 };
 
 /// The addresses of a connection are kept beside those of its PROXY header.
-fn ask_connection(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_connection(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
     loader.config.global.asked.connection = true;
     Ok(())
 }

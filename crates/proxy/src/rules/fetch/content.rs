@@ -2,8 +2,8 @@
 //! as it was waited for.
 
 use super::{FetchBuild, FetchRow, head, payload};
-use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
@@ -111,7 +111,7 @@ fn answered<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a
 }
 
 /// What is there of answers' bodies has to be looked at.
-fn ask_body(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_body(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
     loader.config.global.asked.answer_body = true;
     Ok(())
 }
@@ -150,7 +150,7 @@ pub(in crate::rules) fn is_open_ended(arguments: &Arguments) -> bool {
 }
 
 fn check_slice(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -169,7 +169,7 @@ const COUNT_BYTES_MAX: i64 = 8;
 /// Checks `payload_lv`; its third argument becomes where the value begins: a
 /// fourth one says whether that is relative to the end of the count.
 fn check_counted(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

@@ -2,8 +2,8 @@
 //! tokens of four letters with a number each, and some are followed by so many bytes.
 
 use super::{FetchBuild, FetchRow, payload};
-use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
@@ -27,7 +27,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 const NAME_BYTES: usize = 4;
 const TOKEN_BYTES: usize = 12;
 
-fn check(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
     if arguments
         .text(0)
         .is_none_or(|name| name.len() != NAME_BYTES)

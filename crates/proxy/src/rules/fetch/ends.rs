@@ -2,8 +2,8 @@
 //! HTTP they speak, their streams of HTTP/2.
 
 use super::{FetchBuild, FetchRow};
-use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::transaction::{End, Stream};
@@ -89,7 +89,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 };
 
 fn ask_client_socket(
-    loader: &mut Loader,
+    loader: &mut Draft,
     _: &mut Arguments,
     _: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -97,12 +97,12 @@ fn ask_client_socket(
     Ok(())
 }
 
-fn ask_client(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_client(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
     loader.config.global.asked.client_end = true;
     Ok(())
 }
 
-fn ask_server(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_server(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
     loader.config.global.asked.server_end = true;
     Ok(())
 }
@@ -115,7 +115,7 @@ fn check_unit(arguments: &Arguments, span: Span) -> Result<(), Box<Diagnostic>> 
 }
 
 fn client_time(
-    loader: &mut Loader,
+    loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
@@ -124,7 +124,7 @@ fn client_time(
 }
 
 fn server_time(
-    loader: &mut Loader,
+    loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

@@ -56,8 +56,8 @@ use super::argument::{Arguments, Kind, Side};
 use super::matching::Method;
 use super::usage::Needs;
 use super::value::{Type, Value};
-use crate::keyword::known::KNOWN;
-use crate::load::Loader;
+use crate::known::KNOWN;
+use crate::rules::draft::Draft;
 use crate::transaction::Stream;
 use http::http1::{Limits, Outcome, Preface, http2_preface, parse_request};
 use http::message::Message;
@@ -72,7 +72,7 @@ pub type Each = for<'a> fn(&'a Arguments, &'a Stream, &mut dyn FnMut(Value<'a>) 
 
 /// Checks arguments when a file is loaded, and changes them into what the
 /// keyword works with.
-pub type Prepare = fn(&mut Loader, &mut Arguments, Span) -> Result<(), Box<Diagnostic>>;
+pub type Prepare = fn(&mut Draft, &mut Arguments, Span) -> Result<(), Box<Diagnostic>>;
 
 /// What a fetch is, besides its documentation.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! Fetches of the process and the host: time, chance, environment, names.
 
 use super::{FetchBuild, FetchRow};
-use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::converter::time::{check_unit, shift, to_unit};
+use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::thread;
@@ -133,11 +133,7 @@ fn rand<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
     })
 }
 
-fn check_uuid(
-    _: &mut Loader,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_uuid(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
     match arguments.int(0) {
         None | Some(4) => Ok(()),
         Some(other) => Err(bad_argument(

@@ -2,8 +2,8 @@
 //! Fields are kept only where a file asks for their type.
 
 use super::{FetchBuild, FetchRow};
-use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
@@ -47,7 +47,7 @@ fn is_of_tls(kind: u8) -> bool {
 }
 
 /// Notes that fields of a type are kept.
-fn ask(loader: &mut Loader, kind: u8) {
+fn ask(loader: &mut Draft, kind: u8) {
     let kind = if is_of_tls(kind) { kind::SSL } else { kind };
     let asked = &mut loader.config.global.asked.proxy_fields;
     if !asked.contains(&kind) {
@@ -55,12 +55,12 @@ fn ask(loader: &mut Loader, kind: u8) {
     }
 }
 
-fn ask_authority(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_authority(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
     ask(loader, kind::AUTHORITY);
     Ok(())
 }
 
-fn ask_unique_id(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_unique_id(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
     ask(loader, kind::UNIQUE_ID);
     Ok(())
 }
@@ -78,7 +78,7 @@ pub(crate) fn number(text: &[u8]) -> Option<u8> {
 }
 
 fn check_type(
-    loader: &mut Loader,
+    loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

@@ -1,9 +1,9 @@
 //! Fetches of a request's start line: method, target and its parts, version.
 
 use super::{FetchBuild, FetchRow, PLACE, head, request, request_awaited};
-use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::converter::hash;
+use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value, leading_integer};
 use crate::transaction::Stream;
@@ -347,7 +347,7 @@ fn delimiter(arguments: &Arguments) -> u8 {
 
 /// Turns the flag `i` into a boolean.
 fn check_url_parameter(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

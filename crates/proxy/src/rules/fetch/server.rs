@@ -2,8 +2,8 @@
 
 use super::{FetchBuild, FetchRow};
 use crate::config::Server;
-use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind};
+use crate::rules::draft::Draft;
 use crate::rules::format::server_address;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
@@ -69,7 +69,7 @@ fn bc_err_str<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 }
 
 /// The stream has to keep its side of the connection.
-fn show_side(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn show_side(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
     loader.config.global.asked.server_end = true;
     Ok(())
 }

@@ -2,8 +2,8 @@
 //! client's address (`src_…`), of a table as a whole.
 
 use super::{FetchBuild, FetchRow, PLACE};
-use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::tables::{DataType, Held, Table, tracked};
@@ -127,7 +127,7 @@ fn kind_of(what: Ask) -> DataType {
 
 /// Without the name of a table the section's own is meant.
 fn own_at(
-    loader: &mut Loader,
+    loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
     at: usize,
@@ -145,7 +145,7 @@ fn own_at(
 
 /// What is said of a counter that there is not.
 fn check_counter(
-    loader: &mut Loader,
+    loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
     at: usize,

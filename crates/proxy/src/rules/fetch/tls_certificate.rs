@@ -4,8 +4,8 @@
 
 use super::tls::{client, server};
 use super::{FetchBuild, FetchRow};
-use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
@@ -192,7 +192,7 @@ fn name_of<'a>(arguments: &Arguments, name: Name<'a>) -> Option<Value<'a>> {
 }
 
 fn check_format(
-    _: &mut Loader,
+    _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

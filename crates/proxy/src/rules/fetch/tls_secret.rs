@@ -3,9 +3,9 @@
 
 use super::tls::{client, server};
 use super::{FetchBuild, FetchRow};
-use crate::load::Loader;
 use crate::rules::argument::Arguments;
 use crate::rules::codes;
+use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use language::{Diagnostic, Span};
@@ -83,7 +83,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 
 /// Warns about a fetch of keys if none are kept.
 fn warn_without_log(
-    loader: &mut Loader,
+    loader: &mut Draft,
     _: &mut Arguments,
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {

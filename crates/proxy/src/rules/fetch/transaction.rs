@@ -2,9 +2,9 @@
 //! have the values of log formats, for rules and for custom log lines.
 
 use super::{FetchBuild, FetchRow};
-use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::converter::time::{check_only_unit, to_unit};
+use crate::rules::draft::Draft;
 use crate::rules::format::Alias;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
@@ -155,7 +155,7 @@ fn server_status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
 }
 
 /// The stream has to keep which rule it was.
-fn ask_rule(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_rule(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
     loader.config.global.asked.last_rule = true;
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use super::text::{Encode, Put, decimal, hexadecimal};
 use crate::config::{ServerAddress, log_origin};
-use crate::keyword::known::KNOWN;
+use crate::known::KNOWN;
 use crate::log::{DateStyle, append_date, hostname};
 use crate::thread;
 use crate::transaction::{Endpoint, Stream};

@@ -15,8 +15,8 @@ pub use built_in::{BuiltIn, built_in, built_in_texts};
 
 use super::expression::Expression;
 use super::usage::Usage;
-use crate::load::Loader;
 use crate::rules::argument::Piece as Source;
+use crate::rules::draft::Draft;
 use crate::transaction::Stream;
 use language::{Diagnostic, Word};
 use text::Put;
@@ -81,11 +81,7 @@ pub struct Format {
 impl Format {
     /// Reads one from a word. Where it is used says what its expressions may
     /// look at, and the dialect: that of logs for logs.
-    pub fn parse(
-        loader: &mut Loader,
-        word: &Word,
-        usage: Usage,
-    ) -> Result<Format, Box<Diagnostic>> {
+    pub fn parse(loader: &mut Draft, word: &Word, usage: Usage) -> Result<Format, Box<Diagnostic>> {
         let dialect = if usage == Usage::LOG {
             Dialect::Log
         } else {
@@ -96,7 +92,7 @@ impl Format {
 
     /// The same with a dialect of its own.
     pub fn parse_as(
-        loader: &mut Loader,
+        loader: &mut Draft,
         word: &Word,
         usage: Usage,
         dialect: Dialect,
@@ -107,7 +103,7 @@ impl Format {
 
     /// The same from any text.
     fn parse_source(
-        loader: &mut Loader,
+        loader: &mut Draft,
         source: &Source<'_>,
         usage: Usage,
         dialect: Dialect,

@@ -279,7 +279,7 @@ impl Reader<'_, '_> {
         if let Some(known) = super::alias::not_built(name) {
             return Box::new(
                 Diagnostic::error(
-                    &crate::load::codes::NOT_BUILT,
+                    &crate::codes::NOT_BUILT,
                     self.source.span(start..to),
                     format!("log alias '%{known}' is known, but not supported yet"),
                 )

@@ -3,13 +3,13 @@
 use super::dialect::translated;
 use super::{Addition, Effect, Filter, LINE_RULES_MAX, Lines, Piece};
 use crate::config::Reference;
-use crate::keyword::Args;
-use crate::load::Loader;
 use crate::rules::action::is_framing;
 use crate::rules::codes;
 use crate::rules::condition::Condition;
+use crate::rules::draft::Draft;
 use crate::rules::regular::{BACKTRACK_STEPS_LINE_MAX, Regular};
 use crate::rules::{HttpRule, RuleSet, http_rule};
+use language::arguments::Args;
 use language::{Diagnostic, Line, Word};
 
 type Refused = Box<Diagnostic>;
@@ -32,13 +32,13 @@ impl Direction {
     }
 }
 
-fn lines(loader: &mut Loader) -> &mut Lines {
+fn lines(loader: &mut Draft) -> &mut Lines {
     loader.config.global.lines_shown = true;
     loader.proxy().lines.get_or_insert_default()
 }
 
 fn condition(
-    loader: &mut Loader,
+    loader: &mut Draft,
     args: &mut Args<'_>,
     direction: Direction,
 ) -> Result<Option<Condition>, Refused> {
@@ -63,7 +63,7 @@ fn bounded(count: usize, args: &Args<'_>) -> Result<(), Refused> {
 
 /// `reqrep` and all others with a pattern.
 pub(crate) fn filter(
-    loader: &mut Loader,
+    loader: &mut Draft,
     args: &mut Args<'_>,
     direction: Direction,
 ) -> Result<(), Refused> {
@@ -257,7 +257,7 @@ pub(super) fn header(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// `reqadd`, `rspadd`.
 pub(crate) fn addition(
-    loader: &mut Loader,
+    loader: &mut Draft,
     args: &mut Args<'_>,
     direction: Direction,
 ) -> Result<(), Refused> {
@@ -297,7 +297,7 @@ pub(crate) fn addition(
 }
 
 /// `block if …` is `http-request deny if …` before all others.
-pub(crate) fn blocking(loader: &mut Loader, args: &mut Args<'_>) -> Result<(), Refused> {
+pub(crate) fn blocking(loader: &mut Draft, args: &mut Args<'_>) -> Result<(), Refused> {
     let span = args.keyword_span();
     if args.peek().is_none() {
         args.required("'if' or 'unless' and a condition")?;
@@ -319,7 +319,7 @@ pub(crate) fn blocking(loader: &mut Loader, args: &mut Args<'_>) -> Result<(), R
         0,
         args.keyword,
         args.syntax,
-        &crate::load::codes::OF_ARGUMENTS,
+        &crate::codes::OF_ARGUMENTS,
     );
     let rule: HttpRule = http_rule(loader, &mut words, RuleSet::HttpRequest)?;
     for told in words.told() {
@@ -331,27 +331,4 @@ pub(crate) fn blocking(loader: &mut Loader, args: &mut Args<'_>) -> Result<(), R
     }
     lines.block.push(rule);
     Ok(())
-}
-
-impl Loader {
-    /// Finds the backends that `reqsetbe` names.
-    pub(crate) fn resolve_line_rules(&mut self) {
-        for at in 0..self.config.proxies.len() {
-            let proxy = &self.config.proxies[at];
-            if proxy.disabled || !proxy.kind.is_frontend() {
-                continue;
-            }
-            let Some(mut lines) = proxy.lines.clone() else {
-                continue;
-            };
-            let mut told = Vec::new();
-            for reference in lines.request.references() {
-                told.extend(self.resolve(at, reference, "reqsetbe"));
-            }
-            self.config.proxies[at].lines = Some(lines);
-            for diagnostic in told {
-                self.tell(diagnostic);
-            }
-        }
-    }
 }

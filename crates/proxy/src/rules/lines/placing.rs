@@ -3,7 +3,8 @@
 //! before all `http-request` rules, filters after them, and added headers after those.
 
 use super::today::{self, Form, Old, Subject};
-use crate::load::{Loader, codes};
+use crate::codes;
+use crate::rules::draft::Draft;
 use language::{Diagnostic, Line, Span};
 
 /// When a rule runs, within its direction.
@@ -52,7 +53,7 @@ struct Move {
     to: Option<Span>,
 }
 
-impl Loader {
+impl Draft {
     /// Takes an old rule in, to be told of at the end of its section.
     pub(crate) fn old_rule(&mut self, keyword: &'static str, line: &Line) {
         let word = line.words[0].span;

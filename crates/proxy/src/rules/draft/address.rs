@@ -2,7 +2,8 @@
 //! itself, whatever quotes stand around them: `bind $HOST:80`, `bind fd@${fe}`. The
 //! parts of a `bind` line are told apart by their commas before that.
 
-use super::{Loader, codes};
+use super::Draft;
+use crate::codes;
 use language::value::{self, Accepts, Address, ValueError};
 use language::{Diagnostic, Word};
 use std::borrow::Cow;
@@ -10,7 +11,7 @@ use std::borrow::Cow;
 /// Most bytes that an address is let grow to: no address is that long.
 const ADDRESS_BYTES_MAX: usize = 4096;
 
-impl Loader {
+impl Draft {
     /// Reads an address, the whole word or a part of it, of a keyword.
     pub(crate) fn address(
         &mut self,

@@ -1,7 +1,7 @@
 //! What belongs to other programs: databases of devices, Lua, agents of SPOE. A file
 //! that uses them has many such lines, and one error of each kind says it all.
 
-use super::codes;
+use crate::codes;
 use language::{Code, Diagnostic};
 
 /// A kind of it: how its names begin, or what they hold.

@@ -1,7 +1,9 @@
 //! File names of the configuration: what a relative one counts from
 //! (`default-path`), and what is said when a file cannot be read.
 
-use super::{DefaultPath, Loader, codes};
+use super::DefaultPath;
+use super::Draft;
+use crate::codes;
 use language::source::Text;
 use language::{Diagnostic, Word};
 use std::path::{Path, PathBuf};
@@ -10,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// mistake must not fill the memory.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-impl Loader {
+impl Draft {
     /// The file that a word names.
     pub fn path(&self, word: &Word) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
