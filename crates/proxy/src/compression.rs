@@ -1,39 +1,25 @@
 //! Compression of bodies on their way: which algorithm a client takes, which
 //! answers may be compressed, and the encoder that the copying of a body feeds
 //! (manual, `compression algo`). Values only; bodies are moved by
-//! [`crate::stream`]. An encoder holds about [`ENCODER_BYTES`] for as long as its
+//! [`crate::stream`]. An encoder holds about [`ENCODER_BYTES`](crate::state::compression::ENCODER_BYTES) for as long as its
 //! body flows, and nearly nothing while it does not.
 
 mod encoder;
-mod limits;
 
 pub use encoder::{Encoder, EncoderBroke, Flush, release_kept};
-pub(crate) use limits::{Limits, OfClient};
 
 use crate::config::{Algorithm, Compressed, Direction, Proxy, Rare};
 use crate::state::Tally;
+use crate::state::compression::OfClient;
 use crate::thread::here;
 use crate::transaction::Stream;
 use http::http1::{BodyLength, Parsed};
 use http::message::{Fields, Message, Version, split_values, trim};
 
-/// Memory of an encoder with the largest window, bytes.
-pub const ENCODER_BYTES: usize = 300 * 1024;
 /// Codings of an `Accept-Encoding` that are looked at.
 const CODINGS_MAX: usize = 64;
 /// Room in a head that the headers of compression take at most, bytes.
 const HEADERS_BYTES: usize = 128;
-
-/// What is known of a stream's compression.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Chosen {
-    /// What its client takes, by its request.
-    pub wanted: Option<Algorithm>,
-    /// What its answer is compressed with.
-    pub used: Option<Algorithm>,
-    /// It would have been, but for a limit of the process.
-    pub bypassed: bool,
-}
 
 /// The settings that count: the backend's, where it has some, else the frontend's.
 fn settings(stream: &Stream, side: fn(&Proxy) -> Option<&Compressed>) -> Option<&Compressed> {
@@ -139,7 +125,7 @@ pub fn count_coded(stream: &Stream, (given, made): (u64, u64)) {
 /// An encoder, where the process's limits allow one more.
 fn start(stream: &Stream, algorithm: Algorithm) -> Option<Box<Encoder>> {
     let limits = &stream.config.global.compression;
-    let level = limits.level(here().now_ms())?;
+    let level = limits.level(here().now_ms(), here().process.threads())?;
     let client = stream.session.encoders.get_or_init(OfClient::default);
     Encoder::new(algorithm, level, limits, client)
 }

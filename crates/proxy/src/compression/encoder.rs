@@ -5,9 +5,8 @@
 //! the output ([`Encoder::park`]) and a new one can go on where it stopped. Where the
 //! limits allow none, the rest goes as stored blocks: larger, but right.
 
-use super::Limits;
-use super::limits::{OfClient, Place};
 use crate::config::Algorithm;
+use crate::state::compression::{Limits, OfClient, Place};
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -314,7 +314,7 @@ pub struct Global {
     /// Rules look at lines: names of headers are kept as they were received.
     pub lines_shown: bool,
     /// `maxcomprate`, `maxcompcpuusage`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.*`.
-    pub compression: Arc<crate::compression::Limits>,
+    pub compression: Arc<crate::state::compression::Limits>,
 }
 
 impl Global {

@@ -1,7 +1,7 @@
 //! Users and groups of the system by name.
 
 use crate::codes;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use configuration::outside::{Account, AccountKind};
 use language::{Diagnostic, Word};
 

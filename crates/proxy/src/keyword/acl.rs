@@ -1,7 +1,7 @@
 //! The `acl` keyword: named tests of a section.
 
 use super::{Args, Built, LineRow};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::draft::Section;
 use crate::rules::{Test, check_acl_name, codes};
 use language::Diagnostic;

@@ -3,8 +3,8 @@
 use super::{Args, Built, LineRow, places};
 use crate::codes;
 use crate::config::{Balance, HashAffinity, HashFunction, HashKey, HashMethod, HashType, Hashed};
+use crate::keyword::Loader;
 use crate::known;
-use crate::load::Loader;
 use crate::rules::{Converters, Expression, Usage};
 use language::{Diagnostic, Word, suggest};
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 use super::{Args, Built, LineRow, registry};
 use crate::codes;
 use crate::config::{Bind, BindAddress};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::keyword::Found;
 use language::value::{Accepts, Address, Family, Host, Port, Transport};
 use language::{Diagnostic, Span, Word, suggest};

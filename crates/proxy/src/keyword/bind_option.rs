@@ -4,7 +4,7 @@ use super::places::BIND;
 use super::{Args, BindRow, Built, account};
 use crate::codes;
 use crate::config::{Bind, HttpProtocol, StatsLevel};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::Diagnostic;
 use language::value::TimeUnit;
 

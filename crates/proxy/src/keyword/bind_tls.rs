@@ -5,7 +5,7 @@ use super::places::BIND;
 use super::{Args, BindRow, Built, registry, tls_files, tls_words};
 use crate::codes;
 use crate::config::Bind;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use aws_lc_rs::digest;
 use language::keyword::Found;
 use language::{Diagnostic, Line, Span, Word, suggest};

@@ -3,7 +3,7 @@
 use super::{Args, Built, LineRow};
 use crate::cache::{Cache, Settings};
 use crate::codes;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::{Diagnostic, Line, Span, suggest};
 use std::sync::Arc;
 

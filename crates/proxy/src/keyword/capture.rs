@@ -3,7 +3,7 @@
 use super::{Args, Built, LineRow, places};
 use crate::codes;
 use crate::config::{Capture, CaptureCookie};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
 use language::Diagnostic;
 

@@ -14,7 +14,7 @@ use super::{Args, Built, LineRow, places};
 use crate::check::HttpSend;
 use crate::codes;
 use crate::config::{Check, CheckKind, MySqlUser};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::Format;
 use crate::rules::draft::Section;
 use language::{Diagnostic, Span, Word, suggest};

@@ -4,9 +4,9 @@
 use super::global::row;
 use super::{Args, Built, LineRow, places};
 use crate::codes;
-use crate::compression::Limits;
 use crate::config::{Algorithm, Compressed, Compression, Direction, ProxyKind};
-use crate::load::Loader;
+use crate::keyword::Loader;
+use crate::state::compression::Limits;
 use language::Diagnostic;
 use std::sync::Arc;
 

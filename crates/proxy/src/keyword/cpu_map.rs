@@ -4,7 +4,7 @@ use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::{Diagnostic, Word};
 
 /// Highest number of a thread or of a group of them.

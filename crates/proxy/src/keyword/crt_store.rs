@@ -3,7 +3,8 @@
 
 use super::{Args, Built, LineRow};
 use crate::codes;
-use crate::load::{Beside, Loader};
+use crate::keyword::Loader;
+use crate::keyword::certificates::Beside;
 use language::{Diagnostic, Line, Span, Word, suggest};
 use std::path::PathBuf;
 
@@ -137,7 +138,7 @@ fn load_one(loader: &mut Loader, crt: &Word, said: &Load<'_>) -> Built {
     let path = loader.place(&named, crt.span);
     let bytes = loader.context.outside.read_secret(&path, FILE_BYTES_MAX);
     let bytes =
-        bytes.map_err(|error| crate::load::certificates::unreadable(crt.span, &named, error))?;
+        bytes.map_err(|error| crate::keyword::certificates::unreadable(crt.span, &named, error))?;
     loader.certificate_file((&stored, &path, &bytes), &said.beside, crt.span)
 }
 

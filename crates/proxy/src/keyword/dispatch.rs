@@ -5,7 +5,7 @@ use super::places::{BACK, BACK_ONLY, FRONT};
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::{ReuseMode, Server, ServerAddress, ServerIndex, ServerOptions};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::state::ServerState;
 use language::Diagnostic;
 use language::value::{Accepts, Host, Port};

@@ -6,7 +6,7 @@ use super::places::{BIND, SERVER};
 use super::{Args, BindRow, Built, ServerRow};
 use crate::codes;
 use crate::config::{Bind, ServerOptions};
-use crate::load::Loader;
+use crate::keyword::Loader;
 
 /// The least and the most of `nice`.
 const NICE: std::ops::RangeInclusive<i64> = -1024..=1024;

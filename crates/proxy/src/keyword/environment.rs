@@ -3,7 +3,7 @@
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
-use crate::load::Loader;
+use crate::keyword::Loader;
 
 fn set(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let name = args.required("a name and a value")?.text().into_owned();

@@ -6,7 +6,7 @@ use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::ERROR_STATUSES;
 use crate::config::ErrorPage;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::draft::Section;
 use language::{Diagnostic, Word};
 

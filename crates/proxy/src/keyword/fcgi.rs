@@ -5,7 +5,7 @@ use crate::codes;
 use crate::config::{
     CheckKind, FcgiApp, HeaderNames, HttpProtocol, Mode, PassHeader, Proxy, ProxyOption, SetParam,
 };
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::draft::Section;
 use crate::rules::regular::Regular;
 use crate::rules::{Condition, Format, Usage};

@@ -4,8 +4,8 @@
 
 use super::{Args, Built, LineRow, places};
 use crate::codes;
+use crate::keyword::Loader;
 use crate::known;
-use crate::load::Loader;
 use language::{Diagnostic, suggest};
 
 pub(super) static LINES: &[LineRow] = &[LineRow {

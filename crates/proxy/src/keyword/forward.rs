@@ -6,7 +6,7 @@ use super::places::{ALL, BACK, FRONT, GLOBAL};
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::{ForwardFor, Forwarded, HeaderCases, HeaderNames, KeepAlive, Told};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{Expression, Usage};
 use language::value::{self, Network, TimeUnit, ValueError};
 use language::{Diagnostic, Word};

@@ -6,7 +6,7 @@ use super::places::GLOBAL;
 use super::{Args, Built, LineRow, account};
 use crate::codes;
 use crate::config::{BindOwner, CloseSpread, Watch};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::draft::{DefaultPath, Section};
 use language::Diagnostic;
 use language::value::TimeUnit;

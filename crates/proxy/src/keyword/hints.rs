@@ -6,7 +6,7 @@
 use super::global::row;
 use super::{Args, Built, LineRow};
 use crate::codes;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::Diagnostic;
 use language::value::TimeUnit;
 

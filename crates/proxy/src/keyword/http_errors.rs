@@ -7,7 +7,7 @@ use super::places::ALL;
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::{ERROR_STATUSES, ErrorPage, HttpErrors};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::error_answer;
 use language::arguments::section_name;
 use language::{Diagnostic, Line, Span, suggest};

@@ -5,7 +5,7 @@ use super::places::ALL;
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::{ProxyIndex, ServerAddress};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::draft::Section;
 use crate::rules::{RuleSet, http_rule};
 use language::{Diagnostic, Line, Span, Word};

@@ -2,7 +2,7 @@
 //! What a rule can do stands with its action.
 
 use super::{Args, Built, LineRow, places};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{HttpRule, RuleSet, action_codes, http_rule, warn_unreachable};
 use language::Diagnostic;
 

@@ -6,7 +6,7 @@ use super::places::{ALL, BACK};
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::ProxyOption;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::{Diagnostic, Line, Span, Word};
 
 /// Reports the warning with the current form of a keyword, which replaces the words under

@@ -6,7 +6,7 @@ use super::places::FRONT;
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::Mode;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::value::ValueError;
 use language::{Diagnostic, Word};
 

@@ -4,7 +4,7 @@
 
 use super::places::{FRONT_ONLY, PROXIES};
 use super::{Args, Built, LineRow};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::lines::{self, Direction};
 
 fn request(loader: &mut Loader, args: &mut Args<'_>) -> Built {

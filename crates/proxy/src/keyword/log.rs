@@ -5,7 +5,7 @@ use super::server::resolve;
 use super::{Args, Built, LineRow, places};
 use crate::codes;
 use crate::config::{LogTarget, LogTargetAddress, ProfileReference, Proxy, Ring, RingServer};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::log::{LEVEL_NAMES, SyslogFormat};
 use crate::rules::draft::Section;
 use crate::rules::{BuiltIn, Dialect, Format, Usage, action_codes, built_in};

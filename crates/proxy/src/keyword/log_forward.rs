@@ -5,7 +5,7 @@ use super::log::one_of;
 use super::{Args, Built, LineRow, bind};
 use crate::codes;
 use crate::config::{Bind, ForwardedHost, LogForward};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::draft::Section;
 use language::value::TimeUnit;
 use language::{Diagnostic, Line};

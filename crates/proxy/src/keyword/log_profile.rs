@@ -3,7 +3,7 @@
 use super::{Args, Built, LineRow, places};
 use crate::codes;
 use crate::config::{LOG_STEPS, LogProfile, LogStep, LogSteps, STREAM_STEPS};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::draft::Section;
 use crate::rules::{Dialect, Format, Usage};
 use language::{Diagnostic, Line, suggest};

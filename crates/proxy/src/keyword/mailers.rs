@@ -4,7 +4,7 @@
 use super::{Args, Built, LineRow, places};
 use crate::codes;
 use crate::config::{EmailAlert, Mailer, Mailers};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::draft::Section;
 use language::value::{self, Accepts, Host, PortRule, TimeUnit};
 use language::{Diagnostic, suggest};

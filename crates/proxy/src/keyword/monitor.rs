@@ -4,7 +4,7 @@
 use super::places::{FRONT, FRONT_ONLY};
 use super::{Args, Built, LineRow};
 use crate::codes;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{Condition, Usage};
 use language::Diagnostic;
 

@@ -6,7 +6,7 @@ use super::places::{ALL, BACK, FRONT};
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::ProxyOption;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::Diagnostic;
 
 /// `option redispatch` without an interval: the last retry goes elsewhere.

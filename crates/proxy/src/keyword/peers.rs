@@ -5,7 +5,7 @@ use super::stick_table::table;
 use super::{Args, Built, LineRow, places, stream_tls};
 use crate::codes as load_codes;
 use crate::config::{Peer, Peers, ServerAddress, ServerOptions, ServerTls};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::draft::Section;
 use crate::tables::codes;
 use language::{Diagnostic, Line, Word};

@@ -8,7 +8,7 @@ use crate::config::{
     AppSession, Cookie, CookieMode, PersistRule, PersistRuleKind, ServerIndex, ServerName,
     UseServerRule,
 };
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{Condition, Format, Usage};
 use language::value::TimeUnit;
 use language::{Diagnostic, Word, suggest};

@@ -4,7 +4,7 @@
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
 use crate::codes;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{Scope, VariableChange};
 
 fn set(loader: &mut Loader, args: &mut Args<'_>) -> Built {

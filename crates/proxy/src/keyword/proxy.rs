@@ -5,7 +5,7 @@ use super::places::{ALL, BACK, FRONT, PROXIES};
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::{Mode, Reference, ReuseMode};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::draft::Section;
 use language::{Diagnostic, Word, suggest};
 

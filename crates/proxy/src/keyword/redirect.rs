@@ -2,7 +2,7 @@
 
 use super::http_rules::not_in_unnamed_defaults;
 use super::{Args, Built, LineRow, places};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{HttpRule, REDIRECT_SYNTAX, redirect_rule, warn_unreachable};
 
 pub(super) static LINES: &[LineRow] = &[LineRow {

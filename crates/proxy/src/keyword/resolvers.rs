@@ -3,7 +3,7 @@
 use super::{Args, Built, LineRow, places};
 use crate::codes;
 use crate::config::{NameServer, Resolvers};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::value::{Accepts, Host, Port, PortRule, TimeUnit, Transport};
 use language::{Diagnostic, Line, Span, Word};
 use protocol::dns::{PAYLOAD_MAX, PAYLOAD_MIN};

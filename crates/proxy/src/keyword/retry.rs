@@ -4,7 +4,7 @@ use super::places::BACK;
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::RetryOn;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::{Diagnostic, suggest};
 
 /// The lines of this family.

@@ -6,7 +6,7 @@ use super::server::resolve;
 use super::{Args, Built, LineRow, stream_tls};
 use crate::codes;
 use crate::config::{LogTargetAddress, Ring, RingServer, RingTls, ServerTls};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::action_codes;
 use language::value::{Accepts, Host, Port, TimeUnit};
 use language::{Diagnostic, Line, Word};

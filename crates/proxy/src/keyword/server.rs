@@ -6,7 +6,7 @@ use crate::config::{
     AddressFamily, CheckKind, CheckLines, HealthCheck, HostName, InitAddress, NamedPort, Proxy,
     ProxyIndex, ProxyKind, Server, ServerAddress, ServerOptions,
 };
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::state::ServerState;
 use language::keyword::Found;
 use language::value::{Accepts, Family, Host, Port};

@@ -7,7 +7,7 @@ use super::proxy::not_one_of;
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::StateSource;
-use crate::load::Loader;
+use crate::keyword::Loader;
 
 fn place(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a path")?;

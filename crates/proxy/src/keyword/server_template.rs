@@ -3,7 +3,7 @@
 use super::server::{check_name, describe};
 use super::{Args, Built, LineRow, places};
 use crate::codes;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::{Diagnostic, Word};
 
 /// Most servers of one line.

@@ -3,7 +3,7 @@
 use super::{Args, Built};
 use crate::codes;
 use crate::config::{Borrowed, ServerOptions, SourceWays};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::value::{Accepts, Host, Port};
 use language::{Diagnostic, Word};
 use std::net::SocketAddr;

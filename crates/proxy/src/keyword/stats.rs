@@ -6,7 +6,7 @@ use super::places::{ALL, PROXIES};
 use super::{Args, Built, LineBuilder, LineRow};
 use crate::codes;
 use crate::config::StatsPage;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{HttpRule, RuleSet, Usage, action_codes, http_rule, warn_unreachable};
 use language::value::TimeUnit;
 use language::{Diagnostic, Span};

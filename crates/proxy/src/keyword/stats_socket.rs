@@ -3,7 +3,7 @@
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow, bind, legacy};
 use crate::config::{Bind, StatsSocket};
-use crate::load::{Loader, SocketRights};
+use crate::keyword::{Loader, SocketRights};
 
 fn socket(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("an address")?;

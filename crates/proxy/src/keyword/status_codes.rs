@@ -5,7 +5,7 @@ use super::global::row;
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::StatusCodes;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::{Diagnostic, Word};
 
 /// The table.

@@ -4,7 +4,7 @@
 use super::stick_table::named_or_own;
 use super::{Args, Built, LineRow, places};
 use crate::config::StickRule;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{Condition, Expression, Usage};
 
 const fn line(

@@ -2,7 +2,7 @@
 
 use super::{Args, Built, LineRow, places};
 use crate::config::ProxyIndex;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::draft::Section;
 use crate::tables::codes;
 use crate::tables::{

@@ -5,7 +5,7 @@ use super::server_option::tls as server_tls;
 use super::{Args, Built, bind, registry};
 use crate::codes;
 use crate::config::{Bind, ServerOptions, ServerTls};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::keyword::Found;
 use language::{Diagnostic, Word};
 use std::sync::Arc;

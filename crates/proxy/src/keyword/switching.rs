@@ -2,7 +2,7 @@
 
 use super::{Args, Built, LineRow, places};
 use crate::config::{Reference, SwitchRule, SwitchTarget};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{Condition, Format, Usage};
 use language::{Diagnostic, Word};
 

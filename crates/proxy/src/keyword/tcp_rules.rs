@@ -4,7 +4,7 @@
 use super::http_rules::not_in_unnamed_defaults;
 use super::{Args, Built, LineRow, places};
 use crate::config::Proxy;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{RuleSet, TcpRule, tcp_rule, warn_unreachable};
 use language::value::TimeUnit;
 

@@ -5,7 +5,7 @@ use super::places::{ALL, BACK, FRONT};
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::Timeouts;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::value::TimeUnit;
 use language::{Diagnostic, Span};
 

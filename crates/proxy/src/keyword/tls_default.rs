@@ -5,7 +5,7 @@
 use super::global::row;
 use super::{Args, Built, LineRow, tls_list};
 use crate::codes;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::draft::Section;
 use language::value::TimeUnit;
 use language::{Diagnostic, Word};

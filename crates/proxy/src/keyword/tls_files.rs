@@ -4,7 +4,7 @@
 use super::Args;
 use crate::codes;
 use crate::config::Named;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use configuration::outside::Unreadable;
 use language::source::Text;
 use language::{Diagnostic, Word};

@@ -4,7 +4,7 @@
 use super::tls_default::version_named;
 use super::{Args, Built, tls_list};
 use crate::codes;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::{Diagnostic, Span, Word};
 use tls::versions::{self, Remark};
 use tls::{TlsSide, TlsVersions};

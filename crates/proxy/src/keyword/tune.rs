@@ -5,7 +5,7 @@ use super::global::row;
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::Tune;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::Diagnostic;
 
 /// The smallest buffer in which a request's head has room, bytes.

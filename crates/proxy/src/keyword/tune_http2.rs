@@ -3,7 +3,7 @@
 
 use super::global::row;
 use super::{Args, Built, LineRow};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use mux::Http2;
 
 /// A connection has a bound even where the file disables it.

@@ -5,7 +5,7 @@
 use super::{Args, Built, LineRow};
 use crate::codes;
 use crate::config::{Password, User, Userlist};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::draft::Section;
 use crate::users::Hash;
 use configuration::outside::Secret;

@@ -3,7 +3,7 @@
 
 use super::global::row;
 use super::{Args, Built, LineRow};
-use crate::load::Loader;
+use crate::keyword::Loader;
 
 fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let set = &mut loader.config.global.tune.workarounds;

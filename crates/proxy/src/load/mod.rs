@@ -5,15 +5,12 @@
 //! The loader may read files and resolve names (it runs with the rights of the
 //! start); it opens no listener and changes nothing outside of itself.
 
-pub(crate) mod certificates;
 mod check;
 mod line;
 mod log_backends;
 mod logs;
 pub(crate) mod one_server;
 pub(crate) mod one_variable;
-mod order;
-mod refused;
 mod resolve;
 mod section;
 mod server_states;
@@ -22,21 +19,20 @@ mod side;
 mod tests;
 mod tls;
 
-pub(crate) use certificates::Beside;
 pub use section::SECTIONS;
 
 use crate::codes;
-use crate::config::{Config, ProxyIndex, Service, StatsLevel, Watch};
-use crate::rules::draft::{DefaultPath, Draft, Section};
+use crate::config::{Config, Service, Watch};
+use crate::keyword::Loader;
+use crate::rules::draft::{DefaultPath, Section};
 use configuration::outside::Outside;
 use configuration::{Context, Exchange, Export, Kind, LoadOptions, Part, Recording, Words};
 use language::reader::Facts;
 use language::render::{self, HaproxyForm};
 use language::source::Text;
-use language::{Diagnostic, Diagnostics, Environment, Line, Severity, SourceMap, Span};
+use language::{Diagnostic, Diagnostics, Environment, Line, Severity, SourceMap};
 use std::any::Any;
-use std::collections::{BTreeSet, HashMap};
-use std::ops::{Deref, DerefMut};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// What came out.
@@ -110,75 +106,6 @@ pub struct Watched {
     /// Files that tell how an earlier process ended: their change is no change
     /// of the configuration.
     pub states: BTreeSet<PathBuf>,
-}
-
-/// The state of loading; what builders of keywords work on.
-#[derive(Debug)]
-pub struct Loader {
-    pub(crate) draft: Draft,
-    /// Proxies with a line that gives them something to do without a server that
-    /// could be built: a refused `server`, a `stick-table`.
-    occupied: std::collections::HashSet<ProxyIndex>,
-    /// Which families of rules the current section has lines of.
-    order: order::RuleOrder,
-    /// The proxies of each name: those with a frontend's side, those with a
-    /// backend's.
-    names: [HashMap<Box<str>, ProxyIndex>; 2],
-    /// Which lines were refused.
-    refused: refused::Refused,
-    /// Files of certificates that were read.
-    pub(crate) tls_files: crate::keyword::tls_files::TlsFiles,
-    /// Files of server states that were asked for.
-    state_files: BTreeSet<PathBuf>,
-    /// Chains of `issuers-chain-path`, once they were read.
-    issuer_chains: Option<certificates::IssuerChains>,
-    /// Set in a `crt-store`.
-    pub(crate) crt_store: crate::keyword::crt_store::CrtStore,
-    /// Peers sections that tables name.
-    pub(crate) table_peers: Vec<(Box<str>, Span)>,
-    /// Servers of rings, by ring and place, with what their lines say of TLS.
-    pub(crate) ring_tls: Vec<((usize, usize), crate::config::ServerTls, Span)>,
-    /// Tables in which `stick` rules keep servers.
-    pub(crate) sticky_tables: Vec<Box<str>>,
-    /// `nbproc` asked for several processes.
-    pub(crate) old_processes: bool,
-    /// Groups of error pages, and who names them.
-    pub(crate) error_groups: crate::keyword::http_errors::ErrorGroups,
-    /// Lists of users, and who names them.
-    pub(crate) userlists: crate::keyword::userlist::Userlists,
-    /// `healthcheck` sections.
-    pub(crate) health_checks: Vec<crate::config::HealthCheck>,
-    /// `mailers` sections.
-    pub(crate) mailers: Vec<crate::config::Mailers>,
-    /// `log-profile` sections, until the targets that name them have them.
-    pub(crate) log_profiles: Vec<crate::config::LogProfile>,
-    /// Set while a `stats socket` line is built: what only its options say.
-    pub socket: Option<SocketRights>,
-    /// Set in a `cache` section.
-    pub(crate) cache: Option<crate::keyword::cache::Draft>,
-}
-
-impl Deref for Loader {
-    type Target = Draft;
-
-    fn deref(&self) -> &Draft {
-        &self.draft
-    }
-}
-
-impl DerefMut for Loader {
-    fn deref_mut(&mut self) -> &mut Draft {
-        &mut self.draft
-    }
-}
-
-/// What the options `level` and `expose-fd` of a `stats socket` say.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SocketRights {
-    /// `level`.
-    pub level: StatsLevel,
-    /// `expose-fd listeners`.
-    pub expose_listeners: bool,
 }
 
 /// Loads files that were read already, in their order, as one configuration of the
@@ -309,32 +236,6 @@ impl Loader {
         std::mem::swap(&mut self.context, context);
         does(self);
         std::mem::swap(&mut self.context, context);
-    }
-
-    /// One that has read nothing yet.
-    pub(crate) fn new(environment: Environment, options: LoadOptions) -> Self {
-        Loader {
-            draft: Draft::new(environment, options),
-            occupied: Default::default(),
-            order: order::RuleOrder::default(),
-            names: Default::default(),
-            refused: Default::default(),
-            tls_files: Default::default(),
-            state_files: BTreeSet::new(),
-            issuer_chains: None,
-            crt_store: Default::default(),
-            table_peers: Vec::new(),
-            ring_tls: Vec::new(),
-            sticky_tables: Vec::new(),
-            old_processes: false,
-            error_groups: Default::default(),
-            userlists: Default::default(),
-            socket: None,
-            health_checks: Vec::new(),
-            mailers: Vec::new(),
-            log_profiles: Vec::new(),
-            cache: None,
-        }
     }
 
     /// Takes in what sections of other parts define.

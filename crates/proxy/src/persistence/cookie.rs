@@ -1,11 +1,10 @@
 //! The persistence cookie (`cookie`): read in requests, set in answers.
 
-use super::date::Date;
+use super::dynamic;
 use super::line::{self, Edit, Edited};
-use super::{Persistence, RequestCookie, ResponseCookie, dynamic};
 use crate::config::{Config, Cookie, CookieMode, Proxy, Server, ServerIndex};
 use crate::thread::here;
-use crate::transaction::Stream;
+use crate::transaction::{Date, Persistence, RequestCookie, ResponseCookie, Stream};
 use http::http1;
 use http::message::Fields;
 use std::sync::Arc;

@@ -11,102 +11,14 @@
 
 mod app_session;
 mod cookie;
-mod date;
 mod dynamic;
 mod line;
 mod rdp;
 
-pub use app_session::Sessions;
-
 use crate::config::{
     PersistRuleKind, Proxy, ProxyOption, Server, ServerIndex, ServerName, UseServerRule,
 };
-use crate::transaction::Stream;
-use date::Date;
-
-/// What happened with the cookie of a request: the third letter of the
-/// termination state.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum RequestCookie {
-    /// `N`: there was none.
-    #[default]
-    None,
-    /// `I`: it stands for no server.
-    Invalid,
-    /// `D`: its server is down.
-    Down,
-    /// `V`: it is good.
-    Valid,
-    /// `E`: it was idle for too long.
-    Expired,
-    /// `O`: it is too old.
-    Old,
-    /// `U`: something else decided.
-    Unused,
-}
-
-impl RequestCookie {
-    fn letter(self) -> u8 {
-        match self {
-            RequestCookie::None => b'N',
-            RequestCookie::Invalid => b'I',
-            RequestCookie::Down => b'D',
-            RequestCookie::Valid => b'V',
-            RequestCookie::Expired => b'E',
-            RequestCookie::Old => b'O',
-            RequestCookie::Unused => b'U',
-        }
-    }
-}
-
-/// What happened with the cookie of an answer: the fourth letter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum ResponseCookie {
-    /// `N`: there is none.
-    #[default]
-    None,
-    /// `I`: one was inserted.
-    Inserted,
-    /// `U`: its date was brought up to now.
-    Updated,
-    /// `P`: the server's goes through.
-    Passed,
-    /// `R`: the server's was rewritten.
-    Rewritten,
-    /// `D`: the server's was taken out.
-    Deleted,
-}
-
-impl ResponseCookie {
-    fn letter(self) -> u8 {
-        match self {
-            ResponseCookie::None => b'N',
-            ResponseCookie::Inserted => b'I',
-            ResponseCookie::Updated => b'U',
-            ResponseCookie::Passed => b'P',
-            ResponseCookie::Rewritten => b'R',
-            ResponseCookie::Deleted => b'D',
-        }
-    }
-}
-
-/// What is known of a stream's persistence. Streams keep the memory of it.
-#[derive(Clone, Debug, Default)]
-pub struct Persistence {
-    /// The server that it belongs to; it is direct as long as there is one.
-    server: Option<ServerIndex>,
-    /// `force-persist`: that server is taken also where it is down.
-    forced: bool,
-    /// `ignore-persist`: it belongs to nobody.
-    ignored: bool,
-    /// `http-request disable-l7-retry`: its request is sent once.
-    once: bool,
-    request: RequestCookie,
-    response: ResponseCookie,
-    /// When the client's cookie was last looked at, and when it was made.
-    last: Option<Date>,
-    first: Option<Date>,
-}
+use crate::transaction::{RequestCookie, Stream};
 
 impl Proxy {
     /// Whether streams of this backend may belong to servers.
@@ -122,12 +34,6 @@ impl Proxy {
     /// Whether a server may take a stream that belongs to it, up or not.
     fn takes(&self, server: &Server, forced: bool) -> bool {
         forced || self.has(ProxyOption::Persist) || server.state.usable_for_persistence()
-    }
-}
-
-impl Stream {
-    fn persistence_mut(&mut self) -> &mut Persistence {
-        self.persistence.get_or_insert_default()
     }
 }
 
@@ -167,15 +73,7 @@ pub fn belongs(stream: &mut Stream) {
 /// it is down.
 pub fn server(stream: &Stream) -> Option<(ServerIndex, bool)> {
     let known = stream.persistence.as_deref()?;
-    known.server.map(|server| (server, is_forced(stream)))
-}
-
-/// Whether a stream is to be given to the server that it belongs to also where that
-/// is down.
-pub fn is_forced(stream: &Stream) -> bool {
-    let known = stream.persistence.as_deref();
-    let persist = |backend: &Proxy| backend.has(ProxyOption::Persist);
-    known.is_some_and(|known| known.forced) || stream.backend().is_some_and(persist)
+    known.server.map(|server| (server, stream.is_forced()))
 }
 
 /// Whether a stream belongs to a server.
@@ -188,12 +86,6 @@ pub fn is_direct(stream: &Stream) -> bool {
 pub fn is_ignored(stream: &Stream) -> bool {
     let known = stream.persistence.as_deref();
     known.is_some_and(|known| known.ignored)
-}
-
-/// A stream's request is not to be sent again once it was sent, whatever `retry-on`
-/// says (`http-request disable-l7-retry`).
-pub fn send_once(stream: &mut Stream) {
-    stream.persistence_mut().once = true;
 }
 
 /// Whether that was said.
@@ -261,19 +153,6 @@ pub fn cookie_of(backend: &Proxy, server: &Server) -> Option<String> {
     let key = backend.dynamic_cookie_key.as_deref();
     let value = dynamic::of(server, cookie.and(key)?)?;
     Some(String::from_utf8_lossy(&value).into_owned())
-}
-
-/// The third and fourth letter of the termination state.
-pub fn letters(stream: &Stream) -> [u8; 2] {
-    let backend = stream.backend().unwrap_or_else(|| stream.frontend());
-    let acts = |cookie: &crate::config::Cookie| cookie.mode.is_some() || cookie.indirect;
-    if !stream.http || !backend.cookie.as_deref().is_some_and(acts) {
-        return *b"--";
-    }
-    let known = stream.persistence.as_deref();
-    known.map_or(*b"NN", |known| {
-        [known.request.letter(), known.response.letter()]
-    })
 }
 
 /// The first `use-server` that applies and whose server is there.

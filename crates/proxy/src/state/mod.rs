@@ -5,9 +5,11 @@
 //! store, all relaxed), so counting needs no locked instruction; readers add up the
 //! shards. Threads without a shard of their own share the last one.
 
+mod app_sessions;
 mod capture;
 mod check;
 mod clock;
+pub mod compression;
 mod counters;
 mod install;
 mod listener;
@@ -20,6 +22,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub use app_sessions::AppSessions;
 pub use capture::{CAPTURED_MAX, Capture, Captures, captured};
 pub use check::{CheckPhase, CheckResult, CheckStatus, Verdict};
 pub use clock::now_ms;

@@ -56,7 +56,7 @@ pub struct ProxyState {
     /// When the backend last had a session.
     pub last_session: LastTime,
     /// `appsession`: the sessions of its application.
-    pub app_sessions: crate::persistence::Sessions,
+    pub app_sessions: super::AppSessions,
 }
 
 /// Which servers can be used, and since when that is so.

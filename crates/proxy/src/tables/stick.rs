@@ -50,7 +50,7 @@ fn match_request(stream: &mut Stream, assigned: bool) {
         let looks = rule.matches && !assigned && sticking.server.is_none();
         if looks && let Some(held) = table.find(&key) {
             held.touch();
-            sticking.server = of_entry(backend, &held, crate::persistence::is_forced(stream));
+            sticking.server = of_entry(backend, &held, stream.is_forced());
         }
         if rule.stores && sticking.keys.len() < KEYS_MAX {
             sticking.keys.push((Arc::clone(&rule.table), key));

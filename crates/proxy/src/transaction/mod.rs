@@ -5,10 +5,12 @@
 mod asked;
 mod assigned;
 pub(crate) mod born;
+mod cookie_date;
 mod details;
 mod ends;
 pub(crate) mod listing;
 mod overrides;
+mod persistence;
 mod reply;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -18,8 +20,12 @@ mod state;
 
 pub use assigned::Captured;
 pub use born::of_check;
+pub(crate) use cookie_date::Date;
 pub use ends::{End, Ends, ServerEnd};
 pub use overrides::{Inspection, Overrides, Packets, Priority};
+pub use persistence::{Persistence, RequestCookie, ResponseCookie};
 pub(crate) use reply::configured as configured_page;
 pub use reply::{Reply, error as error_page};
-pub use state::{Endpoint, Held, Phase, ReceivedLine, Session, Stream, Termination, Times};
+pub use state::{
+    CompressionChoice, Endpoint, Held, Phase, ReceivedLine, Session, Stream, Termination, Times,
+};

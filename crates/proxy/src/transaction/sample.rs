@@ -3,7 +3,7 @@
 use super::born::blank;
 use super::state::{Endpoint, Held, Session, Stream, Times};
 use crate::config::{Bind, BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyKind};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{Condition, Expression, Usage, Value};
 use configuration::LoadOptions;
 use http::http1::{Limits, Outcome, RequestFacts, parse_request, parse_response};

@@ -3,9 +3,9 @@
 
 use super::details::Details;
 use crate::cache;
-use crate::compression::{Chosen, OfClient};
-use crate::config::{Bind, Config, Proxy, ProxyIndex, Rare, Server, ServerIndex};
+use crate::config::{Algorithm, Bind, Config, Proxy, ProxyIndex, Rare, Server, ServerIndex};
 use crate::rules::Variables;
+use crate::state::compression::OfClient;
 use crate::tables::{SessionTrackers, Trackers};
 use http::message::Message;
 use reactor::{self, Instant};
@@ -341,6 +341,17 @@ pub struct ReceivedLine {
     pub target: Vec<u8>,
 }
 
+/// What is known of a stream's compression.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CompressionChoice {
+    /// What its client takes, by its request.
+    pub wanted: Option<Algorithm>,
+    /// What its answer is compressed with.
+    pub used: Option<Algorithm>,
+    /// It would have been, but for a limit of the process.
+    pub bypassed: bool,
+}
+
 /// One request and its answer, or one tunnel.
 #[derive(Debug)]
 pub struct Stream {
@@ -446,9 +457,9 @@ pub struct Stream {
     /// What is known of its user's password; empty where no rule asked.
     pub checked_users: OnceCell<Box<crate::users::Checked>>,
     /// Which server it belongs to, in backends where streams do.
-    pub persistence: Option<Box<crate::persistence::Persistence>>,
+    pub persistence: Option<Box<super::Persistence>>,
     /// What of it is compressed, and how.
-    pub compression: Chosen,
+    pub compression: CompressionChoice,
     /// What it has to do with a cache.
     pub cache: Option<Box<cache::Used>>,
     /// What rules set for it in place of what its proxies say.

@@ -4,9 +4,9 @@ use super::{Comment, unknown_word};
 use crate::check::{Connect, PortSource};
 use crate::codes;
 use crate::config::{HttpProtocol, ServerAddress};
+use crate::keyword::Loader;
 use crate::keyword::server_option::check::check_address;
 use crate::keyword::{Args, tls_words};
-use crate::load::Loader;
 use crate::rules::{Expression, Usage};
 use language::Diagnostic;
 

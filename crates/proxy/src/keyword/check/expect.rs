@@ -4,7 +4,7 @@ use super::{Comment, unknown_word};
 use crate::check::{Code, Expect, Matcher, Pattern, StatusRange, Told, unhex};
 use crate::codes;
 use crate::keyword::Args;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{Dialect, Expression, Format, Usage};
 use crate::state::CheckStatus;
 use language::{Diagnostic, Word};

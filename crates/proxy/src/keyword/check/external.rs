@@ -5,7 +5,7 @@ use super::super::{Args, Built, LineRow, places};
 use super::plain;
 use crate::codes;
 use crate::config::{Check, CheckKind, Proxy, ProxyKind};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use configuration::outside::Runs;
 use language::Diagnostic;
 use std::path::{Path, PathBuf};

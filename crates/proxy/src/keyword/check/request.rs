@@ -4,7 +4,7 @@ use super::{Comment, FIELDS_MAX, text_of, unknown_word};
 use crate::check::HttpSend;
 use crate::codes;
 use crate::keyword::Args;
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::{Dialect, Format, Usage};
 use language::{Diagnostic, Word};
 

@@ -3,9 +3,9 @@
 use super::time_above_zero;
 use crate::codes;
 use crate::config::{HealthCheck, ServerAddress, ServerOptions};
+use crate::keyword::Loader;
 use crate::keyword::server::resolve;
 use crate::keyword::{Args, Built, ServerRow, places};
-use crate::load::Loader;
 use language::value::{self, Accepts, Host, PortRule};
 use language::{Diagnostic, Word};
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 use super::one_of;
 use crate::codes;
 use crate::config::{HttpProtocol, ProxyExtensions, ServerOptions, WebSocketProto};
+use crate::keyword::Loader;
 use crate::keyword::{Args, Built, ServerRow, places};
-use crate::load::Loader;
 use crate::rules::{Expression, Usage};
 use language::Diagnostic;
 use language::value::TimeUnit;

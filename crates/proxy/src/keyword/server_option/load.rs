@@ -1,8 +1,8 @@
 //! Options about how much a server gets: weight, limits, role, state.
 
 use crate::config::{RingKey, ServerOptions};
+use crate::keyword::Loader;
 use crate::keyword::{Args, Built, ServerRow, places};
-use crate::load::Loader;
 use language::value::TimeUnit;
 
 /// The options of this family.

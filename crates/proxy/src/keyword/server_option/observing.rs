@@ -8,7 +8,7 @@ use crate::codes;
 use crate::config::{
     Config, InitState, Mode, Observe, OnError, ProxyIndex, Server, ServerIndex, ServerOptions,
 };
-use crate::load::Loader;
+use crate::keyword::Loader;
 use language::value::Family;
 use language::{Diagnostic, Span, suggest};
 use std::collections::HashMap;

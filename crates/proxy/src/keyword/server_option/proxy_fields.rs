@@ -2,8 +2,8 @@
 
 use crate::codes;
 use crate::config::{ProxyField, ServerOptions};
+use crate::keyword::Loader;
 use crate::keyword::{Args, Built, ServerRow, places};
-use crate::load::Loader;
 use crate::rules::{Format, Usage, proxy_field_number};
 use language::Diagnostic;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 use super::super::{Args, Built, ServerRow, places, resolvers};
 use crate::codes;
 use crate::config::{AddressFamily, InitAddress, NETWORKS_MAX, ServerOptions};
-use crate::load::Loader;
+use crate::keyword::Loader;
 use crate::rules::network::Network;
 use language::Diagnostic;
 

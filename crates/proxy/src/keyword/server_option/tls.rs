@@ -3,8 +3,8 @@
 use super::one_of;
 use crate::codes;
 use crate::config::{HttpProtocol, RingTls, ServerOptions, ServerTls};
+use crate::keyword::Loader;
 use crate::keyword::{Args, Built, ServerRow, places, tls_files, tls_words};
-use crate::load::Loader;
 use crate::rules::{Expression, Usage};
 use language::Diagnostic;
 use std::sync::{Arc, Weak};

@@ -3,7 +3,6 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
-use crate::persistence;
 use crate::rules::draft::Draft;
 use crate::rules::expression::Expression;
 use crate::transaction::Stream;
@@ -191,7 +190,7 @@ impl LimitChange {
         };
         let ms = u32::try_from(number).ok().filter(|ms| *ms > 0);
         if self.what == What::NoAnswerRetries {
-            persistence::send_once(stream);
+            stream.send_once();
             return Step::Next;
         }
         let set = stream.overridden();

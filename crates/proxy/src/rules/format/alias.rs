@@ -286,8 +286,7 @@ impl Alias {
             Alias::TerminationCookie => {
                 put.out
                     .extend_from_slice(&[stream.termination.letter(), stream.phase.letter()]);
-                put.out
-                    .extend_from_slice(&crate::persistence::letters(stream));
+                put.out.extend_from_slice(&stream.cookie_letters());
             }
             Alias::RequestHeaders
             | Alias::ResponseHeaders

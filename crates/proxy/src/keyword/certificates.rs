@@ -2,7 +2,8 @@
 //! them, a directory, a list. What is read goes into the store of the
 //! configuration; what is wrong with it is told at the word that names it.
 
-use super::{Loader, codes};
+use super::Loader;
+use crate::codes;
 use crate::keyword::bind_tls;
 use configuration::outside::{Secret, Unreadable};
 use language::source::Text;
@@ -26,7 +27,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 const BUNDLE: &[&str] = &["ecdsa", "rsa"];
 
 /// The certificates that complete others (`issuers-chain-path`), read once.
-pub(super) type IssuerChains = Vec<Vec<CertificateDer<'static>>>;
+pub(crate) type IssuerChains = Vec<Vec<CertificateDer<'static>>>;
 
 /// The files of one certificate, where they are not beside it under its name.
 #[derive(Clone, Debug, Default)]

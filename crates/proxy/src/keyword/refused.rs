@@ -2,14 +2,15 @@
 //! second time: a refused `bind` is not followed by "has no 'bind'". Nothing is
 //! decided here about what is refused.
 
-use super::{Loader, Section};
+use super::Loader;
 use crate::config::ProxyIndex;
+use crate::rules::draft::Section;
 use language::Line;
 use std::collections::HashMap;
 
 /// The first words of refused lines, by section, each once.
 #[derive(Debug, Default)]
-pub(super) struct Refused {
+pub(crate) struct Refused {
     proxies: HashMap<ProxyIndex, Vec<Box<str>>>,
     defaults: HashMap<usize, Vec<Box<str>>>,
 }
@@ -51,7 +52,7 @@ impl Loader {
     }
 
     /// Takes in that a line was refused; ACLs that it names count as used.
-    pub(super) fn refused_line(&mut self, line: &Line) {
+    pub(crate) fn refused_line(&mut self, line: &Line) {
         let skip = usize::from(matches!(line.words[0].str(), "no" | "default"));
         if let Some(word) = line.word(skip) {
             self.refused.note(self.section, &word.text());

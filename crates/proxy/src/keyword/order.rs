@@ -18,14 +18,14 @@ const FAMILIES: &[&str] = &[
 
 /// Which families a section has lines of.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct RuleOrder {
+pub(crate) struct RuleOrder {
     seen: u16,
 }
 
 impl RuleOrder {
     /// Takes a line in. Returns the family of the line and the first of the
     /// later families that stands before it already.
-    pub(super) fn line(&mut self, keyword: &str) -> Option<(&'static str, &'static str)> {
+    pub(crate) fn line(&mut self, keyword: &str) -> Option<(&'static str, &'static str)> {
         let of = |family: &&str| {
             keyword
                 .strip_prefix(*family)

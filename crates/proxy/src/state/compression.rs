@@ -1,6 +1,5 @@
 //! How much of the process compression may take: memory, bytes a second, level.
 
-use super::ENCODER_BYTES;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use std::cell::Cell;
@@ -8,6 +7,8 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 
+/// Memory of an encoder with the largest window, bytes.
+pub const ENCODER_BYTES: usize = 300 * 1024;
 /// Encoders of one connection: of HTTP/2 as many streams as are usually busy at once.
 const OF_CLIENT_MAX: u32 = 32;
 /// What part of the machine's memory encoders take where nothing says how much, and
@@ -94,7 +95,7 @@ impl Clone for Limits {
 
 /// A place among the encoders that hold memory, and among those of a client.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Limits>, OfClient);
+pub(crate) struct Place(Arc<Limits>, OfClient);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -105,7 +106,7 @@ impl Drop for Place {
 
 impl Limits {
     #[cfg(test)]
-    pub(super) fn of_memory(bytes: usize) -> Limits {
+    pub(crate) fn of_memory(bytes: usize) -> Limits {
         Limits {
             memory_max: Some(bytes),
             ..Limits::default()
@@ -121,7 +122,7 @@ impl Limits {
 
     /// Counts bytes that are given to an encoder; those of a moment in which two
     /// threads begin a second may count in the other one.
-    pub(super) fn give(&self, bytes: u64, now_ms: u64) {
+    pub(crate) fn give(&self, bytes: u64, now_ms: u64) {
         if self.rate_max == 0 {
             return;
         }
@@ -147,15 +148,17 @@ impl Limits {
     }
 
     /// The level for a body that begins now; None where too much is compressed.
-    pub(super) fn level(&self, now_ms: u64) -> Option<u32> {
+    /// `threads`: those that serve.
+    pub(crate) fn level(&self, now_ms: u64, threads: usize) -> Option<u32> {
         let fits = self.rate_max == 0 || self.rate(now_ms) < self.rate_max;
-        let idle = self.cpu_max >= 100 || self.cpu_percent(now_ms) < u64::from(self.cpu_max);
+        let idle =
+            self.cpu_max >= 100 || self.cpu_percent(now_ms, threads) < u64::from(self.cpu_max);
         (fits && idle).then_some(self.level_max)
     }
 
     /// The process's use of its threads' processors over the last second. While
     /// another thread measures, nothing is known against it.
-    fn cpu_percent(&self, now_ms: u64) -> u64 {
+    fn cpu_percent(&self, now_ms: u64, threads: usize) -> u64 {
         let Ok(mut measured) = self.measured.try_lock() else {
             return 0;
         };
@@ -163,10 +166,9 @@ impl Limits {
         if passed >= 1000 || measured.at_ms == 0 {
             let used = clock_gettime(ClockId::ProcessCPUTime);
             let used_ms = used.tv_sec as u64 * 1000 + used.tv_nsec as u64 / 1_000_000;
-            let threads = crate::thread::running().map_or(1, |w| w.process.threads().max(1));
             if measured.at_ms != 0 {
                 let used = used_ms.saturating_sub(measured.used_ms);
-                measured.percent = used * 100 / (passed * threads as u64).max(1);
+                measured.percent = used * 100 / (passed * threads.max(1) as u64).max(1);
             }
             (measured.at_ms, measured.used_ms) = (now_ms.max(1), used_ms);
         }
@@ -174,7 +176,7 @@ impl Limits {
     }
 
     /// A place for one more encoder of this client.
-    pub(super) fn take(self: &Arc<Self>, client: &OfClient) -> Option<Place> {
+    pub(crate) fn take(self: &Arc<Self>, client: &OfClient) -> Option<Place> {
         let others = self.encoders.fetch_add(1, Relaxed);
         client.set(client.get() + 1);
         let place = Place(Arc::clone(self), Rc::clone(client));
@@ -194,14 +196,17 @@ mod tests {
             rate_max: 1000,
             ..Limits::default()
         };
-        assert_eq!(limits.level(10_000), Some(1));
+        assert_eq!(limits.level(10_000, 1), Some(1));
         limits.give(600, 10_000);
-        assert_eq!(limits.level(10_500), Some(1));
+        assert_eq!(limits.level(10_500, 1), Some(1));
         limits.give(600, 10_500);
-        assert_eq!((limits.rate(10_900), limits.level(10_900)), (1200, None));
-        assert_eq!((limits.rate(11_500), limits.level(11_500)), (600, Some(1)));
+        assert_eq!((limits.rate(10_900), limits.level(10_900, 1)), (1200, None));
+        assert_eq!(
+            (limits.rate(11_500), limits.level(11_500, 1)),
+            (600, Some(1))
+        );
         limits.give(700, 11_500);
-        assert_eq!((limits.rate(11_500), limits.level(11_500)), (1300, None));
+        assert_eq!((limits.rate(11_500), limits.level(11_500, 1)), (1300, None));
         assert_eq!(limits.rate(13_000), 0);
     }
 
