@@ -5,6 +5,7 @@ use crate::harness::{Outcome, PATIENCE, evenkeel, finish, run, start_with};
 use lab::{Scratch, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::pipe::{SpliceFlags, tee};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -13,6 +14,9 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
+
+/// Bytes of standard error that are looked at: a pipe holds no more.
+const SAID_MAX: usize = 64 * 1024;
 
 /// A supervisor that was started.
 pub struct Supervised {
@@ -72,6 +76,18 @@ impl Supervised {
     /// Whether it has started processes, and signals reach it.
     pub fn reads_signals(&self) -> bool {
         reads_signals(self.pid)
+    }
+
+    /// Whether its standard error contains this so far. What it contains is not consumed.
+    pub fn has_said(&self, words: &str) -> bool {
+        let stderr = self.child.as_ref().and_then(|child| child.stderr.as_ref());
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let copied = stderr.map(|stderr| tee(stderr, &writer, SAID_MAX, SpliceFlags::NONBLOCK));
+        drop(writer);
+        let mut said = String::new();
+        // Without a copied byte the pipe is empty.
+        let read = std::fs::File::from(reader).read_to_string(&mut said);
+        matches!(copied, Some(Ok(_))) && read.is_ok() && said.contains(words)
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -136,15 +152,19 @@ fn said_so_far(stream: std::process::ChildStderr) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// A master of haproxy blocks signals until it waits for them; ours reads them from its
-/// first moment on.
+/// A master of haproxy blocks signals until it waits for them, and loses one that comes
+/// before it waits in its event loop; ours reads them from its first moment on.
 pub fn reads_signals(pid: Pid) -> bool {
+    let wait = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    // A kernel may hide where a process waits; one that runs waits nowhere.
+    let sleeps = |status: &str| status.contains("State:\tS");
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
     let blocks_none = blocked.is_some_and(|set| set.trim().trim_start_matches('0').is_empty());
     let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     let is_ours = program.file_name() == evenkeel().file_name();
-    !children_of(pid).is_empty() && (blocks_none || is_ours)
+    let in_its_loop = sleeps(&status) && (wait.contains("poll") || wait.trim() == "0");
+    !children_of(pid).is_empty() && (is_ours || (blocks_none && in_its_loop))
 }
 
 /// A number may belong to another process by now.

@@ -67,8 +67,10 @@ fn signals_end_a_master_with_the_codes_and_words_of_haproxy() {
             let arguments = ["-W", "-f", "listening.cfg"];
             let master = Supervised::start(&program, bench.scratch.path(), arguments);
             assert!(answers(port, "one"));
-            // It listens before it reads signals.
+            // It listens, and its worker answers, before it reads signals and says so.
             assert!(eventually(PATIENCE, || master.reads_signals()));
+            let serves = || master.has_said("Loading success.");
+            assert!(eventually(PATIENCE, serves));
             let outcome = master.end(signal);
             assert_eq!(outcome.code(), Some(code), "{signal}: {}", outcome.stderr);
             said.push(last_lines(&outcome.stderr));
@@ -220,12 +222,14 @@ fn a_soft_stop_that_waits_is_cut_short_by_term() {
         let master = Supervised::start(&program, bench.scratch.path(), arguments);
         assert!(eventually(PATIENCE, || Client::new(port).is_some()));
         assert!(eventually(PATIENCE, || master.reads_signals()));
+        assert!(eventually(PATIENCE, || master.has_said("Loading success.")));
         let waits = std::thread::spawn(move || crate::supervised::get(port));
         let _held = server.accept().unwrap();
         master.signal(Signal::SIGUSR1);
         assert!(
             eventually(PATIENCE, || Client::new(port).is_none()),
-            "it listens no more"
+            "{} listens no more",
+            program.display()
         );
         assert!(!waits.is_finished() && lives(master.pid.as_raw()));
         let outcome = master.end(Signal::SIGTERM);
