@@ -73,7 +73,7 @@ fn a_successor_finds_everything_in_place() {
     let again = scene.role(&scene.alpha, &slow);
     let why = || again.first().why;
     assert!(
-        eventually(LATEST, || why().contains("goes on")),
+        eventually(LATEST, || why().contains("resumed the state")),
         "{}",
         why()
     );

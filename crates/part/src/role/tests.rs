@@ -240,7 +240,7 @@ fn fields_that_a_later_version_adds_are_passed_over_and_missing_ones_are_nothing
         },
         Loaded {
             proxies: u32,
-            parts: Vec<String>,
+            guests: Vec<String>,
         },
     }
     let ready = Later::Ready {
@@ -250,7 +250,7 @@ fn fields_that_a_later_version_adds_are_passed_over_and_missing_ones_are_nothing
     };
     let loaded = Later::Loaded {
         proxies: 3,
-        parts: vec!["what is to come".into()],
+        guests: vec!["what is to come".into()],
     };
     let plan = Plan {
         proxies: 3,
