@@ -42,7 +42,7 @@ pub struct Run {
 pub type Difference = fn(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String>;
 
 /// What a role is given of a version.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Given {
     /// What it is to run, as only the role reads it.
     pub payload: Vec<u8>,

@@ -1,5 +1,6 @@
 //! The parts of this program, and what files come to for all of them.
 
+use crate::features;
 use crate::identity;
 use address::config::Config;
 use address::keyword::Read;
@@ -9,7 +10,7 @@ use configuration::{Given, LoadOptions, Part, Recording, Words};
 use language::difference::Vocabulary;
 use language::keyword::Documented;
 use language::source::Text;
-use language::{Code, Environment};
+use language::{Code, Diagnostic, Environment, Severity};
 use proxy::load::Loaded;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -22,15 +23,24 @@ static PARTS: [&Part; 3] = [
     &proxy::PART,
 ];
 
+/// All parts.
+fn all() -> &'static [&'static Part] {
+    static ALL: OnceLock<Vec<&'static Part>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let further = features::all().iter().map(|feature| feature.part);
+        PARTS.into_iter().chain(further).collect()
+    })
+}
+
 /// The words that begin sections.
 pub fn words() -> &'static Words {
     static WORDS: OnceLock<Words> = OnceLock::new();
-    WORDS.get_or_init(|| Words::of(PARTS.iter().map(|part| &part.sections)))
+    WORDS.get_or_init(|| Words::of(all().iter().map(|part| &part.sections)))
 }
 
 /// What a comparison of two files has to know of the language.
 pub fn vocabulary() -> Vocabulary<'static> {
-    let secrets = PARTS.iter().flat_map(|part| part.sections.secrets);
+    let secrets = all().iter().flat_map(|part| part.sections.secrets);
     Vocabulary {
         sections: words().names().collect(),
         shared: words().shared().collect(),
@@ -40,16 +50,16 @@ pub fn vocabulary() -> Vocabulary<'static> {
 
 /// Every keyword of all parts.
 pub fn documented() -> Vec<Documented> {
-    let all = PARTS.iter().rev().flat_map(|part| (part.documented)());
-    all.chain([configuration::ON_DOCUMENTED]).collect()
+    let documented = all().iter().rev().flat_map(|part| (part.documented)());
+    documented.chain([configuration::ON_DOCUMENTED]).collect()
 }
 
 /// All codes, by number.
 pub fn codes() -> Vec<&'static Code> {
-    let mut all = [language::CODES, configuration::codes::CODES].concat();
-    all.extend(PARTS.iter().flat_map(|part| (part.codes)()));
-    all.sort_by_key(|code| code.id);
-    all
+    let mut codes = [language::CODES, configuration::codes::CODES].concat();
+    codes.extend(all().iter().flat_map(|part| (part.codes)()));
+    codes.sort_by_key(|code| code.id);
+    codes
 }
 
 /// What files come to.
@@ -96,9 +106,19 @@ impl Site {
         all.filter(|_| good).collect()
     }
 
-    /// Says that no process serves the virtual addresses, where there are any.
-    pub fn without_addresses(&mut self) {
-        if let Some(told) = self.read().and_then(Read::not_here) {
+    /// Says that no process runs what needs a role of its own, where there is any.
+    pub fn without_roles(&mut self) {
+        let addresses = self.read().and_then(Read::not_here);
+        let others = self.running(&Payloads::new());
+        let told = addresses.or_else(|| {
+            let told = format!(
+                "{} need a role, which this process does not start: start it with `evenkeel run -f FILE`",
+                others.first()?.given.size
+            );
+            let code = &address::keyword::codes::NOT_HERE;
+            Some(Diagnostic::global(code, Severity::Error, told))
+        });
+        if let Some(told) = told {
             self.proxy.diagnostics.push(&self.proxy.sources, told);
             self.proxy.config = None;
             self.parts.clear();
@@ -111,7 +131,7 @@ pub type Payloads = BTreeMap<String, Vec<u8>>;
 
 /// What differs between what roles were given and what they are, a line each.
 pub fn differences(before: &Payloads, now: &[Running]) -> Vec<String> {
-    let runs = PARTS
+    let runs = all()
         .iter()
         .filter_map(|part| Some((part.name, part.run.as_ref()?)));
     let lines = runs.flat_map(|(name, run)| {
@@ -142,8 +162,8 @@ pub fn load(
     inputs.imports = { foreign.into_iter() }
         .flat_map(address::keyword::exports)
         .collect();
-    let mut loaded = configuration::load(&PARTS, inputs, outside);
-    let mut parts = loaded.take_run(&PARTS);
+    let mut loaded = configuration::load(all(), inputs, outside);
+    let mut parts = loaded.take_run(all());
     let mut built = parts.iter_mut().map(|(_, built)| built);
     if let Some(read) = built.find_map(|built| built.downcast_mut::<Read>()) {
         read.foreign = foreign.cloned();
@@ -227,11 +247,11 @@ virtual-ip www
     #[test]
     fn a_process_without_a_role_says_how_to_start_one() {
         let mut site = look(FILE);
-        site.without_addresses();
+        site.without_roles();
         assert!(site.proxy.config.is_none() && site.addresses().is_none());
         assert!(told(&site).contains("E0665"), "{}", told(&site));
         let mut site = look("listen a\n    bind 127.0.0.1:1\n");
-        site.without_addresses();
+        site.without_roles();
         assert_eq!(told(&site).matches("error").count(), 0);
     }
 

@@ -43,13 +43,17 @@ const HOUSE: &[(&str, Knows)] = &[
     ("evenkeel", Knows::All),
     ("xtask", Knows::All),
     ("scenarios", Knows::All),
+    ("sample", Knows::All),
 ];
 
 /// What the tests of every crate may know besides.
 const KNOWN_TO_TESTS: &str = "lab";
 
 /// What nobody may know: they stand on top.
-const KNOWN_TO_NOBODY: [&str; 3] = ["evenkeel", "xtask", "scenarios"];
+const KNOWN_TO_NOBODY: [&str; 4] = ["evenkeel", "xtask", "scenarios", "sample"];
+
+/// A binary with a part of its own, which may know the one without it.
+const BINARY: (&str, &str) = ("sample", "evenkeel");
 
 #[derive(Debug)]
 enum Knows {
@@ -124,6 +128,7 @@ pub(super) fn check(crates: &[Arrows]) -> Vec<Finding> {
         };
         for (to, dev) in &krate.to {
             let allowed = match knows {
+                _ if (krate.krate.as_str(), to.as_str()) == BINARY => true,
                 _ if KNOWN_TO_NOBODY.contains(&to.as_str()) => false,
                 Knows::All => true,
                 Knows::Only(list) => list.contains(&to.as_str()) || (*dev && to == KNOWN_TO_TESTS),

@@ -2,20 +2,13 @@
 //! state, and the addresses in the kernel.
 
 use crate::config::{Address, Instance, Route, Rule};
+use part::state_file::{self, BYTES_MAX as MAX_KEPT_BYTES};
 use protocol::vrrp::{Resume, State, Time};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
-
-/// The longest state that is written or read.
-pub const MAX_KEPT_BYTES: usize = 1 << 20;
-
-/// Bytes of the length in front of the JSON.
-const HEAD_BYTES: u64 = 8;
 
 /// Stored state of a role.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -118,19 +111,11 @@ impl KeptState {
     /// Reads the state file of a role, in the form for its successor
     /// ([`super::Given::kept`]). `None` if it is incomplete or was never written.
     pub fn read(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
-        let file = File::from(file.try_clone_to_owned().ok()?);
-        let mut head = [0; HEAD_BYTES as usize];
-        file.read_exact_at(&mut head, 0).ok()?;
-        let length = usize::try_from(u64::from_le_bytes(head)).ok()?;
-        if length == 0 || length > MAX_KEPT_BYTES {
-            return None;
-        }
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, HEAD_BYTES).ok()?;
+        let bytes = state_file::read(file)?;
         KeptState::decode(&bytes).map(|_| bytes)
     }
 
-    /// Writes the state; the length is zero until the rest is complete.
+    /// Writes the state.
     ///
     /// # Errors
     /// The state is larger than the file may be, even without routes and rules, or the
@@ -141,20 +126,7 @@ impl KeptState {
             // Who owns what matters more than what a killed process left beside addresses.
             bytes = self.without_ways().encode();
         }
-        if bytes.len() > MAX_KEPT_BYTES {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        let fd = file.as_fd();
-        let put = |bytes: &[u8], at: u64| -> io::Result<()> {
-            let mut done = 0;
-            while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
-                done += rustix::io::pwrite(fd, rest, at + done as u64)?;
-            }
-            Ok(())
-        };
-        put(&0u64.to_le_bytes(), 0)?;
-        put(&bytes, HEAD_BYTES)?;
-        put(&(bytes.len() as u64).to_le_bytes(), 0)
+        state_file::write(file, &bytes)
     }
 
     fn without_ways(&self) -> KeptState {

@@ -35,7 +35,10 @@ fn a_machine_that_dies_with_its_link_is_followed_soon_and_a_silent_one_is_asked_
         beta.said().join("\n")
     );
     let why = beta.first().why;
-    assert!(why.contains("although the owner's kernel responded"), "{why}");
+    assert!(
+        why.contains("although the owner's kernel responded"),
+        "{why}"
+    );
     alpha.process.signal(Signal::CONT).unwrap();
     assert!(scene.leaves(&scene.beta, VIP));
     assert!(scene.comes_to(&scene.alpha, VIP));

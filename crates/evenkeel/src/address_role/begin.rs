@@ -2,16 +2,16 @@
 
 use super::orders::Supervised;
 use crate::confinement;
-use crate::roles::channel::Channel;
-use crate::roles::entry;
-use crate::roles::guard::Guard;
-use crate::roles::memory::{self, MemoryError};
 use crate::voice::keepalived::{Log, Speaker, write_at_once};
 use address::config::Config;
 use address::message::Options;
 use address::rights;
 use address::role::{self, Exit, KeptState, Level, RoleError};
+use part::channel::Channel;
 use part::codec;
+use part::entry;
+use part::guard::Guard;
+use part::memory::{self, MemoryError};
 use part::role::{Parcel, Personality, Take};
 use rustix::thread::CapabilitySet;
 use std::ffi::OsStr;

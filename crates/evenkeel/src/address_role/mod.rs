@@ -8,9 +8,9 @@
 mod begin;
 mod orders;
 
-use crate::roles::channel::{Channel, Received};
-use crate::roles::entry;
 use begin::Given;
+use part::channel::{Channel, Received};
+use part::entry;
 use part::role::Message;
 use std::process::ExitCode;
 

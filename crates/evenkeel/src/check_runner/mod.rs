@@ -10,10 +10,10 @@
 
 use crate::confinement::{self, ConfinementError};
 use crate::process::{self, StartError};
-use crate::roles::channel::{Channel, ChannelError, Received, timespec};
-use crate::roles::entry;
 use address::role::runner::{Job, JobResult, Runner};
+use part::channel::{Channel, ChannelError, Received, timespec};
 use part::codec;
+use part::entry;
 use part::role::{
     DecodeError, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd, ExternalResult, Message,
     RunPrograms, external_frame,

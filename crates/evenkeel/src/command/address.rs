@@ -2,22 +2,20 @@
 //! giving them to another machine. It asks the supervisor that runs, as `evenkeel
 //! reload` does.
 
+use super::status::{ask, not_known, report};
 use super::{print, refuse, reload};
-use crate::roles::channel::{Channel, Received};
-use crate::roles::memory;
-use crate::supervisor::directory::{self, Instance};
+use crate::supervisor::directory::Instance;
 use address::message::{HandedOver, Message as OfAddress, PART};
 use address::role::{HAND_OVER, LEASE, LEASE_MOVES, VIRTUAL_IP};
 use clap::ArgMatches;
+use part::channel::Received;
 use part::codec;
-use part::report::{BYTES_MAX, Report};
+use part::report::Report;
 use part::role::Message;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant as Moment};
 
-/// How long a supervisor may take to answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// How often a hand-over is looked at until it has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a lease of the cluster may take to find another holder.
@@ -54,7 +52,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 
 /// Prints the role's report in this form.
 fn show(instance: &Instance, form: impl Fn(&Report) -> String) -> ExitCode {
-    match report(instance) {
+    match report(instance, PART) {
         Ok(report) => print(&form(&report)),
         Err(error) => refuse(error),
     }
@@ -88,10 +86,6 @@ fn handed_over(instance: &Instance, answer: &Received) -> Result<HandedOver, Str
     codec::decode(bytes).map_err(|_| not_known(instance))
 }
 
-fn not_known(instance: &Instance) -> String {
-    format!("process {} does not support this command", instance.pid)
-}
-
 /// What became of a hand-over.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum End {
@@ -109,7 +103,7 @@ fn wait_for_takers<'a>(instance: &Instance, names: impl Iterator<Item = &'a str>
     let mut open: Vec<&str> = names.collect();
     let mut worst = 0;
     while !open.is_empty() {
-        let report = match report(instance) {
+        let report = match report(instance, PART) {
             Ok(report) => report,
             Err(words) => {
                 refuse(format_args!(
@@ -151,17 +145,6 @@ fn tell(end: &End) -> u8 {
     }
 }
 
-/// What the role reports of itself.
-fn report(instance: &Instance) -> Result<Report, String> {
-    let part = PART.to_owned();
-    let answer = ask(instance, &Message::TellReport { part })?;
-    let file = answer.descriptors.first();
-    let file = file.ok_or_else(|| not_known(instance))?;
-    let gone = |error: &dyn std::fmt::Display| format!("process {}: {error}", instance.pid);
-    let bytes = memory::check(file, BYTES_MAX).and_then(|_| memory::read(file));
-    Report::decode(&bytes.map_err(|error| gone(&error))?).map_err(|error| gone(&error))
-}
-
 /// Whether the hand-over of an instance has ended, and how.
 fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
     let Some(one) = report.find(VIRTUAL_IP, name) else {
@@ -200,23 +183,6 @@ fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
             "{name}: nobody took over, so this machine keeps the addresses. Check with `evenkeel address` on another \
              node: it must run this instance, reach this machine, and accept its adverts"
         ))),
-    }
-}
-
-/// Asks, and waits for the answer.
-fn ask(instance: &Instance, message: &Message) -> Result<Received, String> {
-    let gone = |error: &dyn std::fmt::Display| format!("process {}: {error}", instance.pid);
-    let connected = directory::connected(&instance.socket)
-        .map_err(std::io::Error::from)
-        .and_then(Channel::new);
-    let mut channel = connected.map_err(|error| gone(&error))?;
-    let asked = channel.send_numbered(1, message, &[]);
-    asked.map_err(|error| gone(&error))?;
-    let received = channel.wait(Some(ANSWER_LIMIT));
-    let received = received.map_err(|error| gone(&error))?;
-    match received.message {
-        Message::Nobody { words } => Err(words),
-        _ => Ok(received),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::{print, privileges, refuse};
 use crate::loader::addresses::{self, AddressWishes, Read};
+use crate::parts::{Payloads, Running};
 use crate::process;
 use crate::voice::{self, counted};
 use address::dialect::Machine;
@@ -35,6 +36,7 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
     let foreign = read.as_ref().and_then(|read| read.config.as_ref());
     let site = process::load_files(files, None, options(matches), foreign);
     let all = site.addresses();
+    let running = site.running(&Payloads::new());
     let loaded = site.proxy;
     let addresses = all.as_ref().map_or(0, |all| all.instances.len());
     let (sources, found) = (&loaded.sources, &loaded.diagnostics);
@@ -54,7 +56,7 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         _ => {
             let mut text = render::full(sources, found, &voice::look(&std::io::stdout(), diag));
             if text.is_empty() && read.as_ref().is_none_or(|read| read.config.is_some()) {
-                text = summary(&loaded, addresses);
+                text = summary(&loaded, addresses, &running);
             }
             text
         }
@@ -67,7 +69,7 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
     match &loaded.config {
         None => ExitCode::FAILURE,
         Some(_) if read.as_ref().is_some_and(|read| read.config.is_none()) => ExitCode::FAILURE,
-        Some(config) if !config.listens() && addresses == 0 => {
+        Some(config) if !config.listens() && running.is_empty() && addresses == 0 => {
             if format.is_none_or(|format| format != "json") {
                 crate::voice::write_error(
                     "evenkeel: no listener is configured, so the program would not start\n",
@@ -142,7 +144,7 @@ fn alone(read: &Read, matches: &ArgMatches) -> ExitCode {
 }
 
 /// What is said of files about which there is nothing to say.
-fn summary(loaded: &proxy::load::Loaded, addresses: usize) -> String {
+fn summary(loaded: &proxy::load::Loaded, addresses: usize, running: &[Running]) -> String {
     let Some(config) = &loaded.config else {
         return String::new();
     };
@@ -157,8 +159,12 @@ fn summary(loaded: &proxy::load::Loaded, addresses: usize) -> String {
             counted(count, "virtual address", "virtual addresses")
         ),
     };
+    let others = running
+        .iter()
+        .filter(|one| one.part.name != address::message::PART);
+    let others: String = others.map(|one| format!(", {}", one.given.size)).collect();
     format!(
-        "configuration valid: {}, {}, {}{addresses}\n",
+        "configuration valid: {}, {}, {}{addresses}{others}\n",
         counted(frontends, "frontend", "frontends"),
         counted(backends, "backend", "backends"),
         counted(servers, "server", "servers"),

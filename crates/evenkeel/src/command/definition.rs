@@ -1,6 +1,7 @@
 //! The subcommands and their options, as clap takes them. Help, completions
 //! and the man page come from here.
 
+use crate::features;
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, Command, value_parser};
 
@@ -36,6 +37,7 @@ pub fn definition() -> Command {
             run(),
             reload(),
             address(),
+            status(),
             super::cluster::cluster(),
             super::cluster::arbiter(),
             super::config::config(),
@@ -48,6 +50,10 @@ pub fn definition() -> Command {
             manual(),
             demo(),
         ])
+        .subcommands(features::commands().map(|command| {
+            let begun = Command::new(command.name);
+            (command.define)(begun)
+        }))
         .subcommands([version(), completions(), man()])
 }
 
@@ -229,6 +235,33 @@ fn address() -> Command {
                 ),
             Command::new("metrics").about("Print Prometheus metrics with the names of keepalived_exporter"),
         ])
+}
+
+fn status() -> Command {
+    let command = Command::new("status")
+        .about("Show the state of every part that runs beside the proxy")
+        .long_about(
+            "Shows the state of each part of a running `evenkeel run` or `keepalived` of the same user that has a \
+             process beside the proxy: of all of them, or of the part PART. `--json` prints a list with one report for \
+             each part, `--metrics` prints Prometheus metrics. Exits with 1 if no part responds.",
+        )
+        .after_help("Examples:\n  evenkeel status\n  evenkeel status address --json | jq .");
+    status_options(command.arg(Arg::new("PART").help("The part; all parts if omitted")))
+}
+
+/// The options of a command that shows the state of parts.
+pub fn status_options(command: Command) -> Command {
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .action(ArgAction::SetTrue)
+            .help(help)
+    };
+    command
+        .arg(serving_files().num_args(1))
+        .arg(process_id())
+        .arg(flag("json", "Print JSON").conflicts_with("metrics"))
+        .arg(flag("metrics", "Print Prometheus metrics"))
 }
 
 fn check() -> Command {

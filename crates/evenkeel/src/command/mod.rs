@@ -13,11 +13,14 @@ mod manual;
 mod privileges;
 mod reload;
 mod run;
+mod status;
 mod upgrade;
 
 pub use config::grammar;
 pub use run::absolute;
+pub use status::of_part as status_of_part;
 
+use crate::features;
 use crate::voice::{Form, Voice};
 use clap::ArgMatches;
 use std::ffi::OsString;
@@ -25,7 +28,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-pub use definition::definition;
+pub use definition::{definition, status_options};
 
 /// Does what a command line (without the program's name) asks.
 pub fn main(words: Vec<OsString>) -> ExitCode {
@@ -58,6 +61,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
             matches.get_flag("reset-runtime"),
         ),
         "address" => address::main(matches),
+        "status" => status::main(matches),
         "cluster" => cluster::main(matches),
         "arbiter" => cluster::arbiter_main(matches),
         "lab" => lab::main(matches),
@@ -76,7 +80,10 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         "demo" => crate::demo::main(matches.get_flag("script")),
         "completions" => completions(matches),
         "man" => man(),
-        _ => ExitCode::FAILURE,
+        name => {
+            let command = features::commands().find(|command| command.name == name);
+            command.map_or(ExitCode::FAILURE, |command| (command.run)(matches))
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 //! waits, and prints what changed or what is wrong.
 
 use super::{refuse, run};
-use crate::roles::channel::Channel;
-use crate::roles::memory;
 use crate::supervisor::directory::{self, Instance};
 use crate::voice;
+use part::channel::Channel;
+use part::memory;
 use part::role::{Look, Message};
 use proxy::message::PART as PROXY;
 use std::io::Write;

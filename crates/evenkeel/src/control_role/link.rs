@@ -1,10 +1,10 @@
 //! The channel to the supervisor in a process that has Tokio: questions with their
 //! answers, and what the supervisor tells by itself.
 
-use crate::roles::Shared;
-use crate::roles::channel::{Channel, ChannelError, Received};
 use cluster::machine::{News, Wish};
 use cluster::message::Message as OfCluster;
+use part::Shared;
+use part::channel::{Channel, ChannelError, Received};
 use part::role::{Message, PartMessage};
 use rustix::event::PollFlags;
 use std::collections::HashMap;

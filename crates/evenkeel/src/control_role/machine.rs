@@ -2,11 +2,11 @@
 //! a version holds goes there in sealed memory files and in no message.
 
 use super::link::Link;
-use crate::roles::{Shared, memory};
 use address::message::Message as OfAddress;
 use cluster::file_set::FileSet;
 use cluster::machine::{Health, Held, Machine, News, Verdict};
 use part::role::{HeldLease, HeldLeases, Message, PartMessage};
+use part::{Shared, memory};
 use proxy::message::Message as OfProxy;
 use std::io;
 use std::sync::Arc;

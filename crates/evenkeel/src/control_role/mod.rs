@@ -9,15 +9,15 @@ mod link;
 mod machine;
 mod rights;
 
-use crate::roles::channel::{Channel, ChannelError, Received};
-use crate::roles::{entry, memory};
 use cluster::message::Run;
 use cluster::role::{Options, RoleError};
 use cluster::wire::Tcp;
 use link::Link;
 use machine::Supervised;
+use part::channel::{Channel, ChannelError, Received};
 use part::codec;
 use part::role::Message;
+use part::{entry, memory};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;

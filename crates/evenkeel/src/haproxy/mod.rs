@@ -268,7 +268,7 @@ fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
     let mut site = process::load_files(files, local_peer, load_options(arguments), None);
     // Of files that are refused it is not known what they ask for.
     if !arguments.check && site.proxy.config.is_some() && !asks_for_a_master(&site.proxy) {
-        site.without_addresses();
+        site.without_roles();
     }
     Some(site.proxy)
 }

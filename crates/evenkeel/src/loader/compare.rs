@@ -2,10 +2,10 @@
 
 use crate::confinement::{self, group_name, user_name};
 use crate::parts;
-use crate::roles::memory;
 use configuration::Recording;
 use configuration::files::NamedFile;
 use language::difference::{Texts, between};
+use part::memory;
 use part::role::{Plan, Rights};
 use rustix::thread::CapabilitySet;
 use std::collections::HashMap;
@@ -81,7 +81,7 @@ pub fn joined(proxy: String, mut lines: Vec<String>) -> String {
         return proxy;
     }
     if proxy != NO_DIFFERENCE {
-        lines.insert(0, proxy);
+        lines.insert(0, proxy.trim_end().to_owned());
     }
     lines.join("\n")
 }

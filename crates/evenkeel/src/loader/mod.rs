@@ -16,10 +16,10 @@ mod wishes;
 
 use crate::confinement::{self, Confinement};
 use crate::process::{self, StartError};
-use crate::roles::channel::{Channel, ChannelError, Received};
-use crate::roles::entry;
 use crate::voice::{Form, Voice};
 use outcome::Send;
+use part::channel::{Channel, ChannelError, Received};
+use part::entry;
 use part::role::{Load, Message, NotLoaded, Personality};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;

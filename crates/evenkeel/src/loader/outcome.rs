@@ -1,10 +1,10 @@
 //! What a loader gives to the supervisor.
 
 use super::Refusal;
-use crate::roles::channel::{Channel, ChannelError};
-use crate::roles::{Shared, memory};
 use crate::voice::Voice;
+use part::channel::{Channel, ChannelError};
 use part::role::{Message, Plan};
+use part::{Shared, memory};
 use proxy::takeover::state::TakenState;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

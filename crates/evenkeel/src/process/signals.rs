@@ -6,10 +6,10 @@
 use super::StartError;
 use super::side::Side;
 use super::start::Serving;
-use crate::roles::channel::timespec;
 use crate::voice::{Form, Voice};
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use part::channel::timespec;
 use proxy::config::{Config, Proxy};
 use proxy::log::{self, Level};
 use proxy::state::Tally;

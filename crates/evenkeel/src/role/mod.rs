@@ -4,7 +4,7 @@
 //!
 //! It opens no file, resolves no name, binds no address and starts no process. If the
 //! supervisor dies, the role continues to serve, and another supervisor can adopt it
-//! ([`crate::roles::guard`]).
+//! ([`part::guard`]).
 
 mod begin;
 mod change;
@@ -14,9 +14,9 @@ mod telling;
 mod trial;
 mod version;
 
-use crate::roles::channel::{Channel, Received};
-use crate::roles::entry;
 use crate::voice::{Form, Voice};
+use part::channel::{Channel, Received};
+use part::entry;
 use part::role::{Message, Personality};
 use std::process::ExitCode;
 use version::Given;

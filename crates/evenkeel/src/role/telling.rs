@@ -3,8 +3,8 @@
 //! killed; and the rest at its end.
 
 use crate::process::Serving;
-use crate::roles::memory;
 use cluster::machine::{FrontendHealth, Health};
+use part::memory;
 use proxy::carry::{self, Mark};
 use proxy::state::revision;
 use std::io;

@@ -2,9 +2,9 @@
 //! become a configuration and its sockets.
 
 use crate::process;
-use crate::roles::{Shared, memory};
 use configuration::{Recording, RecordingError};
 use part::role::{Settings, Take, TakeTrial};
+use part::{Shared, memory};
 use proxy::config::Config;
 use proxy::listener::{self, AssignError, Listening};
 use proxy::load;

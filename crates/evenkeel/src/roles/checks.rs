@@ -1,7 +1,7 @@
 //! Starting the process of external checks: by the supervisor, or by a process that
 //! serves without one.
 
-use super::spawn::{self, OWN_PROGRAM, StartFailure, Started, Why};
+use super::spawn::{self, OWN_PROGRAM, StartFailure, Started, Why, failure};
 use part::codec;
 use part::role::{CheckProgram, Message, Personality, RunPrograms, Take};
 use proxy::config::Config;
@@ -23,7 +23,7 @@ pub fn start(
         SocketFlags::CLOEXEC,
         None,
     )
-    .map_err(|errno| entry.failure(Why::Start(errno.into())))?;
+    .map_err(|errno| failure(entry, Why::Start(errno.into())))?;
     let message = Message::Take(Box::new(Take {
         personality,
         options: codec::encode(&run),

@@ -2,13 +2,13 @@
 //! runs, also when the file was replaced meanwhile, or of the one that replaced
 //! it. Processes that another supervisor started are taken over here, too.
 
-use super::Shared;
-use super::channel::{Channel, ChannelError, Received};
 use super::heart::Heart;
-use super::row;
 use crate::voice::Voice;
 use nix::libc;
+use part::Shared;
+use part::channel::{Channel, ChannelError, Received};
 use part::role::{Manner, Message, Personality};
+use part::row::{self, Entry, Environment};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal,
@@ -70,31 +70,6 @@ const FOR_THE_SUPERVISOR: [&str; 6] = [
     "WATCHDOG_USEC",
 ];
 
-/// What to start.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry {
-    /// The second word of its command line.
-    pub word: &'static str,
-    /// What `ps` shows.
-    pub shown: &'static str,
-    /// Its name in messages.
-    pub what: &'static str,
-    /// What it has of the environment of the start.
-    pub environment: Environment,
-}
-
-/// What a process has of the environment of the start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Environment {
-    /// What the C library and our own code read.
-    Few,
-    /// Also what scripts expect; all of it under keepalived's name, whose scripts inherit
-    /// what it was started with.
-    Scripts,
-    /// All of it: it reads what the files ask for, and ends.
-    All,
-}
-
 /// The loader.
 pub const LOADER_ENTRY: Entry = Entry {
     word: LOADER,
@@ -135,13 +110,11 @@ pub const CHECKS_ENTRY: Entry = Entry {
     environment: Environment::Few,
 };
 
-impl Entry {
-    /// An error about such a process.
-    pub fn failure(self, why: Why) -> StartFailure {
-        StartFailure {
-            what: self.what,
-            why,
-        }
+/// An error about such a process.
+pub fn failure(entry: Entry, why: Why) -> StartFailure {
+    StartFailure {
+        what: entry.what,
+        why,
     }
 }
 
@@ -216,7 +189,7 @@ pub fn start(
     first: impl FnOnce(&mut Started) -> Result<(), StartFailure>,
 ) -> Result<Started, StartFailure> {
     let mut process = execute(program, entry, personality, variables)
-        .map_err(|error| entry.failure(Why::Start(error)))?;
+        .map_err(|error| failure(entry, Why::Start(error)))?;
     match first(&mut process) {
         Ok(()) => Ok(process),
         Err(failure) => {
@@ -365,7 +338,7 @@ impl Started {
 
     /// An error about this process.
     pub fn failure(&self, why: Why) -> StartFailure {
-        self.entry.failure(why)
+        failure(self.entry, why)
     }
 
     /// Sends what the process must have. That it left the channel is no error: the

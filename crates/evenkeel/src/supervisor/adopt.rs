@@ -18,10 +18,10 @@ use super::turn::MESSAGES_MAX;
 use super::version::Version;
 use super::{Command, first, former, tell};
 use crate::process::Before;
-use crate::roles::Shared;
-use crate::roles::channel::{Channel, ChannelError, timespec};
 use crate::roles::spawn::{PROXY_ENTRY, Started};
 use crate::voice::Form;
+use part::Shared;
+use part::channel::{Channel, ChannelError, timespec};
 use part::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX, Plan, Take};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat};
@@ -31,7 +31,7 @@ use rustix::net::{
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fmt;
-use std::io::{self, IoSliceMut};
+use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -395,12 +395,5 @@ impl Supervisor {
         let (entry, listener) = directory::enter(Kind::Role(PROXY), program, &self.command.paths)?;
         self.slots[PROXY].guard = Some((entry, Arc::new(listener)));
         Ok(())
-    }
-}
-
-/// For errors of the system that are none of a channel's.
-impl From<io::Error> for ChannelError {
-    fn from(error: io::Error) -> Self {
-        ChannelError::System(error)
     }
 }

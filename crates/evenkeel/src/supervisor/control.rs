@@ -3,9 +3,9 @@
 
 use super::directory::{self, DirectoryError, Entry, Kind};
 use super::upgrade::number;
-use crate::roles::channel::{Channel, ChannelError, Received};
-use crate::roles::{Shared, memory};
+use part::channel::{Channel, ChannelError, Received};
 use part::role::{HandedClient, Look, Message};
+use part::{Shared, memory};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use std::os::fd::OwnedFd;

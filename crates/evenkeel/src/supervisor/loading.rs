@@ -1,9 +1,9 @@
 //! A loader at work, as the supervisor sees it.
 
-use crate::roles::channel::{ChannelError, Received};
 use crate::roles::spawn::{self, StartFailure, Started, Why};
-use crate::roles::{Shared, memory};
+use part::channel::{ChannelError, Received};
 use part::role::{Load, Message, NotLoaded, Plan};
+use part::{Shared, memory};
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::OwnedFd;

@@ -3,10 +3,10 @@
 //! asked.
 
 use super::run::Supervisor;
-use crate::roles::Shared;
-use crate::roles::channel::Received;
 pub use address::message::PART as ADDRESS;
 pub use cluster::message::PART as CLUSTER;
+use part::Shared;
+use part::channel::Received;
 use part::role::{Message, PartMessage};
 pub use proxy::message::PART as PROXY;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,8 +1,8 @@
 //! One look at a process: whether it has ended, and what it says.
 
-use crate::roles::channel::Received;
 use crate::roles::spawn::{Ending, Started};
 use crate::voice::Voice;
+use part::channel::Received;
 use rustix::process::Pid;
 
 /// Messages of a process that are read before the others have their turn.
@@ -43,9 +43,9 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roles::channel::Channel;
     use crate::roles::spawn::PROXY_ENTRY;
     use crate::voice::Form;
+    use part::channel::Channel;
     use part::role::Message;
     use rustix::process::{PidfdFlags, pidfd_open};
     use std::process::{Child, Command};

@@ -3,7 +3,7 @@
 
 use super::route::PROXY;
 use super::slot::Given;
-use crate::roles::Shared;
+use part::Shared;
 use part::role::{Message, Plan, Take};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -138,7 +138,7 @@ impl Version {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roles::memory;
+    use part::memory;
     use part::role::{CheckProgram, PACKET_BYTES_MAX, TakeTrial};
 
     #[test]

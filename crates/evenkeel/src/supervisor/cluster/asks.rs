@@ -3,13 +3,13 @@
 
 use super::trial::Trial;
 use crate::roles::spawn::OWN_PROGRAM;
-use crate::roles::{Shared, memory};
 use crate::supervisor::control::{Asker, Door};
 use crate::supervisor::loading::{LoadError, Loading, Told};
 use crate::supervisor::route::CLUSTER;
 use crate::supervisor::run::Supervisor;
 use crate::supervisor::version::Version;
 use part::role::{Load, Look, Message};
+use part::{Shared, memory};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;

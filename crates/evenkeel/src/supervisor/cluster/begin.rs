@@ -2,7 +2,6 @@
 //! that it accepted last, which it serves when it is alone.
 
 use super::role;
-use crate::roles::memory;
 use crate::roles::spawn::OWN_PROGRAM;
 use crate::supervisor::directory;
 use crate::supervisor::loading::Told;
@@ -12,6 +11,7 @@ use crate::voice::write_error;
 use cluster::message::Run;
 use cluster::request;
 use cluster::role::directory::{self as state_directory, ACCEPTED};
+use part::memory;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;

@@ -3,8 +3,8 @@
 //! role dies, which decides on it.
 
 use super::begin::{AGAIN, read_accepted};
-use crate::roles::Shared;
 use crate::supervisor::run::Supervisor;
+use part::Shared;
 use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -103,7 +103,7 @@ fn same(one: &impl AsFd, other: impl AsFd) -> Result<bool, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roles::memory;
+    use part::memory;
 
     #[test]
     fn what_differs_anywhere_is_not_the_same() {

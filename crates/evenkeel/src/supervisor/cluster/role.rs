@@ -1,10 +1,10 @@
 //! What the control role is started with.
 
-use crate::roles::memory;
 use crate::roles::spawn::{self, Ending, StartFailure, Started, Why};
 use crate::supervisor::slot::Running;
 use cluster::message::Run;
 use part::codec;
+use part::memory;
 use part::role::{Message, Personality};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub fn start(program: &Path, run: &Run) -> Result<Running, StartFailure> {
     let program = named.as_deref().unwrap_or(program);
     let entry = spawn::CONTROL_ENTRY;
     let payload = memory::create("evenkeel control", &codec::encode(run));
-    let payload = payload.map_err(|error| entry.failure(Why::Start(error)))?;
+    let payload = payload.map_err(|error| spawn::failure(entry, Why::Start(error)))?;
     let message = Message::Take(Box::default());
     let first = |process: &mut Started| process.send(&message, &[Arc::new(payload)]);
     let process = spawn::start(program, entry, Personality::Own, &[], first)?;

@@ -1,10 +1,10 @@
 //! A version on trial: it is served, and the last good one is the one before it.
 
-use crate::roles::Shared;
 use crate::supervisor::route::PROXY;
 use crate::supervisor::run::Supervisor;
 use crate::supervisor::version::Version;
 use crate::voice::Gravity;
+use part::Shared;
 use part::role::{Message, TakeTrial};
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! What outlives a role: the file of its state. The supervisor makes it and never reads it.
 
 use super::super::directory;
-use crate::roles::Shared;
+use part::Shared;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open, rename};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -18,11 +18,11 @@ use super::run::Supervisor;
 use super::slot::{Given, Running};
 use super::tell;
 use super::version::Version;
-use crate::roles::Shared;
-use crate::roles::row::Beside;
 use crate::roles::spawn::{self, Ending, OWN_PROGRAM, StartFailure, Started};
 use crate::voice::Form;
+use part::Shared;
 use part::role::{Manner, Message, Take};
+use part::row::Beside;
 use std::path::Path;
 use std::time::{Duration, Instant};
 

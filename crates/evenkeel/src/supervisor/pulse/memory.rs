@@ -2,7 +2,7 @@
 
 use super::super::route::PROXY;
 use super::super::run::Supervisor;
-use crate::roles::Shared;
+use part::Shared;
 use protocol::vitals::{BYTES, MAGIC};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::fs::File;

@@ -6,8 +6,8 @@
 //! Only the user of the start and root are heard there. It never looks at what
 //! they say: that is the channel's.
 
-use crate::roles::channel::Channel;
-use part::role::Message;
+use crate::channel::Channel;
+use crate::role::Message;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use std::os::fd::OwnedFd;

@@ -3,8 +3,8 @@
 //! in a bounded queue. Descriptors that belong to a message which is refused
 //! or cut off are closed.
 
-use super::Shared;
-use part::role::{
+use crate::Shared;
+use crate::role::{
     DESCRIPTORS_MAX, DecodeError, Decoded, Header, Message, PACKET_BYTES_MAX,
     PACKET_DESCRIPTORS_MAX,
 };
@@ -62,6 +62,12 @@ impl fmt::Display for ChannelError {
 }
 
 impl std::error::Error for ChannelError {}
+
+impl From<io::Error> for ChannelError {
+    fn from(error: io::Error) -> Self {
+        ChannelError::System(error)
+    }
+}
 
 impl From<Errno> for ChannelError {
     fn from(errno: Errno) -> Self {

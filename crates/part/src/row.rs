@@ -1,10 +1,34 @@
 //! How the roles differ: a row each. What they have in common is the supervisor's.
 
-use super::channel::Channel;
-use super::spawn::Entry;
+use crate::channel::Channel;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
+
+/// What to start.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The second word of its command line.
+    pub word: &'static str,
+    /// What `ps` shows.
+    pub shown: &'static str,
+    /// Its name in messages.
+    pub what: &'static str,
+    /// What it has of the environment of the start.
+    pub environment: Environment,
+}
+
+/// What a process has of the environment of the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Environment {
+    /// What the C library and our own code read.
+    Few,
+    /// Also what scripts expect; all of it under keepalived's name, whose scripts inherit
+    /// what it was started with.
+    Scripts,
+    /// All of it: it reads what the files ask for, and ends.
+    All,
+}
 
 /// How one role differs from others.
 pub struct RoleRow {
@@ -65,6 +89,23 @@ impl Beside {
 }
 
 impl RoleRow {
+    /// A role that runs beside the proxy, on which nothing depends.
+    pub const fn plain(
+        part: &'static str,
+        entry: Entry,
+        main: fn(Channel) -> ExitCode,
+        things: &'static str,
+    ) -> RoleRow {
+        RoleRow {
+            part,
+            entry,
+            main,
+            ready_limit: Some(Duration::from_secs(30)),
+            beats_after: Duration::ZERO,
+            life: Life::Beside(Beside::plain(things)),
+        }
+    }
+
     /// How it is run beside the proxy, where it is.
     pub fn beside(&self) -> Option<&Beside> {
         match &self.life {

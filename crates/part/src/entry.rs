@@ -1,10 +1,9 @@
 //! The first moments and the last ones of a process that a supervisor started,
 //! the same for every role.
 
-use super::channel::{Channel, ChannelError, Received};
-use super::guard::Guard;
-use crate::voice::{Form, Voice};
-use part::role::Message;
+use crate::channel::{Channel, ChannelError, Received};
+use crate::guard::Guard;
+use crate::role::Message;
 use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -49,7 +48,7 @@ pub fn exit<E: fmt::Display>(what: &str, result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            Voice::new(Form::Own, false).alert(format_args!("{what}: {error}"));
+            eprintln!("evenkeel: error: {what}: {error}");
             ExitCode::FAILURE
         }
     }

@@ -1,0 +1,114 @@
+//! `evenkeel status`: the state of every part that runs beside the proxy, or of one. It
+//! asks the running supervisor, as `evenkeel reload` does.
+
+use super::{files, print, refuse, reload};
+use crate::supervisor::directory::{self, Instance};
+use clap::ArgMatches;
+use part::channel::{Channel, Received};
+use part::report::{BYTES_MAX, Report};
+use part::role::Message;
+use part::{memory, row};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Deadline of a supervisor's response.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs `evenkeel status`.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    let beside = row::all().iter().filter(|row| row.beside().is_some());
+    let parts: Vec<&str> = beside.map(|row| row.part).collect();
+    let wanted = matches.get_one::<String>("PART").map(String::as_str);
+    match wanted {
+        Some(part) if !parts.contains(&part) => refuse(format_args!(
+            "there is no part '{part}' with a status; the parts are: {}",
+            parts.join(", ")
+        )),
+        Some(part) => of_part(part, matches),
+        None => of_all(&parts, matches),
+    }
+}
+
+/// Prints the state of one part.
+pub fn of_part(part: &str, matches: &ArgMatches) -> ExitCode {
+    let pid = matches.get_one::<u32>("pid").copied();
+    let found = reload::find(&files(matches), pid);
+    match found.and_then(|instance| report(&instance, part)) {
+        Ok(report) => show(&[report], matches),
+        Err(words) => refuse(words),
+    }
+}
+
+fn of_all(parts: &[&str], matches: &ArgMatches) -> ExitCode {
+    let pid = matches.get_one::<u32>("pid").copied();
+    let instance = match reload::find(&files(matches), pid) {
+        Ok(instance) => instance,
+        Err(words) => return refuse(words),
+    };
+    let (mut reports, mut why) = (Vec::new(), Vec::new());
+    for part in parts {
+        match report(&instance, part) {
+            Ok(report) => reports.push(report),
+            Err(words) => why.push(words),
+        }
+    }
+    match reports.is_empty() {
+        true => refuse(why.join("; ")),
+        false => show(&reports, matches),
+    }
+}
+
+/// Prints reports in the form that the options name: JSON is a list.
+fn show(reports: &[Report], matches: &ArgMatches) -> ExitCode {
+    let all = |form: fn(&Report) -> String| reports.iter().map(form).collect::<Vec<_>>();
+    if matches.get_flag("json") {
+        let all = all(Report::json);
+        let all: Vec<&str> = all.iter().map(|one| one.trim_end()).collect();
+        return print(&format!("[{}]\n", all.join(",")));
+    }
+    if matches.get_flag("metrics") {
+        let mut metrics = String::new();
+        reports.iter().for_each(|one| one.metrics(&mut metrics));
+        return print(&metrics);
+    }
+    print(&all(Report::text).join("\n"))
+}
+
+/// The state of a part, as its role reports it.
+///
+/// # Errors
+/// Why there is none, in words.
+pub fn report(instance: &Instance, part: &str) -> Result<Report, String> {
+    let part = part.to_owned();
+    let answer = ask(instance, &Message::TellReport { part })?;
+    let file = answer.descriptors.first();
+    let file = file.ok_or_else(|| not_known(instance))?;
+    let gone = |error: &dyn std::fmt::Display| format!("process {}: {error}", instance.pid);
+    let bytes = memory::check(file, BYTES_MAX).and_then(|_| memory::read(file));
+    Report::decode(&bytes.map_err(|error| gone(&error))?).map_err(|error| gone(&error))
+}
+
+/// Asks a supervisor, and waits for the answer.
+///
+/// # Errors
+/// Why there is none, in words.
+pub fn ask(instance: &Instance, message: &Message) -> Result<Received, String> {
+    let gone = |error: &dyn std::fmt::Display| format!("process {}: {error}", instance.pid);
+    let connected = directory::connected(&instance.socket)
+        .map_err(std::io::Error::from)
+        .and_then(Channel::new);
+    let mut channel = connected.map_err(|error| gone(&error))?;
+    let asked = channel.send_numbered(1, message, &[]);
+    asked.map_err(|error| gone(&error))?;
+    let received = channel.wait(Some(ANSWER_LIMIT));
+    let received = received.map_err(|error| gone(&error))?;
+    match received.message {
+        Message::Nobody { words } => Err(words),
+        _ => Ok(received),
+    }
+}
+
+/// The words where a supervisor of another program answers.
+pub fn not_known(instance: &Instance) -> String {
+    format!("process {} does not support this command", instance.pid)
+}

@@ -1,0 +1,122 @@
+//! Evenkeel: two ordinary servers and a small tie-breaker as one highly
+//! available platform. This is the binary: it looks under which name it was
+//! started and hands over to that personality.
+
+mod address_role;
+mod check_runner;
+mod command;
+mod confinement;
+mod control_role;
+mod demo;
+mod features;
+mod haproxy;
+mod identity;
+mod keepalived;
+mod loader;
+mod parts;
+mod personality;
+mod ping;
+mod process;
+mod role;
+mod roles;
+mod supervisor;
+mod voice;
+
+use address::message::PART as ADDRESS;
+use cluster::message::PART as CLUSTER;
+pub use command::{status_of_part, status_options};
+pub use features::{Feature, Subcommand};
+use part::row::{self, Beside, Life, RoleRow};
+use proxy::message::PART as PROXY;
+use roles::spawn;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The roles of the parts, in the order in which they are heard.
+static ROLES: [RoleRow; 3] = [
+    RoleRow {
+        part: PROXY,
+        entry: spawn::PROXY_ENTRY,
+        main: role::main,
+        ready_limit: supervisor::PROXY_READY_LIMIT,
+        beats_after: Duration::ZERO,
+        life: Life::Serves,
+    },
+    RoleRow {
+        part: ADDRESS,
+        entry: spawn::ADDRESS_ENTRY,
+        main: address_role::main,
+        ready_limit: Some(Duration::from_secs(30)),
+        beats_after: Duration::ZERO,
+        life: Life::Beside(Beside {
+            things: "virtual addresses",
+            needs: &[PROXY],
+            keeps: true,
+            shares: true,
+            overlaps: true,
+        }),
+    },
+    RoleRow {
+        part: CLUSTER,
+        entry: spawn::CONTROL_ENTRY,
+        main: control_role::main,
+        ready_limit: None,
+        beats_after: Duration::from_secs(30),
+        life: Life::Governs,
+    },
+];
+
+/// Runs the program that this process was started as, with these parts besides its own.
+pub fn main(features: &'static [&'static Feature]) -> ExitCode {
+    features::set(features);
+    let further = features.iter().filter_map(|feature| feature.role);
+    row::set(ROLES.iter().chain(further).collect());
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_else(|| "evenkeel".into());
+    let mut words: Vec<OsString> = words.collect();
+    let name = Path::new(&program)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    match name.as_str() {
+        "haproxy" => haproxy::main(words),
+        "keepalived" => keepalived::main(words),
+        // `evenkeel haproxy -f …`: the personality without a link.
+        _ => match words.first().and_then(|word| word.to_str()) {
+            Some("haproxy") => haproxy::main(words.drain(1..)),
+            Some("keepalived") => keepalived::main(words.drain(1..)),
+            Some(spawn::INTERNAL) => internal(&words[1..]),
+            _ => command::main(words),
+        },
+    }
+}
+
+/// A process that a supervisor started.
+fn internal(words: &[OsString]) -> ExitCode {
+    if words == [spawn::SELF_TEST] {
+        print!("{}", supervisor::self_test_words());
+        return ExitCode::SUCCESS;
+    }
+    if let Some((first, rest)) = words.split_first()
+        && first == ping::WORD
+    {
+        return ping::main(rest);
+    }
+    match spawn::enter(words) {
+        Ok(entered) => match entered.word {
+            spawn::LOADER => loader::main(entered.channel, personality::wishes),
+            spawn::CHECKS => check_runner::main(entered.channel),
+            word => {
+                let row = row::all().iter().find(|row| row.entry.word == word);
+                row.map_or(ExitCode::FAILURE, |row| (row.main)(entered.channel))
+            }
+        },
+        Err(error) => {
+            voice::Voice::new(voice::Form::Own, false).alert(error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The process of a role that does one thing after the other on one thread: its life under
+//! the supervisor is the same for all of them, what it does is a [`Work`].
+
+use crate::channel::{Channel, Received, timespec};
+use crate::entry;
+use crate::guard::Guard;
+use crate::link::{Heard, Link};
+use crate::memory;
+use crate::report::Report;
+use crate::role::{Message, Parcel, Take};
+use crate::state_file;
+use nix::sys::signal::SigSet;
+use rustix::event::{PollFd, PollFlags, poll};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a role does.
+pub trait Work: Sized {
+    /// Starts with the payload of a version, and with the bytes that the role before stored
+    /// last ([`Work::state`]); they may be of another program.
+    ///
+    /// # Errors
+    /// Why it cannot run, in words.
+    fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Self, String>;
+
+    /// Goes over to the payload of another version.
+    ///
+    /// # Errors
+    /// Why it continues with the one that it has, in words.
+    fn change(&mut self, payload: &[u8]) -> Result<(), String>;
+
+    /// When [`Work::work`] has something to do.
+    fn due(&self) -> Option<Instant>;
+
+    /// Does what is due.
+    fn work(&mut self);
+
+    /// What the next role starts with; stored after each call of the above.
+    fn state(&self) -> Vec<u8>;
+
+    /// What operators see.
+    fn report(&self) -> Report;
+}
+
+/// A role in its loop.
+struct Running<W> {
+    work: W,
+    link: Link,
+    keep: Option<OwnedFd>,
+    /// What the file has.
+    stored: Vec<u8>,
+}
+
+/// The life of such a role, as a process.
+pub fn main<W: Work>(mut channel: Channel) -> ExitCode {
+    // The supervisor reads its signals from a descriptor, and this process is not to inherit
+    // that they are blocked. It cannot fail with a valid set.
+    let _ = SigSet::empty().thread_set_mask();
+    let first = |received: Received| match received.message {
+        Message::Take(take) => {
+            let parcel = take.sort(received.descriptors)?;
+            Some((take, parcel))
+        }
+        _ => None,
+    };
+    match entry::first_of_role(&mut channel, first) {
+        Ok(((take, parcel), guard)) => match start::<W>(channel, guard, (&take, parcel)) {
+            Some(running) => running.run(),
+            None => ExitCode::FAILURE,
+        },
+        Err(error) => entry::exit("the role did not start", Err(error)),
+    }
+}
+
+/// None where it could not start; the supervisor was told why.
+fn start<W: Work>(
+    mut channel: Channel,
+    guard: Option<Guard>,
+    (take, parcel): (&Take, Parcel<OwnedFd>),
+) -> Option<Running<W>> {
+    let state = parcel.keep.as_ref();
+    let state = state.and_then(|file| state_file::read(file.as_fd()));
+    let payload = memory::read(&parcel.payload).map_err(|error| error.to_string());
+    let work = payload.and_then(|payload| W::start(&payload, state.as_deref()));
+    let work = match work {
+        Ok(work) => work,
+        Err(words) => {
+            entry::last_words(&mut channel, words);
+            return None;
+        }
+    };
+    let mut link = Link::new(channel, guard, take.version).ok()?;
+    link.ready();
+    Some(Running {
+        work,
+        link,
+        keep: parcel.keep,
+        stored: Vec::new(),
+    })
+}
+
+impl<W: Work> Running<W> {
+    fn run(mut self) -> ExitCode {
+        loop {
+            self.store();
+            let due = self.work.due();
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+            let mut watched = [PollFd::new(&self.link, PollFlags::IN)];
+            // Interrupted or not: everything is looked at again.
+            let _ = poll(&mut watched, left.map(timespec).as_ref());
+            while let Some(heard) = self.link.next() {
+                match heard {
+                    Heard::Left { stays: true } => {}
+                    Heard::Left { stays: false } => return ExitCode::SUCCESS,
+                    Heard::Message(received) => {
+                        if !self.obey(received) {
+                            self.store();
+                            return ExitCode::SUCCESS;
+                        }
+                    }
+                }
+            }
+            if due.is_some_and(|due| due <= Instant::now()) {
+                self.work.work();
+            }
+        }
+    }
+
+    /// Whether it continues.
+    fn obey(&mut self, received: Received) -> bool {
+        match received.message {
+            Message::Take(take) => {
+                self.link.take(take.version);
+                match self.change(&take, received.descriptors) {
+                    Ok(()) => self.link.taken(),
+                    Err(words) => self.link.refused(words),
+                }
+            }
+            Message::TellReport { .. } => {
+                let file = memory::create("evenkeel report", &self.work.report().encode());
+                let file: Vec<_> = file.map(Arc::new).into_iter().collect();
+                let bytes = Vec::new();
+                let answer = Message::Answer { bytes };
+                self.link.say_numbered(received.ask, &answer, &file);
+            }
+            Message::Stop(_) => return false,
+            other => self.link.not_known(&other),
+        }
+        true
+    }
+
+    fn change(&mut self, take: &Take, descriptors: Vec<OwnedFd>) -> Result<(), String> {
+        let parcel = take.sort(descriptors);
+        let parcel = parcel.ok_or("the message does not match its descriptors")?;
+        let payload = memory::read(&parcel.payload).map_err(|error| error.to_string())?;
+        self.work.change(&payload)
+    }
+
+    /// Without the file the next role starts from scratch.
+    fn store(&mut self) {
+        let state = self.work.state();
+        if let Some(file) = self.keep.as_ref().filter(|_| state != self.stored)
+            && state_file::write(file, &state).is_ok()
+        {
+            self.stored = state;
+        }
+    }
+}
