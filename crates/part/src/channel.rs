@@ -414,7 +414,7 @@ mod tests {
 
     fn files(count: usize) -> Vec<Shared> {
         (0..count)
-            .map(|n| Arc::new(crate::roles::memory::create("n", n.to_string().as_bytes()).unwrap()))
+            .map(|n| Arc::new(crate::memory::create("n", n.to_string().as_bytes()).unwrap()))
             .collect()
     }
 
