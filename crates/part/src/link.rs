@@ -113,7 +113,7 @@ impl Link {
 
     /// The next thing that the role has to know; None when there is nothing more. Messages
     /// about the link itself are answered here.
-    pub fn next(&mut self) -> Option<Heard> {
+    pub fn hear(&mut self) -> Option<Heard> {
         self.see_who_comes();
         loop {
             match self.receive()? {
@@ -208,7 +208,7 @@ impl Link {
 }
 
 impl AsFd for Link {
-    /// Readable when [`Link::next`] has something.
+    /// Readable when [`Link::hear`] has something.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.set.as_fd()
     }

@@ -110,7 +110,7 @@ impl<W: Work> Running<W> {
             let mut watched = [PollFd::new(&self.link, PollFlags::IN)];
             // Interrupted or not: everything is looked at again.
             let _ = poll(&mut watched, left.map(timespec).as_ref());
-            while let Some(heard) = self.link.next() {
+            while let Some(heard) = self.link.hear() {
                 match heard {
                     Heard::Left { stays: true } => {}
                     Heard::Left { stays: false } => return ExitCode::SUCCESS,

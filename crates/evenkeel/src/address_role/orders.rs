@@ -137,7 +137,7 @@ impl Orders for Supervised {
 
     fn next(&mut self) -> Option<Order> {
         loop {
-            let heard = self.link.borrow_mut().next()?;
+            let heard = self.link.borrow_mut().hear()?;
             match heard {
                 Heard::Message(received) => {
                     if let Some(order) = self.order(received) {
