@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 /// Packets that wait for the other side at most.
 const OUTGOING_MAX: usize = 1_024;
-/// Messages of unknown kinds that are passed over before others have their turn.
+/// Messages of unknown kinds that are ignored before others have their turn.
 const UNKNOWN_MAX: usize = 64;
 /// How long to rest when the kernel holds too many descriptors on their way, at
 /// first and at most.
@@ -235,7 +235,7 @@ impl Channel {
     }
 
     /// Takes the next message, if a whole one is there. One of an unknown kind
-    /// is answered and passed over; after many of them it is said that nothing
+    /// is answered and ignored; after many of them it is said that nothing
     /// is there, so that nobody keeps its reader busy with them.
     pub fn receive(&mut self) -> Result<Option<Received>, ChannelError> {
         let mut passed_over = 0;
@@ -276,7 +276,7 @@ impl Channel {
         Ok(None)
     }
 
-    /// Adds a packet to the message that is on its way.
+    /// Adds a packet to the message that is in progress.
     fn add(&mut self, length: usize, descriptors: Vec<OwnedFd>) -> Result<(), ChannelError> {
         let bytes = &self.buffer[..length];
         let header = Header::decode(bytes).map_err(ChannelError::Decode)?;

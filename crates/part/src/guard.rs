@@ -1,5 +1,5 @@
 //! What becomes of a role whose supervisor goes without a word. One that was
-//! made the guardian of the service serves on, and takes a new supervisor where
+//! made the guardian of the service continues to serve, and takes a new supervisor where
 //! that comes; one that was not (it was being tried when the supervisor went)
 //! ends, since another one serves.
 //!
@@ -50,7 +50,7 @@ impl Guard {
     /// The new supervisor, if one has come. It is told that it is the one.
     pub fn take_in(&self, version: u64) -> Option<Channel> {
         for _ in 0..ACCEPTED_MAX {
-            // Who has gone meanwhile, or may not come, is passed over.
+            // Who has gone meanwhile, or may not come, is ignored.
             if let Ok(mut channel) = self.accept()?
                 && channel.send(&Message::Alone { version }, &[]).is_ok()
             {
