@@ -8,7 +8,9 @@
 //! behind is removed by the next one.
 
 use super::route::PROXY;
-use rustix::fs::{CWD, Mode, RenameFlags, chmod, renameat_with};
+use rustix::fs::{
+    CWD, FlockOperation, Mode, OFlags, RenameFlags, chmod, flock, open, renameat_with,
+};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
@@ -206,6 +208,7 @@ fn instances_in(directory: &Path, wanted: Kind<'_>) -> Result<Vec<Instance>, Dir
         _ => check(directory)?,
     }
     let mut found = Vec::new();
+    let mut dead = Vec::new();
     let entries = std::fs::read_dir(directory).map_err(failed)?;
     for entry in entries.take(4 * INSTANCES_MAX).flatten() {
         let socket = entry.path();
@@ -214,12 +217,49 @@ fn instances_in(directory: &Path, wanted: Kind<'_>) -> Result<Vec<Instance>, Dir
         };
         match lives(&socket) {
             Ok(true) if kind == wanted => found.extend(read(&socket)),
-            Ok(false) => remove(&socket),
+            Ok(false) => dead.push(socket),
             Ok(true) | Err(_) => {}
         }
     }
+    remove_dead(directory, &dead);
     found.sort_by_key(|instance| instance.pid);
     Ok(found)
+}
+
+/// Removes the entries of dead processes. A process that enters under the same name
+/// at this moment keeps its entry: each socket is asked again while nobody can enter.
+/// Where somebody holds the lock, the entries wait for the next search.
+fn remove_dead(directory: &Path, dead: &[PathBuf]) {
+    if dead.is_empty() {
+        return;
+    }
+    let Ok(_lock) = Lock::take(directory, FlockOperation::NonBlockingLockExclusive) else {
+        return;
+    };
+    for socket in dead {
+        if lives(socket) == Ok(false) {
+            remove(socket);
+        }
+    }
+}
+
+/// The lock of the directory: one process at a time enters or removes the dead.
+struct Lock(OwnedFd);
+
+impl Lock {
+    fn take(directory: &Path, how: FlockOperation) -> Result<Lock, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = open(directory, flags, Mode::empty())?;
+        rustix::io::retry_on_intr(|| flock(&fd, how))?;
+        Ok(Lock(fd))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child may have a copy of the descriptor, with which the lock would stay.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 /// Whether somebody has this socket, without a connection to it: one of another
@@ -365,6 +405,8 @@ pub fn enter_in(
     prepare(directory)?;
     // For what dead ones left behind.
     instances_in(directory, kind)?;
+    let _lock = Lock::take(directory, FlockOperation::LockExclusive)
+        .map_err(|errno| DirectoryError::Open(directory.into(), errno.into()))?;
     let pid = std::process::id();
     let (socket, fd) = open_socket(directory, kind, pid)?;
     let entry = Entry { socket, pid };
@@ -469,6 +511,26 @@ mod tests {
                 .is_empty()
         );
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        std::fs::remove_dir(&directory).unwrap();
+    }
+
+    #[test]
+    fn dead_entries_stay_while_somebody_enters() {
+        let directory = directory("locked");
+        let (entry, fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+        let socket = entry.socket.clone();
+        std::mem::forget(entry);
+        drop(fd);
+        let lock = Lock::take(&directory, FlockOperation::LockExclusive).unwrap();
+        assert!(
+            instances_in(&directory, Kind::Supervisor)
+                .unwrap()
+                .is_empty()
+        );
+        assert!(socket.exists());
+        drop(lock);
+        instances_in(&directory, Kind::Supervisor).unwrap();
+        assert!(!socket.exists());
         std::fs::remove_dir(&directory).unwrap();
     }
 

@@ -418,3 +418,50 @@ fn a_proxy_that_cannot_begin_leaves_addresses_as_they_are() {
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
     assert!(!bed.has(VIP) && roles_of(bed.scratch.path()).is_empty());
 }
+
+#[test]
+fn a_role_that_dies_in_a_change_which_removes_the_proxy_goes_on_with_what_it_ran() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-dies");
+    let proxy = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
+                 frontend web\n bind 10.0.0.1:8080\n http-request return status 200\n";
+    bed.scratch.write("a.cfg", proxy).unwrap();
+    let supervised = bed.start(&["run", "-f", "a.cfg", "k.conf"]);
+    bed.comes(VIP);
+    let [role] = address_roles(bed.scratch.path())[..] else {
+        panic!("one role");
+    };
+    kill(Pid::from_raw(role), Signal::SIGSTOP).unwrap();
+    // Bytes that the role has not read, on any of its sockets.
+    let unread = || {
+        let mut ss = Command::new("ss");
+        ss.args(["-Hxp"]);
+        let shown = bed.host.run(ss).unwrap();
+        let of_role = |line: &&str| line.contains(&format!("pid={role},"));
+        let bytes = |line: &str| line.split_whitespace().nth(2)?.parse::<u64>().ok();
+        let lines = shown.lines().filter(of_role);
+        lines.filter_map(bytes).sum::<u64>()
+    };
+    let before = unread();
+    bed.scratch
+        .write("a.cfg", "global\n maxconn 100\n")
+        .unwrap();
+    let other = keepalived(150, "10.0.0.10");
+    bed.scratch.write("k.conf", other).unwrap();
+    let refused = std::thread::scope(|scope| {
+        let reload = scope.spawn(|| bed.run(&["reload"]));
+        assert!(eventually(PATIENCE, || unread() > before));
+        end(role);
+        reload.join().unwrap()
+    });
+    assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
+    let words = "died while it loaded the change";
+    assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    let owner = || bed.run(&["address"]).stdout.contains("VI_1: MASTER");
+    assert!(eventually(PATIENCE, owner), "it goes on as the owner");
+    assert!(bed.has(VIP) && !bed.has("10.0.0.10"));
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0));
+    // Not even for a moment does it run what was refused.
+    assert!(!outcome.stderr.contains("10.0.0.10"), "{}", outcome.stderr);
+}

@@ -254,16 +254,14 @@ impl Supervisor {
             self.slots[part].running = Some(before);
             return self.part_refused(part, &format!("the new {what} ended"));
         }
-        let decides = self.decides(part);
-        if !decides && taking.is_some() {
-            // Another one begins with what this one was to change to.
-            self.slots[part].wanted = taking;
-        }
         if self.decides_change(part) {
             let words = format!("the {what} died while it loaded the change");
             self.change_failed(None, &words);
+        } else if taking.is_some() {
+            // Another one begins with what this one was to change to.
+            self.slots[part].wanted = taking;
         }
-        if (!self.slots[part].served && decides) || self.command.once {
+        if (!self.slots[part].served && self.decides(part)) || self.command.once {
             // `--dont-respawn`, or there is nothing to go on with.
             self.exit = Some(tell::exit_of_role(ending));
             return;
@@ -320,7 +318,6 @@ impl Supervisor {
 
     fn release_part(&mut self, part: &'static str) {
         let slot = &mut self.slots[part];
-        slot.restart_at = None;
         if let Some(before) = &mut slot.before {
             before.leave(Instant::now() + LEAVE_LIMIT);
         }
