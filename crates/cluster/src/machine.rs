@@ -3,6 +3,7 @@
 
 use crate::command::Epoch;
 use crate::file_set::FileSet;
+use part::report::Summary;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::sync::Arc;
@@ -97,6 +98,10 @@ pub trait Machine: Send + Sync + 'static {
     fn revert(&self) -> impl Future<Output = Verdict> + Send;
     /// How well it serves; None where nothing serves.
     fn health(&self) -> impl Future<Output = Option<Health>> + Send;
+    /// How the parts are that run beside the proxy, and have a report of their own.
+    fn parts(&self) -> impl Future<Output = Vec<Summary>> + Send {
+        std::future::ready(Vec::new())
+    }
     /// Reports the held leases to the other roles.
     fn hold(&self, leases: Vec<Held>) -> impl Future<Output = ()> + Send;
     /// Another node could use this lease better: its users release it in good order, and

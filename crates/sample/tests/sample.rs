@@ -232,3 +232,31 @@ fn alone_it_needs_no_proxy_and_another_program_goes_on_counting() {
     end(serving.0.id().cast_signed(), Signal::SIGTERM);
     assert!(eventually(PATIENCE, || bed.role().is_none()));
 }
+
+#[test]
+fn a_cluster_shows_how_the_part_is_on_each_member() {
+    let bed = Bed::new(&format!("{COUNTERS}{PROXY}"));
+    let listen = format!("127.0.0.1:{}", lab::free_port().unwrap());
+    bed.good(&[
+        "cluster", "init", "shop", "--name", "alpha", "--listen", &listen, "--state", "state",
+    ]);
+    let mut command = bed.command(&["run", "--state", "state"]);
+    let _serving = Serving(command.stderr(Stdio::inherit()).spawn().unwrap());
+    let shows = |words: &str| {
+        eventually(PATIENCE, || {
+            bed.run(&["cluster", "status"]).1.contains(words)
+        })
+    };
+    assert!(shows("alpha is the leader"));
+    bed.good(&["config", "apply", "site.cfg", "-m", "counts", "--now"]);
+    assert!(shows("visitors counting"));
+    let json = bed.good(&["cluster", "status", "--json"]);
+    assert!(json.contains("\"part\":\"counter\""), "{json}");
+    // A role that does not respond is a part in trouble.
+    let role = bed.role().unwrap();
+    end(role, Signal::SIGSTOP);
+    assert!(shows("unknown"));
+    assert!(bed.run(&["status"]).1.contains("part counter: unknown"));
+    end(role, Signal::SIGCONT);
+    assert!(shows("visitors counting"));
+}

@@ -102,6 +102,7 @@ fn member<M: Machine, N: Network>(
         addresses_owned: health.addresses_owned,
         servers_up: health.servers_up,
         servers: health.servers,
+        parts: tale.parts,
         sees: match reach.is_there() {
             true => sees
                 .map(|(member, reach)| Sight { member, reach })
@@ -206,6 +207,7 @@ pub(super) fn broken(who: &Who, program: &str, serving: Serving, why: &EngineErr
         addresses_owned: 0,
         servers_up: 0,
         servers: 0,
+        parts: Vec::new(),
         sees: Vec::new(),
         disk_stuck_ms: 0,
         lost: String::new(),

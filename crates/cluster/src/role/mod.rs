@@ -229,6 +229,7 @@ async fn live<M: Machine, N: Network>(
     tasks.spawn(certificates::run(shared.clone()));
     tasks.spawn(leader::run(shared.clone()));
     if shared.who.kind == Kind::Node {
+        tasks.spawn(tasks::parts(shared.clone()));
         tasks.spawn(agent::run(shared.clone(), accepted, going_back));
         leases_ended.spawn(leases::run(shared.clone(), wanted));
         if let Some(grammar) = grammar {

@@ -15,6 +15,7 @@ use crate::wire::{CallError, Network, Path, Service, Way, Wire};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft_rt_tokio::TokioRuntime;
 use part::codec;
+use part::report::Summary;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,6 +49,8 @@ pub struct Tale {
     pub on_trial: bool,
     /// How well.
     pub health: Option<Health>,
+    /// How the parts are that run beside the proxy.
+    pub parts: Vec<Summary>,
     /// How it reaches the others.
     pub sees: BTreeMap<MemberId, Reach>,
     /// Its last problem with a version.
@@ -80,6 +83,8 @@ pub struct Serving {
     pub on_trial: bool,
     /// How well.
     pub health: Option<Health>,
+    /// How the parts are that run beside the proxy.
+    pub parts: Vec<Summary>,
     /// Its last problem with a version.
     pub trouble: String,
     /// The newest version that it accepted.

@@ -8,7 +8,7 @@ mod loss;
 
 use crate::command::VersionId;
 use crate::member::{Digest, Kind, MemberId};
-use part::report::{Grade, Report, Subject, span};
+use part::report::{Grade, Report, Subject, Summary, span};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -94,6 +94,9 @@ pub struct MemberStatus {
     /// All its servers that are checked.
     #[serde(default)]
     pub servers: u64,
+    /// How its parts are that run beside the proxy, as they report.
+    #[serde(default)]
+    pub parts: Vec<Summary>,
     /// Its view of the other members, as it reports.
     #[serde(default)]
     pub sees: Vec<Sight>,
@@ -643,6 +646,9 @@ impl Status {
         }
         if member.addresses_owned > 0 {
             one = one.joined("virtual addresses", member.addresses_owned.to_string());
+        }
+        for Summary { part, words, .. } in &member.parts {
+            one = one.fact(part, words);
         }
         if !member.halted.is_empty() && member.id != self.me {
             one = one.fact("trouble", "takes no part in changes (its disk refuses)");

@@ -21,6 +21,8 @@ const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 const CONFIRM_LIMIT: Duration = Duration::from_millis(1500);
 /// Gossip interval.
 const GOSSIP_EVERY: Duration = Duration::from_secs(1);
+/// Parts whose state is published.
+const PARTS_MAX: usize = 32;
 /// How long another member may take with gossip.
 const GOSSIP_LIMIT: Duration = Duration::from_secs(2);
 /// Interval of checking whether other members need an announcement or a key.
@@ -39,6 +41,16 @@ pub(super) async fn confirm<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>
             shared.was_confirmed(asked);
         }
         tokio::time::sleep(CONFIRM_EVERY).await;
+    }
+}
+
+/// Asks the parts of this machine how they are.
+pub(super) async fn parts<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+    loop {
+        let mut parts = shared.machine.parts().await;
+        parts.truncate(PARTS_MAX);
+        shared.serving().parts = parts;
+        tokio::time::sleep(GOSSIP_EVERY).await;
     }
 }
 
@@ -89,6 +101,7 @@ pub(super) fn tale<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Tale {
             frontends: Vec::new(),
             ..health
         }),
+        parts: serving.parts,
         sees: paths
             .iter()
             .map(|path| (path.member, reach(path)))

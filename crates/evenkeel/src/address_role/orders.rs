@@ -74,7 +74,14 @@ impl Supervised {
     fn order_of_part(&mut self, ask: u64, message: &PartMessage) -> Option<Order> {
         let Some(message) = message.read() else {
             let words = "the address role does not know this message".to_owned();
-            self.say_numbered(ask, &Message::Nobody { words }, &[]);
+            self.say_numbered(
+                ask,
+                &Message::Nobody {
+                    words,
+                    missing: true,
+                },
+                &[],
+            );
             return None;
         };
         match message {

@@ -66,10 +66,11 @@ fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>)
         drain_ms: drain,
     };
     let message = Message::Part(Box::new(message.envelope()));
-    let handed = match ask(instance, &message).and_then(|answer| handed_over(instance, &answer)) {
-        Ok(handed) => handed,
-        Err(error) => return refuse(error),
-    };
+    let handed =
+        match ask(instance, &message).and_then(|answer| Ok(handed_over(instance, &answer)?)) {
+            Ok(handed) => handed,
+            Err(error) => return refuse(error),
+        };
     match handed {
         HandedOver { moves: true, words } => wait_for_takers(instance, words.split_whitespace()),
         HandedOver { words, .. } if !words.is_empty() => refuse(words),

@@ -8,6 +8,7 @@ use part::channel::{Channel, Received};
 use part::report::{BYTES_MAX, Report};
 use part::role::Message;
 use part::{memory, row};
+use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -33,9 +34,31 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 pub fn of_part(part: &str, matches: &ArgMatches) -> ExitCode {
     let pid = matches.get_one::<u32>("pid").copied();
     let found = reload::find(&files(matches), pid);
+    let found = found.map_err(NoAnswer::from);
     match found.and_then(|instance| report(&instance, part)) {
         Ok(report) => show(&[report], matches),
-        Err(words) => refuse(words),
+        Err(error) => refuse(error),
+    }
+}
+
+/// Why nobody answered.
+pub struct NoAnswer {
+    /// In words.
+    words: String,
+    /// The version that is served has something of the part that was asked.
+    missing: bool,
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl From<String> for NoAnswer {
+    fn from(words: String) -> NoAnswer {
+        let missing = false;
+        NoAnswer { words, missing }
     }
 }
 
@@ -49,7 +72,8 @@ fn of_all(parts: &[&str], matches: &ArgMatches) -> ExitCode {
     for part in parts {
         match report(&instance, part) {
             Ok(report) => reports.push(report),
-            Err(words) => why.push(words),
+            Err(error) if error.missing => reports.push(Report::silent(part, &error.words)),
+            Err(error) => why.push(error.words),
         }
     }
     match reports.is_empty() {
@@ -77,23 +101,24 @@ fn show(reports: &[Report], matches: &ArgMatches) -> ExitCode {
 /// The state of a part, as its role reports it.
 ///
 /// # Errors
-/// Why there is none, in words.
-pub fn report(instance: &Instance, part: &str) -> Result<Report, String> {
+/// Why there is none.
+pub fn report(instance: &Instance, part: &str) -> Result<Report, NoAnswer> {
     let part = part.to_owned();
     let answer = ask(instance, &Message::TellReport { part })?;
     let file = answer.descriptors.first();
     let file = file.ok_or_else(|| not_known(instance))?;
-    let gone = |error: &dyn std::fmt::Display| format!("process {}: {error}", instance.pid);
+    let gone = |error: &dyn fmt::Display| format!("process {}: {error}", instance.pid);
     let bytes = memory::check(file, BYTES_MAX).and_then(|_| memory::read(file));
-    Report::decode(&bytes.map_err(|error| gone(&error))?).map_err(|error| gone(&error))
+    let report = Report::decode(&bytes.map_err(|error| gone(&error))?);
+    Ok(report.map_err(|error| gone(&error))?)
 }
 
 /// Asks a supervisor, and waits for the answer.
 ///
 /// # Errors
-/// Why there is none, in words.
-pub fn ask(instance: &Instance, message: &Message) -> Result<Received, String> {
-    let gone = |error: &dyn std::fmt::Display| format!("process {}: {error}", instance.pid);
+/// Why there is none.
+pub fn ask(instance: &Instance, message: &Message) -> Result<Received, NoAnswer> {
+    let gone = |error: &dyn fmt::Display| format!("process {}: {error}", instance.pid);
     let connected = directory::connected(&instance.socket)
         .map_err(std::io::Error::from)
         .and_then(Channel::new);
@@ -103,7 +128,7 @@ pub fn ask(instance: &Instance, message: &Message) -> Result<Received, String> {
     let received = channel.wait(Some(ANSWER_LIMIT));
     let received = received.map_err(|error| gone(&error))?;
     match received.message {
-        Message::Nobody { words } => Err(words),
+        Message::Nobody { words, missing } => Err(NoAnswer { words, missing }),
         _ => Ok(received),
     }
 }

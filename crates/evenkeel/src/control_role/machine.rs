@@ -5,15 +5,16 @@ use super::link::Link;
 use address::message::Message as OfAddress;
 use cluster::file_set::FileSet;
 use cluster::machine::{Health, Held, Machine, News, Verdict};
+use part::report::{Report, Summary};
 use part::role::{HeldLease, HeldLeases, Message, PartMessage};
-use part::{Shared, memory};
+use part::{Shared, memory, row};
 use proxy::message::Message as OfProxy;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// How long the proxy may take to say how it is.
+/// How long a role may take to say how it is.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
 /// The machine, by its supervisor.
@@ -49,6 +50,27 @@ impl Supervised {
                 together,
             },
             _ => refused("the supervisor does not know this question"),
+        }
+    }
+
+    /// How a part is; None where the version that is served has nothing of it.
+    async fn report(&self, part: &str) -> Option<Report> {
+        let question = Message::TellReport {
+            part: part.to_owned(),
+        };
+        let told = tokio::time::timeout(HEALTH_LIMIT, self.link.ask(&question, &[])).await;
+        let silent = Report::silent(part, "the role does not respond");
+        let Some(told) = told.ok().flatten() else {
+            return Some(silent);
+        };
+        match told.message {
+            Message::Nobody { missing: false, .. } => None,
+            Message::Nobody { words, .. } => Some(Report::silent(part, &words)),
+            _ => {
+                let bytes = told.descriptors.first().map(memory::read);
+                let bytes = bytes.and_then(Result::ok).unwrap_or_default();
+                Some(Report::decode(&bytes).unwrap_or(silent))
+            }
         }
     }
 
@@ -94,6 +116,16 @@ impl Machine for Supervised {
         let told = tokio::time::timeout(HEALTH_LIMIT, self.link.ask(&question, &[])).await;
         let file = told.ok().flatten()?.descriptors.into_iter().next()?;
         serde_json::from_slice(&memory::read(&file).ok()?).ok()
+    }
+
+    async fn parts(&self) -> Vec<Summary> {
+        let mut parts = Vec::new();
+        // How addresses are is in the proxy's report.
+        let beside = row::all().iter().filter(|row| row.beside().is_some());
+        for row in beside.filter(|row| row.part != address::message::PART) {
+            parts.extend(self.report(row.part).await.map(|report| report.summary()));
+        }
+        parts
     }
 
     async fn hold(&self, leases: Vec<Held>) {

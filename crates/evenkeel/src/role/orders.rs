@@ -191,7 +191,14 @@ impl Supervised {
             // Something that only a later version says.
             None => {
                 let words = "the proxy does not know this message".to_owned();
-                self.answer_question(ask, &Message::Nobody { words }, &[]);
+                self.answer_question(
+                    ask,
+                    &Message::Nobody {
+                        words,
+                        missing: true,
+                    },
+                    &[],
+                );
             }
         }
     }

@@ -8,6 +8,7 @@ pub use cluster::message::PART as CLUSTER;
 use part::Shared;
 use part::channel::Received;
 use part::role::{Message, PartMessage};
+use part::row::Life;
 pub use proxy::message::PART as PROXY;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ const WAITING_MAX: usize = 256;
 /// Messages that are told again to roles which begin later.
 const HELD_MAX: usize = 16;
 /// Who may say something to another part, and to which: one that may be taken over by
-/// those whom it serves says nothing.
+/// those whom it serves says nothing. The role that governs may ask each for its report.
 const MAY_SAY: [(&str, &str); 3] = [(CLUSTER, PROXY), (CLUSTER, ADDRESS), (ADDRESS, CLUSTER)];
 
 /// Who asks.
@@ -103,10 +104,14 @@ impl Supervisor {
             .find(|to| to == name);
         let may = |to: &&str| match of {
             Asks::Client(_) => true,
-            Asks::Role(part, _) => MAY_SAY.contains(&(part, *to)),
+            Asks::Role(part, _) => {
+                let governs = matches!(self.slots[part].row.life, Life::Governs);
+                let reports = matches!(message, Message::TellReport { .. });
+                MAY_SAY.contains(&(part, *to)) || (governs && reports)
+            }
         };
         let Some(to) = to.filter(may) else {
-            return self.answer_nothing(of, "that part does not accept this message");
+            return self.answer_nothing(of, "that part does not accept this message", false);
         };
         let descriptors: Vec<Shared> = descriptors.into_iter().map(Arc::new).collect();
         if let Message::Part(one) = &message
@@ -129,13 +134,13 @@ impl Supervisor {
             true => self.between.wait(number, of, to),
             false => {
                 let slot = &self.slots[to];
-                let words = match slot.row.beside() {
-                    Some(beside) if slot.wanted.is_none() => {
-                        format!("there are no {} in these files", beside.things)
-                    }
-                    _ => format!("the {} does not respond", slot.row.entry.what),
+                let absent = slot.row.beside().filter(|_| slot.wanted.is_none());
+                let words = match absent {
+                    Some(beside) => format!("there are no {} in these files", beside.things),
+                    None => format!("the {} does not respond", slot.row.entry.what),
                 };
-                self.answer_nothing(of, &words);
+                let missing = absent.is_none();
+                self.answer_nothing(of, &words, missing);
             }
         }
     }
@@ -197,9 +202,9 @@ impl Supervisor {
         }
     }
 
-    fn answer_nothing(&mut self, of: Asks, words: &str) {
+    fn answer_nothing(&mut self, of: Asks, words: &str, missing: bool) {
         let words = words.to_owned();
-        self.answer_to(of, &Message::Nobody { words }, &[]);
+        self.answer_to(of, &Message::Nobody { words, missing }, &[]);
     }
 
     /// Who waits for too long is told so.
@@ -219,7 +224,7 @@ impl Supervisor {
         for question in self.between.take(is) {
             let what = self.slots[question.to].row.entry.what;
             let words = format!("the {what} did not respond");
-            self.answer_nothing(question.of, &words);
+            self.answer_nothing(question.of, &words, true);
         }
     }
 }

@@ -18,12 +18,28 @@ pub use text::span;
 
 use crate::codec::{self, Malformed};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 /// The longest report that is read.
 pub const BYTES_MAX: usize = 16 << 20;
 
 /// How deep values may stand in each other; a child of a subject takes four.
 const DEPTH_MAX: usize = 32;
+
+/// Characters of a summary.
+const SUMMARY_MAX: usize = 200;
+
+/// How a part is, in a few words.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Summary {
+    /// The part's name.
+    pub part: String,
+    /// The worst state of its subjects.
+    pub grade: Grade,
+    /// Its subjects by their states: `2 ready, mail degraded`.
+    pub words: String,
+}
 
 /// How the things of a part are.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -84,10 +100,13 @@ pub struct State {
     pub grade: Grade,
 }
 
-/// What a state means for who looks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+/// What a state means for who looks; the worst is the greatest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
+    /// Not known, or neither good nor bad.
+    #[default]
+    Unknown,
     /// It works.
     Good,
     /// It is ready to work.
@@ -96,9 +115,6 @@ pub enum Grade {
     Busy,
     /// It does not work.
     Bad,
-    /// Not known, or neither good nor bad.
-    #[default]
-    Unknown,
 }
 
 /// Something to be known.
@@ -198,6 +214,37 @@ impl Report {
     /// Returns the subjects of a kind.
     pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Subject> {
         of_kind(&self.subjects, kind)
+    }
+
+    /// The report of a part whose role does not say how it is.
+    pub fn silent(part: &str, why: &str) -> Report {
+        let mut subject = Subject::new("part", part).state("unknown", Grade::Bad);
+        why.clone_into(&mut subject.why);
+        Report {
+            part: part.to_owned(),
+            subjects: vec![subject],
+            ..Report::default()
+        }
+    }
+
+    /// How the part is, in a few words: its subjects by their states, the worst first.
+    pub fn summary(&self) -> Summary {
+        let mut states: BTreeMap<(Reverse<Grade>, &str), Vec<&str>> = BTreeMap::new();
+        for Subject { state, name, .. } in &self.subjects {
+            let of_state = states.entry((Reverse(state.grade), &state.word));
+            of_state.or_default().push(name);
+        }
+        let grade = states.keys().next().map(|(Reverse(grade), _)| *grade);
+        let words = states.iter().map(|((_, word), names)| match names[..] {
+            [name] => format!("{name} {word}"),
+            _ => format!("{} {word}", names.len()),
+        });
+        let words = words.collect::<Vec<_>>().join(", ");
+        Summary {
+            part: self.part.clone(),
+            grade: grade.unwrap_or_default(),
+            words: words.chars().take(SUMMARY_MAX).collect(),
+        }
     }
 
     fn row(&self, name: &str) -> Option<&NumberRow> {

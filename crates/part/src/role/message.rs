@@ -328,6 +328,9 @@ pub enum Message {
         /// Why.
         #[serde(with = "words")]
         words: String,
+        /// Somebody should: the version that is served has something of the part.
+        #[serde(default)]
+        missing: bool,
     },
     /// Supervisor to role: the role of this part has given up what it had. What it said
     /// holds no more.

@@ -111,6 +111,7 @@ fn of_parts() -> [Message; 8] {
         },
         Message::Nobody {
             words: "nobody".to_owned(),
+            missing: true,
         },
         Message::Gone { part: part() },
         Message::Check,
