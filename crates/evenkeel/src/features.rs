@@ -1,4 +1,4 @@
-//! Parts that a binary has besides those of this crate.
+//! The table of parts of this binary: a row each.
 
 use clap::{ArgMatches, Command};
 use configuration::Part;
@@ -16,7 +16,7 @@ pub struct Feature {
     pub commands: &'static [Subcommand],
 }
 
-/// A subcommand of a part.
+/// A subcommand.
 pub struct Subcommand {
     /// Its name.
     pub name: &'static str,
@@ -26,20 +26,27 @@ pub struct Subcommand {
     pub run: fn(&ArgMatches) -> ExitCode,
 }
 
-static FEATURES: OnceLock<&'static [&'static Feature]> = OnceLock::new();
+impl Subcommand {
+    /// A row.
+    pub const fn new(
+        name: &'static str,
+        define: fn(Command) -> Command,
+        run: fn(&ArgMatches) -> ExitCode,
+    ) -> Subcommand {
+        Subcommand { name, define, run }
+    }
+}
 
-/// Says once, at the start of a process, which further parts there are.
-pub fn set(features: &'static [&'static Feature]) {
+static FEATURES: OnceLock<Vec<&'static Feature>> = OnceLock::new();
+
+/// Says once, at the start of a process, which parts there are besides those of this crate.
+pub fn add(further: &[&'static Feature]) {
+    let all = crate::PARTS.iter().chain(further.iter().copied());
     // A second time changes nothing.
-    let _ = FEATURES.set(features);
+    let _ = FEATURES.set(all.collect());
 }
 
-/// The further parts.
+/// All parts, each behind those whose sections it refers to.
 pub fn all() -> &'static [&'static Feature] {
-    FEATURES.get().copied().unwrap_or_default()
-}
-
-/// Their subcommands.
-pub fn commands() -> impl Iterator<Item = &'static Subcommand> {
-    all().iter().flat_map(|feature| feature.commands)
+    FEATURES.get_or_init(|| crate::PARTS.iter().collect())
 }

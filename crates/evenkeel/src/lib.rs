@@ -34,45 +34,61 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The roles of the parts, in the order in which they are heard.
-static ROLES: [RoleRow; 3] = [
-    RoleRow {
-        part: PROXY,
-        entry: spawn::PROXY_ENTRY,
-        main: role::main,
-        ready_limit: supervisor::PROXY_READY_LIMIT,
-        beats_after: Duration::ZERO,
-        life: Life::Serves,
-    },
-    RoleRow {
-        part: ADDRESS,
-        entry: spawn::ADDRESS_ENTRY,
-        main: address_role::main,
-        ready_limit: Some(Duration::from_secs(30)),
-        beats_after: Duration::ZERO,
-        life: Life::Beside(Beside {
-            things: "virtual addresses",
-            needs: &[PROXY],
-            keeps: true,
-            shares: true,
-            overlaps: true,
+/// The parts, each behind those whose sections it refers to.
+static PARTS: [Feature; 3] = [
+    Feature {
+        part: &address::keyword::PART,
+        role: Some(&RoleRow {
+            part: ADDRESS,
+            entry: spawn::ADDRESS_ENTRY,
+            main: address_role::main,
+            ready_limit: Some(Duration::from_secs(30)),
+            beats_after: Duration::ZERO,
+            life: Life::Beside(Beside {
+                things: "virtual addresses",
+                needs: &[PROXY],
+                keeps: true,
+                shares: true,
+                overlaps: true,
+            }),
         }),
+        commands: &command::OF_ADDRESSES,
     },
-    RoleRow {
-        part: CLUSTER,
-        entry: spawn::CONTROL_ENTRY,
-        main: control_role::main,
-        ready_limit: None,
-        beats_after: Duration::from_secs(30),
-        life: Life::Governs,
+    Feature {
+        part: &cluster::keyword::PART,
+        role: Some(&RoleRow {
+            part: CLUSTER,
+            entry: spawn::CONTROL_ENTRY,
+            main: control_role::main,
+            ready_limit: None,
+            beats_after: Duration::from_secs(30),
+            life: Life::Governs,
+        }),
+        commands: &command::OF_CLUSTERS,
+    },
+    Feature {
+        part: &proxy::PART,
+        role: Some(&RoleRow {
+            part: PROXY,
+            entry: spawn::PROXY_ENTRY,
+            main: role::main,
+            ready_limit: supervisor::PROXY_READY_LIMIT,
+            beats_after: Duration::ZERO,
+            life: Life::Serves,
+        }),
+        commands: &[],
     },
 ];
 
 /// Runs the program that this process was started as, with these parts besides its own.
-pub fn main(features: &'static [&'static Feature]) -> ExitCode {
-    features::set(features);
-    let further = features.iter().filter_map(|feature| feature.role);
-    row::set(ROLES.iter().chain(further).collect());
+pub fn main(further: &[&'static Feature]) -> ExitCode {
+    features::add(further);
+    row::set(
+        features::all()
+            .iter()
+            .filter_map(|part| part.role)
+            .collect(),
+    );
     let mut words = std::env::args_os();
     let program = words.next().unwrap_or_else(|| "evenkeel".into());
     let mut words: Vec<OsString> = words.collect();

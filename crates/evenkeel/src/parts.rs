@@ -16,20 +16,10 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-/// Each part behind those whose sections it refers to.
-static PARTS: [&Part; 3] = [
-    &address::keyword::PART,
-    &cluster::keyword::PART,
-    &proxy::PART,
-];
-
-/// All parts.
+/// The sections of all parts.
 fn all() -> &'static [&'static Part] {
     static ALL: OnceLock<Vec<&'static Part>> = OnceLock::new();
-    ALL.get_or_init(|| {
-        let further = features::all().iter().map(|feature| feature.part);
-        PARTS.into_iter().chain(further).collect()
-    })
+    ALL.get_or_init(|| features::all().iter().map(|feature| feature.part).collect())
 }
 
 /// The words that begin sections.

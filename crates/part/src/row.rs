@@ -117,8 +117,14 @@ impl RoleRow {
 
 static ROWS: OnceLock<Vec<&'static RoleRow>> = OnceLock::new();
 
-/// Says once, at the start of a process, which roles there are.
-pub fn set(rows: Vec<&'static RoleRow>) {
+/// Says once, at the start of a process, which roles there are. They are heard in this
+/// order: the one that serves, those beside it, the one that governs.
+pub fn set(mut rows: Vec<&'static RoleRow>) {
+    rows.sort_by_key(|row| match row.life {
+        Life::Serves => 0,
+        Life::Beside(_) => 1,
+        Life::Governs => 2,
+    });
     // A second time changes nothing.
     let _ = ROWS.set(rows);
 }

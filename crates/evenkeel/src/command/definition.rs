@@ -1,7 +1,6 @@
 //! The subcommands and their options, as clap takes them. Help, completions
 //! and the man page come from here.
 
-use crate::features;
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, Command, value_parser};
 
@@ -33,28 +32,10 @@ pub fn definition() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .max_term_width(100)
-        .subcommands([
-            run(),
-            reload(),
-            address(),
-            status(),
-            super::cluster::cluster(),
-            super::cluster::arbiter(),
-            super::config::config(),
-            lab(),
-            check(),
-            fmt(),
-            upgrade(),
-            explain(),
-            keyword(),
-            manual(),
-            demo(),
-        ])
-        .subcommands(features::commands().map(|command| {
+        .subcommands(super::all().map(|command| {
             let begun = Command::new(command.name);
             (command.define)(begun)
         }))
-        .subcommands([version(), completions(), man()])
 }
 
 fn path(name: &'static str) -> Arg {
@@ -63,8 +44,8 @@ fn path(name: &'static str) -> Arg {
         .value_parser(ValueParser::path_buf())
 }
 
-fn run() -> Command {
-    Command::new("run")
+pub fn run(command: Command) -> Command {
+    command
         .about("Serve with these files, in the foreground")
         .long_about(
             "Serves with these files, in the foreground, until a signal ends it. INT (exit code 130) and TERM (0) \
@@ -143,8 +124,8 @@ fn pids(name: &'static str, help: &'static str) -> Arg {
         .help(help)
 }
 
-fn reload() -> Command {
-    Command::new("reload")
+pub fn reload(command: Command) -> Command {
+    command
         .about("Reload the files of a running `evenkeel run` or `haproxy -W`")
         .long_about(
             "Reloads the files of a running `evenkeel run` or `haproxy -W` of the same user, waits, and prints what \
@@ -183,8 +164,8 @@ fn process_id() -> Arg {
         .help("Select the instance with this process id")
 }
 
-fn lab() -> Command {
-    Command::new("lab")
+pub fn lab(command: Command) -> Command {
+    command
         .about("Manage the test laboratory of network namespaces")
         .subcommand_required(true)
         .subcommand(
@@ -198,8 +179,8 @@ fn lab() -> Command {
         )
 }
 
-fn address() -> Command {
-    Command::new("address")
+pub fn address(command: Command) -> Command {
+    command
         .about("Show the owner of each virtual address, since when and why; hand addresses over")
         .long_about(
             "Shows the virtual addresses of a running `evenkeel run` or `keepalived` of the same user: the owner of \
@@ -237,8 +218,8 @@ fn address() -> Command {
         ])
 }
 
-fn status() -> Command {
-    let command = Command::new("status")
+pub fn status(command: Command) -> Command {
+    let command = command
         .about("Show the state of every part that runs beside the proxy")
         .long_about(
             "Shows the state of each part of a running `evenkeel run` or `keepalived` of the same user that has a \
@@ -264,8 +245,8 @@ pub fn status_options(command: Command) -> Command {
         .arg(flag("metrics", "Print Prometheus metrics"))
 }
 
-fn check() -> Command {
-    Command::new("check")
+pub fn check(command: Command) -> Command {
+    command
         .about("Check configuration files and report every error")
         .long_about(
             "Reads the files as one configuration and reports every error and warning. Exits with 0 if there is no \
@@ -326,8 +307,8 @@ fn check() -> Command {
         )
 }
 
-fn fmt() -> Command {
-    Command::new("fmt")
+pub fn fmt(command: Command) -> Command {
+    command
         .about("Indent files uniformly")
         .long_about(
             "Indents files uniformly, in place: sections at the left margin, keywords indented by four spaces, a \
@@ -350,8 +331,8 @@ fn fmt() -> Command {
         )
 }
 
-fn upgrade() -> Command {
-    Command::new("upgrade")
+pub fn upgrade(command: Command) -> Command {
+    command
         .about("Replace old HAProxy keywords by current ones")
         .long_about(
             "Replaces old keywords (`clitimeout`, `reqrep`, an address on a `listen` line) by current ones, and \
@@ -387,8 +368,8 @@ fn upgrade() -> Command {
         )
 }
 
-fn explain() -> Command {
-    Command::new("explain")
+pub fn explain(command: Command) -> Command {
+    command
         .about("Explain a diagnostic code such as E0101")
         .after_help("Examples:\n  evenkeel explain E0103\n  evenkeel explain --list")
         .arg(
@@ -404,8 +385,8 @@ fn explain() -> Command {
         )
 }
 
-fn keyword() -> Command {
-    Command::new("keyword")
+pub fn keyword(command: Command) -> Command {
+    command
         .about("Explain a keyword of the configuration language")
         .after_help("Examples:\n  evenkeel keyword 'timeout client'\n  evenkeel keyword frontend\n  evenkeel keyword sD--\n  evenkeel keyword --list | grep stick")
         .arg(
@@ -418,8 +399,8 @@ fn keyword() -> Command {
         .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("List all keywords"))
 }
 
-fn manual() -> Command {
-    Command::new("manual")
+pub fn manual(command: Command) -> Command {
+    command
         .about("Print the reference manual of all keywords, or write it as HTML")
         .long_about(
             "Without an argument, prints the table of contents: one chapter for each keyword family. With the name of \
@@ -460,8 +441,8 @@ fn manual() -> Command {
         )
 }
 
-fn demo() -> Command {
-    Command::new("demo")
+pub fn demo(command: Command) -> Command {
+    command
         .about("Start two sample servers, a proxy, load, and a live view")
         .long_about(
             "Starts two sample web servers and a proxy with examples/demo.cfg, and shows live which server responds. \
@@ -477,12 +458,12 @@ fn demo() -> Command {
         ))
 }
 
-fn version() -> Command {
-    Command::new("version").about("Print the version")
+pub fn version(command: Command) -> Command {
+    command.about("Print the version")
 }
 
-fn completions() -> Command {
-    Command::new("completions")
+pub fn completions(command: Command) -> Command {
+    command
         .about("Print completions for a shell")
         .after_help("Example:\n  evenkeel completions bash >/etc/bash_completion.d/evenkeel")
         .arg(
@@ -492,8 +473,8 @@ fn completions() -> Command {
         )
 }
 
-fn man() -> Command {
-    Command::new("man")
+pub fn man(command: Command) -> Command {
+    command
         .about("Print the man page")
         .after_help("Example:\n  evenkeel man | man -l -")
 }

@@ -20,7 +20,7 @@ pub use config::grammar;
 pub use run::absolute;
 pub use status::of_part as status_of_part;
 
-use crate::features;
+use crate::features::{self, Subcommand};
 use crate::voice::{Form, Voice};
 use clap::ArgMatches;
 use std::ffi::OsString;
@@ -29,6 +29,72 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub use definition::{definition, status_options};
+
+/// Commands to a running program, and about it.
+static RUNNING: [Subcommand; 3] = [
+    Subcommand::new("run", definition::run, |matches| {
+        let sockets = matches.get_many::<String>("master");
+        let sockets: Vec<String> = sockets.into_iter().flatten().cloned().collect();
+        let state = matches.get_one::<PathBuf>("state");
+        match run::wanted(files(matches), state.map(PathBuf::as_path)) {
+            Ok(wanted) => run::main(&wanted, &sockets, run::before(matches)),
+            Err(error) => refuse(error),
+        }
+    }),
+    Subcommand::new("reload", definition::reload, |matches| {
+        let pid = matches.get_one::<u32>("pid").copied();
+        reload::main(&files(matches), pid, matches.get_flag("reset-runtime"))
+    }),
+    Subcommand::new("status", definition::status, status::main),
+];
+
+/// Commands about files and the language.
+static OTHERS: [Subcommand; 11] = [
+    Subcommand::new("lab", definition::lab, lab::main),
+    Subcommand::new("check", definition::check, |matches| {
+        check::main(&files(matches), matches)
+    }),
+    Subcommand::new("fmt", definition::fmt, |matches| {
+        format::main(&files(matches), matches)
+    }),
+    Subcommand::new("upgrade", definition::upgrade, |matches| {
+        upgrade::main(&files(matches), matches)
+    }),
+    Subcommand::new("explain", definition::explain, look_up::explain),
+    Subcommand::new("keyword", definition::keyword, look_up::keyword),
+    Subcommand::new("manual", definition::manual, manual::main),
+    Subcommand::new("demo", definition::demo, |matches| {
+        crate::demo::main(matches.get_flag("script"))
+    }),
+    Subcommand::new("version", definition::version, |_| {
+        let (ours, theirs) = (crate::identity::VERSION, crate::identity::HAPROXY_LEVEL);
+        print(&format!(
+            "evenkeel {ours}\ncompared with HAProxy {theirs}\n"
+        ))
+    }),
+    Subcommand::new("completions", definition::completions, completions),
+    Subcommand::new("man", definition::man, |_| man()),
+];
+
+/// Commands of the address part.
+pub static OF_ADDRESSES: [Subcommand; 1] = [Subcommand::new(
+    "address",
+    definition::address,
+    address::main,
+)];
+
+/// Commands of the cluster part.
+pub static OF_CLUSTERS: [Subcommand; 3] = [
+    Subcommand::new("cluster", cluster::cluster, cluster::main),
+    Subcommand::new("arbiter", cluster::arbiter, cluster::arbiter_main),
+    Subcommand::new("config", config::config, config::main),
+];
+
+/// Every subcommand, in the order of the help.
+fn all() -> impl Iterator<Item = &'static Subcommand> {
+    let of_parts = features::all().iter().flat_map(|feature| feature.commands);
+    RUNNING.iter().chain(of_parts).chain(&OTHERS)
+}
 
 /// Does what a command line (without the program's name) asks.
 pub fn main(words: Vec<OsString>) -> ExitCode {
@@ -44,47 +110,8 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     let Some((name, matches)) = matches.subcommand() else {
         return ExitCode::FAILURE;
     };
-    match name {
-        "run" => {
-            let sockets = matches.get_many::<String>("master");
-            let sockets: Vec<String> = sockets.into_iter().flatten().cloned().collect();
-            let state = matches.get_one::<PathBuf>("state");
-            let wanted = match run::wanted(files(matches), state.map(PathBuf::as_path)) {
-                Ok(wanted) => wanted,
-                Err(error) => return refuse(error),
-            };
-            run::main(&wanted, &sockets, run::before(matches))
-        }
-        "reload" => reload::main(
-            &files(matches),
-            matches.get_one::<u32>("pid").copied(),
-            matches.get_flag("reset-runtime"),
-        ),
-        "address" => address::main(matches),
-        "status" => status::main(matches),
-        "cluster" => cluster::main(matches),
-        "arbiter" => cluster::arbiter_main(matches),
-        "lab" => lab::main(matches),
-        "check" => check::main(&files(matches), matches),
-        "config" => config::main(matches),
-        "explain" => look_up::explain(matches),
-        "keyword" => look_up::keyword(matches),
-        "manual" => manual::main(matches),
-        "fmt" => format::main(&files(matches), matches),
-        "upgrade" => upgrade::main(&files(matches), matches),
-        "version" => print(&format!(
-            "evenkeel {}\ncompared with HAProxy {}\n",
-            crate::identity::VERSION,
-            crate::identity::HAPROXY_LEVEL
-        )),
-        "demo" => crate::demo::main(matches.get_flag("script")),
-        "completions" => completions(matches),
-        "man" => man(),
-        name => {
-            let command = features::commands().find(|command| command.name == name);
-            command.map_or(ExitCode::FAILURE, |command| (command.run)(matches))
-        }
-    }
+    let command = all().find(|command| command.name == name);
+    command.map_or(ExitCode::FAILURE, |command| (command.run)(matches))
 }
 
 /// How our own commands load files.

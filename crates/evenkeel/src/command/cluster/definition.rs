@@ -8,8 +8,8 @@ use std::path::PathBuf;
 pub const LISTEN: &str = "[::]:7443";
 
 /// `evenkeel cluster`.
-pub fn cluster() -> Command {
-    Command::new("cluster")
+pub fn cluster(command: Command) -> Command {
+    command
         .about("Join two machines and an arbiter into a cluster, and show its status")
         .long_about(
             "Joins two traffic-carrying nodes and a small arbiter into one cluster. All nodes serve the same \
@@ -32,8 +32,8 @@ pub fn cluster() -> Command {
 }
 
 /// `evenkeel arbiter`.
-pub fn arbiter() -> Command {
-    Command::new("arbiter")
+pub fn arbiter(command: Command) -> Command {
+    command
         .about("Make this machine the arbiter of a cluster")
         .long_about(
             "The arbiter votes and stores a copy of the log, so that a majority remains when one of the two nodes \
@@ -271,14 +271,20 @@ mod tests {
     fn places_are_taken_in_every_way() {
         let line =
             "cluster init north --name a --listen 10.0.0.1:7443 --listen [::1]:7443 --state /tmp/x";
-        let matches = cluster().try_get_matches_from(line.split(' ')).unwrap();
+        let matches = cluster(Command::new("cluster"))
+            .try_get_matches_from(line.split(' '))
+            .unwrap();
         let (_, init) = matches.subcommand().unwrap();
         assert_eq!(init.get_many::<SocketAddr>("listen").unwrap().len(), 2);
         assert!(
-            cluster()
+            cluster(Command::new("cluster"))
                 .try_get_matches_from(["cluster", "recover"])
                 .is_err()
         );
-        assert!(arbiter().try_get_matches_from(["arbiter", "join"]).is_err());
+        assert!(
+            arbiter(Command::new("arbiter"))
+                .try_get_matches_from(["arbiter", "join"])
+                .is_err()
+        );
     }
 }

@@ -267,7 +267,8 @@ mod tests {
     fn judging_is_as_the_command_line_says_and_else_as_the_files_say() {
         let judged = |words: &[&str], text: &str| {
             let words = [&["config", "apply", "f", "-m", "x"][..], words].concat();
-            let matches = super::super::config().get_matches_from(words);
+            let matches =
+                super::super::config(clap::Command::new("config")).get_matches_from(words);
             let (_, matches) = matches.subcommand().unwrap();
             let set = FileSet {
                 files: vec![cluster::file_set::SetFile {

@@ -12,8 +12,8 @@ const CODES: &str = "Exit codes:
   4  the outcome is not known; `evenkeel config log` shows it when a majority is available";
 
 /// `evenkeel config`.
-pub fn config() -> Command {
-    Command::new("config")
+pub fn config(command: Command) -> Command {
+    command
         .about("Show and change the configuration of a cluster, and its history")
         .long_about(
             "A cluster has one configuration with a history. Each change is a version with an author, a message, a \
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_command_line_holds_together() {
-        config().debug_assert();
+        config(Command::new("config")).debug_assert();
     }
 
     #[test]
