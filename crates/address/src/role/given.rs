@@ -55,7 +55,7 @@ pub enum Order {
     /// reply is [`Notification::Taken`] or [`Notification::Refused`].
     Take(Box<Config>),
     /// Read the proxy's heartbeats from this memory from now on.
-    Vitals(OwnedFd),
+    Vitals(Option<OwnedFd>),
     /// End. `release`: a planned stop, the addresses are removed, then the advert of
     /// priority zero is sent. Without it a successor takes over: all is left in place.
     Stop {

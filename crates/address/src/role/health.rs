@@ -152,7 +152,7 @@ impl Health {
     /// Why less than all frontends of an instance can be served; None where all can.
     pub(super) fn why(&self, name: &str, now_ms: u64) -> Option<String> {
         let Some(vitals) = self.vitals else {
-            return Some("the heartbeat memory is missing".to_owned());
+            return Some("no proxy reports to this role".to_owned());
         };
         let process = vitals.owner();
         Some(match (vitals.pulse(now_ms), vitals.find(name)) {
@@ -267,10 +267,28 @@ impl Role {
     }
 
     /// The proxy writes to another memory from now on. Effective bands stay until it
-    /// does, or until the grace period ends.
-    pub(super) fn read_health_from(&mut self, memory: OwnedFd) {
-        self.health.replace(&memory, &mut self.given.log);
+    /// does, or until the grace period ends. Without a memory there is no proxy any more,
+    /// and nothing that could be unavailable.
+    pub(super) fn read_health_from(&mut self, memory: Option<OwnedFd>) {
         let now = clock::now();
+        let Some(memory) = memory else {
+            self.health.vitals = None;
+            self.health
+                .steady
+                .iter_mut()
+                .for_each(|steady| *steady = None);
+            for at in 0..self.members.len() {
+                self.router.set_band(now, Instance(at), 0);
+            }
+            self.health.look_at = None;
+            return;
+        };
+        self.health.replace(&memory, &mut self.given.log);
+        for (member, steady) in self.members.iter().zip(&mut self.health.steady) {
+            if member.config.bands.is_some() && steady.is_none() {
+                *steady = Some((member.config.name.clone(), Steady::new(now, 0)));
+            }
+        }
         self.health.settles_until = Some(now.after(SETTLES_WITHIN));
         self.health.look_at = self.health.vitals.map(|_| now);
     }

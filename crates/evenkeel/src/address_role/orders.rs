@@ -123,7 +123,7 @@ impl Supervised {
                 self.say_numbered(0, &Message::Refused { version, words }, &[]);
                 None
             }
-            Message::Shared => received.descriptors.into_iter().next().map(Order::Vitals),
+            Message::Shared => Some(Order::Vitals(received.descriptors.into_iter().next())),
             Message::Part(message) => self.order_of_part(received.ask, &message),
             Message::TellReport { .. } => self.asks(received.ask, Order::Status),
             Message::Stop(manner) => Some(Order::Stop {

@@ -375,12 +375,11 @@ impl Started {
     }
 
     /// Gives it the heartbeat memory: the proxy writes it from now on, the address role
-    /// reads it. A proxy without one counts as serving nothing.
+    /// reads it. A proxy without one counts as serving nothing; an address role without one
+    /// knows of no proxy.
     pub fn share(&mut self, memory: Option<&Shared>) {
-        if let Some(memory) = memory {
-            // One that cannot be told is about to be seen as ended.
-            let _ = self.say(&Message::Shared, std::slice::from_ref(memory));
-        }
+        // One that cannot be told is about to be seen as ended.
+        let _ = self.say(&Message::Shared, memory.map_or(&[], std::slice::from_ref));
     }
 
     /// Tells it to end. One that hears nothing any more still has signals.

@@ -465,3 +465,36 @@ fn a_role_that_dies_in_a_change_which_removes_the_proxy_goes_on_with_what_it_ran
     // Not even for a moment does it run what was refused.
     assert!(!outcome.stderr.contains("10.0.0.10"), "{}", outcome.stderr);
 }
+
+#[test]
+fn an_address_follows_the_health_of_a_proxy_that_comes_and_is_well_when_it_goes() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-health");
+    let addresses = "virtual-ip www\n address 10.0.0.9/24\n interface v0\n prefer one two\n failover 500ms\n\
+                     node one\n address 10.0.0.1\nnode two\n address 10.0.0.2\n";
+    let alone = format!("global\n maxconn 100\n{addresses}");
+    let proxy = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
+                 frontend web\n bind 10.0.0.9:8080\n http-request return status 200\n";
+    bed.scratch.write("a.cfg", &alone).unwrap();
+    let supervised = bed.start(&["run", "-f", "a.cfg"]);
+    bed.comes(VIP);
+    let shows = |words: &str| {
+        let shown = || bed.run(&["address"]).stdout;
+        assert!(
+            eventually(PATIENCE, || shown().contains(words)),
+            "{}",
+            shown()
+        );
+    };
+    shows("no proxy reports to this role");
+    for _ in 0..2 {
+        let both = format!("{alone}{proxy}");
+        bed.scratch.write("a.cfg", both).unwrap();
+        assert_eq!(bed.run(&["reload"]).code(), Some(0));
+        shows("all frontends are available");
+        bed.scratch.write("a.cfg", &alone).unwrap();
+        assert_eq!(bed.run(&["reload"]).code(), Some(0));
+        shows("no proxy reports to this role");
+    }
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}

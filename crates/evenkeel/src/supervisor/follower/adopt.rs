@@ -56,10 +56,11 @@ impl Supervisor {
         let options = self.command.options_of(part);
         let given_it = told.and_then(|()| give(&mut found, given, options));
         self.slots[part].served = true;
-        if self.beside(part).shares && !given.without_proxy {
+        if self.beside(part).shares {
             // The memory that proxy and role share went with the supervisor before.
             self.give_vitals();
-            found.process.share(self.pulses.file());
+            let memory = self.pulses.file().filter(|_| !given.without_proxy);
+            found.process.share(memory);
         }
         self.slots[part].running = Some(found);
         match given_it {

@@ -185,9 +185,7 @@ impl Supervisor {
         match message {
             Message::Ready { words, .. } => self.part_ready(part, &words),
             Message::Taken { version, words } => {
-                let slot = &mut self.slots[part];
-                let taken = slot.taking.take_if(|taking| taking.version == version);
-                slot.wanted = taken.or(slot.wanted.take());
+                self.part_taken(part, version);
                 if self.decides_change(part) {
                     self.change_taken(version, &words);
                 }
@@ -207,6 +205,25 @@ impl Supervisor {
             // It was told in its log, and its end is seen by itself.
             Message::Ended { .. } => {}
             other => self.not_understood(part, &other),
+        }
+    }
+
+    /// A role runs what it was given. With the first listener it learns of the proxy, with
+    /// the last one that there is none.
+    fn part_taken(&mut self, part: &'static str, version: u64) {
+        let slot = &mut self.slots[part];
+        let Some(taken) = slot.taking.take_if(|taking| taking.version == version) else {
+            return;
+        };
+        let without_proxy = taken.without_proxy;
+        let before = slot.wanted.replace(taken);
+        let differs = before.is_none_or(|before| before.without_proxy != without_proxy);
+        if differs && self.beside(part).shares {
+            self.make_vitals();
+            let memory = self.pulses.file().filter(|_| !without_proxy).cloned();
+            if let Some(role) = &mut self.slots[part].running {
+                role.process.share(memory.as_ref());
+            }
         }
     }
 
