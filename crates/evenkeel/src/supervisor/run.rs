@@ -301,7 +301,10 @@ impl Supervisor {
             true => Message::Pause,
             false => Message::Resume,
         };
-        if let Some(proxy) = &mut self.slots[PROXY].running {
+        if let Some(tried) = self.tried() {
+            // The one before stays paused.
+            let _ = tried.say(&message);
+        } else if let Some(proxy) = &mut self.slots[PROXY].running {
             // Whoever is not told yet is told once it serves.
             let _ = proxy.say(&message);
         }

@@ -67,6 +67,11 @@ impl Bed {
         self.replace(|new| copy(&lines, new));
     }
 
+    fn reload(&self, pid: Pid) -> Outcome {
+        let pid = pid.to_string();
+        crate::harness::run(evenkeel(), self.scratch.path(), ["reload", "--pid", &pid])
+    }
+
     /// A refused program, and that nothing was changed by it.
     fn refuses(&self, supervised: &Supervised, said: &str) {
         let role = supervised.role();
@@ -271,6 +276,77 @@ fn a_new_role_that_is_killed_while_it_is_tried_leaves_the_old_serving() {
     assert!(killer.stderr.contains(said), "{}", killer.stderr);
     assert_eq!(get(bed.port).as_deref(), Some("one"));
     assert_eq!(supervised.role(), Some(old));
+    ends_well(supervised);
+}
+
+#[test]
+fn a_new_role_that_freezes_while_it_is_tried_leaves_the_old_serving() {
+    let bed = Bed::new();
+    let supervised = bed.start();
+    let pid = supervised.pid;
+    let old = supervised.role().unwrap();
+    bed.copy();
+    bed.serve("two");
+    let refused = std::thread::scope(|scope| {
+        let reload = scope.spawn(|| bed.reload(pid));
+        assert!(answers(bed.port, "two"));
+        let new = supervised.children().into_iter().find(|pid| *pid != old);
+        kill(Pid::from_raw(new.unwrap()), Signal::SIGSTOP).unwrap();
+        reload.join().unwrap()
+    });
+    assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
+    let said = "the proxy of the new program does not respond";
+    assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    assert_eq!(get(bed.port).as_deref(), Some("one"));
+    assert_eq!(supervised.role(), Some(old));
+    ends_well(supervised);
+}
+
+#[test]
+fn a_pause_that_ends_while_a_new_role_is_tried_has_ended_afterwards() {
+    let bed = Bed::new();
+    let supervised = bed.start();
+    let pid = supervised.pid;
+    let old = supervised.role().unwrap();
+    supervised.signal(Signal::SIGTTOU);
+    bed.copy();
+    bed.serve("two");
+    let taken = std::thread::scope(|scope| {
+        let reload = scope.spawn(|| bed.reload(pid));
+        let tried = || supervised.children().iter().any(|pid| *pid != old);
+        assert!(eventually(PATIENCE, tried));
+        supervised.signal(Signal::SIGTTIN);
+        reload.join().unwrap()
+    });
+    assert_eq!(taken.code(), Some(0), "{}", taken.stderr);
+    assert!(eventually(PATIENCE, || !lives(old)));
+    for _ in 0..5 {
+        assert_eq!(get(bed.port).as_deref(), Some("two"));
+    }
+    ends_well(supervised);
+}
+
+#[test]
+fn a_program_that_is_replaced_while_another_one_is_tried_is_not_executed() {
+    let bed = Bed::new();
+    let supervised = bed.start();
+    let pid = supervised.pid;
+    bed.copy();
+    bed.serve("two");
+    let taken = std::thread::scope(|scope| {
+        let reload = scope.spawn(|| bed.reload(pid));
+        assert!(answers(bed.port, "two"));
+        bed.script("exit 3");
+        reload.join().unwrap()
+    });
+    assert_eq!(taken.code(), Some(0), "{}", taken.stderr);
+    assert_eq!(get(bed.port).as_deref(), Some("two"));
+    let said = "continues with the old program";
+    assert!(eventually(PATIENCE, || supervised.has_said(said)));
+    bed.copy();
+    let outcome = supervised.reload();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(eventually(PATIENCE, || is_current(pid.as_raw())));
     ends_well(supervised);
 }
 

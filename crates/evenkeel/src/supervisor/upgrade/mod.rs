@@ -35,6 +35,8 @@ use std::time::{Duration, Instant};
 
 /// How long a new role serves beside the old one before it is trusted.
 const PROBATION: Duration = Duration::from_secs(3);
+/// How long it may take to respond meanwhile.
+const SILENCE_LIMIT: Duration = Duration::from_secs(3);
 /// How long the old role may take to tell what it knows.
 const STATE_LIMIT: Duration = Duration::from_secs(10);
 /// How long what is on its way may keep the supervisor from executing the new
@@ -75,6 +77,46 @@ struct Trial {
     next: Next,
     /// When it is trusted; None until it serves.
     until: Option<Instant>,
+    /// Since when it has not responded to a question; None where it has.
+    silent: Option<Instant>,
+    /// It was asked again at the end of the trial.
+    asked_last: bool,
+}
+
+impl Trial {
+    /// Asks the role whether it is alive.
+    fn ask(&mut self, now: Instant) {
+        self.silent = Some(now);
+        // Who cannot be told is about to be seen as ended.
+        let _ = self.new.say(&Message::TellPulse);
+    }
+
+    /// When it is to be looked at.
+    fn deadline(&self) -> Option<Instant> {
+        let silent = self.silent.map(|since| since + SILENCE_LIMIT);
+        match self.until {
+            None => self.new.deadline(PROXY_READY_LIMIT),
+            Some(_) if self.asked_last => silent,
+            Some(until) => Some(silent.map_or(until, |silent| silent.min(until))),
+        }
+    }
+
+    /// Whether it may serve alone: it has served for a while, and responds at the end.
+    fn is_trusted(&mut self, now: Instant) -> bool {
+        if self.until.is_none_or(|until| until > now) {
+            return false;
+        }
+        if !std::mem::replace(&mut self.asked_last, true) && self.silent.is_none() {
+            self.ask(now);
+        }
+        self.silent.is_none()
+    }
+
+    /// Whether it has not responded for too long.
+    fn is_silent(&self, now: Instant) -> bool {
+        self.silent
+            .is_some_and(|since| since + SILENCE_LIMIT <= now)
+    }
 }
 
 impl Upgrade {
@@ -101,9 +143,7 @@ impl Upgrade {
             Stage::Testing(test) => Some(test.deadline()),
             Stage::Loading => None,
             Stage::Asking(_, until) => Some(*until),
-            Stage::Trying(trial) => trial
-                .until
-                .or_else(|| trial.new.deadline(PROXY_READY_LIMIT)),
+            Stage::Trying(trial) => trial.deadline(),
             Stage::Executing(_) => Some(Instant::now() + QUIET_TICK),
         }
     }
@@ -197,8 +237,13 @@ impl Supervisor {
         match proxy::start(&newer.path, &next.version, state.as_ref(), None) {
             Ok(new) => {
                 tell::forked(&mut self.voice, new.process.number());
-                let until = None;
-                let stage = Stage::Trying(Trial { new, next, until });
+                let stage = Stage::Trying(Trial {
+                    new,
+                    next,
+                    until: None,
+                    silent: None,
+                    asked_last: false,
+                });
                 self.upgrade = Some(Upgrade { newer, stage });
             }
             Err(error) => {
@@ -250,6 +295,7 @@ impl Supervisor {
         let mut begins = false;
         let mut turn = Turn::of(&mut trial.new.process);
         while let Some(received) = turn.next(Some(&mut trial.new.process), &mut self.voice) {
+            trial.silent = None;
             if received.message == Message::WantsHelper {
                 let version = std::iter::once(&trial.next.version);
                 let soft = self.files_soft;
@@ -259,6 +305,7 @@ impl Supervisor {
             if matches!(received.message, Message::Ready { .. }) && !trial.new.ready {
                 trial.new.ready = true;
                 trial.until = Some(now + PROBATION);
+                trial.ask(now);
                 begins = true;
             }
         }
@@ -270,7 +317,12 @@ impl Supervisor {
             .new
             .deadline(PROXY_READY_LIMIT)
             .is_some_and(|until| until <= now);
-        let trusted = trial.until.is_some_and(|until| until <= now);
+        let (silent, trusted) = (trial.is_silent(now), trial.is_trusted(now));
+        if silent {
+            let words = "the proxy of the new program does not respond";
+            let shown = trial.next.shown.clone();
+            return self.refuse_change(words, &shown);
+        }
         if late {
             let shown = trial.next.shown.clone();
             return self.refuse_change("the new proxy did not start to serve in time", &shown);
@@ -280,9 +332,14 @@ impl Supervisor {
             let vitals = self.pulses.file();
             trial.new.process.share(vitals);
         }
-        if begins && let Some(old) = &mut self.slots[PROXY].running {
-            // Who cannot be told is about to be seen as ended.
-            let _ = old.say(&Message::Pause);
+        if begins {
+            if self.paused {
+                let _ = trial.new.say(&Message::Pause);
+            }
+            if let Some(old) = &mut self.slots[PROXY].running {
+                // Who cannot be told is about to be seen as ended.
+                let _ = old.say(&Message::Pause);
+            }
         }
         if trusted {
             self.trust_upgrade();
@@ -332,6 +389,7 @@ impl Supervisor {
             return;
         };
         let error = match quiet {
+            _ if upgrade.newer.is_replaced() => "it was replaced meanwhile".to_owned(),
             true if self.is_arbiter() => self.execute_as_arbiter(&upgrade.newer.path).to_string(),
             true => self.execute(&upgrade.newer.path).to_string(),
             false => "a process accepts no messages".to_owned(),
@@ -345,6 +403,14 @@ impl Supervisor {
     pub(super) fn upgrade_is_young(&self) -> bool {
         let stage = self.upgrade.as_ref().map(|upgrade| &upgrade.stage);
         stage.is_none_or(|stage| matches!(stage, Stage::Testing(_) | Stage::Loading))
+    }
+
+    /// The role that is tried, where it serves in place of the one before.
+    pub(super) fn tried(&mut self) -> Option<&mut Running> {
+        match self.upgrade.as_mut().map(|upgrade| &mut upgrade.stage) {
+            Some(Stage::Trying(trial)) if trial.until.is_some() => Some(&mut trial.new),
+            _ => None,
+        }
     }
 
     /// Whether the role that serves is paused while another one is tried: what it

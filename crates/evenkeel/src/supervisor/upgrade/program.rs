@@ -20,6 +20,7 @@ pub struct Newer {
     pub path: PathBuf,
     /// The supervisor as well; otherwise it is only the role that is another.
     pub whole: bool,
+    file: Identity,
 }
 
 /// Device and inode. A file that runs keeps its own also when its name is gone,
@@ -55,7 +56,15 @@ impl Program {
         (whole || other).then(|| Newer {
             path: path.clone(),
             whole,
+            file: there,
         })
+    }
+}
+
+impl Newer {
+    /// Whether another file is in its place by now, which nobody has tested.
+    pub fn is_replaced(&self) -> bool {
+        identity(&self.path) != Some(self.file)
     }
 }
 
@@ -93,9 +102,14 @@ mod tests {
         assert_eq!(program.newer(None), None);
         std::fs::write(&link, "another").unwrap();
         let newer = program.newer(Some(std::process::id().cast_signed()));
+        let newer = newer.expect("another file");
+        assert!(newer.path == link && newer.whole && !newer.is_replaced());
+        let other = link.with_extension("other");
+        std::fs::write(&other, "a third").unwrap();
+        std::fs::rename(&other, &link).unwrap();
+        assert!(newer.is_replaced());
         std::fs::remove_file(&link).unwrap();
-        let path = link.clone();
-        assert_eq!(newer, Some(Newer { path, whole: true }));
+        assert!(newer.is_replaced());
     }
 
     #[test]
