@@ -290,6 +290,27 @@ pub(super) fn first_words(fd: &OwnedFd) -> Result<FirstWords, AdoptError> {
 }
 
 impl Supervisor {
+    /// Whether this supervisor may start: no other one starts or runs with the same files.
+    pub(super) fn claim(&mut self) -> bool {
+        let paths = &self.command.paths;
+        let files = !paths.is_empty() && paths.iter().all(|path| directory::is_lasting(path));
+        // HAProxy's name may be started twice; whoever takes over starts beside the other.
+        let many = self.voice.form() != Form::Own || self.command.before != Before::default();
+        if many || !files {
+            return true;
+        }
+        match directory::claim(program(Form::Own), paths) {
+            Ok(Some(claim)) => self.claim = Some(claim),
+            Ok(None) => {
+                self.fail("another supervisor already serves these files");
+                return false;
+            }
+            // It is said once it cannot be reached there.
+            Err(_) => {}
+        }
+        true
+    }
+
     /// Adopts a role that serves with these files and has no supervisor; whether
     /// that settles the start.
     pub(super) fn adopt(&mut self) -> bool {

@@ -75,6 +75,8 @@ impl std::error::Error for DirectoryError {}
 pub enum Kind<'p> {
     /// A supervisor's.
     Supervisor,
+    /// That of a supervisor which starts, until it can be reached.
+    Starting,
     /// That of a part's role, which lives for as long as the role.
     Role(&'p str),
 }
@@ -86,6 +88,7 @@ impl<'p> Kind<'p> {
     fn extension(self) -> String {
         match self {
             Kind::Supervisor => "sock".to_owned(),
+            Kind::Starting => "starting".to_owned(),
             Kind::Role(PROXY) => "role".to_owned(),
             Kind::Role(part) => format!("{part}{OF_PART}"),
         }
@@ -94,6 +97,7 @@ impl<'p> Kind<'p> {
     fn of(socket: &'p Path) -> Option<Kind<'p>> {
         match socket.extension()?.to_str()? {
             "sock" => Some(Kind::Supervisor),
+            "starting" => Some(Kind::Starting),
             "role" => Some(Kind::Role(PROXY)),
             other => other.strip_suffix(OF_PART).map(Kind::Role),
         }
@@ -300,7 +304,9 @@ fn unix(kind: SocketType) -> Result<OwnedFd, Errno> {
 
 fn listing_of(socket: &Path) -> PathBuf {
     match Kind::of(socket) {
-        Some(kind @ Kind::Role(_)) => socket.with_extension(kind.extension() + "-of"),
+        Some(kind @ (Kind::Role(_) | Kind::Starting)) => {
+            socket.with_extension(kind.extension() + "-of")
+        }
         Some(Kind::Supervisor) | None => socket.with_extension(""),
     }
 }
@@ -395,7 +401,28 @@ pub fn enter(
     enter_in(&path(), kind, program, paths)
 }
 
-/// The same in a directory of which the place is known.
+/// Enters a supervisor that starts, until it can be reached; None where another one starts
+/// or runs with the same files.
+///
+/// # Errors
+/// Where the directory cannot be used.
+pub fn claim(program: &str, paths: &[PathBuf]) -> Result<Option<(Entry, OwnedFd)>, DirectoryError> {
+    let directory = &path();
+    prepare(directory)?;
+    let _lock = Lock::take(directory, FlockOperation::LockExclusive)
+        .map_err(|errno| DirectoryError::Open(directory.into(), errno.into()))?;
+    for kind in [Kind::Starting, Kind::Supervisor] {
+        let same = |one: &Instance| {
+            one.program == program && one.network == network() && one.paths == paths
+        };
+        if instances_in(directory, kind)?.iter().any(same) {
+            return Ok(None);
+        }
+    }
+    enter_locked(directory, Kind::Starting, program, paths).map(Some)
+}
+
+/// The same as [`enter`] in a directory of which the place is known.
 pub fn enter_in(
     directory: &Path,
     kind: Kind<'_>,
@@ -407,6 +434,15 @@ pub fn enter_in(
     instances_in(directory, kind)?;
     let _lock = Lock::take(directory, FlockOperation::LockExclusive)
         .map_err(|errno| DirectoryError::Open(directory.into(), errno.into()))?;
+    enter_locked(directory, kind, program, paths)
+}
+
+fn enter_locked(
+    directory: &Path,
+    kind: Kind<'_>,
+    program: &str,
+    paths: &[PathBuf],
+) -> Result<(Entry, OwnedFd), DirectoryError> {
     let pid = std::process::id();
     let (socket, fd) = open_socket(directory, kind, pid)?;
     let entry = Entry { socket, pid };

@@ -6,6 +6,7 @@ use super::carried::Carried;
 use super::change::{Candidate, TAKE_LIMIT};
 use super::cluster::Cluster;
 use super::control::{Asker, Control, Door};
+use super::directory::Entry;
 use super::ended::{End, Next};
 use super::former::Former;
 use super::limits;
@@ -32,7 +33,7 @@ use part::role::{Message, Take};
 use part::row;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -46,6 +47,8 @@ pub struct Supervisor {
     pub(super) files_soft: u64,
     signals: Signals,
     pub(super) control: Option<Control>,
+    /// The entry in the runtime directory until then.
+    pub(super) claim: Option<(Entry, OwnedFd)>,
     /// None until they are opened.
     pub(super) master: Option<Master>,
     pub(super) notify: Notify,
@@ -105,6 +108,7 @@ impl Supervisor {
             files_soft: limits::raise_own(),
             signals,
             control: None,
+            claim: None,
             master: None,
             notify,
             changes: Changes::default(),
@@ -184,6 +188,9 @@ impl Supervisor {
             Some(Ok(())) => return self.begin_as_member(),
             Some(Err(error)) => tell::not_resumed(&mut self.voice, &error),
             None => {}
+        }
+        if !self.claim() {
+            return;
         }
         if self.adopt() {
             return self.begin_as_member();
@@ -572,6 +579,7 @@ impl Supervisor {
         let program = adopt::program(self.voice.form());
         let opened = Control::open(program, &self.command.paths);
         let opened = opened.map(|control| self.control = Some(control));
+        self.claim = None;
         match opened.and_then(|()| self.open_guard()) {
             Ok(()) => {}
             Err(error) if self.voice.form() == Form::Own => self.voice.warning(format_args!(

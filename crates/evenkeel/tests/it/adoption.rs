@@ -313,3 +313,28 @@ fn a_role_as_nobody_is_adopted_by_root() {
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     assert!(eventually(PATIENCE, || !lives(role)));
 }
+
+#[test]
+fn of_two_that_start_with_the_same_files_at_once_one_serves() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let text = passes("", &[port], origin("one"));
+    scratch.write("a.cfg", text).unwrap();
+    for _ in 0..3 {
+        let mut both = [(); 2].map(|()| Supervised::run(&scratch, "a.cfg"));
+        let ended = |one: &Supervised| !lives(one.pid.as_raw());
+        assert!(eventually(PATIENCE, || both.iter().any(ended)));
+        if !ended(&both[0]) {
+            both.reverse();
+        }
+        let [refused, serves] = both;
+        let refused = refused.finish();
+        assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
+        let words = "another supervisor already serves these files";
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+        assert!(answers(port, "one"));
+        assert_eq!(roles(scratch.path()).len(), 1);
+        assert_eq!(serves.end(Signal::SIGTERM).code(), Some(0));
+        assert_eq!(Supervised::left_behind(scratch.path()), 0);
+    }
+}
