@@ -62,6 +62,8 @@ pub struct Options {
     pub log: LogWish,
     /// Where keepalived's dumps go.
     pub dump_directory: Vec<u8>,
+    /// It runs in the background: whoever started it awaits the end of its output.
+    pub background: bool,
 }
 
 impl Default for Options {
@@ -69,6 +71,7 @@ impl Default for Options {
         Options {
             log: LogWish::default(),
             dump_directory: b"/tmp".to_vec(),
+            background: false,
         }
     }
 }

@@ -4,7 +4,9 @@
 use crate::channel::{Channel, ChannelError, Received};
 use crate::guard::Guard;
 use crate::role::Message;
+use rustix::io::Errno;
 use std::fmt;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -52,4 +54,12 @@ pub fn exit<E: fmt::Display>(what: &str, result: Result<(), E>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Closes standard output and error, whose end the caller of a command may await: both become
+/// the input, which is the null device, because the root directory may have none.
+pub fn close_standard_streams() {
+    let null = rustix::stdio::stdin();
+    let _: Result<(), Errno> = rustix::stdio::dup2_stdout(null.as_fd());
+    let _: Result<(), Errno> = rustix::stdio::dup2_stderr(null.as_fd());
 }

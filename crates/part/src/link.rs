@@ -5,7 +5,9 @@ use crate::Shared;
 use crate::channel::{Channel, ChannelError, Received};
 use crate::entry;
 use crate::guard::Guard;
-use crate::role::Message;
+use crate::role::{Manner, Message};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,6 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// What an event of the set belongs to.
 const CHANNEL: u64 = 0;
 const GUARD: u64 = 1;
+const SIGNALS: u64 = 2;
 
 /// A role under a supervisor, or without one for a while.
 pub struct Link {
@@ -25,6 +28,8 @@ pub struct Link {
     taking: u64,
     /// The set also waits until the channel can be written.
     writes: bool,
+    /// The signals that end the role while it has no supervisor.
+    signals: Option<SignalFd>,
 }
 
 /// What a role hears.
@@ -52,12 +57,46 @@ impl Link {
             version,
             taking: version,
             writes: false,
+            signals: None,
         };
         link.listen(channel)?;
         if let Some(guard) = guard {
             link.watch_for_others(guard)?;
         }
         Ok(link)
+    }
+
+    /// TERM and INT stop the role in good order while it has no supervisor. With one they
+    /// are ignored: a supervisor that is to stop tells its roles.
+    ///
+    /// # Errors
+    /// The system's, where the signals cannot be read.
+    pub fn stop_by_signals(&mut self) -> Result<(), Errno> {
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGTERM);
+        set.add(Signal::SIGINT);
+        let system = |errno: nix::errno::Errno| Errno::from_raw_os_error(errno as i32);
+        set.thread_block().map_err(system)?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = SignalFd::with_flags(&set, flags).map_err(system)?;
+        epoll::add(
+            &self.set,
+            &signals,
+            EventData::new_u64(SIGNALS),
+            EventFlags::IN,
+        )?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+
+    fn is_stopped(&mut self) -> bool {
+        let mut came = false;
+        if let Some(signals) = &self.signals {
+            while let Ok(Some(_)) = signals.read_signal() {
+                came = true;
+            }
+        }
+        came && self.channel.is_none()
     }
 
     fn listen(&mut self, channel: Channel) -> Result<(), Errno> {
@@ -115,6 +154,13 @@ impl Link {
     /// about the link itself are answered here.
     pub fn hear(&mut self) -> Option<Heard> {
         self.see_who_comes();
+        if self.is_stopped() {
+            return Some(Heard::Message(Received {
+                message: Message::Stop(Manner::Soft),
+                ask: 0,
+                descriptors: Vec::new(),
+            }));
+        }
         loop {
             match self.receive()? {
                 Ok(None) => {

@@ -91,6 +91,9 @@ impl fmt::Display for BeginError {
 
 /// Runs until the end.
 pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCode {
+    if given.options.background {
+        entry::close_standard_streams();
+    }
     let mut log = log(given.take.personality, &given.options);
     let config = match given.config().map_err(BeginError::Config) {
         Ok(config) => config,

@@ -44,7 +44,8 @@ impl Supervised {
         guard: Option<Guard>,
         version: u64,
     ) -> Result<(Supervised, LastWords), Errno> {
-        let link = Link::new(channel, guard, version)?;
+        let mut link = Link::new(channel, guard, version)?;
+        link.stop_by_signals()?;
         let set = rustix::io::fcntl_dupfd_cloexec(link.as_fd(), 0)?;
         let link = Rc::new(RefCell::new(link));
         let words = LastWords(link.clone());

@@ -138,6 +138,7 @@ pub fn pid_file(parsed: &Arguments) -> PathBuf {
 fn options(parsed: &Arguments) -> Options {
     Options {
         log: log_wish(parsed),
+        background: !parsed.foreground,
         ..Options::default()
     }
 }

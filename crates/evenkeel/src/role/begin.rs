@@ -9,10 +9,8 @@ use part::channel::Channel;
 use part::guard::Guard;
 use part::memory;
 use part::role::Message;
-use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fmt;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -72,7 +70,7 @@ pub fn serve(
     if given.take.background {
         // Its output is unread from now on.
         voice.quiet = true;
-        close_standard_streams();
+        part::entry::close_standard_streams();
     }
     voice.started();
     // A supervisor that has gone meanwhile changes nothing.
@@ -117,13 +115,4 @@ fn start(given: &mut Given, voice: &mut Voice) -> Result<Started, RoleError> {
         process::to_logs,
     )?;
     Ok((signals, serving, std::sync::Arc::new(side)))
-}
-
-/// Standard output and error are closed by shutting what is behind them: the
-/// root directory may have no /dev/null, so both become the input, which is
-/// that.
-fn close_standard_streams() {
-    let null = rustix::stdio::stdin();
-    let _: Result<(), Errno> = rustix::stdio::dup2_stdout(null.as_fd());
-    let _: Result<(), Errno> = rustix::stdio::dup2_stderr(null.as_fd());
 }

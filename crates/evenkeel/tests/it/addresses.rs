@@ -298,6 +298,26 @@ fn under_keepalived_s_name_its_signals_files_and_lines_are_those_that_scripts_kn
 }
 
 #[test]
+fn in_the_background_under_keepalived_s_name_nothing_keeps_the_caller_s_output_open() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-background");
+    let mut command = Command::new("timeout");
+    command.arg("60").arg(evenkeel());
+    command.args(["keepalived", "-f", "k.conf", "-p", "k.pid", "-r", "v.pid"]);
+    command.current_dir(bed.scratch.path());
+    let runtime = bed.scratch.path().join("runtime");
+    command.env("EVENKEEL_RUNTIME_DIRECTORY", runtime);
+    // It waits until both streams are closed.
+    let output = bed.host.enter(|| command.output().unwrap());
+    assert!(output.status.success(), "{output:?}");
+    bed.comes(VIP);
+    let written = std::fs::read_to_string(bed.scratch.path().join("k.pid")).unwrap();
+    let pid = Pid::from_raw(written.trim().parse().unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert!(eventually(PATIENCE, || !lives(pid.as_raw()) && !bed.has(VIP)));
+}
+
+#[test]
 fn another_program_in_the_place_of_this_one_has_a_role_of_its_own_and_the_address_stays() {
     lab::skip_unless_root!();
     let bed = Bed::new("address-upgrade");
@@ -331,6 +351,53 @@ fn another_program_in_the_place_of_this_one_has_a_role_of_its_own_and_the_addres
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("the supervisor is now evenkeel"));
     assert!(!bed.has(VIP));
+}
+
+#[test]
+fn an_adopted_role_of_another_program_is_followed_by_one_of_this_program() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-adopted");
+    let program = bed.scratch.path().join("evenkeel");
+    let copied = Command::new("cp").args([evenkeel(), &program]).status();
+    assert!(copied.unwrap().success());
+    let words = ["run", "-f", "k.conf"];
+    let first = bed
+        .host
+        .enter(|| Supervised::start(&program, bed.scratch.path(), words));
+    bed.comes(VIP);
+    let [role] = address_roles(bed.scratch.path())[..] else {
+        panic!("one role");
+    };
+    first.signal(Signal::SIGKILL);
+    assert!(eventually(PATIENCE, || !lives(first.pid.as_raw())));
+    let second = bed.start(&words);
+    let followed = eventually(PATIENCE, || {
+        assert!(bed.has(VIP));
+        matches!(address_roles(bed.scratch.path())[..], [other] if other != role)
+    });
+    assert!(followed, "{:?}", address_roles(bed.scratch.path()));
+    let outcome = second.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(!bed.has(VIP));
+}
+
+#[test]
+fn a_role_without_a_supervisor_gives_the_address_up_when_it_is_told_to_end() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-orphan");
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let supervised = bed.start(&["run", "-f", "k.conf"]);
+        bed.comes(VIP);
+        let [role] = address_roles(bed.scratch.path())[..] else {
+            panic!("one role");
+        };
+        supervised.signal(Signal::SIGKILL);
+        let said = || supervised.has_said("the role continues to serve");
+        assert!(eventually(PATIENCE, said));
+        kill(Pid::from_raw(role), signal).unwrap();
+        assert!(eventually(PATIENCE, || !lives(role)));
+        assert!(!bed.has(VIP));
+    }
 }
 
 #[test]

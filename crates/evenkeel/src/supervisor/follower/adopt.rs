@@ -9,7 +9,7 @@ use super::super::adopt::{AdoptError, first_words};
 use super::super::directory::{self, DirectoryError, Entry, Kind};
 use super::super::run::Supervisor;
 use super::super::slot::{Given, Running};
-use super::super::upgrade::{ResumeError, Resumed, handed_role, handed_socket};
+use super::super::upgrade::{self, ResumeError, Resumed, handed_role, handed_socket};
 use super::keep::Keep;
 use super::{LEAVE_LIMIT, give, tell};
 use crate::roles::spawn::Started;
@@ -70,6 +70,10 @@ impl Supervisor {
         self.write_role_pid(part);
         if self.decides(part) {
             self.proxy_ready();
+        }
+        let running = self.slots[part].running.as_ref();
+        if running.is_some_and(|role| upgrade::is_of_another_program(role.process.number())) {
+            self.replace_part(part);
         }
         true
     }

@@ -13,7 +13,7 @@ mod resume;
 mod self_test;
 
 pub use hand_over::{number, role as handed_role, socket as handed_socket};
-pub use program::Program;
+pub use program::{Program, is_of_another_program};
 pub use resume::{ResumeError, Resumed, is_next_image};
 pub use self_test::words as self_test_words;
 

@@ -68,6 +68,12 @@ impl Newer {
     }
 }
 
+/// Whether a role runs another program than this process; not where that cannot be seen.
+pub fn is_of_another_program(role: i32) -> bool {
+    let running = identity(Path::new(&format!("/proc/{role}/exe")));
+    running.is_some() && running != identity(Path::new(OWN_PROGRAM))
+}
+
 /// The file that a first word of a command line means, if that is what runs.
 fn find(name: &OsStr, running: Option<Identity>) -> Option<PathBuf> {
     let is_it = |path: &PathBuf| running.is_some() && identity(path) == running;
