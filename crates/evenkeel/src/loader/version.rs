@@ -56,14 +56,15 @@ pub fn make(
     let foreign = foreign.map_err(|_| watched::refused(load, &wishes, None, voice))?;
     let mut site = wishes.load(foreign.as_ref());
     let running = site.running(&before.payloads);
-    let same = running.len() == before.payloads.len()
-        && parts::differences(&before.payloads, &running).is_empty();
+    let lines = parts::differences(&before.payloads, &running);
+    let same = running.len() == before.payloads.len() && lines.is_empty();
     if load.watched && same && watched::unchanged(&site.proxy, before.recording.as_ref()) {
         let mut refusal = watched::refused(load, &wishes, Some(&site.proxy), voice);
         refusal.0.unchanged = true;
         return Err(refusal);
     }
-    let made = build(load, before, &wishes, (&mut site.proxy, running), voice);
+    let made = (&mut site.proxy, running, lines);
+    let made = build(load, before, &wishes, made, voice);
     made.map_err(|_| watched::refused(load, &wishes, Some(&site.proxy), voice))
 }
 
@@ -128,7 +129,7 @@ fn build(
     load: &Load,
     before: Before,
     wishes: &Wishes,
-    (loaded, running): (&mut Loaded, Vec<Running>),
+    (loaded, running, lines): (&mut Loaded, Vec<Running>, Vec<String>),
     voice: &mut Voice,
 ) -> Outcome {
     let mut config = judge(loaded, wishes, !running.is_empty(), voice)?;
@@ -142,12 +143,7 @@ fn build(
         });
         return Err(Refusal::default());
     }
-    let lines = parts::differences(&before.payloads, &running);
-    let proxy = match serves {
-        true => compare::words(before.recording.as_ref(), &loaded.recording),
-        false if previous.is_some() => compare::NO_DIFFERENCE.to_owned(),
-        false => String::new(),
-    };
+    let proxy = compare::words(before.recording.as_ref(), &loaded.recording);
     let names = wishes.files.iter().chain(&wishes.address_files);
     let plan = Plan {
         files_max: load.files_soft,

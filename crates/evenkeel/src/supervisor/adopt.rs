@@ -355,6 +355,7 @@ impl Supervisor {
                 self.kept = Some(*version);
                 self.unsettled = None;
                 self.keep_version();
+                self.follow_version();
             }
             Known::Sockets(sockets, error) => {
                 tell::not_known(&mut self.voice, &error);

@@ -295,7 +295,10 @@ impl Supervisor {
             };
             match signal {
                 Signal::SIGINT | Signal::SIGTERM | Signal::SIGUSR1 => self.begin_stop(signal),
-                Signal::SIGHUP | Signal::SIGUSR2 => self.requests.ask(None),
+                Signal::SIGHUP | Signal::SIGUSR2 => {
+                    self.restore_entries();
+                    self.requests.ask(None);
+                }
                 Signal::SIGTTOU | Signal::SIGTTIN => self.pause(signal == Signal::SIGTTOU),
                 _ => {}
             }
@@ -589,6 +592,24 @@ impl Supervisor {
             // Scripts do not expect a word about what HAProxy does not have.
             Err(_) => {}
         }
+    }
+
+    /// Enters the runtime directory again where somebody has removed it.
+    fn restore_entries(&mut self) {
+        let gone = |control: &Control| !control.socket().1.exists();
+        if !self.control.as_ref().is_some_and(gone) {
+            return;
+        }
+        // The entries of before would remove those of the same name.
+        self.control = None;
+        self.slots.all_mut().for_each(|slot| slot.guard = None);
+        self.open_control();
+        self.guard_proxy();
+        self.keep_version();
+        self.guard_parts();
+        self.voice.warning(
+            "the entry in the runtime directory was gone and is there again: `evenkeel reload` finds this process",
+        );
     }
 
     pub(super) fn proxy_ended(&mut self, proxy: &Running, ending: Ending) {

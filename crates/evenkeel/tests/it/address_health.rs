@@ -136,7 +136,9 @@ impl Node {
             shown.contains("\"state\":\"MASTER\"")
         };
         assert!(eventually(PATIENCE, knows));
-        assert_eq!(roles_of(self.directory()), roles, "the same processes");
+        // The loader reads the files meanwhile.
+        let same = || roles_of(self.directory()) == roles;
+        assert!(eventually(PATIENCE, same), "the same processes");
         next
     }
 }

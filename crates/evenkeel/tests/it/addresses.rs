@@ -382,6 +382,73 @@ fn an_adopted_role_of_another_program_is_followed_by_one_of_this_program() {
 }
 
 #[test]
+fn an_orphan_whose_part_the_files_no_longer_have_is_adopted_and_ends() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-forgotten");
+    let proxy = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
+                 frontend web\n bind 10.0.0.1:8080\n http-request return status 200\n";
+    let addresses = "virtual-ip www\n address 10.0.0.9/24\n interface v0\n";
+    let both = format!("{proxy}{addresses}");
+    for bad in [false, true] {
+        bed.scratch.write("a.cfg", &both).unwrap();
+        let first = bed.start(&["run", "-f", "a.cfg"]);
+        bed.comes(VIP);
+        let [role] = address_roles(bed.scratch.path())[..] else {
+            panic!("one role");
+        };
+        first.signal(Signal::SIGKILL);
+        assert!(eventually(PATIENCE, || !lives(first.pid.as_raw())));
+        let text = match bad {
+            true => format!("{both} adress 10.0.0.10\n"),
+            false => proxy.to_owned(),
+        };
+        bed.scratch.write("a.cfg", text).unwrap();
+        let second = bed.start(&["run", "-f", "a.cfg"]);
+        if bad {
+            // What serves goes on, and the role ends with the supervisor.
+            let adopted = || second.has_said("adopted the address role");
+            assert!(eventually(PATIENCE, adopted));
+            assert!(lives(role) && bed.has(VIP));
+        }
+        if !bad {
+            assert!(eventually(PATIENCE, || !lives(role) && !bed.has(VIP)));
+        }
+        assert_eq!(second.end(Signal::SIGTERM).code(), Some(0));
+        assert!(!lives(role) && !bed.has(VIP));
+    }
+}
+
+#[test]
+fn a_reload_exchanges_a_proxy_for_addresses() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-exchange");
+    let proxy = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
+                 frontend web\n bind 10.0.0.1:8080\n http-request return status 200\n";
+    let addresses = "virtual-ip www\n address 10.0.0.9/24\n interface v0\n";
+    bed.scratch.write("a.cfg", proxy).unwrap();
+    let supervised = bed.start(&["run", "-f", "a.cfg"]);
+    let listens = || {
+        bed.host
+            .enter(|| TcpStream::connect_timeout(&"10.0.0.1:8080".parse().unwrap(), PATIENCE))
+            .is_ok()
+    };
+    assert!(eventually(PATIENCE, || supervised.has_said("serving on")));
+    for _ in 0..2 {
+        bed.scratch.write("a.cfg", addresses).unwrap();
+        let changed = bed.run(&["reload"]);
+        assert_eq!(changed.code(), Some(0), "{}", changed.stderr);
+        bed.comes(VIP);
+        let proxies = || roles_called("evenkeel: proxy", bed.scratch.path());
+        assert!(eventually(PATIENCE, || proxies().is_empty()));
+        bed.scratch.write("a.cfg", proxy).unwrap();
+        let changed = bed.run(&["reload"]);
+        assert_eq!(changed.code(), Some(0), "{}", changed.stderr);
+        assert!(eventually(PATIENCE, || listens() && !bed.has(VIP)));
+    }
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
 fn a_role_without_a_supervisor_gives_the_address_up_when_it_is_told_to_end() {
     lab::skip_unless_root!();
     let bed = Bed::new("address-orphan");
@@ -441,6 +508,10 @@ fn a_reload_brings_a_proxy_to_addresses_and_takes_it_away_again() {
         bed.scratch.write("a.cfg", nothing).unwrap();
         let removed = bed.run(&["reload"]);
         assert_eq!(removed.code(), Some(0), "{round}: {}", removed.stderr);
+        assert!(
+            removed.stderr.contains("frontend web: removed"),
+            "{removed:?}"
+        );
         let gone = || proxies().is_empty() && !listens();
         assert!(eventually(PATIENCE, gone), "{:?}", proxies());
         assert!(bed.has(VIP));

@@ -338,3 +338,26 @@ fn of_two_that_start_with_the_same_files_at_once_one_serves() {
         assert_eq!(Supervised::left_behind(scratch.path()), 0);
     }
 }
+
+#[test]
+fn a_runtime_directory_that_was_removed_is_there_again_after_a_reload_by_signal() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let first = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    std::fs::remove_dir_all(scratch.path().join("runtime")).unwrap();
+    assert_eq!(first.reload().code(), Some(1), "it is not found");
+    first.signal(Signal::SIGHUP);
+    let found = || first.reload().code() == Some(0);
+    assert!(eventually(PATIENCE, found));
+    // The role can be adopted again, too.
+    let role = kill_supervisor(&first);
+    let second = Supervised::run(&scratch, "a.cfg");
+    let adopted = || second.has_said("adopted the proxy");
+    assert!(eventually(PATIENCE, adopted));
+    assert_eq!(roles(scratch.path()), [role]);
+    assert_eq!(second.end(Signal::SIGTERM).code(), Some(0));
+}

@@ -34,8 +34,8 @@ pub fn open_guard(
 
 impl Supervisor {
     /// Takes over the role of these files whose supervisor has gone; whether there
-    /// is one. It is told what it is to run as of a change.
-    pub(super) fn adopt_part(&mut self, part: &'static str, given: &Given) -> bool {
+    /// is one. It is told what it is to run as of a change, where that is known.
+    pub(super) fn adopt_part(&mut self, part: &'static str, given: Option<&Given>) -> bool {
         let what = self.slots[part].row.entry.what;
         let (process, before) = match self.find_role(part) {
             Ok(Some(found)) => found,
@@ -54,17 +54,20 @@ impl Supervisor {
             None => Ok(()),
         };
         let options = self.command.options_of(part);
-        let given_it = told.and_then(|()| give(&mut found, given, options));
+        let given_it = told.and_then(|()| match given {
+            Some(given) => give(&mut found, given, options),
+            None => Ok(()),
+        });
         self.slots[part].served = true;
         if self.beside(part).shares {
             // The memory that proxy and role share went with the supervisor before.
             self.give_vitals();
-            let memory = self.pulses.file().filter(|_| !given.without_proxy);
+            let memory = self.pulses.file().filter(|_| !self.is_without_proxy());
             found.process.share(memory);
         }
         self.slots[part].running = Some(found);
         match given_it {
-            Ok(()) => self.slots[part].taking = Some(given.clone()),
+            Ok(()) => self.slots[part].taking = given.cloned(),
             Err(error) => self.part_refused(part, &error.to_string()),
         }
         self.write_role_pid(part);
@@ -105,6 +108,23 @@ impl Supervisor {
             }
         }
         Ok(None)
+    }
+
+    /// Opens the sockets where another supervisor would find the roles, and tells them.
+    pub(in super::super) fn guard_parts(&mut self) {
+        let program = super::super::adopt::program(self.voice.form());
+        for part in self.slots.beside() {
+            let slot = &mut self.slots[part];
+            if slot.running.is_none() {
+                continue;
+            }
+            slot.guard = open_guard(part, program, &self.command.paths).ok();
+            let listener = slot.guard.as_ref().map(|(_, listener)| listener);
+            if let Some(role) = &mut slot.running {
+                // Whoever cannot be told is about to be seen as ended.
+                let _ = role.process.guard(listener);
+            }
+        }
     }
 
     /// Roles of the program before are followed by those of this program.

@@ -78,7 +78,14 @@ impl Supervisor {
         };
         let Some(given) = kept.given(part) else {
             // A version of which it is not known what the role runs changes nothing.
-            if !kept.has(part) {
+            let stays = kept.has(part);
+            if !self.slots[part].served && !self.slots[part].lives() {
+                if stays {
+                    self.prepare_part(part);
+                }
+                self.adopt_part(part, None);
+            }
+            if !stays {
                 self.give_part_up(part);
             }
             return;
@@ -120,7 +127,7 @@ impl Supervisor {
             return;
         };
         self.prepare_part(part);
-        if !self.slots[part].served && self.adopt_part(part, &wanted) {
+        if !self.slots[part].served && self.adopt_part(part, Some(&wanted)) {
             return;
         }
         match self.new_role(part, &wanted) {
@@ -217,9 +224,9 @@ impl Supervisor {
         };
         let without_proxy = taken.without_proxy;
         let before = slot.wanted.replace(taken);
-        let differs = before.is_none_or(|before| before.without_proxy != without_proxy);
+        let differs = before.is_some_and(|before| before.without_proxy != without_proxy);
         if differs && self.beside(part).shares {
-            self.make_vitals();
+            self.give_vitals();
             let memory = self.pulses.file().filter(|_| !without_proxy).cloned();
             if let Some(role) = &mut self.slots[part].running {
                 role.process.share(memory.as_ref());
@@ -241,6 +248,12 @@ impl Supervisor {
         self.tell_held(part);
         if let Some(before) = &mut self.slots[part].before {
             before.leave(Instant::now() + LEAVE_LIMIT);
+        }
+        if self.decides_change(part)
+            && let Some(given) = &self.slots[part].wanted
+        {
+            // It was started for a change, which is taken with this.
+            return self.change_taken(given.version, words);
         }
         match self.decides(part) {
             true => self.proxy_ready(),
@@ -274,6 +287,11 @@ impl Supervisor {
         if self.decides_change(part) {
             let words = format!("the {what} died while it loaded the change");
             self.change_failed(None, &words);
+            // Where it was started for the change, there is nothing for it to run.
+            self.slots[part].wanted = self.kept.as_ref().and_then(|kept| kept.given(part));
+            if self.slots[part].wanted.is_none() {
+                return;
+            }
         } else if taking.is_some() {
             // Another one begins with what this one was to change to.
             self.slots[part].wanted = taking;
@@ -403,11 +421,18 @@ impl Supervisor {
         };
         let options = self.command.options_of(part);
         let slot = &mut self.slots[part];
-        let Some(role) = &mut slot.running else {
-            return Err(format!("the {} died meanwhile", slot.row.entry.what));
-        };
-        give(role, &given, options).map_err(|error| error.to_string())?;
-        slot.taking = Some(given);
+        if let Some(role) = &mut slot.running {
+            give(role, &given, options).map_err(|error| error.to_string())?;
+            slot.taking = Some(given);
+            return Ok(());
+        }
+        self.prepare_part(part);
+        let role = self.new_role(part, &given);
+        let role = role.map_err(|error| error.to_string())?;
+        tell::role_started(&mut self.voice, role.process.number());
+        let slot = &mut self.slots[part];
+        (slot.running, slot.wanted, slot.restart_at) = (Some(role), Some(given), None);
+        self.write_role_pid(part);
         Ok(())
     }
 }
