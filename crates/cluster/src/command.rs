@@ -557,14 +557,14 @@ impl fmt::Display for Refusal {
             Refusal::TooMany { what, max } => write!(f, "too many {what}: at most {max} are allowed"),
             Refusal::Held { holder } => write!(f, "member {holder} holds it"),
             Refusal::OldEpoch => f.write_str("the epoch is outdated"),
-            Refusal::Founded => f.write_str("the cluster exists already, or not yet"),
+            Refusal::Founded => f.write_str("the cluster already exists, or does not exist yet"),
             Refusal::Unfit => f.write_str("this member does not support that"),
             Refusal::Taken {
                 what: Taken::Number,
             } => f.write_str("the member number is taken"),
             Refusal::Taken { what: Taken::Name } => f.write_str("another member has this name"),
             Refusal::Name => f.write_str(
-                "a name has letters, digits, dots, hyphens and underscores, and is short",
+                "invalid name: use 1 to 64 letters, digits, dots, hyphens and underscores",
             ),
             Refusal::Digest => f.write_str("the bytes do not match their digest"),
             Refusal::Unsealed { node } => {

@@ -185,8 +185,8 @@ impl fmt::Display for AskError {
         match self {
             AskError::NotRunning(path) => write!(
                 f,
-                "evenkeel does not run here as a member of a cluster, or its control role cannot start (no listener \
-                 at {}); start it with `evenkeel run` without files; its log shows the reason",
+                "no cluster member is running here (no listener at {}): start `evenkeel run` without files; if it is \
+                 running, its log shows why the control role failed",
                 path.display()
             ),
             AskError::Forbidden(path) => write!(

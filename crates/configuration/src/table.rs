@@ -137,7 +137,7 @@ impl<D: Tabled> Lines<D> {
         let told = match told.help.is_none() && told.notes.is_empty() {
             false => told,
             true => told.note(format!(
-                "a `{}` section may hold: {}",
+                "keywords of a `{}` section: {}",
                 section.name,
                 section.names().join(", ")
             )),

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// What a builder returns: the first mistake of its line that it cannot continue
-/// from. It keeps others with [`Args::tell`] and continues.
+/// The result of a builder: the first error of its line that it cannot recover from. It
+/// reports others with [`Args::tell`] and continues.
 pub type Built = Result<(), Box<Diagnostic>>;
 
 /// The largest size that any keyword takes, bytes.
@@ -124,7 +124,7 @@ impl<'l> Args<'l> {
         }
     }
 
-    /// The same words for an option within the line.
+    /// Returns the arguments of an option within the line, under the name of the option.
     pub fn option(&self, keyword: &'static str, syntax: &'static str, words: usize) -> Args<'l> {
         Args::new(self.line, self.at + words, keyword, syntax, self.codes)
     }
@@ -245,8 +245,8 @@ impl<'l> Args<'l> {
         self.mistake(self.codes.value, word.span, &told)
     }
 
-    /// What an error of a value comes to: where the language is lenient a warning and
-    /// the value that HAProxy takes, otherwise the end of the line.
+    /// Handles the error of a value. Where the language is lenient, this is a warning,
+    /// and the value is the one that HAProxy takes; otherwise the line is refused.
     fn settle<E: ValueError>(
         &mut self,
         word: &Word,
@@ -279,7 +279,7 @@ impl<'l> Args<'l> {
         let word = self.required("an address")?;
         match word.str().parse() {
             Ok(address) => Ok((address, word.span)),
-            Err(_) => Err(self.unfit(word, "no IP address")),
+            Err(_) => Err(self.unfit(word, "not an IP address")),
         }
     }
 
@@ -376,7 +376,8 @@ impl<'l> Args<'l> {
     }
 }
 
-/// What is wrong with a line may be that a variable has no value.
+/// Adds a note to the error of a line if a variable of the line has no value: that may be
+/// the cause.
 pub fn unset_named(line: &Line, told: Diagnostic) -> Diagnostic {
     if told.severity != Severity::Error || line.unset.is_empty() {
         return told;

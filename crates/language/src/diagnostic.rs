@@ -25,7 +25,7 @@ pub struct Code {
     pub id: &'static str,
     /// One line.
     pub title: &'static str,
-    /// What it means, why it matters, what to do; Markdown paragraphs.
+    /// Meaning, consequence and remedy; Markdown paragraphs.
     pub explanation: &'static str,
 }
 
@@ -52,7 +52,7 @@ macro_rules! codes {
 /// A replacement of the bytes under `span`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fix {
-    /// What to replace; empty to insert.
+    /// The text to replace; empty to insert.
     pub span: Span,
     /// With what.
     pub replacement: String,
@@ -65,11 +65,12 @@ pub struct Diagnostic {
     pub code: &'static Code,
     /// How grave.
     pub severity: Severity,
-    /// What is wrong, without a final stop: "unknown keyword 'bnid' in 'frontend' section".
+    /// The problem, without a final full stop: "unknown keyword 'bnid' in 'frontend'
+    /// section".
     pub message: String,
     /// The words it is about.
     pub primary: Option<Span>,
-    /// What stands under the underline; may be empty.
+    /// The text under the underline; may be empty.
     pub label: String,
     /// Other places that explain it ("first defined here").
     pub secondary: Vec<(Span, String)>,
@@ -80,7 +81,7 @@ pub struct Diagnostic {
     /// The replacement, where there is one. It may be of several lines, and that
     /// of a whole line may be nothing.
     pub fix: Option<Fix>,
-    /// What is to be replaced elsewhere together with it.
+    /// Replacements elsewhere that belong to the same fix.
     pub further_fixes: Vec<Fix>,
 }
 
@@ -142,14 +143,14 @@ impl Diagnostic {
         self
     }
 
-    /// Says the next step.
+    /// Sets the next step.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Says "did you mean 'name'?" and gives the replacement, if a name is near
-    /// (see [`crate::suggest::nearest`]).
+    /// Adds "did you mean 'name'?" with the replacement, if a name is near (see
+    /// [`crate::suggest::nearest`]).
     pub fn did_you_mean(self, span: Span, name: Option<&str>) -> Self {
         match name {
             Some(name) => self.help(format!("did you mean '{name}'?")).fix(span, name),
@@ -220,7 +221,7 @@ impl Diagnostics {
         self.warnings = self.warnings.saturating_sub(withdrawn);
     }
 
-    /// Those kept.
+    /// Iterates over the diagnostics that were kept.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()
     }

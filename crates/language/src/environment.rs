@@ -14,7 +14,7 @@ pub struct Environment {
 /// A text with the values of its variables.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Expanded {
-    /// What it became.
+    /// The new text.
     pub text: String,
     /// The variables that have no value, each once.
     pub unset: Vec<String>,
@@ -26,8 +26,8 @@ impl Environment {
         Self::default()
     }
 
-    /// What this process was started with. A name that is not UTF-8 could not
-    /// be written in a configuration and is left out.
+    /// Returns the environment of this process. A name that is not UTF-8 could not be
+    /// written in a configuration and is left out.
     pub fn from_process() -> Self {
         use std::os::unix::ffi::OsStringExt;
         let variables = std::env::vars_os()

@@ -24,7 +24,7 @@ pub struct Keyword<B: 'static> {
     pub build: B,
 }
 
-/// What a keyword tells about itself, without the type of its builder.
+/// Keyword metadata, without the type of its builder.
 #[derive(Clone, Copy, Debug)]
 pub struct Documented {
     /// "keyword", "bind option", "server option", "action", "fetch", "converter"…
@@ -85,14 +85,14 @@ pub struct Table<B: 'static> {
     words_max: usize,
 }
 
-/// What a look-up found.
+/// The result of a look-up.
 #[derive(Debug)]
 pub enum Found<B: 'static> {
     /// A keyword of so many words.
     Built(&'static Keyword<B>, usize),
     /// A keyword that is not supported yet, of so many words.
     NotBuilt(&'static str, &'static Known, usize),
-    /// Nothing of that name.
+    /// No keyword of that name.
     Unknown,
 }
 
@@ -128,7 +128,7 @@ impl<B: 'static> Table<B> {
         table
     }
 
-    /// What kind of keyword these are.
+    /// Returns the kind of these keywords.
     pub fn kind(&self) -> &'static str {
         self.kind
     }

@@ -1,8 +1,8 @@
-//! Which lines begin a section. A word may be both the name of a section and a
-//! keyword within another one (`node`, which is a line of `global`, too): then the
-//! layout says which is meant.
+//! The lines that begin sections. A word may be both the name of a section and a keyword
+//! within another section (`node`, which is also a keyword of `global`): then the
+//! indentation decides.
 
-/// What begins sections, and where its reader is.
+/// The names of sections, and the section of the current line.
 #[derive(Clone, Debug)]
 pub struct Outline<'n> {
     names: Vec<&'n str>,

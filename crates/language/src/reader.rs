@@ -80,7 +80,7 @@ pub(crate) fn placed_words(text: &[u8]) -> Vec<(std::ops::Range<usize>, Vec<u8>)
 pub struct Reader {
     files: Vec<FileId>,
     facts: Facts,
-    /// Which of `files` is being read.
+    /// Index of the current file.
     index: usize,
     /// Whether its beginning was looked at.
     begun: bool,
@@ -94,7 +94,7 @@ pub struct Reader {
     old: bool,
 }
 
-/// What some editors write in front of UTF-8.
+/// The byte order mark that some editors write before UTF-8.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Reader {
@@ -116,15 +116,15 @@ impl Reader {
         }
     }
 
-    /// Tells the name of the section that the last line began (its kind, if it
-    /// has no name), which is what `"$.SECTION"` gives from now on. A new file
-    /// begins outside of any section.
+    /// Sets the name of the section that the last line began (its kind, if it has no
+    /// name); `"$.SECTION"` expands to it from now on. A new file begins outside of any
+    /// section.
     pub fn section(&mut self, name: impl Into<String>) {
         self.section = name.into();
     }
 
-    /// Tells that the file was written for HAProxy before 1.6, where quotes were bytes
-    /// like others: one without a partner is taken as it was then.
+    /// Marks the file as written for HAProxy before 1.6, where quotes had no meaning: an
+    /// unmatched quote is an ordinary byte.
     pub fn is_old(&mut self) {
         self.old = true;
     }
@@ -152,7 +152,7 @@ impl Reader {
         self.recovered
     }
 
-    /// What the conditions of the files are evaluated against.
+    /// Returns the facts against which conditions are evaluated.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }

@@ -17,7 +17,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Those to show: what is only for `-dD` is left out unless asked for.
+/// Returns the diagnostics to show: those for `-dD` only if requested.
 fn shown(diagnostics: &Diagnostics, diag: bool) -> impl Iterator<Item = &Diagnostic> {
     diagnostics
         .iter()

@@ -10,7 +10,7 @@ pub struct Word {
     /// Its value after quotes, escapes and variables: any bytes but NUL, and at
     /// least one (an empty word ends its line, and is not part of it).
     pub bytes: Vec<u8>,
-    /// Where it stands, quotes included. Words that one variable made share a span.
+    /// Position, including quotes. Words that come from one variable share a span.
     pub span: Span,
 }
 
@@ -26,7 +26,7 @@ impl Word {
         String::from_utf8_lossy(&self.bytes)
     }
 
-    /// Whether it is exactly this.
+    /// Returns whether the word equals `other`.
     pub fn is(&self, other: &str) -> bool {
         self.bytes == other.as_bytes()
     }

@@ -10,7 +10,7 @@ pub use diff::unified;
 use crate::diagnostic::{Diagnostic, Fix};
 use crate::source::{FileId, SourceMap, Span};
 
-/// What a comment above a line that was left begins with.
+/// First words of a comment above a line that was not upgraded.
 pub const MARK: &str = "# evenkeel upgrade: ";
 
 /// A file after one round of replacements.
@@ -105,7 +105,7 @@ impl Page<'_> {
             .map_or(0, |n| n + 1)
     }
 
-    /// Where it ends, in front of what ends it.
+    /// Returns the end of the line, before its line feed.
     fn line_end(&self, at: usize) -> usize {
         let rest = self.text.get(at..).unwrap_or_default();
         let end = at + rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
@@ -115,7 +115,7 @@ impl Page<'_> {
         }
     }
 
-    /// What ends the line of a byte, as new lines end that stand beside it.
+    /// Returns the line feed of the line of a byte; new lines beside it get the same one.
     fn line_feed(&self, at: usize) -> &'static [u8] {
         match self.text.get(self.line_end(at)) {
             Some(b'\r') => b"\r\n",

@@ -21,7 +21,7 @@ use std::fmt::Display;
 /// An error of a value: what it says, what to do, and what HAProxy would have
 /// taken in spite of it.
 pub trait ValueError: Display {
-    /// What a value of a refused word would have been.
+    /// The type of the value.
     type Value;
 
     /// The code under which it is explained.

@@ -36,13 +36,13 @@ const REST_MAX: Duration = Duration::from_millis(100);
 pub enum ChannelError {
     /// The other side has gone.
     Closed,
-    /// What came is no message.
+    /// The packet is not a valid message.
     Decode(DecodeError),
     /// The message and its descriptors do not fit together.
     Descriptors,
     /// The other side takes nothing.
     Full,
-    /// Nothing came in time.
+    /// Timeout: no message arrived in time.
     Timeout,
     /// The system's reason.
     System(io::Error),
@@ -107,7 +107,7 @@ pub struct Channel {
     outgoing: VecDeque<Packet>,
     incoming: Option<Partial>,
     buffer: Vec<u8>,
-    /// Nothing is sent until then, and for how long that was.
+    /// Pause before the next attempt to send: when it ends, and how long it is.
     rests: Option<(Instant, Duration)>,
 }
 
@@ -226,7 +226,7 @@ impl Channel {
         self.outgoing.is_empty() && self.incoming.is_none()
     }
 
-    /// What is to be watched for this channel.
+    /// Returns the poll flags for this channel.
     pub fn interest(&self) -> PollFlags {
         match self.waits() && self.rests.is_none() {
             true => PollFlags::IN | PollFlags::OUT,

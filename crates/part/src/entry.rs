@@ -24,8 +24,8 @@ pub fn first<T>(
     pick(received).ok_or(ChannelError::Descriptors)
 }
 
-/// The same for a role that may outlive its supervisor: a guard may come before the message,
-/// so that the role does so from its first moment on.
+/// As [`first`], for a role that may outlive its supervisor. A guard may arrive before
+/// the message, so that the role outlives its supervisor from the first moment on.
 pub fn first_of_role<T>(
     channel: &mut Channel,
     pick: impl FnOnce(Received) -> Option<T>,

@@ -1,10 +1,9 @@
-//! What becomes of a role whose supervisor goes without a word. One that was
-//! made the guardian of the service continues to serve, and takes a new supervisor where
-//! that comes; one that was not (it was being tried when the supervisor went)
-//! ends, since another one serves.
+//! The guard: what a role does when its supervisor dies. A role that has a guard
+//! continues to serve, and accepts a new supervisor at the guard's socket. A role without
+//! one (a candidate when the supervisor died) ends, because another one serves.
 //!
-//! Only the user of the start and root are heard there. It never looks at what
-//! they say: that is the channel's.
+//! Only root and the user of the start may connect. The guard does not read their
+//! messages: the channel does.
 
 use crate::channel::Channel;
 use crate::role::Message;
@@ -31,7 +30,7 @@ impl Guard {
         Guard { listener, uid }
     }
 
-    /// What is to be watched.
+    /// Returns the descriptor to poll.
     pub fn watched(&self) -> Option<PollFd<'_>> {
         let listener = self.listener.as_ref()?;
         Some(PollFd::new(listener, PollFlags::IN))
@@ -60,7 +59,7 @@ impl Guard {
         None
     }
 
-    /// Tells everyone who came that there is a supervisor.
+    /// Closes all waiting connections: there is a supervisor already.
     pub fn turn_away(&self) {
         for _ in 0..ACCEPTED_MAX {
             match self.accept() {

@@ -1,7 +1,7 @@
 //! What the parts of Evenkeel (the proxy, the virtual addresses, the cluster) share as
-//! processes: [`role`] is how supervisor, loader, roles and commands speak to each other
-//! over a [`channel`], with [`memory`] files for what is large; [`row`] says how the roles
-//! differ, [`codec`] how values become bytes, [`report`] how each part shows its state.
+//! processes. Supervisor, loader, roles and commands exchange the messages of [`role`]
+//! over a [`channel`], with [`memory`] files for large contents. [`row`] describes how
+//! the roles differ, [`codec`] encodes values, [`report`] describes the state of a part.
 //!
 //! Nothing here knows what a part does.
 

@@ -12,7 +12,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// What an event of the set belongs to.
+/// Tags of the events in the epoll set.
 const CHANNEL: u64 = 0;
 const GUARD: u64 = 1;
 const SIGNALS: u64 = 2;
@@ -32,7 +32,7 @@ pub struct Link {
     signals: Option<SignalFd>,
 }
 
-/// What a role hears.
+/// An event of the link, for the role.
 pub enum Heard {
     /// A message that is not about the link itself.
     Message(Received),
@@ -215,13 +215,13 @@ impl Link {
         self.watch_writing();
     }
 
-    /// Says that a message is not known here.
+    /// Reports to the supervisor that a message is of an unknown kind.
     pub fn not_known(&mut self, message: &Message) {
         let kind = message.kind();
         self.say(&Message::Unknown { kind }, &[]);
     }
 
-    /// Says that the version runs.
+    /// Reports to the supervisor that the version runs.
     pub fn ready(&mut self) {
         let (version, words) = (self.version, String::new());
         self.say(&Message::Ready { version, words }, &[]);
@@ -232,20 +232,20 @@ impl Link {
         self.taking = version;
     }
 
-    /// Says that the version of the last [`Link::take`] runs.
+    /// Reports that the version of the last [`Link::take`] runs.
     pub fn taken(&mut self) {
         self.version = self.taking;
         let (version, words) = (self.version, String::new());
         self.say(&Message::Taken { version, words }, &[]);
     }
 
-    /// Says that the version of the last [`Link::take`] does not run, and why.
+    /// Reports that the version of the last [`Link::take`] does not run, and why.
     pub fn refused(&mut self, words: String) {
         let version = self.taking;
         self.say(&Message::Refused { version, words }, &[]);
     }
 
-    /// Says why the role ends.
+    /// Reports why the role ends.
     pub fn last_words(&mut self, words: String) {
         if let Some(channel) = &mut self.channel {
             entry::last_words(channel, words);

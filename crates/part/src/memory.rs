@@ -25,7 +25,7 @@ pub const STATE_BYTES_MAX: usize = 256 << 20;
 pub enum MemoryError {
     /// It could change while it is read.
     NotSealed,
-    /// It is larger than anything that is passed on.
+    /// The memory file exceeds the size limit.
     TooLarge(u64),
     /// The system's reason.
     System(io::Error),

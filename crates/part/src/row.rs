@@ -5,23 +5,23 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// What to start.
+/// The process to start.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// The second word of its command line.
     pub word: &'static str,
-    /// What `ps` shows.
+    /// The title in `ps`.
     pub shown: &'static str,
     /// Its name in messages.
     pub what: &'static str,
-    /// What it has of the environment of the start.
+    /// The inherited environment variables.
     pub environment: Environment,
 }
 
-/// What a process has of the environment of the start.
+/// The environment variables that a process inherits from the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Environment {
-    /// What the C library and our own code read.
+    /// Those that the C library and our own code read.
     Few,
     /// Also what scripts expect; all of it under keepalived's name, whose scripts inherit
     /// what it was started with.
@@ -61,14 +61,14 @@ pub enum Life {
 /// A role that runs beside the one that serves, or without it.
 #[derive(Clone, Copy)]
 pub struct Beside {
-    /// What files have of it, for messages: `virtual addresses`.
+    /// The things in a file that need this part, for messages: `virtual addresses`.
     pub things: &'static str,
     /// The parts whose roles are ready before it begins, where a version has them. It ends
     /// before they do.
     pub needs: &'static [&'static str],
-    /// It has a file in which it keeps what the next one begins with.
+    /// Whether it has a state file, with which its successor starts.
     pub keeps: bool,
-    /// It is given the heartbeat memory of the proxy.
+    /// Whether it gets the heartbeat memory of the proxy.
     pub shares: bool,
     /// Two of them may run for a moment, so that nothing is interrupted when one follows
     /// another.
@@ -106,7 +106,7 @@ impl RoleRow {
         }
     }
 
-    /// How it is run beside the proxy, where it is.
+    /// Returns how it runs beside the proxy; None if it does not.
     pub fn beside(&self) -> Option<&Beside> {
         match &self.life {
             Life::Beside(beside) => Some(beside),
@@ -117,8 +117,8 @@ impl RoleRow {
 
 static ROWS: OnceLock<Vec<&'static RoleRow>> = OnceLock::new();
 
-/// Says once, at the start of a process, which roles there are. They are heard in this
-/// order: the one that serves, those beside it, the one that governs.
+/// Sets the table of roles, once at the start of the process. Their order: the role that
+/// serves, those beside it, the one that governs.
 pub fn set(mut rows: Vec<&'static RoleRow>) {
     rows.sort_by_key(|row| match row.life {
         Life::Serves => 0,

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What a role does.
+/// The work of a role.
 pub trait Work: Sized {
     /// Starts with the payload of a version, and with the bytes that the role before stored
     /// last ([`Work::state`]); they may be of another program.
@@ -37,10 +37,11 @@ pub trait Work: Sized {
     /// Does what is due.
     fn work(&mut self);
 
-    /// What the next role starts with; stored after each call of the above.
+    /// Returns the state with which the next role starts; it is stored after each call of
+    /// the other methods.
     fn state(&self) -> Vec<u8>;
 
-    /// What operators see.
+    /// Returns the report for operators.
     fn report(&self) -> Report;
 }
 
@@ -49,7 +50,7 @@ struct Running<W> {
     work: W,
     link: Link,
     keep: Option<OwnedFd>,
-    /// What the file has.
+    /// The contents of the state file.
     stored: Vec<u8>,
 }
 
@@ -74,7 +75,7 @@ pub fn main<W: Work>(mut channel: Channel) -> ExitCode {
     }
 }
 
-/// None where it could not start; the supervisor was told why.
+/// Starts the role. None if it cannot start; the supervisor has got the reason.
 fn start<W: Work>(
     mut channel: Channel,
     guard: Option<Guard>,
@@ -128,7 +129,7 @@ impl<W: Work> Running<W> {
         }
     }
 
-    /// Whether it continues.
+    /// Handles a message. Returns whether the role continues.
     fn obey(&mut self, received: Received) -> bool {
         match received.message {
             Message::Take(take) => {

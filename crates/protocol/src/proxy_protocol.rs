@@ -30,7 +30,7 @@ pub const MAX_HEADER_BYTES: usize = MAX_BINARY_BYTES;
 /// Length of a path in a Unix address on the wire.
 pub const UNIX_PATH_BYTES: usize = 108;
 
-/// What a header says.
+/// The content of a header.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Header {
     /// The sender speaks for itself (a health check, say): the addresses of the
@@ -45,11 +45,11 @@ pub enum Header {
 pub struct Proxied {
     /// Between whom it is.
     pub endpoints: Endpoints,
-    /// What else is told about it. Always empty in version 1.
+    /// Further fields (TLV). Always empty in version 1.
     pub tlvs: Tlvs,
 }
 
-/// What carries the connection.
+/// Transport protocol of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Transport {
     /// A stream: TCP, or a Unix stream socket.
@@ -69,7 +69,7 @@ pub enum Endpoints {
     Inet4 {
         /// TCP or UDP. Version 1 knows TCP only.
         transport: Transport,
-        /// Who connected.
+        /// Source address.
         source: SocketAddrV4,
         /// To what it connected.
         destination: SocketAddrV4,
@@ -78,7 +78,7 @@ pub enum Endpoints {
     Inet6 {
         /// TCP or UDP. Version 1 knows TCP only.
         transport: Transport,
-        /// Who connected.
+        /// Source address.
         source: SocketAddrV6,
         /// To what it connected.
         destination: SocketAddrV6,
@@ -95,7 +95,7 @@ pub enum Endpoints {
 /// The paths of both ends of a Unix connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnixPaths {
-    /// Who connected; empty for an unnamed socket, which most clients have.
+    /// Source path; empty for an unnamed socket, which most clients have.
     pub source: UnixPath,
     /// To what it connected.
     pub destination: UnixPath,
@@ -159,7 +159,7 @@ impl Endpoints {
         }
     }
 
-    /// Who connected, if it came by IP.
+    /// Returns the source address of an IP connection.
     pub fn source(&self) -> Option<SocketAddr> {
         match self {
             Endpoints::Inet4 { source, .. } => Some(SocketAddr::V4(*source)),

@@ -103,7 +103,7 @@ pub enum Band {
     All,
     /// Some of them.
     Some,
-    /// None of them, or nobody serves.
+    /// No frontend can be served, or no proxy runs.
     #[default]
     None,
 }
@@ -127,7 +127,7 @@ impl Band {
 /// Why a memory is not used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VitalsError {
-    /// It is too short.
+    /// The file is too short.
     Length {
         /// Its words.
         words: usize,
@@ -167,16 +167,16 @@ pub fn low_half(word: &AtomicU64) -> *const u32 {
     }
 }
 
-/// Who serves, as its heartbeats tell.
+/// The state of the proxy according to its heartbeats.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pulse {
     /// Nobody has written any yet.
     NotBegun,
     /// Each thread.
     Beats,
-    /// So many threads of so many do not.
+    /// Some threads are stuck.
     Stuck {
-        /// Those whose heartbeat is too old.
+        /// Number of threads whose heartbeat is too old.
         silent: usize,
         /// All of them.
         threads: usize,
@@ -258,7 +258,7 @@ impl<'m> Vitals<'m> {
         self.words.get(BACK_AT)
     }
 
-    /// So many threads have a heartbeat now.
+    /// Sets the number of threads that have a heartbeat.
     pub fn set_threads(&self, owner: u64, threads: usize) {
         if self.is_owner(owner) {
             self.put(THREADS, threads.min(THREADS_MAX) as u64);
@@ -331,7 +331,7 @@ impl<'m> Vitals<'m> {
         self.get(SIDE_BEAT_AT)
     }
 
-    /// Who serves.
+    /// Returns the state of the proxy.
     pub fn pulse(&self, now_ms: u64) -> Pulse {
         let threads = (self.get(THREADS) as usize).min(THREADS_MAX);
         let beats = (0..threads).map(|t| self.get(THREADS_AT + t * THREAD_WORDS));

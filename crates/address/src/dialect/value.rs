@@ -19,12 +19,12 @@ impl Loader<'_> {
         match parsed {
             Some(value) if range.contains(&value) => Some(value),
             Some(value) => {
-                let message = format!("{value} is not from {least} to {most}");
+                let message = format!("'{value}' is out of range: expected {least} to {most}");
                 self.report(Diagnostic::error(&codes::OUT_OF_RANGE, word.span, message));
                 None
             }
             None => {
-                let message = format!("'{text}' is not a whole number from {least} to {most}");
+                let message = format!("'{text}' is not a number: expected {least} to {most}");
                 self.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
                 None
             }
@@ -82,7 +82,10 @@ impl Loader<'_> {
             self.report(Diagnostic::error(
                 &codes::OUT_OF_RANGE,
                 word.span,
-                format!("{} is not from {least} to {most} {name}", word.text),
+                format!(
+                    "'{}' is out of range: expected {least} to {most} {name}",
+                    word.text
+                ),
             ));
             return None;
         }

@@ -85,12 +85,13 @@ fn tell_no_interface(
         .map(|i| i.name.as_str())
         .collect();
     all.retain(|name| *name != "lo");
-    let (told, choice) = match around {
+    let (told, label, choice) = match around {
         [] => (
             format!(
                 "no interface of this machine is in the network of {}",
                 address.address
             ),
+            "no interface matches",
             all.join(", "),
         ),
         several => (
@@ -98,11 +99,12 @@ fn tell_no_interface(
                 "several interfaces are in the network of {}",
                 address.address
             ),
+            "the interface is ambiguous",
             several.join(", "),
         ),
     };
     let told = Diagnostic::error(&codes::NO_INTERFACE, address.span, told)
-        .label("the interface is ambiguous")
+        .label(label)
         .help(format!(
             "add a line `interface <interface>` to 'virtual-ip {}'",
             virtual_ip.name

@@ -115,7 +115,7 @@ static DOCUMENTED_SECTIONS: &[Documented] = &[
         name: "virtual-ip",
         places: &["file"],
         syntax: "virtual-ip <name>",
-        doc: "Addresses that one of several machines owns at a time, all of them together: the first node of `prefer` \
+        doc: "A group of addresses that one machine owns at a time: the first node of `prefer` \
             that is alive and whose proxy can serve the frontends bound to them. The machines use VRRP version 3 (RFC \
             9568). The file of every machine contains the same section.",
         example: "virtual-ip www\n    address 172.16.61.150/24\n    prefer alpha beta\n    failover 100ms",

@@ -69,8 +69,11 @@ fn address(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             None => None,
             Some(Ok(prefix)) if prefix <= full(address) => Some(prefix),
             Some(_) => {
-                let told = format!("the prefix length of {} is 0 to {}", text, full(address));
-                return Err(args.unfit(word, &told));
+                let full = full(address);
+                return Err(args.unfit(
+                    word,
+                    &format!("out of range: expected a prefix length of 0 to {full}"),
+                ));
             }
         };
         if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
@@ -279,7 +282,7 @@ pub(super) static LINES: &[Row] = &[
         name: "prefer",
         places: &["virtual-ip"],
         syntax: "prefer <node> [<node>…]",
-        doc: "The machines that may own the addresses, the best one first. Other machines never own them. A node is \
+        doc: "The machines that may own the addresses, the most preferred first. Other machines never own them. A node is \
             named by its `node` section or, without one, by its host name. The default is all nodes of the file, in \
             their order. Without any nodes, all machines are equal, and the owner keeps the addresses. The VRRP \
             priority depends on the position: 220, 210, 200… if all frontends of the addresses can be served, 140, \

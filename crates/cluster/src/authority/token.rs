@@ -75,14 +75,16 @@ pub enum TokenError {
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TokenError::Prefix => write!(f, "a token begins with {TOKEN_PREFIX}-"),
+            TokenError::Prefix => write!(f, "invalid token: it must begin with {TOKEN_PREFIX}-"),
             TokenError::Letter(letter) => {
-                write!(f, "the letter `{letter}` is not valid in a token")
+                write!(f, "invalid token: `{letter}` is not a valid character")
             }
             TokenError::Checksum => {
-                f.write_str("a letter of the token is missing or wrong: copy it again")
+                f.write_str("invalid token (checksum mismatch): copy the whole token again")
             }
-            TokenError::Form => f.write_str("the token comes from another version of the program"),
+            TokenError::Form => {
+                f.write_str("the token was created by an incompatible version of evenkeel")
+            }
             TokenError::Addresses => {
                 write!(f, "a token has between 1 and {ADDRESSES_MAX} addresses")
             }

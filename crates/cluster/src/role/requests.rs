@@ -192,7 +192,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         let found = state.member_by_name(name).or_else(by_number);
         found.cloned().ok_or_else(|| {
             let names: Vec<&str> = state.members.values().map(|m| m.name.as_str()).collect();
-            format!("no member is called {name}; members: {}", names.join(", "))
+            format!("unknown member '{name}'; members: {}", names.join(", "))
         })
     }
 
@@ -328,9 +328,9 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         match before == after {
             true => done(format!("{} is already the leader", name(after))),
             false => done(format!(
-                "{} is the leader now; before it was {}",
-                name(after),
-                name(before)
+                "leadership transferred from {} to {}",
+                name(before),
+                name(after)
             )),
         }
     }
@@ -447,6 +447,6 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             }
             None => return Err("no leader".to_owned()),
         }
-        done("the leader polls now; `evenkeel config log` shows the result")
+        done("the leader polls the repositories; `evenkeel config log` shows the result")
     }
 }

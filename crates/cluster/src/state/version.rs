@@ -97,8 +97,8 @@ impl Stage {
     pub fn name(&self) -> &'static str {
         match self {
             Stage::Checking => "being checked",
-            Stage::Canary { .. } => "tried on one node",
-            Stage::Rest { .. } => "tried on all nodes",
+            Stage::Canary { .. } => "canary on one node",
+            Stage::Rest { .. } => "rollout to all nodes",
             Stage::AwaitConfirmation { .. } => "waits for confirmation",
             Stage::Accepted => "accepted",
             Stage::Refused => "refused",
@@ -517,7 +517,7 @@ pub(crate) fn against_in_words(outcome: Reported) -> &'static str {
         Reported::Refused => "cannot serve",
         Reported::Worse => "has problems with",
         Reported::WentBack => "rolled itself back from",
-        Reported::Checked => "could serve",
+        Reported::Checked => "can serve",
         Reported::Serves => "serves",
         Reported::Good => "serves well with",
     }

@@ -75,7 +75,7 @@ fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>)
         HandedOver { moves: true, words } => wait_for_takers(instance, words.split_whitespace()),
         HandedOver { words, .. } if !words.is_empty() => refuse(words),
         HandedOver { .. } => refuse(format_args!(
-            "this machine does not own the addresses of {what}: nothing to hand over"
+            "nothing to hand over: this machine does not own the addresses of {what}"
         )),
     }
 }

@@ -60,7 +60,7 @@ pub fn run(command: Command) -> Command {
              those of `virtual-ip` sections. It releases them when it stops, and is restarted at once when it dies. \
              If all processes die, the addresses expire.\n\nWithout -f, on a member of a cluster (`evenkeel cluster \
              init` and `join`), it serves the versions of the cluster, starting with the last accepted one. A further \
-             child, the control role, talks to the other members. Serving does not depend on it.",
+             child, the control role, communicates with the other members. Serving does not depend on it.",
         )
         .after_help(
             "Examples:\n  evenkeel run\n  evenkeel run -f haproxy.cfg\n  evenkeel run -f global.cfg sites/\n  \
@@ -109,9 +109,9 @@ pub fn run(command: Command) -> Command {
                 .help("Take over the listeners of another haproxy or evenkeel, through its `stats socket … expose-fd \
                     listeners`"),
         )
-        .arg(pids("finish", "Tell these processes to finish their connections and end, once this one serves \
+        .arg(pids("finish", "Make these processes finish their connections and end, once this one serves \
             (haproxy's -sf)"))
-        .arg(pids("end", "Tell these processes to end at once, once this one serves (haproxy's -st)").conflicts_with("finish"))
+        .arg(pids("end", "Make these processes end at once, when this one serves (haproxy's -st)").conflicts_with("finish"))
 }
 
 fn pids(name: &'static str, help: &'static str) -> Arg {
@@ -220,14 +220,18 @@ pub fn address(command: Command) -> Command {
 
 pub fn status(command: Command) -> Command {
     let command = command
-        .about("Show the state of every part that runs beside the proxy")
+        .about("Show the state of the processes beside the proxy, such as the address role")
         .long_about(
-            "Shows the state of each part of a running `evenkeel run` or `keepalived` of the same user that has a \
-             process beside the proxy: of all of them, or of the part PART. `--json` prints a list with one report for \
-             each part, `--metrics` prints Prometheus metrics. Exits with 1 if no part responds.",
+            "Shows the state of the parts of a running `evenkeel run` or `keepalived` of the same user. A part is a \
+             feature with a process of its own beside the proxy, such as `address` for virtual addresses. `--json` \
+             prints a list with one report for each part, `--metrics` prints Prometheus metrics. Exits with 1 if no \
+             part responds.",
         )
         .after_help("Examples:\n  evenkeel status\n  evenkeel status address --json | jq .");
-    status_options(command.arg(Arg::new("PART").help("The part; all parts if omitted")))
+    status_options(
+        command
+            .arg(Arg::new("PART").help("Name of the part, such as `address`; default: all parts")),
+    )
 }
 
 /// The options of a command that shows the state of parts.
@@ -337,7 +341,7 @@ pub fn upgrade(command: Command) -> Command {
         .long_about(
             "Replaces old keywords (`clitimeout`, `reqrep`, an address on a `listen` line) by current ones, and \
              prints the difference as a patch. Only `--in-place` writes the files. Comments, indentation and the \
-             order of lines are kept. The exception are rules which HAProxy used to run at another point: these move. \
+             order of lines are kept. Exception: a rule that old HAProxy versions evaluated at another point moves there. \
              Several files are read as one configuration, in this order.\n\nA line without an exact current form is \
              kept and continues to work. A comment above it, and a message on standard error, describe what to do.",
         )
@@ -404,8 +408,7 @@ pub fn manual(command: Command) -> Command {
         .about("Print the reference manual of all keywords, or write it as HTML")
         .long_about(
             "Without an argument, prints the table of contents: one chapter for each keyword family. With the name of \
-             a chapter, prints that chapter. With other words, lists the keywords that have them in their name or \
-             text.",
+             a chapter, prints that chapter. With other words, searches the names and descriptions of keywords.",
         )
         .after_help(
             "Examples:\n  evenkeel manual\n  evenkeel manual timeouts\n  evenkeel manual sticky cookie\n  \
@@ -464,7 +467,7 @@ pub fn version(command: Command) -> Command {
 
 pub fn completions(command: Command) -> Command {
     command
-        .about("Print completions for a shell")
+        .about("Print shell completions")
         .after_help("Example:\n  evenkeel completions bash >/etc/bash_completion.d/evenkeel")
         .arg(
             Arg::new("SHELL")

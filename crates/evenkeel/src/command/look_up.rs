@@ -136,7 +136,7 @@ fn about(words: &[&str], documented: &[Documented]) -> String {
     }
     match names.is_empty() {
         true => String::new(),
-        false => format!("\nsee also '{}': {}", words.join(" "), names.join(", ")),
+        false => format!("\nrelated to '{}': {}", words.join(" "), names.join(", ")),
     }
 }
 

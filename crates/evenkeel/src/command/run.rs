@@ -37,7 +37,7 @@ impl fmt::Display for WantedError {
             WantedError::Nothing(path) => write!(
                 f,
                 "nothing to serve: name a file with `evenkeel run -f FILE`. This machine is not a member of a cluster \
-                 ({} has no membership); `evenkeel cluster init NAME` creates a cluster, `evenkeel cluster join \
+                 ({} contains no cluster state); `evenkeel cluster init NAME` creates a cluster, `evenkeel cluster join \
                  TOKEN` joins one",
                 path.display()
             ),

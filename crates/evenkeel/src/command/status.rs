@@ -22,7 +22,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     let wanted = matches.get_one::<String>("PART").map(String::as_str);
     match wanted {
         Some(part) if !parts.contains(&part) => refuse(format_args!(
-            "there is no part '{part}' with a status; the parts are: {}",
+            "unknown part '{part}'; parts with a status: {}",
             parts.join(", ")
         )),
         Some(part) => of_part(part, matches),

@@ -134,7 +134,7 @@ pub fn pid_file(parsed: &Arguments) -> PathBuf {
     file.map_or_else(|| run_directory(parsed).join("keepalived.pid"), absolute)
 }
 
-/// What the address role is told of the command line.
+/// Options of the command line that the address role needs.
 fn options(parsed: &Arguments) -> Options {
     Options {
         log: log_wish(parsed),

@@ -116,8 +116,7 @@ fn difference(before: &Recording, now: &Recording) -> String {
         (false, _) => difference.render(LINES_MAX),
         (true, true) => NO_DIFFERENCE.to_owned(),
         (true, false) => {
-            "no line changed, but something that lines refer to did: a file, a host name, an account"
-                .to_owned()
+            "no line changed, but a referenced file, host name or account did".to_owned()
         }
     }
 }

@@ -223,9 +223,9 @@ impl fmt::Display for CollectError {
 
 impl std::error::Error for CollectError {}
 
-/// Loads files of this machine, tells what there is to tell, and makes a set of them
-/// and of all that they name. Its version, label and node are for whoever wants it.
-/// The options say as which node they are loaded.
+/// Loads files of this machine, reports their diagnostics, and returns a set of them and
+/// of all files that they name. The caller sets its version, label and node. `options`
+/// name the node as which the files are loaded.
 pub fn collect(
     paths: &[PathBuf],
     options: LoadOptions,

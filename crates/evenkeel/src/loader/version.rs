@@ -191,7 +191,7 @@ fn serves(config: &Config, running: &[Running], form: Form) -> bool {
     }
 }
 
-/// What the supervisor is told of a part.
+/// Returns the plan of a part, for the supervisor.
 fn plan_of(running: &Running) -> PartPlan {
     let given = &running.given;
     PartPlan {
@@ -207,7 +207,7 @@ fn bundle(loaded: &Loaded, voice: &mut Voice) -> Result<OwnedFd, Refusal> {
     bundle.map_err(|error| told(voice, StartError::Threads(error)))
 }
 
-/// Opens what a proxy serves on, and completes the plan of it.
+/// Opens the sockets of a proxy, and completes its plan.
 fn open(
     load: &Load,
     sockets: Vec<OwnedFd>,

@@ -37,9 +37,9 @@ pub struct Wishes {
     pub plan: process::Plan,
     /// `-dW`
     pub zero_warning: bool,
-    /// `-d` of keepalived: what was read is told.
+    /// `-d` of keepalived: print the parsed configuration.
     pub dump: bool,
-    /// `-V`: `quiet` of a file is passed over.
+    /// `-V`: ignore `quiet` of a file.
     pub verbose: bool,
 }
 

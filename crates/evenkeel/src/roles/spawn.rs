@@ -531,8 +531,8 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     Ok(Entered { word, channel })
 }
 
-/// Closes what whoever started the supervisor left open for it: a directory
-/// among that would lead out of every other root. A loader may need it (`fd@3`).
+/// Closes the descriptors that the supervisor inherited: an open directory among them would
+/// be a way out of a chroot. A loader keeps them, for addresses such as `fd@3`.
 fn close_all_but(number: RawFd) {
     /// Where the system cannot close a range, as before Linux 5.9.
     const ONE_BY_ONE_MAX: RawFd = 65_536;

@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::AtomicU64;
 
-/// Maps a memory file for as long as the process lives. None where it could become
-/// shorter than it is (whoever reads beyond its end is killed), or cannot be mapped.
+/// Maps a memory file for as long as the process lives. None if it could shrink (a read
+/// beyond the end kills the process) or cannot be mapped.
 pub fn map(file: &OwnedFd) -> Option<&'static [AtomicU64]> {
     if !keeps_its_length(file) {
         return None;

@@ -140,7 +140,7 @@ fn find(command: &Command) -> Result<Option<Orphan>, AdoptError> {
         let (Ok(roles), Ok(supervisors)) = (directory::roles(PROXY), directory::instances()) else {
             return Ok(None);
         };
-        // Whoever takes over from a supervisor starts beside it.
+        // With `-x`, `-sf` or `-st` the new supervisor starts beside the old one.
         if command.before == Before::default() && supervisors.iter().any(|one| ours(&one)) {
             return Err(AdoptError::Supervised);
         }
@@ -218,8 +218,8 @@ fn reach(role: &Instance) -> Result<Option<Orphan>, AdoptError> {
     }))
 }
 
-/// The version that a role was asked for. What it tells by itself meanwhile (its
-/// state, an answer to the supervisor before) is passed over: it tells it again.
+/// Waits for the version that a role was asked for. Ignores other messages (its state, a
+/// response to the previous supervisor): the role sends them again.
 fn answer(channel: &mut Channel) -> Result<(Box<Take>, Vec<OwnedFd>), AdoptError> {
     let until = Instant::now() + ANSWER_LIMIT;
     for _ in 0..MESSAGES_MAX {
@@ -406,7 +406,7 @@ impl Supervisor {
         let slot = &mut self.slots[PROXY];
         let listener = slot.guard.as_ref().map(|(_, listener)| listener);
         if let Some(proxy) = &mut slot.running {
-            // Whoever cannot be told is about to be seen as ended.
+            // If the message cannot be sent, the role has ended; the main loop notices that.
             let _ = proxy.process.guard(listener);
         }
     }

@@ -37,7 +37,7 @@ impl Carried {
         }
     }
 
-    /// What the loader of a start is told of them.
+    /// Returns what the loader of a start needs to know of them.
     pub fn asked(&self) -> role::Before {
         let before = self.before.as_ref();
         let socket = before.and_then(|before| before.socket.as_ref());
@@ -66,7 +66,7 @@ impl Carried {
     /// Takes what the loader brought besides the version; whether that can be.
     pub fn take(&mut self, descriptors: Vec<OwnedFd>) -> bool {
         let mut descriptors = descriptors.into_iter().map(Arc::new);
-        // A supervisor that begins anew may have one already.
+        // A supervisor that starts may have one already.
         self.state = descriptors.next().or(self.state.take());
         self.rest = descriptors.next();
         descriptors.next().is_none()
@@ -104,8 +104,8 @@ pub fn is_state(fd: &OwnedFd) -> bool {
 impl Supervisor {
     /// A role told what it knows.
     pub(super) fn keep_state(&mut self, rest: bool, descriptors: Vec<OwnedFd>) {
-        // The rest belongs to whoever asked for the state before. What another
-        // process of ours gets of it is memory that cannot change, and bounded.
+        // The rest belongs to the role that asked for the previous state. Other processes
+        // get sealed memory of bounded size.
         let paused = self.upgrade_has_paused();
         let state = descriptors.into_iter().next();
         let state = state.filter(|_| !rest && !paused);

@@ -24,9 +24,9 @@ const WIDTH: u32 = 100;
 pub struct Candidate {
     /// What it is.
     pub version: Version,
-    /// It is served on trial.
+    /// Served as a candidate.
     trial: bool,
-    /// What the loader had to tell whoever asked.
+    /// Output of the loader, for the client that asked.
     shown: String,
     /// When those who asked are told that it takes too long.
     pub until: Instant,
@@ -67,7 +67,7 @@ impl Supervisor {
         free && self.stop.is_none() && self.serves()
     }
 
-    /// Begins the change that was asked for, once nothing else is on its way.
+    /// Begins the requested change, once no other change is in progress.
     pub(super) fn begin_change(&mut self) {
         self.refuse_reload();
         if !self.may_change() {

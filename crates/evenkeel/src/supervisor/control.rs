@@ -222,8 +222,8 @@ impl Control {
 }
 
 impl Client {
-    /// Hears what it says, and passes over what it says again: of one client there
-    /// is one asker at most.
+    /// Reads its messages. A second request is ignored: a client has at most one request in
+    /// progress.
     fn hear(&mut self, heard: &mut Heard) -> Result<(), ChannelError> {
         self.channel.flush()?;
         for _ in 0..MESSAGES_MAX {

@@ -1,10 +1,10 @@
 //! The file in which a supervisor leaves its version to one that comes after it:
 //! beside the socket of the role, the owner's alone. A new supervisor takes
-//! from the role only its sockets, and only those that the file names; the
-//! role speaks with the network and is believed nothing else, least of all as
-//! whom and where the next one is to run.
+//! from the role only its sockets, and only those that the file names. The role
+//! communicates with the network, so nothing else of it is trusted, least of all the user
+//! and the root directory of the next role.
 //!
-//! Nothing of it is read by anyone but a supervisor that adopts a role.
+//! Only a supervisor that adopts a role reads this file.
 
 use super::directory;
 use super::route::PROXY;
@@ -212,7 +212,7 @@ impl Supervisor {
         }
     }
 
-    /// Leaves the version that is served to whoever comes after this process.
+    /// Leaves the served version to the next supervisor.
     pub(super) fn keep_version(&mut self) {
         let (Some((entry, _)), Some(kept)) = (&self.slots[PROXY].guard, &self.kept) else {
             return;

@@ -109,7 +109,7 @@ impl Notify {
         ));
     }
 
-    /// A change was refused: it serves on with what it had.
+    /// A change was refused: the previous version continues to serve.
     pub fn refused(&self, status: &str) {
         let pid = std::process::id();
         let errno = Errno::INVAL.raw_os_error();

@@ -121,7 +121,7 @@ impl Supervisor {
         if self.kept.is_none() {
             return;
         }
-        // It was told, and whoever is served does not need them.
+        // The error was reported, and traffic does not depend on these sockets.
         let _ = self.open_masters();
         if self.serves() && !self.notify.is_ready() {
             let status = self.status();
@@ -129,7 +129,7 @@ impl Supervisor {
         }
     }
 
-    /// Hears whoever is at the master's socket.
+    /// Serves the clients of the master socket.
     pub(super) fn hear_masters(&mut self) {
         self.catch_up();
         let view = self.view();
@@ -154,7 +154,7 @@ impl Supervisor {
                     let mut known = self.slots[PROXY].running.iter_mut().chain(formers);
                     if let Some(proxy) = known.find(|proxy| proxy.process.number() == pid) {
                         let channel = &mut proxy.process.channel;
-                        // Whoever cannot be told is about to be seen as ended.
+                        // If the message cannot be sent, the role has ended; the main loop notices that.
                         let _ = channel.send(&message, &[Arc::new(socket)]);
                     }
                 }

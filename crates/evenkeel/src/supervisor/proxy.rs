@@ -10,8 +10,8 @@ use part::role::{Manner, Message, Plan};
 use rustix::process::Signal;
 use std::path::Path;
 
-/// Starts a role of a program with a version, and what the role before knew. With a
-/// guard (and the socket of that, where there is one) it serves on without a supervisor.
+/// Starts a role of a program with a version and the state of its predecessor. With a guard
+/// (and its socket, if any) it continues to serve without a supervisor.
 pub fn start(
     program: &Path,
     version: &Version,

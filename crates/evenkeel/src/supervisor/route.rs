@@ -1,6 +1,6 @@
-//! What parts and operators say to a part: passed on by the part's name and not read. What
-//! is asked is given a number of ours, and the answer goes back with the number of whoever
-//! asked.
+//! Messages from parts and operators to a part: forwarded by the name of the part, without
+//! reading them. A request gets a number of the supervisor; its response returns with the
+//! number of the sender.
 
 use super::run::Supervisor;
 pub use address::message::PART as ADDRESS;
@@ -122,7 +122,7 @@ impl Supervisor {
         let asks = matches!(of, Asks::Client(_)) || ask != 0;
         if !asks {
             if let Some(role) = self.slots[to].process() {
-                // Who cannot be told is about to be seen as ended.
+                // If this fails, the role has ended; the main loop notices that.
                 let _ = role.say(&message, &descriptors);
             }
             return;
@@ -159,7 +159,7 @@ impl Supervisor {
         let messages: Vec<Message> = of_part.map(|(_, message)| message.clone()).collect();
         if let Some(role) = self.slots[part].process() {
             for message in messages {
-                // Who cannot be told is about to be seen as ended.
+                // If this fails, the role has ended; the main loop notices that.
                 let _ = role.say(&message, &[]);
             }
         }

@@ -180,8 +180,8 @@ impl Supervisor {
         self.exit.unwrap_or(FAILED)
     }
 
-    /// Goes on where another image or another supervisor stopped, or starts
-    /// anew.
+    /// Continues where another image or another supervisor stopped, or starts
+    /// from the files.
     fn begin(&mut self, left: Option<Resumed>) {
         let resumed = left.map(|left| self.resume(left));
         match resumed {
@@ -315,7 +315,7 @@ impl Supervisor {
             // The one before stays paused.
             let _ = tried.say(&message);
         } else if let Some(proxy) = &mut self.slots[PROXY].running {
-            // Whoever is not told yet is told once it serves.
+            // A role that cannot receive it yet gets it once it serves.
             let _ = proxy.say(&message);
         }
     }
@@ -567,7 +567,7 @@ impl Supervisor {
         self.tell_ready();
     }
 
-    /// Whoever started this in the background need not wait any more.
+    /// Reports readiness to the parent that started this process in the background.
     pub(super) fn tell_ready(&mut self) {
         if let Some(ready) = self.ready.take() {
             if let Err(error) = ready.tell() {

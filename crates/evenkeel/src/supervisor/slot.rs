@@ -377,7 +377,7 @@ impl Supervisor {
         if !matches!(message, Message::Unknown { .. })
             && let Some(running) = &mut self.slots[part].running
         {
-            // Who cannot be told is about to be seen as ended.
+            // If this fails, the role has ended; the main loop notices that.
             let _ = running.say(&Message::Unknown { kind });
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const HARD_LIMIT: Duration = Duration::from_secs(2);
 /// How much later than `hard-stop-after`, which the role knows itself.
 const SOFT_MARGIN: Duration = Duration::from_secs(5);
-/// As a shell tells of a process that was ended by a signal.
+/// Exit code of a process that a signal ended: this plus the signal, as in a shell.
 const BY_SIGNAL: u8 = 128;
 
 /// A stop that was asked for.

@@ -139,7 +139,7 @@ pub fn exiting(voice: &mut Voice, soft: bool) {
         (Form::Own, true) => {
             voice.notice("accepting no new connections, finishing the existing ones")
         }
-        (Form::Own, false) => voice.notice("stops"),
+        (Form::Own, false) => voice.notice("stopping"),
     }
 }
 

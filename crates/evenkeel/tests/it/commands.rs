@@ -64,7 +64,7 @@ fn keyword_explains_lists_and_suggests() {
     );
     let called = ours(&bench, "keyword sticky").stderr;
     assert!(
-        called.contains("see also 'sticky': cookie, stick on"),
+        called.contains("related to 'sticky': cookie, stick on"),
         "{called}"
     );
     for (name, told) in [

@@ -132,7 +132,7 @@ pub(super) fn of_text(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|line| !line.is_empty())
 }
 
-/// What became of another text; None where it is the same.
+/// Compares two texts; None if they are equal.
 pub(super) fn compare_texts(old: &[u8], new: &[u8]) -> Option<TextDifference> {
     if old == new {
         return None;

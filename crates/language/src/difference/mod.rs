@@ -28,7 +28,7 @@ use std::collections::HashMap;
 pub struct Vocabulary<'a> {
     /// The first words that begin a section.
     pub sections: Vec<&'a str>,
-    /// Those that are also keywords, with the section that has the keyword
+    /// Names that are also keywords, with the section that has the keyword
     /// ([`crate::Outline`]).
     pub shared: Vec<(&'a str, &'a str)>,
     /// Words before a secret: `password`, `auth`.
@@ -40,11 +40,11 @@ pub struct Vocabulary<'a> {
 pub struct Texts<'a> {
     /// Its files, in their order.
     pub files: &'a [(String, Vec<u8>)],
-    /// What its lines name, by what people call it: `map /etc/routes.map`.
+    /// The contents that lines name, by the name for people: `map /etc/routes.map`.
     pub other: &'a [(String, Vec<u8>)],
 }
 
-/// What changed.
+/// The changes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Difference {
     /// Sections, in the order of the new version; then those that are gone.
@@ -60,25 +60,25 @@ impl Difference {
     }
 }
 
-/// What became of a section.
+/// The change of a section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SectionChange {
     /// Its first word; empty for lines before the first section.
     pub kind: String,
     /// Its second word; empty where it has none.
     pub name: String,
-    /// What became of it.
+    /// The change.
     pub change: Change,
 }
 
-/// What became of a section.
+/// The change of a section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// It is new and has so many lines.
+    /// Added; its number of lines.
     New(usize),
-    /// It is no more.
+    /// Removed.
     Gone,
-    /// It has other lines, or stands at another place among the others.
+    /// Its lines changed, or its position among the sections.
     Changed {
         /// Its lines.
         lines: Vec<LineChange>,
@@ -87,12 +87,12 @@ pub enum Change {
     },
 }
 
-/// What became of a line. Texts are for people: secrets are covered.
+/// The change of a line. Texts are for people: secrets are masked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LineChange {
-    /// It is new.
+    /// Added.
     Added(String),
-    /// It is no more.
+    /// Removed.
     Removed(String),
     /// Some of its words are others.
     Changed(String),
@@ -100,23 +100,23 @@ pub enum LineChange {
     Moved(String),
 }
 
-/// What became of another text.
+/// The change of another text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TextChange {
-    /// What people call it.
+    /// Its name for people.
     pub name: String,
-    /// What became of it.
+    /// The change.
     pub change: TextDifference,
 }
 
-/// What became of another text.
+/// The change of another text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TextDifference {
-    /// It is new and has so many lines.
+    /// Added; its number of lines.
     New(usize),
-    /// It is named no more.
+    /// No longer named.
     Gone,
-    /// It has other lines.
+    /// Its lines changed.
     Lines {
         /// Lines that were not there.
         added: usize,
@@ -125,7 +125,7 @@ pub enum TextDifference {
     },
     /// Its lines are the same in another order, or only their ends differ.
     Reordered,
-    /// It is no text, and other than before.
+    /// A binary file whose content changed.
     Bytes,
 }
 
@@ -141,8 +141,8 @@ pub fn between(old: Texts<'_>, new: Texts<'_>, vocabulary: &Vocabulary<'_>) -> D
     }
 }
 
-/// What a section is found again by: kind, name, and the how many-th of that name
-/// it is.
+/// The key by which a section is found in the other version: kind, name, and the ordinal
+/// among the sections of that name.
 type Key<'s> = (&'s [u8], &'s [u8], usize);
 
 fn keyed(sections: &[Section]) -> Vec<(Key<'_>, &Section)> {

@@ -1,5 +1,5 @@
-//! Which entries of a new list are those of an old one, and which of them moved.
-//! Takes time in proportion to the lists (and a logarithm), however they differ.
+//! Matches the entries of a new list with those of an old one, and finds which of them
+//! moved. Takes O(n log n) time, however much the lists differ.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -11,7 +11,7 @@ pub(crate) struct Places {
     pub partners: Vec<Option<usize>>,
     /// For each of the new: whether it moved, as few as explain the order.
     pub moved: Vec<bool>,
-    /// Those of the old that are no more.
+    /// Indices of old entries that were removed.
     pub gone: Vec<usize>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn pair<T: Eq + Hash>(old: &[T], new: &[T]) -> Places {
     }
 }
 
-/// Which numbers make up the longest subsequence that only rises.
+/// Marks the longest increasing subsequence of the numbers.
 fn longest_rise(numbers: &[usize]) -> Vec<bool> {
     // The place of the lowest number that ends a rise of each length.
     let mut ends: Vec<usize> = Vec::new();

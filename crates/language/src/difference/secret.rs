@@ -6,10 +6,10 @@ use super::Vocabulary;
 use super::lines::Line;
 use crate::render::visible;
 
-/// What stands in the place of a secret.
+/// The mask that replaces a secret.
 pub(super) const COVER: &str = "***";
 
-/// What a word holds that has a secret behind it, whatever it means.
+/// A word that contains one of these may be followed by a secret.
 const SUSPECT: &[&str] = &[
     "password",
     "passwd",
@@ -25,18 +25,18 @@ const SUSPECT: &[&str] = &[
 /// Schemes of credentials; what stands behind them is secret.
 const SCHEMES: &[&str] = &["basic", "bearer"];
 
-/// What people may see of a word.
+/// The visible part of a word.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Seen {
     /// All of it.
     Whole,
     /// This in its place.
     Part(String),
-    /// Nothing.
+    /// Masked.
     Covered,
 }
 
-/// What people may see of the words of a line.
+/// Returns the visible parts of the words of a line.
 pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Seen> {
     let mut all = Vec::with_capacity(words.len());
     let mut secret = false;

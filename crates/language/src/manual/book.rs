@@ -3,7 +3,7 @@
 use super::reference::{Chapter, Material};
 use super::{indented, markup};
 
-/// What the manual has: a line a chapter.
+/// Returns the table of contents: a line for each chapter.
 pub fn contents(material: &Material<'_>, width: usize) -> String {
     let mut text = String::new();
     let mut part = "";

@@ -12,7 +12,7 @@ const SEARCH: &str = include_str!("search.js");
 /// A page: its file's name and what is in it.
 pub type Page = (String, String);
 
-/// What pages have in common.
+/// The parts that all pages share.
 struct Book<'m> {
     title: &'m str,
     material: &'m Material<'m>,

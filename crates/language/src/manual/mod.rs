@@ -17,7 +17,7 @@ use crate::diagnostic::Code;
 use crate::keyword::Documented;
 use crate::suggest;
 
-/// What a name was found to mean.
+/// The result of looking up a name.
 #[derive(Clone, Debug)]
 pub struct Lookup<'d> {
     /// The rows of that name: one name may be a keyword, an action and a fetch.
@@ -94,10 +94,11 @@ fn places_told(row: &Documented) -> Vec<&'static str> {
 
 /// The page of a keyword, laid out for so many columns.
 pub fn page(row: &Documented, width: usize) -> String {
-    let mut text = format!("{} ({}", row.name, row.kind);
-    let told = places_told(row);
-    if !told.is_empty() {
-        text += &format!(" in: {}", told.join(", "));
+    let mut text = format!("{} (", row.name);
+    match &places_told(row)[..] {
+        [] => text += row.kind,
+        ["file"] => text += &format!("top-level {}", row.kind),
+        places => text += &format!("{} in: {}", row.kind, places.join(", ")),
     }
     text += ")\n\n";
     if !row.built {

@@ -10,17 +10,17 @@ use crate::keyword::Documented;
 pub struct Difference {
     /// A short name that stays: tests say by it which difference they met.
     pub key: &'static str,
-    /// Which keyword or matter it is about, as `evenkeel keyword` finds it.
+    /// The keyword or topic, as `evenkeel keyword` finds it.
     pub about: &'static str,
-    /// What HAProxy does.
+    /// The behaviour of HAProxy.
     pub haproxy: &'static str,
-    /// What is done here.
+    /// The behaviour of Evenkeel.
     pub here: &'static str,
     /// Why.
     pub reason: &'static str,
 }
 
-/// What the manual is made of.
+/// The content of the manual.
 #[derive(Clone, Copy, Debug)]
 pub struct Material<'m> {
     /// The rows of all keywords.
@@ -29,7 +29,7 @@ pub struct Material<'m> {
     pub differences: &'m [Difference],
     /// The codes of diagnostics.
     pub codes: &'m [&'static Code],
-    /// What people call things: for the search.
+    /// Synonyms, for the search.
     pub phrases: &'m [super::Phrase],
 }
 
@@ -51,7 +51,7 @@ pub struct Chapter<'m> {
     pub title: &'static str,
     /// "time-limits"
     pub slug: String,
-    /// Which part of the manual it is in: "Keywords of sections".
+    /// The part of the manual: "Keywords of sections".
     pub part: &'static str,
     /// Its keywords by name.
     pub entries: Vec<Entry<'m>>,
@@ -227,14 +227,15 @@ impl<'m> Chapter<'m> {
 }
 
 impl Entry<'_> {
-    /// What kinds of keyword it is, and in which sections it may stand.
+    /// Returns the kinds of the keyword, and the sections where it is allowed.
     pub fn told(&self) -> String {
         let first = self.rows[0];
         if self.rows.len() == 1 {
             let places = super::places_told(first);
-            return match places.is_empty() {
-                true => first.kind.to_owned(),
-                false => format!("{}, in {}", first.kind, places.join(", ")),
+            return match &places[..] {
+                [] => first.kind.to_owned(),
+                ["file"] => format!("top-level {}", first.kind),
+                places => format!("{}, in {}", first.kind, places.join(", ")),
             };
         }
         let kinds: Vec<&str> = self.rows.iter().map(|row| row.kind).collect();

@@ -6,7 +6,7 @@ use super::reference::{Chapter, Entry, Material};
 use crate::suggest;
 use std::collections::BTreeSet;
 
-/// What people call a thing, and the names of the keywords that are meant.
+/// A synonym, and the names of the keywords that it stands for.
 pub type Phrase = (&'static str, &'static [&'static str]);
 
 /// Findings that are shown.
@@ -29,7 +29,7 @@ pub struct Hit {
     pub text: String,
 }
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Found {
     /// The best first.
@@ -171,7 +171,8 @@ fn rank(item: &Item, wanted: &[String]) -> (usize, u32) {
     (had, rank)
 }
 
-/// What has at least so many of the words, or is meant by them.
+/// Returns the items that contain at least `least` of the words, or have a synonym of
+/// them.
 fn hits(items: &[Item], phrases: &[Phrase], wanted: &[String], least: usize) -> Vec<Hit> {
     // Of the phrases that are meant the longest counts most.
     let mut meant: Vec<&Phrase> = phrases

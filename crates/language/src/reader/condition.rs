@@ -15,18 +15,18 @@ pub const CONDITION_DEPTH_MAX: usize = 256;
 /// Why a condition cannot be evaluated, and where in its text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConditionError {
-    /// What is wrong.
+    /// The kind of error.
     pub kind: ConditionErrorKind,
     /// The byte of the text (after quotes and variables) at which it is wrong.
     pub at: usize,
 }
 
-/// What can be wrong with a condition.
+/// The kinds of errors in a condition.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ConditionErrorKind {
     /// Neither a number nor a predicate nor a parenthesis.
     Unparsable {
-        /// What stands there instead.
+        /// The text that was found instead.
         rest: String,
     },
     /// Something behind the end.
@@ -43,7 +43,7 @@ pub enum ConditionErrorKind {
     },
     /// The arguments of a predicate do not end.
     UnclosedArguments {
-        /// Which predicate.
+        /// The predicate.
         predicate: &'static str,
     },
     /// Not enough arguments.
@@ -57,7 +57,7 @@ pub enum ConditionErrorKind {
     },
     /// More arguments than the predicate takes.
     ExtraArguments {
-        /// Which predicate.
+        /// The predicate.
         predicate: &'static str,
         /// From the first one too many on.
         rest: String,
@@ -111,7 +111,7 @@ impl std::fmt::Display for ConditionError {
 impl std::error::Error for ConditionError {}
 
 impl ConditionError {
-    /// What to write instead, if that can be said.
+    /// Returns the correction, if there is one.
     pub fn help(&self) -> Option<String> {
         match &self.kind {
             ConditionErrorKind::Unparsable { rest } => {
@@ -140,7 +140,7 @@ impl ConditionError {
     }
 }
 
-/// What predicates look at.
+/// The data that predicates evaluate.
 struct Context<'a> {
     facts: &'a Facts,
     env: &'a Environment,

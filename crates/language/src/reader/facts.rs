@@ -1,4 +1,4 @@
-//! What a condition can ask about the program that reads the file.
+//! The facts about the running program that a condition can test.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ pub struct Facts {
     pub version: String,
     /// Names of `haproxy -vv` that stand behind a '+': "OPENSSL", "THREAD".
     pub features: BTreeSet<String>,
-    /// What `enabled(NAME)` says yes to: "EPOLL", "SPLICE".
+    /// The names for which `enabled(NAME)` is true: "EPOLL", "SPLICE".
     pub enabled: BTreeSet<String>,
     /// The name and version of the TLS library, for `ssllib_name_startswith`.
     pub tls_library: String,

@@ -5,12 +5,13 @@ use crate::codes;
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::source::{SourceMap, Span};
 
-/// What is wrong with the bytes of a line.
+/// The kinds of lexical errors in a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FaultKind {
     /// A quote without its partner: `"` or `'`.
     Quote(u8),
-    /// The same in a file of HAProxy before 1.6, where it was a byte like others.
+    /// An unmatched quote in a file for HAProxy before 1.6, where quotes were ordinary
+    /// bytes.
     OldQuote(u8),
     /// `\x` without two hexadecimal digits.
     Hexadecimal,
@@ -37,7 +38,7 @@ pub enum FaultKind {
 /// A mistake and where it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault {
-    /// Which mistake.
+    /// The kind of error.
     pub kind: FaultKind,
     /// The bytes that it is about.
     pub span: Span,

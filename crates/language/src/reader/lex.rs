@@ -16,7 +16,7 @@ pub const LINE_BYTES_MAX: usize = 16 << 20;
 /// Most variables without a value that a line's diagnostics name.
 const UNSET_MAX: usize = 8;
 
-/// What the variables of a line may refer to.
+/// The variables that a line may refer to.
 pub(super) struct Scope<'a> {
     pub env: &'a Environment,
     pub file_name: &'a str,
@@ -31,7 +31,7 @@ enum Class {
     Special,
 }
 
-/// What a byte is outside quotes.
+/// The class of each byte outside of quotes.
 static CLASSES: [Class; 256] = {
     let mut table = [Class::Plain; 256];
     let spaces = b" \t\x0b\x0c";

@@ -9,7 +9,7 @@ use annotate_snippets::{
 };
 use std::ops::Range;
 
-/// How it looks.
+/// Output style.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Look {
     /// With the colours of a terminal.
@@ -58,7 +58,7 @@ pub fn full(sources: &SourceMap, diagnostics: &Diagnostics, look: &Look) -> Stri
         if diagnostics.dropped() > 0 {
             text += &format!(" ({} not shown)", diagnostics.dropped());
         }
-        text += &format!("; `evenkeel explain {code}` explains it\n");
+        text += &format!("; see `evenkeel explain {code}`\n");
     }
     text
 }
@@ -140,7 +140,7 @@ struct Window<'a> {
     /// The number of its first line.
     line: usize,
     bytes: Range<usize>,
-    /// None: too long to be shown.
+    /// None if it is too long to show.
     text: Option<String>,
     /// The place, its label, and whether it is what the diagnostic is about.
     places: Vec<(Span, &'a str, bool)>,
@@ -281,8 +281,8 @@ struct Patched {
     changes: Vec<(Range<usize>, String)>,
 }
 
-/// What the fixes of one mistake change together, if it can be shown: a line feed that is added, or bytes
-/// that nobody sees, cannot.
+/// Returns the lines that the fixes of one error change together, if they can be shown.
+/// An added line feed and invisible bytes cannot.
 fn patched(sources: &SourceMap, fixes: &[&Fix]) -> Option<Patched> {
     let first = fixes.first()?.span;
     if fixes.iter().any(|fix| fix.span.file != first.file) {

@@ -7,7 +7,7 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 use crate::source::{FileId, SourceMap, Span};
 use std::collections::{HashMap, HashSet};
 
-/// What the messages say about the program that tells them.
+/// The description of the program in HAProxy's messages.
 #[derive(Clone, Copy, Debug)]
 pub struct HaproxyForm<'a> {
     /// The number of its process.

@@ -23,7 +23,7 @@ const HOST_NAME_MAX: usize = 253;
 /// Where to listen, or whom to connect to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Address {
-    /// What kind of socket.
+    /// Socket type.
     pub transport: Transport,
     /// For names and `*`: which version of IP.
     pub family: Family,
@@ -48,8 +48,8 @@ pub enum Host {
     Abstract {
         /// The name.
         name: String,
-        /// Whether it ends with its first zero byte (`abnsz@`) or is padded to
-        /// its full length (`abns@`).
+        /// Whether the name ends at its first zero byte (`abnsz@`), or is padded to its
+        /// full length (`abns@`).
         zero_terminated: bool,
     },
     /// `fd@3`: an inherited socket.
@@ -67,7 +67,7 @@ pub enum Host {
 /// The port of an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Port {
-    /// None.
+    /// No port.
     None,
     /// One.
     One(u16),
@@ -80,13 +80,13 @@ pub enum Port {
 /// Whether a port has to stand there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PortRule {
-    /// It has, and is not 0.
+    /// A port is required, other than 0.
     Mandatory,
     /// It may.
     Optional,
 }
 
-/// Which addresses a keyword accepts.
+/// The addresses that a keyword accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Accepts {
     /// Whether a port has to stand there.
@@ -155,11 +155,11 @@ impl Accepts {
     };
 }
 
-/// What is wrong with an address. Every variant holds the whole text.
+/// The errors of an address. Every variant contains the whole text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the variants are their messages")]
 pub enum AddressError {
-    /// Nothing, as from an empty variable.
+    /// Empty text, as from an empty variable.
     Empty,
     /// A port has to stand there.
     MissingPort { text: String },
@@ -254,17 +254,23 @@ impl fmt::Display for AddressError {
                 write!(f, "stream-type address not acceptable in '{text}'")
             }
             AddressError::DescriptorNotAcceptable { text } => {
-                write!(f, "a file descriptor is not acceptable here in '{text}'")
+                write!(
+                    f,
+                    "'{text}' is a file descriptor, which is not supported here"
+                )
             }
             AddressError::InvalidDescriptor { descriptor, text } => write!(
                 f,
                 "file descriptor '{descriptor}' is not a valid integer in '{text}'"
             ),
             AddressError::OutputNotAcceptable { text } => {
-                write!(f, "a ring is not acceptable here in '{text}'")
+                write!(f, "'{text}' is a ring, which is not supported here")
             }
             AddressError::NameNotAcceptable { text } => {
-                write!(f, "a host name is not acceptable here in '{text}'")
+                write!(
+                    f,
+                    "'{text}' is not an IP address; host names are not supported here"
+                )
             }
             AddressError::MissingName { text } => write!(f, "nothing follows '{text}'"),
             AddressError::PathTooLong { text, max } => {

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct V4Network {
     /// As written, with the bits outside of the mask.
     pub address: Ipv4Addr,
-    /// Which bits count.
+    /// The mask.
     pub mask: Ipv4Addr,
 }
 
@@ -71,17 +71,17 @@ impl Network {
     }
 }
 
-/// What is wrong with a network.
+/// The errors of a network.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NetworkError {
     /// Neither an IPv4 nor an IPv6 address stands in front.
     NotAnAddress {
         /// The text.
         text: String,
-        /// Whether it could be a host name, which HAProxy resolves here.
+        /// Whether it could be a host name, which HAProxy would resolve here.
         name: bool,
     },
-    /// What follows the slash is no length of a prefix and no mask.
+    /// Invalid prefix length or mask after the slash.
     BadMask {
         /// The text.
         text: String,

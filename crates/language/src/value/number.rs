@@ -6,7 +6,7 @@ use crate::diagnostic::Code;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// What is wrong with a whole number.
+/// The errors of a whole number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum IntegerError {
     /// No text at all.
@@ -20,7 +20,7 @@ pub enum IntegerError {
     Trailing {
         /// The number.
         value: i64,
-        /// What follows begins with this.
+        /// The first character after the number.
         character: char,
         /// The text.
         text: String,
@@ -52,10 +52,10 @@ impl fmt::Display for IntegerError {
                 "unexpected character '{character}' in '{text}', which is read as {value}"
             ),
             IntegerError::OutOfRange { text, min, max } if *max == i64::MAX => {
-                write!(f, "'{text}' must be {min} or more")
+                write!(f, "'{text}' is out of range: expected {min} or more")
             }
             IntegerError::OutOfRange { text, min, max } => {
-                write!(f, "'{text}' is not within {min} and {max}")
+                write!(f, "'{text}' is out of range: expected {min} to {max}")
             }
         }
     }
@@ -131,7 +131,7 @@ pub fn integer(text: &str, range: RangeInclusive<i64>) -> Result<i64, IntegerErr
     Ok(value)
 }
 
-/// What is wrong with a size.
+/// The errors of a size.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SizeError {
     /// No text at all.
@@ -220,10 +220,10 @@ pub fn size(text: &str, max: u64) -> Result<u64, SizeError> {
     Ok(value)
 }
 
-/// What is wrong with a percentage.
+/// The errors of a percentage.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PercentageError {
-    /// It is not a whole number followed by '%'.
+    /// Not a whole number followed by '%'.
     NotAPercentage {
         /// The text.
         text: String,

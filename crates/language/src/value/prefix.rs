@@ -1,6 +1,6 @@
-//! What may stand in front of an address: `ipv4@`, `udp6@`, `stream+ip@`, `unix@`…
+//! Prefixes of addresses: `ipv4@`, `udp6@`, `stream+ip@`, `unix@`…
 
-/// What kind of socket an address asks for.
+/// The socket type that a prefix selects.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Transport {
     /// As its keyword has it: a stream for `bind` and `server`, datagrams for `log`.
@@ -15,7 +15,7 @@ pub enum Transport {
     Multipath,
 }
 
-/// Which version of IP an address asks for.
+/// The address family that a prefix selects.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Family {
     /// Either.
@@ -26,7 +26,7 @@ pub enum Family {
     V6,
 }
 
-/// What follows a prefix.
+/// The text that follows a prefix.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Ip(Family),

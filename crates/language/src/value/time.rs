@@ -39,7 +39,7 @@ impl TimeUnit {
     }
 }
 
-/// What is wrong with a time.
+/// The errors of a time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TimeError {
     /// No text at all.

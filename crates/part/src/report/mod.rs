@@ -50,7 +50,7 @@ pub struct Report {
     pub at: Moment,
     /// The things.
     pub subjects: Vec<Subject>,
-    /// What is known of numbers, by their names; the order of metrics.
+    /// Descriptions of the numbers, by name; also the order of the metrics.
     pub rows: Vec<NumberRow>,
 }
 
@@ -69,23 +69,23 @@ pub struct Moment {
 /// A thing.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Subject {
-    /// What it is: `virtual-ip`.
+    /// Kind of thing: `virtual-ip`.
     pub kind: String,
     /// Its name, distinct among those of its kind.
     pub name: String,
     /// The label of metrics that has its name; empty: none has.
     pub label: String,
-    /// How it is.
+    /// Its current state.
     pub state: State,
     /// Since when.
     pub since: Option<Moment>,
     /// Why, in words.
     pub why: String,
-    /// What else is to be known.
+    /// Further facts, in the order of the display.
     pub facts: Vec<Fact>,
     /// Its numbers, by the names of [`Report::rows`].
     pub numbers: Vec<(String, u64)>,
-    /// What it consists of.
+    /// The subjects that it contains.
     pub children: Vec<Subject>,
     /// Its last changes, the newest last.
     pub events: Vec<Event>,
@@ -96,11 +96,11 @@ pub struct Subject {
 pub struct State {
     /// The trade's word: `MASTER`, `up`.
     pub word: String,
-    /// What that means for who looks.
+    /// The grade of the state, for colours and alarms.
     pub grade: Grade,
 }
 
-/// What a state means for who looks; the worst is the greatest.
+/// The severity of a state, for colours and alarms; the worst is the greatest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
@@ -109,9 +109,9 @@ pub enum Grade {
     Unknown,
     /// It works.
     Good,
-    /// It is ready to work.
+    /// Ready to take over.
     Standby,
-    /// It is changing.
+    /// In transition.
     Busy,
     /// It does not work.
     Bad,
@@ -120,9 +120,9 @@ pub enum Grade {
 /// Something to be known.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fact {
-    /// What it is about.
+    /// Name of the fact.
     pub name: String,
-    /// What it is.
+    /// Value of the fact.
     pub value: Value,
     /// The label of metrics that has it; empty: none has.
     pub label: String,
@@ -130,7 +130,7 @@ pub struct Fact {
     pub joined: bool,
 }
 
-/// What a fact is.
+/// The value of a fact.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Value {
     /// Words.
@@ -154,16 +154,16 @@ pub struct Event {
     pub why: String,
 }
 
-/// What is known of the numbers of a name.
+/// The description of a number.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NumberRow {
     /// Its name, distinct in a report.
     pub name: String,
-    /// What it is, in words.
+    /// Help text.
     pub words: String,
     /// Its unit.
     pub unit: Unit,
-    /// How it changes.
+    /// Counter or gauge.
     pub kind: NumberKind,
     /// Its metric; empty: it is none.
     pub metric: String,
@@ -173,7 +173,7 @@ pub struct NumberRow {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
-    /// None: it counts something, or ranks it.
+    /// A count or a rank, without a unit.
     Count,
     /// Seconds.
     Seconds,
@@ -192,7 +192,7 @@ pub enum NumberKind {
 }
 
 impl Report {
-    /// As it travels.
+    /// Encodes the report.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
@@ -366,8 +366,8 @@ impl Value {
 }
 
 impl NumberRow {
-    /// What is known of a number; it only grows where the name of its metric ends with
-    /// `_total`.
+    /// Creates the row of a number: a counter if the name of its metric ends with
+    /// `_total`, otherwise a gauge.
     pub fn new(name: &str, metric: &str, words: &str) -> NumberRow {
         NumberRow {
             name: name.to_owned(),

@@ -1,5 +1,5 @@
-//! What parts say to each other, and commands to a part. The supervisor passes it on by the
-//! part's name and reads nothing of it.
+//! Messages between parts, and from commands to a part. The supervisor forwards them by
+//! the name of the part, without reading them.
 
 use super::bounded::{leases, name, part};
 use crate::codec;
@@ -20,7 +20,7 @@ pub struct PartMessage {
     /// For which part.
     #[serde(with = "part")]
     pub part: String,
-    /// Which of its messages.
+    /// Kind of the message, in the numbering of the part.
     pub kind: u16,
     /// It holds until there is another one of its kind: a role that begins later is told, too.
     pub holds: bool,

@@ -1,8 +1,8 @@
-//! What the proxy role asks of the process that runs the programs of external checks, and
-//! what that process is told first. Requests and results are frames over a stream: a
-//! length of four bytes, and so many bytes.
+//! Messages between the proxy role and the process that runs external checks, and the
+//! setup of that process. Requests and results are frames over a stream: a length of four
+//! bytes, then that many bytes.
 //!
-//! A request names a program; only the supervisor says which ones there are.
+//! A request names a program; only the supervisor determines which programs exist.
 
 use super::plan::{CheckProgram, Rights};
 use super::{DecodeError, PATH_BYTES_MAX};
@@ -21,14 +21,14 @@ const WORD_MAX: usize = 4 * 1024;
 /// Variables of a program's environment.
 const VARIABLES_MAX: usize = 32;
 
-/// What the process that runs programs is told first.
+/// Setup of the process that runs external checks.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct RunPrograms {
     /// As whom, and in which root directory.
     pub rights: Rights,
     /// Open files that a program may have: what the start allowed.
     pub files_soft: u64,
-    /// Which programs; nothing else is run.
+    /// The allowed programs; no other program is run.
     pub programs: Vec<CheckProgram>,
 }
 
@@ -60,7 +60,7 @@ pub enum ExternalEnd {
     NotStarted(i32),
     /// Too many run.
     Busy,
-    /// It is not among [`RunPrograms`]'.
+    /// The program is not one of [`RunPrograms::programs`].
     NotAllowed,
 }
 

@@ -1,9 +1,9 @@
-//! What a supervisor leaves to the image of the program that takes its place in
-//! the same process (execve(2)): a value whose descriptors are numbers, since
-//! they stay open. It travels as a sealed memory file.
+//! The state that a supervisor hands to the program image that replaces it in the same
+//! process (execve(2)). Descriptors are numbers, since they stay open. The state travels
+//! as a sealed memory file.
 //!
-//! Older and newer programs read each other's: fields are only added, or the
-//! number of the form changes and the reader says so.
+//! Older and newer programs read each other's state: fields are only added; otherwise the
+//! format number changes, and the reader reports that.
 
 use super::DecodeError;
 use super::message::Look;
@@ -14,7 +14,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// What it begins with.
+/// First bytes of the file.
 const HEAD: &[u8] = b"evenkeel hand-over\n";
 /// The number of the form.
 pub const HAND_OVER_VERSION: u16 = 3;
@@ -31,9 +31,9 @@ pub struct HandOver {
     pub versions: u64,
     /// Open files that the start allowed without raising anything.
     pub files_soft: u64,
-    /// Nothing is said.
+    /// Whether messages are suppressed.
     pub quiet: bool,
-    /// Nothing is accepted until told.
+    /// Whether accepting is paused.
     pub paused: bool,
     /// A change was asked for by a signal and not begun.
     pub asked: bool,
@@ -43,11 +43,11 @@ pub struct HandOver {
     pub parts: Vec<HandedPart>,
     /// Where commands come.
     pub control: Option<HandedSocket>,
-    /// Who came there.
+    /// The connected clients.
     pub clients: Vec<HandedClient>,
     /// Where a new supervisor would come to the role.
     pub guard: Option<HandedSocket>,
-    /// What other parts of a supervisor keep, by their names.
+    /// State of other modules of the supervisor, by name.
     pub extras: Vec<HandedExtra>,
 }
 
@@ -109,11 +109,11 @@ pub struct HandedClient {
     pub asked: Option<Look>,
 }
 
-/// What a part of the supervisor keeps.
+/// State of a module of the supervisor.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct HandedExtra {
-    /// Whose it is, and what.
+    /// Name of the module, and of the item.
     pub name: String,
     /// A descriptor, where it is one.
     pub descriptor: Option<u32>,
@@ -150,7 +150,7 @@ impl HandOver {
     }
 }
 
-/// What stands behind the number of the form, where it is this one.
+/// Returns the bytes after the format number, if that is `wanted`.
 pub(super) fn after_version(bytes: &[u8], wanted: u16) -> Result<&[u8], DecodeError> {
     let (version, rest) = bytes.split_first_chunk().ok_or(DecodeError::Malformed)?;
     match u16::from_le_bytes(*version) {

@@ -1,9 +1,9 @@
-//! What a supervisor leaves in a file for one that comes after it, should it be
-//! killed: the version that it made the role serve. The role itself, which
-//! speaks with the network, is never asked what that was.
+//! The file that a supervisor leaves for its successor, in case it is killed: the version
+//! that it made the role serve. The role itself, which communicates with the network, is
+//! never asked for that.
 //!
-//! The file is these bytes and, behind them, the bundle. Like a hand-over it is
-//! read by older and newer programs.
+//! The file consists of these bytes, followed by the bundle. Like a hand-over, older and
+//! newer programs read it.
 
 use super::hand_over::after_version;
 use super::take::Take;
@@ -11,7 +11,7 @@ use super::{DESCRIPTORS_MAX, DecodeError, PACKET_BYTES_MAX};
 use crate::codec;
 use serde::{Deserialize, Serialize};
 
-/// What it begins with.
+/// First bytes of the file.
 const HEAD: &[u8] = b"evenkeel version\n";
 /// The number of the form.
 const KEPT_VERSION: u16 = 2;
@@ -47,7 +47,7 @@ impl From<KeptSocket> for (u64, u64) {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Kept {
-    /// What it is.
+    /// The message that made the role serve.
     pub take: Take,
     /// Its sockets, in their order.
     pub sockets: Vec<KeptSocket>,

@@ -18,10 +18,10 @@ pub const HEADER_BYTES: usize = 16;
 /// How many kinds of messages there are.
 const KINDS: u16 = 42;
 
-/// What every packet begins with.
+/// The header of every packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
-    /// Which message; [`Header::MORE`] continues the message before with descriptors.
+    /// Kind of the message; [`Header::MORE`] adds descriptors to the previous message.
     pub kind: u16,
     /// Descriptors of the whole message, over all of its packets.
     pub descriptors: u32,
@@ -85,7 +85,7 @@ pub enum Personality {
     Keepalived,
 }
 
-/// What somebody who gives commands may do; each more than the one before.
+/// Permissions of a client of a control socket, in ascending order.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Level {
     /// Only read what is not sensitive.
@@ -109,7 +109,7 @@ pub struct Look {
     pub width: u32,
 }
 
-/// What the loader is asked to do.
+/// A request to the loader.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Load {
@@ -145,9 +145,9 @@ pub struct NotLoaded {
     pub exit: u8,
     /// The files are those of the version that serves.
     pub unchanged: bool,
-    /// The same number for the same files.
+    /// A digest of the files: equal numbers mean equal contents.
     pub content: u64,
-    /// What is to be watched until they are good.
+    /// The files to watch until the errors are corrected.
     pub watch: Option<Watch>,
 }
 
@@ -233,23 +233,23 @@ pub enum Message {
     Pulse,
     /// Role to supervisor: it serves with its first version.
     Ready {
-        /// Which one.
+        /// Number of the version.
         version: u64,
-        /// What there is to tell.
+        /// The messages for the operator.
         #[serde(with = "words")]
         words: String,
     },
     /// Role to supervisor: it serves with a further version.
     Taken {
-        /// Which one.
+        /// Number of the version.
         version: u64,
-        /// What there is to tell.
+        /// The messages for the operator.
         #[serde(with = "words")]
         words: String,
     },
     /// Role to supervisor: it goes on with what it had.
     Refused {
-        /// Which one was refused.
+        /// Number of the refused version.
         version: u64,
         /// Why.
         #[serde(with = "words")]
@@ -262,7 +262,7 @@ pub enum Message {
         /// Only what was counted since it was last asked, to be added to that
         /// ([`Message::AddState`]): told once, at the end.
         rest: bool,
-        /// It is the answer: the rest counts from here.
+        /// Whether it responds to [`Message::TellState`]: later counts start from here.
         asked: bool,
     },
     /// Role to supervisor. Descriptors: as for [`Message::Take`].
@@ -317,9 +317,10 @@ pub enum Message {
     /// A part to another one, or a command to a part, by way of the supervisor, which reads
     /// nothing of it. Descriptors: as that part has it.
     Part(Box<PartMessage>),
-    /// What a role answers to a question. Descriptors: as its part has it.
+    /// Role to supervisor: the response to a request of a part. Descriptors: as defined
+    /// by the part.
     Answer {
-        /// What only who asked can read.
+        /// The encoded response; only the sender of the request can decode it.
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
@@ -344,7 +345,7 @@ pub enum Message {
     Check,
     /// Control role to supervisor, a question: serve this version. Descriptors: its files.
     Serve {
-        /// What is served now stays built, to be gone back to.
+        /// Whether it is a candidate: the current version stays compiled for a rollback.
         trial: bool,
     },
     /// Supervisor to control role, an answer. Descriptors: what there is to tell, in words.
@@ -373,7 +374,7 @@ pub enum Message {
     },
 }
 
-/// What a packet holds.
+/// The result of decoding a packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decoded {
     /// A message.

@@ -77,7 +77,7 @@ pub const PATH_BYTES_MAX: usize = 4_096;
 /// Roles that a supervisor hands over: the one that serves, and those that finish.
 pub const ROLES_MAX: usize = 128;
 
-/// What else a supervisor hands over.
+/// Most further items in a hand-over.
 pub const EXTRAS_MAX: usize = 64;
 
 /// Programs of external checks in one version.
@@ -86,7 +86,7 @@ pub const PROGRAMS_MAX: usize = 64;
 /// Parts that are run beside the proxy.
 pub const PARTS_MAX: usize = 32;
 
-/// What cannot change without a restart, as many as are told.
+/// Most settings that need a restart in one report.
 pub const FIXED_MAX: usize = 32;
 
 /// Why bytes are no message.
@@ -96,7 +96,7 @@ pub enum DecodeError {
     Magic,
     /// Another form of packets.
     Version(u8),
-    /// So many descriptors.
+    /// The number of descriptors does not fit the message.
     Descriptors(usize),
     /// They end too early, or a field holds something else than it may.
     Malformed,

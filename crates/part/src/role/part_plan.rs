@@ -1,4 +1,4 @@
-//! What a version has of a part that is run beside the proxy.
+//! The plan of a part beside the proxy, for a version.
 
 use super::bounded::{part, text};
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,8 @@ pub struct PartPlan {
     pub size: String,
     /// How long a planned stop takes at most, milliseconds.
     pub stop_ms: u64,
-    /// What machines must agree on among themselves (router ids, priorities, timers) is
-    /// not as in the version before: they change at once or quarrel.
+    /// Values that the machines must agree on (router ids, priorities, timers) differ
+    /// from those of the previous version: all nodes change at the same time.
     pub together: bool,
 }
 

@@ -1,5 +1,5 @@
-//! What the loader tells the supervisor about a version, so that the supervisor
-//! need not read what a user wrote.
+//! The plan of a version, from the loader to the supervisor, so that the supervisor
+//! parses nothing that a user wrote.
 
 use super::bounded::{list, path, text, texts};
 use super::part_plan::PartPlan;
@@ -16,7 +16,7 @@ const LOGS_MAX: usize = 4_096;
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Plan {
-    /// What the role gives up, which it cannot take back.
+    /// The privileges that the role drops, irrevocably.
     pub rights: Rights,
     /// How the role is to serve.
     pub settings: Settings,
@@ -42,26 +42,26 @@ pub struct Plan {
     pub listeners: u32,
     /// Statistics sockets: the next ones.
     pub operations: u32,
-    /// Which of those were named by a number (`fd@N`): the place among the
-    /// listeners and statistics sockets, and the number.
+    /// The listeners that were given by number (`fd@N`): the index among the listeners
+    /// and statistics sockets, and the number.
     #[serde(serialize_with = "list::<NUMBERED_MAX, _, _>")]
     pub numbered: Vec<(u32, u32)>,
     /// For each log target whether its socket is there: the last ones.
     #[serde(serialize_with = "list::<LOGS_MAX, _, _>")]
     pub logs: Vec<bool>,
-    /// What the new file asks for and only a restart can bring, in words.
+    /// Changes of the new file that need a restart, as messages.
     #[serde(serialize_with = "texts::<FIXED_MAX, { WORDS_BYTES_MAX / 8 }, _>")]
     pub fixed: Vec<String>,
-    /// What differs from the version before, in words.
+    /// The difference from the previous version, as text.
     #[serde(serialize_with = "text::<WORDS_BYTES_MAX, _>")]
     pub difference: String,
     /// How many descriptors of the version before are used again.
     pub reused: u32,
-    /// What is to be taken in when it changes by itself.
+    /// The files to reload when they change.
     pub watch: Option<Watch>,
     /// There is nothing for a proxy to serve: none is started.
     pub without_proxy: bool,
-    /// What is run beside the proxy.
+    /// The parts that run beside the proxy.
     #[serde(serialize_with = "list::<PARTS_MAX, _, _>")]
     pub parts: Vec<PartPlan>,
     /// Programs of external checks: the only ones that are run for the role.
@@ -98,8 +98,7 @@ pub struct Rights {
     pub capabilities: u64,
 }
 
-/// What stands on the command line or was found out about the system, and wins
-/// over the file.
+/// Settings of the command line and of the system, which override the file.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Settings {

@@ -1,5 +1,5 @@
-//! What a role is told to run, the same for every role: what only the role reads goes with
-//! it unread.
+//! A version for a role to run: the same message for every role. The payload, which only
+//! the role can decode, travels unread.
 
 use super::message::Personality;
 use super::plan::Plan;
@@ -15,9 +15,9 @@ pub struct Take {
     pub personality: Personality,
     /// Nobody looks at its standard streams once it serves.
     pub background: bool,
-    /// What it is.
+    /// The plan of the version.
     pub plan: Plan,
-    /// What the command line says to this role, as only that reads it.
+    /// Options of the command line for this role, which only the role decodes.
     #[serde(with = "serde_bytes")]
     pub options: Vec<u8>,
     /// The file in which the role keeps what the next one begins with goes with it.
@@ -26,7 +26,7 @@ pub struct Take {
     pub shared: bool,
     /// A state goes with it, which is taken in before anything is served.
     pub state: bool,
-    /// What was changed at run time is forgotten with it.
+    /// Whether changes at run time are dropped.
     pub fresh: bool,
 }
 
@@ -44,7 +44,7 @@ pub struct TakeTrial {
 /// The descriptors of a [`Take`], in their order.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Parcel<T> {
-    /// What is to be run, as only the role reads it.
+    /// The configuration of the role, decoded.
     pub payload: T,
     /// Sockets and the like, as many as the plan says.
     pub sockets: Vec<T>,

@@ -1,5 +1,5 @@
-//! What of the file system a version is made of, so that the supervisor can
-//! notice a change without reading anything: directories, and in them names.
+//! The files of a version, so that the supervisor can notice a change without parsing:
+//! directories, and names in them.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ const DIRECTORY_BYTES: usize = 48;
 /// Bytes that a name takes besides its own.
 const NAME_BYTES: usize = 3;
 
-/// What is watched.
+/// Files and directories to watch.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Watch {

@@ -19,7 +19,7 @@ const MULTIPOINT: u8 = 0x01;
 pub enum State {
     /// Its operator holds it down.
     AdminDown,
-    /// Nothing, or nothing good, was heard.
+    /// Down: no valid packet has been received.
     Down,
     /// The peer was heard; whether it hears us is not known.
     Init,
@@ -64,7 +64,7 @@ impl fmt::Display for State {
 pub enum Diagnostic {
     /// It did not.
     None,
-    /// Nothing was heard for the detection time.
+    /// The detection time expired without a packet.
     Expired,
     /// The peer said that it is down.
     PeerDown,
@@ -118,7 +118,7 @@ pub enum Refusal {
     Length,
     /// Another version than 1.
     Version(u8),
-    /// It is authenticated, which no session of ours is.
+    /// The packet is authenticated; Evenkeel's sessions are not.
     Authenticated,
     /// A packet of multipoint sessions.
     Multipoint,
@@ -126,7 +126,7 @@ pub enum Refusal {
     Multiplier,
     /// It names no sender.
     Discriminator,
-    /// It is for another session, maybe for one before this.
+    /// The packet is for another session, perhaps a previous one.
     Receiver(u32),
     /// It names no session but is no first one.
     NoReceiver,
@@ -165,7 +165,7 @@ pub struct Packet {
     pub last: bool,
     /// Its sender wants no packets unasked while both are up.
     pub demand: bool,
-    /// So many missing packets are an outage.
+    /// Detection multiplier: the number of missing packets that count as an outage.
     pub multiplier: u8,
     /// The sender's session.
     pub from: u32,
@@ -208,8 +208,8 @@ impl Packet {
         out
     }
 
-    /// What the payload of a datagram says, after the checks of RFC 5880, 6.8.6 that
-    /// need no session.
+    /// Decodes the payload of a datagram, with the checks of RFC 5880, 6.8.6 that need no
+    /// session.
     pub fn decode(bytes: &[u8]) -> Result<Packet, Refusal> {
         let Some(fixed) = bytes.first_chunk::<PACKET_BYTES>() else {
             return Err(Refusal::Length);

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 /// No session that is not up sends more often (RFC 5880, 6.8.3).
 const IDLE_MIN: Duration = Duration::from_secs(1);
-/// Nothing is sent or asked for more often than that.
+/// Smallest interval of sending and of the required reception.
 const INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// Most changes of state that wait to be taken; of more the oldest are lost.
 const CHANGES_MAX: usize = 16;
 
-/// What a session is told.
+/// Settings of a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// How often it wants to send while up.
@@ -21,7 +21,8 @@ pub struct Settings {
     pub min_rx: Duration,
     /// How often it sends while it is not up; a second at least.
     pub idle_tx: Duration,
-    /// So many of our packets missing are an outage to the peer.
+    /// Detection multiplier: the number of our missing packets that the peer counts as an
+    /// outage.
     pub multiplier: u8,
     /// It sends nothing before it heard something.
     pub passive: bool,
@@ -30,7 +31,7 @@ pub struct Settings {
     pub ttl_min: u8,
 }
 
-/// What is to be done, and what happened.
+/// An action for the caller, or a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     /// Send this to the peer's [`super::PORT`].
@@ -39,14 +40,14 @@ pub enum Event {
     Entered {
         /// From where.
         from: State,
-        /// Where it is now.
+        /// The new state.
         to: State,
         /// Why, where it went down.
         why: Diagnostic,
     },
 }
 
-/// What the peer said last.
+/// The values of the last packet of the peer.
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     discriminator: u32,
@@ -115,7 +116,7 @@ impl Session {
         self.diagnostic
     }
 
-    /// What the peer calls it by.
+    /// Returns our discriminator, which the peer's packets contain.
     pub fn discriminator(&self) -> u32 {
         self.discriminator
     }
@@ -218,7 +219,7 @@ impl Session {
         }
     }
 
-    /// What is to be done next; None when all is.
+    /// Returns the next event; None if there is none.
     pub fn poll(&mut self) -> Option<Event> {
         if let Some(change) = self.changes.pop_front() {
             return Some(change);
@@ -265,7 +266,7 @@ impl Session {
         }
     }
 
-    /// What we say of our intervals.
+    /// Returns the desired interval that our packets announce.
     fn min_tx(&self) -> Duration {
         match self.state {
             State::Up => self.settings.min_tx.max(INTERVAL_MIN),

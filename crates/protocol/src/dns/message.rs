@@ -21,7 +21,7 @@ const FLAG_ANSWER: u16 = 0x8000;
 const FLAG_TRUNCATED: u16 = 0x0200;
 const FLAG_RECURSION_WISHED: u16 = 0x0100;
 
-/// What is asked for.
+/// Record type of a query.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Kind {
     /// IPv4 addresses of a host.
@@ -54,7 +54,7 @@ impl Kind {
 pub struct Question {
     /// Of what.
     pub name: Name,
-    /// What is asked for.
+    /// Record type.
     pub kind: Kind,
 }
 
@@ -77,7 +77,7 @@ impl Question {
     }
 }
 
-/// What a server says of a question.
+/// Result of a query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
     /// It knows the name; the records may be none.
@@ -105,10 +105,10 @@ pub struct Service {
     pub addresses: Vec<IpAddr>,
 }
 
-/// What of an answer is of use.
+/// The useful content of a response.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// What the server says.
+    /// Status of the response.
     pub status: Status,
     /// There is more than fits: it is to be asked over TCP.
     pub truncated: bool,
@@ -125,7 +125,7 @@ pub struct Answer {
 pub enum Malformed {
     /// It answers something else: another id or question, or is no answer.
     Foreign,
-    /// It is cut off, or contradicts itself.
+    /// The message is truncated or inconsistent.
     Broken,
 }
 

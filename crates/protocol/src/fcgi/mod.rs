@@ -48,7 +48,7 @@ mod kind {
 pub enum Length {
     /// There is none.
     None,
-    /// So many bytes.
+    /// A body of this many bytes.
     Bytes(u64),
     /// In chunks of HTTP/1.
     Chunked,
@@ -61,7 +61,7 @@ pub struct Request<'r> {
     pub params: &'r Params,
     /// How its body comes.
     pub length: Length,
-    /// It is HEAD: its response has no body.
+    /// Whether the request is HEAD, whose response has no body.
     pub head: bool,
     /// The application is asked to keep the connection.
     pub keep: bool,
@@ -117,7 +117,7 @@ enum Chunks {
     Trailer(u64),
 }
 
-/// What the next bytes of the connection are.
+/// The meaning of the next bytes of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Incoming {
     Header,
@@ -199,12 +199,12 @@ impl Connection {
             .begin(request.head, request.keep, request.date);
     }
 
-    /// What waits to be sent.
+    /// Returns the bytes to send.
     pub fn outgoing(&self) -> &[u8] {
         self.out.get(self.sent..).unwrap_or_default()
     }
 
-    /// So many bytes of it were sent.
+    /// Removes `bytes` sent bytes from the front of the output.
     pub fn sent(&mut self, bytes: usize) {
         self.sent += bytes;
         if self.sent >= self.out.len() {

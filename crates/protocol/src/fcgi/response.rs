@@ -12,7 +12,7 @@ enum Body {
     Head,
     /// There is none: what comes is ignored.
     None,
-    /// As it comes, so many bytes.
+    /// A body of this many bytes.
     Length(u64),
     /// In chunks, or with the length that it turned out to have.
     Chunked,
@@ -57,7 +57,7 @@ impl Default for Response {
     }
 }
 
-/// What a head says.
+/// The content of a response head.
 struct Facts {
     status: Vec<u8>,
     length: Option<u64>,

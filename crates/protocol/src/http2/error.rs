@@ -1,4 +1,4 @@
-//! What goes wrong, with the code that the peer is told and the words for a log.
+//! Errors, with the code for the peer and the text for a log.
 
 use std::fmt;
 
@@ -127,9 +127,9 @@ impl fmt::Display for Why {
 /// A connection that had to end because of what the peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionError {
-    /// What GOAWAY carries.
+    /// Error code of the GOAWAY frame.
     pub code: ErrorCode,
-    /// What happened.
+    /// The cause.
     pub why: Why,
 }
 

@@ -4,8 +4,7 @@
 //! It never judges a field. It is bounded twice, by bytes as RFC 9113 (section
 //! 6.5.2) counts them and by fields; what goes beyond is left out and remembered.
 
-/// What every field costs beside its bytes, in lists and in tables (RFC 7541,
-/// section 4.1).
+/// Overhead of each field in lists and tables, besides its bytes (RFC 7541, section 4.1).
 pub(super) const FIELD_OVERHEAD_BYTES: usize = 32;
 
 /// A field in the arena: the name, then the value.

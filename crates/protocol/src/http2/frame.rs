@@ -1,6 +1,6 @@
 //! Frames: their head, types and flags (RFC 9113 section 4.1 and 6).
 
-/// What a client's connection begins with.
+/// The connection preface of a client (RFC 9113, section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Bytes of a frame's head.

@@ -32,7 +32,7 @@ pub use frame::PREFACE;
 pub use settings::Settings;
 pub use stream::StreamId;
 
-/// Which end of a connection we are.
+/// The role of an endpoint of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The peer opens streams.

@@ -36,11 +36,11 @@ pub(super) struct Stream {
     pub(super) head_sent: bool,
     /// END_STREAM went out.
     pub(super) we_ended: bool,
-    /// What the peer lets us send; less than 0 after a change of its settings.
+    /// Send window, bytes; negative after the peer reduced its initial window.
     pub(super) send_window: i32,
-    /// What we let the peer send.
+    /// Receive window, bytes.
     pub(super) receive_window: i32,
-    /// What the owner consumed and the peer was not told yet.
+    /// Bytes consumed by the owner that no WINDOW_UPDATE has returned yet.
     pub(super) unreturned: u32,
     /// How long the body has to be.
     pub(super) expected: u64,
@@ -215,7 +215,7 @@ pub(super) enum End {
     ResetByPeer,
     /// We sent RST_STREAM and the peer may not know yet.
     ResetByUs,
-    /// It is not remembered, or was skipped.
+    /// Unknown: forgotten, or its number was skipped.
     Unknown,
 }
 

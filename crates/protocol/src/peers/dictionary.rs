@@ -5,7 +5,7 @@ pub(super) const NUMBERS: usize = 128;
 /// Bytes of one text.
 pub(super) const TEXT_BYTES_MAX: usize = 255;
 
-/// What one side has sent.
+/// The dictionary of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Dictionary {
     texts: Vec<Option<Box<str>>>,

@@ -21,14 +21,14 @@ pub(super) const ACKNOWLEDGE: u8 = 132;
 pub(super) const TIMED: u8 = 133;
 pub(super) const INCREMENTAL_TIMED: u8 = 134;
 
-/// What has no content.
+/// Messages without content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Control {
     /// Tell me everything.
     ResyncRequest,
-    /// That was everything, and I know all.
+    /// Resync finished: all entries were sent, and the sender has a complete table.
     ResyncFinished,
-    /// That was all I know, which may not be everything.
+    /// Resync partial: all entries were sent, but the sender's table may be incomplete.
     ResyncPartial,
     /// I have read that it was all.
     ResyncConfirm,
@@ -67,7 +67,7 @@ impl Control {
 /// Why a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// What came is no message, or means nothing.
+    /// Protocol error: an invalid or unexpected message.
     Protocol,
     /// A message is longer than any may be.
     Size,
@@ -77,7 +77,7 @@ pub enum Fault {
     Greeting,
     /// The peer refused, with this status.
     Refused(u16),
-    /// Nothing came for too long.
+    /// Timeout: no message for too long.
     Silent,
 }
 

@@ -21,7 +21,7 @@ const PROTOCOL: &str = "HAProxyS";
 /// The version that is spoken.
 const VERSION: &str = "2.1";
 
-/// Who began the connection.
+/// The side that opened the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// We did.
@@ -37,7 +37,7 @@ pub enum Status {
     Succeeded,
     /// There is another connection already.
     TryAgain,
-    /// That was no greeting.
+    /// The first message was not a hello.
     ProtocolError,
     /// The protocol version is not supported.
     BadVersion,
@@ -61,12 +61,12 @@ impl Status {
     }
 }
 
-/// What the side that connects says first.
+/// The first message of the side that connects.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hello {
-    /// Whom it wants to speak with.
+    /// Name of the peer that it connects to.
     pub to: String,
-    /// Who it is.
+    /// Name of the sender.
     pub from: String,
     /// Its process.
     pub process: u32,
@@ -83,11 +83,11 @@ pub enum State {
     AwaitsStatus,
     /// Updates go both ways.
     Established,
-    /// It is over.
+    /// The session has ended.
     Ended,
 }
 
-/// What an entry of a peer is now.
+/// The new value of an entry of a peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Update {
     /// The table: its place among ours.
@@ -102,7 +102,7 @@ pub struct Update {
     pub fields: Vec<Field>,
 }
 
-/// What came.
+/// An event caused by the peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// A greeting: [`Session::welcome`] answers.
@@ -120,9 +120,9 @@ pub enum Event {
     },
     /// The peer wants to be told everything.
     ResyncRequest,
-    /// That was all that the peer knows; `whole`: it knows all that there is.
+    /// The peer has sent all its entries; `whole`: its table is complete.
     Resynced {
-        /// Whether it is sure.
+        /// Whether the peer's table is complete.
         whole: bool,
     },
     /// The peer has read the end of our lesson.
@@ -188,7 +188,7 @@ impl Session {
         }
     }
 
-    /// Who began it.
+    /// Returns which side opened the connection.
     pub fn role(&self) -> Role {
         self.role
     }
@@ -198,7 +198,7 @@ impl Session {
         self.state
     }
 
-    /// Says who we are, where we began.
+    /// Sends the hello, if this side opened the connection.
     pub fn greet(&mut self, hello: &Hello) {
         let Hello { to, from, process } = hello;
         let text = format!("{PROTOCOL} {VERSION}\n{to}\n{from} {process} 1\n");
@@ -221,7 +221,7 @@ impl Session {
         &self.output
     }
 
-    /// So many of them were sent.
+    /// Removes `count` sent bytes from the front of the output.
     pub fn sent(&mut self, count: usize, now: Milliseconds) {
         self.output.drain(..count.min(self.output.len()));
         self.sent_ms = now;
@@ -540,7 +540,7 @@ impl Session {
         }
     }
 
-    /// Says how far the peer's updates were taken.
+    /// Acknowledges the updates received so far.
     pub fn acknowledge(&mut self) {
         for theirs in &mut self.theirs {
             if theirs.acknowledged == theirs.last {

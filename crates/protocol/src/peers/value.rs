@@ -12,7 +12,7 @@ const NAME_BYTES_MAX: u64 = 1024;
 /// Bytes of a key.
 const KEY_BYTES_MAX: u64 = 16_384;
 
-/// What keys are.
+/// The type of keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyType {
     /// A number of 32 bits.
@@ -78,13 +78,13 @@ pub struct Stored {
 pub struct TableDescription {
     /// Its name on the wire.
     pub name: Vec<u8>,
-    /// What keys are.
+    /// The type of keys.
     pub key: KeyType,
     /// How long they are; of texts, one more than the longest.
     pub key_length: u32,
     /// How long entries live, milliseconds; 0 is for ever.
     pub expire_ms: u32,
-    /// What is stored, by its bits upwards.
+    /// The stored data types, in ascending order of their bits.
     pub stored: Vec<Stored>,
 }
 
@@ -106,7 +106,7 @@ pub struct Field {
     pub bit: u8,
     /// Its place.
     pub element: u32,
-    /// What it is.
+    /// The value.
     pub value: Value,
 }
 

@@ -76,7 +76,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
     })
 }
 
-/// What the family byte announces.
+/// The length and layout that the family byte announces.
 enum Shape {
     Unspecified,
     Inet4(Transport),

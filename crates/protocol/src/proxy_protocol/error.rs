@@ -6,7 +6,7 @@ use std::fmt;
 /// A field of a line of version 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Field {
-    /// Who connected.
+    /// The source address.
     SourceAddress,
     /// To what it connected.
     DestinationAddress,
@@ -29,7 +29,7 @@ pub enum ParseError {
     LineTooLong,
     /// Version 1: a CR without its LF, or a LF without its CR.
     LineEnd {
-        /// Which byte.
+        /// Offset of the byte.
         at_byte: usize,
     },
     /// Version 1: neither `TCP4` nor `TCP6` nor `UNKNOWN`.
@@ -58,7 +58,7 @@ pub enum ParseError {
     BlockTooShort {
         /// The length of the block by its own words.
         declared_bytes: usize,
-        /// What the addresses take.
+        /// Length of the addresses, bytes.
         needed_bytes: usize,
     },
     /// Version 2: an extension is wrong.
@@ -70,7 +70,7 @@ pub enum ParseError {
 pub enum TlvError {
     /// It ends beyond the block that holds it.
     Truncated {
-        /// Where it begins within the extensions.
+        /// Offset within the extensions.
         at_byte: usize,
     },
     /// All together are longer than [`MAX_TLV_BYTES`].

@@ -17,7 +17,7 @@ pub mod kind {
     pub const NOOP: u8 = 0x04;
     /// A name for the connection which the first proxy chose.
     pub const UNIQUE_ID: u8 = 0x05;
-    /// What is known of TLS; see [`Ssl`](super::Ssl).
+    /// TLS information; see [`Ssl`](super::Ssl).
     pub const SSL: u8 = 0x20;
     /// The name of the network namespace.
     pub const NETNS: u8 = 0x30;
@@ -140,7 +140,7 @@ impl Tlvs {
         self.get(kind::NETNS)
     }
 
-    /// What is known of TLS.
+    /// Returns the TLS information.
     pub fn ssl(&self) -> Option<Ssl<'_>> {
         Ssl::read(self.get(kind::SSL)?)
     }
@@ -171,7 +171,7 @@ impl<'a> IntoIterator for &'a Tlvs {
     }
 }
 
-/// What is known of TLS between the client and the first proxy.
+/// TLS information about the connection between the client and the first proxy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ssl<'a> {
     client: u8,
@@ -205,7 +205,8 @@ impl<'a> Ssl<'a> {
         self.client & SSL_CERTIFICATE_SESSION != 0
     }
 
-    /// What the check of the certificate gave: zero when it was shown and good.
+    /// Returns the result of the certificate verification: zero if a certificate was
+    /// presented and is valid.
     pub fn verify_result(&self) -> u32 {
         self.verify
     }
@@ -255,7 +256,7 @@ impl<'a> IntoIterator for &Ssl<'a> {
     }
 }
 
-/// What to tell of TLS. That it was used is said by saying anything.
+/// TLS information to send. Its presence means that TLS was used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SslFields<'a> {
     /// See [`Ssl::is_used`].
@@ -314,7 +315,7 @@ fn append(out: &mut Vec<u8>, kind: u8, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// What the specification demands of a value.
+/// Checks a value against the specification.
 fn check(kind: u8, value: &[u8]) -> Result<(), TlvError> {
     let fits = match kind {
         kind::CRC32C => return Err(TlvError::ChecksumIsComputed),

@@ -1,4 +1,4 @@
-//! What the proxy has to know of addresses that move.
+//! What the proxy needs to know of addresses that move between machines.
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;

@@ -51,7 +51,7 @@ impl ToldState {
 
 const _: () = assert!(COUNTERS_AT + COUNTERS_LEN <= SLOT_WORDS);
 
-/// What the address role tells about an instance.
+/// The state of an instance, reported by the address role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Told {
     /// Its state.
@@ -62,7 +62,7 @@ pub struct Told {
     pub transitions: u64,
     /// The priority that it announces, or would.
     pub priority: u8,
-    /// Who announced itself last, and with which priority.
+    /// Sender and priority of the last advert.
     pub owner: Option<(IpAddr, u8)>,
     /// Its counters.
     pub counters: Counters,

@@ -1,5 +1,4 @@
-//! Which slot is whose: names, written by the proxy and looked up by the address
-//! role.
+//! The owner of each slot: names written by the proxy, which the address role looks up.
 
 use super::slot::at;
 use super::{NAME_BYTES_MAX, SLOTS, SLOTS_MAX, TABLE_AT, Vitals};

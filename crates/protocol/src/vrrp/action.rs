@@ -1,4 +1,4 @@
-//! What a machine wants done, and what it tells about itself.
+//! Actions that a state machine requests, and its reports.
 
 use super::{Counters, Rejected, Time};
 use std::net::IpAddr;
@@ -36,7 +36,7 @@ pub enum HandOver {
     },
     /// Another one is master now: `Release` comes right behind this.
     Taken {
-        /// Who.
+        /// The other router.
         by: IpAddr,
     },
     /// Nobody took over in time: the addresses stay, and adverts go on as before.
@@ -52,7 +52,7 @@ pub enum Announce {
     Again,
     /// After an advert of lower priority, or after a partition healed.
     Contested,
-    /// It is time to.
+    /// Repeated announcement.
     Refresh,
 }
 
@@ -77,19 +77,19 @@ pub enum Reason {
     },
     /// The owner said that it stops (priority zero).
     OwnerStopped {
-        /// Who.
+        /// The owner.
         owner: IpAddr,
     },
     /// The owner has a lower priority than we have.
     Preempts {
-        /// Who.
+        /// The owner.
         owner: IpAddr,
         /// Its priority.
         priority: u8,
     },
     /// Another one has a higher priority, or an equal one and a higher address.
     Preempted {
-        /// Who.
+        /// The other router.
         by: IpAddr,
         /// Its priority.
         priority: u8,
@@ -107,18 +107,18 @@ pub enum Reason {
     Stopped,
     /// An operator asked for a hand-over, and another one took over.
     HandOver {
-        /// Who.
+        /// The other router.
         by: IpAddr,
     },
 }
 
-/// What is to be done, in this order.
+/// An action for the driver; actions must be executed in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Send this VRRP packet (without an IP header; for IPv6 and version 3 the checksum
     /// covers the pseudo header of `from` and `to`).
     Send {
-        /// Whose.
+        /// The instance.
         instance: Instance,
         /// To whom: the group or a peer.
         to: IpAddr,
@@ -127,17 +127,17 @@ pub enum Action {
     },
     /// Put the addresses, routes and rules into the kernel. `Announce` comes behind it.
     Acquire {
-        /// Whose.
+        /// The instance.
         instance: Instance,
     },
     /// Take them out.
     Release {
-        /// Whose.
+        /// The instance.
         instance: Instance,
     },
     /// Tell the neighbours of each address, so many times.
     Announce {
-        /// Whose.
+        /// The instance.
         instance: Instance,
         /// How many times.
         repeat: u32,
@@ -147,37 +147,37 @@ pub enum Action {
     /// Ask who has the addresses (ARP, neighbour solicitation); what answers comes
     /// to [`super::Router::handle_neighbour`].
     Probe {
-        /// Whose.
+        /// The instance.
         instance: Instance,
     },
     /// A state was entered: logs, notify scripts, statistics.
     Entered {
-        /// Whose.
+        /// The instance.
         instance: Instance,
         /// From where.
         from: State,
-        /// Where it is now.
+        /// The new state.
         to: State,
         /// Why.
         why: Reason,
     },
     /// A planned hand-over of [`super::Router::hand_over`] came to this step.
     HandOver {
-        /// Whose.
+        /// The instance.
         instance: Instance,
-        /// Which.
+        /// The step.
         step: HandOver,
     },
     /// A sync group as a whole entered a state.
     GroupEntered {
         /// Its place in the list of groups.
         group: usize,
-        /// Where it is now.
+        /// The new state.
         to: State,
     },
     /// As master it heard an advert of lower priority (`notify_master_rx_lower_pri`).
     HeardLower {
-        /// Whose.
+        /// The instance.
         instance: Instance,
         /// From whom.
         from: IpAddr,
@@ -186,16 +186,16 @@ pub enum Action {
     },
     /// Something to log, said once until it changes; never more often than a bound.
     Note {
-        /// Whose.
+        /// The instance.
         instance: Instance,
         /// For people: `Malformed`, `wrong password`, `another group with our id`…
         words: String,
     },
 }
 
-/// What of a virtual router outlives its process: the driver writes it after each
-/// turn in which something was entered, and every third of a down interval as master.
-/// See [`super::Router::kept`] and [`super::Router::start`].
+/// The state of a virtual router that outlives its process. The driver writes it after
+/// each turn that changed it, and every third of a down interval as master. See
+/// [`super::Router::kept`] and [`super::Router::start`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Resume {
     /// The state.
@@ -218,7 +218,7 @@ pub struct Resume {
     pub yielded: Option<u8>,
 }
 
-/// What is told about a virtual router.
+/// The status of a virtual router.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Status {
     /// Its state.
@@ -229,13 +229,13 @@ pub struct Status {
     pub why: Reason,
     /// The priority that it announces, or would.
     pub priority: u8,
-    /// Who sends adverts, its priority, and when the last one came.
+    /// Sender of the adverts, its priority, and the time of the last advert.
     pub owner: Option<(IpAddr, u8, Time)>,
     /// When silence will be believed, as a backup.
     pub master_down_at: Option<Time>,
     /// Counters, by keepalived's names.
     pub counters: Counters,
-    /// Whose packets were dropped, and why, the newest last.
+    /// Senders of dropped packets with the reason, the newest last.
     pub rejected: Vec<Rejected>,
     /// Another node that announces a priority of our place in `prefer`: its list has
     /// another order.

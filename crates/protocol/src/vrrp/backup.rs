@@ -13,12 +13,12 @@ use std::time::Duration;
 /// A timer that is late by this part of an interval says that we stood still, not
 /// that the owner did.
 const LATE_PART: u32 = 4;
-/// So many times in a row silence is not believed because of our own lateness.
+/// How often in a row silence is ignored because this machine itself was late.
 const LATE_GRACES: u8 = 2;
 /// An answer is waited for at least so long.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
-/// What a backup waits for.
+/// The timers of a backup.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wait {
     /// Expiry of the master-down timer.
@@ -222,7 +222,7 @@ impl Machine {
         let skew = self.skew(ctx.settings, interval);
         let soonest = ctx.now.after(interval + skew);
         self.wait.down_at = self.wait.down_at.max(soonest);
-        let words = "this machine was delayed itself: it waits for adverts a little longer";
+        let words = "this machine itself was delayed: it waits longer for adverts";
         self.notes.tell(ctx, About::Late, words.to_owned());
         true
     }

@@ -31,7 +31,8 @@ impl Sum {
         }
     }
 
-    /// What stands in the checksum's field; zero of bytes that hold their own.
+    /// Returns the value for the checksum field; zero if the bytes already contain a
+    /// valid one.
     pub fn checksum(self) -> u16 {
         let mut sum = self.0;
         while sum > 0xffff {

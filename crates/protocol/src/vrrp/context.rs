@@ -1,5 +1,5 @@
-//! What every step of a machine is given: the time, its settings, and where
-//! its actions go.
+//! The inputs of every step of the state machine: the time, the settings, and the queue
+//! of actions.
 
 use super::defect::Defect;
 use super::{Action, Instance, Settings, Time};
@@ -13,19 +13,19 @@ const PENDING_ACTIONS: usize = 4096;
 pub(super) struct Context<'a> {
     /// The time.
     pub now: Time,
-    /// Whose step it is.
+    /// The instance.
     pub at: Instance,
     /// Its settings.
     pub settings: &'a Settings,
     /// Where its actions go.
     pub out: &'a mut VecDeque<Action>,
-    /// How it is broken on purpose.
+    /// The defect that a test injects.
     #[cfg(test)]
     pub defect: Option<Defect>,
 }
 
 impl Context<'_> {
-    /// Whether it is broken on purpose in this way.
+    /// Returns whether a test injects this defect.
     #[cfg(test)]
     pub(super) fn broken(&self, defect: Defect) -> bool {
         self.defect == Some(defect)

@@ -7,13 +7,13 @@ use std::ops::{Add, Index, IndexMut, Sub};
 /// How a counter is called, and where it is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct CounterRow {
-    /// Which counter it is.
+    /// The counter.
     pub counter: Counter,
     /// Its key in JSON.
     pub name: &'static str,
     /// Its metric: keepalived_exporter's name where that has one.
     pub metric: &'static str,
-    /// What it counts, in words.
+    /// Help text.
     pub words: &'static str,
     /// Where keepalived's dumps show it; none: they do not.
     pub dump: Option<DumpRow>,
@@ -102,7 +102,7 @@ counters! {
         "packets for another virtual router" None;
 }
 
-/// What else is shown of a virtual router as a number: its name, metric and words.
+/// Further numbers of a virtual router: name, metric and help text.
 pub static NUMBERS: &[(&str, &str, &str)] = &[
     ("up", "keepalived_up", "1 while the address role responds"),
     (
@@ -123,7 +123,7 @@ pub static NUMBERS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// What was counted of a virtual router.
+/// The counters of a virtual router.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters([u64; COUNTERS_LEN]);
 

@@ -15,7 +15,7 @@ impl Router {
         }
     }
 
-    /// Whether it has a group.
+    /// Returns whether the instance belongs to a group.
     pub(super) fn is_grouped(&self, at: Instance) -> bool {
         self.member_of.get(at.0).copied().flatten().is_some()
     }
@@ -51,7 +51,7 @@ impl Router {
         }
     }
 
-    /// What a machine wants is done, by all of its group if it has one.
+    /// Executes a transition, for the whole sync group if there is one.
     pub(super) fn settle(&mut self, now: Time, at: Instance, want: Option<Want>) {
         let Some(want) = want else {
             return;
@@ -117,7 +117,7 @@ impl Router {
         }
     }
 
-    /// Tells which groups have moved as a whole.
+    /// Reports the groups whose members have all changed state.
     pub(super) fn tell_groups(&mut self) {
         for group in 0..self.groups.len() {
             let state = self.group_state(group);

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// A valid advert.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heard {
-    /// Who sent it.
+    /// Source address.
     pub from: IpAddr,
     /// Its priority.
     pub priority: u8,
@@ -25,13 +25,13 @@ pub(super) enum Dropped {
     Refused(Refusal),
     /// It came through a router, or from too far.
     Ttl(u8),
-    /// It is from none of our peers.
+    /// The sender is not a configured peer.
     Stranger,
     /// Another interval (version 2).
     Interval {
-        /// What it says.
+        /// The received interval.
         is: Duration,
-        /// What we have.
+        /// Our interval.
         ours: Duration,
     },
     /// Another number of addresses.

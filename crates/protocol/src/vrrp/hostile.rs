@@ -100,7 +100,7 @@ fn actions(router: &mut Router) -> Vec<Action> {
     all
 }
 
-/// What the actions lead to.
+/// The effect of the actions on a kernel.
 #[derive(Default)]
 struct Kernel {
     holds: bool,

@@ -18,12 +18,12 @@ use super::{
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-/// So many adverts of priority zero are trusted at once,
+/// Number of priority-zero adverts that are accepted in a burst.
 const STOP_BURST: u32 = 5;
-/// and then one in each of these: who forges them moves the addresses no faster.
+/// Interval of further ones: forged adverts move the addresses no faster than this.
 const STOP_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a step of a machine leads to; its group may have something to say.
+/// A transition that a step requests; the sync group may execute it for all members.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Want {
     /// It may be master.
@@ -32,13 +32,14 @@ pub(super) enum Want {
     Backup(Reason),
 }
 
-/// What a master that gives way says.
+/// The last message of a master that releases its addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Parting {
     /// An advert more, if it cannot be sure to have been the only one.
     Advert,
-    /// That it stops: it stood still. A worse one would give way to an advert, and
-    /// where the one that it heard is gone since, others are not to wait for us.
+    /// An advert with priority 0, because this machine was suspended: a normal advert
+    /// would make a worse master yield, and if the master that it heard is gone, the
+    /// others must not wait for this one.
     Stop,
 }
 
@@ -51,13 +52,13 @@ pub(super) struct Machine {
     why: Reason,
     /// The addresses may be in the kernel.
     holds: bool,
-    /// What is wrong.
+    /// The fault, if any.
     pub fault: Option<String>,
-    /// What moves its priority.
+    /// The values that change its priority.
     pub standing: Standing,
     /// Where its adverts come from.
     pub source: Option<IpAddr>,
-    /// Who sends adverts, its priority, and when the last one came.
+    /// Sender of the adverts, its priority, and the time of the last advert.
     pub owner: Option<(IpAddr, u8, Time)>,
     /// Between the owner's adverts.
     pub owner_interval: Duration,
@@ -67,13 +68,13 @@ pub(super) struct Machine {
     pub rule: Rule,
     /// Holds preemptions back.
     pub damper: Damper,
-    /// What was said.
+    /// The last notes.
     pub notes: Notes,
     /// Counters.
     pub counters: Counters,
-    /// Whose packets were dropped.
+    /// Senders of dropped packets.
     rejected: Rejections,
-    /// Who announces a priority of our place in `prefer`.
+    /// Router that announces the priority of our position in `prefer`.
     same_place: Option<(IpAddr, u8)>,
     /// When the time was told last.
     pub last_turn: Time,
@@ -84,7 +85,7 @@ pub(super) struct Machine {
     /// It became master without an advert of the one before: the better ones may have
     /// been there all the time.
     unsure: bool,
-    /// How it gives way.
+    /// How it releases the addresses.
     pub parting: Parting,
 }
 
@@ -130,12 +131,13 @@ impl Machine {
         unit * (256 - u32::from(self.priority(settings))) / 256
     }
 
-    /// So long silence has to last.
+    /// Returns the master down interval: after this silence the master counts as lost.
     pub(super) fn down_interval(&self, settings: &Settings, interval: Duration) -> Duration {
         interval * u32::from(settings.down_adverts) + self.skew(settings, interval)
     }
 
-    /// So long we may have been silent before another one is master for sure.
+    /// Returns for how long this master may have been silent before another router is
+    /// certainly master.
     pub(super) fn own_down_interval(&self, settings: &Settings) -> Duration {
         self.down_interval(settings, own_interval(settings))
     }
@@ -247,7 +249,7 @@ impl Machine {
         self.enter(ctx, State::Backup, why);
     }
 
-    /// What is said before the addresses are given away.
+    /// Sends the last message before the addresses are released.
     fn give_way(&mut self, ctx: &mut Context<'_>, why: &Reason) {
         match *why {
             Reason::HandOver { by } => {
@@ -275,7 +277,7 @@ impl Machine {
         self.enter(ctx, State::Fault, why);
     }
 
-    /// It is told to stop.
+    /// Stops the instance.
     pub(super) fn enter_init(&mut self, ctx: &mut Context<'_>) {
         if self.state != State::Init {
             self.give_up(ctx);
@@ -377,7 +379,7 @@ impl Machine {
         }
     }
 
-    /// Tells neighbours.
+    /// Announces the addresses to neighbours.
     pub(super) fn announce(&self, ctx: &mut Context<'_>, repeat: u32, why: Announce) {
         if repeat > 0 {
             let instance = ctx.at;
@@ -454,7 +456,7 @@ impl Machine {
         }
     }
 
-    /// Who sends adverts.
+    /// Records the sender of an advert.
     pub(super) fn note_owner(&mut self, now: Time, heard: Heard) {
         self.owner = Some((heard.from, heard.priority, now));
     }
@@ -486,7 +488,7 @@ impl Machine {
         }
     }
 
-    /// What is told about it.
+    /// Returns the status.
     pub(super) fn status(&self, settings: &Settings) -> Status {
         Status {
             state: self.state,
@@ -505,7 +507,7 @@ impl Machine {
         }
     }
 
-    /// What of it is to outlive this process.
+    /// Returns the state that outlives this process.
     pub(super) fn kept(&self, now: Time) -> Resume {
         Resume {
             state: self.state,

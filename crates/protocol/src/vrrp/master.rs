@@ -36,7 +36,7 @@ const PUT_BACK_BURST: u32 = 5;
 /// and then once in each of these.
 const PUT_BACK_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a master has to do.
+/// The state of a master.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     /// The next advert.
@@ -150,7 +150,7 @@ impl Rule {
         }))
     }
 
-    /// What is to be done next.
+    /// Returns the next deadline.
     pub(super) fn deadline(&self) -> Option<Time> {
         // It listens, and nothing else.
         if self.listen_until.is_some() {
@@ -174,7 +174,7 @@ impl Rule {
     }
 }
 
-/// Whether it is time; then it is not any more.
+/// Returns whether the timer has expired, and clears it then.
 fn due(at: &mut Option<Time>, now: Time) -> bool {
     at.take_if(|at| *at <= now).is_some()
 }
@@ -239,7 +239,8 @@ impl Machine {
         }
     }
 
-    /// Whether it stood still so long that somebody else was made master.
+    /// Returns whether this machine was suspended for so long that another one became
+    /// master.
     fn stood_still(&self, ctx: &Context<'_>) -> bool {
         if ctx.broken(Defect::IgnoresItsFreeze) {
             return false;
@@ -336,8 +337,8 @@ impl Machine {
         }
     }
 
-    /// It is still master after a pause: the kernel may have lost the addresses, and
-    /// neighbours have heard of others.
+    /// Resumes as master after a pause: the kernel may have lost the addresses, and
+    /// neighbours may have learnt other MACs.
     fn speak_again(&mut self, ctx: &mut Context<'_>) {
         let instance = ctx.at;
         ctx.must(Action::Acquire { instance });
@@ -418,8 +419,8 @@ impl Machine {
         true
     }
 
-    /// It is offered half an interval behind the last advert: one that overtakes the
-    /// offer would make the successor give way again.
+    /// Sends the offer half an interval after the last advert: an advert that overtakes
+    /// the offer would make the successor return the addresses.
     fn settle_hand_over(&mut self, ctx: &mut Context<'_>) {
         let calm = own_interval(ctx.settings) / 2;
         let until = self.rule.sent_at.map_or(ctx.now, |sent| sent.after(calm));

@@ -1,4 +1,5 @@
-//! What is told to people, once until it changes and never too often.
+//! Log messages of a virtual router: each is logged once until it changes, and never too
+//! often.
 
 use super::context::Context;
 use super::pace::Pace;
@@ -9,10 +10,10 @@ use std::time::Duration;
 const NOTE_BURST: u32 = 10;
 /// And then one in each of these.
 const NOTE_PAUSE: Duration = Duration::from_secs(10);
-/// The same words are said again after so long.
+/// Interval after which the same message is logged again.
 const SAID_AGAIN: Duration = Duration::from_secs(600);
 
-/// What a note is about: each is said once until its words change.
+/// The topic of a note: a note is logged once until its text changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum About {
     /// A packet that was dropped.
@@ -40,7 +41,7 @@ pub(super) enum About {
 /// Kinds of notes.
 const KINDS: usize = About::SamePlace as usize + 1;
 
-/// What was said last of each kind.
+/// The last note of each topic.
 #[derive(Debug)]
 pub(super) struct Notes {
     said: [Option<(String, Time)>; KINDS],
@@ -57,7 +58,7 @@ impl Default for Notes {
 }
 
 impl Notes {
-    /// Says it unless it was the last of its kind.
+    /// Logs a note, unless it repeats the last one of its topic.
     pub(super) fn tell(&mut self, ctx: &mut Context<'_>, about: About, words: String) {
         let Some(slot) = self.said.get_mut(about as usize) else {
             return;
@@ -73,7 +74,7 @@ impl Notes {
         ctx.say(Action::Note { instance, words });
     }
 
-    /// What it was about is over: the next one is said again.
+    /// Ends a topic: its next note is logged again.
     pub(super) fn over(&mut self, about: About) {
         if let Some(slot) = self.said.get_mut(about as usize) {
             *slot = None;

@@ -15,7 +15,7 @@ const FIRST_HOLD: Duration = Duration::from_secs(1);
 /// How long one waits at most.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
-/// So many at once, and then one in each pause.
+/// A rate limit: a burst, then one in each interval.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     burst: u32,

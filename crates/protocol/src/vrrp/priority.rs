@@ -1,5 +1,5 @@
-//! What a machine announces: its configured priority, what is tracked, and the bands
-//! of health; and whether it may take the addresses from a living owner.
+//! The announced priority: the configured priority, tracked objects and the health band;
+//! and whether the machine may preempt a live owner.
 
 use super::Settings;
 use std::cmp::Ordering;
@@ -12,7 +12,7 @@ const BAND_WIDTH: u8 = 80;
 /// The worst band.
 const WORST_BAND: usize = 2;
 
-/// What moves the priority.
+/// The values that change the priority.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Standing {
     /// With all weights; none: as configured.
@@ -21,7 +21,7 @@ pub(super) struct Standing {
     pub band: usize,
     /// Another machine says that it owns the addresses, too.
     pub reduced: bool,
-    /// Nothing is taken from a living owner, however ill that is.
+    /// Whether it must not preempt a live owner, however unhealthy that one is.
     pub held_back: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Who sends packets that are dropped, and why: an operator sees it without the log.
+//! Senders of dropped packets with the reason, for the status.
 
 use super::Time;
 use super::hearing::Dropped;
@@ -10,7 +10,7 @@ const SENDERS_MAX: usize = 8;
 /// Packets of one sender that were dropped.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejected {
-    /// Who sent them.
+    /// Source address.
     pub from: IpAddr,
     /// How many were dropped.
     pub count: u64,

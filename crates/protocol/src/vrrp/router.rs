@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// So long an owner that said that it stops may have connections that began there.
+/// How long after a stop the previous owner may still have connections.
 const STOPPED_A_MOMENT_AGO: Duration = Duration::from_secs(5);
 
 /// All virtual routers of one machine.
@@ -26,7 +26,7 @@ pub struct Router {
     pub(super) member_of: Vec<Option<usize>>,
     /// Members that wait for the rest of their group to begin.
     waiting: Vec<Option<(Time, Option<Resume>)>>,
-    /// What was told of each group.
+    /// The last reported state of each group.
     pub(super) group_states: Vec<State>,
     pub(super) actions: VecDeque<Action>,
     left: bool,
@@ -35,7 +35,7 @@ pub struct Router {
 }
 
 impl Router {
-    /// None of them has begun.
+    /// Creates the virtual routers; none is started.
     pub fn new(settings: Vec<Settings>, groups: Vec<GroupSettings>) -> Router {
         let mut member_of = vec![None; settings.len()];
         for (place, group) in groups.iter().enumerate() {
@@ -119,7 +119,7 @@ impl Router {
         may.unwrap_or_default()
     }
 
-    /// What is to be done next; None when all is.
+    /// Returns the next action; None if there is none.
     pub fn poll(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
@@ -233,9 +233,9 @@ impl Router {
         });
     }
 
-    /// It is known from elsewhere, by a lease, that nobody else has the addresses: a backup
-    /// waits for no silence. An owner that said a moment ago that it stops, while this
-    /// machine could not have them, may still have connections.
+    /// Grants the addresses by a lease: no other machine owns them, so a backup does not
+    /// wait for silence. An owner that stopped a moment ago, while this machine was not
+    /// eligible, may still have connections.
     pub fn entitle(&mut self, now: Time, at: Instance) {
         self.step(now, at, |machine, _| {
             if machine.state == State::Backup {
@@ -306,13 +306,13 @@ impl Router {
         }
     }
 
-    /// What is told about one.
+    /// Returns the status of an instance.
     pub fn status(&self, of: Instance) -> Option<Status> {
         let settings = self.settings.get(of.0)?;
         Some(self.machines.get(of.0)?.status(settings))
     }
 
-    /// What of it is to outlive this process.
+    /// Returns the state of an instance that outlives this process.
     pub fn kept(&self, now: Time, of: Instance) -> Option<Resume> {
         Some(self.machines.get(of.0)?.kept(now))
     }

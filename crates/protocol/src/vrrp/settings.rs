@@ -1,4 +1,4 @@
-//! What a virtual router is told about itself.
+//! Settings of a virtual router.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -78,7 +78,7 @@ pub struct Settings {
     pub name: String,
     /// Virtual router id, 1 to 255.
     pub vrid: u8,
-    /// Which version is sent, and the only one that is taken.
+    /// Protocol version that is sent; other versions are dropped.
     pub version: Version,
     /// Adverts are of IPv6 (version 3).
     pub ipv6: bool,

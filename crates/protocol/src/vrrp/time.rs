@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Time(pub u64);
 
 impl Time {
-    /// So much later; the end of time at most.
+    /// Returns the time `wait` later; saturates.
     pub fn after(self, wait: Duration) -> Time {
         let ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
         Time(self.0.saturating_add(ns))

@@ -186,7 +186,7 @@ fn uri(args: &mut Args<'_>) -> Result<HashKey, Box<Diagnostic>> {
 }
 
 fn url_parameter(args: &mut Args<'_>) -> Result<HashKey, Box<Diagnostic>> {
-    let name = args.required("an URL parameter name")?;
+    let name = args.required("a URL parameter name")?;
     let check_post = args.take("check_post");
     if check_post && args.peek().is_some() {
         // How long HAProxy 1.x waited for the body; today all of it that fits
@@ -299,7 +299,7 @@ fn refused(word: &Word, name: &str) -> Box<Diagnostic> {
             Diagnostic::error(
                 &codes::NOT_BUILT,
                 word.span,
-                format!("'balance {name}' is known, but not supported yet"),
+                format!("'balance {name}' is not supported yet"),
             )
             .label("Evenkeel does not support this yet")
             .help(format!("supported algorithms: {}", BUILT.join(", "))),

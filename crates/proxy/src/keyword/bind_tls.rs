@@ -67,7 +67,7 @@ fn shared(source: &mut Source<'_>, line: &mut TlsLine, args: &mut Args<'_>) -> B
         "ca-verify-file" => line.ca_verify_file = Some(authorities(source, args)?),
         "crl-file" => line.crl_file = Some(revocations(source, args)?),
         "npn" => {
-            let word = args.required("protocols joined by commas")?;
+            let word = args.required("a comma-separated list of protocols")?;
             let told = "'npn' has no effect: ALPN has replaced this draft";
             args.tell(
                 Diagnostic::warning(&codes::TLS_NOT_DONE, word.span, told)
@@ -173,7 +173,7 @@ fn switch(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
 }
 
 fn ignored(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
-    let word = args.required("all, or numbers joined by commas")?;
+    let word = args.required("`all` or a comma-separated list of numbers")?;
     let text = word.text();
     let found = IgnoredErrors::parse(&text).map_err(|bad| {
         let told = format!(
@@ -226,7 +226,7 @@ fn generate(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
         Diagnostic::error(
             &codes::NOT_BUILT,
             span,
-            "'generate-certificates' is known, but not supported yet",
+            "'generate-certificates' is not supported yet",
         )
         .label("Evenkeel does not support this yet")
         .help("list the certificates with `crt` or `crt-list`"),

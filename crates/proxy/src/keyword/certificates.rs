@@ -538,7 +538,7 @@ pub(crate) fn unreadable(span: Span, name: &str, error: Unreadable) -> Box<Diagn
     Box::new(
         Diagnostic::error(&codes::UNREADABLE, span, told)
             .label("named here")
-            .note("relative names start at `crt-base` in `global`, or at the working directory of the process"),
+            .note("a relative path is resolved against `crt-base` in `global`, otherwise against the working directory"),
     )
 }
 

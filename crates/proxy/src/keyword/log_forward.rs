@@ -124,7 +124,7 @@ pub(super) fn sockets(loader: &mut Loader, args: &mut Args<'_>, datagrams: bool)
             Diagnostic::error(
                 &codes::NOT_BUILT,
                 word.span,
-                format!("{what} is known, but not supported yet in 'log-forward'"),
+                format!("{what} is not supported yet in 'log-forward'"),
             )
             .label("Evenkeel does not support this yet"),
         ));

@@ -21,7 +21,7 @@ pub(super) static LINES: &[LineRow] = &[
     LineRow {
         name: "peer",
         places: PLACE,
-        syntax: "peer <name> <address>:<port> [<option of TLS>...]",
+        syntax: "peer <name> <address>:<port> [<TLS option>...]",
         doc: "A process that shares the tables of this section. The peer with the name of this process (the host \
             name, or the name from `-L` or `localpeer`) is the local one: its address is where this process listens \
             (also `fd@` with an inherited descriptor). The process connects to all others. All peers need the same \
@@ -266,7 +266,7 @@ pub(super) fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 /// `log` in the section.
 pub(super) fn log(args: &mut Args<'_>) -> Built {
-    let told = "'log' of peers is known, but not supported yet";
+    let told = "'log' of peers is not supported yet";
     Err(Box::new(
         Diagnostic::error(&load_codes::NOT_BUILT, args.keyword_span(), told)
             .label("Evenkeel does not support this yet")

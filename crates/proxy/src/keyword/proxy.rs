@@ -54,7 +54,7 @@ pub(super) fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
         Diagnostic::error(
             &codes::NOT_BUILT,
             word.span,
-            format!("'{what}' is known, but not supported yet"),
+            format!("'{what}' is not supported yet"),
         )
         .label("Evenkeel does not support this yet")
         .help(

@@ -307,7 +307,7 @@ fn build_options(
                 Diagnostic::error(
                     &codes::NOT_BUILT,
                     word.span,
-                    format!("server option '{name}' is known, but not supported yet"),
+                    format!("server option '{name}' is not supported yet"),
                 )
                 .label("Evenkeel does not support this yet")
                 .help(
@@ -442,10 +442,7 @@ fn no_target(word: &Word, what: &str) -> Box<Diagnostic> {
         Diagnostic::error(
             &codes::NOT_BUILT,
             word.span,
-            format!(
-                "'{}': {what} as a server is known, but not supported yet",
-                word.text()
-            ),
+            format!("'{}': {what} as a server is not supported yet", word.text()),
         )
         .label("write the address of the server"),
     )

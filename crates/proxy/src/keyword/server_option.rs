@@ -50,7 +50,7 @@ fn not_built(span: language::Span, what: &str) -> Box<Diagnostic> {
         Diagnostic::error(
             &codes::NOT_BUILT,
             span,
-            format!("{what} is known, but not supported yet"),
+            format!("{what} is not supported yet"),
         )
         .label("Evenkeel does not support this yet"),
     )

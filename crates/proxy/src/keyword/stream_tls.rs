@@ -23,7 +23,7 @@ const OF_TRAFFIC: &[&str] = &[
 ];
 
 fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
-    let told = format!("{what} is known, but not supported yet here");
+    let told = format!("{what} is not supported yet here");
     Box::new(
         Diagnostic::error(&codes::NOT_BUILT, word.span, told)
             .label("Evenkeel does not support this yet")

@@ -55,7 +55,7 @@ pub(crate) fn list(side: &mut TlsSide, args: &mut Args<'_>) -> Built {
 pub(crate) fn alpn(args: &mut Args<'_>) -> Result<Vec<Vec<u8>>, Box<Diagnostic>> {
     /// A name's length is one byte.
     const NAME_MAX: usize = 255;
-    let word = args.required("protocols joined by commas")?;
+    let word = args.required("a comma-separated list of protocols")?;
     let names = word.bytes.split(|b| *b == b',').filter(|n| !n.is_empty());
     let names: Vec<Vec<u8>> = names.map(<[u8]>::to_vec).collect();
     match names.iter().find(|name| name.len() > NAME_MAX) {

@@ -180,8 +180,7 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             name.text()
         );
         args.tell(
-            Diagnostic::warning(&codes::USER_SHUT_OUT, name.span, told)
-                .help("give it one: `password HASH`"),
+            Diagnostic::warning(&codes::USER_SHUT_OUT, name.span, told).help("add `password HASH`"),
         );
     }
     if let Some(span) = clear {

@@ -34,7 +34,7 @@ const INSTEAD: &[(&str, &str)] = &[
     (
         "filter bwlim-*",
         "limit requests (`http-request deny` with `sc_http_req_rate`) and connections (`maxconn` of servers), or \
-         limit the bandwidth in the kernel (`tc` on the interface), for each address and without a copy",
+         limit the bandwidth of each address in the kernel (`tc` on the interface)",
     ),
     (
         "set-bandwidth-limit",

@@ -186,7 +186,7 @@ impl Loader {
             Diagnostic::error(
                 &codes::NOT_BUILT,
                 span,
-                format!("'{name}' is known, but not supported yet"),
+                format!("'{name}' is not supported yet"),
             )
             .label("Evenkeel does not support this yet")
             .help(

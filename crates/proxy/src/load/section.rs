@@ -117,7 +117,7 @@ impl Loader {
             Diagnostic::error(
                 &codes::NOT_BUILT,
                 word.span,
-                format!("section '{other}' is known, but not supported yet"),
+                format!("section '{other}' is not supported yet"),
             )
             .label("Evenkeel does not support this yet")
             .help(instead(other).unwrap_or(

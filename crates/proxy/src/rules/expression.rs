@@ -457,7 +457,7 @@ fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> B
         .error(
             &load_codes::NOT_BUILT,
             part,
-            format!("{what} '{name}' is known, but not supported yet"),
+            format!("{what} '{name}' is not supported yet"),
         )
         .label_boxed("Evenkeel does not support this yet")
         .help_boxed(

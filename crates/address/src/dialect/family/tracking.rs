@@ -30,7 +30,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "track_script",
         places: &[INSTANCE, GROUP],
         syntax: "track_script { <vrrp_script> [weight <-253-253>] [reverse|noreverse] … }",
-        doc: "Scripts whose failure is a fault, or with a weight changes the priority. The default weight is that of \
+        doc: "Scripts whose failure is a fault or, with `weight`, changes the priority. The default weight is that of \
             the `vrrp_script`.",
         example: "track_script {\n    check weight 10\n}",
         build: block(0, 0, |l, n| {
@@ -65,7 +65,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "track_bfd",
         places: &[INSTANCE, GROUP],
         syntax: "track_bfd { <bfd_instance> [weight <-253-253>] [reverse|noreverse] … }",
-        doc: "BFD sessions whose failure is a fault, or with a weight changes the priority.",
+        doc: "BFD sessions whose failure is a fault or, with `weight`, changes the priority.",
         example: "track_bfd {\n    peer weight -20\n}",
         build: block(0, 0, |l, n| {
             let found = references(l, n, 253);

@@ -118,7 +118,7 @@ fn invite() -> Command {
     Command::new("invite")
         .about("Print a token for a new member")
         .long_about(
-            "Prints a token for one new member. It works once and for a few minutes. It contains the addresses of \
+            "Prints a token for one new member. It can be used once, until it expires (`--valid`). It contains the addresses of \
              members, the fingerprint of the cluster's CA and a secret. With it the new member verifies the cluster, \
              and the cluster verifies the new member.",
         )
@@ -164,7 +164,7 @@ fn status() -> Command {
 
 fn remove() -> Command {
     Command::new("remove")
-        .about("Remove a member, dead or alive")
+        .about("Remove a member, reachable or not")
         .long_about(
             "Removes a member: it is no longer a voter, its certificate is refused, and stored contents get a new key \
              that it does not have. To replace a dead machine, remove it, then join the new one. To rejoin a removed \
@@ -178,8 +178,8 @@ fn hand_over() -> Command {
     Command::new("hand-over")
         .about("Transfer leadership to another member, before maintenance")
         .long_about(
-            "Transfers leadership without a gap. Traffic does not depend on the leader. A member that is stopped \
-             cleanly transfers leadership by itself.",
+            "Transfers leadership without an interruption. Traffic does not depend on the leader. A member that is stopped \
+             cleanly transfers leadership automatically.",
         )
         .arg(Arg::new("NAME").help("The new leader; default: the best candidate"))
 }

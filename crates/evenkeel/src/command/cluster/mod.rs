@@ -215,9 +215,9 @@ fn init(matches: &ArgMatches) -> ExitCode {
     };
     match setup::found(&place, &name) {
         Ok(identity) => print(&format!(
-            "created cluster {}: {} is its first node, reachable at {}\nnext:\n  evenkeel run{}                  starts \
-             it (or `systemctl restart evenkeel-cluster`)\n  evenkeel cluster invite       prints a token for the \
-             second machine\n",
+            "created cluster {}: {} is its first node, reachable at {}\nnext:\n  evenkeel run{}\n    starts it (or: \
+             `systemctl restart evenkeel-cluster`)\n  evenkeel cluster invite\n    prints a token for the second \
+             machine\n",
             identity.cluster,
             identity.name,
             list(&identity.addresses),
@@ -396,8 +396,8 @@ mod tests {
         let error = || request::AskError::NotRunning("/run/user/1/evenkeel/control.sock".into());
         let told = |is_user, of_root: &Path| forbidden(error(), is_user, of_root).to_string();
         assert!(told(true, &scratch).contains("only root"));
-        assert!(told(false, &scratch).contains("does not run here"));
-        assert!(told(true, &nobody).contains("does not run here"));
+        assert!(told(false, &scratch).contains("no cluster member is running here"));
+        assert!(told(true, &nobody).contains("no cluster member is running here"));
     }
 
     #[test]

@@ -89,13 +89,13 @@ fn judging(command: Command) -> Command {
                 .value_name("TIME")
                 .value_parser(time)
                 .conflicts_with("now")
-                .help("Duration of the judging in each stage; default: `judge` of the configuration, or 10s"),
+                .help("Observation time of each stage; default: `judge` of the configuration, or 10s"),
         )
         .arg(
             Arg::new("now")
                 .long("now")
                 .action(ArgAction::SetTrue)
-                .help("Skip judging: accept the version as soon as every node serves it"),
+                .help("Skip the observation: accept the version as soon as every node serves it"),
         )
         .arg(
             Arg::new("confirm-within")
@@ -178,7 +178,7 @@ fn show() -> Command {
                 .num_args(0..)
                 .help("Only these files; default: the configuration files, and a list of the other files"),
         )
-        .arg(number("version").long("version").value_name("VERSION").help("Another version than the accepted one"))
+        .arg(number("version").long("version").value_name("VERSION").help("Version to use instead of the accepted one"))
         .arg(
             Arg::new("export")
                 .long("export")
@@ -227,7 +227,7 @@ fn blame() -> Command {
             number("version")
                 .long("version")
                 .value_name("VERSION")
-                .help("Another version than the accepted one"),
+                .help("Version to use instead of the accepted one"),
         )
 }
 

@@ -36,10 +36,10 @@ impl Calls {
         match self {
             Calls::Any => "not used: all system calls",
             Calls::NotDeadly => {
-                "forbids system calls that only an intruder would use (programs, mounts, modules, …)"
+                "denies system calls that only an attacker would use (exec, mounts, modules, …)"
             }
             Calls::Needed => {
-                "allows only the system calls that serving needs; one that only an intruder would use (programs, \
+                "allows only the system calls that serving needs; one that only an attacker would use (exec, \
                  mounts, modules, …) kills the process"
             }
             Calls::Unfiltered => "not available on this kernel: all system calls",
@@ -69,7 +69,7 @@ pub fn full(processes: &[Process]) -> String {
         }
         text.push('\n');
     }
-    text += "If another user than root starts Evenkeel, all processes run as that user, without capabilities.\n";
+    text += "If a user other than root starts Evenkeel, all processes run as that user, without capabilities.\n";
     text
 }
 

@@ -35,10 +35,10 @@ pub enum Ask {
         ask: u64,
         /// The version.
         set: Shared,
-        /// Only on trial.
+        /// Whether it is a candidate.
         trial: bool,
     },
-    /// What is on trial stays.
+    /// Accepts the candidate version.
     Accept {
         /// Which answer is its.
         ask: u64,
@@ -65,9 +65,9 @@ impl Ask {
 pub struct Serving {
     /// Its files.
     pub set: Shared,
-    /// Only on trial.
+    /// Whether it is a candidate.
     pub trial: bool,
-    /// What the loader of a first one told.
+    /// Output of the loader of a first version.
     pub shown: String,
 }
 
@@ -93,7 +93,7 @@ impl Supervisor {
             .into_iter()
             .collect();
         if let Some(role) = self.slots[CLUSTER].process() {
-            // Who cannot be told is about to be seen as ended.
+            // If this fails, the role has ended; the main loop notices that.
             let _ = role.say_numbered(ask, &Message::Verdict { good, together }, &descriptors);
         }
     }
@@ -123,7 +123,7 @@ impl Supervisor {
         }
     }
 
-    /// The first that is no check, where nothing is on its way.
+    /// Returns the first request that is not a check, unless a change is in progress.
     fn next_ask(&self) -> Option<usize> {
         let busy = self.loading.is_some()
             || self.candidate.is_some()
@@ -194,14 +194,14 @@ impl Supervisor {
         }
     }
 
-    /// Whether what is on its way is to be served on trial, beside one that is
-    /// accepted.
+    /// Returns whether the change in progress brings a candidate, beside an accepted
+    /// version.
     pub(in super::super) fn brings_trial(&self) -> bool {
         let serving = self.cluster.serving.as_ref();
         self.kept.is_some() && serving.is_some_and(|serving| serving.trial)
     }
 
-    /// The version that was on its way is served, or not.
+    /// Handles the end of a change: its version is served (`taken`), or not.
     pub(in super::super) fn version_brought(&mut self, taken: bool) {
         let serving = self.cluster.serving.take();
         if let Some(serving) = serving.filter(|_| taken) {
@@ -210,7 +210,7 @@ impl Supervisor {
         }
     }
 
-    /// The version that was on its way is served on trial.
+    /// Handles the end of a change whose version is now served as a candidate.
     pub(in super::super) fn trial_begins(&mut self, version: Version) {
         if let Some(serving) = self.cluster.serving.take() {
             self.cluster.trial = Some(Trial {

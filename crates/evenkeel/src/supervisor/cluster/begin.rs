@@ -96,7 +96,7 @@ impl Supervisor {
         }
     }
 
-    /// Whoever started this need not wait: there may be nothing to serve for long.
+    /// Reports readiness without a version: the cluster may have none for a long time.
     pub(super) fn wait_for_version(&mut self) {
         self.notify.ready("waiting for a version from the cluster");
         self.tell_ready();
@@ -136,7 +136,7 @@ impl Supervisor {
         self.wait_for_version();
     }
 
-    /// What a loader of a first version told, for whoever asked.
+    /// Keeps the output of the loader of a first version, for the client that asked.
     pub(in super::super) fn first_told(&mut self, told: &Told) {
         if self.is_member() {
             write_error(&told.plain);

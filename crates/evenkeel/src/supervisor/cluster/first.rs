@@ -1,6 +1,5 @@
-//! A first version on trial: there is none that could be gone back to, so what is gone
-//! back to is that nothing is served. And what becomes of any trial when the control
-//! role dies, which decides on it.
+//! A first version as a candidate: there is no previous version, so a rollback serves
+//! nothing. Also the fate of any candidate when the control role dies, which decides on it.
 
 use super::begin::{AGAIN, read_accepted};
 use crate::supervisor::run::Supervisor;
@@ -21,7 +20,7 @@ pub struct First {
 }
 
 impl Supervisor {
-    /// What is gone back to from a first version that is on trial.
+    /// Returns the state to which a rollback of a first version returns.
     pub(super) fn before_first(&self) -> First {
         First {
             accepted: self.cluster.accepted.clone(),
@@ -35,7 +34,7 @@ impl Supervisor {
         (begins || self.cluster.first.is_some()) && !self.is_without_proxy()
     }
 
-    /// A first version stays; false where none is on trial.
+    /// Accepts a first version; false if there is no such candidate.
     pub(super) fn accept_first(&mut self) -> bool {
         let first = self.cluster.first.take().is_some();
         if first {
@@ -44,7 +43,7 @@ impl Supervisor {
         first
     }
 
-    /// A first version is gone back from: nothing is served again.
+    /// Rolls a first version back: nothing is served again.
     pub(super) fn serve_nothing(&mut self) {
         let Some(First { accepted }) = self.cluster.first.take() else {
             return;
@@ -58,8 +57,9 @@ impl Supervisor {
         self.wait_for_version();
     }
 
-    /// Who decides on what is on trial has died. What it had written to disk before was
-    /// accepted; anything else is gone back from, as the next one will say.
+    /// The control role, which decides on a candidate, has died. A candidate that it had
+    /// written to disk is accepted; any other one is rolled back, as the next control role
+    /// would do.
     pub(super) fn settle_trial(&mut self) {
         let set = match &self.cluster.trial {
             Some(trial) if trial.until().is_none() => trial.set.clone(),

@@ -2,9 +2,9 @@
 //! role, which says which version is to be served. Here its wishes are done one after
 //! the other, by loaders and roles as any other change, and it is told how they went.
 //!
-//! A version on trial is served while the one that was accepted last stays the last
-//! good one: whatever dies, or has to be gone back to, is that one. Virtual addresses
-//! follow a version when it is accepted, so that they are never half changed.
+//! While a candidate is served, the version accepted last stays the last good one: restarts
+//! and rollbacks use it. Virtual addresses follow a version when it is accepted, so that
+//! they are never half changed.
 //!
 //! Nothing that is served waits for the control role, and its end changes nothing.
 
@@ -41,7 +41,7 @@ const END_LIMIT: Duration = Duration::from_secs(3);
 #[derive(Default)]
 pub struct Cluster {
     start: Option<Start>,
-    /// What was asked and waits for what is on its way.
+    /// Requests that wait for the change in progress.
     asks: VecDeque<Ask>,
     /// The version that a change brings.
     serving: Option<Serving>,
@@ -53,14 +53,14 @@ pub struct Cluster {
     /// The files of the last accepted version.
     accepted: Option<Shared>,
     trial: Option<Trial>,
-    /// What is served is on trial, and before it nothing was.
+    /// The served version is a candidate and the first one.
     first: Option<First>,
-    /// When the accepted version is loaded again, which could not be at the start.
+    /// When loading the accepted version is tried again, after it failed at the start.
     load_at: Option<Instant>,
 }
 
 impl Cluster {
-    /// The version on trial.
+    /// Returns the candidate version.
     pub fn trial_version(&self) -> Option<&Version> {
         self.trial.as_ref().map(|trial| &trial.version)
     }
@@ -152,7 +152,7 @@ impl Supervisor {
 
     fn say_to_control(&mut self, message: &Message) {
         if let Some(role) = self.slots[CLUSTER].process() {
-            // Who cannot be told is about to be seen as ended.
+            // If this fails, the role has ended; the main loop notices that.
             role.say(message, &[]);
         }
     }

@@ -1,4 +1,4 @@
-//! A version on trial: it is served, and the last good one is the one before it.
+//! A candidate version: it is served, and the last good version is its predecessor.
 
 use crate::supervisor::route::PROXY;
 use crate::supervisor::run::Supervisor;
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 /// not is followed by another one with the accepted version.
 const BACK_LIMIT: Duration = Duration::from_secs(5);
 
-/// A version on trial.
+/// A candidate version.
 pub struct Trial {
     /// What it is.
     pub version: Version,
     /// Its files.
     pub set: Shared,
-    /// It is being gone back from; when that is forced.
+    /// Rollback in progress; the instant at which it is forced.
     pub back_until: Option<Instant>,
-    /// Who is answered when it is over.
+    /// Requests to respond to when it is over.
     pub asks: Vec<u64>,
     /// It is accepted as soon as the proxy says that it did not go back meanwhile: who
     /// is answered, and how long that may take.
@@ -35,8 +35,8 @@ impl Trial {
 }
 
 impl Supervisor {
-    /// What a proxy is told of a version that it is to serve on trial. None: there is
-    /// no version that it could go back to, or no proxy that would.
+    /// Returns the message by which a proxy starts to serve a candidate. None if there is no
+    /// previous version, or no proxy that could return to it.
     pub(in super::super) fn trial_message(&self, version: &Version) -> Option<Message> {
         let former = self.kept.as_ref().filter(|_| self.brings_trial())?;
         Some(Message::TakeTrial(Box::new(TakeTrial {
@@ -73,7 +73,7 @@ impl Supervisor {
         trial.is_some_and(|trial| trial.back_until.is_some())
     }
 
-    /// What is on trial stays: it is the last good version from now on.
+    /// Accepts the candidate: it is the last good version from now on.
     pub(super) fn accept_trial(&mut self, ask: u64) {
         if self.accept_first() {
             return self.answer_set(ask, true, "");
@@ -83,7 +83,7 @@ impl Supervisor {
         };
         trial.accepting = Some((ask, Instant::now() + BACK_LIMIT));
         match &mut self.slots[PROXY].running {
-            // Who cannot be told is about to be seen as ended.
+            // If this fails, the role has ended; the main loop notices that.
             Some(proxy) if !trial.version.is_without_proxy() => {
                 let _ = proxy.say(&Message::Accept);
             }
@@ -159,7 +159,7 @@ impl Supervisor {
         self.answer_gone_back(trial.accepting, trial.asks, words);
     }
 
-    /// Who wanted it gone back from has it, who wanted it to stay has not.
+    /// Responds after a rollback: success to its requests, failure to those that accepted.
     fn answer_gone_back(&mut self, accepting: Option<(u64, Instant)>, asks: Vec<u64>, words: &str) {
         if let Some((ask, _)) = accepting {
             self.answer_set(ask, false, words);
@@ -169,8 +169,8 @@ impl Supervisor {
         }
     }
 
-    /// The proxy went back by itself, or died with the version on trial: the accepted
-    /// one is served from now on.
+    /// The proxy rolled back by itself, or died with the candidate: the accepted version is
+    /// served from now on.
     pub(in super::super) fn went_back(&mut self, words: &str) {
         if self.cluster.first.is_some() {
             let words = words.to_owned();

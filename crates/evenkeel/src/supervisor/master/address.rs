@@ -225,9 +225,8 @@ fn named(_: &mut MasterAddress, word: Option<&str>) -> Result<(), ValueError> {
     word.map(drop).ok_or(ValueError::Missing("name"))
 }
 
-/// Understands the word behind a `-S`: an address and options, joined by
-/// commas. A path that is not absolute counts from `base`. None for an empty
-/// one, which HAProxy passes over.
+/// Parses the argument of `-S`: an address and options, separated by commas. A relative
+/// path is resolved against `base`. None for an empty argument, which HAProxy ignores.
 pub fn parse(text: &str, base: &Path) -> Result<Option<MasterAddress>, MasterAddressError> {
     let mut words = text.split(',').filter(|word| !word.is_empty());
     let Some(first) = words.next() else {

@@ -264,7 +264,7 @@ impl Client {
 
     /// Sends what is taken at once.
     pub fn end(&mut self) {
-        // Who has gone or does not fetch misses it.
+        // A client that has disconnected or does not read misses it.
         let _ = self.flush();
     }
 

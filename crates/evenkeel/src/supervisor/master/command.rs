@@ -132,7 +132,7 @@ pub fn own(command: &str) -> Option<Own> {
     }
 }
 
-/// What the master is asked. Words behind a command are passed over.
+/// Parses a command of the master socket. Words after it are ignored.
 pub fn asked(command: &str, view: &View) -> Asked {
     let words: Vec<&str> = command.split_whitespace().take(WORDS_MAX).collect();
     match words[..] {

@@ -32,8 +32,8 @@ impl Supervisor {
     }
 }
 
-/// Makes the heartbeat memory: it keeps its length, so that whoever maps it can
-/// believe it.
+/// Creates the heartbeat memory, sealed against shrinking, so that other processes can map
+/// it safely.
 fn vitals() -> io::Result<Shared> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = memfd_create("evenkeel vitals", flags)?;

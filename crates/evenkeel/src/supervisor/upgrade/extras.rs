@@ -2,7 +2,7 @@
 //! program to the next: the master's sockets and sessions, what was counted, and
 //! what the service manager knows.
 //!
-//! What an image does not know it lets go; what it misses begins anew.
+//! Unknown items are dropped; missing items start empty.
 
 use super::super::control::{Asker, Door};
 use super::super::master::Master;

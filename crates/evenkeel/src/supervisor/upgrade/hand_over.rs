@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 pub const VARIABLE: &str = "EVENKEEL_HAND_OVER";
 
 impl Supervisor {
-    /// Whether nothing is on its way that only this image could finish.
+    /// Returns whether nothing is in progress that only this image could finish.
     pub(super) fn is_quiet(&self, late: bool) -> bool {
-        // Who talks to the master all the time does not hold an upgrade up.
+        // A client that uses the master socket all the time does not delay an upgrade.
         if !late && !self.master.as_ref().is_none_or(Master::is_quiet) {
             return false;
         }
@@ -119,7 +119,7 @@ pub(super) fn execute(
     Ok(execve(&path, &arguments, &variables)?)
 }
 
-/// What the next image is told of a version: with the descriptors that it gets.
+/// Returns a version for the next image, to be sent with its descriptors.
 fn known(kept: &Version) -> Take {
     Take {
         plan: kept.known_plan(),

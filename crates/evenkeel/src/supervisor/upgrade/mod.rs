@@ -37,15 +37,14 @@ use std::time::{Duration, Instant};
 const PROBATION: Duration = Duration::from_secs(3);
 /// How long it may take to respond meanwhile.
 const SILENCE_LIMIT: Duration = Duration::from_secs(3);
-/// How long the old role may take to tell what it knows.
+/// Deadline for the state of the old role.
 const STATE_LIMIT: Duration = Duration::from_secs(10);
-/// How long what is on its way may keep the supervisor from executing the new
-/// program.
+/// How long a change in progress may delay the execution of the new program.
 const QUIET_LIMIT: Duration = Duration::from_secs(10);
-/// How often it is looked whether it is on its way still.
+/// Interval at which the end of that change is checked.
 const QUIET_TICK: Duration = Duration::from_millis(20);
 
-/// An upgrade on its way.
+/// An upgrade in progress.
 pub struct Upgrade {
     newer: Newer,
     stage: Stage,
@@ -68,7 +67,7 @@ enum Stage {
 /// What is to be served.
 struct Next {
     version: Version,
-    /// What the loader had to tell whoever asked.
+    /// Output of the loader, for the client that asked.
     shown: String,
 }
 
@@ -337,7 +336,7 @@ impl Supervisor {
                 let _ = trial.new.say(&Message::Pause);
             }
             if let Some(old) = &mut self.slots[PROXY].running {
-                // Who cannot be told is about to be seen as ended.
+                // If this fails, the role has ended; the main loop notices that.
                 let _ = old.say(&Message::Pause);
             }
         }
@@ -357,8 +356,8 @@ impl Supervisor {
         };
         let Trial { new, next, .. } = trial;
         let old = self.slots[PROXY].running.replace(new);
-        // It first, so that there is never none which serves on when this
-        // process is killed.
+        // The guard of the new role first: if this process is killed, one role continues
+        // to serve.
         self.guard_proxy();
         if let Some(old) = old {
             self.see_off(old);
@@ -420,7 +419,7 @@ impl Supervisor {
         matches!(stage, Some(Stage::Trying(trial)) if trial.until.is_some())
     }
 
-    /// Ends what is on its way, with what it changed undone.
+    /// Aborts the upgrade in progress and undoes its changes.
     pub(super) fn abandon_upgrade(&mut self) {
         let Some(upgrade) = self.upgrade.take() else {
             return;
@@ -433,7 +432,7 @@ impl Supervisor {
             && !self.paused
             && let Some(old) = &mut self.slots[PROXY].running
         {
-            // Who cannot be told is about to be seen as ended.
+            // If this fails, the role has ended; the main loop notices that.
             let _ = old.say(&Message::Resume);
         }
     }

@@ -144,7 +144,7 @@ fn addresses_that_cannot_be_listened_on_are_told_in_haproxy_s_words() {
             "'' resolves to an empty address (environment variable missing?)",
         ),
         ("unix@", "nothing follows 'unix@'"),
-        ("ring@x", "a ring is not acceptable here in 'ring@x'"),
+        ("ring@x", "'ring@x' is a ring, which is not supported here"),
     ];
     for (text, expected) in cases {
         let error = address(text, &Accepts::BIND).unwrap_err();

@@ -7,13 +7,13 @@ use super::super::Why;
 /// How much of something a peer may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// So many at once.
+    /// Number of tokens that a bucket holds.
     pub burst: u32,
-    /// So many in a second, for ever.
+    /// Tokens per second.
     pub per_second: u32,
-    /// So many for each piece of useful work: a stream that ended well, DATA
-    /// with content. What resets streams is only made good by streams that ended
-    /// well: DATA costs an attacker nothing.
+    /// Tokens for each piece of useful work: a stream that ended well, or DATA with
+    /// content. For stream resets only streams that ended well count, because DATA costs
+    /// an attacker nothing.
     pub per_work: u32,
 }
 
@@ -22,9 +22,9 @@ pub struct Rate {
 pub struct Limits {
     /// Streams that the peer resets before we answered (CVE-2023-44487).
     pub rapid_resets: Rate,
-    /// So many of them at once while none of its streams has ended well, and so
-    /// many more for each that has, up to the burst: who comes again and again for
-    /// one burst of resets gets little for a connection.
+    /// Burst of resets while no stream of the connection has ended well, and the increase
+    /// for each stream that has, up to the full burst. So a client that reconnects for
+    /// each burst of resets gains little.
     pub rapid_resets_first: (u32, u32),
     /// Streams that we reset for the peer's errors (CVE-2025-8671).
     pub forced_resets: Rate,
@@ -95,7 +95,7 @@ impl Default for Limits {
     }
 }
 
-/// What is metered.
+/// The metered kinds of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flood {
     RapidResets,

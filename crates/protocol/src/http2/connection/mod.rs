@@ -26,10 +26,10 @@ use receive::{Reading, Step};
 /// for sending, whatever the peer would take.
 const TABLE_BYTES_DEFAULT: u32 = 4096;
 
-/// What a connection is made with.
+/// Options of a connection.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Which end we are.
+    /// Our role.
     pub role: Role,
     /// The table of our decoder: SETTINGS_HEADER_TABLE_SIZE.
     pub header_table_bytes: u32,
@@ -79,7 +79,7 @@ impl Options {
     }
 }
 
-/// What the peer did.
+/// An event caused by the peer.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// All of the input is taken, nothing else happened.
@@ -92,7 +92,7 @@ pub enum Event<'a> {
     Headers {
         /// The stream; for a server new unless `trailers`.
         stream: StreamId,
-        /// What was decoded, valid until the next call.
+        /// The decoded fields, valid until the next call.
         fields: &'a FieldList,
         /// The peer sends nothing more.
         end_stream: bool,
@@ -122,7 +122,7 @@ pub enum Event<'a> {
     },
     /// More may be sent: on one stream, or (None) on every one.
     Window {
-        /// Which one.
+        /// The stream.
         stream: Option<StreamId>,
     },
     /// The peer's settings are others now; windows may have grown.
@@ -328,12 +328,12 @@ impl Connection {
         stream.fits(0, stream.peer_ended)
     }
 
-    /// What is to be written.
+    /// Returns the bytes to write.
     pub fn output(&self) -> &[u8] {
         self.output.bytes()
     }
 
-    /// So many bytes of the output were written.
+    /// Removes `bytes` written bytes from the front of the output.
     pub fn output_consumed(&mut self, bytes: usize) {
         self.output.take(bytes);
     }
@@ -403,7 +403,7 @@ impl Connection {
         self.statistics
     }
 
-    /// Which end we are.
+    /// Returns our role.
     pub fn role(&self) -> Role {
         self.options.role
     }

@@ -1,6 +1,5 @@
-//! What is to be written: one buffer, filled at its end and taken from its
-//! beginning, with an account of the answers in it that nobody but the peer
-//! asked for.
+//! The output buffer: filled at its end and consumed from its beginning. It counts the
+//! bytes of responses that only the peer caused (acknowledgements, resets).
 
 use super::super::frame::{
     CONTINUATION, FLAG_END_HEADERS, FLAG_END_STREAM, GOAWAY, HEAD_BYTES, HEADERS, Head, RST_STREAM,

@@ -11,11 +11,11 @@ use super::super::{ErrorCode, Role, Why};
 use super::Connection;
 use super::limits::Flood;
 
-/// So many frames that mean nothing to the owner are taken in one call; then
-/// it hears of progress, writes what there is to write, and goes on.
+/// Most frames without an event that one call processes. Then the owner gets a progress
+/// event, writes the output, and continues.
 const QUIET_FRAMES_MAX: u32 = 256;
 
-/// What is read next.
+/// The next input to parse.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reading {
     /// The client's preface, of which so much has come.
@@ -37,11 +37,11 @@ pub(super) enum Reading {
         pad: u32,
         end_stream: bool,
     },
-    /// What need not be looked at.
+    /// Input to skip.
     Skip { left: u32 },
 }
 
-/// What a piece of input led to. Ranges are those of the input.
+/// The result of parsing a piece of input. Ranges refer to the input.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     Again,
@@ -74,14 +74,14 @@ pub(super) enum Step {
     Pong,
 }
 
-/// What a stream number that is not in the table stands for.
+/// The state of a stream that is not in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Absent {
     /// It was never opened.
     Idle,
     /// It came after our GOAWAY: nobody looks at it.
     Ignored,
-    /// It is closed.
+    /// Closed.
     Closed(End),
 }
 
@@ -266,7 +266,7 @@ impl Connection {
         (stream & 1 == 1) == (self.options.role == Role::Server)
     }
 
-    /// What a stream is that is not in the table.
+    /// Returns the state of a stream that is not in the table.
     pub(super) fn absent(&self, stream: u32) -> Absent {
         let opened = match self.options.role {
             Role::Server => stream & 1 == 1 && stream <= self.highest_peer,

@@ -11,7 +11,7 @@ use super::blocks::is_interim;
 use super::limits::Flood;
 use super::{Connection, TABLE_BYTES_DEFAULT};
 
-/// What our PINGs carry; only one is under way at a time.
+/// Payload of our PING frames; at most one is outstanding.
 pub(super) const PING_PAYLOAD: &[u8] = b"evenkeel";
 
 /// How many streams a client opens before it knows the server's settings.
@@ -267,8 +267,8 @@ impl Connection {
         }
     }
 
-    /// Says that the connection will end, while new streams are still taken:
-    /// GOAWAY with 2^31-1. [`Connection::go_away`] follows a round trip later.
+    /// Announces a shutdown while new streams are still accepted: GOAWAY with 2^31-1.
+    /// [`Connection::go_away`] follows one round trip later.
     pub fn announce_shutdown(&mut self) {
         if !self.announced && self.accepted_last.is_none() && !self.failed {
             self.announced = true;

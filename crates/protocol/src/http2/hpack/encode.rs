@@ -18,7 +18,7 @@ const ENTRY_SHARE: usize = 4;
 const PLACES: usize = 64;
 const SLOTS: usize = 4;
 
-/// What is remembered of an entry beside its bytes.
+/// The hashes of an entry.
 #[derive(Clone, Copy, Debug)]
 struct Hashes {
     name: u32,

@@ -1,9 +1,9 @@
-//! What an encoder does with a field: whether it goes into the table.
+//! The indexing decision of the encoder: whether a field enters the dynamic table.
 //!
-//! A table is shared by all messages of a connection. What repeats is worth an
-//! entry; what is new each time would only push others out; and what is secret
-//! must never be there, since who can add fields of his own could guess it from
-//! the sizes (RFC 7541, section 7.1).
+//! All messages of a connection share one table. A repeated field is worth an entry; a
+//! field with a new value each time would only evict others. A secret must never be
+//! indexed: an attacker who can add fields could guess it from the sizes (RFC 7541,
+//! section 7.1).
 
 /// How a field is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,8 +24,8 @@ const PATH_BYTES_MAX: usize = 64;
 const COOKIE_BYTES_MIN: usize = 20;
 
 impl Indexing {
-    /// What suits a field, by its name (in lower case) and the length of its
-    /// value.
+    /// Returns the indexing for a field, by its name (in lower case) and the length of
+    /// its value.
     pub fn of(name: &[u8], value: &[u8]) -> Indexing {
         use Indexing::{Never, No, Yes};
         let known = match name {

@@ -8,7 +8,7 @@ const VALUE_MAX: u32 = 1 << 28;
 /// are nobody's habit.
 const BYTES_MAX: u32 = 5;
 
-/// What is left of a block.
+/// The rest of a header block.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],

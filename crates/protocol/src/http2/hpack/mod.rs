@@ -45,7 +45,7 @@ pub enum HpackError {
 }
 
 impl HpackError {
-    /// In words, without a final stop.
+    /// Returns the description, without a final full stop.
     pub fn words(self) -> &'static str {
         match self {
             HpackError::Truncated => "the header block ends within a field",

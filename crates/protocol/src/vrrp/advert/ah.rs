@@ -21,14 +21,14 @@ pub const AH_BYTES: usize = 24;
 const IP_BYTES: usize = 20;
 /// Where the IP header's destination begins.
 const TO: usize = 16;
-/// What is left of the sum.
+/// Length of the truncated digest.
 const SUM_BYTES: usize = 12;
 /// The length that stands in the header: in words of 32 bits, less two.
 const LENGTH_WORDS: u8 = 4;
 /// Bytes of a block of MD5.
 const BLOCK_BYTES: usize = 64;
 
-/// What the IP header of a packet to be sent says.
+/// The fields of the IP header of an outgoing packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Envelope {
     /// From where.

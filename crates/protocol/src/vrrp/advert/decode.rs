@@ -8,7 +8,7 @@ use crate::vrrp::{Authentication, Version};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// What is expected of a packet.
+/// The expected values of a received packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     /// The only version that is taken.
@@ -18,11 +18,10 @@ pub struct Expected<'a> {
     /// How ours are authenticated. That of the authentication header was checked by
     /// [`super::ah::open`], before its packet came here.
     pub authentication: Option<&'a Authentication>,
-    /// Who sent it.
+    /// Source address.
     pub from: IpAddr,
-    /// Where it may have been sent to: the checksum of version 3 has to fit one of
-    /// them. Where keepalived's old sum is taken (`old_unicast_checksum`),
-    /// [`super::GROUP_V4`] stands among them.
+    /// Possible destination addresses: the checksum of version 3 must match one of them.
+    /// With `old_unicast_checksum`, [`super::GROUP_V4`] is among them.
     pub to: &'a [IpAddr],
 }
 

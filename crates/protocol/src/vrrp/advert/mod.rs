@@ -43,7 +43,7 @@ const CENTISECONDS_MAX: u16 = 0xfff;
 /// An advertisement.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Advert {
-    /// Which version it is written in.
+    /// Protocol version.
     pub version: Version,
     /// The virtual router.
     pub vrid: u8,
@@ -57,8 +57,8 @@ pub struct Advert {
     pub authentication: Option<Authentication>,
 }
 
-/// What of an interval arrives: whole seconds from 1 to 255 in version 2, hundredths
-/// from 0.01 to 40.95 s in version 3, to the nearest one, as keepalived rounds.
+/// Rounds an interval as it is sent: whole seconds from 1 to 255 in version 2, hundredths
+/// from 0.01 to 40.95 s in version 3, to the nearest value, as in keepalived.
 pub fn on_wire(version: Version, interval: Duration) -> Duration {
     match version {
         Version::V2 => Duration::from_secs(u64::from(seconds(interval))),

@@ -13,21 +13,21 @@ pub enum Refusal {
         /// Bytes that it should have.
         should: usize,
     },
-    /// It is of another version.
+    /// Another protocol version.
     Version {
-        /// Which.
+        /// The received version.
         is: u8,
     },
     /// Its checksum is wrong.
     Checksum,
-    /// It is no advertisement.
+    /// Not an advertisement.
     Type {
-        /// What it is.
+        /// The received type.
         is: u8,
     },
-    /// It is for another virtual router.
+    /// Another virtual router.
     Router {
-        /// Which.
+        /// The received router id.
         is: u8,
     },
     /// Nobody knows such an authentication.
@@ -35,7 +35,7 @@ pub enum Refusal {
         /// Its number.
         is: u8,
     },
-    /// It is authenticated in another way than ours are, or one of both is not.
+    /// The authentication types differ.
     AuthenticationMismatch {
         /// Its number: 0 none, 1 a password, 2 the authentication header.
         is: u8,

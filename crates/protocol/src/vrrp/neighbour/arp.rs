@@ -36,8 +36,8 @@ pub fn request(mac: Mac, sender: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
     packet(REQUEST, mac, sender, [0; 6], address)
 }
 
-/// Who claims what: the address, its MAC, and how. None for what is no ARP of
-/// Ethernet and IPv4.
+/// Parses an ARP packet for Ethernet and IPv4: the claimed address, its MAC, and the kind
+/// of claim.
 pub fn read(bytes: &[u8]) -> Option<(Ipv4Addr, Mac, Manner)> {
     let bytes: &[u8; ARP_BYTES] = bytes.first_chunk()?;
     let operation = u16::from_be_bytes([bytes[6], bytes[7]]);

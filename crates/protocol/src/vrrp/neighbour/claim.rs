@@ -1,4 +1,4 @@
-//! Who says that an address is whose.
+//! Claims of neighbours: which MAC an address belongs to.
 
 use super::{ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV6, Mac, arp, discovery};
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ pub struct Claim {
     pub address: IpAddr,
     /// Where the address is.
     pub mac: Mac,
-    /// Who sent the frame; another one than `mac` where a host answers for another.
+    /// Sender of the frame; it differs from `mac` if a host responds for another one.
     pub sender: Mac,
     /// How.
     pub manner: Manner,
@@ -35,15 +35,15 @@ impl Claim {
         self.manner != Manner::Probes
     }
 
-    /// Whether it contradicts the owner of the address with these MACs (RFC 5227, 2.4):
-    /// somebody else has it.
+    /// Returns whether it is an address conflict (RFC 5227, 2.4) for the owner with these
+    /// MACs.
     pub fn is_conflict(&self, ours: &[Mac]) -> bool {
         self.holds() && !ours.contains(&self.mac)
     }
 }
 
-/// What an Ethernet frame says about the owner of an address; None where it says
-/// nothing, or is not valid.
+/// Parses an Ethernet frame as a claim to an address. None if it is not one, or not
+/// valid.
 pub fn claim(frame: &[u8]) -> Option<Claim> {
     let (head, carried) = frame.split_first_chunk::<ETHERNET_BYTES>()?;
     let sender = [head[6], head[7], head[8], head[9], head[10], head[11]];

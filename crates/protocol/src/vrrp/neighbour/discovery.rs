@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv6Addr};
 const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
-/// What comes with another hop limit came through a router, and is dropped.
+/// Required hop limit: any other value means that the packet came through a router (RFC
+/// 4861, 7.1).
 const HOP_LIMIT: u8 = 255;
 /// Bytes of an IPv6 header.
 const IP_BYTES: usize = 40;
@@ -82,8 +83,8 @@ fn pseudo_header(from: Ipv6Addr, to: Ipv6Addr, length: usize) -> Sum {
     Sum::default().with_pseudo_header(IpAddr::V6(from), IpAddr::V6(to), ICMPV6, length)
 }
 
-/// Who claims what: the address, its MAC, and how; `sender` is the frame's. None for
-/// what is not a valid message of neighbour discovery (RFC 4861, 7.1).
+/// Parses a neighbour discovery message (RFC 4861, 7.1): the claimed address, its MAC,
+/// and the kind of claim. `sender` is the source MAC of the frame.
 pub fn read(packet: &[u8], sender: Mac) -> Option<(Ipv6Addr, Mac, Manner)> {
     let (header, rest) = packet.split_first_chunk::<IP_BYTES>()?;
     let length = usize::from(u16::from_be_bytes([header[4], header[5]]));

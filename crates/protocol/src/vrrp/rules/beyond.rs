@@ -1,5 +1,5 @@
-//! What neither RFC has: lateness, probes, freezes, hand-overs, resuming, addresses
-//! that others use or delete.
+//! Rules that neither RFC has: late timers, probes, suspended machines, hand-overs,
+//! resumption, address conflicts, and addresses that other programs delete.
 
 use super::{Desk, host, kept, settings};
 use crate::vrrp::{Instance, Probing, Reason, Settings, State};

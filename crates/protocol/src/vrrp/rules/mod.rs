@@ -50,7 +50,7 @@ pub fn packet(settings: &Settings, from: IpAddr, priority: u8) -> Vec<u8> {
 }
 
 impl Desk {
-    /// Nothing has begun.
+    /// Creates routers that are not started.
     pub fn idle(settings: Vec<Settings>, groups: Vec<GroupSettings>) -> Desk {
         Desk {
             router: Router::new(settings, groups),
@@ -109,7 +109,7 @@ impl Desk {
         self.now_ns = (BEGIN_MS + ms) * 1_000_000;
     }
 
-    /// It is told the time, however late.
+    /// Advances to the current time, however late.
     pub fn wake(&mut self) {
         self.router.handle_time(self.now());
         self.take();
@@ -139,12 +139,12 @@ impl Desk {
         self.take();
     }
 
-    /// What it did since it was asked last, each with the ms when, notes left out.
+    /// Returns the actions since the last call, each with its time in ms, without notes.
     pub fn did(&mut self) -> Vec<String> {
         std::mem::take(&mut self.seen)
     }
 
-    /// The same without the times.
+    /// As [`Desk::did`], without the times.
     pub fn did_what(&mut self) -> Vec<String> {
         let all = self.did();
         let what = all.iter().filter_map(|what| what.split_once(' '));
@@ -215,7 +215,7 @@ fn words(action: &Action) -> Option<String> {
     })
 }
 
-/// What a process kept that was master `before` ago.
+/// Returns the kept state of a process that was master `before` ago.
 pub fn kept(desk: &Desk, before: Duration) -> Resume {
     let before = before.as_nanos() as u64;
     Resume {

@@ -621,7 +621,7 @@ fn not_built(place: &str, name: &str, word: &Word) -> Box<Diagnostic> {
         Diagnostic::error(
             &load_codes::NOT_BUILT,
             word.span,
-            format!("'{place} {name}' is known, but not supported yet"),
+            format!("'{place} {name}' is not supported yet"),
         )
         .label("Evenkeel does not support this yet")
         .help(

@@ -281,7 +281,7 @@ impl Reader<'_, '_> {
                 Diagnostic::error(
                     &crate::codes::NOT_BUILT,
                     self.source.span(start..to),
-                    format!("log alias '%{known}' is known, but not supported yet"),
+                    format!("log alias '%{known}' is not supported yet"),
                 )
                 .label("Evenkeel does not support this yet"),
             );
