@@ -22,8 +22,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Which language the configuration was written in: the wording of log lines and
-/// some defaults follow it.
+/// The language of the configuration. It determines the wording of log lines and some
+/// defaults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Dialect {
     /// `virtual-ip` sections.
@@ -36,7 +36,7 @@ pub enum Dialect {
 /// All that the address role does.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Config {
-    /// Which language it was written in.
+    /// The language it was written in.
     pub dialect: Dialect,
     /// Global settings.
     pub global: Global,

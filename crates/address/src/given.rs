@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Instances that a difference names.
 const TOLD_MAX: usize = 20;
 
-/// What the role is given of a configuration, and of the payload before.
+/// Returns the input of the role: the configuration, and the previous payload.
 pub fn given(config: &Config, before: Option<&[u8]>) -> Given {
     let had = decode(before);
     let all = |one: &Instance| one.addresses.len() + one.excluded.len();
@@ -26,7 +26,7 @@ pub fn given(config: &Config, before: Option<&[u8]>) -> Given {
     }
 }
 
-/// What differs between two payloads, a line each.
+/// Returns the differences between two payloads, one line each.
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     lines(decode(before).as_ref(), decode(now).as_ref())
 }
@@ -68,7 +68,7 @@ fn longest_stop(config: &Config) -> Duration {
     needed.max(Duration::from_secs(asked))
 }
 
-/// What differs from the version before, a line each.
+/// Returns the differences from the previous version, one line each.
 fn lines(before: Option<&Config>, now: Option<&Config>) -> Vec<String> {
     let none = Config::default();
     let (before, now) = (before.unwrap_or(&none), now.unwrap_or(&none));

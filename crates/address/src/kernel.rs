@@ -38,8 +38,8 @@ pub use vmac::{IpvlanFlag, Vmac, VmacKind, VmacSpec};
 
 use socket::Socket;
 
-/// Who made an address, a route or a rule of ours (`RTPROT_KEEPALIVED`): `ip route`
-/// says `proto keepalived`.
+/// The protocol of addresses, routes and rules that Evenkeel adds (`RTPROT_KEEPALIVED`):
+/// `ip route` shows `proto keepalived`.
 pub const MADE_BY: u8 = 18;
 
 /// The kernel's acknowledgement of a request.
@@ -47,7 +47,8 @@ pub const MADE_BY: u8 = 18;
 pub enum Ack {
     /// The change was made.
     Done,
-    /// Nothing to change: an added object existed already, or a removed one did not.
+    /// No change: the object to add existed already, or the object to remove did not
+    /// exist.
     Already,
 }
 

@@ -1,5 +1,5 @@
-//! What is said to the address role besides what every role is told, and what it answers.
-//! Supervisor and other parts pass it on as bytes ([`PartMessage`]).
+//! Messages to the address role, beyond those for every role, and its replies. The
+//! supervisor and other parts forward them as bytes ([`PartMessage`]).
 
 use part::role::bounded::{name, words};
 use part::role::{HeldLeases, PartMessage};
@@ -25,7 +25,7 @@ pub enum Message {
     Hold(HeldLeases),
     /// Another machine could use this lease better.
     HandOverLease {
-        /// Which.
+        /// The instance.
         #[serde(with = "name")]
         name: String,
     },
@@ -49,12 +49,12 @@ pub enum Dump {
 pub struct HandedOver {
     /// Whether anything moves.
     pub moves: bool,
-    /// In words.
+    /// Description.
     #[serde(with = "words")]
     pub words: String,
 }
 
-/// What the command line says to the role.
+/// Options of the command line for the role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(default)]
 pub struct Options {
@@ -93,7 +93,7 @@ pub struct LogWish {
 }
 
 impl Message {
-    /// As it is passed on. What is held holds until more is said.
+    /// Encodes the message for forwarding. Leases stay held until the next such message.
     pub fn envelope(&self) -> PartMessage {
         let kind = match self {
             Message::HandOver { .. } => 1,

@@ -1,9 +1,9 @@
-//! What the role needs of the system for a configuration, and why.
+//! The privileges that the role needs for a configuration, and why.
 
 use crate::config::{Account, Config};
 use rustix::thread::CapabilitySet;
 
-/// What the role needs of the system while it runs: each with its reason.
+/// Returns the capabilities that the role needs while it runs, each with its reason.
 pub fn reasons(config: &Config) -> Vec<(CapabilitySet, &'static str)> {
     let mut all = vec![
         (

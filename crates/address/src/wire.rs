@@ -19,7 +19,7 @@ use std::io;
 pub enum WireError {
     /// It could not be made as it was wanted.
     Open {
-        /// What was tried.
+        /// The failed step.
         step: &'static str,
         /// Why not.
         error: io::Error,

@@ -85,7 +85,7 @@ pub enum Body {
     Invite(Invitation),
     /// Ends an invitation: it has expired, or was withdrawn.
     Uninvite {
-        /// Which.
+        /// The token.
         token: Digest,
     },
     /// Adds a member, who came with a token.
@@ -99,7 +99,7 @@ pub enum Body {
     Announce(Member),
     /// Removes a member; its certificate is never accepted again.
     Remove {
-        /// Which.
+        /// The member.
         member: MemberId,
     },
     /// Keys of contents, sealed to nodes.
@@ -123,7 +123,7 @@ pub enum Body {
     Lease(LeaseCommand),
     /// An event for operators, without other effect.
     Event {
-        /// In words.
+        /// The message.
         words: String,
     },
     /// How much of the history is kept.
@@ -206,7 +206,7 @@ pub struct Invitation {
 /// members create a key at the same time, the second one is refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ring {
-    /// Which one: contents name it.
+    /// Its epoch, which contents name.
     pub epoch: Epoch,
     /// The key, sealed to each of these.
     pub sealed: Vec<SealedKey>,
@@ -294,7 +294,7 @@ pub enum Origin {
     },
     /// An older version once more.
     RolledBack {
-        /// Which.
+        /// The version.
         to: VersionId,
     },
 }
@@ -316,16 +316,16 @@ pub struct Proposal {
     pub files: Vec<FileEntry>,
     /// Directories that the configuration names, with the names in them.
     pub listings: Vec<(String, Vec<String>)>,
-    /// How it is judged.
+    /// Criteria of the evaluation.
     pub judging: Judging,
 }
 
 /// A node's report on a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// Which version.
+    /// The version.
     pub version: VersionId,
-    /// Which node.
+    /// The node.
     pub node: MemberId,
     /// The result.
     pub outcome: Reported,
@@ -371,7 +371,7 @@ pub enum Reported {
 /// The next step of the version in progress.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Decision {
-    /// Which version.
+    /// The version.
     pub version: VersionId,
     /// The step.
     pub step: Step,
@@ -380,9 +380,9 @@ pub struct Decision {
 /// A step.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Step {
-    /// These could serve it; this one tries it first.
+    /// Canary: these nodes can serve it; this one serves it first.
     Canary {
-        /// Which.
+        /// The canary node.
         node: MemberId,
     },
     /// All of these nodes try it, including the canary.
@@ -398,9 +398,9 @@ pub enum Step {
         /// Milliseconds.
         ms: u64,
     },
-    /// It is the accepted version.
+    /// The version is accepted.
     Accept,
-    /// It is not.
+    /// The version is rolled back.
     TakeBack {
         /// Why.
         words: String,
@@ -438,7 +438,7 @@ pub enum LeaseCommand {
 pub enum Answer {
     /// Done.
     Done,
-    /// It is this version.
+    /// The number of the new version.
     Version(VersionId),
     /// The lease has this epoch now.
     Lease(Epoch),
@@ -451,7 +451,7 @@ pub enum Answer {
 pub enum Refusal {
     /// Another version is in progress.
     Busy {
-        /// Which.
+        /// The version.
         version: VersionId,
         /// Its author.
         author: String,
@@ -471,7 +471,7 @@ pub enum Refusal {
     NoVersion,
     /// A piece of its contents is missing.
     Incomplete {
-        /// Which.
+        /// The chunk.
         chunk: Digest,
     },
     /// More than there may be.
@@ -503,7 +503,7 @@ pub enum Refusal {
     Digest,
     /// The key is not sealed to this node, which came meanwhile.
     Unsealed {
-        /// Which.
+        /// The node.
         node: MemberId,
     },
     /// The version (or the CA) is not in the state for this step, or a report forbids it.
@@ -512,7 +512,7 @@ pub enum Refusal {
     AuthorityUnderWay,
     /// A member has certificates of an authority so old that no further one can follow.
     Late {
-        /// Which.
+        /// The member.
         member: MemberId,
     },
     /// Some member would not understand it.

@@ -104,7 +104,7 @@ pub fn write_twice(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub struct Kept {
     /// The content. There may be keys in it.
     pub bytes: Zeroizing<Vec<u8>>,
-    /// What is wrong with the file, where this is the content of its copy.
+    /// The damage of the file, if the content comes from its copy.
     pub damage: Option<&'static str>,
 }
 

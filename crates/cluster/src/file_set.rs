@@ -19,13 +19,13 @@ pub const FILES_MAX: usize = 4096;
 pub struct SetFile {
     /// Its path, as it is named.
     pub path: String,
-    /// It is one of the command line's; these stand first, in their order.
+    /// Whether it was named on the command line; these come first, in their order.
     pub main: bool,
     /// It was read as a secret.
     pub secret: bool,
     /// Its permissions.
     pub mode: u32,
-    /// What it holds.
+    /// The content.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
@@ -47,10 +47,9 @@ impl Drop for SetFile {
 /// The files of a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FileSet {
-    /// Which version it is; zero where it is none yet.
+    /// The version; zero if there is none yet.
     pub version: VersionId,
-    /// What is written where the version is named to people, for example
-    /// `version 12 by anna: "more servers"`.
+    /// The description for messages, such as `version 12 by anna: "more servers"`.
     pub label: String,
     /// The node that loads it: what `on NODE` lines are compared with.
     pub node: String,

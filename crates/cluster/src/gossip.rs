@@ -1,12 +1,11 @@
-//! What need not agree: each member's view of the others and of its servers, spread
-//! apart from the log.
+//! Gossip: data that needs no agreement (each member's view of the others and of its
+//! servers), spread outside of the log.
 //!
-//! Each member writes its own entry, topics with bytes, and nobody else's. Two members
-//! that meet tell each other what the other does not have ([`Gossip::ask`],
-//! [`Gossip::answer`], [`Gossip::take`]), about third members too, so that two who
-//! cannot see each other learn of each other through a third. Entries merge the same in
-//! whatever order, and however often, they come. No clock is read: the time is only an
-//! argument, and only for how long ago somebody was heard of.
+//! Each member writes only its own entry: topics with bytes. Two members exchange what
+//! the other one lacks ([`Gossip::ask`], [`Gossip::answer`], [`Gossip::take`]), including
+//! entries of third members, so that two members without a connection learn of each other
+//! through a third. Merging is commutative and idempotent. No clock is read: the time is
+//! an argument, and only used for how long ago a member was heard of.
 
 use crate::member::MemberId;
 use part::codec::{self, Malformed};
@@ -26,7 +25,7 @@ pub const ENTRIES_MAX: usize = crate::state::MEMBERS_MAX;
 /// Largest message, bytes.
 pub const MESSAGE_BYTES_MAX: usize = 2 * ENTRIES_MAX * ENTRY_BYTES_MAX;
 
-/// What was put is not taken.
+/// The topic or its content exceeds a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TooMuch {
     /// More topics than [`TOPICS_MAX`].
@@ -55,9 +54,9 @@ impl Error for TooMuch {}
 /// A message that is not taken.
 #[derive(Debug)]
 pub enum GossipError {
-    /// It is no message.
+    /// The message is malformed.
     Malformed(Malformed),
-    /// It is larger than [`MESSAGE_BYTES_MAX`], or has more than there may be.
+    /// The message exceeds [`MESSAGE_BYTES_MAX`], or another limit.
     TooLarge,
 }
 
@@ -78,7 +77,7 @@ struct Topic {
     /// The sequence of the entry when it was put.
     #[serde(rename = "s")]
     sequence: u64,
-    /// None: it was taken away.
+    /// None: the topic was removed.
     #[serde(rename = "b", with = "serde_bytes")]
     bytes: Option<Vec<u8>>,
 }
@@ -88,8 +87,8 @@ struct Topic {
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
 pub struct Age {
-    /// Which start of the member it is of. One whose number is below an earlier one's
-    /// goes on above that.
+    /// The incarnation of the member: one for each start. If it is below an earlier one,
+    /// the member continues above that.
     #[serde(rename = "i")]
     pub incarnation: u64,
     /// The number that this start began with, which no other has: two starts may go on
@@ -108,7 +107,7 @@ impl Age {
     }
 }
 
-/// What a member says.
+/// The entry of a member.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Entry {
     #[serde(rename = "a")]
@@ -143,7 +142,7 @@ fn check_bounds(topics: &BTreeMap<String, Topic>) -> Result<(), TooMuch> {
 /// How new the entries are that somebody has.
 pub type Ages = BTreeMap<MemberId, Age>;
 
-/// What changed in an entry.
+/// The change of an entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Change {
     /// It holds all that was put after this, in the same incarnation; zero: all.
@@ -153,7 +152,7 @@ struct Change {
     entry: Entry,
 }
 
-/// What somebody does not have.
+/// The changes that another member lacks.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Delta(BTreeMap<MemberId, Change>);
 
@@ -166,7 +165,7 @@ impl Delta {
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 struct Message {
-    /// What the sender has; None: it wants no answer.
+    /// The ages of the sender's entries; None: it needs no response.
     #[serde(default)]
     ages: Option<Ages>,
     #[serde(default)]
@@ -183,9 +182,10 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// That of a member that starts. The incarnation is a number that no start of it had,
-    /// such as the milliseconds since 1970. It is to grow; where it does not, because the
-    /// clock went back, the others tell, and it goes on above theirs.
+    /// Creates the gossip of a member that starts. The incarnation is a number that no
+    /// start of it had, such as the milliseconds since 1970. It should grow; if it does
+    /// not, because the clock went back, the others report that, and it continues above
+    /// theirs.
     pub fn new(me: MemberId, incarnation: u64) -> Gossip {
         let entry = Entry {
             age: Age {
@@ -203,7 +203,7 @@ impl Gossip {
         }
     }
 
-    /// Who belongs to the cluster now: of nobody else anything is kept or taken.
+    /// Sets the members of the cluster: entries of others are dropped and refused.
     pub fn belong(&mut self, members: impl IntoIterator<Item = MemberId>) {
         self.members = members.into_iter().take(ENTRIES_MAX).collect();
         self.members.insert(self.me);
@@ -211,8 +211,7 @@ impl Gossip {
         self.heard_ms.retain(|id, _| self.members.contains(id));
     }
 
-    /// Says something under a topic, in place of what was said before; None takes it
-    /// away. What is not taken changes nothing.
+    /// Sets the content of a topic; None removes it. On an error nothing changes.
     pub fn put(&mut self, topic: &str, bytes: Option<Vec<u8>>) -> Result<(), TooMuch> {
         let own = self.entries.entry(self.me).or_default();
         let known = own.topics.get(topic).and_then(|topic| topic.bytes.as_ref());
@@ -228,19 +227,19 @@ impl Gossip {
         Ok(())
     }
 
-    /// Says that it is there, though nothing changed.
+    /// Shows that this member is alive, though nothing changed.
     pub fn beat(&mut self) {
         let own = self.entries.entry(self.me).or_default();
         own.age.sequence = own.age.sequence.saturating_add(1);
     }
 
-    /// What a member says under a topic.
+    /// Returns the content of a topic of a member.
     pub fn get(&self, member: MemberId, topic: &str) -> Option<&[u8]> {
         let topic = self.entries.get(&member)?.topics.get(topic)?;
         topic.bytes.as_deref()
     }
 
-    /// What every member says under a topic.
+    /// Returns the contents of a topic of all members.
     pub fn all<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = (MemberId, &'a [u8])> {
         self.entries
             .keys()
@@ -262,7 +261,7 @@ impl Gossip {
         self.entries.iter().map(age).collect()
     }
 
-    /// What somebody does not have whose entries are this new.
+    /// Returns the changes that a member with entries of these ages lacks.
     pub fn delta(&self, theirs: &Ages) -> Delta {
         let mut delta = Delta::default();
         for (id, entry) in &self.entries {
@@ -302,7 +301,7 @@ impl Gossip {
         }
     }
 
-    /// What to send to somebody, to have an answer.
+    /// Returns a message that requests a response.
     pub fn ask(&self) -> Vec<u8> {
         codec::encode(&Message {
             ages: Some(self.ages()),

@@ -47,7 +47,7 @@ pub struct FrontendHealth {
     pub listens: Vec<String>,
     /// It speaks HTTP in the clear there.
     pub http: bool,
-    /// It has a usable server, or responds by itself.
+    /// Whether it has a usable server, or responds by itself.
     pub usable: bool,
 }
 

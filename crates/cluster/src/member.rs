@@ -1,4 +1,4 @@
-//! Who belongs to a cluster.
+//! The members of a cluster.
 
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -18,7 +18,7 @@ impl fmt::Display for MemberId {
     }
 }
 
-/// What a member is for.
+/// The kind of member.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -118,9 +118,9 @@ pub struct Member {
     pub id: MemberId,
     /// Its name: that of its host, unless another was given.
     pub name: String,
-    /// What it is for.
+    /// The kind of member.
     pub kind: Kind,
-    /// Where it listens for members, the best way first.
+    /// The addresses where it listens for members, the preferred one first.
     pub addresses: Vec<SocketAddr>,
     /// SHA-256 of the public key (SPKI) of its certificate.
     pub certificate: Digest,

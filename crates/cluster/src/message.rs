@@ -1,5 +1,5 @@
-//! What is said to the control role besides what every role is told, and what it runs with.
-//! Supervisor and other parts pass it on as bytes ([`PartMessage`]).
+//! Messages to the control role, beyond those for every role, and its options. The
+//! supervisor and other parts forward them as bytes ([`PartMessage`]).
 
 use part::role::{PartMessage, WantedLeases};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ pub enum Message {
     Wants(WantedLeases),
 }
 
-/// What the control role runs with.
+/// Options of the control role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Run {
@@ -25,7 +25,7 @@ pub struct Run {
 }
 
 impl Message {
-    /// As it is passed on. It holds until more is said.
+    /// Encodes the message for forwarding. It stays valid until the next one.
     pub fn envelope(&self) -> PartMessage {
         PartMessage {
             holds: true,

@@ -57,7 +57,7 @@ pub enum Request {
     Apply(Box<Apply>),
     /// Confirm the version that waits for confirmation.
     Confirm {
-        /// Which version.
+        /// The version.
         version: Option<VersionId>,
     },
     /// Rolls back the version in progress.
@@ -67,13 +67,13 @@ pub enum Request {
     },
     /// An older version once more.
     Rollback {
-        /// Which.
+        /// The version.
         version: VersionId,
         /// The author.
         author: String,
         /// Why.
         message: String,
-        /// How it is judged.
+        /// Criteria of the evaluation.
         judging: Judging,
     },
     /// Versions, the newest first: [`Reply::Json`], an array of
@@ -84,7 +84,7 @@ pub enum Request {
     },
     /// The files of a version in plain (None: the accepted one): [`Reply::Set`].
     Show {
-        /// Which.
+        /// The version.
         version: Option<VersionId>,
     },
     /// Poll the followed repositories now.
@@ -112,7 +112,7 @@ pub struct Apply {
     pub origin: Origin,
     /// The files.
     pub set: FileSet,
-    /// How it is judged.
+    /// Criteria of the evaluation.
     pub judging: Judging,
 }
 
@@ -126,7 +126,7 @@ pub enum Reply {
     },
     /// Done.
     Done {
-        /// In words.
+        /// The message.
         words: String,
         /// The version that it led to.
         version: Option<VersionId>,
@@ -143,7 +143,7 @@ pub enum Reply {
     },
     /// A token.
     Token {
-        /// As it is typed.
+        /// The token as it was typed.
         token: String,
         /// A member that may accept the same request.
         member: MemberId,

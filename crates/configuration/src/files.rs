@@ -85,8 +85,11 @@ pub fn reason(error: &io::Error) -> String {
 /// A file: its name as the user gave it, and its bytes.
 pub type NamedFile = (String, Vec<u8>);
 
-/// Reads all files; of a directory, those whose names end with `.cfg`, in the
-/// order of their names.
+/// Reads all files; of a directory, those whose names end with `.cfg`, in alphabetical
+/// order.
+///
+/// # Errors
+/// A file or directory cannot be read.
 pub fn read_all(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
     let mut files = Vec::new();
     for path in paths {
@@ -97,7 +100,10 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
     Ok(files)
 }
 
-/// The same; no file at all is an error.
+/// As [`read_all`], but requires at least one file.
+///
+/// # Errors
+/// A file or directory cannot be read, or there is no file.
 pub fn read_some(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
     let files = read_all(paths)?;
     match files.is_empty() {
@@ -143,6 +149,9 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>, FileError> {
 }
 
 /// Reads one file; the path may be a pipe.
+///
+/// # Errors
+/// The file cannot be read, or exceeds the size limit.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let refused = |error| FileError::Open {
         path: path.into(),

@@ -64,7 +64,10 @@ pub struct LenientCodes {
     pub surplus: &'static Code,
 }
 
-/// The name of a section, if it has none but the characters that names are of.
+/// Returns the name of a section, if all its characters are valid.
+///
+/// # Errors
+/// The name contains an invalid character.
 pub fn section_name<'w>(
     section: &str,
     name: &'w Word,
@@ -211,6 +214,9 @@ impl<'l> Args<'l> {
     }
 
     /// Takes the next word; an error names `what` (`<timeout>`) as missing.
+    ///
+    /// # Errors
+    /// No word is left.
     pub fn required(&mut self, what: &str) -> Result<&'l Word, Box<Diagnostic>> {
         self.next().ok_or_else(|| {
             let told = format!("'{}' expects {what}", self.keyword);
@@ -275,6 +281,9 @@ impl<'l> Args<'l> {
     }
 
     /// Takes an address without a prefix.
+    ///
+    /// # Errors
+    /// The word is missing, or not an IP address.
     pub fn address(&mut self) -> Result<(IpAddr, Span), Box<Diagnostic>> {
         let word = self.required("an address")?;
         match word.str().parse() {
@@ -283,7 +292,10 @@ impl<'l> Args<'l> {
         }
     }
 
-    /// Takes an integer within a range, units last in `what`: `<weight>`.
+    /// Takes an integer within a range. `what` names it with its unit: `<megabytes>`.
+    ///
+    /// # Errors
+    /// The word is missing, not a number, or out of range.
     pub fn integer(
         &mut self,
         what: &str,
@@ -299,7 +311,10 @@ impl<'l> Args<'l> {
         })
     }
 
-    /// Takes an integer that the configuration keeps as 32 bits.
+    /// Takes an integer that the configuration stores in 32 bits.
+    ///
+    /// # Errors
+    /// As [`Args::integer`].
     pub fn count(
         &mut self,
         what: &str,
@@ -310,7 +325,10 @@ impl<'l> Args<'l> {
             .map(|n| u32::try_from(n).unwrap_or(u32::MAX))
     }
 
-    /// Takes a time; a bare number counts in `unit`.
+    /// Takes a time; a number without a unit counts in `unit`.
+    ///
+    /// # Errors
+    /// The word is missing, or not a time.
     pub fn time(&mut self, unit: TimeUnit) -> Result<(Duration, Span), Box<Diagnostic>> {
         let word = self.required("a time")?;
         let time = value::time(word.str(), unit)
@@ -318,7 +336,11 @@ impl<'l> Args<'l> {
         Ok((time, word.span))
     }
 
-    /// Takes a time; a bare number counts in `unit`. Milliseconds, at most 2^31-1.
+    /// Takes a time in milliseconds, at most 2^31-1; a number without a unit counts in
+    /// `unit`.
+    ///
+    /// # Errors
+    /// The word is missing, not a time, or too large.
     pub fn time_ms(&mut self, unit: TimeUnit) -> Result<u32, Box<Diagnostic>> {
         let word = self.required("a time")?;
         match value::milliseconds(word.str(), unit) {
@@ -332,18 +354,26 @@ impl<'l> Args<'l> {
     }
 
     /// Takes a size in bytes (`k`, `m`, `g`).
+    ///
+    /// # Errors
+    /// The word is missing, or not a size.
     pub fn size(&mut self, what: &str) -> Result<u64, Box<Diagnostic>> {
         self.size_up_to(what, SIZE_MAX)
     }
 
-    /// Takes a size in bytes (`k`, `m`, `g`) with a bound.
+    /// Takes a size of at most `max` bytes (`k`, `m`, `g`).
+    ///
+    /// # Errors
+    /// The word is missing, not a size, or too large.
     pub fn size_up_to(&mut self, what: &str, max: u64) -> Result<u64, Box<Diagnostic>> {
         let word = self.required(what)?;
         value::size(word.str(), max).or_else(|error| self.settle(word, &error, self.codes.size))
     }
 
-    /// Warns about words that are left, which HAProxy ignores behind this keyword. Where
-    /// the language is not lenient they are an error.
+    /// Warns about surplus words, which HAProxy ignores after this keyword.
+    ///
+    /// # Errors
+    /// The language is not lenient, and a word is left.
     pub fn surplus(&mut self) -> Built {
         let Some(lenient) = self.codes.lenient else {
             return self.end();
@@ -361,7 +391,10 @@ impl<'l> Args<'l> {
         Ok(())
     }
 
-    /// Refuses a word that follows.
+    /// Checks that no word is left.
+    ///
+    /// # Errors
+    /// A word is left.
     pub fn end(&mut self) -> Built {
         let Some(extra) = self.next() else {
             return Ok(());

@@ -118,7 +118,10 @@ impl AsFd for Channel {
 }
 
 impl Channel {
-    /// Both ends; the second is for another process.
+    /// Creates a channel. The second end is for another process.
+    ///
+    /// # Errors
+    /// The socket pair cannot be created.
     pub fn pair() -> io::Result<(Channel, OwnedFd)> {
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
@@ -129,7 +132,10 @@ impl Channel {
         Ok((Channel::new(ours)?, theirs))
     }
 
-    /// An end that another process gave, or a connection.
+    /// Creates an end from a socket of another process, or from a connection.
+    ///
+    /// # Errors
+    /// The socket options cannot be set.
     pub fn new(socket: OwnedFd) -> io::Result<Channel> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
@@ -142,12 +148,18 @@ impl Channel {
         })
     }
 
-    /// Sends a message, now or when the other side takes it.
+    /// Sends a message, or queues it until the other side reads.
+    ///
+    /// # Errors
+    /// The connection is closed or broken, the message too large, or the queue full.
     pub fn send(&mut self, message: &Message, descriptors: &[Shared]) -> Result<(), ChannelError> {
         self.send_numbered(0, message, descriptors)
     }
 
-    /// Sends a question, or the answer to one, with its number.
+    /// Sends a numbered request or response.
+    ///
+    /// # Errors
+    /// As [`Channel::send`].
     pub fn send_numbered(
         &mut self,
         ask: u64,
@@ -177,9 +189,11 @@ impl Channel {
         self.flush()
     }
 
-    /// Sends what waits, as far as the other side takes it. It never waits: where
-    /// the kernel takes no descriptors it is to be tried again later
-    /// ([`Channel::rests_until`]).
+    /// Sends queued messages as far as the other side reads. It never waits: if the
+    /// kernel takes no descriptors, try again later ([`Channel::rests_until`]).
+    ///
+    /// # Errors
+    /// The connection is closed or broken.
     pub fn flush(&mut self) -> Result<(), ChannelError> {
         let now = Instant::now();
         if self.rests_until().is_some_and(|until| until > now) {
@@ -234,9 +248,12 @@ impl Channel {
         }
     }
 
-    /// Takes the next message, if a whole one is there. One of an unknown kind
-    /// is answered and ignored; after many of them it is said that nothing
-    /// is there, so that nobody keeps its reader busy with them.
+    /// Receives the next message, if it is complete. A message of an unknown kind gets a
+    /// response and is skipped. After many of them it returns None, so that they cannot
+    /// keep the reader busy.
+    ///
+    /// # Errors
+    /// The connection is closed or broken, or a packet is invalid.
     pub fn receive(&mut self) -> Result<Option<Received>, ChannelError> {
         let mut passed_over = 0;
         while passed_over < UNKNOWN_MAX {
@@ -333,6 +350,9 @@ impl Channel {
     }
 
     /// Waits until everything is sent.
+    ///
+    /// # Errors
+    /// The connection is closed or broken, or the deadline expires.
     pub fn finish(&mut self, limit: Duration) -> Result<(), ChannelError> {
         let until = Instant::now() + limit;
         self.flush()?;
@@ -344,6 +364,9 @@ impl Channel {
     }
 
     /// Waits for the next message.
+    ///
+    /// # Errors
+    /// The connection is closed or broken, a packet is invalid, or the deadline expires.
     pub fn wait(&mut self, limit: Option<Duration>) -> Result<Received, ChannelError> {
         let until = limit.map(|limit| Instant::now() + limit);
         loop {

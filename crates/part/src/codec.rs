@@ -27,13 +27,19 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     rmp_serde::to_vec_named(value).expect("memory takes all, and our types serialise")
 }
 
-/// The value of bytes.
+/// Decodes a value.
+///
+/// # Errors
+/// The bytes are not an encoding of a `T`.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
     rmp_serde::from_slice(bytes).map_err(Malformed)
 }
 
-/// The value of bytes that a process without rights may have written: no more than
-/// `bytes_max` bytes, and no deeper than `depth_max` values in each other.
+/// Decodes a value from an unprivileged process: at most `bytes_max` bytes, nested at
+/// most `depth_max` deep.
+///
+/// # Errors
+/// A limit is exceeded, or the bytes are not an encoding of a `T`.
 pub fn decode_within<T: DeserializeOwned>(
     bytes: &[u8],
     bytes_max: usize,

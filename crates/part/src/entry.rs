@@ -15,7 +15,10 @@ const FIRST_LIMIT: Duration = Duration::from_secs(30);
 /// How long the supervisor may take to read why a process ends.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 
-/// Waits for the first message, of which `pick` returns what the process is to do.
+/// Waits for the first message; `pick` returns the task of the process.
+///
+/// # Errors
+/// The connection fails, the deadline expires, or the message is not for this process.
 pub fn first<T>(
     channel: &mut Channel,
     pick: impl FnOnce(Received) -> Option<T>,
@@ -26,6 +29,9 @@ pub fn first<T>(
 
 /// As [`first`], for a role that may outlive its supervisor. A guard may arrive before
 /// the message, so that the role outlives its supervisor from the first moment on.
+///
+/// # Errors
+/// As [`first`].
 pub fn first_of_role<T>(
     channel: &mut Channel,
     pick: impl FnOnce(Received) -> Option<T>,

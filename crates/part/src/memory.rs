@@ -53,7 +53,10 @@ fn seals() -> SealFlags {
     SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE
 }
 
-/// A sealed memory file with these bytes.
+/// Creates a sealed memory file with these bytes.
+///
+/// # Errors
+/// The system has no memory or no descriptors left.
 pub fn create(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut rest = bytes;
@@ -68,7 +71,10 @@ pub fn create(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// A sealed memory file with what a reader has.
+/// Creates a sealed memory file with the content of a reader.
+///
+/// # Errors
+/// The reader fails, or the system has no memory or no descriptors left.
 pub fn copy(name: &str, from: &mut impl io::Read) -> io::Result<OwnedFd> {
     let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = File::from(fd);
@@ -77,8 +83,11 @@ pub fn copy(name: &str, from: &mut impl io::Read) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Whether a descriptor that another process gave is a sealed memory file of so
-/// many bytes at most: one that can be passed on.
+/// Checks that a descriptor of another process is a sealed memory file that can be
+/// forwarded, and returns its size in bytes.
+///
+/// # Errors
+/// It is not sealed, or larger than `bytes_max`.
 pub fn check(fd: impl AsFd, bytes_max: usize) -> Result<usize, MemoryError> {
     if !fcntl_get_seals(&fd)?.contains(seals()) {
         return Err(MemoryError::NotSealed);
@@ -90,8 +99,11 @@ pub fn check(fd: impl AsFd, bytes_max: usize) -> Result<usize, MemoryError> {
     }
 }
 
-/// The bytes of a sealed memory file. The position of the descriptor, which
-/// other processes share, is left alone.
+/// Reads a sealed memory file. The file offset, which other processes share, does not
+/// change.
+///
+/// # Errors
+/// It is not sealed, too large, or cannot be read.
 pub fn read(fd: impl AsFd) -> Result<Vec<u8>, MemoryError> {
     read_at_most(fd, BYTES_MAX)
 }
@@ -112,12 +124,18 @@ fn read_at_most(fd: impl AsFd, bytes_max: usize) -> Result<Vec<u8>, MemoryError>
     Ok(bytes)
 }
 
-/// The state that another process told.
+/// Reads the state of another process.
+///
+/// # Errors
+/// As [`read`].
 pub fn state(fd: impl AsFd) -> Result<Vec<u8>, MemoryError> {
     read_at_most(fd, STATE_BYTES_MAX)
 }
 
-/// The text of a sealed memory file; what is no UTF-8 is replaced.
+/// Reads a sealed memory file as text; invalid UTF-8 is replaced.
+///
+/// # Errors
+/// As [`read`].
 pub fn text(fd: impl AsFd) -> Result<String, MemoryError> {
     let bytes = read_at_most(fd, TEXT_BYTES_MAX)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

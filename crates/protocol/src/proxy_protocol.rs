@@ -107,7 +107,10 @@ pub struct UnixPaths {
 pub struct UnixPath([u8; UNIX_PATH_BYTES]);
 
 impl UnixPath {
-    /// A path; an abstract one begins with NUL.
+    /// Creates a path; an abstract one begins with NUL.
+    ///
+    /// # Errors
+    /// The path exceeds 108 bytes.
     pub fn new(path: &[u8]) -> Result<Self, UnixPathTooLong> {
         let mut bytes = [0; UNIX_PATH_BYTES];
         match bytes.get_mut(..path.len()) {
@@ -236,7 +239,10 @@ pub enum Progress {
     },
 }
 
-/// Looks for a header of either version at the beginning of `bytes`.
+/// Parses a header of either version at the beginning of `bytes`.
+///
+/// # Errors
+/// The bytes are not a valid header.
 pub fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
     match bytes.first() {
         // Both versions' shortest prefix is longer than one byte; the first one

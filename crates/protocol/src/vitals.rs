@@ -192,14 +192,20 @@ pub struct Vitals<'m> {
 }
 
 impl<'m> Vitals<'m> {
-    /// Makes fresh (zeroed) memory one of these.
+    /// Initializes fresh (zeroed) memory.
+    ///
+    /// # Errors
+    /// The memory is too short.
     pub fn begin(words: &'m [AtomicU64]) -> Result<Vitals<'m>, VitalsError> {
         let vitals = Vitals::of_length(words)?;
         vitals.put(0, MAGIC);
         Ok(vitals)
     }
 
-    /// Memory that was made so before.
+    /// Opens memory that was initialized by [`Vitals::begin`].
+    ///
+    /// # Errors
+    /// The memory is too short, or of another format.
     pub fn open(words: &'m [AtomicU64]) -> Result<Vitals<'m>, VitalsError> {
         let vitals = Vitals::of_length(words)?;
         match vitals.get(0) {

@@ -191,7 +191,7 @@ pub struct Instance {
 }
 
 impl Default for Instance {
-    /// Nothing but keepalived's defaults.
+    /// keepalived's defaults.
     fn default() -> Self {
         Instance {
             name: String::new(),

@@ -135,7 +135,7 @@ pub struct Route {
     pub no_track: bool,
     /// `track_group`
     pub track_group: Option<String>,
-    /// As it was written, for people.
+    /// The text in the file, for messages.
     pub text: String,
 }
 
@@ -203,7 +203,7 @@ pub struct Rule {
     pub no_track: bool,
     /// `track_group`
     pub track_group: Option<String>,
-    /// As it was written, for people.
+    /// The text in the file, for messages.
     pub text: String,
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 /// Longest line that variables may make, bytes.
 pub(super) const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// What a variable is.
+/// The value of a variable.
 #[derive(Clone, Debug)]
 pub(super) struct Value {
     /// Its lines; one is the usual case.
@@ -22,7 +22,7 @@ pub(super) struct Variables {
     values: HashMap<String, Value>,
 }
 
-/// What always is there.
+/// The predefined variables.
 pub(super) struct Fixed<'a> {
     /// `_PWD`
     pub(super) directory: &'a Path,
@@ -32,7 +32,7 @@ pub(super) struct Fixed<'a> {
     pub(super) outside: &'a mut dyn Outside,
 }
 
-/// What replacing came to.
+/// The result of an expansion.
 pub(super) enum Replaced {
     /// There was nothing to replace.
     Unchanged,

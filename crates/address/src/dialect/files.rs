@@ -28,7 +28,7 @@ impl Checks {
         brace: true,
     };
 
-    /// What one or the other asks for.
+    /// Returns the union of both.
     pub(super) fn with(self, more: Checks) -> Checks {
         Checks {
             readable: self.readable || more.readable,
@@ -106,7 +106,7 @@ pub(super) fn unquoted(text: &str) -> String {
     text.to_owned()
 }
 
-/// What a name came to.
+/// The files that a pattern matches.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Files, in the order in which they are read.

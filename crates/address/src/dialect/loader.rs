@@ -16,8 +16,8 @@ use std::collections::HashSet;
 /// Most diagnostics that are kept before they are sorted.
 const PENDING_MAX: usize = 10_000;
 
-/// What is to be told, each thing once: a variable that is used a thousand times
-/// has one mistake.
+/// The diagnostics, without repetitions: a variable that is used a thousand times is one
+/// error.
 #[derive(Default)]
 pub(super) struct Sink {
     pending: Vec<Diagnostic>,
@@ -58,14 +58,14 @@ impl Sink {
     }
 }
 
-/// What is built while blocks are read.
+/// The state of the build while blocks are read.
 pub(super) struct Loader<'a> {
     pub(super) sink: Sink,
     pub(super) outside: &'a mut dyn Outside,
     pub(super) options: &'a Options,
     /// The block that is read.
     pub(super) place: &'static str,
-    /// What was built so far; defaults come when all is read.
+    /// The configuration built so far; defaults are applied at the end.
     pub(super) config: Config,
     pub(super) drafts: Drafts,
     /// The `vrrp_instance` that is read.

@@ -48,7 +48,7 @@ pub struct Options {
     pub as_keepalived: bool,
 }
 
-/// What was read.
+/// The result of reading the files.
 #[derive(Debug)]
 pub struct Loaded {
     /// The model; none where an error was found.

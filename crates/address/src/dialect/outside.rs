@@ -1,4 +1,4 @@
-//! What is asked of the machine while a file is read.
+//! The facts about the machine that reading a file needs.
 
 use crate::config::Account;
 use nix::unistd::{Group, User};
@@ -12,25 +12,25 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Most names of a directory.
 const ENTRIES_MAX: usize = 100_000;
 
-/// What is known of an interface.
+/// The state of an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interface {
-    /// It is there.
+    /// The interface exists.
     Present,
-    /// It is there and is a loopback.
+    /// The interface exists and is a loopback.
     Loopback,
-    /// It is not there.
+    /// The interface does not exist.
     Missing,
     /// This is not the machine that the file is for.
     Unknown,
 }
 
-/// What is known of a script.
+/// The state of a script.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Program {
     /// It can be run.
     Usable,
-    /// It is not there, or no file.
+    /// The script does not exist, or is not a regular file.
     Missing,
     /// The account may not execute it.
     NotExecutable,

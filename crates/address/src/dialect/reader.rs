@@ -28,7 +28,7 @@ enum Frame {
         directory: PathBuf,
         checks: Checks,
     },
-    /// What a variable was.
+    /// The lines of a variable.
     Lines(std::vec::IntoIter<Text>),
     /// A line that is read once for each value.
     Loop {

@@ -5,11 +5,11 @@ use super::text::Text;
 /// Most values of one of them.
 const VALUES_MAX: usize = 1 << 20;
 
-/// What such a head says.
+/// A parsed `~SEQ` or `~LST` head.
 pub(super) struct Sequence {
     /// The variables.
     pub(super) names: Vec<String>,
-    /// What they are in each turn.
+    /// The values of the variables in each iteration.
     pub(super) values: Vec<Vec<Text>>,
 }
 
@@ -33,7 +33,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// In words.
+    /// Returns a description.
     pub(super) fn words(self) -> &'static str {
         match self {
             Fault::Parenthesis => "its parentheses (or braces) do not match",
@@ -47,7 +47,7 @@ impl Fault {
     }
 }
 
-/// Which kind of head a line begins with: its name's length.
+/// Returns the kind of head that a line begins with.
 pub(super) fn head(line: &Text) -> Option<&'static str> {
     ["~SEQx", "~SEQ", "~LST"]
         .into_iter()

@@ -104,12 +104,12 @@ impl Text {
     }
 }
 
-/// What stands between words.
+/// Returns whether the byte separates words.
 pub(super) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | 0x0b | 0x0c)
 }
 
-/// What names of variables are made of.
+/// Returns whether the byte may be part of a variable name.
 pub(super) fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }

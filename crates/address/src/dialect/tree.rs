@@ -16,11 +16,11 @@ const DEPTH_MAX: usize = 16;
 pub(super) struct Node {
     /// At least one, but for a block without any.
     pub(super) words: Vec<Word>,
-    /// What stands between its braces.
+    /// The lines between its braces.
     pub(super) block: Option<Block>,
 }
 
-/// What stands between braces.
+/// The lines between braces.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Block {
     /// Its statements.

@@ -11,9 +11,9 @@ const WORDS_MAX: usize = 4096;
 /// A word of a line, without its quotes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Word {
-    /// What it says.
+    /// The text.
     pub(super) text: String,
-    /// Where it stands.
+    /// The position.
     pub(super) span: Span,
 }
 
@@ -128,7 +128,8 @@ fn variable_end(line: &Text, dollar: usize) -> Option<usize> {
     (close > 0 && rest[..close].iter().all(plain)).then_some(dollar + 2 + close + 1)
 }
 
-/// What a backslash between quotes stands for; where the rest goes on.
+/// Appends the byte that a backslash escape between quotes stands for; returns the index
+/// after it.
 fn escape(line: &Text, at: usize, out: &mut Vec<u8>) -> usize {
     let next = line.at(at + 1);
     match next {

@@ -205,7 +205,7 @@ pub struct AddressSeen {
     pub valid_seconds: Option<u32>,
     /// How long it is preferred; none is for ever.
     pub preferred_seconds: Option<u32>,
-    /// Who made it; zero where nobody said or the kernel is older than 5.18.
+    /// The protocol that added it; zero if unset, or if the kernel is older than 5.18.
     pub made_by: u8,
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong between us and the kernel.
+//! Errors of the kernel interface.
 
 use rustix::io::Errno;
 use std::fmt;
@@ -12,7 +12,7 @@ pub enum KernelError {
     Socket(io::Error),
     /// The kernel refused, with its own words where it has some.
     Refused {
-        /// What was asked for, in words.
+        /// Description of the request.
         request: &'static str,
         /// Why.
         errno: Errno,
@@ -21,14 +21,14 @@ pub enum KernelError {
     },
     /// No answer came in time.
     NoAnswer {
-        /// What was asked for, in words.
+        /// Description of the request.
         request: &'static str,
         /// How long it was waited for.
         waited: Duration,
     },
     /// The tables changed while they were listed, as often as we tried.
     NeverStill {
-        /// What was listed.
+        /// Description of the listing.
         request: &'static str,
     },
     /// No interface has this name.
@@ -39,7 +39,7 @@ pub enum KernelError {
     BadValue(&'static str),
     /// A file below `/proc/sys` could not be read or written.
     Sysctl {
-        /// Which.
+        /// The path.
         path: String,
         /// Why.
         error: io::Error,

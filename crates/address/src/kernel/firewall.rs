@@ -1,10 +1,10 @@
-//! What the kernel's filter drops for us: packets to and from addresses of
-//! `no_accept`, and what virtual interfaces say by themselves (group reports, router
-//! solicitations), by which switches would learn the virtual MAC from a backup.
-//! Reports go out by the interface below instead.
+//! The nftables filter: it drops packets to and from addresses of `no_accept`, and the
+//! packets that virtual interfaces send by themselves (group reports, router
+//! solicitations), by which switches would learn the virtual MAC from a backup. Reports
+//! are sent from the parent interface instead.
 //!
-//! nftables is spoken to directly: the program `nft` need not be here. A table of
-//! ours is made anew as a whole, in one transaction.
+//! The netlink API of nftables is used directly: the program `nft` is not needed. The
+//! table is always replaced as a whole, in one transaction.
 
 use super::message::{INET, INET6, Message, flag, octets};
 use super::socket::Socket;
@@ -54,7 +54,7 @@ const GROUP_REPORT: u8 = 143;
 /// The most addresses and interfaces of one table: it must fit one send.
 const MOST_RULES: usize = 1024;
 
-/// What is to be dropped.
+/// The packets to drop.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Firewall {
     /// The table's name, in the families ip and ip6: `keepalived`.
@@ -71,9 +71,10 @@ pub struct Firewall {
 }
 
 impl Firewall {
-    /// What a configuration wants: the addresses of `no_accept` where this machine is not
-    /// their owner (priority 255), and its virtual interfaces quiet. `vmacs`: their
-    /// numbers and those of the interfaces below; `index`: the number of a name.
+    /// Returns the filter for a configuration: it drops packets to addresses of
+    /// `no_accept` if this machine is not their owner (priority 255), and silences its
+    /// virtual interfaces. `vmacs`: their indexes and those of their parents; `index`
+    /// returns the index of a name.
     pub fn wanted(
         config: &Config,
         vmacs: &[(u32, u32)],
@@ -203,7 +204,7 @@ impl Firewall {
         all
     }
 
-    /// What has come so far is counted, where that is wished for.
+    /// Adds a packet counter, if configured.
     fn count(&self, list: &mut Message) {
         if self.counters {
             step(list, "counter", |_| {});

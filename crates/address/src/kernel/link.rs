@@ -99,7 +99,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// It is wanted and can carry packets: what keepalived calls up.
+    /// Returns whether it is administratively up and can carry packets: keepalived's
+    /// "up".
     pub fn usable(&self) -> bool {
         self.flags.up() && self.flags.running()
     }

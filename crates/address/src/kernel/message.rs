@@ -116,8 +116,9 @@ impl Message {
         self.open(kind | NESTED, &[], inside);
     }
 
-    /// The same with a fixed part before the attributes, and without the mark (as
-    /// the ways of a route and the kernel's older attributes are).
+    /// As [`Message::nested`], with a fixed part before the attributes, and without the
+    /// NLA_F_NESTED flag (as for the next hops of a route and old attributes of the
+    /// kernel).
     pub fn open(&mut self, kind: u16, fixed: &[u8], inside: impl FnOnce(&mut Message)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);

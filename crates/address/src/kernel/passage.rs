@@ -1,19 +1,19 @@
-//! What the kernel does while an address is handed over and connections are under way.
+//! The nftables tables for a hand-over with established connections.
 //!
-//! The machine that has given it away still has it, and is [`Quiet`] about it: it
-//! answers nobody who asks for its owner, and never asks with it as the asker, so
-//! that neighbours keep the new owner in mind. The machine that has taken it
-//! [`Passes`] on what belongs to none of its own connections: segments that begin none,
-//! of a connection whose beginning it has not seen, go to the old owner as they are.
+//! The old owner keeps the address and is [`Quiet`] about it: it does not reply to ARP
+//! and neighbour solicitations for it, and never uses it as the source of its own, so
+//! that neighbours keep the new owner in their caches. The new owner [`Passes`] the
+//! segments of connections that it does not have: a segment without SYN, of a connection
+//! whose SYN it has not seen, is forwarded unchanged to the old owner.
 //!
-//! Which connections are its own stands in a set of the table: the kernel adds each one
+//! A set of the table contains the connections of the new owner. The kernel adds each one
 //! whose SYN arrives, and [`Passage::apply`] adds those that sockets of this machine
-//! have already, where it had the address a moment ago. Connection tracking does not
-//! say it: its entries outlive the connections by days, and a table that asks it turns
-//! it on for all traffic of the machine.
+//! already have, if it owned the address a moment ago. Connection tracking is not used:
+//! its entries outlive the connections by days, and a table that uses it enables it for
+//! all traffic of the machine.
 //!
-//! Each is a table of nftables of an own name, removed as a whole. Nothing here knows
-//! for how long.
+//! Each is an nftables table with a name of its own, removed as a whole. The duration is
+//! up to the caller.
 
 use super::KernelError;
 use super::connection::{self, Connection};
@@ -328,7 +328,7 @@ impl Passage {
         message
     }
 
-    /// Who asks for it gets no answer; what we ask ourselves, we ask under another name.
+    /// Drops requests for the address, and rewrites the source of our own requests.
     fn quiet_arp(&self, of: &Quiet) -> Vec<Message> {
         let address = octets(of.address);
         let asked = rule(&self.table, ARP, "in", |list| {

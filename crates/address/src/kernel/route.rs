@@ -26,7 +26,7 @@ const SCOPE_NOWHERE: u8 = 255;
 const ON_LINK: u8 = 4;
 /// `RTM_F_CLONED`: a cache entry, no route.
 const CLONED: u32 = 0x200;
-/// What the kernel gives an IPv6 route without a metric.
+/// The kernel's default metric of an IPv6 route.
 const IPV6_METRIC: u32 = 1024;
 /// The most ways that a route can have here.
 const MOST_HOPS: usize = 64;
@@ -218,7 +218,7 @@ pub struct RouteSeen {
     pub metric: u32,
     /// Its type of service.
     pub tos: u8,
-    /// Who made it.
+    /// The protocol that added it.
     pub made_by: u8,
     /// Its ways: gateway and interface.
     pub ways: Vec<(Option<IpAddr>, u32)>,

@@ -111,7 +111,7 @@ fn message(rule: &Rule, kind: u16, flags: u16) -> Message {
     message
 }
 
-/// What a rule says about the packets themselves.
+/// Writes the packet selectors of a rule.
 fn write_packets(message: &mut Message, rule: &Rule) {
     if let Some(protocol) = rule.protocol {
         message.u8(attribute::PROTOCOL, protocol);
@@ -153,7 +153,7 @@ pub struct RuleSeen {
     pub action: u8,
     /// The table, or the preference that it goes to.
     pub target: u32,
-    /// Who made it.
+    /// The protocol that added it.
     pub made_by: u8,
 }
 

@@ -27,7 +27,7 @@ const BATCH_MESSAGES: usize = 64;
 /// The receive buffer, for a batch's answers and for bursts of what changes.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
-/// What one read takes; the kernel's own datagrams are at most half of this.
+/// Size of the read buffer, bytes; the kernel's datagrams are at most half of it.
 const READ_BYTES: usize = 64 * 1024;
 
 /// Maximum number of unrelated datagrams that one request ignores.
@@ -389,7 +389,7 @@ impl AsFd for Socket {
     }
 }
 
-/// What an acknowledgement (or the end of a listing) says.
+/// Parses an acknowledgement, or the end of a listing.
 fn acknowledged(request: &'static str, message: &Incoming<'_>) -> Result<(), KernelError> {
     let code = u32_at(message.body, 0).unwrap_or(0).cast_signed();
     if code == 0 {

@@ -18,9 +18,9 @@ const MOST_INTERFACES: usize = 16 * 1024;
 pub struct Saved {
     /// Its path below `/proc/sys`.
     pub path: String,
-    /// What it was.
+    /// The original value.
     pub before: String,
-    /// What we wrote.
+    /// The value that was written.
     pub ours: String,
 }
 

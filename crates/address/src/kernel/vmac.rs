@@ -41,7 +41,7 @@ impl IpvlanFlag {
     }
 }
 
-/// What it is.
+/// The kind of interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VmacKind {
     /// `use_vmac`: a MAC of its own.
@@ -51,7 +51,7 @@ pub enum VmacKind {
     },
     /// `use_ipvlan`: the MAC of the interface below.
     Ipvlan {
-        /// How it treats its siblings.
+        /// The isolation mode among siblings.
         flag: IpvlanFlag,
     },
 }
@@ -63,7 +63,7 @@ pub struct VmacSpec {
     pub name: String,
     /// The number of the interface below.
     pub base: u32,
-    /// What it is.
+    /// The kind of interface.
     pub kind: VmacKind,
     /// For IPv6: it has IPv6, and no IPv4 settings are touched.
     pub ipv6: bool,

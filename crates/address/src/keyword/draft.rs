@@ -1,4 +1,4 @@
-//! What the lines say, before it is known which machine they are read on.
+//! The parsed sections, before the node of this machine is known.
 
 use super::instance::options;
 use super::{Host, codes};
@@ -18,7 +18,7 @@ pub(super) struct Written<T> {
 /// A `node` section.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// None is the name of the machine.
+    /// None: the host name of the machine.
     pub(super) name: Option<String>,
     pub(super) span: Span,
     pub(super) addresses: Vec<Written<IpAddr>>,

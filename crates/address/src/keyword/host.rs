@@ -1,4 +1,4 @@
-//! What sections have to know of the machine that they are read on.
+//! The facts about the machine that the sections need.
 
 use configuration::outside::Interface;
 use language::value::{Network, V4Network, V6Network};

@@ -1,11 +1,11 @@
-//! Which of the nodes this machine is.
+//! Determines which node this machine is.
 
 use super::codes;
 use super::draft::{Draft, Node};
 pub(super) use configuration::is_name_of;
 use language::{Diagnostic, Span, suggest};
 
-/// Which one it is.
+/// The node of this machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Identity {
     /// This one.
@@ -74,7 +74,7 @@ pub(super) fn find(draft: &mut Draft) -> Identity {
     Identity::Node(host)
 }
 
-/// Says that the file is for other machines.
+/// Reports that the file does not name this machine.
 fn tell_nobody(draft: &mut Draft, host: &str) {
     let mut names: Vec<(String, Span)> = Vec::new();
     let nodes = draft

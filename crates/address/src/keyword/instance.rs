@@ -161,7 +161,7 @@ pub(super) fn options() -> Options {
     }
 }
 
-/// What holds for all instances.
+/// Returns the settings that apply to all instances.
 fn global(draft: &Draft) -> Global {
     Global {
         router_id: draft.host.name.clone().unwrap_or_default(),

@@ -138,7 +138,7 @@ pub fn documented() -> Vec<Documented> {
 /// The configuration in the sections.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SectionConfig {
-    /// What the role runs on this machine.
+    /// The configuration of the role on this machine.
     pub config: Config,
     /// The node that this machine is; `None` without a `node` section.
     pub node: Option<String>,
@@ -158,13 +158,14 @@ pub struct Read {
 }
 
 impl Read {
-    /// What the role runs on this machine: both languages together.
+    /// Returns the configuration of the role on this machine, for both languages
+    /// together.
     pub fn config(&self) -> Option<Config> {
         let own = self.outcome.as_ref().map(|own| own.config.clone());
         Config::join(own, self.foreign.clone())
     }
 
-    /// Says that nobody would serve the sections, where there are any.
+    /// Returns an error that no process would run the sections, if there are any.
     pub fn not_here(&self) -> Option<Diagnostic> {
         let (word, at) = self.begun.as_ref()?;
         let told =
@@ -190,7 +191,8 @@ fn host(context: &Context) -> Host {
     }
 }
 
-/// What others may know of the addresses of a configuration, whichever language it is of.
+/// Returns what other parts may know of the addresses of a configuration, in either
+/// language.
 pub fn exports(config: &Config) -> impl Iterator<Item = Export> {
     config.instances.iter().map(|instance| {
         let addresses = instance.addresses.iter().chain(&instance.excluded);

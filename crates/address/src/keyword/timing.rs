@@ -36,7 +36,7 @@ const LIFETIME_DOWN_INTERVALS: u32 = 10;
 /// The shortest life that the kernel keeps well: it counts seconds.
 const LIFETIME_MIN: Duration = Duration::from_secs(2);
 
-/// What follows from `failover`.
+/// The timers that follow from `failover`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Timers {
     /// Between two adverts.
@@ -48,9 +48,9 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// Those of a machine of this priority, so that another one has the addresses
-    /// within `failover`: three adverts missing, the skew of its priority, and what is
-    /// left for the question.
+    /// Returns the timers for a machine of this priority, so that another one takes over
+    /// within `failover`: three missing adverts, the skew time of its priority, and the
+    /// rest for the probe.
     pub fn of(failover: Duration, priority: u8) -> Timers {
         let failover = failover.clamp(FAILOVER_MIN, FAILOVER_MAX);
         let hundredths = (failover / ADVERTS).as_millis() / HUNDREDTH.as_millis();

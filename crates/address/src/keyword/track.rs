@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// What a section may track of each kind.
+/// Most tracked objects of each kind in a section.
 const TRACKED_MAX: usize = 32;
 
 /// The shortest and the longest time between two runs of a program.

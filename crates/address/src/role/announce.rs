@@ -34,7 +34,7 @@ pub struct Announcement {
 /// How announcements of some interfaces are paced.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Line {
-    /// Those of a `garp_group`.
+    /// The interfaces of a `garp_group`, by its index.
     Group(usize),
     /// An interface alone.
     Interface(u32),

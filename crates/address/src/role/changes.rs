@@ -235,7 +235,7 @@ impl Role {
         }
     }
 
-    /// Which members hold addresses that are not there.
+    /// Finds members that are master but whose addresses are missing.
     fn check_addresses(&mut self, lost: &mut Vec<usize>) {
         let listed = self.list_addresses();
         for (at, member) in self.members.iter_mut().enumerate() {

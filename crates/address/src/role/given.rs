@@ -26,7 +26,7 @@ pub enum Level {
 /// Where lines go. Called on the role's thread: it must not wait.
 pub type Log = Box<dyn FnMut(Level, &str)>;
 
-/// Which of keepalived's dumps is asked for.
+/// The kinds of keepalived's dumps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dump {
     /// SIGUSR1: `/tmp/keepalived.data`.
@@ -72,7 +72,7 @@ pub enum Order {
         /// How long they may finish; none is its `handover-drain`.
         drain: Option<Duration>,
     },
-    /// These leases are held, and no others.
+    /// The leases held from now on; all others are released.
     Hold(Vec<super::Lease>),
     /// Another machine could use this lease better.
     HandOverLease(String),
@@ -192,7 +192,7 @@ pub enum RoleError {
     },
     /// `net_namespace` cannot be entered.
     Namespace {
-        /// Which.
+        /// The instance.
         name: String,
         /// Why.
         error: io::Error,

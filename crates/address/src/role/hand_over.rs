@@ -119,7 +119,7 @@ impl HandOvers {
         self.stop_at.is_some()
     }
 
-    /// The same as it is kept.
+    /// Returns the form in which it is stored.
     pub(super) fn kept(&self) -> Vec<KeptHandOver> {
         let lingers = self.lingers.iter().map(|l| (&l.name, None, l.until));
         let passes = self

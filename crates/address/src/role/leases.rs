@@ -67,7 +67,7 @@ impl Leases {
         leases
     }
 
-    /// These are held from now on, and no others.
+    /// Sets the held leases; all others are released.
     fn hold(&mut self, held: impl IntoIterator<Item = Lease>) {
         let held = held.into_iter().filter(|lease| lease.until_ns > 0);
         let until = held.map(|lease| (lease.name, Time(lease.until_ns)));
@@ -113,7 +113,7 @@ impl Leases {
             .collect()
     }
 
-    /// The same as it is kept.
+    /// Returns the form in which it is stored.
     pub fn kept(&self) -> Vec<(String, u64)> {
         let until = self.until.iter();
         until.map(|(name, until)| (name.clone(), until.0)).collect()

@@ -33,13 +33,13 @@ pub struct Seen {
 /// A change of an interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LinkEvent {
-    /// It is there now.
+    /// The interface appeared.
     Came(String),
     /// It was deleted.
     Gone(String),
     /// It now counts as up (true) or down.
     Changed(String, bool),
-    /// It has another MAC: announcements of the old one are wrong.
+    /// The MAC changed: announcements of the old one are wrong.
     Mac(String),
     /// It flaps, and must stay up for this time.
     Flaps(String, Duration),

@@ -248,7 +248,7 @@ impl Member {
         found.min_by_key(tentative).map(|a| a.address)
     }
 
-    /// Nothing but the lease that it is bound to keeps it in fault.
+    /// Returns whether the lease that it is bound to is its only fault.
     pub fn is_without_fault(&self) -> bool {
         self.judgement.faults.is_empty() && self.trouble.is_none()
     }

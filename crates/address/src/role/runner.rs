@@ -103,8 +103,8 @@ impl<T: Clone + Send + 'static> Runner<T> {
         Runner::with(File::options().read(true).write(true).open("/dev/null")?)
     }
 
-    /// The same, with the file for the programs' standard streams, if the root directory
-    /// has no /dev/null.
+    /// As [`Runner::start`], with a file for the standard streams of programs, for a root
+    /// directory without /dev/null.
     ///
     /// # Errors
     /// An eventfd or the thread cannot be created.
@@ -222,7 +222,7 @@ struct Running<T> {
 enum Ask {
     /// It never is: it runs as long as it likes.
     Nothing,
-    /// It is asked to end.
+    /// Request to end.
     Terminate,
     /// It was asked; it is killed.
     Kill,

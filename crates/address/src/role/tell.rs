@@ -516,7 +516,7 @@ fn log_line(name: &str, from: State, to: State, why: &Reason) -> String {
     }
 }
 
-/// What keepalived says before it.
+/// Returns the line that keepalived logs before it.
 fn before_line(name: &str, why: &Reason, ours: u8) -> Option<String> {
     match why {
         Reason::Silence { .. } | Reason::SilenceBound { .. } => {

@@ -8,7 +8,7 @@ use super::scripts::Asked;
 use super::weight::{Effect, Verdict, effect, effective};
 use crate::config::{Config, Instance, Tracked, Transport, Weight};
 
-/// What is tracked, besides interfaces ([`Links`]).
+/// The tracked objects, besides interfaces ([`Links`]).
 #[derive(Debug, Default)]
 pub struct Tracker {
     /// `vrrp_script`
@@ -21,21 +21,21 @@ pub struct Tracker {
     pub bfd: Bfd,
 }
 
-/// What tracked things add up to for one virtual router.
+/// The effect of the tracked objects on one virtual router.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Judgement {
-    /// What it needs and has not, in words.
+    /// The faults, as messages.
     pub faults: Vec<String>,
     /// Something without a weight is not known yet: the router does not begin.
     pub unknown: bool,
     /// The priority with all weights.
     pub priority: u8,
-    /// What the priority is made of, in words.
+    /// The components of the priority, as text.
     pub made_of: Vec<String>,
 }
 
 impl Tracker {
-    /// What it all adds up to.
+    /// Evaluates the tracked objects of an instance.
     pub fn judge(&self, config: &Config, links: &Links, instance: &Instance) -> Judgement {
         let mut sum = Sum::default();
         interfaces(links, instance, &mut sum);

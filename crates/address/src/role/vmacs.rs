@@ -8,7 +8,7 @@ use crate::config::Address;
 use crate::kernel::{Vmac, VmacKind, VmacSpec};
 use std::collections::BTreeSet;
 
-/// What the names of virtual interfaces begin with where nothing is configured.
+/// Default prefix of the names of virtual interfaces.
 const PREFIX: &str = "vrrp";
 
 /// The virtual interface of addresses on an interface that is not the router's own, or
@@ -23,8 +23,8 @@ pub struct Beside {
     pub vmac: Vmac,
 }
 
-/// What an address wants: the interface below, and its family. None: no virtual
-/// interface of its own.
+/// Returns the virtual interface that an address needs: its parent and the address
+/// family. None if it needs none.
 fn wish<'a>(member: &'a Member, address: &'a Address) -> Option<(&'a str, bool)> {
     let base = address.interface.as_deref().filter(|_| address.vmac)?;
     let ipv6 = address.address.is_ipv6();

@@ -1,4 +1,4 @@
-//! What tracked things do to a priority: keepalived's arithmetic, without IO.
+//! The effect of tracked objects on a priority: keepalived's arithmetic, without IO.
 
 use crate::config::Weight;
 
@@ -15,10 +15,10 @@ pub enum Verdict {
     Value(i64),
 }
 
-/// What it does to a virtual router.
+/// The effect on a virtual router.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Nothing.
+    /// No effect.
     Nothing,
     /// This is added to the priority.
     Add(i32),
@@ -35,7 +35,7 @@ const PRIORITIES: std::ops::RangeInclusive<i32> = 1..=254;
 /// The priority of the owner of the addresses, which no weight moves.
 const OWNER: u8 = 255;
 
-/// What a thing that is so does by this weight.
+/// Returns the effect of an object with this verdict and weight.
 pub fn effect(weight: Weight, verdict: Verdict) -> Effect {
     let Weight { value, reverse } = weight;
     let sign = if reverse { -1 } else { 1 };

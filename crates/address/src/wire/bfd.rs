@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// So many ports are tried before a session is said to have none.
+/// Ports to try before a session counts as having none.
 const PORTS_TRIED: u16 = 64;
 /// Receive buffer of the port from which a session sends: its input is unread.
 const UNREAD_BYTES: usize = 1;
@@ -26,11 +26,11 @@ pub struct BfdSeen<'a> {
     pub to: Option<IpAddr>,
     /// The TTL that it arrived with.
     pub ttl: u8,
-    /// What it carries.
+    /// The payload.
     pub bytes: &'a [u8],
 }
 
-/// What all sessions of a family listen with. Readable: [`BfdListener::drain`].
+/// The listening socket of all sessions of a family. Readable: [`BfdListener::drain`].
 #[derive(Debug)]
 pub struct BfdListener {
     socket: UdpSocket,
@@ -90,12 +90,12 @@ impl BfdListener {
         })
     }
 
-    /// Whether it listens for IPv6, or for IPv4.
+    /// Returns whether it listens for IPv6 instead of IPv4.
     pub fn is_ipv6(&self) -> bool {
         self.ipv6
     }
 
-    /// What becomes readable.
+    /// Returns the descriptor to poll.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -124,7 +124,7 @@ impl BfdListener {
     }
 }
 
-/// What one session sends with.
+/// The sending socket of a session.
 #[derive(Debug)]
 pub struct BfdSender {
     socket: UdpSocket,

@@ -63,7 +63,7 @@ pub(super) fn bind<T: Copy>(fd: impl AsFd, address: &T) -> io::Result<()> {
     }
 }
 
-/// What came beside a datagram.
+/// Ancillary data of a datagram.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beside {
     /// From whom (a raw IPv4 datagram says it in its header, too).

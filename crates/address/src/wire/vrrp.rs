@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The protocol's number.
 const VRRP: u8 = 112;
-/// What RFC 9568 wants in every packet.
+/// TTL of every packet (RFC 9568, section 5.1.1.3).
 const TTL: u8 = 255;
 /// `SO_PRIORITY`: before all else in the queue of the interface (`TC_PRIO_CONTROL`).
 const PRIORITY: i32 = 7;
@@ -59,7 +59,7 @@ pub struct Received<'a> {
     /// The whole packet with its IP header, which authenticated adverts cover (IPv4);
     /// of IPv6 the kernel gives no header.
     pub packet: &'a [u8],
-    /// What is behind the header.
+    /// The payload after the header.
     pub bytes: &'a [u8],
     /// From whom.
     pub source: IpAddr,
@@ -128,7 +128,7 @@ impl VrrpSocket {
         Ok(socket)
     }
 
-    /// What is the same for all.
+    /// Sets the options that all sockets share.
     fn set_up(&self, options: &VrrpOptions) -> Result<(), WireError> {
         let fd = &self.fd;
         step(
@@ -241,7 +241,7 @@ impl VrrpSocket {
         step("bind", rustix::net::bind(&self.fd, &at))
     }
 
-    /// Whether it is of IPv6.
+    /// Returns whether it is an IPv6 socket.
     pub fn ipv6(&self) -> bool {
         self.ipv6
     }

@@ -42,7 +42,7 @@ const CLUSTER_NAME_BYTES_MAX: usize = 32;
 const PUBLIC_KEY_BYTES: usize = 32;
 /// Of a serial number.
 const SERIAL_BYTES: usize = 16;
-/// What a request signs, before its binding and its key.
+/// Context of the signature of a request, before its binding and its key.
 const REQUEST_CONTEXT: &[u8] = b"evenkeel certificate request 1\0";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -321,7 +321,8 @@ fn check_cluster_name(name: &str) -> Result<(), AuthorityError> {
     }
 }
 
-/// The same for the same key: an authority is put together from its key again.
+/// Returns the certificate parameters of a CA. They depend only on the key: a CA is
+/// reconstructed from its key.
 fn authority_params(cluster: &str, key: &KeyPair) -> Result<CertificateParams, AuthorityError> {
     let of_key = sha256(&key.subject_public_key_info()).to_string();
     let short = of_key.get(..16).unwrap_or_default();
@@ -359,7 +360,7 @@ fn serial() -> Result<SerialNumber, AuthorityError> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
-/// What a member shows: its certificate, and the key to it.
+/// The identity of a member: its certificate, and the private key.
 pub struct Identity {
     cluster: String,
     member: MemberId,
@@ -401,7 +402,7 @@ impl Identity {
         &self.cluster
     }
 
-    /// Whose it is.
+    /// Returns the member.
     pub fn member(&self) -> MemberId {
         self.member
     }
@@ -411,15 +412,15 @@ impl Identity {
         &self.key
     }
 
-    /// The same, whose certificate names these former keys, the newest first. Remembered
-    /// so that the next certificate names them, too.
+    /// Returns the identity with its previous keys, which its certificate names, the
+    /// newest first. They are stored so that the next certificate names them, too.
     pub fn with_predecessors(mut self, predecessors: Vec<Digest>) -> Identity {
         self.predecessors = predecessors;
         self.predecessors.truncate(PREDECESSORS_MAX);
         self
     }
 
-    /// The same, with another way from it to authorities.
+    /// Returns the identity with another chain to CAs.
     pub fn with_chain(&self, authorities: &[Vec<u8>]) -> Result<Identity, AuthorityError> {
         let key = MemberKey::from_pkcs8(&self.key.pkcs8())?;
         let own = self.chain.first().cloned().unwrap_or_default();
@@ -452,9 +453,9 @@ impl Identity {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.0.serialize_der()))
     }
 
-    /// It is time for a new certificate: less than a third of its time is left, by the
-    /// time given. Where the clock is before its beginning, nothing is known, and
-    /// nothing is due.
+    /// Returns whether a new certificate is due: at `now`, less than a third of the
+    /// validity is left. Not due if the clock is before the start of the validity, since
+    /// nothing is known then.
     pub fn renewal_due(&self, now: SystemTime) -> bool {
         let left = DAY * MEMBER_VALID_DAYS as u32 / 3;
         super::tls::over_at(&self.chain, now + left)

@@ -20,7 +20,7 @@ const CONTENT_ID_BYTES: usize = 16;
 const TAG_BYTES: usize = 16;
 /// Of what stands before the ciphertext.
 const HEAD_BYTES: usize = CONTENT_ID_BYTES + NONCE_LEN;
-/// What of a content goes into one piece.
+/// Plaintext bytes of a chunk.
 pub const CHUNK_PLAIN_BYTES: usize = CHUNK_BYTES_MAX - HEAD_BYTES - TAG_BYTES;
 const CONTENT_CONTEXT: &[u8] = b"evenkeel content 1\0";
 const SMALL_CONTEXT: &[u8] = b"evenkeel secret 1\0";
@@ -28,7 +28,7 @@ const SMALL_CONTEXT: &[u8] = b"evenkeel secret 1\0";
 /// A content that was sealed: what is proposed of it, and its pieces.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed {
-    /// What versions name.
+    /// The description of the content, for versions.
     pub content: Content,
     /// The pieces by their digests, in order.
     pub chunks: Vec<(Digest, Vec<u8>)>,

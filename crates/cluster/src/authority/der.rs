@@ -1,6 +1,6 @@
-//! What is read of certificates here and by no library that is at hand: who signed one,
-//! and when it is over. Only certificates of this house are read: Ed25519, and the
-//! names of one form.
+//! A minimal DER parser for certificates: issuer and expiry, which no linked library
+//! returns. Only certificates of this cluster are parsed: Ed25519, with names of one
+//! form.
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use rustls::pki_types::CertificateDer;

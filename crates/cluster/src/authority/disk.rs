@@ -41,8 +41,8 @@ pub fn write_identity(directory: &Path, identity: &Identity) -> Result<(), Autho
     write(&directory.join("member.pem"), &shown)
 }
 
-/// Reads them. All that is needed stands in `member.key`; `member.pem` is for people
-/// and their programs.
+/// Reads the identity of the member. Everything needed is in `member.key`; `member.pem`
+/// is for people and their programs.
 pub fn read_identity(
     directory: &Path,
     cluster: &str,
@@ -76,7 +76,7 @@ pub fn write_authorities(directory: &Path, authorities: &[Vec<u8>]) -> Result<()
     write(&directory.join("authority.pem"), &all)
 }
 
-/// Reads them.
+/// Reads the CA certificates from `authority.pem`.
 pub fn read_authorities(directory: &Path) -> Result<Vec<Vec<u8>>, AuthorityError> {
     let all = read_all(&directory.join("authority.pem"), CERTIFICATE)?;
     Ok(all.into_iter().map(|der| der.to_vec()).collect())
@@ -190,7 +190,7 @@ fn read_one(at: &Path, label: &str) -> Result<Zeroizing<Vec<u8>>, AuthorityError
         .ok_or_else(|| AuthorityError::Malformed(at.to_owned()))
 }
 
-/// What stands in a file between lines with this label; at least one.
+/// Reads the PEM blocks with this label from a file; at least one.
 fn read_all(at: &Path, label: &str) -> Result<Vec<Zeroizing<Vec<u8>>>, AuthorityError> {
     let found = read_any(at, label)?;
     if found.is_empty() {

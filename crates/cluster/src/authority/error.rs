@@ -1,4 +1,4 @@
-//! What can go wrong with keys, certificates and contents.
+//! Errors of keys, certificates and contents.
 
 use crate::command::Epoch;
 use crate::member::{Digest, MemberId};
@@ -42,9 +42,9 @@ pub enum AuthorityError {
     SealingKey(MemberId),
     /// A file of the state directory.
     File {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
     /// A file of the state directory that does not hold what it should.

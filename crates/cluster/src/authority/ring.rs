@@ -42,7 +42,7 @@ impl SealingKey {
         })
     }
 
-    /// What others seal to.
+    /// Returns the public key, with which others encrypt for this member.
     pub fn public(&self) -> &[u8] {
         &self.public
     }
@@ -90,7 +90,8 @@ pub fn seal_to(public: &[u8], purpose: &str, plain: &[u8]) -> Result<Vec<u8>, Au
     Ok([encapsulated.0, ciphertext].concat())
 }
 
-/// What a ring key is sealed for: nobody can pass one off as another's.
+/// Returns the purpose for which a ring key is encrypted, so that it cannot be used as
+/// another one.
 fn purpose(cluster: &str, epoch: Epoch, member: MemberId) -> String {
     format!("{RING_CONTEXT} {cluster} {} {member}", epoch.0)
 }
@@ -163,7 +164,7 @@ impl Rings {
             .collect()
     }
 
-    /// What is sealed now is sealed with this one.
+    /// Returns the newest epoch, whose key encrypts new content.
     pub fn newest(&self) -> Option<Epoch> {
         self.keys.keys().next_back().copied()
     }

@@ -30,7 +30,7 @@ pub const ALPN_JOIN: &[u8] = b"evenkeel-join/1";
 /// Certificates of one chain, each of which may be out of its time.
 const OUT_OF_TIME_MAX: usize = 4;
 
-/// What handshakes need, made once of an identity and the authorities.
+/// The TLS configurations for an identity and the CAs, built once.
 #[derive(Clone)]
 pub struct TlsConfigs {
     member: Arc<ClientConfig>,
@@ -196,7 +196,7 @@ fn verify_chain(
     Err(last)
 }
 
-/// What a chain has to lead to.
+/// The trust anchor of a chain.
 #[derive(Debug)]
 enum Anchor {
     /// Authorities of the cluster.

@@ -34,7 +34,7 @@ const SECRET_CONTEXT: &[u8] = b"evenkeel token 1\0";
 const HINT_CONTEXT: &[u8] = b"evenkeel token hint 1\0";
 const PROOF_CONTEXT: &[u8] = b"evenkeel join proof 1\0";
 
-/// What an authority signs: no certificate begins like that.
+/// Context of the signature of a CA: no certificate begins like that.
 const SIGNED_CONTEXT: &[u8] = b"evenkeel join authority proof 1\0";
 /// Of HMAC with SHA-256.
 const PROOF_BYTES: usize = 32;
@@ -64,9 +64,9 @@ pub enum TokenError {
     Letter(char),
     /// Letters are missing or were changed.
     Checksum,
-    /// It is one of a newer program, or none.
+    /// The token is from an incompatible version, or not a token.
     Form,
-    /// It has more or fewer addresses than one may have.
+    /// The number of addresses is out of range.
     Addresses,
     /// No random bytes were to be had.
     Random,
@@ -119,7 +119,7 @@ impl Token {
         })
     }
 
-    /// What the cluster keeps of it: SHA-256.
+    /// Returns the SHA-256 digest of the token, which the cluster stores.
     pub fn digest(&self) -> Digest {
         Token::digest_of(&self.secret)
     }
@@ -129,13 +129,13 @@ impl Token {
         sha256(&[SECRET_CONTEXT, secret].concat())
     }
 
-    /// What a member finds the invitation by: it tells nobody the digest who does not have
-    /// it.
+    /// Returns the hint by which a member finds the invitation. It reveals the digest
+    /// only to those that have it.
     pub(crate) fn hint(&self) -> Digest {
         Token::hint_of(&self.digest())
     }
 
-    /// The same, of what the cluster keeps.
+    /// Returns the hint of a stored digest.
     pub(crate) fn hint_of(digest: &Digest) -> Digest {
         sha256(&[HINT_CONTEXT, &digest.0].concat())
     }
@@ -170,7 +170,8 @@ impl Token {
             && are_signed_by(&proven_words(known, binding), signature, authority)
     }
 
-    /// What is shown to a member that has proven that it knows of the invitation.
+    /// Returns the secret, which is sent only to a member that has proven that it knows
+    /// the invitation.
     pub(crate) fn secret(&self) -> &[u8] {
         &self.secret
     }

@@ -1,6 +1,6 @@
-//! Whom a member believes: the chain to an authority of the cluster says that the
-//! certificate was given, the agreed list of members that its bearer still belongs to
-//! the cluster.
+//! The trust between members: the chain to a CA of the cluster proves that the
+//! certificate was issued, and the replicated list of members that its owner still
+//! belongs to the cluster.
 
 use super::certificate::{
     certificate_digest, has_name, is_issued_by, member_name, predecessor_name,
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What this member knows of the others.
+/// This member's knowledge of the others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Trust {
     /// The cluster's name.
@@ -25,7 +25,7 @@ pub struct Trust {
     pub former: Vec<Vec<u8>>,
     /// Members that were away when a former authority was given up.
     pub late: BTreeSet<MemberId>,
-    /// Who belongs to it.
+    /// The members.
     pub members: BTreeMap<MemberId, Member>,
     /// Keys (SPKI digests) of members that were removed.
     pub removed: BTreeSet<Digest>,
@@ -52,9 +52,9 @@ pub enum Known {
 pub enum Refused {
     /// It was a member and is none any more.
     Removed,
-    /// It is not the member that it says it is, or was asked to be.
+    /// The peer is not the member that it claims to be, or not the one that was expected.
     Name {
-        /// Which one that is.
+        /// The claimed member.
         claimed: MemberId,
     },
     /// The cluster knows another key of that member.

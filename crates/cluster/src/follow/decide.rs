@@ -1,10 +1,10 @@
-//! What is to be done with the newest revision of a branch: a value, without IO.
+//! The decision about the newest revision of a branch: a value, without IO.
 
 use super::{Fate, FollowedVersion, Revision};
 use crate::keyword::Followed;
 use serde::{Deserialize, Serialize};
 
-/// What the versions of the state tell of a repository, the oldest first.
+/// The history of a repository in the versions of the state, the oldest first.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Past {
     /// Versions that came from it.
@@ -33,7 +33,7 @@ impl Past {
     }
 }
 
-/// What was found out about the branch.
+/// The observed state of the branch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Branch {
     /// The repository has no such branch.
@@ -54,14 +54,14 @@ pub struct Head {
     pub signature: Option<Signature>,
 }
 
-/// What signatures are worth.
+/// The result of verifying signatures.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Signature {
     /// All are good, and by one of the keys.
     Good,
     /// A commit has none.
     Missing {
-        /// Which: the oldest of those.
+        /// The oldest such commit.
         commit: String,
     },
     /// One does not count, in the words of the program that was asked.
@@ -91,14 +91,14 @@ pub enum Trouble {
         /// Longer than so many seconds.
         limit_s: u64,
     },
-    /// It is larger than a repository of configurations may be.
+    /// The revision exceeds the size limit.
     TooLarge {
         /// Larger than so many bytes.
         bytes_max: u64,
     },
     /// A program told more of it than is listened to.
     SaysTooMuch {
-        /// Which.
+        /// The program.
         program: String,
         /// More than so many bytes.
         bytes_max: usize,
@@ -112,7 +112,7 @@ pub enum Trouble {
     },
     /// A signature is required, and a commit has none.
     Unsigned {
-        /// Which.
+        /// The commit.
         commit: String,
     },
     /// A signature does not count.
@@ -144,10 +144,10 @@ pub enum Trouble {
     },
 }
 
-/// What to do.
+/// A decision.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
-    /// Nothing: it is accepted already.
+    /// Nothing to do: the revision is already accepted.
     Nothing,
     /// Read its files and propose it.
     Take(Revision),
@@ -197,7 +197,7 @@ pub fn short(revision: &str) -> &str {
 }
 
 impl Trouble {
-    /// In words: what, why, and what to do.
+    /// Returns the message for the operator: what happens, why, and what to do.
     pub fn told(&self, followed: &Followed, revision: Option<&str>) -> String {
         let repository = format!("{} {}", followed.system, followed.url);
         let branch = match &followed.branch {

@@ -6,7 +6,7 @@ use crate::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
 use crate::keyword::Followed;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What stands before a key in any PEM file.
+/// The PEM marker before a private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 /// The file that a configuration is in where nothing says which.
 const FIRST: &str = "haproxy.cfg";
@@ -29,7 +29,7 @@ pub(super) fn is_taken(path: &str) -> bool {
             .any(|part| part.starts_with('.') || part.is_empty())
 }
 
-/// What still fits into a version.
+/// The space that is left in a version.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     files: usize,
@@ -109,7 +109,7 @@ pub(super) fn set(
     Ok(set)
 }
 
-/// Which files of the repository are those of the command line, as nodes know them.
+/// Returns the files of the repository that nodes load as their command line does.
 fn mains(
     settings: &Followed,
     files: &[RepositoryFile],

@@ -14,11 +14,11 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// What git says with `ls-remote --exit-code` where there is no such branch.
+/// Exit code of `git ls-remote --exit-code` if there is no such branch.
 const NO_SUCH_BRANCH: i32 = 2;
 /// The branch within the mirror.
 const MIRRORED: &str = "refs/evenkeel/branch";
-/// What git makes while it changes something of a mirror.
+/// Lock files that git creates while it changes a mirror.
 const LOCKS: [&str; 5] = [
     "refs/evenkeel/branch.lock",
     "packed-refs.lock",

@@ -34,7 +34,7 @@ pub(super) struct Mercurial<'m> {
     pub mirror: &'m Path,
 }
 
-/// What `hg log -T json` tells.
+/// An entry of `hg log -T json`.
 #[derive(Deserialize)]
 struct Logged {
     user: String,
@@ -46,7 +46,7 @@ struct Logged {
 /// Output of `hg files` for each file, as JSON on a line of its own.
 const LISTED: &str = "{dict(path=path,size=size)|json}\n";
 
-/// The same.
+/// An entry of the file list of a revision.
 #[derive(Deserialize)]
 struct Listed {
     path: String,

@@ -43,7 +43,7 @@ const KEYS_BYTES_MAX: u64 = 1 << 20;
 pub struct Revision {
     /// Its full hash.
     pub id: String,
-    /// Who.
+    /// The author.
     pub author: String,
     /// Why.
     pub message: String,
@@ -54,11 +54,11 @@ pub struct Revision {
 /// The result of a poll.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PollResult {
-    /// Nothing is new.
+    /// No new revision.
     Nothing,
     /// The branch has a revision that is to be proposed.
     Propose(Box<Wanted>),
-    /// It has none that may be; told once for each cause.
+    /// No acceptable revision; reported once for each cause.
     Refused(Refused),
 }
 
@@ -67,7 +67,7 @@ pub enum PollResult {
 pub struct Wanted {
     /// The revision.
     pub revision: Revision,
-    /// Where it came from, for the proposal.
+    /// Origin of the revision, for the proposal.
     pub origin: Origin,
     /// The files of the whole version: those of the repository, and what stands
     /// elsewhere as it was accepted.
@@ -81,14 +81,14 @@ pub struct Refused {
     pub revision: Option<String>,
     /// The cause.
     pub trouble: Trouble,
-    /// The same cause was told before.
+    /// Whether the same cause was reported before.
     pub again: bool,
 }
 
-/// What a proposal of a followed revision came to.
+/// The result of proposing a followed revision.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Fate {
-    /// It is the accepted version.
+    /// Accepted.
     Accepted,
     /// A node could not serve it, or it was rolled back; the reason.
     Bad {
@@ -97,7 +97,7 @@ pub enum Fate {
     },
 }
 
-/// How it stands with what is followed, for `config status`.
+/// Status of a followed repository, for `config status`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Standing {
     /// The line in words: `git https://…, branch main`.
@@ -106,7 +106,7 @@ pub struct Standing {
     pub accepted: Option<String>,
     /// The newest that was seen.
     pub seen: Option<String>,
-    /// What is wrong, in words; None when all is well.
+    /// The problem, as a message; None if there is none.
     pub trouble: Option<String>,
     /// Times that were looked since this member leads.
     pub looks: u64,
@@ -118,8 +118,8 @@ pub struct Follower {
     settings: Followed,
     /// Its mirror.
     mirror: PathBuf,
-    /// What came of revisions since this member leads: the state's versions tell the
-    /// same, and more.
+    /// Results of revisions since this member became leader. The versions of the state
+    /// contain the same later, and more.
     fates: VecDeque<(String, Fate)>,
     standing: Standing,
     /// The cause that was told last, and its revision.
@@ -127,7 +127,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// One that has not looked yet. Its mirror is made below this directory.
+    /// Creates a follower that has not polled yet. Its mirror is created below this
+    /// directory.
     pub fn new(settings: Followed, directory: &Path) -> Follower {
         let mirror = directory.join(mirror_name(&settings));
         let standing = Standing {
@@ -143,17 +144,17 @@ impl Follower {
         }
     }
 
-    /// What it follows.
+    /// Returns the settings.
     pub fn settings(&self) -> &Followed {
         &self.settings
     }
 
-    /// How it stands.
+    /// Returns the status.
     pub fn standing(&self) -> &Standing {
         &self.standing
     }
 
-    /// What became of a revision that was proposed.
+    /// Records the result of a proposed revision.
     pub fn judged(&mut self, revision: &str, fate: Fate) {
         self.standing.trouble = match &fate {
             Fate::Accepted => {
@@ -240,7 +241,8 @@ impl Follower {
         })
     }
 
-    /// What the state tells, and behind it what it does not tell yet.
+    /// Returns the history of the state, extended by results that the state does not
+    /// contain yet.
     fn past(&self, past: &Past) -> Past {
         let mut all = past.clone();
         for (revision, fate) in &self.fates {
@@ -335,7 +337,8 @@ impl Look {
     }
 }
 
-/// Whether it is the full hash of a revision, and nothing that could mean more.
+/// Returns whether the text is the full hash of a revision, and not an abbreviation or
+/// another expression.
 fn is_hash(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
@@ -348,7 +351,7 @@ fn shortened(text: &str, bytes_max: usize) -> String {
 }
 
 impl Past {
-    /// What the versions of a state tell of a repository.
+    /// Returns the history of a repository in the versions of a state.
     pub fn of(state: &State, settings: &Followed) -> Past {
         let fate = |version: &crate::state::VersionRecord| match &version.stage {
             Stage::Accepted => Some(Fate::Accepted),
@@ -391,15 +394,15 @@ pub fn origin(settings: &Followed, revision: &str) -> Origin {
 /// A version of the past that came from a repository, with what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FollowedVersion {
-    /// Which version.
+    /// The version.
     pub version: VersionId,
     /// The revision.
     pub revision: String,
-    /// What became of it.
+    /// The result.
     pub fate: Fate,
 }
 
-/// What the mirror of a repository is called.
+/// Returns the directory name of a repository's mirror.
 fn mirror_name(settings: &Followed) -> String {
     let of = format!("{} {}", settings.system, settings.url);
     let digest = crate::history::sha256(of.as_bytes()).to_string();

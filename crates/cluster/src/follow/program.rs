@@ -18,11 +18,11 @@ const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 pub(super) const FAR_LIMIT: Duration = Duration::from_secs(120);
 /// How long one may take that asks this one.
 pub(super) const NEAR_LIMIT: Duration = Duration::from_secs(60);
-/// What a program may say where it says few words.
+/// Output limit of programs that print a few words, bytes.
 pub(super) const WORDS_BYTES_MAX: usize = 1 << 20;
-/// What one may say where it lists the files of a revision.
+/// Output limit of a listing of the files of a revision, bytes.
 pub(super) const LIST_BYTES_MAX: usize = 16 << 20;
-/// What is kept of its complaints.
+/// Limit for the kept part of standard error, bytes.
 const COMPLAINT_BYTES_MAX: usize = 4096;
 /// Largest mirror of a repository.
 pub(super) const MIRROR_BYTES_MAX: u64 = 512 << 20;
@@ -42,7 +42,7 @@ pub(super) fn be_ordinary() {
     }
 }
 
-/// What is to be run.
+/// A program to run.
 #[derive(Debug)]
 pub(super) struct Asking<'a> {
     pub program: &'static str,
@@ -53,7 +53,7 @@ pub(super) struct Asking<'a> {
     pub directory: &'a Path,
     pub limit: Duration,
     pub said_max: usize,
-    /// What it reads.
+    /// Its standard input.
     pub input: Vec<u8>,
     /// Its directory grows by it, and is measured.
     pub grows: bool,
@@ -80,7 +80,7 @@ impl ProgramOutput {
         text.lines().next().unwrap_or_default().trim().to_owned()
     }
 
-    /// What went wrong, in its words.
+    /// Returns the failure of the program, with its own message.
     pub(super) fn failed(&self, program: &str) -> Trouble {
         let words = match (&*self.complaint, self.code) {
             ("", Some(code)) => format!("{program} ended with {code}"),

@@ -16,10 +16,10 @@ use tokio::time::Instant;
 /// something else.
 const TURN: Duration = Duration::from_secs(1);
 
-/// What the loop wants of the role.
+/// The interface of the polling loop to the role.
 pub trait Cluster: Send + Sync {
-    /// What the accepted version says; None where this member is not to look: it does not
-    /// lead, has no majority, or is an arbiter.
+    /// Returns the `config` section of the accepted version. None if this member must not
+    /// poll: it is not the leader, has no majority, or is an arbiter.
     fn section(&self) -> Option<ConfigSection>;
     /// The files of the accepted version in plain.
     fn accepted(&self) -> impl Future<Output = Option<Arc<FileSet>>> + Send;
@@ -29,11 +29,11 @@ pub trait Cluster: Send + Sync {
     fn propose(&self, wanted: Wanted, judge: Duration) -> impl Future<Output = Proposed> + Send;
     /// Something that operators are to find in the log.
     fn tell(&self, words: String) -> impl Future<Output = ()> + Send;
-    /// How it stands with all that is followed, for the status.
+    /// Publishes the status of all followed repositories.
     fn standing(&self, standing: Vec<Standing>);
 }
 
-/// What a proposal came to.
+/// The result of a proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Proposed {
     /// It was decided.

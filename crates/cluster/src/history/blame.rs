@@ -1,5 +1,5 @@
-//! Who wrote which line: the newest text, and each older version in turn, until every
-//! line is known to be of one.
+//! Finds the version that wrote each line: it compares the newest text with each older
+//! version in turn, until every line has a version.
 
 use super::difference::{lines, operations};
 use crate::command::VersionId;
@@ -12,7 +12,7 @@ pub struct BlamedLine {
     pub number: usize,
     /// The version.
     pub version: VersionId,
-    /// It is at least as old as that: what was before is not kept.
+    /// Whether the line may be older: older versions are no longer kept.
     pub or_older: bool,
 }
 
@@ -75,8 +75,8 @@ impl Blame {
         self.text = text.to_vec();
     }
 
-    /// What was found. Lines that are still open are as old as the oldest version, or
-    /// older if that one `has_parent` which is not kept.
+    /// Returns the result. Lines without a version are attributed to the oldest one, or
+    /// to an older one if that `has_parent` which is no longer kept.
     pub fn lines(&self, has_parent: bool) -> Vec<BlamedLine> {
         let all = self.versions.iter().zip(&self.open).enumerate();
         all.map(|(at, (version, open))| BlamedLine {

@@ -1,4 +1,4 @@
-//! What changed between two versions, file by file.
+//! The differences between two versions, file by file.
 
 use super::mask::{Mask, Seen};
 use crate::file_set::{FileSet, SetFile};
@@ -15,27 +15,27 @@ const CONTEXT: usize = 3;
 /// one will do.
 const SEARCH_LIMIT: Duration = Duration::from_secs(2);
 
-/// What became of a file.
+/// The difference of a file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct FileDifference {
     /// Its path.
     pub path: String,
-    /// What became of it.
+    /// The change.
     pub change: FileChange,
 }
 
-/// What became of a file.
+/// The change of a file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileChange {
-    /// It is new; in words where it is not shown.
+    /// Added; with a description if the content is not shown.
     New {
         /// Its lines, as a difference.
         lines: String,
         /// In place of its lines.
         told: Option<String>,
     },
-    /// It is named no more.
+    /// No longer named.
     Gone,
     /// Other lines, in the form that `patch` takes.
     Lines {
@@ -44,14 +44,14 @@ pub enum FileChange {
     },
     /// It changed and is not shown.
     Told {
-        /// What it was.
+        /// The old value.
         before: String,
-        /// What it is.
+        /// The new value.
         after: String,
     },
     /// Only how it is read or who may read it changed.
     Kept {
-        /// In words.
+        /// The description.
         words: String,
     },
 }

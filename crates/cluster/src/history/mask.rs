@@ -6,20 +6,20 @@ use crate::member::Digest;
 use aws_lc_rs::digest::{SHA256, digest};
 use language::difference::{Vocabulary, covered};
 
-/// What stands before a key in any PEM file, of whatever kind the key is.
+/// The PEM marker before any kind of private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 /// How a certificate begins in one.
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 /// Digits of a digest that people are shown.
 const DIGEST_DIGITS: usize = 16;
 
-/// What the mask needs to know. The crates with the keywords supply the words that
-/// precede secrets, and the caller supplies a parser of certificates.
+/// The inputs of the mask. The crates with the keywords supply the words that precede
+/// secrets, and the caller supplies a parser of certificates.
 #[derive(Clone, Copy, Debug)]
 pub struct Mask<'v> {
-    /// Which words stand before a secret.
+    /// The words that precede a secret.
     pub vocabulary: &'v Vocabulary<'v>,
-    /// Whose a PEM file's certificate is and until when, in words.
+    /// Returns the subject and the expiry of the certificate in a PEM file, as text.
     pub certificate: fn(&[u8]) -> Option<String>,
 }
 
@@ -28,7 +28,7 @@ pub struct Mask<'v> {
 pub enum Seen {
     /// Its text, with as many lines as it has.
     Text(Vec<u8>),
-    /// What there is to say of it, in place of its bytes.
+    /// A description instead of the bytes.
     Told(String),
 }
 

@@ -2,7 +2,7 @@
 
 use language::arguments::ArgumentCodes;
 
-/// Those of words that are missing, too many, or no such value.
+/// The codes for missing, superfluous and invalid arguments.
 pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
 
 language::codes! {

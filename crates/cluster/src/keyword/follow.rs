@@ -24,7 +24,7 @@ const EVERY_DEFAULT: Duration = Duration::from_secs(60);
 /// Where the files of a repository stand where nothing else is said.
 const DIRECTORY_DEFAULT: &str = "/etc/haproxy";
 
-/// What keeps a repository.
+/// The version control system of a repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum System {
@@ -46,7 +46,7 @@ impl fmt::Display for System {
 /// A repository that is followed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Followed {
-    /// What keeps it.
+    /// The version control system.
     pub system: System,
     /// Its address.
     pub url: String,
@@ -55,9 +55,9 @@ pub struct Followed {
     pub branch: Option<String>,
     /// Where its files stand on the nodes, an absolute path.
     pub directory: String,
-    /// Which of its files are those of the command line, in order; none: those that
-    /// the accepted version has below the directory, else `haproxy.cfg`, else all
-    /// `*.cfg` at its top.
+    /// The files that nodes load as their command line does, in order. If empty: those
+    /// that the accepted version has below the directory, otherwise `haproxy.cfg`,
+    /// otherwise all `*.cfg` at its top.
     pub files: Vec<String>,
     /// How often it is looked at.
     pub every: Duration,
@@ -66,7 +66,7 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// What versions that come from it say of their origin.
+    /// Returns the origin of versions from this repository.
     pub fn name(&self) -> String {
         match &self.branch {
             Some(branch) => format!("{} {}, branch {branch}", self.system, self.url),

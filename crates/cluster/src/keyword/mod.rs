@@ -51,7 +51,7 @@ pub const JUDGE_DEFAULT: Duration = Duration::from_secs(10);
 /// Versions that are kept where nothing else is said.
 pub const KEEP_DEFAULT: u32 = 200;
 
-/// What the section says.
+/// The content of the section.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConfigSection {
     /// Repositories that are followed.
@@ -60,7 +60,8 @@ pub struct ConfigSection {
     pub judge: Duration,
     /// Versions that are kept.
     pub keep: u32,
-    /// What an operator applies takes itself back unless confirmed within this time.
+    /// A version applied by an operator is rolled back unless it is confirmed within this
+    /// time.
     pub confirm: Option<Duration>,
 }
 
@@ -75,14 +76,14 @@ impl Default for ConfigSection {
     }
 }
 
-/// What is needed to parse files without knowing their keywords; the caller supplies it.
+/// The inputs of a parser that does not know the keywords; the caller supplies them.
 #[derive(Clone, Debug)]
 pub struct Grammar {
-    /// Which words begin a section.
+    /// The words that begin a section.
     pub words: Words,
     /// Environment variables.
     pub environment: Environment,
-    /// What conditions ask about the program.
+    /// The facts about the program, for conditions.
     pub facts: Facts,
 }
 
@@ -117,7 +118,7 @@ struct Written<T> {
     span: Span,
 }
 
-/// What the lines say so far.
+/// The lines parsed so far.
 #[derive(Debug, Default)]
 struct Draft {
     follow: Vec<Written<Followed>>,

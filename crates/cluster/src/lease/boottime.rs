@@ -19,7 +19,7 @@ impl Boottime {
         Boottime(seconds.saturating_mul(1_000_000_000).saturating_add(rest))
     }
 
-    /// So many nanoseconds later.
+    /// Returns the time that many nanoseconds later.
     #[must_use]
     pub fn after_ns(self, ns: u64) -> Boottime {
         Boottime(self.0.saturating_add(ns))

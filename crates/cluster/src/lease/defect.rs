@@ -33,7 +33,7 @@ pub(crate) enum Defect {
     GrantsOnAnyEpoch,
 }
 
-/// What is broken, if anything.
+/// The injected defect, if any.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Broken {
     #[cfg(test)]
@@ -41,7 +41,7 @@ pub(crate) struct Broken {
 }
 
 impl Broken {
-    /// Whether it is broken like this.
+    /// Returns whether this defect is injected.
     #[cfg(test)]
     pub fn is(self, defect: Defect) -> bool {
         self.by == Some(defect)

@@ -19,7 +19,7 @@ const WISH_NS: u64 = 2_000_000_000;
 pub struct Received {
     /// From whom.
     pub from: MemberId,
-    /// What it says.
+    /// The renewal.
     pub renewal: Renewal,
     /// When it came.
     pub at: Boottime,
@@ -41,22 +41,22 @@ pub enum NotRenewed {
     Unconfirmed,
     /// The lease is being given to another: no answer.
     Granting,
-    /// Who asks does not hold it by the log. To be told, the state being one that was
-    /// read after the confirmation.
+    /// The sender does not hold the lease, according to a state that was read after the
+    /// confirmation. To be sent as a response.
     OldEpoch,
 }
 
 /// Why a lease is not given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NotGranted {
-    /// Who asks has it already, and will see it in the log.
+    /// The sender already holds the lease, and will see that in the log.
     Granted(Epoch),
     /// Not before this time.
     NotBefore(Boottime),
-    /// It is being given to somebody, by this command, and what became of that is not
-    /// known. To be proposed again; then [`Grantor::settled`].
+    /// The lease is being granted by this command, with an unknown result. To be proposed
+    /// again; then [`Grantor::settled`].
     Granting(LeaseCommand),
-    /// It is free, and somebody waits for it who could use it better.
+    /// The lease is free, but a better candidate is waiting for it.
     BetterWaits,
     /// More are being given than [`GRANTING_MAX`].
     Busy,
@@ -73,7 +73,8 @@ pub struct Grantor {
     promises: BTreeMap<String, Boottime>,
     /// Grants that were proposed, each with the epoch that it is to follow.
     granting: BTreeMap<String, (Epoch, LeaseCommand)>,
-    /// Who wants each lease that the log knows: its rank, and when it asked last.
+    /// The candidates for each lease that the log knows, with their rank and the time of
+    /// their last request.
     wishes: BTreeMap<String, BTreeMap<MemberId, (u32, Boottime)>>,
     broken: Broken,
 }

@@ -10,10 +10,10 @@ use std::collections::VecDeque;
 const OPEN_MAX: usize = 8;
 /// A renewal goes out at this part of the validity.
 const RENEW_AT: u64 = 3;
-/// What was not answered is asked again after this part of the validity.
+/// A request without a response is repeated after the validity divided by this.
 const AGAIN_AT: u64 = 12;
 
-/// What a holder asks of the leader.
+/// A request of a holder to the leader.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ask {
     /// It wants the lease.
@@ -46,7 +46,7 @@ pub struct Holder {
     seen: Epoch,
     /// The epoch that the log gave to this life, and its validity.
     granted: Option<(Epoch, u64)>,
-    /// One that the log gave to this member, and that is not used.
+    /// A lease that the log granted to this member, and that is not used.
     leftover: Option<Epoch>,
     /// Until when the last answered renewal is good.
     until: Option<Boottime>,
@@ -59,9 +59,9 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Nothing is held. `seen` is the lease's epoch in a state that was read after
-    /// the leader confirmed itself in this life: an epoch of a former life of
-    /// this member is never used again.
+    /// Creates a holder that holds nothing. `seen` is the epoch of the lease in a state
+    /// that was read after the leader confirmed itself to this process: an epoch of a
+    /// previous process of this member is never used again.
     pub fn new(me: MemberId, name: String, valid_ms: u64, seen: Epoch) -> Holder {
         Holder {
             me,
@@ -99,7 +99,7 @@ impl Holder {
         self.rank = rank;
     }
 
-    /// What the log says of the lease now; to be told after each change.
+    /// Updates the lease from the log; to be called after each change.
     pub fn observe(&mut self, lease: Option<&Lease>) {
         let Some(lease) = lease else {
             return;
@@ -129,7 +129,7 @@ impl Holder {
         }
     }
 
-    /// What is to be asked now; what was returned is taken for sent now.
+    /// Returns the request that is due; it counts as sent now.
     pub fn due(&mut self, now: Boottime) -> Option<Ask> {
         if self.due_at()? > now {
             return None;
@@ -199,10 +199,10 @@ impl Holder {
         }
     }
 
-    /// It is wanted no more: from here on it is not held. What is returned is to be
-    /// proposed after all else on this machine that was told of the lease was told
-    /// of its end: by then another may have it. [`Holder::due`] repeats it until the
-    /// log has it.
+    /// Releases the lease: from now on it is not held. The returned command must be
+    /// proposed after everything else on this machine that was told of the lease was told
+    /// of its end, because another member may hold it then. [`Holder::due`] repeats the
+    /// command until the log contains it.
     pub fn release(&mut self) -> Option<LeaseCommand> {
         self.wanted = false;
         let (epoch, _) = self.granted?;
@@ -214,8 +214,8 @@ impl Holder {
         Some(self.command(epoch))
     }
 
-    /// It is wanted again. What was released is not taken up again: the release may
-    /// still be under way.
+    /// Requests the lease again. A released lease is not resumed: the release may still
+    /// be in progress.
     pub fn want(&mut self) {
         self.wanted = true;
     }

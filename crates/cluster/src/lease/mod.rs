@@ -53,7 +53,7 @@ pub const VALID_MS_MIN: u64 = 500;
 /// Longest validity of a renewal, milliseconds.
 pub const VALID_MS_MAX: u64 = 3_600_000;
 
-/// Who wants a lease, tells the leader.
+/// A request for a lease, sent to the leader.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Want {
     /// The lease.
@@ -75,7 +75,7 @@ pub struct Renewal {
     pub name: String,
     /// The holder's epoch.
     pub epoch: Epoch,
-    /// Which renewal of that epoch: the answer names it.
+    /// Sequence number of the renewal within its epoch; the response repeats it.
     pub sequence: u64,
     /// How well it is used.
     #[serde(default)]

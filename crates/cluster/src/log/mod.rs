@@ -1,5 +1,5 @@
-//! What stands in the log that members agree on: entries with their places, and the
-//! command and ticket that an entry holds.
+//! The replicated log: entries with their positions, and the command and ticket of an
+//! entry.
 
 mod proposal;
 mod types;

@@ -1,7 +1,7 @@
-//! What stands in the log: a command and the ticket that makes it happen once.
+//! The content of a log entry: a command and the ticket that makes it idempotent.
 //!
-//! Who has no answer to a proposal proposes it again under the same ticket; the
-//! first one in the log counts, and the others get its answer.
+//! A proposer without a response proposes the command again under the same ticket. The
+//! first one in the log counts, and the others get its result.
 
 use crate::command::{Answer, Command};
 use crate::member::MemberId;
@@ -12,10 +12,10 @@ use std::fmt;
 /// Proposals of one member that may wait for their answers.
 pub const WAITING_MAX: usize = 64;
 
-/// What makes a proposal happen once.
+/// The ticket of a proposal, which makes it idempotent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ticket {
-    /// Who proposes.
+    /// The proposer.
     pub member: MemberId,
     /// How often that member's engine was started.
     pub start: u64,
@@ -40,7 +40,7 @@ impl fmt::Display for Proposed {
     }
 }
 
-/// What is remembered of a member's proposals.
+/// The remembered tickets of a member.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 struct Session {
     start: u64,
@@ -48,14 +48,14 @@ struct Session {
     answers: BTreeMap<u64, Answer>,
 }
 
-/// What became of a ticket that comes.
+/// The state of a received ticket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Seen {
-    /// It is new: the command is to be done.
+    /// New: the command is to be applied.
     New,
     /// It was done: this was answered.
     Answered(Answer),
-    /// It is from an earlier start, or its proposer has abandoned it: it is not applied.
+    /// From an earlier start, or abandoned by its proposer: it is not applied.
     Over,
 }
 
@@ -64,7 +64,8 @@ pub enum Seen {
 pub struct Sessions(BTreeMap<MemberId, Session>);
 
 impl Sessions {
-    /// What is known of a ticket; answers that its proposer has are forgotten.
+    /// Returns the state of a ticket; results that its proposer has received are
+    /// forgotten.
     pub fn look(&mut self, ticket: &Ticket) -> Seen {
         let session = self.0.entry(ticket.member).or_default();
         if ticket.start < session.start {

@@ -20,13 +20,13 @@ pub type LeaderId = leader_id_std::LeaderId<u64, MemberId>;
 pub type Vote = openraft::impls::Vote<LeaderId>;
 /// A place in the log.
 pub type LogId = openraft::LogId<<LeaderId as RaftLeaderId>::Committed>;
-/// Who votes and who listens, and where in the log that was said.
+/// Voters and learners, and the log position of that membership.
 pub type Membership =
     openraft::StoredMembership<<LeaderId as RaftLeaderId>::Committed, MemberId, EmptyNode>;
-/// What a snapshot says of itself.
+/// Metadata of a snapshot.
 pub type SnapshotMeta =
     openraft::SnapshotMeta<<LeaderId as RaftLeaderId>::Committed, MemberId, EmptyNode>;
-/// What stands there.
+/// A log entry.
 pub type Entry = openraft::impls::Entry<
     <LeaderId as RaftLeaderId>::Committed,
     EntryPayload<Proposed, MemberId, EmptyNode>,

@@ -1,5 +1,5 @@
-//! What the engine does by itself besides openraft: asking for votes when the leader
-//! is lost, standing and handing over as an arbiter, snapshots when the log is large.
+//! Duties of the engine beside openraft: starting elections when the leader is lost,
+//! elections and hand-overs of an arbiter, snapshots when the log is large.
 
 use crate::member::{Kind, MemberId};
 use crate::raft::election::ASK_AGAIN;

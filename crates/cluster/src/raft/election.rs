@@ -1,20 +1,20 @@
-//! Who stands for election and when, as far as openraft leaves it to us.
+//! When members start elections, as far as openraft leaves that open.
 //!
-//! openraft lets a follower that heard from a leader wait until the leader's lease is
-//! over, and refuse its vote to others for as long. That is right while nobody knows
-//! whether the leader is dead or the network slow. When its process was killed, the
-//! kernel closes its connections, and all members see that at once: then members
-//! that agree that the leader is lost vote without waiting. Each goes by what it saw
-//! itself: one whose connection lives, or who heard from the leader since, refuses.
-//! Terms alone keep votes safe; the lease only keeps them rare, and nothing of ours
-//! reads by it.
+//! In openraft, a follower that heard from a leader waits until the leader's lease has
+//! expired, and refuses its vote to others for as long. That is right while it is unknown
+//! whether the leader has died or the network is slow. If the leader's process is killed,
+//! the kernel closes its connections, and all members see that at once. Members that
+//! agree that the leader is lost then vote without waiting. Each member decides by its
+//! own observation: it refuses if its connection is alive, or if it heard from the leader
+//! since. Terms alone keep votes safe; the lease only keeps elections rare, and no reads
+//! depend on it.
 //!
-//! Before it stands a candidate asks whether it would be voted for, and openraft drops
-//! what comes too late. On an overloaded machine all of it comes a little too late, and
-//! nobody would ever stand. So such an answer is kept for the next time that the same
-//! is asked: it binds nobody, and the votes themselves are always asked for.
+//! Before an election a candidate asks for pre-votes, and openraft drops late responses.
+//! On an overloaded machine all of them are a little too late, and there would never be
+//! an election. Therefore a late pre-vote is kept for the next time that the same
+//! question is asked: it is not binding, and the votes themselves are always requested.
 //!
-//! An arbiter stands only after twice the time, and only when no node did.
+//! An arbiter starts an election only after twice the timeout, and only if no node did.
 
 use crate::log::Types;
 use crate::member::{Kind, MemberId};
@@ -31,23 +31,23 @@ pub(super) const ASK_AGAIN: Duration = Duration::from_millis(10);
 struct Heard<I> {
     /// When a leader was heard, or a vote was given, or the arbiter stood.
     at: I,
-    /// Whose connection died while it led, and when.
+    /// The leader whose connection broke, and when.
     lost: Option<(MemberId, I)>,
 }
 
-/// That a member would vote for this one.
+/// A pre-vote: a member would vote for this one.
 struct WouldVote<R: AsyncRuntime> {
     asked: VoteRequest<Types<R>>,
     said: VoteResponse<Types<R>>,
     at: R::Instant,
 }
 
-/// What is known of the leader besides openraft.
+/// What is known of the leader, beside openraft.
 pub(super) struct Election<R: AsyncRuntime> {
     kind: Kind,
     settings: Arc<Settings>,
     heard: Mutex<Heard<R::Instant>>,
-    /// What came too late, by who said it: no more than there are members.
+    /// Late pre-votes, by their sender: at most one for each member.
     late: Mutex<BTreeMap<MemberId, WouldVote<R>>>,
 }
 
@@ -79,7 +79,7 @@ impl<R: AsyncRuntime> Election<R> {
         self.late().insert(member, WouldVote { asked, said, at });
     }
 
-    /// What a member said a moment ago to the same question. It is used once.
+    /// Returns the late pre-vote of a member to the same question. It can be used once.
     pub(super) fn said_late(
         &self,
         member: MemberId,

@@ -30,7 +30,7 @@ use std::time::Duration;
 /// How long another member's proposal is waited for here.
 const FORWARDED_LIMIT: Duration = Duration::from_secs(2);
 
-/// Tells when something was applied: the index of the last one.
+/// Notifies of applied entries: the index of the last one.
 pub type Changes<R> = WatchReceiverOf<Types<R>, u64>;
 
 /// How the agreement stands, as this member sees it.
@@ -52,14 +52,14 @@ pub struct Standing {
     pub quorum_acked_ago: Option<Duration>,
     /// When leading: the last entry that each member is known to have.
     pub matched: BTreeMap<MemberId, Option<u64>>,
-    /// Who votes.
+    /// The voters.
     pub voters: Vec<MemberId>,
     /// Members without a vote that are becoming voters.
     pub learners: Vec<MemberId>,
     /// Why the agreement has stopped here, if it has.
     pub halted: Option<EngineError>,
-    /// Who last said what this program does not understand: one with a newer program
-    /// than this.
+    /// The last sender of a message that this program does not understand: a member with
+    /// a newer program.
     pub misunderstood: Option<MemberId>,
     /// Its store was lost, for this reason: it does not vote before the others have
     /// taken it in anew.

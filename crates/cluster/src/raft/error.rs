@@ -1,4 +1,4 @@
-//! What can go wrong with the engine.
+//! Errors of the engine.
 
 use crate::member::MemberId;
 use crate::store::StoreError;
@@ -18,7 +18,7 @@ pub enum EngineError {
     Stopped,
     /// It reads a command of a newer program than its own, and goes no further.
     Newer {
-        /// What the command needs.
+        /// The format that the command needs.
         format: u32,
     },
     /// Store and promise file were replaced by older ones: the others know of proposals

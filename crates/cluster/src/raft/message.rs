@@ -1,4 +1,4 @@
-//! What engines say to each other.
+//! Messages between engines.
 
 use crate::command::Answer;
 use crate::log::Proposed;
@@ -11,7 +11,7 @@ use openraft::raft::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What is asked.
+/// A request.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(super) enum Request<R: AsyncRuntime> {
@@ -39,7 +39,7 @@ pub(super) enum Request<R: AsyncRuntime> {
     Change(Change),
 }
 
-/// What is answered.
+/// A response.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(super) enum Reply<R: AsyncRuntime> {
@@ -52,11 +52,11 @@ pub(super) enum Reply<R: AsyncRuntime> {
     Installed(SnapshotResponse<Types<R>>),
     /// The next part of the snapshot, please.
     Next,
-    /// These pieces are missing.
+    /// These chunks are missing.
     Missing(Vec<Digest>),
-    /// That is no part of what is being sent here: restart.
+    /// Unexpected snapshot chunk: the transfer restarts.
     Begin,
-    /// What became of the proposal.
+    /// The result of the proposal.
     Answer(Answer),
     /// Up to here.
     Confirmed(u64),
@@ -86,11 +86,11 @@ pub(super) enum Failure {
 /// A candidate whose leader's connection died.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Lost {
-    /// Who led.
+    /// The previous leader.
     pub(super) leader: MemberId,
     /// In which term.
     pub(super) term: u64,
-    /// What the candidate has.
+    /// The last log entry of the candidate.
     pub(super) last: Option<LogId>,
 }
 

@@ -1,4 +1,4 @@
-//! What openraft says to another member, over the transport.
+//! The network of openraft, over the transport.
 
 use crate::log::{Types, Vote};
 use crate::member::MemberId;

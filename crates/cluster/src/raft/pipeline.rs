@@ -43,8 +43,8 @@ use std::time::Duration;
 
 /// Messages with entries that are unanswered at once.
 const FLIGHT_MAX: usize = 4;
-/// Nothing follows a message of more bytes until it is answered: it takes long, and what
-/// is small overtakes it.
+/// After a message of more bytes, nothing is sent until its response: it takes long, and
+/// small messages overtake it.
 const LARGE_BYTES: usize = 8 << 10;
 
 /// Entries that come so soon after something was agreed on take the news along. Where the
@@ -63,7 +63,7 @@ impl fmt::Display for TooEarly {
 
 impl std::error::Error for TooEarly {}
 
-/// What openraft wants to hear of one message.
+/// The result of one message for openraft.
 pub(super) type AppendReply<R> = Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>;
 
 type Sent<R> = Pin<Box<dyn Future<Output = AppendReply<R>> + Send>>;
@@ -88,8 +88,8 @@ pub(super) struct Pipeline<R: AsyncRuntime, S> {
     has_behind: HasBehind,
     /// The last entry of each of them, or the one that it follows.
     ends: VecDeque<Option<LogId>>,
-    /// What tells only how far is agreed, and until when it waits for entries. There is
-    /// none while anything is unanswered.
+    /// A message that only carries the commit index, and the time until which it waits
+    /// for entries. None while a response is outstanding.
     held: Option<Held<R>>,
     /// When such a thing was sent last.
     told_at: Option<R::Instant>,
@@ -213,8 +213,8 @@ where
     }
 }
 
-/// What an answer means. One that refuses what followed something else may only say that
-/// it came too early, which is nothing that openraft may conclude from.
+/// Interprets a response. A refusal of entries that followed other entries may only mean
+/// that they arrived too early, so openraft must not draw conclusions from it.
 fn told<R: AsyncRuntime>(
     response: AppendEntriesResponse<Types<R>>,
     prev: Option<LogId>,

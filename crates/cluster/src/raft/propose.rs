@@ -40,7 +40,7 @@ impl Tickets {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// None was drawn yet.
+    /// Returns whether no ticket has been drawn yet.
     pub(super) fn are_new(&self) -> bool {
         self.lock().next == 0
     }

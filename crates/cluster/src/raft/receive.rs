@@ -22,7 +22,7 @@ struct Incoming {
     meta: SnapshotMeta,
     bytes: u64,
     image: Vec<u8>,
-    /// What it names, once the image is whole.
+    /// The chunks that it names, once the image is complete.
     wanted: Option<BTreeSet<Digest>>,
 }
 

@@ -62,7 +62,7 @@ const STARTS_SKIPPED: u64 = 1000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Gate {
-    /// It is a voter like every other one.
+    /// The member is a voter again.
     Over,
     /// It accepts no entries; the member is the last one that sent entries, as the
     /// leader.

@@ -1,5 +1,5 @@
-//! What was agreed on, in memory: the state, the tickets that were seen, and who
-//! belongs to the agreement. It takes committed entries in; it decides nothing.
+//! The committed state, in memory: the state machine, the tickets of proposals, and the
+//! membership. It applies committed entries; it decides nothing.
 
 use crate::command::{Answer, Body, Refusal};
 use crate::log::{Entry, LogId, Membership, SnapshotMeta, Types};
@@ -29,7 +29,7 @@ pub(super) const IMAGE_BYTES_MAX: u64 = 64 << 20;
 #[derive(Clone)]
 pub struct Picture(pub(super) Arc<Vec<u8>>);
 
-/// What a snapshot has.
+/// The content of a snapshot.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Image {
     #[serde(with = "serde_bytes")]
@@ -57,7 +57,7 @@ struct Live {
     shared: Option<Arc<State>>,
     sessions: Sessions,
     halted: Option<EngineError>,
-    /// Who last said what this program does not understand.
+    /// The last sender of a message that this program does not understand.
     misunderstood: Option<MemberId>,
 }
 
@@ -107,7 +107,7 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         self.live().sessions.start_of(member)
     }
 
-    /// Who last said what this program does not understand.
+    /// Returns the last sender of a message that this program does not understand.
     pub(super) fn misunderstood(&self) -> Option<MemberId> {
         self.live().misunderstood
     }
@@ -166,8 +166,8 @@ impl<R: AsyncRuntime> Replica<R> {
         Ok(())
     }
 
-    /// Tells proposers their answers, and all others that something changed: in this
-    /// order, since proposers wait, and what others do then takes its time.
+    /// Sends the results to the proposers, then notifies all others of the change. In
+    /// this order, because proposers wait, and the others take their time.
     fn tell(&self, untold: &mut Untold<R>) {
         for (responder, answer) in untold.drain(..) {
             responder.send(answer);

@@ -21,7 +21,7 @@ const READ_BYTES_MAX: usize = 512 << 10;
 /// Bytes of entries in memory from which an append waits until it is on disk.
 const PENDING_BYTES_MAX: usize = 4 << 20;
 
-/// Who is told what the store did.
+/// The callback for the result of a store operation.
 pub(super) type Callback<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
 
 /// Asks the store for something and waits until it is done.

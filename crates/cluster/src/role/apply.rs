@@ -97,7 +97,7 @@ impl From<ProposeError> for NotApplied {
 
 /// The outcome of a version.
 pub(super) enum VersionOutcome {
-    /// It is accepted.
+    /// Accepted.
     Accepted,
     /// It was refused: no node ever served it, or the cluster never accepted it.
     Refused(String),

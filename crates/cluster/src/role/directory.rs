@@ -53,7 +53,7 @@ pub enum DirectoryError {
     Owner(PathBuf),
     /// Others may write into it, or read it.
     Others(PathBuf),
-    /// It is larger than any that is right.
+    /// The file exceeds the size limit.
     TooLarge(PathBuf, u64),
     /// Its content is invalid.
     Malformed(PathBuf, String),

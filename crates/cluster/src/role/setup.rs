@@ -171,7 +171,7 @@ pub fn found(place: &SetupOptions, cluster: &str) -> Result<Who, SetupError> {
     runtime()?.block_on(found_on(&directory, store, place, cluster))
 }
 
-/// The same, on a given store.
+/// As [`found`], on a given store.
 pub(super) async fn found_on(
     directory: &Directory,
     store: Store,
@@ -243,7 +243,7 @@ pub fn join(
     })
 }
 
-/// The same, over a given network.
+/// As [`join`], over a given network.
 pub(super) async fn join_on<N: Network>(
     directory: &Directory,
     place: &SetupOptions,

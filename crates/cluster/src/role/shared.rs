@@ -49,9 +49,9 @@ pub struct Tale {
     pub on_trial: bool,
     /// How well.
     pub health: Option<Health>,
-    /// How the parts are that run beside the proxy.
+    /// State of the parts beside the proxy.
     pub parts: Vec<Summary>,
-    /// How it reaches the others.
+    /// The reachability of the other members.
     pub sees: BTreeMap<MemberId, Reach>,
     /// Its last problem with a version.
     pub trouble: String,
@@ -74,12 +74,12 @@ pub enum Wish {
     Follow,
 }
 
-/// What this node serves, as last reported by its agent.
+/// The version that this node serves, as last reported by its agent.
 #[derive(Clone, Debug, Default)]
 pub struct Serving {
     /// The version.
     pub version: Option<VersionId>,
-    /// It is a candidate.
+    /// Whether the version is a candidate.
     pub on_trial: bool,
     /// How well.
     pub health: Option<Health>,
@@ -197,7 +197,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         lock(&self.confirmed).map(|at| at.elapsed())
     }
 
-    /// The same in milliseconds; without end where none was heard of since the start.
+    /// Returns the silence of the leader in milliseconds; `u64::MAX` if none was heard of
+    /// since the start.
     pub(super) fn silence_ms(&self) -> u64 {
         self.silence().map_or(u64::MAX, millis)
     }
@@ -287,7 +288,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             .map_or(0, millis)
     }
 
-    /// The same of any member, by its own word.
+    /// Returns how long the disk of a member has not responded, according to that member.
     pub(super) fn disk_stuck_ms_of(&self, member: MemberId) -> u64 {
         match member == self.me() {
             true => self.disk_stuck_ms(),

@@ -123,7 +123,7 @@ pub struct MemberStatus {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reach {
-    /// It is the one that is asked.
+    /// The member that was asked.
     Itself,
     /// Over a connection of its own.
     Direct {
@@ -142,7 +142,7 @@ pub enum Reach {
 }
 
 impl Reach {
-    /// It is reached.
+    /// Returns whether the member is reachable.
     pub fn is_there(&self) -> bool {
         *self != Reach::Away
     }
@@ -153,7 +153,7 @@ impl Reach {
 pub struct Sight {
     /// The other member.
     pub member: MemberId,
-    /// How it reaches it.
+    /// How it is reached.
     pub reach: Reach,
 }
 
@@ -186,7 +186,7 @@ pub struct Configuration {
 pub struct AuthorityStatus {
     /// SHA-256 of its certificate.
     pub present: Option<Digest>,
-    /// The same of the version in progress.
+    /// The digest of the version in progress.
     pub next: Option<Digest>,
     /// Members that have no certificate of the newest one.
     pub uncertified: Vec<MemberId>,
@@ -528,12 +528,12 @@ impl Status {
         all.join("; ")
     }
 
-    /// As it is printed.
+    /// Returns the status as text.
     pub fn text(&self) -> String {
         self.report().text()
     }
 
-    /// As it is shown to people: the cluster, its members, its leases.
+    /// Returns the report for people: the cluster, its members, its leases.
     fn report(&self) -> Report {
         let members = self.members.iter().map(|member| self.member(member));
         let leases = self.leases.iter().map(|lease| {

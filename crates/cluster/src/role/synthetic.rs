@@ -26,7 +26,7 @@ pub enum Answered {
     Connected,
     /// The connection was refused, or ended without a response.
     Failed,
-    /// Nothing came in time.
+    /// Timeout.
     Silent,
 }
 

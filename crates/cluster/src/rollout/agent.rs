@@ -24,7 +24,7 @@ const REPEAT_MS: u64 = 1000;
 /// long, milliseconds: a file of the system, or a port, may be there again.
 const RETRY_MS: u64 = 60_000;
 
-/// What a node is to do next.
+/// The next task of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Task {
     /// Build it dry; then [`Agent::checked`].
@@ -37,7 +37,7 @@ pub enum Task {
     },
     /// Serve it; then [`Agent::served`].
     Serve {
-        /// Which.
+        /// The version.
         version: VersionId,
         /// Keep what is served now.
         trial: bool,
@@ -54,12 +54,12 @@ pub enum Task {
 #[derive(Clone, PartialEq, Debug)]
 struct Trial {
     version: VersionId,
-    /// What it is judged in, and by what it is reported.
+    /// The stage, in which the version is evaluated and reported.
     stage: Option<&'static str>,
     found: Option<Finding>,
 }
 
-/// What a node remembers of what it does.
+/// The state of a node in a rollout.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Agent {
     me: MemberId,
@@ -69,7 +69,7 @@ pub struct Agent {
     /// Its report on the version in progress, or on the accepted one.
     own: Option<Report>,
     said_at_ms: Option<u64>,
-    /// What it found in the version that it checked last.
+    /// The result of the last check.
     found: Found,
     sampled_at_ms: Option<u64>,
     /// An accepted version that it could not serve, and when that was.
@@ -111,14 +111,14 @@ impl Agent {
         self.accepted
     }
 
-    /// What it serves.
+    /// Returns the served version.
     pub fn serves(&self) -> Option<VersionId> {
         self.trial
             .as_ref()
             .map_or(self.base, |trial| Some(trial.version))
     }
 
-    /// Whether it serves a candidate.
+    /// Returns whether the served version is a candidate.
     pub fn on_trial(&self) -> bool {
         self.trial.is_some()
     }
@@ -130,7 +130,7 @@ impl Agent {
         self.disk_stuck_ms = ms;
     }
 
-    /// What to do now.
+    /// Returns the next task.
     pub fn next(&mut self, state: &State, now_ms: u64, silence_ms: u64) -> Option<Task> {
         let silence_ms = silence_ms.max(self.disk_stuck_ms);
         let mut desired = Desired::of(state, self.me, silence_ms);
@@ -166,7 +166,7 @@ impl Agent {
         sample_ms.min(repeat_ms).max(now_ms.saturating_add(1))
     }
 
-    /// What came of [`Task::Check`].
+    /// Records the result of [`Task::Check`].
     pub fn checked(&mut self, version: VersionId, verdict: &Verdict, addresses_owned: Option<u64>) {
         let outcome = if verdict.good {
             Reported::Checked
@@ -180,8 +180,8 @@ impl Agent {
         self.say(version, outcome, verdict.words.clone());
     }
 
-    /// What came of [`Task::Serve`]. Where it went wrong, the machine serves what it did
-    /// before.
+    /// Records the result of [`Task::Serve`]. After a failure the machine serves the
+    /// previous version.
     pub fn served(&mut self, version: VersionId, trial: bool, verdict: &Verdict, now_ms: u64) {
         if !verdict.good {
             self.failed = (!trial).then_some((version, now_ms));
@@ -203,7 +203,7 @@ impl Agent {
         self.say(version, Reported::Serves, verdict.words.clone());
     }
 
-    /// What came of [`Task::Accept`].
+    /// Records the result of [`Task::Accept`].
     pub fn kept(&mut self, version: VersionId, verdict: &Verdict) {
         self.trial = None;
         if !verdict.good {
@@ -230,7 +230,7 @@ impl Agent {
         }
     }
 
-    /// What came of [`Task::Sample`].
+    /// Records the result of [`Task::Sample`].
     pub fn sampled(&mut self, now_ms: u64, health: Option<Health>, probes: Option<Probes>) {
         self.sampled_at_ms = Some(now_ms);
         // A candidate that is not judged is no baseline for the next version.
@@ -254,7 +254,7 @@ impl Agent {
         }
     }
 
-    /// What it says goes forward only, as the state takes it.
+    /// Sets the report. It only moves forward, as the state accepts it.
     fn say(&mut self, version: VersionId, outcome: Reported, words: String) {
         let spoke_against = self.spoke_against(version);
         if spoke_against && crate::state::is_against(outcome) {
@@ -307,8 +307,8 @@ impl Agent {
         }
     }
 
-    /// What it is to try it has checked in this life. Otherwise it died while it tried it,
-    /// perhaps of it, or its state is still of the past.
+    /// Handles a candidate that this process has not checked: the previous process died
+    /// while it served the candidate, perhaps because of it, or the state is outdated.
     fn has_checked(&mut self, desired: &Desired) {
         let Some(version) = desired.serve.filter(|_| desired.trial) else {
             return;

@@ -1,4 +1,4 @@
-//! What a node is to serve.
+//! The version that a node should serve.
 
 use crate::command::VersionId;
 use crate::member::MemberId;
@@ -8,14 +8,14 @@ use crate::state::{Stage, State};
 /// accepted, milliseconds.
 pub const TRIAL_SILENCE_MS: u64 = 5000;
 
-/// What a node is to serve, and what it is to say something of.
+/// The version that a node should serve, and the one that it should report on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Desired {
-    /// What it goes back to, and starts with: keep it compiled, and on disk.
+    /// The version for a rollback and for the start: kept compiled, and on disk.
     pub accepted: Option<VersionId>,
-    /// What it serves. None: nothing is accepted yet, and nothing tried.
+    /// The version to serve. None: no version is accepted yet, and there is no candidate.
     pub serve: Option<VersionId>,
-    /// What it serves is not accepted: it must be able to go back at once.
+    /// Whether it is a candidate: a rollback must be possible at once.
     pub trial: bool,
     /// A version to build dry.
     pub check: Option<VersionId>,
@@ -24,13 +24,14 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// What `me` is to serve, when the last word of the leader is `silence_ms` old.
+    /// Returns the version that `me` should serve, if the last word of the leader is
+    /// `silence_ms` old.
     ///
-    /// A word of the leader is its answer to the question how far what is agreed on has
-    /// come (a linearizable read), counted from the sending of the question, once
-    /// this state has come that far. A heartbeat is none: who was cut off, or
-    /// just started, hears heartbeats while its state is still of the past, and would
-    /// try what the others took back long ago. The leader asks its majority.
+    /// The word of the leader is its response to a linearizable read, counted from the
+    /// time of the request, once this state has caught up with it. A heartbeat does not
+    /// count: a member that was cut off, or has just started, receives heartbeats while
+    /// its state is still outdated, and would serve a candidate that the others rolled
+    /// back long ago. The leader asks its majority.
     pub fn of(state: &State, me: MemberId, silence_ms: u64) -> Desired {
         let mut desired = Desired {
             accepted: state.accepted,

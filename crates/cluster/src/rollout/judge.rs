@@ -22,14 +22,14 @@ const RISE_MIN: f64 = 0.005;
 /// Natural logarithm of how improbable it must be that chance made so many errors:
 /// one in a thousand.
 const SURPRISE_MIN: f64 = 6.907_755;
-/// What is supposed to have been served well before, so that a short or quiet past
-/// does not make each first error a surprise: requests, and errors among them.
+/// Prior of the error rate: requests and errors that are assumed to have been served
+/// before, so that after a short or quiet past the first error is not significant.
 const PRIOR_REQUESTS: f64 = 50.0;
 const PRIOR_ERRORS: f64 = 0.5;
 /// Names that are named in a finding, of several.
 const NAMES_MAX: usize = 5;
 
-/// What came of a synthetic request.
+/// The result of a synthetic request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Probe {
     /// An answer, with this status.
@@ -37,7 +37,7 @@ pub enum Probe {
         /// The status.
         status: u16,
     },
-    /// None, or none in time.
+    /// No response, or not in time.
     Silent,
 }
 
@@ -50,20 +50,20 @@ impl Probe {
     }
 }
 
-/// What came of a synthetic request to each frontend that speaks HTTP, by its name.
+/// The results of synthetic requests, by the name of the HTTP frontend.
 pub type Probes = BTreeMap<String, Probe>;
 
-/// What the judge found.
+/// The result of the evaluation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Finding {
-    /// Nothing got worse in the time of judgement.
+    /// Nothing got worse in the observation window.
     Good {
-        /// What was looked at.
+        /// The observed values.
         words: String,
     },
     /// Something got worse.
     Worse {
-        /// What.
+        /// The reason.
         words: String,
     },
 }
@@ -71,9 +71,9 @@ pub enum Finding {
 #[derive(Clone, PartialEq, Debug)]
 struct Sample {
     at_ms: u64,
-    /// None: nothing served.
+    /// None: the node serves nothing.
     health: Option<Health>,
-    /// None: nobody was asked.
+    /// None: no frontend was probed.
     probes: Option<Probes>,
 }
 
@@ -148,13 +148,13 @@ impl Judge {
         });
     }
 
-    /// What is judged stays: it is the past of the next change.
+    /// The version is accepted: its samples are the baseline of the next change.
     pub fn accepted(&mut self) {
         self.window = None;
         self.before.clear();
     }
 
-    /// What was served before is served again.
+    /// The previous version is served again.
     pub fn reverted(&mut self) {
         self.window = None;
     }
@@ -172,7 +172,8 @@ impl Judge {
         Some(probed.at_ms)
     }
 
-    /// What it found: Worse as soon as it is clear, Good at the end of the window.
+    /// Returns the result: `Worse` as soon as it is clear, `Good` at the end of the
+    /// window.
     pub fn finding(&self, now_ms: u64) -> Option<Finding> {
         let window = self.window.as_ref()?;
         let worse = self.worse(window);

@@ -20,7 +20,8 @@ pub const TELL_REMAINING_MS: u64 = 10_000;
 const DIAGNOSTICS_MS: u64 = 5000;
 /// A decision that did not become one is proposed again after so long, milliseconds.
 const REPEAT_MS: u64 = 1000;
-/// Who has not looked for so long knows nothing of what was in between, milliseconds.
+/// A leader that has not looked for so long, in milliseconds, does not know what happened
+/// meanwhile.
 const LOOK_GAP_MS: u64 = 1000;
 /// Most of a node's words that go into the reason of a decision, bytes.
 const REASON_BYTES_MAX: usize = 8 << 10;
@@ -37,7 +38,7 @@ pub struct NodeView {
     pub disk_stuck_ms: u64,
 }
 
-/// What the leader sees. Times are milliseconds of its own monotonic clock.
+/// The view of the leader. Times are milliseconds of its own monotonic clock.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
     /// Now.
@@ -97,7 +98,7 @@ pub fn next(state: &State, view: &View) -> Option<Decision> {
     })
 }
 
-/// What [`next`] looks at.
+/// The inputs of [`next`].
 struct Round<'a> {
     state: &'a State,
     view: &'a View,
@@ -188,7 +189,8 @@ impl Round<'_> {
         Some(Step::Canary { node })
     }
 
-    /// What is not known counts as many: a canary is to carry little.
+    /// Returns the number of owned addresses. An unknown number counts as many: a canary
+    /// should carry little traffic.
     fn addresses_owned(&self, node: MemberId) -> u64 {
         let found = self.record.found.get(&node);
         found
@@ -316,7 +318,7 @@ impl Round<'_> {
     }
 }
 
-/// What a leader knows of the nodes at some moment.
+/// The leader's knowledge of the nodes at some moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Seen {
     /// Nodes that can be reached, itself among them.
@@ -328,8 +330,8 @@ pub struct Seen {
 /// Where a version is: a window restarts when this changes.
 type Place = (VersionId, &'static str, Option<u64>);
 
-/// What a leader remembers between two looks: since when things are as they are, and
-/// what it proposed last. One for each time that it leads.
+/// The memory of a leader: since when things are as they are, and its last proposal. One
+/// for each term.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Driver {
     place: Option<Place>,
@@ -351,8 +353,8 @@ impl Driver {
         }
     }
 
-    /// What to propose now, if anything. To be asked after each change of the state and
-    /// of who can be reached, and a few times a second.
+    /// Returns the next proposal, if any. To be called after each change of the state and
+    /// of reachability, and a few times a second.
     pub fn next(&mut self, state: &State, seen: &Seen, now_ms: u64) -> Option<Decision> {
         let view = self.view(state, seen, now_ms);
         let decision = next(state, &view)?;
@@ -386,7 +388,7 @@ impl Driver {
         }
     }
 
-    /// What it sees, with since when.
+    /// Returns the view, with the start of each condition.
     pub fn view(&mut self, state: &State, seen: &Seen, now_ms: u64) -> View {
         let place = state.on_its_way().map(|record| {
             let remaining_ms = match &record.stage {

@@ -1,5 +1,5 @@
-//! Which pieces of contents there are: those that a version has, and those that came
-//! for a proposal that is still to come. The bytes are with the store.
+//! The index of chunks: those that belong to a version, and those that were uploaded for
+//! a coming proposal. The bytes are in the store.
 
 use super::State;
 use crate::command::{Answer, CHUNK_BYTES_MAX, FileEntry, Proposal, Refusal};
@@ -174,7 +174,7 @@ fn unique(files: &[FileEntry]) -> BTreeSet<Digest> {
         .collect()
 }
 
-/// What may be deleted: no part of the state, which is why it is equal to all others.
+/// Chunks that may be deleted. Not part of the state, therefore equal to all others.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dropped(Vec<Digest>);
 

@@ -1,4 +1,4 @@
-//! What an operator finds in the log of the cluster: lines with a time, the newest
+//! The events of the cluster for operators: lines with a time, of which the newest are
 //! kept.
 
 use super::cut;
@@ -18,9 +18,9 @@ pub struct Event {
     pub applied: u64,
     /// Seconds since 1970 by the clock of the member that reported it.
     pub time_s: i64,
-    /// Who said so.
+    /// The member that reported it.
     pub from: MemberId,
-    /// What.
+    /// The message.
     pub words: String,
 }
 

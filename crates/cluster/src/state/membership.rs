@@ -1,5 +1,5 @@
-//! Who belongs to the cluster, who is invited, who may never come back, and to whom
-//! keys are sealed.
+//! Membership: members, invitations, removed members, and the members for which keys are
+//! encrypted.
 
 use super::State;
 use crate::command::{Answer, Command, Epoch, Invitation, Refusal, Ring, Taken};
@@ -199,7 +199,8 @@ impl State {
         Ok(Answer::Done)
     }
 
-    /// What a removed node said must not hold up what the others decide.
+    /// Deletes the reports of a removed node, which must not delay decisions of the
+    /// others.
     fn forget_reports(&mut self, id: MemberId) {
         let Some(on_its_way) = self.on_its_way().map(|record| record.id) else {
             return;
@@ -268,7 +269,7 @@ impl State {
         self.rings.retain(|epoch, _| needed.contains(epoch));
     }
 
-    /// What was sealed to a member that has another key now, or is gone.
+    /// Deletes what was encrypted for a member that was removed or has a new key.
     fn unseal(&mut self, id: MemberId) {
         for ring in self.rings.values_mut() {
             ring.sealed.retain(|key| key.member != id);

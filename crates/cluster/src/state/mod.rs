@@ -1,13 +1,13 @@
-//! What the commands of the log lead to: a value that is the same on all members.
-//! It reads no clock and asks nobody: what depends on time or on the machine comes in
-//! commands.
+//! The replicated state: the result of the commands of the log, equal on all members. It
+//! reads no clock and does no IO: everything that depends on time or on the machine is
+//! part of a command.
 //!
-//! Members, invitations and keys are in `membership.rs`, authorities in `succession.rs`, versions and their stages in
-//! `version.rs`, the pieces of their contents in `chunk.rs`, leases in `lease.rs`, what
-//! operators read in `event.rs`.
+//! Members, invitations and keys are in `membership.rs`, CAs in `succession.rs`, versions
+//! and their stages in `version.rs`, the chunks of their contents in `chunk.rs`, leases
+//! in `lease.rs`, events in `event.rs`.
 //!
-//! Every table has a bound with a name; a command that is refused changes nothing
-//! but the count of commands. A clone is cheap: what is large stands behind an `Arc`.
+//! Every table has a named bound. A refused command changes nothing but the count of
+//! commands. A clone is cheap: large values are behind an `Arc`.
 
 mod chunk;
 mod event;
@@ -70,7 +70,7 @@ pub struct State {
     /// How authorities follow each other.
     #[serde(default)]
     pub succession: Succession,
-    /// Who belongs to it.
+    /// The members.
     pub members: BTreeMap<MemberId, Member>,
     /// The highest number that a member ever had.
     #[serde(default)]
@@ -242,7 +242,7 @@ impl State {
         self.leases.iter()
     }
 
-    /// What there is to read for an operator, the oldest first.
+    /// Returns the events, the oldest first.
     pub fn events(&self) -> impl DoubleEndedIterator<Item = &Event> {
         self.events.iter()
     }

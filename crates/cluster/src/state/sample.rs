@@ -144,7 +144,7 @@ impl State {
         self.apply(&Command::new(from, 1_700_000_000, body))
     }
 
-    /// It is done, or the test fails.
+    /// Applies a command that must succeed.
     #[track_caller]
     pub(crate) fn must(&mut self, from: MemberId, body: Body) -> Answer {
         let name = body.name();
@@ -153,7 +153,8 @@ impl State {
         answer
     }
 
-    /// It is refused, changes nothing but the count, and says why.
+    /// Applies a command that must be refused and change nothing but the count; returns
+    /// the reason.
     #[track_caller]
     pub(crate) fn refused(&mut self, from: MemberId, body: Body) -> Refusal {
         let mut before = self.clone();
@@ -166,7 +167,7 @@ impl State {
         refusal
     }
 
-    /// One that follows the present one.
+    /// Returns a command that introduces the next CA.
     pub(crate) fn next_authority(&self, next: u8, epoch: u64) -> Body {
         let is_present = |number: &u8| self.authority == authority(*number).certificate();
         let present = (1..u8::MAX).find(is_present);

@@ -238,8 +238,8 @@ fn fit(command: &mut Command, state: &State) {
     }
 }
 
-/// What must hold of the authorities: an authority changes only when the former one is
-/// remembered with all members that it does not know, and no key that is needed is lost.
+/// Checks the invariants of CAs: a CA is replaced only when the previous one is
+/// remembered with all members that lack a new certificate, and no needed key is lost.
 fn check_authorities(state: &State, before: &State) {
     let succession = &state.succession;
     assert!(succession.formers.len() <= FORMER_AUTHORITIES_MAX);
@@ -277,7 +277,7 @@ fn check_authorities(state: &State, before: &State) {
     }
 }
 
-/// What must hold in every state, however it came to be.
+/// Checks the invariants of every state.
 fn check(state: &State, before: &State) {
     let on_its_way: Vec<_> = state
         .versions

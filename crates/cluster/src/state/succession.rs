@@ -149,7 +149,7 @@ impl State {
         Ok(Answer::Done)
     }
 
-    /// One that nobody needs any more is forgotten for one that will be a former one.
+    /// Drops an old CA that no member needs, to make room for the next one.
     fn make_room_for_former(&mut self) -> Result<(), Refusal> {
         if let Some(late) = self.no_authority_before().first() {
             return Err(Refusal::Late { member: *late });

@@ -1,10 +1,10 @@
-//! What members believe of each other by what is agreed.
+//! The trust between members, according to the replicated state.
 
 use super::State;
 use crate::authority::{Trust, is_vouched_for};
 
 impl State {
-    /// What a member knows of the others by what is agreed.
+    /// Returns the trust between members.
     pub fn trust(&self) -> Trust {
         let formers = self.succession.formers.iter();
         let with_late = formers.filter(|former| !former.late.is_empty());
@@ -22,8 +22,9 @@ impl State {
         }
     }
 
-    /// What members show behind a certificate that this authority gave: what leads from it to
-    /// former ones, then its own. None where it is neither the present nor the next one.
+    /// Returns the chain that members send with a certificate of this CA: the
+    /// certificates that lead from it to previous CAs, then its own. None unless it is
+    /// the current or the next CA.
     pub fn chain_to(&self, authority: &[u8]) -> Option<Vec<Vec<u8>>> {
         let formers = self.succession.formers.iter().rev();
         let mut chain: Vec<Vec<u8>> = formers.map(|former| former.vouched.clone()).collect();

@@ -21,7 +21,7 @@ pub const VERSIONS_MAX: u32 = 1000;
 /// Size of what versions say of themselves (names of files, reports), all together,
 /// bytes: it is in the memory of every member.
 pub const METADATA_BYTES_MAX: usize = 4 << 20;
-/// The same for one version as it is proposed: with all around it, it fits into one
+/// Size limit of one version as it is proposed: with its envelope it must fit into one
 /// message to the leader ([`crate::raft::transport::MESSAGE_BYTES_MAX`]).
 pub const PROPOSAL_BYTES_MAX: usize = 512 << 10;
 /// Longest path of a file, bytes.
@@ -36,9 +36,9 @@ pub const JUDGING_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 /// kept whatever the limits: what comes next has to follow it, and only what lies between
 /// has to be signed.
 pub const FOLLOWED_KEPT_MAX: usize = 8;
-/// What a message or a reason may have in an event, bytes.
+/// Length limit of a message or a reason in an event, bytes.
 const EVENT_REASON_BYTES_MAX: usize = 1024;
-/// What a file, a piece or a name takes beside its text, bytes.
+/// Overhead of a file, a chunk or a name, bytes.
 const ENTRY_BYTES: usize = 64;
 
 /// How far a version is.
@@ -49,22 +49,22 @@ pub enum Stage {
     Checking,
     /// One node tries it.
     Canary {
-        /// Which.
+        /// The canary node.
         node: MemberId,
     },
-    /// These try it.
+    /// Rollout: these nodes serve it as a candidate.
     Rest {
-        /// Which.
+        /// The nodes.
         nodes: BTreeSet<MemberId>,
     },
-    /// These serve it, and it waits to be confirmed.
+    /// These nodes serve it, and it waits for confirmation.
     AwaitConfirmation {
-        /// Which.
+        /// The nodes.
         nodes: BTreeSet<MemberId>,
         /// How long it still waits, as far as was told, milliseconds.
         remaining_ms: u64,
     },
-    /// It is, or was, what all nodes serve.
+    /// Accepted, now or in the past.
     Accepted,
     /// A node could not serve it: nobody ever served it.
     Refused,
@@ -73,7 +73,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// It is neither accepted nor given up.
+    /// Returns whether it is in progress: neither accepted nor refused nor rolled back.
     pub fn on_its_way(&self) -> bool {
         match self {
             Stage::Checking
@@ -93,7 +93,7 @@ impl Stage {
         }
     }
 
-    /// In a few words.
+    /// Returns the stage in a few words.
     pub fn name(&self) -> &'static str {
         match self {
             Stage::Checking => "being checked",
@@ -129,13 +129,13 @@ pub struct VersionRecord {
     pub id: VersionId,
     /// The member at which it was proposed.
     pub from: MemberId,
-    /// What was proposed: author, message, files.
+    /// The proposal: author, message, files.
     pub proposal: Arc<Proposal>,
     /// How far it is.
     pub stage: Stage,
-    /// What each node said of it last.
+    /// The last report of each node.
     pub reports: BTreeMap<MemberId, NodeReport>,
-    /// What each node found when it checked it, before anybody served it.
+    /// The result of the check on each node, before any node served it.
     #[serde(default)]
     pub found: BTreeMap<MemberId, Found>,
     /// Why it was refused or rolled back; empty otherwise.
@@ -154,7 +154,7 @@ impl VersionRecord {
         self.proposal.parent
     }
 
-    /// What a node said of it last.
+    /// Returns the last report of a node.
     pub fn said(&self, node: MemberId) -> Option<Reported> {
         self.reports.get(&node).map(|said| said.outcome)
     }
@@ -164,7 +164,7 @@ impl VersionRecord {
         self.found.values().any(|found| found.together)
     }
 
-    /// What nodes said against it.
+    /// Returns the reports against it.
     pub fn against(&self) -> impl Iterator<Item = (MemberId, &NodeReport)> {
         self.reports
             .iter()
@@ -212,7 +212,7 @@ fn rank(outcome: Reported) -> u8 {
     }
 }
 
-/// What a proposal takes in memory, about, bytes.
+/// Returns the approximate size of a proposal in memory, bytes.
 fn weight(proposal: &Proposal) -> usize {
     let files = proposal
         .files
@@ -511,7 +511,7 @@ impl State {
     }
 }
 
-/// What a report against a version does to it.
+/// Returns the description of a report, as the verb of a sentence.
 pub(crate) fn against_in_words(outcome: Reported) -> &'static str {
     match outcome {
         Reported::Refused => "cannot serve",

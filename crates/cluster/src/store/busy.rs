@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What may be at the disk at one time: who writes, and who reads.
+/// The kind of disk access: one writer, several readers.
 #[derive(Clone, Copy)]
 pub(super) enum Work {
     Write,

@@ -1,5 +1,5 @@
-//! What stands in the file, and how it is written and read. Everything here blocks;
-//! who may wait for it is decided in [`super::writer`].
+//! The layout of the file, and reading and writing it. All functions block;
+//! [`super::writer`] decides which thread calls them.
 
 use crate::log::{Entry, LogId, SnapshotMeta, Vote};
 use crate::member::Digest;
@@ -33,7 +33,7 @@ const LAYOUT_KEY: &str = "layout";
 const DAMAGED: &str = "damaged";
 const SNAPSHOT_META: &str = "snapshot.meta";
 const SNAPSHOT_IMAGE: &str = "snapshot.image";
-/// Whose store it is, and its promise file's nonce.
+/// The owner of the store, and the nonce of its promise file.
 pub(super) const TIE: &str = "tie";
 /// Why the member has to be taken in anew.
 pub(super) const LOST: &str = "lost";
@@ -54,7 +54,7 @@ pub(super) enum Op {
     Purge(LogId),
     /// The vote.
     Vote(Vote),
-    /// What is known to be agreed on.
+    /// The last committed entry.
     Committed(Option<LogId>),
     /// How often the engine was started.
     Starts(u64),
@@ -74,7 +74,7 @@ pub(super) enum Op {
     },
 }
 
-/// What a file begins with.
+/// The content of the store at the start.
 pub(super) struct Begin {
     pub(super) vote: Option<Vote>,
     pub(super) committed: Option<LogId>,
@@ -87,12 +87,12 @@ pub(super) struct Begin {
 
 /// The open file.
 pub(super) struct Disk {
-    /// None only while this ends.
+    /// None only during the shutdown.
     database: Option<Database>,
-    /// What it is called in errors.
+    /// Path, for errors.
     path: PathBuf,
-    /// Which pieces of contents there are, at most: looking for those that may go reads
-    /// them all. Not known before that was done once.
+    /// Digests of the stored chunks, or more: finding those to delete reads all of them.
+    /// None until that was done once.
     pieces: Mutex<Option<BTreeSet<Digest>>>,
 }
 
@@ -185,7 +185,7 @@ impl Disk {
         Ok(())
     }
 
-    /// What it has at the start.
+    /// Reads the content at the start.
     pub(super) fn begin(&self) -> Result<Begin, StoreError> {
         let purged: Option<LogId> = self.meta(PURGED)?;
         let ends = self.guarded(|| {
@@ -309,7 +309,7 @@ impl Disk {
         }
     }
 
-    /// Which of these pieces are not here, at most so many.
+    /// Returns the missing ones of these chunks, at most `max`.
     pub(super) fn missing(
         &self,
         wanted: &BTreeSet<Digest>,
@@ -348,7 +348,7 @@ impl Disk {
         }
     }
 
-    /// What an error of ours says of damage here.
+    /// Returns the error for damage of this store.
     pub(super) fn damaged(&self, damage: Damage) -> StoreError {
         StoreError::Damaged {
             path: self.path.clone(),
@@ -356,7 +356,7 @@ impl Disk {
         }
     }
 
-    /// What it is called in errors.
+    /// Returns the path, for errors.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

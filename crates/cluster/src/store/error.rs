@@ -1,4 +1,4 @@
-//! What can go wrong with the store.
+//! Errors of the store.
 
 use part::codec::Malformed;
 use std::error::Error;
@@ -21,7 +21,7 @@ pub enum StoreError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The damage.
         damage: Damage,
     },
     /// It was written by a newer program.
@@ -35,14 +35,14 @@ pub enum StoreError {
     Disk {
         /// The file.
         path: PathBuf,
-        /// What it said.
+        /// The error.
         source: Arc<redb::Error>,
     },
     /// The thread that writes has ended.
     Ended,
 }
 
-/// What is wrong with a damaged store.
+/// The kinds of damage of a store.
 #[derive(Clone, Debug)]
 pub enum Damage {
     /// redb says so.
@@ -51,7 +51,7 @@ pub enum Damage {
     Checksums,
     /// A value is none of ours.
     Value {
-        /// Which.
+        /// The table.
         of: &'static str,
         /// Why.
         source: Arc<Malformed>,
@@ -72,7 +72,7 @@ pub enum Damage {
 pub enum Loss {
     /// The file is not there.
     Missing,
-    /// Nothing is in it.
+    /// The store is empty.
     Empty,
     /// Its bytes are not what was written.
     Damaged(Damage),
@@ -80,7 +80,7 @@ pub enum Loss {
     Foreign,
     /// It does not belong to the promise file.
     Untied,
-    /// It is older than what was promised: it was restored from a backup.
+    /// The store is older than the promise: it was restored from a backup.
     Older,
     /// The promise file is missing or damaged: what was promised is not known.
     Unpromised,

@@ -46,7 +46,7 @@ use writer::{Executor, Job, lock};
 /// Pieces that are named at once as missing.
 pub const MISSING_MAX: usize = 4096;
 
-/// What is known of the file without reading it.
+/// The cached metadata of the file.
 #[derive(Default)]
 struct Book {
     vote: Option<Vote>,
@@ -68,7 +68,7 @@ struct Book {
     lost: Option<String>,
     /// Writes of entries that were asked for.
     writes: u64,
-    /// Who waits for more entries.
+    /// Tasks that wait for more entries.
     waiting: Vec<Waker>,
 }
 
@@ -122,7 +122,7 @@ pub struct Store {
     disk: Arc<Disk>,
     book: Arc<Mutex<Book>>,
     executor: Arc<Executor>,
-    /// What was promised to the others; None only for tests of the store alone.
+    /// The promises to the other members; None only in tests of the store alone.
     promises: Option<Arc<Mutex<Keeper>>>,
 }
 
@@ -219,7 +219,7 @@ impl Store {
         false
     }
 
-    /// What is known to be agreed on.
+    /// Returns the last committed entry.
     pub fn committed(&self) -> Option<LogId> {
         lock(&self.book).committed
     }
@@ -369,7 +369,7 @@ impl Store {
         self.write_chunk(digest, bytes, done);
     }
 
-    /// What came for a snapshot may go, if no snapshot names it.
+    /// Deletes chunks received for a snapshot, unless a snapshot names them.
     pub fn forget_incoming(&self) {
         lock(&self.book).incoming.clear();
     }
@@ -383,7 +383,7 @@ impl Store {
         self.read(move |disk| done(disk.chunk(&digest)));
     }
 
-    /// Which of these pieces are not here: the first [`MISSING_MAX`] of them.
+    /// Returns the first [`MISSING_MAX`] of these chunks that are missing.
     pub fn missing(
         &self,
         wanted: BTreeSet<Digest>,
@@ -392,7 +392,7 @@ impl Store {
         self.read(move |disk| done(disk.missing(&wanted, MISSING_MAX)));
     }
 
-    /// What the last snapshot says of itself.
+    /// Returns the metadata of the last snapshot.
     pub fn snapshot_meta(&self) -> Option<SnapshotMeta> {
         lock(&self.book).snapshot.clone()
     }

@@ -55,7 +55,7 @@ pub(super) const SYNC_EVERY: u32 = 64;
 #[serde(transparent)]
 pub struct Nonce(pub [u8; 16]);
 
-/// Whose store it is.
+/// The owner of a store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Owner {
     /// The cluster's name.
@@ -64,10 +64,10 @@ pub struct Owner {
     pub member: MemberId,
 }
 
-/// What was promised.
+/// The promises.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Promise {
-    /// Whose it is.
+    /// The owner.
     pub owner: Owner,
     /// The store that it belongs to.
     pub nonce: Nonce,
@@ -86,7 +86,7 @@ pub struct Promise {
     /// The newest version that this node accepted.
     #[serde(default)]
     pub accepted: Option<VersionId>,
-    /// Which of the two slots is newer.
+    /// Sequence number: the slot with the larger one is newer.
     #[serde(default)]
     pub(super) sequence: u64,
 }
@@ -155,7 +155,7 @@ impl Keeper {
         }))
     }
 
-    /// What was promised.
+    /// Returns the promises.
     pub(super) fn promise(&self) -> &Promise {
         &self.promise
     }
@@ -175,7 +175,7 @@ impl Keeper {
         }
     }
 
-    /// These are durable in the store.
+    /// Updates the promises after these operations are durable in the store.
     pub(super) fn after(&mut self, ops: &[Op]) -> io::Result<()> {
         let (changed, sync) = self.promise.raise(ops);
         match changed {

@@ -1,5 +1,5 @@
-//! What waits for the thread that writes. What may wait for others does not wake it:
-//! a thread that wakes for nothing costs as much as one that writes.
+//! The queue of the writing thread. Operations that may wait do not wake it: a thread
+//! that wakes for nothing costs as much as one that writes.
 
 use crate::store::writer::{Job, newest_committed};
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ const BATCH_JOBS_MAX: usize = 256;
 /// After so long without a write, what may wait is written by itself.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// What there is to do.
+/// The next task.
 pub(super) enum Next {
     /// To write these together.
     Batch(Vec<Job>),

@@ -11,7 +11,7 @@ use openraft::{EmptyNode, EntryPayload, Membership};
 use part::codec;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What going on alone began with.
+/// The start of a recovery without the other members.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recovered {
     /// The last entry that was known to be agreed on.

@@ -19,18 +19,18 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What a store knows of its owner and its promise file.
+/// The owner of a store, and its promise file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Tie {
     owner: Owner,
     nonce: Nonce,
 }
 
-/// What came of opening a store with its promise file.
+/// The result of opening a store with its promise file.
 pub enum Opened {
-    /// It has all that was promised.
+    /// The store contains everything that was promised.
     Whole(Store),
-    /// It has not: it must not be used.
+    /// Promised data is missing: the store must not be used.
     Lost(Loss),
 }
 

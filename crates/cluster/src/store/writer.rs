@@ -36,7 +36,7 @@ type Look = Box<dyn FnOnce(&Disk) + Send>;
 /// The promise file, once the store is tied to one.
 type Promises = Arc<Mutex<Option<Arc<Mutex<Keeper>>>>>;
 
-/// Who does the work.
+/// The threads that do the work.
 pub(super) enum Executor {
     /// The calling thread.
     Inline(Mutex<Writer>),

@@ -30,17 +30,17 @@ use tokio_rustls::server::TlsStream;
 
 /// Strangers at once, from addresses that no member has.
 pub(crate) const STRANGERS_MAX: usize = 64;
-/// Of them from one address.
+/// Limit of strangers from one address.
 pub(crate) const STRANGERS_PER_ADDRESS_MAX: usize = 16;
 /// Connections that are not known yet from one address that a member has.
 pub(crate) const PLACES_PER_MEMBER_ADDRESS: usize = 32;
-/// What somebody may send before it is known.
+/// Most bytes that an unauthenticated peer may send.
 pub(crate) const STRANGER_BYTES_MAX: usize = 32 << 10;
 /// Questions of somebody with a token.
 const JOIN_QUESTIONS_MAX: usize = 2;
 /// After a failure to accept, as when descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// What a binding is for.
+/// Label of the TLS exporter for the channel binding.
 const BINDING_LABEL: &[u8] = b"EXPORTER-evenkeel-join";
 
 /// Connections whose peer is not known yet.
@@ -244,7 +244,7 @@ impl<N: Network> WireState<N> {
         }
     }
 
-    /// Who somebody says it is, where that is true and it belongs to the cluster.
+    /// Reads the hello of a peer, and verifies that it is a member of the cluster.
     async fn heard<S: Pipe>(
         &self,
         stream: &mut TlsStream<S>,
@@ -326,7 +326,7 @@ impl<N: Network> WireState<N> {
     }
 }
 
-/// What both ends of a connection that is to join know of it.
+/// Returns the channel binding of a connection for a join.
 pub(crate) fn binding_of<S>(stream: &tokio_rustls::client::TlsStream<S>) -> Option<Binding> {
     let (_, session) = stream.get_ref();
     let bound = session.export_keying_material([0; 32], BINDING_LABEL, None);

@@ -21,7 +21,7 @@ pub(crate) const ATTEMPTS_MAX: usize = 4;
 /// A large question takes longer: so many times what a small one is waited for.
 const LARGE_PATIENCE: u32 = 8;
 
-/// What was tried with a question.
+/// The paths that were tried for a request.
 #[derive(Default)]
 pub(crate) struct Tried {
     pub(crate) links: Vec<u64>,
@@ -51,7 +51,7 @@ impl<N: Network> WireState<N> {
             .await
     }
 
-    /// The same for a service by its code.
+    /// As [`Self::call`], for a service given by its code.
     pub(crate) async fn call_code(
         &self,
         to: MemberId,

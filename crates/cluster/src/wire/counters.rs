@@ -1,4 +1,4 @@
-//! What is counted.
+//! Counters.
 
 use super::path::Counts;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -31,7 +31,7 @@ const ADDRESSES_MAX: usize = 8;
 pub(crate) enum Unreached {
     /// The list of members has it no more.
     NoMember,
-    /// Nothing connects there.
+    /// The connection failed.
     Dial(io::Error),
     /// It connected, and nothing came.
     Mute,
@@ -39,7 +39,7 @@ pub(crate) enum Unreached {
     Tls(io::Error),
     /// The greeting failed.
     Ungreeted(Ungreeted),
-    /// It is not who it should be, or is not believed.
+    /// The peer is not the expected member, or not trusted.
     Refused(Refused),
     /// The member in between is not reached itself.
     NoThird(MemberId),
@@ -216,7 +216,7 @@ impl<N: Network> WireState<N> {
     }
 }
 
-/// What the other side showed.
+/// Returns the certificate of the peer.
 pub(crate) fn peer_certificate<S>(stream: &TlsStream<S>) -> Option<Vec<u8>> {
     let (_, session) = stream.get_ref();
     let first = session.peer_certificates()?.first()?;

@@ -10,13 +10,13 @@ use std::fmt;
 pub enum CallError {
     /// There is no such member.
     NoMember(MemberId),
-    /// Nothing leads to it now: the question was not sent.
+    /// No path leads to the member: the request was not sent.
     Unreachable(MemberId),
     /// The time ran out. It may have been seen.
     TimedOut(MemberId),
     /// All connections ended while it was waited for. It may have been seen.
     Broken(MemberId),
-    /// It has too much to do; the question was not looked at.
+    /// The member is overloaded; it did not process the request.
     Overloaded(MemberId),
     /// The question is larger than one may be, or than the answer may be.
     TooLarge {

@@ -14,7 +14,7 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Messages of one connection that have begun and not ended.
 pub(crate) const PARTIALS_MAX: usize = 8;
 
-/// What a frame is.
+/// A frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Frame {
     /// The first words of both sides.
@@ -64,7 +64,7 @@ impl Frame {
     }
 }
 
-/// What stands before every piece.
+/// The header of every piece.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
     pub(crate) frame: Frame,
@@ -127,7 +127,7 @@ impl Head {
     }
 }
 
-/// What a peer may not send.
+/// A violation of the protocol by a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum BrokenRule {
     Kind(u8),

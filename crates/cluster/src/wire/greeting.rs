@@ -16,12 +16,12 @@ pub(crate) const GREETING_BYTES_MAX: usize = 1 << 10;
 pub(crate) trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Pipe for T {}
 
-/// Who somebody is.
+/// The hello of a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
     /// Its number.
     pub(crate) member: MemberId,
-    /// Which run of its process, at random.
+    /// Random number of the run of its process.
     pub(crate) run: u64,
     /// The member that carries this connection.
     #[serde(default)]
@@ -42,14 +42,14 @@ pub(crate) enum Goodbye {
     Replaced,
 }
 
-/// What came instead of a greeting.
+/// Why no hello was received.
 #[derive(Debug)]
 pub(crate) enum Ungreeted {
     /// The connection ended.
     Io(io::Error),
     /// The other side says why it ends it.
     Goodbye(Goodbye),
-    /// Nothing that is known.
+    /// An unknown or invalid message.
     Rule(BrokenRule),
 }
 
@@ -102,7 +102,7 @@ pub(crate) async fn write_frame<S: AsyncWrite + Unpin + ?Sized>(
     stream.flush().await
 }
 
-/// Says who this is.
+/// Sends the hello.
 pub(crate) async fn say_hello<S: AsyncWrite + Unpin + ?Sized>(
     stream: &mut S,
     hello: &Hello,
@@ -110,7 +110,7 @@ pub(crate) async fn say_hello<S: AsyncWrite + Unpin + ?Sized>(
     write_frame(stream, Frame::Hello, &codec::encode(hello)).await
 }
 
-/// Says why this ends.
+/// Sends the reason for closing the connection.
 pub(crate) async fn say_goodbye<S: AsyncWrite + Unpin + ?Sized>(
     stream: &mut S,
     why: Goodbye,
@@ -119,7 +119,7 @@ pub(crate) async fn say_goodbye<S: AsyncWrite + Unpin + ?Sized>(
     stream.shutdown().await
 }
 
-/// What the other side says.
+/// Reads the hello of the other side.
 pub(crate) async fn hear_hello<S: AsyncRead + Unpin + ?Sized>(
     stream: &mut S,
 ) -> Result<Hello, Ungreeted> {

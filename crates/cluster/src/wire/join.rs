@@ -54,25 +54,25 @@ const ADDRESSES_MAX: usize = 8;
 const NAME_BYTES_MAX: usize = 64;
 /// For TCP to connect, and for TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// What the authority's key is sealed for.
+/// Purpose for which the CA key is encrypted.
 const AUTHORITY_PURPOSE: &str = "evenkeel join authority 1";
 
-/// Who wants to join.
+/// A member that joins.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Newcomer {
     /// Its name.
     pub name: String,
     /// As what; the token must be for the same.
     pub kind: Kind,
-    /// Where it will listen. Where none is given: at the address that the member sees,
-    /// and [`Newcomer::port`].
+    /// The addresses where it will listen. If empty: the source address that the member
+    /// sees, with [`Newcomer::port`].
     pub addresses: Vec<SocketAddr>,
     /// The port that it will listen at.
     pub port: u16,
 }
 
 impl Newcomer {
-    /// One that listens at the usual port of the address from where it comes.
+    /// Creates a new member that listens on the default port of its source address.
     pub fn new(name: &str, kind: Kind) -> Newcomer {
         Newcomer {
             name: name.to_owned(),
@@ -88,11 +88,11 @@ impl Newcomer {
 pub struct Joined {
     /// The cluster's name.
     pub cluster: String,
-    /// What the cluster knows of the new member.
+    /// The new member, as the cluster stores it.
     pub member: Member,
     /// All members, the new one among them.
     pub members: Vec<Member>,
-    /// What it shows others.
+    /// The identity that it presents to others.
     pub identity: Identity,
     /// Certificates (DER) of the cluster's authorities.
     pub authorities: Vec<Vec<u8>>,
@@ -102,7 +102,7 @@ pub struct Joined {
     pub sealing: Option<SealingKey>,
 }
 
-/// What a member needs to take somebody in.
+/// The interface of the join service to the member that admits others.
 pub trait Registrar: Send + Sync {
     /// The authority; None where its key is not (on an arbiter).
     fn authority(&self) -> Option<Arc<Authority>>;
@@ -111,7 +111,7 @@ pub trait Registrar: Send + Sync {
     fn chain(&self) -> Vec<Vec<u8>>;
     /// Where nodes listen.
     fn nodes(&self) -> Vec<SocketAddr>;
-    /// What the cluster keeps of an invitation, by its hint; None where there is no such
+    /// Returns the stored digest of an invitation, by its hint; None if there is no such
     /// invitation.
     fn invited(&self, hint: Digest) -> impl Future<Output = Option<Digest>> + Send;
     /// All members, where this key (SPKI digest) is that of one: somebody whose answer
@@ -144,11 +144,11 @@ pub enum Denied {
     Kind,
     /// The proof of its key is not for this connection.
     Proof,
-    /// What it says of itself is not what one may say.
+    /// The description of the new member is invalid.
     Form,
     /// The cluster has as many members as it may have, or one of this name.
     Members {
-        /// In words.
+        /// The message.
         words: String,
     },
     /// No majority agrees now.
@@ -192,7 +192,7 @@ pub enum JoinError {
     Unreached {
         /// Where.
         address: SocketAddr,
-        /// What the system or TLS says.
+        /// The error of the system or of TLS.
         error: io::Error,
     },
     /// The server has no certificate of the token's CA.
@@ -264,7 +264,7 @@ impl From<AuthorityError> for JoinError {
     }
 }
 
-/// What is asked.
+/// A request.
 #[derive(Serialize, Deserialize)]
 enum Asked {
     /// Whether the invitation is known: [`Response::Proof`], or [`Response::Unknown`].
@@ -309,7 +309,7 @@ struct Welcome {
     authority: Option<serde_bytes::ByteBuf>,
 }
 
-/// What a joiner made for itself.
+/// The keys that a new member created.
 struct Keys {
     member: MemberKey,
     sealing: Option<SealingKey>,

@@ -23,14 +23,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 pub(crate) const QUESTIONS_MAX: usize = 256;
 /// Bytes of them.
 pub(crate) const QUESTIONS_BYTES_MAX: usize = 8 << 20;
-/// What is written at once.
+/// Bytes for one write.
 const WRITE_BYTES: usize = 16 << 10;
 /// For the last words of a connection to go.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A buffer that grew beyond this is given back.
 const KEPT_BYTES: usize = 4 << 10;
 
-/// What came back for a question.
+/// The response to a request.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// The answer.
@@ -46,7 +46,7 @@ pub(crate) enum Reply {
 pub(crate) enum Ended {
     /// It was closed or reset.
     Closed,
-    /// Nothing came for too long.
+    /// Timeout.
     Silent,
     /// The other side broke a rule.
     Rule(BrokenRule),
@@ -56,14 +56,14 @@ pub(crate) enum Ended {
     Own,
 }
 
-/// What is known of a connection before it begins.
+/// The parameters of a connection, before it starts.
 pub(crate) struct Bearing {
     pub(crate) peer: MemberId,
     /// The run of the peer's process.
     pub(crate) run: u64,
     pub(crate) way: Way,
     pub(crate) dialed: bool,
-    /// What the peer showed, DER.
+    /// The certificate of the peer, DER.
     pub(crate) certificate: Vec<u8>,
 }
 
@@ -387,7 +387,7 @@ impl Asked {
 }
 
 impl Future for Asked {
-    /// None: the connection ended.
+    /// None: the connection was closed.
     type Output = Option<Reply>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Reply>> {

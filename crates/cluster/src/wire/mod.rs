@@ -110,7 +110,7 @@ pub enum WireError {
     Listen {
         /// Where.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
     /// More addresses than one member listens at.
@@ -195,12 +195,12 @@ impl<N: Network> Wire<N> {
         self.shared.set_trust(trust)
     }
 
-    /// What this member shows.
+    /// Returns the identity that this member presents.
     pub fn identity(&self) -> Arc<Identity> {
         self.shared.identity()
     }
 
-    /// What this member shows on new connections from now on.
+    /// Sets the identity that this member presents on new connections.
     pub fn set_identity(&self, identity: Arc<Identity>) -> Result<(), WireError> {
         self.shared.set_identity(identity)
     }
@@ -232,12 +232,12 @@ impl<N: Network> Wire<N> {
         self.shared.paths()
     }
 
-    /// What is told from now on. Who reads too slowly misses some, and is told so.
+    /// Subscribes to events. A slow subscriber misses some, and is notified of that.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.shared.events()
     }
 
-    /// What was counted.
+    /// Returns the counters.
     pub fn counts(&self) -> Counts {
         self.shared.counts()
     }

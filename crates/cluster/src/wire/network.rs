@@ -18,7 +18,8 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(3);
 /// Probes without an answer that end a connection.
 const KEEPALIVE_PROBES: u32 = 3;
-/// What the kernel may hold unsent: what stands there delays a heartbeat behind it.
+/// Size of the send buffer of a connection, bytes: unsent data delays a heartbeat behind
+/// it.
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 
 /// How streams are made.
@@ -29,7 +30,7 @@ pub trait Network: Clone + Send + Sync + 'static {
     type Listener: Send + Sync + 'static;
     /// Begins to listen.
     fn listen(&self, at: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>> + Send;
-    /// Where it listens.
+    /// Returns the address of a listener.
     fn address(&self, listener: &Self::Listener) -> io::Result<SocketAddr>;
     /// The next that comes.
     fn accept(

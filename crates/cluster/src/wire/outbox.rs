@@ -1,5 +1,5 @@
-//! What waits to be sent on a connection: small messages before pieces of large ones,
-//! so that a heartbeat never stands behind a snapshot.
+//! The send queue of a connection: small messages overtake the pieces of large ones, so
+//! that a heartbeat never waits for a snapshot.
 
 use super::frame::{BrokenRule, Frame, HEAD_BYTES, Head, MESSAGE_BYTES_MAX, PIECE_BYTES_MAX};
 use std::collections::VecDeque;

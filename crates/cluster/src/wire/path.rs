@@ -18,7 +18,7 @@ pub enum Way {
 /// One connection to a member.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Connection {
-    /// How it goes.
+    /// The kind of path.
     pub way: Way,
     /// This member opened it.
     pub dialed: bool,
@@ -35,7 +35,7 @@ pub struct Connection {
 /// How a member is reached now.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Path {
-    /// Which member.
+    /// The member.
     pub member: MemberId,
     /// Its name.
     pub name: String,
@@ -49,48 +49,48 @@ pub struct Path {
     pub since_ms: u64,
     /// All connections, the best first.
     pub connections: Vec<Connection>,
-    /// What is broken, in words; empty where all is well.
+    /// Broken paths, as messages; empty if there are none.
     pub broken: Vec<String>,
 }
 
-/// What the wire tells by itself.
+/// An event of the network layer.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A member is reached that was not.
     Up(MemberId),
     /// A member is reached in no way any more.
     Down {
-        /// Which.
+        /// The member.
         member: MemberId,
         /// How that was seen.
         why: Loss,
     },
     /// A member refuses to talk to this one.
     RefusedBy {
-        /// Which.
+        /// The member.
         member: MemberId,
         /// Why.
         why: Refused,
     },
     /// This member has a new certificate for its key, and shows it. To be kept on disk.
     Renewed(Arc<Identity>),
-    /// What an operator is to read.
+    /// A message for operators.
     Noted {
-        /// In words.
+        /// The message.
         words: String,
     },
 }
 
-/// How it was seen that a member is gone.
+/// How the loss of a member was detected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Loss {
     /// Its connections were closed or reset: its process ended.
     Closed,
-    /// Nothing came for a while.
+    /// Timeout: no traffic.
     Silent,
 }
 
-/// What was counted since the start.
+/// Counters since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Counts {
     /// Connections of members that were let in.

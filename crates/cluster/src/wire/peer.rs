@@ -19,7 +19,7 @@ pub(crate) const THIRDS_MAX: usize = 2;
 pub(crate) const LINKS_MAX: usize = 2 * (1 + THIRDS_MAX) + 2;
 /// Notes that are remembered.
 const NOTES_MAX: usize = 64;
-/// The same note again.
+/// Interval after which the same note is logged again.
 const NOTE_AGAIN: Duration = Duration::from_secs(60);
 
 /// One member.

@@ -24,7 +24,7 @@ pub(crate) struct Question {
 }
 
 enum Entry<W> {
-    /// It is being handled; these wait for it.
+    /// The request is being handled; these wait for its response.
     Running(Vec<W>),
     /// It was answered.
     Answered(Arc<Vec<u8>>),
@@ -32,12 +32,12 @@ enum Entry<W> {
     Forgotten,
 }
 
-/// What to do with a question.
+/// What to do with a received request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Todo {
     /// Handle it.
     Handle,
-    /// It is being handled: the answer goes this way, too.
+    /// The request is already being handled: its response is sent on this path, too.
     Wait,
     /// This was the answer.
     Answer(Arc<Vec<u8>>),
@@ -108,7 +108,7 @@ impl<W> Recent<W> {
         waiters
     }
 
-    /// It is not handled after all: it may come again.
+    /// Forgets a request that was not handled: it may be repeated.
     pub(crate) fn dropped(&mut self, question: Question) -> Vec<W> {
         match self.entries.remove(&question) {
             Some(Entry::Running(waiters)) => waiters,

@@ -84,7 +84,8 @@ enum Response {
     Denied,
 }
 
-/// What a request is bound to: nobody has another one's request signed.
+/// Returns the binding of a request, so that a member cannot have the request of another
+/// member signed.
 fn binding(cluster: &str, member: MemberId) -> Vec<u8> {
     format!("renew {}", member_name(cluster, member)).into_bytes()
 }

@@ -1,4 +1,4 @@
-//! What members ask each other for.
+//! Services that members offer each other.
 
 use crate::authority::Authority;
 use crate::member::MemberId;
@@ -8,15 +8,15 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What a question is for.
+/// The service of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Service {
     /// Agreement.
     Raft,
-    /// What need not agree.
+    /// Data that needs no agreement.
     Gossip,
-    /// What one member wants of another's role: proposals, requests of operators,
-    /// renewals of certificates.
+    /// Requests to the role of another member: proposals, requests of operators, renewals
+    /// of certificates.
     Control,
     /// Leases, which must not wait behind anything else.
     Lease,
@@ -54,7 +54,7 @@ impl fmt::Display for Service {
     }
 }
 
-/// Who answers. A question is handled once, also when it came on two ways.
+/// The handler of requests. A request is handled once, even if it arrived on two paths.
 pub trait Handler: Send + Sync + 'static {
     /// Answers a member.
     fn handle(
@@ -80,11 +80,11 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
-/// What signs certificates of members.
+/// The key that signs certificates of members.
 #[derive(Clone, Debug)]
 pub struct Signer {
     /// The authority.
     pub authority: Arc<Authority>,
-    /// What is shown behind what it signed, DER.
+    /// The chain to present with the certificates that it signed, DER.
     pub chain: Vec<Vec<u8>>,
 }

@@ -1,4 +1,4 @@
-//! What all connections of a member have in common.
+//! The state shared by all connections of a member.
 
 use super::accept::Strangers;
 use super::call::Tried;
@@ -28,7 +28,7 @@ use tokio::sync::broadcast;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
-/// What is told and not read yet.
+/// Capacity of the queue of events.
 const EVENTS_MAX: usize = 256;
 /// Between connections of one kind and the next, when a new identity is shown.
 const SHOWN_ANEW_EVERY: Duration = Duration::from_secs(1);
@@ -191,7 +191,7 @@ impl<N: Network> WireState<N> {
         let _ = self.events.send(event);
     }
 
-    /// Tells an operator; the same again only after a while.
+    /// Logs a message for operators; the same message again only after a while.
     pub(crate) fn note(&self, words: String) {
         let since = Instant::now().saturating_duration_since(self.started);
         if lock(&self.inside).notes.is_news(since, &words) {
@@ -449,7 +449,8 @@ impl<N: Network> WireState<N> {
             .choose(to, tried, Instant::now(), again)
     }
 
-    /// What failed with the last try to reach a member that way; None: it was reached.
+    /// Records the result of the last attempt to reach a member on a path; None: it was
+    /// reached.
     pub(crate) fn tried(&self, to: MemberId, way: Way, failure: Option<String>) {
         lock(&self.inside).peers.tried(to, way, failure);
     }

@@ -15,9 +15,9 @@ use tokio_rustls::client::TlsStream;
 
 /// Tunnels that one member carries.
 pub(crate) const TUNNELS_MAX: usize = 64;
-/// Of them for one member.
+/// Limit of carried tunnels for one member.
 pub(crate) const TUNNELS_PER_MEMBER_MAX: usize = 16;
-/// What is copied at once: a TLS record.
+/// Bytes copied at once: a TLS record.
 const COPIED_BYTES: usize = 16 << 10;
 
 /// How many tunnels are carried for whom.
@@ -26,7 +26,7 @@ pub(crate) struct Carried {
     by_asker: HashMap<MemberId, usize>,
 }
 
-/// One that is.
+/// A tunnel in use.
 struct Carrying {
     carried: Arc<Mutex<Carried>>,
     asker: MemberId,

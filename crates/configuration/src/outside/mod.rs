@@ -232,7 +232,10 @@ impl Outside {
         self.prepared.as_ref()?.advice(message)
     }
 
-    /// The bytes of a file that may have so many of them.
+    /// Reads a file of at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is too large.
     pub fn read(&mut self, path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
         let known = self.answers.files.get(path);
         // A line that takes less of a file came before one that takes more.
@@ -261,8 +264,11 @@ impl Outside {
         }
     }
 
-    /// The bytes of a file that may hold a key: they are wiped when nobody has
-    /// them any more, and are never written to a file.
+    /// Reads a file that may contain a key: the bytes are wiped with their last owner,
+    /// and never written to a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is too large.
     pub fn read_secret(&mut self, path: &Path, bytes_max: u64) -> Result<Secret, Unreadable> {
         let prepared = of_version(&mut self.prepared, &self.answers.own_files, path);
         let found = ask(
@@ -286,7 +292,10 @@ impl Outside {
         }
     }
 
-    /// The names in a directory, sorted by their bytes.
+    /// Returns the names in a directory, sorted by their bytes.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
     pub fn entries(&mut self, path: &Path) -> Result<Entries, Unreadable> {
         let prepared = of_version(&mut self.prepared, &self.answers.own_files, path);
         let found = ask(

@@ -311,13 +311,19 @@ impl Recording {
         form::to_vec(self)
     }
 
-    /// Writes the bytes of [`Recording::encode`] without a copy of them, many of
-    /// them in small pieces: a file needs a buffer.
+    /// Writes the bytes of [`Recording::encode`] without a copy, many of them in small
+    /// pieces: a file needs a buffer.
+    ///
+    /// # Errors
+    /// The writer fails.
     pub fn write_to(&self, out: &mut impl io::Write) -> io::Result<()> {
         form::write(self, out)
     }
 
-    /// Reads what [`Recording::encode`] made. The bytes may be hostile.
+    /// Decodes the bytes of [`Recording::encode`]. They may be hostile.
+    ///
+    /// # Errors
+    /// The bytes are invalid, or of another version.
     pub fn decode(bytes: &[u8]) -> Result<Recording, RecordingError> {
         form::recording(bytes)
     }

@@ -255,8 +255,11 @@ fn openssl(context: &Context<'_>, other: &[u8]) -> Option<(Version, Version)> {
     ))
 }
 
-/// Evaluates a condition as it stands on a command line (`-cc`): with quotes,
-/// escapes and variables, without comments. An empty one is false.
+/// Evaluates a condition of the command line (`-cc`): with quotes, escapes and variables,
+/// without comments. An empty one is false.
+///
+/// # Errors
+/// The condition cannot be parsed.
 pub fn evaluate_condition(
     text: &str,
     facts: &Facts,

@@ -351,7 +351,10 @@ fn invalid_host_help(host: &str) -> Option<String> {
     None
 }
 
-/// Reads one address. Lists of them (`bind :80,:81`) are the caller's to split.
+/// Parses one address. The caller splits lists (`bind :80,:81`).
+///
+/// # Errors
+/// The text is not an address, or not of an accepted kind.
 pub fn address(text: &str, accepts: &Accepts) -> Result<Address, AddressError> {
     if text.is_empty() {
         return Err(AddressError::Empty);

@@ -130,9 +130,12 @@ impl ValueError for NetworkError {
     }
 }
 
-/// Reads `192.0.2.0/24`, `192.0.2.0/255.255.255.0`, `2001:db8::/32`, or an
-/// address alone. Bytes of zero inside an IPv4 address may be left out as in
-/// `127.1` (which is 127.0.0.1, so `10.1/16` is 10.0.0.1/16).
+/// Parses `192.0.2.0/24`, `192.0.2.0/255.255.255.0`, `2001:db8::/32`, or an address
+/// alone. Zero bytes inside an IPv4 address may be omitted as in `127.1` (which is
+/// 127.0.0.1, so `10.1/16` is 10.0.0.1/16).
+///
+/// # Errors
+/// The text is not a network.
 pub fn network(text: &str) -> Result<Network, NetworkError> {
     let (address, mask) = match text.split_once('/') {
         Some((address, mask)) => (address, Some(mask)),

@@ -104,7 +104,10 @@ fn leading(text: &str) -> Option<(i64, usize)> {
     Some((value, usize::from(signed) + length))
 }
 
-/// Reads a whole decimal number within bounds.
+/// Parses a whole decimal number within bounds.
+///
+/// # Errors
+/// The text is not a number, or out of range.
 pub fn integer(text: &str, range: RangeInclusive<i64>) -> Result<i64, IntegerError> {
     if text.is_empty() {
         return Err(IntegerError::Empty);
@@ -187,7 +190,11 @@ impl ValueError for SizeError {
     }
 }
 
-/// Reads a size: a whole number and perhaps `k`, `m` or `g` (of 1024).
+/// Parses a size in bytes: a whole number with an optional `k`, `m` or `g` (powers of
+/// 1024).
+///
+/// # Errors
+/// The text is not a size, or larger than `max`.
 pub fn size(text: &str, max: u64) -> Result<u64, SizeError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     if text.is_empty() {
@@ -276,7 +283,10 @@ impl ValueError for PercentageError {
     }
 }
 
-/// Reads a whole number followed by `%`.
+/// Parses a whole number followed by `%`.
+///
+/// # Errors
+/// The text is not a percentage, or larger than `max`.
 pub fn percentage(text: &str, max: u32) -> Result<u32, PercentageError> {
     let number = text
         .strip_suffix('%')

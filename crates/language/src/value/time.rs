@@ -115,7 +115,10 @@ impl ValueError for TimeError {
     }
 }
 
-/// Reads a time.
+/// Parses a time; a number without a unit counts in `default`.
+///
+/// # Errors
+/// The text is not a time.
 pub fn time(text: &str, default: TimeUnit) -> Result<Duration, TimeError> {
     if text.is_empty() {
         return Err(TimeError::Empty);
@@ -158,7 +161,11 @@ pub fn time(text: &str, default: TimeUnit) -> Result<Duration, TimeError> {
     Ok(value)
 }
 
-/// Reads a time for what counts in milliseconds: a part of one counts whole.
+/// Parses a time in milliseconds, rounded up; a number without a unit counts in
+/// `default`.
+///
+/// # Errors
+/// The text is not a time, or too large.
 pub fn milliseconds(text: &str, default: TimeUnit) -> Result<u32, TimeError> {
     let value = time(text, default)?;
     let rounded = value.as_micros().div_ceil(1000);

@@ -5,12 +5,18 @@ use super::between::{LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX};
 use super::{PATH_BYTES_MAX, WORDS_BYTES_MAX};
 use serde::{Serialize, Serializer};
 
-/// Writes a text, cut between two characters.
+/// Serializes a text, truncated at a character boundary.
+///
+/// # Errors
+/// The serializer fails.
 pub fn text<const MAX: usize, S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(cut(value, MAX))
 }
 
-/// Writes the first texts of a list, each of them cut.
+/// Serializes the first texts of a list, each of them truncated.
+///
+/// # Errors
+/// The serializer fails.
 pub fn texts<const COUNT: usize, const MAX: usize, S: Serializer>(
     values: &[String],
     to: S,
@@ -18,7 +24,10 @@ pub fn texts<const COUNT: usize, const MAX: usize, S: Serializer>(
     to.collect_seq(values.iter().take(COUNT).map(|value| cut(value, MAX)))
 }
 
-/// Writes the first values of a list.
+/// Serializes the first values of a list.
+///
+/// # Errors
+/// The serializer fails.
 pub fn list<const COUNT: usize, T: Serialize, S: Serializer>(
     values: &[T],
     to: S,
@@ -26,7 +35,10 @@ pub fn list<const COUNT: usize, T: Serialize, S: Serializer>(
     to.collect_seq(values.iter().take(COUNT))
 }
 
-/// Writes a path as long as the kernel takes one.
+/// Serializes a path, truncated to the limit of the kernel.
+///
+/// # Errors
+/// The serializer fails.
 pub fn path<S: Serializer>(path: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
     let path = path
         .as_deref()
@@ -45,12 +57,18 @@ pub mod words {
     use super::{Serializer, WORDS_BYTES_MAX, printed};
     use serde::Deserializer;
 
-    /// Writes it, cut.
+    /// Serializes the text, truncated.
+    ///
+    /// # Errors
+    /// The serializer fails.
     pub fn serialize<S: Serializer>(words: &str, to: S) -> Result<S::Ok, S::Error> {
         super::text::<WORDS_BYTES_MAX, S>(words, to)
     }
 
-    /// Reads it; a longer one is refused.
+    /// Deserializes the text.
+    ///
+    /// # Errors
+    /// The deserializer fails, or the text is too long.
     pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<String, D::Error> {
         printed(from, WORDS_BYTES_MAX)
     }
@@ -61,12 +79,18 @@ pub mod name {
     use super::{LEASE_NAME_BYTES_MAX, Serializer, printed};
     use serde::Deserializer;
 
-    /// Writes it, cut.
+    /// Serializes the name, truncated.
+    ///
+    /// # Errors
+    /// The serializer fails.
     pub fn serialize<S: Serializer>(name: &str, to: S) -> Result<S::Ok, S::Error> {
         super::text::<LEASE_NAME_BYTES_MAX, S>(name, to)
     }
 
-    /// Reads it; a longer one is refused.
+    /// Deserializes the name.
+    ///
+    /// # Errors
+    /// The deserializer fails, or the name is too long.
     pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<String, D::Error> {
         printed(from, LEASE_NAME_BYTES_MAX)
     }
@@ -77,12 +101,18 @@ pub mod part {
     use super::{PART_BYTES_MAX, Serializer, printed};
     use serde::Deserializer;
 
-    /// Writes it, cut.
+    /// Serializes the name, truncated.
+    ///
+    /// # Errors
+    /// The serializer fails.
     pub fn serialize<S: Serializer>(name: &str, to: S) -> Result<S::Ok, S::Error> {
         super::text::<PART_BYTES_MAX, S>(name, to)
     }
 
-    /// Reads it; a longer one is refused.
+    /// Deserializes the name.
+    ///
+    /// # Errors
+    /// The deserializer fails, or the name is too long.
     pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<String, D::Error> {
         printed(from, PART_BYTES_MAX)
     }
@@ -94,12 +124,18 @@ pub mod leases {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer};
 
-    /// Writes it, cut.
+    /// Serializes the list, truncated.
+    ///
+    /// # Errors
+    /// The serializer fails.
     pub fn serialize<T: Serialize, S: Serializer>(leases: &[T], to: S) -> Result<S::Ok, S::Error> {
         super::list::<LEASES_MAX, T, S>(leases, to)
     }
 
-    /// Reads it; a longer one is refused.
+    /// Deserializes the list.
+    ///
+    /// # Errors
+    /// The deserializer fails, or the list is too long.
     pub fn deserialize<'d, T: Deserialize<'d>, D: Deserializer<'d>>(
         from: D,
     ) -> Result<Vec<T>, D::Error> {

@@ -102,7 +102,10 @@ impl ExternalCheck {
         self.fits().then(|| framed(self)).flatten()
     }
 
-    /// Reads the body of a frame.
+    /// Decodes the body of a frame.
+    ///
+    /// # Errors
+    /// The frame is invalid.
     pub fn decode(body: &[u8]) -> Result<ExternalCheck, DecodeError> {
         let check: ExternalCheck = codec::decode(body)?;
         match check.fits() {
@@ -118,14 +121,20 @@ impl ExternalResult {
         framed(self).unwrap_or_default()
     }
 
-    /// Reads the body of a frame.
+    /// Decodes the body of a frame.
+    ///
+    /// # Errors
+    /// The frame is invalid.
     pub fn decode(body: &[u8]) -> Result<ExternalResult, DecodeError> {
         Ok(codec::decode(body)?)
     }
 }
 
-/// The body of the first frame of these bytes, and the length of the whole frame; None
-/// while more has to come.
+/// Returns the body of the first frame, and the length of the whole frame in bytes. None
+/// if the frame is incomplete.
+///
+/// # Errors
+/// The length exceeds the limit.
 pub fn external_frame(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, DecodeError> {
     let Some((length, rest)) = bytes.split_first_chunk::<LENGTH_BYTES>() else {
         return Ok(None);

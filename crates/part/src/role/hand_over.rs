@@ -143,7 +143,10 @@ impl HandOver {
         [HEAD, &HAND_OVER_VERSION.to_le_bytes(), &codec::encode(self)].concat()
     }
 
-    /// From bytes.
+    /// Decodes the state.
+    ///
+    /// # Errors
+    /// The bytes are invalid, or of another format.
     pub fn decode(bytes: &[u8]) -> Result<HandOver, DecodeError> {
         let rest = bytes.strip_prefix(HEAD).ok_or(DecodeError::Magic)?;
         Ok(codec::decode(after_version(rest, HAND_OVER_VERSION)?)?)

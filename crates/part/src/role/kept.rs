@@ -64,7 +64,10 @@ impl Kept {
         [HEAD, &KEPT_VERSION.to_le_bytes(), &length, &fields].concat()
     }
 
-    /// From the beginning of a file; and how many bytes of it these were.
+    /// Decodes the first bytes of a file. Also returns their number.
+    ///
+    /// # Errors
+    /// The bytes are invalid, or of another format.
     pub fn decode(bytes: &[u8]) -> Result<(Kept, usize), DecodeError> {
         let rest = bytes.strip_prefix(HEAD).ok_or(DecodeError::Magic)?;
         let rest = after_version(rest, KEPT_VERSION)?;

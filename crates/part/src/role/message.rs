@@ -34,7 +34,10 @@ impl Header {
     /// The kind of a packet which only brings further descriptors.
     pub const MORE: u16 = 0;
 
-    /// Reads the beginning of a packet.
+    /// Decodes the header of a packet.
+    ///
+    /// # Errors
+    /// The header is invalid, or of another version.
     pub fn decode(bytes: &[u8]) -> Result<Header, DecodeError> {
         match bytes {
             [MAGIC, VERSION, ..] | [MAGIC] | [] => {}
@@ -444,7 +447,10 @@ impl Message {
         packet
     }
 
-    /// Reads the first packet of a message.
+    /// Decodes the first packet of a message.
+    ///
+    /// # Errors
+    /// The packet is invalid.
     pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
         match Header::decode(bytes)?.kind {
             1..=KINDS => {

@@ -210,6 +210,9 @@ impl Packet {
 
     /// Decodes the payload of a datagram, with the checks of RFC 5880, 6.8.6 that need no
     /// session.
+    ///
+    /// # Errors
+    /// The packet fails a check.
     pub fn decode(bytes: &[u8]) -> Result<Packet, Refusal> {
         let Some(fixed) = bytes.first_chunk::<PACKET_BYTES>() else {
             return Err(Refusal::Length);

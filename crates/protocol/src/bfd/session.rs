@@ -128,7 +128,10 @@ impl Session {
         Some(interval * u32::from(peer.multiplier))
     }
 
-    /// A datagram from the neighbour, with the TTL that it arrived with.
+    /// Handles a datagram of the neighbour, with the TTL that it arrived with.
+    ///
+    /// # Errors
+    /// The packet fails a check, and is ignored.
     pub fn handle_packet(&mut self, now: Time, ttl: u8, bytes: &[u8]) -> Result<(), Refusal> {
         self.now = now;
         if ttl < self.settings.ttl_min {

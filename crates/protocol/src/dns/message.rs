@@ -208,7 +208,10 @@ impl<'m> Reader<'m> {
     }
 }
 
-/// Reads the answer to a question that was asked under an id.
+/// Parses the response to a query with this id.
+///
+/// # Errors
+/// The message is malformed, or does not belong to the query.
 pub fn parse(message: &[u8], id: u16, question: &Question) -> Result<Answer, Malformed> {
     let mut reader = Reader { message, at: 0 };
     let header: Option<Vec<u16>> = (0..6).map(|_| reader.number()).collect();

@@ -96,7 +96,10 @@ impl Response {
         count
     }
 
-    /// Takes output of the program.
+    /// Takes output of the application.
+    ///
+    /// # Errors
+    /// The response is invalid.
     pub fn take(&mut self, data: &[u8]) -> Result<(), Fault> {
         match self.body {
             Body::Head => self.take_head(data),
@@ -211,7 +214,10 @@ impl Response {
         Ok(())
     }
 
-    /// The request is over.
+    /// Handles the end of the request.
+    ///
+    /// # Errors
+    /// The response is incomplete.
     pub fn end(&mut self) -> Result<(), Fault> {
         self.release(true);
         match self.body {

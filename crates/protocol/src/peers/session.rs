@@ -239,7 +239,10 @@ impl Session {
         }
     }
 
-    /// Time has passed.
+    /// Advances the time.
+    ///
+    /// # Errors
+    /// The peer has not sent anything for too long.
     pub fn handle_time(&mut self, now: Milliseconds) -> Result<(), Fault> {
         if now >= self.heard_ms + SILENCE_MS {
             self.state = State::Ended;
@@ -252,8 +255,11 @@ impl Session {
         Ok(())
     }
 
-    /// Bytes came. After a fault the connection is to be closed, when what there is
-    /// to send was sent.
+    /// Handles received bytes. After an error the connection must be closed, once the
+    /// output was sent.
+    ///
+    /// # Errors
+    /// The peer violates the protocol.
     pub fn handle(&mut self, bytes: &[u8], now: Milliseconds) -> Result<Vec<Event>, Fault> {
         if self.state == State::Established {
             // A greeting has its time as a whole, however slowly it comes.

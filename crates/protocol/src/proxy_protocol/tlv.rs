@@ -88,6 +88,9 @@ impl Tlvs {
     }
 
     /// Appends an extension of any type but the checksum.
+    ///
+    /// # Errors
+    /// The value is invalid for its type, or does not fit.
     pub fn push(&mut self, kind: u8, value: &[u8]) -> Result<(), TlvError> {
         check(kind, value)?;
         let found_bytes = self.0.len() + TLV_HEAD_BYTES + value.len();
@@ -98,7 +101,10 @@ impl Tlvs {
         Ok(())
     }
 
-    /// Appends what is known of TLS.
+    /// Appends the TLS information.
+    ///
+    /// # Errors
+    /// A value is invalid, or does not fit.
     pub fn push_ssl(&mut self, fields: &SslFields<'_>) -> Result<(), TlvError> {
         self.push(kind::SSL, &fields.encode()?)
     }

@@ -87,7 +87,7 @@ fn defaults(options: &mut Options, draft: &InstanceDraft, from: &Defaults) {
     }
 }
 
-/// What an instance cannot do without.
+/// Checks that an instance has all required settings.
 fn needed(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     let unicast = draft.peers.as_ref().is_some_and(|p| !p.value.is_empty());
     match &draft.interface {
@@ -179,7 +179,7 @@ fn family(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     built.options.version = 3;
 }
 
-/// What `state` claims and `priority` says.
+/// Checks `state` against `priority`.
 fn state(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     let start = draft.start.as_ref();
     built.start = start.map_or(Start::Backup, |s| s.value);

@@ -1,5 +1,5 @@
-//! What can only be said when all is read: defaults, references, and values that
-//! do not go together.
+//! Checks that need the whole configuration: defaults, references, and settings that
+//! contradict each other.
 
 mod addresses;
 mod groups;
@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What an advert has at most, bytes.
+/// Size of an advert for `vrrp_rx_bufs_policy ADVERT`, bytes.
 const ADVERT_BYTES: u32 = 1024;
 /// keepalived's first preference of rules without one; the next have less.
 const PREFERENCE_FIRST: u32 = 16384;
@@ -263,7 +263,7 @@ fn unknown(l: &mut Loader<'_>, at: &At<String>, kind: &str, names: &[String]) {
     });
 }
 
-/// What can be tracked, as the model has it.
+/// Builds the tracked objects of the model.
 fn tracked(l: &mut Loader<'_>, disabled: &HashSet<String>) {
     let scripts = std::mem::take(&mut l.drafts.scripts);
     let scripts = scripts.into_iter().map(|at| at.value);

@@ -8,7 +8,7 @@ use crate::dialect::outside::Program;
 use language::Diagnostic;
 use std::collections::{HashMap, HashSet};
 
-/// Who runs scripts that name nobody, where there is such a user.
+/// The user of scripts that name none, if the system has this user.
 const DEFAULT_USER: &str = "keepalived_script";
 
 /// Looks at every script. The names of `vrrp_script` blocks that are not run.

@@ -1,5 +1,5 @@
-//! What blocks say before the defaults of `global_defs` are known: those may stand
-//! behind what they are for.
+//! Blocks before the defaults of `global_defs` are known: those may follow the blocks
+//! that they apply to.
 
 use crate::config::{
     Account, Address, BfdSession, Notify, NotifyScripts, Options, Peer, Route, Rule, Script, Start,
@@ -64,7 +64,7 @@ pub(in crate::dialect) struct Reference {
     pub(in crate::dialect) reverse: Option<bool>,
 }
 
-/// What an instance or a group tracks.
+/// The objects that an instance or a group tracks.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct References {
     pub(in crate::dialect) interfaces: Vec<Reference>,
@@ -142,7 +142,7 @@ pub(in crate::dialect) struct GroupDraft {
 /// A program that is to be looked at when it is known who runs it.
 #[derive(Clone, Debug)]
 pub(in crate::dialect) struct Command {
-    /// What it is: "notify script".
+    /// The kind of program: "notify script".
     pub(in crate::dialect) what: &'static str,
     pub(in crate::dialect) program: String,
     /// The `vrrp_script` that it is of.
@@ -215,7 +215,7 @@ pub(in crate::dialect) struct MailDraft {
     pub(in crate::dialect) timeout: Option<Duration>,
 }
 
-/// What `global_defs` says for instances that say nothing.
+/// The defaults that `global_defs` sets for instances.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct Defaults {
     pub(in crate::dialect) router_id: Option<String>,

@@ -391,7 +391,7 @@ fn auth_pass(l: &mut Loader<'_>, node: &Node) {
     });
 }
 
-/// What is sent of a password, padded; and whether some of it is not.
+/// Returns the part of a password that is sent, padded, and whether it was truncated.
 pub(in crate::dialect) fn password(bytes: &[u8]) -> ([u8; PASSWORD_BYTES], bool) {
     let mut sent = [0; PASSWORD_BYTES];
     for (to, from) in sent.iter_mut().zip(bytes) {

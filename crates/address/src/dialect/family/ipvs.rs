@@ -1,4 +1,4 @@
-//! What concerns IPVS alone: read, told of, and without effect.
+//! Keywords for IPVS: parsed, reported, and without effect.
 
 use super::{GLOBAL, INSTANCE};
 use crate::codes;

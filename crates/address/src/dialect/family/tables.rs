@@ -9,11 +9,11 @@ use std::path::Path;
 
 /// A kind of number.
 pub(super) struct Names {
-    /// What it is, for people.
+    /// The kind of table, for messages.
     pub(super) what: &'static str,
     /// Where more names are.
     pub(super) files: &'static [&'static str],
-    /// Those that need no file.
+    /// The entries that need no file.
     pub(super) fixed: &'static [(&'static str, u32)],
     /// The largest number.
     pub(super) most: u32,

@@ -264,7 +264,8 @@ fn balance(algorithm: Option<&str>) -> &'static str {
     }
 }
 
-/// What the first URL of a check asks for and expects.
+/// Returns the path, the expected status codes and the host name of the first URL of a
+/// check.
 fn url(server: &Node) -> Option<(&str, &str, Option<&str>)> {
     let check = server
         .nodes()
@@ -348,7 +349,7 @@ fn server_line(
     line
 }
 
-/// What the section cannot do as IPVS did.
+/// Lists the settings of IPVS that a `listen` section cannot express.
 fn lost(node: &Node) -> Vec<String> {
     let mut lost = Vec::new();
     if is_udp(node) {

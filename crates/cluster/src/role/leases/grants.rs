@@ -20,7 +20,7 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Grants<R: AsyncRuntime> {
     engine: Engine<R>,
     clock: Box<dyn Fn() -> Boottime + Send + Sync>,
-    /// That of the newest term in which this member led.
+    /// The grantor of the newest term in which this member was the leader.
     grantor: Mutex<Option<Grantor>>,
     broken: Broken,
 }

@@ -35,7 +35,7 @@ impl Holders {
         }
     }
 
-    /// These are wanted from now on, and no others.
+    /// Sets the wanted leases; all others are released.
     pub(crate) fn want(&mut self, wishes: impl IntoIterator<Item = Wish>) {
         self.wanted = wishes.into_iter().take(WANTED_MAX).collect();
     }

@@ -37,13 +37,13 @@ enum Question {
 /// The leader's reply to a renewal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum RenewalReply {
-    /// It is renewed.
+    /// Renewed.
     Renewed,
     /// Renewed; a node that could use the lease better waits for it.
     BetterWaits,
     /// The epoch is an old one.
     OldEpoch,
-    /// Nothing: to be asked again.
+    /// No result: to be requested again.
     Later,
 }
 

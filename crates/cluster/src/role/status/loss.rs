@@ -11,8 +11,8 @@ impl MemberStatus {
 }
 
 impl Status {
-    /// Which nodes accepted a version that is newer than the cluster's: logs were lost on
-    /// too many members, or replaced by older ones.
+    /// Returns messages about nodes that accepted a newer version than the cluster: too
+    /// many members lost their logs, or replaced them by older ones.
     pub(super) fn disagreement_words(&self) -> Vec<String> {
         let accepted = self.configuration.accepted;
         let me = self.members.iter().find(|member| member.id == self.me);

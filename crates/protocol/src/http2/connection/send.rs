@@ -67,8 +67,12 @@ impl Connection {
         }
     }
 
-    /// Opens a stream, for a client. Its headers must be sent, or it reset,
-    /// before another one is opened: numbers only go up on the wire.
+    /// Opens a stream, as a client. Before another one is opened, its headers must be
+    /// sent or it must be reset, because stream numbers only increase on the wire.
+    ///
+    /// # Errors
+    /// Too many streams are open, the stream numbers are used up, the connection is
+    /// ending, or this side is the server.
     pub fn open(&mut self) -> Result<StreamId, OpenError> {
         self.openable()?;
         let id = self.next_own;
@@ -106,9 +110,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a list of fields: a head, an interim one, or trailers. Pseudo
-    /// fields come first, names are in lower case: the owner has seen to it,
-    /// and that few wait in the output, which takes any number of them.
+    /// Sends a field section: a head, an interim head, or trailers. The caller ensures
+    /// that pseudo-headers come first, that names are in lower case, and that few field
+    /// sections wait in the output, which is unbounded.
+    ///
+    /// # Errors
+    /// The stream or the connection has ended, or DATA precedes the headers.
     pub fn send_headers<'f>(
         &mut self,
         stream: StreamId,
@@ -166,8 +173,11 @@ impl Connection {
         (self.send_window.max(0) as usize).min(room)
     }
 
-    /// Sends DATA, as much as `send_capacity` says; END_STREAM goes out only
-    /// when all of `data` was taken (which may be empty).
+    /// Sends DATA, at most as many bytes as `send_capacity` returns, and returns their
+    /// number. END_STREAM is sent only when all of `data` was taken (which may be empty).
+    ///
+    /// # Errors
+    /// The stream or the connection has ended, or DATA precedes the headers.
     pub fn send_data(
         &mut self,
         stream: StreamId,

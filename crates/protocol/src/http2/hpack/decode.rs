@@ -43,9 +43,12 @@ impl Decoder {
         self.update_due = self.table.size_max() > bytes;
     }
 
-    /// Decodes one whole block to the end of `out`. When `out` overflows, the
-    /// rest is decoded all the same so that the table stays right. After an error
-    /// the decoder is of no use any more.
+    /// Decodes one whole header block, and appends it to `out`. If `out` overflows, the
+    /// rest is decoded all the same, so that the dynamic table stays correct. After an
+    /// error the decoder must not be used any more.
+    ///
+    /// # Errors
+    /// The block is invalid (RFC 7541).
     pub fn decode(&mut self, block: &[u8], out: &mut FieldList) -> Result<(), HpackError> {
         let mut reader = Reader::new(block);
         self.updates(&mut reader)?;

@@ -81,7 +81,10 @@ pub fn seal(key: &[u8; 16], envelope: &Envelope, sequence: u32, advert: &[u8]) -
     out
 }
 
-/// The advert of an IP packet, where the sum is right.
+/// Verifies the authentication header of an IP packet, and returns the advert.
+///
+/// # Errors
+/// The header is invalid, or the digest is wrong.
 pub fn open<'a>(key: &[u8; 16], packet: &'a [u8]) -> Result<Opened<'a>, Refusal> {
     let short = Refusal::Length {
         is: packet.len(),

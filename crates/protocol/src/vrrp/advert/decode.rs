@@ -30,9 +30,12 @@ pub fn router_id(bytes: &[u8]) -> Option<u8> {
     bytes.get(1).copied()
 }
 
-/// An advert out of a packet without its IP header. TTL, source, interval and the
-/// list of addresses are the machine's to judge. The list may be empty, which the RFC
-/// does not have: keepalived sends that where all of its addresses are excluded ones.
+/// Decodes an advert from a packet without its IP header. The state machine checks TTL,
+/// source, interval and the list of addresses. The list may be empty, which the RFC does
+/// not allow: keepalived sends that if all of its addresses are excluded ones.
+///
+/// # Errors
+/// The packet is malformed, or fails a check against `expected`.
 pub fn decode(bytes: &[u8], expected: &Expected<'_>) -> Result<Advert, Refusal> {
     let &[first, vrid, priority, count, fifth, sixth, _, _, ..] = bytes else {
         return Err(too_short(bytes));
