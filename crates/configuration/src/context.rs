@@ -1,4 +1,4 @@
-//! What every line of a configuration is built with, whichever part its section is of.
+//! The context in which every line of a configuration is built, in whichever part.
 
 use crate::options::LoadOptions;
 use crate::outside::Outside;
@@ -19,9 +19,9 @@ pub struct Context {
     pub environment: Environment,
     /// The words that begin sections, of all parts.
     pub words: Words,
-    /// What is asked besides.
+    /// The options of the load.
     pub options: LoadOptions,
-    /// What answers questions about the system.
+    /// The environment of the load: files, DNS, accounts.
     pub outside: Outside,
 }
 

@@ -15,7 +15,7 @@ const DIRECTORY_FILES_MAX: usize = 10_000;
 pub enum FileError {
     /// The system refused.
     Open {
-        /// What was to be opened.
+        /// The path.
         path: PathBuf,
         /// The system's reason.
         error: io::Error,

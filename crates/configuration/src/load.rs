@@ -13,24 +13,23 @@ use language::reader::Reader;
 use language::{Diagnostic, Diagnostics, Environment, Line, Outline, Severity, SourceMap, suggest};
 use std::any::Any;
 
-/// What files come to.
+/// The result of a load.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What each part made of its sections.
+    /// The built configuration of each part.
     built: Vec<(&'static str, Box<dyn Any>)>,
     /// The files.
     pub sources: SourceMap,
-    /// What there is to tell. Where there is an error, nothing that was built is good.
+    /// The diagnostics. If there is an error, nothing that was built is valid.
     pub diagnostics: Diagnostics,
     /// The variables behind the last line, but for those that no line names.
     pub environment: Environment,
-    /// What was loaded and what was asked of the outside, so that it can be done again
-    /// elsewhere.
+    /// The inputs of the load, so that it can be repeated elsewhere.
     pub recording: Recording,
 }
 
 impl Loaded {
-    /// What the parts with a role made of their sections.
+    /// Takes the built configurations of the parts with a role.
     pub fn take_run(&mut self, parts: &[&'static Part]) -> Vec<(&'static Part, Box<dyn Any>)> {
         let runs = parts.iter().filter(|part| part.run.is_some());
         let all = runs.filter_map(|part| {
@@ -300,7 +299,7 @@ impl Reading<'_> {
     }
 }
 
-/// What a file of keepalived begins with.
+/// First words by which a keepalived configuration is recognized.
 const KEEPALIVED: &[&str] = &[
     "!",
     "global_defs",

@@ -10,13 +10,13 @@ use std::net::IpAddr;
 pub struct Node {
     /// Its name; None is that of the machine.
     pub name: Option<String>,
-    /// What its host is called.
+    /// Its host names.
     pub host_names: Vec<String>,
-    /// Where it is.
+    /// Its addresses.
     pub addresses: Vec<IpAddr>,
 }
 
-/// What the file and its loader say of nodes.
+/// The nodes of a configuration, and the node that it is loaded as.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Nodes {
     /// The names of this machine.
@@ -42,7 +42,7 @@ impl Nodes {
         named.filter(|name| !self.is_here(name))
     }
 
-    /// The same as another node has it.
+    /// Returns the nodes as another node sees them.
     pub(crate) fn elsewhere(&self, name: &str) -> Nodes {
         Nodes {
             here: vec![name.to_owned()],
@@ -55,7 +55,7 @@ impl Nodes {
         self.here.iter().any(|here| is_name_of(name, here))
     }
 
-    /// Whether it is known to exist.
+    /// Returns whether the node exists.
     pub(crate) fn is_known(&self, name: &str) -> bool {
         let mut known = self.known.iter().chain(&self.here);
         self.known.is_empty() || known.any(|known| is_name_of(name, known))

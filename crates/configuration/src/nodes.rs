@@ -158,11 +158,11 @@ pub(crate) fn sources(recording: &Recording) -> (SourceMap, Vec<FileId>) {
     (sources, ids)
 }
 
-/// What becomes of a line that is for some nodes.
+/// How a line with `on` applies.
 pub(crate) enum OnNode {
     /// It counts, without the words that say where.
     Here(Line),
-    /// It is another node's.
+    /// It applies to other nodes only.
     NotHere,
     /// It was refused, and that was told.
     Refused,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a load is asked to do besides reading.
+/// The options of a load.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LoadOptions {
     /// Names may be looked up and addresses be compared with those of this
@@ -14,7 +14,8 @@ pub struct LoadOptions {
     pub diag: bool,
     /// Servers' certificates are verified only where a line says so (`-dV`).
     pub unverified_servers: bool,
-    /// What this machine is counts, and not only what the files say: it is to run them.
+    /// Whether the configuration will run on this machine, so that facts about the
+    /// machine matter.
     pub here: bool,
     /// The name of this host, for lines `on NODE`; empty: it does not matter which host
     /// this is, and the file is read as its first node does.
@@ -23,6 +24,6 @@ pub struct LoadOptions {
     pub node: Option<String>,
     /// Nodes that exist, besides those of `node` sections.
     pub nodes: Vec<String>,
-    /// Which version of a cluster's configuration it is, as people are told; empty: of none.
+    /// Description of the cluster version, for messages; empty if it is not one.
     pub version: String,
 }

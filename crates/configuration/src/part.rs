@@ -1,5 +1,5 @@
-//! What a part of the program is to a load: the sections that it builds, what others may
-//! refer to in them, and what they refer to.
+//! The interface of a part to a load: the sections that it builds, the names that it
+//! exports to other parts, and the names that it refers to.
 
 use crate::context::Context;
 use crate::node::Node;
@@ -20,7 +20,7 @@ pub struct Part {
     pub documented: fn() -> Vec<Documented>,
     /// The codes of what it tells.
     pub codes: fn() -> Vec<&'static Code>,
-    /// What sections of other parts may name of these.
+    /// The kinds of names that sections of other parts may refer to.
     pub exports: &'static [Kind],
     /// Begins a configuration that has read nothing yet.
     pub begin: fn(&mut Context) -> Box<dyn Draft>,
@@ -31,20 +31,20 @@ pub struct Part {
 /// How a part's role runs what the part built.
 #[derive(Debug)]
 pub struct Run {
-    /// What the role is given of what was built, and of the payload before; None where there
-    /// is nothing to run.
+    /// Returns the input of the role, from the built configuration and the previous
+    /// payload. None if there is nothing to run.
     pub given: fn(built: &dyn Any, before: Option<&[u8]>) -> Option<Given>,
-    /// What differs between two payloads, a line each.
+    /// Returns the differences between two payloads, one line each.
     pub difference: Difference,
 }
 
 /// Compares the payload before with the one now.
 pub type Difference = fn(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String>;
 
-/// What a role is given of a version.
+/// The input of a role for a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Given {
-    /// What it is to run, as only the role reads it.
+    /// The configuration to run, which only the role decodes.
     pub payload: Vec<u8>,
     /// How much there is of it, for messages: `3 virtual addresses`.
     pub size: String,
@@ -61,7 +61,7 @@ pub struct Kind {
     pub name: &'static str,
     /// The error where there is none of a name.
     pub unknown: &'static Code,
-    /// What that name is not.
+    /// The label of the error, for a name that does not exist.
     pub label: &'static str,
 }
 
@@ -96,12 +96,12 @@ pub trait Draft: fmt::Debug {
         false
     }
 
-    /// What all lines come to. Parts that stand before this one have put in what their
-    /// sections define.
+    /// Finishes the load of all lines. Parts earlier in the table have exported the names
+    /// of their sections.
     fn finish(self: Box<Self>, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any>;
 }
 
-/// What the sections of one part define for those of others, and where they name it.
+/// The names that sections of one part export, and the references to them.
 #[derive(Debug, Default)]
 pub struct Exchange {
     exports: Vec<Export>,
@@ -145,7 +145,7 @@ impl Exchange {
             .filter(move |export| export.kind == kind)
     }
 
-    /// What of it a replay needs: the names of things alone were for this load.
+    /// Returns the exports that a replay needs. Bare names were only needed by this load.
     pub(crate) fn kept(self) -> Vec<Export> {
         let mut exports = self.exports;
         exports.retain(|export| !export.is_name());

@@ -1,9 +1,9 @@
-//! Which words begin sections, and whose these are.
+//! The words that begin sections, and the part of each.
 
 use language::Outline;
 use serde::{Deserialize, Serialize};
 
-/// What a part of the program says of the sections that it builds.
+/// The sections of a part.
 #[derive(Clone, Copy, Debug)]
 pub struct Sections {
     /// Their names, and what each is for.
@@ -11,9 +11,9 @@ pub struct Sections {
     /// Names of sections, of whichever part, that are also keywords of one of these, each
     /// with that one: HAProxy's `global` has a line `node`.
     pub shared: &'static [(&'static str, &'static str)],
-    /// Those of them in which `on` is a keyword of their own.
+    /// The sections in which `on` is a keyword of the section.
     pub own_on: &'static [&'static str],
-    /// Those of them that hold for all nodes: none of their lines may be for one.
+    /// The sections that apply to all nodes, so that `on` is an error.
     pub for_all: &'static [&'static str],
     /// Words of their lines before a secret.
     pub secrets: &'static [&'static str],
@@ -43,7 +43,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// Those of these parts.
+    /// Collects the words of these parts.
     pub fn of<'s>(parts: impl IntoIterator<Item = &'s Sections>) -> Words {
         let mut words = Words::default();
         for sections in parts {
@@ -73,7 +73,7 @@ impl Words {
         self.names().any(|name| name == word)
     }
 
-    /// What tells which lines begin a section.
+    /// Returns the outline of files with these sections.
     pub fn outline(&self) -> Outline<'_> {
         Outline::new(self.names(), self.shared())
     }

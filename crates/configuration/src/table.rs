@@ -72,7 +72,7 @@ pub trait Tabled: fmt::Debug + Sized + 'static {
     /// The sections.
     fn sections() -> &'static [SectionTable<Self>];
 
-    /// What there is to tell besides the mistakes that refuse a line.
+    /// Returns diagnostics other than errors that refuse a line.
     fn told(&mut self) -> Vec<Diagnostic> {
         Vec::new()
     }

@@ -9,7 +9,7 @@ use aws_lc_rs::{digest, rand};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// What a server puts behind a key before it hashes it (RFC 6455, section 1.3).
+/// GUID that a server appends to the key before hashing it (RFC 6455, section 1.3).
 const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The bytes that a key is the base 64 of.
 const KEY_BYTES: usize = 16;
@@ -32,7 +32,7 @@ impl Accept {
         (len == ACCEPT_BYTES).then_some(Accept(accept))
     }
 
-    /// As it stands in the header.
+    /// Returns the value of the header.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -23,8 +23,8 @@ impl Drains {
         has_room
     }
 
-    /// So many bytes of a stream came. False: they were too many, and the stream is
-    /// to be reset.
+    /// Counts received bytes of a stream. False: the limit is exceeded, and the stream
+    /// must be reset.
     pub(super) fn take(&mut self, stream: StreamId, bytes: u32, end: bool) -> bool {
         let Some(at) = self.0.iter().position(|(id, _)| *id == stream) else {
             return true;

@@ -24,7 +24,7 @@ const RELEASE_AFTER: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
-/// What a side knows when it is asked how long to go on.
+/// The state of a connection, for the decision how long it continues.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
     /// Streams now.
@@ -41,7 +41,7 @@ pub struct View {
     pub closing: bool,
 }
 
-/// What a side wants, and when.
+/// The action at a deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Then {
     /// To be asked again.
@@ -58,7 +58,7 @@ pub enum Then {
 pub trait Side: Accept {
     /// A stream begins.
     fn begin(&mut self, stream: MuxStream, request: Self::Request);
-    /// What happens next by itself, and when. Asked at every turn.
+    /// Returns the next action and its deadline. Called at every turn.
     fn plan(&mut self, view: &View) -> (Option<Instant>, Then);
     /// It did what the plan says.
     fn done(&mut self, then: Then);
@@ -75,7 +75,7 @@ enum End {
     Quiet,
     /// By a reset.
     Cut,
-    /// So that the peer does not even learn of it.
+    /// Close without a message to the peer.
     Silent,
 }
 
@@ -94,9 +94,10 @@ enum Taken {
 pub(super) struct Driver<'t> {
     shared: Rc<Shared>,
     transport: &'t Transport,
-    /// What came and is not used up; taken only when something comes.
+    /// Received bytes that are not processed yet; allocated only when bytes arrive.
     input: Option<Buffer>,
-    /// It has not come to the end of that, for it may not do more in one poll.
+    /// Whether processing stopped in the middle, because the budget of the poll was used
+    /// up.
     paused: bool,
     stuck_since: Option<Instant>,
     heard: bool,
@@ -199,7 +200,7 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// How it ends by a rule.
+    /// Returns the result if a rule ends the connection.
     fn killed(&self) -> Option<End> {
         let mut inner = self.shared.inner.borrow_mut();
         if inner.killed? {
@@ -327,7 +328,7 @@ impl<'t> Driver<'t> {
         Ok(())
     }
 
-    /// How it ends when both sides are done and all is written.
+    /// Returns the result once both sides have ended and everything is written.
     fn finished(&self) -> Option<End> {
         let inner = self.shared.inner.borrow();
         let done = inner.open == 0 && (self.ended || inner.connection.is_closed());

@@ -46,7 +46,7 @@ impl Link {
         self.transport()?.plain()
     }
 
-    /// Whether it is a stream of HTTP/2.
+    /// Returns whether it is an HTTP/2 stream.
     #[inline]
     pub fn is_http2(&self) -> bool {
         matches!(self, Link::Http2(_))

@@ -4,7 +4,7 @@ use protocol::http2::{Options, Role};
 
 /// Pseudo-headers of a request besides its headers.
 const PSEUDO_MAX: usize = 6;
-/// What RFC 9113 6.5.2 counts for each field besides its bytes.
+/// Overhead of each field, besides its bytes (RFC 9113, section 6.5.2).
 const FIELD_OVERHEAD_BYTES: u32 = 32;
 /// Windows of streams that the whole connection has: so one body that nobody
 /// takes does not stop the others, and the memory of all of them is bounded.
@@ -28,7 +28,7 @@ pub struct Http2 {
     pub server: Http2Side,
 }
 
-/// What is said of one side only.
+/// Settings of one side only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Http2Side {
     /// `initial-window-size` where it differs, bytes.
@@ -54,7 +54,7 @@ impl Default for Http2 {
     }
 }
 
-/// What bounds a connection and its heads.
+/// The limits of a connection and its heads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// `tune.h2.*`.

@@ -1,5 +1,5 @@
-//! What the task of a connection and the users of its streams share. Nothing
-//! here waits or does IO, and no lock or borrow is held while others run.
+//! The state shared by the task of a connection and the users of its streams. Nothing
+//! here waits or does IO, and no lock or borrow is held while other code runs.
 
 use super::drains::Drains;
 use super::mapping;
@@ -13,8 +13,7 @@ use std::rc::Weak;
 use std::task::{Context, Waker};
 use tls::transport::Transport;
 
-/// What a waiting writer may write in its turn, bytes: one frame. More where
-/// few wait.
+/// Bytes that a waiting writer may write in its turn: one frame. More if few wait.
 const TURN_BYTES: usize = 16 * 1024;
 /// With more output than this nobody who waits is let go on.
 const OUTPUT_LOW_BYTES: usize = OUTPUT_MAX_BYTES - TURN_BYTES;
@@ -25,15 +24,15 @@ const MESSAGES_KEPT: usize = 16;
 /// Heads of answers are kept for reuse up to this memory, bytes.
 const MESSAGE_BYTES_KEPT: usize = 8 * 1024;
 
-/// What a frame costs the driver ([`reactor::charge`]), and many that mean
-/// nothing to it.
+/// Cost of a frame for the driver ([`reactor::charge`]); and of many frames without an
+/// event.
 const COST_OF_FRAME: usize = 2;
 const COST_OF_QUIET_FRAMES: usize = 512;
-/// What a header block costs besides its bytes, of which so many are a unit: a
-/// request is a message, a task and lines in counters and logs.
+/// Cost of a header block; its bytes count besides, at [`BLOCK_BYTES_A_UNIT`]. A request
+/// is a message, a task and lines in counters and logs.
 const COST_OF_HEAD: usize = 128;
 const BLOCK_BYTES_A_UNIT: usize = 4;
-/// So many bytes of a body cost a unit.
+/// Bytes of a body that cost one unit.
 const DATA_BYTES_A_UNIT: usize = 256;
 
 /// A connection.
@@ -43,9 +42,9 @@ pub(super) struct Shared {
     driver: RefCell<Option<Waker>>,
     /// It will be polled anyway.
     woken: Cell<bool>,
-    /// Who may still open streams.
+    /// The number of handles that may still open streams.
     pub(super) handles: Cell<u32>,
-    /// What carries it, where others look at it.
+    /// The transport, for inspection.
     pub(super) transport: Weak<Transport>,
     /// Requests have the scheme `https`.
     pub(super) secure: bool,
@@ -60,7 +59,7 @@ pub(super) struct Inner {
     free: Vec<u32>,
     /// Writers that wait for the window or for room in the output, in their order.
     waiters: VecDeque<u32>,
-    /// Who was let go on.
+    /// The writers that may continue.
     granted: Vec<u32>,
     /// The driver has let them have one more turn already.
     late: bool,
@@ -70,7 +69,7 @@ pub(super) struct Inner {
     /// reset no more, but its task may still have to hear of it: so a peer that
     /// opens and resets has no more tasks than one that is served, twice.
     pub(super) open_max: u32,
-    /// Of them, those of ours that have no number yet.
+    /// Of these, our streams without a number.
     pub(super) unsent: u32,
     /// Streams so far.
     pub(super) carried: u32,
@@ -82,7 +81,7 @@ pub(super) struct Inner {
     pub(super) woke: bool,
     /// The socket takes nothing now: the driver waits for it.
     pub(super) blocked: bool,
-    /// Nothing more comes or goes.
+    /// Whether the connection has ended.
     pub(super) over: bool,
     /// Streams of clients whose response was whole before their request.
     pub(super) drains: Drains,
@@ -97,19 +96,19 @@ pub(super) struct Inner {
     messages: Vec<Message>,
 }
 
-/// What a server's side makes of the head of a request.
+/// The result of a request head on the server side.
 pub enum Opened<R> {
     /// A stream begins; so long is its body, where that is declared.
     Begin(R, Option<u64>),
-    /// It is reset.
+    /// Reset the stream.
     Reset(ErrorCode),
-    /// It is answered with a status and nothing else.
+    /// Respond with a status line only.
     Answer(&'static [u8]),
 }
 
-/// Who takes requests in; a client's side takes none.
+/// The handler of requests; the client side accepts none.
 pub trait Accept {
-    /// What goes with a new stream.
+    /// The data of a new stream.
     type Request;
     /// A head came. Must not touch the connection.
     fn accept(&mut self, fields: &FieldList, end: bool) -> Opened<Self::Request>;
@@ -119,7 +118,7 @@ pub trait Accept {
     fn faults(&self) -> u32;
 }
 
-/// What came of one event.
+/// The result of an event.
 pub(super) enum Step<R> {
     /// Call again.
     More,
@@ -541,7 +540,7 @@ impl Inner {
     }
 }
 
-/// What an event that so many bytes led to costs.
+/// Returns the cost of an event caused by `bytes` bytes.
 fn cost(event: &Event<'_>, bytes: usize) -> usize {
     match event {
         Event::Headers { .. } => COST_OF_HEAD + bytes / BLOCK_BYTES_A_UNIT,

@@ -1,5 +1,4 @@
-//! What a connection keeps of one stream. A place is used again by a later
-//! stream and keeps its memory.
+//! The state of one stream. A slot is reused by a later stream and keeps its memory.
 
 use super::received::Received;
 use http::http1::{Fault, Limits, Parsed, RequestFacts};
@@ -48,7 +47,7 @@ impl Seen {
     }
 }
 
-/// What the user of a stream waits for.
+/// The events that the user of a stream waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Interest(u8);
 
@@ -67,8 +66,8 @@ impl Interest {
 pub(super) struct Slot {
     /// The stream's number; 0 before it has one.
     pub(super) id: u32,
-    /// Whose task is woken. All that wait are parts of one task, which polls
-    /// them all again.
+    /// The task to wake. All waiting futures belong to one task, which polls all of them
+    /// again.
     waker: Option<Waker>,
     interest: u8,
     /// Somebody holds it.
@@ -85,7 +84,7 @@ pub(super) struct Slot {
     pub(super) gone: Option<Gone>,
     /// The body that came.
     pub(super) received: Received,
-    /// What came behind it.
+    /// The received trailers.
     pub(super) trailers: Option<Box<Fields>>,
     /// Of a client's stream: its request is an extended CONNECT.
     pub(super) extended: bool,
@@ -93,11 +92,11 @@ pub(super) struct Slot {
     pub(super) expected: Option<(RequestFacts, Limits)>,
     /// Heads of the answer that came.
     pub(super) heads: VecDeque<(Message, Parsed)>,
-    /// What was wrong with one.
+    /// The error of a message.
     pub(super) fault: Option<Fault>,
     /// The peer reset it, by this code.
     pub(super) peer_reset: Option<ErrorCode>,
-    /// Who wants to know how it ended.
+    /// The watcher of the end of the stream.
     pub(super) watched: Option<Testament>,
 }
 

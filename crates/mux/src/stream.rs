@@ -1,4 +1,4 @@
-//! What the user of a stream holds of it.
+//! The handle of the user of a stream.
 
 use super::mapping;
 use super::shared::{Inner, OUTPUT_MAX_BYTES, Shared};

@@ -8,7 +8,7 @@ use super::stream::MuxStream;
 use std::cell::Cell;
 use std::rc::{Rc, Weak};
 
-/// Who only asks.
+/// A handle that only queries the stream.
 #[derive(Clone)]
 pub struct StreamWatch {
     shared: Weak<Shared>,

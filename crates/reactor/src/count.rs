@@ -13,14 +13,14 @@ thread_local! {
     static SHARD: std::cell::Cell<usize> = const { std::cell::Cell::new(usize::MAX) };
 }
 
-/// Says how many threads the data plane has: what begins to count from now on
-/// has a shard for each, and a last one that all others share (the side thread,
-/// and threads that came later than the counter).
+/// Sets the number of threads of the data plane. Counters created later have a shard for
+/// each, and a last one that all others share (the side thread, and threads that started
+/// later).
 pub fn set_shards(threads: usize) {
     SHARDS.fetch_max(threads + 1, Relaxed);
 }
 
-/// Says which shard this thread writes: the data plane's threads their index.
+/// Sets the shard that this thread writes: its index, for threads of the data plane.
 pub fn set_shard(index: usize) {
     SHARD.set(index);
 }
@@ -31,7 +31,7 @@ pub fn shard_count() -> usize {
     SHARDS.load(Relaxed).max(1)
 }
 
-/// Which of so many shards this thread writes.
+/// Returns the shard that this thread writes, of `shards`.
 #[inline]
 pub fn shard_here(shards: usize) -> usize {
     SHARD.get().min(shards - 1)

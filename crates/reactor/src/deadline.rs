@@ -40,7 +40,7 @@ pub fn with_deadline<F: Future>(at: Option<Instant>, future: F) -> WithDeadline<
     }
 }
 
-/// What [`with_deadline`] returns.
+/// The future of [`with_deadline`].
 #[must_use = "futures do nothing unless polled"]
 pub struct WithDeadline<F> {
     at: Instant,
@@ -87,7 +87,7 @@ pub fn sleep(duration: Duration) -> Sleep {
     }
 }
 
-/// What [`sleep`] and [`sleep_until`] return.
+/// The future of [`sleep`] and [`sleep_until`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Sleep {
     at: Instant,

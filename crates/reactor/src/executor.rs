@@ -25,16 +25,16 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-/// What one poll of a task may cost; the next operation is refused and the task
-/// queued again. A unit is some 30 ns: what looking at a small frame takes.
+/// Budget of one poll of a task; after it the next operation is refused and the task
+/// queued again. A unit is some 30 ns: the time to inspect a small frame.
 const COST_PER_POLL: u32 = OPERATIONS_PER_POLL * COST_OF_OPERATION;
-/// What a successful socket operation costs, but for its bytes.
+/// Cost of a successful socket operation, besides its bytes.
 const COST_OF_OPERATION: u32 = 64;
-/// So many bytes that an operation moves cost a unit more.
+/// Bytes that cost one unit more.
 pub(super) const BYTES_A_UNIT: usize = 256;
 /// Socket operations in one poll of a task, if they move few bytes.
 pub(super) const OPERATIONS_PER_POLL: u32 = 32;
-/// What a poll costs at least.
+/// Minimum cost of a poll.
 const COST_OF_POLL: u32 = 16;
 /// Polls in one turn of the loop.
 const POLLS_PER_TURN: u32 = 128;
@@ -152,7 +152,7 @@ pub(super) struct Core {
     tasks: RefCell<Tasks>,
     wheel: RefCell<Wheel>,
     now: Cell<Instant>,
-    /// What the current poll has cost so far.
+    /// Cost of the current poll so far.
     spent: Cell<u32>,
     /// The current poll was refused an operation.
     starved: Cell<bool>,
@@ -181,8 +181,8 @@ pub(super) fn with<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
 /// (measured: 3 % less CPU a request with 64 connections, 4 % more with 1,000).
 const CROWD: std::ops::RangeInclusive<usize> = 4..=64;
 
-/// Who has read more than this writes at once: what many of them hold meanwhile
-/// would leave the caches before it is written.
+/// A task that has read more than this many bytes writes at once: the data of many such
+/// tasks would leave the CPU caches before it is written.
 const CROWD_BYTES_MAX: usize = 4096;
 
 /// Whether some more tasks are ready to run on this loop. Who has just read so

@@ -1,11 +1,10 @@
-//! What other threads may do to a loop: wake its tasks, hand it jobs, stop it,
-//! read how busy it is.
+//! The inbox of a loop: other threads wake its tasks, give it jobs, stop it, and read its
+//! load.
 //!
-//! Each thread index has one inbox for the life of the process, so a waker
-//! needs no reference to it. The eventfd is written only when the loop sleeps
-//! or is about to. Memory is bounded: too many waiting wakes become one mark
-//! "wake all", which is allowed since wakes may be spurious; too many waiting
-//! jobs are refused.
+//! Each thread index has one inbox for the life of the process, so a waker needs no
+//! reference to it. The eventfd is written only when the loop sleeps or is about to.
+//! Memory is bounded: too many pending wakes become one mark "wake all", which is allowed
+//! since wakes may be spurious; too many pending jobs are refused.
 
 use super::THREADS_MAX;
 use super::task_id::TaskId;
@@ -75,8 +74,8 @@ impl Inbox {
         INBOXES.get(thread)
     }
 
-    /// Nothing panics while the lock is held, and if it did the lists would
-    /// still be whole.
+    /// Locks the lists. Nothing panics while the lock is held, and if it did the lists
+    /// would still be consistent.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -241,7 +240,7 @@ pub(super) fn wake_elsewhere(id: TaskId) {
     }
 }
 
-/// Tells every other loop to look at its listeners.
+/// Makes every other loop check its listeners.
 pub(super) fn listen_elsewhere(here: usize) {
     for (thread, inbox) in INBOXES.iter().enumerate() {
         if thread != here && inbox.bell.get().is_some() {
@@ -263,7 +262,7 @@ pub enum Why {
 pub struct Refused<F> {
     /// The closure, not run.
     pub job: F,
-    /// What was in the way.
+    /// The reason.
     pub why: Why,
 }
 

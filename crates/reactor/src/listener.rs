@@ -51,8 +51,8 @@ impl Listener {
         Listener::from_shared(Arc::new(fd))
     }
 
-    /// The same of a descriptor that other threads listen to as well: one does
-    /// for all of them.
+    /// As [`Listener::from_fd`], for a descriptor that other threads listen to as well:
+    /// one descriptor is enough for all of them.
     pub fn from_shared(fd: Arc<OwnedFd>) -> io::Result<Listener> {
         let flags = rustix::fs::fcntl_getfl(&fd)?;
         if !flags.contains(OFlags::NONBLOCK) {

@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Pipes of the process, unless [`set_pipes_max`] says otherwise.
 pub const PIPES_MAX: u32 = 64;
-/// What a pipe is asked to hold; a smaller one works too. With this, all pipes
-/// together stay below what the kernel lets one user have without privileges.
+/// Requested capacity of a pipe, bytes; a smaller one works too. With this value all
+/// pipes together stay below the kernel's limit for an unprivileged user.
 const PIPE_BYTES: usize = 256 * 1024;
-/// So many descriptors are left to connections: what is not spliced is copied.
+/// Descriptors reserved for connections: beyond that, data is copied instead of spliced.
 const LEFT_DESCRIPTORS: u64 = 128;
 /// Pipes that a thread keeps: one is in use at a time, but for those whose
 /// receivers take nothing.
@@ -86,7 +86,7 @@ pub fn set_pipes_max(most: u32) {
     MOST.store(most.min(PIPES_MAX), Ordering::Relaxed);
 }
 
-/// What the process has of pipes.
+/// The pipes of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pipes {
     /// How many it may have.
@@ -99,7 +99,7 @@ pub struct Pipes {
     pub bytes: u64,
 }
 
-/// What the process has of pipes now.
+/// Returns the current pipes of the process.
 pub fn pipes() -> Pipes {
     let kept = KEPT.load(Ordering::Relaxed);
     Pipes {

@@ -23,7 +23,7 @@ const EVENTS_MAX: usize = 64;
 /// The index in the data of the inbox's eventfd.
 const BELL: u32 = u32::MAX;
 
-/// What is known of a descriptor.
+/// The readiness of a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Readiness(u32);
 
@@ -101,7 +101,7 @@ impl Key {
     }
 }
 
-/// Which of the two waiting places of a descriptor.
+/// One of the two directions of a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Direction {
     Read,
@@ -112,7 +112,7 @@ pub(super) struct Descriptor {
     reader: Option<Waker>,
     writer: Option<Waker>,
     generation: u32,
-    /// Nothing while the slot is free.
+    /// Empty while the slot is free.
     state: Readiness,
 }
 
@@ -220,7 +220,8 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, fd)?)
     }
 
-    /// What is known; `None` when the key is of another loop or time.
+    /// Returns the readiness; `None` if the key belongs to another loop or an earlier
+    /// use.
     pub(super) fn readiness(&self, key: Key) -> Option<Readiness> {
         self.descriptors
             .borrow_mut()

@@ -36,11 +36,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Slices of one vectored write; the kernel takes no more.
 const SLICES_MAX: usize = 1024;
 
-/// What to believe of a new socket before epoll has said anything. A wrong
-/// belief costs one system call; epoll corrects it in either direction.
+/// The assumed readiness of a new socket, before the first epoll event. A wrong
+/// assumption costs one system call; epoll corrects it in either direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Assumed {
-    /// Nothing: a connection being made.
+    /// Not ready: a connection in progress.
     Nothing,
     /// It can be written: a new connection whose peer speaks later.
     #[default]
@@ -108,8 +108,8 @@ impl Socket {
         Socket::connect_by(fd, address)
     }
 
-    /// The same with a socket of the caller's, nonblocking and not connected:
-    /// bound to a source address, marked, or with options of its own.
+    /// As [`Socket::connect`], with a socket of the caller, nonblocking and not
+    /// connected: bound to a source address, marked, or with other options.
     pub fn connect_by(fd: OwnedFd, address: &impl SocketAddrArg) -> io::Result<Socket> {
         let assumed = match rustix::net::connect(&fd, address) {
             Ok(()) => Assumed::Writable,
@@ -171,9 +171,9 @@ impl Socket {
         self.try_write_before(data, false)
     }
 
-    /// The same; with `more` the kernel may keep what does not fill a segment
-    /// for the bytes that are written next, which should follow at once (it
-    /// waits 200 ms at most).
+    /// As [`Socket::try_write`]; with `more` the kernel may hold back a partial segment
+    /// for the bytes that are written next, which should follow at once (it waits 200 ms
+    /// at most).
     pub fn try_write_before(&self, data: &[u8], more: bool) -> io::Result<usize> {
         if data.is_empty() {
             return Ok(0);
@@ -194,7 +194,7 @@ impl Socket {
         self.try_write_vectored_before(pieces, false)
     }
 
-    /// The same, with `more` as in [`Socket::try_write_before`].
+    /// As [`Socket::try_write_vectored`], with `more` as in [`Socket::try_write_before`].
     pub fn try_write_vectored_before(
         &self,
         pieces: &[IoSlice<'_>],
@@ -234,8 +234,8 @@ impl Socket {
         self.operate(needed, |_| operation(self.fd.as_fd()))
     }
 
-    /// What all operations share: no system call without readiness or budget,
-    /// EINTR tried again, `WouldBlock` remembered.
+    /// The common part of all operations: no system call without readiness or budget,
+    /// retry after EINTR, record of `WouldBlock`.
     #[inline]
     fn operate<R>(
         &self,
@@ -347,8 +347,8 @@ impl Socket {
         self.readiness().intersects(Readiness::PEER_CLOSED)
     }
 
-    /// The same, asked of the kernel, which knows of a close before its event is
-    /// looked at.
+    /// Asks the kernel whether the peer has closed: it knows that before its event is
+    /// processed.
     pub fn has_ended(&self) -> bool {
         let mut byte = [0; 1];
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;

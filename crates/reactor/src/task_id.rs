@@ -11,7 +11,7 @@ const _: () = assert!(THREADS_MAX <= 1 << THREAD_BITS);
 
 const THREAD_BITS: u32 = 8;
 const GENERATION_BITS: u32 = 24;
-/// What a generation is counted modulo.
+/// Modulus of generations.
 pub(super) const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 
 /// The name of one task of this process.

@@ -18,7 +18,7 @@ const NEVER: u64 = u64::MAX;
 /// `Entry::place` of an entry that is in no slot.
 const NOWHERE: u16 = u16::MAX;
 
-/// What the wheel keeps for one task.
+/// The entry of a task in the wheel.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     /// When the task wants to be woken, or `NEVER`.

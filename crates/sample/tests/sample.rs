@@ -203,7 +203,7 @@ fn a_reload_changes_removes_and_brings_it() {
     assert!(eventually(PATIENCE, || bed.role().is_none()));
     let (good, said) = bed.run(&["counters"]);
     assert!(
-        !good && said.contains("there are no counters in these files"),
+        !good && said.contains("the served configuration has no counters"),
         "{said}"
     );
     bed.scratch

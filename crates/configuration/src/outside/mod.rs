@@ -31,7 +31,7 @@ const UNANSWERED_MAX: usize = 100;
 /// Why a file has no bytes for us.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Unreadable {
-    /// It has more than this many bytes.
+    /// The file exceeds this many bytes.
     TooLarge(u64),
     /// The system refused, with this number of its own.
     Refused(i32),
@@ -66,7 +66,7 @@ pub enum Account {
     Unknown(Option<Box<str>>),
 }
 
-/// Which accounts.
+/// The kind of account.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum AccountKind {
     /// Users.
@@ -86,7 +86,7 @@ pub enum Question {
     Entries(PathBuf),
     /// Whether everyone may read a file.
     Mode(PathBuf),
-    /// Whether it is a directory.
+    /// Whether a path is a directory.
     Directory(PathBuf),
     /// The addresses of a host.
     Host(String),
@@ -115,7 +115,7 @@ impl fmt::Display for Question {
 /// The names of the files in a directory, sorted by their bytes.
 pub type Entries = Arc<[OsString]>;
 
-/// What was asked, with the answers.
+/// The recorded queries with their results.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Answers {
     /// Files by their names.
@@ -140,7 +140,7 @@ pub struct Answers {
     pub own_files: BTreeSet<PathBuf>,
 }
 
-/// Who is asked.
+/// The environment of a load: live, recorded, or prepared.
 #[derive(Debug, Default)]
 pub struct Outside {
     answers: Answers,
@@ -227,7 +227,7 @@ impl Outside {
         self.answers.own_files.insert(path.to_owned());
     }
 
-    /// What to do about a file that a message names and the version lacks.
+    /// Returns a hint about a file that a message names and the version lacks.
     pub fn advice(&self, message: &str) -> Option<String> {
         self.prepared.as_ref()?.advice(message)
     }

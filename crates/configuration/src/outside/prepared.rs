@@ -17,7 +17,7 @@ const READABLE_BY_ALL: u32 = 0o004;
 /// A file of a version.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PreparedFile {
-    /// What it holds; wiped when nobody has it any more.
+    /// The content; wiped with its last owner.
     pub bytes: Secret,
     /// The permissions that it had.
     pub mode: u32,
@@ -94,7 +94,7 @@ impl Prepared {
         self.directories.contains_key(path)
     }
 
-    /// What to do about files that a message names and the version lacks.
+    /// Returns a hint about files that a message names and the version lacks.
     pub(super) fn advice(&self, message: &str) -> Option<String> {
         // Of a file and those beside it (`x.pem`, `x.pem.key`) the longest name.
         let named = self.missed.iter().rev().map(|path| path.display());

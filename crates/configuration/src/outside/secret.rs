@@ -14,7 +14,7 @@ const ROOM_MIN: usize = 4096;
 pub struct Secret(Arc<Zeroizing<Vec<u8>>>);
 
 impl Secret {
-    /// These bytes, which are taken over and not copied.
+    /// Creates a secret from these bytes, without a copy.
     pub fn new(bytes: Vec<u8>) -> Secret {
         Secret(Arc::new(Zeroizing::new(bytes)))
     }

@@ -39,7 +39,7 @@ pub enum RecordingError {
         /// How many the head names.
         named: u64,
     },
-    /// What follows the head is not the form of this version.
+    /// The bytes after the header are not an encoding of this version.
     Malformed(rmp_serde::decode::Error),
     /// A file of the configuration has more bytes than spans can count.
     TooLarge(usize),
@@ -98,7 +98,7 @@ struct Form<'b> {
     directories: Named<'b, bool>,
     hosts: Vec<(&'b str, Vec<IpAddr>)>,
     accounts: Vec<((AccountKind, &'b str), Account)>,
-    /// None where nobody asked for them.
+    /// None if they were not queried.
     own_addresses: Vec<Option<Vec<IpAddr>>>,
     own_files: Vec<&'b Bytes>,
 }
@@ -117,7 +117,7 @@ fn named<'b, A, B>(answers: &'b BTreeMap<PathBuf, A>, value: impl Fn(&'b A) -> B
     answers.map(|(path, a)| (of_path(path), value(a))).collect()
 }
 
-/// The same, back again.
+/// Converts a table back.
 fn table<A, B>(answers: Named<'_, A>, value: impl Fn(A) -> B) -> BTreeMap<PathBuf, B> {
     let answers = answers.into_iter();
     answers.map(|(name, a)| (path(name), value(a))).collect()

@@ -1,11 +1,11 @@
-//! What a load was given and what it asked of the outside, as a value: enough
-//! to build the same configuration again in a process that has neither the
-//! files nor the rights nor a resolver. It opens nothing itself.
+//! The inputs of a load, and the results of its queries, as a value: enough to build the
+//! same configuration again in a process without the files, privileges or a resolver. It
+//! does no IO.
 //!
-//! Some things are not in it because a process without rights may ask for them
-//! at any time, in an empty root, too: its environment (`env()`, `show env`),
-//! the host's name (`%H`, `hostname`), the time. The time zone of logs comes
-//! from a file; `proxy::log::time_zone` reads that before the root is left.
+//! Not included is what an unprivileged process in an empty root can query at any time:
+//! its environment (`env()`, `show env`), the host name (`%H`, `hostname`), the time. The
+//! time zone of logs comes from a file; `proxy::log::time_zone` reads that before the
+//! chroot.
 
 mod form;
 
@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 
 /// How a recording begins.
 const MAGIC: &[u8; 8] = b"EVENKEEL";
-/// What stands before a key in any PEM file, of whatever kind the key is.
+/// The PEM marker before any kind of private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 /// The version of its form. One that is not ours is refused.
 const VERSION: u32 = 8;
@@ -52,15 +52,15 @@ pub struct Recording {
     pub files: Vec<(String, Text)>,
     /// The variables that the first line saw.
     pub environment: Environment,
-    /// What conditions asked about the program.
+    /// The facts about the program, for conditions.
     pub facts: Facts,
-    /// How it was loaded.
+    /// The options of the load.
     pub options: LoadOptions,
     /// The words that begin sections, of all parts of the program that loaded it.
     pub words: Words,
-    /// What other parts' sections define and these may refer to.
+    /// The exported names of other parts that these sections may refer to.
     pub imports: Vec<Export>,
-    /// Which node it was loaded as, once that was found.
+    /// The node that it was loaded as, once that was determined.
     pub(crate) nodes: Option<Nodes>,
     answers: Answers,
 }
@@ -68,7 +68,7 @@ pub struct Recording {
 /// A thing that the sections of one part define and those of others may refer to.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Export {
-    /// What kind of thing it is: `virtual-ip`.
+    /// Kind of thing: `virtual-ip`.
     pub kind: String,
     /// Its name among those of its kind.
     pub name: String,
@@ -103,7 +103,7 @@ impl Export {
         self.value.is_empty()
     }
 
-    /// What others may know of it; None where it is not of this type.
+    /// Returns the exported value; None if it is not of this type.
     pub fn value<T: DeserializeOwned>(&self) -> Option<T> {
         rmp_serde::from_slice(&self.value).ok()
     }

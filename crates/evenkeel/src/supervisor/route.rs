@@ -136,7 +136,7 @@ impl Supervisor {
                 let slot = &self.slots[to];
                 let absent = slot.row.beside().filter(|_| slot.wanted.is_none());
                 let words = match absent {
-                    Some(beside) => format!("there are no {} in these files", beside.things),
+                    Some(beside) => format!("the served configuration has no {}", beside.things),
                     None => format!("the {} does not respond", slot.row.entry.what),
                 };
                 let missing = absent.is_none();

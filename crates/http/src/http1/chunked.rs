@@ -18,7 +18,7 @@ const TRAILER_LINES_MAX: usize = 100;
 /// The longest body that is counted, as for Content-Length.
 const BODY_BYTES_MAX: u64 = i64::MAX as u64;
 
-/// What the decoder found next.
+/// The next item of the body.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Chunk<'a> {
     /// Data of the body, never empty.
@@ -188,7 +188,7 @@ impl ChunkedDecoder {
         self.body
     }
 
-    /// What is left of the chunk that is being read.
+    /// Returns the unread bytes of the current chunk.
     pub fn chunk_left(&self) -> u64 {
         match self.state {
             State::Data => self.left,

@@ -1,8 +1,8 @@
-//! What was wrong with a message, and where.
+//! Errors of HTTP/1 messages, with their position.
 
 use std::fmt;
 
-/// What was wrong.
+/// The kinds of errors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FaultKind {
     /// The head is longer than the buffer lets it be.
@@ -96,7 +96,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// In words, without a final stop.
+    /// Returns the description, without a final full stop.
     pub fn words(self) -> &'static str {
         use FaultKind::*;
         match self {
@@ -177,7 +177,7 @@ impl FaultKind {
 /// A fault at a byte of the input that the parser was given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault {
-    /// What.
+    /// The kind of error.
     pub kind: FaultKind,
     /// Where: an offset into the head; for a body, into the bytes of it that
     /// had been decoded; for HTTP/2, into the names and values of the list.

@@ -20,7 +20,7 @@ pub enum ConnectionMode {
 /// The Connection header to add.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ConnectionHeader {
-    /// None: the version's default says it.
+    /// Absent: the default of the version applies.
     Absent,
     /// `connection: close`
     Close,

@@ -17,7 +17,7 @@ const BLANK_LINES_MAX: usize = 16;
 pub(super) struct Line<'a> {
     /// Holds no NUL, CR or LF.
     pub(super) bytes: &'a [u8],
-    /// The same with its end.
+    /// The input including the line end.
     pub(super) whole: &'a [u8],
     pub(super) at: usize,
 }
@@ -57,7 +57,7 @@ impl<'a> Lines<'a> {
         }))
     }
 
-    /// What is left without a line end.
+    /// Returns the rest, without a line end.
     pub(super) fn rest(&self) -> &'a [u8] {
         &self.bytes[self.at..]
     }

@@ -42,7 +42,7 @@ pub(crate) use request::{expects_continue, is_target_byte};
 
 use crate::message::{MESSAGE_BYTES_DEFAULT, Message};
 
-/// What a head may be.
+/// Limits of a message head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Bytes of a head: `tune.bufsize` less `tune.maxrewrite`.
@@ -74,7 +74,7 @@ impl Default for Limits {
 pub enum BodyLength {
     /// There is none.
     None,
-    /// So many bytes, never 0.
+    /// A body of this many bytes, never 0.
     Length(u64),
     /// Chunks, see [`ChunkedDecoder`].
     Chunked,
@@ -87,12 +87,12 @@ pub enum BodyLength {
     Tunnel,
 }
 
-/// What was learnt from a head beside the message.
+/// The facts of a parsed head, besides the message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Parsed {
     /// Bytes of input that the head took, blank lines before it included.
     pub consumed: usize,
-    /// What follows.
+    /// The body that follows.
     pub body: BodyLength,
     /// Whether the sender lets the connection live after this message. Its
     /// framing is taken into account: what was doubtful is not reused.
@@ -114,7 +114,7 @@ pub enum Upgrade {
     Other,
 }
 
-/// What came of parsing.
+/// The result of parsing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// All fine so far, but the head does not end here: read more and parse

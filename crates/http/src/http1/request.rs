@@ -12,7 +12,7 @@ use super::length::{self, Coding};
 use super::{BodyLength, Limits, Outcome, Parsed, prepare};
 use crate::message::{Message, NAME_BYTES, TargetForm, TargetParts, Version};
 
-/// What an HTTP/2 client sends first.
+/// The connection preface of an HTTP/2 client (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Whether a connection begins with HTTP/2's preface.

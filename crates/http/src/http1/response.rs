@@ -9,7 +9,7 @@ use super::{BodyLength, Limits, Outcome, Parsed, Upgrade, prepare};
 use crate::message::{Message, Version};
 use crate::websocket::Accept;
 
-/// What of a request decides how its response is read.
+/// The facts of a request that determine how its response is parsed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct RequestFacts {
     /// HEAD: no body whatever the length.
@@ -18,7 +18,7 @@ pub struct RequestFacts {
     pub connect: bool,
     /// The protocol that the request asked for.
     pub upgrade: Option<Upgrade>,
-    /// What answers the key of a WebSocket.
+    /// The expected `Sec-WebSocket-Accept`.
     pub accept: Option<Accept>,
     /// The key is ours, so that nobody behind us looks at the answer to it: the
     /// client speaks HTTP/2, which has no keys.

@@ -1,4 +1,4 @@
-//! What HTTP/1 must see of a message that came over HTTP/2.
+//! Conversion of HTTP/2 messages for HTTP/1.
 
 use crate::http1::{BodyLength, Parsed, RequestFacts};
 use crate::message::{Message, Refusal, TargetForm, Version};

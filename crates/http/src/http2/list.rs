@@ -5,7 +5,7 @@ use crate::http1::{Fault, FaultKind, Limits, Noted, is_forbidden_trailer};
 use crate::message::{Fields, NAME_BYTES, Refusal, trim};
 use protocol::http2::FieldList;
 
-/// Which message a list is of.
+/// The kind of message that a field section belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Of {
     Request,

@@ -16,7 +16,7 @@ pub enum Unsendable {
     Target,
     /// A WebSocket for nobody: extended CONNECT has an authority.
     Authority,
-    /// It is no request, or no response.
+    /// The message is not a request, or not a response.
     Kind,
 }
 
@@ -173,7 +173,8 @@ pub fn trailers(fields: &Fields) -> impl Iterator<Item = Pair<'_>> {
         .filter(|(name, _)| goes_on(name, false) && !is_forbidden_trailer(name))
 }
 
-/// What HTTP/1's handshake has and RFC 8441's does not.
+/// Returns whether a header belongs to the upgrade handshake of HTTP/1, which RFC 8441
+/// does not use.
 fn is_of_http1_tunnel(name: &[u8]) -> bool {
     matches!(
         name,

@@ -30,7 +30,7 @@ impl<'a> Pseudo<'a> {
     }
 }
 
-/// What kind of request the pseudo-headers make.
+/// The kind of request that the pseudo-headers describe.
 enum Kind<'a> {
     Plain {
         scheme: &'a [u8],

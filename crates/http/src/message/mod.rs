@@ -47,7 +47,7 @@ impl Version {
         }
     }
 
-    /// What stands in an HTTP/1 start line.
+    /// Returns the token of the HTTP/1 start line.
     fn wire(self) -> &'static [u8] {
         match self {
             Version::Http10 => b"HTTP/1.0",
@@ -63,7 +63,7 @@ pub enum StartLine<'a> {
     Request {
         /// `GET`
         method: &'a [u8],
-        /// As it was sent: `/path?query`, `http://host/path`, `*`, `host:443`.
+        /// The target as it was sent: `/path?query`, `http://host/path`, `*`, `host:443`.
         target: &'a [u8],
         /// The sender's.
         version: Version,
@@ -288,7 +288,7 @@ impl Message {
         }
     }
 
-    /// Whether it is a request.
+    /// Returns whether it is a request.
     pub fn is_request(&self) -> bool {
         matches!(self.kind, Kind::Request { .. })
     }

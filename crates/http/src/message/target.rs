@@ -6,7 +6,7 @@
 use super::fields::{Piece, Refusal};
 use super::{Kind, Message};
 
-/// What kind of target a request has.
+/// The form of a request target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TargetForm {
     /// `/path?query`

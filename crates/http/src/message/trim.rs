@@ -1,4 +1,4 @@
-//! What is blank around a value.
+//! Optional white space around values.
 
 /// Without the spaces and tabs at both ends. Other white space is no blank in
 /// HTTP: `\x0cchunked` is not `chunked`.

@@ -39,7 +39,7 @@ pub async fn write_all(
     write_before(socket, data, false, limit).await
 }
 
-/// The same; `more` says that other bytes follow at once.
+/// As [`write_all`]; `more` announces that other bytes follow at once.
 async fn write_before(
     socket: &Transport,
     mut data: &[u8],

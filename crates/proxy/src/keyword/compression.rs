@@ -44,7 +44,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "compression algo-req",
         places: places::ALL,
         syntax: "compression algo-req { gzip | deflate | raw-deflate | identity }",
-        doc: "Algorithm for request bodies on their way to servers, if `compression direction` enables that. Nothing \
+        doc: "Algorithm for request bodies sent to servers, if `compression direction` enables that. Nothing \
             negotiates whether the servers support it, so check yours.",
         example: "compression algo-req gzip",
         build: algo,
@@ -96,7 +96,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "compression direction",
         places: places::ALL,
         syntax: "compression direction { request | response | both }",
-        doc: "Sets which messages are compressed: responses (the default), requests on their way to servers, or both.",
+        doc: "Sets which messages are compressed: responses (the default), requests to servers, or both.",
         example: "compression direction both",
         build: direction,
     },

@@ -230,7 +230,7 @@ fn grace(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             span,
             "'grace' of a proxy is an obsolete form",
         )
-        .label("HAProxy no longer knows this here")
+        .label("removed from HAProxy here")
         .note("the longest of these times applies to the whole process")
         .help("move it to `global`"),
     );

@@ -136,7 +136,7 @@ fn gone(_: &mut Loader, args: &mut Args<'_>) -> Built {
         args.line().span,
         "'tune.chksize' is obsolete",
     )
-    .label("HAProxy no longer knows this")
+    .label("removed from HAProxy")
     .note("checks use buffers of `tune.bufsize`")
     .help("remove the line")
     .fix(args.line().span, "");

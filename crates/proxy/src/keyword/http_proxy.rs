@@ -32,7 +32,7 @@ fn http_proxy(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 span,
                 "'option http_proxy' is obsolete: use 'option transparent' with rules",
             )
-            .label("HAProxy no longer knows this")
+            .label("removed from HAProxy")
             .help(format!("in a backend without servers, write:\n{today}")),
         );
     }

@@ -18,7 +18,7 @@ pub(crate) fn warn(loader: &mut Loader, span: Span, old: &str, new: &str) {
             span,
             format!("'{old}' is an old form of '{new}'"),
         )
-        .label("HAProxy no longer knows this")
+        .label("removed from HAProxy")
         .help(format!("write `{new}`"))
         .fix(span, new),
     );
@@ -33,7 +33,7 @@ pub(crate) fn warn_needless(loader: &mut Loader, args: &Args<'_>, old: &str, why
             span,
             format!("'{old}' is obsolete and unnecessary"),
         )
-        .label("HAProxy no longer knows this")
+        .label("removed from HAProxy")
         .note(why)
         .help("remove the line")
         .fix(args.line().span, ""),
@@ -57,7 +57,7 @@ impl Loader {
                 word.span,
                 format!("an address on the line of '{kind} {name}' is obsolete syntax"),
             )
-            .label("HAProxy no longer knows this")
+            .label("removed from HAProxy")
             .help(format!("move it to a separate line: `bind {whole}`"))
             .fix(
                 Span {

@@ -17,7 +17,7 @@ pub(super) fn mode(loader: &mut Loader, word: &Word) {
     proxy.health.get_or_insert_default().always = true;
     loader.tell(
         Diagnostic::warning(&codes::LEGACY, word.span, "'mode health' is obsolete")
-            .label("HAProxy no longer knows this")
+            .label("removed from HAProxy")
             .help("write `mode http` and `http-request return status 200`"),
     );
 }
@@ -33,7 +33,7 @@ fn network(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     loader.proxy().health.get_or_insert_default().network = Some(network);
     loader.tell(
         Diagnostic::warning(&codes::LEGACY, span, "'monitor-net' is obsolete")
-            .label("HAProxy no longer knows this")
+            .label("removed from HAProxy")
             .help(format!(
                 "write `http-request return status 200 if {{ src {} }}` as the first rule (in `mode tcp`: \
                  `tcp-request connection reject if …`), or use `monitor-uri`",

@@ -403,7 +403,7 @@ fn app_session(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             span,
             "'appsession' is an obsolete form of 'stick'",
         )
-        .label("HAProxy no longer knows this")
+        .label("removed from HAProxy")
         .help(format!("write `{today}`")),
     );
     loader.proxy().app_session = Some(Arc::new(session));

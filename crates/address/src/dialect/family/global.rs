@@ -302,7 +302,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "vrrp_rx_bufs_policy",
         "vrrp_rx_bufs_policy MTU|ADVERT|<bytes>",
-        "The receive buffer of sockets: so many bytes, or a number of packets of the interface or of adverts.",
+        "The receive buffer of sockets: a number of bytes, or of packets of the interface or of adverts.",
         "vrrp_rx_bufs_policy 65536",
         line(1, 1, receive_policy),
     ),

@@ -203,8 +203,7 @@ impl Section {
 
     fn tell(&self, rule: &Rule) -> Diagnostic {
         let told = |message: String| {
-            Diagnostic::warning(&codes::LEGACY, rule.word, message)
-                .label("HAProxy no longer knows this")
+            Diagnostic::warning(&codes::LEGACY, rule.word, message).label("removed from HAProxy")
         };
         let line = match &rule.form {
             Form::Line(_)
