@@ -5,7 +5,7 @@
 //!
 //! What is decided is [`protocol::vrrp`], a value; here it meets sockets, the
 //! kernel and the clock. This crate knows nothing of the proxy: that an address
-//! cannot be served is told to it as a number ([`role::Given::vitals`]).
+//! cannot be served is told to it as a number ([`role::RoleInputs::vitals`]).
 
 pub mod codes;
 pub mod config;

@@ -334,12 +334,12 @@ pub struct Report {
     pub words: String,
     /// Findings of its check.
     #[serde(default)]
-    pub found: Found,
+    pub found: CheckFindings,
 }
 
 /// Findings of a node that checked a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Found {
+pub struct CheckFindings {
     /// It changes what nodes must agree on among themselves (router ids, priorities,
     /// timers): all nodes try it at once, without a canary, and all roll back at once.
     #[serde(default)]
@@ -374,12 +374,12 @@ pub struct Decision {
     /// The version.
     pub version: VersionId,
     /// The step.
-    pub step: Step,
+    pub step: RolloutStep,
 }
 
 /// A step.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Step {
+pub enum RolloutStep {
     /// Canary: these nodes can serve it; this one serves it first.
     Canary {
         /// The canary node.
@@ -495,7 +495,7 @@ pub enum Refusal {
     /// Another member has the number or the name.
     Taken {
         /// The one that is taken.
-        what: Taken,
+        what: TakenAttribute,
     },
     /// A name has letters, digits, dots, hyphens and underscores, and is short.
     Name,
@@ -524,7 +524,7 @@ pub enum Refusal {
 
 /// The attribute that another member has already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Taken {
+pub enum TakenAttribute {
     /// A member's number; a new one is above all that ever were.
     Number,
     /// A member's name.
@@ -560,9 +560,9 @@ impl fmt::Display for Refusal {
             Refusal::Founded => f.write_str("the cluster already exists, or does not exist yet"),
             Refusal::Unfit => f.write_str("this member does not support that"),
             Refusal::Taken {
-                what: Taken::Number,
+                what: TakenAttribute::Number,
             } => f.write_str("the member number is taken"),
-            Refusal::Taken { what: Taken::Name } => f.write_str("another member has this name"),
+            Refusal::Taken { what: TakenAttribute::Name } => f.write_str("another member has this name"),
             Refusal::Name => f.write_str(
                 "invalid name: use 1 to 64 letters, digits, dots, hyphens and underscores",
             ),

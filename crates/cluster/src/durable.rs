@@ -101,7 +101,7 @@ pub fn write_twice(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The content of a file that was written twice.
 #[derive(Debug)]
-pub struct Kept {
+pub struct DurableContent {
     /// The content. There may be keys in it.
     pub bytes: Zeroizing<Vec<u8>>,
     /// The damage of the file, if the content comes from its copy.
@@ -114,10 +114,10 @@ pub struct Kept {
 /// # Errors
 /// Where neither is whole, those of the file: `NotFound`, or `InvalidData` when it does not
 /// have its digest.
-pub fn read_either(path: &Path, bytes_max: u64) -> io::Result<Kept> {
+pub fn read_either(path: &Path, bytes_max: u64) -> io::Result<DurableContent> {
     let error = match read_whole(path, bytes_max) {
         Ok(bytes) => {
-            return Ok(Kept {
+            return Ok(DurableContent {
                 bytes,
                 damage: None,
             });
@@ -130,7 +130,7 @@ pub fn read_either(path: &Path, bytes_max: u64) -> io::Result<Kept> {
         _ => "cannot be read",
     });
     match read_whole(&copy_of(path), bytes_max) {
-        Ok(bytes) => Ok(Kept { bytes, damage }),
+        Ok(bytes) => Ok(DurableContent { bytes, damage }),
         Err(_) => Err(error),
     }
 }

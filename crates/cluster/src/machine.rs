@@ -53,7 +53,7 @@ pub struct FrontendHealth {
 
 /// A lease that this machine holds, for the roles that are bound to it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Held {
+pub struct GrantedLease {
     /// Its name, for an address `address/NAME`.
     pub name: String,
     /// Its epoch.
@@ -64,7 +64,7 @@ pub struct Held {
 
 /// A lease that something of this machine wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Wish {
+pub struct RequestedLease {
     /// Its name.
     pub name: String,
     /// How well this machine could use it.
@@ -80,7 +80,7 @@ pub enum News {
         words: String,
     },
     /// The leases that the machine could use. Sent at the start and after each change.
-    WantsLeases(Vec<Wish>),
+    WantsLeases(Vec<RequestedLease>),
     /// The supervisor wants the role to end.
     Stop,
 }
@@ -103,7 +103,7 @@ pub trait Machine: Send + Sync + 'static {
         std::future::ready(Vec::new())
     }
     /// Reports the held leases to the other roles.
-    fn hold(&self, leases: Vec<Held>) -> impl Future<Output = ()> + Send;
+    fn hold(&self, leases: Vec<GrantedLease>) -> impl Future<Output = ()> + Send;
     /// Another node could use this lease better: its users release it in good order, and
     /// do not request it for a moment.
     fn hand_over(&self, lease: String) -> impl Future<Output = ()> + Send;

@@ -33,7 +33,7 @@ pub struct Link {
 }
 
 /// An event of the link, for the role.
-pub enum Heard {
+pub enum LinkEvent {
     /// A message that is not about the link itself.
     Message(Received),
     /// The supervisor has died. The next one comes here, unless this role was a candidate
@@ -152,7 +152,7 @@ impl Link {
 
     /// The next thing that the role has to know; None when there is nothing more. Messages
     /// about the link itself are answered here.
-    pub fn hear(&mut self) -> Option<Heard> {
+    pub fn hear(&mut self) -> Option<LinkEvent> {
         self.see_who_comes();
         if self.is_stopped() {
             return Some(Heard::Message(Received {
@@ -169,13 +169,13 @@ impl Link {
                 }
                 Ok(Some(received)) => {
                     if let Some(received) = self.obey(received) {
-                        return Some(Heard::Message(received));
+                        return Some(LinkEvent::Message(received));
                     }
                 }
                 Err(_) => {
                     self.channel = None;
                     let stays = self.guard.is_some();
-                    return Some(Heard::Left { stays });
+                    return Some(LinkEvent::Left { stays });
                 }
             }
         }

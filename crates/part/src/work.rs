@@ -4,7 +4,7 @@
 use crate::channel::{Channel, Received, timespec};
 use crate::entry;
 use crate::guard::Guard;
-use crate::link::{Heard, Link};
+use crate::link::{Link, LinkEvent};
 use crate::memory;
 use crate::report::Report;
 use crate::role::{Message, Parcel, Take};
@@ -113,9 +113,9 @@ impl<W: Work> Running<W> {
             let _ = poll(&mut watched, left.map(timespec).as_ref());
             while let Some(heard) = self.link.hear() {
                 match heard {
-                    Heard::Left { stays: true } => {}
-                    Heard::Left { stays: false } => return ExitCode::SUCCESS,
-                    Heard::Message(received) => {
+                    LinkEvent::Left { stays: true } => {}
+                    LinkEvent::Left { stays: false } => return ExitCode::SUCCESS,
+                    LinkEvent::Message(received) => {
                         if !self.obey(received) {
                             self.store();
                             return ExitCode::SUCCESS;

@@ -29,7 +29,7 @@
 //! | 1-8 | proxy | the name |
 //! | 9 | proxy | [`Band`] as a number |
 //! | 10 | proxy | requests in progress at these addresses, plus one; 0 is unknown |
-//! | 11 | address role | [`Told::state`] as a number |
+//! | 11 | address role | [`SlotReport::state`] as a number |
 //! | 12 | address role | time until which a hand-over waits for requests; 0 is none |
 //! | 13-15 | address role | since, transitions, priority |
 //! | 16-18 | address role | the owner: address (two words), priority |
@@ -47,7 +47,7 @@ mod table;
 mod tests;
 
 pub use service::Service;
-pub use slot::{TOLD_STATES, Told, ToldState};
+pub use slot::{SLOT_STATES, SlotReport, SlotState};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

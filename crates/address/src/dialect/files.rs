@@ -60,7 +60,7 @@ impl Checks {
     }
 
     /// Whether what was found is an error.
-    pub(super) fn refuses(self, found: &Found) -> bool {
+    pub(super) fn refuses(self, found: &MatchedFiles) -> bool {
         (!found.missing.is_empty() && self.brace)
             || (found.paths.is_empty() && (self.wildcard || self.found && !found.wild))
     }
@@ -108,7 +108,7 @@ pub(super) fn unquoted(text: &str) -> String {
 
 /// The files that a pattern matches.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct MatchedFiles {
     /// Files, in the order in which they are read.
     pub(super) paths: Vec<PathBuf>,
     /// Plain names without a file.
@@ -118,8 +118,8 @@ pub(super) struct Found {
 }
 
 /// The files that a name means, relative to the directory of its file.
-pub(super) fn expand(directory: &Path, written: &str, outside: &mut dyn Outside) -> Found {
-    let mut found = Found::default();
+pub(super) fn expand(directory: &Path, written: &str, outside: &mut dyn Outside) -> MatchedFiles {
+    let mut found = MatchedFiles::default();
     for name in braces(written) {
         let wild = name.contains(['*', '?', '[']);
         found.wild |= wild;

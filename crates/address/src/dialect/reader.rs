@@ -388,7 +388,7 @@ impl<'a> Reader<'a> {
         true
     }
 
-    fn report(&mut self, found: &files::Found, written: &str, checks: Checks, place: Span) {
+    fn report(&mut self, found: &files::MatchedFiles, written: &str, checks: Checks, place: Span) {
         let strict = checks.refuses(found);
         if found.missing.is_empty() && !found.paths.is_empty() {
             return;

@@ -95,12 +95,12 @@ fn protocol(route: &Route) -> u8 {
 }
 
 /// A way of a route, with its interface's number.
-struct Way<'a> {
+struct ResolvedHop<'a> {
     hop: &'a NextHop,
     interface: Option<u32>,
 }
 
-impl Way<'_> {
+impl ResolvedHop<'_> {
     fn write(&self, message: &mut Message, ipv6: bool) {
         match self.hop.via {
             Some(via) if via.is_ipv6() == ipv6 => message.address(attribute::GATEWAY, via),
@@ -121,7 +121,7 @@ impl Way<'_> {
     }
 }
 
-fn message(route: &Route, ways: &[Way<'_>], kind: u16, flags: u16) -> Message {
+fn message(route: &Route, ways: &[ResolvedHop<'_>], kind: u16, flags: u16) -> Message {
     let table = table(route);
     let deleted = kind == kind::DELETE_ROUTE;
     let length = |net: Option<(IpAddr, u8)>| net.map_or(0, |(_, prefix)| prefix);
@@ -182,7 +182,7 @@ fn write_metrics(message: &mut Message, route: &Route) {
     });
 }
 
-fn write_ways(message: &mut Message, ways: &[Way<'_>], ipv6: bool) {
+fn write_ways(message: &mut Message, ways: &[ResolvedHop<'_>], ipv6: bool) {
     if let [way] = ways {
         way.write(message, ipv6);
         if let Some(index) = way.interface {
@@ -461,7 +461,7 @@ impl Kernel {
                 Some(name) => Some(self.index_of(name)?),
                 None => None,
             };
-            ways.push(Way { hop, interface });
+            ways.push(ResolvedHop { hop, interface });
         }
         Ok(message(route, &ways, kind, flags))
     }

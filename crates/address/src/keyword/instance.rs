@@ -2,7 +2,7 @@
 
 use super::draft::{Draft, VirtualIp};
 use super::identity::{self, Identity, is_name_of, name_of};
-use super::link::{self, Taken, is_ipv6};
+use super::link::{self, UsedRouterId, is_ipv6};
 use super::timing::{DOWN_ADVERTS, FAILOVER_DEFAULT};
 use super::{SectionConfig, Timers, codes, host};
 use crate::config::{
@@ -44,7 +44,7 @@ pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
         },
         backends: Vec::new(),
     };
-    let mut taken: Vec<Taken> = Vec::new();
+    let mut taken: Vec<UsedRouterId> = Vec::new();
     for virtual_ip in std::mem::take(&mut draft.virtual_ips) {
         if virtual_ip.addresses.is_empty() {
             if virtual_ip.address_line {

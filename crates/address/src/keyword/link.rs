@@ -118,7 +118,7 @@ fn tell_no_interface(
 
 /// An id that is taken on a link.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct UsedRouterId {
     vrid: u8,
     ipv6: bool,
     interface: String,
@@ -131,10 +131,10 @@ pub(super) fn router_id(
     draft: &mut Draft,
     virtual_ip: &VirtualIp,
     interface: &str,
-    taken: &mut Vec<Taken>,
+    taken: &mut Vec<UsedRouterId>,
 ) -> u8 {
     let ipv6 = is_ipv6(virtual_ip);
-    let same_link = |other: &Taken| {
+    let same_link = |other: &UsedRouterId| {
         other.ipv6 == ipv6
             && (other.interface == interface || other.interface.is_empty() || interface.is_empty())
     };
@@ -166,7 +166,7 @@ pub(super) fn router_id(
             None => told,
         });
     }
-    taken.push(Taken {
+    taken.push(UsedRouterId {
         vrid,
         ipv6,
         interface: interface.to_owned(),

@@ -33,7 +33,7 @@ pub struct Announcement {
 
 /// How announcements of some interfaces are paced.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Line {
+pub enum AnnounceQueue {
     /// The interfaces of a `garp_group`, by its index.
     Group(usize),
     /// An interface alone.
@@ -51,13 +51,18 @@ struct Waiting {
 /// All that waits.
 #[derive(Debug, Default)]
 pub struct Announcer {
-    lines: BTreeMap<Line, Waiting>,
+    lines: BTreeMap<AnnounceQueue, Waiting>,
     dropped: u64,
 }
 
 impl Announcer {
     /// Adds a frame at the end of its line.
-    pub fn push(&mut self, line: Line, intervals: (Duration, Duration), what: Announcement) {
+    pub fn push(
+        &mut self,
+        line: AnnounceQueue,
+        intervals: (Duration, Duration),
+        what: Announcement,
+    ) {
         let waiting = self.lines.entry(line).or_default();
         (waiting.arp_interval, waiting.na_interval) = intervals;
         if waiting.queue.len() >= MAX_WAITING {
@@ -140,7 +145,7 @@ mod tests {
     fn without_an_interval_they_leave_at_once_but_never_as_a_flood() {
         let mut announcer = Announcer::default();
         for n in 0..300 {
-            announcer.push(Line::Interface(2), NONE, of(0, n as u8));
+            announcer.push(AnnounceQueue::Interface(2), NONE, of(0, n as u8));
         }
         assert_eq!(announcer.due(at(0)).len(), BURST);
         assert_eq!(announcer.due(at(0)), []);
@@ -154,9 +159,9 @@ mod tests {
     fn interfaces_of_a_group_wait_for_each_other_and_others_do_not() {
         let mut announcer = Announcer::default();
         let paced = (Duration::from_millis(10), Duration::ZERO);
-        announcer.push(Line::Group(0), paced, of(0, 1));
-        announcer.push(Line::Group(0), paced, of(0, 2));
-        announcer.push(Line::Interface(9), NONE, of(1, 3));
+        announcer.push(AnnounceQueue::Group(0), paced, of(0, 1));
+        announcer.push(AnnounceQueue::Group(0), paced, of(0, 2));
+        announcer.push(AnnounceQueue::Interface(9), NONE, of(1, 3));
         let lasts = |due: Vec<Announcement>| due.iter().map(|a| a.frame[0]).collect::<Vec<_>>();
         assert_eq!(lasts(announcer.due(at(0))), [1, 3]);
         assert_eq!(lasts(announcer.due(at(9))), [0u8; 0]);
@@ -167,7 +172,7 @@ mod tests {
     fn what_was_given_away_is_not_announced_and_too_many_are_counted() {
         let mut announcer = Announcer::default();
         for _ in 0..=MAX_WAITING {
-            announcer.push(Line::Interface(2), NONE, of(0, 1));
+            announcer.push(AnnounceQueue::Interface(2), NONE, of(0, 1));
         }
         assert_eq!(announcer.dropped(), 1);
         announcer.cancel(0);

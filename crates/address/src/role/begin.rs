@@ -11,11 +11,11 @@ use super::links::Links;
 use super::member::{History, Member};
 use super::processes::Processes;
 use super::runner::Runner;
-use super::scripts::Asked;
+use super::scripts::TrackedScript;
 use super::sockets::{self, Sockets};
 use super::tell::Teller;
 use super::tracker::{Tracker, tracked_by_any};
-use super::{Given, KeptState, Level, RoleError, clock, namespace, realtime, settings};
+use super::{KeptState, Level, RoleError, RoleInputs, clock, namespace, realtime, settings};
 use crate::config::Config;
 use crate::kernel::{AddressSeen, Kernel, KernelError, Monitor};
 use protocol::vrrp::{Instance, Resume, Router, State, Time};
@@ -43,7 +43,7 @@ fn system(what: &'static str) -> impl FnOnce(KernelError) -> RoleError {
 
 impl Role {
     /// Opens all sockets, and installs the first configuration.
-    pub(super) fn begin(config: Config, mut given: Given) -> Result<Role, RoleError> {
+    pub(super) fn begin(config: Config, mut given: RoleInputs) -> Result<Role, RoleError> {
         check(&config)?;
         if let Some(name) = &config.global.network_namespace {
             namespace::enter(name).map_err(|error| RoleError::Namespace {
@@ -198,7 +198,7 @@ impl Role {
                 (self.given.log)(Level::Warning, &line);
                 continue;
             }
-            let asked = Asked::new(now, script, self.generation, before);
+            let asked = TrackedScript::new(now, script, self.generation, before);
             self.tracker.scripts.push(asked);
         }
         if !config.files.is_empty() {

@@ -1,6 +1,6 @@
 //! Executes the router's actions: packets, addresses, routes, rules, announcements.
 
-use super::announce::{Announcement, Line};
+use super::announce::{AnnounceQueue, Announcement};
 use super::event_loop::Role;
 use super::{Level, Notification, clock};
 use crate::config::{Address, Authentication};
@@ -260,19 +260,19 @@ impl Role {
         address.is_ipv6() && self.teller.forwards_ipv6
     }
 
-    fn pace(&self, interface: u32, name: &str) -> (Line, (Duration, Duration)) {
+    fn pace(&self, interface: u32, name: &str) -> (AnnounceQueue, (Duration, Duration)) {
         let groups = self.config.garp_groups.iter().enumerate();
         for (place, group) in groups {
             if group.interfaces.iter().any(|i| i == name) {
                 return (
-                    Line::Group(place),
+                    AnnounceQueue::Group(place),
                     (group.garp_interval, group.gna_interval),
                 );
             }
         }
         let global = &self.config.global;
         (
-            Line::Interface(interface),
+            AnnounceQueue::Interface(interface),
             (global.garp_interval, global.gna_interval),
         )
     }

@@ -12,7 +12,7 @@ use super::runner::Runner;
 use super::sockets::Sockets;
 use super::tell::Teller;
 use super::tracker::Tracker;
-use super::{Exit, Given, KeptState, Level, Notification, RoleError, clock};
+use super::{Exit, KeptState, Level, Notification, RoleError, RoleInputs, clock};
 use crate::config::Config;
 use crate::kernel::{Kernel, Monitor};
 use protocol::vrrp::{Router, Time};
@@ -35,7 +35,7 @@ const MAX_ACTIONS: usize = 100_000;
 /// The role.
 pub(super) struct Role {
     pub(super) config: Config,
-    pub(super) given: Given,
+    pub(super) given: RoleInputs,
     pub(super) kernel: Kernel,
     pub(super) monitor: Monitor,
     pub(super) links: Links,
@@ -87,7 +87,7 @@ enum Source {
 }
 
 /// Runs a configuration until the role must stop.
-pub fn run(config: Config, given: Given) -> Result<Exit, RoleError> {
+pub fn run(config: Config, given: RoleInputs) -> Result<Exit, RoleError> {
     let mut role = Role::begin(config, given)?;
     role.given.orders.tell(Notification::Ready);
     role.tell_wanted_leases(super::clock::now());

@@ -137,7 +137,7 @@ pub trait Orders {
 }
 
 /// The inputs of the role.
-pub struct Given {
+pub struct RoleInputs {
     /// The source of orders.
     pub orders: Box<dyn Orders>,
     /// The log.
@@ -154,9 +154,9 @@ pub struct Given {
     pub dump_directory: PathBuf,
 }
 
-impl fmt::Debug for Given {
+impl fmt::Debug for RoleInputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Given")
+        f.debug_struct("RoleInputs")
             .field("kept", &self.kept.is_some())
             .field("keep", &self.keep)
             .field("vitals", &self.vitals)

@@ -3,7 +3,7 @@
 
 use super::event_loop::Role;
 use super::{Level, Log, clock};
-use protocol::vitals::{BYTES, Band, Pulse, Told, ToldState, Vitals, WORDS};
+use protocol::vitals::{BYTES, Band, Pulse, SlotReport, SlotState, Vitals, WORDS};
 use protocol::vrrp::{Instance, State, Time};
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::io;
@@ -362,15 +362,15 @@ impl Role {
         }
     }
 
-    fn told(&self, at: usize) -> Option<Told> {
+    fn told(&self, at: usize) -> Option<SlotReport> {
         let status = self.router.status(Instance(at))?;
         let history = &self.members.get(at)?.history;
-        Some(Told {
+        Some(SlotReport {
             state: match status.state {
-                State::Init => ToldState::Init,
-                State::Backup => ToldState::Backup,
-                State::Master => ToldState::Master,
-                State::Fault => ToldState::Fault,
+                State::Init => SlotState::Init,
+                State::Backup => SlotState::Backup,
+                State::Master => SlotState::Master,
+                State::Fault => SlotState::Fault,
             },
             since_ms: clock::as_ms(status.since),
             transitions: history.entered,

@@ -19,7 +19,7 @@ const FLAP_HOLD: Duration = Duration::from_secs(10);
 
 /// State of an interface.
 #[derive(Debug)]
-pub struct Seen {
+pub struct LinkStatus {
     /// The kernel's last report.
     pub link: Link,
     /// Whether it counts as up.
@@ -48,7 +48,7 @@ pub enum LinkEvent {
 /// All interfaces of this machine.
 #[derive(Debug, Default)]
 pub struct Links {
-    by_index: BTreeMap<u32, Seen>,
+    by_index: BTreeMap<u32, LinkStatus>,
     delays: HashMap<String, (Duration, Duration)>,
 }
 
@@ -58,7 +58,7 @@ impl Links {
         let mut all = Links::default();
         all.set_delays(delays);
         for link in links {
-            let seen = Seen {
+            let seen = LinkStatus {
                 up: link.usable(),
                 link,
                 change_at: None,
@@ -77,12 +77,12 @@ impl Links {
     }
 
     /// The interface of this name.
-    pub fn named(&self, name: &str) -> Option<&Seen> {
+    pub fn named(&self, name: &str) -> Option<&LinkStatus> {
         self.by_index.values().find(|seen| seen.link.name == name)
     }
 
     /// The interface of this number.
-    pub fn numbered(&self, index: u32) -> Option<&Seen> {
+    pub fn numbered(&self, index: u32) -> Option<&LinkStatus> {
         self.by_index.get(&index)
     }
 
@@ -99,7 +99,7 @@ impl Links {
     }
 
     /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &Seen> {
+    pub fn all(&self) -> impl Iterator<Item = &LinkStatus> {
         self.by_index.values()
     }
 
@@ -139,7 +139,7 @@ impl Links {
         }
         let delays = self.delays.get(&name).copied().unwrap_or_default();
         let Some(seen) = self.by_index.get_mut(&link.index) else {
-            let seen = Seen {
+            let seen = LinkStatus {
                 link,
                 up: usable,
                 change_at: None,
@@ -198,7 +198,7 @@ impl Links {
     }
 }
 
-impl Seen {
+impl LinkStatus {
     /// Returns how long a returned interface must stay up before it counts as up.
     fn returned(
         &mut self,

@@ -4,7 +4,7 @@
 use super::kept::fingerprint;
 use super::links::Links;
 use super::tracker::Judgement;
-use super::vmacs::Beside;
+use super::vmacs::SecondaryVmac;
 use crate::config::{Address, Instance};
 use crate::kernel::{AddressSeen, AddressSpec, IpvlanFlag, Vmac};
 use part::report::Event;
@@ -23,7 +23,7 @@ pub struct Member {
     /// Its virtual interface.
     pub vmac: Option<Vmac>,
     /// Virtual interfaces of addresses that are elsewhere.
-    pub beside: Vec<Beside>,
+    pub beside: Vec<SecondaryVmac>,
     /// Where its adverts come from.
     pub source: Option<IpAddr>,
     /// It was begun ([`protocol::vrrp::Router::start`]).

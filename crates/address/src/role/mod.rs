@@ -45,7 +45,7 @@ mod trial;
 mod vmacs;
 mod weight;
 
-pub use given::{Dump, Exit, Given, Level, Log, Notification, Order, Orders, RoleError};
+pub use given::{Dump, Exit, Level, Log, Notification, Order, Orders, RoleError, RoleInputs};
 pub use kept::{KeptInstance, KeptState};
 pub use leases::{Lease, WantedLease};
 pub use report::{HAND_OVER, LEASE, LEASE_MOVES, VIRTUAL_IP};
@@ -53,6 +53,6 @@ pub use report::{HAND_OVER, LEASE, LEASE_MOVES, VIRTUAL_IP};
 use crate::config::Config;
 
 /// Runs a configuration until the role must stop.
-pub fn run(config: Config, given: Given) -> Result<Exit, RoleError> {
+pub fn run(config: Config, given: RoleInputs) -> Result<Exit, RoleError> {
     event_loop::run(config, given)
 }

@@ -22,7 +22,7 @@ pub enum ScriptLog {
 
 /// A script that is asked.
 #[derive(Debug)]
-pub struct Asked {
+pub struct TrackedScript {
     script: Script,
     generation: u64,
     verdict: Verdict,
@@ -35,16 +35,21 @@ pub struct Asked {
     due: Time,
 }
 
-impl Asked {
+impl TrackedScript {
     /// Creates the state of a script, which runs at once; its verdict from an older
     /// configuration still applies.
-    pub fn new(now: Time, script: Script, generation: u64, before: Option<&Asked>) -> Asked {
+    pub fn new(
+        now: Time,
+        script: Script,
+        generation: u64,
+        before: Option<&TrackedScript>,
+    ) -> TrackedScript {
         let known = before.map_or(Verdict::Unknown, |b| b.verdict);
         let verdict = match known {
             Verdict::Unknown if script.init_fail => Verdict::Down,
             known => known,
         };
-        Asked {
+        TrackedScript {
             script,
             generation,
             verdict,
@@ -218,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_first_outcome_decides_and_then_rise_and_fall_do() {
-        let mut asked = Asked::new(at(0), script(2, 3), 1, None);
+        let mut asked = TrackedScript::new(at(0), script(2, 3), 1, None);
         assert_eq!(asked.verdict(), Verdict::Unknown);
         let mut told = Vec::new();
         for code in [0, 1, 1, 0, 1, 1, 1, 0, 0] {
@@ -245,7 +250,7 @@ mod tests {
     #[test]
     fn a_script_that_cannot_be_started_any_more_says_nothing_and_that_is_said_once() {
         let gone = || JobResult::NotStarted(std::io::ErrorKind::NotFound.into());
-        let mut asked = Asked::new(at(0), script(1, 1), 1, None);
+        let mut asked = TrackedScript::new(at(0), script(1, 1), 1, None);
         asked.ended(at(1), 1, &JobResult::Exited(0));
         let (said, changed) = asked.ended(at(2), 1, &gone());
         assert!(!changed && said.len() == 1, "{said:?}");
@@ -255,14 +260,14 @@ mod tests {
         assert!(!asked.ended(at(4), 1, &JobResult::TooMany).1);
         assert!(asked.ended(at(5), 1, &JobResult::Exited(1)).1);
         // One that never could be is none that succeeds.
-        let mut never = Asked::new(at(0), script(1, 1), 1, None);
+        let mut never = TrackedScript::new(at(0), script(1, 1), 1, None);
         assert!(never.ended(at(1), 1, &gone()).1);
         assert_eq!(never.verdict(), Verdict::Down);
     }
 
     #[test]
     fn it_is_asked_once_at_a_time_and_what_was_missed_is_not_made_up_for() {
-        let mut asked = Asked::new(at(0), script(1, 1), 1, None);
+        let mut asked = TrackedScript::new(at(0), script(1, 1), 1, None);
         assert!(asked.job(at(0)).is_some());
         assert!(asked.job(at(5)).is_none());
         assert_eq!(asked.deadline(), None);
@@ -276,9 +281,9 @@ mod tests {
 
     #[test]
     fn an_outcome_of_an_older_configuration_is_not_heard_and_its_verdict_is_kept() {
-        let mut old = Asked::new(at(0), script(1, 1), 1, None);
+        let mut old = TrackedScript::new(at(0), script(1, 1), 1, None);
         old.ended(at(1), 1, &JobResult::Exited(0));
-        let mut new = Asked::new(at(2), script(1, 1), 2, Some(&old));
+        let mut new = TrackedScript::new(at(2), script(1, 1), 2, Some(&old));
         assert_eq!(new.verdict(), Verdict::Up);
         assert!(!new.ended(at(3), 1, &JobResult::Exited(1)).1);
         assert!(new.ended(at(3), 2, &JobResult::Exited(1)).1);

@@ -4,7 +4,7 @@ use super::bfd::Bfd;
 use super::files::Files;
 use super::links::Links;
 use super::processes::Processes;
-use super::scripts::Asked;
+use super::scripts::TrackedScript;
 use super::weight::{Effect, Verdict, effect, effective};
 use crate::config::{Config, Instance, Tracked, Transport, Weight};
 
@@ -12,7 +12,7 @@ use crate::config::{Config, Instance, Tracked, Transport, Weight};
 #[derive(Debug, Default)]
 pub struct Tracker {
     /// `vrrp_script`
-    pub scripts: Vec<Asked>,
+    pub scripts: Vec<TrackedScript>,
     /// `track_file`
     pub files: Option<Files>,
     /// `vrrp_track_process`

@@ -14,7 +14,7 @@ const PREFIX: &str = "vrrp";
 /// The virtual interface of addresses on an interface that is not the router's own, or
 /// of the other family there.
 #[derive(Clone, Debug)]
-pub struct Beside {
+pub struct SecondaryVmac {
     /// The interface that it stands on.
     pub base: String,
     /// The family, by which its MAC is another one.
@@ -48,7 +48,7 @@ impl Member {
         let Some((base, ipv6)) = wish(self, address) else {
             return Some(self.vmac.as_ref());
         };
-        let of = |b: &&Beside| b.base == base && b.ipv6 == ipv6;
+        let of = |b: &&SecondaryVmac| b.base == base && b.ipv6 == ipv6;
         Some(self.beside.iter().find(of).map(|b| &b.vmac))
     }
 
@@ -102,7 +102,7 @@ impl Role {
             match self.kernel.create_vmac(&spec) {
                 Ok(vmac) => {
                     self.links.set(clock::now(), vmac.link.clone());
-                    member.beside.push(Beside { base, ipv6, vmac });
+                    member.beside.push(SecondaryVmac { base, ipv6, vmac });
                 }
                 Err(error) => {
                     let words = format!("virtual interface {}: {error}", spec.name);

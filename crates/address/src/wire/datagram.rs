@@ -65,7 +65,7 @@ pub(super) fn bind<T: Copy>(fd: impl AsFd, address: &T) -> io::Result<()> {
 
 /// Ancillary data of a datagram.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Beside {
+pub(super) struct Ancillary {
     /// From whom (a raw IPv4 datagram says it in its header, too).
     pub source: Option<IpAddr>,
     /// To whom.
@@ -119,7 +119,7 @@ impl Buffers {
     pub fn read(
         &mut self,
         fd: impl AsFd,
-        mut each: impl FnMut(&[u8], Beside),
+        mut each: impl FnMut(&[u8], Ancillary),
     ) -> io::Result<usize> {
         let mut vectors: Vec<libc::iovec> = self
             .data
@@ -181,10 +181,10 @@ impl Buffers {
 ///
 /// # Safety
 /// The kernel filled the header, and the buffers that it points to live.
-unsafe fn beside(header: &libc::msghdr, name: &libc::sockaddr_storage) -> Beside {
-    let mut beside = Beside {
+unsafe fn beside(header: &libc::msghdr, name: &libc::sockaddr_storage) -> Ancillary {
+    let mut beside = Ancillary {
         truncated: header.msg_flags & libc::MSG_TRUNC != 0,
-        ..Beside::default()
+        ..Ancillary::default()
     };
     match i32::from(name.ss_family) {
         libc::AF_INET => {
@@ -239,7 +239,7 @@ unsafe fn beside(header: &libc::msghdr, name: &libc::sockaddr_storage) -> Beside
 
 /// Where a datagram goes, and from where.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Way {
+pub(super) struct Destination {
     pub to: IpAddr,
     /// The source address; none is the kernel's choice.
     pub from: Option<IpAddr>,
@@ -248,7 +248,7 @@ pub(super) struct Way {
 }
 
 /// Sends one datagram; interrupted it tries again.
-pub(super) fn send(fd: impl AsFd, bytes: &[u8], way: Way) -> io::Result<()> {
+pub(super) fn send(fd: impl AsFd, bytes: &[u8], way: Destination) -> io::Result<()> {
     let mut control = Control([0; CONTROL_BYTES]);
     let mut vector = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
@@ -300,7 +300,7 @@ pub(super) fn send(fd: impl AsFd, bytes: &[u8], way: Way) -> io::Result<()> {
 }
 
 /// Writes the source and the interface as the kernel takes them beside a datagram.
-fn write_source(header: &mut libc::msghdr, control: &mut Control, way: Way) {
+fn write_source(header: &mut libc::msghdr, control: &mut Control, way: Destination) {
     header.msg_control = control.0.as_mut_ptr().cast();
     match way.to {
         IpAddr::V4(_) => {

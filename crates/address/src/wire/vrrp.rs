@@ -1,7 +1,7 @@
 //! Raw sockets of VRRP: protocol 112, and 51 where adverts are authenticated (AH).
 
 use super::WireError;
-use super::datagram::{Beside, Buffers, Way, option, send};
+use super::datagram::{Ancillary, Buffers, Destination, option, send};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{
     AddressFamily, Protocol, SocketFlags, SocketType, ipproto, socket_with, sockopt,
@@ -257,7 +257,7 @@ impl VrrpSocket {
         if to.is_ipv6() != self.ipv6 || from.is_some_and(|from| from.is_ipv6() != self.ipv6) {
             return Err(WireError::Family);
         }
-        let way = Way {
+        let way = Destination {
             to,
             from,
             interface: self.interface,
@@ -322,7 +322,7 @@ pub(super) fn passes(error: &io::Error) -> bool {
     )
 }
 
-fn received4(datagram: &[u8], beside: Beside) -> Option<Received<'_>> {
+fn received4(datagram: &[u8], beside: Ancillary) -> Option<Received<'_>> {
     let first = *datagram.first()?;
     let length = usize::from(first & 0x0f) * 4;
     if first >> 4 != 4 || length < 20 || beside.truncated {
@@ -342,7 +342,7 @@ fn received4(datagram: &[u8], beside: Beside) -> Option<Received<'_>> {
     })
 }
 
-fn received6(datagram: &[u8], beside: Beside) -> Option<Received<'_>> {
+fn received6(datagram: &[u8], beside: Ancillary) -> Option<Received<'_>> {
     if beside.truncated {
         return None;
     }
@@ -368,11 +368,11 @@ mod tests {
         fn any_datagram_is_taken_apart_without_panic(
             bytes in prop::collection::vec(prop_oneof![Just(0x45_u8), any::<u8>()], 0..80),
         ) {
-            if let Some(received) = received4(&bytes, Beside::default()) {
+            if let Some(received) = received4(&bytes, Ancillary::default()) {
                 prop_assert!(received.packet.ends_with(received.bytes));
                 prop_assert!(received.packet.len() >= received.bytes.len() + 20);
             }
-            prop_assert_eq!(received6(&bytes, Beside::default()), None);
+            prop_assert_eq!(received6(&bytes, Ancillary::default()), None);
         }
     }
 }

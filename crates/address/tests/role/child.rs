@@ -2,7 +2,7 @@
 //! test by a socket with a name, takes a line an order, and tells a line an event.
 
 use address::config::Config;
-use address::role::{Dump, Given, KeptState, Lease, Level, Notification, Order, Orders, run};
+use address::role::{Dump, KeptState, Lease, Level, Notification, Order, Orders, RoleInputs, run};
 use std::cell::RefCell;
 use std::env;
 use std::fs::File;
@@ -125,7 +125,7 @@ fn this_process_is_a_role_when_it_was_started_as_one() {
         .truncate(false)
         .open(env::var(STATE).unwrap())
         .unwrap();
-    let given = Given {
+    let given = RoleInputs {
         orders: Box::new(Lines {
             stream,
             bytes: Vec::new(),

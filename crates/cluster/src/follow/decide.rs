@@ -1,6 +1,6 @@
 //! The decision about the newest revision of a branch: a value, without IO.
 
-use super::{Fate, FollowedVersion, Revision};
+use super::{FollowedVersion, ProposalResult, Revision};
 use crate::keyword::Followed;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub struct Past {
 impl Past {
     /// The revision that was accepted last: what a new one has to follow.
     pub fn last(&self) -> Option<&str> {
-        let accepted = |v: &&FollowedVersion| v.fate == Fate::Accepted;
+        let accepted = |v: &&FollowedVersion| v.fate == ProposalResult::Accepted;
         let last = self.versions.iter().rev().find(accepted);
         last.map(|version| version.revision.as_str())
     }
@@ -27,8 +27,8 @@ impl Past {
             .rev()
             .filter(|v| v.revision == revision);
         same.find_map(|version| match &version.fate {
-            Fate::Bad { words } => Some(words.as_str()),
-            Fate::Accepted => None,
+            ProposalResult::Bad { words } => Some(words.as_str()),
+            ProposalResult::Accepted => None,
         })
     }
 }

@@ -31,12 +31,12 @@ pub(super) fn is_taken(path: &str) -> bool {
 
 /// The space that is left in a version.
 #[derive(Debug, Default)]
-pub(super) struct Room {
+pub(super) struct SpaceLeft {
     files: usize,
     bytes: u64,
 }
 
-impl Room {
+impl SpaceLeft {
     /// Takes so many bytes for a file.
     pub(super) fn take(&mut self, bytes: u64) -> Result<(), Trouble> {
         self.files += 1;
@@ -76,7 +76,7 @@ pub(super) fn set(
     }
     let others = accepted.into_iter().flat_map(|set| &set.files);
     let others = others.filter(|file| !settings.owns(&file.path));
-    let mut room = Room::default();
+    let mut room = SpaceLeft::default();
     let mut set = FileSet {
         listings,
         ..FileSet::default()

@@ -2,7 +2,7 @@
 //! fetches. Nothing is checked out and nothing of the repository runs.
 
 use super::decide::{Branch, Head, Signature, Trouble};
-use super::files::{RepositoryFile, Room};
+use super::files::{RepositoryFile, SpaceLeft};
 use super::program::{
     self, Asking, FAR_LIMIT, LIST_BYTES_MAX, NEAR_LIMIT, ProgramOutput, WORDS_BYTES_MAX,
 };
@@ -411,7 +411,7 @@ impl Git<'_> {
         if !listed.good() {
             return Err(listed.failed("git"));
         }
-        let mut room = Room::default();
+        let mut room = SpaceLeft::default();
         let mut wanted: Vec<(String, u32, u64)> = Vec::new();
         let mut input = Vec::new();
         for entry in listed.out.split(|b| *b == 0) {

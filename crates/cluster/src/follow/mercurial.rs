@@ -2,7 +2,7 @@
 //! directory that only ever pulls. Neither its hooks nor those of the repository run.
 
 use super::decide::{Branch, Head, Trouble};
-use super::files::{RepositoryFile, Room};
+use super::files::{RepositoryFile, SpaceLeft};
 use super::program::{
     self, Asking, FAR_LIMIT, LIST_BYTES_MAX, NEAR_LIMIT, ProgramOutput, WORDS_BYTES_MAX,
 };
@@ -243,7 +243,7 @@ impl Mercurial<'_> {
             return Err(said.failed("hg"));
         };
         // They are written to disk first: not more than there may be.
-        let mut room = Room::default();
+        let mut room = SpaceLeft::default();
         for file in listed {
             if super::files::is_taken(&file.path) {
                 room.take(file.size)?;

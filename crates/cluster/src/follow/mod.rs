@@ -87,7 +87,7 @@ pub struct Refused {
 
 /// The result of proposing a followed revision.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Fate {
+pub enum ProposalResult {
     /// Accepted.
     Accepted,
     /// A node could not serve it, or it was rolled back; the reason.
@@ -99,7 +99,7 @@ pub enum Fate {
 
 /// Status of a followed repository, for `config status`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Standing {
+pub struct FollowStatus {
     /// The line in words: `git https://…, branch main`.
     pub followed: String,
     /// The revision that was accepted last.
@@ -120,8 +120,8 @@ pub struct Follower {
     mirror: PathBuf,
     /// Results of revisions since this member became leader. The versions of the state
     /// contain the same later, and more.
-    fates: VecDeque<(String, Fate)>,
-    standing: Standing,
+    fates: VecDeque<(String, ProposalResult)>,
+    standing: FollowStatus,
     /// The cause that was told last, and its revision.
     told: Option<(Option<String>, Trouble)>,
 }
@@ -131,9 +131,9 @@ impl Follower {
     /// directory.
     pub fn new(settings: Followed, directory: &Path) -> Follower {
         let mirror = directory.join(mirror_name(&settings));
-        let standing = Standing {
+        let standing = FollowStatus {
             followed: settings.to_string(),
-            ..Standing::default()
+            ..FollowStatus::default()
         };
         Follower {
             settings,
@@ -150,25 +150,25 @@ impl Follower {
     }
 
     /// Returns the status.
-    pub fn standing(&self) -> &Standing {
+    pub fn standing(&self) -> &FollowStatus {
         &self.standing
     }
 
     /// Records the result of a proposed revision.
-    pub fn judged(&mut self, revision: &str, fate: Fate) {
+    pub fn judged(&mut self, revision: &str, fate: ProposalResult) {
         self.standing.trouble = match &fate {
-            Fate::Accepted => {
+            ProposalResult::Accepted => {
                 self.standing.accepted = Some(revision.to_owned());
                 None
             }
-            Fate::Bad { words } => Some(
+            ProposalResult::Bad { words } => Some(
                 Trouble::Bad {
                     words: words.clone(),
                 }
                 .told(&self.settings, Some(revision)),
             ),
         };
-        if let Fate::Bad { words } = &fate {
+        if let ProposalResult::Bad { words } = &fate {
             // The log reports the version itself.
             let words = words.clone();
             self.told = Some((Some(revision.to_owned()), Trouble::Bad { words }));
@@ -354,8 +354,8 @@ impl Past {
     /// Returns the history of a repository in the versions of a state.
     pub fn of(state: &State, settings: &Followed) -> Past {
         let fate = |version: &crate::state::VersionRecord| match &version.stage {
-            Stage::Accepted => Some(Fate::Accepted),
-            Stage::Refused | Stage::TakenBack => Some(Fate::Bad {
+            Stage::Accepted => Some(ProposalResult::Accepted),
+            Stage::Refused | Stage::TakenBack => Some(ProposalResult::Bad {
                 words: version.words.clone(),
             }),
             _ => None,
@@ -399,7 +399,7 @@ pub struct FollowedVersion {
     /// The revision.
     pub revision: String,
     /// The result.
-    pub fate: Fate,
+    pub fate: ProposalResult,
 }
 
 /// Returns the directory name of a repository's mirror.

@@ -1,7 +1,7 @@
 //! The loop of the role: looks at all that is followed, as long as this member leads
 //! and is a node, and lets the cluster decide about what is new.
 
-use super::{Fate, Follower, Past, PollResult, Standing, Wanted};
+use super::{FollowStatus, Follower, Past, PollResult, ProposalResult, Wanted};
 use crate::command::VersionId;
 use crate::file_set::FileSet;
 use crate::keyword::{ConfigSection, Followed};
@@ -30,14 +30,14 @@ pub trait Cluster: Send + Sync {
     /// Something that operators are to find in the log.
     fn tell(&self, words: String) -> impl Future<Output = ()> + Send;
     /// Publishes the status of all followed repositories.
-    fn standing(&self, standing: Vec<Standing>);
+    fn standing(&self, standing: Vec<FollowStatus>);
 }
 
 /// The result of a proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Proposed {
     /// It was decided.
-    Decided(VersionId, Fate),
+    Decided(VersionId, ProposalResult),
     /// Not accepted now: another version is in progress, another change was first, or the
     /// leader changed. The proposal is retried.
     Later,

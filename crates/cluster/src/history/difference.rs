@@ -1,6 +1,6 @@
 //! The differences between two versions, file by file.
 
-use super::mask::{Mask, Seen};
+use super::mask::{Mask, MaskedFile};
 use crate::file_set::{FileSet, SetFile};
 use language::render::visible;
 use serde::Serialize;
@@ -93,11 +93,11 @@ pub fn between(old: &FileSet, new: &FileSet, mask: &Mask<'_>) -> Vec<FileDiffere
 
 fn new_file(file: &SetFile, mask: &Mask<'_>) -> FileChange {
     match mask.seen(file) {
-        Seen::Told(words) => FileChange::New {
+        MaskedFile::Description(words) => FileChange::New {
             lines: String::new(),
             told: Some(words),
         },
-        Seen::Text(seen) => FileChange::New {
+        MaskedFile::Text(seen) => FileChange::New {
             lines: pieces(&[], &file.bytes, &[], &seen),
             told: None,
         },
@@ -120,7 +120,7 @@ fn changed(before: &SetFile, after: &SetFile, mask: &Mask<'_>) -> Option<FileCha
         return Some(FileChange::Kept { words });
     }
     Some(match (mask.seen(before), mask.seen(after)) {
-        (Seen::Text(old_seen), Seen::Text(new_seen)) => FileChange::Lines {
+        (MaskedFile::Text(old_seen), MaskedFile::Text(new_seen)) => FileChange::Lines {
             lines: pieces(&before.bytes, &after.bytes, &old_seen, &new_seen),
         },
         (before, after) => FileChange::Told {
@@ -130,10 +130,10 @@ fn changed(before: &SetFile, after: &SetFile, mask: &Mask<'_>) -> Option<FileCha
     })
 }
 
-fn words(seen: Seen) -> String {
+fn words(seen: MaskedFile) -> String {
     match seen {
-        Seen::Told(words) => words,
-        Seen::Text(text) => format!("a text of {} lines", lines(&text).len()),
+        MaskedFile::Description(words) => words,
+        MaskedFile::Text(text) => format!("a text of {} lines", lines(&text).len()),
     }
 }
 

@@ -25,11 +25,11 @@ pub struct Mask<'v> {
 
 /// A file as it may be seen.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Seen {
+pub enum MaskedFile {
     /// Its text, with as many lines as it has.
     Text(Vec<u8>),
     /// A description instead of the bytes.
-    Told(String),
+    Description(String),
 }
 
 /// Whether a file holds what nobody is shown.
@@ -52,27 +52,27 @@ pub fn sha256(bytes: &[u8]) -> Digest {
 
 impl Mask<'_> {
     /// A file as it may be seen.
-    pub fn seen(&self, file: &SetFile) -> Seen {
+    pub fn seen(&self, file: &SetFile) -> MaskedFile {
         let bytes = file.bytes.len();
         let certificate = contains(&file.bytes, CERTIFICATE);
         let certificate = certificate
             .then(|| (self.certificate)(&file.bytes))
             .flatten();
         if is_secret(file) {
-            return Seen::Told(match certificate {
+            return MaskedFile::Description(match certificate {
                 Some(words) => format!("{words}; with its key (not shown)"),
                 None => format!("a secret of {bytes} bytes (not shown)"),
             });
         }
         if let Some(words) = certificate {
-            return Seen::Told(words);
+            return MaskedFile::Description(words);
         }
         if file.bytes.contains(&0) || std::str::from_utf8(&file.bytes).is_err() {
             let digest = sha256(&file.bytes).to_string();
             let digest = digest.get(..DIGEST_DIGITS).unwrap_or_default();
-            return Seen::Told(format!("{bytes} bytes, SHA-256 {digest}…"));
+            return MaskedFile::Description(format!("{bytes} bytes, SHA-256 {digest}…"));
         }
-        Seen::Text(self.text(file))
+        MaskedFile::Text(self.text(file))
     }
 
     /// A text with the passwords of its lines covered. Files of other languages (pages,

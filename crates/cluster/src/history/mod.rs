@@ -12,4 +12,4 @@ mod tests;
 
 pub use blame::{Blame, BlamedLine};
 pub use difference::{FileChange, FileDifference, between, unified};
-pub use mask::{Mask, Seen, is_secret, sha256};
+pub use mask::{Mask, MaskedFile, is_secret, sha256};

@@ -1,7 +1,7 @@
 //! The leader's side of leases: one value for each time that a member leads.
 
 use super::defect::{Broken, Defect};
-use super::{Boottime, Lease, Renewal, VALID_MS_MAX, VALID_MS_MIN, Want, quarantine_ns};
+use super::{Boottime, Lease, LeaseRequest, Renewal, VALID_MS_MAX, VALID_MS_MIN, quarantine_ns};
 use crate::command::{Epoch, LeaseCommand};
 use crate::member::MemberId;
 use crate::state::LEASE_NAME_BYTES_MAX;
@@ -138,7 +138,7 @@ impl Grantor {
         &mut self,
         lease: Option<&Lease>,
         from: MemberId,
-        want: &Want,
+        want: &LeaseRequest,
         now: Boottime,
     ) -> Result<LeaseCommand, NotGranted> {
         let valid = VALID_MS_MIN..=VALID_MS_MAX;
@@ -250,8 +250,8 @@ mod tests {
 
     const VALID_MS: u64 = 1_000;
 
-    fn want(name: &str, seen: u64) -> Want {
-        Want {
+    fn want(name: &str, seen: u64) -> LeaseRequest {
+        LeaseRequest {
             name: name.to_owned(),
             valid_ms: VALID_MS,
             seen: Epoch(seen),
@@ -303,7 +303,7 @@ mod tests {
         let mut grantor = Grantor::new(3, office);
         let now = Boottime(60_000_000_000);
         let lease = held(1, 1);
-        let ranked = |rank: u32| Want {
+        let ranked = |rank: u32| LeaseRequest {
             rank,
             ..want("a", 0)
         };

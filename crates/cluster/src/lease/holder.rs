@@ -1,7 +1,7 @@
 //! The side of a lease that uses it.
 
 use super::defect::{Broken, Defect};
-use super::{Boottime, Lease, Renewal, Want, usable_ns};
+use super::{Boottime, Lease, LeaseRequest, Renewal, usable_ns};
 use crate::command::{Epoch, LeaseCommand};
 use crate::member::MemberId;
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ const AGAIN_AT: u64 = 12;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ask {
     /// It wants the lease.
-    Want(Want),
+    Want(LeaseRequest),
     /// It renews. Answer with [`Holder::renewed`] or [`Holder::refused`].
     Renew(Renewal),
     /// To be proposed after the whole machine was told of the end, also of what a
@@ -137,7 +137,7 @@ impl Holder {
         self.asked_at = Some(now);
         match (self.wanted, self.granted) {
             (true, Some((epoch, _))) => Some(Ask::Renew(self.renew(epoch, now))),
-            (true, None) => Some(Ask::Want(Want {
+            (true, None) => Some(Ask::Want(LeaseRequest {
                 name: self.name.clone(),
                 valid_ms: self.valid_ms,
                 seen: self.seen,

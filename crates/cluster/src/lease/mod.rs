@@ -55,7 +55,7 @@ pub const VALID_MS_MAX: u64 = 3_600_000;
 
 /// A request for a lease, sent to the leader.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Want {
+pub struct LeaseRequest {
     /// The lease.
     pub name: String,
     /// How long renewals are to be good, milliseconds.

@@ -4,5 +4,5 @@
 mod proposal;
 mod types;
 
-pub use proposal::{Proposed, Seen, Sessions, Ticket, WAITING_MAX};
+pub use proposal::{Proposed, Sessions, Ticket, TicketState, WAITING_MAX};
 pub use types::{Entry, LeaderId, LogId, Membership, SnapshotMeta, Types, Vote};

@@ -50,7 +50,7 @@ struct Session {
 
 /// The state of a received ticket.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Seen {
+pub enum TicketState {
     /// New: the command is to be applied.
     New,
     /// It was done: this was answered.
@@ -66,10 +66,10 @@ pub struct Sessions(BTreeMap<MemberId, Session>);
 impl Sessions {
     /// Returns the state of a ticket; results that its proposer has received are
     /// forgotten.
-    pub fn look(&mut self, ticket: &Ticket) -> Seen {
+    pub fn look(&mut self, ticket: &Ticket) -> TicketState {
         let session = self.0.entry(ticket.member).or_default();
         if ticket.start < session.start {
-            return Seen::Over;
+            return TicketState::Over;
         }
         if ticket.start > session.start {
             *session = Session {
@@ -82,11 +82,11 @@ impl Sessions {
             session.answers = session.answers.split_off(&ticket.settled);
         }
         if ticket.number < session.settled {
-            return Seen::Over;
+            return TicketState::Over;
         }
         match session.answers.get(&ticket.number) {
-            Some(answer) => Seen::Answered(answer.clone()),
-            None => Seen::New,
+            Some(answer) => TicketState::Answered(answer.clone()),
+            None => TicketState::New,
         }
     }
 
@@ -130,22 +130,22 @@ mod tests {
     #[test]
     fn a_ticket_that_comes_again_gets_the_first_answer() {
         let mut sessions = Sessions::default();
-        assert_eq!(sessions.look(&ticket(1, 1, 0)), Seen::New);
+        assert_eq!(sessions.look(&ticket(1, 1, 0)), TicketState::New);
         sessions.answered(&ticket(1, 1, 0), &Answer::Done);
         assert_eq!(
             sessions.look(&ticket(1, 1, 0)),
-            Seen::Answered(Answer::Done)
+            TicketState::Answered(Answer::Done)
         );
     }
 
     #[test]
     fn what_was_given_up_or_is_of_an_earlier_start_is_never_done() {
         let mut sessions = Sessions::default();
-        assert_eq!(sessions.look(&ticket(2, 5, 5)), Seen::New);
-        assert_eq!(sessions.look(&ticket(2, 4, 0)), Seen::Over);
-        assert_eq!(sessions.look(&ticket(1, 9, 0)), Seen::Over);
-        assert_eq!(sessions.look(&ticket(3, 1, 0)), Seen::New);
-        assert_eq!(sessions.look(&ticket(2, 6, 5)), Seen::Over);
+        assert_eq!(sessions.look(&ticket(2, 5, 5)), TicketState::New);
+        assert_eq!(sessions.look(&ticket(2, 4, 0)), TicketState::Over);
+        assert_eq!(sessions.look(&ticket(1, 9, 0)), TicketState::Over);
+        assert_eq!(sessions.look(&ticket(3, 1, 0)), TicketState::New);
+        assert_eq!(sessions.look(&ticket(2, 6, 5)), TicketState::Over);
     }
 
     #[test]
@@ -153,11 +153,11 @@ mod tests {
         let mut sessions = Sessions::default();
         for number in 0..10_000 {
             let ticket = ticket(1, number, 0);
-            assert_eq!(sessions.look(&ticket), Seen::New);
+            assert_eq!(sessions.look(&ticket), TicketState::New);
             sessions.answered(&ticket, &Answer::Done);
         }
         assert!(sessions.0[&MemberId(1)].answers.len() <= WAITING_MAX);
-        assert_eq!(sessions.look(&ticket(1, 3, 0)), Seen::Over);
+        assert_eq!(sessions.look(&ticket(1, 3, 0)), TicketState::Over);
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
             sessions.look(&ticket(1, number, 0));
             sessions.answered(&ticket(1, number, 0), &Answer::Done);
         }
-        assert_eq!(sessions.look(&ticket(1, 10, 8)), Seen::New);
+        assert_eq!(sessions.look(&ticket(1, 10, 8)), TicketState::New);
         assert_eq!(sessions.0[&MemberId(1)].answers.len(), 2);
     }
 }

@@ -28,7 +28,7 @@ use std::time::Duration;
 /// Between two questions whether a leader is lost.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(10);
 
-struct Heard<I> {
+struct LeaderContact<I> {
     /// When a leader was heard, or a vote was given, or the arbiter stood.
     at: I,
     /// The leader whose connection broke, and when.
@@ -46,7 +46,7 @@ struct WouldVote<R: AsyncRuntime> {
 pub(super) struct Election<R: AsyncRuntime> {
     kind: Kind,
     settings: Arc<Settings>,
-    heard: Mutex<Heard<R::Instant>>,
+    heard: Mutex<LeaderContact<R::Instant>>,
     /// Late pre-votes, by their sender: at most one for each member.
     late: Mutex<BTreeMap<MemberId, WouldVote<R>>>,
 }
@@ -56,7 +56,7 @@ impl<R: AsyncRuntime> Election<R> {
         Election {
             kind,
             settings,
-            heard: Mutex::new(Heard {
+            heard: Mutex::new(LeaderContact {
                 at: R::Instant::now(),
                 lost: None,
             }),
@@ -90,7 +90,7 @@ impl<R: AsyncRuntime> Election<R> {
         same.then_some(had.said)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Heard<R::Instant>> {
+    fn lock(&self) -> MutexGuard<'_, LeaderContact<R::Instant>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

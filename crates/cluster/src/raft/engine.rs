@@ -35,7 +35,7 @@ pub type Changes<R> = WatchReceiverOf<Types<R>, u64>;
 
 /// How the agreement stands, as this member sees it.
 #[derive(Clone, Debug, Default)]
-pub struct Standing {
+pub struct RaftStatus {
     /// The leader.
     pub leader: Option<MemberId>,
     /// This member does.
@@ -200,12 +200,12 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     /// How the agreement stands.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> RaftStatus {
         let receiver = self.inner.raft.metrics();
         let metrics = receiver.borrow_watched();
         let membership = metrics.membership_config.membership();
         let leading = metrics.state.is_leader();
-        Standing {
+        RaftStatus {
             leader: metrics.current_leader,
             leading,
             term: metrics.current_term,

@@ -27,6 +27,6 @@ mod store_io;
 mod tests;
 pub mod transport;
 
-pub use engine::{Changes, Engine, Standing};
+pub use engine::{Changes, Engine, RaftStatus};
 pub use error::{EngineError, ProposeError};
 pub use settings::Settings;

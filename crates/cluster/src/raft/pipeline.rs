@@ -72,7 +72,7 @@ type Sent<R> = Pin<Box<dyn Future<Output = AppendReply<R>> + Send>>;
 pub(super) type HasBehind = Box<dyn Fn(Option<LogId>, &Waker) -> bool + Send>;
 
 /// A message that waits, and until when.
-type Held<R> = (
+type HeldMessage<R> = (
     AppendEntriesRequest<Types<R>>,
     Pin<Box<<R as AsyncRuntime>::Sleep>>,
 );
@@ -90,7 +90,7 @@ pub(super) struct Pipeline<R: AsyncRuntime, S> {
     ends: VecDeque<Option<LogId>>,
     /// A message that only carries the commit index, and the time until which it waits
     /// for entries. None while a response is outstanding.
-    held: Option<Held<R>>,
+    held: Option<HeldMessage<R>>,
     /// When such a thing was sent last.
     told_at: Option<R::Instant>,
     /// Entries came soon after the last such thing.

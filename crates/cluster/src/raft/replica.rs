@@ -3,7 +3,7 @@
 
 use crate::command::{Answer, Body, Refusal};
 use crate::log::{Entry, LogId, Membership, SnapshotMeta, Types};
-use crate::log::{Proposed, Seen, Sessions};
+use crate::log::{Proposed, Sessions, TicketState};
 use crate::member::MemberId;
 use crate::raft::error::EngineError;
 use crate::raft::store_io::{ask, to_io};
@@ -168,7 +168,7 @@ impl<R: AsyncRuntime> Replica<R> {
 
     /// Sends the results to the proposers, then notifies all others of the change. In
     /// this order, because proposers wait, and the others take their time.
-    fn tell(&self, untold: &mut Untold<R>) {
+    fn tell(&self, untold: &mut PendingReplies<R>) {
         for (responder, answer) in untold.drain(..) {
             responder.send(answer);
         }
@@ -215,9 +215,9 @@ impl<R: AsyncRuntime> Replica<R> {
                 return Err(io::Error::other(why));
             }
             match live.sessions.look(&ticket) {
-                Seen::Answered(answer) => return Ok(answer),
-                Seen::Over => return Ok(Answer::Refused(Refusal::Unfit)),
-                Seen::New => {}
+                TicketState::Answered(answer) => return Ok(answer),
+                TicketState::Over => return Ok(Answer::Refused(Refusal::Unfit)),
+                TicketState::New => {}
             }
             live.shared = None;
             let answer = live.state.apply(&command);
@@ -247,7 +247,7 @@ impl<R: AsyncRuntime> Replica<R> {
 }
 
 /// Answers of entries that were taken in and whose proposers are not told yet.
-type Untold<R> = Vec<(ApplyResponder<Types<R>>, Answer)>;
+type PendingReplies<R> = Vec<(ApplyResponder<Types<R>>, Answer)>;
 
 impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
     type SnapshotData = Picture;
@@ -261,7 +261,7 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
     where
         S: Stream<Item = Result<EntryResponder<Types<R>>, io::Error>> + Unpin + OptionalSend,
     {
-        let mut untold: Untold<R> = Vec::new();
+        let mut untold: PendingReplies<R> = Vec::new();
         let mut taken = 0;
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;

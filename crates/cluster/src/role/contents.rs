@@ -6,7 +6,7 @@ use crate::command::{Content, Epoch, FileEntry, Origin, Ring, SealedAuthority};
 use crate::file_set::{FileSet, SetFile};
 use crate::member::{Digest, Kind, MemberId};
 use crate::raft::Engine;
-use crate::role::directory::{Directory, Who};
+use crate::role::directory::{Directory, LocalMember};
 use crate::state::{State, VersionRecord};
 use crate::store::StoreError;
 use openraft_rt_tokio::TokioRuntime;
@@ -62,14 +62,14 @@ pub struct Keys {
     sealing: Option<SealingKey>,
     /// Why it is a new one.
     renewed: Option<&'static str>,
-    rings: Mutex<Held>,
+    rings: Mutex<HeldRings>,
 }
 
 /// Keys that were opened.
 #[derive(Default)]
-struct Held(Rings);
+struct HeldRings(Rings);
 
-impl fmt::Debug for Held {
+impl fmt::Debug for HeldRings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Held")
     }
@@ -99,12 +99,12 @@ impl Keys {
             me,
             sealing,
             renewed: None,
-            rings: Mutex::new(Held::default()),
+            rings: Mutex::new(HeldRings::default()),
         }
     }
 
     /// Loads the keys of a member from its directory.
-    pub fn of(who: &Who, directory: &Directory) -> Result<Keys, AuthorityError> {
+    pub fn of(who: &LocalMember, directory: &Directory) -> Result<Keys, AuthorityError> {
         let mut keys = Keys::new(&who.cluster, who.id, None);
         if who.kind == Kind::Node {
             let (sealing, renewed) = disk::sealing_key_or_new(directory.path())?;
@@ -124,7 +124,7 @@ impl Keys {
         Some(sealing.public().to_vec())
     }
 
-    fn rings(&self) -> MutexGuard<'_, Held> {
+    fn rings(&self) -> MutexGuard<'_, HeldRings> {
         self.rings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

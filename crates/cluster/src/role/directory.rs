@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 /// The default directory.
 pub const USUAL: &str = "/var/lib/evenkeel";
-/// The identity of this machine: [`Who`] as JSON.
+/// The identity of this machine: [`LocalMember`] as JSON.
 pub const MEMBER: &str = "member";
 /// This member's certificate, PEM.
 pub const CERTIFICATE: &str = "member.pem";
@@ -111,7 +111,7 @@ impl std::error::Error for DirectoryError {}
 
 /// The identity of this machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Who {
+pub struct LocalMember {
     /// The cluster's name.
     pub cluster: String,
     /// Its number.
@@ -277,7 +277,7 @@ impl Directory {
 
     /// Returns the identity of this machine; `None` if it is not a member. A copy alone
     /// is left over from an incomplete setup, or from a removed machine.
-    pub fn who(&self) -> Result<Option<Who>, DirectoryError> {
+    pub fn who(&self) -> Result<Option<LocalMember>, DirectoryError> {
         if !Directory::is_of_a_member(&self.path) {
             return Ok(None);
         }
@@ -291,13 +291,13 @@ impl Directory {
     }
 
     /// Returns the identity of this machine, which must be a member.
-    pub fn member(&self) -> Result<Who, DirectoryError> {
+    pub fn member(&self) -> Result<LocalMember, DirectoryError> {
         self.who()?
             .ok_or_else(|| DirectoryError::NoMember(self.file(MEMBER)))
     }
 
     /// Writes the identity of this machine.
-    pub fn write_who(&self, who: &Who) -> Result<(), DirectoryError> {
+    pub fn write_who(&self, who: &LocalMember) -> Result<(), DirectoryError> {
         let mut text = serde_json::to_vec_pretty(who).map_err(|error| {
             DirectoryError::Malformed(self.file(MEMBER), format!("invalid membership: {error}"))
         })?;
@@ -334,7 +334,7 @@ impl Directory {
 ///
 /// # Errors
 /// Those of [`durable::read_either`].
-pub fn read_accepted(directory: &Path) -> io::Result<durable::Kept> {
+pub fn read_accepted(directory: &Path) -> io::Result<durable::DurableContent> {
     durable::read_either(&directory.join(ACCEPTED), ACCEPTED_BYTES_MAX)
 }
 
@@ -364,8 +364,8 @@ mod tests {
         }
     }
 
-    fn who() -> Who {
-        Who {
+    fn who() -> LocalMember {
+        LocalMember {
             cluster: "north".into(),
             id: MemberId(2),
             name: "b".into(),

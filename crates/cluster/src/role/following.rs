@@ -4,7 +4,7 @@
 use crate::command::{Body, Judging, Limits, VersionId};
 use crate::file_set::FileSet;
 use crate::follow::{Cluster, Proposed, Wake};
-use crate::follow::{Fate, Past, Standing, Wanted};
+use crate::follow::{FollowStatus, Past, ProposalResult, Wanted};
 use crate::keyword::{ConfigSection, Followed, Grammar};
 use crate::machine::Machine;
 use crate::request::Apply;
@@ -93,7 +93,7 @@ impl<M: Machine, N: Network> Following<M, N> {
         }
     }
 
-    fn tell_standing(&self, standing: &[Standing]) {
+    fn tell_standing(&self, standing: &[FollowStatus]) {
         let bytes = (!standing.is_empty()).then(|| codec::encode(standing));
         let put = self.shared.gossip().put(TOPIC, bytes);
         if let Err(error) = put {
@@ -137,9 +137,9 @@ impl<M: Machine, N: Network> Cluster for Following<M, N> {
             return Proposed::Later;
         };
         match self.shared.watch(version, |_| {}).await {
-            VersionOutcome::Accepted => Proposed::Decided(version, Fate::Accepted),
+            VersionOutcome::Accepted => Proposed::Decided(version, ProposalResult::Accepted),
             VersionOutcome::Refused(words) | VersionOutcome::TakenBack(words) => {
-                Proposed::Decided(version, Fate::Bad { words })
+                Proposed::Decided(version, ProposalResult::Bad { words })
             }
             VersionOutcome::Waits(_) | VersionOutcome::Frozen => Proposed::Later,
         }
@@ -149,7 +149,7 @@ impl<M: Machine, N: Network> Cluster for Following<M, N> {
         self.shared.try_to(Body::Event { words }).await;
     }
 
-    fn standing(&self, standing: Vec<Standing>) {
+    fn standing(&self, standing: Vec<FollowStatus>) {
         self.tell_standing(&standing);
     }
 }

@@ -4,9 +4,9 @@ use crate::authority::fingerprint;
 use crate::follow;
 use crate::machine::Machine;
 use crate::member::{Kind, Member};
-use crate::raft::{EngineError, Standing};
+use crate::raft::{EngineError, RaftStatus};
 use crate::role::contents;
-use crate::role::directory::Who;
+use crate::role::directory::LocalMember;
 use crate::role::following;
 use crate::role::shared::{RoleState, Serving, reach};
 use crate::role::status::{
@@ -70,7 +70,7 @@ pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status
 fn member<M: Machine, N: Network>(
     shared: &RoleState<M, N>,
     member: &Member,
-    standing: &Standing,
+    standing: &RaftStatus,
     paths: &[Path],
 ) -> MemberStatus {
     let path = paths.iter().find(|path| path.member == member.id);
@@ -145,8 +145,8 @@ fn configuration<M: Machine, N: Network>(
 /// By the word of the leading node.
 fn following<M: Machine, N: Network>(
     shared: &RoleState<M, N>,
-    standing: &Standing,
-) -> Vec<follow::Standing> {
+    standing: &RaftStatus,
+) -> Vec<follow::FollowStatus> {
     let Some(leader) = standing.leader else {
         return Vec::new();
     };
@@ -188,7 +188,12 @@ fn events(state: &State, own: Vec<String>) -> Vec<String> {
 }
 
 /// Returns the status of a member with an unusable store.
-pub(super) fn broken(who: &Who, program: &str, serving: Serving, why: &EngineError) -> Status {
+pub(super) fn broken(
+    who: &LocalMember,
+    program: &str,
+    serving: Serving,
+    why: &EngineError,
+) -> Status {
     let members = who.members.iter().map(|member| MemberStatus {
         id: member.id,
         name: member.name.clone(),

@@ -5,7 +5,7 @@ use crate::command::{Answer, Body, Refusal};
 use crate::machine::Machine;
 use crate::member::{Digest, Kind, Member, MemberId};
 use crate::raft::ProposeError;
-use crate::role::shared::{RoleState, Wish};
+use crate::role::shared::{RoleMessage, RoleState};
 use crate::wire::join::{self, Admitted, Denied, Registrar};
 use crate::wire::{Binding, Handler, Network, Service, Signer};
 use part::codec;
@@ -79,12 +79,12 @@ impl<M: Machine, N: Network> Present<M, N> {
         }
     }
 
-    fn grant(&self, wish: Wish) {
+    fn grant(&self, wish: RoleMessage) {
         match wish {
-            Wish::Leaving(member) => {
+            RoleMessage::Leaving(member) => {
                 self.0.leaving().insert(member, Instant::now());
             }
-            Wish::Follow => self.0.follow.now(),
+            RoleMessage::Follow => self.0.follow.now(),
         }
     }
 }
@@ -172,7 +172,7 @@ impl<M: Machine, N: Network> Registrar for Present<M, N> {
             let answer = self.0.engine.propose(Body::Admit { token, member }).await;
             match answer {
                 Ok(Answer::Refused(Refusal::Taken {
-                    what: crate::command::Taken::Number,
+                    what: crate::command::TakenAttribute::Number,
                 })) => {}
                 Ok(Answer::Refused(Refusal::Token)) => {
                     return Err(self.denied(&newcomer, Denied::Token));

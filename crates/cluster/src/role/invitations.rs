@@ -19,7 +19,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(5);
 
 /// The ages as they are on disk.
 #[derive(Default, Serialize, Deserialize)]
-struct Kept {
+struct StoredAges {
     /// When they were written, seconds since 1970.
     at_s: i64,
     /// The age of each, milliseconds, by the SHA-256 of its token.
@@ -37,7 +37,7 @@ pub(super) struct Invitations {
 impl Invitations {
     /// Loads the ages from a file; an invalid file counts as missing.
     pub(super) fn load(bytes: &[u8], now_s: i64) -> Invitations {
-        let kept: Kept = serde_json::from_slice(bytes).unwrap_or_default();
+        let kept: StoredAges = serde_json::from_slice(bytes).unwrap_or_default();
         let away = u64::try_from(now_s.saturating_sub(kept.at_s)).unwrap_or(0);
         let now = Instant::now();
         let ages = kept.ages_ms.iter().filter_map(|(token, ms)| {
@@ -74,7 +74,7 @@ impl Invitations {
             let ms = u64::try_from(self.age(token).as_millis()).unwrap_or(u64::MAX);
             (token.to_string(), ms)
         });
-        let kept = Kept {
+        let kept = StoredAges {
             at_s: now_s,
             ages_ms: ages_ms.collect(),
         };

@@ -4,10 +4,10 @@
 use crate::command::Body;
 use crate::machine::Machine;
 use crate::member::MemberId;
-use crate::raft::Standing;
+use crate::raft::RaftStatus;
 use crate::role::certificates;
 use crate::role::shared::{RoleState, millis, moved};
-use crate::rollout::{Driver, Seen};
+use crate::rollout::{Driver, Reachability};
 use crate::wire::Network;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,9 +73,9 @@ async fn step<M: Machine, N: Network>(shared: &RoleState<M, N>, office: &mut Off
         office.driver.look(&state, &reachable, shared.now_ms());
         return;
     }
-    let mut seen = Seen {
+    let mut seen = Reachability {
         reachable,
-        ..Seen::default()
+        ..Reachability::default()
     };
     for node in state.nodes() {
         let stuck_ms = shared.disk_stuck_ms_of(node.id);
@@ -102,7 +102,7 @@ async fn expire<M: Machine, N: Network>(shared: &RoleState<M, N>) {
 /// everything else: a new member gets the log first.
 fn take_part<M: Machine, N: Network>(
     shared: &Arc<RoleState<M, N>>,
-    standing: &Standing,
+    standing: &RaftStatus,
 ) -> Option<JoinHandle<()>> {
     let state = shared.engine.state();
     let leaving: Vec<MemberId> = {

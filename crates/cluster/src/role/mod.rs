@@ -42,7 +42,7 @@ use crate::member::Kind;
 use crate::raft::{EngineError, Settings};
 use crate::request::{Reply, Request};
 use crate::role::contents::Keys;
-use crate::role::directory::{Directory, DirectoryError, Who};
+use crate::role::directory::{Directory, DirectoryError, LocalMember};
 use crate::role::shared::{Agreement, RoleState, Serving};
 use crate::role::socket::{Replies, Socket, SocketError};
 use crate::store::{Store, StoreError};
@@ -288,7 +288,7 @@ async fn stopped_by_its_disk<M: Machine, N: Network>(shared: &RoleState<M, N>) {
 /// operators learn what to do.
 async fn serve_without<M: Machine>(
     options: Options,
-    who: Who,
+    who: LocalMember,
     machine: M,
     accepted: Option<Arc<FileSet>>,
     why: EngineError,

@@ -15,13 +15,13 @@ pub(super) struct ClientSlots(Arc<Inside>);
 #[derive(Debug)]
 struct Inside {
     most: usize,
-    taken: Mutex<Taken>,
+    taken: Mutex<SlotsInUse>,
     /// Notified when a slot may be free.
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct SlotsInUse {
     places: usize,
     /// Grows with every rest.
     rests: u64,
@@ -49,7 +49,7 @@ impl ClientSlots {
         }))
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+    fn taken(&self) -> MutexGuard<'_, SlotsInUse> {
         lock(&self.0.taken)
     }
 
@@ -124,7 +124,7 @@ impl Drop for ClientSlot {
     }
 }
 
-impl Taken {
+impl SlotsInUse {
     /// Ends an idle time; returns true if the client was asked to leave.
     fn rests_no_more(&mut self, rest: u64) -> bool {
         self.resting.remove(&rest);

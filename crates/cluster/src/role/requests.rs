@@ -1,13 +1,13 @@
 //! Execution of operators' requests.
 
 use crate::authority::{MemberKey, PREDECESSORS_MAX, Token, disk};
-use crate::command::{Answer, Body, Decision, Invitation, Step, VersionId};
+use crate::command::{Answer, Body, Decision, Invitation, RolloutStep, VersionId};
 use crate::machine::Machine;
 use crate::member::{Kind, Member, MemberId};
 use crate::request::{Reply, Request};
 use crate::role::gather;
 use crate::role::handler;
-use crate::role::shared::{RoleState, Wish};
+use crate::role::shared::{RoleMessage, RoleState};
 use crate::role::socket::Replies;
 use crate::state::Stage;
 use crate::wire::Network;
@@ -278,7 +278,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
                     })?;
                 }
                 Some(leader) => {
-                    let wished = self.wish(leader, &Wish::Leaving(member.id)).await;
+                    let wished = self.wish(leader, &RoleMessage::Leaving(member.id)).await;
                     if wished.is_ok() {
                         return Ok(());
                     }
@@ -404,7 +404,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             });
         };
         let version = record.id;
-        let step = Step::Accept;
+        let step = RolloutStep::Accept;
         self.agreed(Body::Decide(Decision { version, step }))
             .await?;
         Ok(Reply::Done {
@@ -422,7 +422,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             );
         };
         let version = record.id;
-        let step = Step::TakeBack { words };
+        let step = RolloutStep::TakeBack { words };
         self.agreed(Body::Decide(Decision { version, step }))
             .await?;
         Ok(Reply::Done {
@@ -442,7 +442,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         match self.engine.leader() {
             Some(leader) if leader == self.me() => self.follow.now(),
             Some(leader) => {
-                let told = self.wish(leader, &Wish::Follow).await;
+                let told = self.wish(leader, &RoleMessage::Follow).await;
                 told.map_err(|error| error.to_string())?;
             }
             None => return Err("no leader".to_owned()),

@@ -9,7 +9,7 @@ use crate::member::{Kind, Member, MemberId};
 use crate::raft::transport::{CallError, Transport};
 use crate::raft::{Engine, EngineError, ProposeError, Settings};
 use crate::role::contents::Keys;
-use crate::role::directory::{Directory, DirectoryError, PROMISE, STORE, STORE_LOST, Who};
+use crate::role::directory::{Directory, DirectoryError, LocalMember, PROMISE, STORE, STORE_LOST};
 use crate::state::State;
 use crate::store::{Loss, Opened, Owner, PromiseLocation, Store, StoreError};
 use crate::wire::join::{self, JoinError, Joined, Newcomer};
@@ -156,7 +156,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, SetupError> {
 }
 
 /// Founds a cluster with this machine as its first node.
-pub fn found(place: &SetupOptions, cluster: &str) -> Result<Who, SetupError> {
+pub fn found(place: &SetupOptions, cluster: &str) -> Result<LocalMember, SetupError> {
     let (directory, _lock) = free(place)?;
     let owner = Owner {
         cluster: cluster.to_owned(),
@@ -177,7 +177,7 @@ pub(super) async fn found_on(
     store: Store,
     place: &SetupOptions,
     cluster: &str,
-) -> Result<Who, SetupError> {
+) -> Result<LocalMember, SetupError> {
     let id = FIRST;
     let authority = Authority::found(cluster)?;
     let key = MemberKey::generate()?;
@@ -199,7 +199,7 @@ pub(super) async fn found_on(
         sealing_key: Some(sealing.public().to_vec()),
         format: FORMAT,
     };
-    let who = Who {
+    let who = LocalMember {
         cluster: cluster.to_owned(),
         id,
         name: place.name.clone(),
@@ -232,7 +232,7 @@ pub fn join(
     token: &str,
     kind: Kind,
     limit: Duration,
-) -> Result<Who, SetupError> {
+) -> Result<LocalMember, SetupError> {
     let (directory, _lock) = free(place)?;
     // Made now: a store that is missing later was lost, with the votes that it held.
     drop(Store::open(&directory.file(STORE))?);
@@ -250,7 +250,7 @@ pub(super) async fn join_on<N: Network>(
     token: &str,
     kind: Kind,
     network: &N,
-) -> Result<Who, SetupError> {
+) -> Result<LocalMember, SetupError> {
     let token: Token = token.parse()?;
     let newcomer = Newcomer {
         name: place.name.clone(),
@@ -263,7 +263,11 @@ pub(super) async fn join_on<N: Network>(
 }
 
 /// Stores the files of a new member. `member` is written last.
-fn settle(directory: &Directory, place: &SetupOptions, joined: Joined) -> Result<Who, SetupError> {
+fn settle(
+    directory: &Directory,
+    place: &SetupOptions,
+    joined: Joined,
+) -> Result<LocalMember, SetupError> {
     let path = directory.path();
     disk::write_identity(path, &joined.identity)?;
     disk::write_authorities(path, &joined.authorities)?;
@@ -273,7 +277,7 @@ fn settle(directory: &Directory, place: &SetupOptions, joined: Joined) -> Result
             disk::write_authority_keys(path, from_ref(authority), sealing)?;
         }
     }
-    let who = Who {
+    let who = LocalMember {
         cluster: joined.cluster,
         id: joined.member.id,
         name: joined.member.name,
@@ -327,7 +331,7 @@ pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
         Ok::<(), SetupError>(())
     })?;
     let members = who.members.iter().filter(|member| member.id == who.id);
-    let alone = Who {
+    let alone = LocalMember {
         members: members.cloned().collect(),
         ..who.clone()
     };
@@ -358,7 +362,7 @@ async fn leading(engine: &Engine<TokioRuntime>) -> Result<Arc<State>, SetupError
     }
 }
 
-fn owner(who: &Who) -> Owner {
+fn owner(who: &LocalMember) -> Owner {
     Owner {
         cluster: who.cluster.clone(),
         member: who.id,
@@ -368,7 +372,7 @@ fn owner(who: &Who) -> Owner {
 /// Opens the store of a member, for which another process may be about to release the
 /// lock. A store that lost acknowledged data is set aside, and replaced by an empty one,
 /// with which the member must rejoin.
-pub(super) fn open_store(directory: &Directory, who: &Who) -> Result<Store, StoreError> {
+pub(super) fn open_store(directory: &Directory, who: &LocalMember) -> Result<Store, StoreError> {
     let (path, promise) = (directory.file(STORE), directory.file(PROMISE));
     let owner = owner(who);
     let deadline = std::time::Instant::now() + ENDING_LIMIT;

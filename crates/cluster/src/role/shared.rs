@@ -5,13 +5,13 @@ use crate::follow::Wake;
 use crate::gossip::Gossip;
 use crate::machine::{Health, Machine};
 use crate::member::{Member, MemberId};
-use crate::raft::{Changes, Engine, Standing};
+use crate::raft::{Changes, Engine, RaftStatus};
 use crate::role::contents::Keys;
-use crate::role::directory::{Directory, Who};
+use crate::role::directory::{Directory, LocalMember};
 use crate::role::invitations::{self, Invitations};
 use crate::role::leases::Grants;
 use crate::role::status::Reach;
-use crate::wire::{CallError, Network, Path, Service, Way, Wire};
+use crate::wire::{CallError, Network, Path, PathKind, Service, Wire};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft_rt_tokio::TokioRuntime;
 use part::codec;
@@ -67,7 +67,7 @@ pub struct Tale {
 
 /// A message from the role of one member to that of another.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Wish {
+pub enum RoleMessage {
     /// This member is about to leave: do not add it again.
     Leaving(MemberId),
     /// Poll the followed repositories now.
@@ -93,7 +93,7 @@ pub struct Serving {
 
 /// State of the role, shared by its tasks.
 pub struct RoleState<M: Machine, N: Network> {
-    pub(super) who: Who,
+    pub(super) who: LocalMember,
     pub(super) program: String,
     pub(super) directory: Directory,
     pub(super) machine: M,
@@ -130,7 +130,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         reason = "the parts of which the role is made"
     )]
     pub(super) fn new(
-        who: Who,
+        who: LocalMember,
         program: String,
         directory: Directory,
         machine: M,
@@ -297,7 +297,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     }
 
     /// Sends a message to the role of another member.
-    pub(super) async fn wish(&self, to: MemberId, wish: &Wish) -> Result<(), CallError> {
+    pub(super) async fn wish(&self, to: MemberId, wish: &RoleMessage) -> Result<(), CallError> {
         let bytes = codec::encode(wish);
         let told = self
             .wire
@@ -306,7 +306,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         told.map(|_| ())
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> RaftStatus {
         self.engine.standing()
     }
 
@@ -327,8 +327,8 @@ pub(super) async fn moved(changes: &mut Changes<TokioRuntime>) {
 pub(super) fn reach(path: &Path) -> Reach {
     let rtt_us = path.rtt_us;
     match path.way.filter(|_| path.up) {
-        Some(Way::Direct) => Reach::Direct { rtt_us },
-        Some(Way::Through(member)) => Reach::Through { member, rtt_us },
+        Some(PathKind::Direct) => Reach::Direct { rtt_us },
+        Some(PathKind::Through(member)) => Reach::Through { member, rtt_us },
         None => Reach::Away,
     }
 }

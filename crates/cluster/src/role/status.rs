@@ -31,7 +31,7 @@ pub struct Status {
     /// The served configuration.
     pub configuration: Configuration,
     /// Status of the followed repositories.
-    pub following: Vec<crate::follow::Standing>,
+    pub following: Vec<crate::follow::FollowStatus>,
     /// Why the log of this member is unusable, if it is.
     pub broken_store: Option<String>,
     /// The disk fails: it is full, read-only or broken. The member continues by itself

@@ -5,7 +5,7 @@ use crate::authority::{Refused, disk};
 use crate::command::{Body, FORMAT};
 use crate::machine::Machine;
 use crate::member::{Kind, MemberId};
-use crate::role::directory::Who;
+use crate::role::directory::LocalMember;
 use crate::role::invitations;
 use crate::role::shared::{RoleState, TOPIC, Tale, moved, reach};
 use crate::wire::{Event, Network, Service};
@@ -176,7 +176,7 @@ pub(super) async fn listen<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>)
 /// announcement of this member, and missing content keys.
 pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     let mut changes = shared.engine.changes();
-    let mut kept: Option<Who> = None;
+    let mut kept: Option<LocalMember> = None;
     let mut lacking: Option<Instant> = None;
     if let Some(why) = shared.keys.renewed() {
         shared.note(format!(
@@ -192,7 +192,7 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>
             if let Err(error) = shared.wire.set_trust(state.trust()) {
                 shared.note(format!("cannot apply the list of trusted members: {error}"));
             }
-            let who = Who {
+            let who = LocalMember {
                 members: state.members.values().cloned().collect(),
                 ..shared.who.clone()
             };

@@ -7,7 +7,7 @@
 
 use super::desired::{Desired, TRIAL_SILENCE_MS};
 use super::judge::{Finding, Judge, Probes};
-use crate::command::{Found, Report, Reported, VersionId};
+use crate::command::{CheckFindings, Report, Reported, VersionId};
 use crate::machine::{Health, Verdict};
 use crate::member::MemberId;
 use crate::state::{Stage, State};
@@ -70,7 +70,7 @@ pub struct Agent {
     own: Option<Report>,
     said_at_ms: Option<u64>,
     /// The result of the last check.
-    found: Found,
+    found: CheckFindings,
     sampled_at_ms: Option<u64>,
     /// An accepted version that it could not serve, and when that was.
     failed: Option<(VersionId, u64)>,
@@ -92,7 +92,7 @@ impl Agent {
             trial: None,
             own: None,
             said_at_ms: None,
-            found: Found::default(),
+            found: CheckFindings::default(),
             sampled_at_ms: None,
             failed: None,
             judge: Judge::default(),
@@ -173,7 +173,7 @@ impl Agent {
         } else {
             Reported::Refused
         };
-        self.found = Found {
+        self.found = CheckFindings {
             together: verdict.together,
             addresses_owned,
         };

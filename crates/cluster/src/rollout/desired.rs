@@ -70,7 +70,7 @@ impl Desired {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Body, Reported, Step};
+    use crate::command::{Body, Reported, RolloutStep};
     use crate::state::sample::{A, ARBITER, B, decision, proposal, report};
 
     fn of(state: &State, node: MemberId) -> Desired {
@@ -92,7 +92,7 @@ mod tests {
             assert_eq!(of(&state, node).check, None);
         }
         assert_eq!(of(&state, ARBITER), Desired::default());
-        state.must(A, decision(1, Step::Canary { node: B }));
+        state.must(A, decision(1, RolloutStep::Canary { node: B }));
         assert_eq!(of(&state, A).serve, None);
         let trial = Desired {
             serve: version,
@@ -104,12 +104,12 @@ mod tests {
         assert!(of(&state, A).may_preempt() && !of(&state, B).may_preempt());
         state.must(B, report(1, B, Reported::Good));
         let nodes = vec![A, B];
-        state.must(A, decision(1, Step::Rest { nodes }));
+        state.must(A, decision(1, RolloutStep::Rest { nodes }));
         assert_eq!((of(&state, A), of(&state, B)), (trial.clone(), trial));
         for node in [A, B] {
             state.must(node, report(1, node, Reported::Good));
         }
-        state.must(A, decision(1, Step::Accept));
+        state.must(A, decision(1, RolloutStep::Accept));
         let accepted = Desired {
             accepted: version,
             serve: version,
@@ -127,7 +127,7 @@ mod tests {
         for node in [A, B] {
             state.must(node, report(2, node, Reported::Checked));
         }
-        state.must(A, decision(2, Step::Canary { node: B }));
+        state.must(A, decision(2, RolloutStep::Canary { node: B }));
         assert_eq!(of(&state, B).serve, Some(VersionId(2)));
         let alone = Desired::of(&state, B, TRIAL_SILENCE_MS);
         assert_eq!((alone.serve, alone.trial), (Some(VersionId(1)), false));
@@ -143,7 +143,7 @@ mod tests {
         for node in [A, B] {
             state.must(node, report(1, node, Reported::Checked));
         }
-        state.must(A, decision(1, Step::Canary { node: B }));
+        state.must(A, decision(1, RolloutStep::Canary { node: B }));
         state.must(B, report(1, B, Reported::WentBack));
         assert_eq!(of(&state, B).serve, None);
     }

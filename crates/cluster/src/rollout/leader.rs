@@ -1,6 +1,6 @@
 //! The leader's next decision about the version in progress.
 
-use crate::command::{Decision, Reported, Step, VersionId};
+use crate::command::{Decision, Reported, RolloutStep, VersionId};
 use crate::member::MemberId;
 use crate::state::{Stage, State, VersionRecord, against_in_words};
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,8 +106,8 @@ struct Round<'a> {
     judge_ms: u64,
 }
 
-fn take_back(words: String) -> Option<Step> {
-    Some(Step::TakeBack { words })
+fn take_back(words: String) -> Option<RolloutStep> {
+    Some(RolloutStep::TakeBack { words })
 }
 
 impl Round<'_> {
@@ -121,7 +121,7 @@ impl Round<'_> {
     }
 
     /// Returns the rollback if nodes reported problems, with the words of each.
-    fn against(&self) -> Option<Step> {
+    fn against(&self) -> Option<RolloutStep> {
         let words: Vec<String> = self
             .record
             .against()
@@ -162,7 +162,7 @@ impl Round<'_> {
             .collect()
     }
 
-    fn checking(&self) -> Option<Step> {
+    fn checking(&self) -> Option<RolloutStep> {
         let silent = self.not_heard();
         let able = self.able();
         if self.view.stage_ms() >= CHECK_LIMIT_MS && (!silent.is_empty() || able.is_empty()) {
@@ -180,13 +180,13 @@ impl Round<'_> {
             return None;
         }
         if self.judge_ms == 0 || self.record.goes_together() {
-            return Some(Step::Rest { nodes: able });
+            return Some(RolloutStep::Rest { nodes: able });
         }
         let node = able
             .into_iter()
             .filter(|node| self.view.is_reachable(*node))
             .min_by_key(|node| (self.addresses_owned(*node), *node))?;
-        Some(Step::Canary { node })
+        Some(RolloutStep::Canary { node })
     }
 
     /// Returns the number of owned addresses. An unknown number counts as many: a canary
@@ -198,7 +198,7 @@ impl Round<'_> {
             .unwrap_or(u64::MAX)
     }
 
-    fn canary(&self, node: MemberId) -> Option<Step> {
+    fn canary(&self, node: MemberId) -> Option<RolloutStep> {
         if let Some(step) = self.lost([node]) {
             return Some(step);
         }
@@ -211,12 +211,12 @@ impl Round<'_> {
         let judged =
             self.record.said(node) == Some(Reported::Good) && self.view.stage_ms() >= self.judge_ms;
         if judged && self.view.is_reachable(node) {
-            return Some(Step::Rest { nodes: self.able() });
+            return Some(RolloutStep::Rest { nodes: self.able() });
         }
         self.overdue(&[node])
     }
 
-    fn rest(&self, nodes: &BTreeSet<MemberId>) -> Option<Step> {
+    fn rest(&self, nodes: &BTreeSet<MemberId>) -> Option<RolloutStep> {
         let there = self.still_members(nodes);
         if there.is_empty() {
             return take_back("the node that tried it is no longer a member".to_owned());
@@ -238,8 +238,8 @@ impl Round<'_> {
             return None;
         }
         Some(match self.record.proposal.judging.confirm_within_ms {
-            Some(_) => Step::AwaitConfirmation,
-            None => Step::Accept,
+            Some(_) => RolloutStep::AwaitConfirmation,
+            None => RolloutStep::Accept,
         })
     }
 
@@ -251,7 +251,7 @@ impl Round<'_> {
         }
     }
 
-    fn confirmation(&self, nodes: &BTreeSet<MemberId>, remaining_ms: u64) -> Option<Step> {
+    fn confirmation(&self, nodes: &BTreeSet<MemberId>, remaining_ms: u64) -> Option<RolloutStep> {
         let there = self.still_members(nodes);
         if let Some(step) = self.lost(there) {
             return Some(step);
@@ -265,7 +265,7 @@ impl Round<'_> {
                 within_ms.div_ceil(1000)
             ));
         }
-        (waited_ms >= TELL_REMAINING_MS).then_some(Step::Remaining { ms: left_ms })
+        (waited_ms >= TELL_REMAINING_MS).then_some(RolloutStep::Remaining { ms: left_ms })
     }
 
     fn still_members(&self, nodes: &BTreeSet<MemberId>) -> Vec<MemberId> {
@@ -276,7 +276,7 @@ impl Round<'_> {
             .collect()
     }
 
-    fn lost(&self, nodes: impl IntoIterator<Item = MemberId>) -> Option<Step> {
+    fn lost(&self, nodes: impl IntoIterator<Item = MemberId>) -> Option<RolloutStep> {
         let lost: Vec<MemberId> = nodes
             .into_iter()
             .filter(|node| self.state.members.contains_key(node) && self.view.is_away(*node))
@@ -305,7 +305,7 @@ impl Round<'_> {
         take_back(words.join("; "))
     }
 
-    fn overdue(&self, nodes: &[MemberId]) -> Option<Step> {
+    fn overdue(&self, nodes: &[MemberId]) -> Option<RolloutStep> {
         let limit_ms = self.judge_ms.saturating_add(SERVE_LIMIT_MS);
         if self.view.stage_ms() < limit_ms {
             return None;
@@ -320,7 +320,7 @@ impl Round<'_> {
 
 /// The leader's knowledge of the nodes at some moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Seen {
+pub struct Reachability {
     /// Nodes that can be reached, itself among them.
     pub reachable: BTreeSet<MemberId>,
     /// How long the disk of each has not answered, milliseconds.
@@ -328,13 +328,13 @@ pub struct Seen {
 }
 
 /// Where a version is: a window restarts when this changes.
-type Place = (VersionId, &'static str, Option<u64>);
+type WindowKey = (VersionId, &'static str, Option<u64>);
 
 /// The memory of a leader: since when things are as they are, and its last proposal. One
 /// for each term.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Driver {
-    place: Option<Place>,
+    place: Option<WindowKey>,
     place_since_ms: u64,
     nodes: BTreeMap<MemberId, NodeView>,
     looked_ms: u64,
@@ -355,7 +355,7 @@ impl Driver {
 
     /// Returns the next proposal, if any. To be called after each change of the state and
     /// of reachability, and a few times a second.
-    pub fn next(&mut self, state: &State, seen: &Seen, now_ms: u64) -> Option<Decision> {
+    pub fn next(&mut self, state: &State, seen: &Reachability, now_ms: u64) -> Option<Decision> {
         let view = self.view(state, seen, now_ms);
         let decision = next(state, &view)?;
         let just_proposed = self.proposed.as_ref().is_some_and(|(last, at_ms)| {
@@ -389,7 +389,7 @@ impl Driver {
     }
 
     /// Returns the view, with the start of each condition.
-    pub fn view(&mut self, state: &State, seen: &Seen, now_ms: u64) -> View {
+    pub fn view(&mut self, state: &State, seen: &Reachability, now_ms: u64) -> View {
         let place = state.on_its_way().map(|record| {
             let remaining_ms = match &record.stage {
                 Stage::AwaitConfirmation { remaining_ms, .. } => Some(*remaining_ms),

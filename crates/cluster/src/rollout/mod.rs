@@ -9,7 +9,7 @@
 //! Invariants, whichever member crashes at any time: a node runs a version that is not
 //! accepted only while it hears from the leader; a version that a node reported as bad is
 //! never accepted; no version stays a candidate forever. A change to how nodes agree
-//! among themselves ([`crate::command::Found::together`]) has no canary: all nodes try it
+//! among themselves ([`crate::command::CheckFindings::together`]) has no canary: all nodes try it
 //! at once, and all roll back at once.
 
 mod agent;
@@ -23,5 +23,6 @@ pub use agent::{Agent, IDLE_SAMPLE_MS, TRIAL_SAMPLE_MS, Task};
 pub use desired::{Desired, TRIAL_SILENCE_MS};
 pub use judge::{BASELINE_SAMPLES_MAX, Finding, Judge, Probe, Probes};
 pub use leader::{
-    AWAY_MS, CHECK_LIMIT_MS, Driver, NodeView, SERVE_LIMIT_MS, Seen, TELL_REMAINING_MS, View, next,
+    AWAY_MS, CHECK_LIMIT_MS, Driver, NodeView, Reachability, SERVE_LIMIT_MS, TELL_REMAINING_MS,
+    View, next,
 };

@@ -247,7 +247,7 @@ impl State {
 mod tests {
     use super::super::sample::{A, B, digest, file, proposal};
     use super::*;
-    use crate::command::{Body, Reported, Step, VersionId};
+    use crate::command::{Body, Reported, RolloutStep, VersionId};
 
     fn propose(parent: Option<u64>, files: Vec<FileEntry>) -> Body {
         Body::Propose(Box::new(proposal(parent, files)))
@@ -378,7 +378,7 @@ mod tests {
         let words = String::new();
         state.must(
             A,
-            super::super::sample::decision(version, Step::TakeBack { words }),
+            super::super::sample::decision(version, RolloutStep::TakeBack { words }),
         );
         state.propose_content(b"another");
         state.put(b"text");

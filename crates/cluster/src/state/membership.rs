@@ -2,7 +2,7 @@
 //! encrypted.
 
 use super::State;
-use crate::command::{Answer, Command, Epoch, Invitation, Refusal, Ring, Taken};
+use crate::command::{Answer, Command, Epoch, Invitation, Refusal, Ring, TakenAttribute};
 use crate::member::{Digest, Kind, Member, MemberId};
 use std::collections::BTreeSet;
 
@@ -115,7 +115,7 @@ impl State {
         well_formed(member)?;
         if member.id <= self.last_member {
             return Err(Refusal::Taken {
-                what: Taken::Number,
+                what: TakenAttribute::Number,
             });
         }
         if self.members.len() >= MEMBERS_MAX {
@@ -147,7 +147,9 @@ impl State {
 
     fn name_is_free(&self, member: &Member) -> Result<(), Refusal> {
         match self.member_by_name(&member.name) {
-            Some(other) if other.id != member.id => Err(Refusal::Taken { what: Taken::Name }),
+            Some(other) if other.id != member.id => Err(Refusal::Taken {
+                what: TakenAttribute::Name,
+            }),
             _ => Ok(()),
         }
     }
@@ -361,13 +363,13 @@ mod tests {
         state.must(A, invitation("t", Kind::Node));
         for number in [1, 2, 3] {
             let taken = member(MemberId(number), "d", Kind::Node);
-            let what = Taken::Number;
+            let what = TakenAttribute::Number;
             assert_eq!(
                 state.refused(A, admission("t", taken)),
                 Refusal::Taken { what }
             );
         }
-        let what = Taken::Name;
+        let what = TakenAttribute::Name;
         let namesake = Member {
             certificate: digest(b"d"),
             ..a_fourth("b")

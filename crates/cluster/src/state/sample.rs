@@ -3,9 +3,9 @@
 use super::State;
 use crate::authority::Authority;
 use crate::command::{
-    Answer, Body, Command, Content, Decision, Epoch, FileEntry, Found, Invitation, Judging,
-    NextAuthority, Origin, Proposal, Refusal, Report, Reported, Ring, SealedAuthority, SealedKey,
-    Step, VersionId,
+    Answer, Body, CheckFindings, Command, Content, Decision, Epoch, FileEntry, Invitation, Judging,
+    NextAuthority, Origin, Proposal, Refusal, Report, Reported, Ring, RolloutStep, SealedAuthority,
+    SealedKey, VersionId,
 };
 use crate::member::{Digest, Kind, Member, MemberId};
 use std::collections::BTreeMap;
@@ -110,19 +110,24 @@ pub(crate) fn proposal(parent: Option<u64>, files: Vec<FileEntry>) -> Proposal {
 }
 
 pub(crate) fn report(version: u64, node: MemberId, outcome: Reported) -> Body {
-    report_of(version, node, outcome, Found::default())
+    report_of(version, node, outcome, CheckFindings::default())
 }
 
 /// It found that all nodes must change at once.
 pub(crate) fn checked_together(version: u64, node: MemberId) -> Body {
-    let found = Found {
+    let found = CheckFindings {
         together: true,
-        ..Found::default()
+        ..CheckFindings::default()
     };
     report_of(version, node, Reported::Checked, found)
 }
 
-pub(crate) fn report_of(version: u64, node: MemberId, outcome: Reported, found: Found) -> Body {
+pub(crate) fn report_of(
+    version: u64,
+    node: MemberId,
+    outcome: Reported,
+    found: CheckFindings,
+) -> Body {
     Body::Report(Report {
         version: VersionId(version),
         node,
@@ -132,7 +137,7 @@ pub(crate) fn report_of(version: u64, node: MemberId, outcome: Reported, found: 
     })
 }
 
-pub(crate) fn decision(version: u64, step: Step) -> Body {
+pub(crate) fn decision(version: u64, step: RolloutStep) -> Body {
     Body::Decide(Decision {
         version: VersionId(version),
         step,
@@ -204,14 +209,14 @@ impl State {
         for node in [A, B] {
             self.must(node, report(version, node, Reported::Checked));
         }
-        self.must(A, decision(version, Step::Canary { node: B }));
+        self.must(A, decision(version, RolloutStep::Canary { node: B }));
         self.must(B, report(version, B, Reported::Good));
         let nodes = vec![A, B];
-        self.must(A, decision(version, Step::Rest { nodes }));
+        self.must(A, decision(version, RolloutStep::Rest { nodes }));
         for node in [A, B] {
             self.must(node, report(version, node, Reported::Good));
         }
-        self.must(A, decision(version, Step::Accept));
+        self.must(A, decision(version, RolloutStep::Accept));
     }
 
     /// A version with one file of this content is proposed.

@@ -6,7 +6,7 @@ use super::sample::{
 };
 use super::*;
 use crate::authority::{FORMER_AUTHORITIES_MAX, fingerprint};
-use crate::command::{Decision, Found, Judging, Report, Reported, Step};
+use crate::command::{CheckFindings, Decision, Judging, Report, Reported, RolloutStep};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -79,7 +79,7 @@ fn some_report() -> impl Strategy<Value = Body> {
             node,
             outcome,
             words: "words".to_owned(),
-            found: Found {
+            found: CheckFindings {
                 together: found.0,
                 addresses_owned: found.1,
             },
@@ -89,12 +89,12 @@ fn some_report() -> impl Strategy<Value = Body> {
 
 fn some_decision() -> impl Strategy<Value = Body> {
     let step = prop_oneof![
-        2 => (1_u64..4).prop_map(|node| Step::Canary { node: MemberId(node) }),
-        6 => vec((1_u64..3).prop_map(MemberId), 1..3).prop_map(|nodes| Step::Rest { nodes }),
-        2 => Just(Step::AwaitConfirmation),
-        1 => (0_u64..100).prop_map(|ms| Step::Remaining { ms }),
-        6 => Just(Step::Accept),
-        1 => Just(Step::TakeBack {
+        2 => (1_u64..4).prop_map(|node| RolloutStep::Canary { node: MemberId(node) }),
+        6 => vec((1_u64..3).prop_map(MemberId), 1..3).prop_map(|nodes| RolloutStep::Rest { nodes }),
+        2 => Just(RolloutStep::AwaitConfirmation),
+        1 => (0_u64..100).prop_map(|ms| RolloutStep::Remaining { ms }),
+        6 => Just(RolloutStep::Accept),
+        1 => Just(RolloutStep::TakeBack {
             words: "why".to_owned()
         }),
     ];
@@ -196,13 +196,13 @@ fn helpful(state: &State) -> Command {
     }
     let words = "against".to_owned();
     let step = match &record.stage {
-        _ if record.against().next().is_some() => Step::TakeBack { words },
-        Stage::Checking if record.proposal.judging.judge_ms > 0 => Step::Canary { node: A },
-        Stage::Checking | Stage::Canary { .. } => Step::Rest { nodes: vec![A, B] },
+        _ if record.against().next().is_some() => RolloutStep::TakeBack { words },
+        Stage::Checking if record.proposal.judging.judge_ms > 0 => RolloutStep::Canary { node: A },
+        Stage::Checking | Stage::Canary { .. } => RolloutStep::Rest { nodes: vec![A, B] },
         Stage::Rest { .. } if record.proposal.judging.confirm_within_ms.is_some() => {
-            Step::AwaitConfirmation
+            RolloutStep::AwaitConfirmation
         }
-        _ => Step::Accept,
+        _ => RolloutStep::Accept,
     };
     Command::new(A, 0, super::sample::decision(record.id.0, step))
 }

@@ -7,7 +7,8 @@
 
 use super::{State, WORDS_BYTES_MAX, cut};
 use crate::command::{
-    Answer, Command, Decision, Found, Origin, Proposal, Refusal, Report, Reported, Step, VersionId,
+    Answer, CheckFindings, Command, Decision, Origin, Proposal, Refusal, Report, Reported,
+    RolloutStep, VersionId,
 };
 use crate::file_set::{FILES_MAX, SET_BYTES_MAX};
 use crate::member::{Kind, MemberId};
@@ -137,7 +138,7 @@ pub struct VersionRecord {
     pub reports: BTreeMap<MemberId, NodeReport>,
     /// The result of the check on each node, before any node served it.
     #[serde(default)]
-    pub found: BTreeMap<MemberId, Found>,
+    pub found: BTreeMap<MemberId, CheckFindings>,
     /// Why it was refused or rolled back; empty otherwise.
     pub words: String,
     /// After how many commands it was proposed.
@@ -344,8 +345,8 @@ impl State {
             .ok_or(Refusal::NoVersion)?;
         let mut next = record.clone();
         match &decision.step {
-            Step::Canary { node } => next.stage = self.canary_stage(record, *node)?,
-            Step::Rest { nodes } => {
+            RolloutStep::Canary { node } => next.stage = self.canary_stage(record, *node)?,
+            RolloutStep::Rest { nodes } => {
                 next.stage = self.rest_stage(record, nodes)?;
                 // Each stage is judged anew, where there is somebody beside the canary.
                 for said in next.reports.values_mut() {
@@ -354,18 +355,18 @@ impl State {
                     }
                 }
             }
-            Step::AwaitConfirmation => next.stage = self.confirmation_stage(record)?,
-            Step::Remaining { ms } => match &mut next.stage {
+            RolloutStep::AwaitConfirmation => next.stage = self.confirmation_stage(record)?,
+            RolloutStep::Remaining { ms } => match &mut next.stage {
                 Stage::AwaitConfirmation { remaining_ms, .. } => {
                     *remaining_ms = (*remaining_ms).min(*ms);
                 }
                 _ => return Err(Refusal::Untimely),
             },
-            Step::Accept => {
+            RolloutStep::Accept => {
                 self.may_be_accepted(record)?;
                 next.stage = Stage::Accepted;
             }
-            Step::TakeBack { words } => {
+            RolloutStep::TakeBack { words } => {
                 next.words = cut(words, WORDS_BYTES_MAX).to_owned();
                 next.stage = match record.stage {
                     Stage::Checking => Stage::Refused,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// The kind of disk access: one writer, several readers.
 #[derive(Clone, Copy)]
-pub(super) enum Work {
+pub(super) enum Access {
     Write,
     Read,
 }
@@ -35,10 +35,10 @@ impl Busy {
     }
 
     /// Does something at the disk.
-    pub(super) fn while_at<T>(&self, work: Work, act: impl FnOnce() -> T) -> T {
+    pub(super) fn while_at<T>(&self, work: Access, act: impl FnOnce() -> T) -> T {
         let since = match work {
-            Work::Write => &self.since[0],
-            Work::Read => &self.since[1],
+            Access::Write => &self.since[0],
+            Access::Read => &self.since[1],
         };
         since.store(self.now(), Ordering::Relaxed);
         let done = act();
@@ -68,11 +68,11 @@ mod tests {
     fn what_is_under_way_is_counted_and_what_is_done_is_not() {
         let busy = Busy::default();
         assert_eq!(busy.longest(), Duration::ZERO);
-        busy.while_at(Work::Write, || {
+        busy.while_at(Access::Write, || {
             std::thread::sleep(Duration::from_millis(5));
             let before = busy.longest();
             assert!(before >= Duration::from_millis(5));
-            busy.while_at(Work::Read, || assert!(busy.longest() >= before));
+            busy.while_at(Access::Read, || assert!(busy.longest() >= before));
             assert!(busy.longest() >= before, "the write is not done");
         });
         assert_eq!(busy.longest(), Duration::ZERO);

@@ -75,7 +75,7 @@ pub(super) enum Op {
 }
 
 /// The content of the store at the start.
-pub(super) struct Begin {
+pub(super) struct StartContent {
     pub(super) vote: Option<Vote>,
     pub(super) committed: Option<LogId>,
     pub(super) purged: Option<LogId>,
@@ -186,7 +186,7 @@ impl Disk {
     }
 
     /// Reads the content at the start.
-    pub(super) fn begin(&self) -> Result<Begin, StoreError> {
+    pub(super) fn begin(&self) -> Result<StartContent, StoreError> {
         let purged: Option<LogId> = self.meta(PURGED)?;
         let ends = self.guarded(|| {
             let transaction = self.database()?.begin_read()?;
@@ -212,7 +212,7 @@ impl Disk {
             }
             _ => purged,
         };
-        Ok(Begin {
+        Ok(StartContent {
             vote: self.meta(VOTE)?,
             committed: self.meta(COMMITTED)?,
             purged,

@@ -12,15 +12,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A disk whose syncs wait while it is held, and whose writes fail when it is full.
 #[derive(Clone, Debug)]
-pub(crate) struct Held {
+pub(crate) struct TestDisk {
     disk: Arc<InMemoryBackend>,
     held: Arc<(Mutex<bool>, Condvar)>,
     full: Arc<AtomicBool>,
 }
 
-impl Held {
-    pub(crate) fn new() -> Held {
-        Held {
+impl TestDisk {
+    pub(crate) fn new() -> TestDisk {
+        TestDisk {
             disk: Arc::new(InMemoryBackend::new()),
             held: Arc::default(),
             full: Arc::default(),
@@ -39,7 +39,7 @@ impl Held {
     }
 }
 
-impl StorageBackend for Held {
+impl StorageBackend for TestDisk {
     fn len(&self) -> Result<u64, io::Error> {
         self.disk.len()
     }

@@ -48,7 +48,7 @@ pub const MISSING_MAX: usize = 4096;
 
 /// The cached metadata of the file.
 #[derive(Default)]
-struct Book {
+struct Metadata {
     vote: Option<Vote>,
     committed: Option<LogId>,
     purged: Option<LogId>,
@@ -72,7 +72,7 @@ struct Book {
     waiting: Vec<Waker>,
 }
 
-impl Book {
+impl Metadata {
     /// Adds to changes what is only known now.
     fn complete(&mut self, ops: &mut Vec<Op>) {
         // One that was being made while a newer one came is of no use.
@@ -120,7 +120,7 @@ impl Book {
 #[derive(Clone)]
 pub struct Store {
     disk: Arc<Disk>,
-    book: Arc<Mutex<Book>>,
+    book: Arc<Mutex<Metadata>>,
     executor: Arc<Executor>,
     /// The promises to the other members; None only in tests of the store alone.
     promises: Option<Arc<Mutex<Keeper>>>,
@@ -168,9 +168,9 @@ impl Store {
         })
     }
 
-    fn book(disk: &Disk) -> Result<Book, StoreError> {
+    fn book(disk: &Disk) -> Result<Metadata, StoreError> {
         let begin = disk.begin()?;
-        Ok(Book {
+        Ok(Metadata {
             vote: begin.vote,
             committed: begin.committed,
             purged: begin.purged,
@@ -178,7 +178,7 @@ impl Store {
             snapshot: begin.snapshot,
             starts: begin.starts,
             lost: begin.lost,
-            ..Book::default()
+            ..Metadata::default()
         })
     }
 

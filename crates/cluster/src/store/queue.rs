@@ -14,7 +14,7 @@ const BATCH_JOBS_MAX: usize = 256;
 const QUIET: Duration = Duration::from_secs(1);
 
 /// The next task.
-pub(super) enum Next {
+pub(super) enum NextJobs {
     /// To write these together.
     Batch(Vec<Job>),
     /// Nobody has written for a while: what waits for others waits no more.
@@ -88,22 +88,22 @@ impl Queue {
 
     /// Waits for something to do. The writer says whether it keeps changes that wait for
     /// others itself: when all is quiet, they too wait no more.
-    pub(super) fn next(&self, keeps: bool) -> Next {
+    pub(super) fn next(&self, keeps: bool) -> NextJobs {
         let mut waiting = self.lock();
         let mut until = Some(Instant::now() + QUIET);
         loop {
             if waiting.pressing > 0 {
-                return Next::Batch(waiting.batch());
+                return NextJobs::Batch(waiting.batch());
             }
             if waiting.over {
-                return Next::Over(waiting.jobs.drain(..).collect());
+                return NextJobs::Over(waiting.jobs.drain(..).collect());
             }
             waiting = match until {
                 Some(at) => {
                     let left = at.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         if keeps || !waiting.jobs.is_empty() {
-                            return Next::Quiet(waiting.jobs.drain(..).collect());
+                            return NextJobs::Quiet(waiting.jobs.drain(..).collect());
                         }
                         until = None;
                         continue;
@@ -173,7 +173,7 @@ mod tests {
         push(&queue, false);
         push(&queue, true);
         push(&queue, false);
-        let Next::Batch(batch) = queue.next(false) else {
+        let NextJobs::Batch(batch) = queue.next(false) else {
             panic!("there is something to write");
         };
         let kinds: Vec<bool> = batch.iter().map(|job| job.lazy).collect();
@@ -189,7 +189,7 @@ mod tests {
         let writing = std::thread::spawn(move || {
             loop {
                 let next = writer.next(false);
-                let over = matches!(next, Next::Over(_));
+                let over = matches!(next, NextJobs::Over(_));
                 tell.send(next).unwrap();
                 if over {
                     return;
@@ -197,26 +197,32 @@ mod tests {
             }
         });
         push(&queue, false);
-        assert!(matches!(told.recv_timeout(PATIENCE), Ok(Next::Batch(_))));
+        assert!(matches!(
+            told.recv_timeout(PATIENCE),
+            Ok(NextJobs::Batch(_))
+        ));
         let began = Instant::now();
         push(&queue, true);
         let next = told.recv_timeout(PATIENCE);
-        assert!(matches!(next, Ok(Next::Quiet(ref jobs)) if jobs.len() == 1));
+        assert!(matches!(next, Ok(NextJobs::Quiet(ref jobs)) if jobs.len() == 1));
         assert!(began.elapsed() > QUIET / 2);
         // By now it sleeps for as long as nobody asks for anything.
         let nothing = told.recv_timeout(QUIET * 2);
         assert!(matches!(nothing, Err(RecvTimeoutError::Timeout)));
         push(&queue, true);
-        assert!(matches!(told.recv_timeout(PATIENCE), Ok(Next::Quiet(_))));
+        assert!(matches!(
+            told.recv_timeout(PATIENCE),
+            Ok(NextJobs::Quiet(_))
+        ));
         queue.end();
-        assert!(matches!(told.recv_timeout(PATIENCE), Ok(Next::Over(_))));
+        assert!(matches!(told.recv_timeout(PATIENCE), Ok(NextJobs::Over(_))));
         writing.join().unwrap();
     }
 
     #[test]
     fn what_the_writer_keeps_waits_no_more_when_all_is_quiet() {
         let queue = Queue::default();
-        assert!(matches!(queue.next(true), Next::Quiet(jobs) if jobs.is_empty()));
+        assert!(matches!(queue.next(true), NextJobs::Quiet(jobs) if jobs.is_empty()));
     }
 
     #[test]
@@ -225,11 +231,11 @@ mod tests {
         for _ in 0..BATCH_JOBS_MAX + 1 {
             push(&queue, false);
         }
-        assert!(matches!(queue.next(false), Next::Batch(jobs) if jobs.len() == BATCH_JOBS_MAX));
-        assert!(matches!(queue.next(false), Next::Batch(jobs) if jobs.len() == 1));
+        assert!(matches!(queue.next(false), NextJobs::Batch(jobs) if jobs.len() == BATCH_JOBS_MAX));
+        assert!(matches!(queue.next(false), NextJobs::Batch(jobs) if jobs.len() == 1));
         queue.end();
         assert!(queue.push(job(false)).is_err());
-        assert!(matches!(queue.next(false), Next::Over(jobs) if jobs.is_empty()));
+        assert!(matches!(queue.next(false), NextJobs::Over(jobs) if jobs.is_empty()));
     }
 
     #[test]

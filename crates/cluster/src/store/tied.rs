@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The owner of a store, and its promise file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) struct Tie {
+pub(super) struct OwnerRecord {
     owner: Owner,
     nonce: Nonce,
 }
@@ -43,20 +43,20 @@ pub enum PromiseLocation<'p> {
 }
 
 impl PromiseLocation<'_> {
-    fn read(&self) -> io::Result<Found> {
+    fn read(&self) -> io::Result<PromiseFile> {
         let file = match self {
             PromiseLocation::Path(path) => promise::open(path)?,
             PromiseLocation::Backend(open) => Some(open()),
         };
         let Some(file) = file else {
-            return Ok(Found::None);
+            return Ok(PromiseFile::None);
         };
         let empty = file.len()? == 0;
         Ok(match Keeper::read(file)? {
-            Some(keeper) => Found::Promise(keeper),
+            Some(keeper) => PromiseFile::Promise(keeper),
             // In simulations a file that is not there is an empty one.
-            None if empty && matches!(self, PromiseLocation::Backend(_)) => Found::None,
-            None => Found::Damaged,
+            None if empty && matches!(self, PromiseLocation::Backend(_)) => PromiseFile::None,
+            None => PromiseFile::Damaged,
         })
     }
 
@@ -69,7 +69,7 @@ impl PromiseLocation<'_> {
     }
 }
 
-enum Found {
+enum PromiseFile {
     None,
     Damaged,
     Promise(Keeper),
@@ -104,9 +104,9 @@ impl Store {
         let tie = self.disk.tie()?;
         let found = at.read().map_err(failed)?;
         let mut keeper = match (tie, found) {
-            (_, Found::Damaged) => return Ok(Opened::Lost(Loss::Unpromised)),
-            (Some(_), Found::None) => return Ok(Opened::Lost(Loss::Unpromised)),
-            (Some(tie), Found::Promise(keeper)) => {
+            (_, PromiseFile::Damaged) => return Ok(Opened::Lost(Loss::Unpromised)),
+            (Some(_), PromiseFile::None) => return Ok(Opened::Lost(Loss::Unpromised)),
+            (Some(tie), PromiseFile::Promise(keeper)) => {
                 if tie.owner != *owner || keeper.promise().owner != *owner {
                     return Ok(Opened::Lost(Loss::Foreign));
                 }
@@ -115,14 +115,14 @@ impl Store {
                 }
                 keeper
             }
-            (None, Found::Promise(keeper)) if keeper.promise().tying => {
+            (None, PromiseFile::Promise(keeper)) if keeper.promise().tying => {
                 if keeper.promise().owner != *owner {
                     return Ok(Opened::Lost(Loss::Foreign));
                 }
                 keeper
             }
-            (None, Found::Promise(_)) => return Ok(Opened::Lost(Loss::Untied)),
-            (None, Found::None) => {
+            (None, PromiseFile::Promise(_)) => return Ok(Opened::Lost(Loss::Untied)),
+            (None, PromiseFile::None) => {
                 // An upgrade. What has nothing at all has lost it: joining and founding
                 // tie their stores themselves.
                 if self.vote().is_none() && self.end().is_none() {
@@ -135,7 +135,7 @@ impl Store {
             return Ok(Opened::Lost(Loss::Older));
         }
         if keeper.promise().tying {
-            self.disk.write_tie(&Tie {
+            self.disk.write_tie(&OwnerRecord {
                 owner: owner.clone(),
                 nonce: keeper.promise().nonce,
             })?;
@@ -165,7 +165,9 @@ impl Store {
     ) -> Result<Store, StoreError> {
         let failed = |error| self.promise_error(error);
         let before = match at.read().map_err(failed)? {
-            Found::Promise(keeper) if keeper.promise().owner == *owner => keeper.promise().clone(),
+            PromiseFile::Promise(keeper) if keeper.promise().owner == *owner => {
+                keeper.promise().clone()
+            }
             _ => Promise::default(),
         };
         let before = match loss {
@@ -173,7 +175,7 @@ impl Store {
             None => Promise::default(),
         };
         let nonce = nonce()?;
-        self.disk.write_tie(&Tie {
+        self.disk.write_tie(&OwnerRecord {
             owner: owner.clone(),
             nonce,
         })?;
@@ -297,7 +299,7 @@ fn nonce() -> Result<Nonce, StoreError> {
 }
 
 impl Disk {
-    fn tie(&self) -> Result<Option<Tie>, StoreError> {
+    fn tie(&self) -> Result<Option<OwnerRecord>, StoreError> {
         self.meta(super::disk::TIE)
     }
 
@@ -305,7 +307,7 @@ impl Disk {
         Ok(self.meta::<bool>(super::disk::CONDEMNED)?.unwrap_or(false))
     }
 
-    fn write_tie(&self, tie: &Tie) -> Result<(), StoreError> {
+    fn write_tie(&self, tie: &OwnerRecord) -> Result<(), StoreError> {
         self.write(&[Op::Value(super::disk::TIE, codec::encode(tie))], true)
     }
 

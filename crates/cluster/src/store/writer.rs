@@ -1,12 +1,12 @@
 //! The writer: a thread that merges waiting writes, so that a batch needs one fsync and
 //! no other thread waits for the disk. In simulations the caller writes.
 
-use crate::store::Book;
-use crate::store::busy::{Busy, Work};
+use crate::store::Metadata;
+use crate::store::busy::{Access, Busy};
 use crate::store::disk::{Disk, Op};
 use crate::store::error::StoreError;
 use crate::store::promise::Keeper;
-use crate::store::queue::{Next, Queue};
+use crate::store::queue::{NextJobs, Queue};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -67,13 +67,13 @@ impl Drop for Threads {
 }
 
 impl Executor {
-    pub(super) fn inline(disk: &Arc<Disk>, book: &Arc<Mutex<Book>>) -> Executor {
+    pub(super) fn inline(disk: &Arc<Disk>, book: &Arc<Mutex<Metadata>>) -> Executor {
         Executor::Inline(Mutex::new(Writer::new(disk.clone(), book.clone())))
     }
 
     pub(super) fn threads(
         disk: &Arc<Disk>,
-        book: &Arc<Mutex<Book>>,
+        book: &Arc<Mutex<Metadata>>,
     ) -> Result<Executor, std::io::Error> {
         let write = Arc::new(Queue::default());
         let jobs = write.clone();
@@ -95,7 +95,7 @@ impl Executor {
             .stack_size(512 << 10)
             .spawn(move || {
                 while let Ok(look) = looks.recv() {
-                    at_disk.while_at(Work::Read, || look(&disk));
+                    at_disk.while_at(Access::Read, || look(&disk));
                 }
             })?;
         Ok(Executor::Threads(Threads {
@@ -168,7 +168,7 @@ impl Drop for Refuses<'_> {
 /// Writes batches.
 pub(super) struct Writer {
     disk: Arc<Disk>,
-    book: Arc<Mutex<Book>>,
+    book: Arc<Mutex<Metadata>>,
     busy: Arc<Busy>,
     promises: Promises,
     /// Changes that wait for others, the first of all.
@@ -180,7 +180,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    fn new(disk: Arc<Disk>, book: Arc<Mutex<Book>>) -> Writer {
+    fn new(disk: Arc<Disk>, book: Arc<Mutex<Metadata>>) -> Writer {
         Writer {
             disk,
             book,
@@ -195,12 +195,12 @@ impl Writer {
     fn run(mut self, jobs: &Queue) {
         loop {
             match jobs.next(self.keeps()) {
-                Next::Batch(batch) => self.batch(batch),
-                Next::Quiet(rest) => {
+                NextJobs::Batch(batch) => self.batch(batch),
+                NextJobs::Quiet(rest) => {
                     self.batch(rest);
                     self.quiet();
                 }
-                Next::Over(rest) => {
+                NextJobs::Over(rest) => {
                     self.batch(rest);
                     return self.quiet();
                 }
@@ -302,7 +302,7 @@ impl Writer {
             None => {
                 lock(&self.book).complete(&mut ops);
                 self.busy
-                    .while_at(Work::Write, || self.write(&ops, durable))
+                    .while_at(Access::Write, || self.write(&ops, durable))
             }
         };
         match &result {
@@ -329,6 +329,6 @@ pub(super) fn newest_committed(ops: &mut Vec<Op>) {
 
 /// The book. What panics while holding it has left it whole: every change of it is
 /// one of single fields.
-pub(super) fn lock(book: &Mutex<Book>) -> std::sync::MutexGuard<'_, Book> {
+pub(super) fn lock(book: &Mutex<Metadata>) -> std::sync::MutexGuard<'_, Metadata> {
     book.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,7 +12,7 @@ use super::greeting::{
 use super::join::{JOIN_LIMIT, JOIN_REQUEST_BYTES_MAX, turned_away};
 use super::link::Bearing;
 use super::network::Network;
-use super::path::Way;
+use super::path::PathKind;
 use super::shared::{WireState, lock};
 use crate::authority::{ALPN_JOIN, ALPN_MEMBER, ALPN_TUNNEL, Known, Refused};
 use std::collections::HashMap;
@@ -217,7 +217,7 @@ impl<N: Network> WireState<N> {
             let bearing = Bearing {
                 peer: hello.member,
                 run: hello.run,
-                way: hello.through.map_or(Way::Direct, Way::Through),
+                way: hello.through.map_or(PathKind::Direct, PathKind::Through),
                 dialed: false,
                 certificate,
             };

@@ -7,7 +7,7 @@ use super::frame::{Frame, MESSAGE_BYTES_MAX, PIECE_BYTES_MAX};
 use super::link::{Link, Reply};
 use super::network::Network;
 use super::outbox::Outgoing;
-use super::path::Way;
+use super::path::PathKind;
 use super::service::Service;
 use super::shared::WireState;
 use crate::member::MemberId;
@@ -25,7 +25,7 @@ const LARGE_PATIENCE: u32 = 8;
 #[derive(Default)]
 pub(crate) struct Tried {
     pub(crate) links: Vec<u64>,
-    pub(crate) ways: Vec<Way>,
+    pub(crate) ways: Vec<PathKind>,
     /// Only on connections with this run of the other process: a question that must not
     /// be handled twice is not asked of another one.
     pub(crate) run: Option<u64>,

@@ -5,7 +5,7 @@ use super::counters::count;
 use super::greeting::{Goodbye, Hello, Pipe, Ungreeted, hear_hello, say_goodbye, say_hello};
 use super::link::{Bearing, Ended};
 use super::network::Network;
-use super::path::Way;
+use super::path::PathKind;
 use super::shared::WireState;
 use crate::authority::{Refused, member_name};
 use crate::member::MemberId;
@@ -84,7 +84,7 @@ pub(crate) fn is_foreign(error: &io::Error) -> bool {
 
 impl<N: Network> WireState<N> {
     /// Keeps one connection to a member.
-    pub(crate) fn dialing(self: &Arc<Self>, to: MemberId, way: Way) -> AbortHandle {
+    pub(crate) fn dialing(self: &Arc<Self>, to: MemberId, way: PathKind) -> AbortHandle {
         let shared = Arc::clone(self);
         self.spawn(async move {
             let timing = shared.timing();
@@ -106,10 +106,10 @@ impl<N: Network> WireState<N> {
     }
 
     /// Makes one connection and carries it until it ends.
-    async fn reach(self: &Arc<Self>, to: MemberId, way: Way) -> Result<Ended, Unreached> {
+    async fn reach(self: &Arc<Self>, to: MemberId, way: PathKind) -> Result<Ended, Unreached> {
         let (pipe, through): (Box<dyn Pipe>, _) = match way {
-            Way::Direct => (Box::new(self.connect(to).await?), None),
-            Way::Through(third) => {
+            PathKind::Direct => (Box::new(self.connect(to).await?), None),
+            PathKind::Through(third) => {
                 let pipe = self.tunnel(third, to).await?;
                 (Box::new(pipe), Some(third))
             }
@@ -190,7 +190,7 @@ impl<N: Network> WireState<N> {
         Ok(heard)
     }
 
-    fn unreached(&self, to: MemberId, way: Way, unreached: &Unreached) {
+    fn unreached(&self, to: MemberId, way: PathKind, unreached: &Unreached) {
         self.tried(to, way, Some(unreached.to_string()));
         match unreached {
             Unreached::Tls(error) | Unreached::Ungreeted(Ungreeted::Io(error))

@@ -266,7 +266,7 @@ impl From<AuthorityError> for JoinError {
 
 /// A request.
 #[derive(Serialize, Deserialize)]
-enum Asked {
+enum JoinRequest {
     /// Whether the invitation is known: [`Response::Proof`], or [`Response::Unknown`].
     Invited(Digest),
     /// To be taken in.
@@ -406,7 +406,7 @@ async fn ask<N: Network>(
     let mut stream = connect(network, address, token).await?;
     let binding = binding_of(&stream).ok_or(JoinError::Malformed { address })?;
     let authority = shown_authority(&stream, token);
-    let invited = Asked::Invited(token.hint());
+    let invited = JoinRequest::Invited(token.hint());
     let proven = match exchange(&mut stream, address, &invited).await? {
         Response::Proof(proof) if token.is_proven_by(&proof, &binding.0, &authority) => true,
         Response::Proof(_) => return Err(JoinError::Unproven { address }.into()),
@@ -428,7 +428,7 @@ async fn ask<N: Network>(
         sealing_key: keys.sealing.as_ref().map(|key| key.public().to_vec()),
         format: FORMAT,
     };
-    let join = Asked::Join(Box::new(request));
+    let join = JoinRequest::Join(Box::new(request));
     match exchange(&mut stream, address, &join).await {
         Ok(response) => Ok((response, proven)),
         Err(error) => Err(Failed { error, proven }),
@@ -447,7 +447,7 @@ fn shown_authority<S>(stream: &TlsStream<S>, token: &Token) -> Vec<u8> {
 async fn exchange<S: Pipe>(
     stream: &mut S,
     address: SocketAddr,
-    asked: &Asked,
+    asked: &JoinRequest,
 ) -> Result<Response, JoinError> {
     let unreached = |error| JoinError::Unreached { address, error };
     let asking = async {
@@ -575,8 +575,8 @@ pub async fn serve<R: Registrar>(
 /// invitation gets nothing else.
 pub(crate) fn turned_away(first: &[u8]) -> Option<Vec<u8>> {
     match codec::decode(first) {
-        Ok(Asked::Invited(_)) => None,
-        Ok(Asked::Join(_)) | Err(_) => Some(codec::encode(&Response::Denied(Denied::Form))),
+        Ok(JoinRequest::Invited(_)) => None,
+        Ok(JoinRequest::Join(_)) | Err(_) => Some(codec::encode(&Response::Denied(Denied::Form))),
     }
 }
 
@@ -586,12 +586,12 @@ async fn respond<R: Registrar>(
     binding: Binding,
     bytes: &[u8],
 ) -> Result<Response, Denied> {
-    let asked: Asked = codec::decode(bytes).map_err(|_| Denied::Form)?;
+    let asked: JoinRequest = codec::decode(bytes).map_err(|_| Denied::Form)?;
     if registrar.authority().is_none() {
         return Ok(Response::Ask(registrar.nodes()));
     }
     let request = match asked {
-        Asked::Invited(hint) => {
+        JoinRequest::Invited(hint) => {
             return Ok(match registrar.invited(hint).await {
                 Some(digest) => {
                     let authority = registrar.authority().ok_or(Denied::Unable)?;
@@ -601,7 +601,7 @@ async fn respond<R: Registrar>(
                 None => Response::Unknown,
             });
         }
-        Asked::Join(request) => *request,
+        JoinRequest::Join(request) => *request,
     };
     let proven = request.certificate.verify(&binding.0);
     proven.map_err(|_| Denied::Proof)?;

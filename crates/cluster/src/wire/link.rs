@@ -5,7 +5,7 @@ use super::frame::{Assembler, BrokenRule, Frame, HEAD_BYTES, Head, Message};
 use super::greeting::{Goodbye, Pipe};
 use super::network::Network;
 use super::outbox::{Outbox, Outgoing};
-use super::path::{Connection, Way};
+use super::path::{Connection, PathKind};
 use super::shared::{WireState, lock};
 use crate::member::MemberId;
 use part::codec;
@@ -61,7 +61,7 @@ pub(crate) struct Bearing {
     pub(crate) peer: MemberId,
     /// The run of the peer's process.
     pub(crate) run: u64,
-    pub(crate) way: Way,
+    pub(crate) way: PathKind,
     pub(crate) dialed: bool,
     /// The certificate of the peer, DER.
     pub(crate) certificate: Vec<u8>,
@@ -120,7 +120,7 @@ impl Link {
     }
 
     /// Asks; the answer comes out of what is returned.
-    pub(crate) fn ask(self: &Arc<Self>, message: Outgoing) -> Result<Asked, BrokenRule> {
+    pub(crate) fn ask(self: &Arc<Self>, message: Outgoing) -> Result<PendingCall, BrokenRule> {
         let (answer, asked) = oneshot::channel();
         let call = message.call;
         let mut state = lock(&self.state);
@@ -128,7 +128,7 @@ impl Link {
         state.asked.insert(call, answer);
         drop(state);
         self.written.notify_one();
-        Ok(Asked {
+        Ok(PendingCall {
             link: Arc::clone(self),
             call,
             asked,
@@ -374,19 +374,19 @@ impl Link {
 }
 
 /// A question that waits for its answer; when it is dropped, nobody waits any more.
-pub(crate) struct Asked {
+pub(crate) struct PendingCall {
     link: Arc<Link>,
     call: u64,
     asked: oneshot::Receiver<Reply>,
 }
 
-impl Asked {
+impl PendingCall {
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
     }
 }
 
-impl Future for Asked {
+impl Future for PendingCall {
     /// None: the connection was closed.
     type Output = Option<Reply>;
 
@@ -395,7 +395,7 @@ impl Future for Asked {
     }
 }
 
-impl Drop for Asked {
+impl Drop for PendingCall {
     fn drop(&mut self) {
         lock(&self.link.state).asked.remove(&self.call);
     }

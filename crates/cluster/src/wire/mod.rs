@@ -40,7 +40,7 @@ mod tests;
 pub use failure::CallError;
 pub use frame::MESSAGE_BYTES_MAX;
 pub use network::{Network, Tcp};
-pub use path::{Connection, Counts, Event, Loss, Path, Way};
+pub use path::{Connection, Counts, Event, Loss, Path, PathKind};
 pub use renewal::RenewalError;
 pub use service::{Handler, Service, Signer};
 

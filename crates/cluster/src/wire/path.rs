@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// How a connection to a member goes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Way {
+pub enum PathKind {
     /// Straight.
     Direct,
     /// Through another member.
@@ -19,7 +19,7 @@ pub enum Way {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Connection {
     /// The kind of path.
-    pub way: Way,
+    pub way: PathKind,
     /// This member opened it.
     pub dialed: bool,
     /// Time that a ping took last, microseconds.
@@ -42,7 +42,7 @@ pub struct Path {
     /// Something of it was heard lately.
     pub up: bool,
     /// The way that calls take now; None where there is none.
-    pub way: Option<Way>,
+    pub way: Option<PathKind>,
     /// Round trip there, microseconds.
     pub rtt_us: Option<u64>,
     /// Since when it is reached in this way, or is not reached, milliseconds ago.

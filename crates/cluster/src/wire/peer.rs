@@ -4,7 +4,7 @@
 use super::Timing;
 use super::call::Tried;
 use super::link::Link;
-use super::path::{Event, Loss, Path, Way};
+use super::path::{Event, Loss, Path, PathKind};
 use crate::member::{Member, MemberId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,10 +25,10 @@ const NOTE_AGAIN: Duration = Duration::from_secs(60);
 /// One member.
 pub(crate) struct Peer {
     links: Vec<Arc<Link>>,
-    dialing: BTreeMap<Way, AbortHandle>,
-    failures: BTreeMap<Way, String>,
+    dialing: BTreeMap<PathKind, AbortHandle>,
+    failures: BTreeMap<PathKind, String>,
     up: bool,
-    way: Option<Way>,
+    way: Option<PathKind>,
     changed: Instant,
 }
 
@@ -95,8 +95,8 @@ impl Peers {
 
     /// Dials these members and nobody else, in every way that is kept; returns what
     /// nobody dials yet.
-    pub(crate) fn dial_only(&mut self, members: &[MemberId]) -> Vec<(MemberId, Way)> {
-        let wanted: Vec<(MemberId, Way)> = members
+    pub(crate) fn dial_only(&mut self, members: &[MemberId]) -> Vec<(MemberId, PathKind)> {
+        let wanted: Vec<(MemberId, PathKind)> = members
             .iter()
             .flat_map(|member| ways_to(*member, members))
             .collect();
@@ -121,7 +121,7 @@ impl Peers {
         undialed.collect()
     }
 
-    pub(crate) fn dialed_by(&mut self, member: MemberId, way: Way, task: AbortHandle) {
+    pub(crate) fn dialed_by(&mut self, member: MemberId, way: PathKind, task: AbortHandle) {
         let peer = self.all.entry(member).or_insert_with(Peer::new);
         if let Some(old) = peer.dialing.insert(way, task) {
             old.abort();
@@ -191,7 +191,7 @@ impl Peers {
         self.all.get(&to)?.best(tried, now, again).cloned()
     }
 
-    pub(crate) fn tried(&mut self, to: MemberId, way: Way, failure: Option<String>) {
+    pub(crate) fn tried(&mut self, to: MemberId, way: PathKind, failure: Option<String>) {
         if let Some(peer) = self.all.get_mut(&to) {
             match failure {
                 Some(words) => peer.failures.insert(way, words),
@@ -205,7 +205,7 @@ impl Peers {
             let mut direct = peer
                 .links
                 .iter()
-                .filter(|link| link.bearing.way == Way::Direct);
+                .filter(|link| link.bearing.way == PathKind::Direct);
             direct.any(|link| !link.unanswered_for(now, limit))
         })
     }
@@ -247,10 +247,12 @@ impl Peers {
 }
 
 /// The ways to a member that are kept.
-fn ways_to(member: MemberId, members: &[MemberId]) -> impl Iterator<Item = (MemberId, Way)> {
+fn ways_to(member: MemberId, members: &[MemberId]) -> impl Iterator<Item = (MemberId, PathKind)> {
     let thirds = members.iter().filter(move |third| **third != member);
-    let tunnels = thirds.take(THIRDS_MAX).map(|third| Way::Through(*third));
-    std::iter::once(Way::Direct)
+    let tunnels = thirds
+        .take(THIRDS_MAX)
+        .map(|third| PathKind::Through(*third));
+    std::iter::once(PathKind::Direct)
         .chain(tunnels)
         .map(move |way| (member, way))
 }
@@ -277,10 +279,10 @@ fn broken(peer: &Peer, now: Instant, timing: &Timing) -> Vec<String> {
     told
 }
 
-fn words(way: Way) -> String {
+fn words(way: PathKind) -> String {
     match way {
-        Way::Direct => "straight there".to_owned(),
-        Way::Through(third) => format!("through member {third}"),
+        PathKind::Direct => "straight there".to_owned(),
+        PathKind::Through(third) => format!("through member {third}"),
     }
 }
 

@@ -34,7 +34,7 @@ enum Entry<W> {
 
 /// What to do with a received request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Todo {
+pub(crate) enum RequestAction {
     /// Handle it.
     Handle,
     /// The request is already being handled: its response is sent on this path, too.
@@ -66,23 +66,23 @@ impl<W> Default for Recent<W> {
 
 impl<W> Recent<W> {
     /// A question came this way.
-    pub(crate) fn ask(&mut self, now: Duration, question: Question, way: W) -> Todo {
+    pub(crate) fn ask(&mut self, now: Duration, question: Question, way: W) -> RequestAction {
         self.forget(now);
         match self.entries.get_mut(&question) {
             None => {
                 self.entries.insert(question, Entry::Running(vec![way]));
                 self.ages.push_back((now, question));
-                Todo::Handle
+                RequestAction::Handle
             }
             Some(Entry::Running(waiters)) => {
                 if waiters.len() >= WAITERS_MAX {
-                    return Todo::Nothing;
+                    return RequestAction::Nothing;
                 }
                 waiters.push(way);
-                Todo::Wait
+                RequestAction::Wait
             }
-            Some(Entry::Answered(bytes)) => Todo::Answer(Arc::clone(bytes)),
-            Some(Entry::Forgotten) => Todo::Nothing,
+            Some(Entry::Answered(bytes)) => RequestAction::Answer(Arc::clone(bytes)),
+            Some(Entry::Forgotten) => RequestAction::Nothing,
         }
     }
 
@@ -162,11 +162,17 @@ mod tests {
     #[test]
     fn what_comes_twice_is_handled_once_and_answered_on_both_ways() {
         let mut recent = Recent::default();
-        assert_eq!(recent.ask(NOW, question(1), "direct"), Todo::Handle);
-        assert_eq!(recent.ask(NOW, question(1), "tunnel"), Todo::Wait);
+        assert_eq!(
+            recent.ask(NOW, question(1), "direct"),
+            RequestAction::Handle
+        );
+        assert_eq!(recent.ask(NOW, question(1), "tunnel"), RequestAction::Wait);
         let answer = Arc::new(b"yes".to_vec());
         assert_eq!(recent.answered(question(1), &answer), ["direct", "tunnel"]);
-        assert_eq!(recent.ask(NOW, question(1), "late"), Todo::Answer(answer));
+        assert_eq!(
+            recent.ask(NOW, question(1), "late"),
+            RequestAction::Answer(answer)
+        );
     }
 
     #[test]
@@ -174,7 +180,7 @@ mod tests {
         let mut recent = Recent::default();
         recent.ask(NOW, question(1), ());
         recent.answered(question(1), &Arc::new(vec![0; ANSWERS_BYTES_MAX]));
-        assert_eq!(recent.ask(NOW, question(1), ()), Todo::Nothing);
+        assert_eq!(recent.ask(NOW, question(1), ()), RequestAction::Nothing);
     }
 
     #[test]
@@ -197,6 +203,6 @@ mod tests {
         let mut recent = Recent::default();
         recent.ask(NOW, question(1), ());
         assert_eq!(recent.dropped(question(1)).len(), 1);
-        assert_eq!(recent.ask(NOW, question(1), ()), Todo::Handle);
+        assert_eq!(recent.ask(NOW, question(1), ()), RequestAction::Handle);
     }
 }

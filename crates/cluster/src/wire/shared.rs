@@ -8,9 +8,9 @@ use super::greeting::{Goodbye, Hello, Pipe};
 use super::link::{Bearing, Ended, Link};
 use super::network::Network;
 use super::outbox::Outgoing;
-use super::path::{Counts, Event, Loss, Path, Way};
+use super::path::{Counts, Event, Loss, Path, PathKind};
 use super::peer::{Notes, Peers};
-use super::recent::{Question, Recent, Todo};
+use super::recent::{Question, Recent, RequestAction};
 use super::renewal::RENEWAL;
 use super::service::{Handler, Service, Signer};
 use super::tunnel::Carried;
@@ -43,13 +43,13 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 type Answering = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 
 /// A [`Handler`] whose type is forgotten.
-pub(crate) trait Answers: Send + Sync {
+pub(crate) trait AnyHandler: Send + Sync {
     fn handle(self: Arc<Self>, from: MemberId, service: Service, bytes: Vec<u8>) -> Answering;
     fn join(self: Arc<Self>, from: SocketAddr, binding: Binding, bytes: Vec<u8>) -> Answering;
     fn signer(&self) -> Option<Signer>;
 }
 
-impl<H: Handler> Answers for H {
+impl<H: Handler> AnyHandler for H {
     fn handle(self: Arc<Self>, from: MemberId, service: Service, bytes: Vec<u8>) -> Answering {
         Box::pin(async move { Handler::handle(&*self, from, service, bytes).await })
     }
@@ -72,7 +72,7 @@ pub(crate) struct WireState<N: Network> {
     pub(crate) counters: Counters,
     events: broadcast::Sender<Event>,
     numbers: AtomicU64,
-    handler: OnceLock<Arc<dyn Answers>>,
+    handler: OnceLock<Arc<dyn AnyHandler>>,
     started: Instant,
     inside: Mutex<Inside>,
     recent: Mutex<Recent<Arc<Link>>>,
@@ -161,7 +161,7 @@ impl<N: Network> WireState<N> {
         lock(&self.inside).tls.clone()
     }
 
-    pub(crate) fn handler(&self) -> Option<Arc<dyn Answers>> {
+    pub(crate) fn handler(&self) -> Option<Arc<dyn AnyHandler>> {
         self.handler.get().cloned()
     }
 
@@ -269,9 +269,9 @@ impl<N: Network> WireState<N> {
         let shared = Arc::clone(self);
         let first_new = self.next_number();
         let kinds: [fn(&Bearing) -> bool; 3] = [
-            |bearing| bearing.way == Way::Direct && bearing.dialed,
-            |bearing| bearing.way == Way::Direct && !bearing.dialed,
-            |bearing| bearing.way != Way::Direct,
+            |bearing| bearing.way == PathKind::Direct && bearing.dialed,
+            |bearing| bearing.way == PathKind::Direct && !bearing.dialed,
+            |bearing| bearing.way != PathKind::Direct,
         ];
         self.spawn(async move {
             for is_kind in kinds {
@@ -451,7 +451,7 @@ impl<N: Network> WireState<N> {
 
     /// Records the result of the last attempt to reach a member on a path; None: it was
     /// reached.
-    pub(crate) fn tried(&self, to: MemberId, way: Way, failure: Option<String>) {
+    pub(crate) fn tried(&self, to: MemberId, way: PathKind, failure: Option<String>) {
         lock(&self.inside).peers.tried(to, way, failure);
     }
 
@@ -496,14 +496,14 @@ impl<N: Network> WireState<N> {
         };
         let now = Instant::now().saturating_duration_since(self.started);
         let todo = lock(&self.recent).ask(now, question, Arc::clone(link));
-        if todo != Todo::Handle {
+        if todo != RequestAction::Handle {
             count(&self.counters.repeated);
         }
         match todo {
-            Todo::Wait => return Ok(()),
-            Todo::Answer(bytes) => return link.push(answer(call, bytes)),
-            Todo::Nothing => return say(Frame::Repeated),
-            Todo::Handle => {}
+            RequestAction::Wait => return Ok(()),
+            RequestAction::Answer(bytes) => return link.push(answer(call, bytes)),
+            RequestAction::Nothing => return say(Frame::Repeated),
+            RequestAction::Handle => {}
         }
         let bytes = message.bytes.len();
         if !link.begin(bytes) {

@@ -122,7 +122,7 @@ pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCo
     let dumps = PathBuf::from(OsStr::from_bytes(&options.dump_directory));
     let result = role::run(
         config,
-        role::Given {
+        role::RoleInputs {
             orders: Box::new(orders),
             log,
             kept,

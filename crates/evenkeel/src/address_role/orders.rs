@@ -7,7 +7,7 @@ use address::role::{Dump, Lease, Notification, Order, Orders};
 use cluster::message::Message as OfCluster;
 use part::channel::{Channel, Received};
 use part::guard::Guard;
-use part::link::{Heard, Link};
+use part::link::{Link, LinkEvent};
 use part::role::{Manner, Message, PartMessage, WantedLease, WantedLeases};
 use part::{codec, memory};
 use rustix::io::Errno;
@@ -147,14 +147,14 @@ impl Orders for Supervised {
         loop {
             let heard = self.link.borrow_mut().hear()?;
             match heard {
-                Heard::Message(received) => {
+                LinkEvent::Message(received) => {
                     if let Some(order) = self.order(received) {
                         return Some(order);
                     }
                 }
-                Heard::Left { stays: true } => return Some(Order::Left),
+                LinkEvent::Left { stays: true } => return Some(Order::Left),
                 // One that was only being tried leaves the addresses to the role beside it.
-                Heard::Left { stays: false } => return Some(Order::Stop { release: false }),
+                LinkEvent::Left { stays: false } => return Some(Order::Stop { release: false }),
             }
         }
     }

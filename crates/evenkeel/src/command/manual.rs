@@ -102,7 +102,7 @@ fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
 }
 
 /// What was found: a keyword, its chapter and the beginning of its text a line.
-fn findings(found: &manual::Found, width: usize) -> String {
+fn findings(found: &manual::SearchResult, width: usize) -> String {
     let mut text = String::new();
     match &found.corrected {
         Some(words) => text += &format!("no exact match; results for '{words}':\n\n"),

@@ -1,7 +1,7 @@
 //! The channel to the supervisor in a process that has Tokio: questions with their
 //! answers, and what the supervisor tells by itself.
 
-use cluster::machine::{News, Wish};
+use cluster::machine::{News, RequestedLease};
 use cluster::message::Message as OfCluster;
 use part::Shared;
 use part::channel::{Channel, ChannelError, Received};
@@ -179,7 +179,7 @@ impl Link {
 
     fn hear_part(&self, message: &PartMessage) {
         if let Some(OfCluster::Wants(wanted)) = message.read() {
-            let wishes = wanted.0.into_iter().map(|lease| Wish {
+            let wishes = wanted.0.into_iter().map(|lease| RequestedLease {
                 name: lease.name,
                 rank: lease.rank,
             });

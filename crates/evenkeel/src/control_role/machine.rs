@@ -4,7 +4,7 @@
 use super::link::Link;
 use address::message::Message as OfAddress;
 use cluster::file_set::FileSet;
-use cluster::machine::{Health, Held, Machine, News, Verdict};
+use cluster::machine::{GrantedLease, Health, Machine, News, Verdict};
 use part::report::{Report, Summary};
 use part::role::{HeldLease, HeldLeases, Message, PartMessage};
 use part::{Shared, memory, row};
@@ -128,7 +128,7 @@ impl Machine for Supervised {
         parts
     }
 
-    async fn hold(&self, leases: Vec<Held>) {
+    async fn hold(&self, leases: Vec<GrantedLease>) {
         let leases = leases.into_iter().map(|lease| HeldLease {
             name: lease.name,
             epoch: lease.epoch.0,

@@ -6,7 +6,7 @@ use crate::harness::{PATIENCE, evenkeel};
 use crate::supervised::Supervised;
 use cluster::file_set::{FileSet, SetFile};
 use cluster::member::{Kind, MemberId};
-use cluster::role::directory::{Directory, Who};
+use cluster::role::directory::{Directory, LocalMember};
 use lab::Scratch;
 use part::role::{Decoded, Header, Message};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -265,7 +265,7 @@ impl Member {
     pub fn new(kind: Kind) -> Member {
         let scratch = Scratch::new().unwrap();
         let directory = Directory::create(scratch.path().join("state")).unwrap();
-        let who = Who {
+        let who = LocalMember {
             cluster: "north".to_owned(),
             id: MemberId(1),
             name: "one".to_owned(),

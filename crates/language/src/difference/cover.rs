@@ -2,7 +2,7 @@
 //! out is covered as if it were not.
 
 use super::Vocabulary;
-use super::secret::{COVER, Seen, seen};
+use super::secret::{COVER, Visibility, seen};
 use crate::reader::{LINE_BYTES_MAX, placed_words};
 
 /// Comments within comments that are looked into.
@@ -30,9 +30,9 @@ fn cover_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut 
     let mut written = 0;
     for ((range, _), seen) in placed.iter().zip(seen(&words, vocabulary)) {
         let text = match seen {
-            Seen::Whole => continue,
-            Seen::Part(part) => part,
-            Seen::Covered => COVER.to_owned(),
+            Visibility::Whole => continue,
+            Visibility::Part(part) => part,
+            Visibility::Covered => COVER.to_owned(),
         };
         let end = range.end.min(line.len());
         if range.start < written || end < range.start {

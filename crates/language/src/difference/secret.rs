@@ -27,7 +27,7 @@ const SCHEMES: &[&str] = &["basic", "bearer"];
 
 /// The visible part of a word.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Seen {
+pub(super) enum Visibility {
     /// All of it.
     Whole,
     /// This in its place.
@@ -37,7 +37,7 @@ pub(super) enum Seen {
 }
 
 /// Returns the visible parts of the words of a line.
-pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Seen> {
+pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibility> {
     let mut all = Vec::with_capacity(words.len());
     let mut secret = false;
     let mut method = false;
@@ -52,17 +52,17 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Seen> 
         let flag = secret && text.len() == 2 && text.starts_with('-');
         if flag || method {
             method = flag && text == "-m";
-            all.push(Seen::Whole);
+            all.push(Visibility::Whole);
             continue;
         }
         let scheme = known(SCHEMES);
         all.push(if secret && at > 0 {
-            Seen::Covered
+            Visibility::Covered
         } else {
             let part = credentials(text.clone());
             match part == text {
-                true => Seen::Whole,
-                false => Seen::Part(part),
+                true => Visibility::Whole,
+                false => Visibility::Part(part),
             }
         });
         // The name of a secret that is itself behind one names nothing.
@@ -74,10 +74,10 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Seen> 
 /// The words of a line as people may see them.
 pub(super) fn words(line: &Line, vocabulary: &Vocabulary<'_>) -> Vec<String> {
     let seen = seen(&line.words, vocabulary);
-    let shown = |(word, seen): (&Vec<u8>, Seen)| match seen {
-        Seen::Covered => COVER.to_owned(),
-        Seen::Part(part) => quoted(part, word.contains(&0)),
-        Seen::Whole => quoted(super::words::shown(word), word.contains(&0)),
+    let shown = |(word, seen): (&Vec<u8>, Visibility)| match seen {
+        Visibility::Covered => COVER.to_owned(),
+        Visibility::Part(part) => quoted(part, word.contains(&0)),
+        Visibility::Whole => quoted(super::words::shown(word), word.contains(&0)),
     };
     line.words.iter().zip(seen).map(shown).collect()
 }

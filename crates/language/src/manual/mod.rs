@@ -11,7 +11,7 @@ mod search;
 pub use book::{chapter, contents, differences};
 pub use html::{Page, pages};
 pub use reference::{Chapter, Difference, Entry, Material, slug};
-pub use search::{Found, Hit, Phrase, search};
+pub use search::{Hit, Phrase, SearchResult, search};
 
 use crate::diagnostic::Code;
 use crate::keyword::Documented;

@@ -31,7 +31,7 @@ pub struct Hit {
 
 /// The result of a search.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Found {
+pub struct SearchResult {
     /// The best first.
     pub hits: Vec<Hit>,
     /// The words that were looked for instead of those that were asked for.
@@ -53,10 +53,10 @@ struct Item {
 /// Finds keywords and codes. All words have to be in the name, the chapter, the
 /// text or the example; where none has them all, words are corrected; where that does not
 /// help either, as many as possible, at least half of them.
-pub fn search(material: &Material<'_>, words: &[&str]) -> Found {
+pub fn search(material: &Material<'_>, words: &[&str]) -> SearchResult {
     let wanted = wanted(words);
     if wanted.is_empty() {
-        return Found::default();
+        return SearchResult::default();
     }
     let items = items(material);
     let mut hits = hits(&items, material.phrases, &wanted, wanted.len());
@@ -64,9 +64,9 @@ pub fn search(material: &Material<'_>, words: &[&str]) -> Found {
     let whole = words.join(" ");
     hits.sort_by_key(|hit| hit.name != whole);
     if !hits.is_empty() {
-        return Found {
+        return SearchResult {
             hits,
-            ..Found::default()
+            ..SearchResult::default()
         };
     }
     let better = corrected(&items, material.phrases, &wanted);
@@ -75,14 +75,14 @@ pub fn search(material: &Material<'_>, words: &[&str]) -> Found {
     for least in (half..=better.len()).rev() {
         let hits = self::hits(&items, material.phrases, &better, least);
         if !hits.is_empty() {
-            return Found {
+            return SearchResult {
                 hits,
                 corrected,
                 partial: least < better.len(),
             };
         }
     }
-    Found::default()
+    SearchResult::default()
 }
 
 fn wanted(words: &[&str]) -> Vec<String> {

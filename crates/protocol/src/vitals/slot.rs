@@ -17,7 +17,7 @@ const COUNTERS_AT: usize = 19;
 
 /// The state of an instance, as it is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum ToldState {
+pub enum SlotState {
     /// Not begun, or nobody tells.
     #[default]
     Init,
@@ -30,21 +30,21 @@ pub enum ToldState {
 }
 
 /// All states, each at the place of its number.
-pub const TOLD_STATES: [ToldState; 4] = [
-    ToldState::Init,
-    ToldState::Backup,
-    ToldState::Master,
-    ToldState::Fault,
+pub const SLOT_STATES: [SlotState; 4] = [
+    SlotState::Init,
+    SlotState::Backup,
+    SlotState::Master,
+    SlotState::Fault,
 ];
 
-impl ToldState {
+impl SlotState {
     /// A word for people and for metrics.
     pub fn name(self) -> &'static str {
         match self {
-            ToldState::Init => "init",
-            ToldState::Backup => "backup",
-            ToldState::Master => "master",
-            ToldState::Fault => "fault",
+            SlotState::Init => "init",
+            SlotState::Backup => "backup",
+            SlotState::Master => "master",
+            SlotState::Fault => "fault",
         }
     }
 }
@@ -53,9 +53,9 @@ const _: () = assert!(COUNTERS_AT + COUNTERS_LEN <= SLOT_WORDS);
 
 /// The state of an instance, reported by the address role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Told {
+pub struct SlotReport {
     /// Its state.
-    pub state: ToldState,
+    pub state: SlotState,
     /// Since when, milliseconds of CLOCK_BOOTTIME.
     pub since_ms: u64,
     /// How often the state changed.
@@ -121,7 +121,7 @@ impl Vitals<'_> {
     }
 
     /// The address role: what became of an instance.
-    pub fn tell(&self, slot: usize, told: &Told) {
+    pub fn tell(&self, slot: usize, told: &SlotReport) {
         self.put(at(slot, SINCE), told.since_ms);
         self.put(at(slot, TRANSITIONS), told.transitions);
         self.put(at(slot, PRIORITY), u64::from(told.priority));
@@ -141,14 +141,14 @@ impl Vitals<'_> {
     }
 
     /// The proxy: what became of an instance.
-    pub fn told(&self, slot: usize) -> Told {
+    pub fn told(&self, slot: usize) -> SlotReport {
         let number = |word| self.get(at(slot, word));
         let state = usize::try_from(number(STATE)).unwrap_or(usize::MAX);
         let bits = (u128::from(number(OWNER)) << 64) | u128::from(number(OWNER + 1));
         let owner = Ipv6Addr::from_bits(bits);
         let byte = |word| u8::try_from(number(word)).unwrap_or(u8::MAX);
-        Told {
-            state: TOLD_STATES.get(state).copied().unwrap_or_default(),
+        SlotReport {
+            state: SLOT_STATES.get(state).copied().unwrap_or_default(),
             since_ms: number(SINCE),
             transitions: number(TRANSITIONS),
             priority: byte(PRIORITY),

@@ -87,23 +87,23 @@ fn a_proxy_that_was_followed_by_another_one_writes_no_more() {
 fn what_the_address_role_tells_is_read_back_and_leaves_with_its_instance() {
     let memory = memory();
     let vitals = serving(&memory, 10_000);
-    let mut told = Told {
-        state: ToldState::Master,
+    let mut told = SlotReport {
+        state: SlotState::Master,
         since_ms: 9_000,
         transitions: 3,
         priority: 220,
         owner: Some((IpAddr::from([10, 0, 0, 2]), 210)),
-        ..Told::default()
+        ..SlotReport::default()
     };
     told.counters[Counter::AdvertsSent] = 77;
     let slot = vitals.find("mail").expect("described");
     vitals.tell(slot, &told);
     assert_eq!(vitals.told(slot), told);
-    assert_eq!(vitals.told(0), Told::default());
+    assert_eq!(vitals.told(0), SlotReport::default());
     vitals.describe(PROXY, ["www", "mail", "third"]);
     assert_eq!(vitals.told(slot), told, "it kept its slot");
     vitals.describe(PROXY, ["mail"]);
-    assert_eq!(vitals.told(0), Told::default(), "another one's slot");
+    assert_eq!(vitals.told(0), SlotReport::default(), "another one's slot");
     assert_eq!(vitals.find("www"), None);
 }
 
@@ -133,7 +133,7 @@ fn a_memory_full_of_anything_is_read_within_its_bounds() {
             vitals.told(slot);
             vitals.name(slot);
             vitals.drain(slot);
-            vitals.tell(slot, &Told::default());
+            vitals.tell(slot, &SlotReport::default());
         }
         vitals.beat(pattern, usize::MAX, 1);
         assert_ne!(vitals.pulse(5_000), Pulse::Beats);

@@ -3,8 +3,8 @@
 
 use super::context::Context;
 use super::defect::Defect;
-use super::hearing::Heard;
-use super::machine::{Machine, Want};
+use super::hearing::ReceivedAdvert;
+use super::machine::{Machine, Transition};
 use super::note::About;
 use super::{Action, Probing, Reason, Time};
 use std::net::IpAddr;
@@ -91,7 +91,11 @@ impl Wait {
 
 impl Machine {
     /// An advert as a backup (RFC 9568, 6.4.2).
-    pub(super) fn hear_as_backup(&mut self, ctx: &mut Context<'_>, heard: Heard) -> Option<Want> {
+    pub(super) fn hear_as_backup(
+        &mut self,
+        ctx: &mut Context<'_>,
+        heard: ReceivedAdvert,
+    ) -> Option<Transition> {
         if heard.priority == 0 && !ctx.broken(Defect::IgnoresPriorityZero) {
             self.hear_stop(ctx, heard);
             return None;
@@ -107,7 +111,7 @@ impl Machine {
             self.wait.lower = Some((heard.from, heard.priority, ctx.now));
             // It was silent so long that its kernel was asked: it is alive, and lower.
             return self.wait.probe.take().map(|_| {
-                Want::Master(Reason::Preempts {
+                Transition::Master(Reason::Preempts {
                     owner: heard.from,
                     priority: heard.priority,
                 })
@@ -127,7 +131,7 @@ impl Machine {
     }
 
     /// The owner says that it stops. Somebody else may say so as often as it likes.
-    fn hear_stop(&mut self, ctx: &mut Context<'_>, heard: Heard) {
+    fn hear_stop(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) {
         if let Some((owner, _, at)) = self.owner
             && owner != heard.from
             && ctx.now.since(at) < self.owner_interval * 2
@@ -153,7 +157,7 @@ impl Machine {
     }
 
     /// Whether the addresses are taken from this living owner of lower priority.
-    fn preempts(&mut self, ctx: &mut Context<'_>, heard: Heard) -> bool {
+    fn preempts(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) -> bool {
         if ctx.broken(Defect::NeverPreempts)
             || !self.standing.may_preempt(ctx.settings, heard.priority)
         {
@@ -172,7 +176,7 @@ impl Machine {
     }
 
     /// The time as a backup.
-    pub(super) fn turn_as_backup(&mut self, ctx: &mut Context<'_>) -> Option<Want> {
+    pub(super) fn turn_as_backup(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
         let now = ctx.now;
         let deadline = self.wait.deadline().filter(|deadline| *deadline <= now)?;
         self.wait.tick_at = now.after(self.owner_interval);
@@ -190,10 +194,10 @@ impl Machine {
             return self.decide(ctx, probe);
         }
         if let Some(owner) = self.wait.stopped {
-            return Some(Want::Master(Reason::OwnerStopped { owner }));
+            return Some(Transition::Master(Reason::OwnerStopped { owner }));
         }
         if let Some((owner, priority, _)) = lower {
-            return Some(Want::Master(Reason::Preempts { owner, priority }));
+            return Some(Transition::Master(Reason::Preempts { owner, priority }));
         }
         match ctx.settings.probing {
             Some(probing) => {
@@ -202,7 +206,7 @@ impl Machine {
             }
             None => {
                 let since = now.since(self.wait.silent_since);
-                Some(Want::Master(Reason::Silence { since }))
+                Some(Transition::Master(Reason::Silence { since }))
             }
         }
     }
@@ -237,15 +241,15 @@ impl Machine {
     }
 
     /// The wait for an answer is over.
-    fn decide(&mut self, ctx: &mut Context<'_>, probe: Probe) -> Option<Want> {
+    fn decide(&mut self, ctx: &mut Context<'_>, probe: Probe) -> Option<Transition> {
         let since = ctx.now.since(self.wait.silent_since);
         let Some(probing) = ctx.settings.probing.filter(|_| probe.answered) else {
             self.wait.probe = None;
-            return Some(Want::Master(Reason::Silence { since }));
+            return Some(Transition::Master(Reason::Silence { since }));
         };
         if since >= probing.bound && !ctx.broken(Defect::WaitsForAnswersForEver) {
             self.wait.probe = None;
-            return Some(Want::Master(Reason::SilenceBound { since }));
+            return Some(Transition::Master(Reason::SilenceBound { since }));
         }
         self.ask(ctx, probing);
         // Not beyond the bound.

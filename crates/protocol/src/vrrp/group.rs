@@ -2,7 +2,7 @@
 //! become master when each of them may, and when one gives way all do.
 
 use super::defect::Defect;
-use super::machine::{Machine, Want};
+use super::machine::{Machine, Transition};
 use super::{Action, Instance, Reason, Router, State, Time};
 
 impl Router {
@@ -52,20 +52,20 @@ impl Router {
     }
 
     /// Executes a transition, for the whole sync group if there is one.
-    pub(super) fn settle(&mut self, now: Time, at: Instance, want: Option<Want>) {
+    pub(super) fn settle(&mut self, now: Time, at: Instance, want: Option<Transition>) {
         let Some(want) = want else {
             return;
         };
         if !self.is_grouped(at) {
             self.step(now, at, |machine, ctx| match want {
-                Want::Master(why) => machine.enter_master(ctx, why),
-                Want::Backup(why) => machine.enter_backup(ctx, why),
+                Transition::Master(why) => machine.enter_master(ctx, why),
+                Transition::Backup(why) => machine.enter_backup(ctx, why),
             });
             return;
         }
         match want {
-            Want::Master(why) => self.rise(now, at, why),
-            Want::Backup(why) => self.fall(now, at, why),
+            Transition::Master(why) => self.rise(now, at, why),
+            Transition::Backup(why) => self.fall(now, at, why),
         }
         self.tell_groups();
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// A valid advert.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Heard {
+pub(super) struct ReceivedAdvert {
     /// Source address.
     pub from: IpAddr,
     /// Its priority.
@@ -89,7 +89,7 @@ pub(super) fn judge(
     from: IpAddr,
     ttl: u8,
     bytes: &[u8],
-) -> Result<Heard, Dropped> {
+) -> Result<ReceivedAdvert, Dropped> {
     judge_way(settings, from, ttl)?;
     let group = if from.is_ipv6() { GROUP_V6 } else { GROUP_V4 };
     let (first, second) = match &settings.transport {
@@ -117,7 +117,7 @@ pub(super) fn judge(
     if !(settings.skip_check_addresses && known == Some(from)) {
         judge_addresses(settings, &advert)?;
     }
-    Ok(Heard {
+    Ok(ReceivedAdvert {
         from,
         priority: advert.priority,
         interval: advert.interval,

@@ -5,11 +5,11 @@ use super::advert::{Advert, GROUP_V4, on_wire};
 use super::backup::Wait;
 use super::context::Context;
 use super::defect::Defect;
-use super::hearing::{Dropped, Heard, judge};
+use super::hearing::{Dropped, ReceivedAdvert, judge};
 use super::master::Rule;
 use super::note::{About, Notes};
 use super::pace::{Damper, Pace};
-use super::priority::{OWNER, Standing};
+use super::priority::{OWNER, PriorityInputs};
 use super::rejected::Rejections;
 use super::{
     Action, Announce, Counter, Counters, HandOver, Reason, Resume, Settings, State, Status, Time,
@@ -25,7 +25,7 @@ const STOP_PAUSE: Duration = Duration::from_secs(1);
 
 /// A transition that a step requests; the sync group may execute it for all members.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Want {
+pub(super) enum Transition {
     /// It may be master.
     Master(Reason),
     /// It gives way.
@@ -55,7 +55,7 @@ pub(super) struct Machine {
     /// The fault, if any.
     pub fault: Option<String>,
     /// The values that change its priority.
-    pub standing: Standing,
+    pub standing: PriorityInputs,
     /// Where its adverts come from.
     pub source: Option<IpAddr>,
     /// Sender of the adverts, its priority, and the time of the last advert.
@@ -98,7 +98,7 @@ impl Machine {
             why: Reason::Stopped,
             holds: true,
             fault: None,
-            standing: Standing::default(),
+            standing: PriorityInputs::default(),
             source: settings.source,
             owner: None,
             owner_interval: own_interval(settings),
@@ -398,7 +398,7 @@ impl Machine {
         from: IpAddr,
         ttl: u8,
         bytes: &[u8],
-    ) -> Option<Want> {
+    ) -> Option<Transition> {
         if self.state == State::Init {
             return None;
         }
@@ -441,9 +441,9 @@ impl Machine {
 
     /// With the same `prefer` everywhere no two nodes have a place, and thereby a
     /// priority, in common.
-    fn compare_places(&mut self, ctx: &mut Context<'_>, heard: Heard) {
+    fn compare_places(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) {
         let ours = ctx.settings.bands.unwrap_or_default();
-        let Heard { from, priority, .. } = heard;
+        let ReceivedAdvert { from, priority, .. } = heard;
         if priority != 0 && ours.contains(&priority) {
             self.same_place = Some((from, priority));
             let words = format!(
@@ -457,19 +457,19 @@ impl Machine {
     }
 
     /// Records the sender of an advert.
-    pub(super) fn note_owner(&mut self, now: Time, heard: Heard) {
+    pub(super) fn note_owner(&mut self, now: Time, heard: ReceivedAdvert) {
         self.owner = Some((heard.from, heard.priority, now));
     }
 
     /// Learns the owner's interval (version 3).
-    pub(super) fn learn(&mut self, settings: &Settings, heard: Heard) {
+    pub(super) fn learn(&mut self, settings: &Settings, heard: ReceivedAdvert) {
         if settings.version == Version::V3 {
             self.owner_interval = heard.interval;
         }
     }
 
     /// The time has come to this.
-    pub(super) fn turn(&mut self, ctx: &mut Context<'_>) -> Option<Want> {
+    pub(super) fn turn(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
         let want = match self.state {
             State::Backup => self.turn_as_backup(ctx),
             State::Master => self.turn_as_master(ctx),

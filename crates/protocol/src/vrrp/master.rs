@@ -3,8 +3,8 @@
 
 use super::context::Context;
 use super::defect::Defect;
-use super::hearing::Heard;
-use super::machine::{Machine, Parting, Want, own_interval};
+use super::hearing::ReceivedAdvert;
+use super::machine::{Machine, Parting, Transition, own_interval};
 use super::note::About;
 use super::pace::Pace;
 use super::priority::OWNER;
@@ -181,7 +181,11 @@ fn due(at: &mut Option<Time>, now: Time) -> bool {
 
 impl Machine {
     /// An advert as master (RFC 9568, 6.4.3).
-    pub(super) fn hear_as_master(&mut self, ctx: &mut Context<'_>, heard: Heard) -> Option<Want> {
+    pub(super) fn hear_as_master(
+        &mut self,
+        ctx: &mut Context<'_>,
+        heard: ReceivedAdvert,
+    ) -> Option<Transition> {
         if heard.priority == 0 {
             if !self.rule.is_offered() {
                 self.answer(ctx);
@@ -191,7 +195,7 @@ impl Machine {
         }
         if self.rule.is_offered() {
             self.note_owner(ctx.now, heard);
-            return Some(Want::Backup(Reason::HandOver { by: heard.from }));
+            return Some(Transition::Backup(Reason::HandOver { by: heard.from }));
         }
         let better = self.is_better(ctx, heard);
         // What had waited for us to wake is old.
@@ -205,7 +209,7 @@ impl Machine {
             };
             self.note_owner(ctx.now, heard);
             self.learn(ctx.settings, heard);
-            return Some(Want::Backup(Reason::Preempted {
+            return Some(Transition::Backup(Reason::Preempted {
                 by: heard.from,
                 priority: heard.priority,
             }));
@@ -223,7 +227,7 @@ impl Machine {
     }
 
     /// Whether we give way to it.
-    fn is_better(&mut self, ctx: &mut Context<'_>, heard: Heard) -> bool {
+    fn is_better(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) -> bool {
         if heard.priority == OWNER && self.priority(ctx.settings) == OWNER {
             let words = format!(
                 "{} also announces priority 255 (address owner): this router now uses 254",
@@ -296,7 +300,7 @@ impl Machine {
     }
 
     /// The time as master.
-    pub(super) fn turn_as_master(&mut self, ctx: &mut Context<'_>) -> Option<Want> {
+    pub(super) fn turn_as_master(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
         let now = ctx.now;
         self.turn_after_freeze(ctx);
         if let Some(until) = self.rule.listen_until {

@@ -14,7 +14,7 @@ const WORST_BAND: usize = 2;
 
 /// The values that change the priority.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct PriorityInputs {
     /// With all weights; none: as configured.
     pub effective: Option<u8>,
     /// The band of health.
@@ -25,7 +25,7 @@ pub(super) struct Standing {
     pub held_back: bool,
 }
 
-impl Standing {
+impl PriorityInputs {
     /// The priority that is announced.
     pub(super) fn priority(&self, settings: &Settings) -> u8 {
         if settings.priority == OWNER {
@@ -88,9 +88,9 @@ mod tests {
     fn every_place_of_prefer_announces_its_band_of_health() {
         for place in 0..5 {
             for band in 0..3 {
-                let standing = Standing {
+                let standing = PriorityInputs {
                     band,
-                    ..Standing::default()
+                    ..PriorityInputs::default()
                 };
                 let announced = standing.priority(&node(place));
                 assert_eq!(
@@ -115,9 +115,9 @@ mod tests {
             (2, 140, false),
         ];
         for (band, owner, takes) in cases {
-            let standing = Standing {
+            let standing = PriorityInputs {
                 band,
-                ..Standing::default()
+                ..PriorityInputs::default()
             };
             assert_eq!(
                 standing.may_preempt(&node(0), owner),
@@ -129,9 +129,9 @@ mod tests {
 
     #[test]
     fn a_node_that_is_held_back_takes_from_nobody_who_lives() {
-        let standing = Standing {
+        let standing = PriorityInputs {
             held_back: true,
-            ..Standing::default()
+            ..PriorityInputs::default()
         };
         for owner in [20, 60, 130, 210] {
             assert!(!standing.may_preempt(&node(0), owner), "{owner}");
@@ -144,7 +144,7 @@ mod tests {
             preempt: false,
             ..node(0)
         };
-        let standing = Standing::default();
+        let standing = PriorityInputs::default();
         assert!(!standing.may_preempt(&settings, 210));
         assert!(standing.may_preempt(&settings, 130));
     }
@@ -159,11 +159,11 @@ mod tests {
             (254, 0, 254),
             (0, 0, 1),
         ] {
-            let standing = Standing {
+            let standing = PriorityInputs {
                 effective: Some(effective),
                 band,
                 reduced: false,
-                ..Standing::default()
+                ..PriorityInputs::default()
             };
             assert_eq!(standing.priority(&settings), announced);
         }

@@ -4,7 +4,7 @@ use super::now_ms;
 use crate::config::Service;
 use crate::runtime::Runtime;
 use part::report::{Grade, Moment, NumberRow, Report, Subject};
-use protocol::vitals::{Band, STALE_AFTER_MS, Told, ToldState};
+use protocol::vitals::{Band, STALE_AFTER_MS, SlotReport, SlotState};
 use protocol::vrrp::{COUNTERS, NUMBERS};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -36,7 +36,7 @@ pub fn report(runtime: &Runtime) -> Report {
 struct Shown {
     /// What the address role wrote last; None where that is nothing, or more than a second
     /// ago.
-    told: Option<Told>,
+    told: Option<SlotReport>,
     /// How much can be served.
     band: Band,
     /// Requests at the addresses finish before they are given away.
@@ -78,15 +78,15 @@ fn of<'a>(now: u64, all: impl Iterator<Item = (&'a Service, Shown)>) -> Report {
 fn subject(service: &Service, shown: &Shown) -> Subject {
     let state = shown.told.map(|told| told.state);
     let grade = match (state, shown.draining) {
-        (Some(ToldState::Master), true) => Grade::Busy,
-        (Some(ToldState::Master), false) => Grade::Good,
-        (Some(ToldState::Backup), _) => Grade::Standby,
-        (Some(ToldState::Fault), _) => Grade::Bad,
-        (Some(ToldState::Init) | None, _) => Grade::Unknown,
+        (Some(SlotState::Master), true) => Grade::Busy,
+        (Some(SlotState::Master), false) => Grade::Good,
+        (Some(SlotState::Backup), _) => Grade::Standby,
+        (Some(SlotState::Fault), _) => Grade::Bad,
+        (Some(SlotState::Init) | None, _) => Grade::Unknown,
     };
     let told = shown.told.unwrap_or_default();
     let owner = match (state, told.owner) {
-        (Some(ToldState::Master), _) => "this machine".to_owned(),
+        (Some(SlotState::Master), _) => "this machine".to_owned(),
         (Some(_), Some((owner, _))) => owner.to_string(),
         _ => "-".to_owned(),
     };
@@ -102,7 +102,7 @@ fn subject(service: &Service, shown: &Shown) -> Subject {
     });
     let mut one = Subject::new(Service::KIND, &service.name)
         .label("iname")
-        .state(state.map_or("unknown", ToldState::name), grade)
+        .state(state.map_or("unknown", SlotState::name), grade)
         .fact("interface", service.interface.to_string())
         .as_label("intf")
         .joined("router id", service.router_id.to_string())
@@ -127,17 +127,17 @@ fn subject(service: &Service, shown: &Shown) -> Subject {
 /// One that is master, one that drains, one that is not, and one of which nothing is known.
 #[cfg(test)]
 pub fn example() -> Report {
-    let mut told = Told {
-        state: ToldState::Master,
+    let mut told = SlotReport {
+        state: SlotState::Master,
         transitions: 3,
         priority: 220,
-        ..Told::default()
+        ..SlotReport::default()
     };
     told.counters[protocol::vrrp::Counter::AdvertsSent] = 12_345;
-    let backup = Told {
-        state: ToldState::Backup,
+    let backup = SlotReport {
+        state: SlotState::Backup,
         owner: Some(([10, 0, 0, 2].into(), 220)),
-        ..Told::default()
+        ..SlotReport::default()
     };
     let all = [
         ("www", Some(told), Band::All, false),

@@ -5,7 +5,7 @@ use super::judge;
 use crate::config::{BindAddress, Config, Mode, Proxy};
 use crate::runtime::Runtime;
 use crate::state::Tally;
-use protocol::vitals::{STALE_AFTER_MS, ToldState, Vitals};
+use protocol::vitals::{STALE_AFTER_MS, SlotState, Vitals};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Maximum number of frontends in the summary.
@@ -121,7 +121,7 @@ fn addresses(runtime: &Runtime, config: &Config, all: &mut Summary) -> Vec<IpAdd
         let addresses = service.addresses.len() as u64;
         all.addresses += addresses;
         let told = vitals.and_then(|vitals| Some(vitals.told(vitals.find(&service.name)?)));
-        match told.is_some_and(|told| told.state == ToldState::Master) {
+        match told.is_some_and(|told| told.state == SlotState::Master) {
             true => all.addresses_owned += addresses,
             false => elsewhere.extend(&service.addresses),
         }

@@ -21,12 +21,12 @@ pub(in crate::dialect) struct At<T> {
 
 /// Options, and where those that were given stand.
 #[derive(Clone, Debug, Default)]
-pub(in crate::dialect) struct Given {
+pub(in crate::dialect) struct SpannedOptions {
     pub(in crate::dialect) values: Options,
     places: BTreeMap<&'static str, Span>,
 }
 
-impl Given {
+impl SpannedOptions {
     /// Sets an option, by the name of its keyword.
     pub(in crate::dialect) fn set(
         &mut self,
@@ -100,7 +100,7 @@ pub(in crate::dialect) struct InstanceDraft {
     pub(in crate::dialect) interface_told: bool,
     pub(in crate::dialect) priority: Option<At<u8>>,
     pub(in crate::dialect) start: Option<At<Start>>,
-    pub(in crate::dialect) options: Given,
+    pub(in crate::dialect) options: SpannedOptions,
     pub(in crate::dialect) native_ipv6: Option<Span>,
     pub(in crate::dialect) group: Option<At<IpAddr>>,
     pub(in crate::dialect) source: Option<At<IpAddr>>,
@@ -219,7 +219,7 @@ pub(in crate::dialect) struct MailDraft {
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct Defaults {
     pub(in crate::dialect) router_id: Option<String>,
-    pub(in crate::dialect) options: Given,
+    pub(in crate::dialect) options: SpannedOptions,
     pub(in crate::dialect) group4: Option<IpAddr>,
     pub(in crate::dialect) group6: Option<IpAddr>,
     pub(in crate::dialect) garp: GarpDraft,

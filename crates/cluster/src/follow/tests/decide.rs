@@ -20,8 +20,8 @@ fn past(all: &[(&str, bool)]) -> Past {
         told.decided(
             revision,
             match accepted {
-                true => Fate::Accepted,
-                false => Fate::Bad {
+                true => ProposalResult::Accepted,
+                false => ProposalResult::Bad {
                     words: "bad".to_owned(),
                 },
             },

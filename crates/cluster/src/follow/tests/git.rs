@@ -215,7 +215,7 @@ async fn a_revision_that_was_taken_back_is_not_tried_again_and_the_next_one_is()
     let words = "errors went from 0 to 31 %".to_owned();
     follower.judged(
         &bad,
-        Fate::Bad {
+        ProposalResult::Bad {
             words: words.clone(),
         },
     );
@@ -235,7 +235,7 @@ async fn a_revision_that_was_taken_back_is_not_tried_again_and_the_next_one_is()
     // Another leader knows it from the state.
     told.decided(
         &bad,
-        Fate::Bad {
+        ProposalResult::Bad {
             words: words.clone(),
         },
     );

@@ -145,7 +145,7 @@ async fn hooks_of_the_repository_do_not_run_and_a_bad_revision_is_not_tried_agai
     let words = "beta: no such file".to_owned();
     told.decided(
         &first,
-        Fate::Bad {
+        ProposalResult::Bad {
             words: words.clone(),
         },
     );

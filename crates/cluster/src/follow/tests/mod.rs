@@ -100,12 +100,12 @@ impl Told {
         let PollResult::Propose(wanted) = outcome else {
             panic!("nothing was proposed: {outcome:?}");
         };
-        self.decided(&wanted.revision.id, Fate::Accepted);
+        self.decided(&wanted.revision.id, ProposalResult::Accepted);
         self.accepted = Some(Arc::new(wanted.set.clone()));
         *wanted
     }
 
-    fn decided(&mut self, revision: &str, fate: Fate) {
+    fn decided(&mut self, revision: &str, fate: ProposalResult) {
         self.past.versions.push(FollowedVersion {
             version: VersionId(self.past.versions.len() as u64 + 1),
             revision: revision.to_owned(),

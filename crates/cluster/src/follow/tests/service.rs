@@ -12,7 +12,7 @@ struct Scripted {
     answers: Mutex<VecDeque<Proposed>>,
     proposed: Mutex<Vec<String>>,
     told: Mutex<Vec<String>>,
-    standing: Mutex<Vec<Standing>>,
+    standing: Mutex<Vec<FollowStatus>>,
 }
 
 impl Cluster for Scripted {
@@ -38,7 +38,7 @@ impl Cluster for Scripted {
         self.told.lock().unwrap().push(words);
     }
 
-    fn standing(&self, standing: Vec<Standing>) {
+    fn standing(&self, standing: Vec<FollowStatus>) {
         *self.standing.lock().unwrap() = standing;
     }
 }
@@ -74,8 +74,8 @@ async fn what_is_new_is_proposed_when_told_and_tried_later_where_something_else_
     let cluster = Scripted {
         answers: Mutex::new(VecDeque::from([
             Proposed::Later,
-            Proposed::Decided(version, Fate::Accepted),
-            Proposed::Decided(version, Fate::Bad { words }),
+            Proposed::Decided(version, ProposalResult::Accepted),
+            Proposed::Decided(version, ProposalResult::Bad { words }),
         ])),
         ..Scripted::default()
     };

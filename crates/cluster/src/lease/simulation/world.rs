@@ -4,8 +4,8 @@ use super::agreement::Agreement;
 use crate::command::{Epoch, LeaseCommand};
 use crate::lease::defect::{Broken, Defect};
 use crate::lease::{
-    Ask, Boottime, Confirmed, DRIFT_DIVISOR, Grantor, Holder, Lease, NotGranted, NotRenewed,
-    Received, Renewal, Want, quarantine_ns,
+    Ask, Boottime, Confirmed, DRIFT_DIVISOR, Grantor, Holder, Lease, LeaseRequest, NotGranted,
+    NotRenewed, Received, Renewal, quarantine_ns,
 };
 use crate::member::MemberId;
 use lab::Random;
@@ -35,7 +35,7 @@ enum Told {
     Begun(Epoch),
     Renewal(usize, Renewal),
     Confirmed(Received, Option<(Confirmed, usize)>),
-    Want(usize, Want),
+    Want(usize, LeaseRequest),
     Settled(u64, LeaseCommand),
     Renewed(Renewal),
     OldEpoch(Renewal),
@@ -390,7 +390,7 @@ impl World {
     }
 
     /// Somebody wants the lease of who may lead.
-    fn want(&mut self, host: usize, from: usize, want: Want) {
+    fn want(&mut self, host: usize, from: usize, want: LeaseRequest) {
         let now = self.clock(host);
         let Some(term) = self.hosts[host].grantor.as_ref().map(Grantor::term) else {
             return;
@@ -408,7 +408,7 @@ impl World {
         &mut self,
         host: usize,
         from: usize,
-        want: &Want,
+        want: &LeaseRequest,
         now: Boottime,
         lease: Lease,
         term: u64,

@@ -7,7 +7,7 @@ use super::network::Running;
 use super::record::{Fate, Key, Op, Said, Single};
 use super::runtime::Members;
 use crate::command::{
-    Answer, Body, Decision, Epoch, Judging, LeaseCommand, Origin, Proposal, Step, VersionId,
+    Answer, Body, Decision, Epoch, Judging, LeaseCommand, Origin, Proposal, RolloutStep, VersionId,
 };
 use crate::member::{Kind, MemberId};
 use crate::raft::{Engine, ProposeError};
@@ -233,7 +233,7 @@ fn body(key: Key, op: &Op) -> Body {
         }),
         Op::TakeBack { version } => Body::Decide(Decision {
             version: VersionId(*version),
-            step: Step::TakeBack {
+            step: RolloutStep::TakeBack {
                 words: "a client wants it".to_owned(),
             },
         }),

@@ -5,7 +5,7 @@ use super::host::{Common, lock, now};
 use super::network::{Link, MEMBERS};
 use super::runtime::Members;
 use crate::lease::{Ask, Boottime, DRIFT_DIVISOR, Renewal};
-use crate::machine::Wish;
+use crate::machine::RequestedLease;
 use crate::member::MemberId;
 use crate::raft::Engine;
 use crate::raft::transport::Transport;
@@ -93,8 +93,8 @@ impl Actor {
         MemberId(self.link.place as u64 + 1)
     }
 
-    fn wish(&mut self) -> Wish {
-        Wish {
+    fn wish(&mut self) -> RequestedLease {
+        RequestedLease {
             name: NAME.to_owned(),
             rank: self.random.below(RANKS) as u32,
         }

@@ -2,7 +2,7 @@
 
 use crate::member::MemberId;
 use crate::member::digest;
-use crate::raft::Standing;
+use crate::raft::RaftStatus;
 use crate::state::State;
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ impl Observer {
     }
 
     /// How a member stands.
-    pub fn stands(&mut self, member: MemberId, standing: &Standing) {
+    pub fn stands(&mut self, member: MemberId, standing: &RaftStatus) {
         if !standing.leading {
             return;
         }

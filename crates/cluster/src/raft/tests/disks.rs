@@ -6,12 +6,12 @@ use crate::log::{Proposed, Ticket};
 use crate::member::{Kind, MemberId};
 use crate::raft::{EngineError, ProposeError};
 use crate::store::Store;
-use crate::store::held::Held;
+use crate::store::held::TestDisk;
 
 #[tokio::test]
 async fn a_majority_of_disks_is_enough_and_the_leaders_need_not_be_among_them() {
     let hub = Hub::default();
-    let slow = Held::new();
+    let slow = TestDisk::new();
     let store = Store::with_slow_backend(slow.clone()).unwrap();
     let a = hub.start(1, Kind::Node, store).await;
     let b = hub.start(2, Kind::Node, memory()).await;
@@ -33,7 +33,7 @@ async fn a_majority_of_disks_is_enough_and_the_leaders_need_not_be_among_them() 
 #[tokio::test]
 async fn a_full_disk_stops_its_member_in_words_and_not_the_others() {
     let hub = Hub::default();
-    let disk = Held::new();
+    let disk = TestDisk::new();
     let store = Store::with_slow_backend(disk.clone()).unwrap();
     let a = hub.start(1, Kind::Node, store).await;
     let b = hub.start(2, Kind::Node, memory()).await;

@@ -4,7 +4,9 @@
 use super::{Question, RenewalReply};
 use crate::command::{Answer, Body, LeaseCommand};
 use crate::lease::defect::Broken;
-use crate::lease::{Boottime, Confirmed, Grantor, NotGranted, NotRenewed, Received, Renewal, Want};
+use crate::lease::{
+    Boottime, Confirmed, Grantor, LeaseRequest, NotGranted, NotRenewed, Received, Renewal,
+};
 use crate::member::MemberId;
 use crate::raft::{Engine, ProposeError};
 use openraft::AsyncRuntime;
@@ -114,7 +116,7 @@ impl<R: AsyncRuntime> Grants<R> {
         }
     }
 
-    async fn grant(&self, from: MemberId, want: &Want) -> Option<()> {
+    async fn grant(&self, from: MemberId, want: &LeaseRequest) -> Option<()> {
         let confirmed = self.confirmed().await?;
         let state = self.engine.state();
         let lease = state.lease(&want.name);

@@ -4,7 +4,7 @@
 use super::{Question, RenewalReply};
 use crate::command::Body;
 use crate::lease::{Ask, Boottime, Holder, Renewal};
-use crate::machine::{Held, Wish};
+use crate::machine::{GrantedLease, RequestedLease};
 use crate::member::MemberId;
 use crate::raft::Engine;
 use crate::state::{LEASES_MAX, State};
@@ -20,7 +20,7 @@ const WANTED_MAX: usize = LEASES_MAX;
 pub(crate) struct Holders {
     me: MemberId,
     valid_ms: u64,
-    wanted: Vec<Wish>,
+    wanted: Vec<RequestedLease>,
     by_name: BTreeMap<String, Holder>,
 }
 
@@ -36,7 +36,7 @@ impl Holders {
     }
 
     /// Sets the wanted leases; all others are released.
-    pub(crate) fn want(&mut self, wishes: impl IntoIterator<Item = Wish>) {
+    pub(crate) fn want(&mut self, wishes: impl IntoIterator<Item = RequestedLease>) {
         self.wanted = wishes.into_iter().take(WANTED_MAX).collect();
     }
 
@@ -68,7 +68,7 @@ impl Holders {
     /// leader was confirmed in this run. Before that, an epoch of an earlier run may be
     /// unknown, and its release may be in progress.
     pub(crate) fn begin(&mut self, state: &State) {
-        for Wish { name, .. } in &self.wanted {
+        for RequestedLease { name, .. } in &self.wanted {
             self.by_name.entry(name.clone()).or_insert_with(|| {
                 let seen = state.lease(name).map(|lease| lease.epoch);
                 Holder::new(
@@ -83,7 +83,7 @@ impl Holders {
 
     /// Applies the committed state.
     pub(crate) fn look(&mut self, state: &State) {
-        for Wish { name, rank } in &self.wanted {
+        for RequestedLease { name, rank } in &self.wanted {
             if let Some(holder) = self.by_name.get_mut(name) {
                 holder.set_rank(*rank);
                 holder.want();
@@ -95,9 +95,9 @@ impl Holders {
     }
 
     /// Returns the leases that are held now.
-    pub(crate) fn held(&self, now: Boottime) -> Vec<Held> {
+    pub(crate) fn held(&self, now: Boottime) -> Vec<GrantedLease> {
         let held = self.by_name.iter().filter_map(|(name, holder)| {
-            Some(Held {
+            Some(GrantedLease {
                 name: name.clone(),
                 epoch: holder.held(now)?,
                 until_ns: holder.until()?.0,
@@ -141,7 +141,7 @@ impl Holders {
     }
 }
 
-fn is_wanted(wishes: &[Wish], name: &str) -> bool {
+fn is_wanted(wishes: &[RequestedLease], name: &str) -> bool {
     wishes.iter().any(|wish| wish.name == name)
 }
 

@@ -8,8 +8,8 @@ mod holders;
 pub(crate) use grants::Grants;
 pub(crate) use holders::{Holders, ask as ask_leader};
 
-use crate::lease::{Ask, Renewal, Want};
-use crate::machine::{Held, Machine, Wish};
+use crate::lease::{Ask, LeaseRequest, Renewal};
+use crate::machine::{GrantedLease, Machine, RequestedLease};
 use crate::role::shared::{RoleState, moved};
 use crate::wire::{Network, Service};
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A holder's request to the leader.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Question {
-    Want(Want),
+    Want(LeaseRequest),
     Renew(Renewal),
 }
 
@@ -51,11 +51,11 @@ pub(crate) enum RenewalReply {
 /// longer wanted are released, and the others expire.
 pub(super) async fn run<M: Machine, N: Network>(
     shared: Arc<RoleState<M, N>>,
-    mut wanted: mpsc::Receiver<Vec<Wish>>,
+    mut wanted: mpsc::Receiver<Vec<RequestedLease>>,
 ) {
     let (answers, mut answered) = mpsc::channel(OPEN_MAX);
     let mut holders = Holders::new(shared.me(), VALID_MS);
-    let mut told: Vec<Held> = Vec::new();
+    let mut told: Vec<GrantedLease> = Vec::new();
     let mut changes = shared.engine.changes();
     // Beside the renewals of what is held: it may take long, or not come at all.
     let (confirms, mut confirmed) = mpsc::channel(1);

@@ -1,7 +1,7 @@
 //! A machine that serves nothing, and remembers what it was asked to.
 
 use crate::file_set::FileSet;
-use crate::machine::{Health, Held, Machine, News, Verdict};
+use crate::machine::{GrantedLease, Health, Machine, News, Verdict};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
@@ -20,7 +20,7 @@ pub struct Shows {
     /// All that it ever served, in order.
     pub history: Vec<String>,
     /// Leases that it holds.
-    pub held: Vec<Held>,
+    pub held: Vec<GrantedLease>,
     /// Leases that it was told to hand over.
     pub handed_over: Vec<String>,
     requests: u64,
@@ -123,7 +123,7 @@ impl Machine for Fake {
         })
     }
 
-    async fn hold(&self, leases: Vec<Held>) {
+    async fn hold(&self, leases: Vec<GrantedLease>) {
         self.shows.lock().unwrap().held = leases;
     }
 

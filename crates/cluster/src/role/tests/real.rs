@@ -12,7 +12,7 @@ use crate::role::setup::{self, SetupOptions};
 use crate::role::status::{Reach, Status};
 use crate::role::{Clock, Options, RoleError, run, run_with};
 use crate::store::Store;
-use crate::store::held::Held;
+use crate::store::held::TestDisk;
 use crate::wire::Tcp;
 use crate::wire::join::{Denied, Newcomer, rude};
 use std::net::SocketAddr;
@@ -390,7 +390,7 @@ fn a_node_whose_disk_is_stuck_is_told_of_and_holds_no_change_up() {
     setup::found(&a.place, "north").unwrap();
     a.start();
     eventually("a leads", || all_vote(&a, 1), || a.text());
-    let disk = Held::new();
+    let disk = TestDisk::new();
     b.admit(&a, Kind::Node);
     b.start_on(Store::with_slow_backend(disk.clone()).unwrap());
     eventually("b votes", || all_vote(&a, 2), || a.text());

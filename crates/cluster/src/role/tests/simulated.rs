@@ -5,7 +5,7 @@
 use super::machine::{BAD, Fake};
 use super::{Scratch, apply};
 use crate::command::VersionId;
-use crate::machine::{News, Wish};
+use crate::machine::{News, RequestedLease};
 use crate::member::{Digest, Kind};
 use crate::request::{Reply, Request};
 use crate::role::directory::Directory;
@@ -509,7 +509,7 @@ const LEASE: &str = "address/www";
 /// A machine wants the lease, as well as it could use it.
 fn wants(seat: &Seat, rank: u32) {
     let name = LEASE.to_owned();
-    let wish = vec![Wish { name, rank }];
+    let wish = vec![RequestedLease { name, rank }];
     seat.machine.borrow().tell(News::WantsLeases(wish));
 }
 

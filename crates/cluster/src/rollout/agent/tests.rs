@@ -1,7 +1,7 @@
 //! What a node does, task by task.
 
 use super::*;
-use crate::command::{Body, Judging, Step};
+use crate::command::{Body, Judging, RolloutStep};
 use crate::rollout::Probe;
 use crate::state::sample::{A, B, decision, proposal, report};
 use Reported::{Checked, Good, Refused, Serves, WentBack, Worse};
@@ -101,7 +101,7 @@ impl Node {
         node.works();
         node.state.must(A, report(2, A, Checked));
         let nodes = vec![A, B];
-        node.state.must(A, decision(2, Step::Rest { nodes }));
+        node.state.must(A, decision(2, RolloutStep::Rest { nodes }));
         node.works();
         assert_eq!(
             (node.agent.serves(), node.agent.on_trial()),
@@ -130,7 +130,7 @@ fn it_checks_tries_judges_and_keeps_what_is_accepted() {
     );
     node.state.must(A, report(2, A, Checked));
     let nodes = vec![A, B];
-    node.state.must(A, decision(2, Step::Rest { nodes }));
+    node.state.must(A, decision(2, RolloutStep::Rest { nodes }));
     let trial = true;
     assert_eq!(
         node.works()[0],
@@ -144,7 +144,7 @@ fn it_checks_tries_judges_and_keeps_what_is_accepted() {
     node.passes(1_500);
     assert_eq!(node.said(), Some(Good));
     node.state.must(A, report(2, A, Good));
-    node.state.must(A, decision(2, Step::Accept));
+    node.state.must(A, decision(2, RolloutStep::Accept));
     assert_eq!(node.works(), [Task::Accept(SECOND)]);
     assert_eq!(
         (node.agent.serves(), node.agent.on_trial()),
@@ -163,7 +163,8 @@ fn before_it_tries_it_frontends_are_asked_so_that_there_is_something_to_compare_
     node.agent.checked(SECOND, &fine(), None);
     node.works();
     node.state.must(A, report(2, A, Checked));
-    node.state.must(A, decision(2, Step::Canary { node: B }));
+    node.state
+        .must(A, decision(2, RolloutStep::Canary { node: B }));
     assert_eq!(node.next(), Some(Task::Sample { probe: true }));
     node.sample();
     let serve = Task::Serve {
@@ -180,7 +181,7 @@ fn it_samples_seldom_when_idle_and_often_on_trial_and_asks_frontends_only_then()
         A,
         decision(
             2,
-            Step::TakeBack {
+            RolloutStep::TakeBack {
                 words: String::new(),
             },
         ),
@@ -219,7 +220,7 @@ fn what_it_cannot_serve_it_refuses_and_does_not_try_again() {
     node.works();
     node.state.must(A, report(2, A, Checked));
     let nodes = vec![A, B];
-    node.state.must(A, decision(2, Step::Rest { nodes }));
+    node.state.must(A, decision(2, RolloutStep::Rest { nodes }));
     assert!(matches!(node.next(), Some(Task::Serve { .. })));
     node.agent.served(SECOND, true, &wrong(), node.now_ms);
     let done = node.passes(10_000);
@@ -298,7 +299,8 @@ fn a_machine_that_had_to_take_an_address_over_is_believed() {
 fn what_is_taken_back_is_served_no_more_and_nothing_is_said() {
     let mut node = Node::on_trial(60_000);
     let words = "a serves worse".to_owned();
-    node.state.must(A, decision(2, Step::TakeBack { words }));
+    node.state
+        .must(A, decision(2, RolloutStep::TakeBack { words }));
     assert_eq!(node.works(), [Task::Revert(SECOND)]);
     assert_eq!(node.agent.serves(), Some(FIRST));
 }
@@ -320,10 +322,10 @@ fn who_was_away_gets_what_was_accepted_meanwhile_and_says_if_it_cannot() {
     let mut node = Node::with_second_on_its_way(0);
     node.state.must(A, report(2, A, Checked));
     node.state
-        .must(A, decision(2, Step::Rest { nodes: vec![A] }));
+        .must(A, decision(2, RolloutStep::Rest { nodes: vec![A] }));
     assert_eq!(node.passes(2000), [], "it comes too late to take part");
     node.state.must(A, report(2, A, Serves));
-    node.state.must(A, decision(2, Step::Accept));
+    node.state.must(A, decision(2, RolloutStep::Accept));
     let trial = false;
     assert_eq!(
         node.next(),
@@ -378,11 +380,12 @@ fn each_stage_is_judged_with_a_window_of_its_own() {
     let mut node = Node::with_second_on_its_way(5_000);
     node.works();
     node.state.must(A, report(2, A, Checked));
-    node.state.must(A, decision(2, Step::Canary { node: B }));
+    node.state
+        .must(A, decision(2, RolloutStep::Canary { node: B }));
     node.passes(6_000);
     assert_eq!(node.said(), Some(Good));
     let nodes = vec![A, B];
-    node.state.must(A, decision(2, Step::Rest { nodes }));
+    node.state.must(A, decision(2, RolloutStep::Rest { nodes }));
     assert_eq!(node.said(), Some(Serves));
     assert_eq!(node.passes(4_000), []);
     node.passes(2_000);

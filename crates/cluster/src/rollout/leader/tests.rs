@@ -1,7 +1,7 @@
 //! What the leader decides, moment by moment.
 
 use super::*;
-use crate::command::{Body, Found, Judging, Proposal};
+use crate::command::{Body, CheckFindings, Judging, Proposal};
 use crate::state::sample::{
     A, ARBITER, B, checked_together, decision, proposal, report, report_of,
 };
@@ -11,7 +11,7 @@ use Reported::{Checked, Good, Refused, Serves, WentBack, Worse};
 struct Desk {
     state: State,
     driver: Driver,
-    seen: Seen,
+    seen: Reachability,
     now_ms: u64,
 }
 
@@ -20,9 +20,9 @@ fn desk(change: impl FnOnce(&mut Proposal)) -> Desk {
     let mut wanted = proposal(None, Vec::new());
     change(&mut wanted);
     state.must(A, Body::Propose(Box::new(wanted)));
-    let seen = Seen {
+    let seen = Reachability {
         reachable: [A, B, ARBITER].into(),
-        ..Seen::default()
+        ..Reachability::default()
     };
     Desk {
         state,
@@ -34,7 +34,7 @@ fn desk(change: impl FnOnce(&mut Proposal)) -> Desk {
 
 impl Desk {
     /// The step after some time, in small looks as a leader has them.
-    fn after(&mut self, ms: u64) -> Option<Step> {
+    fn after(&mut self, ms: u64) -> Option<RolloutStep> {
         let until_ms = self.now_ms + ms;
         loop {
             let decided = self.driver.next(&self.state, &self.seen, self.now_ms);
@@ -53,7 +53,7 @@ impl Desk {
     }
 
     #[track_caller]
-    fn goes(&mut self, step: Step) {
+    fn goes(&mut self, step: RolloutStep) {
         assert_eq!(self.after(0), Some(step.clone()));
         self.state.must(A, decision(1, step));
     }
@@ -61,7 +61,7 @@ impl Desk {
     #[track_caller]
     fn takes_back(&mut self, after_ms: u64, words: &str) {
         let step = self.after(after_ms);
-        let Some(Step::TakeBack { words: said }) = &step else {
+        let Some(RolloutStep::TakeBack { words: said }) = &step else {
             panic!("{step:?}");
         };
         assert!(said.contains(words), "{said}");
@@ -85,8 +85,8 @@ impl Desk {
     }
 }
 
-fn both() -> Step {
-    Step::Rest { nodes: vec![A, B] }
+fn both() -> RolloutStep {
+    RolloutStep::Rest { nodes: vec![A, B] }
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn all_check_then_the_canary_tries_it_then_all_then_it_is_accepted() {
     desk.says(A, Checked);
     assert_eq!(desk.after(1000), None, "b has not said anything");
     desk.says(B, Checked);
-    desk.goes(Step::Canary { node: A });
+    desk.goes(RolloutStep::Canary { node: A });
     desk.says(A, Serves);
     assert_eq!(desk.after(12_000), None);
     desk.says(A, Good);
@@ -105,7 +105,7 @@ fn all_check_then_the_canary_tries_it_then_all_then_it_is_accepted() {
     desk.says(A, Good);
     assert_eq!(desk.after(12_000), None);
     desk.says(B, Good);
-    desk.goes(Step::Accept);
+    desk.goes(RolloutStep::Accept);
     assert_eq!(desk.after(60_000), None);
 }
 
@@ -122,13 +122,13 @@ fn the_canary_is_the_node_that_owns_the_fewest_addresses() {
         let mut desk = desk(|_| ());
         let addresses: BTreeMap<MemberId, u64> = addresses.into_iter().collect();
         for node in [A, B] {
-            let found = Found {
+            let found = CheckFindings {
                 together: false,
                 addresses_owned: addresses.get(&node).copied(),
             };
             desk.state.must(node, report_of(1, node, Checked, found));
         }
-        desk.goes(Step::Canary { node: canary });
+        desk.goes(RolloutStep::Canary { node: canary });
     }
 }
 
@@ -163,13 +163,17 @@ fn a_node_that_is_away_is_left_out_once_it_has_been_for_a_while() {
         None,
         "it may still try what was before"
     );
-    assert_eq!(desk.after(400), Some(Step::Canary { node: A }));
-    desk.state.must(A, decision(1, Step::Canary { node: A }));
-    desk.says(A, Good);
-    assert_eq!(desk.after(10_000), Some(Step::Rest { nodes: vec![A] }));
+    assert_eq!(desk.after(400), Some(RolloutStep::Canary { node: A }));
     desk.state
-        .must(A, decision(1, Step::Rest { nodes: vec![A] }));
-    desk.goes(Step::Accept);
+        .must(A, decision(1, RolloutStep::Canary { node: A }));
+    desk.says(A, Good);
+    assert_eq!(
+        desk.after(10_000),
+        Some(RolloutStep::Rest { nodes: vec![A] })
+    );
+    desk.state
+        .must(A, decision(1, RolloutStep::Rest { nodes: vec![A] }));
+    desk.goes(RolloutStep::Accept);
 }
 
 #[test]
@@ -182,7 +186,7 @@ fn who_is_known_to_be_away_for_long_holds_nothing_up() {
         desk.now_ms += 100;
     }
     desk.says(A, Checked);
-    desk.goes(Step::Canary { node: A });
+    desk.goes(RolloutStep::Canary { node: A });
 }
 
 #[test]
@@ -212,7 +216,7 @@ fn what_gets_worse_is_taken_back_at_once_with_words() {
     ] {
         let mut desk = desk(|_| ());
         desk.both_check();
-        desk.goes(Step::Canary { node: A });
+        desk.goes(RolloutStep::Canary { node: A });
         desk.says(A, Good);
         assert_eq!(desk.after(10_000), Some(both()));
         desk.state.must(A, decision(1, both()));
@@ -226,7 +230,7 @@ fn what_gets_worse_is_taken_back_at_once_with_words() {
 fn who_is_lost_while_it_tries_it_takes_it_back() {
     let mut canary = desk(|_| ());
     canary.both_check();
-    canary.goes(Step::Canary { node: A });
+    canary.goes(RolloutStep::Canary { node: A });
     canary.is_cut(A);
     canary.takes_back(AWAY_MS, "a was lost while it tried the version");
 
@@ -245,18 +249,21 @@ fn who_is_lost_while_it_tries_it_takes_it_back() {
 fn a_node_that_does_not_try_it_yet_may_be_lost() {
     let mut desk = desk(|_| ());
     desk.both_check();
-    desk.goes(Step::Canary { node: A });
+    desk.goes(RolloutStep::Canary { node: A });
     desk.is_cut(B);
     assert_eq!(desk.after(AWAY_MS), None);
     desk.says(A, Good);
-    assert_eq!(desk.after(10_000), Some(Step::Rest { nodes: vec![A] }));
+    assert_eq!(
+        desk.after(10_000),
+        Some(RolloutStep::Rest { nodes: vec![A] })
+    );
 }
 
 #[test]
 fn who_never_says_that_it_serves_it_well_takes_it_back() {
     let mut desk = desk(|_| ());
     desk.both_check();
-    desk.goes(Step::Canary { node: A });
+    desk.goes(RolloutStep::Canary { node: A });
     desk.takes_back(
         10_000 + SERVE_LIMIT_MS,
         "a did not report within 40 s that it serves the version well",
@@ -271,7 +278,7 @@ fn now_is_checked_then_served_by_all_at_once_then_accepted() {
     desk.says(A, Serves);
     assert_eq!(desk.after(1000), None);
     desk.says(B, Serves);
-    desk.goes(Step::Accept);
+    desk.goes(RolloutStep::Accept);
 }
 
 #[test]
@@ -282,7 +289,7 @@ fn what_must_be_the_same_on_all_nodes_goes_to_all_at_once_and_is_judged() {
     desk.says(A, Good);
     desk.says(B, Good);
     assert_eq!(desk.after(9_800), None, "not before its time");
-    assert_eq!(desk.after(400), Some(Step::Accept));
+    assert_eq!(desk.after(400), Some(RolloutStep::Accept));
 }
 
 #[test]
@@ -295,7 +302,7 @@ fn a_new_leader_begins_the_window_of_judgement_anew() {
     desk.says(B, Good);
     desk.driver = Driver::new(desk.now_ms);
     assert_eq!(desk.after(9_800), None);
-    assert_eq!(desk.after(400), Some(Step::Accept));
+    assert_eq!(desk.after(400), Some(RolloutStep::Accept));
 }
 
 #[test]
@@ -310,18 +317,18 @@ fn what_nobody_confirms_in_time_takes_itself_back_whoever_leads() {
     desk.goes(both());
     desk.says(A, Serves);
     desk.says(B, Serves);
-    desk.goes(Step::AwaitConfirmation);
+    desk.goes(RolloutStep::AwaitConfirmation);
     let began_ms = desk.now_ms;
     let told = desk.after(TELL_REMAINING_MS);
-    assert_eq!(told, Some(Step::Remaining { ms: 25_000 }));
+    assert_eq!(told, Some(RolloutStep::Remaining { ms: 25_000 }));
     desk.state
-        .must(A, decision(1, Step::Remaining { ms: 25_000 }));
+        .must(A, decision(1, RolloutStep::Remaining { ms: 25_000 }));
     assert_eq!(desk.after(5000), None);
     // Another leader goes on from what was told last: it may be a little late.
     desk.driver = Driver::new(desk.now_ms);
     while let Some(step) = desk.after(TELL_REMAINING_MS) {
         desk.state.must(A, decision(1, step.clone()));
-        if let Step::TakeBack { words } = step {
+        if let RolloutStep::TakeBack { words } = step {
             assert_eq!(words, "not confirmed within 35 s");
             break;
         }
@@ -346,8 +353,8 @@ fn what_is_confirmed_is_accepted() {
     desk.goes(both());
     desk.says(A, Serves);
     desk.says(B, Serves);
-    desk.goes(Step::AwaitConfirmation);
-    desk.state.must(A, decision(1, Step::Accept));
+    desk.goes(RolloutStep::AwaitConfirmation);
+    desk.state.must(A, decision(1, RolloutStep::Accept));
     assert_eq!(desk.after(60_000), None);
 }
 
@@ -355,7 +362,7 @@ fn what_is_confirmed_is_accepted() {
 fn a_decision_is_not_proposed_again_while_it_is_under_way() {
     let mut desk = desk(|_| ());
     desk.both_check();
-    let canary = Some(Step::Canary { node: A });
+    let canary = Some(RolloutStep::Canary { node: A });
     assert_eq!(desk.after(0), canary);
     desk.now_ms += 100;
     assert_eq!(desk.after(REPEAT_MS - 200), None);
@@ -366,10 +373,10 @@ fn a_decision_is_not_proposed_again_while_it_is_under_way() {
 fn a_canary_that_is_removed_takes_it_back() {
     let mut desk = desk(|_| ());
     desk.both_check();
-    desk.goes(Step::Canary { node: A });
+    desk.goes(RolloutStep::Canary { node: A });
     desk.state.must(B, Body::Remove { member: A });
     let words = desk.driver.next(&desk.state, &desk.seen, desk.now_ms);
-    let Some(Step::TakeBack { words }) = words.map(|decided| decided.step) else {
+    let Some(RolloutStep::TakeBack { words }) = words.map(|decided| decided.step) else {
         panic!("it goes on without its canary");
     };
     assert_eq!(words, "member 1, which tried it, is no longer a member");
@@ -382,7 +389,7 @@ fn a_node_whose_disk_is_stuck_holds_a_check_no_longer_than_one_that_is_away() {
     desk.seen.disk_stuck_ms = [(B, AWAY_MS - 1000)].into();
     assert_eq!(desk.after(10_000), None, "it may still say something");
     desk.seen.disk_stuck_ms = [(B, AWAY_MS)].into();
-    desk.goes(Step::Rest { nodes: vec![A] });
+    desk.goes(RolloutStep::Rest { nodes: vec![A] });
 }
 
 #[test]
@@ -390,7 +397,7 @@ fn a_node_whose_disk_is_stuck_is_no_canary_and_one_that_sticks_is_not_waited_for
     let mut desk = desk(|_| ());
     desk.seen.disk_stuck_ms = [(A, 3000)].into();
     desk.both_check();
-    desk.goes(Step::Canary { node: B });
+    desk.goes(RolloutStep::Canary { node: B });
     desk.says(B, Serves);
     desk.seen.disk_stuck_ms = [(B, AWAY_MS)].into();
     desk.takes_back(

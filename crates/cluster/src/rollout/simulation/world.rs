@@ -2,10 +2,10 @@
 //! comes over them. All of it from one seed.
 
 use super::checks::{self, Counts, Serving};
-use crate::command::{Answer, Body, Command, Judging, Step, VersionId};
+use crate::command::{Answer, Body, Command, Judging, RolloutStep, VersionId};
 use crate::machine::{FrontendHealth, Health, Verdict};
 use crate::member::{Kind, MemberId};
-use crate::rollout::{Agent, Driver, Probe, Probes, Seen, Task};
+use crate::rollout::{Agent, Driver, Probe, Probes, Reachability, Task};
 use crate::state::sample::{admission, decision, invitation, member, proposal};
 use crate::state::{Stage, State};
 use lab::Random;
@@ -315,7 +315,7 @@ impl World {
             return;
         }
         let (state, defect, now_ms) = (self.state(), self.defect, self.now_ms);
-        let mut seen = Seen::default();
+        let mut seen = Reachability::default();
         for node in &mut self.nodes {
             if node.up && now_ms >= node.cut_until_ms && now_ms.is_multiple_of(TALE_MS) {
                 let stuck_ms = node.disk_stuck_ms(now_ms);
@@ -340,7 +340,7 @@ impl World {
             Some(Defect::NeverGivesUp) => leader
                 .driver
                 .next(&state, &seen, now_ms)
-                .filter(|decision| !matches!(decision.step, Step::TakeBack { .. })),
+                .filter(|decision| !matches!(decision.step, RolloutStep::TakeBack { .. })),
             _ => leader.driver.next(&state, &seen, now_ms),
         };
         if let Some(decision) = decided {
@@ -465,12 +465,12 @@ impl World {
                 if matches!(record.stage, Stage::AwaitConfirmation { .. })
                     && self.random.once_in(60) =>
             {
-                let body = decision(record.id.0, Step::Accept);
+                let body = decision(record.id.0, RolloutStep::Accept);
                 self.propose(Command::new(from, 0, body));
             }
             Some(record) if self.random.once_in(400) => {
                 let words = "an operator wants it back".to_owned();
-                let body = decision(record.id.0, Step::TakeBack { words });
+                let body = decision(record.id.0, RolloutStep::TakeBack { words });
                 self.propose(Command::new(from, 0, body));
             }
             _ => {}

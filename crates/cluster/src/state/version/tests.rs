@@ -34,7 +34,7 @@ fn on_trial(judging: Judging) -> State {
     state.must(A, propose(with));
     state.must(A, report(1, A, Checked));
     state.must(B, checked_together(1, B));
-    state.must(A, decision(1, Step::Rest { nodes: both() }));
+    state.must(A, decision(1, RolloutStep::Rest { nodes: both() }));
     state
 }
 
@@ -67,13 +67,13 @@ fn of_two_who_change_at_once_the_second_sees_the_first_change() {
 #[test]
 fn a_version_goes_all_the_way_or_is_not_accepted() {
     let mut state = checked();
-    let canary = || Step::Canary { node: B };
-    let rest = || Step::Rest { nodes: both() };
-    for early in [rest(), Step::Accept, Step::AwaitConfirmation] {
+    let canary = || RolloutStep::Canary { node: B };
+    let rest = || RolloutStep::Rest { nodes: both() };
+    for early in [rest(), RolloutStep::Accept, RolloutStep::AwaitConfirmation] {
         assert_eq!(state.refused(A, decision(1, early)), Refusal::Untimely);
     }
     state.must(A, decision(1, canary()));
-    for early in [canary(), rest(), Step::Accept] {
+    for early in [canary(), rest(), RolloutStep::Accept] {
         assert_eq!(state.refused(A, decision(1, early)), Refusal::Untimely);
     }
     state.must(B, report(1, B, Serves));
@@ -84,14 +84,14 @@ fn a_version_goes_all_the_way_or_is_not_accepted() {
     assert_eq!(record.said(B), Some(Serves), "it is judged anew");
     state.must(A, report(1, A, Good));
     assert_eq!(
-        state.refused(A, decision(1, Step::Accept)),
+        state.refused(A, decision(1, RolloutStep::Accept)),
         Refusal::Untimely
     );
     state.must(B, report(1, B, Good));
-    state.must(A, decision(1, Step::Accept));
+    state.must(A, decision(1, RolloutStep::Accept));
     assert_eq!(state.accepted, Some(VersionId(1)));
     assert_eq!(
-        state.refused(A, decision(1, Step::Accept)),
+        state.refused(A, decision(1, RolloutStep::Accept)),
         Refusal::NoVersion
     );
 }
@@ -104,17 +104,17 @@ fn no_leader_gets_around_what_a_node_said_against_it() {
         state.must(B, report(1, B, Good));
         state.must(B, report(1, B, against));
         assert_eq!(
-            state.refused(A, decision(1, Step::Accept)),
+            state.refused(A, decision(1, RolloutStep::Accept)),
             Refusal::Untimely
         );
         state.must(B, report(1, B, Good));
         assert_eq!(
-            state.refused(A, decision(1, Step::Accept)),
+            state.refused(A, decision(1, RolloutStep::Accept)),
             Refusal::Untimely,
             "and what it says later does not undo it"
         );
         let words = "worse".to_owned();
-        state.must(A, decision(1, Step::TakeBack { words }));
+        state.must(A, decision(1, RolloutStep::TakeBack { words }));
         let record = state.version(VersionId(1)).expect("it is there");
         assert_eq!(
             (&record.stage, record.words.as_str()),
@@ -145,7 +145,7 @@ fn a_node_speaks_for_itself_and_of_what_is_on_its_way_or_accepted() {
     );
     assert_eq!(state.refused(A, report(2, A, Good)), Refusal::NoVersion);
     let words = "no".to_owned();
-    state.must(A, decision(1, Step::TakeBack { words }));
+    state.must(A, decision(1, RolloutStep::TakeBack { words }));
     assert_eq!(state.refused(A, report(1, A, Good)), Refusal::NoVersion);
     let record = state.version(VersionId(1)).expect("it is there");
     assert_eq!(record.stage, Stage::Refused, "nobody ever served it");
@@ -158,7 +158,7 @@ fn a_node_that_returns_and_cannot_serve_the_accepted_version_is_heard() {
         A,
         decision(
             1,
-            Step::TakeBack {
+            RolloutStep::TakeBack {
                 words: String::new(),
             },
         ),
@@ -181,12 +181,12 @@ fn without_judgement_it_goes_to_all_once_they_could_serve_it() {
         confirm_within_ms: None,
     });
     assert_eq!(
-        state.refused(A, decision(1, Step::Accept)),
+        state.refused(A, decision(1, RolloutStep::Accept)),
         Refusal::Untimely
     );
     state.must(A, report(1, A, Serves));
     state.must(B, report(1, B, Serves));
-    state.must(A, decision(1, Step::Accept));
+    state.must(A, decision(1, RolloutStep::Accept));
 }
 
 #[test]
@@ -198,12 +198,12 @@ fn what_is_to_be_confirmed_is_accepted_only_after_it_waited_for_that() {
     state.must(A, report(1, A, Serves));
     state.must(B, report(1, B, Serves));
     assert_eq!(
-        state.refused(A, decision(1, Step::Accept)),
+        state.refused(A, decision(1, RolloutStep::Accept)),
         Refusal::Untimely
     );
-    let remaining = |ms| decision(1, Step::Remaining { ms });
+    let remaining = |ms| decision(1, RolloutStep::Remaining { ms });
     assert_eq!(state.refused(A, remaining(5)), Refusal::Untimely);
-    state.must(A, decision(1, Step::AwaitConfirmation));
+    state.must(A, decision(1, RolloutStep::AwaitConfirmation));
     state.must(A, remaining(200_000));
     state.must(A, remaining(290_000));
     let stage = &state.version(VersionId(1)).expect("it is there").stage;
@@ -211,7 +211,7 @@ fn what_is_to_be_confirmed_is_accepted_only_after_it_waited_for_that() {
         panic!("{stage:?}");
     };
     assert_eq!(*remaining_ms, 200_000, "it never grows");
-    state.must(A, decision(1, Step::Accept));
+    state.must(A, decision(1, RolloutStep::Accept));
 }
 
 #[test]
@@ -220,15 +220,15 @@ fn what_a_removed_node_said_holds_nothing_up() {
     state.must(A, report(1, A, Good));
     state.must(B, report(1, B, Worse));
     state.must(A, Body::Remove { member: B });
-    state.must(A, decision(1, Step::Accept));
+    state.must(A, decision(1, RolloutStep::Accept));
 
     let mut state = checked();
-    state.must(A, decision(1, Step::Canary { node: B }));
+    state.must(A, decision(1, RolloutStep::Canary { node: B }));
     state.must(B, report(1, B, Good));
-    state.must(A, decision(1, Step::Rest { nodes: vec![B] }));
+    state.must(A, decision(1, RolloutStep::Rest { nodes: vec![B] }));
     state.must(A, Body::Remove { member: B });
     assert_eq!(
-        state.refused(A, decision(1, Step::Accept)),
+        state.refused(A, decision(1, RolloutStep::Accept)),
         Refusal::Untimely,
         "who tried it is gone: nobody serves it well"
     );
@@ -252,7 +252,7 @@ fn history_keeps_the_newest_the_accepted_and_its_parent() {
     for number in 3..50_u64 {
         state.propose_content(&number.to_be_bytes());
         let words = String::new();
-        state.must(A, decision(number, Step::TakeBack { words }));
+        state.must(A, decision(number, RolloutStep::TakeBack { words }));
         assert!(state.versions.len() <= 5);
     }
     let kept: Vec<u64> = state.versions.keys().map(|id| id.0).collect();
@@ -297,7 +297,7 @@ fn history_keeps_what_the_repositories_followed_last_go_on_from() {
     // One that was taken back is nothing to go on from.
     let bad = follow(&mut state, "git /a", "4");
     let words = String::new();
-    state.must(A, decision(bad, Step::TakeBack { words }));
+    state.must(A, decision(bad, RolloutStep::TakeBack { words }));
     for number in 0..20_u64 {
         let version = state.propose_content(&number.to_be_bytes());
         state.accept_all_the_way(version);
@@ -343,7 +343,7 @@ fn history_is_within_a_number_of_bytes() {
     for number in 1..30 {
         state.must(A, propose(proposal(None, files.clone())));
         let words = String::new();
-        state.must(A, decision(number, Step::TakeBack { words }));
+        state.must(A, decision(number, RolloutStep::TakeBack { words }));
         assert!(state.encode().len() < METADATA_BYTES_MAX + PROPOSAL_BYTES_MAX);
     }
     assert!(state.versions.len() < 20);
@@ -391,7 +391,7 @@ fn long_words_are_cut_between_characters() {
         node: A,
         outcome: Refused,
         words,
-        found: Found::default(),
+        found: CheckFindings::default(),
     };
     state.must(A, Body::Report(with_words));
     let record = state.version(VersionId(1)).expect("it is there");

@@ -15,7 +15,7 @@ pub(crate) async fn demand<N: Network>(
     let mut stream = connect(network, address, token).await?;
     let binding = binding_of(&stream).ok_or_else(malformed)?;
     if asks_first {
-        let hint = Asked::Invited(Digest([7; 32]));
+        let hint = JoinRequest::Invited(Digest([7; 32]));
         let said = exchange(&mut stream, address, &hint).await?;
         assert!(matches!(said, Response::Unknown), "it is known");
     }
@@ -30,7 +30,7 @@ pub(crate) async fn demand<N: Network>(
         sealing_key: None,
         format: FORMAT,
     };
-    let join = Asked::Join(Box::new(request));
+    let join = JoinRequest::Join(Box::new(request));
     match exchange(&mut stream, address, &join).await? {
         Response::Denied(why) => Ok(why),
         _ => Err(malformed()),

@@ -1,6 +1,6 @@
 //! A real cable that is cut between real hosts.
 
-use super::super::Way;
+use super::super::PathKind;
 use super::super::call::ATTEMPTS_MAX;
 use super::*;
 use lab::{Host, Lab};
@@ -61,7 +61,7 @@ fn a_cable_that_is_silently_cut_costs_some_repetitions_and_no_call() {
                         "{again}"
                     );
                     let path = wire.paths().remove(0);
-                    assert_eq!(path.way, Some(Way::Through(MemberId(3))), "{path:?}");
+                    assert_eq!(path.way, Some(PathKind::Through(MemberId(3))), "{path:?}");
                 });
             });
         });

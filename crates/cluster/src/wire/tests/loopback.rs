@@ -1,6 +1,6 @@
 //! Members on one machine, over its real TCP.
 
-use super::super::{Event, Loss, MESSAGE_BYTES_MAX, Way};
+use super::super::{Event, Loss, MESSAGE_BYTES_MAX, PathKind};
 use super::*;
 use crate::authority::Refused;
 use crate::wire::CallError;
@@ -24,11 +24,14 @@ fn three_members_reach_each_other_straight_and_through_the_third() {
             .await;
         assert_eq!(answer.unwrap(), b"hello of 1 for control");
         let path = &one.paths()[0];
-        assert_eq!((path.member, path.way), (MemberId(2), Some(Way::Direct)));
+        assert_eq!(
+            (path.member, path.way),
+            (MemberId(2), Some(PathKind::Direct))
+        );
         assert!(path.broken.is_empty(), "{:?}", path.broken);
-        let ways: Vec<Way> = path.connections.iter().map(|one| one.way).collect();
-        let through = Way::Through(MemberId(3));
-        assert_eq!(ways, [Way::Direct, Way::Direct, through, through]);
+        let ways: Vec<PathKind> = path.connections.iter().map(|one| one.way).collect();
+        let through = PathKind::Through(MemberId(3));
+        assert_eq!(ways, [PathKind::Direct, PathKind::Direct, through, through]);
         assert!(
             serde_json::to_string(&one.paths())
                 .unwrap()

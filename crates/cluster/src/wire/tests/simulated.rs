@@ -1,7 +1,7 @@
 //! Partitions of every shape on a simulated network, whose time is exact.
 
 use super::super::simulated::Simulated;
-use super::super::{Event, Loss, PORT, Way};
+use super::super::{Event, Loss, PORT, PathKind};
 use super::*;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -73,7 +73,7 @@ async fn beat(wire: &Wire<Simulated>, times: u32) -> Duration {
     slowest
 }
 
-fn way(wire: &Wire<Simulated>) -> Option<Way> {
+fn way(wire: &Wire<Simulated>) -> Option<PathKind> {
     wire.paths()
         .iter()
         .find(|path| path.member == MemberId(2))
@@ -104,14 +104,17 @@ fn a_direct_link_that_is_silently_cut_costs_no_call_and_no_member() {
             assert!(slowest < Duration::from_millis(60), "{slowest:?}");
             // Each is handled once, whatever way it came.
             assert_eq!(echo.asked.load(Ordering::Relaxed) - asked, 200);
-            assert_eq!(way(&wire), Some(Way::Through(MemberId(3))));
+            assert_eq!(way(&wire), Some(PathKind::Through(MemberId(3))));
             // Beyond the first few the way is known, and nothing is sent twice.
             let again = wire.counts().sent_again;
             assert!(again <= 10, "{again}");
             let path = wire.paths().remove(0);
             assert!(path.up && path.broken.iter().any(|words| words.contains("straight")));
             turmoil::repair("one", "two");
-            until("it is direct again", || way(&wire) == Some(Way::Direct)).await;
+            until("it is direct again", || {
+                way(&wire) == Some(PathKind::Direct)
+            })
+            .await;
             beat(&wire, 10).await;
             nothing_was_lost(&mut events);
         });
@@ -126,9 +129,12 @@ fn a_link_that_is_cut_one_way_costs_no_call_either() {
             turmoil::partition_oneway(from, to);
             let slowest = beat(&wire, 200).await;
             assert!(slowest < Duration::from_millis(60), "{slowest:?}");
-            assert_eq!(way(&wire), Some(Way::Through(MemberId(3))));
+            assert_eq!(way(&wire), Some(PathKind::Through(MemberId(3))));
             turmoil::repair_oneway(from, to);
-            until("it is direct again", || way(&wire) == Some(Way::Direct)).await;
+            until("it is direct again", || {
+                way(&wire) == Some(PathKind::Direct)
+            })
+            .await;
             nothing_was_lost(&mut events);
         });
     }
@@ -142,7 +148,7 @@ fn the_loss_of_the_member_in_between_costs_nothing() {
         turmoil::partition("two", "three");
         let slowest = beat(&wire, 100).await;
         assert!(slowest < Duration::from_millis(25), "{slowest:?}");
-        assert_eq!(way(&wire), Some(Way::Direct));
+        assert_eq!(way(&wire), Some(PathKind::Direct));
         // Member 3 is down for silence, and only it.
         loop {
             if let Event::Down { member, why } = events.recv().await.unwrap() {
@@ -203,7 +209,7 @@ fn a_cut_in_the_middle_of_everything_heals_whatever_the_seed() {
                 sleep(Duration::from_millis(seed * 7 % 900)).await;
                 until("all is well", || {
                     wire.paths().iter().all(|path| {
-                        path.way == Some(Way::Direct)
+                        path.way == Some(PathKind::Direct)
                             && path.connections.len() == 4
                             && path.connections.iter().all(|one| !one.suspect)
                     })

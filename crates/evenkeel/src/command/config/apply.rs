@@ -40,7 +40,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let mut voice = Voice::new(Form::Own, false);
     let new = files::collect(&paths, &status, &mut voice)?;
     let key = run::absolute(&paths);
-    let mut seen = Seen::read(&state);
+    let mut seen = MaskedFile::read(&state);
     let records = records(VERSIONS_MAX)?;
     let served = accepted(&records);
     let parent = version(matches, "onto").or_else(|| seen.version(&key));

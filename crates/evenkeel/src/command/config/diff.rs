@@ -5,7 +5,7 @@ use super::{ConfigError, VERSIONS_MAX, accepted, print, records, set, time, vers
 use clap::ArgMatches;
 use cluster::command::VersionId;
 use cluster::file_set::{FileSet, SetFile};
-use cluster::history::{self, Blame, BlamedLine, Seen};
+use cluster::history::{self, Blame, BlamedLine, MaskedFile};
 use cluster::state::VersionRecord;
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ pub(super) fn blame(matches: &ArgMatches) -> Result<(), ConfigError> {
     let newest = newest.ok_or(ConfigError::NoVersion(wanted))?;
     let newest_set = set(Some(newest.id))?;
     let file = find(&newest_set, matches.get_one::<String>("FILE"))?;
-    let Seen::Text(seen) = mask().seen(file) else {
+    let MaskedFile::Text(seen) = mask().seen(file) else {
         let path = file.path.clone();
         return Err(ConfigError::Refused(format!("'{path}' is not a text file")));
     };

@@ -40,7 +40,7 @@ fn certificate(bytes: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
     use cluster::file_set::SetFile;
-    use cluster::history::Seen;
+    use cluster::history::MaskedFile;
 
     fn told(secret: bool, text: &str) -> String {
         let file = SetFile {
@@ -51,8 +51,8 @@ mod tests {
             bytes: text.as_bytes().to_vec(),
         };
         match mask().seen(&file) {
-            Seen::Told(words) => words,
-            Seen::Text(text) => String::from_utf8_lossy(&text).into_owned(),
+            MaskedFile::Description(words) => words,
+            MaskedFile::Text(text) => String::from_utf8_lossy(&text).into_owned(),
         }
     }
 
@@ -86,7 +86,7 @@ mod tests {
         let text = "    stats auth a:SECRET\n    user b insecure-password SECRET\n    user c password SECRET\n";
         let keepalived = "    auth_pass SECRET # auth_pass SECRET\n";
         for (path, text) in [("a.cfg", text), ("keepalived.conf", keepalived)] {
-            let Seen::Text(seen) = mask().seen(&file(path, text)) else {
+            let MaskedFile::Text(seen) = mask().seen(&file(path, text)) else {
                 panic!("a text is shown");
             };
             let seen = String::from_utf8_lossy(&seen).into_owned();

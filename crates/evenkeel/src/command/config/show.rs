@@ -4,7 +4,7 @@ use super::mask::mask;
 use super::{ConfigError, print, set, version};
 use clap::ArgMatches;
 use cluster::file_set::{FileSet, SetFile};
-use cluster::history::Seen;
+use cluster::history::MaskedFile;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -50,8 +50,8 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
 /// A file, for programs.
 fn json(file: &SetFile) -> serde_json::Value {
     let (text, told) = match mask().seen(file) {
-        Seen::Text(text) => (Some(String::from_utf8_lossy(&text).into_owned()), None),
-        Seen::Told(words) => (None, Some(words)),
+        MaskedFile::Text(text) => (Some(String::from_utf8_lossy(&text).into_owned()), None),
+        MaskedFile::Description(words) => (None, Some(words)),
     };
     serde_json::json!({
         "path": file.path,
@@ -66,14 +66,14 @@ fn json(file: &SetFile) -> serde_json::Value {
 /// A file as it may be seen.
 fn text(file: &SetFile) -> String {
     match mask().seen(file) {
-        Seen::Text(text) => {
+        MaskedFile::Text(text) => {
             let mut text = String::from_utf8_lossy(&text).into_owned();
             if !text.ends_with('\n') {
                 text.push('\n');
             }
             text
         }
-        Seen::Told(words) => format!("{}: {words}\n", file.path),
+        MaskedFile::Description(words) => format!("{}: {words}\n", file.path),
     }
 }
 
@@ -92,11 +92,11 @@ fn whole(set: &FileSet) -> String {
     }
     for file in others {
         let words = match mask().seen(file) {
-            Seen::Text(text) => {
+            MaskedFile::Text(text) => {
                 let lines = String::from_utf8_lossy(&text).lines().count();
                 crate::voice::counted(lines, "line", "lines")
             }
-            Seen::Told(words) => words,
+            MaskedFile::Description(words) => words,
         };
         out.push_str(&format!("#   {}: {words}\n", file.path));
     }

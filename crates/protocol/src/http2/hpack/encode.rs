@@ -26,14 +26,14 @@ struct Hashes {
 }
 
 /// A place of the hash table: numbers of entries, as [`Table::inserted`] counts.
-type Place = [u16; SLOTS];
+type Bucket = [u16; SLOTS];
 
 /// Encodes the header blocks of one direction of a connection, in their order.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     table: Table<Hashes>,
     /// Empty until the first entry: an idle connection pays nothing.
-    places: Vec<Place>,
+    places: Vec<Bucket>,
     /// A size to be told: the smallest since the last block, and the newest.
     pending: Option<(usize, usize)>,
     /// An entry takes at most this part of the table.
