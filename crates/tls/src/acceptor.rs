@@ -1,7 +1,7 @@
-//! What a listener with `ssl` does with a client's first message: which
-//! certificate is shown, under which settings. It is made of the words of the
-//! line, of lists and of what the store holds, and made again when an operator
-//! changes one of those; handshakes that have begun go on under what they got.
+//! The reaction of an `ssl` listener to a ClientHello: the certificate to present, and
+//! the settings of the handshake. The acceptor is built from the options of the line, the
+//! crt-lists and the content of the store, and built again when an operator changes one
+//! of those. Handshakes in progress keep their settings.
 
 use super::NoVersion;
 use super::authorities::Authorities;
@@ -27,7 +27,7 @@ const EARLY_DATA_BYTES_MAX: u32 = 16_384;
 /// Why there is no listener.
 #[derive(Debug)]
 pub enum AcceptorError {
-    /// Nothing can be shown. With `strict-sni` that is the user's wish.
+    /// No certificate can be presented. With `strict-sni` that is intended.
     NoCertificate,
     /// `verify` without a `ca-file`.
     NoAuthorities,
@@ -77,7 +77,7 @@ impl From<BuildError> for AcceptorError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Refused;
 
-/// What a handshake goes on with.
+/// The certificate and the settings for a handshake.
 #[derive(Clone, Debug)]
 pub struct Chosen {
     /// rustls' configuration, which shows the certificate.
@@ -89,7 +89,7 @@ pub struct Chosen {
 /// How sessions of a listener under some settings are resumed.
 pub type MakeResumption = fn(&BindTls, &ServerSettings) -> Resumption;
 
-/// Who answers at a listener with `ssl`.
+/// The acceptor of a listener with `ssl`.
 pub struct Acceptor {
     words: Arc<BindTls>,
     defaults: TlsSide,
@@ -113,7 +113,8 @@ struct State {
     files: BTreeMap<Box<str>, usize>,
 }
 
-/// What certificates with the same settings share: sessions are resumed within it.
+/// The state shared by certificates with the same settings: sessions are resumed within a
+/// group.
 #[derive(Clone, Debug)]
 struct Group {
     settings: ServerSettings,
@@ -195,7 +196,7 @@ impl Acceptor {
         self.words.line.side.strict_sni || self.defaults.strict_sni
     }
 
-    /// What the line says.
+    /// Returns the options of the line.
     pub fn words(&self) -> &Arc<BindTls> {
         &self.words
     }
@@ -295,7 +296,7 @@ impl Acceptor {
     }
 }
 
-/// What the line of a list says over what its `bind` line does.
+/// Overrides the options of a `bind` line by those of a crt-list line.
 fn over(own: &TlsSide, line: &TlsSide) -> TlsSide {
     let mut side = own.clone();
     macro_rules! replace {

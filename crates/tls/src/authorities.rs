@@ -33,7 +33,7 @@ pub const DIRECTORY_EXTENSIONS: &[&str] = &[".pem", ".crt", ".cer", ".crl"];
 pub enum NoAuthorities {
     /// It holds neither a certificate nor a list of revoked ones.
     Empty,
-    /// What stands between the lines of PEM is no certificate.
+    /// A PEM block is not a certificate.
     Malformed,
     /// More than [`AUTHORITIES_MAX`].
     TooMany,
@@ -54,7 +54,7 @@ impl fmt::Display for NoAuthorities {
 pub struct Authority {
     /// Its certificate.
     pub der: CertificateDer<'static>,
-    /// What of it OpenSSL's rules look at.
+    /// The parsed certificate, for OpenSSL's rules.
     pub certificate: Certificate,
 }
 
@@ -92,7 +92,7 @@ impl Authorities {
         Self::from_texts([text])
     }
 
-    /// Those of many files, such as a directory has.
+    /// Returns the CA certificates of many files, such as those of a directory.
     pub fn from_texts<'t>(
         texts: impl IntoIterator<Item = &'t [u8]>,
     ) -> Result<Authorities, NoAuthorities> {
@@ -108,7 +108,7 @@ impl Authorities {
         Self::new(certificates)
     }
 
-    /// These certificates, without repeats.
+    /// Creates a set of CA certificates, without duplicates.
     pub fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Authorities, NoAuthorities> {
         let mut made = Authorities {
             list: Vec::with_capacity(certificates.len()),
@@ -151,7 +151,7 @@ impl Authorities {
         self.list.push(Authority { der, certificate });
     }
 
-    /// Those and these.
+    /// Returns the union of both sets.
     pub fn joined(&self, more: &Authorities) -> Arc<Authorities> {
         let mut both = Authorities {
             list: Vec::new(),
@@ -181,7 +181,7 @@ impl Authorities {
         self.list.iter()
     }
 
-    /// Those with this subject.
+    /// Returns the CA certificates with this subject.
     pub fn by_subject(&self, subject: &[u8]) -> impl Iterator<Item = &Authority> {
         let found = self.by_subject.get(subject).map_or(&[][..], Vec::as_slice);
         found.iter().map(|index| &self.list[*index])
@@ -193,7 +193,7 @@ impl Authorities {
             .any(|authority| &*authority.der == der)
     }
 
-    /// Those that others have signed: no anchors, but on the way to one.
+    /// Returns the intermediate certificates: signed by others, so not trust anchors.
     pub fn between(&self) -> &[CertificateDer<'static>] {
         &self.between
     }

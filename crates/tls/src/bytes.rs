@@ -37,7 +37,7 @@ impl Bytes {
         }
     }
 
-    /// One that holds no memory: nothing fits in before [`Bytes::expand`].
+    /// Creates a buffer without memory: nothing fits before [`Bytes::expand`].
     pub(super) fn none() -> Bytes {
         Bytes {
             memory: Box::default(),

@@ -1,5 +1,5 @@
-//! What of a certificate OpenSSL's rules look at: names, times, who may sign
-//! what. It judges nothing; [`super::chain`] does.
+//! The fields of a certificate that OpenSSL's rules evaluate: names, validity, and what
+//! it may sign. The decision is in [`super::chain`].
 
 use super::der::{self, BOOLEAN, Der, Element, INTEGER, OCTET_STRING, OID, SEQUENCE};
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
@@ -9,7 +9,7 @@ use webpki::RawPublicKeyEntity;
 /// Bytes that are signed, with what, and the signature.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Signed {
-    /// What is signed.
+    /// The signed bytes.
     pub message: Box<[u8]>,
     /// The content of its AlgorithmIdentifier.
     pub algorithm: Box<[u8]>,
@@ -62,7 +62,7 @@ impl Signed {
         whole.then_some((signed, message))
     }
 
-    /// Whether it is made with a digest that nobody should trust any more.
+    /// Returns whether the signature uses a digest that is no longer secure.
     pub fn is_weak(&self) -> bool {
         WEAK.iter().any(|weak| self.algorithm.starts_with(weak))
     }
@@ -281,12 +281,13 @@ impl Certificate {
         Some(())
     }
 
-    /// Whether it names itself as its issuer.
+    /// Returns whether subject and issuer are equal.
     pub fn is_self_issued(&self) -> bool {
         self.subject == self.issuer
     }
 
-    /// Whether it is signed by its own key, by its names alone.
+    /// Returns whether it appears to be self-signed, according to its names and key
+    /// identifiers.
     pub fn looks_self_signed(&self) -> bool {
         let ids_agree = match (&self.issuer_key_id, &self.key_id) {
             (Some(issuer), Some(own)) => issuer == own,
@@ -295,8 +296,8 @@ impl Certificate {
         self.is_self_issued() && ids_agree
     }
 
-    /// Whether it may sign certificates: by its extensions, or, of the time
-    /// before there were those, as the root that it is.
+    /// Returns whether it may sign certificates: according to its extensions or, if it is
+    /// older than those, as a root.
     pub fn may_sign_certificates(&self, is_root: bool) -> bool {
         let usage = self.key_usage.map(|usage| usage & KEY_CERT_SIGN != 0);
         let basic = match self.basic {

@@ -39,7 +39,7 @@ pub enum CertError {
     BadKey(Box<str>),
     /// The key is that of another certificate.
     Mismatch,
-    /// What is said to be the issuer is not.
+    /// The supposed issuer did not sign it.
     NotIssuer,
     /// The issuer cannot be read.
     BadIssuer,
@@ -74,7 +74,7 @@ impl From<PemError> for CertError {
     }
 }
 
-/// Which key it has.
+/// The type of its key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum KeyKind {
     /// An elliptic curve's.
@@ -85,8 +85,7 @@ pub enum KeyKind {
     Ed25519,
 }
 
-/// What a certificate is made of; each part may be missing while they are put
-/// together.
+/// The parts of a certificate; each may be missing until all are collected.
 #[derive(Clone, Default)]
 pub struct Parts {
     /// Its own certificate, then those of its issuers.
@@ -199,7 +198,7 @@ pub fn keys_match(info: &Certificate, key: &dyn SigningKey) -> bool {
         .is_none_or(|public| bits(&public) == bits(&info.key))
 }
 
-/// What an answer of OCSP is compared with.
+/// Returns the subject that an OCSP response is compared with.
 fn about<'a>(leaf: &'a Certificate, issuer: &'a Certificate) -> ocsp::Subject<'a> {
     let mut key = Der(&issuer.key);
     let bits = key.take(SEQUENCE).and_then(|spki| {
@@ -279,9 +278,9 @@ pub fn alternative_names(der: &[u8]) -> Vec<(u8, &[u8])> {
 
 /// A certificate that can be shown.
 pub struct Certified {
-    /// What it is made of, less the answer of OCSP.
+    /// Its parts, without the OCSP response.
     pub parts: Parts,
-    /// What its own certificate says.
+    /// The fields of its leaf certificate.
     pub info: Certificate,
     /// Its key.
     pub kind: KeyKind,
@@ -319,7 +318,7 @@ impl Certified {
         Ok(())
     }
 
-    /// The same with another answer of OCSP.
+    /// Returns a copy with another OCSP response.
     pub fn with_ocsp(&self, der: &[u8]) -> Result<Certified, OcspError> {
         let mut parts = self.parts.clone();
         parts.ocsp = Some(der.to_vec());
@@ -331,7 +330,8 @@ impl Certified {
         }
     }
 
-    /// What is shown at this time: an answer that holds no longer is left out.
+    /// Returns the certificate to present at this time: an expired OCSP response is left
+    /// out.
     pub fn shown(&self, now_s: i64) -> &Arc<CertifiedKey> {
         match &self.stapled {
             Some((stapled, response)) if response.next_update_s > now_s => stapled,

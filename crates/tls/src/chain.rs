@@ -48,7 +48,7 @@ pub mod code {
     pub const INVALID_CA: u8 = 79;
 }
 
-/// What a certificate is shown for.
+/// The purpose of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
     /// A client shows it to us.
@@ -66,12 +66,12 @@ pub struct Failure {
     pub code: u8,
 }
 
-/// What is to be verified, and against what.
+/// The inputs of a verification.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The shown certificate.
     pub leaf: &'a [u8],
-    /// What was shown with it.
+    /// The other certificates of the peer's chain.
     pub others: &'a [Certificate],
     /// The trusted CAs.
     pub authorities: Option<&'a Authorities>,
@@ -79,7 +79,7 @@ pub struct Question<'a> {
     pub revocations: Option<&'a Revocations>,
     /// Seconds since 1970.
     pub now_s: i64,
-    /// What for.
+    /// The purpose.
     pub purpose: Purpose,
 }
 
@@ -214,7 +214,7 @@ impl Chain<'_> {
         }
     }
 
-    /// Who may sign, for what, and how many below.
+    /// Checks the extensions: key usage, extended key usage, and path length.
     fn extensions(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
         let mut below = 0;
         for depth in 0..self.certificates.len() {

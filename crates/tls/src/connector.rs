@@ -112,7 +112,7 @@ impl PartialEq for Connector {
 }
 
 impl Connector {
-    /// Of these settings.
+    /// Creates a connector for these settings.
     pub fn new(settings: ClientSettings) -> Result<Connector, BuildError> {
         let config = Arc::new(client_config(&settings)?);
         Ok(Connector {
@@ -123,7 +123,8 @@ impl Connector {
         })
     }
 
-    /// The same at its place in the file, with what it takes from the store.
+    /// Returns a copy that is bound to its position in the file, and to the files of the
+    /// store that it uses.
     pub fn at(self, place: Place, files: Files) -> Connector {
         Connector {
             place,
@@ -132,7 +133,7 @@ impl Connector {
         }
     }
 
-    /// Whether it takes something of this name from the store.
+    /// Returns whether it uses a file of this name from the store.
     pub fn uses(&self, name: &str) -> bool {
         self.certificate_uses(name) > 0 || self.names_file(name)
     }
@@ -159,7 +160,7 @@ impl Connector {
         Arc::new(config)
     }
 
-    /// What it was made from.
+    /// Returns its settings.
     pub fn settings(&self) -> ClientSettings {
         self.made().settings.clone()
     }

@@ -1,12 +1,11 @@
-//! What the process counts of TLS: connections that there are, handshakes and
-//! those of them that needed keys of their own. One of a process, as the store
-//! of sessions and the keys of tickets are.
+//! The TLS counters of the process: current connections, handshakes, and those of them
+//! that were full handshakes. Global, like the session cache and the ticket keys.
 
 use reactor::{Gauge, Rate};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What is counted.
+/// The counters.
 #[derive(Debug, Default)]
 pub struct TlsCounters {
     /// TLS connections now, of clients and with servers; handshakes included.
@@ -15,7 +14,7 @@ pub struct TlsCounters {
     pub total: AtomicU64,
     /// Clients' handshakes a second.
     pub rate: Rate,
-    /// Those of them that did not resume a session.
+    /// Those that did not resume a session.
     pub client_keys: Rate,
     /// Handshakes with servers that did not resume a session.
     pub server_keys: Rate,
@@ -23,7 +22,7 @@ pub struct TlsCounters {
 
 static COUNTERS: LazyLock<TlsCounters> = LazyLock::new(TlsCounters::default);
 
-/// Those of the process.
+/// Returns the counters of the process.
 pub fn counters() -> &'static TlsCounters {
     &COUNTERS
 }

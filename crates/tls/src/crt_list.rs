@@ -11,20 +11,20 @@ use std::ops::Range;
 pub struct Words {
     /// The certificate.
     pub certificate: Range<usize>,
-    /// What stands in the brackets.
+    /// The words in brackets.
     pub options: Vec<Range<usize>>,
-    /// What follows.
+    /// The SNI filters.
     pub filters: Vec<Range<usize>>,
     /// Filters stood before the brackets; they count for nothing.
     pub misplaced: bool,
 }
 
-/// What is wrong with a line.
+/// The errors of a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LineError {
     /// It begins with brackets.
     NoCertificate,
-    /// It has brackets twice.
+    /// A second pair of brackets.
     TooManyBrackets,
 }
 
@@ -84,9 +84,9 @@ pub struct Entry {
     pub certificate: Box<str>,
     /// Its line, from 1 on; those that operators add go on counting.
     pub line: u32,
-    /// What stands in the brackets.
+    /// The options in brackets.
     pub options: TlsLine,
-    /// The same in words.
+    /// The options in brackets, as written.
     pub option_words: Box<str>,
     /// The filters.
     pub filters: Vec<Filter>,

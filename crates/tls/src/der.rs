@@ -1,7 +1,7 @@
 //! A reader of DER that hands out the bytes themselves: a signature is over
 //! the bytes that came, not over what they mean. It takes definite lengths only.
 
-/// What is left to read.
+/// The rest of the input.
 #[derive(Clone, Copy, Debug)]
 pub struct Der<'a>(pub &'a [u8]);
 
@@ -77,7 +77,7 @@ impl<'a> Der<'a> {
 }
 
 impl<'a> Element<'a> {
-    /// What is in it.
+    /// Returns the content.
     pub fn inside(&self) -> Der<'a> {
         Der(self.content)
     }

@@ -15,9 +15,9 @@ pub enum Failure {
     Nothing,
     /// The peer closed, or the connection broke, in the middle.
     Closed,
-    /// What came is no TLS.
+    /// The input is not TLS.
     Foreign,
-    /// What came is HTTP in clear.
+    /// The input is plain HTTP.
     Http,
     /// The name or something else of the hello is refused by our settings.
     Refused(Refusal),
@@ -27,7 +27,7 @@ pub enum Failure {
     Tls(rustls::Error, Outcome, Option<Agreed>),
 }
 
-/// What both had agreed on when a handshake failed.
+/// The parameters negotiated before a handshake failed.
 pub type Agreed = (ProtocolVersion, CipherSuite);
 
 /// Why a hello is refused: the alert that the client gets.
@@ -84,7 +84,7 @@ const REASONS: &[(u16, &str)] = &[
     (0x17a, "wrong curve"),
 ];
 
-/// What a peer's alert is called; OpenSSL's numbers of them begin at 1000.
+/// The names of alerts; OpenSSL's error numbers of them begin at 1000.
 const ALERTS: &[(u8, &str)] = &[
     (0, "close notify"),
     (10, "sslv3 alert unexpected message"),
@@ -128,8 +128,8 @@ impl Broken {
         }
     }
 
-    /// The same on a server's connection: HAProxy has one number for whatever went
-    /// wrong with TLS there.
+    /// Returns the error of a server connection: HAProxy has one number for all TLS
+    /// errors there.
     pub fn at_server(self) -> Broken {
         Broken {
             connection: connection::HANDSHAKE,

@@ -99,7 +99,7 @@ pub fn iana_name(group: NamedGroup) -> Option<&'static str> {
     })
 }
 
-/// What rustls does the exchange with.
+/// Returns the implementation of a group in rustls.
 pub fn implementation(group: NamedGroup) -> Option<&'static dyn SupportedKxGroup> {
     Some(match group {
         NamedGroup::X25519 => kx_group::X25519,

@@ -31,7 +31,7 @@ fn untried(error: rustls::Error) -> Failure {
     Failure::Tls(error, Outcome::default(), None)
 }
 
-/// What rustls wants next.
+/// The next step of rustls.
 enum Step {
     /// Another step.
     Again,
@@ -190,7 +190,7 @@ struct Moving {
     outgoing: Bytes,
     /// Plaintext that came with the end of the handshake.
     early: Vec<u8>,
-    /// What both hellos have in clear.
+    /// The plaintext fields of both hellos.
     clear: Clear,
     /// Keys, where they are logged.
     secrets: Secrets,
@@ -292,7 +292,7 @@ impl Moving {
     }
 }
 
-/// What a handshake is made under, besides what rustls is told.
+/// The parameters of a handshake, besides the configuration of rustls.
 #[derive(Debug)]
 pub struct Terms {
     /// Until when it has to be done.

@@ -1,7 +1,6 @@
-//! What a TLS client says in clear before it encrypts: its hello. Read by us to
-//! choose the settings that a handshake runs under, before rustls sees the same
-//! bytes, and by fetches of TLS that is passed through. Nothing is decided by it
-//! alone that rustls does not check again by its own reading.
+//! A parser of the ClientHello. It selects the settings of a handshake, before rustls
+//! gets the same bytes, and serves fetches for TLS that is passed through. rustls checks
+//! everything again that it decides.
 
 use std::borrow::Cow;
 
@@ -21,7 +20,7 @@ const CLIENT_HELLO: u8 = 1;
 pub struct Cursor<'b>(pub &'b [u8]);
 
 impl<'b> Cursor<'b> {
-    /// So many bytes.
+    /// Takes `n` bytes.
     pub fn take(&mut self, n: usize) -> Option<&'b [u8]> {
         let (taken, rest) = self.0.split_at_checked(n)?;
         self.0 = rest;
@@ -112,8 +111,8 @@ impl<'b> Hello<'b> {
         }
     }
 
-    /// Whether it wants no server by name, or one host alone: anything else could
-    /// be read in two ways, and OpenSSL takes it for none either.
+    /// Returns whether it has no SNI, or exactly one host name: anything else is
+    /// ambiguous, and OpenSSL ignores it, too.
     pub fn names_one_host_at_most(&self) -> bool {
         let Some(mut content) = self.extension(0) else {
             return true;

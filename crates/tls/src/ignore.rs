@@ -4,11 +4,11 @@
 /// The highest number that OpenSSL 3.0 has.
 pub const ERROR_MAX: u8 = 94;
 
-/// Which errors are let pass.
+/// A set of ignored verification errors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct IgnoredErrors(u128);
 
-/// What of a list was not understood.
+/// The part of a list that is not valid.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadError {
     /// The number, 0 where there is none.
@@ -78,7 +78,7 @@ fn by_name(name: &str) -> Option<u8> {
         .map(|(number, ..)| *number)
 }
 
-/// What OpenSSL says of an error.
+/// Returns OpenSSL's text of an error.
 pub fn words(code: u8) -> &'static str {
     NAMES
         .iter()

@@ -1,5 +1,5 @@
-//! What is known of a TLS connection once its handshake is done, for fetches
-//! and logs. Nothing here decides anything.
+//! The facts about a TLS connection after its handshake, for fetches and logs. Nothing
+//! here decides anything.
 
 use super::failure::Broken;
 use super::failure::Failure;
@@ -11,7 +11,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
 use std::sync::Arc;
 
-/// What a handshake came to.
+/// The result of a handshake.
 #[derive(Clone, Debug)]
 pub struct Info {
     /// The version.
@@ -32,13 +32,13 @@ pub struct Info {
     /// The peer's certificates, its own first. Of a client's connection that was
     /// resumed they are those of the session.
     pub peer_certificates: Option<Arc<[CertificateDer<'static>]>>,
-    /// What the verification of the peer's certificate found.
+    /// The result of the verification of the peer's certificate.
     pub verified: Outcome,
     /// The certificate that was shown to the client.
     pub own_certificate: Option<Arc<CertifiedKey>>,
-    /// What the client offered, where `tune.ssl.capture-buffer-size` asks for it.
+    /// The offer of the client, if `tune.ssl.capture-buffer-size` is set.
     pub offer: Option<Box<Offer>>,
-    /// What both sides said in clear, where it is known.
+    /// The plaintext fields of both hellos, if known.
     pub clear: Option<Box<Clear>>,
     /// The keys, where `tune.ssl.keylog` asks for them.
     pub secrets: Option<Box<Secrets>>,
@@ -46,7 +46,7 @@ pub struct Info {
     pub broken: Option<Broken>,
 }
 
-/// What stands in clear at the beginning of a handshake.
+/// The plaintext fields of a handshake.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Clear {
     /// The client's random bytes.
@@ -57,8 +57,7 @@ pub struct Clear {
     pub session_id: Option<Box<[u8]>>,
 }
 
-/// What a client's hello offered: lists as they stood there, as far as the room
-/// for them went.
+/// The offer of a ClientHello: its lists as sent, up to the size limit.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Offer {
     /// The version that the hello names, as one number.
@@ -89,8 +88,8 @@ const VERSIONS: u16 = 43;
 const SIGNATURE_SCHEMES: u16 = 13;
 
 impl Offer {
-    /// What is kept of a hello: as many bytes of all lists together as there is
-    /// room for, in the order of the fields.
+    /// Copies the lists of a ClientHello in the order of the fields, at most `room_bytes`
+    /// bytes together.
     pub fn of(hello: &Hello<'_>, room_bytes: usize) -> Offer {
         let mut room = room_bytes;
         let mut keep = |list: &[u8]| -> Box<[u8]> {
@@ -154,7 +153,7 @@ impl Info {
         }
     }
 
-    /// The same of a handshake with a server.
+    /// Returns the result of a failed handshake with a server.
     pub fn failed_with_server(failure: &Failure) -> Info {
         let mut info = Info::failed(failure, ProtocolVersion::TLSv1_3);
         info.broken = info.broken.map(Broken::at_server);

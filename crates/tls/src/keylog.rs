@@ -44,9 +44,8 @@ thread_local! {
     static CURRENT: RefCell<Secrets> = RefCell::default();
 }
 
-/// What a configuration of rustls gets as its `key_log` where `tune.ssl.keylog`
-/// is on. rustls knows no connection here: the keys are left in the thread for
-/// [`with_secrets`].
+/// The `key_log` of a rustls configuration if `tune.ssl.keylog` is on. rustls passes no
+/// connection here: the keys are stored in the thread for [`with_secrets`].
 #[derive(Debug)]
 pub struct Collector;
 

@@ -21,7 +21,7 @@ const SHA256: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x01";
 /// Why an answer is not stapled, in HAProxy's words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OcspError {
-    /// It is no answer.
+    /// Not an OCSP response.
     Unparsable,
     /// The responder refused.
     Status,
@@ -31,7 +31,7 @@ pub enum OcspError {
     NoNextUpdate,
     /// It holds no longer.
     Expired,
-    /// It is about another certificate.
+    /// The response is about another certificate.
     OtherCertificate,
 }
 
@@ -50,16 +50,16 @@ impl fmt::Display for OcspError {
     }
 }
 
-/// What an answer says of the certificate.
+/// The status of the certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
-    /// It is good.
+    /// The certificate is good.
     Good,
     /// It was revoked.
     Revoked,
 }
 
-/// Which certificate is asked about: what the hashes are made of.
+/// The certificate that a request is about: the input of the hashes.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// The serial number, as DER has it.
@@ -90,7 +90,7 @@ impl Subject<'_> {
 pub struct Response {
     /// Its bytes.
     pub der: Vec<u8>,
-    /// What it says.
+    /// The status.
     pub status: Status,
     /// Since when it is so, seconds since 1970.
     pub this_update_s: i64,
@@ -216,7 +216,7 @@ impl<'a> Single<'a> {
     }
 }
 
-/// What is in the next element, if it is of this kind.
+/// Returns the content of the next element, if it has this tag.
 fn inside<'a>(der: &mut Der<'a>, tag: u8) -> Option<Der<'a>> {
     der.take(tag).as_ref().map(Element::inside)
 }

@@ -41,7 +41,7 @@ pub fn identifier(id: &[u8], out: &mut String) {
     }
 }
 
-/// What stands around the answer: who gave it, when, and how it is signed.
+/// The envelope of a response: responder, time and signature.
 struct Around<'a> {
     responder: String,
     produced_s: i64,

@@ -23,7 +23,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What is wrong with a file.
+/// The errors of a PEM file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PemError {
     /// A block does not end.
@@ -83,7 +83,7 @@ impl Key {
     }
 }
 
-/// What a file holds of what a certificate is made of.
+/// The parts of a certificate in a file.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
     /// The certificates, in the order of the file.

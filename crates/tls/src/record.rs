@@ -17,7 +17,7 @@ use zeroize::Zeroize;
 pub(super) const CONTENT_MAX: usize = 16 * 1024;
 /// Type, version and length.
 pub(super) const HEADER: usize = 5;
-/// What sealing makes of a content at most more than it was, by the protocol.
+/// Largest growth of content by sealing, bytes (RFC 8446).
 const GROWTH_MAX_13: usize = 256;
 const GROWTH_MAX_12: usize = 2048;
 const TAG: usize = 16;
@@ -34,7 +34,7 @@ pub(super) mod kind {
     pub(crate) const DATA: u8 = 23;
 }
 
-/// What is wrong with a record or what it holds: the alert that says so.
+/// The errors of a record, as the alert to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fault {
     /// It does not belong here.
@@ -159,7 +159,7 @@ impl Protection {
         })
     }
 
-    /// What a record has more than its content.
+    /// Returns the overhead of a record, bytes.
     pub(super) fn overhead(&self) -> usize {
         HEADER
             + TAG
@@ -183,7 +183,7 @@ impl Protection {
         nonce
     }
 
-    /// What TLS 1.2 authenticates besides the content.
+    /// Returns the additional authenticated data of TLS 1.2.
     fn additional(&self, kind: u8, length: usize) -> [u8; 13] {
         let mut bytes = [0; 13];
         bytes[..8].copy_from_slice(&self.sequence.to_be_bytes());

@@ -101,7 +101,8 @@ pub fn lookups() -> (u64, u64) {
 pub struct Sessions(SettingsDigest);
 
 impl Sessions {
-    /// Those of these settings, in every version of the configuration.
+    /// Returns the session cache of these settings, in every version of the
+    /// configuration.
     pub fn of(settings: SettingsDigest) -> Arc<Sessions> {
         Arc::new(Sessions(settings))
     }

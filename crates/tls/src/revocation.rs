@@ -13,7 +13,7 @@ use webpki::{CertRevocationList, OwnedCertRevocationList};
 pub enum NoRevocations {
     /// It holds neither a list nor a certificate.
     Empty,
-    /// What stands between the lines of PEM is no list.
+    /// A PEM block is not a CRL.
     Malformed,
 }
 
@@ -99,7 +99,7 @@ impl Revoked {
         self.serials.contains(serial)
     }
 
-    /// What it says, read again for people.
+    /// Parses the list again, for display.
     pub fn text(&self) -> RevokedText<'_> {
         let mut text = RevokedText {
             version: 1,
@@ -121,7 +121,7 @@ impl Revoked {
     }
 }
 
-/// What of a list only people want to know.
+/// The fields of a CRL for display only.
 #[derive(Debug)]
 pub struct RevokedText<'a> {
     /// 1 or 2.

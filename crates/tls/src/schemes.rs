@@ -98,7 +98,7 @@ impl SigningKey for Restricted {
     }
 }
 
-/// The same certificate with a key that signs with these schemes only.
+/// Returns the certificate with a key that signs with these schemes only.
 pub fn restricted(certified: &CertifiedKey, schemes: &Arc<[SignatureScheme]>) -> CertifiedKey {
     CertifiedKey {
         cert: certified.cert.clone(),
@@ -110,10 +110,10 @@ pub fn restricted(certified: &CertifiedKey, schemes: &Arc<[SignatureScheme]>) ->
     }
 }
 
-/// Whose certificates sign with some schemes only (`sigalgs`).
+/// A resolver whose certificates sign with some schemes only (`sigalgs`).
 #[derive(Debug)]
 pub struct RestrictedResolver {
-    /// Who chooses them.
+    /// The resolver that selects the certificate.
     pub inner: Arc<dyn ResolvesServerCert>,
     /// With what they may sign.
     pub schemes: Arc<[SignatureScheme]>,

@@ -28,7 +28,7 @@ const TICKET_MAX: usize = 64 * 1024;
 const RESERVED: usize = 128;
 /// The longest content of a record, as it is kept.
 const CONTENT_MAX_16: u16 = CONTENT_MAX as u16;
-/// So many bytes are the beginning of a transfer.
+/// The first bytes of a transfer, which are sent in smaller records.
 const BEGINNING: u16 = 48 * 1024;
 /// After such a pause another begins, as HAProxy's `tune.idletimer` has it.
 const PAUSE_MS: u32 = 1000;
@@ -147,7 +147,7 @@ impl Records {
     }
 }
 
-/// What a handshake leaves.
+/// The result of a handshake.
 pub(super) struct Established {
     pub(super) opener: Protection,
     pub(super) sealer: Protection,
@@ -288,7 +288,8 @@ impl Session {
         self.inner.borrow().end == End::Cut
     }
 
-    /// Says goodbye and ends our direction, now or when all is flushed.
+    /// Sends close_notify and closes the write direction, now or when everything is
+    /// flushed.
     pub fn shutdown_write(&self, socket: &Socket) -> io::Result<()> {
         let mut inner = self.inner.borrow_mut();
         inner.say_goodbye();
@@ -303,7 +304,7 @@ impl Session {
         }
     }
 
-    /// Nothing more is said, not even goodbye: for a close that is a reset.
+    /// Suppresses further output, including close_notify: for a close by reset.
     pub fn silence(&self) {
         let mut inner = self.inner.borrow_mut();
         inner.said_goodbye = true;

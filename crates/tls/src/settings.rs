@@ -12,7 +12,7 @@ use super::versions::TlsVersions;
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 use std::path::PathBuf;
 
-/// What is said on one `bind` or `server` line, or is the default of all of them.
+/// The TLS options of one `bind` or `server` line, or the defaults of all of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TlsSide {
     /// `ciphers`: up to TLS 1.2, as OpenSSL writes them.

@@ -1,6 +1,6 @@
-//! Which certificates a listener has for which name, and which of them a client
-//! can use. Names are bytes in lower case; what is written in another alphabet
-//! comes as ASCII from clients and stands so in certificates.
+//! The certificates of a listener by name, and the choice of one that a client supports.
+//! Names are bytes in lower case; internationalized names are in ASCII (Punycode), as in
+//! certificates.
 
 use super::certified::{Certified, KeyKind};
 use rustls::{CipherSuite, ServerConfig, SignatureScheme};
@@ -8,16 +8,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// What of a client's first message chooses a certificate.
+/// The fields of a ClientHello that select a certificate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Offer<'a> {
     /// The name that it asks for, in any case.
     pub server_name: Option<&'a [u8]>,
-    /// What it verifies signatures with.
+    /// The signature schemes that it supports.
     pub schemes: &'a [SignatureScheme],
     /// Its suites.
     pub suites: &'a [CipherSuite],
-    /// Whether it speaks TLS 1.3.
+    /// Whether it supports TLS 1.3.
     pub tls13: bool,
 }
 

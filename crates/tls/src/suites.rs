@@ -7,10 +7,10 @@ use super::names::{RETIRED_CIPHERS, RETIRED_WORDS};
 use rustls::crypto::aws_lc_rs::cipher_suite as rs;
 use rustls::{CipherSuite, SupportedCipherSuite};
 
-/// What became of a list.
+/// The result of a translation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Translation<T> {
-    /// What is done, the preferred first.
+    /// The supported entries, the preferred first.
     pub kept: Vec<T>,
     /// Names that OpenSSL knows and rustls has no use for.
     pub lacking: Vec<Box<str>>,
@@ -19,7 +19,7 @@ pub struct Translation<T> {
 }
 
 impl<T> Translation<T> {
-    /// Nothing yet.
+    /// Creates an empty translation.
     pub fn new() -> Self {
         Translation {
             kept: Vec::new(),
@@ -118,7 +118,8 @@ static TLS13: [(&str, &SupportedCipherSuite); 3] = [
 const TLS13_LACKING: [&str; 2] = ["TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256"];
 
 impl Suite {
-    /// Whether it is of the group of a word; None is no word.
+    /// Returns whether the suite belongs to the group of a word; None if there is no such
+    /// word.
     fn is_of(&self, word: &str) -> Option<bool> {
         Some(match word {
             "ALL" | "DEFAULT" | "HIGH" | "ECDHE" | "EECDH" | "kEECDH" | "kECDHE" | "ECDH"

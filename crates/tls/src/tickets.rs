@@ -28,9 +28,9 @@ static LIFETIME: AtomicU32 = AtomicU32::new(LIFETIME_S);
 const KEY_SEALS_S: u64 = 3600;
 /// The longest lifetime: that of TLS 1.3.
 const LIFETIME_MAX_S: u64 = 7 * 24 * 3600;
-/// So long after the handshake that it began with, seconds, no session goes on,
-/// however often it was resumed and got new tickets (RFC 8446, 4.6.1): what a
-/// client has shown for it may hold no more.
+/// Lifetime of a session after its full handshake, seconds, however often it was resumed
+/// and got new tickets (RFC 8446, 4.6.1): the certificate that the client presented may
+/// have been revoked since.
 pub(super) const WHOLE_LIFE_S: u64 = 24 * 3600;
 /// Keys of a file that are used: the last ones.
 const FILE_KEYS: usize = 3;
@@ -42,7 +42,7 @@ const SALT: usize = 16;
 const NONCE: usize = 12;
 const TAG: usize = 16;
 
-/// What stands for all settings that a session may be resumed under.
+/// The digest of all settings under which a session may be resumed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SettingsDigest(pub [u8; 32]);
 
@@ -150,7 +150,7 @@ pub(super) fn set_lifetime(lifetime_s: u32) {
     LIFETIME.store(lifetime_s, Relaxed);
 }
 
-/// What is wrong with a file of keys.
+/// The errors of a file of ticket keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileKeysError {
     /// A line (counted from 1) is not the base64 form of 48 or 80 bytes, or not
@@ -255,7 +255,7 @@ impl FileKeys {
 #[derive(Debug)]
 pub struct Ticketer {
     settings: SettingsDigest,
-    /// None: as `tune.ssl.lifetime` has it.
+    /// None: `tune.ssl.lifetime` applies.
     lifetime_s: Option<u32>,
     file: Option<Arc<FileKeys>>,
 }

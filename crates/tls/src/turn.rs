@@ -13,14 +13,14 @@ use std::task::{Context, Poll, Waker};
 /// Handshakes that go on in one turn, each by what was read of its peer once.
 const STEPS_MAX: u32 = 4;
 
-/// Who goes on, and who waits.
+/// The queue of handshakes.
 struct Queue {
     /// The turn, by when it began, and the steps in it.
     turn: Instant,
     steps: u32,
     /// The number of the next that waits.
     next: u64,
-    /// Those who wait, by their numbers. The first has always been woken.
+    /// The waiting handshakes, by their numbers. The first has always been woken.
     waiting: VecDeque<(u64, Waker)>,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn wait() -> impl Future<Output = ()> {
     Wait { number: None }
 }
 
-/// Nothing had come to go on with: another handshake may.
+/// Returns an unused handshake slot.
 pub(super) fn unused() {
     QUEUE.with_borrow_mut(|queue| queue.steps = queue.steps.saturating_sub(1));
 }

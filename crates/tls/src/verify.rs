@@ -29,8 +29,8 @@ use std::fmt;
 use std::sync::Arc;
 use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, RevocationOptionsBuilder, VerifiedPath};
 
-/// What a verification found: the first error of each kind, as HAProxy keeps
-/// them. Ignored errors are here too.
+/// The result of a verification: the first error of each kind, as HAProxy keeps them,
+/// including ignored errors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Outcome {
     /// A certificate was shown and looked at.
@@ -82,7 +82,7 @@ pub fn with_outcome<R>(step: impl FnOnce() -> R) -> (R, Outcome) {
 /// ways that webpki tries are many.
 const SAME_SUBJECT_MAX: usize = 2;
 
-/// What a peer has shown with its own certificate, as far as it is looked at.
+/// Parses the other certificates of a peer, up to the limit.
 fn readable(others: &[CertificateDer<'_>]) -> (Vec<Certificate>, Vec<CertificateDer<'static>>) {
     let (mut parsed, mut ders) = (Vec::<Certificate>::new(), Vec::new());
     for der in others.iter().take(chain::DEPTH_MAX) {
@@ -360,7 +360,8 @@ fn supported_in_tls13(scheme: SignatureScheme) -> bool {
     )
 }
 
-/// What peers may sign with: all that there is, or those of a list in its order.
+/// Returns the signature schemes that peers may use: all supported ones, or those of a
+/// list in its order.
 pub(super) fn schemes(list: Option<&[SignatureScheme]>) -> Vec<SignatureScheme> {
     let known = provider()
         .signature_verification_algorithms
@@ -451,7 +452,7 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
-/// Who verifies clients by these settings; None asks for no certificate.
+/// Returns the verifier of client certificates; None if no certificate is requested.
 pub(super) fn client_verifier(
     settings: &ClientAuth,
     parameters: &Parameters,

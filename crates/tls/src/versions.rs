@@ -1,6 +1,5 @@
-//! Which versions of TLS are spoken: what `ssl-min-ver`, `ssl-max-ver`,
-//! `no-tlsv1x` and `force-tlsv1x` of a line and of `global` come to. There are
-//! two versions here, 1.2 and 1.3; what is older is never spoken.
+//! The enabled TLS versions: the result of `ssl-min-ver`, `ssl-max-ver`, `no-tlsv1x` and
+//! `force-tlsv1x` of a line and of `global`. Only 1.2 and 1.3 are supported.
 
 use std::fmt;
 
@@ -30,7 +29,7 @@ pub struct TlsVersions {
     pub off: Vec<TlsVersion>,
 }
 
-/// Which versions of the protocol are spoken. rustls has two.
+/// The enabled protocol versions. rustls has two.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SpokenVersions {
     /// TLS 1.2
@@ -70,7 +69,7 @@ impl fmt::Display for NoVersion {
     }
 }
 
-/// What is worth a word although it works.
+/// A remark on a setting that works.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Remark {
     /// `no-…` means nothing beside `ssl-min-ver` or `ssl-max-ver`.
@@ -127,7 +126,7 @@ fn merged(
     (min, max, off)
 }
 
-/// Which are spoken.
+/// Returns the enabled versions.
 pub fn spoken(line: &TlsVersions, defaults: &TlsVersions) -> Result<SpokenVersions, NoVersion> {
     let (min, max, off) = merged(line, defaults);
     let bounded = min.is_some() || max.is_some();
@@ -149,7 +148,7 @@ pub fn spoken(line: &TlsVersions, defaults: &TlsVersions) -> Result<SpokenVersio
     Err(old.map_or(NoVersion::AllOff, |version| NoVersion::TooOld(*version)))
 }
 
-/// What is worth a word of versions that work.
+/// Returns remarks on settings that work.
 pub fn remarks(line: &TlsVersions, defaults: &TlsVersions) -> Vec<Remark> {
     let (min, max, off) = merged(line, defaults);
     let mut found = Vec::new();

@@ -71,7 +71,7 @@ impl Tracker {
         }
         let added = sum.added.iter().map(|(_, add)| *add);
         let priority = effective(instance.priority, added);
-        let mut made_of = vec![instance.priority.to_string()];
+        let mut made_of = vec![format!("base {}", instance.priority)];
         made_of.extend(
             sum.added
                 .iter()

@@ -61,7 +61,7 @@ fn a_script_that_fails_lowers_the_priority_and_the_other_takes_over() {
     alpha.wait_for("(VI_1) Master received advert from 10.0.0.2 with higher priority 100, ours 90");
     std::fs::write(&ok, "").unwrap();
     assert!(scene.comes_to(&scene.alpha, VIP));
-    assert_eq!(alpha.first().words("priority").unwrap(), "150 (150)");
+    assert_eq!(alpha.first().words("priority").unwrap(), "150 (base 150)");
     drop(beta);
 }
 

@@ -259,14 +259,14 @@ impl Status {
         let mut words = Vec::new();
         if let Some(why) = self.broken_store.as_ref().filter(|_| self.disk_refuses) {
             words.push(format!(
-                "the disk of {} fails: {why}. Until then it takes no part in changes and is not a voter",
+                "the disk of {} fails: {why}. Until then it does not participate in changes and is not a voter",
                 self.name_of(self.me),
             ));
             return words;
         }
         if let Some(why) = &self.broken_store {
             words.push(format!(
-                "the log of {} is unusable: {why}. It serves the last accepted version and takes no part in changes. \
+                "the log of {} is unusable: {why}. It serves the last accepted version and does not participate in changes. \
                  To repair: on another member run `evenkeel cluster remove {}` and `evenkeel cluster invite`, then \
                  here delete the state directory and run `evenkeel cluster join TOKEN`. If no other member is left, \
                  create a new cluster with `evenkeel cluster init`",
@@ -651,7 +651,7 @@ impl Status {
             one = one.fact(part, words);
         }
         if !member.halted.is_empty() && member.id != self.me {
-            one = one.fact("trouble", "takes no part in changes (its disk refuses)");
+            one = one.fact("trouble", "does not participate in changes: its disk fails");
         }
         if member.disk_stuck_ms > 0 {
             let stuck = span(member.disk_stuck_ms);

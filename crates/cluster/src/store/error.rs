@@ -135,7 +135,7 @@ impl fmt::Display for StoreError {
             ),
             StoreError::Disk { path, source } if is_full(source) => write!(
                 f,
-                "{}: no room on the disk; the accepted version is still served; free some space, then the member \
+                "{}: no space left on the disk; the accepted version is still served; free some space, then the member \
                  resumes within 15 s",
                 path.display()
             ),

@@ -21,16 +21,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What a role is given.
+/// The input of the role.
 pub struct Given {
-    /// What it is.
+    /// The message.
     pub take: Take,
     options: Options,
     parcel: Parcel<OwnedFd>,
 }
 
 impl Given {
-    /// None where the descriptors are not those of the message.
+    /// Creates it from a message; None if the descriptors do not fit the message.
     pub fn new(take: Take, descriptors: Vec<OwnedFd>) -> Option<Given> {
         Some(Given {
             options: match &take.options[..] {
@@ -42,7 +42,7 @@ impl Given {
         })
     }
 
-    /// What is to be run.
+    /// Decodes the configuration.
     pub fn config(&self) -> Result<Config, ConfigError> {
         let bytes = memory::read(&self.parcel.payload).map_err(ConfigError::Memory)?;
         Config::decode(&bytes).map_err(ConfigError::Decode)
@@ -54,7 +54,7 @@ impl Given {
 pub enum ConfigError {
     /// The memory file.
     Memory(MemoryError),
-    /// What it says.
+    /// The payload is not a configuration.
     Decode(serde_json::Error),
 }
 

@@ -22,7 +22,7 @@ pub fn main(mut channel: Channel) -> ExitCode {
     }
 }
 
-/// What is to be run.
+/// Returns the input of the first message.
 fn first(received: Received) -> Option<Given> {
     match received.message {
         Message::Take(take) => Given::new(*take, received.descriptors),

@@ -27,11 +27,11 @@ pub struct Supervised {
     asks: VecDeque<u64>,
 }
 
-/// What is left when the role has ended: a last word.
+/// The link that remains after the role has ended, for its last message.
 pub struct LastWords(Rc<RefCell<Link>>);
 
 impl LastWords {
-    /// Says why it ended.
+    /// Reports why the role ended.
     pub fn last(&self, words: String) {
         self.0.borrow_mut().last_words(words);
     }
@@ -71,7 +71,7 @@ impl Supervised {
         self.say_numbered(ask.unwrap_or(0), &Message::Answer { bytes }, descriptors);
     }
 
-    /// What a message to this part alone asks for.
+    /// Returns the order in a message for this part.
     fn order_of_part(&mut self, ask: u64, message: &PartMessage) -> Option<Order> {
         let Some(message) = message.read() else {
             let words = "the address role does not know this message".to_owned();
@@ -107,7 +107,7 @@ impl Supervised {
         }
     }
 
-    /// What a message asks for; None for one that asks the loop for nothing.
+    /// Returns the order in a message; None if it is not for the loop.
     fn order(&mut self, received: Received) -> Option<Order> {
         match received.message {
             Message::Take(take) => {

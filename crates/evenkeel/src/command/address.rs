@@ -23,7 +23,7 @@ const LEASE_LIMIT: Duration = Duration::from_secs(15);
 
 /// Nobody took the addresses over: this machine keeps them.
 const NOBODY_TOOK: u8 = 3;
-/// What became of a hand-over is not known.
+/// Exit code: the result of the hand-over is not known.
 const UNKNOWN: u8 = 4;
 
 /// Does what the words behind `address` ask.
@@ -87,7 +87,7 @@ fn handed_over(instance: &Instance, answer: &Received) -> Result<HandedOver, Str
     codec::decode(bytes).map_err(|_| not_known(instance))
 }
 
-/// What became of a hand-over.
+/// The result of a hand-over.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum End {
     /// Another machine has the addresses.

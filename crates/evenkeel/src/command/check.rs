@@ -14,8 +14,7 @@ use language::render;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What the command exits with when there is no mistake, but nothing listens;
-/// as HAProxy does.
+/// Exit code for a valid configuration without a listener, as in HAProxy.
 const NOTHING_LISTENS: u8 = 2;
 
 /// Loads the files and tells.
@@ -96,7 +95,7 @@ fn options(matches: &ArgMatches) -> LoadOptions {
     }
 }
 
-/// What is wrong with keepalived's files.
+/// Renders the diagnostics of keepalived's files.
 fn rendered(read: &Read, format: Option<&str>, diag: bool) -> String {
     let (sources, found) = (&read.sources, &read.diagnostics);
     match format {
@@ -143,7 +142,7 @@ fn alone(read: &Read, matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// What is said of files about which there is nothing to say.
+/// Returns the summary of a valid configuration.
 fn summary(loaded: &proxy::load::Loaded, addresses: usize, running: &[Running]) -> String {
     let Some(config) = &loaded.config else {
         return String::new();

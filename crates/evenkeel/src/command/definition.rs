@@ -146,7 +146,7 @@ pub fn reload(command: Command) -> Command {
         )
 }
 
-/// Which of the supervisors that run is meant: the one with these files.
+/// The option that selects a supervisor by its files.
 fn serving_files() -> Arg {
     path("FILE")
         .short('f')
@@ -155,7 +155,7 @@ fn serving_files() -> Arg {
         .help("Select the instance that serves these files (as on its command line)")
 }
 
-/// Which of the supervisors that run is meant: the one with this number.
+/// The option that selects a supervisor by its process id.
 fn process_id() -> Arg {
     Arg::new("pid")
         .long("pid")

@@ -104,7 +104,7 @@ fn of_section<'d>(words: &[&str], documented: &'d [Documented]) -> Vec<&'d Docum
     documented.iter().filter(here).collect()
 }
 
-/// What may stand in a section, in the order of the manual.
+/// Returns the keywords of a section, in the order of the manual.
 fn lines_of(section: &str, documented: &[Documented]) -> String {
     let rows = documented
         .iter()
@@ -117,7 +117,7 @@ fn list_line(row: &Documented) -> String {
     format!("{} ({}{note})\n", row.name, row.kind)
 }
 
-/// What the manual finds by words that are no keyword.
+/// Returns related keywords, for words that are not a keyword.
 fn about(words: &[&str], documented: &[Documented]) -> String {
     /// More would bury the first.
     const MOST: usize = 5;

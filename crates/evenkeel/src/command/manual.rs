@@ -10,7 +10,7 @@ use language::suggest;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// What its pages are called.
+/// Title of the HTML manual.
 const TITLE: &str = "The configuration language of Evenkeel";
 
 /// `evenkeel manual`
@@ -101,7 +101,8 @@ fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
     }
 }
 
-/// What was found: a keyword, its chapter and the beginning of its text a line.
+/// Renders search results: a line for each keyword with its chapter and the beginning of
+/// its text.
 fn findings(found: &manual::SearchResult, width: usize) -> String {
     let mut text = String::new();
     match &found.corrected {

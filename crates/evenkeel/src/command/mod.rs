@@ -137,7 +137,7 @@ fn print(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Says why nothing was done.
+/// Prints an error and returns exit code 1.
 fn refuse(message: impl std::fmt::Display) -> ExitCode {
     Voice::new(Form::Own, false).alert(message);
     ExitCode::FAILURE

@@ -47,7 +47,7 @@ fn choose(all: Vec<Instance>, paths: &[PathBuf], pid: Option<u32>) -> Result<Ins
     }
 }
 
-/// What to do about proxies that serve on after their supervisor.
+/// Returns a hint about proxies that continue to serve without a supervisor.
 fn left_alone(roles: &[Instance]) -> String {
     match roles.is_empty() {
         true => String::new(),

@@ -13,12 +13,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What is to be served.
+/// The source of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wanted {
-    /// These files.
+    /// Files of the command line.
     Files(Vec<PathBuf>),
-    /// What the cluster has, to which this machine belongs.
+    /// The cluster that this machine belongs to.
     Cluster(ClusterStart),
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for WantedError {
 
 impl std::error::Error for WantedError {}
 
-/// What a command line wants to be served.
+/// Returns the source of the configuration for a command line.
 pub fn wanted(files: Vec<PathBuf>, state: Option<&Path>) -> Result<Wanted, WantedError> {
     if !files.is_empty() {
         return Ok(Wanted::Files(files));

@@ -43,7 +43,7 @@ pub fn of_part(part: &str, matches: &ArgMatches) -> ExitCode {
 
 /// Why nobody answered.
 pub struct NoAnswer {
-    /// In words.
+    /// The message.
     words: String,
     /// The version that is served has something of the part that was asked.
     missing: bool,

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 /// Rounds of reading and rewriting: a replacement can show another one.
 const ROUNDS_MAX: usize = 8;
 
-/// What is put behind the name of a file for what it was before.
+/// Suffix of the backup of a rewritten file.
 const BACKUP: &str = ".before-upgrade";
 
 /// Rewrites the files, or shows how they would be.

@@ -5,8 +5,8 @@
 
 use nix::libc;
 
-/// What no process of ours does, and what one that was taken over does first.
-/// Each ends the process at once.
+/// System calls that no process of Evenkeel uses, and that an attacker would use first.
+/// Each one ends the process at once.
 pub const DEADLY: &[libc::c_long] = &[
     // Other programs, other processes.
     libc::SYS_execve,
@@ -66,8 +66,8 @@ pub const DEADLY: &[libc::c_long] = &[
     libc::SYS_request_key,
 ];
 
-/// What the reactor, Tokio, Rust's library and a C library use while traffic
-/// flows, while threads start and end, and when one panics.
+/// System calls that the reactor, Tokio, Rust's library and the C library use while
+/// traffic flows, when threads start and end, and on a panic.
 pub const USED: &[libc::c_long] = &[
     // Sockets.
     libc::SYS_socket,
@@ -212,9 +212,9 @@ pub const USED: &[libc::c_long] = &[
     libc::SYS_getrandom,
 ];
 
-/// What is used, and answered as by a kernel without it, which a C library
-/// expects at any time: so nothing of it goes to the kernel's log. The flags
-/// of clone3 cannot be seen, and clone does what is left to do.
+/// System calls that are used but denied with ENOSYS, as by a kernel without them, which
+/// a C library expects at any time; so they are not logged by the kernel. The flags of
+/// clone3 cannot be inspected; the C library falls back to clone.
 pub const USED_IN_VAIN: &[libc::c_long] = &[libc::SYS_clone3];
 
 /// Older forms that only x86-64 still has, of what is used above.
@@ -236,18 +236,18 @@ pub const USED_OLD: &[libc::c_long] = &[
     libc::SYS_time,
     libc::SYS_arch_prctl,
 ];
-/// None on other processors.
+/// None on other architectures.
 #[cfg(not(target_arch = "x86_64"))]
 pub const USED_OLD: &[libc::c_long] = &[];
 
-/// What is asked of one argument.
+/// A condition on one argument.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Test {
-    /// It is none of these values.
+    /// None of these values.
     NoneOf(&'static [u32]),
     /// These bits have this value.
     Bits(u32, u32),
-    /// It is another process than this one.
+    /// A process other than this one.
     OtherProcess,
 }
 

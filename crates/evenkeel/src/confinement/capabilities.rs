@@ -27,7 +27,7 @@ const INTERFACE_UNPRIVILEGED_SINCE: (u32, u32) = (5, 7);
 /// A capability that a process keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Kept {
-    /// Which.
+    /// The capability.
     pub capability: CapabilitySet,
     /// For what.
     pub why: Why,
@@ -35,7 +35,7 @@ pub struct Kept {
     pub span: Span,
 }
 
-/// What a capability is kept for.
+/// The reason for a capability.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
     /// `source` of a server has a port below 1024.
@@ -51,7 +51,7 @@ pub enum Why {
 }
 
 impl Why {
-    /// In words.
+    /// Returns the reason as text.
     pub fn words(self) -> &'static str {
         match self {
             Why::SourcePort => "connections to a server use a source port below 1024",
@@ -67,8 +67,8 @@ impl Why {
     }
 }
 
-/// What this configuration needs while traffic flows: each reason once, with
-/// the first line that gives it.
+/// Returns the capabilities that this configuration needs while traffic flows: each
+/// reason once, with the first line that gives it.
 pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
     let mut kept: Vec<Kept> = Vec::new();
     let mut keep = |capability, why, span| {
@@ -165,7 +165,7 @@ pub fn bound(keeps: CapabilitySet) -> Result<(), ConfinementError> {
     Ok(())
 }
 
-/// What the process holds now.
+/// Returns the capabilities of the process.
 pub fn held() -> Result<CapabilitySet, ConfinementError> {
     let sets = capabilities(None).map_err(|errno| ConfinementError::Capabilities { errno })?;
     Ok(sets.permitted | sets.effective)
@@ -178,7 +178,7 @@ pub fn reduce(keeps: CapabilitySet) -> Result<CapabilitySet, ConfinementError> {
     lower(keeps)
 }
 
-/// The same, but for the bounding set.
+/// As [`reduce`], without the bounding set.
 pub fn lower(keeps: CapabilitySet) -> Result<CapabilitySet, ConfinementError> {
     let refused = |errno| ConfinementError::Capabilities { errno };
     match clear_ambient_capability_set() {

@@ -49,8 +49,9 @@ pub fn restrict(confinement: &Confinement) -> Result<Files, ConfinementError> {
     })
 }
 
-/// What may be done in the directories that a role writes to. A control role has
-/// sockets, mirrors of repositories and files that it renames there, and executes none.
+/// Returns the access rights to the directories that a role writes to. A control role
+/// creates sockets, mirrors of repositories and files that it renames there, and executes
+/// none.
 fn writing(role: Role) -> BitFlags<AccessFs> {
     match role {
         Role::Control => make_bitflags!(AccessFs::{

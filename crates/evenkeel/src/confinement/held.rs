@@ -1,4 +1,4 @@
-//! What a process was found to hold after it gave up what it could.
+//! The privileges that a process still has after it dropped what it could.
 
 use super::capabilities;
 use rustix::thread::CapabilitySet;
@@ -29,7 +29,7 @@ pub enum Filtered {
     NotBuilt,
 }
 
-/// What a process was found to hold.
+/// The remaining privileges of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Held {
     /// Capabilities that it was to keep.
@@ -45,7 +45,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// What is weaker than it should be, in words; empty where nothing is.
+    /// Returns messages about protections that are missing; empty if there are none.
     pub fn shortcomings(&self) -> Vec<String> {
         let mut all = Vec::new();
         let missing = self.wanted - self.capabilities;

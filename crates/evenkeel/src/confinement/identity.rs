@@ -31,7 +31,7 @@ pub fn group_name(id: u32) -> Option<String> {
     Some(group.name)
 }
 
-/// Who started the process.
+/// The user who started the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StartedAs {
     /// Root, which may become another user.
@@ -44,7 +44,7 @@ pub enum StartedAs {
 }
 
 impl StartedAs {
-    /// Of this process.
+    /// Returns it for this process.
     pub fn now() -> StartedAs {
         if !nix::unistd::Uid::effective().is_root() {
             return StartedAs::User;
@@ -89,7 +89,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// What somebody else decided, for the process that is given it.
+    /// Returns the identity that another process decided.
     pub fn given(uid: Option<u32>, gid: Option<u32>) -> Identity {
         Identity {
             uid,

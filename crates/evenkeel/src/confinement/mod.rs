@@ -30,8 +30,8 @@ use proxy::config::Config;
 use rustix::thread::CapabilitySet;
 use std::path::{Path, PathBuf};
 
-/// Which process is confined. The supervisor is not: it starts the others, with
-/// the rights that they need to begin with.
+/// The confined processes. The supervisor is not confined: it starts the others with the
+/// privileges that they need at first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// Reads files, resolves names and opens sockets with the rights of the
@@ -45,16 +45,16 @@ pub enum Role {
     Control,
 }
 
-/// What one process is to be left with.
+/// The privileges that remain for one process.
 #[derive(Clone, Debug)]
 pub struct Confinement {
-    /// Which process.
+    /// The process.
     pub role: Role,
     /// Capabilities that it keeps, and why.
     pub keeps: Vec<Kept>,
-    /// What it may read, with all below.
+    /// Paths that it may read, with everything below.
     pub reads: Vec<PathBuf>,
-    /// Where it may create and write files.
+    /// Directories where it may create and write files.
     pub writes: Vec<PathBuf>,
     /// Where the programs are that it may execute.
     pub programs: Vec<PathBuf>,

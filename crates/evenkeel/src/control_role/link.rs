@@ -23,7 +23,7 @@ const WAITING_MAX: usize = 64;
 /// Minimum pause of the channel: the kernel's buffer is full.
 const REST: Duration = Duration::from_millis(5);
 
-/// Those who wait for an answer, by the numbers of their questions.
+/// The tasks that wait for a response, by the numbers of their requests.
 struct Waiting {
     next: u64,
     open: HashMap<u64, oneshot::Sender<Received>>,
@@ -74,13 +74,13 @@ impl Link {
         let _ = lost.wait_for(|lost| *lost).await;
     }
 
-    /// What the supervisor tells by itself next.
+    /// Returns the next unrequested message of the supervisor.
     pub async fn news(&self) -> News {
         let mut heard = self.heard.lock().await;
         heard.recv().await.unwrap_or(News::Stop)
     }
 
-    /// Says something. Without a supervisor nobody hears it.
+    /// Sends a message. Without a supervisor it is lost.
     pub fn say(&self, message: &Message, descriptors: &[Shared]) -> Result<(), ChannelError> {
         let sent = lock(&self.channel).send(message, descriptors);
         self.sends.notify_one();

@@ -31,7 +31,7 @@ use std::sync::Arc;
 enum ControlError {
     /// The supervisor.
     Channel(ChannelError),
-    /// What it is given up.
+    /// Privileges could not be dropped.
     Rights(crate::confinement::ConfinementError),
     /// The system.
     System(io::Error),

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest answer, bytes.
 const ANSWER_MAX: u64 = 1 << 20;
 
-/// What the clients saw.
+/// The statistics of the clients.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Whole answers with status 200, by server.
@@ -41,7 +41,7 @@ impl Seen {
     }
 }
 
-/// What the clients saw at one moment.
+/// A snapshot of the statistics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counted {
     /// Whole answers with status 200, by server.
@@ -51,7 +51,7 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// What was counted since another moment.
+    /// Returns the difference from an earlier snapshot.
     pub fn since(self, before: Counted) -> Counted {
         Counted {
             served: std::array::from_fn(|at| self.served[at] - before.served[at]),

@@ -14,7 +14,7 @@ pub fn show(stage: &Stage) -> ExitCode {
     }
 }
 
-/// What there is to see, and where.
+/// Prints the introduction.
 pub fn introduce(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
     writeln!(out, "{CONFIGURATION}")?;
     for server in &stage.servers {

@@ -24,7 +24,7 @@ const IDLE: Duration = Duration::from_secs(60);
 pub struct Sample {
     /// Its name, as in the configuration.
     pub name: &'static str,
-    /// Where it listens.
+    /// The listening address.
     pub address: SocketAddr,
     running: Mutex<Option<Running>>,
 }
@@ -55,7 +55,7 @@ impl Sample {
         Err(last)
     }
 
-    /// Whether it takes connections.
+    /// Returns whether it accepts connections.
     pub fn runs(&self) -> bool {
         self.running
             .lock()

@@ -20,7 +20,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What the proxy of the demo serves with.
+/// The configuration of the demo's proxy.
 pub const CONFIGURATION: &str = include_str!("../../../../examples/demo.cfg");
 
 /// Ports of the proxy: below those that the system gives to clients, so that a
@@ -32,7 +32,7 @@ const SERVER_PORTS: std::ops::Range<u16> = 8180..8380;
 pub const NAMES: [&str; SERVERS] = ["one", "two", "three"];
 /// How many there are.
 pub const SERVERS: usize = 3;
-/// What the change adds at the end of the file, in `backend samples`.
+/// The line that the change appends to the file, in `backend samples`.
 const ADDED: &str = "    server three \"${DEMO_SERVER_3}\"\n";
 /// A path that the example's rule blocks.
 pub const BLOCKED: &str = "/private";
@@ -58,7 +58,7 @@ pub enum StageError {
     Configuration(String),
     /// A listener of the example could not be opened.
     Listen {
-        /// What was being done.
+        /// The failed step.
         step: OpenStep,
         /// The address.
         address: SocketAddr,
@@ -100,7 +100,7 @@ impl From<io::Error> for StageError {
 pub struct Event {
     /// Since the beginning.
     pub at: Duration,
-    /// What.
+    /// The text.
     pub text: String,
 }
 
@@ -155,9 +155,9 @@ pub struct Stage {
     // The load goes first: what it asks of must still be there.
     _load: Load,
     side: Side,
-    /// What the clients saw.
+    /// The statistics of the clients.
     pub seen: Arc<Seen>,
-    /// What happened.
+    /// The events.
     pub events: Events,
     /// The sample servers, in the order of the file.
     pub servers: [Sample; SERVERS],
@@ -267,7 +267,7 @@ impl Stage {
         self.events.add(format!("you requested {BLOCKED}: {what}"));
     }
 
-    /// What the proxy's checks say of each server.
+    /// Returns the states of the servers, according to the proxy's health checks.
     pub fn states(&self) -> Vec<(String, String)> {
         let now = state::now_ms();
         let config = self.serving.config();

@@ -222,8 +222,8 @@ fn events(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
     );
 }
 
-/// What happened, in lines of at most so many columns (a longer word is cut by
-/// the frame). How long a check took and who is left is not for this view.
+/// Wraps an event to lines of at most `columns` columns (a longer word is cut by the
+/// frame). Durations of checks and counts of remaining servers are left out.
 fn event_lines(at: Duration, text: &str, columns: usize) -> Vec<String> {
     const INDENT: &str = "          ";
     let short = text.split(", check duration").next().unwrap_or(text);

@@ -5,7 +5,7 @@ use crate::process::{Before, Farewell};
 use std::fmt;
 use std::path::PathBuf;
 
-/// What is asked for.
+/// The parsed arguments.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Arguments {
     /// `-f`, and what stands behind `--`.
@@ -79,7 +79,7 @@ pub enum ArgumentError {
     Pid {
         /// The flag.
         flag: &'static str,
-        /// What stands behind the number.
+        /// The text after the number.
         rest: String,
     },
 }

@@ -248,7 +248,7 @@ pub fn load_options(arguments: &Arguments) -> LoadOptions {
     }
 }
 
-/// What of the command line wins over the file.
+/// Returns the settings of the command line that override the file.
 pub fn plan(arguments: &Arguments) -> Plan {
     Plan {
         daemon: arguments.daemon,
@@ -319,7 +319,7 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> 
     }
 }
 
-/// What `-c` says of a file without errors.
+/// Prints the result of `-c` for a file without errors.
 fn checked(listens: bool, warned: bool, quiet: bool) -> ExitCode {
     let mut said = String::new();
     if warned {

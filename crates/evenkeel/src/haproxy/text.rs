@@ -1,4 +1,4 @@
-//! What the haproxy personality prints: versions, usage, lists.
+//! Output of the haproxy personality: versions, usage, lists.
 
 use crate::identity::{self, FEATURES, FEATURES_MISSING};
 use language::keyword::Documented;

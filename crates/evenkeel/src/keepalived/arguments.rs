@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// The file that is read where none is named.
 const FILE: &str = "/etc/keepalived/keepalived.conf";
 
-/// What is asked for.
+/// The parsed arguments.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Arguments {
     /// `-f`
@@ -65,7 +65,7 @@ pub struct Arguments {
     pub genhash: bool,
     /// `--signum`
     pub signal: Option<String>,
-    /// What is said about options, and goes on.
+    /// Messages about options that do not prevent the start.
     pub told: Vec<String>,
     /// An option was not understood.
     pub wrong: bool,

@@ -72,7 +72,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// What is only to be printed.
+/// Runs the options that only print something.
 fn tell(parsed: &Arguments) -> ExitCode {
     for line in &parsed.told {
         say(line);

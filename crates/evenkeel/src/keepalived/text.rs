@@ -1,4 +1,4 @@
-//! What keepalived prints: its version, its usage, the numbers of its signals.
+//! Output of the keepalived personality: version, usage, signal numbers.
 
 use crate::identity::keepalived_name;
 

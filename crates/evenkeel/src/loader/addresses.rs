@@ -42,13 +42,13 @@ fn lifetime(instance: &Instance) -> Duration {
         .max(LIFETIME_MIN)
 }
 
-/// What was read of keepalived's files.
+/// The result of reading keepalived's files.
 pub struct Read {
-    /// None where there is an error.
+    /// None if there is an error.
     pub config: Option<Config>,
     /// The files.
     pub sources: SourceMap,
-    /// What there is to tell.
+    /// The diagnostics.
     pub diagnostics: Diagnostics,
     /// Files that they include.
     pub included: Vec<PathBuf>,

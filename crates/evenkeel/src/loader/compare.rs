@@ -1,4 +1,4 @@
-//! What a change brings and what it cannot, in words.
+//! The differences that a change brings, and those that need a restart, as text.
 
 use crate::confinement::{self, group_name, user_name};
 use crate::parts;
@@ -72,10 +72,10 @@ pub fn recording(before: Option<&OwnedFd>) -> Option<Recording> {
     Recording::decode(&bytes).ok()
 }
 
-/// What is said where nothing differs.
+/// Text for no difference.
 pub const NO_DIFFERENCE: &str = "no difference";
 
-/// What differs of the proxy, and behind it what differs of other parts.
+/// Joins the differences of the proxy and those of other parts.
 pub fn joined(proxy: String, mut lines: Vec<String>) -> String {
     if lines.is_empty() || proxy.is_empty() {
         return proxy;
@@ -86,7 +86,7 @@ pub fn joined(proxy: String, mut lines: Vec<String>) -> String {
     lines.join("\n")
 }
 
-/// What differs from the version that serves; nothing when this is the start.
+/// Returns the difference from the version that serves; empty at the start.
 pub fn words(before: Option<&Recording>, now: &Recording) -> String {
     before.map_or_else(String::new, |before| difference(before, now))
 }

@@ -26,7 +26,7 @@ const MODE: u32 = 0o600;
 /// The bits of a file's mode that are permissions.
 const PERMISSIONS: u32 = 0o7777;
 
-/// Which version it is, where a file of it is missing.
+/// Returns the description of the version, for the hint about a missing file.
 fn label(set: &FileSet) -> String {
     match set.version {
         VersionId(0) => "this version".to_owned(),
@@ -68,7 +68,7 @@ pub fn load(
     parts::load(files, environment, options, foreign, outside)
 }
 
-/// Whose files are read where this machine is asked for everything else.
+/// The source of files; everything else is asked of this machine.
 trait Files {
     fn host_name(&mut self, machine: &mut Machine) -> String {
         machine.host_name()
@@ -165,7 +165,7 @@ impl Files for &FileSet {
     }
 }
 
-/// What is read of this machine, noted.
+/// Files of this machine, recorded when they are read.
 #[derive(Default)]
 struct Noted {
     files: BTreeMap<PathBuf, Vec<u8>>,

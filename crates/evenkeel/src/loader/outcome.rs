@@ -1,4 +1,4 @@
-//! What a loader gives to the supervisor.
+//! The output of a loader for the supervisor.
 
 use super::Refusal;
 use crate::voice::Voice;
@@ -11,17 +11,17 @@ use std::sync::Arc;
 
 /// A version that a role can take.
 pub struct Made {
-    /// What it is.
+    /// The plan.
     pub plan: Plan,
     /// All that loading asked of the outside.
     pub bundle: OwnedFd,
     /// Listeners, statistics sockets, log sockets.
     pub descriptors: Vec<OwnedFd>,
-    /// What the process before knows, where it is one of ours.
+    /// The state of the previous process, if that is Evenkeel.
     pub state: Option<TakenState>,
 }
 
-/// How it went.
+/// The result of a load.
 pub type Outcome = Result<Made, Refusal>;
 
 pub(super) trait Send {

@@ -68,14 +68,15 @@ pub fn make(
     made.map_err(|_| watched::refused(load, &wishes, Some(&site.proxy), voice))
 }
 
-/// What is known of the version before.
+/// The previous version.
 struct Before {
     recording: Option<Recording>,
     payloads: Payloads,
     sockets: Vec<OwnedFd>,
 }
 
-/// What the roles of the version before run, where it is known: the last descriptors.
+/// Returns the payloads of the roles of the previous version, if known: the last
+/// descriptors.
 fn payloads(previous: Option<&Plan>, descriptors: &mut Vec<OwnedFd>) -> Payloads {
     let parts = previous.map_or(&[][..], |plan| &plan.parts);
     let mut all = Payloads::new();
@@ -90,11 +91,11 @@ fn payloads(previous: Option<&Plan>, descriptors: &mut Vec<OwnedFd>) -> Payloads
 /// Why a version of the cluster cannot be read.
 #[derive(Debug)]
 enum SetError {
-    /// None was given.
+    /// A payload is missing.
     Missing,
     /// The memory file.
     Memory(memory::MemoryError),
-    /// What it holds.
+    /// A payload is malformed.
     Malformed(Malformed),
 }
 
@@ -264,7 +265,7 @@ fn open(
     })
 }
 
-/// Tells the diagnostics; the configuration of files that are not refused.
+/// Reports the diagnostics, and returns the configuration of files that are not refused.
 fn judge(
     loaded: &mut Loaded,
     wishes: &Wishes,
@@ -301,7 +302,7 @@ fn judge(
     Ok(config)
 }
 
-/// Tells why there is no version.
+/// Reports why there is no version.
 fn told(voice: &mut Voice, error: StartError) -> Refusal {
     match (voice.form(), error) {
         // Each that cannot be had was told; HAProxy sums them up.

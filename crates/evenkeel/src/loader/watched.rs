@@ -50,7 +50,7 @@ pub fn unchanged(loaded: &Loaded, before: Option<&Recording>) -> bool {
     before.is_some_and(|before| before.content(states) == loaded.recording.content(states))
 }
 
-/// What a version wants to be watched.
+/// Returns the files to watch for a version.
 pub fn wished(loaded: &Loaded, wishes: &Wishes, voice: &mut Voice) -> Option<Watch> {
     // A version of a cluster changes by another version.
     let wish = loaded.watched.wish.filter(|_| wishes.set.is_none())?;
@@ -139,7 +139,7 @@ struct Place {
 #[derive(Default)]
 struct Places {
     known: BTreeMap<PathBuf, Place>,
-    /// What is added is named by lines.
+    /// Whether lines name the added files.
     named: bool,
 }
 
@@ -204,7 +204,8 @@ impl Places {
         self.known.entry(at.to_owned()).or_insert(new)
     }
 
-    /// Those of the configuration first: of too many, the last are left out.
+    /// Groups the files by directory, those of the configuration first: of too many, the
+    /// last are left out.
     fn into_directories(self) -> Vec<WatchedDirectory> {
         let mut known: Vec<(PathBuf, Place)> = self.known.into_iter().collect();
         known.sort_by_key(|(_, place)| place.only_named);

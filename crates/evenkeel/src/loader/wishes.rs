@@ -1,4 +1,4 @@
-//! What a start asks of a loader, whichever program's command line it has.
+//! The options of a load, whichever program's command line they come from.
 
 use super::Refusal;
 use super::addresses::{self, AddressWishes};
@@ -14,18 +14,18 @@ use configuration::LoadOptions;
 use configuration::files::{self, NamedFile};
 use std::path::PathBuf;
 
-/// What is asked for.
+/// The options.
 #[derive(Debug, Default)]
 pub struct Wishes {
     /// The files and directories of the command line.
     pub paths: Vec<PathBuf>,
     /// The files.
     pub files: Vec<NamedFile>,
-    /// Those of them that are keepalived's.
+    /// The files in keepalived's language.
     pub address_files: Vec<NamedFile>,
     /// The version of the cluster that they are of, where they are of one.
     pub set: Option<FileSet>,
-    /// What these include.
+    /// The files that these include.
     pub included: Vec<PathBuf>,
     /// How those are to be taken.
     pub addresses: AddressWishes,
@@ -33,7 +33,7 @@ pub struct Wishes {
     pub local_peer: Option<String>,
     /// How to load.
     pub options: LoadOptions,
-    /// What wins over the file.
+    /// The settings that override the file.
     pub plan: process::Plan,
     /// `-dW`
     pub zero_warning: bool,

@@ -26,7 +26,7 @@ const TRIES_MAX: u32 = 200;
 /// Between two of these.
 const TRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// What is asked of the process before when this one serves.
+/// The signal that the previous process gets when this one serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Farewell {
     /// `-sf`: to finish what it has.
@@ -43,11 +43,11 @@ pub struct Before {
     pub socket: Option<OsString>,
     /// Its process ids.
     pub pids: Vec<u32>,
-    /// What they are asked at last.
+    /// The signal for the previous processes.
     pub farewell: Farewell,
 }
 
-/// What it handed over.
+/// The sockets and the state that it handed over.
 #[derive(Debug, Default)]
 pub struct Fetched {
     sockets: Vec<OwnedFd>,

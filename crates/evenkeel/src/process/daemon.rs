@@ -20,7 +20,7 @@ pub enum Side {
     Child(Ready),
 }
 
-/// Tells the parent that the child serves.
+/// The pipe by which the child reports to the parent that it serves.
 pub struct Ready {
     pipe: OwnedFd,
     null: File,

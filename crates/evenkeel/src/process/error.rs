@@ -33,7 +33,7 @@ pub enum StartError {
     },
     /// `ulimit-n` or `-m` was refused.
     Limit {
-        /// Which resource.
+        /// The resource.
         resource: &'static str,
         /// The system's reason.
         errno: Errno,
@@ -66,7 +66,7 @@ pub enum StartError {
         /// The system's reason.
         errno: Errno,
     },
-    /// What serving does not need could not be given up.
+    /// Privileges could not be dropped.
     Confinement(ConfinementError),
     /// fork(2), pipe(2), setsid(2), `/dev/null`.
     Daemon {

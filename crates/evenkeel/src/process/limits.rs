@@ -19,7 +19,7 @@ const FOR_PIPES: u64 = 2 * reactor::PIPES_MAX as u64;
 /// have a limit of a thousand million.
 const DEFAULT_FILES_MAX: u64 = 1 << 20;
 
-/// What a configuration needs.
+/// The resource limits that a configuration needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct WantedLimits {
     /// `maxconn` of the process, where it is set.
@@ -40,7 +40,7 @@ pub struct WantedLimits {
     pub memory_mib: Option<u64>,
 }
 
-/// What it gets.
+/// The resource limits that it gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Connections at one time.
@@ -131,8 +131,7 @@ fn refused(resource: &'static str, errno: Errno) -> StartError {
     StartError::Limit { resource, errno }
 }
 
-/// The same for open files alone, where the start allowed so many without
-/// raising anything.
+/// As [`apply`], for open files alone, if the limit of the start is high enough.
 pub fn apply_files(wanted: &WantedLimits, start: u64) -> Result<Limits, StartError> {
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| refused("open files", errno))?;

@@ -117,7 +117,7 @@ fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -
     }
 }
 
-/// What may help where the system refused an address.
+/// Returns a hint for a refused address.
 fn next_step(step: OpenStep, errno: rustix::io::Errno) -> &'static str {
     match (step, errno) {
         (OpenStep::Bind | OpenStep::Listen, rustix::io::Errno::ADDRINUSE) => {

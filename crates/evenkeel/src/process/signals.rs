@@ -43,7 +43,7 @@ pub fn watch(also: &[Signal]) -> Result<SignalFd, StartError> {
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(refused)
 }
 
-/// What ends the wait.
+/// The end of the wait.
 struct End {
     event: Arc<OwnedFd>,
     result: std::thread::JoinHandle<io::Result<()>>,
@@ -68,7 +68,7 @@ fn wait_for(serving: &Serving) -> Result<End, StartError> {
     Ok(End { event, result })
 }
 
-/// What somebody besides the signals can order.
+/// A source of orders besides signals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
     /// Accept no more, finish what there is.
@@ -85,7 +85,7 @@ pub trait Orders {
     fn due(&self) -> Option<Instant> {
         None
     }
-    /// What is to be watched for it, nothing when it has gone.
+    /// Returns the descriptors to poll; empty when it has gone.
     fn watched(&self) -> Vec<PollFd<'_>>;
     /// Something of it may be ready, or a while has passed.
     fn next(&mut self, serving: &Serving, voice: &mut Voice) -> Option<Order>;

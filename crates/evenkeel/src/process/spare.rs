@@ -26,11 +26,11 @@ pub struct Memory {
     quiet: u32,
 }
 
-/// What is to be done about it.
+/// The next step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Next {
     Nothing,
-    /// Those who serve free what they keep for later.
+    /// The threads release spare memory.
     Release,
     /// The C library gives it to the system.
     Trim,

@@ -58,7 +58,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// What it serves with, the newest.
+    /// Returns the newest configuration that it serves.
     pub fn config(&self) -> Arc<Config> {
         self.running.runtime.config()
     }
@@ -200,7 +200,7 @@ fn start_programs(config: &Config, files_soft: u64, voice: &Voice) -> Result<(),
     Ok(())
 }
 
-/// Says that it serves.
+/// Reports that it serves.
 fn tell_serves(wanted: &WantedLimits, voice: &mut Voice) {
     if voice.form() == Form::Own {
         let (addresses, threads) = (wanted.listeners, wanted.threads);
@@ -212,7 +212,7 @@ fn tell_serves(wanted: &WantedLimits, voice: &mut Voice) {
     }
 }
 
-/// Says that `maxconn` is lower than asked for.
+/// Reports that `maxconn` was lowered.
 fn tell_lowered(limits: &Limits, voice: &mut Voice) {
     if let Some(needed) = limits.lowered_by {
         voice.warning(format_args!(
@@ -245,7 +245,7 @@ fn give_up_rights(config: &Config, voice: &mut Voice) -> Result<(), StartError> 
     give_up(config, &identity, global.chroot.as_deref(), voice)
 }
 
-/// The same with what was decided by somebody else.
+/// Drops privileges, with an identity that another process decided.
 pub fn give_up(
     config: &Config,
     identity: &Identity,
@@ -299,7 +299,7 @@ pub fn serve(
     ))
 }
 
-/// What the command line says wins over the file.
+/// Applies the settings of the command line, which override the file.
 pub fn apply_plan(config: &mut Config, plan: &Plan) {
     let global = &mut config.global;
     global.maxconn = plan.connections.or(global.maxconn);
@@ -314,7 +314,7 @@ pub fn apply_plan(config: &mut Config, plan: &Plan) {
     }
 }
 
-/// What limits a configuration needs.
+/// Returns the limits that a configuration needs.
 pub fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits {
     let global = &config.global;
     let checks = config

@@ -15,9 +15,9 @@ use std::thread::JoinHandle;
 
 /// A version that was taken in.
 pub struct Taken {
-    /// What the supervisor handed over.
+    /// The input from the supervisor.
     pub given: Given,
-    /// What there is to tell.
+    /// The messages for the operator.
     pub words: String,
     /// The previous version, if this one is a candidate.
     pub former: Option<Former>,
@@ -69,7 +69,7 @@ impl Change {
         })
     }
 
-    /// Which version it is.
+    /// Returns the number of the version.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -79,7 +79,7 @@ impl Change {
         self.event.as_fd()
     }
 
-    /// Whether it is done.
+    /// Returns whether it is finished.
     pub fn done(&self) -> bool {
         let mut count = [0; 8];
         self.thread.is_finished() || rustix::io::read(&*self.event, &mut count).is_ok()
@@ -173,8 +173,8 @@ fn raise_files(wanted: u64) -> Option<String> {
     })
 }
 
-/// What the role could not take over, less what the loader or the supervisor
-/// sees to.
+/// Returns messages about changes that the role could not take over, except those that
+/// the loader or the supervisor handles.
 fn words(changed: &Changed) -> Vec<String> {
     const SEEN_TO: [&str; 4] = ["chroot", "user", "group", "ulimit-n"];
     let names = changed.not_changed.iter();

@@ -1,4 +1,4 @@
-//! What the supervisor asks of a role that serves.
+//! Messages of the supervisor to the role that serves.
 
 use super::change::{Change, Taken};
 use super::telling::{self, Telling};
@@ -32,7 +32,7 @@ const PROGRAMS_EVERY: Duration = Duration::from_millis(500);
 
 /// A role under its supervisor.
 pub struct Supervised {
-    /// None when the supervisor has gone.
+    /// None when the supervisor has died.
     channel: Option<Channel>,
     /// The newest version; None once nothing is accepted any more.
     given: Option<Given>,
@@ -40,7 +40,7 @@ pub struct Supervised {
     change: Option<Change>,
     /// The candidate version.
     trial: Option<Trial>,
-    /// None for one that is to end when it is left alone.
+    /// None if it must end without a supervisor.
     guard: Option<Guard>,
     /// The channel was lost, and what follows from that was done.
     alone: bool,
@@ -54,7 +54,7 @@ pub struct Supervised {
 }
 
 impl Supervised {
-    /// One that serves its first version.
+    /// Creates the orders of a role that serves its first version.
     pub fn new(channel: Channel, given: Given, guard: Option<Guard>, side: Arc<Side>) -> Self {
         Supervised {
             channel: Some(channel),
@@ -122,7 +122,7 @@ impl Supervised {
         }
     }
 
-    /// Tells the supervisor by itself what a next role would go on with.
+    /// Sends the state to the supervisor without a request, for the next role.
     fn tell_unasked(&mut self, serving: &Serving) {
         let idle = self.channel.as_ref().is_some_and(|one| !one.waits());
         if idle
@@ -137,7 +137,7 @@ impl Supervised {
         }
     }
 
-    /// What the process before has counted at last.
+    /// Adds the final counters of the previous process.
     fn add_state(&self, descriptors: Vec<OwnedFd>, serving: &Serving) {
         let Some(fd) = descriptors.into_iter().next() else {
             return;

@@ -18,10 +18,10 @@ const CHANGES_EVERY: Duration = Duration::from_secs(1);
 /// Between two that are told for the counters alone.
 const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 
-/// What was told.
+/// The exported counters, and the baseline for the final delta.
 #[derive(Debug)]
 pub struct Telling {
-    /// What was told to somebody who goes on with it.
+    /// The baseline: the counters that another process continues with.
     mark: Option<Mark>,
     revision: u64,
     told: Instant,
@@ -29,7 +29,7 @@ pub struct Telling {
 }
 
 impl Telling {
-    /// Nothing yet.
+    /// Creates it without a baseline.
     pub fn new(now: Instant) -> Telling {
         Telling {
             mark: None,
@@ -74,7 +74,7 @@ impl Telling {
         memory::create("evenkeel state", &exported.bytes)
     }
 
-    /// What was counted since it was asked, where it was.
+    /// Returns the delta since the baseline, if there is one.
     pub fn rest(&mut self, serving: &Serving) -> Option<OwnedFd> {
         let rest = self.mark.take()?.rest(Some(serving.running.runtime));
         memory::create("evenkeel rest", &rest).ok()

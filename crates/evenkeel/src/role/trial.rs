@@ -17,9 +17,10 @@ use std::time::Duration;
 /// is seen that nobody waits any more.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// What is gone back to: built, but for what depends on what serves then.
+/// The version of a rollback: built, but without its differences from the version that is
+/// served then.
 pub struct Former {
-    /// What the supervisor handed over.
+    /// The input from the supervisor.
     pub given: Given,
     /// Its configuration and sockets.
     pub built: Built,
@@ -40,7 +41,7 @@ pub struct Trial {
     shared: Arc<Shared>,
     /// Readable when the address role had this process go back.
     event: Option<Arc<OwnedFd>>,
-    /// What the address role sees of it.
+    /// The mark that the address role sees.
     seen: Option<Arc<OnTrial>>,
 }
 
@@ -97,7 +98,7 @@ impl Trial {
         self.event.as_ref().map(|event| event.as_fd())
     }
 
-    /// How it went, where the address role had this process go back.
+    /// Returns the result, if the address role triggered a rollback.
     pub fn gone_back(&self) -> Option<Back> {
         lock(&self.shared.outcome).take()
     }

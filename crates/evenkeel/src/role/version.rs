@@ -17,17 +17,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// What the supervisor handed over. It is kept for as long as it is the newest
-/// one, so that another supervisor can be given all of it.
+/// The input from the supervisor. It is kept while it is the newest one, so that another
+/// supervisor can get all of it.
 #[derive(Clone, Debug)]
 pub struct Given {
-    /// What it is.
+    /// The message.
     pub take: Take,
     /// The bundle.
     pub bundle: Shared,
     /// Listeners, statistics sockets, log sockets.
     pub descriptors: Vec<Shared>,
-    /// What the process before knew.
+    /// The state of the previous process.
     pub state: Option<Shared>,
 }
 
@@ -36,9 +36,9 @@ pub struct Given {
 pub enum VersionError {
     /// The bundle cannot be read.
     Memory(memory::MemoryError),
-    /// It is no bundle.
+    /// The bundle is invalid.
     Recording(RecordingError),
-    /// What the loader accepted is refused here; with the first message.
+    /// The role refused what the loader accepted; with the first message.
     Refused(String),
     /// Configuration and descriptors do not fit together.
     Assign(AssignError),
@@ -78,7 +78,7 @@ pub struct Built {
 }
 
 impl Given {
-    /// None when the descriptors are not those of the plan.
+    /// Creates it from a message; None if the descriptors do not fit the plan.
     pub fn new(mut take: Take, descriptors: Vec<OwnedFd>) -> Option<Given> {
         let descriptors = descriptors.into_iter().map(Arc::new).collect();
         let parcel = take.sort(descriptors)?;
@@ -184,7 +184,7 @@ impl Given {
     }
 }
 
-/// What of the command line wins over the file.
+/// Returns the settings of the command line that override the file.
 fn plan(settings: &Settings) -> process::Plan {
     process::Plan {
         connections: settings.connections,

@@ -14,10 +14,10 @@ pub const LOOKS_MAX: u32 = 10;
 /// this much it shows that it lives.
 pub const LOOP_CPU_MS: u64 = 2_000;
 
-/// What a look finds of a silent thread.
+/// The state of a silent thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// It is stopped by a signal.
+    /// Stopped by a signal.
     Stopped,
     /// It sleeps.
     Sleeps,
@@ -58,7 +58,7 @@ impl fmt::Display for Frozen {
     }
 }
 
-/// One that should show life.
+/// A thread or a loop that should update its heartbeat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Heart {
     /// Looks in a row that found it silent.

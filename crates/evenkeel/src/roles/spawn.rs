@@ -56,7 +56,7 @@ const FOR_ROLES: [&str; 10] = [
 ];
 /// Variables besides these for the role that starts the scripts of a file.
 const FOR_SCRIPTS: [&str; 4] = ["HOME", "LOGNAME", "SHELL", "USER"];
-/// The same for every category of a locale, and for our own.
+/// Prefixes of names: the categories of a locale, and Evenkeel's own variables.
 const PREFIXES: [&str; 2] = ["LC_", "EVENKEEL_"];
 
 /// Variables by which a service manager says something to the process that it
@@ -156,7 +156,7 @@ pub struct Started {
     pidfd: OwnedFd,
     /// The channel to it.
     pub channel: Channel,
-    /// It has left the channel.
+    /// The channel was closed.
     pub silent: bool,
     /// Whether its main loop shows life.
     pub heart: Heart,
@@ -265,7 +265,7 @@ fn name(personality: Personality) -> &'static str {
 }
 
 impl Started {
-    /// One that runs already.
+    /// Creates it for a process that runs already.
     pub fn running(entry: Entry, pid: Pid, pidfd: OwnedFd, channel: Channel) -> Started {
         Started {
             entry,
@@ -283,7 +283,7 @@ impl Started {
         self.pid
     }
 
-    /// The same for messages.
+    /// Returns the process id, for messages.
     pub fn number(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
@@ -293,7 +293,7 @@ impl Started {
         self.pidfd.as_fd()
     }
 
-    /// What is to be watched: the channel and the end.
+    /// Returns the descriptors to poll: the channel and the end of the process.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         // A channel that the other end has left is always ready: then only the
         // end of the process is waited for.
@@ -326,7 +326,7 @@ impl Started {
         }
     }
 
-    /// How it ended, once it has.
+    /// Returns how it ended, if it has.
     pub fn ended(&mut self) -> Option<Ending> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
@@ -357,13 +357,13 @@ impl Started {
         self.send(&Message::Guard { uid }, &listener)
     }
 
-    /// Says something; whether that can arrive. Mostly who cannot be told is about to be
-    /// seen as ended.
+    /// Sends a message. Returns whether it can arrive; if not, the process has usually
+    /// ended.
     pub fn say(&mut self, message: &Message, descriptors: &[Shared]) -> bool {
         self.say_numbered(0, message, descriptors)
     }
 
-    /// The same for a question, or the answer to one.
+    /// As [`Self::say`], for a numbered request or response.
     pub fn say_numbered(&mut self, ask: u64, message: &Message, descriptors: &[Shared]) -> bool {
         !self.silent && (self.channel.send_numbered(ask, message, descriptors)).is_ok()
     }
@@ -382,14 +382,14 @@ impl Started {
         let _ = self.say(&Message::Shared, memory.map_or(&[], std::slice::from_ref));
     }
 
-    /// Tells it to end. One that hears nothing any more still has signals.
+    /// Stops it. If the channel is closed, by a signal.
     pub fn stop(&mut self, manner: Manner, signal: Signal) {
         if !self.say(&Message::Stop(manner), &[]) {
             self.signal(signal);
         }
     }
 
-    /// Whether it was asked and has said nothing since.
+    /// Returns whether a ping has no response yet.
     pub fn is_asked(&self) -> bool {
         self.asked
     }

@@ -24,7 +24,7 @@ pub const FACILITY_DAEMON: u8 = 3;
 /// The longest line, bytes: a pipe that is said to have room has room for it.
 const LINE_BYTES_MAX: usize = 4_000;
 
-/// Which process speaks.
+/// The process that logs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Speaker {
     /// The one that was started.

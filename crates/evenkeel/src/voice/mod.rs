@@ -47,13 +47,13 @@ pub struct Voice {
     /// The process that HAProxy's form names.
     pub pid: u32,
     introduced: bool,
-    /// What it said, where that is not for standard error.
+    /// The collected messages, if they are not for standard error.
     collected: Option<Collected>,
     /// Where keepalived's log goes.
     log: Option<Arc<Mutex<Log>>>,
 }
 
-/// What a voice said, for somebody who is told later.
+/// The collected messages of a voice, for a later reader.
 #[derive(Clone, Debug)]
 pub struct Collected {
     /// For a log.
@@ -117,12 +117,12 @@ impl Voice {
         });
     }
 
-    /// What it said so far, where that is collected.
+    /// Returns the messages collected so far.
     pub fn said(&self) -> &str {
         self.collected.as_ref().map_or("", |notes| &notes.plain)
     }
 
-    /// What was collected.
+    /// Takes the collected messages.
     pub fn collected(&mut self) -> Option<Collected> {
         self.collected.take()
     }
@@ -142,7 +142,7 @@ impl Voice {
         self.introduced = true;
     }
 
-    /// Which form it speaks in.
+    /// Returns the form of the messages.
     pub fn form(&self) -> Form {
         self.form
     }
@@ -156,7 +156,7 @@ impl Voice {
         self.quiet && self.log.is_none() && self.collected.is_none() && !must
     }
 
-    /// Says something.
+    /// Logs a message.
     pub fn say(&mut self, gravity: Gravity, message: impl std::fmt::Display) {
         if self.keeps_silent(gravity == Gravity::Alert) {
             return;
@@ -172,12 +172,12 @@ impl Voice {
         self.write(&text);
     }
 
-    /// Says why the process ends.
+    /// Logs why the process ends.
     pub fn alert(&mut self, message: impl std::fmt::Display) {
         self.say(Gravity::Alert, message);
     }
 
-    /// Says why nothing is served, where HAProxy names its function, too.
+    /// Logs why nothing is served; HAProxy names its function there, too.
     pub fn fatal(&mut self, error: impl std::fmt::Display) {
         match self.form {
             Form::Own | Form::Keepalived => self.alert(error),
@@ -185,12 +185,12 @@ impl Voice {
         }
     }
 
-    /// Says what is not as asked.
+    /// Logs a warning.
     pub fn warning(&mut self, message: impl std::fmt::Display) {
         self.say(Gravity::Warning, message);
     }
 
-    /// Says something for information.
+    /// Logs an informational message.
     pub fn notice(&mut self, message: impl std::fmt::Display) {
         self.say(Gravity::Notice, message);
     }
@@ -224,7 +224,7 @@ impl Voice {
         }
     }
 
-    /// Says what there is to say about files.
+    /// Logs diagnostics.
     pub fn diagnostics(
         &mut self,
         sources: &SourceMap,

@@ -9,7 +9,7 @@ use aws_lc_rs::digest::Digest;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What may be said for a whole listener, and for a certificate of a list.
+/// The options that apply to a whole listener, or to one certificate of a crt-list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TlsLine {
     /// Versions, ciphers and the like.
@@ -48,8 +48,7 @@ pub struct TicketKeys {
     pub path: PathBuf,
     /// Of what it held when it was read.
     pub digest: Digest,
-    /// What seals and opens: all lines with this file share it, and operators
-    /// change it.
+    /// The ticket keys: shared by all lines with this file, and changed by operators.
     pub ring: Arc<FileKeys>,
 }
 
@@ -61,12 +60,12 @@ impl PartialEq for TicketKeys {
 
 impl Eq for TicketKeys {}
 
-/// What a `bind` line says of TLS.
+/// The TLS options of a `bind` line.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct BindTls {
     /// `ssl`: without it nothing else counts.
     pub ssl: bool,
-    /// What certificates of lists may say otherwise.
+    /// The options that a crt-list line can override.
     pub line: TlsLine,
     /// `ca-ignore-err`
     pub ca_ignore_err: IgnoredErrors,

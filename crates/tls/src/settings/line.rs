@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub struct Listed<T> {
     /// In OpenSSL's spelling, for people.
     pub text: Box<str>,
-    /// What of it can be done.
+    /// The supported entries.
     pub kept: Arc<[T]>,
 }
 
@@ -39,8 +39,8 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Those of one line; what it does not say is said by `defaults`.
-    /// Err: no version is left.
+    /// Returns the parameters of a line, completed by `defaults`. Err: no version is
+    /// left.
     pub fn of(line: &TlsSide, defaults: &TlsSide) -> Result<Parameters, NoVersion> {
         fn kept<T: Copy>(
             line: Option<&Listed<T>>,
@@ -74,10 +74,10 @@ impl Parameters {
 /// Whether a client has to show a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Verify {
-    /// It is not asked for one.
+    /// No certificate is requested.
     #[default]
     None,
-    /// It is asked; without one it is served all the same.
+    /// A certificate is requested, but not required.
     Optional,
     /// Without one there is no connection.
     Required,

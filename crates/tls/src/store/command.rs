@@ -31,7 +31,7 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// What the operator is told.
+/// The message for the operator.
 pub type Told = Result<String, StoreError>;
 
 pub(super) fn refuse<T>(words: impl Into<String>) -> Result<T, StoreError> {

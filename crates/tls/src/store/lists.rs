@@ -15,7 +15,7 @@ pub(super) fn list_name(asked: &str) -> &str {
     }
 }
 
-/// Which entry of a list is meant by a certificate, or by that and its line.
+/// Finds the entry of a list by its certificate, or by certificate and line number.
 fn find(list: &List, asked: &str) -> Result<usize, String> {
     let (name, line) = match asked.rsplit_once(':') {
         Some((name, line)) => match line.parse::<u32>() {

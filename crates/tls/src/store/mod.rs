@@ -29,10 +29,10 @@ pub struct Place {
     pub line: Box<str>,
 }
 
-/// What a dependent does when all have prepared.
+/// The second phase of a change, after all dependents have prepared.
 pub type Prepared = Box<dyn FnOnce() + Send>;
 
-/// Who uses what the store holds.
+/// A user of files in the store.
 pub trait Dependent: Send + Sync {
     /// Makes all that follows from what the store holds now, without using it yet.
     fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String>;
@@ -40,7 +40,7 @@ pub trait Dependent: Send + Sync {
     fn certificate_uses(&self, name: &str) -> usize;
     /// Number of times that it uses a crt-list.
     fn list_uses(&self, name: &str) -> usize;
-    /// Whether it shows the first certificate of a list to those who match none.
+    /// Returns whether it presents the first certificate of a list if no name matches.
     fn needs_first_of(&self, name: &str) -> bool {
         self.list_uses(name) > 0
     }
@@ -52,7 +52,7 @@ pub trait Dependent: Send + Sync {
     fn place(&self) -> &Place;
 }
 
-/// What there is, by name. None: it was made by an operator and holds nothing yet.
+/// The files by name. None: created by an operator, and still empty.
 #[derive(Debug, Default)]
 pub struct Stock {
     certificates: BTreeMap<Box<str>, Option<Arc<Certified>>>,
@@ -89,7 +89,7 @@ impl Stock {
         found(&self.authorities, name).map(Arc::clone)
     }
 
-    /// What a file says was revoked.
+    /// Returns the revocations of a CRL file.
     pub fn revocations(&self, name: &str) -> Result<Arc<Revocations>, Missing> {
         found(&self.revocations, name).map(Arc::clone)
     }
@@ -151,7 +151,7 @@ impl Store {
         self.inner().stock.authorities(name).ok()
     }
 
-    /// What a file says was revoked.
+    /// Returns the revocations of a CRL file.
     pub fn revocations(&self, name: &str) -> Option<Arc<Revocations>> {
         self.inner().stock.revocations(name).ok()
     }
@@ -248,7 +248,7 @@ impl Inner {
         Ok(count)
     }
 
-    /// The same of those who use a list.
+    /// Publishes a change to the users of a list.
     fn publish_list(&mut self, name: &str) -> Result<usize, String> {
         self.publish(|one| Some(one.list_uses(name)).filter(|uses| *uses > 0))
     }

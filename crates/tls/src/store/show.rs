@@ -1,4 +1,4 @@
-//! What operators are shown of the store (`show ssl …`). No key is any of it.
+//! Output of the store for operators (`show ssl …`). It contains no key.
 
 use super::command::{StoreError, Told};
 use super::{Inner, Store, Transaction};

@@ -13,7 +13,7 @@ const READ_BYTES: usize = 16 * 1024;
 /// Reads that bring nothing for the reader (errors of the application), before others
 /// have their turn.
 const READS_MAX: usize = 16;
-/// What such a read costs its task.
+/// Bytes of a read that cost one unit.
 const BYTES_A_UNIT: usize = 256;
 
 /// The FastCGI of a connection.

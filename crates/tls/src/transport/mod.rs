@@ -1,5 +1,5 @@
-//! What carries the bytes of a connection: a socket, or TLS over one; and FastCGI over
-//! either. Streams read and write it without knowing which.
+//! The transport of a connection: a socket, or TLS over one; and FastCGI over either.
+//! Streams read and write it in the same way.
 
 mod fastcgi;
 
@@ -12,8 +12,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
-/// What carries the bytes of a connection. Its functions are those of
-/// [`Socket`] and promise the same.
+/// The transport of a connection. Its functions have the contract of those of [`Socket`].
 #[derive(Debug)]
 pub struct Transport {
     socket: Socket,
@@ -94,7 +93,7 @@ impl Transport {
         self.fastcgi = Some(Box::default());
     }
 
-    /// Whether it speaks FastCGI.
+    /// Returns whether it is FastCGI.
     pub fn is_fastcgi(&self) -> bool {
         self.fastcgi.is_some()
     }
@@ -106,7 +105,7 @@ impl Transport {
         }
     }
 
-    /// What the application wrote to STDERR for the request, once.
+    /// Takes what the application wrote to STDERR for the request.
     pub fn take_errors(&self) -> Vec<u8> {
         (self.fastcgi.as_ref()).map_or_else(Vec::new, |fastcgi| fastcgi.take_errors())
     }
@@ -213,7 +212,7 @@ impl Transport {
         self.poll_room(context)
     }
 
-    /// The same, below FastCGI.
+    /// As `poll_room`, below FastCGI.
     fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         match &self.tls {
             None => self.socket.poll_writable(context),
@@ -302,7 +301,7 @@ impl Transport {
         self.socket.set_linger_zero()
     }
 
-    /// Nothing more is sent, not even TLS's goodbye.
+    /// Suppresses further output, including the close_notify of TLS.
     pub fn silence(&self) {
         if let Some(tls) = &self.tls {
             tls.silence();

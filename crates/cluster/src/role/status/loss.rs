@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_disk_that_refuses_is_no_reason_to_join_anew() {
         let mut status = pair();
-        status.broken_store = Some("/x: no room on the disk".to_owned());
+        status.broken_store = Some("/x: no space left on the disk".to_owned());
         status.put_into_words();
         assert!(
             status.frozen[0].contains("cluster join"),

@@ -25,7 +25,7 @@ const JOIN_LIMIT: Duration = Duration::from_secs(60);
 /// Addresses that are told to others at most.
 const ADDRESSES_MAX: usize = 4;
 
-/// What the words behind `cluster` ask.
+/// Runs `evenkeel cluster`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
         Some(("init", matches)) => init(matches),
@@ -47,7 +47,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// What the words behind `arbiter` ask.
+/// Runs `evenkeel arbiter`.
 pub fn arbiter_main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
         Some(("join", matches)) => join(matches, Kind::Arbiter),

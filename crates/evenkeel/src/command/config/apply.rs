@@ -3,7 +3,7 @@
 
 use super::files;
 use super::mask::mask;
-use super::seen::Seen;
+use super::seen::BaseVersions;
 use super::{
     ConfigError, VERSIONS_MAX, accepted, answer, author, now_s, print, records, set, version,
 };
@@ -40,7 +40,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let mut voice = Voice::new(Form::Own, false);
     let new = files::collect(&paths, &status, &mut voice)?;
     let key = run::absolute(&paths);
-    let mut seen = MaskedFile::read(&state);
+    let mut seen = BaseVersions::read(&state);
     let records = records(VERSIONS_MAX)?;
     let served = accepted(&records);
     let parent = version(matches, "onto").or_else(|| seen.version(&key));
@@ -69,7 +69,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// What somebody wants.
+/// A requested change.
 pub(super) struct Wanted {
     pub parent: Option<VersionId>,
     /// The accepted files.

@@ -13,7 +13,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Who edits where nobody says otherwise.
+/// The default editor.
 const EDITOR_DEFAULT: &str = "vi";
 /// Rounds of looking for files that a text names and the version lacks.
 const ROUNDS_MAX: usize = 4;

@@ -25,7 +25,7 @@ const PERMISSIONS: u32 = 0o7777;
 /// Everyone may read a file of this mode.
 const READABLE_BY_ALL: u32 = 0o004;
 
-/// What it takes to read a `config` section.
+/// Returns the inputs of the parser for a `config` section.
 pub fn grammar(set: &FileSet) -> Grammar {
     let mains = set.files.iter().filter(|file| file.main);
     let names: Vec<String> = mains.map(|file| file.path.clone()).collect();
@@ -90,7 +90,7 @@ fn add(set: &mut FileSet, path: &Path) -> bool {
     true
 }
 
-/// What a version comes to on this machine.
+/// The result of building a version on this machine.
 pub struct Checked {
     /// The proxy's.
     loaded: Loaded,

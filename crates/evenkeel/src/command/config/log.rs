@@ -135,7 +135,7 @@ pub(super) fn status(json: bool) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// How it stands, in words.
+/// Returns the status as text.
 fn words(status: &Status) -> String {
     let configuration: &Configuration = &status.configuration;
     let mut lines: Vec<String> = Vec::new();

@@ -1,4 +1,4 @@
-//! What of a version may be printed.
+//! Masking of secrets in the output of versions.
 
 use crate::parts;
 use cluster::history::Mask;
@@ -18,7 +18,7 @@ pub fn mask() -> Mask<'static> {
     }
 }
 
-/// Whose the first certificate of a file is, and until when.
+/// Returns subject and expiry of the first certificate of a file.
 fn certificate(bytes: &[u8]) -> Option<String> {
     let contents = Contents::parse(bytes).ok()?;
     let first = contents.certificates.first()?;

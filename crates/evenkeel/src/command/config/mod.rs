@@ -32,7 +32,7 @@ const VERSIONS_MAX: u64 = 1_000;
 
 /// Exit code after a change was tried and rolled back.
 const TAKEN_BACK: u8 = 3;
-/// What it exits with when nobody knows what became of a change.
+/// Exit code: the result of the change is not known.
 pub(super) const UNKNOWN: u8 = 4;
 
 /// Why a command did not do what was asked.
@@ -46,7 +46,7 @@ enum ConfigError {
     TakenBack(String),
     /// It answered something else.
     Strange,
-    /// What it told as JSON is not understood.
+    /// The JSON response is invalid.
     Json(serde_json::Error),
     /// There is no such version, or no version at all.
     NoVersion(Option<VersionId>),
@@ -56,7 +56,7 @@ enum ConfigError {
     Collect(crate::loader::file_set::CollectError),
     /// A file or directory.
     Io(String, std::io::Error),
-    /// Whether it happened is not known.
+    /// The result is not known.
     Unknown(String),
     /// The author has not seen what is accepted: told already.
     Stale,
@@ -139,7 +139,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// What the command exits with.
+/// Returns the exit code for an error.
 fn code(error: &ConfigError) -> ExitCode {
     match error {
         ConfigError::TakenBack(_) => ExitCode::from(TAKEN_BACK),

@@ -14,9 +14,9 @@ const BYTES_MAX: u64 = 1 << 20;
 /// Different command lines that are remembered.
 const ENTRIES_MAX: usize = 256;
 
-/// What was seen.
+/// The base version of each command line.
 #[derive(Debug)]
-pub struct MaskedFile {
+pub struct BaseVersions {
     path: PathBuf,
     entries: Map<String, Value>,
 }
@@ -26,14 +26,14 @@ fn key(paths: &[PathBuf]) -> String {
     names.join("\n")
 }
 
-impl MaskedFile {
-    /// Reads it; one that is not there or not understood says nothing.
-    pub fn read(state: &Path) -> MaskedFile {
+impl BaseVersions {
+    /// Reads the file; a missing or invalid one is empty.
+    pub fn read(state: &Path) -> BaseVersions {
         let path = state.join(NAME);
         let small = std::fs::metadata(&path).is_ok_and(|data| data.len() <= BYTES_MAX);
         let text = small.then(|| std::fs::read(&path).ok()).flatten();
         let entries = text.and_then(|text| serde_json::from_slice(&text).ok());
-        MaskedFile {
+        BaseVersions {
             path,
             entries: entries.unwrap_or_default(),
         }
@@ -70,21 +70,21 @@ mod tests {
         std::fs::create_dir_all(&directory).unwrap();
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let (one, two) = (paths(&["/a"]), paths(&["/a", "/b"]));
-        let mut seen = MaskedFile::read(&directory);
+        let mut seen = BaseVersions::read(&directory);
         assert_eq!(seen.version(&one), None);
         seen.note(&one, VersionId(3)).unwrap();
         seen.note(&two, VersionId(4)).unwrap();
-        let seen = MaskedFile::read(&directory);
+        let seen = BaseVersions::read(&directory);
         assert_eq!(seen.version(&one), Some(VersionId(3)));
         assert_eq!(seen.version(&two), Some(VersionId(4)));
-        let mut many = MaskedFile::read(&directory);
+        let mut many = BaseVersions::read(&directory);
         for n in 0..ENTRIES_MAX {
             many.entries.insert(format!("/{n}"), 1.into());
         }
         many.note(&one, VersionId(5)).unwrap();
-        assert_eq!(MaskedFile::read(&directory).entries.len(), ENTRIES_MAX);
+        assert_eq!(BaseVersions::read(&directory).entries.len(), ENTRIES_MAX);
         std::fs::write(directory.join(NAME), "{").unwrap();
-        assert_eq!(MaskedFile::read(&directory).version(&one), None);
+        assert_eq!(BaseVersions::read(&directory).version(&one), None);
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }

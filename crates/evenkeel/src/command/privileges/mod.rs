@@ -24,7 +24,7 @@ pub fn tell(loaded: &Loaded, config: &Config, format: Option<&str>) -> String {
     }
 }
 
-/// What the address role holds, and why.
+/// Renders the privileges of the address role, with reasons.
 pub fn of_addresses(config: &address::config::Config, format: Option<&str>) -> String {
     let reasons = rights::reasons(config).into_iter();
     let reasons = reasons.map(|(set, why)| Reason {
@@ -51,7 +51,7 @@ struct Reason {
 
 /// Capabilities of a process.
 enum Capabilities {
-    /// Those of the start.
+    /// All capabilities, inherited from the start.
     All,
     /// These.
     Only(Vec<Reason>),
@@ -61,7 +61,7 @@ enum Capabilities {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Calls {
     Any,
-    /// What only an intruder calls ends the process.
+    /// System calls that only an attacker would use are denied.
     NotDeadly,
     /// Only what serving needs.
     Needed,
@@ -97,7 +97,7 @@ struct Process {
     connects: Vec<String>,
 }
 
-/// What the running kernel has, as it was found by trying.
+/// The protections of the running kernel, found by trying.
 struct Kernel {
     access: Access,
     filters: bool,
@@ -239,7 +239,7 @@ fn proxy(
     }
 }
 
-/// What is opened for the proxy: addresses of clients and of operators.
+/// Returns the addresses opened for the proxy, for clients and operators.
 fn addresses(config: &Config) -> Vec<String> {
     let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.binds);
     let of_operators = config
@@ -265,7 +265,8 @@ fn addresses(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// What the proxy connects to, each once: servers and targets of logs.
+/// Returns the addresses that the proxy connects to, without repetitions: servers and log
+/// targets.
 fn peers(config: &Config) -> Vec<String> {
     let mut peers = Vec::new();
     let mut seen = std::collections::HashSet::new();
