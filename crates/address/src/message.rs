@@ -62,7 +62,7 @@ pub struct Options {
     pub log: LogWish,
     /// Where keepalived's dumps go.
     pub dump_directory: Vec<u8>,
-    /// It runs in the background: whoever started it awaits the end of its output.
+    /// Whether it runs in the background: its parent waits for the end of its output.
     pub background: bool,
 }
 

@@ -155,7 +155,7 @@ impl Link {
     pub fn hear(&mut self) -> Option<LinkEvent> {
         self.see_who_comes();
         if self.is_stopped() {
-            return Some(Heard::Message(Received {
+            return Some(LinkEvent::Message(Received {
                 message: Message::Stop(Manner::Soft),
                 ask: 0,
                 descriptors: Vec::new(),

@@ -24,7 +24,7 @@ impl Loader<'_> {
                 None
             }
             None => {
-                let message = format!("'{text}' is not a number: expected {least} to {most}");
+                let message = format!("'{text}' is not a whole number: expected {least} to {most}");
                 self.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
                 None
             }

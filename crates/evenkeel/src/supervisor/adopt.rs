@@ -294,7 +294,7 @@ impl Supervisor {
     pub(super) fn claim(&mut self) -> bool {
         let paths = &self.command.paths;
         let files = !paths.is_empty() && paths.iter().all(|path| directory::is_lasting(path));
-        // HAProxy's name may be started twice; whoever takes over starts beside the other.
+        // HAProxy's name may be started twice; a takeover starts beside the other process.
         let many = self.voice.form() != Form::Own || self.command.before != Before::default();
         if many || !files {
             return true;

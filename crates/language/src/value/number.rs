@@ -326,7 +326,7 @@ mod tests {
         }
         assert_eq!(
             integer("257", 0..=256).unwrap_err().to_string(),
-            "'257' is not within 0 and 256"
+            "'257' is out of range: expected 0 to 256"
         );
         assert!(integer("99999999999999999999", 0..=i64::MAX - 1).is_err());
     }

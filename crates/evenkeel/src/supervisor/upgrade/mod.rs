@@ -86,7 +86,7 @@ impl Trial {
     /// Asks the role whether it is alive.
     fn ask(&mut self, now: Instant) {
         self.silent = Some(now);
-        // Who cannot be told is about to be seen as ended.
+        // If this fails, the role has ended; the main loop notices that.
         let _ = self.new.say(&Message::TellPulse);
     }
 
