@@ -9,11 +9,14 @@
 pub mod accept;
 pub mod balance;
 pub mod cache;
+pub mod caching;
 pub mod carry;
 pub mod check;
+pub mod clock;
 pub mod codes;
 pub mod compression;
 pub mod config;
+pub mod control;
 pub mod differences;
 pub mod dynamic;
 pub mod health;
@@ -26,6 +29,7 @@ pub mod log_forward;
 pub mod message;
 pub mod names;
 pub mod operations;
+pub mod password;
 pub mod peers;
 pub mod persistence;
 pub mod queue;
@@ -34,13 +38,16 @@ pub mod resolvers;
 pub mod rules;
 pub mod running;
 pub mod runtime;
+pub mod sample;
 pub mod server_connection;
+pub mod setting;
 pub mod state;
 pub mod stats;
 pub mod stream;
 pub mod tables;
 pub mod takeover;
 pub mod thread;
+pub mod tracking;
 pub mod transaction;
 pub mod users;
 pub mod vitals;
@@ -58,7 +65,7 @@ fn documented() -> Vec<language::Documented> {
 pub fn codes() -> impl Iterator<Item = &'static language::Code> {
     let families = [
         codes::CODES,
-        rules::codes::CODES,
+        codes::expression::CODES,
         rules::action_codes::CODES,
         tables::codes::CODES,
     ];

@@ -280,7 +280,7 @@ pub fn serve(
 ) -> Result<(Serving, Side), StartError> {
     let import = |bytes| carry::import_servers(bytes, &mut config);
     let lost = state.map(import).unwrap_or_default();
-    proxy::state::install(&mut config, None, proxy::state::now_ms());
+    proxy::control::install(&mut config, None, proxy::state::now_ms());
     let imported = state.and_then(|bytes| carry::import(bytes, &config, None).ok());
     let config = Arc::new(config);
     proxy::dynamic::log_lost(&config, &lost);

@@ -5,7 +5,7 @@
 
 use super::table::hash_of;
 use crate::config::{Balance, HashFunction, HashKey, HashType, Proxy};
-use crate::rules::{Value, hash, rdp_cookie};
+use crate::sample::{Value, hash, rdp_cookie};
 use crate::transaction::Stream;
 use http::message::parameter;
 
@@ -55,7 +55,7 @@ pub fn of(stream: &Stream, proxy: &Proxy) -> Option<u32> {
     match key {
         HashKey::Source => Some(kind.mixed(hash_of(stream.source().ip()?))),
         HashKey::RdpCookie(name) => {
-            let value = rdp_cookie(&stream.payload, name)?;
+            let value = rdp_cookie(&stream.payload, Some(name))?;
             (!value.is_empty()).then(|| kind.of(value))
         }
         // What is balanced there is no stream.

@@ -3,7 +3,7 @@
 //! its own keys move. Points and distances are HAProxy's, so that a key keeps its server
 //! where Evenkeel takes HAProxy's place, or serves beside it.
 
-use crate::rules::hash::avalanche;
+use crate::sample::hash::avalanche;
 use std::net::IpAddr;
 
 /// Most points of a ring; weights count for less beyond it.

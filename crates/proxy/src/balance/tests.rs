@@ -382,7 +382,10 @@ fn ten_thousand_servers_are_in_line_before_the_first_choice_and_news_come_in_par
     while before > 0 {
         sequence(&old.proxies[0], 1, visit);
         let read = before - unread();
-        assert!((1..=crate::balance::NEWS_AT_ONCE).contains(&read), "{read}");
+        assert!(
+            (1..=crate::state::balance::NEWS_AT_ONCE).contains(&read),
+            "{read}"
+        );
         before -= read;
     }
 }

@@ -4,7 +4,7 @@ use http::message::Message;
 
 /// What a message says about caches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Directives {
+pub(crate) struct Directives {
     /// Nothing of it is to be stored.
     pub no_store: bool,
     /// A request wants none that is stored; an answer is never to be used again
@@ -20,14 +20,14 @@ pub(super) struct Directives {
 
 impl Directives {
     /// Of a request.
-    pub(super) fn of_request(request: &Message) -> Self {
+    pub(crate) fn of_request(request: &Message) -> Self {
         let mut said = Directives::of(request);
         said.no_cache |= said.over || pragma(request);
         said
     }
 
     /// Of an answer.
-    pub(super) fn of_response(response: &Message) -> Self {
+    pub(crate) fn of_response(response: &Message) -> Self {
         let mut said = Directives::of(response);
         said.no_cache |= pragma(response);
         said
@@ -61,14 +61,14 @@ impl Directives {
     }
 
     /// Whether an answer that says so may be stored.
-    pub(super) fn may_be_stored(&self) -> bool {
+    pub(crate) fn may_be_stored(&self) -> bool {
         !(self.no_store || self.no_cache || self.private || self.over)
     }
 }
 
 /// Headers that are for the client of an answer only, in lower case: those that
 /// `private="…"` and `no-cache="…"` name.
-pub(super) fn own_fields(response: &Message) -> Vec<Vec<u8>> {
+pub(crate) fn own_fields(response: &Message) -> Vec<Vec<u8>> {
     let mut own = Vec::new();
     for directive in response.fields().values(b"cache-control") {
         let Some(at) = directive.iter().position(|byte| *byte == b'=') else {
@@ -92,7 +92,7 @@ fn pragma(message: &Message) -> bool {
 }
 
 /// A number of seconds, quoted or not; one that is too large is the largest.
-pub(super) fn seconds(text: &[u8]) -> Option<u32> {
+pub(crate) fn seconds(text: &[u8]) -> Option<u32> {
     let text = text.strip_prefix(b"\"").unwrap_or(text);
     let text = text.strip_suffix(b"\"").unwrap_or(text);
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
@@ -103,7 +103,7 @@ pub(super) fn seconds(text: &[u8]) -> Option<u32> {
 }
 
 /// A date of HTTP (RFC 9110, section 5.6.7) as seconds since 1970.
-pub(super) fn http_time(text: &[u8]) -> Option<i64> {
+pub(crate) fn http_time(text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
     // Who counts weekdays wrongly is understood all the same.
     let text = text.split_once(", ").map_or(text, |(_, date)| date);

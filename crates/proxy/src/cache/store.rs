@@ -43,8 +43,8 @@ pub struct Entry {
     pub age_s: u32,
     /// For how long it may be delivered, its age then included, seconds.
     pub lifetime_s: u32,
-    pub(super) varies: Varies,
-    pub(super) secondary: Secondary,
+    pub(crate) varies: Varies,
+    pub(crate) secondary: Secondary,
 }
 
 impl Entry {
@@ -80,13 +80,13 @@ pub struct Cache {
 /// Memory of the responses being stored: slow servers and clients must not make that more
 /// than the size of the cache itself.
 #[derive(Debug, Default)]
-pub(super) struct Filling {
+pub(crate) struct Filling {
     cache: Option<Arc<Cache>>,
     bytes: usize,
 }
 
 impl Filling {
-    pub(super) fn of(cache: &Arc<Cache>) -> Self {
+    pub(crate) fn of(cache: &Arc<Cache>) -> Self {
         Filling {
             cache: Some(Arc::clone(cache)),
             bytes: 0,
@@ -94,7 +94,7 @@ impl Filling {
     }
 
     /// So many bytes more; false where others have taken them.
-    pub(super) fn take(&mut self, more: usize) -> bool {
+    pub(crate) fn take(&mut self, more: usize) -> bool {
         let Some(cache) = &self.cache else {
             return true;
         };
@@ -142,7 +142,7 @@ impl Cache {
     }
 
     /// The entry for a request, if there is one that is not over.
-    pub(super) fn find(
+    pub(crate) fn find(
         &self,
         key: &[u8],
         secondary: &Secondary,
@@ -162,7 +162,7 @@ impl Cache {
 
     /// Takes an entry in, in place of the one that the same requests got. The
     /// oldest make room.
-    pub(super) fn insert(&self, key: Box<[u8]>, entry: Entry) {
+    pub(crate) fn insert(&self, key: Box<[u8]>, entry: Entry) {
         let bytes = entry.bytes() + key_bytes(&key);
         if bytes > self.settings.total_max {
             return;
@@ -197,7 +197,7 @@ impl Cache {
     }
 
     /// Removes all entries of a key.
-    pub(super) fn forget(&self, key: &[u8]) {
+    pub(crate) fn forget(&self, key: &[u8]) {
         let mut stored = self.stored();
         let entries = stored.entries.get(key).into_iter().flatten();
         let turns: Vec<u64> = entries.map(|(turn, _)| *turn).collect();
@@ -220,7 +220,7 @@ impl Cache {
 }
 
 /// A key stands with its entries and among the turns.
-pub(super) fn key_bytes(key: &[u8]) -> usize {
+pub(crate) fn key_bytes(key: &[u8]) -> usize {
     2 * key.len()
 }
 

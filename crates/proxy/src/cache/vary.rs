@@ -23,7 +23,7 @@ const CODINGS_MAX: usize = 64;
 
 /// What of a request answers may differ by.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Secondary {
+pub(crate) struct Secondary {
     /// A bit for each of [`CODINGS`] that the client takes.
     codings: u16,
     referer: Box<[u8]>,
@@ -31,7 +31,7 @@ pub(super) struct Secondary {
 }
 
 impl Secondary {
-    pub(super) fn of(request: &Message) -> Self {
+    pub(crate) fn of(request: &Message) -> Self {
         let value = |name: &[u8]| request.get(name).unwrap_or_default().into();
         Secondary {
             codings: codings(request),
@@ -41,7 +41,7 @@ impl Secondary {
     }
 
     /// What of it has to be kept with an answer that differs by so much.
-    pub(super) fn needed(&self, varies: &Varies) -> Self {
+    pub(crate) fn needed(&self, varies: &Varies) -> Self {
         let kept = |is: bool, text: &[u8]| match is {
             true => text.into(),
             false => Box::default(),
@@ -54,7 +54,7 @@ impl Secondary {
     }
 
     /// Bytes of memory besides its own.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.referer.len() + self.origin.len()
     }
 }
@@ -110,7 +110,7 @@ fn applied(response: &Message) -> Option<u16> {
 
 /// By what an answer differs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Varies {
+pub(crate) struct Varies {
     /// The codings that its client must take, all of them; None does not matter.
     codings: Option<u16>,
     referer: bool,
@@ -119,7 +119,7 @@ pub(super) struct Varies {
 
 impl Varies {
     /// Of an answer; None where it cannot be told apart.
-    pub(super) fn of(response: &Message, managed: bool) -> Option<Self> {
+    pub(crate) fn of(response: &Message, managed: bool) -> Option<Self> {
         let mut varies = Varies::default();
         for name in response.fields().values(b"vary") {
             if !managed {
@@ -139,7 +139,7 @@ impl Varies {
     }
 
     /// Whether what was stored for one request may be delivered to another.
-    pub(super) fn fits(&self, stored: &Secondary, asked: &Secondary) -> bool {
+    pub(crate) fn fits(&self, stored: &Secondary, asked: &Secondary) -> bool {
         self.codings
             .is_none_or(|codings| asked.codings & codings == codings)
             && (!self.referer || stored.referer == asked.referer)

@@ -260,8 +260,8 @@ impl<'b> TableTold<'b> {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::control::install;
     use crate::keyword::testing::load_text;
-    use crate::state::install;
 
     fn config(store: &str) -> Config {
         let text = format!(

@@ -3,8 +3,9 @@
 use super::wire::Writer;
 use super::*;
 use crate::config::{Balance, Bind, BindAddress, Config, ProxyKind, ServerOptions};
+use crate::control::install;
 use crate::queue::tests::tree;
-use crate::state::{AdminState, CheckResult, CheckStatus, ServerState, Tally, install, now_ms};
+use crate::state::{AdminState, CheckResult, CheckStatus, ServerState, Tally, now_ms};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

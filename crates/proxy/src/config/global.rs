@@ -1,7 +1,7 @@
 //! The `global` section.
 
-use super::{Asked, Bind, BindOwner, CpuMap, StatusCodes};
 use crate::rules::VariableChange;
+use crate::setting::{Asked, Bind, BindOwner, CpuMap, StatusCodes};
 use language::Span;
 use mux::{Http2, Limits};
 use std::fmt;
@@ -49,7 +49,7 @@ pub struct LogTarget {
     /// `len`: longest line, bytes.
     pub length_max: usize,
     /// `format`.
-    pub format: crate::log::SyslogFormat,
+    pub format: crate::setting::SyslogFormat,
     /// It stands in the line; else a ring's own counts.
     pub format_said: bool,
     /// `profile`: what is logged, and how.
@@ -321,7 +321,7 @@ impl Global {
     /// The processors that a thread of the data plane, counted from 1, may use
     /// (`cpu-map`); None leaves it to the system.
     pub fn cpus_of_thread(&self, thread: u32) -> Option<Vec<u32>> {
-        super::cpu::cpus_of(&self.cpu_maps, thread)
+        crate::setting::cpus_of(&self.cpu_maps, thread)
     }
 }
 

@@ -3,41 +3,27 @@
 //! state, counters, queues) is not here but in [`crate::state`], keyed by name;
 //! the tree only points at it.
 
-mod asked;
-mod bind;
 mod check;
-mod compression;
-mod cpu;
 mod fcgi;
 mod forward;
 mod global;
 mod http_errors;
 mod log_forward;
 mod log_profile;
-mod mailers;
-mod observing;
 mod peers;
 mod persistence;
 pub mod product;
 mod proxy;
 mod rare;
-mod resolvers;
 mod ring;
 mod server;
 mod server_tls;
 mod service;
 mod source;
-mod status_codes;
 mod stick;
 pub(crate) mod target;
-mod userlist;
-mod workarounds;
 
-pub use asked::Asked;
-pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, CheckLines, ExternalLines, HealthCheck, MySqlUser};
-pub use compression::{Algorithm, Compressed, Compression, Direction};
-pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use fcgi::{FcgiApp, PassHeader, SetParam};
 pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, Told};
 pub use global::{
@@ -51,43 +37,33 @@ pub use log_profile::{
     LOG_STEPS, LogProfile, LogStep, LogSteps, ProfileReference, STEP_ACCEPT, STEP_CLOSE,
     STEP_CONNECT, STEP_ERROR, STEP_REQUEST, STEP_RESPONSE, STREAM_STEPS, log_origin,
 };
-pub use mailers::{EmailAlert, Mailer, Mailers};
-pub use observing::{Agent, InitState, Observe, Observing, OnError};
 pub use peers::{Peer, Peers, PeersSocket};
 pub use persistence::{
     AppSession, Cookie, CookieMode, CookiePlaces, HashAffinity, HashFunction, HashKey, HashMethod,
     HashType, Hashed, PersistRule, PersistRuleKind, RetryOn, RingKey, ServerName, UseServerRule,
 };
 pub use proxy::{
-    Balance, Capture, CaptureCookie, Captures, ErrorPage, ForwardFor, Health, Mode, OptionSet,
-    Proxy, ProxyKind, ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule,
-    SwitchTarget, Timeouts,
+    Balance, CaptureCookie, ErrorPage, Health, Proxy, StateSource, StatsPage, SwitchRule,
+    SwitchTarget,
 };
 pub use rare::Rare;
-pub use resolvers::{
-    AddressFamily, Hold, HostName, InitAddress, NETWORKS_MAX, NameServer, NamedPort, Resolvers,
-    Resolving,
-};
 pub use ring::{Ring, RingServer, RingTls};
-pub use server::{ProxyExtensions, ProxyField, Server, ServerAddress, ServerOptions};
+pub use server::{ProxyExtensions, ProxyField, Server, ServerOptions};
 pub use server_tls::{Named, ServerTls, WebSocketProto};
 pub use service::Service;
 pub use source::{Borrowed, Source, SourceWays};
-pub use status_codes::StatusCodes;
 pub use stick::StickRule;
-pub use userlist::{Password, User, Userlist, UserlistSlot};
-pub use workarounds::Workarounds;
 
+pub use crate::setting::{
+    AddressFamily, Agent, Algorithm, Asked, Bind, BindAddress, BindOwner, CPUS_MAX, Capture,
+    Captures, Compressed, Compression, CpuMap, CpuSet, Direction, EmailAlert, ForwardFor, Hold,
+    HostName, HttpProtocol, InitAddress, InitState, Mailer, Mailers, Mode, NETWORKS_MAX,
+    NameServer, NamedPort, Observe, Observing, OnError, OptionSet, Password, ProxyIndex, ProxyKind,
+    ProxyOption, Reference, Resolvers, Resolving, ReuseMode, ServerAddress, ServerIndex,
+    StatusCodes, ThreadSet, Timeouts, User, Userlist, UserlistSlot, Workarounds,
+};
 use crate::state::Presence;
 use std::collections::HashMap;
-
-/// A proxy of a [`Config`]: its place in `proxies`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ProxyIndex(pub u32);
-
-/// A server of a proxy: its place in `servers`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ServerIndex(pub u32);
 
 /// One whole configuration, checked and resolved.
 #[derive(Debug, Default)]
@@ -99,7 +75,7 @@ pub struct Config {
     /// Backends (and listens) by name: what `use_backend` may name.
     pub backends: HashMap<Box<str>, ProxyIndex>,
     /// Frontends (and listens) by name: where a connection of an older tree
-    /// finds itself again. [`crate::state::install`] fills it.
+    /// finds itself again. [`crate::control::install`] fills it.
     pub frontends: HashMap<Box<str>, ProxyIndex>,
     /// The files that it was read from, as the user named them.
     pub files: Vec<String>,
@@ -107,7 +83,7 @@ pub struct Config {
     pub reported: Box<str>,
     /// The variables that its lines see, as its last line left them.
     pub environment: language::Environment,
-    /// Which of the process it is, from 1 upwards: [`crate::state::install`]
+    /// Which of the process it is, from 1 upwards: [`crate::control::install`]
     /// numbers it. 0 never served.
     pub version: u64,
     /// Certificates, authorities and what they revoked, which operators change.

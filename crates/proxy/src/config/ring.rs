@@ -1,6 +1,6 @@
 //! `ring`: a buffer in memory that log lines go to, and servers that get them.
 
-use crate::log::SyslogFormat;
+use crate::setting::SyslogFormat;
 use language::Span;
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;

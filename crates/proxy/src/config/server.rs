@@ -5,10 +5,10 @@ use super::{
     RingKey, ServerIndex, ServerTls, SourceWays, WebSocketProto,
 };
 use crate::rules::{Expression, Format};
+use crate::setting::ServerAddress;
 use crate::state::{Kept, ServerState};
 use language::Span;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tls::Connector;
 
@@ -48,21 +48,6 @@ impl PartialEq for ProxyField {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind && self.text == other.text
     }
-}
-
-/// Where a server is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ServerAddress {
-    /// Address and port, resolved at the start.
-    Inet(SocketAddr),
-    /// The address of the host; the port of the client's connection, plus the offset.
-    SamePort(std::net::IpAddr, i32),
-    /// A Unix socket in the file system.
-    Unix(PathBuf),
-    /// A Unix socket in the abstract name space.
-    Abstract(Vec<u8>),
-    /// A name that did not resolve, where `init-addr` allows it: the server starts down.
-    Unresolved,
 }
 
 /// What `server` and `default-server` can set, but for the address and the name.
@@ -251,7 +236,7 @@ pub struct Server {
     pub state: Arc<ServerState>,
     /// Which of the ways to it that its name has had this one is: another
     /// address or other options of its connections make another way.
-    /// [`crate::state::install`] numbers them.
+    /// [`crate::control::install`] numbers them.
     pub way: u32,
     // RESOLVERS's family
     /// The name that its line has in place of an address.

@@ -318,7 +318,6 @@ fn protocol_of(proxy: &Proxy, server: &Server) -> &'static str {
 mod tests {
     use super::*;
     use crate::keyword::testing::load_text;
-    use crate::state;
 
     #[test]
     fn a_program_gets_the_arguments_and_variables_that_haproxy_gives_it() {
@@ -326,7 +325,7 @@ mod tests {
                     option external-check\n external-check command /bin/true\n\
                     server one 127.0.0.2:3307 check inter 5s maxconn 7\n server two /run/x.sock check inter 1s\n";
         let mut config = load_text(text).config.expect("it is right");
-        state::install(&mut config, None, 0);
+        crate::control::install(&mut config, None, 0);
         let proxy = &config.proxies[0];
         let words = |server: &Server| {
             let limit = Limits::of(proxy, server).program();

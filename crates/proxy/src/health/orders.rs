@@ -207,7 +207,7 @@ mod tests {
         let file = "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80\n\
                     server s2 127.0.0.1:81 backup\n";
         let mut config = load_text(file).config.unwrap();
-        crate::state::install(&mut config, None, now_ms());
+        crate::control::install(&mut config, None, now_ms());
         let proxy = &config.proxies[0];
         let (s1, s2) = (&proxy.servers[0], &proxy.servers[1]);
         let set = |server: &Server, admin| {
@@ -262,7 +262,7 @@ mod tests {
         let file = "listen b\nbind 127.0.0.1:1\nserver s 127.0.0.1:80 check\n\
                     server t1 127.0.0.1:81 track s\nserver t2 127.0.0.1:82 track s\n";
         let mut config = load_text(file).config.unwrap();
-        crate::state::install(&mut config, None, now_ms());
+        crate::control::install(&mut config, None, now_ms());
         let s = &config.proxies[0].servers[0];
         let told = |admin| {
             s.state.set_admin(admin, now_ms());

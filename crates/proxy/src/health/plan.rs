@@ -315,7 +315,7 @@ mod tests {
 
     fn tree(text: &str, old: Option<&Config>) -> Arc<Config> {
         let mut config = load_text(text).config.expect("the file is good");
-        state::install(&mut config, old, state::now_ms());
+        crate::control::install(&mut config, old, state::now_ms());
         Arc::new(config)
     }
 

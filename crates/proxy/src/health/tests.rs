@@ -6,7 +6,8 @@ use crate::config::{
     Check, CheckKind, Config, EmailAlert, Mailer, Mailers, Proxy, ProxyKind, ProxyOption, Server,
     ServerAddress, ServerOptions,
 };
-use crate::state::{CheckStatus, HealthState, ProxyState, ServerState, install, now_ms};
+use crate::control::install;
+use crate::state::{CheckStatus, HealthState, ProxyState, ServerState, now_ms};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};

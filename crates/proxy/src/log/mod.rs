@@ -9,8 +9,9 @@ mod sink;
 mod syslog;
 mod time;
 
+pub use crate::setting::SyslogFormat;
 pub use sink::{Report, Sink, change, drain, dropped, start};
-pub use syslog::{SyslogFormat, hostname};
+pub use syslog::hostname;
 pub use time::{DateStyle, append_date, clf_date, iso_date, time_zone};
 pub(crate) use time::{append_syslog_date, year};
 

@@ -79,7 +79,7 @@ fn next(proxy: &Proxy, key: Option<u32>) -> Option<ServerIndex> {
 mod tests {
     use super::*;
     use crate::keyword::testing::load_text;
-    use crate::state::{self, AdminState};
+    use crate::state::AdminState;
 
     #[test]
     fn one_server_gets_all_messages_until_it_fails_and_the_longest_usable_follows() {
@@ -88,7 +88,7 @@ mod tests {
              server c udp@127.0.0.1:3\n server d udp@127.0.0.1:4 backup\n",
         );
         let mut config = loaded.config.expect("it loads");
-        state::install(&mut config, None, 0);
+        crate::control::install(&mut config, None, 0);
         let proxy = config.proxy(config.backend("logs").expect("a backend"));
         let servers = proxy.log_servers.as_deref().expect("servers");
         let set = |at: usize, ready: bool| {

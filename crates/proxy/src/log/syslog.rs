@@ -3,31 +3,10 @@
 use super::Head;
 use super::time::{append_syslog_date, iso_date};
 use crate::config::LogTarget;
+use crate::setting::SyslogFormat;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::time::SystemTime;
-
-/// `format` of a `log` line.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum SyslogFormat {
-    /// RFC 3164 without the host's name.
-    #[default]
-    Local,
-    /// RFC 3164.
-    Rfc3164,
-    /// RFC 5424.
-    Rfc5424,
-    /// Only the priority before the message.
-    Priority,
-    /// Only the level before the message: for a journal that reads a pipe.
-    Short,
-    /// The level and a time before the message.
-    Timed,
-    /// A time in ISO 8601 before the message.
-    Iso,
-    /// Only the message.
-    Raw,
-}
 
 /// Our number, once the process is there whose lines these are: to ask for it is a
 /// system call.

@@ -439,7 +439,7 @@ mod tests {
         let text = "resolvers dns\n nameserver a 127.0.0.1:53\nbackend b\n \
                     server s web.test:80 resolvers dns init-addr none\n";
         let mut config = load_text(text).config.expect("it loads");
-        crate::state::install(&mut config, None, 0);
+        crate::control::install(&mut config, None, 0);
         let mut plan = Plan::default();
         plan.change(&Arc::new(config), 5);
         let wanted = Wanted::Addresses(crate::config::AddressFamily::V4);

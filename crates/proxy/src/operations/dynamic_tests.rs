@@ -211,7 +211,7 @@ fn what_was_added_and_removed_outlives_the_process_and_what_was_added_a_change()
     // Another process with the same file.
     let mut next = load_text(FILE).config.expect("the file is good");
     assert!(carry::import_servers(&told, &mut next).is_empty());
-    state::install(&mut next, None, now_ms());
+    crate::control::install(&mut next, None, now_ms());
     carry::import(&told, &next, None).expect("it can be read");
     assert!(server(&next, "s4").is_none());
     let n = server(&next, "n").expect("n");
@@ -219,7 +219,7 @@ fn what_was_added_and_removed_outlives_the_process_and_what_was_added_a_change()
     // Another file: what is removed there is its own matter.
     let mut other = load_text(FILE).config.expect("the file is good");
     assert!(dynamic::keep(&mut other, &config).is_empty());
-    state::install(&mut other, Some(&config), now_ms());
+    crate::control::install(&mut other, Some(&config), now_ms());
     assert!(server(&other, "s4").is_some());
     let kept = server(&other, "n").expect("n");
     let was = server(&config, "n").expect("n");

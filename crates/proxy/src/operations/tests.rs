@@ -35,7 +35,7 @@ pub(super) fn context(text: &str) -> Context {
 }
 
 fn context_of(mut config: Config) -> Context {
-    state::install(&mut config, None, state::now_ms());
+    crate::control::install(&mut config, None, state::now_ms());
     Context {
         runtime: Runtime::leak(Arc::new(config), 2, 5000),
         shared: Shared::new(vec![Shown {
@@ -740,7 +740,7 @@ fn what_was_changed_in_a_list_goes_on_also_where_its_file_has_changed() {
     let mut second = load_text(&file.replace(" acl h", " acl more path_end -i .php\n acl h"))
         .config
         .expect("the file is good");
-    state::install(&mut second, Some(&first.runtime.config()), state::now_ms());
+    crate::control::install(&mut second, Some(&first.runtime.config()), state::now_ms());
     let shown = |list: &std::path::Path, maps| {
         let at = second
             .lists

@@ -3,8 +3,8 @@
 use super::section::{Resync, Section};
 use super::{Driver, entry, report, start};
 use crate::config::Config;
+use crate::control::install;
 use crate::keyword::testing::load_text;
-use crate::state::install;
 use crate::tables::{DataType, Held, Table};
 use lab::pki::{Authority, Leaf};
 use protocol::peers::Update;

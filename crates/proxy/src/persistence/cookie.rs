@@ -365,7 +365,7 @@ mod tests {
         let text = "listen l\nmode http\nbind 127.0.0.1:1\ncookie SRV insert indirect\n\
                     server a 127.0.0.1:2 cookie a\n";
         let mut config = load_text(text).config.expect("it loads");
-        crate::state::install(&mut config, None, 0);
+        crate::control::install(&mut config, None, 0);
         let config = Arc::new(config);
         for (before, found) in [(0, true), (JUDGED_MAX as usize - 1, true), (500, false)] {
             let cookies = "SRV=x; ".repeat(before);

@@ -3,7 +3,7 @@
 //! that server's processor has them in memory).
 
 use crate::config::{ServerAddress, ServerIndex};
-use crate::rules::rdp_cookie;
+use crate::sample::rdp_cookie;
 use crate::transaction::Stream;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -15,7 +15,7 @@ pub(super) fn look(stream: &mut Stream) {
     let Some(name) = backend.rdp_persist.as_deref() else {
         return;
     };
-    let Some(wanted) = rdp_cookie(&stream.payload, name).and_then(address) else {
+    let Some(wanted) = rdp_cookie(&stream.payload, Some(name)).and_then(address) else {
         return;
     };
     let at = backend.servers.iter().position(|server| {

@@ -20,46 +20,25 @@ mod across;
 pub(crate) mod tests;
 mod waiter;
 
+pub use crate::state::queue::{Granted, Queue, Slot};
 pub use waiter::Ticket;
 
 use crate::balance::{self, Choice, Take};
 use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
+use crate::state::queue::{Turn, Waiter};
 use crate::state::{ServerState, Shutdown, now_ms};
 use crate::transaction::{Priority, Stream, listing};
-use reactor::Gauge;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use waiter::Waiter;
 
 /// Most streams that wait in one queue, whatever `maxqueue` says: what memory
 /// is sure to hold.
 pub const WAITING_MAX: usize = 1 << 20;
 
-/// Who goes before whom, over all queues: by class, then by when they came (or
-/// count as having come), then by their number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Turn {
-    class: i16,
-    at_ms: i64,
-    number: u64,
-}
-
 static NEXT_TURN: AtomicU64 = AtomicU64::new(0);
 
-/// A queue of a server or of a backend.
-#[derive(Debug, Default)]
-pub struct Queue {
-    /// How many wait (`qcur`, `qmax`).
-    pub waiting: Gauge,
-    list: Mutex<BTreeMap<Turn, Arc<Waiter>>>,
-}
-
 impl Queue {
-    fn list(&self) -> MutexGuard<'_, BTreeMap<Turn, Arc<Waiter>>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Writes one in, unless `max` wait. Says its turn and how many are before it.
     fn enter(&self, waiter: &Arc<Waiter>, priority: Priority, max: usize) -> Option<(Turn, u32)> {
         let mut list = self.list();
@@ -78,17 +57,6 @@ impl Queue {
         self.waiting.up();
         Some((turn, ahead as u32))
     }
-}
-
-/// The right to one session of a server. It goes to the next who waits when it
-/// is dropped.
-#[derive(Debug)]
-pub struct Slot {
-    server: Arc<ServerState>,
-    /// The server's shutdowns when it was granted.
-    mark: u32,
-    /// The place of its stream among those that operators see.
-    pub listed: u32,
 }
 
 impl Slot {
@@ -128,15 +96,6 @@ impl Drop for Slot {
             serve(server, false);
         }
     }
-}
-
-/// What one who waited got.
-#[derive(Debug)]
-pub struct Granted {
-    /// The server's place in the stream's tree.
-    pub server: ServerIndex,
-    /// Its slot.
-    pub slot: Slot,
 }
 
 /// What became of a stream that wants a server.

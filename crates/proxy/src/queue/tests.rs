@@ -7,7 +7,8 @@ use crate::config::{
     Balance, Config, Proxy, ProxyIndex, ProxyKind, Server, ServerAddress, ServerIndex,
     ServerOptions,
 };
-use crate::state::{AdminState, ProxyState, install};
+use crate::control::install;
+use crate::state::{AdminState, ProxyState};
 use crate::transaction::Priority;
 use std::future::Future;
 use std::pin::pin;

@@ -1,33 +1,13 @@
 //! One who waits: its place, and how a slot reaches it on another thread.
 
-use super::{Granted, Slot, Turn};
 use crate::config::{Config, Proxy, ProxyIndex, ServerIndex};
+use crate::state::queue::{Granted, Hand, Slot, Turn, Waiter};
 use crate::state::{ProxyState, ServerState};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
-
-/// What is known of a waiting stream by those who may serve it.
-#[derive(Debug)]
-pub(super) struct Waiter {
-    /// The tree that its stream runs under: what its indexes count in.
-    config: Arc<Config>,
-    backend: ProxyIndex,
-    avoid: Option<ServerIndex>,
-    hand: Mutex<Hand>,
-}
-
-#[derive(Debug)]
-enum Hand {
-    /// Nothing yet; whom to wake.
-    Empty(Option<Waker>),
-    /// A slot that was not fetched yet.
-    Full(Granted),
-    /// It left, or has its slot.
-    Gone,
-}
+use std::task::{Context, Poll};
 
 impl Waiter {
     pub(super) fn new(
@@ -44,7 +24,11 @@ impl Waiter {
     }
 
     pub(super) fn backend(&self) -> &Proxy {
-        self.config.proxy(self.backend)
+        let config: &Config = self
+            .config
+            .downcast_ref()
+            .expect("a waiter is made with a configuration");
+        config.proxy(self.backend)
     }
 
     /// The server's index in this stream's tree.

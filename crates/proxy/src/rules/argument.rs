@@ -9,6 +9,7 @@ use super::regular::Regular;
 use super::variables::{VariableName, VariableNameError};
 use crate::config::{Userlist, UserlistSlot};
 use crate::rules::draft::{Draft, Section};
+pub use crate::sample::plain::unhex;
 use crate::tables::{Table, TablePlace};
 use language::{Code, Diagnostic, SourceMap, Span, Word};
 use std::borrow::Cow;
@@ -697,17 +698,6 @@ pub(super) fn bad_argument(span: Span, message: String) -> Box<Diagnostic> {
         span,
         message,
     ))
-}
-
-/// Bytes of pairs of hexadecimal digits.
-pub fn unhex(text: &[u8]) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |b: u8| char::from(b).to_digit(16);
-    text.chunks_exact(2)
-        .map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8))
-        .collect()
 }
 
 /// Label and help on a boxed diagnostic.

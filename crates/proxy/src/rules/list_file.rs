@@ -5,18 +5,12 @@ use super::codes;
 use super::live::Pair;
 use crate::codes as load_codes;
 use crate::rules::draft::{DefaultPath, Draft};
+pub use crate::sample::plain::{Entry, Place};
 use configuration::outside::{NAMED_FILE_BYTES_MAX, Unreadable};
 use language::source::Text;
 use language::{Diagnostic, Span, Word};
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// One line that counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Entry {
-    start: u32,
-    end: u32,
-}
 
 /// A file of patterns as it was read.
 #[derive(Clone, Debug)]
@@ -140,16 +134,6 @@ impl Draft {
             entries,
         })
     }
-}
-
-/// A pattern of the configuration or of a file, with what is needed to tell
-/// of it.
-#[derive(Clone, Debug)]
-pub enum Place {
-    /// A word of the configuration.
-    Word(Span),
-    /// A line of the n-th list file.
-    Line(usize, Entry),
 }
 
 /// The patterns of one test, from words and files.

@@ -6,28 +6,13 @@ use super::list_file::{Collected, ListFile};
 use super::live::{How, Live};
 use super::matching::{Method, Patterns};
 use super::pattern;
-use super::regular::expand;
 use super::shared::MapKey;
-use super::value::{Value, whole_integer};
+use super::value::Value;
 use crate::rules::draft::Draft;
+pub(super) use crate::sample::map::filled;
+pub use crate::sample::map::{Gives, parse};
 use language::{Diagnostic, Span};
-use std::net::IpAddr;
 use std::sync::Arc;
-
-/// What a map gives.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Gives {
-    /// Text.
-    Text,
-    /// A number.
-    Int,
-    /// An address.
-    Address,
-    /// The key that matched, in place of its value.
-    Key,
-    /// Text with the groups of the regular expression that matched.
-    Template,
-}
 
 /// A map, compiled.
 #[derive(Clone, Debug)]
@@ -163,45 +148,4 @@ fn note(loader: &Draft, file: &ListFile, span: Span, method: Method, gives: Give
         gives: Some(gives),
     };
     loader.config.lists.user(how, vec![list])
-}
-
-/// A value as a template for the expression that matched a key.
-pub(super) fn filled(
-    keys: &Patterns,
-    at: usize,
-    key: &Value<'_>,
-    template: &Value<'_>,
-) -> Option<Value<'static>> {
-    let regular = keys.regular(at)?;
-    let text = key.with_text(|text| {
-        let groups = regular.groups_at(text, 0)?;
-        let mut out = Vec::new();
-        template.with_text(|template| expand(&mut out, text, template, &groups));
-        Some(out)
-    });
-    text.map(|text| Value::Str(text.into()))
-}
-
-impl Gives {
-    fn what(self) -> &'static str {
-        match self {
-            Gives::Text | Gives::Key | Gives::Template => "a text",
-            Gives::Int => "a number",
-            Gives::Address => "an address",
-        }
-    }
-}
-
-/// A value of a map or the default of its converter.
-pub fn parse(gives: Gives, text: &[u8]) -> Option<Value<'static>> {
-    match gives {
-        Gives::Text | Gives::Key | Gives::Template => Some(Value::Str(text.to_vec().into())),
-        // No digits are 0, as in HAProxy.
-        Gives::Int if text.is_empty() => Some(Value::Int(0)),
-        Gives::Int => whole_integer(text).map(Value::Int),
-        Gives::Address => {
-            let address: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
-            Some(Value::ip(address))
-        }
-    }
 }

@@ -5,15 +5,8 @@
 //! without a look-up by name; they read the stream and change nothing.
 
 pub mod argument;
-pub mod codes;
 pub mod draft;
-pub mod matching;
-pub mod network;
-pub mod regular;
 pub mod usage;
-pub mod value;
-pub mod variables;
-pub mod wait;
 
 mod acl;
 mod action;
@@ -24,16 +17,17 @@ mod fetch;
 mod format;
 pub mod lines;
 mod list_file;
-pub mod live;
 mod lookup;
 mod map;
 mod pattern;
 mod run;
 mod shared;
-mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use crate::codes::expression as codes;
+pub use crate::sample::{live, matching, network, regular, value, variables};
+pub use crate::transaction::{Content, Gate, Verdict};
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
 pub use action::Answer;
 pub use action::{
@@ -44,10 +38,8 @@ pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
 };
 pub(crate) use action::{challenge, error_answer};
-pub(crate) use action::{set_variable, unset_variable};
 pub use argument::{Kind as ArgumentKind, Lookup};
 pub use condition::{Condition, Outcome};
-pub(crate) use converter::hash;
 pub(crate) use converter::url_decoded;
 pub use converter::{ConverterBuild, ConverterRow};
 pub use expression::{Converters, Expression};
@@ -57,8 +49,8 @@ pub use format::{Alias, BuiltIn, Dialect, Format, alias_doc, built_in, built_in_
 pub use map::{Gives, Map};
 pub use matching::Method;
 pub use run::{
-    Content, Gate, Verdict, content_is_judged, http_after_response, http_request, http_response,
-    monitor, statistics, tcp_connection, tcp_content, tcp_response, tcp_session, unique_id,
+    content_is_judged, http_after_response, http_request, http_response, monitor, statistics,
+    tcp_connection, tcp_content, tcp_response, tcp_session, unique_id,
 };
 pub use usage::{Needs, Usage};
 pub use value::{Type, Value};
@@ -71,11 +63,6 @@ pub(crate) use acl::check_name as check_acl_name;
 pub(crate) use action::set_up_process;
 pub(crate) use action::{count_denied, count_denied_response};
 pub(crate) use shared::Shared;
-
-/// The value of a remote desktop client's cookie of a name, in its first packet.
-pub(crate) fn rdp_cookie<'p>(payload: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
-    fetch::rdp_cookie(payload, Some(name))
-}
 
 use language::keyword::Documented;
 

@@ -10,8 +10,8 @@ use super::regular::Regular;
 use super::shared::ListKey;
 use crate::config::UserlistSlot;
 use crate::rules::draft::Draft;
-use language::{Code, Diagnostic, Span, Word, suggest};
-use std::ops::RangeInclusive;
+use crate::sample::plain::{Listed, Number, Wrong, bad, number, ranges, version, wrong};
+use language::{Diagnostic, Span, Word, suggest};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -244,7 +244,7 @@ pub(super) fn compile(
         Method::Len => ranges(list, number).map(Patterns::lengths),
         Method::Ip => networks(loader, list, lookup),
         Method::Bin => each(list, |text, span| {
-            super::argument::unhex(text)
+            crate::sample::plain::unhex(text)
                 .map(Vec::into_boxed_slice)
                 .ok_or_else(|| {
                     bad(
@@ -269,45 +269,6 @@ pub(super) fn compile(
     made.map_err(|(place, diagnose)| collected.wrong(loader, place, diagnose))
 }
 
-/// Compiles patterns that came while traffic flows: no name is looked up. None:
-/// one of them cannot be used.
-pub(super) fn compile_plain(
-    method: Method,
-    texts: Vec<Box<[u8]>>,
-    ignore_case: bool,
-    versions: bool,
-) -> Option<Patterns> {
-    let number: Number = if versions { version } else { number };
-    let list = |texts: Vec<Box<[u8]>>| -> Listed {
-        let nowhere = |text| (text, Place::Word(Span::default()));
-        texts.into_iter().map(nowhere).collect()
-    };
-    Some(match method {
-        Method::Found => Patterns::found(),
-        Method::Bool => Patterns::truth(),
-        Method::Int => Patterns::numbers(ranges(list(texts), number).ok()?),
-        Method::Len => Patterns::lengths(ranges(list(texts), number).ok()?),
-        Method::Ip => {
-            let network = |text: &[u8]| Network::parse(std::str::from_utf8(text).ok()?);
-            let networks = each_text(&texts, network)?;
-            Patterns::networks(super::network::Networks::new(networks))
-        }
-        Method::Bin => {
-            let bytes = |text: &[u8]| super::argument::unhex(text).map(Vec::into_boxed_slice);
-            Patterns::binaries(each_text(&texts, bytes)?)
-        }
-        Method::Reg => {
-            let regular = |text: &[u8]| Regular::new(text, ignore_case).ok();
-            Patterns::regulars(each_text(&texts, regular)?)
-        }
-        _ => Patterns::texts(method, texts, ignore_case),
-    })
-}
-
-fn each_text<T>(texts: &[Box<[u8]>], make: impl Fn(&[u8]) -> Option<T>) -> Option<Vec<T>> {
-    texts.iter().map(|text| make(text)).collect()
-}
-
 /// Compiles numbers that are written in a way of their own.
 fn compile_ranges(
     loader: &mut Draft,
@@ -318,30 +279,6 @@ fn compile_ranges(
     ranges(list, number)
         .map(Patterns::numbers)
         .map_err(|(place, diagnose)| collected.wrong(loader, place, diagnose))
-}
-
-/// Reads a number.
-type Number = fn(&str) -> Option<i64>;
-
-fn number(text: &str) -> Option<i64> {
-    text.parse().ok()
-}
-
-/// `3.1` is 3 * 65536 + 1.
-fn version(text: &str) -> Option<i64> {
-    let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
-    Some((i64::from(major.parse::<u16>().ok()?) << 16) + i64::from(minor.parse::<u16>().ok()?))
-}
-
-type Wrong = (Place, Box<dyn FnOnce(Span) -> Box<Diagnostic>>);
-type Listed = Vec<(Box<[u8]>, Place)>;
-
-fn bad(code: &'static Code, span: Span, text: &[u8], why: &str) -> Box<Diagnostic> {
-    Box::new(Diagnostic::error(
-        code,
-        span,
-        format!("'{}' {why}", String::from_utf8_lossy(text)),
-    ))
 }
 
 /// Makes something of each pattern; the diagnostic of the first that is wrong
@@ -364,78 +301,6 @@ fn each<T>(
             })
         })
         .collect()
-}
-
-fn wrong<T>(place: Place, text: Box<[u8]>, why: &'static str) -> Result<T, Wrong> {
-    Err((
-        place,
-        Box::new(move |span| bad(&codes::BAD_PATTERN, span, &text, why)),
-    ))
-}
-
-/// Numbers and ranges, with operators before them that hold until the next.
-fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<i64>>, Wrong> {
-    let mut ranges = Vec::with_capacity(list.len());
-    let mut operator = "eq";
-    for (text, place) in list {
-        let word = std::str::from_utf8(&text).unwrap_or("");
-        if let Place::Word(_) = place
-            && let Some(known) = ["eq", "ge", "gt", "le", "lt"]
-                .iter()
-                .find(|known| **known == word)
-        {
-            operator = known;
-            continue;
-        }
-        let Some((low, high)) = range(word, number) else {
-            let why = if word.contains(':') {
-                "is not a valid number range"
-            } else {
-                "is not a number"
-            };
-            return wrong(place, text, why);
-        };
-        if operator != "eq" && word.contains(':') {
-            return wrong(
-                place,
-                text,
-                "is a range, but an operator compares with one number",
-            );
-        }
-        ranges.push(match operator {
-            "ge" => low..=i64::MAX,
-            "le" => i64::MIN..=high,
-            // Nothing is above the highest number or below the lowest.
-            "gt" => low
-                .checked_add(1)
-                .map_or(RangeInclusive::new(1, 0), |low| low..=i64::MAX),
-            "lt" => high
-                .checked_sub(1)
-                .map_or(RangeInclusive::new(1, 0), |high| i64::MIN..=high),
-            _ => low..=high,
-        });
-    }
-    Ok(ranges)
-}
-
-/// `5`, `1:5`, `:5`, `5:`.
-fn range(text: &str, number: Number) -> Option<(i64, i64)> {
-    match text.split_once(':') {
-        None => number(text).map(|n| (n, n)),
-        Some((low, high)) => {
-            let low = if low.is_empty() {
-                i64::MIN
-            } else {
-                number(low)?
-            };
-            let high = if high.is_empty() {
-                i64::MAX
-            } else {
-                number(high)?
-            };
-            (low <= high).then_some((low, high))
-        }
-    }
 }
 
 fn networks(loader: &mut Draft, list: Listed, lookup: bool) -> Result<Patterns, Wrong> {
@@ -464,47 +329,4 @@ fn networks(loader: &mut Draft, list: Listed, lookup: bool) -> Result<Patterns, 
         networks.extend(found.iter().map(|ip| Network::host(*ip)));
     }
     Ok(Patterns::networks(super::network::Networks::new(networks)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(words: &[&str]) -> Option<Vec<RangeInclusive<i64>>> {
-        let list = words
-            .iter()
-            .map(|w| (w.as_bytes().into(), Place::Word(Span::default())))
-            .collect();
-        ranges(list, number).ok()
-    }
-
-    #[test]
-    fn versions_have_a_dot() {
-        assert_eq!(range("3.1", version), Some((196_609, 196_609)));
-        assert_eq!(range("3:3.3", version), Some((196_608, 196_611)));
-        assert_eq!(range("3.x", version), None);
-    }
-
-    #[test]
-    fn numbers_have_ranges_and_operators() {
-        assert_eq!(
-            read(&["1", "3:5", ":0", "9:"]),
-            Some(vec![1..=1, 3..=5, i64::MIN..=0, 9..=i64::MAX])
-        );
-        assert_eq!(
-            read(&["gt", "2", "le", "-1"]),
-            Some(vec![3..=i64::MAX, i64::MIN..=-1])
-        );
-        assert_eq!(
-            read(&["lt", "2", "5"]),
-            Some(vec![i64::MIN..=1, i64::MIN..=4])
-        );
-        assert_eq!(
-            read(&["gt", "9223372036854775807"]).map(|r| r[0].is_empty()),
-            Some(true)
-        );
-        for wrong in [&["5:2"][..], &["foo"], &["1.2:1.5"], &["1:2:3"], &[""]] {
-            assert_eq!(read(wrong), None, "{wrong:?}");
-        }
-    }
 }

@@ -5,66 +5,15 @@ use super::action::{HttpRule, Rule, Step, TcpRule, capture_headers, count_denied
 use super::condition::Outcome;
 use super::lines;
 use super::variables::Scope;
-use super::wait::Wait;
-use crate::config::{HttpProtocol, Proxy, ProxyOption, Rare};
+use crate::config::{Proxy, ProxyOption, Rare};
 use crate::state::Tally;
 use crate::thread;
 use crate::thread::new_stream;
-use crate::transaction::{Overrides, Phase, Reply, Session, Stream, Termination, error_page};
+use crate::transaction::{
+    Content, Gate, Overrides, Phase, Reply, Session, Stream, Termination, Verdict, error_page,
+};
 use crate::users;
 use std::rc::Rc;
-
-/// What rules of connections decide.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Gate {
-    /// It goes on.
-    Open,
-    /// It is closed.
-    Reject,
-    /// It is closed and the client is not told.
-    SilentDrop,
-    /// The server's connection is closed; the client gets what came of it.
-    CloseServer,
-    /// HTTP is spoken from here on, in this version if one is said.
-    SwitchToHttp(Option<HttpProtocol>),
-}
-
-/// What rules of messages decide.
-#[derive(Debug)]
-pub enum Verdict {
-    /// It goes on.
-    Continue,
-    /// This is the answer.
-    Answer(Box<Reply>),
-    /// This is the answer, after the tarpit's time.
-    Tarpit(Box<Reply>),
-    /// The statistics for Prometheus are the answer.
-    Metrics,
-    /// The connection is closed.
-    Reject,
-    /// The connection is closed and the client is not told.
-    SilentDrop,
-    /// A part of the body is needed first; then the rules are asked again.
-    NeedBody {
-        /// So many bytes, or all where there are less.
-        bytes: usize,
-        /// How long they may take; None is `timeout http-request`.
-        time_ms: Option<u32>,
-    },
-    /// Something is waited for first; then the rules are asked again.
-    Wait(Wait),
-}
-
-/// What `tcp-request content` rules came to.
-#[derive(Debug)]
-pub enum Content {
-    /// They are over.
-    Decided(Gate),
-    /// More bytes are needed.
-    NeedMore,
-    /// Something is waited for first; then the rules are asked again.
-    Wait(Wait),
-}
 
 /// In `resume_at`: it is a rule of `tcp-request content` at which the rules of a
 /// message go on.

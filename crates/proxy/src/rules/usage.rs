@@ -1,7 +1,7 @@
 //! Where expressions stand, and what is known there: the answer's headers are
 //! not yet there when a request's rules run. Knows no fetch by name.
 
-use crate::config::ProxyKind;
+use crate::setting::ProxyKind;
 
 /// The moments at which expressions are evaluated, as a set: a rule of a
 /// `listen` runs as both a frontend's and a backend's.

@@ -53,7 +53,7 @@ impl Running {
         let not_changed = keep_fixed(&old.global, &mut config.global);
         let lists = config.lists.differences(&old.lists);
         let lost = dynamic::keep(&mut config, &old);
-        let outdated = state::adopt(&mut config, Some(&old), state::now_ms());
+        let outdated = crate::control::adopt(&mut config, Some(&old), state::now_ms());
         balance::prepare(&config, Some(&old));
         // From now on no connection to them is kept, and when the threads look
         // through what they kept, none is left.

@@ -38,7 +38,7 @@ impl Runtime {
         let (old, listening) = self.newest();
         let mut config = old.successor();
         let backend = edit(&mut config)?;
-        let outdated = state::succeed(&mut config, &old, backend, state::now_ms());
+        let outdated = crate::control::succeed(&mut config, &old, backend, state::now_ms());
         balance::prepare(&config, Some(&old));
         outdated.close_ways();
         {

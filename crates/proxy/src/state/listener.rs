@@ -66,7 +66,7 @@ impl Listeners {
 
 /// Seconds before the clock's zero that a time may lie, because another process
 /// saw it.
-const BEFORE_S: u64 = super::clock::BEFORE_MS / 1000;
+const BEFORE_S: u64 = crate::clock::BEFORE_MS / 1000;
 
 /// When something last happened, to the second. Threads that say so at the same
 /// time do not fight for the cell: only the first in a second writes.

@@ -6,35 +6,32 @@
 //! shards. Threads without a shard of their own share the last one.
 
 mod app_sessions;
+pub mod balance;
 mod capture;
 mod check;
-mod clock;
 pub mod compression;
 mod counters;
-mod install;
 mod listener;
 pub mod peers;
 mod presence;
 mod proxy;
-mod renamed;
-pub mod revision;
+pub mod queue;
 mod server;
-#[cfg(test)]
-mod tests;
 
+pub use crate::clock::{now_ms, revision};
 pub use app_sessions::AppSessions;
 pub use capture::{CAPTURED_MAX, Capture, Captures, captured};
 pub use check::{CheckPhase, CheckResult, CheckStatus, Verdict};
-pub use clock::now_ms;
 pub(crate) use counters::{AVERAGES, TALLIES};
 pub use counters::{Average, Counters, Shard, Tally};
-pub use install::install;
-pub(crate) use install::{adopt, succeed};
 pub use listener::{LastTime, ListenerState};
 pub use presence::Presence;
 pub(crate) use proxy::BackendLife;
 pub use proxy::{BackendReport, LineupChange, ProxyState};
-pub(crate) use server::{AGE_MAX_MS, AgentSet, COUNT_MAX, TakesErrors};
+pub(crate) use server::{
+    ADDRESS_SET, AGE_MAX_MS, AgentSet, BACKUP, COUNT_MAX, Control, PERSISTENT, RANKS, TakesErrors,
+    UP, USABLE,
+};
 pub use server::{
     AdminReport, AdminState, Adoption, AgentReport, AgentResult, ByTracked, Change, HealthState,
     HostNow, Kept, Said, ServerReport, ServerState, Shutdown, WEIGHT_MAX, WEIGHT_SCALE, Way,

@@ -1,9 +1,8 @@
 //! The state of one proxy: what outlives a change of the configuration.
 
 use super::listener::Listeners;
+use super::queue::Queue;
 use super::{Captures, Counters, LastTime, ListenerState};
-use crate::balance;
-use crate::queue::Queue;
 use reactor::{Gauge, Rate};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +33,7 @@ pub struct ProxyState {
     /// Streams that wait for any server of the backend.
     pub queue: Queue,
     /// What the balance algorithm remembers.
-    pub balance: balance::State,
+    pub balance: super::balance::State,
     /// `maxconn` as an operator set it; 0 takes the file's.
     pub maxconn_set: AtomicU32,
     /// `disable frontend`: its listeners take no one.
@@ -150,7 +149,7 @@ impl ProxyState {
     }
 
     /// Its listeners have other ids in another file: from the first to the second.
-    pub(super) fn renumber_listeners(&self, ids: &[(u32, u32)]) {
+    pub(crate) fn renumber_listeners(&self, ids: &[(u32, u32)]) {
         self.listeners.renumber(ids);
     }
 
@@ -181,7 +180,7 @@ impl ProxyState {
     }
 
     /// Counts a server that became usable or ceased to be.
-    pub(super) fn relineup(&self, backup: bool, usable: bool, now_ms: u64) -> LineupChange {
+    pub(crate) fn relineup(&self, backup: bool, usable: bool, now_ms: u64) -> LineupChange {
         let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
         let before = lineup.active + lineup.backup;
         let cell = if backup {
@@ -220,7 +219,7 @@ impl ProxyState {
 
     /// Moves a server between active and backup without its becoming usable
     /// or ceasing to be (a change of the file).
-    pub(super) fn swap_side(&self, to_backup: bool) {
+    pub(crate) fn swap_side(&self, to_backup: bool) {
         let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
         let (active, backup) = (lineup.active, lineup.backup);
         (lineup.active, lineup.backup) = if to_backup {
@@ -233,7 +232,7 @@ impl ProxyState {
     }
 
     /// It begins to serve: until it goes up or down, that is its last change.
-    pub(super) fn begin(&self, now_ms: u64) {
+    pub(crate) fn begin(&self, now_ms: u64) {
         let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
         lineup.last_change_ms = now_ms;
     }
@@ -279,7 +278,7 @@ impl ProxyState {
     }
 
     /// The present counts as a change that changed nothing.
-    pub(super) fn lineup(&self) -> LineupChange {
+    pub(crate) fn lineup(&self) -> LineupChange {
         LineupChange {
             active: self.active_usable(),
             backup: self.backup_usable(),

@@ -9,15 +9,15 @@ mod report;
 
 pub use agent::{AgentReport, AgentResult, ByTracked, Said};
 pub(crate) use agent::{AgentSet, TakesErrors};
+pub(crate) use control::Control;
 pub use control::{Adoption, Change};
 pub use kept::Kept;
 pub(crate) use kept::{AGE_MAX_MS, COUNT_MAX};
 pub use report::{AdminReport, ServerReport};
 
+use super::queue::Queue;
 use super::{Counters, LastTime, ProxyState};
-use crate::config::ServerAddress;
-use crate::queue::Queue;
-use control::Control;
+use crate::setting::ServerAddress;
 use reactor::{Gauge, Rate};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -93,11 +93,11 @@ pub const WEIGHT_SCALE: u32 = 16;
 /// The highest `weight`.
 pub const WEIGHT_MAX: u32 = 256;
 
-const USABLE: u32 = 1;
-const PERSISTENT: u32 = 2;
-const UP: u32 = 4;
-const BACKUP: u32 = 8;
-const ADDRESS_SET: u32 = 16;
+pub(crate) const USABLE: u32 = 1;
+pub(crate) const PERSISTENT: u32 = 2;
+pub(crate) const UP: u32 = 4;
+pub(crate) const BACKUP: u32 = 8;
+pub(crate) const ADDRESS_SET: u32 = 16;
 /// What an operator said of TLS; 0 is nothing.
 const TLS_ON: u8 = 1;
 const TLS_OFF: u8 = 2;
@@ -107,7 +107,7 @@ const TLS_OFF: u8 = 2;
 static FREE_UIDS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 static NEXT_UID: AtomicU32 = AtomicU32::new(0);
 /// The next [`ServerState::rank`]; 0 is that of servers which always were usable.
-static RANKS: AtomicU64 = AtomicU64::new(1);
+pub(crate) static RANKS: AtomicU64 = AtomicU64::new(1);
 
 /// The state of one server, found again by the names of its backend and its own.
 #[derive(Debug)]
@@ -129,30 +129,30 @@ pub struct ServerState {
     /// Idle connections in all pools.
     pub idle: AtomicU32,
     /// Threads that have some: a bit each.
-    idle_threads: AtomicU64,
+    pub(crate) idle_threads: AtomicU64,
     /// Streams that wait for this server.
     pub queue: Queue,
-    flags: AtomicU32,
+    pub(crate) flags: AtomicU32,
     /// See [`ServerState::rank`].
-    rank: AtomicU64,
+    pub(crate) rank: AtomicU64,
     /// Its share of the load, in parts of [`WEIGHT_SCALE`].
-    weight: AtomicU32,
+    pub(crate) weight: AtomicU32,
     /// The same as if it were warm.
-    whole_weight: AtomicU32,
-    maxconn: AtomicU32,
-    minconn: AtomicU32,
-    maxqueue: AtomicU32,
-    retired: AtomicBool,
+    pub(crate) whole_weight: AtomicU32,
+    pub(crate) maxconn: AtomicU32,
+    pub(crate) minconn: AtomicU32,
+    pub(crate) maxqueue: AtomicU32,
+    pub(crate) retired: AtomicBool,
     /// `disable health`: see [`ServerState::stop_checks`].
-    checks_stopped: AtomicBool,
+    pub(crate) checks_stopped: AtomicBool,
     /// See [`Way`].
-    way: AtomicU64,
+    pub(crate) way: AtomicU64,
     /// What an operator said of TLS.
-    tls: AtomicU8,
+    pub(crate) tls: AtomicU8,
     /// `pool-purge-delay` of the newest file, milliseconds.
-    purge_delay_ms: AtomicU32,
+    pub(crate) purge_delay_ms: AtomicU32,
     /// Percent of its weight and limit that it gets while it warms up.
-    throttle: AtomicU32,
+    pub(crate) throttle: AtomicU32,
     /// Balancing wants to know when a slot of it is given back.
     pub(crate) interest: AtomicBool,
     /// It stands in the balance's list of what changed.
@@ -162,14 +162,14 @@ pub struct ServerState {
     /// Streams which look at this are told to end when it changes: it counts
     /// the times that the sessions of this server were shut down, above the
     /// bits of the last [`Shutdown`].
-    shutdowns: AtomicU32,
-    control: Mutex<Control>,
+    pub(crate) shutdowns: AtomicU32,
+    pub(crate) control: Mutex<Control>,
     /// Servers whose state is this one's.
-    trackers: Mutex<Vec<Weak<ServerState>>>,
+    pub(crate) trackers: Mutex<Vec<Weak<ServerState>>>,
     /// Errors of its traffic in a row (`observe`).
     pub(crate) errors_in_row: AtomicU32,
     /// Who is told when they are too many.
-    observer: Mutex<Option<Weak<dyn TakesErrors>>>,
+    pub(crate) observer: Mutex<Option<Weak<dyn TakesErrors>>>,
 }
 
 impl Default for ServerState {
@@ -398,7 +398,7 @@ impl ServerState {
     }
 
     /// The way of the newest file is this one.
-    pub(in crate::state) fn set_way(&self, of_file: u32) {
+    pub(crate) fn set_way(&self, of_file: u32) {
         self.change_way(|way| way.of_file(of_file).0);
     }
 
@@ -424,7 +424,7 @@ impl ServerState {
     }
 
     /// The next file's way, where it is another.
-    pub(in crate::state) fn next_way(&self) -> u32 {
+    pub(crate) fn next_way(&self) -> u32 {
         ((self.way().0 >> 32) as u32).wrapping_add(1)
     }
 
@@ -477,7 +477,7 @@ impl ServerState {
         self.trackers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn control(&self) -> MutexGuard<'_, Control> {
+    pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -20,9 +20,9 @@ mod page;
 mod tests;
 
 use crate::config::{Config, Proxy, ProxyIndex, StatsPage};
-use crate::rules::wait::Wait;
 use crate::rules::{self, Verdict};
 use crate::runtime;
+use crate::transaction::Wait;
 use crate::transaction::{Phase, Reply, Stream, Termination, error_page};
 use crate::users;
 use asked::{Asked, Kind, Outcome};

@@ -7,7 +7,7 @@ use super::row::{Moment, Selection};
 use super::{Report, page};
 use crate::config::{Config, ProxyIndex, StatsPage};
 use crate::keyword::testing::load_text;
-use crate::state::{self, AdminState, CheckResult, CheckStatus, Tally};
+use crate::state::{AdminState, CheckResult, CheckStatus, Tally};
 use std::sync::Arc;
 
 const FILE: &str = "\
@@ -62,7 +62,7 @@ fn moment() -> Moment {
 
 fn config() -> Arc<Config> {
     let mut config = load_text(FILE).config.expect("the file is good");
-    state::install(&mut config, None, NOW_MS - 100_000_000);
+    crate::control::install(&mut config, None, NOW_MS - 100_000_000);
     let app = config
         .proxies
         .iter()
@@ -319,7 +319,7 @@ fn a_large_report_is_made_beside_the_thread_that_asked() {
         .collect();
     let file = format!("listen l\nmode http\nbind 127.0.0.1:1\nstats uri /s\n{servers}");
     let mut config = load_text(&file).config.unwrap();
-    state::install(&mut config, None, 1);
+    crate::control::install(&mut config, None, 1);
     let report = || Report {
         metrics: None,
         config: Arc::new(Config::default()),

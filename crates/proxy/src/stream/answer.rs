@@ -9,15 +9,15 @@ use super::shutdown::termination;
 use super::{
     Phase, Reply, Stream, Termination, error_page, exchange, held, inspect, observe, send, shape,
 };
-use crate::cache;
+use crate::caching;
 use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, Rare, ReuseMode};
 use crate::log;
 use crate::persistence;
 use crate::rules::{self, Verdict};
 use crate::state::{Shutdown, Tally};
-use crate::tables::{stick, tracked};
 use crate::thread::here;
+use crate::tracking::{self, stick};
 use http::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
 use http::http1::{Limits, Outcome, Parsed, RequestFacts, Upgrade};
 use http::http2;
@@ -242,7 +242,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     }
     stream.times.response = Some(reactor::now());
     stream.server_status = stream.response.status();
-    tracked::answer(stream);
+    tracking::answer(stream);
     observe::answered(stream);
     let body = Body::new(server, response.body);
     checked(stream, client, (server, watched, &mut *input), &body).await?;
@@ -690,7 +690,7 @@ async fn send(
     if body.is_done() && !chunked {
         let sent = send_head(stream, client, true).await;
         log::stream_answered(stream);
-        cache::complete(stream);
+        caching::complete(stream);
         return sent;
     }
     let mut head = reactor::scratch();
@@ -727,7 +727,7 @@ async fn send(
             .unwrap_or(Err(BodyFailure::WriteFailed)),
     };
     if result.is_ok() {
-        cache::complete(stream);
+        caching::complete(stream);
     }
     compression::count_coded(stream, coded);
     result.map_err(|failure| match failure {

@@ -7,6 +7,7 @@
 use super::meter::Meter;
 use super::splice;
 use crate::cache;
+use crate::caching;
 use crate::compression::{Encoder, EncoderBroke, Flush};
 use crate::state::Tally;
 use crate::thread::here;
@@ -402,7 +403,7 @@ impl Copy<'_> {
             kept.keep(data, trailers.is_some());
         }
         if let Some(cache) = &mut self.cache {
-            cache::piece(cache, data);
+            caching::piece(cache, data);
         }
         let flush = match self.body.is_done() {
             true => Flush::End,

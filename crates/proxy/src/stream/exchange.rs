@@ -16,7 +16,7 @@ use crate::config::{ProxyOption, ReuseMode};
 use crate::queue::Slot;
 use crate::server_connection::{self, ServerConnection};
 use crate::state::Tally;
-use crate::tables::tracked;
+use crate::tracking;
 use http::http1::{self, ConnectionMode, Parsed, Upgrade};
 use http::http2;
 use mux::MuxStream;
@@ -495,7 +495,7 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
             .count(Tally::RequestErrors);
     }
     if failure.is_servers() {
-        tracked::answer_failure(stream);
+        tracking::answer_failure(stream);
         super::observe::failed(stream, &failure);
         let config = stream.config.clone();
         if let Some(backend) = stream.backend {

@@ -6,8 +6,8 @@ use super::{Stream, Termination};
 use crate::compression;
 use crate::log;
 use crate::state::Tally;
-use crate::tables::tracked;
 use crate::thread::here;
+use crate::tracking;
 
 fn ms(from: Option<reactor::Instant>, to: Option<reactor::Instant>) -> u64 {
     match (from, to) {
@@ -50,7 +50,7 @@ pub fn finish(mut stream: Box<Stream>) {
     }
     count(&stream);
     log::stream_ended(&stream);
-    tracked::ended(&mut stream);
+    tracking::ended(&mut stream);
     serve::leave_backend(&stream);
     here().keep_stream(stream);
 }

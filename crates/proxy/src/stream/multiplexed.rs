@@ -3,8 +3,8 @@
 use super::{Endpoint, Session, Stream, leaving};
 use crate::log::{self, Level};
 use crate::state::Tally;
-use crate::tables::tracked;
 use crate::thread::here;
+use crate::tracking;
 use http::http1::FaultKind::{HeadTooLong, TooManyHeaders};
 use http::http1::{Fault, Limits, Parsed};
 use mux::{Accept, MuxStream, Opened, Side, Then, View};
@@ -111,7 +111,7 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
 
     fn malformed(&mut self) {
         self.faults = self.faults.saturating_add(1);
-        tracked::session_glitch(self.session);
+        tracking::session_glitch(self.session);
     }
 
     fn faults(&self) -> u32 {

@@ -16,8 +16,8 @@ use crate::log;
 use crate::rules::{self, Verdict};
 use crate::server_connection::{self, Own};
 use crate::state::Tally;
-use crate::tables::tracked;
 use crate::thread::here;
+use crate::tracking;
 use crate::{persistence, stats, users};
 use http::http1::{self, ConnectionMode, Fault, FaultKind, Limits, Outcome, Parsed, Preface};
 use http::message::{Message, Version};
@@ -299,7 +299,7 @@ async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFail
         }
     };
     frontend.frontend.here().count(Tally::RequestErrors);
-    tracked::request_error(stream);
+    tracking::request_error(stream);
     // What the parser took in until it gave up is no request to a log.
     stream.request.clear();
     let page = error_page(stream, status);

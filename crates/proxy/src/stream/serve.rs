@@ -10,13 +10,14 @@ use crate::config::{
 use crate::log;
 use crate::persistence;
 use crate::queue::{self, Assignment, Slot, Wish};
-use crate::rules::{self, wait::Wait};
+use crate::rules;
 use crate::server_connection::{
     self, ConnectFailure, Own, ServerConnection, Wanted, connect, forced_version,
 };
 use crate::state::Tally;
-use crate::tables::{stick, tracked};
 use crate::thread::here;
+use crate::tracking::{self, stick};
+use crate::transaction::Wait;
 use crate::transaction::{ServerEnd, listing};
 use http::http1::{Redirect, RedirectCode};
 use http::message::Message;
@@ -39,7 +40,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// A request came, whatever becomes of it.
 pub fn count_request(stream: &Stream) {
     listing::begin(stream);
-    tracked::request(stream);
+    tracking::request(stream);
     let state = &stream.session.frontend().state;
     state.request_rate.count(here().now_ms());
     state.frontend.here().count(Tally::Requests);

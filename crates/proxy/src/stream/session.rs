@@ -9,8 +9,8 @@ use crate::rules::{self, Gate};
 use crate::runtime::Seat;
 use crate::server_connection::Own;
 use crate::state::{ListenerState, Tally};
-use crate::tables::tracked;
 use crate::thread::here;
+use crate::tracking;
 use mux::MuxStream;
 use mux::link::Link;
 use protocol::proxy_protocol::{self, Header, Progress};
@@ -221,7 +221,7 @@ async fn run(client: &mut Client) {
             return;
         }
     }
-    tracked::session_began(&client.session);
+    tracking::session_began(&client.session);
     let now_ms = here().now_ms();
     frontend.state.frontend.here().count(Tally::Sessions);
     frontend.state.session_rate.count(now_ms);

@@ -14,7 +14,7 @@ use crate::queue::Slot;
 use crate::rules::{self, Content, Gate};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
-use crate::tables::stick;
+use crate::tracking::stick;
 use mux::link::Link;
 use mux::link::write_all;
 use reactor::after;

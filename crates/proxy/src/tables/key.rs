@@ -1,6 +1,6 @@
 //! Keys: what an entry is found by, as bytes of the table's type.
 
-use crate::rules::{Type, Value};
+use crate::sample::{Type, Value};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `type` of a table.

@@ -1,8 +1,7 @@
 //! Stick tables: what is remembered of clients, of users, of anything that can be
 //! a key, over connections and requests. `store` holds entries, `data` says what
-//! stands in one, `set` which tables a configuration has, `tracked` what of
-//! connections and streams is counted in them. Nothing here reads a message or
-//! knows a keyword.
+//! stands in one, `set` which tables a configuration has, `tracked` what a
+//! connection or stream holds of them. Nothing here reads a message or knows a keyword.
 
 pub mod codes;
 pub mod data;
@@ -10,7 +9,6 @@ mod entry;
 mod key;
 mod rate;
 mod set;
-pub mod stick;
 pub mod store;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 
 use super::key::KeyType;
 use super::store::{Make, Settings, Table};
-use crate::config::ProxyIndex;
+use crate::setting::ProxyIndex;
 use language::Span;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

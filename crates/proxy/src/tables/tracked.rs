@@ -1,14 +1,13 @@
-//! Tracking: a connection or a stream holds entries under the numbers of its
-//! counters, and what happens to it is counted in them. What a connection's
-//! rules track lasts as long as the connection, what those of content and
-//! messages track as long as the stream.
+//! What a connection or a stream tracks: entries under the numbers of its counters, and
+//! what `stick` rules made of it.
 
 use super::data::DataType;
 use super::entry::Held;
-use super::stick::Sticking;
-use crate::transaction::{Session, Stream};
+use super::set::TablePlace;
+use crate::setting::ServerIndex;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Most counters (`tune.stick-counters`).
 pub const COUNTERS_MAX: u32 = 12;
@@ -29,9 +28,9 @@ pub enum Level {
 /// The entries of one connection or stream, by counter.
 #[derive(Debug, Default)]
 pub struct Trackers {
-    held: Vec<(u8, Held)>,
+    pub(crate) held: Vec<(u8, Held)>,
     /// What `stick` rules made of a stream.
-    pub(super) sticking: Option<Box<Sticking>>,
+    pub(crate) sticking: Option<Box<Sticking>>,
 }
 
 /// Those of a connection. Copies of it (a change of the configuration while
@@ -46,7 +45,7 @@ impl Trackers {
             .map(|(_, held)| held)
     }
 
-    fn each(&self, mut count: impl FnMut(&Held)) {
+    pub(crate) fn each(&self, mut count: impl FnMut(&Held)) {
         for (_, held) in &self.held {
             count(held);
             held.touch();
@@ -65,154 +64,11 @@ impl Drop for Trackers {
     }
 }
 
-/// Looks at what a counter tracks: for the stream, else for its connection.
-pub fn with<T>(stream: &Stream, counter: u32, look: impl FnOnce(&Held) -> T) -> Option<T> {
-    if let Some(held) = stream.tracked.as_ref().and_then(|own| own.get(counter)) {
-        return Some(look(held));
-    }
-    let shared = stream.session.tracked.get()?.borrow();
-    shared.get(counter).map(look)
-}
-
-/// Begins to track an entry, unless the counter tracks one already.
-pub fn track(stream: &mut Stream, counter: u32, held: Held, level: Level) {
-    if with(stream, counter, |_| ()).is_some() {
-        return;
-    }
-    held.add(DataType::ConnCur, 0, 1);
-    held.add(DataType::ConnCnt, 0, 1);
-    held.add(DataType::ConnRate, 0, 1);
-    if level != Level::Session && stream.request.start().is_some() {
-        count_request(&held);
-    }
-    if level == Level::Response {
-        count_status(&held, stream, stream.server_status);
-    }
-    held.note();
-    let entry = (counter as u8, held);
-    match level {
-        Level::Session => {
-            let shared = stream.session.tracked.get_or_init(Default::default);
-            shared.borrow_mut().held.push(entry);
-        }
-        Level::Request | Level::Response => {
-            stream.tracked.get_or_insert_default().held.push(entry);
-        }
-    }
-}
-
-fn count_request(held: &Held) {
-    held.add(DataType::HttpReqCnt, 0, 1);
-    held.add(DataType::HttpReqRate, 0, 1);
-}
-
-fn count_error(held: &Held) {
-    held.add(DataType::HttpErrCnt, 0, 1);
-    held.add(DataType::HttpErrRate, 0, 1);
-}
-
-fn count_failure(held: &Held) {
-    held.add(DataType::HttpFailCnt, 0, 1);
-    held.add(DataType::HttpFailRate, 0, 1);
-}
-
-fn count_status(held: &Held, stream: &Stream, status: u16) {
-    let global = &stream.config.global;
-    if global.error_codes.contains(status) {
-        count_error(held);
-    }
-    if global.failure_codes.contains(status) {
-        count_failure(held);
-    }
-}
-
-/// Whether anything is tracked for a stream: what else is counted looks here first.
-#[inline]
-pub fn any(stream: &Stream) -> bool {
-    stream.tracked.is_some() || stream.session.tracked.get().is_some()
-}
-
-fn each(stream: &Stream, count: impl Fn(&Held)) {
-    if let Some(own) = &stream.tracked {
-        own.each(&count);
-    }
-    if let Some(shared) = stream.session.tracked.get() {
-        shared.borrow().each(&count);
-    }
-}
-
-/// A connection is taken by its rules.
-pub fn session_began(session: &Session) {
-    if let Some(shared) = session.tracked.get() {
-        shared.borrow().each(|held| {
-            held.add(DataType::SessCnt, 0, 1);
-            held.add(DataType::SessRate, 0, 1);
-        });
-    }
-}
-
-/// A client broke the rules of HTTP/2 in a way that ended no more than a stream.
-pub fn session_glitch(session: &Session) {
-    if let Some(shared) = session.tracked.get() {
-        shared.borrow().each(|held| {
-            held.add(DataType::GlitchCnt, 0, 1);
-            held.add(DataType::GlitchRate, 0, 1);
-        });
-    }
-}
-
-/// A request came.
-#[inline]
-pub fn request(stream: &Stream) {
-    if any(stream) {
-        each(stream, count_request);
-    }
-}
-
-/// The request was wrong, or refused.
-#[inline]
-pub fn request_error(stream: &Stream) {
-    if any(stream) {
-        each(stream, count_error);
-    }
-}
-
-/// The server gave an answer.
-#[inline]
-pub fn answer(stream: &Stream) {
-    if any(stream) {
-        each(stream, |held| {
-            count_status(held, stream, stream.server_status)
-        });
-    }
-}
-
-/// The server gave none, or a wrong one.
-#[inline]
-pub fn answer_failure(stream: &Stream) {
-    if any(stream) {
-        each(stream, count_failure);
-    }
-}
-
-/// A stream is over: what it moved is counted, and what it tracked let go.
-#[inline]
-pub fn ended(stream: &mut Stream) {
-    if any(stream) {
-        // What was no request moved nothing, as in HAProxy.
-        let counts = !stream.http || stream.request.start().is_some();
-        let moved = (stream.bytes_in, stream.bytes_out);
-        let (bytes_in, bytes_out) = if counts { moved } else { (0, 0) };
-        each(stream, |held| {
-            if bytes_in > 0 {
-                held.add(DataType::BytesInCnt, 0, bytes_in);
-                held.add(DataType::BytesInRate, 0, bytes_in);
-            }
-            if bytes_out > 0 {
-                held.add(DataType::BytesOutCnt, 0, bytes_out);
-                held.add(DataType::BytesOutRate, 0, bytes_out);
-            }
-        });
-        stream.tracked = None;
-    }
+/// What `stick` rules made of a stream.
+#[derive(Debug, Default)]
+pub struct Sticking {
+    /// The server that a table has for it.
+    pub(crate) server: Option<ServerIndex>,
+    /// Under these keys its server is kept.
+    pub(crate) keys: Vec<(Arc<TablePlace>, Box<[u8]>)>,
 }

@@ -2,8 +2,8 @@
 //! shared access to the stream, so their changes are recorded beside it, are visible to
 //! variable lookups, and are applied before the next rule.
 
-use super::Stream;
-use crate::rules::{Scope, Value, VariableName, set_variable, unset_variable};
+use super::{Stream, set_variable, unset_variable};
+use crate::sample::{Scope, Value, VariableName};
 use std::cell::RefCell;
 
 /// Most changes that are noted at a time. A file with more of them in one rule does

@@ -1,7 +1,7 @@
 //! How a stream begins: out of nothing, or out of one that was used before.
 
 use super::{Phase, Session, Stream, Termination, Times};
-use crate::rules::Variables;
+use crate::sample::Variables;
 use http::message::Message;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -17,6 +17,8 @@ pub(crate) mod sample;
 #[cfg(test)]
 mod sizes;
 mod state;
+mod variables;
+mod verdict;
 
 pub use assigned::Captured;
 pub use born::of_check;
@@ -29,3 +31,8 @@ pub use reply::{Reply, error as error_page};
 pub use state::{
     CompressionChoice, Endpoint, Held, Phase, ReceivedLine, Session, Stream, Termination, Times,
 };
+pub(crate) use variables::{
+    set as set_variable, set_of_session as set_variable_of_session, unset as unset_variable,
+    unset_of_session as unset_variable_of_session,
+};
+pub use verdict::{Applied, Content, Gate, Verdict, Wait};

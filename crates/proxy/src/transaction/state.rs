@@ -4,7 +4,7 @@
 use super::details::Details;
 use crate::cache;
 use crate::config::{Algorithm, Bind, Config, Proxy, ProxyIndex, Rare, Server, ServerIndex};
-use crate::rules::Variables;
+use crate::sample::Variables;
 use crate::state::compression::OfClient;
 use crate::tables::{SessionTrackers, Trackers};
 use http::message::Message;
@@ -455,7 +455,7 @@ pub struct Stream {
     /// logs; 0 where it is none.
     pub error_status: Cell<u16>,
     /// What is known of its user's password; empty where no rule asked.
-    pub checked_users: OnceCell<Box<crate::users::Checked>>,
+    pub checked_users: OnceCell<Box<crate::password::Checked>>,
     /// Which server it belongs to, in backends where streams do.
     pub persistence: Option<Box<super::Persistence>>,
     /// What of it is compressed, and how.

@@ -5,6 +5,7 @@
 //! under a key of this process that is never shown. So a change of the file changes the
 //! key, and no password is stored here.
 
+use crate::password::Key;
 use aws_lc_rs::{hmac, rand};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -15,10 +16,6 @@ const SHARDS: usize = 16;
 const ACCEPTED_MAX: usize = 512;
 /// And those that were wrong. They have their own room, for anyone can send some.
 const REFUSED_MAX: usize = 128;
-
-/// What credentials are kept under.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Key([u8; 32]);
 
 static SECRET: LazyLock<hmac::Key> = LazyLock::new(|| {
     let random = rand::SystemRandom::new();

@@ -9,58 +9,27 @@
 
 mod cache;
 mod credentials;
-mod des;
-mod hash;
-mod md5;
 mod verifier;
 
+pub use crate::password::{Hash, same};
 pub use credentials::{Basic, bearer, header, is_proxied};
-pub use hash::{Hash, same};
 
 use crate::config::{Password, Userlist};
-use crate::rules::Verdict;
-use crate::rules::wait::{Applied, Wait};
+use crate::password::{ANSWERS_MAX, Busy, Job, Key};
 use crate::thread;
+use crate::transaction::Verdict;
+use crate::transaction::{Applied, Wait};
 use crate::transaction::{Phase, Stream, Termination, error_page};
-use cache::Key;
 use http::message::Message;
 use reactor::after;
 use reactor::with_deadline;
-use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use verifier::{Busy, Client, Job};
+use verifier::Client;
 use zeroize::Zeroizing;
-
-/// Different credentials of one stream that are looked at: rules may change its
-/// header, and there are several lists.
-const ANSWERS_MAX: usize = 16;
 /// The realm of statistics where the file names none.
 pub const STATISTICS_REALM: &[u8] = b"HAProxy Statistics";
 /// How long a stream waits where no `timeout http-request` says, milliseconds.
 const WAIT_MS: u32 = 30_000;
-
-/// What is known of the credentials of a stream.
-#[derive(Debug, Default)]
-pub struct Checked {
-    answers: RefCell<Vec<(Key, Result<bool, Busy>)>>,
-    wanted: RefCell<Option<Job>>,
-    busy: Cell<bool>,
-}
-
-impl Checked {
-    fn known(&self, key: &Key) -> Option<Result<bool, Busy>> {
-        let answers = self.answers.borrow();
-        let found = answers.iter().find(|(known, _)| known == key);
-        found.map(|(_, answer)| *answer)
-    }
-
-    fn keep(&self, key: Key, answer: Result<bool, Busy>) {
-        let mut answers = self.answers.borrow_mut();
-        if answers.len() < ANSWERS_MAX {
-            answers.push((key, answer));
-        }
-    }
-}
 
 /// The request whose credentials count: also one that content rules found in a
 /// stream which is not HTTP.

@@ -5,14 +5,13 @@
 //! Who waits is bounded, in all and for each client, and clients take turns: one
 //! who sends wrong passwords by the thousands waits behind itself.
 
-use super::cache::{self, Key};
-use super::hash::Hash;
+use super::cache;
+use crate::password::{Busy, Job};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokio::sync::oneshot;
-use zeroize::Zeroizing;
 
 /// Most threads that verify at one time.
 const THREADS_MAX: usize = 4;
@@ -36,19 +35,6 @@ impl Client {
             None => 0,
         })
     }
-}
-
-/// A password that is to be verified.
-#[derive(Debug)]
-pub struct Job {
-    /// What its result is kept under.
-    pub key: Key,
-    /// The hash that it should have.
-    pub hash: Arc<Hash>,
-    /// It.
-    pub password: Zeroizing<Vec<u8>>,
-    /// The user exists; else the work is done so that nobody sees the difference.
-    pub exists: bool,
 }
 
 impl Job {
@@ -83,10 +69,6 @@ static QUEUE: LazyLock<Mutex<Queue>> = LazyLock::new(Mutex::default);
 fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// Too many wait already, or the system gave no thread.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Busy;
 
 impl Queue {
     fn push(&mut self, client: Client, waiting: Waiting) -> Result<(), Busy> {
@@ -186,6 +168,9 @@ fn work() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::password::{Hash, Key};
+    use std::sync::Arc;
+    use zeroize::Zeroizing;
 
     fn waiting(n: usize) -> (Waiting, oneshot::Receiver<bool>) {
         let (done, result) = oneshot::channel();

@@ -166,7 +166,7 @@ backend api
     /// The bands of addresses after servers were taken out.
     fn bands(out: &[(&str, &str)], services: &[Service]) -> Vec<Band> {
         let mut config = load_text(FILE).config.expect("no error");
-        state::install(&mut config, None, 0);
+        crate::control::install(&mut config, None, 0);
         for (backend, server) in out {
             let index = config.backend(backend).expect("there");
             let proxy = config.proxy(index);

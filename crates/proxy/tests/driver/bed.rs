@@ -126,7 +126,7 @@ impl Bed {
         }
         stream::observe_ended(note_ended);
         let mut config = loaded(&whole);
-        state::install(&mut config, None, state::now_ms());
+        proxy::control::install(&mut config, None, state::now_ms());
         let (listening, errors) = proxy::listener::open(&config, &mut Default::default());
         assert!(errors.is_empty(), "{errors:?}");
         let config = Arc::new(config);

@@ -87,7 +87,7 @@ impl Scene {
         let told = language::render::concise(&loaded.sources, &loaded.diagnostics, true);
         let mut config = loaded.config.unwrap_or_else(|| panic!("{told}"));
         reactor::set_shards(2);
-        state::install(&mut config, None, state::now_ms());
+        proxy::control::install(&mut config, None, state::now_ms());
         config
     }
 

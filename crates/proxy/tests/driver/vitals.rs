@@ -194,7 +194,7 @@ fn threads_beat_frontends_are_judged_and_clients_of_an_address_that_goes_are_led
     let _one = alone();
     let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let mut config = config(origin.port);
-    state::install(&mut config, None, state::now_ms());
+    proxy::control::install(&mut config, None, state::now_ms());
     // One of the addresses is nowhere, and no sysctl was set for it.
     let (listening, errors) = proxy::listener::open(&config, &mut Default::default());
     assert!(errors.is_empty(), "{errors:?}");

@@ -3,7 +3,8 @@
 
 use super::super::{Loaded, load};
 use super::*;
-use crate::state::{install, now_ms};
+use crate::control::install;
+use crate::state::now_ms;
 use configuration::LoadOptions;
 use language::{Environment, Facts};
 use std::path::PathBuf;

@@ -402,7 +402,7 @@ impl Answer {
                 count_denied_response(stream)
             } else {
                 count_denied(stream);
-                crate::tables::tracked::request_error(stream)
+                crate::tracking::request_error(stream)
             }
         }
         Step::End(match self.purpose {

@@ -1,10 +1,10 @@
 //! Actions that take answers out of a cache and put them in.
 
 use super::{Action, ActionRow, Build, Step, places};
-use crate::cache;
+use crate::caching;
 use crate::rules::draft::Draft;
-use crate::rules::run::Verdict;
 use crate::transaction::Stream;
+use crate::transaction::Verdict;
 use language::Diagnostic;
 
 /// Which way.
@@ -49,10 +49,10 @@ fn cache(
 impl CacheAction {
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
         if self.stores {
-            cache::begin(stream, &self.name);
+            caching::begin(stream, &self.name);
             return Step::Next;
         }
-        match cache::look_up(stream, &self.name) {
+        match caching::look_up(stream, &self.name) {
             Some(reply) => Step::End(Verdict::Answer(Box::new(reply))),
             None => Step::Next,
         }

@@ -26,6 +26,9 @@ mod table;
 mod target;
 mod variable;
 
+pub(crate) use crate::transaction::{
+    set_variable, set_variable_of_session, unset_variable_of_session,
+};
 pub use answer::Answer;
 pub(crate) use answer::error_answer;
 pub(crate) use auth::challenge;
@@ -39,22 +42,17 @@ pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
 pub(in crate::rules) use variable::SetWhen;
 pub use variable::VariableChange;
 pub(crate) use variable::set_up_process;
-pub(crate) use variable::{
-    set as set_variable, set_of_session as set_variable_of_session, unset as unset_variable,
-    unset_of_session as unset_variable_of_session,
-};
 
 use super::condition::Condition;
 use super::expression::{Expression, OF_LUA};
 use super::format::Format;
-use super::run::{Gate, Verdict};
 use super::usage::Usage;
-use super::wait::Wait;
 use crate::codes as load_codes;
 use crate::config::ProxyKind;
 use crate::known::KNOWN;
 use crate::rules::draft::Draft;
 use crate::transaction::Stream;
+use crate::transaction::{Gate, Verdict, Wait};
 use language::arguments::Args;
 use language::keyword::{Documented, Family, Found, Keyword, Table};
 use language::{Diagnostic, Span, Word, suggest};

@@ -8,9 +8,9 @@ use crate::rules::draft::Draft;
 use crate::rules::expression::Expression;
 use crate::rules::value::Value;
 use crate::rules::variables::VariableName;
-use crate::rules::wait::{Applied, Wait};
 use crate::thread;
 use crate::transaction::Stream;
+use crate::transaction::{Applied, Wait};
 use language::Diagnostic;
 use std::net::IpAddr;
 
@@ -89,7 +89,7 @@ impl Resolve {
                     Some(IpAddr::V6(ip)) => Value::Ipv6(ip),
                     None => return,
                 };
-                super::variable::set(stream, variable, value);
+                super::set_variable(stream, variable, value);
             });
             applied
         }))

@@ -3,7 +3,7 @@
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
 use crate::rules::draft::Draft;
-use crate::rules::run::Verdict;
+use crate::transaction::Verdict;
 use crate::transaction::{Phase, Stream, Termination};
 use language::Diagnostic;
 

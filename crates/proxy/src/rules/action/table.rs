@@ -3,7 +3,8 @@
 use super::{Action, ActionRow, Build, RuleSet, Step, places};
 use crate::rules::Expression;
 use crate::rules::draft::Draft;
-use crate::tables::{DataType, Level, TablePlace, codes, tracked};
+use crate::tables::{DataType, Level, TablePlace, codes};
+use crate::tracking;
 use crate::transaction::Stream;
 use language::Diagnostic;
 use std::sync::Arc;
@@ -307,14 +308,14 @@ impl TableAction {
                 table,
                 level,
             } => {
-                if tracked::with(stream, *counter, |_| ()).is_none()
+                if tracking::with(stream, *counter, |_| ()).is_none()
                     && let Some(table) = table.get()
                     && let Some(value) = key.evaluate(stream)
                 {
                     let make = &table.make;
                     let held = make.key.with(make.length, value, |key| table.get(key));
                     if let Some(held) = held.flatten() {
-                        tracked::track(stream, *counter, held, *level);
+                        tracking::track(stream, *counter, held, *level);
                     }
                 }
             }
@@ -335,7 +336,7 @@ impl TableAction {
                 let Some(amount) = amount else {
                     return Step::Next;
                 };
-                tracked::with(stream, *counter, |held| {
+                tracking::with(stream, *counter, |held| {
                     match rate {
                         Some(rate) => {
                             held.add(*kind, *element, amount);

@@ -2,17 +2,15 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
-use crate::config::{Config, ProxyIndex, VariablesMax};
+use crate::config::{Config, ProxyIndex};
 use crate::rules::argument::variable_error_in;
 use crate::rules::draft::Draft;
 use crate::rules::expression::Expression;
 use crate::rules::format::{Dialect, Format};
 use crate::rules::usage::Usage;
 use crate::rules::value::Value;
-use crate::rules::variables::{
-    Scope, VariableName, process_variable, set_process_variable, unset_process_variable,
-};
-use crate::transaction::{Endpoint, Session, Stream, of_check};
+use crate::rules::variables::{Scope, VariableName, process_variable};
+use crate::transaction::{Endpoint, Session, Stream, of_check, set_variable, unset_variable};
 use language::arguments::Args;
 use language::{Diagnostic, Word, suggest};
 use std::borrow::Cow;
@@ -151,7 +149,7 @@ impl VariableChange {
     pub(crate) fn apply(&self, stream: &mut Stream) {
         let value = match &self.source {
             Source::Unset => {
-                unset(stream, self.name);
+                unset_variable(stream, self.name);
                 return;
             }
             Source::Expression(expression) => expression.evaluate(stream).map(Value::into_owned),
@@ -163,7 +161,7 @@ impl VariableChange {
             .iter()
             .all(|condition| condition.holds(self.name, &value, stream))
         {
-            set(stream, self.name, value);
+            set_variable(stream, self.name, value);
         }
     }
 
@@ -296,71 +294,4 @@ fn get(stream: &Stream, name: VariableName) -> Option<Value<'static>> {
             None => stream.variables.get(name).cloned(),
         },
     }
-}
-
-/// The least of the limits that count for a scope: each holds for what lives
-/// shorter too.
-fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
-    let limits: &[Option<usize>] = match scope {
-        Scope::Process => &[max.global, max.process],
-        Scope::Session => &[max.global, max.session],
-        Scope::Transaction => &[max.global, max.session, max.transaction],
-        Scope::Request | Scope::Response => {
-            &[max.global, max.session, max.transaction, max.message]
-        }
-        Scope::Check => &[max.global, max.session, max.check],
-    };
-    limits.iter().copied().flatten().min()
-}
-
-/// Sets a variable; one that does not fit into the limits is not set.
-pub(crate) fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
-    let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
-    match name.scope() {
-        Scope::Process => set_process_variable(name, value, bytes_max),
-        Scope::Session => stream
-            .session
-            .variables
-            .borrow_mut()
-            .set(name, value, bytes_max),
-        _ => stream.variables.set(name, value, bytes_max),
-    };
-}
-
-/// Forgets a variable.
-pub(crate) fn unset(stream: &mut Stream, name: VariableName) {
-    match name.scope() {
-        Scope::Process => unset_process_variable(name),
-        Scope::Session => stream.session.variables.borrow_mut().unset(name),
-        _ => stream.variables.unset(name),
-    }
-}
-
-/// Sets a variable of the session or the process, which any thread of theirs may;
-/// gives the value back where it is one of the stream's.
-pub(crate) fn set_of_session(
-    stream: &Stream,
-    name: VariableName,
-    value: Value<'static>,
-) -> Option<Value<'static>> {
-    let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
-    match name.scope() {
-        Scope::Process => set_process_variable(name, value, bytes_max),
-        Scope::Session => {
-            let mut variables = stream.session.variables.borrow_mut();
-            variables.set(name, value, bytes_max)
-        }
-        _ => return Some(value),
-    };
-    None
-}
-
-/// Forgets a variable of the session or the process; says whether it is one.
-pub(crate) fn unset_of_session(stream: &Stream, name: VariableName) -> bool {
-    match name.scope() {
-        Scope::Process => unset_process_variable(name),
-        Scope::Session => stream.session.variables.borrow_mut().unset(name),
-        _ => return false,
-    }
-    true
 }

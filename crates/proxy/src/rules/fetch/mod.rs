@@ -50,8 +50,6 @@ pub(super) use content::is_open_ended;
 pub(crate) use proxy_fields::number as proxy_field_number;
 pub(super) use tls_hello::hello_is_whole;
 
-pub(super) use rdp::find as rdp_cookie;
-
 use super::argument::{Arguments, Kind, Side};
 use super::matching::Method;
 use super::usage::Needs;

@@ -2,10 +2,10 @@
 
 use super::{FetchBuild, FetchRow, PLACE, head, request, request_awaited};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::converter::hash;
 use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value, leading_integer};
+use crate::sample::hash;
 use crate::transaction::Stream;
 use http::http1::{Preface, http2_preface};
 use http::message::{TargetForm, parameters};

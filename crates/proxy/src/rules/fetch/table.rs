@@ -6,7 +6,8 @@ use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::tables::{DataType, Held, Table, tracked};
+use crate::tables::{DataType, Held, Table};
+use crate::tracking;
 use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::sync::Arc;
@@ -83,7 +84,7 @@ fn of_counter(
 ) -> Option<Value<'static>> {
     let counter = u32::try_from(counter?).ok()?;
     let element = u32::try_from(element?).ok()?;
-    let value = tracked::with(stream, counter, |held| {
+    let value = tracking::with(stream, counter, |held| {
         elsewhere(held, table, changes(what), |found| match found {
             Some(held) => ask(held, what, element),
             None => Some(0),
@@ -329,7 +330,7 @@ fn is_tracked(
     table: Option<&Arc<Table>>,
 ) -> Option<Value<'static>> {
     let counter = u32::try_from(counter?).ok()?;
-    let found = tracked::with(stream, counter, |held| {
+    let found = tracking::with(stream, counter, |held| {
         elsewhere(held, table, false, |found| found.is_some())
     });
     Some(Value::Bool(found.unwrap_or(false)))
@@ -341,7 +342,7 @@ fn trackers(
     table: Option<&Arc<Table>>,
 ) -> Option<Value<'static>> {
     let counter = u32::try_from(counter?).ok()?;
-    let count = tracked::with(stream, counter, |own| {
+    let count = tracking::with(stream, counter, |own| {
         elsewhere(own, table, false, |found| match found {
             Some(held) => held.others() + u32::from(std::ptr::eq(held, own)),
             None => 0,
@@ -352,7 +353,7 @@ fn trackers(
 
 fn key(stream: &Stream, counter: Option<i64>) -> Option<Value<'static>> {
     let counter = u32::try_from(counter?).ok()?;
-    tracked::with(stream, counter, |held| {
+    tracking::with(stream, counter, |held| {
         let mut text = Vec::new();
         match held.table().make.key.is_text() {
             true => text = held.key(),

@@ -22,8 +22,9 @@ pub(crate) use placing::Section as OldRules;
 use super::action::{HttpRule, count_denied, count_denied_response};
 use super::condition::Condition;
 use super::regular::{Groups, Regular};
-use super::run::{Verdict, count_failed};
+use super::run::count_failed;
 use crate::config::{ProxyIndex, Reference};
+use crate::transaction::Verdict;
 use crate::transaction::{Phase, Stream, Termination, error_page};
 use put::{Broken, Put};
 

@@ -4,7 +4,7 @@
 
 use super::control::Change;
 use super::{AdminState, HealthState, ServerState};
-use crate::config::OnError;
+use crate::setting::OnError;
 use crate::state::{CheckResult, CheckStatus};
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -57,7 +57,7 @@ pub struct AgentReport {
 
 /// The agent of a server.
 #[derive(Clone, Debug, Default)]
-pub(super) struct AgentControl {
+pub(crate) struct AgentControl {
     /// The file has one.
     pub configured: bool,
     pub stopped: bool,
@@ -71,7 +71,7 @@ pub(super) struct AgentControl {
 
 /// What a server has of the one that it tracks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Inherited {
+pub(crate) struct Inherited {
     pub health: HealthState,
     pub maintenance: bool,
     pub drain: bool,
@@ -174,7 +174,7 @@ impl ServerState {
     }
 
     /// Its state is another server's from now on, or its own again.
-    pub(in crate::state) fn track(self: &Arc<Self>, other: Option<&Arc<Self>>, now_ms: u64) {
+    pub(crate) fn track(self: &Arc<Self>, other: Option<&Arc<Self>>, now_ms: u64) {
         {
             let mut control = self.control();
             let now = control.tracked.as_ref();
@@ -250,7 +250,7 @@ impl ServerState {
     }
 
     /// Tells those who track it how it is now. Not under a lock.
-    pub(super) fn tell_trackers(self: &Arc<Self>, now_ms: u64) {
+    pub(crate) fn tell_trackers(self: &Arc<Self>, now_ms: u64) {
         let trackers: Vec<Arc<ServerState>> = {
             let trackers = self.trackers();
             if trackers.is_empty() {

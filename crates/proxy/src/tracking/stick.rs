@@ -1,25 +1,14 @@
 //! `stick` rules: finding the server of a request in a table, and storing the server that
 //! responded.
 
-use super::data::DataType;
-use super::entry::Held;
-use super::set::TablePlace;
-use super::tracked::Trackers;
 use crate::config::{Proxy, Server, ServerAddress, ServerIndex, StickRule};
+use crate::tables::tracked::Sticking;
+use crate::tables::{DataType, Held, Table, Trackers};
 use crate::transaction::Stream;
 use std::sync::Arc;
 
 /// Keys that one stream may leave.
 const KEYS_MAX: usize = 8;
-
-/// What `stick` rules made of a stream.
-#[derive(Debug, Default)]
-pub struct Sticking {
-    /// The server that a table has for it.
-    server: Option<ServerIndex>,
-    /// Under these keys its server is kept.
-    keys: Vec<(Arc<TablePlace>, Box<[u8]>)>,
-}
 
 /// The server that a stream belongs to by a table.
 pub fn server(stream: &Stream) -> Option<ServerIndex> {
@@ -65,7 +54,7 @@ fn match_request(stream: &mut Stream, assigned: bool) {
 }
 
 /// The table of a rule and the key that it has, where its condition holds.
-fn key<'r>(stream: &Stream, rule: &'r StickRule) -> Option<(&'r Arc<super::Table>, Box<[u8]>)> {
+fn key<'r>(stream: &Stream, rule: &'r StickRule) -> Option<(&'r Arc<Table>, Box<[u8]>)> {
     let holds = rule.condition.as_ref().is_none_or(|when| when.test(stream));
     if !holds {
         return None;

@@ -1,6 +1,7 @@
 //! What may be stored, for how long, and what is delivered of it.
 
 use super::*;
+use crate::cache::Cache;
 
 fn settings() -> Settings {
     Settings {

@@ -16,7 +16,7 @@ mod index;
 use super::map::{Gives, parse};
 use super::matching::Method;
 use super::value::{Value, whole_integer};
-use crate::state::revision;
+use crate::clock::revision;
 pub use carry::Changes;
 use entries::Entries;
 use index::Index;

@@ -1,6 +1,6 @@
 //! `userlist`: users, their passwords and groups.
 
-use crate::users::Hash;
+use crate::password::Hash;
 use configuration::outside::Secret;
 use std::sync::{Arc, OnceLock};
 

@@ -1,6 +1,6 @@
 //! The `resolvers` sections, and what a server line says of its name.
 
-use crate::rules::network::Network;
+use crate::sample::network::Network;
 use language::Span;
 use std::net::{IpAddr, SocketAddr};
 

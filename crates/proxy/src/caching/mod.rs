@@ -1,25 +1,14 @@
-//! The cache of small responses (`cache` sections, `cache-use`, `cache-store`; manual,
-//! chapter 6): which responses are stored and for how long, where they are stored, and
-//! what is delivered from the cache. Values only.
-//!
-//! A cache survives reloads as long as its section stays the same. Its memory is bounded
-//! by `total-max-size`: the oldest entry is removed first. Responses being stored may use
-//! the same amount again. Nothing is delivered after its expiry, and nothing of a request
-//! with `Authorization` is stored or delivered.
+//! What a stream has to do with a cache: which response is delivered from it, and which
+//! is stored.
 
-mod control;
-mod store;
-mod vary;
-
-pub use store::{Cache, Entry, Keyed, Settings};
-
+use crate::cache::control::{self, Directives, http_time};
+use crate::cache::vary::Secondary;
+use crate::cache::{Entry, Settings, Storing, Used, store, vary};
 use crate::state::Tally;
 use crate::thread::here;
 use crate::transaction::{Phase, Reply, Stream, Termination};
-use control::{Directives, http_time};
 use http::message::{Message, Version};
 use std::sync::Arc;
-use vary::Secondary;
 
 /// Headers of one hop (RFC 9110, section 7.6.1), which are not stored.
 const HOP: [&[u8]; 7] = [
@@ -31,50 +20,6 @@ const HOP: [&[u8]; 7] = [
     b"transfer-encoding",
     b"upgrade",
 ];
-
-/// What a stream has to do with a cache.
-#[derive(Debug)]
-pub struct Used {
-    cache: Arc<Cache>,
-    key: Box<[u8]>,
-    secondary: Secondary,
-    /// Its answer came out of the cache.
-    pub hit: bool,
-    /// Its answer goes into the cache.
-    storing: Option<Storing>,
-    /// It may change what it names: a success makes what is stored of that stale.
-    unsafe_method: bool,
-}
-
-impl Used {
-    fn new(cache: &Arc<Cache>, key: Box<[u8]>, unsafe_method: bool) -> Used {
-        Used {
-            cache: Arc::clone(cache),
-            key,
-            secondary: Secondary::default(),
-            hit: false,
-            storing: None,
-            unsafe_method,
-        }
-    }
-
-    /// The name of the cache.
-    pub fn name(&self) -> &str {
-        &self.cache.settings.name
-    }
-}
-
-/// A response being stored in a cache.
-#[derive(Debug)]
-struct Storing {
-    head: Message,
-    body: Vec<u8>,
-    age_s: u32,
-    lifetime_s: u32,
-    varies: vary::Varies,
-    /// The memory that it reserves while it is being stored.
-    filling: store::Filling,
-}
 
 /// `cache-use`: the answer, if the cache has it. Whether or not, the stream knows
 /// from now on where its answer would be.

@@ -2,11 +2,11 @@
 //! name, and tells the states what the new file says.
 
 use super::renamed::FoundDown;
-use super::{ProxyState, ServerState};
 use crate::cache::Cache;
 use crate::config::{
     Bind, BindAddress, Config, Proxy, ProxyIndex, ProxyOption, Rare, Server, SourceWays, Tune,
 };
+use crate::state::{ProxyState, ServerState};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;

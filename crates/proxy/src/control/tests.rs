@@ -1,8 +1,9 @@
 //! How servers change, and what a new tree takes over.
 
-use super::{AdminState, CheckResult, CheckStatus, HealthState, ServerState, install, now_ms};
+use super::install;
 use crate::config::{Balance, Config, ServerAddress, ServerOptions};
 use crate::queue::tests::{following, tree};
+use crate::state::{AdminState, CheckResult, CheckStatus, HealthState, ServerState, now_ms};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 

@@ -57,8 +57,9 @@ impl<'c> FoundDown<'c> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::install;
     use crate::keyword::testing::load_text;
-    use crate::state::{CheckResult, CheckStatus, install, now_ms};
+    use crate::state::{CheckResult, CheckStatus, now_ms};
 
     fn tree(text: &str, old: Option<&Config>) -> Config {
         let mut config = load_text(text).config.expect("the file is good");

@@ -1,6 +1,8 @@
 //! Codes of what is wrong with a file whatever the keyword: structure,
 //! arguments, references. Families add their own beside their keywords.
 
+pub mod expression;
+
 use language::arguments::{ArgumentCodes, LenientCodes};
 
 /// Those of the arguments of a line.

@@ -4,11 +4,11 @@
 //! matching go through all, as they do everywhere.
 
 use super::{Entry, How, ListError};
-use crate::rules::map::{filled, parse};
-use crate::rules::matching::{Method, Patterns};
-use crate::rules::network::Network;
-use crate::rules::pattern;
-use crate::rules::value::Value;
+use crate::sample::map::{filled, parse};
+use crate::sample::matching::{Method, Patterns};
+use crate::sample::network::Network;
+use crate::sample::plain;
+use crate::sample::value::Value;
 use prefix_trie::PrefixMap;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -116,16 +116,14 @@ impl Index {
         let text = std::str::from_utf8(key).ok();
         let network = || Network::parse(text?).map(Key::Network);
         let made = match how.method {
-            Method::Bin => crate::rules::argument::unhex(key).map(|bytes| Key::Bytes(bytes.into())),
+            Method::Bin => plain::unhex(key).map(|bytes| Key::Bytes(bytes.into())),
             Method::Str | Method::Beg | Method::End if how.ignore_case => {
                 Some(Key::Bytes(key.to_ascii_lowercase().into()))
             }
             Method::Str | Method::Beg | Method::End => Some(Key::Bytes(key.into())),
             Method::Ip => network(),
-            _ => {
-                pattern::compile_plain(how.method, vec![key.into()], how.ignore_case, how.versions)
-                    .map(Key::Patterns)
-            }
+            _ => plain::compile_plain(how.method, vec![key.into()], how.ignore_case, how.versions)
+                .map(Key::Patterns),
         };
         made.ok_or(ListError::BadPattern)
     }
@@ -339,7 +337,7 @@ impl NetworkTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::map::Gives;
+    use crate::sample::map::Gives;
 
     fn entry(number: u64, key: &str, value: &str) -> Entry {
         Entry {

@@ -62,7 +62,7 @@ impl CpuMap {
 
 /// The processors that a thread, counted from 1, may use by all the lines; None
 /// leaves it to the system.
-pub(super) fn cpus_of(maps: &[CpuMap], thread: u32) -> Option<Vec<u32>> {
+pub(crate) fn cpus_of(maps: &[CpuMap], thread: u32) -> Option<Vec<u32>> {
     maps.iter().rev().find_map(|map| map.cpus_of(thread))
 }
 

@@ -53,7 +53,7 @@ impl Network {
         }
     }
 
-    pub(super) fn length(self) -> u8 {
+    pub(crate) fn length(self) -> u8 {
         match self {
             Network::V4(_, mask) => mask.count_ones() as u8,
             Network::V6(_, bits) => bits,

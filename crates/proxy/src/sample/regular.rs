@@ -2,7 +2,7 @@
 //! cannot do (look-around, references back) a backtracking one does, with a
 //! bound on its steps.
 
-use super::codes;
+use crate::codes::expression as codes;
 use language::{Diagnostic, Span};
 
 /// Most captures that a substitution can name: `\0` to `\9`.

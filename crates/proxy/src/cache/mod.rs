@@ -1,0 +1,63 @@
+//! The cache of small responses (`cache` sections, `cache-use`, `cache-store`; manual,
+//! chapter 6): which responses are stored and for how long, where they are stored, and
+//! what is delivered from the cache. Values only; `crate::caching`
+//! asks them for a stream.
+//!
+//! A cache survives reloads as long as its section stays the same. Its memory is bounded
+//! by `total-max-size`: the oldest entry is removed first. Responses being stored may use
+//! the same amount again. Nothing is delivered after its expiry, and nothing of a request
+//! with `Authorization` is stored or delivered.
+
+pub(crate) mod control;
+pub(crate) mod store;
+pub(crate) mod vary;
+
+pub use store::{Cache, Entry, Keyed, Settings};
+
+use http::message::Message;
+use std::sync::Arc;
+use vary::Secondary;
+
+/// What a stream has to do with a cache.
+#[derive(Debug)]
+pub struct Used {
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) key: Box<[u8]>,
+    pub(crate) secondary: Secondary,
+    /// Its answer came out of the cache.
+    pub hit: bool,
+    /// Its answer goes into the cache.
+    pub(crate) storing: Option<Storing>,
+    /// It may change what it names: a success makes what is stored of that stale.
+    pub(crate) unsafe_method: bool,
+}
+
+impl Used {
+    pub(crate) fn new(cache: &Arc<Cache>, key: Box<[u8]>, unsafe_method: bool) -> Used {
+        Used {
+            cache: Arc::clone(cache),
+            key,
+            secondary: Secondary::default(),
+            hit: false,
+            storing: None,
+            unsafe_method,
+        }
+    }
+
+    /// The name of the cache.
+    pub fn name(&self) -> &str {
+        &self.cache.settings.name
+    }
+}
+
+/// A response being stored in a cache.
+#[derive(Debug)]
+pub(crate) struct Storing {
+    pub(crate) head: Message,
+    pub(crate) body: Vec<u8>,
+    pub(crate) age_s: u32,
+    pub(crate) lifetime_s: u32,
+    pub(crate) varies: vary::Varies,
+    /// The memory that it reserves while it is being stored.
+    pub(crate) filling: store::Filling,
+}

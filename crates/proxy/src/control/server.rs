@@ -1,0 +1,483 @@
+//! The state of a server changes: by its file, an operator, its checks, an agent, and by
+//! what a predecessor kept.
+
+use crate::clock::revision;
+use crate::config::{InitState, Server, ServerAddress, ServerOptions};
+use crate::queue;
+use crate::state::{
+    ADDRESS_SET, AdminState, Adoption, BACKUP, Change, CheckPhase, CheckResult, Control,
+    HealthState, PERSISTENT, RANKS, ServerState, Tally, UP, USABLE, Verdict, WEIGHT_MAX,
+    WEIGHT_SCALE,
+};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+impl Control {
+    pub(crate) fn in_maintenance(&self) -> bool {
+        self.unresolved || self.admin == AdminState::Maintenance
+    }
+
+    /// Whether maintenance keeps traffic from it: its own, or that of the server that
+    /// it tracks.
+    pub(crate) fn is_maintained(&self) -> bool {
+        self.in_maintenance() || self.inherited.is_some_and(|other| other.maintenance)
+    }
+
+    /// What the file says of its address.
+    pub(crate) fn configure_name(&mut self, server: &Server) {
+        self.file_unresolved = server.address == ServerAddress::Unresolved;
+        let follows = server.is_followed();
+        // One that was followed already stays as its name's answers have it.
+        if !follows || !self.follows {
+            self.unresolved = self.file_unresolved && self.address.is_none();
+        }
+        self.follows = follows;
+    }
+
+    /// What the file says of an agent; what an agent said goes with it.
+    pub(crate) fn configure_agent(&mut self, options: &ServerOptions) {
+        if !options.agent.check {
+            self.agent = Default::default();
+        }
+        self.agent.configured = options.agent.check;
+    }
+
+    /// Applies the check settings of the file. The streak restarts if they changed.
+    pub(crate) fn configure_checks(&mut self, options: &ServerOptions, fresh: bool) {
+        if fresh || !options.check || (self.rise, self.fall) != (options.rise, options.fall) {
+            (self.rise, self.fall) = (options.rise.max(1), options.fall.max(1));
+            // Up, but the first failed check of a new server counts as the last.
+            let begins = fresh && options.check && self.health == HealthState::Up;
+            if begins && matches!(options.init_state, InitState::Down | InitState::FullyDown) {
+                self.health = HealthState::Down;
+            }
+            self.streak = match (self.health, options.init_state) {
+                (HealthState::Down, InitState::Down) if begins => self.rise - 1,
+                (HealthState::Down, _) if options.check => 0,
+                (_, InitState::FullyUp) if begins => self.rise + self.fall - 1,
+                _ if fresh => self.rise,
+                _ => self.rise + self.fall - 1,
+            };
+        }
+        // What was found goes with the checks; what an operator said stays.
+        if self.checked && !options.check {
+            self.health = HealthState::Up;
+        }
+        self.checked = options.check;
+    }
+
+    pub(crate) fn flags(&self, backup: bool) -> u32 {
+        let inherited = self.inherited;
+        let health = inherited.map_or(self.health, |other| other.health);
+        let up = health != HealthState::Down && !self.agent.down && !self.is_maintained();
+        let usable = up
+            && health == HealthState::Up
+            && self.admin == AdminState::Ready
+            && !inherited.is_some_and(|other| other.drain)
+            && self.weight > 0
+            && !self.retired;
+        (if up { UP | PERSISTENT } else { 0 })
+            | (if usable { USABLE } else { 0 })
+            | (if backup { BACKUP } else { 0 })
+            | (if self.address.is_some() {
+                ADDRESS_SET
+            } else {
+                0
+            })
+    }
+}
+
+impl ServerState {
+    /// Takes its line of the file in. What an operator set at run time stays
+    /// unless the new file says something new about it.
+    pub fn configure(self: &Arc<Self>, server: &Server, now_ms: u64) -> Adoption {
+        let options = &server.options;
+        // Told to balance and queues only then: of ten thousand servers, most
+        // are as they were.
+        let mut news = false;
+        let adoption = {
+            let mut control = self.control();
+            let adoption = if control.configured {
+                Adoption::Adopted
+            } else {
+                Adoption::Fresh
+            };
+            let fresh = adoption == Adoption::Fresh;
+            if fresh {
+                control.last_change_ms = now_ms;
+                news = true;
+            }
+            if fresh || control.file_disabled != options.disabled {
+                control.file_disabled = options.disabled;
+                control.admin = if options.disabled {
+                    AdminState::Maintenance
+                } else {
+                    AdminState::Ready
+                };
+            }
+            if fresh || control.file_weight != options.weight {
+                (control.file_weight, control.weight) = (options.weight, options.weight);
+            }
+            control.configure_name(server);
+            control.configure_checks(options, fresh);
+            control.configure_agent(options);
+            control.slowstart_ms = options.slowstart_ms;
+            let max = options.maxconn.max(options.minconn);
+            if fresh || control.file_maxconn != max {
+                control.file_maxconn = max;
+                self.maxconn.store(max, Relaxed);
+                news = true;
+            }
+            let min = if options.minconn == 0 {
+                u32::MAX
+            } else {
+                options.minconn
+            };
+            news |= self.minconn.swap(min, Relaxed) != min;
+            self.maxqueue.store(options.maxqueue, Relaxed);
+            self.purge_delay_ms
+                .store(options.pool_purge_delay_ms, Relaxed);
+            let was_backup = self.backup();
+            if was_backup != options.backup {
+                if control.counted {
+                    self.backend.swap_side(options.backup);
+                }
+                self.flags.fetch_xor(BACKUP, Relaxed);
+                news = true;
+            }
+            control.configured = true;
+            adoption
+        };
+        self.settle(now_ms);
+        self.control().begun = true;
+        if let (Adoption::Fresh, Some(saved)) = (adoption, &options.saved) {
+            self.resume(saved.as_ref().clone(), server, now_ms);
+        }
+        if news {
+            // Its side or its limits are others.
+            self.changed();
+            queue::flow(self);
+        }
+        adoption
+    }
+
+    /// A new server, before its file configures it, at a place that checks have
+    /// found down.
+    pub(crate) fn begin_down(&self, now_ms: u64) {
+        let mut control = self.control();
+        control.health = HealthState::Down;
+        control.down_since_ms = Some(now_ms);
+        // It never was up: nothing changes by that.
+        self.flags.store(control.flags(self.backup()), Relaxed);
+    }
+
+    /// The newest file has it no more: its backend counts it no longer and
+    /// gives it nothing. What it has ends as it would; those who wait for it
+    /// go to the others of their tree, where that has others (see
+    /// [`crate::queue`]).
+    pub fn retire(self: &Arc<Self>, now_ms: u64) {
+        self.control().retired = true;
+        if !self.retired.swap(true, SeqCst) {
+            self.backend.balance.retire_one();
+        }
+        self.close_way();
+        self.settle(now_ms);
+        queue::redistribute(self);
+    }
+
+    /// What an operator wants of it.
+    pub fn set_admin(self: &Arc<Self>, admin: AdminState, now_ms: u64) -> Change {
+        {
+            let mut control = self.control();
+            let was = std::mem::replace(&mut control.admin, admin);
+            if was == AdminState::Maintenance && admin != was && control.checked {
+                // As at the start: up, until the first check says otherwise.
+                control.health = HealthState::Up;
+                control.streak = control.rise;
+            }
+        }
+        self.settle(now_ms)
+    }
+
+    /// An operator knows better than the checks (`set server … health`).
+    pub fn set_health(self: &Arc<Self>, health: HealthState, now_ms: u64) -> Change {
+        {
+            let mut control = self.control();
+            control.health = health;
+            control.streak = match health {
+                HealthState::Down => 0,
+                _ => control.rise + control.fall - 1,
+            };
+        }
+        self.settle(now_ms)
+    }
+
+    /// A weight set at run time, at most [`WEIGHT_MAX`].
+    pub fn set_weight(self: &Arc<Self>, weight: u32, now_ms: u64) -> Change {
+        self.control().weight = weight.min(WEIGHT_MAX);
+        self.settle(now_ms)
+    }
+
+    /// The weight as it is set, and the file's.
+    pub fn user_weight(&self) -> (u32, u32) {
+        let control = self.control();
+        (control.weight, control.file_weight)
+    }
+
+    /// A limit set at run time; 0 is none.
+    pub fn set_maxconn(self: &Arc<Self>, maxconn: u32) {
+        self.maxconn.store(maxconn, SeqCst);
+        self.changed();
+        revision::advance();
+        queue::flow(self);
+    }
+
+    /// The limit as it is set; 0 is none.
+    pub fn maxconn(&self) -> u32 {
+        self.maxconn.load(Relaxed)
+    }
+
+    /// An address set at run time; None goes back to the file's.
+    pub fn set_address(self: &Arc<Self>, address: Option<SocketAddr>, now_ms: u64) -> Change {
+        let other = {
+            let mut control = self.control();
+            control.unresolved = control.file_unresolved && address.is_none();
+            control.port_offset = None;
+            std::mem::replace(&mut control.address, address) != address
+        };
+        let change = self.settle(now_ms);
+        if other {
+            // What leads to the other one is not used again. Only when the new
+            // one is what everyone reads: who knows the newest way knows it.
+            self.next_of_operator();
+        }
+        change
+    }
+
+    /// Where its name says that it is by now; None: nowhere, it waits in maintenance
+    /// and keeps in mind where it was.
+    pub(crate) fn set_resolved(
+        self: &Arc<Self>,
+        address: Option<ServerAddress>,
+        now_ms: u64,
+    ) -> Change {
+        let (address, offset) = match address {
+            Some(ServerAddress::Inet(address)) => (Some(address), None),
+            Some(ServerAddress::SamePort(ip, offset)) => {
+                (Some(SocketAddr::new(ip, 0)), Some(offset))
+            }
+            _ => (None, None),
+        };
+        let other = {
+            let mut control = self.control();
+            let was = std::mem::replace(&mut control.unresolved, address.is_none());
+            if was && address.is_some() && control.checked {
+                // As at the start: up, until the first check says otherwise.
+                control.health = HealthState::Up;
+                control.streak = control.rise;
+            }
+            let before = (control.address, control.port_offset);
+            if address.is_some() {
+                (control.address, control.port_offset) = (address, offset);
+            }
+            before != (control.address, control.port_offset)
+        };
+        let change = self.settle(now_ms);
+        if other {
+            // As with an operator's.
+            self.next_of_operator();
+        }
+        change
+    }
+
+    /// Counts a finished check. Says what changed, and whether this check is
+    /// another than the last (`option log-health-checks` tells then).
+    pub fn take_check(self: &Arc<Self>, result: CheckResult, now_ms: u64) -> (Change, bool) {
+        let moved = {
+            let mut control = self.control();
+            let before = (control.streak, control.health, control.last_check.status);
+            let top = control.rise + control.fall - 1;
+            match result.verdict {
+                Verdict::Failed => {
+                    // As in HAProxy, those of a server that is down already
+                    // do not count.
+                    if control.streak >= control.rise {
+                        self.counters.here().count(Tally::CheckFailures);
+                        control.check_failures += 1;
+                    }
+                    if control.streak > control.rise {
+                        control.streak -= 1;
+                    } else {
+                        control.streak = 0;
+                        control.health = HealthState::Down;
+                    }
+                }
+                Verdict::Passed | Verdict::Conditional => {
+                    control.streak = (control.streak + 1).min(top);
+                    if control.streak >= control.rise {
+                        control.streak = top;
+                        control.health = match (result.verdict, control.health) {
+                            // A server that is down does not come up by a 404.
+                            (Verdict::Conditional, HealthState::Down) => HealthState::Down,
+                            (Verdict::Conditional, _) => HealthState::Stopping,
+                            _ => HealthState::Up,
+                        };
+                        if control.health == HealthState::Down {
+                            control.streak = control.rise - 1;
+                        }
+                    }
+                }
+            }
+            control.last_check = result;
+            control.last_check_ms = Some(now_ms);
+            before != (control.streak, control.health, control.last_check.status)
+        };
+        (self.settle(now_ms), moved)
+    }
+
+    /// Lets a warming server have more. Called now and then; cheap.
+    pub fn warm_up(self: &Arc<Self>, now_ms: u64) {
+        if self.throttle.load(Relaxed) < 100 {
+            self.settle(now_ms);
+            queue::flow(self);
+        }
+    }
+
+    /// `disable health` and `enable health`: its checks rest, and it stays what
+    /// they made of it. Goes on under later files.
+    pub fn stop_checks(&self, stopped: bool) {
+        self.checks_stopped.store(stopped, Relaxed);
+    }
+
+    /// Whether an operator stopped its checks.
+    pub fn checks_stopped(&self) -> bool {
+        self.checks_stopped.load(Relaxed)
+    }
+
+    /// Whether nobody is to ask how it is: in maintenance, or by an operator.
+    pub fn is_left_alone(&self) -> bool {
+        self.checks_stopped() || self.in_maintenance()
+    }
+
+    /// Whether it, or the server that it tracks, is in maintenance.
+    pub fn is_maintained(&self) -> bool {
+        self.control().is_maintained()
+    }
+
+    /// Whether it is in maintenance, where nothing is checked.
+    pub fn in_maintenance(&self) -> bool {
+        self.control().in_maintenance()
+    }
+
+    /// Where the next check stands: whether the server is up, and whether the
+    /// last check changed its mind half way (then `fastinter` counts).
+    pub fn check_phase(&self) -> CheckPhase {
+        let control = self.control();
+        let top = control.rise + control.fall - 1;
+        match control.streak {
+            0 => CheckPhase::Down,
+            streak if streak >= top => CheckPhase::Up,
+            _ => CheckPhase::Changing,
+        }
+    }
+
+    /// Computes what follows from the control block and tells everyone.
+    pub(crate) fn settle(self: &Arc<Self>, now_ms: u64) -> Change {
+        let (mut change, reweighed) = self.recompute(now_ms);
+        self.tell_trackers(now_ms);
+        // Queues hand slots to streams: not under the lock of the control block.
+        if !change.is_up {
+            change.requeued = queue::redistribute(self);
+        }
+        if change.is_usable && (!change.was_usable || reweighed) {
+            change.requeued = queue::flow(self);
+        }
+        change
+    }
+
+    /// Fills the atomics, tells the backend and the balance. Also says whether
+    /// the weight is another.
+    pub(crate) fn recompute(self: &Arc<Self>, now_ms: u64) -> (Change, bool) {
+        let mut control = self.control();
+        let before = self.flags.load(Relaxed);
+        let backup = before & BACKUP != 0;
+        let after = control.flags(backup);
+        let (was_up, is_up) = (before & UP != 0, after & UP != 0);
+        let (was_usable, is_usable) = (before & USABLE != 0, after & USABLE != 0);
+        if was_up != is_up {
+            self.up_or_down(&mut control, is_up, now_ms);
+        } else if was_usable != is_usable {
+            control.last_change_ms = now_ms;
+        }
+        let weight = self.warm_weight(&mut control, now_ms);
+        let reweighed = weight != self.weight.swap(weight, Relaxed);
+        let whole = control.weight * WEIGHT_SCALE;
+        let rewhole = whole != self.whole_weight.swap(whole, Relaxed);
+        if is_usable && !was_usable {
+            self.rank.store(RANKS.fetch_add(1, Relaxed), Relaxed);
+        }
+        self.flags.store(after, SeqCst);
+        let mut lineup = self.backend.lineup();
+        if control.configured && control.counted != is_usable {
+            control.counted = is_usable;
+            lineup = self.backend.relineup(backup, is_usable, now_ms);
+        }
+        if was_usable != is_usable || reweighed || rewhole {
+            self.changed();
+        }
+        let told = (after, control.admin, control.health, whole);
+        if control.told != Some(told) {
+            control.told = Some(told);
+            revision::advance();
+        }
+        let change = Change {
+            was_up,
+            is_up,
+            was_usable,
+            is_usable,
+            lineup,
+            requeued: 0,
+        };
+        (change, reweighed)
+    }
+
+    pub(crate) fn up_or_down(&self, control: &mut Control, is_up: bool, now_ms: u64) {
+        control.last_change_ms = now_ms;
+        if is_up {
+            if let Some(since) = control.down_since_ms.take() {
+                control.downtime_ms += now_ms.saturating_sub(since);
+            }
+            control.warming_since_ms = (control.slowstart_ms > 0).then_some(now_ms);
+        } else {
+            control.down_since_ms = Some(now_ms);
+            control.warming_since_ms = None;
+            // By checks, by an agent, or by an operator.
+            if control.begun && !control.retired {
+                self.counters.here().count(Tally::WentDown);
+            }
+        }
+    }
+
+    /// The weight now, in parts of [`WEIGHT_SCALE`]; also sets the throttle.
+    pub(crate) fn warm_weight(&self, control: &mut Control, now_ms: u64) -> u32 {
+        let whole = control.weight * WEIGHT_SCALE;
+        let elapsed = control
+            .warming_since_ms
+            .map(|since| now_ms.saturating_sub(since));
+        match elapsed {
+            Some(elapsed) if elapsed < u64::from(control.slowstart_ms) => {
+                let slowstart = u64::from(control.slowstart_ms);
+                self.throttle
+                    .store((elapsed * 100 / slowstart).max(1) as u32, SeqCst);
+                let part = (u64::from(whole) * elapsed / slowstart) as u32;
+                if whole == 0 { 0 } else { part.max(1) }
+            }
+            _ => {
+                control.warming_since_ms = None;
+                self.throttle.store(100, SeqCst);
+                whole
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Values of maps.
+
+use super::matching::Patterns;
+use super::regular::expand;
+use super::value::{Value, whole_integer};
+use std::net::IpAddr;
+
+/// What a map gives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Gives {
+    /// Text.
+    Text,
+    /// A number.
+    Int,
+    /// An address.
+    Address,
+    /// The key that matched, in place of its value.
+    Key,
+    /// Text with the groups of the regular expression that matched.
+    Template,
+}
+
+/// A value as a template for the expression that matched a key.
+pub(crate) fn filled(
+    keys: &Patterns,
+    at: usize,
+    key: &Value<'_>,
+    template: &Value<'_>,
+) -> Option<Value<'static>> {
+    let regular = keys.regular(at)?;
+    let text = key.with_text(|text| {
+        let groups = regular.groups_at(text, 0)?;
+        let mut out = Vec::new();
+        template.with_text(|template| expand(&mut out, text, template, &groups));
+        Some(out)
+    });
+    text.map(|text| Value::Str(text.into()))
+}
+
+impl Gives {
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Gives::Text | Gives::Key | Gives::Template => "a text",
+            Gives::Int => "a number",
+            Gives::Address => "an address",
+        }
+    }
+}
+
+/// A value of a map or the default of its converter.
+pub fn parse(gives: Gives, text: &[u8]) -> Option<Value<'static>> {
+    match gives {
+        Gives::Text | Gives::Key | Gives::Template => Some(Value::Str(text.to_vec().into())),
+        // No digits are 0, as in HAProxy.
+        Gives::Int if text.is_empty() => Some(Value::Int(0)),
+        Gives::Int => whole_integer(text).map(Value::Int),
+        Gives::Address => {
+            let address: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
+            Some(Value::ip(address))
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Samples: their values and types, and what they are compared with (networks, regular
+//! expressions, patterns, lists that operators change). Nothing here knows a stream.
+
+pub(crate) mod hash;
+pub mod live;
+pub mod map;
+pub mod matching;
+pub mod network;
+pub(crate) mod plain;
+mod rdp;
+pub mod regular;
+mod tables;
+pub mod value;
+pub mod variables;
+
+pub use map::Gives;
+pub use matching::Method;
+pub(crate) use rdp::rdp_cookie;
+pub use value::{Type, Value};
+pub use variables::{Scope, VariableName, Variables};

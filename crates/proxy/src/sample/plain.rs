@@ -1,0 +1,217 @@
+//! Patterns that are compiled from texts alone: no file is read and no name looked up.
+
+use super::matching::{Method, Patterns};
+use super::network::{Network, Networks};
+use super::regular::Regular;
+use crate::codes::expression as codes;
+use language::{Code, Diagnostic, Span};
+use std::ops::RangeInclusive;
+
+/// One line that counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entry {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+/// A pattern of the configuration or of a file, with what is needed to tell
+/// of it.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A word of the configuration.
+    Word(Span),
+    /// A line of the n-th list file.
+    Line(usize, Entry),
+}
+
+/// Compiles patterns that came while traffic flows: no name is looked up. None:
+/// one of them cannot be used.
+pub(crate) fn compile_plain(
+    method: Method,
+    texts: Vec<Box<[u8]>>,
+    ignore_case: bool,
+    versions: bool,
+) -> Option<Patterns> {
+    let number: Number = if versions { version } else { number };
+    let list = |texts: Vec<Box<[u8]>>| -> Listed {
+        let nowhere = |text| (text, Place::Word(Span::default()));
+        texts.into_iter().map(nowhere).collect()
+    };
+    Some(match method {
+        Method::Found => Patterns::found(),
+        Method::Bool => Patterns::truth(),
+        Method::Int => Patterns::numbers(ranges(list(texts), number).ok()?),
+        Method::Len => Patterns::lengths(ranges(list(texts), number).ok()?),
+        Method::Ip => {
+            let network = |text: &[u8]| Network::parse(std::str::from_utf8(text).ok()?);
+            let networks = each_text(&texts, network)?;
+            Patterns::networks(Networks::new(networks))
+        }
+        Method::Bin => {
+            let bytes = |text: &[u8]| unhex(text).map(Vec::into_boxed_slice);
+            Patterns::binaries(each_text(&texts, bytes)?)
+        }
+        Method::Reg => {
+            let regular = |text: &[u8]| Regular::new(text, ignore_case).ok();
+            Patterns::regulars(each_text(&texts, regular)?)
+        }
+        _ => Patterns::texts(method, texts, ignore_case),
+    })
+}
+
+pub(crate) fn each_text<T>(
+    texts: &[Box<[u8]>],
+    make: impl Fn(&[u8]) -> Option<T>,
+) -> Option<Vec<T>> {
+    texts.iter().map(|text| make(text)).collect()
+}
+
+/// Reads a number.
+pub(crate) type Number = fn(&str) -> Option<i64>;
+
+pub(crate) fn number(text: &str) -> Option<i64> {
+    text.parse().ok()
+}
+
+/// `3.1` is 3 * 65536 + 1.
+pub(crate) fn version(text: &str) -> Option<i64> {
+    let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
+    Some((i64::from(major.parse::<u16>().ok()?) << 16) + i64::from(minor.parse::<u16>().ok()?))
+}
+
+pub(crate) type Wrong = (Place, Box<dyn FnOnce(Span) -> Box<Diagnostic>>);
+pub(crate) type Listed = Vec<(Box<[u8]>, Place)>;
+
+pub(crate) fn bad(code: &'static Code, span: Span, text: &[u8], why: &str) -> Box<Diagnostic> {
+    Box::new(Diagnostic::error(
+        code,
+        span,
+        format!("'{}' {why}", String::from_utf8_lossy(text)),
+    ))
+}
+
+pub(crate) fn wrong<T>(place: Place, text: Box<[u8]>, why: &'static str) -> Result<T, Wrong> {
+    Err((
+        place,
+        Box::new(move |span| bad(&codes::BAD_PATTERN, span, &text, why)),
+    ))
+}
+
+/// Numbers and ranges, with operators before them that hold until the next.
+pub(crate) fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<i64>>, Wrong> {
+    let mut ranges = Vec::with_capacity(list.len());
+    let mut operator = "eq";
+    for (text, place) in list {
+        let word = std::str::from_utf8(&text).unwrap_or("");
+        if let Place::Word(_) = place
+            && let Some(known) = ["eq", "ge", "gt", "le", "lt"]
+                .iter()
+                .find(|known| **known == word)
+        {
+            operator = known;
+            continue;
+        }
+        let Some((low, high)) = range(word, number) else {
+            let why = if word.contains(':') {
+                "is not a valid number range"
+            } else {
+                "is not a number"
+            };
+            return wrong(place, text, why);
+        };
+        if operator != "eq" && word.contains(':') {
+            return wrong(
+                place,
+                text,
+                "is a range, but an operator compares with one number",
+            );
+        }
+        ranges.push(match operator {
+            "ge" => low..=i64::MAX,
+            "le" => i64::MIN..=high,
+            // Nothing is above the highest number or below the lowest.
+            "gt" => low
+                .checked_add(1)
+                .map_or(RangeInclusive::new(1, 0), |low| low..=i64::MAX),
+            "lt" => high
+                .checked_sub(1)
+                .map_or(RangeInclusive::new(1, 0), |high| i64::MIN..=high),
+            _ => low..=high,
+        });
+    }
+    Ok(ranges)
+}
+
+/// `5`, `1:5`, `:5`, `5:`.
+pub(crate) fn range(text: &str, number: Number) -> Option<(i64, i64)> {
+    match text.split_once(':') {
+        None => number(text).map(|n| (n, n)),
+        Some((low, high)) => {
+            let low = if low.is_empty() {
+                i64::MIN
+            } else {
+                number(low)?
+            };
+            let high = if high.is_empty() {
+                i64::MAX
+            } else {
+                number(high)?
+            };
+            (low <= high).then_some((low, high))
+        }
+    }
+}
+
+/// Bytes of pairs of hexadecimal digits.
+pub fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) {
+        return None;
+    }
+    let digit = |b: u8| char::from(b).to_digit(16);
+    text.chunks_exact(2)
+        .map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Option<Vec<RangeInclusive<i64>>> {
+        let list = words
+            .iter()
+            .map(|w| (w.as_bytes().into(), Place::Word(Span::default())))
+            .collect();
+        ranges(list, number).ok()
+    }
+
+    #[test]
+    fn versions_have_a_dot() {
+        assert_eq!(range("3.1", version), Some((196_609, 196_609)));
+        assert_eq!(range("3:3.3", version), Some((196_608, 196_611)));
+        assert_eq!(range("3.x", version), None);
+    }
+
+    #[test]
+    fn numbers_have_ranges_and_operators() {
+        assert_eq!(
+            read(&["1", "3:5", ":0", "9:"]),
+            Some(vec![1..=1, 3..=5, i64::MIN..=0, 9..=i64::MAX])
+        );
+        assert_eq!(
+            read(&["gt", "2", "le", "-1"]),
+            Some(vec![3..=i64::MAX, i64::MIN..=-1])
+        );
+        assert_eq!(
+            read(&["lt", "2", "5"]),
+            Some(vec![i64::MIN..=1, i64::MIN..=4])
+        );
+        assert_eq!(
+            read(&["gt", "9223372036854775807"]).map(|r| r[0].is_empty()),
+            Some(true)
+        );
+        for wrong in [&["5:2"][..], &["foo"], &["1.2:1.5"], &["1:2:3"], &[""]] {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+    }
+}

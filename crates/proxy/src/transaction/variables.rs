@@ -1,0 +1,74 @@
+//! Variables of a stream, its session and the process, within the limits of the
+//! configuration.
+
+use super::Stream;
+use crate::config::VariablesMax;
+use crate::sample::variables::{set_process_variable, unset_process_variable};
+use crate::sample::{Scope, Value, VariableName};
+
+/// The least of the limits that count for a scope: each holds for what lives
+/// shorter too.
+fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
+    let limits: &[Option<usize>] = match scope {
+        Scope::Process => &[max.global, max.process],
+        Scope::Session => &[max.global, max.session],
+        Scope::Transaction => &[max.global, max.session, max.transaction],
+        Scope::Request | Scope::Response => {
+            &[max.global, max.session, max.transaction, max.message]
+        }
+        Scope::Check => &[max.global, max.session, max.check],
+    };
+    limits.iter().copied().flatten().min()
+}
+
+/// Sets a variable; one that does not fit into the limits is not set.
+pub(crate) fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
+    let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
+    match name.scope() {
+        Scope::Process => set_process_variable(name, value, bytes_max),
+        Scope::Session => stream
+            .session
+            .variables
+            .borrow_mut()
+            .set(name, value, bytes_max),
+        _ => stream.variables.set(name, value, bytes_max),
+    };
+}
+
+/// Forgets a variable.
+pub(crate) fn unset(stream: &mut Stream, name: VariableName) {
+    match name.scope() {
+        Scope::Process => unset_process_variable(name),
+        Scope::Session => stream.session.variables.borrow_mut().unset(name),
+        _ => stream.variables.unset(name),
+    }
+}
+
+/// Sets a variable of the session or the process, which any thread of theirs may;
+/// gives the value back where it is one of the stream's.
+pub(crate) fn set_of_session(
+    stream: &Stream,
+    name: VariableName,
+    value: Value<'static>,
+) -> Option<Value<'static>> {
+    let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
+    match name.scope() {
+        Scope::Process => set_process_variable(name, value, bytes_max),
+        Scope::Session => {
+            let mut variables = stream.session.variables.borrow_mut();
+            variables.set(name, value, bytes_max)
+        }
+        _ => return Some(value),
+    };
+    None
+}
+
+/// Forgets a variable of the session or the process; says whether it is one.
+pub(crate) fn unset_of_session(stream: &Stream, name: VariableName) -> bool {
+    match name.scope() {
+        Scope::Process => unset_process_variable(name),
+        Scope::Session => stream.session.variables.borrow_mut().unset(name),
+        _ => return false,
+    }
+    true
+}
