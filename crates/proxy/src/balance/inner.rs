@@ -1,13 +1,14 @@
 //! The algorithms. All under one short lock of the backend.
 
-use super::heap::{Heap, Key};
-use super::ring::{Member, Ring, Seed};
 use super::room::{Room, weights_before};
 use super::table::turns;
 use super::{Choice, Request, Take, Taker};
 use crate::config::{
     Balance, HashAffinity, HashMethod, Proxy, RingKey, Server, ServerAddress, ServerIndex,
 };
+use crate::line::heap::Heap;
+use crate::line::ring::{Member, Ring, Seed};
+use crate::line::{Inner, Known, Positions, Side};
 use crate::state::ServerState;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,62 +24,6 @@ const LOAD: u64 = 1 << 20;
 /// So many servers are looked at one by one for the least loaded, which spares
 /// the news of every session that ends.
 const FEW: usize = 16;
-
-/// Which of its two heaps a server stands in.
-#[derive(Debug, Default)]
-struct Side {
-    heap: Heap,
-    /// Round robin: how far the line went. Least connections: the last serial.
-    clock: u64,
-    usable: u32,
-}
-
-/// What is known of a server.
-#[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    weight: u32,
-    whole_weight: u32,
-    backup: bool,
-}
-
-/// Where the servers of a tree stand: what the next tree goes on from.
-#[derive(Debug, Default)]
-pub(super) struct Positions {
-    algorithm: Balance,
-    uids: Vec<u32>,
-    known: Vec<Known>,
-    active: (u64, Vec<Key>),
-    backup: (u64, Vec<Key>),
-    cursor: usize,
-    seed: u64,
-}
-
-/// What an algorithm remembers of the servers of one tree.
-#[derive(Debug, Default)]
-pub(super) struct Inner {
-    /// Where that tree's servers are, to see when they are others.
-    layout: (usize, usize),
-    algorithm: Balance,
-    uids: Vec<u32>,
-    known: Vec<Known>,
-    active: Side,
-    backup: Side,
-    /// Backups in the order of the file.
-    backups: Vec<u32>,
-    /// `first`: by id.
-    by_id: Vec<u32>,
-    table: Option<Vec<u32>>,
-    /// `hash-type consistent`: in place of the table.
-    ring: Option<Ring>,
-    /// What the points of each server come from.
-    seeds: Vec<Seed>,
-    /// What the servers before each, of its kind, weigh by the file.
-    weights_before: Vec<u32>,
-    cursor: usize,
-    seed: u64,
-    /// Members ignored in one choice.
-    passed: Vec<usize>,
-}
 
 impl Inner {
     /// Makes this fit the tree that asks, where nobody has prepared it.

@@ -6,10 +6,8 @@
 //! full one) comes as a list of names to look at. The other algorithms go by a
 //! table that is made anew when a server comes or goes.
 
-mod heap;
 mod inner;
 mod key;
-mod ring;
 mod room;
 mod table;
 #[cfg(test)]
@@ -17,36 +15,10 @@ mod tests;
 
 use crate::config::{Config, Proxy, Server, ServerIndex};
 use crate::state::ServerState;
-use inner::Inner;
 pub use key::{of as key_of, of_message};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-
-/// The servers of a backend of one tree, as its algorithm has them in line.
-/// Each tree has its own, so that streams of two of them do not undo each
-/// other's; what happens to a server is told to all of them.
-#[derive(Debug, Default)]
-pub struct Line {
-    inner: Mutex<Inner>,
-    bell: Arc<AtomicBool>,
-    /// The places of the tree's servers by their uids.
-    places: OnceLock<HashMap<u32, u32>>,
-}
-
-/// While a configuration is built, its proxies are copies of others: each starts with
-/// empty state.
-impl Clone for Line {
-    fn clone(&self) -> Self {
-        Line::default()
-    }
-}
-
-impl Line {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Puts the servers of a tree that is about to serve in line, where those of
 /// the tree before it stand, so that no stream has to wait for that. To be

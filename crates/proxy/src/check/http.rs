@@ -3,7 +3,7 @@
 
 use super::expect::{ANSWER_MAX, Filled};
 use super::scene::Scene;
-use super::script::HttpSend;
+use crate::script::HttpSend;
 
 /// Most header fields of an answer.
 const HEADERS_MAX: usize = 101;

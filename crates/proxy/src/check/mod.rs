@@ -9,11 +9,10 @@ pub(crate) mod http;
 pub(crate) mod play;
 mod protocol;
 pub(crate) mod scene;
-pub(crate) mod script;
 
-pub(crate) use expect::unhex;
-pub use expect::{ANSWER_MAX, Code, Expect, Matcher, Pattern, StatusRange, Told};
-pub use protocol::Dialogue;
-pub use script::{
-    Connect, HttpField, HttpSend, PortSource, STEPS_MAX, Script, Send, Step, StepAction, Voice,
+pub use crate::script::{
+    Code, Connect, Dialogue, Expect, HttpField, HttpSend, Matcher, Pattern, PortSource, STEPS_MAX,
+    Script, Send, StatusRange, Step, StepAction, Told, Voice,
 };
+pub use expect::ANSWER_MAX;
+pub(crate) use expect::unhex;

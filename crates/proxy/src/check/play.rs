@@ -6,7 +6,7 @@ use super::expect::{ANSWER_MAX, Answer, INFO_MAX, Judged, unhex, with_quoted_com
 use super::hello::hello;
 use super::http::Request;
 use super::scene::{Memory, Scene, Subject};
-use super::script::{Connect, PortSource, Script, Send, Step, StepAction, Voice};
+use crate::script::{Connect, PortSource, Script, Send, Step, StepAction, Voice};
 use crate::state::{CheckResult, CheckStatus};
 use std::time::{SystemTime, UNIX_EPOCH};
 

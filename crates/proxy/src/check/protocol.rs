@@ -3,24 +3,12 @@
 //! that no pattern can describe. What they send and what they make of an answer
 //! is what HAProxy's checks do; the bytes are those of the protocols.
 
-use super::expect::{Code, Expect, Judged, Pattern, Told, text_of};
-use super::script::{Connect, Script, Send, StepAction};
+use super::expect::{Judged, text_of};
 use crate::config::{CheckKind, MySqlUser};
+use crate::script::{Code, Dialogue, Expect, Pattern, Told};
+use crate::script::{Connect, Script, Send, StepAction};
 use crate::state::{CheckResult, CheckStatus};
 use regex::bytes::Regex;
-
-/// A message whose parts depend on each other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Dialogue {
-    /// MySQL's greeting, and nothing more.
-    MySqlGreeting,
-    /// MySQL's answer to a login, behind its greeting.
-    MySqlLogin,
-    /// LDAP's answer to a bind.
-    LdapBind,
-    /// The hello of a SPOP agent.
-    SpopHello,
-}
 
 /// What is read of a message.
 enum Message {

@@ -3,8 +3,9 @@
 //! for the moment of one evaluation only; a check keeps its variables.
 
 use super::http::Head;
+use crate::compiled::{Expression, Format, VariableChange};
 use crate::config::{Config, ProxyIndex, ServerIndex};
-use crate::rules::{Expression, Format, Type, Value, VariableChange, Variables};
+use crate::sample::{Type, Value, Variables};
 use crate::transaction::{Endpoint, Session, Stream, of_check};
 use http::http1::{Limits, RequestFacts, parse_response};
 use std::borrow::Cow;

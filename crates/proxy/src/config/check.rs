@@ -2,8 +2,8 @@
 //! often stands in the server's options. The lines are kept as they were read;
 //! at the end of loading each kind becomes one script of steps.
 
-use crate::check::{HttpSend, Script, Step, StepAction};
 use crate::config::ProxyKind;
+use crate::script::{HttpSend, Script, Step, StepAction};
 use language::Span;
 use std::sync::Arc;
 

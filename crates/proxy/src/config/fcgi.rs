@@ -1,8 +1,8 @@
 //! FastCGI applications: the section `fcgi-app`.
 
 use super::LogTarget;
-use crate::rules::regular::Regular;
-use crate::rules::{Condition, Format};
+use crate::compiled::{Condition, Format};
+use crate::sample::regular::Regular;
 use language::Span;
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! What a proxy tells its servers and clients besides the messages: who a request
 //! is forwarded for, and how names of headers are written.
 
-use crate::rules::Expression;
+use crate::compiled::Expression;
 
 pub use http::message::HeaderCases;
 

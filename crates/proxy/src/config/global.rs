@@ -1,6 +1,6 @@
 //! The `global` section.
 
-use crate::rules::VariableChange;
+use crate::compiled::VariableChange;
 use crate::setting::{Asked, Bind, BindOwner, CpuMap, StatusCodes};
 use language::Span;
 use mux::{Http2, Limits};

@@ -1,7 +1,7 @@
 //! `log-profile`: what of a stream is logged at which moment, for the targets that name
 //! it; else the lines of its proxy are.
 
-use crate::rules::Format;
+use crate::compiled::Format;
 use language::Span;
 use std::collections::BTreeMap;
 use std::sync::Arc;

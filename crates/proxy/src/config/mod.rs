@@ -7,7 +7,6 @@ mod check;
 mod fcgi;
 mod forward;
 mod global;
-mod http_errors;
 mod log_forward;
 mod log_profile;
 mod peers;
@@ -23,6 +22,8 @@ mod source;
 mod stick;
 pub(crate) mod target;
 
+pub(crate) use crate::compiled::ERROR_STATUSES;
+pub use crate::compiled::{Balance, ErrorPage, HashKey, Hashed, HttpErrors, HttpErrorsSlot};
 pub use check::{Check, CheckKind, CheckLines, ExternalLines, HealthCheck, MySqlUser};
 pub use fcgi::{FcgiApp, PassHeader, SetParam};
 pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, Told};
@@ -30,8 +31,6 @@ pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
     Watch,
 };
-pub(crate) use http_errors::ERROR_STATUSES;
-pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward, LogServers};
 pub use log_profile::{
     LOG_STEPS, LogProfile, LogStep, LogSteps, ProfileReference, STEP_ACCEPT, STEP_CLOSE,
@@ -39,13 +38,10 @@ pub use log_profile::{
 };
 pub use peers::{Peer, Peers, PeersSocket};
 pub use persistence::{
-    AppSession, Cookie, CookieMode, CookiePlaces, HashAffinity, HashFunction, HashKey, HashMethod,
-    HashType, Hashed, PersistRule, PersistRuleKind, RetryOn, RingKey, ServerName, UseServerRule,
+    AppSession, Cookie, CookieMode, CookiePlaces, HashAffinity, HashFunction, HashMethod, HashType,
+    PersistRule, PersistRuleKind, RetryOn, RingKey, ServerName, UseServerRule,
 };
-pub use proxy::{
-    Balance, CaptureCookie, ErrorPage, Health, Proxy, StateSource, StatsPage, SwitchRule,
-    SwitchTarget,
-};
+pub use proxy::{CaptureCookie, Health, Proxy, StateSource, StatsPage, SwitchRule, SwitchTarget};
 pub use rare::Rare;
 pub use ring::{Ring, RingServer, RingTls};
 pub use server::{ProxyExtensions, ProxyField, Server, ServerOptions};
@@ -89,7 +85,7 @@ pub struct Config {
     /// Certificates, authorities and what they revoked, which operators change.
     pub certificates: std::sync::Arc<tls::store::Store>,
     /// Lists of patterns and maps, which operators change.
-    pub lists: std::sync::Arc<crate::rules::live::Lists>,
+    pub lists: std::sync::Arc<crate::sample::live::Lists>,
     /// Who shares tables with this process.
     pub peers: Vec<Peers>,
     /// Stick tables.

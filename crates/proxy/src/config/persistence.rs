@@ -1,9 +1,9 @@
 //! What a backend says of who belongs to which server, and of trying again.
 
-use crate::rules::{Condition, Converters, Expression, Format};
+use crate::compiled::{Condition, Format};
 use language::Span;
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 /// What `cookie` does with the cookie's value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,61 +146,6 @@ pub enum RingKey {
     /// Its address and port.
     AddressAndPort,
 }
-
-/// What is hashed.
-#[derive(Clone, Debug)]
-pub enum HashKey {
-    /// `balance source`.
-    Source,
-    /// `balance uri`.
-    Uri {
-        /// `len`: bytes that count; None is all.
-        bytes_max: Option<u32>,
-        /// `depth`: directories that count; None is all.
-        depth_max: Option<u32>,
-        /// `whole`: the query counts.
-        whole: bool,
-        /// `path-only`: host and scheme do not count.
-        path_only: bool,
-    },
-    /// `balance url_param`.
-    UrlParameter {
-        /// Its name.
-        name: Box<[u8]>,
-        /// `check_post`: look for it in the body of a POST.
-        check_post: bool,
-    },
-    /// `balance hdr`.
-    Header {
-        /// In lower case.
-        name: Box<[u8]>,
-        /// `use_domain_only`.
-        domain_only: bool,
-    },
-    /// `balance rdp-cookie`.
-    RdpCookie(Box<[u8]>),
-    /// `balance hash`.
-    Expression(Arc<Expression>),
-    /// `balance log-hash`: a log message, through these.
-    Message(Arc<Converters>),
-}
-
-/// Two keys are the same where their lines are.
-#[derive(Clone, Debug)]
-pub struct Hashed {
-    /// What.
-    pub key: HashKey,
-    /// The words behind `balance`: they tell one from another.
-    pub text: Box<str>,
-}
-
-impl PartialEq for Hashed {
-    fn eq(&self, other: &Hashed) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for Hashed {}
 
 /// `retry-on`: after which failures a request goes out again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,11 +1,10 @@
 //! A frontend, backend or listen.
 
 use super::persistence::{
-    AppSession, Cookie, CookiePlaces, HashAffinity, HashKey, HashType, Hashed, PersistRule,
-    RetryOn, UseServerRule,
+    AppSession, Cookie, CookiePlaces, HashAffinity, HashType, PersistRule, RetryOn, UseServerRule,
 };
 use super::{Check, LogTarget, Server, SourceWays, StickRule};
-use crate::rules::{Condition, Format, HttpRule, TcpRule};
+use crate::compiled::{Balance, Condition, ErrorPage, Format, HttpRule, TcpRule};
 use crate::setting::{
     Bind, Captures, ForwardFor, Mode, OptionSet, ProxyKind, ProxyOption, Reference, ReuseMode,
     Timeouts,
@@ -13,48 +12,6 @@ use crate::setting::{
 use crate::state::ProxyState;
 use language::Span;
 use std::sync::Arc;
-
-/// `balance`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum Balance {
-    /// Smooth weighted round robin; weights may change at run time.
-    #[default]
-    RoundRobin,
-    /// Round robin over a table made at the start.
-    StaticRoundRobin,
-    /// Fewest connections for its weight.
-    LeastConnections,
-    /// The first that has a free slot.
-    First,
-    /// The client's address, hashed.
-    Source,
-    /// Best of so many drawn ones.
-    Random(u32),
-    /// Something of the stream, hashed.
-    Hash(Hashed),
-}
-
-impl Balance {
-    /// Whether the same key goes to the same server.
-    pub fn is_by_key(&self) -> bool {
-        matches!(self, Balance::Source | Balance::Hash(_))
-    }
-
-    /// Whether it looks for its key in the body of a POST.
-    pub fn looks_at_body(&self) -> bool {
-        let key = match self {
-            Balance::Hash(hashed) => &hashed.key,
-            _ => return false,
-        };
-        matches!(
-            key,
-            HashKey::UrlParameter {
-                check_post: true,
-                ..
-            }
-        )
-    }
-}
 
 /// Where a `use_backend` leads.
 #[derive(Clone, Debug)]
@@ -74,21 +31,6 @@ pub struct SwitchRule {
     pub target: SwitchTarget,
     /// When.
     pub condition: Option<Condition>,
-}
-
-/// What is sent in place of an answer (`errorfile`, `errorloc`).
-#[derive(Clone, Debug)]
-pub enum ErrorPage {
-    /// The bytes of a file, a whole HTTP answer.
-    Raw(Arc<[u8]>),
-    /// 302 or 303 to a location.
-    Redirect(u16, Box<[u8]>),
-    /// A page that is made for each stream (`http-error`).
-    Made(Arc<crate::rules::Answer>),
-    /// The one of a group, where it has one (`errorfiles`).
-    Group(super::HttpErrorsSlot),
-    /// The one that would be there without this proxy's lines.
-    Default,
 }
 
 /// Name and password of one `stats auth`.
@@ -227,7 +169,7 @@ pub struct Proxy {
     /// What changes while it serves.
     pub state: Arc<ProxyState>,
     /// Its servers as the balance algorithm has them in line.
-    pub line: crate::balance::Line,
+    pub line: crate::line::Line,
     // Stick tables' family
     /// `stick …`.
     pub stick: Vec<StickRule>,
@@ -302,7 +244,7 @@ pub struct Proxy {
     pub server_keep_alive: super::KeepAlive,
     // The keywords of HAProxy 1.x.
     /// `req…`, `rsp…`, `block`; None where there are none.
-    pub lines: Option<Box<crate::rules::lines::Lines>>,
+    pub lines: Option<Box<crate::compiled::Lines>>,
     /// `monitor-net`, `mode health`; None where there is neither.
     pub health: Option<Box<Health>>,
     /// `capture cookie`.

@@ -4,7 +4,7 @@ use super::{
     Agent, HealthCheck, HostName, HttpProtocol, InitState, Observing, ProxyIndex, Resolving,
     RingKey, ServerIndex, ServerTls, SourceWays, WebSocketProto,
 };
-use crate::rules::{Expression, Format};
+use crate::compiled::{Expression, Format};
 use crate::setting::ServerAddress;
 use crate::state::{Kept, ServerState};
 use language::Span;

@@ -1,7 +1,7 @@
 //! What the words of a `server` line say of TLS, and what `default-server`
 //! lines hand on. A connector is made of them when the whole file is read.
 
-use crate::rules::Expression;
+use crate::compiled::Expression;
 use rustls::sign::CertifiedKey;
 use std::sync::Arc;
 use tls::Connector;

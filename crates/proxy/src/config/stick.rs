@@ -1,6 +1,6 @@
 //! `stick …`: which servers clients are kept with.
 
-use crate::rules::{Condition, Expression};
+use crate::compiled::{Condition, Expression};
 use crate::tables::TablePlace;
 use language::Span;
 use std::sync::Arc;

@@ -15,11 +15,11 @@ pub use syslog::hostname;
 pub use time::{DateStyle, append_date, clf_date, iso_date, time_zone};
 pub(crate) use time::{append_syslog_date, year};
 
+use crate::compiled::Format;
 use crate::config::{
     Config, LogProfile, LogStep, LogTarget, LogTargetAddress, Proxy, ProxyOption, STEP_ACCEPT,
     STEP_CLOSE, STEP_CONNECT, STEP_ERROR, STEP_RESPONSE,
 };
-use crate::rules::Format;
 use crate::thread::here;
 use crate::thread::new_stream;
 use crate::transaction::{Endpoint, Phase, Session, Stream, Termination};

@@ -5,27 +5,19 @@
 use super::argument::Boxed;
 use super::codes;
 use super::condition::Outcome;
-use super::expression::Expression;
-use super::live::Live;
-use super::matching::{Method, Patterns};
+use super::matching::Method;
 use super::pattern::Patterned;
 use super::usage::Usage;
 use super::value::Value;
 use crate::codes as load_codes;
+use crate::compiled::Expression;
+use crate::compiled::condition::{Acl, Test};
 use crate::rules::draft::Draft;
 use crate::transaction::Stream;
 use language::{Diagnostic, Span, Word};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-
-/// One test: an expression and the patterns that its values are compared with.
-#[derive(Clone, Debug)]
-pub struct Test {
-    expression: Expression,
-    patterns: Arc<Patterns>,
-    live: Arc<Live>,
-}
 
 impl Test {
     /// Reads one from its words: `path_beg -i /static /images`.
@@ -162,19 +154,6 @@ fn method_needed(expression: &Expression) -> Box<Diagnostic> {
         .label(format!("its value has type {}", expression.output().name()))
         .help("add `-m str`, `-m bin`, `-m found` or another method after it"),
     )
-}
-
-/// A named ACL; an anonymous one has an empty name.
-#[derive(Debug)]
-pub struct Acl {
-    /// Its name.
-    pub name: Box<str>,
-    /// Where its first line gives the name.
-    pub span: Span,
-    /// Lines as they come, until the section ends.
-    draft: Mutex<Vec<Test>>,
-    tests: OnceLock<Box<[Test]>>,
-    used: AtomicBool,
 }
 
 impl Acl {

@@ -1,9 +1,9 @@
 //! Conditions: `if` or `unless`, then ACLs. Compiled to alternatives of tests
 //! which are all to be true; evaluating one allocates nothing.
 
-use super::acl::{Acl, Test};
 use super::codes;
 use super::usage::Usage;
+use crate::compiled::condition::{Acl, Alternatives, Condition, Term, Test};
 use crate::rules::draft::Draft;
 use crate::transaction::Stream;
 use language::arguments::Args;
@@ -30,26 +30,6 @@ impl Outcome {
         }
     }
 }
-
-/// A compiled condition.
-#[derive(Clone, Debug)]
-pub struct Condition {
-    /// `unless`.
-    negated: bool,
-    /// Any of these, each all of its terms.
-    alternatives: Alternatives,
-    /// Where it stands, from its `if`.
-    pub span: Span,
-}
-
-#[derive(Clone, Debug)]
-struct Term {
-    acl: Arc<Acl>,
-    negated: bool,
-}
-
-/// Any of these, each all of its terms.
-type Alternatives = Box<[Box<[Term]>]>;
 
 /// Most terms of one condition.
 pub const TERMS_MAX: usize = 1024;

@@ -10,34 +10,13 @@ use super::matching::Method;
 use super::usage::{Needs, Usage};
 use super::value::{Type, Value};
 use crate::codes as load_codes;
+use crate::compiled::expression::{Converters, Expression, Step};
 use crate::config::UserlistSlot;
 use crate::rules::draft::Draft;
 use crate::transaction::Stream;
 use language::keyword::{Found, Keyword, Table};
-use language::{Diagnostic, Span, Word, suggest};
+use language::{Diagnostic, Word, suggest};
 use std::ops::Range;
-
-/// A compiled expression.
-#[derive(Clone, Debug)]
-pub struct Expression {
-    fetch: &'static Keyword<FetchBuild>,
-    arguments: Arguments,
-    converters: Box<[Step]>,
-    output: Type,
-    /// Where it stands in the file.
-    pub span: Span,
-}
-
-#[derive(Clone, Debug)]
-struct Step {
-    converter: &'static ConverterBuild,
-    arguments: Arguments,
-}
-
-/// Converters without a fetch, as `field(2),lower`: they make another value of one that
-/// is given to them.
-#[derive(Clone, Debug, Default)]
-pub struct Converters(Box<[Step]>);
 
 impl Converters {
     /// Reads a list of them, the first of which takes a string.
@@ -63,8 +42,9 @@ impl Converters {
 
 fn convert<'a>(steps: &'a [Step], mut value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
     for step in steps {
-        let input = value.cast(step.converter.input)?;
-        value = (step.converter.apply)(&step.arguments, input, stream)?;
+        let converter = &converter::row(step.converter).build;
+        let input = value.cast(converter.input)?;
+        value = (converter.apply)(&step.arguments, input, stream)?;
     }
     Some(value)
 }
@@ -134,39 +114,42 @@ impl Expression {
 
     /// What its fetch needs.
     pub fn needs(&self) -> Needs {
-        self.fetch.build.needs
+        fetch::row(self.fetch).build.needs
     }
 
     /// The name of its fetch.
     pub fn fetch_name(&self) -> &'static str {
-        self.fetch.name
+        fetch::row(self.fetch).name
     }
 
     /// The list of users whose groups tests compare.
     pub(super) fn compares_groups(&self) -> Option<&UserlistSlot> {
-        let groups = self.fetch.build.each.is_some() && self.converters.is_empty();
+        let groups = fetch::row(self.fetch).build.each.is_some() && self.converters.is_empty();
         self.arguments.userlist_slot(0).filter(|_| groups)
     }
 
     /// Whether tests write its numbers as versions.
     pub(super) fn gives_versions(&self) -> bool {
-        self.fetch.build.versions && self.converters.is_empty()
+        fetch::row(self.fetch).build.versions && self.converters.is_empty()
     }
 
     /// Whether it looks at HTTP messages.
     pub fn needs_http(&self) -> bool {
-        self.fetch.build.http
+        fetch::row(self.fetch).build.http
     }
 
     /// Its value; None where there is none.
     pub fn evaluate<'a>(&'a self, stream: &'a Stream) -> Option<Value<'a>> {
-        self.convert((self.fetch.build.one)(&self.arguments, stream)?, stream)
+        self.convert(
+            (fetch::row(self.fetch).build.one)(&self.arguments, stream)?,
+            stream,
+        )
     }
 
     /// Shows all values that it has until one is taken (the visitor says
     /// true); says whether one was.
     pub fn any<'a>(&'a self, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
-        match self.fetch.build.each {
+        match fetch::row(self.fetch).build.each {
             Some(each) => each(&self.arguments, stream, &mut |value| {
                 self.convert(value, stream).is_some_and(&mut *take)
             }),
@@ -176,7 +159,7 @@ impl Expression {
 
     /// Whether what it says now may change when more bytes come.
     pub fn may_change(&self, stream: &Stream) -> bool {
-        let build = &self.fetch.build;
+        let build = &fetch::row(self.fetch).build;
         if build.waits {
             return !stream.payload_complete;
         }
@@ -187,8 +170,10 @@ impl Expression {
         if is_whole && (build.one)(&self.arguments, stream).is_some() {
             return false;
         }
-        let mut converters = self.converters.iter().map(|step| step.converter);
-        if converters.any(|converter| converter.decides) && self.evaluate(stream).is_some() {
+        let mut converters = self.converters.iter();
+        if converters.any(|step| converter::row(step.converter).build.decides)
+            && self.evaluate(stream).is_some()
+        {
             return false;
         }
         match (build.needs, fetch::side_of(&self.arguments, stream)) {
@@ -299,7 +284,7 @@ fn parse(
     }
     let span = piece.span(start..end);
     let expression = Expression {
-        fetch: row,
+        fetch: fetch::id(row),
         arguments,
         converters: converters.into(),
         output,
@@ -543,7 +528,7 @@ fn parse_converter(
     };
     Ok((
         Step {
-            converter: build,
+            converter: converter::id(row),
             arguments,
         },
         output,

@@ -4,25 +4,16 @@ use super::codes;
 use super::fetch::borrowed;
 use super::list_file::{Collected, ListFile};
 use super::live::{How, Live};
-use super::matching::{Method, Patterns};
+use super::matching::Method;
 use super::pattern;
 use super::shared::MapKey;
 use super::value::Value;
+use crate::compiled::map::Map;
 use crate::rules::draft::Draft;
 pub(super) use crate::sample::map::filled;
 pub use crate::sample::map::{Gives, parse};
 use language::{Diagnostic, Span};
 use std::sync::Arc;
-
-/// A map, compiled.
-#[derive(Clone, Debug)]
-pub struct Map {
-    /// The file, as the configuration names it.
-    pub file: Arc<str>,
-    keys: Patterns,
-    values: Vec<Value<'static>>,
-    live: Arc<Live>,
-}
 
 impl Map {
     /// The map of a file for a matching method: read now, or by a line before.

@@ -19,6 +19,7 @@ pub mod lines;
 mod list_file;
 mod lookup;
 mod map;
+mod numbered;
 mod pattern;
 mod run;
 mod shared;
@@ -26,27 +27,26 @@ mod shared;
 mod tests;
 
 pub use crate::codes::expression as codes;
+pub use crate::compiled::Map;
+pub use crate::compiled::{
+    Acl, Answer, Condition, Converters, Expression, HttpRule, TcpRule, Test, VariableChange,
+};
+pub use crate::sample::Gives;
 pub use crate::sample::{live, matching, network, regular, value, variables};
 pub use crate::transaction::{Content, Gate, Verdict};
-pub use acl::{Acl, AclTable, PREDEFINED, Test};
-pub use action::Answer;
-pub use action::{
-    CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, ListChanges, TcpRule, VariableChange,
-    codes as action_codes,
-};
+pub use acl::{AclTable, PREDEFINED};
+pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, ListChanges, codes as action_codes};
 pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
 };
 pub(crate) use action::{challenge, error_answer};
 pub use argument::{Kind as ArgumentKind, Lookup};
-pub use condition::{Condition, Outcome};
+pub use condition::Outcome;
 pub(crate) use converter::url_decoded;
 pub use converter::{ConverterBuild, ConverterRow};
-pub use expression::{Converters, Expression};
 pub(crate) use fetch::proxy_field_number;
 pub use fetch::{FetchBuild, FetchRow};
 pub use format::{Alias, BuiltIn, Dialect, Format, alias_doc, built_in, built_in_texts};
-pub use map::{Gives, Map};
 pub use matching::Method;
 pub use run::{
     content_is_judged, http_after_response, http_request, http_response, monitor, statistics,

@@ -1,10 +1,11 @@
 //! The evaluation of rules: in their order, until one ends them. The driver of
 //! streams calls these functions and does what they say; they touch no socket.
 
-use super::action::{HttpRule, Rule, Step, TcpRule, capture_headers, count_denied};
+use super::action::{Step, capture_headers, count_denied};
 use super::condition::Outcome;
 use super::lines;
 use super::variables::Scope;
+use crate::compiled::action::{HttpRule, Rule, TcpRule};
 use crate::config::{Proxy, ProxyOption, Rare};
 use crate::state::Tally;
 use crate::thread;
@@ -424,7 +425,7 @@ pub fn http_after_response(stream: &mut Stream) {
 }
 
 /// What runs over the answer behind the rules of a side.
-type OverLines = fn(&mut Stream, &lines::LineRules) -> Option<Verdict>;
+type OverLines = fn(&mut Stream, &crate::compiled::LineRules) -> Option<Verdict>;
 
 fn run_sides(
     stream: &mut Stream,

@@ -2,8 +2,9 @@
 //! once and held by all of them. What failed is not kept, so that each line
 //! says why. Reads no file.
 
-use super::map::{Gives, Map};
 use super::matching::{Method, Patterns};
+use crate::compiled::Map;
+use crate::sample::map::Gives;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,9 +40,10 @@ pub struct Shared {
 
 #[cfg(test)]
 mod tests {
-    use crate::rules::map::{Gives, Map};
+    use crate::compiled::Map;
     use crate::rules::matching::Method;
     use crate::rules::pattern::Patterned;
+    use crate::sample::map::Gives;
     use crate::transaction::sample;
     use language::{Span, Word};
     use std::sync::Arc;

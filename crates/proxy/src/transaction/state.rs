@@ -450,7 +450,7 @@ pub struct Stream {
     /// Entries of tables that it tracks.
     pub tracked: Option<Box<Trackers>>,
     /// State of the rules about lines (`reqrep` and similar ones).
-    pub lines: Option<Box<crate::rules::lines::LineState>>,
+    pub lines: Option<Box<crate::compiled::LineState>>,
     /// The status of which its answer is the configuration's page (`errorloc`), for
     /// logs; 0 where it is none.
     pub error_status: Cell<u16>,

@@ -1,27 +1,12 @@
 //! Actions that change the addresses that rules, logs and servers see.
 
 use super::{Action, ActionRow, Build, Step, places};
+use crate::compiled::action::address::{AddressChange, What};
 use crate::rules::draft::Draft;
-use crate::rules::expression::Expression;
 use crate::rules::value::{Type, Value};
 use crate::transaction::{Endpoint, Stream};
 use language::Diagnostic;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-/// One change of an address.
-#[derive(Clone, Debug)]
-pub struct AddressChange {
-    what: What,
-    expression: Expression,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum What {
-    Source,
-    SourcePort,
-    Destination,
-    DestinationPort,
-}
 
 const PLACES: &[&str] = &[
     places::CONNECTION,

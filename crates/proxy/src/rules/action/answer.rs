@@ -3,6 +3,7 @@
 use super::flow::{count_denied, count_denied_response};
 use super::{Action, ActionRow, Build, RuleSet, Step, Verdict, codes, places};
 use crate::codes as load_codes;
+use crate::compiled::action::answer::{Answer, Content, Purpose};
 use crate::config::{ErrorPage, HttpErrorsSlot};
 use crate::rules::draft::Draft;
 use crate::rules::format::{Dialect, Format};
@@ -14,46 +15,6 @@ use language::arguments::Args;
 use language::source::Text;
 use language::{Diagnostic, Word};
 use std::sync::Arc;
-
-/// What an answer is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Purpose {
-    /// `deny`
-    Deny,
-    /// `tarpit`
-    Tarpit,
-    /// `return`
-    Return,
-}
-
-/// An answer that a rule gives.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    purpose: Purpose,
-    response: bool,
-    status: u16,
-    content: Content,
-    content_type: Option<Box<[u8]>>,
-    headers: Box<[(Box<[u8]>, Format)]>,
-}
-
-#[derive(Clone, Debug)]
-enum Content {
-    /// The proxy's page for the status.
-    Page,
-    /// None.
-    Empty,
-    /// A body.
-    Bytes(Arc<[u8]>),
-    /// A body that is filled in.
-    Format(Format),
-    /// The page of a group of error pages; else none.
-    Group(HttpErrorsSlot),
-    /// An empty error file: the connection closes without a response.
-    Silence,
-    /// A whole answer out of a file.
-    Whole(Box<(Message, Arc<[u8]>)>),
-}
 
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {

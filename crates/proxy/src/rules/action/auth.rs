@@ -1,16 +1,11 @@
 //! The action that asks a client for a name and a password.
 
 use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
+use crate::compiled::action::auth::Challenge;
 use crate::rules::draft::Draft;
 use crate::transaction::{Phase, Reply, Stream, Termination, error_page};
 use crate::users;
 use language::Diagnostic;
-
-/// `auth`
-#[derive(Clone, Debug)]
-pub struct Challenge {
-    realm: Option<Box<[u8]>>,
-}
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "auth",

@@ -2,20 +2,11 @@
 
 use super::{Action, ActionRow, Build, Step, Verdict, places};
 use crate::codes as load_codes;
+use crate::compiled::action::body::WaitForBody;
 use crate::rules::draft::Draft;
 use crate::transaction::Stream;
 use language::Diagnostic;
 use language::value::{TimeUnit, milliseconds};
-
-/// How long, and for how much.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct WaitForBody {
-    time_ms: u32,
-    /// All of it without one.
-    bytes: Option<usize>,
-    /// Of the answer.
-    of_answer: bool,
-}
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "wait-for-body",

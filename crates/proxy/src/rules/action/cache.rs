@@ -2,17 +2,11 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::caching;
+use crate::compiled::action::cache::CacheAction;
 use crate::rules::draft::Draft;
 use crate::transaction::Stream;
 use crate::transaction::Verdict;
 use language::Diagnostic;
-
-/// Which way.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CacheAction {
-    name: Box<str>,
-    stores: bool,
-}
 
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {

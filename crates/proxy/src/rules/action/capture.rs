@@ -3,28 +3,11 @@
 
 use super::{Action, ActionRow, Build, Step, codes, places};
 use crate::codes as load_codes;
+use crate::compiled::action::capture::{CaptureValue, Slot};
 use crate::config::{Capture, ProxyKind};
 use crate::rules::draft::Draft;
-use crate::rules::expression::Expression;
 use crate::transaction::Stream;
 use language::Diagnostic;
-
-/// One capture.
-#[derive(Clone, Debug)]
-pub struct CaptureValue {
-    expression: Expression,
-    response: bool,
-    slot: Slot,
-}
-
-/// Which slot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Slot {
-    /// One of the frontend that is known.
-    Own(usize),
-    /// By its number, in whichever frontend the stream came through.
-    Numbered(usize),
-}
 
 /// Most bytes of one captured value.
 pub const CAPTURE_BYTES_MAX: i64 = 65_535;

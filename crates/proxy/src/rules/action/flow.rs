@@ -2,32 +2,12 @@
 
 use super::{Action, ActionRow, Build, Gate, Step, Verdict, places};
 use crate::codes as load_codes;
+use crate::compiled::action::flow::Flow;
 use crate::config::HttpProtocol;
 use crate::rules::draft::Draft;
 use crate::state::Tally;
 use crate::transaction::{Phase, Stream, Termination};
 use language::Diagnostic;
-
-/// How rules or a stream end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Flow {
-    /// No more rules of this list.
-    Accept,
-    /// The connection of a message's stream is closed.
-    RejectMessage,
-    /// The same, and the client is not told.
-    DropMessage,
-    /// A connection is closed.
-    RejectConnection,
-    /// The same, and the client is not told.
-    DropConnection,
-    /// The server's connection is closed.
-    CloseServer,
-    /// An answer is not sent, and the client is not told.
-    DropAnswer,
-    /// HTTP is spoken from here on, in this version if one is said.
-    SwitchToHttp(Option<HttpProtocol>),
-}
 
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {

@@ -3,39 +3,13 @@
 use super::answer::header_name;
 use super::{Action, ActionRow, Build, Step, codes, places};
 use crate::codes as load_codes;
+use crate::compiled::action::header::{Change, HeaderChange, NameMatch};
 use crate::rules::draft::Draft;
 use crate::rules::format::Format;
 use crate::rules::regular::{Regular, expand};
 use crate::transaction::Stream;
 use http::message::{Message, Refusal, split_values};
 use language::Diagnostic;
-
-/// One change of headers.
-#[derive(Clone, Debug)]
-pub struct HeaderChange {
-    name: Box<[u8]>,
-    response: bool,
-    change: Change,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Set(Format),
-    Add(Format),
-    Remove(NameMatch),
-    ReplaceLine(Regular, Format),
-    ReplaceValue(Regular, Format),
-}
-
-/// Which names `del-header` means.
-#[derive(Clone, Debug)]
-enum NameMatch {
-    Same,
-    Begin,
-    End,
-    Sub,
-    Regex(Regular),
-}
 
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {

@@ -2,19 +2,9 @@
 
 use super::answer::header_name;
 use super::{Action, ActionRow, Step, places};
-use crate::rules::format::Format;
+use crate::compiled::action::hint::Hint;
 use crate::transaction::Stream;
 use http::message::{Message, Version};
-
-/// One header of an early answer.
-#[derive(Clone, Debug)]
-pub struct Hint {
-    name: Box<[u8]>,
-    format: Format,
-    /// The rule of this list that its early answer begins with: one that stands right
-    /// behind another one, without a condition of its own, belongs to that one's.
-    begins: usize,
-}
 
 /// Most early answers of one request: a client must read them all.
 pub const HINTS_MAX: usize = 16;

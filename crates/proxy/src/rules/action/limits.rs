@@ -3,39 +3,12 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
+use crate::compiled::Expression;
+use crate::compiled::action::limits::{LimitChange, Number, What};
 use crate::rules::draft::Draft;
-use crate::rules::expression::Expression;
 use crate::transaction::Stream;
 use language::value::{TimeUnit, milliseconds};
 use language::{Diagnostic, suggest};
-
-/// One change.
-#[derive(Clone, Debug)]
-pub struct LimitChange {
-    what: What,
-    number: Number,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum What {
-    Client,
-    Server,
-    Tunnel,
-    Connect,
-    Queue,
-    Tarpit,
-    Retries,
-    NoAnswerRetries,
-    Class,
-    Offset,
-}
-
-/// Where the number comes from.
-#[derive(Clone, Debug)]
-enum Number {
-    Fixed(i64),
-    Found(Expression),
-}
 
 /// The range of `set-priority-class`.
 const CLASS_MAX: i64 = 2047;

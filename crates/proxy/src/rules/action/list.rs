@@ -3,30 +3,13 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
+use crate::compiled::action::list::{Change, ListChange};
 use crate::rules::codes;
 use crate::rules::draft::Draft;
 use crate::rules::format::Format;
 use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::sync::{Arc, OnceLock};
-
-/// One change of a map or list.
-#[derive(Clone, Debug)]
-pub struct ListChange {
-    file: Arc<str>,
-    is_map: bool,
-    key: Format,
-    change: Change,
-    /// Its place among the lists of the configuration, once it was looked for.
-    place: OnceLock<Option<usize>>,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    /// Of a map: this value. Of a list of patterns: the key itself.
-    Put(Option<Format>),
-    Take,
-}
 
 /// A file whose entries a rule changes, and where that rule stands.
 #[derive(Clone, Debug)]

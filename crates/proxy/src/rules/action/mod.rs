@@ -29,7 +29,6 @@ mod variable;
 pub(crate) use crate::transaction::{
     set_variable, set_variable_of_session, unset_variable_of_session,
 };
-pub use answer::Answer;
 pub(crate) use answer::error_answer;
 pub(crate) use auth::challenge;
 pub(super) use capture::headers as capture_headers;
@@ -37,17 +36,16 @@ pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
 pub(crate) use flow::{count_denied, count_denied_response};
 pub(super) use header::{harmless, is_framing};
 pub use list::Changes as ListChanges;
-pub use redirect::Redirection;
 pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
-pub(in crate::rules) use variable::SetWhen;
-pub use variable::VariableChange;
 pub(crate) use variable::set_up_process;
 
-use super::condition::Condition;
-use super::expression::{Expression, OF_LUA};
+use super::expression::OF_LUA;
 use super::format::Format;
 use super::usage::Usage;
 use crate::codes as load_codes;
+use crate::compiled::Condition;
+use crate::compiled::Expression;
+use crate::compiled::action::{Action, HttpRule, Rule, TcpRule};
 use crate::config::ProxyKind;
 use crate::known::KNOWN;
 use crate::rules::draft::Draft;
@@ -57,14 +55,6 @@ use language::arguments::Args;
 use language::keyword::{Documented, Family, Found, Keyword, Table};
 use language::{Diagnostic, Span, Word, suggest};
 use std::sync::OnceLock;
-
-/// One `http-request`, `http-response`, `http-after-response` or `redirect` rule.
-#[derive(Clone, Debug)]
-pub struct HttpRule(Rule);
-
-/// One `tcp-request` or `tcp-response` rule.
-#[derive(Clone, Debug)]
-pub struct TcpRule(Rule);
 
 impl HttpRule {
     pub(crate) fn rule(&self) -> &Rule {
@@ -79,7 +69,10 @@ impl TcpRule {
 
     /// Whether HTTP is spoken behind it.
     pub(crate) fn switches_to_http(&self) -> bool {
-        matches!(self.0.action, Action::Flow(flow::Flow::SwitchToHttp(_)))
+        matches!(
+            self.0.action,
+            Action::Flow(crate::compiled::action::flow::Flow::SwitchToHttp(_))
+        )
     }
 }
 
@@ -88,74 +81,6 @@ impl Rule {
     pub(super) fn place(&self) -> Option<(u32, u32)> {
         Some((self.span.file.0, self.line?))
     }
-}
-
-/// A condition and what is done when it holds.
-#[derive(Clone, Debug)]
-pub(crate) struct Rule {
-    /// Where it stands: its action.
-    pub(super) span: Span,
-    /// The line of that in its file; none of a `redirect` line.
-    line: Option<u32>,
-    /// When; always without one.
-    pub(super) condition: Option<Condition>,
-    /// What.
-    pub(super) action: Action,
-}
-
-/// What a rule does.
-#[derive(Clone, Debug)]
-pub(super) enum Action {
-    /// Ends the rules or the stream.
-    Flow(flow::Flow),
-    /// Nothing is left to be done.
-    Pass,
-    /// Answers.
-    Answer(Box<answer::Answer>),
-    /// Asks for a name and a password.
-    Challenge(Box<auth::Challenge>),
-    /// Redirects.
-    Redirect(Box<Redirection>),
-    /// Changes headers.
-    Header(Box<header::HeaderChange>),
-    /// Changes the start line.
-    Target(Box<target::TargetChange>),
-    /// Sets or forgets a variable.
-    Variable(Box<variable::VariableChange>),
-    /// Keeps a value for logs.
-    Capture(Box<capture::CaptureValue>),
-    /// Changes an address as rules and logs see it.
-    Address(Box<address::AddressChange>),
-    /// Tracks an entry of a table, or changes one.
-    Table(Box<table::TableAction>),
-    /// Changes the level of the log line.
-    LogLevel(Option<u8>),
-    /// Logs the stream as it is, under the name of this step.
-    Log(&'static str),
-    /// Asks for a host's address.
-    Resolve(Box<resolve::Resolve>),
-    /// Waits for a part of the body.
-    WaitForBody(body::WaitForBody),
-    /// Whether a rewrite that fails is an error.
-    StrictMode(bool),
-    /// Answers out of a cache, or puts an answer in.
-    Cache(Box<cache::CacheAction>),
-    /// Changes limits, retries or its place in queues.
-    Limits(Box<limits::LimitChange>),
-    /// Changes what packets carry.
-    Packets(packets::PacketChange),
-    /// Waits a while.
-    Pause(Box<pause::Pause>),
-    /// Brings the target into a form of which there is only one.
-    Normalize(normalize::Normalizer),
-    /// Tells the client ahead of the answer.
-    Hint(Box<hint::Hint>),
-    /// The connection begins with a PROXY header.
-    ExpectProxy,
-    /// The Prometheus exporter answers.
-    Metrics,
-    /// Changes a map or a list of patterns.
-    List(Box<list::ListChange>),
 }
 
 /// What follows an action.

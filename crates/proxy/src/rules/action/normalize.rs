@@ -3,41 +3,12 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
+use crate::compiled::action::normalize::Normalizer;
 use crate::rules::draft::Draft;
 use crate::transaction::Verdict;
 use crate::transaction::{Phase, Stream, Termination, error_page};
 use http::message::Refusal;
 use language::{Diagnostic, suggest};
-
-/// One way of doing that.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Normalizer {
-    /// `fragment-encode`
-    FragmentEncode,
-    /// `fragment-strip`
-    FragmentStrip,
-    /// `path-merge-slashes`
-    MergeSlashes,
-    /// `path-strip-dot`
-    StripDot,
-    /// `path-strip-dotdot`; `full` also at the beginning.
-    StripDotDot {
-        /// See above.
-        full: bool,
-    },
-    /// `percent-decode-unreserved`; `strict` refuses what is no encoding.
-    Decode {
-        /// See above.
-        strict: bool,
-    },
-    /// `percent-to-uppercase`; the same.
-    Uppercase {
-        /// See above.
-        strict: bool,
-    },
-    /// `query-sort-by-name`
-    SortQuery,
-}
 
 const NAMES: [(&str, Normalizer); 8] = [
     ("fragment-encode", Normalizer::FragmentEncode),

@@ -3,31 +3,10 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
+use crate::compiled::action::packets::{Number, PacketChange, What};
 use crate::rules::draft::Draft;
-use crate::rules::expression::Expression;
 use crate::transaction::{Packets, Stream};
 use language::{Diagnostic, Word};
-
-/// A change of what packets carry.
-#[derive(Clone, Debug)]
-pub struct PacketChange {
-    to_server: bool,
-    what: What,
-    number: Number,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum What {
-    Mark,
-    Tos,
-}
-
-/// Where the number comes from.
-#[derive(Clone, Debug)]
-enum Number {
-    Fixed(u32),
-    Found(Box<Expression>),
-}
 
 const CLIENT: &[&str] = &[
     places::CONNECTION,

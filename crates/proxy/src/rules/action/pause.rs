@@ -2,22 +2,14 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
+use crate::compiled::Expression;
+use crate::compiled::action::pause::Pause;
 use crate::rules::draft::Draft;
-use crate::rules::expression::Expression;
 use crate::transaction::Stream;
 use crate::transaction::{Applied, Wait};
 use language::Diagnostic;
 use language::value::{TimeUnit, milliseconds};
 use std::time::Duration;
-
-/// How long.
-#[derive(Clone, Debug)]
-pub enum Pause {
-    /// So many milliseconds.
-    Fixed(u32),
-    /// As an expression says.
-    Found(Expression),
-}
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "pause",

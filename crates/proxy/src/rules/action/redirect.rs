@@ -2,6 +2,7 @@
 
 use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
 use crate::codes as load_codes;
+use crate::compiled::action::redirect::{Kind, Redirection};
 use crate::rules::draft::Draft;
 use crate::rules::format::{Dialect, Format};
 use crate::transaction::{Phase, Reply, Stream, Termination};
@@ -9,31 +10,6 @@ use http::http1::{Redirect, RedirectCode};
 use http::message::Message;
 use language::{Diagnostic, suggest};
 use std::sync::Arc;
-
-/// A redirection.
-#[derive(Clone, Debug)]
-pub struct Redirection {
-    to: Kind,
-    format: Format,
-    code: RedirectCode,
-    response: bool,
-    drop_query: bool,
-    append_slash: bool,
-    ignore_empty: bool,
-    set_cookie: Option<Box<[u8]>>,
-    clear_cookie: Option<Box<[u8]>>,
-}
-
-/// What the format makes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    /// The whole location.
-    Location,
-    /// What stands before the path of the request.
-    Prefix,
-    /// The scheme before the host and path of the request.
-    Scheme,
-}
 
 /// The syntax of both.
 pub(crate) const SYNTAX: &str = "redirect { location <fmt> | prefix <fmt> | scheme <fmt> } [ code <code> ] [ drop-query ] [ append-slash ] \

@@ -2,10 +2,10 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
+use crate::compiled::action::resolve::Resolve;
 use crate::config::AddressFamily;
 use crate::rules::argument::variable_error_in;
 use crate::rules::draft::Draft;
-use crate::rules::expression::Expression;
 use crate::rules::value::Value;
 use crate::rules::variables::VariableName;
 use crate::thread;
@@ -13,15 +13,6 @@ use crate::transaction::Stream;
 use crate::transaction::{Applied, Wait};
 use language::Diagnostic;
 use std::net::IpAddr;
-
-/// Whose address, and where it is kept.
-#[derive(Clone, Debug)]
-pub struct Resolve {
-    variable: VariableName,
-    section: Box<str>,
-    prefer: AddressFamily,
-    host: Expression,
-}
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "do-resolve",

@@ -2,33 +2,11 @@
 
 use super::header::{regex, substitute};
 use super::{Action, ActionRow, Build, Step, codes, places};
+use crate::compiled::action::target::{Change, Part, TargetChange};
 use crate::rules::draft::Draft;
-use crate::rules::format::Format;
-use crate::rules::regular::Regular;
 use crate::transaction::Stream;
 use http::message::Refusal;
 use language::Diagnostic;
-
-/// One change of a start line.
-#[derive(Clone, Debug)]
-pub struct TargetChange(Change);
-
-#[derive(Clone, Debug)]
-enum Change {
-    Set(Part, Format),
-    Replace(Part, Regular, Format),
-    Method(Format),
-    Status(u16, Option<Box<[u8]>>),
-}
-
-/// Which part of a target.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Part {
-    Path,
-    PathAndQuery,
-    Query,
-    Whole,
-}
 
 const REQUEST: &[&str] = &[places::REQUEST];
 

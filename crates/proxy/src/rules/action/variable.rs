@@ -2,10 +2,10 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
+use crate::compiled::action::variable::{SetWhen, Source, VariableChange};
 use crate::config::{Config, ProxyIndex};
 use crate::rules::argument::variable_error_in;
 use crate::rules::draft::Draft;
-use crate::rules::expression::Expression;
 use crate::rules::format::{Dialect, Format};
 use crate::rules::usage::Usage;
 use crate::rules::value::Value;
@@ -17,34 +17,6 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// One change of a variable.
-#[derive(Clone, Debug)]
-pub struct VariableChange {
-    name: VariableName,
-    source: Source,
-    conditions: Box<[SetWhen]>,
-}
-
-#[derive(Clone, Debug)]
-enum Source {
-    Expression(Expression),
-    Format(Format),
-    Unset,
-}
-
-/// What must hold for a variable to be set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::rules) enum SetWhen {
-    Exists,
-    NotExists,
-    Empty,
-    NotEmpty,
-    Set,
-    NotSet,
-    Greater,
-    Less,
-}
 
 const CONDITIONS: [(&str, SetWhen); 8] = [
     ("ifexists", SetWhen::Exists),

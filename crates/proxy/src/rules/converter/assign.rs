@@ -2,7 +2,8 @@
 //! slots of captures.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::action::{SetWhen, set_variable_of_session, unset_variable_of_session};
+use crate::compiled::action::variable::SetWhen;
+use crate::rules::action::{set_variable_of_session, unset_variable_of_session};
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::draft::Draft;
 use crate::rules::value::{Type, Value};

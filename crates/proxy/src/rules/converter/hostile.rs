@@ -1,8 +1,8 @@
 //! Any bytes at all through the converters that read protocols, as clients send
 //! them: they come to an end, and to no more than there was.
 
+use crate::compiled::Expression;
 use crate::config::ProxyKind;
-use crate::rules::expression::Expression;
 use crate::rules::{Usage, Value};
 use crate::transaction::sample;
 use proptest::prelude::*;

@@ -1,11 +1,12 @@
 //! Converters that look a value up in a file of keys and values.
 
 use super::{ConverterBuild, ConverterRow, rows};
+use crate::compiled::Map;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::draft::Draft;
-use crate::rules::map::{Gives, Map, parse};
 use crate::rules::matching::Method;
 use crate::rules::value::{Type, Value};
+use crate::sample::map::{Gives, parse};
 use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 

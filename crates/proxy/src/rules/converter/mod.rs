@@ -29,7 +29,9 @@ mod when;
 
 use super::argument::{Arguments, Kind};
 use super::fetch::Prepare;
+use super::numbered::{count, number_of, numbered};
 use super::value::{Type, Value};
+use crate::compiled::expression::ConverterId;
 use crate::known::KNOWN;
 use crate::transaction::Stream;
 pub(crate) use encoding::url_decoded;
@@ -112,7 +114,7 @@ macro_rules! rows {
 }
 use rows;
 
-static FAMILIES: &[Family<ConverterBuild>] = &[
+const FAMILIES: &[Family<ConverterBuild>] = &[
     ("Address converters", address::ROWS),
     ("Variable converters", assign::ROWS),
     ("Comparison converters", choice::ROWS),
@@ -136,6 +138,20 @@ static FAMILIES: &[Family<ConverterBuild>] = &[
     ("JSON Web Token converters", token::ROWS),
     ("Conditional converters", when::ROWS),
 ];
+
+const COUNT: usize = count(FAMILIES);
+static NUMBERED: [&ConverterRow; COUNT] = numbered(FAMILIES);
+
+/// The row of a number.
+#[inline]
+pub(super) fn row(id: ConverterId) -> &'static ConverterRow {
+    NUMBERED[usize::from(id.0)]
+}
+
+/// The number of a row of this file's families.
+pub(super) fn id(row: &'static ConverterRow) -> ConverterId {
+    ConverterId(number_of(&NUMBERED, row))
+}
 
 /// All converters by name.
 pub fn table() -> &'static Table<ConverterBuild> {

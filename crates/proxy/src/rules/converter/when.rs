@@ -2,9 +2,10 @@
 //! into the log line of a stream that failed, and into no other.
 
 use super::{ConverterBuild, ConverterRow, rows};
+use crate::compiled::Condition;
 use crate::log::is_error;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::condition::{Condition, Outcome};
+use crate::rules::condition::Outcome;
 use crate::rules::draft::Draft;
 use crate::rules::value::{Type, Value};
 use crate::thread;

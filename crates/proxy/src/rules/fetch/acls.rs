@@ -1,9 +1,10 @@
 //! The fetch that asks named ACLs: what they say becomes a value.
 
 use super::{FetchBuild, FetchRow};
+use crate::compiled::Condition;
 use crate::rules::argument::{ARGUMENTS_MAX, Argument, Arguments, Kind};
 use crate::rules::codes;
-use crate::rules::condition::{Condition, Outcome};
+use crate::rules::condition::Outcome;
 use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};

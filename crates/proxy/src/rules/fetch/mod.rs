@@ -52,8 +52,10 @@ pub(super) use tls_hello::hello_is_whole;
 
 use super::argument::{Arguments, Kind, Side};
 use super::matching::Method;
+use super::numbered::{count, number_of, numbered};
 use super::usage::Needs;
 use super::value::{Type, Value};
+use crate::compiled::expression::FetchId;
 use crate::known::KNOWN;
 use crate::rules::draft::Draft;
 use crate::transaction::Stream;
@@ -185,7 +187,7 @@ impl FetchBuild {
     }
 }
 
-static FAMILIES: &[Family<FetchBuild>] = &[
+const FAMILIES: &[Family<FetchBuild>] = &[
     ("ACL fetch", acls::ROWS),
     ("Capture fetches", capture::ROWS),
     ("Client connection fetches", connection::ROWS),
@@ -222,6 +224,20 @@ static FAMILIES: &[Family<FetchBuild>] = &[
     ("Transaction and timing fetches", transaction::ROWS),
     ("Authentication fetches", users::ROWS),
 ];
+
+const COUNT: usize = count(FAMILIES);
+static NUMBERED: [&FetchRow; COUNT] = numbered(FAMILIES);
+
+/// The row of a number.
+#[inline]
+pub(super) fn row(id: FetchId) -> &'static FetchRow {
+    NUMBERED[usize::from(id.0)]
+}
+
+/// The number of a row of this file's families.
+pub(super) fn id(row: &'static FetchRow) -> FetchId {
+    FetchId(number_of(&NUMBERED, row))
+}
 
 /// All fetches by name.
 pub fn table() -> &'static Table<FetchBuild> {

@@ -2,27 +2,9 @@
 //! with `%{+json}o` a whole line that is one object of the items that have names.
 
 use super::text::Put;
-use super::{Alias, Flags, Piece};
+use crate::compiled::format::{Alias, Cast, Flags, Member, Piece};
 use crate::rules::value::Value;
 use crate::transaction::Stream;
-
-/// The type that `%(name:type)` gives a value.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Cast {
-    /// `str`
-    Str,
-    /// `sint`
-    Int,
-    /// `bool`
-    Bool,
-}
-
-/// An item and the type it is told with.
-#[derive(Clone, Debug)]
-pub(super) struct Member {
-    item: Piece,
-    cast: Option<Cast>,
-}
 
 /// The pieces of an object: what stands between values is text, known now.
 pub(super) fn object(members: Vec<(String, Member)>) -> Box<[Piece]> {

@@ -9,56 +9,18 @@ mod json;
 mod parse;
 mod text;
 
-pub use alias::{Alias, alias_doc};
+use crate::compiled::format::Piece;
+pub use crate::compiled::format::{Alias, Dialect, Flags, Format, alias_doc};
 pub(super) use alias::{documented, server_address};
 pub use built_in::{BuiltIn, built_in, built_in_texts};
 
-use super::expression::Expression;
 use super::usage::Usage;
+use crate::compiled::Expression;
 use crate::rules::argument::Piece as Source;
 use crate::rules::draft::Draft;
 use crate::transaction::Stream;
 use language::{Diagnostic, Word};
 use text::Put;
-
-/// How text and missing values are treated.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Dialect {
-    /// Log lines: spaces are separators of which several count as one, a
-    /// missing value is a dash.
-    Log,
-    /// Everything else: text is as it stands, a missing value is nothing, and
-    /// control characters in the values of expressions are shown as `%0A`.
-    Text,
-}
-
-/// What braces behind the percent sign ask for.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Flags {
-    /// `Q`: in quotes.
-    quoted: bool,
-    /// `X`: hexadecimal.
-    hex: bool,
-    /// `E`: with backslashes before quotes, backslashes and closing brackets.
-    escaped: bool,
-    /// `json`: as a value of JSON.
-    json: bool,
-}
-
-/// A part of a format.
-#[derive(Clone, Debug)]
-enum Piece {
-    /// Text as it stands.
-    Text(Box<[u8]>),
-    /// A space, unless one stands there already.
-    Space,
-    /// `%ci`
-    Alias(Alias, Flags),
-    /// `%[src]`
-    Expression(Expression, Flags),
-    /// `%{+json}[src]`, or an item of a line that is a JSON object.
-    Json(Box<json::Member>),
-}
 
 impl Piece {
     /// The alias that it shows.
@@ -69,13 +31,6 @@ impl Piece {
             Piece::Text(_) | Piece::Space | Piece::Expression(..) => None,
         }
     }
-}
-
-/// A compiled format.
-#[derive(Clone, Debug)]
-pub struct Format {
-    pieces: Box<[Piece]>,
-    dialect: Dialect,
 }
 
 impl Format {

@@ -1,10 +1,11 @@
 //! Reading a format: text, `%%`, `%(name){flags}alias`, `%(name){flags}[expression]`.
 
-use super::json::{self, Cast, Member};
+use super::json;
 use super::{Alias, Dialect, Flags, Piece};
+use crate::compiled::Expression;
+use crate::compiled::format::{Cast, Member};
 use crate::rules::action::codes;
 use crate::rules::argument::Piece as Source;
-use crate::rules::expression::Expression;
 use language::{Diagnostic, suggest};
 
 /// Most pieces of one format.

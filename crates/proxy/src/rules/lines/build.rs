@@ -1,11 +1,12 @@
 //! Lines of the old keywords to rules, when a file is loaded.
 
+use super::LINE_RULES_MAX;
 use super::dialect::translated;
-use super::{Addition, Effect, Filter, LINE_RULES_MAX, Lines, Piece};
+use crate::compiled::Condition;
+use crate::compiled::lines::{Addition, Effect, Filter, Lines, Piece};
 use crate::config::Reference;
 use crate::rules::action::is_framing;
 use crate::rules::codes;
-use crate::rules::condition::Condition;
 use crate::rules::draft::Draft;
 use crate::rules::regular::{BACKTRACK_STEPS_LINE_MAX, Regular};
 use crate::rules::{HttpRule, RuleSet, http_rule};

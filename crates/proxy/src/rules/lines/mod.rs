@@ -10,20 +10,20 @@
 
 mod build;
 mod dialect;
-mod names;
 mod placing;
 mod put;
 mod today;
 
+pub use crate::compiled::Names;
 pub(crate) use build::{Direction, addition, blocking, filter};
-pub use names::Names;
 pub(crate) use placing::Section as OldRules;
 
-use super::action::{HttpRule, count_denied, count_denied_response};
-use super::condition::Condition;
-use super::regular::{Groups, Regular};
+use super::action::{count_denied, count_denied_response};
+use super::regular::Groups;
 use super::run::count_failed;
-use crate::config::{ProxyIndex, Reference};
+use crate::compiled::Condition;
+use crate::compiled::lines::{Effect, Filter, LineRules, Piece};
+use crate::config::Reference;
 use crate::transaction::Verdict;
 use crate::transaction::{Phase, Stream, Termination, error_page};
 use put::{Broken, Put};
@@ -31,26 +31,6 @@ use put::{Broken, Put};
 /// Filters and additions that one section may have for each direction, so that the
 /// work for a message is bounded.
 pub const LINE_RULES_MAX: usize = 1000;
-
-/// The rules of one proxy.
-#[derive(Clone, Debug, Default)]
-pub struct Lines {
-    /// `block`: before all other rules of messages.
-    pub block: Vec<HttpRule>,
-    /// `req…`.
-    pub request: LineRules,
-    /// `rsp…`.
-    pub response: LineRules,
-}
-
-/// The rules for one direction.
-#[derive(Clone, Debug, Default)]
-pub struct LineRules {
-    /// Those with a pattern.
-    pub(crate) filters: Vec<Filter>,
-    /// `reqadd`, `rspadd`.
-    pub(crate) additions: Vec<Addition>,
-}
 
 impl LineRules {
     /// Whether there is nothing to do.
@@ -67,63 +47,6 @@ impl LineRules {
                 _ => None,
             })
     }
-}
-
-/// One rule with a pattern.
-#[derive(Clone, Debug)]
-pub(crate) struct Filter {
-    condition: Option<Condition>,
-    regular: Regular,
-    /// The pattern can match lines of this header only (lower case).
-    only: Option<Box<[u8]>>,
-    effect: Effect,
-}
-
-/// What becomes of a line, or of the whole message.
-#[derive(Clone, Debug)]
-enum Effect {
-    /// Another line in its place.
-    Replace(Box<[Piece]>),
-    /// None in its place.
-    Delete,
-    /// No later filter refuses the message.
-    Allow,
-    /// The message is refused.
-    Deny,
-    /// The request is held and then refused.
-    Tarpit,
-    /// Later filters do not look at the line.
-    Pass,
-    /// The request goes to this backend.
-    Switch(Reference),
-}
-
-/// A piece of a replacement.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Piece {
-    Text(Box<[u8]>),
-    Group(u8),
-}
-
-/// One header that is added.
-#[derive(Clone, Debug)]
-pub(crate) struct Addition {
-    condition: Option<Condition>,
-    name: Box<[u8]>,
-    value: Box<[u8]>,
-}
-
-/// What the line rules of a stream need to remember.
-#[derive(Debug, Default)]
-pub struct LineState {
-    /// Names of headers of the request as they were received.
-    pub request: Names,
-    /// Of the answer.
-    pub response: Names,
-    /// The backend that `reqsetbe` chose.
-    pub switched: Option<ProxyIndex>,
-    /// What `capture cookie` kept of the request and of the answer.
-    pub cookies: [Option<Vec<u8>>; 2],
 }
 
 /// What a filter decided about the message.

@@ -13,21 +13,21 @@ const POINTS_OF_ID: u32 = 4096;
 
 /// What the points of a server come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Seed(u32);
+pub(crate) struct Seed(u32);
 
 impl Seed {
     /// Of its id, as HAProxy has it up to 2.9.
-    pub(super) fn of_id(id: u32) -> Seed {
+    pub(crate) fn of_id(id: u32) -> Seed {
         Seed(id.wrapping_mul(POINTS_OF_ID))
     }
 
     /// Of its id by `hash-key id`, which begins with HAProxy 3.0.
-    pub(super) fn of_mixed_id(id: u32) -> Seed {
+    pub(crate) fn of_mixed_id(id: u32) -> Seed {
         Seed(avalanche(id))
     }
 
     /// Of its address, and perhaps its port.
-    pub(super) fn of_address(ip: IpAddr, port: Option<u16>) -> Seed {
+    pub(crate) fn of_address(ip: IpAddr, port: Option<u16>) -> Seed {
         let port = port.map_or(0, |port| avalanche(port.into()));
         Seed(match ip {
             IpAddr::V4(ip) => avalanche(port.wrapping_add(u32::from_ne_bytes(ip.octets()))),
@@ -42,15 +42,15 @@ impl Seed {
 
 /// A server: its place in the tree, its seed and its weight, which is as many points.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Member {
-    pub(super) at: u32,
-    pub(super) seed: Seed,
-    pub(super) weight: u32,
+pub(crate) struct Member {
+    pub(crate) at: u32,
+    pub(crate) seed: Seed,
+    pub(crate) weight: u32,
 }
 
 /// The points, in their order, and the servers that they come from.
 #[derive(Debug, Default)]
-pub(super) struct Ring {
+pub(crate) struct Ring {
     points: Vec<(u32, u32)>,
     members: Vec<Member>,
     weights: u64,
@@ -60,7 +60,7 @@ pub(super) struct Ring {
 
 impl Ring {
     /// Of the servers of a side, in the order of their places.
-    pub(super) fn new(members: Vec<Member>, backup: bool) -> Ring {
+    pub(crate) fn new(members: Vec<Member>, backup: bool) -> Ring {
         let weights = members.iter().map(|member| u64::from(member.weight)).sum();
         let mut ring = Ring {
             points: Vec::new(),
@@ -77,7 +77,7 @@ impl Ring {
     }
 
     /// Gives a server another weight; one that it does not have is of the other side.
-    pub(super) fn weigh(&mut self, at: u32, weight: u32) {
+    pub(crate) fn weigh(&mut self, at: u32, weight: u32) {
         let Ok(place) = self.members.binary_search_by_key(&at, |member| member.at) else {
             return;
         };
@@ -107,18 +107,18 @@ impl Ring {
     }
 
     /// The side that it is made of.
-    pub(super) fn is_of_backups(&self) -> bool {
+    pub(crate) fn is_of_backups(&self) -> bool {
         self.backup
     }
 
     /// The sum of the weights.
-    pub(super) fn weights(&self) -> u64 {
+    pub(crate) fn weights(&self) -> u64 {
         self.weights
     }
 
     /// The servers from the nearest point on, once around; a server comes several times.
     /// Of two points that are as near as each other the one before the key counts.
-    pub(super) fn from(&self, key: u32) -> impl Iterator<Item = u32> + Clone {
+    pub(crate) fn from(&self, key: u32) -> impl Iterator<Item = u32> + Clone {
         let behind = self.points.partition_point(|(point, _)| *point < key);
         let (next, previous) = (self.points.get(behind), behind.checked_sub(1));
         let next = next.or(self.points.first());

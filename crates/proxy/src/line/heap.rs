@@ -1,13 +1,13 @@
 //! A heap of small integers by key, whose keys can change.
 
 /// A key and, among equals, an order.
-pub(super) type Key = (u64, u64);
+pub(crate) type Key = (u64, u64);
 
 const ABSENT: u32 = u32::MAX;
 
 /// The members `0..n`, each in the heap or not.
 #[derive(Debug, Default)]
-pub(super) struct Heap {
+pub(crate) struct Heap {
     keys: Vec<Key>,
     order: Vec<u32>,
     places: Vec<u32>,
@@ -15,7 +15,7 @@ pub(super) struct Heap {
 
 impl Heap {
     /// An empty heap for members below `n`.
-    pub(super) fn new(n: usize) -> Self {
+    pub(crate) fn new(n: usize) -> Self {
         Heap {
             keys: vec![(0, 0); n],
             order: Vec::new(),
@@ -24,26 +24,26 @@ impl Heap {
     }
 
     /// The member of the lowest key.
-    pub(super) fn first(&self) -> Option<usize> {
+    pub(crate) fn first(&self) -> Option<usize> {
         self.order.first().map(|member| *member as usize)
     }
 
     /// The last key of a member, in the heap or not.
-    pub(super) fn key(&self, member: usize) -> Key {
+    pub(crate) fn key(&self, member: usize) -> Key {
         self.keys[member]
     }
 
     /// The last keys of all members, in the heap or not.
-    pub(super) fn keys(&self) -> &[Key] {
+    pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
     }
 
-    pub(super) fn members(&self) -> usize {
+    pub(crate) fn members(&self) -> usize {
         self.order.len()
     }
 
     /// Puts a member in or moves it.
-    pub(super) fn set(&mut self, member: usize, key: Key) {
+    pub(crate) fn set(&mut self, member: usize, key: Key) {
         self.keys[member] = key;
         if self.places[member] == ABSENT {
             self.places[member] = self.order.len() as u32;
@@ -54,7 +54,7 @@ impl Heap {
     }
 
     /// Takes a member out, if it is in.
-    pub(super) fn remove(&mut self, member: usize) {
+    pub(crate) fn remove(&mut self, member: usize) {
         let at = std::mem::replace(&mut self.places[member], ABSENT);
         if at == ABSENT {
             return;
@@ -69,7 +69,7 @@ impl Heap {
     }
 
     /// Lowers all keys, in the heap or not.
-    pub(super) fn rebase(&mut self, by: u64) {
+    pub(crate) fn rebase(&mut self, by: u64) {
         for key in &mut self.keys {
             key.0 = key.0.saturating_sub(by);
         }

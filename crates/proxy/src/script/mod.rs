@@ -1,10 +1,13 @@
 //! A check as a script: connect, send, expect, repeated. Checks written in files and
-//! built-in checks (`option smtpchk` and similar ones) both become one; [`super::play`]
+//! built-in checks (`option smtpchk` and similar ones) both become one; `crate::check`
 //! runs it. Nothing here changes after loading.
 
-use super::expect::Expect;
-use crate::config::{HttpProtocol, ServerAddress};
-use crate::rules::{Expression, Format, VariableChange};
+mod expect;
+
+pub use expect::{Code, Dialogue, Expect, Matcher, Pattern, StatusRange, Told};
+
+use crate::compiled::{Expression, Format, VariableChange};
+use crate::setting::{HttpProtocol, ServerAddress};
 
 /// Steps of a script at most.
 pub const STEPS_MAX: usize = 1024;
@@ -101,7 +104,7 @@ pub enum Send {
     Format(Format),
     /// `send-binary-lf`: hexadecimal digits.
     HexFormat(Format),
-    /// The hello of [`super::hello`].
+    /// The hello of `crate::check`.
     TlsHello,
     /// A request.
     Http(HttpSend),

@@ -1,7 +1,22 @@
 //! `http-errors`: groups of pages that proxies and rules may use.
 
-use super::ErrorPage;
+use super::Answer;
 use std::sync::{Arc, OnceLock};
+
+/// What is sent in place of an answer (`errorfile`, `errorloc`).
+#[derive(Clone, Debug)]
+pub enum ErrorPage {
+    /// The bytes of a file, a whole HTTP answer.
+    Raw(Arc<[u8]>),
+    /// 302 or 303 to a location.
+    Redirect(u16, Box<[u8]>),
+    /// A page that is made for each stream (`http-error`).
+    Made(Arc<Answer>),
+    /// The one of a group, where it has one (`errorfiles`).
+    Group(HttpErrorsSlot),
+    /// The one that would be there without this proxy's lines.
+    Default,
+}
 
 /// The statuses that HAProxy itself answers with; 414 and 431 since 3.x.
 pub(crate) const ERROR_STATUSES: &[u16] = &[

@@ -1,0 +1,29 @@
+//! Redirections; `crate::rules` builds and runs them.
+
+use crate::compiled::Format;
+use http::http1::RedirectCode;
+
+/// A redirection.
+#[derive(Clone, Debug)]
+pub struct Redirection {
+    pub(crate) to: Kind,
+    pub(crate) format: Format,
+    pub(crate) code: RedirectCode,
+    pub(crate) response: bool,
+    pub(crate) drop_query: bool,
+    pub(crate) append_slash: bool,
+    pub(crate) ignore_empty: bool,
+    pub(crate) set_cookie: Option<Box<[u8]>>,
+    pub(crate) clear_cookie: Option<Box<[u8]>>,
+}
+
+/// What the format makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// The whole location.
+    Location,
+    /// What stands before the path of the request.
+    Prefix,
+    /// The scheme before the host and path of the request.
+    Scheme,
+}

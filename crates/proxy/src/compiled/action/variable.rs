@@ -1,0 +1,33 @@
+//! Changes of variables; `crate::rules` builds and runs them.
+
+use crate::compiled::Expression;
+use crate::compiled::Format;
+use crate::sample::VariableName;
+
+/// One change of a variable.
+#[derive(Clone, Debug)]
+pub struct VariableChange {
+    pub(crate) name: VariableName,
+    pub(crate) source: Source,
+    pub(crate) conditions: Box<[SetWhen]>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Expression(Expression),
+    Format(Format),
+    Unset,
+}
+
+/// What must hold for a variable to be set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SetWhen {
+    Exists,
+    NotExists,
+    Empty,
+    NotEmpty,
+    Set,
+    NotSet,
+    Greater,
+    Less,
+}

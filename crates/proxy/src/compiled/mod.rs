@@ -1,0 +1,27 @@
+//! What rules are compiled to when a file is loaded: expressions, conditions, formats and
+//! actions, as values. `crate::rules` makes them and carries them out.
+
+pub(crate) mod action;
+pub(crate) mod argument;
+mod balance;
+pub(crate) mod condition;
+mod error_page;
+pub(crate) mod expression;
+pub mod format;
+pub(crate) mod lines;
+pub(crate) mod map;
+mod names;
+
+pub use action::answer::Answer;
+pub use action::variable::VariableChange;
+pub use action::{HttpRule, TcpRule};
+pub use argument::{Argument, Arguments, Side};
+pub use balance::{Balance, HashKey, Hashed};
+pub use condition::{Acl, Condition, Test};
+pub(crate) use error_page::ERROR_STATUSES;
+pub use error_page::{ErrorPage, HttpErrors, HttpErrorsSlot};
+pub use expression::{Converters, Expression};
+pub use format::Format;
+pub use lines::{LineRules, LineState, Lines};
+pub use map::Map;
+pub use names::Names;

@@ -1,0 +1,73 @@
+//! Rows of families by number, made when this is compiled: a compiled expression holds
+//! numbers, because the functions of rows know streams, and streams know expressions.
+
+use language::keyword::{Family, Keyword};
+
+/// How many rows there are.
+pub(super) const fn count<B>(families: &[Family<B>]) -> usize {
+    let (mut rows, mut family) = (0, 0);
+    while family < families.len() {
+        rows += families[family].1.len();
+        family += 1;
+    }
+    rows
+}
+
+/// All of them, in their order; `N` is their [`count`].
+pub(super) const fn numbered<B, const N: usize>(
+    families: &[Family<B>],
+) -> [&'static Keyword<B>; N] {
+    let mut all = [&families[0].1[0]; N];
+    let (mut at, mut family) = (0, 0);
+    while family < families.len() {
+        let rows = families[family].1;
+        let mut row = 0;
+        while row < rows.len() {
+            all[at] = &rows[row];
+            (at, row) = (at + 1, row + 1);
+        }
+        family += 1;
+    }
+    all
+}
+
+/// The number of a row that is one of them.
+pub(super) fn number_of<B>(all: &[&'static Keyword<B>], row: &'static Keyword<B>) -> u16 {
+    let at = all.iter().position(|one| std::ptr::eq(*one, row));
+    // Rows that are found by name are of the same families; there are some hundred.
+    at.and_then(|at| u16::try_from(at).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::{converter, fetch};
+    use language::keyword::Found;
+
+    #[test]
+    fn a_row_found_by_its_name_is_the_row_of_its_number() {
+        let mut fetches = 0;
+        for known in crate::rules::documented() {
+            let name = std::iter::once(known.name);
+            match known.kind {
+                "fetch" => {
+                    if let Found::Built(row, _) = fetch::table().find(name) {
+                        assert!(
+                            std::ptr::eq(fetch::row(fetch::id(row)), row),
+                            "{}",
+                            row.name
+                        );
+                        fetches += 1;
+                    }
+                }
+                "converter" => {
+                    if let Found::Built(row, _) = converter::table().find(name) {
+                        let again = converter::row(converter::id(row));
+                        assert!(std::ptr::eq(again, row), "{}", row.name);
+                    }
+                }
+                _ => {}
+            }
+        }
+        assert!(fetches > 200, "{fetches}");
+    }
+}
