@@ -16,11 +16,10 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
     sockopt,
 };
-use std::fmt;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 /// Names another directory than the usual one.
 const VARIABLE: &str = "EVENKEEL_RUNTIME_DIRECTORY";

@@ -4,8 +4,7 @@
 use super::http::{Head, Unfinished};
 use super::scene::Scene;
 use crate::compiled::Format;
-use crate::script::{Code, Expect, Matcher, Pattern, StatusRange, Told};
-use crate::script::{Step, Voice};
+use crate::script::{Code, Expect, Matcher, Pattern, StatusRange, Step, Told, Voice};
 use crate::state::{CheckResult, CheckStatus};
 use regex::bytes::Regex;
 use std::borrow::Cow;

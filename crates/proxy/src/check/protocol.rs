@@ -5,8 +5,7 @@
 
 use super::expect::{Judged, text_of};
 use crate::config::{CheckKind, MySqlUser};
-use crate::script::{Code, Dialogue, Expect, Pattern, Told};
-use crate::script::{Connect, Script, Send, StepAction};
+use crate::script::{Code, Connect, Dialogue, Expect, Pattern, Script, Send, StepAction, Told};
 use crate::state::{CheckResult, CheckStatus};
 use regex::bytes::Regex;
 

@@ -1,13 +1,10 @@
 //! Arguments of fetches and converters, ready for use.
 
-use crate::compiled::Condition;
-use crate::compiled::Map;
+use crate::compiled::{Condition, Map};
 use crate::sample::VariableName;
 use crate::sample::regular::Regular;
-use crate::setting::Userlist;
-use crate::setting::UserlistSlot;
-use crate::tables::Table;
-use crate::tables::TablePlace;
+use crate::setting::{Userlist, UserlistSlot};
+use crate::tables::{Table, TablePlace};
 use std::sync::Arc;
 
 /// One argument, ready for use.

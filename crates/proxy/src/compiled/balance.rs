@@ -1,7 +1,6 @@
 //! `balance`, and what of a stream is hashed for it.
 
-use crate::compiled::Converters;
-use crate::compiled::Expression;
+use crate::compiled::{Converters, Expression};
 use std::sync::Arc;
 
 /// `balance`.

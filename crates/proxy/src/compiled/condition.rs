@@ -4,10 +4,8 @@ use crate::compiled::Expression;
 use crate::sample::live::Live;
 use crate::sample::matching::Patterns;
 use language::Span;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A compiled condition.
 #[derive(Clone, Debug)]

@@ -1,11 +1,9 @@
 //! Rules of HAProxy 1.x that treat a message as lines.
 
 use super::names::Names;
-use crate::compiled::Condition;
-use crate::compiled::HttpRule;
+use crate::compiled::{Condition, HttpRule};
 use crate::sample::regular::Regular;
-use crate::setting::ProxyIndex;
-use crate::setting::Reference;
+use crate::setting::{ProxyIndex, Reference};
 
 /// The rules of one proxy.
 #[derive(Clone, Debug, Default)]

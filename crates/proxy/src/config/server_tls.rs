@@ -4,10 +4,9 @@
 use crate::compiled::Expression;
 use rustls::sign::CertifiedKey;
 use std::sync::Arc;
-use tls::Connector;
-use tls::TlsSide;
 use tls::authorities::Authorities;
 use tls::revocation::Revocations;
+use tls::{Connector, TlsSide};
 
 /// What a file held, by the name that operators know it by.
 #[derive(Debug)]

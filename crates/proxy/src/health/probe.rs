@@ -3,10 +3,9 @@
 //! on the server, unless its step says `linger` (HAProxy resets those that it
 //! gives up; here it is so for all).
 
-use super::external;
 use super::http2::Http2;
 use super::plan::Place;
-use super::socks;
+use super::{external, socks};
 use crate::check::play::{Next, Outgoing, Play};
 use crate::check::scene::Subject;
 use crate::config::target::{Target, target_at};

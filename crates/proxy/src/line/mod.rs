@@ -8,12 +8,8 @@ use crate::compiled::Balance;
 use heap::{Heap, Key};
 use ring::{Ring, Seed};
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::OnceLock;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The servers of a backend of one tree, as its algorithm has them in line.
 /// Each tree has its own, so that streams of two of them do not undo each

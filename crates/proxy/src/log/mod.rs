@@ -20,8 +20,7 @@ use crate::config::{
     Config, LogProfile, LogStep, LogTarget, LogTargetAddress, Proxy, ProxyOption, STEP_ACCEPT,
     STEP_CLOSE, STEP_CONNECT, STEP_ERROR, STEP_RESPONSE,
 };
-use crate::thread::here;
-use crate::thread::new_stream;
+use crate::thread::{here, new_stream};
 use crate::transaction::{Endpoint, Phase, Session, Stream, Termination};
 use std::rc::Rc;
 use std::sync::Arc;

@@ -3,11 +3,10 @@
 
 use super::command::Context;
 use super::tests::{ask, context};
-use crate::carry;
 use crate::config::{Config, Server, ServerIndex, StatsLevel};
-use crate::dynamic;
 use crate::keyword::testing::load_text;
 use crate::state::{self, now_ms};
+use crate::{carry, dynamic};
 use std::sync::Arc;
 
 const FILE: &str = "\

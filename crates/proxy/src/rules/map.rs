@@ -1,13 +1,12 @@
 //! Maps: files of keys and values that converters look a value up in.
 
-use super::codes;
 use super::fetch::borrowed;
 use super::list_file::{Collected, ListFile};
 use super::live::{How, Live};
 use super::matching::Method;
-use super::pattern;
 use super::shared::MapKey;
 use super::value::Value;
+use super::{codes, pattern};
 use crate::compiled::map::Map;
 use crate::rules::draft::Draft;
 pub(super) use crate::sample::map::filled;

@@ -8,12 +8,11 @@ use super::variables::Scope;
 use crate::compiled::action::{HttpRule, Rule, TcpRule};
 use crate::config::{Proxy, ProxyOption, Rare};
 use crate::state::Tally;
-use crate::thread;
 use crate::thread::new_stream;
 use crate::transaction::{
     Content, Gate, Overrides, Phase, Reply, Session, Stream, Termination, Verdict, error_page,
 };
-use crate::users;
+use crate::{thread, users};
 use std::rc::Rc;
 
 /// In `resume_at`: it is a rule of `tcp-request content` at which the rules of a

@@ -4,12 +4,10 @@
 //! exists is closed, and a change that fails has changed nothing.
 
 use super::{Running, ServeOptions};
-use crate::balance;
 use crate::config::{Config, Global};
-use crate::dynamic;
 use crate::listener::{self, Listening, Open};
 use crate::runtime::lock;
-use crate::state;
+use crate::{balance, dynamic, state};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -2,11 +2,10 @@
 //! is replaced by a copy of it that differs in that. Whatever runs under the
 //! older one goes on as it would after any change.
 
-use crate::balance;
 use crate::config::{Config, ProxyIndex};
 use crate::dynamic::Refused;
 use crate::runtime::{Runtime, lock};
-use crate::state;
+use crate::{balance, state};
 use std::sync::Arc;
 
 /// Living configurations above which no further one is made: long connections may

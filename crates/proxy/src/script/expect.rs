@@ -1,7 +1,6 @@
 //! What an answer must be, as files say it.
 
-use crate::compiled::Expression;
-use crate::compiled::Format;
+use crate::compiled::{Expression, Format};
 use crate::state::CheckStatus;
 use regex::bytes::Regex;
 

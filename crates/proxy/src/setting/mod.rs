@@ -36,7 +36,7 @@ pub use status_codes::StatusCodes;
 pub use userlist::{Password, User, Userlist, UserlistSlot};
 pub use workarounds::Workarounds;
 
-/// A proxy of a [`Config`]: its place in `proxies`.
+/// A proxy of a configuration: its place in `proxies`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ProxyIndex(pub u32);
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// What the algorithms of a backend have in common, whatever the tree.
 #[derive(Debug, Default)]
 pub struct State {
-    /// For each living tree's [`Line`], the uids of servers about which
+    /// For each living tree's line, the uids of servers about which
     /// something changed. Each is on it once, unless several trees live.
     pub(crate) news: Mutex<Vec<News>>,
     /// Servers of it that the newest tree has no more, and others may have.

@@ -3,23 +3,23 @@
 
 use super::body::{Body, BodyFailure, Copy, Encoding};
 use super::meter::Meter;
-use super::retry;
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
 use super::{
-    Phase, Reply, Stream, Termination, error_page, exchange, held, inspect, observe, send, shape,
+    Phase, Reply, Stream, Termination, error_page, exchange, held, inspect, observe, retry, send,
+    shape,
 };
-use crate::caching;
 use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, Rare, ReuseMode};
-use crate::log;
-use crate::persistence;
 use crate::rules::{self, Verdict};
 use crate::state::{Shutdown, Tally};
 use crate::thread::here;
 use crate::tracking::{self, stick};
-use http::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
-use http::http1::{Limits, Outcome, Parsed, RequestFacts, Upgrade};
+use crate::{caching, log, persistence};
+use http::http1::{
+    self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode, Limits, Outcome, Parsed,
+    RequestFacts, Upgrade,
+};
 use http::http2;
 use http::message::Version;
 use mux::link::Link;

@@ -6,17 +6,14 @@
 
 use super::meter::Meter;
 use super::splice;
-use crate::cache;
-use crate::caching;
 use crate::compression::{Encoder, EncoderBroke, Flush};
 use crate::state::Tally;
 use crate::thread::here;
+use crate::{cache, caching};
 use http::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use http::message::Fields;
-use mux::link::{Link, write_data};
-use mux::link::{WriteFailure, write_all, write_pieces};
-use reactor::after;
-use reactor::{self, Buffer, Instant, pool_box, with_deadline};
+use mux::link::{Link, WriteFailure, write_all, write_data, write_pieces};
+use reactor::{self, Buffer, Instant, after, pool_box, with_deadline};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;

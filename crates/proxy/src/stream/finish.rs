@@ -1,13 +1,10 @@
 //! The end of a stream: times, counters, the log line.
 
 use super::session::listener_state;
-use super::{Phase, serve};
-use super::{Stream, Termination};
-use crate::compression;
-use crate::log;
+use super::{Phase, Stream, Termination, serve};
 use crate::state::Tally;
 use crate::thread::here;
-use crate::tracking;
+use crate::{compression, log, tracking};
 
 fn ms(from: Option<reactor::Instant>, to: Option<reactor::Instant>) -> u64 {
     match (from, to) {

@@ -3,28 +3,24 @@
 
 use super::body::Body;
 use super::finish::finish;
-use super::new_stream;
 use super::serve::{self, Establish, Reuse, Unserved};
 use super::session::{Client, head_deadline, idle_deadline};
 use super::{
-    Phase, Reply, Session, Stream, Termination, error_page, exchange, forward, inspect, send,
+    Phase, Reply, Session, Stream, Termination, error_page, exchange, forward, inspect, new_stream,
+    send,
 };
 use crate::config::{
     CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, STEP_REQUEST, Server, ServerIndex,
 };
-use crate::log;
 use crate::rules::{self, Verdict};
 use crate::server_connection::{self, Own};
 use crate::state::Tally;
 use crate::thread::here;
-use crate::tracking;
-use crate::{persistence, stats, users};
+use crate::{log, persistence, stats, tracking, users};
 use http::http1::{self, ConnectionMode, Fault, FaultKind, Limits, Outcome, Parsed, Preface};
 use http::message::{Message, Version};
-use mux::link::Link;
-use mux::link::WriteFailure;
-use reactor::after;
-use reactor::{self, Buffer, pool_box, with_deadline};
+use mux::link::{Link, WriteFailure};
+use reactor::{self, Buffer, after, pool_box, with_deadline};
 use std::io;
 
 /// What follows a stream on its client's connection.

@@ -7,23 +7,19 @@ use crate::config::{
     Proxy, ProxyIndex, ProxyOption, Rare, RetryOn, ReuseMode, STEP_CONNECT, Server, ServerIndex,
     SwitchTarget,
 };
-use crate::log;
-use crate::persistence;
 use crate::queue::{self, Assignment, Slot, Wish};
-use crate::rules;
 use crate::server_connection::{
     self, ConnectFailure, Own, ServerConnection, Wanted, connect, forced_version,
 };
 use crate::state::Tally;
 use crate::thread::here;
 use crate::tracking::{self, stick};
-use crate::transaction::Wait;
-use crate::transaction::{ServerEnd, listing};
+use crate::transaction::{ServerEnd, Wait, listing};
+use crate::{log, persistence, rules};
 use http::http1::{Redirect, RedirectCode};
 use http::message::Message;
 use mux::link::Link;
-use reactor::after;
-use reactor::{self, with_deadline};
+use reactor::{self, after, with_deadline};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;

@@ -1,7 +1,6 @@
 //! Responses of rules; `crate::rules` builds and runs them.
 
-use crate::compiled::Format;
-use crate::compiled::HttpErrorsSlot;
+use crate::compiled::{Format, HttpErrorsSlot};
 use http::message::Message;
 use std::sync::Arc;
 

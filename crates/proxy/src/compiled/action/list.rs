@@ -1,8 +1,7 @@
 //! Changes of maps and lists; `crate::rules` builds and runs them.
 
 use crate::compiled::Format;
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// One change of a map or list.
 #[derive(Clone, Debug)]

@@ -1,9 +1,7 @@
 //! Tracking and counting in stick tables; `crate::rules` builds and runs them.
 
 use crate::compiled::Expression;
-use crate::tables::DataType;
-use crate::tables::Level;
-use crate::tables::TablePlace;
+use crate::tables::{DataType, Level, TablePlace};
 use std::sync::Arc;
 
 /// What is done with a table.

@@ -1,7 +1,6 @@
 //! Changes of variables; `crate::rules` builds and runs them.
 
-use crate::compiled::Expression;
-use crate::compiled::Format;
+use crate::compiled::{Expression, Format};
 use crate::sample::VariableName;
 
 /// One change of a variable.

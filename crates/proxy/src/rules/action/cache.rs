@@ -4,8 +4,7 @@ use super::{Action, ActionRow, Build, Step, places};
 use crate::caching;
 use crate::compiled::action::cache::CacheAction;
 use crate::rules::draft::Draft;
-use crate::transaction::Stream;
-use crate::transaction::Verdict;
+use crate::transaction::{Stream, Verdict};
 use language::Diagnostic;
 
 pub(super) static ROWS: &[ActionRow] = &[

@@ -5,8 +5,7 @@ use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
 use crate::compiled::action::normalize::Normalizer;
 use crate::rules::draft::Draft;
-use crate::transaction::Verdict;
-use crate::transaction::{Phase, Stream, Termination, error_page};
+use crate::transaction::{Phase, Stream, Termination, Verdict, error_page};
 use http::message::Refusal;
 use language::{Diagnostic, suggest};
 

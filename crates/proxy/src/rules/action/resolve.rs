@@ -9,8 +9,7 @@ use crate::rules::draft::Draft;
 use crate::rules::value::Value;
 use crate::rules::variables::VariableName;
 use crate::thread;
-use crate::transaction::Stream;
-use crate::transaction::{Applied, Wait};
+use crate::transaction::{Applied, Stream, Wait};
 use language::Diagnostic;
 use std::net::IpAddr;
 

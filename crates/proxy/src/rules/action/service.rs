@@ -3,8 +3,7 @@
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
 use crate::rules::draft::Draft;
-use crate::transaction::Verdict;
-use crate::transaction::{Phase, Stream, Termination};
+use crate::transaction::{Phase, Stream, Termination, Verdict};
 use language::Diagnostic;
 
 /// The name of the exporter.

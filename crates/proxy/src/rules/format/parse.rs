@@ -1,7 +1,6 @@
 //! Reading a format: text, `%%`, `%(name){flags}alias`, `%(name){flags}[expression]`.
 
-use super::json;
-use super::{Alias, Dialect, Flags, Piece};
+use super::{Alias, Dialect, Flags, Piece, json};
 use crate::compiled::Expression;
 use crate::compiled::format::{Cast, Member};
 use crate::rules::action::codes;

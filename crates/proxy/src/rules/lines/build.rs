@@ -6,10 +6,9 @@ use crate::compiled::Condition;
 use crate::compiled::lines::{Addition, Effect, Filter, Lines, Piece};
 use crate::config::Reference;
 use crate::rules::action::is_framing;
-use crate::rules::codes;
 use crate::rules::draft::Draft;
 use crate::rules::regular::{BACKTRACK_STEPS_LINE_MAX, Regular};
-use crate::rules::{HttpRule, RuleSet, http_rule};
+use crate::rules::{HttpRule, RuleSet, codes, http_rule};
 use language::arguments::Args;
 use language::{Diagnostic, Line, Word};
 

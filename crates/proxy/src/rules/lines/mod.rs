@@ -24,8 +24,7 @@ use super::run::count_failed;
 use crate::compiled::Condition;
 use crate::compiled::lines::{Effect, Filter, LineRules, Piece};
 use crate::config::Reference;
-use crate::transaction::Verdict;
-use crate::transaction::{Phase, Stream, Termination, error_page};
+use crate::transaction::{Phase, Stream, Termination, Verdict, error_page};
 use put::{Broken, Put};
 
 /// Filters and additions that one section may have for each direction, so that the

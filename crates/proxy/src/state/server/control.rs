@@ -57,7 +57,7 @@ pub(crate) struct Control {
     pub inherited: Option<super::agent::Inherited>,
     /// What that changed, until logs tell it.
     pub told_by_tracked: Option<super::agent::ByTracked>,
-    /// What [`revision`] has counted: flags, the operator's wish, health, weight.
+    /// What the revision has counted: flags, the operator's wish, health, weight.
     pub told: Option<(u32, AdminState, HealthState, u32)>,
 }
 
