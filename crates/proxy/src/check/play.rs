@@ -293,6 +293,3 @@ fn place(step: &Step) -> String {
     };
     format!(" at step {} of tcp-check ({what})", step.number)
 }
-
-#[cfg(test)]
-mod tests;

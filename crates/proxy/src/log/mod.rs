@@ -54,7 +54,7 @@ pub const LEVEL_NAMES: [&str; 8] = [
 ];
 
 /// What a target's line needs besides the message.
-struct Head<'a> {
+pub(crate) struct Head<'a> {
     tag: &'a [u8],
     hostname: Option<&'a [u8]>,
     now: SystemTime,
@@ -63,7 +63,11 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn of(config: &'a Config, proxy: Option<&'a Proxy>, structured: &'a [u8]) -> Head<'a> {
+    pub(crate) fn of(
+        config: &'a Config,
+        proxy: Option<&'a Proxy>,
+        structured: &'a [u8],
+    ) -> Head<'a> {
         let tag = proxy
             .and_then(|p| p.log_tag.as_deref())
             .or(config.global.log_tag.as_deref());
@@ -377,7 +381,7 @@ fn deliver(
 
 /// Makes a line as a profile has it, and returns the message where it is the profile's
 /// own. None: there is no line.
-fn profiled(
+pub(crate) fn profiled(
     line: &mut Vec<u8>,
     profile: &LogProfile,
     target: &LogTarget,
@@ -427,43 +431,4 @@ pub(crate) fn sampled(target: &LogTarget) -> bool {
     };
     let n = target.seen.fetch_add(1, Relaxed) % size.max(&1) + 1;
     ranges.iter().any(|(low, high)| (*low..=*high).contains(&n))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::keyword::testing::load_text;
-    use crate::transaction::sample;
-
-    #[test]
-    fn a_profile_says_what_its_target_gets_of_each_step() {
-        let text = "log-profile p\n on error drop\n on close format \"end %HM\"\n on any sd [a]\n log-tag mine\n\
-                    log-profile q\n on close format q\n on http-req drop\n\
-                    listen l\n mode http\n bind 127.0.0.1:1\n log 127.0.0.1 format rfc5424 profile p local0\n \
-                    log 127.0.0.1 format raw profile q local0\n";
-        let config = load_text(text).config.expect("it loads");
-        let stream = sample::request(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
-        let made = |at: usize, step: &'static str| {
-            let target = &config.proxies[0].logs[at];
-            let profile = target.profile.as_ref().unwrap().profile.as_deref().unwrap();
-            let head = Head::of(&config, None, b"");
-            let mut line = Vec::new();
-            let of = Some((&stream, step));
-            profiled(&mut line, profile, target, 6, &head, b"proxy's", of).map(|_| {
-                let text = String::from_utf8_lossy(&line).into_owned();
-                let behind = text.split_once("mine ").map(|(_, rest)| rest.to_owned());
-                behind.unwrap_or(text)
-            })
-        };
-        let pid = std::process::id();
-        assert_eq!(made(0, STEP_ERROR), None);
-        assert_eq!(made(0, STEP_CLOSE), Some(format!("{pid} - - end GET\n")));
-        let any = format!("{pid} - [a] proxy's\n");
-        assert_eq!(made(0, "http-req"), Some(any.clone()));
-        assert_eq!(made(0, STEP_RESPONSE), Some(any));
-        // A failure that is not named is an end; what is not named at all is the proxy's.
-        assert_eq!(made(1, STEP_ERROR).as_deref(), Some("q\n"));
-        assert_eq!(made(1, "http-req"), None);
-        assert_eq!(made(1, "http-res").as_deref(), Some("proxy's\n"));
-    }
 }

@@ -42,7 +42,8 @@ pub(crate) fn send(config: &Config, target: &LogTargetAddress, line: Vec<u8>, me
     }
 }
 
-fn choose(proxy: &Proxy, servers: &LogServers, message: &[u8]) -> Option<ServerIndex> {
+/// Returns the server of a log backend that gets `message`.
+pub(crate) fn choose(proxy: &Proxy, servers: &LogServers, message: &[u8]) -> Option<ServerIndex> {
     if servers.sticky {
         return longest_usable(proxy);
     }
@@ -72,49 +73,5 @@ fn next(proxy: &Proxy, key: Option<u32>) -> Option<ServerIndex> {
     match balance::choose(proxy, &request, &mut |_| Take::Taken) {
         Choice::Taken(server) => Some(server),
         Choice::Full(_) | Choice::None => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::keyword::testing::load_text;
-    use crate::state::AdminState;
-
-    #[test]
-    fn one_server_gets_all_messages_until_it_fails_and_the_longest_usable_follows() {
-        let loaded = load_text(
-            "backend logs\n mode log\n balance sticky\n server a udp@127.0.0.1:1\n server b udp@127.0.0.1:2\n \
-             server c udp@127.0.0.1:3\n server d udp@127.0.0.1:4 backup\n",
-        );
-        let mut config = loaded.config.expect("it loads");
-        crate::control::install(&mut config, None, 0);
-        let proxy = config.proxy(config.backend("logs").expect("a backend"));
-        let servers = proxy.log_servers.as_deref().expect("servers");
-        let set = |at: usize, ready: bool| {
-            let admin = match ready {
-                true => AdminState::Ready,
-                false => AdminState::Maintenance,
-            };
-            proxy.servers[at].state.set_admin(admin, 1);
-        };
-        let chosen = || choose(proxy, servers, b"message").map(|at| at.0);
-        assert_eq!(chosen(), Some(0));
-        set(0, false);
-        assert_eq!(chosen(), Some(1));
-        // What comes back waits behind what stayed.
-        set(1, false);
-        set(0, true);
-        assert_eq!(chosen(), Some(2));
-        set(0, false);
-        set(2, false);
-        assert_eq!(chosen(), Some(3));
-        set(2, true);
-        set(1, true);
-        assert_eq!(chosen(), Some(2));
-        for at in 0..4 {
-            set(at, false);
-        }
-        assert_eq!(chosen(), None);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Most names that rules may ask for at one time, of all sections.
-const ASKED_MAX: usize = 4096;
+pub(crate) const ASKED_MAX: usize = 4096;
 /// Most rules that wait for one name.
 const ASKERS_MAX: usize = 100_000;
 /// How long a name that only rules ask for is kept after the last of them.
@@ -427,39 +427,4 @@ pub(crate) enum Asked {
     Known(Option<IpAddr>),
     /// It comes.
     Wait(oneshot::Receiver<Option<IpAddr>>),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::keyword::testing::load_text;
-
-    #[test]
-    fn names_that_clients_tell_do_not_keep_servers_from_being_followed() {
-        let text = "resolvers dns\n nameserver a 127.0.0.1:53\nbackend b\n \
-                    server s web.test:80 resolvers dns init-addr none\n";
-        let mut config = load_text(text).config.expect("it loads");
-        crate::control::install(&mut config, None, 0);
-        let mut plan = Plan::default();
-        plan.change(&Arc::new(config), 5);
-        let wanted = Wanted::Addresses(crate::config::AddressFamily::V4);
-        let mut asked = Vec::new();
-        for n in 0..2 * ASKED_MAX {
-            let key = Key {
-                section: "dns".into(),
-                name: Name::new(&format!("n{n}.test")).expect("a name"),
-                wanted,
-            };
-            asked.extend(plan.ask(&key, 0));
-        }
-        assert_eq!(
-            asked.len(),
-            ASKED_MAX,
-            "what clients may ask for is bounded"
-        );
-        let name = |begun: Option<(Key, Option<Due>)>| begun.map(|(key, _)| key.name.to_string());
-        assert_eq!(name(plan.begin(10, false)).as_deref(), Some("web.test"));
-        assert_eq!(name(plan.begin(10, false)), None);
-        assert!(name(plan.begin(10, true)).is_some_and(|name| name.starts_with('n')));
-    }
 }

@@ -178,7 +178,8 @@ fn connection(
     (gate, overrides)
 }
 
-fn connection_stream(stream: &mut Stream, rules: &[TcpRule]) -> Gate {
+/// Evaluates `rules` of connections on a stream of the connection.
+pub fn connection_stream(stream: &mut Stream, rules: &[TcpRule]) -> Gate {
     match evaluate(rules.iter().map(TcpRule::rule), stream, Patience::Now, 0) {
         Outcomes::Gate(gate) => gate,
         Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Wait => Gate::Open,
@@ -516,6 +517,3 @@ pub fn unique_id(stream: &mut Stream) {
         let _ = stream.request.set(&name, &id);
     }
 }
-
-#[cfg(test)]
-mod tests;

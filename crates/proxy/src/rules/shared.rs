@@ -52,7 +52,7 @@ mod tests {
     fn a_file_that_many_lines_name_is_compiled_once_for_each_way_of_reading_it() {
         let path = std::env::temp_dir().join(format!("evenkeel-shared-{}", std::process::id()));
         std::fs::write(&path, "x 1\ny 2\n").unwrap();
-        let mut loader = sample::loader();
+        let mut draft = sample::draft();
         let name = path.display().to_string();
         let word = |text: &str| Word {
             bytes: text.replace("FILE", &name).into(),
@@ -60,8 +60,8 @@ mod tests {
         };
         let mut list = |line: &str, method: Method| {
             let words: Vec<Word> = line.split(' ').map(word).collect();
-            let read = Patterned::read(&mut loader, &words).unwrap();
-            read.compile(&mut loader, method).unwrap()
+            let read = Patterned::read(&mut draft, &words).unwrap();
+            read.compile(&mut draft, method).unwrap()
         };
         let first = list("-i -f FILE", Method::Str);
         assert!(Arc::ptr_eq(&first, &list("-i -f FILE", Method::Str)));
@@ -75,7 +75,7 @@ mod tests {
             assert!(!Arc::ptr_eq(&first, &list(other, method)), "{other}");
         }
         let mut map =
-            |method, gives| Map::read(&mut loader, &name, Span::default(), method, gives).unwrap();
+            |method, gives| Map::read(&mut draft, &name, Span::default(), method, gives).unwrap();
         let first = map(Method::Str, Gives::Int);
         assert!(Arc::ptr_eq(&first, &map(Method::Str, Gives::Int)));
         assert!(!Arc::ptr_eq(&first, &map(Method::Beg, Gives::Int)));

@@ -566,32 +566,6 @@ fn names_that_are_nearly_right_are_suggested() {
     );
 }
 
-#[test]
-fn every_example_of_a_fetch_and_a_converter_parses() {
-    for row in super::documented() {
-        if !row.built || row.example.contains(".map") || !matches!(row.kind, "fetch" | "converter")
-        {
-            continue;
-        }
-        let mut loader = sample::loader();
-        // Without it, keys never have a value, of which there is a warning.
-        loader.config.global.tls.key_log = true;
-        let line = sample::line(&mut loader, row.example);
-        if let Err(error) = sample::build(&mut loader, &line) {
-            panic!("{}: {}: {}", row.name, row.example, error.message);
-        }
-        assert_eq!(
-            loader.context.diagnostics.iter().count(),
-            0,
-            "{}: {:?}",
-            row.name,
-            loader.context.diagnostics
-        );
-        assert!(row.syntax.starts_with(row.name), "{}", row.name);
-        assert!(row.doc.ends_with('.'), "{}", row.name);
-    }
-}
-
 /// A file in a directory of its own, gone when it is dropped.
 struct Scratch(std::path::PathBuf);
 

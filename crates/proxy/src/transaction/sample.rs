@@ -3,8 +3,8 @@
 use super::born::blank;
 use super::state::{Endpoint, Held, Session, Stream, Times};
 use crate::config::{Bind, BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyKind};
-use crate::keyword::Loader;
-use crate::rules::{Condition, Expression, Usage, Value};
+use crate::rules::draft::{Draft, Section};
+use crate::rules::{Condition, Expression, Test, Usage, Value};
 use configuration::LoadOptions;
 use http::http1::{Limits, Outcome, RequestFacts, parse_request, parse_response};
 use language::{Diagnostic, Line, Word};
@@ -14,14 +14,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// A loader that is in a `listen` section, without files.
-pub fn loader() -> Loader {
-    let mut loader = Loader::new(language::Environment::empty(), LoadOptions::default());
+/// A draft that is in a `listen` section, without files.
+pub fn draft() -> Draft {
+    let mut draft = Draft::new(language::Environment::empty(), LoadOptions::default());
     // What is built without a file has a place in one all the same.
-    loader.context.sources.add("sample.cfg", Vec::new());
-    loader.config.proxies.push(listen());
-    loader.section = crate::rules::draft::Section::Proxy(ProxyIndex(0), ProxyKind::Listen);
-    loader
+    draft.context.sources.add("sample.cfg", Vec::new());
+    draft.config.proxies.push(listen());
+    draft.section = Section::Proxy(ProxyIndex(0), ProxyKind::Listen);
+    draft
 }
 
 fn bind(address: SocketAddr) -> Bind {
@@ -103,9 +103,9 @@ pub fn tcp(bytes: &[u8], complete: bool) -> Stream {
 }
 
 /// The words of a line as the reader gives them.
-pub fn line(loader: &mut Loader, text: &str) -> Line {
+pub fn line(draft: &mut Draft, text: &str) -> Line {
     use language::reader::{Facts, Reader};
-    let context = &mut loader.context;
+    let context = &mut draft.context;
     let file = context
         .sources
         .add("sample.cfg", format!("{text}\n").into_bytes());
@@ -121,9 +121,9 @@ pub fn line(loader: &mut Loader, text: &str) -> Line {
 
 /// Parses an expression, which stands in quotes.
 pub fn expression(text: &str, usage: Usage) -> Result<Expression, Box<Diagnostic>> {
-    let mut loader = loader();
+    let mut draft = draft();
     let span = language::Span {
-        file: loader
+        file: draft
             .context
             .sources
             .add("sample.cfg", text.as_bytes().to_vec()),
@@ -134,7 +134,7 @@ pub fn expression(text: &str, usage: Usage) -> Result<Expression, Box<Diagnostic
         bytes: text.into(),
         span,
     };
-    Expression::parse(&mut loader, &word, usage)
+    Expression::parse(&mut draft, &word, usage)
 }
 
 /// The text form of an expression's value.
@@ -155,21 +155,24 @@ pub fn condition(
     text: &str,
     usage: Usage,
 ) -> (Result<Condition, Box<Diagnostic>>, Vec<String>) {
-    let mut loader = loader();
+    let mut draft = draft();
     for text in acls {
-        let line = line(&mut loader, &format!("acl {text}"));
-        if let Err(error) = build(&mut loader, &line) {
-            return (Err(error), Vec::new());
+        let line = line(&mut draft, text);
+        match Test::parse(&mut draft, &line.words[1..], line.end(), None) {
+            Ok(test) => draft
+                .acls
+                .add(&line.words[0].text(), line.words[0].span, test),
+            Err(error) => return (Err(error), Vec::new()),
         }
     }
-    let line = line(&mut loader, text);
+    let line = line(&mut draft, text);
     let mut args =
         language::arguments::Args::new(&line, 0, "test", "test", &crate::codes::OF_ARGUMENTS);
-    let parsed = Condition::parse(&mut loader, &mut args, usage);
-    for diagnostic in std::mem::take(&mut loader.acls).seal() {
-        loader.tell(diagnostic);
+    let parsed = Condition::parse(&mut draft, &mut args, usage);
+    for diagnostic in std::mem::take(&mut draft.acls).seal() {
+        draft.tell(diagnostic);
     }
-    let told = loader
+    let told = draft
         .context
         .diagnostics
         .iter()
@@ -179,27 +182,6 @@ pub fn condition(
         parsed.map(|condition| condition.unwrap_or_else(|| panic!("no condition: {text}"))),
         told,
     )
-}
-
-/// Builds a line by its keyword.
-pub fn build(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnostic>> {
-    use language::keyword::Found;
-    match crate::keyword::registry()
-        .lines
-        .find(line.words.iter().map(|word| word.str()))
-    {
-        Found::Built(row, words) => {
-            let mut args = language::arguments::Args::new(
-                line,
-                words,
-                row.name,
-                row.syntax,
-                &crate::codes::OF_ARGUMENTS,
-            );
-            (row.build)(loader, &mut args)
-        }
-        other => panic!("not built: {other:?}"),
-    }
 }
 
 /// Whether a test in braces is true.

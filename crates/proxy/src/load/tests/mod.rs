@@ -1,5 +1,6 @@
 //! Loading of whole files.
 
+mod effects;
 mod examples;
 mod mistakes;
 mod nodes;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 fn parse(text: &str, usage: Usage) -> Result<(Format, Vec<String>), Box<Diagnostic>> {
-    let mut loader = sample::loader();
+    let mut draft = sample::draft();
     let span = language::Span {
-        file: loader
+        file: draft
             .context
             .sources
             .add("sample.cfg", text.as_bytes().to_vec()),
@@ -21,8 +21,8 @@ fn parse(text: &str, usage: Usage) -> Result<(Format, Vec<String>), Box<Diagnost
         bytes: text.into(),
         span,
     };
-    let format = Format::parse(&mut loader, &word, usage)?;
-    let told = loader
+    let format = Format::parse(&mut draft, &word, usage)?;
+    let told = draft
         .context
         .diagnostics
         .iter()

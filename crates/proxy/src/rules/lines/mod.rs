@@ -378,6 +378,3 @@ fn fill(pieces: &[Piece], line: &[u8], groups: &Groups, out: &mut Vec<u8>) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

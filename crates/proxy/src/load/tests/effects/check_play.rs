@@ -1,10 +1,12 @@
 //! Scripts as lines of a file, played against answers without a socket. What
 //! each comes to was taken from haproxy 2.6.12 on the same bytes.
 
-use super::super::scene::Subject;
-use super::*;
+use crate::check::expect::INFO_MAX;
+use crate::check::play::{Next, Outgoing, Play};
+use crate::check::scene::Subject;
 use crate::config::{Config, ProxyIndex, ServerIndex};
 use crate::keyword::testing::load_text;
+use crate::state::{CheckResult, CheckStatus};
 use std::sync::Arc;
 
 /// What the other side does at each read.

@@ -1,9 +1,9 @@
 //! Whole lists of rules, on streams out of raw bytes.
 
-use super::*;
 use crate::config::{Config, ProxyIndex};
 use crate::keyword::testing::load_text;
-use crate::transaction::{Endpoint, sample};
+use crate::rules::*;
+use crate::transaction::{Content, Endpoint, Gate, Stream, sample};
 use std::sync::Arc;
 
 /// A configuration of one `listen` with these lines.

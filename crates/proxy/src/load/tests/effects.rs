@@ -1,0 +1,11 @@
+//! What lines of a file do in the model, whose own tests know no keywords.
+
+mod actions;
+mod check_play;
+mod instead;
+mod logs;
+mod names;
+mod renamed;
+mod rules_lines;
+mod rules_run;
+mod samples;
