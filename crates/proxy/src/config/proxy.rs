@@ -293,4 +293,14 @@ impl Proxy {
     pub fn has(&self, option: ProxyOption) -> bool {
         self.options.has(option)
     }
+
+    /// Whether streams of this backend may belong to servers.
+    pub fn persists(&self) -> bool {
+        self.cookie.is_some()
+            || !self.use_server.is_empty()
+            || !self.persist_rules.is_empty()
+            || self.rdp_persist.is_some()
+            || self.app_session.is_some()
+            || self.dispatch_server.is_some()
+    }
 }

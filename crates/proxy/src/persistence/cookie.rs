@@ -136,7 +136,7 @@ impl Look<'_> {
         self.candidates(id, |index, server| {
             let up = server.state.usable_for_persistence();
             down |= !up;
-            if self.backend.takes(server, self.known.forced) {
+            if super::takes(self.backend, server, self.known.forced) {
                 found = Some((index, up));
             }
             found.is_some()

@@ -20,21 +20,9 @@ use crate::config::{
 };
 use crate::transaction::{RequestCookie, Stream};
 
-impl Proxy {
-    /// Whether streams of this backend may belong to servers.
-    pub(crate) fn persists(&self) -> bool {
-        self.cookie.is_some()
-            || !self.use_server.is_empty()
-            || !self.persist_rules.is_empty()
-            || self.rdp_persist.is_some()
-            || self.app_session.is_some()
-            || self.dispatch_server.is_some()
-    }
-
-    /// Whether a server may take a stream that belongs to it, up or not.
-    fn takes(&self, server: &Server, forced: bool) -> bool {
-        forced || self.has(ProxyOption::Persist) || server.state.usable_for_persistence()
-    }
+/// Whether a server may take a stream that belongs to it, up or not.
+fn takes(proxy: &Proxy, server: &Server, forced: bool) -> bool {
+    forced || proxy.has(ProxyOption::Persist) || server.state.usable_for_persistence()
 }
 
 /// The stream has come to its backend: `force-persist` and `ignore-persist`,
@@ -105,7 +93,7 @@ pub fn give(stream: &mut Stream, index: ServerIndex) -> bool {
         return false;
     };
     let server = backend.servers.get(index.0 as usize);
-    let takes = server.is_some_and(|server| backend.takes(server, forced));
+    let takes = server.is_some_and(|server| takes(backend, server, forced));
     if takes {
         stream.persistence_mut().server = Some(index);
     }
@@ -176,7 +164,7 @@ fn use_server(stream: &mut Stream) {
             }
         };
         let server = backend.servers.get(index.0 as usize)?;
-        backend.takes(server, forced).then_some(index)
+        takes(backend, server, forced).then_some(index)
     };
     let found = backend.use_server.iter().find_map(&mut found);
     if found.is_some() {
