@@ -5,7 +5,7 @@ use crate::config::{Proxy, Server};
 use crate::state::WEIGHT_SCALE;
 
 /// What there is to share among the servers of a backend.
-pub(super) struct Room {
+pub struct Room {
     /// Sessions of one part of weight.
     each: u64,
     /// Sessions that are left of them all.

@@ -94,7 +94,7 @@ impl Filling {
     }
 
     /// So many bytes more; false where others have taken them.
-    pub(crate) fn take(&mut self, more: usize) -> bool {
+    pub fn take(&mut self, more: usize) -> bool {
         let Some(cache) = &self.cache else {
             return true;
         };
@@ -142,12 +142,7 @@ impl Cache {
     }
 
     /// The entry for a request, if there is one that is not over.
-    pub(crate) fn find(
-        &self,
-        key: &[u8],
-        secondary: &Secondary,
-        now_ms: u64,
-    ) -> Option<Arc<Entry>> {
+    pub fn find(&self, key: &[u8], secondary: &Secondary, now_ms: u64) -> Option<Arc<Entry>> {
         let mut stored = self.stored();
         let entries = stored.entries.get(key)?;
         let fits = |entry: &Entry| entry.varies.fits(&entry.secondary, secondary);

@@ -119,7 +119,7 @@ pub(crate) struct Varies {
 
 impl Varies {
     /// Of an answer; None where it cannot be told apart.
-    pub(crate) fn of(response: &Message, managed: bool) -> Option<Self> {
+    pub fn of(response: &Message, managed: bool) -> Option<Self> {
         let mut varies = Varies::default();
         for name in response.fields().values(b"vary") {
             if !managed {

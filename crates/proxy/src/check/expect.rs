@@ -12,7 +12,7 @@ use std::borrow::Cow;
 /// Most bytes of an answer that are looked at.
 pub const ANSWER_MAX: usize = 16 * 1024;
 /// Most bytes of what a check tells.
-pub(crate) const INFO_MAX: usize = 127;
+pub const INFO_MAX: usize = 127;
 
 /// A [`Matcher`] whose formats are filled in.
 pub(crate) enum Filled<'e> {
@@ -40,7 +40,8 @@ impl Matcher {
 }
 
 impl Filled<'_> {
-    pub(crate) fn matches(&self, text: &[u8]) -> bool {
+    /// Whether `text` is as wanted.
+    pub fn matches(&self, text: &[u8]) -> bool {
         match self {
             Filled::Exact(want) => text == &**want,
             Filled::Begin(want) => text.starts_with(want),
@@ -56,30 +57,33 @@ fn contains(text: &[u8], want: &[u8]) -> bool {
 }
 
 /// What has come so far.
-pub(crate) struct Answer<'a> {
-    pub(crate) bytes: &'a [u8],
+pub struct Answer<'a> {
+    /// The bytes so far.
+    pub bytes: &'a [u8],
     /// Nothing more comes, or nothing more is looked at.
-    pub(crate) ended: bool,
+    pub ended: bool,
     /// `http-check disable-on-404` counts.
     pub(crate) gentle_404: bool,
-    pub(crate) voice: Voice,
+    /// The protocol that is spoken.
+    pub voice: Voice,
 }
 
 /// What an expectation comes to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Judged {
+pub enum Judged {
     /// More must come.
     Wait,
     /// It is as expected.
     Passed(CheckResult),
     /// It is so, and that is all that is wanted to be known.
     Decided(CheckResult),
+    /// It is not as expected.
     Failed(CheckResult),
 }
 
 impl Expect {
     /// Judges what has come.
-    pub(crate) fn judge(&self, step: &Step, answer: &Answer<'_>, scene: &mut Scene<'_>) -> Judged {
+    pub fn judge(&self, step: &Step, answer: &Answer<'_>, scene: &mut Scene<'_>) -> Judged {
         if answer.voice == Voice::Http {
             return self.judge_http(step, answer, scene);
         }
@@ -217,7 +221,7 @@ impl Expect {
     }
 
     /// What it is called where a step is told.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match &self.pattern {
             Pattern::Text(text) => format!("expect string '{}'", String::from_utf8_lossy(text)),
             Pattern::Binary(bytes) => {
@@ -302,7 +306,7 @@ impl Told {
 }
 
 /// Text that is told: as much of it as fits.
-pub(crate) fn text_of(text: &[u8]) -> Cow<'static, str> {
+pub fn text_of(text: &[u8]) -> Cow<'static, str> {
     let text = &text[..text.len().min(INFO_MAX)];
     String::from_utf8_lossy(text).into_owned().into()
 }
@@ -330,7 +334,7 @@ fn hex(bytes: &[u8]) -> Vec<u8> {
 
 /// The bytes of hexadecimal digits; None where there is an odd number of them,
 /// or another character.
-pub(crate) fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
+pub fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let pair = |pair: &[u8]| match pair {
         [high, low] => Some(digit(*high)? << 4 | digit(*low)?),

@@ -7,7 +7,7 @@ const HANDSHAKE: u8 = 0x16;
 const RANDOM: &[u8; 28] = b"Evenkeel asks: who is there?";
 
 /// A ClientHello of SSLv3 with the ciphers of its time.
-pub(crate) fn hello(unix_seconds: u32) -> Vec<u8> {
+pub fn hello(unix_seconds: u32) -> Vec<u8> {
     let ciphers: Vec<u8> = (0x01..=0x1b).chain(0x2f..=0x3a).collect();
     let mut body = vec![3, 0];
     body.extend_from_slice(&unix_seconds.to_be_bytes());

@@ -10,20 +10,24 @@ const HEADERS_MAX: usize = 101;
 
 /// A request as it is sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Request {
-    pub(crate) method: Vec<u8>,
-    pub(crate) uri: Vec<u8>,
-    pub(crate) version: Vec<u8>,
+pub struct Request {
+    /// The method.
+    pub method: Vec<u8>,
+    /// The URI.
+    pub uri: Vec<u8>,
+    /// The version, as in `HTTP/1.1`.
+    pub version: Vec<u8>,
     /// Names are in lower case; neither a length nor what ends a connection.
-    pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(crate) body: Vec<u8>,
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
     /// A `connection` field was given: whether it says `close`.
     closes: Option<bool>,
 }
 
 impl Request {
     /// As the file says it. `state` is the line of `http-check send-state`.
-    pub(crate) fn of(send: &HttpSend, scene: &mut Scene<'_>, state: Option<&str>) -> Request {
+    pub fn of(send: &HttpSend, scene: &mut Scene<'_>, state: Option<&str>) -> Request {
         let mut uri = match &send.uri {
             Some(uri) => scene.text(uri).into_owned(),
             None => Vec::new(),
@@ -65,7 +69,7 @@ impl Request {
     }
 
     /// As HTTP/1 has it.
-    pub(crate) fn write(&self) -> Vec<u8> {
+    pub fn write(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256 + self.body.len());
         let mut put =
             |pieces: &[&[u8]]| pieces.iter().for_each(|piece| out.extend_from_slice(piece));
@@ -101,7 +105,7 @@ fn with_authority(uri: Vec<u8>, host: &[u8]) -> Vec<u8> {
 
 /// Why there is no head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Unfinished {
+pub enum Unfinished {
     /// It may come.
     Wait,
     /// It is none, or did not come.
@@ -109,17 +113,20 @@ pub(crate) enum Unfinished {
 }
 
 /// What has come of an answer.
-pub(crate) struct Head {
-    pub(crate) code: u16,
-    pub(crate) reason: Vec<u8>,
+pub struct Head {
+    /// The status code.
+    pub code: u16,
+    /// The reason phrase.
+    pub reason: Vec<u8>,
     fields: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(crate) body: Vec<u8>,
+    /// The body, as far as it was received.
+    pub body: Vec<u8>,
     pub(crate) body_is_whole: bool,
 }
 
 impl Head {
     /// Reads as much as there is. `ended`: nothing more comes.
-    pub(crate) fn parse(bytes: &[u8], ended: bool) -> Result<Head, Unfinished> {
+    pub fn parse(bytes: &[u8], ended: bool) -> Result<Head, Unfinished> {
         let bytes = &bytes[..bytes.len().min(ANSWER_MAX)];
         let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut head = httparse::Response::new(&mut fields);

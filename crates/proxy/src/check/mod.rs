@@ -3,16 +3,16 @@
 //! built in (`protocol`); `play` runs one, with `expect` for answers and `scene` for what
 //! is evaluated in it. [`crate::health`] has the sockets and the clock.
 
-pub(crate) mod expect;
+pub mod expect;
 mod hello;
-pub(crate) mod http;
-pub(crate) mod play;
+pub mod http;
+pub mod play;
 mod protocol;
-pub(crate) mod scene;
+pub mod scene;
 
 pub use crate::script::{
     Code, Connect, Dialogue, Expect, HttpField, HttpSend, Matcher, Pattern, PortSource, STEPS_MAX,
     Script, Send, StatusRange, Step, StepAction, Told, Voice,
 };
 pub use expect::ANSWER_MAX;
-pub(crate) use expect::unhex;
+pub use expect::unhex;

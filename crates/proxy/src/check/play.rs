@@ -12,14 +12,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Outgoing {
+pub enum Outgoing {
+    /// These bytes.
     Bytes(Vec<u8>),
     /// In whatever version of HTTP the connection speaks.
     Http(Request),
 }
 
 /// What is to be done.
-pub(crate) enum Next<'s> {
+pub enum Next<'s> {
     /// Give up the connection and open one, to this port if there is one; then
     /// [`Play::connected`] or one of the failures.
     Connect(&'s Connect, Option<u16>),
@@ -32,7 +33,7 @@ pub(crate) enum Next<'s> {
 }
 
 /// A script that runs.
-pub(crate) struct Play<'s> {
+pub struct Play<'s> {
     script: &'s Script,
     subject: Subject,
     memory: Memory,
@@ -56,7 +57,8 @@ pub(crate) struct Play<'s> {
 }
 
 impl<'s> Play<'s> {
-    pub(crate) fn new(
+    /// Begins a script; `state` is the line of `http-check send-state`.
+    pub fn new(
         script: &'s Script,
         subject: Subject,
         state: Option<&'s str>,
@@ -79,7 +81,7 @@ impl<'s> Play<'s> {
     }
 
     /// What is to be done now.
-    pub(crate) fn next(&mut self) -> Next<'s> {
+    pub fn next(&mut self) -> Next<'s> {
         let script = self.script;
         while let Some(step) = script.steps.get(self.at) {
             match &step.action {
@@ -139,12 +141,12 @@ impl<'s> Play<'s> {
     }
 
     /// It was sent.
-    pub(crate) fn done(&mut self) {
+    pub fn done(&mut self) {
         self.at += 1;
     }
 
     /// The connection stands, with TLS or without.
-    pub(crate) fn connected(&mut self, secured: bool) {
+    pub fn connected(&mut self, secured: bool) {
         self.secured = secured;
         self.connections += 1;
         self.at += 1;
@@ -152,19 +154,19 @@ impl<'s> Play<'s> {
 
     /// Whether this side goes on after the current step: it sends, connects again or
     /// is done, and does not wait for the server.
-    pub(crate) fn speaks_next(&self) -> bool {
+    pub fn speaks_next(&self) -> bool {
         let mut next = self.script.steps.iter().skip(self.at + 1);
         let next = next.find(|step| step.acts());
         !next.is_some_and(|step| matches!(step.action, StepAction::Expect(_)))
     }
 
     /// No connection stood yet.
-    pub(crate) fn is_first_connection(&self) -> bool {
+    pub fn is_first_connection(&self) -> bool {
         self.connections == 0
     }
 
     /// Bytes came; none is the end.
-    pub(crate) fn received(&mut self, bytes: &[u8]) {
+    pub fn received(&mut self, bytes: &[u8]) {
         let room = ANSWER_MAX.saturating_sub(self.input.len());
         self.input
             .extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -172,12 +174,12 @@ impl<'s> Play<'s> {
     }
 
     /// Whether something of an answer came.
-    pub(crate) fn has_input(&self) -> bool {
+    pub fn has_input(&self) -> bool {
         !self.input.is_empty()
     }
 
     /// The step that is its turn took too long. `connecting`: what it was then.
-    pub(crate) fn timed_out(&self, connecting: Option<CheckStatus>) -> CheckResult {
+    pub fn timed_out(&self, connecting: Option<CheckStatus>) -> CheckResult {
         let status = connecting.unwrap_or_else(|| match self.step() {
             Some(Step {
                 action: StepAction::Expect(expect),
@@ -190,7 +192,7 @@ impl<'s> Play<'s> {
     }
 
     /// It could not be done, for this reason.
-    pub(crate) fn failed(&self, status: CheckStatus, why: &str) -> CheckResult {
+    pub fn failed(&self, status: CheckStatus, why: &str) -> CheckResult {
         self.told(status, why)
     }
 

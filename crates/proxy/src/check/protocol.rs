@@ -19,7 +19,7 @@ enum Message {
 
 impl Dialogue {
     /// Judges what has come. `ended`: nothing more will.
-    pub(crate) fn judge(self, bytes: &[u8], ended: bool) -> Judged {
+    pub fn judge(self, bytes: &[u8], ended: bool) -> Judged {
         let message = match self {
             Dialogue::MySqlGreeting => mysql_greeting(bytes),
             Dialogue::MySqlLogin => mysql_login(bytes),

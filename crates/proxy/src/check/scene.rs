@@ -13,15 +13,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// The server that is checked, in its tree.
-pub(crate) struct Subject {
-    pub(crate) config: Arc<Config>,
-    pub(crate) backend: ProxyIndex,
-    pub(crate) server: ServerIndex,
+pub struct Subject {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The backend.
+    pub backend: ProxyIndex,
+    /// The server.
+    pub server: ServerIndex,
 }
 
 /// What a check remembers.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub struct Memory {
     /// Variables of the scope `check` and those that end with it.
     check: Variables,
     /// Of the scope `sess`.
@@ -29,19 +32,22 @@ pub(crate) struct Memory {
 }
 
 /// One moment of a check.
-pub(crate) struct Scene<'p> {
-    pub(crate) subject: &'p Subject,
-    pub(crate) memory: &'p mut Memory,
+pub struct Scene<'p> {
+    /// The server that is checked.
+    pub subject: &'p Subject,
+    /// The variables of the check.
+    pub memory: &'p mut Memory,
     /// What the server has sent.
-    pub(crate) bytes: &'p [u8],
-    pub(crate) ended: bool,
+    pub bytes: &'p [u8],
+    /// The server has closed its side.
+    pub ended: bool,
     /// It is HTTP.
-    pub(crate) http: bool,
+    pub http: bool,
 }
 
 impl Scene<'_> {
     /// What a format makes.
-    pub(crate) fn text<'f>(&mut self, format: &'f Format) -> Cow<'f, [u8]> {
+    pub fn text<'f>(&mut self, format: &'f Format) -> Cow<'f, [u8]> {
         match format.as_constant() {
             Some(text) => Cow::Borrowed(text),
             None => Cow::Owned(self.with(|stream| format.fill(stream))),
@@ -49,7 +55,7 @@ impl Scene<'_> {
     }
 
     /// The number that an expression gives.
-    pub(crate) fn number(&mut self, expression: &Expression) -> Option<i64> {
+    pub fn number(&mut self, expression: &Expression) -> Option<i64> {
         self.with(
             |stream| match expression.evaluate(stream)?.cast(Type::Int)? {
                 Value::Int(number) => Some(number),
@@ -59,7 +65,7 @@ impl Scene<'_> {
     }
 
     /// Changes a variable.
-    pub(crate) fn change(&mut self, change: &VariableChange) {
+    pub fn change(&mut self, change: &VariableChange) {
         self.with(|stream| change.apply(stream));
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
 /// Something changed.
-pub(crate) fn advance() {
+pub fn advance() {
     CHANGES.fetch_add(1, Relaxed);
 }
 

@@ -6,7 +6,7 @@ pub mod expression;
 use language::arguments::{ArgumentCodes, LenientCodes};
 
 /// Those of the arguments of a line.
-pub(crate) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes {
+pub static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes {
     missing: &MISSING_ARGUMENT,
     surplus: &TOO_MANY_ARGUMENTS,
     number: &NOT_A_NUMBER,

@@ -19,7 +19,7 @@ pub enum ErrorPage {
 }
 
 /// The statuses that HAProxy itself answers with; 414 and 431 since 3.x.
-pub(crate) const ERROR_STATUSES: &[u16] = &[
+pub const ERROR_STATUSES: &[u16] = &[
     200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 414, 421, 422, 425, 429, 431, 500, 501, 502,
     503, 504,
 ];

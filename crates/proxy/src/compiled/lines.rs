@@ -27,7 +27,7 @@ pub struct LineRules {
 
 /// One rule with a pattern.
 #[derive(Clone, Debug)]
-pub(crate) struct Filter {
+pub struct Filter {
     pub(crate) condition: Option<Condition>,
     pub(crate) regular: Regular,
     /// The pattern can match lines of this header only (lower case).

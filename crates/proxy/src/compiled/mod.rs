@@ -18,7 +18,7 @@ pub use action::{HttpRule, TcpRule};
 pub use argument::{Argument, Arguments, Side};
 pub use balance::{Balance, HashKey, Hashed};
 pub use condition::{Acl, Condition, Test};
-pub(crate) use error_page::ERROR_STATUSES;
+pub use error_page::ERROR_STATUSES;
 pub use error_page::{ErrorPage, HttpErrors, HttpErrorsSlot};
 pub use expression::{Converters, Expression};
 pub use format::Format;

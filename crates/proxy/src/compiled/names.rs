@@ -23,14 +23,14 @@ impl Names {
     }
 
     /// Another one at the end.
-    pub(crate) fn add(&mut self, name: &[u8]) {
+    pub fn add(&mut self, name: &[u8]) {
         self.0.extend_from_slice(name);
         self.0.push(b'\n');
     }
 
     /// Returns the original spelling of a name, searching from a position on, which is
     /// fast if all headers are read in their order. Afterwards the position is behind it.
-    pub(crate) fn find(&self, name: &[u8], from: &mut usize) -> Option<&[u8]> {
+    pub fn find(&self, name: &[u8], from: &mut usize) -> Option<&[u8]> {
         let behind = self.0.get(*from..).unwrap_or_default();
         if let Some((start, end)) = position(behind, name) {
             let found = *from + start..*from + end;

@@ -20,9 +20,9 @@ mod server_tls;
 mod service;
 mod source;
 mod stick;
-pub(crate) mod target;
+pub mod target;
 
-pub(crate) use crate::compiled::ERROR_STATUSES;
+pub use crate::compiled::ERROR_STATUSES;
 pub use crate::compiled::{Balance, ErrorPage, HashKey, Hashed, HttpErrors, HttpErrorsSlot};
 pub use check::{Check, CheckKind, CheckLines, ExternalLines, HealthCheck, MySqlUser};
 pub use fcgi::{FcgiApp, PassHeader, SetParam};
@@ -112,7 +112,7 @@ pub struct Config {
 impl Config {
     /// A copy of a tree that serves, to be changed and put in its place: what changes
     /// while traffic flows is shared by both.
-    pub(crate) fn successor(&self) -> Config {
+    pub fn successor(&self) -> Config {
         Config {
             global: self.global.clone(),
             proxies: self.proxies.clone(),

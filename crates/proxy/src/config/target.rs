@@ -5,20 +5,23 @@ use std::net::SocketAddr;
 
 /// Where a check goes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Target {
+pub enum Target {
+    /// An address and a port.
     Inet(SocketAddr),
+    /// A socket in the file system.
     Unix(std::path::PathBuf),
+    /// A socket with an abstract name.
     Abstract(Vec<u8>),
 }
 
 /// Where the checks of a server go: `addr` and `port`, and what of both is not
 /// given from the server's own address. None: there is no such place.
-pub(crate) fn target(server: &Server) -> Option<Target> {
+pub fn target(server: &Server) -> Option<Target> {
     target_at(server, None, None)
 }
 
 /// The same, where a step has an address or a port of its own.
-pub(crate) fn target_at(
+pub fn target_at(
     server: &Server,
     address: Option<&ServerAddress>,
     port: Option<u16>,

@@ -24,7 +24,7 @@ pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
 /// before, streams of the older one would be told of each.
 #[derive(Debug, Default)]
 #[must_use]
-pub(crate) struct Outdated {
+pub struct Outdated {
     /// They are no more.
     gone: Vec<Arc<ServerState>>,
     /// Servers whose address in the file changed, which takes precedence over one set by
@@ -34,12 +34,12 @@ pub(crate) struct Outdated {
 
 impl Outdated {
     /// From now on no connection to those that are gone is kept.
-    pub(crate) fn close_ways(&self) {
+    pub fn close_ways(&self) {
         self.gone.iter().for_each(|server| server.close_way());
     }
 
     /// The newer tree serves.
-    pub(crate) fn end(self, now_ms: u64) {
+    pub fn end(self, now_ms: u64) {
         for server in self.moved {
             server.set_address(None, now_ms);
         }
@@ -50,7 +50,7 @@ impl Outdated {
 }
 
 /// The same, but for what waits until the tree serves.
-pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> Outdated {
+pub fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> Outdated {
     let mut moved = Vec::new();
     config.version = old.map_or(0, |old| old.version) + 1;
     if let Some(old) = old {
@@ -118,7 +118,7 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
 
 /// Gives a tree its states that differs from `old`, of which it is a copy, in the
 /// servers of one backend at most.
-pub(crate) fn succeed(
+pub fn succeed(
     config: &mut Config,
     old: &Config,
     backend: Option<ProxyIndex>,

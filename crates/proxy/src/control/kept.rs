@@ -10,7 +10,7 @@ impl ServerState {
     /// Takes over what another process knew of it, as [`ServerState::configure`]
     /// takes over what an earlier file made: what the file says otherwise than that
     /// process's file counts. The file has configured it already.
-    pub(crate) fn resume(self: &Arc<Self>, kept: Kept, server: &Server, now_ms: u64) {
+    pub fn resume(self: &Arc<Self>, kept: Kept, server: &Server, now_ms: u64) {
         let ago = |age_ms: u64| now_ms.saturating_sub(age_ms.min(AGE_MAX_MS));
         let switchable = server.options.tls.connector.is_some();
         if let Some(on) = kept.tls.filter(|_| switchable) {

@@ -9,4 +9,4 @@ mod server;
 mod tests;
 
 pub use install::install;
-pub(crate) use install::{adopt, succeed};
+pub use install::{adopt, succeed};

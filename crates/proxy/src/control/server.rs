@@ -257,11 +257,7 @@ impl ServerState {
 
     /// Where its name says that it is by now; None: nowhere, it waits in maintenance
     /// and keeps in mind where it was.
-    pub(crate) fn set_resolved(
-        self: &Arc<Self>,
-        address: Option<ServerAddress>,
-        now_ms: u64,
-    ) -> Change {
+    pub fn set_resolved(self: &Arc<Self>, address: Option<ServerAddress>, now_ms: u64) -> Change {
         let (address, offset) = match address {
             Some(ServerAddress::Inet(address)) => (Some(address), None),
             Some(ServerAddress::SamePort(ip, offset)) => {

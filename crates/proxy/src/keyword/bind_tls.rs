@@ -293,7 +293,7 @@ fn key_length(line: &[u8]) -> Option<usize> {
 }
 
 /// The options in the brackets of a line of a list.
-pub(crate) fn list_options(loader: &mut Loader, line: &Line) -> Result<TlsLine, Box<Diagnostic>> {
+pub fn list_options(loader: &mut Loader, line: &Line) -> Result<TlsLine, Box<Diagnostic>> {
     let mut args = Args::new(line, 0, "crt-list", "", &codes::OF_ARGUMENTS);
     let read = options(&mut Source::Loading(loader), &mut args);
     for diagnostic in args.told() {

@@ -15,7 +15,7 @@ pub(crate) struct Heap {
 
 impl Heap {
     /// An empty heap for members below `n`.
-    pub(crate) fn new(n: usize) -> Self {
+    pub fn new(n: usize) -> Self {
         Heap {
             keys: vec![(0, 0); n],
             order: Vec::new(),
@@ -43,7 +43,7 @@ impl Heap {
     }
 
     /// Puts a member in or moves it.
-    pub(crate) fn set(&mut self, member: usize, key: Key) {
+    pub fn set(&mut self, member: usize, key: Key) {
         self.keys[member] = key;
         if self.places[member] == ABSENT {
             self.places[member] = self.order.len() as u32;

@@ -60,7 +60,7 @@ pub(crate) struct Ring {
 
 impl Ring {
     /// Of the servers of a side, in the order of their places.
-    pub(crate) fn new(members: Vec<Member>, backup: bool) -> Ring {
+    pub fn new(members: Vec<Member>, backup: bool) -> Ring {
         let weights = members.iter().map(|member| u64::from(member.weight)).sum();
         let mut ring = Ring {
             points: Vec::new(),

@@ -18,11 +18,7 @@ const FILE: &str = "CLI";
 /// # Errors
 ///
 /// What is wrong with the words, a line each.
-pub(crate) fn build(
-    config: &Config,
-    backend: ProxyIndex,
-    words: &[Box<str>],
-) -> Result<Server, String> {
+pub fn build(config: &Config, backend: ProxyIndex, words: &[Box<str>]) -> Result<Server, String> {
     let mut loader = loader(config);
     let mut draft = config.proxy(backend).clone();
     draft.servers.clear();

@@ -13,11 +13,7 @@ use std::sync::Arc;
 /// # Errors
 ///
 /// What is wrong with the words, a line each.
-pub(crate) fn set(
-    config: &Config,
-    keyword: &'static str,
-    words: &[Box<str>],
-) -> Result<(), String> {
+pub fn set(config: &Config, keyword: &'static str, words: &[Box<str>]) -> Result<(), String> {
     let mut loader = one_server::loader(config);
     loader.section = Section::Global;
     let line = one_server::line(&mut loader, keyword, words);

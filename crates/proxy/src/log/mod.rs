@@ -4,7 +4,7 @@
 //! take is counted.
 
 pub mod ring;
-pub(crate) mod servers;
+pub mod servers;
 mod sink;
 mod syslog;
 mod time;
@@ -13,7 +13,7 @@ pub use crate::setting::SyslogFormat;
 pub use sink::{Report, Sink, change, drain, dropped, start};
 pub use syslog::hostname;
 pub use time::{DateStyle, append_date, clf_date, iso_date, time_zone};
-pub(crate) use time::{append_syslog_date, year};
+pub use time::{append_syslog_date, year};
 
 use crate::compiled::Format;
 use crate::config::{
@@ -54,7 +54,7 @@ pub const LEVEL_NAMES: [&str; 8] = [
 ];
 
 /// What a target's line needs besides the message.
-pub(crate) struct Head<'a> {
+pub struct Head<'a> {
     tag: &'a [u8],
     hostname: Option<&'a [u8]>,
     now: SystemTime,
@@ -63,11 +63,8 @@ pub(crate) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    pub(crate) fn of(
-        config: &'a Config,
-        proxy: Option<&'a Proxy>,
-        structured: &'a [u8],
-    ) -> Head<'a> {
+    /// Returns the head of lines of `proxy`, or of the process.
+    pub fn of(config: &'a Config, proxy: Option<&'a Proxy>, structured: &'a [u8]) -> Head<'a> {
         let tag = proxy
             .and_then(|p| p.log_tag.as_deref())
             .or(config.global.log_tag.as_deref());
@@ -381,7 +378,7 @@ fn deliver(
 
 /// Makes a line as a profile has it, and returns the message where it is the profile's
 /// own. None: there is no line.
-pub(crate) fn profiled(
+pub fn profiled(
     line: &mut Vec<u8>,
     profile: &LogProfile,
     target: &LogTarget,
@@ -424,7 +421,7 @@ fn step_of<'p>(profile: &'p LogProfile, name: &str) -> Option<&'p LogStep> {
 }
 
 /// Whether `sample` lets this line through.
-pub(crate) fn sampled(target: &LogTarget) -> bool {
+pub fn sampled(target: &LogTarget) -> bool {
     use std::sync::atomic::Ordering::Relaxed;
     let Some((ranges, size)) = &target.sample else {
         return true;

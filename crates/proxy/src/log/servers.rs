@@ -26,7 +26,7 @@ fn nobody() -> Stream {
 
 /// Puts the line of a message into the queue for its target. Where that is a backend
 /// without a usable server, nobody gets it, and it is counted.
-pub(crate) fn send(config: &Config, target: &LogTargetAddress, line: Vec<u8>, message: &[u8]) {
+pub fn send(config: &Config, target: &LogTargetAddress, line: Vec<u8>, message: &[u8]) {
     let LogTargetAddress::Backend(name) = target else {
         return sink::send(target, line);
     };
@@ -43,7 +43,7 @@ pub(crate) fn send(config: &Config, target: &LogTargetAddress, line: Vec<u8>, me
 }
 
 /// Returns the server of a log backend that gets `message`.
-pub(crate) fn choose(proxy: &Proxy, servers: &LogServers, message: &[u8]) -> Option<ServerIndex> {
+pub fn choose(proxy: &Proxy, servers: &LogServers, message: &[u8]) -> Option<ServerIndex> {
     if servers.sticky {
         return longest_usable(proxy);
     }

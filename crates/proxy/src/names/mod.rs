@@ -2,15 +2,15 @@
 //! schedules the queries, [`resolution`] evaluates the responses. A driver sends the
 //! queries.
 
-pub(crate) mod plan;
-pub(crate) mod resolution;
+pub mod plan;
+pub mod resolution;
 
 use crate::config::AddressFamily;
 use plan::{Asked, Plan};
-pub(crate) use plan::{Events, Found, Key, SectionReport, Tallies};
+pub use plan::{Events, Found, Key, SectionReport, Tallies};
 use protocol::dns::Name;
 pub use resolution::failures;
-pub(crate) use resolution::{Status, Wanted};
+pub use resolution::{Status, Wanted};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -21,8 +21,10 @@ use tokio::sync::Notify;
 pub struct Names {
     /// Held for moments only, never across a wait.
     plan: Mutex<Plan>,
-    pub(crate) changed: Notify,
-    pub(crate) began: Instant,
+    /// Wakes the driver: the plan has changed.
+    pub changed: Notify,
+    /// When [`Names::now_ms`] began to count.
+    pub began: Instant,
 }
 
 impl Default for Names {
@@ -36,11 +38,13 @@ impl Default for Names {
 }
 
 impl Names {
-    pub(crate) fn plan(&self) -> MutexGuard<'_, Plan> {
+    /// Locks the plan, for moments only.
+    pub fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn now_ms(&self) -> u64 {
+    /// Milliseconds since `began`.
+    pub fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
     }
 
@@ -68,13 +72,13 @@ impl Names {
     }
 
     /// A server's name is another (`set server … fqdn`).
-    pub(crate) fn follow_again(&self) {
+    pub fn follow_again(&self) {
         self.plan().follow_again(self.now_ms());
         self.changed.notify_one();
     }
 
     /// The sections, with what their servers did.
-    pub(crate) fn report(&self) -> Vec<SectionReport> {
+    pub fn report(&self) -> Vec<SectionReport> {
         self.plan().report()
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Most names that rules may ask for at one time, of all sections.
-pub(crate) const ASKED_MAX: usize = 4096;
+pub const ASKED_MAX: usize = 4096;
 /// Most rules that wait for one name.
 const ASKERS_MAX: usize = 100_000;
 /// How long a name that only rules ask for is kept after the last of them.
@@ -18,34 +18,49 @@ const ASKED_MS: u64 = 60_000;
 
 /// A name of a section.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct Key {
+pub struct Key {
     /// The section.
     pub section: Box<str>,
+    /// The name.
     pub name: Name,
+    /// The kind of records.
     pub wanted: Wanted,
 }
 
 /// Counters of a nameserver, in the order of `show resolvers`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Tallies {
+pub struct Tallies {
+    /// Queries sent.
     pub sent: u64,
+    /// Queries that could not be sent.
     pub unsent: u64,
+    /// Valid responses.
     pub valid: u64,
+    /// Responses that changed a server.
     pub update: u64,
+    /// Responses with an alias only.
     pub cname: u64,
+    /// Responses with an unusable record.
     pub any_error: u64,
+    /// Names that do not exist.
     pub nx: u64,
+    /// Timeouts.
     pub timeout: u64,
+    /// Refused queries.
     pub refused: u64,
+    /// Other errors.
     pub other: u64,
+    /// Malformed responses.
     pub invalid: u64,
+    /// Truncated responses.
     pub truncated: u64,
+    /// Responses after the round.
     pub outdated: u64,
 }
 
 impl Tallies {
     /// The words of HAProxy, in its order: scripts read them.
-    pub(crate) fn named(&self) -> [(&'static str, u64); 15] {
+    pub fn named(&self) -> [(&'static str, u64); 15] {
         [
             ("sent", self.sent),
             ("snd_error", self.unsent),
@@ -69,7 +84,7 @@ impl Tallies {
 }
 
 /// A section, with what each of its servers did.
-pub(crate) type SectionReport = (Box<str>, Vec<(Box<str>, Tallies)>);
+pub type SectionReport = (Box<str>, Vec<(Box<str>, Tallies)>);
 
 #[derive(Debug)]
 struct Entry {
@@ -84,25 +99,31 @@ struct Entry {
 
 /// A question that is to be put to the servers of a section now.
 #[derive(Debug)]
-pub(crate) struct Due {
+pub struct Due {
+    /// The name.
     pub key: Key,
+    /// The query.
     pub ask: Ask,
 }
 
 /// What is known of a name at the end of a round.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub struct Found {
+    /// What the round came to.
     pub status: Status,
+    /// The addresses of the name.
     pub addresses: Vec<IpAddr>,
+    /// The services of the name (SRV records).
     pub services: Vec<Service>,
     /// Who said so, as logs name it.
     pub by: String,
+    /// The servers that follow the name.
     pub followers: Vec<(ProxyIndex, ServerIndex)>,
 }
 
 /// What happened besides, for counters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Events {
+pub struct Events {
     /// The question could not be sent.
     pub unsent: bool,
     /// The answer did not fit into a datagram.
@@ -115,7 +136,7 @@ pub(crate) struct Events {
 
 /// The names.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
+pub struct Plan {
     config: Arc<Config>,
     entries: HashMap<Key, Entry>,
     due: BTreeSet<(u64, Key)>,
@@ -422,7 +443,7 @@ impl Plan {
 
 /// What a rule that asks is told.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub enum Asked {
     /// This, at once.
     Known(Option<IpAddr>),
     /// It comes.

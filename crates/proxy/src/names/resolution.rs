@@ -26,7 +26,7 @@ pub(crate) const RECORDS_MAX: usize = 4096;
 
 /// What is wanted of a name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) enum Wanted {
+pub enum Wanted {
     /// Addresses, these first.
     Addresses(AddressFamily),
     /// Hosts and ports.
@@ -45,7 +45,7 @@ impl Wanted {
 
 /// What is known of a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Status {
+pub enum Status {
     /// Nothing yet.
     Unknown,
     /// It stands for something.
@@ -62,7 +62,7 @@ pub(crate) enum Status {
 
 /// What became of asking one server.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// It answered.
     Answered(Answer),
     /// It did not, in its time.
@@ -73,7 +73,8 @@ pub(crate) enum Outcome {
 
 /// A question that is to be put to all servers of the section.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Ask {
+pub struct Ask {
+    /// The question.
     pub question: Question,
     /// Which round it belongs to: an answer of an older one counts for nothing.
     pub round: u32,

@@ -5,5 +5,5 @@ mod des;
 mod hash;
 mod md5;
 
-pub(crate) use checked::{ANSWERS_MAX, Busy, Checked, Job, Key};
+pub use checked::{ANSWERS_MAX, Busy, Checked, Job, Key};
 pub use hash::{Hash, same};

@@ -17,7 +17,7 @@
 #[cfg(test)]
 mod across;
 #[cfg(test)]
-pub(crate) mod tests;
+pub mod tests;
 mod waiter;
 
 pub use crate::state::queue::{Granted, Queue, Slot};

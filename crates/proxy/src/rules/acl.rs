@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 impl Test {
     /// Reads one from its words: `path_beg -i /static /images`.
-    pub(crate) fn parse(
+    pub fn parse(
         loader: &mut Draft,
         words: &[Word],
         whole: Span,
@@ -274,18 +274,18 @@ impl AclTable {
     }
 
     /// Adds a line to the ACL of a name.
-    pub(crate) fn add(&mut self, name: &str, span: Span, test: Test) {
+    pub fn add(&mut self, name: &str, span: Span, test: Test) {
         self.named(name, span).add(test);
     }
 
     /// Knows a name whose line was refused, and tells no more of it.
-    pub(crate) fn declare(&mut self, name: &str, span: Span) {
+    pub fn declare(&mut self, name: &str, span: Span) {
         self.named(name, span).used.store(true, Relaxed);
     }
 
     /// Takes a word of a line that was refused: if it is the name of an ACL, that
     /// is not told to be unused.
-    pub(crate) fn mention(&self, word: &str) {
+    pub fn mention(&self, word: &str) {
         if let Some(acl) = self.named.get(word) {
             acl.used.store(true, Relaxed);
         }
@@ -361,7 +361,7 @@ pub static PREDEFINED: &[(&str, &[&str])] = &[
 ];
 
 /// Whether a name can be one of an ACL; else why not.
-pub(crate) fn check_name(word: &Word) -> Result<(), Box<Diagnostic>> {
+pub fn check_name(word: &Word) -> Result<(), Box<Diagnostic>> {
     let wrong =
         |message: String| Box::new(Diagnostic::error(&codes::BAD_ACL_NAME, word.span, message));
     if let Some(bad) = word

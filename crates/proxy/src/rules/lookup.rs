@@ -24,7 +24,7 @@ pub struct Lookup {
 
 impl Draft {
     /// Reports unknown names.
-    pub(crate) fn check_lookups(&mut self) {
+    pub fn check_lookups(&mut self) {
         for lookup in std::mem::take(&mut self.lookups) {
             if let Some(diagnostic) = check(&self.config, &lookup) {
                 self.tell(diagnostic);

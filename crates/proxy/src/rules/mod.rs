@@ -36,33 +36,31 @@ pub use crate::sample::{live, matching, network, regular, value, variables};
 pub use crate::transaction::{Content, Gate, Verdict};
 pub use acl::{AclTable, PREDEFINED};
 pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, ListChanges, codes as action_codes};
-pub(crate) use action::{
-    REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
-};
-pub(crate) use action::{challenge, error_answer};
+pub use action::{REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable};
+pub use action::{challenge, error_answer};
 pub use argument::{Kind as ArgumentKind, Lookup};
 pub use condition::Outcome;
-pub(crate) use converter::url_decoded;
+pub use converter::url_decoded;
 pub use converter::{ConverterBuild, ConverterRow};
-pub(crate) use fetch::proxy_field_number;
+pub use fetch::proxy_field_number;
 pub use fetch::{FetchBuild, FetchRow};
 pub use format::{Alias, BuiltIn, Dialect, Format, alias_doc, built_in, built_in_texts};
 pub use matching::Method;
 pub use run::{
-    connection_stream, content_is_judged, http_after_response, http_request, http_response, monitor, statistics,
-    tcp_connection, tcp_content, tcp_response, tcp_session, unique_id,
+    connection_stream, content_is_judged, http_after_response, http_request, http_response,
+    monitor, statistics, tcp_connection, tcp_content, tcp_response, tcp_session, unique_id,
 };
 pub use usage::{Needs, Usage};
 pub use value::{Type, Value};
-pub(crate) use variables::process_variable;
+pub use variables::process_variable;
 #[cfg(test)]
 pub use variables::set_process_variable;
 pub use variables::{Scope, VariableName, Variables};
 
-pub(crate) use acl::check_name as check_acl_name;
-pub(crate) use action::set_up_process;
-pub(crate) use action::{count_denied, count_denied_response};
-pub(crate) use shared::Shared;
+pub use acl::check_name as check_acl_name;
+pub use action::set_up_process;
+pub use action::{count_denied, count_denied_response};
+pub use shared::Shared;
 
 use language::keyword::Documented;
 

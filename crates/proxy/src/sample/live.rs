@@ -258,7 +258,7 @@ impl Lists {
     }
 
     /// Takes a list in; a file that is there already is that one.
-    pub(crate) fn add(
+    pub fn add(
         &self,
         (file, is_map): (Option<Arc<str>>, bool),
         used_by: String,
@@ -288,7 +288,7 @@ impl Lists {
     }
 
     /// A test or a map uses lists.
-    pub(crate) fn user(&self, how: How, lists: Vec<usize>) -> Arc<Live> {
+    pub fn user(&self, how: How, lists: Vec<usize>) -> Arc<Live> {
         let live = Arc::new(Live {
             how,
             lists,
@@ -433,7 +433,7 @@ impl Lists {
 
     /// A rule gives a key this value, in a map, or adds it to a list of patterns
     /// unless it is there.
-    pub(crate) fn put(&self, at: usize, key: &[u8], value: Option<&[u8]>) -> Result<(), ListError> {
+    pub fn put(&self, at: usize, key: &[u8], value: Option<&[u8]>) -> Result<(), ListError> {
         let mut inner = self.inner();
         let list = inner.lists.get(at).ok_or(ListError::NotFound)?;
         let entries = list.changed.as_ref().ok_or(ListError::NotFound)?;
@@ -456,7 +456,7 @@ impl Lists {
     }
 
     /// A rule removes a key; it need not be there.
-    pub(crate) fn take(&self, at: usize, key: &[u8]) -> Result<(), ListError> {
+    pub fn take(&self, at: usize, key: &[u8]) -> Result<(), ListError> {
         match self.inner().edit(at, Edit::Delete(Which::Key(key.into()))) {
             Err(ListError::NotFound) => Ok(()),
             result => result,

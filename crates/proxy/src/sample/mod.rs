@@ -15,6 +15,6 @@ pub mod variables;
 
 pub use map::Gives;
 pub use matching::Method;
-pub(crate) use rdp::rdp_cookie;
+pub use rdp::rdp_cookie;
 pub use value::{Type, Value};
 pub use variables::{Scope, VariableName, Variables};

@@ -7,7 +7,7 @@ const CONNECTION_REQUEST: u8 = 0xe0;
 
 /// Finds the cookie: behind TPKT (version 3, length) and X.224 (length,
 /// connection request) stand `Cookie: `, a name, `=`, a value and a line end.
-pub(crate) fn rdp_cookie<'a>(payload: &'a [u8], wanted: Option<&[u8]>) -> Option<&'a [u8]> {
+pub fn rdp_cookie<'a>(payload: &'a [u8], wanted: Option<&[u8]>) -> Option<&'a [u8]> {
     let headers = payload.get(..HEADERS)?;
     if headers[0] != 3 || headers[5] != CONNECTION_REQUEST {
         return None;

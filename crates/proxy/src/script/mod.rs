@@ -172,7 +172,7 @@ impl Step {
     }
 
     /// Whether it counts in the order of steps.
-    pub(crate) fn acts(&self) -> bool {
+    pub fn acts(&self) -> bool {
         !matches!(self.action, StepAction::Comment | StepAction::Variable(_))
     }
 }
@@ -261,7 +261,7 @@ impl Script {
 
     /// Steps that are built in: numbered from 1 where they begin with a
     /// connection of their own, which ends without a reset.
-    pub(crate) fn built_in(actions: Vec<StepAction>) -> Script {
+    pub fn built_in(actions: Vec<StepAction>) -> Script {
         let mut steps = Vec::with_capacity(actions.len() + 1);
         if !matches!(actions.first(), Some(StepAction::Connect(_))) {
             steps.push(Step::connects());

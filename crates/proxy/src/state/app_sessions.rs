@@ -32,7 +32,8 @@ impl AppSessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn find(&self, id: &[u8], now_ms: u64, timeout_ms: u32) -> Option<u32> {
+    /// Returns the id of the server that session `id` belongs to, unless it was silent for longer than `timeout_ms`.
+    pub fn find(&self, id: &[u8], now_ms: u64, timeout_ms: u32) -> Option<u32> {
         let mut generations = self.generations();
         let known = match generations.young.get_mut(id) {
             Some(known) => known,
@@ -47,7 +48,8 @@ impl AppSessions {
         (silent_ms <= u64::from(timeout_ms)).then_some(known.uid)
     }
 
-    pub(crate) fn put(&self, id: &[u8], uid: u32, now_ms: u64, timeout_ms: u32) {
+    /// Notes that session `id` belongs to the server with the id `uid`.
+    pub fn put(&self, id: &[u8], uid: u32, now_ms: u64, timeout_ms: u32) {
         let known = Known {
             uid,
             used_ms: now_ms,

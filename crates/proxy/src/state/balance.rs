@@ -34,7 +34,7 @@ impl State {
     }
 
     /// Puts a server on the lists of those to look at.
-    pub(crate) fn list(&self, uid: u32) {
+    pub fn list(&self, uid: u32) {
         let mut news = self.news();
         news.retain(|one| Arc::strong_count(&one.bell) > 1);
         for one in news.iter_mut() {

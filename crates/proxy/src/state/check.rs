@@ -89,7 +89,7 @@ impl CheckStatus {
     }
 
     /// The status of a short code.
-    pub(crate) fn of_code(code: &str) -> Option<Self> {
+    pub fn of_code(code: &str) -> Option<Self> {
         Self::ALL
             .iter()
             .copied()
@@ -98,7 +98,7 @@ impl CheckStatus {
 
     /// The status of a number of state files; the inner one is None for those that
     /// HAProxy has and we do not, the outer one for those that no one has.
-    pub(crate) fn of_number(number: u32) -> Option<Option<Self>> {
+    pub fn of_number(number: u32) -> Option<Option<Self>> {
         Some(match number {
             1 => Some(CheckStatus::Initializing),
             4 => Some(CheckStatus::Analyzed),

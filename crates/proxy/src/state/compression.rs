@@ -18,7 +18,7 @@ const MEMORY_MIN: usize = 32 << 20;
 const MEMORY_MAX: usize = 512 << 20;
 
 /// How many encoders one connection of a client has.
-pub(crate) type OfClient = Rc<Cell<u32>>;
+pub type OfClient = Rc<Cell<u32>>;
 
 /// Memory for encoders where nothing says how much: a part of the machine's, or of
 /// what the process may address.
@@ -95,7 +95,7 @@ impl Clone for Limits {
 
 /// A place among the encoders that hold memory, and among those of a client.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Limits>, OfClient);
+pub struct Place(Arc<Limits>, OfClient);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -105,8 +105,9 @@ impl Drop for Place {
 }
 
 impl Limits {
+    /// Limits the memory of encoders alone, for tests.
     #[cfg(test)]
-    pub(crate) fn of_memory(bytes: usize) -> Limits {
+    pub fn of_memory(bytes: usize) -> Limits {
         Limits {
             memory_max: Some(bytes),
             ..Limits::default()
@@ -122,7 +123,7 @@ impl Limits {
 
     /// Counts bytes that are given to an encoder; those of a moment in which two
     /// threads begin a second may count in the other one.
-    pub(crate) fn give(&self, bytes: u64, now_ms: u64) {
+    pub fn give(&self, bytes: u64, now_ms: u64) {
         if self.rate_max == 0 {
             return;
         }
@@ -149,7 +150,7 @@ impl Limits {
 
     /// The level for a body that begins now; None where too much is compressed.
     /// `threads`: those that serve.
-    pub(crate) fn level(&self, now_ms: u64, threads: usize) -> Option<u32> {
+    pub fn level(&self, now_ms: u64, threads: usize) -> Option<u32> {
         let fits = self.rate_max == 0 || self.rate(now_ms) < self.rate_max;
         let idle =
             self.cpu_max >= 100 || self.cpu_percent(now_ms, threads) < u64::from(self.cpu_max);
@@ -176,7 +177,7 @@ impl Limits {
     }
 
     /// A place for one more encoder of this client.
-    pub(crate) fn take(self: &Arc<Self>, client: &OfClient) -> Option<Place> {
+    pub fn take(self: &Arc<Self>, client: &OfClient) -> Option<Place> {
         let others = self.encoders.fetch_add(1, Relaxed);
         client.set(client.get() + 1);
         let place = Place(Arc::clone(self), Rc::clone(client));

@@ -112,7 +112,7 @@ pub enum Average {
 }
 
 /// How many averages there are.
-pub(crate) const AVERAGES: usize = 4;
+pub const AVERAGES: usize = 4;
 /// Streams over which averages slide.
 pub const AVERAGE_WINDOW: u64 = 1024;
 
@@ -231,7 +231,7 @@ impl Counters {
     }
 
     /// All sums, in the order of [`Tally`].
-    pub(crate) fn tallies(&self) -> [u64; TALLIES] {
+    pub fn tallies(&self) -> [u64; TALLIES] {
         let mut sums = [0u64; TALLIES];
         for shard in self.all() {
             for (sum, cell) in sums.iter_mut().zip(&shard.tallies) {
@@ -242,7 +242,7 @@ impl Counters {
     }
 
     /// The highest times, in the order of [`Average`].
-    pub(crate) fn highest_times(&self) -> [u64; AVERAGES] {
+    pub fn highest_times(&self) -> [u64; AVERAGES] {
         let mut highest = [0; AVERAGES];
         for shard in self.all() {
             for (most, cell) in highest.iter_mut().zip(&shard.highest) {
@@ -253,13 +253,13 @@ impl Counters {
     }
 
     /// Adds what another process counted.
-    pub(crate) fn carry(&self, tally: Tally, n: u64) {
+    pub fn carry(&self, tally: Tally, n: u64) {
         let carried = self.carried.get_or_init(Default::default);
         carried.tallies[tally as usize].fetch_add(n, Relaxed);
     }
 
     /// Takes in the highest times that another process saw.
-    pub(crate) fn carry_highest_times(&self, times_ms: [u64; AVERAGES]) {
+    pub fn carry_highest_times(&self, times_ms: [u64; AVERAGES]) {
         if times_ms == [0; AVERAGES] {
             return;
         }

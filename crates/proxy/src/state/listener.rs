@@ -92,7 +92,7 @@ impl LastTime {
 
     /// It happened so long ago, perhaps before the clock's zero; what is known
     /// to be later stays.
-    pub(crate) fn carry(&self, seconds_ago: u64, now_ms: u64) {
+    pub fn carry(&self, seconds_ago: u64, now_ms: u64) {
         let second = (now_ms / 1000 + BEFORE_S).saturating_sub(seconds_ago);
         self.0.fetch_max(second.max(1), Relaxed);
     }

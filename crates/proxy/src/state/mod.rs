@@ -22,13 +22,13 @@ pub use crate::clock::{now_ms, revision};
 pub use app_sessions::AppSessions;
 pub use capture::{CAPTURED_MAX, Capture, Captures, captured};
 pub use check::{CheckPhase, CheckResult, CheckStatus, Verdict};
-pub(crate) use counters::{AVERAGES, TALLIES};
+pub use counters::{AVERAGES, TALLIES};
 pub use counters::{Average, Counters, Shard, Tally};
 pub use listener::{LastTime, ListenerState};
 pub use presence::Presence;
-pub(crate) use proxy::BackendLife;
+pub use proxy::BackendLife;
 pub use proxy::{BackendReport, LineupChange, ProxyState};
-pub(crate) use server::{
+pub use server::{
     ADDRESS_SET, AGE_MAX_MS, AgentSet, BACKUP, COUNT_MAX, Control, PERSISTENT, RANKS, TakesErrors,
     UP, USABLE,
 };

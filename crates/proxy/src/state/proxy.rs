@@ -73,7 +73,7 @@ struct Lineup {
 
 /// A backend's life for another process, whose clock has another zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct BackendLife {
+pub struct BackendLife {
     /// How long ago it went up or down.
     pub last_change_ago_ms: u64,
     /// Down times that are over.
@@ -232,14 +232,14 @@ impl ProxyState {
     }
 
     /// It begins to serve: until it goes up or down, that is its last change.
-    pub(crate) fn begin(&self, now_ms: u64) {
+    pub fn begin(&self, now_ms: u64) {
         let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
         lineup.last_change_ms = now_ms;
     }
 
     /// Takes over the life of the backend as another process saw it. To be called
     /// when its servers have theirs: what follows from those stays.
-    pub(crate) fn resume(&self, life: BackendLife, now_ms: u64) {
+    pub fn resume(&self, life: BackendLife, now_ms: u64) {
         let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
         let ago = |age_ms: u64| now_ms.saturating_sub(age_ms);
         lineup.downs = life.downs;
@@ -261,7 +261,7 @@ impl ProxyState {
     }
 
     /// The life of the backend, for another process.
-    pub(crate) fn life(&self, now_ms: u64) -> BackendLife {
+    pub fn life(&self, now_ms: u64) -> BackendLife {
         let lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
         let since = |ms: u64| now_ms.saturating_sub(ms);
         BackendLife {
@@ -273,7 +273,7 @@ impl ProxyState {
     }
 
     /// What its listeners count, with their ids.
-    pub(crate) fn listeners_with_ids(&self) -> Vec<(u32, Arc<ListenerState>)> {
+    pub fn listeners_with_ids(&self) -> Vec<(u32, Arc<ListenerState>)> {
         self.listeners.with_ids()
     }
 

@@ -8,11 +8,11 @@ mod kept;
 mod report;
 
 pub use agent::{AgentReport, AgentResult, ByTracked, Said};
-pub(crate) use agent::{AgentSet, TakesErrors};
+pub use agent::{AgentSet, TakesErrors};
 pub(crate) use control::Control;
 pub use control::{Adoption, Change};
 pub use kept::Kept;
-pub(crate) use kept::{AGE_MAX_MS, COUNT_MAX};
+pub use kept::{AGE_MAX_MS, COUNT_MAX};
 pub use report::{AdminReport, ServerReport};
 
 use super::queue::Queue;
@@ -156,7 +156,7 @@ pub struct ServerState {
     /// Balancing wants to know when a slot of it is given back.
     pub(crate) interest: AtomicBool,
     /// It stands in the balance's list of what changed.
-    pub(crate) listed: AtomicBool,
+    pub listed: AtomicBool,
     /// Its place among the servers of the newest tree.
     pub(crate) index_hint: AtomicU32,
     /// Streams which look at this are told to end when it changes: it counts
@@ -340,7 +340,7 @@ impl ServerState {
     }
 
     /// How long connections to it are kept idle, milliseconds.
-    pub(crate) fn purge_delay_ms(&self) -> u32 {
+    pub fn purge_delay_ms(&self) -> u32 {
         self.purge_delay_ms.load(Ordering::Relaxed)
     }
 
@@ -384,7 +384,7 @@ impl ServerState {
     }
 
     /// Lets connections to it speak TLS from now on, or not.
-    pub(crate) fn set_tls(&self, on: bool) {
+    pub fn set_tls(&self, on: bool) {
         let new = if on { TLS_ON } else { TLS_OFF };
         if self.tls.swap(new, Ordering::AcqRel) != new {
             self.next_of_operator();
@@ -404,7 +404,7 @@ impl ServerState {
 
     /// An operator has set another address, or other files for TLS: what is
     /// connected already goes on, and is not kept for others.
-    pub(crate) fn next_of_operator(&self) {
+    pub fn next_of_operator(&self) {
         let low = |way: u64| u64::from((way as u32).wrapping_add(1));
         self.change_way(|way| way.0 & !u64::from(u32::MAX) | low(way.0));
     }
@@ -429,7 +429,7 @@ impl ServerState {
     }
 
     /// Tells the balance that something of it changed.
-    pub(crate) fn changed(self: &Arc<Self>) {
+    pub fn changed(self: &Arc<Self>) {
         if !self.listed.swap(true, Ordering::SeqCst) {
             self.backend.balance.list(self.uid);
         }

@@ -6,7 +6,7 @@
 mod process;
 
 pub use process::Process;
-pub(crate) use process::lock;
+pub use process::lock;
 
 use crate::config::{Config, ProxyIndex};
 use crate::transaction::{Endpoint, Session, Stream, Times, born};
@@ -45,11 +45,11 @@ pub struct Thread {
 
 /// Where an accept loop waits until there is room for another session.
 #[derive(Default)]
-pub(crate) struct Room(Cell<Option<Waker>>);
+pub struct Room(Cell<Option<Waker>>);
 
 impl Room {
     /// Wakes `waker` when a session ends.
-    pub(crate) fn wait(&self, waker: &Waker) {
+    pub fn wait(&self, waker: &Waker) {
         self.0.set(Some(waker.clone()));
     }
 
@@ -65,7 +65,7 @@ thread_local! {
 }
 
 /// Makes this thread one of the data plane.
-pub(crate) fn begin(process: &'static Process, thread: usize) -> &'static Thread {
+pub fn begin(process: &'static Process, thread: usize) -> &'static Thread {
     let config = process.config();
     let begun: &'static Thread = Box::leak(Box::new(Thread {
         process,
@@ -237,19 +237,19 @@ impl Thread {
     }
 
     /// Sessions of this thread.
-    pub(crate) fn sessions(&self) -> usize {
+    pub fn sessions(&self) -> usize {
         self.sessions.get()
     }
 
     /// Another accept loop of this thread: where it waits for room.
-    pub(crate) fn add_room(&self) -> Rc<Room> {
+    pub fn add_room(&self) -> Rc<Room> {
         let room = Rc::<Room>::default();
         self.rooms.borrow_mut().push(Rc::clone(&room));
         room
     }
 
     /// An accept loop is no more.
-    pub(crate) fn remove_room(&self, room: &Rc<Room>) {
+    pub fn remove_room(&self, room: &Rc<Room>) {
         let mut rooms = self.rooms.borrow_mut();
         if let Some(at) = rooms.iter().position(|other| Rc::ptr_eq(other, room)) {
             rooms.swap_remove(at);
@@ -257,12 +257,12 @@ impl Thread {
     }
 
     /// Whether it takes no connections: there are fewer threads now than there were.
-    pub(crate) fn is_resting(&self) -> bool {
+    pub fn is_resting(&self) -> bool {
         self.resting.get()
     }
 
     /// Takes over what the newest configuration says of it.
-    pub(crate) fn go_over(&self) {
+    pub fn go_over(&self) {
         // Sessions that ask from now on get it.
         self.config();
         self.resting.set(self.thread >= self.process.threads());
@@ -270,7 +270,7 @@ impl Thread {
 
     /// The streams that are kept for reuse, which are to be freed.
     #[expect(clippy::vec_box, reason = "they come and go by their box")]
-    pub(crate) fn take_streams(&self) -> Vec<Box<Stream>> {
+    pub fn take_streams(&self) -> Vec<Box<Stream>> {
         self.streams.take()
     }
 

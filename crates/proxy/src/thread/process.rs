@@ -21,7 +21,8 @@ pub struct Process {
     pub started: Instant,
     /// The same by the wall clock.
     pub started_at: SystemTime,
-    pub(crate) threads: AtomicUsize,
+    /// Threads that serve.
+    pub threads: AtomicUsize,
     /// Files that the process may have open.
     pub files_max: u64,
     /// Clients' connections now, and the most there were.
@@ -35,18 +36,19 @@ pub struct Process {
     /// Sessions a second.
     pub session_rate: Rate,
     stream_ids: AtomicU64,
-    pub(crate) stopping: AtomicBool,
+    /// The process is stopping.
+    pub stopping: AtomicBool,
     /// Another process accepts from the same listeners.
-    pub(crate) elsewhere: AtomicBool,
+    pub elsewhere: AtomicBool,
     /// When it began to stop, as [`Process::now_ms`] counts.
-    pub(crate) stopping_at_ms: AtomicU64,
+    pub stopping_at_ms: AtomicU64,
     /// Host names that are resolved while the process serves.
     pub names: Names,
 }
 
 impl Process {
     /// One that begins to serve now.
-    pub(crate) fn new(config: Arc<Config>, threads: usize, connections_max: u32) -> Process {
+    pub fn new(config: Arc<Config>, threads: usize, connections_max: u32) -> Process {
         Process {
             generation: AtomicU64::new(config.version),
             newest: Mutex::new(config),
@@ -68,7 +70,7 @@ impl Process {
     }
 
     /// From now on this is the newest configuration. Returns the one before.
-    pub(crate) fn replace(&self, config: Arc<Config>) -> Arc<Config> {
+    pub fn replace(&self, config: Arc<Config>) -> Arc<Config> {
         let mut newest = lock(&self.newest);
         // A reader that finds the newest version there must not take it for an older one.
         self.generation.store(config.version, Ordering::Release);
@@ -121,7 +123,7 @@ impl Process {
 }
 
 /// A lock of something that is whole also after a panic.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -9,13 +9,7 @@ use std::sync::Arc;
 /// Makes a used stream as good as a new one and keeps its memory. Every field
 /// is named, so that a new one cannot be forgotten: what one client's stream
 /// leaves behind must not reach another's.
-pub(crate) fn renew(
-    used: &mut Stream,
-    number: u64,
-    new: Rc<Session>,
-    is_http: bool,
-    begins: Times,
-) {
+pub fn renew(used: &mut Stream, number: u64, new: Rc<Session>, is_http: bool, begins: Times) {
     let Stream {
         id,
         session,
@@ -129,7 +123,7 @@ pub fn of_check(session: Rc<Session>, http: bool) -> Stream {
 }
 
 /// A stream to which nothing has happened yet.
-pub(crate) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> Stream {
+pub fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> Stream {
     Stream {
         id,
         frontend: session.frontend,

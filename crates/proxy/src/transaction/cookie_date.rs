@@ -11,17 +11,17 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// A date; never 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Date(u32);
+pub struct Date(u32);
 
 impl Date {
     /// That of a moment, in seconds since 1970.
-    pub(crate) fn of(seconds: u64) -> Date {
+    pub fn of(seconds: u64) -> Date {
         let bits = (seconds / UNIT_S) & ((1 << (6 * DIGITS)) - 1);
         Date((bits as u32).max(1))
     }
 
     /// Reads one at the beginning of a text.
-    pub(crate) fn read(text: &[u8]) -> Option<Date> {
+    pub fn read(text: &[u8]) -> Option<Date> {
         let mut value = 0;
         for digit in text.get(..DIGITS)? {
             value = value << 6 | ALPHABET.iter().position(|known| known == digit)? as u32;
@@ -30,14 +30,14 @@ impl Date {
     }
 
     /// Writes it.
-    pub(crate) fn write(self, out: &mut Vec<u8>) {
+    pub fn write(self, out: &mut Vec<u8>) {
         for place in (0..DIGITS).rev() {
             out.push(ALPHABET[(self.0 >> (6 * place)) as usize & 63]);
         }
     }
 
     /// Whether it is longer ago than so many seconds, or too far ahead.
-    pub(crate) fn is_past(self, max_s: u32, now_s: u64) -> bool {
+    pub fn is_past(self, max_s: u32, now_s: u64) -> bool {
         let then = u64::from(self.0) * UNIT_S;
         then + u64::from(max_s) < now_s || then > now_s + AHEAD_MAX_S
     }

@@ -13,7 +13,7 @@ pub type Rewritten = (Option<Endpoint>, Option<Endpoint>);
 
 /// What hardly any session has.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Details {
+pub struct Details {
     /// Source and destination as `tcp-request connection` and `session` rules
     /// set them, for all of its streams.
     rewritten: Cell<Rewritten>,
@@ -39,7 +39,7 @@ impl Session {
 
     /// The addresses set by the connection's own rules become its addresses: a PROXY
     /// header that follows takes precedence over them, rules of streams do not.
-    pub(crate) fn settle_addresses(self: &mut Rc<Session>) {
+    pub fn settle_addresses(self: &mut Rc<Session>) {
         let (source, destination) = self.rewritten();
         if source.is_none() && destination.is_none() {
             return;
@@ -67,7 +67,7 @@ impl Session {
 
     /// Keeps the ends of the connection that a PROXY header came on, if the file asks
     /// for them.
-    pub(crate) fn keep_connection(&self, ends: (Endpoint, Endpoint)) {
+    pub fn keep_connection(&self, ends: (Endpoint, Endpoint)) {
         if self.config.global.asked.connection {
             self.details().connection.set(Some(ends));
         }
@@ -79,7 +79,7 @@ impl Session {
     }
 
     /// Keeps who its client's socket is, if the file asks for it.
-    pub(crate) fn keep_socket(&self, socket: &Socket) {
+    pub fn keep_socket(&self, socket: &Socket) {
         if self.config.global.asked.client_socket {
             self.details().socket.set(Some(socket.downgrade()));
         }
@@ -97,7 +97,7 @@ impl Session {
 
     /// Keeps those fields of the client's PROXY header that the file asks for: no
     /// more than the header had room for.
-    pub(crate) fn keep_fields(&self, fields: &Tlvs) {
+    pub fn keep_fields(&self, fields: &Tlvs) {
         let asked = &self.config.global.asked.proxy_fields;
         let mut kept = Tlvs::default();
         for field in fields.iter().filter(|field| asked.contains(&field.kind)) {

@@ -51,7 +51,7 @@ impl Stream {
 
     /// Its client is reached by this, if the file asks for it.
     #[inline]
-    pub(crate) fn watch_client(&mut self, link: &Link) {
+    pub fn watch_client(&mut self, link: &Link) {
         if self.config.global.asked.client_end {
             self.ends().client = link.watch();
         }
@@ -59,7 +59,7 @@ impl Stream {
 
     /// Its server is reached by this.
     #[cold]
-    pub(crate) fn watch_server(&mut self, server: ServerEnd) {
+    pub fn watch_server(&mut self, server: ServerEnd) {
         self.ends().server = Some(server);
     }
 

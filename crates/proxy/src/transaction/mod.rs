@@ -8,12 +8,12 @@ pub(crate) mod born;
 mod cookie_date;
 mod details;
 mod ends;
-pub(crate) mod listing;
+pub mod listing;
 mod overrides;
 mod persistence;
 mod reply;
 #[cfg(test)]
-pub(crate) mod sample;
+pub mod sample;
 #[cfg(test)]
 mod sizes;
 mod state;
@@ -22,7 +22,7 @@ mod verdict;
 
 pub use assigned::Captured;
 pub use born::of_check;
-pub(crate) use cookie_date::Date;
+pub use cookie_date::Date;
 pub use ends::{End, Ends, ServerEnd};
 pub use overrides::{Inspection, Overrides, Packets, Priority};
 pub use persistence::{Persistence, RequestCookie, ResponseCookie};
@@ -31,7 +31,7 @@ pub use reply::{Reply, error as error_page};
 pub use state::{
     CompressionChoice, Endpoint, Held, Phase, ReceivedLine, Session, Stream, Termination, Times,
 };
-pub(crate) use variables::{
+pub use variables::{
     set as set_variable, set_of_session as set_variable_of_session, unset as unset_variable,
     unset_of_session as unset_variable_of_session,
 };

@@ -74,22 +74,26 @@ impl ResponseCookie {
 #[derive(Clone, Debug, Default)]
 pub struct Persistence {
     /// The server that it belongs to; it is direct as long as there is one.
-    pub(crate) server: Option<ServerIndex>,
+    pub server: Option<ServerIndex>,
     /// `force-persist`: that server is taken also where it is down.
-    pub(crate) forced: bool,
+    pub forced: bool,
     /// `ignore-persist`: it belongs to nobody.
-    pub(crate) ignored: bool,
+    pub ignored: bool,
     /// `http-request disable-l7-retry`: its request is sent once.
-    pub(crate) once: bool,
-    pub(crate) request: RequestCookie,
-    pub(crate) response: ResponseCookie,
-    /// When the client's cookie was last looked at, and when it was made.
-    pub(crate) last: Option<Date>,
-    pub(crate) first: Option<Date>,
+    pub once: bool,
+    /// The cookie of the request.
+    pub request: RequestCookie,
+    /// The cookie of the response.
+    pub response: ResponseCookie,
+    /// When the client's cookie was last looked at.
+    pub last: Option<Date>,
+    /// When it was made.
+    pub first: Option<Date>,
 }
 
 impl Stream {
-    pub(crate) fn persistence_mut(&mut self) -> &mut Persistence {
+    /// What is known of the server that the stream belongs to, to be changed.
+    pub fn persistence_mut(&mut self) -> &mut Persistence {
         self.persistence.get_or_insert_default()
     }
 

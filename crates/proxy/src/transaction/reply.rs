@@ -19,7 +19,7 @@ pub struct Reply {
 
 impl Reply {
     /// None: the connection is closed without a word. The status is for logs.
-    pub(crate) fn silent(status: u16) -> Option<Reply> {
+    pub fn silent(status: u16) -> Option<Reply> {
         let mut head = Message::default();
         head.begin_response(Version::Http11, status, b"").ok()?;
         Some(Reply {
@@ -36,7 +36,7 @@ impl Reply {
     }
 
     /// Whether it is none. Whatever else closes has a header.
-    pub(crate) fn is_silent(&self) -> bool {
+    pub fn is_silent(&self) -> bool {
         self.close && self.body.is_empty() && self.head.fields().is_empty()
     }
 }

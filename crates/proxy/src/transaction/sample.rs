@@ -4,7 +4,7 @@ use super::born::blank;
 use super::state::{Endpoint, Held, Session, Stream, Times};
 use crate::config::{Bind, BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyKind};
 use crate::rules::draft::{Draft, Section};
-use crate::rules::{Condition, Expression, Test, Usage, Value};
+use crate::rules::{Condition, Expression, Test, Usage, Value, check_acl_name};
 use configuration::LoadOptions;
 use http::http1::{Limits, Outcome, RequestFacts, parse_request, parse_response};
 use language::{Diagnostic, Line, Word};
@@ -158,6 +158,9 @@ pub fn condition(
     let mut draft = draft();
     for text in acls {
         let line = line(&mut draft, text);
+        if let Err(error) = check_acl_name(&line.words[0]) {
+            return (Err(error), Vec::new());
+        }
         match Test::parse(&mut draft, &line.words[1..], line.end(), None) {
             Ok(test) => draft
                 .acls

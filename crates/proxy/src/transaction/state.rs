@@ -87,7 +87,7 @@ pub struct Session {
     /// When the transport was ready (PROXY header, later TLS).
     pub ready: Instant,
     /// What hardly any session has.
-    pub(crate) details: OnceCell<Box<Details>>,
+    pub details: OnceCell<Box<Details>>,
     /// What TLS of the connection came to; None without TLS.
     pub tls: Option<Rc<tls::Info>>,
     /// Variables of scope `sess`.
@@ -95,7 +95,7 @@ pub struct Session {
     /// Entries of tables that it tracks.
     pub tracked: OnceCell<SessionTrackers>,
     /// How many of its answers are being compressed.
-    pub(crate) encoders: OnceCell<OfClient>,
+    pub encoders: OnceCell<OfClient>,
 }
 
 impl Session {
@@ -224,7 +224,7 @@ pub struct Times {
 impl Times {
     /// The stream follows `streams` others of its client's connection, which has
     /// been idle since the last of them.
-    pub(crate) fn follow(&mut self, idle_since: Instant, streams: u32) {
+    pub fn follow(&mut self, idle_since: Instant, streams: u32) {
         (self.idle_since, self.first) = (idle_since, streams == 0);
     }
 

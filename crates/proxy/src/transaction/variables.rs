@@ -22,7 +22,7 @@ fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
 }
 
 /// Sets a variable; one that does not fit into the limits is not set.
-pub(crate) fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
+pub fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
     let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
     match name.scope() {
         Scope::Process => set_process_variable(name, value, bytes_max),
@@ -36,7 +36,7 @@ pub(crate) fn set(stream: &mut Stream, name: VariableName, value: Value<'static>
 }
 
 /// Forgets a variable.
-pub(crate) fn unset(stream: &mut Stream, name: VariableName) {
+pub fn unset(stream: &mut Stream, name: VariableName) {
     match name.scope() {
         Scope::Process => unset_process_variable(name),
         Scope::Session => stream.session.variables.borrow_mut().unset(name),
@@ -46,7 +46,7 @@ pub(crate) fn unset(stream: &mut Stream, name: VariableName) {
 
 /// Sets a variable of the session or the process, which any thread of theirs may;
 /// gives the value back where it is one of the stream's.
-pub(crate) fn set_of_session(
+pub fn set_of_session(
     stream: &Stream,
     name: VariableName,
     value: Value<'static>,
@@ -64,7 +64,7 @@ pub(crate) fn set_of_session(
 }
 
 /// Forgets a variable of the session or the process; says whether it is one.
-pub(crate) fn unset_of_session(stream: &Stream, name: VariableName) -> bool {
+pub fn unset_of_session(stream: &Stream, name: VariableName) -> bool {
     match name.scope() {
         Scope::Process => unset_process_variable(name),
         Scope::Session => stream.session.variables.borrow_mut().unset(name),

@@ -17,7 +17,7 @@ pub(crate) mod pause;
 pub(crate) mod redirect;
 pub(crate) mod resolve;
 pub(crate) mod table;
-pub(crate) mod target;
+pub mod target;
 pub(crate) mod variable;
 
 use crate::compiled::Condition;
@@ -33,7 +33,7 @@ pub struct TcpRule(pub(crate) Rule);
 
 /// A condition and what is done when it holds.
 #[derive(Clone, Debug)]
-pub(crate) struct Rule {
+pub struct Rule {
     /// Where it stands: its action.
     pub(crate) span: Span,
     /// The line of that in its file; none of a `redirect` line.

@@ -70,7 +70,7 @@ fn build(
 }
 
 /// Reads the words of an `http-error` line: the status, and its page.
-pub(crate) fn error_answer(
+pub fn error_answer(
     loader: &mut Draft,
     args: &mut Args<'_>,
 ) -> Result<(u16, ErrorPage), Box<Diagnostic>> {
@@ -373,7 +373,7 @@ impl Answer {
     }
 
     /// The answer; None where its headers do not fit.
-    pub(crate) fn reply(&self, stream: &Stream) -> Option<Reply> {
+    pub fn reply(&self, stream: &Stream) -> Option<Reply> {
         if let Content::Group(slot) = &self.content
             && let Some(page) = slot.get().and_then(|group| group.page(self.status))
         {

@@ -55,7 +55,7 @@ impl Challenge {
 }
 
 /// The answer that asks for a name and a password.
-pub(crate) fn challenge(stream: &mut Stream, realm: &[u8]) -> Reply {
+pub fn challenge(stream: &mut Stream, realm: &[u8]) -> Reply {
     let (status, header): (u16, &[u8]) = match users::is_proxied(stream) {
         true => (407, b"proxy-authenticate"),
         false => (401, b"www-authenticate"),

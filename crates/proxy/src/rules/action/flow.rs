@@ -185,7 +185,7 @@ fn refused(stream: &mut Stream) {
 }
 
 /// Counts a refused request at the frontend, and at the backend once there is one.
-pub(crate) fn count_denied(stream: &Stream) {
+pub fn count_denied(stream: &Stream) {
     stream
         .frontend()
         .state
@@ -201,7 +201,7 @@ pub(crate) fn count_denied(stream: &Stream) {
 }
 
 /// Counts a refused answer wherever it passed.
-pub(crate) fn count_denied_response(stream: &Stream) {
+pub fn count_denied_response(stream: &Stream) {
     stream
         .frontend()
         .state

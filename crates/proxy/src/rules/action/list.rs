@@ -105,7 +105,7 @@ fn change(
 
 impl Draft {
     /// Prepares the lists that rules change, and reports rules that change none.
-    pub(crate) fn ready_lists(&mut self) {
+    pub fn ready_lists(&mut self) {
         for Changes { file, is_map, span } in std::mem::take(&mut self.list_changes) {
             if let Some(at) = self.config.lists.named(&file, is_map) {
                 // A list that cannot be indexed was told of when it was read.

@@ -26,18 +26,16 @@ mod table;
 mod target;
 mod variable;
 
-pub(crate) use crate::transaction::{
-    set_variable, set_variable_of_session, unset_variable_of_session,
-};
-pub(crate) use answer::error_answer;
-pub(crate) use auth::challenge;
+pub use crate::transaction::{set_variable, set_variable_of_session, unset_variable_of_session};
+pub use answer::error_answer;
+pub use auth::challenge;
 pub(super) use capture::headers as capture_headers;
 pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
-pub(crate) use flow::{count_denied, count_denied_response};
+pub use flow::{count_denied, count_denied_response};
 pub(super) use header::{harmless, is_framing};
 pub use list::Changes as ListChanges;
-pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
-pub(crate) use variable::set_up_process;
+pub use redirect::SYNTAX as REDIRECT_SYNTAX;
+pub use variable::set_up_process;
 
 use super::expression::OF_LUA;
 use super::format::Format;
@@ -55,18 +53,20 @@ use language::{Diagnostic, Span, Word, suggest};
 use std::sync::OnceLock;
 
 impl HttpRule {
-    pub(crate) fn rule(&self) -> &Rule {
+    /// The condition and the action.
+    pub fn rule(&self) -> &Rule {
         &self.0
     }
 }
 
 impl TcpRule {
-    pub(crate) fn rule(&self) -> &Rule {
+    /// The condition and the action.
+    pub fn rule(&self) -> &Rule {
         &self.0
     }
 
     /// Whether HTTP is spoken behind it.
-    pub(crate) fn switches_to_http(&self) -> bool {
+    pub fn switches_to_http(&self) -> bool {
         matches!(
             self.0.action,
             Action::Flow(crate::compiled::action::flow::Flow::SwitchToHttp(_))
@@ -166,7 +166,7 @@ impl Action {
 
 /// A list of rules: when its rules run, and so what they can do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum RuleSet {
+pub enum RuleSet {
     /// `tcp-request connection`
     TcpConnection,
     /// `tcp-request session`
@@ -196,7 +196,7 @@ const SETS: [RuleSet; 7] = [
 
 impl RuleSet {
     /// The words before an action, which is also its place in the registry.
-    pub(crate) fn place(self) -> &'static str {
+    pub fn place(self) -> &'static str {
         match self {
             RuleSet::TcpConnection => "tcp-request connection",
             RuleSet::TcpSession => "tcp-request session",
@@ -221,7 +221,7 @@ impl RuleSet {
     }
 
     /// When its rules run in such a proxy.
-    pub(crate) fn usage(self, kind: ProxyKind) -> Usage {
+    pub fn usage(self, kind: ProxyKind) -> Usage {
         match self {
             RuleSet::TcpConnection => Usage::TCP_CONNECTION,
             RuleSet::TcpSession => Usage::TCP_SESSION,
@@ -414,7 +414,7 @@ fn documented_of(set: RuleSet) -> Vec<Documented> {
 }
 
 /// Reads a rule of messages: its action, then its condition.
-pub(crate) fn http_rule(
+pub fn http_rule(
     loader: &mut Draft,
     args: &mut Args<'_>,
     set: RuleSet,
@@ -423,7 +423,7 @@ pub(crate) fn http_rule(
 }
 
 /// Reads a rule of connections.
-pub(crate) fn tcp_rule(
+pub fn tcp_rule(
     loader: &mut Draft,
     args: &mut Args<'_>,
     set: RuleSet,
@@ -432,10 +432,7 @@ pub(crate) fn tcp_rule(
 }
 
 /// Reads the rule of a `redirect` line.
-pub(crate) fn redirect_rule(
-    loader: &mut Draft,
-    args: &mut Args<'_>,
-) -> Result<HttpRule, Box<Diagnostic>> {
+pub fn redirect_rule(loader: &mut Draft, args: &mut Args<'_>) -> Result<HttpRule, Box<Diagnostic>> {
     let set = RuleSet::HttpRequest;
     let usage = set.usage(loader.proxy().kind);
     let span = args.keyword_span();
@@ -458,7 +455,7 @@ pub(crate) fn redirect_rule(
 }
 
 /// Warns of a rule that is never reached because of the one before it.
-pub(crate) fn warn_unreachable(loader: &mut Draft, before: Option<&Rule>, rule: &Rule) {
+pub fn warn_unreachable(loader: &mut Draft, before: Option<&Rule>, rule: &Rule) {
     let Some(before) = before else { return };
     if before.condition.is_none() && before.action.is_final() {
         loader.tell(

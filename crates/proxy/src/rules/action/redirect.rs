@@ -12,7 +12,7 @@ use language::{Diagnostic, suggest};
 use std::sync::Arc;
 
 /// The syntax of both.
-pub(crate) const SYNTAX: &str = "redirect { location <fmt> | prefix <fmt> | scheme <fmt> } [ code <code> ] [ drop-query ] [ append-slash ] \
+pub const SYNTAX: &str = "redirect { location <fmt> | prefix <fmt> | scheme <fmt> } [ code <code> ] [ drop-query ] [ append-slash ] \
      [ ignore-empty ] [ set-cookie <name>[=<value>] ] [ clear-cookie <name>[=] ]";
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {

@@ -118,7 +118,7 @@ impl VariableChange {
     }
 
     /// Changes the variable.
-    pub(crate) fn apply(&self, stream: &mut Stream) {
+    pub fn apply(&self, stream: &mut Stream) {
         let value = match &self.source {
             Source::Unset => {
                 unset_variable(stream, self.name);
@@ -139,7 +139,7 @@ impl VariableChange {
 
     /// Reads what stands behind `tcp-check` or `http-check`: `word` is
     /// `set-var(…)`, `set-var-fmt(…)` or `unset-var(…)`.
-    pub(crate) fn of_check<'l>(
+    pub fn of_check<'l>(
         loader: &mut Draft,
         args: &mut Args<'l>,
         word: &'l Word,
@@ -154,7 +154,7 @@ impl VariableChange {
 
     /// Reads what stands behind `set-var` or `set-var-fmt` in `global`: `word` is the
     /// name.
-    pub(crate) fn of_process<'l>(
+    pub fn of_process<'l>(
         loader: &mut Draft,
         args: &mut Args<'l>,
         word: &'l Word,
@@ -201,13 +201,13 @@ impl VariableChange {
     }
 
     /// How long its variable lives.
-    pub(crate) fn scope(&self) -> Scope {
+    pub fn scope(&self) -> Scope {
         self.name.scope()
     }
 }
 
 /// Gives the variables of the process the values that `global` has for them.
-pub(crate) fn set_up_process(config: &Arc<Config>) {
+pub fn set_up_process(config: &Arc<Config>) {
     let changes = &config.global.process_variables;
     if changes.is_empty() || config.proxies.is_empty() {
         return;

@@ -69,7 +69,7 @@ fn url_dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Opt
 
 /// An URL, or a part of one, without percent signs; None where two hexadecimal digits are
 /// missing behind one. In a form, and behind `?`, `+` is a blank.
-pub(crate) fn url_decoded(text: &[u8], mut in_form: bool) -> Option<Vec<u8>> {
+pub fn url_decoded(text: &[u8], mut in_form: bool) -> Option<Vec<u8>> {
     let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.iter().copied();

@@ -29,7 +29,7 @@ const INDEX: u8 = b'[';
 
 /// What was found: its first byte tells its kind.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found<'t>(&'t [u8]);
+pub struct Found<'t>(&'t [u8]);
 
 /// Splits a path into its steps; None for what is no path.
 pub(super) fn steps(path: &[u8]) -> Option<Vec<Box<[u8]>>> {

@@ -34,7 +34,7 @@ use super::value::{Type, Value};
 use crate::compiled::expression::ConverterId;
 use crate::known::KNOWN;
 use crate::transaction::Stream;
-pub(crate) use encoding::url_decoded;
+pub use encoding::url_decoded;
 use language::keyword::{Family, Keyword, Table};
 use std::sync::OnceLock;
 

@@ -13,7 +13,7 @@ const ADDRESS_BYTES_MAX: usize = 4096;
 
 impl Draft {
     /// Reads an address, the whole word or a part of it, of a keyword.
-    pub(crate) fn address(
+    pub fn address(
         &mut self,
         word: &Word,
         text: &str,
@@ -42,7 +42,7 @@ impl Draft {
     }
 
     /// A text with the values of its variables, and those that have none.
-    pub(crate) fn expanded<'a>(&self, text: &'a str) -> (Cow<'a, str>, Vec<String>) {
+    pub fn expanded<'a>(&self, text: &'a str) -> (Cow<'a, str>, Vec<String>) {
         match self.context.environment.expanded(text, ADDRESS_BYTES_MAX) {
             Some(expanded) => (Cow::Owned(expanded.text), expanded.unset),
             None => (Cow::Borrowed(text), Vec::new()),

@@ -23,7 +23,7 @@ pub struct Draft {
     /// What every part's lines are built with.
     pub context: Context,
     /// Lists and maps that are compiled already.
-    pub(crate) shared: Shared,
+    pub shared: Shared,
     /// The configuration so far.
     pub config: Config,
     /// The `defaults` sections so far; the first is HAProxy's own defaults.
@@ -39,19 +39,19 @@ pub struct Draft {
     /// `default-path` as it stands (`None` is the current directory).
     pub base: DefaultPath,
     /// Keys of tables, to be compared with the tables' types.
-    pub(crate) table_keys: Vec<TableKey>,
+    pub table_keys: Vec<TableKey>,
     /// Kinds of what belongs to other programs that were told of.
     foreign: foreign::Told,
     /// The rules of HAProxy 1.x in the current section, and those around them.
     pub(crate) old_rules: super::lines::OldRules,
     /// Caches that rules name, and where.
-    pub(crate) cache_names: Vec<(Box<str>, Span)>,
+    pub cache_names: Vec<(Box<str>, Span)>,
     /// `resolvers` sections that rules name, to be found at the end.
-    pub(crate) resolvers_wanted: Vec<(Span, Box<str>)>,
+    pub resolvers_wanted: Vec<(Span, Box<str>)>,
     /// Who names lists of users.
-    pub(crate) userlist_uses: UserlistUses,
+    pub userlist_uses: UserlistUses,
     /// Who names groups of error pages.
-    pub(crate) error_group_uses: ErrorGroupUses,
+    pub error_group_uses: ErrorGroupUses,
 }
 
 /// `default-path`: what relative file names count from.
@@ -70,7 +70,7 @@ pub enum DefaultPath {
 
 impl Draft {
     /// One for which nothing was read yet.
-    pub(crate) fn new(environment: Environment, options: LoadOptions) -> Self {
+    pub fn new(environment: Environment, options: LoadOptions) -> Self {
         Draft {
             context: Context {
                 environment,
@@ -99,7 +99,7 @@ impl Draft {
     }
 
     /// [`Context::suggests`].
-    pub(crate) fn suggests(&self) -> bool {
+    pub fn suggests(&self) -> bool {
         self.context.suggests()
     }
 
@@ -129,11 +129,12 @@ impl Draft {
 
     /// Whether something before was written for HAProxy 1.x: then what those
     /// versions let pass is let pass.
-    pub(crate) fn is_old_file(&self) -> bool {
+    pub fn is_old_file(&self) -> bool {
         self.is_old(&self.context.diagnostics)
     }
 
-    pub(crate) fn is_old(&self, told: &Diagnostics) -> bool {
+    /// [`Draft::is_old_file`], with the diagnostics of the whole load.
+    pub fn is_old(&self, told: &Diagnostics) -> bool {
         let is_legacy = |told: &Diagnostic| told.code.id == codes::LEGACY.id;
         self.old_rules.has_any() || told.iter().any(is_legacy)
     }

@@ -10,38 +10,49 @@ use std::sync::Arc;
 
 /// A key of a table that may stand below.
 #[derive(Clone, Debug)]
-pub(crate) struct TableKey {
-    pub(crate) table: Box<str>,
-    pub(crate) span: Span,
-    pub(crate) output: Type,
+pub struct TableKey {
+    /// The name of the table.
+    pub table: Box<str>,
+    /// Where it is named.
+    pub span: Span,
+    /// The type of the key.
+    pub output: Type,
 }
 
 /// An expression that names a list.
 #[derive(Debug)]
-pub(crate) struct ListUse {
-    pub(crate) name: Box<str>,
-    pub(crate) span: Span,
-    pub(crate) slot: UserlistSlot,
+pub struct ListUse {
+    /// The name of the list.
+    pub name: Box<str>,
+    /// Where it is named.
+    pub span: Span,
+    /// Where the list goes.
+    pub slot: UserlistSlot,
 }
 
 /// Groups that an ACL compares with.
 #[derive(Debug)]
-pub(crate) struct GroupUse {
-    pub(crate) slot: UserlistSlot,
-    pub(crate) name: Box<str>,
-    pub(crate) span: Span,
+pub struct GroupUse {
+    /// The list of the groups.
+    pub slot: UserlistSlot,
+    /// The name of the group.
+    pub name: Box<str>,
+    /// Where it is named.
+    pub span: Span,
 }
 
 /// Who names lists of users.
 #[derive(Debug, Default)]
-pub(crate) struct UserlistUses {
-    pub(crate) lists: Vec<ListUse>,
-    pub(crate) groups: Vec<GroupUse>,
+pub struct UserlistUses {
+    /// Expressions that name a list.
+    pub lists: Vec<ListUse>,
+    /// ACLs that name a group.
+    pub groups: Vec<GroupUse>,
 }
 
 impl UserlistUses {
     /// The place in an expression which a list will be put in.
-    pub(crate) fn used(&mut self, name: &str, span: Span) -> UserlistSlot {
+    pub fn used(&mut self, name: &str, span: Span) -> UserlistSlot {
         let slot = UserlistSlot::default();
         self.lists.push(ListUse {
             name: name.into(),
@@ -63,21 +74,24 @@ impl UserlistUses {
 
 /// A line that names a group.
 #[derive(Debug)]
-pub(crate) struct ErrorGroupUse {
-    pub(crate) name: Box<str>,
-    pub(crate) span: Span,
+pub struct ErrorGroupUse {
+    /// The name of the group.
+    pub name: Box<str>,
+    /// Where it is named.
+    pub span: Span,
     /// The statuses that it wants by name.
-    pub(crate) statuses: Vec<u16>,
-    pub(crate) slot: HttpErrorsSlot,
+    pub statuses: Vec<u16>,
+    /// Where the pages go.
+    pub slot: HttpErrorsSlot,
 }
 
 /// Who names groups of error pages.
 #[derive(Debug, Default)]
-pub(crate) struct ErrorGroupUses(pub(crate) Vec<ErrorGroupUse>);
+pub struct ErrorGroupUses(pub Vec<ErrorGroupUse>);
 
 impl ErrorGroupUses {
     /// The place in a line which a group will be put in.
-    pub(crate) fn used(&mut self, name: &Word, statuses: &[u16]) -> HttpErrorsSlot {
+    pub fn used(&mut self, name: &Word, statuses: &[u16]) -> HttpErrorsSlot {
         let slot = HttpErrorsSlot::default();
         self.0.push(ErrorGroupUse {
             name: name.text().into(),
@@ -91,7 +105,7 @@ impl ErrorGroupUses {
 
 impl Draft {
     /// A table is named here; it is looked for when the file is whole.
-    pub(crate) fn name_table(&mut self, name: &str, span: Span) {
+    pub fn name_table(&mut self, name: &str, span: Span) {
         self.lookups.push(crate::rules::Lookup {
             span,
             kind: crate::rules::ArgumentKind::Table,
@@ -102,7 +116,7 @@ impl Draft {
     }
 
     /// The name of the section's own table.
-    pub(crate) fn own_table(&self, span: Span) -> Result<Box<str>, Box<Diagnostic>> {
+    pub fn own_table(&self, span: Span) -> Result<Box<str>, Box<Diagnostic>> {
         match self.section {
             Section::Proxy(index, _) => Ok(self.config.proxy(index).name.clone()),
             _ => Err(Box::new(
@@ -117,7 +131,7 @@ impl Draft {
     }
 
     /// Keeps what a table is asked with until the table is known.
-    pub(crate) fn key_of_table(&mut self, table: &str, expression: &Expression) {
+    pub fn key_of_table(&mut self, table: &str, expression: &Expression) {
         self.table_keys.push(TableKey {
             table: table.into(),
             span: expression.span,

@@ -47,7 +47,7 @@ mod users;
 
 pub use constant::{borrowed, variable_value};
 pub(super) use content::is_open_ended;
-pub(crate) use proxy_fields::number as proxy_field_number;
+pub use proxy_fields::number as proxy_field_number;
 pub(super) use tls_hello::hello_is_whole;
 
 use super::argument::{Arguments, Kind, Side};

@@ -66,7 +66,7 @@ fn ask_unique_id(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), B
 }
 
 /// A type as a number, decimal, or hexadecimal behind `0x`.
-pub(crate) fn number(text: &[u8]) -> Option<u8> {
+pub fn number(text: &[u8]) -> Option<u8> {
     let text = std::str::from_utf8(text).ok()?;
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) if digits.bytes().all(|b| b.is_ascii_hexdigit()) => {

@@ -163,7 +163,7 @@ fn error_text(info: Option<&Info>) -> Option<Value<'_>> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub mod tests {
     use super::*;
     use crate::transaction::sample;
     use rustls::{CipherSuite, ProtocolVersion};

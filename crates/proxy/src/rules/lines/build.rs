@@ -16,7 +16,7 @@ type Refused = Box<Diagnostic>;
 
 /// Which messages a keyword is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Direction {
+pub enum Direction {
     /// `req…`
     Request,
     /// `rsp…`
@@ -62,7 +62,7 @@ fn bounded(count: usize, args: &Args<'_>) -> Result<(), Refused> {
 }
 
 /// `reqrep` and all others with a pattern.
-pub(crate) fn filter(
+pub fn filter(
     loader: &mut Draft,
     args: &mut Args<'_>,
     direction: Direction,
@@ -256,7 +256,7 @@ pub(super) fn header(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// `reqadd`, `rspadd`.
-pub(crate) fn addition(
+pub fn addition(
     loader: &mut Draft,
     args: &mut Args<'_>,
     direction: Direction,
@@ -297,7 +297,7 @@ pub(crate) fn addition(
 }
 
 /// `block if …` is `http-request deny if …` before all others.
-pub(crate) fn blocking(loader: &mut Draft, args: &mut Args<'_>) -> Result<(), Refused> {
+pub fn blocking(loader: &mut Draft, args: &mut Args<'_>) -> Result<(), Refused> {
     let span = args.keyword_span();
     if args.peek().is_none() {
         args.required("'if' or 'unless' and a condition")?;

@@ -15,7 +15,7 @@ mod put;
 mod today;
 
 pub use crate::compiled::Names;
-pub(crate) use build::{Direction, addition, blocking, filter};
+pub use build::{Direction, addition, blocking, filter};
 pub(crate) use placing::Section as OldRules;
 
 use super::action::{count_denied, count_denied_response};
@@ -38,7 +38,7 @@ impl LineRules {
     }
 
     /// The backends that `reqsetbe` names.
-    pub(crate) fn references(&mut self) -> impl Iterator<Item = &mut Reference> {
+    pub fn references(&mut self) -> impl Iterator<Item = &mut Reference> {
         self.filters
             .iter_mut()
             .filter_map(|filter| match &mut filter.effect {

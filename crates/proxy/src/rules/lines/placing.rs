@@ -31,7 +31,7 @@ struct Rule {
 
 /// What a section has of old rules, and of those of today that they stand among.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Section {
+pub struct Section {
     rules: Vec<Rule>,
     /// Lines of `http-request` and `http-response`.
     today: [Vec<Span>; 2],
@@ -55,7 +55,7 @@ struct Move {
 
 impl Draft {
     /// Takes an old rule in, to be told of at the end of its section.
-    pub(crate) fn old_rule(&mut self, keyword: &'static str, line: &Line) {
+    pub fn old_rule(&mut self, keyword: &'static str, line: &Line) {
         let word = line.words[0].span;
         let form = self.form_of(keyword, line);
         self.old_rules.rules.push(Rule {
@@ -70,7 +70,7 @@ impl Draft {
     }
 
     /// Takes a line of today's rules in, which old ones may stand among.
-    pub(crate) fn rule_of_today(&mut self, keyword: &str, line: &Line) {
+    pub fn rule_of_today(&mut self, keyword: &str, line: &Line) {
         let at = match keyword {
             "http-request" => 0,
             "http-response" => 1,
@@ -107,7 +107,7 @@ impl Draft {
     }
 
     /// Reports the deprecated rules of a finished section.
-    pub(crate) fn end_old_rules(&mut self) {
+    pub fn end_old_rules(&mut self) {
         let mut section = std::mem::take(&mut self.old_rules);
         section.settle();
         // What goes to one place goes there in the order in which it runs.

@@ -88,7 +88,7 @@ pub struct ByTracked {
 
 /// Where the agent of a server is and what it is sent.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct AgentSet {
+pub struct AgentSet {
     /// The host that an operator set.
     pub address: Option<std::net::IpAddr>,
     /// The port that an operator set.
@@ -139,7 +139,7 @@ impl ServerState {
     }
 
     /// What an operator set of its agent.
-    pub(crate) fn agent_set(&self) -> AgentSet {
+    pub fn agent_set(&self) -> AgentSet {
         let control = self.control();
         let agent = &control.agent;
         AgentSet {
@@ -150,7 +150,7 @@ impl ServerState {
     }
 
     /// An operator sets something of its agent; what is None stays.
-    pub(crate) fn set_agent(&self, set: AgentSet) {
+    pub fn set_agent(&self, set: AgentSet) {
         let mut control = self.control();
         let agent = &mut control.agent;
         agent.address = set.address.or(agent.address);
@@ -162,12 +162,12 @@ impl ServerState {
 
     /// Where an operator has its checks go, in place of what the file says: host
     /// and port.
-    pub(crate) fn check_set(&self) -> (Option<std::net::IpAddr>, Option<u16>) {
+    pub fn check_set(&self) -> (Option<std::net::IpAddr>, Option<u16>) {
         self.control().check_set
     }
 
     /// The same to be set; what is None stays.
-    pub(crate) fn set_check(&self, ip: Option<std::net::IpAddr>, port: Option<u16>) {
+    pub fn set_check(&self, ip: Option<std::net::IpAddr>, port: Option<u16>) {
         let mut control = self.control();
         let now = control.check_set;
         control.check_set = (ip.or(now.0), port.or(now.1));
@@ -276,7 +276,7 @@ impl ServerState {
 
     /// As many errors of its traffic as `error-limit` says: a failed check, and how
     /// grave a one.
-    pub(crate) fn fail_by_traffic(
+    pub fn fail_by_traffic(
         self: &Arc<Self>,
         how: OnError,
         result: CheckResult,
@@ -296,7 +296,7 @@ impl ServerState {
 
     /// An error of its traffic; says to who observes it when they are as many as a
     /// limit in a row.
-    pub(crate) fn count_error(&self, limit: u32, what: &'static str) {
+    pub fn count_error(&self, limit: u32, what: &'static str) {
         if self.errors_in_row.fetch_add(1, Relaxed) + 1 < limit {
             return;
         }
@@ -308,20 +308,20 @@ impl ServerState {
     }
 
     /// Its traffic is well.
-    pub(crate) fn forgive_errors(&self) {
+    pub fn forgive_errors(&self) {
         if self.errors_in_row.load(Relaxed) != 0 {
             self.errors_in_row.store(0, Relaxed);
         }
     }
 
     /// Who is told when there were too many errors.
-    pub(crate) fn observe_by(&self, observer: Weak<dyn TakesErrors>) {
+    pub fn observe_by(&self, observer: Weak<dyn TakesErrors>) {
         *self.observer() = Some(observer);
     }
 }
 
 /// Receiver of errors of a server's traffic. Called on serving threads.
-pub(crate) trait TakesErrors: Send + Sync + std::fmt::Debug {
+pub trait TakesErrors: Send + Sync + std::fmt::Debug {
     /// A server, by its uid, had too many in a row; the last was this.
     fn errors(&self, uid: u32, what: &'static str);
 }

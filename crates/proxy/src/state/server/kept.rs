@@ -7,9 +7,9 @@ use crate::state::CheckResult;
 use std::net::SocketAddr;
 
 /// Maximum accepted age and duration, in milliseconds: a century.
-pub(crate) const AGE_MAX_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
+pub const AGE_MAX_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
 /// Maximum accepted number of changes and failures, so that counting cannot overflow.
-pub(crate) const COUNT_MAX: u32 = u32::MAX / 2;
+pub const COUNT_MAX: u32 = u32::MAX / 2;
 
 /// A server's state, as one process tells it another.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,7 +83,7 @@ impl Default for Kept {
 
 impl ServerState {
     /// Its state for another process.
-    pub(crate) fn keep(&self, now_ms: u64) -> Kept {
+    pub fn keep(&self, now_ms: u64) -> Kept {
         let control = self.control();
         let ago = |ms: u64| now_ms.saturating_sub(ms);
         Kept {

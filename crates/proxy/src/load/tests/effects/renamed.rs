@@ -1,8 +1,8 @@
 //! Health that stays with a server under another name.
 
 use crate::config::Config;
-use crate::keyword::testing::load_text;
 use crate::control::install;
+use crate::keyword::testing::load_text;
 use crate::state::{CheckResult, CheckStatus, now_ms};
 
 fn tree(text: &str, old: Option<&Config>) -> Config {

@@ -3,7 +3,7 @@
 use crate::config::{Config, ProxyIndex};
 use crate::keyword::testing::load_text;
 use crate::rules::*;
-use crate::transaction::{Content, Endpoint, Gate, Stream, sample};
+use crate::transaction::{Endpoint, Stream, sample};
 use std::sync::Arc;
 
 /// A configuration of one `listen` with these lines.
