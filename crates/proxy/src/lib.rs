@@ -44,6 +44,7 @@ pub mod sample;
 pub mod script;
 pub mod server_connection;
 pub mod setting;
+pub mod shared_tables;
 pub mod state;
 pub mod stats;
 pub mod stream;

@@ -2,7 +2,7 @@
 
 use super::{Choice, Request, Take, choose};
 use crate::config::{Balance, Config, Proxy, ProxyOption, ServerIndex, ServerOptions};
-use crate::queue::tests::{following, tree};
+use crate::queue::testing::{following, tree};
 use crate::state::{AdminState, ServerState};
 use std::sync::Arc;
 

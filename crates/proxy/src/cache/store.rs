@@ -142,7 +142,12 @@ impl Cache {
     }
 
     /// The entry for a request, if there is one that is not over.
-    pub fn find(&self, key: &[u8], secondary: &Secondary, now_ms: u64) -> Option<Arc<Entry>> {
+    pub(crate) fn find(
+        &self,
+        key: &[u8],
+        secondary: &Secondary,
+        now_ms: u64,
+    ) -> Option<Arc<Entry>> {
         let mut stored = self.stored();
         let entries = stored.entries.get(key)?;
         let fits = |entry: &Entry| entry.varies.fits(&entry.secondary, secondary);

@@ -4,7 +4,7 @@ use super::wire::Writer;
 use super::*;
 use crate::config::{Balance, Bind, BindAddress, Config, ProxyKind, ServerOptions};
 use crate::control::install;
-use crate::queue::tests::tree;
+use crate::queue::testing::tree;
 use crate::state::{AdminState, CheckResult, CheckStatus, ServerState, Tally, now_ms};
 use proptest::prelude::*;
 use std::sync::Arc;

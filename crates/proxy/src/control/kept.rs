@@ -64,7 +64,7 @@ impl ServerState {
 mod tests {
     use super::*;
     use crate::config::{Balance, Config, ServerOptions};
-    use crate::queue::tests::tree;
+    use crate::queue::testing::tree;
     use crate::state::{AdminState, CheckResult, CheckStatus, Tally};
 
     fn checked() -> ServerOptions {

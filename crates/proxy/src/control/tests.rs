@@ -2,7 +2,7 @@
 
 use super::install;
 use crate::config::{Balance, Config, ServerAddress, ServerOptions};
-use crate::queue::tests::{following, tree};
+use crate::queue::testing::{following, tree};
 use crate::state::{AdminState, CheckResult, CheckStatus, HealthState, ServerState, now_ms};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

@@ -404,7 +404,9 @@ fn variables_of_the_process_are_set_and_shown() {
     }
     let name = crate::rules::VariableName::parse("proc.told").expect("a name");
     let value = crate::rules::Value::Str(b"a \"b\"\n".to_vec().into());
-    assert!(crate::rules::set_process_variable(name, value, None));
+    assert!(crate::sample::variables::set_process_variable(
+        name, value, None
+    ));
     let told = admin(&context, "get var proc.told");
     assert_eq!(told, "proc.told: type=str value=<a \\\"b\\\"\\n>\n");
 }

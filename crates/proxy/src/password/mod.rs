@@ -5,5 +5,6 @@ mod des;
 mod hash;
 mod md5;
 
-pub use checked::{ANSWERS_MAX, Busy, Checked, Job, Key};
+pub(crate) use checked::{ANSWERS_MAX, Job};
+pub use checked::{Busy, Checked, Key};
 pub use hash::{Hash, same};

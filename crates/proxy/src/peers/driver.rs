@@ -2,12 +2,11 @@
 //! this process listens, one for each peer that it connects to, one for each
 //! connection.
 
-use super::entry;
-use super::section::{
-    COLLISIONS, CONNECTIONS, FAULTS, HEARTBEATS_IN, HEARTBEATS_OUT, PeersState, Resync, SILENCES,
-    Section,
-};
 use crate::config::Config;
+use crate::shared_tables::{
+    COLLISIONS, CONNECTIONS, FAULTS, HEARTBEATS_IN, HEARTBEATS_OUT, PeersState, Resync, SILENCES,
+    Section, entry,
+};
 use crate::state::now_ms;
 use crate::tables::store::moment;
 use protocol::peers::{Control, Event, Fault, Hello, Role, Session, State, Status, Update};

@@ -1,13 +1,10 @@
 //! Peers: tables that several processes share, by HAProxy's protocol
-//! ([`protocol::peers`]). `section` is what all connections of one `peers`
-//! section have in common, `driver` moves the bytes on the side thread, `entry`
-//! turns entries into what is on the wire and back. The data plane knows nothing
+//! ([`protocol::peers`]). [`crate::shared_tables`] is what all connections of one
+//! `peers` section have in common, `driver` moves the bytes on the side thread. The data plane knows nothing
 //! of it: it notes in a table which entries are news.
 
 mod driver;
-mod entry;
 mod report;
-mod section;
 #[cfg(test)]
 mod tests;
 

@@ -1,10 +1,10 @@
 //! `show peers`: in HAProxy's form. Addresses in memory say nothing here; in
 //! their places stand numbers that tell things apart.
 
-use super::section::{
+use crate::config::{Config, Peers};
+use crate::shared_tables::{
     COLLISIONS, CONNECTIONS, FAULTS, HEARTBEATS_IN, HEARTBEATS_OUT, Peer, Resync, SILENCES, Section,
 };
-use crate::config::{Config, Peers};
 use std::fmt::Write;
 use std::time::SystemTime;
 

@@ -1,10 +1,10 @@
 //! Two processes in one: what one of them counts the other one has soon.
 
-use super::section::{Resync, Section};
-use super::{Driver, entry, report, start};
+use super::{Driver, report, start};
 use crate::config::Config;
 use crate::control::install;
 use crate::keyword::testing::load_text;
+use crate::shared_tables::{Resync, Section, entry};
 use crate::tables::{DataType, Held, Table};
 use lab::pki::{Authority, Leaf};
 use protocol::peers::Update;

@@ -1,6 +1,7 @@
 //! Queues while streams of several trees wait in them.
 
-use super::tests::{assign, following, limited, slot, stream, ticket, tree, wait};
+use super::testing::{following, tree};
+use super::tests::{assign, limited, slot, stream, ticket, wait};
 use super::{Slot, Ticket, first_to_accept};
 use crate::config::{Balance, Config, ServerIndex};
 use crate::state::ServerState;

@@ -17,7 +17,9 @@
 #[cfg(test)]
 mod across;
 #[cfg(test)]
-pub mod tests;
+pub mod testing;
+#[cfg(test)]
+mod tests;
 mod waiter;
 
 pub use crate::state::queue::{Granted, Queue, Slot};

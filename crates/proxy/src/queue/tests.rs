@@ -3,12 +3,9 @@
 use super::{
     Asker, Assignment, Granted, Ordering, Outcome, Refusal, ServerState, Slot, Ticket, Wish,
 };
-use crate::config::{
-    Balance, Config, Proxy, ProxyIndex, ProxyKind, Server, ServerAddress, ServerIndex,
-    ServerOptions,
-};
-use crate::control::install;
-use crate::state::{AdminState, ProxyState};
+use crate::config::{Balance, Config, ProxyIndex, ServerIndex, ServerOptions};
+use crate::queue::testing::tree;
+use crate::state::AdminState;
 use crate::transaction::Priority;
 use std::future::Future;
 use std::pin::pin;
@@ -16,76 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
-
-fn server(name: &str, backend: &Arc<ProxyState>, options: ServerOptions) -> Server {
-    Server {
-        span: Default::default(),
-        id: 0,
-        name: name.into(),
-        address_text: "".into(),
-        address: ServerAddress::Abstract(Vec::new()),
-        options,
-        state: Arc::new(ServerState::new(name, Arc::clone(backend))),
-        way: 0,
-        host: None,
-        tracks: None,
-        added: None,
-    }
-}
-
-pub(crate) fn tree(balance: Balance, servers: &[ServerOptions]) -> Arc<Config> {
-    let state = Arc::new(ProxyState::new("back"));
-    let servers = servers
-        .iter()
-        .enumerate()
-        .map(|(n, options)| Server {
-            id: n as u32 + 1,
-            ..server(&format!("s{n}"), &state, options.clone())
-        })
-        .collect();
-    let proxy = Proxy {
-        name: "back".into(),
-        kind: ProxyKind::Listen,
-        balance,
-        servers,
-        state,
-        ..Proxy::default()
-    };
-    let mut config = Config {
-        proxies: vec![proxy],
-        ..Config::default()
-    };
-    install(&mut config, None, 1);
-    Arc::new(config)
-}
-
-/// The tree after another one: with these servers, by their names and options.
-pub(crate) fn following(
-    old: &Config,
-    balance: Balance,
-    servers: &[(&str, ServerOptions)],
-) -> Arc<Config> {
-    let proxy = Proxy {
-        balance,
-        servers: Vec::new(),
-        state: Arc::new(ProxyState::new("back")),
-        ..old.proxies[0].clone()
-    };
-    let mut config = Config {
-        proxies: vec![proxy],
-        ..Config::default()
-    };
-    let proxy = &mut config.proxies[0];
-    let state = Arc::clone(&proxy.state);
-    let lines = servers.iter().zip(1..).map(|((name, options), id)| Server {
-        id,
-        ..server(name, &state, options.clone())
-    });
-    proxy.servers = lines.collect();
-    install(&mut config, Some(old), 9);
-    crate::balance::prepare(&config, Some(old));
-    Arc::new(config)
-}
 
 /// What stands for a stream here.
 pub(super) struct Stub {

@@ -53,8 +53,6 @@ pub use run::{
 pub use usage::{Needs, Usage};
 pub use value::{Type, Value};
 pub use variables::process_variable;
-#[cfg(test)]
-pub use variables::set_process_variable;
 pub use variables::{Scope, VariableName, Variables};
 
 pub use acl::check_name as check_acl_name;

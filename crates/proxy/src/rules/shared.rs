@@ -34,8 +34,8 @@ pub struct ListKey {
 /// lines hold it.
 #[derive(Debug, Default)]
 pub struct Shared {
-    pub maps: HashMap<MapKey, Arc<Map>>,
-    pub lists: HashMap<ListKey, Arc<Patterns>>,
+    pub(crate) maps: HashMap<MapKey, Arc<Map>>,
+    pub(crate) lists: HashMap<ListKey, Arc<Patterns>>,
 }
 
 #[cfg(test)]

@@ -28,10 +28,8 @@ pub use listener::{LastTime, ListenerState};
 pub use presence::Presence;
 pub use proxy::BackendLife;
 pub use proxy::{BackendReport, LineupChange, ProxyState};
-pub use server::{
-    ADDRESS_SET, AGE_MAX_MS, AgentSet, BACKUP, COUNT_MAX, Control, PERSISTENT, RANKS, TakesErrors,
-    UP, USABLE,
-};
+pub(crate) use server::{ADDRESS_SET, BACKUP, Control, PERSISTENT, RANKS, UP, USABLE};
+pub use server::{AGE_MAX_MS, AgentSet, COUNT_MAX, TakesErrors};
 pub use server::{
     AdminReport, AdminState, Adoption, AgentReport, AgentResult, ByTracked, Change, HealthState,
     HostNow, Kept, Said, ServerReport, ServerState, Shutdown, WEIGHT_MAX, WEIGHT_SCALE, Way,

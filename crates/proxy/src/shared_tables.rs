@@ -1,9 +1,12 @@
+//! Tables that several processes share by HAProxy's peers protocol, as values.
+//!
 //! What the connections of one `peers` section have in common: the tables with
 //! the updates that peers do not have yet, and who knows everything.
 
-use super::entry;
+pub mod entry;
+
 use crate::config::{Config, Peers};
-pub(super) use crate::state::peers::{Peer, PeersState, Resync, Section, Shared};
+pub use crate::state::peers::{Peer, PeersState, Resync, Section, Shared};
 use protocol::peers::{Milliseconds, TableDescription, Update};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -22,12 +25,17 @@ const LESSON_MS: u64 = 60_000;
 /// Lessons of one peer that broke off before it is asked no more.
 const BROKEN_LESSONS_MAX: u32 = 3;
 
-/// Places in [`Peer::counts`].
+/// Index in [`Peer::counts`]: heartbeats sent.
 pub const HEARTBEATS_OUT: usize = 0;
+/// Index in [`Peer::counts`]: heartbeats received.
 pub const HEARTBEATS_IN: usize = 1;
+/// Index in [`Peer::counts`]: connections that fell silent.
 pub const SILENCES: usize = 2;
+/// Index in [`Peer::counts`]: connections.
 pub const CONNECTIONS: usize = 3;
+/// Index in [`Peer::counts`]: wrong messages.
 pub const FAULTS: usize = 4;
+/// Index in [`Peer::counts`]: collisions.
 pub const COLLISIONS: usize = 5;
 
 /// The tables that a section shares.
