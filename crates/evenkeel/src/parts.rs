@@ -7,11 +7,11 @@ use address::keyword::Read;
 use configuration::files::NamedFile;
 use configuration::outside::Outside;
 use configuration::{Given, LoadOptions, Part, Recording, Words};
+use keyword::load::Loaded;
 use language::difference::Vocabulary;
 use language::keyword::Documented;
 use language::source::Text;
 use language::{Code, Diagnostic, Environment, Severity};
-use proxy::load::Loaded;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -208,7 +208,7 @@ virtual-ip www
         assert_eq!(&*config.services[0].backends, &["www".into()]);
         let addresses = site.addresses().expect("no error");
         assert_eq!(addresses.instances[0].name, "www");
-        let again = proxy::load::replay(site.proxy.recording.clone());
+        let again = keyword::load::replay(site.proxy.recording.clone());
         let replayed = again.config.expect("no error");
         assert_eq!(replayed.services, config.services);
     }

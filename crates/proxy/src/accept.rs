@@ -7,12 +7,12 @@
 //! A loop belongs to a socket, not to a configuration: a change gives it
 //! another [`Target`], and what waits in the kernel's queue stays there.
 
-use crate::config::{Bind, Config, Proxy};
 use crate::listener::{Listening, SocketKey};
 use crate::runtime::{self, Runtime, Seat};
-use crate::state::Tally;
 use crate::stream;
-use crate::thread::{Room, here};
+use model::config::{Bind, Config, Proxy};
+use model::state::Tally;
+use model::thread::{Room, here};
 use reactor::Rate;
 use reactor::{self, Listener, with_deadline};
 use rustix::net::SocketAddrAny;

@@ -1,20 +1,20 @@
 //! Compression of bodies on their way: which algorithm a client takes, which
 //! answers may be compressed, and the encoder that the copying of a body feeds
 //! (manual, `compression algo`). Values only; bodies are moved by
-//! [`crate::stream`]. An encoder holds about [`ENCODER_BYTES`](crate::state::compression::ENCODER_BYTES) for as long as its
+//! [`crate::stream`]. An encoder holds about [`ENCODER_BYTES`](model::state::compression::ENCODER_BYTES) for as long as its
 //! body flows, and nearly nothing while it does not.
 
 mod encoder;
 
 pub use encoder::{Encoder, EncoderBroke, Flush, release_kept};
 
-use crate::config::{Algorithm, Compressed, Direction, Proxy, Rare};
-use crate::state::Tally;
-use crate::state::compression::OfClient;
-use crate::thread::here;
-use crate::transaction::Stream;
 use http::http1::{BodyLength, Parsed};
 use http::message::{Fields, Message, Version, split_values, trim};
+use model::config::{Algorithm, Compressed, Direction, Proxy, Rare};
+use model::state::Tally;
+use model::state::compression::OfClient;
+use model::thread::here;
+use model::transaction::Stream;
 
 /// Codings of an `Accept-Encoding` that are looked at.
 const CODINGS_MAX: usize = 64;

@@ -521,7 +521,7 @@ mod tests {
 
     #[test]
     fn each_difference_has_a_key_of_its_own_and_is_about_something_that_exists() {
-        let rows = crate::keyword::registry().documented();
+        let rows = keyword::registry().documented();
         let mut keys = HashSet::new();
         for difference in DIFFERENCES {
             assert!(keys.insert(difference.key), "{}", difference.key);

@@ -3,12 +3,12 @@
 //! that it becomes part of; no file is read and no name is looked up. What was
 //! added is kept over changes of the file, restarts of the role and upgrades.
 
-use crate::config::{
+use keyword::load::one_server;
+use model::config::{
     Balance, Config, HashMethod, HttpProtocol, Mode, Proxy, ProxyIndex, Server, ServerIndex,
     ServerName,
 };
-use crate::load::one_server;
-use crate::log::{self, Level};
+use model::log::{self, Level};
 use std::sync::Arc;
 
 /// Why an operator's wish is not carried out, as it is printed.

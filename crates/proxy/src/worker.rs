@@ -5,11 +5,11 @@
 //! once a change.
 
 use crate::accept::{AcceptLoop, Target};
-use crate::config::Config;
 use crate::listener::{Open, SocketKey};
 use crate::runtime::{self, Runtime, keep_to};
 use crate::server_connection::pools;
-use crate::thread::{self, Thread};
+use model::config::Config;
+use model::thread::{self, Thread};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::future::poll_fn;

@@ -4,7 +4,7 @@
 use super::size::Exception;
 
 pub(super) const EXCEPTIONS: &[Exception] = &[Exception {
-    file: "crates/proxy/src/transaction/born.rs",
+    file: "crates/model/src/transaction/born.rs",
     function: Some("renew"),
     reason: "names every field of a stream, so that none can be forgotten",
 }];

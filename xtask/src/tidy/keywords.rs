@@ -131,7 +131,7 @@ mod tests {
         let found = check(&Tree::of(&[("crates/address/src/dialect/a.rs", &file)]));
         let lines: Vec<usize> = found.iter().map(|f| f.line).collect();
         assert_eq!(lines, [3]);
-        let found = check(&Tree::of(&[("crates/proxy/src/keyword/a.rs", &file)]));
+        let found = check(&Tree::of(&[("crates/keyword/src/family/a.rs", &file)]));
         assert_eq!(found.len(), 2);
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! Not included is what an unprivileged process in an empty root can query at any time:
 //! its environment (`env()`, `show env`), the host name (`%H`, `hostname`), the time. The
-//! time zone of logs comes from a file; `proxy::log::time_zone` reads that before the
+//! time zone of logs comes from a file; `model::log::time_zone` reads that before the
 //! chroot.
 
 mod form;

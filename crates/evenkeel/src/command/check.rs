@@ -143,7 +143,7 @@ fn alone(read: &Read, matches: &ArgMatches) -> ExitCode {
 }
 
 /// Returns the summary of a valid configuration.
-fn summary(loaded: &proxy::load::Loaded, addresses: usize, running: &[Running]) -> String {
+fn summary(loaded: &keyword::load::Loaded, addresses: usize, running: &[Running]) -> String {
     let Some(config) = &loaded.config else {
         return String::new();
     };

@@ -9,7 +9,7 @@
 
 use super::{ConfinementError, Identity};
 use language::Span;
-use proxy::config::{Borrowed, Config, LogTargetAddress, Server, ServerAddress, Source};
+use model::config::{Borrowed, Config, LogTargetAddress, Server, ServerAddress, Source};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,

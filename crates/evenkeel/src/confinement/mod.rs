@@ -26,7 +26,7 @@ pub use error::ConfinementError;
 pub use held::{Files, Filtered, Held};
 pub use identity::{Identity, Origin, StartedAs, group_name, identity_for, user_name};
 
-use proxy::config::Config;
+use model::config::Config;
 use rustix::thread::CapabilitySet;
 use std::path::{Path, PathBuf};
 
@@ -135,7 +135,7 @@ pub fn prepare(confinement: &Confinement) -> Result<(), ConfinementError> {
 /// The zone of local dates, and where the kernel's clock is found: libraries
 /// look for both when they are first asked.
 fn read_what_is_read_once() {
-    let _ = proxy::log::time_zone();
+    let _ = model::log::time_zone();
     let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
 }
 

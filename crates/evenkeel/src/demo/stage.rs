@@ -8,10 +8,11 @@ use crate::process::{self, Serving, Side, StartError};
 use configuration::LoadOptions;
 use configuration::files::reason;
 use language::{Environment, render};
-use proxy::config::Config;
+use model::config::Config;
+use model::state;
+use proxy::health;
 use proxy::listener::{self, Inherited, Listening, OpenStep};
 use proxy::running::ServeOptions;
-use proxy::{health, state};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -347,7 +348,7 @@ fn configuration(text: String, environment: Environment) -> Result<Config, Stage
         resolve_names: true,
         ..Default::default()
     };
-    let loaded = proxy::load::load(files, environment, identity::facts(), options);
+    let loaded = keyword::load::load(files, environment, identity::facts(), options);
     loaded.config.ok_or_else(|| {
         StageError::Configuration(render::concise(&loaded.sources, &loaded.diagnostics, false))
     })

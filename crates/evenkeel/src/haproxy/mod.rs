@@ -13,9 +13,9 @@ use crate::voice::{Form, Voice};
 pub use arguments::{ArgumentError, Arguments};
 use configuration::LoadOptions;
 use configuration::files::{self, NamedFile, reason};
+use keyword::load::Loaded;
 use language::evaluate_condition;
 use part::role::Personality;
-use proxy::load::Loaded;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -50,10 +50,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(classes) = &arguments.dump_keywords
         && (classes == "help" || arguments.files.is_empty())
     {
-        print(&text::keywords(
-            classes,
-            &proxy::keyword::registry().documented(),
-        ));
+        print(&text::keywords(classes, &keyword::registry().documented()));
         return ExitCode::SUCCESS;
     }
     if arguments.files.is_empty() {
@@ -285,10 +282,7 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> 
         zero_warning,
     );
     if let Some(classes) = &arguments.dump_keywords {
-        print(&text::keywords(
-            classes,
-            &proxy::keyword::registry().documented(),
-        ));
+        print(&text::keywords(classes, &keyword::registry().documented()));
     }
     if arguments.dump_libraries {
         print(&text::libraries());

@@ -39,7 +39,7 @@ pub fn build() -> String {
         // Writing to a string cannot fail.
         let _ = write!(list, " {sign}{name}");
     }
-    let tune = proxy::config::Tune::default();
+    let tune = model::config::Tune::default();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     format!(
         "{}Build options :\n  TARGET  = {}-{}\n\n\

@@ -4,8 +4,8 @@
 //! the start. What it serves meanwhile is not touched.
 
 use super::StartError;
+use model::config::Config;
 use proxy::carry;
-use proxy::config::Config;
 use proxy::listener::{self, Inherited, Listening, OpenError};
 use proxy::runtime::Runtime;
 use proxy::takeover::state::{self, TakenState};

@@ -3,9 +3,9 @@
 
 use super::{Before, Fetched, StartError};
 use crate::voice::{Form, Voice};
-use proxy::config::{BindAddress, Config};
+use keyword::load::Loaded;
+use model::config::{BindAddress, Config};
 use proxy::listener::{Inherited, Listening, OpenError, OpenStep};
-use proxy::load::Loaded;
 use proxy::operations::{self, OperationsSocket};
 
 /// Opens listeners and statistics sockets; those among `inherited` and those of

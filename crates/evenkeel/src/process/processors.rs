@@ -3,7 +3,7 @@
 //! The threads themselves are kept to theirs by the data plane.
 
 use crate::voice::Voice;
-use proxy::config::Global;
+use model::config::Global;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::path::Path;
 

@@ -4,10 +4,11 @@
 //! therefore never marks a server down.
 
 use super::spare;
-use proxy::config::Config;
+use model::config::Config;
+use model::log;
 use proxy::operations::{self, OperationsSocket, Serving};
 use proxy::runtime::Runtime;
-use proxy::{health, log, peers, resolvers, vitals};
+use proxy::{health, peers, resolvers, vitals};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -14,11 +14,11 @@ use crate::voice::{Form, Voice, counted, report_losses};
 use configuration::LoadOptions;
 use configuration::files::NamedFile;
 use configuration::outside::Outside;
+use keyword::load::Loaded;
+use model::config::Config;
+use model::log::Sink;
 use part::role::{Personality, Rights, RunPrograms};
-use proxy::config::Config;
 use proxy::listener::{Inherited, Listening};
-use proxy::load::Loaded;
-use proxy::log::Sink;
 use proxy::operations::OperationsSocket;
 use proxy::running::{self, Running, ServeOptions};
 use proxy::{carry, health};
@@ -95,7 +95,7 @@ pub fn run(
     let none = Inherited::default();
     let (listening, sockets) = open::open(&config, &loaded, none, (&plan.before, &fetched), voice)?;
     let root = config.global.chroot.as_deref();
-    let sink = Sink::open(proxy::log::targets(&config)).within(root);
+    let sink = Sink::open(model::log::targets(&config)).within(root);
     let wanted = wanted_limits(&config, listening.len(), plan);
     let start_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let limits = limits::apply(&wanted)?;
@@ -114,7 +114,7 @@ pub fn run(
         threads: wanted.threads,
         connections_max: limits.connections,
     };
-    proxy::log::start(sink, report_losses(voice)).map_err(StartError::Threads)?;
+    model::log::start(sink, report_losses(voice)).map_err(StartError::Threads)?;
     let state = fetched.state.as_ref().map(|state| &*state.bytes);
     let (serving, side) = serve(config, (listening, sockets), &options, state, side::to_logs)?;
     if let Some(state) = fetched.state {
@@ -130,7 +130,7 @@ pub fn run(
     let result = signals::obey(&signals, &serving, &mut NoOrders(&side), voice);
     side.sockets().tell_heirs();
     drop(side);
-    proxy::log::drain(LAST_LINES);
+    model::log::drain(LAST_LINES);
     result
 }
 
@@ -279,7 +279,7 @@ pub fn serve(
 ) -> Result<(Serving, Side), StartError> {
     let import = |bytes| carry::import_servers(bytes, &mut config);
     let lost = state.map(import).unwrap_or_default();
-    proxy::control::install(&mut config, None, proxy::state::now_ms());
+    model::control::install(&mut config, None, model::state::now_ms());
     let imported = state.and_then(|bytes| carry::import(bytes, &config, None).ok());
     let config = Arc::new(config);
     proxy::dynamic::log_lost(&config, &lost);

@@ -78,7 +78,7 @@ pub fn serve(
     let mut orders = Supervised::new(channel, given, guard, side);
     let result = process::obey(&signals, &serving, &mut orders, voice);
     orders.end(&serving);
-    proxy::log::drain(LAST_LINES);
+    model::log::drain(LAST_LINES);
     result.map_err(|error| Box::new((error.into(), None)))
 }
 
@@ -104,7 +104,7 @@ fn start(given: &mut Given, voice: &mut Voice) -> Result<Started, RoleError> {
     let identity = Identity::given(rights.uid, rights.gid);
     process::give_up(&built.config, &identity, root, voice)?;
     let signals = process::watch_signals(&process::ENDING)?;
-    proxy::log::start(built.sink.within(root), report_losses(voice))
+    model::log::start(built.sink.within(root), report_losses(voice))
         .map_err(StartError::Threads)?;
     let (serving, side) = process::serve(
         built.config,

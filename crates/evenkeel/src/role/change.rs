@@ -140,7 +140,7 @@ pub fn put(
     let changed = running
         .change(config, listening, &given.options())
         .map_err(VersionError::DataPlane)?;
-    proxy::log::change(sink);
+    model::log::change(sink);
     side.change();
     let mut words = words(&changed);
     words.extend(changed.lists);

@@ -4,9 +4,9 @@
 
 use crate::process::Serving;
 use cluster::machine::{FrontendHealth, Health};
+use model::state::revision;
 use part::memory;
 use proxy::carry::{self, Mark};
-use proxy::state::revision;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};

@@ -3,12 +3,12 @@
 
 use crate::process;
 use configuration::{Recording, RecordingError};
+use keyword::load;
+use model::config::Config;
+use model::log::{self, Sink};
 use part::role::{Settings, Take, TakeTrial};
 use part::{Shared, memory};
-use proxy::config::Config;
 use proxy::listener::{self, AssignError, Listening};
-use proxy::load;
-use proxy::log::{self, Sink};
 use proxy::operations::{self, OperationsSocket};
 use proxy::running::ServeOptions;
 use std::fmt;

@@ -2,9 +2,9 @@
 //! serves without one.
 
 use super::spawn::{self, OWN_PROGRAM, StartFailure, Started, Why, failure};
+use model::config::Config;
 use part::codec;
 use part::role::{CheckProgram, Message, Personality, RunPrograms, Take};
-use proxy::config::Config;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::OwnedFd;
 use std::path::Path;

@@ -243,7 +243,7 @@ mod tests {
     /// The bundle of a configuration.
     fn load_text(text: &str) -> Vec<u8> {
         let files = vec![("a.cfg".to_owned(), text.as_bytes().to_vec())];
-        let loaded = proxy::load::load(
+        let loaded = keyword::load::load(
             files,
             Environment::empty(),
             Facts::new("2.6.12"),

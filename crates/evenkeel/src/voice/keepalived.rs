@@ -105,7 +105,7 @@ impl Log {
         if !self.wish.console && self.file.is_none() {
             return;
         }
-        let zone = proxy::log::time_zone().clone();
+        let zone = model::log::time_zone().clone();
         let now = Timestamp::now().to_zoned(zone);
         let line = format!("{}: {text}\n", now.strftime("%a %b %e %H:%M:%S %Y"));
         if self.wish.console && !write_at_once(&rustix::stdio::stderr(), &line) {
@@ -129,7 +129,7 @@ impl Log {
             Level::Info | Level::Detail => 6,
         };
         let facility = u32::from(self.wish.facility.unwrap_or(FACILITY_DAEMON));
-        let zone = proxy::log::time_zone().clone();
+        let zone = model::log::time_zone().clone();
         let now = Timestamp::now().to_zoned(zone);
         let packet = format!(
             "<{}>{} {}[{}]: {text}",

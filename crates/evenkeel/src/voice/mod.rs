@@ -305,7 +305,7 @@ pub fn plain(diag: bool) -> Look {
 const WIDTH_WITHOUT_TERMINAL: usize = 100;
 
 /// Reports lost log lines as this voice says warnings.
-pub fn report_losses(voice: &Voice) -> proxy::log::Report {
+pub fn report_losses(voice: &Voice) -> model::log::Report {
     let mut voice = voice.clone();
     Box::new(move |text| voice.warning(text))
 }

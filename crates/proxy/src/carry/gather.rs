@@ -2,9 +2,9 @@
 //! told and remembered, so that what is told later is exactly the rest.
 
 use super::tally::Sums;
-use crate::config::Config;
 use crate::runtime::Runtime;
-use crate::state::{ListenerState, ProxyState, ServerState};
+use model::config::Config;
+use model::state::{ListenerState, ProxyState, ServerState};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -4,9 +4,9 @@
 use super::tally;
 use super::wire::{Reader, number, small};
 use super::{CarryError, HEAD, VERSION, tag};
-use crate::rules::live::Changes;
+use model::rules::live::Changes;
 
-use crate::state::{
+use model::state::{
     AGE_MAX_MS, AVERAGES, AdminState, BackendLife, COUNT_MAX, CheckResult, CheckStatus,
     HealthState, Kept, Tally, Verdict,
 };

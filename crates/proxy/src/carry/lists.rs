@@ -6,7 +6,7 @@ use super::CarryError;
 use super::tables::{BYTES_MAX, Which};
 use super::tag::list as t;
 use super::wire::{Reader, Writer, number};
-use crate::rules::live::{Changes, Lists};
+use model::rules::live::{Changes, Lists};
 
 /// Tells the lists that differ from their files.
 pub(super) fn tell(w: &mut Writer, tag: u8, lists: &Lists, which: Which) {
@@ -79,10 +79,10 @@ fn heard_text<'b>(reader: &mut Reader<'b>) -> Result<&'b [u8], CarryError> {
 mod tests {
     use super::*;
     use crate::carry::{export, export_kept, import};
-    use crate::config::Config;
-    use crate::keyword::testing::load_text;
-    use crate::rules::live::{Edit, Which as Meant};
+    use keyword::testing::load_text;
     use lab::Scratch;
+    use model::config::Config;
+    use model::rules::live::{Edit, Which as Meant};
 
     fn config(map: &Scratch, lines: &str) -> Config {
         let path = map.path().join("m.map");
@@ -108,7 +108,7 @@ mod tests {
     fn shown(config: &Config) -> String {
         let entries = config.lists.entries(0).into_iter();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let line = |e: crate::rules::live::Entry| {
+        let line = |e: model::rules::live::Entry| {
             text(&e.key) + "=" + &text(e.value.as_deref().unwrap_or(b"none")) + " "
         };
         entries.map(line).collect()

@@ -1,7 +1,7 @@
 //! What a process tells another one of ours that takes over from it (`-sf`, `-x`,
 //! an upgrade of the binary, a role that is started again): counters, rates,
 //! highest values, the states of servers, by the names of the proxies, servers and
-//! listeners that they belong to, stick tables, and what was changed in maps and lists. It is what [`fn@crate::control::install`] keeps within
+//! listeners that they belong to, stick tables, and what was changed in maps and lists. It is what [`fn@model::control::install`] keeps within
 //! a process.
 //!
 //! Never the momentary: connections, queues and slots belong to the process that
@@ -24,11 +24,11 @@ mod tell;
 mod tests;
 mod wire;
 
-use crate::config::Config;
 use crate::dynamic::{self, Lost};
 use crate::runtime::Runtime;
 use gather::Gathered;
 use hear::ProcessTold;
+use model::config::Config;
 use tables::Which;
 
 /// What such bytes begin with.

@@ -6,7 +6,7 @@
 use super::CarryError;
 use super::tag::table as t;
 use super::wire::{Reader, Writer, number, small};
-use crate::tables::{DataType, Held, KeyType, Shape, Table, Tables};
+use model::tables::{DataType, Held, KeyType, Shape, Table, Tables};
 use std::sync::Arc;
 
 /// Entries of a table that is kept in case the process is killed.
@@ -67,7 +67,7 @@ fn one(w: &mut Writer, table: &Arc<Table>) {
     w.nested(t::ENTRIES, |w| {
         let mut keys = Vec::new();
         for shard in 0..table.shard_count() {
-            table.keys_of(shard, crate::tables::store::moment(), &mut keys);
+            table.keys_of(shard, model::tables::store::moment(), &mut keys);
             for key in keys.drain(..) {
                 if w.bytes.len() < BYTES_MAX
                     && let Some(held) = table.find(&key)
@@ -259,9 +259,9 @@ impl<'b> TableTold<'b> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
-    use crate::control::install;
-    use crate::keyword::testing::load_text;
+    use keyword::testing::load_text;
+    use model::config::Config;
+    use model::control::install;
 
     fn config(store: &str) -> Config {
         let text = format!(

@@ -2,9 +2,9 @@
 
 use super::hear::{CountedTold, ListenerTold, ProcessTold, ProxyTold, RateTold, ServerTold, Told};
 use super::{Imported, monotonic_ms};
-use crate::config::{Config, Proxy, Server};
 use crate::runtime::Runtime;
-use crate::state::{Counters, Kept, now_ms};
+use model::config::{Config, Proxy, Server};
+use model::state::{Counters, Kept, now_ms};
 use reactor::Rate;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;

@@ -3,7 +3,7 @@
 
 use super::CarryError;
 use super::wire::{Reader, Writer};
-use crate::state::{TALLIES, Tally};
+use model::state::{TALLIES, Tally};
 
 /// All sums of a thing, in the order of [`Tally`].
 pub(super) type Sums = [u64; TALLIES];

@@ -6,9 +6,9 @@ use super::tag;
 use super::tally::{self, Sums};
 use super::wire::Writer;
 use super::{HEAD, VERSION, monotonic_ms};
-use crate::config::Config;
 use crate::runtime::Runtime;
-use crate::state::{
+use model::config::Config;
+use model::state::{
     AdminState, BackendLife, CheckResult, Counters, HealthState, Kept, ListenerState, ServerState,
     Verdict, now_ms,
 };

@@ -2,10 +2,10 @@
 
 use super::wire::Writer;
 use super::*;
-use crate::config::{Balance, Bind, BindAddress, Config, ProxyKind, ServerOptions};
-use crate::control::install;
-use crate::queue::testing::tree;
-use crate::state::{AdminState, CheckResult, CheckStatus, ServerState, Tally, now_ms};
+use model::config::{Balance, Bind, BindAddress, Config, ProxyKind, ServerOptions};
+use model::control::install;
+use model::queue::testing::tree;
+use model::state::{AdminState, CheckResult, CheckStatus, ServerState, Tally, now_ms};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -80,7 +80,7 @@ fn all_that_is_kept_within_a_process_reaches_the_next() {
     let proxy = &new.proxies[0].state;
     assert_eq!(proxy.frontend.read(Tally::BytesIn), 1000);
     assert_eq!(proxy.backend.read(Tally::Retries), 3);
-    assert_eq!(proxy.backend.highest_ms(crate::state::Average::Total), 400);
+    assert_eq!(proxy.backend.highest_ms(model::state::Average::Total), 400);
     assert_eq!(proxy.frontend_sessions.highest(), 2);
     assert_eq!(proxy.frontend_sessions.current(), 0);
     assert_eq!(proxy.maxconn_set.load(Relaxed), 77);
@@ -331,12 +331,12 @@ fn a_listen_there_may_be_two_sections_here_and_the_other_way_round() {
     let two = || {
         let mut config = process(2);
         let listen = config.proxies.remove(0);
-        let front = crate::config::Proxy {
+        let front = model::config::Proxy {
             kind: ProxyKind::Frontend,
             servers: Vec::new(),
             ..listen.clone()
         };
-        let back = crate::config::Proxy {
+        let back = model::config::Proxy {
             kind: ProxyKind::Backend,
             binds: Vec::new(),
             ..listen

@@ -5,9 +5,9 @@
 //! the output ([`Encoder::park`]) and a new one can go on where it stopped. Where the
 //! limits allow none, the rest goes as stored blocks: larger, but right.
 
-use crate::config::Algorithm;
-use crate::state::compression::{Limits, OfClient, Place};
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use model::config::Algorithm;
+use model::state::compression::{Limits, OfClient, Place};
 use std::cell::RefCell;
 use std::sync::Arc;
 

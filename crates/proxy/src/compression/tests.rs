@@ -1,9 +1,9 @@
 //! What a client takes, which messages may be compressed, what comes out.
 
 use super::*;
-use crate::state::compression::{ENCODER_BYTES, Limits};
 use flate2::{Decompress, FlushDecompress};
 use http::http1::{Limits as HeadLimits, Outcome, RequestFacts, parse_request, parse_response};
+use model::state::compression::{ENCODER_BYTES, Limits};
 use std::sync::Arc;
 
 fn request(lines: &str) -> Message {

@@ -1,8 +1,8 @@
 //! Agents: programs on the hosts of servers that say how those are. What their
 //! one line means is a value; asking is a connection, a text and that line.
 
-use crate::config::{Proxy, Server, ServerAddress};
-use crate::state::{AdminState, AgentResult, CheckStatus, Said, WEIGHT_MAX};
+use model::config::{Proxy, Server, ServerAddress};
+use model::state::{AdminState, AgentResult, CheckStatus, Said, WEIGHT_MAX};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -7,9 +7,9 @@ use super::outbox::alert;
 use super::plan::{Asked, Plan, Run};
 use super::probe::{check_of, probe};
 use super::report::{Level, LogLine, agent_lines, lines, send_state, tracked_lines};
-use crate::config::target::target;
-use crate::config::{Config, Observe, OnError, Proxy, Server};
-use crate::state::{
+use model::config::target::target;
+use model::config::{Config, Observe, OnError, Proxy, Server};
+use model::state::{
     AgentResult, Change, CheckResult, CheckStatus, Said, Shutdown, TakesErrors, now_ms,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -321,18 +321,18 @@ pub(crate) fn tell_of_agent(
     shut_down_sessions(proxy, server, change);
     let report = server.state.report(now_ms());
     for line in agent_lines(proxy, server, result, change, false, &report) {
-        crate::log::notice(config, proxy, log_level(line.level), &line.text);
+        model::log::notice(config, proxy, log_level(line.level), &line.text);
     }
     tell_of_trackers(config, server, &mut |proxy, level, line| {
-        crate::log::notice(config, proxy, log_level(level), line);
+        model::log::notice(config, proxy, log_level(level), line);
     });
 }
 
-pub(crate) fn log_level(level: Level) -> crate::log::Level {
+pub(crate) fn log_level(level: Level) -> model::log::Level {
     match level {
-        Level::Emergency => crate::log::Level::Emergency,
-        Level::Alert => crate::log::Level::Alert,
-        Level::Notice => crate::log::Level::Notice,
+        Level::Emergency => model::log::Level::Emergency,
+        Level::Alert => model::log::Level::Alert,
+        Level::Notice => model::log::Level::Notice,
     }
 }
 

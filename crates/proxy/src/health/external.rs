@@ -7,8 +7,8 @@
 //! timeout.
 
 use super::probe::{Limits, check_of};
-use crate::config::{BindAddress, HttpProtocol, Mode, Proxy, Server, ServerAddress};
-use crate::state::{CheckResult, CheckStatus};
+use model::config::{BindAddress, HttpProtocol, Mode, Proxy, Server, ServerAddress};
+use model::state::{CheckResult, CheckStatus};
 use part::role::{
     CheckProgram, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd, ExternalResult, external_frame,
 };
@@ -317,7 +317,7 @@ fn protocol_of(proxy: &Proxy, server: &Server) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyword::testing::load_text;
+    use keyword::testing::load_text;
 
     #[test]
     fn a_program_gets_the_arguments_and_variables_that_haproxy_gives_it() {
@@ -325,7 +325,7 @@ mod tests {
                     option external-check\n external-check command /bin/true\n\
                     server one 127.0.0.2:3307 check inter 5s maxconn 7\n server two /run/x.sock check inter 1s\n";
         let mut config = load_text(text).config.expect("it is right");
-        crate::control::install(&mut config, None, 0);
+        model::control::install(&mut config, None, 0);
         let proxy = &config.proxies[0];
         let words = |server: &Server| {
             let limit = Limits::of(proxy, server).program();

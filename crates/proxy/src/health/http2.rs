@@ -2,8 +2,8 @@
 //! form in which HTTP/1 would have it. It judges nothing itself, and nothing but
 //! that stream is of interest to it.
 
-use crate::check::expect::ANSWER_MAX;
-use crate::check::http::Request;
+use model::check::expect::ANSWER_MAX;
+use model::check::http::Request;
 use protocol::http2::{Connection, Event, Options, Role, StreamId};
 
 /// Bytes that a server may send besides its answer: settings, pings.

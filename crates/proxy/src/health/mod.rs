@@ -1,4 +1,4 @@
-//! Health checks at work: when to ask a server, and what the results ([`crate::check`])
+//! Health checks at work: when to ask a server, and what the results ([`model::check`])
 //! mean. The driver and `probe`, on the side thread, are the only parts with sockets and a
 //! clock. Results go to the server's state.
 

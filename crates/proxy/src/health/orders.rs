@@ -1,10 +1,10 @@
 //! What an operator can do to a server, by the page or by a socket, and the
 //! notices that logs get of it, in HAProxy's words: scripts read them.
 
-use crate::config::{Config, Proxy, Server};
+use model::config::{Config, Proxy, Server};
 
-use crate::log::{self, Level};
-use crate::state::{
+use model::log::{self, Level};
+use model::state::{
     AdminReport, AdminState, AgentResult, Change, CheckStatus, HealthState, Said, ServerReport,
     now_ms,
 };
@@ -195,7 +195,7 @@ fn health_line(proxy: &Proxy, server: &Server, health: HealthState, change: &Cha
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyword::testing::load_text;
+    use keyword::testing::load_text;
 
     fn text(line: Option<Line>) -> String {
         line.map(|(level, text)| format!("{level:?} {text}"))
@@ -207,7 +207,7 @@ mod tests {
         let file = "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80\n\
                     server s2 127.0.0.1:81 backup\n";
         let mut config = load_text(file).config.unwrap();
-        crate::control::install(&mut config, None, now_ms());
+        model::control::install(&mut config, None, now_ms());
         let proxy = &config.proxies[0];
         let (s1, s2) = (&proxy.servers[0], &proxy.servers[1]);
         let set = |server: &Server, admin| {
@@ -262,7 +262,7 @@ mod tests {
         let file = "listen b\nbind 127.0.0.1:1\nserver s 127.0.0.1:80 check\n\
                     server t1 127.0.0.1:81 track s\nserver t2 127.0.0.1:82 track s\n";
         let mut config = load_text(file).config.unwrap();
-        crate::control::install(&mut config, None, now_ms());
+        model::control::install(&mut config, None, now_ms());
         let s = &config.proxies[0].servers[0];
         let told = |admin| {
             s.state.set_admin(admin, now_ms());

@@ -3,8 +3,8 @@
 //! dropped, and the drop is logged.
 
 use super::mail::{Delivery, Mail, Then};
-use crate::config::{Config, EmailAlert, Mailer, Proxy};
-use crate::log;
+use model::config::{Config, EmailAlert, Mailer, Proxy};
+use model::log;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

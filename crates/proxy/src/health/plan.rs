@@ -15,9 +15,9 @@
 
 use super::agent;
 use super::schedule::Schedule;
-use crate::config::target::{Target, target};
-use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
-use crate::state::ServerState;
+use model::config::target::{Target, target};
+use model::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
+use model::state::ServerState;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -309,13 +309,13 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyword::testing::load_text;
-    use crate::state::{self, CheckResult, CheckStatus, HealthState};
+    use keyword::testing::load_text;
+    use model::state::{self, CheckResult, CheckStatus, HealthState};
     use std::time::Instant;
 
     fn tree(text: &str, old: Option<&Config>) -> Arc<Config> {
         let mut config = load_text(text).config.expect("the file is good");
-        crate::control::install(&mut config, old, state::now_ms());
+        model::control::install(&mut config, old, state::now_ms());
         Arc::new(config)
     }
 

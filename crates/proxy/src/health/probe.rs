@@ -6,12 +6,12 @@
 use super::http2::Http2;
 use super::plan::Place;
 use super::{external, socks};
-use crate::check::play::{Next, Outgoing, Play};
-use crate::check::scene::Subject;
-use crate::config::target::{Target, target_at};
-use crate::config::{Check, CheckKind, HttpProtocol, Proxy, Server};
-use crate::script::{Connect, Voice};
-use crate::state::{CheckResult, CheckStatus, Tally};
+use model::check::play::{Next, Outgoing, Play};
+use model::check::scene::Subject;
+use model::config::target::{Target, target_at};
+use model::config::{Check, CheckKind, HttpProtocol, Proxy, Server};
+use model::script::{Connect, Voice};
+use model::state::{CheckResult, CheckStatus, Tally};
 use protocol::proxy_protocol::{Checksum, Header};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -214,7 +214,7 @@ impl Probe<'_> {
         let mut deadline = began + self.limits.connect;
         let mut open: Option<Open> = None;
         let result = loop {
-            match play.next() {
+            match play.next_step() {
                 Next::Verdict(result) => break result,
                 Next::Connect(connect, port) => {
                     if let Some(former) = open.take() {

@@ -2,8 +2,8 @@
 //! words: scripts read them.
 
 use super::outbox::INFO;
-use crate::config::{Proxy, ProxyOption, Server};
-use crate::state::{
+use model::config::{Proxy, ProxyOption, Server};
+use model::state::{
     AgentResult, ByTracked, Change, CheckResult, CheckStatus, HealthState, ServerReport, Verdict,
 };
 use std::borrow::Cow;
@@ -298,12 +298,12 @@ fn told(level: Level, text: String) -> LogLine {
 
 /// The value of `X-Haproxy-Server-State`.
 pub fn send_state(proxy: &Proxy, server: &Server, node: &str, report: &ServerReport) -> String {
-    let share = u64::from(server.state.weight() / crate::state::WEIGHT_SCALE);
+    let share = u64::from(server.state.weight() / model::state::WEIGHT_SCALE);
     let total: u64 = proxy
         .servers
         .iter()
         .filter(|other| other.options.backup == server.options.backup)
-        .map(|other| u64::from(other.state.weight() / crate::state::WEIGHT_SCALE))
+        .map(|other| u64::from(other.state.weight() / model::state::WEIGHT_SCALE))
         .sum();
     let address = match server
         .state
@@ -311,7 +311,7 @@ pub fn send_state(proxy: &Proxy, server: &Server, node: &str, report: &ServerRep
         .as_ref()
         .unwrap_or(&server.address)
     {
-        crate::config::ServerAddress::Inet(address) => {
+        model::config::ServerAddress::Inet(address) => {
             format!("address={}; port={}; ", address.ip(), address.port())
         }
         _ => String::new(),

@@ -1,6 +1,6 @@
 //! When to check next. Time and randomness are arguments.
 
-use crate::state::CheckPhase;
+use model::state::CheckPhase;
 
 /// Most percent of spread.
 pub const SPREAD_MAX: u32 = 50;

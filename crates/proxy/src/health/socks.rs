@@ -1,6 +1,6 @@
 //! Asking a SOCKS4 proxy for the connection of a check (`check-via-socks4`).
 
-use crate::config::target::Target;
+use model::config::target::Target;
 use protocol::socks4;
 use std::net::SocketAddr;
 use tls::side::BoxedWire;

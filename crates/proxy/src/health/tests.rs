@@ -1,13 +1,13 @@
 //! Checks over the loopback, against servers that behave as they are told.
 
 use super::{Checks, Level, Notice, start};
-use crate::check::{Expect, HttpSend, Pattern, StatusRange, Step, StepAction};
-use crate::config::{
+use model::check::{Expect, HttpSend, Pattern, StatusRange, Step, StepAction};
+use model::config::{
     Check, CheckKind, Config, EmailAlert, Mailer, Mailers, Proxy, ProxyKind, ProxyOption, Server,
     ServerAddress, ServerOptions,
 };
-use crate::control::install;
-use crate::state::{CheckStatus, HealthState, ProxyState, ServerState, now_ms};
+use model::control::install;
+use model::state::{CheckStatus, HealthState, ProxyState, ServerState, now_ms};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -448,14 +448,14 @@ fn stopped_checks_ask_no_more_and_maintenance_is_not_checked() {
     let mut bed = bed(&[(origin.address, quick())], http(), &[]);
     bed.until_status(CheckStatus::Layer7Ok);
     bed.state(0)
-        .set_admin(crate::state::AdminState::Maintenance, now_ms());
+        .set_admin(model::state::AdminState::Maintenance, now_ms());
     std::thread::sleep(Duration::from_millis(100));
     let count = |origin: &Origin| origin.requests.lock().unwrap().len();
     let before = count(&origin);
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(count(&origin), before);
     bed.state(0)
-        .set_admin(crate::state::AdminState::Ready, now_ms());
+        .set_admin(model::state::AdminState::Ready, now_ms());
     bed.until("checked again", |_| count(&origin) > before);
     bed.state(0).stop_checks(true);
     std::thread::sleep(Duration::from_millis(100));

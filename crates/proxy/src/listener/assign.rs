@@ -3,7 +3,7 @@
 
 use super::identity::inode;
 use super::open::Listening;
-use crate::config::{Bind, Config, Proxy, ProxyIndex};
+use model::config::{Bind, Config, Proxy, ProxyIndex};
 use rustix::io::Errno;
 use std::fmt;
 use std::os::fd::{OwnedFd, RawFd};

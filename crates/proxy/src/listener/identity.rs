@@ -3,7 +3,7 @@
 //! on who opened the socket, so that HAProxy's are recognized like our own.
 
 use super::options::{get_option, int_option, transparent};
-use crate::config::{Bind, BindAddress};
+use model::config::{Bind, BindAddress};
 use nix::libc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketType, sockopt};

@@ -6,7 +6,7 @@ use super::file::is_bound_to;
 use super::identity::Place;
 use super::open::OpenStep;
 use super::options::{create, create_for_datagrams};
-use crate::config::BindOwner;
+use model::config::BindOwner;
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix};

@@ -5,9 +5,9 @@ use super::identity::{Identity, Place, inode, prefixed};
 use super::inherited::Inherited;
 use super::names;
 use super::options::{self, Options, create, create_for_datagrams};
-use crate::config::{Bind, BindAddress, BindOwner, Config, Proxy, ProxyIndex};
-use crate::state::ListenerState;
 use language::Span;
+use model::config::{Bind, BindAddress, BindOwner, Config, Proxy, ProxyIndex};
+use model::state::ListenerState;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, sockopt};
 use std::fmt;
@@ -283,7 +283,7 @@ fn open_abstract(name: &[u8], backlog: Option<i32>) -> Step<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyword::testing::load_text;
+    use keyword::testing::load_text;
 
     fn opened(global: &str, options: &str) -> OwnedFd {
         let text = format!("global\n{global}\nfrontend f\nbind 127.0.0.1:1 {options}\n");

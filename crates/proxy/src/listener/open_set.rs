@@ -57,7 +57,7 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ProxyIndex;
+    use model::config::ProxyIndex;
     use std::net::TcpListener;
     use std::os::fd::{AsRawFd, OwnedFd};
 

@@ -2,7 +2,7 @@
 //! before it is bound; [`Options`] those that one which already listens can be
 //! given anew.
 
-use crate::config::{Bind, Config, KeepAlive, Proxy, ProxyOption};
+use model::config::{Bind, Config, KeepAlive, Proxy, ProxyOption};
 use nix::libc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};

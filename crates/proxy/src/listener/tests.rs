@@ -2,8 +2,8 @@
 
 use super::identity::{Identity, Place};
 use super::{Inherited, Listening, OpenStep, Unrecognized, assign, open, wanted};
-use crate::config::{BindAddress, Config};
-use crate::keyword::testing::load_text;
+use keyword::testing::load_text;
+use model::config::{BindAddress, Config};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use std::net::{TcpListener, TcpStream, UdpSocket};

@@ -8,9 +8,9 @@ mod serving;
 
 pub use serving::{LogSocket, Serving};
 
-use crate::config::{Config, ForwardedHost, LogForward, LogTarget, LogTargetAddress};
-use crate::log::{SyslogFormat, append_syslog_date, iso_date, sampled, servers, year};
 use message::{Form, Message};
+use model::config::{Config, ForwardedHost, LogForward, LogTarget, LogTargetAddress};
+use model::log::{SyslogFormat, append_syslog_date, iso_date, sampled, servers, year};
 use std::borrow::Cow;
 use std::io::Write;
 use std::net::IpAddr;

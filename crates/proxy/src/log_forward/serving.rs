@@ -4,8 +4,8 @@
 
 use super::framing::{self, Frame};
 use super::pass_on;
-use crate::config::{Config, LOG_CONNECTIONS_DEFAULT, LogForward};
 use crate::runtime::Runtime;
+use model::config::{Config, LOG_CONNECTIONS_DEFAULT, LogForward};
 use rustix::net::{AddressFamily, sockopt};
 use std::collections::HashMap;
 use std::io;

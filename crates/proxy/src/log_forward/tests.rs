@@ -1,7 +1,7 @@
 //! What targets get of messages, by what the section and the target say.
 
 use super::*;
-use crate::keyword::testing::load_text;
+use keyword::testing::load_text;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// The line that a target gets of a message.

@@ -6,8 +6,8 @@
 use super::command::{self, Action, Context, Payload, Reply, Session};
 use super::places::{Place, Rest};
 use super::socket::Rights;
-use crate::log::ring;
 use crate::takeover::{self, TakeoverError};
+use model::log::ring;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -3,10 +3,10 @@
 
 use super::command::Context;
 use super::tests::{ask, context};
-use crate::config::{Config, Server, ServerIndex, StatsLevel};
-use crate::keyword::testing::load_text;
-use crate::state::{self, now_ms};
 use crate::{carry, dynamic};
+use keyword::testing::load_text;
+use model::config::{Config, Server, ServerIndex, StatsLevel};
+use model::state::{self, now_ms};
 use std::sync::Arc;
 
 const FILE: &str = "\
@@ -210,7 +210,7 @@ fn what_was_added_and_removed_outlives_the_process_and_what_was_added_a_change()
     // Another process with the same file.
     let mut next = load_text(FILE).config.expect("the file is good");
     assert!(carry::import_servers(&told, &mut next).is_empty());
-    crate::control::install(&mut next, None, now_ms());
+    model::control::install(&mut next, None, now_ms());
     carry::import(&told, &next, None).expect("it can be read");
     assert!(server(&next, "s4").is_none());
     let n = server(&next, "n").expect("n");
@@ -218,7 +218,7 @@ fn what_was_added_and_removed_outlives_the_process_and_what_was_added_a_change()
     // Another file: what is removed there is its own matter.
     let mut other = load_text(FILE).config.expect("the file is good");
     assert!(dynamic::keep(&mut other, &config).is_empty());
-    crate::control::install(&mut other, Some(&config), now_ms());
+    model::control::install(&mut other, Some(&config), now_ms());
     assert!(server(&other, "s4").is_some());
     let kept = server(&other, "n").expect("n");
     let was = server(&config, "n").expect("n");
@@ -402,9 +402,9 @@ fn variables_of_the_process_are_set_and_shown() {
             "Variable not found.\n\n"
         );
     }
-    let name = crate::rules::VariableName::parse("proc.told").expect("a name");
-    let value = crate::rules::Value::Str(b"a \"b\"\n".to_vec().into());
-    assert!(crate::sample::variables::set_process_variable(
+    let name = model::rules::VariableName::parse("proc.told").expect("a name");
+    let value = model::rules::Value::Str(b"a \"b\"\n".to_vec().into());
+    assert!(model::sample::variables::set_process_variable(
         name, value, None
     ));
     let told = admin(&context, "get var proc.told");

@@ -2,11 +2,11 @@
 //! operators, those on which peers are listened to, and those of `log-forward`
 //! sections. `serving` has the first, `peers` and `log_forward` the others.
 
-use crate::config::{
-    Bind, BindAddress, BindOwner, Config, LogForward, Peers, StatsLevel, StatsSocket,
-};
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
 use language::Span;
+use model::config::{
+    Bind, BindAddress, BindOwner, Config, LogForward, Peers, StatsLevel, StatsSocket,
+};
 use rustix::io::Errno;
 use std::borrow::Cow;
 use std::fmt;

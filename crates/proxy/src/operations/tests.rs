@@ -4,11 +4,11 @@ use super::command::Context;
 use super::connection::{self, COMMANDS_MAX, LINE_MAX};
 use super::serving::{Shared, Shown};
 use super::{open, start};
-use crate::config::{Config, StatsLevel};
-use crate::keyword::testing::load_text;
 use crate::listener::Inherited;
 use crate::runtime::Runtime;
-use crate::state;
+use keyword::testing::load_text;
+use model::config::{Config, StatsLevel};
+use model::state;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,7 +35,7 @@ pub(super) fn context(text: &str) -> Context {
 }
 
 fn context_of(mut config: Config) -> Context {
-    crate::control::install(&mut config, None, state::now_ms());
+    model::control::install(&mut config, None, state::now_ms());
     Context {
         runtime: Runtime::leak(Arc::new(config), 2, 5000),
         shared: Shared::new(vec![Shown {
@@ -740,7 +740,7 @@ fn what_was_changed_in_a_list_goes_on_also_where_its_file_has_changed() {
     let mut second = load_text(&file.replace(" acl h", " acl more path_end -i .php\n acl h"))
         .config
         .expect("the file is good");
-    crate::control::install(&mut second, Some(&first.runtime.config()), state::now_ms());
+    model::control::install(&mut second, Some(&first.runtime.config()), state::now_ms());
     let shown = |list: &std::path::Path, maps| {
         let at = second
             .lists

@@ -4,11 +4,11 @@
 use super::command::{Context, Payload};
 use super::connection::{self, PAYLOAD_MAX};
 use super::tests::{ask, block_on, context, talk};
-use crate::config::StatsLevel;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lab::Scratch;
 use lab::pki::{Authority, KeyKind, Leaf};
+use model::config::StatsLevel;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;

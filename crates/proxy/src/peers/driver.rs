@@ -2,13 +2,13 @@
 //! this process listens, one for each peer that it connects to, one for each
 //! connection.
 
-use crate::config::Config;
-use crate::shared_tables::{
+use model::config::Config;
+use model::shared_tables::{
     COLLISIONS, CONNECTIONS, FAULTS, HEARTBEATS_IN, HEARTBEATS_OUT, PeersState, Resync, SILENCES,
     Section, entry,
 };
-use crate::state::now_ms;
-use crate::tables::store::moment;
+use model::state::now_ms;
+use model::tables::store::moment;
 use protocol::peers::{Control, Event, Fault, Hello, Role, Session, State, Status, Update};
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -68,7 +68,7 @@ impl Driver {
     /// with the entries of their tables.
     pub fn change(&mut self, config: &Config) {
         let goes_on = |name: &str| {
-            let same = |peers: &&crate::config::Peers| *peers.name == *name && !peers.disabled;
+            let same = |peers: &&model::config::Peers| *peers.name == *name && !peers.disabled;
             config.peers.iter().find(same)
         };
         self.sections.retain(|name, (state, task)| {

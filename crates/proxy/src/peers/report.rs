@@ -1,8 +1,8 @@
 //! `show peers`: in HAProxy's form. Addresses in memory say nothing here; in
 //! their places stand numbers that tell things apart.
 
-use crate::config::{Config, Peers};
-use crate::shared_tables::{
+use model::config::{Config, Peers};
+use model::shared_tables::{
     COLLISIONS, CONNECTIONS, FAULTS, HEARTBEATS_IN, HEARTBEATS_OUT, Peer, Resync, SILENCES, Section,
 };
 use std::fmt::Write;
@@ -104,7 +104,7 @@ fn remote(out: &mut String, number: usize, peer: &Peer, section: &Section) {
 }
 
 fn time(at: SystemTime) -> String {
-    let date = crate::log::clf_date(at);
+    let date = model::log::clf_date(at);
     match date.rsplit_once('.') {
         Some((seconds, _)) => seconds.to_owned(),
         None => date,

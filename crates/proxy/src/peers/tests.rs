@@ -1,12 +1,12 @@
 //! Two processes in one: what one of them counts the other one has soon.
 
 use super::{Driver, report, start};
-use crate::config::Config;
-use crate::control::install;
-use crate::keyword::testing::load_text;
-use crate::shared_tables::{Resync, Section, entry};
-use crate::tables::{DataType, Held, Table};
+use keyword::testing::load_text;
 use lab::pki::{Authority, Leaf};
+use model::config::Config;
+use model::control::install;
+use model::shared_tables::{Resync, Section, entry};
+use model::tables::{DataType, Held, Table};
 use protocol::peers::Update;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;

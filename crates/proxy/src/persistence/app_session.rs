@@ -1,10 +1,10 @@
 //! `appsession` of HAProxy 1.x: the sessions of an application, by its own
-//! cookie or URL parameter, and the server of each ([`crate::state::AppSessions`]).
+//! cookie or URL parameter, and the server of each ([`model::state::AppSessions`]).
 
-use crate::config::{AppSession, Proxy, ServerIndex};
-use crate::thread::here;
-use crate::transaction::Stream;
 use http::message::{request_cookies, response_cookies};
+use model::config::{AppSession, Proxy, ServerIndex};
+use model::thread::here;
+use model::transaction::Stream;
 use std::sync::Arc;
 
 /// The session that a cookie of this name and value is of.

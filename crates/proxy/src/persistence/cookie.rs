@@ -2,11 +2,11 @@
 
 use super::dynamic;
 use super::line::{self, Edit, Edited};
-use crate::config::{Config, Cookie, CookieMode, Proxy, Server, ServerIndex};
-use crate::thread::here;
-use crate::transaction::{Date, Persistence, RequestCookie, ResponseCookie, Stream};
 use http::http1;
 use http::message::Fields;
+use model::config::{Config, Cookie, CookieMode, Proxy, Server, ServerIndex};
+use model::thread::here;
+use model::transaction::{Date, Persistence, RequestCookie, ResponseCookie, Stream};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -356,16 +356,16 @@ fn add(stream: &mut Stream, cookie: &Cookie, known: &Persistence, value: Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ProxyIndex;
-    use crate::keyword::testing::load_text;
-    use crate::transaction::sample;
+    use keyword::testing::load_text;
+    use model::config::ProxyIndex;
+    use model::transaction::sample;
 
     #[test]
     fn of_many_cookies_the_first_ones_are_looked_up_and_all_are_taken_out() {
         let text = "listen l\nmode http\nbind 127.0.0.1:1\ncookie SRV insert indirect\n\
                     server a 127.0.0.1:2 cookie a\n";
         let mut config = load_text(text).config.expect("it loads");
-        crate::control::install(&mut config, None, 0);
+        model::control::install(&mut config, None, 0);
         let config = Arc::new(config);
         for (before, found) in [(0, true), (JUDGED_MAX as usize - 1, true), (500, false)] {
             let cookies = "SRV=x; ".repeat(before);

@@ -2,7 +2,7 @@
 //! hash under a secret, so that all balancers with the same key and servers
 //! agree on it and clients learn no address.
 
-use crate::config::{Server, ServerAddress};
+use model::config::{Server, ServerAddress};
 use std::net::{IpAddr, SocketAddr};
 use twox_hash::XxHash64;
 

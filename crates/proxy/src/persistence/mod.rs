@@ -15,10 +15,10 @@ mod dynamic;
 mod line;
 mod rdp;
 
-use crate::config::{
+use model::config::{
     PersistRuleKind, Proxy, ProxyOption, Server, ServerIndex, ServerName, UseServerRule,
 };
-use crate::transaction::{RequestCookie, Stream};
+use model::transaction::{RequestCookie, Stream};
 
 /// Whether a server may take a stream that belongs to it, up or not.
 fn takes(proxy: &Proxy, server: &Server, forced: bool) -> bool {

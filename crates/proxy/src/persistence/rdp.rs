@@ -2,9 +2,9 @@
 //! the server that told it to come back (`msts=IP.PORT.0000`, the numbers as
 //! that server's processor has them in memory).
 
-use crate::config::{ServerAddress, ServerIndex};
-use crate::sample::rdp_cookie;
-use crate::transaction::Stream;
+use model::config::{ServerAddress, ServerIndex};
+use model::sample::rdp_cookie;
+use model::transaction::Stream;
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Lets a stream belong to the server that its first packet names.

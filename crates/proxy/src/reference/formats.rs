@@ -2,8 +2,8 @@
 //! flags of variables.
 
 use super::{kept, row};
-use crate::rules::{alias_doc, built_in_texts};
 use language::keyword::Documented;
+use model::rules::{alias_doc, built_in_texts};
 
 const FAMILY: &str = "Log formats";
 

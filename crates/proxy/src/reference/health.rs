@@ -1,8 +1,8 @@
 //! What logs, statistics and `show stat` say of servers: results of checks, and states.
 
 use super::row;
-use crate::state::CheckStatus;
 use language::keyword::Documented;
+use model::state::CheckStatus;
 
 /// What the result of a check means; a star stands before it while the next one runs.
 fn meaning(status: CheckStatus) -> &'static str {

@@ -2,8 +2,8 @@
 //! every file has.
 
 use super::{kept, row};
-use crate::rules::{Method, PREDEFINED};
 use language::keyword::Documented;
+use model::rules::{Method, PREDEFINED};
 
 const FAMILY: &str = "ACL flags and matching methods";
 

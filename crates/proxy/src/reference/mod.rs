@@ -14,8 +14,8 @@ pub use phrases::PHRASES;
 pub use termination::letters;
 
 use crate::operations::kept;
-use crate::tables::data::{DataType, Shape};
 use language::keyword::Documented;
+use model::tables::data::{DataType, Shape};
 use std::sync::OnceLock;
 
 /// A row of such a table.
@@ -83,7 +83,7 @@ fn data_types() -> Vec<Documented> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyword::registry;
+    use keyword::registry;
     use std::collections::HashSet;
 
     #[test]

@@ -1,8 +1,8 @@
 //! The sections of a file, each with what it is for.
 
 use super::row;
-use crate::known::SECTIONS;
 use language::keyword::Documented;
+use model::known::SECTIONS;
 
 /// How each begins.
 static FIRST_LINES: &[(&str, &str)] = &[
@@ -38,7 +38,7 @@ pub(super) fn documented() -> Vec<Documented> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyword::registry;
+    use keyword::registry;
 
     #[test]
     fn each_section_that_has_lines_is_told_of() {

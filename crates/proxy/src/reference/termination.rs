@@ -237,7 +237,7 @@ pub fn letters(name: &str) -> Vec<Documented> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transaction::{Phase, Termination};
+    use model::transaction::{Phase, Termination};
 
     #[test]
     fn four_letters_are_told_by_their_parts() {

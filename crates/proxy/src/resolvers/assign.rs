@@ -2,7 +2,7 @@
 //! port of a service. Values only. A server keeps what it has for as long as
 //! the name stands for that, so that a change of one moves no other.
 
-use crate::config::{AddressFamily, Resolving};
+use model::config::{AddressFamily, Resolving};
 use protocol::dns::Service;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -95,7 +95,7 @@ pub(super) fn weight(of_record: u16) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::network::Network;
+    use model::rules::network::Network;
     use protocol::dns::Name;
 
     fn ips(texts: &[&str]) -> Vec<IpAddr> {

@@ -4,12 +4,12 @@
 
 use super::exchange::Exchange;
 use super::follow;
-use crate::config::Config;
 use crate::health::Notice;
-use crate::names::plan::Due;
-use crate::names::{Key, Names};
 use crate::runtime::Runtime;
 use aws_lc_rs::rand;
+use model::config::Config;
+use model::names::plan::Due;
+use model::names::{Key, Names};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};

@@ -1,9 +1,9 @@
 //! One query to one nameserver: from a port of its own, so that only a host that sees the
 //! query can forge a response, over UDP and, if the response is truncated, over TCP.
 
-use crate::config::NameServer;
-use crate::names::Events;
-use crate::names::resolution::Outcome;
+use model::config::NameServer;
+use model::names::Events;
+use model::names::resolution::Outcome;
 use protocol::dns::{Answer, Malformed, Question, parse};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -3,10 +3,10 @@
 //! logs get of it, in HAProxy's words: scripts read them.
 
 use super::assign::{self, Slot};
-use crate::config::{Config, NamedPort, Proxy, Server, ServerAddress};
 use crate::health::{Level, Notice};
-use crate::names::{Found, Key, Status, Wanted};
-use crate::state::{AdminReport, Change, HostNow, now_ms};
+use model::config::{Config, NamedPort, Proxy, Server, ServerAddress};
+use model::names::{Found, Key, Status, Wanted};
+use model::state::{AdminReport, Change, HostNow, now_ms};
 use protocol::dns::Service;
 use std::net::{IpAddr, SocketAddr};
 

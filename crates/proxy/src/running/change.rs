@@ -4,10 +4,11 @@
 //! exists is closed, and a change that fails has changed nothing.
 
 use super::{Running, ServeOptions};
-use crate::config::{Config, Global};
+use crate::dynamic;
 use crate::listener::{self, Listening, Open};
 use crate::runtime::lock;
-use crate::{balance, dynamic, state};
+use model::config::{Config, Global};
+use model::{balance, state};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -51,13 +52,13 @@ impl Running {
         let not_changed = keep_fixed(&old.global, &mut config.global);
         let lists = config.lists.differences(&old.lists);
         let lost = dynamic::keep(&mut config, &old);
-        let outdated = crate::control::adopt(&mut config, Some(&old), state::now_ms());
+        let outdated = model::control::adopt(&mut config, Some(&old), state::now_ms());
         balance::prepare(&config, Some(&old));
         // From now on no connection to them is kept, and when the threads look
         // through what they kept, none is left.
         outdated.close_ways();
         let config = Arc::new(config);
-        crate::rules::set_up_process(&config);
+        model::rules::set_up_process(&config);
         listener::listen_again(&config, &listening);
         let listening = Arc::new(Open::following(listening, &runtime.listening()));
         tls::resume::set_limits(&config.global.tls);

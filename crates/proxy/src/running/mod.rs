@@ -6,10 +6,11 @@ mod servers;
 
 pub use change::Changed;
 
-use crate::config::Config;
 use crate::listener::{self, Listening, Open};
 use crate::runtime::{Runtime, lock};
-use crate::{balance, vitals, worker};
+use crate::{vitals, worker};
+use model::balance;
+use model::config::Config;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
@@ -47,7 +48,7 @@ pub fn serve(
     reactor::set_shards(threads);
     tls::resume::set_limits(&config.global.tls);
     balance::prepare(&config, None);
-    crate::rules::set_up_process(&config);
+    model::rules::set_up_process(&config);
     listener::listen_again(&config, &listening);
     let runtime = Runtime::leak(config, threads, options.connections_max);
     *lock(&runtime.listening) = Arc::new(Open::following(listening, &Open::default()));

@@ -2,10 +2,10 @@
 //! is replaced by a copy of it that differs in that. Whatever runs under the
 //! older one goes on as it would after any change.
 
-use crate::config::{Config, ProxyIndex};
 use crate::dynamic::Refused;
 use crate::runtime::{Runtime, lock};
-use crate::{balance, state};
+use model::config::{Config, ProxyIndex};
+use model::{balance, state};
 use std::sync::Arc;
 
 /// Living configurations above which no further one is made: long connections may
@@ -37,7 +37,7 @@ impl Runtime {
         let (old, listening) = self.newest();
         let mut config = old.successor();
         let backend = edit(&mut config)?;
-        let outdated = crate::control::succeed(&mut config, &old, backend, state::now_ms());
+        let outdated = model::control::succeed(&mut config, &old, backend, state::now_ms());
         balance::prepare(&config, Some(&old));
         outdated.close_ways();
         {

@@ -3,7 +3,7 @@
 //! second.
 
 use super::{Runtime, lock};
-use crate::state::Tally;
+use model::state::Tally;
 use rustix::time::{ClockId, clock_gettime};
 
 /// How long a measurement lasts at least, milliseconds.

@@ -13,10 +13,10 @@ pub use seat::Seat;
 pub use versions::VersionReport;
 pub(crate) use vitals::{Drain, Shared};
 
-use crate::config::{Config, Proxy};
 use crate::listener::{Listening, Open};
-use crate::thread::Process;
-pub(crate) use crate::thread::lock;
+use model::config::{Config, Proxy};
+use model::thread::Process;
+pub(crate) use model::thread::lock;
 use std::cell::OnceCell;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

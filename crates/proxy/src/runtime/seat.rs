@@ -3,8 +3,8 @@
 //! are taken all or none, so the limits hold exactly on any number of threads.
 
 use super::{Runtime, maxconn};
-use crate::config::{Bind, Proxy, ProxyOption};
-use crate::state::{ListenerState, ProxyState};
+use model::config::{Bind, Proxy, ProxyOption};
+use model::state::{ListenerState, ProxyState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

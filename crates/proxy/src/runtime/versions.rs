@@ -2,7 +2,7 @@
 //! nobody else does, so that the last reference to a tree, which frees all of
 //! it, is never dropped on a thread that serves.
 
-use crate::config::Config;
+use model::config::Config;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 

@@ -3,10 +3,10 @@
 use super::pool::pools;
 use super::secured::{Secured, Wanted, forced_version, secure};
 use super::{Mark, ServerConnection, proxy_header, source};
-use crate::config::{HttpProtocol, Proxy, ProxyOption, ReuseMode, Server, ServerAddress, Tune};
 use crate::health::SOCKS4_USER;
-use crate::state::Tally;
-use crate::transaction::Stream;
+use model::config::{HttpProtocol, Proxy, ProxyOption, ReuseMode, Server, ServerAddress, Tune};
+use model::state::Tally;
+use model::transaction::Stream;
 use mux::ServerMux;
 use mux::link::{Link, write_all};
 use nix::sys::socket::setsockopt;

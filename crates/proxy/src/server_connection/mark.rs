@@ -4,9 +4,9 @@
 
 use super::connect::{Target, goes_by_client, target};
 use super::{proxy_header, source};
-use crate::config::Server;
-use crate::rules::Expression;
-use crate::transaction::Stream;
+use model::config::Server;
+use model::rules::Expression;
+use model::transaction::Stream;
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ pub use own::Own;
 pub use pool::{Pools, pools, purge};
 pub use secured::{Secured, Wanted, forced_version};
 
-use crate::state::{ServerState, Way};
+use model::state::{ServerState, Way};
 use mux::ServerMux;
 use mux::link::Link;
 use reactor::{Buffer, WeakSocket};

@@ -9,9 +9,9 @@
 use super::pool::Idle;
 use super::pool::pools;
 use super::{Mark, Secured, ServerConnection, Wanted};
-use crate::config::Server;
-use crate::state::{ServerState, Way};
-use crate::thread::here;
+use model::config::Server;
+use model::state::{ServerState, Way};
+use model::thread::here;
 use mux::link::Link;
 use reactor::{self, Instant, inject, with_deadline};
 use rustls::pki_types::ServerName;

@@ -2,9 +2,9 @@
 //! PROXY header of that client, an address that goes by it.
 
 use super::ServerConnection;
-use crate::config::Server;
-use crate::state::ServerState;
-use crate::transaction::Stream;
+use model::config::Server;
+use model::state::ServerState;
+use model::transaction::Stream;
 use std::sync::Arc;
 
 /// `max-session-srv-conns` where the file does not say.

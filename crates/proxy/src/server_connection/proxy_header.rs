@@ -1,8 +1,8 @@
 //! The PROXY header that a connection to a server begins with: whose stream it
 //! carries and, in version 2, what is known of the client's TLS.
 
-use crate::config::{ProxyExtensions, Server};
-use crate::transaction::{Endpoint, Stream};
+use model::config::{ProxyExtensions, Server};
+use model::transaction::{Endpoint, Stream};
 use protocol::proxy_protocol::{
     Checksum, Endpoints, Header, MAX_UNIQUE_ID_BYTES, Proxied, SslFields, TlvError, Tlvs,
     Transport as Layer4, kind,
@@ -90,7 +90,7 @@ fn push_tls(tlvs: &mut Tlvs, info: Option<&Info>, wanted: ProxyExtensions) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transaction::sample;
+    use model::transaction::sample;
     use rustls::{CipherSuite, ProtocolVersion};
     use std::rc::Rc;
 

@@ -3,11 +3,11 @@
 
 use super::ConnectFailure;
 use super::mark::Mark;
-use crate::config::{HttpProtocol, Server, WebSocketProto};
-use crate::state::Tally;
-use crate::thread::here;
-use crate::transaction::Stream;
 use http::websocket;
+use model::config::{HttpProtocol, Server, WebSocketProto};
+use model::state::Tally;
+use model::thread::here;
+use model::transaction::Stream;
 use reactor::Instant;
 use rustls::pki_types::ServerName;
 use std::rc::Rc;

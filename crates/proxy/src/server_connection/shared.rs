@@ -5,10 +5,10 @@
 use super::pool::pools;
 use super::secured::{Secured, Wanted};
 use super::{Mark, ServerConnection};
-use crate::config::{Proxy, Server, ServerOptions};
-use crate::state::{ServerState, Way};
-use crate::thread::here;
-use crate::transaction::Stream;
+use model::config::{Proxy, Server, ServerOptions};
+use model::state::{ServerState, Way};
+use model::thread::here;
+use model::transaction::Stream;
 use mux::ServerMux;
 use mux::link::Link;
 use reactor::{self, with_deadline};

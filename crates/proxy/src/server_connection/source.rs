@@ -2,8 +2,8 @@
 //! range, an interface, or the address of the client itself (`usesrc`), which
 //! needs IP_TRANSPARENT and the routes of a transparent proxy.
 
-use crate::config::{Borrowed, Proxy, Server, Source};
-use crate::transaction::{Endpoint, Stream};
+use model::config::{Borrowed, Proxy, Server, Source};
+use model::transaction::{Endpoint, Stream};
 use nix::libc;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::BindToDevice;

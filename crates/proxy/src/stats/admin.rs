@@ -1,9 +1,9 @@
 //! The actions of the page (`stats admin`): what its form sends.
 
 use super::asked::{Outcome, decode};
-use crate::config::{Config, Proxy};
 use crate::health::orders;
-use crate::state::{AdminState, HealthState, Shutdown};
+use model::config::{Config, Proxy};
+use model::state::{AdminState, HealthState, Shutdown};
 
 /// Most parameters of a form that are looked at: a page with every server of
 /// a large backend checked has as many.
@@ -169,15 +169,15 @@ fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyword::testing::load_text;
-    use crate::state;
+    use keyword::testing::load_text;
+    use model::state;
 
     #[test]
     fn a_form_changes_the_servers_that_it_names_and_says_how_it_went() {
         let file =
             "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80 check\nserver s+2 127.0.0.1:81\n";
         let mut config = load_text(&file.replace("s+2", "s:2")).config.unwrap();
-        crate::control::install(&mut config, None, state::now_ms());
+        model::control::install(&mut config, None, state::now_ms());
         let id = config.proxies[0].id;
         let by_id = format!("s=s1&s=s%3A2&action=drain&b=%23{id}");
         let run = |body: &str| run(&config, body.as_bytes(), |_| true);
@@ -224,7 +224,7 @@ mod tests {
     fn a_form_changes_agents_also_of_servers_without_a_check() {
         let file = "listen b\nbind 127.0.0.1:1\nserver s 127.0.0.1:80 agent-check agent-port 1\n";
         let mut config = load_text(file).config.unwrap();
-        crate::control::install(&mut config, None, state::now_ms());
+        model::control::install(&mut config, None, state::now_ms());
         let state = &config.proxies[0].servers[0].state;
         let run = |action: &str| {
             let body = format!("s=s&action={action}&b=b");

@@ -1,8 +1,8 @@
 //! `stats auth`: who may see the page; and from where its forms are taken.
 
-use crate::config::StatsPage;
-use crate::transaction::Stream;
-use crate::users::{Basic, same};
+use model::config::StatsPage;
+use model::transaction::Stream;
+use model::users::{Basic, same};
 
 /// Whether a request may see the page: anyone, where the page has no users.
 pub fn allowed(page: &StatsPage, stream: &Stream) -> bool {
@@ -46,9 +46,9 @@ fn without_port(authority: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transaction::sample;
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
+    use model::transaction::sample;
 
     fn request(authorization: &str) -> Stream {
         let line = match authorization {

@@ -2,7 +2,7 @@
 
 use super::column::{ALL, COLUMNS, Column, FIRST_MODULE, Tags};
 use super::row::{Moment, Object, Row, Selection, Value, each};
-use crate::config::Config;
+use model::config::Config;
 use std::fmt::Write;
 
 /// A format.

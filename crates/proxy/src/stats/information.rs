@@ -5,7 +5,7 @@
 use super::column::Tags;
 use super::process::Process;
 use super::row::Value;
-use crate::config::product::{NAME, RELEASE_DATE, VERSION};
+use model::config::product::{NAME, RELEASE_DATE, VERSION};
 
 /// The kind of a metric.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

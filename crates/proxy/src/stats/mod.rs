@@ -19,15 +19,15 @@ mod page;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{Config, Proxy, ProxyIndex, StatsPage};
-use crate::rules::{self, Verdict};
 use crate::runtime;
-use crate::transaction::Wait;
-use crate::transaction::{Phase, Reply, Stream, Termination, error_page};
-use crate::users;
 use asked::{Asked, Kind, Outcome};
 use export::Format;
 use http::message::{Message, Refusal, Version, reason_of};
+use model::config::{Config, Proxy, ProxyIndex, StatsPage};
+use model::rules::{self, Verdict};
+use model::transaction::Wait;
+use model::transaction::{Phase, Reply, Stream, Termination, error_page};
+use model::users;
 use process::Process;
 use row::{Moment, Selection};
 use std::io;

@@ -1,9 +1,9 @@
 //! What statistics say of the process.
 
 use super::row::Moment;
-use crate::config::Config;
 use crate::runtime::{Measured, Runtime};
-use crate::state::{self, Tally};
+use model::config::Config;
+use model::state::{self, Tally};
 use part::report::Report;
 use reactor::{self, Pipes};
 use rustix::process::{Resource, getrlimit};
@@ -105,7 +105,7 @@ pub struct Process {
     /// Virtual addresses.
     pub addresses: Report,
     /// What nameservers did.
-    pub(crate) resolvers: Vec<crate::names::SectionReport>,
+    pub(crate) resolvers: Vec<model::names::SectionReport>,
 }
 
 /// A text of people's own in one line, as the formats of a socket need it.
@@ -165,10 +165,10 @@ impl Process {
                 .map(|thread| reactor::load(thread) as u32)
                 .sum(),
             peers: peers(config),
-            failed_resolutions: crate::names::failures(),
+            failed_resolutions: model::names::failures(),
             logs_received: crate::log_forward::received(),
             stopping: runtime.stopping(),
-            logs_dropped: crate::log::dropped(),
+            logs_dropped: model::log::dropped(),
             node: node(config),
             configuration: config.global.version.as_deref().map(line),
             description: config.global.description.as_deref().map(str::to_owned),

@@ -6,9 +6,9 @@ use super::column::Column as C;
 use super::information::{self, Kind};
 use super::process::Process;
 use super::row::{Moment, Object, Row, Selection, Value, each};
-use crate::config::Config;
-use crate::config::product::VERSION;
-use crate::names::{SectionReport, Tallies};
+use model::config::Config;
+use model::config::product::VERSION;
+use model::names::{SectionReport, Tallies};
 use part::report::escaped;
 use std::fmt::Write;
 

@@ -3,12 +3,12 @@
 //! lock; nothing here changes anything.
 
 use super::column::{COLUMN_COUNT, Column};
-use crate::config::{
-    Balance, Bind, BindAddress, Config, HashKey, Mode, Proxy, Server, ServerAddress,
-};
 use crate::persistence;
 use crate::runtime;
-use crate::state::{AdminReport, Average, Counters, ServerReport, Tally};
+use model::config::{
+    Balance, Bind, BindAddress, Config, HashKey, Mode, Proxy, Server, ServerAddress,
+};
+use model::state::{AdminReport, Average, Counters, ServerReport, Tally};
 use reactor::{Gauge, Rate};
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -56,9 +56,9 @@ impl<'c> From<String> for Value<'c> {
 /// The moment and the circumstances of a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Moment {
-    /// The time of states ([`crate::state::now_ms`]).
+    /// The time of states ([`model::state::now_ms`]).
     pub state_ms: u64,
-    /// The time of rates ([`crate::thread::Process::now_ms`]).
+    /// The time of rates ([`model::thread::Process::now_ms`]).
     pub rate_ms: u64,
     /// Connections that the process may have: what bounds a frontend without `maxconn`.
     pub connections_max: u32,
@@ -678,7 +678,7 @@ pub fn of_proxy<'c>(
     moment: &Moment,
     mut give: impl FnMut(&Row<'c>),
 ) {
-    use crate::config::ProxyOption::SocketStats;
+    use model::config::ProxyOption::SocketStats;
     if proxy.kind.is_frontend() {
         if selection.has_kind(1) && selection.has_id(0) {
             give(&frontend(proxy, moment));

@@ -5,9 +5,9 @@ use super::export::{self, Format};
 use super::process::Process;
 use super::row::{Moment, Selection};
 use super::{Report, page};
-use crate::config::{Config, ProxyIndex, StatsPage};
-use crate::keyword::testing::load_text;
-use crate::state::{AdminState, CheckResult, CheckStatus, Tally};
+use keyword::testing::load_text;
+use model::config::{Config, ProxyIndex, StatsPage};
+use model::state::{AdminState, CheckResult, CheckStatus, Tally};
 use std::sync::Arc;
 
 const FILE: &str = "\
@@ -62,7 +62,7 @@ fn moment() -> Moment {
 
 fn config() -> Arc<Config> {
     let mut config = load_text(FILE).config.expect("the file is good");
-    crate::control::install(&mut config, None, NOW_MS - 100_000_000);
+    model::control::install(&mut config, None, NOW_MS - 100_000_000);
     let app = config
         .proxies
         .iter()
@@ -252,7 +252,7 @@ fn a_page_shows_every_state_and_escapes_what_it_is_told() {
     // Neither the style nor the version is what this is about.
     let (before, rest) = page.split_once("<style>").unwrap();
     let (_, after) = rest.split_once("</style>").unwrap();
-    let version = format!("version {}", crate::config::product::PRODUCT_VERSION);
+    let version = format!("version {}", model::config::product::PRODUCT_VERSION);
     insta::assert_snapshot!(format!("{before}{}", after.replace(&version, "version X")));
     for evil in ["<front>", "<refused>", "a & b", "<anna>"] {
         assert!(!page.contains(evil), "{evil}");
@@ -319,7 +319,7 @@ fn a_large_report_is_made_beside_the_thread_that_asked() {
         .collect();
     let file = format!("listen l\nmode http\nbind 127.0.0.1:1\nstats uri /s\n{servers}");
     let mut config = load_text(&file).config.unwrap();
-    crate::control::install(&mut config, None, 1);
+    model::control::install(&mut config, None, 1);
     let report = || Report {
         metrics: None,
         config: Arc::new(Config::default()),

@@ -10,18 +10,19 @@ use super::{
     shape,
 };
 use crate::compression::{self, Encoder};
-use crate::config::{ProxyOption, Rare, ReuseMode};
-use crate::rules::{self, Verdict};
-use crate::state::{Shutdown, Tally};
-use crate::thread::here;
-use crate::tracking::{self, stick};
-use crate::{caching, log, persistence};
+use crate::persistence;
 use http::http1::{
     self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode, Limits, Outcome, Parsed,
     RequestFacts, Upgrade,
 };
 use http::http2;
 use http::message::Version;
+use model::config::{ProxyOption, Rare, ReuseMode};
+use model::rules::{self, Verdict};
+use model::state::{Shutdown, Tally};
+use model::thread::here;
+use model::tracking::{self, stick};
+use model::{caching, log};
 use mux::link::Link;
 use mux::{Gone, HeadFailure, MuxStream};
 use reactor::{self, Buffer, Instant, pool_box, with_deadline};

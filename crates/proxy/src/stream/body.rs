@@ -7,11 +7,11 @@
 use super::meter::Meter;
 use super::splice;
 use crate::compression::{Encoder, EncoderBroke, Flush};
-use crate::state::Tally;
-use crate::thread::here;
-use crate::{cache, caching};
 use http::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use http::message::Fields;
+use model::state::Tally;
+use model::thread::here;
+use model::{cache, caching};
 use mux::link::{Link, WriteFailure, write_all, write_data, write_pieces};
 use reactor::{self, Buffer, Instant, after, pool_box, with_deadline};
 use std::cell::Cell;

@@ -1,9 +1,9 @@
 //! Keeps a message that was refused, for operators (`show errors`).
 
 use super::{Endpoint, Stream};
-use crate::state::{CAPTURED_MAX, Capture};
-use crate::thread::here;
 use http::http1::Fault;
+use model::state::{CAPTURED_MAX, Capture};
+use model::thread::here;
 
 /// A client's request was none.
 pub fn request(stream: &Stream, bytes: &[u8], fault: Fault) {

@@ -4,13 +4,13 @@
 use super::Stream;
 use super::answer::Failure;
 use super::body::Body;
-use crate::config::FcgiApp;
-use crate::config::product::{NAME, VERSION};
-use crate::log;
-use crate::rules::url_decoded;
-use crate::users::Basic;
 use http::message::TargetForm;
 use jiff::Timestamp;
+use model::config::FcgiApp;
+use model::config::product::{NAME, VERSION};
+use model::log;
+use model::rules::url_decoded;
+use model::users::Basic;
 use mux::link::Link;
 use protocol::fcgi::{Length, Params, Request, TooLong};
 use std::borrow::Cow;

@@ -2,9 +2,10 @@
 
 use super::session::listener_state;
 use super::{Phase, Stream, Termination, serve};
-use crate::state::Tally;
-use crate::thread::here;
-use crate::{compression, log, tracking};
+use crate::compression;
+use model::state::Tally;
+use model::thread::here;
+use model::{log, tracking};
 
 fn ms(from: Option<reactor::Instant>, to: Option<reactor::Instant>) -> u64 {
     match (from, to) {

@@ -2,8 +2,8 @@
 //! forwardfor`, `option originalto`), and headers that are not forwarded.
 
 use super::{Endpoint, Stream, serve};
-use crate::config::{Forwarded, HeaderNames, ProxyOption, Rare, Told};
-use crate::rules::Value;
+use model::config::{Forwarded, HeaderNames, ProxyOption, Rare, Told};
+use model::rules::Value;
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -109,7 +109,7 @@ fn write_address(ip: IpAddr, text: &mut [u8; ADDRESS_TEXT_MAX]) -> usize {
 
 /// `option originalto`, for addresses of either version.
 fn original_to(stream: &mut Stream) {
-    let of = |proxy: &crate::config::Proxy| proxy.original_to.is_some();
+    let of = |proxy: &model::config::Proxy| proxy.original_to.is_some();
     if !of(stream.frontend()) && !stream.backend().is_some_and(of) {
         return;
     }

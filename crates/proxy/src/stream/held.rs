@@ -7,7 +7,7 @@ use super::Stream;
 use super::answer::Failure;
 use super::body::Body;
 use super::serve::{Watch, unless_gone};
-use crate::rules::Verdict;
+use model::rules::Verdict;
 use mux::link::Link;
 use reactor::after;
 use reactor::{self, Buffer, with_deadline};

@@ -4,11 +4,11 @@
 
 use super::answer::Failure;
 use super::{Phase, Stream, Termination, exchange, serve};
-use crate::config::{Proxy, ReuseMode};
-use crate::rules::{self, Gate};
 use crate::server_connection::{self, ServerConnection};
-use crate::transaction::Inspection;
 use http::http1::ConnectionMode;
+use model::config::{Proxy, ReuseMode};
+use model::rules::{self, Gate};
+use model::transaction::Inspection;
 use mux::link::Link;
 use reactor;
 use reactor::after;

@@ -7,10 +7,10 @@
 
 use super::Session;
 use super::session::Client;
-use crate::config::{CloseSpread, ProxyOption};
 use crate::runtime::{self, Drain};
-use crate::thread::here;
 use crate::vitals;
+use model::config::{CloseSpread, ProxyOption};
+use model::thread::here;
 use reactor::{self, Instant};
 use std::time::Duration;
 

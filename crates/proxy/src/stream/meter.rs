@@ -3,8 +3,8 @@
 //! or tunnel, late.
 
 use super::Stream;
-use crate::config::{Config, ProxyIndex, ProxyOption, ServerIndex};
-use crate::state::Tally;
+use model::config::{Config, ProxyIndex, ProxyOption, ServerIndex};
+use model::state::Tally;
 use std::sync::Arc;
 
 /// Counts the bytes of one stream while they flow.

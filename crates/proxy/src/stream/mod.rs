@@ -1,5 +1,5 @@
 //! How a stream is served: one request and its answer, or one tunnel. What is known of it
-//! ([`crate::transaction`]) says nothing of connections; which version of HTTP or which
+//! ([`model::transaction`]) says nothing of connections; which version of HTTP or which
 //! transport carries it is not visible here.
 //!
 //! `session` is the client's connection; `request` one request's life in its
@@ -32,11 +32,11 @@ mod splice;
 mod tunnel;
 mod upgrade;
 
-use crate::thread::new_stream;
-use crate::transaction::{
-    Endpoint, Overrides, Phase, Reply, Session, Stream, Termination, error_page,
-};
 pub use finish::bad_request;
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
+use model::thread::new_stream;
+use model::transaction::{
+    Endpoint, Overrides, Phase, Reply, Session, Stream, Termination, error_page,
+};
 pub use session::begin;

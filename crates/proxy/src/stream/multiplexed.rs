@@ -1,12 +1,12 @@
 //! A client's HTTP/2 connection: requests become streams with tasks of their own.
 
 use super::{Endpoint, Session, Stream, leaving};
-use crate::log::{self, Level};
-use crate::state::Tally;
-use crate::thread::here;
-use crate::tracking;
 use http::http1::FaultKind::{HeadTooLong, TooManyHeaders};
 use http::http1::{Fault, Limits, Parsed};
+use model::log::{self, Level};
+use model::state::Tally;
+use model::thread::here;
+use model::tracking;
 use mux::{Accept, MuxStream, Opened, Side, Then, View};
 use protocol::http2::{ConnectionError, ErrorCode, FieldList};
 use reactor::{Buffer, Instant};

@@ -3,7 +3,7 @@
 
 use super::Stream;
 use super::answer::Failure;
-use crate::config::{Observe, Rare, Server};
+use model::config::{Observe, Rare, Server};
 
 /// The server of a stream, where its traffic is observed.
 fn observed(stream: &Stream) -> Option<(&Server, Observe)> {

@@ -9,16 +9,17 @@ use super::{
     Phase, Reply, Session, Stream, Termination, error_page, exchange, forward, inspect, new_stream,
     send,
 };
-use crate::config::{
-    CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, STEP_REQUEST, Server, ServerIndex,
-};
-use crate::rules::{self, Verdict};
 use crate::server_connection::{self, Own};
-use crate::state::Tally;
-use crate::thread::here;
-use crate::{log, persistence, stats, tracking, users};
+use crate::{persistence, stats};
 use http::http1::{self, ConnectionMode, Fault, FaultKind, Limits, Outcome, Parsed, Preface};
 use http::message::{Message, Version};
+use model::config::{
+    CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, STEP_REQUEST, Server, ServerIndex,
+};
+use model::rules::{self, Verdict};
+use model::state::Tally;
+use model::thread::here;
+use model::{log, tracking, users};
 use mux::link::{Link, WriteFailure};
 use reactor::{self, Buffer, after, pool_box, with_deadline};
 use std::io;

@@ -5,9 +5,9 @@
 use super::answer::Failure;
 use super::body::{Body, Kept};
 use super::{Stream, serve};
-use crate::config::{Rare, RetryOn};
-use crate::queue::Slot;
 use crate::server_connection::ServerConnection;
+use model::config::{Rare, RetryOn};
+use model::queue::Slot;
 use mux::link::Link;
 use reactor::Buffer;
 use std::cell::Cell;

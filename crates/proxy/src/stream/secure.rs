@@ -3,9 +3,9 @@
 //! failure.
 
 use super::session::Client;
-use crate::log;
-use crate::state::Tally;
-use crate::thread::here;
+use model::log;
+use model::state::Tally;
+use model::thread::here;
 use mux::link::Link;
 use reactor::Instant;
 use rustls::{CipherSuite, ProtocolVersion, SignatureScheme};

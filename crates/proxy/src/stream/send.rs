@@ -3,9 +3,9 @@
 use super::session::Client;
 use super::shape::{self, Interim};
 use super::{Endpoint, Reply, Stream, Termination};
-use crate::config::ProxyOption;
-use crate::rules::{self, Verdict};
 use http::message::Version;
+use model::config::ProxyOption;
+use model::rules::{self, Verdict};
 use mux::link::{Link, WriteFailure, write_all, write_data, write_pieces};
 
 /// Room for the header that says how long an answer is.

@@ -3,21 +3,22 @@
 
 use super::shutdown::{self, unless_shut};
 use super::{Phase, Reply, Stream, Termination, exchange, observe};
-use crate::config::{
-    Proxy, ProxyIndex, ProxyOption, Rare, RetryOn, ReuseMode, STEP_CONNECT, Server, ServerIndex,
-    SwitchTarget,
-};
-use crate::queue::{self, Assignment, Slot, Wish};
+use crate::persistence;
 use crate::server_connection::{
     self, ConnectFailure, Own, ServerConnection, Wanted, connect, forced_version,
 };
-use crate::state::Tally;
-use crate::thread::here;
-use crate::tracking::{self, stick};
-use crate::transaction::{ServerEnd, Wait, listing};
-use crate::{log, persistence, rules};
 use http::http1::{Redirect, RedirectCode};
 use http::message::Message;
+use model::config::{
+    Proxy, ProxyIndex, ProxyOption, Rare, RetryOn, ReuseMode, STEP_CONNECT, Server, ServerIndex,
+    SwitchTarget,
+};
+use model::queue::{self, Assignment, Slot, Wish};
+use model::state::Tally;
+use model::thread::here;
+use model::tracking::{self, stick};
+use model::transaction::{ServerEnd, Wait, listing};
+use model::{log, rules};
 use mux::link::Link;
 use reactor::{self, after, with_deadline};
 use std::future::{Future, poll_fn};

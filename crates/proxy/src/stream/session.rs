@@ -4,13 +4,13 @@
 
 use super::request::{self, Next};
 use super::{Endpoint, Session, leaving, multiplexed, secure, tunnel};
-use crate::config::{BindAddress, Config, HttpProtocol, Mode, Proxy, ProxyIndex, ProxyOption};
-use crate::rules::{self, Gate};
 use crate::runtime::Seat;
 use crate::server_connection::Own;
-use crate::state::{ListenerState, Tally};
-use crate::thread::here;
-use crate::tracking;
+use model::config::{BindAddress, Config, HttpProtocol, Mode, Proxy, ProxyIndex, ProxyOption};
+use model::rules::{self, Gate};
+use model::state::{ListenerState, Tally};
+use model::thread::here;
+use model::tracking;
 use mux::MuxStream;
 use mux::link::Link;
 use protocol::proxy_protocol::{self, Header, Progress};

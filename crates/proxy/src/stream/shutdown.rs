@@ -3,8 +3,8 @@
 //! shutdown wakes all tasks; until then a stream pays for one check of a number per poll.
 
 use super::Termination;
-use crate::queue::Slot;
-use crate::state::Shutdown;
+use model::queue::Slot;
+use model::state::Shutdown;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;

@@ -7,13 +7,14 @@ use super::meter::Meter;
 use super::serve::{self, Establish};
 use super::session::Client;
 use super::{Phase, Stream, Termination, new_stream, send, shutdown, splice, upgrade};
-use crate::config::{HttpProtocol, Mode, Proxy, ProxyOption};
-use crate::queue::Slot;
-use crate::rules::{self, Content, Gate};
+use crate::persistence;
 use crate::server_connection::ServerConnection;
-use crate::state::Tally;
-use crate::tracking::stick;
-use crate::{log, persistence};
+use model::config::{HttpProtocol, Mode, Proxy, ProxyOption};
+use model::log;
+use model::queue::Slot;
+use model::rules::{self, Content, Gate};
+use model::state::Tally;
+use model::tracking::stick;
 use mux::link::{Link, write_all};
 use reactor::{self, Buffer, Instant, Pipe, after, pool_box, with_deadline};
 use std::future::poll_fn;
@@ -526,7 +527,7 @@ async fn inspect_answer(
 /// A client's connection in TCP mode: one stream.
 pub async fn serve(client: &mut Client) {
     let mut stream = new_stream(client.session.clone(), false);
-    crate::transaction::listing::begin(&stream);
+    model::transaction::listing::begin(&stream);
     stream.times.idle_since = client.session.accepted;
     stream.times.request = Some(reactor::now());
     log::stream_began(&stream);

@@ -5,8 +5,8 @@
 use super::Stream;
 use super::request::{self, Next};
 use super::session::{self, Client};
-use crate::config::HttpProtocol;
-use crate::thread::here;
+use model::config::HttpProtocol;
+use model::thread::here;
 
 /// Serves a connection as HTTP from here on. What the client has sent stands in its
 /// input.

@@ -9,8 +9,8 @@
 
 use super::client::{self, Source, TakeoverError};
 use crate::carry::{self, Mark};
-use crate::config::Config;
 use crate::runtime::Runtime;
+use model::config::Config;
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{RecvFlags, SendFlags};

@@ -1,7 +1,7 @@
 //! Whether what stands behind a virtual address can be served, from a configuration
 //! and the states of its servers.
 
-use crate::config::{BindAddress, Config, Proxy, ProxyIndex, Service, SwitchTarget};
+use model::config::{BindAddress, Config, Proxy, ProxyIndex, Service, SwitchTarget};
 use protocol::vitals::Band;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,7 +26,7 @@ fn takes_any(listener: SocketAddr, v6only: bool, address: IpAddr) -> bool {
 /// them, or, where none is, those that take connections to any address.
 pub(super) fn frontends<'c>(config: &'c Config, addresses: &[IpAddr]) -> Vec<&'c Proxy> {
     let listens = |proxy: &&Proxy, wanted: &dyn Fn(SocketAddr, bool) -> bool| {
-        let of = |bind: &crate::config::Bind| match bind.address {
+        let of = |bind: &model::config::Bind| match bind.address {
             BindAddress::Inet(address) => wanted(address, bind.v6only.unwrap_or(false)),
             _ => false,
         };
@@ -126,8 +126,8 @@ pub(super) fn band(config: &Config, service: &Service) -> Band {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyword::testing::load_text;
-    use crate::state;
+    use keyword::testing::load_text;
+    use model::state;
 
     const FILE: &str = "\
 defaults
@@ -166,7 +166,7 @@ backend api
     /// The bands of addresses after servers were taken out.
     fn bands(out: &[(&str, &str)], services: &[Service]) -> Vec<Band> {
         let mut config = load_text(FILE).config.expect("no error");
-        crate::control::install(&mut config, None, 0);
+        model::control::install(&mut config, None, 0);
         for (backend, server) in out {
             let index = config.backend(backend).expect("there");
             let proxy = config.proxy(index);

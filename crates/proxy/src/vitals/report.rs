@@ -1,8 +1,8 @@
 //! What operators see of virtual addresses: what the memory says of each, as a [`Report`].
 
 use super::now_ms;
-use crate::config::Service;
 use crate::runtime::Runtime;
+use model::config::Service;
 use part::report::{Grade, Moment, NumberRow, Report, Subject};
 use protocol::vitals::{Band, STALE_AFTER_MS, SlotReport, SlotState};
 use protocol::vrrp::{COUNTERS, NUMBERS};

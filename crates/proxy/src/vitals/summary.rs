@@ -2,9 +2,9 @@
 //! anyway, so that nothing that serves pays for it.
 
 use super::judge;
-use crate::config::{BindAddress, Config, Mode, Proxy};
 use crate::runtime::Runtime;
-use crate::state::Tally;
+use model::config::{BindAddress, Config, Mode, Proxy};
+use model::state::Tally;
 use protocol::vitals::{STALE_AFTER_MS, SlotState, Vitals};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -62,7 +62,7 @@ fn frontend(proxy: &Proxy, usable: bool, elsewhere: &[IpAddr]) -> FrontendSummar
         _ => None,
     });
     // A synthetic request has no PROXY header, and no TLS.
-    let plain = |bind: &crate::config::Bind| bind.tls_words.is_none() && !bind.accept_proxy;
+    let plain = |bind: &model::config::Bind| bind.tls_words.is_none() && !bind.accept_proxy;
     let here = inet
         .map(|(bind, address)| (bind, reached(address)))
         .filter(|(_, address)| !elsewhere.contains(&address.ip()));
@@ -132,7 +132,7 @@ fn addresses(runtime: &Runtime, config: &Config, all: &mut Summary) -> Vec<IpAdd
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyword::testing::load_text;
+    use keyword::testing::load_text;
 
     #[test]
     fn a_listener_is_told_as_this_machine_reaches_it() {

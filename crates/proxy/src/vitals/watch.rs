@@ -2,9 +2,9 @@
 //! be given away, and writes both down.
 
 use super::{judge, now_ms};
-use crate::config::{Config, Service};
 use crate::runtime::{Runtime, Shared};
-use crate::transaction::listing;
+use model::config::{Config, Service};
+use model::transaction::listing;
 use protocol::vitals::Vitals;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -5,9 +5,9 @@
 
 use crate::corpus::{Sample, load_text, samples};
 use crate::mutation::gentle;
+use keyword::load::Loaded;
 use lab::{Random, setting};
 use language::Severity;
-use proxy::load::Loaded;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};

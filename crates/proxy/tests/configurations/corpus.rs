@@ -2,10 +2,10 @@
 
 use configuration::outside::Outside;
 use configuration::{LoadOptions, Recording, Sections, Words};
+use keyword::load::Loaded;
 use language::source::Text;
 use language::{Environment, Facts};
 use proxy::PART;
-use proxy::load::Loaded;
 use std::path::{Path, PathBuf};
 
 /// A configuration and where it comes from.

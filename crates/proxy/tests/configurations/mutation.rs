@@ -2,11 +2,11 @@
 //! diagnostics that stand inside of their file and can be shown in every form.
 
 use crate::corpus::{Sample, joined, lines, load_text, samples};
+use keyword::load::Loaded;
 use lab::{Random, setting};
 use language::diagnostic::DIAGNOSTICS_MAX;
 use language::render::{self, HaproxyForm, Look};
 use language::{Severity, Span};
-use proxy::load::Loaded;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 

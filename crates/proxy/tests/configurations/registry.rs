@@ -8,7 +8,7 @@ use language::keyword::Documented;
 use std::collections::BTreeSet;
 
 fn built() -> Vec<Documented> {
-    proxy::keyword::registry()
+    keyword::registry()
         .documented()
         .into_iter()
         .filter(|row| row.built)
@@ -51,7 +51,7 @@ fn every_code_that_is_reported_is_explained_once() {
         .iter()
         .chain(configuration::codes::CODES)
         .copied()
-        .chain(proxy::codes())
+        .chain(model::codes())
         .map(|code| code.id)
         .collect();
     let unique: BTreeSet<&str> = known.iter().copied().collect();
@@ -70,7 +70,7 @@ fn every_code_that_is_reported_is_explained_once() {
 #[test]
 fn every_explanation_is_text_that_says_what_to_do() {
     let common = language::CODES.iter().chain(configuration::codes::CODES);
-    for code in common.copied().chain(proxy::codes()) {
+    for code in common.copied().chain(model::codes()) {
         let text = code.explanation;
         assert!(text.len() > 60, "{}: {text}", code.id);
         assert!(

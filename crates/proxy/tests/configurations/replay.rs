@@ -4,10 +4,10 @@
 use crate::corpus::{Sample, load_text, of_directory, samples};
 use crate::mutation::mutant;
 use configuration::Recording;
+use keyword::load::{Loaded, replay};
 use lab::{Random, setting};
+use model::log;
 use proxy::listener;
-use proxy::load::{Loaded, replay};
-use proxy::log;
 use std::path::Path;
 
 /// Mutants of a run without `EVENKEEL_MUTANTS`.

@@ -4,8 +4,8 @@
 
 use crate::corpus::{Sample, joined, lines, load_text, samples};
 use crate::free_text;
+use keyword::load::Loaded;
 use language::{Severity, SourceMap};
-use proxy::load::Loaded;
 use std::collections::BTreeMap;
 
 /// The word.
@@ -169,7 +169,7 @@ fn passed_over(loaded: &Loaded, line: u32) -> bool {
             .split_whitespace()
             .next()?
             .to_owned();
-        let sections = proxy::known::SECTIONS;
+        let sections = model::known::SECTIONS;
         sections.iter().any(|(name, _)| *name == first).then_some(n)
     };
     let Some(head) = (1..=line).rev().find_map(is_head) else {

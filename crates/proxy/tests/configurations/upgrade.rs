@@ -2,11 +2,11 @@
 //! warning about old forms, and a second time nothing is left to do.
 
 use configuration::LoadOptions;
+use keyword::load::{Loaded, load};
 use language::upgrade::upgrade;
 use language::{Environment, Facts, FileId};
+use model::codes;
 use proptest::prelude::*;
-use proxy::codes;
-use proxy::load::{Loaded, load};
 use std::io::Write;
 use std::process::{Command, Stdio};
 

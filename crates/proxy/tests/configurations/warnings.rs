@@ -3,8 +3,8 @@
 
 use crate::corpus::load_text;
 use configuration::LoadOptions;
+use keyword::load::{Loaded, load};
 use language::{Environment, Facts};
-use proxy::load::{Loaded, load};
 use std::os::unix::fs::PermissionsExt;
 
 const DEFAULTS: &str = "defaults\n    mode http\n    timeout client 5s\n    timeout connect 5s\n    timeout server 5s\n";

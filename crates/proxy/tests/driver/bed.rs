@@ -6,14 +6,14 @@
 pub use crate::clock::settle;
 pub use crate::peer::{Gate, Origin, Peer, request_body};
 use configuration::LoadOptions;
-use proxy::config::{BindAddress, Config};
+use keyword::load::load;
+use model::config::{BindAddress, Config};
+use model::state::{self, Tally};
+use model::transaction::Stream;
 use proxy::listener::Listening;
-use proxy::load::load;
 use proxy::running::{Changed, Running, ServeOptions};
 use proxy::runtime::VersionReport;
-use proxy::state::{self, Tally};
 use proxy::stream;
-use proxy::transaction::Stream;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -126,7 +126,7 @@ impl Bed {
         }
         stream::observe_ended(note_ended);
         let mut config = loaded(&whole);
-        proxy::control::install(&mut config, None, state::now_ms());
+        model::control::install(&mut config, None, state::now_ms());
         let (listening, errors) = proxy::listener::open(&config, &mut Default::default());
         assert!(errors.is_empty(), "{errors:?}");
         let config = Arc::new(config);

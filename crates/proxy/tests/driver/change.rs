@@ -3,8 +3,8 @@
 
 use crate::bed::{Bed, Gate, Origin, PATIENCE, Peer, against_haproxy, pause, settle, soon};
 use crate::living;
+use model::state::{AdminState, now_ms};
 use proxy::running::ServeOptions;
-use proxy::state::{AdminState, now_ms};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -324,7 +324,7 @@ fn counters_and_states_go_on() {
     };
     let mut bed = Bed::new(&text(""));
     let state = Arc::clone(&bed.config().proxies[1].servers[1].state);
-    state.set_health(proxy::state::HealthState::Down, now_ms());
+    state.set_health(model::state::HealthState::Down, now_ms());
     let mut kept = bed.client();
     for n in 0..30 {
         assert_eq!(kept.ask(&get("/a")), "200 up: /a");
@@ -385,7 +385,7 @@ fn a_listen_becomes_two_sections_and_one_again_and_forgets_nothing() {
         format!("backend x\n{servers}frontend x\n bind 127.0.0.1:{{0}}\n default_backend x\n");
     let mut bed = Bed::new(&one);
     let state = Arc::clone(&bed.config().proxies[0].servers[1].state);
-    state.set_health(proxy::state::HealthState::Down, now_ms());
+    state.set_health(model::state::HealthState::Down, now_ms());
     let mut kept = bed.client();
     for n in 0..6 {
         for _ in 0..4 {
@@ -633,7 +633,7 @@ fn ten_thousand_servers_change_while_requests_go_on() {
     let chosen = config.proxies[1]
         .servers
         .iter()
-        .filter(|server| server.state.counters.read(proxy::state::Tally::Chosen) > 0)
+        .filter(|server| server.state.counters.read(model::state::Tally::Chosen) > 0)
         .count();
     assert!(chosen > 100, "{chosen}");
 }

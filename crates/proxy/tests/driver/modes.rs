@@ -158,8 +158,8 @@ fn a_connection_of_a_server_that_went_down_is_not_used() {
     settle();
     assert_eq!(server.idle.load(std::sync::atomic::Ordering::Relaxed), 1);
     server.set_admin(
-        proxy::state::AdminState::Maintenance,
-        proxy::state::now_ms(),
+        model::state::AdminState::Maintenance,
+        model::state::now_ms(),
     );
     assert_eq!(bed.client().ask(GET).get(..3), Some("503"));
     let idle = || server.idle.load(std::sync::atomic::Ordering::Relaxed);

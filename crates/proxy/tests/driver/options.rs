@@ -181,7 +181,7 @@ fn logasap_logs_when_the_answer_begins() {
         "timeout client 1s\n option logasap\n log 127.0.0.1:{} local0\n log-format \"@ %ts %ST B=%B Tt=%Tt\"",
         log.local_addr().unwrap().port()
     );
-    proxy::log::start(proxy::log::Sink::open([]), Box::new(|_| {})).unwrap();
+    model::log::start(model::log::Sink::open([]), Box::new(|_| {})).unwrap();
     let bed = Bed::new(&origin.behind(&front, "timeout server 1s"));
     let mut client = bed.client();
     client.send(GET);

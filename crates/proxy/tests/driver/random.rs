@@ -5,8 +5,8 @@
 
 use crate::bed::{Bed, Origin, PATIENCE, Peer, against_haproxy, pause, request_body};
 use lab::Random;
+use model::state::{HealthState, now_ms};
 use proxy::running::ServeOptions;
-use proxy::state::{HealthState, now_ms};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -2,7 +2,7 @@
 //! asks the threads of the data plane.
 
 use crate::bed::{Bed, Origin, PATIENCE, against_haproxy};
-use proxy::config::StatsLevel;
+use model::config::StatsLevel;
 use proxy::operations;
 use proxy::running::ServeOptions;
 use std::io::{Read, Write};

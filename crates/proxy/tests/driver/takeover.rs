@@ -2,13 +2,13 @@
 
 use crate::bed;
 use configuration::LoadOptions;
+use keyword::load::load;
 use lab::{Peer, Place, Process, Scratch, eventually};
+use model::{config::Config, state};
 use proxy::listener::{self, Inherited, Listening};
-use proxy::load::load;
 use proxy::operations::{self, OperationsSocket};
 use proxy::running::{self, Running, ServeOptions};
 use proxy::takeover::{self, Source, TakeoverError};
-use proxy::{config::Config, state};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -87,7 +87,7 @@ impl Scene {
         let told = language::render::concise(&loaded.sources, &loaded.diagnostics, true);
         let mut config = loaded.config.unwrap_or_else(|| panic!("{told}"));
         reactor::set_shards(2);
-        proxy::control::install(&mut config, None, state::now_ms());
+        model::control::install(&mut config, None, state::now_ms());
         config
     }
 

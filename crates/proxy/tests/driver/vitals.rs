@@ -3,12 +3,13 @@
 
 use crate::bed::{Origin, PATIENCE, against_haproxy, alone};
 use configuration::LoadOptions;
+use keyword::load::load;
+use model::config::{BindAddress, Config, Service};
+use model::state;
 use protocol::vitals::{Band, Pulse, Vitals, WORDS};
-use proxy::config::{BindAddress, Config, Service};
-use proxy::load::load;
 use proxy::running::{Running, ServeOptions};
 use proxy::runtime::Runtime;
-use proxy::{state, vitals};
+use proxy::vitals;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -194,7 +195,7 @@ fn threads_beat_frontends_are_judged_and_clients_of_an_address_that_goes_are_led
     let _one = alone();
     let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let mut config = config(origin.port);
-    proxy::control::install(&mut config, None, state::now_ms());
+    model::control::install(&mut config, None, state::now_ms());
     // One of the addresses is nowhere, and no sysctl was set for it.
     let (listening, errors) = proxy::listener::open(&config, &mut Default::default());
     assert!(errors.is_empty(), "{errors:?}");

@@ -15,7 +15,7 @@ use cluster::keyword::{ConfigSection, Grammar};
 use cluster::member::Kind;
 use cluster::role::status::Status;
 use configuration::LoadOptions;
-use proxy::load::Loaded;
+use keyword::load::Loaded;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -10,8 +10,8 @@ use crate::confinement::{
 };
 use crate::voice::Form;
 use address::rights;
-use proxy::config::{BindAddress, Config, LogTargetAddress, ServerAddress};
-use proxy::load::Loaded;
+use keyword::load::Loaded;
+use model::config::{BindAddress, Config, LogTargetAddress, ServerAddress};
 use std::path::PathBuf;
 
 /// The processes of a configuration, as text or for programs.

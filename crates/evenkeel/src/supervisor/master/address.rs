@@ -4,9 +4,9 @@
 
 use language::suggest;
 use language::value::{self, Accepts, Address, Family, Host, Port, Transport};
+use model::config::{BindAddress, BindOwner};
 use nix::unistd::{Group, User};
 use part::role::Level;
-use proxy::config::{BindAddress, BindOwner};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;

@@ -22,8 +22,8 @@ pub use client::Wish;
 pub use processes::{View, Worker};
 
 use client::{Client, Turn};
+use model::config::BindAddress;
 use part::role::Level;
-use proxy::config::BindAddress;
 use proxy::operations::{OpenFailure, open_one};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;

@@ -1,7 +1,7 @@
 //! Checks over TLS, of servers in threads of the test.
 
 use super::*;
-use crate::keyword::testing::backend;
+use keyword::testing::backend;
 use lab::pki::{self, Leaf};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -53,14 +53,14 @@ fn check(lines: &str) -> CheckResult {
 
 /// The first server of a backend, in a tree of its own.
 fn place(proxy: Proxy) -> Place {
-    let config = crate::config::Config {
+    let config = model::config::Config {
         proxies: vec![proxy],
         ..Default::default()
     };
     Place {
         config: Arc::new(config),
-        proxy: crate::config::ProxyIndex(0),
-        server: crate::config::ServerIndex(0),
+        proxy: model::config::ProxyIndex(0),
+        server: model::config::ServerIndex(0),
     }
 }
 
@@ -137,7 +137,7 @@ fn handshakes_of_checks_are_counted() {
     let place = place(proxy);
     runtime.block_on(probe(&place, None));
     let (proxy, _) = place.get().expect("the server");
-    let made = |counters: &crate::state::Counters| counters.read(Tally::TlsSessions);
+    let made = |counters: &model::state::Counters| counters.read(Tally::TlsSessions);
     assert_eq!(made(&proxy.servers[0].state.counters), 1);
     assert_eq!(made(&proxy.state.backend), 1);
 }

@@ -2,8 +2,8 @@
 //! reported it.
 
 use super::{Context, Session};
-use crate::config::Service;
 use crate::vitals;
+use model::config::Service;
 use part::report::Report;
 
 /// `show virtual-ip [<name>]`.

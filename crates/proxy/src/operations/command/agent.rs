@@ -2,9 +2,9 @@
 
 use super::server::{port_of, with};
 use super::{Context, Session};
-use crate::config::{Config, Proxy, Server};
 use crate::health::orders::set_agent;
-use crate::state::AgentSet;
+use model::config::{Config, Proxy, Server};
+use model::state::AgentSet;
 use std::net::IpAddr;
 
 const NONE: &str = "agent checks are not enabled on this server.\n";

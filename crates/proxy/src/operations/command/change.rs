@@ -1,10 +1,10 @@
 //! Commands that change a frontend, the process, counters or the connection.
 
 use super::{Context, Reply, Session, Severity, find_proxy};
-use crate::config::{Config, Proxy};
-use crate::log::{self, Level};
 use crate::stats::process;
 use language::value::{TimeUnit, time};
+use model::config::{Config, Proxy};
+use model::log::{self, Level};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -109,7 +109,7 @@ pub fn timeout(_: &Context, session: &mut Session, words: &[&str]) -> String {
 /// `all` needs the level admin, as there.
 pub fn clear_counters(context: &Context, session: &mut Session, words: &[&str]) -> String {
     let all = words.get(2) == Some(&"all");
-    if all && session.level < crate::config::StatsLevel::Admin {
+    if all && session.level < model::config::StatsLevel::Admin {
         return "Permission denied\n".into();
     }
     let config = context.runtime.config();

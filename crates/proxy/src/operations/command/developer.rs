@@ -3,8 +3,8 @@
 //! switched on either, and says so.
 
 use super::{Context, Reply, Session, Severity};
-use crate::load::one_variable;
-use crate::rules::{Value, VariableName, process_variable};
+use keyword::load::one_variable;
+use model::rules::{Value, VariableName, process_variable};
 use std::fmt::Write;
 
 fn mode(name: &str, is: &mut bool, word: Option<&&str>) -> String {
@@ -36,7 +36,7 @@ pub fn log(context: &Context, session: &mut Session, words: &[&str]) -> String {
         return "This command is restricted to expert mode only.\n".into();
     }
     let text = words.get(3..).unwrap_or_default().join(" ");
-    crate::log::process_notice(&context.runtime.config(), crate::log::Level::Info, &text);
+    model::log::process_notice(&context.runtime.config(), model::log::Level::Info, &text);
     String::new()
 }
 
@@ -165,7 +165,7 @@ pub fn get_variable(_: &Context, _: &mut Session, words: &[&str]) -> Reply {
         return Reply::error("Missing process-wide variable identifier.\n");
     };
     let value = VariableName::known(name)
-        .filter(|found| found.scope() == crate::rules::Scope::Process)
+        .filter(|found| found.scope() == model::rules::Scope::Process)
         .and_then(process_variable);
     let Some(value) = value else {
         return Reply::error("Variable not found.\n");

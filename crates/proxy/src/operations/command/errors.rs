@@ -1,8 +1,8 @@
 //! `show errors`: the last messages that could not be read, byte by byte.
 
 use super::{Context, Reply, Session, find_proxy};
-use crate::log::clf_date;
-use crate::state::{Capture, captured};
+use model::log::clf_date;
+use model::state::{Capture, captured};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -1,8 +1,8 @@
 //! `show events`: the lines that rings hold, now or as they come.
 
 use super::{Context, Reply, Session};
-use crate::config::{Config, StatsLevel};
-use crate::log::ring;
+use model::config::{Config, StatsLevel};
+use model::log::ring;
 
 /// A ring that a connection goes on telling, until its peer sends anything.
 pub struct Follow {

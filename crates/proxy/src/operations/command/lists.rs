@@ -2,9 +2,9 @@
 //! no file is written.
 
 use super::{Context, Reply, Session, Severity};
-use crate::config::Config;
-use crate::rules::live::{Edit, Entry, How, ListError, Which};
-use crate::rules::{Gives, Method};
+use model::config::Config;
+use model::rules::live::{Edit, Entry, How, ListError, Which};
+use model::rules::{Gives, Method};
 use std::fmt::Write;
 use std::sync::Arc;
 

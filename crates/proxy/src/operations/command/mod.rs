@@ -27,10 +27,10 @@ pub use events::{Follow, follow};
 pub use reply::{Reply, Severity, SeverityOutput};
 
 use super::serving::Shared;
-use crate::config::{Config, Proxy, Server, StatsLevel};
 use crate::runtime::Runtime;
 use language::keyword::Documented;
 use language::suggest;
+use model::config::{Config, Proxy, Server, StatsLevel};
 use std::fmt::{self, Write};
 use std::ops::Deref;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! What the process has: versions of the configuration, threads, descriptors.
 
 use super::{Context, Session};
-use crate::log::clf_date;
-use crate::transaction::Endpoint;
+use model::log::clf_date;
+use model::transaction::Endpoint;
 use rustix::fd::{BorrowedFd, RawFd};
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ pub fn activity(context: &Context, _: &mut Session, _: &[&str]) -> String {
         loads.iter().sum::<usize>(),
         reactor::refused(),
         reactor::panics(),
-        crate::log::dropped(),
+        model::log::dropped(),
     )
 }
 

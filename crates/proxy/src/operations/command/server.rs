@@ -1,9 +1,9 @@
 //! Commands that change one server.
 
 use super::{Context, Reply, Session, Severity, agent, find_server};
-use crate::config::{Config, Proxy, Server, ServerAddress};
 use crate::health::orders::{set_admin, set_health, set_weight as put_weight};
-use crate::state::{AdminState, HealthState, HostNow, Shutdown, WEIGHT_MAX, now_ms};
+use model::config::{Config, Proxy, Server, ServerAddress};
+use model::state::{AdminState, HealthState, HostNow, Shutdown, WEIGHT_MAX, now_ms};
 use std::net::{IpAddr, SocketAddr};
 
 const USAGE: &str = "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port | agent-send | \

@@ -3,10 +3,10 @@
 //! data plane are asked one after the other, a part of their streams at a time.
 
 use super::{Context, Reply, Session, find_proxy};
-use crate::log::clf_date;
-use crate::state;
-use crate::transaction::Endpoint;
-use crate::transaction::listing::{self, Told};
+use model::log::clf_date;
+use model::state;
+use model::transaction::Endpoint;
+use model::transaction::listing::{self, Told};
 use std::fmt::Write;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -196,7 +196,7 @@ pub fn shut_frontend_down(context: &Context, _: &mut Session, words: &[&str]) ->
         proxy.state.frontend.read(state::Tally::Connections),
         proxy.state.backend.read(state::Tally::Sessions),
     );
-    crate::log::notice(&config, proxy, crate::log::Level::Warning, &told);
+    model::log::notice(&config, proxy, model::log::Level::Warning, &told);
     String::new()
 }
 

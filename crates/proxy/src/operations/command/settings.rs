@@ -3,8 +3,8 @@
 //! next change of the file takes its own words again.
 
 use super::{Context, Session, find_backend};
-use crate::config::{Config, Proxy};
 use crate::dynamic::{self, Refused};
+use model::config::{Config, Proxy};
 use std::sync::Arc;
 
 /// What `set rate-limit` knows; in HAProxy's layout, which people read.

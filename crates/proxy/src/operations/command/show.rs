@@ -1,11 +1,11 @@
 //! `show …` of what is neither a server's state nor the process.
 
 use super::{Context, Reply, Session, find_proxy};
-use crate::config::product::VERSION;
-use crate::config::{Config, StatsLevel};
 use crate::stats::export::{self, Format};
 use crate::stats::process;
 use crate::stats::row::Selection;
+use model::config::product::VERSION;
+use model::config::{Config, StatsLevel};
 use std::fmt::Write;
 
 pub fn version(_: &Context, _: &mut Session, _: &[&str]) -> String {

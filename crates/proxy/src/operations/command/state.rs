@@ -1,8 +1,8 @@
 //! `show servers …`: one line a server, in the columns that state files have.
 
 use super::{Context, Reply, Session, find_backend};
-use crate::config::{Config, NamedPort, Proxy, Server, ServerAddress};
-use crate::state::{self, AdminReport, CheckStatus, HealthState, ServerReport, Verdict};
+use model::config::{Config, NamedPort, Proxy, Server, ServerAddress};
+use model::state::{self, AdminReport, CheckStatus, HealthState, ServerReport, Verdict};
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 

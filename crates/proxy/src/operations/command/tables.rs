@@ -1,8 +1,8 @@
 //! Commands about stick tables: what is in them, and changes of it.
 
 use super::{Context, Reply, Session};
-use crate::config::StatsLevel;
-use crate::tables::{DataType, Held, Removal, Shape, Table};
+use model::config::StatsLevel;
+use model::tables::{DataType, Held, Removal, Shape, Table};
 use std::fmt::Write;
 use std::sync::Arc;
 

@@ -3,9 +3,9 @@
 //! commands require the level `admin` here.
 
 use super::{Context, Reply, Session, Severity};
-use crate::config::StatsLevel;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use model::config::StatsLevel;
 use std::fmt::Write;
 use std::sync::Arc;
 use tls::tickets::FileKeys;

@@ -4,8 +4,8 @@
 //! written.
 
 use super::{Context, Reply, Session, Severity};
-use crate::config::Config;
-use crate::keyword::bind_tls::sent_line;
+use keyword::family::bind_tls::sent_line;
+use model::config::Config;
 use std::sync::Arc;
 use tls::store::{Store, StoreError};
 

@@ -2,10 +2,10 @@
 
 use super::View;
 use super::text::escape;
-use crate::config::Service;
-use crate::config::product::{PRODUCT as NAME, PRODUCT_VERSION as VERSION};
 use crate::stats::asked::{Asked, Outcome};
 use crate::vitals;
+use model::config::Service;
+use model::config::product::{PRODUCT as NAME, PRODUCT_VERSION as VERSION};
 use std::fmt::Write;
 
 /// The style of the page.

@@ -8,8 +8,8 @@ pub(super) mod text;
 use super::asked::Asked;
 use super::process::Process;
 use super::row::{Moment, Selection};
-use crate::config::{Config, StatsPage};
 use base64::Engine;
+use model::config::{Config, StatsPage};
 use std::fmt::Write;
 use std::sync::LazyLock;
 

@@ -2,12 +2,12 @@
 
 use super::View;
 use super::text::{escape, number, seconds};
-use crate::config::{Mode, Proxy, ProxyKind, Server};
 use crate::persistence;
-use crate::state::{AdminReport, HealthState, ServerReport};
 use crate::stats::admin;
 use crate::stats::column::Column as C;
 use crate::stats::row::{Object, Row, Value, algorithm, bind_text, of_proxy, server_text};
+use model::config::{Mode, Proxy, ProxyKind, Server};
+use model::state::{AdminReport, HealthState, ServerReport};
 use std::fmt::Write;
 
 const HEAD: &str = "<th colspan=\"3\">Queue</th><th colspan=\"3\">Session rate</th>\

@@ -1,0 +1,37 @@
+//! Users and groups of the system by name.
+
+use crate::family::Loader;
+use configuration::outside::{Account, AccountKind};
+use language::{Diagnostic, Word};
+use model::codes;
+
+/// The user id of a name.
+pub(super) fn user(loader: &mut Loader, word: &Word) -> Result<u32, Box<Diagnostic>> {
+    account(loader, word, AccountKind::User, "user")
+}
+
+/// The group id of a name.
+pub(super) fn group(loader: &mut Loader, word: &Word) -> Result<u32, Box<Diagnostic>> {
+    account(loader, word, AccountKind::Group, "group")
+}
+
+fn account(
+    loader: &mut Loader,
+    word: &Word,
+    kind: AccountKind,
+    what: &str,
+) -> Result<u32, Box<Diagnostic>> {
+    let near = match loader.context.outside.account(kind, word.str()) {
+        Account::Known(number) => return Ok(number),
+        Account::Unknown(near) => near,
+    };
+    let diagnostic = Diagnostic::error(
+        &codes::UNKNOWN_USER,
+        word.span,
+        format!("this system has no {what} '{}'", word.text()),
+    )
+    .label(format!("no such {what}"));
+    Err(Box::new(
+        diagnostic.did_you_mean(word.span, near.as_deref()),
+    ))
+}

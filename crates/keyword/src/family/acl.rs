@@ -1,0 +1,49 @@
+//! The `acl` keyword: named tests of a section.
+
+use super::{Args, Built, LineRow};
+use crate::family::Loader;
+use language::Diagnostic;
+use model::rules::draft::Section;
+use model::rules::{Test, check_acl_name, codes};
+
+/// The rows of this family.
+pub static LINES: &[LineRow] = &[LineRow {
+    name: "acl",
+    places: &["defaults", "frontend", "listen", "backend", "fcgi-app"],
+    syntax: "acl <name> <expression> [<flag>...] [<pattern>...]",
+    doc: "Defines a named test for conditions in this section: an expression and patterns, at least one of which must \
+        match. Several lines with the same name are alternatives. In a named `defaults` section, the ACL is for the \
+        rules of that section.",
+    example: "acl is_static path_beg -i /static/ /images/",
+    build: acl,
+}];
+
+fn acl(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = args.required("the name of an ACL")?;
+    check_acl_name(name)?;
+    if let Section::Defaults(index) = loader.section
+        && loader.defaults[index].proxy.name.is_empty()
+    {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::ANONYMOUS_DEFAULTS,
+                args.keyword_span(),
+                "'acl' not allowed in anonymous 'defaults' section",
+            )
+            .label("give the section a name, or put the line into the proxies"),
+        ));
+    }
+    let words = args.rest();
+    // What follows may be wrong; the name is known all the same, so that its
+    // uses are not told of as well.
+    match Test::parse(loader, words, args.line().end(), None) {
+        Ok(test) => {
+            loader.acls.add(&name.text(), name.span, test);
+            Ok(())
+        }
+        Err(diagnostic) => {
+            loader.acls.declare(&name.text(), name.span);
+            Err(diagnostic)
+        }
+    }
+}

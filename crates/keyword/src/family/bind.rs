@@ -1,0 +1,237 @@
+//! `bind`: the addresses that a frontend listens on. A line makes one listener
+//! for each address and each port that it names; its options are shared by all
+//! of them and stand in [`super::bind_option`].
+
+use super::{Args, Built, LineRow, registry};
+use crate::family::Loader;
+use language::keyword::Found;
+use language::value::{Accepts, Address, Family, Host, Port, Transport};
+use language::{Diagnostic, Span, Word, suggest};
+use model::codes;
+use model::config::{Bind, BindAddress};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Most listeners of one proxy: each is a descriptor.
+const LISTENERS_MAX: usize = 65_536;
+
+/// A listener before any option.
+pub(super) fn template(span: Span) -> Bind {
+    Bind::new(span, BindAddress::Fd(-1))
+}
+
+fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if loader.section == model::rules::draft::Section::Peers {
+        return super::peers::bind(loader, args);
+    }
+    if loader.section == model::rules::draft::Section::LogForward {
+        return super::log_forward::sockets(loader, args, false);
+    }
+    let word = args.required("an address")?;
+    let mut listener = template(word.span);
+    let options = options(loader, args, &mut listener);
+    let listeners = listeners(loader, word, &listener);
+    // A mistake in the address and one in the options are both told.
+    if let Err(diagnostic) = listeners {
+        loader.tell(*diagnostic);
+    }
+    options
+}
+
+/// Takes the options of a `bind` or `stats socket` line.
+pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut Bind) -> Built {
+    let table = &registry().binds;
+    while let Some(word) = args.peek() {
+        match table.find(std::iter::once(word.str())) {
+            Found::Built(row, words) => {
+                let mut option = args.option(row.name, row.syntax, words);
+                let built = (row.build)(loader, listener, &mut option);
+                args.resume(&option);
+                built?;
+            }
+            // What its arguments are is not known, so nothing behind it can be read.
+            Found::NotBuilt(name, ..) => return Err(super::proxy::not_built(word, name)),
+            Found::Unknown => {
+                let text = word.text();
+                let mut diagnostic = Diagnostic::error(
+                    &codes::UNKNOWN_OPTION,
+                    word.span,
+                    format!("unknown option '{text}' of '{}'", args.keyword),
+                );
+                let mut names: Vec<&str> = table.names_in("bind").collect();
+                names.sort_unstable();
+                if let Some(near) = suggest::nearest(&text, names) {
+                    diagnostic = diagnostic
+                        .help(format!("did you mean '{near}'?"))
+                        .fix(word.span, near);
+                }
+                return Err(Box::new(diagnostic));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the listeners of a word, each with one of its addresses and all else
+/// as the template has it.
+pub(super) fn listeners(loader: &mut Loader, word: &Word, template: &Bind) -> Built {
+    let addresses = addresses(loader, word, "bind")?;
+    if template.id != 0 && addresses.len() > 1 {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::DUPLICATE_ID,
+                word.span,
+                format!("the id {} needs a single listener", template.id),
+            )
+            .label(format!("this line defines {}", addresses.len())),
+        ));
+    }
+    let proxy = loader.proxy();
+    if proxy.binds.len() + addresses.len() > LISTENERS_MAX {
+        return Err(Box::new(Diagnostic::error(
+            &codes::OUT_OF_RANGE,
+            word.span,
+            format!("'{}' has more than {LISTENERS_MAX} listeners", proxy.name),
+        )));
+    }
+    proxy
+        .binds
+        .extend(addresses.into_iter().map(|address| Bind {
+            address,
+            ..template.clone()
+        }));
+    Ok(())
+}
+
+/// The addresses of a word: parts joined by commas, each perhaps with a range
+/// of ports. A comma at the end is let pass, as in HAProxy.
+pub(super) fn addresses(
+    loader: &mut Loader,
+    word: &Word,
+    keyword: &str,
+) -> Result<Vec<BindAddress>, Box<Diagnostic>> {
+    let text = word.text();
+    let mut all = Vec::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        all.extend(part_addresses(loader, word, part, keyword)?);
+    }
+    if all.is_empty() {
+        all = part_addresses(loader, word, "", keyword)?;
+    }
+    Ok(all)
+}
+
+/// The addresses that one part of a word stands for.
+fn part_addresses(
+    loader: &mut Loader,
+    word: &Word,
+    text: &str,
+    keyword: &str,
+) -> Result<Vec<BindAddress>, Box<Diagnostic>> {
+    super::proxy::not_reverse(word)?;
+    let datagrams = keyword == "dgram-bind";
+    let accepts = match datagrams {
+        true => Accepts::DATAGRAM_BIND,
+        false => Accepts::BIND,
+    };
+    let address = loader.address(word, text, &accepts, keyword)?;
+    match address.transport {
+        Transport::Default => {}
+        Transport::Stream if !datagrams => {}
+        Transport::Datagram if datagrams => {}
+        Transport::Stream => return Err(not_here(word, text, "connections")),
+        Transport::Datagram => return Err(not_here(word, text, "datagrams")),
+        Transport::Quic => return Err(super::proxy::not_built(word, "QUIC")),
+        Transport::Multipath => return Err(super::proxy::not_built(word, "multipath TCP")),
+    }
+    let ip = match &address.host {
+        Host::Any if address.family == Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        Host::Any => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Host::Ip(ip) => *ip,
+        Host::Name(name) => match resolve(loader, word, name, address.family)? {
+            Some(ip) => ip,
+            None => return Ok(unresolved(name, &address)),
+        },
+        Host::Path(path) => return Ok(vec![BindAddress::Unix(path.into())]),
+        Host::Abstract {
+            name,
+            zero_terminated: true,
+        } => {
+            return Ok(vec![BindAddress::Abstract(name.clone().into_bytes())]);
+        }
+        Host::Abstract { name, .. } => return Ok(vec![BindAddress::abstract_filled(name)]),
+        Host::Descriptor(number) => {
+            // Its parser has bounded it.
+            return Ok(vec![BindAddress::Fd(i32::try_from(*number).unwrap_or(-1))]);
+        }
+        Host::Pair(_) => return Err(super::proxy::not_built(word, "sockpair@")),
+        Host::Stdout | Host::Stderr | Host::Ring(_) => {
+            return Err(not_here(word, text, "an output"));
+        }
+    };
+    let (first, last) = ports(&address);
+    Ok((first..=last)
+        .map(|port| BindAddress::Inet(SocketAddr::new(ip, port)))
+        .collect())
+}
+
+fn ports(address: &Address) -> (u16, u16) {
+    match address.port {
+        Port::One(port) => (port, port),
+        Port::Range(first, last) => (first, last),
+        Port::None | Port::Offset(_) => (0, 0),
+    }
+}
+
+fn unresolved(name: &str, address: &Address) -> Vec<BindAddress> {
+    let (first, last) = ports(address);
+    (first..=last)
+        .map(|port| BindAddress::Name(name.into(), port))
+        .collect()
+}
+
+fn not_here(word: &Word, text: &str, what: &str) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &codes::BAD_ADDRESS,
+            word.span,
+            format!("'bind' cannot listen on '{text}'"),
+        )
+        .label(format!("this is {what}, which is not supported here")),
+    )
+}
+
+/// The address of a host name; None where names are not looked up.
+fn resolve(
+    loader: &mut Loader,
+    word: &Word,
+    name: &str,
+    family: Family,
+) -> Result<Option<IpAddr>, Box<Diagnostic>> {
+    if !loader.context.options.resolve_names {
+        return Ok(None);
+    }
+    let found = super::server::resolve(loader, name, family);
+    found.map(Some).ok_or_else(|| {
+        Box::new(
+            Diagnostic::error(
+                &codes::UNRESOLVED_HOST,
+                word.span,
+                format!("'bind': the host name '{name}' has no address"),
+            )
+            .label("cannot be listened on"),
+        )
+    })
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[LineRow {
+    name: "bind",
+    places: &["frontend", "listen", "log-forward", "peers"],
+    syntax: "bind [<address>]:<port>[-<port>][, …] [<option> …]",
+    doc: "Defines an address on which the frontend accepts connections. A line may have several addresses, separated \
+        by commas, and a frontend several lines. `*` or an empty address is every IPv4 address, `[::]` every IPv6 \
+        address; a path is a Unix socket. An address that no interface has yet is bound anyway, so that a virtual \
+        address can arrive later.",
+    example: "bind 127.0.0.1:8080,127.0.0.1:8081 maxconn 100\nbind [::1]:8090-8092\nbind unix@/run/site.sock mode 660",
+    build: bind,
+}];

@@ -1,0 +1,281 @@
+//! Options of `bind` lines, which `stats socket` lines take too.
+
+use super::places::BIND;
+use super::{Args, BindRow, Built, account};
+use crate::family::Loader;
+use language::Diagnostic;
+use language::value::TimeUnit;
+use model::codes;
+use model::config::{Bind, HttpProtocol, StatsLevel};
+
+fn switch(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    match args.keyword {
+        "accept-proxy" => bind.accept_proxy = true,
+        "defer-accept" => bind.defer_accept = true,
+        "tfo" => bind.tcp_fast_open = true,
+        "transparent" => bind.transparent = true,
+        "v4v6" => bind.v6only = Some(false),
+        "v6only" => bind.v6only = Some(true),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn number(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    match args.keyword {
+        "backlog" => {
+            let length = args.count("a number of connections", 0..=i32::MAX as u32)?;
+            bind.backlog = (length > 0).then_some(length);
+        }
+        "maxconn" => {
+            let limit = args.count("a number of connections", 0..=i32::MAX as u32)?;
+            bind.maxconn = (limit > 0).then_some(limit);
+        }
+        "id" => bind.id = args.count("a number greater than 0", 1..=i32::MAX as u32)?,
+        "gid" => bind.owner.gid = Some(args.count("a group id", 0..=u32::MAX - 1)?),
+        "uid" => bind.owner.uid = Some(args.count("a user id", 0..=u32::MAX - 1)?),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn mss(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    let word = args.peek();
+    let mss = args.integer("a segment size", -65_535..=65_535)?;
+    match word {
+        Some(word) if mss == 0 => Err(args.wrong(
+            &codes::OUT_OF_RANGE,
+            word,
+            "'mss' wants a size from 1 to 65535, or the same below zero",
+        )),
+        _ => {
+            bind.mss = i32::try_from(mss).ok();
+            Ok(())
+        }
+    }
+}
+
+fn tcp_user_timeout(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    bind.tcp_user_timeout_ms = Some(args.time_ms(TimeUnit::Milliseconds)?);
+    Ok(())
+}
+
+fn name(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    bind.name = args.required("a name")?.text().into();
+    Ok(())
+}
+
+fn interface(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    /// What the system has room for.
+    const NAME_BYTES_MAX: usize = 15;
+    let word = args.required("the name of an interface")?;
+    if word.bytes.is_empty() || word.bytes.len() > NAME_BYTES_MAX {
+        return Err(args.wrong(
+            &codes::BAD_VALUE,
+            word,
+            format!("'{}' cannot be the name of an interface", word.text()),
+        ));
+    }
+    bind.interface = Some(word.text().into());
+    Ok(())
+}
+
+/// An octal mode of a file.
+pub(super) fn octal(args: &mut Args<'_>) -> Result<u32, Box<Diagnostic>> {
+    let word = args.required("an octal mode")?;
+    let digits = !word.bytes.is_empty() && word.bytes.iter().all(|b| (b'0'..=b'7').contains(b));
+    let mode = u32::from_str_radix(word.str(), 8)
+        .ok()
+        .filter(|mode| digits && *mode <= 0o7777);
+    mode.ok_or_else(|| {
+        Box::new(
+            Diagnostic::error(
+                &codes::BAD_VALUE,
+                word.span,
+                format!("'mode': '{}' is not an octal mode", word.text()),
+            )
+            .label("three or four digits from 0 to 7, as chmod takes them: 660"),
+        )
+    })
+}
+
+fn owner(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    match args.keyword {
+        "mode" => bind.owner.mode = Some(octal(args)?),
+        "user" => bind.owner.uid = Some(account::user(loader, args.required("a user")?)?),
+        "group" => bind.owner.gid = Some(account::group(loader, args.required("a group")?)?),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// `process`, `thread`: all threads serve every listener, so that only a set
+/// that leaves none out can be had.
+fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
+    let word = args.required("a set of threads")?;
+    let set = word.text();
+    let everything = |part: &str| matches!(part, "all" | "1" | "1-");
+    let whole = match (args.keyword, set.split_once('/')) {
+        // Where there were several processes, there is one now.
+        ("process", _) if loader.old_processes => true,
+        ("process", None) => everything(&set) || set == "odd",
+        (_, None) => set == "all",
+        (_, Some((group, threads))) => everything(group) && matches!(threads, "all" | "1-"),
+    };
+    if !whole {
+        return Err(super::proxy::not_built(
+            word,
+            &format!("{} {set}", args.keyword),
+        ));
+    }
+    if args.keyword == "process" {
+        let words = &args.line().words;
+        let at = words.iter().position(|other| other.span == word.span);
+        let keyword = at.and_then(|at| args.line().word(at.checked_sub(1)?));
+        loader.tell(
+            Diagnostic::warning(
+                &codes::LEGACY,
+                word.span,
+                "'process' on 'bind' lines is unnecessary: there is only one process",
+            )
+            .help("remove the two words")
+            .fix(
+                keyword.map_or(word.span, |keyword| keyword.span.to(word.span)),
+                "",
+            ),
+        );
+    }
+    Ok(())
+}
+
+fn proto(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    let word = args.required("a protocol")?;
+    match word.str() {
+        "h1" => {
+            bind.protocol = Some(HttpProtocol::Http1);
+            Ok(())
+        }
+        "h2" => {
+            bind.protocol = Some(HttpProtocol::Http2);
+            Ok(())
+        }
+        "none" => {
+            bind.stays_raw = true;
+            Ok(())
+        }
+        "fcgi" | "quic" => Err(super::proxy::not_built(
+            word,
+            &format!("proto {}", word.text()),
+        )),
+        _ => Err(super::proxy::not_one_of(args, word, &["h1", "h2", "none"])),
+    }
+}
+
+/// The options that only a `stats socket` has use for. HAProxy takes them on
+/// every `bind` line.
+fn rights(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
+    let mut rights = loader.socket.unwrap_or_default();
+    let word = args.required("an argument")?;
+    match (args.keyword, word.str()) {
+        ("level", "user") => rights.level = StatsLevel::User,
+        ("level", "operator") => rights.level = StatsLevel::Operator,
+        ("level", "admin") => rights.level = StatsLevel::Admin,
+        ("level", _) => {
+            return Err(super::proxy::not_one_of(
+                args,
+                word,
+                &["admin", "operator", "user"],
+            ));
+        }
+        (_, "listeners") => rights.expose_listeners = true,
+        _ => return Err(super::proxy::not_one_of(args, word, &["listeners"])),
+    }
+    if loader.socket.is_some() {
+        loader.socket = Some(rights);
+    } else {
+        let told = format!("'{}' has no effect on a 'bind' line", args.keyword);
+        loader.tell(
+            Diagnostic::warning(&codes::NO_EFFECT, word.span, told)
+                .label("only a `stats socket` in `global` accepts commands"),
+        );
+    }
+    Ok(())
+}
+
+macro_rules! rows {
+    ($($name:literal, $syntax:literal, $example:literal, $build:ident, $doc:literal;)*) => {
+        /// The table.
+        pub static OPTIONS: &[BindRow] = &[$(BindRow {
+            name: $name,
+            places: BIND,
+            syntax: $syntax,
+            doc: $doc,
+            example: $example,
+            build: $build,
+        }),*];
+    };
+}
+
+rows! {
+    "accept-proxy", "accept-proxy", "bind :8080 accept-proxy", switch,
+        "Requires a PROXY header (version 1 or 2) at the beginning of each connection, and uses its addresses as \
+         those of the client. Connections without it are refused, so only proxies can use such a listener.";
+    "backlog", "backlog <conns>", "bind :8080 backlog 1000", number,
+        "Number of connections that the kernel may hold until they are accepted, instead of the frontend's `backlog`. \
+         0 uses that of the frontend.";
+    "defer-accept", "defer-accept", "bind :8080 defer-accept", switch,
+        "The kernel reports a connection only when its first data arrives. This saves a wake-up per connection for \
+         protocols in which the client sends first.";
+    "expose-fd", "expose-fd listeners", "stats socket /run/admin.sock expose-fd listeners", rights,
+        "Lets any process that connects to this `stats socket`, with any level, receive the listening sockets, so \
+         that a new process can take over without a gap.";
+    "gid", "gid <gid>", "bind /run/site.sock gid 33", number,
+        "Sets the group of a Unix socket file, by number. The default is the group of the process.";
+    "group", "group <group>", "bind /run/site.sock group root", owner,
+        "Sets the group of a Unix socket file, by name. The default is the group of the process.";
+    "id", "id <id>", "bind :8080 id 5", number,
+        "A stable number for the listener, for programs that read the statistics: it does not change when other \
+         listeners are added. Listeners without `id` are numbered in the order of the file.";
+    "interface", "interface <interface>", "bind :8080 interface lo", interface,
+        "Accepts only connections that arrive on this interface. Requires root at the start.";
+    "level", "level { user | operator | admin }", "stats socket /run/admin.sock level admin", rights,
+        "Sets what a connection to this `stats socket` may do: `user` reads non-sensitive data, `operator` (the \
+         default) reads everything and clears counters, `admin` also changes servers and limits.";
+    "maxconn", "maxconn <conns>", "bind :8080 maxconn 500", number,
+        "Limits the concurrent connections of this listener, within the frontend's own `maxconn`. 0 means no separate \
+         limit.";
+    "mode", "mode <mode>", "bind /run/site.sock mode 660", owner,
+        "Sets the permissions of a Unix socket file, in octal. The default follows the umask of the process.";
+    "mss", "mss <size>", "bind :8080 mss 1400", mss,
+        "Sets the maximum TCP segment size announced to clients. A negative number is subtracted from the size that \
+         the interface would announce.";
+    "name", "name <name>", "bind :8080 name public", name,
+        "A name for the listener in statistics and on statistics sockets. It need not be unique.";
+    "process", "process <set>[/<set>]", "bind :8080 process 1/all", threads,
+        "In HAProxy, selects the processes and threads that serve a listener. In Evenkeel all threads serve every \
+         listener: only sets with all threads are accepted, with a warning.";
+    "proto", "proto { h1 | h2 | none }", "bind :8080 proto h1", proto,
+        "Sets the HTTP version instead of negotiating it by TLS. Without `proto`, a listener without TLS speaks \
+         HTTP/1, and HTTP/2 with clients that begin with it. `h1` disables HTTP/2, `h2` requires it. `none`, in `mode \
+         tcp`, closes connections that `switch-mode` or a backend in `mode http` would switch to HTTP.";
+    "tcp-ut", "tcp-ut <delay>", "bind :8080 tcp-ut 30s", tcp_user_timeout,
+        "Sets how long sent data may remain unacknowledged before the kernel closes the connection. This detects dead \
+         clients much sooner than retransmissions do.";
+    "tfo", "tfo", "bind :8080 tfo", switch,
+        "Enables TCP Fast Open: a returning client can send its request in the first packet. The kernel must allow it \
+         (net.ipv4.tcp_fastopen).";
+    "thread", "thread [<group>/]<set>", "bind :8080 thread all", threads,
+        "In HAProxy, selects the threads that serve a listener. In Evenkeel all threads serve every listener: only \
+         sets with all threads are accepted.";
+    "transparent", "transparent", "bind :8080 transparent", switch,
+        "Accepts connections to addresses of other hosts that the firewall redirects to this listener, and keeps \
+         those addresses. Requires root at the start.";
+    "uid", "uid <uid>", "bind /run/site.sock uid 33", number,
+        "Sets the owner of a Unix socket file, by number. The default is the user of the process.";
+    "user", "user <user>", "bind /run/site.sock user root", owner,
+        "Sets the owner of a Unix socket file, by name. The default is the user of the process.";
+    "v4v6", "v4v6", "bind [::]:8080 v4v6", switch,
+        "An IPv6 listener also accepts IPv4 connections. This is the default, regardless of the system setting.";
+    "v6only", "v6only", "bind [::]:8080 v6only", switch,
+        "An IPv6 listener accepts no IPv4 connections, so that another listener can use the same port for IPv4.";
+}

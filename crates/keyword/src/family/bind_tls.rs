@@ -1,0 +1,510 @@
+//! TLS options of `bind` lines and, in brackets, of crt-list lines. They are stored as
+//! words; the effective settings are computed at the end of loading.
+
+use super::places::BIND;
+use super::{Args, BindRow, Built, registry, tls_files, tls_words};
+use crate::family::Loader;
+use aws_lc_rs::digest;
+use language::keyword::Found;
+use language::{Diagnostic, Line, Span, Word, suggest};
+use model::codes;
+use model::config::Bind;
+use std::sync::Arc;
+use tls::crt_list;
+use tls::ignore::IgnoredErrors;
+use tls::sni::Filter;
+use tls::store::Store;
+use tls::tickets::FileKeys;
+use tls::{BindTls, CertificateSource, TicketKeys, TlsLine, Verify};
+
+/// Largest file of ticket keys, bytes.
+const TICKET_KEYS_BYTES_MAX: u64 = 64 << 10;
+/// Fewest keys of such a file: the one before the last encrypts.
+const TICKET_KEYS_MIN: usize = 3;
+
+/// What may stand in the brackets of a line of a list.
+const IN_LISTS: &[&str] = &[
+    "allow-0rtt",
+    "alpn",
+    "ca-file",
+    "ca-verify-file",
+    "ciphers",
+    "ciphersuites",
+    "client-sigalgs",
+    "crl-file",
+    "curves",
+    "ecdhe",
+    "no-alpn",
+    "no-ca-names",
+    "npn",
+    "sigalgs",
+    "ssl-max-ver",
+    "ssl-min-ver",
+    "verify",
+];
+
+/// Where files that a line names come from.
+enum Source<'s> {
+    /// They are read.
+    Loading(&'s mut Loader),
+    /// They were, and an operator names them again.
+    Serving(&'s Store),
+}
+
+fn words(bind: &mut Bind) -> &mut BindTls {
+    Arc::make_mut(bind.tls_words.get_or_insert_default())
+}
+
+/// Sets what a word says that may also stand in a list.
+fn shared(source: &mut Source<'_>, line: &mut TlsLine, args: &mut Args<'_>) -> Built {
+    match args.keyword {
+        "alpn" => line.alpn = Some(protocols(args)?),
+        "no-alpn" => line.alpn = Some(Vec::new()),
+        "allow-0rtt" => line.early_data = true,
+        "no-ca-names" => line.no_ca_names = true,
+        "verify" => line.verify = Some(verify(args)?),
+        "ca-file" => line.ca_file = Some(authorities(source, args)?),
+        "ca-verify-file" => line.ca_verify_file = Some(authorities(source, args)?),
+        "crl-file" => line.crl_file = Some(revocations(source, args)?),
+        "npn" => {
+            let word = args.required("a comma-separated list of protocols")?;
+            let told = "'npn' has no effect: ALPN has replaced this draft";
+            args.tell(
+                Diagnostic::warning(&codes::TLS_NOT_DONE, word.span, told)
+                    .help("write 'alpn' with the same protocols"),
+            );
+        }
+        "ssl-min-ver" | "ssl-max-ver" => return tls_words::version(&mut line.side, args),
+        _ => return tls_words::list(&mut line.side, args),
+    }
+    Ok(())
+}
+
+fn protocols(args: &mut Args<'_>) -> Result<Vec<Vec<u8>>, Box<Diagnostic>> {
+    let word = args.peek();
+    let names = tls_words::alpn(args)?;
+    match word {
+        Some(word) if names.is_empty() => Err(args.wrong(
+            &codes::BAD_VALUE,
+            word,
+            "'alpn' : missing the comma-delimited ALPN protocol suite",
+        )),
+        _ => Ok(names),
+    }
+}
+
+fn verify(args: &mut Args<'_>) -> Result<Verify, Box<Diagnostic>> {
+    let word = args.required("none, optional or required")?;
+    match word.str() {
+        "none" => Ok(Verify::None),
+        "optional" => Ok(Verify::Optional),
+        "required" => Ok(Verify::Required),
+        _ => {
+            let told = format!(
+                "'verify' : unknown verify method '{}', only 'none', 'optional', and 'required' are supported",
+                word.text()
+            );
+            Err(args.wrong(&codes::BAD_VALUE, word, told))
+        }
+    }
+}
+
+fn not_loaded(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
+    let told = format!("'{}' : unable to load {}", args.keyword, word.text());
+    args.wrong(&codes::UNREADABLE, word, told)
+}
+
+fn authorities(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<Box<str>, Box<Diagnostic>> {
+    let word = args.required("a file")?;
+    match source {
+        Source::Loading(loader) => {
+            let found = tls_files::authorities(loader, args, word)?;
+            loader
+                .config
+                .certificates
+                .add_authorities(&found.name, found.it);
+            Ok(found.name)
+        }
+        Source::Serving(store) => match store.authorities(&word.text()) {
+            Some(_) => Ok(word.text().into()),
+            None => Err(not_loaded(args, word)),
+        },
+    }
+}
+
+fn revocations(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<Box<str>, Box<Diagnostic>> {
+    let word = args.required("a file")?;
+    match source {
+        Source::Loading(loader) => {
+            let found = tls_files::revocations(loader, args, word)?;
+            loader
+                .config
+                .certificates
+                .add_revocations(&found.name, found.it);
+            Ok(found.name)
+        }
+        Source::Serving(store) => match store.revocations(&word.text()) {
+            Some(_) => Ok(word.text().into()),
+            None => Err(not_loaded(args, word)),
+        },
+    }
+}
+
+fn line_word(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    shared(&mut Source::Loading(loader), &mut words(bind).line, args)
+}
+
+fn version(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    tls_words::version(&mut words(bind).line.side, args)
+}
+
+fn switch(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    let words = words(bind);
+    let side = &mut words.line.side;
+    match args.keyword {
+        "ssl" => words.ssl = true,
+        "strict-sni" => side.strict_sni = true,
+        "no-strict-sni" => side.strict_sni = false,
+        "no-tls-tickets" => side.no_tickets = true,
+        "tls-tickets" => side.no_tickets = false,
+        _ => side.prefer_client_ciphers = true,
+    }
+    Ok(())
+}
+
+fn ignored(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    let word = args.required("`all` or a comma-separated list of numbers")?;
+    let text = word.text();
+    let found = IgnoredErrors::parse(&text).map_err(|bad| {
+        let told = format!(
+            "'{}' : ID '{}' out of range (1..{}) in error IDs list '{text}'",
+            args.keyword,
+            bad.number,
+            tls::ignore::ERROR_MAX
+        );
+        args.wrong(&codes::OUT_OF_RANGE, word, told)
+    })?;
+    match args.keyword {
+        "ca-ignore-err" => words(bind).ca_ignore_err = found,
+        _ => words(bind).crt_ignore_err = found,
+    }
+    Ok(())
+}
+
+fn crt(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    let Some(word) = args.next() else {
+        return args.required("a file").map(|_| ());
+    };
+    let mut source = loader.certificates(word)?;
+    if args.keyword == "default-crt" {
+        source = match source {
+            CertificateSource::Certificates(names) => CertificateSource::Default(names),
+            _ => {
+                let told = format!(
+                    "'{}' is a directory, but a certificate file is expected",
+                    word.text()
+                );
+                return Err(args.wrong(&codes::BAD_CERTIFICATE, word, told));
+            }
+        };
+    }
+    words(bind).sources.push(source);
+    Ok(())
+}
+
+fn list(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    let word = args.required("a file")?;
+    let name = loader.certificate_list(word)?;
+    words(bind).sources.push(CertificateSource::List(name));
+    Ok(())
+}
+
+/// The signing of certificates for whatever name a client asks: not built.
+fn generate(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
+    let span = args.keyword_span();
+    Err(Box::new(
+        Diagnostic::error(
+            &codes::NOT_BUILT,
+            span,
+            "'generate-certificates' is not supported yet",
+        )
+        .label("Evenkeel does not support this yet")
+        .help("list the certificates with `crt` or `crt-list`"),
+    ))
+}
+
+fn signing(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
+    let word = args.required("an argument")?;
+    let told = format!(
+        "'{}' has no effect: no certificates are generated",
+        args.keyword
+    );
+    args.tell(Diagnostic::warning(&codes::TLS_NOT_DONE, word.span, told).help("remove it"));
+    Ok(())
+}
+
+fn ticket_keys(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    let word = args.required("a file")?;
+    let path = loader.path(word);
+    let failed = |label: &str| {
+        let told = format!("'{}' : unable to load ssl tickets keys file", word.text());
+        Box::new(Diagnostic::error(&codes::BAD_TLS_SETTING, word.span, told).label(label))
+    };
+    let keys = loader
+        .context
+        .outside
+        .read_secret(&path, TICKET_KEYS_BYTES_MAX);
+    let keys = keys.map_err(|error| failed(&std::io::Error::from(error).to_string()))?;
+    let mut lengths = Vec::new();
+    for line in keys.bytes().split(|b| *b == b'\n') {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        lengths.push(key_length(line));
+    }
+    let first = lengths.first().copied().flatten();
+    if first.is_none() || lengths.iter().any(|length| *length != first) {
+        return Err(failed(
+            "each line is a key of 48 bytes, or each of 80, in Base64: `openssl rand -base64 80 | tr -d '\\n'`",
+        ));
+    }
+    if lengths.len() < TICKET_KEYS_MIN {
+        return Err(failed("at least three keys are needed"));
+    }
+    let text = std::str::from_utf8(keys.bytes()).unwrap_or_default();
+    let ring = FileKeys::parse(text).map_err(|error| failed(&error.to_string()))?;
+    let digest = digest::digest(&digest::SHA256, keys.bytes());
+    let store = &loader.config.certificates;
+    let ring = store.ticket_keys_of(&word.text(), ring);
+    words(bind).ticket_keys = Some(TicketKeys { path, digest, ring });
+    Ok(())
+}
+
+/// How long a key of tickets is, where it is one.
+fn key_length(line: &[u8]) -> Option<usize> {
+    use base64::Engine;
+    /// AES-128 and AES-256, each with what names a key and what signs with it.
+    const LENGTHS: [usize; 2] = [48, 80];
+    let mut key = zeroize::Zeroizing::new([0; 128]);
+    let engine = base64::engine::general_purpose::STANDARD;
+    let length = engine.decode_slice(line, &mut key[..]).ok()?;
+    LENGTHS.contains(&length).then_some(length)
+}
+
+/// The options in the brackets of a line of a list.
+pub fn list_options(loader: &mut Loader, line: &Line) -> Result<TlsLine, Box<Diagnostic>> {
+    let mut args = Args::new(line, 0, "crt-list", "", &codes::OF_ARGUMENTS);
+    let read = options(&mut Source::Loading(loader), &mut args);
+    for diagnostic in args.told() {
+        loader.tell(diagnostic);
+    }
+    read
+}
+
+fn options(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<TlsLine, Box<Diagnostic>> {
+    let mut line = TlsLine::default();
+    while let Some(word) = args.peek() {
+        let found = registry().binds.find(std::iter::once(word.str()));
+        let row = match found {
+            Found::Built(row, _) if IN_LISTS.contains(&row.name) => row,
+            _ => return Err(unknown_option(args, word)),
+        };
+        let mut option = args.option(row.name, row.syntax, 1);
+        let built = shared(source, &mut line, &mut option);
+        args.resume(&option);
+        built?;
+    }
+    Ok(line)
+}
+
+fn unknown_option(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
+    let text = word.text();
+    if word.is("ocsp-update") {
+        return super::proxy::not_built(word, "ocsp-update");
+    }
+    let told = format!("unknown ssl keyword {text}");
+    let told = args.wrong(&codes::BAD_CERTIFICATE_LIST, word, told);
+    let near = suggest::nearest(&text, IN_LISTS.iter().copied());
+    Box::new(told.did_you_mean(word.span, near))
+}
+
+/// A line of a list as an operator sends it: `<certificate> [options] filters`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SentLine {
+    /// The certificate.
+    pub certificate: Box<str>,
+    /// The options.
+    pub options: TlsLine,
+    /// The same in words.
+    pub option_words: Box<str>,
+    /// The filters.
+    pub filters: Vec<Filter>,
+}
+
+/// Reads the payload of `add ssl crt-list`. Files that its options name must be
+/// in the store.
+pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
+    let at_line = |why: String| format!("parsing [CLI:1]: {why}");
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let line = lines.next().unwrap_or_default();
+    if lines.next().is_some() {
+        return Err("only one line of payload is supported!".to_owned());
+    }
+    let cut = crt_list::words(line.as_bytes(), 0..line.len());
+    let words = cut
+        .map_err(|error| at_line(error.to_string()))?
+        .ok_or_else(|| at_line("no certificate found".to_owned()))?;
+    let word = |place: &std::ops::Range<usize>| Word {
+        bytes: line.as_bytes()[place.clone()].to_vec(),
+        span: Span::default(),
+    };
+    let option_words: Vec<&str> = words
+        .options
+        .iter()
+        .map(|place| &line[place.clone()])
+        .collect();
+    let option_words = crt_list::option_words(&option_words);
+    let mut options_read = TlsLine::default();
+    if !words.options.is_empty() {
+        let line = Line {
+            words: words.options.iter().map(word).collect(),
+            span: Span::default(),
+            unset: Vec::new(),
+        };
+        let mut args = Args::new(&line, 0, "crt-list", "", &codes::OF_ARGUMENTS);
+        options_read =
+            options(&mut Source::Serving(store), &mut args).map_err(
+                |diagnostic| match &diagnostic.message {
+                    unknown if unknown.starts_with("unknown") => at_line(unknown.clone()),
+                    told => told.clone(),
+                },
+            )?;
+    }
+    let filters = words.filters.iter();
+    Ok(SentLine {
+        certificate: line[words.certificate.clone()].into(),
+        options: options_read,
+        option_words: option_words.into(),
+        filters: filters
+            .map(|place| Filter::parse(line[place.clone()].as_bytes()))
+            .collect(),
+    })
+}
+
+macro_rules! rows {
+    ($($name:literal, $syntax:literal, $example:literal, $build:ident, $doc:literal;)*) => {
+        /// The table.
+        pub static OPTIONS: &[BindRow] = &[$(BindRow {
+            name: $name,
+            places: BIND,
+            syntax: $syntax,
+            doc: $doc,
+            example: $example,
+            build: $build,
+        }),*];
+    };
+}
+
+rows! {
+    "allow-0rtt", "allow-0rtt", "# bind :443 ssl crt /etc/ssl/site.pem allow-0rtt", line_word,
+        "Accepts a request in the first packet of a resumed TLS 1.3 session (early data). The request is forwarded \
+         when the handshake is complete, so a replayed packet has no effect. `ssl_fc_has_early` tests for early data.";
+    "alpn", "alpn <protocol>[,<protocol>…]", "# bind :443 ssl crt /etc/ssl/site.pem alpn h2,http/1.1", line_word,
+        "Lists the protocols that clients can negotiate, in order of preference. Without it HTTP/1 is used; `alpn \
+         h2,http/1.1` offers HTTP/2.";
+    "ca-file", "ca-file { <file> | <directory> | @system-ca }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/clients.pem verify required", line_word,
+        "CA certificates (PEM) that verify client certificates. `verify` sets whether clients must present one.";
+    "ca-ignore-err", "ca-ignore-err { all | <number>[,<number>…] }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify optional ca-ignore-err all", ignored,
+        "OpenSSL error numbers of issuer certificates that do not end the handshake. `ssl_c_ca_err` returns the error \
+         to rules.";
+    "ca-sign-file", "ca-sign-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-file /etc/ssl/ca.pem", signing,
+        "The CA for `generate-certificates`, which is not supported yet: no effect, with a warning.";
+    "ca-sign-pass", "ca-sign-pass <passphrase>", "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-pass secret", signing,
+        "The passphrase of the CA for `generate-certificates`, which is not supported yet: no effect, with a warning.";
+    "ca-verify-file", "ca-verify-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem ca-verify-file /etc/ssl/root.pem verify required", line_word,
+        "CA certificates that verify client certificates like those of `ca-file`, but are not announced to clients.";
+    "ciphers", "ciphers <list>", "# bind :443 ssl crt /etc/ssl/site.pem ciphers ECDHE-RSA-AES128-GCM-SHA256", line_word,
+        "Cipher suites up to TLS 1.2, in OpenSSL's notation. A warning lists unsupported ones.";
+    "ciphersuites", "ciphersuites <list>", "# bind :443 ssl crt /etc/ssl/site.pem ciphersuites TLS_AES_128_GCM_SHA256", line_word,
+        "Cipher suites for TLS 1.3, in order of preference.";
+    "client-sigalgs", "client-sigalgs <list>", "# bind :443 ssl crt /etc/ssl/site.pem client-sigalgs ECDSA+SHA256", line_word,
+        "Signature algorithms accepted for client certificates, in order of preference.";
+    "crl-file", "crl-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem crl-file /etc/ssl/c.crl verify required", line_word,
+        "Certificate revocation lists (PEM). A client with a revoked certificate is refused.";
+    "crt", "crt { <file> | <directory> | @<store>/<name> }", "# bind :443 ssl crt /etc/ssl/site.pem", crt,
+        "A certificate (PEM) with its issuers and its private key, or a directory of such files. May be repeated. The \
+         key may be in a file of the same name with the suffix `.key`. The client's SNI selects the certificate; the \
+         first one is the default. With `FILE.rsa` and `FILE.ecdsa` instead of FILE, each client gets the one that it \
+         supports.";
+    "crt-ignore-err", "crt-ignore-err { all | <number>[,<number>…] }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify optional crt-ignore-err all", ignored,
+        "OpenSSL error numbers of the client's own certificate that do not end the handshake. `ssl_c_err` returns the \
+         error to rules.";
+    "crt-list", "crt-list <file>", "# bind :443 ssl crt-list /etc/ssl/sites.list", list,
+        "A file with one certificate per line, optionally with its own options in brackets and with the host names \
+         that it serves: `site.pem [alpn h2] *.example.com !old.example.com`.";
+    "curves", "curves <list>", "# bind :443 ssl crt /etc/ssl/site.pem curves X25519:P-256", line_word,
+        "Elliptic curves for key exchange, in order of preference, with OpenSSL's names.";
+    "default-crt", "default-crt <file>", "# bind :443 ssl default-crt /etc/ssl/site.pem crt /etc/ssl/sites/", crt,
+        "The certificate for names that no other certificate matches. The default is the first `crt`. If given twice, \
+         with keys of two types, each client gets the one that it supports.";
+    "ecdhe", "ecdhe <curve>", "# bind :443 ssl crt /etc/ssl/site.pem ecdhe prime256v1", line_word,
+        "The only elliptic curve for key exchange. Use `curves` instead.";
+    "force-sslv3", "force-sslv3", "# bind :443 ssl crt /etc/ssl/site.pem force-sslv3", version,
+        "Refused with `ssl`: SSLv3 is broken and not supported.";
+    "force-tlsv10", "force-tlsv10", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv10", version,
+        "Refused with `ssl`: TLS 1.0 is withdrawn and not supported.";
+    "force-tlsv11", "force-tlsv11", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv11", version,
+        "Refused with `ssl`: TLS 1.1 is withdrawn and not supported.";
+    "force-tlsv12", "force-tlsv12", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv12", version,
+        "Allows only TLS 1.2. Prefer `ssl-min-ver` and `ssl-max-ver`.";
+    "force-tlsv13", "force-tlsv13", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv13", version,
+        "Allows only TLS 1.3. Prefer `ssl-min-ver TLSv1.3`.";
+    "generate-certificates", "generate-certificates", "# bind :443 ssl crt /etc/ssl/site.pem generate-certificates", generate,
+        "In HAProxy, creates a certificate for each requested name on the fly. Not supported yet: refused.";
+    "no-alpn", "no-alpn", "# bind :443 ssl crt /etc/ssl/site.pem no-alpn", line_word,
+        "Disables ALPN, which is the default. Cancels an earlier `alpn` on the line.";
+    "no-ca-names", "no-ca-names", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify required no-ca-names", line_word,
+        "Does not send the names of accepted CAs to clients. They choose a certificate without that hint.";
+    "no-sslv3", "no-sslv3", "# bind :443 ssl crt /etc/ssl/site.pem no-sslv3", version,
+        "SSLv3 is never supported, so this has no effect. Remove it when you next edit the line.";
+    "no-strict-sni", "no-strict-sni", "# bind :443 ssl crt /etc/ssl/site.pem no-strict-sni", switch,
+        "Cancels an earlier `strict-sni` on the line.";
+    "no-tls-tickets", "no-tls-tickets", "# bind :443 ssl crt /etc/ssl/site.pem no-tls-tickets", switch,
+        "Keeps sessions for resumption in the proxy instead of in tickets at the clients.";
+    "no-tlsv10", "no-tlsv10", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv10", version,
+        "TLS 1.0 is never supported, so this has no effect. Remove it when you next edit the line.";
+    "no-tlsv11", "no-tlsv11", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv11", version,
+        "TLS 1.1 is never supported, so this has no effect. Remove it when you next edit the line.";
+    "no-tlsv12", "no-tlsv12", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv12", version,
+        "Disables TLS 1.2 on this listener. Prefer `ssl-min-ver`.";
+    "no-tlsv13", "no-tlsv13", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv13", version,
+        "Disables TLS 1.3 on this listener. Prefer `ssl-max-ver`.";
+    "npn", "npn <protocol>[,<protocol>…]", "# bind :443 ssl crt /etc/ssl/site.pem npn http/1.1", line_word,
+        "The predecessor of ALPN, obsolete since 2014: no effect, with a warning. Use `alpn`.";
+    "prefer-client-ciphers", "prefer-client-ciphers", "# bind :443 ssl crt /etc/ssl/site.pem prefer-client-ciphers", switch,
+        "Uses the client's order of cipher preference instead of the listener's. This suits clients that know which \
+         cipher is fast for them.";
+    "sigalgs", "sigalgs <list>", "# bind :443 ssl crt /etc/ssl/site.pem sigalgs ECDSA+SHA256:RSA-PSS+SHA256", line_word,
+        "Signature algorithms for handshakes, in order of preference, with OpenSSL's names.";
+    "ssl", "ssl", "# bind :443 ssl crt /etc/ssl/site.pem", switch,
+        "Enables TLS on this listener. Requires a certificate: `crt` or `crt-list`.";
+    "ssl-max-ver", "ssl-max-ver { TLSv1.2 | TLSv1.3 }", "# bind :443 ssl crt /etc/ssl/site.pem ssl-max-ver TLSv1.2", line_word,
+        "The highest TLS version. SSLv3, TLS 1.0 and 1.1 are not supported.";
+    "ssl-min-ver", "ssl-min-ver { TLSv1.2 | TLSv1.3 }", "# bind :443 ssl crt /etc/ssl/site.pem ssl-min-ver TLSv1.3", line_word,
+        "The lowest TLS version. Versions below 1.2 are raised to 1.2.";
+    "strict-sni", "strict-sni", "# bind :443 ssl crt /etc/ssl/sites/ strict-sni", switch,
+        "Refuses a client whose SNI matches no certificate, or that sends none, instead of using the first \
+         certificate. Such a listener may start without any certificate.";
+    "tls-ticket-keys", "tls-ticket-keys <file>", "# bind :443 ssl crt /etc/ssl/site.pem tls-ticket-keys /run/tickets", ticket_keys,
+        "Session ticket keys, one Base64 line each, of 48 or 80 bytes, so that several hosts can resume each other's \
+         sessions. The last but one encrypts. Replace the keys often.";
+    "tls-tickets", "tls-tickets", "# bind :443 ssl crt /etc/ssl/site.pem tls-tickets", switch,
+        "Cancels an earlier `no-tls-tickets` on the line.";
+    "verify", "verify { none | optional | required }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/clients.pem verify required", line_word,
+        "Sets whether clients must present a certificate signed by a CA in `ca-file`: `none` does not ask, `optional` \
+         asks, `required` ends the handshake without one.";
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! Slots for captured values: `capture request header`, `declare capture`.
+
+use super::{Args, Built, LineRow, places};
+use crate::family::Loader;
+use language::Diagnostic;
+use model::codes;
+use model::config::{Capture, CaptureCookie};
+use model::rules::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
+
+pub(super) static LINES: &[LineRow] = &[
+    LineRow {
+        name: "capture cookie",
+        places: places::FRONT_ONLY,
+        syntax: "capture cookie <name> len <length>",
+        doc: "Captures the first cookie whose name starts with <name>, from each request and each response, for the \
+            log (`%CC` and `%CS`, both in `option httplog`): name, equals sign and value, truncated to <length>. With \
+            an equals sign after the name, only that exact cookie is captured.",
+        example: "capture cookie ASPSESSION len 32",
+        build: cookie,
+    },
+    LineRow {
+        name: "capture request header",
+        places: places::FRONT_ONLY,
+        syntax: "capture request header <name> len <length>",
+        doc: "Captures a header of each request, as received, for the log (`%hr`) and for `capture.req.hdr`, \
+            truncated to <length>. Of several headers the last one is captured. Slots are numbered from 0.",
+        example: "capture request header host len 64",
+        build: |loader, args| header(loader, args, Side::Request),
+    },
+    LineRow {
+        name: "capture response header",
+        places: places::FRONT_ONLY,
+        syntax: "capture response header <name> len <length>",
+        doc: "Captures a header of each response, as the server sent it, for the log (`%hs`) and for \
+            `capture.res.hdr`, truncated to <length>. Of several headers the last one is captured. Slots are numbered \
+            from 0.",
+        example: "capture response header location len 64",
+        build: |loader, args| header(loader, args, Side::Response),
+    },
+    LineRow {
+        name: "declare capture",
+        places: places::FRONT_ONLY,
+        syntax: "declare capture { request | response } len <length>",
+        doc: "Declares a slot that `capture … id` rules fill, including those of backends. Slots are numbered from 0, \
+            together with those of `capture … header` lines.",
+        example: "declare capture request len 64",
+        build: declare,
+    },
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Request,
+    Response,
+}
+
+fn header(loader: &mut Loader, args: &mut Args<'_>, side: Side) -> Built {
+    let name = args.required("<name>")?.bytes.to_ascii_lowercase();
+    add(loader, args, side, Some(name.into()))
+}
+
+fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let begin = args.required("<name>")?.bytes.clone().into();
+    let word = args.left().get(1);
+    let mut length_max = length(args)?;
+    let most = loader.config.global.tune.cookie_capture_max;
+    if let Some(word) = word.filter(|_| length_max > most) {
+        let told = format!("'capture cookie' captures {most} bytes, not {length_max}");
+        args.tell(
+            Diagnostic::warning(&codes::LOOSE_VALUE, word.span, told)
+                .label("truncated")
+                .help("set `tune.http.cookielen` in `global` before this line to capture more"),
+        );
+        length_max = most;
+    }
+    loader.proxy().capture_cookie = Some(Box::new(CaptureCookie { begin, length_max }));
+    args.surplus()
+}
+
+/// `len <length>`
+fn length(args: &mut Args<'_>) -> Result<usize, Box<Diagnostic>> {
+    if !args.take("len") {
+        // An empty line says what is missing; another word is one too many.
+        args.end()?;
+        args.required("'len' and a length")?;
+    }
+    let length = args.integer("<length>", 0..=CAPTURE_BYTES_MAX)?;
+    Ok(usize::try_from(length).unwrap_or_default())
+}
+
+fn declare(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("'request' or 'response'")?;
+    let side = match word.str() {
+        "request" => Side::Request,
+        "response" => Side::Response,
+        other => {
+            return Err(Box::new(
+                Diagnostic::error(
+                    &codes::BAD_VALUE,
+                    word.span,
+                    format!("'declare capture' expects 'request' or 'response', not '{other}'"),
+                )
+                .label("not understood")
+                .help(format!("write `{}`", args.syntax)),
+            ));
+        }
+    };
+    add(loader, args, side, None)
+}
+
+fn add(loader: &mut Loader, args: &mut Args<'_>, side: Side, header: Option<Box<[u8]>>) -> Built {
+    let length_max = length(args)?;
+    args.surplus()?;
+    let captures = &mut loader.proxy().captures;
+    let slots = if side == Side::Request {
+        &mut captures.request
+    } else {
+        &mut captures.response
+    };
+    if slots.len() >= CAPTURE_SLOTS_MAX {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::OUT_OF_RANGE,
+                args.line().span,
+                format!("more than {CAPTURE_SLOTS_MAX} captures in one proxy"),
+            )
+            .label("one too many"),
+        ));
+    }
+    slots.push(Capture { header, length_max });
+    Ok(())
+}

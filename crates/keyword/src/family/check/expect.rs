@@ -1,0 +1,284 @@
+//! `tcp-check expect` and `http-check expect`.
+
+use super::{Comment, unknown_word};
+use crate::family::Args;
+use crate::family::Loader;
+use language::{Diagnostic, Word};
+use model::check::{Code, Expect, Matcher, Pattern, StatusRange, Told, unhex};
+use model::codes;
+use model::rules::{Dialect, Expression, Format, Usage};
+use model::state::CheckStatus;
+use regex::bytes::Regex;
+
+const HTTP_PATTERNS: &[&str] = &[
+    "status",
+    "rstatus",
+    "hdr",
+    "fhdr",
+    "string",
+    "rstring",
+    "string-lf",
+];
+const TCP_PATTERNS: &[&str] = &[
+    "string",
+    "rstring",
+    "string-lf",
+    "binary",
+    "rbinary",
+    "binary-lf",
+];
+const OPTIONS: &[&str] = &[
+    "min-recv",
+    "comment",
+    "ok-status",
+    "error-status",
+    "tout-status",
+    "on-success",
+    "on-error",
+    "status-code",
+];
+
+fn words(http: bool) -> Vec<&'static str> {
+    let patterns = if http { HTTP_PATTERNS } else { TCP_PATTERNS };
+    [patterns, OPTIONS].concat()
+}
+
+/// What the words say, and the comment. `http`: of `http-check`.
+pub(super) fn expect(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    http: bool,
+) -> Result<(Expect, Comment), Box<Diagnostic>> {
+    // Whatever stands before the pattern; it comes into this one.
+    let mut expect = Expect::success();
+    let mut comment = None;
+    let mut word = args.required("a matching pattern")?;
+    while option(loader, args, word, &mut expect, &mut comment)? {
+        word = args.required("a matching pattern")?;
+    }
+    // `!` stands alone or before the word.
+    let mut kind = word.text().into_owned();
+    while let Some(rest) = kind.strip_prefix('!') {
+        expect.negated = !expect.negated;
+        kind = rest.to_owned();
+        if kind.is_empty() {
+            word = args.required("a matching pattern")?;
+            kind = word.text().into_owned();
+        }
+    }
+    expect.pattern = match (kind.as_str(), http) {
+        ("status", true) => Pattern::Status(statuses(args)?),
+        ("rstatus", true) => Pattern::StatusText(regex(args)?),
+        ("hdr", true) => header(loader, args, false)?,
+        ("fhdr", true) => header(loader, args, true)?,
+        ("string", _) => Pattern::Text(filled(args)?.bytes.as_slice().into()),
+        ("rstring", _) => Pattern::Regex(regex(args)?),
+        ("string-lf", _) => Pattern::TextFormat(format(loader, args)?),
+        ("binary", false) => {
+            let word = filled(args)?;
+            Pattern::Binary(binary(args, word)?)
+        }
+        ("rbinary", false) => Pattern::BinaryRegex(regex(args)?),
+        ("binary-lf", false) => Pattern::BinaryFormat(format(loader, args)?),
+        _ => return Err(unknown_word(args, word, &words(http))),
+    };
+    while let Some(word) = args.next() {
+        if !option(loader, args, word, &mut expect, &mut comment)? {
+            return Err(unknown_word(args, word, OPTIONS));
+        }
+    }
+    Ok((expect, comment))
+}
+
+/// One of the options before or behind the pattern; false is another word.
+fn option(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    word: &Word,
+    expect: &mut Expect,
+    comment: &mut Comment,
+) -> Result<bool, Box<Diagnostic>> {
+    use CheckStatus as S;
+    match word.str() {
+        "min-recv" => {
+            let least = args.integer("<bytes>", -1..=i64::from(i32::MAX))?;
+            expect.min_recv = usize::try_from(least).ok();
+        }
+        "comment" => *comment = Some(args.required("<text>")?.bytes.as_slice().into()),
+        "ok-status" => {
+            let known = [
+                S::Layer7Ok,
+                S::Layer7OkConditional,
+                S::Layer6Ok,
+                S::Layer4Ok,
+            ];
+            expect.ok_status = Some(status(args, &known)?);
+        }
+        "error-status" => {
+            let known = [
+                S::Layer7Invalid,
+                S::Layer7Status,
+                S::Layer7OkConditional,
+                S::Layer6Invalid,
+                S::Layer4Error,
+            ];
+            expect.error_status = Some(status(args, &known)?);
+        }
+        "tout-status" => {
+            let known = [S::Layer7Timeout, S::Layer6Timeout, S::Layer4Timeout];
+            expect.timeout_status = Some(status(args, &known)?);
+        }
+        "on-success" => expect.on_success = Some(Told::Format(format(loader, args)?)),
+        "on-error" => expect.on_error = Some(Told::Format(format(loader, args)?)),
+        "status-code" => {
+            let word = args.required("<expr>")?;
+            let expression = Expression::parse(loader, word, Usage::CHECK)?;
+            expect.code = Some(Code::Expression(expression));
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn status(args: &mut Args<'_>, known: &[CheckStatus]) -> Result<CheckStatus, Box<Diagnostic>> {
+    let word = args.required("<st>")?;
+    let found = known.iter().find(|status| word.is(status.code()));
+    found.copied().ok_or_else(|| {
+        let names: Vec<&'static str> = known.iter().map(|status| status.code()).collect();
+        unknown_word(args, word, &names)
+    })
+}
+
+/// A pattern, which is not empty.
+fn filled<'l>(args: &mut Args<'l>) -> Result<&'l Word, Box<Diagnostic>> {
+    let word = args.required("<pattern>")?;
+    if word.bytes.is_empty() {
+        let message = format!("'{}' expects a pattern that is not empty", args.keyword);
+        return Err(args.wrong(&codes::BAD_VALUE, word, message));
+    }
+    Ok(word)
+}
+
+/// The bytes of hexadecimal digits.
+pub(super) fn binary(args: &Args<'_>, word: &Word) -> Result<Box<[u8]>, Box<Diagnostic>> {
+    match unhex(&word.bytes) {
+        Some(bytes) => Ok(bytes.into()),
+        None => {
+            let message = format!(
+                "'{}': an even number of hex digits is expected",
+                args.keyword
+            );
+            Err(args.wrong(&codes::BAD_VALUE, word, message))
+        }
+    }
+}
+
+fn format(loader: &mut Loader, args: &mut Args<'_>) -> Result<Format, Box<Diagnostic>> {
+    let word = args.required("<fmt>")?;
+    Format::parse_as(loader, word, Usage::CHECK, Dialect::Text)
+}
+
+fn statuses(args: &mut Args<'_>) -> Result<Vec<StatusRange>, Box<Diagnostic>> {
+    let word = args.required("<pattern>")?;
+    let mut ranges = Vec::new();
+    for part in word.str().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        match (first.parse(), last.parse()) {
+            (Ok(first), Ok(last)) if first <= last => ranges.push(StatusRange { first, last }),
+            _ => {
+                return Err(Box::new(
+                    Diagnostic::error(
+                        &codes::BAD_VALUE,
+                        word.span,
+                        format!(
+                            "'{}': '{part}' is not a status or a range of statuses",
+                            args.keyword
+                        ),
+                    )
+                    .label("statuses and ranges, separated by commas")
+                    .help("write `http-check expect status 200-299,404`"),
+                ));
+            }
+        }
+    }
+    Ok(ranges)
+}
+
+fn regex(args: &mut Args<'_>) -> Result<Regex, Box<Diagnostic>> {
+    let word = filled(args)?;
+    regex_of(args, word)
+}
+
+fn regex_of(args: &Args<'_>, word: &Word) -> Result<Regex, Box<Diagnostic>> {
+    Regex::new(word.str()).map_err(|error| {
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or_default().to_owned();
+        Box::new(
+            Diagnostic::error(
+                &codes::BAD_VALUE,
+                word.span,
+                format!("'{}': regex '{}' is invalid", args.keyword, word.text()),
+            )
+            .label(reason),
+        )
+    })
+}
+
+fn header(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    full: bool,
+) -> Result<Pattern, Box<Diagnostic>> {
+    let word = args.required("the word `name` and a pattern")?;
+    let name = match word.str() {
+        "name" => matcher(loader, args, (true, false))?,
+        "name-lf" => matcher(loader, args, (true, true))?,
+        _ => return Err(unknown_word(args, word, &["name", "name-lf"])),
+    };
+    let value = if args.take("value") {
+        Some(matcher(loader, args, (false, false))?)
+    } else if args.take("value-lf") {
+        Some(matcher(loader, args, (false, true))?)
+    } else {
+        None
+    };
+    Ok(Pattern::Header { name, value, full })
+}
+
+/// `[-m <how>] <pattern>`. Names are compared in lower case; the pattern may be a
+/// format.
+fn matcher(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    (lower, formatted): (bool, bool),
+) -> Result<Matcher, Box<Diagnostic>> {
+    const HOW: &[&str] = &["str", "beg", "end", "sub", "reg"];
+    let how = if args.take("-m") {
+        Some(args.required("<match>")?)
+    } else {
+        None
+    };
+    let word = args.required("<pattern>")?;
+    if let Some(how) = how.filter(|how| how.is("reg")) {
+        if formatted {
+            return Err(args.wrong(
+                &codes::BAD_VALUE,
+                how,
+                "a regular expression cannot be a log format",
+            ));
+        }
+        return Ok(Matcher::Regex(regex_of(args, word)?));
+    }
+    let text = match formatted {
+        true => Format::parse_as(loader, word, Usage::CHECK, Dialect::Text)?,
+        false if lower => Format::constant(&word.bytes.to_ascii_lowercase()),
+        false => Format::constant(&word.bytes),
+    };
+    Ok(match how.map(Word::str) {
+        None | Some("str") => Matcher::Exact(text),
+        Some("beg") => Matcher::Begin(text),
+        Some("end") => Matcher::End(text),
+        Some("sub") => Matcher::Contains(text),
+        Some(_) => return Err(unknown_word(args, how.unwrap_or(word), HOW)),
+    })
+}

@@ -1,0 +1,339 @@
+//! The steps of checks: lines of `tcp-check` and `http-check`, in the order in
+//! which they are done.
+
+use super::expect::binary;
+use super::{Comment, check_of, text_of};
+use crate::family::Loader;
+use crate::family::{Args, Built, LineRow, places};
+use language::Diagnostic;
+use model::check::{STEPS_MAX, Send, Step, StepAction};
+use model::codes;
+use model::config::{CheckLines, ProxyKind};
+use model::rules::draft::Section;
+use model::rules::{Dialect, Format, Usage, VariableChange};
+
+/// The lines of this family.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "tcp-check connect",
+        places: places::CHECKS,
+        syntax: "tcp-check connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] [proto <name>] [comment <msg>]",
+        doc: "Opens a connection for the rules that follow, and closes the previous one. Without `default`, only the \
+            address and the port of the server's options apply. A script that contains this rule must begin with it.",
+        example: "tcp-check connect port 443 ssl sni www.example.com",
+        build: |loader, args| connect(loader, args, false),
+    },
+    LineRow {
+        name: "tcp-check send",
+        places: places::CHECKS,
+        syntax: "tcp-check send <data> [comment <msg>]",
+        doc: "Sends text on the current connection, which an earlier rule has opened.",
+        example: "tcp-check send PING\\r\\n",
+        build: |loader, args| send(loader, args, Sends::Text),
+    },
+    LineRow {
+        name: "tcp-check send-lf",
+        places: places::CHECKS,
+        syntax: "tcp-check send-lf <fmt> [comment <msg>]",
+        doc: "Sends the result of a log format on the current connection. The format may use variables of earlier \
+            rules.",
+        example: "tcp-check send-lf %[srv_name]",
+        build: |loader, args| send(loader, args, Sends::Format),
+    },
+    LineRow {
+        name: "tcp-check send-binary",
+        places: places::CHECKS,
+        syntax: "tcp-check send-binary <hexstring> [comment <msg>]",
+        doc: "Sends the bytes given as an even number of hexadecimal digits.",
+        example: "tcp-check send-binary 50494e470d0a",
+        build: |loader, args| send(loader, args, Sends::Binary),
+    },
+    LineRow {
+        name: "tcp-check send-binary-lf",
+        places: places::CHECKS,
+        syntax: "tcp-check send-binary-lf <hexfmt> [comment <msg>]",
+        doc: "Sends the bytes given as hexadecimal digits by a log format.",
+        example: "tcp-check send-binary-lf %[str(PING),hex]",
+        build: |loader, args| send(loader, args, Sends::BinaryFormat),
+    },
+    LineRow {
+        name: "tcp-check expect",
+        places: places::CHECKS,
+        syntax: "tcp-check expect [min-recv <int>] [comment <msg>] [ok-status <st>] [error-status <st>] [tout-status <st>] [on-success <fmt>] [on-error <fmt>] [status-code <expr>] [!] { string | rstring | string-lf | binary | rbinary | binary-lf } <pattern>",
+        doc: "Waits for a response that matches a pattern, or with `!` does not match it. Until then more data is \
+            awaited, unless `min-recv` sets how many bytes are enough. The other options set the status, code and \
+            message with which a check ends.",
+        example: "tcp-check expect string +PONG",
+        build: |loader, args| expect(loader, args, false),
+    },
+    LineRow {
+        name: "tcp-check comment",
+        places: places::CHECKS,
+        syntax: "tcp-check comment <string>",
+        doc: "Sets a comment on the next rule. The log shows it if that rule fails.",
+        example: "tcp-check comment greeting",
+        build: |loader, args| comment(loader, args, false),
+    },
+    LineRow {
+        name: "tcp-check set-var",
+        places: places::CHECKS,
+        syntax: "tcp-check set-var(<var-name>[,<cond>...]) <expr>",
+        doc: "Stores the value of an expression for later rules. Scopes are `check` (this check), `sess` (the same) \
+            and `proc` (the process).",
+        example: "tcp-check set-var(check.port) int(8080)",
+        build: |loader, args| variable(loader, args, false),
+    },
+    LineRow {
+        name: "tcp-check set-var-fmt",
+        places: places::CHECKS,
+        syntax: "tcp-check set-var-fmt(<var-name>[,<cond>...]) <fmt>",
+        doc: "Stores the result of a log format in a variable, for later rules of the same check.",
+        example: "tcp-check set-var-fmt(check.name) %[srv_name]",
+        build: |loader, args| variable(loader, args, false),
+    },
+    LineRow {
+        name: "tcp-check unset-var",
+        places: places::CHECKS,
+        syntax: "tcp-check unset-var(<var-name>)",
+        doc: "Deletes a variable; see `set-var` for the names.",
+        example: "tcp-check unset-var(check.port)",
+        build: |loader, args| variable(loader, args, false),
+    },
+    LineRow {
+        name: "http-check comment",
+        places: places::CHECKS,
+        syntax: "http-check comment <string>",
+        doc: "Sets a comment on the next rule. The log shows it if that rule fails.",
+        example: "http-check comment greeting",
+        build: |loader, args| comment(loader, args, true),
+    },
+    LineRow {
+        name: "http-check set-var",
+        places: places::CHECKS,
+        syntax: "http-check set-var(<var-name>[,<cond>...]) <expr>",
+        doc: "Stores the value of an expression for later rules. Scopes are `check` (this check), `sess` (the same) \
+            and `proc` (the process).",
+        example: "http-check set-var(check.port) int(8080)",
+        build: |loader, args| variable(loader, args, true),
+    },
+    LineRow {
+        name: "http-check set-var-fmt",
+        places: places::CHECKS,
+        syntax: "http-check set-var-fmt(<var-name>[,<cond>...]) <fmt>",
+        doc: "Stores the result of a log format in a variable, for later rules of the same check.",
+        example: "http-check set-var-fmt(check.name) %[srv_name]",
+        build: |loader, args| variable(loader, args, true),
+    },
+    LineRow {
+        name: "http-check unset-var",
+        places: places::CHECKS,
+        syntax: "http-check unset-var(<var-name>)",
+        doc: "Deletes a variable; see `set-var` for the names.",
+        example: "http-check unset-var(check.port)",
+        build: |loader, args| variable(loader, args, true),
+    },
+    LineRow {
+        name: "http-check connect",
+        places: places::CHECKS,
+        syntax: "http-check connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] [proto <name>] [comment <msg>]",
+        doc: "Opens a connection for the requests that follow, and closes the previous one. Without `default`, only \
+            the address and the port of the server's options apply. A script that contains this rule must begin with \
+            it, and each `http-check send` needs one before it.",
+        example: "http-check connect port 8443 ssl alpn h2",
+        build: |loader, args| connect(loader, args, true),
+    },
+    LineRow {
+        name: "http-check send",
+        places: places::CHECKS,
+        syntax: "http-check send [meth <method>] [{ uri <uri> | uri-lf <fmt> }] [ver <version>] [hdr <name> <fmt>]… [{ body <text> | body-lf <fmt> }] [comment <msg>]",
+        doc: "Sends a request. Anything that the first such line omits comes from `option httpchk`. `content-length`, \
+            and `connection: close` for HTTP/1.1, are added automatically.",
+        example: "http-check send meth GET uri /health ver HTTP/1.1 hdr host www.example.com",
+        build: request,
+    },
+    LineRow {
+        name: "http-check expect",
+        places: places::CHECKS,
+        syntax: "http-check expect [min-recv <int>] [comment <msg>] [ok-status <st>] [error-status <st>] [tout-status <st>] [on-success <fmt>] [on-error <fmt>] [status-code <expr>] [!] { status | rstatus | hdr | fhdr | string | rstring | string-lf } <pattern>",
+        doc: "Sets the expected response of an HTTP check, instead of a status from 200 to 399. `!` inverts the test. \
+            With several lines, all must match. The options set the status, code and message with which a check ends.",
+        example: "http-check expect status 200-299,404",
+        build: |loader, args| expect(loader, args, true),
+    },
+];
+
+fn lines_of(loader: &mut Loader, http: bool) -> &mut CheckLines {
+    let check = check_of(loader);
+    if http {
+        &mut check.http
+    } else {
+        &mut check.tcp
+    }
+}
+
+/// Whose lines these are: a section's own count instead of those of its defaults.
+fn owner(loader: &mut Loader) -> (ProxyKind, Box<str>) {
+    match loader.section {
+        Section::HealthCheck(_) => (ProxyKind::Defaults, "healthcheck".into()),
+        Section::Defaults(index) => (ProxyKind::Defaults, index.to_string().into()),
+        _ => {
+            let proxy = loader.proxy();
+            (proxy.kind, proxy.name.clone())
+        }
+    }
+}
+
+fn add(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    http: bool,
+    action: StepAction,
+    comment: Comment,
+) -> Built {
+    let owner = owner(loader);
+    let text = text_of(args);
+    let span = args.keyword_span();
+    let lines = lines_of(loader, http);
+    if lines.owner.as_ref() != Some(&owner) {
+        lines.steps.clear();
+        lines.first = None;
+        lines.owner = Some(owner);
+    }
+    lines.first.get_or_insert(span);
+    if lines.steps.len() == STEPS_MAX {
+        return Err(Box::new(Diagnostic::error(
+            &codes::OUT_OF_RANGE,
+            span,
+            format!("a check has at most {STEPS_MAX} rules"),
+        )));
+    }
+    let wrong = match http {
+        true => http_order(&lines.steps, &action),
+        false => None,
+    };
+    let wrong = wrong.or_else(|| connect_order(&lines.steps, &action));
+    if let Some(why) = wrong {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::CHECK_ORDER,
+                span,
+                format!("'{}': {why}", args.keyword),
+            )
+            .label("not allowed here")
+            .help("begin with `connect`, or remove it to connect implicitly before the first rule"),
+        ));
+    }
+    let number = lines.steps.len() as u32 + 1;
+    lines.steps.push(Step {
+        action,
+        comment,
+        number,
+        text,
+    });
+    Ok(())
+}
+
+/// The last of the steps that do something on a connection.
+fn last_acting(steps: &[Step]) -> Option<&StepAction> {
+    let mut actions = steps.iter().rev().map(|step| &step.action);
+    actions.find(|action| !matches!(action, StepAction::Comment | StepAction::Variable(_)))
+}
+
+/// A connection that is asked for is the first thing that is.
+fn connect_order(steps: &[Step], action: &StepAction) -> Option<&'static str> {
+    if !matches!(action, StepAction::Connect(_)) {
+        return None;
+    }
+    let acting =
+        |step: &&Step| !matches!(step.action, StepAction::Comment | StepAction::Variable(_));
+    let first = steps.iter().find(acting).map(|step| &step.action);
+    match first {
+        None | Some(StepAction::Connect(_)) => None,
+        Some(_) => Some("the first rule must be a 'connect' if the check has one"),
+    }
+}
+
+/// A connection, a request, what is expected of the answer: in this order.
+fn http_order(steps: &[Step], action: &StepAction) -> Option<&'static str> {
+    match (action, last_acting(steps)) {
+        (StepAction::Connect(_), None | Some(StepAction::Expect(_)))
+        | (StepAction::Send(_), None | Some(StepAction::Connect(_)))
+        | (StepAction::Expect(_), None | Some(StepAction::Send(_) | StepAction::Expect(_))) => None,
+        (StepAction::Connect(_), _) => Some("an 'expect' is missing before it"),
+        (StepAction::Send(_), _) => Some("a 'connect' is missing before it"),
+        (StepAction::Expect(_), _) => Some("a 'send' is missing before it"),
+        _ => None,
+    }
+}
+
+fn connect(loader: &mut Loader, args: &mut Args<'_>, http: bool) -> Built {
+    let (connect, comment) = super::connect::connect(loader, args, http)?;
+    let action = StepAction::Connect(Box::new(connect));
+    add(loader, args, http, action, comment)
+}
+
+fn expect(loader: &mut Loader, args: &mut Args<'_>, http: bool) -> Built {
+    let (expect, comment) = super::expect::expect(loader, args, http)?;
+    let action = StepAction::Expect(Box::new(expect));
+    add(loader, args, http, action, comment)
+}
+
+fn request(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let (send, comment) = super::request::request(loader, args)?;
+    let action = StepAction::Send(Box::new(Send::Http(send)));
+    add(loader, args, true, action, comment)
+}
+
+fn comment(loader: &mut Loader, args: &mut Args<'_>, http: bool) -> Built {
+    let comment = args.required("<string>")?.bytes.as_slice().into();
+    args.surplus()?;
+    add(loader, args, http, StepAction::Comment, Some(comment))
+}
+
+fn variable(loader: &mut Loader, args: &mut Args<'_>, http: bool) -> Built {
+    let Some(word) = args.line().word(1) else {
+        return args.end();
+    };
+    let change = VariableChange::of_check(loader, args, word)?;
+    args.surplus()?;
+    let action = StepAction::Variable(Box::new(change));
+    add(loader, args, http, action, None)
+}
+
+/// How the word of a `send` is to be read.
+#[derive(Clone, Copy)]
+enum Sends {
+    Text,
+    Format,
+    Binary,
+    BinaryFormat,
+}
+
+fn send(loader: &mut Loader, args: &mut Args<'_>, how: Sends) -> Built {
+    let word = args.required("the data to send")?;
+    if word.bytes.is_empty() {
+        let message = format!("'{}' has nothing to send", args.keyword);
+        return Err(args.wrong(&codes::BAD_VALUE, word, message));
+    }
+    let mut format = || Format::parse_as(loader, word, Usage::CHECK, Dialect::Text);
+    let send = match how {
+        Sends::Text => Send::Bytes(word.bytes.as_slice().into()),
+        Sends::Format => Send::Format(format()?),
+        Sends::Binary => Send::Bytes(binary(args, word)?),
+        Sends::BinaryFormat => Send::HexFormat(format()?),
+    };
+    let mut comment = None;
+    while let Some(word) = args.next() {
+        if !word.is("comment") {
+            return Err(super::unknown_word(args, word, &["comment"]));
+        }
+        comment = Some(args.required("<text>")?.bytes.as_slice().into());
+    }
+    add(
+        loader,
+        args,
+        false,
+        StepAction::Send(Box::new(send)),
+        comment,
+    )
+}

@@ -1,0 +1,171 @@
+//! The section `crt-store`: certificates that are loaded once, each from files
+//! that may be anywhere, and named by others as `@STORE/NAME`.
+
+use super::{Args, Built, LineRow};
+use crate::family::Loader;
+use crate::family::certificates::Beside;
+use language::{Diagnostic, Line, Span, Word, suggest};
+use model::codes;
+use std::path::PathBuf;
+
+/// Largest file of certificates, bytes.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Sections and `load` options.
+const PLACE: &[&str] = &["crt-store"];
+const OPTIONS: &[&str] = &["alias", "crt", "issuer", "key", "ocsp", "sctl"];
+/// What later versions of HAProxy have besides.
+const NOT_BUILT: &[&str] = &[
+    "acme",
+    "bits",
+    "curves",
+    "domains",
+    "generate-dummy",
+    "jwt",
+    "keytype",
+    "ocsp-update",
+];
+
+/// What the lines of the section see of it.
+#[derive(Debug, Default)]
+pub(crate) struct CrtStore {
+    /// Its name; empty where it has none.
+    pub name: Box<str>,
+    /// `crt-base` in it.
+    pub crt_base: Option<PathBuf>,
+    /// `key-base` in it.
+    pub key_base: Option<PathBuf>,
+}
+
+impl CrtStore {
+    /// Begins at the first line of a section.
+    pub(crate) fn begin(line: &Line) -> Result<CrtStore, Box<Diagnostic>> {
+        let name = line.word(1);
+        let bad = |b: &u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
+        if let Some(word) = name.filter(|word| word.bytes.iter().any(bad)) {
+            let told = format!("'{}' is not a valid name of a 'crt-store'", word.text());
+            return Err(Box::new(
+                Diagnostic::error(&codes::SECTION_NAME, word.span, told)
+                    .label("allowed are letters, digits, `.`, `_`, `-` and `:`"),
+            ));
+        }
+        Ok(CrtStore {
+            name: name.map_or_else(Box::default, |word| word.text().into()),
+            ..CrtStore::default()
+        })
+    }
+
+    fn stored(&self, name: &str) -> Box<str> {
+        match self.name.is_empty() {
+            true => name.into(),
+            false => format!("@{}/{name}", self.name).into(),
+        }
+    }
+}
+
+/// The words of a `load` line.
+#[derive(Default)]
+struct Load<'l> {
+    crt: Option<&'l Word>,
+    alias: Option<&'l Word>,
+    beside: Beside,
+}
+
+fn load(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let mut said = Load::default();
+    while let Some(option) = args.next() {
+        let text = option.text();
+        if NOT_BUILT.contains(&&*text) {
+            return Err(super::proxy::not_built(option, &text));
+        }
+        if !OPTIONS.contains(&&*text) {
+            let told = format!("unknown keyword '{text}' of 'load'");
+            let told = args.wrong(&codes::UNKNOWN_OPTION, option, told);
+            let near = suggest::nearest(&text, OPTIONS.iter().copied());
+            return Err(Box::new(told.did_you_mean(option.span, near)));
+        }
+        let word = args.required("a name")?;
+        let file = |loader: &Loader, base: Option<&PathBuf>| {
+            let name = loader.based(&word.bytes, base);
+            loader.place(&name, word.span)
+        };
+        match &*text {
+            "crt" => said.crt = Some(word),
+            "alias" => said.alias = Some(word),
+            "key" => {
+                let base = loader.crt_store.key_base.as_ref();
+                let base = base.or(loader.config.global.tls.key_base.as_ref());
+                said.beside.key = Some(file(loader, base));
+            }
+            other => {
+                let base = loader.crt_store.crt_base.as_ref();
+                let base = base.or(loader.config.global.tls.crt_base.as_ref());
+                let file = Some(file(loader, base));
+                match other {
+                    "ocsp" => said.beside.ocsp = file,
+                    "issuer" => said.beside.issuer = file,
+                    _ => said.beside.sctl = file,
+                }
+            }
+        }
+    }
+    let Some(crt) = said.crt else {
+        return Err(missing(args.line().end()));
+    };
+    load_one(loader, crt, &said)
+}
+
+fn missing(span: Span) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(&codes::MISSING_ARGUMENT, span, "'load' expects 'crt'")
+            .label("the certificate is missing")
+            .help("write `load crt FILE [alias NAME] [key FILE]`"),
+    )
+}
+
+fn load_one(loader: &mut Loader, crt: &Word, said: &Load<'_>) -> Built {
+    let name = said.alias.unwrap_or(crt).text();
+    let stored = loader.crt_store.stored(&name);
+    if loader.config.certificates.has_certificate(&stored) {
+        let told = format!("'{stored}' is loaded already");
+        return Err(Box::new(
+            Diagnostic::error(&codes::DUPLICATE_NAME, crt.span, told)
+                .help("give one of the two an `alias`"),
+        ));
+    }
+    let base = loader.crt_store.crt_base.as_ref();
+    let base = base.or(loader.config.global.tls.crt_base.as_ref());
+    let named = loader.based(&crt.bytes, base);
+    let path = loader.place(&named, crt.span);
+    let bytes = loader.context.outside.read_secret(&path, FILE_BYTES_MAX);
+    let bytes =
+        bytes.map_err(|error| crate::family::certificates::unreadable(crt.span, &named, error))?;
+    loader.certificate_file((&stored, &path, &bytes), &said.beside, crt.span)
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[LineRow {
+    name: "load",
+    places: PLACE,
+    syntax: "load crt <file> [alias <name>] [key <file>] [ocsp <file>] [issuer <file>] [sctl <file>]",
+    doc: "Loads a certificate, with its private key from a separate file if `key` names one. `bind` lines and \
+        crt-lists refer to it as `@STORE/NAME`, where NAME is the alias, or the file as written here.",
+    example: "load crt site.crt key /etc/ssl/private/site.key alias site",
+    build: load,
+}];
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::load_text;
+
+    #[test]
+    fn what_a_load_line_lacks_or_nobody_knows_is_told() {
+        let codes = |line: &str| -> Vec<&str> {
+            let loaded = load_text(&format!("crt-store web\n {line}\n"));
+            loaded.diagnostics.iter().map(|d| d.code.id).collect()
+        };
+        assert_eq!(codes("load alias x"), ["E0201"]);
+        assert_eq!(codes("load crt /nonexistent/x.pem"), ["E0111"]);
+        assert_eq!(codes("load crt /nonexistent/x.pem keey y"), ["E0209"]);
+        assert_eq!(codes("load crt x ocsp-update on"), ["E0103"]);
+    }
+}

@@ -1,0 +1,203 @@
+//! Where streams go without a choice among servers: `dispatch`, `transparent`. And
+//! how long a client keeps its connection to a server.
+
+use super::places::{BACK, BACK_ONLY, FRONT};
+use super::{Args, Built, LineRow};
+use crate::family::Loader;
+use language::Diagnostic;
+use language::value::{Accepts, Host, Port};
+use model::codes;
+use model::config::{ReuseMode, Server, ServerAddress, ServerIndex, ServerOptions};
+use model::state::ServerState;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// The lines of this family.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "dispatch",
+        places: BACK_ONLY,
+        syntax: "dispatch <address>:<port>",
+        doc: "Sends streams without persistence to this address, if there is no `balance` line. It was used for a \
+            second load balancer behind the first, and for simple relays. Prefer a `server` line.",
+        example: "dispatch 127.0.0.1:8080",
+        build: dispatch,
+    },
+    LineRow {
+        name: "transparent",
+        places: BACK,
+        syntax: "transparent",
+        doc: "Obsolete name of `option transparent`, for the original destination of clients.",
+        example: "transparent",
+        build: transparent,
+    },
+    LineRow {
+        name: "option transparent",
+        places: BACK,
+        syntax: "[no] option transparent",
+        doc: "A backend without servers connects to the original destination of the client, for a transparent proxy \
+            whose `bind` lines have `transparent`. `server NAME *` does the same.",
+        example: "option transparent",
+        build: transparent,
+    },
+    LineRow {
+        name: "max-session-srv-conns",
+        places: FRONT,
+        syntax: "max-session-srv-conns <connections>",
+        doc: "Number of idle server connections that a client session keeps for itself (`http-reuse never`, `option \
+            transparent`, `send-proxy`), one per server and address. The default is 5; 0 keeps none. Above the limit \
+            the oldest is closed.",
+        example: "max-session-srv-conns 5",
+        build: session_connections,
+    },
+    LineRow {
+        name: "max-keep-alive-queue",
+        places: BACK,
+        syntax: "max-keep-alive-queue <streams>",
+        doc: "With `option prefer-last-server`: a client waits for its full previous server as long as at most this \
+            many streams wait there. 0, the default, selects another server at once; -1 always waits.",
+        example: "max-keep-alive-queue 2",
+        build: keep_alive_queue,
+    },
+];
+
+fn dispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("<addr>:<port>")?;
+    let accepts = Accepts::SERVER;
+    let address = loader.address(word, word.str(), &accepts, "dispatch")?;
+    let Port::One(port) = address.port else {
+        let message = format!(
+            "'dispatch' : missing port specification in '{}'",
+            word.text()
+        );
+        return Err(args.wrong(&codes::BAD_ADDRESS, word, message));
+    };
+    let ip = match address.host {
+        Host::Ip(ip) => Some(ip),
+        Host::Any => Some(Ipv4Addr::UNSPECIFIED.into()),
+        Host::Name(name) => super::server::resolve(loader, &name, address.family),
+        _ => None,
+    };
+    let address = match ip {
+        Some(ip) => ServerAddress::Inet(SocketAddr::new(ip, port)),
+        None if !loader.context.options.resolve_names => ServerAddress::Unresolved,
+        None => {
+            let message = format!("'dispatch': could not resolve '{}'", word.text());
+            return Err(args.wrong(&codes::UNRESOLVED_HOST, word, message));
+        }
+    };
+    loader.proxy().dispatch = Some((address, word.span));
+    args.end()
+}
+
+fn transparent(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let on = !(args.negated || args.reset);
+    let span = args.line().span;
+    let anywhere = ServerAddress::SamePort(Ipv4Addr::UNSPECIFIED.into(), 0);
+    loader.proxy().dispatch = on.then_some((anywhere, span));
+    args.end()
+}
+
+/// Makes the servers that stand for `dispatch` and `transparent`, when all lines
+/// are read.
+pub(crate) fn finish(loader: &mut Loader) {
+    let mut told = Vec::new();
+    for proxy in &mut loader.config.proxies {
+        let Some((address, span)) = proxy.dispatch.take() else {
+            continue;
+        };
+        if !proxy.kind.is_backend() {
+            continue;
+        }
+        let anywhere = matches!(address, ServerAddress::SamePort(..));
+        if !proxy.servers.is_empty() && (anywhere || proxy.balance_said) {
+            let name = if anywhere { "transparent" } else { "dispatch" };
+            let text = format!("'{name}' of proxy '{}' is ignored", proxy.name);
+            let why = if anywhere {
+                "the proxy has servers"
+            } else {
+                "the proxy has a `balance` line"
+            };
+            told.push(Diagnostic::warning(&codes::NO_EFFECT, span, text).label(why));
+            continue;
+        }
+        let name = if anywhere { "transparent" } else { "dispatch" };
+        let alone = proxy.servers.is_empty();
+        let options = ServerOptions {
+            // Beside servers it is reached by those only that belong to none.
+            weight: u32::from(alone),
+            ..proxy.default_server.clone()
+        };
+        if alone {
+            // It is no server that clients share connections to.
+            proxy.reuse = ReuseMode::Never;
+        } else {
+            proxy.dispatch_server = Some(ServerIndex(proxy.servers.len() as u32));
+        }
+        proxy.servers.push(Server {
+            span,
+            id: 0,
+            name: name.into(),
+            address_text: name.into(),
+            address,
+            options: ServerOptions {
+                check: false,
+                ..options
+            },
+            state: Arc::new(ServerState::new(name, Arc::clone(&proxy.state))),
+            way: 0,
+            host: None,
+            tracks: None,
+            added: None,
+        });
+    }
+    for diagnostic in told {
+        loader.tell(diagnostic);
+    }
+}
+
+fn session_connections(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let count = args.count("a number of connections", 0..=i32::MAX as u32)?;
+    loader.proxy().own_connections_max = Some(count);
+    args.end()
+}
+
+fn keep_alive_queue(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let count = args.integer("an integer value", -1..=i64::from(i32::MAX))?;
+    loader.proxy().keep_alive_queue_max = Some(u32::try_from(count).unwrap_or(u32::MAX));
+    args.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{backend, codes_of};
+    use model::config::{ServerAddress, ServerIndex};
+
+    #[test]
+    fn a_dispatch_stands_for_a_server() {
+        let alone = backend("dispatch 127.0.0.1:8080");
+        let address = "127.0.0.1:8080".parse().unwrap();
+        assert_eq!(alone.servers[0].address, ServerAddress::Inet(address));
+        assert_eq!(
+            (alone.servers[0].options.weight, alone.dispatch_server),
+            (1, None)
+        );
+        let beside = backend("dispatch 127.0.0.1:8080\nserver a 127.0.0.1:1");
+        assert_eq!(beside.dispatch_server, Some(ServerIndex(1)));
+        assert_eq!(beside.servers[1].options.weight, 0);
+        let ignored = "balance roundrobin\ndispatch 127.0.0.1:8080\nserver a 127.0.0.1:1";
+        assert_eq!(codes_of(ignored), ["W0116"]);
+        assert_eq!(backend("option transparent").servers.len(), 1);
+        assert_eq!(codes_of("dispatch 127.0.0.1"), ["E0208"]);
+    }
+
+    #[test]
+    fn every_example_loads() {
+        for row in super::LINES
+            .iter()
+            .filter(|row| row.places.contains(&"backend"))
+        {
+            assert_eq!(codes_of(row.example), Vec::<&str>::new(), "{}", row.name);
+        }
+    }
+}

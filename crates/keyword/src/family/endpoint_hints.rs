@@ -1,0 +1,183 @@
+//! Options of `bind` and `server` lines that steer how HAProxy works inside, and those that
+//! undo what is never done here. Each is checked and taken, and its words say why there
+//! is nothing for it to act on.
+
+use super::places::{BIND, SERVER};
+use super::{Args, BindRow, Built, ServerRow};
+use crate::family::Loader;
+use model::codes;
+use model::config::{Bind, ServerOptions};
+
+/// The least and the most of `nice`.
+const NICE: std::ops::RangeInclusive<i64> = -1024..=1024;
+
+fn bind_number(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
+    let range = match args.keyword {
+        "nice" => NICE,
+        _ => 0..=i64::from(i32::MAX),
+    };
+    args.integer("a number", range).map(|_| ())
+}
+
+fn shards(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
+    let word = args.required("a number, by-thread or by-group")?;
+    let number = word.str().parse::<u16>();
+    if matches!(word.str(), "by-thread" | "by-group") || number.is_ok_and(|n| n > 0) {
+        return Ok(());
+    }
+    let told = format!("'shards': '{}' is not a number of sockets", word.text());
+    Err(args.wrong(&codes::BAD_VALUE, word, told))
+}
+
+/// Takes `on` or `off`.
+fn on_off(args: &mut Args<'_>) -> Built {
+    let word = args.required("on or off")?;
+    match word.str() {
+        "on" | "off" => Ok(()),
+        _ => Err(super::proxy::not_one_of(args, word, &["off", "on"])),
+    }
+}
+
+fn word(args: &mut Args<'_>) -> Built {
+    args.required("a value").map(|_| ())
+}
+
+/// Those of `bind`.
+pub static BINDS: &[BindRow] = &[
+    BindRow {
+        name: "shards",
+        places: BIND,
+        syntax: "shards { <number> | by-thread | by-group }",
+        doc: "In HAProxy, the number of sockets for the address. Evenkeel always uses one socket; any idle thread \
+            accepts from it.",
+        example: "bind :8080 shards by-thread",
+        build: shards,
+    },
+    BindRow {
+        name: "nbconn",
+        places: BIND,
+        syntax: "nbconn <number>",
+        doc: "In HAProxy, the number of connections to the server of a reversed connection, on a `bind` with `rev@`, \
+            which is not supported. No effect on others.",
+        example: "bind :8080 nbconn 1",
+        build: bind_number,
+    },
+    BindRow {
+        name: "nice",
+        places: BIND,
+        syntax: "nice <number>",
+        doc: "In HAProxy, the scheduler priority of the listener's streams, from -1024 (highest) to 1024. In Evenkeel \
+            every stream has the same budget of operations, so none waits long for another; the number has no effect.",
+        example: "bind :8080 nice -100",
+        build: bind_number,
+    },
+    BindRow {
+        name: "ktls",
+        places: BIND,
+        syntax: "ktls { on | off }",
+        doc: "In HAProxy, moves TLS encryption into the kernel. Evenkeel never does so.",
+        example: "bind :8080 ktls off",
+        build: |_, _, args| on_off(args),
+    },
+    BindRow {
+        name: "quic-cc-algo",
+        places: BIND,
+        syntax: "quic-cc-algo <algorithm>",
+        doc: "In HAProxy, the congestion control of QUIC on a `bind` with `quic4@` or `quic6@`, which is not \
+            supported. No effect on others.",
+        example: "bind :8080 quic-cc-algo cubic",
+        build: |_, _, args| word(args),
+    },
+    BindRow {
+        name: "quic-force-retry",
+        places: BIND,
+        syntax: "quic-force-retry",
+        doc: "In HAProxy, validates addresses of QUIC clients on a `bind` with `quic4@` or `quic6@`, which is not \
+            supported. No effect on others.",
+        example: "bind :8080 quic-force-retry",
+        build: |_, _, _| Ok(()),
+    },
+    BindRow {
+        name: "quic-socket",
+        places: BIND,
+        syntax: "quic-socket { connection | listener }",
+        doc: "In HAProxy, how QUIC connections share sockets on a `bind` with `quic4@` or `quic6@`, which is not \
+            supported. No effect on others.",
+        example: "bind :8080 quic-socket listener",
+        build: |_, _, args| word(args),
+    },
+];
+
+fn nothing(_: &mut Loader, _: &mut ServerOptions, _: &mut Args<'_>) -> Built {
+    Ok(())
+}
+
+/// Those of `server`.
+pub static SERVERS: &[ServerRow] = &[
+    ServerRow {
+        name: "no-sni-auto",
+        places: SERVER,
+        syntax: "no-sni-auto",
+        doc: "Disables the automatic SNI of newer HAProxy versions. Evenkeel never adds one: `sni` sets the name.",
+        example: "server web1 192.0.2.11:8080 no-sni-auto",
+        build: nothing,
+    },
+    ServerRow {
+        name: "no-check-sni-auto",
+        places: SERVER,
+        syntax: "no-check-sni-auto",
+        doc: "Disables the automatic SNI for checks of newer HAProxy versions. Evenkeel never adds one: `check-sni` \
+            sets the name.",
+        example: "server web1 192.0.2.11:8080 no-check-sni-auto",
+        build: nothing,
+    },
+    ServerRow {
+        name: "no-check-reuse-pool",
+        places: SERVER,
+        syntax: "no-check-reuse-pool",
+        doc: "Makes checks of newer HAProxy versions open their own connections. Evenkeel always does so.",
+        example: "server web1 192.0.2.11:8080 no-check-reuse-pool",
+        build: nothing,
+    },
+    ServerRow {
+        name: "no-renegotiate",
+        places: SERVER,
+        syntax: "no-renegotiate",
+        doc: "Refuses TLS renegotiation by servers. Evenkeel always does so.",
+        example: "server web1 192.0.2.11:8080 no-renegotiate",
+        build: nothing,
+    },
+    ServerRow {
+        name: "ktls",
+        places: SERVER,
+        syntax: "ktls { on | off }",
+        doc: "In HAProxy, moves TLS encryption into the kernel. Evenkeel never does so.",
+        example: "server web1 192.0.2.11:8080 ktls off",
+        build: |_, _, args| on_off(args),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{codes_of, load_text};
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_all_the_same() {
+        for (option, wanted) in [
+            ("shards by-thread", 0),
+            ("shards 4", 0),
+            ("shards 0", 1),
+            ("shards", 1),
+            ("nice -1024", 0),
+            ("nice 2000", 1),
+            ("ktls maybe", 1),
+        ] {
+            let loaded = load_text(&format!("listen a\n bind 127.0.0.1:1 {option}\n"));
+            assert_eq!(loaded.diagnostics.errors(), wanted, "{option}");
+        }
+        assert_eq!(
+            codes_of("server a 127.0.0.1:1 no-sni-auto"),
+            Vec::<&str>::new()
+        );
+    }
+}

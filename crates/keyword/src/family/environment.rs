@@ -1,0 +1,68 @@
+//! `setenv` and its like: they change the variables that the rest of the file
+//! sees, and nothing outside of the loader.
+
+use super::places::GLOBAL;
+use super::{Args, Built, LineRow};
+use crate::family::Loader;
+
+fn set(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = args.required("a name and a value")?.text().into_owned();
+    let value = args.required("a value")?.bytes.clone();
+    args.surplus()?;
+    if args.keyword == "setenv" {
+        loader.context.environment.set(name, value);
+    } else {
+        loader.context.environment.set_if_absent(name, value);
+    }
+    Ok(())
+}
+
+fn unset(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    for name in args.rest() {
+        loader.context.environment.unset(name.str());
+    }
+    Ok(())
+}
+
+fn reset(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let keep: Vec<&str> = args.rest().iter().map(|word| word.str()).collect();
+    loader.context.environment.reset_except(&keep);
+    Ok(())
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "setenv",
+        places: GLOBAL,
+        syntax: "setenv <name> <value>",
+        doc: "Sets an environment variable for the lines that follow, and replaces any earlier value.",
+        example: "setenv SITE www.example.com",
+        build: set,
+    },
+    LineRow {
+        name: "presetenv",
+        places: GLOBAL,
+        syntax: "presetenv <name> <value>",
+        doc: "Sets an environment variable for the lines that follow, unless it already has a value: a default that \
+            the environment of the start can override.",
+        example: "presetenv PORT 8080",
+        build: set,
+    },
+    LineRow {
+        name: "unsetenv",
+        places: GLOBAL,
+        syntax: "unsetenv [<name> …]",
+        doc: "Removes environment variables for the lines that follow. Undefined ones are ignored.",
+        example: "unsetenv SECRET",
+        build: unset,
+    },
+    LineRow {
+        name: "resetenv",
+        places: GLOBAL,
+        syntax: "resetenv [<name> …]",
+        doc: "Removes all environment variables except the named ones, for the lines that follow.",
+        example: "resetenv PATH",
+        build: reset,
+    },
+];

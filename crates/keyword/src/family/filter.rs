@@ -1,0 +1,70 @@
+//! `filter`: what bodies pass on their way. Compression and the cache need no
+//! such line; it may say in which order they come, which is always this one: the
+//! cache has what the server sent, the client gets it compressed.
+
+use super::{Args, Built, LineRow, places};
+use crate::family::Loader;
+use language::{Diagnostic, suggest};
+use model::codes;
+use model::known;
+
+pub(super) static LINES: &[LineRow] = &[LineRow {
+    name: "filter",
+    places: places::PROXIES,
+    syntax: "filter { compression | cache <name> | fcgi-app <name> }",
+    doc: "Declares a filter. `compression`, caches and `use-fcgi-app` do not need the line. Responses are always \
+        stored as the server sent them, and compressed afterwards.",
+    example: "compression algo gzip\nfilter compression",
+    build: filter,
+}];
+
+fn filter(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a filter")?;
+    match word.str() {
+        "compression" | "comp-res" | "comp-req" => args.end(),
+        // It comes where it does with HAProxy: before these two.
+        "fcgi-app" => {
+            args.required("<name>")?;
+            args.end()
+        }
+        "cache" => {
+            let name = args.required("<name>")?;
+            loader.cache_names.push((name.text().into(), name.span));
+            args.end()
+        }
+        other => {
+            let mut names = known::KNOWN
+                .iter()
+                .filter(|group| group.kind == "filter")
+                .flat_map(|group| group.names.iter().copied());
+            if names.clone().any(|name| name == other) {
+                return Err(super::proxy::not_built(word, &format!("filter {other}")));
+            }
+            let near = suggest::nearest(other, &mut names);
+            let told = Diagnostic::error(
+                &codes::BAD_VALUE,
+                word.span,
+                format!("unknown filter '{other}'"),
+            )
+            .label("no filter has this name");
+            Err(Box::new(told.did_you_mean(word.span, near)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::codes_of;
+
+    #[test]
+    fn what_needs_no_line_is_taken_and_others_are_told_apart() {
+        for (line, codes) in [
+            ("compression algo gzip\nfilter compression", &[][..]),
+            ("filter spoe engine x config y", &["E0434"]),
+            ("filter compresion", &["E0207"]),
+            ("filter", &["E0201"]),
+        ] {
+            assert_eq!(codes_of(line), codes, "{line}");
+        }
+    }
+}

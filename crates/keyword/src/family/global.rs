@@ -1,0 +1,664 @@
+//! The `global` section: how the process runs, as whom, and how much it takes.
+//! `maxconn` and `description` stand with the proxies' keywords of that name.
+
+use super::bind_option::octal;
+use super::places::GLOBAL;
+use super::{Args, Built, LineRow, account};
+use crate::family::Loader;
+use language::Diagnostic;
+use language::value::TimeUnit;
+use model::codes;
+use model::config::{BindOwner, CloseSpread, Watch};
+use model::rules::draft::{DefaultPath, Section};
+use std::path::PathBuf;
+
+/// Most threads of the data plane that may be asked for.
+pub(super) const THREADS_MAX: u32 = 64;
+
+/// The warning for a setting that `global` has already; the first one counts.
+pub(super) fn already(loader: &mut Loader, args: &Args<'_>) {
+    let told = format!("'{}' already specified, this line is ignored", args.keyword);
+    loader.tell(
+        Diagnostic::warning(&codes::OVERWRITTEN, args.line().span, told)
+            .label("the first one applies")
+            .help("remove one of the two lines"),
+    );
+}
+
+fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let on = !(args.negated || args.reset);
+    let global = &mut loader.config.global;
+    match args.keyword {
+        "daemon" => global.daemon = true,
+        "quiet" => global.quiet = true,
+        "zero-warning" => global.zero_warning = true,
+        "set-dumpable" => global.dumpable = on,
+        // `default` is what nothing said: on.
+        "strict-limits" => global.strict_limits = Some(!args.negated),
+        "numa-cpu-mapping" => {
+            global.numa_mapping = !args.negated;
+            return args.surplus();
+        }
+        _ => {}
+    }
+    args.end()
+}
+
+fn master_worker(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    loader.config.global.master_worker = true;
+    // What serves is started again when it dies, with or without this word.
+    if let Some(word) = args.next()
+        && word.str() != "no-exit-on-failure"
+    {
+        return Err(super::proxy::not_one_of(
+            args,
+            word,
+            &["no-exit-on-failure"],
+        ));
+    }
+    args.end()
+}
+
+fn debug(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    super::legacy::warn_needless(
+        loader,
+        args,
+        "debug",
+        "it kept the process in the foreground, like -d on the command line; `daemon` has no effect with it",
+    );
+    loader.config.global.debug = true;
+    args.end()
+}
+
+fn threads(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let threads = args.count("a number of threads", 1..=THREADS_MAX)?;
+    let global = &mut loader.config.global;
+    match args.keyword {
+        "thread-hard-limit" => global.threads_hard_max = u16::try_from(threads).ok(),
+        _ => global.threads = u16::try_from(threads).ok(),
+    }
+    args.end()
+}
+
+fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let processes = args.count("a number of processes", 1..=THREADS_MAX)?;
+    args.end()?;
+    loader.old_processes |= processes > 1;
+    if processes == 1 {
+        let why = "there is only one process; `nbthread` sets its threads";
+        super::legacy::warn_needless(loader, args, "nbproc 1", why);
+        return Ok(());
+    }
+    if loader.config.global.threads.is_some() {
+        let why = "there is only one process; `nbthread` sets its threads";
+        super::legacy::warn_needless(loader, args, "nbproc", why);
+        return Ok(());
+    }
+    super::legacy::warn(
+        loader,
+        span,
+        &format!("nbproc {processes}"),
+        &format!("nbthread {processes}"),
+    );
+    let global = &mut loader.config.global;
+    global.threads = global.threads.or(u16::try_from(processes).ok());
+    Ok(())
+}
+
+fn files(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let files = args.count("a number of files", 1..=i32::MAX as u32)?;
+    let global = &mut loader.config.global;
+    match args.keyword {
+        "fd-hard-limit" => global.files_hard_max = Some(u64::from(files)),
+        _ => global.files_max = Some(u64::from(files)),
+    }
+    args.end()
+}
+
+pub(super) fn who(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let id = match args.keyword {
+        "user" => account::user(loader, args.required("the name of a user")?)?,
+        "group" => account::group(loader, args.required("the name of a group")?)?,
+        _ => args.count("a number", 0..=u32::MAX - 1)?,
+    };
+    let global = &mut loader.config.global;
+    let field = if matches!(args.keyword, "user" | "uid") {
+        &mut global.uid
+    } else {
+        &mut global.gid
+    };
+    match *field {
+        Some(first) if first != id => already(loader, args),
+        _ => *field = Some(id),
+    }
+    args.end()
+}
+
+fn place(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    use std::os::unix::ffi::OsStrExt;
+    let word = args.required("a path")?;
+    if word.bytes.is_empty() {
+        return Err(args.wrong(&codes::BAD_VALUE, word, "the path is empty"));
+    }
+    let path = PathBuf::from(std::ffi::OsStr::from_bytes(&word.bytes));
+    let global = &mut loader.config.global;
+    let field = if args.keyword == "chroot" {
+        &mut global.chroot
+    } else {
+        &mut global.pidfile
+    };
+    match field {
+        Some(_) => already(loader, args),
+        None => *field = Some(path),
+    }
+    args.end()
+}
+
+fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a name")?;
+    let fits = |b: &u8| b.is_ascii_alphanumeric() || b"._-".contains(b);
+    if word.bytes.is_empty() || !word.bytes.iter().all(fits) {
+        return Err(args.wrong(
+            &codes::BAD_VALUE,
+            word,
+            format!(
+                "'{}' is not a valid node name: allowed are letters, digits, '.', '-' and '_'",
+                word.text()
+            ),
+        ));
+    }
+    loader.config.global.node = Some(word.text().into());
+    args.end()
+}
+
+fn log_hostname(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = args
+        .next()
+        .map(|word| word.bytes.clone())
+        .unwrap_or_default();
+    loader.config.global.log_hostname = Some(name.into());
+    args.surplus()
+}
+
+fn duration(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.peek();
+    let ms = args.time_ms(TimeUnit::Milliseconds)?;
+    let global = &mut loader.config.global;
+    match args.keyword {
+        "hard-stop-after" => global.hard_stop_after_ms = (ms > 0).then_some(ms),
+        "max-spread-checks" => global.max_spread_checks_ms = (ms > 0).then_some(ms),
+        "stats timeout" => match word {
+            Some(word) if ms == 0 => {
+                let told = "'stats timeout' must be greater than 0";
+                return Err(args.wrong(&codes::OUT_OF_RANGE, word, told));
+            }
+            _ => global.stats_timeout_ms = Some(ms),
+        },
+        _ => {}
+    }
+    if args.keyword == "max-spread-checks" {
+        args.end()
+    } else {
+        args.surplus()
+    }
+}
+
+fn close_spread(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let endless = args.peek().is_some_and(|word| &*word.bytes == b"infinite");
+    let spread = if endless {
+        args.next();
+        CloseSpread::Never
+    } else {
+        CloseSpread::Over(args.time_ms(TimeUnit::Milliseconds)?)
+    };
+    loader.config.global.close_spread = Some(spread);
+    args.surplus()
+}
+
+/// `grace` of the process; HAProxy 1.x had one for each proxy.
+fn grace(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let ms = args.time_ms(TimeUnit::Milliseconds)?;
+    if matches!(loader.section, Section::Global) {
+        loader.config.global.grace_ms = (ms > 0).then_some(ms);
+        return args.surplus();
+    }
+    loader.tell(
+        Diagnostic::warning(
+            &codes::LEGACY,
+            span,
+            "'grace' of a proxy is an obsolete form",
+        )
+        .label("removed from HAProxy here")
+        .note("the longest of these times applies to the whole process")
+        .help("move it to `global`"),
+    );
+    let longest = loader.config.global.grace_ms.unwrap_or(0).max(ms);
+    loader.config.global.grace_ms = (longest > 0).then_some(longest);
+    args.surplus()
+}
+
+fn spread(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    loader.config.global.spread_checks = args.count("a percentage", 0..=50)?;
+    args.end()
+}
+
+fn rate(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let rate = args.count("a number a second", 0..=i32::MAX as u32)?;
+    let global = &mut loader.config.global;
+    let field = match args.keyword {
+        "maxconnrate" => &mut global.connection_rate_max,
+        _ => &mut global.session_rate_max,
+    };
+    *field = (rate > 0).then_some(rate);
+    args.end()
+}
+
+fn pipes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let most = args.count("a number of pipes", 0..=i32::MAX as u32)?;
+    let global = &mut loader.config.global;
+    // `nosplice` stays.
+    if global.pipes_max != Some(0) {
+        global.pipes_max = (most > 0).then_some(most);
+    }
+    args.end()
+}
+
+fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    use std::os::unix::ffi::OsStrExt;
+    let mut owner = BindOwner::default();
+    let mut prefix = None;
+    args.peek()
+        .map_or_else(|| args.required("an option").map(|_| ()), |_| Ok(()))?;
+    while let Some(word) = args.next() {
+        match word.str() {
+            "prefix" => {
+                let word = args.required("a path")?;
+                prefix = Some(PathBuf::from(std::ffi::OsStr::from_bytes(&word.bytes)));
+            }
+            "mode" => owner.mode = Some(octal(args)?),
+            "user" => owner.uid = Some(account::user(loader, args.required("a user")?)?),
+            "group" => owner.gid = Some(account::group(loader, args.required("a group")?)?),
+            "uid" => owner.uid = Some(args.count("a user id", 0..=u32::MAX - 1)?),
+            "gid" => owner.gid = Some(args.count("a group id", 0..=u32::MAX - 1)?),
+            _ => {
+                let choices = ["gid", "group", "mode", "prefix", "uid", "user"];
+                return Err(super::proxy::not_one_of(args, word, &choices));
+            }
+        }
+    }
+    let global = &mut loader.config.global;
+    global.unix_bind_owner = owner;
+    global.unix_bind_prefix = prefix.or(global.unix_bind_prefix.take());
+    Ok(())
+}
+
+/// How long watched files must have been left alone where nothing is said.
+const WATCH_DELAY_MS: u32 = 500;
+/// The longest such time, milliseconds.
+const WATCH_DELAY_MAX_MS: u32 = 10 * 60 * 1000;
+
+fn watch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("files or all")?;
+    let configuration = match word.str() {
+        "files" => false,
+        "all" => true,
+        _ => return Err(super::proxy::not_one_of(args, word, &["all", "files"])),
+    };
+    let mut delay_ms = WATCH_DELAY_MS;
+    if let Some(word) = args.next() {
+        if word.str() != "delay" {
+            return Err(super::proxy::not_one_of(args, word, &["delay"]));
+        }
+        let time = args.peek();
+        delay_ms = args.time_ms(TimeUnit::Milliseconds)?;
+        if let Some(time) = time
+            && delay_ms > WATCH_DELAY_MAX_MS
+        {
+            let told = "'watch' waits at most 10 minutes";
+            return Err(args.wrong(&codes::OUT_OF_RANGE, time, told));
+        }
+    }
+    args.end()?;
+    let wish = Watch {
+        configuration,
+        delay_ms,
+    };
+    match loader.config.global.watch {
+        Some(_) => already(loader, args),
+        None => loader.config.global.watch = Some(wish),
+    }
+    Ok(())
+}
+
+fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("current, config, parent or origin")?;
+    loader.base = match word.str() {
+        "current" => DefaultPath::Current,
+        "config" => DefaultPath::Config,
+        "parent" => DefaultPath::Parent,
+        "origin" => {
+            let word = args.required("a path")?;
+            DefaultPath::Origin(PathBuf::from(&*word.text()))
+        }
+        _ => {
+            let choices = ["config", "current", "origin", "parent"];
+            return Err(super::proxy::not_one_of(args, word, &choices));
+        }
+    };
+    args.surplus()
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "expose-experimental-directives",
+        places: super::places::GLOBAL,
+        syntax: "expose-experimental-directives",
+        doc: "In HAProxy, enables experimental keywords. In Evenkeel all supported keywords are enabled, with or \
+            without this line.",
+        example: "expose-experimental-directives",
+        build: |_, args| args.end(),
+    },
+    LineRow {
+        name: "expose-deprecated-directives",
+        places: super::places::GLOBAL,
+        syntax: "expose-deprecated-directives",
+        doc: "In HAProxy, enables deprecated keywords. In Evenkeel all supported keywords are enabled, with or \
+            without this line.",
+        example: "expose-deprecated-directives",
+        build: |_, args| args.end(),
+    },
+    LineRow {
+        name: "grace",
+        places: &["global", "defaults", "frontend", "listen", "backend"],
+        syntax: "grace <time>",
+        doc: "Time during which the process still accepts connections after a soft stop begins, so that a load \
+            balancer in front of it can react. 0, the default, stops accepting at once. In a proxy it is HAProxy 1.x \
+            syntax: the longest such time applies to the whole process, with a warning.",
+        example: "grace 5s",
+        build: grace,
+    },
+    row(
+        "daemon",
+        "daemon",
+        "daemon",
+        switch,
+        "Runs the process in the background once it serves. Omit it under a service manager.",
+    ),
+    row(
+        "master-worker",
+        "master-worker [no-exit-on-failure]",
+        "master-worker no-exit-on-failure",
+        master_worker,
+        "The first process supervises the one that serves, as with -W on the command line. USR2 and HUP reload the \
+         configuration. A process that dies is restarted with the same listeners. HAProxy ends with its worker unless \
+         no-exit-on-failure is set; in Evenkeel that word has no effect.",
+    ),
+    row(
+        "quiet",
+        "quiet",
+        "quiet",
+        switch,
+        "Prints nothing at the start if there is no error. The same as -q on the command line.",
+    ),
+    row(
+        "zero-warning",
+        "zero-warning",
+        "# zero-warning",
+        switch,
+        "Refuses a configuration with warnings, at the start and with -c. Use it to keep a configuration free of \
+         warnings.",
+    ),
+    row(
+        "debug",
+        "debug",
+        "debug",
+        debug,
+        "In HAProxy 1.x, kept the process in the foreground. It still does, with a warning. The current form is -d on \
+         the command line.",
+    ),
+    row(
+        "nbthread",
+        "nbthread <number>",
+        "nbthread 2",
+        threads,
+        "Number of threads. The default is the number of available processors, which is nearly always right.",
+    ),
+    row(
+        "nbproc",
+        "nbproc <number>",
+        "nbproc 1",
+        processes,
+        "In HAProxy up to 2.4, the number of processes. Evenkeel has one process, and uses the number as that of its \
+         threads unless `nbthread` is set, with a warning.",
+    ),
+    row(
+        "ulimit-n",
+        "ulimit-n <number>",
+        "ulimit-n 65536",
+        files,
+        "Number of file descriptors that the process requests from the system. The default follows from `maxconn`, \
+         which is right unless other things need descriptors.",
+    ),
+    row(
+        "fd-hard-limit",
+        "fd-hard-limit <number>",
+        "fd-hard-limit 50000",
+        files,
+        "Maximum number of file descriptors if neither `maxconn` nor `ulimit-n` is set; the default of `maxconn` \
+         follows from it. Some systems would allow a billion.",
+    ),
+    row(
+        "thread-hard-limit",
+        "thread-hard-limit <number>",
+        "thread-hard-limit 16",
+        threads,
+        "Maximum number of threads, regardless of `nbthread` and the number of processors.",
+    ),
+    row(
+        "uid",
+        "uid <number>",
+        "uid 0",
+        who,
+        "The user of the process once its sockets are open, by number. See `user`.",
+    ),
+    row(
+        "gid",
+        "gid <number>",
+        "gid 0",
+        who,
+        "The group of the process once its sockets are open, by number. See `group`.",
+    ),
+    row(
+        "chroot",
+        "chroot <directory>",
+        "chroot /var/empty",
+        place,
+        "Root directory of the process after everything is read. An empty directory that nobody can write to gives an \
+         intruder nothing.",
+    ),
+    row(
+        "pidfile",
+        "pidfile <file>",
+        "pidfile /run/evenkeel.pid",
+        place,
+        "File for the process id of the background process. The same as -p on the command line.",
+    ),
+    row(
+        "node",
+        "node <name>",
+        "node lb1",
+        node,
+        "Name of this machine in statistics and headers, for machines that share an address. The default is the host \
+         name.",
+    ),
+    row(
+        "log-send-hostname",
+        "log-send-hostname [<name>]",
+        "log-send-hostname lb1",
+        log_hostname,
+        "Adds the host name, or the given name, to log lines, as syslog servers for several machines expect.",
+    ),
+    row(
+        "hard-stop-after",
+        "hard-stop-after <time>",
+        "hard-stop-after 30s",
+        duration,
+        "Maximum duration of a soft stop: remaining connections are then closed. Without it, the process waits for \
+         the last connection.",
+    ),
+    row(
+        "close-spread-time",
+        "close-spread-time { <time> | infinite }",
+        "close-spread-time 10s",
+        close_spread,
+        "In a soft stop, closes idle client connections spread over this time; until then requests are served as \
+         before. Without it, each client gets one more response with `Connection: close`, or is closed after one \
+         second of silence. With 'infinite' only normal timeouts end connections.",
+    ),
+    row(
+        "spread-checks",
+        "spread-checks <percent>",
+        "spread-checks 5",
+        spread,
+        "Random variation of health check intervals, from 0 to 50 percent, so that checks do not coincide.",
+    ),
+    row(
+        "max-spread-checks",
+        "max-spread-checks <time>",
+        "max-spread-checks 2s",
+        duration,
+        "Maximum time over which the first checks of all servers are spread at the start. The default is their \
+         interval.",
+    ),
+    row(
+        "maxconnrate",
+        "maxconnrate <number>",
+        "maxconnrate 1000",
+        rate,
+        "Maximum number of new connections per second; further ones wait in the kernel's queue. 0, the default, means \
+         no limit.",
+    ),
+    row(
+        "maxsessrate",
+        "maxsessrate <number>",
+        "maxsessrate 1000",
+        rate,
+        "Maximum number of new sessions per second, counted after `tcp-request connection`. 0, the default, means no \
+         limit.",
+    ),
+    row(
+        "maxpipes",
+        "maxpipes <number>",
+        "maxpipes 100",
+        pipes,
+        "Maximum number of pipes for splicing between sockets in the kernel: see `option splice-auto`. The default \
+         and maximum is 64. Only a transfer whose receiver is blocked holds a pipe; if none is free, bytes are copied.",
+    ),
+    row(
+        "stats timeout",
+        "stats timeout <time>",
+        "stats timeout 30s",
+        duration,
+        "Timeout of an idle connection to a `stats socket`. The default is 10 seconds.",
+    ),
+    row(
+        "unix-bind",
+        "unix-bind [prefix <path>] [mode <mode>] [user <user>] [uid <uid>] [group <group>] [gid <gid>]",
+        "unix-bind mode 660",
+        unix_bind,
+        "Default owner, permissions and path prefix for the Unix sockets of all `bind` lines.",
+    ),
+    row(
+        "set-dumpable",
+        "[no] set-dumpable",
+        "set-dumpable",
+        switch,
+        "Allows core dumps although the process changed its user. For developers; off by default.",
+    ),
+    row(
+        "strict-limits",
+        "[no] strict-limits",
+        "no strict-limits",
+        switch,
+        "Sets whether the start fails if the system does not grant the limits for `maxconn` or `ulimit-n`. It does by \
+         default; `no` only warns and lowers the numbers.",
+    ),
+    row(
+        "numa-cpu-mapping",
+        "[no] numa-cpu-mapping",
+        "no numa-cpu-mapping",
+        switch,
+        "Sets whether threads stay on the processors of one NUMA node, unless `nbthread` or `cpu-map` is set. They do \
+         by default.",
+    ),
+    row(
+        "watch",
+        "watch { files | all } [delay <time>]",
+        "watch files delay 2s",
+        watch,
+        "Reloads changed files automatically, once they have not changed for `delay` (500ms). A file with an error is \
+         refused with a message, and the current version keeps serving. `files` watches the files that lines name \
+         (ACL files, maps, error pages, but not server states). `all` also watches the configuration. This keyword is \
+         specific to Evenkeel and needs a supervisor: `evenkeel run`, or -W under the name `haproxy`.",
+    ),
+    row(
+        "default-path",
+        "default-path { current | config | parent | origin <path> }",
+        "default-path config",
+        default_path,
+        "Base directory for relative file names on the lines that follow: the working directory (the default), the \
+         directory of the configuration file, its parent, or a given directory.",
+    ),
+];
+
+/// A row whose line stands in `global`.
+pub(super) const fn row(
+    name: &'static str,
+    syntax: &'static str,
+    example: &'static str,
+    build: super::LineBuilder,
+    doc: &'static str,
+) -> LineRow {
+    LineRow {
+        name,
+        places: GLOBAL,
+        syntax,
+        doc,
+        example,
+        build,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::load_text;
+    use model::config::Watch;
+
+    #[test]
+    fn watch_says_what_and_how_long_it_is_to_be_left_alone() {
+        let wish = |configuration, delay_ms| {
+            Some(Watch {
+                configuration,
+                delay_ms,
+            })
+        };
+        for (line, wanted) in [
+            ("", None),
+            ("watch files", wish(false, 500)),
+            ("watch all delay 2s", wish(true, 2000)),
+            ("watch all delay 0\n watch files", wish(true, 0)),
+            ("watch", None),
+            ("watch al", None),
+            ("watch files dealy 2s", None),
+            ("watch files delay 11m", None),
+        ] {
+            let loaded = load_text(&format!("global\n {line}\n"));
+            assert_eq!(loaded.watched.wish, wanted, "{line}");
+            let refused = wanted.is_none() && !line.is_empty();
+            assert_eq!(loaded.diagnostics.errors() > 0, refused, "{line}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `option http_proxy` of HAProxy 1.x: a backend without servers that connects to the
+//! address in each request's URL. Today it is four lines, and these are what it is made of.
+
+use super::places::ALL;
+use super::{Args, Built, LineRow};
+use crate::family::Loader;
+use language::{Diagnostic, Line, Span, Word};
+use model::codes;
+use model::config::{ProxyIndex, ServerAddress};
+use model::rules::draft::Section;
+use model::rules::{RuleSet, http_rule};
+use std::net::Ipv4Addr;
+
+/// What it does to a request, behind all other rules: where it goes is what its URL
+/// says, which has to be an address; the server sees the path alone.
+const RULES: &[&str] = &[
+    "http-request deny deny_status 400 unless { url_ip -m found }",
+    "http-request set-dst url_ip",
+    "http-request set-dst-port url_port",
+    "http-request set-uri %[pathq]",
+];
+
+fn http_proxy(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let on = !(args.negated || args.reset);
+    loader.proxy().http_proxy = on.then_some(span);
+    if on {
+        let today = [RULES, &["option transparent"]].concat().join("\n");
+        loader.tell(
+            Diagnostic::warning(
+                &codes::LEGACY,
+                span,
+                "'option http_proxy' is obsolete: use 'option transparent' with rules",
+            )
+            .label("removed from HAProxy")
+            .help(format!("in a backend without servers, write:\n{today}")),
+        );
+    }
+    args.end()
+}
+
+/// A line that was not written, with the place of the one that stands for it.
+fn line(text: &str, span: Span) -> Line {
+    let word = |word: &str| Word {
+        bytes: word.as_bytes().to_vec(),
+        span,
+    };
+    Line {
+        words: text.split(' ').map(word).collect(),
+        span,
+        unset: Vec::new(),
+    }
+}
+
+/// Makes the rules where the option was said, when all lines are read.
+pub(crate) fn finish(loader: &mut Loader) {
+    let said = |proxy: &model::config::Proxy| {
+        let alone = proxy.kind.is_backend() && proxy.servers.is_empty();
+        proxy
+            .http_proxy
+            .filter(|_| alone && proxy.dispatch.is_none())
+    };
+    for index in 0..loader.config.proxies.len() {
+        let proxy = &loader.config.proxies[index];
+        let (Some(span), kind) = (said(proxy), proxy.kind) else {
+            continue;
+        };
+        let section = Section::Proxy(ProxyIndex(index as u32), kind);
+        let before = std::mem::replace(&mut loader.section, section);
+        for text in RULES {
+            let line = line(text, span);
+            let mut args = Args::new(
+                &line,
+                1,
+                "http-request",
+                "http-request <action>",
+                &codes::OF_ARGUMENTS,
+            );
+            match http_rule(loader, &mut args, RuleSet::HttpRequest) {
+                Ok(rule) => loader.proxy().http_request.push(rule),
+                Err(told) => loader.tell(*told),
+            }
+        }
+        let anywhere = ServerAddress::SamePort(Ipv4Addr::UNSPECIFIED.into(), 0);
+        loader.proxy().dispatch = Some((anywhere, span));
+        loader.section = before;
+    }
+}
+
+/// The table.
+pub(super) static LINES: &[LineRow] = &[LineRow {
+    name: "option http_proxy",
+    places: ALL,
+    syntax: "[no] option http_proxy",
+    doc: "A backend without servers connects to the address and port in the URL of each request. The URL must contain \
+        an IP address: names are not resolved, and other requests get status 400. The server gets only the path. \
+        HAProxy has removed this option; it still works, with a warning that shows the current form.",
+    example: "option http_proxy",
+    build: http_proxy,
+}];
+
+#[cfg(test)]
+mod tests {
+    use super::RULES;
+    use crate::testing::{backend, codes_of};
+
+    #[test]
+    fn it_stands_for_rules_and_a_server_anywhere() {
+        let proxy = backend("mode http\noption http_proxy");
+        assert_eq!(proxy.http_request.len(), RULES.len());
+        assert_eq!(proxy.servers.len(), 1);
+        assert_eq!(codes_of("mode http\noption http_proxy"), ["W0104"]);
+        let beside = backend("mode http\noption http_proxy\nserver a 127.0.0.1:1");
+        assert!(beside.http_request.is_empty());
+        let off = backend("mode http\noption http_proxy\nno option http_proxy");
+        assert!(off.http_request.is_empty());
+    }
+}

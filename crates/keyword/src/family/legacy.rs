@@ -1,0 +1,222 @@
+//! Syntax of HAProxy 1.x that current versions of HAProxy refuse and that works here,
+//! each with a warning that shows the current form. Those that belong to a family are in
+//! its file (`clitimeout` beside `timeout client`).
+
+use super::places::{ALL, BACK};
+use super::{Args, Built, LineRow};
+use crate::family::Loader;
+use language::{Diagnostic, Line, Span, Word};
+use model::codes;
+use model::config::ProxyOption;
+
+/// Reports the warning with the current form of a keyword, which replaces the words under
+/// the span.
+pub(crate) fn warn(loader: &mut Loader, span: Span, old: &str, new: &str) {
+    loader.tell(
+        Diagnostic::warning(
+            &codes::LEGACY,
+            span,
+            format!("'{old}' is an old form of '{new}'"),
+        )
+        .label("removed from HAProxy")
+        .help(format!("write `{new}`"))
+        .fix(span, new),
+    );
+}
+
+/// The warning about a word that does nothing any more.
+pub(crate) fn warn_needless(loader: &mut Loader, args: &Args<'_>, old: &str, why: &str) {
+    let span = args.keyword_span();
+    loader.tell(
+        Diagnostic::warning(
+            &codes::LEGACY,
+            span,
+            format!("'{old}' is obsolete and unnecessary"),
+        )
+        .label("removed from HAProxy")
+        .note(why)
+        .help("remove the line")
+        .fix(args.line().span, ""),
+    );
+}
+
+impl Loader {
+    /// `listen NAME ADDRESS`: the form of 1.x, today a `bind` line of its own.
+    pub(crate) fn legacy_bind(&mut self, line: &Line, word: &Word) {
+        let (kind, name) = (line.words[0].text(), line.words[1].text());
+        let base = line.words.iter().position(|word| word.is("from"));
+        let last = base.map_or(line.end(), |at| line.words[at - 1].span);
+        let whole = self
+            .context
+            .sources
+            .snippet(word.span.to(last))
+            .into_owned();
+        self.tell(
+            Diagnostic::warning(
+                &codes::LEGACY,
+                word.span,
+                format!("an address on the line of '{kind} {name}' is obsolete syntax"),
+            )
+            .label("removed from HAProxy")
+            .help(format!("move it to a separate line: `bind {whole}`"))
+            .fix(
+                Span {
+                    start: line.words[1].span.end,
+                    ..word.span.to(last)
+                },
+                "",
+            )
+            .also_fix(line.end(), format!("\nbind {whole}")),
+        );
+        let mut template = super::bind::template(word.span);
+        let mut args = Args::new(
+            line,
+            3,
+            "bind",
+            "bind <address> [options…]",
+            &codes::OF_ARGUMENTS,
+        );
+        let options = match base {
+            None => super::bind::options(self, &mut args, &mut template),
+            Some(_) => Ok(()),
+        };
+        let listeners = super::bind::listeners(self, word, &template);
+        for diagnostic in args.told() {
+            self.tell(diagnostic);
+        }
+        for refused in [options, listeners].into_iter().filter_map(Result::err) {
+            self.tell(*refused);
+        }
+    }
+}
+
+fn redispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.keyword_span();
+    warn(loader, span, args.keyword, "option redispatch");
+    loader.proxy().redispatch = Some(super::option::REDISPATCH_DEFAULT);
+    args.end()
+}
+
+fn force_close(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.keyword_span();
+    warn(loader, span, "option forceclose", "option httpclose");
+    super::option::connection_mode(
+        loader,
+        ProxyOption::HttpClose,
+        !(args.negated || args.reset),
+    );
+    args.end()
+}
+
+fn tunnel_mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    warn_needless(
+        loader,
+        args,
+        "option http-tunnel",
+        "all requests of a connection pass the rules, as in HAProxy since 2.1; the connection is kept alive",
+    );
+    super::option::connection_mode(
+        loader,
+        ProxyOption::HttpKeepAlive,
+        !(args.negated || args.reset),
+    );
+    args.end()
+}
+
+fn needless(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let why = match args.keyword {
+        "option http-use-htx" => "it selected HAProxy's current HTTP engine while there were two",
+        "option tcpsplice" => "it needed a patched kernel of 2006",
+        _ => "it selected the processes of a proxy; there is now one process with threads",
+    };
+    warn_needless(loader, args, args.keyword, why);
+    if args.keyword == "bind-process" {
+        args.rest();
+    }
+    args.surplus()
+}
+
+fn independant_streams(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.keyword_span();
+    warn(loader, span, args.keyword, "option independent-streams");
+    let on = !(args.negated || args.reset);
+    loader
+        .proxy()
+        .options
+        .set(ProxyOption::IndependentStreams, on);
+    args.end()
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "redispatch",
+        places: BACK,
+        syntax: "redispatch",
+        doc: "The name of `option redispatch` in HAProxy 1.x. It still works, with a warning that shows the current \
+            form.",
+        example: "redispatch",
+        build: redispatch,
+    },
+    LineRow {
+        name: "redisp",
+        places: BACK,
+        syntax: "redisp",
+        doc: "The name of `option redispatch` in HAProxy 1.0. It still works, with a warning that shows the current \
+            form.",
+        example: "redisp",
+        build: redispatch,
+    },
+    LineRow {
+        name: "option forceclose",
+        places: ALL,
+        syntax: "option forceclose",
+        doc: "Closes both connections after each response, even if the server keeps its own open. Obsolete name of \
+            `option httpclose`; it still works, with a warning.",
+        example: "option forceclose",
+        build: force_close,
+    },
+    LineRow {
+        name: "option http-tunnel",
+        places: ALL,
+        syntax: "option http-tunnel",
+        doc: "In older HAProxy versions, only the first request of a connection passed the rules. HAProxy has removed \
+            the option. In Evenkeel too, all requests pass the rules and the connection is kept alive, with a warning.",
+        example: "option http-tunnel",
+        build: tunnel_mode,
+    },
+    LineRow {
+        name: "option http-use-htx",
+        places: ALL,
+        syntax: "option http-use-htx",
+        doc: "Selected one of two HTTP engines in HAProxy 1.9 and 2.0. No effect, with a warning.",
+        example: "option http-use-htx",
+        build: needless,
+    },
+    LineRow {
+        name: "option tcpsplice",
+        places: ALL,
+        syntax: "option tcpsplice",
+        doc: "Needed a kernel patch that HAProxy has not used since 1.4. No effect, with a warning.",
+        example: "option tcpsplice",
+        build: needless,
+    },
+    LineRow {
+        name: "bind-process",
+        places: ALL,
+        syntax: "bind-process { all | odd | even | <number>[-<number>] } …",
+        doc: "Selected the processes of a proxy when HAProxy had several. Evenkeel has one process, and all threads \
+            serve every proxy. No effect, with a warning.",
+        example: "bind-process all",
+        build: needless,
+    },
+    LineRow {
+        name: "option independant-streams",
+        places: ALL,
+        syntax: "option independant-streams",
+        doc: "A misspelling of `option independent-streams` that HAProxy 1.x documented. It still works, with a \
+            warning.",
+        example: "option independant-streams",
+        build: independant_streams,
+    },
+];

@@ -1,0 +1,179 @@
+//! `log-profile`: sections that say what of a stream is logged at which moment.
+
+use super::{Args, Built, LineRow, places};
+use crate::family::Loader;
+use language::{Diagnostic, Line, suggest};
+use model::codes;
+use model::config::{LOG_STEPS, LogProfile, LogStep, LogSteps, STREAM_STEPS};
+use model::rules::draft::Section;
+use model::rules::{Dialect, Format, Usage};
+use std::sync::Arc;
+
+pub(super) static LINES: &[LineRow] = &[
+    LineRow {
+        name: "on",
+        places: places::LOG_PROFILE,
+        syntax: "on <step> [drop] [format <fmt>] [sd <fmt>]",
+        doc: "Sets what the targets with this profile log at a step, instead of the proxy's `log-format` (or \
+            `error-log-format`) and `log-format-sd`; `drop` logs nothing. Steps are: `close`, the end of a stream; \
+            `error`, the end of a failed stream; `response` (`connect` in `mode tcp`), the start of a response with \
+            `option logasap`; `accept`, `request`, `connect` and `response`, if `log-steps` names them. `do-log` \
+            rules have the steps `tcp-req-conn`, `tcp-req-sess`, `tcp-req-cont`, `tcp-res-cont`, `http-req`, \
+            `http-res` and `http-after-res`. `any` is every step without a line of its own. `quic-init` never occurs. \
+            Without an `error` line, `close` applies.",
+        example: "log-profile errors\n    on error format \"%ci %ST %tsc\"\n    on any drop\nfrontend www\n    bind :80\n    log \
+              127.0.0.1:514 profile errors local0",
+        build: on,
+    },
+    LineRow {
+        name: "log-steps",
+        places: places::FRONT,
+        syntax: "log-steps { all | <step>[,<step>…] }",
+        doc: "Sets the steps at which a stream is logged, with the data known so far: `accept`, `request` (headers \
+            received), `connect` (to a server), `response` (headers received) and `close`. By default a stream is \
+            logged once, at its end, or at the start of its response with `option logasap`. A `log-profile` sets a \
+            format for each step.",
+        example: "log-steps accept,close",
+        build: steps,
+    },
+];
+
+fn steps(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("<step>[,<step>…]")?;
+    let mut steps = 0;
+    if word.is("all") {
+        steps = u8::MAX;
+    } else {
+        for name in word.str().split(',') {
+            let Some(at) = STREAM_STEPS.iter().position(|known| *known == name) else {
+                let told = format!("'log-steps': unknown step '{name}'");
+                let told = Diagnostic::error(&codes::BAD_VALUE, word.span, told)
+                    .label("not a step of a stream")
+                    .note(format!("valid steps: all, {}", STREAM_STEPS.join(", ")));
+                return Err(Box::new(told));
+            };
+            steps |= 1 << at;
+        }
+    }
+    loader.proxy().log_steps = Some(LogSteps(steps));
+    args.end()
+}
+
+/// Begins a section.
+pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
+    let taken = |loader: &Loader, name: &str| {
+        let mut all = loader.log_profiles.iter();
+        all.find(|other| &*other.name == name)
+            .map(|other| other.span)
+    };
+    let Some(name) = loader.own_name(line, taken) else {
+        return Section::Refused;
+    };
+    loader.log_profiles.push(LogProfile {
+        name: name.text().into(),
+        span: name.span,
+        tag: None,
+        steps: Default::default(),
+    });
+    Section::LogProfile(loader.log_profiles.len() - 1)
+}
+
+/// The section that is read.
+pub(super) fn section(loader: &mut Loader) -> Option<&mut LogProfile> {
+    match loader.section {
+        Section::LogProfile(index) => loader.log_profiles.get_mut(index),
+        _ => None,
+    }
+}
+
+fn on(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("<step>")?;
+    let Some(name) = LOG_STEPS.into_iter().find(|step| word.is(step)) else {
+        let near = suggest::nearest(&word.text(), LOG_STEPS.iter().copied());
+        let told = format!("'on': unknown step '{}'", word.text());
+        let told = Diagnostic::error(&codes::BAD_VALUE, word.span, told)
+            .label("not a step of a stream")
+            .note(format!("valid steps: {}", LOG_STEPS.join(", ")));
+        return Err(Box::new(told.did_you_mean(word.span, near)));
+    };
+    let mut step = LogStep {
+        dropped: args.take("drop"),
+        ..LogStep::default()
+    };
+    loop {
+        let slot = if args.take("format") {
+            &mut step.format
+        } else if args.take("sd") {
+            &mut step.structured
+        } else {
+            break;
+        };
+        let word = args.required("<fmt>")?;
+        let format = Format::parse_as(loader, word, Usage::LOG, Dialect::Log)?;
+        *slot = Some(Arc::new(format));
+        // The last word counts.
+        step.dropped = false;
+    }
+    args.end()?;
+    if let Some(section) = section(loader) {
+        // A further line of a step adds to it.
+        let known = section.steps.entry(name).or_default();
+        known.dropped = step.dropped;
+        known.format = step.format.or(known.format.take());
+        known.structured = step.structured.or(known.structured.take());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::load_text;
+
+    fn codes(profile: &str, rest: &str) -> Vec<&'static str> {
+        let text = format!(
+            "log-profile p\n{profile}\nlisten l\n    mode http\n    bind 127.0.0.1:1\n    timeout client 9s\n    timeout server 9s\n    \
+             timeout connect 9s\n    {rest}\n"
+        );
+        let loaded = load_text(&text);
+        loaded.diagnostics.iter().map(|told| told.code.id).collect()
+    }
+
+    #[test]
+    fn profiles_are_read_and_what_is_wrong_is_told() {
+        let log = "log 127.0.0.1 profile p local0";
+        for (profile, rest, wanted) in [
+            (
+                "on close format %ci\non error drop\nlog-tag x",
+                log,
+                &[][..],
+            ),
+            (
+                "on any sd \"[a b=c]\" format %ST\non http-req format %HM",
+                log,
+                &[],
+            ),
+            ("on cloze drop", log, &["E0207"]),
+            ("on close format", log, &["E0201"]),
+            ("on close drop drop", log, &["E0202"]),
+            ("on close format %{", log, &["E0503"]),
+            ("bind :1", log, &["E0102"]),
+            (
+                "on close drop",
+                "log 127.0.0.1 profile q local0",
+                &["E0311"],
+            ),
+            (
+                "on close format %HM",
+                "mode tcp\nlog 127.0.0.1 profile p local0",
+                &["E0302"],
+            ),
+            ("on close drop\nlog-profile p", log, &["E0106"]),
+            ("on close drop", "log-steps accept,close", &[]),
+            ("on close drop", "log-steps all", &[]),
+            ("on close drop", "log-steps accept,all", &["E0207"]),
+            ("on close drop", "log-steps", &["E0201"]),
+        ] {
+            assert_eq!(codes(profile, rest), wanted, "{profile} {rest}");
+        }
+    }
+}

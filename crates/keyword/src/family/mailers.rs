@@ -1,0 +1,227 @@
+//! Mails about servers: `mailers` sections and the `email-alert` lines of
+//! proxies.
+
+use super::{Args, Built, LineRow, places};
+use crate::family::Loader;
+use language::value::{self, Accepts, Host, PortRule, TimeUnit};
+use language::{Diagnostic, suggest};
+use model::codes;
+use model::config::{EmailAlert, Mailer, Mailers};
+use model::rules::draft::Section;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The lines of this family.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "mailer",
+        places: places::MAILERS,
+        syntax: "mailer <name> <address>:<port>",
+        doc: "A mail server (SMTP) for the alerts of the proxies that use this section. If there are several, each \
+            one gets every mail.",
+        example: "mailers ops\n    mailer smtp1 192.0.2.25:587",
+        build: mailer,
+    },
+    LineRow {
+        name: "timeout mail",
+        places: places::MAILERS,
+        syntax: "timeout mail <time>",
+        doc: "Timeout for delivering a mail, including the connection. The default is 10s.",
+        example: "mailers ops\n    timeout mail 20s\n    mailer smtp1 192.0.2.25:587",
+        build: timeout,
+    },
+    LineRow {
+        name: "email-alert mailers",
+        places: places::ALL,
+        syntax: "email-alert mailers <mailersect>",
+        doc: "Sends mail alerts about this proxy's servers to the mail servers of this section. `email-alert from` \
+            and `email-alert to` are required, too.",
+        example: "mailers ops\n    mailer smtp1 192.0.2.25:587\nbackend www\n    email-alert mailers ops\n    email-alert from \
+                  lb@example.com\n    email-alert to ops@example.com",
+        build: |loader, args| {
+            let word = args.required("<mailersect>")?;
+            alert(loader).mailers_name = Some((word.text().into(), word.span));
+            args.surplus()
+        },
+    },
+    LineRow {
+        name: "email-alert from",
+        places: places::ALL,
+        syntax: "email-alert from <emailaddr>",
+        doc: "Sender address of mail alerts. Without it none are sent.",
+        example: "email-alert from lb@example.com",
+        build: |loader, args| text(loader, args, |alert, text| alert.from = Some(text)),
+    },
+    LineRow {
+        name: "email-alert to",
+        places: places::ALL,
+        syntax: "email-alert to <emailaddr>",
+        doc: "Recipient address of mail alerts. Without it none are sent.",
+        example: "email-alert to ops@example.com",
+        build: |loader, args| text(loader, args, |alert, text| alert.to = Some(text)),
+    },
+    LineRow {
+        name: "email-alert myhostname",
+        places: places::ALL,
+        syntax: "email-alert myhostname <hostname>",
+        doc: "Host name for the greeting of mail servers; the default is the system's host name.",
+        example: "email-alert myhostname lb.example.com",
+        build: |loader, args| text(loader, args, |alert, text| alert.host_name = Some(text)),
+    },
+    LineRow {
+        name: "email-alert level",
+        places: places::ALL,
+        syntax: "email-alert level <level>",
+        doc: "Minimum level of mail alerts: `alert`, the default, for servers that go down; `notice` also for servers \
+            that come up; `info` also for each line of `option log-health-checks`. `emerg` sends nothing.",
+        example: "email-alert level notice",
+        build: level,
+    },
+];
+
+/// Mail servers of a section at most.
+const MAILERS_MAX: usize = 64;
+
+fn alert(loader: &mut Loader) -> &mut EmailAlert {
+    loader.proxy().email.get_or_insert_default()
+}
+
+fn text(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    set: impl FnOnce(&mut EmailAlert, Box<str>),
+) -> Built {
+    let word = args.required("a word")?;
+    set(alert(loader), word.text().into());
+    args.surplus()
+}
+
+fn level(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    const LEVELS: [&str; 8] = [
+        "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+    ];
+    let word = args.required("<level>")?;
+    let Some(level) = LEVELS.iter().position(|level| word.is(level)) else {
+        let message = format!("unknown log level '{}'", word.text());
+        let mut diagnostic = Diagnostic::error(&codes::BAD_VALUE, word.span, message)
+            .label("not a log level")
+            .note(format!("valid levels: {}", LEVELS.join(", ")));
+        if let Some(near) = suggest::nearest(word.str(), LEVELS) {
+            diagnostic = diagnostic
+                .help(format!("did you mean '{near}'?"))
+                .fix(word.span, near);
+        }
+        return Err(Box::new(diagnostic));
+    };
+    alert(loader).level = Some(level as u8);
+    args.surplus()
+}
+
+fn section(loader: &mut Loader) -> Option<&mut Mailers> {
+    match loader.section {
+        Section::Mailers(index) => loader.mailers.get_mut(index),
+        _ => None,
+    }
+}
+
+fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let ms = args.time_ms(TimeUnit::Milliseconds)?;
+    args.end()?;
+    if let (Some(section), true) = (section(loader), ms > 0) {
+        section.timeout_ms = ms;
+    }
+    Ok(())
+}
+
+fn mailer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = args.required("<name>")?;
+    let word = args.required("<address>:<port>")?;
+    args.end()?;
+    let accepts = Accepts {
+        port: PortRule::Mandatory,
+        offset: false,
+        ..Accepts::SERVER
+    };
+    let address = loader.address(word, word.str(), &accepts, "mailer")?;
+    let ip = match address.host {
+        Host::Ip(ip) => Some(ip),
+        Host::Name(name) => {
+            let found = super::server::resolve(loader, &name, address.family);
+            if found.is_none() && !loader.context.options.resolve_names {
+                return Ok(());
+            }
+            found
+        }
+        _ => None,
+    };
+    let port = match address.port {
+        value::Port::One(port) if port != 0 => Some(port),
+        _ => None,
+    };
+    let (Some(ip), Some(port)) = (ip, port) else {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::BAD_ADDRESS,
+                word.span,
+                format!("'mailer' does not support '{}'", word.text()),
+            )
+            .label("an IP address or host name and a port are required"),
+        ));
+    };
+    let Some(section) = section(loader) else {
+        return Ok(());
+    };
+    if section.servers.len() == MAILERS_MAX {
+        let message = format!("a 'mailers' section has at most {MAILERS_MAX} mail servers");
+        return Err(args.wrong(&codes::OUT_OF_RANGE, word, message));
+    }
+    section.servers.push(Mailer {
+        name: name.text().into(),
+        address: SocketAddr::new(ip, port),
+    });
+    Ok(())
+}
+
+/// Gives proxies the sections that they name. For the end of loading.
+pub(super) fn finish(loader: &mut Loader) {
+    let sections: Vec<Arc<Mailers>> = std::mem::take(&mut loader.mailers)
+        .into_iter()
+        .map(Arc::new)
+        .collect();
+    let mut told = Vec::new();
+    for proxy in &mut loader.config.proxies {
+        let Some(email) = &mut proxy.email else {
+            continue;
+        };
+        let complete = email.mailers_name.is_some() && email.from.is_some() && email.to.is_some();
+        if !complete {
+            told.push(
+                Diagnostic::warning(
+                    &codes::EMAIL_ALERT_IDLE,
+                    proxy.span,
+                    format!("proxy '{}' sends no mails", proxy.name),
+                )
+                .label("one of three required lines is missing")
+                .help("add `email-alert mailers`, `email-alert from` and `email-alert to`"),
+            );
+            continue;
+        }
+        let Some((name, span)) = &email.mailers_name else {
+            continue;
+        };
+        email.mailers = sections.iter().find(|s| s.name == *name).cloned();
+        if email.mailers.is_none() {
+            let message = format!("mailers section '{name}' not found");
+            let mut diagnostic =
+                Diagnostic::error(&codes::UNKNOWN_MAILERS, *span, message).label("no such section");
+            let names = sections.iter().map(|section| &*section.name);
+            if let Some(near) = suggest::nearest(name, names) {
+                diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
+            }
+            told.push(diagnostic);
+        }
+    }
+    for diagnostic in told {
+        loader.tell(diagnostic);
+    }
+}

@@ -1,0 +1,310 @@
+//! The section `peers`: who shares tables with this process, and tables that
+//! belong to no proxy.
+
+use super::stick_table::table;
+use super::{Args, Built, LineRow, places, stream_tls};
+use crate::family::Loader;
+use language::{Diagnostic, Line, Word};
+use model::codes as load_codes;
+use model::config::{Peer, Peers, ServerAddress, ServerOptions, ServerTls};
+use model::rules::draft::Section;
+use model::tables::codes;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+
+/// Lines of the section.
+const PLACE: &[&str] = &["peers"];
+/// Updates that are sent in one go, where nothing is said.
+const BATCH_DEFAULT: u32 = 200;
+
+pub(super) static LINES: &[LineRow] = &[
+    LineRow {
+        name: "peer",
+        places: PLACE,
+        syntax: "peer <name> <address>:<port> [<TLS option>...]",
+        doc: "A process that shares the tables of this section. The peer with the name of this process (the host \
+            name, or the name from `-L` or `localpeer`) is the local one: its address is where this process listens \
+            (also `fd@` with an inherited descriptor). The process connects to all others. All peers need the same \
+            lines. TLS options are those of `server`: `ssl verify none`.",
+        example: "peers mesh\npeer one 192.0.2.1:10000\npeer two 192.0.2.2:10000",
+        build: |loader, args| peer(loader, args, true),
+    },
+    LineRow {
+        name: "table",
+        places: PLACE,
+        syntax: "table <name> type { ip | ipv6 | integer | string [len <length>] | binary [len <length>] } size <size> [expire <time>] [nopurge] \
+                 [srvkey { addr | name }] [write-to <table>] [store <data>[,<data>...]]",
+        doc: "A stick table that belongs to no proxy and is shared with the peers of the section. Rules refer to it \
+            with the section's name and a slash: `track-sc0 src table mesh/clients`. Otherwise it is like \
+            `stick-table`.",
+        example: "peers mesh\npeer one 192.0.2.1:10000\ntable clients type ip size 1m expire 10m store http_req_rate(10s)",
+        build: |loader, args| {
+            let span = args.keyword_span();
+            let name = args.required("<name>")?;
+            let section = section(loader).name.clone();
+            let whole = format!("{section}/{}", name.text());
+            table(loader, args, &whole, None, span)?;
+            if let Some(table) = loader.config.tables.all.last_mut() {
+                table.peers = Some(section);
+                table.settings.has_peers = true;
+            }
+            Ok(())
+        },
+    },
+    LineRow {
+        name: "default-bind",
+        places: PLACE,
+        syntax: "default-bind [<option>...]",
+        doc: "TLS options for the address on which this process listens for its peers, whether `bind` or `peer` sets \
+            it: `ssl crt /etc/haproxy/node.pem ca-file /etc/haproxy/ca.pem verify required`.",
+        example: "peers mesh\n# default-bind ssl crt /etc/haproxy/node.pem\ndefault-bind\npeer one 192.0.2.1:10000",
+        build: listens_by,
+    },
+];
+
+pub(super) static GLOBAL: &[LineRow] = &[
+    LineRow {
+        name: "localpeer",
+        places: places::GLOBAL,
+        syntax: "localpeer <name>",
+        doc: "Name of this process among its peers, instead of the host name. `-L` on the command line takes \
+            precedence. It must appear before the `peers` sections.",
+        example: "localpeer one",
+        build: |loader, args| {
+            let name = args.required("<name>")?;
+            loader.config.global.local_peer = Some(name.text().into());
+            args.end()
+        },
+    },
+    LineRow {
+        name: "tune.peers.max-updates-at-once",
+        places: places::GLOBAL,
+        syntax: "tune.peers.max-updates-at-once <number>",
+        doc: "Number of table updates sent to a peer at a time before other peers get their turn, at least 1. The \
+            default is 200.",
+        example: "tune.peers.max-updates-at-once 50",
+        build: |loader, args| {
+            loader.config.global.peers_batch = Some(args.count("a number", 1..=1_000_000)?);
+            args.end()
+        },
+    },
+];
+
+/// The options of `bind` and `default-bind`, which are kept for the section.
+fn listens_by(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let known = section(loader).tls_words.take();
+    let words = stream_tls::listener_options(loader, known, args)?;
+    section(loader).tls_words = words;
+    Ok(())
+}
+
+/// The options of a peer, behind those of `default-server`.
+fn reached_by(loader: &mut Loader, args: &mut Args<'_>) -> Result<ServerTls, Box<Diagnostic>> {
+    let mut tls = section(loader).default_tls.clone();
+    stream_tls::server_options(loader, &mut tls, args)?;
+    Ok(tls)
+}
+
+/// `default-server` in the section.
+pub(super) fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let tls = reached_by(loader, args)?;
+    section(loader).default_tls = tls;
+    Ok(())
+}
+
+/// The section that lines go to.
+fn section(loader: &mut Loader) -> &mut Peers {
+    if loader.config.peers.is_empty() {
+        loader.config.peers.push(Peers::default());
+    }
+    let last = loader.config.peers.len() - 1;
+    &mut loader.config.peers[last]
+}
+
+/// The first line of a section.
+pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
+    let Some(name) = line.word(1) else {
+        let told = Diagnostic::error(
+            &load_codes::SECTION_NAME,
+            line.end(),
+            "'peers' expects a name",
+        );
+        loader.tell(told.label("the name is missing"));
+        return Section::Refused;
+    };
+    let text = name.text();
+    if let Some(before) = loader
+        .config
+        .peers
+        .iter()
+        .find(|peers| *peers.name == *text)
+    {
+        let told = format!("peers section '{text}' declared twice");
+        let told = Diagnostic::error(&load_codes::DUPLICATE_NAME, name.span, told)
+            .label("this name is taken")
+            .also(before.span, "first used here");
+        loader.tell(told);
+        return Section::Refused;
+    }
+    let from_environment = loader.context.environment.get("HAPROXY_LOCALPEER");
+    let from_environment = from_environment.map(|name| String::from_utf8_lossy(name).into_owned());
+    // If the local name differs from the host's, it comes from the command line, which
+    // takes precedence.
+    let host = String::from_utf8_lossy(model::log::hostname()).into_owned();
+    let of_line = from_environment.clone().filter(|name| *name != host);
+    let of_file = loader.config.global.local_peer.clone();
+    let local = of_line.map(String::into_boxed_str).or(of_file);
+    let local = local.or(from_environment.map(String::into_boxed_str));
+    let batch = loader.config.global.peers_batch;
+    loader.config.peers.push(Peers {
+        name: text.into(),
+        span: name.span,
+        local: local.unwrap_or_default(),
+        batch: batch.unwrap_or(BATCH_DEFAULT),
+        ..Peers::default()
+    });
+    Section::Peers
+}
+
+/// `peer` and `server`; the second may leave the address of this process to `bind`.
+pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) -> Built {
+    let name = args.required("<name>")?;
+    if let Some(before) = section(loader).all.iter().find(|p| *p.name == *name.text()) {
+        let told = format!("peer '{}' declared twice", name.text());
+        return Err(Box::new(
+            Diagnostic::error(&codes::PEERS_LINE, name.span, told)
+                .label("this name is taken")
+                .also(before.span, "first used here"),
+        ));
+    }
+    let is_local = *section(loader).local == *name.text();
+    let inherited = args.peek().filter(|_| is_local).and_then(descriptor);
+    let address = if inherited.is_some() {
+        section(loader).inherited = inherited;
+        _ = args.next();
+        None
+    } else if addressed || !is_local || args.peek().is_some() {
+        Some(address(loader, args)?)
+    } else {
+        None
+    };
+    let tls = reached_by(loader, args)?;
+    section(loader).all.push(Peer {
+        name: name.text().into(),
+        address,
+        span: name.span,
+        tls,
+    });
+    Ok(())
+}
+
+/// The number behind `fd@`.
+fn descriptor(word: &Word) -> Option<RawFd> {
+    let number: u16 = word.str().strip_prefix("fd@")?.parse().ok()?;
+    Some(number.into())
+}
+
+fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Box<Diagnostic>> {
+    let word = args.required("<address>:<port>")?;
+    match super::server::server_address(loader, word, &ServerOptions::default())?.0 {
+        ServerAddress::Inet(address) => Ok(address),
+        ServerAddress::SamePort(ip, _) => {
+            let told = format!("peer address '{}' has no port", word.text());
+            let told = Diagnostic::warning(&load_codes::PEER_WITHOUT_PORT, word.span, told)
+                .label("this process cannot connect to it")
+                .help("add the port of the `bind` line, or of the local peer, on that machine");
+            loader.tell(told);
+            Ok(SocketAddr::new(ip, 0))
+        }
+        // Nobody connects when files are only checked.
+        ServerAddress::Unresolved => Ok(SocketAddr::from(([127, 0, 0, 1], 0))),
+        _ => Err(Box::new(
+            Diagnostic::error(
+                &codes::PEERS_LINE,
+                word.span,
+                format!("'{}' is not a peer address", word.text()),
+            )
+            .label("expected an address and a port"),
+        )),
+    }
+}
+
+/// `bind` in the section.
+pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if let Some(number) = args.peek().and_then(descriptor) {
+        _ = args.next();
+        section(loader).inherited = Some(number);
+        return listens_by(loader, args);
+    }
+    let word = args.peek().map(|word| word.text().into_owned());
+    let address = match word
+        .as_deref()
+        .and_then(|word| word.strip_prefix([':', '*']))
+    {
+        Some(rest) => {
+            let word = args.required("<address>:<port>")?;
+            let port = rest.trim_start_matches(':').parse().map_err(|_| {
+                let told = format!("'{}' is not a listening address", word.text());
+                Box::new(
+                    Diagnostic::error(&codes::PEERS_LINE, word.span, told)
+                        .label("the port is missing"),
+                )
+            })?;
+            SocketAddr::from(([0, 0, 0, 0], port))
+        }
+        None => address(loader, args)?,
+    };
+    section(loader).bind = Some(address);
+    listens_by(loader, args)
+}
+
+/// `disabled` and `enabled` in the section.
+pub(super) fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    section(loader).disabled = args.keyword == "disabled";
+    args.end()
+}
+
+/// `log` in the section.
+pub(super) fn log(args: &mut Args<'_>) -> Built {
+    let told = "'log' of peers is not supported yet";
+    Err(Box::new(
+        Diagnostic::error(&load_codes::NOT_BUILT, args.keyword_span(), told)
+            .label("Evenkeel does not support this yet")
+            .help("remove it; `show peers` shows the state of the peers"),
+    ))
+}
+
+impl Loader {
+    /// What is known of peers when the file is whole.
+    pub(crate) fn finish_peers(&mut self) {
+        for (name, span) in std::mem::take(&mut self.table_peers) {
+            if !self.config.peers.iter().any(|peers| peers.name == name) {
+                let told = format!("unable to find peers section '{name}'");
+                self.tell(
+                    Diagnostic::error(&codes::UNKNOWN_PEERS, span, told)
+                        .label("no section has this name"),
+                );
+            }
+        }
+        let mut told = Vec::new();
+        for peers in &self.config.peers {
+            if peers.own().is_none() && !peers.disabled {
+                told.push(
+                    Diagnostic::warning(
+                        &codes::NO_LOCAL_PEER,
+                        peers.span,
+                        format!(
+                            "peers section '{}' has no peer named '{}'",
+                            peers.name, peers.local
+                        ),
+                    )
+                    .label("this process is not one of them")
+                    .help("name one of them with `localpeer` in the global section, or with `-L`"),
+                );
+            }
+        }
+        for diagnostic in told {
+            self.tell(diagnostic);
+        }
+    }
+}

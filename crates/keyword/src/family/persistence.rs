@@ -1,0 +1,487 @@
+//! Who belongs to which server: the persistence cookie, `use-server`, the
+//! conditions of both, `persist rdp-cookie`, `appsession`.
+
+use super::places::{BACK, BACK_ONLY};
+use super::{Args, Built, LineRow};
+use crate::family::Loader;
+use language::value::TimeUnit;
+use language::{Diagnostic, Word, suggest};
+use model::codes;
+use model::config::{
+    AppSession, Cookie, CookieMode, PersistRule, PersistRuleKind, ServerIndex, ServerName,
+    UseServerRule,
+};
+use model::rules::{Condition, Format, Usage};
+use std::sync::Arc;
+
+/// The lines of this family.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "cookie",
+        places: BACK,
+        syntax: "cookie <name> [rewrite | insert | prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] \
+                 [domain <domain>]* [maxidle <time>] [maxlife <time>] [dynamic] [attr <value>]*",
+        doc: "Binds each client to its server with a cookie, whose values come from the `cookie` options of `server` \
+            lines. `insert` adds the cookie, `rewrite` changes the value of a cookie that the server sets, `prefix` \
+            prepends the server's name to such a value. `indirect` hides an inserted cookie from servers. `nocache` \
+            prevents shared caches from storing responses that set it. `maxidle` and `maxlife` make it expire. \
+            `dynamic` derives the values from the servers' addresses and `dynamic-cookie-key`.",
+        example: "cookie SRV insert indirect nocache",
+        build: cookie,
+    },
+    LineRow {
+        name: "dynamic-cookie-key",
+        places: BACK,
+        syntax: "dynamic-cookie-key <key>",
+        doc: "Secret key from which `cookie … dynamic` derives the servers' cookies, together with their addresses. \
+            Load balancers with the same key and servers use the same cookies.",
+        example: "dynamic-cookie-key correct-horse-battery",
+        build: dynamic_cookie_key,
+    },
+    LineRow {
+        name: "force-persist",
+        places: BACK_ONLY,
+        syntax: "force-persist { if | unless } <condition>",
+        doc: "If the condition is true, sends a stream to its persistent server even if that is down or in \
+            maintenance, for example to test the server before users return.",
+        example: "force-persist if { src 192.0.2.0/24 }",
+        build: |loader, args| persist_rule(loader, args, PersistRuleKind::Force),
+    },
+    LineRow {
+        name: "ignore-persist",
+        places: BACK_ONLY,
+        syntax: "ignore-persist { if | unless } <condition>",
+        doc: "If the condition is true, ignores the persistence cookie, balances the stream, and sets no cookie: for \
+            images and other files that every server has.",
+        example: "ignore-persist if { path_beg /static/ }",
+        build: |loader, args| persist_rule(loader, args, PersistRuleKind::Ignore),
+    },
+    LineRow {
+        name: "use-server",
+        places: BACK_ONLY,
+        syntax: "use-server <server> { if | unless } <condition>",
+        doc: "If the condition is true, sends a stream to this server while it is up. The rules are evaluated in \
+            order, before cookies and balancing. The name may be a log format; if no server has that name, the rule \
+            is skipped.",
+        example: "server web1 192.0.2.11:8080\n    use-server web1 if { path_beg /upload/ }",
+        build: use_server,
+    },
+    LineRow {
+        name: "persist rdp-cookie",
+        places: BACK,
+        syntax: "persist rdp-cookie[(<name>)]",
+        doc: "Sends a remote desktop client whose first packet has a server cookie (`msts`, or this name) to the \
+            server with the address in it. A `tcp-request content` rule must wait for that packet.",
+        example: "persist rdp-cookie",
+        build: persist,
+    },
+    LineRow {
+        name: "persist",
+        places: BACK,
+        syntax: "persist rdp-cookie(<name>)",
+        doc: "Like `persist rdp-cookie`, with another cookie name. Remote desktop brokers send `msts`.",
+        example: "persist rdp-cookie(msts)",
+        build: persist,
+    },
+    LineRow {
+        name: "appsession",
+        places: BACK_ONLY,
+        syntax: "appsession <cookie> len <bytes> timeout <time> [request-learn] [prefix] [mode { path-parameters | query-string }]",
+        doc: "HAProxy 1.5 syntax for application sessions: it remembers which server set the cookie, and sends \
+            clients with that cookie, or with its value in the URL, to the same server. HAProxy now refuses it. In \
+            Evenkeel it works, with a warning that shows the current lines.",
+        example: "appsession JSESSIONID len 52 timeout 3h",
+        build: app_session,
+    },
+];
+
+const WORDS: [&str; 14] = [
+    "rewrite", "insert", "prefix", "indirect", "nocache", "postonly", "preserve", "httponly",
+    "secure", "domain", "maxidle", "maxlife", "dynamic", "attr",
+];
+
+fn incompatible(word: &Word, message: &str) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(&codes::COOKIE_WORDS, word.span, message)
+            .label("conflicts with the other words"),
+    )
+}
+
+/// What `cookie` collects of its words.
+#[derive(Default)]
+struct Words {
+    domains: Vec<u8>,
+    http_only: bool,
+    secure: bool,
+    more: Vec<u8>,
+}
+
+fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = args.required("<cookie_name>")?;
+    let mut cookie = Cookie {
+        name: name.bytes.as_slice().into(),
+        mode: None,
+        indirect: false,
+        nocache: false,
+        post_only: false,
+        preserve: false,
+        dynamic: false,
+        attributes: Box::default(),
+        idle_max_s: None,
+        life_max_s: None,
+    };
+    let mut words = Words::default();
+    while let Some(word) = args.next() {
+        cookie_word(args, word, &mut cookie, &mut words)?;
+    }
+    if cookie.mode == Some(CookieMode::Rewrite) && cookie.indirect {
+        let message = "cookie 'rewrite' and 'indirect' modes are incompatible.";
+        return Err(incompatible(name, message));
+    }
+    if cookie.preserve && !cookie.indirect && cookie.mode != Some(CookieMode::Insert) {
+        let message = "cookie 'preserve' requires at least 'insert' or 'indirect'.";
+        return Err(incompatible(name, message));
+    }
+    let mut attributes = words.domains;
+    if words.http_only {
+        attributes.extend_from_slice(b"; HttpOnly");
+    }
+    if words.secure {
+        attributes.extend_from_slice(b"; Secure");
+    }
+    attributes.extend_from_slice(&words.more);
+    cookie.attributes = attributes.into();
+    loader.proxy().cookie = Some(Arc::new(cookie));
+    Ok(())
+}
+
+fn cookie_word(args: &mut Args<'_>, word: &Word, cookie: &mut Cookie, words: &mut Words) -> Built {
+    match word.str() {
+        "rewrite" => mode(cookie, word, CookieMode::Rewrite)?,
+        "insert" => mode(cookie, word, CookieMode::Insert)?,
+        "prefix" => mode(cookie, word, CookieMode::Prefix)?,
+        "indirect" => cookie.indirect = true,
+        "nocache" => cookie.nocache = true,
+        "postonly" => cookie.post_only = true,
+        "preserve" => cookie.preserve = true,
+        "dynamic" => cookie.dynamic = true,
+        "httponly" => words.http_only = true,
+        "secure" => words.secure = true,
+        "domain" => {
+            let domain = args.required("<domain>")?;
+            attribute_bytes(domain)?;
+            let body = domain.bytes.strip_prefix(b".").unwrap_or(&domain.bytes);
+            if !body.contains(&b'.') {
+                let text = format!("domain '{}' contains no embedded dot", domain.text());
+                args.tell(
+                    Diagnostic::warning(&codes::COOKIE_DOMAIN, domain.span, text)
+                        .label("browsers refuse such a cookie"),
+                );
+            }
+            words.domains.extend_from_slice(b"; domain=");
+            words.domains.extend_from_slice(&domain.bytes);
+        }
+        "attr" => {
+            let value = args.required("<value>")?;
+            attribute_bytes(value)?;
+            words.more.extend_from_slice(b"; ");
+            words.more.extend_from_slice(&value.bytes);
+        }
+        "maxidle" => cookie.idle_max_s = seconds(args, "<idletime>")?,
+        "maxlife" => cookie.life_max_s = seconds(args, "<lifetime>")?,
+        _ => return Err(super::proxy::not_one_of(args, word, &WORDS)),
+    }
+    Ok(())
+}
+
+fn mode(cookie: &mut Cookie, word: &Word, mode: CookieMode) -> Built {
+    if cookie.mode.is_some_and(|other| other != mode) {
+        let message = "cookie 'rewrite', 'insert' and 'prefix' modes are incompatible.";
+        return Err(incompatible(word, message));
+    }
+    cookie.mode = Some(mode);
+    Ok(())
+}
+
+/// A time in seconds; 0 is none, as haproxy has it.
+fn seconds(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Box<Diagnostic>> {
+    if args.peek().is_none() {
+        args.required(what)?;
+    }
+    let seconds = args.time_ms(TimeUnit::Seconds)?.div_ceil(1000);
+    Ok((seconds > 0).then_some(seconds))
+}
+
+/// Refuses what would end an attribute, or the line.
+fn attribute_bytes(word: &Word) -> Built {
+    let bad = |byte: &&u8| **byte == b';' || byte.is_ascii_control();
+    match word.bytes.iter().find(bad) {
+        None => Ok(()),
+        Some(bad) => Err(Box::new(
+            Diagnostic::error(
+                &codes::BAD_VALUE,
+                word.span,
+                format!("character '%x{bad:02X}' is not permitted in attribute value."),
+            )
+            .label("it would end the attribute"),
+        )),
+    }
+}
+
+fn dynamic_cookie_key(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let key = args.required("<secret_key>")?.bytes.as_slice().into();
+    loader.proxy().dynamic_cookie_key = Some(key);
+    args.surplus()
+}
+
+/// The condition of a line that must have one.
+fn condition(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    usage: Usage,
+) -> Result<Condition, Box<Diagnostic>> {
+    let begin = args.peek().map_or(args.line().end(), |word| word.span);
+    let begins = args.peek().is_some_and(|w| w.is("if") || w.is("unless"));
+    let parsed = match begins {
+        true => Condition::parse(loader, args, usage)?,
+        false => None,
+    };
+    parsed.ok_or_else(|| {
+        Box::new(
+            Diagnostic::error(
+                &codes::MISSING_ARGUMENT,
+                begin,
+                format!(
+                    "'{}' requires either 'if' or 'unless' followed by a condition.",
+                    args.keyword
+                ),
+            )
+            .label("the condition is missing")
+            .help(format!("write `{}`", args.syntax)),
+        )
+    })
+}
+
+fn persist_rule(loader: &mut Loader, args: &mut Args<'_>, kind: PersistRuleKind) -> Built {
+    let condition = condition(loader, args, Usage::USE_SERVER)?;
+    let rule = PersistRule { kind, condition };
+    loader.proxy().persist_rules.push(rule);
+    Ok(())
+}
+
+fn use_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a server name")?;
+    let server = if word.bytes.contains(&b'%') {
+        ServerName::Dynamic(Format::parse(loader, word, Usage::USE_SERVER)?)
+    } else {
+        ServerName::Static(word.text().into(), None)
+    };
+    let condition = condition(loader, args, Usage::USE_SERVER)?;
+    loader.proxy().use_server.push(UseServerRule {
+        span: word.span,
+        server,
+        condition,
+    });
+    Ok(())
+}
+
+/// Finds the servers that `use-server` rules name, when all lines are read.
+pub(crate) fn finish(loader: &mut Loader) {
+    let mut told = Vec::new();
+    for proxy in &mut loader.config.proxies {
+        let place = |name: &str| proxy.servers.iter().position(|s| &*s.name == name);
+        for rule in &mut proxy.use_server {
+            let ServerName::Static(name, index) = &mut rule.server else {
+                continue;
+            };
+            *index = place(name).map(|at| ServerIndex(at as u32));
+            if index.is_some() {
+                continue;
+            }
+            let text = format!(
+                "backend '{}': unable to find server '{name}' referenced in a 'use-server' rule.",
+                proxy.name
+            );
+            let mut error = Diagnostic::error(&codes::UNKNOWN_SERVER, rule.span, text)
+                .label("no server has this name");
+            let names = proxy.servers.iter().map(|server| &*server.name);
+            if let Some(near) = suggest::nearest(name, names) {
+                error = error
+                    .help(format!("did you mean '{near}'?"))
+                    .fix(rule.span, near);
+            }
+            told.push(error);
+        }
+    }
+    for diagnostic in told {
+        loader.tell(diagnostic);
+    }
+}
+
+/// The cookie of a farm of remote desktops.
+const RDP_COOKIE: &str = "msts";
+
+/// The name in `rdp-cookie(<name>)`; None: the word is another one.
+pub(super) fn rdp_name(word: &Word, default: &str) -> Option<String> {
+    let text = word.text();
+    let rest = text.strip_prefix("rdp-cookie")?;
+    if rest.is_empty() {
+        return Some(default.to_owned());
+    }
+    let name = rest.strip_prefix('(')?.strip_suffix(')')?;
+    Some(name.to_owned())
+}
+
+fn persist(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    // The argument is a part of the keyword's own last word.
+    let word = match args.keyword {
+        "persist" => args.required("rdp-cookie(<name>)")?,
+        _ => args.line().word(1).unwrap_or(&args.line().words[0]),
+    };
+    let name = match rdp_name(word, RDP_COOKIE) {
+        Some(name) if !name.is_empty() => name,
+        _ => {
+            let message = format!("unknown argument '{}' of 'persist'", word.text());
+            return Err(Box::new(
+                Diagnostic::error(&codes::BAD_VALUE, word.span, message)
+                    .label("`rdp-cookie` or `rdp-cookie(<name>)`"),
+            ));
+        }
+    };
+    loader.proxy().rdp_persist = Some(name.into_bytes().into());
+    args.end()
+}
+
+const SESSION_WORDS: [&str; 5] = ["len", "timeout", "request-learn", "prefix", "mode"];
+const SESSION_MODES: [&str; 2] = ["path-parameters", "query-string"];
+
+fn app_session(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = args.required("<cookie>")?;
+    let mut session = AppSession {
+        name: name.bytes.as_slice().into(),
+        bytes_max: 0,
+        timeout_ms: 0,
+        learns_requests: false,
+        prefix: false,
+        query_string: false,
+    };
+    let span = args.line().span;
+    while let Some(word) = args.next() {
+        match word.str() {
+            "len" => session.bytes_max = args.count("<length>", 1..=16_384)?,
+            "timeout" => session.timeout_ms = args.time_ms(TimeUnit::Milliseconds)?,
+            "request-learn" => session.learns_requests = true,
+            "prefix" => session.prefix = true,
+            "mode" => {
+                let mode = args.required("path-parameters or query-string")?;
+                if !SESSION_MODES.iter().any(|known| mode.is(known)) {
+                    return Err(super::proxy::not_one_of(args, mode, &SESSION_MODES));
+                }
+                session.query_string = mode.is("query-string");
+            }
+            _ => return Err(super::proxy::not_one_of(args, word, &SESSION_WORDS)),
+        }
+    }
+    if session.bytes_max == 0 || session.timeout_ms == 0 {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::MISSING_ARGUMENT,
+                args.line().end(),
+                "'appsession' expects 'len <length>' and 'timeout <time>'",
+            )
+            .help(format!("write `{}`", args.syntax)),
+        ));
+    }
+    let (name, len, seconds) = (name.text(), session.bytes_max, session.timeout_ms / 1000);
+    let today = format!(
+        "stick-table type string len {len} size 1m expire {seconds}s\n    \
+         stick on req.cook({name})\n    stick store-response res.cook({name})"
+    );
+    loader.tell(
+        Diagnostic::warning(
+            &codes::LEGACY,
+            span,
+            "'appsession' is an obsolete form of 'stick'",
+        )
+        .label("removed from HAProxy")
+        .help(format!("write `{today}`")),
+    );
+    loader.proxy().app_session = Some(Arc::new(session));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{backend, codes_of};
+    use model::config::CookieMode;
+
+    #[test]
+    fn cookies_are_read_with_all_their_words() {
+        let proxy = backend(
+            "cookie SRV insert indirect nocache postonly preserve httponly secure domain .a.com \
+             domain b.com maxidle 30m maxlife 8h dynamic attr SameSite=Strict attr \"Foo bar\"",
+        );
+        let cookie = proxy.cookie.unwrap();
+        assert_eq!(&*cookie.name, b"SRV");
+        assert_eq!(cookie.mode, Some(CookieMode::Insert));
+        assert!(cookie.indirect && cookie.nocache && cookie.post_only && cookie.preserve);
+        assert!(cookie.dynamic && cookie.is_dated());
+        assert_eq!(
+            (cookie.idle_max_s, cookie.life_max_s),
+            (Some(1800), Some(28_800))
+        );
+        assert_eq!(
+            String::from_utf8_lossy(&cookie.attributes),
+            "; domain=.a.com; domain=b.com; HttpOnly; Secure; SameSite=Strict; Foo bar"
+        );
+    }
+
+    #[test]
+    fn lines_are_refused_as_haproxy_refuses_them() {
+        let a = "server a 127.0.0.1:1\n";
+        for (line, want) in [
+            ("cookie", &["E0201"][..]),
+            ("cookie SRV insert rewrite", &["E0451"]),
+            ("cookie SRV rewrite indirect", &["E0451"]),
+            ("cookie SRV prefix preserve", &["E0451"]),
+            ("cookie SRV indirect preserve", &[]),
+            ("cookie SRV insert maxidle", &["E0201"]),
+            ("cookie SRV insert maxidle 0", &[]),
+            ("cookie SRV insert domain foo", &["W0450"]),
+            ("cookie SRV insert attr \"a;b\"", &["E0207"]),
+            ("cookie SRV insert foo", &["E0207"]),
+            ("force-persist", &["E0201"]),
+            ("ignore-persist TRUE", &["E0201"]),
+            ("ignore-persist unless FALSE", &[]),
+            ("use-server a", &["E0201"]),
+            ("use-server b if TRUE", &["E0450"]),
+            ("use-server a unless TRUE", &[]),
+            ("use-server %[src] if TRUE", &[]),
+            ("persist rdp-cookie", &[]),
+            ("persist rdp-cookie(x)", &[]),
+            ("persist rdp-cookie()", &["E0207"]),
+            ("persist foo", &["E0207"]),
+            (
+                "appsession A len 5 timeout 1h prefix mode query-string",
+                &["W0104"],
+            ),
+            ("appsession A len 5", &["E0201"]),
+        ] {
+            assert_eq!(codes_of(&format!("mode http\n{a}{line}")), want, "{line}");
+        }
+        let in_tcp = codes_of("mode tcp\nserver a 127.0.0.1:1\ncookie SRV insert");
+        assert_eq!(in_tcp, ["W0105"], "a cookie in mode tcp");
+    }
+
+    #[test]
+    fn every_example_loads() {
+        for row in super::LINES {
+            let codes = codes_of(row.example);
+            assert!(
+                codes.iter().all(|code| code.starts_with('W')),
+                "{}: {codes:?}",
+                row.name
+            );
+        }
+    }
+}

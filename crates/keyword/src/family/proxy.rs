@@ -1,0 +1,332 @@
+//! What a proxy is and how much it takes: `mode`, `maxconn`, `retries`, names
+//! and switches. References to other proxies are resolved when all are known.
+
+use super::places::{ALL, BACK, FRONT, PROXIES};
+use super::{Args, Built, LineRow};
+use crate::family::Loader;
+use language::{Diagnostic, Word, suggest};
+use model::codes;
+use model::config::{Mode, Reference, ReuseMode};
+use model::rules::draft::Section;
+
+/// What may follow `mode`, besides what HAProxy knows and is not built.
+const MODES: &[&str] = &["http", "tcp", "log"];
+const MODES_NOT_BUILT: &[&str] = &["haterm", "peers", "spop", "syslog"];
+
+/// An error for a word that is none of a few, with the nearest of them.
+pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Box<Diagnostic> {
+    let mut diagnostic = Diagnostic::error(
+        &codes::BAD_VALUE,
+        word.span,
+        format!("'{}': unknown argument '{}'", args.keyword, word.text()),
+    )
+    .label(format!("expected one of: {}", choices.join(", ")));
+    if let Some(near) = suggest::nearest(&word.text(), choices.iter().copied()) {
+        diagnostic = diagnostic
+            .help(format!("did you mean '{near}'?"))
+            .fix(word.span, near);
+    }
+    Box::new(diagnostic)
+}
+
+/// Refuses `rhttp@`: connections that a server makes to its proxy.
+pub(super) fn not_reverse(word: &Word) -> Built {
+    if !word.str().starts_with("rhttp@") {
+        return Ok(());
+    }
+    Err(Box::new(
+        Diagnostic::error(
+            &codes::NOT_BUILT,
+            word.span,
+            "reverse HTTP (`rhttp@`, `attach-srv`) is not supported",
+        )
+        .label("connections opened by servers to their proxy")
+        .help(
+            "HAProxy marks this as experimental, and its syntax may change. With a tunnel between the two machines \
+             (WireGuard, SSH), the proxy can connect normally",
+        ),
+    ))
+}
+
+/// An error for a word that HAProxy knows here and that is not built.
+pub(super) fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &codes::NOT_BUILT,
+            word.span,
+            format!("'{what}' is not supported yet"),
+        )
+        .label("Evenkeel does not support this yet")
+        .help(
+            model::known::instead(what)
+                .unwrap_or("remove it, or keep this proxy on HAProxy for now"),
+        ),
+    )
+}
+
+fn mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("http or tcp")?;
+    loader.proxy().health = loader
+        .proxy()
+        .health
+        .take()
+        .filter(|health| health.network.is_some());
+    if let Some(health) = &mut loader.proxy().health {
+        health.always = false;
+    }
+    loader.proxy().mode = match word.str() {
+        "http" => Mode::Http,
+        "tcp" => Mode::Tcp,
+        "log" => Mode::Log,
+        "health" => {
+            super::legacy_health::mode(loader, word);
+            return args.end();
+        }
+        other if MODES_NOT_BUILT.contains(&other) => {
+            return Err(not_built(word, &format!("mode {other}")));
+        }
+        _ => return Err(not_one_of(args, word, MODES)),
+    };
+    args.end()
+}
+
+fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if matches!(loader.section, Section::LogForward) {
+        return super::log_forward::maxconn(loader, args);
+    }
+    let limit = args.count("a number of connections", 0..=i32::MAX as u32)?;
+    if matches!(loader.section, Section::Global) {
+        if loader.config.global.maxconn.is_some() {
+            super::global::already(loader, args);
+        } else {
+            loader.config.global.maxconn = (limit > 0).then_some(limit);
+        }
+    } else {
+        loader.proxy().maxconn = (limit > 0).then_some(limit);
+    }
+    args.end()
+}
+
+fn fullconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let limit = args.count("a number of connections", 0..=i32::MAX as u32)?;
+    loader.proxy().fullconn = (limit > 0).then_some(limit);
+    args.end()
+}
+
+fn backlog(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if matches!(loader.section, Section::LogForward) {
+        return super::log_forward::backlog(loader, args);
+    }
+    let length = args.count("a number of connections", 0..=i32::MAX as u32)?;
+    loader.proxy().backlog = (length > 0).then_some(length);
+    args.end()
+}
+
+fn retries(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let retries = args.count("a number of retries", 0..=i32::MAX as u32)?;
+    loader.proxy().retries = Some(retries);
+    args.end()
+}
+
+fn rate_limit(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let rate = args.count("a number of sessions per second", 0..=i32::MAX as u32)?;
+    loader.proxy().session_rate_max = (rate > 0).then_some(rate);
+    args.surplus()
+}
+
+fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if loader.section == model::rules::draft::Section::Peers {
+        return super::peers::switch(loader, args);
+    }
+    loader.proxy().disabled = args.keyword == "disabled";
+    args.end()
+}
+
+fn id(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let id = args.count("a number greater than 0", 1..=i32::MAX as u32)?;
+    let keyword = args.line().span;
+    let taken = loader
+        .config
+        .proxies
+        .iter()
+        .find(|p| p.id == id)
+        .map(|p| p.span);
+    match taken {
+        Some(first) if first != loader.proxy().span => loader.tell(
+            Diagnostic::error(&codes::DUPLICATE_ID, keyword, format!("duplicate id {id}"))
+                .label("this id is taken")
+                .also(first, "by this proxy"),
+        ),
+        _ => loader.proxy().id = id,
+    }
+    args.end()
+}
+
+fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if matches!(loader.section, model::rules::draft::Section::Ring(_)) {
+        return super::ring::description(loader, args);
+    }
+    args.required("a text")?;
+    // HAProxy joins all words: people write them without quotes.
+    let words = args.line().words[1..].iter().map(|w| w.text());
+    let text = words.collect::<Vec<_>>().join(" ");
+    args.rest();
+    if matches!(loader.section, Section::Global) {
+        loader.config.global.description = Some(text.into());
+    } else {
+        loader.proxy().description = Some(text.into());
+    }
+    Ok(())
+}
+
+fn http_reuse(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("never, safe, aggressive or always")?;
+    loader.proxy().reuse = match word.str() {
+        "never" => ReuseMode::Never,
+        "safe" => ReuseMode::Safe,
+        "aggressive" => ReuseMode::Aggressive,
+        "always" => ReuseMode::Always,
+        _ => {
+            return Err(not_one_of(
+                args,
+                word,
+                &["never", "safe", "aggressive", "always"],
+            ));
+        }
+    };
+    args.end()
+}
+
+fn default_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("the name of a backend")?;
+    let reference = Reference {
+        name: word.text().into(),
+        span: word.span,
+        index: None,
+    };
+    loader.proxy().default_backend = Some(reference);
+    args.end()
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "mode",
+        places: ALL,
+        syntax: "mode { tcp | http }",
+        doc: "Sets whether the proxy forwards bytes (`tcp`, the default) or parses requests and responses (`http`). \
+            HTTP rules, cookies, statistics pages and most options need `mode http`. A frontend and its backends must \
+            have the same mode.",
+        example: "mode http",
+        build: mode,
+    },
+    LineRow {
+        name: "maxconn",
+        places: &["global", "defaults", "frontend", "listen", "log-forward"],
+        syntax: "maxconn <conns>",
+        doc: "In a proxy: maximum number of concurrent client connections; further ones wait in the kernel's queue. \
+            In `global`: the limit for the whole process, which also determines its number of file descriptors. 0 \
+            means no separate limit.",
+        example: "maxconn 2000",
+        build: maxconn,
+    },
+    LineRow {
+        name: "fullconn",
+        places: BACK,
+        syntax: "fullconn <conns>",
+        doc: "Load of the backend at which its servers with a `minconn` reach their `maxconn`; below it their limit \
+            is proportionally smaller. The default is a tenth of the `maxconn` of the frontends that use the backend.",
+        example: "fullconn 10000",
+        build: fullconn,
+    },
+    LineRow {
+        name: "backlog",
+        places: &["defaults", "frontend", "listen", "log-forward"],
+        syntax: "backlog <conns>",
+        doc: "Number of connections that the kernel may hold until they are accepted. The default is the frontend's \
+            `maxconn`. The kernel's own limit (net.core.somaxconn) always applies.",
+        example: "backlog 10000",
+        build: backlog,
+    },
+    LineRow {
+        name: "retries",
+        places: BACK,
+        syntax: "retries <value>",
+        doc: "Number of retries for a failed server connection, one second apart, before the request fails with 503. \
+            The default is 3. With `option redispatch` the last attempt can go to another server.",
+        example: "retries 3",
+        build: retries,
+    },
+    LineRow {
+        name: "rate-limit sessions",
+        places: FRONT,
+        syntax: "rate-limit sessions <rate>",
+        doc: "Maximum number of new sessions per second; further ones wait in the kernel's queue, which smooths \
+            peaks. 0, the default, means no limit.",
+        example: "rate-limit sessions 100",
+        build: rate_limit,
+    },
+    LineRow {
+        name: "disabled",
+        places: &["defaults", "frontend", "listen", "backend", "peers"],
+        syntax: "disabled",
+        doc: "The proxy is read and checked, but not started: it does not listen, its servers are not checked, and \
+            `use_backend` to it fails. In `defaults` it applies to all following proxies without `enabled`.",
+        example: "disabled",
+        build: switch,
+    },
+    LineRow {
+        name: "enabled",
+        places: &["defaults", "frontend", "listen", "backend", "peers"],
+        syntax: "enabled",
+        doc: "Cancels `disabled` of the `defaults` section. Proxies are enabled by default.",
+        example: "enabled",
+        build: switch,
+    },
+    LineRow {
+        name: "id",
+        places: PROXIES,
+        syntax: "id <value>",
+        doc: "A stable number for the proxy, for programs that read the statistics: it does not change when other \
+            proxies are added. By default proxies are numbered in the order of the file.",
+        example: "id 100",
+        build: id,
+    },
+    LineRow {
+        name: "description",
+        places: &["global", "frontend", "listen", "backend", "ring"],
+        syntax: "description <text>",
+        doc: "A description shown on the statistics page. It consists of all words of the line.",
+        example: "description The shop, without its pictures",
+        build: description,
+    },
+    LineRow {
+        name: "http-reuse",
+        places: BACK,
+        syntax: "http-reuse { never | safe | aggressive | always }",
+        doc: "Sets when an idle server connection may carry a request of another client. `safe`, the default, does \
+            not use it for the first request of a client, which could not be retried if the server closes at that \
+            moment. `aggressive` uses connections that were already reused, `always` uses all, `never` none.",
+        example: "http-reuse always",
+        build: http_reuse,
+    },
+    LineRow {
+        name: "source",
+        places: BACK,
+        syntax: "source <addr>[:<port>] [usesrc { client | clientip | hdr_ip(<name>[,<occurrence>]) | <addr>[:<port>] }] \
+                 [interface <name>]",
+        doc: "Local address for connections to servers; `source` on a server line takes precedence. `usesrc` shows \
+            another address to servers, such as the client's.",
+        example: "source 127.0.0.1",
+        build: super::source::of_proxy,
+    },
+    LineRow {
+        name: "default_backend",
+        places: FRONT,
+        syntax: "default_backend <backend>",
+        doc: "Backend for requests that match no `use_backend` rule. Without it, such requests get status 503, or in \
+            a `listen` use its own servers. The backend may be defined later in the file.",
+        example: "default_backend sample",
+        build: default_backend,
+    },
+];

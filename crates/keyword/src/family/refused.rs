@@ -1,0 +1,83 @@
+//! Lines that were refused. What the file lacks because of them is not told a
+//! second time: a refused `bind` is not followed by "has no 'bind'". Nothing is
+//! decided here about what is refused.
+
+use super::Loader;
+use language::Line;
+use model::config::ProxyIndex;
+use model::rules::draft::Section;
+use std::collections::HashMap;
+
+/// The first words of refused lines, by section, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    proxies: HashMap<ProxyIndex, Vec<Box<str>>>,
+    defaults: HashMap<usize, Vec<Box<str>>>,
+}
+
+impl Refused {
+    /// A line that begins with this word was refused, or was meant to.
+    pub fn note(&mut self, section: Section, word: &str) {
+        let words = match section {
+            Section::Proxy(index, _) => self.proxies.entry(index).or_default(),
+            Section::Defaults(index) => self.defaults.entry(index).or_default(),
+            _ => return,
+        };
+        if !words.iter().any(|known| **known == *word) {
+            words.push(word.into());
+        }
+    }
+
+    /// A proxy also lacks what was refused in its `defaults`.
+    pub fn inherit(&mut self, defaults: usize, proxy: ProxyIndex) {
+        if let Some(words) = self.defaults.get(&defaults) {
+            self.proxies.insert(proxy, words.clone());
+        }
+    }
+
+    /// Whether a line of a proxy, or of its `defaults`, that begins with one of
+    /// these words was refused.
+    pub fn any(&self, proxy: ProxyIndex, words: &[&str]) -> bool {
+        let refused = self.proxies.get(&proxy);
+        refused.is_some_and(|refused| refused.iter().any(|word| words.contains(&&**word)))
+    }
+}
+
+impl Loader {
+    /// Whether a line about the checks of a proxy was refused, so that what else
+    /// is missing of them is not known.
+    pub(crate) fn checks_refused(&self, proxy: ProxyIndex) -> bool {
+        self.refused
+            .any(proxy, &["tcp-check", "http-check", "option"])
+    }
+
+    /// Takes in that a line was refused; ACLs that it names count as used.
+    pub(crate) fn refused_line(&mut self, line: &Line) {
+        let skip = usize::from(matches!(line.words[0].str(), "no" | "default"));
+        if let Some(word) = line.word(skip) {
+            self.refused.note(self.section, &word.text());
+        }
+        for word in &line.words {
+            self.acls.mention(word.str().trim_start_matches('!'));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::config::ProxyKind;
+
+    #[test]
+    fn a_proxy_lacks_what_was_refused_in_it_and_in_its_defaults() {
+        let mut refused = Refused::default();
+        refused.note(Section::Defaults(1), "timeout");
+        refused.note(Section::Proxy(ProxyIndex(0), ProxyKind::Backend), "server");
+        refused.inherit(1, ProxyIndex(1));
+        refused.inherit(2, ProxyIndex(2));
+        assert!(refused.any(ProxyIndex(0), &["bind", "server"]));
+        assert!(!refused.any(ProxyIndex(0), &["timeout"]));
+        assert!(refused.any(ProxyIndex(1), &["timeout"]));
+        assert!(!refused.any(ProxyIndex(2), &["timeout"]));
+    }
+}

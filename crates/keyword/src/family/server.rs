@@ -1,0 +1,782 @@
+//! `server` and `default-server`. The options stand in `server_option`.
+
+use super::{Args, Built, LineRow, ServerBuilder, registry, server_option};
+use crate::family::Loader;
+use language::keyword::Found;
+use language::value::{Accepts, Family, Host, Port};
+use language::{Diagnostic, Word, suggest};
+use model::codes;
+use model::config::{
+    AddressFamily, CheckKind, CheckLines, HealthCheck, HostName, InitAddress, NamedPort, Proxy,
+    ProxyIndex, ProxyKind, Server, ServerAddress, ServerOptions,
+};
+use model::state::ServerState;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// The lines of this family.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "server",
+        places: &["listen", "backend", "peers", "ring"],
+        syntax: "server <name> <address>[:[+|-]<port>] [<option>…]",
+        doc: "A server of this backend. Without a port, the port of the client's connection is used; a signed port is \
+            added to it. The options of earlier `default-server` lines apply as well.",
+        example: "server web1 192.0.2.11:8080 check weight 10",
+        build: |loader, args| match loader.section {
+            model::rules::draft::Section::Ring(_) => super::ring::server(loader, args),
+            _ => server(loader, args),
+        },
+    },
+    LineRow {
+        name: "default-server",
+        places: &["defaults", "listen", "backend", "peers"],
+        syntax: "default-server [<option>…]",
+        doc: "Default options for the following `server` lines of this section. Several lines add up. In `defaults` \
+            they apply to all sections that use those defaults.",
+        example: "default-server check inter 5s fall 2",
+        build: default_server,
+    },
+];
+
+fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if loader.section == model::rules::draft::Section::Peers {
+        return super::peers::default_server(loader, args);
+    }
+    let mut options = loader.proxy().default_server.clone();
+    build_options(loader, &mut options, args, "default-server");
+    loader.proxy().default_server = options;
+    Ok(())
+}
+
+fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if loader.section == model::rules::draft::Section::Peers {
+        return super::peers::peer(loader, args, false);
+    }
+    let name = args.required("<name> and <addr>[:<port>]")?;
+    check_name(name, "server name")?;
+    let text = loader.server_name(name);
+    describe(loader, args, name, &mut std::iter::once(text.into()))
+}
+
+/// Builds a server that an operator adds: its options count alone, without those of
+/// `default-server` lines.
+pub(crate) fn added(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let missing = |at: Option<&Word>| {
+        let span = at.map_or(args.line().end(), |word| word.span);
+        let told = "'server' expects <name> and <addr>[:<port>] as arguments.";
+        Box::new(Diagnostic::error(&codes::MISSING_ARGUMENT, span, told))
+    };
+    if args.line().word(2).is_none() {
+        return Err(missing(None));
+    }
+    let name = args.required("<name>")?;
+    check_name(name, "server name")?;
+    let text = name.text();
+    let one = &mut std::iter::once(text.into());
+    describe_in(loader, args, name, one, ADDED)
+}
+
+/// The place of options where an operator adds a server.
+const ADDED: &str = "add server";
+
+/// The options that a server can have which is added at run time, HAProxy's: the
+/// others need what only loading a whole file makes.
+const ADDED_OPTIONS: &[&str] = &[
+    "addr",
+    "agent-addr",
+    "agent-check",
+    "agent-inter",
+    "agent-port",
+    "agent-send",
+    "allow-0rtt",
+    "alpn",
+    "backup",
+    "ca-file",
+    "check",
+    "check-alpn",
+    "check-proto",
+    "check-send-proxy",
+    "check-sni",
+    "check-ssl",
+    "check-via-socks4",
+    "ciphers",
+    "ciphersuites",
+    "client-sigalgs",
+    "cookie",
+    "crl-file",
+    "crt",
+    "curves",
+    "disabled",
+    "downinter",
+    "enabled",
+    "error-limit",
+    "fall",
+    "fastinter",
+    "force-sslv3",
+    "force-tlsv10",
+    "force-tlsv11",
+    "force-tlsv12",
+    "force-tlsv13",
+    "id",
+    "inter",
+    "maxconn",
+    "maxqueue",
+    "minconn",
+    "no-agent-check",
+    "no-backup",
+    "no-check",
+    "no-check-send-proxy",
+    "no-check-ssl",
+    "no-send-proxy",
+    "no-send-proxy-v2",
+    "no-send-proxy-v2-ssl",
+    "no-send-proxy-v2-ssl-cn",
+    "no-ssl",
+    "no-ssl-reuse",
+    "no-sslv3",
+    "no-tfo",
+    "no-tls-tickets",
+    "no-tlsv10",
+    "no-tlsv11",
+    "no-tlsv12",
+    "no-tlsv13",
+    "npn",
+    "observe",
+    "on-error",
+    "on-marked-down",
+    "on-marked-up",
+    "pool-low-conn",
+    "pool-max-conn",
+    "pool-purge-delay",
+    "port",
+    "proto",
+    "proxy-v2-options",
+    "rise",
+    "send-proxy",
+    "send-proxy-v2",
+    "send-proxy-v2-ssl",
+    "send-proxy-v2-ssl-cn",
+    "sigalgs",
+    "slowstart",
+    "sni",
+    "source",
+    "ssl",
+    "ssl-max-ver",
+    "ssl-min-ver",
+    "ssl-reuse",
+    "tcp-ut",
+    "tfo",
+    "tls-tickets",
+    "track",
+    "usesrc",
+    "verify",
+    "verifyhost",
+    "weight",
+    "ws",
+];
+
+/// Whether a server may have such a name.
+pub(super) fn check_name(name: &Word, what: &str) -> Built {
+    let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
+    match name.bytes.iter().find(bad) {
+        None => Ok(()),
+        Some(bad) => Err(Box::new(
+            Diagnostic::error(
+                &codes::SECTION_NAME,
+                name.span,
+                format!(
+                    "character '{}' is not permitted in {what} '{}'",
+                    char::from(*bad),
+                    name.text()
+                ),
+            )
+            .label("allowed are letters, digits, `.`, `_`, `-` and `:`"),
+        )),
+    }
+}
+
+/// Adds servers that the rest of a line describes, one for each name.
+pub(super) fn describe(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    word: &Word,
+    names: &mut dyn Iterator<Item = String>,
+) -> Built {
+    describe_in(loader, args, word, names, "server")
+}
+
+fn describe_in(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    word: &Word,
+    names: &mut dyn Iterator<Item = String>,
+    place: &'static str,
+) -> Built {
+    let span = word.span;
+    let word = args.required("<addr>[:<port>]")?;
+    super::proxy::not_reverse(word)?;
+    let (word, datagrams) = &transport(word);
+    let mut options = loader.proxy().default_server.clone();
+    // The options first: they say what a name without an address means.
+    build_options(loader, &mut options, args, place);
+    let (address, host) = server_address(loader, word, &options)?;
+    options.datagrams = *datagrams;
+    let proxy = loader.proxy();
+    for name in names {
+        let state = Arc::new(ServerState::new(&name, Arc::clone(&proxy.state)));
+        proxy.servers.push(Server {
+            span,
+            id: options.id,
+            name: name.into(),
+            address_text: word.text().into(),
+            address: address.clone(),
+            options: options.clone(),
+            state,
+            way: 0,
+            host: host.clone(),
+            tracks: None,
+            added: None,
+        });
+    }
+    Ok(())
+}
+
+/// An address without what says that it is one of UDP, and whether that stood there.
+fn transport(word: &Word) -> (Word, bool) {
+    let ways = [("udp@", ""), ("udp4@", "ipv4@"), ("udp6@", "ipv6@")];
+    for (way, family) in ways {
+        if let Some(rest) = word.str().strip_prefix(way) {
+            let bytes = format!("{family}{rest}").into_bytes();
+            return (
+                Word {
+                    bytes,
+                    span: word.span,
+                },
+                true,
+            );
+        }
+    }
+    (word.clone(), false)
+}
+
+/// Builds all options of a line. Each mistake is told; the rest of its option
+/// is skipped as far as the option's builder came.
+fn build_options(
+    loader: &mut Loader,
+    options: &mut ServerOptions,
+    args: &mut Args<'_>,
+    place: &'static str,
+) {
+    let table = &registry().servers;
+    while let Some(word) = args.peek() {
+        let is_added = place == ADDED;
+        let fits = |row: &super::ServerRow| match is_added {
+            true => ADDED_OPTIONS.contains(&row.name),
+            false => row.places.contains(&place),
+        };
+        let diagnostic = match table.find(std::iter::once(name_of(word))) {
+            Found::Built(row, words) if fits(row) => {
+                let mut option = args.option(row.name, row.syntax, words);
+                let build: ServerBuilder = row.build;
+                let built = build(loader, options, &mut option);
+                args.resume(&option);
+                match built {
+                    Ok(()) => continue,
+                    Err(diagnostic) => *diagnostic,
+                }
+            }
+            Found::Built(row, _) if is_added => {
+                args.rest();
+                let told = format!("'{}' option is not accepted for dynamic server", row.name);
+                Diagnostic::error(&codes::KEYWORD_MISPLACED, word.span, told)
+            }
+            Found::Built(row, _) => {
+                args.skip(2);
+                Diagnostic::error(
+                    &codes::KEYWORD_MISPLACED,
+                    word.span,
+                    format!("'{}' option is not accepted in '{place}' lines", row.name),
+                )
+                .label("applies to a single server only")
+            }
+            Found::NotBuilt(name, _, _) => {
+                // How many words it takes is not known: nothing more can be said.
+                args.rest();
+                Diagnostic::error(
+                    &codes::NOT_BUILT,
+                    word.span,
+                    format!("server option '{name}' is not supported yet"),
+                )
+                .label("Evenkeel does not support this yet")
+                .help(
+                    model::known::instead(name)
+                        .unwrap_or("remove the option, or keep this proxy on HAProxy for now"),
+                )
+            }
+            Found::Unknown => {
+                args.rest();
+                unknown_option(word, place)
+            }
+        };
+        loader.tell(diagnostic);
+    }
+}
+
+/// The name of an option; of `set-proxy-v2-tlv-fmt(<type>)` without its argument.
+fn name_of(word: &Word) -> &str {
+    match word.str().split_once('(') {
+        Some((name, _)) if name == server_option::WITH_ARGUMENT => name,
+        _ => word.str(),
+    }
+}
+
+pub(super) fn unknown_option(word: &Word, place: &'static str) -> Diagnostic {
+    let place = if place == ADDED { "server" } else { place };
+    let message = format!("'{place}': unknown option '{}'", word.text());
+    let mut diagnostic =
+        Diagnostic::error(&codes::UNKNOWN_OPTION, word.span, message).label("not a server option");
+    if let Some(near) = suggest::nearest(word.str(), registry().servers.names_in(place)) {
+        diagnostic = diagnostic
+            .help(format!("did you mean '{near}'?"))
+            .fix(word.span, near);
+    }
+    diagnostic
+}
+
+/// The address of a server, and the name that stands for it.
+type Where = (ServerAddress, Option<Box<HostName>>);
+
+/// Reads and resolves the address of a server.
+pub(super) fn server_address(
+    loader: &mut Loader,
+    word: &Word,
+    options: &ServerOptions,
+) -> Result<Where, Box<Diagnostic>> {
+    let address = loader.address(word, word.str(), &Accepts::SERVER, "server")?;
+    let port = match address.port {
+        Port::One(0) | Port::None => NamedPort::Offset(0),
+        Port::One(port) | Port::Range(port, _) => NamedPort::Fixed(port),
+        Port::Offset(offset) => NamedPort::Offset(offset),
+    };
+    let mut host = None;
+    let ip = match address.host {
+        Host::Ip(ip) => ip,
+        Host::Path(path) => return Ok((ServerAddress::Unix(path.into()), None)),
+        Host::Abstract {
+            name,
+            zero_terminated,
+        } => {
+            let name = abstract_name(name, zero_terminated);
+            return Ok((ServerAddress::Abstract(name), None));
+        }
+        Host::Name(name) => {
+            let found = first_address(loader, word, &name, address.family, options)?;
+            host = Some(Box::new(HostName {
+                family: match address.family {
+                    Family::Any => None,
+                    Family::V4 => Some(AddressFamily::V4),
+                    Family::V6 => Some(AddressFamily::V6),
+                },
+                port,
+                service: is_service(&name, options),
+                text: name.into(),
+                resolvers: None,
+            }));
+            match found {
+                Some(ip) => ip,
+                None => return Ok((ServerAddress::Unresolved, host)),
+            }
+        }
+        // The address that the client connected to.
+        Host::Any => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        _ => return Err(no_target(word, "this kind of address")),
+    };
+    let address = match port {
+        NamedPort::Fixed(port) => ServerAddress::Inet(SocketAddr::new(ip, port)),
+        NamedPort::Offset(offset) => ServerAddress::SamePort(ip, offset),
+    };
+    Ok((address, host))
+}
+
+/// Whether a name is that of a service, whose hosts and ports SRV records tell.
+fn is_service(name: &str, options: &ServerOptions) -> bool {
+    name.starts_with('_') && options.resolving.resolvers.is_some()
+}
+
+/// What a server begins with that is known by its name; None is in maintenance.
+fn first_address(
+    loader: &mut Loader,
+    word: &Word,
+    name: &str,
+    family: Family,
+    options: &ServerOptions,
+) -> Result<Option<IpAddr>, Box<Diagnostic>> {
+    if is_service(name, options) || !loader.context.options.resolve_names {
+        return Ok(None);
+    }
+    let methods = options.resolving.init.as_deref();
+    let mut asked = false;
+    for method in methods.unwrap_or(&[InitAddress::Last, InitAddress::Libc]) {
+        match method {
+            // State files are read at the end of loading.
+            InitAddress::Last => {}
+            InitAddress::Libc => {
+                asked = true;
+                if let Some(ip) = resolve(loader, name, family) {
+                    return Ok(Some(ip));
+                }
+            }
+            InitAddress::Ip(ip) => return Ok(Some(*ip)),
+            InitAddress::None if !asked => return Ok(None),
+            InitAddress::None => return unresolved(loader, word, name, true),
+        }
+    }
+    let followed = options.resolving.resolvers.is_some();
+    unresolved(loader, word, name, followed)
+}
+
+fn no_target(word: &Word, what: &str) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &codes::NOT_BUILT,
+            word.span,
+            format!("'{}': {what} as a server is not supported yet", word.text()),
+        )
+        .label("write the address of the server"),
+    )
+}
+
+/// Bytes of an abstract name that the kernel compares: HAProxy's `abns@` names
+/// fill all of them, padded with zeros.
+const ABSTRACT_BYTES: usize = 107;
+
+fn abstract_name(name: String, zero_terminated: bool) -> Vec<u8> {
+    let mut bytes = name.into_bytes();
+    if zero_terminated {
+        bytes.push(0);
+    } else {
+        bytes.resize(ABSTRACT_BYTES, 0);
+    }
+    bytes
+}
+
+/// The first address of a name, of the family that its prefix asks for.
+pub(super) fn resolve(loader: &mut Loader, name: &str, family: Family) -> Option<IpAddr> {
+    if !loader.context.options.resolve_names {
+        return None;
+    }
+    let found = loader.context.outside.addresses(name);
+    let fits = |ip: &&IpAddr| match family {
+        Family::Any => true,
+        Family::V4 => ip.is_ipv4(),
+        Family::V6 => ip.is_ipv6(),
+    };
+    found.iter().find(fits).copied()
+}
+
+fn unresolved(
+    loader: &mut Loader,
+    word: &Word,
+    name: &str,
+    allowed: bool,
+) -> Result<Option<IpAddr>, Box<Diagnostic>> {
+    let message = format!("'server': could not resolve address '{name}'");
+    if allowed || loader.context.options.ignore_unresolved {
+        loader.tell(
+            Diagnostic::warning(&codes::UNRESOLVED_SERVER, word.span, message)
+                .label("the server starts in maintenance"),
+        );
+        return Ok(None);
+    }
+    let is_option = !matches!(
+        registry().servers.find(std::iter::once(name)),
+        Found::Unknown
+    );
+    let help = match is_option {
+        true => format!("write the server's address before the option '{name}'"),
+        false => {
+            "with `init-addr last,libc,none` the server starts in maintenance instead".to_owned()
+        }
+    };
+    Err(Box::new(
+        Diagnostic::error(&codes::UNRESOLVED_HOST, word.span, message)
+            .label("does not resolve")
+            .help(help),
+    ))
+}
+
+/// What can be said of a proxy's servers only when all of its lines are read:
+/// names and ids used twice, ids of those that have none, checks that cannot
+/// work. For the end of loading.
+pub fn finish_servers(loader: &mut Loader) {
+    finish_checks(loader);
+    super::check::external::finish(loader);
+    super::mailers::finish(loader);
+    super::server_option::tls::finish(loader);
+    super::server_option::resolve::finish(loader);
+    super::server_option::observing::finish(loader);
+    let mut told = Vec::new();
+    let count = loader.config.proxies.len();
+    let unsettled: Vec<bool> = (0..count)
+        .map(|n| loader.checks_refused(ProxyIndex(n as u32)))
+        .collect();
+    for (proxy, unsettled) in loader.config.proxies.iter_mut().zip(unsettled) {
+        names_and_ids(&proxy.servers, &mut told);
+        assign_ids(&mut proxy.servers);
+        for server in proxy.servers.iter().filter(|_| !unsettled) {
+            let check = match &server.options.health_check {
+                Some(named) => &named.check,
+                None => &proxy.check,
+            };
+            // Without an address, checks connect to nothing and fail: HAProxy takes it.
+            let no_port = matches!(&server.address, ServerAddress::SamePort(ip, _) if !ip.is_unspecified())
+                && server.options.check_port.is_none()
+                && !matches!(&server.options.check_host, Some(ServerAddress::Inet(_)))
+                && !check.has_ports();
+            if server.options.check && no_port {
+                told.push(
+                    Diagnostic::error(
+                        &codes::MISSING_ARGUMENT,
+                        server.span,
+                        format!(
+                            "server '{}' has neither service port nor check port",
+                            server.name
+                        ),
+                    )
+                    .label("checks have no port to connect to")
+                    .help("add a port to its address, or the option `port <port>`"),
+                );
+            }
+        }
+        idle_steps(proxy, &mut told);
+    }
+    for diagnostic in told {
+        loader.tell(diagnostic);
+    }
+}
+
+/// Makes scripts of what sections say of checks, and gives servers theirs.
+fn finish_checks(loader: &mut Loader) {
+    let mut named = std::mem::take(&mut loader.health_checks);
+    named.iter_mut().for_each(|named| named.check.compile());
+    let named: Vec<Arc<HealthCheck>> = named.into_iter().map(Arc::new).collect();
+    let mut told = Vec::new();
+    for proxy in &mut loader.config.proxies {
+        proxy.check.compile();
+        for server in &mut proxy.servers {
+            let Some(wanted) = &server.options.health_check else {
+                continue;
+            };
+            let found = named.iter().find(|named| named.name == wanted.name);
+            if found.is_none() {
+                let message = format!("'healthcheck' section '{}' not found", wanted.name);
+                let mut diagnostic =
+                    Diagnostic::error(&codes::UNKNOWN_HEALTH_CHECK, wanted.span, message)
+                        .label("no such section");
+                let names = named.iter().map(|named| &*named.name);
+                if let Some(near) = language::suggest::nearest(&wanted.name, names) {
+                    diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
+                }
+                told.push(diagnostic);
+            }
+            server.options.health_check = found.cloned();
+        }
+    }
+    for diagnostic in told {
+        loader.tell(diagnostic);
+    }
+}
+
+/// Steps of checks that are never done.
+fn idle_steps(proxy: &Proxy, told: &mut Vec<Diagnostic>) {
+    let http = matches!(proxy.check.kind, CheckKind::Http);
+    let tcp = matches!(proxy.check.kind, CheckKind::Tcp);
+    let own = |lines: &CheckLines| {
+        let owner = lines.owner.as_ref();
+        owner.is_none_or(|(kind, _)| *kind != ProxyKind::Defaults)
+    };
+    let families = [
+        (&proxy.check.http, http, "http-check", "httpchk"),
+        (&proxy.check.tcp, tcp, "tcp-check", "tcp-check"),
+    ];
+    for (lines, done, family, option) in families {
+        let Some(span) = lines.first.filter(|_| !done && own(lines)) else {
+            continue;
+        };
+        told.push(
+            Diagnostic::warning(
+                &codes::CHECK_RULES_IDLE,
+                span,
+                format!(
+                    "'{}' uses {family} rules without 'option {option}'",
+                    proxy.name
+                ),
+            )
+            .label("has no effect")
+            .help(format!("add `option {option}` to this section")),
+        );
+    }
+}
+
+fn names_and_ids(servers: &[Server], told: &mut Vec<Diagnostic>) {
+    let (mut names, mut ids) = (HashMap::new(), HashMap::new());
+    for server in servers {
+        if let Some(first) = names.insert(&*server.name, server.span) {
+            told.push(
+                Diagnostic::error(
+                    &codes::DUPLICATE_NAME,
+                    server.span,
+                    format!(
+                        "another server named '{}' was already defined, please use distinct names",
+                        server.name
+                    ),
+                )
+                .label("this name is taken")
+                .also(first, "first used here"),
+            );
+        }
+        if server.id == 0 {
+            continue;
+        }
+        if let Some(first) = ids.insert(server.id, server.span) {
+            told.push(
+                Diagnostic::error(
+                    &codes::DUPLICATE_ID,
+                    server.span,
+                    format!("server id {} is already used", server.id),
+                )
+                .label("this server's id is taken")
+                .also(first, "by this one"),
+            );
+        }
+    }
+}
+
+/// Gives free ids in the order of the file. One with an id of its own uses up a number,
+/// too, as with HAProxy: where keys of a ring go depends on it.
+fn assign_ids(servers: &mut [Server]) {
+    let taken: std::collections::HashSet<u32> = servers.iter().map(|server| server.id).collect();
+    let mut next = 1;
+    for server in servers {
+        if server.id == 0 {
+            while taken.contains(&next) {
+                next += 1;
+            }
+            server.id = next;
+        }
+        next += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{backend, codes_of, load_text};
+    use model::config::ServerAddress;
+
+    #[test]
+    fn reverse_http_is_refused_with_its_own_words() {
+        let text = "backend b\n server a rhttp@\nlisten x\n bind rhttp@b/a\n";
+        let told = crate::testing::load_text(text).diagnostics;
+        let reverse = told
+            .iter()
+            .filter(|told| told.message.contains("reverse HTTP"));
+        assert_eq!(reverse.count(), 2);
+    }
+
+    #[test]
+    fn addresses_have_haproxys_forms() {
+        let of = |text: &str| {
+            let backend = backend(&format!("server a {text}"));
+            backend.servers[0].address.clone()
+        };
+        let inet = |text: &str| text.parse().map(ServerAddress::Inet).ok();
+        assert_eq!(Some(of("127.0.0.1:80")), inet("127.0.0.1:80"));
+        assert_eq!(Some(of("[::1]:80")), inet("[::1]:80"));
+        assert_eq!(Some(of("::1:81")), inet("[::1]:81"));
+        assert_eq!(Some(of("ipv4@127.0.0.1:82")), inet("127.0.0.1:82"));
+        let host = [127, 0, 0, 1].into();
+        assert_eq!(of("127.0.0.1"), ServerAddress::SamePort(host, 0));
+        assert_eq!(of("127.0.0.1:+10"), ServerAddress::SamePort(host, 10));
+        assert_eq!(of("127.0.0.1:-10"), ServerAddress::SamePort(host, -10));
+        assert_eq!(
+            of("unix@/run/a.sock"),
+            ServerAddress::Unix("/run/a.sock".into())
+        );
+        assert_eq!(of("/run/a.sock"), ServerAddress::Unix("/run/a.sock".into()));
+        assert_eq!(of("web.example:80"), ServerAddress::Unresolved);
+        let ServerAddress::Abstract(name) = of("abns@a") else {
+            panic!("not abstract")
+        };
+        assert_eq!((name[0], name.len()), (b'a', 107));
+    }
+
+    #[test]
+    fn options_come_from_the_default_server_lines_before() {
+        let backend = backend(
+            "default-server check inter 5s\ndefault-server backup\nserver a 127.0.0.1:80\n\
+             default-server no-backup\nserver b 127.0.0.1:81 no-check",
+        );
+        let [a, b] = &backend.servers[..] else {
+            panic!("two servers")
+        };
+        assert!(a.options.check && a.options.backup && a.options.inter_ms == 5000);
+        assert!(!b.options.check && !b.options.backup && b.options.inter_ms == 5000);
+    }
+
+    #[test]
+    fn defaults_reach_the_sections_that_take_them() {
+        let loaded =
+            load_text("defaults\ndefault-server weight 7\nbackend b\nserver a 127.0.0.1:80\n");
+        let told: Vec<&str> = loaded
+            .diagnostics
+            .iter()
+            .map(|d| d.message.as_str())
+            .collect();
+        let config = loaded.config.unwrap_or_else(|| panic!("{told:?}"));
+        assert_eq!(config.proxies[0].servers[0].options.weight, 7);
+    }
+
+    #[test]
+    fn ids_of_the_file_use_up_numbers_too() {
+        let backend =
+            backend("server a 127.0.0.1:80\nserver b 127.0.0.1:80 id 1\nserver c 127.0.0.1:80");
+        assert_eq!(
+            backend
+                .servers
+                .iter()
+                .map(|server| server.id)
+                .collect::<Vec<_>>(),
+            [2, 1, 4]
+        );
+    }
+
+    #[test]
+    fn check_rules_without_httpchk_are_warned_about() {
+        let loaded = load_text("backend b\nhttp-check expect status 200\n");
+        assert!(loaded.diagnostics.iter().any(|d| d.code.id == "W0601"));
+    }
+
+    #[test]
+    fn every_mistake_of_a_line_is_told() {
+        for (lines, want) in [
+            ("server", "E0201"),
+            ("server a", "E0201"),
+            ("server a/b 127.0.0.1:80", "E0105"),
+            ("server a 127.0.0.1:80 maxcon 5", "E0209"),
+            ("server a 127.0.0.1:80 agent-check", "E0473"),
+            ("server a fd@3", "E0024"),
+            ("default-server id 4", "E0102"),
+            ("default-server 127.0.0.1:80", "E0209"),
+        ] {
+            assert_eq!(codes_of(lines), [want], "{lines}");
+        }
+        let twice = "server a 127.0.0.1:80 id 5\nserver a 127.0.0.1:81 id 5";
+        assert_eq!(codes_of(twice), ["E0106", "E0107"]);
+        assert_eq!(codes_of("server a 127.0.0.1 check"), ["E0201"]);
+        assert_eq!(codes_of("server a : check"), [""; 0]);
+        let two = codes_of("server a 127.0.0.1:80 weight 257 rise 0 check");
+        assert_eq!(two, ["E0204", "E0204"]);
+    }
+}

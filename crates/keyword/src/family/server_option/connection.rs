@@ -1,0 +1,306 @@
+//! Options about the connections to a server.
+
+use super::one_of;
+use crate::family::Loader;
+use crate::family::{Args, Built, ServerRow, places};
+use language::Diagnostic;
+use language::value::TimeUnit;
+use model::codes;
+use model::config::{HttpProtocol, ProxyExtensions, ServerOptions, WebSocketProto};
+use model::rules::{Expression, Usage};
+use std::sync::Arc;
+
+/// The options of this family.
+pub static OPTIONS: &[ServerRow] = &[
+    ServerRow {
+        name: "send-proxy",
+        places: places::SERVER,
+        syntax: "send-proxy",
+        doc: "Begins each connection to the server with a PROXY header version 1, which contains the client's address.",
+        example: "server web1 192.0.2.11:8080 send-proxy",
+        build: |_, options, _| send_proxy(options, Some(1)),
+    },
+    ServerRow {
+        name: "send-proxy-v2",
+        places: places::SERVER,
+        syntax: "send-proxy-v2",
+        doc: "Begins each connection to the server with a PROXY header version 2 (binary), which contains the \
+            client's address.",
+        example: "server web1 192.0.2.11:8080 send-proxy-v2",
+        build: |_, options, _| send_proxy(options, Some(2)),
+    },
+    ServerRow {
+        name: "send-proxy-v2-ssl",
+        places: places::SERVER,
+        syntax: "send-proxy-v2-ssl",
+        doc: "Like `send-proxy-v2`; the header also contains the client's TLS version, and whether it presented a \
+            certificate.",
+        example: "server web1 192.0.2.11:8080 send-proxy-v2-ssl",
+        build: |_, options, _| send_proxy_tls(options, false),
+    },
+    ServerRow {
+        name: "send-proxy-v2-ssl-cn",
+        places: places::SERVER,
+        syntax: "send-proxy-v2-ssl-cn",
+        doc: "Like `send-proxy-v2-ssl`; the header also contains the common name of the client's certificate.",
+        example: "server web1 192.0.2.11:8080 send-proxy-v2-ssl-cn",
+        build: |_, options, _| send_proxy_tls(options, true),
+    },
+    ServerRow {
+        name: "proxy-v2-options",
+        places: places::SERVER,
+        syntax: "proxy-v2-options <option>[,<option>]*",
+        doc: "Additional fields in the header of `send-proxy-v2`: `ssl`, `cert-cn`, `ssl-cipher`, `cert-sig`, \
+            `cert-key` (about the client's TLS connection), `authority` (its SNI), `unique-id`, and `crc32c`, a \
+            checksum.",
+        example: "server web1 192.0.2.11:8080 send-proxy-v2 proxy-v2-options authority,crc32c",
+        build: proxy_v2_options,
+    },
+    ServerRow {
+        name: "no-send-proxy-v2-ssl",
+        places: places::SERVER,
+        syntax: "no-send-proxy-v2-ssl",
+        doc: "Cancels `send-proxy-v2-ssl` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-send-proxy-v2-ssl",
+        build: |_, options, _| send_proxy(options, None),
+    },
+    ServerRow {
+        name: "no-send-proxy-v2-ssl-cn",
+        places: places::SERVER,
+        syntax: "no-send-proxy-v2-ssl-cn",
+        doc: "Cancels `send-proxy-v2-ssl-cn` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-send-proxy-v2-ssl-cn",
+        build: |_, options, _| send_proxy(options, None),
+    },
+    ServerRow {
+        name: "no-send-proxy",
+        places: places::SERVER,
+        syntax: "no-send-proxy",
+        doc: "Cancels `send-proxy` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-send-proxy",
+        build: |_, options, _| send_proxy(options, None),
+    },
+    ServerRow {
+        name: "no-send-proxy-v2",
+        places: places::SERVER,
+        syntax: "no-send-proxy-v2",
+        doc: "Cancels `send-proxy-v2` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-send-proxy-v2",
+        build: |_, options, _| send_proxy(options, None),
+    },
+    ServerRow {
+        name: "source",
+        places: places::SERVER,
+        syntax: "source <address>[:<port>[-<port>]] [usesrc { client | clientip | hdr_ip(<name>[,<occurrence>]) | <address>[:<port>] }] \
+                 [interface <name>]",
+        doc: "Source address and interface of connections to the server. `usesrc` uses another address, such as that \
+            of the client (with its port or another one) or of a header; the server's replies must then be routed \
+            through this host. From a range of ports the next free one is used.",
+        example: "server web1 192.0.2.11:8080 source 192.0.2.1",
+        build: crate::family::source::of_server,
+    },
+    ServerRow {
+        name: "tcp-ut",
+        places: places::SERVER,
+        syntax: "tcp-ut <time>",
+        doc: "Closes a connection to the server when sent data is not acknowledged within this time. The default is \
+            the system setting.",
+        example: "server web1 192.0.2.11:8080 tcp-ut 10s",
+        build: tcp_ut,
+    },
+    ServerRow {
+        name: "tfo",
+        places: places::SERVER,
+        syntax: "tfo",
+        doc: "Sends the first data while the connection is being established (TCP Fast Open), if the system allows it.",
+        example: "server web1 192.0.2.11:8080 tfo",
+        build: |_, options, _| fast_open(options, true),
+    },
+    ServerRow {
+        name: "no-tfo",
+        places: places::SERVER,
+        syntax: "no-tfo",
+        doc: "Cancels `tfo` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-tfo",
+        build: |_, options, _| fast_open(options, false),
+    },
+    ServerRow {
+        name: "pool-low-conn",
+        places: places::SERVER,
+        syntax: "pool-low-conn <connections>",
+        doc: "Number of idle connections to the server from which a thread uses one of another thread; with fewer it \
+            opens a new one. The default is 0: it always may (`tune.idle-pool.shared`).",
+        example: "server web1 192.0.2.11:8080 pool-low-conn 4",
+        build: pool_low_conn,
+    },
+    ServerRow {
+        name: "pool-max-conn",
+        places: places::SERVER,
+        syntax: "pool-max-conn <connections>",
+        doc: "Maximum number of idle connections to the server; -1, the default, means no limit, and 0 keeps none.",
+        example: "server web1 192.0.2.11:8080 pool-max-conn 20",
+        build: pool_max_conn,
+    },
+    ServerRow {
+        name: "pool-purge-delay",
+        places: places::SERVER,
+        syntax: "pool-purge-delay <time>",
+        doc: "Time after which unneeded idle connections are closed; the default is 5s.",
+        example: "server web1 192.0.2.11:8080 pool-purge-delay 1m",
+        build: pool_purge_delay,
+    },
+    ServerRow {
+        name: "max-reuse",
+        places: places::SERVER,
+        syntax: "max-reuse <count>",
+        doc: "Maximum number of times that a connection to the server is reused; -1, the default, means no limit.",
+        example: "server web1 192.0.2.11:8080 max-reuse 1000",
+        build: max_reuse,
+    },
+    ServerRow {
+        name: "pool-conn-name",
+        places: places::SERVER,
+        syntax: "pool-conn-name <expression>",
+        doc: "The value of this expression names a new connection; only streams with the same name reuse it. It \
+            replaces `sni` for this purpose: streams with different `sni` but the same name share connections.",
+        example: "server web1 192.0.2.11:8080 pool-conn-name req.hdr(x-tenant)",
+        build: pool_name,
+    },
+    ServerRow {
+        name: "proto",
+        places: places::SERVER,
+        syntax: "proto { h1 | h2 | none }",
+        doc: "HTTP version for the server, regardless of TLS negotiation. The default is HTTP/1; `h2` does not need \
+            TLS.",
+        example: "server web1 192.0.2.11:8080 proto h2",
+        build: proto,
+    },
+    ServerRow {
+        name: "ws",
+        places: places::SERVER,
+        syntax: "ws { auto | h1 | h2 }",
+        doc: "HTTP version for WebSocket streams to the server. `auto` uses the version of other streams, or HTTP/1 \
+            if ALPN offers it; `h2` needs a server that supports RFC 8441.",
+        example: "server web1 192.0.2.11:8080 ws h1",
+        build: ws,
+    },
+];
+
+fn send_proxy(options: &mut ServerOptions, version: Option<u8>) -> Built {
+    options.send_proxy = version;
+    if version.is_none() {
+        options.proxy_extensions = ProxyExtensions::default();
+        options.proxy_fields = Vec::new();
+    }
+    Ok(())
+}
+
+fn send_proxy_tls(options: &mut ServerOptions, common_name: bool) -> Built {
+    options.send_proxy = Some(2);
+    options.proxy_extensions.tls = true;
+    options.proxy_extensions.common_name |= common_name;
+    Ok(())
+}
+
+const PROXY_V2_OPTIONS: [&str; 8] = [
+    "ssl",
+    "cert-cn",
+    "ssl-cipher",
+    "cert-sig",
+    "cert-key",
+    "authority",
+    "crc32c",
+    "unique-id",
+];
+
+fn proxy_v2_options(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<option>[,<option>]*")?;
+    let told = &mut options.proxy_extensions;
+    for name in word.str().split(',') {
+        let flag = match name {
+            "ssl" => &mut told.tls,
+            "cert-cn" => &mut told.common_name,
+            "ssl-cipher" => &mut told.cipher,
+            "cert-sig" => &mut told.signature,
+            "cert-key" => &mut told.key,
+            "authority" => &mut told.authority,
+            "crc32c" => &mut told.checksum,
+            "unique-id" => &mut told.unique_id,
+            _ => {
+                let message = format!("'{name}' : proxy v2 option not implemented.");
+                let mut told = Diagnostic::error(&codes::BAD_VALUE, word.span, message);
+                if let Some(near) = language::suggest::nearest(name, PROXY_V2_OPTIONS) {
+                    told = told.help(format!("did you mean '{near}'?"));
+                }
+                return Err(Box::new(told));
+            }
+        };
+        *flag = true;
+    }
+    // The TLS values are nested in the TLV that says that TLS was used.
+    told.tls |= told.common_name || told.cipher || told.signature || told.key;
+    Ok(())
+}
+
+fn fast_open(options: &mut ServerOptions, on: bool) -> Built {
+    options.tcp_fast_open = on;
+    Ok(())
+}
+
+fn tcp_ut(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.tcp_user_timeout_ms = Some(args.time_ms(TimeUnit::Milliseconds)?);
+    Ok(())
+}
+
+/// A count, or -1 for none.
+fn unlimited(args: &mut Args<'_>) -> Result<Option<u32>, Box<Diagnostic>> {
+    let count = args.integer("<count>", -1..=i64::from(i32::MAX))?;
+    Ok(u32::try_from(count).ok())
+}
+
+fn pool_max_conn(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.pool_max = unlimited(args)?;
+    Ok(())
+}
+
+fn pool_low_conn(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let least = args.count("<connections>", 0..=i32::MAX as u32)?;
+    options.pool_low = (least > 0).then_some(least);
+    Ok(())
+}
+
+fn max_reuse(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.reuse_max = unlimited(args)?;
+    Ok(())
+}
+
+fn pool_name(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<expression>")?;
+    let expression = Expression::parse(loader, word, Usage::SERVER_SOURCE)?;
+    options.pool_name = Some((word.text().into(), Arc::new(expression)));
+    Ok(())
+}
+
+fn pool_purge_delay(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.pool_purge_delay_ms = args.time_ms(TimeUnit::Milliseconds)?;
+    Ok(())
+}
+
+fn proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.protocol = match one_of(args, &["h1", "h2", "fcgi", "none"])? {
+        "h1" => Some(HttpProtocol::Http1),
+        "h2" => Some(HttpProtocol::Http2),
+        "fcgi" => Some(HttpProtocol::FastCgi),
+        _ => None,
+    };
+    Ok(())
+}
+
+fn ws(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.web_socket = match one_of(args, &["auto", "h1", "h2"])? {
+        "h1" => WebSocketProto::H1,
+        "h2" => WebSocketProto::H2,
+        _ => WebSocketProto::Auto,
+    };
+    Ok(())
+}

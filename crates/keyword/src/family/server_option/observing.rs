@@ -1,0 +1,478 @@
+//! Options of servers that say how they are by other means than checks of their
+//! own: an agent, another server, the traffic.
+
+use super::super::server::resolve;
+use super::super::{Args, Built, ServerRow, places};
+use super::time_above_zero;
+use crate::family::Loader;
+use language::value::Family;
+use language::{Diagnostic, Span, suggest};
+use model::codes;
+use model::config::{
+    Config, InitState, Mode, Observe, OnError, ProxyIndex, Server, ServerIndex, ServerOptions,
+};
+use std::collections::HashMap;
+
+/// Most errors in a row that anybody waits for.
+const ERRORS_MAX: i64 = 1_000_000;
+/// Most bytes that an agent is sent.
+const SEND_BYTES_MAX: usize = 16 << 10;
+
+/// The table.
+pub static OPTIONS: &[ServerRow] = &[
+    ServerRow {
+        name: "agent-check",
+        places: places::SERVER,
+        syntax: "agent-check",
+        doc: "Regularly asks an agent on the server's host for the server's state. The agent may send a weight, `up`, \
+            `down`, `drain`, `maint`, `ready` or `maxconn:N`. Requires `agent-port`, and is independent of health \
+            checks.",
+        example: "server web1 192.0.2.11:8080 check agent-check agent-port 9707",
+        build: |_, options, _| {
+            options.agent.check = true;
+            Ok(())
+        },
+    },
+    ServerRow {
+        name: "no-agent-check",
+        places: places::SERVER,
+        syntax: "no-agent-check",
+        doc: "Cancels `agent-check` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-agent-check",
+        build: |_, options, _| {
+            options.agent.check = false;
+            Ok(())
+        },
+    },
+    ServerRow {
+        name: "agent-port",
+        places: places::SERVER,
+        syntax: "agent-port <port>",
+        doc: "Port of the agent. `agent-check` requires it. The address is that of the server, or `agent-addr`.",
+        example: "server web1 192.0.2.11:8080 agent-check agent-port 9707",
+        build: |_, options, args| {
+            let port = args.integer("<port>", 0..=65535)? as u16;
+            options.agent.port = (port != 0).then_some(port);
+            Ok(())
+        },
+    },
+    ServerRow {
+        name: "agent-addr",
+        places: places::SERVER,
+        syntax: "agent-addr <address>",
+        doc: "Address of the agent, if it differs from that of the server.",
+        example: "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-addr 192.0.2.7",
+        build: agent_addr,
+    },
+    ServerRow {
+        name: "agent-inter",
+        places: places::SERVER,
+        syntax: "agent-inter <time>",
+        doc: "Interval between two agent checks, and their duration limit without `timeout check`; the default is 2s.",
+        example: "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-inter 5s",
+        build: |_, options, args| {
+            options.agent.inter_ms = Some(time_above_zero(args)?);
+            Ok(())
+        },
+    },
+    ServerRow {
+        name: "agent-send",
+        places: places::SERVER,
+        syntax: "agent-send <text>",
+        doc: "Text sent to the agent before it responds. End a line with `\\n` in double quotes.",
+        example: "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-send \"web\\n\"",
+        build: agent_send,
+    },
+    ServerRow {
+        name: "track",
+        places: places::SERVER,
+        syntax: "track [<backend>/]<server>",
+        doc: "The server has no checks of its own, and takes the state of the tracked server. A host that is a server \
+            in several backends then needs only one check.",
+        example: "server a 192.0.2.11:80 check\nserver b 192.0.2.11:81 track a",
+        build: |_, options, args| {
+            let word = args.required("[<proxy>/]<server>")?;
+            options.track = Some((word.span, word.text().into()));
+            Ok(())
+        },
+    },
+    ServerRow {
+        name: "observe",
+        places: places::SERVER,
+        syntax: "observe { none | layer4 | layer7 }",
+        doc: "Counts consecutive errors of the traffic: failed connections (`layer4`), or invalid and failed \
+            responses (`layer7`). At `error-limit` errors, `on-error` applies. Requires `check`.",
+        example: "server web1 192.0.2.11:8080 check observe layer4 error-limit 5",
+        build: observe,
+    },
+    ServerRow {
+        name: "error-limit",
+        places: places::SERVER,
+        syntax: "error-limit <count>",
+        doc: "Number of consecutive errors after which `on-error` applies; the default is 10.",
+        example: "server web1 192.0.2.11:8080 check observe layer4 error-limit 3",
+        build: |_, options, args| {
+            options.observing.error_limit = args.integer("<count>", 1..=ERRORS_MAX)? as u32;
+            Ok(())
+        },
+    },
+    ServerRow {
+        name: "on-error",
+        places: places::SERVER,
+        syntax: "on-error { fastinter | fail-check | sudden-death | mark-down }",
+        doc: "Reaction when `observe` has counted `error-limit` errors: checks become more frequent, the errors count \
+            as a failed check (the default), one more failed check marks the server down, or the server is marked \
+            down.",
+        example: "server web1 192.0.2.11:8080 check observe layer4 on-error mark-down",
+        build: on_error,
+    },
+    ServerRow {
+        name: "init-state",
+        places: places::SERVER,
+        syntax: "init-state { up | down | fully-up | fully-down }",
+        doc: "State of a checked server before its first check: up, until one check fails (the default); up, until \
+            `fall` checks fail; down, until one check passes; down, until `rise` checks pass.",
+        example: "server web1 192.0.2.11:8080 check init-state down",
+        build: init_state,
+    },
+];
+
+fn agent_addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<address>")?;
+    let text = word.str();
+    let found = text
+        .parse()
+        .ok()
+        .or_else(|| resolve(loader, text, Family::Any));
+    match found {
+        Some(ip) => options.agent.address = Some(ip),
+        None if !loader.context.options.resolve_names => {}
+        None => {
+            let told = format!("'agent-addr': could not resolve address '{text}'");
+            return Err(Box::new(
+                args.wrong(&codes::UNRESOLVED_HOST, word, told)
+                    .label("does not resolve"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn agent_send(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("a string")?;
+    if word.bytes.len() > SEND_BYTES_MAX {
+        let told = format!("'agent-send' accepts at most {SEND_BYTES_MAX} bytes");
+        return Err(args.wrong(&codes::BAD_VALUE, word, told));
+    }
+    options.agent.send = Some(word.bytes.to_vec().into());
+    Ok(())
+}
+
+fn observe(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.observing.observe = match super::one_of(args, &["layer4", "layer7", "none"])? {
+        "layer4" => Observe::Layer4,
+        "layer7" => Observe::Layer7,
+        _ => Observe::Nothing,
+    };
+    Ok(())
+}
+
+fn on_error(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let words = &["fail-check", "fastinter", "mark-down", "sudden-death"];
+    options.observing.on_error = match super::one_of(args, words)? {
+        "fastinter" => OnError::FastInter,
+        "sudden-death" => OnError::SuddenDeath,
+        "mark-down" => OnError::MarkDown,
+        _ => OnError::FailCheck,
+    };
+    Ok(())
+}
+
+fn init_state(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let words = &["down", "fully-down", "fully-up", "up"];
+    options.init_state = match super::one_of(args, words)? {
+        "down" => InitState::Down,
+        "fully-up" => InitState::FullyUp,
+        "fully-down" => InitState::FullyDown,
+        _ => InitState::Up,
+    };
+    Ok(())
+}
+
+/// What can be said only when all servers are known.
+pub(crate) fn finish(loader: &mut Loader) {
+    let mut told = Vec::new();
+    let mut ends = Vec::new();
+    let config = &loader.config;
+    let chains = Chains::of(config, &mut told);
+    let mut known = HashMap::new();
+    for (proxy_at, proxy) in config.proxies.iter().enumerate() {
+        for (at, server) in proxy.servers.iter().enumerate() {
+            told.extend(alone(proxy.mode, server));
+            let Some((span, name)) = &server.options.track else {
+                continue;
+            };
+            let from = (ProxyIndex(proxy_at as u32), ServerIndex(at as u32));
+            match chains.end(from, &mut known) {
+                End::At(tracked) => ends.push((from, tracked)),
+                wrong => told.extend(chains.told(wrong, *span, name)),
+            }
+        }
+    }
+    for (from, tracked) in ends {
+        let servers = &mut loader.config.proxies[from.0.0 as usize].servers;
+        servers[from.1.0 as usize].tracks = Some(tracked);
+    }
+    for diagnostic in told {
+        loader.tell(diagnostic);
+    }
+}
+
+/// What is wrong with one server whatever the others are.
+fn alone(mode: Mode, server: &Server) -> Option<Diagnostic> {
+    let options = &server.options;
+    let name = &server.name;
+    if options.agent.check && options.agent.port.is_none() {
+        let told = format!("server {name} does not have agent port");
+        return Some(
+            Diagnostic::error(&codes::AGENT_PORT, server.span, told)
+                .label("the port of the agent is missing")
+                .help("write `agent-port <port>`"),
+        );
+    }
+    if options.observing.observe == Observe::Layer7 && mode == Mode::Tcp {
+        let told = format!("server {name}: 'layer7' can only be used in http proxies");
+        return Some(
+            Diagnostic::error(&codes::BAD_VALUE, server.span, told)
+                .label("this proxy is in mode tcp")
+                .help("write `observe layer4`"),
+        );
+    }
+    if let (true, Some((span, _))) = (options.check, &options.track) {
+        let told = format!("server {name}: unable to enable checks and tracking at the same time");
+        return Some(
+            Diagnostic::error(&codes::BAD_VALUE, *span, told)
+                .label("has checks of its own")
+                .help("remove `check` or `track`"),
+        );
+    }
+    None
+}
+
+/// Where a server stands.
+type Place = (ProxyIndex, ServerIndex);
+
+/// Which server tracks which. Each name is looked up once, however long chains are.
+struct Chains<'c> {
+    config: &'c Config,
+    next: HashMap<Place, Place>,
+}
+
+/// Where a chain leads.
+#[derive(Clone, Copy)]
+enum End {
+    /// To who is checked for all of it.
+    At(Place),
+    /// To one that nobody checks.
+    Unchecked(Place),
+    /// Back to itself.
+    Loop,
+    /// To a name that there is not, which is told where it stands.
+    Nowhere,
+}
+
+impl<'c> Chains<'c> {
+    fn of(config: &'c Config, told: &mut Vec<Diagnostic>) -> Chains<'c> {
+        let mut backends: HashMap<&str, ProxyIndex> = HashMap::new();
+        let mut servers: HashMap<(ProxyIndex, &str), ServerIndex> = HashMap::new();
+        let mut tracking = Vec::new();
+        for (n, proxy) in config.proxies.iter().enumerate() {
+            let at = ProxyIndex(n as u32);
+            if proxy.kind.is_backend() {
+                backends.entry(&proxy.name).or_insert(at);
+            }
+            for (n, server) in proxy.servers.iter().enumerate() {
+                let place = ServerIndex(n as u32);
+                servers.entry((at, &*server.name)).or_insert(place);
+                if let Some((span, name)) = &server.options.track {
+                    tracking.push(((at, place), *span, &**name));
+                }
+            }
+        }
+        let mut next = HashMap::new();
+        for (from, span, name) in tracking {
+            let (proxy, server) = match name.split_once('/') {
+                None => (Some(from.0), name),
+                Some((proxy, server)) => (backends.get(proxy).copied(), server),
+            };
+            let found = proxy.and_then(|proxy| Some((proxy, *servers.get(&(proxy, server))?)));
+            match found {
+                Some(to) => drop(next.insert(from, to)),
+                None => told.push(unknown(config, proxy, server, (span, name))),
+            }
+        }
+        Chains { config, next }
+    }
+
+    fn server(&self, at: Place) -> &'c Server {
+        &self.config.proxy(at.0).servers[at.1.0 as usize]
+    }
+
+    /// The end of the chain that begins at a server; what is found on the way is kept.
+    fn end(&self, from: Place, known: &mut HashMap<Place, End>) -> End {
+        let mut way = Vec::new();
+        let mut at = from;
+        let end = loop {
+            if let Some(end) = known.get(&at) {
+                break *end;
+            }
+            // Who comes by here again has gone round.
+            known.insert(at, End::Loop);
+            way.push(at);
+            let options = &self.server(at).options;
+            match self.next.get(&at) {
+                Some(next) => at = *next,
+                None if options.track.is_some() => break End::Nowhere,
+                None if options.check || options.agent.check => break End::At(at),
+                None => break End::Unchecked(at),
+            }
+        };
+        known.extend(way.into_iter().map(|place| (place, end)));
+        end
+    }
+
+    /// Returns the diagnostic of a chain of `track` that ends badly, where a server names
+    /// the next.
+    fn told(&self, end: End, span: Span, name: &str) -> Option<Diagnostic> {
+        let wrong = |told: String| Diagnostic::error(&codes::TRACK_LOOP, span, told);
+        match end {
+            End::At(_) | End::Nowhere => None,
+            End::Loop => {
+                let told = format!(
+                    "unable to track '{name}' as it belongs to a tracking chain looping back"
+                );
+                Some(wrong(told).label("forms a loop with this server"))
+            }
+            End::Unchecked(at) => {
+                let server = self.server(at);
+                let told = format!(
+                    "unable to use {}/{} for tracking as it does not have any check nor agent enabled",
+                    self.config.proxy(at.0).name,
+                    server.name
+                );
+                Some(
+                    wrong(told)
+                        .label("that server has no checks")
+                        .also(server.span, "this server needs `check`"),
+                )
+            }
+        }
+    }
+}
+
+/// A name behind `track` that is nobody's.
+fn unknown(
+    config: &Config,
+    proxy: Option<ProxyIndex>,
+    server: &str,
+    (span, name): (Span, &str),
+) -> Diagnostic {
+    let unknown = |told: String| Diagnostic::error(&codes::UNKNOWN_TRACKED, span, told);
+    let Some(proxy) = proxy else {
+        let told = format!("unable to find required proxy of '{name}' for tracking");
+        return unknown(told).label("no such backend");
+    };
+    let told = format!("unable to find required server '{name}' for tracking");
+    let near = suggest::nearest(server, config.proxy(proxy).servers.iter().map(|s| &*s.name));
+    let diagnostic = unknown(told).label("no such server");
+    match near {
+        Some(near) => diagnostic.help(format!("did you mean '{near}'?")),
+        None => diagnostic,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{backend, codes_of};
+
+    #[test]
+    fn the_options_are_read_into_what_they_mean() {
+        let backend = backend(
+            "server a 127.0.0.1:1 check agent-check agent-port 99 agent-inter 5s agent-addr 127.0.0.2 \
+             agent-send hello observe layer4 error-limit 3 on-error mark-down init-state down\n\
+             server b 127.0.0.1:2 track a\nserver c 127.0.0.1:2 track b/b",
+        );
+        let [a, b, c] = &backend.servers[..] else {
+            panic!("three servers")
+        };
+        let agent = &a.options.agent;
+        assert!(agent.check && agent.port == Some(99) && agent.inter_ms == Some(5000));
+        assert_eq!(agent.address, Some([127, 0, 0, 2].into()));
+        assert_eq!(agent.send.as_deref(), Some(&b"hello"[..]));
+        assert_eq!(a.options.observing.observe, Observe::Layer4);
+        assert_eq!(a.options.observing.on_error, OnError::MarkDown);
+        assert_eq!(a.options.observing.error_limit, 3);
+        assert_eq!(a.options.init_state, InitState::Down);
+        // Both lead to the one that is checked.
+        assert_eq!(b.tracks.map(|t| t.1), Some(ServerIndex(0)));
+        assert_eq!(c.tracks.map(|t| t.1), Some(ServerIndex(0)));
+    }
+
+    #[test]
+    fn long_chains_lead_to_their_end_and_long_loops_are_told() {
+        let servers = 3000;
+        let chain = |last: &str| -> String {
+            let line = |n| match n + 1 < servers {
+                true => format!("server s{n} 127.0.0.1:1 track s{}\n", n + 1),
+                false => format!("server s{n} 127.0.0.1:1 {last}\n"),
+            };
+            (0..servers).map(line).collect()
+        };
+        let backend = backend(&chain("check"));
+        let end = Some(ServerIndex(servers - 1));
+        assert_eq!(backend.servers[0].tracks.map(|t| t.1), end);
+        assert_eq!(
+            backend.servers[servers as usize - 2].tracks.map(|t| t.1),
+            end
+        );
+        assert_eq!(backend.servers[servers as usize - 1].tracks, None);
+        let told = codes_of(&chain("track s0"));
+        assert!(told.contains(&"E0471"), "{told:?}");
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for (lines, code) in [
+            ("server a 127.0.0.1:1 agent-check", "E0473"),
+            ("server a 127.0.0.1:1 track b", "E0472"),
+            ("server a 127.0.0.1:1 track x/b", "E0472"),
+            ("server a 127.0.0.1:1 track a", "E0471"),
+            (
+                "server a 127.0.0.1:1\nserver b 127.0.0.1:1 track a",
+                "E0471",
+            ),
+            (
+                "server a 127.0.0.1:1 track b\nserver b 127.0.0.1:1 track a",
+                "E0471",
+            ),
+        ] {
+            assert!(
+                codes_of(lines).contains(&code),
+                "{lines}: {:?}",
+                codes_of(lines)
+            );
+        }
+        for lines in [
+            "server z 127.0.0.1:1 check\nserver a 127.0.0.1:1 check track z",
+            "mode tcp\nserver a 127.0.0.1:1 check observe layer7",
+            "server a 127.0.0.1:1 observe foo",
+            "server a 127.0.0.1:1 on-error foo",
+            "server a 127.0.0.1:1 error-limit 0",
+            "server a 127.0.0.1:1 init-state foo",
+            "server a 127.0.0.1:1 agent-inter 0",
+        ] {
+            assert_eq!(codes_of(lines).len(), 1, "{lines}: {:?}", codes_of(lines));
+        }
+    }
+}

@@ -1,0 +1,591 @@
+//! TLS towards a server.
+
+use super::one_of;
+use crate::family::Loader;
+use crate::family::{Args, Built, ServerRow, places, tls_files, tls_words};
+use language::Diagnostic;
+use model::codes;
+use model::config::{HttpProtocol, RingTls, ServerOptions, ServerTls};
+use model::rules::{Expression, Usage};
+use std::sync::{Arc, Weak};
+use tls::Connector;
+use tls::Parameters;
+use tls::TlsDefaults;
+use tls::build::BuildError;
+use tls::certified::Parts;
+use tls::connector::{ClientSettings, Files};
+use tls::store::{Dependent, Place, Store};
+
+const fn row(
+    name: &'static str,
+    syntax: &'static str,
+    example: &'static str,
+    build: crate::family::ServerBuilder,
+    doc: &'static str,
+) -> ServerRow {
+    ServerRow {
+        name,
+        places: places::SERVER,
+        syntax,
+        doc,
+        example,
+        build,
+    }
+}
+
+/// The options of this family.
+pub static OPTIONS: &[ServerRow] = &[
+    row(
+        "ssl",
+        "ssl",
+        "server web1 192.0.2.11:443 ssl verify none",
+        |_, options, _| {
+            options.tls.ssl_said = true;
+            options.tls.ssl_undone = false;
+            set(&mut options.tls.ssl, true)
+        },
+        "Uses TLS for connections to the server. Its certificate is verified with `ca-file`, unless `verify none` or \
+         `ssl-server-verify none` disables that.",
+    ),
+    row(
+        "no-ssl",
+        "no-ssl",
+        "server web1 192.0.2.11:80 no-ssl",
+        |_, options, _| {
+            options.tls.ssl_undone = true;
+            set(&mut options.tls.ssl, false)
+        },
+        "Cancels `ssl` of `default-server`.",
+    ),
+    row(
+        "check-ssl",
+        "check-ssl",
+        "server web1 192.0.2.11:80 check port 443 check-ssl verify none",
+        |_, options, _| {
+            options.tls.check_ssl = Some(true);
+            Ok(())
+        },
+        "Uses TLS for health checks even if they have their own port or address, or if traffic does not use TLS.",
+    ),
+    row(
+        "no-check-ssl",
+        "no-check-ssl",
+        "server web1 192.0.2.11:443 ssl verify none check no-check-ssl",
+        |_, options, _| {
+            options.tls.check_ssl = Some(false);
+            Ok(())
+        },
+        "Does not use TLS for health checks even if traffic does. Cancels `check-ssl` of `default-server`.",
+    ),
+    row(
+        "verify",
+        "verify { none | required }",
+        "server web1 192.0.2.11:443 ssl verify none",
+        verify,
+        "Sets whether the server's certificate must be signed by a CA in `ca-file`, which is the default. With \
+         `none`, an attacker on the path can read and change the traffic.",
+    ),
+    row(
+        "verifyhost",
+        "verifyhost <name>",
+        "server web1 192.0.2.11:443 ssl verify none verifyhost web1.example.com",
+        verify_host,
+        "Name that the server's certificate must match if `sni` sends none. Without both, any name is accepted.",
+    ),
+    row(
+        "ca-file",
+        "ca-file { <file> | <directory> | @system-ca }",
+        "# server web1 192.0.2.11:443 ssl ca-file /etc/ssl/certs/ca-certificates.crt",
+        ca_file,
+        "CA certificates (PEM) that verify the server: a file, all files of a directory, or those of the system.",
+    ),
+    row(
+        "crl-file",
+        "crl-file <file>",
+        "# server web1 192.0.2.11:443 ssl ca-file /etc/ssl/ours.pem crl-file /etc/ssl/ours.crl",
+        crl_file,
+        "Certificate revocation lists (PEM). Every certificate of the server's chain needs a list from its issuer.",
+    ),
+    row(
+        "crt",
+        "crt <file>",
+        "# server web1 192.0.2.11:443 ssl verify none crt /etc/ssl/private/client.pem",
+        crt,
+        "Client certificate (PEM), with its chain, for servers that ask for one. Its key is in the same file, or in \
+         the file with the suffix `.key`.",
+    ),
+    row(
+        "sni",
+        "sni <expression>",
+        "server web1 192.0.2.11:443 ssl verify none sni req.hdr(host)",
+        sni,
+        "Sends the value of the expression as SNI. With `verify required` the server's certificate must match it. A \
+         connection opened for one name is not used for another.",
+    ),
+    row(
+        "check-sni",
+        "check-sni <name>",
+        "server web1 192.0.2.11:443 ssl verify none check check-sni www.example.com",
+        check_sni,
+        "SNI for health checks. With `verify required` the certificate must match it.",
+    ),
+    row(
+        "alpn",
+        "alpn <protocol>[,<protocol>…]",
+        "server web1 192.0.2.11:443 ssl verify none alpn h2,http/1.1",
+        |_, options, args| {
+            options.tls.alpn = tls_words::alpn(args)?;
+            Ok(())
+        },
+        "Protocols offered to the server, which selects one: `h2` is HTTP/2, `http/1.1` is HTTP/1.",
+    ),
+    row(
+        "check-alpn",
+        "check-alpn <protocol>[,<protocol>…]",
+        "server web1 192.0.2.11:443 ssl verify none check check-alpn http/1.1",
+        |_, options, args| {
+            options.tls.check_alpn = Some(tls_words::alpn(args)?);
+            Ok(())
+        },
+        "Protocols offered by health checks, instead of those of `alpn`.",
+    ),
+    row(
+        "npn",
+        "npn <protocol>[,<protocol>…]",
+        "# server web1 192.0.2.11:443 ssl verify none npn http/1.1",
+        npn,
+        "The predecessor of ALPN, obsolete since 2014: no effect, with a warning. Use `alpn`.",
+    ),
+    row(
+        "allow-0rtt",
+        "allow-0rtt",
+        "# server web1 192.0.2.11:443 ssl verify none allow-0rtt",
+        allow_0rtt,
+        "No effect, with a warning: Evenkeel sends no request to a server before the handshake is complete.",
+    ),
+    row(
+        "check-proto",
+        "check-proto { h1 | h2 | none }",
+        "server web1 192.0.2.11:80 check check-proto h2",
+        check_proto,
+        "HTTP version for health checks. The default is `proto`, or the version negotiated by ALPN.",
+    ),
+    row(
+        "ciphers",
+        "ciphers <list>",
+        "server web1 192.0.2.11:443 ssl verify none ciphers ECDHE-RSA-AES128-GCM-SHA256",
+        list,
+        "Cipher suites up to TLS 1.2 for the server, in OpenSSL's notation.",
+    ),
+    row(
+        "ciphersuites",
+        "ciphersuites <list>",
+        "server web1 192.0.2.11:443 ssl verify none ciphersuites TLS_AES_128_GCM_SHA256",
+        list,
+        "Cipher suites of TLS 1.3 for the server, with OpenSSL's names.",
+    ),
+    row(
+        "curves",
+        "curves <list>",
+        "server web1 192.0.2.11:443 ssl verify none curves X25519:P-256",
+        list,
+        "Elliptic curves for key exchange with the server, in order of preference.",
+    ),
+    row(
+        "sigalgs",
+        "sigalgs <list>",
+        "server web1 192.0.2.11:443 ssl verify none sigalgs ECDSA+SHA256:RSA-PSS+SHA256",
+        list,
+        "Signature algorithms accepted from the server. The default is all safe ones.",
+    ),
+    row(
+        "client-sigalgs",
+        "client-sigalgs <list>",
+        "server web1 192.0.2.11:443 ssl verify none client-sigalgs ECDSA+SHA256",
+        list,
+        "Signature algorithms for the certificate of `crt`. The default is all that fit its key.",
+    ),
+    row(
+        "ssl-min-ver",
+        "ssl-min-ver { TLSv1.2 | TLSv1.3 }",
+        "server web1 192.0.2.11:443 ssl verify none ssl-min-ver TLSv1.3",
+        version,
+        "The lowest TLS version for the server. Versions below 1.2 are raised to 1.2.",
+    ),
+    row(
+        "ssl-max-ver",
+        "ssl-max-ver { TLSv1.2 | TLSv1.3 }",
+        "server web1 192.0.2.11:443 ssl verify none ssl-max-ver TLSv1.2",
+        version,
+        "The highest TLS version for the server. SSLv3, TLS 1.0 and 1.1 are not supported.",
+    ),
+    row(
+        "no-sslv3",
+        "no-sslv3",
+        "server web1 192.0.2.11:443 ssl verify none no-sslv3",
+        version,
+        "SSLv3 is never supported, so this has no effect. Remove it when you next edit the line.",
+    ),
+    row(
+        "no-tlsv10",
+        "no-tlsv10",
+        "server web1 192.0.2.11:443 ssl verify none no-tlsv10",
+        version,
+        "TLS 1.0 is never supported, so this has no effect. Remove it when you next edit the line.",
+    ),
+    row(
+        "no-tlsv11",
+        "no-tlsv11",
+        "server web1 192.0.2.11:443 ssl verify none no-tlsv11",
+        version,
+        "TLS 1.1 is never supported, so this has no effect. Remove it when you next edit the line.",
+    ),
+    row(
+        "no-tlsv12",
+        "no-tlsv12",
+        "server web1 192.0.2.11:443 ssl verify none no-tlsv12",
+        version,
+        "Disables TLS 1.2 for the server. Prefer `ssl-min-ver`.",
+    ),
+    row(
+        "no-tlsv13",
+        "no-tlsv13",
+        "server web1 192.0.2.11:443 ssl verify none no-tlsv13",
+        version,
+        "Disables TLS 1.3 for the server. Prefer `ssl-max-ver`.",
+    ),
+    row(
+        "force-sslv3",
+        "force-sslv3",
+        "# server web1 192.0.2.11:443 ssl verify none force-sslv3",
+        version,
+        "Refused with `ssl`: SSLv3 is not supported.",
+    ),
+    row(
+        "force-tlsv10",
+        "force-tlsv10",
+        "# server web1 192.0.2.11:443 ssl verify none force-tlsv10",
+        version,
+        "Refused with `ssl`: TLS 1.0 is not supported.",
+    ),
+    row(
+        "force-tlsv11",
+        "force-tlsv11",
+        "# server web1 192.0.2.11:443 ssl verify none force-tlsv11",
+        version,
+        "Refused with `ssl`: TLS 1.1 is not supported.",
+    ),
+    row(
+        "force-tlsv12",
+        "force-tlsv12",
+        "server web1 192.0.2.11:443 ssl verify none force-tlsv12",
+        version,
+        "Allows only TLS 1.2 for the server. Prefer `ssl-min-ver` and `ssl-max-ver`.",
+    ),
+    row(
+        "force-tlsv13",
+        "force-tlsv13",
+        "server web1 192.0.2.11:443 ssl verify none force-tlsv13",
+        version,
+        "Allows only TLS 1.3 for the server. Prefer `ssl-min-ver TLSv1.3`.",
+    ),
+    row(
+        "ssl-reuse",
+        "ssl-reuse",
+        "server web1 192.0.2.11:443 ssl verify none ssl-reuse",
+        |_, options, _| set(&mut options.tls.no_reuse, false),
+        "Cancels `no-ssl-reuse` of `default-server`.",
+    ),
+    row(
+        "no-ssl-reuse",
+        "no-ssl-reuse",
+        "server web1 192.0.2.11:443 ssl verify none no-ssl-reuse",
+        |_, options, _| set(&mut options.tls.no_reuse, true),
+        "Disables session resumption: each connection performs a full handshake.",
+    ),
+    row(
+        "tls-tickets",
+        "tls-tickets",
+        "server web1 192.0.2.11:443 ssl verify none tls-tickets",
+        |_, options, _| set(&mut options.tls.side.no_tickets, false),
+        "Cancels `no-tls-tickets` of `default-server`.",
+    ),
+    row(
+        "no-tls-tickets",
+        "no-tls-tickets",
+        "server web1 192.0.2.11:443 ssl verify none no-tls-tickets",
+        |_, options, _| set(&mut options.tls.side.no_tickets, true),
+        "Resumes TLS 1.2 sessions by session id instead of tickets.",
+    ),
+];
+
+fn set(switch: &mut bool, on: bool) -> Built {
+    *switch = on;
+    Ok(())
+}
+
+fn verify(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.tls.verify = Some(one_of(args, &["none", "required"])? == "required");
+    Ok(())
+}
+
+fn verify_host(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.tls.verify_host = Some(args.required("<name>")?.text().into());
+    Ok(())
+}
+
+fn ca_file(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<file>")?;
+    let found = tls_files::authorities(loader, args, word);
+    options.tls.refused |= found.is_err();
+    options.tls.authorities = Some(found?);
+    Ok(())
+}
+
+fn crl_file(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<file>")?;
+    options.tls.crls = Some(tls_files::revocations(loader, args, word)?);
+    Ok(())
+}
+
+fn crt(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<file>")?;
+    options.tls.certificate = Some(tls_files::client_certificate(loader, args, word)?);
+    Ok(())
+}
+
+fn sni(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<expression>")?;
+    let expression = Expression::parse(loader, word, Usage::SERVER_SOURCE)?;
+    options.tls.sni = Some((word.text().into(), Arc::new(expression)));
+    Ok(())
+}
+
+fn check_sni(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.tls.check_sni = Some(args.required("<name>")?.text().into());
+    Ok(())
+}
+
+fn npn(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<protocols>")?;
+    let told = "'npn' has no effect: ALPN has replaced this draft";
+    args.tell(
+        Diagnostic::warning(&codes::TLS_NOT_DONE, args.keyword_span(), told)
+            .help(format!("write 'alpn {}'", word.text())),
+    );
+    Ok(())
+}
+
+fn allow_0rtt(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let told =
+        "'allow-0rtt' has no effect on a server: no data is sent before the handshake is complete";
+    args.tell(
+        Diagnostic::warning(&codes::TLS_NOT_DONE, args.keyword_span(), told)
+            .help("remove it; it works on 'bind' lines only"),
+    );
+    Ok(())
+}
+
+fn check_proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let span = args.peek().map(|word| word.span).unwrap_or_default();
+    match one_of(args, &["h1", "h2", "fcgi", "none"])? {
+        "h1" | "none" => options.check_proto = Some(HttpProtocol::Http1),
+        "h2" => options.check_proto = Some(HttpProtocol::Http2),
+        other => {
+            let what = format!("'check-proto {other}'");
+            return Err(super::not_built(span, &what));
+        }
+    }
+    Ok(())
+}
+
+fn list(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    tls_words::list(&mut options.tls.side, args)
+}
+
+fn version(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    tls_words::version(&mut options.tls.side, args)
+}
+
+/// Makes the connectors of all servers, when all of the file is read: `global`
+/// may stand anywhere.
+pub(crate) fn finish(loader: &mut Loader) {
+    let mut defaults = loader.config.global.tls.clone();
+    defaults.server_verify_none |= loader.context.options.unverified_servers;
+    for proxy in 0..loader.config.proxies.len() {
+        for index in 0..loader.config.proxies[proxy].servers.len() {
+            let name = loader.config.proxies[proxy].name.clone();
+            let by_step = {
+                let proxy = &loader.config.proxies[proxy];
+                let options = &proxy.servers[index].options;
+                let named = options.health_check.as_ref().map(|named| &named.check);
+                options.check && named.unwrap_or(&proxy.check).secures()
+            };
+            let server = &mut loader.config.proxies[proxy].servers[index];
+            let tls = &server.options.tls;
+            let speaks = tls.ssl || tls.check_ssl == Some(true) || by_step;
+            // An operator may switch on what a later `no-ssl` has undone.
+            if (!speaks && !tls.ssl_said) || tls.refused {
+                continue;
+            }
+            let (span, server_name) = (server.span, server.name.clone());
+            let mut tls = std::mem::take(&mut server.options.tls);
+            let what = format!("server '{name}/{server_name}'");
+            let owner = format!("Proxy '{name}'");
+            connect_by(
+                loader,
+                (&mut tls, &defaults),
+                (&owner, &server_name, &what, span),
+                speaks,
+            );
+            loader.config.proxies[proxy].servers[index].options.tls = tls;
+        }
+    }
+    finish_sections(loader, &defaults);
+}
+
+/// The same for peers and for servers of rings.
+fn finish_sections(loader: &mut Loader, defaults: &TlsDefaults) {
+    for at in 0..loader.config.peers.len() {
+        let peers = &mut loader.config.peers[at];
+        let owner = format!("Peers '{}'", peers.name);
+        let (mut all, local) = (std::mem::take(&mut peers.all), peers.local.clone());
+        for peer in all.iter_mut().filter(|peer| peer.name != local) {
+            let names = (&*owner, &*peer.name);
+            secure(loader, (&mut peer.tls, defaults), names, peer.span);
+        }
+        loader.config.peers[at].all = all;
+    }
+    for ((ring, server), mut tls, span) in std::mem::take(&mut loader.ring_tls) {
+        let Some(described) = loader.config.rings.get(ring) else {
+            continue;
+        };
+        let Some(name) = described.servers.get(server).map(|one| one.name.clone()) else {
+            continue;
+        };
+        let owner = format!("Ring '{}'", described.name);
+        secure(loader, (&mut tls, defaults), (&owner, &name), span);
+        let servers = &mut loader.config.rings[ring].servers;
+        servers[server].tls = RingTls(tls.for_traffic().cloned());
+    }
+}
+
+fn secure(
+    loader: &mut Loader,
+    (tls, defaults): (&mut ServerTls, &TlsDefaults),
+    (owner, name): (&str, &str),
+    span: language::Span,
+) {
+    if tls.ssl && !tls.refused {
+        let what = format!("{owner}, server '{name}'");
+        connect_by(loader, (tls, defaults), (owner, name, &what, span), true);
+    }
+}
+
+/// Makes a connector. `speaks`: why there is none is reported.
+fn connect_by(
+    loader: &mut Loader,
+    (tls, defaults): (&mut ServerTls, &TlsDefaults),
+    (owner, name, what, span): (&str, &str, &str, language::Span),
+    speaks: bool,
+) {
+    let file = &loader.context.sources.file(span.file).name;
+    let line = loader.context.sources.position(span).line;
+    let place = Place {
+        owner: owner.into(),
+        what: format!("server '{name}'").into(),
+        line: format!("{file}:{line}").into(),
+    };
+    let store = &loader.config.certificates;
+    let files = files(store, tls);
+    let made = connector(tls, defaults).map(|made| Arc::new(made.at(place, files)));
+    if let Ok(made) = &made {
+        let weak: Weak<Connector> = Arc::downgrade(made);
+        let weak: Weak<dyn Dependent> = weak;
+        store.depend(weak);
+    }
+    tls.connector = made.as_ref().ok().cloned();
+    let versions = &tls.side.versions;
+    tls_words::tell_versions(loader, span, what, versions, &defaults.server.versions);
+    if let (true, Err(refused)) = (speaks, made) {
+        loader.tell(refusal(span, what, &refused));
+    }
+}
+
+enum Refused {
+    Versions(tls::NoVersion),
+    Build(BuildError),
+}
+
+/// Puts what a server's line names into the store, where operators change it.
+fn files(store: &Store, tls: &ServerTls) -> Files {
+    let mut files = Files::default();
+    if let Some(file) = &tls.authorities {
+        files.authorities = Some(file.name.clone());
+        if store.authorities(&file.name).is_none() {
+            store.add_authorities(&file.name, Arc::clone(&file.it));
+        }
+    }
+    if let Some(file) = &tls.crls {
+        files.crls = Some(file.name.clone());
+        if store.revocations(&file.name).is_none() {
+            store.add_revocations(&file.name, Arc::clone(&file.it));
+        }
+    }
+    if let Some(file) = &tls.certificate {
+        let parts = Parts {
+            chain: file.it.cert.clone(),
+            key: Some(Arc::clone(&file.it.key)),
+            ..Parts::default()
+        };
+        if !store.has_certificate(&file.name)
+            && let Ok((certified, _)) = parts.certify()
+        {
+            store.add_certificate(&file.name, certified);
+        }
+        // What only servers can be shown is not for operators to change.
+        let known = store.has_certificate(&file.name);
+        files.certificate = known.then(|| file.name.clone());
+    }
+    files
+}
+
+fn connector(tls: &ServerTls, defaults: &TlsDefaults) -> Result<Connector, Refused> {
+    let side = &defaults.server;
+    let settings = ClientSettings {
+        parameters: Parameters::of(&tls.side, side).map_err(Refused::Versions)?,
+        alpn: tls.alpn.clone(),
+        verify: tls.verify.unwrap_or(!defaults.server_verify_none),
+        authorities: tls.authorities.as_ref().map(|file| Arc::clone(&file.it)),
+        crls: tls.crls.as_ref().map(|file| Arc::clone(&file.it)),
+        verify_host: tls.verify_host.clone(),
+        certificate: tls.certificate.as_ref().map(|file| Arc::clone(&file.it)),
+        no_resumption: tls.no_reuse,
+        no_tickets: tls.side.no_tickets || side.no_tickets,
+    };
+    Connector::new(settings).map_err(Refused::Build)
+}
+
+fn refusal(span: language::Span, what: &str, refused: &Refused) -> Diagnostic {
+    match refused {
+        Refused::Versions(why) => {
+            Diagnostic::error(&codes::TLS_VERSIONS, span, format!("{what}: {why}"))
+                .label("no TLS version is left")
+                .help("TLSv1.2 and TLSv1.3 are supported; remove what excludes them")
+        }
+        Refused::Build(BuildError::NoAuthorities) => Diagnostic::error(
+            &codes::TLS_UNVERIFIED,
+            span,
+            format!("{what}: verify is enabled by default but no CA file specified"),
+        )
+        .label("no CA is trusted for it")
+        .help(
+            "write 'ca-file <file>' or 'ca-file @system-ca'; use 'verify none' only in a trusted network",
+        ),
+        Refused::Build(why) => Diagnostic::error(&codes::TLS_NAMES, span, format!("{what}: {why}"))
+            .label("cannot use TLS with it"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

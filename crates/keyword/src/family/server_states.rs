@@ -1,0 +1,90 @@
+//! Where servers find the states that an earlier process has left in a file:
+//! `load-server-state-from-file` and its like. The files are read at the end of
+//! loading, when the whole file is known.
+
+use super::places::{BACK, GLOBAL};
+use super::proxy::not_one_of;
+use super::{Args, Built, LineRow};
+use crate::family::Loader;
+use model::codes;
+use model::config::StateSource;
+
+fn place(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a path")?;
+    let path = Some(word.bytes.clone().into());
+    let global = &mut loader.config.global;
+    let field = if args.keyword == "server-state-base" {
+        &mut global.server_state_base
+    } else {
+        &mut global.server_state_file
+    };
+    match field {
+        Some(_) => super::global::already(loader, args),
+        None => *field = path,
+    }
+    args.surplus()
+}
+
+fn source(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("'global', 'local' or 'none'")?;
+    let source = match word.str() {
+        "global" => StateSource::Global,
+        "local" => StateSource::Local,
+        "none" => StateSource::None,
+        _ => return Err(not_one_of(args, word, &["global", "local", "none"])),
+    };
+    loader.proxy().state_source = Some((source, args.line().span));
+    args.end()
+}
+
+fn file_name(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = match args.next() {
+        Some(word) if word.bytes.is_empty() => {
+            return Err(args.wrong(&codes::BAD_VALUE, word, "the path is empty"));
+        }
+        Some(word) if !word.is("use-backend-name") => Some(word.bytes.clone().into()),
+        _ => None,
+    };
+    loader.proxy().state_file_name = name;
+    args.end()
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "server-state-base",
+        places: GLOBAL,
+        syntax: "server-state-base <directory>",
+        doc: "Base directory for relative names of state files. The default is the working directory of the process.",
+        example: "server-state-base /var/lib/haproxy/states",
+        build: place,
+    },
+    LineRow {
+        name: "server-state-file",
+        places: GLOBAL,
+        syntax: "server-state-file <file>",
+        doc: "File with the states of all servers, in the format of `show servers state`. Backends with \
+            `load-server-state-from-file global` start with these states.",
+        example: "server-state-file /var/lib/haproxy/server-states",
+        build: place,
+    },
+    LineRow {
+        name: "load-server-state-from-file",
+        places: BACK,
+        syntax: "load-server-state-from-file { global | local | none }",
+        doc: "Starts the servers with the states of an earlier process: up, down or drained, with their weights and \
+            addresses. `global` reads them from `server-state-file`, `local` from a file of the backend. A reload and \
+            a takeover need no file.",
+        example: "load-server-state-from-file none",
+        build: source,
+    },
+    LineRow {
+        name: "server-state-file-name",
+        places: BACK,
+        syntax: "server-state-file-name [ use-backend-name | <file> ]",
+        doc: "File for `load-server-state-from-file local`. The default, and `use-backend-name`, is the name of the \
+            backend. A relative name starts at `server-state-base`.",
+        example: "server-state-file-name use-backend-name",
+        build: file_name,
+    },
+];

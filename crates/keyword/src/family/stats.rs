@@ -1,0 +1,339 @@
+//! `stats …` of proxies: the statistics page. Any of these lines turns it on.
+//! A section with a line of its own begins afresh: what `defaults` said about
+//! the page does not hold there, as in HAProxy.
+
+use super::places::{ALL, PROXIES};
+use super::{Args, Built, LineBuilder, LineRow};
+use crate::family::Loader;
+use language::value::TimeUnit;
+use language::{Diagnostic, Span};
+use model::codes;
+use model::config::StatsPage;
+use model::rules::{HttpRule, RuleSet, Usage, action_codes, http_rule, warn_unreachable};
+use std::path::Path;
+
+/// `stats uri` of a page that names none.
+const URI_DEFAULT: &[u8] = b"/haproxy?stats";
+
+/// The page of the current section.
+pub(crate) fn page(loader: &mut Loader) -> &mut StatsPage {
+    let stats = &mut loader.proxy().stats;
+    if stats.as_ref().is_some_and(|page| page.inherited) {
+        *stats = None;
+    }
+    stats.get_or_insert_with(|| {
+        Box::new(StatsPage {
+            uri: URI_DEFAULT.into(),
+            ..StatsPage::default()
+        })
+    })
+}
+
+fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let page = page(loader);
+    match args.keyword {
+        "stats hide-version" => page.hide_version = true,
+        "stats show-version" => page.hide_version = false,
+        "stats show-legends" => page.legends = true,
+        "stats show-modules" => page.modules = true,
+        _ => {}
+    }
+    args.surplus()
+}
+
+fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a URI")?;
+    if word.bytes.is_empty() {
+        return Err(args.wrong(&codes::BAD_VALUE, word, "an empty URI never matches"));
+    }
+    page(loader).uri = word.bytes.clone().into();
+    args.surplus()
+}
+
+fn realm(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a text")?;
+    if word.bytes.iter().any(u8::is_ascii_control) {
+        return Err(args.wrong(
+            &action_codes::BAD_REALM,
+            word,
+            "a realm cannot contain control characters",
+        ));
+    }
+    let page = page(loader);
+    page.realm = Some(word.bytes.clone().into());
+    two_ways(page, args.keyword_span())?;
+    args.surplus()
+}
+
+fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("user:password")?;
+    let colon = word.bytes.iter().position(|b| *b == b':');
+    let (user, password) = match colon {
+        Some(colon) => (&word.bytes[..colon], &word.bytes[colon + 1..]),
+        None => (&word.bytes[..], &b""[..]),
+    };
+    if password.is_empty() {
+        args.tell(
+            Diagnostic::warning(
+                &codes::NO_EFFECT,
+                word.span,
+                format!(
+                    "'stats auth' for the user '{}' has no password",
+                    String::from_utf8_lossy(user)
+                ),
+            )
+            .label("write it as user:password"),
+        );
+    }
+    let page = page(loader);
+    page.users.retain(|(known, _)| **known != *user);
+    page.users.push((user.into(), password.into()));
+    two_ways(page, args.keyword_span())?;
+    readable_password(loader, args, word.span);
+    args.surplus()
+}
+
+/// A password in a file that everyone on the machine can read; told once a file.
+pub(super) fn readable_password(loader: &mut Loader, args: &mut Args<'_>, span: Span) {
+    let name = loader.context.sources.file(span.file).name.clone();
+    let told = |d: &Diagnostic| {
+        d.code == &codes::READABLE_PASSWORD && d.primary.is_some_and(|p| p.file == span.file)
+    };
+    if loader.context.diagnostics.iter().any(told) {
+        return;
+    }
+    if loader.context.outside.readable_by_all(Path::new(&name)) {
+        args.tell(
+            Diagnostic::warning(
+                &codes::READABLE_PASSWORD,
+                span,
+                format!("every user of this machine can read this password in '{name}'"),
+            )
+            .help(format!("chmod o-r {name}")),
+        );
+    }
+}
+
+fn refresh(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let ms = args.time_ms(TimeUnit::Seconds)?;
+    page(loader).refresh_s = ms.div_ceil(1000);
+    args.surplus()
+}
+
+fn scope(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("the name of a proxy, or `.`")?;
+    page(loader).scope.push(word.text().into());
+    args.surplus()
+}
+
+fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = args.next();
+    let fits = |b: &u8| b.is_ascii_alphanumeric() || b"._-".contains(b);
+    if let Some(word) = name.filter(|word| !word.bytes.iter().all(fits)) {
+        return Err(args.wrong(
+            &codes::BAD_VALUE,
+            word,
+            format!(
+                "'{}' is not a valid node name: allowed are letters, digits, '.', '-' and '_'",
+                word.text()
+            ),
+        ));
+    }
+    page(loader).node = Some(name.map(|word| word.text().into()).unwrap_or_default());
+    args.surplus()
+}
+
+fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let words: Vec<_> = args.rest().iter().map(|word| word.text()).collect();
+    let text = words.join(" ");
+    if text.is_empty() && loader.config.global.description.is_none() {
+        loader.tell(
+            Diagnostic::warning(
+                &codes::NO_EFFECT,
+                args.line().span,
+                "'stats show-desc' has no text",
+            )
+            .help("write the text after it, or a `description` in `global`"),
+        );
+    }
+    let text = match &loader.config.global.description {
+        Some(global) if text.is_empty() => global.clone(),
+        _ => text.into(),
+    };
+    page(loader).description = Some(text);
+    Ok(())
+}
+
+fn admin(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let usage = Usage::http_request(loader.proxy().kind);
+    let condition = super::monitor::condition(loader, args, usage)?;
+    page(loader).admin.push(condition);
+    Ok(())
+}
+
+/// What may stand behind `stats http-request`.
+const RULES: &[&str] = &["allow", "deny", "auth"];
+
+fn http_request(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args
+        .peek()
+        .filter(|word| RULES.iter().any(|rule| word.is(rule)));
+    if word.is_none() {
+        let word = args.required("'allow', 'deny' or 'auth'")?;
+        let told = format!("unknown argument '{}' of 'stats http-request'", word.text());
+        let near = language::suggest::nearest(&word.text(), RULES.iter().copied());
+        let told = args.wrong(&codes::BAD_VALUE, word, told);
+        return Err(Box::new(told.did_you_mean(word.span, near)));
+    }
+    let rule = http_rule(loader, args, RuleSet::HttpRequest)?;
+    let before = page(loader).http_request.last().cloned();
+    warn_unreachable(loader, before.as_ref().map(HttpRule::rule), rule.rule());
+    let page = page(loader);
+    page.http_request.push(rule);
+    two_ways(page, args.keyword_span())
+}
+
+/// Users of the page itself and rules about it cannot stand together, as in HAProxy.
+fn two_ways(page: &StatsPage, span: Span) -> Built {
+    if page.http_request.is_empty() || (page.users.is_empty() && page.realm.is_none()) {
+        return Ok(());
+    }
+    let told = "stats 'auth'/'realm' and 'http-request' can't be used at the same time";
+    Err(Box::new(
+        Diagnostic::error(&codes::STATS_TWO_WAYS, span, told)
+            .label("conflicts with the other one")
+            .help("write `stats http-request auth realm REALM unless { http_auth(LIST) }` and a `userlist LIST`"),
+    ))
+}
+
+/// The lines that no `defaults` may have.
+pub static OWN: &[LineRow] = &[
+    LineRow {
+        name: "stats http-request",
+        places: PROXIES,
+        syntax: "stats http-request { allow | deny | auth [realm <realm>] } [ { if | unless } <condition> ]",
+        doc: "Access rule for the statistics page: the first rule whose condition is true decides. `auth` asks for a \
+            user name and password, which a condition with `http_auth` verifies. Cannot be combined with `stats auth` \
+            and `stats realm`.",
+        example: "stats http-request auth unless { http_auth(staff) }",
+        build: http_request,
+    },
+    LineRow {
+        name: "stats admin",
+        places: PROXIES,
+        syntax: "stats admin { if | unless } <condition>",
+        doc: "Allows changes of servers on the page while the condition is true: maintenance, drain, ready. Without \
+            the line nobody can change them. `if LOCALHOST` is a good start.",
+        example: "stats admin if LOCALHOST",
+        build: admin,
+    },
+];
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    row(
+        "stats enable",
+        "stats enable",
+        "stats enable",
+        switch,
+        "Enables the statistics page of this proxy with its defaults: all proxies, no password, the URI \
+         /haproxy?stats. Every other `stats` line enables it, too.",
+    ),
+    row(
+        "stats uri",
+        "stats uri <prefix>",
+        "stats uri /admin?stats",
+        uri,
+        "URI prefix of the statistics page. The default is /haproxy?stats.",
+    ),
+    row(
+        "stats realm",
+        "stats realm <text>",
+        "stats realm The\\ site",
+        realm,
+        "Text that browsers show when they ask for the user name and password of the page. Escape spaces with a \
+         backslash.",
+    ),
+    row(
+        "stats auth",
+        "stats auth <user>:<password>",
+        "stats auth admin:AdMiN123",
+        auth,
+        "A user of the page; repeat the line for more users. The password is in clear text, so restrict the \
+         permissions of the file (W0109).",
+    ),
+    row(
+        "stats refresh",
+        "stats refresh <delay>",
+        "stats refresh 10s",
+        refresh,
+        "Interval at which browsers reload the page; a bare number is in seconds. By default they do not.",
+    ),
+    row(
+        "stats scope",
+        "stats scope { <name> | \".\" }",
+        "stats scope .",
+        scope,
+        "Limits the page to the named proxies, one per line; `.` is the current one. By default all are shown.",
+    ),
+    row(
+        "stats show-node",
+        "stats show-node [<name>]",
+        "stats show-node Europe-1",
+        node,
+        "Shows the name of this machine: the given name, `node` of `global`, or the host name.",
+    ),
+    row(
+        "stats show-desc",
+        "stats show-desc [<text>]",
+        "stats show-desc The master node of Europe",
+        description,
+        "Shows a description: the rest of the line, or `description` of `global`.",
+    ),
+    row(
+        "stats show-legends",
+        "stats show-legends",
+        "stats show-legends",
+        switch,
+        "Shows more details of each object under the mouse pointer: addresses, cookies, modes. They may be \
+         confidential.",
+    ),
+    row(
+        "stats show-modules",
+        "stats show-modules",
+        "stats show-modules",
+        switch,
+        "Shows the counters of internal modules on the page, for debugging.",
+    ),
+    row(
+        "stats hide-version",
+        "stats hide-version",
+        "stats hide-version",
+        switch,
+        "Hides the version of the program on the page. This makes an attack slightly harder.",
+    ),
+    row(
+        "stats show-version",
+        "stats show-version",
+        "stats show-version",
+        switch,
+        "Shows the version of the program on the page. This is the default.",
+    ),
+];
+
+const fn row(
+    name: &'static str,
+    syntax: &'static str,
+    example: &'static str,
+    build: LineBuilder,
+    doc: &'static str,
+) -> LineRow {
+    LineRow {
+        name,
+        places: ALL,
+        syntax,
+        doc,
+        example,
+        build,
+    }
+}

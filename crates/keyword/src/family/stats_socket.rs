@@ -1,0 +1,78 @@
+//! `stats socket`, `stats maxconn` and `stats bind-process` of `global`.
+
+use super::places::GLOBAL;
+use super::{Args, Built, LineRow, bind, legacy};
+use crate::family::{Loader, SocketRights};
+use model::config::{Bind, StatsSocket};
+
+fn socket(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("an address")?;
+    let mut listener = bind::template(word.span);
+    loader.socket = Some(SocketRights::default());
+    let options = bind::options(loader, args, &mut listener);
+    let rights = loader.socket.take().unwrap_or_default();
+    if listener.tls_words.as_ref().is_some_and(|words| words.ssl) {
+        return Err(super::proxy::not_built(word, "ssl on a stats socket"));
+    }
+    for address in bind::addresses(loader, word, args.keyword)? {
+        let bind = Bind {
+            address,
+            ..listener.clone()
+        };
+        loader.config.global.stats_sockets.push(StatsSocket {
+            bind,
+            level: rights.level,
+            expose_listeners: rights.expose_listeners,
+        });
+    }
+    options
+}
+
+fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let limit = args.count("a number of connections", 1..=i32::MAX as u32)?;
+    loader.config.global.stats_maxconn = Some(limit);
+    args.surplus()
+}
+
+fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    args.required("a set of processes")?;
+    args.rest();
+    legacy::warn_needless(
+        loader,
+        args,
+        "stats bind-process",
+        "there is only one process",
+    );
+    Ok(())
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "stats socket",
+        places: GLOBAL,
+        syntax: "stats socket <address> [level <level>] [expose-fd listeners] [<bind option> …]",
+        doc: "A socket for the runtime API, with which operators query and change the process (`show stat`, `disable \
+            server`). Use a path with a restrictive mode, and `level admin` only if servers must be changed. Anyone \
+            who can reach an address with a port can use it.",
+        example: "stats socket /run/evenkeel/admin.sock mode 660 level admin expose-fd listeners",
+        build: socket,
+    },
+    LineRow {
+        name: "stats maxconn",
+        places: GLOBAL,
+        syntax: "stats maxconn <connections>",
+        doc: "Maximum number of concurrent connections to all `stats socket`s. The default is 10.",
+        example: "stats maxconn 20",
+        build: maxconn,
+    },
+    LineRow {
+        name: "stats bind-process",
+        places: GLOBAL,
+        syntax: "stats bind-process { all | odd | even | <number>[-<number>] } …",
+        doc: "In older HAProxy versions, selected the process of a `stats socket`. Evenkeel has one process: no \
+            effect, with a warning.",
+        example: "stats bind-process 1",
+        build: processes,
+    },
+];

@@ -1,0 +1,47 @@
+//! The keyword `use_backend`: rules that lead a stream to a backend.
+
+use super::{Args, Built, LineRow, places};
+use crate::family::Loader;
+use language::{Diagnostic, Word};
+use model::config::{Reference, SwitchRule, SwitchTarget};
+use model::rules::{Condition, Format, Usage};
+
+/// The rows of this family.
+pub static LINES: &[LineRow] = &[LineRow {
+    name: "use_backend",
+    places: places::FRONT_ONLY,
+    syntax: "use_backend <backend> [{if | unless} <condition>]",
+    doc: "Selects the backend for streams that match the condition. The rules are evaluated in order, and the first \
+        match applies; if none matches, `default_backend` does.",
+    example: "use_backend static if { path_beg /static/ }",
+    build: use_backend,
+}];
+
+fn reference(word: &Word) -> Reference {
+    Reference {
+        name: word.text().into(),
+        span: word.span,
+        index: None,
+    }
+}
+
+fn use_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a backend name")?;
+    let target = target(loader, word)?;
+    let condition = Condition::parse(loader, args, Usage::USE_BACKEND)?;
+    let span = args.line().span;
+    loader.proxy().use_backend.push(SwitchRule {
+        span,
+        target,
+        condition,
+    });
+    Ok(())
+}
+
+/// A name, or a format that makes one for each request.
+fn target(loader: &mut Loader, word: &Word) -> Result<SwitchTarget, Box<Diagnostic>> {
+    if !word.bytes.contains(&b'%') {
+        return Ok(SwitchTarget::Static(reference(word)));
+    }
+    Format::parse(loader, word, Usage::USE_BACKEND).map(SwitchTarget::Dynamic)
+}

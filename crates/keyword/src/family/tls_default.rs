@@ -1,0 +1,582 @@
+//! TLS settings of `global`: checked for their form and kept. They take effect
+//! where a `bind` or `server` line says `ssl`; this reads no certificate and
+//! knows no cryptography.
+
+use super::global::row;
+use super::{Args, Built, LineRow, tls_list};
+use crate::family::Loader;
+use language::value::TimeUnit;
+use language::{Diagnostic, Word};
+use model::codes;
+use model::rules::draft::Section;
+use std::path::PathBuf;
+use tls::{ExtraFiles, TlsSide, TlsVersion};
+
+fn directory(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    use std::os::unix::ffi::OsStrExt;
+    let word = args.required("a directory")?;
+    let path = PathBuf::from(std::ffi::OsStr::from_bytes(&word.bytes));
+    let in_store = loader.section == Section::CrtStore;
+    let (store, draft) = (&mut loader.crt_store, &mut loader.draft);
+    let tls = &mut draft.config.global.tls;
+    let field = match args.keyword {
+        "crt-base" if in_store => &mut store.crt_base,
+        "key-base" if in_store => &mut store.key_base,
+        "ca-base" => &mut tls.ca_base,
+        "crt-base" => &mut tls.crt_base,
+        "key-base" => &mut tls.key_base,
+        _ => &mut tls.issuers_chain_path,
+    };
+    if field.is_some() && args.keyword.ends_with("-base") {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::SECOND_SETTING,
+                args.line().span,
+                format!("'{}' already specified", args.keyword),
+            )
+            .label("remove this line or the first one"),
+        ));
+    }
+    if args.keyword == "issuers-chain-path" && !draft.context.outside.is_directory(&path) {
+        return Err(bad(word, "not a directory"));
+    }
+    *field = Some(path);
+    args.end()
+}
+
+fn dh_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a file")?;
+    let bytes = loader.read_file(word)?;
+    if !bytes.windows(BEGIN_DH.len()).any(|w| w == BEGIN_DH) {
+        return Err(bad(word, "the file has no `BEGIN DH PARAMETERS`"));
+    }
+    let path = loader.path(word);
+    loader.config.global.tls.dh_param_file = Some(path);
+    without_dh(args, word);
+    args.end()
+}
+
+/// Tells that parameters of Diffie-Hellman have no use here.
+fn without_dh(args: &mut Args<'_>, word: &Word) {
+    let message = format!(
+        "'{}': finite-field Diffie-Hellman (DHE) is not supported",
+        args.keyword
+    );
+    args.tell(
+        Diagnostic::warning(&codes::TLS_LACKING, word.span, message)
+            .label("has no effect")
+            .help("remove the line: elliptic curve key exchange needs no parameters"),
+    );
+}
+
+const BEGIN_DH: &[u8] = b"-----BEGIN DH PARAMETERS-----";
+
+fn bad(word: &Word, why: &str) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &codes::BAD_TLS_SETTING,
+            word.span,
+            format!("'{}': {why}", word.text()),
+        )
+        .label("invalid value"),
+    )
+}
+
+/// Whether a text is a list as OpenSSL reads it: names and operators, joined by
+/// colons (commas and spaces mean the same).
+fn list_form(text: &str, operators: &str) -> bool {
+    !text.is_empty()
+        && text.split([':', ',', ' ']).all(|name| {
+            let name = name.trim_start_matches(['!', '-', '+', '?', '*']);
+            name.chars()
+                .all(|c| c.is_ascii_alphanumeric() || operators.contains(c))
+        })
+}
+
+fn list(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a list of names separated by colons")?;
+    let text = word.text();
+    if !list_form(&text, "-_+.@=/") {
+        args.tell(
+            Diagnostic::warning(
+                &codes::TLS_LIST,
+                word.span,
+                format!(
+                    "'{}': '{text}' is not a list of names separated by colons",
+                    args.keyword
+                ),
+            )
+            .label("OpenSSL ignores unknown names"),
+        );
+    }
+    if tls_list::is_system_policy(args, word) {
+        return args.end();
+    }
+    match args.keyword.rsplit_once("-default-").map(|(_, rest)| rest) {
+        Some("bind-ciphers" | "server-ciphers") => {
+            let list = tls_list::ciphers(args, word)?;
+            side(loader, args.keyword).ciphers = Some(list);
+        }
+        Some("bind-ciphersuites" | "server-ciphersuites") => {
+            let list = tls_list::ciphersuites(args, word)?;
+            side(loader, args.keyword).ciphersuites = Some(list);
+        }
+        Some("bind-curves" | "server-curves") => {
+            let list = tls_list::curves(args, word)?;
+            side(loader, args.keyword).curves = Some(list);
+        }
+        Some("bind-sigalgs" | "server-sigalgs") => {
+            let list = tls_list::sigalgs(args, word)?;
+            side(loader, args.keyword).sigalgs = Some(list);
+        }
+        _ => {
+            let list = tls_list::sigalgs(args, word)?;
+            side(loader, args.keyword).client_sigalgs = Some(list);
+        }
+    }
+    args.end()
+}
+
+fn side<'t>(loader: &'t mut Loader, keyword: &str) -> &'t mut TlsSide {
+    let tls = &mut loader.config.global.tls;
+    if keyword.contains("-server-") {
+        &mut tls.server
+    } else {
+        &mut tls.bind
+    }
+}
+
+const VERSIONS: &[(&str, &str, TlsVersion)] = &[
+    ("SSLv3", "sslv3", TlsVersion::Ssl3),
+    ("TLSv1.0", "tlsv10", TlsVersion::Tls10),
+    ("TLSv1.1", "tlsv11", TlsVersion::Tls11),
+    ("TLSv1.2", "tlsv12", TlsVersion::Tls12),
+    ("TLSv1.3", "tlsv13", TlsVersion::Tls13),
+];
+
+pub(super) fn version(args: &mut Args<'_>) -> Result<TlsVersion, Box<Diagnostic>> {
+    let word = args.required("a TLS version")?;
+    let found = VERSIONS.iter().find(|(name, ..)| word.is(name));
+    found.map(|(.., version)| *version).ok_or_else(|| {
+        let names: Vec<&str> = VERSIONS.iter().map(|(name, ..)| *name).collect();
+        super::proxy::not_one_of(args, word, &names)
+    })
+}
+
+/// The version of `tlsv12` and its like.
+pub(super) fn version_named(name: &str) -> Option<TlsVersion> {
+    VERSIONS
+        .iter()
+        .find(|(_, short, _)| *short == name)
+        .map(|(.., version)| *version)
+}
+
+fn options(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    args.peek()
+        .map_or_else(|| args.required("an option").map(|_| ()), |_| Ok(()))?;
+    let binds = args.keyword == "ssl-default-bind-options";
+    while let Some(word) = args.next() {
+        let text = word.text();
+        let off = text.strip_prefix("no-").and_then(version_named);
+        let only = text.strip_prefix("force-").and_then(version_named);
+        let bounded = match &*text {
+            "ssl-min-ver" | "ssl-max-ver" => Some(version(args)?),
+            _ => None,
+        };
+        let side = side(loader, args.keyword);
+        match (&*text, off, only) {
+            (_, Some(version), _) => side.versions.off.push(version),
+            (_, _, Some(version)) => {
+                (side.versions.min, side.versions.max) = (Some(version), Some(version));
+            }
+            ("ssl-min-ver", ..) => side.versions.min = bounded,
+            ("ssl-max-ver", ..) => side.versions.max = bounded,
+            ("no-tls-tickets", ..) => side.no_tickets = true,
+            ("tls-tickets", ..) => side.no_tickets = false,
+            ("prefer-client-ciphers", ..) if binds => side.prefer_client_ciphers = true,
+            ("strict-sni", ..) if binds => side.strict_sni = true,
+            _ => return Err(unknown_option(args, word)),
+        }
+    }
+    Ok(())
+}
+
+fn unknown_option(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
+    let choices = [
+        "force-tlsv10",
+        "force-tlsv11",
+        "force-tlsv12",
+        "force-tlsv13",
+        "no-sslv3",
+        "no-tls-tickets",
+        "no-tlsv10",
+        "no-tlsv11",
+        "no-tlsv12",
+        "no-tlsv13",
+        "prefer-client-ciphers",
+        "ssl-max-ver",
+        "ssl-min-ver",
+        "strict-sni",
+    ];
+    super::proxy::not_one_of(args, word, &choices)
+}
+
+fn server_verify(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("none or required")?;
+    loader.config.global.tls.server_verify_none = match word.str() {
+        "none" => true,
+        "required" => false,
+        _ => return Err(super::proxy::not_one_of(args, word, &["none", "required"])),
+    };
+    args.end()
+}
+
+fn extra_files(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    args.peek().map_or_else(
+        || args.required("none, all or kinds").map(|_| ()),
+        |_| Ok(()),
+    )?;
+    let none = ExtraFiles {
+        bundle: false,
+        sctl: false,
+        ocsp: false,
+        issuer: false,
+        key: false,
+    };
+    let mut files = none;
+    for word in args.rest() {
+        match word.str() {
+            "none" => files = none,
+            "all" => files = ExtraFiles::default(),
+            "bundle" => files.bundle = true,
+            "sctl" => files.sctl = true,
+            "ocsp" => files.ocsp = true,
+            "issuer" => files.issuer = true,
+            "key" => files.key = true,
+            _ => {
+                let choices = ["all", "bundle", "issuer", "key", "none", "ocsp", "sctl"];
+                return Err(super::proxy::not_one_of(args, word, &choices));
+            }
+        }
+    }
+    loader.config.global.tls.extra_files = files;
+    Ok(())
+}
+
+fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let tls = &mut loader.config.global.tls;
+    match args.keyword {
+        "ssl-load-extra-del-ext" => tls.extra_files_without_extension = true,
+        _ => tls.skip_self_issued_ca = true,
+    }
+    args.surplus()
+}
+
+fn key_log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("on or off")?;
+    loader.config.global.tls.key_log = match word.str() {
+        "on" => true,
+        "off" => false,
+        _ => return Err(super::proxy::not_one_of(args, word, &["off", "on"])),
+    };
+    args.end()
+}
+
+fn number(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    /// Less is refused by every library.
+    const DH_BITS_MIN: u32 = 1024;
+    let least = if args.keyword == "tune.ssl.default-dh-param" {
+        DH_BITS_MIN
+    } else {
+        0
+    };
+    let word = args.peek();
+    let number = args.count("a number", least..=i32::MAX as u32)?;
+    if let Some(word) = word.filter(|_| args.keyword == "tune.ssl.default-dh-param") {
+        without_dh(args, word);
+    }
+    let tls = &mut loader.config.global.tls;
+    let some = (number > 0).then_some(number);
+    match args.keyword {
+        "maxsslconn" => tls.connections_max = some,
+        "maxsslrate" => tls.rate_max = some,
+        "tune.ssl.default-dh-param" => tls.dh_bits = some,
+        "tune.ssl.cachesize" => tls.cached_sessions_max = Some(number),
+        "tune.ssl.maxrecord" => tls.record_max = some,
+        "tune.ssl.hard-maxrecord" => tls.record_hard_max = some,
+        "tune.ssl.ssl-ctx-cache-size" => tls.generated_certificates_max = some,
+        _ => tls.capture_max = some,
+    }
+    args.end()
+}
+
+fn lifetime(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let ms = args.time_ms(TimeUnit::Seconds)?;
+    loader.config.global.tls.session_lifetime_s = Some(ms / 1000);
+    args.end()
+}
+
+/// Where bases of certificates and keys may be said.
+const BASES: &[&str] = &["crt-store", "global"];
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    row(
+        "ca-base",
+        "ca-base <directory>",
+        "ca-base /etc/ssl/certs",
+        directory,
+        "Base directory for relative names of `ca-file`, `ca-verify-file` and `crl-file`.",
+    ),
+    LineRow {
+        places: BASES,
+        ..row(
+            "crt-base",
+            "crt-base <directory>",
+            "crt-base /etc/ssl/private",
+            directory,
+            "Base directory for relative names of `crt`. The default is the working directory of the process.",
+        )
+    },
+    LineRow {
+        places: BASES,
+        ..row(
+            "key-base",
+            "key-base <directory>",
+            "key-base /etc/ssl/private",
+            directory,
+            "Base directory for relative names of `key`. The default is the working directory of the process.",
+        )
+    },
+    row(
+        "issuers-chain-path",
+        "issuers-chain-path <directory>",
+        "# issuers-chain-path /etc/ssl/chains",
+        directory,
+        "Directory of issuer certificates. They complete `crt` files without issuers.",
+    ),
+    row(
+        "ssl-dh-param-file",
+        "ssl-dh-param-file <file>",
+        "# ssl-dh-param-file /etc/ssl/dh.pem",
+        dh_file,
+        "Parameters for finite-field Diffie-Hellman (DHE), which is not supported; elliptic curve key exchange needs \
+         none. The file is checked, and a warning reports that it has no effect.",
+    ),
+    row(
+        "ssl-default-bind-ciphers",
+        "ssl-default-bind-ciphers <list>",
+        "ssl-default-bind-ciphers ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384",
+        list,
+        "Default cipher suites up to TLS 1.2 of all `bind` lines with `ssl`, in OpenSSL's notation.",
+    ),
+    row(
+        "ssl-default-bind-ciphersuites",
+        "ssl-default-bind-ciphersuites <list>",
+        "ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384",
+        list,
+        "Default cipher suites of TLS 1.3 of all `bind` lines with `ssl`.",
+    ),
+    row(
+        "ssl-default-bind-curves",
+        "ssl-default-bind-curves <list>",
+        "ssl-default-bind-curves X25519:P-256",
+        list,
+        "Default elliptic curves of all `bind` lines with `ssl`, in order of preference.",
+    ),
+    row(
+        "ssl-default-bind-sigalgs",
+        "ssl-default-bind-sigalgs <list>",
+        "ssl-default-bind-sigalgs RSA-PSS+SHA256",
+        list,
+        "Default signature algorithms of all `bind` lines with `ssl`.",
+    ),
+    row(
+        "ssl-default-bind-client-sigalgs",
+        "ssl-default-bind-client-sigalgs <list>",
+        "ssl-default-bind-client-sigalgs ECDSA+SHA256:RSA+SHA256",
+        list,
+        "Default signature algorithms for client certificates of all `bind` lines with `ssl`.",
+    ),
+    row(
+        "ssl-default-bind-options",
+        "ssl-default-bind-options <option> …",
+        "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
+        options,
+        "Default TLS versions and other options of all `bind` lines with `ssl`, which the lines can restrict further.",
+    ),
+    row(
+        "ssl-default-server-ciphers",
+        "ssl-default-server-ciphers <list>",
+        "ssl-default-server-ciphers ECDHE-RSA-AES128-GCM-SHA256",
+        list,
+        "Default cipher suites up to TLS 1.2 of all `server` lines with `ssl`, in OpenSSL's notation.",
+    ),
+    row(
+        "ssl-default-server-ciphersuites",
+        "ssl-default-server-ciphersuites <list>",
+        "ssl-default-server-ciphersuites TLS_AES_128_GCM_SHA256",
+        list,
+        "Default cipher suites of TLS 1.3 of all `server` lines with `ssl`.",
+    ),
+    row(
+        "ssl-default-server-curves",
+        "ssl-default-server-curves <list>",
+        "ssl-default-server-curves X25519:P-256",
+        list,
+        "Default elliptic curves of all `server` lines with `ssl`, in order of preference.",
+    ),
+    row(
+        "ssl-default-server-sigalgs",
+        "ssl-default-server-sigalgs <list>",
+        "ssl-default-server-sigalgs RSA-PSS+SHA256",
+        list,
+        "Default signature algorithms of all `server` lines with `ssl`.",
+    ),
+    row(
+        "ssl-default-server-client-sigalgs",
+        "ssl-default-server-client-sigalgs <list>",
+        "ssl-default-server-client-sigalgs RSA+SHA256",
+        list,
+        "Default signature algorithms for the proxy's own certificate of all `server` lines with `ssl`.",
+    ),
+    row(
+        "ssl-default-server-options",
+        "ssl-default-server-options <option> …",
+        "ssl-default-server-options ssl-min-ver TLSv1.2",
+        options,
+        "Default TLS versions and other options of all `server` lines with `ssl`, which the lines can restrict \
+         further.",
+    ),
+    row(
+        "ssl-server-verify",
+        "ssl-server-verify { none | required }",
+        "ssl-server-verify required",
+        server_verify,
+        "Sets whether server certificates are verified on `server` lines with `ssl` but without `verify`. They are by \
+         default, and should be.",
+    ),
+    row(
+        "ssl-load-extra-files",
+        "ssl-load-extra-files <kind> …",
+        "ssl-load-extra-files ocsp issuer",
+        extra_files,
+        "Additional files to read beside a certificate: `bundle`, `sctl`, `ocsp`, `issuer`, `key`, `all` (the \
+         default) or `none`.",
+    ),
+    row(
+        "ssl-load-extra-del-ext",
+        "ssl-load-extra-del-ext",
+        "ssl-load-extra-del-ext",
+        switch,
+        "Names the additional files of `site.crt` `site.key` and so on, instead of `site.crt.key`.",
+    ),
+    row(
+        "ssl-skip-self-issued-ca",
+        "ssl-skip-self-issued-ca",
+        "ssl-skip-self-issued-ca",
+        switch,
+        "Does not send a root certificate at the end of a `crt` file to clients, which have it or do not trust it.",
+    ),
+    row(
+        "maxsslconn",
+        "maxsslconn <number>",
+        "maxsslconn 1000",
+        number,
+        "Maximum number of concurrent TLS connections of the process, on both sides. 0 means no separate limit.",
+    ),
+    row(
+        "maxsslrate",
+        "maxsslrate <number>",
+        "maxsslrate 500",
+        number,
+        "Maximum number of TLS handshakes per second; further ones wait. 0, the default, means no limit.",
+    ),
+    row(
+        "tune.ssl.default-dh-param",
+        "tune.ssl.default-dh-param <bits>",
+        "# tune.ssl.default-dh-param 2048",
+        number,
+        "Size of finite-field Diffie-Hellman (DHE) keys, at least 1024. DHE is not supported, and a warning reports \
+         that.",
+    ),
+    row(
+        "tune.ssl.cachesize",
+        "tune.ssl.cachesize <number>",
+        "tune.ssl.cachesize 20000",
+        number,
+        "Number of TLS sessions in the cache for resumption. 0 disables the cache.",
+    ),
+    row(
+        "tune.ssl.lifetime",
+        "tune.ssl.lifetime <time>",
+        "tune.ssl.lifetime 300",
+        lifetime,
+        "Lifetime of cached TLS sessions; a bare number is in seconds. The default is 300.",
+    ),
+    row(
+        "tune.ssl.maxrecord",
+        "tune.ssl.maxrecord <bytes>",
+        "tune.ssl.maxrecord 1419",
+        number,
+        "Size of TLS records at the beginning of a transfer. A record that fits into one packet lets the client \
+         decrypt early.",
+    ),
+    row(
+        "tune.ssl.hard-maxrecord",
+        "tune.ssl.hard-maxrecord <bytes>",
+        "tune.ssl.hard-maxrecord 8192",
+        number,
+        "Maximum size of TLS records. The default is the protocol's limit of 16384.",
+    ),
+    row(
+        "tune.ssl.capture-buffer-size",
+        "tune.ssl.capture-buffer-size <bytes>",
+        "tune.ssl.capture-buffer-size 96",
+        number,
+        "Number of bytes of the ClientHello that are kept for rules and logs. 0, the default, keeps nothing.",
+    ),
+    row(
+        "tune.ssl.capture-cipherlist-size",
+        "tune.ssl.capture-cipherlist-size <bytes>",
+        "tune.ssl.capture-cipherlist-size 96",
+        number,
+        "Obsolete name of `tune.ssl.capture-buffer-size`.",
+    ),
+    row(
+        "tune.ssl.ssl-ctx-cache-size",
+        "tune.ssl.ssl-ctx-cache-size <number>",
+        "tune.ssl.ssl-ctx-cache-size 1000",
+        number,
+        "Number of generated certificates to cache. The default is 1000.",
+    ),
+    row(
+        "tune.ssl.keylog",
+        "tune.ssl.keylog { on | off }",
+        "tune.ssl.keylog off",
+        key_log,
+        "Allows rules to log the keys of TLS sessions, for the analysis of captured traffic. Off by default.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_have_the_form_that_openssl_reads() {
+        for good in [
+            "ECDHE-RSA-AES128-GCM-SHA256:HIGH",
+            "HIGH:!aNULL:!MD5",
+            "kEECDH+aRSA+AES:@STRENGTH",
+            "TLS_AES_128_GCM_SHA256",
+            "RSA-PSS+SHA256",
+            "ALL:@SECLEVEL=1",
+        ] {
+            assert!(list_form(good, "-_+.@=/"), "{good}");
+        }
+        for bad in ["", "HIGH;LOW", "a$b", "\"HIGH\"", "FOO!"] {
+            assert!(!list_form(bad, "-_+.@=/"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Files named by lines with TLS: trusted CAs, CRLs, client certificates for servers. All
+//! are read through the loader, so that a recording contains them.
+
+use super::Args;
+use crate::family::Loader;
+use configuration::outside::Unreadable;
+use language::source::Text;
+use language::{Diagnostic, Word};
+use model::codes;
+use model::config::Named;
+use rustls::sign::CertifiedKey;
+use std::collections::HashMap;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tls::authorities::{Authorities, DIRECTORY_EXTENSIONS, SYSTEM_BUNDLES};
+use tls::certificate::Certificate;
+use tls::certified::{keys_match, signing_key};
+use tls::pem::Contents;
+use tls::revocation::Revocations;
+
+/// Largest file of certificates, bytes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// What was read already: a hundred servers may name the same file.
+#[derive(Debug, Default)]
+pub struct TlsFiles {
+    authorities: HashMap<PathBuf, Arc<Authorities>>,
+    revocations: HashMap<PathBuf, Arc<Revocations>>,
+    /// Whether the warning about an unsupported minimum version was reported.
+    pub old_version_told: bool,
+}
+
+/// Why a file is of no use, in words.
+fn unusable(args: &Args<'_>, word: &Word, path: &Path, why: impl fmt::Display) -> Box<Diagnostic> {
+    let message = format!("'{}': unable to load '{}'", args.keyword, path.display());
+    Box::new(Diagnostic::error(&codes::TLS_FILE, word.span, message).label(why.to_string()))
+}
+
+fn reason(unreadable: Unreadable) -> String {
+    match unreadable {
+        Unreadable::TooLarge(_) => "the file is too large".to_owned(),
+        Unreadable::Unnameable => "invalid file name".to_owned(),
+        Unreadable::Refused(number) => {
+            let text = std::io::Error::from_raw_os_error(number).to_string();
+            // The system's sentence, without the number that Rust adds.
+            text.split(" (os error").next().unwrap_or(&text).to_owned()
+        }
+    }
+}
+
+/// The file of a word; relative ones count from `ca-base` or `crt-base`.
+fn based(loader: &Loader, word: &Word, base: Option<&PathBuf>) -> PathBuf {
+    let named = Path::new(std::ffi::OsStr::from_bytes(&word.bytes));
+    match base {
+        Some(base) if named.is_relative() => base.join(named),
+        _ => loader.path(word),
+    }
+}
+
+/// `ca-file`, `ca-verify-file`: a file, a directory, or `@system-ca`.
+pub(crate) fn authorities(
+    loader: &mut Loader,
+    args: &Args<'_>,
+    word: &Word,
+) -> Result<Named<Authorities>, Box<Diagnostic>> {
+    let is_system = word.is("@system-ca");
+    let path = match is_system {
+        true => PathBuf::from("@system-ca"),
+        false => based(loader, word, loader.config.global.tls.ca_base.as_ref()),
+    };
+    let name: Box<str> = path.to_string_lossy().into();
+    if let Some(known) = loader.tls_files.authorities.get(&path) {
+        let it = Arc::clone(known);
+        return Ok(Named { name, it });
+    }
+    if let Some(it) = loader.config.certificates.authorities(&name) {
+        return Ok(Named { name, it });
+    }
+    let texts = match is_system {
+        true => system(loader).ok_or_else(|| {
+            let why = "the system's CA bundle was not found (package ca-certificates)";
+            unusable(args, word, &path, why)
+        })?,
+        false => {
+            texts(loader, &path).map_err(|error| unusable(args, word, &path, reason(error)))?
+        }
+    };
+    let made = Authorities::from_texts(texts.iter().map(|text| &text[..]));
+    let it = Arc::new(made.map_err(|why| unusable(args, word, &path, why))?);
+    let kept = &mut loader.tls_files.authorities;
+    kept.insert(path, Arc::clone(&it));
+    Ok(Named { name, it })
+}
+
+fn system(loader: &mut Loader) -> Option<Vec<Text>> {
+    let mut found = SYSTEM_BUNDLES.iter().filter_map(|path| {
+        loader
+            .context
+            .outside
+            .read(Path::new(path), FILE_BYTES_MAX)
+            .ok()
+    });
+    found.next().map(|text| vec![text])
+}
+
+fn texts(loader: &mut Loader, path: &Path) -> Result<Vec<Text>, Unreadable> {
+    if !loader.context.outside.is_directory(path) {
+        return Ok(vec![loader.context.outside.read(path, FILE_BYTES_MAX)?]);
+    }
+    let entries = loader.context.outside.entries(path)?;
+    let is_meant = |name: &&std::ffi::OsString| {
+        let bytes = name.as_bytes();
+        let ends = |end: &&str| bytes.ends_with(end.as_bytes());
+        !bytes.starts_with(b".") && DIRECTORY_EXTENSIONS.iter().any(ends)
+    };
+    let files = entries.iter().filter(is_meant);
+    files
+        .map(|name| {
+            loader
+                .context
+                .outside
+                .read(&path.join(name), FILE_BYTES_MAX)
+        })
+        .collect()
+}
+
+/// `crl-file`
+pub(crate) fn revocations(
+    loader: &mut Loader,
+    args: &Args<'_>,
+    word: &Word,
+) -> Result<Named<Revocations>, Box<Diagnostic>> {
+    let path = based(loader, word, loader.config.global.tls.ca_base.as_ref());
+    let name: Box<str> = path.to_string_lossy().into();
+    if let Some(known) = loader.tls_files.revocations.get(&path) {
+        let it = Arc::clone(known);
+        return Ok(Named { name, it });
+    }
+    if let Some(it) = loader.config.certificates.revocations(&name) {
+        return Ok(Named { name, it });
+    }
+    let text = loader.context.outside.read(&path, FILE_BYTES_MAX);
+    let text = text.map_err(|error| unusable(args, word, &path, reason(error)))?;
+    let made = Revocations::from_pem(&text);
+    let it = Arc::new(made.map_err(|why| unusable(args, word, &path, why))?);
+    let kept = &mut loader.tls_files.revocations;
+    kept.insert(path, Arc::clone(&it));
+    Ok(Named { name, it })
+}
+
+/// A server's `crt`: a certificate with its chain, the key in the same file or
+/// beside it.
+pub(crate) fn client_certificate(
+    loader: &mut Loader,
+    args: &Args<'_>,
+    word: &Word,
+) -> Result<Named<CertifiedKey>, Box<Diagnostic>> {
+    let path = based(loader, word, loader.config.global.tls.crt_base.as_ref());
+    let name: Box<str> = path.to_string_lossy().into();
+    if let Some(known) = loader.config.certificates.certificate(&name) {
+        let it = Arc::clone(known.plain());
+        return Ok(Named { name, it });
+    }
+    let read = |loader: &mut Loader, path: &Path| {
+        let secret = loader.context.outside.read_secret(path, FILE_BYTES_MAX);
+        secret.map_err(|error| unusable(args, word, path, reason(error)))
+    };
+    let text = read(loader, &path)?;
+    let contents = Contents::parse(text.bytes());
+    let contents = contents.map_err(|why| unusable(args, word, &path, why))?;
+    if contents.certificates.is_empty() {
+        return Err(unusable(args, word, &path, "the file has no certificate"));
+    }
+    let key = match contents.key {
+        Some(key) => key,
+        None => {
+            let mut beside = path.clone().into_os_string();
+            beside.push(".key");
+            let none = || {
+                let why = format!("no private key in it or in '{}'", beside.display());
+                unusable(args, word, &path, why)
+            };
+            let text = read(loader, Path::new(&beside)).map_err(|_| none())?;
+            let contents = Contents::parse(text.bytes());
+            let contents = contents.map_err(|why| unusable(args, word, Path::new(&beside), why))?;
+            contents.key.ok_or_else(none)?
+        }
+    };
+    let key = signing_key(&key).map_err(|why| unusable(args, word, &path, why))?;
+    // rustls would look with webpki, which reads no certificate of version 1.
+    match contents
+        .certificates
+        .first()
+        .map(|der| Certificate::parse(der))
+    {
+        Some(Some(leaf)) if keys_match(&leaf, &*key) => {}
+        Some(Some(_)) => {
+            let why = "the private key does not match the certificate";
+            return Err(unusable(args, word, &path, why));
+        }
+        _ => {
+            return Err(unusable(args, word, &path, "cannot read its certificate"));
+        }
+    }
+    Ok(Named {
+        name,
+        it: Arc::new(CertifiedKey::new(contents.certificates, key)),
+    })
+}

@@ -1,0 +1,203 @@
+//! Lists of names in OpenSSL's spelling on any line: translates them, and reports
+//! unsupported ones. It sets nothing.
+
+use super::Args;
+use language::{Diagnostic, Word, suggest};
+use model::codes;
+use rustls::{CipherSuite, NamedGroup, SignatureScheme};
+use tls::Listed;
+use tls::suites::{self, Translation};
+use tls::{groups, schemes};
+
+type Made<T> = Result<Listed<T>, Box<Diagnostic>>;
+
+/// What one kind of list is called and does with names that nobody knows.
+struct Kind {
+    /// As HAProxy's own messages have it.
+    what: &'static str,
+    /// Whether an unknown name is ignored, as OpenSSL does for this kind of list.
+    passes_unknown: bool,
+}
+
+/// `PROFILE=SYSTEM`, which files of Fedora and related distributions contain: the ciphers
+/// of the system's policy. Such policies are not read; the safe ciphers are offered.
+pub(super) fn is_system_policy(args: &mut Args<'_>, word: &Word) -> bool {
+    let is = word.is("PROFILE=SYSTEM");
+    if is {
+        let told = format!("'{}': the system policy is not used", args.keyword);
+        args.tell(
+            Diagnostic::warning(&codes::TLS_UNKNOWN, word.span, told)
+                .label("all safe ciphers are offered")
+                .help("remove the line, or name ciphers"),
+        );
+    }
+    is
+}
+
+/// Makes the list, or says why there is none.
+fn listed<T>(
+    args: &mut Args<'_>,
+    word: &Word,
+    made: Translation<T>,
+    kind: &Kind,
+    name: impl Fn(&T) -> String,
+    names: impl Iterator<Item = &'static str> + Clone,
+) -> Made<T> {
+    let text = word.text();
+    if made.kept.is_empty() || (!kind.passes_unknown && !made.unknown.is_empty()) {
+        let message = format!("unable to set {} to '{text}'", kind.what);
+        let mut diagnostic = Diagnostic::error(&codes::TLS_NAMES, word.span, message);
+        diagnostic = match made.unknown.first() {
+            Some(unknown) => diagnostic.label(format!("'{unknown}' is not known")),
+            None => diagnostic.label("no supported entry"),
+        };
+        let near = made
+            .unknown
+            .first()
+            .and_then(|unknown| suggest::nearest(unknown, names));
+        if let Some(near) = near {
+            diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
+        } else if made.unknown.is_empty() {
+            diagnostic = diagnostic.help("remove the option to offer all safe ciphers");
+        }
+        return Err(Box::new(diagnostic));
+    }
+    let remains: Vec<String> = made.kept.iter().map(name).collect();
+    if !made.lacking.is_empty() {
+        let verb = if made.lacking.len() == 1 { "is" } else { "are" };
+        let told = format!("'{}': {} {verb} not done", args.keyword, few(&made.lacking));
+        args.tell(
+            Diagnostic::warning(&codes::TLS_LACKING, word.span, told)
+                .label(format!("remaining: {}", few(&remains))),
+        );
+    }
+    if let Some(unknown) = made.unknown.first() {
+        let mut diagnostic = Diagnostic::warning(
+            &codes::TLS_UNKNOWN,
+            word.span,
+            format!("'{}': '{unknown}' is not known", args.keyword),
+        )
+        .label("OpenSSL ignores unknown names");
+        if let Some(near) = suggest::nearest(unknown, names) {
+            diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
+        }
+        args.tell(diagnostic);
+    }
+    Ok(Listed {
+        text: text.into(),
+        kept: made.kept.into(),
+    })
+}
+
+/// The first of some names, and how many more there are.
+fn few<T: AsRef<str>>(names: &[T]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(AsRef::as_ref).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// `ciphers`
+pub(crate) fn ciphers(args: &mut Args<'_>, word: &Word) -> Made<CipherSuite> {
+    let kind = Kind {
+        what: "SSL cipher list",
+        passes_unknown: true,
+    };
+    let name = |suite: &CipherSuite| suites::openssl_name(*suite).to_owned();
+    let names: Vec<&'static str> = suites::cipher_names().collect();
+    let made = suites::ciphers(&word.text());
+    listed(args, word, made, &kind, name, names.into_iter())
+}
+
+/// `ciphersuites`
+pub(crate) fn ciphersuites(args: &mut Args<'_>, word: &Word) -> Made<CipherSuite> {
+    let kind = Kind {
+        what: "TLS 1.3 cipher suites",
+        passes_unknown: true,
+    };
+    let name = |suite: &CipherSuite| suites::openssl_name(*suite).to_owned();
+    let names: Vec<&'static str> = suites::ciphersuite_names().collect();
+    let made = suites::ciphersuites(&word.text());
+    listed(args, word, made, &kind, name, names.into_iter())
+}
+
+/// Translates a list of plain names.
+fn plain<T: Copy + PartialEq>(
+    text: &str,
+    by_name: impl Fn(&str) -> Option<Option<T>>,
+) -> Translation<T> {
+    let mut made = Translation::new();
+    for word in text.split([':', ',', ' ']).filter(|word| !word.is_empty()) {
+        // OpenSSL 3.5 ignores an unknown name after a question mark.
+        let optional = word.starts_with('?');
+        match by_name(word.trim_start_matches('?')) {
+            Some(Some(found)) if made.kept.contains(&found) => {}
+            Some(Some(found)) => made.kept.push(found),
+            Some(None) => made.lacking.push(word.into()),
+            None if optional => {}
+            None => made.unknown.push(word.into()),
+        }
+    }
+    made
+}
+
+/// `curves`
+pub(crate) fn curves(args: &mut Args<'_>, word: &Word) -> Made<NamedGroup> {
+    let kind = Kind {
+        what: "SSL curves list",
+        passes_unknown: false,
+    };
+    let made = plain(&word.text(), groups::by_name);
+    let names: Vec<&'static str> = groups::names().collect();
+    listed(
+        args,
+        word,
+        made,
+        &kind,
+        |group| format!("{group:?}"),
+        names.into_iter(),
+    )
+}
+
+/// `ecdhe`: one curve.
+pub(crate) fn ecdhe(args: &mut Args<'_>, word: &Word) -> Made<NamedGroup> {
+    let kind = Kind {
+        what: "elliptic named curve",
+        passes_unknown: false,
+    };
+    let mut made = Translation::new();
+    match groups::by_name(&word.text()) {
+        Some(Some(group)) => made.kept.push(group),
+        Some(None) => made.lacking.push(word.text().into()),
+        None => made.unknown.push(word.text().into()),
+    }
+    let names: Vec<&'static str> = groups::names().collect();
+    listed(
+        args,
+        word,
+        made,
+        &kind,
+        |group| format!("{group:?}"),
+        names.into_iter(),
+    )
+}
+
+/// `sigalgs`, `client-sigalgs`
+pub(crate) fn sigalgs(args: &mut Args<'_>, word: &Word) -> Made<SignatureScheme> {
+    let kind = Kind {
+        what: "SSL signature algorithms list",
+        passes_unknown: false,
+    };
+    let made = plain(&word.text(), schemes::by_name);
+    let names: Vec<&'static str> = schemes::names().collect();
+    listed(
+        args,
+        word,
+        made,
+        &kind,
+        |scheme| format!("{scheme:?}"),
+        names.into_iter(),
+    )
+}

@@ -1,0 +1,98 @@
+//! Words about TLS that mean the same on every kind of line: versions, lists of
+//! names, protocols of ALPN. It says nothing of which line may have them.
+
+use super::tls_default::version_named;
+use super::{Args, Built, tls_list};
+use crate::family::Loader;
+use language::{Diagnostic, Span, Word};
+use model::codes;
+use tls::versions::{self, Remark};
+use tls::{TlsSide, TlsVersions};
+
+/// Sets what a word says of versions: `ssl-min-ver`, `no-tlsv10`, `force-tlsv12`.
+/// The word is the keyword of `args`.
+pub(crate) fn version(side: &mut TlsSide, args: &mut Args<'_>) -> Built {
+    let versions = &mut side.versions;
+    if let Some(version) = args.keyword.strip_prefix("no-").and_then(version_named) {
+        versions.off.push(version);
+        return Ok(());
+    }
+    if let Some(version) = args.keyword.strip_prefix("force-").and_then(version_named) {
+        (versions.min, versions.max) = (Some(version), Some(version));
+        return Ok(());
+    }
+    let version = super::tls_default::version(args)?;
+    match args.keyword {
+        "ssl-min-ver" => side.versions.min = Some(version),
+        _ => side.versions.max = Some(version),
+    }
+    Ok(())
+}
+
+/// Sets what a word says of ciphers and the like: `ciphers`, `ciphersuites`,
+/// `curves`, `ecdhe`, `sigalgs`, `client-sigalgs`.
+pub(crate) fn list(side: &mut TlsSide, args: &mut Args<'_>) -> Built {
+    let word = args.required("a list of names joined by colons")?;
+    if tls_list::is_system_policy(args, word) {
+        return Ok(());
+    }
+    match args.keyword {
+        "ciphers" => side.ciphers = Some(tls_list::ciphers(args, word)?),
+        "ciphersuites" => side.ciphersuites = Some(tls_list::ciphersuites(args, word)?),
+        "curves" => side.curves = Some(tls_list::curves(args, word)?),
+        "ecdhe" => {
+            let curve = tls_list::ecdhe(args, word)?;
+            // Where both are given, `curves` says more.
+            side.curves.get_or_insert(curve);
+        }
+        "sigalgs" => side.sigalgs = Some(tls_list::sigalgs(args, word)?),
+        _ => side.client_sigalgs = Some(tls_list::sigalgs(args, word)?),
+    }
+    Ok(())
+}
+
+/// The protocols of `alpn`, joined by commas.
+pub(crate) fn alpn(args: &mut Args<'_>) -> Result<Vec<Vec<u8>>, Box<Diagnostic>> {
+    /// A name's length is one byte.
+    const NAME_MAX: usize = 255;
+    let word = args.required("a comma-separated list of protocols")?;
+    let names = word.bytes.split(|b| *b == b',').filter(|n| !n.is_empty());
+    let names: Vec<Vec<u8>> = names.map(<[u8]>::to_vec).collect();
+    match names.iter().find(|name| name.len() > NAME_MAX) {
+        None => Ok(names),
+        Some(_) => Err(too_long(args, word)),
+    }
+}
+
+fn too_long(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
+    let message = format!("'{}': a protocol's name is too long", args.keyword);
+    Box::new(
+        Diagnostic::error(&codes::BAD_VALUE, word.span, message).label("at most 255 bytes each"),
+    )
+}
+
+/// Tells what has no effect of the versions of a line that speaks TLS; `what`
+/// names it. An old lowest version is told once a file.
+pub(crate) fn tell_versions(
+    loader: &mut Loader,
+    span: Span,
+    what: &str,
+    line: &TlsVersions,
+    defaults: &TlsVersions,
+) {
+    for remark in versions::remarks(line, defaults) {
+        let diagnostic = match remark {
+            Remark::SinglesIgnored => {
+                Diagnostic::warning(&codes::NO_EFFECT, span, format!("{what}: {remark}"))
+                    .help("use only 'ssl-min-ver' and 'ssl-max-ver'")
+            }
+            Remark::Raised(_) if loader.tls_files.old_version_told => continue,
+            Remark::Raised(_) => {
+                loader.tls_files.old_version_told = true;
+                Diagnostic::warning(&codes::TLS_OLD_VERSION, span, format!("{what}: {remark}"))
+                    .help("write 'ssl-min-ver TLSv1.2'")
+            }
+        };
+        loader.tell(diagnostic);
+    }
+}

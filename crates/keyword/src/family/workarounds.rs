@@ -1,0 +1,105 @@
+//! Getting along with old peers, and hardening against odd clients: switches of
+//! `global` that change what is refused, announced or said.
+
+use super::global::row;
+use super::{Args, Built, LineRow};
+use crate::family::Loader;
+
+fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let set = &mut loader.config.global.tune.workarounds;
+    match args.keyword {
+        "h1-accept-payload-with-any-method" => set.body_with_any_method = true,
+        "h2-workaround-bogus-websocket-clients" => set.no_websocket_over_http2 = true,
+        "pp2-never-send-local" => set.never_send_local = true,
+        _ => {}
+    }
+    args.end()
+}
+
+fn hardening(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("on or off")?;
+    let on = match word.str() {
+        "on" => true,
+        "off" => false,
+        _ => return Err(super::proxy::not_one_of(args, word, &["off", "on"])),
+    };
+    if args.keyword == "harden.reject-privileged-ports.tcp" {
+        loader
+            .config
+            .global
+            .tune
+            .workarounds
+            .reject_privileged_ports = on;
+    }
+    args.end()
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    row(
+        "h1-accept-payload-with-any-method",
+        "h1-accept-payload-with-any-method",
+        "h1-accept-payload-with-any-method",
+        switch,
+        "Accepts a body on GET, HEAD and DELETE requests of HTTP/1.0. Otherwise they are refused with 413, because \
+         some intermediaries would mistake that body for another request.",
+    ),
+    row(
+        "h2-workaround-bogus-websocket-clients",
+        "h2-workaround-bogus-websocket-clients",
+        "h2-workaround-bogus-websocket-clients",
+        switch,
+        "Does not announce WebSocket over HTTP/2 (RFC 8441) to HTTP/2 clients, so that clients with a faulty \
+         implementation use HTTP/1 for it.",
+    ),
+    row(
+        "pp2-never-send-local",
+        "pp2-never-send-local",
+        "pp2-never-send-local",
+        switch,
+        "Health checks of servers with `send-proxy-v2` send the addresses of their own connection instead of the \
+         LOCAL command, for servers that do not support LOCAL and would be marked down.",
+    ),
+    row(
+        "harden.reject-privileged-ports.tcp",
+        "harden.reject-privileged-ports.tcp { on | off }",
+        "harden.reject-privileged-ports.tcp on",
+        hardening,
+        "Closes connections from client ports below 1024 at once, without a response or a log line. Legitimate \
+         clients do not use such ports, and a forged one may make two services respond to each other. Off by default.",
+    ),
+    row(
+        "harden.reject-privileged-ports.quic",
+        "harden.reject-privileged-ports.quic { on | off }",
+        "harden.reject-privileged-ports.quic on",
+        hardening,
+        "The same as for TCP, for QUIC clients. QUIC is not supported yet.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::load_text;
+    use model::config::Workarounds;
+
+    #[test]
+    fn each_line_sets_its_switch() {
+        let text = "global\n h1-accept-payload-with-any-method\n pp2-never-send-local\n \
+                    h2-workaround-bogus-websocket-clients\n harden.reject-privileged-ports.tcp on\n\
+                    listen a\n bind 127.0.0.1:1\n";
+        let config = load_text(text).config.expect("no mistake");
+        let all = Workarounds {
+            reject_privileged_ports: true,
+            body_with_any_method: true,
+            no_websocket_over_http2: true,
+            never_send_local: true,
+        };
+        assert_eq!(config.global.tune.workarounds, all);
+        assert!(
+            load_text("global\n harden.reject-privileged-ports.tcp yes\n")
+                .diagnostics
+                .errors()
+                > 0
+        );
+    }
+}

@@ -1,0 +1,257 @@
+//! One line: its keyword is found, its place checked, its row asked to build
+//! it. What cannot be built is told here: unknown, not supported yet, or standing
+//! in the wrong section.
+
+use super::{Loader, Section, codes, side};
+use crate::family::{Args, LineRow, registry};
+use configuration::Unknown;
+use language::arguments::unset_named;
+use language::keyword::Found;
+use language::{Diagnostic, Line};
+use model::known::{KNOWN, instead};
+
+/// Options that HAProxy has no `no` for, though they begin with `option`.
+const NOT_NEGATABLE: &[&str] = &[
+    "option external-check",
+    "option forwardfor",
+    "option http-restrict-req-hdr-names",
+    "option httpchk",
+    "option httplog",
+    "option httpslog",
+    "option ldap-check",
+    "option mysql-check",
+    "option originalto",
+    "option pgsql-check",
+    "option redis-check",
+    "option smtpchk",
+    "option spop-check",
+    "option ssl-hello-chk",
+    "option tcp-check",
+    "option tcplog",
+];
+
+/// Lines after which nobody has to be told that a backend has no servers.
+const OCCUPATIONS: &[&str] = &[
+    "dispatch",
+    "http-error",
+    "server",
+    "server-template",
+    "stick-table",
+    "transparent",
+    "use-fcgi-app",
+];
+
+/// What may be negated besides options.
+const NEGATABLE: &[&str] = &[
+    "busy-polling",
+    "insecure-fork-wanted",
+    "insecure-setuid-wanted",
+    "log",
+    "numa-cpu-mapping",
+    "prealloc-fd",
+    "set-dumpable",
+    "strict-limits",
+];
+
+/// Whether `no` and `default` may stand before a keyword.
+fn negatable(name: &str) -> bool {
+    NEGATABLE.contains(&name) || (name.starts_with("option ") && !NOT_NEGATABLE.contains(&name))
+}
+
+/// Whether HAProxy knows a keyword in a section that is not built here.
+fn known_in(name: &str, place: &str) -> bool {
+    KNOWN
+        .iter()
+        .any(|g| g.kind == "keyword" && g.places.contains(&place) && g.names.contains(&name))
+}
+
+/// The keyword of other sections that a word spells with other dashes.
+fn elsewhere(text: &str) -> Option<(&'static str, Vec<&'static str>)> {
+    let dashed = text.replace('_', "-");
+    let rows = registry().lines.documented();
+    let row = rows
+        .iter()
+        .find(|row| row.built && row.name.replace('_', "-") == dashed)?;
+    Some((row.name, row.places.to_vec()))
+}
+
+impl Loader {
+    /// Takes a line of a section in.
+    pub(super) fn line(&mut self, line: &Line) {
+        let Some(place) = self.section.place() else {
+            return;
+        };
+        let errors = self.context.diagnostics.errors();
+        self.keyword_line(line, place);
+        if self.context.diagnostics.errors() > errors {
+            self.refused_line(line);
+        }
+    }
+
+    /// Finds its keyword.
+    fn keyword_line(&mut self, line: &Line, place: &'static str) {
+        let first = &line.words[0];
+        let skip = usize::from(matches!(first.str(), "no" | "default"));
+        if line.words.len() == skip {
+            return self.unknown(line, 0, place);
+        }
+        let found = registry()
+            .lines
+            .find(line.words[skip..].iter().map(|w| w.str()));
+        if matches!(self.section, Section::NotBuilt(_)) {
+            let name = match found {
+                Found::Built(row, _) => row.name,
+                Found::NotBuilt(name, ..) => name,
+                Found::Unknown => "",
+            };
+            // The section's first line was told already.
+            if !known_in(name, place) {
+                self.unknown(line, skip, place);
+            }
+            return;
+        }
+        if let (Section::Proxy(index, _), Some(word)) = (self.section, line.word(skip))
+            && OCCUPATIONS.contains(&word.str())
+        {
+            self.occupied.insert(index);
+        }
+        match found {
+            Found::Unknown => self.unknown(line, skip, place),
+            Found::NotBuilt(name, group, words) => {
+                if group.places.contains(&place) {
+                    self.not_built(line, skip, words, name);
+                } else {
+                    self.misplaced(line, skip, words, name, &group.places, place);
+                }
+            }
+            Found::Built(row, words) if !row.places.contains(&place) => {
+                self.misplaced(line, skip, words, row.name, row.places, place);
+            }
+            Found::Built(row, words) => self.build(line, skip, words, row),
+        }
+    }
+
+    /// Lets a row build its line.
+    fn build(&mut self, line: &Line, skip: usize, words: usize, row: &'static LineRow) {
+        if skip > 0 && !negatable(row.name) {
+            return self.no_negation(line, row.name);
+        }
+        self.rule_order(line, row.name);
+        self.rule_of_today(row.name, line);
+        let mut args = Args::new(
+            line,
+            skip + words,
+            row.name,
+            row.syntax,
+            &codes::OF_ARGUMENTS,
+        );
+        args.negated = skip > 0 && line.words[0].is("no");
+        args.reset = skip > 0 && !args.negated;
+        let built = (row.build)(self, &mut args);
+        let refusal = built.err().map(|diagnostic| *diagnostic);
+        for diagnostic in args.told().into_iter().chain(refusal) {
+            self.tell(unset_named(line, diagnostic));
+        }
+    }
+
+    fn rule_order(&mut self, line: &Line, keyword: &str) {
+        if let Some((family, later)) = self.order.line(keyword) {
+            self.tell(
+                Diagnostic::warning(
+                    &codes::RULE_ORDER,
+                    line.words[0].span,
+                    format!("a '{family}' rule placed after a '{later}' rule will still be processed before"),
+                )
+                .label("runs before the lines above it")
+                .help(format!("move it above the first '{later}' rule")),
+            );
+        }
+    }
+
+    fn no_negation(&mut self, line: &Line, name: &str) {
+        let word = &line.words[0];
+        self.tell(
+            Diagnostic::error(
+                &codes::NO_NEGATION,
+                word.span,
+                format!("'{}' is not supported before '{name}'", word.text()),
+            )
+            .label("remove this word"),
+        );
+    }
+
+    fn not_built(&mut self, line: &Line, skip: usize, words: usize, name: &str) {
+        let span = line.words[skip].span.to(line.words[skip + words - 1].span);
+        self.tell(
+            Diagnostic::error(
+                &codes::NOT_BUILT,
+                span,
+                format!("'{name}' is not supported yet"),
+            )
+            .label("Evenkeel does not support this yet")
+            .help(
+                instead(name).unwrap_or("remove the line, or keep this proxy on HAProxy for now"),
+            ),
+        );
+    }
+
+    fn misplaced(
+        &mut self,
+        line: &Line,
+        skip: usize,
+        words: usize,
+        name: &str,
+        places: &[&str],
+        place: &str,
+    ) {
+        let span = line.words[skip].span.to(line.words[skip + words - 1].span);
+        let diagnostic = match side::lacks(name, places, place) {
+            Some(capability) => Diagnostic::warning(
+                &codes::WRONG_SIDE,
+                span,
+                format!(
+                    "'{name}' ignored because {place} '{}' has no {capability} capability",
+                    self.proxy().name
+                ),
+            )
+            .label("has no effect here"),
+            None => Diagnostic::error(
+                &codes::KEYWORD_MISPLACED,
+                span,
+                format!("'{name}' not allowed in '{place}' section"),
+            )
+            .label("not allowed here"),
+        };
+        let legal = format!("allowed in: {}", places.join(", "));
+        let diagnostic = diagnostic.note(legal);
+        self.tell(match side::counterpart(name) {
+            Some(other) if other != "use-server" => {
+                diagnostic.help(format!("did you mean '{other}'?"))
+            }
+            _ => diagnostic,
+        });
+    }
+
+    fn unknown(&mut self, line: &Line, skip: usize, place: &str) {
+        let unknown = Unknown {
+            line,
+            skip,
+            place,
+            code: &codes::UNKNOWN_KEYWORD,
+            missing: &codes::MISSING_ARGUMENT,
+        };
+        let words = &self.context.words;
+        let (told, meant) = unknown.tell(&registry().lines, words, elsewhere);
+        if let Some(name) = meant {
+            let is_section = words.has(&name);
+            self.refused
+                .note(self.section, name.split(' ').next().unwrap_or(&name));
+            if is_section {
+                // What follows belongs to the section that was meant.
+                self.end_section();
+                self.section = Section::Refused;
+            }
+        }
+        self.tell(told);
+    }
+}

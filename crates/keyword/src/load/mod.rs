@@ -1,0 +1,257 @@
+//! From files to a [`Config`]: reads lines, finds each line's keyword in the
+//! registry, lets its row build it into the draft, and at the end checks and
+//! resolves the whole. Every mistake is reported, not only the first.
+//!
+//! The loader may read files and resolve names (it runs with the rights of the
+//! start); it opens no listener and changes nothing outside of itself.
+
+mod check;
+mod line;
+mod log_backends;
+mod logs;
+pub mod one_server;
+pub mod one_variable;
+mod resolve;
+mod section;
+mod server_states;
+mod side;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+pub use section::SECTIONS;
+
+use crate::family::Loader;
+use configuration::outside::Outside;
+use configuration::{Context, Exchange, Export, Kind, LoadOptions, Part, Recording, Words};
+use language::reader::Facts;
+use language::render::{self, HaproxyForm};
+use language::source::Text;
+use language::{Diagnostic, Diagnostics, Environment, Line, Severity, SourceMap};
+use model::codes;
+use model::config::{Config, Service, Watch};
+use model::rules::draft::{DefaultPath, Section};
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// What came out.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration; None when there were errors.
+    pub config: Option<Config>,
+    /// `quiet` was read, with errors or without.
+    pub quiet: bool,
+    /// The files.
+    pub sources: SourceMap,
+    /// What there is to tell.
+    pub diagnostics: Diagnostics,
+    /// What was loaded and what was asked of the outside, so that it can be done
+    /// again elsewhere.
+    pub recording: Recording,
+    /// What is to be noticed when it changes, with errors or without.
+    pub watched: Watched,
+}
+
+impl Loaded {
+    /// What came out of a load in which the proxy was a part.
+    pub fn of(mut loaded: configuration::Loaded) -> Loaded {
+        let Outcome {
+            mut config,
+            watched,
+        } = loaded.take(&PART);
+        let version = loaded.recording.options.version.as_str();
+        config.global.version = (!version.is_empty()).then(|| version.into());
+        config.environment = loaded.environment;
+        config.reported = reported(&loaded.sources, &loaded.diagnostics);
+        Loaded {
+            quiet: config.global.quiet,
+            config: (loaded.diagnostics.errors() == 0).then_some(config),
+            sources: loaded.sources,
+            diagnostics: loaded.diagnostics,
+            recording: loaded.recording,
+            watched,
+        }
+    }
+
+    /// The warnings for which `zero-warning` refuses a file.
+    pub fn refusing_warnings(&self) -> usize {
+        refusing_warnings(&self.diagnostics)
+    }
+}
+
+/// The warnings that HAProxy gives as well: under `zero-warning` a file that it
+/// accepts must not be refused for what only we tell.
+fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
+    let own = |id: &str| OWN_WARNINGS.contains(&id);
+    let warnings = diagnostics
+        .iter()
+        .filter(|d| d.severity == Severity::Warning);
+    warnings.filter(|d| !own(d.code.id)).count()
+}
+
+/// The codes of warnings that HAProxy does not have.
+const OWN_WARNINGS: &[&str] = &[
+    "W0001", "W0002", "W0003", "W0005", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111",
+    "W0119", "W0120", "W0121", "W0122", "W0123", "W0124", "W0125", "W0126", "W0127", "W0301",
+    "W0302", "W0303", "W0304", "W0305", "W0403", "W0404", "W0440", "W0442", "W0501", "W0504",
+    "W0505", "W0403", "W0404", "W0470", "W0501", "W0504", "W0505",
+];
+
+/// What of a configuration may change by itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Watched {
+    /// What `watch` says.
+    pub wish: Option<Watch>,
+    /// Files that tell how an earlier process ended: their change is no change
+    /// of the configuration.
+    pub states: BTreeSet<PathBuf>,
+}
+
+/// Loads files that were read already, in their order, as one configuration of the
+/// proxy alone.
+pub fn load(
+    files: Vec<(String, Vec<u8>)>,
+    environment: Environment,
+    facts: Facts,
+    options: LoadOptions,
+) -> Loaded {
+    let files = files
+        .into_iter()
+        .map(|(name, text)| (name, Text::new(text)))
+        .collect();
+    let words = Words::of([&SECTIONS]);
+    let inputs = Recording::new(files, environment, facts, options, words);
+    Loaded::of(configuration::load(&[&PART], inputs, Outside::default()))
+}
+
+/// Loads again what was loaded elsewhere or before: the same configuration and
+/// the same diagnostics. Nothing is asked of the system; a question that the
+/// recording does not answer is an error.
+pub fn replay(recording: Recording) -> Loaded {
+    Loaded::of(configuration::replay(&[&PART], recording))
+}
+
+/// What a load reports, for operators who ask later (`show startup-logs`).
+fn reported(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> {
+    /// Most bytes of it: a file may have a warning a line.
+    const BYTES_MAX: usize = 256 << 10;
+    let executable = std::env::current_exe().unwrap_or_default();
+    let form = HaproxyForm {
+        pid: std::process::id(),
+        version: model::config::product::VERSION,
+        executable: &executable.to_string_lossy(),
+        diag: false,
+        zero_warning: false,
+    };
+    let mut text = render::haproxy(sources, diagnostics, &form);
+    let end = (0..=BYTES_MAX.min(text.len())).rev();
+    let end = { end }.find(|at| text.is_char_boundary(*at));
+    text.truncate(end.unwrap_or(0));
+    text.into()
+}
+
+/// The proxy alone, with its keywords.
+static PART: Part = part(|| crate::family::registry().documented());
+
+/// The proxy, as a part of a configuration.
+pub const fn part(documented: fn() -> Vec<language::Documented>) -> Part {
+    Part {
+        name: "proxy",
+        sections: SECTIONS,
+        documented,
+        codes: || model::codes().collect(),
+        exports: &[BACKEND],
+        begin: |context| {
+            let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
+            let files = context.sources.files();
+            loader.config.files = files.map(|(_, file)| file.name.clone()).collect();
+            Box::new(loader)
+        },
+        run: None,
+    }
+}
+
+/// What others may refer to.
+const BACKEND: Kind = Kind {
+    name: "backend",
+    unknown: &codes::UNKNOWN_BACKEND,
+    label: "not the name of a `backend` or `listen`",
+};
+
+/// What the sections of the proxy come to.
+#[derive(Debug, Default)]
+struct Outcome {
+    config: Config,
+    watched: Watched,
+}
+
+impl configuration::Draft for Loader {
+    fn section(&mut self, context: &mut Context, head: &Line) {
+        self.within(context, |loader| loader.begin_section(head));
+    }
+
+    fn place(&self) -> Option<&'static str> {
+        self.section.place()
+    }
+
+    fn line(&mut self, context: &mut Context, line: &Line) {
+        self.within(context, |loader| loader.line(line));
+    }
+
+    fn refused(&mut self, line: &Line) {
+        self.refused_line(line);
+    }
+
+    fn end_section(&mut self, context: &mut Context) {
+        self.within(context, Self::end_section);
+    }
+
+    fn is_old_file(&self, context: &Context) -> bool {
+        self.is_old(&context.diagnostics)
+    }
+
+    fn finish(mut self: Box<Self>, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
+        self.within(context, |loader| {
+            loader.import(exchange.all(Service::KIND));
+            loader.check_cache_names();
+            loader.finish();
+        });
+        for name in self.config.backends.keys() {
+            exchange.export(Export::name(BACKEND.name, name));
+        }
+        Box::new(Outcome {
+            watched: Watched {
+                wish: self.config.global.watch,
+                states: self.state_files,
+            },
+            config: self.draft.config,
+        })
+    }
+}
+
+impl Loader {
+    /// Does something that works on the context of a load.
+    fn within(&mut self, context: &mut Context, does: impl FnOnce(&mut Self)) {
+        std::mem::swap(&mut self.context, context);
+        does(self);
+        std::mem::swap(&mut self.context, context);
+    }
+
+    /// Takes in what sections of other parts define.
+    fn import<'e>(&mut self, imports: impl Iterator<Item = &'e Export>) {
+        for import in imports {
+            match import.value() {
+                Some(service) => self.config.services.push(service),
+                None => self.tell(Diagnostic::global(
+                    &configuration::codes::UNANSWERED,
+                    Severity::Error,
+                    format!(
+                        "the recording of the load lacks the service '{}'",
+                        import.name
+                    ),
+                )),
+            }
+        }
+    }
+}

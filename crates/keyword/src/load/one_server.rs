@@ -1,0 +1,140 @@
+//! One server, built from words that did not stand in a file: what an operator adds
+//! at run time. The configuration that it becomes part of answers what its options
+//! ask; nothing is asked of the environment.
+
+use super::{Loader, Section};
+use crate::family::{Args, server};
+use configuration::LoadOptions;
+use configuration::outside::{Answers, Outside};
+use language::{Environment, Line, Severity, Span, Word};
+use model::config::{Config, ProxyIndex, ProxyKind, Server, ServerOptions};
+use std::sync::Arc;
+
+/// What the words are called where a place in a file would stand.
+const FILE: &str = "CLI";
+
+/// Builds a server of these words, its name first.
+///
+/// # Errors
+///
+/// What is wrong with the words, a line each.
+pub fn build(config: &Config, backend: ProxyIndex, words: &[Box<str>]) -> Result<Server, String> {
+    let mut loader = loader(config);
+    let mut draft = config.proxy(backend).clone();
+    draft.servers.clear();
+    draft.use_server.clear();
+    // In maintenance, unless `enabled` says otherwise.
+    draft.default_server = ServerOptions {
+        disabled: true,
+        ..ServerOptions::default()
+    };
+    loader.config.proxies = vec![draft];
+    loader.section = Section::Proxy(ProxyIndex(0), ProxyKind::Backend);
+    let line = line(&mut loader, "server", words);
+    let mut args = Args::new(
+        &line,
+        1,
+        "server",
+        "server <name> <addr>[:<port>] [<option>…]",
+        &super::codes::OF_ARGUMENTS,
+    );
+    if let Err(diagnostic) = server::added(&mut loader, &mut args) {
+        loader.tell(*diagnostic);
+    }
+    // What it tracks is found among servers that this draft does not have.
+    let mut built = loader.config.proxies[0].servers.pop();
+    let track = built.as_mut().and_then(|one| one.options.track.take());
+    loader.config.proxies[0].servers.extend(built);
+    if loader.context.diagnostics.errors() == 0 {
+        server::finish_servers(&mut loader);
+    }
+    if loader.context.diagnostics.errors() > 0 {
+        return Err(told(&loader));
+    }
+    let built = loader.config.proxies[0].servers.pop();
+    let mut built = built.ok_or_else(|| told(&loader))?;
+    // `finish_servers` numbers what it sees, which is this one alone.
+    built.id = id(&line, built.id);
+    built.options.track = track;
+    // Checks do not follow the traffic: they speak TLS with `check-ssl` alone.
+    built.options.tls.check_ssl.get_or_insert(false);
+    Ok(built)
+}
+
+/// A loader of a line that becomes part of a configuration, or is used beside it.
+pub(super) fn loader(config: &Config) -> Loader {
+    let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
+    loader.context.outside = Outside::recorded(Answers::default());
+    loader.config.global = config.global.clone();
+    loader.config.certificates = Arc::clone(&config.certificates);
+    loader
+}
+
+/// The id that the words give; 0 where they give none.
+fn id(line: &Line, numbered: u32) -> u32 {
+    let given = line.words.iter().any(|word| word.is("id"));
+    if given { numbered } else { 0 }
+}
+
+pub(super) fn line(loader: &mut Loader, keyword: &str, words: &[Box<str>]) -> Line {
+    let mut text = String::from(keyword);
+    let mut spans = vec![(0, text.len())];
+    for word in words {
+        text.push(' ');
+        let start = text.len();
+        text.push_str(word);
+        spans.push((start, text.len()));
+    }
+    let bytes: Vec<Vec<u8>> = spans
+        .iter()
+        .map(|(start, end)| text.as_bytes()[*start..*end].to_vec())
+        .collect();
+    let file = loader.context.sources.add(FILE, text.into_bytes());
+    let span = |(start, end): (usize, usize)| Span {
+        file,
+        start: start as u32,
+        end: end as u32,
+    };
+    let words: Vec<Word> = bytes
+        .into_iter()
+        .zip(&spans)
+        .map(|(bytes, at)| Word {
+            bytes,
+            span: span(*at),
+        })
+        .collect();
+    let whole = spans.last().map_or((0, 0), |(_, end)| (0, *end));
+    Line {
+        words,
+        span: span(whole),
+        unset: Vec::new(),
+    }
+}
+
+/// What is wrong, in the words of the diagnostics.
+pub(super) fn told(loader: &Loader) -> String {
+    let errors = loader
+        .context
+        .diagnostics
+        .iter()
+        .filter(|one| one.severity == Severity::Error);
+    let lines: Vec<String> = errors
+        .map(|one| {
+            let mut text = one.message.trim_end_matches('.').to_owned();
+            if let Some(help) = one
+                .help
+                .as_ref()
+                .filter(|help| help.starts_with("did you mean"))
+            {
+                text = format!("{text}; {help}");
+            } else if !text.ends_with('!') {
+                text.push('.');
+            }
+            text
+        })
+        .collect();
+    match lines.is_empty() {
+        true => "invalid options.".to_owned(),
+        false => lines.join("\n"),
+    }
+}

@@ -1,0 +1,475 @@
+//! Sections: where the loader is, and what their first and last lines do.
+
+use super::{Loader, codes};
+use configuration::Sections;
+use language::{Diagnostic, Line, Word, suggest};
+use model::config::{Proxy, ProxyIndex, ProxyKind};
+use model::known::{self, instead};
+use model::rules::AclTable;
+use model::rules::draft::{Defaults, Section};
+use model::state::ProxyState;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+/// The sections of the proxy.
+pub const SECTIONS: Sections = Sections {
+    names: known::SECTIONS,
+    shared: &[("node", "global")],
+    own_on: &["log-profile"],
+    for_all: &[],
+    secrets: &["password", "insecure-password", "auth"],
+};
+
+/// The address on the line of a section, the form of 1.x, and the word at which what
+/// else stands there begins: behind the address may be options of `bind`.
+fn legacy_address(line: &Line, kind: ProxyKind) -> (Option<&Word>, usize) {
+    let address = line.word(2).filter(|w| kind.is_frontend() && !w.is("from"));
+    match address {
+        None => (None, 2),
+        Some(_) if line.word(3).is_some_and(|w| w.is("from")) => (address, 3),
+        Some(_) => (address, line.words.len()),
+    }
+}
+
+/// A name that is not taken: with a number behind it, from 2 on.
+fn free_name(name: &str, mut taken: impl FnMut(&str) -> bool) -> Box<str> {
+    let mut number = 2u32;
+    loop {
+        let other = format!("{name}-{number}");
+        if !taken(&other) {
+            return other.into();
+        }
+        number = number.saturating_add(1);
+    }
+}
+
+impl Loader {
+    /// The first line of a section.
+    pub(super) fn begin_section(&mut self, line: &Line) {
+        self.order = Default::default();
+        let word = &line.words[0];
+        self.section = match word.str() {
+            "global" => {
+                self.no_more_words(line, 1);
+                Section::Global
+            }
+            "defaults" => self.begin_defaults(line),
+            "frontend" => self.begin_proxy(line, ProxyKind::Frontend),
+            "backend" => self.begin_proxy(line, ProxyKind::Backend),
+            "listen" => self.begin_proxy(line, ProxyKind::Listen),
+            "peers" => {
+                self.no_more_words(line, 2);
+                crate::family::peers::begin(self, line)
+            }
+            "ring" => {
+                self.surplus_words(line, 2);
+                match crate::family::ring::begin(self, line) {
+                    Some(at) => Section::Ring(at),
+                    None => Section::Refused,
+                }
+            }
+            "log-forward" => crate::family::log_forward::begin(self, line),
+            "crt-store" => {
+                self.no_more_words(line, 2);
+                let begun = crate::family::crt_store::CrtStore::begin(line);
+                let begun = begun.map(|store| self.crt_store = store);
+                self.begun(begun, Section::CrtStore)
+            }
+            "userlist" => {
+                self.no_more_words(line, 2);
+                let begun = crate::family::userlist::Userlists::begin(self, line);
+                self.begun(begun, Section::Userlist)
+            }
+            "http-errors" => {
+                self.surplus_words(line, 2);
+                let begun = crate::family::http_errors::ErrorGroups::begin(self, line);
+                self.begun(begun, Section::HttpErrors)
+            }
+            "healthcheck" => self.begin_health_check(line),
+            "log-profile" => {
+                self.no_more_words(line, 2);
+                crate::family::log_profile::begin(self, line)
+            }
+            "fcgi-app" => crate::family::fcgi::begin(self, line),
+            "mailers" => self.begin_mailers(line),
+            "cache" => {
+                self.no_more_words(line, 2);
+                let begun = crate::family::cache::Draft::begin(line);
+                let begun = begun.map(|draft| self.cache = Some(draft));
+                self.begun(begun, Section::Cache)
+            }
+            "resolvers" => {
+                let begun = crate::family::resolvers::begin(self, line);
+                self.begun(begun, Section::Resolvers)
+            }
+            _ => self.begin_not_built(word),
+        };
+    }
+
+    fn begin_not_built(&mut self, word: &language::Word) -> Section {
+        let other = word.str();
+        let name = known::SECTIONS
+            .iter()
+            .map(|(name, _)| *name)
+            .find(|name| *name == other);
+        self.tell(
+            Diagnostic::error(
+                &codes::NOT_BUILT,
+                word.span,
+                format!("section '{other}' is not supported yet"),
+            )
+            .label("Evenkeel does not support this yet")
+            .help(instead(other).unwrap_or(
+                "remove the section and what refers to it, or keep these proxies on HAProxy for now",
+            )),
+        );
+        name.map_or(Section::Refused, Section::NotBuilt)
+    }
+
+    /// The section that begins, unless its first line was refused.
+    fn begun(&mut self, begun: Result<(), Box<Diagnostic>>, section: Section) -> Section {
+        match begun {
+            Ok(()) => section,
+            Err(refused) => {
+                self.tell(*refused);
+                Section::Refused
+            }
+        }
+    }
+
+    /// The name of a section that must have one, which no other of its kind has.
+    pub(crate) fn own_name<'l>(
+        &mut self,
+        line: &'l Line,
+        taken: impl Fn(&Self, &str) -> Option<language::Span>,
+    ) -> Option<&'l language::Word> {
+        let keyword = line.words[0].text();
+        let Some(name) = line.word(1) else {
+            self.tell(
+                Diagnostic::error(
+                    &codes::MISSING_ARGUMENT,
+                    line.end(),
+                    format!("'{keyword}' expects a name"),
+                )
+                .label("the name is missing"),
+            );
+            return None;
+        };
+        self.no_more_words(line, 2);
+        if let Some(first) = taken(self, &name.text()) {
+            self.tell(
+                Diagnostic::error(
+                    &codes::DUPLICATE_NAME,
+                    name.span,
+                    format!(
+                        "there is a '{keyword}' section named '{}' already",
+                        name.text()
+                    ),
+                )
+                .label("this name is taken")
+                .also(first, "first used here"),
+            );
+            return None;
+        }
+        Some(name)
+    }
+
+    fn begin_health_check(&mut self, line: &Line) -> Section {
+        let taken = |loader: &Self, name: &str| {
+            let mut all = loader.health_checks.iter();
+            all.find(|other| &*other.name == name)
+                .map(|other| other.span)
+        };
+        let Some(name) = self.own_name(line, taken) else {
+            return Section::Refused;
+        };
+        self.health_checks.push(model::config::HealthCheck {
+            name: name.text().into(),
+            span: name.span,
+            check: model::config::Check {
+                kind: model::config::CheckKind::Tcp,
+                ..Default::default()
+            },
+        });
+        Section::HealthCheck(self.health_checks.len() - 1)
+    }
+
+    fn begin_mailers(&mut self, line: &Line) -> Section {
+        let taken = |loader: &Self, name: &str| {
+            let mut all = loader.mailers.iter();
+            all.find(|other| &*other.name == name)
+                .map(|other| other.span)
+        };
+        let Some(name) = self.own_name(line, taken) else {
+            return Section::Refused;
+        };
+        self.mailers
+            .push(model::config::Mailers::new(&name.text(), name.span));
+        Section::Mailers(self.mailers.len() - 1)
+    }
+
+    /// What is to be done when a section's last line was read.
+    pub(super) fn end_section(&mut self) {
+        self.end_old_rules();
+        let acls = std::mem::take(&mut self.acls);
+        match self.section {
+            Section::Defaults(index) => {
+                for diagnostic in acls.clone().seal() {
+                    self.tell(diagnostic);
+                }
+                self.defaults[index].acls = acls;
+            }
+            Section::Proxy(..) | Section::FcgiApp(_) => {
+                for diagnostic in acls.seal() {
+                    self.tell(diagnostic);
+                }
+            }
+            Section::Cache => self.end_cache(),
+            _ => {}
+        }
+        self.section = Section::None;
+    }
+
+    /// Handles words after the name of a `defaults` or `backend`, which HAProxy ignores
+    /// silently.
+    fn surplus_words(&mut self, line: &Line, from: usize) {
+        if let Some(extra) = line.word(from) {
+            let keyword = line.words[0].text();
+            self.tell(
+                Diagnostic::warning(
+                    &codes::SURPLUS,
+                    extra.span,
+                    format!(
+                        "'{}' after the name of the '{keyword}' section is ignored",
+                        extra.text()
+                    ),
+                )
+                .label("extra word"),
+            );
+        }
+    }
+
+    fn no_more_words(&mut self, line: &Line, from: usize) {
+        if let Some(extra) = line.word(from) {
+            self.tell(
+                Diagnostic::error(
+                    &codes::TOO_MANY_ARGUMENTS,
+                    extra.span,
+                    format!(
+                        "'{}' cannot handle unexpected argument '{}'",
+                        line.words[0].text(),
+                        extra.text()
+                    ),
+                )
+                .label("extra word"),
+            );
+        }
+    }
+
+    fn begin_defaults(&mut self, line: &Line) -> Section {
+        let mut at = 1;
+        let mut proxy = Proxy::default();
+        if let Some(name) = line.word(at).filter(|w| !w.is("from")) {
+            proxy.name = name.text().into();
+            proxy.span = name.span;
+            at += 1;
+        }
+        let mut acls = AclTable::default();
+        if line.word(at).is_some_and(|w| w.is("from")) {
+            let Some(base) = self.named_defaults(line, at) else {
+                return Section::Refused;
+            };
+            let (name, span) = (std::mem::take(&mut proxy.name), proxy.span);
+            proxy = Proxy {
+                name,
+                span,
+                ..self.defaults[base].proxy.clone()
+            };
+            acls = self.defaults[base].acls.inherited();
+            at += 2;
+        }
+        self.surplus_words(line, at);
+        self.acls = acls;
+        self.defaults.push(Defaults {
+            proxy,
+            acls: AclTable::default(),
+        });
+        Section::Defaults(self.defaults.len() - 1)
+    }
+
+    /// The `defaults` section that `from NAME` (at this word) names.
+    fn named_defaults(&mut self, line: &Line, at: usize) -> Option<usize> {
+        let Some(name) = line.word(at + 1) else {
+            self.tell(
+                Diagnostic::error(
+                    &codes::MISSING_ARGUMENT,
+                    line.end(),
+                    "'from' expects the name of a defaults section",
+                )
+                .label("the name is missing"),
+            );
+            return None;
+        };
+        let found = self
+            .defaults
+            .iter()
+            .rposition(|d| !d.proxy.name.is_empty() && *d.proxy.name == *name.text());
+        if found.is_none() {
+            let mut diagnostic = Diagnostic::error(
+                &codes::UNKNOWN_DEFAULTS,
+                name.span,
+                format!("unknown defaults section '{}'", name.text()),
+            )
+            .label("no earlier `defaults` section has this name");
+            let text = name.text();
+            if let Some(near) =
+                suggest::nearest(&text, self.defaults.iter().map(|d| &*d.proxy.name))
+            {
+                diagnostic = diagnostic
+                    .help(format!("did you mean '{near}'?"))
+                    .fix(name.span, near);
+            }
+            self.tell(diagnostic);
+        }
+        found
+    }
+
+    fn begin_proxy(&mut self, line: &Line, kind: ProxyKind) -> Section {
+        let Some(name) = line.word(1) else {
+            self.tell(
+                Diagnostic::error(
+                    &codes::SECTION_NAME,
+                    line.end(),
+                    format!("'{}' expects a name", kind.name()),
+                )
+                .label("the name is missing"),
+            );
+            return Section::Refused;
+        };
+        let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
+        if let Some(bad) = name.bytes.iter().find(bad) {
+            self.tell(
+                Diagnostic::error(
+                    &codes::SECTION_NAME,
+                    name.span,
+                    format!(
+                        "character '{}' is not permitted in '{}' name '{}'",
+                        char::from(*bad),
+                        kind.name(),
+                        name.text()
+                    ),
+                )
+                .label("allowed are letters, digits, `.`, `_`, `-` and `:`"),
+            );
+            return Section::Refused;
+        }
+        let (legacy_address, mut at) = legacy_address(line, kind);
+        let mut base = self.defaults.len() - 1;
+        if line.word(at).is_some_and(|w| w.is("from")) {
+            let Some(named) = self.named_defaults(line, at) else {
+                return Section::Refused;
+            };
+            base = named;
+            at += 2;
+        }
+        if kind.is_frontend() {
+            self.no_more_words(line, at);
+        } else {
+            self.surplus_words(line, at);
+        }
+        let text = self.proxy_name(name, kind);
+        self.acls = self.defaults[base].acls.inherited();
+        let index = ProxyIndex(self.config.proxies.len() as u32);
+        let mut proxy = Proxy {
+            span: name.span,
+            state: Arc::new(ProxyState::new(&text)),
+            name: text,
+            kind,
+            ..self.defaults[base].proxy.clone()
+        };
+        if let Some(page) = &mut proxy.stats {
+            page.inherited = true;
+        }
+        self.duplicate_name(index, &proxy);
+        self.refused.inherit(base, index);
+        self.config.proxies.push(proxy);
+        self.section = Section::Proxy(index, kind);
+        if let Some(address) = legacy_address {
+            self.legacy_bind(line, address);
+        }
+        Section::Proxy(index, kind)
+    }
+
+    /// The name of a proxy: that of its line, or where an old file gives one twice,
+    /// which HAProxy 1.x took, another one.
+    fn proxy_name(&mut self, word: &Word, kind: ProxyKind) -> Box<str> {
+        let sides = [kind.is_frontend(), kind.is_backend()];
+        let taken = |names: &[HashMap<Box<str>, ProxyIndex>; 2], name: &str| {
+            let mut all = names.iter().zip(sides);
+            all.any(|(names, side)| side && names.contains_key(name))
+        };
+        let text = word.text();
+        if !taken(&self.names, &text) || !self.is_old_file() {
+            return text.into();
+        }
+        let name = free_name(&text, |name| taken(&self.names, name));
+        self.told_twice(word, &name);
+        name
+    }
+
+    /// The same of a server.
+    pub(crate) fn server_name(&mut self, word: &Word) -> Box<str> {
+        let text = word.text();
+        let taken = |proxy: &Proxy, name: &str| proxy.servers.iter().any(|s| *s.name == *name);
+        if !taken(self.proxy(), &text) || !self.is_old_file() {
+            return text.into();
+        }
+        let name = free_name(&text, |name| taken(self.proxy(), name));
+        self.told_twice(word, &name);
+        name
+    }
+
+    fn told_twice(&mut self, word: &Word, name: &str) {
+        let told = format!(
+            "duplicate name '{}'; this one is now called '{name}'",
+            word.text()
+        );
+        self.tell(
+            Diagnostic::warning(&codes::LEGACY, word.span, told)
+                .label("HAProxy no longer accepts this")
+                .help(format!("write `{name}`"))
+                .fix(word.span, name),
+        );
+    }
+
+    fn duplicate_name(&mut self, index: ProxyIndex, new: &Proxy) {
+        let sides = [new.kind.is_frontend(), new.kind.is_backend()];
+        let mut clash = None;
+        for (names, _) in self.names.iter_mut().zip(sides).filter(|(_, side)| *side) {
+            match names.entry(new.name.clone()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(index);
+                }
+                Entry::Occupied(entry) => clash = clash.or(Some(*entry.get())),
+            }
+        }
+        if let Some(old) = clash {
+            let old = self.config.proxy(old);
+            let diagnostic = Diagnostic::error(
+                &codes::DUPLICATE_NAME,
+                new.span,
+                format!(
+                    "{} '{}' has the same name as {} '{}'",
+                    new.kind.name(),
+                    new.name,
+                    old.kind.name(),
+                    old.name
+                ),
+            )
+            .label("this name is taken")
+            .also(old.span, "first used here");
+            self.tell(diagnostic);
+        }
+    }
+}

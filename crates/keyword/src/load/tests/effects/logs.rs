@@ -1,0 +1,77 @@
+//! Which lines targets of logs get, and which server gets them.
+
+use crate::testing::load_text;
+use model::config::{STEP_CLOSE, STEP_ERROR, STEP_RESPONSE};
+use model::log::servers::choose;
+use model::log::{Head, profiled};
+use model::state::AdminState;
+use model::transaction::sample;
+
+#[test]
+fn one_server_gets_all_messages_until_it_fails_and_the_longest_usable_follows() {
+    let loaded = load_text(
+        "backend logs\n mode log\n balance sticky\n server a udp@127.0.0.1:1\n server b udp@127.0.0.1:2\n \
+         server c udp@127.0.0.1:3\n server d udp@127.0.0.1:4 backup\n",
+    );
+    let mut config = loaded.config.expect("it loads");
+    model::control::install(&mut config, None, 0);
+    let proxy = config.proxy(config.backend("logs").expect("a backend"));
+    let servers = proxy.log_servers.as_deref().expect("servers");
+    let set = |at: usize, ready: bool| {
+        let admin = match ready {
+            true => AdminState::Ready,
+            false => AdminState::Maintenance,
+        };
+        proxy.servers[at].state.set_admin(admin, 1);
+    };
+    let chosen = || choose(proxy, servers, b"message").map(|at| at.0);
+    assert_eq!(chosen(), Some(0));
+    set(0, false);
+    assert_eq!(chosen(), Some(1));
+    // What comes back waits behind what stayed.
+    set(1, false);
+    set(0, true);
+    assert_eq!(chosen(), Some(2));
+    set(0, false);
+    set(2, false);
+    assert_eq!(chosen(), Some(3));
+    set(2, true);
+    set(1, true);
+    assert_eq!(chosen(), Some(2));
+    for at in 0..4 {
+        set(at, false);
+    }
+    assert_eq!(chosen(), None);
+}
+
+#[test]
+fn a_profile_says_what_its_target_gets_of_each_step() {
+    let text = "log-profile p\n on error drop\n on close format \"end %HM\"\n on any sd [a]\n log-tag mine\n\
+                log-profile q\n on close format q\n on http-req drop\n\
+                listen l\n mode http\n bind 127.0.0.1:1\n log 127.0.0.1 format rfc5424 profile p local0\n \
+                log 127.0.0.1 format raw profile q local0\n";
+    let config = load_text(text).config.expect("it loads");
+    let stream = sample::request(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+    let made = |at: usize, step: &'static str| {
+        let target = &config.proxies[0].logs[at];
+        let profile = target.profile.as_ref().unwrap().profile.as_deref().unwrap();
+        let head = Head::of(&config, None, b"");
+        let mut line = Vec::new();
+        let of = Some((&stream, step));
+        profiled(&mut line, profile, target, 6, &head, b"proxy's", of).map(|_| {
+            let text = String::from_utf8_lossy(&line).into_owned();
+            let behind = text.split_once("mine ").map(|(_, rest)| rest.to_owned());
+            behind.unwrap_or(text)
+        })
+    };
+    let pid = std::process::id();
+    assert_eq!(made(0, STEP_ERROR), None);
+    assert_eq!(made(0, STEP_CLOSE), Some(format!("{pid} - - end GET\n")));
+    let any = format!("{pid} - [a] proxy's\n");
+    assert_eq!(made(0, "http-req"), Some(any.clone()));
+    assert_eq!(made(0, STEP_RESPONSE), Some(any));
+    // A failure that is not named is an end; what is not named at all is the proxy's.
+    assert_eq!(made(1, STEP_ERROR).as_deref(), Some("q\n"));
+    assert_eq!(made(1, "http-req"), None);
+    assert_eq!(made(1, "http-res").as_deref(), Some("proxy's\n"));
+}

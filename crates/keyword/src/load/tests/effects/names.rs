@@ -1,0 +1,36 @@
+//! Names that servers of a file follow, and those that clients ask for.
+
+use crate::testing::load_text;
+use model::names::plan::{ASKED_MAX, Due, Plan};
+use model::names::{Key, Wanted};
+use protocol::dns::Name;
+use std::sync::Arc;
+
+#[test]
+fn names_that_clients_tell_do_not_keep_servers_from_being_followed() {
+    let text = "resolvers dns\n nameserver a 127.0.0.1:53\nbackend b\n \
+                server s web.test:80 resolvers dns init-addr none\n";
+    let mut config = load_text(text).config.expect("it loads");
+    model::control::install(&mut config, None, 0);
+    let mut plan = Plan::default();
+    plan.change(&Arc::new(config), 5);
+    let wanted = Wanted::Addresses(model::config::AddressFamily::V4);
+    let mut asked = Vec::new();
+    for n in 0..2 * ASKED_MAX {
+        let key = Key {
+            section: "dns".into(),
+            name: Name::new(&format!("n{n}.test")).expect("a name"),
+            wanted,
+        };
+        asked.extend(plan.ask(&key, 0));
+    }
+    assert_eq!(
+        asked.len(),
+        ASKED_MAX,
+        "what clients may ask for is bounded"
+    );
+    let name = |begun: Option<(Key, Option<Due>)>| begun.map(|(key, _)| key.name.to_string());
+    assert_eq!(name(plan.begin(10, false)).as_deref(), Some("web.test"));
+    assert_eq!(name(plan.begin(10, false)), None);
+    assert!(name(plan.begin(10, true)).is_some_and(|name| name.starts_with('n')));
+}

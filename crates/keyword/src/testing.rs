@@ -1,0 +1,42 @@
+//! Loading of a few lines, for the tests of keyword families.
+
+use crate::load::{Loaded, load};
+use configuration::LoadOptions;
+use language::{Environment, Facts};
+use model::config::Proxy;
+
+/// Loads a whole file. Names are not looked up.
+pub fn load_text(text: &str) -> Loaded {
+    let files = vec![("test.cfg".to_owned(), text.as_bytes().to_vec())];
+    load(
+        files,
+        Environment::empty(),
+        Facts::new("2.6.12"),
+        LoadOptions::default(),
+    )
+}
+
+/// The codes of what there is to tell about some lines of a backend.
+pub fn codes_of(lines: &str) -> Vec<&'static str> {
+    let loaded = load_text(&format!("backend b\n{lines}\n"));
+    // What is said of the file as a whole is not about the lines.
+    let whole = ["W0101", "W0102", "W0103", "E0110", "W0601"];
+    let codes = loaded
+        .diagnostics
+        .iter()
+        .map(|diagnostic| diagnostic.code.id);
+    codes.filter(|code| !whole.contains(code)).collect()
+}
+
+/// The backend that some lines build; they must not be refused.
+pub fn backend(lines: &str) -> Proxy {
+    // Alone, or with a frontend beside it, so that the file is a whole one.
+    let alone = format!("backend b\n{lines}\n");
+    let whole = format!("listen x\nbind 127.0.0.1:1\n{alone}");
+    let config = load_text(&alone)
+        .config
+        .or_else(|| load_text(&whole).config);
+    let proxies = config.map(|config| config.proxies).unwrap_or_default();
+    let found = proxies.into_iter().find(|proxy| &*proxy.name == "b");
+    found.unwrap_or_else(|| panic!("{lines}: refused with {:?}", codes_of(lines)))
+}

@@ -1,0 +1,297 @@
+//! Runs a script as a value: it is told what came and what happened, and says
+//! what is to be done next, until there is a verdict. It has no socket and no
+//! clock; `proxy::health` has them.
+
+use super::expect::{ANSWER_MAX, Answer, INFO_MAX, Judged, unhex, with_quoted_comment};
+use super::hello::hello;
+use super::http::Request;
+use super::scene::{Memory, Scene, Subject};
+use crate::script::{Connect, PortSource, Script, Send, Step, StepAction, Voice};
+use crate::state::{CheckResult, CheckStatus};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What is sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outgoing {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// In whatever version of HTTP the connection speaks.
+    Http(Request),
+}
+
+/// What is to be done.
+pub enum Next<'s> {
+    /// Give up the connection and open one, to this port if there is one; then
+    /// [`Play::connected`] or one of the failures.
+    Connect(&'s Connect, Option<u16>),
+    /// Send it; then the same.
+    Send(Outgoing),
+    /// Read; then [`Play::received`], or one of the failures.
+    Receive,
+    /// That is what it came to.
+    Verdict(CheckResult),
+}
+
+/// A script that runs.
+pub struct Play<'s> {
+    script: &'s Script,
+    subject: Subject,
+    memory: Memory,
+    /// The line of `http-check send-state`.
+    state: Option<&'s str>,
+    /// A 404 takes the server out gently.
+    gentle_404: bool,
+    /// The step that is its turn.
+    at: usize,
+    /// What came since it last sent or connected.
+    input: Vec<u8>,
+    ended: bool,
+    /// Of the last step that expected something.
+    passed: Option<(usize, CheckResult)>,
+    /// The connection speaks TLS.
+    secured: bool,
+    /// How many connections stood.
+    connections: u32,
+    /// Something was sent or expected.
+    talked: bool,
+}
+
+impl<'s> Play<'s> {
+    /// Begins a script; `state` is the line of `http-check send-state`.
+    pub fn new(
+        script: &'s Script,
+        subject: Subject,
+        state: Option<&'s str>,
+        gentle_404: bool,
+    ) -> Self {
+        Play {
+            script,
+            subject,
+            memory: Memory::default(),
+            state,
+            gentle_404,
+            at: 0,
+            input: Vec::new(),
+            ended: false,
+            passed: None,
+            secured: false,
+            connections: 0,
+            talked: false,
+        }
+    }
+
+    /// What is to be done now.
+    pub fn next_step(&mut self) -> Next<'s> {
+        let script = self.script;
+        while let Some(step) = script.steps.get(self.at) {
+            match &step.action {
+                StepAction::Comment => {}
+                StepAction::Variable(change) => self.scene().change(change),
+                StepAction::Connect(connect) => {
+                    self.forget();
+                    let port = self.port(connect);
+                    return Next::Connect(connect, port);
+                }
+                StepAction::Send(send) => {
+                    self.forget();
+                    self.talked = true;
+                    return match self.compose(send) {
+                        Some(outgoing) => Next::Send(outgoing),
+                        None => {
+                            let told = format!(
+                                "tcp-check send : failed to build log-format string at step {}",
+                                step.number
+                            );
+                            let status = CheckStatus::Layer7Invalid;
+                            Next::Verdict(CheckResult::new(status, 0).info(told))
+                        }
+                    };
+                }
+                StepAction::Expect(expect) => {
+                    self.talked = true;
+                    let answer = Answer {
+                        bytes: &self.input,
+                        ended: self.ended,
+                        gentle_404: self.gentle_404,
+                        voice: script.voice,
+                    };
+                    let mut scene = Scene {
+                        subject: &self.subject,
+                        memory: &mut self.memory,
+                        bytes: &self.input,
+                        ended: self.ended,
+                        http: script.voice == Voice::Http,
+                    };
+                    match expect.judge(step, &answer, &mut scene) {
+                        Judged::Wait if self.ended => {
+                            let status = CheckStatus::Layer7Invalid;
+                            return Next::Verdict(CheckResult::new(status, 0));
+                        }
+                        Judged::Wait => return Next::Receive,
+                        Judged::Passed(result) => self.passed = Some((self.at, result)),
+                        Judged::Decided(result) | Judged::Failed(result) => {
+                            return Next::Verdict(result);
+                        }
+                    }
+                }
+            }
+            self.at += 1;
+        }
+        Next::Verdict(self.verdict())
+    }
+
+    /// It was sent.
+    pub fn done(&mut self) {
+        self.at += 1;
+    }
+
+    /// The connection stands, with TLS or without.
+    pub fn connected(&mut self, secured: bool) {
+        self.secured = secured;
+        self.connections += 1;
+        self.at += 1;
+    }
+
+    /// Whether this side goes on after the current step: it sends, connects again or
+    /// is done, and does not wait for the server.
+    pub fn speaks_next(&self) -> bool {
+        let mut next = self.script.steps.iter().skip(self.at + 1);
+        let next = next.find(|step| step.acts());
+        !next.is_some_and(|step| matches!(step.action, StepAction::Expect(_)))
+    }
+
+    /// No connection stood yet.
+    pub fn is_first_connection(&self) -> bool {
+        self.connections == 0
+    }
+
+    /// Bytes came; none is the end.
+    pub fn received(&mut self, bytes: &[u8]) {
+        let room = ANSWER_MAX.saturating_sub(self.input.len());
+        self.input
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.ended |= bytes.is_empty() || self.input.len() == ANSWER_MAX;
+    }
+
+    /// Whether something of an answer came.
+    pub fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// The step that is its turn took too long. `connecting`: what it was then.
+    pub fn timed_out(&self, connecting: Option<CheckStatus>) -> CheckResult {
+        let status = connecting.unwrap_or_else(|| match self.step() {
+            Some(Step {
+                action: StepAction::Expect(expect),
+                ..
+            }) => expect.timeout_status.unwrap_or(CheckStatus::Layer7Timeout),
+            Some(_) => CheckStatus::Layer7Timeout,
+            None => CheckStatus::Layer4Timeout,
+        });
+        self.told(status, "")
+    }
+
+    /// It could not be done, for this reason.
+    pub fn failed(&self, status: CheckStatus, why: &str) -> CheckResult {
+        self.told(status, why)
+    }
+
+    fn told(&self, status: CheckStatus, why: &str) -> CheckResult {
+        let mut text = why.as_bytes().to_vec();
+        if self.script.voice == Voice::Steps
+            && let Some(step) = self.step()
+        {
+            text.extend_from_slice(place(step).as_bytes());
+            if step.number > 0 {
+                text = with_quoted_comment(text, step);
+            }
+        }
+        text.truncate(INFO_MAX);
+        let text = String::from_utf8_lossy(&text).into_owned();
+        CheckResult::new(status, 0).info(text)
+    }
+
+    fn step(&self) -> Option<&'s Step> {
+        self.script.steps.get(self.at)
+    }
+
+    /// What came was of what was asked before.
+    fn forget(&mut self) {
+        self.input.clear();
+        self.ended = false;
+    }
+
+    fn scene(&mut self) -> Scene<'_> {
+        Scene {
+            subject: &self.subject,
+            memory: &mut self.memory,
+            bytes: &self.input,
+            ended: self.ended,
+            http: self.script.voice == Voice::Http,
+        }
+    }
+
+    fn port(&mut self, connect: &Connect) -> Option<u16> {
+        let port = match connect.port.as_ref()? {
+            PortSource::Number(port) => *port,
+            PortSource::Expression(expression) => {
+                let port = self.scene().number(expression)?;
+                u16::try_from(port).ok()?
+            }
+        };
+        (port != 0).then_some(port)
+    }
+
+    fn compose(&mut self, send: &Send) -> Option<Outgoing> {
+        let state = self.state;
+        let mut scene = self.scene();
+        Some(match send {
+            Send::Bytes(bytes) => Outgoing::Bytes(bytes.to_vec()),
+            Send::Format(format) => Outgoing::Bytes(scene.text(format).into_owned()),
+            Send::HexFormat(format) => Outgoing::Bytes(unhex(&scene.text(format))?),
+            Send::TlsHello => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                Outgoing::Bytes(hello(now.map_or(0, |now| now.as_secs() as u32)))
+            }
+            Send::Http(send) => Outgoing::Http(Request::of(send, &mut scene, state)),
+        })
+    }
+
+    /// What it came to when all steps are done.
+    fn verdict(&mut self) -> CheckResult {
+        if let Some((at, result)) = self.passed.take() {
+            // A code is told where the answer was the last thing.
+            let last = at + 1 == self.script.steps.len();
+            return CheckResult {
+                code: if last { result.code } else { 0 },
+                ..result
+            };
+        }
+        let status = match (self.talked, self.secured) {
+            (true, _) => CheckStatus::Layer7Ok,
+            (_, true) => CheckStatus::Layer6Ok,
+            _ => CheckStatus::Layer4Ok,
+        };
+        let asked =
+            |step: &Step| step.number > 0 && !matches!(step.action, StepAction::Variable(_));
+        let told = self.script.voice == Voice::Steps && self.script.steps.iter().any(asked);
+        CheckResult::new(status, 0).info(if told { "(tcp-check)" } else { "" })
+    }
+}
+
+/// Where something happened.
+fn place(step: &Step) -> String {
+    let what = match &step.action {
+        StepAction::Connect(_) if step.number == 0 => {
+            return " at initial connection step of tcp-check".to_owned();
+        }
+        StepAction::Connect(connect) => match connect.port {
+            Some(PortSource::Number(port)) => format!("connect port {port}"),
+            _ => "connect".to_owned(),
+        },
+        StepAction::Send(_) => "send".to_owned(),
+        StepAction::Expect(expect) => expect.name(),
+        StepAction::Comment | StepAction::Variable(_) => "action".to_owned(),
+    };
+    format!(" at step {} of tcp-check ({what})", step.number)
+}

@@ -1,0 +1,41 @@
+//! The model of the data plane: a configuration, the state of its servers, its rules, and
+//! a stream that they are evaluated on, as values. It opens no listener and moves no bytes;
+//! its streams know their thread, and its logs a thread of their own.
+
+pub mod balance;
+pub mod cache;
+pub mod caching;
+pub mod check;
+pub mod clock;
+pub mod codes;
+pub mod compiled;
+pub mod config;
+pub mod control;
+pub mod known;
+pub mod line;
+pub mod log;
+pub mod names;
+pub mod password;
+pub mod queue;
+pub mod rules;
+pub mod sample;
+pub mod script;
+pub mod setting;
+pub mod shared_tables;
+pub mod state;
+pub mod tables;
+pub mod thread;
+pub mod tracking;
+pub mod transaction;
+pub mod users;
+
+/// The codes of all diagnostics of this crate.
+pub fn codes() -> impl Iterator<Item = &'static language::Code> {
+    let families = [
+        codes::CODES,
+        codes::expression::CODES,
+        rules::action_codes::CODES,
+        tables::codes::CODES,
+    ];
+    families.into_iter().flatten().copied()
+}

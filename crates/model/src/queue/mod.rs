@@ -1,0 +1,518 @@
+//! Queues and slots. A slot is the right to one session of a server: `maxconn` of the
+//! server is the number of its slots. A stream without a slot waits, for one server (to
+//! which it belongs, or that a hash selected) or for any of the backend. Both queues are
+//! first come, first served, unless rules set priorities.
+//!
+//! A released slot goes directly to the stream that waits longest, so no later stream
+//! overtakes it. Nothing here waits while it holds a lock; the caller has the timeouts.
+//!
+//! A server that a reload removed takes no more streams, except those of older
+//! configurations in which no other is usable, because their requests must not fail
+//! because of a reload. It serves them until they are gone.
+//!
+//! Why no stream is forgotten: a new stream adds itself to the list, then looks for a
+//! slot once more; a releasing stream decrements the count, then looks for waiters. All
+//! four operations are sequentially consistent, so one of the two sees the other.
+
+#[cfg(test)]
+mod across;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod waiter;
+
+pub use crate::state::queue::{Granted, Queue, Slot};
+pub use waiter::Ticket;
+
+use crate::balance::{self, Choice, Take};
+use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
+use crate::state::queue::{Turn, Waiter};
+use crate::state::{ServerState, Shutdown, now_ms};
+use crate::transaction::{Priority, Stream, listing};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// Most streams that wait in one queue, whatever `maxqueue` says: what memory
+/// is sure to hold.
+pub const WAITING_MAX: usize = 1 << 20;
+
+static NEXT_TURN: AtomicU64 = AtomicU64::new(0);
+
+impl Queue {
+    /// Writes one in, unless `max` wait. Says its turn and how many are before it.
+    fn enter(&self, waiter: &Arc<Waiter>, priority: Priority, max: usize) -> Option<(Turn, u32)> {
+        let mut list = self.list();
+        let ahead = list.len();
+        if ahead >= max {
+            return None;
+        }
+        // Read under the lock: who comes later has a later time.
+        let at_ms = i64::try_from(now_ms()).unwrap_or(i64::MAX);
+        let turn = Turn {
+            class: priority.class,
+            at_ms: at_ms.saturating_add(priority.offset_ms.into()),
+            number: NEXT_TURN.fetch_add(1, Ordering::Relaxed),
+        };
+        list.insert(turn, Arc::clone(waiter));
+        self.waiting.up();
+        Some((turn, ahead as u32))
+    }
+}
+
+impl Slot {
+    /// Its server.
+    pub fn server(&self) -> &Arc<ServerState> {
+        &self.server
+    }
+
+    /// Why the sessions of its server were shut down since it was granted, if
+    /// they were.
+    pub fn shutdown(&self) -> Option<Shutdown> {
+        if listing::is_killed(self.listed) {
+            return Some(Shutdown::Killed);
+        }
+        self.server.shutdown_since(self.mark)
+    }
+
+    /// A slot that is counted already.
+    fn counted(server: &Arc<ServerState>) -> Self {
+        Slot {
+            server: Arc::clone(server),
+            mark: server.shutdown_mark(),
+            listed: listing::NOWHERE,
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let server = &self.server;
+        if someone_waits(server) && within_limit(server) {
+            serve(server, true);
+            return;
+        }
+        give_back(server);
+        if someone_waits(server) {
+            serve(server, false);
+        }
+    }
+}
+
+/// What became of a stream that wants a server.
+#[derive(Debug)]
+pub enum Assignment {
+    /// It has one: `stream.server` is set.
+    Granted(Slot),
+    /// It waits.
+    Wait(Ticket),
+    /// It gets none.
+    Refused(Refusal),
+}
+
+/// Why a stream gets no server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// No server can be used.
+    NoServer,
+    /// [`WAITING_MAX`] wait already.
+    QueueFull,
+    /// The stream has no backend.
+    NoBackend,
+}
+
+/// What a stream wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wish {
+    /// The server to which the stream belongs (by a cookie, a table, a rule). The stream
+    /// waits for it if it is full, and uses another server if it is down or its queue is
+    /// full.
+    pub server: Option<ServerIndex>,
+    /// The server that failed it: taken only where there is no other.
+    pub avoid: Option<ServerIndex>,
+    /// The server that it belongs to is taken where it is down, too, and then
+    /// without waiting: nobody gives slots of it back.
+    pub forced: bool,
+}
+
+/// Gives a stream a server by the backend's balance, a place in a queue, or a
+/// refusal.
+pub fn assign(stream: &mut Stream, avoid: Option<ServerIndex>) -> Assignment {
+    assign_wish(
+        stream,
+        Wish {
+            avoid,
+            ..Wish::default()
+        },
+    )
+}
+
+/// The same for a stream that may belong to a server.
+pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
+    let Some(backend) = stream.backend else {
+        return Assignment::Refused(Refusal::NoBackend);
+    };
+    let asker = Asker {
+        config: &stream.config,
+        backend,
+        key: key_of(stream, backend),
+        wish,
+        priority: stream.priority(),
+    };
+    let place = asker.assign();
+    stream.server_queue = place.server_queue.unwrap_or(stream.server_queue);
+    stream.backend_queue = place.backend_queue.unwrap_or(stream.backend_queue);
+    match place.outcome {
+        Outcome::Granted(granted) => {
+            stream.server = Some(granted.server);
+            Assignment::Granted(granted.slot)
+        }
+        Outcome::Wait(ticket) => Assignment::Wait(ticket),
+        Outcome::Refused(refusal) => Assignment::Refused(refusal),
+    }
+}
+
+/// What stands for a stream where a hash chooses its server.
+fn key_of(stream: &Stream, backend: ProxyIndex) -> Option<u32> {
+    let proxy = stream.config.proxy(backend);
+    match proxy.balance.is_by_key() {
+        true => balance::key_of(stream, proxy),
+        false => None,
+    }
+}
+
+/// What of a stream counts here.
+struct Asker<'c> {
+    config: &'c Arc<Config>,
+    backend: ProxyIndex,
+    /// What stands for the stream where a hash chooses.
+    key: Option<u32>,
+    wish: Wish,
+    priority: Priority,
+}
+
+enum Outcome {
+    Granted(Granted),
+    Wait(Ticket),
+    Refused(Refusal),
+}
+
+/// What became of an asker, and how many were before it where it waits.
+struct Placement {
+    outcome: Outcome,
+    server_queue: Option<u32>,
+    backend_queue: Option<u32>,
+}
+
+impl From<Outcome> for Placement {
+    fn from(outcome: Outcome) -> Self {
+        Placement {
+            outcome,
+            server_queue: None,
+            backend_queue: None,
+        }
+    }
+}
+
+fn granted(server: ServerIndex, state: &Arc<ServerState>) -> Placement {
+    Outcome::Granted(Granted {
+        server,
+        slot: Slot::counted(state),
+    })
+    .into()
+}
+
+impl Asker<'_> {
+    fn proxy(&self) -> &Proxy {
+        self.config.proxy(self.backend)
+    }
+
+    fn assign(&self) -> Placement {
+        let proxy = self.proxy();
+        if let Some(index) = self.wish.server
+            && let Some(server) = proxy.servers.get(index.0 as usize)
+            && (self.wish.forced || server.state.usable_for_persistence())
+        {
+            if !server.state.usable_for_persistence() {
+                server.state.sessions.up();
+                return granted(index, &server.state);
+            }
+            if take_in_turn(&server.state) == Take::Taken {
+                return granted(index, &server.state);
+            }
+            if let Some(place) = self.wait(Some(index)) {
+                return place;
+            }
+        }
+        // If others wait for any server, the stream queues behind them.
+        let look = proxy.state.queue.waiting.current() == 0;
+        match choose(proxy, &self.request(look), &mut take_in_turn) {
+            Choice::Taken(index) => granted(index, &proxy.servers[index.0 as usize].state),
+            Choice::Full(at) => self
+                .wait(at)
+                .or_else(|| self.wait(None))
+                .unwrap_or_else(|| Outcome::Refused(Refusal::QueueFull).into()),
+            Choice::None => Outcome::Refused(Refusal::NoServer).into(),
+        }
+    }
+
+    fn request(&self, look: bool) -> balance::Request {
+        balance::Request {
+            key: self.key,
+            avoid: self.wish.avoid,
+            look,
+        }
+    }
+
+    /// Goes into the queue of a server or of the backend. None: that is full.
+    fn wait(&self, at: Option<ServerIndex>) -> Option<Placement> {
+        let proxy = self.proxy();
+        let server = match at {
+            Some(index) => Some(&proxy.servers.get(index.0 as usize)?.state),
+            None => None,
+        };
+        let queue = server.map_or(&proxy.state.queue, |server| &server.queue);
+        let max = match server.map_or(0, |server| server.maxqueue()) {
+            0 => WAITING_MAX,
+            max => WAITING_MAX.min(max as usize),
+        };
+        let waiter = Waiter::new(Arc::clone(self.config), self.backend, self.wish.avoid);
+        let waiter = Arc::new(waiter);
+        let (turn, ahead) = queue.enter(&waiter, self.priority, max)?;
+        match server {
+            Some(server) if server.usable_for_persistence() => _ = serve(server, false),
+            Some(server) => _ = redistribute(server),
+            None => self.place_one(),
+        }
+        let server = server.map(Arc::clone);
+        let (server_queue, backend_queue) = if server.is_some() {
+            (Some(ahead), None)
+        } else {
+            (None, Some(ahead))
+        };
+        let mut ticket = Ticket::new(waiter, turn, server, Arc::clone(&proxy.state));
+        let outcome = match ticket.granted() {
+            Some(granted) => Outcome::Granted(granted),
+            None => Outcome::Wait(ticket),
+        };
+        Some(Placement {
+            outcome,
+            server_queue,
+            backend_queue,
+        })
+    }
+
+    /// Looks for a slot of any server, and gives it to the first waiting stream.
+    fn place_one(&self) {
+        let proxy = self.proxy();
+        if let Choice::Taken(index) = choose(proxy, &self.request(true), &mut take) {
+            serve(&proxy.servers[index.0 as usize].state, true);
+        }
+    }
+}
+
+/// Chooses by the backend's balance; where no server of the tree is usable,
+/// among those that were removed since.
+fn choose(proxy: &Proxy, request: &balance::Request, take: balance::Taker<'_>) -> Choice {
+    let choice = balance::choose(proxy, request, take);
+    if choice != Choice::None || proxy.state.balance.retired() == 0 {
+        return choice;
+    }
+    let removed = |server: &&Server| server.state.is_retired() && server.state.up();
+    let mut some = false;
+    for (at, server) in (0..).zip(&proxy.servers) {
+        if removed(&server) {
+            some = true;
+            if request.look && take(&server.state) == Take::Taken {
+                return Choice::Taken(ServerIndex(at));
+            }
+        }
+    }
+    if some {
+        Choice::Full(None)
+    } else {
+        Choice::None
+    }
+}
+
+/// Takes a slot unless somebody waits for it.
+fn take_in_turn(server: &Arc<ServerState>) -> Take {
+    let limit = server.limit();
+    if limit > 0 {
+        if server.sessions.current() >= limit {
+            return Take::Full;
+        }
+        if someone_waits(server) {
+            return Take::Busy;
+        }
+    }
+    take(server)
+}
+
+/// Takes a slot if there is one.
+fn take(server: &Arc<ServerState>) -> Take {
+    if server.sessions.up_to(server.limit()) {
+        Take::Taken
+    } else {
+        Take::Full
+    }
+}
+
+fn someone_waits(server: &ServerState) -> bool {
+    server.queue.waiting.current() > 0 || server.backend.queue.waiting.current() > 0
+}
+
+/// Whether the slots that are out are not too many (the limit can have sunk).
+fn within_limit(server: &ServerState) -> bool {
+    let limit = server.limit();
+    limit == 0 || server.sessions.current() <= limit
+}
+
+/// Gives slots of a server to those who wait, while there are both. `held`:
+/// the caller has one to give. Says how many got one.
+fn serve(server: &Arc<ServerState>, mut held: bool) -> u32 {
+    let mut served = 0;
+    loop {
+        match next_waiter(server, held) {
+            Some((waiter, index)) => {
+                held = !waiter.give(index, server);
+                served += u32::from(!held);
+            }
+            None if held => {
+                held = false;
+                give_back(server);
+                // Somebody may have come who saw this slot as taken.
+                if !someone_waits(server) {
+                    return served;
+                }
+            }
+            None => return served,
+        }
+    }
+}
+
+/// Counts a slot out.
+fn give_back(server: &Arc<ServerState>) {
+    server.sessions.down();
+    server.relieved();
+}
+
+/// Takes the first in turn off his list, with a slot counted for him.
+fn next_waiter(server: &Arc<ServerState>, held: bool) -> Option<(Arc<Waiter>, ServerIndex)> {
+    if !server.usable_for_persistence() {
+        return None;
+    }
+    let mut own = server.queue.list();
+    let mut any = server.backend.queue.list();
+    let first_own = own
+        .iter()
+        .find_map(|(turn, waiter)| Some((*turn, waiter.index_of(server)?)));
+    let first_any = if server.usable() || server.is_retired() {
+        first_to_accept(&any, server)
+    } else {
+        None
+    };
+    let from_own = match (first_own, first_any) {
+        (None, None) => return None,
+        (Some((own, _)), Some((any, _))) => own < any,
+        (own, _) => own.is_some(),
+    };
+    if !held && !server.sessions.up_to(server.limit()) {
+        return None;
+    }
+    let (list, queue, found) = if from_own {
+        (&mut own, &server.queue, first_own)
+    } else {
+        (&mut any, &server.backend.queue, first_any)
+    };
+    let (turn, index) = found?;
+    let waiter = list.remove(&turn)?;
+    queue.waiting.down();
+    Some((waiter, index))
+}
+
+/// The first of a backend's queue who takes a server.
+fn first_to_accept(
+    any: &BTreeMap<Turn, Arc<Waiter>>,
+    server: &Arc<ServerState>,
+) -> Option<(Turn, ServerIndex)> {
+    let mut looked_at = 0;
+    // Of the tree that was asked last: most are of the same.
+    let mut tree: Option<(&Proxy, Option<ServerIndex>)> = None;
+    for (turn, waiter) in any.iter().take(PASSED_MAX) {
+        let backend = waiter.backend();
+        let place = match tree {
+            Some((known, place)) if std::ptr::eq(known, backend) => place,
+            _ => waiter
+                .index_of(server)
+                .filter(|_| !server.is_retired() || !has_usable(backend)),
+        };
+        tree = Some((backend, place));
+        let Some(index) = place else { continue };
+        if waiter.accepts(index) {
+            return Some((*turn, index));
+        }
+        looked_at += 1;
+        if looked_at == LOOK_MAX {
+            return None;
+        }
+    }
+    None
+}
+
+/// Whether a tree has a server that is usable for any stream.
+fn has_usable(backend: &Proxy) -> bool {
+    backend.servers.iter().any(|server| server.state.usable())
+}
+
+/// How many of a backend's queue are asked whether they accept a server: only
+/// those whom it failed before do not.
+const LOOK_MAX: usize = 1024;
+/// Maximum number of skipped waiters: those of a configuration without this server.
+const PASSED_MAX: usize = 16 * 1024;
+
+/// Lets those who wait flow to a server that has slots now: it came up, its
+/// limit or its weight rose. Says how many got one.
+pub fn flow(server: &Arc<ServerState>) -> u32 {
+    fence(Ordering::SeqCst);
+    if someone_waits(server) {
+        serve(server, false)
+    } else {
+        0
+    }
+}
+
+/// Sends those who wait for a server that went down to the others. Says how
+/// many they were.
+pub fn redistribute(server: &Arc<ServerState>) -> u32 {
+    fence(Ordering::SeqCst);
+    if server.queue.waiting.current() == 0 {
+        return 0;
+    }
+    let mut moved = Vec::new();
+    {
+        let mut own = server.queue.list();
+        let mut any = server.backend.queue.list();
+        // Both lists are held, so that one who leaves finds himself in one of them.
+        for (turn, waiter) in std::mem::take(&mut *own) {
+            server.queue.waiting.down();
+            server.backend.queue.waiting.up();
+            moved.push(Arc::clone(&waiter));
+            any.insert(turn, waiter);
+        }
+    }
+    fence(Ordering::SeqCst);
+    for waiter in &moved {
+        let request = balance::Request {
+            key: None,
+            avoid: None,
+            look: true,
+        };
+        if let Choice::Taken(index) = choose(waiter.backend(), &request, &mut take) {
+            serve(&waiter.backend().servers[index.0 as usize].state, true);
+        }
+    }
+    moved.len() as u32
+}

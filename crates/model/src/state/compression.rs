@@ -1,0 +1,237 @@
+//! How much of the process compression may take: memory, bytes a second, level.
+
+use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// Memory of an encoder with the largest window, bytes.
+pub const ENCODER_BYTES: usize = 300 * 1024;
+/// Encoders of one connection: of HTTP/2 as many streams as are usually busy at once.
+const OF_CLIENT_MAX: u32 = 32;
+/// What part of the machine's memory encoders take where nothing says how much, and
+/// its bounds.
+const MEMORY_PART: usize = 32;
+const MEMORY_MIN: usize = 32 << 20;
+const MEMORY_MAX: usize = 512 << 20;
+
+/// How many encoders one connection of a client has.
+pub type OfClient = Rc<Cell<u32>>;
+
+/// Memory for encoders where nothing says how much: a part of the machine's, or of
+/// what the process may address.
+fn memory_usual() -> usize {
+    static USUAL: OnceLock<usize> = OnceLock::new();
+    *USUAL.get_or_init(|| {
+        let info = rustix::system::sysinfo();
+        let machine = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit.max(1)));
+        let addresses = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
+        let all = usize::try_from(machine.min(addresses)).unwrap_or(usize::MAX);
+        (all / MEMORY_PART).clamp(MEMORY_MIN, MEMORY_MAX)
+    })
+}
+
+/// `maxcomprate`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.windowsize`, and
+/// what is taken of them.
+#[derive(Debug)]
+pub struct Limits {
+    /// Bytes a second that are given to encoders; 0 is no limit.
+    pub rate_max: u64,
+    /// Percent of the processors' time that the process may use; 100 is no limit.
+    pub cpu_max: u32,
+    /// Bytes that encoders hold; 0 is no limit, None a part of the machine's memory.
+    pub memory_max: Option<usize>,
+    /// The level, 1 to 9.
+    pub level_max: u32,
+    /// The binary logarithm of the window, 9 to 15.
+    pub window_bits: u8,
+    encoders: AtomicUsize,
+    /// The second that `given` counts in.
+    second: AtomicU64,
+    /// Bytes that were given to encoders in it, and in the one before.
+    given: [AtomicU64; 2],
+    measured: Mutex<Measured>,
+}
+
+/// What the process used of its processors, measured about once a second.
+#[derive(Debug, Default)]
+struct Measured {
+    at_ms: u64,
+    used_ms: u64,
+    percent: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            rate_max: 0,
+            cpu_max: 100,
+            memory_max: None,
+            level_max: 1,
+            window_bits: 15,
+            encoders: AtomicUsize::new(0),
+            second: AtomicU64::new(0),
+            given: Default::default(),
+            measured: Mutex::default(),
+        }
+    }
+}
+
+impl Clone for Limits {
+    /// The settings; nothing is taken of the copy.
+    fn clone(&self) -> Self {
+        Limits {
+            rate_max: self.rate_max,
+            cpu_max: self.cpu_max,
+            memory_max: self.memory_max,
+            level_max: self.level_max,
+            window_bits: self.window_bits,
+            ..Limits::default()
+        }
+    }
+}
+
+/// A place among the encoders that hold memory, and among those of a client.
+#[derive(Debug)]
+pub struct Place(Arc<Limits>, OfClient);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.encoders.fetch_sub(1, Relaxed);
+        self.1.set(self.1.get().saturating_sub(1));
+    }
+}
+
+impl Limits {
+    /// Limits the memory of encoders alone, for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn of_memory(bytes: usize) -> Limits {
+        Limits {
+            memory_max: Some(bytes),
+            ..Limits::default()
+        }
+    }
+
+    /// Bytes that encoders hold, and their limit; 0 is none.
+    pub fn memory(&self) -> (u64, u64) {
+        let held = self.encoders.load(Relaxed) * ENCODER_BYTES;
+        let most = self.memory_max.unwrap_or_else(memory_usual);
+        (held as u64, most as u64)
+    }
+
+    /// Counts bytes that are given to an encoder; those of a moment in which two
+    /// threads begin a second may count in the other one.
+    pub fn give(&self, bytes: u64, now_ms: u64) {
+        if self.rate_max == 0 {
+            return;
+        }
+        let second = now_ms / 1000;
+        let before = self.second.swap(second, Relaxed);
+        if before != second {
+            let ended = self.given[0].swap(0, Relaxed);
+            let follows = second.wrapping_sub(before) == 1;
+            self.given[1].store(if follows { ended } else { 0 }, Relaxed);
+        }
+        self.given[0].fetch_add(bytes, Relaxed);
+    }
+
+    /// Bytes a second over the last one, by the parts of two seconds in it.
+    fn rate(&self, now_ms: u64) -> u64 {
+        let part = now_ms % 1000;
+        let current = self.given[0].load(Relaxed);
+        match (now_ms / 1000).wrapping_sub(self.second.load(Relaxed)) {
+            0 => current + self.given[1].load(Relaxed) * (1000 - part) / 1000,
+            1 => current * (1000 - part) / 1000,
+            _ => 0,
+        }
+    }
+
+    /// The level for a body that begins now; None where too much is compressed.
+    /// `threads`: those that serve.
+    pub fn level(&self, now_ms: u64, threads: usize) -> Option<u32> {
+        let fits = self.rate_max == 0 || self.rate(now_ms) < self.rate_max;
+        let idle =
+            self.cpu_max >= 100 || self.cpu_percent(now_ms, threads) < u64::from(self.cpu_max);
+        (fits && idle).then_some(self.level_max)
+    }
+
+    /// The process's use of its threads' processors over the last second. While
+    /// another thread measures, nothing is known against it.
+    fn cpu_percent(&self, now_ms: u64, threads: usize) -> u64 {
+        let Ok(mut measured) = self.measured.try_lock() else {
+            return 0;
+        };
+        let passed = now_ms.saturating_sub(measured.at_ms);
+        if passed >= 1000 || measured.at_ms == 0 {
+            let used = clock_gettime(ClockId::ProcessCPUTime);
+            let used_ms = used.tv_sec as u64 * 1000 + used.tv_nsec as u64 / 1_000_000;
+            if measured.at_ms != 0 {
+                let used = used_ms.saturating_sub(measured.used_ms);
+                measured.percent = used * 100 / (passed * threads.max(1) as u64).max(1);
+            }
+            (measured.at_ms, measured.used_ms) = (now_ms.max(1), used_ms);
+        }
+        measured.percent
+    }
+
+    /// A place for one more encoder of this client.
+    pub fn take(self: &Arc<Self>, client: &OfClient) -> Option<Place> {
+        let others = self.encoders.fetch_add(1, Relaxed);
+        client.set(client.get() + 1);
+        let place = Place(Arc::clone(self), Rc::clone(client));
+        let most = self.memory_max.unwrap_or_else(memory_usual);
+        let fits = most == 0 || (others + 1).saturating_mul(ENCODER_BYTES) <= most;
+        (fits && client.get() <= OF_CLIENT_MAX).then_some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_slides_over_a_second() {
+        let limits = Limits {
+            rate_max: 1000,
+            ..Limits::default()
+        };
+        assert_eq!(limits.level(10_000, 1), Some(1));
+        limits.give(600, 10_000);
+        assert_eq!(limits.level(10_500, 1), Some(1));
+        limits.give(600, 10_500);
+        assert_eq!((limits.rate(10_900), limits.level(10_900, 1)), (1200, None));
+        assert_eq!(
+            (limits.rate(11_500), limits.level(11_500, 1)),
+            (600, Some(1))
+        );
+        limits.give(700, 11_500);
+        assert_eq!((limits.rate(11_500), limits.level(11_500, 1)), (1300, None));
+        assert_eq!(limits.rate(13_000), 0);
+    }
+
+    #[test]
+    fn encoders_give_their_memory_back() {
+        let limits = Arc::new(Limits::of_memory(2 * ENCODER_BYTES));
+        let client = OfClient::default();
+        let first = limits.take(&client);
+        let second = limits.take(&client);
+        assert!(first.is_some() && second.is_some());
+        assert!(limits.take(&client).is_none());
+        assert_eq!(client.get(), 2, "what was refused does not count");
+        drop(first);
+        assert!(limits.take(&client).is_some());
+    }
+
+    #[test]
+    fn one_client_does_not_take_the_memory_of_all_and_all_take_a_part_of_the_machine() {
+        let limits = Arc::new(Limits::default());
+        let (greedy, modest) = (OfClient::default(), OfClient::default());
+        let places: Vec<_> = (0..OF_CLIENT_MAX).map(|_| limits.take(&greedy)).collect();
+        assert!(places.iter().all(Option::is_some));
+        assert!(limits.take(&greedy).is_none());
+        assert!(limits.take(&modest).is_some());
+        assert!((MEMORY_MIN..=MEMORY_MAX).contains(&memory_usual()));
+    }
+}

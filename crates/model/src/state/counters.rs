@@ -1,0 +1,344 @@
+//! Counters of what happens to one thing. See the head of [`super`] for who writes what.
+
+use reactor::{shard_count, shard_here};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What is counted; the same list for frontends, backends, servers and listeners.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub enum Tally {
+    /// `stot` of a frontend's streams and of backends and servers.
+    Sessions,
+    /// Connections accepted (`conn_tot`).
+    Connections,
+    /// `bin`.
+    BytesIn,
+    /// `bout`.
+    BytesOut,
+    /// `req_tot`.
+    Requests,
+    /// `dreq`: requests refused by rules.
+    DeniedRequests,
+    /// `dresp`: answers refused by rules.
+    DeniedResponses,
+    /// `dcon`: connections refused by `tcp-request connection`.
+    DeniedConnections,
+    /// `dses`: sessions refused by `tcp-request session`.
+    DeniedSessions,
+    /// `ereq`.
+    RequestErrors,
+    /// `econ`.
+    ConnectErrors,
+    /// `eresp`.
+    ResponseErrors,
+    /// `wretr`.
+    Retries,
+    /// `wredis`.
+    Redispatches,
+    /// `hrsp_1xx`.
+    Status1xx,
+    /// `hrsp_2xx`.
+    Status2xx,
+    /// `hrsp_3xx`.
+    Status3xx,
+    /// `hrsp_4xx`.
+    Status4xx,
+    /// `hrsp_5xx`.
+    Status5xx,
+    /// `hrsp_other`.
+    StatusOther,
+    /// `cli_abrt`.
+    ClientAborts,
+    /// `srv_abrt`.
+    ServerAborts,
+    /// `lbtot`: times chosen by balancing.
+    Chosen,
+    /// `intercepted`.
+    Intercepted,
+    /// `connect`: connections to servers that were begun.
+    Connects,
+    /// `reuse`: requests sent over an idle connection.
+    Reuses,
+    /// `chkfail`.
+    CheckFailures,
+    /// `chkdown`.
+    WentDown,
+    /// `hanafail`.
+    HealthAnalyseFailures,
+    /// Failed header rewrites (`wrew`).
+    RewriteFailures,
+    /// Internal errors (`eint`).
+    InternalErrors,
+    /// TLS handshakes that began a session (`ssl_sess`).
+    TlsSessions,
+    /// Those that went on with one (`ssl_reused_sess`).
+    TlsResumed,
+    /// Those that failed (`ssl_failed_handshake`).
+    TlsFailed,
+    /// Bytes given to compression (`comp_in`).
+    CompressedIn,
+    /// Bytes that it made (`comp_out`).
+    CompressedOut,
+    /// Bytes that it had to let through (`comp_byp`).
+    CompressionBypassed,
+    /// Compressed answers (`comp_rsp`).
+    CompressedAnswers,
+    /// Requests that looked into a cache (`cache_lookups`).
+    CacheLookups,
+    /// Those that it answered (`cache_hits`).
+    CacheHits,
+    /// Connections of clients that speak HTTP/2 (`h2_total_connections`).
+    Http2Connections,
+    /// Requests over them (`h2_backend_total_streams`).
+    Http2Streams,
+}
+
+/// How many tallies there are.
+pub const TALLIES: usize = Tally::Http2Streams as usize + 1;
+
+/// A time whose sliding average over the last [`AVERAGE_WINDOW`] streams is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub enum Average {
+    /// In queues.
+    Queue,
+    /// Connecting.
+    Connect,
+    /// Until the answer's head.
+    Response,
+    /// Whole.
+    Total,
+}
+
+/// How many averages there are.
+pub const AVERAGES: usize = 4;
+/// Streams over which averages slide.
+pub const AVERAGE_WINDOW: u64 = 1024;
+
+/// One thread's share of some [`Counters`].
+#[repr(align(128))]
+pub struct Shard {
+    tallies: [AtomicU64; TALLIES],
+    sums: [AtomicU64; AVERAGES],
+    highest: [AtomicU64; AVERAGES],
+    samples: AtomicU64,
+    /// Several threads write it.
+    shared: bool,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Shard {
+            tallies: [const { AtomicU64::new(0) }; TALLIES],
+            sums: [const { AtomicU64::new(0) }; AVERAGES],
+            highest: [const { AtomicU64::new(0) }; AVERAGES],
+            samples: AtomicU64::new(0),
+            shared: false,
+        }
+    }
+}
+
+impl Shard {
+    /// Adds to a tally. Only the shard's own thread may, unless it is shared.
+    pub fn add(&self, tally: Tally, n: u64) {
+        self.change(&self.tallies[tally as usize], |value| value.wrapping_add(n));
+    }
+
+    /// Changes a cell: without a locked instruction where only this thread writes.
+    #[inline]
+    fn change(&self, cell: &AtomicU64, change: impl Fn(u64) -> u64) {
+        if self.shared {
+            // The closure never refuses.
+            let _ = cell.fetch_update(Relaxed, Relaxed, |value| Some(change(value)));
+        } else {
+            cell.store(change(cell.load(Relaxed)), Relaxed);
+        }
+    }
+
+    /// Counts one.
+    pub fn count(&self, tally: Tally) {
+        self.add(tally, 1);
+    }
+
+    /// Counts an answer's status.
+    pub fn status(&self, status: u16) {
+        self.count(match status / 100 {
+            1 => Tally::Status1xx,
+            2 => Tally::Status2xx,
+            3 => Tally::Status3xx,
+            4 => Tally::Status4xx,
+            5 => Tally::Status5xx,
+            _ => Tally::StatusOther,
+        });
+    }
+
+    /// Takes a stream's times in, milliseconds, in the order of [`Average`].
+    pub fn times(&self, times_ms: [u64; AVERAGES]) {
+        self.change(&self.samples, |samples| samples + 1);
+        for (n, ms) in times_ms.into_iter().enumerate() {
+            self.change(&self.sums[n], |sum| sum - sum / AVERAGE_WINDOW + ms);
+            if ms > self.highest[n].load(Relaxed) {
+                self.change(&self.highest[n], |highest| highest.max(ms));
+            }
+        }
+    }
+}
+
+/// A set of tallies of one thing (a frontend, a server, …).
+#[derive(Default)]
+pub struct Counters {
+    shards: OnceLock<Box<[Shard]>>,
+    /// What another process counted before this one (see `proxy::carry`); any
+    /// thread may add to it.
+    carried: OnceLock<Box<Shard>>,
+}
+
+impl std::fmt::Debug for Counters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Counters")
+    }
+}
+
+impl Counters {
+    fn shards(&self) -> &[Shard] {
+        self.shards.get_or_init(|| {
+            let mut shards: Box<[Shard]> = (0..shard_count()).map(|_| Shard::default()).collect();
+            if let Some(last) = shards.last_mut() {
+                last.shared = true;
+            }
+            shards
+        })
+    }
+
+    /// This thread's shard.
+    pub fn here(&self) -> &Shard {
+        let shards = self.shards();
+        &shards[shard_here(shards.len())]
+    }
+
+    /// Every shard that there is, the carried one included.
+    fn all(&self) -> impl Iterator<Item = &Shard> {
+        let own = self.shards.get().map_or(&[][..], |shards| shards);
+        own.iter().chain(self.carried.get().map(|shard| &**shard))
+    }
+
+    /// The sum over all threads.
+    pub fn read(&self, tally: Tally) -> u64 {
+        self.all().fold(0, |sum, s| {
+            sum.wrapping_add(s.tallies[tally as usize].load(Relaxed))
+        })
+    }
+
+    /// All sums, in the order of [`Tally`].
+    pub fn tallies(&self) -> [u64; TALLIES] {
+        let mut sums = [0u64; TALLIES];
+        for shard in self.all() {
+            for (sum, cell) in sums.iter_mut().zip(&shard.tallies) {
+                *sum = sum.wrapping_add(cell.load(Relaxed));
+            }
+        }
+        sums
+    }
+
+    /// The highest times, in the order of [`Average`].
+    pub fn highest_times(&self) -> [u64; AVERAGES] {
+        let mut highest = [0; AVERAGES];
+        for shard in self.all() {
+            for (most, cell) in highest.iter_mut().zip(&shard.highest) {
+                *most = cell.load(Relaxed).max(*most);
+            }
+        }
+        highest
+    }
+
+    /// Adds what another process counted.
+    pub fn carry(&self, tally: Tally, n: u64) {
+        let carried = self.carried.get_or_init(Default::default);
+        carried.tallies[tally as usize].fetch_add(n, Relaxed);
+    }
+
+    /// Takes in the highest times that another process saw.
+    pub fn carry_highest_times(&self, times_ms: [u64; AVERAGES]) {
+        if times_ms == [0; AVERAGES] {
+            return;
+        }
+        let carried = self.carried.get_or_init(Default::default);
+        for (cell, ms) in carried.highest.iter().zip(times_ms) {
+            cell.fetch_max(ms, Relaxed);
+        }
+    }
+
+    /// The sliding average, milliseconds.
+    pub fn average_ms(&self, which: Average) -> u64 {
+        let (mut sum, mut samples) = (0, 0);
+        for shard in self.all() {
+            sum += shard.sums[which as usize].load(Relaxed);
+            samples += shard.samples.load(Relaxed).min(AVERAGE_WINDOW);
+        }
+        if samples == 0 {
+            0
+        } else {
+            sum.div_ceil(samples)
+        }
+    }
+
+    /// The highest time seen, milliseconds.
+    pub fn highest_ms(&self, which: Average) -> u64 {
+        self.all()
+            .map(|s| s.highest[which as usize].load(Relaxed))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Forgets the highest times (`clear counters`).
+    pub fn clear_highest(&self) {
+        for cell in self.all().flat_map(|s| &s.highest) {
+            cell.store(0, Relaxed);
+        }
+    }
+
+    /// `clear counters all`. Approximate while others count.
+    pub fn clear(&self) {
+        for shard in self.all() {
+            for cell in shard
+                .tallies
+                .iter()
+                .chain(&shard.sums)
+                .chain(&shard.highest)
+            {
+                cell.store(0, Relaxed);
+            }
+            shard.samples.store(0, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_share_a_shard_lose_nothing() {
+        let counters = Counters::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        counters.here().count(Tally::Requests);
+                    }
+                });
+            }
+        });
+        assert_eq!(counters.read(Tally::Requests), 40_000);
+    }
+
+    #[test]
+    fn averages_are_over_what_was_seen() {
+        let counters = Counters::default();
+        counters.here().times([0, 10, 20, 40]);
+        counters.here().times([0, 20, 40, 80]);
+        assert_eq!(counters.average_ms(Average::Connect), 15);
+        assert_eq!(counters.highest_ms(Average::Total), 80);
+    }
+}
