@@ -218,10 +218,9 @@ impl fmt::Display for AddressError {
                 write!(f, "invalid address: '{host}' in '{text}'")
             }
             AddressError::WrongFamily { host, family } => {
-                let family = if *family == Family::V4 {
-                    "IPv4"
-                } else {
-                    "IPv6"
+                let family = match family {
+                    Family::V4 => "IPv4",
+                    Family::V6 => "IPv6",
                 };
                 write!(f, "invalid address: '{host}' is not an {family} address")
             }

@@ -35,8 +35,8 @@ pub(super) const fn numbered<B, const N: usize>(
 /// row of a constant may stand at several addresses.
 pub(super) fn number_of<B>(all: &[&'static Keyword<B>], row: &'static Keyword<B>) -> u16 {
     let at = all.iter().position(|one| one.name == row.name);
-    // Rows that are found by name are of the same families; there are some hundred.
-    at.and_then(|at| u16::try_from(at).ok()).unwrap_or_default()
+    let at = at.and_then(|at| u16::try_from(at).ok());
+    at.expect("a row of the same families, which are some hundred")
 }
 
 #[cfg(test)]

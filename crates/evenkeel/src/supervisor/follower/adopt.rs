@@ -121,7 +121,7 @@ impl Supervisor {
             slot.guard = open_guard(part, program, &self.command.paths).ok();
             let listener = slot.guard.as_ref().map(|(_, listener)| listener);
             if let Some(role) = &mut slot.running {
-                // Whoever cannot be told is about to be seen as ended.
+                // What cannot be told is about to be seen as ended.
                 let _ = role.process.guard(listener);
             }
         }
