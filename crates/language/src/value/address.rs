@@ -220,7 +220,7 @@ impl fmt::Display for AddressError {
             AddressError::WrongFamily { host, family } => {
                 let family = match family {
                     Family::V4 => "IPv4",
-                    Family::V6 => "IPv6",
+                    Family::V6 | Family::Any => "IPv6",
                 };
                 write!(f, "invalid address: '{host}' is not an {family} address")
             }
