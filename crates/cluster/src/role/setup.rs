@@ -243,7 +243,7 @@ pub fn join(
     })
 }
 
-/// As [`join`], over a given network.
+/// As [`join()`], over a given network.
 pub(super) async fn join_on<N: Network>(
     directory: &Directory,
     place: &SetupOptions,

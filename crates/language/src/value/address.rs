@@ -205,6 +205,13 @@ pub enum AddressError {
     PathTooLong { text: String, max: usize },
 }
 
+fn name_of(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IPv4",
+        Family::V6 | Family::Any => "IPv6",
+    }
+}
+
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -218,10 +225,7 @@ impl fmt::Display for AddressError {
                 write!(f, "invalid address: '{host}' in '{text}'")
             }
             AddressError::WrongFamily { host, family } => {
-                let family = match family {
-                    Family::V4 => "IPv4",
-                    Family::V6 | Family::Any => "IPv6",
-                };
+                let family = name_of(*family);
                 write!(f, "invalid address: '{host}' is not an {family} address")
             }
             AddressError::InvalidPort { port } => write!(f, "invalid port '{port}'"),
