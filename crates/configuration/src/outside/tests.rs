@@ -93,9 +93,16 @@ const MAY_ASK: &[&str] = &[
 #[test]
 fn nothing_of_loading_asks_the_system_elsewhere() {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let proxy = own.join("../../proxy/src");
-    let proxys = ["load", "keyword", "rules", "config"].map(|name| proxy.join(name));
-    let mut directories: Vec<PathBuf> = [own].into_iter().chain(proxys).collect();
+    let of_proxy = [
+        "keyword/src/load",
+        "keyword/src/family",
+        "model/src/rules",
+        "model/src/config",
+        "model/src/sample",
+        "model/src/setting",
+    ];
+    let of_proxy = of_proxy.map(|name| own.join("../..").join(name));
+    let mut directories: Vec<PathBuf> = [own].into_iter().chain(of_proxy).collect();
     let mut looked_at = 0;
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
