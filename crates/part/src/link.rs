@@ -89,14 +89,15 @@ impl Link {
         Ok(())
     }
 
-    fn is_stopped(&mut self) -> bool {
+    /// Reads the signals that came; whether there were any.
+    fn is_signalled(&mut self) -> bool {
         let mut came = false;
         if let Some(signals) = &self.signals {
             while let Ok(Some(_)) = signals.read_signal() {
                 came = true;
             }
         }
-        came && self.channel.is_none()
+        came
     }
 
     fn listen(&mut self, channel: Channel) -> Result<(), Errno> {
@@ -154,7 +155,7 @@ impl Link {
     /// about the link itself are answered here.
     pub fn hear(&mut self) -> Option<LinkEvent> {
         self.see_who_comes();
-        if self.is_stopped() {
+        if self.channel.is_none() && self.is_signalled() {
             return Some(LinkEvent::Message(Received {
                 message: Message::Stop(Manner::Soft),
                 ask: 0,
@@ -164,6 +165,9 @@ impl Link {
         loop {
             match self.receive()? {
                 Ok(None) => {
+                    // The supervisor lives. A signal that came behind its death is read
+                    // once that was seen.
+                    self.is_signalled();
                     self.watch_writing();
                     return None;
                 }

@@ -250,10 +250,11 @@ fn remove_dead(directory: &Path, dead: &[PathBuf]) {
 struct Lock(OwnedFd);
 
 impl Lock {
-    fn take(directory: &Path, how: FlockOperation) -> Result<Lock, Errno> {
+    fn take(directory: &Path, how: FlockOperation) -> Result<Lock, DirectoryError> {
+        let failed = |errno: Errno| DirectoryError::Open(directory.into(), errno.into());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = open(directory, flags, Mode::empty())?;
-        rustix::io::retry_on_intr(|| flock(&fd, how))?;
+        let fd = open(directory, flags, Mode::empty()).map_err(failed)?;
+        rustix::io::retry_on_intr(|| flock(&fd, how)).map_err(failed)?;
         Ok(Lock(fd))
     }
 }
@@ -408,8 +409,7 @@ pub fn enter(
 pub fn claim(program: &str, paths: &[PathBuf]) -> Result<Option<(Entry, OwnedFd)>, DirectoryError> {
     let directory = &path();
     prepare(directory)?;
-    let _lock = Lock::take(directory, FlockOperation::LockExclusive)
-        .map_err(|errno| DirectoryError::Open(directory.into(), errno.into()))?;
+    let _lock = Lock::take(directory, FlockOperation::LockExclusive)?;
     for kind in [Kind::Starting, Kind::Supervisor] {
         let same = |one: &Instance| {
             one.program == program && one.network == network() && one.paths == paths
@@ -431,8 +431,7 @@ pub fn enter_in(
     prepare(directory)?;
     // For what dead ones left behind.
     instances_in(directory, kind)?;
-    let _lock = Lock::take(directory, FlockOperation::LockExclusive)
-        .map_err(|errno| DirectoryError::Open(directory.into(), errno.into()))?;
+    let _lock = Lock::take(directory, FlockOperation::LockExclusive)?;
     enter_locked(directory, kind, program, paths)
 }
 

@@ -249,8 +249,11 @@ impl Supervisor {
         if let Some(before) = &mut self.slots[part].before {
             before.leave(Instant::now() + LEAVE_LIMIT);
         }
+        let candidate = self.candidate.as_ref();
+        let candidate = candidate.map(|candidate| candidate.version.take.version);
         if self.decides_change(part)
             && let Some(given) = &self.slots[part].wanted
+            && candidate == Some(given.version)
         {
             // It was started for a change, which is taken with this.
             return self.change_taken(given.version, words);
