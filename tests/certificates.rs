@@ -4,7 +4,7 @@
 use crate::program::{Program, binary};
 use lab::pki::{Authority, Issued, KeyKind, Leaf};
 use lab::tls::{Offer, Terms, TlsClient, TlsServer};
-use lab::{Origin, Place, Probe, Scratch, Signal, eventually, free_port};
+use lab::{Location, Origin, Probe, Scratch, Signal, eventually, free_port};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -298,7 +298,9 @@ fn commands_about_certificates_answer_as_haproxys() {
     let [ours, theirs] = Program::BOTH.map(|program| {
         let addresses = [here(), here(), here()];
         let config = files.config(addresses);
-        let peer = program.start(Place::Here, &config, addresses[0]).unwrap();
+        let peer = program
+            .start(Location::Here, &config, addresses[0])
+            .unwrap();
         let socket = peer.directory().join("sock");
         let directory = peer.directory().display().to_string();
         let answer = |command: &String| {
@@ -336,7 +338,7 @@ impl Supervisor {
             .arg(file)
             .env("EVENKEEL_RUNTIME_DIRECTORY", scratch.path().join("runtime"))
             .stdin(std::process::Stdio::null());
-        let process = Place::Here.spawn(command).unwrap();
+        let process = Location::Here.spawn(command).unwrap();
         Supervisor { process, scratch }
     }
 
@@ -558,7 +560,7 @@ fn servers_are_believed_by_the_authorities_of_now() {
     );
     let speaks = TlsServer::new(&issue(&right), &Terms::default()).unwrap();
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
-    let origin = Origin::tls(Place::Here, "app", free, speaks).unwrap();
+    let origin = Origin::tls(Location::Here, "app", free, speaks).unwrap();
     let scratch = Scratch::new().unwrap();
     let file = scratch.write("ca", right.certificate_pem()).unwrap();
     let (file, address) = (file.display(), here());
@@ -579,10 +581,10 @@ listen site
         origin.address()
     );
     let peer = Program::Evenkeel
-        .start(Place::Here, &config, address)
+        .start(Location::Here, &config, address)
         .unwrap();
     let socket = peer.directory().join("sock");
-    let mut probe = Probe::new(Place::Here, address);
+    let mut probe = Probe::new(Location::Here, address);
     let mut status = || probe.get("/").unwrap().status;
     assert_eq!((status(), status()), (200, 200));
     // A connection that is kept would answer still.

@@ -3,7 +3,7 @@
 //! and their scripts read.
 
 use crate::program::Program;
-use lab::{Place, free_port};
+use lab::{Location, free_port};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -317,7 +317,7 @@ fn outcomes(program: Program) -> Vec<(Vec<String>, Vec<u8>)> {
             "backend b{n}\n {lines}\n server s {address} check inter 2s\n"
         );
     }
-    let _peer = program.start(Place::Here, &config, address).unwrap();
+    let _peer = program.start(Location::Here, &config, address).unwrap();
     let end = Instant::now() + PATIENCE;
     let mut found: Vec<Option<Vec<String>>> = vec![None; CASES.len()];
     while found.iter().any(Option::is_none) {

@@ -2,7 +2,7 @@
 //! the process that runs it, over changes and its own death.
 
 use crate::program::{Program, binary};
-use lab::{Place, Scratch, eventually, free_port};
+use lab::{Location, Scratch, eventually, free_port};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -93,7 +93,7 @@ fn programs_of_checks_are_given_the_same_and_their_ends_mean_the_same_as_with_ha
         end(&scratch, "exit 0");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
         let config = config(address, &command);
-        let _peer = program.start(Place::Here, &config, address).unwrap();
+        let _peer = program.start(Location::Here, &config, address).unwrap();
         let comes = |status: &str| {
             let both = || {
                 let seen = seen(address);

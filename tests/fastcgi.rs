@@ -2,7 +2,7 @@
 //! becomes of its responses, and applications that fail.
 
 use crate::program::Program;
-use lab::{Place, free_port};
+use lab::{Location, free_port};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -271,7 +271,7 @@ fn applications_get_the_same_parameters_and_clients_the_same_responses_as_with_h
         logs.set_read_timeout(Some(PATIENCE)).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
         let config = config(address, application, logs.local_addr().unwrap());
-        let _peer = program.start(Place::Here, &config, address).unwrap();
+        let _peer = program.start(Location::Here, &config, address).unwrap();
         let responses: Vec<String> = cases()
             .iter()
             .map(|case| {
@@ -307,7 +307,7 @@ fn a_connection_is_kept_for_further_requests_unless_the_application_is_not_to_ke
         let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
         let config = config(address, application, address) + option;
         let _peer = Program::Evenkeel
-            .start(Place::Here, &config, address)
+            .start(Location::Here, &config, address)
             .unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -333,7 +333,7 @@ fn applications_that_fail_and_requests_that_they_cannot_have_get_an_error() {
     let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
     let config = config(address, application, address);
     let _peer = Program::Evenkeel
-        .start(Place::Here, &config, address)
+        .start(Location::Here, &config, address)
         .unwrap();
     for (request, body, want) in [
         ("GET /unmodified.php", 0, "HTTP/1.1 304 Not Modified"),

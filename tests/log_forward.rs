@@ -2,7 +2,7 @@
 //! for logs: what the targets get of the same bytes beside haproxy.
 
 use crate::program::Program;
-use lab::{Peer, Place, Syslog, free_port};
+use lab::{Location, Peer, Syslog, free_port};
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -16,7 +16,7 @@ fn here() -> SocketAddr {
 }
 
 fn syslog() -> Syslog {
-    Syslog::udp(Place::Here, "127.0.0.1:0".parse().unwrap()).unwrap()
+    Syslog::udp(Location::Here, "127.0.0.1:0".parse().unwrap()).unwrap()
 }
 
 /// The options of targets, and whether their lines always have a date.
@@ -89,7 +89,7 @@ impl Bench {
             logs.concat()
         );
         Bench {
-            _peer: program.start(Place::Here, &config, input).unwrap(),
+            _peer: program.start(Location::Here, &config, input).unwrap(),
             input,
             targets,
         }
@@ -208,7 +208,9 @@ fn servers_of_a_backend_for_logs_take_turns_or_one_gets_all() {
              log-forward f\n dgram-bind {input}\n log backend@logs format raw local0\n\
              backend logs\n mode log\n balance {balance}\n server one udp@{one}\n server two udp@{two}\n"
         );
-        let _peer = Program::Evenkeel.start(Place::Here, &config, web).unwrap();
+        let _peer = Program::Evenkeel
+            .start(Location::Here, &config, web)
+            .unwrap();
         for path in 0..3 {
             let mut stream = TcpStream::connect(web).unwrap();
             stream.set_read_timeout(Some(SOON)).unwrap();
@@ -276,7 +278,9 @@ fn each_moment_of_log_steps_has_a_line_of_its_own() {
              frontend origin\n bind {origin}\n http-request return status 200\n",
             target.address().unwrap()
         );
-        let _peer = Program::Evenkeel.start(Place::Here, &config, web).unwrap();
+        let _peer = Program::Evenkeel
+            .start(Location::Here, &config, web)
+            .unwrap();
         let mut stream = TcpStream::connect(web).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         write!(

@@ -3,7 +3,7 @@
 //! by their form.
 
 use crate::program::Program;
-use lab::{Behaviour, Origin, Peer, Place, Syslog, free_port};
+use lab::{Behaviour, Location, Origin, Peer, Syslog, free_port};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -84,7 +84,7 @@ const CONFIG: &str = "
 
 impl Bench {
     fn start(program: Program) -> Self {
-        let log = Syslog::udp(Place::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let log = Syslog::udp(Location::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
         let origin = |name: &str, behaviour: Option<Behaviour>| {
             let origin = Origin::here(name).unwrap();
             if let Some(behaviour) = behaviour {
@@ -113,7 +113,7 @@ impl Bench {
             config = config.replace(mark, &address.to_string());
         }
         Bench {
-            _peer: program.start(Place::Here, &config, http).unwrap(),
+            _peer: program.start(Location::Here, &config, http).unwrap(),
             seen: 0,
             log,
             http,

@@ -1,7 +1,7 @@
 //! Servers that follow names, ours beside haproxy's, with the same server of names.
 
 use crate::program::Program;
-use lab::{Names, Origin, Peer, Place, Probe, Records, Syslog, eventually, free_port};
+use lab::{Location, Names, Origin, Peer, Probe, Records, Syslog, eventually, free_port};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -62,12 +62,12 @@ impl Side {
     fn start(program: Program) -> Side {
         let at = |last: u8, port| SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port));
         let (web, port) = (at(1, free_port().unwrap()), free_port().unwrap());
-        let names = Names::start(Place::Here, at(1, free_port().unwrap())).unwrap();
+        let names = Names::start(Location::Here, at(1, free_port().unwrap())).unwrap();
         let origins = [11, 12, 13].map(|last| {
             let name = format!("at-{last}");
-            Origin::start(Place::Here, &name, at(last, port)).unwrap()
+            Origin::start(Location::Here, &name, at(last, port)).unwrap()
         });
-        let log = Syslog::udp(Place::Here, at(1, 0)).unwrap();
+        let log = Syslog::udp(Location::Here, at(1, 0)).unwrap();
         let mut config = CONFIG.to_owned();
         for (mark, text) in [
             ("@WEB@", web.to_string()),
@@ -78,7 +78,7 @@ impl Side {
             config = config.replace(mark, &text);
         }
         names.addresses("web.test", &["127.0.0.11"]);
-        let _peer = program.start(Place::Here, &config, web).unwrap();
+        let _peer = program.start(Location::Here, &config, web).unwrap();
         Side {
             web,
             names,
@@ -90,7 +90,7 @@ impl Side {
     }
 
     fn get(&self, path: &str) -> (u16, String) {
-        let mut probe = Probe::new(Place::Here, self.web);
+        let mut probe = Probe::new(Location::Here, self.web);
         let answer = probe.get(path).unwrap();
         (answer.status, answer.text())
     }
@@ -212,7 +212,7 @@ fn rules_wait_for_an_address() {
     both(|side| {
         side.names.addresses("web.test", &["127.0.0.12"]);
         let ask = |name: &str| {
-            let mut probe = Probe::new(Place::Here, side.web);
+            let mut probe = Probe::new(Location::Here, side.web);
             let answer = probe.request("GET", "/resolve", &[("x-name", name)], b"");
             answer.unwrap().text()
         };

@@ -2,7 +2,7 @@
 //! upgrade` makes of it does the same, here and in today's haproxy.
 
 use crate::program::{Program, binary};
-use lab::{Place, Scratch, free_port};
+use lab::{Location, Scratch, free_port};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -138,7 +138,7 @@ fn observe(program: Program, text: &str) -> Vec<Vec<String>> {
         .replace("@PUBLIC@", &public.to_string())
         .replace("@SECURE@", &secure.to_string())
         .replace("@ORIGIN@", &origin().to_string());
-    let _peer = program.start(Place::Here, &text, public).unwrap();
+    let _peer = program.start(Location::Here, &text, public).unwrap();
     let ann = "Authorization: Basic YW5uOmhlbGxv\r\n";
     vec![
         seen(public, "/a", ""),

@@ -2,7 +2,7 @@
 //! behaves is served all the same.
 
 use crate::program::evenkeel;
-use lab::{Origin, Peer, Place, Probe, Syslog, eventually, free_port};
+use lab::{Location, Origin, Peer, Probe, Syslog, eventually, free_port};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -50,7 +50,7 @@ fn start(global: &str, origin: &Origin) -> Peer {
         "    global\n        {global}\n{DEFAULTS}    listen web\n        bind {address}\n        \
          server s {server}\n"
     );
-    evenkeel(Place::Here, &config, address).unwrap()
+    evenkeel(Location::Here, &config, address).unwrap()
 }
 
 /// Memory of the process that is its own.
@@ -83,7 +83,7 @@ fn five_thousand_slow_clients_cost_little_and_hold_up_nobody() {
     allow_descriptors(SLOW_CLIENTS as u64 * 2);
     let origin = Origin::here("web").unwrap();
     let peer = start("maxconn 6000", &origin);
-    let mut probe = Probe::new(Place::Here, peer.address());
+    let mut probe = Probe::new(Location::Here, peer.address());
     assert_eq!(probe.get("/").unwrap().status, 200);
     let before = own_bytes(&peer);
     let mut slow = Vec::with_capacity(SLOW_CLIENTS);
@@ -125,7 +125,7 @@ fn who_comes_above_maxconn_waits_for_a_place_and_is_then_served() {
     let origin = Origin::here("web").unwrap();
     let peer = start("maxconn 20", &origin);
     let holders: Vec<_> = (0..20)
-        .map(|_| Probe::new(Place::Here, peer.address()))
+        .map(|_| Probe::new(Location::Here, peer.address()))
         .collect();
     let mut holders: Vec<_> = holders
         .into_iter()
@@ -153,7 +153,7 @@ fn who_comes_above_maxconn_waits_for_a_place_and_is_then_served() {
 fn without_descriptors_it_waits_without_spinning_and_goes_on_when_there_are_some() {
     let origin = Origin::here("web").unwrap();
     let peer = start("maxconn 1000", &origin);
-    let mut regular = Probe::new(Place::Here, peer.address());
+    let mut regular = Probe::new(Location::Here, peer.address());
     assert_eq!(regular.get("/").unwrap().status, 200);
     let pid = peer.process().pid();
     let used = std::fs::read_dir(format!("/proc/{pid}/fd"))
@@ -175,7 +175,7 @@ fn without_descriptors_it_waits_without_spinning_and_goes_on_when_there_are_some
     assert_eq!(regular.get("/in-the-crowd").unwrap().status, 200);
     drop(crowd);
     let served = || {
-        let mut late = Probe::new(Place::Here, peer.address());
+        let mut late = Probe::new(Location::Here, peer.address());
         late.get("/later").is_ok_and(|answer| answer.status == 200)
     };
     assert!(eventually(SOON, served), "it never recovers");
@@ -187,7 +187,7 @@ fn a_log_that_nobody_reads_slows_nothing() {
     let path = scratch.path().join("log");
     // Its queue is full after a few datagrams.
     let _deaf = UnixDatagram::bind(&path).unwrap();
-    let heard = Syslog::udp(Place::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let heard = Syslog::udp(Location::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
     let origin = Origin::here("web").unwrap();
     let address = here();
     let config = format!(
@@ -197,8 +197,8 @@ fn a_log_that_nobody_reads_slows_nothing() {
         heard.address().unwrap(),
         origin.address(),
     );
-    let peer = evenkeel(Place::Here, &config, address).unwrap();
-    let mut probe = Probe::new(Place::Here, peer.address());
+    let peer = evenkeel(Location::Here, &config, address).unwrap();
+    let mut probe = Probe::new(Location::Here, peer.address());
     for n in 0..1000 {
         assert_eq!(probe.get(&format!("/{n}")).unwrap().status, 200);
     }
@@ -225,8 +225,8 @@ fn a_unix_socket_of_a_log_is_written_to() {
         scratch.path().join("log").display(),
         origin.address(),
     );
-    let _peer = evenkeel(Place::Here, &config, address).unwrap();
-    let mut probe = Probe::new(Place::Here, address);
+    let _peer = evenkeel(Location::Here, &config, address).unwrap();
+    let mut probe = Probe::new(Location::Here, address);
     let path = format!("/{}", "long".repeat(300));
     assert_eq!(probe.get(&path).unwrap().status, 200);
     let line = log

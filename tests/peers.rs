@@ -3,7 +3,7 @@
 //! another process.
 
 use crate::program::{Program, binary};
-use lab::{Peer, Place, Probe, Signal, eventually, free_port};
+use lab::{Location, Peer, Probe, Signal, eventually, free_port};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
@@ -68,7 +68,9 @@ impl Mesh {
 
     fn start(&self, program: Program, at: usize) -> Side {
         let web = self.web[at];
-        let peer = program.start(Place::Here, &self.config(at), web).unwrap();
+        let peer = program
+            .start(Location::Here, &self.config(at), web)
+            .unwrap();
         Side { peer, web }
     }
 
@@ -81,14 +83,14 @@ impl Mesh {
             .chain(words)
             .copied();
         let words: Vec<&str> = words.collect();
-        let peer = Peer::start(Place::Here, &binary, &words, &self.config(at), web).unwrap();
+        let peer = Peer::start(Location::Here, &binary, &words, &self.config(at), web).unwrap();
         Side { peer, web }
     }
 }
 
 impl Side {
     fn ask(&self, target: &str) {
-        let mut probe = Probe::new(Place::Here, self.web);
+        let mut probe = Probe::new(Location::Here, self.web);
         assert_eq!(probe.get(target).unwrap().status, 204, "{target}");
     }
 
@@ -195,7 +197,7 @@ fn tables_outlive_a_change_of_the_file_and_are_shared_on() {
     one.peer.rewrite(&changed).unwrap();
     one.peer.process().signal(Signal::USR2).unwrap();
     let serves = || {
-        let answer = Probe::new(Place::Here, one.web).get("/up");
+        let answer = Probe::new(Location::Here, one.web).get("/up");
         answer.is_ok_and(|answer| answer.status == 205)
     };
     assert!(eventually(PATIENCE, serves), "{}", one.peer.output());

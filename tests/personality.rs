@@ -2,7 +2,7 @@
 //! rights. What is asked of ours is asked of the real one beside it.
 
 use crate::program::{Program, binary, link_named_haproxy};
-use lab::{Exit, Host, Lab, Origin, Place, Probe, Scratch, Signal, eventually, free_port};
+use lab::{Exit, Host, Lab, Location, Origin, Probe, Scratch, Signal, eventually, free_port};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -128,7 +128,7 @@ impl Daemon {
             .parse()
             .unwrap();
         let daemon = Daemon(rustix::process::Pid::from_raw(pid).unwrap());
-        let mut probe = Probe::new(Place::Here, address);
+        let mut probe = Probe::new(Location::Here, address);
         assert!(eventually(SOON, || probe.get("/").is_ok()));
         daemon
     }
@@ -245,7 +245,7 @@ fn a_signal_ends_it_as_haproxy_is_ended() {
         ] {
             let address = here();
             let peer = program
-                .start(Place::Here, &listen(address, origin.address()), address)
+                .start(Location::Here, &listen(address, origin.address()), address)
                 .unwrap();
             peer.process().signal(signal).unwrap();
             let exit = peer.process().wait(SOON);
@@ -266,13 +266,13 @@ fn a_second_process_shares_the_port_and_takes_over() {
     let start = |origin: &Origin| {
         let config = listen(address, origin.address());
         Program::Evenkeel
-            .start(Place::Here, &config, address)
+            .start(Location::Here, &config, address)
             .unwrap()
     };
     let old = start(&origins[0]);
     let new = start(&origins[1]);
     assert_eq!(new.process().exit(), None);
-    let mut probe = Probe::new(Place::Here, address);
+    let mut probe = Probe::new(Location::Here, address);
     let both = || {
         probe.disconnect();
         probe.get("/").unwrap();

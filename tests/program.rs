@@ -1,7 +1,7 @@
 //! The programs under test: ours, built by this run, and the haproxy whose
 //! behaviour it has to show. It never takes an `evenkeel` that is merely installed.
 
-use lab::{LabError, Peer, Place, Scratch};
+use lab::{LabError, Location, Peer, Scratch};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -33,7 +33,7 @@ impl Program {
     /// In the foreground with a configuration in a file, ready when it answers.
     pub fn start(
         self,
-        place: impl Into<Place>,
+        place: impl Into<Location>,
         config: &str,
         address: SocketAddr,
     ) -> Result<Peer, LabError> {
@@ -46,7 +46,7 @@ impl Program {
 
 /// Ours under the name of haproxy, ready when it answers.
 pub fn evenkeel(
-    place: impl Into<Place>,
+    place: impl Into<Location>,
     config: &str,
     address: SocketAddr,
 ) -> Result<Peer, LabError> {

@@ -1,6 +1,6 @@
 //! PROXY headers between us and a real haproxy, in both directions.
 
-use lab::{Peer, Place, eventually, exchange, free_port};
+use lab::{Location, Peer, eventually, exchange, free_port};
 use protocol::proxy_protocol::{
     Checksum, Endpoints, Header, MAX_HEADER_BYTES, Progress, Proxied, Tlvs, Transport, kind, parse,
 };
@@ -45,7 +45,7 @@ fn haproxy_understands_what_we_write() {
 \"%[src] %[src_port] %[dst] %[dst_port] %[fc_pp_authority] %[fc_pp_unique_id].\"
 "
     );
-    let _peer = Peer::haproxy(Place::Here, &config, address).unwrap();
+    let _peer = Peer::haproxy(Location::Here, &config, address).unwrap();
     let (v4, v6) = (
         header("192.0.2.1:4000", "198.51.100.2:443"),
         header("[2001:db8::1]:4000", "[2001:db8::2]:443"),
@@ -66,7 +66,7 @@ fn haproxy_understands_what_we_write() {
             (summed, "www.example id-1."),
         ] {
             bytes.extend_from_slice(b"GET / HTTP/1.0\r\n\r\n");
-            let said = exchange(Place::Here, address, &bytes, TIMEOUT).unwrap();
+            let said = exchange(Location::Here, address, &bytes, TIMEOUT).unwrap();
             let said = String::from_utf8_lossy(&said);
             assert!(said.ends_with(&format!("{told}{tlvs}")), "{said}");
         }
@@ -94,7 +94,7 @@ fn we_understand_what_haproxy_writes() {
             server s {server} {options}
 "
         );
-        let _peer = Peer::haproxy(Place::Here, &config, address).unwrap();
+        let _peer = Peer::haproxy(Location::Here, &config, address).unwrap();
         // The peer's readiness was a connection, too, and may have been passed on.
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(b"hello").unwrap();

@@ -2,7 +2,7 @@
 //! client gets has to be what haproxy makes of them.
 
 use crate::program::Program;
-use lab::{Behaviour, Origin, Peer, Place, free_port};
+use lab::{Behaviour, Location, Origin, Peer, free_port};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -126,7 +126,7 @@ impl Side {
             .replace("@WEB@", &web.to_string())
             .replace("@ERRORS@", &page.display().to_string())
             .replace("@APP@", &origin.address().to_string());
-        let _peer = program.start(Place::Here, &config, web).unwrap();
+        let _peer = program.start(Location::Here, &config, web).unwrap();
         Side {
             origin,
             web,

@@ -1,7 +1,7 @@
 //! The table of statistics after the same traffic, ours beside haproxy's.
 
 use crate::program::Program;
-use lab::{Behaviour, Origin, Peer, Place, Probe, eventually, free_port};
+use lab::{Behaviour, Location, Origin, Peer, Probe, eventually, free_port};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -131,7 +131,7 @@ impl Side {
         ] {
             config = config.replace(mark, &address.to_string());
         }
-        let _peer = program.start(Place::Here, &config, statistics).unwrap();
+        let _peer = program.start(Location::Here, &config, statistics).unwrap();
         Side {
             statistics,
             web,
@@ -142,7 +142,7 @@ impl Side {
     }
 
     fn table(&self) -> Table {
-        let mut probe = Probe::new(Place::Here, self.statistics);
+        let mut probe = Probe::new(Location::Here, self.statistics);
         let text = probe.get("/;csv").unwrap().text();
         let mut lines = text.lines();
         let head = lines.next().unwrap().trim_start_matches("# ");
@@ -165,7 +165,7 @@ impl Side {
             table["app/c"]["status"].starts_with("DOWN") && table["app/a"]["status"] == "UP"
         };
         assert!(eventually(SOON, checked), "{:?}", self.table()["app/c"]);
-        let mut probe = Probe::new(Place::Here, self.web);
+        let mut probe = Probe::new(Location::Here, self.web);
         for _ in 0..9 {
             probe.get("/").unwrap();
         }

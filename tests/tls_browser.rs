@@ -3,7 +3,7 @@
 
 use crate::program::evenkeel;
 use crate::tls_site::{Site, here};
-use lab::{Place, Scratch, eventually};
+use lab::{Location, Scratch, eventually};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -180,7 +180,7 @@ fn browser(url: &str, profile: &Scratch) -> lab::Peer {
         .into_iter()
         .chain(args.iter().map(String::as_str))
         .collect();
-    lab::Peer::start(Place::Here, "chromium", &args, "", port).unwrap()
+    lab::Peer::start(Location::Here, "chromium", &args, "", port).unwrap()
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_browser_gets_a_page_of_many_parts_and_a_websocket_over_one_connection() {
          http-request set-header x-sessions %[fc_http_major]\n    server s {server}\n",
         site.word("site.pem")
     );
-    let ours = evenkeel(Place::Here, &config, address).unwrap();
+    let ours = evenkeel(Location::Here, &config, address).unwrap();
     let profile = Scratch::new().unwrap();
     let browser = browser(&format!("https://{address}/"), &profile);
     let reported = || told.lock().unwrap().report.is_some();

@@ -3,7 +3,7 @@
 
 use crate::program::{Program, evenkeel};
 use crate::tls_site::{NAME, Site, all_said, here, much, output, said};
-use lab::{Origin, Place};
+use lab::{Location, Origin};
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -27,8 +27,8 @@ fn status_by(words: &str, server: SocketAddr) -> u16 {
         "        retries 0\n",
         &format!("{server} {words}"),
     );
-    let _peer = evenkeel(Place::Here, &config, address).unwrap();
-    let mut probe = lab::Probe::new(Place::Here, address).host(NAME);
+    let _peer = evenkeel(Location::Here, &config, address).unwrap();
+    let mut probe = lab::Probe::new(Location::Here, address).host(NAME);
     probe.get("/small").unwrap().status
 }
 
@@ -103,11 +103,11 @@ fn sessions_with_a_server_are_resumed() {
         let address = here();
         let server = format!("{} ssl verify none {words}", nginx.address());
         let _peer = evenkeel(
-            Place::Here,
+            Location::Here,
             &listen(&address.to_string(), "", &server),
             address,
         );
-        let mut probe = lab::Probe::new(Place::Here, address);
+        let mut probe = lab::Probe::new(Location::Here, address);
         let reused: Vec<String> = (0..12)
             .map(|_| probe.get("/small").unwrap())
             .map(|answer| answer.header("x-reused").unwrap_or_default().to_owned())
@@ -157,11 +157,11 @@ fn passes(site: &Site, (first, second): (Program, Program), (server, bind): (&st
         tell,
         &origin.address().to_string(),
     );
-    let last = second.start(Place::Here, &last, inner).unwrap();
+    let last = second.start(Location::Here, &last, inner).unwrap();
     let words = format!("{inner} ssl verify required ca-file {ca} verifyhost {NAME} {server}");
     let both = format!("{outer} ssl crt {crt} alpn h2,http/1.1");
     let front = listen(&both, "", &words);
-    let front = first.start(Place::Here, &front, outer).unwrap();
+    let front = first.start(Location::Here, &front, outer).unwrap();
     let (url, body) = (
         format!("https://{NAME}:{}/", outer.port()),
         format!("@{}", site.word("body")),
@@ -223,13 +223,13 @@ fn many_streams_pass_a_chain_of_both_programs_without_an_error() {
         let bind = |address| format!("{address} ssl crt {crt} alpn h2,http/1.1");
         let to = |address| format!("{address} ssl verify none");
         let last = listen(&bind(inner), "", &to(nginx.address()));
-        let _last = second.start(Place::Here, &last, inner).unwrap();
+        let _last = second.start(Location::Here, &last, inner).unwrap();
         let front = listen(
             &bind(outer),
             "        http-reuse always\n",
             &format!("{} alpn h2", to(inner)),
         );
-        let _front = first.start(Place::Here, &front, outer).unwrap();
+        let _front = first.start(Location::Here, &front, outer).unwrap();
         for path in ["small", "page"] {
             let url = format!("https://{outer}/{path}");
             let mut load = Command::new("h2load");

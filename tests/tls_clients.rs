@@ -2,7 +2,7 @@
 
 use crate::program::evenkeel;
 use crate::tls_site::{NAME, Site, all_said, here, much, output, s_client, said};
-use lab::{Origin, Peer, Place};
+use lab::{Location, Origin, Peer};
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -24,7 +24,7 @@ fn front(site: &Site, bind: &str, more: &str, server: SocketAddr) -> Peer {
     let config = format!(
         "{DEFAULTS}    listen web\n        bind {address} {bind}\n{more}        server s {server}\n"
     );
-    evenkeel(Place::Here, &config, address).unwrap()
+    evenkeel(Location::Here, &config, address).unwrap()
 }
 
 const BOTH: &str =

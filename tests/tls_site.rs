@@ -2,7 +2,7 @@
 //! kinds in a directory of its own, and the programs that ask it.
 
 use lab::pki::{Authority, KeyKind, Leaf};
-use lab::{Peer, Place, Scratch, free_port};
+use lab::{Location, Peer, Scratch, free_port};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -90,7 +90,7 @@ impl Site {
              location / {{ dav_methods PUT; }} }} }}",
             files.display()
         );
-        Peer::nginx(Place::Here, &config, address).unwrap()
+        Peer::nginx(Location::Here, &config, address).unwrap()
     }
 }
 

@@ -2,7 +2,7 @@
 //! they show is what they would show of haproxy.
 
 use crate::program::evenkeel;
-use lab::{Origin, Peer, Place, Probe, Syslog, eventually, free_port};
+use lab::{Location, Origin, Peer, Probe, Syslog, eventually, free_port};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -47,12 +47,12 @@ impl Bed {
     fn new() -> Bed {
         let origin = Origin::here("clerk").unwrap();
         let (web, log) = (here(), here());
-        let syslog = Syslog::udp(Place::Here, log).unwrap();
+        let syslog = Syslog::udp(Location::Here, log).unwrap();
         let config = CONFIG
             .replace("@WEB@", &web.to_string())
             .replace("@LOG@", &log.to_string())
             .replace("@ORIGIN@", &origin.address().to_string());
-        let peer = evenkeel(Place::Here, &config, web).unwrap();
+        let peer = evenkeel(Location::Here, &config, web).unwrap();
         Bed {
             peer,
             web,
@@ -76,7 +76,7 @@ impl Bed {
 
     /// Some requests, and the lines that a syslog daemon would have written of them.
     fn log_file(&self) -> PathBuf {
-        let mut probe = Probe::new(Place::Here, self.web);
+        let mut probe = Probe::new(Location::Here, self.web);
         for path in ["/", "/a", "/a", "/denied"] {
             probe.get(path).unwrap();
         }
@@ -228,7 +228,7 @@ fn a_server_that_was_added_serves_and_what_drains_gets_nothing() {
         info.starts_with("Name: HAProxy\nVersion: 2.6.12-evenkeel-"),
         "{info}"
     );
-    let mut probe = Probe::new(Place::Here, bed.web);
+    let mut probe = Probe::new(Location::Here, bed.web);
     for _ in 0..4 {
         assert!(probe.get("/").unwrap().text().contains("second"));
     }

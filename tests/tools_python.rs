@@ -2,7 +2,7 @@
 //! show of ours is what they show of haproxy.
 
 use crate::program::{Program, root};
-use lab::{Missing, Origin, Place, Probe, free_port};
+use lab::{Location, Missing, Origin, Probe, free_port};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -60,8 +60,8 @@ fn lines(program: Program, tools: &PathBuf) -> Vec<String> {
         .replace("@ORIGIN@", &origin.address().to_string())
         .replace("@ACL@", &list.display().to_string())
         .replace("@MAP@", &map.display().to_string());
-    let peer = program.start(Place::Here, &config, web).unwrap();
-    let mut probe = Probe::new(Place::Here, web);
+    let peer = program.start(Location::Here, &config, web).unwrap();
+    let mut probe = Probe::new(Location::Here, web);
     for _ in 0..3 {
         probe.get("/").unwrap();
     }

@@ -1,7 +1,9 @@
 //! Real clients, real servers and other proxies with ours in the middle.
 
 use crate::program::{Program, evenkeel};
-use lab::{Filter, Host, Lab, Origin, Peer, Place, Probe, Scratch, Syslog, eventually, free_port};
+use lab::{
+    Filter, Host, Lab, Location, Origin, Peer, Probe, Scratch, Syslog, eventually, free_port,
+};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -34,7 +36,7 @@ fn listen(mode: &str, bind: &str, server: &str) -> String {
 fn before(server: SocketAddr) -> Peer {
     let address = here();
     let config = listen("http", &address.to_string(), &server.to_string());
-    evenkeel(Place::Here, &config, address).unwrap()
+    evenkeel(Location::Here, &config, address).unwrap()
 }
 
 fn read_head(stream: &mut TcpStream) -> String {
@@ -74,9 +76,9 @@ fn a_clients_address_passes_through_a_chain_of_both_programs() {
                 &format!("{inner} accept-proxy"),
                 &origin.address().to_string(),
             ) + "        option forwardfor\n";
-            let _last = second.start(Place::Here, &last, inner).unwrap();
+            let _last = second.start(Location::Here, &last, inner).unwrap();
             let front = listen(mode, &outer.to_string(), &format!("{inner} {sends}"));
-            let _front = first.start(Place::Here, &front, outer).unwrap();
+            let _front = first.start(Location::Here, &front, outer).unwrap();
             let mut client = connect(outer);
             client
                 .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -103,7 +105,7 @@ fn a_connection_to_the_server_serves_many_requests_of_many_clients() {
     let origin = Origin::here("web").unwrap();
     let peer = before(origin.address());
     let mut probes: Vec<Probe> = (0..5)
-        .map(|_| Probe::new(Place::Here, peer.address()))
+        .map(|_| Probe::new(Location::Here, peer.address()))
         .collect();
     for _ in 0..20 {
         for probe in &mut probes {
@@ -190,7 +192,7 @@ fn files(scratch: &Scratch) -> Peer {
          server {{ listen {address}; root {directory};
          location / {{ dav_methods PUT; }} }} }}"
     );
-    Peer::nginx(Place::Here, &config, address).unwrap()
+    Peer::nginx(Location::Here, &config, address).unwrap()
 }
 
 fn curl(args: &[&str]) -> String {

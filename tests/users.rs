@@ -4,7 +4,7 @@
 
 use crate::program::Program;
 use base64::prelude::{BASE64_STANDARD, Engine};
-use lab::{Origin, Peer, Place, Scratch, free_port};
+use lab::{Location, Origin, Peer, Scratch, free_port};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -108,7 +108,7 @@ impl Site {
         ] {
             config = config.replace(mark, &address.to_string());
         }
-        let _peer = program.start(Place::Here, &config, public).unwrap();
+        let _peer = program.start(Location::Here, &config, public).unwrap();
         Site {
             statistics,
             public,

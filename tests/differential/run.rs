@@ -4,7 +4,7 @@
 use super::table::{Case, Family, Normal, Sample};
 use crate::program::{Program, root};
 use crate::tls_site::Site;
-use lab::{Behaviour, Echo, Origin, Place, Scratch, free_port};
+use lab::{Behaviour, Echo, Location, Origin, Scratch, free_port};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -53,7 +53,7 @@ impl Bed {
             family,
             port: free_port().unwrap(),
             origin: Origin::here("app").unwrap(),
-            echo: Echo::start(Place::Here, any).unwrap(),
+            echo: Echo::start(Location::Here, any).unwrap(),
             scratch,
         }
     }
@@ -124,7 +124,7 @@ impl Bed {
     /// What came of all of them, samples first.
     fn serve(&self, program: Program) -> Vec<Outcome> {
         let config = self.config(program);
-        let peer = match program.start(Place::Here, &config, self.address(0)) {
+        let peer = match program.start(Location::Here, &config, self.address(0)) {
             Ok(peer) => peer,
             Err(error) => {
                 let error = error.to_string();

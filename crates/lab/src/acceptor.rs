@@ -2,7 +2,7 @@
 //! with all its connections, and started again at the same address.
 
 use crate::error::LabError;
-use crate::host::Place;
+use crate::host::Location;
 use crate::port::free_port;
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ type Handler = dyn Fn(TcpStream) + Send + Sync;
 
 /// A listener with a thread, and a thread for each connection.
 pub(crate) struct Acceptor {
-    place: Place,
+    place: Location,
     address: SocketAddr,
     handler: Arc<Handler>,
     running: Option<Running>,
@@ -43,12 +43,12 @@ impl Acceptor {
     /// Port 0 becomes a free one, and stays it over a stop: on this machine one
     /// that nobody takes meanwhile.
     pub(crate) fn start(
-        place: Place,
+        place: Location,
         address: SocketAddr,
         handler: impl Fn(TcpStream) + Send + Sync + 'static,
     ) -> Result<Self, LabError> {
         let mut address = address;
-        if address.port() == 0 && matches!(place, Place::Here) {
+        if address.port() == 0 && matches!(place, Location::Here) {
             address.set_port(free_port()?);
         }
         let mut acceptor = Acceptor {

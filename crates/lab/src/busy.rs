@@ -1,7 +1,7 @@
 //! Processes that want all the time of the processors.
 
 use crate::error::LabError;
-use crate::host::Place;
+use crate::host::Location;
 use crate::process::Process;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::os::unix::process::CommandExt;
@@ -38,7 +38,7 @@ impl BusyProcessors {
     }
 
     fn of(commands: impl Iterator<Item = Command>) -> Result<Self, LabError> {
-        let started: Result<_, _> = commands.map(|c| Place::Here.spawn(c)).collect();
+        let started: Result<_, _> = commands.map(|c| Location::Here.spawn(c)).collect();
         started.map(BusyProcessors)
     }
 

@@ -244,7 +244,7 @@ mod tests {
                 .env("EVENKEEL_LAB_REPORT", &report)
                 .stdout(Stdio::null())
                 .stderr(Stdio::null());
-            let process = crate::Place::Here.spawn(command).unwrap();
+            let process = crate::Location::Here.spawn(command).unwrap();
             let mut text = String::new();
             assert!(eventually(SOON, || {
                 text = fs::read_to_string(&report).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use crate::acceptor::Acceptor;
 use crate::error::LabError;
-use crate::host::Place;
+use crate::host::Location;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
@@ -12,7 +12,7 @@ pub struct Echo(Acceptor);
 
 impl Echo {
     /// Starts it; port 0 becomes a free one.
-    pub fn start(place: impl Into<Place>, address: SocketAddr) -> Result<Self, LabError> {
+    pub fn start(place: impl Into<Location>, address: SocketAddr) -> Result<Self, LabError> {
         let handler = |stream: TcpStream| {
             // The client may go at any moment: that ends the echo, nothing else.
             let _ = io::copy(&mut &stream, &mut &stream);
@@ -52,9 +52,9 @@ mod tests {
 
     #[test]
     fn an_echo_is_gone_while_it_is_stopped_and_at_the_same_address_after() {
-        let mut echo = Echo::start(Place::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut echo = Echo::start(Location::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = echo.address();
-        let say = || exchange(Place::Here, address, b"hello", TIMEOUT);
+        let say = || exchange(Location::Here, address, b"hello", TIMEOUT);
         assert_eq!(say().unwrap(), b"hello");
         assert!(eventually(TIMEOUT, || echo.connections() == 0));
         let held = std::net::TcpStream::connect(address).unwrap();

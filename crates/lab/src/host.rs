@@ -225,33 +225,33 @@ impl Host {
 
 /// Where something runs: on this machine's own network, or in a host.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum Location {
     /// On the network of the test itself: loopback only, please.
     Here,
     /// In a host.
     In(Host),
 }
 
-impl From<&Host> for Place {
+impl From<&Host> for Location {
     fn from(host: &Host) -> Self {
-        Place::In(host.clone())
+        Location::In(host.clone())
     }
 }
 
-impl Place {
+impl Location {
     /// Runs a closure there.
     pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         match self {
-            Place::Here => inside(),
-            Place::In(host) => host.enter(inside),
+            Location::Here => inside(),
+            Location::In(host) => host.enter(inside),
         }
     }
 
     /// Starts a program there.
     pub fn spawn(&self, command: Command) -> Result<Process, LabError> {
         match self {
-            Place::Here => Process::start(command, None),
-            Place::In(host) => host.spawn(command),
+            Location::Here => Process::start(command, None),
+            Location::In(host) => host.spawn(command),
         }
     }
 }

@@ -122,7 +122,7 @@ pub use fault::Fault;
 pub use firewall::{Block, Filter, Transport};
 pub use guard::{Missing, installed, may_run, privileged};
 pub use healed::Condition;
-pub use host::{Host, Place};
+pub use host::{Host, Location};
 pub use http::{Answer, Malformed};
 pub use link::{Interface, Link, Switch};
 pub use names::{Names, Records};

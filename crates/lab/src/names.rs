@@ -2,7 +2,7 @@
 //! runs, over UDP and TCP.
 
 use crate::error::LabError;
-use crate::host::Place;
+use crate::host::Location;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -41,7 +41,7 @@ pub enum Records {
 type Zone = BTreeMap<String, Records>;
 
 #[derive(Debug, Default)]
-struct Shared {
+struct NameserverState {
     zone: Mutex<Zone>,
     /// Names and types that were asked for.
     asked: Mutex<Vec<(String, u16)>>,
@@ -52,7 +52,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Names {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<NameserverState>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -62,7 +62,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Names {
     /// Answers at an address.
-    pub fn start(place: impl Into<Place>, address: SocketAddr) -> Result<Names, LabError> {
+    pub fn start(place: impl Into<Location>, address: SocketAddr) -> Result<Names, LabError> {
         let failed = || LabError::io("listen at", address);
         let place = place.into();
         let (udp, tcp) = place
@@ -70,7 +70,7 @@ impl Names {
             .map_err(failed())?;
         udp.set_read_timeout(Some(STOP_POLL)).map_err(failed())?;
         tcp.set_nonblocking(true).map_err(failed())?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(NameserverState::default());
         let (one, other) = (Arc::clone(&shared), Arc::clone(&shared));
         let threads = vec![
             thread::spawn(move || over_udp(&udp, &one)),
@@ -115,7 +115,7 @@ impl Drop for Names {
     }
 }
 
-fn over_udp(socket: &UdpSocket, shared: &Shared) {
+fn over_udp(socket: &UdpSocket, shared: &NameserverState) {
     let mut buffer = [0; QUESTION_BYTES_MAX];
     while !shared.stop.load(Ordering::Relaxed) {
         // The only error is that nothing came in time.
@@ -128,7 +128,7 @@ fn over_udp(socket: &UdpSocket, shared: &Shared) {
     }
 }
 
-fn over_tcp(listener: &TcpListener, shared: &Shared) {
+fn over_tcp(listener: &TcpListener, shared: &NameserverState) {
     while !shared.stop.load(Ordering::Relaxed) {
         let Ok((mut stream, _)) = listener.accept() else {
             thread::sleep(STOP_POLL);
@@ -197,7 +197,7 @@ fn address_records(owner: &str, kind: u16, addresses: &[IpAddr]) -> Vec<Vec<u8>>
     addresses.iter().filter_map(of).collect()
 }
 
-fn answer(message: &[u8], shared: &Shared, over_tcp: bool) -> Option<Vec<u8>> {
+fn answer(message: &[u8], shared: &NameserverState, over_tcp: bool) -> Option<Vec<u8>> {
     let (name, kind, end) = read_question(message)?;
     let mut asked = lock(&shared.asked);
     if asked.len() < QUESTIONS_MAX {

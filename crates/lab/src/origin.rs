@@ -3,7 +3,7 @@
 
 use crate::acceptor::Acceptor;
 use crate::error::LabError;
-use crate::host::Place;
+use crate::host::Location;
 use crate::http::{Carrier, Head, Length, Wire};
 use crate::tls::{Negotiated, TlsServer};
 use std::collections::VecDeque;
@@ -40,11 +40,11 @@ pub enum Behaviour {
 #[derive(Debug)]
 pub struct Origin {
     acceptor: Acceptor,
-    shared: Arc<Shared>,
+    shared: Arc<OriginState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct OriginState {
     name: String,
     behaviour: Mutex<Behaviour>,
     requests: Mutex<VecDeque<String>>,
@@ -57,7 +57,7 @@ struct Shared {
 impl Origin {
     /// Starts one; port 0 becomes a free one.
     pub fn start(
-        place: impl Into<Place>,
+        place: impl Into<Location>,
         name: &str,
         address: SocketAddr,
     ) -> Result<Self, LabError> {
@@ -66,7 +66,7 @@ impl Origin {
 
     /// One that speaks TLS; port 0 becomes a free one.
     pub fn tls(
-        place: impl Into<Place>,
+        place: impl Into<Location>,
         name: &str,
         address: SocketAddr,
         tls: TlsServer,
@@ -75,12 +75,12 @@ impl Origin {
     }
 
     fn with(
-        place: Place,
+        place: Location,
         name: &str,
         address: SocketAddr,
         tls: Option<TlsServer>,
     ) -> Result<Self, LabError> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(OriginState {
             name: name.to_owned(),
             behaviour: Mutex::new(Behaviour::Answer),
             requests: Mutex::new(VecDeque::new()),
@@ -101,7 +101,7 @@ impl Origin {
 
     /// One on a free port of 127.0.0.1.
     pub fn here(name: &str) -> Result<Self, LabError> {
-        Origin::start(Place::Here, name, SocketAddr::from(([127, 0, 0, 1], 0)))
+        Origin::start(Location::Here, name, SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
     /// Where it listens.
@@ -156,7 +156,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
+impl OriginState {
     fn serve(&self, stream: TcpStream) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let _ = stream.set_nodelay(true);
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn an_origin_tells_its_name_and_remembers_what_it_was_asked() {
         let origin = Origin::here("web0").unwrap();
-        let mut probe = Probe::new(Place::Here, origin.address());
+        let mut probe = Probe::new(Location::Here, origin.address());
         let answer = probe.get("/a").unwrap();
         assert_eq!(answer.header("X-Origin"), Some("web0"));
         assert_eq!(answer.text(), "web0");
@@ -274,7 +274,7 @@ mod tests {
     fn an_origin_misbehaves_as_told() {
         let origin = Origin::here("web0").unwrap();
         let mut probe =
-            Probe::new(Place::Here, origin.address()).timeout(Duration::from_millis(100));
+            Probe::new(Location::Here, origin.address()).timeout(Duration::from_millis(100));
         origin.behave(Behaviour::Status(503));
         assert_eq!(probe.get("/").unwrap().status, 503);
         for (behaviour, failure) in [
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn an_origin_that_was_stopped_answers_again() {
         let mut origin = Origin::here("web0").unwrap();
-        let mut probe = Probe::new(Place::Here, origin.address());
+        let mut probe = Probe::new(Location::Here, origin.address());
         probe.get("/").unwrap();
         origin.stop();
         assert_eq!(probe.get("/"), Err(Failure::Closed { reused: true }));

@@ -3,7 +3,7 @@
 
 use crate::error::LabError;
 use crate::exit::Exit;
-use crate::host::Place;
+use crate::host::Location;
 use crate::process::{MAX_SAID_BYTES, Process};
 use crate::scratch::Scratch;
 use std::fs::File;
@@ -39,7 +39,7 @@ impl Peer {
     /// haproxy with that configuration, ready when something answers at the
     /// address. `{dir}` in the configuration is the peer's own directory.
     pub fn haproxy(
-        place: impl Into<Place>,
+        place: impl Into<Location>,
         config: &str,
         address: SocketAddr,
     ) -> Result<Self, LabError> {
@@ -55,7 +55,7 @@ impl Peer {
     /// nginx with that configuration. It is told to stay in the foreground and
     /// where to put its pid; everything else is the configuration's.
     pub fn nginx(
-        place: impl Into<Place>,
+        place: impl Into<Location>,
         config: &str,
         address: SocketAddr,
     ) -> Result<Self, LabError> {
@@ -75,7 +75,7 @@ impl Peer {
 
     /// Any program which is given its configuration as a file, `{dir}/config`.
     pub fn start(
-        place: impl Into<Place>,
+        place: impl Into<Location>,
         program: &str,
         args: &[&str],
         config: &str,
@@ -143,7 +143,7 @@ impl Peer {
         String::from_utf8_lossy(&said).into_owned()
     }
 
-    fn wait_until_ready(&self, place: &Place) -> Result<(), LabError> {
+    fn wait_until_ready(&self, place: &Location) -> Result<(), LabError> {
         let started = Instant::now();
         let connect = || TcpStream::connect_timeout(&self.address, READY_TIMEOUT);
         loop {
@@ -211,14 +211,14 @@ mod tests {
     fn haproxy_serves_from_an_origin() {
         crate::skip_unless_installed!("haproxy");
         let origin = Origin::here("web0").unwrap();
-        let log = Syslog::udp(Place::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let log = Syslog::udp(Location::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = here();
         let config = HAPROXY
             .replace("@LISTEN@", &address.to_string())
             .replace("@ORIGIN@", &origin.address().to_string())
             .replace("{dir}/log", &log.address().unwrap().to_string());
-        let peer = Peer::haproxy(Place::Here, &config, address).unwrap();
-        let mut probe = Probe::new(Place::Here, peer.address());
+        let peer = Peer::haproxy(Location::Here, &config, address).unwrap();
+        let mut probe = Probe::new(Location::Here, peer.address());
         assert_eq!(probe.get("/through").unwrap().text(), "web0");
         let line = log.wait_for(Duration::from_secs(5), |line| line.contains("/through"));
         assert!(line.unwrap().contains("web/s"));
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn a_peer_that_refuses_its_configuration_tells_why() {
         crate::skip_unless_installed!("haproxy");
-        match Peer::haproxy(Place::Here, "nonsense here", here()) {
+        match Peer::haproxy(Location::Here, "nonsense here", here()) {
             Err(LabError::Died { exit, said, .. }) => {
                 assert_eq!(exit, Exit::Code(1));
                 assert!(said.contains("nonsense"), "{said}");

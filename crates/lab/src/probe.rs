@@ -1,7 +1,7 @@
 //! Clients that measure. A probe keeps its connection as a browser would, never
 //! tries a request twice, and records how each one ended.
 
-use crate::host::Place;
+use crate::host::Location;
 use crate::http::{Answer, Carrier, Length, Malformed, ReadError, Wire};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -59,7 +59,7 @@ pub struct Record {
 /// An HTTP client with one connection.
 #[derive(Debug)]
 pub struct Probe {
-    place: Place,
+    place: Location,
     address: SocketAddr,
     host: String,
     timeout: Duration,
@@ -70,7 +70,7 @@ pub struct Probe {
 
 impl Probe {
     /// It connects with the first request.
-    pub fn new(place: impl Into<Place>, address: SocketAddr) -> Self {
+    pub fn new(place: impl Into<Location>, address: SocketAddr) -> Self {
         Probe {
             place: place.into(),
             address,
@@ -292,7 +292,7 @@ impl Drop for Steady {
 /// Sends bytes over a new connection, ends its own side, and gives all that
 /// comes until the other side ends too.
 pub fn exchange(
-    place: impl Into<Place>,
+    place: impl Into<Location>,
     address: SocketAddr,
     bytes: &[u8],
     timeout: Duration,
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn a_probe_keeps_its_connection_until_an_answer_ends_it() {
         let origin = Origin::here("web0").unwrap();
-        let mut probe = Probe::new(Place::Here, origin.address()).host("example");
+        let mut probe = Probe::new(Location::Here, origin.address()).host("example");
         probe.get("/").unwrap();
         probe.get("/").unwrap();
         assert!(origin.take_requests()[0].contains("host: example\r\n"));
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn a_steady_probe_sees_the_gap_while_its_origin_is_away() {
         let mut origin = Origin::here("web0").unwrap();
-        let probe = Probe::new(Place::Here, origin.address());
+        let probe = Probe::new(Location::Here, origin.address());
         let steady = probe.steadily("/", Duration::from_millis(2));
         let served = |origin: &Origin, more: u64| {
             let goal = origin.served() + more;

@@ -1,7 +1,7 @@
 //! A syslog server inside the test: it keeps what it is sent.
 
 use crate::error::LabError;
-use crate::host::Place;
+use crate::host::Location;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
@@ -44,7 +44,7 @@ impl Kept {
 
 impl Syslog {
     /// Over UDP; port 0 becomes a free one.
-    pub fn udp(place: impl Into<Place>, address: SocketAddr) -> Result<Self, LabError> {
+    pub fn udp(place: impl Into<Location>, address: SocketAddr) -> Result<Self, LabError> {
         let failed = || LabError::io("listen at", address);
         let socket = place.into().enter(|| UdpSocket::bind(address));
         let socket = socket.map_err(failed())?;
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn messages_are_kept_in_their_order() {
-        let log = Syslog::udp(Place::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let log = Syslog::udp(Location::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         for message in ["<134>one", "<134>two"] {
             sender

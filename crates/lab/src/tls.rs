@@ -7,7 +7,7 @@
 
 use crate::Failure;
 use crate::error::LabError;
-use crate::host::Place;
+use crate::host::Location;
 use crate::http::{Answer, Carrier, Wire};
 use crate::pki::Issued;
 use crate::probe::{CLOSED_FRESH, failure_of, read_answer, request_bytes};
@@ -143,7 +143,7 @@ impl TlsFailure {
 /// A TLS client: its settings, and the sessions that it may resume.
 #[derive(Clone, Debug)]
 pub struct TlsClient {
-    place: Place,
+    place: Location,
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     timeout: Duration,
@@ -153,11 +153,11 @@ pub struct TlsClient {
 impl TlsClient {
     /// A client on this machine.
     pub fn here(offer: &Offer) -> Result<Self, LabError> {
-        TlsClient::new(Place::Here, offer)
+        TlsClient::new(Location::Here, offer)
     }
 
     /// A client with no connection yet.
-    pub fn new(place: impl Into<Place>, offer: &Offer) -> Result<Self, LabError> {
+    pub fn new(place: impl Into<Location>, offer: &Offer) -> Result<Self, LabError> {
         let provider = Arc::new(provider(offer.suites, offer.groups));
         let witness = Arc::new(Witness::new(offer.roots, &provider)?);
         let builder = ClientConfig::builder_with_provider(provider)
@@ -577,7 +577,12 @@ mod tests {
             ..Terms::default()
         };
         let server = TlsServer::new(&site(&authority), &terms).unwrap();
-        let origin = Origin::tls(Place::Here, "web0", "127.0.0.1:0".parse().unwrap(), server);
+        let origin = Origin::tls(
+            Location::Here,
+            "web0",
+            "127.0.0.1:0".parse().unwrap(),
+            server,
+        );
         let origin = origin.unwrap();
         for versions in [Versions::Only12, Versions::Only13] {
             let client = TlsClient::here(&Offer {
@@ -621,7 +626,12 @@ mod tests {
             ..Terms::default()
         };
         let server = TlsServer::new(&site(&authority), &terms).unwrap();
-        let origin = Origin::tls(Place::Here, "web0", "127.0.0.1:0".parse().unwrap(), server);
+        let origin = Origin::tls(
+            Location::Here,
+            "web0",
+            "127.0.0.1:0".parse().unwrap(),
+            server,
+        );
         let origin = origin.unwrap();
         let leaf = Leaf {
             subject: &[("CN", "somebody")],

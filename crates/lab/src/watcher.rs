@@ -8,7 +8,7 @@
 //! its machine in the last line of its answer.
 
 use crate::error::LabError;
-use crate::host::Place;
+use crate::host::Location;
 use crate::packet::before_ordinary_processes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -56,7 +56,7 @@ pub struct Answerer {
 impl Answerer {
     /// Answers at an address with a name.
     pub fn start(
-        place: impl Into<Place>,
+        place: impl Into<Location>,
         address: SocketAddr,
         name: &str,
     ) -> Result<Self, LabError> {
@@ -175,7 +175,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Watcher {
     /// Looks at an address from a place.
     pub fn start(
-        place: impl Into<Place>,
+        place: impl Into<Location>,
         address: SocketAddr,
         pace: Pace,
     ) -> Result<Self, LabError> {
@@ -186,7 +186,7 @@ impl Watcher {
     /// ends. Who it is says the last line of an answer 200; another answer is told
     /// as a name that is its first line.
     pub fn asking(
-        place: impl Into<Place>,
+        place: impl Into<Location>,
         address: SocketAddr,
         path: &str,
         pace: Pace,
@@ -196,7 +196,7 @@ impl Watcher {
     }
 
     fn with(
-        place: Place,
+        place: Location,
         address: SocketAddr,
         pace: Pace,
         request: Vec<u8>,
@@ -604,7 +604,7 @@ mod tests {
     fn a_web_server_is_asked_and_says_its_name_or_what_it_has_against_it() {
         let origin = crate::Origin::here("web0").unwrap();
         let address = origin.address();
-        let watcher = Watcher::asking(Place::Here, address, "/", Pace::default()).unwrap();
+        let watcher = Watcher::asking(Location::Here, address, "/", Pace::default()).unwrap();
         assert!(watcher.wait_for(Some("web0"), 20, SOON));
         origin.behave(crate::Behaviour::Status(503));
         assert!(watcher.wait_for(Some("HTTP/1.1 503 Status"), 20, SOON));

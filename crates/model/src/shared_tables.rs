@@ -6,7 +6,7 @@
 pub mod entry;
 
 use crate::config::{Config, Peers};
-pub use crate::state::peers::{Peer, PeersState, Resync, Section, Shared};
+pub use crate::state::peers::{Peer, PeersState, Resync, Section, SharedTable};
 use protocol::peers::{Milliseconds, TableDescription, Update};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -39,12 +39,12 @@ pub const FAULTS: usize = 4;
 pub const COLLISIONS: usize = 5;
 
 /// The tables that a section shares.
-fn shared(config: &Config, peers: &Peers) -> Vec<Shared> {
+fn shared(config: &Config, peers: &Peers) -> Vec<SharedTable> {
     let all = config.tables.all.iter();
     let mine = all.filter(|table| table.peers.as_deref() == Some(&*peers.name));
     mine.filter_map(|described| {
         let table = described.place.get()?;
-        Some(Shared {
+        Some(SharedTable {
             description: entry::describe(described, table),
             table: Arc::clone(table),
             write_to: described

@@ -2,7 +2,7 @@
 
 use super::driver::{Driver, Side};
 use super::settings::{self, Limits};
-use super::shared::Shared;
+use super::shared::ConnectionState;
 use protocol::http2::Connection;
 use reactor::Buffer;
 use std::rc::{Rc, Weak};
@@ -19,7 +19,7 @@ pub async fn serve<S: Side>(
 ) {
     let options = settings::of_clients(&limits);
     let open_max = options.concurrent_streams_max.saturating_mul(2);
-    let shared = Shared::new(Connection::new(options), Weak::new(), false);
+    let shared = ConnectionState::new(Connection::new(options), Weak::new(), false);
     shared.inner.borrow_mut().open_max = open_max;
     Driver::new(Rc::new(shared), transport, input)
         .run(side)

@@ -2,7 +2,7 @@
 //! what they and the protocol want to send, and ends the connection when its
 //! time has come. Which times those are its side says.
 
-use super::shared::{Accept, OUTPUT_MAX_BYTES, Shared, Step};
+use super::shared::{Accept, ConnectionState, OUTPUT_MAX_BYTES, Step};
 use super::stream::MuxStream;
 use protocol::http2::{ConnectionError, ErrorCode, Role, Why};
 use reactor::{self, Buffer, Instant, sleep_until, with_deadline};
@@ -92,7 +92,7 @@ enum Taken {
 
 /// Drives one connection.
 pub(super) struct Driver<'t> {
-    shared: Rc<Shared>,
+    shared: Rc<ConnectionState>,
     transport: &'t Transport,
     /// Received bytes that are not processed yet; allocated only when bytes arrive.
     input: Option<Buffer>,
@@ -109,7 +109,7 @@ pub(super) struct Driver<'t> {
 
 impl<'t> Driver<'t> {
     pub(super) fn new(
-        shared: Rc<Shared>,
+        shared: Rc<ConnectionState>,
         transport: &'t Transport,
         input: Option<Buffer>,
     ) -> Driver<'t> {

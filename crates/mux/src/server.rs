@@ -2,7 +2,7 @@
 
 use super::driver::{Driver, Side, Then, View};
 use super::settings::{self, Limits};
-use super::shared::{Accept, Opened, Shared};
+use super::shared::{Accept, ConnectionState, Opened};
 use super::stream::MuxStream;
 use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList};
 use reactor::{self, Instant, WeakSocket, pool_box};
@@ -19,7 +19,7 @@ const STUCK: Duration = Duration::from_secs(5);
 /// An HTTP/2 connection to a server. Its clones are the same connection; when
 /// the last is dropped and no stream is left it is closed.
 pub struct ServerMux {
-    shared: Rc<Shared>,
+    shared: Rc<ConnectionState>,
     streams_max: u32,
 }
 
@@ -31,7 +31,7 @@ impl ServerMux {
         let options = settings::of_servers(&limits);
         let streams_max = options.concurrent_streams_max;
         let connection = Connection::new(options);
-        let shared = Shared::new(connection, Rc::downgrade(&transport), secure);
+        let shared = ConnectionState::new(connection, Rc::downgrade(&transport), secure);
         let shared = Rc::new(shared);
         let faults_max = limits.http2.server.glitches_max;
         shared.handles.set(1);
@@ -138,7 +138,7 @@ impl Drop for ServerMux {
 }
 
 struct ServerSide {
-    shared: Rc<Shared>,
+    shared: Rc<ConnectionState>,
     faults: u32,
     faults_max: Option<u32>,
 }

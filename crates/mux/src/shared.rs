@@ -36,7 +36,7 @@ const BLOCK_BYTES_A_UNIT: usize = 4;
 const DATA_BYTES_A_UNIT: usize = 256;
 
 /// A connection.
-pub(super) struct Shared {
+pub(super) struct ConnectionState {
     pub(super) inner: RefCell<Inner>,
     /// The task that drives it.
     driver: RefCell<Option<Waker>>,
@@ -130,9 +130,13 @@ pub(super) enum Step<R> {
     Failed(ConnectionError),
 }
 
-impl Shared {
-    pub(super) fn new(connection: Connection, transport: Weak<Transport>, secure: bool) -> Shared {
-        Shared {
+impl ConnectionState {
+    pub(super) fn new(
+        connection: Connection,
+        transport: Weak<Transport>,
+        secure: bool,
+    ) -> ConnectionState {
+        ConnectionState {
             inner: RefCell::new(Inner {
                 connection,
                 table: Vec::new(),

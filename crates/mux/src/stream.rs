@@ -1,7 +1,7 @@
 //! The handle of the user of a stream.
 
 use super::mapping;
-use super::shared::{Inner, OUTPUT_MAX_BYTES, Shared};
+use super::shared::{ConnectionState, Inner, OUTPUT_MAX_BYTES};
 use super::slot::{Gone, Interest};
 use http::http1::{Fault, Limits, Parsed, RequestFacts};
 use http::message::{Fields, Message};
@@ -25,18 +25,18 @@ pub enum HeadFailure {
 /// One stream of an HTTP/2 connection. Dropping it before both sides have
 /// ended resets it.
 pub struct MuxStream {
-    shared: Rc<Shared>,
+    shared: Rc<ConnectionState>,
     slot: u32,
 }
 
 impl MuxStream {
     /// Of a slot that was taken for it.
-    pub(super) fn new(shared: Rc<Shared>, slot: u32) -> MuxStream {
+    pub(super) fn new(shared: Rc<ConnectionState>, slot: u32) -> MuxStream {
         MuxStream { shared, slot }
     }
 
     /// Its connection, and its place there.
-    pub(super) fn place(&self) -> (&Rc<Shared>, u32) {
+    pub(super) fn place(&self) -> (&Rc<ConnectionState>, u32) {
         (&self.shared, self.slot)
     }
 

@@ -2,7 +2,7 @@
 //! whether its peer gave it up. It holds neither the stream nor the connection, and
 //! knows how the stream ended when its place has another one.
 
-use super::shared::Shared;
+use super::shared::ConnectionState;
 use super::slot::Seen;
 use super::stream::MuxStream;
 use std::cell::Cell;
@@ -11,7 +11,7 @@ use std::rc::{Rc, Weak};
 /// A handle that only queries the stream.
 #[derive(Clone)]
 pub struct StreamWatch {
-    shared: Weak<Shared>,
+    shared: Weak<ConnectionState>,
     slot: u32,
     last: Rc<Cell<Option<Seen>>>,
 }

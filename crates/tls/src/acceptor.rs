@@ -9,7 +9,7 @@ use super::build::{BuildError, Resumption, server_config};
 use super::certified::{Certified, now_s};
 use super::schemes::RestrictedResolver;
 use super::sni::{Entry, Filter, Index, Offer};
-use super::store::{Dependent, Missing, Place, Prepared, Stock};
+use super::store::{ConfigLocation, Dependent, Missing, Prepared, Stock};
 use crate::settings::{
     BindTls, CertificateSource, ClientAuth, Parameters, ServerSettings, TlsLine, TlsSide, Verify,
 };
@@ -94,7 +94,7 @@ pub struct Acceptor {
     words: Arc<BindTls>,
     defaults: TlsSide,
     resumption: MakeResumption,
-    place: Place,
+    place: ConfigLocation,
     state: RwLock<Arc<State>>,
 }
 
@@ -165,7 +165,7 @@ impl Acceptor {
             words,
             defaults,
             resumption,
-            place: Place::default(),
+            place: ConfigLocation::default(),
             state: RwLock::default(),
         };
         let state = acceptor.make(stock)?;
@@ -174,7 +174,7 @@ impl Acceptor {
     }
 
     /// Sets the position in the file, which is shown to operators.
-    pub fn at(self, place: Place) -> Acceptor {
+    pub fn at(self, place: ConfigLocation) -> Acceptor {
         Acceptor { place, ..self }
     }
 
@@ -456,7 +456,7 @@ impl Dependent for Acceptor {
         named.into_iter().flatten().any(|named| **named == *name)
     }
 
-    fn place(&self) -> &Place {
+    fn place(&self) -> &ConfigLocation {
         &self.place
     }
 }

@@ -7,7 +7,7 @@ use super::build::{self, BuildError};
 use super::chain::{Failure, Purpose, code};
 use super::ignore::IgnoredErrors;
 use super::revocation::Revocations;
-use super::store::{Dependent, Missing, Place, Prepared, Stock};
+use super::store::{ConfigLocation, Dependent, Missing, Prepared, Stock};
 use super::verify::{self, Belief};
 use super::{hostname, schemes};
 use crate::settings::Parameters;
@@ -100,7 +100,7 @@ pub struct Files {
 pub struct Connector {
     /// Its server was removed: it uses nothing of the store any more.
     gone: AtomicBool,
-    place: Place,
+    place: ConfigLocation,
     files: Files,
     made: RwLock<Arc<Made>>,
 }
@@ -117,7 +117,7 @@ impl Connector {
         let config = Arc::new(client_config(&settings)?);
         Ok(Connector {
             gone: AtomicBool::new(false),
-            place: Place::default(),
+            place: ConfigLocation::default(),
             files: Files::default(),
             made: RwLock::new(Arc::new(Made { settings, config })),
         })
@@ -125,7 +125,7 @@ impl Connector {
 
     /// Returns a copy that is bound to its position in the file, and to the files of the
     /// store that it uses.
-    pub fn at(self, place: Place, files: Files) -> Connector {
+    pub fn at(self, place: ConfigLocation, files: Files) -> Connector {
         Connector {
             place,
             files,
@@ -233,7 +233,7 @@ impl Dependent for Connector {
         named.into_iter().any(|file| file.as_deref() == Some(name))
     }
 
-    fn place(&self) -> &Place {
+    fn place(&self) -> &ConfigLocation {
         &self.place
     }
 }

@@ -2,7 +2,7 @@
 //! connections, and by those of OpenSSL. Where rustls says less than OpenSSL the
 //! nearest is told. It decides nothing.
 
-use super::verify::{Outcome, WrongCurve};
+use super::verify::{Verified, WrongCurve};
 use rustls::{AlertDescription, CipherSuite, Error, OtherError, PeerIncompatible, ProtocolVersion};
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub enum Failure {
     /// There are as many connections as `maxsslconn` allows.
     TooMany,
     /// The peer and we do not agree, or one does not believe the other.
-    Tls(rustls::Error, Outcome, Option<Agreed>),
+    Tls(rustls::Error, Verified, Option<Agreed>),
 }
 
 /// The parameters negotiated before a handshake failed.
@@ -215,7 +215,7 @@ fn number(alert: AlertDescription) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::super::chain;
-    use super::super::verify::Outcome;
+    use super::super::verify::Verified;
     use super::*;
     use std::sync::Arc;
 
@@ -227,7 +227,7 @@ mod tests {
             let library = broken.library_words().unwrap_or_default();
             format!("{} {} {}", broken.connection, broken.words(), library)
         };
-        let tls = |error| Failure::Tls(error, Outcome::default(), None);
+        let tls = |error| Failure::Tls(error, Verified::default(), None);
         assert_eq!(
             told(tls(Error::NoCertificatesPresented)),
             "34 SSL handshake failure \
@@ -247,9 +247,9 @@ mod tests {
         );
         let refused = |depth| {
             let failure = chain::Failure { depth, code: 10 };
-            let verified = Outcome {
+            let verified = Verified {
                 refused: Some(failure),
-                ..Outcome::default()
+                ..Verified::default()
             };
             told(Failure::Tls(Error::NoCertificatesPresented, verified, None))
         };

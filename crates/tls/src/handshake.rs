@@ -11,7 +11,7 @@ use super::info::{Clear, Info};
 use super::keylog::{Secrets, with_secrets};
 use super::record::{Protection, kind};
 use super::session::{Established, LaterKeys, Records, Session, alert};
-use super::verify::{Outcome, with_outcome};
+use super::verify::{Verified, with_outcome};
 use super::{tickets, turn};
 use crate::settings::TlsDefaults;
 use reactor::{Instant, Socket, with_deadline};
@@ -28,7 +28,7 @@ const STEP_MAX: usize = 18 * 1024;
 
 /// A failure of rustls where nothing was verified.
 fn untried(error: rustls::Error) -> Failure {
-    Failure::Tls(error, Outcome::default(), None)
+    Failure::Tls(error, Verified::default(), None)
 }
 
 /// The next step of rustls.
@@ -130,7 +130,7 @@ impl Party {
         Some((common.protocol_version()?, suite.suite()))
     }
 
-    fn info(&self, sni: Option<Box<str>>, verified: Outcome) -> Result<Info, rustls::Error> {
+    fn info(&self, sni: Option<Box<str>>, verified: Verified) -> Result<Info, rustls::Error> {
         let common = self.common();
         let unfinished = || rustls::Error::HandshakeNotComplete;
         let version = common.protocol_version().ok_or_else(unfinished)?;
@@ -428,7 +428,7 @@ async fn drive(
     sni: Option<Box<str>>,
     terms: Terms,
 ) -> Result<(Session, Info), Failure> {
-    let mut verified = Outcome::default();
+    let mut verified = Verified::default();
     let mut began_s = None;
     let broken = |_: io::Error| Failure::Closed;
     loop {

@@ -5,7 +5,7 @@ use super::failure::Broken;
 use super::failure::Failure;
 use super::hello::Hello;
 use super::keylog::Secrets;
-use super::verify::Outcome;
+use super::verify::Verified;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
@@ -33,7 +33,7 @@ pub struct Info {
     /// resumed they are those of the session.
     pub peer_certificates: Option<Arc<[CertificateDer<'static>]>>,
     /// The result of the verification of the peer's certificate.
-    pub verified: Outcome,
+    pub verified: Verified,
     /// The certificate that was shown to the client.
     pub own_certificate: Option<Arc<CertifiedKey>>,
     /// The offer of the client, if `tune.ssl.capture-buffer-size` is set.
@@ -130,7 +130,7 @@ impl Info {
             resumed: false,
             early_data: false,
             peer_certificates: None,
-            verified: Outcome::default(),
+            verified: Verified::default(),
             own_certificate: None,
             offer: None,
             clear: None,
@@ -143,7 +143,7 @@ impl Info {
     pub fn failed(failure: &Failure, wanted: ProtocolVersion) -> Info {
         let (agreed, verified) = match failure {
             Failure::Tls(_, verified, agreed) => (*agreed, *verified),
-            _ => (None, Outcome::default()),
+            _ => (None, Verified::default()),
         };
         let (version, suite) = agreed.unwrap_or((wanted, CipherSuite::TLS_NULL_WITH_NULL_NULL));
         Info {

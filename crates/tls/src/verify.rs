@@ -32,7 +32,7 @@ use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, RevocationOptionsBuild
 /// The result of a verification: the first error of each kind, as HAProxy keeps them,
 /// including ignored errors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Outcome {
+pub struct Verified {
     /// A certificate was shown and looked at.
     pub verified: bool,
     /// The first error above the shown certificate (`ssl_c_ca_err`, and its depth).
@@ -45,7 +45,7 @@ pub struct Outcome {
     pub refused: Option<Failure>,
 }
 
-impl Outcome {
+impl Verified {
     /// As OpenSSL keeps it for `ssl_c_verify`: the last error that stood, 0 for none.
     pub fn verify_code(&self) -> u8 {
         self.last.map_or(0, |failure| failure.code)
@@ -59,7 +59,7 @@ const UNKNOWN: Failure = Failure {
 };
 
 thread_local! {
-    static CURRENT: Cell<Outcome> = const { Cell::new(Outcome {
+    static CURRENT: Cell<Verified> = const { Cell::new(Verified {
         verified: false,
         authority: None,
         own: None,
@@ -72,8 +72,8 @@ thread_local! {
 /// around every call that lets rustls process records until the handshake is
 /// over; an outcome with `verified` set is that connection's. A connection that
 /// resumes a session verifies nothing: what its session knew is not told here.
-pub fn with_outcome<R>(step: impl FnOnce() -> R) -> (R, Outcome) {
-    CURRENT.set(Outcome::default());
+pub fn with_outcome<R>(step: impl FnOnce() -> R) -> (R, Verified) {
+    CURRENT.set(Verified::default());
     let done = step();
     (done, CURRENT.take())
 }
@@ -167,9 +167,9 @@ impl Belief {
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        let mut outcome = Outcome {
+        let mut outcome = Verified {
             verified: true,
-            ..Outcome::default()
+            ..Verified::default()
         };
         let (shown, others) = readable(others);
         let question = Question {
@@ -197,7 +197,7 @@ impl Belief {
         &self,
         question: &Question<'_>,
         strict: &webpki::Error,
-        outcome: &mut Outcome,
+        outcome: &mut Verified,
     ) -> bool {
         let mut told = 0;
         let mut tell = |failure: Failure| {
@@ -219,7 +219,7 @@ impl Belief {
     }
 
     /// Notes an error; whether it is let pass.
-    pub fn passes(&self, failure: Failure, outcome: &mut Outcome) -> bool {
+    pub fn passes(&self, failure: Failure, outcome: &mut Verified) -> bool {
         let (first, ignored) = match failure.depth {
             0 => (&mut outcome.own, self.crt_ignore),
             _ => (&mut outcome.authority, self.ca_ignore),

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab::{Echo, Place, Scratch};
+use lab::{Echo, Location, Scratch};
 
 use crate::bench::origin::{self, BODY_SIZES_BYTES, Origin};
 use crate::bench::process::{Side, raise_descriptor_limit};
@@ -67,7 +67,7 @@ impl<'o> Judge<'o> {
             down: SpecialServer::start()?,
             websocket: SpecialServer::start()?,
             origin: Origin::start(&body, None)?,
-            echo: Echo::start(Place::Here, here)?,
+            echo: Echo::start(Location::Here, here)?,
             body,
             logs: [log()?, log()?],
             taken: TcpListener::bind(here).map_err(Error::system(failed))?,

@@ -123,7 +123,7 @@ fn line(reader: &mut impl BufRead) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::{Place, Probe};
+    use lab::{Location, Probe};
     use std::io::Read;
     use std::net::SocketAddr;
 
@@ -131,7 +131,7 @@ mod tests {
     fn what_is_not_a_check_is_counted_as_tried() {
         let server = SpecialServer::start().expect("a server");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port));
-        let mut probe = Probe::new(Place::Here, address);
+        let mut probe = Probe::new(Location::Here, address);
         assert_eq!(probe.get(CHECK_PATH).expect("an answer").status, 500);
         assert_eq!((server.checks(), server.tried()), (1, 0));
         assert_eq!(probe.get("/plain/100").expect("an answer").status, 500);

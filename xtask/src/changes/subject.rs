@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lab::{Failure, Place, Probe};
+use lab::{Failure, Location, Probe};
 use rustix::process::{Pid, Signal};
 
 use crate::bench::process::{Proxy, Side, anonymous_bytes, process_folder};
@@ -151,7 +151,7 @@ impl Running<'_> {
     /// The body that a new connection to the port gets for the path.
     pub fn get(&self, port: u16, path: &str) -> Result<String, Failure> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut probe = Probe::new(Place::Here, address).timeout(PROBE_PATIENCE);
+        let mut probe = Probe::new(Location::Here, address).timeout(PROBE_PATIENCE);
         probe.get(path).map(|answer| answer.text())
     }
 

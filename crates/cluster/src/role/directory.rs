@@ -347,18 +347,18 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// A place for one test.
-    struct Place(PathBuf);
+    struct TestDirectory(PathBuf);
 
-    impl Place {
-        fn new() -> Place {
+    impl TestDirectory {
+        fn new() -> TestDirectory {
             static NUMBER: AtomicU32 = AtomicU32::new(0);
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let name = format!("evenkeel-directory-{}-{number}", std::process::id());
-            Place(std::env::temp_dir().join(name))
+            TestDirectory(std::env::temp_dir().join(name))
         }
     }
 
-    impl Drop for Place {
+    impl Drop for TestDirectory {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
         }
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_again() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         let directory = Directory::create(&place.0).unwrap();
         assert_eq!(directory.who().unwrap(), None);
         assert!(!Directory::is_of_a_member(&place.0));
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn the_directory_and_its_files_are_their_owners_alone() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         let directory = Directory::create(&place.0).unwrap();
         directory.write(KEY, b"secret").unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -426,7 +426,7 @@ mod tests {
 
     #[test]
     fn who_the_machine_is_outlives_damage_and_the_directory_may_be_behind_a_link() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         let directory = Directory::create(place.0.join("there")).unwrap();
         directory.write_who(&who()).unwrap();
         for damaged in [&b""[..], b"{\"cluster\":", b"\xff\xff"] {
@@ -447,7 +447,7 @@ mod tests {
 
     #[test]
     fn what_was_accepted_outlives_any_damage_of_its_file() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         let directory = Directory::create(&place.0).unwrap();
         let set = FileSet {
             version: VersionId(4),
@@ -480,7 +480,7 @@ mod tests {
 
     #[test]
     fn a_file_that_was_left_half_written_is_passed_over() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         let directory = Directory::create(&place.0).unwrap();
         directory.write_who(&who()).unwrap();
         std::fs::write(place.0.join(".member.new"), b"{\"cluster\":").unwrap();
@@ -491,7 +491,7 @@ mod tests {
 
     #[test]
     fn what_is_torn_or_too_large_is_said_with_its_path() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         let directory = Directory::create(&place.0).unwrap();
         std::fs::write(directory.file(MEMBER), b"{\"cluster\":").unwrap();
         let words = directory.who().unwrap_err().to_string();
@@ -509,7 +509,7 @@ mod tests {
 
     #[test]
     fn a_second_process_is_kept_out_until_the_first_has_gone() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         let directory = Directory::create(&place.0).unwrap();
         let first = directory.lock().unwrap();
         assert!(matches!(directory.lock(), Err(DirectoryError::InUse(_))));

@@ -125,7 +125,7 @@ fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<
 }
 
 #[derive(Default)]
-struct Place {
+struct Interest {
     names: BTreeSet<OsString>,
     /// It was named itself, for the configuration files in it.
     listed: bool,
@@ -138,7 +138,7 @@ struct Place {
 /// Directories, by their paths without symbolic links.
 #[derive(Default)]
 struct Places {
-    known: BTreeMap<PathBuf, Place>,
+    known: BTreeMap<PathBuf, Interest>,
     /// Whether lines name the added files.
     named: bool,
 }
@@ -196,10 +196,10 @@ impl Places {
         }
     }
 
-    fn place(&mut self, at: &Path) -> &mut Place {
-        let new = Place {
+    fn place(&mut self, at: &Path) -> &mut Interest {
+        let new = Interest {
             only_named: self.named,
-            ..Place::default()
+            ..Interest::default()
         };
         self.known.entry(at.to_owned()).or_insert(new)
     }
@@ -207,7 +207,7 @@ impl Places {
     /// Groups the files by directory, those of the configuration first: of too many, the
     /// last are left out.
     fn into_directories(self) -> Vec<WatchedDirectory> {
-        let mut known: Vec<(PathBuf, Place)> = self.known.into_iter().collect();
+        let mut known: Vec<(PathBuf, Interest)> = self.known.into_iter().collect();
         known.sort_by_key(|(_, place)| place.only_named);
         let bytes = |text: &OsStr| text.as_bytes().to_vec();
         known

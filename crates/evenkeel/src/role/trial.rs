@@ -30,7 +30,7 @@ pub struct Former {
 pub type Back = Result<(Given, String), VersionError>;
 
 #[derive(Default)]
-struct Shared {
+struct TrialState {
     former: Mutex<Option<Former>>,
     outcome: Mutex<Option<Back>>,
     over: AtomicBool,
@@ -38,7 +38,7 @@ struct Shared {
 
 /// A candidate version. Dropping it accepts the candidate.
 pub struct Trial {
-    shared: Arc<Shared>,
+    shared: Arc<TrialState>,
     /// Readable when the address role had this process go back.
     event: Option<Arc<OwnedFd>>,
     /// The mark that the address role sees.
@@ -49,7 +49,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
+impl TrialState {
     /// Puts it back into service; None where somebody else does.
     fn go_back(&self, running: &Running, side: &Side) -> Option<Back> {
         let Former { given, built } = lock(&self.former).take()?;
@@ -61,9 +61,9 @@ impl Shared {
 impl Trial {
     /// Starts the trial of a candidate.
     pub fn begin(former: Former, serving: &Serving, side: &Arc<Side>) -> Trial {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(TrialState {
             former: Mutex::new(Some(former)),
-            ..Shared::default()
+            ..TrialState::default()
         });
         let seen = OnTrial::begin(serving.running.runtime).map(Arc::new);
         let watched = seen.as_ref();
@@ -115,7 +115,7 @@ impl Drop for Trial {
 /// address role waits in vain, for a moment, and takes its address over.
 fn watch(
     on_trial: &Arc<OnTrial>,
-    shared: &Arc<Shared>,
+    shared: &Arc<TrialState>,
     running: &Arc<Running>,
     side: &Arc<Side>,
 ) -> Option<Arc<OwnedFd>> {

@@ -340,13 +340,13 @@ fn a_bind_gains_and_loses_tls_and_changes_its_protocols_and_certificate() {
         Some((alpn, negotiated.certificates[0].to_vec()))
     };
     let plain = || {
-        let mut probe = lab::Probe::new(lab::Place::Here, bed.address());
+        let mut probe = lab::Probe::new(lab::Location::Here, bed.address());
         probe.get("/").ok().map(|answer| answer.status)
     };
     bed.write("", "", "");
     let supervised = Supervised::run(&bed.scratch, "a.cfg");
     assert!(eventually(PATIENCE, || plain() == Some(200)));
-    let mut before = lab::Probe::new(lab::Place::Here, bed.address());
+    let mut before = lab::Probe::new(lab::Location::Here, bed.address());
     before.get("/").unwrap();
     let one = bed.issue("site.pem", KeyKind::Ecdsa);
     bed.write("", &bed.usual(), "");
@@ -373,7 +373,7 @@ fn kept_connections_to_a_server_are_not_used_under_other_settings_of_tls() {
     let site = bed.issue("site.pem", KeyKind::Ecdsa);
     let server = lab::tls::TlsServer::new(&site, &lab::tls::Terms::default()).unwrap();
     let origin = Origin::tls(
-        lab::Place::Here,
+        lab::Location::Here,
         "tls",
         "127.0.0.1:0".parse().unwrap(),
         server,

@@ -136,13 +136,13 @@ pub fn to_client(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Limits, Outcome, RequestFacts, parse_request, parse_response};
+    use super::super::{Limits, ParseStatus, RequestFacts, parse_request, parse_response};
     use super::*;
 
     fn parsed_request(head: &str) -> (Message, Parsed) {
         let mut m = Message::new();
         match parse_request(head.as_bytes(), &Limits::default(), &mut m) {
-            Ok(Outcome::Done(parsed)) => (m, parsed),
+            Ok(ParseStatus::Done(parsed)) => (m, parsed),
             other => panic!("{other:?}"),
         }
     }
@@ -235,7 +235,7 @@ mod tests {
                 let mut m = Message::new();
                 let facts = RequestFacts::default();
                 let result = parse_response(head.as_bytes(), &facts, &Limits::default(), &mut m);
-                let Ok(Outcome::Done(parsed)) = result else {
+                let Ok(ParseStatus::Done(parsed)) = result else {
                     panic!("{result:?}");
                 };
                 let spoken = match request {

@@ -116,7 +116,7 @@ pub enum Upgrade {
 
 /// The result of parsing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum ParseStatus {
     /// All fine so far, but the head does not end here: read more and parse
     /// again from the start.
     Incomplete,

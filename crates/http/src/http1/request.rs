@@ -9,7 +9,7 @@ use super::fault::{Fault, FaultKind};
 use super::head::{self, Line, Lines, Noted, Section};
 use super::host;
 use super::length::{self, Coding};
-use super::{BodyLength, Limits, Outcome, Parsed, prepare};
+use super::{BodyLength, Limits, ParseStatus, Parsed, prepare};
 use crate::message::{Message, NAME_BYTES, TargetForm, TargetParts, Version};
 
 /// The connection preface of an HTTP/2 client (RFC 9113, section 3.4).
@@ -38,15 +38,15 @@ pub fn http2_preface(bytes: &[u8]) -> Preface {
 }
 
 /// Parses the head of a request from all the bytes that came so far. On
-/// anything but [`Outcome::Done`] the message is unspecified.
+/// anything but [`ParseStatus::Done`] the message is unspecified.
 pub fn parse_request(
     bytes: &[u8],
     limits: &Limits,
     message: &mut Message,
-) -> Result<Outcome, Fault> {
+) -> Result<ParseStatus, Fault> {
     let mut lines = Lines::new(bytes);
     let Some(line) = lines.start_line(limits, check_partial)? else {
-        return Ok(Outcome::Incomplete);
+        return Ok(ParseStatus::Incomplete);
     };
     prepare(message, limits, bytes.len());
     let start = RequestLine::parse(line, limits)?;
@@ -58,12 +58,12 @@ pub fn parse_request(
         .begin_request_checked(start.method, start.target, start.version)
         .map_err(|_| too_long)?;
     if start.simple {
-        return Ok(Outcome::Done(simple_request(lines.at)));
+        return Ok(ParseStatus::Done(simple_request(lines.at)));
     }
     let mut noted = Noted::default();
     let fields = message.fields_mut();
     if head::parse_fields(&mut lines, limits, fields, &mut noted)? == Section::Incomplete {
-        return Ok(Outcome::Incomplete);
+        return Ok(ParseStatus::Incomplete);
     }
     let target_at = line.at + start.target_at;
     host::check(message, &noted, target_at, limits.accept_invalid)?;
@@ -88,14 +88,14 @@ fn finish(
     noted: &Noted,
     limits: &Limits,
     consumed: usize,
-) -> Result<Outcome, Fault> {
+) -> Result<ParseStatus, Fault> {
     let version = message.version();
     let (body, doubtful) = body_of(message, noted, limits)?;
     let options = connection::options(message.fields_mut(), noted);
     let upgrade = connection::request_upgrade(message, noted, &options, body == BodyLength::None)?;
     connection::clean(message.fields_mut(), noted, &options, upgrade.is_some());
     let expect_continue = expects_continue(message, noted);
-    Ok(Outcome::Done(Parsed {
+    Ok(ParseStatus::Done(Parsed {
         consumed,
         body,
         keep_alive: !doubtful && options.keeps(version),

@@ -5,7 +5,7 @@ use super::fault::{Fault, FaultKind};
 use super::head::{self, Line, Lines, Noted, Section};
 use super::length::{self, Coding};
 use super::request::version_of;
-use super::{BodyLength, Limits, Outcome, Parsed, Upgrade, prepare};
+use super::{BodyLength, Limits, ParseStatus, Parsed, Upgrade, prepare};
 use crate::message::{Message, Version};
 use crate::websocket::Accept;
 
@@ -42,16 +42,16 @@ impl RequestFacts {
 }
 
 /// Parses the head of a response from all the bytes that came so far. On
-/// anything but [`Outcome::Done`] the message is unspecified.
+/// anything but [`ParseStatus::Done`] the message is unspecified.
 pub fn parse_response(
     bytes: &[u8],
     request: &RequestFacts,
     limits: &Limits,
     message: &mut Message,
-) -> Result<Outcome, Fault> {
+) -> Result<ParseStatus, Fault> {
     let mut lines = Lines::new(bytes);
     let Some(line) = lines.start_line(limits, check_partial)? else {
-        return Ok(Outcome::Incomplete);
+        return Ok(ParseStatus::Incomplete);
     };
     prepare(message, limits, bytes.len());
     let (version, status, reason) = status_line(line, limits.accept_invalid)?;
@@ -65,7 +65,7 @@ pub fn parse_response(
     let mut noted = Noted::default();
     let fields = message.fields_mut();
     if head::parse_fields(&mut lines, limits, fields, &mut noted)? == Section::Incomplete {
-        return Ok(Outcome::Incomplete);
+        return Ok(ParseStatus::Incomplete);
     }
     finish(message, request, &noted, lines.at)
 }
@@ -75,7 +75,7 @@ fn finish(
     request: &RequestFacts,
     noted: &Noted,
     consumed: usize,
-) -> Result<Outcome, Fault> {
+) -> Result<ParseStatus, Fault> {
     let status = message.status();
     let version = message.version();
     let length = length::content_length(message.fields_mut(), noted)?;
@@ -112,7 +112,7 @@ fn finish(
     connection::clean(message.fields_mut(), noted, &options, options.upgrade);
     let doubtful = coding.is_some() && (length.is_some() || version == Version::Http10);
     let ends = !matches!(body, BodyLength::UntilClose | BodyLength::Tunnel);
-    Ok(Outcome::Done(Parsed {
+    Ok(ParseStatus::Done(Parsed {
         consumed,
         body,
         keep_alive: ends && !doubtful && options.keeps(version),

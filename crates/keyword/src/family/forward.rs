@@ -8,7 +8,7 @@ use crate::family::Loader;
 use language::value::{self, Network, TimeUnit, ValueError};
 use language::{Diagnostic, Word};
 use model::codes;
-use model::config::{ForwardFor, Forwarded, HeaderCases, HeaderNames, KeepAlive, Told};
+use model::config::{ForwardFor, Forwarded, HeaderCases, HeaderNames, KeepAlive, ParameterSource};
 use model::rules::{Expression, Usage};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -125,17 +125,17 @@ fn forwarded(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             }
         };
         *place = Some(match found {
-            false => Told::AsItIs,
+            false => ParameterSource::AsItIs,
             true => {
                 let word = args.required("<expr>")?;
                 let usage = Usage::BACK_HTTP_REQUEST;
-                Told::Found(Box::new(Expression::parse(loader, word, usage)?))
+                ParameterSource::Found(Box::new(Expression::parse(loader, word, usage)?))
             }
         });
     }
     if !any {
         option.proto = true;
-        option.for_ = Some(Told::AsItIs);
+        option.for_ = Some(ParameterSource::AsItIs);
     }
     loader.proxy().forwarded = Some(Arc::new(option));
     Ok(())

@@ -56,7 +56,7 @@ pub struct Loaded {
 impl Loaded {
     /// What came out of a load in which the proxy was a part.
     pub fn of(mut loaded: configuration::Loaded) -> Loaded {
-        let Outcome {
+        let BuiltSections {
             mut config,
             watched,
         } = loaded.take(&PART);
@@ -181,7 +181,7 @@ const BACKEND: Kind = Kind {
 
 /// What the sections of the proxy come to.
 #[derive(Debug, Default)]
-struct Outcome {
+struct BuiltSections {
     config: Config,
     watched: Watched,
 }
@@ -220,7 +220,7 @@ impl configuration::Draft for Loader {
         for name in self.config.backends.keys() {
             exchange.export(Export::name(BACKEND.name, name));
         }
-        Box::new(Outcome {
+        Box::new(BuiltSections {
             watched: Watched {
                 wish: self.config.global.watch,
                 states: self.state_files,

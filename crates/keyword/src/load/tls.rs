@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use tls::BindTls;
 use tls::acceptor::{Acceptor, AcceptorError};
 use tls::resume::resumption;
-use tls::store::{Dependent, Place};
+use tls::store::{ConfigLocation, Dependent};
 
 type Made = Option<Arc<Acceptor>>;
 
@@ -130,10 +130,10 @@ impl Loader {
         }
     }
 
-    fn bind_place(&self, proxy: &str, bind: &Bind) -> Place {
+    fn bind_place(&self, proxy: &str, bind: &Bind) -> ConfigLocation {
         let file = &self.context.sources.file(bind.span.file).name;
         let line = self.context.sources.position(bind.span).line;
-        Place {
+        ConfigLocation {
             owner: proxy.into(),
             what: format!("bind '{}'", display(&bind.address)).into(),
             line: format!("{file}:{line}").into(),
@@ -141,7 +141,7 @@ impl Loader {
     }
 
     fn at(&self, proxy: &str, bind: &Bind, why: &str) -> String {
-        let Place { owner, what, line } = self.bind_place(proxy, bind);
+        let ConfigLocation { owner, what, line } = self.bind_place(proxy, bind);
         format!("{owner}: {why} for {what} at [{line}]")
     }
 

@@ -4,7 +4,7 @@
 use super::http::{Head, Unfinished};
 use super::scene::Scene;
 use crate::compiled::Format;
-use crate::script::{Code, Expect, Matcher, Pattern, StatusRange, Step, Told, Voice};
+use crate::script::{Code, Expect, Matcher, Pattern, ReportedText, StatusRange, Step, Voice};
 use crate::state::{CheckResult, CheckStatus};
 use regex::bytes::Regex;
 use std::borrow::Cow;
@@ -284,17 +284,17 @@ impl Expect {
     }
 }
 
-impl Told {
+impl ReportedText {
     fn fill(&self, bytes: &[u8], scene: &mut Scene<'_>) -> Vec<u8> {
         match self {
-            Told::Format(format) => scene.text(format).into_owned(),
-            Told::Text(text) => text.as_bytes().to_vec(),
-            Told::Line(from) => {
+            ReportedText::Format(format) => scene.text(format).into_owned(),
+            ReportedText::Text(text) => text.as_bytes().to_vec(),
+            ReportedText::Line(from) => {
                 let rest = bytes.get(*from..).unwrap_or_default();
                 let line = rest.split(|byte| b"\r\n".contains(byte)).next();
                 line.unwrap_or_default().trim_ascii_start().to_vec()
             }
-            Told::Text0(from) => {
+            ReportedText::Text0(from) => {
                 let rest = bytes.get(*from..).unwrap_or_default();
                 rest.split(|byte| *byte == 0)
                     .next()

@@ -11,8 +11,8 @@ mod protocol;
 pub mod scene;
 
 pub use crate::script::{
-    Code, Connect, Dialogue, Expect, HttpField, HttpSend, Matcher, Pattern, PortSource, STEPS_MAX,
-    Script, Send, StatusRange, Step, StepAction, Told, Voice,
+    Code, Connect, Dialogue, Expect, HttpField, HttpSend, Matcher, Pattern, PortSource,
+    ReportedText, STEPS_MAX, Script, Send, StatusRange, Step, StepAction, Voice,
 };
 pub use expect::ANSWER_MAX;
 pub use expect::unhex;

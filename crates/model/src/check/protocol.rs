@@ -5,7 +5,9 @@
 
 use super::expect::{Judged, text_of};
 use crate::config::{CheckKind, MySqlUser};
-use crate::script::{Code, Connect, Dialogue, Expect, Pattern, Script, Send, StepAction, Told};
+use crate::script::{
+    Code, Connect, Dialogue, Expect, Pattern, ReportedText, Script, Send, StepAction,
+};
 use crate::state::{CheckResult, CheckStatus};
 use regex::bytes::Regex;
 
@@ -105,7 +107,7 @@ fn tls_hello() -> Vec<StepAction> {
             expect.ok_status = Some(CheckStatus::Layer6Ok);
             expect.error_status = Some(CheckStatus::Layer6Invalid);
             expect.timeout_status = Some(CheckStatus::Layer6Timeout);
-            expect.on_error = Some(Told::Text(""));
+            expect.on_error = Some(ReportedText::Text(""));
         }),
     ]
 }
@@ -113,14 +115,14 @@ fn tls_hello() -> Vec<StepAction> {
 fn smtp(hello: &[u8]) -> Vec<StepAction> {
     let code = |expect: &mut Expect| {
         expect.error_status = Some(CheckStatus::Layer7Status);
-        expect.on_error = Some(Told::Line(4));
+        expect.on_error = Some(ReportedText::Line(4));
         expect.code = Some(Code::Digits);
     };
     vec![
         connect(),
         expect(regex("^[0-9]{3}[ \r]"), |expect| {
             expect.min_recv = Some(4);
-            expect.on_error = Some(Told::Line(0));
+            expect.on_error = Some(ReportedText::Line(0));
         }),
         expect(regex("^2[0-9]{2}[ \r]"), |expect| {
             expect.min_recv = Some(4);
@@ -133,7 +135,7 @@ fn smtp(hello: &[u8]) -> Vec<StepAction> {
         expect(regex("^2[0-9]{2}[- \r]"), |expect| {
             expect.min_recv = Some(4);
             code(expect);
-            expect.on_success = Some(Told::Line(4));
+            expect.on_success = Some(ReportedText::Line(4));
         }),
     ]
 }
@@ -143,7 +145,7 @@ fn redis() -> Vec<StepAction> {
         send(*b"*1\r\n$4\r\nPING\r\n"),
         expect(Pattern::Text((*b"+PONG\r\n").into()), |expect| {
             expect.error_status = Some(CheckStatus::Layer7Status);
-            expect.on_success = Some(Told::Text("Redis server is ok"));
+            expect.on_success = Some(ReportedText::Text("Redis server is ok"));
         }),
     ]
 }
@@ -165,7 +167,7 @@ fn postgresql(user: &[u8]) -> Vec<StepAction> {
         expect(regex("^E"), |expect| {
             expect.negated = true;
             expect.min_recv = Some(5);
-            expect.on_error = Some(Told::Text0(6));
+            expect.on_error = Some(ReportedText::Text0(6));
         }),
         // A request of authentication, of any manner that there is.
         expect(
@@ -173,8 +175,8 @@ fn postgresql(user: &[u8]) -> Vec<StepAction> {
             |expect| {
                 expect.min_recv = Some(9);
                 expect.error_status = Some(CheckStatus::Layer7Status);
-                expect.on_success = Some(Told::Text("PostgreSQL server is ok"));
-                expect.on_error = Some(Told::Text("PostgreSQL unknown error"));
+                expect.on_success = Some(ReportedText::Text("PostgreSQL server is ok"));
+                expect.on_error = Some(ReportedText::Text("PostgreSQL unknown error"));
             },
         ),
     ]
@@ -279,7 +281,7 @@ fn ldap() -> Vec<StepAction> {
         send(BIND),
         expect(binary_regex("^30"), |expect| {
             expect.min_recv = Some(14);
-            expect.on_error = Some(Told::Text("Not LDAPv3 protocol"));
+            expect.on_error = Some(ReportedText::Text("Not LDAPv3 protocol"));
         }),
         expect(Pattern::Dialogue(Dialogue::LdapBind), |_| {}),
     ]

@@ -98,7 +98,9 @@ impl Scene<'_> {
         let facts = RequestFacts::default();
         let parsed = parse_response(self.bytes, &facts, &Limits::default(), &mut stream.response);
         match (parsed, Head::parse(self.bytes, self.ended)) {
-            (Ok(http::http1::Outcome::Done(_)), Ok(head)) => stream.response_payload = head.body,
+            (Ok(http::http1::ParseStatus::Done(_)), Ok(head)) => {
+                stream.response_payload = head.body
+            }
             _ => stream.response.clear(),
         }
     }

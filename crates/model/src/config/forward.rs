@@ -24,20 +24,20 @@ pub struct Forwarded {
     /// `proto`
     pub proto: bool,
     /// `host`
-    pub host: Option<Told>,
+    pub host: Option<ParameterSource>,
     /// `by`
-    pub by: Option<Told>,
+    pub by: Option<ParameterSource>,
     /// `by_port`
-    pub by_port: Option<Told>,
+    pub by_port: Option<ParameterSource>,
     /// `for`
-    pub for_: Option<Told>,
+    pub for_: Option<ParameterSource>,
     /// `for_port`
-    pub for_port: Option<Told>,
+    pub for_port: Option<ParameterSource>,
 }
 
 /// Where the value of a parameter comes from.
 #[derive(Clone, Debug)]
-pub enum Told {
+pub enum ParameterSource {
     /// What the connection or the request says.
     AsItIs,
     /// An expression.

@@ -26,7 +26,7 @@ pub use crate::compiled::ERROR_STATUSES;
 pub use crate::compiled::{Balance, ErrorPage, HashKey, Hashed, HttpErrors, HttpErrorsSlot};
 pub use check::{Check, CheckKind, CheckLines, ExternalLines, HealthCheck, MySqlUser};
 pub use fcgi::{FcgiApp, PassHeader, SetParam};
-pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, Told};
+pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, ParameterSource};
 pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
     Watch,

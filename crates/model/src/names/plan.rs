@@ -1,7 +1,7 @@
 //! All names that are asked for, of all sections of the newest tree, and who
 //! wants them: servers, which follow, and rules, which wait. A value.
 
-use super::resolution::{Ask, Outcome, Resolution, Status, Wanted};
+use super::resolution::{Ask, QueryOutcome, Resolution, Status, Wanted};
 use crate::config::{Config, ProxyIndex, Resolvers, Server, ServerIndex};
 use protocol::dns::{Name, Service};
 use std::collections::{BTreeSet, HashMap};
@@ -303,7 +303,7 @@ impl Plan {
         &mut self,
         key: &Key,
         from: (u32, usize),
-        (outcome, events): (&Outcome, Events),
+        (outcome, events): (&QueryOutcome, Events),
         now_ms: u64,
     ) -> (Option<Due>, bool) {
         let Some(section) = self.section(key) else {
@@ -330,7 +330,13 @@ impl Plan {
         Some(self.tallies.entry(key).or_default())
     }
 
-    fn count(&mut self, section: &Resolvers, server: usize, outcome: &Outcome, events: Events) {
+    fn count(
+        &mut self,
+        section: &Resolvers,
+        server: usize,
+        outcome: &QueryOutcome,
+        events: Events,
+    ) {
         use protocol::dns::Status as Said;
         let Some(tally) = self.tally(section, server) else {
             return;
@@ -340,9 +346,9 @@ impl Plan {
         tally.invalid += u64::from(events.invalid);
         tally.outdated += u64::from(events.foreign);
         match outcome {
-            Outcome::Silent => tally.timeout += 1,
-            Outcome::Unusable => {}
-            Outcome::Answered(answer) => {
+            QueryOutcome::Silent => tally.timeout += 1,
+            QueryOutcome::Unusable => {}
+            QueryOutcome::Answered(answer) => {
                 tally.cname += u64::from(answer.aliased);
                 let nothing = answer.addresses.is_empty() && answer.services.is_empty();
                 match answer.status {

@@ -62,7 +62,7 @@ pub enum Status {
 
 /// What became of asking one server.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum QueryOutcome {
     /// It answered.
     Answered(Answer),
     /// It did not, in its time.
@@ -192,7 +192,7 @@ impl Resolution {
         &mut self,
         section: &Resolvers,
         (round_number, server): (u32, usize),
-        outcome: &Outcome,
+        outcome: &QueryOutcome,
         now_ms: u64,
     ) -> (Option<Ask>, bool) {
         if round_number != self.rounds {
@@ -202,17 +202,17 @@ impl Resolution {
             return (None, false);
         };
         let error = match outcome {
-            Outcome::Answered(answer) => match (answer.status, round.kind) {
+            QueryOutcome::Answered(answer) => match (answer.status, round.kind) {
                 (Said::NoSuchName, _) => Status::NoSuchName,
                 (Said::Refused, _) => Status::Refused,
                 (Said::Fine, Kind::Srv) if !answer.services.is_empty() => Status::Valid,
                 (Said::Fine, Kind::A | Kind::Aaaa) if !answer.addresses.is_empty() => Status::Valid,
                 _ => Status::Other,
             },
-            Outcome::Silent => Status::Timeout,
-            Outcome::Unusable => Status::Other,
+            QueryOutcome::Silent => Status::Timeout,
+            QueryOutcome::Unusable => Status::Other,
         };
-        if let (Status::Valid, Outcome::Answered(answer)) = (error, outcome) {
+        if let (Status::Valid, QueryOutcome::Answered(answer)) = (error, outcome) {
             self.answered_by = server;
             self.take(section, answer, now_ms);
             return (None, true);
@@ -325,8 +325,8 @@ mod tests {
         Resolution::new(Name::new("web.test").expect("a name"), wanted, 0)
     }
 
-    fn answer(status: Said, addresses: &[&str]) -> Outcome {
-        Outcome::Answered(Answer {
+    fn answer(status: Said, addresses: &[&str]) -> QueryOutcome {
+        QueryOutcome::Answered(Answer {
             status,
             truncated: false,
             aliased: false,
@@ -408,7 +408,7 @@ mod tests {
     fn an_error_counts_when_the_last_good_answer_is_old_enough() {
         let section = section(1);
         let mut one = resolution(Wanted::Addresses(AddressFamily::V4));
-        let mut at = |outcome: &Outcome, now| {
+        let mut at = |outcome: &QueryOutcome, now| {
             let mut ask = one.poll(&section, now).0;
             while let Some(asked) = ask {
                 ask = one.answered(&section, (asked.round, 0), outcome, now).0;

@@ -165,12 +165,12 @@ pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
     stream.server_queue = place.server_queue.unwrap_or(stream.server_queue);
     stream.backend_queue = place.backend_queue.unwrap_or(stream.backend_queue);
     match place.outcome {
-        Outcome::Granted(granted) => {
+        Admission::Granted(granted) => {
             stream.server = Some(granted.server);
             Assignment::Granted(granted.slot)
         }
-        Outcome::Wait(ticket) => Assignment::Wait(ticket),
-        Outcome::Refused(refusal) => Assignment::Refused(refusal),
+        Admission::Wait(ticket) => Assignment::Wait(ticket),
+        Admission::Refused(refusal) => Assignment::Refused(refusal),
     }
 }
 
@@ -193,7 +193,7 @@ struct Asker<'c> {
     priority: Priority,
 }
 
-enum Outcome {
+enum Admission {
     Granted(Granted),
     Wait(Ticket),
     Refused(Refusal),
@@ -201,13 +201,13 @@ enum Outcome {
 
 /// What became of an asker, and how many were before it where it waits.
 struct Placement {
-    outcome: Outcome,
+    outcome: Admission,
     server_queue: Option<u32>,
     backend_queue: Option<u32>,
 }
 
-impl From<Outcome> for Placement {
-    fn from(outcome: Outcome) -> Self {
+impl From<Admission> for Placement {
+    fn from(outcome: Admission) -> Self {
         Placement {
             outcome,
             server_queue: None,
@@ -217,7 +217,7 @@ impl From<Outcome> for Placement {
 }
 
 fn granted(server: ServerIndex, state: &Arc<ServerState>) -> Placement {
-    Outcome::Granted(Granted {
+    Admission::Granted(Granted {
         server,
         slot: Slot::counted(state),
     })
@@ -253,8 +253,8 @@ impl Asker<'_> {
             Choice::Full(at) => self
                 .wait(at)
                 .or_else(|| self.wait(None))
-                .unwrap_or_else(|| Outcome::Refused(Refusal::QueueFull).into()),
-            Choice::None => Outcome::Refused(Refusal::NoServer).into(),
+                .unwrap_or_else(|| Admission::Refused(Refusal::QueueFull).into()),
+            Choice::None => Admission::Refused(Refusal::NoServer).into(),
         }
     }
 
@@ -294,8 +294,8 @@ impl Asker<'_> {
         };
         let mut ticket = Ticket::new(waiter, turn, server, Arc::clone(&proxy.state));
         let outcome = match ticket.granted() {
-            Some(granted) => Outcome::Granted(granted),
-            None => Outcome::Wait(ticket),
+            Some(granted) => Admission::Granted(granted),
+            None => Admission::Wait(ticket),
         };
         Some(Placement {
             outcome,

@@ -1,7 +1,7 @@
 //! Queues with threads and without.
 
 use super::{
-    Asker, Assignment, Granted, Ordering, Outcome, Refusal, ServerState, Slot, Ticket, Wish,
+    Admission, Asker, Assignment, Granted, Ordering, Refusal, ServerState, Slot, Ticket, Wish,
 };
 use crate::config::{Balance, Config, ProxyIndex, ServerIndex, ServerOptions};
 use crate::queue::testing::tree;
@@ -51,12 +51,12 @@ fn assign_wish(stub: &mut Stub, wish: Wish) -> Assignment {
     let place = asker.assign();
     stub.backend_queue = place.backend_queue.unwrap_or(0);
     match place.outcome {
-        Outcome::Granted(granted) => {
+        Admission::Granted(granted) => {
             stub.server = Some(granted.server);
             Assignment::Granted(granted.slot)
         }
-        Outcome::Wait(ticket) => Assignment::Wait(ticket),
-        Outcome::Refused(refusal) => Assignment::Refused(refusal),
+        Admission::Wait(ticket) => Assignment::Wait(ticket),
+        Admission::Refused(refusal) => Assignment::Refused(refusal),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::argument::Boxed;
 use super::codes;
-use super::condition::Outcome;
+use super::condition::TestResult;
 use super::matching::Method;
 use super::pattern::Patterned;
 use super::usage::Usage;
@@ -79,13 +79,13 @@ impl Test {
     }
 
     /// What it finds.
-    pub fn run(&self, stream: &Stream) -> Outcome {
+    pub fn run(&self, stream: &Stream) -> TestResult {
         if self.expression.any(stream, &mut |value| self.has(&value)) {
-            Outcome::Pass
+            TestResult::Pass
         } else if self.expression.may_change(stream) {
-            Outcome::Miss
+            TestResult::Miss
         } else {
-            Outcome::Fail
+            TestResult::Fail
         }
     }
 
@@ -194,11 +194,11 @@ impl Acl {
     }
 
     /// What its tests find: any of them is enough.
-    pub fn run(&self, stream: &Stream) -> Outcome {
-        let mut outcome = Outcome::Fail;
+    pub fn run(&self, stream: &Stream) -> TestResult {
+        let mut outcome = TestResult::Fail;
         for test in self.tests.get().map_or(&[][..], |tests| tests) {
             outcome = outcome.max(test.run(stream));
-            if outcome == Outcome::Pass {
+            if outcome == TestResult::Pass {
                 break;
             }
         }

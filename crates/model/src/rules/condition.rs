@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// What a test finds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Outcome {
+pub enum TestResult {
     /// False.
     Fail,
     /// Not known before more bytes are there.
@@ -21,12 +21,12 @@ pub enum Outcome {
     Pass,
 }
 
-impl Outcome {
+impl TestResult {
     fn negated(self) -> Self {
         match self {
-            Outcome::Fail => Outcome::Pass,
-            Outcome::Miss => Outcome::Miss,
-            Outcome::Pass => Outcome::Fail,
+            TestResult::Fail => TestResult::Pass,
+            TestResult::Miss => TestResult::Miss,
+            TestResult::Pass => TestResult::Fail,
         }
     }
 }
@@ -102,24 +102,24 @@ impl Condition {
 
     /// Whether it is true. What is not known yet counts as false.
     pub fn test(&self, stream: &Stream) -> bool {
-        self.run(stream) == Outcome::Pass
+        self.run(stream) == TestResult::Pass
     }
 
     /// The same; None where more bytes may still change the answer.
     pub fn test_or_wait(&self, stream: &Stream) -> Option<bool> {
         match self.run(stream) {
-            Outcome::Pass => Some(true),
-            Outcome::Fail => Some(false),
-            Outcome::Miss => None,
+            TestResult::Pass => Some(true),
+            TestResult::Fail => Some(false),
+            TestResult::Miss => None,
         }
     }
 
     /// What it finds.
-    pub fn run(&self, stream: &Stream) -> Outcome {
-        let mut outcome = Outcome::Fail;
+    pub fn run(&self, stream: &Stream) -> TestResult {
+        let mut outcome = TestResult::Fail;
         for terms in &self.alternatives {
             outcome = outcome.max(all(terms, stream));
-            if outcome == Outcome::Pass {
+            if outcome == TestResult::Pass {
                 break;
             }
         }
@@ -131,12 +131,12 @@ impl Condition {
     }
 }
 
-fn all(terms: &[Term], stream: &Stream) -> Outcome {
-    let mut outcome = Outcome::Pass;
+fn all(terms: &[Term], stream: &Stream) -> TestResult {
+    let mut outcome = TestResult::Pass;
     for term in terms {
         let found = term.acl.run(stream);
         outcome = outcome.min(if term.negated { found.negated() } else { found });
-        if outcome == Outcome::Fail {
+        if outcome == TestResult::Fail {
             break;
         }
     }

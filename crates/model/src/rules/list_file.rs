@@ -5,7 +5,7 @@ use super::codes;
 use super::live::Pair;
 use crate::codes as load_codes;
 use crate::rules::draft::{DefaultPath, Draft};
-pub use crate::sample::plain::{Entry, Place};
+pub use crate::sample::plain::{Entry, PatternOrigin};
 use configuration::outside::{NAMED_FILE_BYTES_MAX, Unreadable};
 use language::source::Text;
 use language::{Diagnostic, Span, Word};
@@ -140,7 +140,7 @@ impl Draft {
 #[derive(Debug, Default)]
 pub struct Collected {
     /// Bytes and places, in order.
-    pub patterns: Vec<(Box<[u8]>, Place)>,
+    pub patterns: Vec<(Box<[u8]>, PatternOrigin)>,
     files: Vec<(ListFile, Span)>,
 }
 
@@ -151,7 +151,7 @@ impl Collected {
     }
 
     /// The patterns of some places, as entries of a list.
-    pub(super) fn texts(&self, of: impl Fn(&Place) -> bool) -> impl Iterator<Item = Pair> {
+    pub(super) fn texts(&self, of: impl Fn(&PatternOrigin) -> bool) -> impl Iterator<Item = Pair> {
         let there = self.patterns.iter().filter(move |(_, place)| of(place));
         there.map(|(text, _)| (text.clone(), None))
     }
@@ -159,7 +159,7 @@ impl Collected {
     /// Takes a word in.
     pub fn word(&mut self, word: &Word) {
         self.patterns
-            .push((word.bytes.as_slice().into(), Place::Word(word.span)));
+            .push((word.bytes.as_slice().into(), PatternOrigin::Word(word.span)));
     }
 
     /// Takes the lines of a file in; of a map, the keys.
@@ -168,12 +168,12 @@ impl Collected {
         if map {
             let keys = file
                 .pairs()
-                .map(|(entry, key, _)| (key.into(), Place::Line(n, entry)));
+                .map(|(entry, key, _)| (key.into(), PatternOrigin::Line(n, entry)));
             self.patterns.extend(keys);
         } else {
             let lines = file
                 .lines()
-                .map(|(entry, line)| (line.into(), Place::Line(n, entry)));
+                .map(|(entry, line)| (line.into(), PatternOrigin::Line(n, entry)));
             self.patterns.extend(lines);
         }
         self.files.push((file, named_at));
@@ -184,12 +184,12 @@ impl Collected {
     pub fn wrong(
         mut self,
         loader: &mut Draft,
-        place: Place,
+        place: PatternOrigin,
         diagnose: impl FnOnce(Span) -> Box<Diagnostic>,
     ) -> Box<Diagnostic> {
         match place {
-            Place::Word(span) => diagnose(span),
-            Place::Line(n, entry) => {
+            PatternOrigin::Word(span) => diagnose(span),
+            PatternOrigin::Line(n, entry) => {
                 let (file, named_at) = self.files.swap_remove(n);
                 let name = file.name.clone();
                 let diagnostic = *diagnose(named_at);

@@ -39,7 +39,7 @@ pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, ListChanges, codes as act
 pub use action::{REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable};
 pub use action::{challenge, error_answer};
 pub use argument::{Kind as ArgumentKind, Lookup};
-pub use condition::Outcome;
+pub use condition::TestResult;
 pub use converter::url_decoded;
 pub use converter::{ConverterBuild, ConverterRow};
 pub use fetch::proxy_field_number;
@@ -58,7 +58,7 @@ pub use variables::{Scope, VariableName, Variables};
 pub use acl::check_name as check_acl_name;
 pub use action::set_up_process;
 pub use action::{count_denied, count_denied_response};
-pub use shared::Shared;
+pub use shared::CompiledLists;
 
 use language::keyword::Documented;
 

@@ -2,7 +2,7 @@
 //! texts become patterns that values are compared with.
 
 use super::codes;
-use super::list_file::{Collected, Place};
+use super::list_file::{Collected, PatternOrigin};
 use super::live::How;
 use super::matching::{Method, Patterns};
 use super::network::Network;
@@ -97,7 +97,8 @@ impl Patterned {
                 "pattern loaded from file '{name}' used by acl at file '{file}' line {}",
                 place.line
             );
-            let of_file = |place: &Place| matches!(place, Place::Line(at, _) if *at == n);
+            let of_file =
+                |place: &PatternOrigin| matches!(place, PatternOrigin::Line(at, _) if *at == n);
             let entries = self.collected.texts(of_file);
             noted.push(lists.add((Some(name), false), used_by, entries));
         }
@@ -106,7 +107,7 @@ impl Patterned {
         let used_by = format!("acl '{name}' file '{file}' line {}", place.line);
         let words = self
             .collected
-            .texts(|place| matches!(place, Place::Word(_)));
+            .texts(|place| matches!(place, PatternOrigin::Word(_)));
         noted.push(lists.add((None, false), used_by, words));
         noted
     }

@@ -2,7 +2,7 @@
 //! streams calls these functions and does what they say; they touch no socket.
 
 use super::action::{Step, capture_headers, count_denied};
-use super::condition::Outcome;
+use super::condition::TestResult;
 use super::lines;
 use super::variables::Scope;
 use crate::compiled::action::{HttpRule, Rule, TcpRule};
@@ -61,13 +61,13 @@ fn evaluate<'r>(
         stream.settle();
         if let Some(condition) = &rule.condition {
             match condition.run(stream) {
-                Outcome::Pass => {}
-                Outcome::Miss if patience == Patience::Waits => {
+                TestResult::Pass => {}
+                TestResult::Miss if patience == Patience::Waits => {
                     // The effects of the rules before it are not repeated.
                     stream.resume_at = at as u32;
                     return Outcomes::Wait;
                 }
-                Outcome::Miss | Outcome::Fail => {
+                TestResult::Miss | TestResult::Fail => {
                     if let Some(verdict) = again(stream, at) {
                         return Outcomes::Verdict(verdict);
                     }

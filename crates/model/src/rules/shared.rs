@@ -33,7 +33,7 @@ pub struct ListKey {
 /// What is compiled so far. It lives as long as the loading; later only the
 /// lines hold it.
 #[derive(Debug, Default)]
-pub struct Shared {
+pub struct CompiledLists {
     pub(crate) maps: HashMap<MapKey, Arc<Map>>,
     pub(crate) lists: HashMap<ListKey, Arc<Patterns>>,
 }

@@ -17,7 +17,7 @@ pub struct Entry {
 /// A pattern of the configuration or of a file, with what is needed to tell
 /// of it.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum PatternOrigin {
     /// A word of the configuration.
     Word(Span),
     /// A line of the n-th list file.
@@ -34,7 +34,7 @@ pub(crate) fn compile_plain(
 ) -> Option<Patterns> {
     let number: Number = if versions { version } else { number };
     let list = |texts: Vec<Box<[u8]>>| -> Listed {
-        let nowhere = |text| (text, Place::Word(Span::default()));
+        let nowhere = |text| (text, PatternOrigin::Word(Span::default()));
         texts.into_iter().map(nowhere).collect()
     };
     Some(match method {
@@ -79,8 +79,8 @@ pub(crate) fn version(text: &str) -> Option<i64> {
     Some((i64::from(major.parse::<u16>().ok()?) << 16) + i64::from(minor.parse::<u16>().ok()?))
 }
 
-pub(crate) type Wrong = (Place, Box<dyn FnOnce(Span) -> Box<Diagnostic>>);
-pub(crate) type Listed = Vec<(Box<[u8]>, Place)>;
+pub(crate) type Wrong = (PatternOrigin, Box<dyn FnOnce(Span) -> Box<Diagnostic>>);
+pub(crate) type Listed = Vec<(Box<[u8]>, PatternOrigin)>;
 
 pub(crate) fn bad(code: &'static Code, span: Span, text: &[u8], why: &str) -> Box<Diagnostic> {
     Box::new(Diagnostic::error(
@@ -90,7 +90,11 @@ pub(crate) fn bad(code: &'static Code, span: Span, text: &[u8], why: &str) -> Bo
     ))
 }
 
-pub(crate) fn wrong<T>(place: Place, text: Box<[u8]>, why: &'static str) -> Result<T, Wrong> {
+pub(crate) fn wrong<T>(
+    place: PatternOrigin,
+    text: Box<[u8]>,
+    why: &'static str,
+) -> Result<T, Wrong> {
     Err((
         place,
         Box::new(move |span| bad(&codes::BAD_PATTERN, span, &text, why)),
@@ -103,7 +107,7 @@ pub(crate) fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<
     let mut operator = "eq";
     for (text, place) in list {
         let word = std::str::from_utf8(&text).unwrap_or("");
-        if let Place::Word(_) = place
+        if let PatternOrigin::Word(_) = place
             && let Some(known) = ["eq", "ge", "gt", "le", "lt"]
                 .iter()
                 .find(|known| **known == word)
@@ -180,7 +184,7 @@ mod tests {
     fn read(words: &[&str]) -> Option<Vec<RangeInclusive<i64>>> {
         let list = words
             .iter()
-            .map(|w| (w.as_bytes().into(), Place::Word(Span::default())))
+            .map(|w| (w.as_bytes().into(), PatternOrigin::Word(Span::default())))
             .collect();
         ranges(list, number).ok()
     }

@@ -62,7 +62,7 @@ pub enum Pattern {
 
 /// Source of the text that a log line reports about a response.
 #[derive(Clone, Debug)]
-pub enum Told {
+pub enum ReportedText {
     /// `on-success`, `on-error`
     Format(Format),
     /// Words.
@@ -99,9 +99,9 @@ pub struct Expect {
     /// `tout-status`
     pub timeout_status: Option<CheckStatus>,
     /// `on-success`
-    pub on_success: Option<Told>,
+    pub on_success: Option<ReportedText>,
     /// `on-error`
-    pub on_error: Option<Told>,
+    pub on_error: Option<ReportedText>,
     /// `status-code`
     pub code: Option<Code>,
 }

@@ -4,7 +4,7 @@
 
 mod expect;
 
-pub use expect::{Code, Dialogue, Expect, Matcher, Pattern, StatusRange, Told};
+pub use expect::{Code, Dialogue, Expect, Matcher, Pattern, ReportedText, StatusRange};
 
 use crate::compiled::{Expression, Format, VariableChange};
 use crate::setting::{HttpProtocol, ServerAddress};

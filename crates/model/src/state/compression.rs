@@ -95,9 +95,9 @@ impl Clone for Limits {
 
 /// A place among the encoders that hold memory, and among those of a client.
 #[derive(Debug)]
-pub struct Place(Arc<Limits>, OfClient);
+pub struct EncoderPermit(Arc<Limits>, OfClient);
 
-impl Drop for Place {
+impl Drop for EncoderPermit {
     fn drop(&mut self) {
         self.0.encoders.fetch_sub(1, Relaxed);
         self.1.set(self.1.get().saturating_sub(1));
@@ -177,10 +177,10 @@ impl Limits {
     }
 
     /// A place for one more encoder of this client.
-    pub fn take(self: &Arc<Self>, client: &OfClient) -> Option<Place> {
+    pub fn take(self: &Arc<Self>, client: &OfClient) -> Option<EncoderPermit> {
         let others = self.encoders.fetch_add(1, Relaxed);
         client.set(client.get() + 1);
-        let place = Place(Arc::clone(self), Rc::clone(client));
+        let place = EncoderPermit(Arc::clone(self), Rc::clone(client));
         let most = self.memory_max.unwrap_or_else(memory_usual);
         let fits = most == 0 || (others + 1).saturating_mul(ENCODER_BYTES) <= most;
         (fits && client.get() <= OF_CLIENT_MAX).then_some(place)

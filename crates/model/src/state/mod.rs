@@ -31,6 +31,6 @@ pub use proxy::{BackendReport, LineupChange, ProxyState};
 pub(crate) use server::{ADDRESS_SET, BACKUP, Control, PERSISTENT, RANKS, UP, USABLE};
 pub use server::{AGE_MAX_MS, AgentSet, COUNT_MAX, TakesErrors};
 pub use server::{
-    AdminReport, AdminState, Adoption, AgentReport, AgentResult, ByTracked, Change, HealthState,
-    HostNow, Kept, Said, ServerReport, ServerState, Shutdown, WEIGHT_MAX, WEIGHT_SCALE, Way,
+    AdminReport, AdminState, Adoption, AgentReport, AgentResult, AgentVerdict, ByTracked, Change,
+    HealthState, HostNow, Kept, ServerReport, ServerState, Shutdown, WEIGHT_MAX, WEIGHT_SCALE, Way,
 };

@@ -11,7 +11,7 @@ use tls::Connector;
 use tls::acceptor::Acceptor;
 
 /// One table that is shared.
-pub struct Shared {
+pub struct SharedTable {
     /// The table.
     pub table: Arc<Table>,
     /// The one that gets peers' updates, too.
@@ -82,7 +82,7 @@ pub struct Section {
     /// Everyone but this process.
     pub peers: Vec<Peer>,
     /// The tables.
-    pub tables: Vec<Shared>,
+    pub tables: Vec<SharedTable>,
     /// Whether everything is known.
     pub resync: Resync,
     /// Until when somebody may be asked.

@@ -7,7 +7,7 @@ mod control;
 mod kept;
 mod report;
 
-pub use agent::{AgentReport, AgentResult, ByTracked, Said};
+pub use agent::{AgentReport, AgentResult, AgentVerdict, ByTracked};
 pub use agent::{AgentSet, TakesErrors};
 pub(crate) use control::Control;
 pub use control::{Adoption, Change};

@@ -3,7 +3,7 @@
 
 use super::data::{Cell, DataType, Shape};
 use super::rate::Rate;
-use super::store::{HEAD, Place, Row, Table, moment};
+use super::store::{HEAD, Position, Row, Table, moment};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// A held entry.
 pub struct Held {
     table: Arc<Table>,
-    place: Place,
+    place: Position,
 }
 
 impl std::fmt::Debug for Held {
@@ -27,7 +27,7 @@ impl Drop for Held {
 }
 
 impl Held {
-    pub(super) fn new(table: Arc<Table>, place: Place) -> Held {
+    pub(super) fn new(table: Arc<Table>, place: Position) -> Held {
         Held { table, place }
     }
 

@@ -163,7 +163,7 @@ fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
 
 /// Where an entry stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub shard: u32,
     pub slot: u32,
 }
@@ -363,7 +363,7 @@ impl Table {
         Row(words.get(from..from + row_words).unwrap_or(&[]))
     }
 
-    pub(super) fn row(&self, place: Place) -> Row<'_> {
+    pub(super) fn row(&self, place: Position) -> Row<'_> {
         match self.shards.get(place.shard as usize) {
             Some(shard) => self.chunk_row(shard, place.slot),
             None => Row(&[]),
@@ -440,7 +440,7 @@ impl Table {
     fn held(self: &Arc<Self>, shard: usize, slot: u32) -> Held {
         Held::new(
             Arc::clone(self),
-            Place {
+            Position {
                 shard: shard as u32,
                 slot,
             },
@@ -723,7 +723,7 @@ impl Table {
     }
 
     /// Peers are to be told of an entry.
-    pub(super) fn note_news(&self, place: Place) {
+    pub(super) fn note_news(&self, place: Position) {
         if !self.has_peers.load(Relaxed) {
             return;
         }

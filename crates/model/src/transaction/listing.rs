@@ -149,7 +149,7 @@ pub async fn unless_killed<F: Future>(place: u32, future: F) -> Option<F::Output
 
 /// One stream, as it is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Told {
+pub struct StreamSummary {
     /// Its number.
     pub id: u64,
     /// HTTP, else TCP.
@@ -175,7 +175,7 @@ pub struct Told {
 }
 
 impl Note {
-    fn tell(&self) -> Option<Told> {
+    fn tell(&self) -> Option<StreamSummary> {
         let session = self.session.borrow();
         let session = session.as_ref()?;
         let config = &session.config;
@@ -186,7 +186,7 @@ impl Note {
             .and_then(|(backend, index)| backend.servers.get(index.0 as usize));
         let (began, began_at) = self.began.get();
         let rewritten = session.rewritten();
-        Some(Told {
+        Some(StreamSummary {
             id: self.id.get(),
             http: self.http.get(),
             began_at,
@@ -208,7 +208,7 @@ impl Note {
 
 /// Streams of this thread, from a place on: at most `look_max` places are looked
 /// at. Also says where to go on, if there are more.
-pub fn tell(from: usize, look_max: usize) -> (Vec<Told>, Option<usize>) {
+pub fn tell(from: usize, look_max: usize) -> (Vec<StreamSummary>, Option<usize>) {
     SLAB.with(|slab| {
         let notes = slab.notes.borrow();
         let end = from.saturating_add(look_max).min(notes.len());

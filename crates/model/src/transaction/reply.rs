@@ -2,7 +2,7 @@
 
 use super::Stream;
 use crate::config::{ErrorPage, Proxy};
-use http::http1::{self, Limits, Outcome, RequestFacts};
+use http::http1::{self, Limits, ParseStatus, RequestFacts};
 use http::message::{Message, Version, reason_of};
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ pub fn configured(stream: &Stream, status: u16, page: &ErrorPage) -> Option<Repl
         ErrorPage::Raw(bytes) => {
             let (limits, facts) = (Limits::default(), RequestFacts::default());
             // The loader has read it this way before.
-            let Ok(Outcome::Done(parsed)) =
+            let Ok(ParseStatus::Done(parsed)) =
                 http1::parse_response(bytes, &facts, &limits, &mut head)
             else {
                 return None;

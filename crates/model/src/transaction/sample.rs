@@ -6,7 +6,7 @@ use crate::config::{Bind, BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyKin
 use crate::rules::draft::{Draft, Section};
 use crate::rules::{Condition, Expression, Test, Usage, Value, check_acl_name};
 use configuration::LoadOptions;
-use http::http1::{Limits, Outcome, RequestFacts, parse_request, parse_response};
+use http::http1::{Limits, ParseStatus, RequestFacts, parse_request, parse_response};
 use language::{Diagnostic, Line, Word};
 use reactor::Instant;
 use std::net::SocketAddr;
@@ -75,7 +75,7 @@ pub fn stream(http: bool) -> Stream {
 pub fn request(bytes: &[u8]) -> Stream {
     let mut stream = stream(true);
     match parse_request(bytes, &Limits::default(), &mut stream.request) {
-        Ok(Outcome::Done(parsed)) => stream.payload = bytes[parsed.consumed..].to_vec(),
+        Ok(ParseStatus::Done(parsed)) => stream.payload = bytes[parsed.consumed..].to_vec(),
         other => panic!("no whole request: {other:?}"),
     }
     stream.payload_complete = true;
@@ -87,7 +87,9 @@ pub fn exchange(bytes: &[u8], answer: &[u8]) -> Stream {
     let mut stream = request(bytes);
     let facts = RequestFacts::of(&stream.request, None);
     match parse_response(answer, &facts, &Limits::default(), &mut stream.response) {
-        Ok(Outcome::Done(parsed)) => stream.response_payload = answer[parsed.consumed..].to_vec(),
+        Ok(ParseStatus::Done(parsed)) => {
+            stream.response_payload = answer[parsed.consumed..].to_vec()
+        }
         other => panic!("no whole answer: {other:?}"),
     }
     stream.response_payload_complete = true;

@@ -13,7 +13,7 @@ use super::driver::{Driver, Side, Then, View};
 use super::mapping;
 use super::server::ServerMux;
 use super::settings::{self, Http2, Limits as Bounds};
-use super::shared::{Accept, Opened, Shared};
+use super::shared::{Accept, ConnectionState, Opened};
 use super::stream::MuxStream;
 use http::http1::{Limits, Parsed, RequestFacts};
 use http::message::{Message, Version};
@@ -142,7 +142,7 @@ where
         seen: Rc::clone(&seen),
         idle: None,
     };
-    let shared = Shared::new(Connection::new(options), Weak::new(), false);
+    let shared = ConnectionState::new(Connection::new(options), Weak::new(), false);
     let over = Rc::clone(&seen);
     spawn(async move {
         let transport = Transport::from(socket);

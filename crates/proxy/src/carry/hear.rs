@@ -22,7 +22,7 @@ const ADDED_WORDS_MAX: usize = 1024;
 
 /// Everything.
 #[derive(Debug, Default)]
-pub(super) struct Told<'b> {
+pub(super) struct CarriedState<'b> {
     pub at_ms: u64,
     pub process: Option<ProcessTold>,
     pub proxies: Vec<ProxyTold<'b>>,
@@ -99,7 +99,7 @@ pub(super) struct ServerTold<'b> {
 }
 
 /// Reads everything.
-pub(super) fn hear(bytes: &[u8]) -> Heard<Told<'_>> {
+pub(super) fn hear(bytes: &[u8]) -> Heard<CarriedState<'_>> {
     let rest = bytes.strip_prefix(HEAD).ok_or(CarryError::Foreign)?;
     let (version, rest) = rest.split_first_chunk().ok_or(CarryError::Cut)?;
     match u16::from_le_bytes(*version) {
@@ -107,7 +107,7 @@ pub(super) fn hear(bytes: &[u8]) -> Heard<Told<'_>> {
         found => return Err(CarryError::Version { found }),
     }
     use tag::whole as t;
-    let mut told = Told::default();
+    let mut told = CarriedState::default();
     let mut reader = Reader::new(rest);
     while let Some((tag, value)) = reader.field()? {
         match tag {

@@ -1,6 +1,8 @@
 //! States as another process told them, put into those of this one.
 
-use super::hear::{CountedTold, ListenerTold, ProcessTold, ProxyTold, RateTold, ServerTold, Told};
+use super::hear::{
+    CarriedState, CountedTold, ListenerTold, ProcessTold, ProxyTold, RateTold, ServerTold,
+};
 use super::{Imported, monotonic_ms};
 use crate::runtime::Runtime;
 use model::config::{Config, Proxy, Server};
@@ -14,7 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 const ELAPSED_MAX_MS: u64 = 3600 * 1000;
 
 /// Puts everything in its place.
-pub(super) fn take(told: Told<'_>, config: &Config, runtime: Option<&Runtime>) -> Imported {
+pub(super) fn take(told: CarriedState<'_>, config: &Config, runtime: Option<&Runtime>) -> Imported {
     let elapsed_ms = monotonic_ms()
         .saturating_sub(told.at_ms)
         .min(ELAPSED_MAX_MS);

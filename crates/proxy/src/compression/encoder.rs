@@ -7,7 +7,7 @@
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use model::config::Algorithm;
-use model::state::compression::{Limits, OfClient, Place};
+use model::state::compression::{EncoderPermit, Limits, OfClient};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ pub struct Encoder {
 #[derive(Debug)]
 struct State {
     compress: Compress,
-    _place: Place,
+    _place: EncoderPermit,
 }
 
 thread_local! {

@@ -2,7 +2,7 @@
 
 use super::*;
 use flate2::{Decompress, FlushDecompress};
-use http::http1::{Limits as HeadLimits, Outcome, RequestFacts, parse_request, parse_response};
+use http::http1::{Limits as HeadLimits, ParseStatus, RequestFacts, parse_request, parse_response};
 use model::state::compression::{ENCODER_BYTES, Limits};
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ fn request(lines: &str) -> Message {
     let text = format!("GET / HTTP/1.1\r\nhost: x\r\n{lines}\r\n");
     let mut message = Message::new();
     let outcome = parse_request(text.as_bytes(), &HeadLimits::default(), &mut message);
-    assert!(matches!(outcome, Ok(Outcome::Done(_))));
+    assert!(matches!(outcome, Ok(ParseStatus::Done(_))));
     message
 }
 
@@ -20,7 +20,7 @@ fn answer(lines: &str) -> Message {
     let facts = RequestFacts::of(&request(""), None);
     let limits = HeadLimits::default();
     let outcome = parse_response(text.as_bytes(), &facts, &limits, &mut message);
-    assert!(matches!(outcome, Ok(Outcome::Done(_))));
+    assert!(matches!(outcome, Ok(ParseStatus::Done(_))));
     message
 }
 

@@ -2,7 +2,7 @@
 //! one line means is a value; asking is a connection, a text and that line.
 
 use model::config::{Proxy, Server, ServerAddress};
-use model::state::{AdminState, AgentResult, CheckStatus, Said, WEIGHT_MAX};
+use model::state::{AdminState, AgentResult, AgentVerdict, CheckStatus, WEIGHT_MAX};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -81,28 +81,28 @@ impl Line {
     }
 
     /// What it says of health, and the result that statistics show.
-    pub fn result(&self, duration_ms: u32) -> (Said, AgentResult) {
+    pub fn result(&self, duration_ms: u32) -> (AgentVerdict, AgentResult) {
         let described = match self.description.is_empty() {
             true => String::new(),
             false => format!(" ({})", self.description),
         };
         let (said, status, info) = match (self.health, &self.unknown) {
             (Some((true, word)), _) => (
-                Said::Up,
+                AgentVerdict::Up,
                 Some(CheckStatus::Layer7Ok),
                 format!("via agent : {word}{described}"),
             ),
             (Some((false, word)), _) => (
-                Said::Down,
+                AgentVerdict::Down,
                 Some(CheckStatus::Layer7Status),
                 format!("via agent : {word}{described}"),
             ),
             (None, Some(word)) => (
-                Said::Nothing,
+                AgentVerdict::Nothing,
                 None,
                 format!("agent reports an error : {word}"),
             ),
-            (None, None) => (Said::Nothing, None, self.description.clone()),
+            (None, None) => (AgentVerdict::Nothing, None, self.description.clone()),
         };
         let result = AgentResult {
             status,
@@ -221,20 +221,25 @@ mod tests {
             (said, result.code(), result.text(), result.info.into_owned())
         };
         let down = (
-            Said::Down,
+            AgentVerdict::Down,
             "L7STS",
             "Layer7 wrong status",
             "via agent : down (broken thing)".to_owned(),
         );
         assert_eq!(of("down #broken thing"), down);
         let up = (
-            Said::Up,
+            AgentVerdict::Up,
             "L7OK",
             "Layer7 check passed",
             "via agent : up".to_owned(),
         );
         assert_eq!(of("up"), up);
-        let nothing = (Said::Nothing, "CHECKED", "No status change", String::new());
+        let nothing = (
+            AgentVerdict::Nothing,
+            "CHECKED",
+            "No status change",
+            String::new(),
+        );
         assert_eq!(of("50%"), nothing);
         assert_eq!(of("bogus").3, "agent reports an error : bogus");
     }

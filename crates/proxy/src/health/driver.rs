@@ -10,7 +10,7 @@ use super::report::{Level, LogLine, agent_lines, lines, send_state, tracked_line
 use model::config::target::target;
 use model::config::{Config, Observe, OnError, Proxy, Server};
 use model::state::{
-    AgentResult, Change, CheckResult, CheckStatus, Said, Shutdown, TakesErrors, now_ms,
+    AgentResult, AgentVerdict, Change, CheckResult, CheckStatus, Shutdown, TakesErrors, now_ms,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct Checks {
     /// Of servers, and of agents.
-    parts: [(Arc<Shared>, AbortHandle); 2],
+    parts: [(Arc<ChecksState>, AbortHandle); 2],
 }
 
 impl Checks {
@@ -66,7 +66,7 @@ impl Drop for Checks {
 pub fn start(config: &Arc<Config>, notice: Notice) -> Checks {
     let seed = std::process::id().wrapping_mul(0x9e37_79b9);
     let parts = [Asked::Servers, Asked::Agents].map(|asked| {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ChecksState {
             asked,
             plan: Mutex::new(Plan::new(config, asked, seed)),
             changed: Notify::new(),
@@ -84,7 +84,7 @@ pub fn start(config: &Arc<Config>, notice: Notice) -> Checks {
 }
 
 /// What the tasks share.
-struct Shared {
+struct ChecksState {
     asked: Asked,
     /// Held for moments only, never across a wait.
     plan: Mutex<Plan>,
@@ -99,7 +99,7 @@ struct Shared {
 /// Most servers with too many errors that wait to be looked at.
 const ERRORS_MAX: usize = 4096;
 
-impl TakesErrors for Shared {
+impl TakesErrors for ChecksState {
     fn errors(&self, uid: u32, what: &'static str) {
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         if errors.len() < ERRORS_MAX {
@@ -110,13 +110,13 @@ impl TakesErrors for Shared {
     }
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for ChecksState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
+        f.debug_struct("ChecksState").finish_non_exhaustive()
     }
 }
 
-impl Shared {
+impl ChecksState {
     fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,8 +127,8 @@ impl Shared {
 }
 
 /// Has servers tell of errors of their traffic, where their lines say so.
-fn observe(shared: &Arc<Shared>, config: &Config) {
-    let observer: Arc<dyn TakesErrors> = Arc::<Shared>::clone(shared);
+fn observe(shared: &Arc<ChecksState>, config: &Config) {
+    let observer: Arc<dyn TakesErrors> = Arc::<ChecksState>::clone(shared);
     for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
         if server.options.observing.observe != Observe::Nothing {
             server.state.observe_by(Arc::downgrade(&observer));
@@ -137,7 +137,7 @@ fn observe(shared: &Arc<Shared>, config: &Config) {
 }
 
 /// `on-error`: what errors of the traffic come to.
-fn take_errors(shared: &Shared) {
+fn take_errors(shared: &ChecksState) {
     let errors = std::mem::take(&mut *shared.errors.lock().unwrap_or_else(PoisonError::into_inner));
     for (uid, what) in errors {
         let place = shared.plan().place_of(uid);
@@ -175,7 +175,7 @@ fn take_errors(shared: &Shared) {
 }
 
 /// Begins what is due, then waits for what comes next.
-async fn run(shared: Arc<Shared>) {
+async fn run(shared: Arc<ChecksState>) {
     // Its end ends those that run.
     let mut running = JoinSet::new();
     let mut warm_at = Instant::now() + WARM_UP_TICK;
@@ -210,14 +210,14 @@ async fn run(shared: Arc<Shared>) {
     }
 }
 
-fn warm_up(shared: &Shared) {
+fn warm_up(shared: &ChecksState) {
     let warming = shared.plan().warming().to_vec();
     let now = now_ms();
     warming.iter().for_each(|server| server.warm_up(now));
 }
 
 /// A check that runs: at its end, a panic included, the next one is planned.
-struct Unfinished(Arc<Shared>, Run);
+struct Unfinished(Arc<ChecksState>, Run);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
@@ -228,7 +228,7 @@ impl Drop for Unfinished {
 }
 
 /// One check, under the tree that was the newest when it began.
-async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
+async fn check(shared: &ChecksState, run: Run, place: super::plan::CheckedServer) {
     if shared.asked == Asked::Agents {
         return ask_agent(shared, run, place).await;
     }
@@ -263,7 +263,7 @@ async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
 }
 
 /// One visit to an agent.
-async fn ask_agent(shared: &Shared, run: Run, place: super::plan::Place) {
+async fn ask_agent(shared: &ChecksState, run: Run, place: super::plan::CheckedServer) {
     let Some((proxy, server)) = place.get() else {
         return;
     };
@@ -285,7 +285,9 @@ async fn ask_agent(shared: &Shared, run: Run, place: super::plan::Place) {
         Ok(line) => line,
         Err(result) => {
             // It says nothing of the server.
-            server.state.take_agent(Said::Nothing, result, now_ms());
+            server
+                .state
+                .take_agent(AgentVerdict::Nothing, result, now_ms());
             return;
         }
     };
@@ -337,7 +339,7 @@ pub(crate) fn log_level(level: Level) -> model::log::Level {
 }
 
 /// What became of the servers that track one.
-fn tell_trackers(shared: &Shared, config: &Config, tracked: &Server) {
+fn tell_trackers(shared: &ChecksState, config: &Config, tracked: &Server) {
     tell_of_trackers(config, tracked, &mut |proxy, level, line| {
         (shared.notice)(config, proxy, level, line);
     });
@@ -368,7 +370,7 @@ pub(crate) fn tell_of_trackers(
     }
 }
 
-fn take(shared: &Shared, config: &Arc<Config>, of: (&Proxy, &Server), result: CheckResult) {
+fn take(shared: &ChecksState, config: &Arc<Config>, of: (&Proxy, &Server), result: CheckResult) {
     let mut kept = result.clone();
     if kept.fleeting {
         kept.info = "".into();
@@ -378,7 +380,7 @@ fn take(shared: &Shared, config: &Arc<Config>, of: (&Proxy, &Server), result: Ch
 }
 
 /// Logs a line, and mails it where it is to be mailed.
-fn say(shared: &Shared, config: &Arc<Config>, proxy: &Proxy, line: &LogLine) {
+fn say(shared: &ChecksState, config: &Arc<Config>, proxy: &Proxy, line: &LogLine) {
     (shared.notice)(config, proxy, line.level, &line.text);
     if let Some(level) = line.mail {
         alert(config, proxy, level, &line.text);
@@ -387,7 +389,7 @@ fn say(shared: &Shared, config: &Arc<Config>, proxy: &Proxy, line: &LogLine) {
 
 /// What follows a check, or what counts as one.
 fn tell(
-    shared: &Shared,
+    shared: &ChecksState,
     config: &Arc<Config>,
     (proxy, server): (&Proxy, &Server),
     (result, change, told): (&CheckResult, &Change, bool),

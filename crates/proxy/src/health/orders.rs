@@ -5,8 +5,8 @@ use model::config::{Config, Proxy, Server};
 
 use model::log::{self, Level};
 use model::state::{
-    AdminReport, AdminState, AgentResult, Change, CheckStatus, HealthState, Said, ServerReport,
-    now_ms,
+    AdminReport, AdminState, AgentResult, AgentVerdict, Change, CheckStatus, HealthState,
+    ServerReport, now_ms,
 };
 
 /// A line for the logs of a backend.
@@ -47,8 +47,8 @@ pub fn set_health(config: &Config, proxy: &Proxy, server: &Server, health: Healt
 /// Puts a word in the mouth of the server's agent: it is up, or it is down.
 pub fn set_agent(config: &Config, proxy: &Proxy, server: &Server, up: bool, info: &'static str) {
     let (said, status) = match up {
-        true => (Said::Up, CheckStatus::Layer7Ok),
-        false => (Said::Down, CheckStatus::Layer7Status),
+        true => (AgentVerdict::Up, CheckStatus::Layer7Ok),
+        false => (AgentVerdict::Down, CheckStatus::Layer7Status),
     };
     let result = AgentResult {
         status: Some(status),

@@ -44,13 +44,13 @@ pub(super) struct Run {
 /// A server in the tree that described it when it was asked for. It holds the
 /// tree, so it is to be dropped soon.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct CheckedServer {
     pub(super) config: Arc<Config>,
     pub(super) proxy: ProxyIndex,
     pub(super) server: ServerIndex,
 }
 
-impl Place {
+impl CheckedServer {
     /// What it names.
     pub(super) fn get(&self) -> Option<(&Proxy, &Server)> {
         let proxy = self.config.proxy(self.proxy);
@@ -163,7 +163,7 @@ impl Plan {
     }
 
     /// A check that is due: it runs from now on, until [`Plan::again`].
-    pub(super) fn begin(&mut self, now_ms: u64) -> Option<(Run, Place)> {
+    pub(super) fn begin(&mut self, now_ms: u64) -> Option<(Run, CheckedServer)> {
         let (at, uid) = *self.due.first()?;
         if at > now_ms {
             return None;
@@ -180,9 +180,9 @@ impl Plan {
 
     /// The server of a run in the newest tree; None when its result counts no
     /// more.
-    pub(super) fn place(&self, run: Run) -> Option<Place> {
+    pub(super) fn place(&self, run: Run) -> Option<CheckedServer> {
         let entry = self.entries.get(&run.uid)?;
-        (entry.epoch == run.epoch).then(|| Place {
+        (entry.epoch == run.epoch).then(|| CheckedServer {
             config: Arc::clone(&self.config),
             proxy: entry.proxy,
             server: entry.server,
@@ -203,9 +203,9 @@ impl Plan {
     }
 
     /// A server of the newest tree by its uid.
-    pub(super) fn place_of(&self, uid: u32) -> Option<Place> {
+    pub(super) fn place_of(&self, uid: u32) -> Option<CheckedServer> {
         let entry = self.entries.get(&uid)?;
-        Some(Place {
+        Some(CheckedServer {
             config: Arc::clone(&self.config),
             proxy: entry.proxy,
             server: entry.server,

@@ -4,7 +4,7 @@
 //! gives up; here it is so for all).
 
 use super::http2::Http2;
-use super::plan::Place;
+use super::plan::CheckedServer;
 use super::{external, socks};
 use model::check::play::{Next, Outgoing, Play};
 use model::check::scene::Subject;
@@ -75,7 +75,7 @@ pub(super) fn check_of<'c>(proxy: &'c Proxy, server: &'c Server) -> &'c Check {
 }
 
 /// Runs one check. `state`: what `http-check send-state` sends.
-pub(super) async fn probe(place: &Place, state: Option<&str>) -> CheckResult {
+pub(super) async fn probe(place: &CheckedServer, state: Option<&str>) -> CheckResult {
     let began = Instant::now();
     let Some((proxy, server)) = place.get() else {
         return CheckResult::new(CheckStatus::SocketError, 0);

@@ -21,7 +21,7 @@ const INTERFACE_BYTES: usize = 16;
 
 /// Where a socket listens.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Place {
+pub(super) enum ListenAddress {
     Inet(SocketAddr),
     /// By the name that clients use.
     Unix(PathBuf),
@@ -31,7 +31,7 @@ pub(super) enum Place {
 /// What makes a listening socket the one that it is.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Identity {
-    pub place: Place,
+    pub place: ListenAddress,
     /// It takes datagrams.
     datagrams: bool,
     interface: Option<Box<[u8]>>,
@@ -101,10 +101,10 @@ impl Identity {
         let address = SocketAddrUnix::try_from(rustix::net::getsockname(fd)?)
             .map_err(|_| Unrecognized::OtherKind)?;
         let place = if let Some(name) = address.abstract_name() {
-            Place::Abstract(name.to_vec())
+            ListenAddress::Abstract(name.to_vec())
         } else {
             let path = address.path().ok_or(Unrecognized::Unnamed)?;
-            Place::Unix(name_of_clients(Path::new(OsStr::from_bytes(
+            ListenAddress::Unix(name_of_clients(Path::new(OsStr::from_bytes(
                 path.to_bytes(),
             ))))
         };
@@ -126,7 +126,7 @@ impl Identity {
         let address = inet_address(rustix::net::getsockname(fd)?)?;
         let (level, name) = transparent(address.is_ipv4());
         Ok(Identity {
-            place: Place::Inet(address),
+            place: ListenAddress::Inet(address),
             datagrams,
             interface: interface(fd)?,
             v6only: both_families(address.ip()) && sockopt::ipv6_v6only(fd)?,
@@ -140,25 +140,25 @@ impl Identity {
         match &bind.address {
             BindAddress::Inet(address) if address.port() == 0 => None,
             BindAddress::Inet(address) => Some(Identity {
-                place: Place::Inet(*address),
+                place: ListenAddress::Inet(*address),
                 datagrams: bind.datagrams,
                 interface: bind.interface.as_ref().map(|name| name.as_bytes().into()),
                 v6only: both_families(address.ip()) && bind.v6only.unwrap_or(false),
                 transparent: bind.transparent,
             }),
             BindAddress::Unix(path) => {
-                let place = Place::Unix(prefixed(prefix, path));
+                let place = ListenAddress::Unix(prefixed(prefix, path));
                 Some(Identity::plain(place, bind.datagrams))
             }
             BindAddress::Abstract(name) => {
-                let place = Place::Abstract(name.clone());
+                let place = ListenAddress::Abstract(name.clone());
                 Some(Identity::plain(place, bind.datagrams))
             }
             BindAddress::Fd(_) | BindAddress::Name(..) => None,
         }
     }
 
-    fn plain(place: Place, datagrams: bool) -> Identity {
+    fn plain(place: ListenAddress, datagrams: bool) -> Identity {
         Identity {
             place,
             datagrams,

@@ -7,7 +7,7 @@
 //! processes may still serve) are delayed until [`Inherited::settle`], so that a file
 //! with one address that cannot be opened disturbs nothing.
 
-use super::identity::{Identity, Place, Unrecognized};
+use super::identity::{Identity, ListenAddress, Unrecognized};
 use super::names::{self, Name};
 use super::open::OpenStep;
 use super::options::Options;
@@ -53,7 +53,7 @@ enum Pending {
     /// A socket that was taken gets the options of its new listener.
     Options {
         fd: Arc<OwnedFd>,
-        place: Option<Place>,
+        place: Option<ListenAddress>,
         options: Options,
         owner: BindOwner,
         span: Span,
@@ -129,7 +129,7 @@ impl Inherited {
     }
 
     fn keep(&mut self, fd: OwnedFd, identity: &Identity) -> usize {
-        if matches!(identity.place, Place::Inet(_)) {
+        if matches!(identity.place, ListenAddress::Inet(_)) {
             // Another listener may have to be opened beside it, on an address
             // that it covers. Where that is refused, bind(2) will tell.
             let _ = sockopt::set_socket_reuseport(&fd, true);
@@ -245,7 +245,7 @@ impl Inherited {
     pub(super) fn set_later(
         &mut self,
         fd: Arc<OwnedFd>,
-        place: Option<Place>,
+        place: Option<ListenAddress>,
         (options, owner): (Options, BindOwner),
         span: Span,
     ) {
@@ -266,24 +266,28 @@ impl Drop for Inherited {
     }
 }
 
-fn path_of(place: Option<Place>) -> Option<PathBuf> {
+fn path_of(place: Option<ListenAddress>) -> Option<PathBuf> {
     match place? {
-        Place::Unix(path) => Some(path),
-        Place::Inet(_) | Place::Abstract(_) => None,
+        ListenAddress::Unix(path) => Some(path),
+        ListenAddress::Inet(_) | ListenAddress::Abstract(_) => None,
     }
 }
 
 fn settle_options(
     fd: &OwnedFd,
-    place: Option<&Place>,
+    place: Option<&ListenAddress>,
     options: &Options,
     owner: BindOwner,
 ) -> Result<(), (OpenStep, Errno)> {
     let at = |step: OpenStep| move |errno: Errno| (step, errno);
     match place {
-        Some(Place::Inet(_)) => options.set_on_listening(fd).map_err(at(OpenStep::Option))?,
-        Some(Place::Unix(path)) => names::own_again(path, owner).map_err(at(OpenStep::Own))?,
-        Some(Place::Abstract(_)) | None => {}
+        Some(ListenAddress::Inet(_)) => {
+            options.set_on_listening(fd).map_err(at(OpenStep::Option))?
+        }
+        Some(ListenAddress::Unix(path)) => {
+            names::own_again(path, owner).map_err(at(OpenStep::Own))?
+        }
+        Some(ListenAddress::Abstract(_)) | None => {}
     }
     rustix::io::ioctl_fionbio(fd, true).map_err(at(OpenStep::Option))?;
     rustix::net::listen(fd, options.backlog).map_err(at(OpenStep::Listen))

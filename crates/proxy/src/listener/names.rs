@@ -3,7 +3,7 @@
 //! wrong owner; and the file that was there is kept until all is in place.
 
 use super::file::is_bound_to;
-use super::identity::Place;
+use super::identity::ListenAddress;
 use super::open::OpenStep;
 use super::options::{create, create_for_datagrams};
 use model::config::BindOwner;
@@ -123,10 +123,10 @@ fn umask() -> Option<u32> {
 }
 
 /// Whether a socket still is the one that clients find at its place.
-pub(super) fn is_in_place(fd: &OwnedFd, place: &Place) -> bool {
+pub(super) fn is_in_place(fd: &OwnedFd, place: &ListenAddress) -> bool {
     match place {
-        Place::Inet(_) | Place::Abstract(_) => true,
-        Place::Unix(path) => is_bound_to(fd, path),
+        ListenAddress::Inet(_) | ListenAddress::Abstract(_) => true,
+        ListenAddress::Unix(path) => is_bound_to(fd, path),
     }
 }
 

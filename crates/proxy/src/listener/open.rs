@@ -1,7 +1,7 @@
 //! Opening listening sockets, or taking over those that listen already.
 
 use super::assign::places;
-use super::identity::{Identity, Place, inode, prefixed};
+use super::identity::{Identity, ListenAddress, inode, prefixed};
 use super::inherited::Inherited;
 use super::names;
 use super::options::{self, Options, create, create_for_datagrams};
@@ -211,7 +211,7 @@ fn open_numbered(
     }
     // Its file, where it has one, is not ours.
     let place = Identity::of(&fd).ok().map(|identity| identity.place);
-    let place = place.filter(|place| matches!(place, Place::Inet(_)));
+    let place = place.filter(|place| matches!(place, ListenAddress::Inet(_)));
     inherited.set_later(fd.clone(), place, (options, BindOwner::default()), span);
     Ok(fd)
 }

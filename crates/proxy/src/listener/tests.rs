@@ -1,6 +1,6 @@
 //! Sockets that are handed over are recognized by what the kernel says of them.
 
-use super::identity::{Identity, Place};
+use super::identity::{Identity, ListenAddress};
 use super::{Inherited, Listening, OpenStep, Unrecognized, assign, open, wanted};
 use keyword::testing::load_text;
 use model::config::{BindAddress, Config};
@@ -372,7 +372,7 @@ fn names_beside_the_name_are_those_of_clients() {
     ] {
         let fd: OwnedFd = UnixListener::bind(folder.path(bound)).unwrap().into();
         let place = Identity::of(&fd).unwrap().place;
-        assert_eq!(place, Place::Unix(folder.path(name).into()));
+        assert_eq!(place, ListenAddress::Unix(folder.path(name).into()));
     }
 }
 

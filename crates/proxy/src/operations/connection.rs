@@ -4,7 +4,7 @@
 //! that may hold keys, so whatever came is wiped when it is dropped.
 
 use super::command::{self, Action, Context, Payload, Reply, Session};
-use super::places::{Place, Rest};
+use super::places::{ConnectionPermit, Rest};
 use super::socket::Rights;
 use crate::takeover::{self, TakeoverError};
 use model::log::ring;
@@ -122,7 +122,7 @@ pub async fn serve<S>(stream: S, rights: impl Into<Rights>, context: &Context) -
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
-    serve_at(stream, rights, context, &Place::alone()).await
+    serve_at(stream, rights, context, &ConnectionPermit::alone()).await
 }
 
 /// The same of one that may have to give its place to another connection.
@@ -130,7 +130,7 @@ pub(super) async fn serve_at<S>(
     stream: S,
     rights: impl Into<Rights>,
     context: &Context,
-    place: &Place,
+    place: &ConnectionPermit,
 ) -> Result<(), Ended>
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
@@ -421,7 +421,7 @@ async fn write<S: AsyncWrite + Unpin>(
 /// A connection on its place.
 struct At<'p, S> {
     stream: S,
-    place: &'p Place,
+    place: &'p ConnectionPermit,
 }
 
 impl<S: AsyncRead + Unpin> At<'_, S> {
@@ -438,7 +438,7 @@ impl<S: AsyncRead + Unpin> At<'_, S> {
 
 /// Waits for the peer: for so long, and until the place is wanted by another connection.
 async fn waits<T>(
-    place: &Place,
+    place: &ConnectionPermit,
     silent: Duration,
     wait: Rest,
     work: impl Future<Output = io::Result<T>>,

@@ -50,7 +50,7 @@ struct Taken {
 
 /// One place, while its connection lives.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     places: Arc<Places>,
     rest: Mutex<Option<Key>>,
     wanted: Arc<Notify>,
@@ -82,7 +82,7 @@ impl Places {
     }
 
     /// A place, as soon as there is one.
-    pub(super) async fn take(self: &Arc<Places>) -> Place {
+    pub(super) async fn take(self: &Arc<Places>) -> ConnectionPermit {
         loop {
             if let Some(place) = self.try_take(Instant::now()) {
                 return place;
@@ -92,12 +92,12 @@ impl Places {
         }
     }
 
-    fn try_take(self: &Arc<Places>, now: Instant) -> Option<Place> {
+    fn try_take(self: &Arc<Places>, now: Instant) -> Option<ConnectionPermit> {
         let mut taken = lock(&self.taken);
         if taken.places < taken.most {
             taken.places += 1;
             drop(taken);
-            let place = Place {
+            let place = ConnectionPermit {
                 places: Arc::clone(self),
                 rest: Mutex::default(),
                 wanted: Arc::default(),
@@ -121,10 +121,10 @@ impl Places {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// The place of a connection that competes with no other.
-    pub(super) fn alone() -> Place {
-        Place {
+    pub(super) fn alone() -> ConnectionPermit {
+        ConnectionPermit {
             places: Places::new(1),
             rest: Mutex::default(),
             wanted: Arc::default(),
@@ -168,7 +168,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let rest = lock(&self.rest).take();
         let mut taken = lock(&self.places.taken);
@@ -194,7 +194,7 @@ impl Taken {
 mod tests {
     use super::*;
 
-    fn asked(place: &Place) -> bool {
+    fn asked(place: &ConnectionPermit) -> bool {
         let rest = *lock(&place.rest);
         rest.is_some() && lock(&place.places.taken).asked == rest
     }
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn the_connection_that_never_spoke_goes_first_and_the_one_that_works_never() {
         let (places, now) = (Places::new(3), Instant::now());
-        let mut all: Vec<Place> = (0..3).filter_map(|_| places.try_take(now)).collect();
+        let mut all: Vec<ConnectionPermit> = (0..3).filter_map(|_| places.try_take(now)).collect();
         assert_eq!(all.len(), 3);
         all[0].rests(Rest::Between);
         all[1].works();
@@ -232,8 +232,8 @@ mod tests {
     #[test]
     fn fewer_places_end_no_connection_that_works() {
         let (places, now) = (Places::new(2), Instant::now());
-        let all: Vec<Place> = (0..2).filter_map(|_| places.try_take(now)).collect();
-        all.iter().for_each(Place::works);
+        let all: Vec<ConnectionPermit> = (0..2).filter_map(|_| places.try_take(now)).collect();
+        all.iter().for_each(ConnectionPermit::works);
         places.set_most(1);
         drop(all);
         let one = places.try_take(now);

@@ -41,7 +41,7 @@ pub(super) struct Shown {
 
 /// What all connections share, and commands see of it.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SocketsState {
     /// The sockets that are served, in the order of the file.
     shown: Mutex<Arc<[Shown]>>,
     places: Arc<Places>,
@@ -51,9 +51,9 @@ pub(super) struct Shared {
     pub(super) heirs: Heirs,
 }
 
-impl Shared {
-    pub(super) fn new(shown: Vec<Shown>) -> Arc<Shared> {
-        Arc::new(Shared {
+impl SocketsState {
+    pub(super) fn new(shown: Vec<Shown>) -> Arc<SocketsState> {
+        Arc::new(SocketsState {
             shown: Mutex::new(shown.into()),
             places: Places::new(CONNECTIONS_DEFAULT as usize),
             descriptors: Mutex::default(),
@@ -117,7 +117,7 @@ pub fn start(
     let serving = Serving {
         context: Context {
             runtime,
-            shared: Shared::new(Vec::new()),
+            shared: SocketsState::new(Vec::new()),
         },
         handle: handle.clone(),
         loops: Mutex::default(),

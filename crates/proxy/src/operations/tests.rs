@@ -2,7 +2,7 @@
 
 use super::command::Context;
 use super::connection::{self, COMMANDS_MAX, LINE_MAX};
-use super::serving::{Shared, Shown};
+use super::serving::{Shown, SocketsState};
 use super::{open, start};
 use crate::listener::Inherited;
 use crate::runtime::Runtime;
@@ -38,7 +38,7 @@ fn context_of(mut config: Config) -> Context {
     model::control::install(&mut config, None, state::now_ms());
     Context {
         runtime: Runtime::leak(Arc::new(config), 2, 5000),
-        shared: Shared::new(vec![Shown {
+        shared: SocketsState::new(vec![Shown {
             text: "unix@/run/a.sock".into(),
             rights: StatsLevel::Admin.into(),
         }]),

@@ -3,7 +3,7 @@
 
 use model::config::NameServer;
 use model::names::Events;
-use model::names::resolution::Outcome;
+use model::names::resolution::QueryOutcome;
 use protocol::dns::{Answer, Malformed, Question, parse};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -26,23 +26,23 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// Asks, and waits for the answer.
-    pub async fn run(&self) -> (Outcome, Events) {
+    pub async fn run(&self) -> (QueryOutcome, Events) {
         let mut events = Events::default();
         let message = self.question.message(self.id, self.payload_max);
         let asked = timeout_at(self.until, self.ask(&message, &mut events)).await;
         let outcome = match asked {
-            Err(_) => Outcome::Silent,
-            Ok(Ok(answer)) => Outcome::Answered(answer),
+            Err(_) => QueryOutcome::Silent,
+            Ok(Ok(answer)) => QueryOutcome::Answered(answer),
             Ok(Err(Trouble::Invalid)) => {
                 events.invalid = true;
-                Outcome::Unusable
+                QueryOutcome::Unusable
             }
             Ok(Err(Trouble::Unreachable)) => {
                 events.unsent = true;
-                Outcome::Unusable
+                QueryOutcome::Unusable
             }
             // Nobody listens there: as silent as one who says nothing.
-            Ok(Err(Trouble::Closed)) => Outcome::Silent,
+            Ok(Err(Trouble::Closed)) => QueryOutcome::Silent,
         };
         (outcome, events)
     }

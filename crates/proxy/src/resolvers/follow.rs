@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// What it came to.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Outcome {
+pub(super) struct Effect {
     /// Something of a server.
     pub changed: bool,
     /// The hosts of services are others: their names are to be asked for.
@@ -20,8 +20,8 @@ pub(super) struct Outcome {
 }
 
 /// Lets the servers of a tree follow what was found.
-pub(super) fn apply(config: &Config, key: &Key, found: &Found, notice: &Notice) -> Outcome {
-    let mut outcome = Outcome::default();
+pub(super) fn apply(config: &Config, key: &Key, found: &Found, notice: &Notice) -> Effect {
+    let mut outcome = Effect::default();
     if found.status == Status::Unknown {
         return outcome;
     }
@@ -53,7 +53,7 @@ struct Applying<'a> {
     config: &'a Config,
     proxy: &'a Proxy,
     notice: &'a Notice,
-    outcome: &'a mut Outcome,
+    outcome: &'a mut Effect,
 }
 
 /// Where a server is as far as is known.

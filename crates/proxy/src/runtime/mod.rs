@@ -11,7 +11,7 @@ mod vitals;
 pub use measured::Measured;
 pub use seat::Seat;
 pub use versions::VersionReport;
-pub(crate) use vitals::{Drain, Shared};
+pub(crate) use vitals::{Drain, VitalsMemory};
 
 use crate::listener::{Listening, Open};
 use model::config::{Config, Proxy};
@@ -50,7 +50,7 @@ pub struct Runtime {
     /// The same as the file has it, which an operator may have changed since.
     connections_max_of_file: AtomicU32,
     /// The memory shared with the role that moves virtual addresses.
-    pub(crate) vitals: Shared,
+    pub(crate) vitals: VitalsMemory,
 }
 
 impl Deref for Runtime {

@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// What the process has of the memory.
 #[derive(Debug, Default)]
-pub(crate) struct Shared {
+pub(crate) struct VitalsMemory {
     pub(crate) memory: OnceLock<(Vitals<'static>, u64)>,
     /// Counts how often this process claimed the memory: the table of slots is
     /// written again after each time.
@@ -17,7 +17,7 @@ pub(crate) struct Shared {
     pub(crate) draining: Draining,
 }
 
-impl Shared {
+impl VitalsMemory {
     /// The memory, and the number by which this process writes in it.
     pub(crate) fn memory(&self) -> Option<(Vitals<'static>, u64)> {
         self.memory.get().copied()

@@ -4,7 +4,7 @@
 
 use super::neighbours::{self, Marked};
 use super::secured::{Secured, Wanted};
-use super::shared::Shared;
+use super::shared::SharedConnections;
 use super::{Mark, ServerConnection};
 use model::config::{Proxy, Server, ServerOptions};
 use model::state::{ServerState, Way};
@@ -111,7 +111,7 @@ pub fn pools() -> &'static Pools {
 #[derive(Default)]
 pub struct Pools {
     by_server: RefCell<Vec<Option<Pool>>>,
-    pub(super) shared: Shared,
+    pub(super) shared: SharedConnections,
 }
 
 impl Pools {

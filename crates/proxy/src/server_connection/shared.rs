@@ -74,11 +74,11 @@ impl Drop for Making {
 
 /// The HTTP/2 connections of a thread, by the servers' unique numbers.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(super) struct SharedConnections {
     by_server: RefCell<Vec<Option<Group>>>,
 }
 
-impl Shared {
+impl SharedConnections {
     /// A stream of a connection to a server. Of one that nobody uses only if it
     /// has carried at least so many streams; None: of none such.
     #[inline]

@@ -1,6 +1,6 @@
 //! The actions of the page (`stats admin`): what its form sends.
 
-use super::asked::{Outcome, decode};
+use super::asked::{ActionStatus, decode};
 use crate::health::orders;
 use model::config::{Config, Proxy};
 use model::state::{AdminState, HealthState, Shutdown};
@@ -93,11 +93,11 @@ struct Form {
 }
 
 /// Does what a form asks for, to the proxies that `shown` names.
-pub fn run(config: &Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> Outcome {
+pub fn run(config: &Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> ActionStatus {
     let mut form = Form::default();
     for (n, pair) in body.split(|b| *b == b'&').enumerate() {
         if n >= PARAMETERS_MAX {
-            return Outcome::TooMany;
+            return ActionStatus::TooMany;
         }
         let mut parts = pair.splitn(2, |b| *b == b'=');
         let name = parts.next().unwrap_or_default();
@@ -110,11 +110,11 @@ pub fn run(config: &Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> Outc
         }
     }
     let Some(word) = form.action.as_deref().filter(|_| !form.servers.is_empty()) else {
-        return Outcome::None;
+        return ActionStatus::None;
     };
     let backend = find(config, &form.backend).filter(|proxy| shown(proxy));
     let (Some(action), Some(backend)) = (action(word), backend) else {
-        return Outcome::Wrong;
+        return ActionStatus::Wrong;
     };
     apply(config, backend, action, &form.servers)
 }
@@ -133,7 +133,7 @@ fn find<'c>(config: &'c Config, name: &[u8]) -> Option<&'c Proxy> {
         })
 }
 
-fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) -> Outcome {
+fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) -> ActionStatus {
     let known: std::collections::HashMap<&[u8], _> = backend
         .servers
         .iter()
@@ -159,10 +159,10 @@ fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) ->
         changed += 1;
     }
     match (found, changed) {
-        (0, _) => Outcome::Wrong,
-        (_, 0) => Outcome::None,
-        (n, _) if n < names.len() => Outcome::Part,
-        _ => Outcome::Done,
+        (0, _) => ActionStatus::Wrong,
+        (_, 0) => ActionStatus::None,
+        (n, _) if n < names.len() => ActionStatus::Part,
+        _ => ActionStatus::Done,
     }
 }
 
@@ -187,37 +187,37 @@ mod tests {
                 .report(state::now_ms())
                 .status_text()
         };
-        assert_eq!(run(&by_id), Outcome::Done);
+        assert_eq!(run(&by_id), ActionStatus::Done);
         assert_eq!((status(0), status(1)), ("DRAIN 1/3".into(), "DRAIN".into()));
-        assert_eq!(run("s=s1&s=nope&action=maint&b=b"), Outcome::Part);
+        assert_eq!(run("s=s1&s=nope&action=maint&b=b"), ActionStatus::Part);
         assert_eq!((status(0), status(1)), ("MAINT".into(), "DRAIN".into()));
-        assert_eq!(run("s=s1&action=ready&b=b"), Outcome::Done);
-        assert_eq!(run("s=s1&s=s:2&action=dhlth&b=b"), Outcome::Done);
+        assert_eq!(run("s=s1&action=ready&b=b"), ActionStatus::Done);
+        assert_eq!(run("s=s1&s=s:2&action=dhlth&b=b"), ActionStatus::Done);
         assert!(config.proxies[0].servers[0].state.checks_stopped());
         assert_eq!(status(0), "no check");
-        assert_eq!(run("s=s1&action=ehlth&b=b"), Outcome::Done);
+        assert_eq!(run("s=s1&action=ehlth&b=b"), ActionStatus::Done);
         assert!(!config.proxies[0].servers[0].state.checks_stopped());
-        assert_eq!(run("s=s1&action=dagent&b=b"), Outcome::None);
-        assert_eq!(run("s=s1&action=disable&b=b"), Outcome::Done);
+        assert_eq!(run("s=s1&action=dagent&b=b"), ActionStatus::None);
+        assert_eq!(run("s=s1&action=disable&b=b"), ActionStatus::Done);
         assert_eq!(status(0), "MAINT");
-        assert_eq!(run("s=s1&action=enable&b=b"), Outcome::Done);
-        assert_eq!(run("s=s1&action=hdown&b=b"), Outcome::Done);
+        assert_eq!(run("s=s1&action=enable&b=b"), ActionStatus::Done);
+        assert_eq!(run("s=s1&action=hdown&b=b"), ActionStatus::Done);
         assert_eq!(status(0), "DOWN");
         for (body, outcome) in [
-            ("s=nope&action=ready&b=b", Outcome::Wrong),
-            ("s=s1&action=fly&b=b", Outcome::Wrong),
-            ("s=s1&action=ready&b=c", Outcome::Wrong),
-            ("s=s1&action=ready&b=%23999", Outcome::Wrong),
-            ("action=ready&b=b", Outcome::None),
-            ("s=s1&action=&b=b", Outcome::None),
-            ("s=s1&b=b", Outcome::None),
-            ("", Outcome::None),
-            ("%zz&&&=", Outcome::None),
+            ("s=nope&action=ready&b=b", ActionStatus::Wrong),
+            ("s=s1&action=fly&b=b", ActionStatus::Wrong),
+            ("s=s1&action=ready&b=c", ActionStatus::Wrong),
+            ("s=s1&action=ready&b=%23999", ActionStatus::Wrong),
+            ("action=ready&b=b", ActionStatus::None),
+            ("s=s1&action=&b=b", ActionStatus::None),
+            ("s=s1&b=b", ActionStatus::None),
+            ("", ActionStatus::None),
+            ("%zz&&&=", ActionStatus::None),
         ] {
             assert_eq!(run(body), outcome, "{body}");
         }
         let many = format!("s=s1&action=ready&b=b{}", "&".repeat(PARAMETERS_MAX));
-        assert_eq!(run(&many), Outcome::TooMany);
+        assert_eq!(run(&many), ActionStatus::TooMany);
     }
 
     #[test]
@@ -230,14 +230,14 @@ mod tests {
             let body = format!("s=s&action={action}&b=b");
             run(&config, body.as_bytes(), |_| true)
         };
-        assert_eq!(run("adown"), Outcome::Done);
+        assert_eq!(run("adown"), ActionStatus::Done);
         assert_eq!(state.report(state::now_ms()).status_text(), "DOWN (agent)");
-        assert_eq!(run("arunn"), Outcome::Done);
+        assert_eq!(run("arunn"), ActionStatus::Done);
         assert_eq!(state.report(state::now_ms()).status_text(), "no check");
-        assert_eq!(run("dagent"), Outcome::Done);
+        assert_eq!(run("dagent"), ActionStatus::Done);
         assert!(state.agent_stopped());
-        assert_eq!(run("adown"), Outcome::None);
-        assert_eq!(run("eagent"), Outcome::Done);
+        assert_eq!(run("adown"), ActionStatus::None);
+        assert_eq!(run("eagent"), ActionStatus::Done);
         assert!(!state.agent_stopped());
     }
 
@@ -246,6 +246,6 @@ mod tests {
         let file = "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80\n";
         let config = load_text(file).config.unwrap();
         let outcome = run(&config, b"s=s1&action=maint&b=b", |_| false);
-        assert_eq!(outcome, Outcome::Wrong);
+        assert_eq!(outcome, ActionStatus::Wrong);
     }
 }

@@ -19,7 +19,7 @@ pub enum Kind {
 
 /// How an action of the page ended (`;st=…`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum ActionStatus {
     /// All was done.
     Done,
     /// Nothing was asked.
@@ -36,17 +36,17 @@ pub enum Outcome {
     Unknown,
 }
 
-const OUTCOMES: [(Outcome, &str); 7] = [
-    (Outcome::Done, "DONE"),
-    (Outcome::None, "NONE"),
-    (Outcome::Part, "PART"),
-    (Outcome::Wrong, "ERRP"),
-    (Outcome::TooMany, "EXCD"),
-    (Outcome::Denied, "DENY"),
-    (Outcome::Unknown, "UNKN"),
+const OUTCOMES: [(ActionStatus, &str); 7] = [
+    (ActionStatus::Done, "DONE"),
+    (ActionStatus::None, "NONE"),
+    (ActionStatus::Part, "PART"),
+    (ActionStatus::Wrong, "ERRP"),
+    (ActionStatus::TooMany, "EXCD"),
+    (ActionStatus::Denied, "DENY"),
+    (ActionStatus::Unknown, "UNKN"),
 ];
 
-impl Outcome {
+impl ActionStatus {
     /// Its code in a URI.
     pub fn code(self) -> &'static str {
         OUTCOMES
@@ -55,9 +55,9 @@ impl Outcome {
             .map_or("UNKN", |(_, code)| code)
     }
 
-    fn of(code: &str) -> Outcome {
+    fn of(code: &str) -> ActionStatus {
         let found = OUTCOMES.iter().find(|(_, known)| *known == code);
-        found.map_or(Outcome::Unknown, |(outcome, _)| *outcome)
+        found.map_or(ActionStatus::Unknown, |(outcome, _)| *outcome)
     }
 }
 
@@ -78,7 +78,7 @@ pub struct Asked {
     /// `scope=`: only proxies with this in their names; empty is all.
     pub scope: String,
     /// `;st=`: how an action ended.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<ActionStatus>,
 }
 
 impl Asked {
@@ -102,7 +102,7 @@ impl Asked {
 
     fn value(&mut self, word: &[u8]) {
         if let Some(code) = word.strip_prefix(b"st=") {
-            self.outcome = Some(Outcome::of(&String::from_utf8_lossy(code)));
+            self.outcome = Some(ActionStatus::of(&String::from_utf8_lossy(code)));
         } else if let Some(scope) = word.strip_prefix(b"scope=") {
             let scope = decode(scope);
             let end = scope.len().min(SCOPE_MAX);
@@ -169,8 +169,11 @@ mod tests {
         assert!(asked.up && asked.no_refresh && !asked.no_maintenance);
         assert_eq!(asked.scope, "web:1");
         assert_eq!(Asked::parse(b"?;json").kind, Kind::Json);
-        assert_eq!(Asked::parse(b";st=DONE").outcome, Some(Outcome::Done));
-        assert_eq!(Asked::parse(b";st=<b>").outcome, Some(Outcome::Unknown));
+        assert_eq!(Asked::parse(b";st=DONE").outcome, Some(ActionStatus::Done));
+        assert_eq!(
+            Asked::parse(b";st=<b>").outcome,
+            Some(ActionStatus::Unknown)
+        );
         assert_eq!(Asked::parse(b"foo"), Asked::default());
     }
 

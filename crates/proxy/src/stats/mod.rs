@@ -20,7 +20,7 @@ mod page;
 mod tests;
 
 use crate::runtime;
-use asked::{Asked, Kind, Outcome};
+use asked::{ActionStatus, Asked, Kind};
 use export::Format;
 use http::message::{Message, Refusal, Version, reason_of};
 use model::config::{Config, Proxy, ProxyIndex, StatsPage};
@@ -147,11 +147,11 @@ fn action(
 ) -> Answer {
     let config = stream.config.clone();
     let outcome = if !admin || auth::from_another_site(stream) {
-        Outcome::Denied
+        ActionStatus::Denied
     } else if !stream.payload_complete {
         return Answer::NeedBody(config.global.tune.bufsize);
     } else if is_cut(stream) {
-        Outcome::TooMany
+        ActionStatus::TooMany
     } else {
         let all = Asked::default();
         let selection = selection(config.proxy(index), page, &all);
@@ -184,7 +184,7 @@ fn is_cut(stream: &Stream) -> bool {
     }
 }
 
-fn redirect(page: &StatsPage, outcome: Outcome, view: &Asked) -> Result<Message, Refusal> {
+fn redirect(page: &StatsPage, outcome: ActionStatus, view: &Asked) -> Result<Message, Refusal> {
     let mut head = Message::new();
     head.begin_response(Version::Http11, 303, reason_of(303).as_bytes())?;
     head.add(b"cache-control", b"no-cache")?;
@@ -229,18 +229,18 @@ const REPORTS_MAX: usize = 4;
 static REPORTS: AtomicUsize = AtomicUsize::new(0);
 
 /// One of the reports that are made at one time.
-struct Place;
+struct ReportPermit;
 
-impl Place {
-    fn take() -> Option<Place> {
+impl ReportPermit {
+    fn take() -> Option<ReportPermit> {
         let taken = REPORTS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
             (n < REPORTS_MAX).then_some(n + 1)
         });
-        taken.ok().map(|_| Place)
+        taken.ok().map(|_| ReportPermit)
     }
 }
 
-impl Drop for Place {
+impl Drop for ReportPermit {
     fn drop(&mut self) {
         REPORTS.fetch_sub(1, Ordering::Relaxed);
     }
@@ -259,7 +259,7 @@ impl Report {
         if servers <= SERVERS_INLINE {
             return self.render().ok();
         }
-        let place = Place::take()?;
+        let place = ReportPermit::take()?;
         let (send, made) = tokio::sync::oneshot::channel();
         let work = move || {
             let _place = place;

@@ -1,6 +1,6 @@
 //! Tests of whole reports, over a configuration with servers in every state.
 
-use super::asked::{Asked, Outcome};
+use super::asked::{ActionStatus, Asked};
 use super::export::{self, Format};
 use super::process::Process;
 use super::row::{Moment, Selection};
@@ -245,7 +245,7 @@ fn a_selection_leaves_rows_out() {
 #[test]
 fn a_page_shows_every_state_and_escapes_what_it_is_told() {
     let asked = Asked {
-        outcome: Some(Outcome::Done),
+        outcome: Some(ActionStatus::Done),
         ..Asked::default()
     };
     let page = html(&asked, true, &stats_page());

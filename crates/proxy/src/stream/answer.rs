@@ -12,7 +12,7 @@ use super::{
 use crate::compression::{self, Encoder};
 use crate::persistence;
 use http::http1::{
-    self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode, Limits, Outcome, Parsed,
+    self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode, Limits, ParseStatus, Parsed,
     RequestFacts, Upgrade,
 };
 use http::http2;
@@ -518,7 +518,7 @@ async fn read_head(
         if let Some(input) = input.as_mut().filter(|i| i.len() > parsed_length) {
             parsed_length = input.len();
             match http1::parse_response(input.filled(), facts, &limits, &mut stream.response) {
-                Ok(Outcome::Done(parsed)) => {
+                Ok(ParseStatus::Done(parsed)) => {
                     if stream.config.global.lines_shown {
                         let names = &mut stream.lines.get_or_insert_default().response;
                         names.read(&input.filled()[..parsed.consumed]);
@@ -526,7 +526,7 @@ async fn read_head(
                     input.consume(parsed.consumed);
                     return Ok(parsed);
                 }
-                Ok(Outcome::Incomplete) => {}
+                Ok(ParseStatus::Incomplete) => {}
                 Err(fault) => {
                     super::capture::response(stream, input.filled(), fault);
                     return Err(Failure::Malformed);

@@ -2,7 +2,7 @@
 //! forwardfor`, `option originalto`), and headers that are not forwarded.
 
 use super::{Endpoint, Stream, serve};
-use model::config::{Forwarded, HeaderNames, ProxyOption, Rare, Told};
+use model::config::{Forwarded, HeaderNames, ParameterSource, ProxyOption, Rare};
 use model::rules::Value;
 use std::io::Write;
 use std::net::IpAddr;
@@ -159,8 +159,8 @@ fn forwarded_value(option: &Arc<Forwarded>, stream: &Stream) -> Vec<u8> {
     }
     if let Some(told) = &option.host {
         let host = match told {
-            Told::AsItIs => stream.request.get(b"host").map(<[u8]>::to_vec),
-            Told::Found(expression) => expression
+            ParameterSource::AsItIs => stream.request.get(b"host").map(<[u8]>::to_vec),
+            ParameterSource::Found(expression) => expression
                 .evaluate(stream)
                 .map(|value| value.into_text().into_owned()),
         };
@@ -218,16 +218,16 @@ fn hidden(text: &[u8]) -> Option<Vec<u8>> {
 fn node(
     out: &mut Vec<u8>,
     name: &[u8],
-    (who, port): (&Option<Told>, &Option<Told>),
+    (who, port): (&Option<ParameterSource>, &Option<ParameterSource>),
     stream: &Stream,
     end: Endpoint,
 ) {
     if who.is_none() && port.is_none() {
         return;
     }
-    let found = |told: &Told| match told {
-        Told::AsItIs => None,
-        Told::Found(expression) => expression.evaluate(stream).map(Value::into_owned),
+    let found = |told: &ParameterSource| match told {
+        ParameterSource::AsItIs => None,
+        ParameterSource::Found(expression) => expression.evaluate(stream).map(Value::into_owned),
     };
     let address = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => (ip.to_string().into_bytes(), false),
@@ -235,7 +235,7 @@ fn node(
     };
     let named = match who {
         None => None,
-        Some(Told::AsItIs) => end.ip().map(address),
+        Some(ParameterSource::AsItIs) => end.ip().map(address),
         Some(told) => found(told).and_then(|value| match value {
             Value::Ipv4(ip) => Some(address(ip.into())),
             Value::Ipv6(ip) => Some(address(ip.into())),
@@ -244,7 +244,7 @@ fn node(
     };
     let port = match port {
         None => None,
-        Some(Told::AsItIs) => end.port().map(|port| port.to_string().into_bytes()),
+        Some(ParameterSource::AsItIs) => end.port().map(|port| port.to_string().into_bytes()),
         Some(told) => found(told).and_then(|value| match value {
             Value::Int(port) => u16::try_from(port).ok().map(|p| p.to_string().into_bytes()),
             other => hidden(&other.into_text()),

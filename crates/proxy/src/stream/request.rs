@@ -11,7 +11,7 @@ use super::{
 };
 use crate::server_connection::{self, Own};
 use crate::{persistence, stats};
-use http::http1::{self, ConnectionMode, Fault, FaultKind, Limits, Outcome, Parsed, Preface};
+use http::http1::{self, ConnectionMode, Fault, FaultKind, Limits, ParseStatus, Parsed, Preface};
 use http::message::{Message, Version};
 use model::config::{
     CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, STEP_REQUEST, Server, ServerIndex,
@@ -200,7 +200,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
         if input.len() > parsed_length {
             parsed_length = input.len();
             match http1::parse_request(input.filled(), &limits, &mut stream.request) {
-                Ok(Outcome::Done(request)) => {
+                Ok(ParseStatus::Done(request)) => {
                     if stream.config.global.lines_shown {
                         keep_names(stream, &input.filled()[..request.consumed]);
                     }
@@ -214,7 +214,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
                     }
                     return Ok(request);
                 }
-                Ok(Outcome::Incomplete) => {}
+                Ok(ParseStatus::Incomplete) => {}
                 Err(_) if client.streams == 0 && begins_http2(&client.session, input.filled()) => {
                     return Err(HeadFailure::Http2);
                 }

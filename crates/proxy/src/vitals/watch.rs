@@ -2,7 +2,7 @@
 //! be given away, and writes both down.
 
 use super::{judge, now_ms};
-use crate::runtime::{Runtime, Shared};
+use crate::runtime::{Runtime, VitalsMemory};
 use model::config::{Config, Service};
 use model::transaction::listing;
 use protocol::vitals::Vitals;
@@ -80,7 +80,7 @@ fn lead<'c>(
     config: &'c Config,
     vitals: Vitals<'static>,
 ) -> Vec<(usize, &'c Service)> {
-    let Shared { draining, .. } = &runtime.vitals;
+    let VitalsMemory { draining, .. } = &runtime.vitals;
     let services = config.services.iter();
     let wanted: Vec<(usize, &Service, u64)> = services
         .filter_map(|service| {
@@ -111,7 +111,7 @@ fn lead<'c>(
 /// what is under way there. False where there are none.
 async fn drain(runtime: &'static Runtime, config: &Arc<Config>, vitals: Vitals<'static>) -> bool {
     let wanted = lead(runtime, config, vitals);
-    let (Shared { draining, .. }, now) = (&runtime.vitals, reactor::Instant::now());
+    let (VitalsMemory { draining, .. }, now) = (&runtime.vitals, reactor::Instant::now());
     let Some((_, owner)) = runtime.vitals.memory() else {
         return false;
     };

@@ -3,7 +3,7 @@
 use crate::bed;
 use configuration::LoadOptions;
 use keyword::load::load;
-use lab::{Peer, Place, Process, Scratch, eventually};
+use lab::{Location, Peer, Process, Scratch, eventually};
 use model::{config::Config, state};
 use proxy::listener::{self, Inherited, Listening};
 use proxy::operations::{self, OperationsSocket};
@@ -224,7 +224,7 @@ fn open_with(
 
 /// It listens at one socket after the other, those of the file system last.
 fn haproxy(scene: &Scene, text: &str) -> Peer {
-    let peer = Peer::haproxy(Place::Here, text, scene.address(0)).unwrap();
+    let peer = Peer::haproxy(Location::Here, text, scene.address(0)).unwrap();
     let listens = |name: &str| UnixStream::connect(scene.directory().join(name)).is_ok();
     let all = || {
         ["admin.sock", "shut.sock", "web.sock"]
@@ -367,7 +367,7 @@ fn haproxy_takes_every_kind_of_listener_from_us_and_binds_none() {
     let admin = scene.directory().join("admin.sock").display().to_string();
     let args = ["-db", "-f", "{dir}/config", "-x", &admin];
     let text = scene.text("haproxy");
-    let peer = Peer::start(Place::Here, "haproxy", &args, &text, scene.address(0)).unwrap();
+    let peer = Peer::start(Location::Here, "haproxy", &args, &text, scene.address(0)).unwrap();
     // That it answers may have been us: it has its sockets a moment later.
     let has_all = || ours.inodes.is_subset(&sockets_of(peer.process()));
     assert!(eventually(SOON, has_all), "{}", peer.output());

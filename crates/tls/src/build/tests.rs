@@ -5,7 +5,7 @@ use crate::authorities::Authorities;
 use crate::connector::{ClientSettings, Connector};
 use crate::ignore::IgnoredErrors;
 use crate::settings::{ClientAuth, Verify};
-use crate::verify::{Outcome, with_outcome};
+use crate::verify::{Verified, with_outcome};
 use crate::versions::SpokenVersions;
 use crate::{chain, suites};
 use lab::pki::{self, Authority, Issued, Leaf};
@@ -48,8 +48,8 @@ struct Done {
     sni: Option<String>,
     resumed: bool,
     /// What the server found of the client, and the client of the server.
-    client: Outcome,
-    server: Outcome,
+    client: Verified,
+    server: Verified,
 }
 
 fn ends(server: &ServerSettings, shown: &Issued, client: ClientSettings) -> Ends {
@@ -62,11 +62,11 @@ fn ends(server: &ServerSettings, shown: &Issued, client: ClientSettings) -> Ends
 }
 
 /// Makes a handshake in memory; Err says what each side found.
-fn shake(ends: &Ends, name: &str) -> Result<Done, (rustls::Error, Outcome, Outcome)> {
+fn shake(ends: &Ends, name: &str) -> Result<Done, (rustls::Error, Verified, Verified)> {
     let name = ends.connector.name(name.as_bytes()).expect("a name");
     let mut client = ClientConnection::new(ends.connector.config(), name).expect("a client");
     let mut server = ServerConnection::new(Arc::clone(&ends.server)).expect("a server");
-    let (mut of_client, mut of_server) = (Outcome::default(), Outcome::default());
+    let (mut of_client, mut of_server) = (Verified::default(), Verified::default());
     // More rounds than a handshake has, with its tickets.
     for _ in 0..8 {
         let mut wire = Vec::new();
@@ -233,7 +233,7 @@ fn servers_are_verified_by_the_name_that_is_sent_or_else_by_verifyhost() {
         };
         ends(&ServerSettings::default(), &leaf, client)
     };
-    let mismatch = |found: Result<Done, (rustls::Error, Outcome, Outcome)>| {
+    let mismatch = |found: Result<Done, (rustls::Error, Verified, Verified)>| {
         let (.., server) = found.expect_err("another name");
         server.refused.map(|failure| failure.code)
     };

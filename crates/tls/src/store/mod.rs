@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Where a dependent stands in the configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Place {
+pub struct ConfigLocation {
     /// `Proxy 'www'`
     pub owner: Box<str>,
     /// `bind '*:443'`
@@ -49,7 +49,7 @@ pub trait Dependent: Send + Sync {
     /// Whether its line names such a file.
     fn names_file(&self, name: &str) -> bool;
     /// Its position in the file, which is shown to operators.
-    fn place(&self) -> &Place;
+    fn place(&self) -> &ConfigLocation;
 }
 
 /// The files by name. None: created by an operator, and still empty.
@@ -239,7 +239,7 @@ impl Inner {
             let place = dependent.place().clone();
             let made = dependent.prepare(&self.stock);
             let told = |why| {
-                let Place { owner, what, line } = place;
+                let ConfigLocation { owner, what, line } = place;
                 format!("{owner}: {why} for {what} at [{line}].")
             };
             prepared.push(made.map_err(told)?);

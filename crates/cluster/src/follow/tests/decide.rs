@@ -15,7 +15,7 @@ fn head(id: &str, follows_last: bool, signature: Option<Signature>) -> Branch {
 }
 
 fn past(all: &[(&str, bool)]) -> Past {
-    let mut told = Told::default();
+    let mut told = ClusterView::default();
     for (revision, accepted) in all {
         told.decided(
             revision,

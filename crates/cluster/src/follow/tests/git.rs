@@ -63,7 +63,7 @@ async fn each_new_revision_is_proposed_once_with_its_author_message_and_files() 
     std::os::unix::fs::symlink("/etc/passwd", repository.path().join("link")).unwrap();
     let first = repository.commit("More servers\n\nFor the holidays.");
     let mut follower = repository.follower();
-    let mut told = Told {
+    let mut told = ClusterView {
         accepted: Some(Arc::new(FileSet {
             files: vec![
                 file("/etc/other.cfg", true, "other\n"),
@@ -74,7 +74,7 @@ async fn each_new_revision_is_proposed_once_with_its_author_message_and_files() 
             listings: vec![("/etc/ssl".to_owned(), vec!["b.pem".to_owned()])],
             ..FileSet::default()
         })),
-        ..Told::default()
+        ..ClusterView::default()
     };
     let wanted = told.take(&mut follower).await;
     assert_eq!(wanted.revision.id, first);
@@ -125,7 +125,7 @@ async fn a_fetch_that_was_killed_holds_up_none_after_it() {
     let repository = Repository::new("git-killed");
     repository.write("haproxy.cfg", "one\n");
     repository.commit("one");
-    let (mut follower, mut told) = (repository.follower(), Told::default());
+    let (mut follower, mut told) = (repository.follower(), ClusterView::default());
     told.take(&mut follower).await;
     let mut made = std::fs::read_dir(repository.directory.at("state")).unwrap();
     let mirror = made.next().unwrap().unwrap().path();
@@ -145,7 +145,7 @@ async fn a_branch_that_was_rewritten_is_refused_and_told_once_until_it_follows_a
     let first = repository.commit("one");
     repository.write("haproxy.cfg", "two\n");
     let second = repository.commit("two");
-    let (mut follower, mut told) = (repository.follower(), Told::default());
+    let (mut follower, mut told) = (repository.follower(), ClusterView::default());
     told.take(&mut follower).await;
     repository.git(&["reset", "--quiet", "--hard", &first]);
     repository.write("haproxy.cfg", "other\n");
@@ -189,7 +189,7 @@ async fn a_branch_that_is_gone_and_one_that_never_was_are_refused() {
     repository.git(&["branch", "live"]);
     let mut settings = followed(System::Git, &repository.path());
     settings.branch = Some("live".to_owned());
-    let (mut follower, mut told) = (repository.following(settings), Told::default());
+    let (mut follower, mut told) = (repository.following(settings), ClusterView::default());
     told.take(&mut follower).await;
     repository.git(&["branch", "-D", "live"]);
     assert_eq!(
@@ -206,7 +206,7 @@ async fn a_revision_that_was_taken_back_is_not_tried_again_and_the_next_one_is()
     let repository = Repository::new("git-bad");
     repository.write("haproxy.cfg", "one\n");
     repository.commit("one");
-    let (mut follower, mut told) = (repository.follower(), Told::default());
+    let (mut follower, mut told) = (repository.follower(), ClusterView::default());
     told.take(&mut follower).await;
     repository.write("haproxy.cfg", "bad\n");
     let bad = repository.commit("bad");
@@ -295,7 +295,7 @@ async fn what_nobody_signed_comes_in_neither_under_a_signed_commit_nor_by_a_sign
     lab::skip_unless_installed!("ssh-keygen");
     let signing = Signing::new("git-range");
     let (repository, good) = (&signing.repository, signing.good.as_str());
-    let (mut follower, mut told) = (signing.follower(), Told::default());
+    let (mut follower, mut told) = (signing.follower(), ClusterView::default());
     repository.write("haproxy.cfg", "one\n");
     repository.commit("of before it was followed");
     let first = signing.signed(good, "signed");
@@ -325,7 +325,7 @@ async fn only_commits_that_a_known_key_signed_count() {
     let signing = Signing::new("git-ssh");
     let (repository, signers) = (&signing.repository, &signing.signers);
     let (good, other) = (signing.good.as_str(), signing.other.as_str());
-    let (mut follower, mut told) = (signing.follower(), Told::default());
+    let (mut follower, mut told) = (signing.follower(), ClusterView::default());
     repository.write("haproxy.cfg", "one\n");
     let commit = repository.commit("unsigned");
     let unsigned = Trouble::Unsigned { commit };
@@ -402,7 +402,7 @@ async fn a_signature_of_gpg_counts_when_its_key_is_in_the_file() {
     let mut settings = followed(System::Git, &repository.path());
     settings.signed_by = Some(signers.to_string_lossy().into_owned());
     write(&signers, "# nobody\n");
-    let (mut follower, mut told) = (repository.following(settings), Told::default());
+    let (mut follower, mut told) = (repository.following(settings), ClusterView::default());
     let (trouble, _) = refused(told.look(&mut follower).await);
     assert!(
         matches!(trouble, Trouble::WronglySigned { .. }),
@@ -421,20 +421,23 @@ async fn files_that_are_named_are_those_of_the_command_line_and_must_be_there() 
     repository.commit("files");
     let mut settings = followed(System::Git, &repository.path());
     settings.directory = "/srv/lb".to_owned();
-    let (mut follower, mut told) = (repository.following(settings.clone()), Told::default());
+    let (mut follower, mut told) = (
+        repository.following(settings.clone()),
+        ClusterView::default(),
+    );
     let wanted = told.take(&mut follower).await;
     assert_eq!(
         names(&wanted.set),
         ["/srv/lb/one.cfg (main)", "/srv/lb/b/two.cfg"]
     );
     settings.files = vec!["b/two.cfg".to_owned(), "one.cfg".to_owned()];
-    let mut told = Told::default();
+    let mut told = ClusterView::default();
     let wanted = told.take(&mut repository.following(settings.clone())).await;
     let both = ["/srv/lb/b/two.cfg (main)", "/srv/lb/one.cfg (main)"];
     assert_eq!(names(&wanted.set), both);
     settings.files.push("three.cfg".to_owned());
     let mut follower = repository.following(settings);
-    let (trouble, _) = refused(Told::default().look(&mut follower).await);
+    let (trouble, _) = refused(ClusterView::default().look(&mut follower).await);
     let name = "three.cfg".to_owned();
     assert_eq!(trouble, Trouble::NoFile { name });
 }
@@ -445,7 +448,7 @@ async fn a_repository_that_is_not_there_is_told_with_the_words_of_git() {
     let directory = Directory::new("git-none");
     let mut settings = followed(System::Git, &directory.at("nowhere"));
     let mut follower = Follower::new(settings.clone(), &directory.at("state"));
-    let (trouble, _) = refused(Told::default().look(&mut follower).await);
+    let (trouble, _) = refused(ClusterView::default().look(&mut follower).await);
     let Trouble::Unreachable { words } = trouble else {
         panic!("{trouble:?}");
     };
@@ -454,6 +457,6 @@ async fn a_repository_that_is_not_there_is_told_with_the_words_of_git() {
     let marker = directory.at("ran");
     settings.url = format!("ext::touch {}", marker.display());
     let mut follower = Follower::new(settings, &directory.at("state"));
-    refused(Told::default().look(&mut follower).await);
+    refused(ClusterView::default().look(&mut follower).await);
     assert!(!marker.exists());
 }

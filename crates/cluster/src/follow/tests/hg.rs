@@ -52,7 +52,7 @@ async fn each_new_revision_is_proposed_once_with_its_author_message_and_files() 
     run(&repository.path(), "chmod", &["755", "run.sh"]);
     std::os::unix::fs::symlink("/etc/passwd", repository.path().join("link")).unwrap();
     let first = repository.commit("one\n", "Die Erste: größer");
-    let (mut follower, mut told) = (repository.follower(None), Told::default());
+    let (mut follower, mut told) = (repository.follower(None), ClusterView::default());
     let wanted = told.take(&mut follower).await;
     assert_eq!(wanted.revision.id, first);
     assert_eq!(wanted.revision.author, "Berta <b@example.com>");
@@ -78,7 +78,7 @@ async fn a_branch_that_was_rewritten_is_refused_until_it_follows_again() {
     let repository = Repository::new("hg-force");
     let first = repository.commit("one\n", "one");
     let second = repository.commit("two\n", "two");
-    let (mut follower, mut told) = (repository.follower(None), Told::default());
+    let (mut follower, mut told) = (repository.follower(None), ClusterView::default());
     told.take(&mut follower).await;
     repository.hg(&["update", "--clean", &first]);
     repository.commit("other\n", "other");
@@ -114,10 +114,10 @@ async fn a_named_branch_and_a_bookmark_are_followed_and_missed_when_they_are_gon
     repository.hg(&["update", "default"]);
     repository.commit("two\n", "two");
     repository.hg(&["bookmark", "--inactive", "live"]);
-    let mut told = Told::default();
+    let mut told = ClusterView::default();
     let wanted = told.take(&mut repository.follower(Some("stable"))).await;
     assert_eq!(wanted.revision.id, stable);
-    let mut told = Told::default();
+    let mut told = ClusterView::default();
     let mut follower = repository.follower(Some("live"));
     assert_eq!(told.take(&mut follower).await.revision.message, "two");
     repository.hg(&["bookmark", "--delete", "live"]);
@@ -138,7 +138,7 @@ async fn hooks_of_the_repository_do_not_run_and_a_bad_revision_is_not_tried_agai
         marker.display()
     );
     write(&repository.path().join(".hg/hgrc"), &hook);
-    let (mut follower, mut told) = (repository.follower(None), Told::default());
+    let (mut follower, mut told) = (repository.follower(None), ClusterView::default());
     let outcome = told.look(&mut follower).await;
     assert!(matches!(outcome, PollResult::Propose(_)));
     assert!(!marker.exists());
@@ -160,7 +160,7 @@ async fn a_repository_that_is_not_there_or_empty_is_told() {
     lab::skip_unless_installed!("hg");
     let repository = Repository::new("hg-empty");
     let mut follower = repository.follower(None);
-    let told = Told::default();
+    let told = ClusterView::default();
     assert_eq!(
         refused(told.look(&mut follower).await).0,
         Trouble::BranchGone
@@ -185,7 +185,7 @@ async fn a_pull_that_was_interrupted_is_undone_and_the_next_one_goes_on() {
     lab::skip_unless_installed!("hg");
     let repository = Repository::new("hg-torn");
     repository.commit("one\n", "one");
-    let (mut follower, mut told) = (repository.follower(None), Told::default());
+    let (mut follower, mut told) = (repository.follower(None), ClusterView::default());
     told.take(&mut follower).await;
     let mirror = mirror(&repository);
     // What a pull that was killed leaves: where the end of each file was.
@@ -209,7 +209,7 @@ async fn a_mirror_that_cannot_be_mended_begins_anew() {
     lab::skip_unless_installed!("hg");
     let repository = Repository::new("hg-spoiled");
     repository.commit("one\n", "one");
-    let (mut follower, mut told) = (repository.follower(None), Told::default());
+    let (mut follower, mut told) = (repository.follower(None), ClusterView::default());
     told.take(&mut follower).await;
     let mirror = mirror(&repository);
     // A journal with which `hg recover` fails.

@@ -84,12 +84,12 @@ fn file(path: &str, main: bool, text: &str) -> SetFile {
 
 /// What the cluster would know of a repository and have accepted.
 #[derive(Default)]
-struct Told {
+struct ClusterView {
     past: Past,
     accepted: Option<Arc<FileSet>>,
 }
 
-impl Told {
+impl ClusterView {
     async fn look(&self, follower: &mut Follower) -> PollResult {
         follower.look(&self.past, self.accepted.clone()).await
     }

@@ -29,7 +29,7 @@ const CALM_MS: u64 = 12_000;
 
 /// What a process is told.
 #[derive(Clone, Debug)]
-enum Told {
+enum Step {
     Elected(u64),
     Deposed(u64),
     Begun(Epoch),
@@ -47,7 +47,7 @@ enum Told {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Tell(usize, Told),
+    Tell(usize, Step),
     Confirm(usize, u64, Received, Boottime),
     Append(Option<(usize, u64)>, LeaseCommand),
     Resume(usize),
@@ -68,7 +68,7 @@ struct Host {
     confirmed: Option<Confirmed>,
     knows: usize,
     stands_still: bool,
-    inbox: Vec<Told>,
+    inbox: Vec<Step>,
     wants: bool,
     valid_ms: u64,
     /// Nothing comes to it, nothing goes from it.
@@ -125,7 +125,7 @@ impl World {
         world.elect();
         for host in 0..HOSTS {
             world.begin(host);
-            world.at(0, Event::Tell(host, Told::Tick));
+            world.at(0, Event::Tell(host, Step::Tick));
         }
         world.at(10 * MS, Event::Disturb);
         world.at(DISTURBED_MS * MS, Event::Calm);
@@ -193,7 +193,7 @@ impl World {
     }
 
     /// From one to another, or not.
-    fn send(&mut self, from: usize, to: usize, told: Told) {
+    fn send(&mut self, from: usize, to: usize, told: Step) {
         let cut = from != to && (self.hosts[from].cut || self.hosts[to].cut);
         if cut || (!self.calm && self.random.percent(3)) {
             return;
@@ -219,7 +219,7 @@ impl World {
                 let read = self.agreement.confirm(host, term);
                 let confirmed = read.map(|index| (Confirmed { term, asked_at }, index));
                 let way = self.way();
-                self.at(way, Event::Tell(host, Told::Confirmed(received, confirmed)));
+                self.at(way, Event::Tell(host, Step::Confirmed(received, confirmed)));
             }
             Event::Append(by, command) => self.append(by, command),
             Event::Resume(host) => {
@@ -249,26 +249,26 @@ impl World {
             self.note(|| format!("committed {command:?}: {lease:?}"));
             for host in 0..HOSTS {
                 let way = self.way();
-                self.at(way, Event::Tell(host, Told::Knows(index)));
+                self.at(way, Event::Tell(host, Step::Knows(index)));
             }
         }
         // The answer may be lost.
         if let Some((host, term)) = by.filter(|_| self.calm || self.random.percent(90)) {
             let way = self.way();
-            self.at(way, Event::Tell(host, Told::Knows(index)));
-            self.at(way + 1, Event::Tell(host, Told::Settled(term, command)));
+            self.at(way, Event::Tell(host, Step::Knows(index)));
+            self.at(way + 1, Event::Tell(host, Step::Settled(term, command)));
         }
     }
 
-    fn tell(&mut self, host: usize, told: Told) -> Result<(), String> {
+    fn tell(&mut self, host: usize, told: Step) -> Result<(), String> {
         let now = self.clock(host);
         let broken = self.broken;
-        if !matches!(told, Told::Tick | Told::Knows(_) | Told::Acts(_)) {
+        if !matches!(told, Step::Tick | Step::Knows(_) | Step::Acts(_)) {
             self.note(|| format!("{host}: {told:?}"));
         }
         let of = &mut self.hosts[host];
         match told {
-            Told::Elected(term) => {
+            Step::Elected(term) => {
                 if of.grantor.as_ref().is_none_or(|had| had.term() < term) {
                     let mut grantor = Grantor::new(term, now);
                     grantor.break_it(broken);
@@ -276,12 +276,12 @@ impl World {
                     of.confirmed = None;
                 }
             }
-            Told::Deposed(term) => {
+            Step::Deposed(term) => {
                 if of.grantor.as_ref().is_some_and(|had| had.term() <= term) {
                     of.grantor = None;
                 }
             }
-            Told::Begun(seen) => {
+            Step::Begun(seen) => {
                 let seen = if broken.is(Defect::ResumesFormerEpoch) {
                     Epoch(0)
                 } else {
@@ -295,33 +295,33 @@ impl World {
                 }
                 of.holder = Some(holder);
             }
-            Told::Renewal(from, renewal) => self.renewal(host, from, renewal),
-            Told::Confirmed(received, confirmed) => self.confirmed(host, received, confirmed),
-            Told::Want(from, want) => self.want(host, from, want),
-            Told::Settled(term, command) => {
+            Step::Renewal(from, renewal) => self.renewal(host, from, renewal),
+            Step::Confirmed(received, confirmed) => self.confirmed(host, received, confirmed),
+            Step::Want(from, want) => self.want(host, from, want),
+            Step::Settled(term, command) => {
                 if let Some(grantor) = of.grantor.as_mut().filter(|had| had.term() == term) {
                     grantor.settled(&command);
                 }
             }
-            Told::Renewed(renewal) => {
+            Step::Renewed(renewal) => {
                 if let Some(holder) = &mut of.holder {
                     holder.renewed(&renewal, now);
                 }
             }
-            Told::OldEpoch(renewal) => {
+            Step::OldEpoch(renewal) => {
                 if let Some(holder) = &mut of.holder {
                     holder.refused(&renewal);
                 }
             }
-            Told::Knows(index) => {
+            Step::Knows(index) => {
                 of.knows = of.knows.max(index);
                 let lease = self.agreement.leases[of.knows];
                 if let Some(holder) = &mut of.holder {
                     holder.observe(Some(&lease));
                 }
             }
-            Told::Tick => self.tick(host),
-            Told::Acts(epoch) => return self.acts(host, epoch),
+            Step::Tick => self.tick(host),
+            Step::Acts(epoch) => return self.acts(host, epoch),
         }
         Ok(())
     }
@@ -380,9 +380,9 @@ impl World {
         let said = grantor.answer(Some(&lease), received, confirmed, now);
         let renewal = received.renewal.clone();
         match said {
-            Ok(()) => self.send(host, received.from.0 as usize, Told::Renewed(renewal)),
+            Ok(()) => self.send(host, received.from.0 as usize, Step::Renewed(renewal)),
             Err(NotRenewed::OldEpoch) => {
-                self.send(host, received.from.0 as usize, Told::OldEpoch(renewal));
+                self.send(host, received.from.0 as usize, Step::OldEpoch(renewal));
             }
             Err(NotRenewed::Unconfirmed | NotRenewed::Granting) => {}
         }
@@ -434,7 +434,7 @@ impl World {
             Err(NotGranted::NotBefore(_)) if self.random.percent(80) => {}
             Err(NotGranted::NotBefore(then)) => {
                 let wait = self.until(host, then);
-                self.at(wait, Event::Tell(host, Told::Want(from, want.clone())));
+                self.at(wait, Event::Tell(host, Step::Want(from, want.clone())));
             }
             Err(
                 NotGranted::Granted(_)
@@ -460,12 +460,12 @@ impl World {
         match due {
             Some(Ask::Want(want)) => {
                 if let Some(to) = leads {
-                    self.send(host, to, Told::Want(host, want));
+                    self.send(host, to, Step::Want(host, want));
                 }
             }
             Some(Ask::Renew(renewal)) => {
                 if let Some(to) = leads {
-                    self.send(host, to, Told::Renewal(host, renewal));
+                    self.send(host, to, Step::Renewal(host, renewal));
                 }
             }
             Some(Ask::Release(command)) => {
@@ -477,14 +477,14 @@ impl World {
         if let Some(epoch) = self.hosts[host].holder.as_ref().and_then(|it| it.held(now)) {
             // What it does takes a moment from the look at the clock to the deed.
             let moment = self.random.between(1_000, 100_000);
-            self.at(moment, Event::Tell(host, Told::Acts(epoch)));
+            self.at(moment, Event::Tell(host, Step::Acts(epoch)));
             if !self.calm && self.random.percent(1) {
                 // It stands still between the look and the deed.
                 self.pause(host);
             }
         }
         let next = self.random.between(5 * MS, 20 * MS);
-        self.at(next, Event::Tell(host, Told::Tick));
+        self.at(next, Event::Tell(host, Step::Tick));
     }
 
     fn propose(&mut self, command: LeaseCommand) {
@@ -562,14 +562,14 @@ impl World {
         let term = self.agreement.term;
         self.note(|| format!("term {term}: {host} leads"));
         let way = self.way();
-        self.at(way, Event::Tell(host, Told::Elected(term)));
+        self.at(way, Event::Tell(host, Step::Elected(term)));
         for other in 0..HOSTS {
             let late = match self.calm {
                 true => MS,
                 false => self.random.between(MS, 3_000 * MS),
             };
             if other != host {
-                self.at(late, Event::Tell(other, Told::Deposed(term)));
+                self.at(late, Event::Tell(other, Step::Deposed(term)));
             }
         }
     }
@@ -578,8 +578,8 @@ impl World {
     fn begin(&mut self, host: usize) {
         let seen = self.agreement.leases[self.agreement.committed()].epoch;
         let index = self.agreement.committed();
-        self.at(MS, Event::Tell(host, Told::Begun(seen)));
-        self.at(MS + 1, Event::Tell(host, Told::Knows(index)));
+        self.at(MS, Event::Tell(host, Step::Begun(seen)));
+        self.at(MS + 1, Event::Tell(host, Step::Knows(index)));
     }
 
     fn disturb(&mut self) {
@@ -635,7 +635,7 @@ impl World {
         of.wants = true;
         if of.stands_still {
             // Its timer was lost with it.
-            of.inbox.push(Told::Tick);
+            of.inbox.push(Step::Tick);
         }
         if self.agreement.leader == Some(host) {
             self.elect();

@@ -4,7 +4,7 @@ use super::defect::Defect;
 use super::host::{Common, lock, now};
 use super::linear::Operation;
 use super::network::Running;
-use super::record::{Fate, Key, Op, Said, Single};
+use super::record::{Fate, Key, Observed, Op, Single};
 use super::runtime::Members;
 use crate::command::{
     Answer, Body, Decision, Epoch, Judging, LeaseCommand, Origin, Proposal, RolloutStep, VersionId,
@@ -36,8 +36,8 @@ pub struct Client {
 }
 
 /// What a member said.
-enum Outcome {
-    Said(Said),
+enum CallResult {
+    Observed(Observed),
     NotDone,
     Unknown,
 }
@@ -98,9 +98,9 @@ impl Client {
         let returned_at = now();
         self.common.note(|| {
             let said = match &outcome {
-                Outcome::Said(said) => format!("{said:?}"),
-                Outcome::NotDone => "not done".to_owned(),
-                Outcome::Unknown => "unknown".to_owned(),
+                CallResult::Observed(said) => format!("{said:?}"),
+                CallResult::NotDone => "not done".to_owned(),
+                CallResult::Unknown => "unknown".to_owned(),
             };
             let (number, since) = (self.number, called_at as f64 / 1e6);
             format!("client {number}: since {since:.3} {key:?} {op:?}: {said}")
@@ -108,10 +108,10 @@ impl Client {
         let returned = match outcome {
             // What was not done is no part of the history; if it was done
             // nevertheless, others find no order.
-            Outcome::NotDone => return,
-            Outcome::Unknown if op == Op::Read => return,
-            Outcome::Unknown => None,
-            Outcome::Said(said) => {
+            CallResult::NotDone => return,
+            CallResult::Unknown if op == Op::Read => return,
+            CallResult::Unknown => None,
+            CallResult::Observed(said) => {
                 self.learn(place, &op, &said);
                 Some((returned_at, said))
             }
@@ -150,20 +150,20 @@ impl Client {
         }
     }
 
-    fn learn(&mut self, place: usize, op: &Op, said: &Said) {
+    fn learn(&mut self, place: usize, op: &Op, said: &Observed) {
         let seen = &mut self.seen[place];
         match (op, said) {
-            (_, Said::Is(single)) => *seen = *single,
+            (_, Observed::Is(single)) => *seen = *single,
             (Op::TakeBack { .. }, _) => {}
-            (_, Said::Given(count)) => seen.count = *count,
-            (Op::Propose { .. }, Said::Busy(version)) => seen.holder = Some(*version),
+            (_, Observed::Given(count)) => seen.count = *count,
+            (Op::Propose { .. }, Observed::Busy(version)) => seen.holder = Some(*version),
             _ => {}
         }
     }
 }
 
 /// Asks a member.
-async fn ask(common: &Common, running: Running, key: Key, op: Op) -> Outcome {
+async fn ask(common: &Common, running: Running, key: Key, op: Op) -> CallResult {
     let engine = running.engine.clone();
     if op == Op::Read {
         let unconfirmed = match common.defect {
@@ -175,8 +175,8 @@ async fn ask(common: &Common, running: Running, key: Key, op: Op) -> Outcome {
             .process
             .spawn(async move { read(&engine, key, unconfirmed).await });
         return match Members::timeout(GIVES_UP, asked).await {
-            Ok(Ok(Some(single))) => Outcome::Said(Said::Is(single)),
-            _ => Outcome::Unknown,
+            Ok(Ok(Some(single))) => CallResult::Observed(Observed::Is(single)),
+            _ => CallResult::Unknown,
         };
     }
     let body = body(key, &op);
@@ -184,9 +184,9 @@ async fn ask(common: &Common, running: Running, key: Key, op: Op) -> Outcome {
         .process
         .spawn(async move { engine.propose(body).await });
     match Members::timeout(GIVES_UP, asked).await {
-        Ok(Ok(Ok(answer))) => Outcome::Said(Said::of(answer)),
-        Ok(Ok(Err(ProposeError::NoLeader | ProposeError::Busy))) => Outcome::NotDone,
-        _ => Outcome::Unknown,
+        Ok(Ok(Ok(answer))) => CallResult::Observed(Observed::of(answer)),
+        Ok(Ok(Err(ProposeError::NoLeader | ProposeError::Busy))) => CallResult::NotDone,
+        _ => CallResult::Unknown,
     }
 }
 

@@ -14,7 +14,7 @@ pub trait Model {
     type State: Clone + Eq + Hash;
     type Op: fmt::Debug;
     /// What the caller was told.
-    type Said: fmt::Debug;
+    type Observed: fmt::Debug;
 
     fn begin(&self) -> Self::State;
     /// The state after it, if this can have been said (None: nothing was said).
@@ -22,7 +22,7 @@ pub trait Model {
         &self,
         state: &Self::State,
         op: &Self::Op,
-        said: Option<&Self::Said>,
+        said: Option<&Self::Observed>,
     ) -> Option<Self::State>;
 }
 
@@ -40,15 +40,18 @@ pub struct Operation<O, S> {
 /// The search.
 struct Search<'a, M: Model> {
     model: &'a M,
-    operations: &'a [Operation<M::Op, M::Said>],
+    operations: &'a [Operation<M::Op, M::Observed>],
     done: Vec<u64>,
     seen: HashSet<(Vec<u64>, M::State)>,
     looks: usize,
 }
 
 /// Whether there is an order; the error says after how many looks there was none.
-pub fn check<M: Model>(model: &M, operations: &[Operation<M::Op, M::Said>]) -> Result<(), String> {
-    let mut sorted: Vec<&Operation<M::Op, M::Said>> = operations.iter().collect();
+pub fn check<M: Model>(
+    model: &M,
+    operations: &[Operation<M::Op, M::Observed>],
+) -> Result<(), String> {
+    let mut sorted: Vec<&Operation<M::Op, M::Observed>> = operations.iter().collect();
     sorted.sort_by_key(|operation| operation.called_at);
     let mut search = Search {
         model,
@@ -162,7 +165,7 @@ mod tests {
     impl Model for Register {
         type State = u64;
         type Op = Op;
-        type Said = u64;
+        type Observed = u64;
 
         fn begin(&self) -> u64 {
             0

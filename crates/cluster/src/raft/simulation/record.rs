@@ -35,7 +35,7 @@ pub enum Op {
 
 /// What is said.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Said {
+pub enum Observed {
     Is(Single),
     Given(u64),
     Done,
@@ -47,18 +47,18 @@ pub enum Said {
     Nonsense(String),
 }
 
-impl Said {
+impl Observed {
     /// As the state answered.
-    pub fn of(answer: Answer) -> Said {
+    pub fn of(answer: Answer) -> Observed {
         match answer {
-            Answer::Done => Said::Done,
-            Answer::Lease(epoch) => Said::Given(epoch.0),
-            Answer::Version(version) => Said::Given(version.0),
-            Answer::Refused(Refusal::Held { holder }) => Said::Held(holder.0),
-            Answer::Refused(Refusal::OldEpoch | Refusal::NoVersion) => Said::Old,
-            Answer::Refused(Refusal::Busy { version, .. }) => Said::Busy(version.0),
-            Answer::Refused(Refusal::Unfit) => Said::Unfit,
-            other => Said::Nonsense(format!("{other:?}")),
+            Answer::Done => Observed::Done,
+            Answer::Lease(epoch) => Observed::Given(epoch.0),
+            Answer::Version(version) => Observed::Given(version.0),
+            Answer::Refused(Refusal::Held { holder }) => Observed::Held(holder.0),
+            Answer::Refused(Refusal::OldEpoch | Refusal::NoVersion) => Observed::Old,
+            Answer::Refused(Refusal::Busy { version, .. }) => Observed::Busy(version.0),
+            Answer::Refused(Refusal::Unfit) => Observed::Unfit,
+            other => Observed::Nonsense(format!("{other:?}")),
         }
     }
 }
@@ -75,47 +75,49 @@ struct Copy;
 impl Model for Copy {
     type State = Single;
     type Op = Op;
-    type Said = Said;
+    type Observed = Observed;
 
     fn begin(&self) -> Single {
         Single::default()
     }
 
-    fn step(&self, state: &Single, op: &Op, said: Option<&Said>) -> Option<Single> {
+    fn step(&self, state: &Single, op: &Op, said: Option<&Observed>) -> Option<Single> {
         let (after, answer) = does(*state, op);
         said.is_none_or(|said| *said == answer).then_some(after)
     }
 }
 
-fn does(state: Single, op: &Op) -> (Single, Said) {
-    let refused = state.holder.map_or(Said::Old, Said::Held);
+fn does(state: Single, op: &Op) -> (Single, Observed) {
+    let refused = state.holder.map_or(Observed::Old, Observed::Held);
     let given = |holder| {
         let count = state.count + 1;
         let holder = Some(holder);
-        (Single { count, holder }, Said::Given(count))
+        (Single { count, holder }, Observed::Given(count))
     };
     let free = Single {
         holder: None,
         ..state
     };
     match op {
-        Op::Read => (state, Said::Is(state)),
+        Op::Read => (state, Observed::Is(state)),
         Op::Grant { holder, after } if *after == state.count => given(*holder),
         Op::Grant { .. } => (state, refused),
         Op::Release { epoch, .. } if *epoch != state.count || state.count == 0 => {
-            (state, Said::Old)
+            (state, Observed::Old)
         }
         Op::Release { from, .. } if state.holder.is_some_and(|holder| holder != *from) => {
             (state, refused)
         }
-        Op::Release { .. } => (free, Said::Done),
-        Op::Propose { fit: false } => (state, Said::Unfit),
+        Op::Release { .. } => (free, Observed::Done),
+        Op::Propose { fit: false } => (state, Observed::Unfit),
         Op::Propose { fit: true } => match state.holder {
-            Some(version) => (state, Said::Busy(version)),
+            Some(version) => (state, Observed::Busy(version)),
             None => given(state.count + 1),
         },
-        Op::TakeBack { version } if state.holder == Some(*version) => (free, Said::Given(*version)),
-        Op::TakeBack { .. } => (state, Said::Old),
+        Op::TakeBack { version } if state.holder == Some(*version) => {
+            (free, Observed::Given(*version))
+        }
+        Op::TakeBack { .. } => (state, Observed::Old),
     }
 }
 
@@ -130,7 +132,7 @@ pub enum Fate {
 /// All that clients saw.
 #[derive(Default)]
 pub struct Record {
-    pub operations: BTreeMap<Key, Vec<Operation<Op, Said>>>,
+    pub operations: BTreeMap<Key, Vec<Operation<Op, Observed>>>,
     pub words: BTreeMap<String, Fate>,
 }
 

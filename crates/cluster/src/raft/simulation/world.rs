@@ -9,7 +9,7 @@ use super::linear::Operation;
 use super::network::{MEMBERS, Network, Weather};
 use super::observer::Observer;
 use super::plan::{Disturbance, Plan};
-use super::record::{Fate, Key, Op, Record, Said};
+use super::record::{Fate, Key, Observed, Op, Record};
 use super::runtime::{Members, Process};
 use crate::command::{Body, Invitation};
 use crate::member::{Digest, Kind, MemberId};
@@ -481,7 +481,7 @@ impl World {
                     client: WORLD,
                     op: Op::Read,
                     called_at,
-                    returned: Some((now(), Said::Is(single))),
+                    returned: Some((now(), Observed::Is(single))),
                 };
                 let mut record = lock(&self.common.record);
                 record.operations.entry(key).or_default().push(operation);

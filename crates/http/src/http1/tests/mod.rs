@@ -11,11 +11,11 @@ mod responses;
 
 /// What came of a parse, in one line: the head as it is written (line ends as
 /// `|`), the body and what else was learnt; or the fault and its place.
-fn describe(result: Result<Outcome, Fault>, message: &Message, input: &[u8]) -> String {
+fn describe(result: Result<ParseStatus, Fault>, message: &Message, input: &[u8]) -> String {
     let parsed = match result {
         Err(fault) => return format!("{:?} at {}", fault.kind, fault.at),
-        Ok(Outcome::Incomplete) => return "Incomplete".to_owned(),
-        Ok(Outcome::Done(parsed)) => parsed,
+        Ok(ParseStatus::Incomplete) => return "Incomplete".to_owned(),
+        Ok(ParseStatus::Done(parsed)) => parsed,
     };
     let mut head = Vec::new();
     message.write_http1(&mut head);

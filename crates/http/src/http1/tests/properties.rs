@@ -14,7 +14,7 @@ fn assert_one_reading(message: &Message, parsed: &Parsed, limits: &Limits) {
     let mut again = Message::new();
     let result = parse_request(&wire, limits, &mut again);
     let shown = wire.escape_ascii();
-    let Ok(Outcome::Done(second)) = result else {
+    let Ok(ParseStatus::Done(second)) = result else {
         panic!("{result:?}: {shown}");
     };
     assert_eq!(second.consumed, wire.len(), "{shown}");
@@ -32,7 +32,7 @@ fn assert_one_reading(message: &Message, parsed: &Parsed, limits: &Limits) {
 
 fn try_request(input: &[u8], limits: &Limits) {
     let mut message = Message::new();
-    if let Ok(Outcome::Done(parsed)) = parse_request(input, limits, &mut message) {
+    if let Ok(ParseStatus::Done(parsed)) = parse_request(input, limits, &mut message) {
         assert!(parsed.consumed <= input.len());
         assert_one_reading(&message, &parsed, limits);
     }
@@ -41,14 +41,14 @@ fn try_request(input: &[u8], limits: &Limits) {
 fn try_response(input: &[u8], facts: &RequestFacts) {
     let limits = Limits::default();
     let mut message = Message::new();
-    let Ok(Outcome::Done(parsed)) = parse_response(input, facts, &limits, &mut message) else {
+    let Ok(ParseStatus::Done(parsed)) = parse_response(input, facts, &limits, &mut message) else {
         return;
     };
     let mut wire = Vec::new();
     message.write_http1(&mut wire);
     let mut again = Message::new();
     let result = parse_response(&wire, facts, &limits, &mut again);
-    let Ok(Outcome::Done(second)) = result else {
+    let Ok(ParseStatus::Done(second)) = result else {
         panic!("{result:?}: {}", wire.escape_ascii());
     };
     assert_eq!((second.consumed, second.body), (wire.len(), parsed.body));
@@ -62,7 +62,7 @@ fn every_prefix_of_an_accepted_request_is_incomplete() {
     let limits = Limits::default();
     for input in all_requests() {
         let mut message = Message::new();
-        let Ok(Outcome::Done(parsed)) = parse_request(input, &limits, &mut message) else {
+        let Ok(ParseStatus::Done(parsed)) = parse_request(input, &limits, &mut message) else {
             continue;
         };
         let whole = request(&input[..parsed.consumed], &limits);
@@ -86,7 +86,7 @@ fn every_prefix_of_an_accepted_response_is_incomplete() {
     for (facts, input) in all_responses() {
         let mut message = Message::new();
         let result = parse_response(input, facts, &Limits::default(), &mut message);
-        let Ok(Outcome::Done(parsed)) = result else {
+        let Ok(ParseStatus::Done(parsed)) = result else {
             continue;
         };
         for cut in 0..parsed.consumed {
@@ -317,7 +317,7 @@ proptest! {
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut theirs = httparse::Request::new(&mut headers);
         let mut ours = Message::new();
-        let (Ok(httparse::Status::Complete(consumed)), Ok(Outcome::Done(parsed))) = (
+        let (Ok(httparse::Status::Complete(consumed)), Ok(ParseStatus::Done(parsed))) = (
             theirs.parse(&input),
             parse_request(&input, &Limits::default(), &mut ours),
         ) else {

@@ -1,7 +1,7 @@
 //! What holds for any list and any message.
 
 use super::*;
-use crate::http1::{Outcome, parse_request, parse_response};
+use crate::http1::{ParseStatus, parse_request, parse_response};
 use proptest::prelude::*;
 
 #[rustfmt::skip]
@@ -83,7 +83,7 @@ fn assert_no_smuggling(message: &Message, parsed: &Parsed) {
     write_request(message, parsed.body == BodyLength::Stream, &mut wire);
     let shown = wire.escape_ascii().to_string();
     let mut again = Message::new();
-    let Ok(Outcome::Done(second)) = parse_request(&wire, &Limits::default(), &mut again) else {
+    let Ok(ParseStatus::Done(second)) = parse_request(&wire, &Limits::default(), &mut again) else {
         panic!("not read again: {shown}");
     };
     assert_eq!(second.consumed, wire.len(), "{shown}");
@@ -171,7 +171,7 @@ proptest! {
         let mut wire = Vec::new();
         message.write_http1(&mut wire);
         let mut again = Message::new();
-        let Ok(Outcome::Done(second)) = parse_response(&wire, &facts, &limits, &mut again) else {
+        let Ok(ParseStatus::Done(second)) = parse_response(&wire, &facts, &limits, &mut again) else {
             panic!("not read again: {}", wire.escape_ascii());
         };
         prop_assert_eq!(second.consumed, wire.len());
@@ -227,7 +227,7 @@ proptest! {
         head.extend_from_slice(b"\r\n");
         let mut message = Message::new();
         let result = parse_request(&head, &Limits::default(), &mut message);
-        if let Ok(Outcome::Done(parsed)) = result {
+        if let Ok(ParseStatus::Done(parsed)) = result {
             assert_sendable(&message, &parsed);
         }
     }
@@ -250,7 +250,7 @@ proptest! {
         let limits = Limits::default();
         let mut message = Message::new();
         let result = parse_response(&wire, &facts, &limits, &mut message);
-        let Ok(Outcome::Done(parsed)) = result else { return Ok(()) };
+        let Ok(ParseStatus::Done(parsed)) = result else { return Ok(()) };
         let end = parsed.body == BodyLength::None && !parsed.interim;
         let sent = outgoing::response(&message, false).unwrap();
         let mut list = FieldList::new(1 << 20, 1000);

@@ -1,7 +1,7 @@
 //! What is sent for a message of HTTP/1.
 
 use super::*;
-use crate::http1::{Outcome, parse_request, parse_response};
+use crate::http1::{ParseStatus, parse_request, parse_response};
 
 fn joined<'a>(fields: impl Iterator<Item = outgoing::Pair<'a>>) -> String {
     fields
@@ -13,7 +13,7 @@ fn joined<'a>(fields: impl Iterator<Item = outgoing::Pair<'a>>) -> String {
 fn http1_request(head: &str) -> (Parsed, Message) {
     let mut message = Message::new();
     match parse_request(head.as_bytes(), &Limits::default(), &mut message) {
-        Ok(Outcome::Done(parsed)) => (parsed, message),
+        Ok(ParseStatus::Done(parsed)) => (parsed, message),
         other => panic!("{head:?}: {other:?}"),
     }
 }
@@ -116,7 +116,7 @@ fn at_http1(message: &Message, parsed: &Parsed) -> Message {
     write_request(message, parsed.body == BodyLength::Stream, &mut wire);
     let mut read = Message::new();
     let outcome = parse_request(&wire, &Limits::default(), &mut read);
-    assert!(matches!(outcome, Ok(Outcome::Done(_))), "{outcome:?}");
+    assert!(matches!(outcome, Ok(ParseStatus::Done(_))), "{outcome:?}");
     read
 }
 

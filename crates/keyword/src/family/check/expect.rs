@@ -4,7 +4,7 @@ use super::{Comment, unknown_word};
 use crate::family::Args;
 use crate::family::Loader;
 use language::{Diagnostic, Word};
-use model::check::{Code, Expect, Matcher, Pattern, StatusRange, Told, unhex};
+use model::check::{Code, Expect, Matcher, Pattern, ReportedText, StatusRange, unhex};
 use model::codes;
 use model::rules::{Dialect, Expression, Format, Usage};
 use model::state::CheckStatus;
@@ -128,8 +128,8 @@ fn option(
             let known = [S::Layer7Timeout, S::Layer6Timeout, S::Layer4Timeout];
             expect.timeout_status = Some(status(args, &known)?);
         }
-        "on-success" => expect.on_success = Some(Told::Format(format(loader, args)?)),
-        "on-error" => expect.on_error = Some(Told::Format(format(loader, args)?)),
+        "on-success" => expect.on_success = Some(ReportedText::Format(format(loader, args)?)),
+        "on-error" => expect.on_error = Some(ReportedText::Format(format(loader, args)?)),
         "status-code" => {
             let word = args.required("<expr>")?;
             let expression = Expression::parse(loader, word, Usage::CHECK)?;

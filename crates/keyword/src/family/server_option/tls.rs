@@ -14,7 +14,7 @@ use tls::TlsDefaults;
 use tls::build::BuildError;
 use tls::certified::Parts;
 use tls::connector::{ClientSettings, Files};
-use tls::store::{Dependent, Place, Store};
+use tls::store::{ConfigLocation, Dependent, Store};
 
 const fn row(
     name: &'static str,
@@ -491,7 +491,7 @@ fn connect_by(
 ) {
     let file = &loader.context.sources.file(span.file).name;
     let line = loader.context.sources.position(span).line;
-    let place = Place {
+    let place = ConfigLocation {
         owner: owner.into(),
         what: format!("server '{name}'").into(),
         line: format!("{file}:{line}").into(),

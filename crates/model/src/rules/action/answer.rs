@@ -9,7 +9,7 @@ use crate::rules::draft::Draft;
 use crate::rules::format::{Dialect, Format};
 use crate::transaction::{Phase, Reply, Stream, Termination, configured_page, error_page};
 use configuration::outside::Unreadable;
-use http::http1::{Limits, Outcome, RequestFacts, parse_response};
+use http::http1::{Limits, ParseStatus, RequestFacts, parse_response};
 use http::message::{Message, Version, reason_of};
 use language::arguments::Args;
 use language::source::Text;
@@ -298,7 +298,7 @@ fn content(
             let mut head = Message::default();
             let (limits, facts) = (Limits::default(), RequestFacts::default());
             match parse_response(&bytes, &facts, &limits, &mut head) {
-                Ok(Outcome::Done(parsed)) => {
+                Ok(ParseStatus::Done(parsed)) => {
                     let body = bytes.get(parsed.consumed..).unwrap_or_default().into();
                     // Connection and chunks are the driver's, which mends a wrong length
                     // as well. Without a length a page of HTTP/1.0 ends with its connection.

@@ -5,7 +5,7 @@ use super::{ConverterBuild, ConverterRow, rows};
 use crate::compiled::Condition;
 use crate::log::is_error;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::condition::Outcome;
+use crate::rules::condition::TestResult;
 use crate::rules::draft::Draft;
 use crate::rules::value::{Type, Value};
 use crate::thread;
@@ -77,7 +77,7 @@ fn when<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> O
         "toapplet" => stream.local,
         "processed" => forwarded || stream.local,
         "stopping" => thread::running().is_some_and(|thread| thread.process.stopping()),
-        _ => arguments.acls(2)?.run(stream) == Outcome::Pass,
+        _ => arguments.acls(2)?.run(stream) == TestResult::Pass,
     };
     (holds != arguments.bool(1)?).then_some(value)
 }

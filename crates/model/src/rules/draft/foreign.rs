@@ -68,9 +68,9 @@ const KINDS: &[Kind] = &[
 
 /// Which kinds were told of.
 #[derive(Debug, Default)]
-pub(super) struct Told([bool; KINDS.len()]);
+pub(super) struct Reported([bool; KINDS.len()]);
 
-impl Told {
+impl Reported {
     /// A diagnostic as it is to be told; None where its kind was told already.
     pub(super) fn once(&mut self, diagnostic: Diagnostic) -> Option<Diagnostic> {
         if diagnostic.code.id != codes::NOT_BUILT.id {

@@ -11,7 +11,7 @@ pub use section::{Defaults, Section};
 
 use crate::codes;
 use crate::config::{Config, Proxy};
-use crate::rules::{AclTable, Shared};
+use crate::rules::{AclTable, CompiledLists};
 use configuration::{Context, LoadOptions};
 use language::{Code, Diagnostic, Diagnostics, Environment, Span};
 use named::{ErrorGroupUses, TableKey, UserlistUses};
@@ -23,7 +23,7 @@ pub struct Draft {
     /// What every part's lines are built with.
     pub context: Context,
     /// Lists and maps that are compiled already.
-    pub shared: Shared,
+    pub shared: CompiledLists,
     /// The configuration so far.
     pub config: Config,
     /// The `defaults` sections so far; the first is HAProxy's own defaults.
@@ -41,7 +41,7 @@ pub struct Draft {
     /// Keys of tables, to be compared with the tables' types.
     pub table_keys: Vec<TableKey>,
     /// Kinds of what belongs to other programs that were told of.
-    foreign: foreign::Told,
+    foreign: foreign::Reported,
     /// The rules of HAProxy 1.x in the current section, and those around them.
     pub(crate) old_rules: super::lines::OldRules,
     /// Caches that rules name, and where.
@@ -77,7 +77,7 @@ impl Draft {
                 options,
                 ..Context::default()
             },
-            shared: Shared::default(),
+            shared: CompiledLists::default(),
             config: Config::default(),
             defaults: vec![Defaults {
                 proxy: Proxy::default(),

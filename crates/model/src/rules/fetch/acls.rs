@@ -4,7 +4,7 @@ use super::{FetchBuild, FetchRow};
 use crate::compiled::Condition;
 use crate::rules::argument::{ARGUMENTS_MAX, Argument, Arguments, Kind};
 use crate::rules::codes;
-use crate::rules::condition::Outcome;
+use crate::rules::condition::TestResult;
 use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
@@ -50,8 +50,8 @@ fn prepare(
 
 fn acl<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     match arguments.acls(0)?.run(stream) {
-        Outcome::Pass => Some(Value::Bool(true)),
-        Outcome::Fail => Some(Value::Bool(false)),
-        Outcome::Miss => None,
+        TestResult::Pass => Some(Value::Bool(true)),
+        TestResult::Fail => Some(Value::Bool(false)),
+        TestResult::Miss => None,
     }
 }

@@ -59,7 +59,7 @@ use crate::compiled::expression::FetchId;
 use crate::known::KNOWN;
 use crate::rules::draft::Draft;
 use crate::transaction::Stream;
-use http::http1::{Limits, Outcome, Preface, http2_preface, parse_request};
+use http::http1::{Limits, ParseStatus, Preface, http2_preface, parse_request};
 use http::message::Message;
 use language::keyword::{Documented, Family, Keyword, Table};
 use language::{Diagnostic, Span};
@@ -368,8 +368,10 @@ fn sniff(stream: &Stream) -> Sniffed<'_> {
     }
     let mut message = Message::new();
     match parse_request(&stream.payload, &Limits::default(), &mut message) {
-        Ok(Outcome::Done(_)) => Sniffed::Request(stream.sniffed.get_or_init(|| Box::new(message))),
-        Ok(Outcome::Incomplete) => Sniffed::Beginning,
+        Ok(ParseStatus::Done(_)) => {
+            Sniffed::Request(stream.sniffed.get_or_init(|| Box::new(message)))
+        }
+        Ok(ParseStatus::Incomplete) => Sniffed::Beginning,
         Err(_) => Sniffed::Other,
     }
 }

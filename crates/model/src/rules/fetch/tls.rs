@@ -221,7 +221,7 @@ pub mod tests {
         let failure = Failure::Refused(Refusal::UNRECOGNIZED_NAME);
         let front = Info::failed(&failure, ProtocolVersion::TLSv1_3);
         let alert = rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA);
-        let failure = Failure::Tls(alert, tls::verify::Outcome::default(), None);
+        let failure = Failure::Tls(alert, tls::verify::Verified::default(), None);
         let back = Info::failed_with_server(&failure);
         all_give(
             &stream(Some(front), Some(back)),

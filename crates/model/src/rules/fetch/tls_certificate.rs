@@ -12,7 +12,7 @@ use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use rustls::pki_types::CertificateDer;
 use std::borrow::Cow;
-use tls::verify::Outcome;
+use tls::verify::Verified;
 use tls::{Name, Shown};
 
 /// Whose certificate is looked at.
@@ -212,7 +212,7 @@ fn used<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::Bool(client(stream)?.peer_certificate().is_some()))
 }
 
-fn outcome(stream: &Stream) -> Option<&Outcome> {
+fn outcome(stream: &Stream) -> Option<&Verified> {
     Some(&client(stream)?.verified)
 }
 
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn errors_of_the_verification_have_their_numbers() {
-        let verified = Outcome {
+        let verified = Verified {
             verified: true,
             authority: Some(Failure { depth: 2, code: 19 }),
             own: Some(Failure { depth: 0, code: 10 }),

@@ -14,10 +14,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Which list, and which of its entries.
-pub(super) type Place = (usize, u64);
+pub(super) type Rank = (usize, u64);
 
 /// What is found at a pattern: the first of these counts.
-type Slot = Vec<(Place, Option<Value<'static>>)>;
+type Slot = Vec<(Rank, Option<Value<'static>>)>;
 
 /// Compiled entries.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ enum Table {
     Edge(HashMap<Box<[u8]>, Slot>, BTreeMap<usize, usize>),
     Networks(Box<NetworkTable>),
     /// Compared one after the other.
-    Line(BTreeMap<Place, (Patterns, Option<Value<'static>>)>),
+    Line(BTreeMap<Rank, (Patterns, Option<Value<'static>>)>),
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ struct NetworkTable {
     v4: PrefixMap<(u32, u8), Slot>,
     v6: PrefixMap<(u128, u8), Slot>,
     /// Those whose masks have holes.
-    holes: BTreeMap<Place, (Network, Option<Value<'static>>)>,
+    holes: BTreeMap<Rank, (Network, Option<Value<'static>>)>,
 }
 
 /// An entry's pattern, made fit for its table.
@@ -53,7 +53,7 @@ enum Key {
     Patterns(Patterns),
 }
 
-fn put(slot: &mut Slot, place: Place, value: Option<Value<'static>>) {
+fn put(slot: &mut Slot, place: Rank, value: Option<Value<'static>>) {
     match slot.binary_search_by_key(&place, |(place, _)| *place) {
         Ok(at) => slot[at].1 = value,
         Err(at) => slot.insert(at, (place, value)),
@@ -61,13 +61,13 @@ fn put(slot: &mut Slot, place: Place, value: Option<Value<'static>>) {
 }
 
 /// Removes one; whether nothing is left.
-fn take(slot: &mut Slot, place: Place) -> bool {
+fn take(slot: &mut Slot, place: Rank) -> bool {
     slot.retain(|(other, _)| *other != place);
     slot.is_empty()
 }
 
 /// Removes one from a table; whether nothing is left at its key.
-fn take_from(table: &mut HashMap<Box<[u8]>, Slot>, key: &[u8], place: Place) -> bool {
+fn take_from(table: &mut HashMap<Box<[u8]>, Slot>, key: &[u8], place: Rank) -> bool {
     let gone = table.get_mut(key).is_some_and(|slot| take(slot, place));
     if gone {
         table.remove(key);
@@ -76,7 +76,7 @@ fn take_from(table: &mut HashMap<Box<[u8]>, Slot>, key: &[u8], place: Place) -> 
 }
 
 /// What one finds.
-pub(super) type Found<'i> = (Place, Option<&'i Value<'static>>);
+pub(super) type Found<'i> = (Rank, Option<&'i Value<'static>>);
 
 fn first(slot: &Slot) -> Option<Found<'_>> {
     slot.first().map(|(place, value)| (*place, value.as_ref()))
@@ -263,7 +263,7 @@ impl Index {
 }
 
 impl NetworkTable {
-    fn insert(&mut self, place: Place, network: Network, value: Option<Value<'static>>) {
+    fn insert(&mut self, place: Rank, network: Network, value: Option<Value<'static>>) {
         match network {
             Network::V4(address, mask) if mask.leading_ones() == mask.count_ones() => {
                 let prefix = (address, mask.count_ones() as u8);
@@ -276,7 +276,7 @@ impl NetworkTable {
         }
     }
 
-    fn remove(&mut self, place: Place, network: Network) {
+    fn remove(&mut self, place: Rank, network: Network) {
         match network {
             Network::V4(address, mask) if mask.leading_ones() == mask.count_ones() => {
                 let prefix = (address, mask.count_ones() as u8);

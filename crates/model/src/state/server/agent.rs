@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 
 /// What an agent said of health.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Said {
+pub enum AgentVerdict {
     /// Nothing.
     Nothing,
     /// It is well.
@@ -102,7 +102,7 @@ impl ServerState {
     /// another result than the last.
     pub fn take_agent(
         self: &Arc<Self>,
-        said: Said,
+        said: AgentVerdict,
         result: AgentResult,
         now_ms: u64,
     ) -> (Change, bool) {
@@ -111,13 +111,13 @@ impl ServerState {
             let agent = &mut control.agent;
             let before = (agent.down, agent.last.as_ref().and_then(|last| last.status));
             match said {
-                Said::Nothing => {}
-                Said::Up => agent.down = false,
-                Said::Down => agent.down = true,
+                AgentVerdict::Nothing => {}
+                AgentVerdict::Up => agent.down = false,
+                AgentVerdict::Down => agent.down = true,
             }
             let status = result.status;
             agent.last = Some(result);
-            before != (agent.down, status) && said != Said::Nothing
+            before != (agent.down, status) && said != AgentVerdict::Nothing
         };
         (self.settle(now_ms), moved)
     }

@@ -52,12 +52,12 @@ fn check(lines: &str) -> CheckResult {
 }
 
 /// The first server of a backend, in a tree of its own.
-fn place(proxy: Proxy) -> Place {
+fn place(proxy: Proxy) -> CheckedServer {
     let config = model::config::Config {
         proxies: vec![proxy],
         ..Default::default()
     };
-    Place {
+    CheckedServer {
         config: Arc::new(config),
         proxy: model::config::ProxyIndex(0),
         server: model::config::ServerIndex(0),

@@ -26,7 +26,7 @@ mod tls;
 pub use events::{Follow, follow};
 pub use reply::{Reply, Severity, SeverityOutput};
 
-use super::serving::Shared;
+use super::serving::SocketsState;
 use crate::runtime::Runtime;
 use language::keyword::Documented;
 use language::suggest;
@@ -43,7 +43,7 @@ pub struct Context {
     /// What the process shares.
     pub runtime: &'static Runtime,
     /// What all connections share.
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SocketsState>,
 }
 
 /// A connection's own settings.

@@ -6,7 +6,7 @@ use super::{Context, Reply, Session, find_proxy};
 use model::log::clf_date;
 use model::state;
 use model::transaction::Endpoint;
-use model::transaction::listing::{self, Told};
+use model::transaction::listing::{self, StreamSummary};
 use std::fmt::Write;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn ask<T: Send + 'static>(thread: usize, job: impl FnOnce() -> T + Send + 'stati
 }
 
 /// Shows every stream to `see`, until that says no.
-fn each(mut see: impl FnMut(&Told) -> bool) {
+fn each(mut see: impl FnMut(&StreamSummary) -> bool) {
     for thread in 0..reactor::THREADS_MAX {
         let mut from = Some(0);
         while let Some(place) = from {
@@ -122,7 +122,7 @@ fn mode(http: bool) -> &'static str {
 }
 
 /// One line a stream, with those fields of HAProxy's that are known here.
-fn line(out: &mut String, told: &Told) {
+fn line(out: &mut String, told: &StreamSummary) {
     let (family, source) = end(told.source);
     let backend = told.backend.as_ref().map_or("<NONE>", |(name, ..)| name);
     let server = told.server.as_ref().map_or("<none>", |(name, ..)| name);
@@ -136,7 +136,7 @@ fn line(out: &mut String, told: &Told) {
     );
 }
 
-fn detail(out: &mut String, told: &Told) {
+fn detail(out: &mut String, told: &StreamSummary) {
     let (family, source) = end(told.source);
     let (frontend, id) = &told.frontend;
     let _ = writeln!(

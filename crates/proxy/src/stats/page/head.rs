@@ -2,7 +2,7 @@
 
 use super::View;
 use super::text::escape;
-use crate::stats::asked::{Asked, Outcome};
+use crate::stats::asked::{ActionStatus, Asked};
 use crate::vitals;
 use model::config::Service;
 use model::config::product::{PRODUCT as NAME, PRODUCT_VERSION as VERSION};
@@ -205,24 +205,24 @@ fn scope_form(out: &mut String, view: &View<'_>) {
     out.push_str("\"></form>\n");
 }
 
-fn said(out: &mut String, view: &View<'_>, outcome: Outcome) {
+fn said(out: &mut String, view: &View<'_>, outcome: ActionStatus) {
     let (class, text) = match outcome {
-        Outcome::Done => ("active_up", "Action applied."),
-        Outcome::None => (
+        ActionStatus::Done => ("active_up", "Action applied."),
+        ActionStatus::None => (
             "backup_up",
             "Nothing changed: select an action and at least one server.",
         ),
-        Outcome::Part => (
+        ActionStatus::Part => (
             "active_going_down",
             "Action applied to some servers only; the others do not exist.",
         ),
-        Outcome::Wrong => ("active_down", "Nothing changed: invalid parameter."),
-        Outcome::TooMany => (
+        ActionStatus::Wrong => ("active_down", "Nothing changed: invalid parameter."),
+        ActionStatus::TooMany => (
             "active_down",
             "Nothing changed: the request was too long. Select fewer servers.",
         ),
-        Outcome::Denied => ("active_down", "Nothing changed: permission denied."),
-        Outcome::Unknown => ("active_no_check", "Unexpected result."),
+        ActionStatus::Denied => ("active_down", "Nothing changed: permission denied."),
+        ActionStatus::Unknown => ("active_no_check", "Unexpected result."),
     };
     let back = view.link(&view.asked.words());
     let _ = writeln!(
