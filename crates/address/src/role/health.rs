@@ -14,8 +14,8 @@ use std::time::Duration;
 /// How often the memory is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How often while requests are to finish before a hand-over.
-const LOOK_DRAINING: Duration = Duration::from_millis(10);
+/// How often while requests are to finish before a hand-over, and in a grace period.
+const LOOK_SOON: Duration = Duration::from_millis(10);
 
 /// The worst band: nothing is served.
 pub(super) const WORST: usize = 2;
@@ -27,7 +27,7 @@ const WORSE_AFTER: Duration = Duration::from_millis(300);
 const BETTER_AFTER: Duration = Duration::from_secs(2);
 
 /// Grace period of a proxy that was just given the memory: until it writes there, the
-/// previous bands apply.
+/// previous bands apply, and where there were none the worst one.
 const SETTLES_WITHIN: Duration = Duration::from_secs(3);
 
 /// The band of one virtual router, with hysteresis.
@@ -37,6 +37,8 @@ pub struct Steady {
     counts: usize,
     /// The current band in the memory, and since when.
     seen: (usize, Time),
+    /// Whether the proxy has reported a band.
+    known: bool,
 }
 
 impl Steady {
@@ -45,6 +47,15 @@ impl Steady {
         Steady {
             counts: band,
             seen: (band, now),
+            known: true,
+        }
+    }
+
+    /// The worst band, until the proxy reports one, which then counts at once.
+    pub fn unknown(now: Time) -> Steady {
+        Steady {
+            known: false,
+            ..Steady::new(now, WORST)
         }
     }
 
@@ -55,6 +66,11 @@ impl Steady {
 
     /// Records the current band; returns the new effective one if it changed.
     pub fn see(&mut self, now: Time, band: usize) -> Option<usize> {
+        if !self.known {
+            let before = self.counts;
+            *self = Steady::new(now, band);
+            return (band != before).then_some(band);
+        }
         // Getting still worse does not begin the wait anew.
         let (seen, since) = self.seen;
         let goes_on = seen == band || (band > self.counts && seen > self.counts);
@@ -122,10 +138,14 @@ impl Health {
             self.settles_until = None;
             return false;
         }
-        let names = self.steady.iter().flatten();
-        let known = |name: &str| vitals.find(name).is_some();
-        let begun = vitals.pulse(clock::as_ms(now)) != Pulse::NotBegun;
-        let settled = begun && { names }.all(|(name, _)| known(name));
+        let mut all = self.steady.iter().flatten();
+        let begun = match vitals.pulse(clock::as_ms(now)) {
+            Pulse::NotBegun => false,
+            Pulse::Beats => true,
+            // Of a proxy that has just started some threads may not have beaten yet.
+            Pulse::Stuck { .. } => all.clone().all(|(_, steady)| steady.known),
+        };
+        let settled = begun && all.all(|(name, _)| vitals.find(name).is_some());
         if settled {
             self.settles_until = None;
         }
@@ -248,7 +268,12 @@ impl Role {
                 settles = true;
                 return Some((name.clone(), Steady::new(now, 0)));
             }
-            let band = seen(&vitals?, name, now_ms);
+            let vitals = vitals?;
+            if vitals.pulse(now_ms) != Pulse::Beats || vitals.find(name).is_none() {
+                settles = true;
+                return Some((name.clone(), Steady::unknown(now)));
+            }
+            let band = seen(&vitals, name, now_ms);
             Some((name.clone(), Steady::new(now, band)))
         };
         self.health.steady = self.members.iter().map(&mut steady).collect();
@@ -339,11 +364,8 @@ impl Role {
                 self.router.drained(now, Instance(at));
             }
         }
-        let every = if self.health.draining.is_empty() {
-            LOOK_EVERY
-        } else {
-            LOOK_DRAINING
-        };
+        let soon = settles || !self.health.draining.is_empty();
+        let every = if soon { LOOK_SOON } else { LOOK_EVERY };
         self.health.look_at = Some(now.after(every));
     }
 
@@ -409,6 +431,19 @@ mod tests {
         assert_eq!(steady.see(at(3999), 1), None);
         assert_eq!(steady.see(at(4000), 1), Some(1));
         assert_eq!(steady.band(), 1);
+    }
+
+    #[test]
+    fn the_first_band_that_is_reported_counts_at_once() {
+        let mut steady = Steady::unknown(at(0));
+        assert_eq!(steady.band(), WORST);
+        assert_eq!(steady.see(at(100), 0), Some(0));
+        // From then on a change has to stay.
+        assert_eq!(steady.see(at(200), 2), None);
+        assert_eq!(steady.see(at(500), 2), Some(2));
+        let mut steady = Steady::unknown(at(0));
+        assert_eq!(steady.see(at(100), WORST), None);
+        assert_eq!(steady.see(at(200), 0), None);
     }
 
     #[test]

@@ -5,8 +5,9 @@ use crate::process::{Before, Farewell};
 use crate::supervisor::master::{self, MasterAddress};
 use crate::supervisor::{self, ClusterStart, directory};
 use clap::ArgMatches;
+use cluster::durable;
 use cluster::member::Kind;
-use cluster::role::directory::{Directory, DirectoryError, USUAL};
+use cluster::role::directory::{Directory, DirectoryError, MEMBER, USUAL};
 use part::role::Personality;
 use std::ffi::OsString;
 use std::fmt;
@@ -27,6 +28,9 @@ pub enum Wanted {
 pub enum WantedError {
     /// Neither files nor a cluster: where that was looked for.
     Nothing(PathBuf),
+    /// The file that says of which cluster this machine is a member is missing, and its
+    /// copy is there.
+    Copy(PathBuf),
     /// The state directory.
     Directory(DirectoryError),
 }
@@ -40,6 +44,13 @@ impl fmt::Display for WantedError {
                  ({} contains no cluster state); `evenkeel cluster init NAME` creates a cluster, `evenkeel cluster join \
                  TOKEN` joins one",
                 path.display()
+            ),
+            WantedError::Copy(path) => write!(
+                f,
+                "{0} is missing, but its copy {1} is there. If this machine is a member of a cluster, restore it: \
+                 `cp -p {1} {0}`. If it was removed from the cluster, delete the copy",
+                path.display(),
+                durable::copy_of(path).display()
             ),
             WantedError::Directory(error) => error.fmt(f),
         }
@@ -55,7 +66,11 @@ pub fn wanted(files: Vec<PathBuf>, state: Option<&Path>) -> Result<Wanted, Wante
     }
     let state = state.unwrap_or_else(|| Path::new(USUAL));
     if !Directory::is_of_a_member(state) {
-        return Err(WantedError::Nothing(state.to_owned()));
+        let member = state.join(MEMBER);
+        return Err(match durable::copy_of(&member).exists() {
+            true => WantedError::Copy(member),
+            false => WantedError::Nothing(state.to_owned()),
+        });
     }
     let directory = Directory::open(state).map_err(WantedError::Directory)?;
     let member = directory.member().map_err(WantedError::Directory)?;

@@ -112,7 +112,7 @@ fn difference(before: &Recording, now: &Recording) -> String {
     // In a message, not even what a key is called.
     vocabulary.secrets.push("key");
     let difference = between(old, new, &vocabulary);
-    match (difference.is_empty(), before == now) {
+    match (difference.is_empty(), before.is_equivalent(now)) {
         (false, _) => difference.render(LINES_MAX),
         (true, true) => NO_DIFFERENCE.to_owned(),
         (true, false) => {

@@ -226,6 +226,43 @@ fn a_proxy_that_died_while_nobody_supervised_is_followed_by_one_that_the_address
 }
 
 #[test]
+fn a_proxy_that_outlived_supervisor_and_address_role_is_seen_by_the_next_address_role() {
+    lab::skip_unless_root!();
+    let node = Node::new("health-outlived");
+    let first = node.start();
+    node.bed.comes(VIP);
+    node.is_healthy();
+    let proxy = node.proxy();
+    first.signal(Signal::SIGKILL);
+    assert!(eventually(PATIENCE, || !lives(first.pid.as_raw())));
+    end(address_roles(node.directory())[0]);
+    let second = node.start();
+    node.is_healthy();
+    assert_eq!(node.proxy(), proxy, "adopted");
+    assert_eq!(second.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn an_adopted_address_role_does_not_wait_for_a_proxy_that_the_files_no_longer_have() {
+    lab::skip_unless_root!();
+    let node = Node::new("health-no-proxy");
+    let first = node.start();
+    node.bed.comes(VIP);
+    node.is_healthy();
+    first.signal(Signal::SIGKILL);
+    assert!(eventually(PATIENCE, || !lives(first.pid.as_raw())));
+    let file = file(200);
+    let (addresses, _) = file.split_once("defaults").unwrap();
+    node.bed.scratch.write("n.cfg", addresses).unwrap();
+    let second = node.start();
+    assert!(eventually(PATIENCE, || node.proxies().is_empty()));
+    node.is_healthy();
+    let shown = node.bed.run(&["address"]).stdout;
+    assert!(shown.contains("no proxy reports to this role"), "{shown}");
+    assert_eq!(second.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
 fn an_upgrade_that_is_gone_back_from_leaves_the_node_healthy() {
     lab::skip_unless_root!();
     let node = Node::new("health-failed");

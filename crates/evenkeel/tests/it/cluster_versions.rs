@@ -34,6 +34,16 @@ fn without_files_and_without_a_cluster_both_ways_are_named() {
 }
 
 #[test]
+fn a_lost_file_of_membership_is_named_with_its_copy() {
+    let scratch = Scratch::new().unwrap();
+    scratch.write("member.copy", "any").unwrap();
+    let outcome = run(evenkeel(), scratch.path(), ["run", "--state", "."]);
+    assert_eq!(outcome.code(), Some(1));
+    let restored = "`cp -p ./member.copy ./member`";
+    assert!(outcome.stderr.contains(restored), "{}", outcome.stderr);
+}
+
+#[test]
 fn a_first_version_is_waited_for_and_a_version_on_trial_is_gone_back_from_without_a_lost_connection()
  {
     let member = Member::new(Kind::Node);

@@ -57,14 +57,18 @@ async fn run(runtime: &'static Runtime) {
         vitals.side_beat(owner, now_ms());
         let config = runtime.config();
         let claims = runtime.vitals.claims.load(Ordering::Relaxed);
-        if described != Some((config.version, claims)) {
+        let now_described = Some((config.version, claims));
+        if described != now_described {
             let names = config.services.iter().map(|service| &*service.name);
             vitals.describe(owner, names);
-            vitals.set_threads(owner, runtime.threads());
-            described = Some((config.version, claims));
         }
         for (slot, service) in config.services.iter().enumerate() {
             vitals.set_band(owner, slot, judge::band(&config, service));
+        }
+        if described != now_described {
+            // Who reads it takes the first bands that it sees.
+            vitals.set_threads(owner, runtime.threads());
+            described = now_described;
         }
         match drain(runtime, &config, vitals).await {
             true => sleep(COUNT_EVERY).await,

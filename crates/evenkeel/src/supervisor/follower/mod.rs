@@ -224,7 +224,8 @@ impl Supervisor {
         };
         let without_proxy = taken.without_proxy;
         let before = slot.wanted.replace(taken);
-        let differs = before.is_some_and(|before| before.without_proxy != without_proxy);
+        // What an adopted role ran is not known.
+        let differs = before.is_none_or(|before| before.without_proxy != without_proxy);
         if differs && self.beside(part).shares {
             self.give_vitals();
             let memory = self.pulses.file().filter(|_| !without_proxy).cloned();

@@ -20,12 +20,19 @@ impl Supervisor {
                 ));
             });
             self.pulses.file = made.ok();
+            self.share_vitals();
         }
     }
 
     /// Gives the proxy the heartbeat memory, which other roles read.
     pub(in super::super) fn give_vitals(&mut self) {
-        self.make_vitals();
+        match self.pulses.file {
+            Some(_) => self.share_vitals(),
+            None => self.make_vitals(),
+        }
+    }
+
+    fn share_vitals(&mut self) {
         if let Some(proxy) = &mut self.slots[PROXY].running {
             proxy.process.share(self.pulses.file.as_ref());
         }
