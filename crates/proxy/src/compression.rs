@@ -46,7 +46,7 @@ fn of_request(proxy: &Proxy) -> Option<&Compressed> {
 /// Whether either proxy of a stream has something about compression.
 #[inline]
 fn is_configured(stream: &Stream) -> bool {
-    stream.rare.has(Rare::COMPRESSION)
+    stream.route.rare.has(Rare::COMPRESSION)
 }
 
 /// Looks at a request that is about to go to a server: what its client takes, and
@@ -59,7 +59,7 @@ pub fn request(stream: &mut Stream, length: &BodyLength) -> Option<Box<Encoder>>
     let wanted = settings(stream, of_response)
         .filter(|_| !stream.asked_head())
         .and_then(|settings| choose(&stream.request, &settings.algorithms));
-    stream.compression.wanted = wanted;
+    stream.transfer.compression.wanted = wanted;
     let offloads = |proxy: &Proxy| proxy.compression.as_ref().is_some_and(|c| c.offload);
     if wanted.is_some() && (offloads(stream.frontend()) || stream.backend().is_some_and(offloads)) {
         stream.request.remove(b"accept-encoding");
@@ -80,7 +80,7 @@ pub fn request(stream: &mut Stream, length: &BodyLength) -> Option<Box<Encoder>>
 /// Looks at an answer. With an encoder its body is to be compressed: its length
 /// is no more in its head, and HTTP/1 gets it in chunks (`in_chunks`).
 pub fn response(stream: &mut Stream, parsed: &Parsed, in_chunks: bool) -> Option<Box<Encoder>> {
-    let algorithm = stream.compression.wanted?;
+    let algorithm = stream.transfer.compression.wanted?;
     let settings = settings(stream, of_response)?;
     let response = &stream.response;
     if !matches!(response.status(), 200..=203)
@@ -91,10 +91,10 @@ pub fn response(stream: &mut Stream, parsed: &Parsed, in_chunks: bool) -> Option
         return None;
     }
     let Some(encoder) = start(stream, algorithm) else {
-        stream.compression.bypassed = true;
+        stream.transfer.compression.bypassed = true;
         return None;
     };
-    stream.compression.used = Some(algorithm);
+    stream.transfer.compression.used = Some(algorithm);
     count(stream, Tally::CompressedAnswers, 1);
     let response = &mut stream.response;
     response.remove(b"content-length");

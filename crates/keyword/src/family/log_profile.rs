@@ -4,7 +4,7 @@ use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
 use language::{Diagnostic, Line, suggest};
 use model::codes;
-use model::config::{LOG_STEPS, LogProfile, LogStep, LogSteps, STREAM_STEPS};
+use model::config::{LOG_STEPS, LogProfile, LogStep, LogSteps, Step};
 use model::rules::draft::Section;
 use model::rules::{Dialect, Format, Usage};
 use std::sync::Arc;
@@ -40,16 +40,17 @@ pub(super) static LINES: &[LineRow] = &[
 
 fn steps(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("<step>[,<step>…]")?;
+    let known = &LOG_STEPS[..LogSteps::COUNT];
     let mut steps = 0;
     if word.is("all") {
         steps = u8::MAX;
     } else {
         for name in word.str().split(',') {
-            let Some(at) = STREAM_STEPS.iter().position(|known| *known == name) else {
+            let Some(at) = known.iter().position(|(known, _)| *known == name) else {
                 let told = format!("'log-steps': unknown step '{name}'");
                 let told = Diagnostic::error(&codes::BAD_VALUE, word.span, told)
                     .label("not a step of a stream")
-                    .note(format!("valid steps: all, {}", STREAM_STEPS.join(", ")));
+                    .note(format!("valid steps: all, {}", names(known).join(", ")));
                 return Err(Box::new(told));
             };
             steps |= 1 << at;
@@ -57,6 +58,10 @@ fn steps(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     }
     loader.proxy().log_steps = Some(LogSteps(steps));
     args.end()
+}
+
+fn names(steps: &[(&'static str, Step)]) -> Vec<&'static str> {
+    steps.iter().map(|(name, _)| *name).collect()
 }
 
 /// Begins a section.
@@ -88,12 +93,12 @@ pub(super) fn section(loader: &mut Loader) -> Option<&mut LogProfile> {
 
 fn on(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("<step>")?;
-    let Some(name) = LOG_STEPS.into_iter().find(|step| word.is(step)) else {
-        let near = suggest::nearest(&word.text(), LOG_STEPS.iter().copied());
+    let Some((_, moment)) = LOG_STEPS.into_iter().find(|(name, _)| word.is(name)) else {
+        let near = suggest::nearest(&word.text(), names(&LOG_STEPS));
         let told = format!("'on': unknown step '{}'", word.text());
         let told = Diagnostic::error(&codes::BAD_VALUE, word.span, told)
             .label("not a step of a stream")
-            .note(format!("valid steps: {}", LOG_STEPS.join(", ")));
+            .note(format!("valid steps: {}", names(&LOG_STEPS).join(", ")));
         return Err(Box::new(told.did_you_mean(word.span, near)));
     };
     let mut step = LogStep {
@@ -117,7 +122,7 @@ fn on(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()?;
     if let Some(section) = section(loader) {
         // A further line of a step adds to it.
-        let known = section.steps.entry(name).or_default();
+        let known = section.steps.entry(moment).or_default();
         known.dropped = step.dropped;
         known.format = step.format.or(known.format.take());
         known.structured = step.structured.or(known.structured.take());

@@ -55,7 +55,7 @@ pub fn of(stream: &Stream, proxy: &Proxy) -> Option<u32> {
     match key {
         HashKey::Source => Some(kind.mixed(hash_of(stream.source().ip()?))),
         HashKey::RdpCookie(name) => {
-            let value = rdp_cookie(&stream.payload, Some(name))?;
+            let value = rdp_cookie(&stream.payloads.request, Some(name))?;
             (!value.is_empty()).then(|| kind.of(value))
         }
         // What is balanced there is no stream.
@@ -78,7 +78,9 @@ pub fn of(stream: &Stream, proxy: &Proxy) -> Option<u32> {
             let target = stream.request.target();
             let value = parameter(target, name, b'?').or_else(|| {
                 let searched = *check_post && stream.request.method() == b"POST";
-                searched.then(|| of_body(&stream.payload, name)).flatten()
+                searched
+                    .then(|| of_body(&stream.payloads.request, name))
+                    .flatten()
             });
             value.map(|value| kind.of(value))
         }

@@ -29,7 +29,7 @@ pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
     let request = &stream.request;
     let reads = matches!(request.method(), b"GET" | b"HEAD");
     if is_unsafe(request.method()) {
-        stream.cache = Some(Box::new(Used::new(cache, key_of(request), true)));
+        stream.transfer.cache = Some(Box::new(Used::new(cache, key_of(request), true)));
         return None;
     }
     if !reads || request.version() == Version::Http10 || request.get(b"authorization").is_some() {
@@ -54,14 +54,14 @@ pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
     };
     count(stream, Tally::CacheLookups);
     let Some(entry) = found else {
-        stream.cache = Some(used);
+        stream.transfer.cache = Some(used);
         return None;
     };
     used.hit = true;
-    stream.cache = Some(used);
+    stream.transfer.cache = Some(used);
     count(stream, Tally::CacheHits);
-    stream.termination = Termination::Local;
-    stream.phase = Phase::Request;
+    stream.outcome.termination = Termination::Local;
+    stream.outcome.phase = Phase::Request;
     let now = Some(reactor::now());
     let times = &mut stream.times;
     (times.queued, times.connected, times.response) = (now, now, now);
@@ -115,7 +115,7 @@ fn is_unmodified(request: &Message, entry: &Entry) -> bool {
 /// `cache-store`: begins to store the answer, if it may be stored.
 pub fn begin(stream: &mut Stream, name: &str) {
     let response = &stream.response;
-    let Some(used) = stream.cache.as_mut() else {
+    let Some(used) = stream.transfer.cache.as_mut() else {
         return;
     };
     if used.hit || used.name() != name {
@@ -233,7 +233,7 @@ pub fn piece(storing: &mut Option<Box<Used>>, data: &[u8]) {
 
 /// The answer of the stream has come whole: it is stored.
 pub fn complete(stream: &mut Stream) {
-    let Some(used) = stream.cache.as_mut() else {
+    let Some(used) = stream.transfer.cache.as_mut() else {
         return;
     };
     let Some(storing) = used.storing.take() else {

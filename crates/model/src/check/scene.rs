@@ -79,27 +79,27 @@ impl Scene<'_> {
             .variables
             .replace(std::mem::take(&mut self.memory.session));
         let mut stream = of_check(Rc::new(session), self.http);
-        stream.backend = Some(subject.backend);
-        stream.server = Some(subject.server);
-        stream.variables = std::mem::take(&mut self.memory.check);
+        stream.route.backend = Some(subject.backend);
+        stream.route.server = Some(subject.server);
+        stream.rules.variables = std::mem::take(&mut self.memory.check);
         self.answer(&mut stream);
         let result = act(&mut stream);
-        self.memory.check = std::mem::take(&mut stream.variables);
+        self.memory.check = std::mem::take(&mut stream.rules.variables);
         self.memory.session = stream.session.variables.take();
         result
     }
 
     fn answer(&self, stream: &mut Stream) {
-        stream.response_payload_complete = self.ended;
+        stream.payloads.response_complete = self.ended;
         if !self.http {
-            stream.response_payload = self.bytes.to_vec();
+            stream.payloads.response = self.bytes.to_vec();
             return;
         }
         let facts = RequestFacts::default();
         let parsed = parse_response(self.bytes, &facts, &Limits::default(), &mut stream.response);
         match (parsed, Head::parse(self.bytes, self.ended)) {
             (Ok(http::http1::ParseStatus::Done(_)), Ok(head)) => {
-                stream.response_payload = head.body
+                stream.payloads.response = head.body
             }
             _ => stream.response.clear(),
         }

@@ -2,77 +2,10 @@
 //! it; else the lines of its proxy are.
 
 use crate::compiled::Format;
+use crate::setting::Step;
 use language::Span;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// The moments, as files name them; the latter ones are those of a `do-log` rule.
-pub const LOG_STEPS: [&str; 15] = [
-    "accept",
-    "request",
-    "connect",
-    "response",
-    "close",
-    "error",
-    "any",
-    "quic-init",
-    "tcp-req-conn",
-    "tcp-req-sess",
-    "tcp-req-cont",
-    "tcp-res-cont",
-    "http-req",
-    "http-res",
-    "http-after-res",
-];
-
-/// A stream that begins.
-pub const STEP_ACCEPT: &str = "accept";
-/// A request that is there.
-pub const STEP_REQUEST: &str = "request";
-/// A connection to a server that stands.
-pub const STEP_CONNECT: &str = "connect";
-/// The end of a stream.
-pub const STEP_CLOSE: &str = "close";
-/// The end of a stream or connection that failed.
-pub const STEP_ERROR: &str = "error";
-/// An answer that begins.
-pub const STEP_RESPONSE: &str = "response";
-/// All that the section does not name.
-const STEP_ANY: &str = "any";
-
-/// The moments that `log-steps` knows: a bit each, in this order.
-pub const STREAM_STEPS: [&str; 5] = [
-    STEP_ACCEPT,
-    STEP_REQUEST,
-    STEP_CONNECT,
-    STEP_RESPONSE,
-    STEP_CLOSE,
-];
-
-/// What `%OG` calls a moment.
-pub fn log_origin(step: &'static str) -> &'static str {
-    match step {
-        STEP_ACCEPT => "txn_accept",
-        STEP_REQUEST => "txn_request",
-        STEP_CONNECT => "txn_connect",
-        STEP_RESPONSE => "txn_response",
-        STEP_CLOSE | STEP_ERROR => "txn_close",
-        "" => "unspec",
-        rule => rule,
-    }
-}
-
-/// `log-steps`: the moments at which a frontend logs its streams.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LogSteps(pub u8);
-
-impl LogSteps {
-    /// Whether a moment is among them.
-    pub fn has(self, step: &str) -> bool {
-        let at = STREAM_STEPS.iter().position(|known| *known == step);
-        at.is_some_and(|at| self.0 & 1 << at != 0)
-    }
-}
 
 /// One `log-profile` section.
 #[derive(Clone, Debug)]
@@ -83,8 +16,8 @@ pub struct LogProfile {
     pub span: Span,
     /// `log-tag`.
     pub tag: Option<Box<[u8]>>,
-    /// `on`, by the names of the moments.
-    pub steps: BTreeMap<&'static str, LogStep>,
+    /// `on`, by the moments.
+    pub steps: BTreeMap<Step, LogStep>,
 }
 
 /// One `on` line.
@@ -111,8 +44,8 @@ pub struct ProfileReference {
 
 impl LogProfile {
     /// What is said of a moment, or of all.
-    pub fn step(&self, name: &str) -> Option<&LogStep> {
-        self.steps.get(name).or_else(|| self.steps.get(STEP_ANY))
+    pub fn step(&self, step: Step) -> Option<&LogStep> {
+        self.steps.get(&step).or_else(|| self.steps.get(&Step::Any))
     }
 
     /// An alias of one of its formats that only HTTP has.

@@ -32,10 +32,7 @@ pub use global::{
     Watch,
 };
 pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward, LogServers};
-pub use log_profile::{
-    LOG_STEPS, LogProfile, LogStep, LogSteps, ProfileReference, STEP_ACCEPT, STEP_CLOSE,
-    STEP_CONNECT, STEP_ERROR, STEP_REQUEST, STEP_RESPONSE, STREAM_STEPS, log_origin,
-};
+pub use log_profile::{LogProfile, LogStep, ProfileReference};
 pub use peers::{Peer, Peers, PeersSocket};
 pub use persistence::{
     AppSession, Cookie, CookieMode, CookiePlaces, HashAffinity, HashFunction, HashMethod, HashType,
@@ -53,10 +50,10 @@ pub use stick::StickRule;
 pub use crate::setting::{
     AddressFamily, Agent, Algorithm, Asked, Bind, BindAddress, BindOwner, CPUS_MAX, Capture,
     Captures, Compressed, Compression, CpuMap, CpuSet, Direction, EmailAlert, ForwardFor, Hold,
-    HostName, HttpProtocol, InitAddress, InitState, Mailer, Mailers, Mode, NETWORKS_MAX,
-    NameServer, NamedPort, Observe, Observing, OnError, OptionSet, Password, ProxyIndex, ProxyKind,
-    ProxyOption, Reference, Resolvers, Resolving, ReuseMode, ServerAddress, ServerIndex,
-    StatusCodes, ThreadSet, Timeouts, User, Userlist, UserlistSlot, Workarounds,
+    HostName, HttpProtocol, InitAddress, InitState, LOG_STEPS, LogSteps, Mailer, Mailers, Mode,
+    NETWORKS_MAX, NameServer, NamedPort, Observe, Observing, OnError, OptionSet, Password,
+    ProxyIndex, ProxyKind, ProxyOption, Reference, Resolvers, Resolving, ReuseMode, ServerAddress,
+    ServerIndex, StatusCodes, Step, ThreadSet, Timeouts, User, Userlist, UserlistSlot, Workarounds,
 };
 use crate::state::Presence;
 use std::collections::HashMap;

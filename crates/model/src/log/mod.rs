@@ -17,8 +17,7 @@ pub use time::{append_syslog_date, year};
 
 use crate::compiled::Format;
 use crate::config::{
-    Config, LogProfile, LogStep, LogTarget, LogTargetAddress, Proxy, ProxyOption, STEP_ACCEPT,
-    STEP_CLOSE, STEP_CONNECT, STEP_ERROR, STEP_RESPONSE,
+    Config, LogProfile, LogStep, LogTarget, LogTargetAddress, Proxy, ProxyOption, Step,
 };
 use crate::thread::{here, new_stream};
 use crate::transaction::{Endpoint, Phase, Session, Stream, Termination};
@@ -103,31 +102,31 @@ pub fn targets(config: &Config) -> Vec<LogTargetAddress> {
 /// What goes on meanwhile (time, bytes to the client) has a plus sign then.
 pub fn stream_answered(stream: &mut Stream) {
     let step = if stream.http {
-        STEP_RESPONSE
+        Step::Response
     } else {
-        STEP_CONNECT
+        Step::Connect
     };
     if stream.frontend().log_steps.is_some() {
         if stream.http {
-            stream_reached(stream, STEP_RESPONSE);
+            stream_reached(stream, Step::Response);
         }
     } else if stream.frontend().has(ProxyOption::LogAsap) {
         stream_logged(stream, step);
-        stream.logged = true;
+        stream.log.done = true;
     }
 }
 
 /// Logs a stream that begins, once, where `log-steps` names that.
 #[inline]
 pub fn stream_began(stream: &Stream) {
-    if stream.log_step.get().is_empty() {
-        stream_reached(stream, STEP_ACCEPT);
+    if stream.log.step.get().is_none() {
+        stream_reached(stream, Step::Accept);
     }
 }
 
 /// Logs a stream at a moment that `log-steps` names.
 #[inline]
-pub fn stream_reached(stream: &Stream, step: &'static str) {
+pub fn stream_reached(stream: &Stream, step: Step) {
     let steps = stream.frontend().log_steps;
     if steps.is_some_and(|steps| steps.has(step)) {
         stream_step(stream, step);
@@ -137,24 +136,24 @@ pub fn stream_reached(stream: &Stream, step: &'static str) {
 /// Whether a connection carried nothing. What was refused as no request did.
 fn is_null(stream: &Stream) -> bool {
     if stream.http {
-        let refused = stream.termination == Termination::Proxy;
-        stream.bytes_in == 0 && stream.request.method().is_empty() && !refused
+        let refused = stream.outcome.termination == Termination::Proxy;
+        stream.transfer.bytes_in == 0 && stream.request.method().is_empty() && !refused
     } else {
-        stream.bytes_in == 0 && stream.bytes_out == 0
+        stream.transfer.bytes_in == 0 && stream.transfer.bytes_out == 0
     }
 }
 
 /// Logs a stream that has ended, as its frontend wants.
 pub fn stream_ended(stream: &Stream) {
     let steps = stream.frontend().log_steps;
-    if steps.is_none_or(|steps| steps.has(STEP_CLOSE)) {
-        stream_logged(stream, STEP_CLOSE);
+    if steps.is_none_or(|steps| steps.has(Step::Close)) {
+        stream_logged(stream, Step::Close);
     }
 }
 
-fn stream_logged(stream: &Stream, step: &'static str) {
+fn stream_logged(stream: &Stream, step: Step) {
     let frontend = stream.frontend();
-    if frontend.logs.is_empty() || stream.logged {
+    if frontend.logs.is_empty() || stream.log.done {
         return;
     }
     let failed = is_error(stream);
@@ -164,20 +163,20 @@ fn stream_logged(stream: &Stream, step: &'static str) {
     if frontend.has(ProxyOption::DontLogNormal) && !failed {
         return;
     }
-    let level = match stream.log_level {
+    let level = match stream.log.level {
         Some(None) => return,
         Some(Some(level)) => level,
         None if failed && frontend.has(ProxyOption::LogSeparateErrors) => Level::Error as u8,
         None => Level::Info as u8,
     };
-    let step = if failed { STEP_ERROR } else { step };
+    let step = if failed { Step::Error } else { step };
     let mut message = reactor::scratch();
     lines(stream, failed, level, step, &mut message);
 }
 
 /// Logs a stream as it is at a rule `do-log`.
-pub fn stream_step(stream: &Stream, step: &'static str) {
-    let level = match stream.log_level {
+pub fn stream_step(stream: &Stream, step: Step) {
+    let level = match stream.log.level {
         Some(None) => return,
         Some(Some(level)) => level,
         None => Level::Info as u8,
@@ -189,8 +188,8 @@ pub fn stream_step(stream: &Stream, step: &'static str) {
 }
 
 /// Makes the line of a stream and sends it.
-fn lines(stream: &Stream, failed: bool, level: u8, step: &'static str, message: &mut Vec<u8>) {
-    stream.log_step.set(step);
+fn lines(stream: &Stream, failed: bool, level: u8, step: Step, message: &mut Vec<u8>) {
+    stream.log.step.set(Some(step));
     let frontend = stream.frontend();
     let format = frontend
         .error_log_format
@@ -223,10 +222,13 @@ fn lines(stream: &Stream, failed: bool, level: u8, step: &'static str, message: 
 /// an error.
 pub(crate) fn is_error(stream: &Stream) -> bool {
     stream.status() >= 500
-        || stream.retries > 0
-        || stream.redispatched
-        || !matches!(stream.termination, Termination::Normal | Termination::Local)
-        || (stream.phase != Phase::Done && stream.termination != Termination::Local)
+        || stream.route.retries > 0
+        || stream.route.redispatched
+        || !matches!(
+            stream.outcome.termination,
+            Termination::Normal | Termination::Local
+        )
+        || (stream.outcome.phase != Phase::Done && stream.outcome.termination != Termination::Local)
 }
 
 /// What is logged where no format is set.
@@ -263,8 +265,8 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
     let profiled = frontend.logs.iter().any(|target| target.profile.is_some());
     let stream = (profiled || frontend.error_log_format.is_some()).then(|| {
         let mut stream = new_stream(Rc::clone(session), false);
-        stream.phase = Phase::Request;
-        stream.termination = Termination::Proxy;
+        stream.outcome.phase = Phase::Request;
+        stream.outcome.termination = Termination::Proxy;
         stream
     });
     if let (Some(format), Some(stream)) = (&frontend.error_log_format, &stream) {
@@ -291,7 +293,7 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
         &frontend.logs,
         level as u8,
         (&message, b""),
-        stream.as_deref().map(|stream| (stream, STEP_ERROR)),
+        stream.as_deref().map(|stream| (stream, Step::Error)),
     );
     let lines = &frontend.state.log_lines;
     lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -351,7 +353,7 @@ fn deliver(
     targets: &[LogTarget],
     level: u8,
     (message, structured): (&[u8], &[u8]),
-    of: Option<(&Stream, &'static str)>,
+    of: Option<(&Stream, Step)>,
 ) {
     let head = Head::of(config, proxy, structured);
     for target in targets.iter().filter(|target| level <= target.level_max) {
@@ -385,9 +387,9 @@ pub fn profiled(
     level: u8,
     head: &Head<'_>,
     message: &[u8],
-    of: Option<(&Stream, &'static str)>,
+    of: Option<(&Stream, Step)>,
 ) -> Option<Option<Vec<u8>>> {
-    let step = of.and_then(|(stream, name)| Some((stream, step_of(profile, name)?)));
+    let step = of.and_then(|(stream, step)| Some((stream, step_of(profile, step)?)));
     let made = |format: &Option<Arc<Format>>, stream: &Stream| {
         format.as_ref().map(|format| {
             let mut text = Vec::new();
@@ -413,10 +415,10 @@ pub fn profiled(
 }
 
 /// What a profile says of a step: a failure that it does not name is an end.
-fn step_of<'p>(profile: &'p LogProfile, name: &str) -> Option<&'p LogStep> {
-    match name {
-        STEP_ERROR if !profile.steps.contains_key(STEP_ERROR) => profile.step(STEP_CLOSE),
-        name => profile.step(name),
+fn step_of(profile: &LogProfile, step: Step) -> Option<&LogStep> {
+    match step {
+        Step::Error if !profile.steps.contains_key(&step) => profile.step(Step::Close),
+        step => profile.step(step),
     }
 }
 

@@ -151,7 +151,7 @@ pub fn assign(stream: &mut Stream, avoid: Option<ServerIndex>) -> Assignment {
 
 /// The same for a stream that may belong to a server.
 pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
-    let Some(backend) = stream.backend else {
+    let Some(backend) = stream.route.backend else {
         return Assignment::Refused(Refusal::NoBackend);
     };
     let asker = Asker {
@@ -162,11 +162,11 @@ pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
         priority: stream.priority(),
     };
     let place = asker.assign();
-    stream.server_queue = place.server_queue.unwrap_or(stream.server_queue);
-    stream.backend_queue = place.backend_queue.unwrap_or(stream.backend_queue);
+    stream.route.server_queue = place.server_queue.unwrap_or(stream.route.server_queue);
+    stream.route.backend_queue = place.backend_queue.unwrap_or(stream.route.backend_queue);
     match place.outcome {
         Admission::Granted(granted) => {
-            stream.server = Some(granted.server);
+            stream.route.server = Some(granted.server);
             Assignment::Granted(granted.slot)
         }
         Admission::Wait(ticket) => Assignment::Wait(ticket),

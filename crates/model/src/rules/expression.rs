@@ -161,7 +161,7 @@ impl Expression {
     pub fn may_change(&self, stream: &Stream) -> bool {
         let build = &fetch::row(self.fetch).build;
         if build.waits {
-            return !stream.payload_complete;
+            return !stream.payloads.request_complete;
         }
         if build.of_hello && fetch::hello_is_whole(&self.arguments, stream) {
             return false;
@@ -178,11 +178,11 @@ impl Expression {
         }
         match (build.needs, fetch::side_of(&self.arguments, stream)) {
             (Needs::Request | Needs::RequestKept | Needs::EitherSide, Side::Request) => {
-                !stream.payload_complete && (!build.http || fetch::request_awaited(stream))
+                !stream.payloads.request_complete && (!build.http || fetch::request_awaited(stream))
             }
             (Needs::Response | Needs::ResponseKept | Needs::EitherSide, Side::Response) => {
                 let there = build.http && stream.response.start().is_some();
-                !stream.response_payload_complete && !there
+                !stream.payloads.response_complete && !there
             }
             _ => false,
         }

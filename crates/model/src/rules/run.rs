@@ -64,7 +64,7 @@ fn evaluate<'r>(
                 TestResult::Pass => {}
                 TestResult::Miss if patience == Patience::Waits => {
                     // The effects of the rules before it are not repeated.
-                    stream.resume_at = at as u32;
+                    stream.rules.resume_at = at as u32;
                     return Outcomes::Wait;
                 }
                 TestResult::Miss | TestResult::Fail => {
@@ -79,7 +79,7 @@ fn evaluate<'r>(
             }
         }
         if patience == Patience::Waits && rule.action.may_change(stream) {
-            stream.resume_at = at as u32;
+            stream.rules.resume_at = at as u32;
             return Outcomes::Wait;
         }
         match rule.action.run(stream) {
@@ -90,14 +90,14 @@ fn evaluate<'r>(
             }
             Step::End(verdict) => {
                 if matches!(verdict, Verdict::NeedBody { .. }) {
-                    stream.resume_at = at as u32 + 1;
+                    stream.rules.resume_at = at as u32 + 1;
                 } else {
                     stream.keep_rule(rule.place());
                 }
                 return Outcomes::Verdict(verdict);
             }
             Step::Wait(wait) => {
-                stream.resume_at = at as u32 + 1;
+                stream.rules.resume_at = at as u32 + 1;
                 return Outcomes::Verdict(Verdict::Wait(wait));
             }
             Step::Closed(gate) => {
@@ -106,7 +106,7 @@ fn evaluate<'r>(
             }
             Step::Failed => {
                 count_failed(stream);
-                if !stream.lenient {
+                if !stream.rules.lenient {
                     stream.keep_rule(rule.place());
                     return Outcomes::Verdict(Verdict::Answer(Box::new(broken(stream))));
                 }
@@ -121,14 +121,14 @@ fn evaluate<'r>(
 #[inline]
 fn again(stream: &mut Stream, at: usize) -> Option<Verdict> {
     // Hardly any stream has one.
-    stream.checked_users.get()?;
+    stream.rules.checked_users.get()?;
     if stream.times.connected.is_some() || stream.response.status() != 0 {
         // An answer waits for nobody: who is not known by now is nobody, and the
         // rules go on.
         return None;
     }
     let verdict = users::unanswered(stream)?;
-    stream.resume_at = at as u32 | RESUME_AGAIN;
+    stream.rules.resume_at = at as u32 | RESUME_AGAIN;
     Some(verdict)
 }
 
@@ -146,8 +146,8 @@ pub(super) fn count_failed(stream: &Stream) {
 
 /// The answer when a message cannot be changed as a rule wants.
 fn broken(stream: &mut Stream) -> Reply {
-    stream.termination = Termination::Proxy;
-    stream.phase = if stream.response.status() == 0 {
+    stream.outcome.termination = Termination::Proxy;
+    stream.outcome.phase = if stream.response.status() == 0 {
         Phase::Request
     } else {
         Phase::Headers
@@ -166,12 +166,15 @@ fn connection(
     }
     let mut stream = new_stream(session.clone(), false);
     let gate = connection_stream(&mut stream, rules(frontend));
-    if stream.source.is_some() || stream.destination.is_some() {
+    if stream.links.source.is_some() || stream.links.destination.is_some() {
         let old = session.rewritten();
-        session.rewrite((stream.source.or(old.0), stream.destination.or(old.1)));
+        session.rewrite((
+            stream.links.source.or(old.0),
+            stream.links.destination.or(old.1),
+        ));
     }
     // What it says of the connection itself is the caller's to do.
-    let overrides = stream.overrides.take();
+    let overrides = stream.rules.overrides.take();
     if let Some(thread) = thread::running() {
         thread.keep_stream(stream);
     }
@@ -198,15 +201,15 @@ pub fn tcp_session(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
 
 /// The rules of `tcp-request content`.
 pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
-    let resume_at = std::mem::take(&mut stream.resume_at);
+    let resume_at = std::mem::take(&mut stream.rules.resume_at);
     let config = stream.config.clone();
     let index = if in_backend {
-        stream.backend.unwrap_or(stream.frontend)
+        stream.route.backend.unwrap_or(stream.route.frontend)
     } else {
-        stream.frontend
+        stream.route.frontend
     };
     let rules = &config.proxy(index).tcp_content;
-    let patience = if stream.payload_complete {
+    let patience = if stream.payloads.request_complete {
         Patience::Now
     } else {
         Patience::Waits
@@ -226,17 +229,17 @@ pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
 /// of the server.
 pub fn tcp_response(stream: &mut Stream) -> Option<Gate> {
     let config = stream.config.clone();
-    let rules = &config.proxy(stream.backend?).tcp_response;
-    let patience = if stream.response_payload_complete {
+    let rules = &config.proxy(stream.route.backend?).tcp_response;
+    let patience = if stream.payloads.response_complete {
         Patience::Now
     } else {
         Patience::Waits
     };
     // The inspection whose end `wait_end` waits for is this one.
-    let ended = stream.response_payload_complete;
-    let of_request = std::mem::replace(&mut stream.payload_complete, ended);
+    let ended = stream.payloads.response_complete;
+    let of_request = std::mem::replace(&mut stream.payloads.request_complete, ended);
     let outcome = evaluate(rules.iter().map(TcpRule::rule), stream, patience, 0);
-    stream.payload_complete = of_request;
+    stream.payloads.request_complete = of_request;
     match outcome {
         Outcomes::Gate(gate) => Some(gate),
         Outcomes::Passed | Outcomes::Verdict(_) => Some(Gate::Open),
@@ -246,14 +249,14 @@ pub fn tcp_response(stream: &mut Stream) -> Option<Gate> {
 
 /// The rules of `http-request`, then those of `redirect`.
 pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
-    let resume_at = std::mem::take(&mut stream.resume_at);
+    let resume_at = std::mem::take(&mut stream.rules.resume_at);
     if resume_at == 0 && !in_backend {
         capture_headers(stream, false);
     }
     let index = if in_backend {
-        stream.backend.unwrap_or(stream.frontend)
+        stream.route.backend.unwrap_or(stream.route.frontend)
     } else {
-        stream.frontend
+        stream.route.frontend
     };
     let proxy = stream.config.proxy(index);
     if proxy.http_request.is_empty()
@@ -267,8 +270,8 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
     let config = stream.config.clone();
     let proxy = config.proxy(index);
     if resume_at == 0 {
-        stream.lenient = false;
-        if proxy.has(ProxyOption::HttpBufferRequest) && !stream.payload_complete {
+        stream.rules.lenient = false;
+        if proxy.has(ProxyOption::HttpBufferRequest) && !stream.payloads.request_complete {
             // Asked again, it finds the body there.
             return Verdict::NeedBody {
                 bytes: config.global.tune.bufsize,
@@ -308,7 +311,7 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
         && let Some(verdict) = lines::request(stream, &lines.request)
     {
         if matches!(verdict, Verdict::Wait(_)) {
-            stream.resume_at = RESUME_IN_LINES;
+            stream.rules.resume_at = RESUME_IN_LINES;
         }
         return verdict;
     }
@@ -319,8 +322,8 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
 /// request: [`http_request`] goes on behind them.
 pub fn content_is_judged(stream: &mut Stream) {
     capture_headers(stream, false);
-    stream.lenient = false;
-    stream.resume_at = RESUME_IN_BLOCK;
+    stream.rules.lenient = false;
+    stream.rules.resume_at = RESUME_IN_BLOCK;
 }
 
 /// The rules of `redirect`, the last ones of a side.
@@ -333,8 +336,8 @@ fn redirects(stream: &mut Stream, proxy: &Proxy, resume_at: u32) -> Verdict {
     let rules = proxy.redirects.iter().map(HttpRule::rule);
     match evaluate(rules, stream, Patience::Now, from) {
         Outcomes::Verdict(verdict) => {
-            if stream.resume_at != 0 {
-                stream.resume_at |= RESUME_IN_REDIRECTS;
+            if stream.rules.resume_at != 0 {
+                stream.rules.resume_at |= RESUME_IN_REDIRECTS;
             }
             verdict
         }
@@ -348,7 +351,7 @@ fn blocked(stream: &mut Stream, proxy: &Proxy) -> Option<Verdict> {
     let rules = &proxy.lines.as_ref()?.block;
     match evaluate(rules.iter().map(HttpRule::rule), stream, Patience::Now, 0) {
         Outcomes::Verdict(verdict) => {
-            stream.resume_at = RESUME_IN_BLOCK;
+            stream.rules.resume_at = RESUME_IN_BLOCK;
             Some(verdict)
         }
         Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => None,
@@ -360,7 +363,7 @@ fn blocked(stream: &mut Stream, proxy: &Proxy) -> Option<Verdict> {
 pub fn statistics(stream: &mut Stream, rules: &[HttpRule]) -> Verdict {
     let rules = rules.iter().map(HttpRule::rule);
     let outcome = evaluate(rules, stream, Patience::Now, 0);
-    stream.resume_at = 0;
+    stream.rules.resume_at = 0;
     match outcome {
         Outcomes::Verdict(verdict) => verdict,
         Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => Verdict::Continue,
@@ -373,22 +376,22 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
     if rules.is_empty() {
         return None;
     }
-    let complete = std::mem::replace(&mut stream.payload_complete, true);
+    let complete = std::mem::replace(&mut stream.payloads.request_complete, true);
     let rules = rules.iter().map(TcpRule::rule);
     let outcome = evaluate(rules, stream, Patience::Now, from);
-    stream.payload_complete = complete;
+    stream.payloads.request_complete = complete;
     let gate = match outcome {
         // It is spoken.
         Outcomes::Gate(Gate::SwitchToHttp(_)) => return None,
         Outcomes::Gate(gate) => gate,
         Outcomes::Verdict(verdict @ (Verdict::Wait(_) | Verdict::Answer(_))) => {
-            stream.resume_at |= RESUME_IN_CONTENT;
+            stream.rules.resume_at |= RESUME_IN_CONTENT;
             return Some(verdict);
         }
         Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Wait => return None,
     };
-    stream.termination = Termination::Proxy;
-    stream.phase = Phase::Request;
+    stream.outcome.termination = Termination::Proxy;
+    stream.outcome.phase = Phase::Request;
     stream.times.request = None;
     count_denied(stream);
     Some(if gate == Gate::SilentDrop {
@@ -400,11 +403,11 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
 
 /// The rules of `http-response`: the backend's, then the frontend's.
 pub fn http_response(stream: &mut Stream) -> Verdict {
-    if stream.resume_at == 0 {
+    if stream.rules.resume_at == 0 {
         capture_headers(stream, true);
         stream.end_scope(Scope::Request);
     }
-    if !stream.rare.has(Rare::ANSWER_RULES) {
+    if !stream.route.rare.has(Rare::ANSWER_RULES) {
         return Verdict::Continue;
     }
     let no_lines = |proxy: &Proxy| proxy.lines.is_none();
@@ -417,7 +420,7 @@ pub fn http_response(stream: &mut Stream) -> Verdict {
 
 /// The rules of `http-after-response`: the backend's, then the frontend's.
 pub fn http_after_response(stream: &mut Stream) {
-    if !stream.rare.has(Rare::AFTER_RULES) {
+    if !stream.route.rare.has(Rare::AFTER_RULES) {
         return;
     }
     // No action of these rules ends a message, and one that fails is counted.
@@ -438,15 +441,18 @@ fn run_sides(
         return None;
     }
     let config = stream.config.clone();
-    let frontend = Some(stream.frontend);
+    let frontend = Some(stream.route.frontend);
     let sides = [
-        stream.backend.filter(|backend| Some(*backend) != frontend),
+        stream
+            .route
+            .backend
+            .filter(|backend| Some(*backend) != frontend),
         frontend,
     ];
-    let resume_at = std::mem::take(&mut stream.resume_at);
+    let resume_at = std::mem::take(&mut stream.rules.resume_at);
     let (in_front, mut from) = (resume_at & RESUME_IN_FRONT != 0, resume_at & RESUME_RULE);
     if resume_at == 0 {
-        stream.lenient = false;
+        stream.rules.lenient = false;
     }
     let sides = sides.into_iter().flatten();
     for side in sides.filter(|side| !in_front || Some(*side) == frontend) {
@@ -455,7 +461,7 @@ fn run_sides(
         let mut ended = match evaluate(rules, stream, Patience::Now, std::mem::take(&mut from)) {
             Outcomes::Verdict(verdict @ (Verdict::NeedBody { .. } | Verdict::Wait(_))) => {
                 if Some(side) == frontend {
-                    stream.resume_at |= RESUME_IN_FRONT;
+                    stream.rules.resume_at |= RESUME_IN_FRONT;
                 }
                 return Some(verdict);
             }
@@ -494,7 +500,7 @@ pub fn monitor(stream: &mut Stream) -> Option<Reply> {
         .monitor_fail
         .iter()
         .any(|condition| condition.test(stream));
-    stream.log_level = Some(None);
+    stream.log.level = Some(None);
     Some(error_page(stream, if fails { 503 } else { 200 }))
 }
 
@@ -504,14 +510,14 @@ pub fn unique_id(stream: &mut Stream) {
     let Some(format) = stream.frontend().unique_id_format.clone() else {
         return;
     };
-    if stream.unique_id.is_none() {
-        stream.unique_id = Some(format.fill(stream).into());
+    if stream.identity.unique_id.is_none() {
+        stream.identity.unique_id = Some(format.fill(stream).into());
     }
     let header = stream.frontend().unique_id_header.clone();
     let Some(name) = header.filter(|_| stream.http) else {
         return;
     };
-    if let Some(mut id) = stream.unique_id.clone() {
+    if let Some(mut id) = stream.identity.unique_id.clone() {
         super::action::harmless(&mut id);
         // A head that rules filled to its limit goes without.
         let _ = stream.request.set(&name, &id);

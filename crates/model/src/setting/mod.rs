@@ -6,6 +6,7 @@ mod bind;
 mod compression;
 mod cpu;
 mod log;
+mod log_step;
 mod mailers;
 mod observing;
 mod proxy;
@@ -21,6 +22,7 @@ pub use compression::{Algorithm, Compressed, Compression, Direction};
 pub(crate) use cpu::cpus_of;
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use log::SyslogFormat;
+pub use log_step::{LOG_STEPS, LogSteps, Step};
 pub use mailers::{EmailAlert, Mailer, Mailers};
 pub use observing::{Agent, InitState, Observe, Observing, OnError};
 pub use proxy::{

@@ -211,7 +211,7 @@ impl Thread {
     /// Gives a stream back for reuse. One of an older configuration, or one
     /// that holds much memory, is not kept.
     pub fn keep_stream(&self, mut stream: Box<Stream>) {
-        stream.listed.end();
+        stream.identity.listed.end();
         let mut streams = self.streams.borrow_mut();
         if streams.len() < STREAMS_KEPT
             && Arc::ptr_eq(&stream.config, &self.config.borrow())

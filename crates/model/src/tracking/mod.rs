@@ -10,7 +10,12 @@ use crate::transaction::{Session, Stream};
 
 /// Looks at what a counter tracks: for the stream, else for its connection.
 pub fn with<T>(stream: &Stream, counter: u32, look: impl FnOnce(&Held) -> T) -> Option<T> {
-    if let Some(held) = stream.tracked.as_ref().and_then(|own| own.get(counter)) {
+    if let Some(held) = stream
+        .rules
+        .tracked
+        .as_ref()
+        .and_then(|own| own.get(counter))
+    {
         return Some(look(held));
     }
     let shared = stream.session.tracked.get()?.borrow();
@@ -29,7 +34,7 @@ pub fn track(stream: &mut Stream, counter: u32, held: Held, level: Level) {
         count_request(&held);
     }
     if level == Level::Response {
-        count_status(&held, stream, stream.server_status);
+        count_status(&held, stream, stream.outcome.server_status);
     }
     held.note();
     let entry = (counter as u8, held);
@@ -39,7 +44,12 @@ pub fn track(stream: &mut Stream, counter: u32, held: Held, level: Level) {
             shared.borrow_mut().held.push(entry);
         }
         Level::Request | Level::Response => {
-            stream.tracked.get_or_insert_default().held.push(entry);
+            stream
+                .rules
+                .tracked
+                .get_or_insert_default()
+                .held
+                .push(entry);
         }
     }
 }
@@ -72,11 +82,11 @@ fn count_status(held: &Held, stream: &Stream, status: u16) {
 /// Whether anything is tracked for a stream: what else is counted looks here first.
 #[inline]
 pub fn any(stream: &Stream) -> bool {
-    stream.tracked.is_some() || stream.session.tracked.get().is_some()
+    stream.rules.tracked.is_some() || stream.session.tracked.get().is_some()
 }
 
 fn each(stream: &Stream, count: impl Fn(&Held)) {
-    if let Some(own) = &stream.tracked {
+    if let Some(own) = &stream.rules.tracked {
         own.each(&count);
     }
     if let Some(shared) = stream.session.tracked.get() {
@@ -125,7 +135,7 @@ pub fn request_error(stream: &Stream) {
 pub fn answer(stream: &Stream) {
     if any(stream) {
         each(stream, |held| {
-            count_status(held, stream, stream.server_status)
+            count_status(held, stream, stream.outcome.server_status)
         });
     }
 }
@@ -144,7 +154,7 @@ pub fn ended(stream: &mut Stream) {
     if any(stream) {
         // What was no request moved nothing, as in HAProxy.
         let counts = !stream.http || stream.request.start().is_some();
-        let moved = (stream.bytes_in, stream.bytes_out);
+        let moved = (stream.transfer.bytes_in, stream.transfer.bytes_out);
         let (bytes_in, bytes_out) = if counts { moved } else { (0, 0) };
         each(stream, |held| {
             if bytes_in > 0 {
@@ -156,6 +166,6 @@ pub fn ended(stream: &mut Stream) {
                 held.add(DataType::BytesOutRate, 0, bytes_out);
             }
         });
-        stream.tracked = None;
+        stream.rules.tracked = None;
     }
 }

@@ -12,7 +12,7 @@ const KEYS_MAX: usize = 8;
 
 /// The server that a stream belongs to by a table.
 pub fn server(stream: &Stream) -> Option<ServerIndex> {
-    stream.tracked.as_ref()?.sticking.as_ref()?.server
+    stream.rules.tracked.as_ref()?.sticking.as_ref()?.server
 }
 
 /// Looks at the rules of a request; `assigned`: it belongs to a server already.
@@ -28,7 +28,7 @@ pub fn request(stream: &mut Stream, assigned: bool) {
 
 fn match_request(stream: &mut Stream, assigned: bool) {
     let config = Arc::clone(&stream.config);
-    let Some(backend) = stream.backend.map(|index| config.proxy(index)) else {
+    let Some(backend) = stream.route.backend.map(|index| config.proxy(index)) else {
         return;
     };
     let mut sticking = Sticking::default();
@@ -47,6 +47,7 @@ fn match_request(stream: &mut Stream, assigned: bool) {
     }
     if sticking.server.is_some() || !sticking.keys.is_empty() {
         let own = stream
+            .rules
             .tracked
             .get_or_insert_with(|| Box::new(Trackers::default()));
         own.sticking = Some(Box::new(sticking));
@@ -110,10 +111,10 @@ pub fn answer(stream: &mut Stream) {
 
 fn store(stream: &mut Stream) {
     let config = Arc::clone(&stream.config);
-    let Some(backend) = stream.backend.map(|index| config.proxy(index)) else {
+    let Some(backend) = stream.route.backend.map(|index| config.proxy(index)) else {
         return;
     };
-    let own = stream.tracked.as_mut();
+    let own = stream.rules.tracked.as_mut();
     let sticking = own.and_then(|own| own.sticking.take());
     let mut keys = sticking.map(|sticking| sticking.keys).unwrap_or_default();
     for rule in backend.stick.iter().filter(|rule| rule.stores_of_answer) {

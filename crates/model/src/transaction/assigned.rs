@@ -48,7 +48,7 @@ impl Stream {
     }
 
     fn note(&self, change: Change) {
-        let mut noted = self.assigned.0.borrow_mut();
+        let mut noted = self.rules.assigned.0.borrow_mut();
         let list = noted.get_or_insert_default();
         if let Change::Variable(name, _) = &change {
             list.retain(|old| !matches!(old, Change::Variable(other, _) if other == name));
@@ -60,7 +60,7 @@ impl Stream {
 
     /// What was noted of a variable: its value, or that it has none any more.
     pub fn assigned(&self, name: VariableName) -> Option<Option<Value<'static>>> {
-        let noted = self.assigned.0.borrow();
+        let noted = self.rules.assigned.0.borrow();
         noted.as_ref()?.iter().find_map(|change| match change {
             Change::Variable(other, value) if *other == name => Some(value.clone()),
             _ => None,
@@ -69,7 +69,7 @@ impl Stream {
 
     /// Makes the changes.
     pub fn settle(&mut self) {
-        let Some(list) = self.assigned.0.get_mut().take() else {
+        let Some(list) = self.rules.assigned.0.get_mut().take() else {
             return;
         };
         for change in *list {
@@ -83,8 +83,8 @@ impl Stream {
                         Captured::Response => captures.response.len(),
                     };
                     let slots = match whose {
-                        Captured::Request => &mut self.captured_request,
-                        Captured::Response => &mut self.captured_response,
+                        Captured::Request => &mut self.log.captured_request,
+                        Captured::Response => &mut self.log.captured_response,
                     };
                     slots.resize(count, None);
                     if let Some(kept) = slots.get_mut(slot) {
@@ -98,8 +98,8 @@ impl Stream {
     /// Forgets them with a scope that ends.
     pub fn end_scope(&mut self, scope: Scope) {
         self.settle();
-        if !self.variables.is_empty() {
-            self.variables.end_scope(scope);
+        if !self.rules.variables.is_empty() {
+            self.rules.variables.end_scope(scope);
         }
     }
 }

@@ -2,11 +2,25 @@
 //! of the rules that it met. It is kept only where a file asks for it
 //! (`config::Asked`), and asked, never used to send or receive.
 
-use super::{Stream, Termination};
+use super::{Endpoint, Stream, Termination};
 use mux::StreamWatch;
 use mux::link::Link;
 use reactor::WeakSocket;
 use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// What is known of a stream's two connections.
+#[derive(Debug, Default)]
+pub struct Links {
+    /// The client's address as a rule set it (`set-src`).
+    pub source: Option<Endpoint>,
+    /// The destination as a rule set it (`set-dst`, `set-dst-port`).
+    pub destination: Option<Endpoint>,
+    /// What TLS of the server's connection came to; None without TLS or server.
+    pub server_tls: Option<Rc<tls::Info>>,
+    /// What its connections are asked for, where a format or rule asks.
+    pub ends: Option<Box<Ends>>,
+}
 
 /// What is kept.
 #[derive(Debug, Default)]
@@ -46,7 +60,7 @@ pub enum End {
 
 impl Stream {
     fn ends(&mut self) -> &mut Ends {
-        self.ends.get_or_insert_default()
+        self.links.ends.get_or_insert_default()
     }
 
     /// Its client is reached by this, if the file asks for it.
@@ -72,12 +86,12 @@ impl Stream {
 
     /// The connection to the server, once it stands.
     pub fn server_end(&self) -> Option<&ServerEnd> {
-        self.ends.as_ref()?.server.as_ref()
+        self.links.ends.as_ref()?.server.as_ref()
     }
 
     /// Where the rule stands that ended its list last.
     pub fn last_rule(&self) -> Option<RulePlace> {
-        self.ends.as_ref()?.last_rule
+        self.links.ends.as_ref()?.last_rule
     }
 
     /// Our own address on the connection to the server.
@@ -87,7 +101,7 @@ impl Stream {
 
     /// The stream of HTTP/2 at one end. None: it is none, or nothing is known.
     pub fn watched(&self, end: End) -> Option<&StreamWatch> {
-        let ends = self.ends.as_ref()?;
+        let ends = self.links.ends.as_ref()?;
         match end {
             End::Client => ends.client.as_ref(),
             End::Server => ends.server.as_ref()?.stream.as_ref(),
@@ -100,6 +114,6 @@ impl Stream {
             End::Client => Termination::ClientAbort,
             End::Server => Termination::ServerAbort,
         };
-        self.termination == by || self.watched(end).is_some_and(StreamWatch::is_aborted)
+        self.outcome.termination == by || self.watched(end).is_some_and(StreamWatch::is_aborted)
     }
 }

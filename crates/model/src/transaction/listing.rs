@@ -20,6 +20,8 @@ use std::time::SystemTime;
 /// What is noted of a stream.
 #[derive(Debug)]
 struct Note {
+    /// Where it stands in its thread's slab.
+    place: u32,
     /// None while the box waits to be used again.
     session: RefCell<Option<Rc<Session>>>,
     id: Cell<u64>,
@@ -34,7 +36,6 @@ struct Note {
 #[derive(Debug)]
 pub struct Listed {
     note: Rc<Note>,
-    place: u32,
 }
 
 #[derive(Default)]
@@ -54,27 +55,19 @@ pub const NOWHERE: u32 = u32::MAX;
 
 impl Default for Listed {
     fn default() -> Self {
-        let note = Rc::new(Note {
-            session: RefCell::default(),
-            id: Cell::new(0),
-            http: Cell::new(false),
-            began: Cell::new((reactor::now(), SystemTime::UNIX_EPOCH)),
-            backend: Cell::new(None),
-            server: Cell::new(None),
-            killed: Cell::new(false),
-        });
-        let place = SLAB.try_with(|slab| {
+        let note = SLAB.try_with(|slab| {
             let mut notes = slab.notes.borrow_mut();
             if let Some(place) = slab.free.borrow_mut().pop() {
+                let note = Rc::new(Note::at(place));
                 notes[place as usize] = Some(Rc::clone(&note));
-                return place;
+                return note;
             }
+            let note = Rc::new(Note::at(notes.len() as u32));
             notes.push(Some(Rc::clone(&note)));
-            notes.len() as u32 - 1
+            note
         });
         Listed {
-            note,
-            place: place.unwrap_or(NOWHERE),
+            note: note.unwrap_or_else(|_| Rc::new(Note::at(NOWHERE))),
         }
     }
 }
@@ -84,9 +77,9 @@ impl Drop for Listed {
         self.end();
         // At the end of the thread there may be no slab any more.
         let _ = SLAB.try_with(|slab| {
-            if let Some(note) = slab.notes.borrow_mut().get_mut(self.place as usize) {
+            if let Some(note) = slab.notes.borrow_mut().get_mut(self.place() as usize) {
                 *note = None;
-                slab.free.borrow_mut().push(self.place);
+                slab.free.borrow_mut().push(self.place());
             }
         });
     }
@@ -95,7 +88,7 @@ impl Drop for Listed {
 impl Listed {
     /// Where it stands, for [`is_killed`].
     pub fn place(&self) -> u32 {
-        self.place
+        self.note.place
     }
 
     /// The stream is over: its box is nobody's.
@@ -110,8 +103,8 @@ impl Listed {
 
 /// The stream can be seen from now on: it is a tunnel, or a request has come.
 pub fn begin(stream: &Stream) {
-    let note = &stream.listed.note;
-    note.id.set(stream.id);
+    let note = &stream.identity.listed.note;
+    note.id.set(stream.identity.id);
     note.http.set(stream.http);
     note.began.set((stream.times.began, stream.times.began_at));
     note.backend.set(None);
@@ -121,8 +114,13 @@ pub fn begin(stream: &Stream) {
 
 /// The stream has a backend, or a server, or others than before.
 pub fn note(stream: &Stream) {
-    stream.listed.note.backend.set(stream.backend);
-    stream.listed.note.server.set(stream.server);
+    stream
+        .identity
+        .listed
+        .note
+        .backend
+        .set(stream.route.backend);
+    stream.identity.listed.note.server.set(stream.route.server);
 }
 
 /// Whether an operator ended the stream at a place of this thread.
@@ -175,6 +173,19 @@ pub struct StreamSummary {
 }
 
 impl Note {
+    fn at(place: u32) -> Note {
+        Note {
+            place,
+            session: RefCell::default(),
+            id: Cell::new(0),
+            http: Cell::new(false),
+            began: Cell::new((reactor::now(), SystemTime::UNIX_EPOCH)),
+            backend: Cell::new(None),
+            server: Cell::new(None),
+            killed: Cell::new(false),
+        }
+    }
+
     fn tell(&self) -> Option<StreamSummary> {
         let session = self.session.borrow();
         let session = session.as_ref()?;

@@ -9,29 +9,41 @@ mod cookie_date;
 mod details;
 mod ends;
 pub mod listing;
+mod log_state;
+mod outcome;
 mod overrides;
+mod payloads;
 mod persistence;
 mod reply;
+mod route;
+mod rule_state;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod sample;
 #[cfg(test)]
 mod sizes;
 mod state;
+mod times;
+mod transfer;
 mod variables;
 mod verdict;
 
 pub use assigned::Captured;
 pub use born::of_check;
 pub use cookie_date::Date;
-pub use ends::{End, Ends, ServerEnd};
+pub use ends::{End, Ends, Links, ServerEnd};
+pub use log_state::{LogState, ReceivedLine};
+pub use outcome::{Outcome, Phase, Termination};
 pub use overrides::{Inspection, Overrides, Packets, Priority};
+pub use payloads::Payloads;
 pub use persistence::{Persistence, RequestCookie, ResponseCookie};
 pub(crate) use reply::configured as configured_page;
 pub use reply::{Reply, error as error_page};
-pub use state::{
-    CompressionChoice, Endpoint, Held, Phase, ReceivedLine, Session, Stream, Termination, Times,
-};
+pub use route::Route;
+pub use rule_state::RuleState;
+pub use state::{Endpoint, Held, Identity, Session, Stream};
+pub use times::Times;
+pub use transfer::{CompressionChoice, Transfer};
 pub use variables::{
     set as set_variable, set_of_session as set_variable_of_session, unset as unset_variable,
     unset_of_session as unset_variable_of_session,

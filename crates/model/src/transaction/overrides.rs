@@ -90,11 +90,14 @@ fn set_mark(socket: &impl AsFd, mark: u32) -> nix::Result<()> {
 impl Stream {
     /// What rules set for it, to be changed.
     pub fn overridden(&mut self) -> &mut Overrides {
-        self.overrides.get_or_insert_default()
+        self.rules.overrides.get_or_insert_default()
     }
 
     fn limit(&self, of: impl Fn(&Timeouts) -> Option<u32>) -> Option<u32> {
-        self.overrides.as_ref().and_then(|set| of(&set.limits))
+        self.rules
+            .overrides
+            .as_ref()
+            .and_then(|set| of(&set.limits))
     }
 
     /// Those of its backend; in a `listen` they are known before it has one.
@@ -146,7 +149,8 @@ impl Stream {
 
     /// Its place in queues.
     pub fn priority(&self) -> Priority {
-        self.overrides
+        self.rules
+            .overrides
             .as_ref()
             .map_or_else(Priority::default, |set| set.priority)
     }

@@ -94,13 +94,13 @@ pub struct Persistence {
 impl Stream {
     /// What is known of the server that the stream belongs to, to be changed.
     pub fn persistence_mut(&mut self) -> &mut Persistence {
-        self.persistence.get_or_insert_default()
+        self.route.persistence.get_or_insert_default()
     }
 
     /// Whether it is to be given to the server that it belongs to also where that
     /// is down.
     pub fn is_forced(&self) -> bool {
-        let known = self.persistence.as_deref();
+        let known = self.route.persistence.as_deref();
         let persist = |backend: &Proxy| backend.has(ProxyOption::Persist);
         known.is_some_and(|known| known.forced) || self.backend().is_some_and(persist)
     }
@@ -118,7 +118,7 @@ impl Stream {
         if !self.http || !backend.cookie.as_deref().is_some_and(acts) {
             return *b"--";
         }
-        let known = self.persistence.as_deref();
+        let known = self.route.persistence.as_deref();
         known.map_or(*b"NN", |known| {
             [known.request.letter(), known.response.letter()]
         })

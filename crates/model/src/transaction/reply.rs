@@ -56,7 +56,7 @@ pub fn error(stream: &Stream, status: u16) -> Reply {
     };
     let page = stream.backend().and_then(of);
     page.or_else(|| of(stream.frontend())).unwrap_or_else(|| {
-        stream.error_status.set(0);
+        stream.outcome.error_status.set(0);
         built_in(status)
     })
 }
@@ -64,7 +64,7 @@ pub fn error(stream: &Stream, status: u16) -> Reply {
 /// The answer that a page of the configuration is.
 pub fn configured(stream: &Stream, status: u16, page: &ErrorPage) -> Option<Reply> {
     let mut head = Message::default();
-    stream.error_status.set(status);
+    stream.outcome.error_status.set(status);
     match page {
         ErrorPage::Raw(bytes) if bytes.is_empty() => Reply::silent(status),
         ErrorPage::Made(answer) => answer.reply(stream),

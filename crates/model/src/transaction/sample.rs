@@ -1,7 +1,8 @@
 //! Streams out of raw bytes, for the tests of rules.
 
+use super::Times;
 use super::born::blank;
-use super::state::{Endpoint, Held, Session, Stream, Times};
+use super::state::{Endpoint, Held, Session, Stream};
 use crate::config::{Bind, BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyKind};
 use crate::rules::draft::{Draft, Section};
 use crate::rules::{Condition, Expression, Test, Usage, Value, check_acl_name};
@@ -65,20 +66,21 @@ pub fn stream(http: bool) -> Stream {
         encoders: Default::default(),
     };
     let times = Times::begin(now, wall);
-    Stream {
-        backend: Some(ProxyIndex(0)),
-        ..blank(1, Rc::new(session), http, times)
-    }
+    let mut stream = blank(1, Rc::new(session), http, times);
+    stream.route.backend = Some(ProxyIndex(0));
+    stream
 }
 
 /// A stream with a request; what stands behind its head is its body.
 pub fn request(bytes: &[u8]) -> Stream {
     let mut stream = stream(true);
     match parse_request(bytes, &Limits::default(), &mut stream.request) {
-        Ok(ParseStatus::Done(parsed)) => stream.payload = bytes[parsed.consumed..].to_vec(),
+        Ok(ParseStatus::Done(parsed)) => {
+            stream.payloads.request = bytes[parsed.consumed..].to_vec()
+        }
         other => panic!("no whole request: {other:?}"),
     }
-    stream.payload_complete = true;
+    stream.payloads.request_complete = true;
     stream
 }
 
@@ -88,19 +90,19 @@ pub fn exchange(bytes: &[u8], answer: &[u8]) -> Stream {
     let facts = RequestFacts::of(&stream.request, None);
     match parse_response(answer, &facts, &Limits::default(), &mut stream.response) {
         Ok(ParseStatus::Done(parsed)) => {
-            stream.response_payload = answer[parsed.consumed..].to_vec()
+            stream.payloads.response = answer[parsed.consumed..].to_vec()
         }
         other => panic!("no whole answer: {other:?}"),
     }
-    stream.response_payload_complete = true;
+    stream.payloads.response_complete = true;
     stream
 }
 
 /// A TCP stream of which these bytes have come so far.
 pub fn tcp(bytes: &[u8], complete: bool) -> Stream {
     let mut stream = stream(false);
-    stream.payload = bytes.to_vec();
-    stream.payload_complete = complete;
+    stream.payloads.request = bytes.to_vec();
+    stream.payloads.request_complete = complete;
     stream
 }
 

@@ -31,7 +31,7 @@ pub fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
             .variables
             .borrow_mut()
             .set(name, value, bytes_max),
-        _ => stream.variables.set(name, value, bytes_max),
+        _ => stream.rules.variables.set(name, value, bytes_max),
     };
 }
 
@@ -40,7 +40,7 @@ pub fn unset(stream: &mut Stream, name: VariableName) {
     match name.scope() {
         Scope::Process => unset_process_variable(name),
         Scope::Session => stream.session.variables.borrow_mut().unset(name),
-        _ => stream.variables.unset(name),
+        _ => stream.rules.variables.unset(name),
     }
 }
 

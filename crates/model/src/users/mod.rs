@@ -34,7 +34,7 @@ fn request(stream: &Stream) -> Option<&Message> {
     if stream.request.start().is_some() {
         return Some(&stream.request);
     }
-    stream.sniffed.get().map(|found| &**found)
+    stream.payloads.sniffed.get().map(|found| &**found)
 }
 
 /// The user of a list that a request comes from, if its password is right.
@@ -56,7 +56,7 @@ pub fn verified<'l>(list: &'l Userlist, stream: &Stream) -> Option<&'l crate::co
 /// Whether a password has a hash, as far as that is known by now.
 fn check(stream: &Stream, hash: &Arc<Hash>, basic: &Basic, exists: bool) -> bool {
     let key = Key::of(hash.bytes(), basic.user(), basic.password());
-    let checked = stream.checked_users.get_or_init(Box::default);
+    let checked = stream.rules.checked_users.get_or_init(Box::default);
     match checked.known(&key) {
         Some(Ok(right)) => return right,
         Some(Err(Busy)) => {
@@ -86,15 +86,15 @@ fn check(stream: &Stream, hash: &Arc<Hash>, basic: &Basic, exists: bool) -> bool
 #[inline]
 pub fn unanswered(stream: &mut Stream) -> Option<Verdict> {
     // Hardly any stream has one.
-    stream.checked_users.get()?;
+    stream.rules.checked_users.get()?;
     ask(stream)
 }
 
 fn ask(stream: &mut Stream) -> Option<Verdict> {
-    let checked = stream.checked_users.get()?;
+    let checked = stream.rules.checked_users.get()?;
     if checked.busy.take() {
-        stream.termination = Termination::Resource;
-        stream.phase = Phase::Request;
+        stream.outcome.termination = Termination::Resource;
+        stream.outcome.phase = Phase::Request;
         return Some(Verdict::Answer(Box::new(error_page(stream, 503))));
     }
     let job = checked.wanted.take()?;
@@ -112,7 +112,7 @@ fn ask(stream: &mut Stream) -> Option<Verdict> {
             Err(busy) => Err(busy),
         };
         let applied: Applied = Box::new(move |stream: &mut Stream| {
-            if let Some(checked) = stream.checked_users.get() {
+            if let Some(checked) = stream.rules.checked_users.get() {
                 checked.keep(key, answer);
             }
         });

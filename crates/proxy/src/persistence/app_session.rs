@@ -77,7 +77,7 @@ pub(super) fn look(stream: &mut Stream) {
 /// `request-learn` goes on with.
 pub(super) fn learn(stream: &mut Stream) {
     let config = Arc::clone(&stream.config);
-    let (Some(backend), Some(server)) = (stream.backend, stream.server) else {
+    let (Some(backend), Some(server)) = (stream.route.backend, stream.route.server) else {
         return;
     };
     let backend = config.proxy(backend);

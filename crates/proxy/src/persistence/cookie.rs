@@ -27,7 +27,7 @@ fn now_s() -> u64 {
 /// what of them the server is to see.
 pub(super) fn look(stream: &mut Stream) {
     let config = Arc::clone(&stream.config);
-    let Some(backend) = stream.backend.map(|index| config.proxy(index)) else {
+    let Some(backend) = stream.route.backend.map(|index| config.proxy(index)) else {
         return;
     };
     let Some(cookie) = backend.cookie.as_deref() else {
@@ -36,7 +36,7 @@ pub(super) fn look(stream: &mut Stream) {
     if !stream.request.fields().contains(b"cookie") {
         return;
     }
-    let mut known = stream.persistence.take().unwrap_or_default();
+    let mut known = stream.route.persistence.take().unwrap_or_default();
     let now_s = if cookie.is_dated() { now_s() } else { 0 };
     let mut look = Look {
         backend,
@@ -49,7 +49,7 @@ pub(super) fn look(stream: &mut Stream) {
     edit_lines(stream.request.fields_mut(), |name, value| {
         look.visit(name, value)
     });
-    stream.persistence = Some(known);
+    stream.route.persistence = Some(known);
 }
 
 /// Edits all `cookie` lines.
@@ -197,8 +197,8 @@ fn of_answer<'c>(
     config: &'c Config,
     stream: &Stream,
 ) -> Option<(&'c Proxy, &'c Cookie, &'c Server)> {
-    let backend = config.proxy(stream.backend?);
-    let server = backend.servers.get(stream.server?.0 as usize)?;
+    let backend = config.proxy(stream.route.backend?);
+    let server = backend.servers.get(stream.route.server?.0 as usize)?;
     Some((backend, backend.cookie.as_deref()?, server))
 }
 
@@ -225,14 +225,14 @@ pub(super) fn look_at_answer(stream: &mut Stream) {
     let Some((backend, cookie, server)) = of_answer(&config, stream) else {
         return;
     };
-    let mut known = stream.persistence.take().unwrap_or_default();
+    let mut known = stream.route.persistence.take().unwrap_or_default();
     if !known.ignored {
         let mut made = None;
         let value = value_of(backend, cookie, server, &mut made);
         let fields = stream.response.fields_mut();
         known.response = servers_own(fields, cookie, &known, value);
     }
-    stream.persistence = Some(known);
+    stream.route.persistence = Some(known);
 }
 
 /// Inserts a cookie where the client is to have one.
@@ -241,7 +241,7 @@ pub(super) fn insert(stream: &mut Stream) {
     let Some((backend, cookie, server)) = of_answer(&config, stream) else {
         return;
     };
-    let mut known = stream.persistence.take().unwrap_or_default();
+    let mut known = stream.route.persistence.take().unwrap_or_default();
     if !known.ignored
         && let Some(how) = inserts(stream, cookie, &known)
     {
@@ -250,7 +250,7 @@ pub(super) fn insert(stream: &mut Stream) {
         add(stream, cookie, &known, value);
         known.response = how;
     }
-    stream.persistence = Some(known);
+    stream.route.persistence = Some(known);
 }
 
 /// What becomes of the cookie that the server set.
@@ -372,7 +372,7 @@ mod tests {
             let text = format!("GET / HTTP/1.1\r\nHost: h\r\nCookie: {cookies}SRV=a; y=1\r\n\r\n");
             let mut stream = sample::request(text.as_bytes());
             stream.config = Arc::clone(&config);
-            (stream.frontend, stream.backend) = (ProxyIndex(0), Some(ProxyIndex(0)));
+            (stream.route.frontend, stream.route.backend) = (ProxyIndex(0), Some(ProxyIndex(0)));
             look(&mut stream);
             assert_eq!(super::super::is_direct(&stream), found, "{before}");
             assert_eq!(stream.request.get(b"cookie"), Some(&b"y=1"[..]));

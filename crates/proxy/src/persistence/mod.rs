@@ -60,32 +60,32 @@ pub fn belongs(stream: &mut Stream) {
 /// The server that a stream belongs to, and whether it is to be taken even where
 /// it is down.
 pub fn server(stream: &Stream) -> Option<(ServerIndex, bool)> {
-    let known = stream.persistence.as_deref()?;
+    let known = stream.route.persistence.as_deref()?;
     known.server.map(|server| (server, stream.is_forced()))
 }
 
 /// Whether a stream belongs to a server.
 pub fn is_direct(stream: &Stream) -> bool {
-    let known = stream.persistence.as_deref();
+    let known = stream.route.persistence.as_deref();
     known.is_some_and(|known| known.server.is_some())
 }
 
 /// Whether `ignore-persist` holds for a stream.
 pub fn is_ignored(stream: &Stream) -> bool {
-    let known = stream.persistence.as_deref();
+    let known = stream.route.persistence.as_deref();
     known.is_some_and(|known| known.ignored)
 }
 
 /// Whether that was said.
 pub fn is_sent_once(stream: &Stream) -> bool {
-    let known = stream.persistence.as_deref();
+    let known = stream.route.persistence.as_deref();
     known.is_some_and(|known| known.once)
 }
 
 /// Lets a stream belong to a server, unless it belongs to one already or to
 /// nobody, or this one is down. Says whether it does now.
 pub fn give(stream: &mut Stream, index: ServerIndex) -> bool {
-    let forced = match stream.persistence.as_deref() {
+    let forced = match stream.route.persistence.as_deref() {
         Some(known) if known.server.is_some() || known.ignored => return false,
         known => known.is_some_and(|known| known.forced),
     };
@@ -102,7 +102,7 @@ pub fn give(stream: &mut Stream, index: ServerIndex) -> bool {
 
 /// The stream was sent to another server than its own.
 pub fn sent_elsewhere(stream: &mut Stream) {
-    if let Some(known) = stream.persistence.as_deref_mut() {
+    if let Some(known) = stream.route.persistence.as_deref_mut() {
         known.server = None;
         if known.request == RequestCookie::Valid {
             known.request = RequestCookie::Down;
@@ -148,7 +148,11 @@ fn use_server(stream: &mut Stream) {
     let Some(backend) = stream.backend().filter(|b| !b.use_server.is_empty()) else {
         return;
     };
-    let forced = stream.persistence.as_deref().is_some_and(|p| p.forced);
+    let forced = stream
+        .route
+        .persistence
+        .as_deref()
+        .is_some_and(|p| p.forced);
     let mut name = Vec::new();
     let mut found = |rule: &UseServerRule| {
         if !rule.condition.test(stream) {

@@ -15,7 +15,7 @@ pub(super) fn look(stream: &mut Stream) {
     let Some(name) = backend.rdp_persist.as_deref() else {
         return;
     };
-    let Some(wanted) = rdp_cookie(&stream.payload, Some(name)).and_then(address) else {
+    let Some(wanted) = rdp_cookie(&stream.payloads.request, Some(name)).and_then(address) else {
         return;
     };
     let at = backend.servers.iter().position(|server| {

@@ -139,7 +139,7 @@ fn begin(
                 backend.server_keep_alive.apply(&fd)?;
             }
             set_options(&fd, server, tune)?;
-            if let Some(set) = &stream.overrides {
+            if let Some(set) = &stream.rules.overrides {
                 set.to_server.apply(&fd, Some(*address));
             }
             source::bind(&fd, (backend, server), stream, address)?;

@@ -54,9 +54,9 @@ pub enum Answer {
 /// `in_backend`, of its backend, and what is to be answered.
 pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
     let index = if in_backend {
-        stream.backend.unwrap_or(stream.frontend)
+        stream.route.backend.unwrap_or(stream.route.frontend)
     } else {
-        stream.frontend
+        stream.route.frontend
     };
     if stream.config.proxy(index).stats.is_none() {
         return Answer::No;
@@ -74,9 +74,9 @@ pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
         return Answer::No;
     };
     let asked = Asked::parse(tail);
-    stream.statistics = true;
-    stream.termination = Termination::Local;
-    stream.phase = Phase::Request;
+    stream.outcome.statistics = true;
+    stream.outcome.termination = Termination::Local;
+    stream.outcome.phase = Phase::Request;
     if !auth::allowed(page, stream) {
         let realm = page.realm.as_deref().unwrap_or(users::STATISTICS_REALM);
         return Answer::Ready(rules::challenge(stream, realm));
@@ -113,7 +113,7 @@ pub fn metrics(stream: &Stream, query: &[u8]) -> Option<Report> {
         metrics: Some(prometheus::Query::parse(query)?),
         process: Process::now(runtime, &stream.config),
         moment: process::moment(runtime, false),
-        proxy: stream.frontend,
+        proxy: stream.route.frontend,
         asked: Asked::default(),
         admin: false,
         config: stream.config.clone(),
@@ -128,7 +128,7 @@ fn refused(stream: &mut Stream, page: &StatsPage) -> Option<Answer> {
     Some(match rules::statistics(stream, &page.http_request) {
         Verdict::Continue => {
             // What rules said of the end is the page's again.
-            stream.termination = Termination::Local;
+            stream.outcome.termination = Termination::Local;
             return None;
         }
         Verdict::Wait(wait) => Answer::Wait(wait),
@@ -148,14 +148,16 @@ fn action(
     let config = stream.config.clone();
     let outcome = if !admin || auth::from_another_site(stream) {
         ActionStatus::Denied
-    } else if !stream.payload_complete {
+    } else if !stream.payloads.request_complete {
         return Answer::NeedBody(config.global.tune.bufsize);
     } else if is_cut(stream) {
         ActionStatus::TooMany
     } else {
         let all = Asked::default();
         let selection = selection(config.proxy(index), page, &all);
-        admin::run(&config, &stream.payload, |proxy| selection.has_proxy(proxy))
+        admin::run(&config, &stream.payloads.request, |proxy| {
+            selection.has_proxy(proxy)
+        })
     };
     let view = Asked {
         outcome: None,
@@ -179,8 +181,8 @@ fn is_cut(stream: &Stream) -> bool {
         .and_then(|v| std::str::from_utf8(v).ok());
     let length = length.and_then(|text| text.trim().parse::<usize>().ok());
     match length {
-        Some(length) => stream.payload.len() < length,
-        None => stream.payload.len() >= stream.config.global.tune.bufsize / 2,
+        Some(length) => stream.payloads.request.len() < length,
+        None => stream.payloads.request.len() >= stream.config.global.tune.bufsize / 2,
     }
 }
 

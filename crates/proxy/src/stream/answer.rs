@@ -242,12 +242,12 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         return Err(Failure::Unwanted);
     }
     stream.times.response = Some(reactor::now());
-    stream.server_status = stream.response.status();
+    stream.outcome.server_status = stream.response.status();
     tracking::answer(stream);
     observe::answered(stream);
     let body = Body::new(server, response.body);
     checked(stream, client, (server, watched, &mut *input), &body).await?;
-    if stream.rare.has(Rare::STICK) {
+    if stream.route.rare.has(Rare::STICK) {
         stick::answer(stream);
     }
     if response.body == BodyLength::Tunnel {
@@ -376,7 +376,7 @@ async fn begin_tunnel(stream: &mut Stream, client: &Link) -> Result<Delivered, F
 
 /// Whether a rule wants the server's connection closed.
 fn closes_server(stream: &Stream) -> bool {
-    let set = stream.overrides.as_ref();
+    let set = stream.rules.overrides.as_ref();
     set.is_some_and(|set| set.closes_server)
 }
 
@@ -432,7 +432,7 @@ async fn checked(
     if stream.config.global.asked.answer_body {
         held::show(stream, server, input, body);
     }
-    stream.response_payload_complete = body.is_done();
+    stream.payloads.response_complete = body.is_done();
     while let Some(held) = check(stream, client)? {
         let origin = held::Origin {
             server,
@@ -449,6 +449,7 @@ async fn checked(
 /// that wait for something say so; then it is asked again.
 fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure> {
     if let Some(inspection) = stream
+        .rules
         .overrides
         .as_mut()
         .and_then(|set| set.inspection.take())
@@ -464,7 +465,7 @@ fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure>
         waits @ (Verdict::NeedBody { .. } | Verdict::Wait(_)) => return Ok(Some(waits)),
         _ => {}
     }
-    if stream.rare.has(Rare::ANSWERED_COOKIES) {
+    if stream.route.rare.has(Rare::ANSWERED_COOKIES) {
         check_cookies(stream)?;
     }
     Ok(None)
@@ -497,8 +498,8 @@ fn blocked(stream: &mut Stream) -> Reply {
         );
         log::notice(&config, backend, log::Level::Alert, &text);
     }
-    stream.termination = Termination::Proxy;
-    stream.phase = Phase::Headers;
+    stream.outcome.termination = Termination::Proxy;
+    stream.outcome.phase = Phase::Headers;
     stream.times.response = None;
     error_page(stream, 502)
 }
@@ -520,7 +521,7 @@ async fn read_head(
             match http1::parse_response(input.filled(), facts, &limits, &mut stream.response) {
                 Ok(ParseStatus::Done(parsed)) => {
                     if stream.config.global.lines_shown {
-                        let names = &mut stream.lines.get_or_insert_default().response;
+                        let names = &mut stream.rules.lines.get_or_insert_default().response;
                         names.read(&input.filled()[..parsed.consumed]);
                     }
                     input.consume(parsed.consumed);
@@ -639,7 +640,7 @@ async fn wait<F: Future>(
 async fn send_head(stream: &mut Stream, client: &Link, end: bool) -> Result<(), Failure> {
     let limit = stream.client_ms();
     let (bytes, sent) = client.send_head(&stream.response, end, limit).await;
-    stream.bytes_out += bytes;
+    stream.transfer.bytes_out += bytes;
     sent.map_err(|failure| Failure::Body(failure.into()))
 }
 
@@ -665,12 +666,12 @@ fn begin_answer(
             .send_head(&stream.response, false)
             .map_err(|_| Failure::Body(BodyFailure::WriteFailed))?,
     }
-    stream.bytes_out += head_bytes;
+    stream.transfer.bytes_out += head_bytes;
     log::stream_answered(stream);
     let meter = Meter::of(stream);
     if let Some(meter) = &meter {
         meter.count(Tally::BytesOut, head_bytes);
-        stream.bytes_counted.1 += head_bytes;
+        stream.transfer.counted.1 += head_bytes;
     }
     Ok(meter)
 }
@@ -707,17 +708,21 @@ async fn send(
         chunked,
         read_ms,
         write_ms,
-        bytes: &mut stream.bytes_out,
+        bytes: &mut stream.transfer.bytes_out,
         meter: meter
             .as_ref()
-            .map(|meter| (meter, Tally::BytesOut, &mut stream.bytes_counted.1)),
+            .map(|meter| (meter, Tally::BytesOut, &mut stream.transfer.counted.1)),
         sent_at: None,
         kept: None,
         encoder: encoder.as_deref_mut().map(|encoder| Encoding {
             encoder,
             bytes: &mut coded,
         }),
-        cache: stream.cache.is_some().then_some(&mut stream.cache),
+        cache: stream
+            .transfer
+            .cache
+            .is_some()
+            .then_some(&mut stream.transfer.cache),
         drops_trailers,
     };
     // A server that is silent does not hold a stream that nobody wants.
@@ -733,9 +738,9 @@ async fn send(
     compression::count_coded(stream, coded);
     result.map_err(|failure| match failure {
         BodyFailure::Malformed if !head.is_empty() => {
-            stream.bytes_out -= head.len() as u64;
+            stream.transfer.bytes_out -= head.len() as u64;
             stream.times.response = None;
-            stream.server_status = 0;
+            stream.outcome.server_status = 0;
             Failure::Malformed
         }
         failure => Failure::Body(failure),

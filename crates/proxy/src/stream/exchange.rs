@@ -80,8 +80,8 @@ pub async fn run(
         let tried = (&mut server, &mut replay);
         let exchange = once(client, stream, &mut outgoing, tried, &mut uploaded);
         let delivered = unless_shut(&slot, pin!(exchange)).await;
-        stream.bytes_in += uploaded.bytes;
-        stream.bytes_counted.0 += uploaded.counted;
+        stream.transfer.bytes_in += uploaded.bytes;
+        stream.transfer.counted.0 += uploaded.counted;
         fastcgi::log_errors(stream, &server.link);
         let delivered =
             delivered.unwrap_or_else(|why| Err(Failure::Shut(why, progress(stream, &outgoing))));
@@ -91,8 +91,8 @@ pub async fn run(
         {
             drop(server);
             // It came once.
-            stream.bytes_in -= uploaded.bytes;
-            stream.bytes_counted.0 -= uploaded.counted;
+            stream.transfer.bytes_in -= uploaded.bytes;
+            stream.transfer.counted.0 -= uploaded.counted;
             // Rare, and large.
             match Box::pin(retry::again(stream, slot)).await {
                 Some(another) => (server, slot) = another,
@@ -107,7 +107,7 @@ pub async fn run(
         let refused = matches!(delivered, Err(Failure::Refused))
             && uploaded.bytes == 0
             && begins.is_some()
-            && stream.retries < serve::retries(stream);
+            && stream.route.retries < serve::retries(stream);
         if !closed_idle && !refused {
             if closed_early && reused && client.streams > 0 && !client.link.is_http2() {
                 return left_to_client(stream);
@@ -130,8 +130,8 @@ pub async fn run(
 /// kept-alive connection may close, and repeats the request; an error page would be
 /// final.
 fn left_to_client(stream: &mut Stream) -> Next {
-    stream.termination = Termination::ServerAbort;
-    stream.phase = Phase::Headers;
+    stream.outcome.termination = Termination::ServerAbort;
+    stream.outcome.phase = Phase::Headers;
     Next::Close
 }
 
@@ -448,7 +448,7 @@ async fn done(
             // Where `dispatch` leads is no server that clients share.
             let dispatched = backend
                 .dispatch_server
-                .is_some_and(|at| stream.server == Some(at));
+                .is_some_and(|at| stream.route.server == Some(at));
             if server.private || dispatched || backend.reuse == ReuseMode::Never {
                 let most = stream
                     .server()
@@ -481,8 +481,8 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
     let (termination, phase, status) = failure.meaning();
     // A rule that answers in the server's place says itself how it ended.
     if !matches!(failure, Failure::Denied(_) | Failure::Rejected) {
-        stream.termination = termination;
-        stream.phase = phase;
+        stream.outcome.termination = termination;
+        stream.outcome.phase = phase;
     }
     if failure.is_requests() {
         stream
@@ -496,7 +496,7 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
         tracking::answer_failure(stream);
         super::observe::failed(stream, &failure);
         let config = stream.config.clone();
-        if let Some(backend) = stream.backend {
+        if let Some(backend) = stream.route.backend {
             config
                 .proxy(backend)
                 .state

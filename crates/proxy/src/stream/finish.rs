@@ -28,9 +28,9 @@ pub fn observe_ended(observer: fn(&Stream)) {
 /// Counts and logs what came on a client's connection and was no request;
 /// `status` is what it was answered, 0 for nothing.
 pub fn bad_request(mut stream: Box<Stream>, status: u16) {
-    stream.termination = Termination::Proxy;
-    stream.phase = Phase::Request;
-    stream.local_status = status;
+    stream.outcome.termination = Termination::Proxy;
+    stream.outcome.phase = Phase::Request;
+    stream.outcome.local_status = status;
     // What was taken in until it turned out to be none is no request to a log.
     stream.request.clear();
     let frontend = &stream.frontend().state.frontend;
@@ -55,10 +55,10 @@ pub fn finish(mut stream: Box<Stream>) {
 
 /// Who broke a stream off, where one did.
 fn aborted(stream: &Stream) -> Option<Tally> {
-    match stream.termination {
+    match stream.outcome.termination {
         Termination::ClientAbort | Termination::ClientTimeout => Some(Tally::ClientAborts),
         Termination::ServerAbort | Termination::ServerTimeout
-            if matches!(stream.phase, Phase::Data | Phase::Last) =>
+            if matches!(stream.outcome.phase, Phase::Data | Phase::Last) =>
         {
             Some(Tally::ServerAborts)
         }
@@ -70,8 +70,14 @@ fn count(stream: &Stream) {
     let times = &stream.times;
     let status = stream.status();
     let frontend = stream.frontend().state.frontend.here();
-    let bytes_in = stream.bytes_in.saturating_sub(stream.bytes_counted.0);
-    let bytes_out = stream.bytes_out.saturating_sub(stream.bytes_counted.1);
+    let bytes_in = stream
+        .transfer
+        .bytes_in
+        .saturating_sub(stream.transfer.counted.0);
+    let bytes_out = stream
+        .transfer
+        .bytes_out
+        .saturating_sub(stream.transfer.counted.1);
     frontend.add(Tally::BytesIn, bytes_in);
     frontend.add(Tally::BytesOut, bytes_out);
     if stream.http && status != 0 {
@@ -79,13 +85,17 @@ fn count(stream: &Stream) {
     }
     if let Some(listener) = listener_state(stream.session.frontend(), stream.session.bind) {
         let shard = listener.counters.here();
-        shard.add(Tally::BytesIn, stream.bytes_in);
-        shard.add(Tally::BytesOut, stream.bytes_out);
+        shard.add(Tally::BytesIn, stream.transfer.bytes_in);
+        shard.add(Tally::BytesOut, stream.transfer.bytes_out);
     }
-    if stream.compression.bypassed {
-        compression::count(stream, Tally::CompressionBypassed, stream.bytes_out);
+    if stream.transfer.compression.bypassed {
+        compression::count(
+            stream,
+            Tally::CompressionBypassed,
+            stream.transfer.bytes_out,
+        );
     }
-    if stream.termination == Termination::Local {
+    if stream.outcome.termination == Termination::Local {
         frontend.count(Tally::Intercepted);
     }
     let aborted = aborted(stream);
@@ -121,8 +131,8 @@ fn count(stream: &Stream) {
                 shard.count(Tally::Requests);
             }
             // Neither a page of our own nor what a rule made of it.
-            if stream.server_status != 0 {
-                shard.status(stream.server_status);
+            if stream.outcome.server_status != 0 {
+                shard.status(stream.outcome.server_status);
             }
         }
         if let Some(tally) = aborted {

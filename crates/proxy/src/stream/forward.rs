@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Tells it, after all rules.
 pub fn tell(stream: &mut Stream) {
-    let rare = stream.rare.has(Rare::TOLD);
+    let rare = stream.route.rare.has(Rare::TOLD);
     if rare {
         forwarded(stream);
     }
@@ -56,9 +56,10 @@ pub fn restrict_names(stream: &mut Stream) -> bool {
 fn forward_for(stream: &mut Stream) {
     let config = &stream.config;
     let backend = stream
+        .route
         .backend
         .and_then(|b| config.proxy(b).forward_for.as_ref());
-    let frontend = config.proxy(stream.frontend).forward_for.as_ref();
+    let frontend = config.proxy(stream.route.frontend).forward_for.as_ref();
     let (Some(settings), Some(ip)) = (backend.or(frontend), stream.source().ip()) else {
         return;
     };
@@ -115,9 +116,10 @@ fn original_to(stream: &mut Stream) {
     }
     let config = stream.config.clone();
     let backend = stream
+        .route
         .backend
         .and_then(|b| config.proxy(b).original_to.as_ref());
-    let frontend = config.proxy(stream.frontend).original_to.as_ref();
+    let frontend = config.proxy(stream.route.frontend).original_to.as_ref();
     let (Some(settings), Some(ip)) = (backend.or(frontend), stream.destination().ip()) else {
         return;
     };

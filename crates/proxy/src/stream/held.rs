@@ -32,7 +32,7 @@ pub(super) fn show(
 ) -> bool {
     let held = input.as_ref().map_or(&[][..], Buffer::filled);
     let peeked = body.peek(server, held);
-    stream.response_payload = peeked.bytes;
+    stream.payloads.response = peeked.bytes;
     peeked.whole
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn wait(
         Verdict::NeedBody { bytes, time_ms } => {
             body(stream, origin, bytes, time_ms).await?;
             // Asked again, the rule finds all that it can have.
-            stream.response_payload_complete = true;
+            stream.payloads.response_complete = true;
         }
         Verdict::Wait(wait) => {
             let watched = origin.client;
@@ -75,7 +75,7 @@ async fn body(
     let deadline = after(time_ms.or(stream.server_ms()));
     loop {
         let whole = show(stream, origin.server, origin.input, origin.body);
-        if whole || stream.response_payload.len() >= bytes {
+        if whole || stream.payloads.response.len() >= bytes {
             return Ok(());
         }
         let input = origin.input.get_or_insert_with(Buffer::take);

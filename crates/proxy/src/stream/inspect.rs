@@ -37,7 +37,7 @@ pub fn begin(
 fn judge(stream: &mut Stream, client: &Link) -> bool {
     let delay_ms = stream.backend().and_then(|b| b.response_delay_ms);
     // Without a delay they do not wait.
-    stream.response_payload_complete = delay_ms.is_none();
+    stream.payloads.response_complete = delay_ms.is_none();
     match rules::tcp_response(stream) {
         Some(gate) => settle(stream, client, gate),
         None => {
@@ -51,7 +51,7 @@ fn judge(stream: &mut Stream, client: &Link) -> bool {
 
 /// The head is there, for rules that waited for it.
 pub fn head(stream: &mut Stream, client: &Link, inspection: &Inspection) -> Result<(), Failure> {
-    stream.response_payload_complete = true;
+    stream.payloads.response_complete = true;
     let late = inspection
         .until
         .is_some_and(|until| until <= reactor::now());
@@ -89,8 +89,8 @@ fn settle(stream: &mut Stream, client: &Link, gate: Gate) -> bool {
 
 /// Rules refused what a server sent.
 pub(super) fn refused(stream: &mut Stream, gate: Gate) {
-    stream.termination = Termination::Proxy;
-    stream.phase = match gate {
+    stream.outcome.termination = Termination::Proxy;
+    stream.outcome.phase = match gate {
         Gate::SilentDrop => Phase::Request,
         _ => Phase::Data,
     };

@@ -23,9 +23,9 @@ impl Meter {
             .has(ProxyOption::ContStats)
             .then(|| Meter {
                 config: stream.config.clone(),
-                frontend: stream.frontend,
-                backend: stream.backend,
-                server: stream.server,
+                frontend: stream.route.frontend,
+                backend: stream.route.backend,
+                server: stream.route.server,
             })
     }
 

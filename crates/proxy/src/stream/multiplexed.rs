@@ -84,7 +84,7 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
             Ok(parsed) => {
                 let now = reactor::now();
                 stream.times.request = Some(now);
-                stream.bytes_in += stream.request.wire_len() as u64;
+                stream.transfer.bytes_in += stream.request.wire_len() as u64;
                 // What follows a request for a tunnel is no body.
                 let tunnel = parsed.upgrade.is_some() || stream.request.method() == b"CONNECT";
                 let length = match tunnel {

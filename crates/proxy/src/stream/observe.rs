@@ -7,7 +7,7 @@ use model::config::{Observe, Rare, Server};
 
 /// The server of a stream, where its traffic is observed.
 fn observed(stream: &Stream) -> Option<(&Server, Observe)> {
-    if !stream.rare.has(Rare::OBSERVED) {
+    if !stream.route.rare.has(Rare::OBSERVED) {
         return None;
     }
     let server = stream.server()?;
@@ -33,7 +33,7 @@ pub fn connected(stream: &Stream, good: bool) {
 /// The head of an answer came.
 pub fn answered(stream: &Stream) {
     if let Some((server, Observe::Layer7)) = observed(stream) {
-        match stream.server_status {
+        match stream.outcome.server_status {
             100..=499 | 501 | 505 => server.state.forgive_errors(),
             _ => count(server, "Wrong http response"),
         }

@@ -14,7 +14,7 @@ use crate::{persistence, stats};
 use http::http1::{self, ConnectionMode, Fault, FaultKind, Limits, ParseStatus, Parsed, Preface};
 use http::message::{Message, Version};
 use model::config::{
-    CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, STEP_REQUEST, Server, ServerIndex,
+    CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, Server, ServerIndex, Step,
 };
 use model::rules::{self, Verdict};
 use model::state::Tally;
@@ -132,12 +132,12 @@ async fn proceed(
         }
         Err(HeadFailure::Http2) => {
             // It may be one that rules of content saw.
-            stream.tracked = None;
+            stream.rules.tracked = None;
             here().keep_stream(stream);
             return Next::Http2;
         }
         Err(failure) => {
-            stream.bytes_in += client.input.as_ref().map_or(0, |input| input.len() as u64);
+            stream.transfer.bytes_in += client.input.as_ref().map_or(0, |input| input.len() as u64);
             refuse_head(client, &mut stream, failure).await;
             Next::Linger
         }
@@ -205,7 +205,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
                         keep_names(stream, &input.filled()[..request.consumed]);
                     }
                     input.consume(request.consumed);
-                    stream.bytes_in += request.consumed as u64;
+                    stream.transfer.bytes_in += request.consumed as u64;
                     stream.times.request = Some(reactor::now());
                     if input.is_empty() {
                         // Nothing is held while the server is waited for, nor
@@ -255,7 +255,12 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
 /// Keeps the names of the headers as they were received, for rules about lines.
 #[cold]
 fn keep_names(stream: &mut Stream, head: &[u8]) {
-    stream.lines.get_or_insert_default().request.read(head);
+    stream
+        .rules
+        .lines
+        .get_or_insert_default()
+        .request
+        .read(head);
 }
 
 /// Whether a connection's first bytes, which are no request, are those of HTTP/2.
@@ -269,29 +274,29 @@ fn begins_http2(session: &Session, bytes: &[u8]) -> bool {
 async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFailure) {
     let frontend = stream.session.frontend().state.clone();
     serve::count_request(stream);
-    stream.phase = Phase::Request;
+    stream.outcome.phase = Phase::Request;
     let status = match failure {
         HeadFailure::Nothing | HeadFailure::NotYet | HeadFailure::Http2 => {
-            stream.termination = Termination::ClientAbort;
+            stream.outcome.termination = Termination::ClientAbort;
             // Nothing was asked, so nothing is answered; the log says 400 as haproxy's does.
-            stream.local_status = if client.streams == 0 { 400 } else { 0 };
+            stream.outcome.local_status = if client.streams == 0 { 400 } else { 0 };
             // Whether logs tell of it or not.
             frontend.frontend.here().count(Tally::RequestErrors);
             return;
         }
         HeadFailure::Closed => {
-            stream.termination = Termination::ClientAbort;
+            stream.outcome.termination = Termination::ClientAbort;
             400
         }
         HeadFailure::Timeout => {
-            stream.termination = Termination::ClientTimeout;
+            stream.outcome.termination = Termination::ClientTimeout;
             408
         }
         HeadFailure::Fault(fault) => {
             if let Some(input) = &client.input {
                 super::capture::request(stream, input.filled(), fault);
             }
-            stream.termination = Termination::Proxy;
+            stream.outcome.termination = Termination::Proxy;
             fault.kind.request_status()
         }
     };
@@ -381,8 +386,8 @@ fn keeps(client: &Client, stream: &Stream, request: &Parsed) -> bool {
 
 /// The answer to a request with names of headers that are not to pass.
 fn refuse_names(stream: &mut Stream) -> Reply {
-    stream.termination = Termination::Proxy;
-    stream.phase = Phase::Request;
+    stream.outcome.termination = Termination::Proxy;
+    stream.outcome.phase = Phase::Request;
     rules::count_denied(stream);
     error_page(stream, 403)
 }
@@ -391,12 +396,12 @@ fn refuse_names(stream: &mut Stream) -> Reply {
 async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next {
     serve::count_request(stream);
     log::stream_began(stream);
-    log::stream_reached(stream, STEP_REQUEST);
+    log::stream_reached(stream, Step::Request);
     let mut body = Body::new(&client.link, request.body);
     let keep = keeps(client, stream, &request);
     match rule(client, stream, &mut body).await {
         Ruled::Forward
-            if stream.rare.has(Rare::HEADER_NAMES) && !forward::restrict_names(stream) =>
+            if stream.route.rare.has(Rare::HEADER_NAMES) && !forward::restrict_names(stream) =>
         {
             let page = refuse_names(stream);
             return finish_local(client, stream, page, &mut body, keep).await;
@@ -407,7 +412,7 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         }
         Ruled::Close => return Next::Close,
     }
-    if stream.rare.has(Rare::BALANCE_BY_BODY)
+    if stream.route.rare.has(Rare::BALANCE_BY_BODY)
         && stream.backend().is_some_and(|b| b.balance.looks_at_body())
         && stream.request.method() == b"POST"
         && !wait_for_body(client, stream, &body, usize::MAX, None).await
@@ -475,7 +480,7 @@ fn prefer_last_server(client: &Client, stream: &mut Stream) {
         .servers
         .iter()
         .position(|server| server.state.uid == last && held(server));
-    stream.preferred = at.map(|at| ServerIndex(at as u32));
+    stream.route.preferred = at.map(|at| ServerIndex(at as u32));
 }
 
 /// Whether `http-reuse` lets this stream use a connection that was used before.
@@ -507,8 +512,8 @@ enum Ruled {
 /// The rules of the frontend, the choice of the backend, the backend's rules.
 async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Ruled {
     if let Some(answer) = rules::monitor(stream) {
-        stream.termination = Termination::Local;
-        stream.phase = Phase::Request;
+        stream.outcome.termination = Termination::Local;
+        stream.outcome.phase = Phase::Request;
         return Ruled::Answer(answer);
     }
     let ruled = side_rules(client, stream, body).await;
@@ -519,19 +524,19 @@ async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Rule
         return refused;
     }
     let Some(backend) = stream.backend() else {
-        stream.termination = Termination::ServerAbort;
-        stream.phase = Phase::Connect;
+        stream.outcome.termination = Termination::ServerAbort;
+        stream.outcome.phase = Phase::Connect;
         return Ruled::Answer(error_page(stream, 503));
     };
-    let same = stream.backend == Some(stream.frontend);
+    let same = stream.route.backend == Some(stream.route.frontend);
     let tcp = backend.mode == Mode::Tcp;
     serve::enter_backend(stream);
-    if stream.rare.has(Rare::OWN_SERVER) {
+    if stream.route.rare.has(Rare::OWN_SERVER) {
         persistence::enter(stream);
     }
     if tcp {
         // The loader refuses this; a dynamic name can still lead here.
-        stream.termination = Termination::Internal;
+        stream.outcome.termination = Termination::Internal;
         return Ruled::Answer(error_page(stream, 500));
     }
     if same {
@@ -545,7 +550,7 @@ async fn choose_backend(client: &Client, stream: &mut Stream) -> Option<Ruled> {
     loop {
         serve::choose_backend(stream);
         let asked = users::unanswered(stream)?;
-        stream.backend = None;
+        stream.route.backend = None;
         match asked {
             Verdict::Wait(wait) => {
                 if !serve::await_rule(stream, &client.link, wait).await {
@@ -560,10 +565,10 @@ async fn choose_backend(client: &Client, stream: &mut Stream) -> Option<Ruled> {
 
 /// The rules of the frontend, or of the backend once it is chosen.
 async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Ruled {
-    let in_backend = stream.backend.is_some();
+    let in_backend = stream.route.backend.is_some();
     loop {
         let verdict = rules::http_request(stream, in_backend);
-        if stream.overrides.is_some() {
+        if stream.rules.overrides.is_some() {
             pool_box(tell_early(client, stream)).await;
         }
         return match verdict {
@@ -614,14 +619,14 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
 /// answers that they made.
 async fn tell_early(client: &mut Client, stream: &mut Stream) {
     send::mark_packets(stream, &client.link);
-    let hints = match stream.overrides.as_mut() {
+    let hints = match stream.rules.overrides.as_mut() {
         Some(set) => std::mem::take(&mut set.hints),
         None => return,
     };
     let limit = stream.client_ms();
     for (_, head) in hints {
         let (bytes, sent) = client.link.send_head(&head, false, limit).await;
-        stream.bytes_out += bytes;
+        stream.transfer.bytes_out += bytes;
         // Who has gone is noticed when the answer is sent.
         if sent.is_err() {
             return;
@@ -662,7 +667,7 @@ async fn statistics(
 
 /// What a request meets whose body did not come in time, or at all.
 fn without_body(client: &Client, stream: &mut Stream) -> Ruled {
-    match stream.termination {
+    match stream.outcome.termination {
         // A stream of HTTP/2 that was reset has nobody who reads.
         Termination::ClientAbort if client.link.is_http2() => Ruled::Close,
         // One that only ended its side may still read.
@@ -673,7 +678,7 @@ fn without_body(client: &Client, stream: &mut Stream) -> Ruled {
 
 /// Holds a client in the tarpit, or until it goes.
 async fn tarpit(client: &mut Client, stream: &mut Stream) {
-    stream.phase = Phase::Tarpit;
+    stream.outcome.phase = Phase::Tarpit;
     let limit = after(stream.tarpit_ms().or(Some(TARPIT_MS)));
     // Only a client that goes ends it early; bytes that come do not.
     let _ = with_deadline(limit, closed(client)).await;
@@ -708,17 +713,18 @@ async fn wait_for_body(
         if sent.is_err() {
             return false;
         }
-        stream.bytes_out += bytes;
+        stream.transfer.bytes_out += bytes;
         stream.request.remove(b"expect");
     }
     loop {
         let input = client.input.get_or_insert_with(Buffer::take);
         let peeked = body.peek(&client.link, input.filled());
-        stream.payload.clear();
-        stream.payload.extend_from_slice(&peeked.bytes);
-        stream.payload_complete = peeked.whole;
-        if peeked.whole || stream.payload.len() >= bytes || input.len() >= input.capacity() {
-            stream.payload_complete = true;
+        stream.payloads.request.clear();
+        stream.payloads.request.extend_from_slice(&peeked.bytes);
+        stream.payloads.request_complete = peeked.whole;
+        if peeked.whole || stream.payloads.request.len() >= bytes || input.len() >= input.capacity()
+        {
+            stream.payloads.request_complete = true;
             return true;
         }
         match client.link.read_into(input) {
@@ -728,8 +734,8 @@ async fn wait_for_body(
                     .await
                     .is_err()
                 {
-                    stream.termination = Termination::ClientTimeout;
-                    stream.phase = Phase::Request;
+                    stream.outcome.termination = Termination::ClientTimeout;
+                    stream.outcome.phase = Phase::Request;
                     return false;
                 }
             }
@@ -737,8 +743,8 @@ async fn wait_for_body(
             // Its client has given it up: no server gets a part of a body that was
             // to be whole.
             Ok(_) | Err(_) => {
-                stream.termination = Termination::ClientAbort;
-                stream.phase = Phase::Request;
+                stream.outcome.termination = Termination::ClientAbort;
+                stream.outcome.phase = Phase::Request;
                 let frontend = &stream.frontend().state.frontend;
                 frontend.here().count(Tally::RequestErrors);
                 return false;
@@ -771,7 +777,7 @@ async fn finish_local(
     body: &mut Body,
     keep: bool,
 ) -> Next {
-    stream.local = true;
+    stream.outcome.local = true;
     let ends = send::ends(&answer, client, stream);
     let keep = keep && !ends && (body.is_done() || discard(client, body));
     if !send::send(client, stream, answer, keep).await {

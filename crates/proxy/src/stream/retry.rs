@@ -25,7 +25,7 @@ pub struct Replay {
 impl Replay {
     /// For a request that goes out now.
     pub fn new(stream: &Stream, client: &Link, body: &Body) -> Replay {
-        let asked = stream.rare.has(Rare::RETRY_AFTER_SENDING);
+        let asked = stream.route.rare.has(Rare::RETRY_AFTER_SENDING);
         if !asked {
             return Replay {
                 bytes: Vec::new(),
@@ -147,7 +147,7 @@ pub fn repeats(stream: &Stream, failure: &Failure) -> bool {
 }
 
 fn is_asked_for(stream: &Stream, bits: u32) -> bool {
-    stream.retries < serve::retries(stream)
+    stream.route.retries < serve::retries(stream)
         && stream
             .backend()
             .is_some_and(|backend| backend.retry_on.has(bits))

@@ -32,7 +32,7 @@ pub(super) fn dress_answer(stream: &mut Stream, client: &Link) {
 /// Lets packets to the client carry what rules have set since the last time.
 #[inline]
 pub(super) fn mark_packets(stream: &mut Stream, client: &Link) {
-    if let Some(set) = stream.overrides.as_mut().filter(|set| set.unsaid) {
+    if let Some(set) = stream.rules.overrides.as_mut().filter(|set| set.unsaid) {
         set.unsaid = false;
         if let Some(transport) = client.transport() {
             let peer = match stream.session.source {
@@ -50,13 +50,17 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     let silent = reply.is_silent();
     let Reply { head, body, .. } = reply;
     stream.response = head;
-    stream.local = true;
+    stream.outcome.local = true;
     if silent {
-        stream.local_status = stream.response.status();
+        stream.outcome.local_status = stream.response.status();
         return false;
     }
     let mut body = body;
-    if stream.cache.as_ref().is_some_and(|cache| cache.hit)
+    if stream
+        .transfer
+        .cache
+        .as_ref()
+        .is_some_and(|cache| cache.hit)
         && let Verdict::Answer(other) = rules::http_response(stream)
     {
         // A rule refuses what the cache has.
@@ -72,7 +76,7 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
         Link::Http1(transport) => {
             let mut bytes = reactor::scratch();
             stream.response.write_http1(&mut bytes);
-            stream.bytes_out += (bytes.len() + body.len()) as u64;
+            stream.transfer.bytes_out += (bytes.len() + body.len()) as u64;
             if body.is_empty() {
                 write_all(transport, &bytes, limit).await
             } else {
@@ -80,7 +84,7 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
             }
         }
         Link::Http2(link) => {
-            stream.bytes_out += (stream.response.wire_len() + body.len()) as u64;
+            stream.transfer.bytes_out += (stream.response.wire_len() + body.len()) as u64;
             match link.send_head(&stream.response, body.is_empty()) {
                 Ok(()) if body.is_empty() => Ok(()),
                 Ok(()) => write_data(link, body, true, limit).await,
@@ -88,8 +92,8 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
             }
         }
     };
-    if sent.is_err() && stream.termination == Termination::Normal {
-        stream.termination = Termination::ClientAbort;
+    if sent.is_err() && stream.outcome.termination == Termination::Normal {
+        stream.outcome.termination = Termination::ClientAbort;
     }
     sent.is_ok() && !stream.begins_tunnel(stream.response.status())
 }
@@ -138,7 +142,7 @@ fn complete(
     } else if old || stream.request.version() == Version::Http10 {
         let _ = stream.response.set(b"connection", b"keep-alive");
     }
-    stream.local_status = match stream.error_status.take() {
+    stream.outcome.local_status = match stream.outcome.error_status.take() {
         0 => stream.response.status(),
         status => status,
     };

@@ -10,7 +10,7 @@ use crate::server_connection::{
 use http::http1::{Redirect, RedirectCode};
 use http::message::Message;
 use model::config::{
-    Proxy, ProxyIndex, ProxyOption, Rare, RetryOn, ReuseMode, STEP_CONNECT, Server, ServerIndex,
+    Proxy, ProxyIndex, ProxyOption, Rare, RetryOn, ReuseMode, Server, ServerIndex, Step,
     SwitchTarget,
 };
 use model::queue::{self, Assignment, Slot, Wish};
@@ -46,8 +46,8 @@ pub fn count_request(stream: &Stream) {
 /// Which backend `use_backend` and `default_backend` lead to; a `listen` leads
 /// to itself.
 pub fn choose_backend(stream: &mut Stream) {
-    let by_line = stream.lines.as_ref().and_then(|lines| lines.switched);
-    let before = stream.overrides.as_ref().and_then(|set| set.backend);
+    let by_line = stream.rules.lines.as_ref().and_then(|lines| lines.switched);
+    let before = stream.rules.overrides.as_ref().and_then(|set| set.backend);
     let by_rule = before.or(by_line).or_else(|| backend_by_rule(stream));
     let chosen = by_rule.or_else(|| {
         let frontend = stream.frontend();
@@ -55,11 +55,11 @@ pub fn choose_backend(stream: &mut Stream) {
             .default_backend
             .as_ref()
             .and_then(|reference| reference.index);
-        default.or_else(|| frontend.kind.is_backend().then_some(stream.frontend))
+        default.or_else(|| frontend.kind.is_backend().then_some(stream.route.frontend))
     });
-    stream.backend = chosen.filter(|index| !stream.config.proxy(*index).disabled);
+    stream.route.backend = chosen.filter(|index| !stream.config.proxy(*index).disabled);
     if let Some(backend) = stream.backend() {
-        stream.rare = stream.frontend().rare.and(backend.rare);
+        stream.route.rare = stream.frontend().rare.and(backend.rare);
     }
 }
 
@@ -285,8 +285,8 @@ pub async fn await_rule(stream: &mut Stream, link: &Link, wait: Wait) -> bool {
             true
         }
         None => {
-            stream.termination = Termination::ClientAbort;
-            stream.phase = Phase::Request;
+            stream.outcome.termination = Termination::ClientAbort;
+            stream.outcome.phase = Phase::Request;
             false
         }
     }
@@ -294,14 +294,14 @@ pub async fn await_rule(stream: &mut Stream, link: &Link, wait: Wait) -> bool {
 
 /// The client went while a server was looked for. It is told nothing.
 pub fn abandoned(stream: &mut Stream) {
-    stream.termination = Termination::ClientAbort;
+    stream.outcome.termination = Termination::ClientAbort;
     let queued = stream.times.queued.is_none();
-    stream.phase = if queued { Phase::Queue } else { Phase::Connect };
+    stream.outcome.phase = if queued { Phase::Queue } else { Phase::Connect };
 }
 
 /// How often a stream's connection may be tried again.
 pub fn retries(stream: &Stream) -> u32 {
-    let set = stream.overrides.as_ref().and_then(|set| set.retries);
+    let set = stream.rules.overrides.as_ref().and_then(|set| set.retries);
     set.or_else(|| stream.backend()?.retries)
         .unwrap_or(RETRIES_DEFAULT)
 }
@@ -324,9 +324,9 @@ pub async fn again(
     stream: &mut Stream,
     mut slot: Slot,
 ) -> Result<(ServerConnection, Slot), Unserved> {
-    stream.retries += 1;
+    stream.route.retries += 1;
     stream.times.response = None;
-    stream.server_status = 0;
+    stream.outcome.server_status = 0;
     match redispatch(stream, slot).await? {
         (another, true) => slot = another,
         (same, false) => {
@@ -344,13 +344,13 @@ async fn redispatch(stream: &mut Stream, slot: Slot) -> Result<(Slot, bool), Uns
     if !redispatches(stream, retries(stream)) {
         return Ok((slot, false));
     }
-    let avoid = stream.server;
+    let avoid = stream.route.server;
     drop(slot);
     let slot = take_slot(stream, avoid).await?;
-    if avoid == stream.server {
+    if avoid == stream.route.server {
         return Ok((slot, false));
     }
-    stream.redispatched = true;
+    stream.route.redispatched = true;
     persistence::sent_elsewhere(stream);
     count_at(stream, avoid, Tally::Redispatches);
     Ok((slot, true))
@@ -379,16 +379,16 @@ async fn reach(
         }
         let attempt = unless_shut(&slot, pin!(attempt(stream, how))).await;
         let attempt = attempt.unwrap_or_else(|why| {
-            stream.termination = shutdown::termination(why);
+            stream.outcome.termination = shutdown::termination(why);
             None
         });
         let failure = match attempt {
             Some(Ok(connection)) => {
                 observe::connected(stream, true);
                 stream.times.connected = Some(reactor::now());
-                log::stream_reached(stream, STEP_CONNECT);
+                log::stream_reached(stream, Step::Connect);
                 let tls = connection.tls.as_ref();
-                stream.server_tls = tls.map(|tls| Rc::clone(&tls.info));
+                stream.links.server_tls = tls.map(|tls| Rc::clone(&tls.info));
                 if stream.config.global.asked.server_end {
                     stream.watch_server(ServerEnd {
                         address: connection.local_address(),
@@ -407,10 +407,10 @@ async fn reach(
             // What is idle gives its descriptors to who has something to do.
             server_connection::pools().clear();
         }
-        if stream.retries >= retries {
+        if stream.route.retries >= retries {
             return Err(failed(stream, &failure));
         }
-        stream.retries += 1;
+        stream.route.retries += 1;
         let (held, another) = redispatch(stream, slot).await?;
         slot = held;
         if another {
@@ -499,8 +499,8 @@ fn redirected(stream: &mut Stream) -> Option<Reply> {
     };
     // A location that fits into no head: the server answers itself.
     redirect.respond(&mut head).ok()?;
-    stream.termination = Termination::Local;
-    stream.phase = Phase::Connect;
+    stream.outcome.termination = Termination::Local;
+    stream.outcome.phase = Phase::Connect;
     Some(Reply {
         head,
         body: Arc::default(),
@@ -514,16 +514,16 @@ fn without_slashes(path: &[u8]) -> &[u8] {
 }
 
 fn gone(stream: &mut Stream) -> Unserved {
-    if stream.termination == Termination::Normal {
-        stream.termination = Termination::Internal;
+    if stream.outcome.termination == Termination::Normal {
+        stream.outcome.termination = Termination::Internal;
     }
-    stream.phase = Phase::Connect;
+    stream.outcome.phase = Phase::Connect;
     Unserved::Unavailable
 }
 
 /// Counts at the stream's server and backend.
 pub fn count_at_server(stream: &Stream, tally: Tally) {
-    count_at(stream, stream.server, tally);
+    count_at(stream, stream.route.server, tally);
 }
 
 /// Counts at a server, where there is one, and at the backend.
@@ -539,12 +539,12 @@ fn count_at(stream: &Stream, server: Option<ServerIndex>, tally: Tally) {
 
 fn failed(stream: &mut Stream, failure: &ConnectFailure) -> Unserved {
     count_at_server(stream, Tally::ConnectErrors);
-    stream.phase = Phase::Connect;
+    stream.outcome.phase = Phase::Connect;
     if let ConnectFailure::Insecure(failure) = failure {
         // For the log: `bc_err`, `ssl_bc_err`.
-        stream.server_tls = Some(Rc::new(Info::failed_with_server(failure)));
+        stream.links.server_tls = Some(Rc::new(Info::failed_with_server(failure)));
     }
-    stream.termination = match failure {
+    stream.outcome.termination = match failure {
         ConnectFailure::Timeout => Termination::ServerTimeout,
         ConnectFailure::Refused(error) if out_of_resources(error) => Termination::Resource,
         ConnectFailure::Refused(_)
@@ -582,7 +582,7 @@ fn redispatches(stream: &Stream, retries: u32) -> bool {
         return false;
     };
     let belongs = persistence::is_direct(stream) || backend.balance.is_by_key();
-    let (retry, last) = (i64::from(stream.retries), i64::from(retries));
+    let (retry, last) = (i64::from(stream.route.retries), i64::from(retries));
     let due = match i64::from(interval) {
         every @ 1.. => retry % every == 0,
         before => retry == (last + 1 + before).max(1),
@@ -603,7 +603,7 @@ fn redispatches(stream: &Stream, retries: u32) -> bool {
 /// stick table.
 #[inline]
 pub fn find_own_server(stream: &mut Stream) {
-    if stream.rare.has(Rare::OWN_SERVER) {
+    if stream.route.rare.has(Rare::OWN_SERVER) {
         look_for_own_server(stream);
     }
 }
@@ -619,7 +619,7 @@ fn look_for_own_server(stream: &mut Stream) {
 
 /// A slot of a server; waits in the queues within `timeout queue`.
 async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Slot, Unserved> {
-    let preferred = stream.preferred.take().filter(|_| avoid.is_none());
+    let preferred = stream.route.preferred.take().filter(|_| avoid.is_none());
     let preferred = preferred.filter(|at| has_room(stream, *at));
     let own = persistence::server(stream).filter(|_| avoid.is_none());
     let mut slot = match queue::assign_wish(
@@ -632,38 +632,40 @@ async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Sl
     ) {
         Assignment::Granted(slot) => slot,
         Assignment::Refused(_) => {
-            stream.termination = Termination::ServerAbort;
-            stream.phase = Phase::Connect;
+            stream.outcome.termination = Termination::ServerAbort;
+            stream.outcome.phase = Phase::Connect;
             count_at(stream, None, Tally::ConnectErrors);
             return Err(Unserved::Unavailable);
         }
         Assignment::Wait(ticket) => {
             let deadline = after(stream.queue_ms());
             let granted = with_deadline(deadline, ticket);
-            let Some(granted) = listing::unless_killed(stream.listed.place(), granted).await else {
-                stream.termination = Termination::Killed;
-                stream.phase = Phase::Queue;
+            let Some(granted) =
+                listing::unless_killed(stream.identity.listed.place(), granted).await
+            else {
+                stream.outcome.termination = Termination::Killed;
+                stream.outcome.phase = Phase::Queue;
                 return Err(Unserved::Unavailable);
             };
             match granted {
                 Ok(granted) => {
-                    stream.server = Some(granted.server);
+                    stream.route.server = Some(granted.server);
                     granted.slot
                 }
                 Err(_) => {
-                    stream.termination = Termination::ServerTimeout;
-                    stream.phase = Phase::Queue;
+                    stream.outcome.termination = Termination::ServerTimeout;
+                    stream.outcome.phase = Phase::Queue;
                     count_at(stream, None, Tally::ConnectErrors);
                     return Err(Unserved::Unavailable);
                 }
             }
         }
     };
-    if own.is_some_and(|(at, _)| stream.server != Some(at)) {
+    if own.is_some_and(|(at, _)| stream.route.server != Some(at)) {
         persistence::sent_elsewhere(stream);
     }
     listing::note(stream);
-    slot.listed = stream.listed.place();
+    slot.listed = stream.identity.listed.place();
     stream.times.queued = Some(reactor::now());
     count_at_server(stream, Tally::Chosen);
     let now_ms = here().now_ms();
@@ -707,7 +709,7 @@ pub fn name_server(stream: &mut Stream) {
 /// Another connection to the same server, for a stream whose first one proved
 /// stale. None: it could not be made.
 pub async fn reconnect(stream: &mut Stream) -> Option<ServerConnection> {
-    stream.retries += 1;
+    stream.route.retries += 1;
     count_at_server(stream, Tally::Retries);
     let (backend, server) = (stream.backend()?, stream.server()?);
     let shared = backend.reuse != ReuseMode::Never;

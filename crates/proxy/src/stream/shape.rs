@@ -42,7 +42,7 @@ pub(super) fn settle(stream: &mut Stream, body: BodyLength) -> Result<BodyLength
         return Ok(BodyLength::None);
     }
     // The server sent none, since its request or its own status has none.
-    if stream.request.method() == b"HEAD" || is_bodiless(stream.server_status) {
+    if stream.request.method() == b"HEAD" || is_bodiless(stream.outcome.server_status) {
         let http2 = stream.request.version() == Version::Http2;
         say_empty(&mut stream.response, http2);
     }
@@ -73,8 +73,8 @@ pub(super) fn settle_own(
 }
 
 fn interim(stream: &mut Stream) -> Interim {
-    stream.termination = Termination::Proxy;
-    stream.phase = Phase::Headers;
+    stream.outcome.termination = Termination::Proxy;
+    stream.outcome.phase = Phase::Headers;
     Interim
 }
 

@@ -398,18 +398,18 @@ async fn run(stream: &mut Stream, client: &Link, server: &Link, slot: &Slot, mut
         });
         let _ = with_deadline(next, woken).await;
     };
-    stream.bytes_in += tunnel.up.bytes;
-    stream.bytes_out += tunnel.down.bytes;
-    stream.bytes_counted.0 += counted.0;
-    stream.bytes_counted.1 += counted.1;
+    stream.transfer.bytes_in += tunnel.up.bytes;
+    stream.transfer.bytes_out += tunnel.down.bytes;
+    stream.transfer.counted.0 += counted.0;
+    stream.transfer.counted.1 += counted.1;
     let Err(termination) = ended else { return };
-    stream.phase = match termination {
+    stream.outcome.phase = match termination {
         Termination::ServerDown | Termination::ServerUp | Termination::Killed if !stream.http => {
             Phase::Done
         }
         _ => Phase::Data,
     };
-    stream.termination = termination;
+    stream.outcome.termination = termination;
     match termination {
         // Who is left learns that it was no orderly end.
         Termination::ClientAbort => server.break_off(),
@@ -462,31 +462,31 @@ async fn inspect_answer(
 ) {
     let delay_ms = stream.backend().and_then(|b| b.response_delay_ms);
     let deadline = after(delay_ms);
-    stream.response_payload_complete = delay_ms.is_none();
+    stream.payloads.response_complete = delay_ms.is_none();
     let gate = loop {
         if let Some(why) = slot.shutdown() {
-            stream.termination = shutdown::termination(why);
-            stream.bytes_in += tunnel.up.bytes;
+            stream.outcome.termination = shutdown::termination(why);
+            stream.transfer.bytes_in += tunnel.up.bytes;
             return;
         }
         let moved = poll_fn(|context| Poll::Ready(tunnel.poll_held(client, server, context))).await;
         if let Err(termination) = moved {
-            stream.bytes_in += tunnel.up.bytes;
-            stream.termination = termination;
-            stream.phase = Phase::Data;
+            stream.transfer.bytes_in += tunnel.up.bytes;
+            stream.outcome.termination = termination;
+            stream.outcome.phase = Phase::Data;
             return;
         }
         let held = tunnel.down.buffer.as_ref();
         let bytes = held.map_or(&[][..], Buffer::filled);
-        if bytes.len() > stream.response_payload.len() {
-            stream.response_payload.clear();
-            stream.response_payload.extend_from_slice(bytes);
+        if bytes.len() > stream.payloads.response.len() {
+            stream.payloads.response.clear();
+            stream.payloads.response.extend_from_slice(bytes);
         }
         let full = held.is_some_and(|buffer| buffer.len() >= buffer.capacity());
-        stream.response_payload_complete |= full || tunnel.down.ended;
+        stream.payloads.response_complete |= full || tunnel.down.ended;
         match rules::tcp_response(stream) {
             Some(gate) => break gate,
-            None if stream.response_payload_complete => break Gate::Open,
+            None if stream.payloads.response_complete => break Gate::Open,
             None => {}
         }
         let mut woken = false;
@@ -495,7 +495,7 @@ async fn inspect_answer(
             false => Poll::Pending,
         });
         if with_deadline(deadline, woken).await.is_err() {
-            stream.response_payload_complete = true;
+            stream.payloads.response_complete = true;
         }
     };
     send::mark_packets(stream, client);
@@ -504,18 +504,18 @@ async fn inspect_answer(
         Gate::CloseServer => {
             // The client gets what came.
             server.break_off();
-            stream.bytes_in += tunnel.up.bytes;
+            stream.transfer.bytes_in += tunnel.up.bytes;
             if let (Some(transport), Some(buffer)) = (client.transport(), &tunnel.down.buffer) {
                 let sent = write_all(transport, buffer.filled(), stream.client_ms()).await;
                 if sent.is_ok() {
-                    stream.bytes_out += buffer.len() as u64;
+                    stream.transfer.bytes_out += buffer.len() as u64;
                 }
             }
         }
         Gate::Reject | Gate::SilentDrop => {
-            stream.bytes_in += tunnel.up.bytes;
+            stream.transfer.bytes_in += tunnel.up.bytes;
             // What came of the server counts, though the client never got it.
-            stream.bytes_out += stream.response_payload.len() as u64;
+            stream.transfer.bytes_out += stream.payloads.response.len() as u64;
             super::inspect::refused(stream, gate);
             if gate == Gate::SilentDrop {
                 serve::drop_silently(client);
@@ -534,8 +534,8 @@ pub async fn serve(client: &mut Client) {
     let mut input = client.input.take();
     match judge(client, &mut stream, &mut input).await {
         Judged::Http(_) if client.session.bind().stays_raw => {
-            stream.termination = Termination::Internal;
-            stream.phase = Phase::Request;
+            stream.outcome.termination = Termination::Internal;
+            stream.outcome.phase = Phase::Request;
         }
         Judged::Tunnel => tcp(client, &mut stream, input).await,
         Judged::Over => swallow(&client.link, input),
@@ -574,17 +574,17 @@ async fn judge(client: &mut Client, stream: &mut Stream, input: &mut Option<Buff
     }
     serve::choose_backend(stream);
     let Some(backend) = stream.backend() else {
-        stream.termination = Termination::ServerAbort;
-        stream.phase = Phase::Connect;
+        stream.outcome.termination = Termination::ServerAbort;
+        stream.outcome.phase = Phase::Connect;
         return Judged::Over;
     };
     if backend.mode == Mode::Http {
-        stream.overridden().backend = stream.backend.take();
+        stream.overridden().backend = stream.route.backend.take();
         return Judged::Http(None);
     }
     serve::enter_backend(stream);
     persistence::enter(stream);
-    if stream.backend == Some(stream.frontend) {
+    if stream.route.backend == Some(stream.route.frontend) {
         return Judged::Tunnel;
     }
     match inspect(client, stream, input).await {
@@ -611,8 +611,8 @@ async fn tcp(client: &mut Client, stream: &mut Stream, input: Option<Buffer>) {
         input: server_input,
         ..
     } = server;
-    stream.payload = Vec::new();
-    stream.payload_complete = false;
+    stream.payloads.request = Vec::new();
+    stream.payloads.request_complete = false;
     stick::answer(stream);
     log::stream_answered(stream);
     let inspected = stream.backend().is_some_and(|b| !b.tcp_response.is_empty());
@@ -636,7 +636,7 @@ async fn tcp(client: &mut Client, stream: &mut Stream, input: Option<Buffer>) {
 /// reading what they need. Any gate but those that are open is the stream's end,
 /// and was told.
 async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> Gate {
-    let in_backend = stream.backend.is_some();
+    let in_backend = stream.route.backend.is_some();
     let proxy = if in_backend {
         stream.backend()
     } else {
@@ -651,12 +651,15 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
         return Gate::Open;
     }
     let deadline = after(Some(delay_ms.unwrap_or(0)));
-    stream.payload_complete = false;
+    stream.payloads.request_complete = false;
     loop {
-        if let Some(buffer) = input.as_ref().filter(|b| b.len() > stream.payload.len()) {
-            stream.payload.clear();
-            stream.payload.extend_from_slice(buffer.filled());
-            stream.payload_complete |= buffer.len() >= buffer.capacity();
+        if let Some(buffer) = input
+            .as_ref()
+            .filter(|b| b.len() > stream.payloads.request.len())
+        {
+            stream.payloads.request.clear();
+            stream.payloads.request.extend_from_slice(buffer.filled());
+            stream.payloads.request_complete |= buffer.len() >= buffer.capacity();
         }
         match rules::tcp_content(stream, in_backend) {
             Content::Decided(Gate::Open) => break,
@@ -675,27 +678,27 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
         }
         let buffer = input.get_or_insert_with(Buffer::take);
         match with_deadline(deadline, client.link.readable()).await {
-            Err(_) => stream.payload_complete = true,
+            Err(_) => stream.payloads.request_complete = true,
             Ok(()) => match client.link.read_into(buffer) {
-                Ok(0) => stream.payload_complete = true,
+                Ok(0) => stream.payloads.request_complete = true,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => {
-                    stream.termination = Termination::ClientAbort;
-                    stream.phase = Phase::Request;
+                    stream.outcome.termination = Termination::ClientAbort;
+                    stream.outcome.phase = Phase::Request;
                     return Gate::Reject;
                 }
             },
         }
     }
     // It stays for the choice of the backend and of the server.
-    stream.payload_complete = true;
+    stream.payloads.request_complete = true;
     Gate::Open
 }
 
 fn refuse(client: &Client, stream: &mut Stream, gate: Gate) {
-    stream.termination = Termination::Proxy;
-    stream.phase = Phase::Request;
+    stream.outcome.termination = Termination::Proxy;
+    stream.outcome.phase = Phase::Request;
     let frontend = stream.frontend();
     frontend.state.frontend.here().count(Tally::DeniedRequests);
     if gate == Gate::SilentDrop {

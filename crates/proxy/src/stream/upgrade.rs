@@ -12,17 +12,17 @@ use model::thread::here;
 /// input.
 pub async fn serve(client: &mut Client, mut stream: Box<Stream>, protocol: Option<HttpProtocol>) {
     if protocol == Some(HttpProtocol::Http2) {
-        stream.tracked = None;
+        stream.rules.tracked = None;
         here().keep_stream(stream);
         return session::http2(client).await;
     }
     // What was raw is a head now.
     stream.http = true;
-    stream.payload.clear();
-    stream.payload_complete = false;
-    stream.resume_at = 0;
-    if stream.sniffed.get().is_some() {
-        stream.sniffed = std::cell::OnceCell::new();
+    stream.payloads.request.clear();
+    stream.payloads.request_complete = false;
+    stream.rules.resume_at = 0;
+    if stream.payloads.sniffed.get().is_some() {
+        stream.payloads.sniffed = std::cell::OnceCell::new();
     }
     match request::serve_upgraded(client, stream, protocol).await {
         Next::Request | Next::Again => {

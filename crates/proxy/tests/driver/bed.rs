@@ -434,21 +434,24 @@ fn note_ended(stream: &Stream) {
     let ms =
         |at: reactor::Instant| at.saturating_duration_since(stream.times.began).as_millis() as u64;
     let ended = Ended {
-        state: [stream.termination.letter(), stream.phase.letter()]
-            .map(char::from)
-            .iter()
-            .collect(),
+        state: [
+            stream.outcome.termination.letter(),
+            stream.outcome.phase.letter(),
+        ]
+        .map(char::from)
+        .iter()
+        .collect(),
         status: stream.status(),
         retries: format!(
             "{}{}",
-            if stream.redispatched { "+" } else { "" },
-            stream.retries
+            if stream.route.redispatched { "+" } else { "" },
+            stream.route.retries
         ),
         server: stream
             .server()
             .map_or("<NOSRV>".into(), |server| server.name.to_string()),
-        bytes_in: stream.bytes_in,
-        bytes_out: stream.bytes_out,
+        bytes_in: stream.transfer.bytes_in,
+        bytes_out: stream.transfer.bytes_out,
         total_ms: stream.times.ended.map_or(0, ms),
     };
     ENDED

@@ -72,7 +72,7 @@ pub(crate) enum Action {
     /// Changes the level of the log line.
     LogLevel(Option<u8>),
     /// Logs the stream as it is, under the name of this step.
-    Log(&'static str),
+    Log(crate::setting::Step),
     /// Asks for a host's address.
     Resolve(Box<resolve::Resolve>),
     /// Waits for a part of the body.

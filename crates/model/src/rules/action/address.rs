@@ -81,8 +81,8 @@ impl AddressChange {
             }
         };
         let slot = match self.what {
-            What::Source | What::SourcePort => &mut stream.source,
-            What::Destination | What::DestinationPort => &mut stream.destination,
+            What::Source | What::SourcePort => &mut stream.links.source,
+            What::Destination | What::DestinationPort => &mut stream.links.destination,
         };
         *slot = Some(Endpoint::Inet(new));
         Step::Next

@@ -349,11 +349,11 @@ impl Answer {
             return Step::Failed;
         };
         let reply = Box::new(reply);
-        stream.termination = match self.purpose {
+        stream.outcome.termination = match self.purpose {
             Purpose::Return => Termination::Local,
             _ => Termination::Proxy,
         };
-        stream.phase = match self.purpose {
+        stream.outcome.phase = match self.purpose {
             _ if self.response => Phase::Headers,
             Purpose::Tarpit => Phase::Tarpit,
             _ => Phase::Request,

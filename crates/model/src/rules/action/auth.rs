@@ -42,14 +42,14 @@ fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnos
 
 impl Challenge {
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
-        let index = stream.backend.unwrap_or(stream.frontend);
+        let index = stream.route.backend.unwrap_or(stream.route.frontend);
         let realm = match &self.realm {
             Some(realm) => realm.clone(),
-            None if stream.statistics => users::STATISTICS_REALM.into(),
+            None if stream.outcome.statistics => users::STATISTICS_REALM.into(),
             None => stream.config.proxy(index).name.as_bytes().into(),
         };
-        stream.termination = Termination::Local;
-        stream.phase = Phase::Request;
+        stream.outcome.termination = Termination::Local;
+        stream.outcome.phase = Phase::Request;
         Step::End(Verdict::Answer(Box::new(challenge(stream, &realm))))
     }
 }

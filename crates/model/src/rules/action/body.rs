@@ -72,8 +72,8 @@ impl WaitForBody {
     pub(super) fn run(self, stream: &mut Stream) -> Step {
         let bytes = self.bytes.unwrap_or(stream.config.global.tune.bufsize);
         let (complete, there) = match self.of_answer {
-            false => (stream.payload_complete, &stream.payload),
-            true => (stream.response_payload_complete, &stream.response_payload),
+            false => (stream.payloads.request_complete, &stream.payloads.request),
+            true => (stream.payloads.response_complete, &stream.payloads.response),
         };
         if complete || there.len() >= bytes {
             return Step::Next;

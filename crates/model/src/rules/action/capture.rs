@@ -111,9 +111,9 @@ impl CaptureValue {
         };
         value.truncate(length_max);
         let kept = if self.response {
-            &mut stream.captured_response
+            &mut stream.log.captured_response
         } else {
-            &mut stream.captured_request
+            &mut stream.log.captured_request
         };
         kept.resize(count, None);
         kept[slot] = Some(value);
@@ -124,7 +124,7 @@ impl CaptureValue {
 /// Keeps the cookie that `capture cookie` names, as `name=value`.
 fn cookie(stream: &mut Stream, response: bool) {
     let config = stream.config.clone();
-    let Some(wanted) = &config.proxy(stream.frontend).capture_cookie else {
+    let Some(wanted) = &config.proxy(stream.route.frontend).capture_cookie else {
         return;
     };
     let begins = |(name, value): (&[u8], &[u8])| {
@@ -137,7 +137,7 @@ fn cookie(stream: &mut Stream, response: bool) {
     };
     let Some(mut pair) = found else { return };
     pair.truncate(wanted.length_max);
-    stream.lines.get_or_insert_default().cookies[usize::from(response)] = Some(pair);
+    stream.rules.lines.get_or_insert_default().cookies[usize::from(response)] = Some(pair);
 }
 
 /// Keeps the headers of a message that `capture … header` lines name.
@@ -168,9 +168,9 @@ pub(in crate::rules) fn headers(stream: &mut Stream, response: bool) {
         })
         .collect();
     let kept = if response {
-        &mut stream.captured_response
+        &mut stream.log.captured_response
     } else {
-        &mut stream.captured_request
+        &mut stream.log.captured_request
     };
     *kept = values;
 }

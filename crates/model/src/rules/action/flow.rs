@@ -166,8 +166,8 @@ impl Flow {
             Flow::CloseServer => Step::Closed(Gate::CloseServer),
             Flow::SwitchToHttp(protocol) => Step::Closed(Gate::SwitchToHttp(protocol)),
             Flow::DropAnswer => {
-                stream.termination = Termination::Proxy;
-                stream.phase = Phase::Request;
+                stream.outcome.termination = Termination::Proxy;
+                stream.outcome.phase = Phase::Request;
                 stream.times.response = None;
                 count_denied_response(stream);
                 Step::End(Verdict::SilentDrop)
@@ -178,8 +178,8 @@ impl Flow {
 
 /// A request was refused without an answer: nothing of it is timed.
 fn refused(stream: &mut Stream) {
-    stream.termination = Termination::Proxy;
-    stream.phase = Phase::Request;
+    stream.outcome.termination = Termination::Proxy;
+    stream.outcome.phase = Phase::Request;
     stream.times.request = None;
     count_denied(stream);
 }
@@ -194,7 +194,7 @@ pub fn count_denied(stream: &Stream) {
         .count(Tally::DeniedRequests);
     if let Some(backend) = stream
         .backend()
-        .filter(|_| stream.backend != Some(stream.frontend))
+        .filter(|_| stream.route.backend != Some(stream.route.frontend))
     {
         backend.state.backend.here().count(Tally::DeniedRequests);
     }

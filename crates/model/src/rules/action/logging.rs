@@ -2,6 +2,7 @@
 
 use super::{Action, ActionRow, Build, RuleSet, places};
 use crate::codes as load_codes;
+use crate::config::Step;
 use crate::log::LEVEL_NAMES;
 use crate::rules::draft::Draft;
 use language::{Diagnostic, suggest};
@@ -43,15 +44,15 @@ pub(super) static ROWS: &[ActionRow] = &[
 ];
 
 /// What a `log-profile` calls the rules of a list.
-fn step(set: RuleSet) -> &'static str {
+fn step(set: RuleSet) -> Step {
     match set {
-        RuleSet::TcpConnection => "tcp-req-conn",
-        RuleSet::TcpSession => "tcp-req-sess",
-        RuleSet::TcpContent => "tcp-req-cont",
-        RuleSet::TcpResponse => "tcp-res-cont",
-        RuleSet::HttpRequest => "http-req",
-        RuleSet::HttpResponse => "http-res",
-        RuleSet::HttpAfterResponse => "http-after-res",
+        RuleSet::TcpConnection => Step::TcpConnection,
+        RuleSet::TcpSession => Step::TcpSession,
+        RuleSet::TcpContent => Step::TcpContent,
+        RuleSet::TcpResponse => Step::TcpResponse,
+        RuleSet::HttpRequest => Step::HttpRequest,
+        RuleSet::HttpResponse => Step::HttpResponse,
+        RuleSet::HttpAfterResponse => Step::HttpAfterResponse,
     }
 }
 

@@ -135,18 +135,18 @@ impl Action {
             Action::Address(change) => change.run(stream),
             Action::Table(action) => action.run(stream),
             Action::LogLevel(level) => {
-                stream.log_level = Some(*level);
+                stream.log.level = Some(*level);
                 Step::Next
             }
             Action::Log(step) => {
-                crate::log::stream_step(stream, step);
+                crate::log::stream_step(stream, *step);
                 Step::Next
             }
             Action::Resolve(resolve) => resolve.run(stream),
             Action::WaitForBody(wait) => wait.run(stream),
             Action::Cache(cache) => cache.run(stream),
             Action::StrictMode(strict) => {
-                stream.lenient = !strict;
+                stream.rules.lenient = !strict;
                 Step::Next
             }
             Action::Limits(change) => change.run(stream),

@@ -140,8 +140,8 @@ impl Redirection {
         if redirect.respond(&mut head).is_err() {
             return Step::Failed;
         }
-        stream.termination = Termination::Local;
-        stream.phase = if self.response {
+        stream.outcome.termination = Termination::Local;
+        stream.outcome.phase = if self.response {
             Phase::Headers
         } else {
             Phase::Request

@@ -263,7 +263,7 @@ fn get(stream: &Stream, name: VariableName) -> Option<Value<'static>> {
         Scope::Session => stream.session.variables.borrow().get(name).cloned(),
         _ => match stream.assigned(name) {
             Some(newer) => newer,
-            None => stream.variables.get(name).cloned(),
+            None => stream.rules.variables.get(name).cloned(),
         },
     }
 }

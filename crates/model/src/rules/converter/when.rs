@@ -74,8 +74,8 @@ fn when<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> O
         "error" => is_error(stream),
         "normal" => !is_error(stream),
         "forwarded" => forwarded,
-        "toapplet" => stream.local,
-        "processed" => forwarded || stream.local,
+        "toapplet" => stream.outcome.local,
+        "processed" => forwarded || stream.outcome.local,
         "stopping" => thread::running().is_some_and(|thread| thread.process.stopping()),
         _ => arguments.acls(2)?.run(stream) == TestResult::Pass,
     };
@@ -101,7 +101,7 @@ mod tests {
         ] {
             assert_eq!(given(&stream, expression), wanted, "{expression}");
         }
-        stream.termination = Termination::ServerAbort;
+        stream.outcome.termination = Termination::ServerAbort;
         assert!(given(&stream, "str(a),when(error)"));
         let usage = crate::rules::Usage::LOG;
         for bad in ["str(a),when(x)", "str(a),when(acl)", "str(a),when(error,x)"] {

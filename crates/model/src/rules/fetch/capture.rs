@@ -36,11 +36,11 @@ fn slot<'a>(slots: &'a [Option<Vec<u8>>], arguments: &Arguments) -> Option<Value
 }
 
 fn request_header<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    slot(&stream.captured_request, arguments)
+    slot(&stream.log.captured_request, arguments)
 }
 
 fn response_header<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    slot(&stream.captured_response, arguments)
+    slot(&stream.log.captured_response, arguments)
 }
 
 fn method<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

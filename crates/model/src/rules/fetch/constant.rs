@@ -84,7 +84,7 @@ pub fn variable_value(name: VariableName, stream: &Stream) -> Option<Value<'_>> 
         Scope::Session => stream.session.variables.borrow().get(name).cloned(),
         _ => match stream.assigned(name) {
             Some(newer) => newer,
-            None => stream.variables.get(name).map(borrowed),
+            None => stream.rules.variables.get(name).map(borrowed),
         },
     }
 }

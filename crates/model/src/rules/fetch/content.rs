@@ -119,8 +119,8 @@ fn ask_body(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Di
 /// Whether no more bytes will come on the side that is looked at.
 fn complete(arguments: &Arguments, stream: &Stream) -> bool {
     match super::side_of(arguments, stream) {
-        super::Side::Response => stream.response_payload_complete,
-        _ => stream.payload_complete,
+        super::Side::Response => stream.payloads.response_complete,
+        _ => stream.payloads.request_complete,
     }
 }
 

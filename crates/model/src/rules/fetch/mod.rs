@@ -341,7 +341,7 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
 pub fn side_of(arguments: &Arguments, stream: &Stream) -> Side {
     match arguments.side {
         Side::Either
-            if stream.response.start().is_some() || !stream.response_payload.is_empty() =>
+            if stream.response.start().is_some() || !stream.payloads.response.is_empty() =>
         {
             Side::Response
         }
@@ -363,13 +363,13 @@ enum Sniffed<'a> {
 /// Looks for a request in a stream that is not HTTP: content rules of a
 /// `mode tcp` may ask for a path, as in HAProxy.
 fn sniff(stream: &Stream) -> Sniffed<'_> {
-    if let Some(found) = stream.sniffed.get() {
+    if let Some(found) = stream.payloads.sniffed.get() {
         return Sniffed::Request(found);
     }
     let mut message = Message::new();
-    match parse_request(&stream.payload, &Limits::default(), &mut message) {
+    match parse_request(&stream.payloads.request, &Limits::default(), &mut message) {
         Ok(ParseStatus::Done(_)) => {
-            Sniffed::Request(stream.sniffed.get_or_init(|| Box::new(message)))
+            Sniffed::Request(stream.payloads.sniffed.get_or_init(|| Box::new(message)))
         }
         Ok(ParseStatus::Incomplete) => Sniffed::Beginning,
         Err(_) => Sniffed::Other,
@@ -394,7 +394,7 @@ fn request(stream: &Stream) -> Option<&Message> {
 pub fn request_awaited(stream: &Stream) -> bool {
     let begins = || {
         matches!(sniff(stream), Sniffed::Beginning)
-            || http2_preface(&stream.payload) == Preface::Partial
+            || http2_preface(&stream.payloads.request) == Preface::Partial
     };
     stream.request.start().is_none() && (stream.http || begins())
 }
@@ -414,7 +414,7 @@ fn head<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Message> {
 /// The first bytes of what follows the head, or of a stream without one.
 fn payload<'a>(arguments: &Arguments, stream: &'a Stream) -> &'a [u8] {
     match side_of(arguments, stream) {
-        Side::Response => &stream.response_payload,
-        _ => &stream.payload,
+        Side::Response => &stream.payloads.response,
+        _ => &stream.payloads.request,
     }
 }

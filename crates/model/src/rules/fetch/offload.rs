@@ -23,20 +23,24 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 
 fn cache_hit<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::Bool(
-        stream.cache.as_ref().is_some_and(|cache| cache.hit),
+        stream
+            .transfer
+            .cache
+            .as_ref()
+            .is_some_and(|cache| cache.hit),
     ))
 }
 
 fn cache_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    let cache = stream.cache.as_ref().filter(|cache| cache.hit)?;
+    let cache = stream.transfer.cache.as_ref().filter(|cache| cache.hit)?;
     Some(Value::text(cache.name().as_bytes()))
 }
 
 fn compressed<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(stream.compression.used.is_some()))
+    Some(Value::Bool(stream.transfer.compression.used.is_some()))
 }
 
 fn algorithm<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    let algorithm = stream.compression.used?;
+    let algorithm = stream.transfer.compression.used?;
     Some(Value::text(algorithm.name().as_bytes()))
 }

@@ -161,7 +161,7 @@ fn wait_end<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     // `tcp-response content` begin when the connection to the server stands.
     let awaits_server = stream.times.connected.is_some() && stream.response.start().is_none();
     let of_message = stream.request.is_request() && !awaits_server;
-    (stream.payload_complete || of_message).then_some(Value::Bool(true))
+    (stream.payloads.request_complete || of_message).then_some(Value::Bool(true))
 }
 
 #[cfg(test)]

@@ -413,7 +413,7 @@ fn is_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
         return Some(Value::Bool(true));
     }
     // The first bytes of HTTP/2 look like the head of a request, and are for HTTP.
-    if !stream.http && http2_preface(&stream.payload) == Preface::Yes {
+    if !stream.http && http2_preface(&stream.payloads.request) == Preface::Yes {
         return Some(Value::Bool(true));
     }
     (!request_awaited(stream)).then_some(Value::Bool(false))

@@ -54,7 +54,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 
 /// What went wrong with the connection. None: none was tried.
 fn broken(stream: &Stream) -> Option<Broken> {
-    match &stream.server_tls {
+    match &stream.links.server_tls {
         Some(info) => Some(info.broken.unwrap_or_default()),
         None => stream.times.connected.map(|_| Broken::default()),
     }

@@ -90,7 +90,7 @@ pub(super) fn client(stream: &Stream) -> Option<&Info> {
 
 /// TLS of the server's connection.
 pub(super) fn server(stream: &Stream) -> Option<&Info> {
-    stream.server_tls.as_deref()
+    stream.links.server_tls.as_deref()
 }
 
 fn ssl_fc<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -181,7 +181,7 @@ pub mod tests {
     pub(in crate::rules::fetch) fn stream(front: Option<Info>, back: Option<Info>) -> Stream {
         let mut stream = sample::request(b"GET / HTTP/1.1\r\n\r\n");
         Rc::get_mut(&mut stream.session).unwrap().tls = front.map(Rc::new);
-        stream.server_tls = back.map(Rc::new);
+        stream.links.server_tls = back.map(Rc::new);
         stream
     }
 

@@ -138,11 +138,11 @@ times! {
 }
 
 fn bytes_in<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(stream.bytes_in))
+    Some(Value::count(stream.transfer.bytes_in))
 }
 
 fn bytes_out<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(stream.bytes_out))
+    Some(Value::count(stream.transfer.bytes_out))
 }
 
 fn status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -151,7 +151,7 @@ fn status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn server_status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    (stream.server_status != 0).then_some(Value::Int(stream.server_status.into()))
+    (stream.outcome.server_status != 0).then_some(Value::Int(stream.outcome.server_status.into()))
 }
 
 /// The stream has to keep which rule it was.
@@ -172,32 +172,35 @@ fn rule_line<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn termination<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    let letters = vec![stream.termination.letter(), stream.phase.letter()];
+    let letters = vec![
+        stream.outcome.termination.letter(),
+        stream.outcome.phase.letter(),
+    ];
     Some(Value::Str(Cow::Owned(letters)))
 }
 
 fn retries<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.retries.into()))
+    Some(Value::Int(stream.route.retries.into()))
 }
 
 fn redispatched<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(stream.redispatched))
+    Some(Value::Bool(stream.route.redispatched))
 }
 
 fn id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int((stream.id as u32).into()))
+    Some(Value::Int((stream.identity.id as u32).into()))
 }
 
 fn backend_queue<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.backend_queue.into()))
+    Some(Value::Int(stream.route.backend_queue.into()))
 }
 
 fn server_queue<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.server_queue.into()))
+    Some(Value::Int(stream.route.server_queue.into()))
 }
 
 fn unique_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    if let Some(id) = &stream.unique_id {
+    if let Some(id) = &stream.identity.unique_id {
         return Some(Value::text(id));
     }
     // It is made when the rules of the request are over; this one is earlier.

@@ -3,7 +3,7 @@
 
 use super::text::{Encode, Put, decimal, hexadecimal};
 use crate::compiled::format::{Alias, ROWS};
-use crate::config::{ServerAddress, log_origin};
+use crate::config::{ServerAddress, Step};
 use crate::known::KNOWN;
 use crate::log::{DateStyle, append_date, hostname};
 use crate::thread;
@@ -143,13 +143,29 @@ impl Alias {
             ),
             Alias::ServerName => put.text(match stream.server() {
                 Some(server) => server.name.as_bytes(),
-                None if stream.statistics => b"<STATS>",
-                None if stream.cache.as_ref().is_some_and(|cache| cache.hit) => b"<CACHE>",
+                None if stream.outcome.statistics => b"<STATS>",
+                None if stream
+                    .transfer
+                    .cache
+                    .as_ref()
+                    .is_some_and(|cache| cache.hit) =>
+                {
+                    b"<CACHE>"
+                }
                 None => b"<NOSRV>",
             }),
-            Alias::LogOrigin => put.text(log_origin(stream.log_step.get()).as_bytes()),
+            Alias::LogOrigin => put.text(
+                stream
+                    .log
+                    .step
+                    .get()
+                    .map_or("unspec", Step::origin)
+                    .as_bytes(),
+            ),
             Alias::Hostname => put.text(hostname()),
-            Alias::UniqueId => put.text_or_missing(stream.unique_id.as_deref().unwrap_or_default()),
+            Alias::UniqueId => {
+                put.text_or_missing(stream.identity.unique_id.as_deref().unwrap_or_default())
+            }
             Alias::CapturedRequestCookie => put.text_or_missing(cookie(stream, 0)),
             Alias::CapturedResponseCookie => put.text_or_missing(cookie(stream, 1)),
             Alias::Status => match stream.status() {
@@ -160,12 +176,15 @@ impl Alias {
                 status => decimal(put.out, u64::from(status), 1),
             },
             // Letters are never quoted.
-            Alias::Termination => put
-                .out
-                .extend_from_slice(&[stream.termination.letter(), stream.phase.letter()]),
+            Alias::Termination => put.out.extend_from_slice(&[
+                stream.outcome.termination.letter(),
+                stream.outcome.phase.letter(),
+            ]),
             Alias::TerminationCookie => {
-                put.out
-                    .extend_from_slice(&[stream.termination.letter(), stream.phase.letter()]);
+                put.out.extend_from_slice(&[
+                    stream.outcome.termination.letter(),
+                    stream.outcome.phase.letter(),
+                ]);
                 put.out.extend_from_slice(&stream.cookie_letters());
             }
             Alias::RequestHeaders
@@ -227,9 +246,9 @@ impl Alias {
         let of_frontend = &stream.frontend().captures;
         match self {
             Alias::RequestHeaders | Alias::RequestHeadersList => {
-                (&stream.captured_request, of_frontend.request.len())
+                (&stream.log.captured_request, of_frontend.request.len())
             }
-            _ => (&stream.captured_response, of_frontend.response.len()),
+            _ => (&stream.log.captured_response, of_frontend.response.len()),
         }
     }
 
@@ -301,14 +320,14 @@ impl Alias {
         match self {
             Alias::BytesOut => {
                 open_ended(stream, put);
-                put.number(stream.bytes_out, 1);
+                put.number(stream.transfer.bytes_out, 1);
             }
-            Alias::BytesIn => put.number(stream.bytes_in, 1),
+            Alias::BytesIn => put.number(stream.transfer.bytes_in, 1),
             Alias::Retries => {
-                if stream.redispatched {
+                if stream.route.redispatched {
                     put.out.push(b'+');
                 }
-                put.number(u64::from(stream.retries), 1);
+                put.number(u64::from(stream.route.retries), 1);
             }
             Alias::ProcessConnections => put.number(
                 thread::running().map_or(0, |w| w.process.connections.current().into()),
@@ -325,10 +344,10 @@ impl Alias {
                     .map_or(0, |s| s.state.sessions.current().into()),
                 1,
             ),
-            Alias::BackendQueue => put.number(stream.backend_queue.into(), 1),
-            Alias::ServerQueue => put.number(stream.server_queue.into(), 1),
+            Alias::BackendQueue => put.number(stream.route.backend_queue.into(), 1),
+            Alias::ServerQueue => put.number(stream.route.server_queue.into(), 1),
             Alias::ProcessId => put.number(std::process::id().into(), 4),
-            Alias::RequestCounter => put.number(stream.id, 4),
+            Alias::RequestCounter => put.number(stream.identity.id, 4),
             Alias::LogCounter => put.number(
                 stream
                     .frontend()
@@ -499,6 +518,7 @@ fn capture_list(values: &[Option<Vec<u8>>], slots: usize, put: &mut Put<'_>) -> 
 /// What `capture cookie` kept of the request (0) or the answer (1).
 fn cookie(stream: &Stream, side: usize) -> &[u8] {
     let kept = stream
+        .rules
         .lines
         .as_ref()
         .and_then(|lines| lines.cookies.get(side));

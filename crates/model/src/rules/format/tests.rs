@@ -66,10 +66,10 @@ fn served() -> Stream {
     });
     config.proxies.push(proxy);
     stream.config = Arc::new(config);
-    stream.server = Some(ServerIndex(0));
-    stream.captured_request = vec![Some(b"h".to_vec()), Some(odd)];
-    stream.captured_response = vec![Some(b"or{ig}in".to_vec())];
-    stream.local_status = 200;
+    stream.route.server = Some(ServerIndex(0));
+    stream.log.captured_request = vec![Some(b"h".to_vec()), Some(odd)];
+    stream.log.captured_response = vec![Some(b"or{ig}in".to_vec())];
+    stream.outcome.local_status = 200;
     let at = |ms: u64| Instant::from_nanos(1_000_000_000_000 + ms * 1_000_000);
     let times = &mut stream.times;
     times.idle_since = at(0);
@@ -81,8 +81,8 @@ fn served() -> Stream {
     times.connected = Some(at(10));
     times.response = Some(at(40));
     times.ended = Some(at(109));
-    stream.bytes_out = 359;
-    stream.bytes_in = 77;
+    stream.transfer.bytes_out = 359;
+    stream.transfer.bytes_in = 77;
     stream
 }
 
@@ -103,8 +103,8 @@ fn the_line_of_httplog_is_haproxys() {
 #[test]
 fn the_line_of_clf_is_haproxys() {
     let mut stream = served();
-    stream.captured_request.clear();
-    stream.captured_response.clear();
+    stream.log.captured_request.clear();
+    stream.log.captured_response.clear();
     Arc::get_mut(&mut stream.config).unwrap().proxies[0].captures = Default::default();
     let line = String::from_utf8(built_in(BuiltIn::Clf).fill(&stream)).unwrap();
     let (_, rest) = line.split_once(']').unwrap();
@@ -118,10 +118,10 @@ fn the_line_of_clf_is_haproxys() {
 #[test]
 fn a_request_that_was_none_is_shown_as_such() {
     let mut stream = sample::stream(true);
-    stream.backend = None;
-    stream.termination = Termination::Proxy;
-    stream.phase = Phase::Request;
-    stream.local_status = 400;
+    stream.route.backend = None;
+    stream.outcome.termination = Termination::Proxy;
+    stream.outcome.phase = Phase::Request;
+    stream.outcome.local_status = 400;
     stream.times.ended = Some(stream.times.began);
     let line = String::from_utf8(built_in(BuiltIn::Http).fill(&stream)).unwrap();
     let (_, rest) = line.split_once("] ").unwrap();
@@ -129,7 +129,7 @@ fn a_request_that_was_none_is_shown_as_such() {
         rest,
         "web web/<NOSRV> -1/-1/-1/-1/0 400 0 - - PR-- 0/0/0/0/0 0/0 \"<BADREQ>\""
     );
-    stream.local_status = 0;
+    stream.outcome.local_status = 0;
     assert_eq!(show("%ST %HU", Usage::LOG, &stream), "0 <BADREQ>");
 }
 
@@ -235,8 +235,8 @@ fn a_long_request_line_is_cut() {
 fn what_still_grows_has_a_plus_sign() {
     let mut stream = served();
     stream.times.ended = None;
-    stream.redispatched = true;
-    stream.retries = 3;
+    stream.route.redispatched = true;
+    stream.route.retries = 3;
     assert_eq!(show("%B %rc", Usage::LOG, &stream), "+359 +3");
     assert!(show("%Tt", Usage::LOG, &stream).starts_with('+'));
 }

@@ -88,8 +88,8 @@ pub(super) fn response(stream: &mut Stream, rules: &LineRules) -> Option<Verdict
     match filter_all(stream, rules, true) {
         Ok(None | Some(Decision::Allowed)) => {}
         Ok(Some(_)) => {
-            stream.termination = Termination::Proxy;
-            stream.phase = Phase::Headers;
+            stream.outcome.termination = Termination::Proxy;
+            stream.outcome.phase = Phase::Headers;
             count_denied_response(stream);
             return Some(Verdict::Answer(Box::new(error_page(stream, 502))));
         }
@@ -115,21 +115,21 @@ fn verify(stream: &mut Stream, rules: &LineRules) -> Option<Verdict> {
 }
 
 fn refuse_request(stream: &mut Stream, decision: Decision) -> Verdict {
-    stream.termination = Termination::Proxy;
+    stream.outcome.termination = Termination::Proxy;
     count_denied(stream);
     if matches!(decision, Decision::Tarpitted) {
-        stream.phase = Phase::Tarpit;
+        stream.outcome.phase = Phase::Tarpit;
         return Verdict::Tarpit(Box::new(error_page(stream, 500)));
     }
-    stream.phase = Phase::Request;
+    stream.outcome.phase = Phase::Request;
     Verdict::Answer(Box::new(error_page(stream, 403)))
 }
 
 /// A rule would have broken the message: nobody gets it.
 fn broken_message(stream: &mut Stream, _: Broken, response: bool) -> Verdict {
     count_failed(stream);
-    stream.termination = Termination::Proxy;
-    stream.phase = match response {
+    stream.outcome.termination = Termination::Proxy;
+    stream.outcome.phase = match response {
         true => Phase::Headers,
         false => Phase::Request,
     };
@@ -181,7 +181,7 @@ fn add_all(stream: &mut Stream, rules: &LineRules, response: bool) {
 }
 
 fn names(stream: &mut Stream, response: bool) -> &mut Names {
-    let state = stream.lines.get_or_insert_default();
+    let state = stream.rules.lines.get_or_insert_default();
     match response {
         true => &mut state.response,
         false => &mut state.request,
@@ -300,7 +300,7 @@ impl Filter {
                 *at += 1;
                 continue;
             }
-            let spelled = stream.lines.as_ref().and_then(|state| {
+            let spelled = stream.rules.lines.as_ref().and_then(|state| {
                 let names = match response {
                     true => &state.response,
                     false => &state.request,
@@ -344,7 +344,7 @@ fn decide(effect: &Effect, stream: &mut Stream) -> Option<Decision> {
         Effect::Deny => Some(Decision::Denied),
         Effect::Tarpit => Some(Decision::Tarpitted),
         Effect::Switch(reference) => {
-            let state = stream.lines.get_or_insert_default();
+            let state = stream.rules.lines.get_or_insert_default();
             // The first one that matches counts.
             state.switched = state.switched.or(reference.index);
             None

@@ -1,7 +1,7 @@
 //! Which lines targets of logs get, and which server gets them.
 
 use crate::testing::load_text;
-use model::config::{STEP_CLOSE, STEP_ERROR, STEP_RESPONSE};
+use model::config::Step;
 use model::log::servers::choose;
 use model::log::{Head, profiled};
 use model::state::AdminState;
@@ -52,7 +52,7 @@ fn a_profile_says_what_its_target_gets_of_each_step() {
                 log 127.0.0.1 format raw profile q local0\n";
     let config = load_text(text).config.expect("it loads");
     let stream = sample::request(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
-    let made = |at: usize, step: &'static str| {
+    let made = |at: usize, step: Step| {
         let target = &config.proxies[0].logs[at];
         let profile = target.profile.as_ref().unwrap().profile.as_deref().unwrap();
         let head = Head::of(&config, None, b"");
@@ -65,13 +65,13 @@ fn a_profile_says_what_its_target_gets_of_each_step() {
         })
     };
     let pid = std::process::id();
-    assert_eq!(made(0, STEP_ERROR), None);
-    assert_eq!(made(0, STEP_CLOSE), Some(format!("{pid} - - end GET\n")));
+    assert_eq!(made(0, Step::Error), None);
+    assert_eq!(made(0, Step::Close), Some(format!("{pid} - - end GET\n")));
     let any = format!("{pid} - [a] proxy's\n");
-    assert_eq!(made(0, "http-req"), Some(any.clone()));
-    assert_eq!(made(0, STEP_RESPONSE), Some(any));
+    assert_eq!(made(0, Step::HttpRequest), Some(any.clone()));
+    assert_eq!(made(0, Step::Response), Some(any));
     // A failure that is not named is an end; what is not named at all is the proxy's.
-    assert_eq!(made(1, STEP_ERROR).as_deref(), Some("q\n"));
-    assert_eq!(made(1, "http-req"), None);
-    assert_eq!(made(1, "http-res").as_deref(), Some("proxy's\n"));
+    assert_eq!(made(1, Step::Error).as_deref(), Some("q\n"));
+    assert_eq!(made(1, Step::HttpRequest), None);
+    assert_eq!(made(1, Step::HttpResponse).as_deref(), Some("proxy's\n"));
 }

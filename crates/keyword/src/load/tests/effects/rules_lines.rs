@@ -18,9 +18,9 @@ fn config(lines: &str) -> Arc<Config> {
 
 fn with(lines: &str, mut stream: Stream) -> Stream {
     stream.config = config(lines);
-    stream.frontend = ProxyIndex(0);
-    stream.backend = None;
-    stream.rare = stream.frontend().rare;
+    stream.route.frontend = ProxyIndex(0);
+    stream.route.backend = None;
+    stream.route.rare = stream.frontend().rare;
     stream
 }
 
@@ -28,7 +28,12 @@ const REQUEST: &[u8] = b"GET /a/b?c=d HTTP/1.1\r\nHost: h\r\nX-List: a\r\nx-list
 
 fn request_of(lines: &str, bytes: &[u8]) -> (Stream, Verdict) {
     let mut stream = with(lines, sample::request(bytes));
-    stream.lines.get_or_insert_default().request.read(bytes);
+    stream
+        .rules
+        .lines
+        .get_or_insert_default()
+        .request
+        .read(bytes);
     let verdict = http_request(&mut stream, false);
     (stream, verdict)
 }
@@ -186,7 +191,7 @@ fn reqsetbe_chooses_the_backend_once() {
                  backend web2\nmode http\nserver a 127.0.0.1:3";
     let (stream, verdict) = request_of(lines, REQUEST);
     assert!(matches!(verdict, Verdict::Continue));
-    let chosen = stream.lines.as_ref().and_then(|lines| lines.switched);
+    let chosen = stream.rules.lines.as_ref().and_then(|lines| lines.switched);
     assert_eq!(chosen, stream.config.backend("other"));
     assert!(chosen.is_some());
 }
@@ -224,7 +229,12 @@ fn answers_are_lines_too() {
     for (lines, expected) in rows {
         let answer = b"HTTP/1.1 302 Found\r\nServer: s\r\nLocation: http://www.a.co/x?y\r\nX-Powered-By: php\r\n\r\n";
         let mut stream = with(lines, sample::exchange(REQUEST, answer));
-        stream.lines.get_or_insert_default().response.read(answer);
+        stream
+            .rules
+            .lines
+            .get_or_insert_default()
+            .response
+            .read(answer);
         let verdict = http_response(&mut stream);
         if expected.is_empty() {
             assert_eq!(status(&verdict), 502, "{lines}");

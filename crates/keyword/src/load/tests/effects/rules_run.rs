@@ -16,9 +16,9 @@ fn config(lines: &str) -> Arc<Config> {
 
 fn with(lines: &str, mut stream: Stream) -> Stream {
     stream.config = config(lines);
-    stream.frontend = ProxyIndex(0);
-    stream.backend = None;
-    stream.rare = stream.frontend().rare;
+    stream.route.frontend = ProxyIndex(0);
+    stream.route.backend = None;
+    stream.route.rare = stream.frontend().rare;
     stream
 }
 
@@ -47,10 +47,13 @@ fn answer(lines: &str) -> (Stream, String) {
 }
 
 fn state(stream: &Stream) -> String {
-    [stream.termination.letter(), stream.phase.letter()]
-        .map(char::from)
-        .iter()
-        .collect()
+    [
+        stream.outcome.termination.letter(),
+        stream.outcome.phase.letter(),
+    ]
+    .map(char::from)
+    .iter()
+    .collect()
 }
 
 #[test]
@@ -319,6 +322,7 @@ fn headers_are_captured_as_they_were_received() {
          http-request del-header user-agent\nhttp-request capture path id 1\nhttp-request capture req.hdr(host) len 5",
     );
     let kept: Vec<_> = stream
+        .log
         .captured_request
         .iter()
         .map(|v| v.as_deref())
@@ -330,7 +334,7 @@ fn headers_are_captured_as_they_were_received() {
 fn rules_go_on_where_they_waited_for_the_body() {
     let lines = "http-request add-header seen 1\nhttp-request wait-for-body time 1s at-least 4\nhttp-request add-header seen 2";
     let mut stream = with(lines, sample::request(REQUEST));
-    stream.payload_complete = false;
+    stream.payloads.request_complete = false;
     let verdict = http_request(&mut stream, false);
     assert!(
         matches!(
@@ -342,7 +346,7 @@ fn rules_go_on_where_they_waited_for_the_body() {
         ),
         "{verdict:?}"
     );
-    stream.payload = b"body".to_vec();
+    stream.payloads.request = b"body".to_vec();
     assert!(matches!(
         http_request(&mut stream, false),
         Verdict::Continue
@@ -388,7 +392,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Length: 0\r
 
 fn response(lines: &str) -> (Stream, Verdict) {
     let mut stream = with(lines, sample::exchange(REQUEST, ANSWER));
-    stream.backend = Some(ProxyIndex(0));
+    stream.route.backend = Some(ProxyIndex(0));
     let verdict = http_response(&mut stream);
     (stream, verdict)
 }
@@ -406,7 +410,7 @@ fn answers_of_servers_are_changed_and_refused() {
     );
     assert_eq!(stream.response.get(b"server"), Some(&b"gin"[..]));
     assert_eq!(stream.response.get(b"seen"), Some(&b"404"[..]));
-    assert_eq!(stream.captured_response, [Some(b"ori".to_vec())]);
+    assert_eq!(stream.log.captured_response, [Some(b"ori".to_vec())]);
     let (stream, verdict) = response("http-response deny if { res.hdr(server) origin }");
     assert!(
         matches!(&verdict, Verdict::Answer(reply) if reply.head.status() == 502),
@@ -436,13 +440,13 @@ fn content_rules_wait_for_bytes_until_they_know() {
     let lines = "mode tcp\ntcp-request content reject if { req.len gt 3 }\ntcp-request content accept if WAIT_END";
     let mut stream = with(lines, sample::tcp(b"he", false));
     assert!(matches!(tcp_content(&mut stream, false), Content::NeedMore));
-    stream.payload = b"hello".to_vec();
+    stream.payloads.request = b"hello".to_vec();
     assert!(matches!(
         tcp_content(&mut stream, false),
         Content::Decided(Gate::Reject)
     ));
-    stream.payload = b"he".to_vec();
-    stream.payload_complete = true;
+    stream.payloads.request = b"he".to_vec();
+    stream.payloads.request_complete = true;
     assert!(matches!(
         tcp_content(&mut stream, false),
         Content::Decided(Gate::Open)
@@ -491,7 +495,7 @@ fn connection_rules_look_at_addresses() {
         connection_stream(&mut stream, &config.proxies[0].tcp_connection),
         Gate::Reject
     );
-    stream.source = Some(Endpoint::Inet(([203, 0, 113, 1], 1).into()));
+    stream.links.source = Some(Endpoint::Inet(([203, 0, 113, 1], 1).into()));
     assert_eq!(
         connection_stream(&mut stream, &config.proxies[0].tcp_connection),
         Gate::Open
@@ -503,7 +507,7 @@ fn the_monitor_answers_and_is_not_logged() {
     let lines = "monitor-uri /a/b?c=d\nmonitor fail if { req.hdr(host) broken }";
     let mut stream = with(lines, sample::request(REQUEST));
     assert_eq!(monitor(&mut stream).unwrap().head.status(), 200);
-    assert_eq!(stream.log_level, Some(None));
+    assert_eq!(stream.log.level, Some(None));
     stream.request.set(b"host", b"broken").unwrap();
     assert_eq!(monitor(&mut stream).unwrap().head.status(), 503);
     let mut stream = with("monitor-uri /other", sample::request(REQUEST));

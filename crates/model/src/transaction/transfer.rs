@@ -1,0 +1,30 @@
+//! What passes through a stream: how many bytes, and what happens to bodies on the way.
+
+use crate::cache;
+use crate::setting::Algorithm;
+
+/// What is known of a stream's compression.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CompressionChoice {
+    /// What its client takes, by its request.
+    pub wanted: Option<Algorithm>,
+    /// What its answer is compressed with.
+    pub used: Option<Algorithm>,
+    /// It would have been, but for a limit of the process.
+    pub bypassed: bool,
+}
+
+/// What passes through a stream.
+#[derive(Debug, Default)]
+pub struct Transfer {
+    /// Bytes from the client, head included.
+    pub bytes_in: u64,
+    /// Bytes to the client, head included.
+    pub bytes_out: u64,
+    /// Of both, the bytes that were counted while they flowed (`option contstats`).
+    pub counted: (u64, u64),
+    /// What of it is compressed, and how.
+    pub compression: CompressionChoice,
+    /// What it has to do with a cache.
+    pub cache: Option<Box<cache::Used>>,
+}
