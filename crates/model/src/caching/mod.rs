@@ -60,8 +60,7 @@ pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
     used.hit = true;
     stream.transfer.cache = Some(used);
     count(stream, Tally::CacheHits);
-    stream.outcome.termination = Termination::Local;
-    stream.outcome.phase = Phase::Request;
+    stream.outcome.end(Termination::Local, Phase::Request);
     let now = Some(reactor::now());
     let times = &mut stream.times;
     (times.queued, times.connected, times.response) = (now, now, now);

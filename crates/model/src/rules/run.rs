@@ -10,36 +10,21 @@ use crate::config::{Proxy, ProxyOption, Rare};
 use crate::state::Tally;
 use crate::thread::new_stream;
 use crate::transaction::{
-    Content, Gate, Overrides, Phase, Reply, Session, Stream, Termination, Verdict, error_page,
+    Content, Gate, List, Overrides, Phase, Reply, Session, Stream, Termination, Verdict, error_page,
 };
 use crate::{thread, users};
 use std::rc::Rc;
-
-/// In `resume_at`: it is a rule of `tcp-request content` at which the rules of a
-/// message go on.
-const RESUME_IN_CONTENT: u32 = 1 << 31;
-/// In `resume_at`: it is a rule of `redirect` lines.
-const RESUME_IN_REDIRECTS: u32 = 1 << 30;
-/// In `resume_at`: the rule at which it goes on is asked again, be it the first.
-const RESUME_AGAIN: u32 = 1 << 29;
-/// The number of the rule in `resume_at`.
-const RESUME_RULE: u32 = RESUME_IN_LINES - 1;
-/// In `resume_at`: among the rules of `block`.
-const RESUME_IN_BLOCK: u32 = 1 << 28;
-/// In `resume_at`: before the rules about lines.
-const RESUME_IN_LINES: u32 = 1 << 27;
-
-/// In `resume_at`, of rules of answers: it is among those of the frontend.
-const RESUME_IN_FRONT: u32 = 1 << 31;
 
 /// What a whole list of rules came to.
 enum Outcomes {
     /// Its end, or a rule that ends it.
     Passed,
     Verdict(Verdict),
+    /// Something is needed or waited for, then it goes on at this rule.
+    Suspended(Verdict, u32),
     Gate(Gate),
-    /// More bytes are needed to know.
-    Wait,
+    /// More bytes are needed to know; then it goes on at this rule.
+    Wait(u32),
 }
 
 /// How a list is evaluated.
@@ -64,23 +49,21 @@ fn evaluate<'r>(
                 TestResult::Pass => {}
                 TestResult::Miss if patience == Patience::Waits => {
                     // The effects of the rules before it are not repeated.
-                    stream.rules.resume_at = at as u32;
-                    return Outcomes::Wait;
+                    return Outcomes::Wait(at as u32);
                 }
                 TestResult::Miss | TestResult::Fail => {
-                    if let Some(verdict) = again(stream, at) {
-                        return Outcomes::Verdict(verdict);
+                    if let Some(outcome) = again(stream, at) {
+                        return outcome;
                     }
                     continue;
                 }
             }
-            if let Some(verdict) = again(stream, at) {
-                return Outcomes::Verdict(verdict);
+            if let Some(outcome) = again(stream, at) {
+                return outcome;
             }
         }
         if patience == Patience::Waits && rule.action.may_change(stream) {
-            stream.rules.resume_at = at as u32;
-            return Outcomes::Wait;
+            return Outcomes::Wait(at as u32);
         }
         match rule.action.run(stream) {
             Step::Next => {}
@@ -88,17 +71,15 @@ fn evaluate<'r>(
                 stream.keep_rule(rule.place());
                 return Outcomes::Passed;
             }
+            Step::End(verdict @ Verdict::NeedBody { .. }) => {
+                return Outcomes::Suspended(verdict, at as u32 + 1);
+            }
             Step::End(verdict) => {
-                if matches!(verdict, Verdict::NeedBody { .. }) {
-                    stream.rules.resume_at = at as u32 + 1;
-                } else {
-                    stream.keep_rule(rule.place());
-                }
+                stream.keep_rule(rule.place());
                 return Outcomes::Verdict(verdict);
             }
             Step::Wait(wait) => {
-                stream.rules.resume_at = at as u32 + 1;
-                return Outcomes::Verdict(Verdict::Wait(wait));
+                return Outcomes::Suspended(Verdict::Wait(wait), at as u32 + 1);
             }
             Step::Closed(gate) => {
                 stream.keep_rule(rule.place());
@@ -119,7 +100,7 @@ fn evaluate<'r>(
 /// What is done first where a rule asked for a user whose password is not verified
 /// yet: then the same rule is asked again.
 #[inline]
-fn again(stream: &mut Stream, at: usize) -> Option<Verdict> {
+fn again(stream: &mut Stream, at: usize) -> Option<Outcomes> {
     // Hardly any stream has one.
     stream.rules.checked_users.get()?;
     if stream.times.connected.is_some() || stream.response.status() != 0 {
@@ -127,9 +108,10 @@ fn again(stream: &mut Stream, at: usize) -> Option<Verdict> {
         // rules go on.
         return None;
     }
-    let verdict = users::unanswered(stream)?;
-    stream.rules.resume_at = at as u32 | RESUME_AGAIN;
-    Some(verdict)
+    Some(match users::unanswered(stream)? {
+        verdict @ Verdict::Wait(_) => Outcomes::Suspended(verdict, at as u32),
+        refusal => Outcomes::Verdict(refusal),
+    })
 }
 
 pub(super) fn count_failed(stream: &Stream) {
@@ -185,7 +167,9 @@ fn connection(
 pub fn connection_stream(stream: &mut Stream, rules: &[TcpRule]) -> Gate {
     match evaluate(rules.iter().map(TcpRule::rule), stream, Patience::Now, 0) {
         Outcomes::Gate(gate) => gate,
-        Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Wait => Gate::Open,
+        Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Suspended(..) | Outcomes::Wait(_) => {
+            Gate::Open
+        }
     }
 }
 
@@ -201,7 +185,7 @@ pub fn tcp_session(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
 
 /// The rules of `tcp-request content`.
 pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
-    let resume_at = std::mem::take(&mut stream.rules.resume_at);
+    let from = stream.rules.resume.take().map_or(0, |resume| resume.rule);
     let config = stream.config.clone();
     let index = if in_backend {
         stream.route.backend.unwrap_or(stream.route.frontend)
@@ -215,13 +199,21 @@ pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
         Patience::Waits
     };
     let rules = rules.iter().map(TcpRule::rule);
-    match evaluate(rules, stream, patience, resume_at & RESUME_RULE) {
+    match evaluate(rules, stream, patience, from) {
         Outcomes::Gate(gate) => Content::Decided(gate),
-        Outcomes::Verdict(Verdict::Wait(wait)) => Content::Wait(wait),
+        Outcomes::Suspended(Verdict::Wait(wait), at) => {
+            stream.rules.resume = Some(List::Content.at(at));
+            Content::Wait(wait)
+        }
         // A client without HTTP cannot get a response.
         Outcomes::Verdict(Verdict::Answer(_)) => Content::Decided(Gate::Reject),
-        Outcomes::Passed | Outcomes::Verdict(_) => Content::Decided(Gate::Open),
-        Outcomes::Wait => Content::NeedMore,
+        Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Suspended(..) => {
+            Content::Decided(Gate::Open)
+        }
+        Outcomes::Wait(at) => {
+            stream.rules.resume = Some(List::Content.at(at));
+            Content::NeedMore
+        }
     }
 }
 
@@ -242,15 +234,15 @@ pub fn tcp_response(stream: &mut Stream) -> Option<Gate> {
     stream.payloads.request_complete = of_request;
     match outcome {
         Outcomes::Gate(gate) => Some(gate),
-        Outcomes::Passed | Outcomes::Verdict(_) => Some(Gate::Open),
-        Outcomes::Wait => None,
+        Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Suspended(..) => Some(Gate::Open),
+        Outcomes::Wait(_) => None,
     }
 }
 
 /// The rules of `http-request`, then those of `redirect`.
 pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
-    let resume_at = std::mem::take(&mut stream.rules.resume_at);
-    if resume_at == 0 && !in_backend {
+    let resume = stream.rules.resume.take();
+    if resume.is_none() && !in_backend {
         capture_headers(stream, false);
     }
     let index = if in_backend {
@@ -269,7 +261,7 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
     }
     let config = stream.config.clone();
     let proxy = config.proxy(index);
-    if resume_at == 0 {
+    if resume.is_none() {
         stream.rules.lenient = false;
         if proxy.has(ProxyOption::HttpBufferRequest) && !stream.payloads.request_complete {
             // Asked again, it finds the body there.
@@ -279,43 +271,47 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
             };
         }
     }
-    let in_content = resume_at & RESUME_IN_CONTENT != 0;
-    if resume_at == 0 || in_content {
-        let from = resume_at & RESUME_RULE;
-        if let Some(verdict) = content_of_message(stream, &proxy.tcp_content, from) {
-            return verdict;
-        }
-    }
-    let in_block = resume_at & RESUME_IN_BLOCK != 0;
-    if (resume_at == 0 || in_content || in_block)
-        && let Some(verdict) = blocked(stream, proxy)
+    if let Some(from) = List::Content.from(resume)
+        && let Some(verdict) = content_of_message(stream, &proxy.tcp_content, from)
     {
         return verdict;
     }
-    let in_redirects = resume_at & RESUME_IN_REDIRECTS != 0;
-    let in_lines = resume_at & RESUME_IN_LINES != 0;
-    if !in_redirects && !in_lines {
-        let from = if in_content || in_block {
-            0
-        } else {
-            resume_at & RESUME_RULE
-        };
-        let rules = proxy.http_request.iter().map(HttpRule::rule);
-        match evaluate(rules, stream, Patience::Now, from) {
-            Outcomes::Verdict(verdict) => return verdict,
-            Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => {}
-        }
+    // Rules of `block` change nothing, so they are asked from the first one on each time.
+    if List::Block.from(resume).is_some()
+        && let Some(lines) = &proxy.lines
+        && let Some(verdict) = list(stream, &lines.block, List::Block, 0)
+    {
+        return verdict;
     }
-    if !in_redirects
+    if let Some(from) = List::Request.from(resume)
+        && let Some(verdict) = list(stream, &proxy.http_request, List::Request, from)
+    {
+        return verdict;
+    }
+    if List::Lines.from(resume).is_some()
         && let Some(lines) = &proxy.lines
         && let Some(verdict) = lines::request(stream, &lines.request)
     {
         if matches!(verdict, Verdict::Wait(_)) {
-            stream.rules.resume_at = RESUME_IN_LINES;
+            stream.rules.resume = Some(List::Lines.at(0));
         }
         return verdict;
     }
-    redirects(stream, proxy, resume_at)
+    let from = List::Redirects.from(resume).unwrap_or_default();
+    list(stream, &proxy.redirects, List::Redirects, from).unwrap_or(Verdict::Continue)
+}
+
+/// One list of the rules of a request: what ends it, or what it waits for.
+fn list(stream: &mut Stream, rules: &[HttpRule], list: List, from: u32) -> Option<Verdict> {
+    let rules = rules.iter().map(HttpRule::rule);
+    match evaluate(rules, stream, Patience::Now, from) {
+        Outcomes::Suspended(verdict, at) => {
+            stream.rules.resume = Some(list.at(at));
+            Some(verdict)
+        }
+        Outcomes::Verdict(verdict) => Some(verdict),
+        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait(_) => None,
+    }
 }
 
 /// The frontend's rules of content have judged the bytes that turn out to be this
@@ -323,50 +319,16 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
 pub fn content_is_judged(stream: &mut Stream) {
     capture_headers(stream, false);
     stream.rules.lenient = false;
-    stream.rules.resume_at = RESUME_IN_BLOCK;
-}
-
-/// The rules of `redirect`, the last ones of a side.
-fn redirects(stream: &mut Stream, proxy: &Proxy, resume_at: u32) -> Verdict {
-    let from = if resume_at & RESUME_IN_REDIRECTS != 0 {
-        resume_at & RESUME_RULE
-    } else {
-        0
-    };
-    let rules = proxy.redirects.iter().map(HttpRule::rule);
-    match evaluate(rules, stream, Patience::Now, from) {
-        Outcomes::Verdict(verdict) => {
-            if stream.rules.resume_at != 0 {
-                stream.rules.resume_at |= RESUME_IN_REDIRECTS;
-            }
-            verdict
-        }
-        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => Verdict::Continue,
-    }
-}
-
-/// `block`: rules that change nothing, so they are asked from the first one on each
-/// time.
-fn blocked(stream: &mut Stream, proxy: &Proxy) -> Option<Verdict> {
-    let rules = &proxy.lines.as_ref()?.block;
-    match evaluate(rules.iter().map(HttpRule::rule), stream, Patience::Now, 0) {
-        Outcomes::Verdict(verdict) => {
-            stream.rules.resume_at = RESUME_IN_BLOCK;
-            Some(verdict)
-        }
-        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => None,
-    }
+    stream.rules.resume = Some(List::Block.at(0));
 }
 
 /// The rules of `stats http-request`. They change nothing, so they are asked from
 /// the first one on each time.
 pub fn statistics(stream: &mut Stream, rules: &[HttpRule]) -> Verdict {
     let rules = rules.iter().map(HttpRule::rule);
-    let outcome = evaluate(rules, stream, Patience::Now, 0);
-    stream.rules.resume_at = 0;
-    match outcome {
-        Outcomes::Verdict(verdict) => verdict,
-        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => Verdict::Continue,
+    match evaluate(rules, stream, Patience::Now, 0) {
+        Outcomes::Verdict(verdict) | Outcomes::Suspended(verdict, _) => verdict,
+        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait(_) => Verdict::Continue,
     }
 }
 
@@ -384,14 +346,16 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
         // It is spoken.
         Outcomes::Gate(Gate::SwitchToHttp(_)) => return None,
         Outcomes::Gate(gate) => gate,
-        Outcomes::Verdict(verdict @ (Verdict::Wait(_) | Verdict::Answer(_))) => {
-            stream.rules.resume_at |= RESUME_IN_CONTENT;
+        Outcomes::Suspended(verdict @ Verdict::Wait(_), at) => {
+            stream.rules.resume = Some(List::Content.at(at));
             return Some(verdict);
         }
-        Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Wait => return None,
+        Outcomes::Verdict(verdict @ Verdict::Answer(_)) => return Some(verdict),
+        Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Suspended(..) | Outcomes::Wait(_) => {
+            return None;
+        }
     };
-    stream.outcome.termination = Termination::Proxy;
-    stream.outcome.phase = Phase::Request;
+    stream.outcome.end(Termination::Proxy, Phase::Request);
     stream.times.request = None;
     count_denied(stream);
     Some(if gate == Gate::SilentDrop {
@@ -403,7 +367,7 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
 
 /// The rules of `http-response`: the backend's, then the frontend's.
 pub fn http_response(stream: &mut Stream) -> Verdict {
-    if stream.rules.resume_at == 0 {
+    if stream.rules.resume.is_none() {
         capture_headers(stream, true);
         stream.end_scope(Scope::Request);
     }
@@ -441,32 +405,26 @@ fn run_sides(
         return None;
     }
     let config = stream.config.clone();
-    let frontend = Some(stream.route.frontend);
-    let sides = [
-        stream
-            .route
-            .backend
-            .filter(|backend| Some(*backend) != frontend),
-        frontend,
-    ];
-    let resume_at = std::mem::take(&mut stream.rules.resume_at);
-    let (in_front, mut from) = (resume_at & RESUME_IN_FRONT != 0, resume_at & RESUME_RULE);
-    if resume_at == 0 {
+    let frontend = stream.route.frontend;
+    let backend = stream.route.backend.filter(|backend| *backend != frontend);
+    let sides = [(List::Backend, backend), (List::Frontend, Some(frontend))];
+    let resume = stream.rules.resume.take();
+    if resume.is_none() {
         stream.rules.lenient = false;
     }
-    let sides = sides.into_iter().flatten();
-    for side in sides.filter(|side| !in_front || Some(*side) == frontend) {
+    for (list, side) in sides {
+        let (Some(from), Some(side)) = (list.from(resume), side) else {
+            continue;
+        };
         let proxy = config.proxy(side);
         let rules = rules(proxy).iter().map(HttpRule::rule);
-        let mut ended = match evaluate(rules, stream, Patience::Now, std::mem::take(&mut from)) {
-            Outcomes::Verdict(verdict @ (Verdict::NeedBody { .. } | Verdict::Wait(_))) => {
-                if Some(side) == frontend {
-                    stream.rules.resume_at |= RESUME_IN_FRONT;
-                }
+        let mut ended = match evaluate(rules, stream, Patience::Now, from) {
+            Outcomes::Suspended(verdict, at) => {
+                stream.rules.resume = Some(list.at(at));
                 return Some(verdict);
             }
             Outcomes::Verdict(verdict) => Some(verdict),
-            Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => None,
+            Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait(_) => None,
         };
         if ended.is_none()
             && let (Some(run), Some(lines)) = (over_lines, &proxy.lines)

@@ -40,7 +40,7 @@ pub use persistence::{Persistence, RequestCookie, ResponseCookie};
 pub(crate) use reply::configured as configured_page;
 pub use reply::{Reply, error as error_page};
 pub use route::Route;
-pub use rule_state::RuleState;
+pub use rule_state::{List, Resume, RuleState};
 pub use state::{Endpoint, Held, Identity, Session, Stream};
 pub use times::Times;
 pub use transfer::{CompressionChoice, Transfer};

@@ -8,11 +8,58 @@ use crate::sample::Variables;
 use crate::tables::Trackers;
 use std::cell::OnceCell;
 
+/// The lists of rules of a request, and of a response, in the order in which they are
+/// asked.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum List {
+    /// `tcp-request content`.
+    Content,
+    /// `block`.
+    Block,
+    /// `http-request`.
+    Request,
+    /// The rules about lines of a request (`reqrep` and similar ones).
+    Lines,
+    /// `redirect`.
+    Redirects,
+    /// The backend's rules of a response.
+    Backend,
+    /// The frontend's.
+    Frontend,
+}
+
+/// A rule at which the rules of a message go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resume {
+    /// Its list.
+    pub list: List,
+    /// Its number there.
+    pub rule: u32,
+}
+
+impl List {
+    /// A rule of this list.
+    pub fn at(self, rule: u32) -> Resume {
+        Resume { list: self, rule }
+    }
+
+    /// The rule of this list with which a message begins that goes on at `resume`. None:
+    /// the list is over.
+    pub fn from(self, resume: Option<Resume>) -> Option<u32> {
+        match resume {
+            Some(resume) if resume.list > self => None,
+            Some(resume) if resume.list == self => Some(resume.rule),
+            Some(_) | None => Some(0),
+        }
+    }
+}
+
 /// What rules have done to a stream so far.
 #[derive(Debug, Default)]
 pub struct RuleState {
-    /// The rule of its list at which rules go on once the body is there.
-    pub resume_at: u32,
+    /// Where the rules of a message go on once what they wait for is there; None: at
+    /// their beginning.
+    pub resume: Option<Resume>,
     /// Failed rewrites are ignored (`strict-mode off`).
     pub lenient: bool,
     /// Variables of the scopes `txn`, `req`, `res`.
@@ -33,7 +80,7 @@ impl RuleState {
     /// Forgets everything and keeps the memory.
     pub(super) fn renew(&mut self) {
         let RuleState {
-            resume_at,
+            resume,
             lenient,
             variables,
             assigned,
@@ -42,7 +89,7 @@ impl RuleState {
             lines,
             checked_users,
         } = self;
-        (*resume_at, *lenient) = (0, false);
+        (*resume, *lenient) = (None, false);
         variables.clear();
         *assigned = Assigned::default();
         (*overrides, *tracked, *lines) = (None, None, None);

@@ -93,8 +93,7 @@ pub fn unanswered(stream: &mut Stream) -> Option<Verdict> {
 fn ask(stream: &mut Stream) -> Option<Verdict> {
     let checked = stream.rules.checked_users.get()?;
     if checked.busy.take() {
-        stream.outcome.termination = Termination::Resource;
-        stream.outcome.phase = Phase::Request;
+        stream.outcome.end(Termination::Resource, Phase::Request);
         return Some(Verdict::Answer(Box::new(error_page(stream, 503))));
     }
     let job = checked.wanted.take()?;

@@ -75,8 +75,7 @@ pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
     };
     let asked = Asked::parse(tail);
     stream.outcome.statistics = true;
-    stream.outcome.termination = Termination::Local;
-    stream.outcome.phase = Phase::Request;
+    stream.outcome.end(Termination::Local, Phase::Request);
     if !auth::allowed(page, stream) {
         let realm = page.realm.as_deref().unwrap_or(users::STATISTICS_REALM);
         return Answer::Ready(rules::challenge(stream, realm));

@@ -498,8 +498,7 @@ fn blocked(stream: &mut Stream) -> Reply {
         );
         log::notice(&config, backend, log::Level::Alert, &text);
     }
-    stream.outcome.termination = Termination::Proxy;
-    stream.outcome.phase = Phase::Headers;
+    stream.outcome.end(Termination::Proxy, Phase::Headers);
     stream.times.response = None;
     error_page(stream, 502)
 }

@@ -130,8 +130,7 @@ pub async fn run(
 /// kept-alive connection may close, and repeats the request; an error page would be
 /// final.
 fn left_to_client(stream: &mut Stream) -> Next {
-    stream.outcome.termination = Termination::ServerAbort;
-    stream.outcome.phase = Phase::Headers;
+    stream.outcome.end(Termination::ServerAbort, Phase::Headers);
     Next::Close
 }
 
@@ -481,8 +480,7 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
     let (termination, phase, status) = failure.meaning();
     // A rule that answers in the server's place says itself how it ended.
     if !matches!(failure, Failure::Denied(_) | Failure::Rejected) {
-        stream.outcome.termination = termination;
-        stream.outcome.phase = phase;
+        stream.outcome.end(termination, phase);
     }
     if failure.is_requests() {
         stream

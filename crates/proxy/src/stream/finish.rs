@@ -28,8 +28,7 @@ pub fn observe_ended(observer: fn(&Stream)) {
 /// Counts and logs what came on a client's connection and was no request;
 /// `status` is what it was answered, 0 for nothing.
 pub fn bad_request(mut stream: Box<Stream>, status: u16) {
-    stream.outcome.termination = Termination::Proxy;
-    stream.outcome.phase = Phase::Request;
+    stream.outcome.end(Termination::Proxy, Phase::Request);
     stream.outcome.local_status = status;
     // What was taken in until it turned out to be none is no request to a log.
     stream.request.clear();

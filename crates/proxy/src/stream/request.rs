@@ -386,8 +386,7 @@ fn keeps(client: &Client, stream: &Stream, request: &Parsed) -> bool {
 
 /// The answer to a request with names of headers that are not to pass.
 fn refuse_names(stream: &mut Stream) -> Reply {
-    stream.outcome.termination = Termination::Proxy;
-    stream.outcome.phase = Phase::Request;
+    stream.outcome.end(Termination::Proxy, Phase::Request);
     rules::count_denied(stream);
     error_page(stream, 403)
 }
@@ -512,8 +511,7 @@ enum Ruled {
 /// The rules of the frontend, the choice of the backend, the backend's rules.
 async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Ruled {
     if let Some(answer) = rules::monitor(stream) {
-        stream.outcome.termination = Termination::Local;
-        stream.outcome.phase = Phase::Request;
+        stream.outcome.end(Termination::Local, Phase::Request);
         return Ruled::Answer(answer);
     }
     let ruled = side_rules(client, stream, body).await;
@@ -524,8 +522,7 @@ async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Rule
         return refused;
     }
     let Some(backend) = stream.backend() else {
-        stream.outcome.termination = Termination::ServerAbort;
-        stream.outcome.phase = Phase::Connect;
+        stream.outcome.end(Termination::ServerAbort, Phase::Connect);
         return Ruled::Answer(error_page(stream, 503));
     };
     let same = stream.route.backend == Some(stream.route.frontend);
@@ -734,8 +731,9 @@ async fn wait_for_body(
                     .await
                     .is_err()
                 {
-                    stream.outcome.termination = Termination::ClientTimeout;
-                    stream.outcome.phase = Phase::Request;
+                    stream
+                        .outcome
+                        .end(Termination::ClientTimeout, Phase::Request);
                     return false;
                 }
             }
@@ -743,8 +741,7 @@ async fn wait_for_body(
             // Its client has given it up: no server gets a part of a body that was
             // to be whole.
             Ok(_) | Err(_) => {
-                stream.outcome.termination = Termination::ClientAbort;
-                stream.outcome.phase = Phase::Request;
+                stream.outcome.end(Termination::ClientAbort, Phase::Request);
                 let frontend = &stream.frontend().state.frontend;
                 frontend.here().count(Tally::RequestErrors);
                 return false;

@@ -285,8 +285,7 @@ pub async fn await_rule(stream: &mut Stream, link: &Link, wait: Wait) -> bool {
             true
         }
         None => {
-            stream.outcome.termination = Termination::ClientAbort;
-            stream.outcome.phase = Phase::Request;
+            stream.outcome.end(Termination::ClientAbort, Phase::Request);
             false
         }
     }
@@ -499,8 +498,7 @@ fn redirected(stream: &mut Stream) -> Option<Reply> {
     };
     // A location that fits into no head: the server answers itself.
     redirect.respond(&mut head).ok()?;
-    stream.outcome.termination = Termination::Local;
-    stream.outcome.phase = Phase::Connect;
+    stream.outcome.end(Termination::Local, Phase::Connect);
     Some(Reply {
         head,
         body: Arc::default(),
@@ -632,8 +630,7 @@ async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Sl
     ) {
         Assignment::Granted(slot) => slot,
         Assignment::Refused(_) => {
-            stream.outcome.termination = Termination::ServerAbort;
-            stream.outcome.phase = Phase::Connect;
+            stream.outcome.end(Termination::ServerAbort, Phase::Connect);
             count_at(stream, None, Tally::ConnectErrors);
             return Err(Unserved::Unavailable);
         }
@@ -643,8 +640,7 @@ async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Sl
             let Some(granted) =
                 listing::unless_killed(stream.identity.listed.place(), granted).await
             else {
-                stream.outcome.termination = Termination::Killed;
-                stream.outcome.phase = Phase::Queue;
+                stream.outcome.end(Termination::Killed, Phase::Queue);
                 return Err(Unserved::Unavailable);
             };
             match granted {
@@ -653,8 +649,7 @@ async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Sl
                     granted.slot
                 }
                 Err(_) => {
-                    stream.outcome.termination = Termination::ServerTimeout;
-                    stream.outcome.phase = Phase::Queue;
+                    stream.outcome.end(Termination::ServerTimeout, Phase::Queue);
                     count_at(stream, None, Tally::ConnectErrors);
                     return Err(Unserved::Unavailable);
                 }

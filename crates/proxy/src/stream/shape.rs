@@ -73,8 +73,7 @@ pub(super) fn settle_own(
 }
 
 fn interim(stream: &mut Stream) -> Interim {
-    stream.outcome.termination = Termination::Proxy;
-    stream.outcome.phase = Phase::Headers;
+    stream.outcome.end(Termination::Proxy, Phase::Headers);
     Interim
 }
 

@@ -472,8 +472,7 @@ async fn inspect_answer(
         let moved = poll_fn(|context| Poll::Ready(tunnel.poll_held(client, server, context))).await;
         if let Err(termination) = moved {
             stream.transfer.bytes_in += tunnel.up.bytes;
-            stream.outcome.termination = termination;
-            stream.outcome.phase = Phase::Data;
+            stream.outcome.end(termination, Phase::Data);
             return;
         }
         let held = tunnel.down.buffer.as_ref();
@@ -534,8 +533,7 @@ pub async fn serve(client: &mut Client) {
     let mut input = client.input.take();
     match judge(client, &mut stream, &mut input).await {
         Judged::Http(_) if client.session.bind().stays_raw => {
-            stream.outcome.termination = Termination::Internal;
-            stream.outcome.phase = Phase::Request;
+            stream.outcome.end(Termination::Internal, Phase::Request);
         }
         Judged::Tunnel => tcp(client, &mut stream, input).await,
         Judged::Over => swallow(&client.link, input),
@@ -574,8 +572,7 @@ async fn judge(client: &mut Client, stream: &mut Stream, input: &mut Option<Buff
     }
     serve::choose_backend(stream);
     let Some(backend) = stream.backend() else {
-        stream.outcome.termination = Termination::ServerAbort;
-        stream.outcome.phase = Phase::Connect;
+        stream.outcome.end(Termination::ServerAbort, Phase::Connect);
         return Judged::Over;
     };
     if backend.mode == Mode::Http {
@@ -684,8 +681,7 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => {
-                    stream.outcome.termination = Termination::ClientAbort;
-                    stream.outcome.phase = Phase::Request;
+                    stream.outcome.end(Termination::ClientAbort, Phase::Request);
                     return Gate::Reject;
                 }
             },
@@ -697,8 +693,7 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
 }
 
 fn refuse(client: &Client, stream: &mut Stream, gate: Gate) {
-    stream.outcome.termination = Termination::Proxy;
-    stream.outcome.phase = Phase::Request;
+    stream.outcome.end(Termination::Proxy, Phase::Request);
     let frontend = stream.frontend();
     frontend.state.frontend.here().count(Tally::DeniedRequests);
     if gate == Gate::SilentDrop {

@@ -18,12 +18,8 @@ pub async fn serve(client: &mut Client, mut stream: Box<Stream>, protocol: Optio
     }
     // What was raw is a head now.
     stream.http = true;
-    stream.payloads.request.clear();
-    stream.payloads.request_complete = false;
-    stream.rules.resume_at = 0;
-    if stream.payloads.sniffed.get().is_some() {
-        stream.payloads.sniffed = std::cell::OnceCell::new();
-    }
+    stream.payloads.renew_request();
+    stream.rules.resume = None;
     match request::serve_upgraded(client, stream, protocol).await {
         Next::Request | Next::Again => {
             client.streams = client.streams.saturating_add(1);

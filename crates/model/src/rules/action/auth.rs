@@ -48,8 +48,7 @@ impl Challenge {
             None if stream.outcome.statistics => users::STATISTICS_REALM.into(),
             None => stream.config.proxy(index).name.as_bytes().into(),
         };
-        stream.outcome.termination = Termination::Local;
-        stream.outcome.phase = Phase::Request;
+        stream.outcome.end(Termination::Local, Phase::Request);
         Step::End(Verdict::Answer(Box::new(challenge(stream, &realm))))
     }
 }

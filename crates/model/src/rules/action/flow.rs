@@ -166,8 +166,7 @@ impl Flow {
             Flow::CloseServer => Step::Closed(Gate::CloseServer),
             Flow::SwitchToHttp(protocol) => Step::Closed(Gate::SwitchToHttp(protocol)),
             Flow::DropAnswer => {
-                stream.outcome.termination = Termination::Proxy;
-                stream.outcome.phase = Phase::Request;
+                stream.outcome.end(Termination::Proxy, Phase::Request);
                 stream.times.response = None;
                 count_denied_response(stream);
                 Step::End(Verdict::SilentDrop)
@@ -178,8 +177,7 @@ impl Flow {
 
 /// A request was refused without an answer: nothing of it is timed.
 fn refused(stream: &mut Stream) {
-    stream.outcome.termination = Termination::Proxy;
-    stream.outcome.phase = Phase::Request;
+    stream.outcome.end(Termination::Proxy, Phase::Request);
     stream.times.request = None;
     count_denied(stream);
 }

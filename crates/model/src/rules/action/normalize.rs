@@ -72,8 +72,7 @@ impl Normalizer {
             Ok(Ok(())) => Step::Next,
             Ok(Err(_)) => Step::Failed,
             Err(Invalid) => {
-                stream.outcome.termination = Termination::Proxy;
-                stream.outcome.phase = Phase::Request;
+                stream.outcome.end(Termination::Proxy, Phase::Request);
                 let mut reply = error_page(stream, 400);
                 reply.close = true;
                 Step::End(Verdict::Answer(Box::new(reply)))

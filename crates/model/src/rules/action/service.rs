@@ -50,7 +50,6 @@ fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnos
 
 /// The exporter answers.
 pub(super) fn metrics(stream: &mut Stream) -> Step {
-    stream.outcome.termination = Termination::Local;
-    stream.outcome.phase = Phase::Request;
+    stream.outcome.end(Termination::Local, Phase::Request);
     Step::End(Verdict::Metrics)
 }

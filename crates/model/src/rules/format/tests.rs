@@ -119,8 +119,7 @@ fn the_line_of_clf_is_haproxys() {
 fn a_request_that_was_none_is_shown_as_such() {
     let mut stream = sample::stream(true);
     stream.route.backend = None;
-    stream.outcome.termination = Termination::Proxy;
-    stream.outcome.phase = Phase::Request;
+    stream.outcome.end(Termination::Proxy, Phase::Request);
     stream.outcome.local_status = 400;
     stream.times.ended = Some(stream.times.began);
     let line = String::from_utf8(built_in(BuiltIn::Http).fill(&stream)).unwrap();

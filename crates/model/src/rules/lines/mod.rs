@@ -88,8 +88,7 @@ pub(super) fn response(stream: &mut Stream, rules: &LineRules) -> Option<Verdict
     match filter_all(stream, rules, true) {
         Ok(None | Some(Decision::Allowed)) => {}
         Ok(Some(_)) => {
-            stream.outcome.termination = Termination::Proxy;
-            stream.outcome.phase = Phase::Headers;
+            stream.outcome.end(Termination::Proxy, Phase::Headers);
             count_denied_response(stream);
             return Some(Verdict::Answer(Box::new(error_page(stream, 502))));
         }

@@ -398,6 +398,24 @@ fn response(lines: &str) -> (Stream, Verdict) {
 }
 
 #[test]
+fn rules_of_content_that_waited_for_an_answer_leave_its_own_rules_at_their_beginning() {
+    let lines = "tcp-response inspect-delay 1s\ntcp-response content set-var(txn.a) int(1)\n\
+                 tcp-response content reject if { res.hdr(server) -m str other }\n\
+                 capture response header Server len 3\nhttp-response set-header seen first";
+    let mut stream = with(lines, sample::exchange(REQUEST, ANSWER));
+    stream.route.backend = Some(ProxyIndex(0));
+    let answer = std::mem::take(&mut stream.response);
+    stream.payloads.response_complete = false;
+    assert_eq!(tcp_response(&mut stream), None);
+    stream.response = answer;
+    stream.payloads.response_complete = true;
+    assert_eq!(tcp_response(&mut stream), Some(Gate::Open));
+    assert!(matches!(http_response(&mut stream), Verdict::Continue));
+    assert_eq!(stream.response.get(b"seen"), Some(&b"first"[..]));
+    assert_eq!(stream.log.captured_response, [Some(b"ori".to_vec())]);
+}
+
+#[test]
 fn answers_of_servers_are_changed_and_refused() {
     let (stream, verdict) = response(
         "capture response header Server len 3\nhttp-response set-status 404 reason \"no no\"\n\
