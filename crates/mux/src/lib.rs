@@ -25,7 +25,7 @@ pub use mapping::expected_length;
 pub use server::ServerMux;
 pub use settings::{Http2, Http2Side, Limits};
 pub use shared::{Accept, Opened};
-pub use slot::Gone;
+pub use slot::{Expected, Gone};
 pub use stream::{HeadFailure, MuxStream};
 pub use watch::StreamWatch;
 

@@ -172,6 +172,15 @@ impl Link {
         }
     }
 
+    /// Closes without telling the client. With a stream of HTTP/2 goes its whole
+    /// connection.
+    pub fn vanish(&self) {
+        match self {
+            Link::Http1(transport) => transport.vanish(),
+            Link::Http2(stream) => stream.kill_connection(true),
+        }
+    }
+
     /// Whether a body that ends with its stream has come whole: all of it was
     /// read. HTTP/1 says that in other ways.
     #[inline]

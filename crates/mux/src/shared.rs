@@ -3,7 +3,7 @@
 
 use super::drains::Drains;
 use super::mapping;
-use super::slot::{Gone, HEADS_MAX, Interest, Slot};
+use super::slot::{Expected, Gone, HEADS_MAX, Interest, Slot};
 use http::message::Message;
 use protocol::http2::{Connection, ConnectionError, ErrorCode, Event, FieldList, Role, StreamId};
 use reactor::{self, Instant};
@@ -596,7 +596,7 @@ fn take_head(
     end: bool,
     woke: &mut bool,
 ) -> Result<Option<u64>, ()> {
-    let Some((facts, limits)) = slot.expected else {
+    let Some(Expected { facts, limits }) = slot.expected else {
         return Err(());
     };
     let parsed = mapping::response(fields, end, &facts, &limits, &mut message);

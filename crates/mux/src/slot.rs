@@ -9,6 +9,15 @@ use std::collections::VecDeque;
 use std::rc::Weak;
 use std::task::{Context, Waker};
 
+/// How the response to a request is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// What its request says of it.
+    pub facts: RequestFacts,
+    /// How large it may be.
+    pub limits: Limits,
+}
+
 /// Heads of one answer that wait to be taken: a server that sends more interim
 /// ones than this at once has its stream reset.
 pub(super) const HEADS_MAX: usize = 8;
@@ -89,7 +98,7 @@ pub(super) struct Slot {
     /// Of a client's stream: its request is an extended CONNECT.
     pub(super) extended: bool,
     /// Of a stream to a server: what its answer is to be read by.
-    pub(super) expected: Option<(RequestFacts, Limits)>,
+    pub(super) expected: Option<Expected>,
     /// Heads of the answer that came.
     pub(super) heads: VecDeque<(Message, Parsed)>,
     /// The error of a message.

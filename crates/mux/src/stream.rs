@@ -2,8 +2,8 @@
 
 use super::mapping;
 use super::shared::{ConnectionState, Inner, OUTPUT_MAX_BYTES};
-use super::slot::{Gone, Interest};
-use http::http1::{Fault, Limits, Parsed, RequestFacts};
+use super::slot::{Expected, Gone, Interest};
+use http::http1::{Fault, Parsed};
 use http::message::{Fields, Message};
 use protocol::http2::{ErrorCode, Role, StreamId};
 use reactor::Buffer;
@@ -181,14 +181,9 @@ impl MuxStream {
     }
 
     /// Sends the head of a request to a server; the stream gets its number now.
-    /// `facts` and `limits` are for the answer. `ConnectionRefused` when the
+    /// `expected` is for the answer. `ConnectionRefused` when the
     /// connection takes no more streams: use another one.
-    pub fn send_request(
-        &self,
-        head: &Message,
-        (facts, limits): (RequestFacts, Limits),
-        end: bool,
-    ) -> io::Result<()> {
+    pub fn send_request(&self, head: &Message, expected: Expected, end: bool) -> io::Result<()> {
         let mut inner = self.sendable()?;
         if inner.slot(self.slot).id == 0 {
             let Ok(id) = inner.connection.open() else {
@@ -201,7 +196,7 @@ impl MuxStream {
         }
         let secure = self.shared.secure;
         let (connection, slot) = inner.both(self.slot);
-        slot.expected = Some((facts, limits));
+        slot.expected = Some(expected);
         mapping::send_request(connection, StreamId(slot.id), head, secure, end)?;
         slot.sent_end |= end;
         self.flush(inner);

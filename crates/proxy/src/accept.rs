@@ -10,7 +10,7 @@
 use crate::listener::{Listening, SocketKey};
 use crate::runtime::{self, Runtime, Seat};
 use crate::stream;
-use model::config::{Bind, Config, Proxy};
+use model::config::{Bind, Config, ListenerIndex, Proxy};
 use model::state::Tally;
 use model::thread::{Room, here};
 use reactor::Rate;
@@ -394,7 +394,10 @@ fn begin(target: &Target, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: Seat) 
     if hardened && peer.as_ref().is_some_and(is_privileged) {
         return;
     }
-    let place = (target.listening.proxy, target.listening.bind);
+    let place = ListenerIndex {
+        frontend: target.listening.proxy,
+        bind: target.listening.bind,
+    };
     let session = move || stream::begin(config, place, fd, peer, seat);
     match less_busy(runtime) {
         None => session(),

@@ -114,8 +114,17 @@ pub fn count(stream: &Stream, tally: Tally, n: u64) {
     }
 }
 
+/// Bytes of one body.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Coded {
+    /// That were given to its encoder.
+    pub given: u64,
+    /// That the encoder made of them.
+    pub made: u64,
+}
+
 /// Counts what an encoder was given and what it gave, where there was one.
-pub fn count_coded(stream: &Stream, (given, made): (u64, u64)) {
+pub fn count_coded(stream: &Stream, Coded { given, made }: Coded) {
     if given > 0 {
         count(stream, Tally::CompressedIn, given);
         count(stream, Tally::CompressedOut, made);

@@ -4,7 +4,7 @@
 
 use super::http::Head;
 use crate::compiled::{Expression, Format, VariableChange};
-use crate::config::{Config, ProxyIndex, ServerIndex};
+use crate::config::{Config, ListenerIndex, ProxyIndex, ServerIndex};
 use crate::sample::{Type, Value, Variables};
 use crate::transaction::{Endpoint, Session, Stream, of_check};
 use http::http1::{Limits, RequestFacts, parse_response};
@@ -73,7 +73,10 @@ impl Scene<'_> {
         let subject = self.subject;
         let config = Arc::clone(&subject.config);
         // No listener has this number.
-        let place = (subject.backend, u32::MAX);
+        let place = ListenerIndex {
+            frontend: subject.backend,
+            bind: u32::MAX,
+        };
         let session = Session::new(config, place, Endpoint::Unix, Endpoint::Unix);
         session
             .variables

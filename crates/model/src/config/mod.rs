@@ -50,10 +50,11 @@ pub use stick::StickRule;
 pub use crate::setting::{
     AddressFamily, Agent, Algorithm, Asked, Bind, BindAddress, BindOwner, CPUS_MAX, Capture,
     Captures, Compressed, Compression, CpuMap, CpuSet, Direction, EmailAlert, ForwardFor, Hold,
-    HostName, HttpProtocol, InitAddress, InitState, LOG_STEPS, LogSteps, Mailer, Mailers, Mode,
-    NETWORKS_MAX, NameServer, NamedPort, Observe, Observing, OnError, OptionSet, Password,
-    ProxyIndex, ProxyKind, ProxyOption, Reference, Resolvers, Resolving, ReuseMode, ServerAddress,
-    ServerIndex, StatusCodes, Step, ThreadSet, Timeouts, User, Userlist, UserlistSlot, Workarounds,
+    HostName, HttpProtocol, InitAddress, InitState, LOG_STEPS, ListenerIndex, LogSteps, Mailer,
+    Mailers, Mode, NETWORKS_MAX, NameServer, NamedPort, Observe, Observing, OnError, OptionSet,
+    Password, ProxyIndex, ProxyKind, ProxyOption, Reference, Resolvers, Resolving, ReuseMode,
+    ServerAddress, ServerIndex, StatusCodes, Step, ThreadSet, Timeouts, User, Userlist,
+    UserlistSlot, Workarounds,
 };
 use crate::state::Presence;
 use std::collections::HashMap;

@@ -2,7 +2,9 @@
 
 use super::sink;
 use crate::balance::{self, Choice, Request, Take, of_message};
-use crate::config::{Config, LogServers, LogTargetAddress, Proxy, ProxyIndex, ServerIndex};
+use crate::config::{
+    Config, ListenerIndex, LogServers, LogTargetAddress, Proxy, ProxyIndex, ServerIndex,
+};
 use crate::transaction::{Endpoint, Session, Stream, of_check};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +21,10 @@ fn nobody() -> Stream {
         ..Config::default()
     };
     // No listener has this number.
-    let place = (ProxyIndex(0), u32::MAX);
+    let place = ListenerIndex {
+        frontend: ProxyIndex(0),
+        bind: u32::MAX,
+    };
     let session = Session::new(Arc::new(config), place, Endpoint::Unix, Endpoint::Unix);
     of_check(Rc::new(session), false)
 }

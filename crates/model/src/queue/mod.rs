@@ -159,7 +159,7 @@ pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
         backend,
         key: key_of(stream, backend),
         wish,
-        priority: stream.priority(),
+        priority: stream.rules.priority(),
     };
     let place = asker.assign();
     stream.route.server_queue = place.server_queue.unwrap_or(stream.route.server_queue);

@@ -42,6 +42,15 @@ pub use workarounds::Workarounds;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ProxyIndex(pub u32);
 
+/// A listener of a configuration.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ListenerIndex {
+    /// Its frontend.
+    pub frontend: ProxyIndex,
+    /// Its place in the frontend's `binds`; beyond them for a session of no client.
+    pub bind: u32,
+}
+
 /// A server of a proxy: its place in `servers`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ServerIndex(pub u32);

@@ -8,7 +8,7 @@ mod process;
 pub use process::Process;
 pub use process::lock;
 
-use crate::config::{Config, ProxyIndex};
+use crate::config::{Config, ListenerIndex, ProxyIndex};
 use crate::transaction::{Endpoint, Session, Stream, Times, born};
 use process::STREAM_ID_BLOCK;
 use reactor::{self, Instant};
@@ -120,7 +120,10 @@ pub fn new_stream(session: Rc<Session>, http: bool) -> Box<Stream> {
 fn nobody() -> Rc<Session> {
     Rc::new(Session::new(
         Arc::default(),
-        (ProxyIndex(0), 0),
+        ListenerIndex {
+            frontend: ProxyIndex(0),
+            bind: 0,
+        },
         Endpoint::Unix,
         Endpoint::Unix,
     ))

@@ -4,7 +4,8 @@
 
 use super::{Stream, set_variable, unset_variable};
 use crate::sample::{Scope, Value, VariableName};
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::fmt;
 
 /// Most changes that are noted at a time. A file with more of them in one rule does
 /// without the rest.
@@ -29,16 +30,22 @@ pub enum Captured {
 }
 
 /// The changes that are not made yet. Most streams never have one.
-#[derive(Default, Debug)]
+#[derive(Default)]
 #[expect(
     clippy::box_collection,
     reason = "one word in a stream, and rarely there"
 )]
-pub struct Assigned(RefCell<Option<Box<Vec<Change>>>>);
+pub struct Assigned(Cell<Option<Box<Vec<Change>>>>);
 
-impl Stream {
+impl fmt::Debug for Assigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with(|changes| changes.fmt(f))
+    }
+}
+
+impl Assigned {
     /// Notes that a variable gets a value, or loses it.
-    pub fn assign(&self, name: VariableName, value: Option<Value<'static>>) {
+    pub fn set(&self, name: VariableName, value: Option<Value<'static>>) {
         self.note(Change::Variable(name, value));
     }
 
@@ -48,25 +55,35 @@ impl Stream {
     }
 
     fn note(&self, change: Change) {
-        let mut noted = self.rules.assigned.0.borrow_mut();
-        let list = noted.get_or_insert_default();
+        let mut list = self.0.take().unwrap_or_default();
         if let Change::Variable(name, _) = &change {
             list.retain(|old| !matches!(old, Change::Variable(other, _) if other == name));
         }
         if list.len() < CHANGES_MAX {
             list.push(change);
         }
+        self.0.set(Some(list));
+    }
+
+    fn with<R>(&self, look: impl FnOnce(&[Change]) -> R) -> R {
+        let list = self.0.take();
+        let seen = look(list.as_deref().map_or(&[], Vec::as_slice));
+        self.0.set(list);
+        seen
     }
 
     /// What was noted of a variable: its value, or that it has none any more.
-    pub fn assigned(&self, name: VariableName) -> Option<Option<Value<'static>>> {
-        let noted = self.rules.assigned.0.borrow();
-        noted.as_ref()?.iter().find_map(|change| match change {
-            Change::Variable(other, value) if *other == name => Some(value.clone()),
-            _ => None,
+    pub fn get(&self, name: VariableName) -> Option<Option<Value<'static>>> {
+        self.with(|changes| {
+            changes.iter().find_map(|change| match change {
+                Change::Variable(other, value) if *other == name => Some(value.clone()),
+                _ => None,
+            })
         })
     }
+}
 
+impl Stream {
     /// Makes the changes.
     pub fn settle(&mut self) {
         let Some(list) = self.rules.assigned.0.get_mut().take() else {

@@ -58,40 +58,25 @@ pub enum End {
     Server,
 }
 
-impl Stream {
+impl Links {
     fn ends(&mut self) -> &mut Ends {
-        self.links.ends.get_or_insert_default()
+        self.ends.get_or_insert_default()
     }
 
-    /// Its client is reached by this, if the file asks for it.
-    #[inline]
-    pub fn watch_client(&mut self, link: &Link) {
-        if self.config.global.asked.client_end {
-            self.ends().client = link.watch();
-        }
-    }
-
-    /// Its server is reached by this.
+    /// The server is reached by this.
     #[cold]
     pub fn watch_server(&mut self, server: ServerEnd) {
         self.ends().server = Some(server);
     }
 
-    /// A rule ended its list.
-    pub(crate) fn keep_rule(&mut self, place: Option<RulePlace>) {
-        if place.is_some() && self.config.global.asked.last_rule {
-            self.ends().last_rule = place;
-        }
-    }
-
     /// The connection to the server, once it stands.
     pub fn server_end(&self) -> Option<&ServerEnd> {
-        self.links.ends.as_ref()?.server.as_ref()
+        self.ends.as_ref()?.server.as_ref()
     }
 
     /// Where the rule stands that ended its list last.
     pub fn last_rule(&self) -> Option<RulePlace> {
-        self.links.ends.as_ref()?.last_rule
+        self.ends.as_ref()?.last_rule
     }
 
     /// Our own address on the connection to the server.
@@ -101,10 +86,27 @@ impl Stream {
 
     /// The stream of HTTP/2 at one end. None: it is none, or nothing is known.
     pub fn watched(&self, end: End) -> Option<&StreamWatch> {
-        let ends = self.links.ends.as_ref()?;
+        let ends = self.ends.as_ref()?;
         match end {
             End::Client => ends.client.as_ref(),
             End::Server => ends.server.as_ref()?.stream.as_ref(),
+        }
+    }
+}
+
+impl Stream {
+    /// Its client is reached by this, if the file asks for it.
+    #[inline]
+    pub fn watch_client(&mut self, link: &Link) {
+        if self.config.global.asked.client_end {
+            self.links.ends().client = link.watch();
+        }
+    }
+
+    /// A rule ended its list.
+    pub(crate) fn keep_rule(&mut self, place: Option<RulePlace>) {
+        if place.is_some() && self.config.global.asked.last_rule {
+            self.links.ends().last_rule = place;
         }
     }
 
@@ -114,6 +116,7 @@ impl Stream {
             End::Client => Termination::ClientAbort,
             End::Server => Termination::ServerAbort,
         };
-        self.outcome.termination == by || self.watched(end).is_some_and(StreamWatch::is_aborted)
+        let watched = self.links.watched(end);
+        self.outcome.termination == by || watched.is_some_and(StreamWatch::is_aborted)
     }
 }

@@ -6,7 +6,7 @@
 //! holds nothing for it. Others ask by a job on the thread's loop, which looks at
 //! no more than a bounded number of places.
 
-use super::{Endpoint, Session, Stream};
+use super::{Endpoint, Route, Session, Stream};
 use crate::config::{ProxyIndex, ServerIndex};
 use reactor::{self, Instant};
 use std::cell::{Cell, RefCell};
@@ -91,6 +91,12 @@ impl Listed {
         self.note.place
     }
 
+    /// The stream has a backend, or a server, or others than before.
+    pub fn note(&self, route: &Route) {
+        self.note.backend.set(route.backend);
+        self.note.server.set(route.server);
+    }
+
     /// The stream is over: its box is nobody's.
     pub fn end(&self) {
         let session = self.note.session.take();
@@ -110,17 +116,6 @@ pub fn begin(stream: &Stream) {
     note.backend.set(None);
     note.server.set(None);
     *note.session.borrow_mut() = Some(Rc::clone(&stream.session));
-}
-
-/// The stream has a backend, or a server, or others than before.
-pub fn note(stream: &Stream) {
-    stream
-        .identity
-        .listed
-        .note
-        .backend
-        .set(stream.route.backend);
-    stream.identity.listed.note.server.set(stream.route.server);
 }
 
 /// Whether an operator ended the stream at a place of this thread.

@@ -28,7 +28,7 @@ mod transfer;
 mod variables;
 mod verdict;
 
-pub use assigned::Captured;
+pub use assigned::{Assigned, Captured};
 pub use born::of_check;
 pub use cookie_date::Date;
 pub use ends::{End, Ends, Links, ServerEnd};

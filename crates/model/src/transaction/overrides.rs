@@ -2,7 +2,7 @@
 //! marks. Few streams have any, so they are boxed, and a stream without them pays for one
 //! check.
 
-use super::Stream;
+use super::{RuleState, Stream};
 use crate::config::Timeouts;
 use http::message::Message;
 use reactor::Instant;
@@ -87,19 +87,30 @@ fn set_mark(socket: &impl AsFd, mark: u32) -> nix::Result<()> {
     setsockopt(&socket.as_fd(), Mark, &mark)
 }
 
-impl Stream {
-    /// What rules set for it, to be changed.
-    pub fn overridden(&mut self) -> &mut Overrides {
-        self.rules.overrides.get_or_insert_default()
+impl RuleState {
+    /// What rules set for the stream, to be changed.
+    pub fn overrides_mut(&mut self) -> &mut Overrides {
+        self.overrides.get_or_insert_default()
     }
 
     fn limit(&self, of: impl Fn(&Timeouts) -> Option<u32>) -> Option<u32> {
-        self.rules
-            .overrides
-            .as_ref()
-            .and_then(|set| of(&set.limits))
+        self.overrides.as_ref().and_then(|set| of(&set.limits))
     }
 
+    /// Its place in queues.
+    pub fn priority(&self) -> Priority {
+        let set = self.overrides.as_ref();
+        set.map_or_else(Priority::default, |set| set.priority)
+    }
+
+    /// Whether a rule wants the server's connection closed.
+    pub fn closes_server(&self) -> bool {
+        let set = self.overrides.as_ref();
+        set.is_some_and(|set| set.closes_server)
+    }
+}
+
+impl Stream {
     /// Those of its backend; in a `listen` they are known before it has one.
     fn timeouts_of_servers(&self) -> Option<&Timeouts> {
         let own = Some(self.frontend()).filter(|proxy| proxy.kind.is_backend());
@@ -108,32 +119,36 @@ impl Stream {
 
     /// How long its client may be silent, milliseconds.
     pub fn client_ms(&self) -> Option<u32> {
-        self.limit(|limits| limits.client_ms)
+        self.rules
+            .limit(|limits| limits.client_ms)
             .or(self.frontend().timeouts.client_ms)
     }
 
     /// How long its server may be silent.
     pub fn server_ms(&self) -> Option<u32> {
-        self.limit(|limits| limits.server_ms)
+        self.rules
+            .limit(|limits| limits.server_ms)
             .or_else(|| self.timeouts_of_servers()?.server_ms)
     }
 
     /// How long both may be silent in a tunnel.
     pub fn tunnel_ms(&self) -> Option<u32> {
-        self.limit(|limits| limits.tunnel_ms)
+        self.rules
+            .limit(|limits| limits.tunnel_ms)
             .or_else(|| self.timeouts_of_servers()?.tunnel_ms)
             .or(self.frontend().timeouts.tunnel_ms)
     }
 
     /// How long a connection to its server may take.
     pub fn connect_ms(&self) -> Option<u32> {
-        self.limit(|limits| limits.connect_ms)
+        self.rules
+            .limit(|limits| limits.connect_ms)
             .or_else(|| self.timeouts_of_servers()?.connect_ms)
     }
 
     /// How long it may wait in queues.
     pub fn queue_ms(&self) -> Option<u32> {
-        self.limit(|limits| limits.queue_ms).or_else(|| {
+        self.rules.limit(|limits| limits.queue_ms).or_else(|| {
             let timeouts = self.timeouts_of_servers()?;
             timeouts.queue_ms.or(timeouts.connect_ms)
         })
@@ -142,17 +157,10 @@ impl Stream {
     /// How long a tarpit holds it.
     pub fn tarpit_ms(&self) -> Option<u32> {
         let timeouts = &self.backend().unwrap_or_else(|| self.frontend()).timeouts;
-        self.limit(|limits| limits.tarpit_ms)
+        self.rules
+            .limit(|limits| limits.tarpit_ms)
             .or(timeouts.tarpit_ms)
             .or(timeouts.connect_ms)
-    }
-
-    /// Its place in queues.
-    pub fn priority(&self) -> Priority {
-        self.rules
-            .overrides
-            .as_ref()
-            .map_or_else(Priority::default, |set| set.priority)
     }
 }
 

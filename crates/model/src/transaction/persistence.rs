@@ -1,7 +1,7 @@
 //! What is known of the server that a stream belongs to (`proxy::persistence` finds it).
 
-use super::Stream;
 use super::cookie_date::Date;
+use super::{Route, Stream};
 use crate::config::{Proxy, ProxyOption, ServerIndex};
 
 /// What happened with the cookie of a request: the third letter of the
@@ -91,24 +91,49 @@ pub struct Persistence {
     pub first: Option<Date>,
 }
 
-impl Stream {
+impl Route {
     /// What is known of the server that the stream belongs to, to be changed.
     pub fn persistence_mut(&mut self) -> &mut Persistence {
-        self.route.persistence.get_or_insert_default()
+        self.persistence.get_or_insert_default()
     }
 
+    fn known(&self, test: impl Fn(&Persistence) -> bool) -> bool {
+        self.persistence.as_deref().is_some_and(test)
+    }
+
+    /// Whether the stream belongs to a server.
+    pub fn is_direct(&self) -> bool {
+        self.known(|known| known.server.is_some())
+    }
+
+    /// Whether `ignore-persist` holds for the stream.
+    pub fn is_ignored(&self) -> bool {
+        self.known(|known| known.ignored)
+    }
+
+    /// Whether the request is sent once, whatever `retry-on` says
+    /// (`http-request disable-l7-retry`).
+    pub fn is_sent_once(&self) -> bool {
+        self.known(|known| known.once)
+    }
+
+    /// The stream was sent to another server than its own.
+    pub fn sent_elsewhere(&mut self) {
+        if let Some(known) = self.persistence.as_deref_mut() {
+            known.server = None;
+            if known.request == RequestCookie::Valid {
+                known.request = RequestCookie::Down;
+            }
+        }
+    }
+}
+
+impl Stream {
     /// Whether it is to be given to the server that it belongs to also where that
     /// is down.
     pub fn is_forced(&self) -> bool {
-        let known = self.route.persistence.as_deref();
         let persist = |backend: &Proxy| backend.has(ProxyOption::Persist);
-        known.is_some_and(|known| known.forced) || self.backend().is_some_and(persist)
-    }
-
-    /// Its request is not to be sent again once it was sent, whatever `retry-on`
-    /// says (`http-request disable-l7-retry`).
-    pub fn send_once(&mut self) {
-        self.persistence_mut().once = true;
+        self.route.known(|known| known.forced) || self.backend().is_some_and(persist)
     }
 
     /// The third and fourth letter of the termination state.

@@ -4,7 +4,7 @@
 use super::details::Details;
 use super::listing::Listed;
 use super::{Links, LogState, Outcome, Payloads, Route, RuleState, Times, Transfer};
-use crate::config::{Bind, Config, Proxy, ProxyIndex, Server};
+use crate::config::{Bind, Config, ListenerIndex, Proxy, ProxyIndex, Server};
 use crate::sample::Variables;
 use crate::state::compression::OfClient;
 use crate::tables::SessionTrackers;
@@ -102,7 +102,7 @@ impl Session {
     /// The session of a connection that was accepted now.
     pub fn new(
         config: Arc<Config>,
-        (frontend, bind): (ProxyIndex, u32),
+        ListenerIndex { frontend, bind }: ListenerIndex,
         source: Endpoint,
         destination: Endpoint,
     ) -> Session {
@@ -127,10 +127,18 @@ impl Session {
         self.config.proxy(self.frontend)
     }
 
+    /// Where its listener is in its configuration.
+    pub fn place(&self) -> ListenerIndex {
+        ListenerIndex {
+            frontend: self.frontend,
+            bind: self.bind,
+        }
+    }
+
     /// Where its listener is in a newer configuration: the frontend by its
     /// name, the listener by its address. None: it is no more, or serves
     /// something else.
-    pub fn place_in(&self, newer: &Config) -> Option<(ProxyIndex, u32)> {
+    pub fn place_in(&self, newer: &Config) -> Option<ListenerIndex> {
         let (frontend, bind) = (self.frontend(), self.bind());
         let index = newer.frontend(&frontend.name)?;
         let there = newer.proxy(index);
@@ -146,14 +154,17 @@ impl Session {
         } else {
             there.binds.iter().position(is)?
         };
-        Some((index, at as u32))
+        Some(ListenerIndex {
+            frontend: index,
+            bind: at as u32,
+        })
     }
 
     /// It runs under a newer configuration from now on. Everything else of it
     /// stays as it is.
-    pub fn go_over(self: &mut Rc<Session>, newer: Arc<Config>, place: (ProxyIndex, u32)) {
+    pub fn go_over(self: &mut Rc<Session>, newer: Arc<Config>, place: ListenerIndex) {
         let config = Held::new(newer);
-        let (frontend, bind) = place;
+        let ListenerIndex { frontend, bind } = place;
         if let Some(session) = Rc::get_mut(self) {
             (session.config, session.frontend, session.bind) = (config, frontend, bind);
             return;

@@ -28,6 +28,17 @@ pub struct Times {
 }
 
 impl Times {
+    /// When the stream's own time began by the wall clock: the accept, or the end of the
+    /// stream before it.
+    pub fn accept_date(&self) -> SystemTime {
+        self.began_at - self.began.saturating_duration_since(self.idle_since)
+    }
+
+    /// What the stream's end is for its times: the present, where it goes on.
+    pub fn end(&self) -> Instant {
+        self.ended.unwrap_or_else(reactor::now)
+    }
+
     /// The stream follows `streams` others of its client's connection, which has
     /// been idle since the last of them.
     pub fn follow(&mut self, idle_since: Instant, streams: u32) {

@@ -21,10 +21,24 @@ pub struct Transfer {
     pub bytes_in: u64,
     /// Bytes to the client, head included.
     pub bytes_out: u64,
-    /// Of both, the bytes that were counted while they flowed (`option contstats`).
-    pub counted: (u64, u64),
+    /// Of `bytes_in`, those that were counted while they flowed (`option contstats`).
+    pub counted_in: u64,
+    /// Of `bytes_out`, likewise.
+    pub counted_out: u64,
     /// What of it is compressed, and how.
     pub compression: CompressionChoice,
     /// What it has to do with a cache.
     pub cache: Option<Box<cache::Used>>,
+}
+
+impl Transfer {
+    /// Bytes from the client that are still to be counted.
+    pub fn uncounted_in(&self) -> u64 {
+        self.bytes_in.saturating_sub(self.counted_in)
+    }
+
+    /// Bytes to the client that are still to be counted.
+    pub fn uncounted_out(&self) -> u64 {
+        self.bytes_out.saturating_sub(self.counted_out)
+    }
 }

@@ -14,6 +14,7 @@ use super::mapping;
 use super::server::ServerMux;
 use super::settings::{self, Http2, Limits as Bounds};
 use super::shared::{Accept, ConnectionState, Opened};
+use super::slot::Expected;
 use super::stream::MuxStream;
 use http::http1::{Limits, Parsed, RequestFacts};
 use http::message::{Message, Version};
@@ -198,8 +199,11 @@ fn answer(status: u16) -> Message {
     message
 }
 
-fn facts(request: &Message) -> (RequestFacts, Limits) {
-    (RequestFacts::of(request, None), Limits::default())
+fn facts(request: &Message) -> Expected {
+    Expected {
+        facts: RequestFacts::of(request, None),
+        limits: Limits::default(),
+    }
 }
 
 /// Sends a request without a body.

@@ -374,7 +374,7 @@ mod tests {
             stream.config = Arc::clone(&config);
             (stream.route.frontend, stream.route.backend) = (ProxyIndex(0), Some(ProxyIndex(0)));
             look(&mut stream);
-            assert_eq!(super::super::is_direct(&stream), found, "{before}");
+            assert_eq!(stream.route.is_direct(), found, "{before}");
             assert_eq!(stream.request.get(b"cookie"), Some(&b"y=1"[..]));
         }
     }

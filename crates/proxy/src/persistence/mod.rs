@@ -18,7 +18,7 @@ mod rdp;
 use model::config::{
     PersistRuleKind, Proxy, ProxyOption, Server, ServerIndex, ServerName, UseServerRule,
 };
-use model::transaction::{RequestCookie, Stream};
+use model::transaction::Stream;
 
 /// Whether a server may take a stream that belongs to it, up or not.
 fn takes(proxy: &Proxy, server: &Server, forced: bool) -> bool {
@@ -34,8 +34,8 @@ pub fn enter(stream: &mut Stream) {
     let rules = &backend.persist_rules;
     let first = rules.iter().find(|rule| rule.condition.test(stream));
     match first.map(|rule| rule.kind) {
-        Some(PersistRuleKind::Force) => stream.persistence_mut().forced = true,
-        Some(PersistRuleKind::Ignore) => stream.persistence_mut().ignored = true,
+        Some(PersistRuleKind::Force) => stream.route.persistence_mut().forced = true,
+        Some(PersistRuleKind::Ignore) => stream.route.persistence_mut().ignored = true,
         None => {}
     }
 }
@@ -52,8 +52,8 @@ pub fn belongs(stream: &mut Stream) {
         app_session::look(stream);
     }
     let dispatch = stream.backend().and_then(|backend| backend.dispatch_server);
-    if dispatch.is_some() && !is_direct(stream) {
-        stream.persistence_mut().server = dispatch;
+    if dispatch.is_some() && !stream.route.is_direct() {
+        stream.route.persistence_mut().server = dispatch;
     }
 }
 
@@ -62,24 +62,6 @@ pub fn belongs(stream: &mut Stream) {
 pub fn server(stream: &Stream) -> Option<(ServerIndex, bool)> {
     let known = stream.route.persistence.as_deref()?;
     known.server.map(|server| (server, stream.is_forced()))
-}
-
-/// Whether a stream belongs to a server.
-pub fn is_direct(stream: &Stream) -> bool {
-    let known = stream.route.persistence.as_deref();
-    known.is_some_and(|known| known.server.is_some())
-}
-
-/// Whether `ignore-persist` holds for a stream.
-pub fn is_ignored(stream: &Stream) -> bool {
-    let known = stream.route.persistence.as_deref();
-    known.is_some_and(|known| known.ignored)
-}
-
-/// Whether that was said.
-pub fn is_sent_once(stream: &Stream) -> bool {
-    let known = stream.route.persistence.as_deref();
-    known.is_some_and(|known| known.once)
 }
 
 /// Lets a stream belong to a server, unless it belongs to one already or to
@@ -95,19 +77,9 @@ pub fn give(stream: &mut Stream, index: ServerIndex) -> bool {
     let server = backend.servers.get(index.0 as usize);
     let takes = server.is_some_and(|server| takes(backend, server, forced));
     if takes {
-        stream.persistence_mut().server = Some(index);
+        stream.route.persistence_mut().server = Some(index);
     }
     takes
-}
-
-/// The stream was sent to another server than its own.
-pub fn sent_elsewhere(stream: &mut Stream) {
-    if let Some(known) = stream.route.persistence.as_deref_mut() {
-        known.server = None;
-        if known.request == RequestCookie::Valid {
-            known.request = RequestCookie::Down;
-        }
-    }
 }
 
 /// Looks at the cookies that the server set, and takes its own out or rewrites
@@ -173,6 +145,6 @@ fn use_server(stream: &mut Stream) {
     let found = backend.use_server.iter().find_map(&mut found);
     if found.is_some() {
         // It comes before all that could be ignored.
-        stream.persistence_mut().server = found;
+        stream.route.persistence_mut().server = found;
     }
 }

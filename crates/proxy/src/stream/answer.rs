@@ -2,14 +2,14 @@
 //! rules, the body.
 
 use super::body::{Body, BodyFailure, Copy, Encoding};
-use super::meter::Meter;
-use super::serve::{Watch, unless_gone};
+use super::meter::{Counting, Meter};
 use super::shutdown::termination;
+use super::watch::{Watch, unless_gone};
 use super::{
     Phase, Reply, Stream, Termination, error_page, exchange, held, inspect, observe, retry, send,
     shape,
 };
-use crate::compression::{self, Encoder};
+use crate::compression::{self, Coded, Encoder};
 use crate::persistence;
 use http::http1::{
     self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode, Limits, ParseStatus, Parsed,
@@ -246,7 +246,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     tracking::answer(stream);
     observe::answered(stream);
     let body = Body::new(server, response.body);
-    checked(stream, client, (server, watched, &mut *input), &body).await?;
+    checked(stream, client, server, watched, &mut *input, &body).await?;
     if stream.route.rare.has(Rare::STICK) {
         stick::answer(stream);
     }
@@ -255,11 +255,11 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     }
     let dressed = dress(stream, client, keep, &response, &facts)?;
     let client_keeps = dressed.framing.keep_alive;
-    let keeps = response.keep_alive && !closes_server(stream) && !stream.misleads_server();
+    let keeps = response.keep_alive && !stream.rules.closes_server() && !stream.misleads_server();
     if keeps {
         announce(stream, server);
     }
-    let whole = deliver(stream, client, (server, input), body, dressed).await?;
+    let whole = deliver(stream, client, server, input, body, dressed).await?;
     Ok(Delivered {
         client_keeps,
         server_keeps: keeps && whole,
@@ -287,7 +287,8 @@ fn announce(stream: &Stream, link: &Link) {
 async fn deliver(
     stream: &mut Stream,
     client: &Link,
-    (server, input): (&Link, &mut Option<Buffer>),
+    server: &Link,
+    input: &mut Option<Buffer>,
     mut body: Body,
     dressed: Dressed,
 ) -> Result<bool, Failure> {
@@ -374,12 +375,6 @@ async fn begin_tunnel(stream: &mut Stream, client: &Link) -> Result<Delivered, F
     })
 }
 
-/// Whether a rule wants the server's connection closed.
-fn closes_server(stream: &Stream) -> bool {
-    let set = stream.rules.overrides.as_ref();
-    set.is_some_and(|set| set.closes_server)
-}
-
 /// Runs the last rules over the answer; then makes its head say how its body ends
 /// and what becomes of the client's connection.
 #[inline(always)]
@@ -426,7 +421,9 @@ fn frame(
 async fn checked(
     stream: &mut Stream,
     client: &Link,
-    (server, watched, input): (&Link, Option<Watch<'_>>, &mut Option<Buffer>),
+    server: &Link,
+    watched: Option<Watch<'_>>,
+    input: &mut Option<Buffer>,
     body: &Body,
 ) -> Result<(), Failure> {
     if stream.config.global.asked.answer_body {
@@ -459,7 +456,7 @@ fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure>
     match rules::http_response(stream) {
         Verdict::Answer(page) => return Err(Failure::Denied(page)),
         Verdict::SilentDrop => {
-            super::serve::drop_silently(client);
+            client.vanish();
             return Err(Failure::Rejected);
         }
         waits @ (Verdict::NeedBody { .. } | Verdict::Wait(_)) => return Ok(Some(waits)),
@@ -670,7 +667,7 @@ fn begin_answer(
     let meter = Meter::of(stream);
     if let Some(meter) = &meter {
         meter.count(Tally::BytesOut, head_bytes);
-        stream.transfer.counted.1 += head_bytes;
+        stream.transfer.counted_out += head_bytes;
     }
     Ok(meter)
 }
@@ -698,7 +695,7 @@ async fn send(
     let meter = begin_answer(stream, client, &mut head)?;
     let (read_ms, write_ms) = (stream.server_ms(), stream.client_ms());
     let drops_trailers = stream.frontend().has(ProxyOption::DropResponseTrailers);
-    let mut coded = (0, 0);
+    let mut coded = Coded::default();
     let mut copy = Copy {
         from: server,
         input,
@@ -708,9 +705,11 @@ async fn send(
         read_ms,
         write_ms,
         bytes: &mut stream.transfer.bytes_out,
-        meter: meter
-            .as_ref()
-            .map(|meter| (meter, Tally::BytesOut, &mut stream.transfer.counted.1)),
+        meter: meter.as_ref().map(|meter| Counting {
+            meter,
+            tally: Tally::BytesOut,
+            counted: &mut stream.transfer.counted_out,
+        }),
         sent_at: None,
         kept: None,
         encoder: encoder.as_deref_mut().map(|encoder| Encoding {

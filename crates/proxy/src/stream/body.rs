@@ -4,12 +4,11 @@
 //! what its head announced is held against what came, since the other side may
 //! have to believe it.
 
-use super::meter::Meter;
+use super::meter::Counting;
 use super::splice;
-use crate::compression::{Encoder, EncoderBroke, Flush};
+use crate::compression::{Coded, Encoder, EncoderBroke, Flush};
 use http::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use http::message::Fields;
-use model::state::Tally;
 use model::thread::here;
 use model::{cache, caching};
 use mux::link::{Link, WriteFailure, write_all, write_data, write_pieces};
@@ -291,11 +290,11 @@ impl Kept<'_> {
 impl Encoding<'_> {
     fn feed(&mut self, data: &[u8], flush: Flush) -> Result<Vec<u8>, BodyFailure> {
         reactor::charge(data.len() / ENCODED_A_UNIT);
-        self.bytes.0 += data.len() as u64;
+        self.bytes.given += data.len() as u64;
         let now_ms = here().now_ms();
         match self.encoder.feed(data, flush, now_ms) {
             Ok(coded) => {
-                self.bytes.1 += coded.len() as u64;
+                self.bytes.made += coded.len() as u64;
                 Ok(coded)
             }
             // The body cannot be ended as it began.
@@ -322,8 +321,8 @@ pub struct Copy<'c> {
     pub write_ms: Option<u32>,
     /// Bytes of the body that were sent, framing not counted.
     pub bytes: &'c mut u64,
-    /// Who counts them at once, as what, and how many it has counted.
-    pub meter: Option<(&'c Meter, Tally, &'c mut u64)>,
+    /// Counts them at once.
+    pub meter: Option<Counting<'c>>,
     /// Where it is noted when something was sent.
     pub sent_at: Option<&'c Cell<Instant>>,
     /// Keeps what was sent, to send it once more.
@@ -359,8 +358,8 @@ async fn patient<F: Future>(
 pub struct Encoding<'c> {
     /// What compresses.
     pub encoder: &'c mut Encoder,
-    /// Bytes that were given to it, and that it gave.
-    pub bytes: &'c mut (u64, u64),
+    /// Where its bytes are counted.
+    pub bytes: &'c mut Coded,
 }
 
 impl Copy<'_> {
@@ -503,9 +502,8 @@ impl Copy<'_> {
     /// Bytes of the body went out.
     pub(super) fn count(&mut self, sent: u64) {
         *self.bytes += sent;
-        if let Some((meter, tally, counted)) = &mut self.meter {
-            meter.count(*tally, sent);
-            **counted += sent;
+        if let Some(meter) = &mut self.meter {
+            meter.count(sent);
         }
         if let Some(sent_at) = self.sent_at {
             sent_at.set(reactor::now());

@@ -4,13 +4,14 @@
 
 use super::answer::{self, Delivered, Failure, Progress};
 use super::body::{Body, BodyFailure, Copy, Encoding};
-use super::meter::Meter;
+use super::meter::{Counting, Meter};
 use super::request::{Next, close};
 use super::retry::{self, Replay};
 use super::session::{Client, reset_when_delivered};
 use super::shutdown::unless_shut;
-use super::{Phase, Stream, Termination, error_page, fastcgi, forward, send, serve, tunnel};
-use crate::compression::{self, Encoder};
+use super::watch::Watch;
+use super::{Phase, Stream, Termination, error_page, fastcgi, forward, send, server, tunnel};
+use crate::compression::{self, Coded, Encoder};
 use crate::server_connection::{self, ServerConnection};
 use http::http1::{self, ConnectionMode, Parsed, Upgrade};
 use http::http2;
@@ -18,8 +19,9 @@ use model::config::{ProxyOption, ReuseMode};
 use model::queue::Slot;
 use model::state::Tally;
 use model::tracking;
-use mux::MuxStream;
+use model::transaction::Times;
 use mux::link::{Link, write_all};
+use mux::{Expected, MuxStream};
 use reactor::{self, Buffer};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -77,14 +79,20 @@ pub async fn run(
         server.streams = server.streams.saturating_add(1);
         let mut uploaded = Uploaded::default();
         let begins = outgoing.restart(&server.link);
-        let tried = (&mut server, &mut replay);
-        let exchange = once(client, stream, &mut outgoing, tried, &mut uploaded);
+        let exchange = once(
+            client,
+            stream,
+            &mut outgoing,
+            &mut server,
+            &mut replay,
+            &mut uploaded,
+        );
         let delivered = unless_shut(&slot, pin!(exchange)).await;
         stream.transfer.bytes_in += uploaded.bytes;
-        stream.transfer.counted.0 += uploaded.counted;
+        stream.transfer.counted_in += uploaded.counted;
         fastcgi::log_errors(stream, &server.link);
-        let delivered =
-            delivered.unwrap_or_else(|why| Err(Failure::Shut(why, progress(stream, &outgoing))));
+        let delivered = delivered
+            .unwrap_or_else(|why| Err(Failure::Shut(why, progress(&stream.times, &outgoing))));
         if let Err(failure) = &delivered
             && retry::repeats(stream, failure)
             && replay.rewind(&mut client.input, &mut outgoing.body)
@@ -92,7 +100,7 @@ pub async fn run(
             drop(server);
             // It came once.
             stream.transfer.bytes_in -= uploaded.bytes;
-            stream.transfer.counted.0 -= uploaded.counted;
+            stream.transfer.counted_in -= uploaded.counted;
             // Rare, and large.
             match Box::pin(retry::again(stream, slot)).await {
                 Some(another) => (server, slot) = another,
@@ -107,10 +115,13 @@ pub async fn run(
         let refused = matches!(delivered, Err(Failure::Refused))
             && uploaded.bytes == 0
             && begins.is_some()
-            && stream.route.retries < serve::retries(stream);
+            && stream.route.retries < server::retries(stream);
         if !closed_idle && !refused {
             if closed_early && reused && client.streams > 0 && !client.link.is_http2() {
-                return left_to_client(stream);
+                // Its client knows that a kept-alive connection may close, and repeats the
+                // request; an error page would be final.
+                stream.outcome.end(Termination::ServerAbort, Phase::Headers);
+                return Next::Close;
             }
             break delivered;
         }
@@ -123,15 +134,7 @@ pub async fn run(
             None => return unserved(client, stream, &outgoing).await,
         }
     };
-    end(client, stream, outgoing, (server, slot), delivered).await
-}
-
-/// A server closed a connection that was used before. Its client knows that a
-/// kept-alive connection may close, and repeats the request; an error page would be
-/// final.
-fn left_to_client(stream: &mut Stream) -> Next {
-    stream.outcome.end(Termination::ServerAbort, Phase::Headers);
-    Next::Close
+    end(client, stream, outgoing, server, slot, delivered).await
 }
 
 /// What follows the last try.
@@ -140,7 +143,8 @@ async fn end(
     client: &mut Client,
     stream: &mut Stream,
     outgoing: Outgoing<'_>,
-    (server, slot): (ServerConnection, Slot),
+    server: ServerConnection,
+    slot: Slot,
     delivered: Result<Delivered, Failure>,
 ) -> Next {
     let next = match delivered {
@@ -175,8 +179,8 @@ struct Uploaded {
 }
 
 /// How far an exchange had come that was shut down.
-fn progress(stream: &Stream, outgoing: &Outgoing<'_>) -> Progress {
-    match stream.times.response {
+fn progress(times: &Times, outgoing: &Outgoing<'_>) -> Progress {
+    match times.response {
         Some(_) => Progress::Answering,
         None if outgoing.body.is_done() => Progress::Sent,
         None => Progress::Sending,
@@ -188,7 +192,8 @@ async fn once(
     client: &mut Client,
     stream: &mut Stream,
     outgoing: &mut Outgoing<'_>,
-    (server, replay): (&mut ServerConnection, &mut Replay),
+    server: &mut ServerConnection,
+    replay: &mut Replay,
     Uploaded { bytes, counted }: &mut Uploaded,
 ) -> Result<Delivered, Failure> {
     let mut head = reactor::scratch();
@@ -198,7 +203,7 @@ async fn once(
     }
     let server_ms = stream.server_ms();
     let Client { link, input, .. } = client;
-    let watched = serve::watched(stream, link);
+    let watched = Watch::of(stream, link);
     let sent_at = Cell::new(reactor::now());
     let (again, mut kept) = replay.parts(stream);
     let incoming = answer::Incoming {
@@ -221,7 +226,7 @@ async fn once(
         return answer::relay(stream, incoming).await;
     }
     let meter = Meter::of(stream);
-    let mut coded = (0, 0);
+    let mut coded = Coded::default();
     let mut copy = Copy {
         from: link,
         input,
@@ -231,7 +236,11 @@ async fn once(
         read_ms: stream.client_ms(),
         write_ms: server_ms,
         bytes,
-        meter: meter.as_ref().map(|meter| (meter, Tally::BytesIn, counted)),
+        meter: meter.as_ref().map(|meter| Counting {
+            meter,
+            tally: Tally::BytesIn,
+            counted,
+        }),
         sent_at: Some(&sent_at),
         kept: kept.as_mut(),
         encoder: outgoing.encoder.as_deref_mut().map(|encoder| Encoding {
@@ -247,7 +256,7 @@ async fn once(
         &server.link,
     )
     .await;
-    result.map_err(|failure| late(stream, failure))
+    result.map_err(|failure| late(&stream.times, failure))
 }
 
 /// Writes the head of a request. A FastCGI application is told parameters in its place.
@@ -270,15 +279,16 @@ fn begin(
     Ok(fastcgi::begin(
         stream,
         transport,
-        (&outgoing.body, chunked),
+        &outgoing.body,
+        chunked,
         came,
     )?)
 }
 
 /// An upload that fails while the answer is delivered is told otherwise.
-fn late(stream: &Stream, failure: Failure) -> Failure {
+fn late(times: &Times, failure: Failure) -> Failure {
     match failure {
-        Failure::Upload(failure) if stream.times.response.is_some() => Failure::LateUpload(failure),
+        Failure::Upload(failure) if times.response.is_some() => Failure::LateUpload(failure),
         failure => failure,
     }
 }
@@ -328,8 +338,12 @@ fn ask(stream: &Stream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(
     // A tunnel that is asked for stays open.
     let tunnel = facts.connect || upgrade.is_some();
     let end = outgoing.body.is_done() && !tunnel;
+    let expected = Expected {
+        facts,
+        limits: answer::limits(stream),
+    };
     server
-        .send_request(&stream.request, (facts, answer::limits(stream)), end)
+        .send_request(&stream.request, expected, end)
         .map_err(|error| match error.kind() {
             io::ErrorKind::ConnectionRefused => Failure::Refused,
             // No stream of HTTP/2 can carry it.

@@ -68,7 +68,8 @@ fn app(stream: &Stream) -> Option<&FcgiApp> {
 pub(super) fn begin(
     stream: &Stream,
     transport: &Transport,
-    (body, chunked): (&Body, bool),
+    body: &Body,
+    chunked: bool,
     came: Option<usize>,
 ) -> Result<(), Unsayable> {
     let Some(app) = app(stream) else {

@@ -1,10 +1,11 @@
 //! The end of a stream: times, counters, the log line.
 
 use super::session::listener_state;
-use super::{Phase, Stream, Termination, serve};
+use super::{Phase, Stream, Termination, backend};
 use crate::compression;
 use model::state::Tally;
 use model::thread::here;
+use model::transaction::Outcome;
 use model::{log, tracking};
 
 fn ms(from: Option<reactor::Instant>, to: Option<reactor::Instant>) -> u64 {
@@ -48,16 +49,16 @@ pub fn finish(mut stream: Box<Stream>) {
     count(&stream);
     log::stream_ended(&stream);
     tracking::ended(&mut stream);
-    serve::leave_backend(&stream);
+    backend::leave(&stream);
     here().keep_stream(stream);
 }
 
 /// Who broke a stream off, where one did.
-fn aborted(stream: &Stream) -> Option<Tally> {
-    match stream.outcome.termination {
+fn aborted(outcome: &Outcome) -> Option<Tally> {
+    match outcome.termination {
         Termination::ClientAbort | Termination::ClientTimeout => Some(Tally::ClientAborts),
         Termination::ServerAbort | Termination::ServerTimeout
-            if matches!(stream.outcome.phase, Phase::Data | Phase::Last) =>
+            if matches!(outcome.phase, Phase::Data | Phase::Last) =>
         {
             Some(Tally::ServerAborts)
         }
@@ -69,14 +70,8 @@ fn count(stream: &Stream) {
     let times = &stream.times;
     let status = stream.status();
     let frontend = stream.frontend().state.frontend.here();
-    let bytes_in = stream
-        .transfer
-        .bytes_in
-        .saturating_sub(stream.transfer.counted.0);
-    let bytes_out = stream
-        .transfer
-        .bytes_out
-        .saturating_sub(stream.transfer.counted.1);
+    let bytes_in = stream.transfer.uncounted_in();
+    let bytes_out = stream.transfer.uncounted_out();
     frontend.add(Tally::BytesIn, bytes_in);
     frontend.add(Tally::BytesOut, bytes_out);
     if stream.http && status != 0 {
@@ -97,7 +92,7 @@ fn count(stream: &Stream) {
     if stream.outcome.termination == Termination::Local {
         frontend.count(Tally::Intercepted);
     }
-    let aborted = aborted(stream);
+    let aborted = aborted(&stream.outcome);
     let spans = [
         ms(times.request, times.queued),
         ms(times.queued, times.connected),

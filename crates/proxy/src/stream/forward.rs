@@ -1,7 +1,7 @@
 //! Headers that tell a server the origin of a request (`option forwarded`, `option
 //! forwardfor`, `option originalto`), and headers that are not forwarded.
 
-use super::{Endpoint, Stream, serve};
+use super::{Endpoint, Stream, server};
 use model::config::{Forwarded, HeaderNames, ParameterSource, ProxyOption, Rare};
 use model::rules::Value;
 use std::io::Write;
@@ -30,7 +30,7 @@ fn tell_more(stream: &mut Stream) {
             .request
             .set_cases(stream.config.global.header_cases.clone());
     }
-    serve::name_server(stream);
+    server::name_server(stream);
 }
 
 /// Leaves out headers whose names are not what applications expect
@@ -176,14 +176,16 @@ fn forwarded_value(option: &Arc<Forwarded>, stream: &Stream) -> Vec<u8> {
     node(
         &mut out,
         b"by=",
-        (&option.by, &option.by_port),
+        &option.by,
+        &option.by_port,
         stream,
         stream.destination(),
     );
     node(
         &mut out,
         b"for=",
-        (&option.for_, &option.for_port),
+        &option.for_,
+        &option.for_port,
         stream,
         stream.source(),
     );
@@ -220,7 +222,8 @@ fn hidden(text: &[u8]) -> Option<Vec<u8>> {
 fn node(
     out: &mut Vec<u8>,
     name: &[u8],
-    (who, port): (&Option<ParameterSource>, &Option<ParameterSource>),
+    who: &Option<ParameterSource>,
+    port: &Option<ParameterSource>,
     stream: &Stream,
     end: Endpoint,
 ) {

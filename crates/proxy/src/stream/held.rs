@@ -6,7 +6,7 @@
 use super::Stream;
 use super::answer::Failure;
 use super::body::Body;
-use super::serve::{Watch, unless_gone};
+use super::watch::{Watch, unless_gone};
 use model::rules::Verdict;
 use mux::link::Link;
 use reactor::after;

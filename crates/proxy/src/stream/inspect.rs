@@ -3,7 +3,7 @@
 //! the head is there if they wait for it.
 
 use super::answer::Failure;
-use super::{Phase, Stream, Termination, exchange, serve};
+use super::{Phase, Stream, Termination, exchange};
 use crate::server_connection::{self, ServerConnection};
 use http::http1::ConnectionMode;
 use model::config::{Proxy, ReuseMode};
@@ -41,7 +41,7 @@ fn judge(stream: &mut Stream, client: &Link) -> bool {
     match rules::tcp_response(stream) {
         Some(gate) => settle(stream, client, gate),
         None => {
-            stream.overridden().inspection = Some(Inspection {
+            stream.rules.overrides_mut().inspection = Some(Inspection {
                 until: after(delay_ms),
             });
             true
@@ -72,7 +72,7 @@ fn settle(stream: &mut Stream, client: &Link, gate: Gate) -> bool {
     match gate {
         Gate::Open => return true,
         Gate::CloseServer => {
-            stream.overridden().closes_server = true;
+            stream.rules.overrides_mut().closes_server = true;
             return true;
         }
         // None of these rules does it.
@@ -82,7 +82,7 @@ fn settle(stream: &mut Stream, client: &Link, gate: Gate) -> bool {
     refused(stream, gate);
     stream.times.response = None;
     if gate == Gate::SilentDrop {
-        serve::drop_silently(client);
+        client.vanish();
     }
     false
 }

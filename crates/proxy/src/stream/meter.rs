@@ -7,6 +7,24 @@ use model::config::{Config, ProxyIndex, ProxyOption, ServerIndex};
 use model::state::Tally;
 use std::sync::Arc;
 
+/// One direction of a stream that is counted.
+pub struct Counting<'c> {
+    /// Counts.
+    pub meter: &'c Meter,
+    /// As what.
+    pub tally: Tally,
+    /// How many bytes it has counted.
+    pub counted: &'c mut u64,
+}
+
+impl Counting<'_> {
+    /// Counts bytes that were passed on.
+    pub fn count(&mut self, bytes: u64) {
+        self.meter.count(self.tally, bytes);
+        *self.counted += bytes;
+    }
+}
+
 /// Counts the bytes of one stream while they flow.
 pub struct Meter {
     config: Arc<Config>,

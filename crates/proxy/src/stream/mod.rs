@@ -8,14 +8,17 @@
 //! stream of HTTP/2; `finish` counts and logs.
 
 mod answer;
+mod backend;
 mod body;
 mod capture;
 mod exchange;
 mod fastcgi;
 mod finish;
 mod forward;
+mod head;
 mod held;
 mod inspect;
+mod judge;
 pub(crate) mod leaving;
 mod meter;
 mod multiplexed;
@@ -24,13 +27,16 @@ mod request;
 mod retry;
 mod secure;
 mod send;
-mod serve;
+mod server;
 mod session;
 mod shape;
 mod shutdown;
+mod slot;
 mod splice;
+mod tcp;
 mod tunnel;
 mod upgrade;
+mod watch;
 
 pub use finish::bad_request;
 #[cfg(debug_assertions)]

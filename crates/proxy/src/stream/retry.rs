@@ -4,7 +4,7 @@
 
 use super::answer::Failure;
 use super::body::{Body, Kept};
-use super::{Stream, serve};
+use super::{Stream, server};
 use crate::server_connection::ServerConnection;
 use model::config::{Rare, RetryOn};
 use model::queue::Slot;
@@ -41,7 +41,7 @@ impl Replay {
             Body::Done | Body::Stream(None) => true,
             Body::UntilClose => false,
         };
-        let may = fits && !crate::persistence::is_sent_once(stream);
+        let may = fits && !stream.route.is_sent_once();
         Replay {
             bytes: Vec::new(),
             whole: Cell::new(may),
@@ -112,8 +112,8 @@ impl Replay {
 /// Another server connection for a request that goes out again.
 pub async fn again(stream: &mut Stream, slot: Slot) -> Option<(ServerConnection, Slot)> {
     stream.response.clear();
-    let another = serve::again(stream, slot).await.ok()?;
-    serve::name_server(stream);
+    let another = server::again(stream, slot).await.ok()?;
+    server::name_server(stream);
     Some(another)
 }
 
@@ -121,7 +121,7 @@ pub async fn again(stream: &mut Stream, slot: Slot) -> Option<(ServerConnection,
 /// stops closes what it has and takes nothing new: that is tried again, and elsewhere, as
 /// any connection that fails.
 pub async fn anew(stream: &mut Stream, slot: Slot) -> Option<(ServerConnection, Slot)> {
-    match serve::reconnect(stream).await {
+    match server::reconnect(stream).await {
         Some(connection) => Some((connection, slot)),
         None => again(stream, slot).await,
     }
@@ -147,7 +147,7 @@ pub fn repeats(stream: &Stream, failure: &Failure) -> bool {
 }
 
 fn is_asked_for(stream: &Stream, bits: u32) -> bool {
-    stream.route.retries < serve::retries(stream)
+    stream.route.retries < server::retries(stream)
         && stream
             .backend()
             .is_some_and(|backend| backend.retry_on.has(bits))

@@ -3,10 +3,10 @@
 //! session, no buffer. The state of a request is boxed while there is one.
 
 use super::request::{self, Next};
-use super::{Endpoint, Session, leaving, multiplexed, secure, tunnel};
+use super::{Endpoint, Session, leaving, multiplexed, secure, tcp};
 use crate::runtime::Seat;
 use crate::server_connection::Own;
-use model::config::{BindAddress, Config, HttpProtocol, Mode, Proxy, ProxyIndex, ProxyOption};
+use model::config::{BindAddress, Config, HttpProtocol, ListenerIndex, Mode, Proxy, ProxyOption};
 use model::rules::{self, Gate};
 use model::state::{ListenerState, Tally};
 use model::thread::here;
@@ -109,13 +109,13 @@ impl Drop for Counted {
 /// Begins a session on a connection that was accepted on this thread.
 pub fn begin(
     config: Arc<Config>,
-    (frontend, bind): (ProxyIndex, u32),
+    place: ListenerIndex,
     fd: OwnedFd,
     peer: Option<SocketAddrAny>,
     seat: Seat,
 ) {
-    let proxy = config.proxy(frontend);
-    let destination = destination(proxy, bind, &fd);
+    let proxy = config.proxy(place.frontend);
+    let destination = destination(proxy, place.bind, &fd);
     // A client that connects usually writes at once, so a first read is tried.
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else {
         return;
@@ -123,12 +123,7 @@ pub fn begin(
     let link = Link::from(Transport::from(socket));
     here().session_began();
     let counted = Counted(Some(seat));
-    let mut session = Rc::new(Session::new(
-        config,
-        (frontend, bind),
-        endpoint(peer),
-        destination,
-    ));
+    let mut session = Rc::new(Session::new(config, place, endpoint(peer), destination));
     if let Some(transport) = link.transport() {
         session.keep_socket(transport.socket());
     }
@@ -231,7 +226,7 @@ async fn run(client: &mut Client) {
     here().process.session_rate.count(now_ms);
     match frontend.mode {
         // What listens is never for logs: loading refuses that.
-        Mode::Tcp | Mode::Log => pool_box(tunnel::serve(client)).await,
+        Mode::Tcp | Mode::Log => pool_box(tcp::serve(client)).await,
         Mode::Http if speaks_http2(&client.session) => http2(client).await,
         Mode::Http => requests(client).await,
     }
@@ -270,7 +265,7 @@ fn mark_packets(link: &Link, set: &super::Overrides) {
 /// A rule refused the connection: it is reset, or forgotten.
 fn refuse(link: &Link, gate: Gate) {
     if gate == Gate::SilentDrop {
-        super::serve::drop_silently(link);
+        link.vanish();
     } else {
         link.break_off();
     }
@@ -474,14 +469,14 @@ fn take_addresses(client: &mut Client, header: &Header) {
         return;
     };
     let old = &client.session;
-    let ends = (Endpoint::Inet(source), Endpoint::Inet(destination));
+    let (source, destination) = (Endpoint::Inet(source), Endpoint::Inet(destination));
     old.keep_connection((old.source, old.destination));
     client.session = Rc::new(Session {
         accepted: old.accepted,
         details: old.details.clone(),
         tls: old.tls.clone(),
         variables: old.variables.take().into(),
-        ..Session::new(old.config.clone(), (old.frontend, old.bind), ends.0, ends.1)
+        ..Session::new(old.config.clone(), old.place(), source, destination)
     });
 }
 

@@ -8,6 +8,7 @@ use super::body::Body;
 use super::{Phase, Stream, Termination};
 use http::http1::BodyLength;
 use http::message::{Message, Version};
+use model::transaction::Outcome;
 use mux::link::Link;
 use reactor::after;
 use reactor::{Buffer, with_deadline};
@@ -33,7 +34,7 @@ pub(super) fn is_bodiless(status: u16) -> bool {
 pub(super) fn settle(stream: &mut Stream, body: BodyLength) -> Result<BodyLength, Interim> {
     let status = stream.response.status();
     if status < 200 && !stream.switches(status) {
-        return Err(interim(stream));
+        return Err(interim(&mut stream.outcome));
     }
     if stream.asked_head() || is_bodiless(status) {
         if matches!(status, 101 | 204) {
@@ -58,7 +59,7 @@ pub(super) fn settle_own(
 ) -> Result<bool, Interim> {
     let status = stream.response.status();
     if status < 200 && !stream.switches(status) {
-        return Err(interim(stream));
+        return Err(interim(&mut stream.outcome));
     }
     match (is_bodiless(old_status), is_bodiless(status)) {
         (_, true) if matches!(status, 101 | 204) => remove_framing(&mut stream.response),
@@ -72,8 +73,8 @@ pub(super) fn settle_own(
     Ok(!stream.asked_head() && !is_bodiless(status))
 }
 
-fn interim(stream: &mut Stream) -> Interim {
-    stream.outcome.end(Termination::Proxy, Phase::Headers);
+fn interim(outcome: &mut Outcome) -> Interim {
+    outcome.end(Termination::Proxy, Phase::Headers);
     Interim
 }
 

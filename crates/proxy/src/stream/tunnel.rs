@@ -2,39 +2,32 @@
 //! direction has back pressure (nothing is read while the other side takes
 //! nothing) and ends by itself, so a half-closed connection stays usable.
 
-use super::finish::finish;
 use super::meter::Meter;
-use super::serve::{self, Establish};
-use super::session::Client;
-use super::{Phase, Stream, Termination, new_stream, send, shutdown, splice, upgrade};
-use crate::persistence;
-use crate::server_connection::ServerConnection;
-use model::config::{HttpProtocol, Mode, Proxy, ProxyOption};
-use model::log;
+use super::{Phase, Stream, Termination, backend, shutdown, splice};
+use model::config::{Proxy, ProxyOption};
 use model::queue::Slot;
-use model::rules::{self, Content, Gate};
 use model::state::Tally;
-use model::tracking::stick;
-use mux::link::{Link, write_all};
-use reactor::{self, Buffer, Instant, Pipe, after, pool_box, with_deadline};
+use mux::link::Link;
+use reactor::{self, Buffer, Instant, Pipe, with_deadline};
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// One direction.
-struct Half {
-    buffer: Option<Buffer>,
+pub struct Half {
+    /// What came and was not sent on yet.
+    pub buffer: Option<Buffer>,
     /// In place of a buffer, while bytes are in it.
     pipe: Option<Pipe>,
     /// Much came at once: more of it goes through a pipe.
     streaming: bool,
     /// The sender has ended its side.
-    ended: bool,
+    pub ended: bool,
     /// That was passed on.
     shut: bool,
-    bytes: u64,
+    /// How many were sent on.
+    pub bytes: u64,
 }
 
 impl Half {
@@ -252,15 +245,18 @@ impl Limit {
 }
 
 /// Both directions of a tunnel, and the limits of both sides.
-struct Tunnel {
-    up: Half,
-    down: Half,
+pub struct Tunnel {
+    /// From the client to the server.
+    pub up: Half,
+    /// From the server to the client.
+    pub down: Half,
     client: Limit,
     server: Limit,
 }
 
 impl Tunnel {
-    fn new(stream: &Stream, up: Option<Buffer>, down: Option<Buffer>) -> Tunnel {
+    /// Begins with what came of both sides already.
+    pub fn new(stream: &Stream, up: Option<Buffer>, down: Option<Buffer>) -> Tunnel {
         let frontend = &stream.frontend().timeouts;
         let backend = stream
             .backend()
@@ -321,107 +317,12 @@ impl Tunnel {
         }
     }
 
-    /// Until when the client and the server may be silent.
-    fn limits(&self) -> (Option<Instant>, Option<Instant>) {
-        let Tunnel {
-            up,
-            down,
-            client,
-            server,
-        } = self;
-        (
-            client.at(up.is_hungry(), down.is_stuck(), down.shut),
-            server.at(down.is_hungry(), up.is_stuck(), up.shut),
-        )
-    }
-}
-
-/// Who has been silent for too long, by what [`Tunnel::limits`] says.
-fn overdue(limits: (Option<Instant>, Option<Instant>)) -> Option<Termination> {
-    let now = reactor::now();
-    match limits {
-        (Some(at), _) if at <= now => Some(Termination::ClientTimeout),
-        (_, Some(at)) if at <= now => Some(Termination::ServerTimeout),
-        _ => None,
-    }
-}
-
-/// Carries bytes both ways until both sides have ended, one fails or is silent
-/// for too long, or the sessions of the server are shut down. Counts into the
-/// stream.
-pub async fn carry(
-    stream: &mut Stream,
-    client: &Link,
-    client_input: Option<Buffer>,
-    server: &Link,
-    server_input: Option<Buffer>,
-    slot: &Slot,
-) {
-    let tunnel = Tunnel::new(stream, client_input, server_input);
-    run(stream, client, server, slot, tunnel).await;
-}
-
-async fn run(stream: &mut Stream, client: &Link, server: &Link, slot: &Slot, mut tunnel: Tunnel) {
-    let meter = Meter::of(stream);
-    let mut counted = (0, 0);
-    let ended = loop {
-        if let Some(why) = slot.shutdown() {
-            break Err(shutdown::termination(why));
-        }
-        // Moved first: what is waited for is known only then.
-        let first = poll_fn(|context| Poll::Ready(tunnel.poll(client, server, context))).await;
-        if let Some(meter) = &meter {
-            let (up, down) = (tunnel.up.bytes, tunnel.down.bytes);
-            meter.count(Tally::BytesIn, up - counted.0);
-            meter.count(Tally::BytesOut, down - counted.1);
-            counted = (up, down);
-        }
-        if let Poll::Ready(ended) = first {
-            break ended;
-        }
-        let limits = tunnel.limits();
-        if let Some(overdue) = overdue(limits) {
-            break Err(overdue);
-        }
-        let next = match limits {
-            (Some(client), Some(server)) => Some(client.min(server)),
-            (one, other) => one.or(other),
-        };
-        // Whatever wakes the task is looked at above.
-        let mut woken = false;
-        let woken = poll_fn(|_| {
-            if std::mem::replace(&mut woken, true) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        });
-        let _ = with_deadline(next, woken).await;
-    };
-    stream.transfer.bytes_in += tunnel.up.bytes;
-    stream.transfer.bytes_out += tunnel.down.bytes;
-    stream.transfer.counted.0 += counted.0;
-    stream.transfer.counted.1 += counted.1;
-    let Err(termination) = ended else { return };
-    stream.outcome.phase = match termination {
-        Termination::ServerDown | Termination::ServerUp | Termination::Killed if !stream.http => {
-            Phase::Done
-        }
-        _ => Phase::Data,
-    };
-    stream.outcome.termination = termination;
-    match termination {
-        // Who is left learns that it was no orderly end.
-        Termination::ClientAbort => server.break_off(),
-        Termination::ServerAbort => serve::count_at_server(stream, Tally::ResponseErrors),
-        _ => {}
-    }
-}
-
-impl Tunnel {
     /// Moves what the client sends, and takes what the server sends without passing
     /// it on, as much as a buffer holds.
-    fn poll_held(
+    ///
+    /// # Errors
+    /// A side failed: what ends the stream by it.
+    pub fn poll_held(
         &mut self,
         client: &Link,
         server: &Link,
@@ -449,254 +350,119 @@ impl Tunnel {
         }
         Ok(())
     }
+
+    /// Until when the client and the server may be silent.
+    fn deadlines(&self) -> Deadlines {
+        let Tunnel {
+            up,
+            down,
+            client,
+            server,
+        } = self;
+        Deadlines {
+            client: client.at(up.is_hungry(), down.is_stuck(), down.shut),
+            server: server.at(down.is_hungry(), up.is_stuck(), up.shut),
+        }
+    }
 }
 
-/// Lets the rules of `tcp-response content` look at what the server sends before
-/// the client gets it; then carries on, if they let it pass.
-async fn inspect_answer(
+/// Until when the client and the server may be silent.
+struct Deadlines {
+    client: Option<Instant>,
+    server: Option<Instant>,
+}
+
+impl Deadlines {
+    /// Who has been silent for too long.
+    fn overdue(&self) -> Option<Termination> {
+        let now = reactor::now();
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_due(self.client) {
+            Some(Termination::ClientTimeout)
+        } else if is_due(self.server) {
+            Some(Termination::ServerTimeout)
+        } else {
+            None
+        }
+    }
+
+    /// The sooner one.
+    fn next(&self) -> Option<Instant> {
+        [self.client, self.server].into_iter().flatten().min()
+    }
+}
+
+/// Carries bytes both ways until both sides have ended, one fails or is silent
+/// for too long, or the sessions of the server are shut down. Counts into the
+/// stream.
+pub async fn carry(
+    stream: &mut Stream,
+    client: &Link,
+    client_input: Option<Buffer>,
+    server: &Link,
+    server_input: Option<Buffer>,
+    slot: &Slot,
+) {
+    let tunnel = Tunnel::new(stream, client_input, server_input);
+    run(stream, client, server, slot, tunnel).await;
+}
+
+/// Carries what a tunnel has, likewise.
+pub async fn run(
     stream: &mut Stream,
     client: &Link,
     server: &Link,
     slot: &Slot,
     mut tunnel: Tunnel,
 ) {
-    let delay_ms = stream.backend().and_then(|b| b.response_delay_ms);
-    let deadline = after(delay_ms);
-    stream.payloads.response_complete = delay_ms.is_none();
-    let gate = loop {
+    let meter = Meter::of(stream);
+    let mut counted = (0, 0);
+    let ended = loop {
         if let Some(why) = slot.shutdown() {
-            stream.outcome.termination = shutdown::termination(why);
-            stream.transfer.bytes_in += tunnel.up.bytes;
-            return;
+            break Err(shutdown::termination(why));
         }
-        let moved = poll_fn(|context| Poll::Ready(tunnel.poll_held(client, server, context))).await;
-        if let Err(termination) = moved {
-            stream.transfer.bytes_in += tunnel.up.bytes;
-            stream.outcome.end(termination, Phase::Data);
-            return;
+        // Moved first: what is waited for is known only then.
+        let first = poll_fn(|context| Poll::Ready(tunnel.poll(client, server, context))).await;
+        if let Some(meter) = &meter {
+            let (up, down) = (tunnel.up.bytes, tunnel.down.bytes);
+            meter.count(Tally::BytesIn, up - counted.0);
+            meter.count(Tally::BytesOut, down - counted.1);
+            counted = (up, down);
         }
-        let held = tunnel.down.buffer.as_ref();
-        let bytes = held.map_or(&[][..], Buffer::filled);
-        if bytes.len() > stream.payloads.response.len() {
-            stream.payloads.response.clear();
-            stream.payloads.response.extend_from_slice(bytes);
+        if let Poll::Ready(ended) = first {
+            break ended;
         }
-        let full = held.is_some_and(|buffer| buffer.len() >= buffer.capacity());
-        stream.payloads.response_complete |= full || tunnel.down.ended;
-        match rules::tcp_response(stream) {
-            Some(gate) => break gate,
-            None if stream.payloads.response_complete => break Gate::Open,
-            None => {}
+        let deadlines = tunnel.deadlines();
+        if let Some(overdue) = deadlines.overdue() {
+            break Err(overdue);
         }
+        // Whatever wakes the task is looked at above.
         let mut woken = false;
-        let woken = poll_fn(|_| match std::mem::replace(&mut woken, true) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        let woken = poll_fn(|_| {
+            if std::mem::replace(&mut woken, true) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         });
-        if with_deadline(deadline, woken).await.is_err() {
-            stream.payloads.response_complete = true;
-        }
+        let _ = with_deadline(deadlines.next(), woken).await;
     };
-    send::mark_packets(stream, client);
-    match gate {
-        Gate::Open | Gate::SwitchToHttp(_) => run(stream, client, server, slot, tunnel).await,
-        Gate::CloseServer => {
-            // The client gets what came.
-            server.break_off();
-            stream.transfer.bytes_in += tunnel.up.bytes;
-            if let (Some(transport), Some(buffer)) = (client.transport(), &tunnel.down.buffer) {
-                let sent = write_all(transport, buffer.filled(), stream.client_ms()).await;
-                if sent.is_ok() {
-                    stream.transfer.bytes_out += buffer.len() as u64;
-                }
-            }
+    stream.transfer.bytes_in += tunnel.up.bytes;
+    stream.transfer.bytes_out += tunnel.down.bytes;
+    stream.transfer.counted_in += counted.0;
+    stream.transfer.counted_out += counted.1;
+    let Err(termination) = ended else { return };
+    stream.outcome.phase = match termination {
+        Termination::ServerDown | Termination::ServerUp | Termination::Killed if !stream.http => {
+            Phase::Done
         }
-        Gate::Reject | Gate::SilentDrop => {
-            stream.transfer.bytes_in += tunnel.up.bytes;
-            // What came of the server counts, though the client never got it.
-            stream.transfer.bytes_out += stream.payloads.response.len() as u64;
-            super::inspect::refused(stream, gate);
-            if gate == Gate::SilentDrop {
-                serve::drop_silently(client);
-            }
-        }
-    }
-}
-
-/// A client's connection in TCP mode: one stream.
-pub async fn serve(client: &mut Client) {
-    let mut stream = new_stream(client.session.clone(), false);
-    model::transaction::listing::begin(&stream);
-    stream.times.idle_since = client.session.accepted;
-    stream.times.request = Some(reactor::now());
-    log::stream_began(&stream);
-    let mut input = client.input.take();
-    match judge(client, &mut stream, &mut input).await {
-        Judged::Http(_) if client.session.bind().stays_raw => {
-            stream.outcome.end(Termination::Internal, Phase::Request);
-        }
-        Judged::Tunnel => tcp(client, &mut stream, input).await,
-        Judged::Over => swallow(&client.link, input),
-        Judged::Http(protocol) => {
-            client.input = input;
-            return pool_box(upgrade::serve(client, stream, protocol)).await;
-        }
-    }
-    finish(stream);
-}
-
-/// Reads what has come already: the kernel answers a close over unread input with a
-/// reset, and the client would not see an orderly end.
-fn swallow(client: &Link, input: Option<Buffer>) {
-    let mut buffer = input.unwrap_or_else(Buffer::take);
-    // Ends at the latest when the buffer is full.
-    while matches!(client.read_into(&mut buffer), Ok(read) if read > 0) {}
-}
-
-/// What rules of content make of a connection.
-enum Judged {
-    /// Its bytes are carried.
-    Tunnel,
-    /// It ends.
-    Over,
-    /// It speaks HTTP, in this version if one is said.
-    Http(Option<HttpProtocol>),
-}
-
-/// The rules of content, and the choice of the backend between those of both sides.
-async fn judge(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> Judged {
-    match inspect(client, stream, input).await {
-        Gate::Open => {}
-        Gate::SwitchToHttp(protocol) => return Judged::Http(protocol),
-        _ => return Judged::Over,
-    }
-    serve::choose_backend(stream);
-    let Some(backend) = stream.backend() else {
-        stream.outcome.end(Termination::ServerAbort, Phase::Connect);
-        return Judged::Over;
+        _ => Phase::Data,
     };
-    if backend.mode == Mode::Http {
-        stream.overridden().backend = stream.route.backend.take();
-        return Judged::Http(None);
-    }
-    serve::enter_backend(stream);
-    persistence::enter(stream);
-    if stream.route.backend == Some(stream.route.frontend) {
-        return Judged::Tunnel;
-    }
-    match inspect(client, stream, input).await {
-        Gate::Open => Judged::Tunnel,
-        _ => Judged::Over,
-    }
-}
-
-async fn tcp(client: &mut Client, stream: &mut Stream, input: Option<Buffer>) {
-    serve::find_own_server(stream);
-    let watched = serve::watched(stream, &client.link);
-    let established =
-        serve::unless_gone(watched, pin!(serve::establish(stream, Establish::FRESH))).await;
-    let (server, slot) = match established {
-        Some(Ok(established)) => established,
-        Some(Err(_)) => return swallow(&client.link, input),
-        None => {
-            serve::abandoned(stream);
-            return;
-        }
-    };
-    let ServerConnection {
-        link,
-        input: server_input,
-        ..
-    } = server;
-    stream.payloads.request = Vec::new();
-    stream.payloads.request_complete = false;
-    stick::answer(stream);
-    log::stream_answered(stream);
-    let inspected = stream.backend().is_some_and(|b| !b.tcp_response.is_empty());
-    if inspected {
-        let tunnel = Tunnel::new(stream, input, server_input);
-        inspect_answer(stream, &client.link, &link, &slot, tunnel).await;
-    } else {
-        carry(stream, &client.link, input, &link, server_input, &slot).await;
-    }
-    if stream
-        .backend()
-        .is_some_and(|b| b.has(ProxyOption::NoLinger))
-    {
-        super::session::reset_when_delivered(&link);
-    }
-    drop(link);
-    drop(slot);
-}
-
-/// Runs the content rules of the frontend, or of the backend once it is chosen,
-/// reading what they need. Any gate but those that are open is the stream's end,
-/// and was told.
-async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> Gate {
-    let in_backend = stream.route.backend.is_some();
-    let proxy = if in_backend {
-        stream.backend()
-    } else {
-        Some(stream.frontend())
-    };
-    let Some((has_rules, delay_ms)) =
-        proxy.map(|p| (!p.tcp_content.is_empty(), p.inspect_delay_ms))
-    else {
-        return Gate::Open;
-    };
-    if !has_rules {
-        return Gate::Open;
-    }
-    let deadline = after(Some(delay_ms.unwrap_or(0)));
-    stream.payloads.request_complete = false;
-    loop {
-        if let Some(buffer) = input
-            .as_ref()
-            .filter(|b| b.len() > stream.payloads.request.len())
-        {
-            stream.payloads.request.clear();
-            stream.payloads.request.extend_from_slice(buffer.filled());
-            stream.payloads.request_complete |= buffer.len() >= buffer.capacity();
-        }
-        match rules::tcp_content(stream, in_backend) {
-            Content::Decided(Gate::Open) => break,
-            Content::Decided(gate @ Gate::SwitchToHttp(_)) => return gate,
-            Content::Decided(gate) => {
-                refuse(client, stream, gate);
-                return gate;
-            }
-            Content::Wait(wait) => {
-                if serve::await_rule(stream, &client.link, wait).await {
-                    continue;
-                }
-                return Gate::Reject;
-            }
-            Content::NeedMore => {}
-        }
-        let buffer = input.get_or_insert_with(Buffer::take);
-        match with_deadline(deadline, client.link.readable()).await {
-            Err(_) => stream.payloads.request_complete = true,
-            Ok(()) => match client.link.read_into(buffer) {
-                Ok(0) => stream.payloads.request_complete = true,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => {
-                    stream.outcome.end(Termination::ClientAbort, Phase::Request);
-                    return Gate::Reject;
-                }
-            },
-        }
-    }
-    // It stays for the choice of the backend and of the server.
-    stream.payloads.request_complete = true;
-    Gate::Open
-}
-
-fn refuse(client: &Client, stream: &mut Stream, gate: Gate) {
-    stream.outcome.end(Termination::Proxy, Phase::Request);
-    let frontend = stream.frontend();
-    frontend.state.frontend.here().count(Tally::DeniedRequests);
-    if gate == Gate::SilentDrop {
-        serve::drop_silently(&client.link);
+    stream.outcome.termination = termination;
+    match termination {
+        // Who is left learns that it was no orderly end.
+        Termination::ClientAbort => server.break_off(),
+        Termination::ServerAbort => backend::count_at_server(stream, Tally::ResponseErrors),
+        _ => {}
     }
 }

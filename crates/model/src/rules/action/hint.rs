@@ -42,7 +42,7 @@ impl Hint {
         }
         let mut value = self.format.fill(stream);
         super::harmless(&mut value);
-        let hints = &mut stream.overridden().hints;
+        let hints = &mut stream.rules.overrides_mut().hints;
         if hints
             .last()
             .is_none_or(|(begins, _)| *begins != self.begins)

@@ -163,10 +163,10 @@ impl LimitChange {
         };
         let ms = u32::try_from(number).ok().filter(|ms| *ms > 0);
         if self.what == What::NoAnswerRetries {
-            stream.send_once();
+            stream.route.persistence_mut().once = true;
             return Step::Next;
         }
-        let set = stream.overridden();
+        let set = stream.rules.overrides_mut();
         let limits = &mut set.limits;
         match self.what {
             What::Client => limits.client_ms = ms.or(limits.client_ms),

@@ -157,7 +157,7 @@ impl Action {
             Action::List(change) => change.run(stream),
             Action::Metrics => service::metrics(stream),
             Action::ExpectProxy => {
-                stream.overridden().expects_proxy = true;
+                stream.rules.overrides_mut().expects_proxy = true;
                 Step::Next
             }
         }

@@ -189,7 +189,7 @@ impl PacketChange {
         let Some(number) = number else {
             return Step::Next;
         };
-        let set = stream.overridden();
+        let set = stream.rules.overrides_mut();
         let packets: &mut Packets = match self.to_server {
             true => &mut set.to_server,
             false => {

@@ -3,7 +3,7 @@
 use super::{Action, ActionRow, Build, Step, places};
 use crate::codes as load_codes;
 use crate::compiled::action::variable::{SetWhen, Source, VariableChange};
-use crate::config::{Config, ProxyIndex};
+use crate::config::{Config, ListenerIndex, ProxyIndex};
 use crate::rules::argument::variable_error_in;
 use crate::rules::draft::Draft;
 use crate::rules::format::{Dialect, Format};
@@ -213,7 +213,10 @@ pub fn set_up_process(config: &Arc<Config>) {
         return;
     }
     // No listener has this number.
-    let place = (ProxyIndex(0), u32::MAX);
+    let place = ListenerIndex {
+        frontend: ProxyIndex(0),
+        bind: u32::MAX,
+    };
     let session = Session::new(Arc::clone(config), place, Endpoint::Unix, Endpoint::Unix);
     let mut stream = of_check(Rc::new(session), false);
     for change in changes {
@@ -261,7 +264,7 @@ fn get(stream: &Stream, name: VariableName) -> Option<Value<'static>> {
     match name.scope() {
         Scope::Process => process_variable(name),
         Scope::Session => stream.session.variables.borrow().get(name).cloned(),
-        _ => match stream.assigned(name) {
+        _ => match stream.rules.assigned.get(name) {
             Some(newer) => newer,
             None => stream.rules.variables.get(name).cloned(),
         },

@@ -78,7 +78,7 @@ fn set<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Op
     }
     let owned = value.clone().into_owned();
     if let Some(owned) = set_variable_of_session(stream, name, owned) {
-        stream.assign(name, Some(owned));
+        stream.rules.assigned.set(name, Some(owned));
     }
     Some(value)
 }
@@ -86,7 +86,7 @@ fn set<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Op
 fn unset<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
     let name = arguments.variable(0)?;
     if !unset_variable_of_session(stream, name) {
-        stream.assign(name, None);
+        stream.rules.assigned.set(name, None);
     }
     Some(value)
 }
@@ -112,7 +112,12 @@ fn keep<'a>(
     let slot = usize::try_from(arguments.int(0)?).ok()?;
     // As in HAProxy, a slot that is not declared takes the value's way, too.
     let length_max = slots.get(slot)?.length_max;
-    value.with_text(|text| stream.capture(whose, slot, &text[..text.len().min(length_max)]));
+    value.with_text(|text| {
+        stream
+            .rules
+            .assigned
+            .capture(whose, slot, &text[..text.len().min(length_max)])
+    });
     Some(value)
 }
 

@@ -147,7 +147,10 @@ fn gcm_enc<'a>(
         .seal_in_place_separate_tag(nonce, besides, &mut bytes)
         .ok()?;
     let tag = STANDARD.encode(tag.as_ref()).into_bytes();
-    stream.assign(arguments.variable(3)?, Some(Value::Str(Cow::Owned(tag))));
+    stream
+        .rules
+        .assigned
+        .set(arguments.variable(3)?, Some(Value::Str(Cow::Owned(tag))));
     Some(Value::Bin(Cow::Owned(bytes)))
 }
 

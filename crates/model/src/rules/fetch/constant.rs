@@ -82,7 +82,7 @@ pub fn variable_value(name: VariableName, stream: &Stream) -> Option<Value<'_>> 
     match name.scope() {
         Scope::Process => process_variable(name),
         Scope::Session => stream.session.variables.borrow().get(name).cloned(),
-        _ => match stream.assigned(name) {
+        _ => match stream.rules.assigned.get(name) {
             Some(newer) => newer,
             None => stream.rules.variables.get(name).map(borrowed),
         },

@@ -137,7 +137,7 @@ fn client_packets(stream: &Stream) -> Option<PacketFacts> {
 }
 
 fn server_packets(stream: &Stream) -> Option<PacketFacts> {
-    stream.server_end()?.socket?.packets()
+    stream.links.server_end()?.socket?.packets()
 }
 
 fn unit<'a>(arguments: &Arguments, microseconds: u32) -> Option<Value<'a>> {
@@ -152,28 +152,28 @@ fn count<'a>(n: u32) -> Option<Value<'a>> {
 }
 
 fn server_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    stream.server_end().filter(|_| stream.http)?;
-    count(1 + u32::from(stream.watched(End::Server).is_some()))
+    stream.links.server_end().filter(|_| stream.http)?;
+    count(1 + u32::from(stream.links.watched(End::Server).is_some()))
 }
 
 fn reused<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(stream.server_end()?.carried > 0))
+    Some(Value::Bool(stream.links.server_end()?.carried > 0))
 }
 
 /// Whether a connection is there at that end.
 fn is_there(stream: &Stream, end: End) -> bool {
-    end == End::Client || stream.server_end().is_some()
+    end == End::Client || stream.links.server_end().is_some()
 }
 
 fn streams<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
-    match stream.watched(end) {
+    match stream.links.watched(end) {
         Some(watched) => count(watched.streams()?),
         None => is_there(stream, end).then_some(Value::Int(1)),
     }
 }
 
 fn streams_max<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
-    let Some(watched) = stream.watched(end) else {
+    let Some(watched) = stream.links.watched(end) else {
         return is_there(stream, end).then_some(Value::Int(1));
     };
     let tuned = &stream.config.global.tune.http2;
@@ -191,21 +191,21 @@ fn streams_max<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
 }
 
 fn glitches<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
-    match stream.watched(end) {
+    match stream.links.watched(end) {
         Some(watched) => count(watched.glitches()?),
         None => is_there(stream, end).then_some(Value::Int(0)),
     }
 }
 
 fn id<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
-    match stream.watched(end) {
+    match stream.links.watched(end) {
         Some(watched) => count(watched.id()),
         None => is_there(stream, end).then_some(Value::Int(0)),
     }
 }
 
 fn reset_code<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
-    count(stream.watched(end)?.reset_code()?)
+    count(stream.links.watched(end)?.reset_code()?)
 }
 
 #[cfg(test)]

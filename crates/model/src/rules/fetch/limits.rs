@@ -42,9 +42,9 @@ pub(super) static ROWS: &[FetchRow] = limits! {
 };
 
 fn class<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.priority().class.into()))
+    Some(Value::Int(stream.rules.priority().class.into()))
 }
 
 fn offset<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.priority().offset_ms.into()))
+    Some(Value::Int(stream.rules.priority().offset_ms.into()))
 }

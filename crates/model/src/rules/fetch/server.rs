@@ -75,11 +75,11 @@ fn show_side(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<D
 }
 
 fn bc_src<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::ip(stream.server_side()?.ip()))
+    Some(Value::ip(stream.links.server_side()?.ip()))
 }
 
 fn bc_src_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.server_side()?.port().into()))
+    Some(Value::Int(stream.links.server_side()?.port().into()))
 }
 
 fn bc_dst<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -161,13 +161,13 @@ fn ask_rule(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Di
 }
 
 fn rule_file<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    let (file, _) = stream.last_rule()?;
+    let (file, _) = stream.links.last_rule()?;
     let name = stream.config.files.get(file as usize)?;
     Some(Value::text(name.as_bytes()))
 }
 
 fn rule_line<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    let (_, line) = stream.last_rule()?;
+    let (_, line) = stream.links.last_rule()?;
     Some(Value::Int(line.into()))
 }
 

@@ -59,26 +59,8 @@ fn span_ms(from: Option<Instant>, to: Option<Instant>) -> Option<u64> {
     Some(to?.saturating_duration_since(from?).as_millis() as u64)
 }
 
-fn is_first(stream: &Stream) -> bool {
-    stream.times.first
-}
-
-/// When the stream's own time began: the accept, or the end of the stream before it.
-fn accept_date(stream: &Stream) -> SystemTime {
-    let idle = stream
-        .times
-        .began
-        .saturating_duration_since(stream.times.idle_since);
-    stream.times.began_at - idle
-}
-
 fn since_epoch(at: SystemTime) -> Duration {
     at.duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// What the stream's end is for its times: the present, where it goes on.
-fn end(stream: &Stream) -> Option<Instant> {
-    Some(stream.times.ended.unwrap_or_else(reactor::now))
 }
 
 /// The address of the stream's server, as operators set it or as the file gives it.
@@ -121,8 +103,8 @@ impl Alias {
             Alias::ClientPort => port(stream.source(), stream, put),
             Alias::FrontendIp => ip(stream.destination(), put),
             Alias::FrontendPort => port(stream.destination(), stream, put),
-            Alias::ServerSideIp => inet_ip(stream.server_side(), put),
-            Alias::ServerSidePort => inet_port(stream.server_side(), put),
+            Alias::ServerSideIp => inet_ip(stream.links.server_side(), put),
+            Alias::ServerSidePort => inet_port(stream.links.server_side(), put),
             Alias::ServerIp => inet_ip(server_address(stream), put),
             Alias::ServerPort => inet_port(server_address(stream), put),
             Alias::FrontendName => put.text(stream.frontend().name.as_bytes()),
@@ -356,18 +338,18 @@ impl Alias {
                     .load(std::sync::atomic::Ordering::Relaxed),
                 1,
             ),
-            Alias::Timestamp => put.number(since_epoch(accept_date(stream)).as_secs(), 4),
+            Alias::Timestamp => put.number(since_epoch(times.accept_date()).as_secs(), 4),
             Alias::Milliseconds => {
-                let ms = since_epoch(accept_date(stream)).subsec_millis();
+                let ms = since_epoch(times.accept_date()).subsec_millis();
                 if put.flags.hex {
                     hexadecimal(put.out, ms.into(), 2)
                 } else {
                     decimal(put.out, ms.into(), 3)
                 }
             }
-            Alias::DateMillis => append_date(put.out, accept_date(stream), DateStyle::Millis),
-            Alias::DateGmt => append_date(put.out, accept_date(stream), DateStyle::Gmt),
-            Alias::DateLocal => append_date(put.out, accept_date(stream), DateStyle::Local),
+            Alias::DateMillis => append_date(put.out, times.accept_date(), DateStyle::Millis),
+            Alias::DateGmt => append_date(put.out, times.accept_date(), DateStyle::Gmt),
+            Alias::DateLocal => append_date(put.out, times.accept_date(), DateStyle::Local),
             Alias::RequestDate => append_date(put.out, times.began_at, DateStyle::Millis),
             Alias::RequestDateGmt => append_date(put.out, times.began_at, DateStyle::Gmt),
             Alias::RequestDateLocal => append_date(put.out, times.began_at, DateStyle::Local),
@@ -386,24 +368,24 @@ impl Alias {
             Alias::QueueTime => span_ms(times.request.or(began), times.queued),
             Alias::ConnectTime => span_ms(times.queued, times.connected),
             Alias::ResponseTime => span_ms(times.connected, times.response),
-            Alias::DataTime if stream.http => span_ms(times.response, end(stream)),
-            Alias::DataTime => span_ms(times.connected, end(stream)),
-            Alias::HandshakeTime if is_first(stream) => span_ms(start, Some(stream.session.ready)),
+            Alias::DataTime if stream.http => span_ms(times.response, Some(times.end())),
+            Alias::DataTime => span_ms(times.connected, Some(times.end())),
+            Alias::HandshakeTime if times.first => span_ms(start, Some(stream.session.ready)),
             Alias::HandshakeTime => Some(0),
-            Alias::IdleTime if is_first(stream) => span_ms(Some(stream.session.ready), began),
+            Alias::IdleTime if times.first => span_ms(Some(stream.session.ready), began),
             Alias::IdleTime => span_ms(start, began),
-            Alias::TotalTime => span_ms(start, end(stream)),
+            Alias::TotalTime => span_ms(start, Some(times.end())),
             Alias::UserTime => {
-                let idle = if is_first(stream) {
+                let idle = if times.first {
                     Some(stream.session.ready)
                 } else {
                     start
                 };
                 let idle = span_ms(idle, began).unwrap_or(0);
-                span_ms(start, end(stream)).map(|total| total.saturating_sub(idle))
+                span_ms(start, Some(times.end())).map(|total| total.saturating_sub(idle))
             }
             // What is left is `%Ta`.
-            _ => span_ms(began, end(stream)),
+            _ => span_ms(began, Some(times.end())),
         }
     }
 

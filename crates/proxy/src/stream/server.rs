@@ -1,110 +1,33 @@
-//! What HTTP and TCP streams share on their way to a server: the choice of the
-//! backend, its queue, the connection with its retries.
+//! What HTTP and TCP streams share on their way to a server: a slot of it, then the
+//! connection with its retries.
 
 use super::shutdown::{self, unless_shut};
-use super::{Phase, Reply, Stream, Termination, exchange, observe};
-use crate::persistence;
+use super::slot::take_slot;
+use super::watch::{Watch, unless_gone};
+use super::{Phase, Reply, Stream, Termination, backend, exchange, observe};
 use crate::server_connection::{
     self, ConnectFailure, Own, ServerConnection, Wanted, connect, forced_version,
 };
 use http::http1::{Redirect, RedirectCode};
 use http::message::Message;
-use model::config::{
-    Proxy, ProxyIndex, ProxyOption, Rare, RetryOn, ReuseMode, Server, ServerIndex, Step,
-    SwitchTarget,
-};
-use model::queue::{self, Assignment, Slot, Wish};
+use model::config::{Proxy, RetryOn, ReuseMode, Server, Step};
+use model::queue::Slot;
 use model::state::Tally;
 use model::thread::here;
-use model::tracking::{self, stick};
-use model::transaction::{ServerEnd, Wait, listing};
+use model::transaction::{Outcome, ServerEnd};
 use model::{log, rules};
 use mux::link::Link;
-use reactor::{self, after, with_deadline};
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tls::Info;
 
 /// Connection attempts after the first, unless `retries` says otherwise.
 const RETRIES_DEFAULT: u32 = 3;
+
 /// Pause before the same server is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-
-/// A request came, whatever becomes of it.
-pub fn count_request(stream: &Stream) {
-    listing::begin(stream);
-    tracking::request(stream);
-    let state = &stream.session.frontend().state;
-    state.request_rate.count(here().now_ms());
-    state.frontend.here().count(Tally::Requests);
-}
-
-/// Which backend `use_backend` and `default_backend` lead to; a `listen` leads
-/// to itself.
-pub fn choose_backend(stream: &mut Stream) {
-    let by_line = stream.rules.lines.as_ref().and_then(|lines| lines.switched);
-    let before = stream.rules.overrides.as_ref().and_then(|set| set.backend);
-    let by_rule = before.or(by_line).or_else(|| backend_by_rule(stream));
-    let chosen = by_rule.or_else(|| {
-        let frontend = stream.frontend();
-        let default = frontend
-            .default_backend
-            .as_ref()
-            .and_then(|reference| reference.index);
-        default.or_else(|| frontend.kind.is_backend().then_some(stream.route.frontend))
-    });
-    stream.route.backend = chosen.filter(|index| !stream.config.proxy(*index).disabled);
-    if let Some(backend) = stream.backend() {
-        stream.route.rare = stream.frontend().rare.and(backend.rare);
-    }
-}
-
-fn backend_by_rule(stream: &Stream) -> Option<ProxyIndex> {
-    for rule in &stream.frontend().use_backend {
-        if rule
-            .condition
-            .as_ref()
-            .is_some_and(|condition| !condition.test(stream))
-        {
-            continue;
-        }
-        match &rule.target {
-            SwitchTarget::Static(reference) => return reference.index,
-            SwitchTarget::Dynamic(format) => {
-                let mut name = Vec::new();
-                format.append(stream, &mut name);
-                let found = std::str::from_utf8(&name)
-                    .ok()
-                    .and_then(|n| stream.config.backend(n));
-                if found.is_some() {
-                    return found;
-                }
-            }
-        }
-    }
-    None
-}
-
-/// The stream enters its backend: counts it there. [`leave_backend`] undoes it.
-pub fn enter_backend(stream: &Stream) {
-    listing::note(stream);
-    if let Some(backend) = stream.backend() {
-        backend.state.backend_sessions.up();
-        backend.state.backend.here().count(Tally::Sessions);
-        backend.state.backend_session_rate.count(here().now_ms());
-    }
-}
-
-/// The stream is over.
-pub fn leave_backend(stream: &Stream) {
-    if let Some(backend) = stream.backend() {
-        backend.state.backend_sessions.down();
-    }
-}
 
 /// Which connections that were used before a stream may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -198,52 +121,6 @@ pub enum Unserved {
     Redirected(Box<Reply>),
 }
 
-/// A client whose going is to be noticed while a server is waited for.
-#[derive(Clone, Copy)]
-pub struct Watch<'c> {
-    link: &'c Link,
-    /// Also one that only sends nothing more (`option abortonclose`).
-    half: bool,
-}
-
-impl<'c> Watch<'c> {
-    /// A client's stream of HTTP/2, whatever the options: it can be given up
-    /// at any time, and says so.
-    pub fn of_stream(link: &'c Link) -> Option<Watch<'c>> {
-        let half = false;
-        link.is_http2().then_some(Watch { link, half })
-    }
-
-    /// A client during a rule that waits, where its going is to be noticed.
-    pub fn during_rules(stream: &Stream, link: &'c Link) -> Option<Watch<'c>> {
-        let proxy = stream.backend().unwrap_or(stream.frontend());
-        let half = proxy.has(ProxyOption::AbortOnClose);
-        (half || link.is_http2()).then_some(Watch { link, half })
-    }
-
-    /// Ready when it has gone.
-    pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        match (self.half, self.link) {
-            (false, Link::Http2(link)) => link.poll_lost(context),
-            _ => self.link.poll_gone(context),
-        }
-    }
-
-    /// Whether it is a stream that its client gave up.
-    pub fn is_http2(&self) -> bool {
-        self.link.is_http2()
-    }
-}
-
-/// The client, where `option abortonclose` wants to know that it closed. A stream
-/// of HTTP/2 that its client gave up is looked for by nobody.
-pub fn watched<'c>(stream: &Stream, link: &'c Link) -> Option<Watch<'c>> {
-    let half = stream
-        .backend()
-        .is_some_and(|backend| backend.has(ProxyOption::AbortOnClose));
-    (half || link.is_http2()).then_some(Watch { link, half })
-}
-
 /// [`establish`] for a client; None when it goes before that is done. A stream of
 /// HTTP/2 that was reset before its turn came costs no server anything.
 pub async fn establish_for(
@@ -254,48 +131,8 @@ pub async fn establish_for(
     if link.is_http2() && link.is_gone() {
         return None;
     }
-    let watched = watched(stream, link);
+    let watched = Watch::of(stream, link);
     unless_gone(watched, pin!(establish(stream, how))).await
-}
-
-/// Runs a future; None when the watched client closes before it is done.
-///
-/// The future is pinned by the caller: one that is given by value would be held,
-/// and copied, twice.
-pub fn unless_gone<F: Future>(
-    watched: Option<Watch<'_>>,
-    mut future: Pin<&mut F>,
-) -> impl Future<Output = Option<F::Output>> {
-    poll_fn(
-        move |context| match (future.as_mut().poll(context), watched) {
-            (Poll::Ready(output), _) => Poll::Ready(Some(output)),
-            (Poll::Pending, Some(client)) => client.poll(context).map(|()| None),
-            (Poll::Pending, None) => Poll::Pending,
-        },
-    )
-}
-
-/// Waits for what a rule waits for, and does what came of it to the stream. False:
-/// the client went meanwhile.
-pub async fn await_rule(stream: &mut Stream, link: &Link, wait: Wait) -> bool {
-    let watched = Watch::during_rules(stream, link);
-    match unless_gone(watched, pin!(wait)).await {
-        Some(applied) => {
-            applied(stream);
-            true
-        }
-        None => {
-            stream.outcome.end(Termination::ClientAbort, Phase::Request);
-            false
-        }
-    }
-}
-
-/// The client went while a server was looked for. It is told nothing.
-pub fn abandoned(stream: &mut Stream) {
-    stream.outcome.termination = Termination::ClientAbort;
-    let queued = stream.times.queued.is_none();
-    stream.outcome.phase = if queued { Phase::Queue } else { Phase::Connect };
 }
 
 /// How often a stream's connection may be tried again.
@@ -329,7 +166,7 @@ pub async fn again(
     match redispatch(stream, slot).await? {
         (another, true) => slot = another,
         (same, false) => {
-            count_at_server(stream, Tally::Retries);
+            backend::count_at_server(stream, Tally::Retries);
             slot = same;
         }
     }
@@ -350,8 +187,8 @@ async fn redispatch(stream: &mut Stream, slot: Slot) -> Result<(Slot, bool), Uns
         return Ok((slot, false));
     }
     stream.route.redispatched = true;
-    persistence::sent_elsewhere(stream);
-    count_at(stream, avoid, Tally::Redispatches);
+    stream.route.sent_elsewhere();
+    backend::count_at(stream, avoid, Tally::Redispatches);
     Ok((slot, true))
 }
 
@@ -389,7 +226,7 @@ async fn reach(
                 let tls = connection.tls.as_ref();
                 stream.links.server_tls = tls.map(|tls| Rc::clone(&tls.info));
                 if stream.config.global.asked.server_end {
-                    stream.watch_server(ServerEnd {
+                    stream.links.watch_server(ServerEnd {
                         address: connection.local_address(),
                         socket: connection.socket(),
                         stream: connection.link.watch(),
@@ -399,7 +236,7 @@ async fn reach(
                 return Ok((connection, slot));
             }
             Some(Err(failure)) => failure,
-            None => return Err(gone(stream)),
+            None => return Err(gone(&mut stream.outcome)),
         };
         observe::connected(stream, false);
         if matches!(&failure, ConnectFailure::Refused(error) if out_of_resources(error)) {
@@ -415,7 +252,7 @@ async fn reach(
         if another {
             continue;
         }
-        count_at_server(stream, Tally::Retries);
+        backend::count_at_server(stream, Tally::Retries);
         if !matches!(failure, ConnectFailure::Timeout) {
             reactor::sleep(retry_pause(stream)).await;
         }
@@ -511,32 +348,16 @@ fn without_slashes(path: &[u8]) -> &[u8] {
     path.get(slashes..).unwrap_or_default()
 }
 
-fn gone(stream: &mut Stream) -> Unserved {
-    if stream.outcome.termination == Termination::Normal {
-        stream.outcome.termination = Termination::Internal;
+fn gone(outcome: &mut Outcome) -> Unserved {
+    if outcome.termination == Termination::Normal {
+        outcome.termination = Termination::Internal;
     }
-    stream.outcome.phase = Phase::Connect;
+    outcome.phase = Phase::Connect;
     Unserved::Unavailable
 }
 
-/// Counts at the stream's server and backend.
-pub fn count_at_server(stream: &Stream, tally: Tally) {
-    count_at(stream, stream.route.server, tally);
-}
-
-/// Counts at a server, where there is one, and at the backend.
-fn count_at(stream: &Stream, server: Option<ServerIndex>, tally: Tally) {
-    let Some(backend) = stream.backend() else {
-        return;
-    };
-    backend.state.backend.here().count(tally);
-    if let Some(server) = server.and_then(|index| backend.servers.get(index.0 as usize)) {
-        server.state.counters.here().count(tally);
-    }
-}
-
 fn failed(stream: &mut Stream, failure: &ConnectFailure) -> Unserved {
-    count_at_server(stream, Tally::ConnectErrors);
+    backend::count_at_server(stream, Tally::ConnectErrors);
     stream.outcome.phase = Phase::Connect;
     if let ConnectFailure::Insecure(failure) = failure {
         // For the log: `bc_err`, `ssl_bc_err`.
@@ -579,7 +400,7 @@ fn redispatches(stream: &Stream, retries: u32) -> bool {
     let Some(interval) = backend.redispatch.filter(|interval| *interval != 0) else {
         return false;
     };
-    let belongs = persistence::is_direct(stream) || backend.balance.is_by_key();
+    let belongs = stream.route.is_direct() || backend.balance.is_by_key();
     let (retry, last) = (i64::from(stream.route.retries), i64::from(retries));
     let due = match i64::from(interval) {
         every @ 1.. => retry % every == 0,
@@ -595,97 +416,6 @@ fn redispatches(stream: &Stream, retries: u32) -> bool {
                     .server()
                     .is_none_or(|own| own.state.uid != server.state.uid)
             })
-}
-
-/// Finds out which server a stream belongs to: by a rule, a cookie, then by a
-/// stick table.
-#[inline]
-pub fn find_own_server(stream: &mut Stream) {
-    if stream.route.rare.has(Rare::OWN_SERVER) {
-        look_for_own_server(stream);
-    }
-}
-
-fn look_for_own_server(stream: &mut Stream) {
-    persistence::belongs(stream);
-    let assigned = persistence::is_direct(stream) || persistence::is_ignored(stream);
-    stick::request(stream, assigned);
-    if let Some(at) = stick::server(stream) {
-        persistence::give(stream, at);
-    }
-}
-
-/// A slot of a server; waits in the queues within `timeout queue`.
-async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Slot, Unserved> {
-    let preferred = stream.route.preferred.take().filter(|_| avoid.is_none());
-    let preferred = preferred.filter(|at| has_room(stream, *at));
-    let own = persistence::server(stream).filter(|_| avoid.is_none());
-    let mut slot = match queue::assign_wish(
-        stream,
-        Wish {
-            server: own.map(|(at, _)| at).or(preferred),
-            avoid,
-            forced: own.is_some_and(|(_, forced)| forced),
-        },
-    ) {
-        Assignment::Granted(slot) => slot,
-        Assignment::Refused(_) => {
-            stream.outcome.end(Termination::ServerAbort, Phase::Connect);
-            count_at(stream, None, Tally::ConnectErrors);
-            return Err(Unserved::Unavailable);
-        }
-        Assignment::Wait(ticket) => {
-            let deadline = after(stream.queue_ms());
-            let granted = with_deadline(deadline, ticket);
-            let Some(granted) =
-                listing::unless_killed(stream.identity.listed.place(), granted).await
-            else {
-                stream.outcome.end(Termination::Killed, Phase::Queue);
-                return Err(Unserved::Unavailable);
-            };
-            match granted {
-                Ok(granted) => {
-                    stream.route.server = Some(granted.server);
-                    granted.slot
-                }
-                Err(_) => {
-                    stream.outcome.end(Termination::ServerTimeout, Phase::Queue);
-                    count_at(stream, None, Tally::ConnectErrors);
-                    return Err(Unserved::Unavailable);
-                }
-            }
-        }
-    };
-    if own.is_some_and(|(at, _)| stream.route.server != Some(at)) {
-        persistence::sent_elsewhere(stream);
-    }
-    listing::note(stream);
-    slot.listed = stream.identity.listed.place();
-    stream.times.queued = Some(reactor::now());
-    count_at_server(stream, Tally::Chosen);
-    let now_ms = here().now_ms();
-    if let Some(server) = stream.server() {
-        server.state.last_session.note(now_ms);
-    }
-    if let Some(backend) = stream.backend() {
-        backend.state.last_session.note(now_ms);
-    }
-    Ok(slot)
-}
-
-/// Whether a server would be had without waiting, or no longer than
-/// `max-keep-alive-queue` allows.
-fn has_room(stream: &Stream, at: ServerIndex) -> bool {
-    let backend = stream.backend();
-    let server = backend.and_then(|backend| backend.servers.get(at.0 as usize));
-    server.is_some_and(|Server { state, .. }| {
-        let limit = state.limit();
-        let waits = |max: u32| max > 0 && state.queue.waiting.current() <= max;
-        state.usable()
-            && (limit == 0
-                || state.sessions.current() < limit
-                || backend.is_some_and(|b| b.keep_alive_queue_max.is_some_and(waits)))
-    })
 }
 
 /// `http-send-name-header`: tells the server its own name.
@@ -705,17 +435,8 @@ pub fn name_server(stream: &mut Stream) {
 /// stale. None: it could not be made.
 pub async fn reconnect(stream: &mut Stream) -> Option<ServerConnection> {
     stream.route.retries += 1;
-    count_at_server(stream, Tally::Retries);
+    backend::count_at_server(stream, Tally::Retries);
     let (backend, server) = (stream.backend()?, stream.server()?);
     let shared = backend.reuse != ReuseMode::Never;
     connect(stream, backend, server, shared).await.ok()
-}
-
-/// Closes without telling the client. With a stream of HTTP/2 goes its whole
-/// connection.
-pub fn drop_silently(client: &Link) {
-    match client {
-        Link::Http1(transport) => transport.vanish(),
-        Link::Http2(stream) => stream.kill_connection(true),
-    }
 }

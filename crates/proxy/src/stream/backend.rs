@@ -1,0 +1,85 @@
+//! The choice of a stream's backend, and what is counted there and at its server.
+
+use super::Stream;
+use model::config::{ProxyIndex, ServerIndex, SwitchTarget};
+use model::state::Tally;
+use model::thread::here;
+
+/// Which backend `use_backend` and `default_backend` lead to; a `listen` leads
+/// to itself.
+pub fn choose(stream: &mut Stream) {
+    let by_line = stream.rules.lines.as_ref().and_then(|lines| lines.switched);
+    let before = stream.rules.overrides.as_ref().and_then(|set| set.backend);
+    let by_rule = before.or(by_line).or_else(|| switched(stream));
+    let chosen = by_rule.or_else(|| {
+        let frontend = stream.frontend();
+        let default = frontend
+            .default_backend
+            .as_ref()
+            .and_then(|reference| reference.index);
+        default.or_else(|| frontend.kind.is_backend().then_some(stream.route.frontend))
+    });
+    stream.route.backend = chosen.filter(|index| !stream.config.proxy(*index).disabled);
+    if let Some(backend) = stream.backend() {
+        stream.route.rare = stream.frontend().rare.and(backend.rare);
+    }
+}
+
+fn switched(stream: &Stream) -> Option<ProxyIndex> {
+    for rule in &stream.frontend().use_backend {
+        if rule
+            .condition
+            .as_ref()
+            .is_some_and(|condition| !condition.test(stream))
+        {
+            continue;
+        }
+        match &rule.target {
+            SwitchTarget::Static(reference) => return reference.index,
+            SwitchTarget::Dynamic(format) => {
+                let mut name = Vec::new();
+                format.append(stream, &mut name);
+                let found = std::str::from_utf8(&name)
+                    .ok()
+                    .and_then(|n| stream.config.backend(n));
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+    }
+    None
+}
+
+/// The stream enters its backend: counts it there. [`leave`] undoes it.
+pub fn enter(stream: &Stream) {
+    stream.identity.listed.note(&stream.route);
+    if let Some(backend) = stream.backend() {
+        backend.state.backend_sessions.up();
+        backend.state.backend.here().count(Tally::Sessions);
+        backend.state.backend_session_rate.count(here().now_ms());
+    }
+}
+
+/// The stream is over.
+pub fn leave(stream: &Stream) {
+    if let Some(backend) = stream.backend() {
+        backend.state.backend_sessions.down();
+    }
+}
+
+/// Counts at the stream's server and backend.
+pub fn count_at_server(stream: &Stream, tally: Tally) {
+    count_at(stream, stream.route.server, tally);
+}
+
+/// Counts at a server, where there is one, and at the backend.
+pub fn count_at(stream: &Stream, server: Option<ServerIndex>, tally: Tally) {
+    let Some(backend) = stream.backend() else {
+        return;
+    };
+    backend.state.backend.here().count(tally);
+    if let Some(server) = server.and_then(|index| backend.servers.get(index.0 as usize)) {
+        server.state.counters.here().count(tally);
+    }
+}

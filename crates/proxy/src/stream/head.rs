@@ -1,0 +1,164 @@
+//! The head of a request: read and parsed, and what answers that which is none.
+
+use super::session::{Client, head_deadline};
+use super::{Phase, Session, Stream, Termination, error_page, send};
+use http::http1::{self, Fault, Limits, ParseStatus, Parsed, Preface};
+use model::config::{HttpProtocol, ProxyOption};
+use model::state::Tally;
+use model::thread::here;
+use model::tracking;
+use model::transaction::listing;
+use reactor::{self, Buffer, after, with_deadline};
+use std::io;
+
+/// Why no request came.
+pub enum HeadFailure {
+    /// Nothing has come yet.
+    NotYet,
+    /// The client closed before it had sent anything.
+    Nothing,
+    /// The client closed in the middle.
+    Closed,
+    /// It took too long.
+    Timeout,
+    /// It was no request.
+    Fault(Fault),
+    /// It is the preface of HTTP/2, or begins like it.
+    Http2,
+}
+
+/// Reads and parses a request's head.
+pub async fn read(client: &mut Client, stream: &mut Stream) -> Result<Parsed, HeadFailure> {
+    let tune = &stream.config.global.tune;
+    let frontend = client.session.frontend();
+    let limits = Limits {
+        head_bytes: tune.bufsize.saturating_sub(tune.maxrewrite),
+        message_bytes: tune.bufsize,
+        headers: tune.headers_max,
+        accept_invalid: frontend.has(ProxyOption::AcceptInvalidHttpRequest),
+        body_with_any_method: tune.workarounds.body_with_any_method,
+    };
+    let client_ms = frontend.timeouts.client_ms;
+    let deadline = head_deadline(client);
+    let mut parsed_length = 0;
+    loop {
+        let input = client.input.get_or_insert_with(Buffer::take);
+        if input.len() > parsed_length {
+            parsed_length = input.len();
+            match http1::parse_request(input.filled(), &limits, &mut stream.request) {
+                Ok(ParseStatus::Done(request)) => {
+                    if stream.config.global.lines_shown {
+                        keep_names(stream, &input.filled()[..request.consumed]);
+                    }
+                    input.consume(request.consumed);
+                    stream.transfer.bytes_in += request.consumed as u64;
+                    stream.times.request = Some(reactor::now());
+                    if input.is_empty() {
+                        // Nothing is held while the server is waited for, nor
+                        // between requests.
+                        client.input = None;
+                    }
+                    return Ok(request);
+                }
+                Ok(ParseStatus::Incomplete) => {}
+                Err(_) if client.streams == 0 && begins_http2(&client.session, input.filled()) => {
+                    return Err(HeadFailure::Http2);
+                }
+                Err(fault) => return Err(HeadFailure::Fault(fault)),
+            }
+        }
+        match client.link.read_into(input) {
+            Ok(0) if input.is_empty() => return Err(HeadFailure::Nothing),
+            Ok(0) => return Err(HeadFailure::Closed),
+            Ok(n) => reactor::stand_back(n).await,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if input.is_empty() {
+                    client.input = None;
+                    return Err(HeadFailure::NotYet);
+                }
+                // Without `timeout http-request` a slow client has the time of
+                // a silent one, again for each piece.
+                let deadline = deadline.or_else(|| after(client_ms));
+                let readable = client.link.readable();
+                with_deadline(deadline, readable)
+                    .await
+                    .map_err(|_| HeadFailure::Timeout)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                // A buffer is larger than the longest head, so there is room
+                // in front: the rest of an earlier request was there.
+                if input.len() == input.capacity() {
+                    return Err(HeadFailure::Closed);
+                }
+                input.compact();
+            }
+            Err(_) if input.is_empty() => return Err(HeadFailure::Nothing),
+            Err(_) => return Err(HeadFailure::Closed),
+        }
+    }
+}
+
+/// Keeps the names of the headers as they were received, for rules about lines.
+#[cold]
+fn keep_names(stream: &mut Stream, head: &[u8]) {
+    stream
+        .rules
+        .lines
+        .get_or_insert_default()
+        .request
+        .read(head);
+}
+
+/// Whether a connection's first bytes, which are no request, are those of HTTP/2.
+fn begins_http2(session: &Session, bytes: &[u8]) -> bool {
+    session.bind().protocol != Some(HttpProtocol::Http1)
+        && !session.frontend().has(ProxyOption::DisableH2Upgrade)
+        && http1::http2_preface(bytes) != Preface::No
+}
+
+/// Answers what was no request.
+pub async fn refuse(client: &mut Client, stream: &mut Stream, failure: HeadFailure) {
+    let frontend = stream.session.frontend().state.clone();
+    count(stream);
+    stream.outcome.phase = Phase::Request;
+    let status = match failure {
+        HeadFailure::Nothing | HeadFailure::NotYet | HeadFailure::Http2 => {
+            stream.outcome.termination = Termination::ClientAbort;
+            // Nothing was asked, so nothing is answered; the log says 400 as haproxy's does.
+            stream.outcome.local_status = if client.streams == 0 { 400 } else { 0 };
+            // Whether logs tell of it or not.
+            frontend.frontend.here().count(Tally::RequestErrors);
+            return;
+        }
+        HeadFailure::Closed => {
+            stream.outcome.termination = Termination::ClientAbort;
+            400
+        }
+        HeadFailure::Timeout => {
+            stream.outcome.termination = Termination::ClientTimeout;
+            408
+        }
+        HeadFailure::Fault(fault) => {
+            if let Some(input) = &client.input {
+                super::capture::request(stream, input.filled(), fault);
+            }
+            stream.outcome.termination = Termination::Proxy;
+            fault.kind.request_status()
+        }
+    };
+    frontend.frontend.here().count(Tally::RequestErrors);
+    tracking::request_error(stream);
+    // What the parser took in until it gave up is no request to a log.
+    stream.request.clear();
+    let page = error_page(stream, status);
+    send::send(client, stream, page, false).await;
+}
+
+/// A request came, whatever becomes of it.
+pub fn count(stream: &Stream) {
+    listing::begin(stream);
+    tracking::request(stream);
+    let state = &stream.session.frontend().state;
+    state.request_rate.count(here().now_ms());
+    state.frontend.here().count(Tally::Requests);
+}

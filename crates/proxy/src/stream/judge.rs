@@ -1,0 +1,277 @@
+//! What the rules of both sides make of a request, from its head to the choice of its
+//! backend; they may wait for its body.
+
+use super::body::Body;
+use super::session::Client;
+use super::{Phase, Reply, Stream, Termination, backend, error_page, send, watch};
+use crate::{persistence, stats};
+use http::message::{Message, Version};
+use model::config::{Mode, Rare};
+use model::rules::{self, Verdict};
+use model::state::Tally;
+use model::users;
+use mux::link::{Link, WriteFailure};
+use reactor::{self, Buffer, after, pool_box, with_deadline};
+use std::future::poll_fn;
+use std::io;
+
+/// What the rules made of a request.
+pub enum Ruled {
+    /// It goes to the backend that was chosen.
+    Forward,
+    /// It is answered here.
+    Answer(Reply),
+    /// It is not answered.
+    Close,
+}
+
+/// The rules of the frontend, the choice of the backend, the backend's rules.
+pub async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Ruled {
+    if let Some(answer) = rules::monitor(stream) {
+        stream.outcome.end(Termination::Local, Phase::Request);
+        return Ruled::Answer(answer);
+    }
+    let ruled = side_rules(client, stream, body).await;
+    if !matches!(ruled, Ruled::Forward) {
+        return ruled;
+    }
+    if let Some(refused) = choose_backend(client, stream).await {
+        return refused;
+    }
+    let Some(backend) = stream.backend() else {
+        stream.outcome.end(Termination::ServerAbort, Phase::Connect);
+        return Ruled::Answer(error_page(stream, 503));
+    };
+    let same = stream.route.backend == Some(stream.route.frontend);
+    let tcp = backend.mode == Mode::Tcp;
+    backend::enter(stream);
+    if stream.route.rare.has(Rare::OWN_SERVER) {
+        persistence::enter(stream);
+    }
+    if tcp {
+        // The loader refuses this; a dynamic name can still lead here.
+        stream.outcome.termination = Termination::Internal;
+        return Ruled::Answer(error_page(stream, 500));
+    }
+    if same {
+        return Ruled::Forward;
+    }
+    side_rules(client, stream, body).await
+}
+
+/// The rules of the frontend, or of the backend once it is chosen.
+async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Ruled {
+    let in_backend = stream.route.backend.is_some();
+    loop {
+        let verdict = rules::http_request(stream, in_backend);
+        if stream.rules.overrides.is_some() {
+            pool_box(tell_early(client, stream)).await;
+        }
+        return match verdict {
+            Verdict::Continue => break,
+            Verdict::Answer(answer) => Ruled::Answer(*answer),
+            Verdict::Tarpit(answer) => {
+                tarpit(client, stream).await;
+                Ruled::Answer(*answer)
+            }
+            Verdict::Metrics => {
+                let query = stream.request.query().unwrap_or_default();
+                match stats::metrics(stream, query) {
+                    Some(report) => match report.make().await {
+                        Some(answer) => Ruled::Answer(answer),
+                        None => Ruled::Answer(error_page(stream, 503)),
+                    },
+                    None => Ruled::Answer(error_page(stream, 400)),
+                }
+            }
+            Verdict::Reject => {
+                if let Link::Http2(link) = &client.link {
+                    link.kill_connection(false);
+                }
+                Ruled::Close
+            }
+            Verdict::SilentDrop => {
+                client.link.vanish();
+                Ruled::Close
+            }
+            Verdict::NeedBody { bytes, time_ms } => {
+                if wait_for_body(client, stream, body, bytes, time_ms).await {
+                    continue;
+                }
+                without_body(client, stream)
+            }
+            Verdict::Wait(wait) => {
+                if watch::await_rule(stream, &client.link, wait).await {
+                    continue;
+                }
+                Ruled::Close
+            }
+        };
+    }
+    statistics(client, stream, body, in_backend).await
+}
+
+/// Chooses the backend, for which a password may have to be verified.
+async fn choose_backend(client: &Client, stream: &mut Stream) -> Option<Ruled> {
+    loop {
+        backend::choose(stream);
+        let asked = users::unanswered(stream)?;
+        stream.route.backend = None;
+        match asked {
+            Verdict::Wait(wait) => {
+                if !watch::await_rule(stream, &client.link, wait).await {
+                    return Some(Ruled::Close);
+                }
+            }
+            Verdict::Answer(answer) => return Some(Ruled::Answer(*answer)),
+            _ => return None,
+        }
+    }
+}
+
+/// Puts into effect what rules set of the client's connection, and sends the early
+/// answers that they made.
+async fn tell_early(client: &mut Client, stream: &mut Stream) {
+    send::mark_packets(stream, &client.link);
+    let hints = match stream.rules.overrides.as_mut() {
+        Some(set) => std::mem::take(&mut set.hints),
+        None => return,
+    };
+    let limit = stream.client_ms();
+    for (_, head) in hints {
+        let (bytes, sent) = client.link.send_head(&head, false, limit).await;
+        stream.transfer.bytes_out += bytes;
+        // Who has gone is noticed when the answer is sent.
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+/// The statistics page, where the request asks for it.
+async fn statistics(
+    client: &mut Client,
+    stream: &mut Stream,
+    body: &mut Body,
+    in_backend: bool,
+) -> Ruled {
+    loop {
+        return match stats::answer(stream, in_backend) {
+            stats::Answer::No => Ruled::Forward,
+            stats::Answer::Ready(reply) => Ruled::Answer(reply),
+            stats::Answer::Report(report) => match report.make().await {
+                Some(reply) => Ruled::Answer(reply),
+                None => Ruled::Answer(error_page(stream, 503)),
+            },
+            stats::Answer::Wait(wait) => {
+                if watch::await_rule(stream, &client.link, wait).await {
+                    continue;
+                }
+                Ruled::Close
+            }
+            stats::Answer::NeedBody(bytes) => {
+                if wait_for_body(client, stream, body, bytes, None).await {
+                    continue;
+                }
+                without_body(client, stream)
+            }
+        };
+    }
+}
+
+/// What a request meets whose body did not come in time, or at all.
+pub fn without_body(client: &Client, stream: &mut Stream) -> Ruled {
+    match stream.outcome.termination {
+        // A stream of HTTP/2 that was reset has nobody who reads.
+        Termination::ClientAbort if client.link.is_http2() => Ruled::Close,
+        // One that only ended its side may still read.
+        Termination::ClientAbort => Ruled::Answer(error_page(stream, 400)),
+        _ => Ruled::Answer(error_page(stream, 408)),
+    }
+}
+
+/// Holds a client in the tarpit, or until it goes.
+async fn tarpit(client: &Client, stream: &mut Stream) {
+    stream.outcome.phase = Phase::Tarpit;
+    let limit = after(stream.tarpit_ms().or(Some(TARPIT_MS)));
+    // Only a client that goes ends it early; bytes that come do not.
+    let _ = with_deadline(limit, poll_fn(|context| client.link.poll_gone(context))).await;
+    // Its time counts as waiting in a queue.
+    stream.times.request = None;
+    stream.times.queued = Some(reactor::now());
+}
+
+/// How long a tarpit holds where no timeout says, milliseconds.
+const TARPIT_MS: u32 = 10_000;
+
+/// Waits until so many bytes of the body (or all of it) came, as far as they
+/// fit into one buffer, and shows them to the rules. They stay to be forwarded.
+pub async fn wait_for_body(
+    client: &mut Client,
+    stream: &mut Stream,
+    body: &Body,
+    bytes: usize,
+    time_ms: Option<u32>,
+) -> bool {
+    let timeouts = &stream.frontend().timeouts;
+    let deadline = after(time_ms.or(timeouts.http_request_ms).or(timeouts.client_ms));
+    if !body.is_done() && expects_continue(&stream.request) {
+        // The client sends the body only now. The server is not asked again.
+        let (bytes, sent) = say_continue(&client.link, timeouts.client_ms).await;
+        if sent.is_err() {
+            return false;
+        }
+        stream.transfer.bytes_out += bytes;
+        stream.request.remove(b"expect");
+    }
+    loop {
+        let input = client.input.get_or_insert_with(Buffer::take);
+        let peeked = body.peek(&client.link, input.filled());
+        stream.payloads.request.clear();
+        stream.payloads.request.extend_from_slice(&peeked.bytes);
+        stream.payloads.request_complete = peeked.whole;
+        if peeked.whole || stream.payloads.request.len() >= bytes || input.len() >= input.capacity()
+        {
+            stream.payloads.request_complete = true;
+            return true;
+        }
+        match client.link.read_into(input) {
+            Ok(read) if read > 0 => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if with_deadline(deadline, client.link.readable())
+                    .await
+                    .is_err()
+                {
+                    stream
+                        .outcome
+                        .end(Termination::ClientTimeout, Phase::Request);
+                    return false;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => input.compact(),
+            // Its client has given it up: no server gets a part of a body that was
+            // to be whole.
+            Ok(_) | Err(_) => {
+                stream.outcome.end(Termination::ClientAbort, Phase::Request);
+                let frontend = &stream.frontend().state.frontend;
+                frontend.here().count(Tally::RequestErrors);
+                return false;
+            }
+        }
+    }
+}
+
+/// Tells a client to send its body; says how many bytes that took.
+async fn say_continue(client: &Link, limit: Option<u32>) -> (u64, Result<(), WriteFailure>) {
+    let mut head = Message::default();
+    // It always fits.
+    let _ = head.begin_response(Version::Http11, 100, b"Continue");
+    client.send_head(&head, false, limit).await
+}
+
+fn expects_continue(request: &Message) -> bool {
+    request.version() != Version::Http10
+        && request
+            .get(b"expect")
+            .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
+}

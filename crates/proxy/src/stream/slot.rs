@@ -1,0 +1,104 @@
+//! The right to one session of a server: which server a stream belongs to, and its wait
+//! in the queues.
+
+use super::server::Unserved;
+use super::{Phase, Stream, Termination, backend};
+use crate::persistence;
+use model::config::{Rare, Server, ServerIndex};
+use model::queue::{self, Assignment, Slot, Wish};
+use model::state::Tally;
+use model::thread::here;
+use model::tracking::stick;
+use model::transaction::listing;
+use reactor::{self, after, with_deadline};
+
+/// Finds out which server a stream belongs to: by a rule, a cookie, then by a
+/// stick table.
+#[inline]
+pub fn find_own_server(stream: &mut Stream) {
+    if stream.route.rare.has(Rare::OWN_SERVER) {
+        look_for_own_server(stream);
+    }
+}
+
+fn look_for_own_server(stream: &mut Stream) {
+    persistence::belongs(stream);
+    let assigned = stream.route.is_direct() || stream.route.is_ignored();
+    stick::request(stream, assigned);
+    if let Some(at) = stick::server(stream) {
+        persistence::give(stream, at);
+    }
+}
+
+/// A slot of a server; waits in the queues within `timeout queue`.
+pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Slot, Unserved> {
+    let preferred = stream.route.preferred.take().filter(|_| avoid.is_none());
+    let preferred = preferred.filter(|at| has_room(stream, *at));
+    let own = persistence::server(stream).filter(|_| avoid.is_none());
+    let mut slot = match queue::assign_wish(
+        stream,
+        Wish {
+            server: own.map(|(at, _)| at).or(preferred),
+            avoid,
+            forced: own.is_some_and(|(_, forced)| forced),
+        },
+    ) {
+        Assignment::Granted(slot) => slot,
+        Assignment::Refused(_) => {
+            stream.outcome.end(Termination::ServerAbort, Phase::Connect);
+            backend::count_at(stream, None, Tally::ConnectErrors);
+            return Err(Unserved::Unavailable);
+        }
+        Assignment::Wait(ticket) => {
+            let deadline = after(stream.queue_ms());
+            let granted = with_deadline(deadline, ticket);
+            let Some(granted) =
+                listing::unless_killed(stream.identity.listed.place(), granted).await
+            else {
+                stream.outcome.end(Termination::Killed, Phase::Queue);
+                return Err(Unserved::Unavailable);
+            };
+            match granted {
+                Ok(granted) => {
+                    stream.route.server = Some(granted.server);
+                    granted.slot
+                }
+                Err(_) => {
+                    stream.outcome.end(Termination::ServerTimeout, Phase::Queue);
+                    backend::count_at(stream, None, Tally::ConnectErrors);
+                    return Err(Unserved::Unavailable);
+                }
+            }
+        }
+    };
+    if own.is_some_and(|(at, _)| stream.route.server != Some(at)) {
+        stream.route.sent_elsewhere();
+    }
+    stream.identity.listed.note(&stream.route);
+    slot.listed = stream.identity.listed.place();
+    stream.times.queued = Some(reactor::now());
+    backend::count_at_server(stream, Tally::Chosen);
+    let now_ms = here().now_ms();
+    if let Some(server) = stream.server() {
+        server.state.last_session.note(now_ms);
+    }
+    if let Some(backend) = stream.backend() {
+        backend.state.last_session.note(now_ms);
+    }
+    Ok(slot)
+}
+
+/// Whether a server would be had without waiting, or no longer than
+/// `max-keep-alive-queue` allows.
+fn has_room(stream: &Stream, at: ServerIndex) -> bool {
+    let backend = stream.backend();
+    let server = backend.and_then(|backend| backend.servers.get(at.0 as usize));
+    server.is_some_and(|Server { state, .. }| {
+        let limit = state.limit();
+        let waits = |max: u32| max > 0 && state.queue.waiting.current() <= max;
+        state.usable()
+            && (limit == 0
+                || state.sessions.current() < limit
+                || backend.is_some_and(|b| b.keep_alive_queue_max.is_some_and(waits)))
+    })
+}

@@ -1,0 +1,275 @@
+//! A client's connection in TCP mode: one stream. Rules of content look at its first bytes,
+//! then a tunnel carries them.
+
+use super::finish::finish;
+use super::server::{self, Establish};
+use super::session::Client;
+use super::tunnel::{self, Tunnel};
+use super::watch::{self, Watch, unless_gone};
+use super::{Phase, Stream, Termination, backend, new_stream, send, shutdown, slot, upgrade};
+use crate::persistence;
+use crate::server_connection::ServerConnection;
+use model::config::{HttpProtocol, Mode, ProxyOption};
+use model::log;
+use model::queue::Slot;
+use model::rules::{self, Content, Gate};
+use model::state::Tally;
+use model::tracking::stick;
+use model::transaction::listing;
+use mux::link::{Link, write_all};
+use reactor::{self, Buffer, after, pool_box, with_deadline};
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+
+/// A client's connection in TCP mode: one stream.
+pub async fn serve(client: &mut Client) {
+    let mut stream = new_stream(client.session.clone(), false);
+    listing::begin(&stream);
+    stream.times.idle_since = client.session.accepted;
+    stream.times.request = Some(reactor::now());
+    log::stream_began(&stream);
+    let mut input = client.input.take();
+    match judge(client, &mut stream, &mut input).await {
+        Judged::Http(_) if client.session.bind().stays_raw => {
+            stream.outcome.end(Termination::Internal, Phase::Request);
+        }
+        Judged::Tunnel => tcp(client, &mut stream, input).await,
+        Judged::Over => swallow(&client.link, input),
+        Judged::Http(protocol) => {
+            client.input = input;
+            return pool_box(upgrade::serve(client, stream, protocol)).await;
+        }
+    }
+    finish(stream);
+}
+
+/// What rules of content make of a connection.
+enum Judged {
+    /// Its bytes are carried.
+    Tunnel,
+    /// It ends.
+    Over,
+    /// It speaks HTTP, in this version if one is said.
+    Http(Option<HttpProtocol>),
+}
+
+/// The rules of content, and the choice of the backend between those of both sides.
+async fn judge(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> Judged {
+    match inspect(client, stream, input).await {
+        Gate::Open => {}
+        Gate::SwitchToHttp(protocol) => return Judged::Http(protocol),
+        _ => return Judged::Over,
+    }
+    backend::choose(stream);
+    let Some(backend) = stream.backend() else {
+        stream.outcome.end(Termination::ServerAbort, Phase::Connect);
+        return Judged::Over;
+    };
+    if backend.mode == Mode::Http {
+        stream.rules.overrides_mut().backend = stream.route.backend.take();
+        return Judged::Http(None);
+    }
+    backend::enter(stream);
+    persistence::enter(stream);
+    if stream.route.backend == Some(stream.route.frontend) {
+        return Judged::Tunnel;
+    }
+    match inspect(client, stream, input).await {
+        Gate::Open => Judged::Tunnel,
+        _ => Judged::Over,
+    }
+}
+
+/// Runs the content rules of the frontend, or of the backend once it is chosen,
+/// reading what they need. Any gate but those that are open is the stream's end,
+/// and was told.
+async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> Gate {
+    let in_backend = stream.route.backend.is_some();
+    let proxy = if in_backend {
+        stream.backend()
+    } else {
+        Some(stream.frontend())
+    };
+    let Some((has_rules, delay_ms)) =
+        proxy.map(|p| (!p.tcp_content.is_empty(), p.inspect_delay_ms))
+    else {
+        return Gate::Open;
+    };
+    if !has_rules {
+        return Gate::Open;
+    }
+    let deadline = after(Some(delay_ms.unwrap_or(0)));
+    stream.payloads.request_complete = false;
+    loop {
+        if let Some(buffer) = input
+            .as_ref()
+            .filter(|b| b.len() > stream.payloads.request.len())
+        {
+            stream.payloads.request.clear();
+            stream.payloads.request.extend_from_slice(buffer.filled());
+            stream.payloads.request_complete |= buffer.len() >= buffer.capacity();
+        }
+        match rules::tcp_content(stream, in_backend) {
+            Content::Decided(Gate::Open) => break,
+            Content::Decided(gate @ Gate::SwitchToHttp(_)) => return gate,
+            Content::Decided(gate) => {
+                refuse(client, stream, gate);
+                return gate;
+            }
+            Content::Wait(wait) => {
+                if watch::await_rule(stream, &client.link, wait).await {
+                    continue;
+                }
+                return Gate::Reject;
+            }
+            Content::NeedMore => {}
+        }
+        let buffer = input.get_or_insert_with(Buffer::take);
+        match with_deadline(deadline, client.link.readable()).await {
+            Err(_) => stream.payloads.request_complete = true,
+            Ok(()) => match client.link.read_into(buffer) {
+                Ok(0) => stream.payloads.request_complete = true,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => {
+                    stream.outcome.end(Termination::ClientAbort, Phase::Request);
+                    return Gate::Reject;
+                }
+            },
+        }
+    }
+    // It stays for the choice of the backend and of the server.
+    stream.payloads.request_complete = true;
+    Gate::Open
+}
+
+fn refuse(client: &Client, stream: &mut Stream, gate: Gate) {
+    stream.outcome.end(Termination::Proxy, Phase::Request);
+    let frontend = stream.frontend();
+    frontend.state.frontend.here().count(Tally::DeniedRequests);
+    if gate == Gate::SilentDrop {
+        client.link.vanish();
+    }
+}
+
+async fn tcp(client: &mut Client, stream: &mut Stream, input: Option<Buffer>) {
+    slot::find_own_server(stream);
+    let watched = Watch::of(stream, &client.link);
+    let established = unless_gone(watched, pin!(server::establish(stream, Establish::FRESH))).await;
+    let (server, slot) = match established {
+        Some(Ok(established)) => established,
+        Some(Err(_)) => return swallow(&client.link, input),
+        None => {
+            watch::abandoned(stream);
+            return;
+        }
+    };
+    let ServerConnection {
+        link,
+        input: server_input,
+        ..
+    } = server;
+    stream.payloads.request = Vec::new();
+    stream.payloads.request_complete = false;
+    stick::answer(stream);
+    log::stream_answered(stream);
+    let inspected = stream.backend().is_some_and(|b| !b.tcp_response.is_empty());
+    if inspected {
+        let tunnel = Tunnel::new(stream, input, server_input);
+        inspect_answer(stream, &client.link, &link, &slot, tunnel).await;
+    } else {
+        tunnel::carry(stream, &client.link, input, &link, server_input, &slot).await;
+    }
+    if stream
+        .backend()
+        .is_some_and(|b| b.has(ProxyOption::NoLinger))
+    {
+        super::session::reset_when_delivered(&link);
+    }
+    drop(link);
+    drop(slot);
+}
+
+/// Lets the rules of `tcp-response content` look at what the server sends before
+/// the client gets it; then carries on, if they let it pass.
+async fn inspect_answer(
+    stream: &mut Stream,
+    client: &Link,
+    server: &Link,
+    slot: &Slot,
+    mut tunnel: Tunnel,
+) {
+    let delay_ms = stream.backend().and_then(|b| b.response_delay_ms);
+    let deadline = after(delay_ms);
+    stream.payloads.response_complete = delay_ms.is_none();
+    let gate = loop {
+        if let Some(why) = slot.shutdown() {
+            stream.outcome.termination = shutdown::termination(why);
+            stream.transfer.bytes_in += tunnel.up.bytes;
+            return;
+        }
+        let moved = poll_fn(|context| Poll::Ready(tunnel.poll_held(client, server, context))).await;
+        if let Err(termination) = moved {
+            stream.transfer.bytes_in += tunnel.up.bytes;
+            stream.outcome.end(termination, Phase::Data);
+            return;
+        }
+        let held = tunnel.down.buffer.as_ref();
+        let bytes = held.map_or(&[][..], Buffer::filled);
+        if bytes.len() > stream.payloads.response.len() {
+            stream.payloads.response.clear();
+            stream.payloads.response.extend_from_slice(bytes);
+        }
+        let full = held.is_some_and(|buffer| buffer.len() >= buffer.capacity());
+        stream.payloads.response_complete |= full || tunnel.down.ended;
+        match rules::tcp_response(stream) {
+            Some(gate) => break gate,
+            None if stream.payloads.response_complete => break Gate::Open,
+            None => {}
+        }
+        let mut woken = false;
+        let woken = poll_fn(|_| match std::mem::replace(&mut woken, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
+        if with_deadline(deadline, woken).await.is_err() {
+            stream.payloads.response_complete = true;
+        }
+    };
+    send::mark_packets(stream, client);
+    match gate {
+        Gate::Open | Gate::SwitchToHttp(_) => {
+            tunnel::run(stream, client, server, slot, tunnel).await
+        }
+        Gate::CloseServer => {
+            // The client gets what came.
+            server.break_off();
+            stream.transfer.bytes_in += tunnel.up.bytes;
+            if let (Some(transport), Some(buffer)) = (client.transport(), &tunnel.down.buffer) {
+                let sent = write_all(transport, buffer.filled(), stream.client_ms()).await;
+                if sent.is_ok() {
+                    stream.transfer.bytes_out += buffer.len() as u64;
+                }
+            }
+        }
+        Gate::Reject | Gate::SilentDrop => {
+            stream.transfer.bytes_in += tunnel.up.bytes;
+            // What came of the server counts, though the client never got it.
+            stream.transfer.bytes_out += stream.payloads.response.len() as u64;
+            super::inspect::refused(stream, gate);
+            if gate == Gate::SilentDrop {
+                client.vanish();
+            }
+        }
+    }
+}
+
+/// Reads what has come already: the kernel answers a close over unread input with a
+/// reset, and the client would not see an orderly end.
+fn swallow(client: &Link, input: Option<Buffer>) {
+    let mut buffer = input.unwrap_or_else(Buffer::take);
+    // Ends at the latest when the buffer is full.
+    while matches!(client.read_into(&mut buffer), Ok(read) if read > 0) {}
+}
