@@ -3,6 +3,7 @@
 
 use part::role::bounded::{name, words};
 use part::role::{HeldLeases, PartMessage};
+use part::voice::keepalived::LogWish;
 use serde::{Deserialize, Serialize};
 
 /// The part's name.
@@ -74,22 +75,6 @@ impl Default for Options {
             background: false,
         }
     }
-}
-
-/// Where the lines of the role's log go.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-#[serde(default)]
-pub struct LogWish {
-    /// To standard error.
-    pub console: bool,
-    /// To the system's log, with this facility.
-    pub facility: Option<u8>,
-    /// To a file.
-    pub file: Option<Vec<u8>>,
-    /// Each line is written through (`--flush-log-file`).
-    pub flush: bool,
-    /// With all details.
-    pub detail: bool,
 }
 
 impl Message {

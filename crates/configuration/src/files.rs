@@ -1,6 +1,7 @@
 //! Reading configuration files and directories from the command line. It
 //! looks at no content.
 
+use language::reason;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -73,14 +74,6 @@ impl fmt::Display for FileError {
 }
 
 impl std::error::Error for FileError {}
-
-/// The system's sentence for an error, without the number that Rust adds.
-pub fn reason(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
-        None => error.to_string(),
-    }
-}
 
 /// A file: its name as the user gave it, and its bytes.
 pub type NamedFile = (String, Vec<u8>);

@@ -25,7 +25,7 @@ pub use node::{Node, is_name_of};
 pub use nodes::DOCUMENTED as ON_DOCUMENTED;
 pub use options::LoadOptions;
 pub use part::{Draft, Exchange, Given, Kind, Part, Run};
-pub use recording::{Export, HEAD_BYTES, Recording, RecordingError, without_secrets};
+pub use recording::{Export, Recording, RecordingError, without_secrets};
 pub use sections::{Sections, Words};
 pub use table::{LineBuilder, Lines, SectionTable, Tabled};
 pub use unknown::Unknown;

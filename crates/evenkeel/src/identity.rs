@@ -2,18 +2,7 @@
 //! can ask about it. It claims no ability that is not built.
 
 use language::{Environment, Facts};
-
-/// The version of Evenkeel.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// The version of HAProxy whose behaviour ours is compared with.
-pub const HAPROXY_LEVEL: &str = "2.6.12";
-
-/// The version that messages in HAProxy's form show.
-pub const HAPROXY_VERSION: &str = concat!("2.6.12-evenkeel-", env!("CARGO_PKG_VERSION"));
-
-/// The version of keepalived whose behaviour ours is compared with.
-const KEEPALIVED_LEVEL: &str = "2.2.7";
+pub use part::identity::{HAPROXY_LEVEL, HAPROXY_VERSION, VERSION, keepalived_name};
 
 /// When the language of HAProxy's level was last compared, as HAProxy shows dates.
 pub const HAPROXY_DATE: &str = "2026/11/20";
@@ -91,11 +80,6 @@ pub fn host_name() -> String {
     nix::unistd::gethostname()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()
-}
-
-/// The program's name in lines of keepalived's log.
-pub fn keepalived_name() -> String {
-    format!("Keepalived v{KEEPALIVED_LEVEL} (evenkeel {VERSION})")
 }
 
 /// The environment that files see: that of the process, and what HAProxy adds.

@@ -13,22 +13,21 @@ mod haproxy;
 mod identity;
 mod keepalived;
 mod loader;
+mod master;
 mod parts;
 mod personality;
 mod ping;
 mod process;
 mod role;
-mod roles;
-mod supervisor;
-mod voice;
 
 use address::message::PART as ADDRESS;
 use cluster::message::PART as CLUSTER;
 pub use command::{status_of_part, status_options};
 pub use features::{Feature, Subcommand};
-use part::row::{self, Beside, Life, RoleRow};
+use part::row::{self, Beside, Entry, Environment, Life, RoleRow, Serves};
+use part::spawn;
+use part::voice::{Form, Voice};
 use proxy::message::PART as PROXY;
-use roles::spawn;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -40,10 +39,16 @@ static PARTS: [Feature; 3] = [
         part: &address::keyword::PART,
         role: Some(&RoleRow {
             part: ADDRESS,
-            entry: spawn::ADDRESS_ENTRY,
+            entry: Entry {
+                word: "address-role",
+                shown: "evenkeel: address",
+                what: "address role",
+                environment: Environment::Scripts,
+            },
             main: address_role::main,
             ready_limit: Some(Duration::from_secs(30)),
             beats_after: Duration::ZERO,
+            says_to: &[CLUSTER],
             life: Life::Beside(Beside {
                 things: "virtual addresses",
                 needs: &[PROXY],
@@ -58,11 +63,17 @@ static PARTS: [Feature; 3] = [
         part: &cluster::keyword::PART,
         role: Some(&RoleRow {
             part: CLUSTER,
-            entry: spawn::CONTROL_ENTRY,
+            entry: Entry {
+                word: "control-role",
+                shown: "evenkeel: control",
+                what: "control role",
+                environment: Environment::Few,
+            },
             main: control_role::main,
             ready_limit: None,
             beats_after: Duration::from_secs(30),
-            life: Life::Governs,
+            says_to: &[PROXY, ADDRESS],
+            life: Life::Governs(control_role::GOVERNS),
         }),
         commands: &command::OF_CLUSTERS,
     },
@@ -70,11 +81,19 @@ static PARTS: [Feature; 3] = [
         part: &proxy::PART,
         role: Some(&RoleRow {
             part: PROXY,
-            entry: spawn::PROXY_ENTRY,
+            entry: Entry {
+                word: "proxy-role",
+                shown: "evenkeel: proxy",
+                what: "proxy",
+                environment: Environment::Few,
+            },
             main: role::main,
-            ready_limit: supervisor::PROXY_READY_LIMIT,
+            ready_limit: Some(Duration::from_secs(120)),
             beats_after: Duration::ZERO,
-            life: Life::Serves,
+            says_to: &[],
+            life: Life::Serves(Serves {
+                operate: |level| proxy::message::Message::Operate { level }.envelope(),
+            }),
         }),
         commands: &[],
     },
@@ -131,7 +150,7 @@ fn internal(words: &[OsString]) -> ExitCode {
             }
         },
         Err(error) => {
-            voice::Voice::new(voice::Form::Own, false).alert(error);
+            Voice::new(Form::Own, false).alert(error);
             ExitCode::FAILURE
         }
     }

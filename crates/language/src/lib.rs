@@ -25,6 +25,8 @@ pub mod token;
 pub mod upgrade;
 pub mod value;
 
+use std::io;
+
 pub use codes::CODES;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 pub use environment::Environment;
@@ -33,3 +35,12 @@ pub use outline::Outline;
 pub use reader::{Facts, Reader, evaluate_condition};
 pub use source::{FileId, SourceMap, Span};
 pub use token::{Line, Word};
+
+/// The system's sentence for an error, without the number that Rust adds.
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let number = text
+        .find(" (os error ")
+        .filter(|_| error.raw_os_error().is_some());
+    text[..number.unwrap_or(text.len())].to_owned()
+}

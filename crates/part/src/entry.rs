@@ -4,12 +4,15 @@
 use crate::channel::{Channel, ChannelError, Received};
 use crate::guard::Guard;
 use crate::role::Message;
+use nix::sys::signal::Signal;
 use rustix::io::Errno;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// Signals that end a process at once.
+pub const ENDING: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
 /// How long the supervisor may take to send the first message.
 const FIRST_LIMIT: Duration = Duration::from_secs(30);
 /// How long the supervisor may take to read why a process ends.

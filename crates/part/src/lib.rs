@@ -5,16 +5,24 @@
 //!
 //! Nothing here knows what a part does.
 
+pub mod before;
 pub mod channel;
+pub mod checks;
 pub mod codec;
+pub mod daemon;
 pub mod entry;
 pub mod guard;
+pub mod heart;
+pub mod identity;
 pub mod link;
+pub mod mapped;
 pub mod memory;
 pub mod report;
 pub mod role;
 pub mod row;
+pub mod spawn;
 pub mod state_file;
+pub mod voice;
 pub mod work;
 
 use std::os::fd::OwnedFd;

@@ -1,6 +1,10 @@
 //! How the roles differ: a row each. What they have in common is the supervisor's.
 
 use crate::channel::Channel;
+use crate::role::{Level, PartMessage};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -43,6 +47,9 @@ pub struct RoleRow {
     /// How old it is at least when its main loop has to run: what it reads first may take
     /// its time.
     pub beats_after: Duration,
+    /// The parts to which its own may say something. One that may be taken over by those
+    /// whom it serves says nothing.
+    pub says_to: &'static [&'static str],
     /// When it is run.
     pub life: Life,
 }
@@ -51,11 +58,32 @@ pub struct RoleRow {
 #[derive(Clone, Copy)]
 pub enum Life {
     /// It serves a version that has listeners; the program ends with it.
-    Serves,
+    Serves(Serves),
     /// It runs what a version has of its part.
     Beside(Beside),
     /// It says which version is served, on a machine of a cluster.
-    Governs,
+    Governs(Governs),
+}
+
+/// A role that serves a version.
+#[derive(Clone, Copy)]
+pub struct Serves {
+    /// The message by which it serves an operator's connection.
+    pub operate: fn(Level) -> PartMessage,
+}
+
+/// A role that says which version is served.
+#[derive(Clone, Copy)]
+pub struct Governs {
+    /// The name of its socket in the runtime directory.
+    pub socket: &'static str,
+    /// What it is told at its start: its state directory, and its socket.
+    pub payload: fn(&Path, &Path) -> Vec<u8>,
+    /// The file of the version that was accepted last, in its state directory.
+    pub accepted: &'static str,
+    /// Reads that version from a state directory: a memory file with it, and what is wrong
+    /// with the first of its two copies.
+    pub read_accepted: fn(&Path) -> io::Result<(OwnedFd, Option<&'static str>)>,
 }
 
 /// A role that runs beside the one that serves, or without it.
@@ -102,6 +130,7 @@ impl RoleRow {
             main,
             ready_limit: Some(Duration::from_secs(30)),
             beats_after: Duration::ZERO,
+            says_to: &[],
             life: Life::Beside(Beside::plain(things)),
         }
     }
@@ -110,7 +139,7 @@ impl RoleRow {
     pub fn beside(&self) -> Option<&Beside> {
         match &self.life {
             Life::Beside(beside) => Some(beside),
-            Life::Serves | Life::Governs => None,
+            Life::Serves(_) | Life::Governs(_) => None,
         }
     }
 }
@@ -121,9 +150,9 @@ static ROWS: OnceLock<Vec<&'static RoleRow>> = OnceLock::new();
 /// serves, those beside it, the one that governs.
 pub fn set(mut rows: Vec<&'static RoleRow>) {
     rows.sort_by_key(|row| match row.life {
-        Life::Serves => 0,
+        Life::Serves(_) => 0,
         Life::Beside(_) => 1,
-        Life::Governs => 2,
+        Life::Governs(_) => 2,
     });
     // A second time changes nothing.
     let _ = ROWS.set(rows);
@@ -132,4 +161,16 @@ pub fn set(mut rows: Vec<&'static RoleRow>) {
 /// All roles.
 pub fn all() -> &'static [&'static RoleRow] {
     ROWS.get().map_or(&[], Vec::as_slice)
+}
+
+/// Whether the role of this part is the one that serves.
+pub fn serves(part: &str) -> bool {
+    let mut rows = all().iter();
+    rows.any(|row| row.part == part && matches!(row.life, Life::Serves(_)))
+}
+
+/// The parts of the roles that run beside the one that serves.
+pub fn beside() -> impl Iterator<Item = &'static str> {
+    let beside = all().iter().filter(|row| row.beside().is_some());
+    beside.map(|row| row.part)
 }

@@ -11,7 +11,7 @@ use std::process::Command;
 const HOUSE: &[(&str, Knows)] = &[
     ("language", Knows::Only(&[])),
     ("protocol", Knows::Only(&[])),
-    ("part", Knows::Only(&[])),
+    ("part", Knows::Only(&["language"])),
     ("lab", Knows::Only(&[])),
     ("reactor", Knows::Only(&[])),
     ("configuration", Knows::Only(&["language"])),
@@ -66,6 +66,7 @@ const HOUSE: &[(&str, Knows)] = &[
         "cluster",
         Knows::Only(&["configuration", "language", "protocol", "part"]),
     ),
+    ("supervisor", Knows::Only(&["language", "protocol", "part"])),
     ("console", Knows::Only(&["cluster", "language"])),
     ("evenkeel", Knows::All),
     ("xtask", Knows::All),

@@ -2,26 +2,12 @@
 
 use crate::config::Config;
 use part::report::{Event, Report};
+pub use part::voice::keepalived::Level;
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// How much a line of the log matters; keepalived's levels.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Level {
-    /// An error that persists until an operator acts.
-    Error,
-    /// Something is not as it should be.
-    Warning,
-    /// An event for operators: state changes.
-    Notice,
-    /// All else.
-    Info,
-    /// With `--log-detail` (`-D`) only.
-    Detail,
-}
 
 /// Where lines go. Called on the role's thread: it must not wait.
 pub type Log = Box<dyn FnMut(Level, &str)>;

@@ -110,7 +110,8 @@ impl Export {
 }
 
 /// Bytes of a recording from which [`without_secrets`] knows.
-pub const HEAD_BYTES: usize = MAGIC.len() + size_of::<u32>() + 1;
+#[cfg(test)]
+const HEAD_BYTES: usize = MAGIC.len() + size_of::<u32>() + 1;
 
 /// Whether the recording with this head says that it holds no key, so that it
 /// may be written to a file. Of what is no recording of ours that is not known.

@@ -2,7 +2,6 @@
 
 use super::orders::Supervised;
 use crate::confinement;
-use crate::voice::keepalived::{Log, Speaker, write_at_once};
 use address::config::Config;
 use address::message::Options;
 use address::rights;
@@ -13,6 +12,7 @@ use part::entry;
 use part::guard::Guard;
 use part::memory::{self, MemoryError};
 use part::role::{Parcel, Personality, Take};
+use part::voice::keepalived::{Log, Speaker, write_at_once};
 use rustix::thread::CapabilitySet;
 use std::ffi::OsStr;
 use std::fmt;

@@ -4,7 +4,6 @@
 
 use super::status::{ask, not_known, report};
 use super::{print, refuse, reload};
-use crate::supervisor::directory::Instance;
 use address::message::{HandedOver, Message as OfAddress, PART};
 use address::role::{HAND_OVER, LEASE, LEASE_MOVES, VIRTUAL_IP};
 use clap::ArgMatches;
@@ -15,6 +14,7 @@ use part::role::Message;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant as Moment};
+use supervisor::directory::Instance;
 
 /// How often a hand-over is looked at until it has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -5,12 +5,12 @@ use super::{print, privileges, refuse};
 use crate::loader::addresses::{self, AddressWishes, Read};
 use crate::parts::{Payloads, Running};
 use crate::process;
-use crate::voice::{self, counted};
 use address::dialect::Machine;
 use clap::ArgMatches;
 use configuration::LoadOptions;
 use configuration::files;
 use language::render;
+use part::voice::{self, counted};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -70,7 +70,7 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         Some(_) if read.as_ref().is_some_and(|read| read.config.is_none()) => ExitCode::FAILURE,
         Some(config) if !config.listens() && running.is_empty() && addresses == 0 => {
             if format.is_none_or(|format| format != "json") {
-                crate::voice::write_error(
+                part::voice::write_error(
                     "evenkeel: no listener is configured, so the program would not start\n",
                 );
             }

@@ -36,7 +36,7 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
             result = refuse(format_args!(
                 "cannot write {}: {}",
                 path.display(),
-                files::reason(&error)
+                language::reason(&error)
             ));
         }
     }

@@ -3,10 +3,10 @@
 
 use super::{print, refuse};
 use crate::parts::{self, codes};
-use crate::voice::terminal_width;
 use clap::ArgMatches;
 use language::keyword::Documented;
 use language::{manual, suggest};
+use part::voice::terminal_width;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 

@@ -2,11 +2,11 @@
 
 use super::{print, refuse};
 use crate::parts;
-use crate::voice::terminal_width;
 use clap::ArgMatches;
 use language::keyword::Documented;
 use language::manual::{self, Material};
 use language::suggest;
+use part::voice::terminal_width;
 use std::path::Path;
 use std::process::ExitCode;
 

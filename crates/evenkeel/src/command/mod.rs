@@ -21,8 +21,8 @@ pub use run::absolute;
 pub use status::of_part as status_of_part;
 
 use crate::features::{self, Subcommand};
-use crate::voice::{Form, Voice};
 use clap::ArgMatches;
+use part::voice::{Form, Voice};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;

@@ -2,15 +2,15 @@
 //! waits, and prints what changed or what is wrong.
 
 use super::{refuse, run};
-use crate::supervisor::directory::{self, Instance};
-use crate::voice;
 use part::channel::Channel;
 use part::memory;
 use part::role::{Look, Message};
+use part::voice;
 use proxy::message::PART as PROXY;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use supervisor::directory::{self, Instance};
 
 /// Reloads the supervisor of these files, of this process id, or the only one.
 /// With `reset_runtime` changes of maps and lists at run time are forgotten.

@@ -1,18 +1,20 @@
 //! `evenkeel run`: serves in the foreground, as a supervisor.
 
 use super::refuse;
-use crate::process::{Before, Farewell};
-use crate::supervisor::master::{self, MasterAddress};
-use crate::supervisor::{self, ClusterStart, directory};
+use crate::master::{self, MasterAddress};
 use clap::ArgMatches;
 use cluster::durable;
 use cluster::member::Kind;
 use cluster::role::directory::{Directory, DirectoryError, MEMBER, USUAL};
+use part::before::{Before, Farewell};
 use part::role::Personality;
+use part::voice::Form;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use supervisor::MasterSocket;
+use supervisor::{ClusterStart, directory};
 
 /// The source of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,7 +100,9 @@ pub fn main(wanted: &Wanted, sockets: &[String], before: Before) -> ExitCode {
         Ok(masters) => masters,
         Err(error) => return refuse(format_args!("-S: {error}")),
     };
-    let masters = masters.into_iter().flatten().collect();
+    let masters: Vec<MasterSocket> = { masters.into_iter().flatten() }
+        .map(|master| master::socket(master, Form::Own))
+        .collect();
     // The one that is taken over from serves with them, too.
     if before == Before::default()
         && !supervisor::is_next_image()
@@ -151,10 +155,7 @@ fn already_running(paths: &[PathBuf]) -> Option<u32> {
     if !paths.iter().all(|path| directory::is_lasting(path)) {
         return None;
     }
-    let network = directory::network();
     let instances = directory::instances().ok()?;
-    let same = |one: &&directory::Instance| {
-        one.program == "evenkeel" && one.network == network && one.paths == paths
-    };
+    let same = |one: &&directory::Instance| one.is_of("evenkeel", paths);
     instances.iter().find(same).map(|one| one.pid)
 }

@@ -2,7 +2,6 @@
 //! asks the running supervisor, as `evenkeel reload` does.
 
 use super::{files, print, refuse, reload};
-use crate::supervisor::directory::{self, Instance};
 use clap::ArgMatches;
 use part::channel::{Channel, Received};
 use part::report::{BYTES_MAX, Report};
@@ -11,6 +10,7 @@ use part::{memory, row};
 use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
+use supervisor::directory::{self, Instance};
 
 /// Deadline of a supervisor's response.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);

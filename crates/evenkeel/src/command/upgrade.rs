@@ -53,7 +53,7 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
                     ));
                 }
                 Err(error) => {
-                    let reason = files::reason(&error);
+                    let reason = language::reason(&error);
                     result = refuse(format_args!("cannot write {name}: {reason}"));
                 }
             }
@@ -106,13 +106,13 @@ fn tell(loaded: &Loaded) -> usize {
         let name = &loaded.sources.file(span.file).name;
         let line = loaded.sources.position(span).line;
         let what = diagnostic.help.as_deref().unwrap_or_default();
-        crate::voice::write_error(&format!("{name}:{line}: {}: {what}\n", diagnostic.message));
+        part::voice::write_error(&format!("{name}:{line}: {}: {what}\n", diagnostic.message));
     }
     if loaded.diagnostics.errors() > 0 {
         let text = render::concise(&loaded.sources, &loaded.diagnostics, false);
         let errors = text.lines().filter(|line| line.contains("error"));
         for line in errors {
-            crate::voice::write_error(&format!("{line}\n"));
+            part::voice::write_error(&format!("{line}\n"));
         }
     }
     left.len()

@@ -1,7 +1,7 @@
 //! As whom the process serves that speaks with the network.
 
-use crate::voice::Form;
 use model::config::Global;
+use part::voice::Form;
 use rustix::thread::CapabilitySet;
 
 /// The user and the group that own nothing: `nobody` and `nogroup` (or

@@ -326,11 +326,10 @@ fn load(lines: &str) -> Config {
 #[test]
 fn a_capability_is_kept_only_for_a_line_that_needs_it() {
     use capabilities::Why;
-    let root = |config: &Config| {
-        identity_for(&config.global, StartedAs::Root, crate::voice::Form::Haproxy)
-    };
+    let root =
+        |config: &Config| identity_for(&config.global, StartedAs::Root, part::voice::Form::Haproxy);
     let nobody =
-        |config: &Config| identity_for(&config.global, StartedAs::Root, crate::voice::Form::Own);
+        |config: &Config| identity_for(&config.global, StartedAs::Root, part::voice::Form::Own);
     let cases: [(&str, &[Why], &[Why]); 5] = [
         ("    server s 127.0.0.1:80\n", &[], &[]),
         (

@@ -10,6 +10,8 @@ mod machine;
 mod rights;
 
 use cluster::message::Run;
+use cluster::request;
+use cluster::role::directory::{self, ACCEPTED};
 use cluster::role::{Options, RoleError};
 use cluster::wire::Tcp;
 use link::Link;
@@ -17,14 +19,39 @@ use machine::Supervised;
 use part::channel::{Channel, ChannelError, Received};
 use part::codec;
 use part::role::Message;
+use part::row::Governs;
 use part::{entry, memory};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+
+/// What the supervisor knows of it.
+pub const GOVERNS: Governs = Governs {
+    socket: request::SOCKET,
+    payload,
+    accepted: ACCEPTED,
+    read_accepted,
+};
+
+fn payload(state: &Path, socket: &Path) -> Vec<u8> {
+    codec::encode(&Run {
+        directory: state.as_os_str().as_bytes().to_vec(),
+        socket: socket.as_os_str().as_bytes().to_vec(),
+    })
+}
+
+/// The version that was accepted last as a memory file, and what is wrong with the first of
+/// its two copies. It is not looked at.
+fn read_accepted(state: &Path) -> io::Result<(OwnedFd, Option<&'static str>)> {
+    let accepted = directory::read_accepted(state)?;
+    let file = memory::create("evenkeel version", &accepted.bytes)?;
+    Ok((file, accepted.damage))
+}
 
 /// Why it ends.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ mod server;
 mod stage;
 mod view;
 
-use crate::voice::{Form, Voice};
+use part::voice::{Form, Voice};
 use stage::Stage;
 use std::io::IsTerminal;
 use std::process::ExitCode;

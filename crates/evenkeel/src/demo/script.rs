@@ -33,7 +33,7 @@ pub fn play(stage: &Stage) -> ExitCode {
             }
         }
         Err(error) => {
-            crate::voice::Voice::new(crate::voice::Form::Own, false)
+            part::voice::Voice::new(part::voice::Form::Own, false)
                 .alert(format_args!("the demo was interrupted: {error}"));
             ExitCode::FAILURE
         }

@@ -6,7 +6,7 @@ use super::server::Sample;
 use crate::identity;
 use crate::process::{self, Serving, Side, StartError};
 use configuration::LoadOptions;
-use configuration::files::reason;
+use language::reason;
 use language::{Environment, render};
 use model::config::Config;
 use model::state;

@@ -39,7 +39,7 @@ pub fn show(stage: &Stage) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            crate::voice::Voice::new(crate::voice::Form::Own, false).alert(error);
+            part::voice::Voice::new(part::voice::Form::Own, false).alert(error);
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,7 @@
 //! HAProxy's command line: flags of one or two letters, some with their value
 //! glued on, some with a word behind them. Nothing is done here.
 
-use crate::process::{Before, Farewell};
+use part::before::{Before, Farewell};
 use std::fmt;
 use std::path::PathBuf;
 

@@ -6,21 +6,23 @@ mod text;
 
 use crate::command;
 use crate::identity;
+use crate::master::{self, MasterAddressError};
 use crate::process::{self, Plan};
-use crate::supervisor;
-use crate::supervisor::master::{self, MasterAddress, MasterAddressError};
-use crate::voice::{Form, Voice};
 pub use arguments::{ArgumentError, Arguments};
 use configuration::LoadOptions;
-use configuration::files::{self, NamedFile, reason};
+use configuration::files::{self, NamedFile};
 use keyword::load::Loaded;
 use language::evaluate_condition;
+use language::reason;
+use part::daemon::DaemonError;
 use part::role::Personality;
+use part::voice::{Form, Voice};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use supervisor::MasterSocket;
 
 /// A file, a start or a flag was refused.
 const REFUSED: u8 = 1;
@@ -89,7 +91,7 @@ fn supervise(
     words: Vec<OsString>,
     paths: &[PathBuf],
     arguments: &Arguments,
-    masters: Vec<MasterAddress>,
+    masters: Vec<MasterSocket>,
 ) -> ExitCode {
     // `-C` is obeyed by the loader; names count from there.
     supervisor::main(supervisor::Command {
@@ -105,7 +107,7 @@ fn supervise(
 }
 
 /// `-S`: where the master's sockets are to be.
-fn masters(arguments: &Arguments, voice: &mut Voice) -> Result<Vec<MasterAddress>, ExitCode> {
+fn masters(arguments: &Arguments, voice: &mut Voice) -> Result<Vec<MasterSocket>, ExitCode> {
     let base = std::env::current_dir().unwrap_or_default();
     let base = match &arguments.directory {
         Some(directory) => base.join(directory),
@@ -114,7 +116,7 @@ fn masters(arguments: &Arguments, voice: &mut Voice) -> Result<Vec<MasterAddress
     let mut all = Vec::new();
     for text in &arguments.masters {
         match master::parse(text, &base) {
-            Ok(one) => all.extend(one),
+            Ok(one) => all.extend(one.map(|one| master::socket(one, Form::Haproxy))),
             Err(error) => {
                 if !matches!(
                     error,
@@ -300,7 +302,7 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> 
     match process::run(loaded, config, &plan(arguments), voice) {
         Ok(()) => ExitCode::SUCCESS,
         // The one in the background said why.
-        Err(process::StartError::Child) => ExitCode::from(REFUSED),
+        Err(process::StartError::Daemon(DaemonError::Child)) => ExitCode::from(REFUSED),
         Err(error @ process::StartError::TakeOver { .. }) => {
             voice.alert(error);
             ExitCode::from(REFUSED)

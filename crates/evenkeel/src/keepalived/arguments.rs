@@ -1,7 +1,7 @@
 //! keepalived's command line, as getopt_long(3) takes it apart: short options that
 //! may stand together, long ones without abbreviation. Nothing is done here.
 
-use crate::voice::keepalived::FACILITY_DAEMON;
+use part::voice::keepalived::FACILITY_DAEMON;
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -6,16 +6,16 @@ mod text;
 
 use crate::identity::keepalived_name as name;
 use crate::loader::addresses::{self, AddressWishes};
-use crate::supervisor;
-use crate::voice::keepalived::{Log, Speaker, missing, rendered};
 use address::dialect::Machine;
-use address::message::{LogWish, Options};
+use address::message::{Dump, Message, Options};
 use address::rights;
 pub use arguments::{ArgumentError, Arguments};
 use configuration::files;
 use language::Diagnostic;
+use nix::sys::signal::Signal;
 use part::codec;
-use part::role::Personality;
+use part::role::{PartMessage, Personality};
+use part::voice::keepalived::{Level, Log, LogWish, Speaker, missing, rendered};
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -23,6 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use supervisor::{Caught, SIGNAL_CLEAR_STATISTICS, SIGNAL_JSON};
 
 /// An option was not understood.
 const USAGE: u8 = 1;
@@ -91,12 +92,12 @@ fn tell(parsed: &Arguments) -> ExitCode {
         false => text::USAGE.to_owned(),
     };
     // To standard error, as there.
-    crate::voice::write_error(&text);
+    part::voice::write_error(&text);
     ExitCode::SUCCESS
 }
 
 fn say(line: &str) {
-    crate::voice::write_error(&format!("{line}\n"));
+    part::voice::write_error(&format!("{line}\n"));
 }
 
 fn possible(parsed: &Arguments) -> Result<(), ArgumentError> {
@@ -239,7 +240,7 @@ fn supervise(words: Vec<OsString>, parsed: &Arguments) -> ExitCode {
         let _ = std::fs::create_dir_all(run_directory(parsed));
     }
     let mut log = Log::open(log_wish(parsed), Speaker::Parent);
-    let mut line = |text: String| log.line(address::role::Level::Info, &text);
+    let mut line = |text: String| log.line(Level::Info, &text);
     if !supervisor::is_next_image() {
         line(format!("Starting {}", name()));
         let shown: Vec<String> = std::iter::once("keepalived".to_owned())
@@ -268,9 +269,22 @@ fn supervise(words: Vec<OsString>, parsed: &Arguments) -> ExitCode {
         options: vec![(address::message::PART, codec::encode(&options(parsed)))],
         releases: parsed.releases,
         once: parsed.once,
-        role_pid_file: Some(role_pid_file(parsed)),
+        role_pid_file: Some((address::message::PART, role_pid_file(parsed))),
+        on_signal: dump,
         ..supervisor::Command::default()
     })
+}
+
+/// What the address role is told on a signal of keepalived's.
+fn dump(caught: Caught) -> Option<PartMessage> {
+    let dump = match caught {
+        Caught::Signal(Signal::SIGUSR1) => Dump::Data,
+        Caught::Signal(Signal::SIGUSR2) => Dump::Statistics,
+        Caught::RealTime(SIGNAL_JSON) => Dump::Json,
+        Caught::RealTime(SIGNAL_CLEAR_STATISTICS) => Dump::ClearStatistics,
+        Caught::Signal(_) | Caught::RealTime(_) => return None,
+    };
+    Some(Message::Dump(dump).envelope())
 }
 
 /// Returns the live process whose pid is in the file.

@@ -16,7 +16,7 @@ pub fn version() -> String {
 
 /// The number of a signal by its purpose.
 pub fn signal(purpose: &str) -> Option<i32> {
-    use crate::supervisor::{SIGNAL_CLEAR_STATISTICS, SIGNAL_JSON};
+    use supervisor::{SIGNAL_CLEAR_STATISTICS, SIGNAL_JSON};
     Some(match purpose {
         "STOP" => nix::libc::SIGTERM,
         "RELOAD" => nix::libc::SIGHUP,

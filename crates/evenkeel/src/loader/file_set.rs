@@ -5,7 +5,6 @@
 use super::addresses::{self, AddressWishes};
 use crate::identity;
 use crate::parts::{self, Site};
-use crate::voice::Voice;
 use address::config::Account;
 use address::dialect::{Interface, Machine, NoAccount, Outside, Program};
 use cluster::command::VersionId;
@@ -13,6 +12,7 @@ use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
 use configuration::LoadOptions;
 use configuration::files::{self, FileError, NamedFile};
 use configuration::outside::{Outside as Asked, Prepared, PreparedFile, Secret};
+use part::voice::Voice;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -352,8 +352,8 @@ impl Gathering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::voice::Form;
     use language::render;
+    use part::voice::Form;
 
     struct Scratch(PathBuf);
 

@@ -16,11 +16,11 @@ mod wishes;
 
 use crate::confinement::{self, Confinement};
 use crate::process::{self, StartError};
-use crate::voice::{Form, Voice};
 use outcome::Send;
 use part::channel::{Channel, ChannelError, Received};
 use part::entry;
 use part::role::{Load, Message, NotLoaded, Personality};
+use part::voice::{Form, Voice};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! The output of a loader for the supervisor.
 
 use super::Refusal;
-use crate::voice::Voice;
 use part::channel::{Channel, ChannelError};
 use part::role::{Message, Plan};
+use part::voice::Voice;
 use part::{Shared, memory};
 use proxy::takeover::state::TakenState;
 use std::os::fd::OwnedFd;

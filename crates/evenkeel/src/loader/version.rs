@@ -6,16 +6,16 @@ use super::{Outcome, Refusal, compare, watched};
 use crate::confinement::{self, Confinement};
 use crate::parts::{self, Payloads, Running};
 use crate::process::{self, StartError};
-use crate::roles::checks;
-use crate::voice::{Form, Voice};
 use cluster::file_set::FileSet;
 use configuration::Recording;
 use keyword::load::Loaded;
 use model::config::Config;
 use model::log::{self, Sink};
+use part::before;
 use part::codec::Malformed;
 use part::memory;
 use part::role::{Load, PartPlan, Plan, Rights, Settings};
+use part::voice::{Form, Voice};
 use proxy::listener::{self, Inherited, Listening};
 use proxy::operations::{self, OperationsSocket};
 use std::ffi::OsString;
@@ -156,6 +156,7 @@ fn build(
         difference: compare::joined(proxy, lines),
         watch: watched::wished(loaded, wishes, voice),
         without_proxy: !serves,
+        without_secrets: !loaded.recording.has_secrets(),
         parts: running.iter().map(plan_of).collect(),
         ..Plan::default()
     };
@@ -224,7 +225,7 @@ fn open(
     }
     let had = inherited.len();
     let before_us = before_us(load);
-    let fetched = before_us.fetch().map_err(|error| told(voice, error))?;
+    let fetched = process::fetch(&before_us).map_err(|error| told(voice, error))?;
     let (listening, sockets) =
         process::open(config, loaded, inherited, (&before_us, &fetched), voice)
             .map_err(|error| told(voice, error))?;
@@ -253,7 +254,7 @@ fn open(
         logs: logs.iter().map(Option::is_some).collect(),
         fixed,
         reused: had as u32,
-        programs: checks::programs(config),
+        programs: process::check_programs(config),
         ..plan
     };
     let descriptors = collect(&listening, &sockets, logs);
@@ -316,8 +317,8 @@ fn told(voice: &mut Voice, error: StartError) -> Refusal {
 }
 
 /// The process that this start takes over from. The supervisor says farewell.
-fn before_us(load: &Load) -> process::Before {
-    process::Before {
+fn before_us(load: &Load) -> before::Before {
+    before::Before {
         socket: load.before.socket.clone().map(OsString::from_vec),
         pids: load.before.pids.clone(),
         ..Default::default()

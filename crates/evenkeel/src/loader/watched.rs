@@ -5,10 +5,10 @@
 
 use super::Refusal;
 use super::wishes::Wishes;
-use crate::voice::Voice;
 use configuration::Recording;
 use keyword::load::Loaded;
 use part::role::{Load, NotLoaded, Watch, WatchedDirectory};
+use part::voice::Voice;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::hash::{DefaultHasher, Hash, Hasher};

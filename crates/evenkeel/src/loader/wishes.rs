@@ -5,13 +5,13 @@ use super::addresses::{self, AddressWishes};
 use super::file_set;
 use crate::parts::Site;
 use crate::process;
-use crate::voice::keepalived::missing;
-use crate::voice::{Form, Voice};
 use address::config::Config;
 use address::dialect::Machine;
 use cluster::file_set::FileSet;
 use configuration::LoadOptions;
 use configuration::files::{self, NamedFile};
+use part::voice::keepalived::missing;
+use part::voice::{Form, Voice};
 use std::path::PathBuf;
 
 /// The options.

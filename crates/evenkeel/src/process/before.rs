@@ -5,14 +5,14 @@
 
 use super::StartError;
 use model::config::Config;
+use part::before::Before;
 use proxy::carry;
 use proxy::listener::{self, Inherited, Listening, OpenError};
 use proxy::runtime::Runtime;
 use proxy::takeover::state::{self, TakenState};
 use proxy::takeover::{self, Source};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
-use std::ffi::OsString;
+use rustix::process::Signal;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -26,27 +26,6 @@ const TRIES_MAX: u32 = 200;
 /// Between two of these.
 const TRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// The signal that the previous process gets when this one serves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Farewell {
-    /// `-sf`: to finish what it has.
-    #[default]
-    Finish,
-    /// `-st`: to end at once.
-    End,
-}
-
-/// The process before, as the command line names it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Before {
-    /// Its statistics socket; None where nothing is fetched.
-    pub socket: Option<OsString>,
-    /// Its process ids.
-    pub pids: Vec<u32>,
-    /// The signal for the previous processes.
-    pub farewell: Farewell,
-}
-
 /// The sockets and the state that it handed over.
 #[derive(Debug, Default)]
 pub struct Fetched {
@@ -55,78 +34,59 @@ pub struct Fetched {
     pub state: Option<TakenState>,
 }
 
-impl Before {
-    /// Fetches its listeners, and its state where it has one for us.
-    pub fn fetch(&self) -> Result<Fetched, StartError> {
-        let Some(name) = &self.socket else {
-            return Ok(Fetched::default());
-        };
-        let failed = |error| StartError::TakeOver {
-            socket: name.clone(),
-            error,
-        };
-        let text = name.to_str().ok_or_else(|| failed(None))?;
-        let source: Source = text.parse().map_err(|_| failed(None))?;
-        let taken = takeover::fetch(&source, SOCKETS_LIMIT).map_err(|error| failed(Some(error)))?;
-        Ok(Fetched {
-            sockets: taken.into_iter().map(|one| one.fd).collect(),
-            // Without it all state starts empty, as with HAProxy.
-            state: state::fetch(&source, STATE_LIMIT).ok().flatten(),
-        })
-    }
+/// Fetches its listeners, and its state where it has one for us.
+pub fn fetch(before: &Before) -> Result<Fetched, StartError> {
+    let Some(name) = &before.socket else {
+        return Ok(Fetched::default());
+    };
+    let failed = |error| StartError::TakeOver {
+        socket: name.clone(),
+        error,
+    };
+    let text = name.to_str().ok_or_else(|| failed(None))?;
+    let source: Source = text.parse().map_err(|_| failed(None))?;
+    let taken = takeover::fetch(&source, SOCKETS_LIMIT).map_err(|error| failed(Some(error)))?;
+    Ok(Fetched {
+        sockets: taken.into_iter().map(|one| one.fd).collect(),
+        // Without it all state starts empty, as with HAProxy.
+        state: state::fetch(&source, STATE_LIMIT).ok().flatten(),
+    })
+}
 
-    /// Opens listeners, those that were fetched among them. Where an address is
-    /// held by somebody else the processes before are asked to make room.
-    pub fn open(
-        &self,
-        config: &Config,
-        mut inherited: Inherited,
-        fetched: &Fetched,
-    ) -> (Inherited, Vec<Listening>, Vec<OpenError>) {
-        fetched.add_to(&mut inherited);
-        let mut tries = 0;
-        loop {
-            let (opened, errors) = listener::open(config, &mut inherited);
-            let busy = errors.iter().any(|error| error.errno == Errno::ADDRINUSE);
-            if !busy || self.pids.is_empty() {
-                return (inherited, opened, errors);
-            }
-            if tries == TRIES_MAX {
-                self.signal(Signal::TTIN);
-                return (inherited, opened, errors);
-            }
-            tries += 1;
-            self.signal(Signal::TTOU);
-            std::thread::sleep(TRY_PAUSE);
-            // What could be had is kept: somebody may have connected to it.
-            let mut again = Inherited::default();
-            for one in &opened {
-                if let Ok(fd) = one.fd.try_clone() {
-                    let _ = again.add(fd);
-                }
-            }
-            for fd in inherited.unused() {
+/// Opens listeners, those that were fetched among them. Where an address is
+/// held by somebody else the processes before are asked to make room.
+pub fn open(
+    before: &Before,
+    config: &Config,
+    mut inherited: Inherited,
+    fetched: &Fetched,
+) -> (Inherited, Vec<Listening>, Vec<OpenError>) {
+    fetched.add_to(&mut inherited);
+    let mut tries = 0;
+    loop {
+        let (opened, errors) = listener::open(config, &mut inherited);
+        let busy = errors.iter().any(|error| error.errno == Errno::ADDRINUSE);
+        if !busy || before.pids.is_empty() {
+            return (inherited, opened, errors);
+        }
+        if tries == TRIES_MAX {
+            before.signal(Signal::TTIN);
+            return (inherited, opened, errors);
+        }
+        tries += 1;
+        before.signal(Signal::TTOU);
+        std::thread::sleep(TRY_PAUSE);
+        // What could be had is kept: somebody may have connected to it.
+        let mut again = Inherited::default();
+        for one in &opened {
+            if let Ok(fd) = one.fd.try_clone() {
                 let _ = again.add(fd);
             }
-            inherited = again;
         }
-    }
-
-    /// Asks the processes to finish or to end. One that has ended already is
-    /// what was wanted.
-    pub fn take_leave(&self) {
-        self.signal(match self.farewell {
-            Farewell::Finish => Signal::USR1,
-            Farewell::End => Signal::TERM,
-        });
-    }
-
-    fn signal(&self, signal: Signal) {
-        for pid in &self.pids {
-            if let Some(pid) = i32::try_from(*pid).ok().and_then(Pid::from_raw) {
-                let _ = kill_process(pid, signal);
-            }
+        for fd in inherited.unused() {
+            let _ = again.add(fd);
         }
+        inherited = again;
     }
 }
 

@@ -1,9 +1,10 @@
 //! Why a process does not begin to serve.
 
 use crate::confinement::ConfinementError;
-use crate::roles::spawn::StartFailure;
-use configuration::files::reason;
+use language::reason;
 use nix::errno::Errno;
+use part::daemon::DaemonError;
+use part::spawn::StartFailure;
 use proxy::takeover::TakeoverError;
 use std::ffi::OsString;
 use std::fmt;
@@ -38,13 +39,6 @@ pub enum StartError {
         /// The system's reason.
         errno: Errno,
     },
-    /// The file of the process id.
-    PidFile {
-        /// Its path.
-        path: PathBuf,
-        /// The system's reason.
-        error: io::Error,
-    },
     /// `chroot`.
     Chroot {
         /// The directory.
@@ -68,19 +62,12 @@ pub enum StartError {
     },
     /// Privileges could not be dropped.
     Confinement(ConfinementError),
-    /// fork(2), pipe(2), setsid(2), `/dev/null`.
-    Daemon {
-        /// The step.
-        step: &'static str,
-        /// The system's reason.
-        error: io::Error,
-    },
+    /// Going into the background, or the file of the process id.
+    Daemon(DaemonError),
     /// The process that runs the programs of external checks.
     Programs(StartFailure),
     /// Threads, signal descriptors.
     Threads(io::Error),
-    /// The child told why itself.
-    Child,
     /// The data plane ended by itself.
     DataPlane(io::Error),
 }
@@ -111,14 +98,6 @@ impl fmt::Display for StartError {
             StartError::Limit { resource, errno } => {
                 write!(f, "Cannot set the limit of {resource} ({}).", errno.desc())
             }
-            StartError::PidFile { path, error } => {
-                write!(
-                    f,
-                    "Cannot create pidfile {} ({})",
-                    path.display(),
-                    reason(error)
-                )
-            }
             StartError::Chroot { path, errno } => {
                 write!(f, "Cannot chroot({}) ({}).", path.display(), errno.desc())
             }
@@ -129,19 +108,18 @@ impl fmt::Display for StartError {
                 write!(f, "Cannot set uid {uid} ({}).", errno.desc())
             }
             StartError::Confinement(error) => write!(f, "Cannot give up rights: {error}."),
-            StartError::Daemon { step, error } => {
-                write!(
-                    f,
-                    "Cannot go into the background: {step} ({})",
-                    reason(error)
-                )
-            }
+            StartError::Daemon(error) => error.fmt(f),
             StartError::Programs(error) => error.fmt(f),
             StartError::Threads(error) => write!(f, "Cannot start threads ({})", reason(error)),
-            StartError::Child => f.write_str("The process in the background did not start."),
             StartError::DataPlane(error) => write!(f, "The data plane ended: {error}"),
         }
     }
 }
 
 impl std::error::Error for StartError {}
+
+impl From<DaemonError> for StartError {
+    fn from(error: DaemonError) -> Self {
+        StartError::Daemon(error)
+    }
+}

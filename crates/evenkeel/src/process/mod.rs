@@ -6,7 +6,6 @@
 //! Nothing here knows a keyword or a command line.
 
 mod before;
-mod daemon;
 mod error;
 mod limits;
 mod open;
@@ -17,15 +16,14 @@ mod signals;
 mod spare;
 mod start;
 
-pub use before::{Before, Farewell, Fetched, add, add_rest};
-pub use daemon::{Ready, Side as Fork, fork_and_wait, open_pid_file, write_pid, write_pid_of};
+pub use before::{Fetched, add, add_rest, fetch};
 pub use error::StartError;
 pub use limits::{Limits, WantedLimits};
-pub use open::open;
+pub use open::{check_programs, open};
 pub use privileges::drop_rights;
 pub use processors::choose as choose_processors;
-pub use side::{Side, to_logs};
-pub use signals::{ENDING, Order, Orders, end_by, obey, watch as watch_signals};
+pub use side::{Side, report_losses, to_logs};
+pub use signals::{Order, Orders, end_by, obey, watch as watch_signals};
 pub use spare::step_back;
 pub use start::{
     Plan, Serving, apply_plan, find_limits, give_up, load_files, run, serve, wanted_limits,

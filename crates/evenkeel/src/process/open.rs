@@ -1,10 +1,12 @@
 //! Opening what a configuration listens on, with the rights of the start, and
 //! saying what could not be opened.
 
-use super::{Before, Fetched, StartError};
-use crate::voice::{Form, Voice};
+use super::{Fetched, StartError, before};
 use keyword::load::Loaded;
 use model::config::{BindAddress, Config};
+use part::before::Before;
+use part::role::CheckProgram;
+use part::voice::{Form, Voice};
 use proxy::listener::{Inherited, Listening, OpenError, OpenStep};
 use proxy::operations::{self, OperationsSocket};
 
@@ -14,10 +16,10 @@ pub fn open(
     config: &Config,
     loaded: &Loaded,
     inherited: Inherited,
-    (before, fetched): (&Before, &Fetched),
+    (predecessor, fetched): (&Before, &Fetched),
     voice: &mut Voice,
 ) -> Result<(Vec<Listening>, Vec<OperationsSocket>), StartError> {
-    let (mut inherited, listening, errors) = before.open(config, inherited, fetched);
+    let (mut inherited, listening, errors) = before::open(predecessor, config, inherited, fetched);
     for error in &errors {
         voice.alert(open_error(config, loaded, error, voice.form()));
     }
@@ -128,4 +130,14 @@ fn next_step(step: OpenStep, errno: rustix::io::Errno) -> &'static str {
         }
         _ => "",
     }
+}
+
+/// The programs of a configuration, as processes of ours name them.
+pub fn check_programs(config: &Config) -> Vec<CheckProgram> {
+    let programs = config.check_programs().into_iter();
+    let programs = programs.map(|(command, path)| CheckProgram {
+        command: command.as_bytes().to_vec(),
+        path: path.as_bytes().to_vec(),
+    });
+    programs.collect()
 }

@@ -2,8 +2,8 @@
 //! `nbthread`, `numa-cpu-mapping`, and what `cpu-map` asks for that cannot be.
 //! The threads themselves are kept to theirs by the data plane.
 
-use crate::voice::Voice;
 use model::config::Global;
+use part::voice::Voice;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::path::Path;
 

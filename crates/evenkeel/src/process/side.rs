@@ -6,6 +6,7 @@
 use super::spare;
 use model::config::Config;
 use model::log;
+use part::voice::Voice;
 use proxy::operations::{self, OperationsSocket, Serving};
 use proxy::runtime::Runtime;
 use proxy::{health, peers, resolvers, vitals};
@@ -19,6 +20,12 @@ use tokio::time::timeout;
 
 /// How often it is looked for versions that nobody holds any more.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
+
+/// Reports lost log lines as this voice says warnings.
+pub fn report_losses(voice: &Voice) -> log::Report {
+    let mut voice = voice.clone();
+    Box::new(move |text| voice.warning(text))
+}
 
 /// The side thread. Dropping it ends it.
 #[derive(Debug)]

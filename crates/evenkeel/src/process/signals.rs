@@ -6,13 +6,13 @@
 use super::StartError;
 use super::side::Side;
 use super::start::Serving;
-use crate::voice::{Form, Voice};
 use model::config::{Config, Proxy};
 use model::log::{self, Level};
 use model::state::Tally;
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use part::channel::timespec;
+use part::voice::{Form, Voice};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use std::io;
@@ -30,9 +30,6 @@ const WATCHED: [Signal; 6] = [
     Signal::SIGTTOU,
     Signal::SIGTTIN,
 ];
-
-/// Signals that end a process at once.
-pub const ENDING: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
 
 /// Blocks the watched signals and these for this thread and those that it
 /// starts from now on, and gives the descriptor that they are read from.

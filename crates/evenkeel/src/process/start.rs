@@ -1,23 +1,25 @@
 //! From files to a process that serves.
 
-use super::daemon::{self, Ready, Side as Fork};
-use super::side::{self, Side};
+use super::side::{self, Side, report_losses};
 use super::signals::NoOrders;
 use super::{
-    Before, Limits, StartError, WantedLimits, before, limits, open, privileges, processors, signals,
+    Limits, StartError, WantedLimits, before, check_programs, limits, open, privileges, processors,
+    signals,
 };
 use crate::confinement::{self, Confinement, Identity, StartedAs};
 use crate::identity;
 use crate::parts::{self, Site};
-use crate::roles::checks;
-use crate::voice::{Form, Voice, counted, report_losses};
 use configuration::LoadOptions;
 use configuration::files::NamedFile;
 use configuration::outside::Outside;
 use keyword::load::Loaded;
 use model::config::Config;
 use model::log::Sink;
+use part::before::Before;
+use part::checks;
+use part::daemon::{self, Fork, Ready};
 use part::role::{Personality, Rights, RunPrograms};
+use part::voice::{Form, Voice, counted};
 use proxy::listener::{Inherited, Listening};
 use proxy::operations::OperationsSocket;
 use proxy::running::{self, Running, ServeOptions};
@@ -88,7 +90,7 @@ pub fn run(
     }
     apply_plan(&mut config, plan);
     processors::choose(&config.global, voice);
-    let fetched = plan.before.fetch()?;
+    let fetched = before::fetch(&plan.before)?;
     // A process that sees a listening socket may send a signal, so from here on no signal
     // has a meaning that applies only during the start.
     let signals = signals::watch(&[])?;
@@ -170,7 +172,7 @@ fn into_background(config: &Config, plan: &Plan) -> Result<Option<Background>, S
 
 /// Starts the process that runs the programs of external checks, where there are any.
 fn start_programs(config: &Config, files_soft: u64, voice: &Voice) -> Result<(), StartError> {
-    let programs = checks::programs(config);
+    let programs = check_programs(config);
     if programs.is_empty() {
         return Ok(());
     }

@@ -4,11 +4,11 @@ use super::orders::Supervised;
 use super::version::{Given, VersionError};
 use crate::confinement::Identity;
 use crate::process::{self, StartError};
-use crate::voice::{Voice, report_losses};
 use part::channel::Channel;
 use part::guard::Guard;
 use part::memory;
 use part::role::Message;
+use part::voice::Voice;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -103,8 +103,8 @@ fn start(given: &mut Given, voice: &mut Voice) -> Result<Started, RoleError> {
         .map(|path| Path::new(OsStr::from_bytes(path)));
     let identity = Identity::given(rights.uid, rights.gid);
     process::give_up(&built.config, &identity, root, voice)?;
-    let signals = process::watch_signals(&process::ENDING)?;
-    model::log::start(built.sink.within(root), report_losses(voice))
+    let signals = process::watch_signals(&part::entry::ENDING)?;
+    model::log::start(built.sink.within(root), process::report_losses(voice))
         .map_err(StartError::Threads)?;
     let (serving, side) = process::serve(
         built.config,

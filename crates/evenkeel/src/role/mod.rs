@@ -14,10 +14,10 @@ mod telling;
 mod trial;
 mod version;
 
-use crate::voice::{Form, Voice};
 use part::channel::{Channel, Received};
 use part::entry;
 use part::role::{Message, Personality};
+use part::voice::{Form, Voice};
 use std::process::ExitCode;
 use version::Given;
 

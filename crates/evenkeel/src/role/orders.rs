@@ -5,14 +5,15 @@ use super::telling::{self, Telling};
 use super::trial::Trial;
 use super::version::Given;
 use crate::process::{self, Order, Orders, Serving, Side};
-use crate::roles::vitals;
-use crate::voice::Voice;
 use model::config::StatsLevel;
 use nix::sys::signal::Signal;
 use part::channel::{Channel, ChannelError, Received};
 use part::guard::Guard;
+use part::mapped;
 use part::memory::{self, MemoryError};
 use part::role::{Level, Manner, Message, PartMessage};
+use part::voice::Voice;
+use protocol::vitals::WORDS;
 use proxy::message::Message as OfProxy;
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::OwnedFd;
@@ -79,8 +80,8 @@ impl Supervised {
         };
         let words = match self.vitals {
             // Another supervisor has brought its own.
-            Some(words) => vitals::replace(words, &file).then_some(words),
-            None => vitals::map(&file),
+            Some(words) => mapped::replace(words, &file).then_some(words),
+            None => mapped::map(&file, WORDS),
         };
         if let Some(words) = words {
             self.vitals = Some(words);

@@ -59,6 +59,8 @@ pub struct Plan {
     pub reused: u32,
     /// The files to reload when they change.
     pub watch: Option<Watch>,
+    /// The bundle holds no key, so it may be written to a file.
+    pub without_secrets: bool,
     /// There is nothing for a proxy to serve: none is started.
     pub without_proxy: bool,
     /// The parts that run beside the proxy.

@@ -51,6 +51,7 @@ fn plan() -> Plan {
         difference: "+ backend b".into(),
         reused: 2,
         watch: Some(watch()),
+        without_secrets: true,
         without_proxy: true,
         parts: vec![PartPlan {
             part: "address".into(),

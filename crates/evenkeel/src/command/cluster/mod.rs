@@ -6,7 +6,6 @@ mod definition;
 pub use definition::{arbiter, cluster};
 
 use super::{print, refuse};
-use crate::supervisor::directory;
 use clap::ArgMatches;
 use cluster::member::Kind;
 use cluster::request::{self, Client, Reply, Request};
@@ -17,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use supervisor::directory;
 
 /// How long the role may be silent before it is given up.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
@@ -145,10 +145,7 @@ fn check_listen(listen: &[SocketAddr]) -> Result<(), String> {
             std::io::ErrorKind::AddrInUse => format!(
                 "another process already listens on {at}: stop it, or choose another port with `--listen`"
             ),
-            _ => format!(
-                "cannot listen on {at}: {}",
-                configuration::files::reason(&error)
-            ),
+            _ => format!("cannot listen on {at}: {}", language::reason(&error)),
         });
     }
     Ok(())

@@ -8,7 +8,6 @@ use super::{
     ConfigError, VERSIONS_MAX, accepted, answer, author, now_s, print, records, set, version,
 };
 use crate::command::run;
-use crate::voice::{Form, Voice};
 use clap::ArgMatches;
 use cluster::command::{Judging, Origin, VersionId};
 use cluster::file_set::FileSet;
@@ -16,6 +15,7 @@ use cluster::history;
 use cluster::keyword::ConfigSection;
 use cluster::request::{Apply, Reply, Request};
 use cluster::state::{Stage, VersionRecord};
+use part::voice::{Form, Voice};
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -2,16 +2,16 @@
 
 use super::apply::{self, Wanted};
 use super::{ConfigError, VERSIONS_MAX, accepted, files, print, records, set};
-use crate::supervisor::directory;
-use crate::voice::{Form, Voice};
 use clap::ArgMatches;
 use cluster::command::Origin;
 use cluster::file_set::FileSet;
+use part::voice::{Form, Voice};
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use supervisor::directory;
 
 /// The default editor.
 const EDITOR_DEFAULT: &str = "vi";

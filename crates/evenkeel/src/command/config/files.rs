@@ -7,8 +7,8 @@ use crate::identity;
 use crate::loader::addresses::{self, AddressWishes};
 use crate::loader::file_set;
 use crate::parts;
-use crate::voice::Voice;
 use configuration::files::NamedFile;
+use part::voice::Voice;
 
 use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
 use cluster::keyword::{ConfigSection, Grammar};

@@ -15,12 +15,12 @@ pub use definition::config;
 pub use files::grammar;
 
 use super::print;
-use crate::voice::{Form, Voice};
 use clap::ArgMatches;
 use cluster::command::VersionId;
 use cluster::file_set::FileSet;
 use cluster::request::{AskError, Reply, Request};
 use cluster::state::VersionRecord;
+use part::voice::{Form, Voice};
 use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -91,7 +91,7 @@ impl fmt::Display for ConfigError {
                 "version {version} has no file '{file}'; `evenkeel config show --version {version}` lists its files"
             ),
             ConfigError::Collect(error) => error.fmt(f),
-            ConfigError::Io(what, error) => write!(f, "{what}: {}", configuration::files::reason(error)),
+            ConfigError::Io(what, error) => write!(f, "{what}: {}", language::reason(error)),
             ConfigError::Stale => f.write_str(
                 "nothing was changed: your files do not contain the changes of the accepted version. Merge them \
                  (`evenkeel config show --export DIRECTORY` writes them), then apply with --onto and its number",

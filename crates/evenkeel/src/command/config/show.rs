@@ -94,7 +94,7 @@ fn whole(set: &FileSet) -> String {
         let words = match mask().seen(file) {
             MaskedFile::Text(text) => {
                 let lines = String::from_utf8_lossy(&text).lines().count();
-                crate::voice::counted(lines, "line", "lines")
+                part::voice::counted(lines, "line", "lines")
             }
             MaskedFile::Description(words) => words,
         };

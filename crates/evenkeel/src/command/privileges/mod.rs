@@ -8,10 +8,10 @@ use crate::confinement::{
     self, Confinement, Files, Filtered, Identity, Origin, StartedAs, group_name, identity_for,
     user_name,
 };
-use crate::voice::Form;
 use address::rights;
 use keyword::load::Loaded;
 use model::config::{BindAddress, Config, LogTargetAddress, ServerAddress};
+use part::voice::Form;
 use std::path::PathBuf;
 
 /// The processes of a configuration, as text or for programs.

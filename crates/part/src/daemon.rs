@@ -1,0 +1,221 @@
+//! Going into the background. The command returns when the child serves, or
+//! with an error when it does not: it waits for one byte on a pipe, which the
+//! child closes without writing when it fails. To be used before any thread
+//! exists.
+
+use language::reason;
+use nix::unistd::{ForkResult, fork, setsid};
+use rustix::io::Errno;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Why a process does not go into the background, or has no file of its process id.
+#[derive(Debug)]
+pub enum DaemonError {
+    /// The file of the process id.
+    PidFile {
+        /// Its path.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// fork(2), pipe(2), setsid(2), `/dev/null`.
+    Background {
+        /// The step.
+        step: &'static str,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The child told why itself.
+    Child,
+}
+
+impl fmt::Display for DaemonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DaemonError::PidFile { path, error } => {
+                let reason = reason(error);
+                write!(f, "Cannot create pidfile {} ({reason})", path.display())
+            }
+            DaemonError::Background { step, error } => {
+                let reason = reason(error);
+                write!(f, "Cannot go into the background: {step} ({reason})")
+            }
+            DaemonError::Child => f.write_str("The process in the background did not start."),
+        }
+    }
+}
+
+impl std::error::Error for DaemonError {}
+
+/// Which of the two processes this is.
+pub enum Fork {
+    /// The one that was started; the child serves.
+    Parent,
+    /// The one that is to serve.
+    Child(Ready),
+}
+
+/// The pipe by which the child reports to the parent that it serves.
+pub struct Ready {
+    pipe: OwnedFd,
+    null: File,
+}
+
+fn failed(step: &'static str) -> impl Fn(io::Error) -> DaemonError {
+    move |error| DaemonError::Background { step, error }
+}
+
+/// Forks. The parent returns when the child serves or failed.
+///
+/// # Errors
+/// A step failed, or the child did.
+pub fn fork_and_wait() -> Result<Fork, DaemonError> {
+    // Before chroot, and before the parent has gone.
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(failed("/dev/null"))?;
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|errno| failed("pipe")(errno.into()))?;
+    // SAFETY: no thread but this one exists yet, so the child may do anything.
+    match unsafe { fork() }.map_err(|errno| failed("fork")(errno.into()))? {
+        ForkResult::Parent { .. } => {
+            drop(writer);
+            wait_for_child(&reader)?;
+            Ok(Fork::Parent)
+        }
+        ForkResult::Child => {
+            drop(reader);
+            setsid().map_err(|errno| failed("setsid")(errno.into()))?;
+            Ok(Fork::Child(Ready { pipe: writer, null }))
+        }
+    }
+}
+
+fn wait_for_child(reader: &OwnedFd) -> Result<(), DaemonError> {
+    let mut byte = [0];
+    loop {
+        return match rustix::io::read(reader, &mut byte) {
+            Ok(0) => Err(DaemonError::Child),
+            Ok(_) => Ok(()),
+            Err(Errno::INTR) => continue,
+            Err(errno) => Err(failed("read")(errno.into())),
+        };
+    }
+}
+
+impl Ready {
+    /// Closes the standard streams, whose end the caller of the command may await, and
+    /// notifies the parent.
+    ///
+    /// # Errors
+    /// The streams cannot be closed.
+    pub fn tell(self) -> Result<(), DaemonError> {
+        let refused = |errno: Errno| failed("standard streams")(errno.into());
+        rustix::stdio::dup2_stdin(self.null.as_fd()).map_err(refused)?;
+        rustix::stdio::dup2_stdout(self.null.as_fd()).map_err(refused)?;
+        rustix::stdio::dup2_stderr(self.null.as_fd()).map_err(refused)?;
+        // A parent that was killed meanwhile changes nothing for the child.
+        let _ = rustix::io::write(&self.pipe, b"+");
+        Ok(())
+    }
+}
+
+/// Opens the file of the process id, with the rights of the start. What has
+/// its name is replaced and never followed or written into: its directory may
+/// be the user's as whom the proxy serves, and a link there could name anything
+/// that only root may write. A device (`/dev/null`) stays what it is.
+///
+/// # Errors
+/// The system's.
+pub fn open_pid_file(path: &Path) -> Result<File, DaemonError> {
+    let there = std::fs::symlink_metadata(path).map(|found| found.file_type());
+    if there.is_ok_and(|kind| !kind.is_char_device()) {
+        // Who may write the file and not its directory writes into it.
+        let _ = std::fs::remove_file(path);
+    }
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NOCTTY | nix::libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|error| DaemonError::PidFile {
+            path: path.into(),
+            error,
+        })
+}
+
+/// Writes the id of this process.
+///
+/// # Errors
+/// The system's.
+pub fn write_pid(file: &mut File, path: &Path) -> Result<(), DaemonError> {
+    write_pid_of(file, path, std::process::id())
+}
+
+/// Writes the id of a process.
+///
+/// # Errors
+/// The system's.
+pub fn write_pid_of(file: &mut File, path: &Path, pid: u32) -> Result<(), DaemonError> {
+    writeln!(file, "{pid}").map_err(|error| DaemonError::PidFile {
+        path: path.into(),
+        error,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(name: &str) -> std::path::PathBuf {
+        let path = std::env::temp_dir().join(format!("evenkeel-pid-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_pid_file_is_replaced_and_what_it_names_stays() {
+        let directory = directory("link");
+        let (victim, path) = (directory.join("victim"), directory.join("pid"));
+        std::fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        let mut file = open_pid_file(&path).unwrap();
+        write_pid(&mut file, &path).unwrap();
+        let (kept, written) = (
+            std::fs::read_to_string(&victim).unwrap(),
+            std::fs::read_to_string(&path).unwrap(),
+        );
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(kept, "precious");
+        assert_eq!(written.trim(), std::process::id().to_string());
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_pid_file_is_not_waited_for_and_a_longer_id_not_left_behind() {
+        let directory = directory("pipe");
+        let path = directory.join("pid");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for _ in 0..2 {
+            let mut file = open_pid_file(&path).unwrap();
+            write_pid(&mut file, &path).unwrap();
+            assert_eq!(
+                std::fs::read_to_string(&path).unwrap().trim(),
+                std::process::id().to_string()
+            );
+            std::fs::write(&path, "12345678901234567890\n").unwrap();
+        }
+        let refused = open_pid_file(&directory).is_err();
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert!(refused, "a directory");
+        assert!(open_pid_file(Path::new("/dev/null")).is_ok());
+    }
+}

@@ -1,0 +1,110 @@
+//! Memory files that processes share, mapped as words: each is read and written at once
+//! ([`AtomicU64`]).
+
+use nix::libc;
+use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::AtomicU64;
+
+/// Maps the first `words` of a memory file for as long as the process lives. None if the
+/// file could shrink (a read beyond the end kills the process) or cannot be mapped.
+pub fn map(file: &OwnedFd, words: usize) -> Option<&'static [AtomicU64]> {
+    if !keeps_its_length(file, words) {
+        return None;
+    }
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping, which takes the place of none.
+    let at = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            words * size_of::<AtomicU64>(),
+            protection,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            0,
+        )
+    };
+    if at == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: the mapping is of pages, has room for so many words, and is never undone;
+    // the file cannot shrink below it. Others write to it, which is what atomics are for.
+    Some(unsafe { std::slice::from_raw_parts(at.cast::<AtomicU64>(), words) })
+}
+
+/// Maps another memory file in the place of the one mapped at `words`, so that every
+/// user of `words` sees the new file from now on. False where the file may shrink or
+/// cannot be mapped; the old one stays then.
+pub fn replace(words: &'static [AtomicU64], file: &OwnedFd) -> bool {
+    if !keeps_its_length(file, words.len()) {
+        return false;
+    }
+    let bytes = size_of_val(words);
+    let place = words.as_ptr().cast_mut().cast::<libc::c_void>();
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+    // SAFETY: the place is a mapping of `map`, of the same length, which is never undone.
+    // The kernel exchanges the pages at once; users access whole words atomically and
+    // expect others to change them at any time.
+    let at = unsafe { libc::mmap(place, bytes, protection, flags, file.as_raw_fd(), 0) };
+    at != libc::MAP_FAILED
+}
+
+fn keeps_its_length(file: &OwnedFd, words: usize) -> bool {
+    let size = fstat(file).ok().map(|data| usize::try_from(data.st_size));
+    let seals = fcntl_get_seals(file);
+    matches!(size, Some(Ok(size)) if size >= words * size_of::<AtomicU64>())
+        && seals.is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{MemfdFlags, fcntl_add_seals, ftruncate, memfd_create};
+    use std::sync::atomic::Ordering::Relaxed;
+
+    const WORDS: usize = 600;
+    const BYTES: u64 = 8 * WORDS as u64;
+
+    fn file(bytes: u64, seals: SealFlags) -> OwnedFd {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = memfd_create("memory of a test", flags).expect("a memory file");
+        ftruncate(&file, bytes).expect("its length");
+        fcntl_add_seals(&file, seals).expect("its seals");
+        file
+    }
+
+    #[test]
+    fn two_mappings_of_a_file_see_each_other() {
+        let file = file(BYTES, SealFlags::SHRINK | SealFlags::GROW);
+        let (one, other) = (map(&file, WORDS), map(&file, WORDS));
+        let (writes, reads) = (one.expect("mapped"), other.expect("mapped"));
+        writes[7].store(1, Relaxed);
+        assert_eq!(reads[7].load(Relaxed), 1);
+    }
+
+    #[test]
+    fn another_file_in_the_place_of_the_first_is_seen_at_the_same_words() {
+        let (first, second) = (
+            file(BYTES, SealFlags::SHRINK | SealFlags::GROW),
+            file(BYTES, SealFlags::SHRINK | SealFlags::GROW),
+        );
+        let words = map(&first, WORDS).expect("mapped");
+        words[0].store(7, Relaxed);
+        let other = map(&second, WORDS).expect("mapped");
+        other[0].store(8, Relaxed);
+        assert!(!replace(words, &file(BYTES, SealFlags::GROW)), "may shrink");
+        assert_eq!(words[0].load(Relaxed), 7, "the first one stays");
+        assert!(replace(words, &second));
+        assert_eq!(words[0].load(Relaxed), 8);
+        other[0].store(9, Relaxed);
+        assert_eq!(words[0].load(Relaxed), 9);
+    }
+
+    #[test]
+    fn a_file_that_is_short_or_can_become_so_is_not_mapped() {
+        assert!(map(&file(BYTES - 8, SealFlags::SHRINK), WORDS).is_none());
+        assert!(map(&file(BYTES, SealFlags::GROW), WORDS).is_none());
+    }
+}

@@ -1,0 +1,42 @@
+//! Carried state: a role sends it to the supervisor, and the processes before give theirs to
+//! the role.
+
+use crate::carried::is_state;
+use crate::state::Supervisor;
+use crate::tell;
+use part::role::Message;
+use rustix::process::Pid;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+impl Supervisor {
+    /// A role told what it knows.
+    pub(super) fn keep_state(&mut self, rest: bool, descriptors: Vec<OwnedFd>) {
+        // The rest belongs to the role that asked for the previous state. Other processes
+        // get sealed memory of bounded size.
+        let paused = self.upgrade_has_paused();
+        let state = descriptors.into_iter().next();
+        let state = state.filter(|_| !rest && !paused);
+        if let Some(state) = state.filter(is_state) {
+            self.carried.state = Some(Arc::new(state));
+        }
+    }
+
+    /// The first role serves: the processes before may go, and what they count
+    /// until then is added there.
+    pub(super) fn take_over(&mut self) {
+        if let (Some(rest), Some(proxy)) =
+            (self.carried.rest.take(), &mut self.slots.serving.running)
+        {
+            // Without it only their last counters are missing.
+            let _ = proxy.process.channel.send(&Message::AddState, &[rest]);
+        }
+        if let Some(before) = self.carried.before.take() {
+            before.take_leave();
+            tell::took_over(&mut self.voice, &before);
+            let pids = before.pids.iter();
+            let pids = pids.filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?));
+            self.carried.children.extend(pids);
+        }
+    }
+}

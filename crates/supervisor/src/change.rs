@@ -1,0 +1,321 @@
+//! A change: a loader at work, then its version in the hands of the role.
+
+use crate::control::{Asker, Door};
+use crate::loading::{LoadError, Told};
+use crate::state::{Candidate, Ending, Supervisor, TAKE_LIMIT};
+use crate::version::Version;
+use crate::{serving, tell};
+use part::Shared;
+use part::role::{Before, Load, Look, Take};
+use part::spawn::OWN_PROGRAM;
+use part::voice::{Form, Gravity, write_error};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Instant;
+
+/// Columns where nobody looks.
+const WIDTH: u32 = 100;
+
+impl Supervisor {
+    /// What a loader is asked.
+    pub(super) fn load(&self, askers: &[Asker]) -> Load {
+        let arguments = self.command.arguments.iter();
+        let look = askers.iter().find_map(|asker| asker.look);
+        let plain = Look {
+            width: WIDTH,
+            ..Look::default()
+        };
+        Load {
+            personality: self.command.personality,
+            arguments: arguments.map(|word| word.as_bytes().to_vec()).collect(),
+            pid: std::process::id(),
+            files_soft: self.own.files_soft,
+            look: (self.service.served || self.is_member()).then(|| look.unwrap_or(plain)),
+            previous: self.versions.kept.as_ref().map(Version::known_plan),
+            watched: self.changing.watcher.running,
+            before: match self.service.served {
+                true => Before::default(),
+                false => self.carried.asked(),
+            },
+            set: self.set_to_load().is_some(),
+            dry: false,
+        }
+    }
+
+    /// Whether a change may begin now.
+    pub(super) fn may_change(&self) -> bool {
+        let free = (self.versions.kept.is_some() || self.versions.unsettled.is_some())
+            && self.changing.loading.is_none()
+            && self.versions.candidate.is_none()
+            && self.changing.upgrade.is_none();
+        free && self.service.stop.is_none() && self.serves()
+    }
+
+    /// Begins the requested change, once no other change is in progress.
+    pub(super) fn begin_change(&mut self) {
+        self.refuse_reload();
+        if !self.may_change() {
+            return;
+        }
+        let watched = self.ask_for_files();
+        if self.changing.requests.begin().is_none() {
+            return;
+        }
+        // Whether there is anything to change is not known yet.
+        if !watched {
+            tell::reloading(&mut self.voice);
+            self.doors.notify.reloading("reloading");
+        }
+        // A program is taken when somebody asks.
+        if watched || !self.begin_upgrade() {
+            self.begin_load(Path::new(OWN_PROGRAM));
+        }
+    }
+
+    /// Starts a loader of a program for the change that runs.
+    pub(super) fn begin_load(&mut self, program: &Path) {
+        let mut descriptors: Vec<Shared> = self.set_to_load().into_iter().collect();
+        descriptors.extend(match (&self.versions.kept, &self.versions.unsettled) {
+            (Some(kept), _) => kept.whole(),
+            (None, Some(unsettled)) => unsettled.sockets.clone(),
+            (None, None) => Vec::new(),
+        });
+        let load = self.load(self.changing.requests.running());
+        match self.begin_loading(program, load, &descriptors) {
+            Ok(loading) => self.changing.loading = Some(loading),
+            Err(error) => self.refuse_change(&error.to_string(), ""),
+        }
+    }
+
+    /// A loader of a change told how it went.
+    pub(super) fn change_loaded(&mut self, told: Result<Told, LoadError>) {
+        let told = match told {
+            Ok(told) => told,
+            Err(error) => {
+                self.settle_in(None);
+                return self.refuse_change(&error.to_string(), "");
+            }
+        };
+        let plan = match told.outcome {
+            Ok(plan) => plan,
+            Err(why) => {
+                self.settle_in(None);
+                let unchanged = why.unchanged;
+                let news = self.not_loaded(why);
+                if unchanged || !news {
+                    self.changing.requests.finish();
+                    return;
+                }
+                self.write(&told.plain, true);
+                return self.refuse_change("", &told.shown);
+            }
+        };
+        self.write(&told.plain, false);
+        self.settle_in(Some(&plan));
+        let take = Take {
+            version: self.next_version(),
+            personality: self.command.personality,
+            background: false,
+            plan,
+            ..Take::default()
+        };
+        let Some(mut version) = Version::new(take, told.descriptors) else {
+            return self.refuse_change("the loader's descriptors are not those of its plan", "");
+        };
+        if self.upgrades() {
+            return self.upgrade_loaded(version, told.shown);
+        }
+        let trial = self.brings_trial();
+        if trial && version.is_without_proxy() {
+            return self.trial_without_proxy(version, &told.shown);
+        }
+        version.take.fresh = self.changing.requests.running().iter().any(|one| one.fresh);
+        let message = self.trial_message(&version);
+        let descriptors = message.as_ref().map(|_| self.trial_descriptors(&version));
+        let without_proxy = self.is_without_proxy();
+        let given = match &mut self.slots.serving.running {
+            Some(proxy) if let (Some(message), Some(all)) = (&message, &descriptors) => {
+                let given = serving::give_as(proxy, version.plan(), message, all);
+                given.map_err(|error| error.to_string())
+            }
+            _ if version.is_without_proxy() => self.try_parts(&version),
+            None if without_proxy => self.start_candidate(&version),
+            Some(proxy) => serving::give(proxy, &version).map_err(|error| error.to_string()),
+            None => Err("the proxy died meanwhile".to_owned()),
+        };
+        version.take.fresh = false;
+        match given {
+            Ok(()) => {
+                self.versions.candidate = Some(Candidate {
+                    version,
+                    trial,
+                    shown: told.shown,
+                    until: Instant::now() + TAKE_LIMIT,
+                });
+            }
+            Err(error) => self.refuse_change(&error, &told.shown),
+        }
+    }
+
+    /// Starts a proxy for a change that brings the first listener. It is taken when it serves.
+    fn start_candidate(&mut self, version: &Version) -> Result<(), String> {
+        let listener = self.slots.serving.listener();
+        let started = serving::start(
+            self.slots.serving.row.entry,
+            Path::new(OWN_PROGRAM),
+            version,
+            None,
+            Some(listener),
+        );
+        let proxy = started.map_err(|error| error.to_string())?;
+        tell::forked(&mut self.voice, proxy.process.number());
+        self.slots.serving.running = Some(proxy);
+        self.give_vitals();
+        Ok(())
+    }
+
+    /// Takes a change whose proxy serves now, where one was started for it.
+    pub(super) fn candidate_serves(&mut self) -> bool {
+        let candidate = self
+            .versions
+            .candidate
+            .as_ref()
+            .filter(|_| self.is_without_proxy());
+        let begun = candidate.filter(|candidate| !candidate.version.is_without_proxy());
+        let number = begun.map(|candidate| candidate.version.take.version);
+        if let Some(number) = number {
+            self.change_taken(number, "");
+        }
+        number.is_some()
+    }
+
+    /// The proxy finishes what it has, where a version has no listener any more.
+    fn see_off_without_listeners(&mut self) {
+        if self.is_without_proxy()
+            && let Some(proxy) = self.slots.serving.running.take()
+        {
+            self.slots.serving.restart_at = None;
+            self.see_off(proxy);
+        }
+    }
+
+    /// What a loader had to tell.
+    fn write(&mut self, plain: &str, refused: bool) {
+        if self.voice.form() == Form::Keepalived {
+            return self.voice.notice(plain);
+        }
+        let must = refused && self.voice.form() == Form::Own;
+        if must || !self.voice.quiet {
+            write_error(plain);
+        }
+    }
+
+    /// The role serves with the version that it was handed.
+    pub(super) fn change_taken(&mut self, number: u64, words: &str) {
+        let this = |candidate: &mut Candidate| candidate.version.take.version == number;
+        let Some(candidate) = self.versions.candidate.take_if(this) else {
+            return;
+        };
+        let mut lines = tell::changed(&candidate.version);
+        if !words.is_empty() {
+            lines.push((Gravity::Warning, words.to_owned()));
+        }
+        if candidate.trial {
+            self.trial_begins(candidate.version);
+            return self.tell_change(&lines, &candidate.shown);
+        }
+        // The descriptors of the version before are closed here.
+        self.versions.kept = Some(candidate.version);
+        self.versions.unsettled = None;
+        self.version_brought(true);
+        self.keep_version();
+        self.see_off_without_listeners();
+        self.follow_version();
+        self.tell_change(&lines, &candidate.shown);
+    }
+
+    /// Tells everyone what was changed.
+    pub(super) fn tell_change(&mut self, lines: &[(Gravity, String)], shown: &str) {
+        tell::taken(&mut self.voice, lines);
+        self.changing.counts.taken();
+        self.doors.notify.ready(&self.status());
+        self.answer_all(Ending::Taken, shown, lines);
+    }
+
+    /// The role goes on with what it had, or died.
+    pub(super) fn change_failed(&mut self, number: Option<u64>, words: &str) {
+        let this = |candidate: &mut Candidate| {
+            number.is_none_or(|number| candidate.version.take.version == number)
+        };
+        if let Some(candidate) = self.versions.candidate.take_if(this) {
+            self.refuse_change(words, &candidate.shown);
+        }
+    }
+
+    /// Tells everyone that nothing was changed.
+    pub(super) fn refuse_change(&mut self, words: &str, shown: &str) {
+        self.abandon_upgrade();
+        self.version_brought(false);
+        let mut lines = Vec::new();
+        if !words.is_empty() {
+            lines.push((Gravity::Alert, words.to_owned()));
+            self.voice.alert(words);
+        }
+        tell::refused(&mut self.voice);
+        lines.push((Gravity::Warning, "nothing was changed".to_owned()));
+        self.changing.counts.refused();
+        self.doors.notify.refused(&self.status());
+        self.answer_all(Ending::Refused, shown, &lines);
+    }
+
+    /// Nobody waits any more for the change that runs: it goes no further, if
+    /// the role does not have it already.
+    pub(super) fn give_up_loading(&mut self) {
+        if self.versions.candidate.is_some() || !self.upgrade_is_young() {
+            return;
+        }
+        self.abandon_loading();
+        self.abandon_upgrade();
+        self.settle_in(None);
+        self.changing.requests.finish();
+        self.voice
+            .warning("the process that requested the reload has ended; the reload is cancelled and nothing was changed");
+        self.doors.notify.ready(&self.status());
+    }
+
+    /// Nobody will be answered by a change any more.
+    pub(super) fn give_up_changes(&mut self) {
+        let lines = [(Gravity::Alert, "the proxy is stopping".to_owned())];
+        for asker in self.changing.requests.give_up() {
+            self.answer(&asker, Ending::Refused, "", &lines);
+        }
+    }
+
+    fn answer_all(&mut self, ending: Ending, shown: &str, lines: &[(Gravity, String)]) {
+        for asker in self.changing.requests.finish() {
+            self.answer(&asker, ending, shown, lines);
+        }
+    }
+
+    fn answer(&mut self, asker: &Asker, ending: Ending, shown: &str, lines: &[(Gravity, String)]) {
+        let taken = ending == Ending::Taken;
+        match asker.at {
+            Door::Master => {
+                let text = self.told(shown, lines, ending);
+                if let Some(master) = &mut self.doors.master {
+                    master.tell(asker.id, taken, &text);
+                }
+            }
+            Door::Cluster => {
+                let text = shown.to_owned() + &tell::as_text(lines);
+                self.answer_set(asker.id, taken, &text);
+            }
+            Door::Control => {
+                let text = shown.to_owned() + &tell::as_text(lines);
+                if let Some(control) = &mut self.doors.control {
+                    control.tell(asker.id, u8::from(!taken), &text);
+                }
+            }
+        }
+    }
+}

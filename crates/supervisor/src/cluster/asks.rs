@@ -1,0 +1,231 @@
+//! What the control role asks for: one after the other, in its order; checks beside
+//! them.
+
+use crate::control::{Asker, Door};
+use crate::loading::{LoadError, Loading, Told};
+use crate::state::Supervisor;
+use crate::state::cluster::{Ask, Serving, Trial};
+use crate::version::Version;
+use part::role::{Load, Look, Message};
+use part::spawn::OWN_PROGRAM;
+use part::{Shared, memory};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What may wait at one time.
+const ASKS_MAX: usize = 64;
+/// Columns of what is told.
+const WIDTH: u32 = 100;
+
+impl Supervisor {
+    pub(super) fn ask(&mut self, ask: Ask) {
+        if self.service.stop.is_some() {
+            return self.answer_set(ask.number(), false, "the machine is stopping");
+        }
+        if self.cluster.asks.len() >= ASKS_MAX {
+            return self.answer_set(ask.number(), false, "too many requests at the same time");
+        }
+        self.cluster.asks.push_back(ask);
+    }
+
+    /// Answers the control role.
+    pub(in super::super) fn answer_set(&mut self, ask: u64, good: bool, words: &str) {
+        self.answer_check(ask, good, false, words);
+    }
+
+    fn answer_check(&mut self, ask: u64, good: bool, together: bool, words: &str) {
+        let descriptors: Vec<Shared> = memory::create("evenkeel words", words.as_bytes())
+            .map(Arc::new)
+            .into_iter()
+            .collect();
+        if let Some(role) = self.slots.governing.process() {
+            // If this fails, the role has ended; the main loop notices that.
+            let _ = role.say_numbered(ask, &Message::Verdict { good, together }, &descriptors);
+        }
+    }
+
+    /// Nobody is left who would be answered.
+    pub(super) fn drop_asks(&mut self) {
+        self.cluster.asks = VecDeque::new();
+    }
+
+    /// Does what can be done now.
+    pub(super) fn go_on_with_asks(&mut self) {
+        self.begin_check();
+        if self.cluster.serving.is_none() && std::mem::take(&mut self.cluster.orphaned) {
+            self.settle_trial();
+        }
+        while let Some(at) = self.next_ask() {
+            let Some(ask) = self.cluster.asks.remove(at) else {
+                return;
+            };
+            match ask {
+                // It has its own place.
+                Ask::Check { .. } => {}
+                Ask::Serve { ask, set, trial } => return self.serve_set(ask, set, trial),
+                Ask::Accept { ask } => self.accept_trial(ask),
+                Ask::Revert { ask } => self.revert_trial(ask),
+            }
+        }
+    }
+
+    /// Returns the first request that is not a check, unless a change is in progress.
+    fn next_ask(&self) -> Option<usize> {
+        let busy = self.changing.loading.is_some()
+            || self.versions.candidate.is_some()
+            || self.cluster.serving.is_some()
+            || self.changing.upgrade.is_some()
+            || self.is_going_back()
+            || (self.versions.kept.is_some() && !self.serves());
+        let other = |ask: &Ask| !matches!(ask, Ask::Check { .. });
+        let at = self.cluster.asks.iter().position(other);
+        at.filter(|_| !busy && self.service.stop.is_none())
+    }
+
+    fn serve_set(&mut self, ask: u64, set: Shared, trial: bool) {
+        if self
+            .cluster
+            .start
+            .as_ref()
+            .is_none_or(|start| start.arbiter)
+        {
+            return self.answer_set(ask, false, "an arbiter serves nothing");
+        }
+        if self.cluster.trial.is_some() || self.cluster.first.is_some() {
+            // First back to what it would be compared with.
+            self.cluster.asks.push_front(Ask::Serve { ask, set, trial });
+            return self.go_back();
+        }
+        self.cluster.load_at = None;
+        self.cluster.serving = Some(Serving {
+            set,
+            trial,
+            shown: String::new(),
+        });
+        self.changing.requests.ask(Some(Asker {
+            id: ask,
+            at: Door::Cluster,
+            look: None,
+            fresh: false,
+        }));
+        // A reload that somebody asked for meanwhile is the same change.
+        let _ = self.changing.requests.begin();
+        self.begin_load(Path::new(OWN_PROGRAM));
+    }
+
+    /// The files that a loader is to load; None where they are this machine's.
+    pub(in super::super) fn set_to_load(&self) -> Option<Shared> {
+        let serving = self.cluster.serving.as_ref().map(|one| one.set.clone());
+        serving.or_else(|| self.cluster.accepted.clone())
+    }
+
+    /// Refuses to read the accepted version again where that means nothing now.
+    pub(in super::super) fn refuse_reload(&mut self) {
+        if self.is_arbiter() {
+            return self.reload_arbiter();
+        }
+        let words = match &self.cluster {
+            cluster if !cluster.is_member() => return,
+            cluster if cluster.trial.is_some() || cluster.first.is_some() => {
+                "a candidate version is being tried; try again when it is decided (`evenkeel config status`)"
+            }
+            // One that is being served for the first time is waited for.
+            cluster if cluster.accepted.is_none() && cluster.serving.is_none() => {
+                "nothing is served here; restart to run another program"
+            }
+            _ => return,
+        };
+        if self.service.stop.is_none() && self.changing.requests.begin().is_some() {
+            self.refuse_change(words, "");
+        }
+    }
+
+    /// Returns whether the change in progress brings a candidate, beside an accepted
+    /// version.
+    pub(in super::super) fn brings_trial(&self) -> bool {
+        let serving = self.cluster.serving.as_ref();
+        self.versions.kept.is_some() && serving.is_some_and(|serving| serving.trial)
+    }
+
+    /// Handles the end of a change: its version is served (`taken`), or not.
+    pub(in super::super) fn version_brought(&mut self, taken: bool) {
+        let serving = self.cluster.serving.take();
+        if let Some(serving) = serving.filter(|_| taken) {
+            self.cluster.first = None;
+            self.cluster.accepted = Some(serving.set);
+        }
+    }
+
+    /// Handles the end of a change whose version is now served as a candidate.
+    pub(in super::super) fn trial_begins(&mut self, version: Version) {
+        if let Some(serving) = self.cluster.serving.take() {
+            self.cluster.trial = Some(Trial {
+                version,
+                set: serving.set,
+                back_until: None,
+                accepting: None,
+                asks: Vec::new(),
+            });
+        }
+    }
+
+    fn begin_check(&mut self) {
+        if self.cluster.checking.is_some() || self.service.stop.is_some() {
+            return;
+        }
+        let check = |ask: &Ask| matches!(ask, Ask::Check { .. });
+        let at = self.cluster.asks.iter().position(check);
+        let Some(Ask::Check { ask, set }) = at.and_then(|at| self.cluster.asks.remove(at)) else {
+            return;
+        };
+        let mut descriptors = vec![set];
+        // Sockets that are there are not opened again.
+        let serves = self.cluster.trial.as_ref().map(|trial| &trial.version);
+        let serves = serves.or(self.versions.kept.as_ref());
+        descriptors.extend(serves.iter().flat_map(|version| version.whole()));
+        let load = Load {
+            previous: serves.map(Version::known_plan),
+            look: Some(Look {
+                width: WIDTH,
+                ..Look::default()
+            }),
+            set: true,
+            dry: true,
+            ..self.load(&[])
+        };
+        match Loading::begin(Path::new(OWN_PROGRAM), load, &descriptors, &[]) {
+            Ok(loading) => {
+                self.cluster.checking = Some(loading);
+                self.cluster.check_ask = ask;
+            }
+            Err(error) => self.answer_set(ask, false, &error.to_string()),
+        }
+    }
+
+    /// A check may be over.
+    pub(super) fn look_at_check(&mut self) {
+        if let Some(told) = Loading::settle(&mut self.cluster.checking) {
+            let plan = told
+                .as_ref()
+                .ok()
+                .and_then(|told| told.outcome.as_ref().ok());
+            let mut parts = plan.iter().flat_map(|plan| &plan.parts);
+            let together = parts.any(|part| part.together);
+            let (good, words) = verdict(told);
+            self.answer_check(self.cluster.check_ask, good, together, &words);
+        }
+    }
+
+    pub(super) fn drop_check(&mut self) {
+        Loading::abandon(&mut self.cluster.checking);
+    }
+}
+
+/// What a loader that only checked said; what it opened is closed here.
+fn verdict(told: Result<Told, LoadError>) -> (bool, String) {
+    match told {
+        Ok(told) => (told.outcome.is_ok(), told.shown),
+        Err(error) => (false, error.to_string()),
+    }
+}

@@ -1,0 +1,180 @@
+//! The start of a machine that belongs to a cluster: the control role, and the version
+//! that it accepted last, which it serves when it is alone.
+
+use super::role;
+use crate::command::Start;
+use crate::directory;
+use crate::loading::Told;
+use crate::state::Supervisor;
+use part::row::{Governs, Life};
+use part::spawn::OWN_PROGRAM;
+use part::voice::write_error;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long until an accepted version that could not be served is tried again: a name
+/// may not resolve yet, an address not be there.
+pub(super) const AGAIN: Duration = Duration::from_secs(5);
+
+impl Supervisor {
+    /// Whether this machine is a cluster's arbiter.
+    pub(in super::super) fn is_arbiter(&self) -> bool {
+        let start = self.cluster.start.as_ref();
+        start.is_some_and(|start| start.arbiter)
+    }
+
+    /// Begins as a machine of a cluster.
+    pub(in super::super) fn begin_as_member(&mut self) {
+        let Some(start) = self.cluster.start.clone() else {
+            return;
+        };
+        if self.doors.control.is_none() {
+            self.open_control();
+        }
+        if self.slots.governing.running.is_none() {
+            self.start_control();
+        }
+        if start.arbiter {
+            self.voice.notice(
+                "this machine is an arbiter: it votes and stores the log, but serves nothing",
+            );
+            return self.wait_for_version();
+        }
+        if self.cluster.accepted.is_none() {
+            self.find_accepted(&start);
+        }
+        if self.cluster.accepted.is_none() {
+            self.voice.notice(
+                "this machine has not accepted a version yet: it serves nothing until the cluster has one",
+            );
+            self.wait_for_version();
+        }
+    }
+
+    /// Finds the version that was accepted last.
+    fn find_accepted(&mut self, start: &Start) {
+        let governs = self.governs();
+        let path = start.directory.join(governs.accepted);
+        match (governs.read_accepted)(&start.directory) {
+            Ok((set, damage)) => {
+                if let Some(damage) = damage {
+                    self.voice.warning(format_args!(
+                        "{} {damage}: serving its copy, {}.copy; the next accepted version replaces both",
+                        path.display(),
+                        governs.accepted
+                    ));
+                }
+                self.cluster.accepted = Some(Arc::new(set));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.voice.alert(format_args!(
+                "cannot read the last accepted version ({}: {error}); waiting for the cluster to send it",
+                path.display()
+            )),
+        }
+    }
+
+    /// Reports readiness without a version: the cluster may have none for a long time.
+    pub(super) fn wait_for_version(&mut self) {
+        self.doors
+            .notify
+            .ready("waiting for a version from the cluster");
+        self.tell_ready();
+    }
+
+    /// Loads the version that was accepted last, at a start.
+    pub(in super::super) fn load_accepted(&mut self) {
+        if self.cluster.accepted.is_none()
+            || self.changing.loading.is_some()
+            || self.versions.kept.is_some()
+        {
+            return;
+        }
+        self.voice
+            .notice("serving the last accepted version, without the cluster for now");
+        let descriptors: Vec<_> = self.cluster.accepted.iter().cloned().collect();
+        match self.begin_loading(Path::new(OWN_PROGRAM), self.load(&[]), &descriptors) {
+            Ok(loading) => self.changing.loading = Some(loading),
+            Err(error) => self.first_failed(&error.to_string(), ""),
+        }
+    }
+
+    /// A first version could not be served. The process stays: the cluster may have
+    /// a better one.
+    pub(in super::super) fn first_failed(&mut self, words: &str, shown: &str) {
+        self.versions.kept = None;
+        if self.cluster.serving.is_some() {
+            let again = self.cluster.accepted.is_some();
+            self.cluster.load_at = again.then(|| Instant::now() + AGAIN);
+            return self.refuse_change(words, shown);
+        }
+        if !words.is_empty() {
+            self.voice.alert(words);
+        }
+        self.voice.alert(format_args!(
+            "cannot serve the last accepted version; next attempt in {} s",
+            AGAIN.as_secs()
+        ));
+        self.cluster.load_at = Some(Instant::now() + AGAIN);
+        self.wait_for_version();
+    }
+
+    /// Keeps the output of the loader of a first version, for the client that asked.
+    pub(in super::super) fn first_told(&mut self, told: &Told) {
+        if self.is_member() {
+            write_error(&told.plain);
+            if let Some(serving) = &mut self.cluster.serving {
+                serving.shown.clone_from(&told.shown);
+            }
+        }
+    }
+
+    /// The first version is served.
+    pub(in super::super) fn first_serves(&mut self) {
+        if let Some(serving) = &self.cluster.serving {
+            let shown = serving.shown.clone();
+            let first = serving.trial.then(|| self.before_first());
+            self.version_brought(true);
+            self.cluster.first = first;
+            self.tell_change(&[], &shown);
+        }
+    }
+
+    /// What its row says of the role that governs.
+    pub(super) fn governs(&self) -> Governs {
+        match self.slots.governing.row.life {
+            Life::Governs(governs) => governs,
+            _ => unreachable!("the place of the role that governs"),
+        }
+    }
+
+    /// Starts a control role.
+    pub(in super::super) fn start_control(&mut self) {
+        self.slots.governing.restart_at = None;
+        let Some(start) = &self.cluster.start else {
+            return;
+        };
+        let row = self.slots.governing.row;
+        let governs = self.governs();
+        let socket = directory::place(governs.socket).unwrap_or_default();
+        let payload = (governs.payload)(&start.directory, &socket);
+        match role::start(row.entry, Path::new(OWN_PROGRAM), &payload) {
+            Ok(role) => {
+                self.voice.notice(format_args!(
+                    "control role ({}) started",
+                    role.process.number()
+                ));
+                self.slots.governing.running = Some(role);
+                self.tell_held(row.part);
+            }
+            Err(error) => {
+                self.voice.alert(error);
+                let (slot, now) = (&mut self.slots.governing, Instant::now());
+                let wait = slot.backoff.died(now, now, false);
+                slot.restart_at = Some(now + wait.max(AGAIN));
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A first version as a candidate: there is no previous version, so a rollback serves
+//! nothing. Also the fate of any candidate when the control role dies, which decides on it.
+
+use super::begin::AGAIN;
+use crate::state::Supervisor;
+use crate::state::cluster::First;
+use rustix::io::Errno;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+/// Bytes of two versions that are compared at once.
+const COMPARED_BYTES: usize = 64 << 10;
+/// No ask has this number: nobody waits for the answer.
+const NOBODY: u64 = 0;
+
+impl Supervisor {
+    /// Returns the state to which a rollback of a first version returns.
+    pub(super) fn before_first(&self) -> First {
+        First {
+            accepted: self.cluster.accepted.clone(),
+        }
+    }
+
+    /// What runs beside the proxy follows a version when it is accepted, a first one, too.
+    pub(in super::super) fn holds_parts_back(&self) -> bool {
+        let serving = self.cluster.serving.as_ref();
+        let begins = !self.service.served && serving.is_some_and(|serving| serving.trial);
+        (begins || self.cluster.first.is_some()) && !self.is_without_proxy()
+    }
+
+    /// Accepts a first version; false if there is no such candidate.
+    pub(super) fn accept_first(&mut self) -> bool {
+        let first = self.cluster.first.take().is_some();
+        if first {
+            self.follow_version();
+        }
+        first
+    }
+
+    /// Rolls a first version back: nothing is served again.
+    pub(super) fn serve_nothing(&mut self) {
+        let Some(First { accepted }) = self.cluster.first.take() else {
+            return;
+        };
+        self.give_parts_up();
+        self.end_service();
+        self.cluster.load_at = accepted.is_some().then(|| Instant::now() + AGAIN);
+        self.cluster.accepted = accepted;
+        self.voice
+            .warning("the first version was not accepted: nothing is served");
+        self.wait_for_version();
+    }
+
+    /// The control role, which decides on a candidate, has died. A candidate that it had
+    /// written to disk is accepted; any other one is rolled back, as the next control role
+    /// would do.
+    pub(super) fn settle_trial(&mut self) {
+        let set = match &self.cluster.trial {
+            Some(trial) if trial.until().is_none() => trial.set.clone(),
+            None if self.cluster.first.is_some() => match &self.cluster.accepted {
+                Some(set) => set.clone(),
+                None => return,
+            },
+            _ => return,
+        };
+        let Some(start) = &self.cluster.start else {
+            return;
+        };
+        let on_disk = (self.governs().read_accepted)(&start.directory);
+        match on_disk.is_ok_and(|(on_disk, _)| same(&set, on_disk) == Ok(true)) {
+            true => self.accept_trial(NOBODY),
+            false => self.go_back(),
+        }
+    }
+}
+
+/// Whether two memory files hold the same.
+fn same(one: &impl AsFd, other: impl AsFd) -> Result<bool, Errno> {
+    let (mut ours, mut theirs) = (vec![0; COMPARED_BYTES], vec![0; COMPARED_BYTES]);
+    let mut at = 0;
+    loop {
+        let (read, also) = (
+            rustix::io::pread(one, &mut ours[..], at)?,
+            rustix::io::pread(&other, &mut theirs[..], at)?,
+        );
+        // Memory files are read whole, but at their end.
+        if read != also || ours.get(..read) != theirs.get(..also) {
+            return Ok(false);
+        }
+        if read == 0 {
+            return Ok(true);
+        }
+        at += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use part::memory;
+
+    #[test]
+    fn what_differs_anywhere_is_not_the_same() {
+        let file = |bytes: &[u8]| memory::create("test", bytes).unwrap();
+        let long = vec![7; COMPARED_BYTES + 10];
+        let mut other = long.clone();
+        assert_eq!(same(&file(&long), file(&other)), Ok(true));
+        other.pop();
+        assert_eq!(same(&file(&long), file(&other)), Ok(false));
+        other.push(8);
+        assert_eq!(same(&file(&long), file(&other)), Ok(false));
+        assert_eq!(same(&file(b""), file(b"")), Ok(true));
+    }
+}

@@ -1,0 +1,138 @@
+//! A machine that belongs to a cluster: beside proxy and addresses there is a control
+//! role, which says which version is to be served. Here its wishes are done one after
+//! the other, by loaders and roles as any other change, and it is told how they went.
+//!
+//! While a candidate is served, the version accepted last stays the last good one: restarts
+//! and rollbacks use it. Virtual addresses follow a version when it is accepted, so that
+//! they are never half changed.
+//!
+//! Nothing that is served waits for the control role, and its end changes nothing.
+
+mod asks;
+mod begin;
+mod first;
+mod role;
+mod trial;
+
+use crate::slot::Running;
+use crate::state::Supervisor;
+use crate::state::cluster::Ask;
+use part::Shared;
+use part::channel::Received;
+use part::role::{Manner, Message};
+use part::spawn::Ending;
+use part::voice::Form;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the role may take to end.
+const END_LIMIT: Duration = Duration::from_secs(3);
+
+impl Supervisor {
+    /// Whether the machine belongs to a cluster.
+    pub(super) fn is_member(&self) -> bool {
+        self.cluster.is_member()
+    }
+
+    /// Does what is due for the cluster.
+    pub(super) fn look_at_cluster(&mut self) {
+        if !self.is_member() {
+            return;
+        }
+        self.look_at_check();
+        self.look_at_cluster_clock();
+        self.go_on_with_asks();
+    }
+
+    fn look_at_cluster_clock(&mut self) {
+        let now = Instant::now();
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.cluster.load_at) {
+            self.cluster.load_at = None;
+            self.load_accepted();
+        }
+        self.look_at_going_back(now);
+    }
+
+    /// Obeys what only a control role says.
+    pub(super) fn hear_control(&mut self, received: Received) {
+        let ask = received.ask;
+        match received.message {
+            Message::Check => self.ask_with(received, |set| Ask::Check { ask, set }),
+            Message::Serve { trial } => {
+                self.ask_with(received, |set| Ask::Serve { ask, set, trial });
+            }
+            Message::Accept => self.ask(Ask::Accept { ask }),
+            Message::Revert => self.ask(Ask::Revert { ask }),
+            Message::Ended { words } => {
+                self.voice.alert(format_args!("the control role: {words}"));
+            }
+            other => self.not_understood(self.slots.governing.row.part, &other),
+        }
+    }
+
+    fn ask_with(&mut self, received: Received, ask: impl FnOnce(Shared) -> Ask) {
+        match received.descriptors.into_iter().next() {
+            Some(set) => self.ask(ask(Arc::new(set))),
+            None => self.answer_set(received.ask, false, "no version was given"),
+        }
+    }
+
+    fn say_to_control(&mut self, message: &Message) {
+        if let Some(role) = self.slots.governing.process() {
+            // If this fails, the role has ended; the main loop notices that.
+            role.say(message, &[]);
+        }
+    }
+
+    pub(super) fn control_ended(&mut self, role: &Running, ending: Ending) {
+        self.obey_signals();
+        self.drop_asks();
+        self.slots.governing.stop_until = None;
+        if self.own.exit.is_some() || self.service.stop.is_some() {
+            return;
+        }
+        let wait = self
+            .slots
+            .governing
+            .backoff
+            .died(role.born, Instant::now(), false);
+        if self.voice.form() == Form::Own {
+            self.voice.warning(format_args!(
+                "the control role {} {}; traffic is not affected, restarting it in {} s",
+                role.process.number(),
+                role::ended_words(ending),
+                wait.as_secs_f32()
+            ));
+        }
+        self.slots.governing.restart_at = Some(Instant::now() + wait);
+        let serving = self.cluster.serving.as_ref();
+        self.cluster.orphaned |= serving.is_some_and(|serving| serving.trial);
+        self.settle_trial();
+    }
+
+    /// Nothing is begun for the control role any more, which still agrees and holds leases.
+    pub(super) fn quiet_control(&mut self) {
+        self.slots.governing.restart_at = None;
+        self.cluster.load_at = None;
+        self.drop_asks();
+        self.drop_check();
+    }
+
+    /// The control role is to end: the supervisor does, or executes another program.
+    pub(super) fn stop_control(&mut self) {
+        self.quiet_control();
+        if let Some(role) = &mut self.slots.governing.running {
+            role.process
+                .stop(Manner::Soft, rustix::process::Signal::TERM);
+            let until = Instant::now() + END_LIMIT;
+            self.slots.governing.stop_until = self.slots.governing.stop_until.or(Some(until));
+        }
+    }
+
+    /// The last of it: it has ended when this is done.
+    pub(super) fn end_control(&mut self) {
+        self.stop_control();
+        self.slots.governing.end();
+    }
+}

@@ -1,0 +1,189 @@
+//! A candidate version: it is served, and the last good version is its predecessor.
+
+use crate::state::Supervisor;
+use crate::state::cluster::Trial;
+use crate::version::Version;
+use part::Shared;
+use part::role::{Message, TakeTrial};
+use part::voice::Gravity;
+use std::time::{Duration, Instant};
+
+/// How long a proxy may take to go back. It has everything at hand; one that does
+/// not is followed by another one with the accepted version.
+const BACK_LIMIT: Duration = Duration::from_secs(5);
+
+impl Supervisor {
+    /// Returns the message by which a proxy starts to serve a candidate. None if there is no
+    /// previous version, or no proxy that could return to it.
+    pub(in super::super) fn trial_message(&self, version: &Version) -> Option<Message> {
+        let former = self
+            .versions
+            .kept
+            .as_ref()
+            .filter(|_| self.brings_trial())?;
+        Some(Message::TakeTrial(Box::new(TakeTrial {
+            take: version.for_role(),
+            former: former.for_role(),
+        })))
+    }
+
+    /// The descriptors that go with it.
+    pub(in super::super) fn trial_descriptors(&self, version: &Version) -> Vec<Shared> {
+        let mut all = version.all_descriptors(None);
+        let former = self.versions.kept.iter();
+        all.extend(former.flat_map(|former| former.all_descriptors(None)));
+        all
+    }
+
+    /// Virtual addresses alone follow when they are accepted; until then no role knows
+    /// of them.
+    pub(in super::super) fn trial_without_proxy(&mut self, version: Version, shown: &str) {
+        let words = "its virtual addresses are applied when it is accepted".to_owned();
+        self.trial_begins(version);
+        self.tell_change(&[(Gravity::Notice, words)], shown);
+    }
+
+    /// A proxy that cannot go back is followed by one that begins there.
+    pub(in super::super) fn not_gone_back(&mut self, words: &str) {
+        self.voice
+            .alert(format_args!("the proxy did not roll back: {words}"));
+        self.kill_proxy();
+    }
+
+    pub(in super::super) fn is_going_back(&self) -> bool {
+        let trial = self.cluster.trial.as_ref();
+        trial.is_some_and(|trial| trial.back_until.is_some())
+    }
+
+    /// Accepts the candidate: it is the last good version from now on.
+    pub(super) fn accept_trial(&mut self, ask: u64) {
+        if self.accept_first() {
+            return self.answer_set(ask, true, "");
+        }
+        let Some(trial) = &mut self.cluster.trial else {
+            return self.answer_set(ask, false, "no candidate version is being tried");
+        };
+        trial.accepting = Some((ask, Instant::now() + BACK_LIMIT));
+        match &mut self.slots.serving.running {
+            // If this fails, the role has ended; the main loop notices that.
+            Some(proxy) if !trial.version.is_without_proxy() => {
+                let _ = proxy.say(&Message::Accept);
+            }
+            _ => self.trial_ended(),
+        }
+    }
+
+    /// Nobody can go back from it any more.
+    pub(in super::super) fn trial_ended(&mut self) {
+        let accepted = |trial: &mut Trial| trial.accepting.is_some();
+        let Some(trial) = self.cluster.trial.take_if(accepted) else {
+            return;
+        };
+        // The descriptors of the version before are closed here.
+        self.versions.kept = Some(trial.version);
+        self.cluster.accepted = Some(trial.set);
+        self.versions.unsettled = None;
+        self.keep_version();
+        self.follow_version();
+        if let Some((ask, _)) = trial.accepting {
+            self.answer_set(ask, true, "");
+        }
+        for ask in trial.asks {
+            self.answer_set(ask, false, "it was accepted");
+        }
+    }
+
+    /// What served before the trial is served again.
+    pub(super) fn revert_trial(&mut self, ask: u64) {
+        match &mut self.cluster.trial {
+            Some(trial) => {
+                trial.asks.push(ask);
+                self.go_back();
+            }
+            None if self.cluster.first.is_some() => {
+                self.serve_nothing();
+                self.answer_set(ask, true, "");
+            }
+            None => self.answer_set(ask, true, "no candidate version is being tried"),
+        }
+    }
+
+    pub(super) fn go_back(&mut self) {
+        if self.cluster.first.is_some() {
+            return self.serve_nothing();
+        }
+        let Some(trial) = &mut self.cluster.trial else {
+            return;
+        };
+        if trial.back_until.is_some() {
+            return;
+        }
+        trial.back_until = Some(Instant::now() + BACK_LIMIT);
+        if trial.version.is_without_proxy() {
+            // No role knows of it yet.
+            return self.gone_back("");
+        }
+        // Without one, the next begins with the accepted version.
+        let told = self
+            .slots
+            .serving
+            .running
+            .as_mut()
+            .map(|proxy| proxy.say(&Message::Revert));
+        if told == Some(false) {
+            self.kill_proxy();
+        }
+    }
+
+    /// The proxy serves the version again that served before the trial.
+    pub(in super::super) fn gone_back(&mut self, words: &str) {
+        let Some(trial) = self.cluster.trial.take() else {
+            return;
+        };
+        self.answer_gone_back(trial.accepting, trial.asks, words);
+    }
+
+    /// Responds after a rollback: success to its requests, failure to those that accepted.
+    fn answer_gone_back(&mut self, accepting: Option<(u64, Instant)>, asks: Vec<u64>, words: &str) {
+        if let Some((ask, _)) = accepting {
+            self.answer_set(ask, false, words);
+        }
+        for ask in asks {
+            self.answer_set(ask, true, words);
+        }
+    }
+
+    /// The proxy rolled back by itself, or died with the candidate: the accepted version is
+    /// served from now on.
+    pub(in super::super) fn went_back(&mut self, words: &str) {
+        if self.cluster.first.is_some() {
+            let words = words.to_owned();
+            self.say_to_control(&Message::WentBack { words });
+            return self.serve_nothing();
+        }
+        let Some(trial) = self.cluster.trial.take() else {
+            return;
+        };
+        self.voice.warning(format_args!(
+            "the candidate version is rolled back: {words}; the accepted version is served again"
+        ));
+        let told = words.to_owned();
+        self.say_to_control(&Message::WentBack { words: told });
+        self.answer_gone_back(trial.accepting, trial.asks, words);
+    }
+
+    pub(super) fn look_at_going_back(&mut self, now: Instant) {
+        let until = self.cluster.trial.as_ref().and_then(Trial::until);
+        if until.is_some_and(|until| until <= now) {
+            self.kill_proxy();
+        }
+    }
+
+    fn kill_proxy(&mut self) {
+        match &self.slots.serving.running {
+            // Its end is seen in the next turn.
+            Some(proxy) => proxy.process.kill(),
+            None => self.gone_back(""),
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The control socket: `evenkeel reload` and whatever later speaks to a
+//! supervisor. Only the same user and root are heard.
+
+use crate::directory::{self, DirectoryError, Entry, Kind};
+use crate::handed::number;
+use part::channel::{Channel, ChannelError, Received};
+use part::role::{HandedClient, Look, Message};
+use part::{Shared, memory};
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::{SocketFlags, accept_with, sockopt};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Commands that are heard at one time.
+const CLIENTS_MAX: usize = 64;
+/// Commands that are let in before others have their turn.
+const ACCEPTS_MAX: usize = 16;
+/// Messages of one command that are read before others have their turn.
+const MESSAGES_MAX: usize = 16;
+
+/// Where a supervisor can be asked for something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Door {
+    /// The control socket.
+    Control,
+    /// The master's socket.
+    Master,
+    /// The control role.
+    Cluster,
+}
+
+/// Somebody who asked for a change and waits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asker {
+    /// Which client.
+    pub id: u64,
+    /// Where it asked.
+    pub at: Door,
+    /// How what is printed is to look.
+    pub look: Option<Look>,
+    /// Changes of lists and maps at run time are to be forgotten.
+    pub fresh: bool,
+}
+
+struct Client {
+    id: u64,
+    channel: Channel,
+    /// It has asked for a change, and asks for no other one before it is told.
+    asked: bool,
+    /// It was told all, and goes when it has heard it.
+    told: bool,
+    /// The number of its question.
+    ask: u64,
+}
+
+/// What was asked for.
+#[derive(Default)]
+pub struct Heard {
+    /// Who asks for a change.
+    pub askers: Vec<Asker>,
+    /// Who says something to a part.
+    pub questions: Vec<(u64, Received)>,
+}
+
+/// The socket and who is connected to it.
+pub struct Control {
+    listener: OwnedFd,
+    clients: Vec<Client>,
+    next_id: u64,
+    entry: Entry,
+}
+
+impl Control {
+    /// Can be reached from now on.
+    pub fn open(program: &str, paths: &[PathBuf]) -> Result<Control, DirectoryError> {
+        let (entry, listener) = directory::enter(Kind::Supervisor, program, paths)?;
+        Ok(Control::kept(entry, listener))
+    }
+
+    /// One that could be reached before this process executed another program.
+    pub fn kept(entry: Entry, listener: OwnedFd) -> Control {
+        Control {
+            listener,
+            clients: Vec::new(),
+            next_id: 1,
+            entry,
+        }
+    }
+
+    /// The socket and its path.
+    pub fn socket(&self) -> (&OwnedFd, &Path) {
+        (&self.listener, self.entry.socket())
+    }
+
+    /// Those who are connected and were not told yet, for the next image.
+    pub fn hand_over(&self, asked: impl Fn(u64) -> Option<Look>) -> Vec<HandedClient> {
+        let waiting = self.clients.iter().filter(|client| !client.told);
+        waiting
+            .map(|client| HandedClient {
+                descriptor: number(&client.channel),
+                asked: asked(client.id),
+            })
+            .collect()
+    }
+
+    /// Somebody who was connected to the image before; what was asked for.
+    pub fn welcome(&mut self, fd: OwnedFd, asked: Option<Look>) -> Option<Asker> {
+        let channel = Channel::new(fd).ok()?;
+        let id = self.add(channel, asked.is_some());
+        asked.map(|look| Asker {
+            id,
+            at: Door::Control,
+            look: Some(look),
+            fresh: false,
+        })
+    }
+
+    fn add(&mut self, channel: Channel, asked: bool) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.clients.push(Client {
+            id,
+            channel,
+            asked,
+            told: false,
+            ask: 0,
+        });
+        id
+    }
+
+    /// Whether nothing is half said.
+    pub fn is_quiet(&self) -> bool {
+        self.clients.iter().all(|client| client.channel.is_quiet())
+    }
+
+    /// What is to be watched.
+    pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let listener = PollFd::new(&self.listener, PollFlags::IN);
+        let clients = self.clients.iter();
+        std::iter::once(listener)
+            .chain(clients.map(|one| PollFd::new(&one.channel, one.channel.interest())))
+    }
+
+    /// The channels to those who are connected.
+    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
+        self.clients.iter().map(|client| &client.channel)
+    }
+
+    /// Whether a client is connected still.
+    pub fn knows(&self, id: u64) -> bool {
+        self.clients.iter().any(|client| client.id == id)
+    }
+
+    /// Hears everyone.
+    pub fn hear(&mut self) -> Heard {
+        self.accept();
+        let mut heard = Heard::default();
+        self.clients
+            .retain_mut(|client| match client.hear(&mut heard) {
+                Ok(()) => !client.told || client.channel.waits(),
+                Err(_) => false,
+            });
+        heard
+    }
+
+    /// Answers a question.
+    pub fn answer(&mut self, id: u64, message: &Message, descriptors: &[Shared]) {
+        let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else {
+            return;
+        };
+        client.asked = false;
+        client.told = true;
+        let sent = (client.channel).send_numbered(client.ask, message, descriptors);
+        if sent.is_err() {
+            self.clients.retain(|client| client.id != id);
+        }
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS_MAX {
+            let Ok(fd) = accept_with(&self.listener, SocketFlags::CLOEXEC) else {
+                return;
+            };
+            if !may_speak(&fd) || !self.makes_room() {
+                continue;
+            }
+            if let Ok(channel) = Channel::new(fd) {
+                self.add(channel, false);
+            }
+        }
+    }
+
+    /// Whether there is room for another client: the oldest one that has asked nothing
+    /// gives its place up.
+    fn makes_room(&mut self) -> bool {
+        if self.clients.len() < CLIENTS_MAX {
+            return true;
+        }
+        let idle = |client: &Client| !client.asked && !client.told;
+        let oldest = self.clients.iter().position(idle);
+        oldest.map(|at| self.clients.remove(at)).is_some()
+    }
+
+    /// Tells somebody how it went.
+    pub fn tell(&mut self, id: u64, exit: u8, text: &str) {
+        let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else {
+            return;
+        };
+        client.asked = false;
+        client.told = true;
+        let told: Result<(), ChannelError> = memory::create("evenkeel reload", text.as_bytes())
+            .map_err(ChannelError::System)
+            .and_then(|fd| {
+                let message = Message::Reloaded { exit };
+                client.channel.send(&message, &[Arc::new(fd)])
+            });
+        if told.is_err() {
+            self.clients.retain(|client| client.id != id);
+        }
+    }
+}
+
+impl Client {
+    /// Reads its messages. A second request is ignored: a client has at most one request in
+    /// progress.
+    fn hear(&mut self, heard: &mut Heard) -> Result<(), ChannelError> {
+        self.channel.flush()?;
+        for _ in 0..MESSAGES_MAX {
+            let Some(received) = self.channel.receive()? else {
+                break;
+            };
+            match received.message {
+                Message::Reload { .. } | Message::TellReport { .. } | Message::Part(_)
+                    if self.asked => {}
+                Message::Reload { look, fresh } => {
+                    self.asked = true;
+                    heard.askers.push(Asker {
+                        id: self.id,
+                        at: Door::Control,
+                        look: Some(look),
+                        fresh,
+                    });
+                }
+                Message::TellReport { .. } | Message::Part(_) => {
+                    self.asked = true;
+                    self.ask = received.ask;
+                    heard.questions.push((self.id, received));
+                }
+                Message::Unknown { .. } => {}
+                other => {
+                    let kind = other.kind();
+                    self.channel.send(&Message::Unknown { kind }, &[])?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same user, and root.
+fn may_speak(fd: &OwnedFd) -> bool {
+    let own = rustix::process::geteuid();
+    sockopt::socket_peercred(fd).is_ok_and(|peer| peer.uid == own || peer.uid.is_root())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RELOAD: Message = Message::Reload {
+        look: Look {
+            color: false,
+            unicode: false,
+            width: 0,
+        },
+        fresh: false,
+    };
+
+    struct Bed {
+        control: Control,
+        directory: PathBuf,
+    }
+
+    impl Bed {
+        fn new(name: &str) -> Bed {
+            let name = format!("evenkeel-control-{name}-{}", std::process::id());
+            let directory = std::env::temp_dir().join(name);
+            let (entry, listener) =
+                directory::enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+            let control = Control::kept(entry, listener);
+            Bed { control, directory }
+        }
+
+        fn client(&self) -> Channel {
+            let fd = directory::connected(self.control.socket().1).unwrap();
+            Channel::new(fd).unwrap()
+        }
+
+        fn heard(&mut self, turns: usize) -> Vec<Asker> {
+            (0..turns)
+                .flat_map(|_| self.control.hear().askers)
+                .collect()
+        }
+    }
+
+    impl Drop for Bed {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+
+    #[test]
+    fn who_asks_again_and_again_is_one_asker_until_it_is_told() {
+        let mut bed = Bed::new("again");
+        let mut client = bed.client();
+        for _ in 0..8 * MESSAGES_MAX {
+            client.send(&RELOAD, &[]).unwrap();
+        }
+        let mut other = bed.client();
+        other.send(&RELOAD, &[]).unwrap();
+        let first = bed.heard(1);
+        assert_eq!(first.len(), 2, "the other one is heard in the same turn");
+        let mut heard = 0;
+        while client.waits() && heard < 1_000 {
+            heard += 1;
+            assert!(bed.heard(1).is_empty());
+            client.flush().unwrap();
+        }
+        assert!(bed.heard(20).is_empty());
+        bed.control.tell(first[0].id, 0, "it went well");
+        let told = client.wait(None).unwrap();
+        assert_eq!(told.message, Message::Reloaded { exit: 0 });
+    }
+
+    #[test]
+    fn clients_that_ask_nothing_make_room_and_those_that_asked_stay() {
+        let mut bed = Bed::new("idle");
+        let mut first = bed.client();
+        first.send(&RELOAD, &[]).unwrap();
+        let asker = bed.heard(1).remove(0);
+        let idle: Vec<Channel> = (0..2 * CLIENTS_MAX)
+            .map(|_| {
+                let client = bed.client();
+                bed.heard(1);
+                client
+            })
+            .collect();
+        assert_eq!(bed.control.clients.len(), CLIENTS_MAX);
+        let mut last = bed.client();
+        last.send(&RELOAD, &[]).unwrap();
+        assert_eq!(bed.heard(2).len(), 1, "it is heard");
+        assert!(bed.control.knows(asker.id));
+        drop(idle);
+    }
+
+    #[test]
+    fn who_has_gone_is_not_known_any_more() {
+        let mut bed = Bed::new("gone");
+        let mut client = bed.client();
+        client.send(&RELOAD, &[]).unwrap();
+        let asker = bed.heard(1).remove(0);
+        assert!(bed.control.knows(asker.id));
+        drop(client);
+        bed.heard(1);
+        assert!(!bed.control.knows(asker.id));
+    }
+}

@@ -1,0 +1,675 @@
+//! The runtime directory: one socket for each supervisor, and beside it a few
+//! readable lines that say which files it serves with. `evenkeel reload` finds
+//! a supervisor here. A second socket is the proxy role's: there it takes a new
+//! supervisor when the first has gone without a word; beside it lies what that
+//! one has to know (`keep`).
+//!
+//! The directory is its owner's alone. What a supervisor that was killed left
+//! behind is removed by the next one.
+
+use language::reason;
+use part::row;
+use part::voice::Form;
+use rustix::fs::{
+    CWD, FlockOperation, Mode, OFlags, RenameFlags, chmod, flock, open, renameat_with,
+};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+    sockopt,
+};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+/// Names another directory than the usual one.
+const VARIABLE: &str = "EVENKEEL_RUNTIME_DIRECTORY";
+/// Supervisors that one directory lists.
+const INSTANCES_MAX: usize = 1_024;
+/// The longest list of files of one supervisor, bytes.
+const LISTING_BYTES_MAX: u64 = 256 * 1024;
+/// Supervisors of one process id: containers that share a directory.
+const SAME_ID_MAX: usize = 16;
+/// Commands that wait to be heard.
+const BACKLOG: i32 = 16;
+
+/// Why there is no place to be found at.
+#[derive(Debug)]
+pub enum DirectoryError {
+    /// It cannot be made or read.
+    Open(PathBuf, io::Error),
+    /// It is somebody else's.
+    Owner(PathBuf),
+    /// Others may write into it.
+    Others(PathBuf),
+    /// The socket in it.
+    Socket(PathBuf, Errno),
+}
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DirectoryError::Open(path, error) => {
+                write!(f, "{}: {}", path.display(), reason(error))
+            }
+            DirectoryError::Owner(path) => {
+                write!(f, "{} belongs to another user", path.display())
+            }
+            DirectoryError::Others(path) => {
+                write!(f, "other users may write to {}", path.display())
+            }
+            DirectoryError::Socket(path, errno) => write!(f, "{}: {errno}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for DirectoryError {}
+
+/// Whose socket it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind<'p> {
+    /// A supervisor's.
+    Supervisor,
+    /// That of a supervisor which starts, until it can be reached.
+    Starting,
+    /// That of the role that serves, which lives for as long as the role.
+    Serving,
+    /// That of another part's role.
+    Role(&'p str),
+}
+
+impl Instance {
+    /// Whether it is this program with these files, in the network of this process.
+    pub fn is_of(&self, program: &str, paths: &[PathBuf]) -> bool {
+        self.program == program && self.network == network() && self.paths == paths
+    }
+}
+
+/// What follows the name of a part.
+const OF_PART: &str = "-role";
+
+impl<'p> Kind<'p> {
+    /// That of the role of a part.
+    pub fn of_part(part: &'p str) -> Kind<'p> {
+        match row::serves(part) {
+            true => Kind::Serving,
+            false => Kind::Role(part),
+        }
+    }
+
+    fn extension(self) -> String {
+        match self {
+            Kind::Supervisor => "sock".to_owned(),
+            Kind::Starting => "starting".to_owned(),
+            Kind::Serving => "role".to_owned(),
+            Kind::Role(part) => format!("{part}{OF_PART}"),
+        }
+    }
+
+    fn of(socket: &'p Path) -> Option<Kind<'p>> {
+        match socket.extension()?.to_str()? {
+            "sock" => Some(Kind::Supervisor),
+            "starting" => Some(Kind::Starting),
+            "role" => Some(Kind::Serving),
+            other => other.strip_suffix(OF_PART).map(Kind::Role),
+        }
+    }
+}
+
+/// A supervisor that can be found, or one whose role can.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Instance {
+    /// Its process id.
+    pub pid: u32,
+    /// The program: `evenkeel`, `haproxy` or `keepalived`.
+    pub program: String,
+    /// Its network namespace.
+    pub network: u64,
+    /// The files and directories of its command line, absolute.
+    pub paths: Vec<PathBuf>,
+    /// Its socket.
+    pub socket: PathBuf,
+}
+
+/// The directory of root, where nothing else is named.
+pub fn of_root() -> PathBuf {
+    "/run/evenkeel".into()
+}
+
+/// Whether [`path`] is the directory of a user who is not root, and nobody named it.
+pub fn is_usual_of_a_user() -> bool {
+    let named = std::env::var_os(VARIABLE).is_some_and(|path| !path.is_empty());
+    !named && !rustix::process::geteuid().is_root()
+}
+
+/// The directory of this user.
+pub fn path() -> PathBuf {
+    if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+        return path.into();
+    }
+    let uid = rustix::process::geteuid();
+    if uid.is_root() {
+        return of_root();
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()) {
+        Some(directory) => Path::new(&directory).join("evenkeel"),
+        None => format!("/tmp/evenkeel-{}", uid.as_raw()).into(),
+    }
+}
+
+/// Makes the directory, or sees that it is ours alone.
+fn prepare(directory: &Path) -> Result<(), DirectoryError> {
+    let failed = |error| DirectoryError::Open(directory.into(), error);
+    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed(error)),
+    }
+    check(directory)?;
+    let mode = std::fs::symlink_metadata(directory)
+        .map_err(failed)?
+        .permissions()
+        .mode();
+    // One that others are meant to write into (`/tmp`) is not taken from them.
+    if mode & 0o1022 != 0 {
+        return Err(DirectoryError::Others(directory.into()));
+    }
+    if mode & 0o777 != 0o700 {
+        chmod(directory, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
+    }
+    Ok(())
+}
+
+/// A link, or a directory of somebody else, is not trusted.
+fn check(directory: &Path) -> Result<(), DirectoryError> {
+    let data = std::fs::symlink_metadata(directory)
+        .map_err(|error| DirectoryError::Open(directory.into(), error))?;
+    if !data.is_dir() || data.uid() != rustix::process::geteuid().as_raw() {
+        return Err(DirectoryError::Owner(directory.into()));
+    }
+    Ok(())
+}
+
+/// Whether a path means the same each time; a pipe does not.
+pub fn is_lasting(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|data| data.is_file() || data.is_dir())
+}
+
+/// The network namespace of this process; 0 where the system does not tell.
+pub(crate) fn network() -> u64 {
+    std::fs::metadata("/proc/self/ns/net").map_or(0, |data| data.ino())
+}
+
+/// The supervisors that live. What dead ones left behind is removed.
+///
+/// # Errors
+/// The directory cannot be read, or belongs to somebody else.
+pub fn instances() -> Result<Vec<Instance>, DirectoryError> {
+    instances_in(&path(), Kind::Supervisor)
+}
+
+/// The supervisors, alive or not, whose role of this part lives.
+///
+/// # Errors
+/// As [`instances`].
+pub fn roles(part: &str) -> Result<Vec<Instance>, DirectoryError> {
+    instances_in(&path(), Kind::of_part(part))
+}
+
+/// A place in the directory for a file of this name, which is the owner's alone.
+pub(crate) fn place(name: &str) -> Result<PathBuf, DirectoryError> {
+    let directory = path();
+    prepare(&directory)?;
+    Ok(directory.join(name))
+}
+
+/// By which name the directory knows a supervisor.
+pub(crate) fn program(form: Form) -> &'static str {
+    match form {
+        Form::Own => "evenkeel",
+        Form::Haproxy => "haproxy",
+        Form::Keepalived => "keepalived",
+    }
+}
+
+fn instances_in(directory: &Path, wanted: Kind<'_>) -> Result<Vec<Instance>, DirectoryError> {
+    let failed = |error| DirectoryError::Open(directory.into(), error);
+    match std::fs::symlink_metadata(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        _ => check(directory)?,
+    }
+    let mut found = Vec::new();
+    let mut dead = Vec::new();
+    let entries = std::fs::read_dir(directory).map_err(failed)?;
+    for entry in entries.take(4 * INSTANCES_MAX).flatten() {
+        let socket = entry.path();
+        let Some(kind) = Kind::of(&socket) else {
+            continue;
+        };
+        match lives(&socket) {
+            Ok(true) if kind == wanted => found.extend(read(&socket)),
+            Ok(false) => dead.push(socket),
+            Ok(true) | Err(_) => {}
+        }
+    }
+    remove_dead(directory, &dead);
+    found.sort_by_key(|instance| instance.pid);
+    Ok(found)
+}
+
+/// Removes the entries of dead processes. A process that enters under the same name
+/// at this moment keeps its entry: each socket is asked again while nobody can enter.
+/// Where somebody holds the lock, the entries wait for the next search.
+fn remove_dead(directory: &Path, dead: &[PathBuf]) {
+    if dead.is_empty() {
+        return;
+    }
+    let Ok(_lock) = Lock::take(directory, FlockOperation::NonBlockingLockExclusive) else {
+        return;
+    };
+    for socket in dead {
+        if lives(socket) == Ok(false) {
+            remove(socket);
+        }
+    }
+}
+
+/// The lock of the directory: one process at a time enters or removes the dead.
+struct Lock(OwnedFd);
+
+impl Lock {
+    fn take(directory: &Path, how: FlockOperation) -> Result<Lock, DirectoryError> {
+        let failed = |errno: Errno| DirectoryError::Open(directory.into(), errno.into());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = open(directory, flags, Mode::empty()).map_err(failed)?;
+        rustix::io::retry_on_intr(|| flock(&fd, how)).map_err(failed)?;
+        Ok(Lock(fd))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child may have a copy of the descriptor, with which the lock would stay.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+/// Whether somebody has this socket, without a connection to it: one of another
+/// type is refused for its type where there is somebody.
+fn lives(socket: &Path) -> Result<bool, Errno> {
+    let fd = unix(SocketType::STREAM)?;
+    match connect(&fd, &SocketAddrUnix::new(socket)?) {
+        Ok(()) | Err(Errno::PROTOTYPE) => Ok(true),
+        Err(Errno::CONNREFUSED) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// A connection to a supervisor.
+///
+/// # Errors
+/// The system's, where nobody listens.
+pub fn connected(socket: &Path) -> Result<OwnedFd, Errno> {
+    let fd = unix(SocketType::SEQPACKET)?;
+    connect(&fd, &SocketAddrUnix::new(socket)?)?;
+    Ok(fd)
+}
+
+/// A connection to a role, whose packets say which process sent them: the
+/// kernel's word for it.
+pub(crate) fn connected_to_role(socket: &Path) -> Result<OwnedFd, Errno> {
+    let fd = unix(SocketType::SEQPACKET)?;
+    sockopt::set_socket_passcred(&fd, true)?;
+    connect(&fd, &SocketAddrUnix::new(socket)?)?;
+    Ok(fd)
+}
+
+fn unix(kind: SocketType) -> Result<OwnedFd, Errno> {
+    socket_with(
+        AddressFamily::UNIX,
+        kind,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )
+}
+
+fn listing_of(socket: &Path) -> PathBuf {
+    match Kind::of(socket) {
+        Some(kind @ (Kind::Serving | Kind::Role(_) | Kind::Starting)) => {
+            socket.with_extension(kind.extension() + "-of")
+        }
+        Some(Kind::Supervisor) | None => socket.with_extension(""),
+    }
+}
+
+/// The file of the version that a role serves, and the one from which that is
+/// made.
+pub(crate) fn kept_of(socket: &Path) -> (PathBuf, PathBuf) {
+    let stem = socket.file_stem().unwrap_or_default().to_string_lossy();
+    let beside = socket.with_file_name(format!(".{stem}.kept"));
+    (socket.with_extension("kept"), beside)
+}
+
+fn read(socket: &Path) -> Option<Instance> {
+    use std::io::Read;
+    let file = std::fs::File::open(listing_of(socket)).ok()?;
+    let mut text = String::new();
+    file.take(LISTING_BYTES_MAX)
+        .read_to_string(&mut text)
+        .ok()?;
+    let mut instance = Instance {
+        pid: 0,
+        program: String::new(),
+        network: 0,
+        paths: Vec::new(),
+        socket: socket.into(),
+    };
+    for line in text.lines() {
+        match line.split_once(' ').unwrap_or((line, "")) {
+            ("pid", pid) => instance.pid = pid.parse().ok()?,
+            ("program", program) => instance.program = program.to_owned(),
+            ("network", network) => instance.network = network.parse().ok()?,
+            ("file", path) => instance.paths.push(path.into()),
+            // A later version says more.
+            _ => {}
+        }
+    }
+    (instance.pid > 0).then_some(instance)
+}
+
+/// Removes an entry.
+pub(crate) fn remove(socket: &Path) {
+    // Another supervisor that starts now may have done it.
+    if Kind::of(socket) == Some(Kind::Serving) {
+        let (kept, beside) = kept_of(socket);
+        let _ = std::fs::remove_file(kept);
+        let _ = std::fs::remove_file(beside);
+    }
+    let _ = std::fs::remove_file(listing_of(socket));
+    let _ = std::fs::remove_file(socket);
+}
+
+/// This supervisor's entry; it goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    socket: PathBuf,
+    pid: u32,
+}
+
+impl Entry {
+    /// The entry of a socket that this process made before it executed a newer
+    /// program.
+    pub fn kept(socket: PathBuf) -> Entry {
+        Entry {
+            socket,
+            pid: std::process::id(),
+        }
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        // A copy of this value in the process that only started the one in the
+        // background leaves the entry alone.
+        if self.pid == std::process::id() {
+            remove(&self.socket);
+        }
+    }
+}
+
+/// Enters a supervisor or its role, and gives the socket that it can be reached
+/// at.
+pub(crate) fn enter(
+    kind: Kind<'_>,
+    program: &str,
+    paths: &[PathBuf],
+) -> Result<(Entry, OwnedFd), DirectoryError> {
+    enter_in(&path(), kind, program, paths)
+}
+
+/// Enters a supervisor that starts, until it can be reached; None where another one starts
+/// or runs with the same files.
+///
+/// # Errors
+/// Where the directory cannot be used.
+pub(crate) fn claim(
+    program: &str,
+    paths: &[PathBuf],
+) -> Result<Option<(Entry, OwnedFd)>, DirectoryError> {
+    let directory = &path();
+    prepare(directory)?;
+    let _lock = Lock::take(directory, FlockOperation::LockExclusive)?;
+    for kind in [Kind::Starting, Kind::Supervisor] {
+        let same = |one: &Instance| one.is_of(program, paths);
+        if instances_in(directory, kind)?.iter().any(same) {
+            return Ok(None);
+        }
+    }
+    enter_locked(directory, Kind::Starting, program, paths).map(Some)
+}
+
+/// The same as [`enter`] in a directory of which the place is known.
+pub(crate) fn enter_in(
+    directory: &Path,
+    kind: Kind<'_>,
+    program: &str,
+    paths: &[PathBuf],
+) -> Result<(Entry, OwnedFd), DirectoryError> {
+    prepare(directory)?;
+    // For what dead ones left behind.
+    instances_in(directory, kind)?;
+    let _lock = Lock::take(directory, FlockOperation::LockExclusive)?;
+    enter_locked(directory, kind, program, paths)
+}
+
+fn enter_locked(
+    directory: &Path,
+    kind: Kind<'_>,
+    program: &str,
+    paths: &[PathBuf],
+) -> Result<(Entry, OwnedFd), DirectoryError> {
+    let pid = std::process::id();
+    let (socket, fd) = open_socket(directory, kind, pid)?;
+    let entry = Entry { socket, pid };
+    let mut text = format!("pid {pid}\nprogram {program}\nnetwork {}\n", network());
+    for path in paths {
+        // A name may hold anything; a line may not hold its end.
+        text += &format!("file {}\n", path.display().to_string().replace('\n', "?"));
+    }
+    let listing = listing_of(&entry.socket);
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&listing)
+        .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
+    written.map_err(|error| DirectoryError::Open(listing, error))?;
+    Ok((entry, fd))
+}
+
+/// It gets its name when it listens: one that does not is taken by others that
+/// start for what a dead supervisor left behind.
+fn open_socket(
+    directory: &Path,
+    kind: Kind<'_>,
+    pid: u32,
+) -> Result<(PathBuf, OwnedFd), DirectoryError> {
+    let failed = |path: &Path, errno| DirectoryError::Socket(path.into(), errno);
+    let beside = directory.join(format!(".{pid}-{}.{}", network(), kind.extension()));
+    // Of a process of the same id that was killed in these few lines.
+    let _ = std::fs::remove_file(&beside);
+    let address = SocketAddrUnix::new(&beside).map_err(|errno| failed(&beside, errno))?;
+    let fd = unix(SocketType::SEQPACKET).map_err(|errno| failed(&beside, errno))?;
+    bind(&fd, &address).map_err(|errno| failed(&beside, errno))?;
+    let named = listen(&fd, BACKLOG)
+        .map_err(|errno| failed(&beside, errno))
+        .and_then(|()| name_socket(directory, &beside, kind, pid));
+    if named.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    Ok((named?, fd))
+}
+
+fn name_socket(
+    directory: &Path,
+    beside: &Path,
+    kind: Kind<'_>,
+    pid: u32,
+) -> Result<PathBuf, DirectoryError> {
+    let failed = |path: &Path, errno| DirectoryError::Socket(path.into(), errno);
+    let mut last = Errno::EXIST;
+    for n in 0..SAME_ID_MAX {
+        let name = match n {
+            0 => format!("{pid}.{}", kind.extension()),
+            n => format!("{pid}-{n}.{}", kind.extension()),
+        };
+        let path = directory.join(name);
+        match renameat_with(CWD, beside, CWD, &path, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(path),
+            Err(Errno::EXIST) => last = Errno::EXIST,
+            Err(errno) => return Err(failed(&path, errno)),
+        }
+    }
+    Err(failed(directory, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("evenkeel-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_supervisor_is_found_until_it_goes() {
+        let directory = directory("found");
+        let paths = [PathBuf::from("/etc/a b.cfg")];
+        let (entry, fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &paths).unwrap();
+        let found = instances_in(&directory, Kind::Supervisor).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].pid, &found[0].paths[..]),
+            (std::process::id(), &paths[..])
+        );
+        let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        drop((entry, fd));
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        std::fs::remove_dir(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_a_dead_supervisor_left_behind_is_removed() {
+        let directory = directory("stale");
+        let (entry, fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+        std::mem::forget(entry);
+        drop(fd);
+        assert!(
+            instances_in(&directory, Kind::Supervisor)
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        std::fs::remove_dir(&directory).unwrap();
+    }
+
+    #[test]
+    fn dead_entries_stay_while_somebody_enters() {
+        let directory = directory("locked");
+        let (entry, fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+        let socket = entry.socket.clone();
+        std::mem::forget(entry);
+        drop(fd);
+        let lock = Lock::take(&directory, FlockOperation::LockExclusive).unwrap();
+        assert!(
+            instances_in(&directory, Kind::Supervisor)
+                .unwrap()
+                .is_empty()
+        );
+        assert!(socket.exists());
+        drop(lock);
+        instances_in(&directory, Kind::Supervisor).unwrap();
+        assert!(!socket.exists());
+        std::fs::remove_dir(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_is_a_link_is_not_trusted() {
+        let directory = directory("link");
+        std::os::unix::fs::symlink("/tmp", &directory).unwrap();
+        let error = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap_err();
+        std::fs::remove_file(&directory).unwrap();
+        assert!(matches!(error, DirectoryError::Owner(_)), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_others_write_into_is_left_as_it_is() {
+        let directory = directory("shared");
+        std::fs::create_dir(&directory).unwrap();
+        let shared = std::fs::Permissions::from_mode(0o1777);
+        std::fs::set_permissions(&directory, shared).unwrap();
+        let error = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap_err();
+        let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
+        std::fs::remove_dir(&directory).unwrap();
+        assert!(matches!(error, DirectoryError::Others(_)), "{error}");
+        assert_eq!(mode & 0o7777, 0o1777);
+    }
+
+    #[test]
+    fn who_looks_for_supervisors_does_not_remove_one_that_just_begins() {
+        let directory = directory("begins");
+        prepare(&directory).unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let order = std::sync::atomic::Ordering::Relaxed;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(order) {
+                    instances_in(&directory, Kind::Supervisor).unwrap();
+                }
+            });
+            let removed = (0..300).find(|_| {
+                let (entry, _fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+                !entry.socket.exists() || !listing_of(&entry.socket).exists()
+            });
+            over.store(true, order);
+            assert_eq!(removed, None);
+        });
+        std::fs::remove_dir(&directory).unwrap();
+    }
+
+    #[test]
+    fn two_supervisors_of_one_process_id_have_two_sockets() {
+        let directory = directory("twins");
+        let first = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+        let second = enter_in(&directory, Kind::Supervisor, "haproxy", &[]).unwrap();
+        assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 2);
+        drop((first, second));
+        std::fs::remove_dir(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_role_is_found_for_longer_than_its_supervisor_and_nobody_is_connected_to_it() {
+        let directory = directory("role");
+        let paths = [PathBuf::from("/etc/a.cfg")];
+        let supervisor = enter_in(&directory, Kind::Supervisor, "evenkeel", &paths).unwrap();
+        let role = enter_in(&directory, Kind::Serving, "evenkeel", &paths).unwrap();
+        drop(supervisor);
+        assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 0);
+        let found = instances_in(&directory, Kind::Serving).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].paths, paths);
+        let nobody = rustix::net::accept(&role.1);
+        assert_eq!(nobody.unwrap_err(), Errno::AGAIN);
+        drop(role);
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        std::fs::remove_dir(&directory).unwrap();
+    }
+}

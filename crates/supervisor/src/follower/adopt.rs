@@ -1,0 +1,164 @@
+//! A role that follows another one without a gap, and the taking over of one whose
+//! supervisor was killed.
+//!
+//! Where two may run for a moment, the one that follows begins with the state that was kept
+//! while the one before still works; only when it is ready the one before leaves, with
+//! everything in place. Otherwise the one before leaves first.
+
+use super::{LEAVE_LIMIT, give};
+use crate::handed::socket;
+use crate::orphan::find_beside;
+use crate::program::is_of_another_program;
+use crate::resumed::{ResumeError, Resumed};
+use crate::slot::{Given, Running};
+use crate::state::Supervisor;
+use crate::state_file::Keep;
+use crate::tell;
+use part::role::HandedPart;
+use part::row;
+use rustix::process::Pid;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Supervisor {
+    /// Takes over the role of these files whose supervisor has gone; whether there
+    /// is one. It is told what it is to run as of a change, where that is known.
+    pub(super) fn adopt_part(&mut self, part: &'static str, given: Option<&Given>) -> bool {
+        let what = self.slots[part].row.entry.what;
+        let (process, before) = match find_beside(self.slots[part].row, &self.command) {
+            Ok(Some(found)) => found,
+            Ok(None) => return false,
+            Err(error) => {
+                self.voice.warning(format_args!(
+                    "a running {what} with these files has no supervisor, but {error}"
+                ));
+                return false;
+            }
+        };
+        let mut found = Running::adopted(process);
+        tell::role_adopted(&mut self.voice, what, found.process.number(), before);
+        let told = match self.slots[part].listener() {
+            Some(listener) => found.process.guard(Some(listener)),
+            None => Ok(()),
+        };
+        let options = self.command.options_of(part);
+        let given_it = told.and_then(|()| match given {
+            Some(given) => give(&mut found, given, options),
+            None => Ok(()),
+        });
+        self.slots[part].served = true;
+        if self.beside(part).shares {
+            // The memory that proxy and role share went with the supervisor before.
+            self.give_vitals();
+            let memory = self.pulses.file().filter(|_| !self.is_without_proxy());
+            found.process.share(memory);
+        }
+        self.slots[part].running = Some(found);
+        match given_it {
+            Ok(()) => self.slots[part].taking = given.cloned(),
+            Err(error) => self.part_refused(part, &error.to_string()),
+        }
+        self.write_role_pid(part);
+        if self.decides(part) {
+            self.proxy_ready();
+        }
+        let running = self.slots[part].running.as_ref();
+        if running.is_some_and(|role| is_of_another_program(role.process.number())) {
+            self.replace_part(part);
+        }
+        true
+    }
+
+    /// Opens the sockets where another supervisor would find the roles, and tells them.
+    pub(in super::super) fn guard_parts(&mut self) {
+        for part in row::beside() {
+            if self.slots[part].running.is_some() {
+                // Without one, nobody adopts the role.
+                let _ = self.open_guard(part);
+                self.slots[part].tell_guard();
+            }
+        }
+    }
+
+    /// Roles of the program before are followed by those of this program.
+    pub(in super::super) fn replace_parts(&mut self) {
+        for part in row::beside() {
+            self.replace_part(part);
+        }
+    }
+
+    pub(super) fn replace_part(&mut self, part: &'static str) {
+        let given = self
+            .versions
+            .kept
+            .as_ref()
+            .and_then(|kept| kept.given(part));
+        let Some(given) = given else {
+            return;
+        };
+        let slot = &mut self.slots[part];
+        slot.taking = None;
+        slot.wanted = Some(given.clone());
+        if !self.beside(part).overlaps {
+            return match &mut self.slots[part].running {
+                Some(role) => role.leave(Instant::now() + LEAVE_LIMIT),
+                None => self.start_part(part),
+            };
+        }
+        let renewed = self.slots[part].keep.as_ref().map(Keep::renew);
+        if let Some(Ok(keep)) = renewed {
+            self.slots[part].keep = Some(keep);
+        }
+        self.prepare_part(part);
+        match self.new_role(part, &given) {
+            Ok(role) => {
+                let slot = &mut self.slots[part];
+                slot.before = slot.running.replace(role);
+                self.write_role_pid(part);
+            }
+            Err(error) => self.part_refused(part, &error.to_string()),
+        }
+    }
+
+    /// What the next image of this process is to have of the roles beside the proxy.
+    pub(in super::super) fn hand_parts_over(&self) -> Vec<HandedPart> {
+        let handed = self.slots.beside().map(|slot| HandedPart {
+            part: slot.row.part.to_owned(),
+            role: slot.running.as_ref().map(|role| role.handed(None)),
+            guard: (slot.guard.as_ref()).map(|(entry, fd)| socket(&**fd, entry.socket())),
+            keep: (slot.keep.as_ref()).map(|keep| socket(&**keep.file(), keep.path())),
+        });
+        handed.collect()
+    }
+
+    /// Takes up what the image before had.
+    pub(in super::super) fn resume_part(
+        &mut self,
+        handed: &HandedPart,
+        left: &mut Resumed,
+    ) -> Result<(), ResumeError> {
+        let Some(part) = row::beside().find(|one| *one == handed.part) else {
+            // This program has no such part.
+            return Ok(());
+        };
+        let slot = &mut self.slots[part];
+        if let Some(role) = &handed.role {
+            slot.running = Some(left.role(role, slot.row.entry)?);
+            slot.served = true;
+        }
+        if let Some(guard) = &handed.guard {
+            let (entry, listener) = left.socket(guard)?;
+            slot.guard = Some((entry, Arc::new(listener)));
+        }
+        if let Some(keep) = &handed.keep {
+            slot.keep = Some(Keep::kept(keep.path(), left.take(keep.descriptor)?));
+        }
+        Ok(())
+    }
+
+    /// The processes of those roles.
+    pub(in super::super) fn part_processes(&self) -> Vec<Pid> {
+        let running = self.slots.beside().filter_map(|slot| slot.running.as_ref());
+        running.map(|role| role.process.pid()).collect()
+    }
+}

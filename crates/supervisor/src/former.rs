@@ -1,0 +1,93 @@
+//! Roles that served before and finish what they have: after an upgrade of the
+//! binary, or of another program. Nothing waits for them but a soft stop; what
+//! they counted at last goes to the role that serves.
+
+use crate::carried::is_state;
+use crate::slot::Running;
+use crate::state::{Former, Supervisor};
+use crate::stop::Stop;
+use crate::turn::Turn;
+use crate::{serving, tell};
+use nix::sys::signal::Signal;
+use part::role::{Message, ROLES_MAX};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Roles that finish at one time; the oldest of more is ended.
+pub const FORMERS_MAX: usize = ROLES_MAX / 2;
+
+impl Supervisor {
+    /// A role finishes from now on.
+    pub(super) fn see_off(&mut self, mut proxy: Running) {
+        let limit = self
+            .versions
+            .kept
+            .as_ref()
+            .and_then(|kept| kept.plan().hard_stop_after_ms);
+        let stop = Stop::by(Signal::SIGUSR1, limit, Instant::now());
+        if let Some(stop) = &stop {
+            serving::stop(&mut proxy, stop);
+        }
+        if self.service.formers.len() >= FORMERS_MAX {
+            let mut oldest = self.service.formers.remove(0);
+            oldest.proxy.process.end_now();
+        }
+        let until = stop.and_then(|stop| stop.until);
+        self.service.formers.push(Former::new(proxy, until));
+    }
+
+    /// A role of another program finishes, now that there is one of ours.
+    pub(super) fn see_off_foreign(&mut self) {
+        if let Some(foreign) = self.service.foreign.take() {
+            self.see_off(foreign);
+        }
+    }
+
+    /// Looks at those that finish.
+    pub(super) fn look_at_formers(&mut self) {
+        let now = Instant::now();
+        let mut rests = Vec::new();
+        let mut ended = Vec::new();
+        self.service.formers.retain_mut(|former| {
+            let process = &mut former.proxy.process;
+            let mut turn = Turn::of(process);
+            while let Some(received) = turn.next(Some(&mut *process), &mut self.voice) {
+                // It is told once; more of it would be counted twice.
+                if let Message::State { rest: true, .. } = received.message
+                    && !std::mem::replace(&mut former.told, true)
+                {
+                    let rest = received.descriptors.into_iter().next();
+                    rests.extend(rest.filter(is_state));
+                }
+            }
+            if former.until.is_some_and(|until| until <= now) {
+                former.until = None;
+                former.proxy.process.kill();
+            }
+            let process = &former.proxy.process;
+            let ending = turn.ending(Some(process));
+            ended.extend(ending.map(|ending| (process.number(), ending)));
+            ending.is_none()
+        });
+        for rest in rests {
+            if let Some(proxy) = &mut self.slots.serving.running {
+                let _ = (proxy.process.channel).send(&Message::AddState, &[Arc::new(rest)]);
+            }
+        }
+        for (pid, ending) in ended {
+            tell::former_ended(&mut self.voice, pid, ending);
+        }
+    }
+
+    /// A stop is for them, too.
+    pub(super) fn stop_formers(&mut self, stop: &Stop) {
+        if stop.is_soft() {
+            // That is what they do.
+            return;
+        }
+        for former in &mut self.service.formers {
+            serving::stop(&mut former.proxy, stop);
+            former.until = stop.until;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The supervisor looks at the heartbeats of the roles, and restarts one that is frozen.
+
+use crate::pulse::{LATE, LOOK_EVERY, create, is_frozen};
+use crate::slot::Slot;
+use crate::state::Supervisor;
+use part::heart::{Frozen, LOOK_EVERY_MS, LOOKS_MAX};
+use part::mapped;
+use part::voice::Voice;
+use protocol::vitals::{Vitals, WORDS};
+use rustix::fs::fstat;
+use std::time::Instant;
+
+impl Supervisor {
+    /// Looks whether the roles show life, when it is time to.
+    pub(super) fn look_at_pulses(&mut self) {
+        let now = Instant::now();
+        let next = *self.pulses.next.get_or_insert(now + LOOK_EVERY);
+        if next > now {
+            return;
+        }
+        self.pulses.next = Some(now + LOOK_EVERY);
+        if self.service.stop.is_some() || now.saturating_duration_since(next) > LATE {
+            return self.begin_pulses_anew();
+        }
+        self.look_at_proxy_pulse();
+        for slot in self.slots.all_mut().filter(|slot| !slot.serves()) {
+            let what = slot.row.entry.what;
+            if let Some(role) = slot.beating()
+                && let Some(why) = is_frozen(role)
+            {
+                role.kill();
+                tell_frozen(&mut self.voice, what, role.number(), None, why);
+            }
+        }
+    }
+
+    fn look_at_proxy_pulse(&mut self) {
+        self.map_vitals();
+        let pulses = &mut self.pulses;
+        let tried = self
+            .changing
+            .upgrade
+            .as_ref()
+            .and_then(|upgrade| upgrade.trial());
+        let Some(proxy) = self
+            .slots
+            .serving
+            .running
+            .as_mut()
+            .filter(|proxy| proxy.ready)
+        else {
+            return pulses.begin_anew();
+        };
+        if tried.is_some() {
+            // Two serve, and the older one may be paused.
+            proxy.process.heart.beats();
+            return pulses.begin_anew();
+        }
+        let number = proxy.process.number();
+        let frozen = match is_frozen(&mut proxy.process) {
+            Some(why) => Some((None, why)),
+            None => pulses
+                .frozen_thread(number)
+                .map(|(name, why)| (Some(name), why)),
+        };
+        if let Some((thread, why)) = frozen {
+            // Its end is seen in the next turn.
+            proxy.process.kill();
+            pulses.begin_anew();
+            tell_frozen(&mut self.voice, "proxy", number, thread.as_deref(), why);
+        }
+    }
+
+    fn begin_pulses_anew(&mut self) {
+        self.pulses.begin_anew();
+        for process in self.slots.all_mut().filter_map(Slot::beating) {
+            process.heart.beats();
+        }
+    }
+
+    /// Maps the heartbeat memory that the proxy was given.
+    fn map_vitals(&mut self) {
+        let Some(file) = self.pulses.file.clone() else {
+            return;
+        };
+        let inode = fstat(&file).map_or(0, |data| data.st_ino);
+        if self
+            .pulses
+            .memory
+            .is_some_and(|(mapped, _)| mapped == inode)
+        {
+            return;
+        }
+        // Made once in the life of an image, so it is mapped once.
+        let opened = mapped::map(&file, WORDS).and_then(|words| Vitals::open(words).ok());
+        self.pulses.memory = opened.map(|vitals| (inode, vitals));
+    }
+
+    /// Makes the heartbeat memory, where there is none yet.
+    pub(super) fn make_vitals(&mut self) {
+        if self.pulses.file.is_none() {
+            let made = create().map_err(|error| {
+                self.voice.warning(format_args!(
+                    "cannot create the heartbeat memory ({error}): virtual addresses do not follow the health of the \
+                     proxy, and a frozen proxy is not restarted"
+                ));
+            });
+            self.pulses.file = made.ok();
+            self.share_vitals();
+        }
+    }
+
+    /// Gives the proxy the heartbeat memory, which other roles read.
+    pub(super) fn give_vitals(&mut self) {
+        match self.pulses.file {
+            Some(_) => self.share_vitals(),
+            None => self.make_vitals(),
+        }
+    }
+
+    fn share_vitals(&mut self) {
+        if let Some(proxy) = &mut self.slots.serving.running {
+            proxy.process.share(self.pulses.file.as_ref());
+        }
+    }
+}
+
+fn tell_frozen(voice: &mut Voice, role: &str, process: i32, thread: Option<&str>, why: Frozen) {
+    let thread = thread.map_or_else(|| "main thread".to_owned(), |name| format!("thread {name}"));
+    let seconds = u64::from(LOOKS_MAX) * LOOK_EVERY_MS / 1_000;
+    voice.alert(format_args!(
+        "the {role} (process {process}) is frozen: its {thread} {why} and has shown no activity for {seconds} s; \
+         the supervisor kills and restarts it"
+    ));
+}

@@ -1,0 +1,93 @@
+//! The supervisor: the process that was started, and stays. It starts loaders
+//! and the roles of parts, passes bundles and descriptors from one to the other
+//! unread, keeps those of the last good version, restarts what dies, and obeys
+//! signals and `evenkeel reload`. It takes over the role of one that was killed
+//! ([`adopt`]), and goes over to another program in the place of its own
+//! ([`upgrade`]).
+//!
+//! It knows slots and not parts: a slot is the place of a role, and how roles differ is said
+//! by the rows of a table ([`part::row`]). It parses nothing but its own command line: what
+//! a user wrote is the loader's, what the network sends is the role's. It has one thread
+//! and waits in one place ([`run`]). It serves nobody, and nobody who is served waits for it.
+//!
+//! What it holds is in [`state`]. The modules below that are values; those above, one for
+//! each thing that it does, know the state and not each other.
+
+mod adopt;
+mod backoff;
+mod between;
+mod carried;
+mod carry;
+mod change;
+mod cluster;
+mod command;
+mod control;
+mod ended;
+mod error;
+mod first;
+mod follower;
+mod former;
+mod handed;
+mod hear;
+mod heartbeat;
+mod keep;
+mod limits;
+mod loading;
+mod master;
+mod notify;
+mod operate;
+mod orphan;
+mod program;
+mod programs;
+mod pulse;
+mod requests;
+mod resumed;
+mod route;
+mod run;
+mod self_test;
+mod serving;
+mod settle;
+mod signals;
+mod slot;
+mod state;
+mod state_file;
+mod stop;
+mod tell;
+mod turn;
+mod upgrade;
+mod version;
+mod watch;
+mod watcher;
+
+pub mod directory;
+
+pub use command::{Command, Start as ClusterStart};
+pub use master::MasterSocket;
+pub use resumed::is_next_image;
+pub use self_test::words as self_test_words;
+pub use signals::{CLEAR_STATISTICS as SIGNAL_CLEAR_STATISTICS, Caught, JSON as SIGNAL_JSON};
+
+use part::voice::Voice;
+use resumed::Resumed;
+use state::Supervisor;
+use std::process::ExitCode;
+
+/// Supervises until the end.
+pub fn main(command: Command) -> ExitCode {
+    let mut voice = Voice::new(command.form(), command.quiet);
+    voice.log_to(command.log.clone());
+    let left = match Resumed::find().transpose() {
+        Ok(left) => left,
+        Err(error) => {
+            tell::not_resumed(&mut voice, &error);
+            None
+        }
+    };
+    match Supervisor::new(command, voice.clone()) {
+        Ok(supervisor) => ExitCode::from(supervisor.run(left)),
+        Err(error) => {
+            voice.fatal(error);
+            ExitCode::FAILURE
+        }
+    }
+}

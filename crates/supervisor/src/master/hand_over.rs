@@ -1,0 +1,92 @@
+//! The master's sockets and sessions when this process executes a newer program:
+//! they stay open, and the new image goes on with them.
+
+use super::client::{Client, Kept};
+use super::{Listener, Master};
+use crate::handed::number;
+use part::role::{HandedExtra, Level};
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+/// A socket that listens.
+const LISTENER: &str = "master listener";
+/// A session.
+const SESSION: &str = "master session";
+/// Bytes of a session before what it sent: level, flags, worker.
+const SESSION_BYTES: usize = 6;
+const PROMPT: u8 = 1;
+const WAITS: u8 = 2;
+
+impl Master {
+    /// Whether no session is in the middle of something.
+    pub fn is_quiet(&self) -> bool {
+        self.clients.iter().all(Client::is_quiet)
+    }
+
+    /// What the next image needs, the sockets first. Sessions that are in the
+    /// middle of something end.
+    pub fn hand_over(&self) -> impl Iterator<Item = HandedExtra> {
+        let listeners = self.listeners.iter().map(|one| HandedExtra {
+            name: LISTENER.to_owned(),
+            descriptor: Some(number(&one.fd)),
+            bytes: [&[level(one.level)], one.text.as_bytes()].concat(),
+        });
+        let sessions = self.clients.iter().filter_map(Client::kept);
+        listeners.chain(sessions.map(|kept| session(&kept)))
+    }
+
+    /// Goes on with a part of what an image before handed over. Whether it is
+    /// one; and the session that waits for a change.
+    pub fn resume(&mut self, extra: &HandedExtra, fd: OwnedFd) -> Option<u64> {
+        match (&*extra.name, &*extra.bytes) {
+            (LISTENER, [level, text @ ..]) => {
+                self.listeners.push(Listener {
+                    fd,
+                    level: level_of(*level)?,
+                    text: String::from_utf8_lossy(text).into_owned(),
+                });
+                None
+            }
+            (SESSION, bytes) => {
+                let (head, input) = bytes.split_first_chunk::<SESSION_BYTES>()?;
+                let [level, flags, worker @ ..] = *head;
+                let worker = i32::from_le_bytes(worker);
+                let id = self.next_id;
+                self.next_id += 1;
+                let client = Client::new(id, fd, level_of(level)?, Instant::now());
+                let waits = flags & WAITS != 0;
+                let worker = (worker != 0).then_some(worker);
+                let client = client.resume(flags & PROMPT != 0, waits, worker, input);
+                self.clients.push(client);
+                waits.then_some(id)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn session(kept: &Kept<'_>) -> HandedExtra {
+    let prompt = if kept.prompt { PROMPT } else { 0 };
+    let waits = if kept.waits { WAITS } else { 0 };
+    let mut bytes = vec![level(kept.level), prompt | waits];
+    bytes.extend(kept.worker.unwrap_or(0).to_le_bytes());
+    bytes.extend(kept.input);
+    HandedExtra {
+        name: SESSION.to_owned(),
+        descriptor: Some(number(kept.socket)),
+        bytes,
+    }
+}
+
+fn level(level: Level) -> u8 {
+    match level {
+        Level::User => 0,
+        Level::Operator => 1,
+        Level::Admin => 2,
+    }
+}
+
+fn level_of(number: u8) -> Option<Level> {
+    let levels = [Level::User, Level::Operator, Level::Admin];
+    levels.into_iter().find(|one| level(*one) == number)
+}

@@ -1,0 +1,181 @@
+//! What is asked at the master's socket, as far as the supervisor does it, and
+//! what the service manager is told.
+
+use crate::control::{Asker, Door};
+use crate::error::StartError;
+use crate::loading::{LoadError, Loading};
+use crate::master::{self, Master, View, Wish, Worker};
+use crate::slot::Running;
+use crate::state::{Ending, Former, Supervisor};
+use crate::version::Version;
+use part::Shared;
+use part::identity;
+use part::role::{Load, Message, Personality};
+use part::row::Life;
+use part::voice::{Form, Gravity, Voice, counted, plain};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Supervisor {
+    /// Opens the master's sockets, if that was not tried yet.
+    pub(super) fn open_masters(&mut self) -> Result<(), StartError> {
+        if self.doors.master.is_some() {
+            return Ok(());
+        }
+        match Master::open(&self.command.masters) {
+            Ok(master) => {
+                self.doors.master = Some(master);
+                Ok(())
+            }
+            Err(error) => {
+                self.voice.alert(error);
+                self.doors.master = Some(Master::default());
+                Err(StartError::Listeners)
+            }
+        }
+    }
+
+    /// Starts a loader, whose files may ask for what HAProxy has in its
+    /// environment.
+    pub(super) fn begin_loading(
+        &self,
+        program: &Path,
+        load: Load,
+        descriptors: &[Shared],
+    ) -> Result<Loading, LoadError> {
+        let sockets = OsString::from(master::shown(&self.command.masters));
+        let worker = ("HAPROXY_MWORKER", OsStr::new("1"));
+        let both = [worker, ("HAPROXY_MASTER_CLI", &*sockets)];
+        let variables: &[(&str, &OsStr)] = match load.personality {
+            Personality::Own | Personality::Keepalived => &[],
+            Personality::Haproxy if sockets.is_empty() => &both[..1],
+            Personality::Haproxy => &both,
+        };
+        Loading::begin(program, load, descriptors, variables)
+    }
+
+    /// The roles that are known, that which serves first.
+    pub(super) fn workers(&self) -> Vec<Worker> {
+        let worker = |proxy: &Running| Worker {
+            pid: proxy.process.number(),
+            since: proxy.born,
+            reloads: self.changing.counts.failed,
+            former: false,
+        };
+        let former = |former: &Former| Worker {
+            former: true,
+            ..worker(&former.proxy)
+        };
+        let serves = self.slots.serving.running.iter().map(worker);
+        serves
+            .chain(self.service.formers.iter().map(former))
+            .collect()
+    }
+
+    fn view(&self) -> View {
+        View {
+            pid: std::process::id(),
+            since: self.own.since,
+            now: Instant::now(),
+            reloads: self.changing.counts.asked,
+            failed: self.changing.counts.failed,
+            stopping: self.service.stop.is_some(),
+            version: match self.voice.form() {
+                Form::Haproxy => identity::HAPROXY_VERSION,
+                Form::Own | Form::Keepalived => identity::VERSION,
+            },
+            workers: self.workers(),
+        }
+    }
+
+    /// A role that was not started by this process serves already: the sockets
+    /// are opened and the service manager is told all the same.
+    fn catch_up(&mut self) {
+        if self.versions.kept.is_none() {
+            return;
+        }
+        // The error was reported, and traffic does not depend on these sockets.
+        let _ = self.open_masters();
+        if self.serves() && !self.doors.notify.is_ready() {
+            let status = self.status();
+            self.doors.notify.ready(&status);
+        }
+    }
+
+    /// Serves the clients of the master socket.
+    pub(super) fn hear_masters(&mut self) {
+        self.catch_up();
+        let view = self.view();
+        let Some(master) = self.doors.master.as_mut().filter(|master| master.is_open()) else {
+            return;
+        };
+        for wish in master.hear(&view) {
+            match wish {
+                Wish::Reload(id) if view.stopping => {
+                    master.tell(id, false, "the proxy is stopping\n");
+                }
+                Wish::Reload(id) => self.changing.requests.ask(Some(Asker {
+                    id,
+                    at: Door::Master,
+                    look: None,
+                    fresh: false,
+                })),
+                Wish::Operate { pid, level, socket } => {
+                    let Life::Serves(serves) = self.slots.serving.row.life else {
+                        continue;
+                    };
+                    let message = Message::Part(Box::new((serves.operate)(level)));
+                    let formers = self
+                        .service
+                        .formers
+                        .iter_mut()
+                        .map(|former| &mut former.proxy);
+                    let mut known = self.slots.serving.running.iter_mut().chain(formers);
+                    if let Some(proxy) = known.find(|proxy| proxy.process.number() == pid) {
+                        let channel = &mut proxy.process.channel;
+                        // If the message cannot be sent, the role has ended; the main loop notices that.
+                        let _ = channel.send(&message, &[Arc::new(socket)]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Messages in the form in which this program tells them.
+    pub(super) fn told(&self, shown: &str, lines: &[(Gravity, String)], end: Ending) -> String {
+        let mut voice: Voice = self.voice.clone();
+        voice.quiet = false;
+        voice.started();
+        voice.collect(plain(false));
+        for (gravity, line) in lines {
+            voice.say(*gravity, line);
+        }
+        if voice.form() == Form::Haproxy {
+            match end {
+                Ending::Taken => voice.notice("Loading success."),
+                Ending::Refused => voice.warning("Loading failure!"),
+            }
+        }
+        let said = voice.collected().map(|said| said.plain);
+        shown.to_owned() + &said.unwrap_or_default()
+    }
+
+    /// What we do, in words.
+    pub(super) fn status(&self) -> String {
+        let words = |version: &Version| {
+            let listeners = version.plan().listeners as usize;
+            format!(
+                "serving version {} with {}",
+                version.take.version,
+                counted(listeners, "listener", "listeners")
+            )
+        };
+        let serving = self.versions.kept.as_ref().map(words).unwrap_or_default();
+        match self.changing.counts.failed {
+            0 => serving,
+            _ => format!("{serving}; the last reload was refused"),
+        }
+    }
+}

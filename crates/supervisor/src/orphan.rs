@@ -1,0 +1,289 @@
+//! A role that serves and has no supervisor any more: how it is found, and what is known of
+//! the version that it serves.
+
+use crate::command::Command;
+use crate::directory::{self, Instance};
+use crate::keep::{self, KeepError, Unmatched};
+use crate::turn::MESSAGES_MAX;
+use crate::version::Version;
+use part::Shared;
+use part::before::Before;
+use part::channel::{Channel, ChannelError, timespec};
+use part::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX, Take};
+use part::row::{Entry, RoleRow};
+use part::spawn::Started;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg, sockopt,
+};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::fmt;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a role may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often is looked again when a role went away meanwhile.
+const TRIES: u32 = 3;
+
+/// A role that was found.
+pub struct Orphan {
+    /// The process.
+    pub process: Started,
+    /// What it serves.
+    pub version: Known,
+    /// The number that it gave that.
+    pub number: u64,
+    /// Where it was found.
+    pub socket: PathBuf,
+    /// The supervisor that it had.
+    pub before: u32,
+}
+
+/// What is known of the version of a role that was found.
+pub enum Known {
+    /// All of it.
+    Version(Box<Version>),
+    /// Only the sockets that the role gave.
+    Sockets(Vec<Shared>, KeepError),
+}
+
+/// Why a role that serves with these files is not taken.
+#[derive(Debug)]
+pub enum AdoptError {
+    /// Another supervisor was faster.
+    Supervised,
+    /// It does not answer.
+    Silent,
+    /// It is of a program that speaks otherwise. It can be told to end by a
+    /// signal.
+    Foreign(DecodeError, Option<Box<OwnedProcess>>),
+    /// It says something else than asked.
+    Words,
+    /// Its process cannot be held.
+    Process(Errno),
+    /// The connection.
+    Channel(ChannelError),
+}
+
+/// A process that can only be sent signals.
+pub struct OwnedProcess(pub Started);
+
+impl fmt::Debug for OwnedProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0.pid())
+    }
+}
+
+impl fmt::Display for AdoptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdoptError::Supervised => f.write_str("it has another supervisor already"),
+            AdoptError::Silent => f.write_str("it does not respond"),
+            AdoptError::Foreign(error, _) => write!(f, "it runs a different program: {error}"),
+            AdoptError::Words => f.write_str("unexpected reply"),
+            AdoptError::Process(errno) => write!(f, "its process: {errno}"),
+            AdoptError::Channel(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AdoptError {}
+
+impl From<Errno> for AdoptError {
+    fn from(errno: Errno) -> Self {
+        AdoptError::Channel(errno.into())
+    }
+}
+
+/// The role that serves with the files of this command and has no supervisor.
+pub fn find(row: &RoleRow, command: &Command) -> Result<Option<Orphan>, AdoptError> {
+    // What is no file (a pipe) is never the same one.
+    if !command.paths.iter().all(|path| directory::is_lasting(path)) {
+        return Ok(None);
+    }
+    let program = directory::program(command.form());
+    let ours = |one: &&Instance| one.is_of(program, &command.paths);
+    for _ in 0..TRIES {
+        let (Ok(roles), Ok(supervisors)) = (directory::roles(row.part), directory::instances())
+        else {
+            return Ok(None);
+        };
+        // With `-x`, `-sf` or `-st` the new supervisor starts beside the old one.
+        if command.before == Before::default() && supervisors.iter().any(|one| ours(&one)) {
+            return Err(AdoptError::Supervised);
+        }
+        let alone = |one: &&Instance| {
+            let lives = supervisors.iter().any(|other| other.pid == one.pid);
+            ours(one) && !lives
+        };
+        let Some(role) = roles.iter().find(alone) else {
+            return Ok(None);
+        };
+        // One that has just gone may have been adopted by somebody else.
+        let reached = reach(row.entry, &role.socket)?;
+        let asked = reached.map(|process| ask(process, role)).transpose()?;
+        if let Some(orphan) = asked.flatten() {
+            return Ok(Some(orphan));
+        }
+    }
+    Ok(None)
+}
+
+/// The role beside the one that serves, of these files, which has no supervisor; with the
+/// process id of the one that it had.
+pub fn find_beside(row: &RoleRow, command: &Command) -> Result<Option<(Started, u32)>, AdoptError> {
+    if !command.paths.iter().all(|path| directory::is_lasting(path)) {
+        return Ok(None);
+    }
+    let (Ok(roles), Ok(supervisors)) = (directory::roles(row.part), directory::instances()) else {
+        return Ok(None);
+    };
+    let (own, program) = (std::process::id(), directory::program(command.form()));
+    let alone = |one: &&Instance| {
+        let lives = supervisors.iter().any(|other| other.pid == one.pid);
+        one.is_of(program, &command.paths) && !lives && one.pid != own
+    };
+    for role in roles.iter().filter(alone) {
+        if let Some(process) = reach(row.entry, &role.socket)? {
+            // It listens at another place from now on.
+            directory::remove(&role.socket);
+            return Ok(Some((process, role.pid)));
+        }
+    }
+    Ok(None)
+}
+
+/// A connection to a role that nobody supervises: which process that is, is the
+/// kernel's word. None where it has just gone.
+fn reach(entry: Entry, socket: &Path) -> Result<Option<Started>, AdoptError> {
+    let fd = match directory::connected_to_role(socket) {
+        // It has just gone.
+        Err(Errno::CONNREFUSED | Errno::NOENT) => return Ok(None),
+        other => other?,
+    };
+    let (sender, first) = match first_words(&fd) {
+        // It has gone, or has just got another supervisor and listens elsewhere.
+        Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
+        other => other?,
+    };
+    let process = |pid: Option<Pid>, fd: OwnedFd| -> Result<Started, AdoptError> {
+        let pid = pid.ok_or(AdoptError::Process(Errno::SRCH))?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(AdoptError::Process)?;
+        let channel = Channel::new(fd).map_err(|error| AdoptError::Channel(error.into()))?;
+        Ok(Started::running(entry, pid, pidfd, channel))
+    };
+    match first {
+        Ok(Decoded::Message(Message::Alone { .. })) => {}
+        Ok(Decoded::Message(Message::Supervised)) => return Err(AdoptError::Supervised),
+        Ok(_) => return Err(AdoptError::Words),
+        Err(error) => {
+            let process = process(sender, fd).ok();
+            let process = process.map(|process| Box::new(OwnedProcess(process)));
+            return Err(AdoptError::Foreign(error, process));
+        }
+    }
+    sockopt::set_socket_passcred(&fd, false)?;
+    process(sender, fd).map(Some)
+}
+
+/// Asks a role for its version; None where it has gone meanwhile.
+fn ask(mut process: Started, role: &Instance) -> Result<Option<Orphan>, AdoptError> {
+    // Its answer also says that the process which is held is the one that
+    // speaks: it lives, so its number is no other's.
+    let channel = &mut process.channel;
+    let asked = channel.send(&Message::GiveVersion, &[]);
+    asked.map_err(AdoptError::Channel)?;
+    let (take, descriptors) = match answer(channel) {
+        // It has gone meanwhile.
+        Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
+        other => other?,
+    };
+    // Of all that it says of itself only the number counts.
+    let number = take.version;
+    Ok(Some(Orphan {
+        version: known(&role.socket, number, descriptors),
+        process,
+        number,
+        socket: role.socket.clone(),
+        before: role.pid,
+    }))
+}
+
+/// Waits for the version that a role was asked for. Ignores other messages (its state, a
+/// response to the previous supervisor): the role sends them again.
+fn answer(channel: &mut Channel) -> Result<(Box<Take>, Vec<OwnedFd>), AdoptError> {
+    let until = Instant::now() + ANSWER_LIMIT;
+    for _ in 0..MESSAGES_MAX {
+        let left = until.saturating_duration_since(Instant::now());
+        let received = channel.wait(Some(left)).map_err(AdoptError::Channel)?;
+        match received.message {
+            Message::Version(take) => return Ok((take, received.descriptors)),
+            // It ends, and there is nothing to be adopted.
+            Message::Stopping | Message::Obeys { .. } | Message::Ended { .. } => {
+                return Err(AdoptError::Channel(ChannelError::Closed));
+            }
+            _ => {}
+        }
+    }
+    Err(AdoptError::Words)
+}
+
+/// What is known of a version of which the role says the number and gives its
+/// bundle and the sockets. Its bundle is not looked at.
+fn known(socket: &Path, number: u64, descriptors: Vec<OwnedFd>) -> Known {
+    let sockets = descriptors.into_iter().skip(1).collect();
+    let fits = match keep::read(socket) {
+        Ok(left) => left.with(number, sockets),
+        Err(error) => Err(Unmatched { error, sockets }),
+    };
+    match fits {
+        Ok(version) => Known::Version(Box::new(version)),
+        Err(Unmatched { error, sockets }) => {
+            let sockets = sockets.into_iter().filter(is_socket).map(Arc::new);
+            Known::Sockets(sockets.collect(), error)
+        }
+    }
+}
+
+fn is_socket(fd: &OwnedFd) -> bool {
+    let data = fstat(fd);
+    data.is_ok_and(|data| FileType::from_raw_mode(data.st_mode) == FileType::Socket)
+}
+
+type FirstWords = (Option<Pid>, Result<Decoded, DecodeError>);
+
+/// The first packet of a role, and who sent it.
+fn first_words(fd: &OwnedFd) -> Result<FirstWords, AdoptError> {
+    let limit = timespec(ANSWER_LIMIT);
+    let mut watched = [PollFd::new(fd, PollFlags::IN)];
+    if poll(&mut watched, Some(&limit))? == 0 {
+        return Err(AdoptError::Silent);
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1), ScmCredentials(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = vec![0; PACKET_BYTES_MAX];
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let received = recvmsg(fd, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags)?;
+    let mut sender = None;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmCredentials(credentials) = message {
+            sender = Some(credentials.pid);
+        }
+    }
+    if received.bytes == 0 {
+        return Err(AdoptError::Channel(ChannelError::Closed));
+    }
+    if received.flags.contains(ReturnFlags::TRUNC) {
+        return Err(AdoptError::Words);
+    }
+    let packet = bytes.get(..received.bytes).unwrap_or_default();
+    Ok((sender, Message::decode(packet)))
+}

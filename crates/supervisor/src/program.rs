@@ -1,0 +1,127 @@
+//! Which file the program was started from, and whether another one is in its
+//! place by now.
+
+use part::spawn::OWN_PROGRAM;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The file of the start.
+#[derive(Debug)]
+pub struct Program {
+    path: Option<PathBuf>,
+}
+
+/// What is to run another program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Newer {
+    /// The program.
+    pub path: PathBuf,
+    /// The supervisor as well; otherwise it is only the role that is another.
+    pub whole: bool,
+    file: Identity,
+}
+
+/// Device and inode. A file that runs keeps its own also when its name is gone,
+/// so no other file gets it.
+type Identity = (u64, u64);
+
+fn identity(path: &Path) -> Option<Identity> {
+    let data = std::fs::metadata(path).ok()?;
+    Some((data.dev(), data.ino()))
+}
+
+impl Program {
+    /// Of this process. A link that it was started by is followed again at each
+    /// change: a package may set it to another file.
+    pub fn of_start() -> Program {
+        let running = identity(Path::new(OWN_PROGRAM));
+        let named = std::env::args_os().next();
+        let path = named.and_then(|name| find(&name, running));
+        Program {
+            path: path.or_else(|| std::env::current_exe().ok()),
+        }
+    }
+
+    /// Whether this process, or the role where that is another supervisor's
+    /// child, runs something else than what is in its place now.
+    pub fn newer(&self, adopted: Option<i32>) -> Option<Newer> {
+        let path = self.path.as_ref()?;
+        // A program that was removed is no reason to do anything.
+        let there = identity(path)?;
+        let whole = identity(Path::new(OWN_PROGRAM)).is_some_and(|running| running != there);
+        let role = adopted.and_then(|pid| identity(Path::new(&format!("/proc/{pid}/exe"))));
+        let other = role.is_some_and(|running| running != there);
+        (whole || other).then(|| Newer {
+            path: path.clone(),
+            whole,
+            file: there,
+        })
+    }
+}
+
+impl Newer {
+    /// Whether another file is in its place by now, which nobody has tested.
+    pub fn is_replaced(&self) -> bool {
+        identity(&self.path) != Some(self.file)
+    }
+}
+
+/// Whether a role runs another program than this process; not where that cannot be seen.
+pub fn is_of_another_program(role: i32) -> bool {
+    let running = identity(Path::new(&format!("/proc/{role}/exe")));
+    running.is_some() && running != identity(Path::new(OWN_PROGRAM))
+}
+
+/// The file that a first word of a command line means, if that is what runs.
+fn find(name: &OsStr, running: Option<Identity>) -> Option<PathBuf> {
+    let is_it = |path: &PathBuf| running.is_some() && identity(path) == running;
+    if name.as_bytes().contains(&b'/') {
+        return std::path::absolute(name).ok().filter(is_it);
+    }
+    let directories = std::env::var_os("PATH")?;
+    std::env::split_paths(&directories)
+        .map(|directory| directory.join(name))
+        .filter(|path| path.is_absolute())
+        .find(is_it)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_replaced_the_one_of_the_start_is_newer_and_a_removed_one_is_not() {
+        let own = std::env::current_exe().unwrap();
+        let link = std::env::temp_dir().join(format!("evenkeel-program-{}", std::process::id()));
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        let found = find(link.as_os_str(), identity(Path::new(OWN_PROGRAM)));
+        assert_eq!(
+            found.as_ref(),
+            Some(&link),
+            "the link, not what it leads to"
+        );
+        let program = Program { path: found };
+        assert_eq!(program.newer(None), None);
+        std::fs::remove_file(&link).unwrap();
+        assert_eq!(program.newer(None), None);
+        std::fs::write(&link, "another").unwrap();
+        let newer = program.newer(Some(std::process::id().cast_signed()));
+        let newer = newer.expect("another file");
+        assert!(newer.path == link && newer.whole && !newer.is_replaced());
+        let other = link.with_extension("other");
+        std::fs::write(&other, "a third").unwrap();
+        std::fs::rename(&other, &link).unwrap();
+        assert!(newer.is_replaced());
+        std::fs::remove_file(&link).unwrap();
+        assert!(newer.is_replaced());
+    }
+
+    #[test]
+    fn another_program_of_the_same_name_is_not_taken_for_it() {
+        let running = identity(Path::new(OWN_PROGRAM));
+        assert_eq!(find(OsStr::new("/bin/sh"), running), None);
+        assert_eq!(find(OsStr::new("sh"), running), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! What the kernel says of a thread of another process: `/proc/PID/task/TID`.
+
+use part::heart::Found;
+use std::fs;
+
+/// Milliseconds of a tick of processor time in `/proc` (USER_HZ is 100 everywhere).
+const TICK_MS: u64 = 10;
+/// Threads of a process that are looked through by name.
+const THREADS_MAX: usize = 4_096;
+
+/// What can be learned of a thread.
+pub fn thread(process: i32, thread: i32) -> Found {
+    let directory = format!("/proc/{process}/task/{thread}");
+    let status = match fs::read_to_string(format!("{directory}/status")) {
+        Ok(status) => status,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Found::Gone,
+        Err(_) => return Found::Unknown,
+    };
+    let field = |name: &str| {
+        let mut lines = status.lines();
+        lines.find_map(|line| Some(line.strip_prefix(name)?.trim()))
+    };
+    if field("TracerPid:").is_some_and(|tracer| tracer != "0") {
+        return Found::Traced;
+    }
+    match field("State:").and_then(|state| state.chars().next()) {
+        Some('T') => Found::Stopped,
+        Some('t') => Found::Traced,
+        Some('S' | 'I') => Found::Sleeps,
+        Some('R') => match cpu_ms(&directory) {
+            Some(cpu_ms) => Found::Runs { cpu_ms },
+            None => Found::Unknown,
+        },
+        _ => Found::Unknown,
+    }
+}
+
+fn cpu_ms(directory: &str) -> Option<u64> {
+    let stat = fs::read_to_string(format!("{directory}/stat")).ok()?;
+    // The name stands in brackets and may hold anything; the state follows.
+    let mut fields = stat.rsplit(") ").next()?.split(' ').skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user.saturating_add(system).saturating_mul(TICK_MS))
+}
+
+/// The thread of this name; None where the threads cannot be read or none has it.
+pub fn named(process: i32, name: &str) -> Option<i32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?;
+    threads
+        .flatten()
+        .take(THREADS_MAX)
+        .find(|entry| {
+            let comm = fs::read_to_string(entry.path().join("comm"));
+            comm.is_ok_and(|comm| comm.trim_end() == name)
+        })
+        .and_then(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_thread_that_loops_uses_processor_time_and_one_that_waits_sleeps() {
+        let own = std::process::id().cast_signed();
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let start = |name: &str| std::thread::Builder::new().name(name.into());
+        let looping = start("loops-1").spawn(move || while !seen.load(Ordering::Relaxed) {});
+        let (give, take) = mpsc::channel::<()>();
+        let waiting = start("waits-1").spawn(move || take.recv());
+        let number = |name| lab::eventually(PATIENCE, || named(own, name).is_some());
+        assert!(number("loops-1") && number("waits-1"));
+        let loops = named(own, "loops-1").expect("it is there");
+        let uses = || matches!(thread(own, loops), Found::Runs { cpu_ms } if cpu_ms >= 100);
+        assert!(lab::eventually(PATIENCE, uses));
+        let waits = named(own, "waits-1").expect("it is there");
+        let sleeps = || thread(own, waits) == Found::Sleeps;
+        assert!(lab::eventually(PATIENCE, sleeps));
+        stop.store(true, Ordering::Relaxed);
+        drop(give);
+        let _ = (
+            looping.expect("started").join(),
+            waiting.expect("started").join(),
+        );
+        assert_eq!(named(own, "no such thread"), None);
+        let gone = || thread(own, waits) == Found::Gone;
+        assert!(lab::eventually(PATIENCE, gone));
+    }
+}

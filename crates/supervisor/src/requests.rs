@@ -1,0 +1,182 @@
+//! Who asked for a change. Requests that come while a change runs become one
+//! more change, however many they are: the files may have been written again
+//! since the one that runs read them.
+
+use crate::control::{Asker, Door};
+
+/// Those who wait for one change at most; further ones are not told how it went.
+const ASKERS_MAX: usize = 256;
+
+/// Requests.
+#[derive(Debug, Default)]
+pub struct Requests {
+    /// The change that runs.
+    running: Option<Request>,
+    /// What was asked for since.
+    next: Option<Request>,
+}
+
+/// Who asked for a change.
+#[derive(Debug, Default)]
+struct Request {
+    askers: Vec<Asker>,
+    /// Somebody wants it who does not wait: a signal, a file.
+    standing: bool,
+}
+
+impl Requests {
+    /// Somebody asks; a signal has no asker.
+    pub fn ask(&mut self, asker: Option<Asker>) {
+        let next = self.next.get_or_insert_default();
+        match asker {
+            // What is asked at the master's socket is done like a signal: scripts
+            // do not stay there until it is over.
+            None => next.standing = true,
+            Some(asker) => {
+                next.standing |= asker.at == Door::Master;
+                if next.askers.len() < ASKERS_MAX {
+                    next.askers.push(asker);
+                } else {
+                    next.standing = true;
+                }
+            }
+        }
+    }
+
+    /// Forgets those who have gone; whether nobody wants the change any more that
+    /// runs. One that has not begun is forgotten with those who asked for it.
+    pub fn forget(&mut self, waits: impl Fn(&Asker) -> bool) -> bool {
+        for request in self.running.iter_mut().chain(&mut self.next) {
+            request.askers.retain(&waits);
+        }
+        let unwanted = |request: &Request| !request.standing && request.askers.is_empty();
+        drop(self.next.take_if(|next| unwanted(next)));
+        self.running.as_ref().is_some_and(unwanted)
+    }
+
+    /// Whether somebody asked for a change that has not begun.
+    pub fn is_asked(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Begins the next change, if one was asked for and none runs; those who
+    /// asked for it.
+    pub fn begin(&mut self) -> Option<&[Asker]> {
+        if self.running.is_some() || self.next.is_none() {
+            return None;
+        }
+        self.running = self.next.take();
+        self.running.as_ref().map(|running| &*running.askers)
+    }
+
+    /// Those who asked for the change that runs.
+    pub fn running(&self) -> &[Asker] {
+        self.running.as_ref().map_or(&[], |running| &running.askers)
+    }
+
+    /// Those who wait for the next change.
+    pub fn waiting(&self) -> &[Asker] {
+        self.next.as_ref().map_or(&[], |next| &next.askers)
+    }
+
+    /// The change that ran is over; those who are to be told.
+    pub fn finish(&mut self) -> Vec<Asker> {
+        self.running.take().map_or_else(Vec::new, |one| one.askers)
+    }
+
+    /// Everyone who still waits, when there will be no change any more.
+    pub fn give_up(&mut self) -> Vec<Asker> {
+        let mut all = self.finish();
+        all.extend(self.next.take().unwrap_or_default().askers);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_during_a_change_become_one_more() {
+        let mut requests = Requests::default();
+        assert!(requests.begin().is_none());
+        requests.ask(None);
+        assert!(requests.begin().is_some());
+        for _ in 0..5 {
+            requests.ask(None);
+            assert!(requests.begin().is_none(), "one runs");
+        }
+        requests.finish();
+        assert!(requests.begin().is_some());
+        requests.finish();
+        assert!(requests.begin().is_none());
+    }
+
+    #[test]
+    fn every_asker_is_told_once() {
+        let mut requests = Requests::default();
+        let asker = |id| {
+            Some(Asker {
+                id,
+                at: Door::Control,
+                look: None,
+                fresh: false,
+            })
+        };
+        requests.ask(asker(1));
+        requests.begin();
+        requests.ask(asker(2));
+        requests.ask(asker(3));
+        let told: Vec<u64> = requests.finish().iter().map(|asker| asker.id).collect();
+        assert_eq!(told, [1]);
+        let told: Vec<u64> = requests.give_up().iter().map(|asker| asker.id).collect();
+        assert_eq!(told, [2, 3]);
+    }
+
+    #[test]
+    fn a_change_is_wanted_for_as_long_as_somebody_waits_or_a_signal_asked() {
+        let asker = |id, at| {
+            Some(Asker {
+                id,
+                at,
+                look: None,
+                fresh: false,
+            })
+        };
+        for (asked, wanted) in [
+            (vec![asker(1, Door::Control)], false),
+            (vec![asker(1, Door::Control), asker(2, Door::Control)], true),
+            (vec![asker(1, Door::Control), None], true),
+            (vec![asker(1, Door::Master)], true),
+        ] {
+            let mut requests = Requests::default();
+            for asker in &asked {
+                requests.ask(asker.clone());
+            }
+            requests.begin();
+            let waits = |asker: &Asker| asker.id != 1;
+            assert_eq!(requests.forget(waits), !wanted, "{asked:?}");
+            for asker in asked.clone() {
+                requests.ask(asker);
+            }
+            requests.finish();
+            requests.forget(waits);
+            assert_eq!(requests.begin().is_some(), wanted, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn however_many_ask_so_many_are_kept() {
+        let mut requests = Requests::default();
+        for id in 0..10 * ASKERS_MAX as u64 {
+            requests.ask(Some(Asker {
+                id,
+                at: Door::Master,
+                look: None,
+                fresh: false,
+            }));
+        }
+        requests.begin();
+        assert_eq!(requests.finish().len(), ASKERS_MAX);
+    }
+}

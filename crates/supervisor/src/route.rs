@@ -1,0 +1,159 @@
+//! Messages from parts and operators to a part: forwarded by the name of the part, without
+//! reading them. A request gets a number of the supervisor; its response returns with the
+//! number of the sender.
+
+use crate::between::{Asks, HELD_MAX, Question, WAITING_MAX};
+use crate::state::Supervisor;
+use part::Shared;
+use part::channel::Received;
+use part::role::{Message, PartMessage};
+use part::row::Life;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Supervisor {
+    /// Passes something on to a part.
+    pub(super) fn pass_on(&mut self, of: Asks, received: Received) {
+        let Received {
+            message,
+            ask,
+            descriptors,
+        } = received;
+        let name = match &message {
+            Message::TellReport { part } => part,
+            Message::Part(message) => &message.part,
+            _ => return,
+        };
+        let to = self
+            .slots
+            .all()
+            .map(|slot| slot.row.part)
+            .find(|to| to == name);
+        let may = |to: &&str| match of {
+            Asks::Client(_) => true,
+            Asks::Role(part, _) => {
+                let row = self.slots[part].row;
+                let governs = matches!(row.life, Life::Governs(_));
+                let reports = matches!(message, Message::TellReport { .. });
+                row.says_to.contains(to) || (governs && reports)
+            }
+        };
+        let Some(to) = to.filter(may) else {
+            return self.answer_nothing(of, "that part does not accept this message", false);
+        };
+        let descriptors: Vec<Shared> = descriptors.into_iter().map(Arc::new).collect();
+        if let Message::Part(one) = &message
+            && one.holds
+        {
+            self.hold(to, one);
+        }
+        let asks = matches!(of, Asks::Client(_)) || ask != 0;
+        if !asks {
+            if let Some(role) = self.slots[to].process() {
+                // If this fails, the role has ended; the main loop notices that.
+                let _ = role.say(&message, &descriptors);
+            }
+            return;
+        }
+        let number = self.between.next_number();
+        let room = self.between.open.len() < WAITING_MAX;
+        let role = self.slots[to].process().filter(|_| room);
+        match role.is_some_and(|role| role.say_numbered(number, &message, &descriptors)) {
+            true => self.between.wait(number, of, to),
+            false => {
+                let slot = &self.slots[to];
+                let absent = slot.row.beside().filter(|_| slot.wanted.is_none());
+                let words = match absent {
+                    Some(beside) => format!("the served configuration has no {}", beside.things),
+                    None => format!("the {} does not respond", slot.row.entry.what),
+                };
+                let missing = absent.is_none();
+                self.answer_nothing(of, &words, missing);
+            }
+        }
+    }
+
+    /// It is told again to a role that begins later.
+    fn hold(&mut self, to: &'static str, message: &PartMessage) {
+        let held = &mut self.between.held;
+        if held.len() < HELD_MAX || held.contains_key(&(to, message.kind)) {
+            held.insert((to, message.kind), Message::Part(Box::new(message.clone())));
+        }
+    }
+
+    /// Tells a role that begins what holds for its part.
+    pub(super) fn tell_held(&mut self, part: &'static str) {
+        let of_part = self.between.held.iter().filter(|((to, _), _)| *to == part);
+        let messages: Vec<Message> = of_part.map(|(_, message)| message.clone()).collect();
+        if let Some(role) = self.slots[part].process() {
+            for message in messages {
+                // If this fails, the role has ended; the main loop notices that.
+                let _ = role.say(&message, &[]);
+            }
+        }
+    }
+
+    /// A part has given up what it had, so what it said holds no more.
+    pub(super) fn tell_gone(&mut self, part: &'static str) {
+        let says_to = self.slots[part].row.says_to;
+        let reaches = |to: &str| says_to.contains(&to);
+        self.between.held.retain(|(to, _), _| !reaches(to));
+        for slot in self.slots.all_mut().filter(|slot| reaches(slot.row.part)) {
+            if let Some(role) = slot.process() {
+                let part = part.to_owned();
+                let _ = role.say(&Message::Gone { part }, &[]);
+            }
+        }
+    }
+
+    /// A role of this part answered a question.
+    pub(super) fn answered(&mut self, part: &'static str, received: Received) {
+        let this = |one: &Question| one.number == received.ask && one.to == part;
+        let asked = self.between.take(this);
+        let descriptors: Vec<Shared> = received.descriptors.into_iter().map(Arc::new).collect();
+        for question in asked {
+            self.answer_to(question.of, &received.message, &descriptors);
+        }
+    }
+
+    fn answer_to(&mut self, of: Asks, message: &Message, descriptors: &[Shared]) {
+        match of {
+            Asks::Client(client) => {
+                if let Some(control) = &mut self.doors.control {
+                    control.answer(client, message, descriptors);
+                }
+            }
+            Asks::Role(part, ask) => {
+                if let Some(role) = self.slots[part].process().filter(|_| ask != 0) {
+                    let _ = role.say_numbered(ask, message, descriptors);
+                }
+            }
+        }
+    }
+
+    fn answer_nothing(&mut self, of: Asks, words: &str, missing: bool) {
+        let words = words.to_owned();
+        self.answer_to(of, &Message::Nobody { words, missing }, &[]);
+    }
+
+    /// Who waits for too long is told so.
+    pub(super) fn give_up_questions(&mut self) {
+        let now = Instant::now();
+        self.drop_those(|question| question.until <= now);
+    }
+
+    /// A role of this part ended: it neither answers any more nor hears an answer.
+    pub(super) fn drop_questions(&mut self, part: &'static str) {
+        let hears = |of: Asks| !matches!(of, Asks::Role(role, _) if role == part);
+        self.between.open.retain(|question| hears(question.of));
+        self.drop_those(|question| question.to == part);
+    }
+
+    fn drop_those(&mut self, is: impl Fn(&Question) -> bool) {
+        for question in self.between.take(is) {
+            let what = self.slots[question.to].row.entry.what;
+            let words = format!("the {what} did not respond");
+            self.answer_nothing(question.of, &words, true);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Whether a program can be run at all, and speaks as this one does: it is
+//! started once to say so, before anything is entrusted to it.
+
+use part::role::{HAND_OVER_VERSION, VERSION};
+use part::spawn::{INTERNAL, SELF_TEST};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long it may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Bytes of what it says.
+const WORDS_BYTES_MAX: usize = 256;
+/// How often the end of a process that has said all is looked for.
+const END_TICK: Duration = Duration::from_millis(5);
+
+/// What this program says of itself.
+pub fn words() -> String {
+    format!("evenkeel self-test: messages {VERSION}, hand-over {HAND_OVER_VERSION}\n")
+}
+
+/// Why a program is not used.
+#[derive(Debug)]
+pub enum SelfTestError {
+    /// It cannot be run.
+    Start(io::Error),
+    /// It ended otherwise than well.
+    Ended(ExitStatus),
+    /// It says something else than asked.
+    Words,
+    /// Its messages are of another form.
+    Messages(u8),
+    /// It took too long.
+    TooLong,
+}
+
+impl fmt::Display for SelfTestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SelfTestError::Start(error) => write!(f, "cannot run it: {error}"),
+            SelfTestError::Ended(status) => write!(f, "its self-test ended with {status}"),
+            SelfTestError::Words => f.write_str("it cannot replace this program"),
+            SelfTestError::Messages(version) => {
+                write!(
+                    f,
+                    "it uses version {version} of the messages, this program {VERSION}"
+                )
+            }
+            SelfTestError::TooLong => {
+                write!(f, "its self-test took longer than {} s", LIMIT.as_secs())
+            }
+        }
+    }
+}
+
+impl std::error::Error for SelfTestError {}
+
+/// A program that is tested.
+pub struct SelfTest {
+    child: Child,
+    output: Option<OwnedFd>,
+    said: Vec<u8>,
+    until: Instant,
+}
+
+impl SelfTest {
+    /// Begins.
+    pub fn begin(program: &Path) -> Result<SelfTest, SelfTestError> {
+        let mut child = Command::new(program)
+            .arg0("evenkeel: self-test")
+            .args([INTERNAL, SELF_TEST])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(SelfTestError::Start)?;
+        let output = child.stdout.take().map(OwnedFd::from);
+        if let Some(output) = &output {
+            let set = rustix::io::ioctl_fionbio(output, true);
+            set.map_err(|errno| SelfTestError::Start(errno.into()))?;
+        }
+        Ok(SelfTest {
+            child,
+            output,
+            said: Vec::new(),
+            until: Instant::now() + LIMIT,
+        })
+    }
+
+    /// What is to be watched.
+    pub fn watched(&self) -> Option<PollFd<'_>> {
+        let output = self.output.as_ref()?;
+        Some(PollFd::new(output, PollFlags::IN))
+    }
+
+    /// When it is to be looked at by itself.
+    pub fn deadline(&self) -> Instant {
+        match self.output {
+            Some(_) => self.until,
+            None => self.until.min(Instant::now() + END_TICK),
+        }
+    }
+
+    /// How it went, once it is over.
+    pub fn look(&mut self) -> Option<Result<(), SelfTestError>> {
+        self.read();
+        if Instant::now() >= self.until {
+            return Some(Err(SelfTestError::TooLong));
+        }
+        if self.output.is_some() {
+            return None;
+        }
+        match self.child.try_wait() {
+            Ok(None) => None,
+            Ok(Some(status)) if status.success() => Some(judge(&self.said)),
+            Ok(Some(status)) => Some(Err(SelfTestError::Ended(status))),
+            Err(error) => Some(Err(SelfTestError::Start(error))),
+        }
+    }
+
+    fn read(&mut self) {
+        let mut bytes = [0; WORDS_BYTES_MAX];
+        while let Some(output) = &self.output {
+            match rustix::io::read(output, &mut bytes) {
+                Ok(read) if read > 0 && self.said.len() + read <= WORDS_BYTES_MAX => {
+                    self.said.extend(&bytes[..read]);
+                }
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
+                // Its end, or more than it has to say.
+                Ok(_) | Err(_) => self.output = None,
+            }
+        }
+    }
+}
+
+impl Drop for SelfTest {
+    fn drop(&mut self) {
+        // One that has ended is no error.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a program that runs well says of itself.
+fn judge(said: &[u8]) -> Result<(), SelfTestError> {
+    let said = str::from_utf8(said).map_err(|_| SelfTestError::Words)?;
+    let rest = said
+        .strip_prefix("evenkeel self-test: messages ")
+        .ok_or(SelfTestError::Words)?;
+    // One that cannot read what is handed over adopts the roles.
+    let messages = rest.split(',').next().and_then(|word| word.parse().ok());
+    match messages.ok_or(SelfTestError::Words)? {
+        VERSION => Ok(()),
+        other => Err(SelfTestError::Messages(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_speaks_as_this_program_does_is_used() {
+        assert!(judge(words().as_bytes()).is_ok());
+        let other = "evenkeel self-test: messages 9, hand-over 7, and more\n";
+        assert!(matches!(
+            judge(other.as_bytes()),
+            Err(SelfTestError::Messages(9))
+        ));
+        for words in ["", "evenkeel 1.0\n", "evenkeel self-test: messages x\n"] {
+            assert!(matches!(judge(words.as_bytes()), Err(SelfTestError::Words)));
+        }
+    }
+
+    fn outcome(program: &str) -> Result<(), SelfTestError> {
+        let mut test = SelfTest::begin(Path::new(program))?;
+        loop {
+            if let Some(outcome) = test.look() {
+                return outcome;
+            }
+            std::thread::sleep(END_TICK);
+        }
+    }
+
+    #[test]
+    fn what_cannot_run_or_runs_badly_is_refused() {
+        let start = outcome("/etc/hostname");
+        assert!(matches!(start, Err(SelfTestError::Start(_))));
+        assert!(matches!(
+            outcome("/bin/false"),
+            Err(SelfTestError::Ended(_))
+        ));
+        assert!(matches!(outcome("/bin/echo"), Err(SelfTestError::Words)));
+    }
+}

@@ -1,0 +1,64 @@
+//! What the proxy role is started with and told.
+
+use crate::limits;
+use crate::slot::Running;
+use crate::stop::Stop;
+use crate::version::Version;
+use part::Shared;
+use part::role::{Manner, Message, Plan};
+use part::row::Entry;
+use part::spawn::{self, StartFailure, Started};
+use rustix::process::Signal;
+use std::path::Path;
+
+/// Starts a role of a program with a version and the state of its predecessor. With a guard
+/// (and its socket, if any) it continues to serve without a supervisor.
+pub fn start(
+    entry: Entry,
+    program: &Path,
+    version: &Version,
+    state: Option<&Shared>,
+    guard: Option<Option<&Shared>>,
+) -> Result<Running, StartFailure> {
+    let personality = version.take.personality;
+    let first = |process: &mut Started| {
+        guard.map_or(Ok(()), |listener| process.guard(listener))?;
+        limits::give(process, version.plan(), false)?;
+        process.send(&version.message(state), &version.all_descriptors(state))
+    };
+    let process = spawn::start(program, entry, personality, &[], first)?;
+    Ok(Running::begun(process))
+}
+
+/// Hands a version over.
+pub fn give(proxy: &mut Running, version: &Version) -> Result<(), StartFailure> {
+    let all = version.all_descriptors(None);
+    give_as(proxy, version.plan(), &version.message(None), &all)
+}
+
+/// Hands a version of this plan over in a message.
+pub fn give_as(
+    proxy: &mut Running,
+    plan: &Plan,
+    message: &Message,
+    descriptors: &[Shared],
+) -> Result<(), StartFailure> {
+    limits::give(&proxy.process, plan, proxy.ready)?;
+    proxy.process.send(message, descriptors)
+}
+
+/// Tells it to end as it was asked for.
+pub fn stop(proxy: &mut Running, stop: &Stop) {
+    let manner = match stop.is_soft() {
+        true => Manner::Soft,
+        false => Manner::Now {
+            signal: stop.signal as u32,
+        },
+    };
+    let signal = match stop.signal {
+        nix::sys::signal::Signal::SIGUSR1 => Signal::USR1,
+        nix::sys::signal::Signal::SIGINT => Signal::INT,
+        _ => Signal::TERM,
+    };
+    proxy.process.stop(manner, signal);
+}

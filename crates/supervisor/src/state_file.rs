@@ -1,0 +1,155 @@
+//! What outlives a role: the file of its state. The supervisor makes it and never reads it.
+
+use crate::directory;
+use part::Shared;
+use rustix::fs::{FileType, Mode, OFlags, fstat, open, rename};
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The largest state that is copied for a role that follows.
+const STATE_BYTES_MAX: u64 = 2 << 20;
+
+/// Why the state cannot be kept.
+#[derive(Debug)]
+pub enum KeepError {
+    /// The directory.
+    Directory(directory::DirectoryError),
+    /// The file.
+    File(io::Error),
+    /// It is no file of ours.
+    NotOurs,
+}
+
+impl fmt::Display for KeepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeepError::Directory(error) => error.fmt(f),
+            KeepError::File(error) => error.fmt(f),
+            KeepError::NotOurs => f.write_str("other users could have written it"),
+        }
+    }
+}
+
+impl std::error::Error for KeepError {}
+
+impl From<rustix::io::Errno> for KeepError {
+    fn from(errno: rustix::io::Errno) -> Self {
+        KeepError::File(errno.into())
+    }
+}
+
+/// The file in which a role keeps its state: it is found again by the same command
+/// in the same network, also when everything was killed.
+pub struct Keep {
+    path: PathBuf,
+    file: Shared,
+}
+
+impl Keep {
+    /// Opens the one of this part, this program, these files and this network.
+    pub fn open(part: &str, program: &str, paths: &[PathBuf]) -> Result<Keep, KeepError> {
+        let mut hasher = DefaultHasher::new();
+        (program, directory::network(), paths).hash(&mut hasher);
+        let name = format!("{part}-{:016x}.state", hasher.finish());
+        let path = directory::place(&name).map_err(KeepError::Directory)?;
+        let file = Arc::new(open_file(&path)?);
+        Ok(Keep { path, file })
+    }
+
+    /// One that an image of this process before had open.
+    pub fn kept(path: PathBuf, file: OwnedFd) -> Keep {
+        let file = Arc::new(file);
+        Keep { path, file }
+    }
+
+    /// The file.
+    pub fn file(&self) -> &Shared {
+        &self.file
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Another file with the same in it, in its place: for a role that begins
+    /// while the one before still writes.
+    pub fn renew(&self) -> Result<Keep, KeepError> {
+        let beside = self.path.with_extension("new");
+        let _ = std::fs::remove_file(&beside);
+        let file = open_file(&beside)?;
+        let mut bytes = vec![0; 64 * 1024];
+        let mut at = 0;
+        while at < STATE_BYTES_MAX {
+            let read = rustix::io::pread(&*self.file, &mut bytes[..], at)?;
+            if read == 0 {
+                break;
+            }
+            let mut rest = &bytes[..read];
+            while !rest.is_empty() {
+                let written = rustix::io::pwrite(&file, rest, at)?;
+                at += written as u64;
+                rest = &rest[written..];
+            }
+        }
+        rename(&beside, &self.path)?;
+        Ok(Keep {
+            path: self.path.clone(),
+            file: Arc::new(file),
+        })
+    }
+
+    /// Nothing is to be gone on with.
+    pub fn forget(self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn open_file(path: &Path) -> Result<OwnedFd, KeepError> {
+    let flags =
+        OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::RUSR | Mode::WUSR)?;
+    let data = fstat(&file)?;
+    let others = Mode::from_raw_mode(data.st_mode).intersects(Mode::RWXG | Mode::RWXO);
+    let own = data.st_uid == rustix::process::geteuid().as_raw()
+        && FileType::from_raw_mode(data.st_mode) == FileType::RegularFile;
+    match own && !others {
+        true => Ok(file),
+        false => Err(KeepError::NotOurs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_is_renewed_is_the_same_in_another_file() {
+        let name = format!("evenkeel-addresses-{}.state", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let keep = Keep::kept(path.clone(), open_file(&path).unwrap());
+        rustix::io::pwrite(&**keep.file(), b"state", 0).unwrap();
+        let renewed = keep.renew().unwrap();
+        rustix::io::pwrite(&**keep.file(), b"older", 0).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"state");
+        renewed.forget();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let name = format!("evenkeel-addresses-others-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, "").unwrap();
+        let mode = std::fs::Permissions::from_mode(0o622);
+        std::fs::set_permissions(&path, mode).unwrap();
+        let refused = open_file(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(refused, Err(KeepError::NotOurs)));
+    }
+}

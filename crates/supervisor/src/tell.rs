@@ -1,0 +1,374 @@
+//! What a supervisor says, in HAProxy's words under that name, in ours
+//! otherwise. Scripts look for some of HAProxy's.
+
+use crate::keep::KeepError;
+use crate::orphan::AdoptError;
+use crate::version::Version;
+use part::before::{Before, Farewell};
+use part::identity;
+use part::role::Plan;
+use part::spawn::Ending;
+use part::voice::{Form, Gravity, Voice, counted};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// A role was started.
+pub fn forked(voice: &mut Voice, pid: i32) {
+    if voice.form() == Form::Haproxy {
+        voice.notice(format_args!("New worker ({pid}) forked"));
+    }
+}
+
+/// The first version is served.
+pub fn serves(voice: &mut Voice, version: &Version) {
+    match voice.form() {
+        Form::Haproxy => voice.notice("Loading success."),
+        Form::Keepalived => voice.notice("Startup complete"),
+        Form::Own => voice.notice(format_args!("serving on {}", size(version))),
+    }
+}
+
+fn size(version: &Version) -> String {
+    let plan = version.plan();
+    let proxy = (!version.is_without_proxy()).then(|| size_of_proxy(plan));
+    let parts = plan.parts.iter().map(|part| part.size.clone());
+    proxy
+        .into_iter()
+        .chain(parts)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+fn size_of_proxy(plan: &Plan) -> String {
+    format!(
+        "{} with {}",
+        counted(plan.listeners as usize, "address", "addresses"),
+        counted(plan.settings.threads as usize, "thread", "threads"),
+    )
+}
+
+/// A change begins.
+pub fn reloading(voice: &mut Voice) {
+    match voice.form() {
+        Form::Haproxy => voice.notice("Reloading HAProxy"),
+        Form::Keepalived => voice.notice("Reloading ..."),
+        Form::Own => {}
+    }
+}
+
+/// What there is to tell of a change that was taken in, a message a line.
+pub fn changed(version: &Version) -> Vec<(Gravity, String)> {
+    let plan = version.plan();
+    let difference = plan.difference.trim_end();
+    let mut lines = vec![(
+        Gravity::Notice,
+        format!("configuration reloaded; serving on {}", size(version)),
+    )];
+    lines.extend(
+        difference
+            .lines()
+            .map(|line| (Gravity::Notice, format!("  {line}"))),
+    );
+    lines.extend(
+        plan.fixed
+            .iter()
+            .map(|words| (Gravity::Warning, words.clone())),
+    );
+    lines
+}
+
+/// The same for somebody who reads it.
+pub fn as_text(lines: &[(Gravity, String)]) -> String {
+    let mut text = String::new();
+    for (gravity, line) in lines {
+        text += match gravity {
+            Gravity::Alert => "evenkeel: error: ",
+            Gravity::Warning => "evenkeel: warning: ",
+            Gravity::Notice => "evenkeel: ",
+        };
+        text += line;
+        text.push('\n');
+    }
+    text
+}
+
+/// A change was taken in.
+pub fn taken(voice: &mut Voice, lines: &[(Gravity, String)]) {
+    match voice.form() {
+        Form::Haproxy => {
+            for (gravity, line) in lines
+                .iter()
+                .filter(|(gravity, _)| *gravity != Gravity::Notice)
+            {
+                voice.say(*gravity, line);
+            }
+            voice.notice("Loading success.");
+        }
+        Form::Keepalived => {
+            for (gravity, line) in lines
+                .iter()
+                .filter(|(gravity, _)| *gravity != Gravity::Notice)
+            {
+                voice.say(*gravity, line);
+            }
+        }
+        Form::Own => lines
+            .iter()
+            .for_each(|(gravity, line)| voice.say(*gravity, line)),
+    }
+}
+
+/// A change was refused; why was told before.
+pub fn refused(voice: &mut Voice) {
+    match voice.form() {
+        Form::Haproxy => voice.warning("Loading failure!"),
+        Form::Keepalived => {
+            voice.warning("the configuration is refused, the previous one stays active");
+        }
+        Form::Own => voice.warning("nothing was changed"),
+    }
+}
+
+/// The supervisor was asked to end.
+pub fn exiting(voice: &mut Voice, soft: bool) {
+    match (voice.form(), soft) {
+        (Form::Haproxy, _) => voice.warning("Exiting Master process..."),
+        // The address role says it.
+        (Form::Keepalived, _) => {}
+        (Form::Own, true) => {
+            voice.notice("accepting no new connections, finishing the existing ones")
+        }
+        (Form::Own, false) => voice.notice("stopping"),
+    }
+}
+
+/// The role ended.
+pub fn ended(voice: &mut Voice, pid: i32, ending: Ending, expected: bool) {
+    match voice.form() {
+        Form::Haproxy => haproxy_ended(voice, "Current", pid, ending),
+        Form::Own | Form::Keepalived if expected => {}
+        Form::Own | Form::Keepalived => voice.warning(format_args!(
+            "the proxy (process {pid}) {}",
+            own_ending(ending)
+        )),
+    }
+}
+
+/// A role that finished ended.
+pub fn former_ended(voice: &mut Voice, pid: i32, ending: Ending) {
+    match (voice.form(), ending) {
+        (Form::Haproxy, _) => haproxy_ended(voice, "Former", pid, ending),
+        (Form::Own | Form::Keepalived, Ending::Status(status)) if status.success() => {
+            voice.notice(format_args!(
+                "the previous proxy (process {pid}) has finished"
+            ));
+        }
+        (Form::Own | Form::Keepalived, _) => voice.notice(format_args!(
+            "the previous proxy (process {pid}) {}",
+            own_ending(ending)
+        )),
+    }
+}
+
+fn haproxy_ended(voice: &mut Voice, which: &str, pid: i32, ending: Ending) {
+    let Ending::Status(status) = ending else {
+        return voice.warning(format_args!("{which} worker ({pid}) exited"));
+    };
+    let gravity = match status.success() {
+        true => Gravity::Warning,
+        false => Gravity::Alert,
+    };
+    let (code, name) = haproxy_status(status);
+    voice.say(
+        gravity,
+        format_args!("{which} worker ({pid}) exited with code {code} ({name})"),
+    );
+}
+
+/// A role of a new program ended while it was tried.
+pub fn trial_ended(ending: Ending) -> String {
+    format!("the proxy of the new program {}", own_ending(ending))
+}
+
+/// A role was taken from a supervisor that has gone.
+pub fn adopted(voice: &mut Voice, pid: i32, before: u32) {
+    voice.notice(format_args!(
+        "adopted the proxy (process {pid}) of process {before}, which has ended"
+    ));
+}
+
+/// A role was taken, and what it serves is not known.
+pub fn not_known(voice: &mut Voice, error: &KeepError) {
+    voice.warning(format_args!(
+        "cannot use the version stored by the previous supervisor ({error}); reading the files again"
+    ));
+}
+
+/// A role without a supervisor is not taken.
+pub fn not_adopted(voice: &mut Voice, error: &AdoptError) {
+    voice.warning(format_args!(
+        "a proxy with these files has no supervisor, but {error}; starting another one beside it"
+    ));
+}
+
+/// The listeners of another program were taken, or it was told to go.
+pub fn took_over(voice: &mut Voice, before: &Before) {
+    if voice.form() != Form::Own {
+        return;
+    }
+    let mut words = Vec::new();
+    if let Some(socket) = &before.socket {
+        words.push(format!(
+            "took over the listeners offered by {}",
+            socket.display()
+        ));
+    }
+    if !before.pids.is_empty() {
+        let pids: Vec<String> = before.pids.iter().map(u32::to_string).collect();
+        let asked = match before.farewell {
+            Farewell::Finish => "finish existing connections",
+            Farewell::End => "end",
+        };
+        words.push(format!("asked process {} to {asked}", pids.join(", ")));
+    }
+    if !words.is_empty() {
+        voice.notice(words.join("; "));
+    }
+}
+
+/// This process executed another program.
+pub fn resumed(voice: &mut Voice) {
+    if voice.form() == Form::Own {
+        voice.notice(format_args!(
+            "the supervisor is now evenkeel {}",
+            identity::VERSION
+        ));
+    }
+}
+
+/// What was left by the image before cannot be taken up.
+pub fn not_resumed(voice: &mut Voice, error: &dyn std::fmt::Display) {
+    voice.warning(format_args!(
+        "cannot read the state of the previous program: {error}"
+    ));
+}
+
+/// A role beside the proxy was started: under that name, the address role.
+pub fn role_started(voice: &mut Voice, pid: i32) {
+    if voice.form() == Form::Keepalived {
+        voice.notice(format_args!("Starting VRRP child process, pid={pid}"));
+    }
+}
+
+/// A role beside the proxy was taken from a supervisor that has gone.
+pub fn role_adopted(voice: &mut Voice, what: &str, pid: i32, before: u32) {
+    voice.notice(format_args!(
+        "adopted the {what} (process {pid}) of process {before}, which has ended"
+    ));
+}
+
+/// A role beside the proxy ended unasked.
+pub fn role_ended(voice: &mut Voice, what: &str, pid: i32, ending: Ending) {
+    if voice.form() != Form::Keepalived {
+        return voice.warning(format_args!(
+            "the {what} (process {pid}) {}",
+            own_ending(ending)
+        ));
+    }
+    if let Ending::Status(status) = ending
+        && let Some(signal) = status.signal()
+    {
+        let words = signal_words(signal);
+        voice.notice(format_args!(
+            "pid {pid} exited due to signal {signal} ({words})"
+        ));
+    }
+    voice.alert(format_args!("VRRP child process({pid}) died: Respawning"));
+}
+
+/// Exit code under keepalived's name: the files cannot be run.
+pub const NOT_RUN: u8 = 2;
+
+/// With what the command exits when its role cannot run.
+pub fn exit_of_role(ending: Ending) -> u8 {
+    match ending {
+        Ending::Status(status) if status.success() => 0,
+        _ => NOT_RUN,
+    }
+}
+
+fn own_ending(ending: Ending) -> String {
+    match ending {
+        Ending::Status(status) => own_status(status),
+        Ending::Unknown => "ended".to_owned(),
+    }
+}
+
+fn own_status(status: ExitStatus) -> String {
+    match status.signal().map(nix::sys::signal::Signal::try_from) {
+        Some(Ok(signal)) => format!("was killed by {signal}"),
+        Some(Err(_)) => "was killed by a signal".to_owned(),
+        None => format!("ended with {}", status.code().unwrap_or_default()),
+    }
+}
+
+fn haproxy_status(status: ExitStatus) -> (i32, &'static str) {
+    match status.signal() {
+        None => (status.code().unwrap_or_default(), "Exit"),
+        Some(signal) => (128 + signal, signal_words(signal)),
+    }
+}
+
+/// As strsignal(3) names them.
+fn signal_words(signal: i32) -> &'static str {
+    match signal {
+        1 => "Hangup",
+        2 => "Interrupt",
+        3 => "Quit",
+        4 => "Illegal instruction",
+        6 => "Aborted",
+        7 => "Bus error",
+        8 => "Floating point exception",
+        9 => "Killed",
+        10 => "User defined signal 1",
+        11 => "Segmentation fault",
+        12 => "User defined signal 2",
+        13 => "Broken pipe",
+        14 => "Alarm clock",
+        15 => "Terminated",
+        31 => "Bad system call",
+        _ => "Unknown signal",
+    }
+}
+
+/// Another role is started instead of one that died.
+pub fn restarts(voice: &mut Voice, wait: Duration) {
+    if voice.form() == Form::Own {
+        match wait.is_zero() {
+            true => voice.notice("restarting it at once, with the same listeners"),
+            false => voice.notice(format_args!(
+                "restarting it in {} s, with the same listeners",
+                wait.as_secs_f32()
+            )),
+        }
+    }
+}
+
+/// The files are refused at the start.
+pub fn not_begun(voice: &mut Voice) {
+    if voice.form() == Form::Keepalived {
+        voice.notice(format_args!("Stopped {}", identity::keepalived_name()));
+    }
+}
+
+/// The end.
+pub fn all_exited(voice: &mut Voice, exit: u8) {
+    match voice.form() {
+        Form::Haproxy => {
+            voice.warning(format_args!("All workers exited. Exiting... ({exit})"));
+        }
+        Form::Keepalived => voice.notice(format_args!("Stopped {}", identity::keepalived_name())),
+        Form::Own => {}
+    }
+}

@@ -1,0 +1,145 @@
+//! What parts of a supervisor keep besides the roles, from one image of the
+//! program to the next: the master's sockets and sessions, what was counted, and
+//! what the service manager knows.
+//!
+//! Unknown items are dropped; missing items start empty.
+
+use crate::control::{Asker, Door};
+use crate::handed::number;
+use crate::master::Master;
+use crate::resumed::Resumed;
+use crate::state::{Changes, Supervisor};
+use part::role::{EXTRAS_MAX, HandedExtra};
+use std::time::{Duration, Instant};
+
+/// What the role told of itself.
+const STATE: &str = "state";
+/// The heartbeat memory.
+const VITALS: &str = "vitals";
+/// Counters and times.
+const COUNTED: &str = "counted";
+
+/// What was counted. Later programs add fields at the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Counted {
+    /// How long the process has lived.
+    age_ms: u64,
+    changes: Changes,
+    /// The service manager was told that we serve.
+    told_ready: bool,
+}
+
+impl Counted {
+    fn encode(self) -> Vec<u8> {
+        let numbers = [
+            self.age_ms,
+            self.changes.asked,
+            self.changes.failed,
+            self.told_ready.into(),
+        ];
+        numbers.iter().flat_map(|one| one.to_le_bytes()).collect()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Counted> {
+        let mut numbers = bytes.chunks_exact(size_of::<u64>());
+        let mut next = || Some(u64::from_le_bytes(numbers.next()?.try_into().ok()?));
+        Some(Counted {
+            age_ms: next()?,
+            changes: Changes {
+                asked: next()?,
+                failed: next()?,
+            },
+            told_ready: next()? != 0,
+        })
+    }
+}
+
+impl Supervisor {
+    /// What the next image is to have, as much of it as it takes.
+    pub(super) fn extras(&self) -> Vec<HandedExtra> {
+        let state = self.carried.state.iter().map(|fd| HandedExtra {
+            name: STATE.to_owned(),
+            descriptor: Some(number(&**fd)),
+            bytes: Vec::new(),
+        });
+        let age = self.own.since.elapsed().as_millis();
+        let counted = Counted {
+            age_ms: u64::try_from(age).unwrap_or(u64::MAX),
+            changes: self.changing.counts,
+            told_ready: self.doors.notify.is_ready(),
+        };
+        let counted = HandedExtra {
+            name: COUNTED.to_owned(),
+            descriptor: None,
+            bytes: counted.encode(),
+        };
+        let master = self.doors.master.iter().flat_map(Master::hand_over);
+        let vitals = self.pulses.file().map(|fd| HandedExtra {
+            name: VITALS.to_owned(),
+            descriptor: Some(number(&**fd)),
+            bytes: Vec::new(),
+        });
+        let all = state.chain([counted]).chain(vitals).chain(master);
+        all.take(EXTRAS_MAX).collect()
+    }
+
+    /// Goes on with what the image before had.
+    pub(super) fn resume_extras(&mut self, extras: &[HandedExtra], left: &mut Resumed) {
+        let mut master = Master::default();
+        for extra in extras {
+            let fd = extra.descriptor.and_then(|number| left.take(number).ok());
+            match (&*extra.name, fd) {
+                (COUNTED, _) => self.resume_counted(&extra.bytes),
+                (STATE, Some(fd)) => self.carried.state = Some(fd.into()),
+                (VITALS, Some(fd)) => self.pulses.resume(fd.into()),
+                (_, Some(fd)) => {
+                    if let Some(id) = master.resume(extra, fd) {
+                        self.changing.requests.ask(Some(Asker {
+                            id,
+                            at: Door::Master,
+                            look: None,
+                            fresh: false,
+                        }));
+                    }
+                }
+                (_, None) => {}
+            }
+        }
+        // An older program handed none over: they are opened again.
+        self.doors.master = master.is_open().then_some(master);
+    }
+
+    fn resume_counted(&mut self, bytes: &[u8]) {
+        let Some(counted) = Counted::decode(bytes) else {
+            return;
+        };
+        let age = Duration::from_millis(counted.age_ms);
+        self.own.since = Instant::now().checked_sub(age).unwrap_or(self.own.since);
+        self.changing.counts = counted.changes;
+        if counted.told_ready {
+            self.doors.notify.resume();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_comes_back_and_more_of_it_is_passed_over() {
+        let counted = Counted {
+            age_ms: 90_000,
+            changes: Changes {
+                asked: 7,
+                failed: 2,
+            },
+            told_ready: true,
+        };
+        let mut bytes = counted.encode();
+        assert_eq!(Counted::decode(&bytes), Some(counted));
+        bytes.extend([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(Counted::decode(&bytes), Some(counted));
+        assert_eq!(Counted::decode(&bytes[..31]), None);
+    }
+}

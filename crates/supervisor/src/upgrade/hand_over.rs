@@ -1,0 +1,155 @@
+//! The supervisor becomes the new program: the same process, its descriptors and
+//! its children, and a memory file that says what they are.
+
+use crate::control::{Asker, Control, Door};
+use crate::handed::{number, socket};
+use crate::master::Master;
+use crate::resumed::VARIABLE;
+use crate::state::{Former, Supervisor};
+use crate::version::Version;
+use nix::unistd::execve;
+use part::memory;
+use part::role::{HandOver, HandedRole, Look, Take};
+use part::row::Life;
+use rustix::io::{FdFlags, fcntl_setfd};
+use std::ffi::{CString, NulError, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::time::Instant;
+
+impl Supervisor {
+    /// Returns whether nothing is in progress that only this image could finish.
+    pub(super) fn is_quiet(&self, late: bool) -> bool {
+        // A client that uses the master socket all the time does not delay an upgrade.
+        if !late && !self.doors.master.as_ref().is_none_or(Master::is_quiet) {
+            return false;
+        }
+        let mut formers = self.service.formers.iter();
+        let mut slots = self.slots.all();
+        (self.serves() || self.is_arbiter())
+            && self.changing.loading.is_none()
+            && self.versions.candidate.is_none()
+            && formers.all(|former| former.proxy.process.channel.is_quiet())
+            && slots.all(|slot| slot.is_quiet() || matches!(slot.row.life, Life::Governs(_)))
+            && self.doors.control.as_ref().is_none_or(Control::is_quiet)
+            && self.between.is_quiet()
+    }
+
+    /// Becomes the program; returns only with the reason why not.
+    pub(super) fn execute(&mut self, program: &Path) -> io::Error {
+        // Another one is started by the next image, or by this one.
+        self.end_control();
+        let Err(error) = self.try_execute(program);
+        self.start_control();
+        error
+    }
+
+    fn try_execute(&mut self, program: &Path) -> io::Result<std::convert::Infallible> {
+        let value = self.hand_over();
+        let file = memory::create("evenkeel hand-over", &value.encode())?;
+        let numbers: Vec<u32> = value.all_descriptors().chain([number(&file)]).collect();
+        keep_open(&numbers, true)?;
+        let Err(error) = execute(program, Some(file.as_fd()));
+        keep_open(&numbers, false)?;
+        Err(error)
+    }
+
+    fn hand_over(&self) -> HandOver {
+        let kept = self.versions.kept.as_ref();
+        let descriptors = kept.map(Version::whole).unwrap_or_default();
+        let formers = self.service.formers.iter().map(former);
+        HandOver {
+            take: kept.map(known).unwrap_or_default(),
+            descriptors: descriptors.iter().map(|fd| number(&**fd)).collect(),
+            versions: self.versions.last,
+            files_soft: self.own.files_soft,
+            quiet: self.voice.quiet,
+            paused: self.service.paused,
+            asked: self.changing.requests.is_asked(),
+            parts: self.hand_parts_over(),
+            roles: (self.slots.serving.running.iter())
+                .map(|proxy| proxy.handed(None))
+                .chain(formers)
+                .collect(),
+            control: self.doors.control.as_ref().map(|control| {
+                let (fd, path) = control.socket();
+                socket(fd, path)
+            }),
+            clients: self
+                .doors
+                .control
+                .as_ref()
+                .map_or_else(Vec::new, |control| {
+                    control.hand_over(|id| asked_by(self.changing.requests.waiting(), id))
+                }),
+            guard: (self.slots.serving.guard.as_ref())
+                .map(|(entry, fd)| socket(&**fd, entry.socket())),
+            extras: self.extras(),
+        }
+    }
+}
+
+/// Executes the program in this process, with the words and variables that this image
+/// was started with, and a memory file that names what it takes over.
+pub(super) fn execute(
+    program: &Path,
+    hand_over: Option<BorrowedFd<'_>>,
+) -> io::Result<std::convert::Infallible> {
+    let words = |all: Vec<OsString>| -> Result<Vec<CString>, NulError> {
+        all.into_iter()
+            .map(|word| CString::new(word.into_vec()))
+            .collect()
+    };
+    let path = CString::new(program.as_os_str().as_bytes())?;
+    let arguments = words(std::env::args_os().collect())?;
+    let mut variables: Vec<OsString> = std::env::vars_os()
+        .filter(|(name, _)| name != VARIABLE)
+        .map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            name
+        })
+        .collect();
+    variables.extend(hand_over.map(|fd| format!("{VARIABLE}={}", fd.as_raw_fd()).into()));
+    let variables = words(variables)?;
+    // Signals stay blocked and are read by the new image, which is why this is not std's
+    // way to do it.
+    Ok(execve(&path, &arguments, &variables)?)
+}
+
+/// Returns a version for the next image, to be sent with its descriptors.
+fn known(kept: &Version) -> Take {
+    Take {
+        plan: kept.known_plan(),
+        ..kept.take.clone()
+    }
+}
+
+/// What somebody at the control socket asked for.
+fn asked_by(waiting: &[Asker], id: u64) -> Option<Look> {
+    let mut waiting = waiting.iter();
+    waiting
+        .find(|asker| asker.at == Door::Control && asker.id == id)
+        .and_then(|asker| asker.look)
+}
+
+fn former(former: &Former) -> HandedRole {
+    let left = |until: Instant| until.saturating_duration_since(Instant::now());
+    former.proxy.handed(former.until.map(left))
+}
+
+fn keep_open(numbers: &[u32], open: bool) -> io::Result<()> {
+    let flags = match open {
+        true => FdFlags::empty(),
+        false => FdFlags::CLOEXEC,
+    };
+    for number in numbers {
+        // SAFETY: the numbers are those of descriptors that the supervisor owns
+        // while this runs.
+        let fd = unsafe { BorrowedFd::borrow_raw(number.cast_signed()) };
+        fcntl_setfd(fd, flags)?;
+    }
+    Ok(())
+}

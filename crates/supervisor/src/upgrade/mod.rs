@@ -1,0 +1,371 @@
+//! Upgrade of the binary: a change that is asked for while another program is in
+//! the place of the one that runs. The new one is tested, loads, and serves
+//! beside the old role, which is paused but ends only when the new one has lived
+//! for a while; then this process executes it, too.
+//!
+//! Whatever goes wrong on the way, the old role goes on and nothing was changed.
+
+mod arbiter;
+mod extras;
+mod hand_over;
+mod resume;
+
+use crate::self_test::SelfTest;
+use crate::slot::Running;
+use crate::state::Supervisor;
+use crate::state::upgrade::{Next, Stage, Trial, Upgrade};
+use crate::stop::Stop;
+use crate::turn::Turn;
+use crate::version::Version;
+use crate::{programs, serving, tell};
+use part::Shared;
+use part::role::Message;
+use part::voice::Gravity;
+use std::time::{Duration, Instant};
+
+/// How long a new role serves beside the old one before it is trusted.
+const PROBATION: Duration = Duration::from_secs(3);
+/// Deadline for the state of the old role.
+const STATE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a change in progress may delay the execution of the new program.
+const QUIET_LIMIT: Duration = Duration::from_secs(10);
+
+impl Supervisor {
+    /// Begins an upgrade in place of a mere change, if there is reason to.
+    pub(super) fn begin_upgrade(&mut self) -> bool {
+        let adopted = self
+            .slots
+            .serving
+            .running
+            .as_ref()
+            .filter(|proxy| proxy.adopted);
+        let Some(newer) = self
+            .own
+            .program
+            .newer(adopted.map(|proxy| proxy.process.number()))
+        else {
+            return false;
+        };
+        match SelfTest::begin(&newer.path) {
+            Ok(test) => {
+                let stage = Stage::Testing(test);
+                self.changing.upgrade = Some(Upgrade { newer, stage });
+            }
+            Err(error) => self.refuse_program(&newer.path.display().to_string(), &error),
+        }
+        true
+    }
+
+    fn refuse_program(&mut self, path: &str, error: &dyn std::fmt::Display) {
+        self.refuse_change(&format!("the new program {path}: {error}"), "");
+    }
+
+    /// Whether the version that a loader made is an upgrade's.
+    pub(super) fn upgrades(&self) -> bool {
+        let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);
+        matches!(stage, Some(Stage::Loading))
+    }
+
+    /// The new program's loader made a version.
+    pub(super) fn upgrade_loaded(&mut self, version: Version, shown: String) {
+        let next = Next { version, shown };
+        if next.version.is_without_proxy() != self.is_without_proxy() {
+            let words = "the installed program is a different one, and these files bring the first listener or remove \
+                         the last: reload with the previous files first, then with these";
+            return self.refuse_change(words, &next.shown);
+        }
+        if next.version.is_without_proxy() {
+            return self.upgrade_alone(next);
+        }
+        if let Some(upgrade) = &mut self.changing.upgrade {
+            upgrade.stage = Stage::Asking(next, Instant::now() + STATE_LIMIT);
+        }
+        let asked = |proxy: &mut Running| proxy.say(&Message::TellState);
+        if !self.slots.serving.running.as_mut().is_some_and(asked) {
+            // Whatever it counted is lost with it.
+            self.try_upgrade(None);
+        }
+    }
+
+    /// Without a proxy nothing is to be tried first: the new program was tested and
+    /// has read the files; its role follows the one that runs.
+    fn upgrade_alone(&mut self, next: Next) {
+        let Some(upgrade) = &mut self.changing.upgrade else {
+            return;
+        };
+        let words = format!("{} runs now", upgrade.newer.path.display());
+        upgrade.stage = Stage::Executing(Instant::now() + QUIET_LIMIT);
+        let mut lines = tell::changed(&next.version);
+        lines.insert(0, (Gravity::Notice, words));
+        self.versions.kept = Some(next.version);
+        self.keep_version();
+        self.tell_change(&lines, &next.shown);
+    }
+
+    /// The old role told what it knows, or does not know what that means.
+    pub(super) fn state_told(&mut self, state: Option<Shared>) {
+        let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);
+        if matches!(stage, Some(Stage::Asking(..))) {
+            self.try_upgrade(state);
+        }
+    }
+
+    fn try_upgrade(&mut self, state: Option<Shared>) {
+        let Some(Upgrade {
+            newer,
+            stage: Stage::Asking(next, _),
+        }) = self.changing.upgrade.take()
+        else {
+            return;
+        };
+        match serving::start(
+            self.slots.serving.row.entry,
+            &newer.path,
+            &next.version,
+            state.as_ref(),
+            None,
+        ) {
+            Ok(new) => {
+                tell::forked(&mut self.voice, new.process.number());
+                let stage = Stage::Trying(Trial {
+                    new,
+                    ready_limit: self.slots.serving.row.ready_limit,
+                    next,
+                    until: None,
+                    silent: None,
+                    asked_last: false,
+                });
+                self.changing.upgrade = Some(Upgrade { newer, stage });
+            }
+            Err(error) => {
+                self.refuse_change(&format!("the new program: {error}"), &next.shown);
+            }
+        }
+    }
+
+    /// Goes on with it as far as it is.
+    pub(super) fn look_at_upgrade(&mut self) {
+        let now = Instant::now();
+        let arbiter = self.is_arbiter();
+        let Some(upgrade) = &mut self.changing.upgrade else {
+            return;
+        };
+        match &mut upgrade.stage {
+            Stage::Testing(test) => match test.look() {
+                None => {}
+                Some(Ok(())) if arbiter => self.arbiter_tested(),
+                Some(Ok(())) => {
+                    upgrade.stage = Stage::Loading;
+                    let program = upgrade.newer.path.clone();
+                    self.begin_load(&program);
+                }
+                Some(Err(error)) => {
+                    let path = upgrade.newer.path.display().to_string();
+                    self.refuse_program(&path, &error);
+                }
+            },
+            Stage::Loading => {}
+            Stage::Asking(_, until) if *until <= now => self.try_upgrade(None),
+            Stage::Asking(..) => {}
+            Stage::Trying(_) => self.look_at_trial(now),
+            Stage::Executing(until) => {
+                let late = *until <= now;
+                self.execute_when_quiet(late);
+            }
+        }
+    }
+
+    fn look_at_trial(&mut self, now: Instant) {
+        let Some(Upgrade {
+            stage: Stage::Trying(trial),
+            ..
+        }) = &mut self.changing.upgrade
+        else {
+            return;
+        };
+        let mut begins = false;
+        let mut turn = Turn::of(&mut trial.new.process);
+        while let Some(received) = turn.next(Some(&mut trial.new.process), &mut self.voice) {
+            trial.silent = None;
+            if received.message == Message::WantsHelper {
+                let version = std::iter::once(&trial.next.version);
+                let soft = self.own.files_soft;
+                let pid = programs::give(&mut trial.new, version, soft, &mut self.voice);
+                self.carried.expect(pid);
+            }
+            if matches!(received.message, Message::Ready { .. }) && !trial.new.ready {
+                trial.new.ready = true;
+                trial.until = Some(now + PROBATION);
+                trial.ask(now);
+                begins = true;
+            }
+        }
+        if let Some(ending) = turn.ending(Some(&trial.new.process)) {
+            let (words, shown) = (tell::trial_ended(ending), trial.next.shown.clone());
+            return self.refuse_change(&words, &shown);
+        }
+        let late = trial
+            .new
+            .deadline(trial.ready_limit)
+            .is_some_and(|until| until <= now);
+        let (silent, trusted) = (trial.is_silent(now), trial.is_trusted(now));
+        if silent {
+            let words = "the proxy of the new program does not respond";
+            let shown = trial.next.shown.clone();
+            return self.refuse_change(words, &shown);
+        }
+        if late {
+            let shown = trial.next.shown.clone();
+            return self.refuse_change("the new proxy did not start to serve in time", &shown);
+        }
+        if begins {
+            // The address role sees no gap: the old one writes until the new one does.
+            let vitals = self.pulses.file();
+            trial.new.process.share(vitals);
+        }
+        if begins {
+            if self.service.paused {
+                let _ = trial.new.say(&Message::Pause);
+            }
+            if let Some(old) = &mut self.slots.serving.running {
+                // If this fails, the role has ended; the main loop notices that.
+                let _ = old.say(&Message::Pause);
+            }
+        }
+        if trusted {
+            self.trust_upgrade();
+        }
+    }
+
+    /// The new role is the one that serves from now on.
+    fn trust_upgrade(&mut self) {
+        let Some(Upgrade {
+            newer,
+            stage: Stage::Trying(trial),
+        }) = self.changing.upgrade.take()
+        else {
+            return;
+        };
+        let Trial { new, next, .. } = trial;
+        let old = self.slots.serving.running.replace(new);
+        // The guard of the new role first: if this process is killed, one role continues
+        // to serve.
+        self.slots.serving.tell_guard();
+        if let Some(old) = old {
+            self.see_off(old);
+        }
+        if self.service.paused {
+            self.pause(true);
+        }
+        let mut lines = tell::changed(&next.version);
+        let words = format!("now serving with {}", newer.path.display());
+        lines.insert(0, (Gravity::Notice, words));
+        // The descriptors of the version before are closed here.
+        self.versions.kept = Some(next.version);
+        self.versions.unsettled = None;
+        self.keep_version();
+        if newer.whole && self.service.stop.is_none() {
+            let stage = Stage::Executing(Instant::now() + QUIET_LIMIT);
+            self.changing.upgrade = Some(Upgrade { newer, stage });
+        }
+        self.tell_change(&lines, &next.shown);
+    }
+
+    fn execute_when_quiet(&mut self, late: bool) {
+        let quiet = self.is_quiet(late);
+        if !quiet && !late {
+            return;
+        }
+        let Some(upgrade) = self.changing.upgrade.take() else {
+            return;
+        };
+        let error = match quiet {
+            _ if upgrade.newer.is_replaced() => "it was replaced meanwhile".to_owned(),
+            true if self.is_arbiter() => self.execute_as_arbiter(&upgrade.newer.path).to_string(),
+            true => self.execute(&upgrade.newer.path).to_string(),
+            false => "a process accepts no messages".to_owned(),
+        };
+        self.voice.warning(format_args!(
+            "the supervisor continues with the old program ({error}); the next reload tries again"
+        ));
+    }
+
+    /// Whether it can be given up without anybody noticing: no role knows of it.
+    pub(super) fn upgrade_is_young(&self) -> bool {
+        let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);
+        stage.is_none_or(|stage| matches!(stage, Stage::Testing(_) | Stage::Loading))
+    }
+
+    /// The role that is tried, where it serves in place of the one before.
+    pub(super) fn tried(&mut self) -> Option<&mut Running> {
+        match self
+            .changing
+            .upgrade
+            .as_mut()
+            .map(|upgrade| &mut upgrade.stage)
+        {
+            Some(Stage::Trying(trial)) if trial.until.is_some() => Some(&mut trial.new),
+            _ => None,
+        }
+    }
+
+    /// Whether the role that serves is paused while another one is tried: what it
+    /// says of itself then holds for nobody who follows.
+    pub(super) fn upgrade_has_paused(&self) -> bool {
+        let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);
+        matches!(stage, Some(Stage::Trying(trial)) if trial.until.is_some())
+    }
+
+    /// Aborts the upgrade in progress and undoes its changes.
+    pub(super) fn abandon_upgrade(&mut self) {
+        let Some(upgrade) = self.changing.upgrade.take() else {
+            return;
+        };
+        let Stage::Trying(mut trial) = upgrade.stage else {
+            return;
+        };
+        trial.new.process.end_now();
+        if trial.until.is_some()
+            && !self.service.paused
+            && let Some(old) = &mut self.slots.serving.running
+        {
+            // If this fails, the role has ended; the main loop notices that.
+            let _ = old.say(&Message::Resume);
+        }
+    }
+
+    /// The supervisor is to stop: a role that serves already is stopped like the
+    /// one that it was to follow.
+    pub(super) fn stop_upgrade(&mut self, stop: &Stop) {
+        let serves = matches!(
+            &self.changing.upgrade,
+            Some(Upgrade { stage: Stage::Trying(trial), .. }) if trial.until.is_some()
+        );
+        match serves && stop.is_soft() {
+            true => self.trust_upgrade(),
+            false => self.abandon_upgrade(),
+        }
+    }
+
+    /// The old role died. Whether a new one takes its place at once.
+    pub(super) fn old_died(&mut self) -> bool {
+        let Some(upgrade) = &self.changing.upgrade else {
+            return false;
+        };
+        match &upgrade.stage {
+            Stage::Trying(trial) if trial.until.is_some() => {
+                self.trust_upgrade();
+                true
+            }
+            // The new one serves already.
+            Stage::Executing(_) => {
+                self.changing.upgrade = None;
+                false
+            }
+            _ => {
+                self.refuse_change("the proxy died meanwhile", "");
+                false
+            }
+        }
+    }
+}

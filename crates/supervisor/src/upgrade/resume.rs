@@ -1,0 +1,83 @@
+//! The new image of a supervisor takes up what the one before left to it.
+
+use crate::carried::Carried;
+use crate::control::Control;
+use crate::resumed::{ResumeError, Resumed};
+use crate::state::{Former, Supervisor};
+use crate::tell;
+use crate::version::Version;
+use rustix::process::Pid;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+impl Supervisor {
+    /// Goes on where the image before stopped.
+    pub(in super::super) fn resume(&mut self, mut left: Resumed) -> Result<(), ResumeError> {
+        let value = std::mem::take(&mut left.value);
+        let entry = self.slots.serving.row.entry;
+        let mut roles = Vec::with_capacity(value.roles.len());
+        for role in &value.roles {
+            let until = role.left_ms.map(Duration::from_millis);
+            let until = until.and_then(|left| Instant::now().checked_add(left));
+            roles.push((left.role(role, entry)?, until));
+        }
+        let mut roles = roles.into_iter();
+        let proxy = roles.next().map(|(proxy, _)| proxy);
+        let descriptors = value.descriptors.iter();
+        let descriptors = descriptors.map(|number| left.take(*number));
+        let version = Version::new(value.take, descriptors.collect::<Result<_, _>>()?);
+        let version = version.ok_or(ResumeError::Incomplete)?;
+        if proxy.is_none() && !version.is_without_proxy() {
+            return Err(ResumeError::Incomplete);
+        }
+        // An entry goes when it is dropped; without the guard's nobody would
+        // find the role.
+        let guard = value.guard.map(|socket| left.socket(&socket)).transpose()?;
+        let control = value.control.and_then(|socket| left.socket(&socket).ok());
+        // Nothing can go wrong from here on.
+        // Who was there before this process began was seen to by the image before.
+        self.carried = Carried::default();
+        for part in &value.parts {
+            // One that cannot be taken up sees that its supervisor has gone.
+            let _ = self.resume_part(part, &mut left);
+        }
+        self.resume_extras(&value.extras, &mut left);
+        self.versions.kept = Some(version);
+        self.slots.serving.running = proxy;
+        self.service
+            .formers
+            .extend(roles.map(|(proxy, until)| Former::new(proxy, until)));
+        self.slots.serving.guard = guard.map(|(entry, fd)| (entry, Arc::new(fd)));
+        self.versions.last = value.versions;
+        self.own.files_soft = value.files_soft;
+        self.voice.quiet = value.quiet;
+        self.service.paused = value.paused;
+        self.service.served = true;
+        if let Some((entry, listener)) = control {
+            let mut control = Control::kept(entry, listener);
+            for client in value.clients {
+                let Ok(fd) = left.take(client.descriptor) else {
+                    continue;
+                };
+                if let Some(asker) = control.welcome(fd, client.asked) {
+                    self.changing.requests.ask(Some(asker));
+                }
+            }
+            self.doors.control = Some(control);
+        }
+        if value.asked {
+            self.changing.requests.ask(None);
+        }
+        let roles = self.slots.serving.running.iter();
+        let roles = roles.chain(self.service.formers.iter().map(|former| &former.proxy));
+        let roles = roles.map(|proxy| proxy.process.pid());
+        let known: Vec<Pid> = roles.chain(self.part_processes()).collect();
+        self.carried.expect_others_than(&known);
+        self.keep_version();
+        tell::resumed(&mut self.voice);
+        // An image that did not give it to the role may have executed this one.
+        self.give_vitals();
+        self.replace_parts();
+        Ok(())
+    }
+}

@@ -1,0 +1,232 @@
+//! Files that change by themselves (`watch`): the supervisor is told their
+//! directories and names by the loader, watches them with inotify, and asks
+//! for a change once they have settled. It opens none of them.
+//!
+//! Directories are watched, not files, so that a file which is replaced by
+//! another one of its name, a link that is turned, and a file that is removed
+//! and made again are all noticed.
+
+use crate::settle::Settle;
+use part::role::{Watch, WatchedDirectory};
+use part::voice::Voice;
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Bytes of events that are read at once.
+const BUFFER_BYTES: usize = 16 * 1024;
+/// Events that are read before others have their turn.
+const EVENTS_MAX: usize = 4_096;
+/// How soon a directory that is gone is looked for again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What happens inside of a directory and may count.
+const INSIDE: WatchFlags = WatchFlags::ATTRIB
+    .union(WatchFlags::CLOSE_WRITE)
+    .union(WatchFlags::CREATE)
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::MODIFY)
+    .union(WatchFlags::MOVED_FROM)
+    .union(WatchFlags::MOVED_TO);
+/// What happens to a directory itself.
+const ITSELF: WatchFlags = WatchFlags::DELETE_SELF
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::ONLYDIR)
+    .union(WatchFlags::MASK_ADD);
+
+/// What is watched now.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    inotify: Option<OwnedFd>,
+    /// The version that this is about.
+    pub version: Option<u64>,
+    /// What is to be watched.
+    pub wanted: Option<Watch>,
+    /// Directories by the numbers that the kernel gave them.
+    places: HashMap<i32, WatchedDirectory>,
+    /// When directories that are missing are looked for again.
+    pub retry_at: Option<Instant>,
+    settle: Settle,
+    /// The content that was refused last.
+    pub refused: Option<u64>,
+    /// The change that runs was asked for by nobody.
+    pub running: bool,
+    /// That the system allows no more was told.
+    limit_told: bool,
+}
+
+impl Watcher {
+    /// What the loop of the supervisor waits for.
+    pub fn watched(&self) -> Option<PollFd<'_>> {
+        let fd = self.inotify.as_ref()?;
+        Some(PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN))
+    }
+
+    /// When the files are to be read.
+    pub fn due(&self) -> Option<Instant> {
+        let watch = self.wanted.as_ref()?;
+        self.settle
+            .due(Duration::from_millis(watch.delay_ms.into()))
+    }
+
+    /// A change begins, which somebody asked for or nobody.
+    pub fn begin(&mut self, asked: bool) {
+        self.running = !asked;
+        self.settle.begin();
+    }
+
+    /// Watches for this and nothing else.
+    pub fn arm(&mut self, watch: Option<Watch>, voice: &mut Voice) {
+        self.retry_at = None;
+        self.wanted = watch;
+        let Some(watch) = &self.wanted else {
+            self.inotify = None;
+            self.places.clear();
+            self.settle.begin();
+            return;
+        };
+        if self.inotify.is_none() {
+            match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
+                Ok(fd) => self.inotify = Some(fd),
+                Err(errno) => {
+                    return voice.warning(format_args!("cannot watch files: {errno}"));
+                }
+            }
+        }
+        let Some(inotify) = &self.inotify else {
+            return;
+        };
+        let mut places: HashMap<i32, WatchedDirectory> = HashMap::new();
+        let mut refused = None;
+        let mut missing = false;
+        for directory in &watch.directories {
+            let mut flags = ITSELF;
+            if directory.looks_inside() {
+                flags |= INSIDE;
+            }
+            match inotify::add_watch(inotify, &*directory.path, flags) {
+                Ok(number) => merge(&mut places, number, directory),
+                Err(Errno::NOENT | Errno::NOTDIR) => missing = true,
+                Err(errno) => refused = refused.or(Some((directory.path.clone(), errno))),
+            }
+        }
+        let grew = places.iter().any(|(number, place)| {
+            let before = self.places.get(number);
+            before.is_none_or(|before| !covers(before, place))
+        });
+        for number in self.places.keys().filter(|n| !places.contains_key(n)) {
+            // One that went with its directory is gone already.
+            let _ = inotify::remove_watch(inotify, *number);
+        }
+        self.places = places;
+        let now = Instant::now();
+        self.retry_at = missing.then_some(now + RETRY);
+        // What happened between the loader's reading and now was not seen.
+        if grew {
+            self.settle.happened(now);
+        }
+        match refused {
+            None => self.limit_told = false,
+            Some((path, errno)) if !std::mem::replace(&mut self.limit_told, true) => {
+                voice.warning(cannot_watch(&path, errno));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Reads what the kernel noticed.
+    pub fn hear(&mut self, now: Instant) {
+        let Some(inotify) = &self.inotify else {
+            return;
+        };
+        let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
+        let mut events = inotify::Reader::new(inotify, &mut buffer);
+        for _ in 0..EVENTS_MAX {
+            let event = match events.next() {
+                Ok(event) => event,
+                Err(Errno::INTR) => continue,
+                // Nothing more; any other error would come again, and is no news.
+                Err(_) => break,
+            };
+            let flags = event.events();
+            let number = event.wd();
+            if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+                self.settle.happened(now);
+                continue;
+            }
+            let Some(place) = self.places.get(&number) else {
+                continue;
+            };
+            let itself = ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT;
+            if flags.intersects(itself) {
+                self.settle.happened(now);
+                self.retry_at = Some(now + RETRY);
+            }
+            if flags.contains(ReadFlags::IGNORED) {
+                self.places.remove(&number);
+                continue;
+            }
+            let name = event.file_name().map(|name| name.to_bytes());
+            let Some(name) = name.filter(|name| place.counts(name)) else {
+                continue;
+            };
+            let key = (number, name.to_vec());
+            let begun = flags.contains(ReadFlags::MODIFY)
+                || (flags.contains(ReadFlags::CREATE) && will_be_closed(&place.path, name));
+            if begun {
+                self.settle.opened(key, now);
+            } else if flags.contains(ReadFlags::ATTRIB) {
+                self.settle.happened(now);
+            } else {
+                self.settle.closed(&key, now);
+            }
+        }
+    }
+}
+
+/// Two paths may lead to one directory, which the kernel knows by one number.
+fn merge(places: &mut HashMap<i32, WatchedDirectory>, number: i32, directory: &WatchedDirectory) {
+    match places.get_mut(&number) {
+        None => {
+            places.insert(number, directory.clone());
+        }
+        Some(known) => {
+            known.every |= directory.every;
+            known.names.extend(directory.names.iter().cloned());
+            if known.suffix.is_empty() {
+                known.suffix.clone_from(&directory.suffix);
+            }
+        }
+    }
+}
+
+/// Whether all that counts in one also counted in the other.
+fn covers(before: &WatchedDirectory, now: &WatchedDirectory) -> bool {
+    let suffix = now.suffix.is_empty() || before.suffix == now.suffix;
+    before.every || (!now.every && suffix && now.names.iter().all(|name| before.counts(name)))
+}
+
+/// Whether a name that has appeared is a file that somebody writes: a link, or
+/// another name of a file that there was, is whole at once.
+fn will_be_closed(directory: &[u8], name: &[u8]) -> bool {
+    let path = Path::new(OsStr::from_bytes(directory)).join(OsStr::from_bytes(name));
+    std::fs::symlink_metadata(path).is_ok_and(|data| data.is_file() && data.nlink() == 1)
+}
+
+fn cannot_watch(path: &[u8], errno: Errno) -> String {
+    let path = String::from_utf8_lossy(path);
+    match errno {
+        Errno::NOSPC => format!(
+            "the system allows no more watches (fs.inotify.max_user_watches), so changes in '{path}' are not detected"
+        ),
+        _ => format!("cannot watch '{path}', so changes in it are not detected: {errno}"),
+    }
+}
