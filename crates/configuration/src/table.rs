@@ -115,7 +115,7 @@ impl<D: Tabled> Lines<D> {
             .find(line.words.iter().map(|word| word.str()));
         if let Found::Built(row, words) = found {
             let row: &Keyword<_> = row;
-            let mut args = Args::new(line, words, row.name, row.syntax, D::OF_ARGUMENTS);
+            let mut args = Args::new(line, words, row.name(), row.syntax, D::OF_ARGUMENTS);
             return (row.build)(&mut self.draft, &mut args);
         }
         let unknown = Unknown {

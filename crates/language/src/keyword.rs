@@ -1,6 +1,6 @@
 //! The keyword registry. A keyword is a row of a table in the file of its
-//! family: its name and where it is legal, the syntax line, two sentences of
-//! documentation with an example, and the function that builds it. Dispatch,
+//! family: the syntax line, which begins with its name, where it is legal, two sentences
+//! of documentation with an example, and the function that builds it. Dispatch,
 //! "did you mean", completion, `evenkeel keyword` and the manual come from
 //! that row; nothing about a keyword stands anywhere else.
 
@@ -10,11 +10,10 @@ use std::collections::HashMap;
 /// crate's own).
 #[derive(Debug)]
 pub struct Keyword<B: 'static> {
-    /// One or more words: `maxconn`, `option httplog`, `http-request deny`.
-    pub name: &'static str,
     /// Names of the sections (or of the lines: "bind", "server") where it may stand.
     pub places: &'static [&'static str],
-    /// `timeout client <timeout>`
+    /// `timeout client <timeout>`: the name, then its arguments, of which fixed words stand
+    /// in braces. `[no]` before the name is not part of it.
     pub syntax: &'static str,
     /// Two sentences or a few more: what it does, when to use it, its default.
     pub doc: &'static str,
@@ -29,7 +28,7 @@ pub struct Keyword<B: 'static> {
 pub struct Documented {
     /// "keyword", "bind option", "server option", "action", "fetch", "converter"…
     pub kind: &'static str,
-    /// See [`Keyword::name`].
+    /// One or more words: `maxconn`, `option httplog`, `http-request deny`.
     pub name: &'static str,
     /// See [`Keyword::places`].
     pub places: &'static [&'static str],
@@ -49,12 +48,23 @@ pub struct Documented {
 pub type Family<B> = (&'static str, &'static [Keyword<B>]);
 
 impl<B> Keyword<B> {
+    /// The words that its syntax begins with, up to the first argument: `timeout client`.
+    pub fn name(&self) -> &'static str {
+        let syntax = self.syntax.strip_prefix("[no] ").unwrap_or(self.syntax);
+        let end = syntax.find(['<', '[', '{', '(', '|']);
+        let name = &syntax[..end.unwrap_or(syntax.len())];
+        match end.is_some_and(|end| syntax[end..].starts_with('|')) {
+            true => name.rsplit_once(' ').map_or(name, |(name, _)| name),
+            false => name.trim_end(),
+        }
+    }
+
     /// The row without its function.
     pub fn documented(&self, kind: &'static str, family: &'static str) -> Documented {
         Documented {
             kind,
             family,
-            name: self.name,
+            name: self.name(),
             places: self.places,
             syntax: self.syntax,
             doc: self.doc,
@@ -80,7 +90,8 @@ pub struct Known {
 #[derive(Debug)]
 pub struct Table<B: 'static> {
     kind: &'static str,
-    rows: HashMap<&'static str, (&'static str, &'static Keyword<B>)>,
+    /// By their name: their number, the title of their family, and they themselves.
+    rows: HashMap<&'static str, (usize, &'static str, &'static Keyword<B>)>,
     known: HashMap<&'static str, &'static Known>,
     words_max: usize,
 }
@@ -109,13 +120,13 @@ impl<B: 'static> Table<B> {
         let rows = families
             .iter()
             .flat_map(|(title, rows)| rows.iter().map(move |row| (*title, row)));
-        for (title, row) in rows {
+        for (number, (title, row)) in rows.enumerate() {
+            let name = row.name();
             assert!(
-                table.rows.insert(row.name, (title, row)).is_none(),
-                "{kind} {} defined twice",
-                row.name
+                table.rows.insert(name, (number, title, row)).is_none(),
+                "{kind} {name} defined twice"
             );
-            table.words_max = table.words_max.max(row.name.split(' ').count());
+            table.words_max = table.words_max.max(name.split(' ').count());
         }
         for group in known.iter().filter(|k| k.kind == kind) {
             for name in &group.names {
@@ -133,6 +144,11 @@ impl<B: 'static> Table<B> {
         self.kind
     }
 
+    /// The number of a row in the order of the families, if it is one of theirs.
+    pub fn number(&self, row: &Keyword<B>) -> Option<usize> {
+        self.rows.get(row.name()).map(|(number, ..)| *number)
+    }
+
     /// The keyword with the most words that the given words begin with.
     pub fn find<'w>(&self, words: impl Iterator<Item = &'w str>) -> Found<B> {
         let mut name = String::new();
@@ -147,7 +163,7 @@ impl<B: 'static> Table<B> {
                 _ => word,
             };
             name.push_str(word);
-            if let Some((_, row)) = self.rows.get(name.as_str()) {
+            if let Some((.., row)) = self.rows.get(name.as_str()) {
                 found = Found::Built(row, n + 1);
             } else if let Some((known, group)) = self.known.get_key_value(name.as_str()) {
                 found = Found::NotBuilt(known, group, n + 1);
@@ -161,7 +177,7 @@ impl<B: 'static> Table<B> {
         let mut all: Vec<Documented> = self
             .rows
             .values()
-            .map(|(family, row)| row.documented(self.kind, family))
+            .map(|(_, family, row)| row.documented(self.kind, family))
             .collect();
         all.extend(self.known.iter().map(|(name, group)| Documented {
             kind: self.kind,
@@ -181,14 +197,41 @@ impl<B: 'static> Table<B> {
     pub fn names_in<'t>(&'t self, place: &'t str) -> impl Iterator<Item = &'static str> + 't {
         let rows = self
             .rows
-            .values()
-            .filter(move |(_, row)| row.places.contains(&place))
-            .map(|(_, row)| row.name);
+            .iter()
+            .filter(move |(_, (.., row))| row.places.contains(&place))
+            .map(|(name, _)| *name);
         let known = self
             .known
             .iter()
             .filter(move |(_, g)| g.places.contains(&place))
             .map(|(name, _)| *name);
         rows.chain(known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_keyword_is_what_its_syntax_begins_with() {
+        for (syntax, name) in [
+            ("maxconn <number>", "maxconn"),
+            ("option httplog [ clf ]", "option httplog"),
+            ("[no] option redispatch [<interval>]", "option redispatch"),
+            ("set-var(<name>[,<cond>]) <expr>", "set-var"),
+            ("vrrp_version 2|3", "vrrp_version"),
+            ("on-marked-up { shutdown-backup-sessions }", "on-marked-up"),
+            ("quiet", "quiet"),
+        ] {
+            let row = Keyword {
+                places: &[],
+                syntax,
+                doc: "",
+                example: "",
+                build: (),
+            };
+            assert_eq!(row.name(), name);
+        }
     }
 }

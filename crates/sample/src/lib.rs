@@ -106,7 +106,6 @@ static LINES: &[Family<LineBuilder>] = &[(
     "Counters",
     &[
         Keyword {
-            name: "every",
             places: &["counter"],
             syntax: "every <time>",
             doc: "The interval: the counter grows once in it. A time without a unit is in milliseconds; the default is 1s.",
@@ -119,7 +118,6 @@ static LINES: &[Family<LineBuilder>] = &[(
             },
         },
         Keyword {
-            name: "step",
             places: &["counter"],
             syntax: "step <number>",
             doc: "By how much the counter grows in each interval, from 1 to 1000; the default is 1. A reload may change it.",

@@ -36,9 +36,12 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             let Some(name_at) = row_name(code, at + word.len()) else {
                 continue;
             };
-            let Some(name) = file.text[name_at..].split('"').nth(1) else {
+            let Some(text) = file.text[name_at..].split('"').nth(1) else {
                 continue;
             };
+            let text = text.strip_prefix("[no] ").unwrap_or(text);
+            let name = text.split(['<', '[', '{', '(', '|']).next();
+            let name = name.unwrap_or(text).trim_end();
             let line = file.line_of(name_at);
             let here = format!("{}:{line}", file.path);
             let places = language.and_then(|_| row_places(code, at + word.len()));
@@ -77,8 +80,8 @@ fn row_places(code: &str, after_type: usize) -> Option<Vec<&str>> {
     Some(names.into_iter().filter(|name| !name.is_empty()).collect())
 }
 
-/// Where the value of the field `name` is, if what follows is a struct literal
-/// whose field `name` is a literal (blanked here).
+/// Where the value of the field `name` is, or of `syntax`, which begins with the name, if
+/// what follows is a struct literal whose field is a literal (blanked here).
 fn row_name(code: &str, after_type: usize) -> Option<usize> {
     let open = after_type + code[after_type..].find(|c: char| !c.is_whitespace())?;
     if code.as_bytes().get(open) != Some(&b'{') {
@@ -86,8 +89,9 @@ fn row_name(code: &str, after_type: usize) -> Option<usize> {
     }
     let end = scan::matching_brace(code, open)?;
     let body = &code[open..end];
-    let (at, _) = scan::words(body).find(|(_, word)| *word == "name")?;
-    let value = open + at + "name".len();
+    let field = |name: &str| scan::words(body).find(|(_, word)| *word == name);
+    let (at, field) = field("name").or_else(|| field("syntax"))?;
+    let value = open + at + field.len();
     let rest = code[value..end].trim_start().strip_prefix(':')?;
     // Blanked up to the comma: a literal. Anything else is somebody's variable.
     rest.trim_start().starts_with(',').then_some(value)
@@ -100,11 +104,11 @@ mod tests {
     #[test]
     fn a_keyword_that_is_defined_twice_is_found_with_both_places() {
         let row =
-            |kind: &str, name: &str| format!("static R: X = {kind} {{ name: \"{name}\", x }};\n");
-        let a = row("LineRow", "balance") + &row("BindRow", "ssl");
+            |kind: &str, name: &str| format!("static R: X = {kind} {{ syntax: \"{name}\", x }};\n");
+        let a = row("LineRow", "[no] balance <algorithm>") + &row("BindRow", "ssl");
         let b = row("ServerRow", "ssl") + &row("LineRow", "balance");
         let test = format!("#[cfg(test)]\n{}", row("LineRow", "balance"));
-        let generic = "fn r(name: &str) -> LineRow { LineRow { name, x } }";
+        let generic = "fn r(syntax: &str) -> LineRow { LineRow { syntax, x } }";
         let found = check(&Tree::of(&[
             ("a.rs", &a),
             ("b.rs", &b),
@@ -125,7 +129,7 @@ mod tests {
     #[test]
     fn where_the_place_decides_a_word_may_mean_two_things_in_two_places_only() {
         let row = |place: &str| {
-            format!("static R: X = Row {{ name: \"weight\", places: &[{place}], x }};\n")
+            format!("static R: X = Row {{ syntax: \"weight <n>\", places: &[{place}], x }};\n")
         };
         let file = row("SCRIPT, BFD") + &row("FILE") + &row("OTHER, BFD");
         let found = check(&Tree::of(&[("crates/address/src/dialect/a.rs", &file)]));

@@ -55,7 +55,7 @@ fn table() -> &'static Table {
         for (_, rows) in family::FAMILIES {
             for row in *rows {
                 for place in row.places {
-                    table.insert((*place, row.name), row);
+                    table.insert((*place, row.name()), row);
                 }
             }
         }
@@ -118,7 +118,7 @@ mod tests {
         for (_, rows) in family::FAMILIES {
             for row in *rows {
                 for place in row.places {
-                    assert!(seen.insert((*place, row.name)), "{place} {}", row.name);
+                    assert!(seen.insert((*place, row.name())), "{place} {}", row.name());
                 }
             }
         }

@@ -146,7 +146,7 @@ impl Loader<'_> {
                 Diagnostic::error(
                     &codes::MISSING_VALUE,
                     node.whole(),
-                    format!("{missing} missing after '{}'", row.name),
+                    format!("{missing} missing after '{}'", row.name()),
                 )
                 .help(format!("syntax: {}", row.syntax)),
             );
@@ -159,7 +159,7 @@ impl Loader<'_> {
                 Diagnostic::warning(
                     &codes::EXTRA_WORDS,
                     extra.span.to(node.whole()),
-                    format!("extra words after '{}'", row.name),
+                    format!("extra words after '{}'", row.name()),
                 )
                 .help(format!("syntax: {}", row.syntax)),
             );
@@ -169,14 +169,14 @@ impl Loader<'_> {
                 Diagnostic::error(
                     &codes::MISSING_BLOCK,
                     node.whole(),
-                    format!("'{}' needs a block in braces", row.name),
+                    format!("'{}' needs a block in braces", row.name()),
                 )
                 .help(format!("syntax: {}", row.syntax)),
             ),
             (false, Some(block)) => self.report(Diagnostic::error(
                 &codes::BAD_BRACE,
                 block.open,
-                format!("'{}' takes no block", row.name),
+                format!("'{}' takes no block", row.name()),
             )),
             _ => {}
         }
@@ -200,7 +200,7 @@ impl Loader<'_> {
         }
         let told = Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message);
         if let Some((row, joined)) = self.joined(node) {
-            let meant = format!("{} {}", row.name, joined.words[1].text);
+            let meant = format!("{} {}", row.name(), joined.words[1].text);
             let told = told
                 .label("the name is part of the keyword")
                 .help(format!("did you mean '{meant}'?"))
@@ -214,7 +214,7 @@ impl Loader<'_> {
         let near = suggest::nearest(&word.text, keyword::names_in(self.place))
             .filter(|near| elsewhere.is_empty() || near.ends_with(&word.text));
         if let Some(row) = near.and_then(|name| keyword::find(self.place, name)) {
-            self.report(told.did_you_mean(word.span, Some(row.name)));
+            self.report(told.did_you_mean(word.span, Some(row.name())));
             if row.build.block == node.block.is_some() && elsewhere.is_empty() {
                 self.build(row, node);
             }
@@ -238,9 +238,9 @@ impl Loader<'_> {
         let named = keyword::names_in(self.place)
             .filter_map(|name| keyword::find(self.place, name))
             .filter(|row| row.build.block && row.build.least == 1)
-            .filter(|row| word.text.starts_with(row.name))
-            .max_by_key(|row| row.name.len())?;
-        let rest = word.text[named.name.len()..].trim_start_matches(['_', '-', ':']);
+            .filter(|row| word.text.starts_with(row.name()))
+            .max_by_key(|row| row.name().len())?;
+        let rest = word.text[named.name().len()..].trim_start_matches(['_', '-', ':']);
         if rest.is_empty() {
             return None;
         }

@@ -92,7 +92,6 @@ fn hostname(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 pub(super) static LINES: &[Row] = &[
     Row {
-        name: "address",
         places: &["node"],
         syntax: "address <address> [<address>…]",
         doc: "Fixed addresses of this machine, of either family. With `unicast`, other machines send their adverts \
@@ -101,7 +100,6 @@ pub(super) static LINES: &[Row] = &[
         build: address,
     },
     Row {
-        name: "hostname",
         places: &["node"],
         syntax: "hostname <name>",
         doc: "The host name of the machine (`uname -n`), if it differs from the name of the section; with or without \

@@ -51,7 +51,6 @@ fn stop(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 pub(super) static LINES: &[Row] = &[
     Row {
-        name: "notify",
         places: &["virtual-ip"],
         syntax: "notify <program>",
         doc: "Starts this program at each change of state, without a shell. The role never waits for it. After its \
@@ -61,7 +60,6 @@ pub(super) static LINES: &[Row] = &[
         build: any,
     },
     Row {
-        name: "notify master",
         places: &["virtual-ip"],
         syntax: "notify master <program>",
         doc: "Starts this program when this machine takes the addresses, with the arguments of `notify` after its own.",
@@ -69,7 +67,6 @@ pub(super) static LINES: &[Row] = &[
         build: master,
     },
     Row {
-        name: "notify backup",
         places: &["virtual-ip"],
         syntax: "notify backup <program>",
         doc: "Starts this program when another machine owns the addresses, with the arguments of `notify` after its \
@@ -78,7 +75,6 @@ pub(super) static LINES: &[Row] = &[
         build: backup,
     },
     Row {
-        name: "notify fault",
         places: &["virtual-ip"],
         syntax: "notify fault <program>",
         doc: "Starts this program when this machine can no longer own the addresses: an interface is down, or \
@@ -87,7 +83,6 @@ pub(super) static LINES: &[Row] = &[
         build: fault,
     },
     Row {
-        name: "notify stop",
         places: &["virtual-ip"],
         syntax: "notify stop <program>",
         doc: "Starts this program when the role stops, with the arguments of `notify` after its own.",

@@ -126,7 +126,6 @@ fn preempt_delay(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 pub(super) static LINES: &[Row] = &[
     Row {
-        name: "failover",
         places: &["virtual-ip"],
         syntax: "failover <time>",
         doc: "Maximum time until another node takes over the addresses after their owner fails, from 50ms to 200s, by \
@@ -139,7 +138,6 @@ pub(super) static LINES: &[Row] = &[
         build: failover,
     },
     Row {
-        name: "handover-drain",
         places: &["virtual-ip"],
         syntax: "handover-drain <time>",
         doc: "Time for connections to finish during a planned hand-over (a stop, `evenkeel address hand-over`, the \
@@ -151,7 +149,6 @@ pub(super) static LINES: &[Row] = &[
         build: handover_drain,
     },
     Row {
-        name: "preempt-delay",
         places: &["virtual-ip"],
         syntax: "preempt-delay <time>",
         doc: "Additional delay before a returning machine takes the addresses from a less preferred one, by default \

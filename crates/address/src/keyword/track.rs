@@ -188,7 +188,6 @@ fn backend(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 pub(super) static LINES: &[Row] = &[
     Row {
-        name: "track interface",
         places: &["virtual-ip"],
         syntax: "track interface <interface>",
         doc: "Releases the addresses while this interface is down, and does not take them: a router without its \
@@ -197,7 +196,6 @@ pub(super) static LINES: &[Row] = &[
         build: interface,
     },
     Row {
-        name: "track script",
         places: &["virtual-ip"],
         syntax: "track script <program> [every <time>] [timeout <time>] [rise <n>] [fall <n>]",
         doc: "Releases the addresses while this program fails: it exits with another code than 0, or does not end in \
@@ -207,7 +205,6 @@ pub(super) static LINES: &[Row] = &[
         build: script,
     },
     Row {
-        name: "track ping",
         places: &["virtual-ip"],
         syntax: "track ping <address> [every <time>] [timeout <time>] [rise <n>] [fall <n>]",
         doc: "Releases the addresses while this address, for example a gateway, does not reply: by default after \
@@ -217,7 +214,6 @@ pub(super) static LINES: &[Row] = &[
         build: ping,
     },
     Row {
-        name: "track backend",
         places: &["virtual-ip"],
         syntax: "track backend <backend>",
         doc: "A machine whose proxy has no usable server in this backend yields to one that has. By default, the \

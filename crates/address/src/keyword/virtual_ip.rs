@@ -259,7 +259,6 @@ fn virtual_mac(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 pub(super) static LINES: &[Row] = &[
     Row {
-        name: "address",
         places: &["virtual-ip"],
         syntax: "address <address>[/<prefix>] [<address>[/<prefix>]…]",
         doc: "Addresses that one machine owns at a time; all addresses of a section move together. Lines can be \
@@ -269,7 +268,6 @@ pub(super) static LINES: &[Row] = &[
         build: address,
     },
     Row {
-        name: "interface",
         places: &["virtual-ip"],
         syntax: "interface <interface> [on <node>…]",
         doc: "The interface for the addresses and their adverts. The default is the interface whose network contains \
@@ -279,7 +277,6 @@ pub(super) static LINES: &[Row] = &[
         build: interface,
     },
     Row {
-        name: "prefer",
         places: &["virtual-ip"],
         syntax: "prefer <node> [<node>…]",
         doc: "The machines that may own the addresses, the most preferred first. Other machines never own them. A node is \
@@ -291,7 +288,6 @@ pub(super) static LINES: &[Row] = &[
         build: prefer,
     },
     Row {
-        name: "nopreempt",
         places: &["virtual-ip"],
         syntax: "nopreempt",
         doc: "A machine that returns does not take the addresses from a less preferred one that is equally healthy; \
@@ -300,7 +296,6 @@ pub(super) static LINES: &[Row] = &[
         build: nopreempt,
     },
     Row {
-        name: "lease",
         places: &["virtual-ip"],
         syntax: "lease",
         doc: "Only the holder of the cluster's lease `address/NAME` owns the addresses, so that no partition gives \
@@ -312,7 +307,6 @@ pub(super) static LINES: &[Row] = &[
         build: lease,
     },
     Row {
-        name: "vrid",
         places: &["virtual-ip"],
         syntax: "vrid <1-255>",
         doc: "The virtual router id, which must be unique on the network of its interface, also among other programs \
@@ -321,7 +315,6 @@ pub(super) static LINES: &[Row] = &[
         build: vrid,
     },
     Row {
-        name: "multicast",
         places: &["virtual-ip"],
         syntax: "multicast [<group>]",
         doc: "Sends adverts to a multicast group, by default 224.0.0.18 and ff02::12. This is the default.",
@@ -329,7 +322,6 @@ pub(super) static LINES: &[Row] = &[
         build: multicast,
     },
     Row {
-        name: "unicast",
         places: &["virtual-ip"],
         syntax: "unicast",
         doc: "Sends adverts to the address of each other node, from the `address` line of its `node` section. Use it \
@@ -338,7 +330,6 @@ pub(super) static LINES: &[Row] = &[
         build: unicast,
     },
     Row {
-        name: "virtual-mac",
         places: &["virtual-ip"],
         syntax: "virtual-mac",
         doc: "Uses a virtual MAC address (00:00:5e:00:01 and the id) on an interface `vrrp.<id>`, so that neighbours \

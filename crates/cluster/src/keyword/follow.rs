@@ -299,7 +299,6 @@ impl fmt::Display for Followed {
 
 pub(super) static LINES: &[Row] = &[
     Row {
-        name: "follow git",
         places: &["config"],
         syntax: "follow git <url> [branch <name>] [as <directory>] [file <name>]… [every <time>] [signed-by <file>]",
         doc: "Follows a branch of a git repository: each new revision becomes a version of the configuration, which \
@@ -317,7 +316,6 @@ pub(super) static LINES: &[Row] = &[
         build: follow_git,
     },
     Row {
-        name: "follow hg",
         places: &["config"],
         syntax: "follow hg <url> [branch <name>] [as <directory>] [file <name>]… [every <time>]",
         doc: "Follows a branch of a Mercurial repository with the system's `hg`, like `follow git`. The default \

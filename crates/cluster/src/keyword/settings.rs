@@ -80,7 +80,6 @@ fn keep(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 pub(super) static LINES: &[Row] = &[
     Row {
-        name: "judge",
         places: &["config"],
         syntax: "judge <time>",
         doc: "How long a change is judged, first on the node that owns the fewest addresses, then on the others, \
@@ -91,7 +90,6 @@ pub(super) static LINES: &[Row] = &[
         build: judge,
     },
     Row {
-        name: "confirm",
         places: &["config"],
         syntax: "confirm <time>",
         doc: "Rolls back a change by an operator unless `evenkeel config confirm` is run within this time, from 10s \
@@ -101,7 +99,6 @@ pub(super) static LINES: &[Row] = &[
         build: confirm,
     },
     Row {
-        name: "keep",
         places: &["config"],
         syntax: "keep <number>",
         doc: "Number of kept versions, from 2 to 1000, by default 200. Older ones can neither be shown nor restored. \

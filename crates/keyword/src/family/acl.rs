@@ -8,7 +8,6 @@ use model::rules::{Test, check_acl_name, codes};
 
 /// The rows of this family.
 pub static LINES: &[LineRow] = &[LineRow {
-    name: "acl",
     places: &["defaults", "frontend", "listen", "backend", "fcgi-app"],
     syntax: "acl <name> <expression> [<flag>...] [<pattern>...]",
     doc: "Defines a named test for conditions in this section: an expression and patterns, at least one of which must \

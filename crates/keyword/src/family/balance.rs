@@ -12,7 +12,6 @@ use std::sync::Arc;
 /// The lines of this family.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "balance",
         places: places::BACK,
         syntax: "balance { roundrobin | static-rr | leastconn | first | source | random[(<draws>)] | uri [len <bytes>] \
                  [depth <directories>] [whole] [path-only] | url_param <name> [check_post] | hdr(<name>) [use_domain_only] | \
@@ -30,7 +29,6 @@ pub static LINES: &[LineRow] = &[
         build: balance,
     },
     LineRow {
-        name: "hash-type",
         places: places::BACK,
         syntax: "hash-type { map-based | consistent } [sdbm | djb2 | wt6 | crc32 | none] [avalanche]",
         doc: "Sets how a hash key selects a server. `map-based` (the default) distributes keys evenly, but moves \
@@ -41,7 +39,6 @@ pub static LINES: &[LineRow] = &[
         build: hash_type,
     },
     LineRow {
-        name: "hash-balance-factor",
         places: places::BACK,
         syntax: "hash-balance-factor <percent>",
         doc: "With `hash-type consistent`, limits each server to this percentage of its fair share of all sessions. \
@@ -50,7 +47,6 @@ pub static LINES: &[LineRow] = &[
         build: hash_balance_factor,
     },
     LineRow {
-        name: "hash-preserve-affinity",
         places: places::BACK,
         syntax: "hash-preserve-affinity { always | maxconn | maxqueue }",
         doc: "Sets how long a key stays with the server selected by its hash: `always` (it waits in that queue), \

@@ -43,7 +43,7 @@ pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut B
     while let Some(word) = args.peek() {
         match table.find(std::iter::once(word.str())) {
             Found::Built(row, words) => {
-                let mut option = args.option(row.name, row.syntax, words);
+                let mut option = args.option(row.name(), row.syntax, words);
                 let built = (row.build)(loader, listener, &mut option);
                 args.resume(&option);
                 built?;
@@ -225,7 +225,6 @@ fn resolve(
 
 /// The table.
 pub static LINES: &[LineRow] = &[LineRow {
-    name: "bind",
     places: &["frontend", "listen", "log-forward", "peers"],
     syntax: "bind [<address>]:<port>[-<port>][, …] [<option> …]",
     doc: "Defines an address on which the frontend accepts connections. A line may have several addresses, separated \

@@ -307,10 +307,10 @@ fn options(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<TlsLine, Box<
     while let Some(word) = args.peek() {
         let found = registry().binds.find(std::iter::once(word.str()));
         let row = match found {
-            Found::Built(row, _) if IN_LISTS.contains(&row.name) => row,
+            Found::Built(row, _) if IN_LISTS.contains(&row.name()) => row,
             _ => return Err(unknown_option(args, word)),
         };
-        let mut option = args.option(row.name, row.syntax, 1);
+        let mut option = args.option(row.name(), row.syntax, 1);
         let built = shared(source, &mut line, &mut option);
         args.resume(&option);
         built?;
@@ -393,10 +393,9 @@ pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
 }
 
 macro_rules! rows {
-    ($($name:literal, $syntax:literal, $example:literal, $build:ident, $doc:literal;)*) => {
+    ($($syntax:literal, $example:literal, $build:ident, $doc:literal;)*) => {
         /// The table.
         pub static OPTIONS: &[BindRow] = &[$(BindRow {
-            name: $name,
             places: BIND,
             syntax: $syntax,
             doc: $doc,
@@ -407,101 +406,101 @@ macro_rules! rows {
 }
 
 rows! {
-    "allow-0rtt", "allow-0rtt", "# bind :443 ssl crt /etc/ssl/site.pem allow-0rtt", line_word,
+    "allow-0rtt", "# bind :443 ssl crt /etc/ssl/site.pem allow-0rtt", line_word,
         "Accepts a request in the first packet of a resumed TLS 1.3 session (early data). The request is forwarded \
          when the handshake is complete, so a replayed packet has no effect. `ssl_fc_has_early` tests for early data.";
-    "alpn", "alpn <protocol>[,<protocol>…]", "# bind :443 ssl crt /etc/ssl/site.pem alpn h2,http/1.1", line_word,
+    "alpn <protocol>[,<protocol>…]", "# bind :443 ssl crt /etc/ssl/site.pem alpn h2,http/1.1", line_word,
         "Lists the protocols that clients can negotiate, in order of preference. Without it HTTP/1 is used; `alpn \
          h2,http/1.1` offers HTTP/2.";
-    "ca-file", "ca-file { <file> | <directory> | @system-ca }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/clients.pem verify required", line_word,
+    "ca-file { <file> | <directory> | @system-ca }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/clients.pem verify required", line_word,
         "CA certificates (PEM) that verify client certificates. `verify` sets whether clients must present one.";
-    "ca-ignore-err", "ca-ignore-err { all | <number>[,<number>…] }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify optional ca-ignore-err all", ignored,
+    "ca-ignore-err { all | <number>[,<number>…] }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify optional ca-ignore-err all", ignored,
         "OpenSSL error numbers of issuer certificates that do not end the handshake. `ssl_c_ca_err` returns the error \
          to rules.";
-    "ca-sign-file", "ca-sign-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-file /etc/ssl/ca.pem", signing,
+    "ca-sign-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-file /etc/ssl/ca.pem", signing,
         "The CA for `generate-certificates`, which is not supported yet: no effect, with a warning.";
-    "ca-sign-pass", "ca-sign-pass <passphrase>", "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-pass secret", signing,
+    "ca-sign-pass <passphrase>", "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-pass secret", signing,
         "The passphrase of the CA for `generate-certificates`, which is not supported yet: no effect, with a warning.";
-    "ca-verify-file", "ca-verify-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem ca-verify-file /etc/ssl/root.pem verify required", line_word,
+    "ca-verify-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem ca-verify-file /etc/ssl/root.pem verify required", line_word,
         "CA certificates that verify client certificates like those of `ca-file`, but are not announced to clients.";
-    "ciphers", "ciphers <list>", "# bind :443 ssl crt /etc/ssl/site.pem ciphers ECDHE-RSA-AES128-GCM-SHA256", line_word,
+    "ciphers <list>", "# bind :443 ssl crt /etc/ssl/site.pem ciphers ECDHE-RSA-AES128-GCM-SHA256", line_word,
         "Cipher suites up to TLS 1.2, in OpenSSL's notation. A warning lists unsupported ones.";
-    "ciphersuites", "ciphersuites <list>", "# bind :443 ssl crt /etc/ssl/site.pem ciphersuites TLS_AES_128_GCM_SHA256", line_word,
+    "ciphersuites <list>", "# bind :443 ssl crt /etc/ssl/site.pem ciphersuites TLS_AES_128_GCM_SHA256", line_word,
         "Cipher suites for TLS 1.3, in order of preference.";
-    "client-sigalgs", "client-sigalgs <list>", "# bind :443 ssl crt /etc/ssl/site.pem client-sigalgs ECDSA+SHA256", line_word,
+    "client-sigalgs <list>", "# bind :443 ssl crt /etc/ssl/site.pem client-sigalgs ECDSA+SHA256", line_word,
         "Signature algorithms accepted for client certificates, in order of preference.";
-    "crl-file", "crl-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem crl-file /etc/ssl/c.crl verify required", line_word,
+    "crl-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem crl-file /etc/ssl/c.crl verify required", line_word,
         "Certificate revocation lists (PEM). A client with a revoked certificate is refused.";
-    "crt", "crt { <file> | <directory> | @<store>/<name> }", "# bind :443 ssl crt /etc/ssl/site.pem", crt,
+    "crt { <file> | <directory> | @<store>/<name> }", "# bind :443 ssl crt /etc/ssl/site.pem", crt,
         "A certificate (PEM) with its issuers and its private key, or a directory of such files. May be repeated. The \
          key may be in a file of the same name with the suffix `.key`. The client's SNI selects the certificate; the \
          first one is the default. With `FILE.rsa` and `FILE.ecdsa` instead of FILE, each client gets the one that it \
          supports.";
-    "crt-ignore-err", "crt-ignore-err { all | <number>[,<number>…] }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify optional crt-ignore-err all", ignored,
+    "crt-ignore-err { all | <number>[,<number>…] }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify optional crt-ignore-err all", ignored,
         "OpenSSL error numbers of the client's own certificate that do not end the handshake. `ssl_c_err` returns the \
          error to rules.";
-    "crt-list", "crt-list <file>", "# bind :443 ssl crt-list /etc/ssl/sites.list", list,
+    "crt-list <file>", "# bind :443 ssl crt-list /etc/ssl/sites.list", list,
         "A file with one certificate per line, optionally with its own options in brackets and with the host names \
          that it serves: `site.pem [alpn h2] *.example.com !old.example.com`.";
-    "curves", "curves <list>", "# bind :443 ssl crt /etc/ssl/site.pem curves X25519:P-256", line_word,
+    "curves <list>", "# bind :443 ssl crt /etc/ssl/site.pem curves X25519:P-256", line_word,
         "Elliptic curves for key exchange, in order of preference, with OpenSSL's names.";
-    "default-crt", "default-crt <file>", "# bind :443 ssl default-crt /etc/ssl/site.pem crt /etc/ssl/sites/", crt,
+    "default-crt <file>", "# bind :443 ssl default-crt /etc/ssl/site.pem crt /etc/ssl/sites/", crt,
         "The certificate for names that no other certificate matches. The default is the first `crt`. If given twice, \
          with keys of two types, each client gets the one that it supports.";
-    "ecdhe", "ecdhe <curve>", "# bind :443 ssl crt /etc/ssl/site.pem ecdhe prime256v1", line_word,
+    "ecdhe <curve>", "# bind :443 ssl crt /etc/ssl/site.pem ecdhe prime256v1", line_word,
         "The only elliptic curve for key exchange. Use `curves` instead.";
-    "force-sslv3", "force-sslv3", "# bind :443 ssl crt /etc/ssl/site.pem force-sslv3", version,
+    "force-sslv3", "# bind :443 ssl crt /etc/ssl/site.pem force-sslv3", version,
         "Refused with `ssl`: SSLv3 is broken and not supported.";
-    "force-tlsv10", "force-tlsv10", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv10", version,
+    "force-tlsv10", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv10", version,
         "Refused with `ssl`: TLS 1.0 is withdrawn and not supported.";
-    "force-tlsv11", "force-tlsv11", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv11", version,
+    "force-tlsv11", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv11", version,
         "Refused with `ssl`: TLS 1.1 is withdrawn and not supported.";
-    "force-tlsv12", "force-tlsv12", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv12", version,
+    "force-tlsv12", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv12", version,
         "Allows only TLS 1.2. Prefer `ssl-min-ver` and `ssl-max-ver`.";
-    "force-tlsv13", "force-tlsv13", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv13", version,
+    "force-tlsv13", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv13", version,
         "Allows only TLS 1.3. Prefer `ssl-min-ver TLSv1.3`.";
-    "generate-certificates", "generate-certificates", "# bind :443 ssl crt /etc/ssl/site.pem generate-certificates", generate,
+    "generate-certificates", "# bind :443 ssl crt /etc/ssl/site.pem generate-certificates", generate,
         "In HAProxy, creates a certificate for each requested name on the fly. Not supported yet: refused.";
-    "no-alpn", "no-alpn", "# bind :443 ssl crt /etc/ssl/site.pem no-alpn", line_word,
+    "no-alpn", "# bind :443 ssl crt /etc/ssl/site.pem no-alpn", line_word,
         "Disables ALPN, which is the default. Cancels an earlier `alpn` on the line.";
-    "no-ca-names", "no-ca-names", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify required no-ca-names", line_word,
+    "no-ca-names", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify required no-ca-names", line_word,
         "Does not send the names of accepted CAs to clients. They choose a certificate without that hint.";
-    "no-sslv3", "no-sslv3", "# bind :443 ssl crt /etc/ssl/site.pem no-sslv3", version,
+    "no-sslv3", "# bind :443 ssl crt /etc/ssl/site.pem no-sslv3", version,
         "SSLv3 is never supported, so this has no effect. Remove it when you next edit the line.";
-    "no-strict-sni", "no-strict-sni", "# bind :443 ssl crt /etc/ssl/site.pem no-strict-sni", switch,
+    "no-strict-sni", "# bind :443 ssl crt /etc/ssl/site.pem no-strict-sni", switch,
         "Cancels an earlier `strict-sni` on the line.";
-    "no-tls-tickets", "no-tls-tickets", "# bind :443 ssl crt /etc/ssl/site.pem no-tls-tickets", switch,
+    "no-tls-tickets", "# bind :443 ssl crt /etc/ssl/site.pem no-tls-tickets", switch,
         "Keeps sessions for resumption in the proxy instead of in tickets at the clients.";
-    "no-tlsv10", "no-tlsv10", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv10", version,
+    "no-tlsv10", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv10", version,
         "TLS 1.0 is never supported, so this has no effect. Remove it when you next edit the line.";
-    "no-tlsv11", "no-tlsv11", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv11", version,
+    "no-tlsv11", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv11", version,
         "TLS 1.1 is never supported, so this has no effect. Remove it when you next edit the line.";
-    "no-tlsv12", "no-tlsv12", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv12", version,
+    "no-tlsv12", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv12", version,
         "Disables TLS 1.2 on this listener. Prefer `ssl-min-ver`.";
-    "no-tlsv13", "no-tlsv13", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv13", version,
+    "no-tlsv13", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv13", version,
         "Disables TLS 1.3 on this listener. Prefer `ssl-max-ver`.";
-    "npn", "npn <protocol>[,<protocol>…]", "# bind :443 ssl crt /etc/ssl/site.pem npn http/1.1", line_word,
+    "npn <protocol>[,<protocol>…]", "# bind :443 ssl crt /etc/ssl/site.pem npn http/1.1", line_word,
         "The predecessor of ALPN, obsolete since 2014: no effect, with a warning. Use `alpn`.";
-    "prefer-client-ciphers", "prefer-client-ciphers", "# bind :443 ssl crt /etc/ssl/site.pem prefer-client-ciphers", switch,
+    "prefer-client-ciphers", "# bind :443 ssl crt /etc/ssl/site.pem prefer-client-ciphers", switch,
         "Uses the client's order of cipher preference instead of the listener's. This suits clients that know which \
          cipher is fast for them.";
-    "sigalgs", "sigalgs <list>", "# bind :443 ssl crt /etc/ssl/site.pem sigalgs ECDSA+SHA256:RSA-PSS+SHA256", line_word,
+    "sigalgs <list>", "# bind :443 ssl crt /etc/ssl/site.pem sigalgs ECDSA+SHA256:RSA-PSS+SHA256", line_word,
         "Signature algorithms for handshakes, in order of preference, with OpenSSL's names.";
-    "ssl", "ssl", "# bind :443 ssl crt /etc/ssl/site.pem", switch,
+    "ssl", "# bind :443 ssl crt /etc/ssl/site.pem", switch,
         "Enables TLS on this listener. Requires a certificate: `crt` or `crt-list`.";
-    "ssl-max-ver", "ssl-max-ver { TLSv1.2 | TLSv1.3 }", "# bind :443 ssl crt /etc/ssl/site.pem ssl-max-ver TLSv1.2", line_word,
+    "ssl-max-ver { TLSv1.2 | TLSv1.3 }", "# bind :443 ssl crt /etc/ssl/site.pem ssl-max-ver TLSv1.2", line_word,
         "The highest TLS version. SSLv3, TLS 1.0 and 1.1 are not supported.";
-    "ssl-min-ver", "ssl-min-ver { TLSv1.2 | TLSv1.3 }", "# bind :443 ssl crt /etc/ssl/site.pem ssl-min-ver TLSv1.3", line_word,
+    "ssl-min-ver { TLSv1.2 | TLSv1.3 }", "# bind :443 ssl crt /etc/ssl/site.pem ssl-min-ver TLSv1.3", line_word,
         "The lowest TLS version. Versions below 1.2 are raised to 1.2.";
-    "strict-sni", "strict-sni", "# bind :443 ssl crt /etc/ssl/sites/ strict-sni", switch,
+    "strict-sni", "# bind :443 ssl crt /etc/ssl/sites/ strict-sni", switch,
         "Refuses a client whose SNI matches no certificate, or that sends none, instead of using the first \
          certificate. Such a listener may start without any certificate.";
-    "tls-ticket-keys", "tls-ticket-keys <file>", "# bind :443 ssl crt /etc/ssl/site.pem tls-ticket-keys /run/tickets", ticket_keys,
+    "tls-ticket-keys <file>", "# bind :443 ssl crt /etc/ssl/site.pem tls-ticket-keys /run/tickets", ticket_keys,
         "Session ticket keys, one Base64 line each, of 48 or 80 bytes, so that several hosts can resume each other's \
          sessions. The last but one encrypts. Replace the keys often.";
-    "tls-tickets", "tls-tickets", "# bind :443 ssl crt /etc/ssl/site.pem tls-tickets", switch,
+    "tls-tickets", "# bind :443 ssl crt /etc/ssl/site.pem tls-tickets", switch,
         "Cancels an earlier `no-tls-tickets` on the line.";
-    "verify", "verify { none | optional | required }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/clients.pem verify required", line_word,
+    "verify { none | optional | required }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/clients.pem verify required", line_word,
         "Sets whether clients must present a certificate signed by a CA in `ca-file`: `none` does not ask, `optional` \
          asks, `required` ends the handshake without one.";
 }

@@ -24,7 +24,6 @@ pub(crate) struct Draft {
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
-        name: "total-max-size",
         places: PLACE,
         syntax: "total-max-size <megabytes>",
         doc: "Maximum memory of the cache in megabytes, 1 to 4095. Required. The oldest entries are removed first.",
@@ -32,7 +31,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: total,
     },
     LineRow {
-        name: "max-object-size",
         places: PLACE,
         syntax: "max-object-size <bytes>",
         doc: "The largest response to store, including headers; at most half of the cache. The default is 1/256 of \
@@ -41,7 +39,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: object,
     },
     LineRow {
-        name: "max-age",
         places: PLACE,
         syntax: "max-age <seconds>",
         doc: "Maximum age of a stored response, even if its headers allow more. The default is 60 seconds.",
@@ -49,7 +46,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: age,
     },
     LineRow {
-        name: "process-vary",
         places: PLACE,
         syntax: "process-vary { on | off }",
         doc: "Also stores responses with a `Vary` header, for requests with the same `Accept-Encoding`, `Referer` or \
@@ -58,7 +54,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: vary,
     },
     LineRow {
-        name: "max-secondary-entries",
         places: PLACE,
         syntax: "max-secondary-entries <number>",
         doc: "Maximum number of responses per host and target that differ by `Vary`; further ones are not stored. The \

@@ -9,7 +9,6 @@ use model::rules::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
-        name: "capture cookie",
         places: places::FRONT_ONLY,
         syntax: "capture cookie <name> len <length>",
         doc: "Captures the first cookie whose name starts with <name>, from each request and each response, for the \
@@ -19,7 +18,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: cookie,
     },
     LineRow {
-        name: "capture request header",
         places: places::FRONT_ONLY,
         syntax: "capture request header <name> len <length>",
         doc: "Captures a header of each request, as received, for the log (`%hr`) and for `capture.req.hdr`, \
@@ -28,7 +26,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: |loader, args| header(loader, args, Side::Request),
     },
     LineRow {
-        name: "capture response header",
         places: places::FRONT_ONLY,
         syntax: "capture response header <name> len <length>",
         doc: "Captures a header of each response, as the server sent it, for the log (`%hs`) and for \
@@ -38,7 +35,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: |loader, args| header(loader, args, Side::Response),
     },
     LineRow {
-        name: "declare capture",
         places: places::FRONT_ONLY,
         syntax: "declare capture { request | response } len <length>",
         doc: "Declares a slot that `capture … id` rules fill, including those of backends. Slots are numbered from 0, \

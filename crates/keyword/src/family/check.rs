@@ -22,7 +22,6 @@ use model::rules::draft::Section;
 /// The lines of this family.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "option httpchk",
         places: places::BACK,
         syntax: "option httpchk [<uri> | <method> <uri> [<version>]]",
         doc: "Uses HTTP requests as health checks of this backend; a response with status 200 to 399 is a success. \
@@ -31,7 +30,6 @@ pub static LINES: &[LineRow] = &[
         build: httpchk,
     },
     LineRow {
-        name: "option tcp-check",
         places: places::BACK,
         syntax: "option tcp-check",
         doc: "Uses the `tcp-check` rules of this backend as health checks, in order. Without such rules, an accepted \
@@ -40,7 +38,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| plain(loader, args, CheckKind::Tcp),
     },
     LineRow {
-        name: "option ssl-hello-chk",
         places: places::BACK,
         syntax: "option ssl-hello-chk",
         doc: "Uses the first message of an SSLv3 client as health check; any response, even a refusal, is a success. \
@@ -49,7 +46,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| plain(loader, args, CheckKind::TlsHello),
     },
     LineRow {
-        name: "option smtpchk",
         places: places::BACK,
         syntax: "option smtpchk [{ HELO | EHLO } <domain>]",
         doc: "Uses an SMTP dialogue as health check: greeting, then QUIT. Codes 2xx are a success. Without arguments \
@@ -58,7 +54,6 @@ pub static LINES: &[LineRow] = &[
         build: smtp,
     },
     LineRow {
-        name: "option mysql-check",
         places: places::BACK,
         syntax: "option mysql-check [user <username> [post-41 | pre-41]]",
         doc: "Uses the greeting of a MySQL server as health check. With `user`, the check logs in without a password, \
@@ -68,16 +63,14 @@ pub static LINES: &[LineRow] = &[
         build: mysql,
     },
     LineRow {
-        name: "option pgsql-check",
         places: places::BACK,
-        syntax: "option pgsql-check user <username>",
+        syntax: "option pgsql-check { user <username> }",
         doc: "Uses the first message of a PostgreSQL client as health check. A server that asks for authentication, \
             or needs none, is up.",
         example: "option pgsql-check user haproxy",
         build: postgresql,
     },
     LineRow {
-        name: "option redis-check",
         places: places::BACK,
         syntax: "option redis-check",
         doc: "Uses a Redis PING as health check. The server must respond with `+PONG`.",
@@ -85,7 +78,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| plain(loader, args, CheckKind::Redis),
     },
     LineRow {
-        name: "option ldap-check",
         places: places::BACK,
         syntax: "option ldap-check",
         doc: "Uses an anonymous LDAP (version 3) bind as health check; the bind must succeed.",
@@ -93,7 +85,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| plain(loader, args, CheckKind::Ldap),
     },
     LineRow {
-        name: "option spop-check",
         places: places::BACK,
         syntax: "option spop-check",
         doc: "Uses an SPOP hello as health check of an SPOE agent, and expects its hello.",
@@ -101,7 +92,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| plain(loader, args, CheckKind::Spop),
     },
     LineRow {
-        name: "http-check disable-on-404",
         places: places::CHECKS,
         syntax: "http-check disable-on-404",
         doc: "A server that is up and responds with 404 to a check gets no new sessions, except persistent ones, \
@@ -110,7 +100,6 @@ pub static LINES: &[LineRow] = &[
         build: disable_on_404,
     },
     LineRow {
-        name: "http-check send-state",
         places: places::CHECKS,
         syntax: "http-check send-state",
         doc: "Adds a header `X-Haproxy-Server-State` to HTTP checks, with the server's state, name, weight and \
@@ -119,7 +108,6 @@ pub static LINES: &[LineRow] = &[
         build: send_state,
     },
     LineRow {
-        name: "type",
         places: places::HEALTH_CHECK,
         syntax: "type { tcp-check | httpchk … | ssl-hello-chk | smtpchk … | mysql-check … | pgsql-check … | redis-check | ldap-check | \
                  spop-check }",

@@ -22,7 +22,6 @@ const ALGORITHMS: [Algorithm; 4] = [
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
-        name: "compression algo",
         places: places::ALL,
         syntax: "compression algo { gzip | deflate | raw-deflate | identity } …",
         doc: "Compresses uncompressed responses of servers with an algorithm that the client accepts \
@@ -33,7 +32,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: algo,
     },
     LineRow {
-        name: "compression algo-res",
         places: places::ALL,
         syntax: "compression algo-res { gzip | deflate | raw-deflate | identity } …",
         doc: "The same as `compression algo`: algorithms for responses.",
@@ -41,7 +39,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: algo,
     },
     LineRow {
-        name: "compression algo-req",
         places: places::ALL,
         syntax: "compression algo-req { gzip | deflate | raw-deflate | identity }",
         doc: "Algorithm for request bodies sent to servers, if `compression direction` enables that. Nothing \
@@ -50,7 +47,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: algo,
     },
     LineRow {
-        name: "compression type",
         places: places::ALL,
         syntax: "compression type <mime type> …",
         doc: "Compresses only responses whose `Content-Type` begins with one of these. By default all are compressed, \
@@ -59,7 +55,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: kind,
     },
     LineRow {
-        name: "compression type-res",
         places: places::ALL,
         syntax: "compression type-res <mime type> …",
         doc: "The same as `compression type`: types of responses to compress.",
@@ -67,7 +62,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: kind,
     },
     LineRow {
-        name: "compression type-req",
         places: places::ALL,
         syntax: "compression type-req <mime type> …",
         doc: "Compresses only requests whose `Content-Type` begins with one of these; by default all.",
@@ -75,7 +69,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: kind,
     },
     LineRow {
-        name: "compression minsize-res",
         places: places::ALL,
         syntax: "compression minsize-res <size>",
         doc: "Does not compress responses known to be shorter, because their headers would grow by more than they \
@@ -84,7 +77,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: size_min,
     },
     LineRow {
-        name: "compression minsize-req",
         places: places::ALL,
         syntax: "compression minsize-req <size>",
         doc: "Does not compress requests whose bodies are known to be shorter. Requests of unknown length are \
@@ -93,7 +85,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: size_min,
     },
     LineRow {
-        name: "compression direction",
         places: places::ALL,
         syntax: "compression direction { request | response | both }",
         doc: "Sets which messages are compressed: responses (the default), requests to servers, or both.",
@@ -101,7 +92,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: direction,
     },
     LineRow {
-        name: "compression offload",
         places: places::ALL,
         syntax: "compression offload",
         doc: "Removes `Accept-Encoding` from requests, so that only the proxy compresses. Use it for servers that \
@@ -111,7 +101,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: offload,
     },
     row(
-        "maxcomprate",
         "maxcomprate <number>",
         "maxcomprate 10000",
         limit,
@@ -119,7 +108,6 @@ pub(super) static LINES: &[LineRow] = &[
          are not compressed. 0, the default, means no limit.",
     ),
     row(
-        "maxcompcpuusage",
         "maxcompcpuusage <percent>",
         "maxcompcpuusage 80",
         limit,
@@ -127,7 +115,6 @@ pub(super) static LINES: &[LineRow] = &[
          no limit.",
     ),
     row(
-        "maxzlibmem",
         "maxzlibmem <megabytes>",
         "maxzlibmem 64",
         limit,
@@ -137,7 +124,6 @@ pub(super) static LINES: &[LineRow] = &[
          client does not read for two seconds releases its memory.",
     ),
     row(
-        "tune.comp.maxlevel",
         "tune.comp.maxlevel <number>",
         "tune.comp.maxlevel 3",
         limit,
@@ -145,14 +131,12 @@ pub(super) static LINES: &[LineRow] = &[
          gain.",
     ),
     row(
-        "tune.zlib.windowsize",
         "tune.zlib.windowsize <number>",
         "tune.zlib.windowsize 13",
         limit,
         "Size of the compression window, as the binary logarithm of bytes, 9 to 15 (the default).",
     ),
     row(
-        "tune.zlib.memlevel",
         "tune.zlib.memlevel <number>",
         "tune.zlib.memlevel 8",
         limit,

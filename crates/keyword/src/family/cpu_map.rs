@@ -97,7 +97,6 @@ fn cpu_map(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 /// The table.
 pub static LINES: &[LineRow] = &[LineRow {
-    name: "cpu-map",
     places: GLOBAL,
     syntax: "cpu-map [auto:]<group>[/<threads>] <processors> …",
     doc: "Sets the processors on which threads run. Threads are numbered from 1 and selected by number, range, `all`, \

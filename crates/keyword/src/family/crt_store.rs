@@ -144,9 +144,8 @@ fn load_one(loader: &mut Loader, crt: &Word, said: &Load<'_>) -> Built {
 
 /// The table.
 pub static LINES: &[LineRow] = &[LineRow {
-    name: "load",
     places: PLACE,
-    syntax: "load crt <file> [alias <name>] [key <file>] [ocsp <file>] [issuer <file>] [sctl <file>]",
+    syntax: "load { crt <file> } [alias <name>] [key <file>] [ocsp <file>] [issuer <file>] [sctl <file>]",
     doc: "Loads a certificate, with its private key from a separate file if `key` names one. `bind` lines and \
         crt-lists refer to it as `@STORE/NAME`, where NAME is the alias, or the file as written here.",
     example: "load crt site.crt key /etc/ssl/private/site.key alias site",

@@ -15,7 +15,6 @@ use std::sync::Arc;
 /// The lines of this family.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "dispatch",
         places: BACK_ONLY,
         syntax: "dispatch <address>:<port>",
         doc: "Sends streams without persistence to this address, if there is no `balance` line. It was used for a \
@@ -24,7 +23,6 @@ pub static LINES: &[LineRow] = &[
         build: dispatch,
     },
     LineRow {
-        name: "transparent",
         places: BACK,
         syntax: "transparent",
         doc: "Obsolete name of `option transparent`, for the original destination of clients.",
@@ -32,7 +30,6 @@ pub static LINES: &[LineRow] = &[
         build: transparent,
     },
     LineRow {
-        name: "option transparent",
         places: BACK,
         syntax: "[no] option transparent",
         doc: "A backend without servers connects to the original destination of the client, for a transparent proxy \
@@ -41,7 +38,6 @@ pub static LINES: &[LineRow] = &[
         build: transparent,
     },
     LineRow {
-        name: "max-session-srv-conns",
         places: FRONT,
         syntax: "max-session-srv-conns <connections>",
         doc: "Number of idle server connections that a client session keeps for itself (`http-reuse never`, `option \
@@ -51,7 +47,6 @@ pub static LINES: &[LineRow] = &[
         build: session_connections,
     },
     LineRow {
-        name: "max-keep-alive-queue",
         places: BACK,
         syntax: "max-keep-alive-queue <streams>",
         doc: "With `option prefer-last-server`: a client waits for its full previous server as long as at most this \
@@ -197,7 +192,7 @@ mod tests {
             .iter()
             .filter(|row| row.places.contains(&"backend"))
         {
-            assert_eq!(codes_of(row.example), Vec::<&str>::new(), "{}", row.name);
+            assert_eq!(codes_of(row.example), Vec::<&str>::new(), "{}", row.name());
         }
     }
 }

@@ -45,7 +45,6 @@ fn word(args: &mut Args<'_>) -> Built {
 /// Those of `bind`.
 pub static BINDS: &[BindRow] = &[
     BindRow {
-        name: "shards",
         places: BIND,
         syntax: "shards { <number> | by-thread | by-group }",
         doc: "In HAProxy, the number of sockets for the address. Evenkeel always uses one socket; any idle thread \
@@ -54,7 +53,6 @@ pub static BINDS: &[BindRow] = &[
         build: shards,
     },
     BindRow {
-        name: "nbconn",
         places: BIND,
         syntax: "nbconn <number>",
         doc: "In HAProxy, the number of connections to the server of a reversed connection, on a `bind` with `rev@`, \
@@ -63,7 +61,6 @@ pub static BINDS: &[BindRow] = &[
         build: bind_number,
     },
     BindRow {
-        name: "nice",
         places: BIND,
         syntax: "nice <number>",
         doc: "In HAProxy, the scheduler priority of the listener's streams, from -1024 (highest) to 1024. In Evenkeel \
@@ -72,7 +69,6 @@ pub static BINDS: &[BindRow] = &[
         build: bind_number,
     },
     BindRow {
-        name: "ktls",
         places: BIND,
         syntax: "ktls { on | off }",
         doc: "In HAProxy, moves TLS encryption into the kernel. Evenkeel never does so.",
@@ -80,7 +76,6 @@ pub static BINDS: &[BindRow] = &[
         build: |_, _, args| on_off(args),
     },
     BindRow {
-        name: "quic-cc-algo",
         places: BIND,
         syntax: "quic-cc-algo <algorithm>",
         doc: "In HAProxy, the congestion control of QUIC on a `bind` with `quic4@` or `quic6@`, which is not \
@@ -89,7 +84,6 @@ pub static BINDS: &[BindRow] = &[
         build: |_, _, args| word(args),
     },
     BindRow {
-        name: "quic-force-retry",
         places: BIND,
         syntax: "quic-force-retry",
         doc: "In HAProxy, validates addresses of QUIC clients on a `bind` with `quic4@` or `quic6@`, which is not \
@@ -98,7 +92,6 @@ pub static BINDS: &[BindRow] = &[
         build: |_, _, _| Ok(()),
     },
     BindRow {
-        name: "quic-socket",
         places: BIND,
         syntax: "quic-socket { connection | listener }",
         doc: "In HAProxy, how QUIC connections share sockets on a `bind` with `quic4@` or `quic6@`, which is not \
@@ -115,7 +108,6 @@ fn nothing(_: &mut Loader, _: &mut ServerOptions, _: &mut Args<'_>) -> Built {
 /// Those of `server`.
 pub static SERVERS: &[ServerRow] = &[
     ServerRow {
-        name: "no-sni-auto",
         places: SERVER,
         syntax: "no-sni-auto",
         doc: "Disables the automatic SNI of newer HAProxy versions. Evenkeel never adds one: `sni` sets the name.",
@@ -123,7 +115,6 @@ pub static SERVERS: &[ServerRow] = &[
         build: nothing,
     },
     ServerRow {
-        name: "no-check-sni-auto",
         places: SERVER,
         syntax: "no-check-sni-auto",
         doc: "Disables the automatic SNI for checks of newer HAProxy versions. Evenkeel never adds one: `check-sni` \
@@ -132,7 +123,6 @@ pub static SERVERS: &[ServerRow] = &[
         build: nothing,
     },
     ServerRow {
-        name: "no-check-reuse-pool",
         places: SERVER,
         syntax: "no-check-reuse-pool",
         doc: "Makes checks of newer HAProxy versions open their own connections. Evenkeel always does so.",
@@ -140,7 +130,6 @@ pub static SERVERS: &[ServerRow] = &[
         build: nothing,
     },
     ServerRow {
-        name: "no-renegotiate",
         places: SERVER,
         syntax: "no-renegotiate",
         doc: "Refuses TLS renegotiation by servers. Evenkeel always does so.",
@@ -148,7 +137,6 @@ pub static SERVERS: &[ServerRow] = &[
         build: nothing,
     },
     ServerRow {
-        name: "ktls",
         places: SERVER,
         syntax: "ktls { on | off }",
         doc: "In HAProxy, moves TLS encryption into the kernel. Evenkeel never does so.",

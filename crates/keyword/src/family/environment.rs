@@ -33,7 +33,6 @@ fn reset(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "setenv",
         places: GLOBAL,
         syntax: "setenv <name> <value>",
         doc: "Sets an environment variable for the lines that follow, and replaces any earlier value.",
@@ -41,7 +40,6 @@ pub static LINES: &[LineRow] = &[
         build: set,
     },
     LineRow {
-        name: "presetenv",
         places: GLOBAL,
         syntax: "presetenv <name> <value>",
         doc: "Sets an environment variable for the lines that follow, unless it already has a value: a default that \
@@ -50,7 +48,6 @@ pub static LINES: &[LineRow] = &[
         build: set,
     },
     LineRow {
-        name: "unsetenv",
         places: GLOBAL,
         syntax: "unsetenv [<name> …]",
         doc: "Removes environment variables for the lines that follow. Undefined ones are ignored.",
@@ -58,7 +55,6 @@ pub static LINES: &[LineRow] = &[
         build: unset,
     },
     LineRow {
-        name: "resetenv",
         places: GLOBAL,
         syntax: "resetenv [<name> …]",
         doc: "Removes all environment variables except the named ones, for the lines that follow.",

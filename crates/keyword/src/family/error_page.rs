@@ -131,7 +131,6 @@ fn error_location(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "errorfile",
         places: &["defaults", "frontend", "listen", "backend", "http-errors"],
         syntax: "errorfile <status> <file>",
         doc: "The complete response, with status line and headers, that clients get instead of the proxy's own \
@@ -141,7 +140,6 @@ pub static LINES: &[LineRow] = &[
         build: error_file,
     },
     LineRow {
-        name: "errorloc",
         places: ALL,
         syntax: "errorloc <status> <url>",
         doc: "Redirects clients to a URL (302) instead of sending the proxy's own response with this status. Another \
@@ -150,7 +148,6 @@ pub static LINES: &[LineRow] = &[
         build: error_location,
     },
     LineRow {
-        name: "errorloc302",
         places: ALL,
         syntax: "errorloc302 <status> <url>",
         doc: "The same as `errorloc`: a 302 redirect, after which clients repeat their method.",
@@ -158,7 +155,6 @@ pub static LINES: &[LineRow] = &[
         build: error_location,
     },
     LineRow {
-        name: "errorloc303",
         places: ALL,
         syntax: "errorloc303 <status> <url>",
         doc: "A 303 redirect, after which clients use GET regardless of their method. Prefer it for POST requests.",

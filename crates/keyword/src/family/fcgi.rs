@@ -20,7 +20,6 @@ const RULES_MAX: usize = 256;
 /// The lines of this family.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "use-fcgi-app",
         places: places::BACK_ONLY,
         syntax: "use-fcgi-app <name>",
         doc: "Servers of this backend with `proto fcgi` use the FastCGI settings of this `fcgi-app` section, for \
@@ -31,7 +30,6 @@ pub static LINES: &[LineRow] = &[
         build: use_app,
     },
     LineRow {
-        name: "docroot",
         places: places::FCGI_APP,
         syntax: "docroot <path>",
         doc: "The directory of the scripts on the application's host. It is sent as DOCUMENT_ROOT, and precedes the \
@@ -44,7 +42,6 @@ pub static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "index",
         places: places::FCGI_APP,
         syntax: "index <script-name>",
         doc: "The script for a path that ends with a slash; it is appended to SCRIPT_NAME.",
@@ -56,7 +53,6 @@ pub static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "path-info",
         places: places::FCGI_APP,
         syntax: "path-info <regex>",
         doc: "Splits the decoded path: the first group of the expression is SCRIPT_NAME, the optional second one \
@@ -66,7 +62,6 @@ pub static LINES: &[LineRow] = &[
         build: path_info,
     },
     LineRow {
-        name: "set-param",
         places: places::FCGI_APP,
         syntax: "set-param <name> <fmt> [ { if | unless } <condition> ]",
         doc: "Sets a parameter, including default ones. If several lines set the same parameter, the last one that \
@@ -75,7 +70,6 @@ pub static LINES: &[LineRow] = &[
         build: set_param,
     },
     LineRow {
-        name: "pass-header",
         places: places::FCGI_APP,
         syntax: "pass-header <name> [ { if | unless } <condition> ]",
         doc: "Passes a request header to the application that it would not get otherwise: Authorization, \
@@ -84,7 +78,6 @@ pub static LINES: &[LineRow] = &[
         build: pass_header,
     },
     LineRow {
-        name: "log-stderr",
         places: places::FCGI_APP,
         syntax: "log-stderr { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] <facility> [ <level> [ <minlevel> ] ] }",
         doc: "Logs what the application writes to STDERR, line by line, at most 8 kB per request. The arguments are \
@@ -102,7 +95,6 @@ pub static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "option keep-conn",
         places: places::FCGI_APP,
         syntax: "[no] option keep-conn",
         doc: "Asks the application to keep connections open for further requests, which is the default. With `no`, it \
@@ -114,7 +106,6 @@ pub static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "option get-values",
         places: places::FCGI_APP,
         syntax: "[no] option get-values",
         doc: "In HAProxy, asks the application how many requests a connection may carry at a time. Evenkeel always \
@@ -123,7 +114,6 @@ pub static LINES: &[LineRow] = &[
         build: |_, args| args.end(),
     },
     LineRow {
-        name: "option mpxs-conns",
         places: places::FCGI_APP,
         syntax: "[no] option mpxs-conns",
         doc: "In HAProxy, allows several requests at a time on one connection. Evenkeel sends one at a time, and \
@@ -138,7 +128,6 @@ pub static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "option max-reqs",
         places: places::FCGI_APP,
         syntax: "option max-reqs <reqs>",
         doc: "The maximum number of requests at a time on a connection. Evenkeel always sends one; higher values \

@@ -9,7 +9,6 @@ use model::codes;
 use model::known;
 
 pub(super) static LINES: &[LineRow] = &[LineRow {
-    name: "filter",
     places: places::PROXIES,
     syntax: "filter { compression | cache <name> | fcgi-app <name> }",
     doc: "Declares a filter. `compression`, caches and `use-fcgi-app` do not need the line. Responses are always \

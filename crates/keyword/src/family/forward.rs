@@ -232,10 +232,9 @@ fn keep_alive(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 macro_rules! keep_alives {
-    ($($name:literal $places:expr, $syntax:literal, $example:literal, $doc:literal;)*) => {
+    ($($syntax:literal $places:expr, $example:literal, $doc:literal;)*) => {
         /// The pace of TCP's keep-alive packets.
         pub(super) static KEEP_ALIVES: &[LineRow] = &[$(LineRow {
-            name: $name,
             places: $places,
             syntax: $syntax,
             doc: $doc,
@@ -246,25 +245,24 @@ macro_rules! keep_alives {
 }
 
 keep_alives! {
-    "clitcpka-cnt" FRONT, "clitcpka-cnt <count>", "clitcpka-cnt 3",
+    "clitcpka-cnt <count>" FRONT, "clitcpka-cnt 3",
         "Number of unanswered keep-alive packets after which a client connection is closed, with `option clitcpka`. \
          The default is the system setting.";
-    "clitcpka-idle" FRONT, "clitcpka-idle <time>", "clitcpka-idle 60s",
+    "clitcpka-idle <time>" FRONT, "clitcpka-idle 60s",
         "Idle time of a client before the first keep-alive packet, with `option clitcpka`, in whole seconds.";
-    "clitcpka-intvl" FRONT, "clitcpka-intvl <time>", "clitcpka-intvl 10s",
+    "clitcpka-intvl <time>" FRONT, "clitcpka-intvl 10s",
         "Interval between keep-alive packets to a client, with `option clitcpka`, in whole seconds.";
-    "srvtcpka-cnt" BACK, "srvtcpka-cnt <count>", "srvtcpka-cnt 3",
+    "srvtcpka-cnt <count>" BACK, "srvtcpka-cnt 3",
         "Number of unanswered keep-alive packets after which a server connection is closed, with `option srvtcpka`. \
          The default is the system setting.";
-    "srvtcpka-idle" BACK, "srvtcpka-idle <time>", "srvtcpka-idle 60s",
+    "srvtcpka-idle <time>" BACK, "srvtcpka-idle 60s",
         "Idle time of a server before the first keep-alive packet, with `option srvtcpka`, in whole seconds.";
-    "srvtcpka-intvl" BACK, "srvtcpka-intvl <time>", "srvtcpka-intvl 10s",
+    "srvtcpka-intvl <time>" BACK, "srvtcpka-intvl 10s",
         "Interval between keep-alive packets to a server, with `option srvtcpka`, in whole seconds.";
 }
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
-        name: "option forwardfor",
         places: ALL,
         syntax: "option forwardfor [except <network>] [header <name>] [if-none]",
         doc: "Adds the header `x-forwarded-for` (or another name) with the client's address to requests. `except` \
@@ -274,7 +272,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: forwardfor,
     },
     LineRow {
-        name: "option originalto",
         places: ALL,
         syntax: "option originalto [except <network>] [header <name>]",
         doc: "Adds the header `x-original-to` (or another name) with the client's destination address to requests, \
@@ -283,7 +280,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: originalto,
     },
     LineRow {
-        name: "option forwarded",
         places: BACK,
         syntax: "[no] option forwarded [proto] [host | host-expr <expr>] [by | by-expr <expr>] [by_port | by_port-expr <expr>] \
                  [for | for-expr <expr>] [for_port | for_port-expr <expr>]",
@@ -294,7 +290,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: forwarded,
     },
     LineRow {
-        name: "option http-restrict-req-hdr-names",
         places: ALL,
         syntax: "option http-restrict-req-hdr-names { preserve | delete | reject }",
         doc: "Sets what happens to headers with other bytes than letters, digits and dashes in their names: they are \
@@ -304,7 +299,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: restrict,
     },
     LineRow {
-        name: "h1-case-adjust",
         places: GLOBAL,
         syntax: "h1-case-adjust <from> <to>",
         doc: "Sets the case of a header name for HTTP/1 clients or servers that depend on it. Proxies enable it with \
@@ -313,7 +307,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: case,
     },
     LineRow {
-        name: "h1-case-adjust-file",
         places: GLOBAL,
         syntax: "h1-case-adjust-file <file>",
         doc: "Like `h1-case-adjust`, for all lines of a file: two names per line, the first in lower case. Empty \

@@ -353,7 +353,6 @@ fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "expose-experimental-directives",
         places: super::places::GLOBAL,
         syntax: "expose-experimental-directives",
         doc: "In HAProxy, enables experimental keywords. In Evenkeel all supported keywords are enabled, with or \
@@ -362,7 +361,6 @@ pub static LINES: &[LineRow] = &[
         build: |_, args| args.end(),
     },
     LineRow {
-        name: "expose-deprecated-directives",
         places: super::places::GLOBAL,
         syntax: "expose-deprecated-directives",
         doc: "In HAProxy, enables deprecated keywords. In Evenkeel all supported keywords are enabled, with or \
@@ -371,7 +369,6 @@ pub static LINES: &[LineRow] = &[
         build: |_, args| args.end(),
     },
     LineRow {
-        name: "grace",
         places: &["global", "defaults", "frontend", "listen", "backend"],
         syntax: "grace <time>",
         doc: "Time during which the process still accepts connections after a soft stop begins, so that a load \
@@ -383,12 +380,10 @@ pub static LINES: &[LineRow] = &[
     row(
         "daemon",
         "daemon",
-        "daemon",
         switch,
         "Runs the process in the background once it serves. Omit it under a service manager.",
     ),
     row(
-        "master-worker",
         "master-worker [no-exit-on-failure]",
         "master-worker no-exit-on-failure",
         master_worker,
@@ -399,12 +394,10 @@ pub static LINES: &[LineRow] = &[
     row(
         "quiet",
         "quiet",
-        "quiet",
         switch,
         "Prints nothing at the start if there is no error. The same as -q on the command line.",
     ),
     row(
-        "zero-warning",
         "zero-warning",
         "# zero-warning",
         switch,
@@ -414,20 +407,17 @@ pub static LINES: &[LineRow] = &[
     row(
         "debug",
         "debug",
-        "debug",
         debug,
         "In HAProxy 1.x, kept the process in the foreground. It still does, with a warning. The current form is -d on \
          the command line.",
     ),
     row(
-        "nbthread",
         "nbthread <number>",
         "nbthread 2",
         threads,
         "Number of threads. The default is the number of available processors, which is nearly always right.",
     ),
     row(
-        "nbproc",
         "nbproc <number>",
         "nbproc 1",
         processes,
@@ -435,7 +425,6 @@ pub static LINES: &[LineRow] = &[
          threads unless `nbthread` is set, with a warning.",
     ),
     row(
-        "ulimit-n",
         "ulimit-n <number>",
         "ulimit-n 65536",
         files,
@@ -443,7 +432,6 @@ pub static LINES: &[LineRow] = &[
          which is right unless other things need descriptors.",
     ),
     row(
-        "fd-hard-limit",
         "fd-hard-limit <number>",
         "fd-hard-limit 50000",
         files,
@@ -451,28 +439,24 @@ pub static LINES: &[LineRow] = &[
          follows from it. Some systems would allow a billion.",
     ),
     row(
-        "thread-hard-limit",
         "thread-hard-limit <number>",
         "thread-hard-limit 16",
         threads,
         "Maximum number of threads, regardless of `nbthread` and the number of processors.",
     ),
     row(
-        "uid",
         "uid <number>",
         "uid 0",
         who,
         "The user of the process once its sockets are open, by number. See `user`.",
     ),
     row(
-        "gid",
         "gid <number>",
         "gid 0",
         who,
         "The group of the process once its sockets are open, by number. See `group`.",
     ),
     row(
-        "chroot",
         "chroot <directory>",
         "chroot /var/empty",
         place,
@@ -480,14 +464,12 @@ pub static LINES: &[LineRow] = &[
          intruder nothing.",
     ),
     row(
-        "pidfile",
         "pidfile <file>",
         "pidfile /run/evenkeel.pid",
         place,
         "File for the process id of the background process. The same as -p on the command line.",
     ),
     row(
-        "node",
         "node <name>",
         "node lb1",
         node,
@@ -495,14 +477,12 @@ pub static LINES: &[LineRow] = &[
          name.",
     ),
     row(
-        "log-send-hostname",
         "log-send-hostname [<name>]",
         "log-send-hostname lb1",
         log_hostname,
         "Adds the host name, or the given name, to log lines, as syslog servers for several machines expect.",
     ),
     row(
-        "hard-stop-after",
         "hard-stop-after <time>",
         "hard-stop-after 30s",
         duration,
@@ -510,7 +490,6 @@ pub static LINES: &[LineRow] = &[
          the last connection.",
     ),
     row(
-        "close-spread-time",
         "close-spread-time { <time> | infinite }",
         "close-spread-time 10s",
         close_spread,
@@ -519,14 +498,12 @@ pub static LINES: &[LineRow] = &[
          second of silence. With 'infinite' only normal timeouts end connections.",
     ),
     row(
-        "spread-checks",
         "spread-checks <percent>",
         "spread-checks 5",
         spread,
         "Random variation of health check intervals, from 0 to 50 percent, so that checks do not coincide.",
     ),
     row(
-        "max-spread-checks",
         "max-spread-checks <time>",
         "max-spread-checks 2s",
         duration,
@@ -534,7 +511,6 @@ pub static LINES: &[LineRow] = &[
          interval.",
     ),
     row(
-        "maxconnrate",
         "maxconnrate <number>",
         "maxconnrate 1000",
         rate,
@@ -542,7 +518,6 @@ pub static LINES: &[LineRow] = &[
          no limit.",
     ),
     row(
-        "maxsessrate",
         "maxsessrate <number>",
         "maxsessrate 1000",
         rate,
@@ -550,7 +525,6 @@ pub static LINES: &[LineRow] = &[
          limit.",
     ),
     row(
-        "maxpipes",
         "maxpipes <number>",
         "maxpipes 100",
         pipes,
@@ -558,28 +532,24 @@ pub static LINES: &[LineRow] = &[
          and maximum is 64. Only a transfer whose receiver is blocked holds a pipe; if none is free, bytes are copied.",
     ),
     row(
-        "stats timeout",
         "stats timeout <time>",
         "stats timeout 30s",
         duration,
         "Timeout of an idle connection to a `stats socket`. The default is 10 seconds.",
     ),
     row(
-        "unix-bind",
         "unix-bind [prefix <path>] [mode <mode>] [user <user>] [uid <uid>] [group <group>] [gid <gid>]",
         "unix-bind mode 660",
         unix_bind,
         "Default owner, permissions and path prefix for the Unix sockets of all `bind` lines.",
     ),
     row(
-        "set-dumpable",
         "[no] set-dumpable",
         "set-dumpable",
         switch,
         "Allows core dumps although the process changed its user. For developers; off by default.",
     ),
     row(
-        "strict-limits",
         "[no] strict-limits",
         "no strict-limits",
         switch,
@@ -587,7 +557,6 @@ pub static LINES: &[LineRow] = &[
          default; `no` only warns and lowers the numbers.",
     ),
     row(
-        "numa-cpu-mapping",
         "[no] numa-cpu-mapping",
         "no numa-cpu-mapping",
         switch,
@@ -595,7 +564,6 @@ pub static LINES: &[LineRow] = &[
          by default.",
     ),
     row(
-        "watch",
         "watch { files | all } [delay <time>]",
         "watch files delay 2s",
         watch,
@@ -605,7 +573,6 @@ pub static LINES: &[LineRow] = &[
          specific to Evenkeel and needs a supervisor: `evenkeel run`, or -W under the name `haproxy`.",
     ),
     row(
-        "default-path",
         "default-path { current | config | parent | origin <path> }",
         "default-path config",
         default_path,
@@ -616,14 +583,12 @@ pub static LINES: &[LineRow] = &[
 
 /// A row whose line stands in `global`.
 pub(super) const fn row(
-    name: &'static str,
     syntax: &'static str,
     example: &'static str,
     build: super::LineBuilder,
     doc: &'static str,
 ) -> LineRow {
     LineRow {
-        name,
         places: GLOBAL,
         syntax,
         doc,

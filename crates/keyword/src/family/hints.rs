@@ -194,7 +194,7 @@ fn reloads(_: &mut Loader, args: &mut Args<'_>) -> Built {
 macro_rules! hints {
     ($($name:literal, $arguments:literal, $example:literal, $build:expr, $doc:literal;)*) => {
         /// The table.
-        pub static LINES: &[LineRow] = &[$(row($name, concat!($name, $arguments), concat!($name, $example), $build, $doc)),*];
+        pub static LINES: &[LineRow] = &[$(row(concat!($name, $arguments), concat!($name, $example), $build, $doc)),*];
     };
 }
 

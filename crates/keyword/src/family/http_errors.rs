@@ -122,7 +122,6 @@ fn error(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "errorfiles",
         places: ALL,
         syntax: "errorfiles <name> [<status> ...]",
         doc: "Uses the error pages of the `http-errors` section with this name: all of them, or those of the given \
@@ -131,9 +130,8 @@ pub static LINES: &[LineRow] = &[
         build: import,
     },
     LineRow {
-        name: "http-error",
         places: ALL,
-        syntax: "http-error status <code> [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
+        syntax: "http-error { status <code> } [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
         doc: "The response that clients get instead of the proxy's own response with this status: a body from the \
             line or from a file, optionally a log format, with headers. `default-errorfiles` restores the page that \
             applies without the lines of this proxy.",

@@ -89,7 +89,6 @@ pub(crate) fn finish(loader: &mut Loader) {
 
 /// The table.
 pub(super) static LINES: &[LineRow] = &[LineRow {
-    name: "option http_proxy",
     places: ALL,
     syntax: "[no] option http_proxy",
     doc: "A backend without servers connects to the address and port in the URL of each request. The URL must contain \

@@ -8,7 +8,6 @@ use model::rules::{HttpRule, RuleSet, action_codes, http_rule, warn_unreachable}
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
-        name: "http-request",
         places: places::ALL,
         syntax: "http-request <action> [options...] [ { if | unless } <condition> ]",
         doc: "A rule for requests that match the condition. Rules are evaluated in order, those of the frontend \
@@ -17,7 +16,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: |loader, args| http(loader, args, RuleSet::HttpRequest),
     },
     LineRow {
-        name: "http-response",
         places: places::ALL,
         syntax: "http-response <action> [options...] [ { if | unless } <condition> ]",
         doc: "A rule for responses of servers. The rules of the backend run before those of the frontend. Responses \
@@ -26,7 +24,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: |loader, args| http(loader, args, RuleSet::HttpResponse),
     },
     LineRow {
-        name: "http-after-response",
         places: places::ALL,
         syntax: "http-after-response <action> [options...] [ { if | unless } <condition> ]",
         doc: "A rule for all responses, including those of the proxy itself (error pages, redirects, statistics). It \

@@ -150,7 +150,6 @@ fn independant_streams(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "redispatch",
         places: BACK,
         syntax: "redispatch",
         doc: "The name of `option redispatch` in HAProxy 1.x. It still works, with a warning that shows the current \
@@ -159,7 +158,6 @@ pub static LINES: &[LineRow] = &[
         build: redispatch,
     },
     LineRow {
-        name: "redisp",
         places: BACK,
         syntax: "redisp",
         doc: "The name of `option redispatch` in HAProxy 1.0. It still works, with a warning that shows the current \
@@ -168,7 +166,6 @@ pub static LINES: &[LineRow] = &[
         build: redispatch,
     },
     LineRow {
-        name: "option forceclose",
         places: ALL,
         syntax: "option forceclose",
         doc: "Closes both connections after each response, even if the server keeps its own open. Obsolete name of \
@@ -177,7 +174,6 @@ pub static LINES: &[LineRow] = &[
         build: force_close,
     },
     LineRow {
-        name: "option http-tunnel",
         places: ALL,
         syntax: "option http-tunnel",
         doc: "In older HAProxy versions, only the first request of a connection passed the rules. HAProxy has removed \
@@ -186,7 +182,6 @@ pub static LINES: &[LineRow] = &[
         build: tunnel_mode,
     },
     LineRow {
-        name: "option http-use-htx",
         places: ALL,
         syntax: "option http-use-htx",
         doc: "Selected one of two HTTP engines in HAProxy 1.9 and 2.0. No effect, with a warning.",
@@ -194,7 +189,6 @@ pub static LINES: &[LineRow] = &[
         build: needless,
     },
     LineRow {
-        name: "option tcpsplice",
         places: ALL,
         syntax: "option tcpsplice",
         doc: "Needed a kernel patch that HAProxy has not used since 1.4. No effect, with a warning.",
@@ -202,7 +196,6 @@ pub static LINES: &[LineRow] = &[
         build: needless,
     },
     LineRow {
-        name: "bind-process",
         places: ALL,
         syntax: "bind-process { all | odd | even | <number>[-<number>] } …",
         doc: "Selected the processes of a proxy when HAProxy had several. Evenkeel has one process, and all threads \
@@ -211,7 +204,6 @@ pub static LINES: &[LineRow] = &[
         build: needless,
     },
     LineRow {
-        name: "option independant-streams",
         places: ALL,
         syntax: "option independant-streams",
         doc: "A misspelling of `option independent-streams` that HAProxy 1.x documented. It still works, with a \

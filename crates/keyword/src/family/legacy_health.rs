@@ -45,7 +45,6 @@ fn network(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 /// The table.
 pub(super) static LINES: &[LineRow] = &[LineRow {
-    name: "monitor-net",
     places: FRONT,
     syntax: "monitor-net <network>",
     doc: "Connections from this network are health checks by another load balancer: in `mode http` they get `HTTP/1.0 \

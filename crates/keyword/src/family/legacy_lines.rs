@@ -45,7 +45,6 @@ fn block(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 macro_rules! rows {
     ($($name:literal $arguments:literal $places:expr, $build:expr, $example:literal, $doc:literal;)*) => {
         &[$(LineRow {
-            name: $name,
             places: $places,
             syntax: concat!($name, " ", $arguments, " [ { if | unless } <condition> ]"),
             doc: concat!($doc, " HAProxy has removed this keyword; it still works, with a warning that shows the \

@@ -64,7 +64,6 @@ const TAG_PLACES: &[&str] = &[
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
-        name: "log",
         places: LOG_PLACES,
         syntax: "log { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] [ profile <name> ] <facility> [ <level> [ <minlevel> ] ] }",
         doc: "Sends log lines to a syslog server (UDP, port 514), a Unix socket such as /dev/log, or `stdout`, \
@@ -78,7 +77,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: log,
     },
     LineRow {
-        name: "log-tag",
         places: TAG_PLACES,
         syntax: "log-tag <tag>",
         doc: "Program name in log lines; the default is `haproxy`. Proxies can have their own.",
@@ -99,7 +97,6 @@ pub(super) static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "log-format",
         places: places::ALL,
         syntax: "log-format <fmt>",
         doc: "Format of log lines: text with log variables (`%ci`, `%ST`) and expressions (`%[src]`). It replaces \
@@ -108,7 +105,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: |loader, args| format(loader, args, Usage::LOG, |proxy| &mut proxy.log_format),
     },
     LineRow {
-        name: "error-log-format",
         places: places::ALL,
         syntax: "error-log-format <fmt>",
         doc: "Format of log lines for failed streams. The default is that of all other streams.",
@@ -120,7 +116,6 @@ pub(super) static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "log-format-sd",
         places: places::ALL,
         syntax: "log-format-sd <fmt>",
         doc: "Structured data for log targets with `format rfc5424`, for collectors that read fields by name.",
@@ -128,7 +123,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: |loader, args| format(loader, args, Usage::LOG, |proxy| &mut proxy.log_format_sd),
     },
     LineRow {
-        name: "option httplog",
         places: places::ALL,
         syntax: "option httplog [ clf ]",
         doc: "Logs all details of a request: times, status, termination state, captures, request line. With `clf` the \
@@ -146,7 +140,6 @@ pub(super) static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "option httpslog",
         places: places::ALL,
         syntax: "option httpslog",
         doc: "Logs the details of `option httplog`, followed by those of the client's TLS connection: errors, \
@@ -159,7 +152,6 @@ pub(super) static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "option tcplog",
         places: places::ALL,
         syntax: "option tcplog",
         doc: "Logs all details of a connection: times, bytes, termination state, connection counts.",
@@ -171,7 +163,6 @@ pub(super) static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "unique-id-format",
         places: places::FRONT,
         syntax: "unique-id-format <fmt>",
         doc: "Creates an id for each request, which logs show as `%ID` and `unique-id-header` sends to the server. \
@@ -184,7 +175,6 @@ pub(super) static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "unique-id-header",
         places: places::FRONT,
         syntax: "unique-id-header <name>",
         doc: "Header that passes the id of `unique-id-format` to the server. It replaces a header of that name from \

@@ -24,7 +24,6 @@ const HOSTS: [(&str, ForwardedHost); 4] = [
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
-        name: "dgram-bind",
         places: PLACE,
         syntax: "dgram-bind <address>[:<port>] [<option> …]",
         doc: "Receives syslog messages as datagrams: on an address and port for UDP, or on the path of a Unix socket \
@@ -33,7 +32,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: |loader, args| sockets(loader, args, true),
     },
     LineRow {
-        name: "option dont-parse-log",
         places: PLACE,
         syntax: "[no] option dont-parse-log",
         doc: "Forwards messages unchanged, without parsing them. Use it with targets of `format raw`, for senders \
@@ -46,7 +44,6 @@ pub(super) static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "option assume-rfc6587-ntf",
         places: PLACE,
         syntax: "[no] option assume-rfc6587-ntf",
         doc: "Every TCP message ends with a newline. Otherwise a message that begins with a digit starts with its \
@@ -59,7 +56,6 @@ pub(super) static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "option host",
         places: PLACE,
         syntax: "option host { replace | fill | keep | append }",
         doc: "Sets the host of forwarded messages: the original one (`keep`, the default), the sender's address \

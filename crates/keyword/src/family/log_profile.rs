@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
-        name: "on",
         places: places::LOG_PROFILE,
         syntax: "on <step> [drop] [format <fmt>] [sd <fmt>]",
         doc: "Sets what the targets with this profile log at a step, instead of the proxy's `log-format` (or \
@@ -26,7 +25,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: on,
     },
     LineRow {
-        name: "log-steps",
         places: places::FRONT,
         syntax: "log-steps { all | <step>[,<step>…] }",
         doc: "Sets the steps at which a stream is logged, with the data known so far: `accept`, `request` (headers \

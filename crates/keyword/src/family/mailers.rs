@@ -14,7 +14,6 @@ use std::sync::Arc;
 /// The lines of this family.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "mailer",
         places: places::MAILERS,
         syntax: "mailer <name> <address>:<port>",
         doc: "A mail server (SMTP) for the alerts of the proxies that use this section. If there are several, each \
@@ -23,7 +22,6 @@ pub static LINES: &[LineRow] = &[
         build: mailer,
     },
     LineRow {
-        name: "timeout mail",
         places: places::MAILERS,
         syntax: "timeout mail <time>",
         doc: "Timeout for delivering a mail, including the connection. The default is 10s.",
@@ -31,7 +29,6 @@ pub static LINES: &[LineRow] = &[
         build: timeout,
     },
     LineRow {
-        name: "email-alert mailers",
         places: places::ALL,
         syntax: "email-alert mailers <mailersect>",
         doc: "Sends mail alerts about this proxy's servers to the mail servers of this section. `email-alert from` \
@@ -45,7 +42,6 @@ pub static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "email-alert from",
         places: places::ALL,
         syntax: "email-alert from <emailaddr>",
         doc: "Sender address of mail alerts. Without it none are sent.",
@@ -53,7 +49,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| text(loader, args, |alert, text| alert.from = Some(text)),
     },
     LineRow {
-        name: "email-alert to",
         places: places::ALL,
         syntax: "email-alert to <emailaddr>",
         doc: "Recipient address of mail alerts. Without it none are sent.",
@@ -61,7 +56,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| text(loader, args, |alert, text| alert.to = Some(text)),
     },
     LineRow {
-        name: "email-alert myhostname",
         places: places::ALL,
         syntax: "email-alert myhostname <hostname>",
         doc: "Host name for the greeting of mail servers; the default is the system's host name.",
@@ -69,7 +63,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| text(loader, args, |alert, text| alert.host_name = Some(text)),
     },
     LineRow {
-        name: "email-alert level",
         places: places::ALL,
         syntax: "email-alert level <level>",
         doc: "Minimum level of mail alerts: `alert`, the default, for servers that go down; `notice` also for servers \

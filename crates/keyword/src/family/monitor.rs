@@ -46,7 +46,6 @@ fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "monitor-uri",
         places: FRONT,
         syntax: "monitor-uri <uri>",
         doc: "Responds to requests for exactly this URI with 200, or with 503 if a `monitor fail` condition is true. \
@@ -56,7 +55,6 @@ pub static LINES: &[LineRow] = &[
         build: uri,
     },
     LineRow {
-        name: "monitor fail",
         places: FRONT_ONLY,
         syntax: "monitor fail { if | unless } <condition>",
         doc: "If the condition is true, requests for `monitor-uri` get status 503, so that the load balancer that \

@@ -171,7 +171,6 @@ macro_rules! flags {
     ($($name:literal, $places:expr, $doc:literal;)*) => {
         /// The options that are only on or off.
         pub static LINES: &[LineRow] = &[$(LineRow {
-            name: $name,
             places: $places,
             syntax: concat!("[no] ", $name),
             doc: $doc,
@@ -292,7 +291,6 @@ flags! {
 /// The options that do more.
 pub static SPECIAL: &[LineRow] = &[
     LineRow {
-        name: "option nolinger",
         places: ALL,
         syntax: "[no] option nolinger",
         doc: "Closes connections with a reset, so that the system forgets them at once. Connections with unsent data \
@@ -302,7 +300,6 @@ pub static SPECIAL: &[LineRow] = &[
         build: nolinger,
     },
     LineRow {
-        name: "option tcpka",
         places: ALL,
         syntax: "[no] option tcpka",
         doc: "`option clitcpka` and `option srvtcpka` together: TCP keep-alive packets on both sides.",
@@ -310,7 +307,6 @@ pub static SPECIAL: &[LineRow] = &[
         build: tcpka,
     },
     LineRow {
-        name: "option redispatch",
         places: BACK,
         syntax: "[no] option redispatch [<interval>]",
         doc: "Lets a retried connection go to another server than the one selected by a cookie or a hash. -1, the \
@@ -327,10 +323,10 @@ mod tests {
     #[test]
     fn every_row_of_an_option_has_its_flag() {
         for row in LINES {
-            assert!(option_of(row.name).is_some(), "{}", row.name);
+            assert!(option_of(row.name()).is_some(), "{}", row.name());
         }
         for (name, _) in FLAGS {
-            let found = LINES.iter().chain(SPECIAL).any(|row| row.name == *name);
+            let found = LINES.iter().chain(SPECIAL).any(|row| row.name() == *name);
             assert!(found, "{name}");
         }
     }

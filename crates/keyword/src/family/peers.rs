@@ -19,7 +19,6 @@ const BATCH_DEFAULT: u32 = 200;
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
-        name: "peer",
         places: PLACE,
         syntax: "peer <name> <address>:<port> [<TLS option>...]",
         doc: "A process that shares the tables of this section. The peer with the name of this process (the host \
@@ -30,7 +29,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: |loader, args| peer(loader, args, true),
     },
     LineRow {
-        name: "table",
         places: PLACE,
         syntax: "table <name> type { ip | ipv6 | integer | string [len <length>] | binary [len <length>] } size <size> [expire <time>] [nopurge] \
                  [srvkey { addr | name }] [write-to <table>] [store <data>[,<data>...]]",
@@ -52,7 +50,6 @@ pub(super) static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "default-bind",
         places: PLACE,
         syntax: "default-bind [<option>...]",
         doc: "TLS options for the address on which this process listens for its peers, whether `bind` or `peer` sets \
@@ -64,7 +61,6 @@ pub(super) static LINES: &[LineRow] = &[
 
 pub(super) static GLOBAL: &[LineRow] = &[
     LineRow {
-        name: "localpeer",
         places: places::GLOBAL,
         syntax: "localpeer <name>",
         doc: "Name of this process among its peers, instead of the host name. `-L` on the command line takes \
@@ -77,7 +73,6 @@ pub(super) static GLOBAL: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "tune.peers.max-updates-at-once",
         places: places::GLOBAL,
         syntax: "tune.peers.max-updates-at-once <number>",
         doc: "Number of table updates sent to a peer at a time before other peers get their turn, at least 1. The \

@@ -17,7 +17,6 @@ use std::sync::Arc;
 /// The lines of this family.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "cookie",
         places: BACK,
         syntax: "cookie <name> [rewrite | insert | prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] \
                  [domain <domain>]* [maxidle <time>] [maxlife <time>] [dynamic] [attr <value>]*",
@@ -30,7 +29,6 @@ pub static LINES: &[LineRow] = &[
         build: cookie,
     },
     LineRow {
-        name: "dynamic-cookie-key",
         places: BACK,
         syntax: "dynamic-cookie-key <key>",
         doc: "Secret key from which `cookie … dynamic` derives the servers' cookies, together with their addresses. \
@@ -39,7 +37,6 @@ pub static LINES: &[LineRow] = &[
         build: dynamic_cookie_key,
     },
     LineRow {
-        name: "force-persist",
         places: BACK_ONLY,
         syntax: "force-persist { if | unless } <condition>",
         doc: "If the condition is true, sends a stream to its persistent server even if that is down or in \
@@ -48,7 +45,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| persist_rule(loader, args, PersistRuleKind::Force),
     },
     LineRow {
-        name: "ignore-persist",
         places: BACK_ONLY,
         syntax: "ignore-persist { if | unless } <condition>",
         doc: "If the condition is true, ignores the persistence cookie, balances the stream, and sets no cookie: for \
@@ -57,7 +53,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| persist_rule(loader, args, PersistRuleKind::Ignore),
     },
     LineRow {
-        name: "use-server",
         places: BACK_ONLY,
         syntax: "use-server <server> { if | unless } <condition>",
         doc: "If the condition is true, sends a stream to this server while it is up. The rules are evaluated in \
@@ -67,7 +62,6 @@ pub static LINES: &[LineRow] = &[
         build: use_server,
     },
     LineRow {
-        name: "persist rdp-cookie",
         places: BACK,
         syntax: "persist rdp-cookie[(<name>)]",
         doc: "Sends a remote desktop client whose first packet has a server cookie (`msts`, or this name) to the \
@@ -76,15 +70,13 @@ pub static LINES: &[LineRow] = &[
         build: persist,
     },
     LineRow {
-        name: "persist",
         places: BACK,
-        syntax: "persist rdp-cookie(<name>)",
+        syntax: "persist { rdp-cookie(<name>) }",
         doc: "Like `persist rdp-cookie`, with another cookie name. Remote desktop brokers send `msts`.",
         example: "persist rdp-cookie(msts)",
         build: persist,
     },
     LineRow {
-        name: "appsession",
         places: BACK_ONLY,
         syntax: "appsession <cookie> len <bytes> timeout <time> [request-learn] [prefix] [mode { path-parameters | query-string }]",
         doc: "HAProxy 1.5 syntax for application sessions: it remembers which server set the cookie, and sends \
@@ -480,7 +472,7 @@ mod tests {
             assert!(
                 codes.iter().all(|code| code.starts_with('W')),
                 "{}: {codes:?}",
-                row.name
+                row.name()
             );
         }
     }

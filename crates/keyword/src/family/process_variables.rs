@@ -23,7 +23,6 @@ fn set(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "set-var",
         places: GLOBAL,
         syntax: "set-var <name> <expr>",
         doc: "Sets a process variable (`proc.…`) to the value of an expression, at the start and at each reload. \
@@ -32,7 +31,6 @@ pub static LINES: &[LineRow] = &[
         build: set,
     },
     LineRow {
-        name: "set-var-fmt",
         places: GLOBAL,
         syntax: "set-var-fmt <name> <fmt>",
         doc: "Sets a process variable to the result of a log format; otherwise like `set-var`.",

@@ -211,7 +211,6 @@ fn default_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "mode",
         places: ALL,
         syntax: "mode { tcp | http }",
         doc: "Sets whether the proxy forwards bytes (`tcp`, the default) or parses requests and responses (`http`). \
@@ -221,7 +220,6 @@ pub static LINES: &[LineRow] = &[
         build: mode,
     },
     LineRow {
-        name: "maxconn",
         places: &["global", "defaults", "frontend", "listen", "log-forward"],
         syntax: "maxconn <conns>",
         doc: "In a proxy: maximum number of concurrent client connections; further ones wait in the kernel's queue. \
@@ -231,7 +229,6 @@ pub static LINES: &[LineRow] = &[
         build: maxconn,
     },
     LineRow {
-        name: "fullconn",
         places: BACK,
         syntax: "fullconn <conns>",
         doc: "Load of the backend at which its servers with a `minconn` reach their `maxconn`; below it their limit \
@@ -240,7 +237,6 @@ pub static LINES: &[LineRow] = &[
         build: fullconn,
     },
     LineRow {
-        name: "backlog",
         places: &["defaults", "frontend", "listen", "log-forward"],
         syntax: "backlog <conns>",
         doc: "Number of connections that the kernel may hold until they are accepted. The default is the frontend's \
@@ -249,7 +245,6 @@ pub static LINES: &[LineRow] = &[
         build: backlog,
     },
     LineRow {
-        name: "retries",
         places: BACK,
         syntax: "retries <value>",
         doc: "Number of retries for a failed server connection, one second apart, before the request fails with 503. \
@@ -258,7 +253,6 @@ pub static LINES: &[LineRow] = &[
         build: retries,
     },
     LineRow {
-        name: "rate-limit sessions",
         places: FRONT,
         syntax: "rate-limit sessions <rate>",
         doc: "Maximum number of new sessions per second; further ones wait in the kernel's queue, which smooths \
@@ -267,7 +261,6 @@ pub static LINES: &[LineRow] = &[
         build: rate_limit,
     },
     LineRow {
-        name: "disabled",
         places: &["defaults", "frontend", "listen", "backend", "peers"],
         syntax: "disabled",
         doc: "The proxy is read and checked, but not started: it does not listen, its servers are not checked, and \
@@ -276,7 +269,6 @@ pub static LINES: &[LineRow] = &[
         build: switch,
     },
     LineRow {
-        name: "enabled",
         places: &["defaults", "frontend", "listen", "backend", "peers"],
         syntax: "enabled",
         doc: "Cancels `disabled` of the `defaults` section. Proxies are enabled by default.",
@@ -284,7 +276,6 @@ pub static LINES: &[LineRow] = &[
         build: switch,
     },
     LineRow {
-        name: "id",
         places: PROXIES,
         syntax: "id <value>",
         doc: "A stable number for the proxy, for programs that read the statistics: it does not change when other \
@@ -293,7 +284,6 @@ pub static LINES: &[LineRow] = &[
         build: id,
     },
     LineRow {
-        name: "description",
         places: &["global", "frontend", "listen", "backend", "ring"],
         syntax: "description <text>",
         doc: "A description shown on the statistics page. It consists of all words of the line.",
@@ -301,7 +291,6 @@ pub static LINES: &[LineRow] = &[
         build: description,
     },
     LineRow {
-        name: "http-reuse",
         places: BACK,
         syntax: "http-reuse { never | safe | aggressive | always }",
         doc: "Sets when an idle server connection may carry a request of another client. `safe`, the default, does \
@@ -311,7 +300,6 @@ pub static LINES: &[LineRow] = &[
         build: http_reuse,
     },
     LineRow {
-        name: "source",
         places: BACK,
         syntax: "source <addr>[:<port>] [usesrc { client | clientip | hdr_ip(<name>[,<occurrence>]) | <addr>[:<port>] }] \
                  [interface <name>]",
@@ -321,7 +309,6 @@ pub static LINES: &[LineRow] = &[
         build: super::source::of_proxy,
     },
     LineRow {
-        name: "default_backend",
         places: FRONT,
         syntax: "default_backend <backend>",
         doc: "Backend for requests that match no `use_backend` rule. Without it, such requests get status 503, or in \

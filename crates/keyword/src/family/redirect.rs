@@ -6,7 +6,6 @@ use crate::family::Loader;
 use model::rules::{HttpRule, REDIRECT_SYNTAX, redirect_rule, warn_unreachable};
 
 pub(super) static LINES: &[LineRow] = &[LineRow {
-    name: "redirect",
     places: places::PROXIES,
     syntax: REDIRECT_SYNTAX,
     doc: "Redirects clients. Like `http-request redirect`, but evaluated after all `http-request` rules, wherever the \

@@ -25,7 +25,6 @@ const RETRIES_MAX: i64 = 100;
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "nameserver",
         places: PLACE,
         syntax: "nameserver <name> [udp@|tcp@]<address>:<port>",
         doc: "Defines a nameserver. All nameservers of a section are queried at once, and the first valid response is \
@@ -35,7 +34,6 @@ pub static LINES: &[LineRow] = &[
         build: nameserver,
     },
     LineRow {
-        name: "parse-resolv-conf",
         places: PLACE,
         syntax: "parse-resolv-conf",
         doc: "Adds the nameservers of this host's /etc/resolv.conf, as if each had a `nameserver` line. The file is \
@@ -44,7 +42,6 @@ pub static LINES: &[LineRow] = &[
         build: parse_resolv_conf,
     },
     LineRow {
-        name: "hold",
         places: PLACE,
         syntax: "hold { nx | obsolete | other | refused | timeout | valid } <time>",
         doc: "Sets how long a previous valid response is kept after an error (30s for each kind), how long a record \
@@ -53,7 +50,6 @@ pub static LINES: &[LineRow] = &[
         build: hold,
     },
     LineRow {
-        name: "resolve_retries",
         places: PLACE,
         syntax: "resolve_retries <count>",
         doc: "Number of times a query is sent before it fails; the default is 3.",
@@ -61,7 +57,6 @@ pub static LINES: &[LineRow] = &[
         build: retries,
     },
     LineRow {
-        name: "timeout resolve",
         places: PLACE,
         syntax: "timeout resolve <time>",
         doc: "Interval between resolutions of a name; the default is 1s.",
@@ -73,7 +68,6 @@ pub static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "timeout retry",
         places: PLACE,
         syntax: "timeout retry <time>",
         doc: "Time to wait for a response before the query is sent again; the default is 1s.",
@@ -85,7 +79,6 @@ pub static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "accepted_payload_size",
         places: PLACE,
         syntax: "accepted_payload_size <bytes>",
         doc: "Maximum size of UDP responses, announced to nameservers; the default is 512. Larger responses use TCP.",
@@ -93,7 +86,6 @@ pub static LINES: &[LineRow] = &[
         build: payload,
     },
     LineRow {
-        name: "resolution_pool_size",
         places: PLACE,
         syntax: "resolution_pool_size <count>",
         doc: "In old HAProxy versions, the number of names to reserve memory for. No effect in newer versions and in \
@@ -106,7 +98,6 @@ pub static LINES: &[LineRow] = &[
 /// Lines of `global` about a client for HTTP that scripts have: there are none.
 pub static GLOBAL: &[LineRow] = &[
     LineRow {
-        name: "httpclient.resolvers.id",
         places: places::GLOBAL,
         syntax: "httpclient.resolvers.id <resolvers>",
         doc: "In HAProxy, the `resolvers` section of the HTTP client for Lua. Evenkeel has no such client, but the \
@@ -122,7 +113,6 @@ pub static GLOBAL: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "httpclient.resolvers.prefer",
         places: places::GLOBAL,
         syntax: "httpclient.resolvers.prefer { ipv4 | ipv6 }",
         doc: "In HAProxy, the address family that the HTTP client for Lua prefers. Evenkeel has no such client; no \
@@ -139,7 +129,6 @@ pub static GLOBAL: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "httpclient.resolvers.disabled",
         places: places::GLOBAL,
         syntax: "httpclient.resolvers.disabled { on | off }",
         doc: "In HAProxy, disables name resolution for the HTTP client for Lua. Evenkeel has no such client; no \

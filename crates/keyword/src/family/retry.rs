@@ -10,7 +10,6 @@ use model::config::RetryOn;
 /// The lines of this family.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "retry-on",
         places: BACK,
         syntax: "retry-on { none | conn-failure | empty-response | junk-response | response-timeout | 0rtt-rejected | \
                  all-retryable-errors | <status> }…",
@@ -22,7 +21,6 @@ pub static LINES: &[LineRow] = &[
         build: retry_on,
     },
     LineRow {
-        name: "http-send-name-header",
         places: BACK,
         syntax: "http-send-name-header [<header>]",
         doc: "Sends the name of the `server` line to the server in this header, and replaces a header of that name \
@@ -134,7 +132,7 @@ mod tests {
     #[test]
     fn every_example_loads() {
         for row in super::LINES {
-            assert_eq!(codes_of(row.example), Vec::<&str>::new(), "{}", row.name);
+            assert_eq!(codes_of(row.example), Vec::<&str>::new(), "{}", row.name());
         }
     }
 }

@@ -25,7 +25,6 @@ const LINE_MAX: i64 = 65_535;
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
-        name: "size",
         places: PLACE,
         syntax: "size <bytes>",
         doc: "Size of a ring in bytes; the default is 16384. When it is full, new lines overwrite the oldest ones.",
@@ -43,7 +42,6 @@ pub(super) static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "maxlen",
         places: PLACE,
         syntax: "maxlen <bytes>",
         doc: "Maximum length of a line in a ring; the default is 1024 bytes. Longer lines are truncated.",
@@ -56,7 +54,6 @@ pub(super) static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "format",
         places: PLACE,
         syntax: "format <format>",
         doc: "Default format of lines in a ring, for `log` lines without a format: `local`, `rfc3164`, `rfc5424`, \

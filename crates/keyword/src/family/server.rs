@@ -18,7 +18,6 @@ use std::sync::Arc;
 /// The lines of this family.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "server",
         places: &["listen", "backend", "peers", "ring"],
         syntax: "server <name> <address>[:[+|-]<port>] [<option>…]",
         doc: "A server of this backend. Without a port, the port of the client's connection is used; a signed port is \
@@ -30,7 +29,6 @@ pub static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "default-server",
         places: &["defaults", "listen", "backend", "peers"],
         syntax: "default-server [<option>…]",
         doc: "Default options for the following `server` lines of this section. Several lines add up. In `defaults` \
@@ -273,12 +271,12 @@ fn build_options(
     while let Some(word) = args.peek() {
         let is_added = place == ADDED;
         let fits = |row: &super::ServerRow| match is_added {
-            true => ADDED_OPTIONS.contains(&row.name),
+            true => ADDED_OPTIONS.contains(&row.name()),
             false => row.places.contains(&place),
         };
         let diagnostic = match table.find(std::iter::once(name_of(word))) {
             Found::Built(row, words) if fits(row) => {
-                let mut option = args.option(row.name, row.syntax, words);
+                let mut option = args.option(row.name(), row.syntax, words);
                 let build: ServerBuilder = row.build;
                 let built = build(loader, options, &mut option);
                 args.resume(&option);
@@ -289,7 +287,7 @@ fn build_options(
             }
             Found::Built(row, _) if is_added => {
                 args.rest();
-                let told = format!("'{}' option is not accepted for dynamic server", row.name);
+                let told = format!("'{}' option is not accepted for dynamic server", row.name());
                 Diagnostic::error(&codes::KEYWORD_MISPLACED, word.span, told)
             }
             Found::Built(row, _) => {
@@ -297,7 +295,7 @@ fn build_options(
                 Diagnostic::error(
                     &codes::KEYWORD_MISPLACED,
                     word.span,
-                    format!("'{}' option is not accepted in '{place}' lines", row.name),
+                    format!("'{}' option is not accepted in '{place}' lines", row.name()),
                 )
                 .label("applies to a single server only")
             }

@@ -185,10 +185,10 @@ mod tests {
                 )),
                 Vec::<&str>::new(),
                 "{}: {}",
-                row.name,
+                row.name(),
                 row.example
             );
-            assert!(row.example.contains(row.name), "{}", row.name);
+            assert!(row.example.contains(row.name()), "{}", row.name());
         }
         for row in crate::family::server::LINES
             .iter()
@@ -200,7 +200,7 @@ mod tests {
                 codes_of(row.example),
                 Vec::<&str>::new(),
                 "{}: {}",
-                row.name,
+                row.name(),
                 row.example
             );
         }

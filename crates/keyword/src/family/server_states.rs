@@ -52,7 +52,6 @@ fn file_name(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "server-state-base",
         places: GLOBAL,
         syntax: "server-state-base <directory>",
         doc: "Base directory for relative names of state files. The default is the working directory of the process.",
@@ -60,7 +59,6 @@ pub static LINES: &[LineRow] = &[
         build: place,
     },
     LineRow {
-        name: "server-state-file",
         places: GLOBAL,
         syntax: "server-state-file <file>",
         doc: "File with the states of all servers, in the format of `show servers state`. Backends with \
@@ -69,7 +67,6 @@ pub static LINES: &[LineRow] = &[
         build: place,
     },
     LineRow {
-        name: "load-server-state-from-file",
         places: BACK,
         syntax: "load-server-state-from-file { global | local | none }",
         doc: "Starts the servers with the states of an earlier process: up, down or drained, with their weights and \
@@ -79,7 +76,6 @@ pub static LINES: &[LineRow] = &[
         build: source,
     },
     LineRow {
-        name: "server-state-file-name",
         places: BACK,
         syntax: "server-state-file-name [ use-backend-name | <file> ]",
         doc: "File for `load-server-state-from-file local`. The default, and `use-backend-name`, is the name of the \

@@ -11,7 +11,6 @@ const SERVERS_MAX: u32 = 100_000;
 
 /// The table.
 pub static LINES: &[LineRow] = &[LineRow {
-    name: "server-template",
     places: places::BACK_ONLY,
     syntax: "server-template <prefix> { <num> | <low>-<high> } <host>[:[+|-]<port>] [<option>…]",
     doc: "Defines several servers with the same name and options, numbered from 1 to `<num>` (or `<low>` to `<high>`) \

@@ -209,7 +209,6 @@ fn two_ways(page: &StatsPage, span: Span) -> Built {
 /// The lines that no `defaults` may have.
 pub static OWN: &[LineRow] = &[
     LineRow {
-        name: "stats http-request",
         places: PROXIES,
         syntax: "stats http-request { allow | deny | auth [realm <realm>] } [ { if | unless } <condition> ]",
         doc: "Access rule for the statistics page: the first rule whose condition is true decides. `auth` asks for a \
@@ -219,7 +218,6 @@ pub static OWN: &[LineRow] = &[
         build: http_request,
     },
     LineRow {
-        name: "stats admin",
         places: PROXIES,
         syntax: "stats admin { if | unless } <condition>",
         doc: "Allows changes of servers on the page while the condition is true: maintenance, drain, ready. Without \
@@ -234,20 +232,17 @@ pub static LINES: &[LineRow] = &[
     row(
         "stats enable",
         "stats enable",
-        "stats enable",
         switch,
         "Enables the statistics page of this proxy with its defaults: all proxies, no password, the URI \
          /haproxy?stats. Every other `stats` line enables it, too.",
     ),
     row(
-        "stats uri",
         "stats uri <prefix>",
         "stats uri /admin?stats",
         uri,
         "URI prefix of the statistics page. The default is /haproxy?stats.",
     ),
     row(
-        "stats realm",
         "stats realm <text>",
         "stats realm The\\ site",
         realm,
@@ -255,7 +250,6 @@ pub static LINES: &[LineRow] = &[
          backslash.",
     ),
     row(
-        "stats auth",
         "stats auth <user>:<password>",
         "stats auth admin:AdMiN123",
         auth,
@@ -263,35 +257,30 @@ pub static LINES: &[LineRow] = &[
          permissions of the file (W0109).",
     ),
     row(
-        "stats refresh",
         "stats refresh <delay>",
         "stats refresh 10s",
         refresh,
         "Interval at which browsers reload the page; a bare number is in seconds. By default they do not.",
     ),
     row(
-        "stats scope",
         "stats scope { <name> | \".\" }",
         "stats scope .",
         scope,
         "Limits the page to the named proxies, one per line; `.` is the current one. By default all are shown.",
     ),
     row(
-        "stats show-node",
         "stats show-node [<name>]",
         "stats show-node Europe-1",
         node,
         "Shows the name of this machine: the given name, `node` of `global`, or the host name.",
     ),
     row(
-        "stats show-desc",
         "stats show-desc [<text>]",
         "stats show-desc The master node of Europe",
         description,
         "Shows a description: the rest of the line, or `description` of `global`.",
     ),
     row(
-        "stats show-legends",
         "stats show-legends",
         "stats show-legends",
         switch,
@@ -301,12 +290,10 @@ pub static LINES: &[LineRow] = &[
     row(
         "stats show-modules",
         "stats show-modules",
-        "stats show-modules",
         switch,
         "Shows the counters of internal modules on the page, for debugging.",
     ),
     row(
-        "stats hide-version",
         "stats hide-version",
         "stats hide-version",
         switch,
@@ -315,21 +302,18 @@ pub static LINES: &[LineRow] = &[
     row(
         "stats show-version",
         "stats show-version",
-        "stats show-version",
         switch,
         "Shows the version of the program on the page. This is the default.",
     ),
 ];
 
 const fn row(
-    name: &'static str,
     syntax: &'static str,
     example: &'static str,
     build: LineBuilder,
     doc: &'static str,
 ) -> LineRow {
     LineRow {
-        name,
         places: ALL,
         syntax,
         doc,

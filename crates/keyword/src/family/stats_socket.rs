@@ -49,7 +49,6 @@ fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "stats socket",
         places: GLOBAL,
         syntax: "stats socket <address> [level <level>] [expose-fd listeners] [<bind option> …]",
         doc: "A socket for the runtime API, with which operators query and change the process (`show stat`, `disable \
@@ -59,7 +58,6 @@ pub static LINES: &[LineRow] = &[
         build: socket,
     },
     LineRow {
-        name: "stats maxconn",
         places: GLOBAL,
         syntax: "stats maxconn <connections>",
         doc: "Maximum number of concurrent connections to all `stats socket`s. The default is 10.",
@@ -67,7 +65,6 @@ pub static LINES: &[LineRow] = &[
         build: maxconn,
     },
     LineRow {
-        name: "stats bind-process",
         places: GLOBAL,
         syntax: "stats bind-process { all | odd | even | <number>[-<number>] } …",
         doc: "In older HAProxy versions, selected the process of a `stats socket`. Evenkeel has one process: no \

@@ -11,7 +11,6 @@ use model::config::StatusCodes;
 /// The table.
 pub static LINES: &[LineRow] = &[
     row(
-        "http-err-codes",
         "http-err-codes [+|-]<range>[,<range>…] …",
         "http-err-codes 400-499 -404 +501,505",
         status_codes,
@@ -20,7 +19,6 @@ pub static LINES: &[LineRow] = &[
          adds to it, `-` removes from it.",
     ),
     row(
-        "http-fail-codes",
         "http-fail-codes [+|-]<range>[,<range>…] …",
         "http-fail-codes -500",
         status_codes,

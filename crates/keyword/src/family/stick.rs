@@ -8,14 +8,12 @@ use model::config::StickRule;
 use model::rules::{Condition, Expression, Usage};
 
 const fn line(
-    name: &'static str,
     syntax: &'static str,
     doc: &'static str,
     example: &'static str,
     build: super::LineBuilder,
 ) -> LineRow {
     LineRow {
-        name,
         places: places::BACK_ONLY,
         syntax,
         doc,
@@ -26,7 +24,6 @@ const fn line(
 
 pub(super) static LINES: &[LineRow] = &[
     line(
-        "stick on",
         "stick on <pattern> [table <table>] [{ if | unless } <condition>]",
         "Binds clients to servers with a stick table: a request uses the server stored for the value of the pattern, \
          if it is usable, and the server that it gets is stored. A persistence cookie takes precedence. Combines \
@@ -35,7 +32,6 @@ pub(super) static LINES: &[LineRow] = &[
         |loader, args| rule(loader, args, true, true, false),
     ),
     line(
-        "stick match",
         "stick match <pattern> [table <table>] [{ if | unless } <condition>]",
         "Uses the server stored in the table for the value of the pattern, if it is usable. The first matching rule \
          applies.",
@@ -43,7 +39,6 @@ pub(super) static LINES: &[LineRow] = &[
         |loader, args| rule(loader, args, true, false, false),
     ),
     line(
-        "stick store-request",
         "stick store-request <pattern> [table <table>] [{ if | unless } <condition>]",
         "Stores the server of a request under the value of the pattern, once the server has responded. Another rule \
          or table can use it (`stick match`).",
@@ -51,7 +46,6 @@ pub(super) static LINES: &[LineRow] = &[
         |loader, args| rule(loader, args, false, true, false),
     ),
     line(
-        "stick store-response",
         "stick store-response <pattern> [table <table>] [{ if | unless } <condition>]",
         "Stores the server of a response under a value from the response, such as a session id that the client sends \
          with later requests.",

@@ -14,9 +14,8 @@ use model::tables::{
 use std::sync::Arc;
 
 pub(super) static LINES: &[LineRow] = &[LineRow {
-    name: "stick-table",
     places: places::PROXIES,
-    syntax: "stick-table type { ip | ipv6 | integer | string [len <length>] | binary [len <length>] } size <size> [expire <time>] [nopurge] \
+    syntax: "stick-table { type { ip | ipv6 | integer | string [len <length>] | binary [len <length>] } size <size> } [expire <time>] [nopurge] \
              [peers <section>] [srvkey { addr | name }] [write-to <table>] [store <data>[,<data>...]]",
     doc: "Stores data for up to <size> keys: addresses, users, paths. Rules update it (`track-sc0 src table NAME`) \
         and read it (`src_conn_rate(NAME)`), and `stick` lines use it for persistence. An entry that is not used for \
@@ -344,7 +343,6 @@ pub(super) fn named_or_own(
 
 /// `tune.stick-counters`.
 pub(super) static TUNE: &[LineRow] = &[LineRow {
-    name: "tune.stick-counters",
     places: places::GLOBAL,
     syntax: "tune.stick-counters <number>",
     doc: "Number of counters that a connection or a request can track at the same time (`track-sc0`, `track-sc1` and \

@@ -41,12 +41,12 @@ pub(super) fn server_option(
         return Ok(());
     };
     let is_tls = |name: &str| {
-        let known = server_tls::OPTIONS.iter().any(|row| row.name == name);
+        let known = server_tls::OPTIONS.iter().any(|row| row.name() == name);
         known && !OF_TRAFFIC.contains(&name)
     };
     let found = registry().servers.find(std::iter::once(word.str()));
     let row_words = match found {
-        Found::Built(row, words) if is_tls(row.name) => Some((row, words)),
+        Found::Built(row, words) if is_tls(row.name()) => Some((row, words)),
         Found::Unknown => return Err(Box::new(super::server::unknown_option(word, "server"))),
         _ => None,
     };
@@ -57,7 +57,7 @@ pub(super) fn server_option(
         tls: std::mem::take(tls),
         ..ServerOptions::default()
     };
-    let mut option = args.option(row.name, row.syntax, words);
+    let mut option = args.option(row.name(), row.syntax, words);
     let built = (row.build)(loader, &mut options, &mut option);
     args.resume(&option);
     *tls = options.tls;

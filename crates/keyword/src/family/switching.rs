@@ -8,7 +8,6 @@ use model::rules::{Condition, Format, Usage};
 
 /// The rows of this family.
 pub static LINES: &[LineRow] = &[LineRow {
-    name: "use_backend",
     places: places::FRONT_ONLY,
     syntax: "use_backend <backend> [{if | unless} <condition>]",
     doc: "Selects the backend for streams that match the condition. The rules are evaluated in order, and the first \

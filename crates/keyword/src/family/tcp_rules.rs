@@ -10,7 +10,6 @@ use model::rules::{RuleSet, TcpRule, tcp_rule, warn_unreachable};
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
-        name: "tcp-request connection",
         places: places::FRONT,
         syntax: "tcp-request connection <action> [ { if | unless } <condition> ]",
         doc: "A rule for new connections, before any data is read: only the addresses are known. It is the cheapest \
@@ -19,7 +18,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: |loader, args| tcp(loader, args, RuleSet::TcpConnection),
     },
     LineRow {
-        name: "tcp-request session",
         places: places::FRONT,
         syntax: "tcp-request session <action> [ { if | unless } <condition> ]",
         doc: "A rule for established sessions: the PROXY header has been read, so the client's own address is known.",
@@ -27,7 +25,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: |loader, args| tcp(loader, args, RuleSet::TcpSession),
     },
     LineRow {
-        name: "tcp-request content",
         places: places::ALL,
         syntax: "tcp-request content <action> [ { if | unless } <condition> ]",
         doc: "A rule that can inspect the first bytes of a stream. A condition that needs data waits for it, up to \
@@ -36,7 +33,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: |loader, args| tcp(loader, args, RuleSet::TcpContent),
     },
     LineRow {
-        name: "tcp-request inspect-delay",
         places: places::ALL,
         syntax: "tcp-request inspect-delay <time>",
         doc: "Maximum time that `tcp-request content` rules wait for data. Afterwards missing data counts as absent. \
@@ -50,7 +46,6 @@ pub(super) static LINES: &[LineRow] = &[
         },
     },
     LineRow {
-        name: "tcp-response content",
         places: places::BACK,
         syntax: "tcp-response content <action> [ { if | unless } <condition> ]",
         doc: "A rule that can inspect the first bytes from a server. A condition that needs data waits for it, up to \
@@ -59,7 +54,6 @@ pub(super) static LINES: &[LineRow] = &[
         build: |loader, args| tcp(loader, args, RuleSet::TcpResponse),
     },
     LineRow {
-        name: "tcp-response inspect-delay",
         places: places::BACK,
         syntax: "tcp-response inspect-delay <time>",
         doc: "Maximum time that `tcp-response content` rules wait for data from the server. Afterwards missing data \

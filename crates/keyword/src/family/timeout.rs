@@ -103,7 +103,6 @@ pub(crate) fn missing_warning(span: Span, what: &str, missing: &[&str]) -> Diagn
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "timeout client",
         places: &["defaults", "frontend", "listen", "log-forward"],
         syntax: "timeout client <timeout>",
         doc: "Maximum inactivity of a client that is expected to send or receive data. A bare number is in \
@@ -113,7 +112,6 @@ pub static LINES: &[LineRow] = &[
         build: timeout,
     },
     LineRow {
-        name: "timeout client-fin",
         places: FRONT,
         syntax: "timeout client-fin <timeout>",
         doc: "Replaces `timeout client` once one direction of the connection is closed, so that half-closed \
@@ -122,7 +120,6 @@ pub static LINES: &[LineRow] = &[
         build: timeout,
     },
     LineRow {
-        name: "timeout client-hs",
         places: FRONT,
         syntax: "timeout client-hs <timeout>",
         doc: "Maximum time for a client's TLS handshake, from the acceptance of its connection. The default is \
@@ -131,7 +128,6 @@ pub static LINES: &[LineRow] = &[
         build: timeout,
     },
     LineRow {
-        name: "timeout http-request",
         places: ALL,
         syntax: "timeout http-request <timeout>",
         doc: "Maximum time for complete request headers, from their first byte (for the first request, from the \
@@ -140,7 +136,6 @@ pub static LINES: &[LineRow] = &[
         build: timeout,
     },
     LineRow {
-        name: "timeout http-keep-alive",
         places: ALL,
         syntax: "timeout http-keep-alive <timeout>",
         doc: "Maximum idle time of a client connection between a response and the next request. The default is \
@@ -149,7 +144,6 @@ pub static LINES: &[LineRow] = &[
         build: timeout,
     },
     LineRow {
-        name: "timeout connect",
         places: &["defaults", "listen", "backend", "ring"],
         syntax: "timeout connect <timeout>",
         doc: "Maximum time to establish a connection to a server; then the attempt fails and `retries` applies. A few \
@@ -158,7 +152,6 @@ pub static LINES: &[LineRow] = &[
         build: timeout,
     },
     LineRow {
-        name: "timeout queue",
         places: BACK,
         syntax: "timeout queue <timeout>",
         doc: "Maximum time that a request waits for a free slot of a server; then it gets status 503. The default is \
@@ -167,7 +160,6 @@ pub static LINES: &[LineRow] = &[
         build: timeout,
     },
     LineRow {
-        name: "timeout server",
         places: &["defaults", "listen", "backend", "ring"],
         syntax: "timeout server <timeout>",
         doc: "Maximum inactivity of a server, especially until its response begins; then the client gets 504. There \
@@ -176,7 +168,6 @@ pub static LINES: &[LineRow] = &[
         build: timeout,
     },
     LineRow {
-        name: "timeout server-fin",
         places: BACK,
         syntax: "timeout server-fin <timeout>",
         doc: "Replaces `timeout server` once one direction of the server connection is closed. The default is \
@@ -185,7 +176,6 @@ pub static LINES: &[LineRow] = &[
         build: timeout,
     },
     LineRow {
-        name: "timeout tunnel",
         places: BACK,
         syntax: "timeout tunnel <timeout>",
         doc: "Replaces `timeout client` and `timeout server` in tunnels: TCP, WebSocket, CONNECT. It allows long idle \
@@ -194,7 +184,6 @@ pub static LINES: &[LineRow] = &[
         build: timeout,
     },
     LineRow {
-        name: "timeout tarpit",
         places: ALL,
         syntax: "timeout tarpit <timeout>",
         doc: "Time that a tarpitted request is held before its response. The default is `timeout connect`.",
@@ -202,7 +191,6 @@ pub static LINES: &[LineRow] = &[
         build: timeout,
     },
     LineRow {
-        name: "timeout check",
         places: BACK,
         syntax: "timeout check <timeout>",
         doc: "Maximum time for the response to a health check, once connected; `timeout connect` then limits the \
@@ -211,7 +199,6 @@ pub static LINES: &[LineRow] = &[
         build: timeout,
     },
     LineRow {
-        name: "clitimeout",
         places: FRONT,
         syntax: "clitimeout <timeout>",
         doc: "The name of `timeout client` in HAProxy 1.x. It still works, with a warning that shows the current form.",
@@ -219,7 +206,6 @@ pub static LINES: &[LineRow] = &[
         build: old_timeout,
     },
     LineRow {
-        name: "timeout clitimeout",
         places: FRONT,
         syntax: "timeout clitimeout <timeout>",
         doc: "An alternative name of `timeout client` in HAProxy 1.x. It still works, with a warning.",
@@ -227,7 +213,6 @@ pub static LINES: &[LineRow] = &[
         build: old_timeout,
     },
     LineRow {
-        name: "contimeout",
         places: BACK,
         syntax: "contimeout <timeout>",
         doc: "The name of `timeout connect` in HAProxy 1.x. It still works, with a warning that shows the current \
@@ -236,7 +221,6 @@ pub static LINES: &[LineRow] = &[
         build: old_timeout,
     },
     LineRow {
-        name: "timeout contimeout",
         places: BACK,
         syntax: "timeout contimeout <timeout>",
         doc: "An alternative name of `timeout connect` in HAProxy 1.x. It still works, with a warning.",
@@ -244,7 +228,6 @@ pub static LINES: &[LineRow] = &[
         build: old_timeout,
     },
     LineRow {
-        name: "srvtimeout",
         places: BACK,
         syntax: "srvtimeout <timeout>",
         doc: "The name of `timeout server` in HAProxy 1.x. It still works, with a warning that shows the current form.",
@@ -252,7 +235,6 @@ pub static LINES: &[LineRow] = &[
         build: old_timeout,
     },
     LineRow {
-        name: "timeout srvtimeout",
         places: BACK,
         syntax: "timeout srvtimeout <timeout>",
         doc: "An alternative name of `timeout server` in HAProxy 1.x. It still works, with a warning.",

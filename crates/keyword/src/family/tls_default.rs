@@ -322,7 +322,6 @@ const BASES: &[&str] = &["crt-store", "global"];
 /// The table.
 pub static LINES: &[LineRow] = &[
     row(
-        "ca-base",
         "ca-base <directory>",
         "ca-base /etc/ssl/certs",
         directory,
@@ -331,7 +330,6 @@ pub static LINES: &[LineRow] = &[
     LineRow {
         places: BASES,
         ..row(
-            "crt-base",
             "crt-base <directory>",
             "crt-base /etc/ssl/private",
             directory,
@@ -341,7 +339,6 @@ pub static LINES: &[LineRow] = &[
     LineRow {
         places: BASES,
         ..row(
-            "key-base",
             "key-base <directory>",
             "key-base /etc/ssl/private",
             directory,
@@ -349,14 +346,12 @@ pub static LINES: &[LineRow] = &[
         )
     },
     row(
-        "issuers-chain-path",
         "issuers-chain-path <directory>",
         "# issuers-chain-path /etc/ssl/chains",
         directory,
         "Directory of issuer certificates. They complete `crt` files without issuers.",
     ),
     row(
-        "ssl-dh-param-file",
         "ssl-dh-param-file <file>",
         "# ssl-dh-param-file /etc/ssl/dh.pem",
         dh_file,
@@ -364,84 +359,72 @@ pub static LINES: &[LineRow] = &[
          none. The file is checked, and a warning reports that it has no effect.",
     ),
     row(
-        "ssl-default-bind-ciphers",
         "ssl-default-bind-ciphers <list>",
         "ssl-default-bind-ciphers ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384",
         list,
         "Default cipher suites up to TLS 1.2 of all `bind` lines with `ssl`, in OpenSSL's notation.",
     ),
     row(
-        "ssl-default-bind-ciphersuites",
         "ssl-default-bind-ciphersuites <list>",
         "ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384",
         list,
         "Default cipher suites of TLS 1.3 of all `bind` lines with `ssl`.",
     ),
     row(
-        "ssl-default-bind-curves",
         "ssl-default-bind-curves <list>",
         "ssl-default-bind-curves X25519:P-256",
         list,
         "Default elliptic curves of all `bind` lines with `ssl`, in order of preference.",
     ),
     row(
-        "ssl-default-bind-sigalgs",
         "ssl-default-bind-sigalgs <list>",
         "ssl-default-bind-sigalgs RSA-PSS+SHA256",
         list,
         "Default signature algorithms of all `bind` lines with `ssl`.",
     ),
     row(
-        "ssl-default-bind-client-sigalgs",
         "ssl-default-bind-client-sigalgs <list>",
         "ssl-default-bind-client-sigalgs ECDSA+SHA256:RSA+SHA256",
         list,
         "Default signature algorithms for client certificates of all `bind` lines with `ssl`.",
     ),
     row(
-        "ssl-default-bind-options",
         "ssl-default-bind-options <option> …",
         "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
         options,
         "Default TLS versions and other options of all `bind` lines with `ssl`, which the lines can restrict further.",
     ),
     row(
-        "ssl-default-server-ciphers",
         "ssl-default-server-ciphers <list>",
         "ssl-default-server-ciphers ECDHE-RSA-AES128-GCM-SHA256",
         list,
         "Default cipher suites up to TLS 1.2 of all `server` lines with `ssl`, in OpenSSL's notation.",
     ),
     row(
-        "ssl-default-server-ciphersuites",
         "ssl-default-server-ciphersuites <list>",
         "ssl-default-server-ciphersuites TLS_AES_128_GCM_SHA256",
         list,
         "Default cipher suites of TLS 1.3 of all `server` lines with `ssl`.",
     ),
     row(
-        "ssl-default-server-curves",
         "ssl-default-server-curves <list>",
         "ssl-default-server-curves X25519:P-256",
         list,
         "Default elliptic curves of all `server` lines with `ssl`, in order of preference.",
     ),
     row(
-        "ssl-default-server-sigalgs",
         "ssl-default-server-sigalgs <list>",
         "ssl-default-server-sigalgs RSA-PSS+SHA256",
         list,
         "Default signature algorithms of all `server` lines with `ssl`.",
     ),
     row(
-        "ssl-default-server-client-sigalgs",
         "ssl-default-server-client-sigalgs <list>",
         "ssl-default-server-client-sigalgs RSA+SHA256",
         list,
         "Default signature algorithms for the proxy's own certificate of all `server` lines with `ssl`.",
     ),
     row(
-        "ssl-default-server-options",
         "ssl-default-server-options <option> …",
         "ssl-default-server-options ssl-min-ver TLSv1.2",
         options,
@@ -449,7 +432,6 @@ pub static LINES: &[LineRow] = &[
          further.",
     ),
     row(
-        "ssl-server-verify",
         "ssl-server-verify { none | required }",
         "ssl-server-verify required",
         server_verify,
@@ -457,7 +439,6 @@ pub static LINES: &[LineRow] = &[
          default, and should be.",
     ),
     row(
-        "ssl-load-extra-files",
         "ssl-load-extra-files <kind> …",
         "ssl-load-extra-files ocsp issuer",
         extra_files,
@@ -467,33 +448,28 @@ pub static LINES: &[LineRow] = &[
     row(
         "ssl-load-extra-del-ext",
         "ssl-load-extra-del-ext",
-        "ssl-load-extra-del-ext",
         switch,
         "Names the additional files of `site.crt` `site.key` and so on, instead of `site.crt.key`.",
     ),
     row(
         "ssl-skip-self-issued-ca",
         "ssl-skip-self-issued-ca",
-        "ssl-skip-self-issued-ca",
         switch,
         "Does not send a root certificate at the end of a `crt` file to clients, which have it or do not trust it.",
     ),
     row(
-        "maxsslconn",
         "maxsslconn <number>",
         "maxsslconn 1000",
         number,
         "Maximum number of concurrent TLS connections of the process, on both sides. 0 means no separate limit.",
     ),
     row(
-        "maxsslrate",
         "maxsslrate <number>",
         "maxsslrate 500",
         number,
         "Maximum number of TLS handshakes per second; further ones wait. 0, the default, means no limit.",
     ),
     row(
-        "tune.ssl.default-dh-param",
         "tune.ssl.default-dh-param <bits>",
         "# tune.ssl.default-dh-param 2048",
         number,
@@ -501,21 +477,18 @@ pub static LINES: &[LineRow] = &[
          that.",
     ),
     row(
-        "tune.ssl.cachesize",
         "tune.ssl.cachesize <number>",
         "tune.ssl.cachesize 20000",
         number,
         "Number of TLS sessions in the cache for resumption. 0 disables the cache.",
     ),
     row(
-        "tune.ssl.lifetime",
         "tune.ssl.lifetime <time>",
         "tune.ssl.lifetime 300",
         lifetime,
         "Lifetime of cached TLS sessions; a bare number is in seconds. The default is 300.",
     ),
     row(
-        "tune.ssl.maxrecord",
         "tune.ssl.maxrecord <bytes>",
         "tune.ssl.maxrecord 1419",
         number,
@@ -523,35 +496,30 @@ pub static LINES: &[LineRow] = &[
          decrypt early.",
     ),
     row(
-        "tune.ssl.hard-maxrecord",
         "tune.ssl.hard-maxrecord <bytes>",
         "tune.ssl.hard-maxrecord 8192",
         number,
         "Maximum size of TLS records. The default is the protocol's limit of 16384.",
     ),
     row(
-        "tune.ssl.capture-buffer-size",
         "tune.ssl.capture-buffer-size <bytes>",
         "tune.ssl.capture-buffer-size 96",
         number,
         "Number of bytes of the ClientHello that are kept for rules and logs. 0, the default, keeps nothing.",
     ),
     row(
-        "tune.ssl.capture-cipherlist-size",
         "tune.ssl.capture-cipherlist-size <bytes>",
         "tune.ssl.capture-cipherlist-size 96",
         number,
         "Obsolete name of `tune.ssl.capture-buffer-size`.",
     ),
     row(
-        "tune.ssl.ssl-ctx-cache-size",
         "tune.ssl.ssl-ctx-cache-size <number>",
         "tune.ssl.ssl-ctx-cache-size 1000",
         number,
         "Number of generated certificates to cache. The default is 1000.",
     ),
     row(
-        "tune.ssl.keylog",
         "tune.ssl.keylog { on | off }",
         "tune.ssl.keylog off",
         key_log,

@@ -106,7 +106,6 @@ fn variables_field<'t>(tune: &'t mut Tune, keyword: &str) -> Option<&'t mut Opti
 /// The table.
 pub static LINES: &[LineRow] = &[
     row(
-        "tune.bufsize",
         "tune.bufsize <bytes>",
         "tune.bufsize 32768",
         buffer,
@@ -114,28 +113,24 @@ pub static LINES: &[LineRow] = &[
          larger headers (cookies), and costs memory for each active connection.",
     ),
     row(
-        "tune.maxrewrite",
         "tune.maxrewrite <bytes>",
         "tune.maxrewrite 1024",
         buffer,
         "Space in a buffer reserved for rules that add headers. The default is 1024, the maximum half a buffer.",
     ),
     row(
-        "tune.http.maxhdr",
         "tune.http.maxhdr <number>",
         "tune.http.maxhdr 128",
         number,
         "Maximum number of headers in a message, 1 to 32767. The default is 101; a request with more gets status 400.",
     ),
     row(
-        "tune.http.logurilen",
         "tune.http.logurilen <bytes>",
         "tune.http.logurilen 4096",
         number,
         "Maximum length of a logged request line. The default is 1024; longer ones are truncated.",
     ),
     row(
-        "tune.http.cookielen",
         "tune.http.cookielen <bytes>",
         "tune.http.cookielen 100",
         number,
@@ -143,14 +138,12 @@ pub static LINES: &[LineRow] = &[
          length there is reduced to it, with a warning.",
     ),
     row(
-        "tune.maxaccept",
         "tune.maxaccept <number>",
         "tune.maxaccept 64",
         number,
         "Number of connections that a thread accepts at a time. -1 means no limit.",
     ),
     row(
-        "tune.rcvbuf.client",
         "tune.rcvbuf.client <bytes>",
         "tune.rcvbuf.client 65536",
         number,
@@ -158,14 +151,12 @@ pub static LINES: &[LineRow] = &[
          nearly always better.",
     ),
     row(
-        "tune.rcvbuf.server",
         "tune.rcvbuf.server <bytes>",
         "tune.rcvbuf.server 65536",
         number,
         "Kernel receive buffer for each server connection. By default, or with 0, the kernel adapts it.",
     ),
     row(
-        "tune.sndbuf.client",
         "tune.sndbuf.client <bytes>",
         "tune.sndbuf.client 65536",
         number,
@@ -173,14 +164,12 @@ pub static LINES: &[LineRow] = &[
          or with 0, the kernel adapts it.",
     ),
     row(
-        "tune.sndbuf.server",
         "tune.sndbuf.server <bytes>",
         "tune.sndbuf.server 65536",
         number,
         "Kernel send buffer for each server connection. By default, or with 0, the kernel adapts it.",
     ),
     row(
-        "tune.notsent-lowat.client",
         "tune.notsent-lowat.client <bytes>",
         "tune.notsent-lowat.client 131072",
         number,
@@ -188,7 +177,6 @@ pub static LINES: &[LineRow] = &[
          slow clients, and lets urgent HTTP/2 frames pass. 0, the default, uses the system setting.",
     ),
     row(
-        "tune.notsent-lowat.server",
         "tune.notsent-lowat.server <bytes>",
         "tune.notsent-lowat.server 131072",
         number,
@@ -196,7 +184,6 @@ pub static LINES: &[LineRow] = &[
          setting.",
     ),
     row(
-        "tune.pool-high-fd-ratio",
         "tune.pool-high-fd-ratio <percent>",
         "tune.pool-high-fd-ratio 25",
         number,
@@ -204,7 +191,6 @@ pub static LINES: &[LineRow] = &[
          By default none is closed: the limits allow two descriptors for each client connection.",
     ),
     row(
-        "tune.pool-low-fd-ratio",
         "tune.pool-low-fd-ratio <percent>",
         "tune.pool-low-fd-ratio 20",
         number,
@@ -212,7 +198,6 @@ pub static LINES: &[LineRow] = &[
          default all are kept: the limits allow two descriptors for each client connection.",
     ),
     row(
-        "tune.idle-pool.shared",
         "tune.idle-pool.shared { on | off | auto }",
         "tune.idle-pool.shared off",
         idle_shared,
@@ -221,42 +206,36 @@ pub static LINES: &[LineRow] = &[
          each thread uses only its own connections.",
     ),
     row(
-        "tune.vars.global-max-size",
         "tune.vars.global-max-size <size>",
         "tune.vars.global-max-size 1048576",
         variables,
         "Maximum memory of all variables together, of every scope. 0, the default, means no limit.",
     ),
     row(
-        "tune.vars.proc-max-size",
         "tune.vars.proc-max-size <size>",
         "tune.vars.proc-max-size 102400",
         variables,
         "Maximum memory of process variables. 0, the default, means no limit.",
     ),
     row(
-        "tune.vars.sess-max-size",
         "tune.vars.sess-max-size <size>",
         "tune.vars.sess-max-size 10240",
         variables,
         "Maximum memory of the variables of one client connection and its requests. 0, the default, means no limit.",
     ),
     row(
-        "tune.vars.txn-max-size",
         "tune.vars.txn-max-size <size>",
         "tune.vars.txn-max-size 10240",
         variables,
         "Maximum memory of the variables of one request and its response. 0, the default, means no limit.",
     ),
     row(
-        "tune.vars.reqres-max-size",
         "tune.vars.reqres-max-size <size>",
         "tune.vars.reqres-max-size 10240",
         variables,
         "Maximum memory of the variables of one request, or of one response. 0, the default, means no limit.",
     ),
     row(
-        "tune.vars.check-max-size",
         "tune.vars.check-max-size <size>",
         "tune.vars.check-max-size 10240",
         variables,

@@ -49,7 +49,6 @@ fn set(http2: &mut Http2, what: &str, number: u32) {
 /// The table.
 pub static LINES: &[LineRow] = &[
     row(
-        "tune.h2.header-table-size",
         "tune.h2.header-table-size <bytes>",
         "tune.h2.header-table-size 8192",
         number,
@@ -57,7 +56,6 @@ pub static LINES: &[LineRow] = &[
          A larger one compresses headers better, and costs memory for each connection.",
     ),
     row(
-        "tune.h2.max-frame-size",
         "tune.h2.max-frame-size <bytes>",
         "tune.h2.max-frame-size 32768",
         number,
@@ -65,7 +63,6 @@ pub static LINES: &[LineRow] = &[
          right.",
     ),
     row(
-        "tune.h2.initial-window-size",
         "tune.h2.initial-window-size <bytes>",
         "tune.h2.initial-window-size 1048576",
         number,
@@ -73,7 +70,6 @@ pub static LINES: &[LineRow] = &[
          long distances faster, and costs memory if they are not read.",
     ),
     row(
-        "tune.h2.max-concurrent-streams",
         "tune.h2.max-concurrent-streams <number>",
         "tune.h2.max-concurrent-streams 50",
         number,
@@ -81,28 +77,24 @@ pub static LINES: &[LineRow] = &[
          connection exceeds.",
     ),
     row(
-        "tune.h2.fe.initial-window-size",
         "tune.h2.fe.initial-window-size <bytes>",
         "tune.h2.fe.initial-window-size 1048576",
         number,
         "Like `tune.h2.initial-window-size`, for client connections only.",
     ),
     row(
-        "tune.h2.fe.max-concurrent-streams",
         "tune.h2.fe.max-concurrent-streams <number>",
         "tune.h2.fe.max-concurrent-streams 50",
         number,
         "Like `tune.h2.max-concurrent-streams`, for client connections only.",
     ),
     row(
-        "tune.h2.fe.max-total-streams",
         "tune.h2.fe.max-total-streams <number>",
         "tune.h2.fe.max-total-streams 10000",
         number,
         "Number of requests after which an HTTP/2 client must open a new connection. 0, the default, means no limit.",
     ),
     row(
-        "tune.h2.fe.glitches-threshold",
         "tune.h2.fe.glitches-threshold <number>",
         "tune.h2.fe.glitches-threshold 100",
         number,
@@ -110,21 +102,18 @@ pub static LINES: &[LineRow] = &[
          is closed; each of them only ends its request. 0, the default, means no limit; floods are always closed.",
     ),
     row(
-        "tune.h2.be.initial-window-size",
         "tune.h2.be.initial-window-size <bytes>",
         "tune.h2.be.initial-window-size 1048576",
         number,
         "Like `tune.h2.initial-window-size`, for server connections only.",
     ),
     row(
-        "tune.h2.be.max-concurrent-streams",
         "tune.h2.be.max-concurrent-streams <number>",
         "tune.h2.be.max-concurrent-streams 50",
         number,
         "Like `tune.h2.max-concurrent-streams`, for server connections only. The server may allow fewer.",
     ),
     row(
-        "tune.h2.be.glitches-threshold",
         "tune.h2.be.glitches-threshold <number>",
         "tune.h2.be.glitches-threshold 100",
         number,

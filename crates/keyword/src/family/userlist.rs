@@ -331,7 +331,6 @@ fn either(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "group",
         places: PLACES,
         syntax: "group <name> [users <user>,<user>,...]",
         doc: "In `global`: the group of the process once its sockets are open; requires root at the start. In a \
@@ -341,7 +340,6 @@ pub static LINES: &[LineRow] = &[
         build: either,
     },
     LineRow {
-        name: "user",
         places: PLACES,
         syntax: "user <name> [password <hash> | insecure-password <password>] [groups <group>,<group>,...]",
         doc: "In `global`: the user of the process once its sockets are open; requires root at the start. In a \

@@ -39,13 +39,11 @@ pub static LINES: &[LineRow] = &[
     row(
         "h1-accept-payload-with-any-method",
         "h1-accept-payload-with-any-method",
-        "h1-accept-payload-with-any-method",
         switch,
         "Accepts a body on GET, HEAD and DELETE requests of HTTP/1.0. Otherwise they are refused with 413, because \
          some intermediaries would mistake that body for another request.",
     ),
     row(
-        "h2-workaround-bogus-websocket-clients",
         "h2-workaround-bogus-websocket-clients",
         "h2-workaround-bogus-websocket-clients",
         switch,
@@ -55,13 +53,11 @@ pub static LINES: &[LineRow] = &[
     row(
         "pp2-never-send-local",
         "pp2-never-send-local",
-        "pp2-never-send-local",
         switch,
         "Health checks of servers with `send-proxy-v2` send the addresses of their own connection instead of the \
          LOCAL command, for servers that do not support LOCAL and would be marked down.",
     ),
     row(
-        "harden.reject-privileged-ports.tcp",
         "harden.reject-privileged-ports.tcp { on | off }",
         "harden.reject-privileged-ports.tcp on",
         hardening,
@@ -69,7 +65,6 @@ pub static LINES: &[LineRow] = &[
          clients do not use such ports, and a forged one may make two services respond to each other. Off by default.",
     ),
     row(
-        "harden.reject-privileged-ports.quic",
         "harden.reject-privileged-ports.quic { on | off }",
         "harden.reject-privileged-ports.quic on",
         hardening,

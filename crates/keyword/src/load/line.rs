@@ -100,7 +100,7 @@ impl Loader {
             .find(line.words[skip..].iter().map(|w| w.str()));
         if matches!(self.section, Section::NotBuilt(_)) {
             let name = match found {
-                Found::Built(row, _) => row.name,
+                Found::Built(row, _) => row.name(),
                 Found::NotBuilt(name, ..) => name,
                 Found::Unknown => "",
             };
@@ -125,7 +125,7 @@ impl Loader {
                 }
             }
             Found::Built(row, words) if !row.places.contains(&place) => {
-                self.misplaced(line, skip, words, row.name, row.places, place);
+                self.misplaced(line, skip, words, row.name(), row.places, place);
             }
             Found::Built(row, words) => self.build(line, skip, words, row),
         }
@@ -133,15 +133,15 @@ impl Loader {
 
     /// Lets a row build its line.
     fn build(&mut self, line: &Line, skip: usize, words: usize, row: &'static LineRow) {
-        if skip > 0 && !negatable(row.name) {
-            return self.no_negation(line, row.name);
+        if skip > 0 && !negatable(row.name()) {
+            return self.no_negation(line, row.name());
         }
-        self.rule_order(line, row.name);
-        self.rule_of_today(row.name, line);
+        self.rule_order(line, row.name());
+        self.rule_of_today(row.name(), line);
         let mut args = Args::new(
             line,
             skip + words,
-            row.name,
+            row.name(),
             row.syntax,
             &codes::OF_ARGUMENTS,
         );

@@ -119,7 +119,7 @@ impl Expression {
 
     /// The name of its fetch.
     pub fn fetch_name(&self) -> &'static str {
-        fetch::row(self.fetch).name
+        fetch::row(self.fetch).name()
     }
 
     /// The list of users whose groups tests compare.
@@ -270,7 +270,7 @@ fn parse(
             .error(
                 &codes::EXPRESSION_SYNTAX,
                 end..extra.end.max(end + 1),
-                format!("missing comma after fetch keyword '{}'", row.name),
+                format!("missing comma after fetch keyword '{}'", row.name()),
             )
             .label_boxed("expected a comma before a converter"));
     }
@@ -315,7 +315,7 @@ impl From<&'static Keyword<FetchBuild>> for Callable {
             ..
         } = &row.build;
         Callable {
-            name: row.name,
+            name: row.name(),
             syntax: row.syntax,
             kinds: arguments,
             required: *required,
@@ -333,7 +333,7 @@ impl From<&'static Keyword<ConverterBuild>> for Callable {
             ..
         } = &row.build;
         Callable {
-            name: row.name,
+            name: row.name(),
             syntax: row.syntax,
             kinds: arguments,
             required: *required,
@@ -383,7 +383,7 @@ fn not_here(
         .error(
             &codes::FETCH_NOT_HERE,
             part,
-            format!("'{}' cannot be used in a {}", row.name, usage.name()),
+            format!("'{}' cannot be used in a {}", row.name(), usage.name()),
         )
         .label_boxed(format!(
             "requires {}, which are not available here",
@@ -510,7 +510,7 @@ fn parse_converter(
             .error(
                 &codes::TYPES_DO_NOT_FIT,
                 name.start..end,
-                format!("converter '{}' cannot be applied", row.name),
+                format!("converter '{}' cannot be applied", row.name()),
             )
             .label_boxed(format!(
                 "expects type {}, but gets type {}",

@@ -1,7 +1,7 @@
 //! Rows of families by number, made when this is compiled: a compiled expression holds
 //! numbers, because the functions of rows know streams, and streams know expressions.
 
-use language::keyword::{Family, Keyword};
+use language::keyword::{Family, Keyword, Table};
 
 /// How many rows there are.
 pub(super) const fn count<B>(families: &[Family<B>]) -> usize {
@@ -31,12 +31,10 @@ pub(super) const fn numbered<B, const N: usize>(
     all
 }
 
-/// The number of a row that is one of them. Names are compared, which a table has once: a
-/// row of a constant may stand at several addresses.
-pub(super) fn number_of<B>(all: &[&'static Keyword<B>], row: &'static Keyword<B>) -> u16 {
-    let at = all.iter().position(|one| one.name == row.name);
-    let at = at.and_then(|at| u16::try_from(at).ok());
-    at.expect("a row of the same families, which are some hundred")
+/// The number of a row in its table.
+pub(super) fn number_of<B>(table: &Table<B>, row: &Keyword<B>) -> u16 {
+    let number = table.number(row).and_then(|n| u16::try_from(n).ok());
+    number.expect("a row of the same families, which are some hundred")
 }
 
 #[cfg(test)]
@@ -52,14 +50,14 @@ mod tests {
             match known.kind {
                 "fetch" => {
                     if let Found::Built(row, _) = fetch::table().find(name) {
-                        assert_eq!(fetch::row(fetch::id(row)).name, row.name);
+                        assert_eq!(fetch::row(fetch::id(row)).name(), row.name());
                         fetches += 1;
                     }
                 }
                 "converter" => {
                     if let Found::Built(row, _) = converter::table().find(name) {
                         let again = converter::row(converter::id(row));
-                        assert_eq!(again.name, row.name);
+                        assert_eq!(again.name(), row.name());
                     }
                 }
                 _ => {}

@@ -64,7 +64,6 @@ type Row = Keyword<Build>;
 
 pub(in crate::dialect) static OPTIONS: &[Row] = &[
     Row {
-        name: "dev",
         places: ALL,
         syntax: "dev <interface>",
         doc: "The interface for the address; the default is that of the instance.",
@@ -77,7 +76,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     },
     Row {
-        name: "brd",
         places: ALL,
         syntax: "brd <address>|+|-",
         doc: "The broadcast address; `+` and `-` set or clear the host bits.",
@@ -85,7 +83,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         build: broadcast,
     },
     Row {
-        name: "broadcast",
         places: ALL,
         syntax: "broadcast <address>|+|-",
         doc: "Long form of `brd`.",
@@ -93,7 +90,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         build: broadcast,
     },
     Row {
-        name: "scope",
         places: ALL,
         syntax: "scope global|site|link|host|nowhere",
         doc: "The scope of the address.",
@@ -101,7 +97,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         build: |l, w, a| a.scope = w.value(l).and_then(|v| l.named_as(v, &SCOPE)).map(Scope),
     },
     Row {
-        name: "label",
         places: ALL,
         syntax: "label <name>",
         doc: "A label for the address, as shown by ifconfig: the interface, a colon, and a suffix. IPv4 only.",
@@ -109,7 +104,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         build: label,
     },
     Row {
-        name: "peer",
         places: ALL,
         syntax: "peer <address>",
         doc: "The other end of a point-to-point link.",
@@ -117,7 +111,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         build: |l, w, a| a.peer = w.value(l).and_then(|v| l.network(v)).map(|(peer, _)| peer),
     },
     Row {
-        name: "home",
         places: ALL,
         syntax: "home",
         doc: "Marks an IPv6 address as the home address of Mobile IPv6.",
@@ -125,7 +118,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         build: |_, _, a| a.home = true,
     },
     Row {
-        name: "-nodad",
         places: ALL,
         syntax: "-nodad",
         doc: "Disables duplicate address detection for this IPv6 address, which takes a second or more.",
@@ -133,7 +125,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         build: |_, _, a| a.no_dad = true,
     },
     Row {
-        name: "mngtmpaddr",
         places: ALL,
         syntax: "mngtmpaddr",
         doc: "Lets the kernel derive temporary IPv6 addresses from this one.",
@@ -141,7 +132,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         build: |_, _, a| a.manage_temporary = true,
     },
     Row {
-        name: "noprefixroute",
         places: ALL,
         syntax: "noprefixroute",
         doc: "Creates no route for the network of the address.",
@@ -149,7 +139,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         build: |_, _, a| a.no_prefix_route = true,
     },
     Row {
-        name: "autojoin",
         places: ALL,
         syntax: "autojoin",
         doc: "Lets the kernel join the multicast group of the address.",
@@ -157,7 +146,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         build: |_, _, a| a.auto_join = true,
     },
     Row {
-        name: "preferred_lft",
         places: ALL,
         syntax: "preferred_lft <seconds>|forever",
         doc: "Time for which new connections of this machine may use it as source address. 0, the default for a /128, \
@@ -166,7 +154,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         build: preferred,
     },
     Row {
-        name: "no_track",
         places: VIRTUAL,
         syntax: "no_track",
         doc: "Ignores the removal of the address by other programs.",
@@ -174,7 +161,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         build: |_, _, a| a.no_track = true,
     },
     Row {
-        name: "use_vmac",
         places: &["virtual_ipaddress", "virtual_ipaddress_excluded"],
         syntax: "use_vmac",
         doc: "An address on another interface (`dev`) uses the MAC address of the virtual router there.",
@@ -182,7 +168,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         build: |_, _, a| a.vmac = true,
     },
     Row {
-        name: "track_group",
         places: &["static_ipaddress"],
         syntax: "track_group <name>",
         doc: "The instances of this group enter FAULT when the address is removed.",
@@ -223,7 +208,7 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ad
     while let Some(word) = words.next() {
         let row = OPTIONS
             .iter()
-            .find(|row| row.name == word.text && row.places.contains(&place));
+            .find(|row| row.name() == word.text && row.places.contains(&place));
         match row {
             Some(row) => (row.build)(l, &mut words, &mut built),
             None => {
@@ -247,7 +232,7 @@ fn unknown(l: &mut Loader<'_>, word: &Word, place: &str) {
     let names = OPTIONS
         .iter()
         .filter(|row| row.places.contains(&place))
-        .map(|row| row.name);
+        .map(|row| row.name());
     let near = suggest::nearest(&word.text, names);
     let another = word
         .text

@@ -19,7 +19,6 @@ const INTERVAL_MIN_US: u64 = 1000;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
-        name: "bfd_instance",
         places: &[TOP],
         syntax: "bfd_instance <name> { neighbor_ip … }",
         doc: "A BFD session (RFC 5880) with a neighbour, to which instances refer in `track_bfd`.",
@@ -27,7 +26,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(1, 1, session),
     },
     Row {
-        name: "neighbor_ip",
         places: &[BFD],
         syntax: "neighbor_ip <address>",
         doc: "The neighbour.",
@@ -35,7 +33,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, neighbour),
     },
     Row {
-        name: "neighbour_ip",
         places: &[BFD],
         syntax: "neighbour_ip <address>",
         doc: "Same as `neighbor_ip`.",
@@ -43,7 +40,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, neighbour),
     },
     Row {
-        name: "source_ip",
         places: &[BFD],
         syntax: "source_ip <address>",
         doc: "Source address of its packets, in the neighbour's family.",
@@ -54,7 +50,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "min_rx",
         places: &[BFD],
         syntax: "min_rx <milliseconds>",
         doc: "Minimum interval of received packets, by default 10 ms.",
@@ -66,7 +61,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "min_tx",
         places: &[BFD],
         syntax: "min_tx <milliseconds>",
         doc: "Interval of sent packets, by default 10 ms.",
@@ -78,7 +72,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "idle_tx",
         places: &[BFD],
         syntax: "idle_tx <milliseconds>",
         doc: "Interval while the session is down, by default 1000 ms.",
@@ -90,7 +83,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "multiplier",
         places: &[BFD],
         syntax: "multiplier <1-255>",
         doc: "Number of missing packets after which the session is down, by default 5.",
@@ -102,7 +94,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "passive",
         places: &[BFD],
         syntax: "passive",
         doc: "Sends nothing until the neighbour does.",
@@ -110,7 +101,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, |l, _| with(l, |s| s.passive = true)),
     },
     Row {
-        name: "ttl",
         places: &[BFD],
         syntax: "ttl <1-255>",
         doc: "TTL of IPv4 packets, by default 255.",
@@ -118,7 +108,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, hops),
     },
     Row {
-        name: "hoplimit",
         places: &[BFD],
         syntax: "hoplimit <1-255>",
         doc: "Hop limit of IPv6 packets, by default 64.",
@@ -126,7 +115,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, hops),
     },
     Row {
-        name: "max_hops",
         places: &[BFD],
         syntax: "max_hops <0-255>",
         doc: "Maximum distance of the neighbour in hops; 255 disables the check.",
@@ -138,7 +126,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "vrrp",
         places: &[BFD],
         syntax: "vrrp",
         doc: "Reports the session to virtual routers only. This is always so.",
@@ -148,7 +135,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "checker",
         places: &[BFD],
         syntax: "checker",
         doc: "Reports the session to IPVS checks only. Evenkeel has none: the proxy checks its servers itself.",

@@ -18,14 +18,12 @@ const INTERVAL_MAX_US: u64 = 1_000_000;
 type Run = fn(&mut Loader<'_>, &Node);
 
 const fn of_instance(
-    name: &'static str,
     syntax: &'static str,
     doc: &'static str,
     example: &'static str,
     run: Run,
 ) -> Row {
     Row {
-        name,
         places: &[INSTANCE],
         syntax,
         doc,
@@ -34,15 +32,8 @@ const fn of_instance(
     }
 }
 
-const fn of_all(
-    name: &'static str,
-    syntax: &'static str,
-    doc: &'static str,
-    example: &'static str,
-    run: Run,
-) -> Row {
+const fn of_all(syntax: &'static str, doc: &'static str, example: &'static str, run: Run) -> Row {
     Row {
-        name,
         places: &[GLOBAL],
         syntax,
         doc,
@@ -53,7 +44,6 @@ const fn of_all(
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     of_instance(
-        "garp_master_delay",
         "garp_master_delay <seconds>",
         "Seconds until a new owner announces its addresses a second time; 0 disables that. Default \
          `vrrp_garp_master_delay`, 5.",
@@ -61,14 +51,12 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         delay,
     ),
     of_all(
-        "vrrp_garp_master_delay",
         "vrrp_garp_master_delay <seconds>",
         "Seconds until a new owner announces its addresses a second time; 0 disables that. Default 5.",
         "vrrp_garp_master_delay 1",
         delay,
     ),
     of_instance(
-        "garp_master_repeat",
         "garp_master_repeat <number>",
         "Number of announcements of each address that a new owner sends at a time. Default `vrrp_garp_master_repeat`, \
          5.",
@@ -76,42 +64,36 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         repeat,
     ),
     of_all(
-        "vrrp_garp_master_repeat",
         "vrrp_garp_master_repeat <number>",
         "Number of announcements of each address that a new owner sends at a time. Default 5.",
         "vrrp_garp_master_repeat 3",
         repeat,
     ),
     of_instance(
-        "garp_lower_prio_delay",
         "garp_lower_prio_delay <seconds>",
         "Like `garp_master_delay`, after the owner has received an advert with a lower priority.",
         "garp_lower_prio_delay 5",
         lower_delay,
     ),
     of_all(
-        "vrrp_garp_lower_prio_delay",
         "vrrp_garp_lower_prio_delay <seconds>",
         "Like `vrrp_garp_master_delay`, after the owner has received an advert with a lower priority.",
         "vrrp_garp_lower_prio_delay 5",
         lower_delay,
     ),
     of_instance(
-        "garp_lower_prio_repeat",
         "garp_lower_prio_repeat <number>",
         "Like `garp_master_repeat`, after the owner has received an advert with a lower priority.",
         "garp_lower_prio_repeat 1",
         lower_repeat,
     ),
     of_all(
-        "vrrp_garp_lower_prio_repeat",
         "vrrp_garp_lower_prio_repeat <number>",
         "Like `vrrp_garp_master_repeat`, after the owner has received an advert with a lower priority.",
         "vrrp_garp_lower_prio_repeat 1",
         lower_repeat,
     ),
     of_instance(
-        "garp_master_refresh",
         "garp_master_refresh <seconds>",
         "Interval at which an owner announces its addresses again; 0 disables that. Default \
          `vrrp_garp_master_refresh`, 0.",
@@ -119,28 +101,24 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         refresh,
     ),
     of_all(
-        "vrrp_garp_master_refresh",
         "vrrp_garp_master_refresh <seconds>",
         "Interval at which an owner announces its addresses again; 0 disables that. Default 0.",
         "vrrp_garp_master_refresh 60",
         refresh,
     ),
     of_instance(
-        "garp_master_refresh_repeat",
         "garp_master_refresh_repeat <number>",
         "Number of announcements of a refresh. Default `vrrp_garp_master_refresh_repeat`, 1.",
         "garp_master_refresh_repeat 2",
         refresh_repeat,
     ),
     of_all(
-        "vrrp_garp_master_refresh_repeat",
         "vrrp_garp_master_refresh_repeat <number>",
         "Number of announcements of a refresh. Default 1.",
         "vrrp_garp_master_refresh_repeat 2",
         refresh_repeat,
     ),
     of_instance(
-        "garp_extra_if",
         "garp_extra_if [all] <seconds>",
         "Interval of announcements on other interfaces with addresses of the instance, so that switches remember \
          them; without `all` only on virtual ones.",
@@ -148,7 +126,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         extra,
     ),
     of_all(
-        "vrrp_garp_extra_if",
         "vrrp_garp_extra_if [all] <seconds>",
         "Interval of announcements on other interfaces with addresses, so that switches remember them; without `all` \
          only on virtual ones.",
@@ -156,7 +133,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         extra,
     ),
     of_all(
-        "vrrp_garp_interval",
         "vrrp_garp_interval <seconds>",
         "Interval between two gratuitous ARPs on an interface, for switches that are easily flooded. Default 0.",
         "vrrp_garp_interval 0.001",
@@ -165,7 +141,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         },
     ),
     of_all(
-        "vrrp_gna_interval",
         "vrrp_gna_interval <seconds>",
         "Interval between two unsolicited neighbour advertisements on an interface. Default 0.",
         "vrrp_gna_interval 0.001",
@@ -174,7 +149,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         },
     ),
     Row {
-        name: "vrrp_min_garp",
         places: &[GLOBAL],
         syntax: "vrrp_min_garp [on|off]",
         doc: "Announces each address only once: enough for modern switches.",
@@ -184,7 +158,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "garp_group",
         places: &[TOP],
         syntax: "garp_group { garp_interval … gna_interval … interface … }",
         doc: "Intervals between announcements on one interface, or on several that share a switch.",
@@ -192,7 +165,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(0, 1, group),
     },
     Row {
-        name: "garp_interval",
         places: &[GARP_GROUP],
         syntax: "garp_interval <seconds>",
         doc: "Interval between two gratuitous ARPs of the group.",
@@ -205,7 +177,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "gna_interval",
         places: &[GARP_GROUP],
         syntax: "gna_interval <seconds>",
         doc: "Interval between two unsolicited neighbour advertisements of the group.",
@@ -218,7 +189,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "interface",
         places: &[GARP_GROUP],
         syntax: "interface <name>",
         doc: "The interface of the group.",
@@ -230,7 +200,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "interfaces",
         places: &[GARP_GROUP],
         syntax: "interfaces { <name> … }",
         doc: "Interfaces that share the intervals, because they share a switch.",

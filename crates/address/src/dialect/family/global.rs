@@ -11,14 +11,12 @@ use std::net::IpAddr;
 
 /// A row of `global_defs`.
 pub(super) const fn row(
-    name: &'static str,
     syntax: &'static str,
     doc: &'static str,
     example: &'static str,
     build: Build,
 ) -> Row {
     Row {
-        name,
         places: &[GLOBAL],
         syntax,
         doc,
@@ -29,7 +27,6 @@ pub(super) const fn row(
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
-        name: "global_defs",
         places: &[TOP],
         syntax: "global_defs { … }",
         doc: "Global settings. The block may appear anywhere, and several times.",
@@ -37,7 +34,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(0, 0, |l, n| l.children(GLOBAL, n)),
     },
     Row {
-        name: "linkbeat_use_polling",
         places: &[TOP, INSTANCE],
         syntax: "linkbeat_use_polling",
         doc: "Polls the carrier of interfaces. `linkbeat_interfaces` does so for selected ones.",
@@ -45,7 +41,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, linkbeat),
     },
     row(
-        "router_id",
         "router_id <name>",
         "Name of this machine in mails and logs; the default is the host name.",
         "router_id lb1",
@@ -54,7 +49,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "default_interface",
         "default_interface <name>",
         "Interface of static addresses without `dev`; default eth0.",
         "default_interface eth1",
@@ -65,7 +59,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vrrp_version",
         "vrrp_version 2|3",
         "Version of instances without `version`; default 2. IPv6 is always 3.",
         "vrrp_version 3",
@@ -76,7 +69,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vrrp_mcast_group4",
         "vrrp_mcast_group4 <group>",
         "Multicast group of IPv4 adverts, by default 224.0.0.18.",
         "vrrp_mcast_group4 224.0.0.19",
@@ -85,7 +77,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vrrp_mcast_group6",
         "vrrp_mcast_group6 <group>",
         "Multicast group of IPv6 adverts, by default ff02::12.",
         "vrrp_mcast_group6 ff02::13",
@@ -94,7 +85,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vrrp_down_timer_adverts",
         "vrrp_down_timer_adverts <1-100>",
         "The default of `down_timer_adverts`.",
         "vrrp_down_timer_adverts 4",
@@ -105,7 +95,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vrrp_lower_prio_no_advert",
         "vrrp_lower_prio_no_advert [on|off]",
         "The default of `lower_prio_no_advert`.",
         "vrrp_lower_prio_no_advert",
@@ -119,7 +108,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vrrp_higher_prio_send_advert",
         "vrrp_higher_prio_send_advert [on|off]",
         "The default of `higher_prio_send_advert`.",
         "vrrp_higher_prio_send_advert",
@@ -134,13 +122,11 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     row(
         "vrrp_check_unicast_src",
-        "vrrp_check_unicast_src",
         "Only accepts unicast adverts from peers, in all instances.",
         "vrrp_check_unicast_src",
         line(0, 0, |l, _| l.drafts.defaults.check_source = true),
     ),
     row(
-        "vrrp_skip_check_adv_addr",
         "vrrp_skip_check_adv_addr [on|off]",
         "The default of `skip_check_adv_addr`.",
         "vrrp_skip_check_adv_addr",
@@ -150,13 +136,11 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     row(
         "vrrp_strict",
-        "vrrp_strict",
         "Keeps to the letter of the protocol in all instances: at least one address, no unicast peers, no authentication, MASTER with priority 255 alone, no `preempt_delay`, and packets to the addresses are dropped unless the priority is 255.",
         "vrrp_strict",
         line(0, 0, |l, _| l.drafts.defaults.options.values.strict = true),
     ),
     row(
-        "vrrp_startup_delay",
         "vrrp_startup_delay <seconds>",
         "For this long after the start, missing adverts cause no takeover, for networks that take time to forward packets.",
         "vrrp_startup_delay 5.5",
@@ -166,7 +150,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "dynamic_interfaces",
         "dynamic_interfaces [allow_if_changes]",
         "Interfaces may be missing at the start; their instances wait for them. `allow_if_changes` also accepts a returning interface of another type.",
         "dynamic_interfaces",
@@ -189,20 +172,17 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     row(
         "disable_local_igmp",
-        "disable_local_igmp",
         "The kernel sends no reports of IGMP for 224.0.0.0/24; a planned stop sets that back.",
         "disable_local_igmp",
         line(0, 0, |l, _| l.config.global.disable_local_igmp = true),
     ),
     row(
         "log_unknown_vrids",
-        "log_unknown_vrids",
         "Adverts of virtual routers that are not configured are logged.",
         "log_unknown_vrids",
         line(0, 0, |l, _| l.config.global.log_unknown_vrids = true),
     ),
     row(
-        "vmac_prefix",
         "vmac_prefix <text>",
         "Prefix of the names of virtual interfaces, `vrrp` by default.",
         "vmac_prefix vr",
@@ -211,7 +191,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vmac_addr_prefix",
         "vmac_addr_prefix <text>",
         "As `vmac_prefix`, for interfaces of addresses with `use_vmac`.",
         "vmac_addr_prefix va",
@@ -220,7 +199,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "nftables",
         "nftables [<table>]",
         "The table of nftables for `no_accept` and virtual interfaces, `keepalived` by default.",
         "nftables vrrp",
@@ -232,7 +210,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "nftables_priority",
         "nftables_priority <number>",
         "The priority of the chains of nftables, -1 by default.",
         "nftables_priority -1",
@@ -244,13 +221,11 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     row(
         "nftables_counters",
-        "nftables_counters",
         "The rules of nftables count.",
         "nftables_counters",
         line(0, 0, |l, _| l.config.global.nftables_counters = true),
     ),
     row(
-        "nftables_ifindex",
         "nftables_ifindex",
         "Sets of nftables name interfaces by their index; that is so here anyway.",
         "nftables_ifindex",
@@ -259,7 +234,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vrrp_iptables",
         "vrrp_iptables [<in> [<out>]]",
         "Rules of iptables in the place of nftables. This program always uses nftables.",
         "vrrp_iptables",
@@ -272,7 +246,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vrrp_ipsets",
         "vrrp_ipsets [<set> …]",
         "Sets for the rules of iptables. This program always uses nftables, which has its own.",
         "vrrp_ipsets",
@@ -281,14 +254,12 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "include_check",
         "include_check [readable] [match] [wildcard_match] [brace_match]",
         "Which missing files are errors of `include` lines that follow; with + and - single ones are changed.",
         "include_check readable",
         line(0, 4, include_check),
     ),
     row(
-        "random_seed",
         "random_seed <number>",
         "The seed of `${_RANDOM}` in the lines below it, so that they are the same at every start. The numbers are not those of keepalived.",
         "random_seed 5",
@@ -300,14 +271,12 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vrrp_rx_bufs_policy",
         "vrrp_rx_bufs_policy MTU|ADVERT|<bytes>",
         "The receive buffer of sockets: a number of bytes, or of packets of the interface or of adverts.",
         "vrrp_rx_bufs_policy 65536",
         line(1, 1, receive_policy),
     ),
     row(
-        "vrrp_rx_bufs_multiplier",
         "vrrp_rx_bufs_multiplier <number>",
         "How many packets `vrrp_rx_bufs_policy` makes room for, 3 by default.",
         "vrrp_rx_bufs_multiplier 4",

@@ -18,7 +18,6 @@ const KEY_BYTES: usize = 16;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
-        name: "vrrp_instance",
         places: &[TOP],
         syntax: "vrrp_instance <name> { … }",
         doc: "A virtual router: addresses that one of several machines owns. It needs an `interface`, a `virtual_router_id` and addresses in `virtual_ipaddress`.",
@@ -26,7 +25,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(1, 1, instance),
     },
     Row {
-        name: "state",
         places: &[INSTANCE],
         syntax: "state MASTER|BACKUP",
         doc: "Initial state. `priority` decides which machine owns the addresses: MASTER only matters with priority \
@@ -35,7 +33,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, state),
     },
     Row {
-        name: "interface",
         places: &[INSTANCE],
         syntax: "interface <name>",
         doc: "Interface for adverts and addresses. Only unicast instances can omit it.",
@@ -43,7 +40,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, interface),
     },
     Row {
-        name: "virtual_router_id",
         places: &[INSTANCE],
         syntax: "virtual_router_id <1-255>",
         doc: "Number of the virtual router, the same on all its machines, and unique on the network.",
@@ -51,7 +47,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, vrid),
     },
     Row {
-        name: "priority",
         places: &[INSTANCE],
         syntax: "priority <1-255>",
         doc: "The highest priority owns the addresses. Give every machine a different one; 255 is for the machine to \
@@ -60,7 +55,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, priority),
     },
     Row {
-        name: "advert_int",
         places: &[INSTANCE],
         syntax: "advert_int <seconds>",
         doc: "Advert interval, the same on all machines: 1 to 255 whole seconds in version 2, 0.01 to 40.95 in \
@@ -69,7 +63,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, advert_int),
     },
     Row {
-        name: "version",
         places: &[INSTANCE],
         syntax: "version 2|3",
         doc: "VRRP version. 3 is required for IPv6 and for intervals below one second; it has no authentication. \
@@ -78,7 +71,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, version),
     },
     Row {
-        name: "down_timer_adverts",
         places: &[INSTANCE],
         syntax: "down_timer_adverts <1-100>",
         doc: "Number of missing adverts after which the addresses move. The protocol says 3; all machines need the \
@@ -87,7 +79,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, down_timer),
     },
     Row {
-        name: "preempt",
         places: &[INSTANCE],
         syntax: "preempt",
         doc: "A higher priority takes the addresses from a lower one. This is the default.",
@@ -95,7 +86,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, |l, n| preempt(l, n, true)),
     },
     Row {
-        name: "nopreempt",
         places: &[INSTANCE],
         syntax: "nopreempt",
         doc: "A higher priority that returns does not take the addresses back. The state must be BACKUP, on all \
@@ -104,7 +94,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, |l, n| preempt(l, n, false)),
     },
     Row {
-        name: "preempt_delay",
         places: &[INSTANCE],
         syntax: "preempt_delay <seconds>",
         doc: "Delay, 0 to 1000 s, before a higher priority takes the addresses. The state must be BACKUP.",
@@ -112,7 +101,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, preempt_delay),
     },
     Row {
-        name: "accept",
         places: &[INSTANCE],
         syntax: "accept",
         doc: "Accepts packets to the addresses even if this machine is not their permanent owner. Default, except in \
@@ -121,7 +109,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, |l, n| accept(l, n, true)),
     },
     Row {
-        name: "no_accept",
         places: &[INSTANCE],
         syntax: "no_accept",
         doc: "Drops packets to the addresses themselves unless the priority is 255: the addresses are only for \
@@ -130,7 +117,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, |l, n| accept(l, n, false)),
     },
     Row {
-        name: "authentication",
         places: &[INSTANCE],
         syntax: "authentication { auth_type … auth_pass … }",
         doc: "A password in every advert, version 2 only. Anyone on the network can read it, so it only protects \
@@ -139,7 +125,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(0, 0, authentication),
     },
     Row {
-        name: "auth_type",
         places: &[AUTHENTICATION],
         syntax: "auth_type PASS|AH",
         doc: "PASS sends the password in clear text; AH signs adverts with the IP authentication header, which few \
@@ -148,7 +133,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, auth_type),
     },
     Row {
-        name: "auth_pass",
         places: &[AUTHENTICATION],
         syntax: "auth_pass <password>",
         doc: "The password, the same on all machines. An advert has room for eight bytes; the rest is not sent.",
@@ -156,7 +140,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, auth_pass),
     },
     Row {
-        name: "strict_mode",
         places: &[INSTANCE],
         syntax: "strict_mode [on|off]",
         doc: "Follows the protocol exactly, see `vrrp_strict`, which is its default.",
@@ -164,7 +147,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 1, strict),
     },
     Row {
-        name: "use_vmac",
         places: &[INSTANCE],
         syntax: "use_vmac [<interface>] [<MAC>]",
         doc: "Uses the MAC address of the virtual router on a separate interface (macvlan), so that neighbours need \
@@ -173,7 +155,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 2, use_vmac),
     },
     Row {
-        name: "use_vmac_addr",
         places: &[INSTANCE],
         syntax: "use_vmac_addr",
         doc: "Like `use_vmac`, for addresses on other interfaces.",
@@ -181,7 +162,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, |l, n| l.instance.vmac_for_addresses = Some(n.place())),
     },
     Row {
-        name: "vmac_xmit_base",
         places: &[INSTANCE],
         syntax: "vmac_xmit_base",
         doc: "With `use_vmac`, sends adverts on the physical interface instead of the virtual one.",
@@ -191,7 +171,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "use_ipvlan",
         places: &[INSTANCE],
         syntax: "use_ipvlan [<interface>] [<address>] [bridge|private|vepa]",
         doc: "Puts the addresses on an ipvlan interface, for networks that allow only one MAC address. IPv4 needs a \
@@ -200,7 +179,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 3, use_ipvlan),
     },
     Row {
-        name: "native_ipv6",
         places: &[INSTANCE],
         syntax: "native_ipv6",
         doc: "Makes adverts IPv6. The addresses imply it; the keyword exists for old files.",
@@ -208,7 +186,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, |l, n| l.instance.native_ipv6 = Some(n.place())),
     },
     Row {
-        name: "dont_track_primary",
         places: &[INSTANCE],
         syntax: "dont_track_primary",
         doc: "Ignores faults of the interface itself.",
@@ -218,7 +195,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "promote_secondaries",
         places: &[INSTANCE],
         syntax: "promote_secondaries",
         doc: "Configures the interface so that removing one address keeps the others of its network.",
@@ -228,7 +204,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "vrf",
         places: &[INSTANCE],
         syntax: "vrf <interface>",
         doc: "With unicast and no interface: the VRF of the instance.",
@@ -238,7 +213,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "kernel_rx_buf_size",
         places: &[INSTANCE],
         syntax: "kernel_rx_buf_size <bytes>",
         doc: "Receive buffer of its socket.",
@@ -246,7 +220,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, buffer),
     },
     Row {
-        name: "debug",
         places: &[INSTANCE],
         syntax: "debug <0-4>",
         doc: "No effect, as in keepalived.",

@@ -7,9 +7,8 @@ use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 use language::Diagnostic;
 
-const fn row(name: &'static str, syntax: &'static str, example: &'static str, build: Build) -> Row {
+const fn row(syntax: &'static str, example: &'static str, build: Build) -> Row {
     Row {
-        name,
         places: &[GLOBAL],
         syntax,
         doc: "For IPVS, which Evenkeel does not use: a `listen` section of the proxy balances instead.",
@@ -23,13 +22,11 @@ const SOME: Build = line(0, 64, concerns_ipvs);
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
-        "lvs_sync_daemon",
         "lvs_sync_daemon <interface> …",
         "lvs_sync_daemon eth0",
         SOME,
     ),
     Row {
-        name: "lvs_sync_daemon_interface",
         places: &[GLOBAL, INSTANCE],
         syntax: "lvs_sync_daemon_interface <interface>",
         doc: "Obsolete form of `lvs_sync_daemon`, for IPVS, which Evenkeel does not use.",
@@ -37,140 +34,81 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: SOME,
     },
     row(
-        "lvs_timeouts",
         "lvs_timeouts [tcp <seconds>] [tcpfin <seconds>] [udp <seconds>]",
         "lvs_timeouts tcp 60",
         SOME,
     ),
-    row("lvs_flush", "lvs_flush", "lvs_flush", NONE),
+    row("lvs_flush", "lvs_flush", NONE),
+    row("lvs_flush_on_stop [VS]", "lvs_flush_on_stop", SOME),
     row(
-        "lvs_flush_on_stop",
-        "lvs_flush_on_stop [VS]",
-        "lvs_flush_on_stop",
-        SOME,
-    ),
-    row(
-        "lvs_notify_fifo",
         "lvs_notify_fifo <path> …",
         "lvs_notify_fifo /run/lvs.fifo",
         SOME,
     ),
     row(
-        "lvs_notify_fifo_script",
         "lvs_notify_fifo_script <script> …",
         "lvs_notify_fifo_script /usr/bin/true",
         SOME,
     ),
     row(
-        "lvs_netlink_cmd_rcv_bufs",
         "lvs_netlink_cmd_rcv_bufs <bytes>",
         "lvs_netlink_cmd_rcv_bufs 65536",
         SOME,
     ),
     row(
-        "lvs_netlink_cmd_rcv_bufs_force",
         "lvs_netlink_cmd_rcv_bufs_force [on|off]",
         "lvs_netlink_cmd_rcv_bufs_force on",
         SOME,
     ),
     row(
-        "lvs_netlink_monitor_rcv_bufs",
         "lvs_netlink_monitor_rcv_bufs <bytes>",
         "lvs_netlink_monitor_rcv_bufs 65536",
         SOME,
     ),
     row(
-        "lvs_netlink_monitor_rcv_bufs_force",
         "lvs_netlink_monitor_rcv_bufs_force [on|off]",
         "lvs_netlink_monitor_rcv_bufs_force on",
         SOME,
     ),
     row(
-        "checker_process_name",
         "checker_process_name <name>",
         "checker_process_name check",
         SOME,
     ),
+    row("checker_priority <-20-19>", "checker_priority -5", SOME),
+    row("checker_no_swap", "checker_no_swap", NONE),
     row(
-        "checker_priority",
-        "checker_priority <-20-19>",
-        "checker_priority -5",
-        SOME,
-    ),
-    row(
-        "checker_no_swap",
-        "checker_no_swap",
-        "checker_no_swap",
-        NONE,
-    ),
-    row(
-        "checker_cpu_affinity",
         "checker_cpu_affinity <processor> …",
         "checker_cpu_affinity 0",
         SOME,
     ),
+    row("checker_rt_priority <1-99>", "checker_rt_priority 5", SOME),
     row(
-        "checker_rt_priority",
-        "checker_rt_priority <1-99>",
-        "checker_rt_priority 5",
-        SOME,
-    ),
-    row(
-        "checker_rlimit_rttime",
         "checker_rlimit_rttime <microseconds>",
         "checker_rlimit_rttime 10000",
         SOME,
     ),
     row(
-        "checker_log_all_failures",
         "checker_log_all_failures [on|off]",
         "checker_log_all_failures on",
         SOME,
     ),
+    row("smtp_alert_checker [on|off]", "smtp_alert_checker on", SOME),
+    row("enable_snmp_checker", "enable_snmp_checker", NONE),
+    row("rs_init_notifies", "rs_init_notifies", NONE),
+    row("no_checker_emails", "no_checker_emails", NONE),
+    row("nftables_ipvs [<table>]", "nftables_ipvs", SOME),
     row(
-        "smtp_alert_checker",
-        "smtp_alert_checker [on|off]",
-        "smtp_alert_checker on",
-        SOME,
-    ),
-    row(
-        "enable_snmp_checker",
-        "enable_snmp_checker",
-        "enable_snmp_checker",
-        NONE,
-    ),
-    row(
-        "rs_init_notifies",
-        "rs_init_notifies",
-        "rs_init_notifies",
-        NONE,
-    ),
-    row(
-        "no_checker_emails",
-        "no_checker_emails",
-        "no_checker_emails",
-        NONE,
-    ),
-    row(
-        "nftables_ipvs",
-        "nftables_ipvs [<table>]",
-        "nftables_ipvs",
-        SOME,
-    ),
-    row(
-        "nftables_ipvs_priority",
         "nftables_ipvs_priority <number>",
         "nftables_ipvs_priority -1",
         SOME,
     ),
     row(
-        "nftables_ipvs_start_fwmark",
         "nftables_ipvs_start_fwmark <number>",
         "nftables_ipvs_start_fwmark 1000",
         SOME,
     ),
     Row {
-        name: "net_namespace_ipvs",
         places: &[TOP, GLOBAL],
         syntax: "net_namespace_ipvs <name>",
         doc: "The network namespace of IPVS, which Evenkeel does not use.",
@@ -178,7 +116,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: SOME,
     },
     Row {
-        name: "SSL",
         places: &[TOP],
         syntax: "SSL { … }",
         doc: "Certificates for IPVS checks: use `ca-file` and `crt` on a server line of the proxy.",

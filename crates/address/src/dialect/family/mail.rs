@@ -15,7 +15,6 @@ const PORT: u16 = 25;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
-        name: "notification_email",
         places: &[GLOBAL],
         syntax: "notification_email { <address> … }",
         doc: "Recipients of mails about changes, if `smtp_alert` enables them.",
@@ -23,7 +22,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(0, 0, receivers),
     },
     Row {
-        name: "notification_email_from",
         places: &[GLOBAL],
         syntax: "notification_email_from <address>",
         doc: "Sender of the mails; the default is the user of the program at the host name.",
@@ -31,7 +29,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, |l, n| l.drafts.mail.from = text(n)),
     },
     Row {
-        name: "smtp_server",
         places: &[GLOBAL],
         syntax: "smtp_server <host> [<port>]",
         doc: "The mail server, by name or address; the default port is 25.",
@@ -39,7 +36,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 2, server),
     },
     Row {
-        name: "smtp_helo_name",
         places: &[GLOBAL],
         syntax: "smtp_helo_name <name>",
         doc: "The name for the greeting of the mail server; the default is the host name.",
@@ -47,7 +43,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, |l, n| l.drafts.mail.helo = text(n)),
     },
     Row {
-        name: "smtp_connect_timeout",
         places: &[GLOBAL],
         syntax: "smtp_connect_timeout <seconds>",
         doc: "Timeout for the mail server, by default 30 s.",
@@ -55,7 +50,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, timeout),
     },
     Row {
-        name: "smtp_alert",
         places: &[GLOBAL],
         syntax: "smtp_alert [on|off]",
         doc: "Enables mails for all instances without a setting of their own.",
@@ -63,7 +57,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 1, |l, n| l.drafts.defaults.smtp_alert = l.switch(n)),
     },
     Row {
-        name: "smtp_alert_vrrp",
         places: &[GLOBAL],
         syntax: "smtp_alert_vrrp [on|off]",
         doc: "Like `smtp_alert`, for VRRP instances only.",
@@ -71,7 +64,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 1, |l, n| l.drafts.defaults.smtp_alert_vrrp = l.switch(n)),
     },
     Row {
-        name: "no_email_faults",
         places: &[GLOBAL],
         syntax: "no_email_faults",
         doc: "Sends no mails about faults.",
@@ -79,7 +71,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, |l, _| l.config.global.no_mail_on_faults = true),
     },
     Row {
-        name: "smtp_alert",
         places: &[INSTANCE, GROUP],
         syntax: "smtp_alert [on|off]",
         doc: "Sends mails to `notification_email` when the state changes.",

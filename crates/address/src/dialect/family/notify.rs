@@ -20,7 +20,6 @@ const BOTH: &[&str] = &[INSTANCE, GROUP];
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
-        name: "notify_master",
         places: BOTH,
         syntax: "notify_master <script> [<user> [<group>]]",
         doc: "Runs when the instance becomes master. Quote a script together with its arguments; no shell is used.",
@@ -28,7 +27,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 3, |l, n| set(l, n, |s| &mut s.master)),
     },
     Row {
-        name: "notify_backup",
         places: BOTH,
         syntax: "notify_backup <script> [<user> [<group>]]",
         doc: "Runs when the instance becomes backup.",
@@ -36,7 +34,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 3, |l, n| set(l, n, |s| &mut s.backup)),
     },
     Row {
-        name: "notify_fault",
         places: BOTH,
         syntax: "notify_fault <script> [<user> [<group>]]",
         doc: "Runs when the instance enters FAULT: an interface or something else that is tracked failed.",
@@ -44,7 +41,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 3, |l, n| set(l, n, |s| &mut s.fault)),
     },
     Row {
-        name: "notify_stop",
         places: BOTH,
         syntax: "notify_stop <script> [<user> [<group>]]",
         doc: "Runs when the program stops.",
@@ -52,7 +48,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 3, |l, n| set(l, n, |s| &mut s.stop)),
     },
     Row {
-        name: "notify_deleted",
         places: BOTH,
         syntax: "notify_deleted [<script> [<user> [<group>]]]",
         doc: "Reports DELETED instead of FAULT when a reload removes the instance, and runs the script.",
@@ -60,7 +55,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 3, deleted),
     },
     Row {
-        name: "notify",
         places: BOTH,
         syntax: "notify <script> [<user> [<group>]]",
         doc: "Runs at every change, with four additional arguments: INSTANCE or GROUP, the name, the new state, the \
@@ -69,7 +63,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 3, |l, n| set(l, n, |s| &mut s.any)),
     },
     Row {
-        name: "notify_master_rx_lower_pri",
         places: &[INSTANCE],
         syntax: "notify_master_rx_lower_pri <script> [<user> [<group>]]",
         doc: "Runs when the master receives an advert with a lower priority: another machine has taken the addresses \
@@ -78,7 +71,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 3, |l, n| set(l, n, |s| &mut s.lower_priority)),
     },
     Row {
-        name: "notify_priority_changes",
         places: BOTH,
         syntax: "notify_priority_changes [on|off]",
         doc: "Also writes changes of the priority to pipes. Default `vrrp_notify_priority_changes`.",
@@ -92,7 +84,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "vrrp_notify_priority_changes",
         places: &[GLOBAL],
         syntax: "vrrp_notify_priority_changes [on|off]",
         doc: "Also writes changes of priorities to pipes.",
@@ -102,7 +93,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "notify_fifo",
         places: &[GLOBAL],
         syntax: "notify_fifo <path> [<user> [<group>]]",
         doc: "A named pipe that receives every change, in order: `INSTANCE \"VI_1\" MASTER 100`.",
@@ -110,7 +100,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 3, |l, n| fifo(l, n, 0)),
     },
     Row {
-        name: "notify_fifo_script",
         places: &[GLOBAL],
         syntax: "notify_fifo_script <script> [<user> [<group>]]",
         doc: "A script that is started once and reads the pipe, whose path is its last argument.",
@@ -118,7 +107,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 3, |l, n| fifo_script(l, n, 0)),
     },
     Row {
-        name: "vrrp_notify_fifo",
         places: &[GLOBAL],
         syntax: "vrrp_notify_fifo <path> [<user> [<group>]]",
         doc: "Like `notify_fifo`, for VRRP changes only.",
@@ -126,7 +114,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 3, |l, n| fifo(l, n, 1)),
     },
     Row {
-        name: "vrrp_notify_fifo_script",
         places: &[GLOBAL],
         syntax: "vrrp_notify_fifo_script <script> [<user> [<group>]]",
         doc: "A script that is started once and reads the pipe of `vrrp_notify_fifo`.",
@@ -134,7 +121,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 3, |l, n| fifo_script(l, n, 1)),
     },
     Row {
-        name: "script_user",
         places: &[GLOBAL],
         syntax: "script_user <user> [<group>]",
         doc: "User of scripts without a user of their own: by default `keepalived_script` if that user exists, \
@@ -145,7 +131,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "enable_script_security",
         places: &[GLOBAL],
         syntax: "enable_script_security",
         doc: "Does not run scripts as root if other users could change any part of their path.",
@@ -153,7 +138,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, |l, _| l.config.global.script_security = true),
     },
     Row {
-        name: "startup_script",
         places: &[GLOBAL],
         syntax: "startup_script <script> [<user> [<group>]]",
         doc: "Runs once, before everything else.",
@@ -163,7 +147,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "startup_script_timeout",
         places: &[GLOBAL],
         syntax: "startup_script_timeout <1-1000>",
         doc: "Maximum duration of the `startup_script` in seconds, by default 10.",
@@ -173,7 +156,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "shutdown_script",
         places: &[GLOBAL],
         syntax: "shutdown_script <script> [<user> [<group>]]",
         doc: "Runs once, after everything else has stopped.",
@@ -183,7 +165,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "shutdown_script_timeout",
         places: &[GLOBAL],
         syntax: "shutdown_script_timeout <1-1000>",
         doc: "Maximum duration of the `shutdown_script` in seconds, by default 10.",
@@ -193,7 +174,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "fifo_write_vrrp_states_on_reload",
         places: &[GLOBAL],
         syntax: "fifo_write_vrrp_states_on_reload",
         doc: "Writes all states to the pipes again after a reload.",

@@ -8,15 +8,8 @@ use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 use language::Diagnostic;
 
-const fn both(
-    name: &'static str,
-    syntax: &'static str,
-    doc: &'static str,
-    example: &'static str,
-    build: Build,
-) -> Row {
+const fn both(syntax: &'static str, doc: &'static str, example: &'static str, build: Build) -> Row {
     Row {
-        name,
         places: &[TOP, GLOBAL],
         syntax,
         doc,
@@ -31,7 +24,6 @@ const BUFFERS: &str = "when the buffer of kernel messages overflows, everything 
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     both(
-        "net_namespace",
         "net_namespace <name>",
         "The network namespace in which it runs.",
         "net_namespace blue",
@@ -40,7 +32,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     both(
-        "instance",
         "instance <name>",
         "A name for this program if several run on one machine; with `data_use_instance` it is part of the names of \
          dumps. The options -p and -r set the pid files.",
@@ -52,7 +43,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     both(
-        "use_pid_dir",
         "use_pid_dir",
         "Puts pid files into /run/keepalived.",
         "use_pid_dir",
@@ -66,7 +56,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     both(
         "namespace_with_ipsets",
-        "namespace_with_ipsets",
         "Only for kernels before 3.13.",
         "namespace_with_ipsets",
         line(0, 0, |l, n| {
@@ -74,7 +63,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     both(
-        "child_wait_time",
         "child_wait_time <seconds>",
         "Maximum time for the address process to stop before it is killed. It always has enough time for its \
          hand-over and `shutdown_script`, so this only extends it.",
@@ -85,13 +73,11 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     row(
         "process_names",
-        "process_names",
         "Processes are named by what they do.",
         "process_names",
         line(0, 0, |l, _| l.drafts.defaults.process_names = true),
     ),
     row(
-        "process_name",
         "process_name <name>",
         "The name of the supervising process.",
         "process_name keepalived",
@@ -104,7 +90,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vrrp_process_name",
         "vrrp_process_name <name>",
         "The name of the address process.",
         "vrrp_process_name vrrp",
@@ -113,7 +98,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "bfd_process_name",
         "bfd_process_name <name>",
         "The name of the BFD process; BFD has no separate process here.",
         "bfd_process_name bfd",
@@ -126,14 +110,12 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "umask",
         "umask <number or bits>",
         "The umask for new files: a number, or for example `IWGRP|IWOTH`.",
         "umask 022",
         line(1, 1, umask),
     ),
     row(
-        "tmp_config_directory",
         "tmp_config_directory <directory>",
         "Where keepalived keeps a copy of its files. Evenkeel keeps the copy in memory.",
         "tmp_config_directory /tmp",
@@ -146,7 +128,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "config_save_dir",
         "config_save_dir <directory>",
         "Where keepalived stores its state and files at each reload.",
         "config_save_dir /tmp/keepalived",
@@ -159,7 +140,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "reload_check_config",
         "reload_check_config [<log file>]",
         "A reload with an error keeps the old configuration; Evenkeel always does so.",
         "reload_check_config",
@@ -168,7 +148,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "reload_time_file",
         "reload_time_file <path>",
         "A file with the time of the next reload.",
         "reload_time_file /etc/keepalived/reload",
@@ -178,7 +157,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     row(
         "reload_repeat",
-        "reload_repeat",
         "The reload of `reload_time_file` is repeated every day.",
         "reload_repeat",
         line(0, 0, |l, n| {
@@ -186,7 +164,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "reload_file",
         "reload_file [<path>]",
         "A file that exists while the configuration is being read.",
         "reload_file",
@@ -199,7 +176,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "data_use_instance",
         "data_use_instance [on|off]",
         "Adds the instance and namespace names to the names of dumps.",
         "data_use_instance",
@@ -208,49 +184,42 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vrrp_netlink_cmd_rcv_bufs",
         "vrrp_netlink_cmd_rcv_bufs <bytes>",
         "Receive buffer for commands to the kernel.",
         "vrrp_netlink_cmd_rcv_bufs 65536",
         line(1, 1, |l, n| no_effect(l, n, BUFFERS)),
     ),
     row(
-        "vrrp_netlink_cmd_rcv_bufs_force",
         "vrrp_netlink_cmd_rcv_bufs_force [on|off]",
         "Lets that buffer exceed the system limit.",
         "vrrp_netlink_cmd_rcv_bufs_force on",
         line(0, 1, |l, n| no_effect(l, n, BUFFERS)),
     ),
     row(
-        "vrrp_netlink_monitor_rcv_bufs",
         "vrrp_netlink_monitor_rcv_bufs <bytes>",
         "Receive buffer for messages from the kernel.",
         "vrrp_netlink_monitor_rcv_bufs 65536",
         line(1, 1, |l, n| no_effect(l, n, BUFFERS)),
     ),
     row(
-        "vrrp_netlink_monitor_rcv_bufs_force",
         "vrrp_netlink_monitor_rcv_bufs_force [on|off]",
         "Lets that buffer exceed the system limit.",
         "vrrp_netlink_monitor_rcv_bufs_force on",
         line(0, 1, |l, n| no_effect(l, n, BUFFERS)),
     ),
     row(
-        "process_monitor_rcv_bufs",
         "process_monitor_rcv_bufs <bytes>",
         "Receive buffer for messages about processes.",
         "process_monitor_rcv_bufs 65536",
         line(1, 1, |l, n| no_effect(l, n, BUFFERS)),
     ),
     row(
-        "process_monitor_rcv_bufs_force",
         "process_monitor_rcv_bufs_force [on|off]",
         "Lets that buffer exceed the system limit.",
         "process_monitor_rcv_bufs_force on",
         line(0, 1, |l, n| no_effect(l, n, BUFFERS)),
     ),
     row(
-        "snmp_socket",
         "snmp_socket <address>",
         "The socket of the SNMP agent. Evenkeel has Prometheus metrics instead.",
         "snmp_socket unix:/var/agentx/master",
@@ -258,13 +227,11 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     row(
         "enable_snmp_vrrp",
-        "enable_snmp_vrrp",
         "VRRP in SNMP. Evenkeel has Prometheus metrics instead.",
         "enable_snmp_vrrp",
         line(0, 0, |l, n| no_effect(l, n, METRICS)),
     ),
     row(
-        "enable_snmp_rfc",
         "enable_snmp_rfc",
         "The SNMP MIBs of VRRP. Evenkeel has Prometheus metrics instead.",
         "enable_snmp_rfc",
@@ -272,20 +239,17 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     row(
         "enable_snmp_rfcv2",
-        "enable_snmp_rfcv2",
         "The SNMP MIB of version 2. Evenkeel has Prometheus metrics instead.",
         "enable_snmp_rfcv2",
         line(0, 0, |l, n| no_effect(l, n, METRICS)),
     ),
     row(
         "enable_snmp_rfcv3",
-        "enable_snmp_rfcv3",
         "The SNMP MIB of version 3. Evenkeel has Prometheus metrics instead.",
         "enable_snmp_rfcv3",
         line(0, 0, |l, n| no_effect(l, n, METRICS)),
     ),
     row(
-        "enable_traps",
         "enable_traps",
         "SNMP traps. Evenkeel has metrics, pipes and scripts instead.",
         "enable_traps",
@@ -299,7 +263,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     row(
         "enable_dbus",
-        "enable_dbus",
         "The D-Bus interface. Evenkeel has its own socket.",
         "enable_dbus",
         line(0, 0, |l, n| {
@@ -311,7 +274,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "dbus_service_name",
         "dbus_service_name <name>",
         "The D-Bus name, which Evenkeel does not use.",
         "dbus_service_name org.example",

@@ -43,15 +43,8 @@ type Row = Keyword<Build>;
 
 const ALL: &[&str] = &["virtual_routes", "static_routes"];
 
-const fn row(
-    name: &'static str,
-    syntax: &'static str,
-    doc: &'static str,
-    example: &'static str,
-    build: Build,
-) -> Row {
+const fn row(syntax: &'static str, doc: &'static str, example: &'static str, build: Build) -> Row {
     Row {
-        name,
         places: ALL,
         syntax,
         doc,
@@ -62,7 +55,6 @@ const fn row(
 
 pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
-        "to",
         "to <network>",
         "Destination network; the word `to` may be omitted.",
         "to 198.51.100.0/24 via 192.0.2.1",
@@ -73,7 +65,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "src",
         "src <address>",
         "Preferred source address of this machine on the route.",
         "198.51.100.0/24 via 192.0.2.1 src 192.0.2.10",
@@ -82,7 +73,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "from",
         "from <network>",
         "Source network of the packets; IPv6 only.",
         "2001:db8:1::/48 from 2001:db8::/32 via fe80::1 dev eth0",
@@ -91,43 +81,37 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "via",
         "via <address>",
         "The gateway.",
         "198.51.100.0/24 via 192.0.2.1",
         via,
     ),
     row(
-        "gw",
         "gw <address>",
         "Obsolete form of `via`.",
         "198.51.100.0/24 gw 192.0.2.1",
         via,
     ),
     row(
-        "or",
         "or <address>",
         "A second gateway. Obsolete: write `nexthop via … nexthop via …`.",
         "198.51.100.0/24 via 192.0.2.1 or 192.0.2.2",
         or,
     ),
     row(
-        "dev",
         "dev <interface>",
         "Interface of the route.",
         "198.51.100.0/24 dev eth0",
         device,
     ),
     row(
-        "oif",
         "oif <interface>",
         "Same as `dev`.",
         "198.51.100.0/24 oif eth0",
         device,
     ),
     row(
-        "nexthop",
-        "nexthop via <address> [dev <interface>] [weight <1-256>] [onlink]",
+        "nexthop { via <address> } [dev <interface>] [weight <1-256>] [onlink]",
         "One of several paths; connections are distributed by weight.",
         "198.51.100.0/24 nexthop via 192.0.2.1 weight 1 nexthop via 192.0.2.2 weight 2",
         |_, _, d| {
@@ -143,7 +127,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "weight",
         "weight <1-256>",
         "Share of the connections for a path.",
         "198.51.100.0/24 nexthop via 192.0.2.1 weight 5",
@@ -155,13 +138,11 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     ),
     row(
         "onlink",
-        "onlink",
         "The gateway is directly reachable on the interface, regardless of its network.",
         "198.51.100.0/24 via 203.0.113.1 dev eth0 onlink",
         |_, _, d| d.hop().on_link = true,
     ),
     row(
-        "scope",
         "scope <scope>",
         "Scope of the destination: global, link, host, or a number.",
         "198.51.100.0/24 dev eth0 scope link",
@@ -170,7 +151,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "table",
         "table <number or name>",
         "Routing table for the route.",
         "198.51.100.0/24 via 192.0.2.1 table 100",
@@ -179,7 +159,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "protocol",
         "protocol <number or name>",
         "Originating routing protocol of the route.",
         "198.51.100.0/24 via 192.0.2.1 protocol static",
@@ -188,42 +167,36 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "metric",
         "metric <number>",
         "Metric; the lowest one of several routes is used.",
         "198.51.100.0/24 via 192.0.2.1 metric 10",
         metric,
     ),
     row(
-        "priority",
         "priority <number>",
         "Same as `metric`.",
         "198.51.100.0/24 via 192.0.2.1 priority 10",
         metric,
     ),
     row(
-        "preference",
         "preference <number>",
         "Same as `metric`.",
         "198.51.100.0/24 via 192.0.2.1 preference 10",
         metric,
     ),
     row(
-        "tos",
         "tos <number or name>",
         "Type of service.",
         "198.51.100.0/24 via 192.0.2.1 tos 0x10",
         tos,
     ),
     row(
-        "dsfield",
         "dsfield <number or name>",
         "Same as `tos`.",
         "198.51.100.0/24 via 192.0.2.1 dsfield 0x10",
         tos,
     ),
     row(
-        "realms",
         "realms <number>",
         "The realms of the route, `FROM/TO` or `TO`.",
         "198.51.100.0/24 via 192.0.2.1 realms 1/2",
@@ -233,14 +206,12 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "mtu",
         "mtu [lock] <bytes>",
         "Maximum packet size on the route; `lock` disables path MTU discovery.",
         "198.51.100.0/24 via 192.0.2.1 mtu lock 1400",
         |l, w, d| number(l, w, d, 2, 1),
     ),
     row(
-        "window",
         "window [lock] <bytes>",
         "Maximum window to advertise.",
         "198.51.100.0/24 via 192.0.2.1 window 65535",
@@ -248,92 +219,79 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     ),
     // The kernel counts round trips in eighths, their variance in quarters.
     row(
-        "rtt",
         "rtt [lock] <milliseconds>",
         "Initial round-trip time estimate.",
         "198.51.100.0/24 via 192.0.2.1 rtt 20",
         |l, w, d| number(l, w, d, 4, 8),
     ),
     row(
-        "rttvar",
         "rttvar [lock] <milliseconds>",
         "Initial variance of the round-trip time.",
         "198.51.100.0/24 via 192.0.2.1 rttvar 5",
         |l, w, d| number(l, w, d, 5, 4),
     ),
     row(
-        "ssthresh",
         "ssthresh [lock] <number>",
         "Slow start threshold.",
         "198.51.100.0/24 via 192.0.2.1 ssthresh 100",
         |l, w, d| number(l, w, d, 6, 1),
     ),
     row(
-        "cwnd",
         "cwnd [lock] <number>",
         "Limit of the congestion window.",
         "198.51.100.0/24 via 192.0.2.1 cwnd lock 100",
         |l, w, d| number(l, w, d, 7, 1),
     ),
     row(
-        "advmss",
         "advmss [lock] <bytes>",
         "Maximum segment size to advertise.",
         "198.51.100.0/24 via 192.0.2.1 advmss 1360",
         |l, w, d| number(l, w, d, 8, 1),
     ),
     row(
-        "reordering",
         "reordering [lock] <number>",
         "Initial reordering metric.",
         "198.51.100.0/24 via 192.0.2.1 reordering 5",
         |l, w, d| number(l, w, d, 9, 1),
     ),
     row(
-        "hoplimit",
         "hoplimit [lock] <1-255>",
         "The hop limit of packets.",
         "198.51.100.0/24 via 192.0.2.1 hoplimit 64",
         |l, w, d| number(l, w, d, 10, 1),
     ),
     row(
-        "initcwnd",
         "initcwnd [lock] <number>",
         "Initial congestion window, in segments.",
         "198.51.100.0/24 via 192.0.2.1 initcwnd 10",
         |l, w, d| number(l, w, d, 11, 1),
     ),
     row(
-        "rto_min",
         "rto_min [lock] <milliseconds>",
         "Minimum retransmission timeout.",
         "198.51.100.0/24 via 192.0.2.1 rto_min 50",
         |l, w, d| number(l, w, d, 13, 1),
     ),
     row(
-        "initrwnd",
         "initrwnd [lock] <number>",
         "Initial receive window, in segments.",
         "198.51.100.0/24 via 192.0.2.1 initrwnd 10",
         |l, w, d| number(l, w, d, 14, 1),
     ),
     row(
-        "quickack",
         "quickack [lock] <0 or 1>",
         "Sends acknowledgements at once.",
         "198.51.100.0/24 via 192.0.2.1 quickack 1",
         |l, w, d| number(l, w, d, 15, 1),
     ),
     row(
-        "fastopen_no_cookie",
         "fastopen_no_cookie [lock] <0 or 1>",
         "TCP Fast Open without a cookie.",
         "198.51.100.0/24 via 192.0.2.1 fastopen_no_cookie 1",
         |l, w, d| number(l, w, d, 17, 1),
     ),
     row(
-        "features",
-        "features ecn",
+        "features { ecn }",
         "Features of the route; the only one is `ecn`.",
         "198.51.100.0/24 via 192.0.2.1 features ecn",
         |l, w, d| {
@@ -343,7 +301,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "congctl",
         "congctl <name>",
         "The congestion control of connections on the route.",
         "198.51.100.0/24 via 192.0.2.1 congctl cubic",
@@ -355,7 +312,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "pref",
         "pref low|medium|high",
         "IPv6 router preference.",
         "2001:db8:1::/48 via fe80::1 dev eth0 pref high",
@@ -366,13 +322,11 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     ),
     row(
         "append",
-        "append",
         "Adds the route after existing ones, not before them.",
         "198.51.100.0/24 via 192.0.2.1 append",
         |_, _, d| d.route.append = true,
     ),
     row(
-        "inet6",
         "inet6",
         "Makes the route IPv6, if its addresses do not.",
         "inet6 default dev eth0",
@@ -380,20 +334,17 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     ),
     row(
         "inet",
-        "inet",
         "Makes the route IPv4, if its addresses do not.",
         "inet default dev eth0",
         |_, _, d| d.route.ipv6 = false,
     ),
     row(
         "no_track",
-        "no_track",
         "Ignores the removal of the route by other programs.",
         "198.51.100.0/24 via 192.0.2.1 no_track",
         |_, _, d| d.route.no_track = true,
     ),
     Row {
-        name: "track_group",
         places: &["static_routes"],
         syntax: "track_group <name>",
         doc: "The instances of this group enter FAULT when the route is removed.",
@@ -436,7 +387,7 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ro
         draft.word = word.clone();
         let row = OPTIONS
             .iter()
-            .find(|r| r.name == word.text && r.places.contains(&place));
+            .find(|r| r.name() == word.text && r.places.contains(&place));
         let kind = KINDS.iter().find(|(name, _)| *name == word.text);
         match (row, kind) {
             (Some(row), _) => {
@@ -470,7 +421,7 @@ fn unknown(l: &mut Loader<'_>, word: &Word, place: &str) {
     let names = OPTIONS
         .iter()
         .filter(|r| r.places.contains(&place))
-        .map(|r| r.name);
+        .map(|r| r.name());
     let near = suggest::nearest(&word.text, names);
     let message = format!("unknown word '{}' in a route", word.text);
     l.report(

@@ -26,15 +26,8 @@ type Row = Keyword<Build>;
 
 const ALL: &[&str] = &["virtual_rules", "static_rules"];
 
-const fn row(
-    name: &'static str,
-    syntax: &'static str,
-    doc: &'static str,
-    example: &'static str,
-    build: Build,
-) -> Row {
+const fn row(syntax: &'static str, doc: &'static str, example: &'static str, build: Build) -> Row {
     Row {
-        name,
         places: ALL,
         syntax,
         doc,
@@ -46,13 +39,11 @@ const fn row(
 pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "not",
-        "not",
         "Inverts the match of the rule.",
         "not from 192.0.2.0/24 table 100 preference 100",
         |_, _, d| d.rule.invert = true,
     ),
     row(
-        "from",
         "from <network>",
         "Source network; `all` matches every address.",
         "from 192.0.2.0/24 table 100 preference 100",
@@ -61,7 +52,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "to",
         "to <network>",
         "Destination network.",
         "to 192.0.2.0/24 table 100 preference 100",
@@ -70,21 +60,18 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "iif",
         "iif <interface>",
         "Input interface.",
         "iif eth0 table 100 preference 100",
         input,
     ),
     row(
-        "dev",
         "dev <interface>",
         "Same as `iif`.",
         "dev eth0 table 100 preference 100",
         input,
     ),
     row(
-        "oif",
         "oif <interface>",
         "Output interface, for packets of this machine.",
         "oif eth0 table 100 preference 100",
@@ -93,28 +80,24 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "tos",
         "tos <number or name>",
         "Type of service.",
         "from all tos 0x10 table 100 preference 100",
         tos,
     ),
     row(
-        "dsfield",
         "dsfield <number or name>",
         "Same as `tos`.",
         "from all dsfield 0x10 table 100 preference 100",
         tos,
     ),
     row(
-        "fwmark",
         "fwmark <mark>[/<mask>]",
         "Mark of the packets.",
         "fwmark 3/7 table 100 preference 100",
         mark,
     ),
     row(
-        "preference",
         "preference <number>",
         "Position of the rule; lower numbers are evaluated first. Without it the kernel chooses, which is rarely \
          intended.",
@@ -122,42 +105,36 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         preference,
     ),
     row(
-        "priority",
         "priority <number>",
         "Same as `preference`.",
         "from 192.0.2.0/24 table 100 priority 100",
         preference,
     ),
     row(
-        "order",
         "order <number>",
         "Same as `preference`.",
         "from 192.0.2.0/24 table 100 order 100",
         preference,
     ),
     row(
-        "pref",
         "pref <number>",
         "Same as `preference`.",
         "from 192.0.2.0/24 table 100 pref 100",
         preference,
     ),
     row(
-        "table",
         "table <number or name>",
         "Routing table to look up.",
         "from 192.0.2.0/24 table 100 preference 100",
         table,
     ),
     row(
-        "lookup",
         "lookup <number or name>",
         "Same as `table`.",
         "from 192.0.2.0/24 lookup main preference 100",
         table,
     ),
     row(
-        "goto",
         "goto <preference>",
         "Continues with the rule of this preference.",
         "from 192.0.2.0/24 goto 200 preference 100",
@@ -168,13 +145,11 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     ),
     row(
         "nop",
-        "nop",
         "Does nothing.",
         "from 192.0.2.0/24 nop preference 100",
         |_, _, d| d.action = Some(RuleAction::Nop),
     ),
     row(
-        "blackhole",
         "blackhole",
         "Drops the packets.",
         "from 192.0.2.0/24 blackhole preference 100",
@@ -182,13 +157,11 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     ),
     row(
         "unreachable",
-        "unreachable",
         "Rejects the packets with \"network unreachable\".",
         "from 192.0.2.0/24 unreachable preference 100",
         |_, _, d| d.action = Some(RuleAction::Unreachable),
     ),
     row(
-        "prohibit",
         "prohibit",
         "Rejects the packets with \"prohibited\".",
         "from 192.0.2.0/24 prohibit preference 100",
@@ -196,13 +169,11 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     ),
     row(
         "l3mdev",
-        "l3mdev",
         "Looks up the routing table of the packet's VRF.",
         "from 192.0.2.0/24 l3mdev preference 100",
         |_, _, d| d.action = Some(RuleAction::L3mdev),
     ),
     row(
-        "realms",
         "realms <number>",
         "Realms of the packets, `FROM/TO` or `TO`.",
         "from 192.0.2.0/24 table 100 realms 1/2 preference 100",
@@ -211,7 +182,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "suppress_prefixlength",
         "suppress_prefixlength <number>",
         "Ignores routes with a prefix of this length or shorter.",
         "from all table main suppress_prefixlength 0 preference 100",
@@ -220,7 +190,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "suppress_ifgroup",
         "suppress_ifgroup <group>",
         "Ignores routes through interfaces of this group.",
         "from all table main suppress_ifgroup 1 preference 100",
@@ -229,7 +198,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "uidrange",
         "uidrange <from>-<to>",
         "Users whose packets match.",
         "from all uidrange 1000-1999 table 100 preference 100",
@@ -238,21 +206,18 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "ip_proto",
         "ip_proto <number or name>",
         "Protocol of the packets.",
         "from all ip_proto udp table 100 preference 100",
         ip_protocol,
     ),
     row(
-        "ipproto",
         "ipproto <number or name>",
         "Same as `ip_proto`.",
         "from all ipproto udp table 100 preference 100",
         ip_protocol,
     ),
     row(
-        "sport",
         "sport <port>[-<port>]",
         "Source ports.",
         "from all ip_proto tcp sport 10-20 table 100 preference 100",
@@ -261,7 +226,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "dport",
         "dport <port>[-<port>]",
         "Destination ports.",
         "from all ip_proto tcp dport 80 table 100 preference 100",
@@ -270,7 +234,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "tun_id",
         "tun_id <number>",
         "Tunnel id of the packets.",
         "from all tun_id 5 table 100 preference 100",
@@ -280,7 +243,6 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         },
     ),
     row(
-        "protocol",
         "protocol <number or name>",
         "Originating routing protocol of the rule.",
         "from 192.0.2.0/24 table 100 protocol 12 preference 100",
@@ -290,13 +252,11 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     ),
     row(
         "inet6",
-        "inet6",
         "Makes the rule IPv6, if its addresses do not.",
         "inet6 iif eth0 table 100 preference 100",
         |_, _, d| d.family = Some(true),
     ),
     row(
-        "inet",
         "inet",
         "Makes the rule IPv4, if its addresses do not.",
         "inet iif eth0 table 100 preference 100",
@@ -304,13 +264,11 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     ),
     row(
         "no_track",
-        "no_track",
         "Ignores the removal of the rule by other programs.",
         "from 192.0.2.0/24 table 100 preference 100 no_track",
         |_, _, d| d.rule.no_track = true,
     ),
     Row {
-        name: "track_group",
         places: &["static_rules"],
         syntax: "track_group <name>",
         doc: "The instances of this group enter FAULT when the rule is removed.",
@@ -336,12 +294,12 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ru
     while let Some(word) = words.next() {
         let found = OPTIONS
             .iter()
-            .find(|r| r.name == word.text && r.places.contains(&place));
+            .find(|r| r.name() == word.text && r.places.contains(&place));
         let Some(row) = found else {
             let names = OPTIONS
                 .iter()
                 .filter(|r| r.places.contains(&place))
-                .map(|r| r.name);
+                .map(|r| r.name());
             let near = suggest::nearest(&word.text, names);
             let message = format!("unknown word '{}' in a rule", word.text);
             l.report(

@@ -15,7 +15,6 @@ const ALREADY_REAL_TIME: &str = "the priority does not adapt: with advert interv
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
-        "vrrp_priority",
         "vrrp_priority <-20-19>",
         "Nice value of the process; negative ones run earlier.",
         "vrrp_priority -10",
@@ -24,7 +23,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vrrp_rt_priority",
         "vrrp_rt_priority <1-99>",
         "Real-time priority of the process (SCHED_RR).",
         "vrrp_rt_priority 50",
@@ -33,7 +31,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "vrrp_rlimit_rttime",
         "vrrp_rlimit_rttime <microseconds>",
         "Maximum time that a real-time process may run without blocking; at least 2, by default 10000.",
         "vrrp_rlimit_rttime 20000",
@@ -46,20 +43,17 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     row(
         "vrrp_no_swap",
-        "vrrp_no_swap",
         "Locks the memory of the process, so that it never waits for a disk.",
         "vrrp_no_swap",
         line(0, 0, |l, _| l.config.global.lock_memory = true),
     ),
     row(
-        "vrrp_cpu_affinity",
         "vrrp_cpu_affinity <processor> [<processor> …]",
         "Processors for the process, numbered as in /proc/cpuinfo.",
         "vrrp_cpu_affinity 0 1",
         line(1, 1024, affinity),
     ),
     row(
-        "max_auto_priority",
         "max_auto_priority [<-1-99>]",
         "Maximum priority to which the process raises itself when it runs late. Evenkeel is real-time from its start \
          with advert intervals below one second; see `vrrp_rt_priority`.",
@@ -72,7 +66,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "min_auto_priority_delay",
         "min_auto_priority_delay <microseconds>",
         "Delay at which `max_auto_priority` applies.",
         "min_auto_priority_delay 500000",
@@ -84,21 +77,18 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "bfd_priority",
         "bfd_priority <-20-19>",
         "Nice value of BFD, which has no separate process here: see `vrrp_priority`.",
         "bfd_priority -10",
         line(1, 1, same),
     ),
     row(
-        "bfd_rt_priority",
         "bfd_rt_priority <1-99>",
         "Real-time priority of BFD, which has no separate process here: see `vrrp_rt_priority`.",
         "bfd_rt_priority 50",
         line(1, 1, same),
     ),
     row(
-        "bfd_rlimit_rttime",
         "bfd_rlimit_rttime <microseconds>",
         "Like `vrrp_rlimit_rttime`, for BFD, which has no separate process here.",
         "bfd_rlimit_rttime 20000",
@@ -106,13 +96,11 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     row(
         "bfd_no_swap",
-        "bfd_no_swap",
         "Like `vrrp_no_swap`, for BFD, which has no separate process here.",
         "bfd_no_swap",
         line(0, 0, same),
     ),
     row(
-        "bfd_cpu_affinity",
         "bfd_cpu_affinity <processor> [<processor> …]",
         "Like `vrrp_cpu_affinity`, for BFD, which has no separate process here.",
         "bfd_cpu_affinity 0",

@@ -18,7 +18,6 @@ const SECONDS_MAX: i64 = 4294;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
-        name: "vrrp_script",
         places: &[TOP],
         syntax: "vrrp_script <name> { script … }",
         doc: "A script that runs at an interval. Instances refer to it in `track_script`: its failure is a fault, or \
@@ -27,7 +26,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(1, 1, script),
     },
     Row {
-        name: "script",
         places: &[SCRIPT],
         syntax: "script <script>",
         doc: "The command; quote it together with its arguments. Exit status 0 is a success. No shell is used.",
@@ -35,7 +33,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 64, command),
     },
     Row {
-        name: "interval",
         places: &[SCRIPT],
         syntax: "interval <seconds>",
         doc: "Interval between two runs, by default 1 s.",
@@ -48,7 +45,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "timeout",
         places: &[SCRIPT],
         syntax: "timeout <seconds>",
         doc: "Maximum duration of a run; a longer one fails and is killed. The default is the interval.",
@@ -61,7 +57,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "rise",
         places: &[SCRIPT],
         syntax: "rise <number>",
         doc: "Number of consecutive successful runs after which a failed script counts as up, by default 1.",
@@ -76,7 +71,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "fall",
         places: &[SCRIPT],
         syntax: "fall <number>",
         doc: "Number of consecutive failed runs after which the script counts as down, by default 1.",
@@ -91,7 +85,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "user",
         places: &[SCRIPT],
         syntax: "user <user> [<group>]",
         doc: "User that runs the script; the default is `script_user`.",
@@ -104,7 +97,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "init_fail",
         places: &[SCRIPT],
         syntax: "init_fail",
         doc: "Counts as failed until its first success.",
@@ -116,7 +108,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "weight",
         places: &[SCRIPT, BFD],
         syntax: "weight <-253-253> [reverse]",
         doc: "0: a failure is a fault. A positive weight is added to the priority on success, a negative one on \
@@ -140,7 +131,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "track_file",
         places: &[TOP],
         syntax: "track_file <name> { file … }",
         doc: "A file with a number that instances track. It is read whenever it changes.",
@@ -148,7 +138,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(1, 1, file),
     },
     Row {
-        name: "vrrp_track_file",
         places: &[TOP],
         syntax: "vrrp_track_file <name> { file … }",
         doc: "Old name of `track_file`.",
@@ -156,7 +145,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(1, 1, file),
     },
     Row {
-        name: "file",
         places: &[FILE],
         syntax: "file <path>",
         doc: "The file; its first line contains a number.",
@@ -168,7 +156,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "weight",
         places: &[FILE],
         syntax: "weight <number> [reverse]",
         doc: "The number in the file, multiplied by this weight, is added to the priority. 0: every number except 0 \
@@ -182,7 +169,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "init_file",
         places: &[FILE],
         syntax: "init_file [<value>] [overwrite]",
         doc: "Creates the file with this number (0) if it does not exist; `overwrite` always writes it.",
@@ -190,7 +176,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 2, init_file),
     },
     Row {
-        name: "vrrp_track_process",
         places: &[TOP],
         syntax: "vrrp_track_process <name> { process … }",
         doc: "Processes that instances track: whether enough of them run. The check starts no program.",
@@ -198,7 +183,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(1, 1, process),
     },
     Row {
-        name: "process",
         places: &[PROCESS],
         syntax: "process <name> [<parameter> …]",
         doc: "Name of the processes, compared exactly, and optionally their parameters.",
@@ -211,7 +195,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "param_match",
         places: &[PROCESS],
         syntax: "param_match initial|partial",
         doc: "`partial`: the first parameters are equal. `initial`: in addition, the last one may be longer. Without \
@@ -229,7 +212,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "weight",
         places: &[PROCESS],
         syntax: "weight <-254-254> [reverse]",
         doc: "0: too few processes are a fault. A positive weight is added while enough run, a negative one while \
@@ -243,7 +225,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "quorum",
         places: &[PROCESS],
         syntax: "quorum <number>",
         doc: "Number of processes that must run, by default 1.",
@@ -256,7 +237,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "quorum_max",
         places: &[PROCESS],
         syntax: "quorum_max <number>",
         doc: "Maximum number of processes; with 0 none may run.",
@@ -269,7 +249,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "fork_delay",
         places: &[PROCESS],
         syntax: "fork_delay <seconds>",
         doc: "Time for which enough processes must run until they count.",
@@ -277,7 +256,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, |l, n| delay(l, n, true, false)),
     },
     Row {
-        name: "terminate_delay",
         places: &[PROCESS],
         syntax: "terminate_delay <seconds>",
         doc: "Time for which too few processes must run until that counts, so that a restart is not a failure.",
@@ -285,7 +263,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, |l, n| delay(l, n, false, true)),
     },
     Row {
-        name: "delay",
         places: &[PROCESS],
         syntax: "delay <seconds>",
         doc: "Sets both `fork_delay` and `terminate_delay`.",
@@ -293,7 +270,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, |l, n| delay(l, n, true, true)),
     },
     Row {
-        name: "full_command",
         places: &[PROCESS],
         syntax: "full_command",
         doc: "Compares the whole command line instead of the process name.",

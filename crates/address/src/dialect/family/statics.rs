@@ -17,7 +17,6 @@ const DELAY_MAX_US: u64 = 255_000_000;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
-        name: "virtual_ipaddress",
         places: &[INSTANCE],
         syntax: "virtual_ipaddress { <address>[/<prefix>] [brd <address>] [dev <interface>] [scope <scope>] [label <label>] [peer <address>] [home] [-nodad] [mngtmpaddr] [noprefixroute] [autojoin] [no_track] [preferred_lft <seconds>|forever] [use_vmac] … }",
         doc: "The virtual addresses, one per line, all of one family; adverts name them. Put those of the other \
@@ -31,7 +30,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "virtual_ipaddress_excluded",
         places: &[INSTANCE],
         syntax: "virtual_ipaddress_excluded { <address>[/<prefix>] … }",
         doc: "Additional virtual addresses that adverts do not name: hundreds of them, or those of the other family.",
@@ -44,7 +42,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "virtual_routes",
         places: &[INSTANCE],
         syntax: "virtual_routes { <network> via <address> dev <interface> … }",
         doc: "Routes that only the owner has, in the syntax of `ip route add`.",
@@ -57,7 +54,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "virtual_rules",
         places: &[INSTANCE],
         syntax: "virtual_rules { from <network> table <table> preference <number> … }",
         doc: "Routing rules that only the owner has, in the syntax of `ip rule add`.",
@@ -70,7 +66,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "static_ipaddress",
         places: &[TOP],
         syntax: "static_ipaddress { <address>[/<prefix>] dev <interface> … }",
         doc: "Static addresses of this machine. Those without `dev` are added to `default_interface`.",
@@ -83,7 +78,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "static_routes",
         places: &[TOP],
         syntax: "static_routes { <network> via <address> dev <interface> … }",
         doc: "Static routes of this machine.",
@@ -96,7 +90,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "static_rules",
         places: &[TOP],
         syntax: "static_rules { from <network> table <table> preference <number> … }",
         doc: "Static routing rules of this machine.",
@@ -109,7 +102,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "track_group",
         places: &[TOP],
         syntax: "track_group <name> { group { <vrrp_instance> … } }",
         doc: "Instances that enter FAULT when a static address, route or rule of this group is removed.",
@@ -123,7 +115,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "group",
         places: &[TRACK_GROUP],
         syntax: "group { <vrrp_instance> … }",
         doc: "The names of the instances.",
@@ -140,7 +131,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "interface_up_down_delays",
         places: &[TOP],
         syntax: "interface_up_down_delays { <interface> <down seconds> [<up seconds>] … }",
         doc: "Time for which an interface must be down, or up, before the change counts. The down delay must be \
@@ -149,7 +139,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(0, 0, delays),
     },
     Row {
-        name: "linkbeat_interfaces",
         places: &[TOP],
         syntax: "linkbeat_interfaces { <interface> [MII|ETHTOOL|IOCTL] … }",
         doc: "Interfaces whose carrier is polled, for drivers that do not report it. The kernel selects the method, \

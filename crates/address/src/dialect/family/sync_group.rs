@@ -8,7 +8,6 @@ use crate::dialect::tree::Node;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
-        name: "vrrp_sync_group",
         places: &[TOP],
         syntax: "vrrp_sync_group <name> { group { … } … }",
         doc: "Instances that move together. The priorities of its members should prefer the same machine.",
@@ -16,7 +15,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(1, 1, group),
     },
     Row {
-        name: "group",
         places: &[GROUP],
         syntax: "group { <vrrp_instance> … }",
         doc: "The names of the instances.",
@@ -24,7 +22,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(0, 0, members),
     },
     Row {
-        name: "global_tracking",
         places: &[GROUP],
         syntax: "global_tracking",
         doc: "Everything that one member tracks applies to all. Obsolete: put the `track_…` blocks into the group \
@@ -33,7 +30,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, |l, _| l.group.global_tracking = true),
     },
     Row {
-        name: "sync_group_tracking_weight",
         places: &[GROUP],
         syntax: "sync_group_tracking_weight",
         doc: "Members keep the weights of what they track. Otherwise these weights are 0, because different \

@@ -13,7 +13,6 @@ const TRACKED_MAX: usize = 10_000;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
-        name: "track_interface",
         places: &[INSTANCE, GROUP],
         syntax: "track_interface { <name> [weight <-253-253>] [reverse] … }",
         doc: "Interfaces whose failure is a fault of the instance. With a weight it only changes the priority: a \
@@ -27,7 +26,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "track_script",
         places: &[INSTANCE, GROUP],
         syntax: "track_script { <vrrp_script> [weight <-253-253>] [reverse|noreverse] … }",
         doc: "Scripts whose failure is a fault or, with `weight`, changes the priority. The default weight is that of \
@@ -39,7 +37,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "track_file",
         places: &[INSTANCE, GROUP],
         syntax: "track_file { <track_file> [weight <-254-254>] [reverse|noreverse] … }",
         doc: "Files whose number, multiplied by the weight, is added to the priority. With weight 0 every number \
@@ -51,7 +48,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "track_process",
         places: &[INSTANCE, GROUP],
         syntax: "track_process { <vrrp_track_process> [weight <-254-254>] [reverse|noreverse] … }",
         doc: "Processes that must run, or with a weight change the priority.",
@@ -62,7 +58,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "track_bfd",
         places: &[INSTANCE, GROUP],
         syntax: "track_bfd { <bfd_instance> [weight <-253-253>] [reverse|noreverse] … }",
         doc: "BFD sessions whose failure is a fault or, with `weight`, changes the priority.",

@@ -14,7 +14,6 @@ const PEERS_MAX: usize = 4096;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
-        name: "unicast_peer",
         places: &[INSTANCE],
         syntax: "unicast_peer { <address> [min_ttl <0-255>] [max_ttl <0-255>] … }",
         doc: "Sends adverts to these machines instead of a multicast group, for networks without multicast. List all \
@@ -23,7 +22,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(0, 0, peers),
     },
     Row {
-        name: "unicast_src_ip",
         places: &[INSTANCE],
         syntax: "unicast_src_ip <address>",
         doc: "Source address of unicast adverts; the default is the first address of the interface.",
@@ -31,7 +29,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, source),
     },
     Row {
-        name: "mcast_src_ip",
         places: &[INSTANCE],
         syntax: "mcast_src_ip <address>",
         doc: "Source address of multicast adverts; the default is the first address of the interface.",
@@ -39,7 +36,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, source),
     },
     Row {
-        name: "mcast_dst_ip",
         places: &[INSTANCE],
         syntax: "mcast_dst_ip <group>",
         doc: "Another multicast group for the adverts, the same on all machines. IPv6 groups must be link-local \
@@ -48,7 +44,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, destination),
     },
     Row {
-        name: "track_src_ip",
         places: &[INSTANCE],
         syntax: "track_src_ip",
         doc: "A missing source address is a fault of the instance.",
@@ -56,7 +51,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, |l, _| l.instance.options.values.track_source = true),
     },
     Row {
-        name: "check_unicast_src",
         places: &[INSTANCE],
         syntax: "check_unicast_src",
         doc: "Only accepts adverts from the peers of `unicast_peer`.",
@@ -64,7 +58,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, |l, n| l.instance.check_source = Some(n.place())),
     },
     Row {
-        name: "unicast_fault_no_peer",
         places: &[INSTANCE],
         syntax: "unicast_fault_no_peer",
         doc: "Without a peer the instance enters FAULT, instead of using multicast.",
@@ -74,7 +67,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "unicast_ttl",
         places: &[INSTANCE],
         syntax: "unicast_ttl <0-255>",
         doc: "TTL or hop limit of unicast adverts, by default 255.",
@@ -82,7 +74,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(1, 1, ttl),
     },
     Row {
-        name: "old_unicast_checksum",
         places: &[INSTANCE],
         syntax: "old_unicast_checksum [never]",
         doc: "Uses the version 3 unicast checksum of keepalived 1.3.6 and earlier. By default an old peer is \
@@ -91,7 +82,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 1, old_checksum),
     },
     Row {
-        name: "skip_check_adv_addr",
         places: &[INSTANCE],
         syntax: "skip_check_adv_addr [on|off]",
         doc: "Compares the addresses in adverts with the configured ones only when another machine begins to send. \
@@ -107,7 +97,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "lower_prio_no_advert",
         places: &[INSTANCE],
         syntax: "lower_prio_no_advert [on|off]",
         doc: "A master does not reply to an advert with a lower priority, as in the protocol. keepalived replies by \
@@ -123,7 +112,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
     Row {
-        name: "higher_prio_send_advert",
         places: &[INSTANCE],
         syntax: "higher_prio_send_advert [on|off]",
         doc: "A master that receives a higher priority sends one more advert before it releases the addresses, so \

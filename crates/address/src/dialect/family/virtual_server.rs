@@ -18,7 +18,6 @@ const WEIGHT_MAX: u64 = 256;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
-        name: "virtual_server",
         places: &[TOP],
         syntax: "virtual_server <address> [<port>] | fwmark <number> | group <name> { … }",
         doc: "Balances connections in the kernel with IPVS. Evenkeel uses its proxy instead: the error shows an \
@@ -27,7 +26,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(1, 2, virtual_server),
     },
     Row {
-        name: "virtual_server_group",
         places: &[TOP],
         syntax: "virtual_server_group <name> { … }",
         doc: "Addresses of a `virtual_server`: several `bind` lines of a `listen` section.",

@@ -15,7 +15,6 @@ pub(in crate::family) static LINES: &[LineRow] = &[
     row(
         "external-check",
         "external-check",
-        "external-check",
         allow,
         "Allows external checks, which run a program (`option external-check`). The serving processes never start a \
          program. A separate process does, as the `user` and in the `chroot` of this section, without capabilities. \
@@ -25,13 +24,11 @@ pub(in crate::family) static LINES: &[LineRow] = &[
     row(
         "insecure-fork-wanted",
         "insecure-fork-wanted",
-        "insecure-fork-wanted",
         |_, args| args.end(),
         "In HAProxy, lets the process start programs, which external checks need. In Evenkeel the serving process \
          never starts a program, with or without this line: a separate process runs external checks.",
     ),
     LineRow {
-        name: "option external-check",
         places: places::BACK,
         syntax: "option external-check",
         doc: "Uses the program of `external-check command` as health check: exit code 0 means that the server is up. \
@@ -46,7 +43,6 @@ pub(in crate::family) static LINES: &[LineRow] = &[
         build: |loader, args| plain(loader, args, CheckKind::External),
     },
     LineRow {
-        name: "external-check command",
         places: places::BACK,
         syntax: "external-check command <command>",
         doc: "The program of `option external-check`: an absolute path, or a name to look up in `external-check \
@@ -56,7 +52,6 @@ pub(in crate::family) static LINES: &[LineRow] = &[
         build: command,
     },
     LineRow {
-        name: "external-check path",
         places: places::BACK,
         syntax: "external-check path <path>",
         doc: "The PATH of the program of `option external-check`; empty by default.",

@@ -15,7 +15,6 @@ use model::rules::{Dialect, Format, Usage, VariableChange};
 /// The lines of this family.
 pub static LINES: &[LineRow] = &[
     LineRow {
-        name: "tcp-check connect",
         places: places::CHECKS,
         syntax: "tcp-check connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] [proto <name>] [comment <msg>]",
         doc: "Opens a connection for the rules that follow, and closes the previous one. Without `default`, only the \
@@ -24,7 +23,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| connect(loader, args, false),
     },
     LineRow {
-        name: "tcp-check send",
         places: places::CHECKS,
         syntax: "tcp-check send <data> [comment <msg>]",
         doc: "Sends text on the current connection, which an earlier rule has opened.",
@@ -32,7 +30,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| send(loader, args, Sends::Text),
     },
     LineRow {
-        name: "tcp-check send-lf",
         places: places::CHECKS,
         syntax: "tcp-check send-lf <fmt> [comment <msg>]",
         doc: "Sends the result of a log format on the current connection. The format may use variables of earlier \
@@ -41,7 +38,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| send(loader, args, Sends::Format),
     },
     LineRow {
-        name: "tcp-check send-binary",
         places: places::CHECKS,
         syntax: "tcp-check send-binary <hexstring> [comment <msg>]",
         doc: "Sends the bytes given as an even number of hexadecimal digits.",
@@ -49,7 +45,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| send(loader, args, Sends::Binary),
     },
     LineRow {
-        name: "tcp-check send-binary-lf",
         places: places::CHECKS,
         syntax: "tcp-check send-binary-lf <hexfmt> [comment <msg>]",
         doc: "Sends the bytes given as hexadecimal digits by a log format.",
@@ -57,7 +52,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| send(loader, args, Sends::BinaryFormat),
     },
     LineRow {
-        name: "tcp-check expect",
         places: places::CHECKS,
         syntax: "tcp-check expect [min-recv <int>] [comment <msg>] [ok-status <st>] [error-status <st>] [tout-status <st>] [on-success <fmt>] [on-error <fmt>] [status-code <expr>] [!] { string | rstring | string-lf | binary | rbinary | binary-lf } <pattern>",
         doc: "Waits for a response that matches a pattern, or with `!` does not match it. Until then more data is \
@@ -67,7 +61,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| expect(loader, args, false),
     },
     LineRow {
-        name: "tcp-check comment",
         places: places::CHECKS,
         syntax: "tcp-check comment <string>",
         doc: "Sets a comment on the next rule. The log shows it if that rule fails.",
@@ -75,7 +68,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| comment(loader, args, false),
     },
     LineRow {
-        name: "tcp-check set-var",
         places: places::CHECKS,
         syntax: "tcp-check set-var(<var-name>[,<cond>...]) <expr>",
         doc: "Stores the value of an expression for later rules. Scopes are `check` (this check), `sess` (the same) \
@@ -84,7 +76,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| variable(loader, args, false),
     },
     LineRow {
-        name: "tcp-check set-var-fmt",
         places: places::CHECKS,
         syntax: "tcp-check set-var-fmt(<var-name>[,<cond>...]) <fmt>",
         doc: "Stores the result of a log format in a variable, for later rules of the same check.",
@@ -92,7 +83,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| variable(loader, args, false),
     },
     LineRow {
-        name: "tcp-check unset-var",
         places: places::CHECKS,
         syntax: "tcp-check unset-var(<var-name>)",
         doc: "Deletes a variable; see `set-var` for the names.",
@@ -100,7 +90,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| variable(loader, args, false),
     },
     LineRow {
-        name: "http-check comment",
         places: places::CHECKS,
         syntax: "http-check comment <string>",
         doc: "Sets a comment on the next rule. The log shows it if that rule fails.",
@@ -108,7 +97,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| comment(loader, args, true),
     },
     LineRow {
-        name: "http-check set-var",
         places: places::CHECKS,
         syntax: "http-check set-var(<var-name>[,<cond>...]) <expr>",
         doc: "Stores the value of an expression for later rules. Scopes are `check` (this check), `sess` (the same) \
@@ -117,7 +105,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| variable(loader, args, true),
     },
     LineRow {
-        name: "http-check set-var-fmt",
         places: places::CHECKS,
         syntax: "http-check set-var-fmt(<var-name>[,<cond>...]) <fmt>",
         doc: "Stores the result of a log format in a variable, for later rules of the same check.",
@@ -125,7 +112,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| variable(loader, args, true),
     },
     LineRow {
-        name: "http-check unset-var",
         places: places::CHECKS,
         syntax: "http-check unset-var(<var-name>)",
         doc: "Deletes a variable; see `set-var` for the names.",
@@ -133,7 +119,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| variable(loader, args, true),
     },
     LineRow {
-        name: "http-check connect",
         places: places::CHECKS,
         syntax: "http-check connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] [proto <name>] [comment <msg>]",
         doc: "Opens a connection for the requests that follow, and closes the previous one. Without `default`, only \
@@ -143,7 +128,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| connect(loader, args, true),
     },
     LineRow {
-        name: "http-check send",
         places: places::CHECKS,
         syntax: "http-check send [meth <method>] [{ uri <uri> | uri-lf <fmt> }] [ver <version>] [hdr <name> <fmt>]… [{ body <text> | body-lf <fmt> }] [comment <msg>]",
         doc: "Sends a request. Anything that the first such line omits comes from `option httpchk`. `content-length`, \
@@ -152,7 +136,6 @@ pub static LINES: &[LineRow] = &[
         build: request,
     },
     LineRow {
-        name: "http-check expect",
         places: places::CHECKS,
         syntax: "http-check expect [min-recv <int>] [comment <msg>] [ok-status <st>] [error-status <st>] [tout-status <st>] [on-success <fmt>] [on-error <fmt>] [status-code <expr>] [!] { status | rstatus | hdr | fhdr | string | rstring | string-lf } <pattern>",
         doc: "Sets the expected response of an HTTP check, instead of a status from 200 to 399. `!` inverts the test. \

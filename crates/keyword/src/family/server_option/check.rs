@@ -13,7 +13,6 @@ use std::sync::Arc;
 /// The options of this family.
 pub static OPTIONS: &[ServerRow] = &[
     ServerRow {
-        name: "check",
         places: places::SERVER,
         syntax: "check",
         doc: "Enables health checks for the server: by a connection, or as `option httpchk` and similar options \
@@ -22,7 +21,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: check,
     },
     ServerRow {
-        name: "no-check",
         places: places::SERVER,
         syntax: "no-check",
         doc: "Cancels `check` of `default-server`.",
@@ -30,7 +28,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: no_check,
     },
     ServerRow {
-        name: "inter",
         places: places::SERVER,
         syntax: "inter <time>",
         doc: "Interval between two checks; the default is 2s. It also limits the duration of a check without `timeout \
@@ -39,7 +36,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: inter,
     },
     ServerRow {
-        name: "fastinter",
         places: places::SERVER,
         syntax: "fastinter <time>",
         doc: "Interval between two checks while the server is changing state. The default is `inter`.",
@@ -47,7 +43,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: fastinter,
     },
     ServerRow {
-        name: "downinter",
         places: places::SERVER,
         syntax: "downinter <time>",
         doc: "Interval between two checks of a server that is down. The default is `inter`.",
@@ -55,7 +50,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: downinter,
     },
     ServerRow {
-        name: "rise",
         places: places::SERVER,
         syntax: "rise <count>",
         doc: "Number of consecutive successful checks after which a server that is down counts as up; the default is \
@@ -64,7 +58,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: rise,
     },
     ServerRow {
-        name: "fall",
         places: places::SERVER,
         syntax: "fall <count>",
         doc: "Number of consecutive failed checks after which a server that is up counts as down; the default is 3. \
@@ -73,7 +66,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: fall,
     },
     ServerRow {
-        name: "port",
         places: places::SERVER,
         syntax: "port <port>",
         doc: "Port for health checks, instead of the server's own. Required for the checks of a server without a port.",
@@ -81,7 +73,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: port,
     },
     ServerRow {
-        name: "addr",
         places: places::SERVER,
         syntax: "addr <address>[:<port>]",
         doc: "Address for health checks, instead of the server's own, if another address shows the health of the \
@@ -90,7 +81,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: addr,
     },
     ServerRow {
-        name: "check-send-proxy",
         places: places::SERVER,
         syntax: "check-send-proxy",
         doc: "Begins health checks with a PROXY header. With neither `port` nor `addr`, `send-proxy` alone is enough.",
@@ -98,7 +88,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| switch(&mut options.check_send_proxy, true),
     },
     ServerRow {
-        name: "no-check-send-proxy",
         places: places::SERVER,
         syntax: "no-check-send-proxy",
         doc: "Cancels `check-send-proxy` of `default-server`.",
@@ -106,7 +95,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| switch(&mut options.check_send_proxy, false),
     },
     ServerRow {
-        name: "check-via-socks4",
         places: places::SERVER,
         syntax: "check-via-socks4",
         doc: "Sends health checks through the `socks4` proxy, too. By default they do not use it.",
@@ -114,7 +102,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| switch(&mut options.check_via_socks4, true),
     },
     ServerRow {
-        name: "socks4",
         places: places::SERVER,
         syntax: "socks4 <addr>:<port>",
         doc: "Connects to the server through a SOCKS4 proxy, which only supports IPv4 addresses. Add \
@@ -123,7 +110,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: socks4,
     },
     ServerRow {
-        name: "healthcheck",
         places: places::SERVER,
         syntax: "healthcheck <name>",
         doc: "Uses the checks of this `healthcheck` section for the server, instead of those of its backend.",

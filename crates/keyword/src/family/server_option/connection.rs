@@ -13,7 +13,6 @@ use std::sync::Arc;
 /// The options of this family.
 pub static OPTIONS: &[ServerRow] = &[
     ServerRow {
-        name: "send-proxy",
         places: places::SERVER,
         syntax: "send-proxy",
         doc: "Begins each connection to the server with a PROXY header version 1, which contains the client's address.",
@@ -21,7 +20,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| send_proxy(options, Some(1)),
     },
     ServerRow {
-        name: "send-proxy-v2",
         places: places::SERVER,
         syntax: "send-proxy-v2",
         doc: "Begins each connection to the server with a PROXY header version 2 (binary), which contains the \
@@ -30,7 +28,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| send_proxy(options, Some(2)),
     },
     ServerRow {
-        name: "send-proxy-v2-ssl",
         places: places::SERVER,
         syntax: "send-proxy-v2-ssl",
         doc: "Like `send-proxy-v2`; the header also contains the client's TLS version, and whether it presented a \
@@ -39,7 +36,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| send_proxy_tls(options, false),
     },
     ServerRow {
-        name: "send-proxy-v2-ssl-cn",
         places: places::SERVER,
         syntax: "send-proxy-v2-ssl-cn",
         doc: "Like `send-proxy-v2-ssl`; the header also contains the common name of the client's certificate.",
@@ -47,7 +43,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| send_proxy_tls(options, true),
     },
     ServerRow {
-        name: "proxy-v2-options",
         places: places::SERVER,
         syntax: "proxy-v2-options <option>[,<option>]*",
         doc: "Additional fields in the header of `send-proxy-v2`: `ssl`, `cert-cn`, `ssl-cipher`, `cert-sig`, \
@@ -57,7 +52,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: proxy_v2_options,
     },
     ServerRow {
-        name: "no-send-proxy-v2-ssl",
         places: places::SERVER,
         syntax: "no-send-proxy-v2-ssl",
         doc: "Cancels `send-proxy-v2-ssl` of `default-server`.",
@@ -65,7 +59,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| send_proxy(options, None),
     },
     ServerRow {
-        name: "no-send-proxy-v2-ssl-cn",
         places: places::SERVER,
         syntax: "no-send-proxy-v2-ssl-cn",
         doc: "Cancels `send-proxy-v2-ssl-cn` of `default-server`.",
@@ -73,7 +66,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| send_proxy(options, None),
     },
     ServerRow {
-        name: "no-send-proxy",
         places: places::SERVER,
         syntax: "no-send-proxy",
         doc: "Cancels `send-proxy` of `default-server`.",
@@ -81,7 +73,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| send_proxy(options, None),
     },
     ServerRow {
-        name: "no-send-proxy-v2",
         places: places::SERVER,
         syntax: "no-send-proxy-v2",
         doc: "Cancels `send-proxy-v2` of `default-server`.",
@@ -89,7 +80,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| send_proxy(options, None),
     },
     ServerRow {
-        name: "source",
         places: places::SERVER,
         syntax: "source <address>[:<port>[-<port>]] [usesrc { client | clientip | hdr_ip(<name>[,<occurrence>]) | <address>[:<port>] }] \
                  [interface <name>]",
@@ -100,7 +90,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: crate::family::source::of_server,
     },
     ServerRow {
-        name: "tcp-ut",
         places: places::SERVER,
         syntax: "tcp-ut <time>",
         doc: "Closes a connection to the server when sent data is not acknowledged within this time. The default is \
@@ -109,7 +98,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: tcp_ut,
     },
     ServerRow {
-        name: "tfo",
         places: places::SERVER,
         syntax: "tfo",
         doc: "Sends the first data while the connection is being established (TCP Fast Open), if the system allows it.",
@@ -117,7 +105,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| fast_open(options, true),
     },
     ServerRow {
-        name: "no-tfo",
         places: places::SERVER,
         syntax: "no-tfo",
         doc: "Cancels `tfo` of `default-server`.",
@@ -125,7 +112,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| fast_open(options, false),
     },
     ServerRow {
-        name: "pool-low-conn",
         places: places::SERVER,
         syntax: "pool-low-conn <connections>",
         doc: "Number of idle connections to the server from which a thread uses one of another thread; with fewer it \
@@ -134,7 +120,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: pool_low_conn,
     },
     ServerRow {
-        name: "pool-max-conn",
         places: places::SERVER,
         syntax: "pool-max-conn <connections>",
         doc: "Maximum number of idle connections to the server; -1, the default, means no limit, and 0 keeps none.",
@@ -142,7 +127,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: pool_max_conn,
     },
     ServerRow {
-        name: "pool-purge-delay",
         places: places::SERVER,
         syntax: "pool-purge-delay <time>",
         doc: "Time after which unneeded idle connections are closed; the default is 5s.",
@@ -150,7 +134,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: pool_purge_delay,
     },
     ServerRow {
-        name: "max-reuse",
         places: places::SERVER,
         syntax: "max-reuse <count>",
         doc: "Maximum number of times that a connection to the server is reused; -1, the default, means no limit.",
@@ -158,7 +141,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: max_reuse,
     },
     ServerRow {
-        name: "pool-conn-name",
         places: places::SERVER,
         syntax: "pool-conn-name <expression>",
         doc: "The value of this expression names a new connection; only streams with the same name reuse it. It \
@@ -167,7 +149,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: pool_name,
     },
     ServerRow {
-        name: "proto",
         places: places::SERVER,
         syntax: "proto { h1 | h2 | none }",
         doc: "HTTP version for the server, regardless of TLS negotiation. The default is HTTP/1; `h2` does not need \
@@ -176,7 +157,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: proto,
     },
     ServerRow {
-        name: "ws",
         places: places::SERVER,
         syntax: "ws { auto | h1 | h2 }",
         doc: "HTTP version for WebSocket streams to the server. `auto` uses the version of other streams, or HTTP/1 \

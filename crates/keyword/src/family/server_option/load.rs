@@ -8,7 +8,6 @@ use model::config::{RingKey, ServerOptions};
 /// The options of this family.
 pub static OPTIONS: &[ServerRow] = &[
     ServerRow {
-        name: "backup",
         places: places::SERVER,
         syntax: "backup",
         doc: "Uses the server only when all other servers of its backend are down. Of several backup servers the \
@@ -17,7 +16,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| on(&mut options.backup),
     },
     ServerRow {
-        name: "log-proto",
         places: places::SERVER,
         syntax: "log-proto { legacy | octet-count }",
         doc: "Framing of log messages on a connection, for servers of a backend in `mode log`: a newline after each \
@@ -37,7 +35,6 @@ pub static OPTIONS: &[ServerRow] = &[
         },
     },
     ServerRow {
-        name: "non-stick",
         places: places::SERVER,
         syntax: "non-stick",
         doc: "Stick tables do not store this server for a client (`stick on`, `stick store-request`). Clients that \
@@ -46,7 +43,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| on(&mut options.non_stick),
     },
     ServerRow {
-        name: "no-backup",
         places: places::SERVER,
         syntax: "no-backup",
         doc: "Cancels `backup` of `default-server`.",
@@ -54,7 +50,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| off(&mut options.backup),
     },
     ServerRow {
-        name: "disabled",
         places: places::SERVER,
         syntax: "disabled",
         doc: "Starts the server in maintenance: no traffic and no checks until an operator enables it.",
@@ -62,7 +57,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| on(&mut options.disabled),
     },
     ServerRow {
-        name: "enabled",
         places: places::SERVER,
         syntax: "enabled",
         doc: "Cancels `disabled` of `default-server`.",
@@ -70,7 +64,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| off(&mut options.disabled),
     },
     ServerRow {
-        name: "weight",
         places: places::SERVER,
         syntax: "weight <weight>",
         doc: "Weight of the server for balancing, 0 to 256; the default is 1. With 0 it gets persistent sessions only.",
@@ -78,7 +71,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: weight,
     },
     ServerRow {
-        name: "maxconn",
         places: places::SERVER,
         syntax: "maxconn <sessions>",
         doc: "Maximum number of concurrent sessions; further ones wait in a queue. The default is 0, no limit.",
@@ -86,7 +78,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: maxconn,
     },
     ServerRow {
-        name: "minconn",
         places: places::SERVER,
         syntax: "minconn <sessions>",
         doc: "Makes the `maxconn` limit depend on the load of the backend: this many sessions when it is idle, \
@@ -95,7 +86,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: minconn,
     },
     ServerRow {
-        name: "maxqueue",
         places: places::SERVER,
         syntax: "maxqueue <sessions>",
         doc: "Maximum number of streams that wait for this server; further ones use another server. The default is 0, \
@@ -104,7 +94,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: maxqueue,
     },
     ServerRow {
-        name: "slowstart",
         places: places::SERVER,
         syntax: "slowstart <time>",
         doc: "After the server comes up, its weight and limit grow to their full values over this time. The default \
@@ -113,7 +102,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: slowstart,
     },
     ServerRow {
-        name: "id",
         places: places::SERVER_ONLY,
         syntax: "id <number>",
         doc: "A number above 0, unique in the proxy, that identifies the server in statistics and commands. The \
@@ -122,7 +110,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: id,
     },
     ServerRow {
-        name: "cookie",
         places: places::SERVER,
         syntax: "cookie <value>",
         doc: "Value of the backend's cookie for this server. Without a `cookie` line in the backend it has no effect.",
@@ -130,7 +117,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: cookie,
     },
     ServerRow {
-        name: "redir",
         places: places::SERVER,
         syntax: "redir <prefix>",
         doc: "Redirects GET and HEAD requests for this server to this prefix and the request's path, instead of \
@@ -139,7 +125,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: redir,
     },
     ServerRow {
-        name: "hash-key",
         places: places::SERVER,
         syntax: "hash-key { id | addr | addr-port }",
         doc: "Sets how the position of the server on the ring of `hash-type consistent` is computed: from its id, its \
@@ -150,17 +135,15 @@ pub static OPTIONS: &[ServerRow] = &[
         build: hash_key,
     },
     ServerRow {
-        name: "on-marked-down",
         places: places::SERVER,
-        syntax: "on-marked-down shutdown-sessions",
+        syntax: "on-marked-down { shutdown-sessions }",
         doc: "When health checks mark the server down, ends its sessions at once instead of waiting until they fail.",
         example: "server web1 192.0.2.11:8080 check on-marked-down shutdown-sessions",
         build: on_marked_down,
     },
     ServerRow {
-        name: "on-marked-up",
         places: places::SERVER,
-        syntax: "on-marked-up shutdown-backup-sessions",
+        syntax: "on-marked-up { shutdown-backup-sessions }",
         doc: "When health checks mark the server up, ends the sessions of backup servers, so that their clients \
             return to it.",
         example: "server web1 192.0.2.11:8080 check on-marked-up shutdown-backup-sessions",

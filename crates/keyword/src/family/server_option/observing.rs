@@ -21,7 +21,6 @@ const SEND_BYTES_MAX: usize = 16 << 10;
 /// The table.
 pub static OPTIONS: &[ServerRow] = &[
     ServerRow {
-        name: "agent-check",
         places: places::SERVER,
         syntax: "agent-check",
         doc: "Regularly asks an agent on the server's host for the server's state. The agent may send a weight, `up`, \
@@ -34,7 +33,6 @@ pub static OPTIONS: &[ServerRow] = &[
         },
     },
     ServerRow {
-        name: "no-agent-check",
         places: places::SERVER,
         syntax: "no-agent-check",
         doc: "Cancels `agent-check` of `default-server`.",
@@ -45,7 +43,6 @@ pub static OPTIONS: &[ServerRow] = &[
         },
     },
     ServerRow {
-        name: "agent-port",
         places: places::SERVER,
         syntax: "agent-port <port>",
         doc: "Port of the agent. `agent-check` requires it. The address is that of the server, or `agent-addr`.",
@@ -57,7 +54,6 @@ pub static OPTIONS: &[ServerRow] = &[
         },
     },
     ServerRow {
-        name: "agent-addr",
         places: places::SERVER,
         syntax: "agent-addr <address>",
         doc: "Address of the agent, if it differs from that of the server.",
@@ -65,7 +61,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: agent_addr,
     },
     ServerRow {
-        name: "agent-inter",
         places: places::SERVER,
         syntax: "agent-inter <time>",
         doc: "Interval between two agent checks, and their duration limit without `timeout check`; the default is 2s.",
@@ -76,7 +71,6 @@ pub static OPTIONS: &[ServerRow] = &[
         },
     },
     ServerRow {
-        name: "agent-send",
         places: places::SERVER,
         syntax: "agent-send <text>",
         doc: "Text sent to the agent before it responds. End a line with `\\n` in double quotes.",
@@ -84,7 +78,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: agent_send,
     },
     ServerRow {
-        name: "track",
         places: places::SERVER,
         syntax: "track [<backend>/]<server>",
         doc: "The server has no checks of its own, and takes the state of the tracked server. A host that is a server \
@@ -97,7 +90,6 @@ pub static OPTIONS: &[ServerRow] = &[
         },
     },
     ServerRow {
-        name: "observe",
         places: places::SERVER,
         syntax: "observe { none | layer4 | layer7 }",
         doc: "Counts consecutive errors of the traffic: failed connections (`layer4`), or invalid and failed \
@@ -106,7 +98,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: observe,
     },
     ServerRow {
-        name: "error-limit",
         places: places::SERVER,
         syntax: "error-limit <count>",
         doc: "Number of consecutive errors after which `on-error` applies; the default is 10.",
@@ -117,7 +108,6 @@ pub static OPTIONS: &[ServerRow] = &[
         },
     },
     ServerRow {
-        name: "on-error",
         places: places::SERVER,
         syntax: "on-error { fastinter | fail-check | sudden-death | mark-down }",
         doc: "Reaction when `observe` has counted `error-limit` errors: checks become more frequent, the errors count \
@@ -127,7 +117,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: on_error,
     },
     ServerRow {
-        name: "init-state",
         places: places::SERVER,
         syntax: "init-state { up | down | fully-up | fully-down }",
         doc: "State of a checked server before its first check: up, until one check fails (the default); up, until \

@@ -13,7 +13,6 @@ pub(in crate::family) const NAME: &str = "set-proxy-v2-tlv-fmt";
 
 /// The options of this family.
 pub static OPTIONS: &[ServerRow] = &[ServerRow {
-    name: NAME,
     places: places::SERVER,
     syntax: "set-proxy-v2-tlv-fmt(<type>) [<format>]",
     doc: "Adds a field of this type, a number from 0 to 255 or `0x00` to `0xff`, to the header of `send-proxy-v2`. \

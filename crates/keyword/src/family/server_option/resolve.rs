@@ -11,7 +11,6 @@ use model::rules::network::Network;
 /// The table.
 pub static OPTIONS: &[ServerRow] = &[
     ServerRow {
-        name: "resolvers",
         places: places::SERVER,
         syntax: "resolvers <section>",
         doc: "Resolves the server's name continuously with the nameservers of this `resolvers` section, and updates \
@@ -20,7 +19,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: section,
     },
     ServerRow {
-        name: "resolve-prefer",
         places: places::SERVER,
         syntax: "resolve-prefer { ipv4 | ipv6 }",
         doc: "Preferred address family; the other one is used only if this one has no address. The default is ipv6.",
@@ -28,7 +26,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: prefer,
     },
     ServerRow {
-        name: "resolve-net",
         places: places::SERVER,
         syntax: "resolve-net <network>[,<network>…]",
         doc: "Prefers addresses in one of these networks; other addresses are used only if none matches.",
@@ -36,7 +33,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: networks,
     },
     ServerRow {
-        name: "resolve-opts",
         places: places::SERVER,
         syntax: "resolve-opts { allow-dup-ip | ignore-weight | prevent-dup-ip }[,…]",
         doc: "Sets whether several servers of one backend and name may have the same address (by default each has its \
@@ -45,7 +41,6 @@ pub static OPTIONS: &[ServerRow] = &[
         build: options,
     },
     ServerRow {
-        name: "init-addr",
         places: places::SERVER,
         syntax: "init-addr { last | libc | none | <ip> }[,…]",
         doc: "Sources for the first address of a server with a host name, in order: a state file (`last`), the \

@@ -17,14 +17,12 @@ use tls::connector::{ClientSettings, Files};
 use tls::store::{ConfigLocation, Dependent, Store};
 
 const fn row(
-    name: &'static str,
     syntax: &'static str,
     example: &'static str,
     build: crate::family::ServerBuilder,
     doc: &'static str,
 ) -> ServerRow {
     ServerRow {
-        name,
         places: places::SERVER,
         syntax,
         doc,
@@ -37,7 +35,6 @@ const fn row(
 pub static OPTIONS: &[ServerRow] = &[
     row(
         "ssl",
-        "ssl",
         "server web1 192.0.2.11:443 ssl verify none",
         |_, options, _| {
             options.tls.ssl_said = true;
@@ -49,7 +46,6 @@ pub static OPTIONS: &[ServerRow] = &[
     ),
     row(
         "no-ssl",
-        "no-ssl",
         "server web1 192.0.2.11:80 no-ssl",
         |_, options, _| {
             options.tls.ssl_undone = true;
@@ -58,7 +54,6 @@ pub static OPTIONS: &[ServerRow] = &[
         "Cancels `ssl` of `default-server`.",
     ),
     row(
-        "check-ssl",
         "check-ssl",
         "server web1 192.0.2.11:80 check port 443 check-ssl verify none",
         |_, options, _| {
@@ -69,7 +64,6 @@ pub static OPTIONS: &[ServerRow] = &[
     ),
     row(
         "no-check-ssl",
-        "no-check-ssl",
         "server web1 192.0.2.11:443 ssl verify none check no-check-ssl",
         |_, options, _| {
             options.tls.check_ssl = Some(false);
@@ -78,7 +72,6 @@ pub static OPTIONS: &[ServerRow] = &[
         "Does not use TLS for health checks even if traffic does. Cancels `check-ssl` of `default-server`.",
     ),
     row(
-        "verify",
         "verify { none | required }",
         "server web1 192.0.2.11:443 ssl verify none",
         verify,
@@ -86,28 +79,24 @@ pub static OPTIONS: &[ServerRow] = &[
          `none`, an attacker on the path can read and change the traffic.",
     ),
     row(
-        "verifyhost",
         "verifyhost <name>",
         "server web1 192.0.2.11:443 ssl verify none verifyhost web1.example.com",
         verify_host,
         "Name that the server's certificate must match if `sni` sends none. Without both, any name is accepted.",
     ),
     row(
-        "ca-file",
         "ca-file { <file> | <directory> | @system-ca }",
         "# server web1 192.0.2.11:443 ssl ca-file /etc/ssl/certs/ca-certificates.crt",
         ca_file,
         "CA certificates (PEM) that verify the server: a file, all files of a directory, or those of the system.",
     ),
     row(
-        "crl-file",
         "crl-file <file>",
         "# server web1 192.0.2.11:443 ssl ca-file /etc/ssl/ours.pem crl-file /etc/ssl/ours.crl",
         crl_file,
         "Certificate revocation lists (PEM). Every certificate of the server's chain needs a list from its issuer.",
     ),
     row(
-        "crt",
         "crt <file>",
         "# server web1 192.0.2.11:443 ssl verify none crt /etc/ssl/private/client.pem",
         crt,
@@ -115,7 +104,6 @@ pub static OPTIONS: &[ServerRow] = &[
          the file with the suffix `.key`.",
     ),
     row(
-        "sni",
         "sni <expression>",
         "server web1 192.0.2.11:443 ssl verify none sni req.hdr(host)",
         sni,
@@ -123,14 +111,12 @@ pub static OPTIONS: &[ServerRow] = &[
          connection opened for one name is not used for another.",
     ),
     row(
-        "check-sni",
         "check-sni <name>",
         "server web1 192.0.2.11:443 ssl verify none check check-sni www.example.com",
         check_sni,
         "SNI for health checks. With `verify required` the certificate must match it.",
     ),
     row(
-        "alpn",
         "alpn <protocol>[,<protocol>…]",
         "server web1 192.0.2.11:443 ssl verify none alpn h2,http/1.1",
         |_, options, args| {
@@ -140,7 +126,6 @@ pub static OPTIONS: &[ServerRow] = &[
         "Protocols offered to the server, which selects one: `h2` is HTTP/2, `http/1.1` is HTTP/1.",
     ),
     row(
-        "check-alpn",
         "check-alpn <protocol>[,<protocol>…]",
         "server web1 192.0.2.11:443 ssl verify none check check-alpn http/1.1",
         |_, options, args| {
@@ -150,7 +135,6 @@ pub static OPTIONS: &[ServerRow] = &[
         "Protocols offered by health checks, instead of those of `alpn`.",
     ),
     row(
-        "npn",
         "npn <protocol>[,<protocol>…]",
         "# server web1 192.0.2.11:443 ssl verify none npn http/1.1",
         npn,
@@ -158,62 +142,53 @@ pub static OPTIONS: &[ServerRow] = &[
     ),
     row(
         "allow-0rtt",
-        "allow-0rtt",
         "# server web1 192.0.2.11:443 ssl verify none allow-0rtt",
         allow_0rtt,
         "No effect, with a warning: Evenkeel sends no request to a server before the handshake is complete.",
     ),
     row(
-        "check-proto",
         "check-proto { h1 | h2 | none }",
         "server web1 192.0.2.11:80 check check-proto h2",
         check_proto,
         "HTTP version for health checks. The default is `proto`, or the version negotiated by ALPN.",
     ),
     row(
-        "ciphers",
         "ciphers <list>",
         "server web1 192.0.2.11:443 ssl verify none ciphers ECDHE-RSA-AES128-GCM-SHA256",
         list,
         "Cipher suites up to TLS 1.2 for the server, in OpenSSL's notation.",
     ),
     row(
-        "ciphersuites",
         "ciphersuites <list>",
         "server web1 192.0.2.11:443 ssl verify none ciphersuites TLS_AES_128_GCM_SHA256",
         list,
         "Cipher suites of TLS 1.3 for the server, with OpenSSL's names.",
     ),
     row(
-        "curves",
         "curves <list>",
         "server web1 192.0.2.11:443 ssl verify none curves X25519:P-256",
         list,
         "Elliptic curves for key exchange with the server, in order of preference.",
     ),
     row(
-        "sigalgs",
         "sigalgs <list>",
         "server web1 192.0.2.11:443 ssl verify none sigalgs ECDSA+SHA256:RSA-PSS+SHA256",
         list,
         "Signature algorithms accepted from the server. The default is all safe ones.",
     ),
     row(
-        "client-sigalgs",
         "client-sigalgs <list>",
         "server web1 192.0.2.11:443 ssl verify none client-sigalgs ECDSA+SHA256",
         list,
         "Signature algorithms for the certificate of `crt`. The default is all that fit its key.",
     ),
     row(
-        "ssl-min-ver",
         "ssl-min-ver { TLSv1.2 | TLSv1.3 }",
         "server web1 192.0.2.11:443 ssl verify none ssl-min-ver TLSv1.3",
         version,
         "The lowest TLS version for the server. Versions below 1.2 are raised to 1.2.",
     ),
     row(
-        "ssl-max-ver",
         "ssl-max-ver { TLSv1.2 | TLSv1.3 }",
         "server web1 192.0.2.11:443 ssl verify none ssl-max-ver TLSv1.2",
         version,
@@ -221,13 +196,11 @@ pub static OPTIONS: &[ServerRow] = &[
     ),
     row(
         "no-sslv3",
-        "no-sslv3",
         "server web1 192.0.2.11:443 ssl verify none no-sslv3",
         version,
         "SSLv3 is never supported, so this has no effect. Remove it when you next edit the line.",
     ),
     row(
-        "no-tlsv10",
         "no-tlsv10",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv10",
         version,
@@ -235,13 +208,11 @@ pub static OPTIONS: &[ServerRow] = &[
     ),
     row(
         "no-tlsv11",
-        "no-tlsv11",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv11",
         version,
         "TLS 1.1 is never supported, so this has no effect. Remove it when you next edit the line.",
     ),
     row(
-        "no-tlsv12",
         "no-tlsv12",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv12",
         version,
@@ -249,13 +220,11 @@ pub static OPTIONS: &[ServerRow] = &[
     ),
     row(
         "no-tlsv13",
-        "no-tlsv13",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv13",
         version,
         "Disables TLS 1.3 for the server. Prefer `ssl-max-ver`.",
     ),
     row(
-        "force-sslv3",
         "force-sslv3",
         "# server web1 192.0.2.11:443 ssl verify none force-sslv3",
         version,
@@ -263,13 +232,11 @@ pub static OPTIONS: &[ServerRow] = &[
     ),
     row(
         "force-tlsv10",
-        "force-tlsv10",
         "# server web1 192.0.2.11:443 ssl verify none force-tlsv10",
         version,
         "Refused with `ssl`: TLS 1.0 is not supported.",
     ),
     row(
-        "force-tlsv11",
         "force-tlsv11",
         "# server web1 192.0.2.11:443 ssl verify none force-tlsv11",
         version,
@@ -277,13 +244,11 @@ pub static OPTIONS: &[ServerRow] = &[
     ),
     row(
         "force-tlsv12",
-        "force-tlsv12",
         "server web1 192.0.2.11:443 ssl verify none force-tlsv12",
         version,
         "Allows only TLS 1.2 for the server. Prefer `ssl-min-ver` and `ssl-max-ver`.",
     ),
     row(
-        "force-tlsv13",
         "force-tlsv13",
         "server web1 192.0.2.11:443 ssl verify none force-tlsv13",
         version,
@@ -291,13 +256,11 @@ pub static OPTIONS: &[ServerRow] = &[
     ),
     row(
         "ssl-reuse",
-        "ssl-reuse",
         "server web1 192.0.2.11:443 ssl verify none ssl-reuse",
         |_, options, _| set(&mut options.tls.no_reuse, false),
         "Cancels `no-ssl-reuse` of `default-server`.",
     ),
     row(
-        "no-ssl-reuse",
         "no-ssl-reuse",
         "server web1 192.0.2.11:443 ssl verify none no-ssl-reuse",
         |_, options, _| set(&mut options.tls.no_reuse, true),
@@ -305,13 +268,11 @@ pub static OPTIONS: &[ServerRow] = &[
     ),
     row(
         "tls-tickets",
-        "tls-tickets",
         "server web1 192.0.2.11:443 ssl verify none tls-tickets",
         |_, options, _| set(&mut options.tls.side.no_tickets, false),
         "Cancels `no-tls-tickets` of `default-server`.",
     ),
     row(
-        "no-tls-tickets",
         "no-tls-tickets",
         "server web1 192.0.2.11:443 ssl verify none no-tls-tickets",
         |_, options, _| set(&mut options.tls.side.no_tickets, true),

@@ -18,7 +18,6 @@ const PLACES: &[&str] = &[
 macro_rules! rows {
     ($($name:literal $what:expr, $example:literal, $doc:literal;)*) => {
         &[$(ActionRow {
-            name: $name,
             places: PLACES,
             syntax: concat!($name, " <expr>"),
             doc: $doc,

@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {
-        name: "deny",
         places: places::ANSWERING,
         syntax: "deny [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
         doc: "Denies a request with status 403, or a response with 502, and the error page of the proxy. Status, body \
@@ -28,7 +27,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| self::build(loader, build, Purpose::Deny),
     },
     ActionRow {
-        name: "tarpit",
         places: &[places::REQUEST],
         syntax: "tarpit [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
         doc: "Holds the request for `timeout tarpit` (or else `timeout connect`), then denies it with 500 or the \
@@ -37,7 +35,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| self::build(loader, build, Purpose::Tarpit),
     },
     ActionRow {
-        name: "return",
         places: places::ANSWERING,
         syntax: "return [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
         doc: "Responds at once with status 200 or the given one, and a body from the configuration or from a file \

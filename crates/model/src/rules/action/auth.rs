@@ -8,7 +8,6 @@ use crate::users;
 use language::Diagnostic;
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    name: "auth",
     places: &[places::REQUEST],
     syntax: "auth [ realm <realm> ]",
     doc: "Asks for a user name and password with status 401, or 407 for clients of a forward proxy (`option \

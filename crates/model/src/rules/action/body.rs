@@ -9,9 +9,8 @@ use language::Diagnostic;
 use language::value::{TimeUnit, milliseconds};
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    name: "wait-for-body",
     places: &[places::REQUEST, places::RESPONSE],
-    syntax: "wait-for-body time <time> [ at-least <bytes> ]",
+    syntax: "wait-for-body { time <time> } [ at-least <bytes> ]",
     doc: "Waits for the body of the message, so that later rules can inspect it: the whole body, or this many bytes, \
         at most a full buffer. After the time, a request gets status 408, and a response is replaced by 504.",
     example: "wait-for-body time 1s at-least 1k if METH_POST",

@@ -9,7 +9,6 @@ use language::Diagnostic;
 
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {
-        name: "cache-use",
         places: &[places::REQUEST],
         syntax: "cache-use <name>",
         doc: "Responds to the request from a `cache` section if it has the response. Otherwise prepares \
@@ -18,7 +17,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| cache(loader, build, false),
     },
     ActionRow {
-        name: "cache-store",
         places: &[places::RESPONSE],
         syntax: "cache-store <name>",
         doc: "Stores the response in a `cache` section in its state at this rule, if its headers allow it: status \

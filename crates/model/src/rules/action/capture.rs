@@ -15,7 +15,6 @@ pub const CAPTURE_BYTES_MAX: i64 = 65_535;
 pub const CAPTURE_SLOTS_MAX: usize = 1024;
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    name: "capture",
     places: &[
         places::CONTENT,
         places::REQUEST,

@@ -11,7 +11,6 @@ use language::Diagnostic;
 
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {
-        name: "accept",
         places: places::TCP,
         syntax: "accept",
         doc: "Accepts the connection and skips the remaining rules of this list. Connections are accepted by default.",
@@ -19,7 +18,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |_, _| Ok(Action::Flow(Flow::Accept)),
     },
     ActionRow {
-        name: "allow",
         places: places::HTTP,
         syntax: "allow",
         doc: "Allows the message and skips the remaining rules of this list. The list of the backend is separate.",
@@ -27,7 +25,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |_, _| Ok(Action::Flow(Flow::Accept)),
     },
     ActionRow {
-        name: "reject",
         places: &[
             places::CONNECTION,
             places::SESSION,
@@ -42,7 +39,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: reject,
     },
     ActionRow {
-        name: "silent-drop",
         places: &[
             places::CONNECTION,
             places::SESSION,
@@ -58,7 +54,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: silent_drop,
     },
     ActionRow {
-        name: "close",
         places: &[places::SERVER_CONTENT],
         syntax: "close",
         doc: "Closes the server's connection. The client still receives what the server has sent. Use it for \
@@ -67,9 +62,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |_, _| Ok(Action::Flow(Flow::CloseServer)),
     },
     ActionRow {
-        name: "expect-proxy",
         places: &[places::CONNECTION],
-        syntax: "expect-proxy layer4",
+        syntax: "expect-proxy { layer4 }",
         doc: "Requires a PROXY header at the beginning of the connection, like `accept-proxy` on the `bind` line, but \
             only if the condition is true: for example from the networks of other load balancers. Connections without \
             it are closed.",
@@ -84,9 +78,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         },
     },
     ActionRow {
-        name: "switch-mode",
         places: &[places::CONTENT],
-        syntax: "switch-mode http [ proto { h1 | h2 } ]",
+        syntax: "switch-mode { http } [ proto { h1 | h2 } ]",
         doc: "Switches a stream of a TCP frontend to HTTP: the frontend's HTTP rules run, then an HTTP backend serves \
             the requests. The HTTP version is detected from the first bytes, or set by `proto`. Later content rules \
             are skipped. Without this rule, a TCP frontend switches to HTTP when it selects an HTTP backend.",
@@ -94,7 +87,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: switch_mode,
     },
     ActionRow {
-        name: "wait-for-handshake",
         places: &[places::REQUEST],
         syntax: "wait-for-handshake",
         doc: "Waits for the end of the client's TLS handshake. Evenkeel always does: rules only see a request in \

@@ -13,7 +13,6 @@ use language::Diagnostic;
 
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {
-        name: "set-header",
         places: places::HTTP,
         syntax: "set-header <name> <fmt>",
         doc: "Replaces all headers with this name by one with the value of the log format. Use it for headers that \
@@ -22,7 +21,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| with_format(loader, build, Change::Set),
     },
     ActionRow {
-        name: "add-header",
         places: places::HTTP,
         syntax: "add-header <name> <fmt>",
         doc: "Adds a header after the existing ones, even those with the same name. The value is a log format.",
@@ -30,7 +28,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| with_format(loader, build, Change::Add),
     },
     ActionRow {
-        name: "del-header",
         places: places::HTTP,
         syntax: "del-header <name> [ -m <method> ]",
         doc: "Removes all headers with this name. With `-m beg`, `end`, `sub` or `reg`, removes all headers whose \
@@ -39,7 +36,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: delete,
     },
     ActionRow {
-        name: "replace-header",
         places: places::HTTP,
         syntax: "replace-header <name> <match-regex> <replace-fmt>",
         doc: "Replaces the value of each header line with this name that matches the regular expression. `\\1` to \
@@ -48,7 +44,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| replace(loader, build, Change::ReplaceLine),
     },
     ActionRow {
-        name: "replace-value",
         places: places::HTTP,
         syntax: "replace-value <name> <match-regex> <replace-fmt>",
         doc: "Like `replace-header`, for headers with lists: each comma-separated value is matched and replaced \

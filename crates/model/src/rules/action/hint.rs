@@ -10,7 +10,6 @@ use http::message::{Message, Version};
 pub const HINTS_MAX: usize = 16;
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    name: "early-hint",
     places: &[places::REQUEST],
     syntax: "early-hint <name> <fmt>",
     doc: "Sends a header to the client before the response, with status 103: for example a `link` to resources that \

@@ -30,7 +30,6 @@ const CONTENT: &[&str] = &[places::CONTENT, places::REQUEST];
 
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {
-        name: "set-timeout",
         places: &[places::REQUEST, places::RESPONSE],
         syntax: "set-timeout { server | tunnel | client | connect | queue | tarpit } { <time> | <expr> }",
         doc: "Changes a timeout for this stream. An expression returns milliseconds; without a value, or with 0 or \
@@ -39,7 +38,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: timeout,
     },
     ActionRow {
-        name: "set-retries",
         places: CONTENT,
         syntax: "set-retries { <number> | <expr> }",
         doc: "Sets the number of connection retries for this stream, instead of `retries`; at most 100.",
@@ -47,7 +45,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| numbered(loader, build, What::Retries),
     },
     ActionRow {
-        name: "disable-l7-retry",
         places: &[places::REQUEST],
         syntax: "disable-l7-retry",
         doc: "Does not retry this request because of a server's response or its absence, regardless of `retry-on`: \
@@ -56,7 +53,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |_, _| Ok(action(What::NoAnswerRetries, Number::Fixed(1))),
     },
     ActionRow {
-        name: "set-priority-class",
         places: CONTENT,
         syntax: "set-priority-class <expr>",
         doc: "Sets the class of a stream in queues, from -2047 to 2047: lower classes go first, regardless of \
@@ -65,7 +61,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| found(loader, build, What::Class),
     },
     ActionRow {
-        name: "set-priority-offset",
         places: CONTENT,
         syntax: "set-priority-offset <expr>",
         doc: "Shifts the position of a stream in its queue class as if it had arrived this many milliseconds later, \

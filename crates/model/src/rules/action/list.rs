@@ -23,7 +23,6 @@ const REQUEST_AND_RESPONSE: &[&str] = &[places::REQUEST, places::RESPONSE];
 
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {
-        name: "set-map",
         places: places::HTTP,
         syntax: "set-map(<file>) <key fmt> <value fmt>",
         doc: "Sets the value of a key in a map, or adds the key. The file name identifies the map, as in `map_…` \
@@ -37,7 +36,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         },
     },
     ActionRow {
-        name: "del-map",
         places: places::HTTP,
         syntax: "del-map(<file>) <key fmt>",
         doc: "Removes a key from a map. See `set-map` for the file name.",
@@ -48,7 +46,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         },
     },
     ActionRow {
-        name: "add-acl",
         places: REQUEST_AND_RESPONSE,
         syntax: "add-acl(<file>) <key fmt>",
         doc: "Adds a pattern to the list of a file that an ACL uses with `-f`, unless it is there. The change applies \
@@ -60,7 +57,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         },
     },
     ActionRow {
-        name: "del-acl",
         places: REQUEST_AND_RESPONSE,
         syntax: "del-acl(<file>) <key fmt>",
         doc: "Removes a pattern from the list of a file. See `add-acl`.",

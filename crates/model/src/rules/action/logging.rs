@@ -9,7 +9,6 @@ use language::{Diagnostic, suggest};
 
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {
-        name: "set-log-level",
         places: &[
             places::CONTENT,
             places::SERVER_CONTENT,
@@ -24,7 +23,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: level,
     },
     ActionRow {
-        name: "do-log",
         places: places::ALL,
         syntax: "do-log",
         doc: "Logs the stream or connection at this rule, in addition to the line at its end, with the `log-format` \
@@ -33,7 +31,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |_, build| Ok(Action::Log(step(build.set))),
     },
     ActionRow {
-        name: "strict-mode",
         places: places::HTTP,
         syntax: "strict-mode { on | off }",
         doc: "Sets what happens when a later rule cannot change a message (too large for a buffer, or invalid): \

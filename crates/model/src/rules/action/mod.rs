@@ -393,7 +393,7 @@ fn documented_of(set: RuleSet) -> Vec<Documented> {
     let mut all: Vec<Documented> = rows
         .map(|(family, row)| Documented {
             kind: set.kind(),
-            name: row.name,
+            name: row.name(),
             family,
             places,
             syntax: stay(format!(
@@ -479,7 +479,7 @@ fn rule(loader: &mut Draft, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, B
         None => (text, None),
     };
     let row = find(set, name, word)?;
-    let mut words = args.option(row.name, row.syntax, 0);
+    let mut words = args.option(row.name(), row.syntax, 0);
     let mut build = Build {
         args: &mut words,
         word,

@@ -27,7 +27,6 @@ const NAMES: [(&str, Normalizer); 8] = [
 ];
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    name: "normalize-uri",
     places: &[places::REQUEST],
     syntax: "normalize-uri { fragment-encode | fragment-strip | path-merge-slashes | path-strip-dot | path-strip-dotdot [ full ] \
              | percent-decode-unreserved [ strict ] | percent-to-uppercase [ strict ] | query-sort-by-name }",

@@ -20,7 +20,6 @@ const SERVER: &[&str] = &[places::CONTENT, places::REQUEST];
 
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {
-        name: "set-mark",
         places: CLIENT,
         syntax: "set-mark <mark>",
         doc: "Sets the mark of further packets to the client, for the kernel's routing and filters. The process keeps \
@@ -29,7 +28,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| fixed(loader, build, What::Mark),
     },
     ActionRow {
-        name: "set-fc-mark",
         places: CLIENT,
         syntax: "set-fc-mark { <mark> | <expr> }",
         doc: "The newer name of `set-mark`, which also accepts an expression.",
@@ -37,7 +35,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| either(loader, build, What::Mark, false),
     },
     ActionRow {
-        name: "set-bc-mark",
         places: SERVER,
         syntax: "set-bc-mark { <mark> | <expr> }",
         doc: "Sets the mark of packets to the server, on a connection opened for this stream, for example to select a \
@@ -46,7 +43,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| either(loader, build, What::Mark, true),
     },
     ActionRow {
-        name: "set-tos",
         places: CLIENT,
         syntax: "set-tos <tos>",
         doc: "Sets the TOS field of packets to the client (DSCP and ECN, eight bits), for routers on the path.",
@@ -54,7 +50,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| fixed(loader, build, What::Tos),
     },
     ActionRow {
-        name: "set-fc-tos",
         places: CLIENT,
         syntax: "set-fc-tos { <tos> | <expr> }",
         doc: "The newer name of `set-tos`, which also accepts an expression.",
@@ -62,7 +57,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| either(loader, build, What::Tos, false),
     },
     ActionRow {
-        name: "set-bc-tos",
         places: SERVER,
         syntax: "set-bc-tos { <tos> | <expr> }",
         doc: "Sets the TOS field of packets to the server, on a connection opened for this stream.",
@@ -70,7 +64,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| either(loader, build, What::Tos, true),
     },
     ActionRow {
-        name: "set-nice",
         places: &[
             places::CONTENT,
             places::SERVER_CONTENT,

@@ -11,7 +11,6 @@ use language::value::{TimeUnit, milliseconds};
 use std::time::Duration;
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    name: "pause",
     places: &[places::REQUEST],
     syntax: "pause { <time> | <expr> }",
     doc: "Delays the request, then evaluates the next rule. Use it to slow down clients with too many requests. An \

@@ -16,7 +16,6 @@ pub const SYNTAX: &str = "redirect { location <fmt> | prefix <fmt> | scheme <fmt
      [ ignore-empty ] [ set-cookie <name>[=<value>] ] [ clear-cookie <name>[=] ]";
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    name: "redirect",
     places: places::ANSWERING,
     syntax: SYNTAX,
     doc: "Redirects the client: to a `location`, to the same path after a `prefix`, or to the same address with \

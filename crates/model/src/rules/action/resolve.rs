@@ -14,7 +14,6 @@ use language::Diagnostic;
 use std::net::IpAddr;
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    name: "do-resolve",
     places: &[places::REQUEST, places::CONTENT],
     syntax: "do-resolve(<var>,<resolvers>[,ipv4|,ipv6]) <expr>",
     doc: "Resolves the host name that the expression returns with the nameservers of a `resolvers` section, and \

@@ -12,9 +12,8 @@ const EXPORTER: &str = "prometheus-exporter";
 const LUA: &str = "lua.";
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
-    name: "use-service",
     places: &[places::REQUEST],
-    syntax: "use-service prometheus-exporter",
+    syntax: "use-service { prometheus-exporter }",
     doc: "Responds to the request with a service. `prometheus-exporter` returns the statistics in Prometheus format, \
         with HAProxy's metric names. The query `scope=frontend` (`global`, `listener`, `backend`, `server`, `*`) \
         selects families, and `no-maint` omits servers in maintenance.",

@@ -20,7 +20,6 @@ const TRACKING: &[&str] = &[
 macro_rules! track {
     ($($name:literal = $counter:literal;)*) => {
         &[$(ActionRow {
-            name: $name,
             places: TRACKING,
             syntax: concat!($name, " <key> [table <table>]"),
             doc: "Tracks the entry of a key in a table with this counter, for the connection (`tcp-request \
@@ -41,7 +40,6 @@ pub(super) static TRACK: &[ActionRow] = track! {
 macro_rules! track_more {
     ($($name:literal = $counter:literal;)*) => {
         &[$(ActionRow {
-            name: $name,
             places: TRACKING,
             syntax: concat!($name, " <key> [table <table>]"),
             doc: "Tracks the entry of a key in a table with this counter, like `track-sc0`. For more than three \
@@ -66,7 +64,6 @@ pub(super) static TRACK_MORE: &[ActionRow] = track_more! {
 
 pub(super) static CHANGE: &[ActionRow] = &[
     ActionRow {
-        name: "sc-inc-gpc0",
         places: places::ALL,
         syntax: "sc-inc-gpc0(<ctr>)",
         doc: "Increments the first general purpose counter of the tracked entry, and its rate. No effect if the \
@@ -75,7 +72,6 @@ pub(super) static CHANGE: &[ActionRow] = &[
         build: |loader, build| increment(loader, build, DataType::Gpc0, DataType::Gpc0Rate),
     },
     ActionRow {
-        name: "sc-inc-gpc1",
         places: places::ALL,
         syntax: "sc-inc-gpc1(<ctr>)",
         doc: "Increments the second general purpose counter of the tracked entry, and its rate. No effect if the \
@@ -84,7 +80,6 @@ pub(super) static CHANGE: &[ActionRow] = &[
         build: |loader, build| increment(loader, build, DataType::Gpc1, DataType::Gpc1Rate),
     },
     ActionRow {
-        name: "sc-inc-gpc",
         places: places::ALL,
         syntax: "sc-inc-gpc(<idx>,<ctr>)",
         doc: "Increments a general purpose counter (`gpc(<n>)` of the table, numbered from 0) of the tracked entry, \
@@ -97,7 +92,6 @@ pub(super) static CHANGE: &[ActionRow] = &[
         },
     },
     ActionRow {
-        name: "sc-add-gpc",
         places: places::ALL,
         syntax: "sc-add-gpc(<idx>,<ctr>) { <int> | <expr> }",
         doc: "Adds a number or the value of an expression to a general purpose counter (`gpc(<n>)` of the table, \
@@ -111,7 +105,6 @@ pub(super) static CHANGE: &[ActionRow] = &[
         },
     },
     ActionRow {
-        name: "sc-set-gpt0",
         places: places::ALL,
         syntax: "sc-set-gpt0(<ctr>) { <int> | <expr> }",
         doc: "Sets the first general purpose tag of the tracked entry to a number or to the value of an expression.",
@@ -123,7 +116,6 @@ pub(super) static CHANGE: &[ActionRow] = &[
         },
     },
     ActionRow {
-        name: "sc-set-gpt",
         places: places::ALL,
         syntax: "sc-set-gpt(<idx>,<ctr>) { <int> | <expr> }",
         doc: "Sets a general purpose tag (`gpt(<n>)` of the table, numbered from 0) of the tracked entry to a number \

@@ -11,31 +11,31 @@ use language::Diagnostic;
 const REQUEST: &[&str] = &[places::REQUEST];
 
 macro_rules! rows {
-    ($($name:literal $syntax:literal $places:expr, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(ActionRow { name: $name, places: $places, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
+    ($($syntax:literal $places:expr, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(ActionRow { places: $places, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
     };
 }
 
 pub(super) static ROWS: &[ActionRow] = rows! {
-    "set-path" "set-path <fmt>" REQUEST, |l, b| set(l, b, Part::Path), "set-path /app%[path]",
+    "set-path <fmt>" REQUEST, |l, b| set(l, b, Part::Path), "set-path /app%[path]",
         "Replaces the path of the request and keeps its query. A missing slash is added at the beginning.";
-    "set-pathq" "set-pathq <fmt>" REQUEST, |l, b| set(l, b, Part::PathAndQuery), "set-pathq /app%[path]?from=%[src]",
+    "set-pathq <fmt>" REQUEST, |l, b| set(l, b, Part::PathAndQuery), "set-pathq /app%[path]?from=%[src]",
         "Replaces the path and query of the request. Scheme and host of an absolute target are kept.";
-    "set-query" "set-query <fmt>" REQUEST, |l, b| set(l, b, Part::Query), "set-query %[query,lower]",
+    "set-query <fmt>" REQUEST, |l, b| set(l, b, Part::Query), "set-query %[query,lower]",
         "Replaces the query of the request, without its question mark. The path is kept.";
-    "set-uri" "set-uri <fmt>" REQUEST, |l, b| set(l, b, Part::Whole), "set-uri http://app.example.com%[pathq]",
+    "set-uri <fmt>" REQUEST, |l, b| set(l, b, Part::Whole), "set-uri http://app.example.com%[pathq]",
         "Replaces the whole target of the request. If it has a scheme and a host, the Host header changes as well.";
-    "set-method" "set-method <fmt>" REQUEST, |loader, build| Ok(change(Change::Method(build.format(loader, "<fmt>")?))), "set-method PUT",
+    "set-method <fmt>" REQUEST, |loader, build| Ok(change(Change::Method(build.format(loader, "<fmt>")?))), "set-method PUT",
         "Replaces the method of the request. Logs show the original one.";
-    "replace-path" "replace-path <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::Path), "replace-path ^/old/(.*) /new/\\1",
+    "replace-path <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::Path), "replace-path ^/old/(.*) /new/\\1",
         "Replaces the whole path if it matches the regular expression; `\\1` to `\\9` in the log format insert its \
          groups. The query is kept.";
-    "replace-pathq" "replace-pathq <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::PathAndQuery), "replace-pathq ^/old/(.*) /new/\\1",
+    "replace-pathq <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::PathAndQuery), "replace-pathq ^/old/(.*) /new/\\1",
         "Like `replace-path`, for path and query together. The expression matches both, including the question mark.";
-    "replace-uri" "replace-uri <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::Whole), "replace-uri ^http://(.*) https://\\1",
+    "replace-uri <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::Whole), "replace-uri ^http://(.*) https://\\1",
         "Like `replace-path`, for the whole target. HTTP/1 targets usually have no host, so `replace-path` is nearly \
          always what you need.";
-    "set-status" "set-status <status> [ reason <str> ]" &[places::RESPONSE, places::AFTER], status, "set-status 503 reason \"Slow down\"",
+    "set-status <status> [ reason <str> ]" &[places::RESPONSE, places::AFTER], status, "set-status 503 reason \"Slow down\"",
         "Replaces the status of the response, and its reason by the default or given one.";
 };
 

@@ -7,7 +7,7 @@ fn every_action_stands_where_haproxy_has_it() {
     for row in FAMILIES.iter().flat_map(|(_, rows)| rows.iter()) {
         for place in row.places {
             let set = SETS.into_iter().find(|set| set.place() == *place).unwrap();
-            assert!(is_known(set, row.name), "{place} {}", row.name);
+            assert!(is_known(set, row.name()), "{place} {}", row.name());
         }
     }
 }

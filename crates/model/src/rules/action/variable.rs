@@ -31,7 +31,6 @@ const CONDITIONS: [(&str, SetWhen); 8] = [
 
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {
-        name: "set-var",
         places: places::ALL,
         syntax: "set-var(<var>[,<cond>...]) <expr>",
         doc: "Stores the value of an expression in a variable for later rules, log formats and logs. The name begins \
@@ -45,7 +44,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         },
     },
     ActionRow {
-        name: "set-var-fmt",
         places: places::ALL,
         syntax: "set-var-fmt(<var>[,<cond>...]) <fmt>",
         doc: "Stores the result of a log format in a variable. Otherwise like `set-var`.",
@@ -58,7 +56,6 @@ pub(super) static ROWS: &[ActionRow] = &[
         },
     },
     ActionRow {
-        name: "unset-var",
         places: places::ALL,
         syntax: "unset-var(<var>)",
         doc: "Deletes a variable; see `set-var` for the names.",

@@ -8,14 +8,14 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "ipmask", "ipmask(<mask>[,<IPv6 mask>])", ConverterBuild::new(Type::Address, Type::Address, mask).takes(&[Kind::Mask4, Kind::Mask6], 1),
+    "ipmask(<mask>[,<IPv6 mask>])", ConverterBuild::new(Type::Address, Type::Address, mask).takes(&[Kind::Mask4, Kind::Mask6], 1),
         "acl net src,ipmask(24) 192.0.2.0",
         "Applies a network mask to an address: the first mask to IPv4, the second one to IPv6. Without the second \
          one, IPv6 addresses have no value.";
-    "host_only", "host_only", ConverterBuild::new(Type::Str, Type::Str, host), "acl shop hdr(host),host_only shop.example.com",
+    "host_only", ConverterBuild::new(Type::Str, Type::Str, host), "acl shop hdr(host),host_only shop.example.com",
         "Returns the host of a Host header, without the port and in lower case. The brackets of an IPv6 address are \
          kept.";
-    "port_only", "port_only", ConverterBuild::new(Type::Str, Type::Int, port), "acl alternative hdr(host),port_only 8080",
+    "port_only", ConverterBuild::new(Type::Str, Type::Int, port), "acl alternative hdr(host),port_only 8080",
         "Returns the port of a Host header; 0 without one.";
 };
 

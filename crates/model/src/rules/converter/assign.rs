@@ -33,17 +33,17 @@ const fn same(input: Type, apply: super::Apply) -> ConverterBuild {
 }
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "set-var", "set-var(<variable>[,<condition>…])", same(Type::Any, set).takes(CONDITIONED, 1).prepare(check_conditions),
+    "set-var(<variable>[,<condition>…])", same(Type::Any, set).takes(CONDITIONED, 1).prepare(check_conditions),
         "acl example hdr(host),lower,set-var(txn.host) -m found",
         "Stores the value in a variable and passes it on. All conditions (`ifexists`, `ifempty`, `ifset`, `ifgt`, \
          their opposites) must be true; otherwise there is no value.";
-    "unset-var", "unset-var(<variable>)", same(Type::Any, unset).takes(&[Kind::Variable], 1),
+    "unset-var(<variable>)", same(Type::Any, unset).takes(&[Kind::Variable], 1),
         "acl example hdr(host),unset-var(txn.host) -m found",
         "Deletes a variable and passes the value on.";
-    "capture-req", "capture-req(<slot>)", same(Type::Str, capture_request).takes(&[Kind::Int], 1).prepare(check_slot),
+    "capture-req(<slot>)", same(Type::Str, capture_request).takes(&[Kind::Int], 1).prepare(check_slot),
         "acl example hdr(host),capture-req(0) -m found",
         "Stores the value in a request capture slot, created by `declare capture`, and passes it on.";
-    "capture-res", "capture-res(<slot>)", same(Type::Str, capture_response).takes(&[Kind::Int], 1).prepare(check_slot),
+    "capture-res(<slot>)", same(Type::Str, capture_response).takes(&[Kind::Int], 1).prepare(check_slot),
         "acl example res.hdr(content-type),capture-res(0) -m found",
         "Stores the value in a response capture slot, created by `declare capture`, and passes it on.";
 };

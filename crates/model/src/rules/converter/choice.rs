@@ -12,22 +12,22 @@ use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "param", "param(<name>[,<delimiter>])", ConverterBuild::new(Type::Str, Type::Str, param).takes(&[Kind::Text, Kind::Text], 1).prepare(check_param),
+    "param(<name>[,<delimiter>])", ConverterBuild::new(Type::Str, Type::Str, param).takes(&[Kind::Text, Kind::Text], 1).prepare(check_param),
         "acl example query,param(user) -m found",
         "Returns the value of the first parameter with this name in a text such as `a=1&b=2`. A parameter without a \
          value is an empty text. The delimiter is one character, by default `&`.";
-    "language", "language(<languages>[,<default>])", ConverterBuild::new(Type::Str, Type::Str, language).takes(&[Kind::Text, Kind::Text], 1),
+    "language(<languages>[,<default>])", ConverterBuild::new(Type::Str, Type::Str, language).takes(&[Kind::Text, Kind::Text], 1),
         "acl french req.fhdr(accept-language),language(es;fr;en) -m str fr",
         "Returns the preferred one of the semicolon-separated languages, according to an Accept-Language header; \
          without a match the default, or no value.";
-    "secure_memcmp", "secure_memcmp(<variable>)", ConverterBuild::new(Type::Bin, Type::Bool, same).takes(&[Kind::Variable], 1),
+    "secure_memcmp(<variable>)", ConverterBuild::new(Type::Bin, Type::Bool, same).takes(&[Kind::Variable], 1),
         "acl known req.hdr(x-token),secure_memcmp(txn.token)",
         "Compares the value with a variable in constant time.";
-    "reverse", "reverse", ConverterBuild::new(Type::Str, Type::Str, reverse), "acl image path,reverse -m beg gpj.",
+    "reverse", ConverterBuild::new(Type::Str, Type::Str, reverse), "acl image path,reverse -m beg gpj.",
         "Reverses the bytes of the text.";
-    "reverse_dom", "reverse_dom", ConverterBuild::new(Type::Str, Type::Str, reverse_domain), "acl site req.hdr(host),reverse_dom -m beg org.example.",
+    "reverse_dom", ConverterBuild::new(Type::Str, Type::Str, reverse_domain), "acl site req.hdr(host),reverse_dom -m beg org.example.",
         "Reverses the parts of a domain name: `www.example.org` becomes `org.example.www`.";
-    "has_ctl", "has_ctl", ConverterBuild::new(Type::Bin, Type::Bool, has_control), "acl odd path,url_dec,has_ctl",
+    "has_ctl", ConverterBuild::new(Type::Bin, Type::Bool, has_control), "acl odd path,url_dec,has_ctl",
         "Tests whether the value contains a control character.";
 };
 

@@ -37,17 +37,17 @@ const fn cbc(apply: super::Apply) -> ConverterBuild {
 }
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "aes_gcm_dec", "aes_gcm_dec(<bits>,<nonce>,<key>,<tag>[,<aad>])", gcm(gcm_dec).prepare(prepare_gcm_dec),
+    "aes_gcm_dec(<bits>,<nonce>,<key>,<tag>[,<aad>])", gcm(gcm_dec).prepare(prepare_gcm_dec),
         "acl example req.hdr(x-secret),b64dec,aes_gcm_dec(128,txn.nonce,Zm9vb2Zvb29mb29wZm9vbw==,txn.tag) -m found",
         "Decrypts with AES-GCM and a key of 128, 192 or 256 bits. Nonce (12 bytes), key, tag and additional \
          authenticated data are in Base64, or variables with Base64. There is no value if the tag is wrong.";
-    "aes_gcm_enc", "aes_gcm_enc(<bits>,<nonce>,<key>,<tag>[,<aad>])", gcm(gcm_enc).prepare(prepare_gcm_enc),
+    "aes_gcm_enc(<bits>,<nonce>,<key>,<tag>[,<aad>])", gcm(gcm_enc).prepare(prepare_gcm_enc),
         "acl example src,aes_gcm_enc(128,txn.nonce,Zm9vb2Zvb29mb29wZm9vbw==,txn.tag) -m found",
         "Encrypts with AES-GCM. The arguments are those of `aes_gcm_dec`, except the tag, which is a variable that it \
          sets.";
-    "aes_cbc_dec", "aes_cbc_dec(<bits>,<vector>,<key>)", cbc(cbc_dec), "acl plain req.hdr(x-secret),b64dec,aes_cbc_dec(128,txn.vector,Zm9vb2Zvb29mb29wZm9vbw==) -m found",
+    "aes_cbc_dec(<bits>,<vector>,<key>)", cbc(cbc_dec), "acl plain req.hdr(x-secret),b64dec,aes_cbc_dec(128,txn.vector,Zm9vb2Zvb29mb29wZm9vbw==) -m found",
         "Decrypts with AES-CBC and a key of 128, 192 or 256 bits. The data is not authenticated: prefer `aes_gcm_dec`.";
-    "aes_cbc_enc", "aes_cbc_enc(<bits>,<vector>,<key>)", cbc(cbc_enc), "acl secret src,aes_cbc_enc(128,txn.vector,Zm9vb2Zvb29mb29wZm9vbw==) -m found",
+    "aes_cbc_enc(<bits>,<vector>,<key>)", cbc(cbc_enc), "acl secret src,aes_cbc_enc(128,txn.vector,Zm9vb2Zvb29mb29wZm9vbw==) -m found",
         "Encrypts with AES-CBC; the initialization vector and the key are in Base64, or variables with Base64.";
 };
 

@@ -13,13 +13,13 @@ use md5::{Digest, Md5};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "sha1", "sha1", ConverterBuild::new(Type::Bin, Type::Bin, sha1), "acl known path,sha1,hex -m reg ^AB",
+    "sha1", ConverterBuild::new(Type::Bin, Type::Bin, sha1), "acl known path,sha1,hex -m reg ^AB",
         "The SHA-1 digest, 20 bytes. Do not rely on it for security.";
-    "sha2", "sha2[(<bits>)]", ConverterBuild::new(Type::Bin, Type::Bin, sha2).takes(&[Kind::Int], 0).prepare(check_bits), "acl known hdr(x-key),sha2(256),hex -m reg ^AB",
+    "sha2[(<bits>)]", ConverterBuild::new(Type::Bin, Type::Bin, sha2).takes(&[Kind::Int], 0).prepare(check_bits), "acl known hdr(x-key),sha2(256),hex -m reg ^AB",
         "The SHA-2 digest of 224, 256, 384 or 512 bits; by default 256.";
-    "digest", "digest(<algorithm>)", ConverterBuild::new(Type::Bin, Type::Bin, apply_digest).takes(&[Kind::Text], 1).prepare(check_algorithm), "acl known path,digest(sha256),hex -m reg ^AB",
+    "digest(<algorithm>)", ConverterBuild::new(Type::Bin, Type::Bin, apply_digest).takes(&[Kind::Text], 1).prepare(check_algorithm), "acl known path,digest(sha256),hex -m reg ^AB",
         "A digest by the name of its algorithm: `md5`, `sha1`, `sha224`, `sha256`, `sha384`, `sha512`, `sha512-256`, `sha3-256`, `sha3-384` or `sha3-512`.";
-    "hmac", "hmac(<algorithm>,<key>)", ConverterBuild::new(Type::Bin, Type::Bin, apply_hmac).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare_hmac), "acl signed path,hmac(sha256,Zm9vb2Zvb29mb29wZm9vbw==),hex -m found",
+    "hmac(<algorithm>,<key>)", ConverterBuild::new(Type::Bin, Type::Bin, apply_hmac).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare_hmac), "acl signed path,hmac(sha256,Zm9vb2Zvb29mb29wZm9vbw==),hex -m found",
         "An HMAC of the value with a key, and an algorithm of `digest`. The key is in Base64, or a variable with \
          Base64.";
 };

@@ -21,40 +21,40 @@ const fn decodes(apply: super::Apply) -> ConverterBuild {
 const CHUNKED: &[Kind] = &[Kind::Text, Kind::Int, Kind::Int];
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "url_dec", "url_dec[(<in form>)]", ConverterBuild::new(Type::Str, Type::Str, url_dec).takes(&[Kind::Int], 0),
+    "url_dec[(<in form>)]", ConverterBuild::new(Type::Str, Type::Str, url_dec).takes(&[Kind::Int], 0),
         "acl admin path,url_dec -m beg /admin",
         "Decodes the percent-encoding of a URL. A plus sign becomes a space after a question mark, or everywhere with \
          an argument of 1. There is no value if the encoding is invalid.";
-    "url_enc", "url_enc[(query)]", ConverterBuild::new(Type::Str, Type::Str, url_enc).takes(&[Kind::Text], 0).prepare(check_query),
+    "url_enc[(query)]", ConverterBuild::new(Type::Str, Type::Str, url_enc).takes(&[Kind::Text], 0).prepare(check_query),
         "acl same path,url_enc -m found",
         "Percent-encodes characters that are not allowed in a URL query.";
-    "base64", "base64", encodes(base64), "acl word hdr(x-word),base64 aGVsbG8=",
+    "base64", encodes(base64), "acl word hdr(x-word),base64 aGVsbG8=",
         "Encodes bytes in base64, with padding.";
-    "b64dec", "b64dec", decodes(b64dec), "acl word hdr(x-word),b64dec -m str hello",
+    "b64dec", decodes(b64dec), "acl word hdr(x-word),b64dec -m str hello",
         "Decodes base64 with padding. There is no value if the encoding is invalid.";
-    "ub64enc", "ub64enc", encodes(ub64enc), "acl word hdr(x-word),ub64enc aGVsbG8",
+    "ub64enc", encodes(ub64enc), "acl word hdr(x-word),ub64enc aGVsbG8",
         "Encodes in base64url without padding.";
-    "ub64dec", "ub64dec", decodes(ub64dec), "acl word hdr(x-word),ub64dec -m str hello",
+    "ub64dec", decodes(ub64dec), "acl word hdr(x-word),ub64dec -m str hello",
         "Decodes base64url, as used in tokens. There is no value if the encoding is invalid.";
-    "hex", "hex", encodes(hex), "acl local src,hex 7F000001",
+    "hex", encodes(hex), "acl local src,hex 7F000001",
         "Returns two upper-case hexadecimal digits for each byte. A number has eight bytes, an address four or \
          sixteen.";
-    "hex2i", "hex2i", ConverterBuild::new(Type::Str, Type::Int, hex2i), "acl mark hdr(x-mark),hex2i gt 15",
+    "hex2i", ConverterBuild::new(Type::Str, Type::Int, hex2i), "acl mark hdr(x-mark),hex2i gt 15",
         "Converts hexadecimal digits to a number. There is no value if a character is not a digit.";
-    "be2hex", "be2hex([<separator>[,<chunk>[,<truncate>]]])", encodes(be2hex).takes(CHUNKED, 0).prepare(check_hex_chunk),
+    "be2hex([<separator>[,<chunk>[,<truncate>]]])", encodes(be2hex).takes(CHUNKED, 0).prepare(check_hex_chunk),
         "acl bytes req.payload(0,2),be2hex(:,1) 16:03",
         "Returns hexadecimal digits, with a separator between chunks of this many bytes. With a third argument of 1 \
          an incomplete last chunk is omitted.";
-    "be2dec", "be2dec(<separator>,<chunk>[,<truncate>])", encodes(be2dec).takes(CHUNKED, 2).prepare(check_dec_chunk),
+    "be2dec(<separator>,<chunk>[,<truncate>])", encodes(be2dec).takes(CHUNKED, 2).prepare(check_dec_chunk),
         "acl bytes req.payload(0,2),be2dec(:,1) 22:3",
         "Converts chunks of this many bytes to decimal numbers (big-endian), with a separator between them. With a \
          third argument of 1 an incomplete last chunk is omitted.";
-    "le2dec", "le2dec(<separator>,<chunk>[,<truncate>])", encodes(le2dec).takes(CHUNKED, 2).prepare(check_dec_chunk),
+    "le2dec(<separator>,<chunk>[,<truncate>])", encodes(le2dec).takes(CHUNKED, 2).prepare(check_dec_chunk),
         "acl bytes req.payload(0,2),le2dec(:,1) 22:3",
         "Like `be2dec`, but little-endian.";
-    "base2", "base2", encodes(base2), "acl flags src,base2 -m beg 0000",
+    "base2", encodes(base2), "acl flags src,base2 -m beg 0000",
         "Returns eight binary digits for each byte.";
-    "htonl", "htonl", ConverterBuild::new(Type::Int, Type::Bin, htonl), "acl bytes int(1),htonl -m bin 00000001",
+    "htonl", ConverterBuild::new(Type::Int, Type::Bin, htonl), "acl bytes int(1),htonl -m bin 00000001",
         "Returns the lower 32 bits of a number as four bytes, big-endian.";
 };
 

@@ -9,10 +9,10 @@ use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "fix_is_valid", "fix_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid).decides(), "acl example req.payload(0,0),fix_is_valid",
+    "fix_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid).decides(), "acl example req.payload(0,0),fix_is_valid",
         "Tests whether the input is a valid FIX message: BeginString, BodyLength and MsgType come first and CheckSum \
          last, and length and checksum are correct.";
-    "fix_tag_value", "fix_tag_value(<tag>)", ConverterBuild::new(Type::Bin, Type::Bin, tag_value).takes(&[Kind::Text], 1).prepare(prepare),
+    "fix_tag_value(<tag>)", ConverterBuild::new(Type::Bin, Type::Bin, tag_value).takes(&[Kind::Text], 1).prepare(prepare),
         "acl example req.payload(0,0),fix_tag_value(SenderCompID) -m found",
         "Returns the value of a tag of a FIX message, by its number, or by its name if it is BeginString, BodyLength, \
          MsgType, SenderCompID, TargetCompID or CheckSum.";

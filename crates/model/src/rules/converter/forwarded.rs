@@ -14,19 +14,19 @@ const FIELD: ConverterBuild = ConverterBuild::new(Type::Str, Type::Str, field)
     .prepare(check_field);
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "rfc7239_is_valid", "rfc7239_is_valid", ConverterBuild::new(Type::Str, Type::Bool, is_valid), "acl sound req.hdr(forwarded),rfc7239_is_valid",
+    "rfc7239_is_valid", ConverterBuild::new(Type::Str, Type::Bool, is_valid), "acl sound req.hdr(forwarded),rfc7239_is_valid",
         "Tests whether a Forwarded header is valid: elements with `for`, `by`, `host` and `proto`, each at most once, \
          with nodes, a host and `http` or `https`.";
-    "rfc7239_field", "rfc7239_field(<field>)", FIELD, "acl example req.hdr(forwarded),rfc7239_field(for) -m found",
+    "rfc7239_field(<field>)", FIELD, "acl example req.hdr(forwarded),rfc7239_field(for) -m found",
         "Returns the first `for`, `by`, `host` or `proto` field of a Forwarded header, without its quotes.";
-    "rfc7239_n2nn", "rfc7239_n2nn", ConverterBuild::new(Type::Str, Type::Any, node_name), "acl example req.hdr(forwarded),rfc7239_field(for),rfc7239_n2nn -m found",
+    "rfc7239_n2nn", ConverterBuild::new(Type::Str, Type::Any, node_name), "acl example req.hdr(forwarded),rfc7239_field(for),rfc7239_n2nn -m found",
         "Returns the name of a node from `for` or `by`, without its port: an address, `unknown`, or a name that \
          begins with `_`.";
-    "rfc7239_n2np", "rfc7239_n2np", ConverterBuild::new(Type::Str, Type::Any, node_port), "acl example req.hdr(forwarded),rfc7239_field(for),rfc7239_n2np -m found",
+    "rfc7239_n2np", ConverterBuild::new(Type::Str, Type::Any, node_port), "acl example req.hdr(forwarded),rfc7239_field(for),rfc7239_n2np -m found",
         "Returns the port of a node from `for` or `by`: a number, or a name that begins with `_`.";
-    "rfc7239_nn", "rfc7239_nn", ConverterBuild::new(Type::Str, Type::Any, node_name), "acl example req.hdr(forwarded),rfc7239_field(for),rfc7239_nn -m found",
+    "rfc7239_nn", ConverterBuild::new(Type::Str, Type::Any, node_name), "acl example req.hdr(forwarded),rfc7239_field(for),rfc7239_nn -m found",
         "The same as `rfc7239_n2nn`.";
-    "rfc7239_np", "rfc7239_np", ConverterBuild::new(Type::Str, Type::Any, node_port), "acl example req.hdr(forwarded),rfc7239_field(for),rfc7239_np -m found",
+    "rfc7239_np", ConverterBuild::new(Type::Str, Type::Any, node_port), "acl example req.hdr(forwarded),rfc7239_field(for),rfc7239_np -m found",
         "The same as `rfc7239_n2np`.";
 };
 

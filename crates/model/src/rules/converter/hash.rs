@@ -12,21 +12,21 @@ const fn hash(apply: super::Apply) -> ConverterBuild {
 }
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "crc32", "crc32[(<avalanche>)]", hash(apply_crc32), "acl half src,crc32,even",
+    "crc32[(<avalanche>)]", hash(apply_crc32), "acl half src,crc32,even",
         "The CRC-32 of Ethernet and gzip. An argument of 1 mixes the bits further.";
-    "crc32c", "crc32c[(<avalanche>)]", hash(apply_crc32c), "acl half src,crc32c,even",
+    "crc32c[(<avalanche>)]", hash(apply_crc32c), "acl half src,crc32c,even",
         "The CRC-32C (Castagnoli) of iSCSI. An argument of 1 mixes the bits further.";
-    "djb2", "djb2[(<avalanche>)]", hash(apply_djb2), "acl half path,djb2(1),even",
+    "djb2[(<avalanche>)]", hash(apply_djb2), "acl half path,djb2(1),even",
         "Bernstein's 32-bit hash (djb2), suitable for text. An argument of 1 mixes the bits further.";
-    "sdbm", "sdbm[(<avalanche>)]", hash(apply_sdbm), "acl half path,sdbm(1),even",
+    "sdbm[(<avalanche>)]", hash(apply_sdbm), "acl half path,sdbm(1),even",
         "The 32-bit hash of the sdbm library. An argument of 1 mixes the bits further.";
-    "wt6", "wt6[(<avalanche>)]", hash(apply_wt6), "acl half path,wt6(1),even",
+    "wt6[(<avalanche>)]", hash(apply_wt6), "acl half path,wt6(1),even",
         "The 32-bit hash that `hash-type` calls wt6. An argument of 1 mixes the bits further.";
-    "xxh32", "xxh32[(<seed>)]", hash(apply_xxh32), "acl half path,xxh32,even",
+    "xxh32[(<seed>)]", hash(apply_xxh32), "acl half path,xxh32,even",
         "The XXH32 hash with a seed, by default 0.";
-    "xxh64", "xxh64[(<seed>)]", hash(apply_xxh64), "acl half path,xxh64,even",
+    "xxh64[(<seed>)]", hash(apply_xxh64), "acl half path,xxh64,even",
         "The XXH64 hash with a seed, by default 0. Numbers are signed, so half of the results are negative.";
-    "xxh3", "xxh3[(<seed>)]", hash(apply_xxh3), "acl half path,xxh3,even",
+    "xxh3[(<seed>)]", hash(apply_xxh3), "acl half path,xxh3,even",
         "The 64-bit XXH3 hash with a seed, by default 0. Numbers are signed, so half of the results are negative.";
 };
 

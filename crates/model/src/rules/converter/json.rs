@@ -9,7 +9,7 @@ use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "json", "json[(<code>)]", ConverterBuild::new(Type::Str, Type::Str, json).takes(&[Kind::Text], 0).prepare(check),
+    "json[(<code>)]", ConverterBuild::new(Type::Str, Type::Str, json).takes(&[Kind::Text], 0).prepare(check),
         "acl agent req.fhdr(user-agent),json(utf8s) -m found",
         "Escapes a text for a JSON string, without the quotes. The argument is the input encoding: `ascii`, the \
          default, reads each byte as a character. `utf8` returns no value for invalid UTF-8, or for characters beyond \

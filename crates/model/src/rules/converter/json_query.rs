@@ -10,7 +10,7 @@ use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "json_query", "json_query(<path>[,<type>])", ConverterBuild::new(Type::Str, Type::Any, apply).takes(&[Kind::Text, Kind::Text], 1).prepare(prepare),
+    "json_query(<path>[,<type>])", ConverterBuild::new(Type::Str, Type::Any, apply).takes(&[Kind::Text, Kind::Text], 1).prepare(prepare),
         "acl example req.body,json_query('$.user.name') -m found",
         "Returns a value from JSON: `$` is the root, `.name` a member, `[0]` an element; a backslash escapes a dot in \
          a name. A string is returned without its quotes, a boolean as a boolean, a number as text or, with the type \

@@ -13,7 +13,7 @@ use language::{Diagnostic, Span};
 macro_rules! maps {
     ($($name:literal, $method:ident, $gives:ident, $example:literal, $doc:literal;)*) => {
         rows! { $(
-            $name, concat!($name, "(<file>[,<default>])"),
+            concat!($name, "(<file>[,<default>])"),
             build(Method::$method, Gives::$gives).prepare(|loader, arguments, span| {
                 prepare(loader, arguments, span, Method::$method, Gives::$gives)
             }),

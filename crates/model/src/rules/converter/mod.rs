@@ -101,9 +101,8 @@ impl ConverterBuild {
 }
 
 macro_rules! rows {
-    ($($name:literal, $syntax:expr, $build:expr, $example:literal, $doc:literal;)*) => {
+    ($($syntax:expr, $build:expr, $example:literal, $doc:literal;)*) => {
         &[$(crate::rules::converter::ConverterRow {
-            name: $name,
             places: crate::rules::converter::PLACE,
             syntax: $syntax,
             doc: $doc,
@@ -150,7 +149,7 @@ pub(super) fn row(id: ConverterId) -> &'static ConverterRow {
 
 /// The number of a row of this file's families.
 pub(super) fn id(row: &'static ConverterRow) -> ConverterId {
-    ConverterId(number_of(&NUMBERED, row))
+    ConverterId(number_of(table(), row))
 }
 
 /// All converters by name.

@@ -9,9 +9,9 @@ use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "mqtt_is_valid", "mqtt_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid).decides(), "acl example req.payload(0,0),mqtt_is_valid",
+    "mqtt_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid).decides(), "acl example req.payload(0,0),mqtt_is_valid",
         "Tests whether the input is a complete CONNECT or CONNACK packet of MQTT 3.1, 3.1.1 or 5.0.";
-    "mqtt_field_value", "mqtt_field_value(<packet>,<field>)", ConverterBuild::new(Type::Bin, Type::Str, field).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare),
+    "mqtt_field_value(<packet>,<field>)", ConverterBuild::new(Type::Bin, Type::Str, field).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare),
         "acl example req.payload(0,0),mqtt_field_value(connect,username) -m found",
         "Returns a field of a packet. Of `connect` (or 1): flags, protocol_name, protocol_version, client_identifier, \
          will_topic, will_payload, username, password, keepalive. Of `connack` (or 2): flags, protocol_version, \

@@ -20,34 +20,34 @@ const fn truth(apply: super::Apply) -> ConverterBuild {
 }
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "add", "add(<value>)", two(add), "acl near dst_port,add(1) 444",
+    "add(<value>)", two(add), "acl near dst_port,add(1) 444",
         "Adds a number or the value of a variable.";
-    "sub", "sub(<value>)", two(sub), "acl low dst_port,sub(8000) lt 80",
+    "sub(<value>)", two(sub), "acl low dst_port,sub(8000) lt 80",
         "Subtracts a number or the value of a variable.";
-    "mul", "mul(<value>)", two(mul), "acl big req.body_size,mul(8) gt 8000000",
+    "mul(<value>)", two(mul), "acl big req.body_size,mul(8) gt 8000000",
         "Multiplies by a number or the value of a variable.";
-    "div", "div(<value>)", two(div), "acl megabytes req.body_size,div(1048576) gt 10",
+    "div(<value>)", two(div), "acl megabytes req.body_size,div(1048576) gt 10",
         "Divides by a number or the value of a variable, rounding towards zero. A division by zero returns the \
          largest number.";
-    "mod", "mod(<value>)", two(modulo), "acl tenth rand,mod(10) 0",
+    "mod(<value>)", two(modulo), "acl tenth rand,mod(10) 0",
         "Returns the remainder of a division by a number or the value of a variable; 0 for a division by zero.";
-    "and", "and(<value>)", two(and), "acl bit src_port,and(1) 1",
+    "and(<value>)", two(and), "acl bit src_port,and(1) 1",
         "Bitwise AND with a number or the value of a variable.";
-    "or", "or(<value>)", two(or), "acl bits src_port,or(1) gt 1",
+    "or(<value>)", two(or), "acl bits src_port,or(1) gt 1",
         "Bitwise OR with a number or the value of a variable.";
-    "xor", "xor(<value>)", two(xor), "acl bits src_port,xor(255) gt 1",
+    "xor(<value>)", two(xor), "acl bits src_port,xor(255) gt 1",
         "Bitwise exclusive OR with a number or the value of a variable.";
-    "cpl", "cpl", one(complement), "acl bits src_port,cpl lt 0",
+    "cpl", one(complement), "acl bits src_port,cpl lt 0",
         "Inverts all bits of the number.";
-    "neg", "neg", one(negative), "acl after int(5),neg -5",
+    "neg", one(negative), "acl after int(5),neg -5",
         "Negates the number.";
-    "not", "not", truth(not), "acl plain ssl_fc,not",
+    "not", truth(not), "acl plain ssl_fc,not",
         "True for 0 or false; otherwise false.";
-    "bool", "bool", truth(boolean), "acl some req.body_len,bool",
+    "bool", truth(boolean), "acl some req.body_len,bool",
         "False for 0; true for other numbers.";
-    "even", "even", truth(even), "acl half src_port,even",
+    "even", truth(even), "acl half src_port,even",
         "True for even numbers.";
-    "odd", "odd", truth(odd), "acl half src_port,odd",
+    "odd", truth(odd), "acl half src_port,odd",
         "True for odd numbers.";
 };
 

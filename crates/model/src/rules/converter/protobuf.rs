@@ -15,11 +15,11 @@ const fn build(apply: super::Apply) -> ConverterBuild {
 }
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "protobuf", "protobuf(<field>[,<type>])", build(protobuf), "acl example req.body,protobuf(48.59.1,int32) -m found",
+    "protobuf(<field>[,<type>])", build(protobuf), "acl example req.body,protobuf(48.59.1,int32) -m found",
         "Returns a field of a Protocol Buffers message by its field numbers, from the outermost message inwards. \
          Without a type it returns the raw bytes, with one (`int32`, `sint64`, `bool`, `fixed32`, `double` and so on) \
          a number.";
-    "ungrpc", "ungrpc(<field>[,<type>])", build(ungrpc), "acl example req.body,ungrpc(48.59.1,int32) -m found",
+    "ungrpc(<field>[,<type>])", build(ungrpc), "acl example req.body,ungrpc(48.59.1,int32) -m found",
         "Like `protobuf`, for the first gRPC message in a body, after its five-byte prefix. A compressed message has \
          no fields.";
 };

@@ -13,15 +13,15 @@ const fn number(apply: super::Apply) -> ConverterBuild {
 }
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "nbsrv", "nbsrv", number(nbsrv), "acl served hdr(x-backend),nbsrv gt 0",
+    "nbsrv", number(nbsrv), "acl served hdr(x-backend),nbsrv gt 0",
         "Number of usable servers of the backend with this name.";
-    "srv_queue", "srv_queue", number(srv_queue), "acl crowded req.cook(SRVID),srv_queue gt 10",
+    "srv_queue", number(srv_queue), "acl crowded req.cook(SRVID),srv_queue gt 10",
         "Number of streams that wait for the server with this name, `server` or `backend/server`.";
-    "srv_is_up", "srv_is_up", ConverterBuild::new(Type::Str, Type::Bool, srv_is_up), "acl there req.cook(SRVID),srv_is_up",
+    "srv_is_up", ConverterBuild::new(Type::Str, Type::Bool, srv_is_up), "acl there req.cook(SRVID),srv_is_up",
         "Tests whether the server with this name, `server` or `backend/server`, is up.";
-    "fe_exists", "fe_exists", ConverterBuild::new(Type::Str, Type::Bool, fe_exists), "acl known hdr(x-frontend),fe_exists",
+    "fe_exists", ConverterBuild::new(Type::Str, Type::Bool, fe_exists), "acl known hdr(x-frontend),fe_exists",
         "Tests whether a frontend with this name exists.";
-    "x509_v_err_str", "x509_v_err_str", ConverterBuild::new(Type::Int, Type::Str, x509), "acl example ssl_c_verify,x509_v_err_str -m found",
+    "x509_v_err_str", ConverterBuild::new(Type::Int, Type::Str, x509), "acl example ssl_c_verify,x509_v_err_str -m found",
         "Returns the name of a certificate error number, as from `ssl_c_verify`: `X509_V_OK`, \
          `X509_V_ERR_CERT_HAS_EXPIRED`. A number without a name is not changed.";
 };

@@ -54,7 +54,6 @@ fn increment(held: &Held, kind: DataType, rate: DataType, element: u32) -> Optio
 macro_rules! values {
     ($($name:literal, $kind:ident, $shift:literal, $doc:literal;)*) => {
         pub(super) static VALUES: &[ConverterRow] = &[$(ConverterRow {
-            name: concat!("table_", $name),
             places: PLACE,
             syntax: concat!("table_", $name, "(<table>)"),
             doc: concat!($doc, " Refers to the table entry of the input; 0 without an entry."),
@@ -96,11 +95,10 @@ values! {
 }
 
 macro_rules! rows {
-    ($($name:literal, $syntax:literal, $output:ident, $kinds:expr, $required:literal, $arguments:literal, $apply:expr, $doc:literal;)*) => {
+    ($($name:literal, $takes:literal, $output:ident, $kinds:expr, $required:literal, $arguments:literal, $apply:expr, $doc:literal;)*) => {
         pub(super) static ROWS: &[ConverterRow] = &[$(ConverterRow {
-            name: $name,
             places: PLACE,
-            syntax: $syntax,
+            syntax: concat!($name, $takes),
             doc: $doc,
             example: concat!("stick-table type ip size 1m expire 30s\nacl example src,", $name, $arguments, " -m found"),
             build: ConverterBuild::new(Type::Any, Type::$output, $apply).takes($kinds, $required),
@@ -112,46 +110,46 @@ const TABLE: &[Kind] = &[Kind::Table];
 const ELEMENT: &[Kind] = &[Kind::Int, Kind::Table];
 
 rows! {
-    "in_table", "in_table(<table>)", Bool, TABLE, 1, "(example)",
+    "in_table", "(<table>)", Bool, TABLE, 1, "(example)",
         |a, v, _| Some(Value::Bool(find(a.table(0)?, v).is_some())),
         "Tests whether a table has an entry for the input.";
-    "table_expire", "table_expire(<table>[,<default>])", Int, &[Kind::Table, Kind::Int], 1, "(example)",
+    "table_expire", "(<table>[,<default>])", Int, &[Kind::Table, Kind::Int], 1, "(example)",
         |a, v, _| time(a, v, |held| held.expires_in_ms()),
         "Milliseconds until the entry of the input expires. Without an entry the default, or no value.";
-    "table_idle", "table_idle(<table>[,<default>])", Int, &[Kind::Table, Kind::Int], 1, "(example)",
+    "table_idle", "(<table>[,<default>])", Int, &[Kind::Table, Kind::Int], 1, "(example)",
         |a, v, _| time(a, v, |held| held.table().expire_ms().saturating_sub(held.expires_in_ms())),
         "Milliseconds since the entry of the input was last used. Without an entry the default, or no value.";
-    "table_trackers", "table_trackers(<table>)", Int, TABLE, 1, "(example)",
+    "table_trackers", "(<table>)", Int, TABLE, 1, "(example)",
         |a, v, _| number(Some(find(a.table(0)?, v).map_or(0, |held| held.others().into()))),
         "Number of connections and streams that track the entry of the input now.";
-    "table_gpc", "table_gpc(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
+    "table_gpc", "(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
         |a, v, _| number(get(a.table(1), v, DataType::Gpc, a.int(0))),
         "A general purpose counter of the input's entry, by its index from 0.";
-    "table_gpc_rate", "table_gpc_rate(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
+    "table_gpc_rate", "(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
         |a, v, _| number(get(a.table(1), v, DataType::GpcRate, a.int(0))),
         "Increase of a general purpose counter of the input's entry per period of the table, by its index from 0.";
-    "table_gpt", "table_gpt(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
+    "table_gpt", "(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
         |a, v, _| number(get(a.table(1), v, DataType::Gpt, a.int(0))),
         "A general purpose tag of the input's entry, by its index from 0.";
-    "table_inc_gpc", "table_inc_gpc(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
+    "table_inc_gpc", "(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
         |a, v, _| change(a.table(1), v, |held| increment(held, DataType::Gpc, DataType::GpcRate, at(a)?)),
         "Increments a general purpose counter of the input's entry, by its index from 0, and returns its new value. \
          The entry is created if necessary.";
-    "table_inc_gpc0", "table_inc_gpc0(<table>)", Int, TABLE, 1, "(example)",
+    "table_inc_gpc0", "(<table>)", Int, TABLE, 1, "(example)",
         |a, v, _| change(a.table(0), v, |held| increment(held, DataType::Gpc0, DataType::Gpc0Rate, 0)),
         "Increments the first general purpose counter of the input's entry and returns its new value. The entry is \
          created if necessary.";
-    "table_inc_gpc1", "table_inc_gpc1(<table>)", Int, TABLE, 1, "(example)",
+    "table_inc_gpc1", "(<table>)", Int, TABLE, 1, "(example)",
         |a, v, _| change(a.table(0), v, |held| increment(held, DataType::Gpc1, DataType::Gpc1Rate, 0)),
         "Increments the second general purpose counter of the input's entry and returns its new value. The entry is \
          created if necessary.";
-    "table_clr_gpc", "table_clr_gpc(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
+    "table_clr_gpc", "(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
         |a, v, _| change(a.table(1), v, |held| held.clear(DataType::Gpc, at(a)?)),
         "Resets a general purpose counter of the input's entry, by its index from 0, and returns its old value.";
-    "table_clr_gpc0", "table_clr_gpc0(<table>)", Int, TABLE, 1, "(example)",
+    "table_clr_gpc0", "(<table>)", Int, TABLE, 1, "(example)",
         |a, v, _| change(a.table(0), v, |held| held.clear(DataType::Gpc0, 0)),
         "Resets the first general purpose counter of the input's entry and returns its old value.";
-    "table_clr_gpc1", "table_clr_gpc1(<table>)", Int, TABLE, 1, "(example)",
+    "table_clr_gpc1", "(<table>)", Int, TABLE, 1, "(example)",
         |a, v, _| change(a.table(0), v, |held| held.clear(DataType::Gpc1, 0)),
         "Resets the second general purpose counter of the input's entry and returns its old value.";
 }

@@ -18,44 +18,44 @@ const fn text(apply: super::Apply) -> ConverterBuild {
 const PART: &[Kind] = &[Kind::Int, Kind::Text, Kind::Int];
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "lower", "lower", text(lower), "acl shop hdr(host),lower shop.example.com",
+    "lower", text(lower), "acl shop hdr(host),lower shop.example.com",
         "Converts to lower case. Non-ASCII letters are not changed.";
-    "upper", "upper", text(upper), "acl get method,upper GET",
+    "upper", text(upper), "acl get method,upper GET",
         "Converts to upper case. Non-ASCII letters are not changed.";
-    "length", "length", ConverterBuild::new(Type::Str, Type::Int, length), "acl long path,length gt 200",
+    "length", ConverterBuild::new(Type::Str, Type::Int, length), "acl long path,length gt 200",
         "The length of a text in bytes.";
-    "bytes", "bytes(<offset>[,<length>])", ConverterBuild::new(Type::Bin, Type::Bin, bytes).takes(&[Kind::IntOrVariable, Kind::IntOrVariable], 1).prepare(check_bytes),
+    "bytes(<offset>[,<length>])", ConverterBuild::new(Type::Bin, Type::Bin, bytes).takes(&[Kind::IntOrVariable, Kind::IntOrVariable], 1).prepare(check_bytes),
         "acl begins req.payload(0,9),bytes(4,2) -m bin 0d0a",
         "Returns a part of the value: from an offset, at most this many bytes. It is empty if the value is shorter. \
          Offset and length are numbers or variables; a negative or undefined variable gives an empty value.";
-    "field", "field(<index>,<delimiters>[,<count>])", text(field).takes(PART, 2).prepare(check_part), "acl tenant path,field(2,/) red blue",
+    "field(<index>,<delimiters>[,<count>])", text(field).takes(PART, 2).prepare(check_part), "acl tenant path,field(2,/) red blue",
         "Returns the field with this index, separated by any of the delimiters; 1 is the first, and negative indexes \
          count from the end. A count returns several fields, 0 all remaining ones. Between two adjacent delimiters \
          there is an empty field.";
-    "word", "word(<index>,<delimiters>[,<count>])", text(word).takes(PART, 2).prepare(check_part), "acl sub hdr(host),word(1,.) www",
+    "word(<index>,<delimiters>[,<count>])", text(word).takes(PART, 2).prepare(check_part), "acl sub hdr(host),word(1,.) www",
         "Like `field`, but adjacent delimiters count as one, so no word is empty. Without a word with this index \
          there is no value.";
-    "regsub", "regsub(<regex>,<replacement>[,<flags>])", text(regsub).takes(&[Kind::Regex, Kind::Text, Kind::Text], 2).prepare(prepare_regsub),
+    "regsub(<regex>,<replacement>[,<flags>])", text(regsub).takes(&[Kind::Regex, Kind::Text, Kind::Text], 2).prepare(prepare_regsub),
         "acl clean path,regsub(/+,/,g) /admin",
         "Replaces the first match of a regular expression, or all with the flag `g`; the flag `i` ignores case. In \
          the replacement `\\0` is the match and `\\1` to `\\9` are its groups. Quote the argument if it contains \
          commas or parentheses.";
-    "concat", "concat([<before>][,<variable>[,<behind>]])", text(concat).takes(&[Kind::Text, Kind::Variable, Kind::Text], 0),
+    "concat([<before>][,<variable>[,<behind>]])", text(concat).takes(&[Kind::Text, Kind::Variable, Kind::Text], 0),
         "acl both hdr(host),concat(/,txn.user) -m found",
         "Appends a text, the value of a variable, and another text. An undefined variable appends nothing.";
-    "add_item", "add_item(<delimiter>[,<variable>[,<text>]])", text(add_item).takes(&[Kind::Text, Kind::Variable, Kind::Text], 1).prepare(check_item),
+    "add_item(<delimiter>[,<variable>[,<text>]])", text(add_item).takes(&[Kind::Text, Kind::Variable, Kind::Text], 1).prepare(check_item),
         "acl list str(a),add_item(;,txn.user) -m found",
         "Appends the value of a variable and a text as a list item: the delimiter comes before it unless the list is \
          empty.";
-    "ltrim", "ltrim(<characters>)", text(ltrim).takes(&[Kind::Text], 1), "acl trimmed hdr(x-list),ltrim(;) -m found",
+    "ltrim(<characters>)", text(ltrim).takes(&[Kind::Text], 1), "acl trimmed hdr(x-list),ltrim(;) -m found",
         "Removes these characters from the beginning.";
-    "rtrim", "rtrim(<characters>)", text(rtrim).takes(&[Kind::Text], 1), "acl slashless path,rtrim(/) /admin",
+    "rtrim(<characters>)", text(rtrim).takes(&[Kind::Text], 1), "acl slashless path,rtrim(/) /admin",
         "Removes these characters from the end.";
-    "cut_crlf", "cut_crlf", text(cut_crlf), "acl first req.fhdr(x-text),cut_crlf -m found",
+    "cut_crlf", text(cut_crlf), "acl first req.fhdr(x-text),cut_crlf -m found",
         "Truncates the text before its first carriage return or line feed.";
-    "iif", "iif(<true>,<false>)", ConverterBuild::new(Type::Bool, Type::Str, iif).takes(&[Kind::Text, Kind::Text], 2), "acl tls ssl_fc,iif(https,http) https",
+    "iif(<true>,<false>)", ConverterBuild::new(Type::Bool, Type::Str, iif).takes(&[Kind::Text, Kind::Text], 2), "acl tls ssl_fc,iif(https,http) https",
         "Returns the first text if the value is true, else the second one.";
-    "strcmp", "strcmp(<variable>)", ConverterBuild::new(Type::Str, Type::Int, strcmp).takes(&[Kind::Variable], 1), "acl same path,strcmp(txn.path) 0",
+    "strcmp(<variable>)", ConverterBuild::new(Type::Str, Type::Int, strcmp).takes(&[Kind::Variable], 1), "acl same path,strcmp(txn.path) 0",
         "Compares with the value of a variable: 0 if equal, negative if the value sorts before it, positive if after \
          it.";
 };

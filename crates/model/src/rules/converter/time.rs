@@ -17,22 +17,22 @@ const fn formatted(apply: super::Apply) -> ConverterBuild {
 }
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "http_date", "http_date[(<offset>[,<unit>])]", ConverterBuild::new(Type::Int, Type::Str, http_date).takes(&[Kind::Int, Kind::Text], 0).prepare(check_unit),
+    "http_date[(<offset>[,<unit>])]", ConverterBuild::new(Type::Int, Type::Str, http_date).takes(&[Kind::Int, Kind::Text], 0).prepare(check_unit),
         "acl now date,http_date -m found",
         "Formats seconds since 1970 as an HTTP date, after adding an offset. The unit `ms` or `us` applies to value \
          and offset, and adds a fraction to the seconds.";
-    "utime", "utime(<format>[,<offset>])", formatted(utime), "acl night date,utime(%H) 00 01 02 03",
+    "utime(<format>[,<offset>])", formatted(utime), "acl night date,utime(%H) 00 01 02 03",
         "Formats seconds since 1970 with strftime in UTC, after adding an offset in seconds.";
-    "ltime", "ltime(<format>[,<offset>])", formatted(ltime), "acl night date,ltime(%H) 00 01 02 03",
+    "ltime(<format>[,<offset>])", formatted(ltime), "acl night date,ltime(%H) 00 01 02 03",
         "Like `utime`, in local time.";
-    "ms_utime", "ms_utime(<format>[,<offset>])", formatted(ms_utime), "acl night date(0,ms),ms_utime(%H) 00 01 02 03",
+    "ms_utime(<format>[,<offset>])", formatted(ms_utime), "acl night date(0,ms),ms_utime(%H) 00 01 02 03",
         "Like `utime`, for milliseconds since 1970, also for the offset. `%N` in the format is the fraction of the \
          second, with three digits or the given number (`%6N`).";
-    "ms_ltime", "ms_ltime(<format>[,<offset>])", formatted(ms_ltime), "acl night date(0,ms),ms_ltime(%H) 00 01 02 03",
+    "ms_ltime(<format>[,<offset>])", formatted(ms_ltime), "acl night date(0,ms),ms_ltime(%H) 00 01 02 03",
         "Like `ms_utime`, in local time.";
-    "us_utime", "us_utime(<format>[,<offset>])", formatted(us_utime), "acl night date(0,us),us_utime(%H) 00 01 02 03",
+    "us_utime(<format>[,<offset>])", formatted(us_utime), "acl night date(0,us),us_utime(%H) 00 01 02 03",
         "Like `ms_utime`, for microseconds since 1970; `%N` has six digits.";
-    "us_ltime", "us_ltime(<format>[,<offset>])", formatted(us_ltime), "acl night date(0,us),us_ltime(%H) 00 01 02 03",
+    "us_ltime(<format>[,<offset>])", formatted(us_ltime), "acl night date(0,us),us_ltime(%H) 00 01 02 03",
         "Like `us_utime`, in local time.";
 };
 

@@ -23,14 +23,14 @@ const fn part(apply: super::Apply) -> ConverterBuild {
 }
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "jwt_header_query", "jwt_header_query[(<path>[,<type>])]", part(header),
+    "jwt_header_query[(<path>[,<type>])]", part(header),
         "acl example req.hdr(x-token),jwt_header_query('$.alg') -m found",
         "Returns the header of a JSON Web Token as JSON, or the result of `json_query` on it.";
-    "jwt_payload_query", "jwt_payload_query[(<path>[,<type>])]", part(payload),
+    "jwt_payload_query[(<path>[,<type>])]", part(payload),
         "acl example req.hdr(x-token),jwt_payload_query('$.iss') -m found",
         "Returns the payload of a JSON Web Token as JSON, or the result of `json_query` on it. Do not trust it before \
          `jwt_verify`.";
-    "jwt_verify", "jwt_verify(<algorithm>,<key>)", ConverterBuild::new(Type::Bin, Type::Int, verify).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare_verify),
+    "jwt_verify(<algorithm>,<key>)", ConverterBuild::new(Type::Bin, Type::Int, verify).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare_verify),
         "acl example req.hdr(x-token),jwt_verify(HS256,secret) 1",
         "Verifies the signature of a JSON Web Token with an algorithm (`HS256`, `RS256`, `PS256`, `ES256` and those \
          of 384 and 512 bits, or a variable) and a key: the secret of an HS algorithm, or else a PEM file with a \

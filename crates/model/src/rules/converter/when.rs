@@ -14,7 +14,7 @@ use language::{Diagnostic, Span};
 use std::sync::Arc;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "when", "when([!]<condition>[,<acl>])", ConverterBuild::new(Type::Any, Type::Any, when).takes(&[Kind::Text, Kind::Text], 1).prepare(prepare),
+    "when([!]<condition>[,<acl>])", ConverterBuild::new(Type::Any, Type::Any, when).takes(&[Kind::Text, Kind::Text], 1).prepare(prepare),
         "acl example path,when(forwarded) -m found",
         "Passes the value on if a condition is true; otherwise there is no value. Conditions are `error` (a failure, \
          as for `option dontlog-normal`), `normal`, `forwarded` (a server was used), `toapplet` (the proxy itself \

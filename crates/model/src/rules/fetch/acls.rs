@@ -17,7 +17,7 @@ const ACL: FetchBuild = FetchBuild::new(Type::Bool, Needs::Nothing, acl)
     .prepare(prepare);
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "acl", "acl([!]<name>[,[!]<name>…])", ACL, "acl example acl(METH_GET,!LOCALHOST) -m found",
+    "acl([!]<name>[,[!]<name>…])", ACL, "acl example acl(METH_GET,!LOCALHOST) -m found",
         "Tests whether all of these ACLs are true; `!` before a name negates it. They must be declared earlier, as \
          for a condition.";
 };

@@ -11,22 +11,22 @@ const fn of_request(one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "capture.req.hdr", "capture.req.hdr(<slot>)", of_request(request_header).takes(&[Kind::Int], 1), "acl seen capture.req.hdr(0) -m found",
+    "capture.req.hdr(<slot>)", of_request(request_header).takes(&[Kind::Int], 1), "acl seen capture.req.hdr(0) -m found",
         "The value of a request capture slot, from a `capture request header` line or a `capture` rule; the first \
          slot is 0. Available in rules for responses and in logs.";
-    "capture.req.method", "capture.req.method", of_request(method), "acl read capture.req.method GET HEAD",
+    "capture.req.method", of_request(method), "acl read capture.req.method GET HEAD",
         "The method of the request, also in rules for responses.";
-    "capture.req.uri", "capture.req.uri", of_request(uri), "acl api capture.req.uri -m beg /api/",
+    "capture.req.uri", of_request(uri), "acl api capture.req.uri -m beg /api/",
         "The URL of the request after the rules, also in rules for responses. A host in it is omitted.";
-    "capture.req.ver", "capture.req.ver", of_request(version), "acl old capture.req.ver HTTP/1.0",
+    "capture.req.ver", of_request(version), "acl old capture.req.ver HTTP/1.0",
         "The HTTP version of the request, as `HTTP/1.0` or `HTTP/1.1`, also in rules for responses.";
-    "capture.res.hdr", "capture.res.hdr(<slot>)", FetchBuild::new(Type::Str, Needs::ResponseKept, response_header).http().takes(&[Kind::Int], 1),
+    "capture.res.hdr(<slot>)", FetchBuild::new(Type::Str, Needs::ResponseKept, response_header).http().takes(&[Kind::Int], 1),
         "acl seen capture.res.hdr(0) -m found",
         "The value of a response capture slot, from a `capture response header` line or a `capture` rule; the first \
          slot is 0.";
-    "capture.res.ver", "capture.res.ver", FetchBuild::new(Type::Str, Needs::RequestKept, response_version).http(), "acl old capture.res.ver HTTP/1.0",
+    "capture.res.ver", FetchBuild::new(Type::Str, Needs::RequestKept, response_version).http(), "acl old capture.res.ver HTTP/1.0",
         "The HTTP version of the response, as `HTTP/1.0` or `HTTP/1.1`.";
-    "http_first_req", "http_first_req", FetchBuild::new(Type::Bool, Needs::RequestKept, first_request).http(), "acl first http_first_req",
+    "http_first_req", FetchBuild::new(Type::Bool, Needs::RequestKept, first_request).http(), "acl first http_first_req",
         "True for the first request of a client connection, when a login or a redirect to another server costs little.";
 };
 

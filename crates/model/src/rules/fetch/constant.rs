@@ -13,25 +13,25 @@ const fn constant(output: Type, one: super::One, kinds: &'static [Kind]) -> Fetc
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "always_true", "always_true", constant(Type::Bool, yes, &[]), "acl all always_true",
+    "always_true", constant(Type::Bool, yes, &[]), "acl all always_true",
         "Always true. Use it to enable a rule temporarily.";
-    "always_false", "always_false", constant(Type::Bool, no, &[]), "acl nobody always_false",
+    "always_false", constant(Type::Bool, no, &[]), "acl nobody always_false",
         "Always false. Use it to disable a rule temporarily.";
-    "bool", "bool(<boolean>)", constant(Type::Bool, boolean, &[Kind::Bool]), "acl on bool(true)",
+    "bool(<boolean>)", constant(Type::Bool, boolean, &[Kind::Bool]), "acl on bool(true)",
         "A boolean constant: `true`, `false`, or a number that is true unless it is 0.";
-    "int", "int(<integer>)", constant(Type::Int, integer, &[Kind::Int]), "acl answer int(42) 42",
+    "int(<integer>)", constant(Type::Int, integer, &[Kind::Int]), "acl answer int(42) 42",
         "A numeric constant, for calculations and variables.";
-    "ipv4", "ipv4(<address>)", constant(Type::Ipv4, ipv4, &[Kind::Ipv4]), "acl net ipv4(192.0.2.1) 192.0.2.0/24",
+    "ipv4(<address>)", constant(Type::Ipv4, ipv4, &[Kind::Ipv4]), "acl net ipv4(192.0.2.1) 192.0.2.0/24",
         "An IPv4 address constant.";
-    "ipv6", "ipv6(<address>)", constant(Type::Ipv6, ipv6, &[Kind::Ipv6]), "acl net ipv6(2001:db8::1) 2001:db8::/32",
+    "ipv6(<address>)", constant(Type::Ipv6, ipv6, &[Kind::Ipv6]), "acl net ipv6(2001:db8::1) 2001:db8::/32",
         "An IPv6 address constant.";
-    "str", "str(<text>)", FetchBuild::new(Type::Str, Needs::Nothing, text).takes(&[Kind::Text], 0), "acl same str(a) a",
+    "str(<text>)", FetchBuild::new(Type::Str, Needs::Nothing, text).takes(&[Kind::Text], 0), "acl same str(a) a",
         "A text constant. Quote commas and parentheses in it separately.";
-    "bin", "bin(<hexadecimal>)", constant(Type::Bin, binary, &[Kind::Hex]), "acl same bin(0a0d) -m bin 0a0d",
+    "bin(<hexadecimal>)", constant(Type::Bin, binary, &[Kind::Hex]), "acl same bin(0a0d) -m bin 0a0d",
         "A binary constant, two hexadecimal digits per byte.";
-    "meth", "meth(<method>)", constant(Type::Method, method, &[Kind::Text]), "acl get meth(GET) GET",
+    "meth(<method>)", constant(Type::Method, method, &[Kind::Text]), "acl get meth(GET) GET",
         "An HTTP method constant.";
-    "var", "var(<variable>[,<default>])", FetchBuild::new(Type::Any, Needs::Nothing, variable).takes(&[Kind::Variable, Kind::Text], 1),
+    "var(<variable>[,<default>])", FetchBuild::new(Type::Any, Needs::Nothing, variable).takes(&[Kind::Variable, Kind::Text], 1),
         "acl known var(txn.user) -m found",
         "The value of a variable, with the type with which it was set; if it is not set, the default. Without both \
          there is no value.";

@@ -32,42 +32,42 @@ const fn counted(needs: Needs) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "req.len", "req.len", number(Needs::Request, inspected), "acl talks req.len gt 0",
+    "req.len", number(Needs::Request, inspected), "acl talks req.len gt 0",
         "Number of request bytes available for inspection. During inspection, `tcp-request content` evaluates it \
          again when more data arrives. For HTTP it covers the headers, in any version, and the received part of the \
          body.";
-    "req_len", "req_len", number(Needs::Request, inspected), "acl talks req_len gt 0",
+    "req_len", number(Needs::Request, inspected), "acl talks req_len gt 0",
         "The older name of `req.len`.";
-    "req.payload", "req.payload(<offset>,<length>)", part(Needs::Request), "acl ssh req.payload(0,4) -m bin 5353482d",
+    "req.payload(<offset>,<length>)", part(Needs::Request), "acl ssh req.payload(0,4) -m bin 5353482d",
         "Bytes of the request from an offset on. Waits until they have arrived; a length of 0 returns everything at \
          the end of the inspection.";
-    "payload", "payload(<offset>,<length>)", part(Needs::EitherSide), "acl ssh payload(0,4) -m bin 5353482d",
+    "payload(<offset>,<length>)", part(Needs::EitherSide), "acl ssh payload(0,4) -m bin 5353482d",
         "The same as `req.payload` in rules for requests, and as `res.payload` in rules for responses.";
-    "req.payload_lv", "req.payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::Request), "acl id req.payload_lv(43,1) -m found",
+    "req.payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::Request), "acl id req.payload_lv(43,1) -m found",
         "Bytes of the request with a length prefix: the prefix is at an offset and has one to eight bytes. The value \
          follows it, or starts at the third argument, which with a sign is relative to the end of the prefix.";
-    "payload_lv", "payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::EitherSide), "acl id payload_lv(43,1) -m found",
+    "payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::EitherSide), "acl id payload_lv(43,1) -m found",
         "The same as `req.payload_lv` in rules for requests, and as `res.payload_lv` in rules for responses: for TLS \
          session ids, for example.";
-    "res.len", "res.len", number(Needs::Response, answered), "acl talks res.len gt 0",
+    "res.len", number(Needs::Response, answered), "acl talks res.len gt 0",
         "Number of response bytes available for inspection.";
-    "res.payload", "res.payload(<offset>,<length>)", part(Needs::Response), "acl ssh res.payload(0,4) -m bin 5353482d",
+    "res.payload(<offset>,<length>)", part(Needs::Response), "acl ssh res.payload(0,4) -m bin 5353482d",
         "Bytes of the response from an offset on; see `req.payload`.";
-    "res.payload_lv", "res.payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::Response), "acl id res.payload_lv(43,1) -m found",
+    "res.payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::Response), "acl id res.payload_lv(43,1) -m found",
         "Bytes of the response with a length prefix; see `req.payload_lv`.";
-    "res.body", "res.body", bytes(Needs::Response, body).http().prepare(ask_body), "acl fault res.body -m sub Exception",
+    "res.body", bytes(Needs::Response, body).http().prepare(ask_body), "acl fault res.body -m sub Exception",
         "The received part of the response body: `http-response wait-for-body` waits for it, up to a full buffer.";
-    "res.body_len", "res.body_len", number(Needs::Response, length).http().prepare(ask_body), "acl filled res.body_len gt 0",
+    "res.body_len", number(Needs::Response, length).http().prepare(ask_body), "acl filled res.body_len gt 0",
         "Number of received bytes of the response body.";
-    "res.body_size", "res.body_size", number(Needs::Response, body_size).http().prepare(ask_body), "acl download res.body_size gt 1000000",
+    "res.body_size", number(Needs::Response, body_size).http().prepare(ask_body), "acl download res.body_size gt 1000000",
         "The announced length of the response body. Without an announced length, the received length.";
-    "req.body", "req.body", bytes(Needs::Request, body).http(), "acl soap req.body -m sub Envelope",
+    "req.body", bytes(Needs::Request, body).http(), "acl soap req.body -m sub Envelope",
         "The received part of the request body: `option http-buffer-request` waits for it, up to a full buffer.";
-    "req.body_len", "req.body_len", number(Needs::Request, length).http(), "acl filled req.body_len gt 0",
+    "req.body_len", number(Needs::Request, length).http(), "acl filled req.body_len gt 0",
         "Number of received bytes of the request body.";
-    "req.body_size", "req.body_size", number(Needs::Request, body_size).http(), "acl upload req.body_size gt 1000000",
+    "req.body_size", number(Needs::Request, body_size).http(), "acl upload req.body_size gt 1000000",
         "The announced length of the request body. Without an announced length, the received length.";
-    "req.body_param", "req.body_param[(<name>)]", bytes(Needs::Request, body_parameter).http().takes(&[Kind::Text], 0), "acl login req.body_param(user) -m found",
+    "req.body_param[(<name>)]", bytes(Needs::Request, body_parameter).http().takes(&[Kind::Text], 0), "acl login req.body_param(user) -m found",
         "The value of the first field with this name in a form in the request body, regardless of its content type; \
          without a name that of the first field. Nothing is decoded.";
 };

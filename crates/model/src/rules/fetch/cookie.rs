@@ -35,36 +35,36 @@ const fn names(needs: Needs) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "req.cook", "req.cook[(<name>)]", values(Needs::Request), "acl beta req.cook(version) beta",
+    "req.cook[(<name>)]", values(Needs::Request), "acl beta req.cook(version) beta",
         "The value of the last cookie with this name in the request; without a name that of the first cookie. ACLs \
          test all cookies with the name.";
-    "cook", "cook[(<name>)]", values(Needs::Request), "acl beta cook(version) beta",
+    "cook[(<name>)]", values(Needs::Request), "acl beta cook(version) beta",
         "The same as `req.cook`.";
-    "cookie", "cookie[(<name>)]", values(Needs::EitherSide), "acl known cookie(session) -m found",
+    "cookie[(<name>)]", values(Needs::EitherSide), "acl known cookie(session) -m found",
         "The same as `req.cook` in rules for requests, and as `res.cook` in rules for responses.";
-    "req.cook_cnt", "req.cook_cnt[(<name>)]", counts(Needs::Request), "acl twice req.cook_cnt(session) gt 1",
+    "req.cook_cnt[(<name>)]", counts(Needs::Request), "acl twice req.cook_cnt(session) gt 1",
         "Number of request cookies with this name, or of all cookies without a name.";
-    "cook_cnt", "cook_cnt[(<name>)]", counts(Needs::Request), "acl none cook_cnt 0",
+    "cook_cnt[(<name>)]", counts(Needs::Request), "acl none cook_cnt 0",
         "The same as `req.cook_cnt`.";
-    "req.cook_val", "req.cook_val[(<name>)]", numbers(Needs::Request), "acl old req.cook_val(version) lt 3",
+    "req.cook_val[(<name>)]", numbers(Needs::Request), "acl old req.cook_val(version) lt 3",
         "The value of a cookie as a number, from its leading digits.";
-    "cook_val", "cook_val[(<name>)]", numbers(Needs::Request), "acl old cook_val(version) lt 3",
+    "cook_val[(<name>)]", numbers(Needs::Request), "acl old cook_val(version) lt 3",
         "The same as `req.cook_val`.";
-    "req.cook_names", "req.cook_names[(<delimiter>)]", names(Needs::Request), "acl tracked req.cook_names -m sub _ga",
+    "req.cook_names[(<delimiter>)]", names(Needs::Request), "acl tracked req.cook_names -m sub _ga",
         "The names of all request cookies in their order, separated by commas or another delimiter.";
-    "res.cook", "res.cook[(<name>)]", values(Needs::Response), "acl login res.cook(session) -m found",
+    "res.cook[(<name>)]", values(Needs::Response), "acl login res.cook(session) -m found",
         "The value of the last cookie with this name that the response sets; see `req.cook`.";
-    "scook", "scook[(<name>)]", values(Needs::Response), "acl login scook(session) -m found",
+    "scook[(<name>)]", values(Needs::Response), "acl login scook(session) -m found",
         "The older name of `res.cook`.";
-    "res.cook_cnt", "res.cook_cnt[(<name>)]", counts(Needs::Response), "acl sets res.cook_cnt gt 0",
+    "res.cook_cnt[(<name>)]", counts(Needs::Response), "acl sets res.cook_cnt gt 0",
         "Number of cookies with this name that the response sets, or of all without a name.";
-    "scook_cnt", "scook_cnt[(<name>)]", counts(Needs::Response), "acl sets scook_cnt gt 0",
+    "scook_cnt[(<name>)]", counts(Needs::Response), "acl sets scook_cnt gt 0",
         "The older name of `res.cook_cnt`.";
-    "res.cook_val", "res.cook_val[(<name>)]", numbers(Needs::Response), "acl old res.cook_val(version) lt 3",
+    "res.cook_val[(<name>)]", numbers(Needs::Response), "acl old res.cook_val(version) lt 3",
         "The value of a cookie that the response sets, as a number.";
-    "scook_val", "scook_val[(<name>)]", numbers(Needs::Response), "acl old scook_val(version) lt 3",
+    "scook_val[(<name>)]", numbers(Needs::Response), "acl old scook_val(version) lt 3",
         "The older name of `res.cook_val`.";
-    "res.cook_names", "res.cook_names[(<delimiter>)]", names(Needs::Response), "acl login res.cook_names -m sub session",
+    "res.cook_names[(<delimiter>)]", names(Needs::Response), "acl login res.cook_names -m sub session",
         "The names of all cookies that the response sets, separated by commas or another delimiter.";
 };
 

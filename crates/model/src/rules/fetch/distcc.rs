@@ -16,10 +16,10 @@ const fn token(output: Type, one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "distcc_param", "distcc_param(<token>[,<occurrence>])", token(Type::Int, parameter), "acl big distcc_param(DOTI) gt 1000000",
+    "distcc_param(<token>[,<occurrence>])", token(Type::Int, parameter), "acl big distcc_param(DOTI) gt 1000000",
         "The number of a token in a distcc message: a version, a count, or the number of bytes that follow it. \
          Occurrences are numbered from 1, the default.";
-    "distcc_body", "distcc_body(<token>[,<occurrence>])", token(Type::Bin, body), "acl c distcc_body(ARGV,1) -m sub .c",
+    "distcc_body(<token>[,<occurrence>])", token(Type::Bin, body), "acl c distcc_body(ARGV,1) -m sub .c",
         "The bytes that follow a token in a distcc message, once all have arrived.";
 };
 

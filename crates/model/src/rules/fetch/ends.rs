@@ -31,60 +31,60 @@ const fn server(output: Type, one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "fc_rtt", "fc_rtt[(<unit>)]", time(Needs::Nothing, client_time, |a, s| unit(a, client_packets(s)?.rtt_us)), "acl far fc_rtt gt 200",
+    "fc_rtt[(<unit>)]", time(Needs::Nothing, client_time, |a, s| unit(a, client_packets(s)?.rtt_us)), "acl far fc_rtt gt 200",
         "The round-trip time to the client as measured by the kernel, in milliseconds or in the unit `ms` or `us`. No \
          value if the client does not use TCP.";
-    "fc_rttvar", "fc_rttvar[(<unit>)]", time(Needs::Nothing, client_time, |a, s| unit(a, client_packets(s)?.rtt_variance_us)), "acl shaky fc_rttvar gt 100",
+    "fc_rttvar[(<unit>)]", time(Needs::Nothing, client_time, |a, s| unit(a, client_packets(s)?.rtt_variance_us)), "acl shaky fc_rttvar gt 100",
         "The variance of the round-trip time to the client, in milliseconds or in the unit `ms` or `us`.";
-    "fc_unacked", "fc_unacked", packets(|_, s| count(client_packets(s)?.unacked)), "acl waits fc_unacked gt 10",
+    "fc_unacked", packets(|_, s| count(client_packets(s)?.unacked)), "acl waits fc_unacked gt 10",
         "Number of unacknowledged segments sent to the client.";
-    "fc_sacked", "fc_sacked", packets(|_, s| count(client_packets(s)?.sacked)), "acl gaps fc_sacked gt 0",
+    "fc_sacked", packets(|_, s| count(client_packets(s)?.sacked)), "acl gaps fc_sacked gt 0",
         "Number of segments that the client acknowledged out of order.";
-    "fc_retrans", "fc_retrans", packets(|_, s| count(client_packets(s)?.retransmitted)), "acl lossy fc_retrans gt 0",
+    "fc_retrans", packets(|_, s| count(client_packets(s)?.retransmitted)), "acl lossy fc_retrans gt 0",
         "Number of segments to the client that are being retransmitted.";
-    "fc_fackets", "fc_fackets", packets(|_, s| count(client_packets(s)?.fackets)), "acl gaps fc_fackets gt 0",
+    "fc_fackets", packets(|_, s| count(client_packets(s)?.fackets)), "acl gaps fc_fackets gt 0",
         "The kernel's count of segments up to the last one that was acknowledged out of order; current kernels leave \
          it 0.";
-    "fc_lost", "fc_lost", packets(|_, s| count(client_packets(s)?.lost)), "acl lossy fc_lost gt 0",
+    "fc_lost", packets(|_, s| count(client_packets(s)?.lost)), "acl lossy fc_lost gt 0",
         "Number of segments to the client that the kernel considers lost.";
-    "fc_reordering", "fc_reordering", packets(|_, s| count(client_packets(s)?.reordering)), "acl mixed fc_reordering gt 3",
+    "fc_reordering", packets(|_, s| count(client_packets(s)?.reordering)), "acl mixed fc_reordering gt 3",
         "The kernel's reordering metric of the client's connection.";
-    "bc_rtt", "bc_rtt[(<unit>)]", time(Needs::Server, server_time, |a, s| unit(a, server_packets(s)?.rtt_us)), "acl example bc_rtt -m found",
+    "bc_rtt[(<unit>)]", time(Needs::Server, server_time, |a, s| unit(a, server_packets(s)?.rtt_us)), "acl example bc_rtt -m found",
         "The round-trip time to the server as measured by the kernel, in milliseconds or in the unit `ms` or `us`.";
-    "bc_rttvar", "bc_rttvar[(<unit>)]", time(Needs::Server, server_time, |a, s| unit(a, server_packets(s)?.rtt_variance_us)), "acl example bc_rttvar -m found",
+    "bc_rttvar[(<unit>)]", time(Needs::Server, server_time, |a, s| unit(a, server_packets(s)?.rtt_variance_us)), "acl example bc_rttvar -m found",
         "The variance of the round-trip time to the server, in milliseconds or in the unit `ms` or `us`.";
-    "bc_http_major", "bc_http_major", server(Type::Int, server_http), "acl example bc_http_major 2",
+    "bc_http_major", server(Type::Int, server_http), "acl example bc_http_major 2",
         "The major HTTP version of the server connection: 1 or 2. No value before it is established, or for other \
          protocols.";
-    "bc_reused", "bc_reused", server(Type::Bool, reused), "acl example bc_reused",
+    "bc_reused", server(Type::Bool, reused), "acl example bc_reused",
         "True if the server connection carried earlier requests.";
-    "fc_nb_streams", "fc_nb_streams", client(Type::Int, |_, s| streams(s, End::Client)), "acl many fc_nb_streams gt 50",
+    "fc_nb_streams", client(Type::Int, |_, s| streams(s, End::Client)), "acl many fc_nb_streams gt 50",
         "Number of concurrent streams of the client's connection: always 1 except for HTTP/2.";
-    "bc_nb_streams", "bc_nb_streams", server(Type::Int, |_, s| streams(s, End::Server)), "acl example bc_nb_streams gt 50",
+    "bc_nb_streams", server(Type::Int, |_, s| streams(s, End::Server)), "acl example bc_nb_streams gt 50",
         "Number of concurrent streams of the server connection: always 1 except for HTTP/2.";
-    "fc_settings_streams_limit", "fc_settings_streams_limit", client(Type::Int, |_, s| streams_max(s, End::Client)), "acl wide fc_settings_streams_limit gt 1",
+    "fc_settings_streams_limit", client(Type::Int, |_, s| streams_max(s, End::Client)), "acl wide fc_settings_streams_limit gt 1",
         "Maximum number of concurrent streams of the client's connection: 1 except for HTTP/2, where \
          `tune.h2.fe.max-concurrent-streams` sets it.";
-    "bc_settings_streams_limit", "bc_settings_streams_limit", server(Type::Int, |_, s| streams_max(s, End::Server)), "acl example bc_settings_streams_limit gt 1",
+    "bc_settings_streams_limit", server(Type::Int, |_, s| streams_max(s, End::Server)), "acl example bc_settings_streams_limit gt 1",
         "Maximum number of concurrent streams of the server connection: 1 except for HTTP/2, where it is the lower \
          one of the server's limit and `tune.h2.be.max-concurrent-streams`.";
-    "fc_glitches", "fc_glitches", client(Type::Int, |_, s| glitches(s, End::Client)), "acl faulty fc_glitches gt 10",
+    "fc_glitches", client(Type::Int, |_, s| glitches(s, End::Client)), "acl faulty fc_glitches gt 10",
         "Number of HTTP/2 protocol errors of the client that ended a stream but not the connection: malformed \
          requests, wrong body lengths. 0 for HTTP/1. `tune.h2.fe.glitches-threshold` limits it, and `glitch_cnt` of \
          stick tables counts over all connections of a client.";
-    "bc_glitches", "bc_glitches", server(Type::Int, |_, s| glitches(s, End::Server)), "acl example bc_glitches gt 10",
+    "bc_glitches", server(Type::Int, |_, s| glitches(s, End::Server)), "acl example bc_glitches gt 10",
         "The same for the server connection.";
-    "fs.id", "fs.id", client(Type::Int, |_, s| id(s, End::Client)), "acl first fs.id 1",
+    "fs.id", client(Type::Int, |_, s| id(s, End::Client)), "acl first fs.id 1",
         "The id of the client's HTTP/2 stream; 0 for other connections.";
-    "bs.id", "bs.id", server(Type::Int, |_, s| id(s, End::Server)), "acl example bs.id 1",
+    "bs.id", server(Type::Int, |_, s| id(s, End::Server)), "acl example bs.id 1",
         "The id of the server's HTTP/2 stream; 0 for other connections.";
-    "fs.aborted", "fs.aborted", client(Type::Bool, |_, s| Some(Value::Bool(s.is_aborted_by(End::Client)))), "acl example fs.aborted",
+    "fs.aborted", client(Type::Bool, |_, s| Some(Value::Bool(s.is_aborted_by(End::Client)))), "acl example fs.aborted",
         "True if the client aborted the stream. Useful in logs.";
-    "bs.aborted", "bs.aborted", server(Type::Bool, |_, s| Some(Value::Bool(s.is_aborted_by(End::Server)))), "acl example bs.aborted",
+    "bs.aborted", server(Type::Bool, |_, s| Some(Value::Bool(s.is_aborted_by(End::Server)))), "acl example bs.aborted",
         "True if the server aborted the stream. Useful in logs.";
-    "fs.rst_code", "fs.rst_code", client(Type::Int, |_, s| reset_code(s, End::Client)), "acl cancelled fs.rst_code 8",
+    "fs.rst_code", client(Type::Int, |_, s| reset_code(s, End::Client)), "acl cancelled fs.rst_code 8",
         "The error code with which the client reset its HTTP/2 stream (8: cancelled); no value without a reset.";
-    "bs.rst_code", "bs.rst_code", server(Type::Int, |_, s| reset_code(s, End::Server)), "acl example bs.rst_code 8",
+    "bs.rst_code", server(Type::Int, |_, s| reset_code(s, End::Server)), "acl example bs.rst_code 8",
         "The error code with which the server reset its HTTP/2 stream; no value without a reset.";
 };
 

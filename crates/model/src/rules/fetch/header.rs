@@ -63,62 +63,62 @@ const fn packed(needs: Needs) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "req.hdr", "req.hdr(<name>[,<occurrence>])", values(Needs::Request), "acl local req.hdr(host) -i localhost",
+    "req.hdr(<name>[,<occurrence>])", values(Needs::Request), "acl local req.hdr(host) -i localhost",
         "A value of a request header. Values are separated by the commas of all lines with that name; 1 is the first, \
          -1 the last and the default. Without an occurrence, an ACL tests all values. Use `req.fhdr` for headers with \
          commas inside their values.";
-    "hdr", "hdr(<name>[,<occurrence>])", values(Needs::EitherSide), "acl shop hdr(host) -i shop.example.com",
+    "hdr(<name>[,<occurrence>])", values(Needs::EitherSide), "acl shop hdr(host) -i shop.example.com",
         "The same as `req.hdr` in rules for requests, and as `res.hdr` in rules for responses.";
-    "req.fhdr", "req.fhdr(<name>[,<occurrence>])", lines(Needs::Request), "acl msie req.fhdr(user-agent) -m sub MSIE",
+    "req.fhdr(<name>[,<occurrence>])", lines(Needs::Request), "acl msie req.fhdr(user-agent) -m sub MSIE",
         "A whole line of a request header, including commas. Use it for `User-Agent`, dates and other headers that \
          are not lists.";
-    "req.hdr_cnt", "req.hdr_cnt[(<name>)]", counts(Needs::Request, count), "acl many req.hdr_cnt(x-forwarded-for) gt 3",
+    "req.hdr_cnt[(<name>)]", counts(Needs::Request, count), "acl many req.hdr_cnt(x-forwarded-for) gt 3",
         "Number of comma-separated values of the headers with this name; without a name, of all headers.";
-    "hdr_cnt", "hdr_cnt[(<name>)]", counts(Needs::Request, count), "acl no_host hdr_cnt(host) 0",
+    "hdr_cnt[(<name>)]", counts(Needs::Request, count), "acl no_host hdr_cnt(host) 0",
         "The same as `req.hdr_cnt`.";
-    "req.fhdr_cnt", "req.fhdr_cnt[(<name>)]", counts(Needs::Request, line_count), "acl two_hosts req.fhdr_cnt(host) gt 1",
+    "req.fhdr_cnt[(<name>)]", counts(Needs::Request, line_count), "acl two_hosts req.fhdr_cnt(host) gt 1",
         "Number of lines of a request header, or of all headers without a name.";
-    "req.hdr_ip", "req.hdr_ip(<name>[,<occurrence>])", addresses(Needs::Request), "acl office req.hdr_ip(x-forwarded-for,-1) 192.0.2.0/24",
+    "req.hdr_ip(<name>[,<occurrence>])", addresses(Needs::Request), "acl office req.hdr_ip(x-forwarded-for,-1) 192.0.2.0/24",
         "A value of a header as an address; an IPv6 address may be in brackets, and a port is ignored. Without an \
          occurrence, ACLs test all values.";
-    "hdr_ip", "hdr_ip(<name>[,<occurrence>])", addresses(Needs::Request), "acl office hdr_ip(x-real-ip) 192.0.2.0/24",
+    "hdr_ip(<name>[,<occurrence>])", addresses(Needs::Request), "acl office hdr_ip(x-real-ip) 192.0.2.0/24",
         "The same as `req.hdr_ip`.";
-    "req.hdr_val", "req.hdr_val(<name>[,<occurrence>])", numbers(Needs::Request), "acl big req.hdr_val(content-length) gt 1000000",
+    "req.hdr_val(<name>[,<occurrence>])", numbers(Needs::Request), "acl big req.hdr_val(content-length) gt 1000000",
         "A value of a header as a number, from its leading digits.";
-    "hdr_val", "hdr_val(<name>[,<occurrence>])", numbers(Needs::Request), "acl big hdr_val(content-length) gt 1000000",
+    "hdr_val(<name>[,<occurrence>])", numbers(Needs::Request), "acl big hdr_val(content-length) gt 1000000",
         "The same as `req.hdr_val`.";
-    "req.hdr_names", "req.hdr_names[(<delimiter>)]", names(Needs::Request), "acl odd req.hdr_names -m sub x-scanner",
+    "req.hdr_names[(<delimiter>)]", names(Needs::Request), "acl odd req.hdr_names -m sub x-scanner",
         "The names of all request headers in their order and in lower case, separated by commas or another delimiter.";
-    "req.hdrs", "req.hdrs", all(Needs::Request), "acl huge req.hdrs,length gt 8000",
+    "req.hdrs", all(Needs::Request), "acl huge req.hdrs,length gt 8000",
         "All request headers as one text, with their line ends and an empty line. Names are in lower case.";
-    "req.hdrs_bin", "req.hdrs_bin", packed(Needs::Request), "acl huge req.hdrs_bin,length gt 8000",
+    "req.hdrs_bin", packed(Needs::Request), "acl huge req.hdrs_bin,length gt 8000",
         "All request headers in binary form: each name in lower case and value, prefixed by their lengths as SPOE \
          encodes numbers; two empty strings at the end.";
-    "res.hdrs_bin", "res.hdrs_bin", packed(Needs::Response), "acl huge res.hdrs_bin,length gt 8000",
+    "res.hdrs_bin", packed(Needs::Response), "acl huge res.hdrs_bin,length gt 8000",
         "All response headers in binary form; see `req.hdrs_bin`.";
-    "res.hdr", "res.hdr(<name>[,<occurrence>])", values(Needs::Response), "acl html res.hdr(content-type) -m beg text/html",
+    "res.hdr(<name>[,<occurrence>])", values(Needs::Response), "acl html res.hdr(content-type) -m beg text/html",
         "A value of a response header; see `req.hdr`.";
-    "shdr", "shdr(<name>[,<occurrence>])", values(Needs::Response), "acl html shdr(content-type) -m beg text/html",
+    "shdr(<name>[,<occurrence>])", values(Needs::Response), "acl html shdr(content-type) -m beg text/html",
         "The older name of `res.hdr`.";
-    "res.fhdr", "res.fhdr(<name>[,<occurrence>])", lines(Needs::Response), "acl expired res.fhdr(expires) 0",
+    "res.fhdr(<name>[,<occurrence>])", lines(Needs::Response), "acl expired res.fhdr(expires) 0",
         "A whole line of a response header; see `req.fhdr`.";
-    "res.hdr_cnt", "res.hdr_cnt[(<name>)]", counts(Needs::Response, count), "acl cookies res.hdr_cnt(set-cookie) gt 0",
+    "res.hdr_cnt[(<name>)]", counts(Needs::Response, count), "acl cookies res.hdr_cnt(set-cookie) gt 0",
         "Number of values of the response headers with this name; see `req.hdr_cnt`.";
-    "shdr_cnt", "shdr_cnt[(<name>)]", counts(Needs::Response, count), "acl cookies shdr_cnt(set-cookie) gt 0",
+    "shdr_cnt[(<name>)]", counts(Needs::Response, count), "acl cookies shdr_cnt(set-cookie) gt 0",
         "The older name of `res.hdr_cnt`.";
-    "res.fhdr_cnt", "res.fhdr_cnt[(<name>)]", counts(Needs::Response, line_count), "acl cookies res.fhdr_cnt(set-cookie) gt 2",
+    "res.fhdr_cnt[(<name>)]", counts(Needs::Response, line_count), "acl cookies res.fhdr_cnt(set-cookie) gt 2",
         "Number of lines of a response header.";
-    "res.hdr_ip", "res.hdr_ip(<name>[,<occurrence>])", addresses(Needs::Response), "acl inner res.hdr_ip(x-served-by) 10.0.0.0/8",
+    "res.hdr_ip(<name>[,<occurrence>])", addresses(Needs::Response), "acl inner res.hdr_ip(x-served-by) 10.0.0.0/8",
         "A value of a response header as an address; see `req.hdr_ip`.";
-    "shdr_ip", "shdr_ip(<name>[,<occurrence>])", addresses(Needs::Response), "acl inner shdr_ip(x-served-by) 10.0.0.0/8",
+    "shdr_ip(<name>[,<occurrence>])", addresses(Needs::Response), "acl inner shdr_ip(x-served-by) 10.0.0.0/8",
         "The older name of `res.hdr_ip`.";
-    "res.hdr_val", "res.hdr_val(<name>[,<occurrence>])", numbers(Needs::Response), "acl big res.hdr_val(content-length) gt 1000000",
+    "res.hdr_val(<name>[,<occurrence>])", numbers(Needs::Response), "acl big res.hdr_val(content-length) gt 1000000",
         "A value of a response header as a number; see `req.hdr_val`.";
-    "shdr_val", "shdr_val(<name>[,<occurrence>])", numbers(Needs::Response), "acl big shdr_val(content-length) gt 1000000",
+    "shdr_val(<name>[,<occurrence>])", numbers(Needs::Response), "acl big shdr_val(content-length) gt 1000000",
         "The older name of `res.hdr_val`.";
-    "res.hdr_names", "res.hdr_names[(<delimiter>)]", names(Needs::Response), "acl told res.hdr_names -m sub x-powered-by",
+    "res.hdr_names[(<delimiter>)]", names(Needs::Response), "acl told res.hdr_names -m sub x-powered-by",
         "The names of all response headers; see `req.hdr_names`.";
-    "res.hdrs", "res.hdrs", all(Needs::Response), "acl huge res.hdrs,length gt 8000",
+    "res.hdrs", all(Needs::Response), "acl huge res.hdrs,length gt 8000",
         "All response headers as one text; see `req.hdrs`.";
 };
 

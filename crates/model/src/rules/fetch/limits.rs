@@ -14,13 +14,13 @@ const fn number(needs: Needs, one: super::One) -> FetchBuild {
 macro_rules! limits {
     ($($name:literal $needs:expr, $find:expr, $example:literal, $doc:literal;)*) => {
         rows! {
-            $($name, $name, number($needs, |_, stream| {
+            $($name, number($needs, |_, stream| {
                 let find: fn(&Stream) -> Option<u32> = $find;
                 Some(Value::Int(find(stream).unwrap_or(0).into()))
             }), $example, $doc;)*
-            "prio_class", "prio_class", number(Needs::Nothing, class), "acl first prio_class lt 0",
+            "prio_class", number(Needs::Nothing, class), "acl first prio_class lt 0",
                 "The queue class of the stream, from `set-priority-class`.";
-            "prio_offset", "prio_offset", number(Needs::Nothing, offset), "acl late prio_offset gt 0",
+            "prio_offset", number(Needs::Nothing, offset), "acl late prio_offset gt 0",
                 "The queue offset of the stream in milliseconds, from `set-priority-offset`.";
         }
     };

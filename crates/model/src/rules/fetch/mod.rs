@@ -4,18 +4,14 @@
 
 /// The rows of a family; a fetch without arguments has its name for a syntax.
 macro_rules! rows {
-    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
+    ($($syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
         &[$(crate::rules::fetch::FetchRow {
-            name: $name,
             places: crate::rules::fetch::PLACE,
             syntax: $syntax,
             doc: $doc,
             example: $example,
             build: $build,
         }),*]
-    };
-    ($($name:literal, $build:expr, $example:literal, $doc:literal;)*) => {
-        rows! { $($name, $name, $build, $example, $doc;)* }
     };
 }
 
@@ -236,7 +232,7 @@ pub(super) fn row(id: FetchId) -> &'static FetchRow {
 
 /// The number of a row of this file's families.
 pub(super) fn id(row: &'static FetchRow) -> FetchId {
-    FetchId(number_of(&NUMBERED, row))
+    FetchId(number_of(table(), row))
 }
 
 /// All fetches by name.
@@ -296,7 +292,7 @@ pub fn documented() -> Vec<Documented> {
 /// process, so its texts stay.
 fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
     let stay = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-    let called = |text: &str| text.replacen(row.name, &format!("{}{suffix}", row.name), 1);
+    let called = |text: &str| text.replacen(row.name(), &format!("{}{suffix}", row.name()), 1);
     let what = match method {
         Method::Beg => "the value begins with one of the patterns",
         Method::Dir => "a part of the value between slashes equals one of the patterns",
@@ -306,11 +302,11 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
         Method::Reg => "the value matches one of the regular expressions",
         _ => "the value contains one of the patterns",
     };
-    let name = stay(format!("{}{suffix}", row.name));
+    let name = stay(format!("{}{suffix}", row.name()));
     // The arguments that the fetch's own example gives.
     let arguments = row
         .example
-        .split_once(&format!("{}(", row.name))
+        .split_once(&format!("{}(", row.name()))
         .and_then(|(_, rest)| rest.split_once(')'));
     let arguments = arguments
         .map(|(list, _)| format!("({list})"))

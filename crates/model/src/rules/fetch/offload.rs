@@ -11,13 +11,13 @@ const fn of(output: Type, one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "res.cache_hit", "res.cache_hit", of(Type::Bool, cache_hit), "http-response set-header x-cached yes if { res.cache_hit }",
+    "res.cache_hit", of(Type::Bool, cache_hit), "http-response set-header x-cached yes if { res.cache_hit }",
         "True if the response came from a cache.";
-    "res.cache_name", "res.cache_name", of(Type::Str, cache_name), "http-response set-header x-cache %[res.cache_name]",
+    "res.cache_name", of(Type::Str, cache_name), "http-response set-header x-cache %[res.cache_name]",
         "The name of the `cache` section from which the response came; otherwise no value.";
-    "res.comp", "res.comp", of(Type::Bool, compressed), "log-format \"%ci %[res.comp]\"",
+    "res.comp", of(Type::Bool, compressed), "log-format \"%ci %[res.comp]\"",
         "True if the proxy compresses the response.";
-    "res.comp_algo", "res.comp_algo", of(Type::Str, algorithm), "log-format \"%ci %[res.comp_algo]\"",
+    "res.comp_algo", of(Type::Str, algorithm), "log-format \"%ci %[res.comp_algo]\"",
         "The algorithm with which the proxy compresses the response, as in `compression algo`; otherwise no value.";
 };
 

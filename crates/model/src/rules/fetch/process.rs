@@ -20,36 +20,36 @@ const fn fetch(output: Type, one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "date", "date[(<offset>[,<unit>])]", fetch(Type::Int, date).takes(&[Kind::Int, Kind::Text], 0).prepare(check_unit), "acl later date gt 1700000000",
+    "date[(<offset>[,<unit>])]", fetch(Type::Int, date).takes(&[Kind::Int, Kind::Text], 0).prepare(check_unit), "acl later date gt 1700000000",
         "The current time in seconds since 1970, plus an offset. The unit `ms` or `us` applies to both.";
-    "date_us", "date_us", fetch(Type::Int, date_us), "acl odd_microsecond date_us,odd",
+    "date_us", fetch(Type::Int, date_us), "acl odd_microsecond date_us,odd",
         "The microseconds of the current second.";
-    "env", "env(<name>)", fetch(Type::Str, env).takes(&[Kind::Environment], 1), "acl test_host env(STAGE) test",
+    "env(<name>)", fetch(Type::Str, env).takes(&[Kind::Environment], 1), "acl test_host env(STAGE) test",
         "The value of an environment variable of the process at the start.";
-    "hostname", "hostname", fetch(Type::Str, hostname), "acl first hostname web1",
+    "hostname", fetch(Type::Str, hostname), "acl first hostname web1",
         "The host name of this machine.";
-    "nbproc", "nbproc", fetch(Type::Int, one), "acl single nbproc 1",
+    "nbproc", fetch(Type::Int, one), "acl single nbproc 1",
         "The number of serving processes, always 1.";
-    "proc", "proc", fetch(Type::Int, one), "acl first proc 1",
+    "proc", fetch(Type::Int, one), "acl first proc 1",
         "The number of the serving process, always 1.";
-    "act_conn", "act_conn", fetch(Type::Int, act_conn), "acl crowded act_conn gt 10000",
+    "act_conn", fetch(Type::Int, act_conn), "acl crowded act_conn gt 10000",
         "Number of client connections of the process.";
-    "uptime", "uptime", fetch(Type::Int, uptime), "acl young uptime lt 60",
+    "uptime", fetch(Type::Int, uptime), "acl young uptime lt 60",
         "Uptime of the process in seconds.";
-    "pid", "pid", fetch(Type::Int, pid), "acl known pid gt 0",
+    "pid", fetch(Type::Int, pid), "acl known pid gt 0",
         "The id of the process.";
-    "thread", "thread", fetch(Type::Int, thread), "acl first thread 0",
+    "thread", fetch(Type::Int, thread), "acl first thread 0",
         "The number of the serving thread, from 0.";
-    "tgroup", "tgroup", fetch(Type::Int, one), "acl first tgroup 1",
+    "tgroup", fetch(Type::Int, one), "acl first tgroup 1",
         "The number of the thread group, always 1.";
-    "stopping", "stopping", fetch(Type::Bool, stopping), "acl example stopping",
+    "stopping", fetch(Type::Bool, stopping), "acl example stopping",
         "True in a soft stop, when the process accepts no new connections.";
-    "rand", "rand[(<range>)]", fetch(Type::Int, rand).takes(&[Kind::Int], 0), "acl one_percent rand(100) 0",
+    "rand[(<range>)]", fetch(Type::Int, rand).takes(&[Kind::Int], 0), "acl one_percent rand(100) 0",
         "A random number from 0 to the range minus one; without a range of 32 bits. Suitable for distributing load, \
          not for secrets.";
-    "uuid", "uuid[(<version>)]", fetch(Type::Str, uuid).takes(&[Kind::Int], 0).prepare(check_uuid), "acl some uuid -m found",
+    "uuid[(<version>)]", fetch(Type::Str, uuid).takes(&[Kind::Int], 0).prepare(check_uuid), "acl some uuid -m found",
         "A random UUID (version 4). Other versions are not supported.";
-    "wait_end", "wait_end", fetch(Type::Bool, wait_end).waits(), "acl ended wait_end",
+    "wait_end", fetch(Type::Bool, wait_end).waits(), "acl ended wait_end",
         "True once the content inspection has ended: all data for the rules has arrived, or `inspect-delay` has \
          passed. A rule with it waits until then.";
 };

@@ -25,54 +25,54 @@ const fn of_frontend(one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "fe_id", "fe_id", number(Needs::Nothing, fe_id), "acl first fe_id 1",
+    "fe_id", number(Needs::Nothing, fe_id), "acl first fe_id 1",
         "The id of the stream's frontend, for example to distinguish frontends in a backend.";
-    "fe_name", "fe_name", text(Needs::Nothing, fe_name), "acl public fe_name public",
+    "fe_name", text(Needs::Nothing, fe_name), "acl public fe_name public",
         "The name of the stream's frontend.";
-    "fe_defbe", "fe_defbe", text(Needs::Nothing, fe_defbe), "acl usual fe_defbe app",
+    "fe_defbe", text(Needs::Nothing, fe_defbe), "acl usual fe_defbe app",
         "The name of the default backend of the stream's frontend.";
-    "fe_conn", "fe_conn[(<frontend>)]", of_frontend(fe_conn), "acl busy fe_conn gt 1000",
+    "fe_conn[(<frontend>)]", of_frontend(fe_conn), "acl busy fe_conn gt 1000",
         "Number of connections of a frontend; without an argument that of the stream.";
-    "fe_req_rate", "fe_req_rate[(<frontend>)]", of_frontend(fe_req_rate), "acl busy fe_req_rate gt 1000",
+    "fe_req_rate[(<frontend>)]", of_frontend(fe_req_rate), "acl busy fe_req_rate gt 1000",
         "Number of HTTP requests per second of a frontend.";
-    "fe_sess_rate", "fe_sess_rate[(<frontend>)]", of_frontend(fe_sess_rate), "acl busy fe_sess_rate gt 1000",
+    "fe_sess_rate[(<frontend>)]", of_frontend(fe_sess_rate), "acl busy fe_sess_rate gt 1000",
         "Number of sessions per second of a frontend, for example to slow down clients during peaks.";
-    "fe_client_timeout", "fe_client_timeout", number(Needs::Nothing, fe_client_timeout), "acl short fe_client_timeout lt 5000",
+    "fe_client_timeout", number(Needs::Nothing, fe_client_timeout), "acl short fe_client_timeout lt 5000",
         "`timeout client` of the stream's frontend in milliseconds.";
-    "dst_conn", "dst_conn", number(Needs::Nothing, fe_conn), "acl busy dst_conn gt 1000",
+    "dst_conn", number(Needs::Nothing, fe_conn), "acl busy dst_conn gt 1000",
         "Number of connections of the client's frontend, over all its listeners.";
-    "be_id", "be_id", number(Needs::Backend, be_id), "acl second be_id 2",
+    "be_id", number(Needs::Backend, be_id), "acl second be_id 2",
         "The id of the stream's backend.";
-    "be_name", "be_name", text(Needs::Backend, be_name), "acl app be_name app",
+    "be_name", text(Needs::Backend, be_name), "acl app be_name app",
         "The name of the stream's backend.";
-    "be_server_timeout", "be_server_timeout", number(Needs::Backend, be_server_timeout), "acl short be_server_timeout lt 5000",
+    "be_server_timeout", number(Needs::Backend, be_server_timeout), "acl short be_server_timeout lt 5000",
         "`timeout server` of the stream's backend in milliseconds.";
-    "be_connect_timeout", "be_connect_timeout", number(Needs::Backend, be_connect_timeout), "acl short be_connect_timeout lt 5000",
+    "be_connect_timeout", number(Needs::Backend, be_connect_timeout), "acl short be_connect_timeout lt 5000",
         "`timeout connect` of the stream's backend in milliseconds.";
-    "be_queue_timeout", "be_queue_timeout", number(Needs::Backend, be_queue_timeout), "acl short be_queue_timeout lt 5000",
+    "be_queue_timeout", number(Needs::Backend, be_queue_timeout), "acl short be_queue_timeout lt 5000",
         "`timeout queue` of the stream's backend in milliseconds; the default is `timeout connect`.";
-    "be_tarpit_timeout", "be_tarpit_timeout", number(Needs::Backend, be_tarpit_timeout), "acl short be_tarpit_timeout lt 5000",
+    "be_tarpit_timeout", number(Needs::Backend, be_tarpit_timeout), "acl short be_tarpit_timeout lt 5000",
         "`timeout tarpit` of the stream's backend in milliseconds; the default is `timeout connect`.";
-    "fe_tarpit_timeout", "fe_tarpit_timeout", number(Needs::Nothing, fe_tarpit_timeout), "acl short fe_tarpit_timeout lt 5000",
+    "fe_tarpit_timeout", number(Needs::Nothing, fe_tarpit_timeout), "acl short fe_tarpit_timeout lt 5000",
         "`timeout tarpit` of the stream's frontend in milliseconds; the default is `timeout connect`.";
-    "be_tunnel_timeout", "be_tunnel_timeout", number(Needs::Backend, be_tunnel_timeout), "acl short be_tunnel_timeout lt 5000",
+    "be_tunnel_timeout", number(Needs::Backend, be_tunnel_timeout), "acl short be_tunnel_timeout lt 5000",
         "`timeout tunnel` of the stream's backend in milliseconds.";
-    "be_conn", "be_conn[(<backend>)]", of_backend(be_conn), "acl busy be_conn(app) gt 100",
+    "be_conn[(<backend>)]", of_backend(be_conn), "acl busy be_conn(app) gt 100",
         "Number of streams of a backend, including queued ones; without an argument that of the section.";
-    "be_sess_rate", "be_sess_rate[(<backend>)]", of_backend(be_sess_rate), "acl busy be_sess_rate(app) gt 100",
+    "be_sess_rate[(<backend>)]", of_backend(be_sess_rate), "acl busy be_sess_rate(app) gt 100",
         "Number of sessions per second of a backend.";
-    "be_conn_free", "be_conn_free[(<backend>)]", of_backend(be_conn_free), "acl full be_conn_free(app) lt 1",
+    "be_conn_free[(<backend>)]", of_backend(be_conn_free), "acl full be_conn_free(app) lt 1",
         "Number of free sessions on the usable servers of a backend, without queues; -1 if one of them has no \
          `maxconn`.";
-    "connslots", "connslots[(<backend>)]", of_backend(connslots), "acl full connslots(app) lt 10",
+    "connslots[(<backend>)]", of_backend(connslots), "acl full connslots(app) lt 10",
         "Number of free slots on the usable servers of a backend, in sessions and queues; -1 if one of them has no \
          `maxconn` or no `maxqueue`.";
-    "nbsrv", "nbsrv[(<backend>)]", of_backend(nbsrv), "acl dead nbsrv(app) lt 1",
+    "nbsrv[(<backend>)]", of_backend(nbsrv), "acl dead nbsrv(app) lt 1",
         "Number of usable servers of a backend: those that are up, or its backup servers if no other is. Useful for \
          `monitor fail`.";
-    "queue", "queue[(<backend>)]", of_backend(queue), "acl waiting queue(app) gt 10",
+    "queue[(<backend>)]", of_backend(queue), "acl waiting queue(app) gt 10",
         "Number of queued streams of a backend, for any of its servers or for a specific one.";
-    "avg_queue", "avg_queue[(<backend>)]", of_backend(avg_queue), "acl waiting avg_queue(app) gt 2",
+    "avg_queue[(<backend>)]", of_backend(avg_queue), "acl waiting avg_queue(app) gt 2",
         "Number of queued streams of a backend per usable server. Without a usable server, the total number.";
 };
 

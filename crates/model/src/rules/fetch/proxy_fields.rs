@@ -15,11 +15,11 @@ const fn text(one: super::One, prepare: super::Prepare) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "fc_pp_authority", "fc_pp_authority", text(authority, ask_authority), "acl shop fc_pp_authority shop.example.com",
+    "fc_pp_authority", text(authority, ask_authority), "acl shop fc_pp_authority shop.example.com",
         "The host name that the client requested, from the PROXY header.";
-    "fc_pp_unique_id", "fc_pp_unique_id", text(unique_id, ask_unique_id), "acl named fc_pp_unique_id -m found",
+    "fc_pp_unique_id", text(unique_id, ask_unique_id), "acl named fc_pp_unique_id -m found",
         "The unique id of the connection from the proxy in front, from the PROXY header.";
-    "fc_pp_tlv", "fc_pp_tlv(<type>)", text(field, check_type).takes(&[Kind::Text], 1), "acl shop fc_pp_tlv(AUTHORITY) shop.example.com",
+    "fc_pp_tlv(<type>)", text(field, check_type).takes(&[Kind::Text], 1), "acl shop fc_pp_tlv(AUTHORITY) shop.example.com",
         "A field of the client's PROXY header by its type: a number from 0 to 255, also as `0xEA`, or `ALPN`, \
          `AUTHORITY`, `UNIQUE_ID`, `NETNS`, `SSL`, and inside that `SSL_VERSION`, `SSL_CN`, `SSL_CIPHER`, \
          `SSL_SIG_ALG`, `SSL_KEY_ALG`. Of several the last one. Checksum and padding are not available.";

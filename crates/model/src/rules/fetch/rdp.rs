@@ -12,18 +12,18 @@ const COOKIE: FetchBuild =
 const COUNT: FetchBuild = FetchBuild::new(Type::Int, Needs::Request, count).takes(&[Kind::Text], 0);
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "req.rdp_cookie", "req.rdp_cookie[(<name>)]", COOKIE, "acl known req.rdp_cookie(mstshash) -m found",
+    "req.rdp_cookie[(<name>)]", COOKIE, "acl known req.rdp_cookie(mstshash) -m found",
         "The value of the cookie in the first packet of a remote desktop client (`mstshash`: the user name, `msts`: a \
          server to reconnect to), if it has this name; without a name any cookie.";
-    "rdp_cookie", "rdp_cookie[(<name>)]", COOKIE, "acl known rdp_cookie(mstshash) -m found",
+    "rdp_cookie[(<name>)]", COOKIE, "acl known rdp_cookie(mstshash) -m found",
         "The older name of `req.rdp_cookie`.";
-    "req_rdp_cookie", "req_rdp_cookie[(<name>)]", COOKIE, "acl known req_rdp_cookie(mstshash) -m found",
+    "req_rdp_cookie[(<name>)]", COOKIE, "acl known req_rdp_cookie(mstshash) -m found",
         "The older name of `req.rdp_cookie` in ACLs.";
-    "req.rdp_cookie_cnt", "req.rdp_cookie_cnt[(<name>)]", COUNT, "acl is_rdp req.rdp_cookie_cnt gt 0",
+    "req.rdp_cookie_cnt[(<name>)]", COUNT, "acl is_rdp req.rdp_cookie_cnt gt 0",
         "1 if the first packet has such a cookie, which also identifies remote desktop clients; otherwise 0.";
-    "rdp_cookie_cnt", "rdp_cookie_cnt[(<name>)]", COUNT, "acl is_rdp rdp_cookie_cnt gt 0",
+    "rdp_cookie_cnt[(<name>)]", COUNT, "acl is_rdp rdp_cookie_cnt gt 0",
         "The older name of `req.rdp_cookie_cnt`.";
-    "req_rdp_cookie_cnt", "req_rdp_cookie_cnt[(<name>)]", COUNT, "acl is_rdp req_rdp_cookie_cnt gt 0",
+    "req_rdp_cookie_cnt[(<name>)]", COUNT, "acl is_rdp req_rdp_cookie_cnt gt 0",
         "The older name of `req.rdp_cookie_cnt` in ACLs.";
 };
 

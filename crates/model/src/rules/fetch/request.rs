@@ -28,7 +28,6 @@ const URL_PARAMETER_ARGUMENTS: &[Kind] = &[Kind::Text, Kind::Text, Kind::Text];
 
 pub(super) static ROWS: &[FetchRow] = &[
     FetchRow {
-        name: "method",
         places: PLACE,
         syntax: "method",
         doc: "The method of the request, such as `GET`. It is available until the end of the stream, so rules for \
@@ -37,7 +36,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: FetchBuild::new(Type::Method, Needs::RequestKept, method).http(),
     },
     FetchRow {
-        name: "path",
         places: PLACE,
         syntax: "path",
         doc: "The path of the request URL: from the first slash after the host up to the question mark. Nothing is \
@@ -46,7 +44,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: text(path).variants(),
     },
     FetchRow {
-        name: "pathq",
         places: PLACE,
         syntax: "pathq",
         doc: "The path of the request URL with its query string. For a request in origin form this is the whole URL.",
@@ -54,7 +51,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: text(path_and_query),
     },
     FetchRow {
-        name: "query",
         places: PLACE,
         syntax: "query",
         doc: "The part of the URL after the first question mark; empty without one.",
@@ -62,7 +58,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: text(query),
     },
     FetchRow {
-        name: "url",
         places: PLACE,
         syntax: "url",
         doc: "The target of the request as sent, with scheme and host if the client sent them. Prefer `path`, which \
@@ -71,7 +66,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: text(url).variants(),
     },
     FetchRow {
-        name: "base",
         places: PLACE,
         syntax: "base",
         doc: "The first Host header and the path of the request as one text, without the query. Useful as a key for \
@@ -80,7 +74,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: text(base).variants(),
     },
     FetchRow {
-        name: "baseq",
         places: PLACE,
         syntax: "baseq",
         doc: "The first Host header, the path and the query string of the request as one text.",
@@ -88,7 +81,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: text(base_and_query),
     },
     FetchRow {
-        name: "base32",
         places: PLACE,
         syntax: "base32",
         doc: "A 32-bit hash of `base`: a short key for counting or distributing URLs.",
@@ -96,7 +88,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: FetchBuild::new(Type::Int, Needs::Request, base32).http(),
     },
     FetchRow {
-        name: "base32+src",
         places: PLACE,
         syntax: "base32+src",
         doc: "The hash `base32` in four bytes, followed by the client's address in four or sixteen: a key for one \
@@ -105,7 +96,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: FetchBuild::new(Type::Bin, Needs::Request, base32_source).http(),
     },
     FetchRow {
-        name: "url32",
         places: PLACE,
         syntax: "url32",
         doc: "A 32-bit hash of the Host header, the path and the query string.",
@@ -113,7 +103,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: FetchBuild::new(Type::Int, Needs::Request, url32).http(),
     },
     FetchRow {
-        name: "url32+src",
         places: PLACE,
         syntax: "url32+src",
         doc: "The hash `url32` in four bytes, followed by the client's address in four or sixteen.",
@@ -121,7 +110,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: FetchBuild::new(Type::Bin, Needs::Request, url32_source).http(),
     },
     FetchRow {
-        name: "url_ip",
         places: PLACE,
         syntax: "url_ip",
         doc: "The IP address in the host of an absolute URL. Names are not resolved; without an address there is no \
@@ -130,7 +118,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: FetchBuild::new(Type::Address, Needs::Request, url_ip).http(),
     },
     FetchRow {
-        name: "url_port",
         places: PLACE,
         syntax: "url_port",
         doc: "The port of an absolute URL whose host is an IP address; 80 or 443 according to its scheme if it has \
@@ -139,7 +126,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: FetchBuild::new(Type::Int, Needs::Request, url_port).http(),
     },
     FetchRow {
-        name: "url_param",
         places: PLACE,
         syntax: "url_param[(<name>[,<delimiter>[,i]])]",
         doc: "The undecoded value of the first parameter with this name in the query string (see `url_dec`); without \
@@ -149,7 +135,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: URL_PARAMETER,
     },
     FetchRow {
-        name: "urlp",
         places: PLACE,
         syntax: "urlp[(<name>[,<delimiter>[,i]])]",
         doc: "The same as `url_param`.",
@@ -157,7 +142,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: URL_PARAMETER,
     },
     FetchRow {
-        name: "urlp_val",
         places: PLACE,
         syntax: "urlp_val[(<name>[,<delimiter>[,i]])]",
         doc: "The value of the parameter as a number, from its leading digits.",
@@ -168,7 +152,6 @@ pub(super) static ROWS: &[FetchRow] = &[
             .prepare(check_url_parameter),
     },
     FetchRow {
-        name: "req.ver",
         places: PLACE,
         syntax: "req.ver",
         doc: "The HTTP version of the client: `1.0`, `1.1`, `2.0`.",
@@ -176,7 +159,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: text(version),
     },
     FetchRow {
-        name: "req_ver",
         places: PLACE,
         syntax: "req_ver",
         doc: "The older name of `req.ver`.",
@@ -184,7 +166,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: text(version),
     },
     FetchRow {
-        name: "req.proto_http",
         places: PLACE,
         syntax: "req.proto_http",
         doc: "True if the stream is an HTTP request. In `tcp-request content` it waits until the request headers are \
@@ -193,7 +174,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: FetchBuild::new(Type::Bool, Needs::RequestKept, is_http).http(),
     },
     FetchRow {
-        name: "req_proto_http",
         places: PLACE,
         syntax: "req_proto_http",
         doc: "The older name of `req.proto_http`.",
@@ -201,7 +181,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: FetchBuild::new(Type::Bool, Needs::RequestKept, is_http).http(),
     },
     FetchRow {
-        name: "status",
         places: PLACE,
         syntax: "status",
         doc: "The status code of the response.",
@@ -209,7 +188,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: FetchBuild::new(Type::Int, Needs::ResponseKept, status).http(),
     },
     FetchRow {
-        name: "res.ver",
         places: PLACE,
         syntax: "res.ver",
         doc: "The HTTP version of the server's response.",
@@ -217,7 +195,6 @@ pub(super) static ROWS: &[FetchRow] = &[
         build: FetchBuild::new(Type::Str, Needs::Response, version).http(),
     },
     FetchRow {
-        name: "resp_ver",
         places: PLACE,
         syntax: "resp_ver",
         doc: "The older name of `res.ver`.",

@@ -17,38 +17,38 @@ const fn of_server(output: Type, one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "bc_err", "bc_err", FetchBuild::new(Type::Int, Needs::Server, bc_err), "acl inner_tls_failed bc_err 34",
+    "bc_err", FetchBuild::new(Type::Int, Needs::Server, bc_err), "acl inner_tls_failed bc_err 34",
         "The number of the error that ended the server connection before it carried data, as in HAProxy: 34 is a \
          failed TLS handshake, 0 no error. No value without a connection.";
-    "bc_err_str", "bc_err_str", FetchBuild::new(Type::Str, Needs::Server, bc_err_str), "acl well bc_err_str Success",
+    "bc_err_str", FetchBuild::new(Type::Str, Needs::Server, bc_err_str), "acl well bc_err_str Success",
         "The text of `bc_err`: `Success` without an error.";
-    "bc_src", "bc_src", FetchBuild::new(Type::Address, Needs::Server, bc_src).prepare(show_side), "acl example bc_src -m found",
+    "bc_src", FetchBuild::new(Type::Address, Needs::Server, bc_src).prepare(show_side), "acl example bc_src -m found",
         "The source address of the server connection; no value before it is established.";
-    "bc_src_port", "bc_src_port", FetchBuild::new(Type::Int, Needs::Server, bc_src_port).prepare(show_side), "acl example bc_src_port -m found",
+    "bc_src_port", FetchBuild::new(Type::Int, Needs::Server, bc_src_port).prepare(show_side), "acl example bc_src_port -m found",
         "The source port of the server connection; no value before it is established.";
-    "bc_dst", "bc_dst", FetchBuild::new(Type::Address, Needs::Server, bc_dst), "acl example bc_dst -m found",
+    "bc_dst", FetchBuild::new(Type::Address, Needs::Server, bc_dst), "acl example bc_dst -m found",
         "The destination address of the server connection.";
-    "bc_dst_port", "bc_dst_port", FetchBuild::new(Type::Int, Needs::Server, bc_dst_port), "acl example bc_dst_port -m found",
+    "bc_dst_port", FetchBuild::new(Type::Int, Needs::Server, bc_dst_port), "acl example bc_dst_port -m found",
         "The destination port of the server connection.";
-    "srv_id", "srv_id", FetchBuild::new(Type::Int, Needs::Server, srv_id), "acl second srv_id 2",
+    "srv_id", FetchBuild::new(Type::Int, Needs::Server, srv_id), "acl second srv_id 2",
         "The id of the stream's server. Useful in rules for responses.";
-    "srv_name", "srv_name", FetchBuild::new(Type::Str, Needs::Server, srv_name), "acl old srv_name web1",
+    "srv_name", FetchBuild::new(Type::Str, Needs::Server, srv_name), "acl old srv_name web1",
         "The name of the stream's server. Useful in rules for responses, for example to add it to a header.";
-    "srv_is_up", "srv_is_up([<backend>/]<server>)", of_server(Type::Bool, srv_is_up), "acl alive srv_is_up(app/web1)",
+    "srv_is_up([<backend>/]<server>)", of_server(Type::Bool, srv_is_up), "acl alive srv_is_up(app/web1)",
         "True if a server is up and not in maintenance. Without a backend, a server of the section.";
-    "srv_conn", "srv_conn([<backend>/]<server>)", of_server(Type::Int, srv_conn), "acl busy srv_conn(app/web1) gt 100",
+    "srv_conn([<backend>/]<server>)", of_server(Type::Int, srv_conn), "acl busy srv_conn(app/web1) gt 100",
         "Number of sessions of a server.";
-    "srv_conn_free", "srv_conn_free([<backend>/]<server>)", of_server(Type::Int, srv_conn_free), "acl full srv_conn_free(app/web1) lt 1",
+    "srv_conn_free([<backend>/]<server>)", of_server(Type::Int, srv_conn_free), "acl full srv_conn_free(app/web1) lt 1",
         "Number of sessions that a server can still accept; -1 without `maxconn`.";
-    "srv_queue", "srv_queue([<backend>/]<server>)", of_server(Type::Int, srv_queue), "acl waiting srv_queue(app/web1) gt 0",
+    "srv_queue([<backend>/]<server>)", of_server(Type::Int, srv_queue), "acl waiting srv_queue(app/web1) gt 0",
         "Number of streams queued for a server.";
-    "srv_sess_rate", "srv_sess_rate([<backend>/]<server>)", of_server(Type::Int, srv_sess_rate), "acl busy srv_sess_rate(app/web1) gt 50",
+    "srv_sess_rate([<backend>/]<server>)", of_server(Type::Int, srv_sess_rate), "acl busy srv_sess_rate(app/web1) gt 50",
         "Number of sessions per second of a server.";
-    "srv_weight", "srv_weight([<backend>/]<server>)", of_server(Type::Int, srv_weight), "acl weak srv_weight(app/web1) lt 50",
+    "srv_weight([<backend>/]<server>)", of_server(Type::Int, srv_weight), "acl weak srv_weight(app/web1) lt 50",
         "The current weight of a server, after changes by operators or slow start; 0 if it takes no new sessions.";
-    "srv_uweight", "srv_uweight([<backend>/]<server>)", of_server(Type::Int, srv_uweight), "acl weak srv_uweight(app/web1) lt 50",
+    "srv_uweight([<backend>/]<server>)", of_server(Type::Int, srv_uweight), "acl weak srv_uweight(app/web1) lt 50",
         "The weight of a server as set by an operator or the configuration.";
-    "srv_iweight", "srv_iweight([<backend>/]<server>)", of_server(Type::Int, srv_iweight), "acl weak srv_iweight(app/web1) lt 50",
+    "srv_iweight([<backend>/]<server>)", of_server(Type::Int, srv_iweight), "acl weak srv_iweight(app/web1) lt 50",
         "The weight of a server in the configuration.";
 };
 

@@ -177,7 +177,6 @@ macro_rules! table_of {
 macro_rules! families {
     ($($name:literal, $ask:expr, $doc:literal;)*) => {
         pub(super) static BY_COUNTER: &[FetchRow] = &[$(FetchRow {
-            name: concat!("sc_", $name),
             places: PLACE,
             syntax: concat!("sc_", $name, "(<ctr>[,<table>])"),
             doc: concat!($doc, " Refers to the entry that the counter tracks, or to the same key in `<table>`."),
@@ -190,7 +189,6 @@ macro_rules! families {
         families!(@named BY_SECOND, "sc1_", 1, $($name, $ask, $doc;)*);
         families!(@named BY_THIRD, "sc2_", 2, $($name, $ask, $doc;)*);
         pub(super) static BY_SOURCE: &[FetchRow] = &[$(FetchRow {
-            name: concat!("src_", $name),
             places: PLACE,
             syntax: concat!("src_", $name, "[(<table>)]"),
             doc: concat!($doc, " Refers to the entry of the client's address in `<table>`, by default the table of the section; 0 without an entry."),
@@ -202,7 +200,6 @@ macro_rules! families {
     };
     (@named $static:ident, $prefix:literal, $counter:literal, $($name:literal, $ask:expr, $doc:literal;)*) => {
         pub(super) static $static: &[FetchRow] = &[$(FetchRow {
-            name: concat!($prefix, $name),
             places: PLACE,
             syntax: concat!($prefix, $name, "[(<table>)]"),
             doc: concat!($doc, " Refers to the entry that this counter tracks, or to the same key in `<table>`."),
@@ -252,7 +249,6 @@ families! {
 macro_rules! of_element {
     ($($name:literal, $ask:expr, $doc:literal;)*) => {
         pub(super) static OF_ELEMENT: &[FetchRow] = &[$(FetchRow {
-            name: concat!("sc_", $name),
             places: PLACE,
             syntax: concat!("sc_", $name, "(<idx>,<ctr>[,<table>])"),
             doc: concat!($doc, " Refers to the entry that the counter tracks, or to the same key in `<table>`."),
@@ -262,7 +258,6 @@ macro_rules! of_element {
                 .prepare(|l, a, s| check_counter(l, a, s, 1)),
         },
         FetchRow {
-            name: concat!("src_", $name),
             places: PLACE,
             syntax: concat!("src_", $name, "(<idx>[,<table>])"),
             doc: concat!($doc, " Refers to the entry of the client's address in `<table>`, by default the table of the section; 0 without an entry."),
@@ -288,7 +283,6 @@ of_element! {
 macro_rules! of_tracking {
     ($($name:literal, $counter:expr, $kinds:expr, $required:literal, $table:literal, $arguments:literal, $suffix:literal;)*) => {
         pub(super) static OF_TRACKING: &[FetchRow] = &[$(FetchRow {
-            name: concat!($name, "tracked"),
             places: PLACE,
             syntax: concat!($name, "tracked", $suffix),
             doc: "Tests whether the counter tracks an entry, for the connection or for the stream; with a table, \
@@ -298,7 +292,6 @@ macro_rules! of_tracking {
                 .takes($kinds, $required),
         },
         FetchRow {
-            name: concat!($name, "trackers"),
             places: PLACE,
             syntax: concat!($name, "trackers", $suffix),
             doc: "Number of connections and streams that track the entry. Unlike `conn_cur`, the table need not store \
@@ -307,7 +300,6 @@ macro_rules! of_tracking {
             build: number(|a, s| trackers(s, $counter(a), a.table($table))).takes($kinds, $required),
         },
         FetchRow {
-            name: concat!($name, "key"),
             places: PLACE,
             syntax: concat!($name, "key", $suffix),
             doc: "The key of the entry that the counter tracks, as text.",
@@ -364,13 +356,13 @@ fn key(stream: &Stream, counter: Option<i64>) -> Option<Value<'static>> {
 }
 
 pub(super) static OF_TABLE: &[FetchRow] = rows! {
-    "table_avl", "table_avl[(<table>)]", number(table_avl).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
+    "table_avl[(<table>)]", number(table_avl).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
         "stick-table type ip size 1m expire 30s\nacl full table_avl lt 100",
         "Number of free entries of a table.";
-    "table_cnt", "table_cnt[(<table>)]", number(table_cnt).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
+    "table_cnt[(<table>)]", number(table_cnt).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
         "stick-table type ip size 1m expire 30s\nacl many table_cnt gt 10000",
         "Number of entries of a table.";
-    "src_updt_conn_cnt", "src_updt_conn_cnt[(<table>)]",
+    "src_updt_conn_cnt[(<table>)]",
         number(update_connections).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
         "stick-table type ip size 1m expire 30s store conn_cnt\nacl many src_updt_conn_cnt gt 10",
         "Creates the entry of the client's address if necessary, increments its connection count, and returns the new \

@@ -85,7 +85,6 @@ macro_rules! certificate_rows {
     };
     (@rows $prefix:literal, $whose:literal, $($name:literal, $arguments:literal, $build:expr, $pattern:literal, $before:literal, $after:literal;)*) => {
         &[$(FetchRow {
-            name: concat!($prefix, $name),
             places: super::PLACE,
             syntax: concat!($prefix, $name, $arguments),
             doc: concat!($before, $whose, $after),

@@ -20,32 +20,32 @@ const fn list(output: Type, one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "ssl_fc_protocol_hello_id", "ssl_fc_protocol_hello_id", of_offer(Type::Int, hello_version), "acl old ssl_fc_protocol_hello_id lt 771",
+    "ssl_fc_protocol_hello_id", of_offer(Type::Int, hello_version), "acl old ssl_fc_protocol_hello_id lt 771",
         "The version in the ClientHello: 769 is TLS 1.0, 771 is TLS 1.2 and also the value of TLS 1.3 clients. Needs \
          `tune.ssl.capture-buffer-size`.";
-    "ssl_fc_cipherlist_bin", "ssl_fc_cipherlist_bin[(<filter>)]", list(Type::Bin, cipher_bytes), "acl bot ssl_fc_cipherlist_bin(1),be2dec(-,2) -m beg 4865-4866",
+    "ssl_fc_cipherlist_bin[(<filter>)]", list(Type::Bin, cipher_bytes), "acl bot ssl_fc_cipherlist_bin(1),be2dec(-,2) -m beg 4865-4866",
         "The cipher suites that the client offered, two bytes each. A filter of 1 removes GREASE values. Needs \
          `tune.ssl.capture-buffer-size`.";
-    "ssl_fc_cipherlist_hex", "ssl_fc_cipherlist_hex[(<filter>)]", list(Type::Str, cipher_hex), "acl bot ssl_fc_cipherlist_hex(1) -m beg 13011302",
+    "ssl_fc_cipherlist_hex[(<filter>)]", list(Type::Str, cipher_hex), "acl bot ssl_fc_cipherlist_hex(1) -m beg 13011302",
         "The same in hexadecimal digits.";
-    "ssl_fc_cipherlist_str", "ssl_fc_cipherlist_str[(<filter>)]", list(Type::Str, cipher_names), "acl old ssl_fc_cipherlist_str -m sub DES-CBC3-SHA",
+    "ssl_fc_cipherlist_str[(<filter>)]", list(Type::Str, cipher_names), "acl old ssl_fc_cipherlist_str -m sub DES-CBC3-SHA",
         "The same with OpenSSL's names, separated by commas. Unnamed suites are written as `UNKNOWN(9a9a)`.";
-    "ssl_fc_cipherlist_xxh", "ssl_fc_cipherlist_xxh", of_offer(Type::Int, cipher_hash), "acl bot ssl_fc_cipherlist_xxh 5763151207011539301",
+    "ssl_fc_cipherlist_xxh", of_offer(Type::Int, cipher_hash), "acl bot ssl_fc_cipherlist_xxh 5763151207011539301",
         "A hash (XXH64) of all cipher suites that the client offered, including those that did not fit into the \
          buffer.";
-    "ssl_fc_extlist_bin", "ssl_fc_extlist_bin[(<filter>)]", list(Type::Bin, extensions), "acl bot ssl_fc_extlist_bin(1),be2dec(-,2) -m beg 0-11-10",
+    "ssl_fc_extlist_bin[(<filter>)]", list(Type::Bin, extensions), "acl bot ssl_fc_extlist_bin(1),be2dec(-,2) -m beg 0-11-10",
         "The numbers of the extensions in the ClientHello, two bytes each and in order. A filter of 1 removes GREASE \
          values. Needs `tune.ssl.capture-buffer-size`.";
-    "ssl_fc_eclist_bin", "ssl_fc_eclist_bin[(<filter>)]", list(Type::Bin, groups), "acl bot ssl_fc_eclist_bin(1),be2dec(-,2) -m beg 29-23",
+    "ssl_fc_eclist_bin[(<filter>)]", list(Type::Bin, groups), "acl bot ssl_fc_eclist_bin(1),be2dec(-,2) -m beg 29-23",
         "The groups (elliptic curves) that the client offered, two bytes each. A filter of 1 removes GREASE values. \
          Needs `tune.ssl.capture-buffer-size`.";
-    "ssl_fc_ecformats_bin", "ssl_fc_ecformats_bin", of_offer(Type::Bin, point_formats), "acl bot ssl_fc_ecformats_bin,be2dec(-,1) 0",
+    "ssl_fc_ecformats_bin", of_offer(Type::Bin, point_formats), "acl bot ssl_fc_ecformats_bin,be2dec(-,1) 0",
         "The elliptic curve point formats that the client offered, one byte each. Needs \
          `tune.ssl.capture-buffer-size`.";
-    "ssl_fc_supported_versions_bin", "ssl_fc_supported_versions_bin[(<filter>)]", list(Type::Bin, versions), "acl newest ssl_fc_supported_versions_bin(1),be2dec(-,2) -m beg 772",
+    "ssl_fc_supported_versions_bin[(<filter>)]", list(Type::Bin, versions), "acl newest ssl_fc_supported_versions_bin(1),be2dec(-,2) -m beg 772",
         "The TLS versions that the client offered in the extension of TLS 1.3, two bytes each. A filter of 1 removes \
          GREASE values. Needs `tune.ssl.capture-buffer-size`.";
-    "ssl_fc_sigalgs_bin", "ssl_fc_sigalgs_bin[(<filter>)]", list(Type::Bin, signature_schemes), "acl bot ssl_fc_sigalgs_bin(1),be2dec(-,2) -m beg 1027",
+    "ssl_fc_sigalgs_bin[(<filter>)]", list(Type::Bin, signature_schemes), "acl bot ssl_fc_sigalgs_bin(1),be2dec(-,2) -m beg 1027",
         "The signature schemes that the client offered, two bytes each. A filter of 1 removes GREASE values. Needs \
          `tune.ssl.capture-buffer-size`.";
 };

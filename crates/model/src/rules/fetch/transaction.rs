@@ -24,68 +24,68 @@ const fn date(one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "accept_date", "accept_date[(<unit>)]", date(accept_date), "acl old accept_date lt 1700000000",
+    "accept_date[(<unit>)]", date(accept_date), "acl old accept_date lt 1700000000",
         "The time at which the client's connection was accepted (for later requests: at which the previous response \
          ended), in seconds since 1970, or in the unit `ms` or `us`.";
-    "request_date", "request_date[(<unit>)]", date(request_date), "acl old request_date lt 1700000000",
+    "request_date[(<unit>)]", date(request_date), "acl old request_date lt 1700000000",
         "The time of the first byte of the request, in seconds since 1970, or in the unit `ms` or `us`.";
-    "req.timer.idle", "req.timer.idle", number(Needs::Nothing, idle), "acl example req.timer.idle -m found",
+    "req.timer.idle", number(Needs::Nothing, idle), "acl example req.timer.idle -m found",
         "Milliseconds of idle time before the request: `%Ti` in log formats.";
-    "req.timer.tq", "req.timer.tq", number(Needs::Nothing, total_request), "acl example req.timer.tq -m found",
+    "req.timer.tq", number(Needs::Nothing, total_request), "acl example req.timer.tq -m found",
         "Milliseconds from the accept to the end of the request headers: `%Tq`.";
-    "req.timer.hdr", "req.timer.hdr", number(Needs::Nothing, request_head), "acl example req.timer.hdr -m found",
+    "req.timer.hdr", number(Needs::Nothing, request_head), "acl example req.timer.hdr -m found",
         "Milliseconds from the first byte of the request to the end of its headers: `%TR`.";
-    "req.timer.queue", "req.timer.queue", number(Needs::Nothing, queue), "acl example req.timer.queue -m found",
+    "req.timer.queue", number(Needs::Nothing, queue), "acl example req.timer.queue -m found",
         "Milliseconds in queues: `%Tw`; -1 before.";
-    "bc.timer.connect", "bc.timer.connect", number(Needs::Nothing, connect), "acl example bc.timer.connect -m found",
+    "bc.timer.connect", number(Needs::Nothing, connect), "acl example bc.timer.connect -m found",
         "Milliseconds to establish the server connection: `%Tc`; -1 before.";
-    "res.timer.hdr", "res.timer.hdr", number(Needs::Nothing, answer_head), "acl example res.timer.hdr -m found",
+    "res.timer.hdr", number(Needs::Nothing, answer_head), "acl example res.timer.hdr -m found",
         "Milliseconds from the server connection to the end of the response headers: `%Tr`; -1 before.";
-    "res.timer.data", "res.timer.data", number(Needs::Nothing, data), "acl example res.timer.data -m found",
+    "res.timer.data", number(Needs::Nothing, data), "acl example res.timer.data -m found",
         "Milliseconds of data transfer so far: `%Td`; -1 before the response.";
-    "res.timer.user", "res.timer.user", number(Needs::Nothing, user), "acl example res.timer.user -m found",
+    "res.timer.user", number(Needs::Nothing, user), "acl example res.timer.user -m found",
         "Milliseconds as perceived by the client so far: `%Tu`.";
-    "txn.timer.user", "txn.timer.user", number(Needs::Nothing, user), "acl example txn.timer.user -m found",
+    "txn.timer.user", number(Needs::Nothing, user), "acl example txn.timer.user -m found",
         "Milliseconds as perceived by the client so far: `%Tu`.";
-    "txn.timer.total", "txn.timer.total", number(Needs::Nothing, active), "acl example txn.timer.total -m found",
+    "txn.timer.total", number(Needs::Nothing, active), "acl example txn.timer.total -m found",
         "Milliseconds since the first byte of the request: `%Ta`.";
-    "fc.timer.handshake", "fc.timer.handshake", number(Needs::Nothing, handshake), "acl example fc.timer.handshake -m found",
+    "fc.timer.handshake", number(Needs::Nothing, handshake), "acl example fc.timer.handshake -m found",
         "Milliseconds of the handshakes (PROXY and TLS) before the first request: `%Th`.";
-    "fc.timer.total", "fc.timer.total", number(Needs::Nothing, total), "acl example fc.timer.total -m found",
+    "fc.timer.total", number(Needs::Nothing, total), "acl example fc.timer.total -m found",
         "Milliseconds of the client's connection used by this stream so far: `%Tt`.";
-    "bytes_in", "bytes_in", number(Needs::Nothing, bytes_in), "acl example bytes_in -m found",
+    "bytes_in", number(Needs::Nothing, bytes_in), "acl example bytes_in -m found",
         "Number of bytes that the client sent in this stream.";
-    "bytes_out", "bytes_out", number(Needs::Nothing, bytes_out), "acl example bytes_out -m found",
+    "bytes_out", number(Needs::Nothing, bytes_out), "acl example bytes_out -m found",
         "Number of bytes sent to the client in this stream.";
-    "req.bytes_in", "req.bytes_in", number(Needs::Nothing, bytes_in), "acl example req.bytes_in -m found",
+    "req.bytes_in", number(Needs::Nothing, bytes_in), "acl example req.bytes_in -m found",
         "Number of bytes of the request from the client.";
-    "res.bytes_out", "res.bytes_out", number(Needs::Nothing, bytes_out), "acl example res.bytes_out -m found",
+    "res.bytes_out", number(Needs::Nothing, bytes_out), "acl example res.bytes_out -m found",
         "Number of bytes of the response to the client.";
-    "txn.status", "txn.status", number(Needs::Nothing, status), "acl example txn.status -m found",
+    "txn.status", number(Needs::Nothing, status), "acl example txn.status -m found",
         "The status sent to the client, including the proxy's own responses; no value before.";
-    "txn.sess_term_state", "txn.sess_term_state", FetchBuild::new(Type::Str, Needs::Nothing, termination), "acl example txn.sess_term_state -m found",
+    "txn.sess_term_state", FetchBuild::new(Type::Str, Needs::Nothing, termination), "acl example txn.sess_term_state -m found",
         "The two letters of `%ts`: what ended the stream, and in which state; `--` without an error.";
-    "txn.conn_retries", "txn.conn_retries", number(Needs::Nothing, retries), "acl example txn.conn_retries -m found",
+    "txn.conn_retries", number(Needs::Nothing, retries), "acl example txn.conn_retries -m found",
         "Number of retried connections to servers.";
-    "txn.redispatched", "txn.redispatched", FetchBuild::new(Type::Bool, Needs::Nothing, redispatched), "acl example txn.redispatched -m found",
+    "txn.redispatched", FetchBuild::new(Type::Bool, Needs::Nothing, redispatched), "acl example txn.redispatched -m found",
         "True if the stream was redispatched to another server than the one chosen first.";
-    "txn.id32", "txn.id32", number(Needs::Nothing, id), "acl example txn.id32 -m found",
+    "txn.id32", number(Needs::Nothing, id), "acl example txn.id32 -m found",
         "A 32-bit number of the stream, which is not reused soon.";
-    "bc_be_queue", "bc_be_queue", number(Needs::Backend, backend_queue), "acl example bc_be_queue -m found",
+    "bc_be_queue", number(Needs::Backend, backend_queue), "acl example bc_be_queue -m found",
         "Number of streams before this one in the queue of the backend: `%bq`.";
-    "bc_srv_queue", "bc_srv_queue", number(Needs::Server, server_queue), "acl example bc_srv_queue -m found",
+    "bc_srv_queue", number(Needs::Server, server_queue), "acl example bc_srv_queue -m found",
         "Number of streams before this one in the queue of the server: `%sq`.";
-    "server_status", "server_status", number(Needs::ResponseKept, server_status).http(), "acl hidden server_status 500",
+    "server_status", number(Needs::ResponseKept, server_status).http(), "acl hidden server_status 500",
         "The status of the server's response before any rules; no value for the proxy's own responses.";
-    "last_rule_file", "last_rule_file", FetchBuild::new(Type::Str, Needs::Nothing, rule_file).prepare(ask_rule), "acl example last_rule_file -m found",
+    "last_rule_file", FetchBuild::new(Type::Str, Needs::Nothing, rule_file).prepare(ask_rule), "acl example last_rule_file -m found",
         "The file of the rule that last ended a list of rules: an `allow` or `accept`, a `deny`, a response or a \
          redirect. No value before.";
-    "last_rule_line", "last_rule_line", number(Needs::Nothing, rule_line).prepare(ask_rule), "acl example last_rule_line -m found",
+    "last_rule_line", number(Needs::Nothing, rule_line).prepare(ask_rule), "acl example last_rule_line -m found",
         "The line of the rule that last ended a list of rules; see `last_rule_file`. In a log it shows why a request \
          was denied.";
-    "internal.strm.is_htx", "internal.strm.is_htx", FetchBuild::new(Type::Bool, Needs::Nothing, is_http), "acl upgraded internal.strm.is_htx",
+    "internal.strm.is_htx", FetchBuild::new(Type::Bool, Needs::Nothing, is_http), "acl upgraded internal.strm.is_htx",
         "True if the stream carries HTTP, even if it began as TCP and was switched (`switch-mode http`).";
-    "unique-id", "unique-id", FetchBuild::new(Type::Str, Needs::Nothing, unique_id), "acl example unique-id -m found",
+    "unique-id", FetchBuild::new(Type::Str, Needs::Nothing, unique_id), "acl example unique-id -m found",
         "The id from `unique-id-format` for the stream.";
 };
 

@@ -15,26 +15,26 @@ const fn text(one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "http_auth", "http_auth(<userlist>)",
+    "http_auth(<userlist>)",
         FetchBuild::new(Type::Bool, Needs::Request, is_user).http().takes(&[Kind::Userlist], 1),
         "acl known http_auth(staff)",
         "Tests whether the request has the name and password of a user of this list (`Authorization: Basic`). A \
          password hash is verified outside the serving threads while the rules wait; the result is cached.";
-    "http_auth_group", "http_auth_group(<userlist>)",
+    "http_auth_group(<userlist>)",
         text(user_of_list).takes(&[Kind::Userlist], 1).each(groups),
         "acl admin http_auth_group(staff) admin",
         "The name of the request's user if `http_auth` of the same list is true. An ACL tests the groups of the user: \
          it is true if one of them is among the patterns.";
-    "http_auth_user", "http_auth_user", text(user),
+    "http_auth_user", text(user),
         "acl tiger http_auth_user tiger",
         "The user name of the request (`Authorization: Basic`). It is not verified: see `http_auth`.";
-    "http_auth_pass", "http_auth_pass", text(password),
+    "http_auth_pass", text(password),
         "acl empty http_auth_pass -m len 0",
         "The password of the request (`Authorization: Basic`). It is not verified: see `http_auth`.";
-    "http_auth_type", "http_auth_type", text(scheme),
+    "http_auth_type", text(scheme),
         "acl token http_auth_type Bearer",
         "The type of the request's credentials, `Basic` or `Bearer`. They are not verified.";
-    "http_auth_bearer", "http_auth_bearer[(<header>)]", text(bearer).takes(&[Kind::Text], 0),
+    "http_auth_bearer[(<header>)]", text(bearer).takes(&[Kind::Text], 0),
         "acl token http_auth_bearer -m found",
         "The bearer token of the request's Authorization header, or of another header. It is not verified.";
 };

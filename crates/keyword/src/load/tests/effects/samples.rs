@@ -16,7 +16,7 @@ fn build(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnostic>> {
             let mut args = language::arguments::Args::new(
                 line,
                 words,
-                row.name,
+                row.name(),
                 row.syntax,
                 &model::codes::OF_ARGUMENTS,
             );
