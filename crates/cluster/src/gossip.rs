@@ -11,8 +11,6 @@ use crate::member::MemberId;
 use part::codec::{self, Malformed};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
-use std::fmt;
 
 /// Topics of a member.
 pub const TOPICS_MAX: usize = 64;
@@ -26,50 +24,29 @@ pub const ENTRIES_MAX: usize = crate::state::MEMBERS_MAX;
 pub const MESSAGE_BYTES_MAX: usize = 2 * ENTRIES_MAX * ENTRY_BYTES_MAX;
 
 /// The topic or its content exceeds a limit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TooMuch {
     /// More topics than [`TOPICS_MAX`].
+    #[error("more than {TOPICS_MAX} topics")]
     Topics,
     /// A name longer than [`TOPIC_NAME_BYTES_MAX`].
+    #[error("a topic's name of more than {TOPIC_NAME_BYTES_MAX} bytes")]
     Name,
     /// More bytes than [`ENTRY_BYTES_MAX`] in all.
+    #[error("more than {ENTRY_BYTES_MAX} bytes in all")]
     Bytes,
 }
 
-impl fmt::Display for TooMuch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TooMuch::Topics => write!(f, "more than {TOPICS_MAX} topics"),
-            TooMuch::Name => write!(
-                f,
-                "a topic's name of more than {TOPIC_NAME_BYTES_MAX} bytes"
-            ),
-            TooMuch::Bytes => write!(f, "more than {ENTRY_BYTES_MAX} bytes in all"),
-        }
-    }
-}
-
-impl Error for TooMuch {}
-
 /// A message that is not taken.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum GossipError {
     /// The message is malformed.
+    #[error("gossip is {0}")]
     Malformed(Malformed),
     /// The message exceeds [`MESSAGE_BYTES_MAX`], or another limit.
+    #[error("gossip is larger than it may be")]
     TooLarge,
 }
-
-impl fmt::Display for GossipError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            GossipError::Malformed(error) => write!(f, "gossip is {error}"),
-            GossipError::TooLarge => f.write_str("gossip is larger than it may be"),
-        }
-    }
-}
-
-impl Error for GossipError {}
 
 /// A topic of an entry.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]

@@ -10,7 +10,6 @@ use crate::file_set::FileSet;
 use crate::member::{Kind, MemberId};
 use part::codec::{self, Malformed};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -162,59 +161,36 @@ impl Reply {
 }
 
 /// Why the role could not be asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// No process listens at the socket.
+    #[error("no cluster member is running here (no listener at {}): start `evenkeel run` without files; if it is \
+             running, its log shows why the control role failed", .0.display())]
     NotRunning(PathBuf),
     /// The socket cannot be used by this user.
+    #[error("{}: only root and the user who runs evenkeel may use it", .0.display())]
     Forbidden(PathBuf),
     /// The socket fails.
+    #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
     /// The request is larger than one may be.
+    #[error("a request of {0} bytes exceeds the limit of {REQUEST_BYTES_MAX}")]
     TooLarge(usize),
     /// Timeout waiting for the role.
+    #[error("the control role has not responded for {} s", .0.as_secs())]
     Silent(Duration),
     /// The role ended in the middle.
+    #[error(
+        "the control role ended before it responded; the request may have been executed: see `evenkeel \
+             cluster status` and `evenkeel config log`"
+    )]
     Ended,
     /// The reply cannot be parsed.
+    #[error(
+        "cannot parse the reply of the control role ({0}); do command and role have different versions?"
+    )]
     Malformed(Malformed),
 }
-
-impl fmt::Display for AskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AskError::NotRunning(path) => write!(
-                f,
-                "no cluster member is running here (no listener at {}): start `evenkeel run` without files; if it is \
-                 running, its log shows why the control role failed",
-                path.display()
-            ),
-            AskError::Forbidden(path) => write!(
-                f,
-                "{}: only root and the user who runs evenkeel may use it",
-                path.display()
-            ),
-            AskError::Io(path, error) => write!(f, "{}: {error}", path.display()),
-            AskError::TooLarge(bytes) => write!(
-                f,
-                "a request of {bytes} bytes exceeds the limit of {REQUEST_BYTES_MAX}"
-            ),
-            AskError::Silent(limit) => {
-                write!(f, "the control role has not responded for {} s", limit.as_secs())
-            }
-            AskError::Ended => f.write_str(
-                "the control role ended before it responded; the request may have been executed: see `evenkeel \
-                 cluster status` and `evenkeel config log`",
-            ),
-            AskError::Malformed(error) => write!(
-                f,
-                "cannot parse the reply of the control role ({error}); do command and role have different versions?"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for AskError {}
 
 /// Encodes a value with its length before it; `None` if it exceeds the maximum size.
 pub fn framed<T: Serialize>(value: &T) -> Option<Vec<u8>> {

@@ -16,7 +16,6 @@ use rustix::net::{
     sendmsg, socketpair,
 };
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,41 +31,26 @@ const REST_MIN: Duration = Duration::from_millis(2);
 const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Why a channel cannot be used any more.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
     /// The other side has gone.
+    #[error("the other process has ended")]
     Closed,
     /// The packet is not a valid message.
+    #[error("{0}")]
     Decode(DecodeError),
     /// The message and its descriptors do not fit together.
+    #[error("a message does not match its descriptors")]
     Descriptors,
     /// The other side takes nothing.
+    #[error("the other process accepts no messages")]
     Full,
     /// Timeout: no message arrived in time.
+    #[error("the other process did not respond in time")]
     Timeout,
     /// The system's reason.
-    System(io::Error),
-}
-
-impl fmt::Display for ChannelError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ChannelError::Closed => f.write_str("the other process has ended"),
-            ChannelError::Decode(error) => error.fmt(f),
-            ChannelError::Descriptors => f.write_str("a message does not match its descriptors"),
-            ChannelError::Full => f.write_str("the other process accepts no messages"),
-            ChannelError::Timeout => f.write_str("the other process did not respond in time"),
-            ChannelError::System(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ChannelError {}
-
-impl From<io::Error> for ChannelError {
-    fn from(error: io::Error) -> Self {
-        ChannelError::System(error)
-    }
+    #[error("{0}")]
+    System(#[from] io::Error),
 }
 
 impl From<Errno> for ChannelError {

@@ -4,20 +4,11 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::error::Error;
-use std::fmt;
 
 /// Bytes are no value of the wanted kind.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("malformed: {0}")]
 pub struct Malformed(rmp_serde::decode::Error);
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "malformed: {}", self.0)
-    }
-}
-
-impl Error for Malformed {}
 
 /// The bytes of a value.
 ///

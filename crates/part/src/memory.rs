@@ -4,7 +4,6 @@
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
 use rustix::io::Errno;
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,27 +20,18 @@ pub const TEXT_BYTES_MAX: usize = 16 << 20;
 pub const STATE_BYTES_MAX: usize = 256 << 20;
 
 /// Why a memory file is not read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
     /// It could change while it is read.
+    #[error("the memory file is not sealed")]
     NotSealed,
     /// The memory file exceeds the size limit.
+    #[error("a memory file of {0} bytes")]
     TooLarge(u64),
     /// The system's reason.
+    #[error("memory file: {0}")]
     System(io::Error),
 }
-
-impl fmt::Display for MemoryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            MemoryError::NotSealed => f.write_str("the memory file is not sealed"),
-            MemoryError::TooLarge(bytes) => write!(f, "a memory file of {bytes} bytes"),
-            MemoryError::System(error) => write!(f, "memory file: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for MemoryError {}
 
 impl From<Errno> for MemoryError {
     fn from(errno: Errno) -> Self {

@@ -125,37 +125,21 @@ impl Band {
 }
 
 /// Why a memory is not used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum VitalsError {
     /// The file is too short.
+    #[error("the heartbeat memory has {words} of {WORDS} words")]
     Length {
         /// Its words.
         words: usize,
     },
     /// Another layout, or nothing that was made for this.
+    #[error("the heartbeat memory begins with {first:#x}, the layout of another version")]
     Layout {
         /// Its first word.
         first: u64,
     },
 }
-
-impl std::fmt::Display for VitalsError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            VitalsError::Length { words } => {
-                write!(f, "the heartbeat memory has {words} of {WORDS} words")
-            }
-            VitalsError::Layout { first } => {
-                write!(
-                    f,
-                    "the heartbeat memory begins with {first:#x}, the layout of another version"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for VitalsError {}
 
 /// The lower half of a word: that much of it the kernel compares for those who wait
 /// until it changes, and by its address it wakes them (`futex`).

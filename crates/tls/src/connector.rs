@@ -17,7 +17,6 @@ use rustls::client::{Resumption, Tls12Resumption};
 use rustls::pki_types::{CertificateDer, DnsName, IpAddr, Ipv4Addr, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -66,16 +65,9 @@ impl PartialEq for ClientSettings {
 }
 
 /// A name that cannot be asked for: the value of `sni`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the value of 'sni' is not a host name")]
 pub struct BadName;
-
-impl fmt::Display for BadName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the value of 'sni' is not a host name")
-    }
-}
-
-impl std::error::Error for BadName {}
 
 /// One state of it.
 #[derive(Debug)]

@@ -2,45 +2,29 @@
 
 use super::groups;
 use rustls::crypto::CryptoProvider;
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 /// Why there is no configuration.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// No suite of TLS 1.2 is left, and it is the only version.
+    #[error("no TLSv1.2 cipher suite is left")]
     NoCipher,
     /// No suite of TLS 1.3 is left, and it is the only version.
+    #[error("no TLSv1.3 cipher suite is left")]
     NoCiphersuite,
     /// No group is left.
+    #[error("no curve is left")]
     NoGroup,
     /// Certificates are to be verified, and nobody is to be believed.
+    #[error("verify is enabled but no CA file specified")]
     NoAuthorities,
     /// A host's name that none can have.
+    #[error("'{0}' is not a host name")]
     BadName(Box<str>),
     /// rustls refuses the rest.
-    Refused(rustls::Error),
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BuildError::NoCipher => f.write_str("no TLSv1.2 cipher suite is left"),
-            BuildError::NoCiphersuite => f.write_str("no TLSv1.3 cipher suite is left"),
-            BuildError::NoGroup => f.write_str("no curve is left"),
-            BuildError::NoAuthorities => f.write_str("verify is enabled but no CA file specified"),
-            BuildError::BadName(name) => write!(f, "'{name}' is not a host name"),
-            BuildError::Refused(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl std::error::Error for BuildError {}
-
-impl From<rustls::Error> for BuildError {
-    fn from(error: rustls::Error) -> Self {
-        BuildError::Refused(error)
-    }
+    #[error("{0}")]
+    Refused(#[from] rustls::Error),
 }
 
 /// The cryptography of the process, made once.

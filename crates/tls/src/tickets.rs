@@ -151,27 +151,16 @@ pub(super) fn set_lifetime(lifetime_s: u32) {
 }
 
 /// The errors of a file of ticket keys.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FileKeysError {
     /// A line (counted from 1) is not the base64 form of 48 or 80 bytes, or not
     /// as long as the first.
+    #[error("line {0} is not a Base64 key of 48 or 80 bytes")]
     BadKey(usize),
     /// There are fewer than three.
+    #[error("at least 3 keys are needed")]
     TooFew,
 }
-
-impl fmt::Display for FileKeysError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FileKeysError::BadKey(line) => {
-                write!(f, "line {line} is not a Base64 key of 48 or 80 bytes")
-            }
-            FileKeysError::TooFew => f.write_str("at least 3 keys are needed"),
-        }
-    }
-}
-
-impl std::error::Error for FileKeysError {}
 
 impl FileKeys {
     /// Reads a file: a key on each line, as base64 of 48 or 80 bytes.

@@ -25,7 +25,6 @@ use rustls::{
     PeerMisbehaved, SignatureScheme,
 };
 use std::cell::Cell;
-use std::fmt;
 use std::sync::Arc;
 use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, RevocationOptionsBuilder, VerifiedPath};
 
@@ -384,16 +383,9 @@ struct ClientVerifier {
 }
 
 /// A client's key is of a curve that `curves` does not list.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("wrong curve")]
 pub(super) struct WrongCurve;
-
-impl fmt::Display for WrongCurve {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("wrong curve")
-    }
-}
-
-impl std::error::Error for WrongCurve {}
 
 impl ClientVerifier {
     fn check_curve(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {

@@ -160,16 +160,19 @@ pub enum Exit {
 }
 
 /// Why the role cannot run.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RoleError {
     /// The kernel refused a socket or a descriptor of the loop.
+    #[error("{what}: {error}")]
     System {
         /// The operation that failed.
         what: &'static str,
         /// The system error.
+        #[source]
         error: io::Error,
     },
     /// More of something than the role has room for.
+    #[error("more than {at_most} {what}")]
     TooMany {
         /// The kind of objects.
         what: &'static str,
@@ -177,33 +180,12 @@ pub enum RoleError {
         at_most: usize,
     },
     /// `net_namespace` cannot be entered.
+    #[error("cannot enter the network namespace {name}: {error}")]
     Namespace {
         /// The instance.
         name: String,
         /// Why.
+        #[source]
         error: io::Error,
     },
-}
-
-impl fmt::Display for RoleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RoleError::System { what, error } => write!(f, "{what}: {error}"),
-            RoleError::TooMany { what, at_most } => {
-                write!(f, "more than {at_most} {what}")
-            }
-            RoleError::Namespace { name, error } => {
-                write!(f, "cannot enter the network namespace {name}: {error}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for RoleError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            RoleError::System { error, .. } | RoleError::Namespace { error, .. } => Some(error),
-            RoleError::TooMany { .. } => None,
-        }
-    }
 }

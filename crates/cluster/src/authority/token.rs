@@ -10,7 +10,6 @@ use super::error::AuthorityError;
 use crate::member::{Digest, Kind};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::fill;
-use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -56,44 +55,27 @@ pub struct Token {
 }
 
 /// Why a text is no token.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TokenError {
     /// It does not begin as one.
+    #[error("invalid token: it must begin with {TOKEN_PREFIX}-")]
     Prefix,
     /// A letter that tokens do not have.
+    #[error("invalid token: `{0}` is not a valid character")]
     Letter(char),
     /// Letters are missing or were changed.
+    #[error("invalid token (checksum mismatch): copy the whole token again")]
     Checksum,
     /// The token is from an incompatible version, or not a token.
+    #[error("the token was created by an incompatible version of evenkeel")]
     Form,
     /// The number of addresses is out of range.
+    #[error("a token has between 1 and {ADDRESSES_MAX} addresses")]
     Addresses,
     /// No random bytes were to be had.
+    #[error("the system provides no random numbers")]
     Random,
 }
-
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TokenError::Prefix => write!(f, "invalid token: it must begin with {TOKEN_PREFIX}-"),
-            TokenError::Letter(letter) => {
-                write!(f, "invalid token: `{letter}` is not a valid character")
-            }
-            TokenError::Checksum => {
-                f.write_str("invalid token (checksum mismatch): copy the whole token again")
-            }
-            TokenError::Form => {
-                f.write_str("the token was created by an incompatible version of evenkeel")
-            }
-            TokenError::Addresses => {
-                write!(f, "a token has between 1 and {ADDRESSES_MAX} addresses")
-            }
-            TokenError::Random => f.write_str("the system provides no random numbers"),
-        }
-    }
-}
-
-impl Error for TokenError {}
 
 impl Token {
     /// A new one, for the authority with this fingerprint.

@@ -21,22 +21,13 @@ use openraft::raft::{
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{AsyncRuntime, EmptyNode, Instant, OptionalSend};
 use part::codec;
-use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A member answered, but not what it was asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("unexpected reply")]
 pub(super) struct Nonsense;
-
-impl fmt::Display for Nonsense {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("unexpected reply")
-    }
-}
-
-impl Error for Nonsense {}
 
 /// Ways to members.
 pub(super) struct Links<R: AsyncRuntime> {

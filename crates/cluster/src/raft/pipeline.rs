@@ -36,7 +36,6 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendRe
 use openraft::{AsyncRuntime, Instant};
 use part::codec;
 use std::collections::VecDeque;
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -52,16 +51,9 @@ const LARGE_BYTES: usize = 8 << 10;
 const SOON: Duration = Duration::from_millis(1);
 
 /// A member lacks what was sent before.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the predecessor entry is missing")]
 struct TooEarly;
-
-impl fmt::Display for TooEarly {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the predecessor entry is missing")
-    }
-}
-
-impl std::error::Error for TooEarly {}
 
 /// The result of one message for openraft.
 pub(super) type AppendReply<R> = Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>;

@@ -2,8 +2,6 @@
 //! channels and simulated links.
 
 use crate::member::MemberId;
-use std::error::Error;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,15 +12,19 @@ use std::time::Duration;
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// Why a call has no answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CallError {
     /// There is no way to the member now; it did not get the call.
+    #[error("no route to the member")]
     Unreachable,
     /// No answer within the limit; it may have got the call.
+    #[error("the member did not respond in time")]
     Timeout,
     /// The connection ended before the answer; it may have got the call.
+    #[error("the connection ended before the reply")]
     Closed,
     /// The member takes no calls of ours: it is not known to it, or was removed.
+    #[error("the member refuses calls of this member")]
     Refused,
 }
 
@@ -32,19 +34,6 @@ impl CallError {
         matches!(self, CallError::Timeout | CallError::Closed)
     }
 }
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            CallError::Unreachable => "no route to the member",
-            CallError::Timeout => "the member did not respond in time",
-            CallError::Closed => "the connection ended before the reply",
-            CallError::Refused => "the member refuses calls of this member",
-        })
-    }
-}
-
-impl Error for CallError {}
 
 /// A way to other members.
 pub trait Transport: Clone + Send + Sync + 'static {

@@ -19,38 +19,17 @@ use zeroize::Zeroizing;
 const LABEL_MESSAGE_CHARACTERS: usize = 60;
 
 /// Why contents cannot be opened or sealed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ContentError {
     /// Keys.
-    Authority(AuthorityError),
+    #[error("{0}")]
+    Authority(#[from] AuthorityError),
     /// The store.
-    Store(StoreError),
+    #[error("{0}")]
+    Store(#[from] StoreError),
     /// Pieces are not here yet.
+    #[error("parts of its contents have not arrived yet")]
     Missing,
-}
-
-impl fmt::Display for ContentError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ContentError::Authority(error) => error.fmt(f),
-            ContentError::Store(error) => error.fmt(f),
-            ContentError::Missing => f.write_str("parts of its contents have not arrived yet"),
-        }
-    }
-}
-
-impl std::error::Error for ContentError {}
-
-impl From<AuthorityError> for ContentError {
-    fn from(error: AuthorityError) -> Self {
-        ContentError::Authority(error)
-    }
-}
-
-impl From<StoreError> for ContentError {
-    fn from(error: StoreError) -> Self {
-        ContentError::Store(error)
-    }
 }
 
 /// The keys of contents of this member.

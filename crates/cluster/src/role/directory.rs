@@ -11,7 +11,6 @@ use crate::file_set::{FileSet, SET_BYTES_MAX};
 use crate::member::{Kind, Member, MemberId};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -45,69 +44,35 @@ const SMALL_BYTES_MAX: u64 = 1 << 20;
 const ACCEPTED_BYTES_MAX: u64 = SET_BYTES_MAX + (8 << 20);
 
 /// Why the directory cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// It, or a file in it, cannot be made, read or written.
+    #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
     /// It belongs to another user.
+    #[error("{} belongs to another user; it must belong to the user who runs evenkeel", .0.display())]
     Owner(PathBuf),
     /// Others may write into it, or read it.
+    #[error("other users may read or write {}, which contains keys; run `chmod go= {}`", .0.display(), .0.display())]
     Others(PathBuf),
     /// The file exceeds the size limit.
+    #[error("{} is larger than {} bytes", .0.display(), .1)]
     TooLarge(PathBuf, u64),
     /// Its content is invalid.
+    #[error("{} is damaged: {}", .0.display(), .1)]
     Malformed(PathBuf, String),
     /// Another process uses it.
+    #[error("{} is in use by another evenkeel process, which must end first", .0.display())]
     InUse(PathBuf),
     /// This machine belongs to a cluster already.
+    #[error("this machine is already a member of the cluster {} ({}); to leave it, run `evenkeel cluster \
+             remove` with its name on another member, stop evenkeel here, then delete that directory", .1, .0.display())]
     Taken(PathBuf, String),
     /// This machine belongs to no cluster.
+    #[error("this machine is not a member of a cluster ({} does not exist); `evenkeel cluster init NAME` creates \
+             one, `evenkeel cluster join TOKEN` joins one", .0.display())]
     NoMember(PathBuf),
 }
-
-impl fmt::Display for DirectoryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DirectoryError::Io(path, error) => write!(f, "{}: {error}", path.display()),
-            DirectoryError::Owner(path) => write!(
-                f,
-                "{} belongs to another user; it must belong to the user who runs evenkeel",
-                path.display()
-            ),
-            DirectoryError::Others(path) => write!(
-                f,
-                "other users may read or write {}, which contains keys; run `chmod go= {}`",
-                path.display(),
-                path.display()
-            ),
-            DirectoryError::TooLarge(path, max) => {
-                write!(f, "{} is larger than {max} bytes", path.display())
-            }
-            DirectoryError::Malformed(path, what) => {
-                write!(f, "{} is damaged: {what}", path.display())
-            }
-            DirectoryError::InUse(path) => write!(
-                f,
-                "{} is in use by another evenkeel process, which must end first",
-                path.display()
-            ),
-            DirectoryError::Taken(path, cluster) => write!(
-                f,
-                "this machine is already a member of the cluster {cluster} ({}); to leave it, run `evenkeel cluster \
-                 remove` with its name on another member, stop evenkeel here, then delete that directory",
-                path.display()
-            ),
-            DirectoryError::NoMember(path) => write!(
-                f,
-                "this machine is not a member of a cluster ({} does not exist); `evenkeel cluster init NAME` creates \
-                 one, `evenkeel cluster join TOKEN` joins one",
-                path.display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for DirectoryError {}
 
 /// The identity of this machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

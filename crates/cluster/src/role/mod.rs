@@ -47,7 +47,6 @@ use crate::role::shared::{Agreement, RoleState, Serving};
 use crate::role::socket::{Replies, Socket, SocketError};
 use crate::store::{Store, StoreError};
 use crate::wire::{Network, Wire, WireError};
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,30 +82,21 @@ pub struct Options {
 }
 
 /// Why the role did not start, or ended.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RoleError {
     /// The state directory.
+    #[error("{0}")]
     Directory(DirectoryError),
     /// The operators' socket.
+    #[error("{0}")]
     Socket(SocketError),
     /// Keys and certificates.
+    #[error("{0}")]
     Authority(AuthorityError),
     /// It cannot listen.
+    #[error("{0}")]
     Wire(WireError),
 }
-
-impl fmt::Display for RoleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RoleError::Directory(error) => error.fmt(f),
-            RoleError::Socket(error) => error.fmt(f),
-            RoleError::Authority(error) => error.fmt(f),
-            RoleError::Wire(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for RoleError {}
 
 macro_rules! from {
     ($($error:ty => $variant:ident),*) => {

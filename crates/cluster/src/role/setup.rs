@@ -15,7 +15,6 @@ use crate::store::{Loss, Opened, Owner, PromiseLocation, Store, StoreError};
 use crate::wire::join::{self, JoinError, Joined, Newcomer};
 use crate::wire::{Network, PORT, Tcp};
 use openraft_rt_tokio::TokioRuntime;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -45,67 +44,53 @@ pub struct SetupOptions {
 }
 
 /// Why it did not become one.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The state directory.
+    #[error("{0}")]
     Directory(DirectoryError),
     /// Keys and certificates.
+    #[error("{0}")]
     Authority(AuthorityError),
     /// The store.
+    #[error("{0}")]
     Store(StoreError),
     /// The agreement.
+    #[error("{0}")]
     Engine(EngineError),
     /// The agreement, with a first command.
+    #[error("{0}")]
     Propose(ProposeError),
     /// The first command was refused.
+    #[error("{0}")]
     Refused(Refusal),
     /// Joining.
+    #[error("{0}")]
     Join(JoinError),
     /// The token.
+    #[error("{0}")]
     Token(TokenError),
     /// An arbiter cannot continue alone: it cannot decrypt what it stores.
+    #[error(
+        "this is an arbiter: it carries no traffic and cannot decrypt what it stores, so it cannot continue \
+             alone; a node can"
+    )]
     Arbiter,
     /// Its store was lost, for this reason: it has nothing to go on with.
+    #[error(
+        "{0}: this machine has no log to continue with. Run `evenkeel cluster recover --alone` on another \
+             node. If no node has its log, move the state directory away, run `evenkeel cluster init`, then \
+             `evenkeel config apply` with the served configuration (`accepted.set` contains it)"
+    )]
     Lost(String),
     /// Timeout waiting for other members.
+    #[error("no member of the cluster accepted the token within {} s; check that they run and that their \
+             addresses are reachable from here", .0.as_secs())]
     TimedOut(Duration),
     /// The system.
+    #[error("{0}")]
     Io(io::Error),
 }
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SetupError::Directory(error) => error.fmt(f),
-            SetupError::Authority(error) => error.fmt(f),
-            SetupError::Store(error) => error.fmt(f),
-            SetupError::Engine(error) => error.fmt(f),
-            SetupError::Propose(error) => error.fmt(f),
-            SetupError::Refused(refusal) => refusal.fmt(f),
-            SetupError::Join(error) => error.fmt(f),
-            SetupError::Token(error) => error.fmt(f),
-            SetupError::Arbiter => f.write_str(
-                "this is an arbiter: it carries no traffic and cannot decrypt what it stores, so it cannot continue \
-                 alone; a node can",
-            ),
-            SetupError::Lost(why) => write!(
-                f,
-                "{why}: this machine has no log to continue with. Run `evenkeel cluster recover --alone` on another \
-                 node. If no node has its log, move the state directory away, run `evenkeel cluster init`, then \
-                 `evenkeel config apply` with the served configuration (`accepted.set` contains it)"
-            ),
-            SetupError::TimedOut(limit) => write!(
-                f,
-                "no member of the cluster accepted the token within {} s; check that they run and that their \
-                 addresses are reachable from here",
-                limit.as_secs()
-            ),
-            SetupError::Io(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SetupError {}
 
 macro_rules! from {
     ($($error:ty => $variant:ident),*) => {

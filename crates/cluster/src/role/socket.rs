@@ -5,7 +5,6 @@
 use crate::request::{self, LENGTH_BYTES, REQUEST_BYTES_MAX, Reply, Request};
 use crate::role::places::{ClientSlot, ClientSlots};
 use part::codec;
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -37,26 +36,15 @@ pub const REPLIES_MAX: usize = 64;
 const REST: Duration = Duration::from_millis(200);
 
 /// Why there is no socket.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// It cannot be made.
+    #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
     /// Another process listens there.
+    #[error("{}: another process listens there", .0.display())]
     InUse(PathBuf),
 }
-
-impl fmt::Display for SocketError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SocketError::Io(path, error) => write!(f, "{}: {error}", path.display()),
-            SocketError::InUse(path) => {
-                write!(f, "{}: another process listens there", path.display())
-            }
-        }
-    }
-}
-
-impl std::error::Error for SocketError {}
 
 /// The receiver of the replies to one request. After the client has gone they are
 /// dropped.

@@ -45,8 +45,6 @@ use event::Events;
 use part::codec::{self, Malformed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 
 /// Largest text of a report or an event, bytes. A longer one is cut.
@@ -106,30 +104,20 @@ pub struct State {
 }
 
 /// Bytes are no state that this program may go on from.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// They are no state.
+    #[error("the state is {0}")]
     Malformed(Malformed),
     /// A newer program wrote them.
+    #[error(
+        "the state has format {needs}, but this program supports only {FORMAT}: start the newer program again"
+    )]
     Newer {
         /// The format that it takes.
         needs: u32,
     },
 }
-
-impl fmt::Display for StateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StateError::Malformed(error) => write!(f, "the state is {error}"),
-            StateError::Newer { needs } => write!(
-                f,
-                "the state has format {needs}, but this program supports only {FORMAT}: start the newer program again"
-            ),
-        }
-    }
-}
-
-impl Error for StateError {}
 
 impl State {
     /// Takes a committed command in. The same commands in the same order lead to

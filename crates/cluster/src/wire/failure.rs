@@ -2,23 +2,27 @@
 
 use crate::member::MemberId;
 use crate::raft::transport;
-use std::error::Error;
-use std::fmt;
 
 /// Why there is no answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CallError {
     /// There is no such member.
+    #[error("no member {0}")]
     NoMember(MemberId),
     /// No path leads to the member: the request was not sent.
+    #[error("member {0} is not reachable")]
     Unreachable(MemberId),
     /// The time ran out. It may have been seen.
+    #[error("member {0} did not respond in time")]
     TimedOut(MemberId),
     /// All connections ended while it was waited for. It may have been seen.
+    #[error("the connections to member {0} ended before its reply")]
     Broken(MemberId),
     /// The member is overloaded; it did not process the request.
+    #[error("member {0} is overloaded")]
     Overloaded(MemberId),
     /// The question is larger than one may be, or than the answer may be.
+    #[error("a message of {bytes} bytes exceeds the limit of {bytes_max}")]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -26,31 +30,6 @@ pub enum CallError {
         bytes_max: usize,
     },
 }
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CallError::NoMember(member) => write!(f, "no member {member}"),
-            CallError::Unreachable(member) => write!(f, "member {member} is not reachable"),
-            CallError::TimedOut(member) => write!(f, "member {member} did not respond in time"),
-            CallError::Broken(member) => {
-                write!(
-                    f,
-                    "the connections to member {member} ended before its reply"
-                )
-            }
-            CallError::Overloaded(member) => write!(f, "member {member} is overloaded"),
-            CallError::TooLarge { bytes, bytes_max } => {
-                write!(
-                    f,
-                    "a message of {bytes} bytes exceeds the limit of {bytes_max}"
-                )
-            }
-        }
-    }
-}
-
-impl Error for CallError {}
 
 impl From<CallError> for transport::CallError {
     fn from(error: CallError) -> Self {

@@ -2,8 +2,6 @@
 //! come in several frames, between which smaller ones may stand.
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::fmt;
 
 /// Bytes of a head.
 pub(crate) const HEAD_BYTES: usize = 20;
@@ -128,32 +126,23 @@ impl Head {
 }
 
 /// A violation of the protocol by a peer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum BrokenRule {
+    #[error("a frame of unknown type {0}")]
     Kind(u8),
+    #[error("a piece of {length} bytes")]
     Piece { length: usize },
+    #[error("a message of {bytes} bytes")]
     Message { bytes: usize },
+    #[error("too many incomplete messages")]
     Partials,
+    #[error("pieces that do not belong together")]
     Pieces,
+    #[error("a frame that does not belong there")]
     Order,
+    #[error("it does not read the replies")]
     Queue,
 }
-
-impl fmt::Display for BrokenRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BrokenRule::Kind(kind) => write!(f, "a frame of unknown type {kind}"),
-            BrokenRule::Piece { length } => write!(f, "a piece of {length} bytes"),
-            BrokenRule::Message { bytes } => write!(f, "a message of {bytes} bytes"),
-            BrokenRule::Partials => f.write_str("too many incomplete messages"),
-            BrokenRule::Pieces => f.write_str("pieces that do not belong together"),
-            BrokenRule::Order => f.write_str("a frame that does not belong there"),
-            BrokenRule::Queue => f.write_str("it does not read the replies"),
-        }
-    }
-}
-
-impl Error for BrokenRule {}
 
 /// A whole message.
 #[derive(Clone, PartialEq, Eq, Debug)]

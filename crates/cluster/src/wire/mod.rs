@@ -48,7 +48,6 @@ use crate::authority::{AuthorityError, Identity, MemberKey, Trust};
 use crate::member::MemberId;
 use crate::raft::transport::{self, Transport};
 use shared::WireState;
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -104,9 +103,10 @@ impl Default for Timing {
 }
 
 /// Why the wire did not start, or does not take what it is given.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// It cannot listen.
+    #[error("cannot listen for members at {address}: {error}")]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -114,37 +114,14 @@ pub enum WireError {
         error: io::Error,
     },
     /// More addresses than one member listens at.
+    #[error("{0} listening addresses; the maximum is {LISTEN_MAX}")]
     TooManyAddresses(usize),
     /// A key or a certificate.
-    Authority(AuthorityError),
+    #[error("{0}")]
+    Authority(#[from] AuthorityError),
     /// It was started already.
+    #[error("the wire was started already")]
     Started,
-}
-
-impl fmt::Display for WireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            WireError::Listen { address, error } => {
-                write!(f, "cannot listen for members at {address}: {error}")
-            }
-            WireError::TooManyAddresses(count) => {
-                write!(
-                    f,
-                    "{count} listening addresses; the maximum is {LISTEN_MAX}"
-                )
-            }
-            WireError::Authority(error) => error.fmt(f),
-            WireError::Started => f.write_str("the wire was started already"),
-        }
-    }
-}
-
-impl Error for WireError {}
-
-impl From<AuthorityError> for WireError {
-    fn from(error: AuthorityError) -> Self {
-        WireError::Authority(error)
-    }
 }
 
 /// The wire of a member. Clones are the same one.

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -26,13 +25,16 @@ const FILE_BYTES_MAX: usize = 1 << 30;
 const DEPTH_MAX: usize = 16;
 
 /// Why bytes are not a recording.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
     /// They do not begin as one.
+    #[error("not a recording of a load")]
     NotOne,
     /// They are of another version.
+    #[error("the recording has format version {0}, but this program supports {VERSION}")]
     Version(u32),
     /// They end early, or something stands behind the end.
+    #[error("the recording has {found} bytes instead of {named}")]
     Length {
         /// How many bytes follow the head.
         found: u64,
@@ -40,31 +42,12 @@ pub enum RecordingError {
         named: u64,
     },
     /// The bytes after the header are not an encoding of this version.
+    #[error("the recording is malformed: {0}")]
     Malformed(rmp_serde::decode::Error),
     /// A file of the configuration has more bytes than spans can count.
+    #[error("a file of the recording has {0} bytes")]
     TooLarge(usize),
 }
-
-impl fmt::Display for RecordingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RecordingError::NotOne => f.write_str("not a recording of a load"),
-            RecordingError::Version(version) => write!(
-                f,
-                "the recording has format version {version}, but this program supports {VERSION}"
-            ),
-            RecordingError::Length { found, named } => {
-                write!(f, "the recording has {found} bytes instead of {named}")
-            }
-            RecordingError::Malformed(error) => write!(f, "the recording is malformed: {error}"),
-            RecordingError::TooLarge(bytes) => {
-                write!(f, "a file of the recording has {bytes} bytes")
-            }
-        }
-    }
-}
-
-impl std::error::Error for RecordingError {}
 
 type Named<'b, A> = Vec<(&'b Bytes, A)>;
 

@@ -50,26 +50,15 @@ impl Given {
 }
 
 /// Why a configuration cannot be read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The memory file.
+    #[error("{0}")]
     Memory(MemoryError),
     /// The payload is not a configuration.
+    #[error("cannot read the address configuration: {0}")]
     Decode(serde_json::Error),
 }
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConfigError::Memory(error) => error.fmt(f),
-            ConfigError::Decode(error) => {
-                write!(f, "cannot read the address configuration: {error}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 /// Why a role does not begin.
 #[derive(Debug)]

@@ -23,7 +23,6 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::CapabilitySet;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -39,33 +38,24 @@ const RUN_MAX: Duration = Duration::from_secs(24 * 3600);
 const VARIABLE_PREFIX: &[u8] = b"HAPROXY_";
 
 /// Why it does not begin, or why it ends.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum RunnerError {
     /// What the supervisor says.
+    #[error("the supervisor: {0}")]
     Channel(ChannelError),
     /// The root directory, the user.
+    #[error("{0}")]
     Rights(StartError),
     /// The rest that it gives up.
+    #[error("{0}")]
     Confinement(ConfinementError),
     /// The system.
+    #[error("{0}")]
     System(io::Error),
     /// What the role says.
+    #[error("the proxy: {0}")]
     Request(DecodeError),
 }
-
-impl fmt::Display for RunnerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RunnerError::Channel(error) => write!(f, "the supervisor: {error}"),
-            RunnerError::Rights(error) => error.fmt(f),
-            RunnerError::Confinement(error) => error.fmt(f),
-            RunnerError::System(error) => error.fmt(f),
-            RunnerError::Request(error) => write!(f, "the proxy: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for RunnerError {}
 
 /// The life of the process.
 pub fn main(channel: Channel) -> ExitCode {

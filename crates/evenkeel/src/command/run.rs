@@ -10,7 +10,6 @@ use part::before::{Before, Farewell};
 use part::role::Personality;
 use part::voice::Form;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use supervisor::MasterSocket;
@@ -26,40 +25,23 @@ pub enum Wanted {
 }
 
 /// Why nothing can be served.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum WantedError {
     /// Neither files nor a cluster: where that was looked for.
+    #[error("nothing to serve: name a file with `evenkeel run -f FILE`. This machine is not a member of a cluster \
+             ({} contains no cluster state); `evenkeel cluster init NAME` creates a cluster, `evenkeel cluster join \
+             TOKEN` joins one", .0.display())]
     Nothing(PathBuf),
     /// The file that says of which cluster this machine is a member is missing, and its
     /// copy is there.
+    #[error("{file} is missing, but its copy {copy} is there. If this machine is a member of a cluster, restore it: \
+             `cp -p {copy} {file}`. If it was removed from the cluster, delete the copy",
+            file = .0.display(), copy = durable::copy_of(.0).display())]
     Copy(PathBuf),
     /// The state directory.
+    #[error("{0}")]
     Directory(DirectoryError),
 }
-
-impl fmt::Display for WantedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            WantedError::Nothing(path) => write!(
-                f,
-                "nothing to serve: name a file with `evenkeel run -f FILE`. This machine is not a member of a cluster \
-                 ({} contains no cluster state); `evenkeel cluster init NAME` creates a cluster, `evenkeel cluster join \
-                 TOKEN` joins one",
-                path.display()
-            ),
-            WantedError::Copy(path) => write!(
-                f,
-                "{0} is missing, but its copy {1} is there. If this machine is a member of a cluster, restore it: \
-                 `cp -p {1} {0}`. If it was removed from the cluster, delete the copy",
-                path.display(),
-                durable::copy_of(path).display()
-            ),
-            WantedError::Directory(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for WantedError {}
 
 /// Returns the source of the configuration for a command line.
 pub fn wanted(files: Vec<PathBuf>, state: Option<&Path>) -> Result<Wanted, WantedError> {

@@ -22,7 +22,6 @@ use part::role::Message;
 use part::row::Governs;
 use part::{entry, memory};
 use std::ffi::OsStr;
-use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -54,30 +53,21 @@ fn read_accepted(state: &Path) -> io::Result<(OwnedFd, Option<&'static str>)> {
 }
 
 /// Why it ends.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum ControlError {
     /// The supervisor.
+    #[error("the supervisor: {0}")]
     Channel(ChannelError),
     /// Privileges could not be dropped.
+    #[error("{0}")]
     Rights(crate::confinement::ConfinementError),
     /// The system.
+    #[error("{0}")]
     System(io::Error),
     /// The role.
+    #[error("{0}")]
     Role(RoleError),
 }
-
-impl fmt::Display for ControlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ControlError::Channel(error) => write!(f, "the supervisor: {error}"),
-            ControlError::Rights(error) => error.fmt(f),
-            ControlError::System(error) => error.fmt(f),
-            ControlError::Role(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ControlError {}
 
 /// The life of a control role.
 pub fn main(channel: Channel) -> ExitCode {

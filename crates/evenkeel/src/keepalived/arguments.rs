@@ -3,7 +3,6 @@
 
 use part::voice::keepalived::FACILITY_DAEMON;
 use std::ffi::OsString;
-use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
@@ -107,32 +106,21 @@ impl Default for Arguments {
 }
 
 /// Why a command line is refused.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ArgumentError {
     /// It was told already what is wrong.
+    #[error("{}", .0.join("\n"))]
     Told(Vec<String>),
     /// `-C`
+    #[error(
+        "-C (health checkers of virtual servers only) is not supported: use a `listen` section of an \
+             haproxy.cfg; `evenkeel run -f` reads both files"
+    )]
     Checkers,
     /// `-T`
+    #[error("-T (genhash) is not supported; `curl -s URL | md5sum` computes the same hash")]
     Genhash,
 }
-
-impl fmt::Display for ArgumentError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ArgumentError::Told(lines) => f.write_str(&lines.join("\n")),
-            ArgumentError::Checkers => f.write_str(
-                "-C (health checkers of virtual servers only) is not supported: use a `listen` section of an \
-                 haproxy.cfg; `evenkeel run -f` reads both files",
-            ),
-            ArgumentError::Genhash => f.write_str(
-                "-T (genhash) is not supported; `curl -s URL | md5sum` computes the same hash",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for ArgumentError {}
 
 /// Whether an option has a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -15,7 +15,6 @@ use configuration::outside::{Outside as Asked, Prepared, PreparedFile, Secret};
 use part::voice::Voice;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -191,37 +190,24 @@ impl Files for Noted {
 }
 
 /// Why files are no version.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum CollectError {
     /// A file of the command line.
+    #[error("{0}")]
     File(FileError),
     /// There are errors in them, which were told.
+    #[error("there are errors in these files")]
     Refused,
     /// A name that is no text.
+    #[error("'{}' is not a valid file name for a version: it is not UTF-8", .0.display())]
     Name(PathBuf),
     /// More files than a version has.
+    #[error("more than {FILES_MAX} files")]
     TooMany,
     /// More bytes than a version has.
+    #[error("more than {SET_BYTES_MAX} bytes")]
     TooLarge,
 }
-
-impl fmt::Display for CollectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CollectError::File(error) => error.fmt(f),
-            CollectError::Refused => f.write_str("there are errors in these files"),
-            CollectError::Name(path) => write!(
-                f,
-                "'{}' is not a valid file name for a version: it is not UTF-8",
-                path.display()
-            ),
-            CollectError::TooMany => write!(f, "more than {FILES_MAX} files"),
-            CollectError::TooLarge => write!(f, "more than {SET_BYTES_MAX} bytes"),
-        }
-    }
-}
-
-impl std::error::Error for CollectError {}
 
 /// Loads files of this machine, reports their diagnostics, and returns a set of them and
 /// of all files that they name. The caller sets its version, label and node. `options`

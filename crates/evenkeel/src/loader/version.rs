@@ -19,7 +19,6 @@ use part::voice::{Form, Voice};
 use proxy::listener::{self, Inherited, Listening};
 use proxy::operations::{self, OperationsSocket};
 use std::ffi::OsString;
-use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -89,27 +88,18 @@ fn payloads(previous: Option<&Plan>, descriptors: &mut Vec<OwnedFd>) -> Payloads
 }
 
 /// Why a version of the cluster cannot be read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum SetError {
     /// A payload is missing.
+    #[error("no version was given")]
     Missing,
     /// The memory file.
+    #[error("{0}")]
     Memory(memory::MemoryError),
     /// A payload is malformed.
+    #[error("the files of the version: {0}")]
     Malformed(Malformed),
 }
-
-impl fmt::Display for SetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SetError::Missing => f.write_str("no version was given"),
-            SetError::Memory(error) => error.fmt(f),
-            SetError::Malformed(error) => write!(f, "the files of the version: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for SetError {}
 
 /// The version of the cluster that was given: the first descriptor.
 fn given_set(descriptors: &mut Vec<OwnedFd>) -> Result<FileSet, SetError> {

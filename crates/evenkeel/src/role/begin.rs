@@ -10,7 +10,6 @@ use part::memory;
 use part::role::Message;
 use part::voice::Voice;
 use std::ffi::OsStr;
-use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -19,35 +18,14 @@ use std::time::Duration;
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Why a role does not begin, or why it ended.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RoleError {
     /// The version.
-    Version(VersionError),
+    #[error("{0}")]
+    Version(#[from] VersionError),
     /// The process.
-    Start(StartError),
-}
-
-impl fmt::Display for RoleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RoleError::Version(error) => error.fmt(f),
-            RoleError::Start(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for RoleError {}
-
-impl From<VersionError> for RoleError {
-    fn from(error: VersionError) -> Self {
-        RoleError::Version(error)
-    }
-}
-
-impl From<StartError> for RoleError {
-    fn from(error: StartError) -> Self {
-        RoleError::Start(error)
-    }
+    #[error("{0}")]
+    Start(#[from] StartError),
 }
 
 /// The error, and the channel where somebody can still be told.

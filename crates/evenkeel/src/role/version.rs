@@ -11,7 +11,6 @@ use part::{Shared, memory};
 use proxy::listener::{self, AssignError, Listening};
 use proxy::operations::{self, OperationsSocket};
 use proxy::running::ServeOptions;
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -32,38 +31,27 @@ pub struct Given {
 }
 
 /// Why a version cannot be served.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum VersionError {
     /// The bundle cannot be read.
+    #[error("{0}")]
     Memory(memory::MemoryError),
     /// The bundle is invalid.
+    #[error("{0}")]
     Recording(RecordingError),
     /// The role refused what the loader accepted; with the first message.
+    #[error("the proxy refuses what the loader accepted: {0}")]
     Refused(String),
     /// Configuration and descriptors do not fit together.
+    #[error("{0}")]
     Assign(AssignError),
     /// A descriptor cannot be kept.
+    #[error("a descriptor: {0}")]
     Descriptor(io::Error),
     /// The data plane did not take it.
+    #[error("the data plane: {0}")]
     DataPlane(io::Error),
 }
-
-impl fmt::Display for VersionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            VersionError::Memory(error) => error.fmt(f),
-            VersionError::Recording(error) => error.fmt(f),
-            VersionError::Refused(first) => {
-                write!(f, "the proxy refuses what the loader accepted: {first}")
-            }
-            VersionError::Assign(error) => error.fmt(f),
-            VersionError::Descriptor(error) => write!(f, "a descriptor: {error}"),
-            VersionError::DataPlane(error) => write!(f, "the data plane: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for VersionError {}
 
 /// A version that is ready to be served.
 pub struct Built {

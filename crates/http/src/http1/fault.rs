@@ -1,7 +1,5 @@
 //! Errors of HTTP/1 messages, with their position.
 
-use std::fmt;
-
 /// The kinds of errors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FaultKind {
@@ -175,7 +173,8 @@ impl FaultKind {
 }
 
 /// A fault at a byte of the input that the parser was given.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{} (at byte {at})", .kind.words())]
 pub struct Fault {
     /// The kind of error.
     pub kind: FaultKind,
@@ -193,11 +192,3 @@ impl Fault {
         }
     }
 }
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (at byte {})", self.kind.words(), self.at)
-    }
-}
-
-impl std::error::Error for Fault {}

@@ -16,28 +16,19 @@ pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
 const HOLES_TOLERATED: usize = 4096;
 
 /// Why a change was refused; the message is as it was before.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// The message would become larger than its limit.
+    #[error("the message would exceed its buffer")]
     Full,
     /// A byte that would end the line or that no name, method or target may
     /// hold.
+    #[error("invalid byte 0x{0:02x}")]
     Byte(u8),
     /// A name, method or target of no bytes.
+    #[error("it would be empty")]
     Empty,
 }
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Refusal::Full => f.write_str("the message would exceed its buffer"),
-            Refusal::Byte(b) => write!(f, "invalid byte 0x{b:02x}"),
-            Refusal::Empty => f.write_str("it would be empty"),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 /// A field in the arena: `name: value\r\n` from `start` on.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,6 @@
 use super::ValueError;
 use crate::codes;
 use crate::diagnostic::Code;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// IPv4 addresses: those that equal `address` under `mask`, which may have gaps.
@@ -72,9 +71,10 @@ impl Network {
 }
 
 /// The errors of a network.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NetworkError {
     /// Neither an IPv4 nor an IPv6 address stands in front.
+    #[error("'{text}' is not a valid IPv4 or IPv6 address")]
     NotAnAddress {
         /// The text.
         text: String,
@@ -82,6 +82,7 @@ pub enum NetworkError {
         name: bool,
     },
     /// Invalid prefix length or mask after the slash.
+    #[error("'{text}' is not a valid IPv4 or IPv6 address")]
     BadMask {
         /// The text.
         text: String,
@@ -89,18 +90,6 @@ pub enum NetworkError {
         max: u8,
     },
 }
-
-impl fmt::Display for NetworkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NetworkError::NotAnAddress { text, .. } | NetworkError::BadMask { text, .. } => {
-                write!(f, "'{text}' is not a valid IPv4 or IPv6 address")
-            }
-        }
-    }
-}
-
-impl std::error::Error for NetworkError {}
 
 impl ValueError for NetworkError {
     type Value = Network;

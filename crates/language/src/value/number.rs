@@ -135,11 +135,13 @@ pub fn integer(text: &str, range: RangeInclusive<i64>) -> Result<i64, IntegerErr
 }
 
 /// The errors of a size.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SizeError {
     /// No text at all.
+    #[error("missing size")]
     Empty,
     /// A character that is neither a digit nor a unit at the end.
+    #[error("unexpected character '{character}' in size '{text}'")]
     Unexpected {
         /// It.
         character: char,
@@ -147,6 +149,7 @@ pub enum SizeError {
         text: String,
     },
     /// More than its bound.
+    #[error("size '{text}' is too large (maximum value is {max})")]
     TooLarge {
         /// The text.
         text: String,
@@ -154,22 +157,6 @@ pub enum SizeError {
         max: u64,
     },
 }
-
-impl fmt::Display for SizeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SizeError::Empty => f.write_str("missing size"),
-            SizeError::Unexpected { character, text } => {
-                write!(f, "unexpected character '{character}' in size '{text}'")
-            }
-            SizeError::TooLarge { text, max } => {
-                write!(f, "size '{text}' is too large (maximum value is {max})")
-            }
-        }
-    }
-}
-
-impl std::error::Error for SizeError {}
 
 impl ValueError for SizeError {
     type Value = u64;
@@ -228,14 +215,16 @@ pub fn size(text: &str, max: u64) -> Result<u64, SizeError> {
 }
 
 /// The errors of a percentage.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PercentageError {
     /// Not a whole number followed by '%'.
+    #[error("expects a percentage, found '{text}'")]
     NotAPercentage {
         /// The text.
         text: String,
     },
     /// More than its bound.
+    #[error("'{text}' is more than {max}%")]
     TooLarge {
         /// The text.
         text: String,
@@ -243,21 +232,6 @@ pub enum PercentageError {
         max: u32,
     },
 }
-
-impl fmt::Display for PercentageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PercentageError::NotAPercentage { text } => {
-                write!(f, "expects a percentage, found '{text}'")
-            }
-            PercentageError::TooLarge { text, max } => {
-                write!(f, "'{text}' is more than {max}%")
-            }
-        }
-    }
-}
-
-impl std::error::Error for PercentageError {}
 
 impl ValueError for PercentageError {
     type Value = u32;

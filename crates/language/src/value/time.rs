@@ -3,7 +3,6 @@
 use super::{ValueError, character_at};
 use crate::codes;
 use crate::diagnostic::Code;
-use std::fmt;
 use std::time::Duration;
 
 /// The longest time that HAProxy's timers know.
@@ -40,11 +39,13 @@ impl TimeUnit {
 }
 
 /// The errors of a time.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TimeError {
     /// No text at all.
+    #[error("missing time")]
     Empty,
     /// A character that is neither a digit nor a unit.
+    #[error("unexpected character '{character}' in time '{text}'")]
     Unexpected {
         /// It.
         character: char,
@@ -52,6 +53,7 @@ pub enum TimeError {
         text: String,
     },
     /// Something behind the unit; HAProxy ignores it up to 2.6.
+    #[error("unexpected character '{character}' after the timer value '{text}'")]
     Trailing {
         /// The time in front.
         value: Duration,
@@ -61,34 +63,14 @@ pub enum TimeError {
         text: String,
     },
     /// More than [`MILLISECONDS_MAX`].
+    #[error(
+        "timer overflow in argument '{text}' (maximum value is {MILLISECONDS_MAX} ms or ~24.8 days)"
+    )]
     Overflow {
         /// The text.
         text: String,
     },
 }
-
-impl fmt::Display for TimeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TimeError::Empty => f.write_str("missing time"),
-            TimeError::Unexpected { character, text } => {
-                write!(f, "unexpected character '{character}' in time '{text}'")
-            }
-            TimeError::Trailing {
-                character, text, ..
-            } => write!(
-                f,
-                "unexpected character '{character}' after the timer value '{text}'"
-            ),
-            TimeError::Overflow { text } => write!(
-                f,
-                "timer overflow in argument '{text}' (maximum value is {MILLISECONDS_MAX} ms or ~24.8 days)"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for TimeError {}
 
 impl ValueError for TimeError {
     type Value = Duration;

@@ -51,7 +51,6 @@ pub use watch::{
 };
 
 use crate::codec::Malformed;
-use std::fmt;
 
 /// The version of the form of packets.
 pub const VERSION: u8 = 3;
@@ -90,30 +89,21 @@ pub const PARTS_MAX: usize = 32;
 pub const FIXED_MAX: usize = 32;
 
 /// Why bytes are no message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DecodeError {
     /// They do not begin as a packet does.
+    #[error("not a message")]
     Magic,
     /// Another form of packets.
+    #[error("unsupported message version {0}")]
     Version(u8),
     /// The number of descriptors does not fit the message.
+    #[error("too many descriptors ({0})")]
     Descriptors(usize),
     /// They end too early, or a field holds something else than it may.
+    #[error("the message is truncated or malformed")]
     Malformed,
 }
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DecodeError::Magic => f.write_str("not a message"),
-            DecodeError::Version(version) => write!(f, "unsupported message version {version}"),
-            DecodeError::Descriptors(count) => write!(f, "too many descriptors ({count})"),
-            DecodeError::Malformed => f.write_str("the message is truncated or malformed"),
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
 
 impl From<Malformed> for DecodeError {
     fn from(_: Malformed) -> DecodeError {

@@ -112,45 +112,36 @@ impl fmt::Display for Diagnostic {
 }
 
 /// Why a packet was dropped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// It ends too early, or says that it is shorter or longer than it is.
+    #[error("its length is wrong")]
     Length,
     /// Another version than 1.
+    #[error("its version is {0}")]
     Version(u8),
     /// The packet is authenticated; Evenkeel's sessions are not.
+    #[error("it has authentication, which is not configured")]
     Authenticated,
     /// A packet of multipoint sessions.
+    #[error("it has the multipoint bit")]
     Multipoint,
     /// A multiplier of zero.
+    #[error("its multiplier is zero")]
     Multiplier,
     /// It names no sender.
+    #[error("its discriminator is zero")]
     Discriminator,
     /// The packet is for another session, perhaps a previous one.
+    #[error("unknown session {0:#010x}")]
     Receiver(u32),
     /// It names no session but is no first one.
+    #[error("it has no receiver discriminator")]
     NoReceiver,
     /// It came from farther away than it may.
+    #[error("its TTL is {0}: the sender is too far away")]
     Ttl(u8),
 }
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::Length => f.write_str("its length is wrong"),
-            Refusal::Version(version) => write!(f, "its version is {version}"),
-            Refusal::Authenticated => f.write_str("it has authentication, which is not configured"),
-            Refusal::Multipoint => f.write_str("it has the multipoint bit"),
-            Refusal::Multiplier => f.write_str("its multiplier is zero"),
-            Refusal::Discriminator => f.write_str("its discriminator is zero"),
-            Refusal::Receiver(named) => write!(f, "unknown session {named:#010x}"),
-            Refusal::NoReceiver => f.write_str("it has no receiver discriminator"),
-            Refusal::Ttl(ttl) => write!(f, "its TTL is {ttl}: the sender is too far away"),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 /// A control packet. Durations are whole microseconds, 32 bits of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

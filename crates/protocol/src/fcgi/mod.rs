@@ -14,7 +14,6 @@ pub use params::{Params, TooLong};
 pub use response::HEAD_BYTES_MAX;
 
 use response::Response;
-use std::fmt;
 
 /// Bytes before the content of a record.
 const HEADER_BYTES: usize = 8;
@@ -70,33 +69,24 @@ pub struct Request<'r> {
 }
 
 /// Why a connection is of no use any more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Fault {
     /// A record of another version, or with a content that its type cannot have.
+    #[error("a malformed FastCGI record")]
     Record,
     /// The head of a response is longer than [`HEAD_BYTES_MAX`], or is none.
+    #[error("a malformed head of a FastCGI response")]
     Head,
     /// The application refused the request (overloaded, or not its role).
+    #[error("the FastCGI application refused the request")]
     Refused,
     /// The response ended before its head was whole, or before its announced length.
+    #[error("the FastCGI response ended early")]
     Short,
     /// A chunk of the request's body is malformed.
+    #[error("a malformed chunk")]
     Chunk,
 }
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Fault::Record => "a malformed FastCGI record",
-            Fault::Head => "a malformed head of a FastCGI response",
-            Fault::Refused => "the FastCGI application refused the request",
-            Fault::Short => "the FastCGI response ended early",
-            Fault::Chunk => "a malformed chunk",
-        })
-    }
-}
-
-impl std::error::Error for Fault {}
 
 /// Where the body of the request is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,19 +2,11 @@
 //! records, since applications parse each by itself.
 
 use super::CONTENT_MAX;
-use std::fmt;
 
 /// A pair that no record can hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a FastCGI parameter is longer than a record")]
 pub struct TooLong;
-
-impl fmt::Display for TooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a FastCGI parameter is longer than a record")
-    }
-}
-
-impl std::error::Error for TooLong {}
 
 /// The parameters of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -125,7 +125,8 @@ impl fmt::Display for Why {
 }
 
 /// A connection that had to end because of what the peer sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why} ({code})")]
 pub struct ConnectionError {
     /// Error code of the GOAWAY frame.
     pub code: ErrorCode,
@@ -148,14 +149,6 @@ impl From<Why> for ConnectionError {
         }
     }
 }
-
-impl fmt::Display for ConnectionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.why, self.code)
-    }
-}
-
-impl std::error::Error for ConnectionError {}
 
 /// Why no stream can be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -75,33 +75,21 @@ pub fn export_kept(config: &Config, runtime: Option<&Runtime>) -> Vec<u8> {
 }
 
 /// Why nothing was taken in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CarryError {
     /// These are no states of this program.
+    #[error("not a state of evenkeel")]
     Foreign,
     /// They have a structure that this program does not know.
+    #[error("the state has version {found}, but this program supports version {VERSION}")]
     Version {
         /// Its number.
         found: u16,
     },
     /// They end too early, or a number in them does not end.
+    #[error("the state is truncated")]
     Cut,
 }
-
-impl std::fmt::Display for CarryError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            CarryError::Foreign => f.write_str("not a state of evenkeel"),
-            CarryError::Version { found } => write!(
-                f,
-                "the state has version {found}, but this program supports version {VERSION}"
-            ),
-            CarryError::Cut => f.write_str("the state is truncated"),
-        }
-    }
-}
-
-impl std::error::Error for CarryError {}
 
 /// What was taken in.
 #[derive(Debug, Default)]

@@ -5,14 +5,14 @@ use super::identity::inode;
 use super::open::Listening;
 use model::config::{Bind, Config, Proxy, ProxyIndex};
 use rustix::io::Errno;
-use std::fmt;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 
 /// Why descriptors do not fit a configuration.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AssignError {
     /// There are more or fewer than the configuration has listeners.
+    #[error("expected {wanted} listening sockets, got {given}")]
     Count {
         /// Listeners.
         wanted: usize,
@@ -20,6 +20,7 @@ pub enum AssignError {
         given: usize,
     },
     /// One of them is not open.
+    #[error("socket {place} cannot be used ({errno})")]
     Descriptor {
         /// Its place in the order.
         place: usize,
@@ -27,21 +28,6 @@ pub enum AssignError {
         errno: Errno,
     },
 }
-
-impl fmt::Display for AssignError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AssignError::Count { wanted, given } => {
-                write!(f, "expected {wanted} listening sockets, got {given}")
-            }
-            AssignError::Descriptor { place, errno } => {
-                write!(f, "socket {place} cannot be used ({errno})")
-            }
-        }
-    }
-}
-
-impl std::error::Error for AssignError {}
 
 /// The listeners of a configuration, in the order in which their sockets are
 /// opened, handed over and assigned.

@@ -8,7 +8,6 @@ use nix::libc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketType, sockopt};
 use std::ffi::OsStr;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -40,38 +39,23 @@ pub(super) struct Identity {
 }
 
 /// Why a descriptor is of no use as a listener.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Unrecognized {
     /// It is no socket, or the kernel says nothing of it.
-    NoSocket(Errno),
+    #[error("it is not a socket ({0})")]
+    NoSocket(#[from] Errno),
     /// It is a socket of another kind: datagrams, another protocol or family.
+    #[error("it is a socket of another type")]
     OtherKind,
     /// It does not listen.
+    #[error("it does not listen")]
     NotListening,
     /// It has no address.
+    #[error("it has no address")]
     Unnamed,
     /// It belongs to another network namespace.
+    #[error("it belongs to another network namespace")]
     OtherNamespace,
-}
-
-impl fmt::Display for Unrecognized {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unrecognized::NoSocket(errno) => write!(f, "it is not a socket ({errno})"),
-            Unrecognized::OtherKind => f.write_str("it is a socket of another type"),
-            Unrecognized::NotListening => f.write_str("it does not listen"),
-            Unrecognized::Unnamed => f.write_str("it has no address"),
-            Unrecognized::OtherNamespace => f.write_str("it belongs to another network namespace"),
-        }
-    }
-}
-
-impl std::error::Error for Unrecognized {}
-
-impl From<Errno> for Unrecognized {
-    fn from(errno: Errno) -> Self {
-        Unrecognized::NoSocket(errno)
-    }
 }
 
 impl Identity {

@@ -7,7 +7,6 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
-use std::fmt;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -34,24 +33,15 @@ pub enum Source {
 }
 
 /// What is no source.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SourceError {
     /// There is no name, or it is too long.
+    #[error("the name is empty or too long")]
     BadName,
     /// The number is none.
+    #[error("invalid descriptor number")]
     BadNumber,
 }
-
-impl fmt::Display for SourceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SourceError::BadName => "the name is empty or too long",
-            SourceError::BadNumber => "invalid descriptor number",
-        })
-    }
-}
-
-impl std::error::Error for SourceError {}
 
 impl std::str::FromStr for Source {
     type Err = SourceError;
@@ -88,51 +78,32 @@ pub struct TakenSocket {
 }
 
 /// Why no sockets came. All that came before the failure are closed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum TakeoverError {
     /// There is nobody at that place.
+    #[error("no listener there ({0})")]
     Connect(Errno),
     /// The connection failed.
+    #[error("the connection failed ({0})")]
     Failed(Errno),
     /// It took too long.
+    #[error("timeout waiting for the reply")]
     Timeout,
     /// The other process answered nothing: its socket does not say `expose-fd listeners`.
+    #[error("it offers no sockets; `expose-fd listeners` may be missing there")]
     Refused,
     /// It ended before everything had come.
+    #[error("it ended during its reply")]
     Ended,
     /// The answer is not one.
-    Wire(WireError),
+    #[error("cannot read the reply: {0}")]
+    Wire(#[from] WireError),
     /// This process cannot have so many descriptors.
+    #[error("this process may not open that many files (`ulimit -n`)")]
     Descriptors,
     /// The connection cannot carry descriptors: it is no Unix socket.
+    #[error("it is not a Unix socket")]
     NotUnix,
-}
-
-impl fmt::Display for TakeoverError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TakeoverError::Connect(errno) => write!(f, "no listener there ({errno})"),
-            TakeoverError::Failed(errno) => write!(f, "the connection failed ({errno})"),
-            TakeoverError::Timeout => f.write_str("timeout waiting for the reply"),
-            TakeoverError::Refused => {
-                f.write_str("it offers no sockets; `expose-fd listeners` may be missing there")
-            }
-            TakeoverError::Ended => f.write_str("it ended during its reply"),
-            TakeoverError::Wire(error) => write!(f, "cannot read the reply: {error}"),
-            TakeoverError::Descriptors => {
-                f.write_str("this process may not open that many files (`ulimit -n`)")
-            }
-            TakeoverError::NotUnix => f.write_str("it is not a Unix socket"),
-        }
-    }
-}
-
-impl std::error::Error for TakeoverError {}
-
-impl From<WireError> for TakeoverError {
-    fn from(error: WireError) -> Self {
-        TakeoverError::Wire(error)
-    }
 }
 
 /// Asks another process for the sockets that it listens on, statistics sockets

@@ -9,8 +9,6 @@
 //! part but the first the taker says how many sockets came before the part that
 //! it has just got, as the same kind of integer.
 
-use std::fmt;
-
 /// What the taker asks for.
 pub const REQUEST: &[u8] = b"_getsocks\n";
 /// Descriptors in one part; the system's own limit is 253.
@@ -36,30 +34,21 @@ pub struct Record {
 }
 
 /// How an answer breaks the rules.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WireError {
     /// More sockets than [`SOCKETS_MAX`] are announced.
+    #[error("it announces {0} sockets")]
     TooMany(u32),
     /// More descriptors came than were announced.
+    #[error("it sends more sockets than it announced")]
     MoreDescriptors,
     /// Bytes came that belong to no descriptor.
+    #[error("it sends unexpected bytes")]
     MoreBytes,
     /// A name is longer than a record has room for.
+    #[error("a name is too long")]
     LongName,
 }
-
-impl fmt::Display for WireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            WireError::TooMany(number) => write!(f, "it announces {number} sockets"),
-            WireError::MoreDescriptors => f.write_str("it sends more sockets than it announced"),
-            WireError::MoreBytes => f.write_str("it sends unexpected bytes"),
-            WireError::LongName => f.write_str("a name is too long"),
-        }
-    }
-}
-
-impl std::error::Error for WireError {}
 
 /// A number as it is sent.
 pub fn number(value: usize) -> [u8; NUMBER_BYTES] {

@@ -13,23 +13,15 @@ use crate::revocation::Revocations;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 /// Most certificates, and most lines of a list, that operators may add.
 const ENTRIES_MAX: usize = 1_000_000;
 
 /// Why nothing was changed: what the operator is told.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct StoreError(pub String);
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for StoreError {}
 
 /// The message for the operator.
 pub type Told = Result<String, StoreError>;

@@ -62,16 +62,9 @@ pub struct Stock {
 }
 
 /// A name that the store does not have.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is not loaded")]
 pub struct Missing(Box<str>);
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}' is not loaded", self.0)
-    }
-}
-
-impl std::error::Error for Missing {}
 
 fn found<'m, T>(map: &'m BTreeMap<Box<str>, Option<T>>, name: &str) -> Result<&'m T, Missing> {
     let found = map.get(name).and_then(Option::as_ref);

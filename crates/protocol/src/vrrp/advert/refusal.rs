@@ -1,12 +1,12 @@
 //! Why a packet is no advert for us.
 
 use crate::vrrp::Counter;
-use std::fmt;
 
 /// Why a packet is no advert for us.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// It ends too early, or does not end where it should.
+    #[error("malformed: {is} bytes instead of {should}")]
     Length {
         /// Bytes that it has.
         is: usize,
@@ -14,35 +14,43 @@ pub enum Refusal {
         should: usize,
     },
     /// Another protocol version.
+    #[error("its VRRP version is {is}")]
     Version {
         /// The received version.
         is: u8,
     },
     /// Its checksum is wrong.
+    #[error("its checksum is wrong")]
     Checksum,
     /// Not an advertisement.
+    #[error("malformed: its type is {is}, adverts have 1")]
     Type {
         /// The received type.
         is: u8,
     },
     /// Another virtual router.
+    #[error("its virtual router id is {is}")]
     Router {
         /// The received router id.
         is: u8,
     },
     /// Nobody knows such an authentication.
+    #[error("unknown authentication type {is}")]
     AuthenticationUnknown {
         /// Its number.
         is: u8,
     },
     /// The authentication types differ.
+    #[error("it has {}", authentication(*.is))]
     AuthenticationMismatch {
         /// Its number: 0 none, 1 a password, 2 the authentication header.
         is: u8,
     },
     /// The password, or the sum of the authentication header, is wrong.
+    #[error("wrong password or key")]
     AuthenticationFailed,
     /// Its interval is zero.
+    #[error("malformed: its advert interval is zero")]
     Interval,
 }
 
@@ -72,25 +80,3 @@ fn authentication(number: u8) -> &'static str {
         _ => "an unknown authentication",
     }
 }
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::Length { is, should } => {
-                write!(f, "malformed: {is} bytes instead of {should}")
-            }
-            Refusal::Version { is } => write!(f, "its VRRP version is {is}"),
-            Refusal::Checksum => f.write_str("its checksum is wrong"),
-            Refusal::Type { is } => write!(f, "malformed: its type is {is}, adverts have 1"),
-            Refusal::Router { is } => write!(f, "its virtual router id is {is}"),
-            Refusal::AuthenticationUnknown { is } => {
-                write!(f, "unknown authentication type {is}")
-            }
-            Refusal::AuthenticationMismatch { is } => write!(f, "it has {}", authentication(*is)),
-            Refusal::AuthenticationFailed => f.write_str("wrong password or key"),
-            Refusal::Interval => f.write_str("malformed: its advert interval is zero"),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
