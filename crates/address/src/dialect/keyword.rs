@@ -22,8 +22,19 @@ pub(super) struct Build {
     pub(super) least: usize,
     /// Most words behind it.
     pub(super) most: usize,
+    /// What it does.
+    pub(super) effect: Effect,
+}
+
+/// What a keyword does.
+#[derive(Debug)]
+pub(super) enum Effect {
     /// Puts it into the model.
-    pub(super) run: fn(&mut Loader<'_>, &Node),
+    Run(fn(&mut Loader<'_>, &Node)),
+    /// Nothing in this program, for this reason.
+    None(&'static str),
+    /// Nothing, because it is so without the keyword, for this reason.
+    Anyway(&'static str),
 }
 
 /// A line of so many words behind its keyword.
@@ -32,7 +43,27 @@ pub(super) const fn line(least: usize, most: usize, run: fn(&mut Loader<'_>, &No
         block: false,
         least,
         most,
-        run,
+        effect: Effect::Run(run),
+    }
+}
+
+/// A line that has no effect here.
+pub(super) const fn no_effect(least: usize, most: usize, why: &'static str) -> Build {
+    Build {
+        block: false,
+        least,
+        most,
+        effect: Effect::None(why),
+    }
+}
+
+/// A line for what is so without it.
+pub(super) const fn so_anyway(least: usize, most: usize, why: &'static str) -> Build {
+    Build {
+        block: false,
+        least,
+        most,
+        effect: Effect::Anyway(why),
     }
 }
 
@@ -42,7 +73,7 @@ pub(super) const fn block(least: usize, most: usize, run: fn(&mut Loader<'_>, &N
         block: true,
         least,
         most,
-        run,
+        effect: Effect::Run(run),
     }
 }
 

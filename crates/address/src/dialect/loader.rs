@@ -2,7 +2,7 @@
 //! unknown ones.
 
 use super::family::draft::{Drafts, GroupDraft, InstanceDraft};
-use super::keyword::{self, Row, TOP};
+use super::keyword::{self, Effect, Row, TOP};
 use super::outside::Outside;
 use super::reader::Reader;
 use super::tree::{self, Node};
@@ -180,7 +180,23 @@ impl Loader<'_> {
             )),
             _ => {}
         }
-        (build.run)(self, node);
+        match build.effect {
+            Effect::Run(run) => run(self, node),
+            Effect::None(why) => self.no_effect(node, why),
+            Effect::Anyway(why) => {
+                let message = format!("'{}' is so in this program without it", node.name());
+                let code = &codes::SO_ANYWAY;
+                let told = Diagnostic::new(code, Severity::Diag, node.place(), message);
+                self.report(told.help(why));
+            }
+        }
+    }
+
+    /// Reports a keyword that is right and changes nothing here.
+    pub(super) fn no_effect(&mut self, node: &Node, why: &str) {
+        let message = format!("'{}' has no effect in this program", node.name());
+        let told = Diagnostic::warning(&codes::NO_EFFECT, node.place(), message);
+        self.report(told.help(why));
     }
 
     /// A word that is no keyword here. What it was probably meant for is read as

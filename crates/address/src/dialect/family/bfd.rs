@@ -1,11 +1,10 @@
 //! `bfd_instance`: sessions of bidirectional forwarding detection.
 
 use super::BFD;
-use super::global::so_anyway;
 use super::script::named;
 use crate::codes;
 use crate::config::{BfdSession, Weight};
-use crate::dialect::keyword::{Row, TOP, block, line};
+use crate::dialect::keyword::{Row, TOP, block, line, so_anyway};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 use language::Diagnostic;
@@ -130,9 +129,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "vrrp",
         doc: "Reports the session to virtual routers only. This is always so.",
         example: "vrrp",
-        build: line(0, 0, |l, n| {
-            so_anyway(l, n, "sessions are only reported to virtual routers");
-        }),
+        build: so_anyway(0, 0, "sessions are only reported to virtual routers"),
     },
     Row {
         places: &[BFD],

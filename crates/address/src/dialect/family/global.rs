@@ -3,7 +3,7 @@
 use super::draft::ReceivePolicy;
 use super::{GLOBAL, INSTANCE};
 use crate::codes;
-use crate::dialect::keyword::{Build, Row, TOP, block, line};
+use crate::dialect::keyword::{Build, Row, TOP, block, line, no_effect, so_anyway};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 use language::{Diagnostic, Severity};
@@ -229,29 +229,23 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "nftables_ifindex",
         "Sets of nftables name interfaces by their index; that is so here anyway.",
         "nftables_ifindex",
-        line(0, 0, |l, n| {
-            so_anyway(l, n, "rules name interfaces by their numbers")
-        }),
+        so_anyway(0, 0, "rules name interfaces by their numbers"),
     ),
     row(
         "vrrp_iptables [<in> [<out>]]",
         "Rules of iptables in the place of nftables. This program always uses nftables.",
         "vrrp_iptables",
-        line(0, 2, |l, n| {
-            no_effect(
-                l,
-                n,
-                "rules are made with nftables, in a table of their own",
-            );
-        }),
+        no_effect(
+            0,
+            2,
+            "rules are made with nftables, in a table of their own",
+        ),
     ),
     row(
         "vrrp_ipsets [<set> …]",
         "Sets for the rules of iptables. This program always uses nftables, which has its own.",
         "vrrp_ipsets",
-        line(0, 5, |l, n| {
-            no_effect(l, n, "rules are made with nftables, which needs no ipsets");
-        }),
+        no_effect(0, 5, "rules are made with nftables, which needs no ipsets"),
     ),
     row(
         "include_check [readable] [match] [wildcard_match] [brace_match]",
@@ -285,31 +279,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
 ];
-
-/// Told of a keyword that is right and changes nothing here.
-pub(super) fn no_effect(l: &mut Loader<'_>, node: &Node, why: &str) {
-    l.report(
-        Diagnostic::warning(
-            &codes::NO_EFFECT,
-            node.place(),
-            format!("'{}' has no effect in this program", node.name()),
-        )
-        .help(why.to_owned()),
-    );
-}
-
-/// Told, where diagnostics are asked for, of a keyword whose wish is fulfilled without it.
-pub(super) fn so_anyway(l: &mut Loader<'_>, node: &Node, why: &str) {
-    l.report(
-        Diagnostic::new(
-            &codes::SO_ANYWAY,
-            Severity::Diag,
-            node.place(),
-            format!("'{}' is so in this program without it", node.name()),
-        )
-        .help(why.to_owned()),
-    );
-}
 
 fn group(l: &mut Loader<'_>, node: &Node, ipv6: bool) -> Option<IpAddr> {
     let word = node.argument()?;

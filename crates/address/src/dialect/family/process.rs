@@ -1,9 +1,9 @@
 //! Names, files and namespaces of the process; SNMP and D-Bus.
 
 use super::GLOBAL;
-use super::global::{no_effect, row, so_anyway};
+use super::global::row;
 use crate::codes;
-use crate::dialect::keyword::{Build, Row, TOP, line};
+use crate::dialect::keyword::{Build, Row, TOP, line, no_effect, so_anyway};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 use language::Diagnostic;
@@ -46,21 +46,17 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "use_pid_dir",
         "Puts pid files into /run/keepalived.",
         "use_pid_dir",
-        line(0, 0, |l, n| {
-            no_effect(
-                l,
-                n,
-                "the options '-p' and '-r' set the pid files, even in another directory",
-            );
-        }),
+        no_effect(
+            0,
+            0,
+            "the options '-p' and '-r' set the pid files, even in another directory",
+        ),
     ),
     both(
         "namespace_with_ipsets",
         "Only for kernels before 3.13.",
         "namespace_with_ipsets",
-        line(0, 0, |l, n| {
-            no_effect(l, n, "rules use nftables, which needs no ipsets");
-        }),
+        no_effect(0, 0, "rules use nftables, which needs no ipsets"),
     ),
     both(
         "child_wait_time <seconds>",
@@ -81,13 +77,11 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "process_name <name>",
         "The name of the supervising process.",
         "process_name keepalived",
-        line(1, 1, |l, n| {
-            no_effect(
-                l,
-                n,
-                "processes are named by their roles; 'vrrp_process_name' names the one of the addresses",
-            );
-        }),
+        no_effect(
+            1,
+            1,
+            "processes are named by their roles; 'vrrp_process_name' names the one of the addresses",
+        ),
     ),
     row(
         "vrrp_process_name <name>",
@@ -101,13 +95,11 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "bfd_process_name <name>",
         "The name of the BFD process; BFD has no separate process here.",
         "bfd_process_name bfd",
-        line(1, 1, |l, n| {
-            no_effect(
-                l,
-                n,
-                "BFD and VRRP run in one process: use 'vrrp_process_name'",
-            );
-        }),
+        no_effect(
+            1,
+            1,
+            "BFD and VRRP run in one process: use 'vrrp_process_name'",
+        ),
     ),
     row(
         "umask <number or bits>",
@@ -119,61 +111,49 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "tmp_config_directory <directory>",
         "Where keepalived keeps a copy of its files. Evenkeel keeps the copy in memory.",
         "tmp_config_directory /tmp",
-        line(1, 1, |l, n| {
-            no_effect(
-                l,
-                n,
-                "the configuration is read once and passed on in memory",
-            );
-        }),
+        no_effect(
+            1,
+            1,
+            "the configuration is read once and passed on in memory",
+        ),
     ),
     row(
         "config_save_dir <directory>",
         "Where keepalived stores its state and files at each reload.",
         "config_save_dir /tmp/keepalived",
-        line(1, 1, |l, n| {
-            no_effect(
-                l,
-                n,
-                "'evenkeel difference' compares configurations, SIGUSR1 dumps the state",
-            );
-        }),
+        no_effect(
+            1,
+            1,
+            "'evenkeel difference' compares configurations, SIGUSR1 dumps the state",
+        ),
     ),
     row(
         "reload_check_config [<log file>]",
         "A reload with an error keeps the old configuration; Evenkeel always does so.",
         "reload_check_config",
-        line(0, 1, |l, n| {
-            so_anyway(l, n, "a reload with an error keeps the old configuration");
-        }),
+        so_anyway(0, 1, "a reload with an error keeps the old configuration"),
     ),
     row(
         "reload_time_file <path>",
         "A file with the time of the next reload.",
         "reload_time_file /etc/keepalived/reload",
-        line(1, 1, |l, n| {
-            no_effect(l, n, "use a systemd timer, cron or at, which sends SIGHUP");
-        }),
+        no_effect(1, 1, "use a systemd timer, cron or at, which sends SIGHUP"),
     ),
     row(
         "reload_repeat",
         "The reload of `reload_time_file` is repeated every day.",
         "reload_repeat",
-        line(0, 0, |l, n| {
-            no_effect(l, n, "use a systemd timer or cron, which sends SIGHUP");
-        }),
+        no_effect(0, 0, "use a systemd timer or cron, which sends SIGHUP"),
     ),
     row(
         "reload_file [<path>]",
         "A file that exists while the configuration is being read.",
         "reload_file",
-        line(0, 1, |l, n| {
-            no_effect(
-                l,
-                n,
-                "files are read at once: replace them by rename, then send SIGHUP",
-            );
-        }),
+        no_effect(
+            0,
+            1,
+            "files are read at once: replace them by rename, then send SIGHUP",
+        ),
     ),
     row(
         "data_use_instance [on|off]",
@@ -187,103 +167,97 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "vrrp_netlink_cmd_rcv_bufs <bytes>",
         "Receive buffer for commands to the kernel.",
         "vrrp_netlink_cmd_rcv_bufs 65536",
-        line(1, 1, |l, n| no_effect(l, n, BUFFERS)),
+        no_effect(1, 1, BUFFERS),
     ),
     row(
         "vrrp_netlink_cmd_rcv_bufs_force [on|off]",
         "Lets that buffer exceed the system limit.",
         "vrrp_netlink_cmd_rcv_bufs_force on",
-        line(0, 1, |l, n| no_effect(l, n, BUFFERS)),
+        no_effect(0, 1, BUFFERS),
     ),
     row(
         "vrrp_netlink_monitor_rcv_bufs <bytes>",
         "Receive buffer for messages from the kernel.",
         "vrrp_netlink_monitor_rcv_bufs 65536",
-        line(1, 1, |l, n| no_effect(l, n, BUFFERS)),
+        no_effect(1, 1, BUFFERS),
     ),
     row(
         "vrrp_netlink_monitor_rcv_bufs_force [on|off]",
         "Lets that buffer exceed the system limit.",
         "vrrp_netlink_monitor_rcv_bufs_force on",
-        line(0, 1, |l, n| no_effect(l, n, BUFFERS)),
+        no_effect(0, 1, BUFFERS),
     ),
     row(
         "process_monitor_rcv_bufs <bytes>",
         "Receive buffer for messages about processes.",
         "process_monitor_rcv_bufs 65536",
-        line(1, 1, |l, n| no_effect(l, n, BUFFERS)),
+        no_effect(1, 1, BUFFERS),
     ),
     row(
         "process_monitor_rcv_bufs_force [on|off]",
         "Lets that buffer exceed the system limit.",
         "process_monitor_rcv_bufs_force on",
-        line(0, 1, |l, n| no_effect(l, n, BUFFERS)),
+        no_effect(0, 1, BUFFERS),
     ),
     row(
         "snmp_socket <address>",
         "The socket of the SNMP agent. Evenkeel has Prometheus metrics instead.",
         "snmp_socket unix:/var/agentx/master",
-        line(1, 1, |l, n| no_effect(l, n, METRICS)),
+        no_effect(1, 1, METRICS),
     ),
     row(
         "enable_snmp_vrrp",
         "VRRP in SNMP. Evenkeel has Prometheus metrics instead.",
         "enable_snmp_vrrp",
-        line(0, 0, |l, n| no_effect(l, n, METRICS)),
+        no_effect(0, 0, METRICS),
     ),
     row(
         "enable_snmp_rfc",
         "The SNMP MIBs of VRRP. Evenkeel has Prometheus metrics instead.",
         "enable_snmp_rfc",
-        line(0, 0, |l, n| no_effect(l, n, METRICS)),
+        no_effect(0, 0, METRICS),
     ),
     row(
         "enable_snmp_rfcv2",
         "The SNMP MIB of version 2. Evenkeel has Prometheus metrics instead.",
         "enable_snmp_rfcv2",
-        line(0, 0, |l, n| no_effect(l, n, METRICS)),
+        no_effect(0, 0, METRICS),
     ),
     row(
         "enable_snmp_rfcv3",
         "The SNMP MIB of version 3. Evenkeel has Prometheus metrics instead.",
         "enable_snmp_rfcv3",
-        line(0, 0, |l, n| no_effect(l, n, METRICS)),
+        no_effect(0, 0, METRICS),
     ),
     row(
         "enable_traps",
         "SNMP traps. Evenkeel has metrics, pipes and scripts instead.",
         "enable_traps",
-        line(0, 0, |l, n| {
-            no_effect(
-                l,
-                n,
-                "'notify' scripts and 'notify_fifo' report every change",
-            );
-        }),
+        no_effect(
+            0,
+            0,
+            "'notify' scripts and 'notify_fifo' report every change",
+        ),
     ),
     row(
         "enable_dbus",
         "The D-Bus interface. Evenkeel has its own socket.",
         "enable_dbus",
-        line(0, 0, |l, n| {
-            no_effect(
-                l,
-                n,
-                "use 'evenkeel address' and the statistics socket instead; 'notify_fifo' reports changes",
-            );
-        }),
+        no_effect(
+            0,
+            0,
+            "use 'evenkeel address' and the statistics socket instead; 'notify_fifo' reports changes",
+        ),
     ),
     row(
         "dbus_service_name <name>",
         "The D-Bus name, which Evenkeel does not use.",
         "dbus_service_name org.example",
-        line(1, 1, |l, n| {
-            no_effect(
-                l,
-                n,
-                "use 'evenkeel address' and the statistics socket instead",
-            );
-        }),
+        no_effect(
+            1,
+            1,
+            "use 'evenkeel address' and the statistics socket instead",
+        ),
     ),
 ];
 

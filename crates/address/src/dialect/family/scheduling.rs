@@ -1,11 +1,13 @@
 //! Priorities of the process, its processors and its memory.
 
-use super::global::{no_effect, row};
+use super::global::row;
 use crate::codes;
-use crate::dialect::keyword::{Row, line};
+use crate::dialect::keyword::{Row, line, no_effect};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 use language::Diagnostic;
+
+const SAME: &str = "BFD and VRRP run in one process: use the 'vrrp_…' keyword";
 
 /// Most processors that can be named.
 const PROCESSORS_MAX: i64 = 1023;
@@ -62,7 +64,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
             if let Some(word) = n.argument() {
                 l.number(word, -1..=99);
             }
-            no_effect(l, n, ALREADY_REAL_TIME);
+            l.no_effect(n, ALREADY_REAL_TIME);
         }),
     ),
     row(
@@ -73,38 +75,38 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
             if let Some(word) = n.argument() {
                 l.number(word, 1..=10_000_000);
             }
-            no_effect(l, n, ALREADY_REAL_TIME);
+            l.no_effect(n, ALREADY_REAL_TIME);
         }),
     ),
     row(
         "bfd_priority <-20-19>",
         "Nice value of BFD, which has no separate process here: see `vrrp_priority`.",
         "bfd_priority -10",
-        line(1, 1, same),
+        no_effect(1, 1, SAME),
     ),
     row(
         "bfd_rt_priority <1-99>",
         "Real-time priority of BFD, which has no separate process here: see `vrrp_rt_priority`.",
         "bfd_rt_priority 50",
-        line(1, 1, same),
+        no_effect(1, 1, SAME),
     ),
     row(
         "bfd_rlimit_rttime <microseconds>",
         "Like `vrrp_rlimit_rttime`, for BFD, which has no separate process here.",
         "bfd_rlimit_rttime 20000",
-        line(1, 1, same),
+        no_effect(1, 1, SAME),
     ),
     row(
         "bfd_no_swap",
         "Like `vrrp_no_swap`, for BFD, which has no separate process here.",
         "bfd_no_swap",
-        line(0, 0, same),
+        no_effect(0, 0, SAME),
     ),
     row(
         "bfd_cpu_affinity <processor> [<processor> …]",
         "Like `vrrp_cpu_affinity`, for BFD, which has no separate process here.",
         "bfd_cpu_affinity 0",
-        line(1, 1024, same),
+        no_effect(1, 1024, SAME),
     ),
 ];
 
@@ -120,12 +122,4 @@ fn affinity(l: &mut Loader<'_>, node: &Node) {
             l.config.global.processors.push(value);
         }
     }
-}
-
-fn same(l: &mut Loader<'_>, node: &Node) {
-    no_effect(
-        l,
-        node,
-        "BFD and VRRP run in one process: use the 'vrrp_…' keyword",
-    );
 }

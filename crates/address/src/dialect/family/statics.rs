@@ -23,10 +23,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
             family into `virtual_ipaddress_excluded`.",
         example: "virtual_ipaddress {\n    192.0.2.10/24\n    192.0.2.11/24 label eth0:vip\n}",
         build: block(0, 0, |l, n| {
-            for line in n.nodes().iter().take(LINES_MAX) {
-                let found = address::read(l, line, "virtual_ipaddress");
-                l.instance.addresses.extend(found);
-            }
+            let found = lines(l, n, "virtual_ipaddress", address::read);
+            l.instance.addresses.extend(found);
         }),
     },
     Row {
@@ -35,10 +33,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Additional virtual addresses that adverts do not name: hundreds of them, or those of the other family.",
         example: "virtual_ipaddress_excluded {\n    2001:db8::10/64\n}",
         build: block(0, 0, |l, n| {
-            for line in n.nodes().iter().take(LINES_MAX) {
-                let found = address::read(l, line, "virtual_ipaddress_excluded");
-                l.instance.excluded.extend(found);
-            }
+            let found = lines(l, n, "virtual_ipaddress_excluded", address::read);
+            l.instance.excluded.extend(found);
         }),
     },
     Row {
@@ -47,10 +43,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Routes that only the owner has, in the syntax of `ip route add`.",
         example: "virtual_routes {\n    198.51.100.0/24 via 192.0.2.1 dev eth0\n}",
         build: block(0, 0, |l, n| {
-            for line in n.nodes().iter().take(LINES_MAX) {
-                let found = route::read(l, line, "virtual_routes");
-                l.instance.routes.extend(found);
-            }
+            let found = lines(l, n, "virtual_routes", route::read);
+            l.instance.routes.extend(found);
         }),
     },
     Row {
@@ -59,10 +53,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Routing rules that only the owner has, in the syntax of `ip rule add`.",
         example: "virtual_rules {\n    from 192.0.2.0/24 table 100 preference 100\n}",
         build: block(0, 0, |l, n| {
-            for line in n.nodes().iter().take(LINES_MAX) {
-                let found = rule::read(l, line, "virtual_rules");
-                l.instance.rules.extend(found);
-            }
+            let found = lines(l, n, "virtual_rules", rule::read);
+            l.instance.rules.extend(found);
         }),
     },
     Row {
@@ -71,10 +63,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Static addresses of this machine. Those without `dev` are added to `default_interface`.",
         example: "static_ipaddress {\n    192.0.2.1/24 dev eth0\n}",
         build: block(0, 0, |l, n| {
-            for line in n.nodes().iter().take(LINES_MAX) {
-                let found = address::read(l, line, "static_ipaddress");
-                l.drafts.static_addresses.extend(found);
-            }
+            let found = lines(l, n, "static_ipaddress", address::read);
+            l.drafts.static_addresses.extend(found);
         }),
     },
     Row {
@@ -83,10 +73,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Static routes of this machine.",
         example: "static_routes {\n    198.51.100.0/24 via 192.0.2.1 dev eth0\n}",
         build: block(0, 0, |l, n| {
-            for line in n.nodes().iter().take(LINES_MAX) {
-                let found = route::read(l, line, "static_routes");
-                l.drafts.static_routes.extend(found);
-            }
+            let found = lines(l, n, "static_routes", route::read);
+            l.drafts.static_routes.extend(found);
         }),
     },
     Row {
@@ -95,10 +83,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Static routing rules of this machine.",
         example: "static_rules {\n    from 192.0.2.0/24 table 100 preference 100\n}",
         build: block(0, 0, |l, n| {
-            for line in n.nodes().iter().take(LINES_MAX) {
-                let found = rule::read(l, line, "static_rules");
-                l.drafts.static_rules.extend(found);
-            }
+            let found = lines(l, n, "static_rules", rule::read);
+            l.drafts.static_rules.extend(found);
         }),
     },
     Row {
@@ -147,6 +133,14 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: block(0, 0, linkbeat),
     },
 ];
+
+/// Reads a line of the block of that name.
+type Read<T> = fn(&mut Loader<'_>, &Node, &str) -> Option<At<T>>;
+
+fn lines<T>(l: &mut Loader<'_>, block: &Node, name: &str, read: Read<T>) -> Vec<At<T>> {
+    let lines = block.nodes().iter().take(LINES_MAX);
+    lines.filter_map(|line| read(l, line, name)).collect()
+}
 
 fn delays(l: &mut Loader<'_>, node: &Node) {
     for line in node.nodes().iter().take(LINES_MAX) {
