@@ -25,50 +25,23 @@ use std::sync::{Arc, PoisonError, RwLock};
 const EARLY_DATA_BYTES_MAX: u32 = 16_384;
 
 /// Why there is no listener.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum AcceptorError {
     /// No certificate can be presented. With `strict-sni` that is intended.
+    #[error("no SSL certificate specified")]
     NoCertificate,
     /// `verify` without a `ca-file`.
+    #[error("verify is enabled but no CA file specified")]
     NoAuthorities,
     /// No version is left.
-    NoVersion(NoVersion),
+    #[error("{0}")]
+    NoVersion(#[from] NoVersion),
     /// A name that the store does not have.
-    Missing(Missing),
+    #[error("{0}")]
+    Missing(#[from] Missing),
     /// rustls cannot do it.
-    Build(BuildError),
-}
-
-impl fmt::Display for AcceptorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AcceptorError::NoCertificate => f.write_str("no SSL certificate specified"),
-            AcceptorError::NoAuthorities => {
-                f.write_str("verify is enabled but no CA file specified")
-            }
-            AcceptorError::NoVersion(error) => error.fmt(f),
-            AcceptorError::Missing(error) => error.fmt(f),
-            AcceptorError::Build(error) => error.fmt(f),
-        }
-    }
-}
-
-impl From<NoVersion> for AcceptorError {
-    fn from(error: NoVersion) -> Self {
-        AcceptorError::NoVersion(error)
-    }
-}
-
-impl From<Missing> for AcceptorError {
-    fn from(error: Missing) -> Self {
-        AcceptorError::Missing(error)
-    }
-}
-
-impl From<BuildError> for AcceptorError {
-    fn from(error: BuildError) -> Self {
-        AcceptorError::Build(error)
-    }
+    #[error("{0}")]
+    Build(#[from] BuildError),
 }
 
 /// Why a client is shown nothing: `strict-sni`, and its name matches nothing or

@@ -29,24 +29,17 @@ pub const SYSTEM_BUNDLES: &[&str] = &[
 pub const DIRECTORY_EXTENSIONS: &[&str] = &[".pem", ".crt", ".cer", ".crl"];
 
 /// Why there are no authorities in a file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoAuthorities {
     /// It holds neither a certificate nor a list of revoked ones.
+    #[error("no certificate or crl found")]
     Empty,
     /// A PEM block is not a certificate.
+    #[error("cannot read one of its certificates")]
     Malformed,
     /// More than [`AUTHORITIES_MAX`].
+    #[error("it has too many certificates")]
     TooMany,
-}
-
-impl fmt::Display for NoAuthorities {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NoAuthorities::Empty => "no certificate or crl found",
-            NoAuthorities::Malformed => "cannot read one of its certificates",
-            NoAuthorities::TooMany => "it has too many certificates",
-        })
-    }
 }
 
 /// One of them.

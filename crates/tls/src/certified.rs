@@ -25,53 +25,38 @@ const EXTENSIONS: u8 = 0xa3;
 const SET: u8 = 0x31;
 
 /// Why parts are no certificate to be shown.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CertError {
     /// The file cannot be understood.
-    Pem(PemError),
+    #[error("{0}")]
+    Pem(#[from] PemError),
     /// It holds no certificate.
+    #[error("it has no certificate")]
     NoCertificate,
     /// The n-th certificate, from 1 on, cannot be read.
+    #[error("cannot read its certificate {0}")]
     BadCertificate(usize),
     /// There is no key.
+    #[error("No Private Key found")]
     NoKey,
     /// The key cannot be used.
+    #[error("its private key is unusable: {0}")]
     BadKey(Box<str>),
     /// The key is that of another certificate.
+    #[error("inconsistencies between private key and certificate loaded")]
     Mismatch,
     /// The supposed issuer did not sign it.
+    #[error("is not an issuer")]
     NotIssuer,
     /// The issuer cannot be read.
+    #[error("cannot be read or parsed")]
     BadIssuer,
     /// An answer of OCSP is there, and no issuer to compare it with.
+    #[error(
+        "is present and activates OCSP but it is impossible to compute the OCSP certificate ID \
+             (maybe the issuer could not be found)"
+    )]
     OcspWithoutIssuer,
-}
-
-impl fmt::Display for CertError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CertError::Pem(error) => error.fmt(f),
-            CertError::NoCertificate => f.write_str("it has no certificate"),
-            CertError::BadCertificate(n) => write!(f, "cannot read its certificate {n}"),
-            CertError::NoKey => f.write_str("No Private Key found"),
-            CertError::BadKey(why) => write!(f, "its private key is unusable: {why}"),
-            CertError::Mismatch => {
-                f.write_str("inconsistencies between private key and certificate loaded")
-            }
-            CertError::NotIssuer => f.write_str("is not an issuer"),
-            CertError::BadIssuer => f.write_str("cannot be read or parsed"),
-            CertError::OcspWithoutIssuer => f.write_str(
-                "is present and activates OCSP but it is impossible to compute the OCSP certificate ID \
-                 (maybe the issuer could not be found)",
-            ),
-        }
-    }
-}
-
-impl From<PemError> for CertError {
-    fn from(error: PemError) -> Self {
-        CertError::Pem(error)
-    }
 }
 
 /// The type of its key.

@@ -20,21 +20,14 @@ pub struct Words {
 }
 
 /// The errors of a line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LineError {
     /// It begins with brackets.
+    #[error("file must start with a cert")]
     NoCertificate,
     /// A second pair of brackets.
+    #[error("too many '['")]
     TooManyBrackets,
-}
-
-impl fmt::Display for LineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LineError::NoCertificate => "file must start with a cert",
-            LineError::TooManyBrackets => "too many '['",
-        })
-    }
 }
 
 /// Cuts a line of a text into words; None for an empty one and for a comment.

@@ -4,7 +4,6 @@
 
 use super::der::{Der, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE};
 use aws_lc_rs::digest;
-use std::fmt;
 
 /// The largest answer, bytes.
 pub const BYTES_MAX: usize = 64 << 10;
@@ -19,35 +18,26 @@ const SHA1: &[u8] = b"\x2b\x0e\x03\x02\x1a";
 const SHA256: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x01";
 
 /// Why an answer is not stapled, in HAProxy's words.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum OcspError {
     /// Not an OCSP response.
+    #[error("Unable to parse OCSP response")]
     Unparsable,
     /// The responder refused.
+    #[error("OCSP response status not successful")]
     Status,
     /// The responder does not know the certificate.
+    #[error("OCSP single response: certificate status is unknown")]
     Unknown,
     /// It does not say until when it holds.
+    #[error("OCSP single response: missing nextupdate")]
     NoNextUpdate,
     /// It holds no longer.
+    #[error("OCSP single response: no longer valid.")]
     Expired,
     /// The response is about another certificate.
+    #[error("OCSP single response: Certificate ID does not match certificate and issuer")]
     OtherCertificate,
-}
-
-impl fmt::Display for OcspError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            OcspError::Unparsable => "Unable to parse OCSP response",
-            OcspError::Status => "OCSP response status not successful",
-            OcspError::Unknown => "OCSP single response: certificate status is unknown",
-            OcspError::NoNextUpdate => "OCSP single response: missing nextupdate",
-            OcspError::Expired => "OCSP single response: no longer valid.",
-            OcspError::OtherCertificate => {
-                "OCSP single response: Certificate ID does not match certificate and issuer"
-            }
-        })
-    }
 }
 
 /// The status of the certificate.

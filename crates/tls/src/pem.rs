@@ -24,30 +24,23 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The errors of a PEM file.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PemError {
     /// A block does not end.
+    #[error("its '{0}' has no end")]
     Unfinished(Box<str>),
     /// A block is not Base64.
+    #[error("its '{0}' is not Base64")]
     NotBase64(Box<str>),
     /// The key needs a pass phrase.
+    #[error("its private key is encrypted")]
     Encrypted,
     /// The key is of a kind that TLS has no use for any more.
+    #[error("its private key is a {0} key")]
     OldKey(&'static str),
     /// There are too many certificates.
+    #[error("it has more than {CHAIN_MAX} certificates")]
     TooMany,
-}
-
-impl fmt::Display for PemError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PemError::Unfinished(label) => write!(f, "its '{label}' has no end"),
-            PemError::NotBase64(label) => write!(f, "its '{label}' is not Base64"),
-            PemError::Encrypted => f.write_str("its private key is encrypted"),
-            PemError::OldKey(kind) => write!(f, "its private key is a {kind} key"),
-            PemError::TooMany => write!(f, "it has more than {CHAIN_MAX} certificates"),
-        }
-    }
 }
 
 /// How a key is written.

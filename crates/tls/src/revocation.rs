@@ -9,21 +9,14 @@ use std::fmt;
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 /// Why a file of them is refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoRevocations {
     /// It holds neither a list nor a certificate.
+    #[error("no certificate or crl found")]
     Empty,
     /// A PEM block is not a CRL.
+    #[error("cannot read one of its revocation lists")]
     Malformed,
-}
-
-impl fmt::Display for NoRevocations {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NoRevocations::Empty => "no certificate or crl found",
-            NoRevocations::Malformed => "cannot read one of its revocation lists",
-        })
-    }
 }
 
 /// One authority's list.

@@ -48,25 +48,14 @@ impl Default for SpokenVersions {
 }
 
 /// Why no version is left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoVersion {
     /// All are switched off.
+    #[error("all SSL/TLS versions are disabled")]
     AllOff,
     /// Only versions are left that are spoken no more, up to this one.
+    #[error("only {} or older remain, but Evenkeel supports TLSv1.2 and TLSv1.3", .0.name())]
     TooOld(TlsVersion),
-}
-
-impl fmt::Display for NoVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NoVersion::AllOff => f.write_str("all SSL/TLS versions are disabled"),
-            NoVersion::TooOld(version) => write!(
-                f,
-                "only {} or older remain, but Evenkeel supports TLSv1.2 and TLSv1.3",
-                version.name()
-            ),
-        }
-    }
 }
 
 /// A remark on a setting that works.

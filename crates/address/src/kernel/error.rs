@@ -1,25 +1,28 @@
 //! Errors of the kernel interface.
 
 use rustix::io::Errno;
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
 /// A request to the kernel failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The socket could not be made or used.
-    Socket(io::Error),
+    #[error("netlink: {0}")]
+    Socket(#[from] io::Error),
     /// The kernel refused, with its own words where it has some.
+    #[error("{request}: {}", refusal(.words, *.errno))]
     Refused {
         /// Description of the request.
         request: &'static str,
         /// Why.
+        #[source]
         errno: Errno,
         /// The kernel's words (extended acknowledgement); empty where it has none.
         words: String,
     },
     /// No answer came in time.
+    #[error("{request}: the kernel did not respond within {waited:?}")]
     NoAnswer {
         /// Description of the request.
         request: &'static str,
@@ -27,21 +30,27 @@ pub enum KernelError {
         waited: Duration,
     },
     /// The tables changed while they were listed, as often as we tried.
+    #[error("{request}: the list changed during each attempt")]
     NeverStill {
         /// Description of the listing.
         request: &'static str,
     },
     /// No interface has this name.
+    #[error("no interface is named `{0}`")]
     NoInterface(String),
     /// A name that no interface can have, or a label that is no name of its interface.
+    #[error("`{0}` is not a valid interface name")]
     BadName(String),
     /// A value that the kernel has no field for, e.g. an address of another family.
+    #[error("{0}")]
     BadValue(&'static str),
     /// A file below `/proc/sys` could not be read or written.
+    #[error("{path}: {error}")]
     Sysctl {
         /// The path.
         path: String,
         /// Why.
+        #[source]
         error: io::Error,
     },
 }
@@ -53,51 +62,11 @@ impl KernelError {
     }
 }
 
-impl fmt::Display for KernelError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KernelError::Socket(error) => write!(f, "netlink: {error}"),
-            KernelError::Refused {
-                request,
-                errno,
-                words,
-            } if words.is_empty() => {
-                write!(f, "{request}: {errno}")
-            }
-            KernelError::Refused {
-                request,
-                errno,
-                words,
-            } => {
-                write!(f, "{request}: {words} ({errno})")
-            }
-            KernelError::NoAnswer { request, waited } => {
-                write!(f, "{request}: the kernel did not respond within {waited:?}")
-            }
-            KernelError::NeverStill { request } => {
-                write!(f, "{request}: the list changed during each attempt")
-            }
-            KernelError::NoInterface(name) => write!(f, "no interface is named `{name}`"),
-            KernelError::BadName(name) => write!(f, "`{name}` is not a valid interface name"),
-            KernelError::BadValue(what) => f.write_str(what),
-            KernelError::Sysctl { path, error } => write!(f, "{path}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for KernelError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            KernelError::Socket(error) | KernelError::Sysctl { error, .. } => Some(error),
-            KernelError::Refused { errno, .. } => Some(errno),
-            _ => None,
-        }
-    }
-}
-
-impl From<io::Error> for KernelError {
-    fn from(error: io::Error) -> Self {
-        KernelError::Socket(error)
+/// Why the kernel refused: its words, if it has any.
+fn refusal(words: &str, errno: Errno) -> String {
+    match words {
+        "" => errno.to_string(),
+        _ => format!("{words} ({errno})"),
     }
 }
 

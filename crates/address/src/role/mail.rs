@@ -77,28 +77,15 @@ impl Mailer {
 }
 
 /// Why a mail was not delivered.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum MailError {
-    Io(io::Error),
+    #[error("{0}")]
+    Io(#[from] io::Error),
     /// The server's reply.
+    #[error("the server replied `{0}`")]
     Refused(String),
+    #[error("the SMTP server has no address")]
     NoServer,
-}
-
-impl std::fmt::Display for MailError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            MailError::Io(error) => write!(f, "{error}"),
-            MailError::Refused(line) => write!(f, "the server replied `{line}`"),
-            MailError::NoServer => f.write_str("the SMTP server has no address"),
-        }
-    }
-}
-
-impl From<io::Error> for MailError {
-    fn from(error: io::Error) -> Self {
-        MailError::Io(error)
-    }
 }
 
 fn deliver(mail: &Mail, router: &str, letter: &Letter) -> Result<(), MailError> {

@@ -11,7 +11,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 /// This member's knowledge of the others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -48,35 +47,26 @@ pub enum Known {
 }
 
 /// Why somebody is not believed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum Refused {
     /// It was a member and is none any more.
+    #[error("this member was removed from the cluster")]
     Removed,
     /// The peer is not the member that it claims to be, or not the one that was expected.
+    #[error("the certificate does not belong to member {claimed}")]
     Name {
         /// The claimed member.
         claimed: MemberId,
     },
     /// The cluster knows another key of that member.
+    #[error("the cluster knows this member with another key")]
     Key,
     /// No member has that number.
+    #[error("no member of the cluster has this number")]
     Unknown,
     /// The certificate has no sense.
+    #[error("cannot parse the certificate")]
     Certificate,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refused::Removed => f.write_str("this member was removed from the cluster"),
-            Refused::Name { claimed } => {
-                write!(f, "the certificate does not belong to member {claimed}")
-            }
-            Refused::Key => f.write_str("the cluster knows this member with another key"),
-            Refused::Unknown => f.write_str("no member of the cluster has this number"),
-            Refused::Certificate => f.write_str("cannot parse the certificate"),
-        }
-    }
 }
 
 impl Trust {

@@ -15,7 +15,6 @@ use crate::role::status::held_back_words;
 use crate::state::{State, Succession};
 use crate::wire::{Network, RenewalError};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -30,32 +29,20 @@ const LEAD_LOOK: Duration = Duration::from_millis(200);
 const TOLD_FOR: Duration = Duration::from_secs(50);
 
 /// Why a member has no certificate of the newest authority.
+#[derive(Debug, thiserror::Error)]
 enum Uncertified {
     /// Keys, files.
-    Authority(AuthorityError),
+    #[error("{0}")]
+    Authority(#[from] AuthorityError),
     /// No member signed it.
+    #[error("{0}")]
     Renewal(RenewalError),
     /// The signer does not know the newest CA yet.
+    #[error("the signing member does not know the new CA yet")]
     Behind,
     /// The wire does not take it.
+    #[error("{0}")]
     Wire(crate::wire::WireError),
-}
-
-impl fmt::Display for Uncertified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Uncertified::Authority(error) => error.fmt(f),
-            Uncertified::Renewal(error) => error.fmt(f),
-            Uncertified::Behind => f.write_str("the signing member does not know the new CA yet"),
-            Uncertified::Wire(error) => error.fmt(f),
-        }
-    }
-}
-
-impl From<AuthorityError> for Uncertified {
-    fn from(error: AuthorityError) -> Self {
-        Uncertified::Authority(error)
-    }
 }
 
 /// Keeps this member's certificate, and a node's keys of authorities, as they were agreed

@@ -86,28 +86,17 @@ pub struct Options {
 pub enum RoleError {
     /// The state directory.
     #[error("{0}")]
-    Directory(DirectoryError),
+    Directory(#[from] DirectoryError),
     /// The operators' socket.
     #[error("{0}")]
-    Socket(SocketError),
+    Socket(#[from] SocketError),
     /// Keys and certificates.
     #[error("{0}")]
-    Authority(AuthorityError),
+    Authority(#[from] AuthorityError),
     /// It cannot listen.
     #[error("{0}")]
-    Wire(WireError),
+    Wire(#[from] WireError),
 }
-
-macro_rules! from {
-    ($($error:ty => $variant:ident),*) => {
-        $(impl From<$error> for RoleError {
-            fn from(error: $error) -> Self {
-                RoleError::$variant(error)
-            }
-        })*
-    };
-}
-from!(DirectoryError => Directory, SocketError => Socket, AuthorityError => Authority, WireError => Wire);
 
 /// Runs the role until the machine wants it to end. On a Tokio runtime of one thread,
 /// with its IO and its time.

@@ -48,28 +48,28 @@ pub struct SetupOptions {
 pub enum SetupError {
     /// The state directory.
     #[error("{0}")]
-    Directory(DirectoryError),
+    Directory(#[from] DirectoryError),
     /// Keys and certificates.
     #[error("{0}")]
-    Authority(AuthorityError),
+    Authority(#[from] AuthorityError),
     /// The store.
     #[error("{0}")]
-    Store(StoreError),
+    Store(#[from] StoreError),
     /// The agreement.
     #[error("{0}")]
-    Engine(EngineError),
+    Engine(#[from] EngineError),
     /// The agreement, with a first command.
     #[error("{0}")]
-    Propose(ProposeError),
+    Propose(#[from] ProposeError),
     /// The first command was refused.
     #[error("{0}")]
     Refused(Refusal),
     /// Joining.
     #[error("{0}")]
-    Join(JoinError),
+    Join(#[from] JoinError),
     /// The token.
     #[error("{0}")]
-    Token(TokenError),
+    Token(#[from] TokenError),
     /// An arbiter cannot continue alone: it cannot decrypt what it stores.
     #[error(
         "this is an arbiter: it carries no traffic and cannot decrypt what it stores, so it cannot continue \
@@ -89,22 +89,8 @@ pub enum SetupError {
     TimedOut(Duration),
     /// The system.
     #[error("{0}")]
-    Io(io::Error),
+    Io(#[from] io::Error),
 }
-
-macro_rules! from {
-    ($($error:ty => $variant:ident),*) => {
-        $(impl From<$error> for SetupError {
-            fn from(error: $error) -> Self {
-                SetupError::$variant(error)
-            }
-        })*
-    };
-}
-from!(
-    DirectoryError => Directory, AuthorityError => Authority, StoreError => Store, EngineError => Engine,
-    ProposeError => Propose, JoinError => Join, TokenError => Token, io::Error => Io
-);
 
 /// The network of a cluster with one member.
 #[derive(Clone, Copy, Debug)]

@@ -29,8 +29,6 @@ use crate::member::{Digest, Kind, Member, MemberId};
 use part::codec;
 use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
-use std::error::Error;
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -136,59 +134,50 @@ pub struct Admitted {
 }
 
 /// Why somebody is not taken in.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum Denied {
     /// The token is unknown, was used, or its time has passed.
+    #[error(
+        "the token is unknown, used, or expired; create a new one with `evenkeel cluster invite`"
+    )]
     Token,
     /// The token is for the other kind of member.
+    #[error(
+        "the token is for the other kind of member: `evenkeel cluster invite` creates one for a node, with \
+             `--arbiter` one for an arbiter"
+    )]
     Kind,
     /// The proof of its key is not for this connection.
+    #[error("the proof of the key does not belong to this connection")]
     Proof,
     /// The description of the new member is invalid.
+    #[error("the join request has too many addresses, or no valid name")]
     Form,
     /// The cluster has as many members as it may have, or one of this name.
+    #[error("{words}")]
     Members {
         /// The message.
         words: String,
     },
     /// No majority agrees now.
+    #[error("the cluster has no majority and cannot add members now; try again later")]
     NoMajority,
     /// This member cannot now.
+    #[error("that member cannot add members now")]
     Unable,
 }
 
-impl fmt::Display for Denied {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Denied::Token => f.write_str(
-                "the token is unknown, used, or expired; create a new one with `evenkeel cluster invite`",
-            ),
-            Denied::Kind => f.write_str(
-                "the token is for the other kind of member: `evenkeel cluster invite` creates one for a node, with \
-                 `--arbiter` one for an arbiter",
-            ),
-            Denied::Proof => f.write_str("the proof of the key does not belong to this connection"),
-            Denied::Form => {
-                f.write_str("the join request has too many addresses, or no valid name")
-            }
-            Denied::Members { words } => f.write_str(words),
-            Denied::NoMajority => f.write_str(
-                "the cluster has no majority and cannot add members now; try again later",
-            ),
-            Denied::Unable => f.write_str("that member cannot add members now"),
-        }
-    }
-}
-
 /// Why somebody did not join.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// The token is for another kind of member.
+    #[error("the token is for {}", command_of(*.invited))]
     Kind {
         /// For which.
         invited: Kind,
     },
     /// No member was reached: the last failure.
+    #[error("no member of the token is reachable; the last one, {address}: {error}")]
     Unreached {
         /// Where.
         address: SocketAddr,
@@ -196,71 +185,47 @@ pub enum JoinError {
         error: io::Error,
     },
     /// The server has no certificate of the token's CA.
+    #[error(
+        "the machine at {address} does not belong to the cluster of the token, or the cluster has a new CA \
+             since then: create a new token with `evenkeel cluster invite`. The secret was not sent to it"
+    )]
     Fingerprint {
         /// Where.
         address: SocketAddr,
     },
     /// The server does not know the invitation and may have been removed, or it has no CA
     /// key and is in the path of a node.
+    #[error(
+        "the machine at {address} cannot prove that it is a node with the invitation in its log: it may have \
+             been removed from the cluster, or stand between this machine and a node. The secret was not sent to \
+             it; create a new token with `evenkeel cluster invite`"
+    )]
     Unproven {
         /// Where.
         address: SocketAddr,
     },
     /// It answers what has no sense.
+    #[error("unexpected reply from {address}")]
     Malformed {
         /// Where.
         address: SocketAddr,
     },
     /// The cluster does not want it.
+    #[error("{0}")]
     Denied(Denied),
     /// Every member that answers points elsewhere.
+    #[error("no node is reachable, and only nodes can add members")]
     NoNode,
     /// A key or a certificate.
-    Authority(AuthorityError),
+    #[error("{0}")]
+    Authority(#[from] AuthorityError),
 }
 
-impl fmt::Display for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            JoinError::Kind { invited } => {
-                let invited = match invited {
-                    Kind::Node => "a node: `evenkeel cluster join`",
-                    Kind::Arbiter => "an arbiter: `evenkeel arbiter join`",
-                };
-                write!(f, "the token is for {invited}")
-            }
-            JoinError::Unreached { address, error } => write!(
-                f,
-                "no member of the token is reachable; the last one, {address}: {error}"
-            ),
-            JoinError::Fingerprint { address } => write!(
-                f,
-                "the machine at {address} does not belong to the cluster of the token, or the cluster has a new CA \
-                 since then: create a new token with `evenkeel cluster invite`. The secret was not sent to it"
-            ),
-            JoinError::Unproven { address } => write!(
-                f,
-                "the machine at {address} cannot prove that it is a node with the invitation in its log: it may have \
-                 been removed from the cluster, or stand between this machine and a node. The secret was not sent to \
-                 it; create a new token with `evenkeel cluster invite`"
-            ),
-            JoinError::Malformed { address } => {
-                write!(f, "unexpected reply from {address}")
-            }
-            JoinError::Denied(why) => why.fmt(f),
-            JoinError::NoNode => {
-                f.write_str("no node is reachable, and only nodes can add members")
-            }
-            JoinError::Authority(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for JoinError {}
-
-impl From<AuthorityError> for JoinError {
-    fn from(error: AuthorityError) -> Self {
-        JoinError::Authority(error)
+/// A kind of member, and the command that joins it.
+fn command_of(invited: Kind) -> &'static str {
+    match invited {
+        Kind::Node => "a node: `evenkeel cluster join`",
+        Kind::Arbiter => "an arbiter: `evenkeel arbiter join`",
     }
 }
 

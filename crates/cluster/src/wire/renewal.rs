@@ -14,8 +14,6 @@ use crate::member::{Digest, Kind, MemberId};
 use part::codec;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::sleep;
@@ -32,39 +30,23 @@ const SHOWN_BY: Duration = Duration::from_secs(5);
 const SIGN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why there is no new certificate.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RenewalError {
     /// No node is reached; the last failure.
+    #[error("{}", no_node(.0.as_ref()))]
     NoNode(Option<CallError>),
     /// The node that was asked does not sign it, or answers nonsense.
+    #[error("member {0} refused to sign it")]
     Denied(MemberId),
     /// A key or a certificate.
-    Authority(AuthorityError),
+    #[error("{0}")]
+    Authority(#[from] AuthorityError),
 }
 
-impl fmt::Display for RenewalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RenewalError::NoNode(None) => {
-                f.write_str("the CA key is not here, and no node is reachable")
-            }
-            RenewalError::NoNode(Some(error)) => {
-                write!(
-                    f,
-                    "no node that could sign the certificate is reachable: {error}"
-                )
-            }
-            RenewalError::Denied(member) => write!(f, "member {member} refused to sign it"),
-            RenewalError::Authority(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for RenewalError {}
-
-impl From<AuthorityError> for RenewalError {
-    fn from(error: AuthorityError) -> Self {
-        RenewalError::Authority(error)
+fn no_node(last: Option<&CallError>) -> String {
+    match last {
+        Some(error) => format!("no node that could sign the certificate is reachable: {error}"),
+        None => "the CA key is not here, and no node is reachable".to_owned(),
     }
 }
 

@@ -15,7 +15,6 @@ use part::role::{Parcel, Personality, Take};
 use part::voice::keepalived::{Log, Speaker, write_at_once};
 use rustix::thread::CapabilitySet;
 use std::ffi::OsStr;
-use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -61,21 +60,14 @@ pub enum ConfigError {
 }
 
 /// Why a role does not begin.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum BeginError {
+    #[error("{0}")]
     Config(ConfigError),
+    #[error("{0}")]
     Role(RoleError),
+    #[error("{0}")]
     Confinement(confinement::ConfinementError),
-}
-
-impl fmt::Display for BeginError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BeginError::Config(error) => error.fmt(f),
-            BeginError::Role(error) => error.fmt(f),
-            BeginError::Confinement(error) => error.fmt(f),
-        }
-    }
 }
 
 /// Runs until the end.

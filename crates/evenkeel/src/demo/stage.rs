@@ -14,7 +14,6 @@ use proxy::health;
 use proxy::listener::{self, Inherited, Listening, OpenStep};
 use proxy::running::ServeOptions;
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -51,13 +50,16 @@ const OPTIONS: ServeOptions = ServeOptions {
 };
 
 /// Why the demo cannot start.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StageError {
     /// No free port, no thread.
-    System(io::Error),
+    #[error("{}", reason(.0))]
+    System(#[from] io::Error),
     /// The example is refused, as told.
+    #[error("examples/demo.cfg is refused\n{0}")]
     Configuration(String),
     /// A listener of the example could not be opened.
+    #[error("{step} {address}: {}", nix::errno::Errno::from_raw(.errno.raw_os_error()).desc())]
     Listen {
         /// The failed step.
         step: OpenStep,
@@ -67,33 +69,8 @@ pub enum StageError {
         errno: rustix::io::Errno,
     },
     /// The data plane did not start.
+    #[error("{0}")]
     Start(StartError),
-}
-
-impl fmt::Display for StageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StageError::System(error) => f.write_str(&reason(error)),
-            StageError::Configuration(text) => write!(f, "examples/demo.cfg is refused\n{text}"),
-            StageError::Listen {
-                step,
-                address,
-                errno,
-            } => {
-                let why = nix::errno::Errno::from_raw(errno.raw_os_error()).desc();
-                write!(f, "{step} {address}: {why}")
-            }
-            StageError::Start(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for StageError {}
-
-impl From<io::Error> for StageError {
-    fn from(error: io::Error) -> Self {
-        StageError::System(error)
-    }
 }
 
 /// Something that happened, and when since the beginning.

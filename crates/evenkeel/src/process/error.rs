@@ -7,16 +7,17 @@ use part::daemon::DaemonError;
 use part::spawn::StartFailure;
 use proxy::takeover::TakeoverError;
 use std::ffi::OsString;
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 /// Why a process does not begin to serve.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No frontend with a `bind` line.
+    #[error("No enabled listener found (check for 'bind' directives) ! Exiting.")]
     NothingListens,
     /// The process before did not hand its listeners over.
+    #[error("Failed to get the sockets from the old process! ({}: {})", .socket.display(), .error.as_ref().map_or("it names no .socket".to_owned(), ToString::to_string))]
     TakeOver {
         /// Its statistics socket, as it was named.
         socket: OsString,
@@ -24,8 +25,10 @@ pub enum StartError {
         error: Option<TakeoverError>,
     },
     /// Listeners could not be opened; each was told.
+    #[error("Some protocols failed to start their listeners! Exiting.")]
     Listeners,
     /// The system allows fewer open files than are needed.
+    #[error("Cannot raise FD limit to {wanted}, limit is {allowed}.")]
     FileLimit {
         /// Needed.
         wanted: u64,
@@ -33,6 +36,7 @@ pub enum StartError {
         allowed: u64,
     },
     /// `ulimit-n` or `-m` was refused.
+    #[error("Cannot set the limit of {resource} ({}).", .errno.desc())]
     Limit {
         /// The resource.
         resource: &'static str,
@@ -40,6 +44,7 @@ pub enum StartError {
         errno: Errno,
     },
     /// `chroot`.
+    #[error("Cannot chroot({}) ({}).", .path.display(), .errno.desc())]
     Chroot {
         /// The directory.
         path: PathBuf,
@@ -47,6 +52,7 @@ pub enum StartError {
         errno: Errno,
     },
     /// `group` or `gid`.
+    #[error("Cannot set gid {gid} ({}).", .errno.desc())]
     Group {
         /// The group.
         gid: u32,
@@ -54,6 +60,7 @@ pub enum StartError {
         errno: Errno,
     },
     /// `user` or `uid`.
+    #[error("Cannot set uid {uid} ({}).", .errno.desc())]
     User {
         /// The user.
         uid: u32,
@@ -61,65 +68,18 @@ pub enum StartError {
         errno: Errno,
     },
     /// Privileges could not be dropped.
+    #[error("Cannot give up rights: {0}.")]
     Confinement(ConfinementError),
     /// Going into the background, or the file of the process id.
-    Daemon(DaemonError),
+    #[error("{0}")]
+    Daemon(#[from] DaemonError),
     /// The process that runs the programs of external checks.
+    #[error("{0}")]
     Programs(StartFailure),
     /// Threads, signal descriptors.
+    #[error("Cannot start threads ({})", reason(.0))]
     Threads(io::Error),
     /// The data plane ended by itself.
+    #[error("The data plane ended: {0}")]
     DataPlane(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::NothingListens => {
-                f.write_str("No enabled listener found (check for 'bind' directives) ! Exiting.")
-            }
-            StartError::TakeOver { socket, error } => {
-                write!(
-                    f,
-                    "Failed to get the sockets from the old process! ({}: ",
-                    socket.display()
-                )?;
-                match error {
-                    Some(error) => write!(f, "{error})"),
-                    None => f.write_str("it names no socket)"),
-                }
-            }
-            StartError::Listeners => {
-                f.write_str("Some protocols failed to start their listeners! Exiting.")
-            }
-            StartError::FileLimit { wanted, allowed } => {
-                write!(f, "Cannot raise FD limit to {wanted}, limit is {allowed}.")
-            }
-            StartError::Limit { resource, errno } => {
-                write!(f, "Cannot set the limit of {resource} ({}).", errno.desc())
-            }
-            StartError::Chroot { path, errno } => {
-                write!(f, "Cannot chroot({}) ({}).", path.display(), errno.desc())
-            }
-            StartError::Group { gid, errno } => {
-                write!(f, "Cannot set gid {gid} ({}).", errno.desc())
-            }
-            StartError::User { uid, errno } => {
-                write!(f, "Cannot set uid {uid} ({}).", errno.desc())
-            }
-            StartError::Confinement(error) => write!(f, "Cannot give up rights: {error}."),
-            StartError::Daemon(error) => error.fmt(f),
-            StartError::Programs(error) => error.fmt(f),
-            StartError::Threads(error) => write!(f, "Cannot start threads ({})", reason(error)),
-            StartError::DataPlane(error) => write!(f, "The data plane ended: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<DaemonError> for StartError {
-    fn from(error: DaemonError) -> Self {
-        StartError::Daemon(error)
-    }
 }

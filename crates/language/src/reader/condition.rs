@@ -13,7 +13,8 @@ use crate::suggest;
 pub const CONDITION_DEPTH_MAX: usize = 256;
 
 /// Why a condition cannot be evaluated, and where in its text.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{kind}")]
 pub struct ConditionError {
     /// The kind of error.
     pub kind: ConditionErrorKind,
@@ -22,14 +23,16 @@ pub struct ConditionError {
 }
 
 /// The kinds of errors in a condition.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ConditionErrorKind {
     /// Neither a number nor a predicate nor a parenthesis.
+    #[error("unparsable conditional expression '{rest}'")]
     Unparsable {
         /// The text that was found instead.
         rest: String,
     },
     /// Something behind the end.
+    #[error("unexpected character '{character}' at the end of conditional expression '{text}'")]
     Trailing {
         /// Its first character.
         character: char,
@@ -37,16 +40,19 @@ pub enum ConditionErrorKind {
         text: String,
     },
     /// A parenthesis without its partner.
+    #[error("expected ')' after conditional expression '{rest}'")]
     Parenthesis {
         /// From the opening one on.
         rest: String,
     },
     /// The arguments of a predicate do not end.
+    #[error("expected ')' after the arguments of predicate '{predicate}'")]
     UnclosedArguments {
         /// The predicate.
         predicate: &'static str,
     },
     /// Not enough arguments.
+    #[error("missing arguments (got {got}/{needed}) of predicate '{predicate}'")]
     MissingArguments {
         /// Of which predicate.
         predicate: &'static str,
@@ -56,6 +62,7 @@ pub enum ConditionErrorKind {
         needed: usize,
     },
     /// More arguments than the predicate takes.
+    #[error("expected ')' before '{rest}' in predicate '{predicate}'")]
     ExtraArguments {
         /// The predicate.
         predicate: &'static str,
@@ -63,52 +70,13 @@ pub enum ConditionErrorKind {
         rest: String,
     },
     /// More than [`CONDITION_DEPTH_MAX`] parentheses and negations.
+    #[error("more than {CONDITION_DEPTH_MAX} nested parentheses and negations")]
     TooDeep,
     /// The text itself cannot be read (only of `-cc`; in a file it is reported
     /// before).
+    #[error("{0}")]
     Lexical(FaultKind),
 }
-
-impl std::fmt::Display for ConditionError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.kind {
-            ConditionErrorKind::Unparsable { rest } => {
-                write!(f, "unparsable conditional expression '{rest}'")
-            }
-            ConditionErrorKind::Trailing { character, text } => write!(
-                f,
-                "unexpected character '{character}' at the end of conditional expression '{text}'"
-            ),
-            ConditionErrorKind::Parenthesis { rest } => {
-                write!(f, "expected ')' after conditional expression '{rest}'")
-            }
-            ConditionErrorKind::UnclosedArguments { predicate } => {
-                write!(
-                    f,
-                    "expected ')' after the arguments of predicate '{predicate}'"
-                )
-            }
-            ConditionErrorKind::MissingArguments {
-                predicate,
-                got,
-                needed,
-            } => write!(
-                f,
-                "missing arguments (got {got}/{needed}) of predicate '{predicate}'"
-            ),
-            ConditionErrorKind::ExtraArguments { predicate, rest } => {
-                write!(f, "expected ')' before '{rest}' in predicate '{predicate}'")
-            }
-            ConditionErrorKind::TooDeep => write!(
-                f,
-                "more than {CONDITION_DEPTH_MAX} nested parentheses and negations"
-            ),
-            ConditionErrorKind::Lexical(kind) => write!(f, "{kind}"),
-        }
-    }
-}
-
-impl std::error::Error for ConditionError {}
 
 impl ConditionError {
     /// Returns the correction, if there is one.

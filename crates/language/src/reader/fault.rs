@@ -6,32 +6,44 @@ use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::source::{SourceMap, Span};
 
 /// The kinds of lexical errors in a line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FaultKind {
     /// A quote without its partner: `"` or `'`.
+    #[error("unmatched quote")]
     Quote(u8),
     /// An unmatched quote in a file for HAProxy before 1.6, where quotes were ordinary
     /// bytes.
+    #[error("a single quote is an ordinary character in a file this old")]
     OldQuote(u8),
     /// `\x` without two hexadecimal digits.
+    #[error("truncated or invalid hexadecimal sequence")]
     Hexadecimal,
     /// A variable whose name does not begin as a name may.
+    #[error("forbidden first char in environment variable name")]
     VariableName,
     /// `${` without the closing brace where it has to be.
+    #[error("unmatched brace in environment variable name")]
     VariableBrace,
     /// `[` in a variable that does not go on as `[*]`.
+    #[error("truncated or invalid word expansion sequence")]
     VariableSplit,
     /// More than [`WORDS_MAX`] words.
+    #[error("too many words, truncating after word {WORDS_MAX}")]
     TooManyWords,
     /// More than [`LINE_BYTES_MAX`] bytes.
+    #[error("line too long, truncating after {LINE_BYTES_MAX} bytes")]
     TooLong,
     /// `\x00` or a variable with such a byte: the word ends there.
+    #[error("a NUL byte ends this word")]
     Nul,
     /// A carriage return with something behind it: the line ends there.
+    #[error("the text after the carriage return is ignored")]
     CarriageReturn,
     /// A word of no bytes that is written (`""`), with words behind it.
+    #[error("this word is empty, so the rest of the line is ignored")]
     EmptyWord,
     /// A word of no bytes that a variable made, with words behind it.
+    #[error("this word is empty, so the rest of the line is ignored")]
     EmptyVariable,
 }
 
@@ -74,36 +86,6 @@ impl FaultKind {
             FaultKind::Nul => &codes::NUL_IN_WORD,
             FaultKind::CarriageReturn => &codes::CARRIAGE_RETURN,
             FaultKind::EmptyWord | FaultKind::EmptyVariable => &codes::EMPTY_WORD,
-        }
-    }
-}
-
-impl std::fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            FaultKind::Quote(_) => f.write_str("unmatched quote"),
-            FaultKind::OldQuote(_) => {
-                f.write_str("a single quote is an ordinary character in a file this old")
-            }
-            FaultKind::Hexadecimal => f.write_str("truncated or invalid hexadecimal sequence"),
-            FaultKind::VariableName => {
-                f.write_str("forbidden first char in environment variable name")
-            }
-            FaultKind::VariableBrace => f.write_str("unmatched brace in environment variable name"),
-            FaultKind::VariableSplit => f.write_str("truncated or invalid word expansion sequence"),
-            FaultKind::TooManyWords => {
-                write!(f, "too many words, truncating after word {WORDS_MAX}")
-            }
-            FaultKind::TooLong => {
-                write!(f, "line too long, truncating after {LINE_BYTES_MAX} bytes")
-            }
-            FaultKind::Nul => f.write_str("a NUL byte ends this word"),
-            FaultKind::CarriageReturn => {
-                f.write_str("the text after the carriage return is ignored")
-            }
-            FaultKind::EmptyWord | FaultKind::EmptyVariable => {
-                f.write_str("this word is empty, so the rest of the line is ignored")
-            }
         }
     }
 }

@@ -7,7 +7,6 @@ use super::{ValueError, character_at};
 use crate::codes;
 use crate::diagnostic::Code;
 use crate::suggest;
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Longest path of a socket: what the system allows, less what HAProxy appends
@@ -156,52 +155,70 @@ impl Accepts {
 }
 
 /// The errors of an address. Every variant contains the whole text.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the variants are their messages")]
 pub enum AddressError {
     /// Empty text, as from an empty variable.
+    #[error("'' resolves to an empty address (environment variable missing?)")]
     Empty,
     /// A port has to stand there.
+    #[error("missing port specification in '{text}'")]
     MissingPort { text: String },
     /// Not a host name and not an address.
+    #[error("invalid address: '{host}' in '{text}'")]
     InvalidHost { host: String, text: String },
     /// An address of the other family than its prefix says.
+    #[error("invalid address: '{host}' is not an {} address", name_of(*.family))]
     WrongFamily { host: String, family: Family },
     /// Not within 1 (or 0) and 65535.
+    #[error("invalid port '{port}'")]
     InvalidPort { port: String },
     /// The end is before the start.
+    #[error("invalid port range '{range}'")]
     InvalidRange { range: String },
     /// A port that begins with something that is no digit.
+    #[error("invalid character '{character}' in port number '{port}' in '{text}'")]
     PortCharacter {
         character: char,
         port: String,
         text: String,
     },
     /// Something behind the port; HAProxy ignores it.
+    #[error("unexpected character '{character}' after the port in '{port}' is ignored")]
     PortTrailing {
         character: char,
         port: String,
         accepted: Box<Address>,
     },
     /// `:80-90` where one port is needed.
+    #[error("port range not permitted here in '{text}'")]
     RangeNotPermitted { text: String },
     /// `:+80` where there is no other port to count from.
+    #[error("port offset not permitted here in '{text}'")]
     OffsetNotPermitted { text: String },
     /// Datagrams where a stream is needed.
+    #[error("dgram-type address not acceptable in '{text}'")]
     DatagramNotAcceptable { text: String },
     /// A stream where datagrams are needed.
+    #[error("stream-type address not acceptable in '{text}'")]
     StreamNotAcceptable { text: String },
     /// `fd@` where a socket is to be opened.
+    #[error("'{text}' is a file descriptor, which is not supported here")]
     DescriptorNotAcceptable { text: String },
     /// `fd@` or `sockpair@` without a number.
+    #[error("file descriptor '{descriptor}' is not a valid integer in '{text}'")]
     InvalidDescriptor { descriptor: String, text: String },
     /// `ring@` where nothing is written to.
+    #[error("'{text}' is a ring, which is not supported here")]
     OutputNotAcceptable { text: String },
     /// A host name where an address is needed.
+    #[error("'{text}' is not an IP address; host names are not supported here")]
     NameNotAcceptable { text: String },
     /// `unix@`, `abns@` or `ring@` with nothing behind it.
+    #[error("nothing follows '{text}'")]
     MissingName { text: String },
     /// A path or name of a socket that the system has no room for.
+    #[error("socket path '{text}' too long (max {max})")]
     PathTooLong { text: String, max: usize },
 }
 
@@ -211,79 +228,6 @@ fn name_of(family: Family) -> &'static str {
         Family::V6 | Family::Any => "IPv6",
     }
 }
-
-impl fmt::Display for AddressError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AddressError::Empty => {
-                f.write_str("'' resolves to an empty address (environment variable missing?)")
-            }
-            AddressError::MissingPort { text } => {
-                write!(f, "missing port specification in '{text}'")
-            }
-            AddressError::InvalidHost { host, text } => {
-                write!(f, "invalid address: '{host}' in '{text}'")
-            }
-            AddressError::WrongFamily { host, family } => {
-                let family = name_of(*family);
-                write!(f, "invalid address: '{host}' is not an {family} address")
-            }
-            AddressError::InvalidPort { port } => write!(f, "invalid port '{port}'"),
-            AddressError::InvalidRange { range } => write!(f, "invalid port range '{range}'"),
-            AddressError::PortCharacter {
-                character,
-                port,
-                text,
-            } => write!(
-                f,
-                "invalid character '{character}' in port number '{port}' in '{text}'"
-            ),
-            AddressError::PortTrailing {
-                character, port, ..
-            } => write!(
-                f,
-                "unexpected character '{character}' after the port in '{port}' is ignored"
-            ),
-            AddressError::RangeNotPermitted { text } => {
-                write!(f, "port range not permitted here in '{text}'")
-            }
-            AddressError::OffsetNotPermitted { text } => {
-                write!(f, "port offset not permitted here in '{text}'")
-            }
-            AddressError::DatagramNotAcceptable { text } => {
-                write!(f, "dgram-type address not acceptable in '{text}'")
-            }
-            AddressError::StreamNotAcceptable { text } => {
-                write!(f, "stream-type address not acceptable in '{text}'")
-            }
-            AddressError::DescriptorNotAcceptable { text } => {
-                write!(
-                    f,
-                    "'{text}' is a file descriptor, which is not supported here"
-                )
-            }
-            AddressError::InvalidDescriptor { descriptor, text } => write!(
-                f,
-                "file descriptor '{descriptor}' is not a valid integer in '{text}'"
-            ),
-            AddressError::OutputNotAcceptable { text } => {
-                write!(f, "'{text}' is a ring, which is not supported here")
-            }
-            AddressError::NameNotAcceptable { text } => {
-                write!(
-                    f,
-                    "'{text}' is not an IP address; host names are not supported here"
-                )
-            }
-            AddressError::MissingName { text } => write!(f, "nothing follows '{text}'"),
-            AddressError::PathTooLong { text, max } => {
-                write!(f, "socket path '{text}' too long (max {max})")
-            }
-        }
-    }
-}
-
-impl std::error::Error for AddressError {}
 
 impl ValueError for AddressError {
     type Value = Address;

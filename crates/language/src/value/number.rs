@@ -3,20 +3,22 @@
 use super::{ValueError, character_at};
 use crate::codes;
 use crate::diagnostic::Code;
-use std::fmt;
 use std::ops::RangeInclusive;
 
 /// The errors of a whole number.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum IntegerError {
     /// No text at all.
+    #[error("expects an integer argument")]
     Empty,
     /// It does not begin with a digit.
+    #[error("expects an integer argument, found '{text}'")]
     NotANumber {
         /// The text.
         text: String,
     },
     /// Something follows the number; HAProxy ignores it.
+    #[error("unexpected character '{character}' in '{text}', which is read as {value}")]
     Trailing {
         /// The number.
         value: i64,
@@ -26,6 +28,7 @@ pub enum IntegerError {
         text: String,
     },
     /// Beyond its bounds.
+    #[error("'{text}' is out of range: expected {min} {}", up_to(*.max))]
     OutOfRange {
         /// The text.
         text: String,
@@ -36,32 +39,13 @@ pub enum IntegerError {
     },
 }
 
-impl fmt::Display for IntegerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            IntegerError::Empty => f.write_str("expects an integer argument"),
-            IntegerError::NotANumber { text } => {
-                write!(f, "expects an integer argument, found '{text}'")
-            }
-            IntegerError::Trailing {
-                value,
-                character,
-                text,
-            } => write!(
-                f,
-                "unexpected character '{character}' in '{text}', which is read as {value}"
-            ),
-            IntegerError::OutOfRange { text, min, max } if *max == i64::MAX => {
-                write!(f, "'{text}' is out of range: expected {min} or more")
-            }
-            IntegerError::OutOfRange { text, min, max } => {
-                write!(f, "'{text}' is out of range: expected {min} to {max}")
-            }
-        }
+/// The end of a range that begins with a number.
+fn up_to(max: i64) -> String {
+    match max {
+        i64::MAX => "or more".to_owned(),
+        _ => format!("to {max}"),
     }
 }
-
-impl std::error::Error for IntegerError {}
 
 impl ValueError for IntegerError {
     type Value = i64;

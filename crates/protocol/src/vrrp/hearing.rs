@@ -3,7 +3,6 @@
 
 use super::advert::{Advert, Expected, GROUP_V4, GROUP_V6, Refusal, TTL, decode, on_wire};
 use super::{Counter, Settings, Transport, Version};
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -19,15 +18,19 @@ pub(super) struct ReceivedAdvert {
 }
 
 /// Why a packet is not believed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum Dropped {
     /// The decoder's reason.
+    #[error("{0}")]
     Refused(Refusal),
     /// It came through a router, or from too far.
+    #[error("its TTL is {0}, so the sender is not on this link")]
     Ttl(u8),
     /// The sender is not a configured peer.
+    #[error("the sender is not a configured peer")]
     Stranger,
     /// Another interval (version 2).
+    #[error("its advert interval is {is:?}, configured is {ours:?}")]
     Interval {
         /// The received interval.
         is: Duration,
@@ -35,6 +38,9 @@ pub(super) enum Dropped {
         ours: Duration,
     },
     /// Another number of addresses.
+    #[error(
+        "it lists {is} addresses, configured are {ours}: another instance with this virtual router id, or different files"
+    )]
     Count {
         /// In the packet.
         is: usize,
@@ -42,6 +48,9 @@ pub(super) enum Dropped {
         ours: usize,
     },
     /// One of ours is not in it.
+    #[error(
+        "it does not list {0}: another instance with this virtual router id, or different files"
+    )]
     Missing(IpAddr),
 }
 
@@ -55,27 +64,6 @@ impl Dropped {
             Dropped::Stranger | Dropped::Count { .. } | Dropped::Missing(_) => {
                 Counter::AddressListErrors
             }
-        }
-    }
-}
-
-impl fmt::Display for Dropped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Dropped::Refused(refusal) => refusal.fmt(f),
-            Dropped::Ttl(is) => write!(f, "its TTL is {is}, so the sender is not on this link"),
-            Dropped::Stranger => f.write_str("the sender is not a configured peer"),
-            Dropped::Interval { is, ours } => {
-                write!(f, "its advert interval is {is:?}, configured is {ours:?}")
-            }
-            Dropped::Count { is, ours } => write!(
-                f,
-                "it lists {is} addresses, configured are {ours}: another instance with this virtual router id, or different files"
-            ),
-            Dropped::Missing(address) => write!(
-                f,
-                "it does not list {address}: another instance with this virtual router id, or different files"
-            ),
         }
     }
 }

@@ -9,7 +9,6 @@ use model::config::{
 };
 use rustix::io::Errno;
 use std::borrow::Cow;
-use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use tls::acceptor::Acceptor;
@@ -121,7 +120,8 @@ fn described(config: &Config) -> Vec<Described<'_>> {
 }
 
 /// Why a statistics socket could not be opened.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{of}: {step} ({errno}) [{address}]")]
 pub struct OpenFailure {
     /// Whose it is: `frontend GLOBAL`, `peers NAME`.
     pub of: Cow<'static, str>,
@@ -133,16 +133,6 @@ pub struct OpenFailure {
     pub step: OpenStep,
     /// The system's reason.
     pub errno: Errno,
-}
-
-impl fmt::Display for OpenFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} ({}) [{}]",
-            self.of, self.step, self.errno, self.address
-        )
-    }
 }
 
 /// Opens every `stats socket` and what peers connect to, or takes it from those that

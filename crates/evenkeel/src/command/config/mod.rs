@@ -21,7 +21,6 @@ use cluster::file_set::FileSet;
 use cluster::request::{AskError, Reply, Request};
 use cluster::state::VersionRecord;
 use part::voice::{Form, Voice};
-use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,77 +35,59 @@ const TAKEN_BACK: u8 = 3;
 pub(super) const UNKNOWN: u8 = 4;
 
 /// Why a command did not do what was asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum ConfigError {
     /// The role could not be asked.
-    Ask(AskError),
+    #[error("{0}")]
+    Ask(#[from] AskError),
     /// The role refused, in its words.
+    #[error("{0}")]
     Refused(String),
     /// A version was tried and rolled back, in the role's words.
+    #[error("{0}")]
     TakenBack(String),
     /// It answered something else.
+    #[error("unexpected reply of the control role")]
     Strange,
     /// The JSON response is invalid.
+    #[error("cannot parse the reply of the control role: {0}")]
     Json(serde_json::Error),
     /// There is no such version, or no version at all.
+    #[error("{}", no_version(*.0))]
     NoVersion(Option<VersionId>),
     /// There is no such file in a version.
+    #[error("version {1} has no file '{0}'; `evenkeel config show --version {1}` lists its files")]
     NoFile(String, VersionId),
     /// Files that cannot be a version.
+    #[error("{0}")]
     Collect(crate::loader::file_set::CollectError),
     /// A file or directory.
+    #[error("{}: {}", .0, language::reason(.1))]
     Io(String, std::io::Error),
     /// The result is not known.
+    #[error("{0}")]
     Unknown(String),
     /// The author has not seen what is accepted: told already.
+    #[error(
+        "nothing was changed: your files do not contain the changes of the accepted version. Merge them \
+             (`evenkeel config show --export DIRECTORY` writes them), then apply with --onto and its number"
+    )]
     Stale,
     /// The texts that were edited have errors: told already.
+    #[error("nothing was changed: the text has errors")]
     Edited,
     /// There is no editor.
+    #[error("cannot start the editor '{0}'; set EDITOR to another one")]
     NoEditor(String),
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConfigError::Ask(error) => error.fmt(f),
-            ConfigError::Refused(words)
-            | ConfigError::Unknown(words)
-            | ConfigError::TakenBack(words) => f.write_str(words),
-            ConfigError::Strange => {
-                f.write_str("unexpected reply of the control role")
-            }
-            ConfigError::Json(error) => {
-                write!(f, "cannot parse the reply of the control role: {error}")
-            }
-            ConfigError::NoVersion(Some(version)) => write!(
-                f,
-                "version {version} does not exist or is no longer kept; `evenkeel config log` lists the versions"
-            ),
-            ConfigError::NoVersion(None) => f.write_str(
-                "no version is accepted yet; create the first one with `evenkeel config apply FILE… -m MESSAGE`",
-            ),
-            ConfigError::NoFile(file, version) => write!(
-                f,
-                "version {version} has no file '{file}'; `evenkeel config show --version {version}` lists its files"
-            ),
-            ConfigError::Collect(error) => error.fmt(f),
-            ConfigError::Io(what, error) => write!(f, "{what}: {}", language::reason(error)),
-            ConfigError::Stale => f.write_str(
-                "nothing was changed: your files do not contain the changes of the accepted version. Merge them \
-                 (`evenkeel config show --export DIRECTORY` writes them), then apply with --onto and its number",
-            ),
-            ConfigError::Edited => f.write_str("nothing was changed: the text has errors"),
-            ConfigError::NoEditor(editor) => {
-                write!(f, "cannot start the editor '{editor}'; set EDITOR to another one")
-            }
-        }
-    }
-}
-
-impl From<AskError> for ConfigError {
-    fn from(error: AskError) -> Self {
-        ConfigError::Ask(error)
+fn no_version(version: Option<VersionId>) -> String {
+    match version {
+        Some(version) => format!(
+            "version {version} does not exist or is no longer kept; `evenkeel config log` lists the versions"
+        ),
+        None => "no version is accepted yet; create the first one with `evenkeel config apply FILE… -m MESSAGE`"
+            .to_owned(),
     }
 }
 
