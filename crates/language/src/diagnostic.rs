@@ -212,15 +212,6 @@ impl Diagnostics {
         }
     }
 
-    /// Takes warnings back that something which was read later makes void; errors stay.
-    pub fn withdraw(&mut self, void: impl Fn(&Diagnostic) -> bool) {
-        let before = self.list.len();
-        self.list
-            .retain(|told| told.severity != Severity::Warning || !void(told));
-        let withdrawn = before.saturating_sub(self.list.len());
-        self.warnings = self.warnings.saturating_sub(withdrawn);
-    }
-
     /// Iterates over the diagnostics that were kept.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()

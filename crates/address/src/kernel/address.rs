@@ -325,27 +325,11 @@ impl Kernel {
         found.unwrap_or(false)
     }
 
-    /// Puts an address on its interface.
-    pub fn add_address(&mut self, spec: &AddressSpec) -> Result<Ack, KernelError> {
-        first(
-            self.add_addresses(std::slice::from_ref(spec)),
-            "add an address",
-        )
-    }
-
     /// Gives addresses their whole lifetime again. One that somebody deleted comes
     /// back by this.
     pub fn renew_addresses(&mut self, specs: &[AddressSpec]) -> Vec<Result<(), KernelError>> {
         let mut asks: Vec<_> = specs.iter().map(|s| s.addition(flag::REPLACE)).collect();
         self.socket.batch("renew an address", &mut asks)
-    }
-
-    /// Gives an address its whole lifetime again.
-    pub fn renew_address(&mut self, spec: &AddressSpec) -> Result<(), KernelError> {
-        first(
-            self.renew_addresses(std::slice::from_ref(spec)),
-            "renew an address",
-        )
     }
 
     /// Takes addresses from their interfaces, all in one go; one that is gone already
@@ -369,14 +353,6 @@ impl Kernel {
         removed.into_iter().map(outcome).collect()
     }
 
-    /// Takes an address from its interface.
-    pub fn remove_address(&mut self, spec: &AddressSpec) -> Result<Ack, KernelError> {
-        first(
-            self.remove_addresses(std::slice::from_ref(spec)),
-            "remove an address",
-        )
-    }
-
     /// All addresses.
     pub fn addresses(&mut self) -> Result<Vec<AddressSeen>, KernelError> {
         let ask = Message::new(kind::GET_ADDRESS, flag::REQUEST | flag::DUMP, &[0; BODY]);
@@ -387,16 +363,4 @@ impl Kernel {
         };
         self.socket.dump("list addresses", ask, read)
     }
-}
-
-/// The only result of a batch of one.
-pub(super) fn first<T>(
-    results: Vec<Result<T, KernelError>>,
-    request: &'static str,
-) -> Result<T, KernelError> {
-    let none = KernelError::NoAnswer {
-        request,
-        waited: Duration::ZERO,
-    };
-    results.into_iter().next().unwrap_or(Err(none))
 }

@@ -50,19 +50,9 @@ impl LinkFlags {
         self.0 & 0x8 != 0
     }
 
-    /// `IFF_NOARP`
-    pub fn no_arp(self) -> bool {
-        self.0 & 0x80 != 0
-    }
-
     /// `IFF_MULTICAST`
     pub fn multicast(self) -> bool {
         self.0 & 0x1000 != 0
-    }
-
-    /// `IFF_POINTOPOINT`
-    pub fn point_to_point(self) -> bool {
-        self.0 & 0x10 != 0
     }
 
     /// `IFF_LOWER_UP`: the layer below has a carrier.

@@ -1,6 +1,5 @@
 //! Routes.
 
-use super::address::first;
 use super::message::{
     Attributes, INET, INET6, Incoming, Message, family, flag, ip, kind, number, octets, u32_at,
 };
@@ -390,11 +389,6 @@ impl Kernel {
         self.socket.one("replace a route", ask)
     }
 
-    /// Adds a route.
-    pub fn add_route(&mut self, route: &Route) -> Result<Ack, KernelError> {
-        first(self.add_routes(std::slice::from_ref(route)), "add a route")
-    }
-
     /// Removes routes, all in one go; one that is gone already is no error.
     pub fn remove_routes(&mut self, routes: &[Route]) -> Vec<Result<Ack, KernelError>> {
         let asks: Vec<_> = routes
@@ -415,14 +409,6 @@ impl Kernel {
             Err(error) => Err(error),
         };
         removed.into_iter().map(outcome).collect()
-    }
-
-    /// Removes a route.
-    pub fn remove_route(&mut self, route: &Route) -> Result<Ack, KernelError> {
-        first(
-            self.remove_routes(std::slice::from_ref(route)),
-            "remove a route",
-        )
     }
 
     /// All routes of IPv4 and IPv6, of all tables.

@@ -1,6 +1,5 @@
 //! Rules: which table a packet's route is looked up in.
 
-use super::address::first;
 use super::message::{INET, INET6, Incoming, Message, flag, ip, kind, number, text, u32_at};
 use super::{Ack, Kernel, KernelError, MADE_BY};
 use crate::config::{Rule, RuleAction};
@@ -238,11 +237,6 @@ impl Kernel {
             .collect()
     }
 
-    /// Adds a rule.
-    pub fn add_rule(&mut self, rule: &Rule) -> Result<Ack, KernelError> {
-        first(self.add_rules(std::slice::from_ref(rule)), "add a rule")
-    }
-
     /// Removes rules, all in one go; one that is gone already is no error.
     pub fn remove_rules(&mut self, rules: &[Rule]) -> Vec<Result<Ack, KernelError>> {
         let asks = rules
@@ -261,14 +255,6 @@ impl Kernel {
             .into_iter()
             .map(outcome)
             .collect()
-    }
-
-    /// Removes a rule.
-    pub fn remove_rule(&mut self, rule: &Rule) -> Result<Ack, KernelError> {
-        first(
-            self.remove_rules(std::slice::from_ref(rule)),
-            "remove a rule",
-        )
     }
 
     /// All rules of IPv4 and IPv6.

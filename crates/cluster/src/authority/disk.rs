@@ -76,12 +76,6 @@ pub fn write_authorities(directory: &Path, authorities: &[Vec<u8>]) -> Result<()
     write(&directory.join("authority.pem"), &all)
 }
 
-/// Reads the CA certificates from `authority.pem`.
-pub fn read_authorities(directory: &Path) -> Result<Vec<Vec<u8>>, AuthorityError> {
-    let all = read_all(&directory.join("authority.pem"), CERTIFICATE)?;
-    Ok(all.into_iter().map(|der| der.to_vec()).collect())
-}
-
 /// Writes a sealing key.
 pub fn write_sealing_key(directory: &Path, key: &SealingKey) -> Result<(), AuthorityError> {
     let both = Zeroizing::new([key.public(), key.private()].concat());

@@ -188,14 +188,6 @@ impl ChunkedDecoder {
         self.body
     }
 
-    /// Returns the unread bytes of the current chunk.
-    pub fn chunk_left(&self) -> u64 {
-        match self.state {
-            State::Data => self.left,
-            _ => 0,
-        }
-    }
-
     /// The trailer fields, once [`Chunk::End`] came; those that would frame or
     /// route a message are dropped.
     pub fn trailers(&self) -> Option<&Fields> {

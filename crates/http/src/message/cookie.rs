@@ -28,8 +28,8 @@ pub fn response_cookies(line: &[u8]) -> CookiePairs<'_> {
     }
 }
 
-/// The end of a pair: the first of these bytes outside of quotes.
-fn end_of(line: &[u8], stops: &[u8]) -> usize {
+/// Returns where a pair ends: at the first of these bytes outside of quotes.
+pub fn end_of(line: &[u8], stops: &[u8]) -> usize {
     let mut quoted = false;
     let mut at = 0;
     while at < line.len() {

@@ -12,7 +12,7 @@ mod target;
 mod trim;
 mod values;
 
-pub use cookie::{CookiePairs, request_cookies, response_cookies};
+pub use cookie::{CookiePairs, end_of, request_cookies, response_cookies};
 pub use fields::{Fields, MESSAGE_BYTES_DEFAULT, MESSAGE_BYTES_MAX, NAME_BYTES, Refusal};
 pub use query::{parameter, parameters};
 pub use target::{TargetForm, TargetParts};

@@ -1,7 +1,7 @@
 //! One `cookie` or `set-cookie` line and what is done to its cookies. Values
 //! only: a line comes in, and what it becomes goes out.
 
-use http::message::trim;
+use http::message::{end_of, trim};
 
 /// What becomes of one cookie of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,22 +23,6 @@ pub(super) enum Edited {
     Changed(Vec<u8>),
     /// Nothing of it is left that matters.
     Gone,
-}
-
-/// The end of a cookie: the first semicolon or comma outside of quotes.
-fn end_of(line: &[u8], stops: &[u8]) -> usize {
-    let mut quoted = false;
-    let mut at = 0;
-    while at < line.len() {
-        match line[at] {
-            b'\\' if quoted => at += 1,
-            b'"' => quoted = !quoted,
-            byte if !quoted && stops.contains(&byte) => return at,
-            _ => {}
-        }
-        at += 1;
-    }
-    line.len()
 }
 
 /// Name and value of a cookie as it stands between two delimiters.

@@ -116,11 +116,6 @@ impl Transport {
         self.tls.as_deref()
     }
 
-    /// Whether its bytes are carried by TLS.
-    pub fn is_secure(&self) -> bool {
-        self.tls.is_some()
-    }
-
     /// Waits until a connection that was begun is made or has failed.
     pub async fn connected(&self) -> io::Result<()> {
         self.socket.connected().await

@@ -7,8 +7,12 @@ mod routes;
 mod rules;
 mod vmacs;
 
+use super::address::AddressSpec;
+use super::{Ack, Kernel, KernelError};
+use crate::config::{Route, Rule};
 use lab::{Host, Lab};
 use serde_json::Value;
+use std::time::Duration;
 
 /// Two hosts with the same interfaces, one for us and one for `ip`: `eth0` and `eth1`,
 /// both up, with the addresses that gateways need.
@@ -77,4 +81,58 @@ fn told(host: &Host, words: &[&str]) -> Vec<Value> {
 /// The words of a line.
 fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
+}
+
+/// The only result of a batch of one.
+fn first<T>(results: Vec<Result<T, KernelError>>, request: &'static str) -> Result<T, KernelError> {
+    let none = KernelError::NoAnswer {
+        request,
+        waited: Duration::ZERO,
+    };
+    results.into_iter().next().unwrap_or(Err(none))
+}
+
+/// Changes of one object, which the role makes by the batch.
+impl Kernel {
+    /// Puts an address on its interface.
+    fn add_address(&mut self, spec: &AddressSpec) -> Result<Ack, KernelError> {
+        first(
+            self.add_addresses(std::slice::from_ref(spec)),
+            "add an address",
+        )
+    }
+
+    /// Gives an address its whole lifetime again.
+    fn renew_address(&mut self, spec: &AddressSpec) -> Result<(), KernelError> {
+        first(
+            self.renew_addresses(std::slice::from_ref(spec)),
+            "renew an address",
+        )
+    }
+
+    /// Takes an address from its interface.
+    fn remove_address(&mut self, spec: &AddressSpec) -> Result<Ack, KernelError> {
+        first(
+            self.remove_addresses(std::slice::from_ref(spec)),
+            "remove an address",
+        )
+    }
+
+    /// Adds a route.
+    fn add_route(&mut self, route: &Route) -> Result<Ack, KernelError> {
+        first(self.add_routes(std::slice::from_ref(route)), "add a route")
+    }
+
+    /// Removes a route.
+    fn remove_route(&mut self, route: &Route) -> Result<Ack, KernelError> {
+        first(
+            self.remove_routes(std::slice::from_ref(route)),
+            "remove a route",
+        )
+    }
+
+    /// Adds a rule.
+    fn add_rule(&mut self, rule: &Rule) -> Result<Ack, KernelError> {
+        first(self.add_rules(std::slice::from_ref(rule)), "add a rule")
+    }
 }

@@ -374,12 +374,6 @@ impl Connection {
         self.acknowledged
     }
 
-    /// Whether the preface, or a header block, has begun and not ended: what
-    /// the owner's patience for a head is measured by.
-    pub fn is_gathering(&self) -> bool {
-        matches!(self.reading, Reading::Preface { .. }) || self.block.is_open()
-    }
-
     /// Whether the connection failed, or both sides are done: a GOAWAY with
     /// the last stream was sent or came, and no stream is left. Write the
     /// output and close.
