@@ -140,13 +140,14 @@ pub struct Route {
 }
 
 /// The action of a rule.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum RuleAction {
     /// `table`, `lookup`
     Table(u32),
     /// `goto`
     Goto(u32),
     /// `nop`
+    #[default]
     Nop,
     /// `blackhole`
     Blackhole,
@@ -159,7 +160,7 @@ pub enum RuleAction {
 }
 
 /// A line of `virtual_rules`, `static_rules`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Rule {
     /// Of IPv6.
     pub ipv6: bool,

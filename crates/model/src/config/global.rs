@@ -323,6 +323,17 @@ impl Global {
     pub fn cpus_of_thread(&self, thread: u32) -> Option<Vec<u32>> {
         crate::setting::cpus_of(&self.cpu_maps, thread)
     }
+
+    /// Returns `node`, or the host name.
+    pub fn node_name(&self) -> String {
+        self.node.as_deref().map_or_else(host_name, str::to_owned)
+    }
+}
+
+/// Returns the host name of the system.
+pub fn host_name() -> String {
+    let system = rustix::system::uname();
+    system.nodename().to_string_lossy().into_owned()
 }
 
 impl Default for Global {

@@ -29,7 +29,7 @@ pub use fcgi::{FcgiApp, PassHeader, SetParam};
 pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, ParameterSource};
 pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
-    Watch,
+    Watch, host_name,
 };
 pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward, LogServers};
 pub use log_profile::{LogProfile, LogStep, ProfileReference};

@@ -308,36 +308,24 @@ struct Callable {
 
 impl From<&'static Keyword<FetchBuild>> for Callable {
     fn from(row: &'static Keyword<FetchBuild>) -> Self {
-        let FetchBuild {
-            arguments,
-            required,
-            prepare,
-            ..
-        } = &row.build;
         Callable {
             name: row.name(),
             syntax: row.syntax,
-            kinds: arguments,
-            required: *required,
-            prepare: *prepare,
+            kinds: row.build.arguments,
+            required: row.build.required,
+            prepare: row.build.prepare,
         }
     }
 }
 
 impl From<&'static Keyword<ConverterBuild>> for Callable {
     fn from(row: &'static Keyword<ConverterBuild>) -> Self {
-        let ConverterBuild {
-            arguments,
-            required,
-            prepare,
-            ..
-        } = &row.build;
         Callable {
             name: row.name(),
             syntax: row.syntax,
-            kinds: arguments,
-            required: *required,
-            prepare: *prepare,
+            kinds: row.build.arguments,
+            required: row.build.required,
+            prepare: row.build.prepare,
         }
     }
 }

@@ -240,7 +240,7 @@ async fn check(shared: &ChecksState, run: Run, place: super::plan::CheckedServer
     }
     let state = check_of(proxy, server).send_state.then(|| {
         let report = server.state.report(now_ms());
-        send_state(proxy, server, &node(&place.config), &report)
+        send_state(proxy, server, &place.config.global.node_name(), &report)
     });
     let asked = target(server);
     let result = probe(&place, state.as_deref()).await;
@@ -413,16 +413,5 @@ fn shut_down_sessions(proxy: &Proxy, server: &Server, change: &Change) {
     if came_up && !server.options.backup && server.options.shutdown_backup_sessions_on_up {
         let backups = proxy.servers.iter().filter(|other| other.options.backup);
         backups.for_each(|backup| backup.state.shut_sessions_down(Shutdown::Up));
-    }
-}
-
-/// The host's name, or `node`.
-fn node(config: &Config) -> String {
-    match &config.global.node {
-        Some(node) => node.to_string(),
-        None => rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
     }
 }

@@ -3,7 +3,7 @@
 //! dropped, and the drop is logged.
 
 use super::mail::{Delivery, Mail, Then};
-use model::config::{Config, EmailAlert, Mailer, Proxy};
+use model::config::{Config, EmailAlert, Mailer, Proxy, host_name};
 use model::log;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -62,7 +62,10 @@ pub fn alert(config: &Arc<Config>, proxy: &Proxy, level: u8, text: &str) {
         return;
     };
     let mail = Mail {
-        host_name: host_name(email),
+        host_name: email
+            .host_name
+            .as_deref()
+            .map_or_else(host_name, str::to_owned),
         from: from.to_string(),
         to: to.to_string(),
         date: date(),
@@ -157,16 +160,6 @@ async fn hand_over(address: SocketAddr, mail: &Mail) -> Result<(), String> {
             Then::Refused(line) => return Err(format!("the mailer replied '{line}'")),
             Then::Wait | Then::Send(_) => {}
         }
-    }
-}
-
-fn host_name(email: &EmailAlert) -> String {
-    match &email.host_name {
-        Some(name) => name.to_string(),
-        None => rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
     }
 }
 

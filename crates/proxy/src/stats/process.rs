@@ -169,7 +169,7 @@ impl Process {
             logs_received: crate::log_forward::received(),
             stopping: runtime.stopping(),
             logs_dropped: model::log::dropped(),
-            node: node(config),
+            node: config.global.node_name(),
             configuration: config.global.version.as_deref().map(line),
             description: config.global.description.as_deref().map(str::to_owned),
             addresses: crate::vitals::report(runtime),
@@ -237,16 +237,5 @@ pub fn moment(runtime: &Runtime, legends: bool) -> Moment {
             .connections_max
             .load(std::sync::atomic::Ordering::Relaxed),
         legends,
-    }
-}
-
-/// `node` of the file, or the name of the host.
-fn node(config: &Config) -> String {
-    match &config.global.node {
-        Some(node) => node.to_string(),
-        None => rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
     }
 }

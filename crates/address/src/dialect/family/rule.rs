@@ -13,6 +13,7 @@ use language::keyword::Keyword;
 use language::{Diagnostic, suggest};
 
 /// A rule while its line is read.
+#[derive(Default)]
 pub(in crate::dialect) struct Draft {
     rule: Rule,
     action: Option<RuleAction>,
@@ -285,11 +286,9 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
 /// The rule of a line in the block of that name.
 pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Rule>> {
     let span = line.whole();
-    let mut draft = Draft {
-        rule: empty(line),
-        action: None,
-        family: None,
-    };
+    let text: Vec<&str> = line.words.iter().map(|w| w.text.as_str()).collect();
+    let mut draft = Draft::default();
+    draft.rule.text = text.join(" ");
     let mut words = Words::new(&line.words);
     while let Some(word) = words.next() {
         let found = OPTIONS
@@ -336,34 +335,6 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ru
         l.report(Diagnostic::error(&codes::OUT_OF_RANGE, span, message));
     }
     Some(At { value: rule, span })
-}
-
-fn empty(line: &Node) -> Rule {
-    let text: Vec<&str> = line.words.iter().map(|w| w.text.as_str()).collect();
-    Rule {
-        ipv6: false,
-        invert: false,
-        from: None,
-        to: None,
-        input: None,
-        output: None,
-        tos: None,
-        mark: None,
-        preference: None,
-        realms: None,
-        suppress_prefix: None,
-        suppress_group: None,
-        uids: None,
-        protocol: None,
-        source_ports: None,
-        destination_ports: None,
-        tunnel: None,
-        made_by: None,
-        action: RuleAction::Nop,
-        no_track: false,
-        track_group: None,
-        text: text.join(" "),
-    }
 }
 
 fn prefix(l: &mut Loader<'_>, words: &mut Words<'_>) -> Option<(std::net::IpAddr, u8)> {
