@@ -179,7 +179,7 @@ pub(crate) fn take(
     let (place, rest) = match on_words(context, part, section, line) {
         Ok(words) => words,
         Err(refused) => {
-            context.tell(*refused);
+            context.tell(refused);
             return OnNode::Refused;
         }
     };
@@ -202,14 +202,14 @@ fn on_words<'l>(
     part: &Part,
     section: &str,
     line: &'l Line,
-) -> Result<(&'l language::Word, Line), Box<Diagnostic>> {
+) -> Result<(&'l language::Word, Line), Diagnostic> {
     let refuse = |span, told: &str, label: &str| {
         let told = Diagnostic::error(&codes::ON_NODE, span, told);
         let told = told.help("write `on <node>[,<node>…] <line>`");
-        Box::new(match label {
+        match label {
             "" => told,
             label => told.label(label),
-        })
+        }
     };
     let Some(place) = line.word(1) else {
         let told = "'on' expects the name of a node";
@@ -229,12 +229,12 @@ fn on_words<'l>(
         let told = format!("a '{}' section cannot apply to a single node", first.text());
         let told = refuse(first.span, &told, "begins a section");
         let help = "begin the section for all nodes, and put `on <node>` before its lines";
-        return Err(Box::new(told.help(help)));
+        return Err(told.help(help));
     }
     if part.sections.for_all.contains(&section) {
         let told = format!("a '{section}' section applies to the whole cluster");
         let help = "remove `on` and the name";
-        return Err(Box::new(refuse(line.span, &told, "").help(help)));
+        return Err(refuse(line.span, &told, "").help(help));
     }
     let span = first.span.to(last.span);
     let unset = line.unset.clone();

@@ -142,7 +142,7 @@ impl<D: Tabled> Lines<D> {
                 section.names().join(", ")
             )),
         };
-        Err(Box::new(told))
+        Err(told)
     }
 }
 
@@ -157,7 +157,7 @@ impl<D: Tabled> Draft for Lines<D> {
             // What its lines would say is not known without it.
             self.section = None;
         }
-        self.tell(context, begun.err().map(|refused| *refused));
+        self.tell(context, begun.err());
     }
 
     fn place(&self) -> Option<&'static str> {
@@ -169,7 +169,7 @@ impl<D: Tabled> Draft for Lines<D> {
             return;
         };
         let refused = self.build(&context.words, section, line).err();
-        self.tell(context, refused.map(|refused| unset_named(line, *refused)));
+        self.tell(context, refused.map(|refused| unset_named(line, refused)));
     }
 
     fn nodes(&self) -> Vec<Node> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// The result of a builder: the first error of its line that it cannot recover from. It
 /// reports others with [`Args::tell`] and continues.
-pub type Built = Result<(), Box<Diagnostic>>;
+pub type Built = Result<(), Diagnostic>;
 
 /// The largest size that any keyword takes, bytes.
 const SIZE_MAX: u64 = 1 << 40;
@@ -72,7 +72,7 @@ pub fn section_name<'w>(
     section: &str,
     name: &'w Word,
     code: &'static Code,
-) -> Result<&'w str, Box<Diagnostic>> {
+) -> Result<&'w str, Diagnostic> {
     let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
     let Some(bad) = name.bytes.iter().find(bad) else {
         return Ok(name.str());
@@ -82,10 +82,8 @@ pub fn section_name<'w>(
         char::from(*bad),
         name.text()
     );
-    Err(Box::new(
-        Diagnostic::error(code, name.span, told)
-            .label("letters, digits, `.`, `_`, `-` and `:` are"),
-    ))
+    Err(Diagnostic::error(code, name.span, told)
+        .label("letters, digits, `.`, `_`, `-` and `:` are"))
 }
 
 /// The words of a line behind its keyword.
@@ -217,11 +215,11 @@ impl<'l> Args<'l> {
     ///
     /// # Errors
     /// No word is left.
-    pub fn required(&mut self, what: &str) -> Result<&'l Word, Box<Diagnostic>> {
+    pub fn required(&mut self, what: &str) -> Result<&'l Word, Diagnostic> {
         self.next().ok_or_else(|| {
             let told = format!("'{}' expects {what}", self.keyword);
             let told = self.refused(self.codes.missing, self.line.end(), told);
-            Box::new(told.label(format!("{what} is missing here")))
+            told.label(format!("{what} is missing here"))
         })
     }
 
@@ -231,8 +229,8 @@ impl<'l> Args<'l> {
         code: &'static Code,
         word: &Word,
         message: impl Into<String>,
-    ) -> Box<Diagnostic> {
-        Box::new(Diagnostic::error(code, word.span, message))
+    ) -> Diagnostic {
+        Diagnostic::error(code, word.span, message)
     }
 
     /// An error with the syntax of the line as its help.
@@ -241,12 +239,12 @@ impl<'l> Args<'l> {
     }
 
     /// An error that begins with the keyword and has the syntax of the line as its help.
-    pub fn mistake(&self, code: &'static Code, span: Span, what: &str) -> Box<Diagnostic> {
-        Box::new(self.refused(code, span, format!("'{}': {what}", self.keyword)))
+    pub fn mistake(&self, code: &'static Code, span: Span, what: &str) -> Diagnostic {
+        self.refused(code, span, format!("'{}': {what}", self.keyword))
     }
 
     /// An error about a value: what the word is not.
-    pub fn unfit(&self, word: &Word, what: &str) -> Box<Diagnostic> {
+    pub fn unfit(&self, word: &Word, what: &str) -> Diagnostic {
         let told = format!("'{}' is {what}", word.text());
         self.mistake(self.codes.value, word.span, &told)
     }
@@ -258,7 +256,7 @@ impl<'l> Args<'l> {
         word: &Word,
         error: &E,
         code: &'static Code,
-    ) -> Result<E::Value, Box<Diagnostic>>
+    ) -> Result<E::Value, Diagnostic>
     where
         E::Value: Clone,
     {
@@ -275,7 +273,7 @@ impl<'l> Args<'l> {
             _ => {
                 diagnostic.code = code;
                 diagnostic.severity = Severity::Error;
-                Err(Box::new(diagnostic))
+                Err(diagnostic)
             }
         }
     }
@@ -284,7 +282,7 @@ impl<'l> Args<'l> {
     ///
     /// # Errors
     /// The word is missing, or not an IP address.
-    pub fn address(&mut self) -> Result<(IpAddr, Span), Box<Diagnostic>> {
+    pub fn address(&mut self) -> Result<(IpAddr, Span), Diagnostic> {
         let word = self.required("an address")?;
         match word.str().parse() {
             Ok(address) => Ok((address, word.span)),
@@ -296,11 +294,7 @@ impl<'l> Args<'l> {
     ///
     /// # Errors
     /// The word is missing, not a number, or out of range.
-    pub fn integer(
-        &mut self,
-        what: &str,
-        range: RangeInclusive<i64>,
-    ) -> Result<i64, Box<Diagnostic>> {
+    pub fn integer(&mut self, what: &str, range: RangeInclusive<i64>) -> Result<i64, Diagnostic> {
         let word = self.required(what)?;
         value::integer(word.str(), range).or_else(|error| {
             let code = match error {
@@ -315,11 +309,7 @@ impl<'l> Args<'l> {
     ///
     /// # Errors
     /// As [`Args::integer`].
-    pub fn count(
-        &mut self,
-        what: &str,
-        range: RangeInclusive<u32>,
-    ) -> Result<u32, Box<Diagnostic>> {
+    pub fn count(&mut self, what: &str, range: RangeInclusive<u32>) -> Result<u32, Diagnostic> {
         let range = i64::from(*range.start())..=i64::from(*range.end());
         self.integer(what, range)
             .map(|n| u32::try_from(n).unwrap_or(u32::MAX))
@@ -329,7 +319,7 @@ impl<'l> Args<'l> {
     ///
     /// # Errors
     /// The word is missing, or not a time.
-    pub fn time(&mut self, unit: TimeUnit) -> Result<(Duration, Span), Box<Diagnostic>> {
+    pub fn time(&mut self, unit: TimeUnit) -> Result<(Duration, Span), Diagnostic> {
         let word = self.required("a time")?;
         let time = value::time(word.str(), unit)
             .or_else(|error| self.settle(word, &error, self.codes.time))?;
@@ -341,7 +331,7 @@ impl<'l> Args<'l> {
     ///
     /// # Errors
     /// The word is missing, not a time, or too large.
-    pub fn time_ms(&mut self, unit: TimeUnit) -> Result<u32, Box<Diagnostic>> {
+    pub fn time_ms(&mut self, unit: TimeUnit) -> Result<u32, Diagnostic> {
         let word = self.required("a time")?;
         match value::milliseconds(word.str(), unit) {
             Ok(ms) => Ok(ms),
@@ -357,7 +347,7 @@ impl<'l> Args<'l> {
     ///
     /// # Errors
     /// The word is missing, or not a size.
-    pub fn size(&mut self, what: &str) -> Result<u64, Box<Diagnostic>> {
+    pub fn size(&mut self, what: &str) -> Result<u64, Diagnostic> {
         self.size_up_to(what, SIZE_MAX)
     }
 
@@ -365,7 +355,7 @@ impl<'l> Args<'l> {
     ///
     /// # Errors
     /// The word is missing, not a size, or too large.
-    pub fn size_up_to(&mut self, what: &str, max: u64) -> Result<u64, Box<Diagnostic>> {
+    pub fn size_up_to(&mut self, what: &str, max: u64) -> Result<u64, Diagnostic> {
         let word = self.required(what)?;
         value::size(word.str(), max).or_else(|error| self.settle(word, &error, self.codes.size))
     }
@@ -405,7 +395,7 @@ impl<'l> Args<'l> {
             extra.text()
         );
         let told = self.refused(self.codes.surplus, extra.span, told);
-        Err(Box::new(told.label("one word too many")))
+        Err(told.label("one word too many"))
     }
 }
 

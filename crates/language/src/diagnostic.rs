@@ -3,6 +3,7 @@
 //! apart from them, in [`crate::render`].
 
 use crate::source::{SourceMap, Span};
+use std::ops::{Deref, DerefMut};
 
 /// How grave a diagnostic is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -58,9 +59,28 @@ pub struct Fix {
     pub replacement: String,
 }
 
-/// One thing to tell.
+/// An error, a warning or a hint. It is one pointer wide, because every builder returns it
+/// in its result; its parts are those of [`Details`].
 #[derive(Clone, Debug)]
-pub struct Diagnostic {
+pub struct Diagnostic(Box<Details>);
+
+impl Deref for Diagnostic {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for Diagnostic {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
+    }
+}
+
+/// The parts of a diagnostic.
+#[derive(Clone, Debug)]
+pub struct Details {
     /// Its stable code.
     pub code: &'static Code,
     /// How grave.
@@ -93,7 +113,7 @@ impl Diagnostic {
         span: Span,
         message: impl Into<String>,
     ) -> Self {
-        Diagnostic {
+        Diagnostic(Box::new(Details {
             code,
             severity,
             message: message.into(),
@@ -104,7 +124,7 @@ impl Diagnostic {
             help: None,
             fix: None,
             further_fixes: Vec::new(),
-        }
+        }))
     }
 
     /// An error at a place.
@@ -119,10 +139,9 @@ impl Diagnostic {
 
     /// A diagnostic about no place in a file (a file that cannot be opened).
     pub fn global(code: &'static Code, severity: Severity, message: impl Into<String>) -> Self {
-        Diagnostic {
-            primary: None,
-            ..Self::new(code, severity, Span::default(), message)
-        }
+        let mut diagnostic = Self::new(code, severity, Span::default(), message);
+        diagnostic.primary = None;
+        diagnostic
     }
 
     /// Sets the words under the underline.
@@ -149,11 +168,18 @@ impl Diagnostic {
         self
     }
 
-    /// Adds "did you mean 'name'?" with the replacement, if a name is near (see
-    /// [`crate::suggest::nearest`]).
+    /// Adds "did you mean 'name'?" if a name is near (see [`crate::suggest::nearest`]).
+    pub fn suggest(self, name: Option<&str>) -> Self {
+        match name {
+            Some(name) => self.help(format!("did you mean '{name}'?")),
+            None => self,
+        }
+    }
+
+    /// As [`Self::suggest`], with the replacement.
     pub fn did_you_mean(self, span: Span, name: Option<&str>) -> Self {
         match name {
-            Some(name) => self.help(format!("did you mean '{name}'?")).fix(span, name),
+            Some(near) => self.suggest(name).fix(span, near),
             None => self,
         }
     }

@@ -28,7 +28,7 @@ pub mod value;
 use std::io;
 
 pub use codes::CODES;
-pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+pub use diagnostic::{Code, Details, Diagnostic, Diagnostics, Severity};
 pub use environment::Environment;
 pub use keyword::{Documented, Keyword};
 pub use outline::Outline;

@@ -184,7 +184,7 @@ impl Reader {
                 match scope::scope(text, file, start) {
                     Ok(name) if self.blocks.active() => self.scope = Some(name),
                     Ok(_) => {}
-                    Err(told) => diagnostics.push(sources, *told),
+                    Err(told) => diagnostics.push(sources, told),
                 }
                 continue;
             }

@@ -99,12 +99,10 @@ impl VirtualIp {
     pub(super) fn once(&mut self, what: &'static str, span: Span) -> Built {
         if let Some((_, first)) = self.once.iter().find(|(other, _)| *other == what) {
             let told = format!("{what} may appear only once in a section");
-            return Err(Box::new(
-                Diagnostic::error(&codes::TWICE, span, told)
-                    .label("a second one")
-                    .also(*first, "first given here")
-                    .help("remove one of the two"),
-            ));
+            return Err(Diagnostic::error(&codes::TWICE, span, told)
+                .label("a second one")
+                .also(*first, "first given here")
+                .help("remove one of the two"));
         }
         self.once.push((what, span));
         Ok(())

@@ -218,11 +218,7 @@ fn begin(draft: &mut Draft, head: &Line) -> Built {
         return Ok(());
     }
     let told = format!("more than {SECTIONS_MAX} node and virtual-ip sections");
-    Err(Box::new(Diagnostic::error(
-        &codes::TOO_MANY,
-        head.span,
-        told,
-    )))
+    Err(Diagnostic::error(&codes::TOO_MANY, head.span, told))
 }
 
 impl Tabled for Draft {

@@ -10,13 +10,13 @@ const ADDRESSES_MAX: usize = 16;
 
 /// Whether a word can be the name of a node or of an address: it becomes part of log
 /// lines, of names of metrics, and of arguments of scripts.
-pub(super) fn checked_name<'w>(kind: &str, word: &'w Word) -> Result<&'w str, Box<Diagnostic>> {
+pub(super) fn checked_name<'w>(kind: &str, word: &'w Word) -> Result<&'w str, Diagnostic> {
     /// Bytes of a name.
     const NAME_MAX: usize = 64;
     let name = section_name(kind, word, &codes::NAME)?;
     if name.len() > NAME_MAX {
         let told = format!("the name of a '{kind}' has at most {NAME_MAX} bytes");
-        return Err(Box::new(Diagnostic::error(&codes::NAME, word.span, told)));
+        return Err(Diagnostic::error(&codes::NAME, word.span, told));
     }
     Ok(name)
 }
@@ -35,11 +35,9 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
             Some(name) => format!("duplicate 'node' section '{name}'"),
             None => "duplicate 'node' section without a name".to_owned(),
         };
-        return Err(Box::new(
-            Diagnostic::error(&codes::NAME, span, told)
-                .label("this name is taken")
-                .also(first.span, "first used here"),
-        ));
+        return Err(Diagnostic::error(&codes::NAME, span, told)
+            .label("this name is taken")
+            .also(first.span, "first used here"));
     }
     draft.nodes.push(Node {
         name,
@@ -59,7 +57,7 @@ fn address(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             .is_some_and(|node| node.addresses.len() >= ADDRESSES_MAX);
         if full {
             let told = format!("a node has at most {ADDRESSES_MAX} addresses");
-            return Err(Box::new(Diagnostic::error(&codes::TOO_MANY, span, told)));
+            return Err(Diagnostic::error(&codes::TOO_MANY, span, told));
         }
         if let Some(node) = draft.node() {
             node.addresses.push(Written { value, span });
@@ -77,10 +75,8 @@ fn hostname(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     if let Some(node) = draft.node() {
         if let Some(first) = &node.host_name {
             let told = "'hostname' may appear only once in a section";
-            return Err(Box::new(
-                Diagnostic::error(&codes::TWICE, word.span, told)
-                    .also(first.span, "first given here"),
-            ));
+            return Err(Diagnostic::error(&codes::TWICE, word.span, told)
+                .also(first.span, "first given here"));
         }
         node.host_name = Some(Written {
             value,

@@ -17,10 +17,8 @@ fn told(draft: &mut Draft, args: &mut Args<'_>, slot: Slot) -> Built {
     let slot = slot(&mut draft.virtual_ip().notify);
     if slot.is_some() {
         let told = format!("'{}' may appear only once in a section", args.keyword);
-        return Err(Box::new(
-            Diagnostic::error(&codes::TWICE, word.span, told)
-                .help("let one program start the other one"),
-        ));
+        return Err(Diagnostic::error(&codes::TWICE, word.span, told)
+            .help("let one program start the other one"));
     }
     *slot = Some(Notify {
         words,

@@ -77,7 +77,7 @@ impl Timers {
 pub(super) fn time_within(
     args: &mut Args<'_>,
     range: RangeInclusive<Duration>,
-) -> Result<(Duration, Span), Box<Diagnostic>> {
+) -> Result<(Duration, Span), Diagnostic> {
     let (time, span) = args.time(TimeUnit::Milliseconds)?;
     if range.contains(&time) {
         return Ok((time, span));
@@ -88,7 +88,7 @@ pub(super) fn time_within(
         written_time(*range.start()),
         written_time(*range.end())
     );
-    Err(Box::new(args.refused(&codes::VALUE, span, told)))
+    Err(args.refused(&codes::VALUE, span, told))
 }
 
 fn failover(draft: &mut Draft, args: &mut Args<'_>) -> Built {

@@ -26,9 +26,9 @@ pub const PING: [&str; 3] = ["/proc/self/exe", "internal", "ping"];
 /// How long a question may take to end by itself.
 const PING_GRACE: Duration = Duration::from_secs(1);
 
-fn too_many(word: &Word) -> Box<Diagnostic> {
+fn too_many(word: &Word) -> Diagnostic {
     let told = format!("a 'virtual-ip' tracks at most {TRACKED_MAX} of each kind");
-    Box::new(Diagnostic::error(&codes::TOO_MANY, word.span, told))
+    Diagnostic::error(&codes::TOO_MANY, word.span, told)
 }
 
 /// The words of a program's line, and whether it can be run here.
@@ -36,14 +36,14 @@ pub(super) fn program(
     draft: &Draft,
     args: &Args<'_>,
     word: &Word,
-) -> Result<Vec<String>, Box<Diagnostic>> {
+) -> Result<Vec<String>, Diagnostic> {
     let words: Vec<String> = word.text().split_whitespace().map(str::to_owned).collect();
     let Some(path) = words.first() else {
         return Err(args.unfit(word, "not a program"));
     };
     let refused = |why: &str, help: &str| {
         let told = format!("'{}': {path} {why}", args.keyword);
-        Box::new(Diagnostic::error(&codes::PROGRAM, word.span, told).help(help))
+        Diagnostic::error(&codes::PROGRAM, word.span, told).help(help)
     };
     if !path.starts_with('/') {
         return Err(refused(
@@ -84,7 +84,7 @@ fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
             let near =
                 language::suggest::nearest(&word.text(), ["every", "timeout", "rise", "fall"]);
             let told = args.unfit(word, "expected `every`, `timeout`, `rise` or `fall`");
-            return Err(Box::new(told.did_you_mean(word.span, near)));
+            return Err(told.did_you_mean(word.span, near));
         }
     }
     Ok(())

@@ -36,19 +36,15 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     args.end()?;
     if let Some(first) = draft.virtual_ips.iter().find(|other| other.name == name) {
         let told = format!("duplicate 'virtual-ip' section '{name}'");
-        return Err(Box::new(
-            Diagnostic::error(&codes::NAME, word.span, told)
+        return Err(Diagnostic::error(&codes::NAME, word.span, told)
                 .label("this name is taken")
                 .also(first.span, "first used here")
-                .help("put addresses that move together into one section, others into a section with another name"),
-        ));
+                .help("put addresses that move together into one section, others into a section with another name"));
     }
     if draft.virtual_ips.len() >= VIRTUAL_IPS_MAX {
         let told = format!("at most {VIRTUAL_IPS_MAX} 'virtual-ip' sections are possible");
-        return Err(Box::new(
-            Diagnostic::error(&codes::TOO_MANY, word.span, told)
-                .help("put addresses that move together into one section"),
-        ));
+        return Err(Diagnostic::error(&codes::TOO_MANY, word.span, told)
+            .help("put addresses that move together into one section"));
     }
     draft.virtual_ips.push(VirtualIp::new(name, word.span));
     Ok(())
@@ -83,11 +79,7 @@ fn address(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         let draft = draft.virtual_ip();
         if draft.addresses.len() >= ADDRESSES_MAX {
             let told = format!("a 'virtual-ip' has at most {ADDRESSES_MAX} addresses");
-            return Err(Box::new(Diagnostic::error(
-                &codes::TOO_MANY,
-                word.span,
-                told,
-            )));
+            return Err(Diagnostic::error(&codes::TOO_MANY, word.span, told));
         }
         draft.addresses.push(Address {
             address,
@@ -108,14 +100,12 @@ fn taken(draft: &Draft, address: IpAddr, span: language::Span) -> Built {
         return Ok(());
     };
     let told = format!("the virtual address {address} appears twice");
-    Err(Box::new(
-        Diagnostic::error(&codes::ADDRESS_TWICE, span, told)
-            .also(other.span, "first given here")
-            .help("remove one of the two"),
-    ))
+    Err(Diagnostic::error(&codes::ADDRESS_TWICE, span, told)
+        .also(other.span, "first given here")
+        .help("remove one of the two"))
 }
 
-pub(super) fn interface_name(args: &mut Args<'_>) -> Result<Written<String>, Box<Diagnostic>> {
+pub(super) fn interface_name(args: &mut Args<'_>) -> Result<Written<String>, Diagnostic> {
     let word = args.required("an interface")?;
     let name = word.str();
     let bad = name.is_empty()
@@ -131,25 +121,19 @@ pub(super) fn interface_name(args: &mut Args<'_>) -> Result<Written<String>, Box
     })
 }
 
-fn node_names(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Box<Diagnostic>> {
+fn node_names(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
     let mut names: Vec<Written<String>> = Vec::new();
     loop {
         let word = args.required("the name of a node")?;
         let name = checked_name("node", word)?;
         if let Some(first) = names.iter().find(|other| other.value == name) {
             let told = format!("duplicate node '{name}'");
-            return Err(Box::new(
-                Diagnostic::error(&codes::TWICE, word.span, told)
-                    .also(first.span, "first named here"),
-            ));
+            return Err(Diagnostic::error(&codes::TWICE, word.span, told)
+                .also(first.span, "first named here"));
         }
         if names.len() >= NODES_MAX {
             let told = format!("at most {NODES_MAX} nodes can be named");
-            return Err(Box::new(Diagnostic::error(
-                &codes::TOO_MANY,
-                word.span,
-                told,
-            )));
+            return Err(Diagnostic::error(&codes::TOO_MANY, word.span, told));
         }
         names.push(Written {
             value: name.to_owned(),
@@ -183,13 +167,11 @@ fn interface(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         .find(|other| wanted.iter().any(|node| on(other, *node)));
     if let Some(first) = first {
         let told = "the interface of a node may appear only once in a section";
-        return Err(Box::new(
-            Diagnostic::error(&codes::TWICE, name.span, told)
-                .also(first.name.span, "first given here")
-                .help(
-                    "if the names differ between machines, write `interface <interface> on <node>`",
-                ),
-        ));
+        return Err(Diagnostic::error(&codes::TWICE, name.span, told)
+            .also(first.name.span, "first given here")
+            .help(
+                "if the names differ between machines, write `interface <interface> on <node>`",
+            ));
     }
     draft.interfaces.push(Interface { name, nodes });
     Ok(())

@@ -96,11 +96,7 @@ const SCHEMES: &[&str] = &["https", "ssh", "git", "file"];
 
 /// Checks the address of a repository. It becomes an argument of a program, so it may
 /// not look like an option, and the way of transport may be no command.
-fn address<'w>(
-    args: &Args<'_>,
-    system: System,
-    word: &'w Word,
-) -> Result<&'w str, Box<Diagnostic>> {
+fn address<'w>(args: &Args<'_>, system: System, word: &'w Word) -> Result<&'w str, Diagnostic> {
     let text = word.str();
     let refuse = |what: &str| Err(args.mistake(&codes::REPOSITORY, word.span, what));
     if text.len() > URL_BYTES_MAX {
@@ -138,7 +134,7 @@ fn address<'w>(
 }
 
 /// Checks the name of a branch: it becomes an argument of a program.
-fn branch(args: &Args<'_>, word: &Word) -> Result<String, Box<Diagnostic>> {
+fn branch(args: &Args<'_>, word: &Word) -> Result<String, Diagnostic> {
     /// Bytes of a name.
     const NAME_BYTES_MAX: usize = 200;
     let text = word.str();
@@ -156,7 +152,7 @@ fn branch(args: &Args<'_>, word: &Word) -> Result<String, Box<Diagnostic>> {
 }
 
 /// An absolute path without turns.
-fn absolute(args: &Args<'_>, word: &Word, what: &str) -> Result<String, Box<Diagnostic>> {
+fn absolute(args: &Args<'_>, word: &Word, what: &str) -> Result<String, Diagnostic> {
     let text = word.str();
     let straight = text.split('/').all(|part| part != "." && part != "..");
     match text.starts_with('/') && straight {
@@ -169,7 +165,7 @@ fn absolute(args: &Args<'_>, word: &Word, what: &str) -> Result<String, Box<Diag
 }
 
 /// A path within a repository.
-fn within(args: &Args<'_>, word: &Word) -> Result<String, Box<Diagnostic>> {
+fn within(args: &Args<'_>, word: &Word) -> Result<String, Diagnostic> {
     let text = word.str();
     let part = |part: &str| !part.is_empty() && part != "." && part != "..";
     match text.split('/').all(part) {
@@ -217,7 +213,7 @@ fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
                 let told = Diagnostic::error(&codes::SIGNATURE, option.span, told)
                     .label("its newest revision is never signed")
                     .help("remove `signed-by`, or follow a git repository");
-                return Err(Box::new(told));
+                return Err(told);
             }
             "signed-by" => {
                 let word = args.required("a file of keys")?;
@@ -232,7 +228,7 @@ fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
                 );
                 let near = suggest::nearest(other, names);
                 return Err(match near {
-                    Some(near) => Box::new(told.did_you_mean(option.span, Some(near))),
+                    Some(near) => told.did_you_mean(option.span, Some(near)),
                     None => told,
                 });
             }

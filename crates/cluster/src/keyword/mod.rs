@@ -174,7 +174,7 @@ fn begin(draft: &mut Draft, head: &Line) -> Built {
     }
     draft.first.get_or_insert(word.span);
     let surplus = Args::new(head, 1, "config", "config", &codes::OF_ARGUMENTS).end();
-    draft.told.extend(surplus.err().map(|told| *told));
+    draft.told.extend(surplus.err());
     Ok(())
 }
 

@@ -22,7 +22,7 @@ const KEEP_MAX: u32 = 1_000;
 pub(super) fn time_within(
     args: &mut Args<'_>,
     range: RangeInclusive<Duration>,
-) -> Result<Duration, Box<Diagnostic>> {
+) -> Result<Duration, Diagnostic> {
     let (time, span) = args.time(TimeUnit::Seconds)?;
     if range.contains(&time) {
         return Ok(time);
@@ -40,18 +40,16 @@ fn once<T>(
     args: &Args<'_>,
     first: Option<Span>,
     value: T,
-) -> Result<Option<Written<T>>, Box<Diagnostic>> {
+) -> Result<Option<Written<T>>, Diagnostic> {
     let Some(first) = first else {
         let span = args.line().span;
         return Ok(Some(Written { value, span }));
     };
     let told = format!("'{}' may appear only once", args.keyword);
-    Err(Box::new(
-        Diagnostic::error(&codes::TWICE, args.line().span, told)
-            .label("a second one")
-            .also(first, "first given here")
-            .help("remove one of the two"),
-    ))
+    Err(Diagnostic::error(&codes::TWICE, args.line().span, told)
+        .label("a second one")
+        .also(first, "first given here")
+        .help("remove one of the two"))
 }
 
 fn judge(draft: &mut Draft, args: &mut Args<'_>) -> Built {

@@ -6,12 +6,12 @@ use language::{Diagnostic, Word};
 use model::codes;
 
 /// The user id of a name.
-pub(super) fn user(loader: &mut Loader, word: &Word) -> Result<u32, Box<Diagnostic>> {
+pub(super) fn user(loader: &mut Loader, word: &Word) -> Result<u32, Diagnostic> {
     account(loader, word, AccountKind::User, "user")
 }
 
 /// The group id of a name.
-pub(super) fn group(loader: &mut Loader, word: &Word) -> Result<u32, Box<Diagnostic>> {
+pub(super) fn group(loader: &mut Loader, word: &Word) -> Result<u32, Diagnostic> {
     account(loader, word, AccountKind::Group, "group")
 }
 
@@ -20,7 +20,7 @@ fn account(
     word: &Word,
     kind: AccountKind,
     what: &str,
-) -> Result<u32, Box<Diagnostic>> {
+) -> Result<u32, Diagnostic> {
     let near = match loader.context.outside.account(kind, word.str()) {
         Account::Known(number) => return Ok(number),
         Account::Unknown(near) => near,
@@ -31,7 +31,5 @@ fn account(
         format!("this system has no {what} '{}'", word.text()),
     )
     .label(format!("no such {what}"));
-    Err(Box::new(
-        diagnostic.did_you_mean(word.span, near.as_deref()),
-    ))
+    Err(diagnostic.did_you_mean(word.span, near.as_deref()))
 }

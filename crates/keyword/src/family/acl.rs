@@ -23,14 +23,12 @@ fn acl(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if let Section::Defaults(index) = loader.section
         && loader.defaults[index].proxy.name.is_empty()
     {
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::ANONYMOUS_DEFAULTS,
-                args.keyword_span(),
-                "'acl' not allowed in anonymous 'defaults' section",
-            )
-            .label("give the section a name, or put the line into the proxies"),
-        ));
+        return Err(Diagnostic::error(
+            &codes::ANONYMOUS_DEFAULTS,
+            args.keyword_span(),
+            "'acl' not allowed in anonymous 'defaults' section",
+        )
+        .label("give the section a name, or put the line into the proxies"));
     }
     let words = args.rest();
     // What follows may be wrong; the name is known all the same, so that its

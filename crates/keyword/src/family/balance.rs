@@ -149,8 +149,8 @@ const RDP_COOKIE: &str = "mstshash";
 /// An algorithm that hashes what the words of its line say.
 fn hashed(
     args: &mut Args<'_>,
-    key: impl FnOnce(&mut Args<'_>) -> Result<HashKey, Box<Diagnostic>>,
-) -> Result<Balance, Box<Diagnostic>> {
+    key: impl FnOnce(&mut Args<'_>) -> Result<HashKey, Diagnostic>,
+) -> Result<Balance, Diagnostic> {
     let words = args.line().words.iter().skip(1);
     let text = words.map(|word| word.text()).collect::<Vec<_>>().join(" ");
     Ok(Balance::Hash(Hashed {
@@ -159,7 +159,7 @@ fn hashed(
     }))
 }
 
-fn uri(args: &mut Args<'_>) -> Result<HashKey, Box<Diagnostic>> {
+fn uri(args: &mut Args<'_>) -> Result<HashKey, Diagnostic> {
     let (mut bytes_max, mut depth_max, mut whole, mut path_only) = (None, None, false, false);
     while let Some(word) = args.next() {
         match word.str() {
@@ -181,7 +181,7 @@ fn uri(args: &mut Args<'_>) -> Result<HashKey, Box<Diagnostic>> {
     })
 }
 
-fn url_parameter(args: &mut Args<'_>) -> Result<HashKey, Box<Diagnostic>> {
+fn url_parameter(args: &mut Args<'_>) -> Result<HashKey, Diagnostic> {
     let name = args.required("a URL parameter name")?;
     let check_post = args.take("check_post");
     if check_post && args.peek().is_some() {
@@ -195,15 +195,13 @@ fn url_parameter(args: &mut Args<'_>) -> Result<HashKey, Box<Diagnostic>> {
     })
 }
 
-fn header_name(word: &Word, name: &str) -> Result<Box<[u8]>, Box<Diagnostic>> {
+fn header_name(word: &Word, name: &str) -> Result<Box<[u8]>, Diagnostic> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || !name.bytes().all(token) {
         let message = "balance hdr requires an http header field name.";
-        return Err(Box::new(
-            Diagnostic::error(&codes::BAD_VALUE, word.span, message)
-                .label("not a header name")
-                .fix(word.span, "hdr(host)"),
-        ));
+        return Err(Diagnostic::error(&codes::BAD_VALUE, word.span, message)
+            .label("not a header name")
+            .fix(word.span, "hdr(host)"));
     }
     Ok(name.to_ascii_lowercase().into_bytes().into())
 }
@@ -246,10 +244,8 @@ fn hash_balance_factor(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let factor = args.count("an integer", 0..=i32::MAX as u32)?;
     if let (1..=100, Some(word)) = (factor, word) {
         let message = "'hash-balance-factor' must be 0 or greater than 100.";
-        return Err(Box::new(
-            Diagnostic::error(&codes::OUT_OF_RANGE, word.span, message)
-                .label("no server could exceed its share"),
-        ));
+        return Err(Diagnostic::error(&codes::OUT_OF_RANGE, word.span, message)
+            .label("no server could exceed its share"));
     }
     loader.proxy().hash_balance_factor = factor;
     args.end()
@@ -268,22 +264,20 @@ fn hash_affinity(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-fn random_draws(word: &Word, draws: &str) -> Result<u32, Box<Diagnostic>> {
+fn random_draws(word: &Word, draws: &str) -> Result<u32, Diagnostic> {
     match draws.parse::<u32>() {
         Ok(draws) if draws > 0 => Ok(draws),
-        _ => Err(Box::new(
-            Diagnostic::error(
-                &codes::OUT_OF_RANGE,
-                word.span,
-                "'balance random': the number of draws must be at least 1",
-            )
-            .label("number of servers to draw")
-            .fix(word.span, "random(2)"),
-        )),
+        _ => Err(Diagnostic::error(
+            &codes::OUT_OF_RANGE,
+            word.span,
+            "'balance random': the number of draws must be at least 1",
+        )
+        .label("number of servers to draw")
+        .fix(word.span, "random(2)")),
     }
 }
 
-fn refused(word: &Word, name: &str) -> Box<Diagnostic> {
+fn refused(word: &Word, name: &str) -> Diagnostic {
     let known = known::KNOWN
         .iter()
         .filter(|group| group.kind == "balance algorithm");
@@ -291,15 +285,13 @@ fn refused(word: &Word, name: &str) -> Box<Diagnostic> {
         .flat_map(|group| &group.names)
         .any(|known| *known == name);
     if is_known && !BUILT.contains(&name) {
-        return Box::new(
-            Diagnostic::error(
-                &codes::NOT_BUILT,
-                word.span,
-                format!("'balance {name}' is not supported yet"),
-            )
-            .label("Evenkeel does not support this yet")
-            .help(format!("supported algorithms: {}", BUILT.join(", "))),
-        );
+        return Diagnostic::error(
+            &codes::NOT_BUILT,
+            word.span,
+            format!("'balance {name}' is not supported yet"),
+        )
+        .label("Evenkeel does not support this yet")
+        .help(format!("supported algorithms: {}", BUILT.join(", ")));
     }
     let mut diagnostic = Diagnostic::error(
         &codes::BAD_VALUE,
@@ -313,7 +305,7 @@ fn refused(word: &Word, name: &str) -> Box<Diagnostic> {
             .fix(word.span, near),
         None => diagnostic.help(format!("supported algorithms: {}", BUILT.join(", "))),
     };
-    Box::new(diagnostic)
+    diagnostic
 }
 
 #[cfg(test)]

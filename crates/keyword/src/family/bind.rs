@@ -32,7 +32,7 @@ fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let listeners = listeners(loader, word, &listener);
     // A mistake in the address and one in the options are both told.
     if let Err(diagnostic) = listeners {
-        loader.tell(*diagnostic);
+        loader.tell(diagnostic);
     }
     options
 }
@@ -52,19 +52,14 @@ pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut B
             Found::NotBuilt(name, ..) => return Err(super::proxy::not_built(word, name)),
             Found::Unknown => {
                 let text = word.text();
-                let mut diagnostic = Diagnostic::error(
+                let diagnostic = Diagnostic::error(
                     &codes::UNKNOWN_OPTION,
                     word.span,
                     format!("unknown option '{text}' of '{}'", args.keyword),
                 );
                 let mut names: Vec<&str> = table.names_in("bind").collect();
                 names.sort_unstable();
-                if let Some(near) = suggest::nearest(&text, names) {
-                    diagnostic = diagnostic
-                        .help(format!("did you mean '{near}'?"))
-                        .fix(word.span, near);
-                }
-                return Err(Box::new(diagnostic));
+                return Err(diagnostic.did_you_mean(word.span, suggest::nearest(&text, names)));
             }
         }
     }
@@ -76,22 +71,20 @@ pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut B
 pub(super) fn listeners(loader: &mut Loader, word: &Word, template: &Bind) -> Built {
     let addresses = addresses(loader, word, "bind")?;
     if template.id != 0 && addresses.len() > 1 {
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::DUPLICATE_ID,
-                word.span,
-                format!("the id {} needs a single listener", template.id),
-            )
-            .label(format!("this line defines {}", addresses.len())),
-        ));
+        return Err(Diagnostic::error(
+            &codes::DUPLICATE_ID,
+            word.span,
+            format!("the id {} needs a single listener", template.id),
+        )
+        .label(format!("this line defines {}", addresses.len())));
     }
     let proxy = loader.proxy();
     if proxy.binds.len() + addresses.len() > LISTENERS_MAX {
-        return Err(Box::new(Diagnostic::error(
+        return Err(Diagnostic::error(
             &codes::OUT_OF_RANGE,
             word.span,
             format!("'{}' has more than {LISTENERS_MAX} listeners", proxy.name),
-        )));
+        ));
     }
     proxy
         .binds
@@ -108,7 +101,7 @@ pub(super) fn addresses(
     loader: &mut Loader,
     word: &Word,
     keyword: &str,
-) -> Result<Vec<BindAddress>, Box<Diagnostic>> {
+) -> Result<Vec<BindAddress>, Diagnostic> {
     let text = word.text();
     let mut all = Vec::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {
@@ -126,7 +119,7 @@ fn part_addresses(
     word: &Word,
     text: &str,
     keyword: &str,
-) -> Result<Vec<BindAddress>, Box<Diagnostic>> {
+) -> Result<Vec<BindAddress>, Diagnostic> {
     super::proxy::not_reverse(word)?;
     let datagrams = keyword == "dgram-bind";
     let accepts = match datagrams {
@@ -189,15 +182,13 @@ fn unresolved(name: &str, address: &Address) -> Vec<BindAddress> {
         .collect()
 }
 
-fn not_here(word: &Word, text: &str, what: &str) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::BAD_ADDRESS,
-            word.span,
-            format!("'bind' cannot listen on '{text}'"),
-        )
-        .label(format!("this is {what}, which is not supported here")),
+fn not_here(word: &Word, text: &str, what: &str) -> Diagnostic {
+    Diagnostic::error(
+        &codes::BAD_ADDRESS,
+        word.span,
+        format!("'bind' cannot listen on '{text}'"),
     )
+    .label(format!("this is {what}, which is not supported here"))
 }
 
 /// The address of a host name; None where names are not looked up.
@@ -206,20 +197,18 @@ fn resolve(
     word: &Word,
     name: &str,
     family: Family,
-) -> Result<Option<IpAddr>, Box<Diagnostic>> {
+) -> Result<Option<IpAddr>, Diagnostic> {
     if !loader.context.options.resolve_names {
         return Ok(None);
     }
     let found = super::server::resolve(loader, name, family);
     found.map(Some).ok_or_else(|| {
-        Box::new(
-            Diagnostic::error(
-                &codes::UNRESOLVED_HOST,
-                word.span,
-                format!("'bind': the host name '{name}' has no address"),
-            )
-            .label("cannot be listened on"),
+        Diagnostic::error(
+            &codes::UNRESOLVED_HOST,
+            word.span,
+            format!("'bind': the host name '{name}' has no address"),
         )
+        .label("cannot be listened on")
     })
 }
 

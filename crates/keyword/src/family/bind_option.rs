@@ -81,21 +81,19 @@ fn interface(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
 }
 
 /// An octal mode of a file.
-pub(super) fn octal(args: &mut Args<'_>) -> Result<u32, Box<Diagnostic>> {
+pub(super) fn octal(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     let word = args.required("an octal mode")?;
     let digits = !word.bytes.is_empty() && word.bytes.iter().all(|b| (b'0'..=b'7').contains(b));
     let mode = u32::from_str_radix(word.str(), 8)
         .ok()
         .filter(|mode| digits && *mode <= 0o7777);
     mode.ok_or_else(|| {
-        Box::new(
-            Diagnostic::error(
-                &codes::BAD_VALUE,
-                word.span,
-                format!("'mode': '{}' is not an octal mode", word.text()),
-            )
-            .label("three or four digits from 0 to 7, as chmod takes them: 660"),
+        Diagnostic::error(
+            &codes::BAD_VALUE,
+            word.span,
+            format!("'mode': '{}' is not an octal mode", word.text()),
         )
+        .label("three or four digits from 0 to 7, as chmod takes them: 660")
     })
 }
 

@@ -80,7 +80,7 @@ fn shared(source: &mut Source<'_>, line: &mut TlsLine, args: &mut Args<'_>) -> B
     Ok(())
 }
 
-fn protocols(args: &mut Args<'_>) -> Result<Vec<Vec<u8>>, Box<Diagnostic>> {
+fn protocols(args: &mut Args<'_>) -> Result<Vec<Vec<u8>>, Diagnostic> {
     let word = args.peek();
     let names = tls_words::alpn(args)?;
     match word {
@@ -93,7 +93,7 @@ fn protocols(args: &mut Args<'_>) -> Result<Vec<Vec<u8>>, Box<Diagnostic>> {
     }
 }
 
-fn verify(args: &mut Args<'_>) -> Result<Verify, Box<Diagnostic>> {
+fn verify(args: &mut Args<'_>) -> Result<Verify, Diagnostic> {
     let word = args.required("none, optional or required")?;
     match word.str() {
         "none" => Ok(Verify::None),
@@ -109,12 +109,12 @@ fn verify(args: &mut Args<'_>) -> Result<Verify, Box<Diagnostic>> {
     }
 }
 
-fn not_loaded(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
+fn not_loaded(args: &Args<'_>, word: &Word) -> Diagnostic {
     let told = format!("'{}' : unable to load {}", args.keyword, word.text());
     args.wrong(&codes::UNREADABLE, word, told)
 }
 
-fn authorities(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<Box<str>, Box<Diagnostic>> {
+fn authorities(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<Box<str>, Diagnostic> {
     let word = args.required("a file")?;
     match source {
         Source::Loading(loader) => {
@@ -132,7 +132,7 @@ fn authorities(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<Box<str>,
     }
 }
 
-fn revocations(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<Box<str>, Box<Diagnostic>> {
+fn revocations(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<Box<str>, Diagnostic> {
     let word = args.required("a file")?;
     match source {
         Source::Loading(loader) => {
@@ -222,15 +222,13 @@ fn list(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
 /// The signing of certificates for whatever name a client asks: not built.
 fn generate(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     let span = args.keyword_span();
-    Err(Box::new(
-        Diagnostic::error(
-            &codes::NOT_BUILT,
-            span,
-            "'generate-certificates' is not supported yet",
-        )
-        .label("Evenkeel does not support this yet")
-        .help("list the certificates with `crt` or `crt-list`"),
-    ))
+    Err(Diagnostic::error(
+        &codes::NOT_BUILT,
+        span,
+        "'generate-certificates' is not supported yet",
+    )
+    .label("Evenkeel does not support this yet")
+    .help("list the certificates with `crt` or `crt-list`"))
 }
 
 fn signing(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
@@ -248,7 +246,7 @@ fn ticket_keys(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Bui
     let path = loader.path(word);
     let failed = |label: &str| {
         let told = format!("'{}' : unable to load ssl tickets keys file", word.text());
-        Box::new(Diagnostic::error(&codes::BAD_TLS_SETTING, word.span, told).label(label))
+        Diagnostic::error(&codes::BAD_TLS_SETTING, word.span, told).label(label)
     };
     let keys = loader
         .context
@@ -293,7 +291,7 @@ fn key_length(line: &[u8]) -> Option<usize> {
 }
 
 /// The options in the brackets of a line of a list.
-pub fn list_options(loader: &mut Loader, line: &Line) -> Result<TlsLine, Box<Diagnostic>> {
+pub fn list_options(loader: &mut Loader, line: &Line) -> Result<TlsLine, Diagnostic> {
     let mut args = Args::new(line, 0, "crt-list", "", &codes::OF_ARGUMENTS);
     let read = options(&mut Source::Loading(loader), &mut args);
     for diagnostic in args.told() {
@@ -302,7 +300,7 @@ pub fn list_options(loader: &mut Loader, line: &Line) -> Result<TlsLine, Box<Dia
     read
 }
 
-fn options(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<TlsLine, Box<Diagnostic>> {
+fn options(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<TlsLine, Diagnostic> {
     let mut line = TlsLine::default();
     while let Some(word) = args.peek() {
         let found = registry().binds.find(std::iter::once(word.str()));
@@ -318,7 +316,7 @@ fn options(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<TlsLine, Box<
     Ok(line)
 }
 
-fn unknown_option(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
+fn unknown_option(args: &Args<'_>, word: &Word) -> Diagnostic {
     let text = word.text();
     if word.is("ocsp-update") {
         return super::proxy::not_built(word, "ocsp-update");
@@ -326,7 +324,7 @@ fn unknown_option(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
     let told = format!("unknown ssl keyword {text}");
     let told = args.wrong(&codes::BAD_CERTIFICATE_LIST, word, told);
     let near = suggest::nearest(&text, IN_LISTS.iter().copied());
-    Box::new(told.did_you_mean(word.span, near))
+    told.did_you_mean(word.span, near)
 }
 
 /// A line of a list as an operator sends it: `<certificate> [options] filters`.

@@ -65,12 +65,14 @@ pub(super) static LINES: &[LineRow] = &[
 
 impl Draft {
     /// Begins at the first line of a section.
-    pub(crate) fn begin(line: &Line) -> Result<Draft, Box<Diagnostic>> {
+    pub(crate) fn begin(line: &Line) -> Result<Draft, Diagnostic> {
         let Some(name) = line.word(1) else {
-            return Err(Box::new(
-                Diagnostic::error(&codes::SECTION_NAME, line.end(), "'cache' expects a name")
-                    .label("a name is missing here"),
-            ));
+            return Err(Diagnostic::error(
+                &codes::SECTION_NAME,
+                line.end(),
+                "'cache' expects a name",
+            )
+            .label("a name is missing here"));
         };
         Ok(Draft {
             span: name.span,
@@ -161,14 +163,14 @@ impl Loader {
 
 /// The section that is being read. A draft that is thrown away keeps the loader
 /// going where there is none, which cannot be.
-fn draft<'l>(loader: &'l mut Loader, args: &Args<'_>) -> Result<&'l mut Draft, Box<Diagnostic>> {
+fn draft<'l>(loader: &'l mut Loader, args: &Args<'_>) -> Result<&'l mut Draft, Diagnostic> {
     let span = args.line().span;
     loader.cache.as_mut().ok_or_else(|| {
-        Box::new(Diagnostic::error(
+        Diagnostic::error(
             &codes::SECTION_NAME,
             span,
             "this line belongs in a 'cache' section",
-        ))
+        )
     })
 }
 
@@ -197,14 +199,12 @@ fn vary(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "on" => true,
         "off" => false,
         other => {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::BAD_VALUE,
-                    word.span,
-                    format!("'process-vary' expects 'on' or 'off', not '{other}'"),
-                )
-                .label("not understood"),
-            ));
+            return Err(Diagnostic::error(
+                &codes::BAD_VALUE,
+                word.span,
+                format!("'process-vary' expects 'on' or 'off', not '{other}'"),
+            )
+            .label("not understood"));
         }
     };
     draft(loader, args)?.settings.vary = on;

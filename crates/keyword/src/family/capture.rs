@@ -74,7 +74,7 @@ fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// `len <length>`
-fn length(args: &mut Args<'_>) -> Result<usize, Box<Diagnostic>> {
+fn length(args: &mut Args<'_>) -> Result<usize, Diagnostic> {
     if !args.take("len") {
         // An empty line says what is missing; another word is one too many.
         args.end()?;
@@ -90,15 +90,13 @@ fn declare(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "request" => Side::Request,
         "response" => Side::Response,
         other => {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::BAD_VALUE,
-                    word.span,
-                    format!("'declare capture' expects 'request' or 'response', not '{other}'"),
-                )
-                .label("not understood")
-                .help(format!("write `{}`", args.syntax)),
-            ));
+            return Err(Diagnostic::error(
+                &codes::BAD_VALUE,
+                word.span,
+                format!("'declare capture' expects 'request' or 'response', not '{other}'"),
+            )
+            .label("not understood")
+            .help(format!("write `{}`", args.syntax)));
         }
     };
     add(loader, args, side, None)
@@ -114,14 +112,12 @@ fn add(loader: &mut Loader, args: &mut Args<'_>, side: Side, header: Option<Box<
         &mut captures.response
     };
     if slots.len() >= CAPTURE_SLOTS_MAX {
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::OUT_OF_RANGE,
-                args.line().span,
-                format!("more than {CAPTURE_SLOTS_MAX} captures in one proxy"),
-            )
-            .label("one too many"),
-        ));
+        return Err(Diagnostic::error(
+            &codes::OUT_OF_RANGE,
+            args.line().span,
+            format!("more than {CAPTURE_SLOTS_MAX} captures in one proxy"),
+        )
+        .label("one too many"));
     }
     slots.push(Capture { header, length_max });
     Ok(())

@@ -83,10 +83,7 @@ impl Loader {
 
     /// What a `crt` names: a file, the files of a bundle, a directory, or what a
     /// `crt-store` has loaded. The names are those of the store.
-    pub(crate) fn certificates(
-        &mut self,
-        word: &Word,
-    ) -> Result<CertificateSource, Box<Diagnostic>> {
+    pub(crate) fn certificates(&mut self, word: &Word) -> Result<CertificateSource, Diagnostic> {
         let base = self.config.global.tls.crt_base.clone();
         let name = self.based(&word.bytes, base.as_ref());
         if self.config.certificates.has_list(&name) {
@@ -114,15 +111,15 @@ impl Loader {
         Ok(CertificateSource::Certificates(names))
     }
 
-    fn stored(&mut self, word: &Word) -> Result<CertificateSource, Box<Diagnostic>> {
+    fn stored(&mut self, word: &Word) -> Result<CertificateSource, Diagnostic> {
         let name: Box<str> = word.text().into();
         if self.config.certificates.has_certificate(&name) {
             return Ok(CertificateSource::Certificates(vec![name]));
         }
         let told = bad(word.span, format!("no `crt-store` has loaded '{name}'"));
-        Err(Box::new(told.label("not loaded before this line").help(
-            "write `@NAME/ALIAS`, from a `load` line of the section `crt-store NAME`",
-        )))
+        Err(told
+            .label("not loaded before this line")
+            .help("write `@NAME/ALIAS`, from a `load` line of the section `crt-store NAME`"))
     }
 
     /// The file of a name, or those of a bundle.
@@ -131,7 +128,7 @@ impl Loader {
         name: &str,
         path: &Path,
         span: Span,
-    ) -> Result<Vec<Box<str>>, Box<Diagnostic>> {
+    ) -> Result<Vec<Box<str>>, Diagnostic> {
         if self.config.certificates.has_certificate(name) {
             return Ok(vec![name.into()]);
         }
@@ -184,8 +181,8 @@ impl Loader {
         (name, path, bytes): (&str, &Path, &Secret),
         beside: &Beside,
         span: Span,
-    ) -> Result<(), Box<Diagnostic>> {
-        let failed = |error: CertError, file: &Path| Box::new(wrong(span, &error, name, file));
+    ) -> Result<(), Diagnostic> {
+        let failed = |error: CertError, file: &Path| wrong(span, &error, name, file);
         let mut parts = Parts::default();
         parts
             .take(bytes.bytes())
@@ -234,7 +231,7 @@ impl Loader {
         (name, path): (&str, &Path),
         beside: &Beside,
         span: Span,
-    ) -> Result<(), Box<Diagnostic>> {
+    ) -> Result<(), Diagnostic> {
         let tls = &self.config.global.tls;
         let file = match &beside.key {
             Some(file) => file.clone(),
@@ -249,9 +246,9 @@ impl Loader {
         let looks = beside.key.is_some() || tls.extra_files.key;
         let none = |label: String| {
             let told = bad(span, format!("no private key in '{}'", file.display()));
-            Box::new(told.label(label).help(format!(
+            told.label(label).help(format!(
                 "append the key to '{name}', or create the file shown here"
-            )))
+            ))
         };
         if !looks {
             return Err(none("there is no key in the file itself".to_owned()));
@@ -267,7 +264,7 @@ impl Loader {
             Err(error) => return Err(none(reason(error))),
         };
         let found = Contents::parse(text.bytes()).map_err(CertError::from);
-        let failed = |error| Box::new(wrong(span, &error, name, &file));
+        let failed = |error| wrong(span, &error, name, &file);
         let Some(key) = found.map_err(failed)?.key else {
             return Err(none("the file contains something else".to_owned()));
         };
@@ -283,7 +280,7 @@ impl Loader {
         named: Option<&PathBuf>,
         ending: &str,
         span: Span,
-    ) -> Result<Option<(PathBuf, Secret)>, Box<Diagnostic>> {
+    ) -> Result<Option<(PathBuf, Secret)>, Diagnostic> {
         let tls = &self.config.global.tls;
         let wanted = match ending {
             ".issuer" => tls.extra_files.issuer,
@@ -381,7 +378,7 @@ impl Loader {
         name: &str,
         path: &Path,
         span: Span,
-    ) -> Result<(), Box<Diagnostic>> {
+    ) -> Result<(), Diagnostic> {
         let entries = self.context.outside.entries(path);
         let entries = entries.map_err(|error| unreadable(span, name, error))?;
         let mut list = List {
@@ -421,7 +418,7 @@ impl Loader {
     }
 
     /// `crt-list`: the name of the list in the store.
-    pub(crate) fn certificate_list(&mut self, word: &Word) -> Result<Box<str>, Box<Diagnostic>> {
+    pub(crate) fn certificate_list(&mut self, word: &Word) -> Result<Box<str>, Diagnostic> {
         let name: Box<str> = word.text().into();
         if self.config.certificates.has_list(&name) {
             return Ok(name);
@@ -437,7 +434,7 @@ impl Loader {
             .read(&path, FILE_BYTES_MAX)
             .map_err(|error| {
                 let told = format!("'crt-list' : cannot open file '{name}' : {}", reason(error));
-                Box::new(Diagnostic::error(&codes::UNREADABLE, word.span, told).label("named here"))
+                Diagnostic::error(&codes::UNREADABLE, word.span, told).label("named here")
             })?;
         let file = self
             .context
@@ -466,7 +463,7 @@ impl Loader {
         (file, text): (FileId, &[u8]),
         line: std::ops::Range<usize>,
         list: &mut List,
-    ) -> Result<(), Box<Diagnostic>> {
+    ) -> Result<(), Diagnostic> {
         let span = |word: &std::ops::Range<usize>| Span {
             file,
             start: word.start as u32,
@@ -477,10 +474,10 @@ impl Loader {
         if text[line.clone()].last() != Some(&b'\n') {
             let told = "Missing LF on last line, file might have been truncated";
             let told = wrong(told.to_owned()).help("add a line feed if nothing is missing");
-            return Err(Box::new(told));
+            return Err(told);
         }
         let cut = crt_list::words(text, line);
-        let Some(words) = cut.map_err(|error| Box::new(wrong(error.to_string())))? else {
+        let Some(words) = cut.map_err(|error| wrong(error.to_string()))? else {
             return Ok(());
         };
         if words.misplaced {
@@ -514,7 +511,7 @@ impl Loader {
         let named = word(&words.certificate);
         let CertificateSource::Certificates(names) = self.certificates(&named)? else {
             let told = bad(named.span, format!("'{}' is a directory", named.text()));
-            return Err(Box::new(told.help("name its files, one per line")));
+            return Err(told.help("name its files, one per line"));
         };
         for certificate in names {
             list.entries.push(Entry {
@@ -530,16 +527,14 @@ impl Loader {
 }
 
 /// A file of a certificate that could not be read.
-pub(crate) fn unreadable(span: Span, name: &str, error: Unreadable) -> Box<Diagnostic> {
+pub(crate) fn unreadable(span: Span, name: &str, error: Unreadable) -> Diagnostic {
     let told = format!(
         "unable to stat SSL certificate from file '{name}' : {}",
         reason(error)
     );
-    Box::new(
-        Diagnostic::error(&codes::UNREADABLE, span, told)
+    Diagnostic::error(&codes::UNREADABLE, span, told)
             .label("named here")
-            .note("a relative path is resolved against `crt-base` in `global`, otherwise against the working directory"),
-    )
+            .note("a relative path is resolved against `crt-base` in `global`, otherwise against the working directory")
 }
 
 /// What is wrong with a file, and what to do.

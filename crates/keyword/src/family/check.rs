@@ -173,14 +173,12 @@ fn plain(loader: &mut Loader, args: &mut Args<'_>, kind: CheckKind) -> Built {
 
 fn httpchk(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if args.negated {
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::NO_NEGATION,
-                args.keyword_span(),
-                "negation is not supported for option 'httpchk'",
-            )
-            .help("write `option tcp-check` to check connections only"),
-        ));
+        return Err(Diagnostic::error(
+            &codes::NO_NEGATION,
+            args.keyword_span(),
+            "negation is not supported for option 'httpchk'",
+        )
+        .help("write `option tcp-check` to check connections only"));
     }
     http_words(loader, args)
 }
@@ -349,17 +347,15 @@ fn send_state(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn unknown_word(args: &Args<'_>, word: &Word, words: &[&'static str]) -> Box<Diagnostic> {
+fn unknown_word(args: &Args<'_>, word: &Word, words: &[&'static str]) -> Diagnostic {
     let message = format!("'{}' does not accept '{}'", args.keyword, word.text());
-    let mut diagnostic = Diagnostic::error(&codes::BAD_VALUE, word.span, message)
+    let diagnostic = Diagnostic::error(&codes::BAD_VALUE, word.span, message)
         .label("unknown word")
         .note(format!("accepted words: {}", words.join(", ")));
-    if let Some(near) = suggest::nearest(word.str(), words.iter().copied()) {
-        diagnostic = diagnostic
-            .help(format!("did you mean '{near}'?"))
-            .fix(word.span, near);
-    }
-    Box::new(diagnostic)
+    diagnostic.did_you_mean(
+        word.span,
+        suggest::nearest(word.str(), words.iter().copied()),
+    )
 }
 
 #[cfg(test)]

@@ -167,31 +167,27 @@ fn algo(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         let found = ALGORITHMS.into_iter().find(|known| word.is(known.name()));
         let Some(found) = found else {
             let names: Vec<&str> = ALGORITHMS.iter().map(|a| a.name()).collect();
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::BAD_VALUE,
-                    word.span,
-                    format!(
-                        "'{}' does not support the algorithm '{}'",
-                        args.keyword,
-                        word.text()
-                    ),
-                )
-                .label("no algorithm has this name")
-                .help(format!("supported algorithms: {}", names.join(", "))),
-            ));
+            return Err(Diagnostic::error(
+                &codes::BAD_VALUE,
+                word.span,
+                format!(
+                    "'{}' does not support the algorithm '{}'",
+                    args.keyword,
+                    word.text()
+                ),
+            )
+            .label("no algorithm has this name")
+            .help(format!("supported algorithms: {}", names.join(", "))));
         };
         algorithms.push(found);
     }
     if args.keyword == "compression algo-req" && algorithms.len() > 1 {
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::TOO_MANY_ARGUMENTS,
-                words[1].span,
-                "'compression algo-req' takes one algorithm",
-            )
-            .label("more than one algorithm"),
-        ));
+        return Err(Diagnostic::error(
+            &codes::TOO_MANY_ARGUMENTS,
+            words[1].span,
+            "'compression algo-req' takes one algorithm",
+        )
+        .label("more than one algorithm"));
     }
     side(loader, args.keyword).algorithms.extend(algorithms);
     Ok(())
@@ -220,14 +216,14 @@ fn direction(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "response" => Direction::Response,
         "both" => Direction::Both,
         other => {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::BAD_VALUE,
-                    word.span,
-                    format!("'compression direction' expects 'request', 'response' or 'both', not '{other}'"),
-                )
-                .label("not understood"),
-            ));
+            return Err(Diagnostic::error(
+                &codes::BAD_VALUE,
+                word.span,
+                format!(
+                    "'compression direction' expects 'request', 'response' or 'both', not '{other}'"
+                ),
+            )
+            .label("not understood"));
         }
     };
     args.end()

@@ -10,17 +10,13 @@ use model::config::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 /// Highest number of a thread or of a group of them.
 const THREADS_MAX: u32 = 64;
 
-fn wrong(word: &Word, text: &str, what: String) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::BAD_VALUE,
-            word.span,
-            format!("'cpu-map': '{text}' is not a set of {what}"),
-        )
-        .help(
-            "write `cpu-map [auto:]<group>[/<threads>] <processors> …`, as in `cpu-map 1/1-4 0-3`",
-        ),
+fn wrong(word: &Word, text: &str, what: String) -> Diagnostic {
+    Diagnostic::error(
+        &codes::BAD_VALUE,
+        word.span,
+        format!("'cpu-map': '{text}' is not a set of {what}"),
     )
+    .help("write `cpu-map [auto:]<group>[/<threads>] <processors> …`, as in `cpu-map 1/1-4 0-3`")
 }
 
 /// `3`, `1-4`, `2-`; an open end is the highest number.

@@ -38,15 +38,13 @@ pub(crate) struct CrtStore {
 
 impl CrtStore {
     /// Begins at the first line of a section.
-    pub(crate) fn begin(line: &Line) -> Result<CrtStore, Box<Diagnostic>> {
+    pub(crate) fn begin(line: &Line) -> Result<CrtStore, Diagnostic> {
         let name = line.word(1);
         let bad = |b: &u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
         if let Some(word) = name.filter(|word| word.bytes.iter().any(bad)) {
             let told = format!("'{}' is not a valid name of a 'crt-store'", word.text());
-            return Err(Box::new(
-                Diagnostic::error(&codes::SECTION_NAME, word.span, told)
-                    .label("allowed are letters, digits, `.`, `_`, `-` and `:`"),
-            ));
+            return Err(Diagnostic::error(&codes::SECTION_NAME, word.span, told)
+                .label("allowed are letters, digits, `.`, `_`, `-` and `:`"));
         }
         Ok(CrtStore {
             name: name.map_or_else(Box::default, |word| word.text().into()),
@@ -81,7 +79,7 @@ fn load(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             let told = format!("unknown keyword '{text}' of 'load'");
             let told = args.wrong(&codes::UNKNOWN_OPTION, option, told);
             let near = suggest::nearest(&text, OPTIONS.iter().copied());
-            return Err(Box::new(told.did_you_mean(option.span, near)));
+            return Err(told.did_you_mean(option.span, near));
         }
         let word = args.required("a name")?;
         let file = |loader: &Loader, base: Option<&PathBuf>| {
@@ -114,12 +112,10 @@ fn load(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     load_one(loader, crt, &said)
 }
 
-fn missing(span: Span) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(&codes::MISSING_ARGUMENT, span, "'load' expects 'crt'")
-            .label("the certificate is missing")
-            .help("write `load crt FILE [alias NAME] [key FILE]`"),
-    )
+fn missing(span: Span) -> Diagnostic {
+    Diagnostic::error(&codes::MISSING_ARGUMENT, span, "'load' expects 'crt'")
+        .label("the certificate is missing")
+        .help("write `load crt FILE [alias NAME] [key FILE]`")
 }
 
 fn load_one(loader: &mut Loader, crt: &Word, said: &Load<'_>) -> Built {
@@ -127,10 +123,8 @@ fn load_one(loader: &mut Loader, crt: &Word, said: &Load<'_>) -> Built {
     let stored = loader.crt_store.stored(&name);
     if loader.config.certificates.has_certificate(&stored) {
         let told = format!("'{stored}' is loaded already");
-        return Err(Box::new(
-            Diagnostic::error(&codes::DUPLICATE_NAME, crt.span, told)
-                .help("give one of the two an `alias`"),
-        ));
+        return Err(Diagnostic::error(&codes::DUPLICATE_NAME, crt.span, told)
+            .help("give one of the two an `alias`"));
     }
     let base = loader.crt_store.crt_base.as_ref();
     let base = base.or(loader.config.global.tls.crt_base.as_ref());

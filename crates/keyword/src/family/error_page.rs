@@ -13,13 +13,13 @@ use model::rules::draft::Section;
 /// Most header lines of an error page.
 const HEADERS_MAX: usize = 128;
 
-fn status(args: &mut Args<'_>) -> Result<u16, Box<Diagnostic>> {
+fn status(args: &mut Args<'_>) -> Result<u16, Diagnostic> {
     let word = args.required("a status code")?;
     status_of(args, word)
 }
 
 /// The status that a word is, of those that have a page.
-pub(super) fn status_of(args: &Args<'_>, word: &Word) -> Result<u16, Box<Diagnostic>> {
+pub(super) fn status_of(args: &Args<'_>, word: &Word) -> Result<u16, Diagnostic> {
     let status = word
         .str()
         .parse::<u16>()
@@ -27,19 +27,17 @@ pub(super) fn status_of(args: &Args<'_>, word: &Word) -> Result<u16, Box<Diagnos
         .filter(|n| ERROR_STATUSES.contains(n));
     status.ok_or_else(|| {
         let all: Vec<String> = ERROR_STATUSES.iter().map(u16::to_string).collect();
-        Box::new(
-            Diagnostic::error(
-                &codes::BAD_VALUE,
-                word.span,
-                format!(
-                    "'{}': status code '{}' not handled",
-                    args.keyword,
-                    word.text()
-                ),
-            )
-            .label("the proxy never generates this status")
-            .note(format!("valid statuses: {}", all.join(", "))),
+        Diagnostic::error(
+            &codes::BAD_VALUE,
+            word.span,
+            format!(
+                "'{}': status code '{}' not handled",
+                args.keyword,
+                word.text()
+            ),
         )
+        .label("the proxy never generates this status")
+        .note(format!("valid statuses: {}", all.join(", ")))
     })
 }
 
@@ -78,15 +76,13 @@ fn error_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()?;
     let bytes = loader.read_file(word)?;
     if let Err(why) = check(&bytes) {
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::BAD_ERROR_PAGE,
-                word.span,
-                format!("'{}' is not an HTTP response: {why}", word.text()),
-            )
-            .label("named here")
-            .help("begin it with `HTTP/1.1 503 Service Unavailable`, headers and an empty line"),
-        ));
+        return Err(Diagnostic::error(
+            &codes::BAD_ERROR_PAGE,
+            word.span,
+            format!("'{}' is not an HTTP response: {why}", word.text()),
+        )
+        .label("named here")
+        .help("begin it with `HTTP/1.1 503 Service Unavailable`, headers and an empty line"));
     }
     too_large(loader, word, bytes.len());
     set(loader, status, ErrorPage::Raw(bytes.as_slice().into()));

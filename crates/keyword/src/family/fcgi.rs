@@ -172,18 +172,14 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
 }
 
 /// The section that is read.
-fn app(loader: &mut Loader) -> Result<&mut FcgiApp, Box<Diagnostic>> {
+fn app(loader: &mut Loader) -> Result<&mut FcgiApp, Diagnostic> {
     let index = match loader.section {
         Section::FcgiApp(index) => index,
         _ => usize::MAX,
     };
     loader.config.fcgi_apps.get_mut(index).ok_or_else(|| {
         let told = "this line belongs in an 'fcgi-app' section";
-        Box::new(Diagnostic::global(
-            &codes::KEYWORD_MISPLACED,
-            language::Severity::Error,
-            told,
-        ))
+        Diagnostic::global(&codes::KEYWORD_MISPLACED, language::Severity::Error, told)
     })
 }
 

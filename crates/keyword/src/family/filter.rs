@@ -46,7 +46,7 @@ fn filter(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 format!("unknown filter '{other}'"),
             )
             .label("no filter has this name");
-            Err(Box::new(told.did_you_mean(word.span, near)))
+            Err(told.did_you_mean(word.span, near))
         }
     }
 }

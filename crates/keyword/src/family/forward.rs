@@ -13,22 +13,20 @@ use model::rules::{Expression, Usage};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-fn network(word: &Word, keyword: &str) -> Result<(IpAddr, u8), Box<Diagnostic>> {
+fn network(word: &Word, keyword: &str) -> Result<(IpAddr, u8), Diagnostic> {
     let what = format!("'{keyword} except'");
-    let network = value::network(&word.text())
-        .map_err(|error| Box::new(error.diagnostic(word.span, &what)))?;
+    let network =
+        value::network(&word.text()).map_err(|error| error.diagnostic(word.span, &what))?;
     match network {
         Network::V6(network) => Ok((network.address.into(), network.prefix)),
         Network::V4(network) => match network.prefix() {
             Some(prefix) => Ok((network.address.into(), prefix)),
-            None => Err(Box::new(
-                Diagnostic::error(
-                    &codes::BAD_ADDRESS,
-                    word.span,
-                    format!("{what}: the mask of '{}' is not contiguous", word.text()),
-                )
-                .label("use a prefix length, as in 192.0.2.0/24"),
-            )),
+            None => Err(Diagnostic::error(
+                &codes::BAD_ADDRESS,
+                word.span,
+                format!("{what}: the mask of '{}' is not contiguous", word.text()),
+            )
+            .label("use a prefix length, as in 192.0.2.0/24")),
         },
     }
 }
@@ -50,7 +48,7 @@ fn addressed(
     args: &mut Args<'_>,
     header: &[u8],
     can_yield: bool,
-) -> Result<ForwardFor, Box<Diagnostic>> {
+) -> Result<ForwardFor, Diagnostic> {
     let mut option = ForwardFor {
         header: header.into(),
         except: Vec::new(),
@@ -176,7 +174,7 @@ fn case(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let cases = loader.config.global.header_cases.get_or_insert_default();
     adjust(Arc::make_mut(cases), &from.bytes, &to.bytes).map_err(|why| {
         let message = format!("'h1-case-adjust' of '{}': {why}", from.text());
-        Box::new(Diagnostic::error(&codes::BAD_VALUE, from.span, message).label(why))
+        Diagnostic::error(&codes::BAD_VALUE, from.span, message).label(why)
     })?;
     args.end()
 }
@@ -200,7 +198,7 @@ fn case_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         };
         result.map_err(|why| {
             let message = format!("line {number} of '{}': {why}", word.text());
-            Box::new(Diagnostic::error(&codes::BAD_VALUE, word.span, message).label(why))
+            Diagnostic::error(&codes::BAD_VALUE, word.span, message).label(why)
         })?;
     }
     Ok(())

@@ -21,30 +21,26 @@ pub(crate) struct ErrorGroups {
 
 impl ErrorGroups {
     /// Begins a group at the first line of its section.
-    pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnostic>> {
+    pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> {
         let Some(word) = line.word(1) else {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::SECTION_NAME,
-                    line.end(),
-                    "missing name for http-errors section",
-                )
-                .label("the name is missing"),
-            ));
+            return Err(Diagnostic::error(
+                &codes::SECTION_NAME,
+                line.end(),
+                "missing name for http-errors section",
+            )
+            .label("the name is missing"));
         };
         section_name("http-errors", word, &codes::SECTION_NAME)?;
         let name: Box<str> = word.text().into();
         let groups = &mut loader.error_groups.groups;
         if let Some((_, first)) = groups.iter().find(|(group, _)| group.name == name) {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::DUPLICATE_NAME,
-                    word.span,
-                    format!("http-errors section '{name}' already exists"),
-                )
-                .label("this name is taken")
-                .also(*first, "first used here"),
-            ));
+            return Err(Diagnostic::error(
+                &codes::DUPLICATE_NAME,
+                word.span,
+                format!("http-errors section '{name}' already exists"),
+            )
+            .label("this name is taken")
+            .also(*first, "first used here"));
         }
         let pages = Vec::new();
         groups.push((HttpErrors { name, pages }, word.span));

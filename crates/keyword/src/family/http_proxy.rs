@@ -78,7 +78,7 @@ pub(crate) fn finish(loader: &mut Loader) {
             );
             match http_rule(loader, &mut args, RuleSet::HttpRequest) {
                 Ok(rule) => loader.proxy().http_request.push(rule),
-                Err(told) => loader.tell(*told),
+                Err(told) => loader.tell(told),
             }
         }
         let anywhere = ServerAddress::SamePort(Ipv4Addr::UNSPECIFIED.into(), 0);

@@ -52,16 +52,14 @@ pub(super) fn not_in_unnamed_defaults(loader: &mut Loader, args: &Args<'_>) -> B
     if !loader.in_defaults() || !loader.proxy().name.is_empty() {
         return Ok(());
     }
-    Err(Box::new(
-        Diagnostic::error(
-            &action_codes::RULE_IN_DEFAULTS,
-            args.keyword_span(),
-            format!(
-                "'{}' not allowed in anonymous 'defaults' section",
-                args.keyword
-            ),
-        )
-        .label("only allowed in a named section")
-        .help("give the section a name: `defaults web`"),
-    ))
+    Err(Diagnostic::error(
+        &action_codes::RULE_IN_DEFAULTS,
+        args.keyword_span(),
+        format!(
+            "'{}' not allowed in anonymous 'defaults' section",
+            args.keyword
+        ),
+    )
+    .label("only allowed in a named section")
+    .help("give the section a name: `defaults web`"))
 }

@@ -85,7 +85,7 @@ impl Loader {
             self.tell(diagnostic);
         }
         for refused in [options, listeners].into_iter().filter_map(Result::err) {
-            self.tell(*refused);
+            self.tell(refused);
         }
     }
 }

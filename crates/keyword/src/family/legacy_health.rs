@@ -28,7 +28,7 @@ fn network(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let network = language::value::network(word.str()).map_err(|error| {
         let mut diagnostic = error.diagnostic(word.span, "'monitor-net'");
         diagnostic.code = &codes::BAD_ADDRESS;
-        Box::new(diagnostic)
+        diagnostic
     })?;
     loader.proxy().health.get_or_insert_default().network = Some(network);
     loader.tell(

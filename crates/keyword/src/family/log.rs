@@ -197,15 +197,13 @@ fn format(
 ) -> Built {
     let word = args.required("a format")?;
     if let Some(extra) = args.peek() {
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::TOO_MANY_ARGUMENTS,
-                extra.span,
-                format!("'{}' expects only one argument", args.keyword),
-            )
-            .label("extra word")
-            .help("put quotes around the format, or a backslash before each space"),
-        ));
+        return Err(Diagnostic::error(
+            &codes::TOO_MANY_ARGUMENTS,
+            extra.span,
+            format!("'{}' expects only one argument", args.keyword),
+        )
+        .label("extra word")
+        .help("put quotes around the format, or a backslash before each space"));
     }
     let mut format = Format::parse_as(loader, word, usage, Dialect::Log)?;
     if usage != Usage::LOG {
@@ -252,10 +250,7 @@ fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) fn target(
-    loader: &mut Loader,
-    args: &mut Args<'_>,
-) -> Result<LogTarget, Box<Diagnostic>> {
+pub(super) fn target(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTarget, Diagnostic> {
     let mut target = LogTarget {
         span: args.line().span,
         address: address(loader, args)?,
@@ -308,7 +303,7 @@ pub(super) fn one_of(
     word: &Word,
     what: &str,
     names: &[&'static str],
-) -> Result<usize, Box<Diagnostic>> {
+) -> Result<usize, Diagnostic> {
     if let Some(at) = names.iter().position(|name| word.is(name)) {
         return Ok(at);
     }
@@ -326,7 +321,7 @@ pub(super) fn one_of(
     } else {
         diagnostic = diagnostic.note(format!("one of: {}", names.join(", ")));
     }
-    Err(Box::new(diagnostic))
+    Err(diagnostic)
 }
 
 /// A path is that of a socket: HAProxy writes no files.
@@ -349,20 +344,18 @@ fn warn_of_file(loader: &mut Loader, word: &Word, path: &str) {
     );
 }
 
-fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::NOT_BUILT,
-            word.span,
-            format!("{what} known, but not supported yet"),
-        )
-        .label("Evenkeel does not support this yet")
-        .help("use syslog over UDP or a Unix socket, or `stdout`"),
+fn not_built(word: &Word, what: &str) -> Diagnostic {
+    Diagnostic::error(
+        &codes::NOT_BUILT,
+        word.span,
+        format!("{what} known, but not supported yet"),
     )
+    .label("Evenkeel does not support this yet")
+    .help("use syslog over UDP or a Unix socket, or `stdout`")
 }
 
 /// Lines over TCP wait in a ring of their own.
-fn stream(loader: &mut Loader, word: &Word) -> Result<LogTargetAddress, Box<Diagnostic>> {
+fn stream(loader: &mut Loader, word: &Word) -> Result<LogTargetAddress, Diagnostic> {
     let to = super::ring::stream_address(loader, word)?;
     let mut ring = Ring::new(&word.text(), word.span);
     ring.line_max = LINE_MAX;
@@ -376,7 +369,7 @@ fn stream(loader: &mut Loader, word: &Word) -> Result<LogTargetAddress, Box<Diag
     Ok(LogTargetAddress::Ring(Arc::new(ring)))
 }
 
-fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress, Box<Diagnostic>> {
+fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress, Diagnostic> {
     let word = args.required("<address>")?;
     if let Some(name) = word.str().strip_prefix("backend@") {
         // Whether there is one is known when the whole file is.
@@ -404,14 +397,12 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
         Host::Name(name) => match resolve(loader, &name, address.family) {
             Some(ip) => ip,
             None if loader.context.options.resolve_names => {
-                return Err(Box::new(
-                    Diagnostic::error(
-                        &codes::UNRESOLVED_HOST,
-                        word.span,
-                        format!("'log': could not resolve address '{name}'"),
-                    )
-                    .label("this name has no address now"),
-                ));
+                return Err(Diagnostic::error(
+                    &codes::UNRESOLVED_HOST,
+                    word.span,
+                    format!("'log': could not resolve address '{name}'"),
+                )
+                .label("this name has no address now"));
             }
             // Nothing is sent by who only checks.
             None => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -426,14 +417,12 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
             return Err(not_built(word, "abstract sockets as log targets are"));
         }
         Host::Any | Host::Descriptor(_) | Host::Pair(_) => {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &action_codes::BAD_LOG_TARGET,
-                    word.span,
-                    format!("'{}' is not a log server address", word.text()),
-                )
-                .label("an address, a path, `stdout` or `stderr` is expected"),
-            ));
+            return Err(Diagnostic::error(
+                &action_codes::BAD_LOG_TARGET,
+                word.span,
+                format!("'{}' is not a log server address", word.text()),
+            )
+            .label("an address, a path, `stdout` or `stderr` is expected"));
         }
     };
     Ok(LogTargetAddress::Udp(SocketAddr::new(ip, port)))
@@ -443,11 +432,10 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
 type Sample = (Vec<(u32, u32)>, u32);
 
 /// `1,3-5:10`: of every ten lines the first, and the third to the fifth.
-fn sample(args: &mut Args<'_>) -> Result<Sample, Box<Diagnostic>> {
+fn sample(args: &mut Args<'_>) -> Result<Sample, Diagnostic> {
     let word = args.required("<ranges>:<size>")?;
     let wrong = |label: &str| {
-        Box::new(
-            Diagnostic::error(
+        Diagnostic::error(
                 &codes::BAD_VALUE,
                 word.span,
                 format!("'{}' is not a valid sample of log lines", word.text()),
@@ -455,8 +443,7 @@ fn sample(args: &mut Args<'_>) -> Result<Sample, Box<Diagnostic>> {
             .label(label)
             .help(
                 "write for example `1,3-5:10`: of every ten lines the first, and the third to the fifth",
-            ),
-        )
+            )
     };
     let Some((ranges, size)) = word.str().rsplit_once(':') else {
         return Err(wrong("the size of the sample is missing"));

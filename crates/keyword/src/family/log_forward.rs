@@ -116,24 +116,22 @@ pub(super) fn sockets(loader: &mut Loader, args: &mut Args<'_>, datagrams: bool)
         ),
     ];
     if let Some((_, what)) = foreign.iter().find(|(said, _)| *said) {
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::NOT_BUILT,
-                word.span,
-                format!("{what} is not supported yet in 'log-forward'"),
-            )
-            .label("Evenkeel does not support this yet"),
-        ));
+        return Err(Diagnostic::error(
+            &codes::NOT_BUILT,
+            word.span,
+            format!("{what} is not supported yet in 'log-forward'"),
+        )
+        .label("Evenkeel does not support this yet"));
     }
     let keyword = if datagrams { "dgram-bind" } else { "bind" };
     let addresses = bind::addresses(loader, word, keyword)?;
     let section = loader.log_forward();
     if section.binds.len() + addresses.len() > SOCKETS_MAX {
-        return Err(Box::new(Diagnostic::error(
+        return Err(Diagnostic::error(
             &codes::OUT_OF_RANGE,
             word.span,
             format!("'{}' has more than {SOCKETS_MAX} sockets", section.name),
-        )));
+        ));
     }
     let binds = addresses.into_iter().map(|address| Bind {
         address,

@@ -49,7 +49,7 @@ fn steps(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 let told = Diagnostic::error(&codes::BAD_VALUE, word.span, told)
                     .label("not a step of a stream")
                     .note(format!("valid steps: all, {}", names(known).join(", ")));
-                return Err(Box::new(told));
+                return Err(told);
             };
             steps |= 1 << at;
         }
@@ -97,7 +97,7 @@ fn on(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         let told = Diagnostic::error(&codes::BAD_VALUE, word.span, told)
             .label("not a step of a stream")
             .note(format!("valid steps: {}", names(&LOG_STEPS).join(", ")));
-        return Err(Box::new(told.did_you_mean(word.span, near)));
+        return Err(told.did_you_mean(word.span, near));
     };
     let mut step = LogStep {
         dropped: args.take("drop"),

@@ -96,15 +96,10 @@ fn level(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("<level>")?;
     let Some(level) = LEVELS.iter().position(|level| word.is(level)) else {
         let message = format!("unknown log level '{}'", word.text());
-        let mut diagnostic = Diagnostic::error(&codes::BAD_VALUE, word.span, message)
+        let diagnostic = Diagnostic::error(&codes::BAD_VALUE, word.span, message)
             .label("not a log level")
             .note(format!("valid levels: {}", LEVELS.join(", ")));
-        if let Some(near) = suggest::nearest(word.str(), LEVELS) {
-            diagnostic = diagnostic
-                .help(format!("did you mean '{near}'?"))
-                .fix(word.span, near);
-        }
-        return Err(Box::new(diagnostic));
+        return Err(diagnostic.did_you_mean(word.span, suggest::nearest(word.str(), LEVELS)));
     };
     alert(loader).level = Some(level as u8);
     args.surplus()
@@ -152,14 +147,12 @@ fn mailer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         _ => None,
     };
     let (Some(ip), Some(port)) = (ip, port) else {
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::BAD_ADDRESS,
-                word.span,
-                format!("'mailer' does not support '{}'", word.text()),
-            )
-            .label("an IP address or host name and a port are required"),
-        ));
+        return Err(Diagnostic::error(
+            &codes::BAD_ADDRESS,
+            word.span,
+            format!("'mailer' does not support '{}'", word.text()),
+        )
+        .label("an IP address or host name and a port are required"));
     };
     let Some(section) = section(loader) else {
         return Ok(());
@@ -205,13 +198,10 @@ pub(super) fn finish(loader: &mut Loader) {
         email.mailers = sections.iter().find(|s| s.name == *name).cloned();
         if email.mailers.is_none() {
             let message = format!("mailers section '{name}' not found");
-            let mut diagnostic =
+            let diagnostic =
                 Diagnostic::error(&codes::UNKNOWN_MAILERS, *span, message).label("no such section");
             let names = sections.iter().map(|section| &*section.name);
-            if let Some(near) = suggest::nearest(name, names) {
-                diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
-            }
-            told.push(diagnostic);
+            told.push(diagnostic.suggest(suggest::nearest(name, names)));
         }
     }
     for diagnostic in told {

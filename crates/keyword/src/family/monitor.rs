@@ -13,18 +13,16 @@ pub(super) fn condition(
     loader: &mut Loader,
     args: &mut Args<'_>,
     usage: Usage,
-) -> Result<Condition, Box<Diagnostic>> {
+) -> Result<Condition, Diagnostic> {
     let (keyword, syntax, end) = (args.keyword, args.syntax, args.line().end());
     Condition::parse(loader, args, usage)?.ok_or_else(|| {
-        Box::new(
-            Diagnostic::error(
-                &codes::MISSING_ARGUMENT,
-                end,
-                format!("'{keyword}' expects 'if' or 'unless' and a condition"),
-            )
-            .label("the condition is missing")
-            .help(format!("write `{syntax}`")),
+        Diagnostic::error(
+            &codes::MISSING_ARGUMENT,
+            end,
+            format!("'{keyword}' expects 'if' or 'unless' and a condition"),
         )
+        .label("the condition is missing")
+        .help(format!("write `{syntax}`"))
     })
 }
 

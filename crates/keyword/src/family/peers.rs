@@ -94,7 +94,7 @@ fn listens_by(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// The options of a peer, behind those of `default-server`.
-fn reached_by(loader: &mut Loader, args: &mut Args<'_>) -> Result<ServerTls, Box<Diagnostic>> {
+fn reached_by(loader: &mut Loader, args: &mut Args<'_>) -> Result<ServerTls, Diagnostic> {
     let mut tls = section(loader).default_tls.clone();
     stream_tls::server_options(loader, &mut tls, args)?;
     Ok(tls)
@@ -166,11 +166,9 @@ pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) ->
     let name = args.required("<name>")?;
     if let Some(before) = section(loader).all.iter().find(|p| *p.name == *name.text()) {
         let told = format!("peer '{}' declared twice", name.text());
-        return Err(Box::new(
-            Diagnostic::error(&codes::PEERS_LINE, name.span, told)
-                .label("this name is taken")
-                .also(before.span, "first used here"),
-        ));
+        return Err(Diagnostic::error(&codes::PEERS_LINE, name.span, told)
+            .label("this name is taken")
+            .also(before.span, "first used here"));
     }
     let is_local = *section(loader).local == *name.text();
     let inherited = args.peek().filter(|_| is_local).and_then(descriptor);
@@ -199,7 +197,7 @@ fn descriptor(word: &Word) -> Option<RawFd> {
     Some(number.into())
 }
 
-fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Box<Diagnostic>> {
+fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Diagnostic> {
     let word = args.required("<address>:<port>")?;
     match super::server::server_address(loader, word, &ServerOptions::default())?.0 {
         ServerAddress::Inet(address) => Ok(address),
@@ -213,14 +211,12 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Box<D
         }
         // Nobody connects when files are only checked.
         ServerAddress::Unresolved => Ok(SocketAddr::from(([127, 0, 0, 1], 0))),
-        _ => Err(Box::new(
-            Diagnostic::error(
-                &codes::PEERS_LINE,
-                word.span,
-                format!("'{}' is not a peer address", word.text()),
-            )
-            .label("expected an address and a port"),
-        )),
+        _ => Err(Diagnostic::error(
+            &codes::PEERS_LINE,
+            word.span,
+            format!("'{}' is not a peer address", word.text()),
+        )
+        .label("expected an address and a port")),
     }
 }
 
@@ -240,10 +236,7 @@ pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             let word = args.required("<address>:<port>")?;
             let port = rest.trim_start_matches(':').parse().map_err(|_| {
                 let told = format!("'{}' is not a listening address", word.text());
-                Box::new(
-                    Diagnostic::error(&codes::PEERS_LINE, word.span, told)
-                        .label("the port is missing"),
-                )
+                Diagnostic::error(&codes::PEERS_LINE, word.span, told).label("the port is missing")
             })?;
             SocketAddr::from(([0, 0, 0, 0], port))
         }
@@ -262,11 +255,11 @@ pub(super) fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// `log` in the section.
 pub(super) fn log(args: &mut Args<'_>) -> Built {
     let told = "'log' of peers is not supported yet";
-    Err(Box::new(
+    Err(
         Diagnostic::error(&load_codes::NOT_BUILT, args.keyword_span(), told)
             .label("Evenkeel does not support this yet")
             .help("remove it; `show peers` shows the state of the peers"),
-    ))
+    )
 }
 
 impl Loader {

@@ -92,11 +92,9 @@ const WORDS: [&str; 14] = [
     "secure", "domain", "maxidle", "maxlife", "dynamic", "attr",
 ];
 
-fn incompatible(word: &Word, message: &str) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(&codes::COOKIE_WORDS, word.span, message)
-            .label("conflicts with the other words"),
-    )
+fn incompatible(word: &Word, message: &str) -> Diagnostic {
+    Diagnostic::error(&codes::COOKIE_WORDS, word.span, message)
+        .label("conflicts with the other words")
 }
 
 /// What `cookie` collects of its words.
@@ -196,7 +194,7 @@ fn mode(cookie: &mut Cookie, word: &Word, mode: CookieMode) -> Built {
 }
 
 /// A time in seconds; 0 is none, as haproxy has it.
-fn seconds(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Box<Diagnostic>> {
+fn seconds(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Diagnostic> {
     if args.peek().is_none() {
         args.required(what)?;
     }
@@ -209,14 +207,12 @@ fn attribute_bytes(word: &Word) -> Built {
     let bad = |byte: &&u8| **byte == b';' || byte.is_ascii_control();
     match word.bytes.iter().find(bad) {
         None => Ok(()),
-        Some(bad) => Err(Box::new(
-            Diagnostic::error(
-                &codes::BAD_VALUE,
-                word.span,
-                format!("character '%x{bad:02X}' is not permitted in attribute value."),
-            )
-            .label("it would end the attribute"),
-        )),
+        Some(bad) => Err(Diagnostic::error(
+            &codes::BAD_VALUE,
+            word.span,
+            format!("character '%x{bad:02X}' is not permitted in attribute value."),
+        )
+        .label("it would end the attribute")),
     }
 }
 
@@ -231,7 +227,7 @@ fn condition(
     loader: &mut Loader,
     args: &mut Args<'_>,
     usage: Usage,
-) -> Result<Condition, Box<Diagnostic>> {
+) -> Result<Condition, Diagnostic> {
     let begin = args.peek().map_or(args.line().end(), |word| word.span);
     let begins = args.peek().is_some_and(|w| w.is("if") || w.is("unless"));
     let parsed = match begins {
@@ -239,18 +235,16 @@ fn condition(
         false => None,
     };
     parsed.ok_or_else(|| {
-        Box::new(
-            Diagnostic::error(
-                &codes::MISSING_ARGUMENT,
-                begin,
-                format!(
-                    "'{}' requires either 'if' or 'unless' followed by a condition.",
-                    args.keyword
-                ),
-            )
-            .label("the condition is missing")
-            .help(format!("write `{}`", args.syntax)),
+        Diagnostic::error(
+            &codes::MISSING_ARGUMENT,
+            begin,
+            format!(
+                "'{}' requires either 'if' or 'unless' followed by a condition.",
+                args.keyword
+            ),
         )
+        .label("the condition is missing")
+        .help(format!("write `{}`", args.syntax))
     })
 }
 
@@ -294,15 +288,10 @@ pub(crate) fn finish(loader: &mut Loader) {
                 "backend '{}': unable to find server '{name}' referenced in a 'use-server' rule.",
                 proxy.name
             );
-            let mut error = Diagnostic::error(&codes::UNKNOWN_SERVER, rule.span, text)
+            let error = Diagnostic::error(&codes::UNKNOWN_SERVER, rule.span, text)
                 .label("no server has this name");
             let names = proxy.servers.iter().map(|server| &*server.name);
-            if let Some(near) = suggest::nearest(name, names) {
-                error = error
-                    .help(format!("did you mean '{near}'?"))
-                    .fix(rule.span, near);
-            }
-            told.push(error);
+            told.push(error.did_you_mean(rule.span, suggest::nearest(name, names)));
         }
     }
     for diagnostic in told {
@@ -334,10 +323,8 @@ fn persist(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         Some(name) if !name.is_empty() => name,
         _ => {
             let message = format!("unknown argument '{}' of 'persist'", word.text());
-            return Err(Box::new(
-                Diagnostic::error(&codes::BAD_VALUE, word.span, message)
-                    .label("`rdp-cookie` or `rdp-cookie(<name>)`"),
-            ));
+            return Err(Diagnostic::error(&codes::BAD_VALUE, word.span, message)
+                .label("`rdp-cookie` or `rdp-cookie(<name>)`"));
         }
     };
     loader.proxy().rdp_persist = Some(name.into_bytes().into());
@@ -375,14 +362,12 @@ fn app_session(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         }
     }
     if session.bytes_max == 0 || session.timeout_ms == 0 {
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::MISSING_ARGUMENT,
-                args.line().end(),
-                "'appsession' expects 'len <length>' and 'timeout <time>'",
-            )
-            .help(format!("write `{}`", args.syntax)),
-        ));
+        return Err(Diagnostic::error(
+            &codes::MISSING_ARGUMENT,
+            args.line().end(),
+            "'appsession' expects 'len <length>' and 'timeout <time>'",
+        )
+        .help(format!("write `{}`", args.syntax)));
     }
     let (name, len, seconds) = (name.text(), session.bytes_max, session.timeout_ms / 1000);
     let today = format!(

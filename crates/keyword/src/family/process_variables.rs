@@ -12,9 +12,9 @@ fn set(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let change = VariableChange::of_process(loader, args, word)?;
     if change.scope() != Scope::Process {
         let message = format!("'{}' is not a process variable", word.text());
-        let mut diagnostic = args.wrong(&codes::BAD_VALUE, word, message);
-        diagnostic = Box::new(diagnostic.help("begin its name with `proc.`"));
-        return Err(diagnostic);
+        return Err(args
+            .wrong(&codes::BAD_VALUE, word, message)
+            .help("begin its name with `proc.`"));
     }
     loader.config.global.process_variables.push(change);
     args.surplus()

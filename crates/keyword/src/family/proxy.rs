@@ -14,19 +14,17 @@ const MODES: &[&str] = &["http", "tcp", "log"];
 const MODES_NOT_BUILT: &[&str] = &["haterm", "peers", "spop", "syslog"];
 
 /// An error for a word that is none of a few, with the nearest of them.
-pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Box<Diagnostic> {
-    let mut diagnostic = Diagnostic::error(
+pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Diagnostic {
+    let diagnostic = Diagnostic::error(
         &codes::BAD_VALUE,
         word.span,
         format!("'{}': unknown argument '{}'", args.keyword, word.text()),
     )
     .label(format!("expected one of: {}", choices.join(", ")));
-    if let Some(near) = suggest::nearest(&word.text(), choices.iter().copied()) {
-        diagnostic = diagnostic
-            .help(format!("did you mean '{near}'?"))
-            .fix(word.span, near);
-    }
-    Box::new(diagnostic)
+    diagnostic.did_you_mean(
+        word.span,
+        suggest::nearest(&word.text(), choices.iter().copied()),
+    )
 }
 
 /// Refuses `rhttp@`: connections that a server makes to its proxy.
@@ -34,8 +32,7 @@ pub(super) fn not_reverse(word: &Word) -> Built {
     if !word.str().starts_with("rhttp@") {
         return Ok(());
     }
-    Err(Box::new(
-        Diagnostic::error(
+    Err(Diagnostic::error(
             &codes::NOT_BUILT,
             word.span,
             "reverse HTTP (`rhttp@`, `attach-srv`) is not supported",
@@ -44,24 +41,18 @@ pub(super) fn not_reverse(word: &Word) -> Built {
         .help(
             "HAProxy marks this as experimental, and its syntax may change. With a tunnel between the two machines \
              (WireGuard, SSH), the proxy can connect normally",
-        ),
-    ))
+        ))
 }
 
 /// An error for a word that HAProxy knows here and that is not built.
-pub(super) fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::NOT_BUILT,
-            word.span,
-            format!("'{what}' is not supported yet"),
-        )
-        .label("Evenkeel does not support this yet")
-        .help(
-            model::known::instead(what)
-                .unwrap_or("remove it, or keep this proxy on HAProxy for now"),
-        ),
+pub(super) fn not_built(word: &Word, what: &str) -> Diagnostic {
+    Diagnostic::error(
+        &codes::NOT_BUILT,
+        word.span,
+        format!("'{what}' is not supported yet"),
     )
+    .label("Evenkeel does not support this yet")
+    .help(model::known::instead(what).unwrap_or("remove it, or keep this proxy on HAProxy for now"))
 }
 
 fn mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {

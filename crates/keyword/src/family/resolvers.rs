@@ -183,16 +183,14 @@ pub(crate) fn make_default(loader: &mut Loader, span: Span) -> u32 {
 }
 
 /// Begins a section.
-pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnostic>> {
+pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> {
     let Some(name) = line.word(1) else {
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::SECTION_NAME,
-                line.end(),
-                "'resolvers' expects a name",
-            )
-            .label("the name is missing"),
-        ));
+        return Err(Diagnostic::error(
+            &codes::SECTION_NAME,
+            line.end(),
+            "'resolvers' expects a name",
+        )
+        .label("the name is missing"));
     };
     let bad = |b: &u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
     if let Some(bad) = name.bytes.iter().copied().find(bad) {
@@ -201,10 +199,8 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnost
             char::from(bad),
             name.text()
         );
-        return Err(Box::new(
-            Diagnostic::error(&codes::SECTION_NAME, name.span, told)
-                .label("allowed are letters, digits, `.`, `_`, `-` and `:`"),
-        ));
+        return Err(Diagnostic::error(&codes::SECTION_NAME, name.span, told)
+            .label("allowed are letters, digits, `.`, `_`, `-` and `:`"));
     }
     if let Some(extra) = line.word(2) {
         let told = format!(
@@ -218,11 +214,9 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnost
     let text = name.text();
     if let Some(first) = loader.config.resolvers.iter().find(|s| *s.name == *text) {
         let told = format!("resolvers '{text}' has same name as another resolvers section");
-        return Err(Box::new(
-            Diagnostic::error(&codes::DUPLICATE_NAME, name.span, told)
-                .label("this name is taken")
-                .also(first.span, "first used here"),
-        ));
+        return Err(Diagnostic::error(&codes::DUPLICATE_NAME, name.span, told)
+            .label("this name is taken")
+            .also(first.span, "first used here"));
     }
     let section = Resolvers::new(&text, name.span);
     loader.config.resolvers.push(section);
@@ -237,7 +231,7 @@ fn set(loader: &mut Loader, change: impl FnOnce(&mut Resolvers)) -> Built {
     Ok(())
 }
 
-fn time(args: &mut Args<'_>) -> Result<u32, Box<Diagnostic>> {
+fn time(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     let time = args.time_ms(TimeUnit::Milliseconds)?;
     // No time at all would ask again without an end.
     Ok(time.max(1))
@@ -249,11 +243,9 @@ fn nameserver(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let (address, stream) = address(loader, word)?;
     if let Some(option) = args.next() {
         let told = format!("unknown option '{}' of 'nameserver'", option.text());
-        return Err(Box::new(
-            Diagnostic::error(&codes::UNKNOWN_OPTION, option.span, told)
-                .label("only an address is needed")
-                .help("HAProxy supports DNS over TLS; Evenkeel does not support it yet"),
-        ));
+        return Err(Diagnostic::error(&codes::UNKNOWN_OPTION, option.span, told)
+            .label("only an address is needed")
+            .help("HAProxy supports DNS over TLS; Evenkeel does not support it yet"));
     }
     add(loader, name.text().into(), name.span, address, stream)
 }
@@ -270,13 +262,13 @@ fn add(
     };
     if section.servers.iter().any(|server| server.name == name) {
         let told = format!("nameserver '{name}' has same name as another nameserver");
-        return Err(Box::new(
-            Diagnostic::error(&codes::DUPLICATE_NAME, span, told).label("this name is taken"),
-        ));
+        return Err(
+            Diagnostic::error(&codes::DUPLICATE_NAME, span, told).label("this name is taken")
+        );
     }
     if section.servers.len() >= SERVERS_MAX {
         let told = format!("more than {SERVERS_MAX} nameservers in one section");
-        return Err(Box::new(Diagnostic::error(&codes::BAD_VALUE, span, told)));
+        return Err(Diagnostic::error(&codes::BAD_VALUE, span, told));
     }
     section.servers.push(NameServer {
         name,
@@ -287,7 +279,7 @@ fn add(
 }
 
 /// Parses the address of a nameserver; true: over TCP.
-fn address(loader: &mut Loader, word: &Word) -> Result<(SocketAddr, bool), Box<Diagnostic>> {
+fn address(loader: &mut Loader, word: &Word) -> Result<(SocketAddr, bool), Diagnostic> {
     let accepts = Accepts {
         port: PortRule::Mandatory,
         range: false,
@@ -299,10 +291,8 @@ fn address(loader: &mut Loader, word: &Word) -> Result<(SocketAddr, bool), Box<D
     let address = loader.address(word, word.str(), &accepts, "nameserver")?;
     let (Host::Ip(ip), Port::One(port)) = (address.host, address.port) else {
         let told = format!("'nameserver' does not support '{}'", word.text());
-        return Err(Box::new(
-            Diagnostic::error(&codes::BAD_ADDRESS, word.span, told)
-                .label("expected an address and a port"),
-        ));
+        return Err(Diagnostic::error(&codes::BAD_ADDRESS, word.span, told)
+            .label("expected an address and a port"));
     };
     let written = loader.expanded(word.str()).0;
     let stream = address.transport == Transport::Stream && written.starts_with("tcp");
@@ -335,9 +325,7 @@ fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 "failed to open {RESOLV_CONF}: {}",
                 std::io::Error::from(error)
             );
-            return Err(Box::new(
-                Diagnostic::error(&codes::UNREADABLE, span, told).label("cannot read it"),
-            ));
+            return Err(Diagnostic::error(&codes::UNREADABLE, span, told).label("cannot read it"));
         }
     };
     let servers = servers_of(&text);
@@ -372,7 +360,7 @@ fn hold(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         let told = format!("'hold' unknown <event>: '{}'", event.text());
         let diagnostic = Diagnostic::error(&codes::BAD_VALUE, event.span, told)
             .label("expected `nx`, `obsolete`, `other`, `refused`, `timeout` or `valid`");
-        return Err(Box::new(diagnostic));
+        return Err(diagnostic);
     }
     let time = args.time_ms(TimeUnit::Milliseconds)?;
     set(loader, |section| {

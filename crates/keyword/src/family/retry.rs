@@ -64,14 +64,9 @@ fn retry_on(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 Some(bit) => bit,
                 None => {
                     let message = format!("'retry-on': unknown keyword '{}'", word.text());
-                    let mut error = Diagnostic::error(&codes::BAD_VALUE, word.span, message)
+                    let error = Diagnostic::error(&codes::BAD_VALUE, word.span, message)
                         .label("not a failure or a status that can be retried");
-                    if let Some(near) = suggest::nearest(word.str(), WORDS) {
-                        error = error
-                            .help(format!("did you mean '{near}'?"))
-                            .fix(word.span, near);
-                    }
-                    return Err(Box::new(error));
+                    return Err(error.did_you_mean(word.span, suggest::nearest(word.str(), WORDS)));
                 }
             },
         };

@@ -155,10 +155,7 @@ pub(super) fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// Where a server of log lines is.
-pub(super) fn stream_address(
-    loader: &mut Loader,
-    word: &Word,
-) -> Result<SocketAddr, Box<Diagnostic>> {
+pub(super) fn stream_address(loader: &mut Loader, word: &Word) -> Result<SocketAddr, Diagnostic> {
     let address = loader.address(word, word.str(), &Accepts::LOG, "server")?;
     let port = match address.port {
         Port::One(port) => port,
@@ -174,14 +171,12 @@ pub(super) fn stream_address(
         _ => None,
     };
     let Some(ip) = ip else {
-        return Err(Box::new(
-            Diagnostic::error(
-                &action_codes::BAD_LOG_TARGET,
-                word.span,
-                format!("'{}' is not an address of a TCP log server", word.text()),
-            )
-            .label("expected an address, or a name that resolves to one"),
-        ));
+        return Err(Diagnostic::error(
+            &action_codes::BAD_LOG_TARGET,
+            word.span,
+            format!("'{}' is not an address of a TCP log server", word.text()),
+        )
+        .label("expected an address, or a name that resolves to one"));
     };
     Ok(SocketAddr::new(ip, port))
 }

@@ -64,7 +64,7 @@ pub(crate) fn added(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let missing = |at: Option<&Word>| {
         let span = at.map_or(args.line().end(), |word| word.span);
         let told = "'server' expects <name> and <addr>[:<port>] as arguments.";
-        Box::new(Diagnostic::error(&codes::MISSING_ARGUMENT, span, told))
+        Diagnostic::error(&codes::MISSING_ARGUMENT, span, told)
     };
     if args.line().word(2).is_none() {
         return Err(missing(None));
@@ -180,18 +180,16 @@ pub(super) fn check_name(name: &Word, what: &str) -> Built {
     let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
     match name.bytes.iter().find(bad) {
         None => Ok(()),
-        Some(bad) => Err(Box::new(
-            Diagnostic::error(
-                &codes::SECTION_NAME,
-                name.span,
-                format!(
-                    "character '{}' is not permitted in {what} '{}'",
-                    char::from(*bad),
-                    name.text()
-                ),
-            )
-            .label("allowed are letters, digits, `.`, `_`, `-` and `:`"),
-        )),
+        Some(bad) => Err(Diagnostic::error(
+            &codes::SECTION_NAME,
+            name.span,
+            format!(
+                "character '{}' is not permitted in {what} '{}'",
+                char::from(*bad),
+                name.text()
+            ),
+        )
+        .label("allowed are letters, digits, `.`, `_`, `-` and `:`")),
     }
 }
 
@@ -282,7 +280,7 @@ fn build_options(
                 args.resume(&option);
                 match built {
                     Ok(()) => continue,
-                    Err(diagnostic) => *diagnostic,
+                    Err(diagnostic) => diagnostic,
                 }
             }
             Found::Built(row, _) if is_added => {
@@ -333,14 +331,12 @@ fn name_of(word: &Word) -> &str {
 pub(super) fn unknown_option(word: &Word, place: &'static str) -> Diagnostic {
     let place = if place == ADDED { "server" } else { place };
     let message = format!("'{place}': unknown option '{}'", word.text());
-    let mut diagnostic =
+    let diagnostic =
         Diagnostic::error(&codes::UNKNOWN_OPTION, word.span, message).label("not a server option");
-    if let Some(near) = suggest::nearest(word.str(), registry().servers.names_in(place)) {
-        diagnostic = diagnostic
-            .help(format!("did you mean '{near}'?"))
-            .fix(word.span, near);
-    }
-    diagnostic
+    diagnostic.did_you_mean(
+        word.span,
+        suggest::nearest(word.str(), registry().servers.names_in(place)),
+    )
 }
 
 /// The address of a server, and the name that stands for it.
@@ -351,7 +347,7 @@ pub(super) fn server_address(
     loader: &mut Loader,
     word: &Word,
     options: &ServerOptions,
-) -> Result<Where, Box<Diagnostic>> {
+) -> Result<Where, Diagnostic> {
     let address = loader.address(word, word.str(), &Accepts::SERVER, "server")?;
     let port = match address.port {
         Port::One(0) | Port::None => NamedPort::Offset(0),
@@ -410,7 +406,7 @@ fn first_address(
     name: &str,
     family: Family,
     options: &ServerOptions,
-) -> Result<Option<IpAddr>, Box<Diagnostic>> {
+) -> Result<Option<IpAddr>, Diagnostic> {
     if is_service(name, options) || !loader.context.options.resolve_names {
         return Ok(None);
     }
@@ -435,15 +431,13 @@ fn first_address(
     unresolved(loader, word, name, followed)
 }
 
-fn no_target(word: &Word, what: &str) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::NOT_BUILT,
-            word.span,
-            format!("'{}': {what} as a server is not supported yet", word.text()),
-        )
-        .label("write the address of the server"),
+fn no_target(word: &Word, what: &str) -> Diagnostic {
+    Diagnostic::error(
+        &codes::NOT_BUILT,
+        word.span,
+        format!("'{}': {what} as a server is not supported yet", word.text()),
     )
+    .label("write the address of the server")
 }
 
 /// Bytes of an abstract name that the kernel compares: HAProxy's `abns@` names
@@ -479,7 +473,7 @@ fn unresolved(
     word: &Word,
     name: &str,
     allowed: bool,
-) -> Result<Option<IpAddr>, Box<Diagnostic>> {
+) -> Result<Option<IpAddr>, Diagnostic> {
     let message = format!("'server': could not resolve address '{name}'");
     if allowed || loader.context.options.ignore_unresolved {
         loader.tell(
@@ -498,11 +492,11 @@ fn unresolved(
             "with `init-addr last,libc,none` the server starts in maintenance instead".to_owned()
         }
     };
-    Err(Box::new(
+    Err(
         Diagnostic::error(&codes::UNRESOLVED_HOST, word.span, message)
             .label("does not resolve")
             .help(help),
-    ))
+    )
 }
 
 /// What can be said of a proxy's servers only when all of its lines are read:
@@ -570,14 +564,11 @@ fn finish_checks(loader: &mut Loader) {
             let found = named.iter().find(|named| named.name == wanted.name);
             if found.is_none() {
                 let message = format!("'healthcheck' section '{}' not found", wanted.name);
-                let mut diagnostic =
+                let diagnostic =
                     Diagnostic::error(&codes::UNKNOWN_HEALTH_CHECK, wanted.span, message)
                         .label("no such section");
                 let names = named.iter().map(|named| &*named.name);
-                if let Some(near) = language::suggest::nearest(&wanted.name, names) {
-                    diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
-                }
-                told.push(diagnostic);
+                told.push(diagnostic.suggest(language::suggest::nearest(&wanted.name, names)));
             }
             server.options.health_check = found.cloned();
         }

@@ -28,36 +28,32 @@ pub static FAMILIES: &[Family<ServerBuilder>] = &[
 ];
 
 /// Longest time that a server's option takes, by haproxy's own limit.
-fn time_above_zero(args: &mut Args<'_>) -> Result<u32, Box<Diagnostic>> {
+fn time_above_zero(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     let word = args.peek();
     let ms = args.time_ms(language::value::TimeUnit::Milliseconds)?;
     match (ms, word) {
-        (0, Some(word)) => Err(Box::new(
-            Diagnostic::error(
-                &codes::OUT_OF_RANGE,
-                word.span,
-                format!("invalid value 0 for '{}'", args.keyword),
-            )
-            .label("must be greater than 0"),
-        )),
+        (0, Some(word)) => Err(Diagnostic::error(
+            &codes::OUT_OF_RANGE,
+            word.span,
+            format!("invalid value 0 for '{}'", args.keyword),
+        )
+        .label("must be greater than 0")),
         _ => Ok(ms),
     }
 }
 
 /// Known, and not done.
-fn not_built(span: language::Span, what: &str) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::NOT_BUILT,
-            span,
-            format!("{what} is not supported yet"),
-        )
-        .label("Evenkeel does not support this yet"),
+fn not_built(span: language::Span, what: &str) -> Diagnostic {
+    Diagnostic::error(
+        &codes::NOT_BUILT,
+        span,
+        format!("{what} is not supported yet"),
     )
+    .label("Evenkeel does not support this yet")
 }
 
 /// Takes one of some words.
-fn one_of(args: &mut Args<'_>, words: &[&'static str]) -> Result<&'static str, Box<Diagnostic>> {
+fn one_of(args: &mut Args<'_>, words: &[&'static str]) -> Result<&'static str, Diagnostic> {
     let word = args.required(&words.join(" or "))?;
     if let Some(found) = words.iter().find(|known| word.is(known)) {
         return Ok(found);
@@ -68,13 +64,11 @@ fn one_of(args: &mut Args<'_>, words: &[&'static str]) -> Result<&'static str, B
         words.join(" or "),
         word.text()
     );
-    let mut diagnostic = Diagnostic::error(&codes::BAD_VALUE, word.span, message);
-    if let Some(near) = language::suggest::nearest(word.str(), words.iter().copied()) {
-        diagnostic = diagnostic
-            .help(format!("did you mean '{near}'?"))
-            .fix(word.span, near);
-    }
-    Err(Box::new(diagnostic))
+    let diagnostic = Diagnostic::error(&codes::BAD_VALUE, word.span, message);
+    Err(diagnostic.did_you_mean(
+        word.span,
+        language::suggest::nearest(word.str(), words.iter().copied()),
+    ))
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ fn server_template(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// The first and the last number.
-fn numbers(word: &Word) -> Result<(u32, u32), Box<Diagnostic>> {
+fn numbers(word: &Word) -> Result<(u32, u32), Diagnostic> {
     let text = word.str();
     let read = |text: &str| text.parse::<u32>().ok();
     let found = match text.split_once('-') {
@@ -45,14 +45,12 @@ fn numbers(word: &Word) -> Result<(u32, u32), Box<Diagnostic>> {
     };
     match found {
         Some((low, high)) if low <= high && high - low < SERVERS_MAX => Ok((low, high)),
-        _ => Err(Box::new(
-            Diagnostic::error(
-                &codes::SERVER_TEMPLATE,
-                word.span,
-                format!("wrong server-template number or range '{}'", word.text()),
-            )
-            .label("expected a number above 0, or `<low>-<high>`"),
-        )),
+        _ => Err(Diagnostic::error(
+            &codes::SERVER_TEMPLATE,
+            word.span,
+            format!("wrong server-template number or range '{}'", word.text()),
+        )
+        .label("expected a number above 0, or `<low>-<high>`")),
     }
 }
 

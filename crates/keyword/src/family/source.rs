@@ -28,11 +28,7 @@ pub(super) fn of_server(
 
 type Parsed = (Option<SocketAddr>, SourceWays);
 
-fn parse(
-    loader: &mut Loader,
-    args: &mut Args<'_>,
-    ranges: bool,
-) -> Result<Parsed, Box<Diagnostic>> {
+fn parse(loader: &mut Loader, args: &mut Args<'_>, ranges: bool) -> Result<Parsed, Diagnostic> {
     let word = args.required("an address")?;
     let accepts = Accepts {
         name: false,
@@ -71,18 +67,16 @@ fn parse(
     Ok((source, ways))
 }
 
-fn no_source(word: &Word) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::BAD_ADDRESS,
-            word.span,
-            format!("'source' does not support '{}'", word.text()),
-        )
-        .label("expected an IPv4 or IPv6 address; `*` lets the system choose"),
+fn no_source(word: &Word) -> Diagnostic {
+    Diagnostic::error(
+        &codes::BAD_ADDRESS,
+        word.span,
+        format!("'source' does not support '{}'", word.text()),
     )
+    .label("expected an IPv4 or IPv6 address; `*` lets the system choose")
 }
 
-fn borrowed(loader: &mut Loader, args: &mut Args<'_>) -> Result<Borrowed, Box<Diagnostic>> {
+fn borrowed(loader: &mut Loader, args: &mut Args<'_>) -> Result<Borrowed, Diagnostic> {
     let word = args.required("<addr>[:<port>], 'client', 'clientip' or 'hdr_ip(name,#)'")?;
     let text = word.str();
     if let Some(inside) = text.strip_prefix("hdr_ip(") {

@@ -183,7 +183,7 @@ fn http_request(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         let told = format!("unknown argument '{}' of 'stats http-request'", word.text());
         let near = language::suggest::nearest(&word.text(), RULES.iter().copied());
         let told = args.wrong(&codes::BAD_VALUE, word, told);
-        return Err(Box::new(told.did_you_mean(word.span, near)));
+        return Err(told.did_you_mean(word.span, near));
     }
     let rule = http_rule(loader, args, RuleSet::HttpRequest)?;
     let before = page(loader).http_request.last().cloned();
@@ -199,11 +199,9 @@ fn two_ways(page: &StatsPage, span: Span) -> Built {
         return Ok(());
     }
     let told = "stats 'auth'/'realm' and 'http-request' can't be used at the same time";
-    Err(Box::new(
-        Diagnostic::error(&codes::STATS_TWO_WAYS, span, told)
+    Err(Diagnostic::error(&codes::STATS_TWO_WAYS, span, told)
             .label("conflicts with the other one")
-            .help("write `stats http-request auth realm REALM unless { http_auth(LIST) }` and a `userlist LIST`"),
-    ))
+            .help("write `stats http-request auth realm REALM unless { http_auth(LIST) }` and a `userlist LIST`"))
 }
 
 /// The lines that no `defaults` may have.

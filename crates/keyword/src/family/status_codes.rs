@@ -60,10 +60,8 @@ fn change(set: &mut StatusCodes, word: &Word) -> Built {
     for range in ranges.split(',') {
         let Some((first, last)) = bounds(range) else {
             let told = format!("'{range}' is not a range of statuses");
-            return Err(Box::new(
-                Diagnostic::error(&codes::BAD_VALUE, word.span, told).label(
-                    "a status from 100 to 599, or two separated by a dash, the lower one first",
-                ),
+            return Err(Diagnostic::error(&codes::BAD_VALUE, word.span, told).label(
+                "a status from 100 to 599, or two separated by a dash, the lower one first",
             ));
         };
         set.set(first, last, member);

@@ -38,10 +38,9 @@ fn build(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             span,
             format!("stick-table name '{name}' conflicts with an earlier table"),
         );
-        return Err(Box::new(
-            told.label("second table")
-                .also(before.span, "the first one"),
-        ));
+        return Err(told
+            .label("second table")
+            .also(before.span, "the first one"));
     }
     table(loader, args, &name, Some(index), span)
 }
@@ -69,11 +68,9 @@ pub(super) fn table(
     let draft = options(loader, args)?;
     let missing = |what: &str| {
         let told = format!("'{}' requires {what}", args.keyword);
-        Box::new(
-            Diagnostic::error(&codes::TABLE_SYNTAX, span, told)
-                .label(format!("{what} is missing"))
-                .help(format!("write `{}`", args.syntax)),
-        )
+        Diagnostic::error(&codes::TABLE_SYNTAX, span, told)
+            .label(format!("{what} is missing"))
+            .help(format!("write `{}`", args.syntax))
     };
     let (key, length) = draft.key.ok_or_else(|| missing("a type"))?;
     let size = draft
@@ -102,7 +99,7 @@ pub(super) fn table(
 }
 
 /// Reads what stands behind the keyword.
-fn options(loader: &mut Loader, args: &mut Args<'_>) -> Result<Draft, Box<Diagnostic>> {
+fn options(loader: &mut Loader, args: &mut Args<'_>) -> Result<Draft, Diagnostic> {
     let mut draft = Draft::default();
     while let Some(word) = args.next() {
         match word.str() {
@@ -147,22 +144,17 @@ fn options(loader: &mut Loader, args: &mut Args<'_>) -> Result<Draft, Box<Diagno
     Ok(draft)
 }
 
-fn not_one_of(args: &Args<'_>, word: &Word, text: &str, options: &[&str]) -> Box<Diagnostic> {
+fn not_one_of(args: &Args<'_>, word: &Word, text: &str, options: &[&str]) -> Diagnostic {
     let told = args.wrong(
         &codes::TABLE_SYNTAX,
         word,
         format!("'{}': unknown argument '{text}'", args.keyword),
     );
     let told = told.label(format!("expected one of {}", options.join(", ")));
-    Box::new(match suggest::nearest(text, options.iter().copied()) {
-        Some(near) => told
-            .help(format!("did you mean '{near}'?"))
-            .fix(word.span, near),
-        None => told,
-    })
+    told.did_you_mean(word.span, suggest::nearest(text, options.iter().copied()))
 }
 
-fn key(args: &mut Args<'_>) -> Result<(KeyType, u32), Box<Diagnostic>> {
+fn key(args: &mut Args<'_>) -> Result<(KeyType, u32), Diagnostic> {
     let word = args.required("a type")?;
     let found = KeyType::NAMES.iter().find(|(name, _)| word.is(name));
     let Some((_, key)) = found else {
@@ -210,7 +202,7 @@ fn stored<'w>(
 ) -> Built {
     let wrong = |message: String| {
         let told = args.wrong(&codes::BAD_STORE, word, message);
-        Box::new(told.label("cannot be stored"))
+        told.label("cannot be stored")
     };
     for part in split(word.str()) {
         let (name, list) = match part.split_once('(') {
@@ -223,11 +215,8 @@ fn stored<'w>(
         };
         let Some(kind) = DataType::of_name(name) else {
             let names = DataType::ALL.iter().map(|kind| kind.name());
-            let mut told = wrong(format!("unknown data type '{name}' after 'store'"));
-            if let Some(near) = suggest::nearest(name, names) {
-                told.help = Some(format!("did you mean '{near}'?"));
-            }
-            return Err(told);
+            let told = wrong(format!("unknown data type '{name}' after 'store'"));
+            return Err(told.suggest(suggest::nearest(name, names)));
         };
         let mut list = list.into_iter();
         let mut elements = 1;
@@ -328,7 +317,7 @@ pub(super) fn named_or_own(
     loader: &mut Loader,
     args: &mut Args<'_>,
     span: Span,
-) -> Result<Arc<TablePlace>, Box<Diagnostic>> {
+) -> Result<Arc<TablePlace>, Diagnostic> {
     let name: Box<str> = if args.take("table") {
         let word = args.required("the name of a table")?;
         loader.name_table(&word.text(), word.span);

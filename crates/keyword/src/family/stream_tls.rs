@@ -22,13 +22,11 @@ const OF_TRAFFIC: &[&str] = &[
     "sni",
 ];
 
-fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
+fn not_built(word: &Word, what: &str) -> Diagnostic {
     let told = format!("{what} is not supported yet here");
-    Box::new(
-        Diagnostic::error(&codes::NOT_BUILT, word.span, told)
-            .label("Evenkeel does not support this yet")
-            .help("this section only supports TLS options; remove the others"),
-    )
+    Diagnostic::error(&codes::NOT_BUILT, word.span, told)
+        .label("Evenkeel does not support this yet")
+        .help("this section only supports TLS options; remove the others")
 }
 
 /// Reads an option of a server, where there is one more.
@@ -47,7 +45,7 @@ pub(super) fn server_option(
     let found = registry().servers.find(std::iter::once(word.str()));
     let row_words = match found {
         Found::Built(row, words) if is_tls(row.name()) => Some((row, words)),
-        Found::Unknown => return Err(Box::new(super::server::unknown_option(word, "server"))),
+        Found::Unknown => return Err(super::server::unknown_option(word, "server")),
         _ => None,
     };
     let Some((row, words)) = row_words else {
@@ -81,7 +79,7 @@ pub(super) fn listener_options(
     loader: &mut Loader,
     tls: Option<Arc<BindTls>>,
     args: &mut Args<'_>,
-) -> Result<Option<Arc<BindTls>>, Box<Diagnostic>> {
+) -> Result<Option<Arc<BindTls>>, Diagnostic> {
     let Some(word) = args.peek() else {
         return Ok(tls);
     };

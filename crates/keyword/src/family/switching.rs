@@ -38,7 +38,7 @@ fn use_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// A name, or a format that makes one for each request.
-fn target(loader: &mut Loader, word: &Word) -> Result<SwitchTarget, Box<Diagnostic>> {
+fn target(loader: &mut Loader, word: &Word) -> Result<SwitchTarget, Diagnostic> {
     if !word.bytes.contains(&b'%') {
         return Ok(SwitchTarget::Static(reference(word)));
     }

@@ -28,14 +28,12 @@ fn directory(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         _ => &mut tls.issuers_chain_path,
     };
     if field.is_some() && args.keyword.ends_with("-base") {
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::SECOND_SETTING,
-                args.line().span,
-                format!("'{}' already specified", args.keyword),
-            )
-            .label("remove this line or the first one"),
-        ));
+        return Err(Diagnostic::error(
+            &codes::SECOND_SETTING,
+            args.line().span,
+            format!("'{}' already specified", args.keyword),
+        )
+        .label("remove this line or the first one"));
     }
     if args.keyword == "issuers-chain-path" && !draft.context.outside.is_directory(&path) {
         return Err(bad(word, "not a directory"));
@@ -71,15 +69,13 @@ fn without_dh(args: &mut Args<'_>, word: &Word) {
 
 const BEGIN_DH: &[u8] = b"-----BEGIN DH PARAMETERS-----";
 
-fn bad(word: &Word, why: &str) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::BAD_TLS_SETTING,
-            word.span,
-            format!("'{}': {why}", word.text()),
-        )
-        .label("invalid value"),
+fn bad(word: &Word, why: &str) -> Diagnostic {
+    Diagnostic::error(
+        &codes::BAD_TLS_SETTING,
+        word.span,
+        format!("'{}': {why}", word.text()),
     )
+    .label("invalid value")
 }
 
 /// Whether a text is a list as OpenSSL reads it: names and operators, joined by
@@ -154,7 +150,7 @@ const VERSIONS: &[(&str, &str, TlsVersion)] = &[
     ("TLSv1.3", "tlsv13", TlsVersion::Tls13),
 ];
 
-pub(super) fn version(args: &mut Args<'_>) -> Result<TlsVersion, Box<Diagnostic>> {
+pub(super) fn version(args: &mut Args<'_>) -> Result<TlsVersion, Diagnostic> {
     let word = args.required("a TLS version")?;
     let found = VERSIONS.iter().find(|(name, ..)| word.is(name));
     found.map(|(.., version)| *version).ok_or_else(|| {
@@ -201,7 +197,7 @@ fn options(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn unknown_option(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
+fn unknown_option(args: &Args<'_>, word: &Word) -> Diagnostic {
     let choices = [
         "force-tlsv10",
         "force-tlsv11",

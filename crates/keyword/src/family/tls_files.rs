@@ -33,9 +33,9 @@ pub struct TlsFiles {
 }
 
 /// Why a file is of no use, in words.
-fn unusable(args: &Args<'_>, word: &Word, path: &Path, why: impl fmt::Display) -> Box<Diagnostic> {
+fn unusable(args: &Args<'_>, word: &Word, path: &Path, why: impl fmt::Display) -> Diagnostic {
     let message = format!("'{}': unable to load '{}'", args.keyword, path.display());
-    Box::new(Diagnostic::error(&codes::TLS_FILE, word.span, message).label(why.to_string()))
+    Diagnostic::error(&codes::TLS_FILE, word.span, message).label(why.to_string())
 }
 
 fn reason(unreadable: Unreadable) -> String {
@@ -64,7 +64,7 @@ pub(crate) fn authorities(
     loader: &mut Loader,
     args: &Args<'_>,
     word: &Word,
-) -> Result<Named<Authorities>, Box<Diagnostic>> {
+) -> Result<Named<Authorities>, Diagnostic> {
     let is_system = word.is("@system-ca");
     let path = match is_system {
         true => PathBuf::from("@system-ca"),
@@ -131,7 +131,7 @@ pub(crate) fn revocations(
     loader: &mut Loader,
     args: &Args<'_>,
     word: &Word,
-) -> Result<Named<Revocations>, Box<Diagnostic>> {
+) -> Result<Named<Revocations>, Diagnostic> {
     let path = based(loader, word, loader.config.global.tls.ca_base.as_ref());
     let name: Box<str> = path.to_string_lossy().into();
     if let Some(known) = loader.tls_files.revocations.get(&path) {
@@ -156,7 +156,7 @@ pub(crate) fn client_certificate(
     loader: &mut Loader,
     args: &Args<'_>,
     word: &Word,
-) -> Result<Named<CertifiedKey>, Box<Diagnostic>> {
+) -> Result<Named<CertifiedKey>, Diagnostic> {
     let path = based(loader, word, loader.config.global.tls.crt_base.as_ref());
     let name: Box<str> = path.to_string_lossy().into();
     if let Some(known) = loader.config.certificates.certificate(&name) {

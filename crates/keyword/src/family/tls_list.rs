@@ -9,7 +9,7 @@ use tls::Listed;
 use tls::suites::{self, Translation};
 use tls::{groups, schemes};
 
-type Made<T> = Result<Listed<T>, Box<Diagnostic>>;
+type Made<T> = Result<Listed<T>, Diagnostic>;
 
 /// What one kind of list is called and does with names that nobody knows.
 struct Kind {
@@ -60,7 +60,7 @@ fn listed<T>(
         } else if made.unknown.is_empty() {
             diagnostic = diagnostic.help("remove the option to offer all safe ciphers");
         }
-        return Err(Box::new(diagnostic));
+        return Err(diagnostic);
     }
     let remains: Vec<String> = made.kept.iter().map(name).collect();
     if !made.lacking.is_empty() {
@@ -72,16 +72,13 @@ fn listed<T>(
         );
     }
     if let Some(unknown) = made.unknown.first() {
-        let mut diagnostic = Diagnostic::warning(
+        let diagnostic = Diagnostic::warning(
             &codes::TLS_UNKNOWN,
             word.span,
             format!("'{}': '{unknown}' is not known", args.keyword),
         )
         .label("OpenSSL ignores unknown names");
-        if let Some(near) = suggest::nearest(unknown, names) {
-            diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
-        }
-        args.tell(diagnostic);
+        args.tell(diagnostic.suggest(suggest::nearest(unknown, names)));
     }
     Ok(Listed {
         text: text.into(),

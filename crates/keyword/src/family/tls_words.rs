@@ -52,7 +52,7 @@ pub(crate) fn list(side: &mut TlsSide, args: &mut Args<'_>) -> Built {
 }
 
 /// The protocols of `alpn`, joined by commas.
-pub(crate) fn alpn(args: &mut Args<'_>) -> Result<Vec<Vec<u8>>, Box<Diagnostic>> {
+pub(crate) fn alpn(args: &mut Args<'_>) -> Result<Vec<Vec<u8>>, Diagnostic> {
     /// A name's length is one byte.
     const NAME_MAX: usize = 255;
     let word = args.required("a comma-separated list of protocols")?;
@@ -64,11 +64,9 @@ pub(crate) fn alpn(args: &mut Args<'_>) -> Result<Vec<Vec<u8>>, Box<Diagnostic>>
     }
 }
 
-fn too_long(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
+fn too_long(args: &Args<'_>, word: &Word) -> Diagnostic {
     let message = format!("'{}': a protocol's name is too long", args.keyword);
-    Box::new(
-        Diagnostic::error(&codes::BAD_VALUE, word.span, message).label("at most 255 bytes each"),
-    )
+    Diagnostic::error(&codes::BAD_VALUE, word.span, message).label("at most 255 bytes each")
 }
 
 /// Tells what has no effect of the versions of a line that speaks TLS; `what`

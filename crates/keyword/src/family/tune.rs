@@ -21,15 +21,13 @@ fn buffer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let tune = &mut loader.config.global.tune;
     match (args.keyword, word) {
         ("tune.bufsize", Some(word)) if bytes < BUFSIZE_MIN => {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::OUT_OF_RANGE,
-                    word.span,
-                    format!("'tune.bufsize' must be at least {BUFSIZE_MIN} bytes"),
-                )
-                .label("no request would fit")
-                .help("remove the line: the default of 16384 is nearly always right"),
-            ));
+            return Err(Diagnostic::error(
+                &codes::OUT_OF_RANGE,
+                word.span,
+                format!("'tune.bufsize' must be at least {BUFSIZE_MIN} bytes"),
+            )
+            .label("no request would fit")
+            .help("remove the line: the default of 16384 is nearly always right"));
         }
         ("tune.bufsize", _) => tune.bufsize = bytes as usize,
         _ => tune.maxrewrite = bytes as usize,

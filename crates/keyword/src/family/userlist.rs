@@ -39,16 +39,14 @@ pub(crate) struct Userlists {
 
 impl Userlists {
     /// Begins a list at the first line of its section.
-    pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnostic>> {
+    pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> {
         let Some(word) = line.word(1) else {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::SECTION_NAME,
-                    line.end(),
-                    "'userlist' expects <name> as arguments",
-                )
-                .label("the name is missing"),
-            ));
+            return Err(Diagnostic::error(
+                &codes::SECTION_NAME,
+                line.end(),
+                "'userlist' expects <name> as arguments",
+            )
+            .label("the name is missing"));
         };
         section_name("userlist", word, &codes::SECTION_NAME)?;
         let name: Box<str> = word.text().into();
@@ -100,17 +98,10 @@ fn repeated(args: &mut Args<'_>, what: &str, word: &Word, list: &str, first: Spa
     );
 }
 
-fn unknown_option(
-    args: &Args<'_>,
-    word: &Word,
-    told: &str,
-    known: &[&'static str],
-) -> Box<Diagnostic> {
+fn unknown_option(args: &Args<'_>, word: &Word, told: &str, known: &[&'static str]) -> Diagnostic {
     let near = suggest::nearest(&word.text(), known.iter().copied());
-    Box::new(
-        args.wrong(&codes::UNKNOWN_OPTION, word, told)
-            .did_you_mean(word.span, near),
-    )
+    args.wrong(&codes::UNKNOWN_OPTION, word, told)
+        .did_you_mean(word.span, near)
 }
 
 fn group(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -280,10 +271,7 @@ impl Loader {
                 let near = suggest::nearest(group, list.groups.iter().map(|name| &**name));
                 let told = Diagnostic::error(&codes::UNKNOWN_GROUP, *span, told)
                     .label("no `group` line of this list defines it");
-                self.tell(match near {
-                    Some(near) => told.help(format!("did you mean '{near}'?")),
-                    None => told,
-                });
+                self.tell(told.suggest(near));
             }
             let groups = groups.into_iter().map(|(name, _)| name).collect();
             list.users.push(User {

@@ -148,7 +148,7 @@ impl Loader {
         args.negated = skip > 0 && line.words[0].is("no");
         args.reset = skip > 0 && !args.negated;
         let built = (row.build)(self, &mut args);
-        let refusal = built.err().map(|diagnostic| *diagnostic);
+        let refusal = built.err();
         for diagnostic in args.told().into_iter().chain(refusal) {
             self.tell(unset_named(line, diagnostic));
         }

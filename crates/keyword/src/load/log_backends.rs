@@ -23,7 +23,7 @@ impl Loader {
             match proxy.mode {
                 Mode::Log => match servers(proxy) {
                     Ok(servers) => proxy.log_servers = Some(Arc::new(servers)),
-                    Err(diagnostic) => told.push(*diagnostic),
+                    Err(diagnostic) => told.push(diagnostic),
                 },
                 Mode::Tcp | Mode::Http => told.extend(elsewhere(proxy)),
             }
@@ -93,9 +93,9 @@ fn hashes_messages(hashed: &Hashed) -> bool {
     matches!(hashed.key, HashKey::Message(_))
 }
 
-fn servers(proxy: &Proxy) -> Result<LogServers, Box<Diagnostic>> {
+fn servers(proxy: &Proxy) -> Result<LogServers, Diagnostic> {
     let wrong = |told: String, label: &str| {
-        Box::new(Diagnostic::error(&codes::WRONG_MODE, proxy.span, told).label(label))
+        Diagnostic::error(&codes::WRONG_MODE, proxy.span, told).label(label)
     };
     if proxy.kind.is_frontend() {
         return Err(wrong(
@@ -130,16 +130,16 @@ fn servers(proxy: &Proxy) -> Result<LogServers, Box<Diagnostic>> {
 }
 
 /// Where the messages for a server go.
-fn address(proxy: &Proxy, server: &Server) -> Result<LogTargetAddress, Box<Diagnostic>> {
+fn address(proxy: &Proxy, server: &Server) -> Result<LogTargetAddress, Diagnostic> {
     let ServerAddress::Inet(to) = server.address else {
         let told = format!(
             "server '{}/{}' has no address and port for log messages",
             proxy.name, server.name
         );
-        return Err(Box::new(
+        return Err(
             Diagnostic::error(&action_codes::BAD_LOG_TARGET, server.span, told)
                 .label("an address and a port are required"),
-        ));
+        );
     };
     if server.options.datagrams {
         return Ok(LogTargetAddress::Udp(to));

@@ -39,7 +39,7 @@ pub fn build(config: &Config, backend: ProxyIndex, words: &[Box<str>]) -> Result
         &super::codes::OF_ARGUMENTS,
     );
     if let Err(diagnostic) = server::added(&mut loader, &mut args) {
-        loader.tell(*diagnostic);
+        loader.tell(diagnostic);
     }
     // What it tracks is found among servers that this draft does not have.
     let mut built = loader.config.proxies[0].servers.pop();

@@ -33,7 +33,7 @@ pub fn set(config: &Config, keyword: &'static str, words: &[Box<str>]) -> Result
         Ok(change) if change.scope() == Scope::Process => change,
         Ok(_) => return Err("Only variables of the process (proc.) can be set.".to_owned()),
         Err(diagnostic) => {
-            loader.tell(*diagnostic);
+            loader.tell(diagnostic);
             return Err(one_server::told(&loader));
         }
     };

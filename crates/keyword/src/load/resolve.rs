@@ -183,12 +183,7 @@ impl Loader {
         }
         let mut names: Vec<&str> = self.config.backends.keys().map(|name| &**name).collect();
         names.sort_unstable();
-        if let Some(near) = suggest::nearest(&reference.name, names) {
-            diagnostic = diagnostic
-                .help(format!("did you mean '{near}'?"))
-                .fix(reference.span, near);
-        }
-        diagnostic
+        diagnostic.did_you_mean(reference.span, suggest::nearest(&reference.name, names))
     }
 
     fn give_logs(&mut self) {

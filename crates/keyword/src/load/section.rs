@@ -128,11 +128,11 @@ impl Loader {
     }
 
     /// The section that begins, unless its first line was refused.
-    fn begun(&mut self, begun: Result<(), Box<Diagnostic>>, section: Section) -> Section {
+    fn begun(&mut self, begun: Result<(), Diagnostic>, section: Section) -> Section {
         match begun {
             Ok(()) => section,
             Err(refused) => {
-                self.tell(*refused);
+                self.tell(refused);
                 Section::Refused
             }
         }
@@ -316,20 +316,15 @@ impl Loader {
             .iter()
             .rposition(|d| !d.proxy.name.is_empty() && *d.proxy.name == *name.text());
         if found.is_none() {
-            let mut diagnostic = Diagnostic::error(
+            let diagnostic = Diagnostic::error(
                 &codes::UNKNOWN_DEFAULTS,
                 name.span,
                 format!("unknown defaults section '{}'", name.text()),
             )
             .label("no earlier `defaults` section has this name");
-            let text = name.text();
-            if let Some(near) =
-                suggest::nearest(&text, self.defaults.iter().map(|d| &*d.proxy.name))
-            {
-                diagnostic = diagnostic
-                    .help(format!("did you mean '{near}'?"))
-                    .fix(name.span, near);
-            }
+            let names = self.defaults.iter().map(|d| &*d.proxy.name);
+            let near = suggest::nearest(&name.text(), names);
+            let diagnostic = diagnostic.did_you_mean(name.span, near);
             self.tell(diagnostic);
         }
         found

@@ -90,7 +90,7 @@ impl Loader {
         self.state_files.insert(resolved);
         let bytes = match self.read_file(&word) {
             Ok(bytes) => bytes,
-            Err(diagnostic) => return self.warn_states(span, diagnostic.message),
+            Err(diagnostic) => return self.warn_states(span, diagnostic.message.clone()),
         };
         let text = String::from_utf8_lossy(&bytes);
         let lines = match lines(&text) {

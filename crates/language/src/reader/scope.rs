@@ -6,16 +6,15 @@ use crate::diagnostic::Diagnostic;
 use crate::source::{FileId, Span};
 
 /// Reads a line that begins with `[`, at byte `base` of its file.
-pub(super) fn scope(text: &[u8], file: FileId, base: usize) -> Result<String, Box<Diagnostic>> {
+pub(super) fn scope(text: &[u8], file: FileId, base: usize) -> Result<String, Diagnostic> {
     let refused = |start: usize, end: usize, message: String| {
         let span = Span {
             file,
             start: (base + start) as u32,
             end: (base + end) as u32,
         };
-        let told = Diagnostic::error(&codes::BAD_SCOPE, span, message)
-            .help("a scope is one name in brackets, alone on its line: [name]");
-        Box::new(told)
+        Diagnostic::error(&codes::BAD_SCOPE, span, message)
+            .help("a scope is one name in brackets, alone on its line: [name]")
     };
     let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':');
     let end = 1 + text[1..].iter().take_while(|b| allowed(b)).count();

@@ -2,7 +2,6 @@
 //! lines of one name are alternatives. Conditions hold an ACL by reference, so
 //! lines below a rule count for it too; a section's end fixes them.
 
-use super::argument::Boxed;
 use super::codes;
 use super::condition::TestResult;
 use super::matching::Method;
@@ -26,16 +25,14 @@ impl Test {
         words: &[Word],
         whole: Span,
         usage: Option<Usage>,
-    ) -> Result<Test, Box<Diagnostic>> {
+    ) -> Result<Test, Diagnostic> {
         let Some((first, rest)) = words.split_first() else {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::EXPRESSION_SYNTAX,
-                    whole,
-                    "missing fetch method in ACL expression",
-                )
-                .label("expected a sample fetch"),
-            ));
+            return Err(Diagnostic::error(
+                &codes::EXPRESSION_SYNTAX,
+                whole,
+                "missing fetch method in ACL expression",
+            )
+            .label("expected a sample fetch"));
         };
         let parsed = Expression::parse_test(loader, first, usage)?;
         let expression = parsed.expression;
@@ -95,22 +92,20 @@ impl Test {
     }
 }
 
-fn types_do_not_fit(expression: &Expression, method: Method, at: Span) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::TYPES_DO_NOT_FIT,
-            at,
-            format!(
-                "matching method cannot be used with sample fetch '{}'",
-                expression.fetch_name()
-            ),
-        )
-        .label(format!(
-            "compares values of type {}, but these are of type {}",
-            method.wants().name(),
-            expression.output().name()
-        )),
+fn types_do_not_fit(expression: &Expression, method: Method, at: Span) -> Diagnostic {
+    Diagnostic::error(
+        &codes::TYPES_DO_NOT_FIT,
+        at,
+        format!(
+            "matching method cannot be used with sample fetch '{}'",
+            expression.fetch_name()
+        ),
     )
+    .label(format!(
+        "compares values of type {}, but these are of type {}",
+        method.wants().name(),
+        expression.output().name()
+    ))
 }
 
 /// Reports missing patterns, and patterns that are never compared.
@@ -141,19 +136,17 @@ fn warn_of_patterns(loader: &mut Draft, first: &Word, method: Method, patterned:
     }
 }
 
-fn method_needed(expression: &Expression) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::MATCH_METHOD_NEEDED,
-            expression.span,
-            format!(
-                "matching method must be given with '-m' for sample fetch '{}'",
-                expression.fetch_name()
-            ),
-        )
-        .label(format!("its value has type {}", expression.output().name()))
-        .help("add `-m str`, `-m bin`, `-m found` or another method after it"),
+fn method_needed(expression: &Expression) -> Diagnostic {
+    Diagnostic::error(
+        &codes::MATCH_METHOD_NEEDED,
+        expression.span,
+        format!(
+            "matching method must be given with '-m' for sample fetch '{}'",
+            expression.fetch_name()
+        ),
     )
+    .label(format!("its value has type {}", expression.output().name()))
+    .help("add `-m str`, `-m bin`, `-m found` or another method after it")
 }
 
 impl Acl {
@@ -361,9 +354,8 @@ pub static PREDEFINED: &[(&str, &[&str])] = &[
 ];
 
 /// Whether a name can be one of an ACL; else why not.
-pub fn check_name(word: &Word) -> Result<(), Box<Diagnostic>> {
-    let wrong =
-        |message: String| Box::new(Diagnostic::error(&codes::BAD_ACL_NAME, word.span, message));
+pub fn check_name(word: &Word) -> Result<(), Diagnostic> {
+    let wrong = |message: String| Diagnostic::error(&codes::BAD_ACL_NAME, word.span, message);
     if let Some(bad) = word
         .bytes
         .iter()
@@ -374,12 +366,12 @@ pub fn check_name(word: &Word) -> Result<(), Box<Diagnostic>> {
             char::from(*bad),
             word.text()
         ))
-        .label_boxed("allowed are letters, digits, `-`, `_`, `.` and `:`"));
+        .label("allowed are letters, digits, `-`, `_`, `.` and `:`"));
     }
     if word.bytes.eq_ignore_ascii_case(b"or") {
         return Err(
             wrong(format!("acl name '{}' will never match", word.text()))
-                .label_boxed("'or' separates the alternatives of a condition"),
+                .label("'or' separates the alternatives of a condition"),
         );
     }
     Ok(())

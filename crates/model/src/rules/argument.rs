@@ -76,8 +76,8 @@ impl<'w> Piece<'w> {
         code: &'static Code,
         part: Range<usize>,
         message: impl Into<String>,
-    ) -> Box<Diagnostic> {
-        Box::new(Diagnostic::error(code, self.span(part), message))
+    ) -> Diagnostic {
+        Diagnostic::error(code, self.span(part), message)
     }
 }
 
@@ -165,7 +165,7 @@ pub fn read_list(
     piece: &Piece<'_>,
     open: usize,
     owner: &str,
-) -> Result<(Vec<RawArgument>, usize), Box<Diagnostic>> {
+) -> Result<(Vec<RawArgument>, usize), Diagnostic> {
     let mut list = Vec::new();
     let mut at = open + 1;
     loop {
@@ -176,7 +176,7 @@ pub fn read_list(
                     quote..quote + 1,
                     format!("'{owner}': unmatched quote in its arguments"),
                 )
-                .label_boxed("the quote is not closed")
+                .label("the quote is not closed")
         })?;
         list.push(raw);
         match piece.bytes.get(end) {
@@ -189,7 +189,7 @@ pub fn read_list(
                         open..end,
                         format!("'{owner}' has too many arguments"),
                     )
-                    .label_boxed("no keyword takes this many"));
+                    .label("no keyword takes this many"));
             }
             None => {
                 let whole = piece.bytes.len();
@@ -202,8 +202,8 @@ pub fn read_list(
                         arguments"
                         ),
                     )
-                    .label_boxed("this parenthesis is not closed")
-                    .help_boxed(
+                    .label("this parenthesis is not closed")
+                    .help(
                         "a space ends a word: quote the whole word if an argument contains one",
                     ));
             }
@@ -267,7 +267,7 @@ pub fn build(
     piece: &Piece<'_>,
     owner: Owner<'_>,
     raw: &[RawArgument],
-) -> Result<Arguments, Box<Diagnostic>> {
+) -> Result<Arguments, Diagnostic> {
     owner.check_count(piece, raw)?;
     if raw.first().is_none_or(|raw| raw.bytes.is_empty()) {
         own_proxy(loader, piece.span(owner.place.clone()), owner.kinds);
@@ -294,7 +294,7 @@ pub fn build(
 }
 
 impl Owner<'_> {
-    fn check_count(&self, piece: &Piece<'_>, raw: &[RawArgument]) -> Result<(), Box<Diagnostic>> {
+    fn check_count(&self, piece: &Piece<'_>, raw: &[RawArgument]) -> Result<(), Diagnostic> {
         let none = self.kinds.is_empty();
         // `path()` has no argument, though something stands in its list: nothing.
         let extra = raw
@@ -307,12 +307,12 @@ impl Owner<'_> {
                     extra.part.clone(),
                     format!("'{}' has an extra argument", self.name),
                 )
-                .label_boxed(if none {
+                .label(if none {
                     "it takes none"
                 } else {
                     "unexpected argument"
                 })
-                .help_boxed(format!("write `{}`", self.syntax)));
+                .help(format!("write `{}`", self.syntax)));
         }
         if raw.len() < self.required {
             return Err(self.missing(piece, raw.len(), "it is missing"));
@@ -320,7 +320,7 @@ impl Owner<'_> {
         Ok(())
     }
 
-    fn missing(&self, piece: &Piece<'_>, n: usize, label: &str) -> Box<Diagnostic> {
+    fn missing(&self, piece: &Piece<'_>, n: usize, label: &str) -> Diagnostic {
         let what = self.kinds.get(n).map_or("something", |kind| kind.what());
         piece
             .error(
@@ -328,11 +328,11 @@ impl Owner<'_> {
                 self.place.clone(),
                 format!("'{}' expects {what} as argument {}", self.name, n + 1),
             )
-            .label_boxed(label)
-            .help_boxed(format!("write `{}`", self.syntax))
+            .label(label)
+            .help(format!("write `{}`", self.syntax))
     }
 
-    fn wrong_kind(&self, piece: &Piece<'_>, kind: Kind, raw: &RawArgument) -> Box<Diagnostic> {
+    fn wrong_kind(&self, piece: &Piece<'_>, kind: Kind, raw: &RawArgument) -> Diagnostic {
         let text = String::from_utf8_lossy(&raw.bytes);
         piece
             .error(
@@ -340,8 +340,8 @@ impl Owner<'_> {
                 raw.part.clone(),
                 format!("'{}': '{text}' is not {}", self.name, kind.what()),
             )
-            .label_boxed(format!("expected {}", kind.what()))
-            .help_boxed(format!("write `{}`", self.syntax))
+            .label(format!("expected {}", kind.what()))
+            .help(format!("write `{}`", self.syntax))
     }
 }
 
@@ -379,7 +379,7 @@ pub struct Owner<'k> {
 
 enum Reason {
     Kind,
-    Told(Box<Diagnostic>),
+    Told(Diagnostic),
 }
 
 fn build_one(
@@ -484,7 +484,7 @@ fn variable(piece: &Piece<'_>, raw: &RawArgument, text: &str) -> Result<Variable
 }
 
 /// What to tell of the name of a variable that is none.
-pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Box<Diagnostic> {
+pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Diagnostic {
     let message = match error {
         VariableNameError::Scope => {
             format!("invalid variable name '{text}': it must begin with its scope")
@@ -507,11 +507,11 @@ pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Box<D
             .help(format!("did you mean 'txn.{text}'?"))
             .fix(span, format!("txn.{text}"));
     }
-    Box::new(diagnostic)
+    diagnostic
 }
 
 /// The same of a name that stands in the parentheses of a word.
-pub fn variable_error_in(error: VariableNameError, text: &str, word: &Word) -> Box<Diagnostic> {
+pub fn variable_error_in(error: VariableNameError, text: &str, word: &Word) -> Diagnostic {
     let mut diagnostic = variable_error(error, text, word.span);
     if let Some(fix) = &mut diagnostic.fix {
         let (before, behind) = (format!("({text}"), format!("({}", fix.replacement));
@@ -521,30 +521,8 @@ pub fn variable_error_in(error: VariableNameError, text: &str, word: &Word) -> B
 }
 
 /// What keywords tell of arguments whose kind is right and whose value is not.
-pub(super) fn bad_argument(span: Span, message: String) -> Box<Diagnostic> {
-    Box::new(Diagnostic::error(
-        &codes::BAD_EXPRESSION_ARGUMENT,
-        span,
-        message,
-    ))
-}
-
-/// Label and help on a boxed diagnostic.
-pub(super) trait Boxed {
-    fn label_boxed(self, label: impl Into<String>) -> Self;
-    fn help_boxed(self, help: impl Into<String>) -> Self;
-}
-
-impl Boxed for Box<Diagnostic> {
-    fn label_boxed(mut self, label: impl Into<String>) -> Self {
-        self.label = label.into();
-        self
-    }
-
-    fn help_boxed(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
+pub(super) fn bad_argument(span: Span, message: String) -> Diagnostic {
+    Diagnostic::error(&codes::BAD_EXPRESSION_ARGUMENT, span, message)
 }
 
 #[cfg(test)]

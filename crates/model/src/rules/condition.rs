@@ -40,7 +40,7 @@ impl Condition {
         loader: &mut Draft,
         args: &mut Args<'_>,
         usage: Usage,
-    ) -> Result<Option<Condition>, Box<Diagnostic>> {
+    ) -> Result<Option<Condition>, Diagnostic> {
         let Some(word) = args.peek() else {
             return Ok(None);
         };
@@ -143,7 +143,7 @@ fn all(terms: &[Term], stream: &Stream) -> TestResult {
     outcome
 }
 
-fn no_condition(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
+fn no_condition(args: &Args<'_>, word: &Word) -> Diagnostic {
     let mut diagnostic = Diagnostic::error(
         &codes::CONDITION_SYNTAX,
         word.span,
@@ -170,7 +170,7 @@ fn no_condition(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
             ))
             .fix(before, "if ");
     }
-    Box::new(diagnostic)
+    diagnostic
 }
 
 /// What people write who know other languages: "and" between tests, "not" in
@@ -210,7 +210,7 @@ impl<'l> Parser<'_, 'l> {
         Some(word)
     }
 
-    fn alternatives(mut self) -> Result<Alternatives, Box<Diagnostic>> {
+    fn alternatives(mut self) -> Result<Alternatives, Diagnostic> {
         let mut alternatives: Vec<Box<[Term]>> = Vec::new();
         let mut terms: Vec<Term> = Vec::new();
         let mut negated = false;
@@ -233,14 +233,12 @@ impl<'l> Parser<'_, 'l> {
             }
             count += 1;
             if count > TERMS_MAX {
-                return Err(Box::new(
-                    Diagnostic::error(
-                        &codes::CONDITION_SYNTAX,
-                        word.span,
-                        format!("a condition of more than {TERMS_MAX} terms"),
-                    )
-                    .label("one too many"),
-                ));
+                return Err(Diagnostic::error(
+                    &codes::CONDITION_SYNTAX,
+                    word.span,
+                    format!("a condition of more than {TERMS_MAX} terms"),
+                )
+                .label("one too many"));
             }
             let acl = if bytes == b"{" {
                 self.anonymous(word)?
@@ -262,18 +260,16 @@ impl<'l> Parser<'_, 'l> {
     }
 
     /// A test in braces, the first of which was read.
-    fn anonymous(&mut self, open: &Word) -> Result<Arc<Acl>, Box<Diagnostic>> {
+    fn anonymous(&mut self, open: &Word) -> Result<Arc<Acl>, Diagnostic> {
         let rest = &self.words[self.at..];
         let Some(length) = rest.iter().position(|word| word.is("}")) else {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::CONDITION_SYNTAX,
-                    open.span,
-                    "missing closing '}' in condition",
-                )
-                .label("this brace is not closed")
-                .help("a brace needs a space before and after it"),
-            ));
+            return Err(Diagnostic::error(
+                &codes::CONDITION_SYNTAX,
+                open.span,
+                "missing closing '}' in condition",
+            )
+            .label("this brace is not closed")
+            .help("a brace needs a space before and after it"));
         };
         let whole = open.span.to(rest[length].span);
         self.at += length + 1;
@@ -281,7 +277,7 @@ impl<'l> Parser<'_, 'l> {
         Ok(Acl::anonymous(test, whole))
     }
 
-    fn named(&mut self, word: &Word, bytes: &[u8]) -> Result<Arc<Acl>, Box<Diagnostic>> {
+    fn named(&mut self, word: &Word, bytes: &[u8]) -> Result<Arc<Acl>, Diagnostic> {
         let name = String::from_utf8_lossy(bytes);
         if let Some(acl) = self.loader.acl(&name) {
             return Ok(acl);
@@ -318,7 +314,7 @@ impl<'l> Parser<'_, 'l> {
                     .fix(word.span, kept + &near);
             }
         }
-        Err(Box::new(diagnostic))
+        Err(diagnostic)
     }
 
     /// Whether a test finds nothing in such a rule, which is told.

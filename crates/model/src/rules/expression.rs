@@ -2,7 +2,7 @@
 //! They are compiled when a file is loaded; evaluating one looks names up in
 //! no table and copies nothing that a converter need not change.
 
-use super::argument::{self, Arguments, Boxed, Kind, Owner, Piece, Side};
+use super::argument::{self, Arguments, Kind, Owner, Piece, Side};
 use super::codes;
 use super::converter::{self, ConverterBuild};
 use super::fetch::{self, FetchBuild, Prepare};
@@ -20,7 +20,7 @@ use std::ops::Range;
 
 impl Converters {
     /// Reads a list of them, the first of which takes a string.
-    pub fn parse(loader: &mut Draft, word: &Word) -> Result<Converters, Box<Diagnostic>> {
+    pub fn parse(loader: &mut Draft, word: &Word) -> Result<Converters, Diagnostic> {
         let piece = Piece::of(&loader.context.sources, word);
         let (mut steps, mut given, mut start) = (Vec::new(), Type::Str, 0);
         loop {
@@ -71,11 +71,7 @@ pub struct Parsed {
 impl Expression {
     /// Reads one that is a whole word. What its fetch needs must be there
     /// where it is used.
-    pub fn parse(
-        loader: &mut Draft,
-        word: &Word,
-        usage: Usage,
-    ) -> Result<Expression, Box<Diagnostic>> {
+    pub fn parse(loader: &mut Draft, word: &Word, usage: Usage) -> Result<Expression, Diagnostic> {
         let piece = Piece::of(&loader.context.sources, word);
         let parsed = parse(loader, &piece, 0, Some(usage), Misplaced::Refuse)?;
         whole(&piece, parsed.end)?;
@@ -89,7 +85,7 @@ impl Expression {
         piece: &Piece<'_>,
         start: usize,
         usage: Usage,
-    ) -> Result<(Expression, usize), Box<Diagnostic>> {
+    ) -> Result<(Expression, usize), Diagnostic> {
         let parsed = parse(loader, piece, start, Some(usage), Misplaced::Refuse)?;
         Ok((parsed.expression, parsed.end))
     }
@@ -100,7 +96,7 @@ impl Expression {
         loader: &mut Draft,
         word: &Word,
         usage: Option<Usage>,
-    ) -> Result<Parsed, Box<Diagnostic>> {
+    ) -> Result<Parsed, Diagnostic> {
         let piece = Piece::of(&loader.context.sources, word);
         let parsed = parse(loader, &piece, 0, usage, Misplaced::Keep)?;
         whole(&piece, parsed.end)?;
@@ -193,7 +189,7 @@ impl Expression {
     }
 }
 
-fn whole(piece: &Piece<'_>, end: usize) -> Result<(), Box<Diagnostic>> {
+fn whole(piece: &Piece<'_>, end: usize) -> Result<(), Diagnostic> {
     let len = piece.bytes.len();
     if end == len {
         return Ok(());
@@ -204,7 +200,7 @@ fn whole(piece: &Piece<'_>, end: usize) -> Result<(), Box<Diagnostic>> {
             end..len,
             format!("'{}' cannot follow an expression", piece.text(end..len)),
         )
-        .label_boxed("only a comma and a converter can follow"))
+        .label("only a comma and a converter can follow"))
 }
 
 /// The name that begins at a place: up to a parenthesis, a comma, or what ends
@@ -223,7 +219,7 @@ fn list_at(
     piece: &Piece<'_>,
     at: usize,
     name: &str,
-) -> Result<(Vec<argument::RawArgument>, usize), Box<Diagnostic>> {
+) -> Result<(Vec<argument::RawArgument>, usize), Diagnostic> {
     if piece.bytes.get(at) == Some(&b'(') {
         argument::read_list(piece, at, name)
     } else {
@@ -237,7 +233,7 @@ fn parse(
     start: usize,
     usage: Option<Usage>,
     misplaced: Misplaced,
-) -> Result<Parsed, Box<Diagnostic>> {
+) -> Result<Parsed, Diagnostic> {
     let name = name_at(piece, start);
     if name.is_empty() {
         return Err(piece
@@ -246,7 +242,7 @@ fn parse(
                 name,
                 "missing fetch method in an expression",
             )
-            .label_boxed("expected a sample fetch"));
+            .label("expected a sample fetch"));
     }
     let tests = misplaced == Misplaced::Keep;
     let (row, method) = find_fetch(piece, name.clone(), tests)?;
@@ -272,7 +268,7 @@ fn parse(
                 end..extra.end.max(end + 1),
                 format!("missing comma after fetch keyword '{}'", row.name()),
             )
-            .label_boxed("expected a comma before a converter"));
+            .label("expected a comma before a converter"));
     }
     let mut output = build.output;
     let mut converters = Vec::new();
@@ -336,7 +332,7 @@ fn parse_arguments(
     piece: &Piece<'_>,
     name: Range<usize>,
     callable: Callable,
-) -> Result<(Arguments, usize), Box<Diagnostic>> {
+) -> Result<(Arguments, usize), Diagnostic> {
     let (raw, end) = list_at(piece, name.end, callable.name)?;
     let owner = Owner {
         name: callable.name,
@@ -353,7 +349,7 @@ fn parse_arguments(
     Ok((arguments, end))
 }
 
-fn with_syntax(mut diagnostic: Box<Diagnostic>, syntax: &str) -> Box<Diagnostic> {
+fn with_syntax(mut diagnostic: Diagnostic, syntax: &str) -> Diagnostic {
     diagnostic
         .help
         .get_or_insert_with(|| format!("write `{syntax}`"));
@@ -365,7 +361,7 @@ fn not_here(
     part: Range<usize>,
     row: &Keyword<FetchBuild>,
     usage: Usage,
-) -> Box<Diagnostic> {
+) -> Diagnostic {
     let needs = row.build.needs;
     let mut diagnostic = piece
         .error(
@@ -373,7 +369,7 @@ fn not_here(
             part,
             format!("'{}' cannot be used in a {}", row.name(), usage.name()),
         )
-        .label_boxed(format!(
+        .label(format!(
             "requires {}, which are not available here",
             needs.what(row.build.http)
         ));
@@ -392,7 +388,7 @@ fn find_fetch(
     piece: &Piece<'_>,
     part: Range<usize>,
     tests: bool,
-) -> Result<(&'static Keyword<FetchBuild>, Option<Method>), Box<Diagnostic>> {
+) -> Result<(&'static Keyword<FetchBuild>, Option<Method>), Diagnostic> {
     let text = piece.text(part.clone());
     let table = fetch::table();
     let found = table.find(std::iter::once(&*text));
@@ -425,15 +421,15 @@ fn find_fetch(
 /// of the user's defines. Scripts are not supported yet.
 pub(super) const OF_LUA: &str = "lua.";
 
-fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> Box<Diagnostic> {
+fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> Diagnostic {
     piece
         .error(
             &load_codes::NOT_BUILT,
             part,
             format!("{what} '{name}' is not supported yet"),
         )
-        .label_boxed("Evenkeel does not support this yet")
-        .help_boxed(
+        .label("Evenkeel does not support this yet")
+        .help(
             crate::known::instead(name)
                 .unwrap_or("remove the rule, or keep this proxy on HAProxy for now"),
         )
@@ -445,16 +441,11 @@ fn unknown<B>(
     code: &'static language::Code,
     what: &str,
     table: &'static Table<B>,
-) -> Box<Diagnostic> {
+) -> Diagnostic {
     let text = piece.text(part.clone());
     let diagnostic = piece.error(code, part.clone(), format!("{what} '{text}'"));
-    match suggest::nearest(&text, table.names_in(table.kind())) {
-        Some(near) => {
-            let diagnostic = diagnostic.help_boxed(format!("did you mean '{near}'?"));
-            Box::new(diagnostic.fix(piece.span(part), near))
-        }
-        None => diagnostic,
-    }
+    let near = suggest::nearest(&text, table.names_in(table.kind()));
+    diagnostic.did_you_mean(piece.span(part), near)
 }
 
 fn parse_converter(
@@ -462,7 +453,7 @@ fn parse_converter(
     piece: &Piece<'_>,
     start: usize,
     input: Type,
-) -> Result<(Step, Type, usize), Box<Diagnostic>> {
+) -> Result<(Step, Type, usize), Diagnostic> {
     let name = name_at(piece, start);
     let text = piece.text(name.clone());
     let table = converter::table();
@@ -479,7 +470,7 @@ fn parse_converter(
                     start.saturating_sub(1)..start,
                     "missing converter after a comma",
                 )
-                .label_boxed("expected a converter"));
+                .label("expected a converter"));
         }
         Found::Unknown => {
             return Err(unknown(
@@ -500,7 +491,7 @@ fn parse_converter(
                 name.start..end,
                 format!("converter '{}' cannot be applied", row.name()),
             )
-            .label_boxed(format!(
+            .label(format!(
                 "expects type {}, but gets type {}",
                 build.input.name(),
                 input.name()

@@ -39,17 +39,19 @@ impl ListFile {
     }
 
     /// Reports a wrong line: at the line, and where the file is named.
-    pub fn wrong(self, loader: &mut Draft, entry: Entry, named_at: Span, diagnostic: Diagnostic) {
+    pub fn wrong(
+        self,
+        loader: &mut Draft,
+        entry: Entry,
+        named_at: Span,
+        mut diagnostic: Diagnostic,
+    ) {
         let file = loader.context.sources.add(self.name.to_string(), self.text);
-        let place = Span {
+        diagnostic.primary = Some(Span {
             file,
             start: entry.start,
             end: entry.end,
-        };
-        let diagnostic = Diagnostic {
-            primary: Some(place),
-            ..diagnostic
-        };
+        });
         loader.tell(diagnostic.also(named_at, "the file is named here"));
     }
 }
@@ -106,21 +108,15 @@ impl Draft {
     }
 
     /// Reads a list that a word (or a part of one) names.
-    pub(super) fn read_list(
-        &mut self,
-        name: &str,
-        span: Span,
-    ) -> Result<ListFile, Box<Diagnostic>> {
+    pub(super) fn read_list(&mut self, name: &str, span: Span) -> Result<ListFile, Diagnostic> {
         let path = self.path_of(name, span);
         let unreadable = |reason: String| {
-            Box::new(
-                Diagnostic::error(
-                    &load_codes::UNREADABLE,
-                    span,
-                    format!("failed to open pattern file '{name}'"),
-                )
-                .label(reason),
+            Diagnostic::error(
+                &load_codes::UNREADABLE,
+                span,
+                format!("failed to open pattern file '{name}'"),
             )
+            .label(reason)
         };
         let read = self.context.outside.read(&path, NAMED_FILE_BYTES_MAX);
         let text = read.map_err(|error| match error {
@@ -185,23 +181,21 @@ impl Collected {
         mut self,
         loader: &mut Draft,
         place: PatternOrigin,
-        diagnose: impl FnOnce(Span) -> Box<Diagnostic>,
-    ) -> Box<Diagnostic> {
+        diagnose: impl FnOnce(Span) -> Diagnostic,
+    ) -> Diagnostic {
         match place {
             PatternOrigin::Word(span) => diagnose(span),
             PatternOrigin::Line(n, entry) => {
                 let (file, named_at) = self.files.swap_remove(n);
                 let name = file.name.clone();
-                let diagnostic = *diagnose(named_at);
+                let diagnostic = diagnose(named_at);
                 file.wrong(loader, entry, named_at, diagnostic);
-                Box::new(
-                    Diagnostic::error(
-                        &codes::BAD_PATTERN,
-                        named_at,
-                        format!("pattern file '{name}' cannot be used"),
-                    )
-                    .label("it has an invalid line"),
+                Diagnostic::error(
+                    &codes::BAD_PATTERN,
+                    named_at,
+                    format!("pattern file '{name}' cannot be used"),
                 )
+                .label("it has an invalid line")
             }
         }
     }

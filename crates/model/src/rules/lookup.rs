@@ -49,13 +49,11 @@ fn check(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
         Kind::Frontend => proxy(config, lookup, "frontend", &lookup.name, |p| {
             p.kind.is_frontend()
         })
-        .err()
-        .map(|d| *d),
+        .err(),
         Kind::Backend => proxy(config, lookup, "backend", &lookup.name, |p| {
             p.kind.is_backend()
         })
-        .err()
-        .map(|d| *d),
+        .err(),
         Kind::Server => server(config, lookup),
         Kind::Table => table(config, lookup),
         _ => None,
@@ -74,10 +72,7 @@ fn unknown<'n>(
         format!("unable to find {what} '{name}'"),
     )
     .label("an expression names it");
-    match suggest::nearest(name, names) {
-        Some(near) => diagnostic.help(format!("did you mean '{near}'?")),
-        None => diagnostic,
-    }
+    diagnostic.suggest(suggest::nearest(name, names))
 }
 
 fn proxy<'c>(
@@ -86,7 +81,7 @@ fn proxy<'c>(
     what: &str,
     name: &str,
     is: fn(&Proxy) -> bool,
-) -> Result<&'c Proxy, Box<Diagnostic>> {
+) -> Result<&'c Proxy, Diagnostic> {
     let mut known = config.proxies.iter().filter(|proxy| is(proxy));
     let names = config
         .proxies
@@ -95,7 +90,7 @@ fn proxy<'c>(
         .map(|proxy| &*proxy.name);
     known
         .find(|proxy| *proxy.name == *name)
-        .ok_or_else(|| Box::new(unknown(lookup.span, what, name, names)))
+        .ok_or_else(|| unknown(lookup.span, what, name, names))
 }
 
 fn table(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
@@ -110,17 +105,14 @@ fn table(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
     )
     .label("no proxy of this name has a table");
     let names = tables.all.iter().map(|table| &*table.name);
-    Some(match suggest::nearest(&lookup.name, names) {
-        Some(near) => told.help(format!("did you mean '{near}'?")),
-        None => told,
-    })
+    Some(told.suggest(suggest::nearest(&lookup.name, names)))
 }
 
 fn server(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
     let backend = match (&lookup.backend, lookup.from) {
         (Some(name), _) => match proxy(config, lookup, "backend", name, |p| p.kind.is_backend()) {
             Ok(backend) => backend,
-            Err(diagnostic) => return Some(*diagnostic),
+            Err(diagnostic) => return Some(diagnostic),
         },
         (None, Section::Proxy(index, _)) => config.proxy(index),
         // What a defaults section means is known in the proxies that use it.

@@ -22,7 +22,7 @@ impl Map {
         span: Span,
         method: Method,
         gives: Gives,
-    ) -> Result<Arc<Self>, Box<Diagnostic>> {
+    ) -> Result<Arc<Self>, Diagnostic> {
         let key = MapKey {
             name: name.into(),
             path: loader.path_of(name, span),
@@ -44,7 +44,7 @@ impl Map {
         span: Span,
         method: Method,
         gives: Gives,
-    ) -> Result<Self, Box<Diagnostic>> {
+    ) -> Result<Self, Diagnostic> {
         let file = loader.read_list(name, span)?;
         let mut values = Vec::new();
         let mut wrong = None;
@@ -67,15 +67,13 @@ impl Map {
                 span,
                 Diagnostic::error(&codes::BAD_MAP, span, message),
             );
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::BAD_MAP,
-                    span,
-                    format!("map file '{name}' cannot be used"),
-                )
-                .label("it has an invalid line")
-                .help("correct the line of the file shown above"),
-            ));
+            return Err(Diagnostic::error(
+                &codes::BAD_MAP,
+                span,
+                format!("map file '{name}' cannot be used"),
+            )
+            .label("it has an invalid line")
+            .help("correct the line of the file shown above"));
         }
         let file_name = file.name.clone();
         let live = note(loader, &file, span, method, gives);

@@ -36,7 +36,7 @@ pub struct Patterned {
 
 impl Patterned {
     /// Reads flags and patterns.
-    pub fn read(loader: &mut Draft, words: &[Word]) -> Result<Self, Box<Diagnostic>> {
+    pub fn read(loader: &mut Draft, words: &[Word]) -> Result<Self, Diagnostic> {
         let mut read = Patterned::default();
         let mut files: Vec<&Word> = Vec::new();
         let mut at = 0;
@@ -142,11 +142,7 @@ impl Patterned {
 
     /// The patterns for a method: compiled now, or by a line before that names
     /// the same files and nothing else.
-    pub fn compile(
-        self,
-        loader: &mut Draft,
-        method: Method,
-    ) -> Result<Arc<Patterns>, Box<Diagnostic>> {
+    pub fn compile(self, loader: &mut Draft, method: Method) -> Result<Arc<Patterns>, Diagnostic> {
         let key = self.key(method);
         let known = key.as_ref().and_then(|key| loader.shared.lists.get(key));
         if let Some(patterns) = known {
@@ -171,7 +167,7 @@ impl Patterned {
         })
     }
 
-    fn compile_anew(self, loader: &mut Draft, method: Method) -> Result<Patterns, Box<Diagnostic>> {
+    fn compile_anew(self, loader: &mut Draft, method: Method) -> Result<Patterns, Diagnostic> {
         let lookup = !self.no_lookup;
         if self.versions && method == Method::Int {
             return compile_ranges(loader, self.collected, version);
@@ -185,32 +181,28 @@ fn is_number(text: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-fn flag_argument(flag: &Word, what: &str) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::UNKNOWN_MATCH_FLAG,
-            flag.span,
-            format!("'{}' expects {what}", flag.text()),
-        )
-        .label("the value after it is missing"),
+fn flag_argument(flag: &Word, what: &str) -> Diagnostic {
+    Diagnostic::error(
+        &codes::UNKNOWN_MATCH_FLAG,
+        flag.span,
+        format!("'{}' expects {what}", flag.text()),
     )
+    .label("the value after it is missing")
 }
 
-fn unknown_flag(word: &Word) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::UNKNOWN_MATCH_FLAG,
-            word.span,
-            format!("'{}' is not a valid ACL option", word.text()),
-        )
-        .label("not an ACL flag")
-        .help("write `--` before the first pattern if it is one"),
+fn unknown_flag(word: &Word) -> Diagnostic {
+    Diagnostic::error(
+        &codes::UNKNOWN_MATCH_FLAG,
+        word.span,
+        format!("'{}' is not a valid ACL option", word.text()),
     )
+    .label("not an ACL flag")
+    .help("write `--` before the first pattern if it is one")
 }
 
-fn method(word: &Word) -> Result<Method, Box<Diagnostic>> {
+fn method(word: &Word) -> Result<Method, Diagnostic> {
     Method::named(word.str()).ok_or_else(|| {
-        let mut diagnostic = Diagnostic::error(
+        let diagnostic = Diagnostic::error(
             &codes::UNKNOWN_MATCH_METHOD,
             word.span,
             format!("unknown matching method '{}'", word.text()),
@@ -218,14 +210,10 @@ fn method(word: &Word) -> Result<Method, Box<Diagnostic>> {
         .label(
             "valid methods: found, bool, int, ip, bin, len, str, beg, sub, dir, dom, end and reg",
         );
-        if let Some(near) =
-            suggest::nearest(&word.text(), Method::ALL.iter().map(|(name, _)| *name))
-        {
-            diagnostic = diagnostic
-                .help(format!("did you mean '{near}'?"))
-                .fix(word.span, near);
-        }
-        Box::new(diagnostic)
+        diagnostic.did_you_mean(
+            word.span,
+            suggest::nearest(&word.text(), Method::ALL.iter().map(|(name, _)| *name)),
+        )
     })
 }
 
@@ -236,7 +224,7 @@ pub(super) fn compile(
     mut collected: Collected,
     ignore_case: bool,
     lookup: bool,
-) -> Result<Patterns, Box<Diagnostic>> {
+) -> Result<Patterns, Diagnostic> {
     let list = std::mem::take(&mut collected.patterns);
     let made = match method {
         Method::Found => Ok(Patterns::found()),
@@ -275,7 +263,7 @@ fn compile_ranges(
     loader: &mut Draft,
     mut collected: Collected,
     number: Number,
-) -> Result<Patterns, Box<Diagnostic>> {
+) -> Result<Patterns, Diagnostic> {
     let list = std::mem::take(&mut collected.patterns);
     ranges(list, number)
         .map(Patterns::numbers)
@@ -286,7 +274,7 @@ fn compile_ranges(
 /// is made at its place later.
 fn each<T>(
     list: Listed,
-    make: impl Fn(&[u8], Span) -> Result<T, Box<Diagnostic>> + Copy + 'static,
+    make: impl Fn(&[u8], Span) -> Result<T, Diagnostic> + Copy + 'static,
 ) -> Result<Vec<T>, Wrong> {
     list.into_iter()
         .map(|(text, place)| {
@@ -297,7 +285,7 @@ fn each<T>(
                 };
                 (
                     place,
-                    Box::new(again) as Box<dyn FnOnce(Span) -> Box<Diagnostic>>,
+                    Box::new(again) as Box<dyn FnOnce(Span) -> Diagnostic>,
                 )
             })
         })

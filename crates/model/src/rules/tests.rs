@@ -560,6 +560,7 @@ fn names_that_are_nearly_right_are_suggested() {
         parsed
             .unwrap_err()
             .fix
+            .clone()
             .map(|fix| fix.replacement)
             .as_deref(),
         Some("!is_static")

@@ -79,15 +79,15 @@ pub(crate) fn version(text: &str) -> Option<i64> {
     Some((i64::from(major.parse::<u16>().ok()?) << 16) + i64::from(minor.parse::<u16>().ok()?))
 }
 
-pub(crate) type Wrong = (PatternOrigin, Box<dyn FnOnce(Span) -> Box<Diagnostic>>);
+pub(crate) type Wrong = (PatternOrigin, Box<dyn FnOnce(Span) -> Diagnostic>);
 pub(crate) type Listed = Vec<(Box<[u8]>, PatternOrigin)>;
 
-pub(crate) fn bad(code: &'static Code, span: Span, text: &[u8], why: &str) -> Box<Diagnostic> {
-    Box::new(Diagnostic::error(
+pub(crate) fn bad(code: &'static Code, span: Span, text: &[u8], why: &str) -> Diagnostic {
+    Diagnostic::error(
         code,
         span,
         format!("'{}' {why}", String::from_utf8_lossy(text)),
-    ))
+    )
 }
 
 pub(crate) fn wrong<T>(

@@ -37,21 +37,21 @@ pub enum RegularError {
 
 impl RegularError {
     /// The diagnostic, at the place of the expression.
-    pub fn diagnostic(&self, span: Span, pattern: &[u8]) -> Box<Diagnostic> {
+    pub fn diagnostic(&self, span: Span, pattern: &[u8]) -> Diagnostic {
         let text = String::from_utf8_lossy(pattern);
         let diagnostic = Diagnostic::error(
             &codes::BAD_REGEX,
             span,
             format!("regex '{text}' is invalid"),
         );
-        Box::new(match self {
+        match self {
             RegularError::Syntax(error) => {
                 let reason = error.to_string();
                 let last = reason.lines().last().unwrap_or("it cannot be compiled");
                 diagnostic.label(last.trim_start_matches("error: ").to_owned())
             }
             RegularError::NotText => diagnostic.label("it is not UTF-8"),
-        })
+        }
     }
 }
 

@@ -124,7 +124,7 @@ pub fn line(draft: &mut Draft, text: &str) -> Line {
 }
 
 /// Parses an expression, which stands in quotes.
-pub fn expression(text: &str, usage: Usage) -> Result<Expression, Box<Diagnostic>> {
+pub fn expression(text: &str, usage: Usage) -> Result<Expression, Diagnostic> {
     let mut draft = draft();
     let span = language::Span {
         file: draft
@@ -158,7 +158,7 @@ pub fn condition(
     acls: &[&str],
     text: &str,
     usage: Usage,
-) -> (Result<Condition, Box<Diagnostic>>, Vec<String>) {
+) -> (Result<Condition, Diagnostic>, Vec<String>) {
     let mut draft = draft();
     for text in acls {
         let line = line(&mut draft, text);

@@ -3,7 +3,7 @@
 //! dropped, and the drop is logged.
 
 use super::mail::{Delivery, Mail, Then};
-use model::config::{Config, EmailAlert, Mailer, Proxy, host_name};
+use model::config::{Config, Mailer, Proxy, host_name};
 use model::log;
 use std::collections::HashMap;
 use std::net::SocketAddr;

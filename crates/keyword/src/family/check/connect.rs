@@ -29,7 +29,7 @@ pub(super) fn connect(
     loader: &mut Loader,
     args: &mut Args<'_>,
     http: bool,
-) -> Result<(Connect, Comment), Box<Diagnostic>> {
+) -> Result<(Connect, Comment), Diagnostic> {
     let mut connect = Connect::default();
     let mut comment = None;
     while let Some(word) = args.next() {
@@ -51,7 +51,7 @@ pub(super) fn connect(
     Ok((connect, comment))
 }
 
-fn port(loader: &mut Loader, args: &mut Args<'_>) -> Result<PortSource, Box<Diagnostic>> {
+fn port(loader: &mut Loader, args: &mut Args<'_>) -> Result<PortSource, Diagnostic> {
     let word = args.required("<port>")?;
     if !word.bytes.iter().all(u8::is_ascii_digit) {
         let expression = Expression::parse(loader, word, Usage::CHECK)?;
@@ -67,12 +67,12 @@ fn port(loader: &mut Loader, args: &mut Args<'_>) -> Result<PortSource, Box<Diag
     }
 }
 
-fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<ServerAddress, Box<Diagnostic>> {
+fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<ServerAddress, Diagnostic> {
     let word = args.required("<address>")?;
     check_address(loader, word)
 }
 
-fn protocol(args: &mut Args<'_>, http: bool) -> Result<HttpProtocol, Box<Diagnostic>> {
+fn protocol(args: &mut Args<'_>, http: bool) -> Result<HttpProtocol, Diagnostic> {
     let word = args.required("<name>")?;
     match word.str() {
         "h1" if http => Ok(HttpProtocol::Http1),

@@ -48,7 +48,7 @@ pub(super) fn expect(
     loader: &mut Loader,
     args: &mut Args<'_>,
     http: bool,
-) -> Result<(Expect, Comment), Box<Diagnostic>> {
+) -> Result<(Expect, Comment), Diagnostic> {
     // Whatever stands before the pattern; it comes into this one.
     let mut expect = Expect::success();
     let mut comment = None;
@@ -97,7 +97,7 @@ fn option(
     word: &Word,
     expect: &mut Expect,
     comment: &mut Comment,
-) -> Result<bool, Box<Diagnostic>> {
+) -> Result<bool, Diagnostic> {
     use CheckStatus as S;
     match word.str() {
         "min-recv" => {
@@ -140,7 +140,7 @@ fn option(
     Ok(true)
 }
 
-fn status(args: &mut Args<'_>, known: &[CheckStatus]) -> Result<CheckStatus, Box<Diagnostic>> {
+fn status(args: &mut Args<'_>, known: &[CheckStatus]) -> Result<CheckStatus, Diagnostic> {
     let word = args.required("<st>")?;
     let found = known.iter().find(|status| word.is(status.code()));
     found.copied().ok_or_else(|| {
@@ -150,7 +150,7 @@ fn status(args: &mut Args<'_>, known: &[CheckStatus]) -> Result<CheckStatus, Box
 }
 
 /// A pattern, which is not empty.
-fn filled<'l>(args: &mut Args<'l>) -> Result<&'l Word, Box<Diagnostic>> {
+fn filled<'l>(args: &mut Args<'l>) -> Result<&'l Word, Diagnostic> {
     let word = args.required("<pattern>")?;
     if word.bytes.is_empty() {
         let message = format!("'{}' expects a pattern that is not empty", args.keyword);
@@ -160,7 +160,7 @@ fn filled<'l>(args: &mut Args<'l>) -> Result<&'l Word, Box<Diagnostic>> {
 }
 
 /// The bytes of hexadecimal digits.
-pub(super) fn binary(args: &Args<'_>, word: &Word) -> Result<Box<[u8]>, Box<Diagnostic>> {
+pub(super) fn binary(args: &Args<'_>, word: &Word) -> Result<Box<[u8]>, Diagnostic> {
     match unhex(&word.bytes) {
         Some(bytes) => Ok(bytes.into()),
         None => {
@@ -173,12 +173,12 @@ pub(super) fn binary(args: &Args<'_>, word: &Word) -> Result<Box<[u8]>, Box<Diag
     }
 }
 
-fn format(loader: &mut Loader, args: &mut Args<'_>) -> Result<Format, Box<Diagnostic>> {
+fn format(loader: &mut Loader, args: &mut Args<'_>) -> Result<Format, Diagnostic> {
     let word = args.required("<fmt>")?;
     Format::parse_as(loader, word, Usage::CHECK, Dialect::Text)
 }
 
-fn statuses(args: &mut Args<'_>) -> Result<Vec<StatusRange>, Box<Diagnostic>> {
+fn statuses(args: &mut Args<'_>) -> Result<Vec<StatusRange>, Diagnostic> {
     let word = args.required("<pattern>")?;
     let mut ranges = Vec::new();
     for part in word.str().split(',') {
@@ -186,49 +186,41 @@ fn statuses(args: &mut Args<'_>) -> Result<Vec<StatusRange>, Box<Diagnostic>> {
         match (first.parse(), last.parse()) {
             (Ok(first), Ok(last)) if first <= last => ranges.push(StatusRange { first, last }),
             _ => {
-                return Err(Box::new(
-                    Diagnostic::error(
-                        &codes::BAD_VALUE,
-                        word.span,
-                        format!(
-                            "'{}': '{part}' is not a status or a range of statuses",
-                            args.keyword
-                        ),
-                    )
-                    .label("statuses and ranges, separated by commas")
-                    .help("write `http-check expect status 200-299,404`"),
-                ));
+                return Err(Diagnostic::error(
+                    &codes::BAD_VALUE,
+                    word.span,
+                    format!(
+                        "'{}': '{part}' is not a status or a range of statuses",
+                        args.keyword
+                    ),
+                )
+                .label("statuses and ranges, separated by commas")
+                .help("write `http-check expect status 200-299,404`"));
             }
         }
     }
     Ok(ranges)
 }
 
-fn regex(args: &mut Args<'_>) -> Result<Regex, Box<Diagnostic>> {
+fn regex(args: &mut Args<'_>) -> Result<Regex, Diagnostic> {
     let word = filled(args)?;
     regex_of(args, word)
 }
 
-fn regex_of(args: &Args<'_>, word: &Word) -> Result<Regex, Box<Diagnostic>> {
+fn regex_of(args: &Args<'_>, word: &Word) -> Result<Regex, Diagnostic> {
     Regex::new(word.str()).map_err(|error| {
         let reason = error.to_string();
         let reason = reason.lines().last().unwrap_or_default().to_owned();
-        Box::new(
-            Diagnostic::error(
-                &codes::BAD_VALUE,
-                word.span,
-                format!("'{}': regex '{}' is invalid", args.keyword, word.text()),
-            )
-            .label(reason),
+        Diagnostic::error(
+            &codes::BAD_VALUE,
+            word.span,
+            format!("'{}': regex '{}' is invalid", args.keyword, word.text()),
         )
+        .label(reason)
     })
 }
 
-fn header(
-    loader: &mut Loader,
-    args: &mut Args<'_>,
-    full: bool,
-) -> Result<Pattern, Box<Diagnostic>> {
+fn header(loader: &mut Loader, args: &mut Args<'_>, full: bool) -> Result<Pattern, Diagnostic> {
     let word = args.required("the word `name` and a pattern")?;
     let name = match word.str() {
         "name" => matcher(loader, args, (true, false))?,
@@ -251,7 +243,7 @@ fn matcher(
     loader: &mut Loader,
     args: &mut Args<'_>,
     (lower, formatted): (bool, bool),
-) -> Result<Matcher, Box<Diagnostic>> {
+) -> Result<Matcher, Diagnostic> {
     const HOW: &[&str] = &["str", "beg", "end", "sub", "reg"];
     let how = if args.take("-m") {
         Some(args.required("<match>")?)

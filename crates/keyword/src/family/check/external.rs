@@ -62,15 +62,13 @@ pub(in crate::family) static LINES: &[LineRow] = &[
 
 fn allow(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if args.peek().is_some_and(|word| word.str() == "preserve-env") {
-        return Err(Box::new(
-            Diagnostic::error(
+        return Err(Diagnostic::error(
                 &codes::EXTERNAL_CHECK,
                 args.keyword_span(),
                 "'preserve-env' is not supported: check programs only get the variables of the check, because the \
                  environment of a service may contain secrets",
             )
-            .help("remove the word, and set the variables in a wrapper script"),
-        ));
+            .help("remove the word, and set the variables in a wrapper script"));
     }
     loader.config.global.external_checks = true;
     args.end()

@@ -12,7 +12,7 @@ const WORDS: &[&str] = &[
     "meth", "uri", "uri-lf", "ver", "hdr", "body", "body-lf", "comment",
 ];
 
-fn format(loader: &mut Loader, word: &Word) -> Result<Format, Box<Diagnostic>> {
+fn format(loader: &mut Loader, word: &Word) -> Result<Format, Diagnostic> {
     Format::parse_as(loader, word, Usage::CHECK, Dialect::Text)
 }
 
@@ -20,7 +20,7 @@ fn format(loader: &mut Loader, word: &Word) -> Result<Format, Box<Diagnostic>> {
 pub(super) fn request(
     loader: &mut Loader,
     args: &mut Args<'_>,
-) -> Result<(HttpSend, Comment), Box<Diagnostic>> {
+) -> Result<(HttpSend, Comment), Diagnostic> {
     let mut request = HttpSend {
         text: text_of(args),
         ..HttpSend::default()

@@ -184,11 +184,11 @@ fn add(
     }
     lines.first.get_or_insert(span);
     if lines.steps.len() == STEPS_MAX {
-        return Err(Box::new(Diagnostic::error(
+        return Err(Diagnostic::error(
             &codes::OUT_OF_RANGE,
             span,
             format!("a check has at most {STEPS_MAX} rules"),
-        )));
+        ));
     }
     let wrong = match http {
         true => http_order(&lines.steps, &action),
@@ -196,15 +196,13 @@ fn add(
     };
     let wrong = wrong.or_else(|| connect_order(&lines.steps, &action));
     if let Some(why) = wrong {
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::CHECK_ORDER,
-                span,
-                format!("'{}': {why}", args.keyword),
-            )
-            .label("not allowed here")
-            .help("begin with `connect`, or remove it to connect implicitly before the first rule"),
-        ));
+        return Err(Diagnostic::error(
+            &codes::CHECK_ORDER,
+            span,
+            format!("'{}': {why}", args.keyword),
+        )
+        .label("not allowed here")
+        .help("begin with `connect`, or remove it to connect implicitly before the first rule"));
     }
     let number = lines.steps.len() as u32 + 1;
     lines.steps.push(Step {

@@ -175,7 +175,7 @@ fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
 pub(in crate::family) fn check_address(
     loader: &mut Loader,
     word: &Word,
-) -> Result<ServerAddress, Box<Diagnostic>> {
+) -> Result<ServerAddress, Diagnostic> {
     let accepts = Accepts {
         port: PortRule::Optional,
         offset: false,
@@ -188,26 +188,22 @@ pub(in crate::family) fn check_address(
             Some(ip) => ip,
             None if !loader.context.options.resolve_names => return Ok(ServerAddress::Unresolved),
             None => {
-                return Err(Box::new(
-                    Diagnostic::error(
-                        &codes::UNRESOLVED_HOST,
-                        word.span,
-                        format!("'addr': could not resolve address '{name}'"),
-                    )
-                    .label("does not resolve"),
-                ));
+                return Err(Diagnostic::error(
+                    &codes::UNRESOLVED_HOST,
+                    word.span,
+                    format!("'addr': could not resolve address '{name}'"),
+                )
+                .label("does not resolve"));
             }
         },
         Host::Path(path) => return Ok(ServerAddress::Unix(path.into())),
         _ => {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::BAD_ADDRESS,
-                    word.span,
-                    format!("'addr' does not support '{}'", word.text()),
-                )
-                .label("expected an IP address or host name"),
-            ));
+            return Err(Diagnostic::error(
+                &codes::BAD_ADDRESS,
+                word.span,
+                format!("'addr' does not support '{}'", word.text()),
+            )
+            .label("expected an IP address or host name"));
         }
     };
     Ok(match address.port {
@@ -222,14 +218,12 @@ fn socks4(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>)
         ServerAddress::Inet(address) => options.socks4 = Some(address),
         ServerAddress::Unresolved => {}
         _ => {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::BAD_ADDRESS,
-                    word.span,
-                    format!("'socks4' does not support '{}'", word.text()),
-                )
-                .label("expected an address and a port"),
-            ));
+            return Err(Diagnostic::error(
+                &codes::BAD_ADDRESS,
+                word.span,
+                format!("'socks4' does not support '{}'", word.text()),
+            )
+            .label("expected an address and a port"));
         }
     }
     Ok(())

@@ -208,11 +208,8 @@ fn proxy_v2_options(_: &mut Loader, options: &mut ServerOptions, args: &mut Args
             "unique-id" => &mut told.unique_id,
             _ => {
                 let message = format!("'{name}' : proxy v2 option not implemented.");
-                let mut told = Diagnostic::error(&codes::BAD_VALUE, word.span, message);
-                if let Some(near) = language::suggest::nearest(name, PROXY_V2_OPTIONS) {
-                    told = told.help(format!("did you mean '{near}'?"));
-                }
-                return Err(Box::new(told));
+                let told = Diagnostic::error(&codes::BAD_VALUE, word.span, message);
+                return Err(told.suggest(language::suggest::nearest(name, PROXY_V2_OPTIONS)));
             }
         };
         *flag = true;
@@ -233,7 +230,7 @@ fn tcp_ut(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> B
 }
 
 /// A count, or -1 for none.
-fn unlimited(args: &mut Args<'_>) -> Result<Option<u32>, Box<Diagnostic>> {
+fn unlimited(args: &mut Args<'_>) -> Result<Option<u32>, Diagnostic> {
     let count = args.integer("<count>", -1..=i64::from(i32::MAX))?;
     Ok(u32::try_from(count).ok())
 }

@@ -138,10 +138,9 @@ fn agent_addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<
         None if !loader.context.options.resolve_names => {}
         None => {
             let told = format!("'agent-addr': could not resolve address '{text}'");
-            return Err(Box::new(
-                args.wrong(&codes::UNRESOLVED_HOST, word, told)
-                    .label("does not resolve"),
-            ));
+            return Err(args
+                .wrong(&codes::UNRESOLVED_HOST, word, told)
+                .label("does not resolve"));
         }
     }
     Ok(())
@@ -374,10 +373,7 @@ fn unknown(
     let told = format!("unable to find required server '{name}' for tracking");
     let near = suggest::nearest(server, config.proxy(proxy).servers.iter().map(|s| &*s.name));
     let diagnostic = unknown(told).label("no such server");
-    match near {
-        Some(near) => diagnostic.help(format!("did you mean '{near}'?")),
-        None => diagnostic,
-    }
+    diagnostic.suggest(near)
 }
 
 #[cfg(test)]

@@ -25,10 +25,8 @@ pub static OPTIONS: &[ServerRow] = &[ServerRow {
 fn set_field(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let wrong = |args: &Args<'_>| {
         let told = format!("'{NAME}' expects a type in parentheses");
-        Box::new(
-            Diagnostic::error(&codes::BAD_VALUE, args.keyword_span(), told)
-                .label("a number from 0 to 255, as in `(0xE1)`"),
-        )
+        Diagnostic::error(&codes::BAD_VALUE, args.keyword_span(), told)
+            .label("a number from 0 to 255, as in `(0xE1)`")
     };
     let word = args.option_word();
     let kind = word

@@ -98,9 +98,9 @@ fn options(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> 
             "ignore-weight" => resolving.ignore_weight = true,
             _ => {
                 let told = format!("'resolve-opts': unknown option '{option}'");
-                return Err(Box::new(args.wrong(&codes::BAD_VALUE, word, told).note(
-                    "valid options: `allow-dup-ip`, `ignore-weight` and `prevent-dup-ip`",
-                )));
+                return Err(args
+                    .wrong(&codes::BAD_VALUE, word, told)
+                    .note("valid options: `allow-dup-ip`, `ignore-weight` and `prevent-dup-ip`"));
             }
         }
     }
@@ -118,14 +118,12 @@ fn init_addr(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
             other => match other.parse() {
                 Ok(ip) => InitAddress::Ip(ip),
                 Err(_) => {
-                    return Err(Box::new(
-                        Diagnostic::error(
-                            &codes::BAD_VALUE,
-                            word.span,
-                            format!("unknown init-addr method '{other}'"),
-                        )
-                        .label("valid methods: `last`, `libc`, `none` and an address"),
-                    ));
+                    return Err(Diagnostic::error(
+                        &codes::BAD_VALUE,
+                        word.span,
+                        format!("unknown init-addr method '{other}'"),
+                    )
+                    .label("valid methods: `last`, `libc`, `none` and an address"));
                 }
             },
         });
@@ -146,7 +144,7 @@ pub(crate) fn finish(loader: &mut Loader) {
     }
     for (span, name) in std::mem::take(&mut loader.resolvers_wanted) {
         if let Err(diagnostic) = find(loader, span, &name) {
-            loader.tell(*diagnostic);
+            loader.tell(diagnostic);
         }
     }
     for (proxy, at, span, name) in wanted {
@@ -157,7 +155,7 @@ pub(crate) fn finish(loader: &mut Loader) {
                     host.resolvers = Some(index);
                 }
             }
-            Err(diagnostic) => loader.tell(*diagnostic),
+            Err(diagnostic) => loader.tell(diagnostic),
         }
     }
 }
@@ -167,7 +165,7 @@ pub(crate) fn find(
     loader: &mut Loader,
     span: language::Span,
     name: &str,
-) -> Result<u32, Box<Diagnostic>> {
+) -> Result<u32, Diagnostic> {
     let sections = &loader.config.resolvers;
     if let Some(at) = sections.iter().position(|section| *section.name == *name) {
         return Ok(at as u32);
@@ -179,12 +177,12 @@ pub(crate) fn find(
     let told = format!("unable to find required resolvers '{name}'");
     let diagnostic = Diagnostic::error(&codes::UNKNOWN_RESOLVERS, span, told)
         .label("no `resolvers` section has this name");
-    Err(Box::new(match near {
+    Err(match near {
         Some(near) => diagnostic.help(format!("did you mean '{near}'?")),
         None => diagnostic.help(format!(
             "add a section `resolvers {name}` with a `nameserver` line"
         )),
-    }))
+    })
 }
 
 #[cfg(test)]

@@ -89,8 +89,9 @@ fn small_mistakes_are_told_so_that_they_can_be_mended() {
         let loaded = text(&file);
         let found = loaded.diagnostics.iter().find(|d| d.code.id != "W0103");
         let d = found.unwrap_or_else(|| panic!("{line}")).clone();
-        let fix = d.fix.map(|fix| fix.replacement).unwrap_or_default();
-        (d.code.id, d.help.unwrap_or_default(), fix)
+        let fix = d.fix.clone().map(|fix| fix.replacement);
+        let help = d.help.clone().unwrap_or_default();
+        (d.code.id, help, fix.unwrap_or_default())
     };
     let (code, help, _) = of("default_server inter 2s");
     assert_eq!((code, &*help), ("E0101", "did you mean 'default-server'?"));

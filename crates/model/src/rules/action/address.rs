@@ -40,11 +40,7 @@ pub(super) static ROWS: &[ActionRow] = rows! {
          on it.";
 };
 
-fn build(
-    loader: &mut Draft,
-    build: &mut Build<'_, '_>,
-    what: What,
-) -> Result<Action, Box<Diagnostic>> {
+fn build(loader: &mut Draft, build: &mut Build<'_, '_>, what: What) -> Result<Action, Diagnostic> {
     let expression = build.expression(loader)?;
     Ok(Action::Address(Box::new(AddressChange {
         what,

@@ -61,7 +61,7 @@ fn build(
     loader: &mut Draft,
     build: &mut Build<'_, '_>,
     purpose: Purpose,
-) -> Result<Action, Box<Diagnostic>> {
+) -> Result<Action, Diagnostic> {
     let draft = draft(loader, build)?;
     finish(loader, build, purpose, draft).map(|answer| Action::Answer(Box::new(answer)))
 }
@@ -70,7 +70,7 @@ fn build(
 pub fn error_answer(
     loader: &mut Draft,
     args: &mut Args<'_>,
-) -> Result<(u16, ErrorPage), Box<Diagnostic>> {
+) -> Result<(u16, ErrorPage), Diagnostic> {
     let set = RuleSet::HttpRequest;
     let usage = set.usage(loader.proxy().kind);
     let word = &args.line().words[0];
@@ -109,10 +109,7 @@ pub fn error_answer(
 }
 
 /// Reads the arguments of an answer.
-fn draft<'l>(
-    loader: &mut Draft,
-    build: &mut Build<'_, 'l>,
-) -> Result<AnswerDraft<'l>, Box<Diagnostic>> {
+fn draft<'l>(loader: &mut Draft, build: &mut Build<'_, 'l>) -> Result<AnswerDraft<'l>, Diagnostic> {
     let mut draft = AnswerDraft::default();
     while let Some(word) = build.args.peek() {
         match word.str() {
@@ -140,11 +137,9 @@ fn draft<'l>(
                 build.args.next();
                 if let Some((first, _)) = &draft.content {
                     let message = format!("'{}' sets a second body", word.text());
-                    return Err(Box::new(
-                        build
-                            .wrong(&codes::PAYLOAD_TWICE, word, message, "one too many")
-                            .also(first.span, "the first one"),
-                    ));
+                    return Err(build
+                        .wrong(&codes::PAYLOAD_TWICE, word, message, "one too many")
+                        .also(first.span, "the first one"));
                 }
                 draft.content = Some(match word.str() {
                     "errorfiles" => {
@@ -167,7 +162,7 @@ fn finish(
     build: &Build<'_, '_>,
     purpose: Purpose,
     draft: AnswerDraft<'_>,
-) -> Result<Answer, Box<Diagnostic>> {
+) -> Result<Answer, Diagnostic> {
     let response = build.set.is_response();
     let usual = match purpose {
         Purpose::Return => 200,
@@ -232,7 +227,7 @@ fn finish(
     })
 }
 
-fn status(build: &mut Build<'_, '_>) -> Result<u16, Box<Diagnostic>> {
+fn status(build: &mut Build<'_, '_>) -> Result<u16, Diagnostic> {
     let word = build.args.required("<code>")?;
     match word.str().parse::<u16>() {
         Ok(status @ 200..=599) => Ok(status),
@@ -246,7 +241,7 @@ fn status(build: &mut Build<'_, '_>) -> Result<u16, Box<Diagnostic>> {
 }
 
 /// The name of a header, as rules give it.
-pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Box<Diagnostic>> {
+pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Diagnostic> {
     let word = build.args.required("<name>")?;
     let bad = |b: &u8| http::message::NAME_BYTES[usize::from(*b)] == 0;
     let name = word.bytes.strip_suffix(b":").unwrap_or(&word.bytes);
@@ -273,7 +268,7 @@ fn content(
     loader: &mut Draft,
     build: &mut Build<'_, '_>,
     kind: &Word,
-) -> Result<Content, Box<Diagnostic>> {
+) -> Result<Content, Diagnostic> {
     Ok(match kind.str() {
         "default-errorfiles" => Content::Page,
         "string" => Content::Bytes(build.args.required("<str>")?.bytes.clone().into()),
@@ -319,10 +314,7 @@ fn content(
 }
 
 /// The bytes of a file that the next word names.
-fn file<'l>(
-    loader: &mut Draft,
-    build: &mut Build<'_, 'l>,
-) -> Result<(&'l Word, Text), Box<Diagnostic>> {
+fn file<'l>(loader: &mut Draft, build: &mut Build<'_, 'l>) -> Result<(&'l Word, Text), Diagnostic> {
     let word = build.args.required("<file>")?;
     let path = loader.path_of(word.str(), word.span);
     let bytes_max = loader.config.global.tune.bufsize as u64;

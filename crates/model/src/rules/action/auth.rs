@@ -17,7 +17,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let mut realm = None;
     if let Some(word) = build.option() {
         if !word.is("realm") {

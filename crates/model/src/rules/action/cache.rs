@@ -30,7 +30,7 @@ fn cache(
     loader: &mut Draft,
     build: &mut Build<'_, '_>,
     stores: bool,
-) -> Result<Action, Box<Diagnostic>> {
+) -> Result<Action, Diagnostic> {
     let word = build.args.required("<name>")?;
     let name: Box<str> = word.text().into();
     loader.cache_names.push((name.clone(), word.span));

@@ -29,7 +29,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let expression = build.expression(loader)?;
     let response = build.set.is_response();
     let kind = loader.proxy().kind;
@@ -60,11 +60,9 @@ fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Di
             };
             if kind.is_frontend() && id >= slots {
                 let span = span.unwrap_or(word.span);
-                return Err(Box::new(
-                    Diagnostic::error(&codes::UNKNOWN_CAPTURE, span, format!("unable to find capture id '{id}'"))
+                return Err(Diagnostic::error(&codes::UNKNOWN_CAPTURE, span, format!("unable to find capture id '{id}'"))
                         .label(format!("{slots} slots are declared above"))
-                        .help("write `declare capture request len 64` (or `response`) above it, in the frontend"),
-                ));
+                        .help("write `declare capture request len 64` (or `response`) above it, in the frontend"));
             }
             Slot::Numbered(id)
         }

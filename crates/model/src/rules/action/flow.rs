@@ -96,7 +96,7 @@ pub(super) static ROWS: &[ActionRow] = &[
     },
 ];
 
-fn switch_mode(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn switch_mode(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let kind = loader.proxy().kind;
     if !kind.is_frontend() && !loader.in_defaults() {
         let message = "'switch-mode' needs a frontend";
@@ -124,7 +124,7 @@ fn switch_mode(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, 
     Ok(Action::Flow(Flow::SwitchToHttp(protocol)))
 }
 
-fn reject(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn reject(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let message = build.set.place() == places::REQUEST;
     Ok(Action::Flow(if message {
         Flow::RejectMessage
@@ -133,7 +133,7 @@ fn reject(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagno
     }))
 }
 
-fn silent_drop(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn silent_drop(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     Ok(Action::Flow(match build.set.place() {
         places::REQUEST => Flow::DropMessage,
         places::RESPONSE => Flow::DropAnswer,

@@ -87,7 +87,7 @@ fn with_format(
     loader: &mut Draft,
     build: &mut Build<'_, '_>,
     change: fn(Format) -> Change,
-) -> Result<Action, Box<Diagnostic>> {
+) -> Result<Action, Diagnostic> {
     let name = header_name(build)?;
     warn_framing(loader, build, &name);
     let format = build.format(loader, "<fmt>")?;
@@ -95,7 +95,7 @@ fn with_format(
 }
 
 /// A regular expression of a rule.
-pub(super) fn regex(build: &mut Build<'_, '_>) -> Result<Regular, Box<Diagnostic>> {
+pub(super) fn regex(build: &mut Build<'_, '_>) -> Result<Regular, Diagnostic> {
     let word = build.args.required("<match-regex>")?;
     Regular::new(&word.bytes, false).map_err(|error| error.diagnostic(word.span, &word.bytes))
 }
@@ -104,7 +104,7 @@ fn replace(
     loader: &mut Draft,
     build: &mut Build<'_, '_>,
     change: fn(Regular, Format) -> Change,
-) -> Result<Action, Box<Diagnostic>> {
+) -> Result<Action, Diagnostic> {
     let name = header_name(build)?;
     warn_framing(loader, build, &name);
     let regular = regex(build)?;
@@ -112,7 +112,7 @@ fn replace(
     Ok(action(build, name, change(regular, format)))
 }
 
-fn delete(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn delete(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let word = build.args.peek();
     let by_regex = build.args.left().get(1).is_some_and(|w| w.is("-m"))
         && build.args.left().get(2).is_some_and(|w| w.is("reg"));

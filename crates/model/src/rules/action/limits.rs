@@ -74,11 +74,7 @@ fn action(what: What, number: Number) -> Action {
     Action::Limits(Box::new(LimitChange { what, number }))
 }
 
-fn found(
-    loader: &mut Draft,
-    build: &mut Build<'_, '_>,
-    what: What,
-) -> Result<Action, Box<Diagnostic>> {
+fn found(loader: &mut Draft, build: &mut Build<'_, '_>, what: What) -> Result<Action, Diagnostic> {
     Ok(action(what, Number::Found(build.expression(loader)?)))
 }
 
@@ -86,7 +82,7 @@ fn numbered(
     loader: &mut Draft,
     build: &mut Build<'_, '_>,
     what: What,
-) -> Result<Action, Box<Diagnostic>> {
+) -> Result<Action, Diagnostic> {
     let fixed = build.args.peek().and_then(|word| word.str().parse().ok());
     let Some(number) = fixed else {
         return found(loader, build, what);
@@ -95,20 +91,20 @@ fn numbered(
     Ok(action(what, Number::Fixed(number)))
 }
 
-fn timeout(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn timeout(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let word = build.args.required("'server', 'tunnel' or 'client'")?;
     let Some((_, what)) = LIMITS.iter().find(|(name, _)| word.is(name)) else {
         let message = format!("unknown timeout '{}' of 'set-timeout'", word.text());
-        let mut diagnostic = build.wrong(
+        let diagnostic = build.wrong(
             &load_codes::BAD_VALUE,
             word,
             message,
             "expected `server`, `tunnel`, `client`, `connect`, `queue` or `tarpit`",
         );
-        if let Some(near) = suggest::nearest(&word.text(), LIMITS.iter().map(|(name, _)| *name)) {
-            diagnostic.help = Some(format!("did you mean '{near}'?"));
-        }
-        return Err(diagnostic);
+        return Err(diagnostic.suggest(suggest::nearest(
+            &word.text(),
+            LIMITS.iter().map(|(name, _)| *name),
+        )));
     };
     let kind = loader.proxy().kind;
     let of_server = !matches!(what, What::Client | What::Tarpit);

@@ -74,7 +74,7 @@ fn change(
     is_map: bool,
     key: Format,
     change: Change,
-) -> Result<Action, Box<Diagnostic>> {
+) -> Result<Action, Diagnostic> {
     let Some(file) = build.list.map(str::trim).filter(|file| !file.is_empty()) else {
         let message = format!("'{}' expects a file name in parentheses", build.word.text());
         return Err(build.wrong(

@@ -53,7 +53,7 @@ fn step(set: RuleSet) -> Step {
     }
 }
 
-fn level(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn level(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let word = build.args.required("<level>")?;
     if word.is("silent") {
         return Ok(Action::LogLevel(None));
@@ -62,20 +62,14 @@ fn level(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnos
         return Ok(Action::LogLevel(Some(level as u8)));
     }
     let message = format!("unknown log level '{}'", word.text());
-    let mut diagnostic = build.wrong(
-        &load_codes::BAD_VALUE,
-        word,
-        message,
-        "expected a level or `silent`",
-    );
-    if let Some(near) = suggest::nearest(&word.text(), LEVEL_NAMES.into_iter().chain(["silent"])) {
-        diagnostic.help = Some(format!("did you mean '{near}'?"));
-        diagnostic = Box::new(diagnostic.fix(word.span, near));
-    }
-    Err(diagnostic)
+    let near = suggest::nearest(&word.text(), LEVEL_NAMES.into_iter().chain(["silent"]));
+    let label = "expected a level or `silent`";
+    Err(build
+        .wrong(&load_codes::BAD_VALUE, word, message, label)
+        .did_you_mean(word.span, near))
 }
 
-fn strict(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn strict(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let word = build.args.required("'on' or 'off'")?;
     match word.str() {
         "on" => Ok(Action::StrictMode(true)),

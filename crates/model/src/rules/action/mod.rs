@@ -279,8 +279,7 @@ pub(super) struct Build<'b, 'l> {
 }
 
 /// Builds an action.
-pub(super) type ActionBuilder =
-    fn(&mut Draft, &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>>;
+pub(super) type ActionBuilder = fn(&mut Draft, &mut Build<'_, '_>) -> Result<Action, Diagnostic>;
 /// The row of an action.
 pub(super) type ActionRow = Keyword<ActionBuilder>;
 
@@ -295,17 +294,13 @@ impl<'l> Build<'_, 'l> {
     }
 
     /// A format.
-    pub(super) fn format(
-        &mut self,
-        loader: &mut Draft,
-        what: &str,
-    ) -> Result<Format, Box<Diagnostic>> {
+    pub(super) fn format(&mut self, loader: &mut Draft, what: &str) -> Result<Format, Diagnostic> {
         let word = self.args.required(what)?;
         Format::parse(loader, word, self.usage)
     }
 
     /// An expression.
-    pub(super) fn expression(&mut self, loader: &mut Draft) -> Result<Expression, Box<Diagnostic>> {
+    pub(super) fn expression(&mut self, loader: &mut Draft) -> Result<Expression, Diagnostic> {
         let word = self.args.required("<expr>")?;
         Expression::parse(loader, word, self.usage)
     }
@@ -317,13 +312,11 @@ impl<'l> Build<'_, 'l> {
         word: &Word,
         message: impl Into<String>,
         label: impl Into<String>,
-    ) -> Box<Diagnostic> {
+    ) -> Diagnostic {
         let help = format!("write `{} {}`", self.set.place(), self.args.syntax);
-        Box::new(
-            Diagnostic::error(code, word.span, message)
-                .label(label)
-                .help(help),
-        )
+        Diagnostic::error(code, word.span, message)
+            .label(label)
+            .help(help)
     }
 }
 
@@ -418,7 +411,7 @@ pub fn http_rule(
     loader: &mut Draft,
     args: &mut Args<'_>,
     set: RuleSet,
-) -> Result<HttpRule, Box<Diagnostic>> {
+) -> Result<HttpRule, Diagnostic> {
     rule(loader, args, set).map(HttpRule)
 }
 
@@ -427,12 +420,12 @@ pub fn tcp_rule(
     loader: &mut Draft,
     args: &mut Args<'_>,
     set: RuleSet,
-) -> Result<TcpRule, Box<Diagnostic>> {
+) -> Result<TcpRule, Diagnostic> {
     rule(loader, args, set).map(TcpRule)
 }
 
 /// Reads the rule of a `redirect` line.
-pub fn redirect_rule(loader: &mut Draft, args: &mut Args<'_>) -> Result<HttpRule, Box<Diagnostic>> {
+pub fn redirect_rule(loader: &mut Draft, args: &mut Args<'_>) -> Result<HttpRule, Diagnostic> {
     let set = RuleSet::HttpRequest;
     let usage = set.usage(loader.proxy().kind);
     let span = args.keyword_span();
@@ -470,7 +463,7 @@ pub fn warn_unreachable(loader: &mut Draft, before: Option<&Rule>, rule: &Rule) 
     }
 }
 
-fn rule(loader: &mut Draft, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, Box<Diagnostic>> {
+fn rule(loader: &mut Draft, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, Diagnostic> {
     let usage = set.usage(loader.proxy().kind);
     let word = args.required("an action")?;
     let text = word.str();
@@ -498,20 +491,18 @@ fn rule(loader: &mut Draft, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, B
     })
 }
 
-fn find(set: RuleSet, name: &str, word: &Word) -> Result<&'static ActionRow, Box<Diagnostic>> {
+fn find(set: RuleSet, name: &str, word: &Word) -> Result<&'static ActionRow, Diagnostic> {
     let table = table(set);
     let place = set.place();
     match table.find(std::iter::once(name)) {
         Found::Built(row, _) if row.places.contains(&place) => Ok(row),
-        Found::Built(row, _) if !is_known(set, name) => Err(Box::new(
-            Diagnostic::error(
-                &codes::ACTION_NOT_HERE,
-                word.span,
-                format!("'{place}' rules do not support the action '{name}'"),
-            )
-            .label("not allowed here")
-            .note(format!("valid in: {}", row.places.join(", "))),
-        )),
+        Found::Built(row, _) if !is_known(set, name) => Err(Diagnostic::error(
+            &codes::ACTION_NOT_HERE,
+            word.span,
+            format!("'{place}' rules do not support the action '{name}'"),
+        )
+        .label("not allowed here")
+        .note(format!("valid in: {}", row.places.join(", ")))),
         Found::Built(..) | Found::NotBuilt(..) => Err(not_built(place, name, word)),
         Found::Unknown if name.starts_with(OF_LUA) => Err(not_built(place, name, word)),
         Found::Unknown => {
@@ -529,23 +520,21 @@ fn find(set: RuleSet, name: &str, word: &Word) -> Result<&'static ActionRow, Box
                     .help(format!("did you mean '{near}'?"))
                     .fix(span, near);
             }
-            Err(Box::new(diagnostic))
+            Err(diagnostic)
         }
     }
 }
 
-fn not_built(place: &str, name: &str, word: &Word) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &load_codes::NOT_BUILT,
-            word.span,
-            format!("'{place} {name}' is not supported yet"),
-        )
-        .label("Evenkeel does not support this yet")
-        .help(
-            crate::known::instead(name)
-                .unwrap_or("remove the line, or keep this proxy on HAProxy for now"),
-        ),
+fn not_built(place: &str, name: &str, word: &Word) -> Diagnostic {
+    Diagnostic::error(
+        &load_codes::NOT_BUILT,
+        word.span,
+        format!("'{place} {name}' is not supported yet"),
+    )
+    .label("Evenkeel does not support this yet")
+    .help(
+        crate::known::instead(name)
+            .unwrap_or("remove the line, or keep this proxy on HAProxy for now"),
     )
 }
 

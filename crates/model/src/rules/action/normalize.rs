@@ -36,20 +36,20 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let word = build.args.required("<normalizer>")?;
     let Some((_, normalizer)) = NAMES.iter().find(|(name, _)| word.is(name)) else {
         let message = format!("unknown normalizer '{}'", word.text());
-        let mut diagnostic = build.wrong(
+        let diagnostic = build.wrong(
             &load_codes::BAD_VALUE,
             word,
             message,
             "expected a normalizer",
         );
-        if let Some(near) = suggest::nearest(&word.text(), NAMES.iter().map(|(name, _)| *name)) {
-            diagnostic.help = Some(format!("did you mean '{near}'?"));
-        }
-        return Err(diagnostic);
+        return Err(diagnostic.suggest(suggest::nearest(
+            &word.text(),
+            NAMES.iter().map(|(name, _)| *name),
+        )));
     };
     Ok(Action::Normalize(match normalizer {
         Normalizer::StripDotDot { .. } => Normalizer::StripDotDot {

@@ -94,7 +94,7 @@ fn action(what: What, to_server: bool, number: Number) -> Action {
     })
 }
 
-fn too_large(build: &Build<'_, '_>, word: &Word) -> Box<Diagnostic> {
+fn too_large(build: &Build<'_, '_>, word: &Word) -> Diagnostic {
     let message = format!("'{}' is not a valid TOS value", word.text());
     build.wrong(
         &load_codes::BAD_VALUE,
@@ -104,11 +104,7 @@ fn too_large(build: &Build<'_, '_>, word: &Word) -> Box<Diagnostic> {
     )
 }
 
-fn fixed(
-    loader: &mut Draft,
-    build: &mut Build<'_, '_>,
-    what: What,
-) -> Result<Action, Box<Diagnostic>> {
+fn fixed(loader: &mut Draft, build: &mut Build<'_, '_>, what: What) -> Result<Action, Diagnostic> {
     let word = build.args.required("a number")?;
     let Some(n) = number(word.str()) else {
         let message = format!("'{}' is not a number", word.text());
@@ -131,7 +127,7 @@ fn either(
     build: &mut Build<'_, '_>,
     what: What,
     to_server: bool,
-) -> Result<Action, Box<Diagnostic>> {
+) -> Result<Action, Diagnostic> {
     if let Some(word) = build.args.peek()
         && let Some(n) = number(word.str())
     {
@@ -155,7 +151,7 @@ fn note(loader: &mut Draft, build: &Build<'_, '_>, what: What) {
     }
 }
 
-fn nice(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn nice(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let word = build.args.required("a number")?;
     // Beyond its range HAProxy takes the nearest end.
     if word.str().parse::<i64>().is_err() {

@@ -20,7 +20,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let word = build.args.required("a time or an expression")?;
     let pause = match milliseconds(&word.text(), TimeUnit::Milliseconds) {
         Ok(0) => {

@@ -38,10 +38,7 @@ const WORDS: [&str; 9] = [
 ];
 
 /// Reads the words behind `redirect`.
-pub(super) fn build(
-    loader: &mut Draft,
-    build: &mut Build<'_, '_>,
-) -> Result<Action, Box<Diagnostic>> {
+pub(super) fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let mut redirection = Redirection {
         to: Kind::Location,
         format: Format::constant(b""),
@@ -86,13 +83,9 @@ pub(super) fn build(
             "ignore-empty" => redirection.ignore_empty = true,
             other => {
                 let message = format!("unknown argument '{other}' of 'redirect'");
-                let mut diagnostic =
-                    build.wrong(&load_codes::BAD_VALUE, word, message, "unknown word");
-                if let Some(near) = suggest::nearest(other, WORDS) {
-                    diagnostic.help = Some(format!("did you mean '{near}'?"));
-                    diagnostic = Box::new(diagnostic.fix(word.span, near));
-                }
-                return Err(diagnostic);
+                return Err(build
+                    .wrong(&load_codes::BAD_VALUE, word, message, "unknown word")
+                    .did_you_mean(word.span, suggest::nearest(other, WORDS)));
             }
         }
     }
@@ -108,7 +101,7 @@ pub(super) fn build(
     Ok(Action::Redirect(Box::new(redirection)))
 }
 
-fn code(build: &mut Build<'_, '_>) -> Result<RedirectCode, Box<Diagnostic>> {
+fn code(build: &mut Build<'_, '_>) -> Result<RedirectCode, Diagnostic> {
     let word = build.args.required("<code>")?;
     word.str()
         .parse()

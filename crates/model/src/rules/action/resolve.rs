@@ -23,7 +23,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let wrong = |build: &Build<'_, '_>, message: &str| {
         let label = "expected `do-resolve(<var>,<resolvers>[,ipv4|,ipv6])`";
         build.wrong(&load_codes::BAD_VALUE, build.word, message, label)

@@ -21,23 +21,21 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let word = build.args.required("the name of a service")?;
     if word.is(EXPORTER) {
         return Ok(Action::Metrics);
     }
     if word.str().starts_with(LUA) {
-        return Err(Box::new(
-            Diagnostic::error(
-                &load_codes::NOT_BUILT,
-                word.span,
-                format!(
-                    "the service '{}' is written in Lua, which is not supported yet",
-                    word.text()
-                ),
-            )
-            .label("Evenkeel does not support this yet"),
-        ));
+        return Err(Diagnostic::error(
+            &load_codes::NOT_BUILT,
+            word.span,
+            format!(
+                "the service '{}' is written in Lua, which is not supported yet",
+                word.text()
+            ),
+        )
+        .label("Evenkeel does not support this yet"));
     }
     Err(build.wrong(
         &load_codes::BAD_VALUE,

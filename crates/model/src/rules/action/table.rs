@@ -150,13 +150,13 @@ fn increment(
     build: &mut Build<'_, '_>,
     kind: DataType,
     rate: DataType,
-) -> Result<Action, Box<Diagnostic>> {
+) -> Result<Action, Diagnostic> {
     let counter = counter(loader, build)?;
     Ok(change(counter, kind, Some(rate), 0, Amount::Fixed(1)))
 }
 
 /// Whether there is such a counter.
-fn checked(loader: &Draft, build: &Build<'_, '_>, counter: u32) -> Result<u32, Box<Diagnostic>> {
+fn checked(loader: &Draft, build: &Build<'_, '_>, counter: u32) -> Result<u32, Diagnostic> {
     let count = loader.config.global.tune.stick_counters;
     if counter < count {
         return Ok(counter);
@@ -165,14 +165,14 @@ fn checked(loader: &Draft, build: &Build<'_, '_>, counter: u32) -> Result<u32, B
         "'{}': there are {count} counters, numbered from 0",
         build.word.text()
     );
-    Err(Box::new(
+    Err(
         Diagnostic::error(&codes::BAD_COUNTER, build.word.span, told)
             .label("no such counter")
             .help("`tune.stick-counters` in `global` sets their number, up to 12"),
-    ))
+    )
 }
 
-fn numbers(build: &Build<'_, '_>, count: usize) -> Result<Vec<u32>, Box<Diagnostic>> {
+fn numbers(build: &Build<'_, '_>, count: usize) -> Result<Vec<u32>, Diagnostic> {
     let parts = build.list.unwrap_or_default().split(',');
     let numbers: Vec<u32> = parts.filter_map(|part| part.trim().parse().ok()).collect();
     if numbers.len() == count
@@ -195,17 +195,17 @@ fn numbers(build: &Build<'_, '_>, count: usize) -> Result<Vec<u32>, Box<Diagnost
     ))
 }
 
-fn counter(loader: &Draft, build: &Build<'_, '_>) -> Result<u32, Box<Diagnostic>> {
+fn counter(loader: &Draft, build: &Build<'_, '_>) -> Result<u32, Diagnostic> {
     let numbers = numbers(build, 1)?;
     checked(loader, build, numbers[0])
 }
 
-fn element(loader: &Draft, build: &Build<'_, '_>) -> Result<(u32, u32), Box<Diagnostic>> {
+fn element(loader: &Draft, build: &Build<'_, '_>) -> Result<(u32, u32), Diagnostic> {
     let numbers = numbers(build, 2)?;
     Ok((numbers[0], checked(loader, build, numbers[1])?))
 }
 
-fn amount(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Amount, Box<Diagnostic>> {
+fn amount(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Amount, Diagnostic> {
     let word = build.args.required("a number or an expression")?;
     if let Ok(number) = word.str().parse() {
         return Ok(Amount::Fixed(number));
@@ -217,7 +217,7 @@ fn track(
     loader: &mut Draft,
     build: &mut Build<'_, '_>,
     counter: u32,
-) -> Result<Action, Box<Diagnostic>> {
+) -> Result<Action, Diagnostic> {
     let counter = checked(loader, build, counter)?;
     let key = build.expression(loader)?;
     let named = build.args.peek().is_some_and(|word| word.is("table"));

@@ -43,11 +43,7 @@ fn change(change: Change) -> Action {
     Action::Target(Box::new(TargetChange(change)))
 }
 
-fn set(
-    loader: &mut Draft,
-    build: &mut Build<'_, '_>,
-    part: Part,
-) -> Result<Action, Box<Diagnostic>> {
+fn set(loader: &mut Draft, build: &mut Build<'_, '_>, part: Part) -> Result<Action, Diagnostic> {
     Ok(change(Change::Set(part, build.format(loader, "<fmt>")?)))
 }
 
@@ -55,7 +51,7 @@ fn replace(
     loader: &mut Draft,
     build: &mut Build<'_, '_>,
     part: Part,
-) -> Result<Action, Box<Diagnostic>> {
+) -> Result<Action, Diagnostic> {
     let regular = regex(build)?;
     Ok(change(Change::Replace(
         part,
@@ -64,7 +60,7 @@ fn replace(
     )))
 }
 
-fn status(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn status(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
     let word = build.args.required("<status>")?;
     let Some(status) = word
         .str()

@@ -76,7 +76,7 @@ fn action(name: VariableName, source: Source, conditions: Vec<SetWhen>) -> Actio
 }
 
 /// The name in the parentheses, and the conditions behind it.
-fn names(build: &Build<'_, '_>) -> Result<(VariableName, Vec<SetWhen>), Box<Diagnostic>> {
+fn names(build: &Build<'_, '_>) -> Result<(VariableName, Vec<SetWhen>), Diagnostic> {
     let Some(list) = build.list else {
         return Err(build.wrong(
             &load_codes::MISSING_ARGUMENT,
@@ -96,12 +96,12 @@ fn names(build: &Build<'_, '_>) -> Result<(VariableName, Vec<SetWhen>), Box<Diag
     for part in parts {
         let Some((_, condition)) = CONDITIONS.iter().find(|(known, _)| *known == part) else {
             let message = format!("unknown condition '{part}' of a variable");
-            let mut diagnostic =
+            let diagnostic =
                 build.wrong(&load_codes::BAD_VALUE, build.word, message, "in this list");
-            if let Some(near) = suggest::nearest(part, CONDITIONS.iter().map(|(known, _)| *known)) {
-                diagnostic.help = Some(format!("did you mean '{near}'?"));
-            }
-            return Err(diagnostic);
+            return Err(diagnostic.suggest(suggest::nearest(
+                part,
+                CONDITIONS.iter().map(|(known, _)| *known),
+            )));
         };
         conditions.push(*condition);
     }
@@ -140,7 +140,7 @@ impl VariableChange {
         loader: &mut Draft,
         args: &mut Args<'l>,
         word: &'l Word,
-    ) -> Result<VariableChange, Box<Diagnostic>> {
+    ) -> Result<VariableChange, Diagnostic> {
         let text = word.str();
         let list = text
             .split_once('(')
@@ -155,7 +155,7 @@ impl VariableChange {
         loader: &mut Draft,
         args: &mut Args<'l>,
         word: &'l Word,
-    ) -> Result<VariableChange, Box<Diagnostic>> {
+    ) -> Result<VariableChange, Diagnostic> {
         let (what, name) = (args.keyword, word.str());
         VariableChange::outside(
             loader,
@@ -173,7 +173,7 @@ impl VariableChange {
         (word, list): (&'l Word, Option<&'l str>),
         what: &str,
         usage: Usage,
-    ) -> Result<VariableChange, Box<Diagnostic>> {
+    ) -> Result<VariableChange, Diagnostic> {
         let mut build = Build {
             args,
             word,

@@ -52,15 +52,12 @@ fn check_conditions(
     _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
-) -> Result<(), Box<Diagnostic>> {
+) -> Result<(), Diagnostic> {
     for n in 1..arguments.list.len() {
         let name = String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).into_owned();
         if SetWhen::named(&name).is_none() {
-            let mut diagnostic = bad_argument(span, format!("unknown condition '{name}'"));
-            if let Some(near) = suggest::nearest(&name, NAMES) {
-                diagnostic.help = Some(format!("did you mean '{near}'?"));
-            }
-            return Err(diagnostic);
+            let diagnostic = bad_argument(span, format!("unknown condition '{name}'"));
+            return Err(diagnostic.suggest(suggest::nearest(&name, NAMES)));
         }
     }
     Ok(())
@@ -91,7 +88,7 @@ fn unset<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> 
     Some(value)
 }
 
-fn check_slot(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_slot(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     match arguments.int(0) {
         Some(0..) => Ok(()),
         _ => Err(bad_argument(span, "slots are numbered from 0".into())),

@@ -31,11 +31,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Tests whether the value contains a control character.";
 };
 
-fn check_param(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_param(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     match arguments.text(1) {
         None | Some([_]) => Ok(()),
         Some(_) => Err(bad_argument(

@@ -51,7 +51,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Encrypts with AES-CBC; the initialization vector and the key are in Base64, or variables with Base64.";
 };
 
-fn check_bits(arguments: &Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_bits(arguments: &Arguments, span: Span) -> Result<(), Diagnostic> {
     match arguments.int(0) {
         Some(128 | 192 | 256) => Ok(()),
         _ => Err(bad_argument(
@@ -61,20 +61,12 @@ fn check_bits(arguments: &Arguments, span: Span) -> Result<(), Box<Diagnostic>> 
     }
 }
 
-fn prepare_gcm_dec(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn prepare_gcm_dec(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     check_bits(arguments, span)?;
     (1..arguments.list.len()).try_for_each(|n| key::prepare(arguments, n, span))
 }
 
-fn prepare_gcm_enc(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn prepare_gcm_enc(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     check_bits(arguments, span)?;
     key::prepare(arguments, 1, span)?;
     key::prepare(arguments, 2, span)?;
@@ -87,11 +79,7 @@ fn prepare_gcm_enc(
     (4..arguments.list.len()).try_for_each(|n| key::prepare(arguments, n, span))
 }
 
-fn prepare_cbc(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn prepare_cbc(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     check_bits(arguments, span)?;
     key::prepare(arguments, 1, span)?;
     key::prepare(arguments, 2, span)

@@ -99,7 +99,7 @@ impl Hash {
     }
 }
 
-fn check_bits(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_bits(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     match arguments.int(0) {
         None | Some(224 | 256 | 384 | 512) => Ok(()),
         Some(_) => Err(bad_argument(
@@ -109,11 +109,7 @@ fn check_bits(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<()
     }
 }
 
-fn check_algorithm(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_algorithm(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let name = arguments.text(0).unwrap_or(b"");
     let Some(place) = named(name) else {
         let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
@@ -134,7 +130,7 @@ fn prepare_hmac(
     loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
-) -> Result<(), Box<Diagnostic>> {
+) -> Result<(), Diagnostic> {
     check_algorithm(loader, arguments, span)?;
     key::prepare(arguments, 1, span)
 }

@@ -87,11 +87,7 @@ pub fn url_decoded(text: &[u8], mut in_form: bool) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn check_query(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_query(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     match arguments.text(0) {
         None | Some(b"query") => Ok(()),
         Some(_) => Err(bad_argument(
@@ -171,7 +167,7 @@ fn hex2i<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<
 }
 
 /// Checks that chunks have a size of 1 up to so many bytes.
-fn check_chunk(arguments: &Arguments, span: Span, max: i64) -> Result<(), Box<Diagnostic>> {
+fn check_chunk(arguments: &Arguments, span: Span, max: i64) -> Result<(), Diagnostic> {
     if arguments
         .int(1)
         .is_some_and(|size| !(1..=max).contains(&size))
@@ -187,19 +183,11 @@ fn check_chunk(arguments: &Arguments, span: Span, max: i64) -> Result<(), Box<Di
     Ok(())
 }
 
-fn check_hex_chunk(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_hex_chunk(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     check_chunk(arguments, span, i32::MAX.into())
 }
 
-fn check_dec_chunk(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_dec_chunk(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     check_chunk(arguments, span, 8)
 }
 

@@ -44,7 +44,7 @@ const VERSIONS: [&[u8]; 6] = [
     b"FIXT.1.1",
 ];
 
-fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let text = String::from_utf8_lossy(arguments.text(0).unwrap_or(b"")).into_owned();
     let named = NAMES
         .iter()

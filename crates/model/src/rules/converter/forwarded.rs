@@ -32,11 +32,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 
 const FIELDS: [&[u8]; 4] = [b"for", b"by", b"host", b"proto"];
 
-fn check_field(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_field(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     match arguments.text(0) {
         Some(name) if FIELDS.contains(&name) => Ok(()),
         _ => Err(bad_argument(

@@ -24,7 +24,7 @@ const SILENT: i64 = 2;
 /// Added: characters in more bytes than they need are taken.
 const PERMISSIVE: i64 = 4;
 
-fn check(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let code = match arguments.text(0) {
         None | Some(b"" | b"ascii") => ASCII,
         Some(b"utf8") => UTF8,

@@ -268,7 +268,7 @@ fn number<'a>(text: &[u8]) -> Option<Value<'a>> {
 
 /// Compiles the path that stands first, and what stands behind it, into the list of
 /// steps, with whether a number is asked for before them.
-pub(super) fn compile(arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+pub(super) fn compile(arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let as_number = match arguments.text(1) {
         None => false,
         Some(b"int") => true,
@@ -305,7 +305,7 @@ pub(super) fn query<'t>(arguments: &Arguments, text: &'t [u8]) -> Option<Value<'
     find(text, steps)?.value(arguments.bool(0)?)
 }
 
-fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     compile(arguments, span)
 }
 

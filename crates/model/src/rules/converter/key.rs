@@ -15,7 +15,7 @@ pub(super) fn maybe_variable(
     arguments: &mut Arguments,
     n: usize,
     span: Span,
-) -> Result<bool, Box<Diagnostic>> {
+) -> Result<bool, Diagnostic> {
     let text = String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).into_owned();
     match VariableName::parse(&text) {
         Ok(name) => {
@@ -28,11 +28,7 @@ pub(super) fn maybe_variable(
 }
 
 /// Makes the n-th argument a variable, or the bytes that it is the Base64 of.
-pub(super) fn prepare(
-    arguments: &mut Arguments,
-    n: usize,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+pub(super) fn prepare(arguments: &mut Arguments, n: usize, span: Span) -> Result<(), Diagnostic> {
     if maybe_variable(arguments, n, span)? {
         return Ok(());
     }

@@ -145,7 +145,7 @@ fn prepare(
     span: Span,
     method: Method,
     gives: Gives,
-) -> Result<(), Box<Diagnostic>> {
+) -> Result<(), Diagnostic> {
     let name = String::from_utf8_lossy(arguments.text(0).unwrap_or(b"")).into_owned();
     let map = Map::read(loader, &name, span, method, gives)?;
     if let Some(default) = arguments.text(1) {

@@ -46,7 +46,7 @@ const OF_CONNACK: [i64; 16] = [
     17, 33, 36, 37, 39, 18, 34, 31, 40, 41, 42, 19, 26, 28, 21, 22,
 ];
 
-fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let text =
         |n: usize| String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).to_ascii_lowercase();
     let packet = match &*text(0) {

@@ -55,7 +55,7 @@ const TYPES: [(&str, u64); 15] = [
 ];
 
 /// Turns the arguments into the place of the type (or -1) and the numbers of the path.
-fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let text = |n: usize| String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).into_owned();
     let path = text(0);
     let numbers: Option<Vec<i64>> = path.split('.').map(|part| part.parse().ok()).collect();

@@ -100,11 +100,7 @@ fn part(text: Cow<'_, [u8]>, range: std::ops::Range<usize>) -> Cow<'_, [u8]> {
     }
 }
 
-fn check_bytes(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_bytes(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let negative = |n: usize| arguments.int(n).is_some_and(|n| n < 0);
     if negative(0) || negative(1) {
         return Err(bad_argument(
@@ -142,7 +138,7 @@ fn bytes<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> 
     Some(Value::Bin(part(text, range)))
 }
 
-fn check_part(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_part(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     if arguments.int(0) == Some(0) {
         return Err(bad_argument(
             span,
@@ -213,11 +209,7 @@ fn word<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option
 
 /// Turns the flags of `regsub` into a compiled expression and whether all
 /// matches are meant.
-fn prepare_regsub(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn prepare_regsub(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let flags = arguments.text(2).unwrap_or(b"").to_vec();
     if let Some(bad) = flags.iter().find(|flag| !b"gi".contains(flag)) {
         return Err(bad_argument(
@@ -265,7 +257,7 @@ fn concat<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) ->
     Some(Value::Str(Cow::Owned(text)))
 }
 
-fn check_item(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_item(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     if arguments.variable(1).is_none() && arguments.text(2).is_none() {
         return Err(bad_argument(
             span,

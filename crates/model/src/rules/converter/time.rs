@@ -37,11 +37,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 };
 
 /// Checks that the second argument is a unit of time.
-pub fn check_unit(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+pub fn check_unit(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     match arguments.text(1) {
         None | Some(b"s" | b"ms" | b"us") => Ok(()),
         Some(other) => Err(bad_argument(
@@ -59,7 +55,7 @@ pub fn check_only_unit(
     loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
-) -> Result<(), Box<Diagnostic>> {
+) -> Result<(), Diagnostic> {
     let unit = arguments.list.first().cloned().flatten();
     let mut behind = Arguments {
         list: vec![None, unit],

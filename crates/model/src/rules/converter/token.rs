@@ -54,11 +54,7 @@ fn parts(token: &[u8]) -> Option<[&[u8]; 3]> {
     parts.next().is_none().then_some(three)
 }
 
-fn prepare_query(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn prepare_query(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     match arguments.text(0) {
         None => Ok(()),
         Some(_) => json_query::compile(arguments, span),
@@ -113,7 +109,7 @@ fn prepare_verify(
     loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
-) -> Result<(), Box<Diagnostic>> {
+) -> Result<(), Diagnostic> {
     let of_variable = maybe_variable(arguments, 0, span)?;
     let name = arguments.text(0).unwrap_or(b"");
     let known = algorithm(name);
@@ -144,7 +140,7 @@ fn prepare_verify(
 }
 
 /// The public key of a PEM file, as its DER.
-fn read_key(loader: &mut Draft, file: &str, span: Span) -> Result<Vec<u8>, Box<Diagnostic>> {
+fn read_key(loader: &mut Draft, file: &str, span: Span) -> Result<Vec<u8>, Diagnostic> {
     let path = loader.path_of(file, span);
     let text = loader
         .context

@@ -33,11 +33,7 @@ const CONDITIONS: [&str; 7] = [
     "acl",
 ];
 
-fn prepare(
-    loader: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn prepare(loader: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let text = String::from_utf8_lossy(arguments.text(0).unwrap_or_default()).into_owned();
     let (turned, name) = match text.strip_prefix('!') {
         Some(name) => (true, name),

@@ -19,7 +19,7 @@ impl Draft {
         text: &str,
         accepts: &Accepts,
         keyword: &str,
-    ) -> Result<Address, Box<Diagnostic>> {
+    ) -> Result<Address, Diagnostic> {
         let (text, unset) = self.expanded(text);
         let refused = match value::address(&text, accepts) {
             Ok(address) => {
@@ -37,7 +37,7 @@ impl Draft {
                 self.tell(diagnostic);
                 Ok(address.clone())
             }
-            None => Err(Box::new(diagnostic)),
+            None => Err(diagnostic),
         }
     }
 

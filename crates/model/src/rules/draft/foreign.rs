@@ -72,7 +72,7 @@ pub(super) struct Reported([bool; KINDS.len()]);
 
 impl Reported {
     /// A diagnostic as it is to be told; None where its kind was told already.
-    pub(super) fn once(&mut self, diagnostic: Diagnostic) -> Option<Diagnostic> {
+    pub(super) fn once(&mut self, mut diagnostic: Diagnostic) -> Option<Diagnostic> {
         if diagnostic.code.id != codes::NOT_BUILT.id {
             return Some(diagnostic);
         }
@@ -85,12 +85,8 @@ impl Reported {
         if std::mem::replace(told, true) {
             return None;
         }
-        Some(Diagnostic {
-            code: kind.code,
-            message: format!("'{name}': {}", kind.told),
-            label: "the first such line".to_owned(),
-            help: Some(kind.help.to_owned()),
-            ..diagnostic
-        })
+        let message = format!("'{name}': {}", kind.told);
+        (diagnostic.code, diagnostic.message) = (kind.code, message);
+        Some(diagnostic.label("the first such line").help(kind.help))
     }
 }

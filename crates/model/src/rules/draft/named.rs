@@ -116,17 +116,15 @@ impl Draft {
     }
 
     /// The name of the section's own table.
-    pub fn own_table(&self, span: Span) -> Result<Box<str>, Box<Diagnostic>> {
+    pub fn own_table(&self, span: Span) -> Result<Box<str>, Diagnostic> {
         match self.section {
             Section::Proxy(index, _) => Ok(self.config.proxy(index).name.clone()),
-            _ => Err(Box::new(
-                Diagnostic::error(
-                    &codes::NO_OWN_TABLE,
-                    span,
-                    "rules in a 'defaults' section must name a table",
-                )
-                .label("the table is missing"),
-            )),
+            _ => Err(Diagnostic::error(
+                &codes::NO_OWN_TABLE,
+                span,
+                "rules in a 'defaults' section must name a table",
+            )
+            .label("the table is missing")),
         }
     }
 

@@ -34,7 +34,7 @@ impl Draft {
     }
 
     /// The bytes of the file that a word names, or why there are none.
-    pub fn read_file(&mut self, word: &Word) -> Result<Text, Box<Diagnostic>> {
+    pub fn read_file(&mut self, word: &Word) -> Result<Text, Diagnostic> {
         let path = self.path(word);
         self.context
             .outside
@@ -57,7 +57,7 @@ impl Draft {
                          `global`",
                     );
                 }
-                Box::new(diagnostic)
+                diagnostic
             })
     }
 }

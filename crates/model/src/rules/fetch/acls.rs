@@ -22,11 +22,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          for a condition.";
 };
 
-fn prepare(
-    loader: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn prepare(loader: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let names: Vec<String> = (0..arguments.list.len())
         .filter_map(|n| arguments.text(n))
         .map(|name| String::from_utf8_lossy(name).into_owned())
@@ -37,13 +33,10 @@ fn prepare(
             Ok(())
         }
         Err(name) => {
-            let mut diagnostic =
+            let diagnostic =
                 Diagnostic::error(&codes::UNKNOWN_ACL, span, format!("ACL '{name}' not found"))
                     .label("not declared above in this section");
-            if let Some(near) = suggest::nearest(name, loader.acls.names()) {
-                diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
-            }
-            Err(Box::new(diagnostic))
+            Err(diagnostic.suggest(suggest::nearest(name, loader.acls.names())))
         }
     }
 }

@@ -67,7 +67,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 };
 
 /// The addresses of a connection are kept beside those of its PROXY header.
-fn ask_connection(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_connection(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.asked.connection = true;
     Ok(())
 }

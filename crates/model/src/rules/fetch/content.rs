@@ -111,7 +111,7 @@ fn answered<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a
 }
 
 /// What is there of answers' bodies has to be looked at.
-fn ask_body(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_body(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.asked.answer_body = true;
     Ok(())
 }
@@ -149,11 +149,7 @@ pub(in crate::rules) fn is_open_ended(arguments: &Arguments) -> bool {
     arguments.int(1) == Some(0)
 }
 
-fn check_slice(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_slice(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     match (arguments.int(0), arguments.int(1)) {
         (Some(0..), Some(0..)) => Ok(()),
         _ => Err(bad_argument(
@@ -168,11 +164,7 @@ const COUNT_BYTES_MAX: i64 = 8;
 
 /// Checks `payload_lv`; its third argument becomes where the value begins: a
 /// fourth one says whether that is relative to the end of the count.
-fn check_counted(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_counted(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let bad = |message: &str| Err(bad_argument(span, message.into()));
     let (Some(offset), Some(length)) = (arguments.int(0), arguments.int(1)) else {
         return bad("expected an offset and a length");

@@ -27,7 +27,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 const NAME_BYTES: usize = 4;
 const TOKEN_BYTES: usize = 12;
 
-fn check(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     if arguments
         .text(0)
         .is_none_or(|name| name.len() != NAME_BYTES)

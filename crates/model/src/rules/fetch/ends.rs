@@ -88,26 +88,22 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The error code with which the server reset its HTTP/2 stream; no value without a reset.";
 };
 
-fn ask_client_socket(
-    loader: &mut Draft,
-    _: &mut Arguments,
-    _: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn ask_client_socket(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.asked.client_socket = true;
     Ok(())
 }
 
-fn ask_client(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_client(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.asked.client_end = true;
     Ok(())
 }
 
-fn ask_server(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_server(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.asked.server_end = true;
     Ok(())
 }
 
-fn check_unit(arguments: &Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_unit(arguments: &Arguments, span: Span) -> Result<(), Diagnostic> {
     match arguments.text(0) {
         None | Some(b"ms" | b"us") => Ok(()),
         Some(_) => Err(bad_argument(span, "the unit is `ms` or `us`".into())),
@@ -118,7 +114,7 @@ fn client_time(
     loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
-) -> Result<(), Box<Diagnostic>> {
+) -> Result<(), Diagnostic> {
     loader.config.global.asked.client_socket = true;
     check_unit(arguments, span)
 }
@@ -127,7 +123,7 @@ fn server_time(
     loader: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
-) -> Result<(), Box<Diagnostic>> {
+) -> Result<(), Diagnostic> {
     loader.config.global.asked.server_end = true;
     check_unit(arguments, span)
 }

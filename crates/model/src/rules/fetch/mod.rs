@@ -68,7 +68,7 @@ pub type Each = for<'a> fn(&'a Arguments, &'a Stream, &mut dyn FnMut(Value<'a>) 
 
 /// Checks arguments when a file is loaded, and changes them into what the
 /// keyword works with.
-pub type Prepare = fn(&mut Draft, &mut Arguments, Span) -> Result<(), Box<Diagnostic>>;
+pub type Prepare = fn(&mut Draft, &mut Arguments, Span) -> Result<(), Diagnostic>;
 
 /// What a fetch is, besides its documentation.
 #[derive(Debug)]

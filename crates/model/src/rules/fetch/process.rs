@@ -133,7 +133,7 @@ fn rand<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
     })
 }
 
-fn check_uuid(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_uuid(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     match arguments.int(0) {
         None | Some(4) => Ok(()),
         Some(other) => Err(bad_argument(

@@ -55,12 +55,12 @@ fn ask(loader: &mut Draft, kind: u8) {
     }
 }
 
-fn ask_authority(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_authority(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     ask(loader, kind::AUTHORITY);
     Ok(())
 }
 
-fn ask_unique_id(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_unique_id(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     ask(loader, kind::UNIQUE_ID);
     Ok(())
 }
@@ -77,11 +77,7 @@ pub fn number(text: &[u8]) -> Option<u8> {
     }
 }
 
-fn check_type(
-    loader: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_type(loader: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let text = arguments.text(0).unwrap_or_default();
     let named = NAMES.iter().find(|(name, _)| name.as_bytes() == text);
     let Some(kind) = named.map(|(_, kind)| *kind).or_else(|| number(text)) else {

@@ -327,7 +327,7 @@ fn check_url_parameter(
     _: &mut Draft,
     arguments: &mut Arguments,
     span: Span,
-) -> Result<(), Box<Diagnostic>> {
+) -> Result<(), Diagnostic> {
     match arguments.text(2) {
         None => return Ok(()),
         Some(b"i") => arguments.list[2] = Some(Argument::Bool(true)),

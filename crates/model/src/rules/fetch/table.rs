@@ -132,7 +132,7 @@ fn own_at(
     arguments: &mut Arguments,
     span: Span,
     at: usize,
-) -> Result<(), Box<Diagnostic>> {
+) -> Result<(), Diagnostic> {
     if arguments.list.get(at).is_some_and(Option::is_some) {
         return Ok(());
     }
@@ -150,7 +150,7 @@ fn check_counter(
     arguments: &mut Arguments,
     span: Span,
     at: usize,
-) -> Result<(), Box<Diagnostic>> {
+) -> Result<(), Diagnostic> {
     let count = loader.config.global.tune.stick_counters;
     match arguments.int(at) {
         Some(counter) if !(0..i64::from(count)).contains(&counter) => Err(bad_argument(

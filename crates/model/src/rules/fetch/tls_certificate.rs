@@ -190,11 +190,7 @@ fn name_of<'a>(arguments: &Arguments, name: Name<'a>) -> Option<Value<'a>> {
     whole.map(|whole| Value::Str(Cow::Owned(whole)))
 }
 
-fn check_format(
-    _: &mut Draft,
-    arguments: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn check_format(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     match arguments.text(2) {
         None | Some(b"rfc2253") => Ok(()),
         Some(other) => Err(bad_argument(

@@ -82,11 +82,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 };
 
 /// Warns about a fetch of keys if none are kept.
-fn warn_without_log(
-    loader: &mut Draft,
-    _: &mut Arguments,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
+fn warn_without_log(loader: &mut Draft, _: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     if !loader.config.global.tls.key_log {
         let message = "TLS session keys are not kept, so this never has a value";
         let warning = Diagnostic::warning(&codes::KEYS_NOT_KEPT, span, message);

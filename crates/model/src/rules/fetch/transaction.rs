@@ -155,7 +155,7 @@ fn server_status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
 }
 
 /// The stream has to keep which rule it was.
-fn ask_rule(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+fn ask_rule(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     loader.config.global.asked.last_rule = true;
     Ok(())
 }

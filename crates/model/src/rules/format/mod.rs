@@ -36,7 +36,7 @@ impl Piece {
 impl Format {
     /// Reads one from a word. Where it is used says what its expressions may
     /// look at, and the dialect: that of logs for logs.
-    pub fn parse(loader: &mut Draft, word: &Word, usage: Usage) -> Result<Format, Box<Diagnostic>> {
+    pub fn parse(loader: &mut Draft, word: &Word, usage: Usage) -> Result<Format, Diagnostic> {
         let dialect = if usage == Usage::LOG {
             Dialect::Log
         } else {
@@ -51,7 +51,7 @@ impl Format {
         word: &Word,
         usage: Usage,
         dialect: Dialect,
-    ) -> Result<Format, Box<Diagnostic>> {
+    ) -> Result<Format, Diagnostic> {
         let source = Source::of(&loader.context.sources, word);
         Self::parse_source(loader, &source, usage, dialect)
     }
@@ -62,7 +62,7 @@ impl Format {
         source: &Source<'_>,
         usage: Usage,
         dialect: Dialect,
-    ) -> Result<Format, Box<Diagnostic>> {
+    ) -> Result<Format, Diagnostic> {
         let mut warnings = Vec::new();
         let pieces = parse::pieces(source, dialect, &mut warnings, &mut |start| {
             Expression::parse_part(loader, source, start, usage)

@@ -10,7 +10,7 @@ use language::{Diagnostic, suggest};
 /// Most pieces of one format.
 pub const PIECES_MAX: usize = 4096;
 
-type ReadExpression<'e> = &'e mut dyn FnMut(usize) -> Result<(Expression, usize), Box<Diagnostic>>;
+type ReadExpression<'e> = &'e mut dyn FnMut(usize) -> Result<(Expression, usize), Diagnostic>;
 
 /// Reads a whole format; `expression` reads an expression from a place on and
 /// says where it ends.
@@ -19,7 +19,7 @@ pub(super) fn pieces(
     dialect: Dialect,
     warnings: &mut Vec<Diagnostic>,
     expression: ReadExpression<'_>,
-) -> Result<Box<[Piece]>, Box<Diagnostic>> {
+) -> Result<Box<[Piece]>, Diagnostic> {
     let mut reader = Reader {
         source,
         at: 0,
@@ -43,11 +43,11 @@ pub(super) fn pieces(
         }
         if reader.pieces.len() > PIECES_MAX {
             let whole = 0..source.bytes.len();
-            return Err(Box::new(Diagnostic::error(
+            return Err(Diagnostic::error(
                 &codes::FORMAT_SYNTAX,
                 source.span(whole),
                 format!("a format of more than {PIECES_MAX} parts"),
-            )));
+            ));
         }
     }
     reader.end_text();
@@ -96,15 +96,13 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn error(&self, from: usize, to: usize, message: impl Into<String>) -> Box<Diagnostic> {
-        Box::new(
-            Diagnostic::error(&codes::FORMAT_SYNTAX, self.source.span(from..to), message)
-                .help("write `%%` for a percent sign"),
-        )
+    fn error(&self, from: usize, to: usize, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(&codes::FORMAT_SYNTAX, self.source.span(from..to), message)
+            .help("write `%%` for a percent sign")
     }
 
     /// What follows a percent sign.
-    fn percent(&mut self, expression: ReadExpression<'_>) -> Result<(), Box<Diagnostic>> {
+    fn percent(&mut self, expression: ReadExpression<'_>) -> Result<(), Diagnostic> {
         let start = self.at - 1;
         if self.peek() == Some(b'%') {
             self.at += 1;
@@ -134,7 +132,7 @@ impl Reader<'_, '_> {
     }
 
     /// `name:type)`, the parenthesis before which was taken.
-    fn name(&mut self, start: usize) -> Result<Name, Box<Diagnostic>> {
+    fn name(&mut self, start: usize) -> Result<Name, Diagnostic> {
         let from = self.at;
         let Some(length) = self.source.bytes[from..].iter().position(|b| *b == b')') else {
             let end = self.source.bytes.len();
@@ -149,13 +147,13 @@ impl Reader<'_, '_> {
             "sint" => Some(Cast::Int),
             "bool" => Some(Cast::Bool),
             _ => {
-                let mut wrong = *self.error(
+                let mut wrong = self.error(
                     from + key.len() + 1,
                     from + length,
                     format!("unknown value type '{kind}'"),
                 );
                 wrong = wrong.help("valid types: str, sint and bool, as in `%(status:str)ST`");
-                return Err(Box::new(wrong));
+                return Err(wrong);
             }
         };
         let key = key.to_owned();
@@ -179,7 +177,7 @@ impl Reader<'_, '_> {
     }
 
     /// The whole line as a JSON object of the items that have names.
-    fn object(self) -> Result<Box<[Piece]>, Box<Diagnostic>> {
+    fn object(self) -> Result<Box<[Piece]>, Diagnostic> {
         if let Some((from, to)) = self.nameless {
             self.warnings.push(
                 Diagnostic::warning(
@@ -195,7 +193,7 @@ impl Reader<'_, '_> {
     }
 
     /// `+Q,-X}`, the brace before which was taken.
-    fn flags(&mut self, start: usize) -> Result<Flags, Box<Diagnostic>> {
+    fn flags(&mut self, start: usize) -> Result<Flags, Diagnostic> {
         let from = self.at;
         let Some(length) = self.source.bytes[from..].iter().position(|b| *b == b'}') else {
             let end = self.source.bytes.len();
@@ -237,7 +235,7 @@ impl Reader<'_, '_> {
         name: Name,
         flags: Flags,
         expression: ReadExpression<'_>,
-    ) -> Result<(), Box<Diagnostic>> {
+    ) -> Result<(), Diagnostic> {
         let open = self.at;
         let (expression, end) = expression(open + 1)?;
         let blanks = self.source.bytes[end..]
@@ -254,7 +252,7 @@ impl Reader<'_, '_> {
     }
 
     /// `ci`, at its first letter.
-    fn alias(&mut self, start: usize, item: Name, flags: Flags) -> Result<(), Box<Diagnostic>> {
+    fn alias(&mut self, start: usize, item: Name, flags: Flags) -> Result<(), Diagnostic> {
         let from = self.at;
         let length = self.source.bytes[from..]
             .iter()
@@ -274,19 +272,17 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
-    fn unknown(&self, start: usize, to: usize, name: &str) -> Box<Diagnostic> {
+    fn unknown(&self, start: usize, to: usize, name: &str) -> Diagnostic {
         let names = Alias::names();
         if let Some(known) = super::alias::not_built(name) {
-            return Box::new(
-                Diagnostic::error(
-                    &crate::codes::NOT_BUILT,
-                    self.source.span(start..to),
-                    format!("log alias '%{known}' is not supported yet"),
-                )
-                .label("Evenkeel does not support this yet"),
-            );
+            return Diagnostic::error(
+                &crate::codes::NOT_BUILT,
+                self.source.span(start..to),
+                format!("log alias '%{known}' is not supported yet"),
+            )
+            .label("Evenkeel does not support this yet");
         }
-        let mut diagnostic = *self.error(start, to, format!("no such format variable '{name}'"));
+        let mut diagnostic = self.error(start, to, format!("no such format variable '{name}'"));
         diagnostic.code = &codes::UNKNOWN_ALIAS;
         let letters = name.len();
         // The name may be glued to text: `%cistart`.
@@ -301,6 +297,6 @@ impl Reader<'_, '_> {
                 "did you mean '%{near}'? Write `%%` for a percent sign."
             ));
         }
-        Box::new(diagnostic)
+        diagnostic
     }
 }

@@ -7,7 +7,7 @@ use reactor::Instant;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-fn parse(text: &str, usage: Usage) -> Result<(Format, Vec<String>), Box<Diagnostic>> {
+fn parse(text: &str, usage: Usage) -> Result<(Format, Vec<String>), Diagnostic> {
     let mut draft = sample::draft();
     let span = language::Span {
         file: draft

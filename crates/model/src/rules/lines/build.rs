@@ -12,7 +12,7 @@ use crate::rules::{HttpRule, RuleSet, codes, http_rule};
 use language::arguments::Args;
 use language::{Diagnostic, Line, Word};
 
-type Refused = Box<Diagnostic>;
+type Refused = Diagnostic;
 
 /// Which messages a keyword is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,14 +51,12 @@ fn bounded(count: usize, args: &Args<'_>) -> Result<(), Refused> {
     if count < LINE_RULES_MAX {
         return Ok(());
     }
-    Err(Box::new(
-        Diagnostic::error(
-            &codes::TOO_MANY_LINE_RULES,
-            args.keyword_span(),
-            format!("more than {LINE_RULES_MAX} req and rsp rules in one section"),
-        )
-        .label("one too many"),
-    ))
+    Err(Diagnostic::error(
+        &codes::TOO_MANY_LINE_RULES,
+        args.keyword_span(),
+        format!("more than {LINE_RULES_MAX} req and rsp rules in one section"),
+    )
+    .label("one too many"))
 }
 
 /// `reqrep` and all others with a pattern.
@@ -240,7 +238,7 @@ fn replacement(args: &mut Args<'_>) -> Result<Box<[Piece]>, Refused> {
 
 fn bad_line(word: &Word, label: &str) -> Refused {
     let told = format!("'{}' does not produce a valid header line", word.text());
-    Box::new(Diagnostic::error(&codes::BAD_LINE, word.span, told).label(label))
+    Diagnostic::error(&codes::BAD_LINE, word.span, told).label(label)
 }
 
 /// A header out of the text `Name: value`.
@@ -264,9 +262,7 @@ pub fn addition(
     let word = args.required("<string>")?;
     let Some((name, value)) = header(&word.bytes) else {
         let diagnostic = bad_line(word, "expected a complete header: `Name:\\ value`");
-        return Err(Box::new(
-            diagnostic.help("escape each space with a backslash"),
-        ));
+        return Err(diagnostic.help("escape each space with a backslash"));
     };
     if is_framing(name) {
         loader.tell(

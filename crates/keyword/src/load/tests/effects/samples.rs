@@ -7,7 +7,7 @@ use language::{Diagnostic, Environment, Line};
 use model::transaction::sample;
 
 /// Builds a line by its keyword.
-fn build(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnostic>> {
+fn build(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> {
     match registry()
         .lines
         .find(line.words.iter().map(|word| word.str()))
