@@ -81,9 +81,16 @@ pub struct Governs {
     pub payload: fn(&Path, &Path) -> Vec<u8>,
     /// The file of the version that was accepted last, in its state directory.
     pub accepted: &'static str,
-    /// Reads that version from a state directory: a memory file with it, and what is wrong
-    /// with the first of its two copies.
-    pub read_accepted: fn(&Path) -> io::Result<(OwnedFd, Option<&'static str>)>,
+    /// Reads that version from a state directory.
+    pub read_accepted: fn(&Path) -> io::Result<AcceptedFile>,
+}
+
+/// A version that was read again; nobody has looked at it.
+pub struct AcceptedFile {
+    /// A memory file with it.
+    pub file: OwnedFd,
+    /// What is wrong with the first of its two copies.
+    pub damage: Option<&'static str>,
 }
 
 /// A role that runs beside the one that serves, or without it.

@@ -19,11 +19,10 @@ use machine::Supervised;
 use part::channel::{Channel, ChannelError, Received};
 use part::codec;
 use part::role::Message;
-use part::row::Governs;
+use part::row::{AcceptedFile, Governs};
 use part::{entry, memory};
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,12 +43,13 @@ fn payload(state: &Path, socket: &Path) -> Vec<u8> {
     })
 }
 
-/// The version that was accepted last as a memory file, and what is wrong with the first of
-/// its two copies. It is not looked at.
-fn read_accepted(state: &Path) -> io::Result<(OwnedFd, Option<&'static str>)> {
+fn read_accepted(state: &Path) -> io::Result<AcceptedFile> {
     let accepted = directory::read_accepted(state)?;
     let file = memory::create("evenkeel version", &accepted.bytes)?;
-    Ok((file, accepted.damage))
+    Ok(AcceptedFile {
+        file,
+        damage: accepted.damage,
+    })
 }
 
 /// Why it ends.

@@ -58,15 +58,15 @@ impl Supervisor {
         let governs = self.governs();
         let path = start.directory.join(governs.accepted);
         match (governs.read_accepted)(&start.directory) {
-            Ok((set, damage)) => {
-                if let Some(damage) = damage {
+            Ok(accepted) => {
+                if let Some(damage) = accepted.damage {
                     self.voice.warning(format_args!(
                         "{} {damage}: serving its copy, {}.copy; the next accepted version replaces both",
                         path.display(),
                         governs.accepted
                     ));
                 }
-                self.cluster.accepted = Some(Arc::new(set));
+                self.cluster.accepted = Some(Arc::new(accepted.file));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self.voice.alert(format_args!(

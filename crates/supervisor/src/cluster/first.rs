@@ -67,7 +67,7 @@ impl Supervisor {
             return;
         };
         let on_disk = (self.governs().read_accepted)(&start.directory);
-        match on_disk.is_ok_and(|(on_disk, _)| same(&set, on_disk) == Ok(true)) {
+        match on_disk.is_ok_and(|on_disk| same(&set, on_disk.file) == Ok(true)) {
             true => self.accept_trial(NOBODY),
             false => self.go_back(),
         }
