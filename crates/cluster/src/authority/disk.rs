@@ -91,8 +91,12 @@ pub fn read_sealing_key(directory: &Path) -> Result<Option<SealingKey>, Authorit
     let both = read_one(&at, SEALING_KEY)?;
     let (public, private) = both
         .split_at_checked(X25519_BYTES)
-        .ok_or(AuthorityError::Malformed(at))?;
-    SealingKey::from_halves(public, private).map(Some)
+        .ok_or_else(|| AuthorityError::Malformed(at.clone()))?;
+    let key = SealingKey::from_halves(public, private)?;
+    match key.is_a_pair()? {
+        true => Ok(Some(key)),
+        false => Err(AuthorityError::Malformed(at)),
+    }
 }
 
 /// Reads a node's sealing key, or makes a new one where it is missing or damaged: what was

@@ -51,6 +51,14 @@ impl SealingKey {
         self.private.as_slice()
     }
 
+    /// Whether the private half opens what is sealed to the public one. A file with one wrong
+    /// bit has two halves that do not belong together.
+    pub(super) fn is_a_pair(&self) -> Result<bool, AuthorityError> {
+        const PURPOSE: &str = "evenkeel self-test 1";
+        let sealed = seal_to(&self.public, PURPOSE, &[])?;
+        Ok(self.open(PURPOSE, &sealed).is_ok())
+    }
+
     /// Opens what [`seal_to`] sealed to it for this purpose.
     pub fn open(&self, purpose: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, AuthorityError> {
         let (encapsulated, ciphertext) = sealed

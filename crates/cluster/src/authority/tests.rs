@@ -675,6 +675,25 @@ fn a_small_secret_opens_for_its_purpose_only() {
 }
 
 #[test]
+fn a_sealing_key_with_one_wrong_bit_in_either_half_is_damaged_and_renewed() {
+    let scratch = lab::Scratch::new().unwrap();
+    let at = scratch.path();
+    let key = SealingKey::generate().unwrap();
+    for half in [0, 1] {
+        let mut halves = [key.public().to_vec(), key.private().to_vec()];
+        halves[half][10] ^= 1;
+        let [public, private] = &halves;
+        let damaged = SealingKey::from_halves(public, private).unwrap();
+        disk::write_sealing_key(at, &damaged).unwrap();
+        assert!(disk::read_sealing_key(at).is_err(), "half {half}");
+        let (renewed, why) = disk::sealing_key_or_new(at).unwrap();
+        assert_eq!(why, Some("damaged"));
+        let read = disk::read_sealing_key(at).unwrap().unwrap();
+        assert_eq!(read.public(), renewed.public());
+    }
+}
+
+#[test]
 fn secrets_on_disk_are_read_as_they_were_written_and_belong_to_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = lab::Scratch::new().unwrap();

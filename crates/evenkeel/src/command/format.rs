@@ -21,6 +21,14 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
                 continue;
             }
         };
+        if let Some(at) = text.iter().position(|byte| *byte == 0) {
+            let line = 1 + text[..at].iter().filter(|byte| **byte == b'\n').count();
+            result = refuse(format_args!(
+                "{}:{line}: a NUL byte: the file is damaged and stays as it is; see `evenkeel explain E0008`",
+                path.display()
+            ));
+            continue;
+        }
         let mut outline = parts::words().outline();
         let begins = |word: &str, indented| outline.begins(word, indented);
         let formatted = language::format::format(&text, begins);

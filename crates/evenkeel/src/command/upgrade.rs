@@ -3,7 +3,7 @@
 
 use super::format::replace;
 use super::{print, refuse};
-use crate::process;
+use crate::{parts, process};
 use clap::ArgMatches;
 use configuration::LoadOptions;
 use configuration::files;
@@ -29,6 +29,14 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         Ok(read) => read,
         Err(error) => return refuse(error),
     };
+    let words = parts::words();
+    let names: Vec<&str> = words.names().collect();
+    let foreign = |file: &&files::NamedFile| address::dialect::is_keepalived(&file.1, &names);
+    if let Some((name, _)) = read.iter().find(foreign) {
+        return refuse(format_args!(
+            "{name} is a file of keepalived, which has no deprecated forms: it runs unchanged"
+        ));
+    }
     let before: Vec<(String, Text)> = read
         .iter()
         .map(|(name, text)| (name.clone(), Text::new(text.clone())))
@@ -61,7 +69,8 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
             print(&unified(name, old, new));
         }
     }
-    if tell(&loaded) > 0 && check {
+    let is_left = tell(&loaded) > 0;
+    if loaded.diagnostics.errors() > 0 || (is_left && check) {
         result = ExitCode::FAILURE;
     }
     result

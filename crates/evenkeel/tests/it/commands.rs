@@ -245,3 +245,34 @@ fn a_file_in_which_nothing_listens_has_no_mistake_and_an_exit_code_of_its_own() 
         assert!(told, "{}", outcome.stderr);
     }
 }
+
+#[test]
+fn fmt_leaves_a_damaged_file_as_it_is() {
+    let bench = Bench::new();
+    let text = b"global\n  maxconn 5\0 0\n";
+    let path = bench.scratch.path().join("n.cfg");
+    std::fs::write(&path, text).unwrap();
+    let outcome = run(evenkeel(), bench.scratch.path(), ["fmt", "n.cfg"]);
+    assert_eq!(outcome.code(), Some(1));
+    assert!(
+        outcome.stderr.contains("n.cfg:2: a NUL byte"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), text);
+}
+
+#[test]
+fn upgrade_fails_for_errors_and_for_files_of_keepalived() {
+    let bench = Bench::new();
+    let at = bench.scratch.path();
+    std::fs::write(at.join("bad.cfg"), "global\n    maxcon 5\n").unwrap();
+    let outcome = run(evenkeel(), at, ["upgrade", "bad.cfg"]);
+    assert_eq!(outcome.code(), Some(1), "{}", outcome.stderr);
+    let text = "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 5\n}\n";
+    std::fs::write(at.join("keepalived.conf"), text).unwrap();
+    let outcome = run(evenkeel(), at, ["upgrade", "keepalived.conf"]);
+    assert_eq!(outcome.code(), Some(1), "{}", outcome.stderr);
+    let told = "keepalived.conf is a file of keepalived";
+    assert!(outcome.stderr.contains(told), "{}", outcome.stderr);
+}
