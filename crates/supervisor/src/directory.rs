@@ -353,7 +353,16 @@ pub(crate) fn kept_of(socket: &Path) -> (PathBuf, PathBuf) {
 
 fn read(socket: &Path) -> Option<Instance> {
     use std::io::Read;
-    let file = std::fs::File::open(listing_of(socket)).ok()?;
+    // What is no file, a pipe for example, would keep the reader waiting.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut options = std::fs::OpenOptions::new();
+    let file = options
+        .read(true)
+        .custom_flags(flags)
+        .open(listing_of(socket));
+    let file = file
+        .ok()
+        .filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
     let mut text = String::new();
     file.take(LISTING_BYTES_MAX)
         .read_to_string(&mut text)
@@ -563,6 +572,18 @@ mod tests {
         assert_eq!(mode & 0o777, 0o700);
         drop((entry, fd));
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        std::fs::remove_dir(&directory).unwrap();
+    }
+
+    #[test]
+    fn an_entry_whose_lines_are_a_pipe_is_passed_over() {
+        let directory = directory("pipe");
+        let (entry, fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+        let listing = listing_of(entry.socket());
+        std::fs::remove_file(&listing).unwrap();
+        rustix::fs::mknodat(CWD, &listing, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap(), []);
+        drop((entry, fd));
         std::fs::remove_dir(&directory).unwrap();
     }
 

@@ -40,6 +40,7 @@ mod orphan;
 mod program;
 mod programs;
 mod pulse;
+mod report;
 mod requests;
 mod resumed;
 mod route;
@@ -63,6 +64,7 @@ pub mod directory;
 
 pub use command::{Command, Start as ClusterStart};
 pub use master::MasterSocket;
+pub use report::PART;
 pub use resumed::is_next_image;
 pub use self_test::words as self_test_words;
 pub use signals::{CLEAR_STATISTICS as SIGNAL_CLEAR_STATISTICS, Caught, JSON as SIGNAL_JSON};

@@ -10,7 +10,7 @@ use part::Shared;
 use part::before::Before;
 use part::channel::{Channel, ChannelError, timespec};
 use part::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX, Take};
-use part::row::{Entry, RoleRow};
+use part::row::{self, Entry, RoleRow};
 use part::spawn::Started;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat};
@@ -159,6 +159,26 @@ pub fn find_beside(row: &RoleRow, command: &Command) -> Result<Option<(Started, 
         }
     }
     Ok(None)
+}
+
+/// The roles in this network whose supervisor has ended, and that have other files than those
+/// of this command: what each is, and the entry of its supervisor.
+pub fn others(command: &Command) -> Vec<(&'static str, Instance)> {
+    let Ok(supervisors) = directory::instances() else {
+        return Vec::new();
+    };
+    let program = directory::program(command.form());
+    let (own, network) = (std::process::id(), directory::network());
+    let is_other = |one: &Instance| {
+        let lives = one.pid == own || supervisors.iter().any(|other| other.pid == one.pid);
+        one.network == network && !lives && !one.is_of(program, &command.paths)
+    };
+    let of = |row: &'static RoleRow| {
+        let roles = directory::roles(row.part).unwrap_or_default().into_iter();
+        let others = roles.filter(is_other);
+        others.map(move |one| (row.entry.what, one))
+    };
+    row::all().iter().flat_map(|row| of(row)).collect()
 }
 
 /// A connection to a role that nobody supervises: which process that is, is the

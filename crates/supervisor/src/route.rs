@@ -3,11 +3,12 @@
 //! number of the sender.
 
 use crate::between::{Asks, HELD_MAX, Question, WAITING_MAX};
+use crate::report;
 use crate::state::Supervisor;
-use part::Shared;
 use part::channel::Received;
 use part::role::{Message, PartMessage};
 use part::row::Life;
+use part::{Shared, memory};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,6 +25,9 @@ impl Supervisor {
             Message::Part(message) => &message.part,
             _ => return,
         };
+        if matches!(of, Asks::Client(_)) && name == report::PART {
+            return self.answer_report(of);
+        }
         let to = self
             .slots
             .all()
@@ -71,6 +75,13 @@ impl Supervisor {
                 self.answer_nothing(of, &words, missing);
             }
         }
+    }
+
+    fn answer_report(&mut self, of: Asks) {
+        let file = memory::create("evenkeel report", &self.report().encode());
+        let file: Vec<Shared> = file.map(Arc::new).into_iter().collect();
+        let bytes = Vec::new();
+        self.answer_to(of, &Message::Answer { bytes }, &file);
     }
 
     /// It is told again to a role that begins later.

@@ -14,7 +14,7 @@ use crate::state::upgrade::Upgrade;
 use crate::state::{Supervisor, TAKE_LIMIT};
 use crate::stop::{FAILED, Stop};
 use crate::version::Version;
-use crate::{directory, first, serving, tell};
+use crate::{directory, first, orphan, serving, tell};
 use nix::sys::signal::Signal;
 use part::channel::{Channel, Received, timespec};
 use part::role::{Message, Take};
@@ -82,6 +82,9 @@ impl Supervisor {
         }
         if !self.claim() {
             return;
+        }
+        for (what, left) in orphan::others(&self.command) {
+            tell::left_alone(&mut self.voice, what, &left);
         }
         if self.adopt() {
             return self.begin_as_member();

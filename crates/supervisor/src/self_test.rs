@@ -5,6 +5,7 @@ use part::role::{HAND_OVER_VERSION, VERSION};
 use part::spawn::{INTERNAL, SELF_TEST};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -78,6 +79,7 @@ impl SelfTest {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .map_err(SelfTestError::Start)?;
         let output = child.stdout.take().map(OwnedFd::from);
@@ -142,8 +144,11 @@ impl SelfTest {
 
 impl Drop for SelfTest {
     fn drop(&mut self) {
-        // One that has ended is no error.
-        let _ = self.child.kill();
+        // With what it started itself. Of one that has ended, the number may be another's.
+        let lives = matches!(self.child.try_wait(), Ok(None));
+        if let Some(group) = Pid::from_raw(self.child.id().cast_signed()).filter(|_| lives) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = self.child.wait();
     }
 }
@@ -198,5 +203,33 @@ mod tests {
             Err(SelfTestError::Ended(_))
         ));
         assert!(matches!(outcome("/bin/echo"), Err(SelfTestError::Words)));
+    }
+
+    #[test]
+    fn a_program_that_is_given_up_ends_with_what_it_started() {
+        let directory = std::env::temp_dir();
+        let name = |what: &str| directory.join(format!("evenkeel-{what}-{}", std::process::id()));
+        let (program, pid) = (name("hangs"), name("hangs-pid"));
+        let script = format!(
+            "#!/bin/sh\nsleep 100 &\necho $! >{0}.new; mv {0}.new {0}\nwait\n",
+            pid.display()
+        );
+        std::fs::write(&program, script).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&program, mode).unwrap();
+        let test = SelfTest::begin(&program).unwrap();
+        let started = loop {
+            match std::fs::read_to_string(&pid) {
+                Ok(text) => break text.trim().to_owned(),
+                Err(_) => std::thread::sleep(END_TICK),
+            }
+        };
+        drop(test);
+        let command_line = format!("/proc/{started}/cmdline");
+        while std::fs::read(&command_line).is_ok_and(|line| !line.is_empty()) {
+            std::thread::sleep(END_TICK);
+        }
+        std::fs::remove_file(program).unwrap();
+        std::fs::remove_file(pid).unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! What a supervisor says, in HAProxy's words under that name, in ours
 //! otherwise. Scripts look for some of HAProxy's.
 
+use crate::directory::Instance;
 use crate::keep::KeepError;
 use crate::orphan::AdoptError;
 use crate::version::Version;
@@ -12,6 +13,18 @@ use part::voice::{Form, Gravity, Voice, counted};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
+
+/// A role of other files has no supervisor any more, and goes on.
+pub fn left_alone(voice: &mut Voice, what: &str, left: &Instance) {
+    let paths = left.paths.iter();
+    let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
+    voice.warning(format_args!(
+        "the {what} of {} continues without its supervisor (process {}, which has ended): the command that started \
+         it adopts it; otherwise end it with SIGTERM (`pgrep -af '^evenkeel: '` lists the processes)",
+        paths.join(" "),
+        left.pid
+    ));
+}
 
 /// A role was started.
 pub fn forked(voice: &mut Voice, pid: i32) {
@@ -29,7 +42,8 @@ pub fn serves(voice: &mut Voice, version: &Version) {
     }
 }
 
-fn size(version: &Version) -> String {
+/// The size of a version: its addresses and threads, and what other parts have.
+pub fn size(version: &Version) -> String {
     let plan = version.plan();
     let proxy = (!version.is_without_proxy()).then(|| size_of_proxy(plan));
     let parts = plan.parts.iter().map(|part| part.size.clone());

@@ -1,5 +1,5 @@
-//! `evenkeel status`: the state of every part that runs beside the proxy, or of one. It
-//! asks the running supervisor, as `evenkeel reload` does.
+//! `evenkeel status`: the state of the processes and of every part that runs beside the
+//! proxy, or of one of these. It asks the running supervisor, as `evenkeel reload` does.
 
 use super::{files, print, refuse, reload};
 use clap::ArgMatches;
@@ -7,9 +7,9 @@ use part::channel::{Channel, Received};
 use part::report::{BYTES_MAX, Report};
 use part::role::Message;
 use part::{memory, row};
-use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
+use std::{fmt, iter};
 use supervisor::directory::{self, Instance};
 
 /// Deadline of a supervisor's response.
@@ -18,7 +18,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Runs `evenkeel status`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let beside = row::all().iter().filter(|row| row.beside().is_some());
-    let parts: Vec<&str> = beside.map(|row| row.part).collect();
+    let parts: Vec<&str> = iter::once(supervisor::PART)
+        .chain(beside.map(|row| row.part))
+        .collect();
     let wanted = matches.get_one::<String>("PART").map(String::as_str);
     match wanted {
         Some(part) if !parts.contains(&part) => refuse(format_args!(

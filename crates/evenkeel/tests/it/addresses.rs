@@ -7,6 +7,7 @@ use lab::{Host, Lab, Scratch, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::TcpStream;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -416,6 +417,45 @@ fn an_orphan_whose_part_the_files_no_longer_have_is_adopted_and_ends() {
         assert_eq!(second.end(Signal::SIGTERM).code(), Some(0));
         assert!(!lives(role) && !bed.has(VIP));
     }
+}
+
+/// Listens where an orphaned address role would, and says nothing that can be understood.
+const FOREIGN: &str = "\
+import os, socket, sys, time
+directory, file = sys.argv[1:]
+name = directory + '/4000000.address-role'
+listing = open(name + '-of', 'w')
+network = os.stat('/proc/self/ns/net').st_ino
+print(f'pid 4000000\\nprogram evenkeel\\nnetwork {network}\\nfile {file}', file=listing, flush=True)
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+listener.bind(name)
+listener.listen(8)
+while True:
+    connection, _ = listener.accept()
+    connection.send(b'\\xfe' * 64)
+    time.sleep(0.1)
+";
+
+#[test]
+fn an_address_role_of_a_program_that_cannot_be_understood_is_ended() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-foreign");
+    let addresses = "virtual-ip www\n address 10.0.0.9/24\n interface v0\n";
+    bed.scratch.write("a.cfg", addresses).unwrap();
+    let runtime = bed.scratch.path().join("runtime");
+    std::fs::DirBuilder::new().mode(0o700).create(&runtime).ok();
+    let file = bed.scratch.path().join("a.cfg");
+    let mut command = Command::new("python3");
+    command.args(["-c", FOREIGN]).arg(&runtime).arg(&file);
+    let mut foreign = bed.host.enter(|| command.spawn()).unwrap();
+    let listens = runtime.join("4000000.address-role");
+    assert!(eventually(PATIENCE, || listens.exists()));
+    let supervised = bed.start(&["run", "-f", "a.cfg"]);
+    bed.comes(VIP);
+    assert!(supervised.has_said("ended the address role of another program"));
+    assert!(!foreign.wait().unwrap().success());
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+    assert!(!bed.has(VIP));
 }
 
 #[test]

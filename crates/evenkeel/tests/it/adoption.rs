@@ -361,3 +361,65 @@ fn a_runtime_directory_that_was_removed_is_there_again_after_a_reload_by_signal(
     assert_eq!(roles(scratch.path()), [role]);
     assert_eq!(second.end(Signal::SIGTERM).code(), Some(0));
 }
+
+#[test]
+fn a_role_of_other_files_whose_supervisor_has_ended_is_named_at_a_start() {
+    let scratch = Scratch::new().unwrap();
+    let (port, other) = (free(), free());
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    scratch
+        .write("b.cfg", passes("", &[other], origin("two")))
+        .unwrap();
+    let first = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    kill_supervisor(&first);
+    let second = Supervised::run(&scratch, "b.cfg");
+    assert!(answers(other, "two"));
+    let told = format!(
+        "the proxy of {} continues without its supervisor (process {}, which has ended)",
+        scratch.path().join("a.cfg").display(),
+        first.pid
+    );
+    assert!(second.has_said(&told), "{told}");
+    assert_eq!(second.end(Signal::SIGTERM).code(), Some(0));
+    let third = Supervised::run(&scratch, "a.cfg");
+    assert!(eventually(PATIENCE, || third.has_said("adopted the proxy")));
+    assert_eq!(third.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn the_status_names_the_processes_also_where_no_part_has_one_beside_the_proxy() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let role = supervised.role().unwrap();
+    let status = |word: &str| {
+        let words = ["status", word].into_iter().filter(|word| !word.is_empty());
+        let outcome = run(evenkeel(), scratch.path(), words);
+        assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+        outcome.stdout
+    };
+    let text = status("");
+    let head = format!("supervisor {}: running for ", supervised.pid);
+    assert!(text.starts_with(&head), "{text}");
+    assert!(text.contains("serves      1 address with "), "{text}");
+    assert!(text.contains("role proxy: running for "), "{text}");
+    assert!(text.contains(&format!("process     {role}\n")), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&status("--json")).unwrap();
+    assert_eq!(json[0]["part"], "supervisor", "{json}");
+    assert!(status("--metrics").contains("evenkeel_role_up{role=\"proxy\"} 1\n"));
+    scratch.write("a.cfg", "nonsense\n").unwrap();
+    assert_eq!(supervised.reload().code(), Some(1));
+    assert!(
+        status("supervisor").contains("last change"),
+        "{}",
+        status("supervisor")
+    );
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}

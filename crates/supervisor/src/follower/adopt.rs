@@ -7,7 +7,7 @@
 
 use super::{LEAVE_LIMIT, give};
 use crate::handed::socket;
-use crate::orphan::find_beside;
+use crate::orphan::{AdoptError, find_beside};
 use crate::program::is_of_another_program;
 use crate::resumed::{ResumeError, Resumed};
 use crate::slot::{Given, Running};
@@ -16,7 +16,8 @@ use crate::state_file::Keep;
 use crate::tell;
 use part::role::HandedPart;
 use part::row;
-use rustix::process::Pid;
+use part::spawn::Started;
+use rustix::process::{Pid, Signal};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,6 +33,9 @@ impl Supervisor {
                 self.voice.warning(format_args!(
                     "a running {what} with these files has no supervisor, but {error}"
                 ));
+                if let AdoptError::Foreign(_, Some(role)) = error {
+                    self.end_foreign(what, role.0, given.is_some());
+                }
                 return false;
             }
         };
@@ -67,6 +71,23 @@ impl Supervisor {
             self.replace_part(part);
         }
         true
+    }
+
+    /// Ends a role that does not understand this program: two would do the same. If another
+    /// one follows, it is killed: what it has in the system stays for its successor.
+    fn end_foreign(&mut self, what: &str, mut role: Started, is_followed: bool) {
+        let number = role.number();
+        let until = match is_followed {
+            true => Instant::now(),
+            false => {
+                role.signal(Signal::TERM);
+                Instant::now() + LEAVE_LIMIT
+            }
+        };
+        role.wait_for_end(until);
+        self.voice.notice(format_args!(
+            "ended the {what} of another program (process {number})"
+        ));
     }
 
     /// Opens the sockets where another supervisor would find the roles, and tells them.

@@ -1,0 +1,121 @@
+//! The state of the processes of this machine: the supervisor, the roles and what still
+//! finishes, as a [`Report`] of a part of its own.
+
+use crate::slot::{Running, Slot};
+use crate::state::Supervisor;
+use crate::tell;
+use part::report::{Grade, Moment, NumberRow, Report, Subject};
+use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, Instant, SystemTime};
+
+/// The name under which it is asked for.
+pub const PART: &str = "supervisor";
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The moment so long ago.
+fn ago(time: Duration) -> Moment {
+    let boottime = clock_gettime(ClockId::Boottime);
+    let boottime = Duration::try_from(boottime).unwrap_or_default();
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Moment {
+        boottime_ms: ms(boottime.saturating_sub(time)),
+        unix_ms: ms(unix.unwrap_or_default().saturating_sub(time)),
+    }
+}
+
+fn role(slot: &Slot, paused: bool) -> Option<Subject> {
+    let name = slot.row.part;
+    let running = slot.running.as_ref();
+    let absent = running.is_none() && slot.restart_at.is_none();
+    if absent && slot.wanted.is_none() {
+        return None;
+    }
+    let (word, grade) = match running {
+        None => ("restarting", Grade::Bad),
+        Some(_) if slot.stop_until.is_some() => ("stopping", Grade::Busy),
+        Some(one) if !one.ready => ("starting", Grade::Busy),
+        Some(_) if paused => ("paused", Grade::Busy),
+        Some(_) => ("running", Grade::Good),
+    };
+    let up = running.is_some_and(|one| one.ready);
+    let mut subject = Subject::new("role", name)
+        .label("role")
+        .state(word, grade)
+        .number("up", up.into());
+    if let Some(one) = running {
+        subject = with_process(subject, one);
+    }
+    Some(subject)
+}
+
+fn with_process(mut subject: Subject, running: &Running) -> Subject {
+    subject.since = Some(ago(running.born.elapsed()));
+    subject.fact("process", running.process.number().to_string())
+}
+
+impl Supervisor {
+    /// How the processes are now.
+    pub(super) fn report(&self) -> Report {
+        let mut subjects = vec![self.own_state()];
+        for slot in self.slots.all() {
+            let paused = self.service.paused && slot.serves();
+            subjects.extend(role(slot, paused));
+        }
+        for former in &self.service.formers {
+            let name = former.proxy.process.number().to_string();
+            let mut subject = Subject::new("previous proxy", &name).state("finishing", Grade::Busy);
+            if let Some(until) = former.until {
+                let left = until.saturating_duration_since(Instant::now());
+                subject = subject.fact("ends within", format!("{} s", left.as_secs() + 1));
+            }
+            subjects.push(subject);
+        }
+        Report {
+            part: PART.to_owned(),
+            at: ago(Duration::ZERO),
+            subjects,
+            rows: vec![
+                NumberRow::new("up", "evenkeel_role_up", "Whether the role is ready."),
+                NumberRow::new(
+                    "changes",
+                    "evenkeel_changes_total",
+                    "Reloads and upgrades since the start, failed ones included.",
+                ),
+                NumberRow::new(
+                    "failed",
+                    "evenkeel_changes_failed",
+                    "Changes that failed since the last successful one.",
+                ),
+            ],
+        }
+    }
+
+    fn own_state(&self) -> Subject {
+        let (word, grade) = match (self.service.stop.is_some(), self.service.served) {
+            (true, _) => ("stopping", Grade::Busy),
+            (false, false) => ("starting", Grade::Busy),
+            (false, true) => ("running", Grade::Good),
+        };
+        let counts = self.changing.counts;
+        let mut subject = Subject::new("supervisor", &std::process::id().to_string())
+            .state(word, grade)
+            .number("changes", counts.asked)
+            .number("failed", counts.failed);
+        subject.since = Some(ago(self.own.since.elapsed()));
+        if let Some(version) = &self.versions.kept {
+            subject = subject.fact("serves", tell::size(version));
+        }
+        let paths = self.command.paths.iter();
+        let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
+        if !paths.is_empty() {
+            subject = subject.lines("files", paths);
+        }
+        if counts.failed > 0 {
+            subject = subject.fact("last change", "refused; the log says why");
+        }
+        subject
+    }
+}
