@@ -282,7 +282,15 @@ impl Supervisor {
         if self.service.stop.is_some() || self.slots[part].stop_until.take().is_some() {
             self.forget_state(part);
             self.slots[part].served = false;
-            return self.part_released(part);
+            self.part_released(part);
+            if self.service.stop.is_none() && self.decides_change(part) {
+                // The change waited for its end.
+                let candidate = self.versions.candidate.as_ref();
+                let given = candidate.and_then(|candidate| candidate.version.given(part));
+                self.slots[part].wanted = given;
+                self.start_part(part);
+            }
+            return;
         }
         if role.leaves_until.is_some() {
             // It made room for one of this program.
@@ -435,6 +443,10 @@ impl Supervisor {
         };
         let options = self.command.options_of(part);
         let slot = &mut self.slots[part];
+        if slot.running.is_some() && slot.stop_until.is_some() {
+            // It ends, and another one is started then.
+            return Ok(());
+        }
         if let Some(role) = &mut slot.running {
             give(role, &given, options).map_err(|error| error.to_string())?;
             slot.taking = Some(given);
