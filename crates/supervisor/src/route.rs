@@ -69,6 +69,9 @@ impl Supervisor {
                 let absent = slot.row.beside().filter(|_| slot.wanted.is_none());
                 let words = match absent {
                     Some(beside) => format!("the served configuration has no {}", beside.things),
+                    None if slot.is_starting() => {
+                        format!("the {} is starting", slot.row.entry.what)
+                    }
                     None => format!("the {} does not respond", slot.row.entry.what),
                 };
                 let missing = absent.is_none();

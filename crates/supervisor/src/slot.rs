@@ -186,6 +186,11 @@ impl Slot {
         self.running.as_ref().is_some_and(|running| running.ready)
     }
 
+    /// Whether there is a process that has yet to do what it is to do.
+    pub fn is_starting(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| !running.ready)
+    }
+
     /// Whether nothing is half said or half done.
     pub fn is_quiet(&self) -> bool {
         let quiet = |running: &Running| running.ready && running.process.channel.is_quiet();

@@ -263,6 +263,29 @@ fn an_adopted_address_role_does_not_wait_for_a_proxy_that_the_files_no_longer_ha
 }
 
 #[test]
+fn an_upgrade_to_files_without_addresses_gives_them_up() {
+    lab::skip_unless_root!();
+    let node = Node::new("health-given-up");
+    let supervised = node.start();
+    node.bed.comes(VIP);
+    node.is_healthy();
+    let file = file(200);
+    let proxy = &file[file.find("defaults").unwrap()..];
+    let proxy = proxy.replace(VIP, "10.0.0.1");
+    node.bed.scratch.write("n.cfg", proxy).unwrap();
+    node.replace(|new| copy(evenkeel(), new));
+    let outcome = node.bed.run(&["reload"]);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let gone = || address_roles(node.directory()).is_empty() && !node.bed.has(VIP);
+    assert!(
+        eventually(PATIENCE, gone),
+        "{:?}",
+        address_roles(node.directory())
+    );
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
 fn an_upgrade_that_is_gone_back_from_leaves_the_node_healthy() {
     lab::skip_unless_root!();
     let node = Node::new("health-failed");

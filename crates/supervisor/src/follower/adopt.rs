@@ -109,12 +109,14 @@ impl Supervisor {
     }
 
     pub(super) fn replace_part(&mut self, part: &'static str) {
-        let given = self
-            .versions
-            .kept
-            .as_ref()
-            .and_then(|kept| kept.given(part));
-        let Some(given) = given else {
+        let Some(kept) = &self.versions.kept else {
+            return;
+        };
+        let Some(given) = kept.given(part) else {
+            // The version that came with this program has nothing of the part.
+            if !kept.has(part) {
+                self.give_part_up(part);
+            }
             return;
         };
         let slot = &mut self.slots[part];
