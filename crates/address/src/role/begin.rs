@@ -1,13 +1,13 @@
 //! Installs a configuration: the first one, and those of reloads.
 
-use super::announce::Announcer;
 use super::bfd::Bfd;
-use super::event_loop::Role;
+use super::event_loop::{Process, Role};
 use super::files::Files;
 use super::hand_over::HandOvers;
 use super::health::Health;
+use super::host::Host;
+use super::kept::Keeper;
 use super::leases::{Lease, Leases};
-use super::links::Links;
 use super::member::{History, Member};
 use super::processes::Processes;
 use super::runner::Runner;
@@ -17,7 +17,7 @@ use super::tell::Teller;
 use super::tracker::{Tracker, tracked_by_any};
 use super::{KeptState, Level, RoleError, RoleInputs, clock, namespace, realtime, settings};
 use crate::config::Config;
-use crate::kernel::{AddressSeen, Kernel, KernelError, Monitor};
+use crate::kernel::{AddressSeen, KernelError};
 use protocol::vrrp::{Instance, Resume, Router, State, Time};
 use std::collections::HashMap;
 use std::io;
@@ -34,7 +34,7 @@ pub(super) struct Before {
     pub state: Option<State>,
 }
 
-fn system(what: &'static str) -> impl FnOnce(KernelError) -> RoleError {
+pub(super) fn system(what: &'static str) -> impl FnOnce(KernelError) -> RoleError {
     move |error| RoleError::System {
         what,
         error: io::Error::other(error),
@@ -58,11 +58,7 @@ impl Role {
             what: "the script thread",
             error,
         })?;
-        let mut kernel = Kernel::open().map_err(system("netlink"))?;
-        // First heard, then listed: nothing is missed between them.
-        let monitor = Monitor::open(watches_routes(&config)).map_err(system("netlink"))?;
-        let links = kernel.links().map_err(system("list interfaces"))?;
-        let links = Links::new(links, &config.interface_delays);
+        let host = Host::open(&config)?;
         let teller = Teller::open(&config, &runner, &mut given.log);
         let health = Health::open(given.vitals.as_ref(), &mut given.log);
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -71,36 +67,21 @@ impl Role {
         let mut role = Role {
             config: Config::default(),
             given,
-            kernel,
-            monitor,
-            links,
+            process: Process::default(),
+            host,
             members: Vec::new(),
             router: Router::new(Vec::new(), Vec::new()),
             sockets: Sockets::default(),
-            announcer: Announcer::default(),
             tracker: Tracker::default(),
             runner,
             teller,
             health,
             leases: leases_before(kept.as_ref().filter(|kept| kept.boot == boot)),
-            on_trial: false,
             hand_overs: HandOvers::default(),
-            // What was kept before the machine was started anew says nothing now.
-            kept_before: kept.filter(|kept| kept.boot == boot),
-            boot,
-            keep_at: None,
-            keep_now: true,
-            alone: false,
-            generation: 0,
-            poll_links_at: None,
-            firewall: None,
-            saved: Vec::new(),
-            sealed: 0,
-            privileges: Vec::new(),
-            groups_before: Vec::new(),
+            keeper: Keeper::new(boot, kept),
         };
         role.run_startup_script(&config);
-        role.privileges = realtime::take(&config, &mut role.given.log);
+        role.process.privileges = realtime::take(&config, &mut role.given.log);
         role.put_static(&Config::default(), &config);
         let known = role.known_instances(&config);
         let going_on = role.hand_overs_going_on(&config);
@@ -113,12 +94,12 @@ impl Role {
     /// Installs a configuration over the previous state.
     pub(super) fn install(&mut self, config: Config, mut before: HashMap<String, Before>) {
         let now = clock::now();
-        self.generation += 1;
+        self.tracker.generation += 1;
         self.config = config;
-        self.announcer.clear();
-        self.links.set_delays(&self.config.interface_delays);
+        self.sockets.announcer.clear();
+        self.host.links.set_delays(&self.config.interface_delays);
         self.set_tracker(now);
-        let listed = self.list_addresses();
+        let listed = self.host.list_addresses(&mut self.given.log);
         let mut resumes = Vec::new();
         self.members = Vec::new();
         for instance in &self.config.instances {
@@ -133,7 +114,9 @@ impl Role {
             self.make_vmacs(at);
         }
         self.prepare_interfaces(now);
-        let of = |i: &crate::config::Instance| settings::of(&self.config, i, self.generation == 1);
+        let of = |i: &crate::config::Instance| {
+            settings::of(&self.config, i, self.tracker.generation == 1)
+        };
         let all = self.config.instances.iter().map(of).collect();
         self.router = Router::new(all, settings::groups(&self.config));
         for at in 0..self.members.len() {
@@ -146,7 +129,7 @@ impl Role {
         self.close_unused();
         self.start_scripts(now);
         self.act();
-        self.keep_now = true;
+        self.keeper.keep_now();
     }
 
     /// Sockets that no member uses are closed.
@@ -161,7 +144,7 @@ impl Role {
         while self.sockets.adverts.last().is_some_and(|a| a.broken) {
             self.sockets.adverts.pop();
         }
-        let links = &self.links;
+        let links = &self.host.links;
         self.sockets.frames.retain(|(interface, ipv6), _| {
             members.iter().any(|m| {
                 m.addresses().any(|a| {
@@ -198,7 +181,7 @@ impl Role {
                 (self.given.log)(Level::Warning, &line);
                 continue;
             }
-            let asked = TrackedScript::new(now, script, self.generation, before);
+            let asked = TrackedScript::new(now, script, self.tracker.generation, before);
             self.tracker.scripts.push(asked);
         }
         if !config.files.is_empty() {
@@ -233,7 +216,7 @@ impl Role {
         };
         let needs = !member.config.interface.is_empty();
         let interface = member
-            .advert_interface(&self.links)
+            .advert_interface(&self.host.links)
             .map(|(index, name)| (index, name.to_owned()));
         if needs && interface.is_none() {
             // That the interface is not there is told by what is tracked.
@@ -241,7 +224,7 @@ impl Role {
             return;
         }
         member.trouble.clone_from(&member.vmac_trouble);
-        let mtu = self.links.named(&member.config.interface);
+        let mtu = self.host.links.named(&member.config.interface);
         let mtu = mtu.map_or(sockets::MTU_BYTES, |seen| seen.link.mtu);
         let buffer = sockets::receive_buffer(&self.config.global, &member.config, mtu);
         let wanted = sockets::wanted(&member.config, interface, buffer);
@@ -252,7 +235,7 @@ impl Role {
                 member.trouble = Some(format!("advert socket: {error}"));
             }
         }
-        match member.find_source(&self.links, listed, &virtual_ones) {
+        match member.find_source(&self.host.links, listed, &virtual_ones) {
             Some(source) if member.source != Some(source) => {
                 member.source = Some(source);
                 self.router.set_source(now, Instance(at), source);
@@ -280,7 +263,12 @@ impl Role {
         };
         let wanted: Vec<(u32, bool)> = member
             .addresses()
-            .filter_map(|a| Some((member.interface_of(&self.links, a)?, a.address.is_ipv6())))
+            .filter_map(|a| {
+                Some((
+                    member.interface_of(&self.host.links, a)?,
+                    a.address.is_ipv6(),
+                ))
+            })
             .collect();
         for (interface, ipv6) in wanted {
             if let Err(error) = self.sockets.frames_of(interface, ipv6) {
@@ -288,16 +276,6 @@ impl Role {
                     "cannot listen for ARP and neighbour discovery on interface {interface}: {error}"
                 );
                 self.teller.once(&mut self.given.log, Level::Warning, line);
-            }
-        }
-    }
-
-    pub(super) fn list_addresses(&mut self) -> Vec<AddressSeen> {
-        match self.kernel.addresses() {
-            Ok(all) => all,
-            Err(error) => {
-                self.log(Level::Error, &format!("list addresses: {error}"));
-                Vec::new()
             }
         }
     }
@@ -328,7 +306,7 @@ impl Role {
         };
         let judgement = self
             .tracker
-            .judge(&self.config, &self.links, &member.config);
+            .judge(&self.config, &self.host.links, &member.config);
         let unleased = self.leases.fault(now, &member.config);
         let got_its_lease = member.unleased.is_some() && unleased.is_none();
         member.unleased = unleased;
@@ -376,7 +354,7 @@ fn leases_before(kept: Option<&KeptState>) -> Leases {
 
 /// Returns whether routes and rules must be monitored: on a router with a full routing
 /// table the notifications are expensive.
-fn watches_routes(config: &Config) -> bool {
+pub(super) fn watches_routes(config: &Config) -> bool {
     let of = |i: &crate::config::Instance| !i.routes.is_empty() || !i.rules.is_empty();
     config.instances.iter().any(of) || !config.routes.is_empty() || !config.rules.is_empty()
 }

@@ -4,7 +4,6 @@ use super::announce::{AnnounceQueue, Announcement};
 use super::event_loop::Role;
 use super::{Level, Notification, clock};
 use crate::config::{Address, Authentication};
-use crate::kernel::{Ack, AddressSpec, KernelError};
 use protocol::vrrp::advert::ah;
 use protocol::vrrp::neighbour;
 use protocol::vrrp::{Action, Announce, HandOver, Instance, Time};
@@ -73,7 +72,7 @@ impl Role {
         let stops = bytes.get(2) == Some(&0);
         let sealed = match &member.config.options.authentication {
             Some(Authentication::Ah(key)) => {
-                sealed(key, member.source, to, &mut self.sealed, bytes)
+                sealed(key, member.source, to, &mut self.sockets.sealed, bytes)
             }
             _ => None,
         };
@@ -97,11 +96,11 @@ impl Role {
             return;
         };
         member.holds = true;
-        let specs = member.specs(&self.links);
-        let results = self.kernel.add_addresses(&specs);
+        let specs = member.specs(&self.host.links);
+        let results = self.host.kernel.add_addresses(&specs);
         // Neighbours are told next: what they send then is to be taken.
         if results.iter().all(Result::is_ok) {
-            self.kernel.wait_for_routes(&specs, ROUTES_WITHIN);
+            self.host.kernel.wait_for_routes(&specs, ROUTES_WITHIN);
         }
         let name = member.config.name.clone();
         let (routes, rules) = (member.config.routes.clone(), member.config.rules.clone());
@@ -119,20 +118,18 @@ impl Role {
         }
         if !routes.is_empty() {
             self.log(Level::Detail, &format!("({name}) setting Virtual Routes"));
-            let results = self.kernel.add_routes(&routes);
-            self.log_results(&name, routes.iter().map(|r| &r.text), results);
+            self.host.add_routes(&mut self.given.log, &name, &routes);
         }
         if !rules.is_empty() {
             self.log(Level::Detail, &format!("({name}) setting Virtual Rules"));
-            let results = self.kernel.add_rules(&rules);
-            self.log_results(&name, rules.iter().map(|r| &r.text), results);
+            self.host.add_rules(&mut self.given.log, &name, &rules);
         }
-        self.keep_now = true;
+        self.keeper.keep_now();
     }
 
     /// Announcements that wait are for an address that is no longer here: they go first.
     fn release(&mut self, at: usize) {
-        self.announcer.cancel(at);
+        self.sockets.announcer.cancel(at);
         if self.lingers(at) {
             return;
         }
@@ -141,37 +138,20 @@ impl Role {
         };
         member.holds = false;
         (member.renew_at, member.extra_at) = (None, None);
-        let specs = member.specs(&self.links);
+        let specs = member.specs(&self.host.links);
         let name = member.config.name.clone();
         let (routes, rules) = (member.config.routes.clone(), member.config.rules.clone());
         if !rules.is_empty() {
             self.log(Level::Detail, &format!("({name}) removing Virtual Rules"));
-            let results = self.kernel.remove_rules(&rules);
-            self.log_results(&name, rules.iter().map(|r| &r.text), results);
+            self.host.remove_rules(&mut self.given.log, &name, &rules);
         }
         if !routes.is_empty() {
             self.log(Level::Detail, &format!("({name}) removing Virtual Routes"));
-            let results = self.kernel.remove_routes(&routes);
-            self.log_results(&name, routes.iter().map(|r| &r.text), results);
+            self.host.remove_routes(&mut self.given.log, &name, &routes);
         }
         self.log(Level::Detail, &format!("({name}) removing VIPs."));
-        let results = self.kernel.remove_addresses(&specs);
-        let words = specs.iter().map(|s| format!("{}/{}", s.address, s.prefix));
-        self.log_results(&name, words.collect::<Vec<_>>().iter(), results);
-        self.keep_now = true;
-    }
-
-    pub(super) fn log_results<'a>(
-        &mut self,
-        name: &str,
-        what: impl Iterator<Item = &'a String>,
-        results: Vec<Result<Ack, KernelError>>,
-    ) {
-        for (what, result) in what.zip(results) {
-            if let Err(error) = result {
-                self.log(Level::Error, &format!("({name}) {what}: {error}"));
-            }
-        }
+        self.host.remove(&mut self.given.log, &name, &specs);
+        self.keeper.keep_now();
     }
 
     /// Renews the lifetimes of addresses, which also restores an address that another
@@ -188,7 +168,11 @@ impl Role {
             };
             member.renew_at = Some(now.after(renewal(lifetime)));
             renewed = true;
-            for result in self.kernel.renew_addresses(&member.specs(&self.links)) {
+            for result in self
+                .host
+                .kernel
+                .renew_addresses(&member.specs(&self.host.links))
+            {
                 if let Err(error) = result {
                     let line = format!(
                         "({}) cannot renew the lifetime of an address: {error}",
@@ -198,7 +182,9 @@ impl Role {
                 }
             }
         }
-        self.keep_now |= renewed;
+        if renewed {
+            self.keeper.keep_now();
+        }
     }
 
     pub(super) fn announce(&mut self, at: usize, repeat: u32, why: Announce) {
@@ -234,10 +220,10 @@ impl Role {
         let Some(member) = self.members.get(at) else {
             return;
         };
-        let Some(interface) = member.interface_of(&self.links, address) else {
+        let Some(interface) = member.interface_of(&self.host.links, address) else {
             return;
         };
-        let Some(seen) = self.links.numbered(interface) else {
+        let Some(seen) = self.host.links.numbered(interface) else {
             return;
         };
         // A loopback has nobody to tell.
@@ -251,7 +237,7 @@ impl Role {
             address: address.address,
             frame: neighbour::announce(mac, address.address, self.forwards(address.address)),
         };
-        self.announcer.push(line, intervals, what);
+        self.sockets.announcer.push(line, intervals, what);
     }
 
     /// Returns whether this machine forwards packets, which neighbour advertisements of
@@ -279,12 +265,13 @@ impl Role {
 
     /// Sends the due announcements.
     pub(super) fn send_announcements(&mut self, now: Time) {
-        for what in self.announcer.due(now) {
+        for what in self.sockets.announcer.due(now) {
             let socket = self
                 .sockets
                 .frames_of(what.interface, what.address.is_ipv6());
             let sent = socket.and_then(|socket| socket.send(&what.frame));
             let name = self
+                .host
                 .links
                 .numbered(what.interface)
                 .map_or_else(String::new, |seen| seen.link.name.clone());
@@ -303,7 +290,7 @@ impl Role {
                 }
             }
         }
-        let dropped = self.announcer.dropped();
+        let dropped = self.sockets.announcer.dropped();
         if dropped > 0 {
             let line = format!("announcement queue full: {dropped} announcements were dropped");
             self.log(Level::Warning, &line);
@@ -343,10 +330,11 @@ impl Role {
         let addresses = member.config.addresses.clone();
         let mut asked = Vec::new();
         for address in &addresses {
-            let Some(interface) = member.interface_of(&self.links, address) else {
+            let Some(interface) = member.interface_of(&self.host.links, address) else {
                 continue;
             };
             let mac = self
+                .host
                 .links
                 .numbered(interface)
                 .and_then(|seen| seen.link.mac);
@@ -394,13 +382,6 @@ impl Role {
             }
         };
         self.log(Level::Notice, &format!("({name}) {words}"));
-    }
-
-    /// Takes addresses out that an instance no longer has.
-    pub(super) fn remove_specs(&mut self, name: &str, specs: &[AddressSpec]) {
-        let results = self.kernel.remove_addresses(specs);
-        let words = specs.iter().map(|s| format!("{}/{}", s.address, s.prefix));
-        self.log_results(name, words.collect::<Vec<_>>().iter(), results);
     }
 }
 

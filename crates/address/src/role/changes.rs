@@ -85,7 +85,7 @@ impl Role {
             self.reconnect(now);
         }
         for vrid in unknown {
-            let seen = self.links.numbered(interface);
+            let seen = self.host.links.numbered(interface);
             let name = seen.map_or("any", |seen| seen.link.name.as_str());
             let line = format!("Unknown VRID({vrid}) received on interface({name}). ignoring...");
             self.teller.once(&mut self.given.log, Level::Info, line);
@@ -128,9 +128,9 @@ impl Role {
             self.sockets.frames.remove(&(interface, ipv6));
         }
         for claim in claims {
-            let ours = self.links.has_mac(claim.mac) && self.links.has_mac(claim.sender);
+            let ours = self.host.links.has_mac(claim.mac) && self.host.links.has_mac(claim.sender);
             for (at, member) in self.members.iter_mut().enumerate() {
-                if !member.owns(&self.links, claim.address, interface) {
+                if !member.owns(&self.host.links, claim.address, interface) {
                     continue;
                 }
                 if member.holds && !ours {
@@ -151,12 +151,12 @@ impl Role {
         let mut due = Due::default();
         let mut events = Vec::new();
         for _ in 0..MAX_CHANGES {
-            let Some(change) = self.monitor.next_change() else {
+            let Some(change) = self.host.monitor.next_change() else {
                 break;
             };
             match change {
-                Change::Link(link) => events.extend(self.links.set(now, link)),
-                Change::LinkGone(link) => events.extend(self.links.gone(link.index)),
+                Change::Link(link) => events.extend(self.host.links.set(now, link)),
+                Change::LinkGone(link) => events.extend(self.host.links.gone(link.index)),
                 Change::AddressAdded(seen) => due.sources |= !self.is_virtual(&seen),
                 Change::AddressRemoved(seen) => self.address_removed(&seen, &mut due),
                 Change::AddressDuplicate(seen) => self.address_duplicate(&seen),
@@ -180,8 +180,8 @@ impl Role {
                 Level::Warning,
                 "Netlink: Receive buffer overrun; reading interfaces, addresses and routes again",
             );
-            match self.kernel.links() {
-                Ok(links) => events.extend(self.links.relist(now, links)),
+            match self.host.kernel.links() {
+                Ok(links) => events.extend(self.host.links.relist(now, links)),
                 Err(error) => self.log(Level::Error, &format!("list interfaces: {error}")),
             }
             (due.sources, due.check) = (true, true);
@@ -222,7 +222,7 @@ impl Role {
     fn address_duplicate(&mut self, seen: &AddressSeen) {
         let now = clock::now();
         for member in &mut self.members {
-            if member.owns(&self.links, seen.address, seen.interface) {
+            if member.owns(&self.host.links, seen.address, seen.interface) {
                 let words = format!("{} (duplicate address detection)", seen.address);
                 if member.history.conflict(now, words) {
                     let line = format!(
@@ -237,7 +237,7 @@ impl Role {
 
     /// Finds members that are master but whose addresses are missing.
     fn check_addresses(&mut self, lost: &mut Vec<usize>) {
-        let listed = self.list_addresses();
+        let listed = self.host.list_addresses(&mut self.given.log);
         for (at, member) in self.members.iter_mut().enumerate() {
             if !member.holds {
                 continue;
@@ -247,7 +247,7 @@ impl Role {
                     .addresses()
                     .any(|a| a.address == spec.address && !a.no_track)
             };
-            let specs = member.specs(&self.links);
+            let specs = member.specs(&self.host.links);
             let gone: Vec<_> = specs
                 .iter()
                 .filter(tracked)
@@ -259,6 +259,7 @@ impl Role {
             member.history.restored += gone.len() as u64;
             for spec in gone {
                 let interface = self
+                    .host
                     .links
                     .numbered(spec.interface)
                     .map_or("a deleted interface", |s| s.link.name.as_str());
@@ -274,7 +275,7 @@ impl Role {
 
     /// Sockets and sources of all, as things are now.
     pub(super) fn reconnect(&mut self, now: Time) {
-        let listed = self.list_addresses();
+        let listed = self.host.list_addresses(&mut self.given.log);
         for at in 0..self.members.len() {
             self.connect(now, at, &listed);
         }
@@ -357,7 +358,7 @@ impl Role {
     }
 
     fn interface_went(&mut self, name: &str) {
-        let there: Vec<u32> = self.links.all().map(|s| s.link.index).collect();
+        let there: Vec<u32> = self.host.links.all().map(|s| s.link.index).collect();
         let gone: Vec<u32> = self
             .sockets
             .frames

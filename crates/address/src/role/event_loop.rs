@@ -2,32 +2,25 @@
 //! packets, then all other events, then advances the router's time, then executes its
 //! actions.
 
-use super::announce::Announcer;
 use super::hand_over::HandOvers;
 use super::health::Health;
+use super::host::Host;
+use super::kept::Keeper;
 use super::leases::Leases;
-use super::links::Links;
 use super::member::Member;
 use super::runner::Runner;
 use super::sockets::Sockets;
 use super::tell::Teller;
 use super::tracker::Tracker;
-use super::{Exit, KeptState, Level, Notification, RoleError, RoleInputs, clock};
+use super::{Exit, Level, Notification, RoleError, RoleInputs, clock};
 use crate::config::Config;
-use crate::kernel::{Kernel, Monitor};
 use protocol::vrrp::{Router, Time};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// How often the kept state is written as master when nothing happens.
-const KEEP_EVERY: Duration = Duration::from_secs(10);
-
 /// How often a role without a supervisor polls for orders.
 const ASK_ALONE: Duration = Duration::from_millis(100);
-
-/// Poll interval of interfaces that do not report their carrier.
-pub(super) const POLL_LINKS: Duration = Duration::from_millis(500);
 
 /// How often actions lead to actions in one turn.
 const MAX_ACTIONS: usize = 100_000;
@@ -36,41 +29,29 @@ const MAX_ACTIONS: usize = 100_000;
 pub(super) struct Role {
     pub(super) config: Config,
     pub(super) given: RoleInputs,
-    pub(super) kernel: Kernel,
-    pub(super) monitor: Monitor,
-    pub(super) links: Links,
+    /// What it knows of its own process.
+    pub(super) process: Process,
+    /// The network of this machine.
+    pub(super) host: Host,
     pub(super) members: Vec<Member>,
     pub(super) router: Router,
     pub(super) sockets: Sockets,
-    pub(super) announcer: Announcer,
     pub(super) tracker: Tracker,
     pub(super) runner: Runner,
     pub(super) teller: Teller,
     pub(super) health: Health,
     pub(super) leases: Leases,
-    /// Whether the proxy serves a candidate version.
-    pub(super) on_trial: bool,
     pub(super) hand_overs: HandOvers,
-    pub(super) kept_before: Option<KeptState>,
-    pub(super) boot: String,
-    pub(super) keep_at: Option<Time>,
-    pub(super) keep_now: bool,
+    pub(super) keeper: Keeper,
+}
+
+/// What the role knows of its own process.
+#[derive(Debug, Default)]
+pub(super) struct Process {
     /// The other end of the order channel is closed.
     pub(super) alone: bool,
-    /// Counts configurations: outcomes of an older one are not heard.
-    pub(super) generation: u64,
-    /// Next poll of interfaces that do not report their carrier (`linkbeat_use_polling`).
-    pub(super) poll_links_at: Option<Time>,
-    /// The firewall rules that drop packets.
-    pub(super) firewall: Option<crate::kernel::Firewall>,
-    /// Settings of interfaces as they were before us.
-    pub(super) saved: Vec<crate::kernel::sysctl::Saved>,
-    /// How many adverts were sealed: each has a number.
-    pub(super) sealed: u32,
     /// Granted privileges, for the report.
     pub(super) privileges: Vec<String>,
-    /// States of the sync groups before a reload.
-    pub(super) groups_before: Vec<(String, protocol::vrrp::State)>,
 }
 
 /// A polled descriptor.
@@ -130,7 +111,7 @@ impl Role {
     /// All that is due.
     fn handle_time(&mut self, now: Time) {
         self.poll_links(now);
-        let events = self.links.handle_time(now);
+        let events = self.host.links.handle_time(now);
         self.take_link_events(now, events);
         self.start_scripts(now);
         self.look_at_health(now);
@@ -141,7 +122,7 @@ impl Role {
         self.announce_extra(now);
         self.tend_hand_overs(now);
         self.send_announcements(now);
-        if self.keep_now || self.keep_at.is_some_and(|at| at <= now) {
+        if self.keeper.is_due(now) {
             self.keep(now);
         }
     }
@@ -163,16 +144,15 @@ impl Role {
         let extras = members.filter_map(|m| m.extra_at);
         let others = [
             self.router.deadline(),
-            self.links.deadline(),
-            self.announcer.deadline(),
+            self.sockets.announcer.deadline(),
             self.tracker.processes.as_ref().and_then(|p| p.deadline()),
             self.tracker.bfd.deadline(),
             self.health.deadline(),
             self.leases.deadline(),
             self.hand_overs.deadline(),
-            self.keep_at,
-            self.poll_links_at,
-            self.alone.then(|| clock::now().after(ASK_ALONE)),
+            self.keeper.deadline(),
+            self.host.deadline(),
+            self.process.alone.then(|| clock::now().after(ASK_ALONE)),
         ];
         scripts
             .chain(renewals)
@@ -183,9 +163,9 @@ impl Role {
 
     fn sleep(&mut self) -> Result<Vec<Source>, RoleError> {
         let mut sources = vec![Source::Monitor, Source::Runner];
-        let mut fds: Vec<BorrowedFd<'_>> = vec![self.monitor.as_fd(), self.runner.as_fd()];
+        let mut fds: Vec<BorrowedFd<'_>> = vec![self.host.monitor.as_fd(), self.runner.as_fd()];
         let orders = self.given.orders.as_fd();
-        if !self.alone {
+        if !self.process.alone {
             sources.push(Source::Orders);
             fds.push(orders);
         }
@@ -269,11 +249,5 @@ impl Role {
     /// A line of the log.
     pub(super) fn log(&mut self, level: Level, line: &str) {
         (self.given.log)(level, line);
-    }
-
-    /// Renewal is due at the latest then.
-    pub(super) fn keep_within(&mut self, now: Time, wait: Duration) {
-        let at = now.after(wait.min(KEEP_EVERY));
-        self.keep_at = Some(self.keep_at.map_or(at, |before| before.min(at)));
     }
 }

@@ -183,8 +183,7 @@ impl HandOvers {
 impl Role {
     /// Instances of this configuration and of the process before.
     pub(super) fn known_instances(&self, config: &Config) -> Vec<String> {
-        let kept = self.kept_before.iter();
-        let kept = kept.flat_map(|kept: &KeptState| &kept.instances);
+        let kept = self.keeper.instances_before();
         let mut all: Vec<String> = kept.map(|one| one.name.clone()).collect();
         let own = config.instances.iter();
         all.extend(own.map(|one| one.name.clone()));
@@ -196,7 +195,7 @@ impl Role {
     /// Hand-overs of the process before, which may still run, that go on in this one.
     pub(super) fn hand_overs_going_on(&self, config: &Config) -> Vec<KeptHandOver> {
         let now = clock::now();
-        let kept = self.kept_before.iter();
+        let kept = self.keeper.before.iter();
         let kept = kept.flat_map(|kept| kept.hand_overs.iter().map(move |one| (kept, one)));
         let goes_on = |(kept, one): &(&KeptState, &KeptHandOver)| {
             let instance = config.instances.iter().find(|i| i.name == one.name);
@@ -240,7 +239,7 @@ impl Role {
             return;
         };
         member.renew_at = member.config.lifetime.map(|_| now);
-        let specs = member.specs(&self.links);
+        let specs = member.specs(&self.host.links);
         self.set_draining(at, Some(until));
         self.hand_overs.lingers.push(Linger {
             passage: Passage::left(Passage::name(&name)),
@@ -356,7 +355,7 @@ impl Role {
             let passes = Passes {
                 address: address.address,
                 to: owner,
-                by: member.interface_of(&self.links, address)?,
+                by: member.interface_of(&self.host.links, address)?,
             };
             (owner.is_ipv6() == address.address.is_ipv6()).then_some(passes)
         });
@@ -381,7 +380,7 @@ impl Role {
             tell_at: now.after(tell_every),
             tell_every,
         });
-        self.keep_now = true;
+        self.keeper.keep_now();
     }
 
     /// It gives its addresses up: to a living owner, without a noise and not at once.
@@ -407,7 +406,7 @@ impl Role {
         if !member.holds || !keeps {
             return false;
         }
-        let specs = member.specs(&self.links);
+        let specs = member.specs(&self.host.links);
         // Connections that began at a third machine go on there. Those of the new owner do
         // too, until its neighbours know where it is.
         for pass in &mut self.hand_overs.passes {
@@ -450,14 +449,14 @@ impl Role {
             until,
             calm_since: None,
         });
-        self.keep_now = true;
+        self.keeper.keep_now();
         true
     }
 
     /// Under which address neighbours are asked for instead of these.
     fn quiet(&mut self, specs: &[AddressSpec]) -> Vec<Quiet> {
         let virtual_ones: Vec<IpAddr> = self.config.virtual_addresses().collect();
-        let listed = self.list_addresses();
+        let listed = self.host.list_addresses(&mut self.given.log);
         let quiet = |spec: &AddressSpec| {
             let own = listed.iter().filter(|seen| {
                 let local = |a: IpAddr| matches!(a, IpAddr::V6(a) if a.is_unicast_link_local());
@@ -567,7 +566,7 @@ impl Role {
         };
         let linger = self.hand_overs.lingers.swap_remove(place);
         self.log(Level::Detail, &format!("({name}) removing VIPs."));
-        self.remove_specs(name, &linger.specs);
+        self.host.remove(&mut self.given.log, name, &linger.specs);
         self.hand_overs.undo(linger.passage);
         if let Some(at) = self.place_of(name) {
             self.set_draining(at, None);
@@ -575,7 +574,7 @@ impl Role {
                 member.renew_at = None;
             }
         }
-        self.keep_now = true;
+        self.keeper.keep_now();
     }
 
     fn end_pass(&mut self, name: &str) {
@@ -583,7 +582,7 @@ impl Role {
         if let Some(place) = all.iter().position(|p| p.name == name) {
             let pass = all.swap_remove(place);
             self.hand_overs.undo(pass.passage);
-            self.keep_now = true;
+            self.keeper.keep_now();
         }
     }
 

@@ -100,6 +100,8 @@ pub(super) struct Health {
     steady: Vec<Option<(String, Steady)>>,
     /// Instances whose requests finish before a hand-over.
     draining: Vec<usize>,
+    /// Whether the proxy serves a candidate version.
+    pub(super) on_trial: bool,
 }
 
 impl Health {
@@ -112,6 +114,7 @@ impl Health {
             look_at: None,
             steady: Vec::new(),
             draining: Vec::new(),
+            on_trial: false,
         };
         if let Some(memory) = memory {
             health.replace(memory, log);
@@ -250,9 +253,9 @@ impl Role {
         let old = std::mem::take(&mut self.health.steady);
         let now_ms = clock::as_ms(now);
         let not_begun = vitals.is_some_and(|vitals| vitals.pulse(now_ms) == Pulse::NotBegun);
-        let kept = self.kept_before.as_ref();
+        let keeper = &self.keeper;
         let follows = |name: &str| {
-            let mut kept = kept.iter().flat_map(|kept| &kept.instances);
+            let mut kept = keeper.instances_before();
             not_begun && kept.any(|one| one.name == name && one.holds)
         };
         let mut settles = false;
@@ -282,7 +285,7 @@ impl Role {
         }
         self.health.draining.clear();
         // The routers are new, and are told again.
-        self.on_trial = false;
+        self.health.on_trial = false;
         for at in 0..self.members.len() {
             if let Some(band) = self.health.band(at) {
                 self.router.set_band(now, Instance(at), band);

@@ -146,6 +146,64 @@ impl KeptState {
     }
 }
 
+/// How often the kept state is written as master when nothing happens.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// When the state is stored for the successor, and what the predecessor stored.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    /// Which start of the machine this is.
+    pub(super) boot: String,
+    /// What the predecessor stored; None after the first configuration took it.
+    pub(super) before: Option<KeptState>,
+    at: Option<Time>,
+    now: bool,
+}
+
+impl Keeper {
+    /// Begins with what the predecessor stored in this boot of the machine.
+    pub(super) fn new(boot: String, kept: Option<KeptState>) -> Keeper {
+        Keeper {
+            // What was kept before the machine was started anew says nothing now.
+            before: kept.filter(|kept| kept.boot == boot),
+            boot,
+            at: None,
+            now: true,
+        }
+    }
+
+    /// The state is stored in this turn of the loop.
+    pub(super) fn keep_now(&mut self) {
+        self.now = true;
+    }
+
+    /// The state is stored at the latest then.
+    pub(super) fn keep_within(&mut self, now: Time, wait: Duration) {
+        let at = now.after(wait.min(KEEP_EVERY));
+        self.at = Some(self.at.map_or(at, |before| before.min(at)));
+    }
+
+    /// The state is stored now: nothing is due until something happens.
+    pub(super) fn begin(&mut self) {
+        (self.now, self.at) = (false, None);
+    }
+
+    /// Whether the state is to be stored.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.now || self.at.is_some_and(|at| at <= now)
+    }
+
+    /// When it is, if nothing happens.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.at
+    }
+
+    /// The instances that the predecessor stored.
+    pub(super) fn instances_before(&self) -> impl Iterator<Item = &KeptInstance> {
+        self.before.iter().flat_map(|kept| &kept.instances)
+    }
+}
+
 /// Returns the identity of an instance across a reload or a restart.
 pub fn fingerprint(instance: &Instance) -> String {
     format!(

@@ -164,7 +164,9 @@ impl Role {
         self.leases.hold(held);
         self.judge_all(now);
         // A role that follows at once goes on with them.
-        self.keep_now |= self.config.instances.iter().any(|one| one.options.lease);
+        if self.config.instances.iter().any(|one| one.options.lease) {
+            self.keeper.keep_now();
+        }
     }
 
     /// Another machine could use this one better: its addresses go.
@@ -213,7 +215,7 @@ impl Role {
                 };
                 Some((name_of(&member.config), rank))
             });
-        let wanted = self.leases.wishes(now, able, self.on_trial);
+        let wanted = self.leases.wishes(now, able, self.health.on_trial);
         if self.leases.told.as_ref() != Some(&wanted) {
             self.leases.told = Some(wanted.clone());
             self.given.orders.tell(Notification::WantsLeases(wanted));

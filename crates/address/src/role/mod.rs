@@ -21,6 +21,7 @@ mod files;
 mod given;
 mod hand_over;
 mod health;
+mod host;
 mod interfaces;
 mod kept;
 mod leases;

@@ -22,7 +22,7 @@ impl Role {
     /// Executes the waiting orders; returns how the role ends, if it ends.
     pub(super) fn take_orders(&mut self) -> Option<Exit> {
         while let Some(order) = self.given.orders.next() {
-            self.alone = matches!(order, Order::Left);
+            self.process.alone = matches!(order, Order::Left);
             match order {
                 Order::Take(config) => self.take(*config),
                 Order::Vitals(memory) => self.read_health_from(memory),
@@ -116,7 +116,7 @@ impl Role {
             before.insert(member.config.name.clone(), was);
         }
         let groups = self.config.groups.iter().zip(0..);
-        self.groups_before = groups
+        self.teller.groups_before = groups
             .filter_map(|(group, _)| {
                 let first = self
                     .members
@@ -188,8 +188,8 @@ impl Role {
                 beside: member.beside.clone(),
                 ..Member::new(new.clone(), Default::default())
             };
-            let wanted = next.specs(&self.links);
-            let mut gone = member.specs(&self.links);
+            let wanted = next.specs(&self.host.links);
+            let mut gone = member.specs(&self.host.links);
             gone.retain(|old| {
                 let same = |new: &AddressSpec| {
                     new.interface == old.interface
@@ -213,12 +213,12 @@ impl Role {
                 let line = format!("({name}) {}/{} no longer exist", spec.address, spec.prefix);
                 self.log(Level::Info, &line);
             }
-            self.remove_specs(&name, &gone);
+            self.host.remove(&mut self.given.log, &name, &gone);
         }
-        let results = self.kernel.remove_rules(&rules);
-        self.log_results("reload", rules.iter().map(|r| &r.text), results);
-        let results = self.kernel.remove_routes(&routes);
-        self.log_results("reload", routes.iter().map(|r| &r.text), results);
+        self.host
+            .remove_rules(&mut self.given.log, "reload", &rules);
+        self.host
+            .remove_routes(&mut self.given.log, "reload", &routes);
     }
 
     fn hand_over(&mut self, name: Option<&str>, drain: Option<Duration>) {
@@ -257,7 +257,7 @@ impl Role {
             self.act();
             self.end_hand_overs();
             self.remove_static();
-            self.restore_interfaces();
+            self.host.restore(&mut self.given.log);
             let gone = std::mem::take(&mut self.members);
             self.remove_vmacs(gone);
             if let Some(script) = self.config.global.shutdown_script.clone() {
@@ -314,9 +314,9 @@ impl Role {
 
     /// Stores the state for the next process.
     pub(super) fn keep(&mut self, now: Time) {
-        (self.keep_now, self.keep_at) = (false, None);
+        self.keeper.begin();
         let mut kept = KeptState {
-            boot: self.boot.clone(),
+            boot: self.keeper.boot.clone(),
             written_ns: now.0,
             instances: Vec::new(),
             leases: self.leases.kept(),
@@ -359,7 +359,7 @@ impl Role {
         };
         let least = masters.map(|(_, s)| patience(s) / 3).min();
         if let Some(wait) = least {
-            self.keep_within(now, wait);
+            self.keeper.keep_within(now, wait);
         }
         if let Some(file) = &self.given.keep
             && let Err(error) = kept.write(file)
@@ -377,7 +377,7 @@ impl Role {
         going_on: &[KeptHandOver],
     ) -> HashMap<String, Before> {
         let mut before = HashMap::new();
-        let Some(kept) = self.kept_before.take() else {
+        let Some(kept) = self.keeper.before.take() else {
             return before;
         };
         for instance in &config.instances {
@@ -405,7 +405,7 @@ impl Role {
                     let mut all = i.addresses.iter().chain(&i.excluded);
                     fingerprint(i) == old.fingerprint && all.any(|a| a.address == address.address)
                 });
-                let seen = self.links.named(interface);
+                let seen = self.host.links.named(interface);
                 if let (false, Some(seen)) = (stays, seen) {
                     left.push(AddressSpec::new(address, seen.link.index, None, true));
                 }
@@ -418,7 +418,7 @@ impl Role {
             );
             self.log(Level::Info, &line);
         }
-        self.remove_specs("left over", &left);
+        self.host.remove(&mut self.given.log, "left over", &left);
         self.remove_left_ways(config, &kept);
         before
     }
@@ -444,10 +444,10 @@ impl Role {
                 &format!("removing {text}, left by a previous process"),
             );
         }
-        let results = self.kernel.remove_rules(&rules);
-        self.log_results("left over", rules.iter().map(|r| &r.text), results);
-        let results = self.kernel.remove_routes(&routes);
-        self.log_results("left over", routes.iter().map(|r| &r.text), results);
+        self.host
+            .remove_rules(&mut self.given.log, "left over", &rules);
+        self.host
+            .remove_routes(&mut self.given.log, "left over", &routes);
     }
 }
 

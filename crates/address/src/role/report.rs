@@ -70,7 +70,7 @@ impl Role {
         let mut process = Subject::new("router", &self.config.global.router_id)
             .state("running", Grade::Good)
             .fact("pid", std::process::id().to_string())
-            .list("granted", self.privileges.clone())
+            .list("granted", self.process.privileges.clone())
             .number("up", 1);
         if self.members.is_empty() {
             process.why = "no virtual addresses".to_owned();
@@ -229,7 +229,7 @@ impl Role {
         };
         let is_up = |up: bool| if up { Verdict::Up } else { Verdict::Down };
         let mut all = Vec::new();
-        for seen in self.links.all() {
+        for seen in self.host.links.all() {
             let name = &seen.link.name;
             all.push(tracked("interface", name, is_up(seen.up), 0, String::new()));
         }

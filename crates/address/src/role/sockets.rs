@@ -1,5 +1,6 @@
 //! The sockets of all virtual routers: those that hear and send alike share one.
 
+use super::announce::Announcer;
 use crate::config::{Authentication, Global, Instance, Transport};
 use crate::wire::{PacketSocket, VrrpOptions, VrrpSocket, VrrpTransport, WireError};
 use std::collections::BTreeMap;
@@ -22,6 +23,10 @@ pub struct Sockets {
     pub adverts: Vec<Adverts>,
     /// Of ARP (false) and neighbour discovery (true), by interface.
     pub frames: BTreeMap<(u32, bool), PacketSocket>,
+    /// The announcements that wait for their turn.
+    pub announcer: Announcer,
+    /// How many adverts were sealed: each has a number.
+    pub sealed: u32,
 }
 
 /// The largest packet where there is no interface to ask.

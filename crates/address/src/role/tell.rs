@@ -27,6 +27,8 @@ pub(super) struct Teller {
     once: BTreeSet<String>,
     /// This machine forwards IPv6.
     pub(super) forwards_ipv6: bool,
+    /// States of the sync groups before a reload.
+    pub(super) groups_before: Vec<(String, State)>,
 }
 
 impl Teller {
@@ -38,6 +40,7 @@ impl Teller {
             once: BTreeSet::new(),
             forwards_ipv6: crate::kernel::sysctl::read("net/ipv6/conf/all/forwarding")
                 .is_ok_and(|value| value == "1"),
+            groups_before: Vec::new(),
         };
         teller.reopen(config, runner, log);
         teller
@@ -217,7 +220,7 @@ impl Role {
             to: state_word(to).to_owned(),
             why: words.clone(),
         };
-        self.keep_now = true;
+        self.keeper.keep_now();
         if same {
             return;
         }
@@ -361,10 +364,11 @@ impl Role {
         let (name, scripts) = (group.name.clone(), group.notify.clone());
         let of = |m: &super::member::Member| group.members.contains(&m.config.name);
         let same = self
+            .teller
             .groups_before
             .iter()
             .any(|(n, s)| *n == name && *s == to);
-        self.groups_before.retain(|(n, _)| *n != name);
+        self.teller.groups_before.retain(|(n, _)| *n != name);
         if same {
             return;
         }
@@ -431,7 +435,7 @@ impl Role {
             if let Some(job) = asked.job(now)
                 && !self.runner.submit(job)
             {
-                let generation = self.generation;
+                let generation = self.tracker.generation;
                 asked.ended(now, generation, &JobResult::TooMany);
             }
         }

@@ -19,6 +19,8 @@ pub struct Tracker {
     pub processes: Option<Processes>,
     /// `bfd_instance`
     pub bfd: Bfd,
+    /// Counts configurations: outcomes of an older one are not heard.
+    pub generation: u64,
 }
 
 /// The effect of the tracked objects on one virtual router.

@@ -48,7 +48,7 @@ impl Role {
     /// Takes no address from a live owner while a candidate version is served.
     pub(super) fn look_at_trial(&mut self, now: Time, vitals: &Vitals<'_>) {
         let on_trial = vitals.trial() != 0;
-        if std::mem::replace(&mut self.on_trial, on_trial) == on_trial {
+        if std::mem::replace(&mut self.health.on_trial, on_trial) == on_trial {
             return;
         }
         for at in 0..self.members.len() {

@@ -83,7 +83,7 @@ impl Role {
         let prefix = self.config.global.vmac_address_prefix.clone();
         let prefix = prefix.unwrap_or_else(|| PREFIX.to_owned());
         for (base, ipv6) in wishes {
-            let Some(below) = self.links.named(&base) else {
+            let Some(below) = self.host.links.named(&base) else {
                 continue;
             };
             let (index, vrid) = (below.link.index, member.config.vrid);
@@ -99,9 +99,9 @@ impl Role {
                 vrf: None,
             };
             member.beside.retain(|b| b.base != base || b.ipv6 != ipv6);
-            match self.kernel.create_vmac(&spec) {
+            match self.host.kernel.create_vmac(&spec) {
                 Ok(vmac) => {
-                    self.links.set(clock::now(), vmac.link.clone());
+                    self.host.links.set(clock::now(), vmac.link.clone());
                     member.beside.push(SecondaryVmac { base, ipv6, vmac });
                 }
                 Err(error) => {
@@ -123,7 +123,7 @@ impl Role {
         let Some(wanted) = &member.config.vmac else {
             return;
         };
-        let Some(base) = self.links.named(&member.config.interface) else {
+        let Some(base) = self.host.links.named(&member.config.interface) else {
             return;
         };
         let (vrid, ipv6) = (member.config.vrid, member.config.ipv6);
@@ -145,10 +145,10 @@ impl Role {
                 .master
                 .filter(|_| member.config.options.vrf.is_some()),
         };
-        match self.kernel.create_vmac(&spec) {
+        match self.host.kernel.create_vmac(&spec) {
             Ok(vmac) => {
                 let now = clock::now();
-                self.links.set(now, vmac.link.clone());
+                self.host.links.set(now, vmac.link.clone());
                 member.vmac = Some(vmac);
             }
             Err(error) => {
@@ -167,7 +167,7 @@ impl Role {
             if self.members.iter().flat_map(Member::vmacs).any(same) {
                 continue;
             }
-            if let Err(error) = self.kernel.remove_vmac(vmac) {
+            if let Err(error) = self.host.kernel.remove_vmac(vmac) {
                 self.log(Level::Warning, &format!("{}: {error}", vmac.link.name));
             }
         }

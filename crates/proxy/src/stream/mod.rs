@@ -3,9 +3,10 @@
 //! transport carries it is not visible here.
 //!
 //! `session` is the client's connection; `request` one request's life in its
-//! order; `exchange` and `answer` what passes between it and a server; `body`
-//! and `tunnel` move bytes, `link` is what they move them by: a connection, or a
-//! stream of HTTP/2; `finish` counts and logs.
+//! order: `head` reads it, `judge` runs its rules, `backend`, `slot` and `server` lead
+//! to a connection, which `exchange` and `answer` use; `tcp` is a connection without
+//! HTTP. `body` and `tunnel` move bytes, by a link: a connection, or a stream of
+//! HTTP/2. `finish` counts and logs.
 
 mod answer;
 mod backend;

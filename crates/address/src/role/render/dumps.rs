@@ -100,7 +100,7 @@ fn data_to(out: &mut String, role: &Role) -> std::fmt::Result {
     for fifo in &global.fifos {
         writeln!(out, " VRRP notify fifo = {}", fifo.path.display())?;
     }
-    for granted in &role.privileges {
+    for granted in &role.process.privileges {
         writeln!(out, " Granted = {granted}")?;
     }
     writeln!(out, "------< VRRP Topology >------")?;

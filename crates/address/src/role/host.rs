@@ -1,0 +1,219 @@
+//! The network of this machine: requests to the kernel, its reports, interfaces as they were
+//! seen last, and what is changed only for as long as the role runs.
+
+use super::links::{LinkEvent, Links};
+use super::{Level, Log, RoleError, begin};
+use crate::config::{Address, Config, Route, Rule};
+use crate::kernel::sysctl::{self, Saved};
+use crate::kernel::{
+    Ack, AddressSeen, AddressSpec, Firewall, Kernel, KernelError, LinkFlags, Monitor,
+};
+use protocol::vrrp::Time;
+use std::time::Duration;
+
+/// Poll interval of interfaces that do not report their carrier.
+pub(super) const POLL_LINKS: Duration = Duration::from_millis(500);
+
+/// `IFF_RUNNING`
+const RUNNING: u32 = 0x40;
+
+/// The network of this machine.
+#[derive(Debug)]
+pub(super) struct Host {
+    /// Requests to the kernel.
+    pub(super) kernel: Kernel,
+    /// Its reports.
+    pub(super) monitor: Monitor,
+    /// Interfaces as they were seen last.
+    pub(super) links: Links,
+    /// Settings of interfaces as they were before us.
+    saved: Vec<Saved>,
+    /// The firewall rules that drop packets.
+    firewall: Option<Firewall>,
+    /// Next poll of interfaces that do not report their carrier (`linkbeat_use_polling`).
+    poll_at: Option<Time>,
+}
+
+impl Host {
+    /// Opens the kernel's sockets and lists the interfaces.
+    pub(super) fn open(config: &Config) -> Result<Host, RoleError> {
+        let mut kernel = Kernel::open().map_err(begin::system("netlink"))?;
+        // First heard, then listed: nothing is missed between them.
+        let watches_routes = begin::watches_routes(config);
+        let monitor = Monitor::open(watches_routes).map_err(begin::system("netlink"))?;
+        let links = kernel.links().map_err(begin::system("list interfaces"))?;
+        Ok(Host {
+            kernel,
+            monitor,
+            links: Links::new(links, &config.interface_delays),
+            saved: Vec::new(),
+            firewall: None,
+            poll_at: None,
+        })
+    }
+
+    /// When interfaces are to be looked at again.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let both = [self.links.deadline(), self.poll_at];
+        both.into_iter().flatten().min()
+    }
+
+    /// All addresses of this machine; none if the kernel does not list them.
+    pub(super) fn list_addresses(&mut self, log: &mut Log) -> Vec<AddressSeen> {
+        match self.kernel.addresses() {
+            Ok(all) => all,
+            Err(error) => {
+                log(Level::Error, &format!("list addresses: {error}"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Addresses as the kernel takes them, as far as their interfaces exist; `default` is
+    /// that of addresses which name none.
+    pub(super) fn specs(&self, addresses: &[Address], default: &str) -> Vec<AddressSpec> {
+        let spec = |address: &Address| {
+            let name = address.interface.as_deref().unwrap_or(default);
+            let seen = self.links.named(name)?;
+            Some(AddressSpec::new(address, seen.link.index, None, false))
+        };
+        addresses.iter().filter_map(spec).collect()
+    }
+
+    /// Adds addresses for `name`.
+    pub(super) fn add(&mut self, log: &mut Log, name: &str, specs: &[AddressSpec]) {
+        let results = self.kernel.add_addresses(specs);
+        log_results(log, name, words(specs).iter(), results);
+    }
+
+    /// Takes addresses out that `name` no longer has.
+    pub(super) fn remove(&mut self, log: &mut Log, name: &str, specs: &[AddressSpec]) {
+        let results = self.kernel.remove_addresses(specs);
+        log_results(log, name, words(specs).iter(), results);
+    }
+
+    /// Adds routes for `name`.
+    pub(super) fn add_routes(&mut self, log: &mut Log, name: &str, routes: &[Route]) {
+        let results = self.kernel.add_routes(routes);
+        log_results(log, name, routes.iter().map(|r| &r.text), results);
+    }
+
+    /// Takes routes out that `name` no longer has.
+    pub(super) fn remove_routes(&mut self, log: &mut Log, name: &str, routes: &[Route]) {
+        let results = self.kernel.remove_routes(routes);
+        log_results(log, name, routes.iter().map(|r| &r.text), results);
+    }
+
+    /// Adds rules for `name`.
+    pub(super) fn add_rules(&mut self, log: &mut Log, name: &str, rules: &[Rule]) {
+        let results = self.kernel.add_rules(rules);
+        log_results(log, name, rules.iter().map(|r| &r.text), results);
+    }
+
+    /// Takes rules out that `name` no longer has.
+    pub(super) fn remove_rules(&mut self, log: &mut Log, name: &str, rules: &[Rule]) {
+        let results = self.kernel.remove_rules(rules);
+        log_results(log, name, rules.iter().map(|r| &r.text), results);
+    }
+
+    /// A setting that is as it was after a planned stop.
+    ///
+    /// # Errors
+    /// The kernel refuses the value, or does not have the setting: a line of the log.
+    pub(super) fn set_until_stop(&mut self, path: &str, value: &str) -> Result<(), String> {
+        let saved = sysctl::set(path, value).map_err(|error| error.to_string())?;
+        self.saved.extend(saved);
+        Ok(())
+    }
+
+    /// Drops the packets that `wanted` names, and no others.
+    pub(super) fn filter(&mut self, log: &mut Log, wanted: Firewall) {
+        if self.firewall.as_ref() == Some(&wanted) {
+            return;
+        }
+        // One of another name would be left.
+        if let Some(old) = self.firewall.as_ref()
+            && old.table != wanted.table
+        {
+            let _ = Firewall::remove(&old.table);
+        }
+        let nothing = wanted.refused.is_empty() && wanted.quiet.is_empty();
+        if let Err(error) = wanted.apply()
+            && !nothing
+        {
+            let line = format!("cannot drop packets to the addresses: {error}");
+            log(Level::Error, &line);
+        }
+        self.firewall = Some(wanted);
+    }
+
+    /// A planned stop: all is as it was.
+    pub(super) fn restore(&mut self, log: &mut Log) {
+        for saved in std::mem::take(&mut self.saved).iter().rev() {
+            if let Err(error) = saved.restore() {
+                log(Level::Warning, &error.to_string());
+            }
+        }
+        let Some(firewall) = self.firewall.take() else {
+            return;
+        };
+        let nothing = firewall.refused.is_empty() && firewall.quiet.is_empty();
+        if let Err(error) = Firewall::remove(&firewall.table)
+            && !nothing
+        {
+            log(Level::Warning, &error.to_string());
+        }
+    }
+
+    /// Interfaces are polled from `now` on, where there are such.
+    pub(super) fn set_polled(&mut self, now: Time, polled: &[String]) {
+        self.poll_at = (!polled.is_empty()).then_some(now);
+    }
+
+    /// Polls interfaces whose drivers do not report their carrier, if that is due: what
+    /// changed, and errors as lines of the log.
+    pub(super) fn poll(
+        &mut self,
+        now: Time,
+        polled: &[String],
+    ) -> Option<(Vec<LinkEvent>, Vec<String>)> {
+        if self.poll_at.is_none_or(|at| at > now) {
+            return None;
+        }
+        self.poll_at = Some(now.after(POLL_LINKS));
+        let (mut events, mut errors) = (Vec::new(), Vec::new());
+        for name in polled {
+            match self.kernel.link(name) {
+                Ok(Some(mut link)) => {
+                    // The flags are the kernel's belief; the carrier is the driver's.
+                    if !link.carrier {
+                        link.flags = LinkFlags(link.flags.0 & !RUNNING);
+                    }
+                    events.extend(self.links.set(now, link));
+                }
+                Ok(None) => {}
+                Err(error) => errors.push(format!("{name}: {error}")),
+            }
+        }
+        Some((events, errors))
+    }
+}
+
+fn words(specs: &[AddressSpec]) -> Vec<String> {
+    let words = specs.iter().map(|s| format!("{}/{}", s.address, s.prefix));
+    words.collect()
+}
+
+/// Logs what the kernel refused of what `name` has.
+fn log_results<'a>(
+    log: &mut Log,
+    name: &str,
+    what: impl Iterator<Item = &'a String>,
+    results: Vec<Result<Ack, KernelError>>,
+) {
+    for (what, result) in what.zip(results) {
+        if let Err(error) = result {
+            log(Level::Error, &format!("({name}) {what}: {error}"));
+        }
+    }
+}
