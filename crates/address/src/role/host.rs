@@ -12,7 +12,7 @@ use protocol::vrrp::Time;
 use std::time::Duration;
 
 /// Poll interval of interfaces that do not report their carrier.
-pub(super) const POLL_LINKS: Duration = Duration::from_millis(500);
+const POLL_LINKS: Duration = Duration::from_millis(500);
 
 /// `IFF_RUNNING`
 const RUNNING: u32 = 0x40;

@@ -92,7 +92,7 @@ impl Draft {
 impl Loader {
     /// The last line of a `cache` section was read.
     pub(crate) fn end_cache(&mut self) {
-        let Some(draft) = self.cache.take() else {
+        let Some(draft) = self.sections.cache.take() else {
             return;
         };
         let mut settings = draft.settings;
@@ -165,7 +165,7 @@ impl Loader {
 /// going where there is none, which cannot be.
 fn draft<'l>(loader: &'l mut Loader, args: &Args<'_>) -> Result<&'l mut Draft, Diagnostic> {
     let span = args.line().span;
-    loader.cache.as_mut().ok_or_else(|| {
+    loader.sections.cache.as_mut().ok_or_else(|| {
         Diagnostic::error(
             &codes::SECTION_NAME,
             span,

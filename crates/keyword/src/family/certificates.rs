@@ -330,7 +330,7 @@ impl Loader {
     }
 
     fn issuer_chains(&mut self, directory: &Path, span: Span) -> &IssuerChains {
-        if self.issuer_chains.is_none() {
+        if self.tls.issuer_chains.is_none() {
             let mut chains = Vec::new();
             let names = self.context.outside.entries(directory).unwrap_or_default();
             for name in names.iter() {
@@ -350,9 +350,9 @@ impl Loader {
                     }
                 }
             }
-            self.issuer_chains = Some(chains);
+            self.tls.issuer_chains = Some(chains);
         }
-        self.issuer_chains.get_or_insert_default()
+        self.tls.issuer_chains.get_or_insert_default()
     }
 
     fn tell_times(&mut self, name: &str, certified: &Certified, span: Span) {

@@ -126,7 +126,7 @@ const FIELDS_MAX: usize = 64;
 /// The check that the lines of this section are about.
 fn check_of(loader: &mut Loader) -> &mut Check {
     match loader.section {
-        Section::HealthCheck(index) => &mut loader.health_checks[index].check,
+        Section::HealthCheck(index) => &mut loader.sections.health_checks[index].check,
         _ => &mut loader.proxy().check,
     }
 }

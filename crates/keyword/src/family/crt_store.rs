@@ -90,12 +90,12 @@ fn load(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             "crt" => said.crt = Some(word),
             "alias" => said.alias = Some(word),
             "key" => {
-                let base = loader.crt_store.key_base.as_ref();
+                let base = loader.tls.store.key_base.as_ref();
                 let base = base.or(loader.config.global.tls.key_base.as_ref());
                 said.beside.key = Some(file(loader, base));
             }
             other => {
-                let base = loader.crt_store.crt_base.as_ref();
+                let base = loader.tls.store.crt_base.as_ref();
                 let base = base.or(loader.config.global.tls.crt_base.as_ref());
                 let file = Some(file(loader, base));
                 match other {
@@ -120,13 +120,13 @@ fn missing(span: Span) -> Diagnostic {
 
 fn load_one(loader: &mut Loader, crt: &Word, said: &Load<'_>) -> Built {
     let name = said.alias.unwrap_or(crt).text();
-    let stored = loader.crt_store.stored(&name);
+    let stored = loader.tls.store.stored(&name);
     if loader.config.certificates.has_certificate(&stored) {
         let told = format!("'{stored}' is loaded already");
         return Err(Diagnostic::error(&codes::DUPLICATE_NAME, crt.span, told)
             .help("give one of the two an `alias`"));
     }
-    let base = loader.crt_store.crt_base.as_ref();
+    let base = loader.tls.store.crt_base.as_ref();
     let base = base.or(loader.config.global.tls.crt_base.as_ref());
     let named = loader.based(&crt.bytes, base);
     let path = loader.place(&named, crt.span);

@@ -23,18 +23,14 @@ pub struct Loader {
     pub(crate) names: [HashMap<Box<str>, ProxyIndex>; 2],
     /// Which lines were refused.
     pub(crate) refused: refused::Refused,
-    /// Files of certificates that were read.
-    pub(crate) tls_files: super::tls_files::TlsFiles,
+    /// What lines about TLS need besides their own words.
+    pub(crate) tls: TlsSources,
+    /// Sections that others name, as far as they were read.
+    pub(crate) sections: Sections,
     /// Files of server states that were asked for.
     pub(crate) state_files: BTreeSet<PathBuf>,
-    /// Chains of `issuers-chain-path`, once they were read.
-    pub(crate) issuer_chains: Option<certificates::IssuerChains>,
-    /// Set in a `crt-store`.
-    pub(crate) crt_store: super::crt_store::CrtStore,
     /// Peers sections that tables name.
     pub(crate) table_peers: Vec<(Box<str>, Span)>,
-    /// Servers of rings, by ring and place, with what their lines say of TLS.
-    pub(crate) ring_tls: Vec<((usize, usize), model::config::ServerTls, Span)>,
     /// Tables in which `stick` rules keep servers.
     pub(crate) sticky_tables: Vec<Box<str>>,
     /// `nbproc` asked for several processes.
@@ -43,14 +39,32 @@ pub struct Loader {
     pub(crate) error_groups: super::http_errors::ErrorGroups,
     /// Lists of users, and who names them.
     pub(crate) userlists: super::userlist::Userlists,
+    /// Set while a `stats socket` line is built: what only its options say.
+    pub socket: Option<SocketRights>,
+}
+
+/// What lines about TLS need besides their own words.
+#[derive(Debug, Default)]
+pub(crate) struct TlsSources {
+    /// Files of certificates that were read.
+    pub(crate) files: super::tls_files::TlsFiles,
+    /// Chains of `issuers-chain-path`, once they were read.
+    pub(crate) issuer_chains: Option<certificates::IssuerChains>,
+    /// Set in a `crt-store`.
+    pub(crate) store: super::crt_store::CrtStore,
+    /// Servers of rings, by ring and place, with what their lines say of TLS.
+    pub(crate) rings: Vec<((usize, usize), model::config::ServerTls, Span)>,
+}
+
+/// Sections that others name, as far as they were read.
+#[derive(Debug, Default)]
+pub(crate) struct Sections {
     /// `healthcheck` sections.
     pub(crate) health_checks: Vec<model::config::HealthCheck>,
     /// `mailers` sections.
     pub(crate) mailers: Vec<model::config::Mailers>,
     /// `log-profile` sections, until the targets that name them have them.
     pub(crate) log_profiles: Vec<model::config::LogProfile>,
-    /// Set while a `stats socket` line is built: what only its options say.
-    pub socket: Option<SocketRights>,
     /// Set in a `cache` section.
     pub(crate) cache: Option<super::cache::Draft>,
 }
@@ -87,21 +101,15 @@ impl Loader {
             order: order::RuleOrder::default(),
             names: Default::default(),
             refused: Default::default(),
-            tls_files: Default::default(),
+            tls: TlsSources::default(),
+            sections: Sections::default(),
             state_files: BTreeSet::new(),
-            issuer_chains: None,
-            crt_store: Default::default(),
             table_peers: Vec::new(),
-            ring_tls: Vec::new(),
             sticky_tables: Vec::new(),
             old_processes: false,
             error_groups: Default::default(),
             userlists: Default::default(),
             socket: None,
-            health_checks: Vec::new(),
-            mailers: Vec::new(),
-            log_profiles: Vec::new(),
-            cache: None,
         }
     }
 }

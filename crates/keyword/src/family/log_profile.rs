@@ -65,26 +65,26 @@ fn names(steps: &[(&'static str, Step)]) -> Vec<&'static str> {
 /// Begins a section.
 pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
     let taken = |loader: &Loader, name: &str| {
-        let mut all = loader.log_profiles.iter();
+        let mut all = loader.sections.log_profiles.iter();
         all.find(|other| &*other.name == name)
             .map(|other| other.span)
     };
     let Some(name) = loader.own_name(line, taken) else {
         return Section::Refused;
     };
-    loader.log_profiles.push(LogProfile {
+    loader.sections.log_profiles.push(LogProfile {
         name: name.text().into(),
         span: name.span,
         tag: None,
         steps: Default::default(),
     });
-    Section::LogProfile(loader.log_profiles.len() - 1)
+    Section::LogProfile(loader.sections.log_profiles.len() - 1)
 }
 
 /// The section that is read.
 pub(super) fn section(loader: &mut Loader) -> Option<&mut LogProfile> {
     match loader.section {
-        Section::LogProfile(index) => loader.log_profiles.get_mut(index),
+        Section::LogProfile(index) => loader.sections.log_profiles.get_mut(index),
         _ => None,
     }
 }

@@ -107,7 +107,7 @@ fn level(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 fn section(loader: &mut Loader) -> Option<&mut Mailers> {
     match loader.section {
-        Section::Mailers(index) => loader.mailers.get_mut(index),
+        Section::Mailers(index) => loader.sections.mailers.get_mut(index),
         _ => None,
     }
 }
@@ -170,7 +170,7 @@ fn mailer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 /// Gives proxies the sections that they name. For the end of loading.
 pub(super) fn finish(loader: &mut Loader) {
-    let sections: Vec<Arc<Mailers>> = std::mem::take(&mut loader.mailers)
+    let sections: Vec<Arc<Mailers>> = std::mem::take(&mut loader.sections.mailers)
         .into_iter()
         .map(Arc::new)
         .collect();

@@ -150,7 +150,7 @@ pub(super) fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         counted,
         tls: RingTls::default(),
     });
-    loader.ring_tls.push((place, tls, name.span));
+    loader.tls.rings.push((place, tls, name.span));
     Ok(())
 }
 

@@ -551,7 +551,7 @@ pub fn finish_servers(loader: &mut Loader) {
 
 /// Makes scripts of what sections say of checks, and gives servers theirs.
 fn finish_checks(loader: &mut Loader) {
-    let mut named = std::mem::take(&mut loader.health_checks);
+    let mut named = std::mem::take(&mut loader.sections.health_checks);
     named.iter_mut().for_each(|named| named.check.compile());
     let named: Vec<Arc<HealthCheck>> = named.into_iter().map(Arc::new).collect();
     let mut told = Vec::new();

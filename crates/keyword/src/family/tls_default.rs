@@ -17,7 +17,7 @@ fn directory(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a directory")?;
     let path = PathBuf::from(std::ffi::OsStr::from_bytes(&word.bytes));
     let in_store = loader.section == Section::CrtStore;
-    let (store, draft) = (&mut loader.crt_store, &mut loader.draft);
+    let (store, draft) = (&mut loader.tls.store, &mut loader.draft);
     let tls = &mut draft.config.global.tls;
     let field = match args.keyword {
         "crt-base" if in_store => &mut store.crt_base,

@@ -71,7 +71,7 @@ pub(crate) fn authorities(
         false => based(loader, word, loader.config.global.tls.ca_base.as_ref()),
     };
     let name: Box<str> = path.to_string_lossy().into();
-    if let Some(known) = loader.tls_files.authorities.get(&path) {
+    if let Some(known) = loader.tls.files.authorities.get(&path) {
         let it = Arc::clone(known);
         return Ok(Named { name, it });
     }
@@ -89,7 +89,7 @@ pub(crate) fn authorities(
     };
     let made = Authorities::from_texts(texts.iter().map(|text| &text[..]));
     let it = Arc::new(made.map_err(|why| unusable(args, word, &path, why))?);
-    let kept = &mut loader.tls_files.authorities;
+    let kept = &mut loader.tls.files.authorities;
     kept.insert(path, Arc::clone(&it));
     Ok(Named { name, it })
 }
@@ -134,7 +134,7 @@ pub(crate) fn revocations(
 ) -> Result<Named<Revocations>, Diagnostic> {
     let path = based(loader, word, loader.config.global.tls.ca_base.as_ref());
     let name: Box<str> = path.to_string_lossy().into();
-    if let Some(known) = loader.tls_files.revocations.get(&path) {
+    if let Some(known) = loader.tls.files.revocations.get(&path) {
         let it = Arc::clone(known);
         return Ok(Named { name, it });
     }
@@ -145,7 +145,7 @@ pub(crate) fn revocations(
     let text = text.map_err(|error| unusable(args, word, &path, reason(error)))?;
     let made = Revocations::from_pem(&text);
     let it = Arc::new(made.map_err(|why| unusable(args, word, &path, why))?);
-    let kept = &mut loader.tls_files.revocations;
+    let kept = &mut loader.tls.files.revocations;
     kept.insert(path, Arc::clone(&it));
     Ok(Named { name, it })
 }

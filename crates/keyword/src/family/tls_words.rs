@@ -84,9 +84,9 @@ pub(crate) fn tell_versions(
                 Diagnostic::warning(&codes::NO_EFFECT, span, format!("{what}: {remark}"))
                     .help("use only 'ssl-min-ver' and 'ssl-max-ver'")
             }
-            Remark::Raised(_) if loader.tls_files.old_version_told => continue,
+            Remark::Raised(_) if loader.tls.files.old_version_told => continue,
             Remark::Raised(_) => {
-                loader.tls_files.old_version_told = true;
+                loader.tls.files.old_version_told = true;
                 Diagnostic::warning(&codes::TLS_OLD_VERSION, span, format!("{what}: {remark}"))
                     .help("write 'ssl-min-ver TLSv1.2'")
             }

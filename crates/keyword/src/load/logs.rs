@@ -10,7 +10,7 @@ use std::sync::Arc;
 impl Loader {
     /// Gives the targets the profiles that they name.
     pub(super) fn find_log_profiles(&mut self) {
-        let profiles: Vec<Arc<LogProfile>> = std::mem::take(&mut self.log_profiles)
+        let profiles: Vec<Arc<LogProfile>> = std::mem::take(&mut self.sections.log_profiles)
             .into_iter()
             .map(Arc::new)
             .collect();

@@ -73,7 +73,7 @@ impl Loader {
             "crt-store" => {
                 self.no_more_words(line, 2);
                 let begun = crate::family::crt_store::CrtStore::begin(line);
-                let begun = begun.map(|store| self.crt_store = store);
+                let begun = begun.map(|store| self.tls.store = store);
                 self.begun(begun, Section::CrtStore)
             }
             "userlist" => {
@@ -96,7 +96,7 @@ impl Loader {
             "cache" => {
                 self.no_more_words(line, 2);
                 let begun = crate::family::cache::Draft::begin(line);
-                let begun = begun.map(|draft| self.cache = Some(draft));
+                let begun = begun.map(|draft| self.sections.cache = Some(draft));
                 self.begun(begun, Section::Cache)
             }
             "resolvers" => {
@@ -177,36 +177,39 @@ impl Loader {
 
     fn begin_health_check(&mut self, line: &Line) -> Section {
         let taken = |loader: &Self, name: &str| {
-            let mut all = loader.health_checks.iter();
+            let mut all = loader.sections.health_checks.iter();
             all.find(|other| &*other.name == name)
                 .map(|other| other.span)
         };
         let Some(name) = self.own_name(line, taken) else {
             return Section::Refused;
         };
-        self.health_checks.push(model::config::HealthCheck {
-            name: name.text().into(),
-            span: name.span,
-            check: model::config::Check {
-                kind: model::config::CheckKind::Tcp,
-                ..Default::default()
-            },
-        });
-        Section::HealthCheck(self.health_checks.len() - 1)
+        self.sections
+            .health_checks
+            .push(model::config::HealthCheck {
+                name: name.text().into(),
+                span: name.span,
+                check: model::config::Check {
+                    kind: model::config::CheckKind::Tcp,
+                    ..Default::default()
+                },
+            });
+        Section::HealthCheck(self.sections.health_checks.len() - 1)
     }
 
     fn begin_mailers(&mut self, line: &Line) -> Section {
         let taken = |loader: &Self, name: &str| {
-            let mut all = loader.mailers.iter();
+            let mut all = loader.sections.mailers.iter();
             all.find(|other| &*other.name == name)
                 .map(|other| other.span)
         };
         let Some(name) = self.own_name(line, taken) else {
             return Section::Refused;
         };
-        self.mailers
+        self.sections
+            .mailers
             .push(model::config::Mailers::new(&name.text(), name.span));
-        Section::Mailers(self.mailers.len() - 1)
+        Section::Mailers(self.sections.mailers.len() - 1)
     }
 
     /// What is to be done when a section's last line was read.

@@ -417,7 +417,7 @@ fn finish_sections(loader: &mut Loader, defaults: &TlsDefaults) {
         }
         loader.config.peers[at].all = all;
     }
-    for ((ring, server), mut tls, span) in std::mem::take(&mut loader.ring_tls) {
+    for ((ring, server), mut tls, span) in std::mem::take(&mut loader.tls.rings) {
         let Some(described) = loader.config.rings.get(ring) else {
             continue;
         };
