@@ -59,9 +59,11 @@ impl Supervisor {
         let number = proxy.process.number();
         let frozen = match is_frozen(&mut proxy.process) {
             Some(why) => Some((None, why)),
-            None => pulses
-                .frozen_thread(number)
-                .map(|(name, why)| (Some(name), why)),
+            // A signal stops all threads of a process: whose silence is seen first is chance.
+            None => pulses.frozen_thread(number).map(|(name, why)| {
+                let named = Some(name).filter(|_| why != Frozen::Stopped);
+                (named, why)
+            }),
         };
         if let Some((thread, why)) = frozen {
             // Its end is seen in the next turn.
