@@ -82,7 +82,7 @@ static CASES: &[Case] = &[
         .sections("backend @CASE@\nserver s @SERVER@\n")
         .server_says(ANSWER)
         .send(&[GET])
-        .differs("formats-over-answers"),
+        .differs("response-formats"),
     case("redirect")
         .covers(&["http-response action redirect"])
         .lines("http-response redirect location /login?%[status] code 303 if { status 200 }\ndefault_backend @CASE@")

@@ -9,6 +9,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "body-cut",
         about: "mode",
+        kinds: &["keyword"],
         haproxy: "Forwards a truncated body (over TLS or in chunks) as if it were complete.",
         here: "A truncated body (TLS without close_notify, chunks without an end) also closes the client's connection.",
         reason: "The client must be able to distinguish a complete file from a truncated one.",
@@ -16,6 +17,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "http2-host",
         about: "proto",
+        kinds: &["bind option"],
         haproxy: "Accepts HTTP/2 requests whose `host` differs from `:authority`, with user names in addresses, or \
             with bytes above 127 in paths.",
         here: "These requests are refused.",
@@ -24,6 +26,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "http2-header-list",
         about: "tune.bufsize",
+        kinds: &["keyword"],
         haproxy: "Resets the stream when its headers are too large.",
         here: "The request gets status 431 and the connection continues, unless it sends several dozen such requests \
             at once.",
@@ -32,6 +35,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "resumption-ignored-errors",
         about: "crt-ignore-err",
+        kinds: &["bind option"],
         haproxy: "Resumes TLS sessions of clients whose certificates had ignored errors.",
         here: "Such sessions are not resumed.",
         reason: "A resumed session has no error in `ssl_c_verify`, so rules could no longer see it.",
@@ -39,6 +43,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "forward-secrecy",
         about: "ciphers",
+        kinds: &["bind option", "server option"],
         haproxy: "Supports cipher suites with RSA key exchange (`AES256-GCM-SHA384`, `kRSA`) or finite-field \
             Diffie-Hellman (`DHE-RSA-AES256-GCM-SHA384`, `ssl-dh-param-file`).",
         here: "Only supports key exchange with elliptic curves or ML-KEM. Other ciphers of a list are ignored with a \
@@ -49,6 +54,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "dynamic-servers-kept",
         about: "stats socket",
+        kinds: &["keyword"],
         haproxy: "A reload loses servers created by `add server`, unless they were also written into the file.",
         here: "They are kept over a reload, an upgrade and the death of the role, until `del server` removes them or \
             the file has a server with their name. A server of the file removed by `del server` stays removed over an \
@@ -59,6 +65,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "dynamic-servers-idle",
         about: "stats socket",
+        kinds: &["keyword"],
         haproxy: "`del server` is refused while there are idle connections to the server.",
         here: "Idle connections are closed; only sessions and a queue prevent the removal.",
         reason: "Idle connections serve no client, and a server in maintenance gets no session that could use them.",
@@ -66,6 +73,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "ticket-keys-admin",
         about: "stats socket",
+        kinds: &["keyword"],
         haproxy: "`show tls-keys` prints keys at every level.",
         here: "It requires the level `admin`.",
         reason: "The keys decrypt recorded traffic.",
@@ -73,6 +81,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "lists-operator",
         about: "stats socket",
+        kinds: &["keyword"],
         haproxy: "`add map`, `set map`, `clear acl` and similar commands work at every level, even `user`.",
         here: "They require the level `operator`.",
         reason: "A read-only connection must not change which clients are allowed.",
@@ -80,6 +89,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "redispatch-pause",
         about: "option redispatch",
+        kinds: &["keyword"],
         haproxy: "Waits one second before each retry, except for another server.",
         here: "The same, but a retry on another server never waits, regardless of the interval.",
         reason: "A stream without persistence gains nothing by waiting for the failed server.",
@@ -87,6 +97,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "tables-bytes",
         about: "stick-table",
+        kinds: &["keyword"],
         haproxy: "`bytes_in_cnt` and similar counters count HTTP messages as stored in memory, which differs slightly \
             from the transferred bytes.",
         here: "They count transferred bytes.",
@@ -95,6 +106,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "tables-oldest",
         about: "stick-table",
+        kinds: &["keyword"],
         haproxy: "A full table removes the oldest of all its entries.",
         here: "Tables of up to 4096 entries do the same; larger ones remove the oldest entry of one of 64 parts.",
         reason: "Threads do not wait for each other.",
@@ -102,6 +114,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "table-trackers",
         about: "table_trackers",
+        kinds: &["converter"],
         haproxy: "Counts the current evaluation as a tracker of the entry.",
         here: "Counts only real trackers.",
         reason: "`sc_trackers` of the same entry returns the same.",
@@ -109,6 +122,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "sc-tracked-table",
         about: "sc_tracked",
+        kinds: &["fetch"],
         haproxy: "With a table argument, returns whether the counter tracks anything, regardless of that table.",
         here: "With a table argument, returns whether that table has an entry with the same key.",
         reason: "All other counter fetches look into the named table.",
@@ -116,6 +130,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "table-key-text",
         about: "stick-table",
+        kinds: &["keyword"],
         haproxy: "`set table` reads text that is not an address as `0.0.0.0`, `5x` as 5, and refuses IPv4 addresses \
             for an IPv6 table.",
         here: "Invalid keys are refused, and IPv4 addresses are mapped as when they are tracked.",
@@ -124,6 +139,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "abort-split",
         about: "option abortonclose",
+        kinds: &["keyword"],
         haproxy: "In a backend alone it does not end requests of clients that closed after a complete request; the \
             frontend needs it, too.",
         here: "The line in the backend is enough.",
@@ -132,6 +148,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "slowstart-steps",
         about: "slowstart",
+        kinds: &["server option"],
         haproxy: "A server's weight grows in steps of 1/16, beginning with one step.",
         here: "It grows in steps of 1/100.",
         reason: "A cold server gets less traffic at first.",
@@ -139,6 +156,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "turns-of-weights",
         about: "balance",
+        kinds: &["keyword"],
         haproxy: "`roundrobin` over servers with different weights starts somewhere in the middle of a round.",
         here: "It starts with the first server. In both, each server gets its weight in a complete round.",
         reason: "The first server rarely matters.",
@@ -146,6 +164,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "peers-order",
         about: "peer",
+        kinds: &["keyword"],
         haproxy: "A new process waits five seconds for its predecessor to send its tables, then asks a peer.",
         here: "Entries are passed to the next process with all other states, and a peer is asked at once.",
         reason: "The table is complete sooner.",
@@ -153,6 +172,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "early-data",
         about: "allow-0rtt",
+        kinds: &["bind option"],
         haproxy: "Passes early data to rules before the handshake is complete.",
         here: "Early data is accepted and held until the handshake is complete.",
         reason: "A possible replay reaches no rule and no server; the round trip is not saved.",
@@ -160,6 +180,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "realm-quotes",
         about: "auth",
+        kinds: &["http-request action"],
         haproxy: "Sends a realm as written in the file, including quotation marks and backslashes.",
         here: "Quotation marks and backslashes in the realm are escaped with a backslash.",
         reason: "Otherwise the header is invalid, or differs from the file.",
@@ -167,6 +188,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "password-hashes",
         about: "http_auth",
+        kinds: &["fetch"],
         haproxy: "Computes the hash of a password in the serving thread, for every request.",
         here: "Other threads compute it while the rules of the request wait, once for the same user and password. If \
             too many requests wait, the response is 503.",
@@ -176,6 +198,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "bearer-header",
         about: "http_auth_bearer",
+        kinds: &["fetch"],
         haproxy: "Returns an empty token if the named header is missing (2.6).",
         here: "There is no value.",
         reason: "`-m found` must be false for a request without a token.",
@@ -183,6 +206,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "user-without-password",
         about: "user",
+        kinds: &["keyword"],
         haproxy: "Accepts a user without a password in a list, and crashes when that user logs in.",
         here: "Such a user can never log in, and a warning reports it.",
         reason: "A request must not crash the process.",
@@ -190,6 +214,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "statistics-policy",
         about: "stats enable",
+        kinds: &["keyword"],
         haproxy: "Sends the page in chunks, with inline styles and forms.",
         here: "The page has another design and a content security policy; form fields, URL parameters, CSV and JSON \
             are the same.",
@@ -198,6 +223,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "ub64dec",
         about: "ub64dec",
+        kinds: &["converter"],
         haproxy: "Decodes padding, which this form of Base64 does not have, to an extra byte.",
         here: "Padding is ignored.",
         reason: "Padded and unpadded input mean the same bytes.",
@@ -205,6 +231,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "port-only",
         about: "port_only",
+        kinds: &["converter"],
         haproxy: "Calculates with the letters of a port that is not a number.",
         here: "It is 0, as without a port.",
         reason: "Letters are not a number.",
@@ -212,6 +239,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "json-query-numbers",
         about: "json_query",
+        kinds: &["converter"],
         haproxy: "Rounds a number to six digits: 12345678901234567890 becomes 1.23457e+19.",
         here: "A number is returned as written.",
         reason: "Identifiers are numbers, too, and must not lose digits.",
@@ -219,6 +247,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "json-query-unicode",
         about: "json_query",
+        kinds: &["converter"],
         haproxy: "Returns one byte for a character written as `\\u` with four digits.",
         here: "The character is returned in UTF-8.",
         reason: "The result is the intended text.",
@@ -226,6 +255,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "jwt-query-whole",
         about: "jwt_payload_query",
+        kinds: &["converter"],
         haproxy: "Has no value without a path (2.6).",
         here: "Without a path the result is the whole JSON.",
         reason: "The documentation says so, and later versions do it.",
@@ -233,6 +263,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "language-zero",
         about: "language",
+        kinds: &["converter"],
         haproxy: "Returns no value if a language with weight 0 precedes others (2.6).",
         here: "That language is ignored, and the others apply.",
         reason: "A weight of 0 excludes only that language.",
@@ -240,6 +271,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "mqtt-properties",
         about: "mqtt_field_value",
+        kinds: &["converter"],
         haproxy: "Returns 0 for a numeric property that a CONNACK does not have.",
         here: "A missing property has no value.",
         reason: "0 would be a limit that was never set.",
@@ -247,13 +279,15 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "fix-empty-value",
         about: "fix_is_valid",
+        kinds: &["converter"],
         haproxy: "Accepts a tag without a value (2.6).",
         here: "It makes the message invalid.",
-        reason: "The documentation and the FIX standard say so.",
+        reason: "HAProxy's manual and the FIX standard define it that way.",
     },
     Difference {
         key: "protobuf-float",
         about: "protobuf",
+        kinds: &["converter"],
         haproxy: "Turns a negative number of the type `float` into a large one (2.6).",
         here: "It stays negative.",
         reason: "The sign is part of the number.",
@@ -261,6 +295,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "ungrpc-compressed",
         about: "ungrpc",
+        kinds: &["converter"],
         haproxy: "Reads the bytes of a compressed message as fields.",
         here: "A compressed message has no fields.",
         reason: "The result would be random.",
@@ -268,6 +303,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "capture-req",
         about: "capture.req.uri",
+        kinds: &["fetch"],
         haproxy: "Knows method and target of the request only if something logs requests (2.6).",
         here: "They are always known.",
         reason: "A rule should not depend on a log format.",
@@ -275,6 +311,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "cook-val",
         about: "cook_val",
+        kinds: &["fetch"],
         haproxy: "Calculates with the characters of a cookie that is not a number.",
         here: "It is 0.",
         reason: "Other characters are not a number.",
@@ -282,6 +319,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "res-cook-cnt",
         about: "res.cook_cnt",
+        kinds: &["fetch"],
         haproxy: "Without a name, also counts the attributes of Set-Cookie headers.",
         here: "Only cookies are counted.",
         reason: "`path=/` is not a cookie.",
@@ -289,6 +327,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "url-ip",
         about: "url_ip",
+        kinds: &["fetch"],
         haproxy: "Only sees IPv4 addresses in a URL, and so does `url_port`.",
         here: "IPv6 addresses in brackets are seen, too.",
         reason: "They are equally valid hosts.",
@@ -296,6 +335,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "lines-framing",
         about: "reqrep",
+        kinds: &["keyword"],
         haproxy: "In HAProxy 1.x a req or rsp rule could produce any message: another version, a request without a \
             target, two lengths.",
         here: "The version, `content-length` and `transfer-encoding` do not change. Invalid methods, statuses and \
@@ -303,8 +343,9 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "If two sides interpret a message differently, requests can be smuggled.",
     },
     Difference {
-        key: "lines-patience",
+        key: "regex-limit",
         about: "reqdeny",
+        kinds: &["keyword"],
         haproxy: "In HAProxy 1.x a regular expression could take any time.",
         here: "A regular expression with backtracking (look-around, back-references) may take ten thousand steps per \
             line; beyond that the message is refused.",
@@ -313,13 +354,15 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "one-process",
         about: "nbproc",
+        kinds: &["keyword"],
         haproxy: "HAProxy up to 2.4 started this number of processes; later versions refuse the line.",
         here: "It is the number of threads of one process. Settings for one of the processes apply to all threads.",
         reason: "Threads share limits, counters and tables, which processes never did.",
     },
     Difference {
-        key: "names-twice",
+        key: "duplicate-names",
         about: "server",
+        kinds: &["keyword"],
         haproxy: "HAProxy 1.x accepted two proxies, or two servers of one backend, with the same name; later versions \
             refuse the file.",
         here: "In a file with other old syntax the second one is renamed (`app-2`), with a warning; otherwise the \
@@ -329,6 +372,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "hash-redispatch",
         about: "option redispatch",
+        kinds: &["keyword"],
         haproxy: "A stream whose hash selects a server that refuses connections is never sent elsewhere before health \
             checks mark that server down.",
         here: "It is sent to the next server of the table or ring at the retry given by the interval, by default the \
@@ -339,6 +383,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "cookie-version-2",
         about: "cookie",
+        kinds: &["keyword"],
         haproxy: "Also rewrites cookies in `Set-Cookie2` headers, and removes them incorrectly.",
         here: "These headers pass unchanged.",
         reason: "Browsers have not supported them since 2011 (RFC 6265).",
@@ -346,6 +391,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "dispatch-name",
         about: "dispatch",
+        kinds: &["keyword"],
         haproxy: "Logs and statistics show no server for `dispatch` and `transparent`.",
         here: "They show a server named `dispatch` or `transparent`, with its counters.",
         reason: "Troubleshooting needs to know where a stream went.",
@@ -353,6 +399,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "last-server-full",
         about: "max-keep-alive-queue",
+        kinds: &["keyword"],
         haproxy: "A client waits for its previous server even if it is full, however long the queue, unless this line \
             limits it.",
         here: "It uses another server at once, unless this line lets it wait.",
@@ -361,6 +408,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "log-forward-lost",
         about: "dgram-bind",
+        kinds: &["keyword"],
         haproxy: "Truncates messages that resemble RFC 5424 but are not valid, and ignores structured data with a \
             quoted bracket.",
         here: "Such data is parsed, and invalid messages are forwarded completely, as text.",
@@ -369,6 +417,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "log-forward-newline",
         about: "dgram-bind",
+        kinds: &["keyword"],
         haproxy: "Writes a newline inside a datagram unchanged to streams, rings and standard output.",
         here: "It becomes a space there; it is kept for UDP and Unix sockets.",
         reason: "Otherwise a sender could forge log lines of others.",
@@ -376,6 +425,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "jwt-key-confusion",
         about: "jwt_verify",
+        kinds: &["converter"],
         haproxy: "With a variable as the algorithm, accepts tokens with `none`, or with `HS256` signed with the path \
             of the public key file.",
         here: "With a key from a file, only public key algorithms are valid.",
@@ -384,6 +434,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "cache-cookie",
         about: "cache-store",
+        kinds: &["http-response action"],
         haproxy: "Stores responses with `Set-Cookie`, and headers named by `private=\"…\"` or `no-cache=\"…\"`.",
         here: "A response with `Set-Cookie` is not stored unless one of these names it; the headers that they name \
             are not stored.",
@@ -392,6 +443,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "cache-request-body",
         about: "cache-use",
+        kinds: &["http-request action"],
         haproxy: "Serves GET requests with a body from a cache, and stores their responses.",
         here: "They bypass the cache.",
         reason: "An application may use the body, so one client could determine what others get.",
@@ -399,13 +451,15 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "chunks-to-old-clients",
         about: "mode",
+        kinds: &["keyword"],
         haproxy: "Forwards chunks of a server's response to an HTTP/1.0 client, which reads them as part of the body.",
         here: "Such a client gets the body without chunks, and the end of the connection marks its end.",
         reason: "HTTP/1.0 does not have chunks.",
     },
     Difference {
-        key: "formats-over-answers",
+        key: "response-formats",
         about: "http-response",
+        kinds: &["keyword"],
         haproxy: "Drops the server's response before evaluating the log formats of `return` and `deny`: `%[status]` \
             is empty there (2.6).",
         here: "They can use the server's response.",
@@ -414,13 +468,15 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "source-header-missing",
         about: "source",
+        kinds: &["keyword", "server option"],
         haproxy: "Responds with 500 if `usesrc hdr_ip` finds no such header (2.6).",
         here: "The connection uses the address of `source`.",
-        reason: "The documentation says so, and a missing header is not an error of the proxy.",
+        reason: "HAProxy's manual describes it that way, and a missing header is not an error of the proxy.",
     },
     Difference {
         key: "page-without-length",
         about: "errorfile",
+        kinds: &["keyword"],
         haproxy: "After an HTTP/1.1 error page without a length in a file, closes the client's connection.",
         here: "The length is added, and the connection stays open.",
         reason: "The length is known.",
@@ -428,6 +484,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "method-head",
         about: "set-method",
+        kinds: &["http-request action"],
         haproxy: "After a rule changes GET to HEAD, the response announces the length of a body that is never sent.",
         here: "The response announces no body.",
         reason: "Otherwise the client would wait for the body, or read the next response as the body.",
@@ -435,6 +492,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "admin-forms",
         about: "stats admin",
+        kinds: &["keyword"],
         haproxy: "Executes a form of the statistics page regardless of the site that sent it.",
         here: "A form from another site is denied (`Sec-Fetch-Site`, `Origin`), and a page with actions can only be \
             framed by its own site.",
@@ -444,6 +502,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "early-response",
         about: "proto",
+        kinds: &["bind option"],
         haproxy: "Resets an HTTP/2 stream whose response is complete before its request.",
         here: "The rest of the request is read and discarded, up to 1 MiB; only then the stream is reset.",
         reason: "Some clients treat the reset as a failure and lose the response.",
@@ -451,6 +510,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "upgrade-scheme",
         about: "proto",
+        kinds: &["server option"],
         haproxy: "Requests a tunnel from an HTTP/2 server with the scheme `https` even without TLS. To a server \
             without tunnel support it sends RST_STREAM for a stream that was never opened.",
         here: "The scheme is that of the connection, and a server without tunnel support is sent nothing.",
@@ -460,6 +520,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "defaults-rules",
         about: "http-request",
+        kinds: &["keyword"],
         haproxy: "Refuses rules in a `defaults` section that another `defaults`, a `listen`, or both frontends and \
             backends inherit.",
         here: "They apply wherever they are inherited, in each proxy that supports them.",
@@ -468,6 +529,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "hash-nodes",
         about: "hash-type",
+        kinds: &["keyword"],
         haproxy: "HAProxy 3.0 and later place a server's nodes on the ring of `hash-type consistent` by a hash of a \
             hash of its id.",
         here: "Nodes have the positions of HAProxy 2.6.",
@@ -476,6 +538,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "word-missing",
         about: "word",
+        kinds: &["converter"],
         haproxy: "HAProxy 2.6 returns an empty text if there is no word with that index; later versions return no \
             value.",
         here: "There is no value.",
@@ -484,6 +547,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "connect-host",
         about: "mode",
+        kinds: &["keyword"],
         haproxy: "HAProxy 2.6 forwards `Host` of CONNECT with a default port; later versions remove it.",
         here: "Port 80 or 443 is removed from `Host`, but never from the target.",
         reason: "Rules then need only one name per host.",
@@ -491,6 +555,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "target-forms",
         about: "option accept-invalid-http-request",
+        kinds: &["keyword"],
         haproxy: "HAProxy 2.6 accepts `GET *`, and forwards `GET http://host` without a path; later versions do \
             neither.",
         here: "`*` is a target of OPTIONS only, other methods get 400. A URL without a path gets `/`, except for \
@@ -500,6 +565,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "buffered-abort",
         about: "option http-buffer-request",
+        kinds: &["keyword"],
         haproxy: "HAProxy 2.6 closes without a response when a client stops in the middle of an awaited body; later \
             versions respond with 400.",
         here: "The client gets 400.",
@@ -508,6 +574,7 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "rewrite-room",
         about: "strict-mode",
+        kinds: &["http-request action", "http-response action", "http-after-response action"],
         haproxy: "A rewrite fails if headers and buffered body together fill the buffer.",
         here: "Only the headers count.",
         reason: "The body has its own buffer.",
@@ -527,7 +594,11 @@ mod tests {
             assert!(keys.insert(difference.key), "{}", difference.key);
             assert_eq!(language::manual::slug(difference.key), difference.key);
             let found = language::manual::look_up(difference.about, &rows);
-            assert!(!found.rows.is_empty(), "no keyword {}", difference.about);
+            for kind in difference.kinds {
+                let is_row = found.rows.iter().any(|row| row.kind == *kind);
+                assert!(is_row, "no {kind} {}", difference.about);
+            }
+            assert!(!difference.kinds.is_empty(), "{}", difference.key);
             for text in [difference.haproxy, difference.here, difference.reason] {
                 assert!(text.ends_with('.'), "{}: {text}", difference.key);
             }

@@ -53,14 +53,13 @@ pub fn chapter(material: &Material<'_>, chapter: &Chapter<'_>, width: usize) -> 
             text += &format!("\nExample:\n{}", indented(example));
         }
         for (kind, names) in material.followers(entry.name) {
-            let told = format!("Each {kind}: {}", names.join(", "));
+            let told = format!("{kind}s: {}", names.join(", "));
             text.push('\n');
             text += &markup::terminal(&told, width);
         }
-        for difference in material.differences_of(entry.name) {
-            let told = format!("Unlike HAProxy: {} {}", difference.here, difference.reason);
-            text.push('\n');
-            text += &markup::terminal(&told, width);
+        for difference in material.differences_of(entry) {
+            text += "\nUnlike HAProxy:\n";
+            text += &markup::terminal(&difference.points(), width);
         }
     }
     text
@@ -84,13 +83,7 @@ pub fn differences(material: &Material<'_>, width: usize) -> String {
     let mut text = String::from("Differences from HAProxy\n========================\n");
     for difference in material.differences {
         text += &format!("\n{} [{}]\n", difference.about, difference.key);
-        for (label, what) in [
-            ("HAProxy", difference.haproxy),
-            ("Here", difference.here),
-            ("Why", difference.reason),
-        ] {
-            text += &markup::terminal(&format!("- {label}: {what}"), width);
-        }
+        text += &markup::terminal(&difference.points(), width);
     }
     text
 }
@@ -116,6 +109,7 @@ mod tests {
         let differences = [Difference {
             key: "silence",
             about: "timeout client",
+            kinds: &["keyword"],
             haproxy: "waits",
             here: "Waits, too.",
             reason: "So.",
@@ -136,9 +130,10 @@ mod tests {
         assert!(
             text.starts_with("Time limits\n===========\n\ntimeout client (keyword, in defaults)\n")
         );
-        assert!(
-            text.ends_with("Example:\n    timeout client 30s\n\nUnlike HAProxy: Waits, too. So.\n")
-        );
+        assert!(text.ends_with(
+            "Example:\n    timeout client 30s\n\n\
+             Unlike HAProxy:\n  - HAProxy: waits\n  - Evenkeel: Waits, too.\n  - Why: So.\n"
+        ));
         assert!(
             super::differences(&material, 60)
                 .contains("timeout client [silence]\n  - HAProxy: waits\n")

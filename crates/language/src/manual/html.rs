@@ -232,7 +232,7 @@ impl Book<'_> {
                 }
             });
             text += &format!(
-                "<h3>Each {kind}</h3>\n<p class=\"names\">{}</p>\n",
+                "<h3>{kind}s</h3>\n<p class=\"names\">{}</p>\n",
                 links.collect::<Vec<_>>().join(" ")
             );
         }
@@ -268,11 +268,11 @@ impl Book<'_> {
             text += &format!("<h3>Example</h3>\n<pre><code>{examples}</code></pre>\n");
         }
         text += &self.followers(entry.name);
-        for difference in self.material.differences_of(entry.name) {
+        for difference in self.material.differences_of(entry) {
             text += &format!(
-                "<aside><strong>Unlike HAProxy.</strong> {} <a href=\"differences.html#{}\">More</a></aside>\n",
-                self.text(difference.here),
-                difference.key
+                "<aside><strong>Unlike HAProxy</strong> <a href=\"differences.html#{}\">#</a>\n{}</aside>\n",
+                difference.key,
+                self.text(&difference.points()),
             );
         }
         text + "</section>\n"
@@ -281,10 +281,10 @@ impl Book<'_> {
     fn differences(&self) -> String {
         let mut content = "<h1>Differences from HAProxy</h1>\n".to_owned();
         content += &self.text(DIFFERENCES);
-        content += "<table>\n<thead><tr><th>About</th><th>HAProxy</th><th>Here</th><th>Why</th></tr></thead>\n<tbody>\n";
+        content += "<table>\n<thead><tr><th>About</th><th>HAProxy</th><th>Evenkeel</th><th>Why</th></tr></thead>\n<tbody>\n";
         for difference in self.material.differences {
             let cells = [difference.haproxy, difference.here, difference.reason];
-            let cells: String = ["HAProxy", "Here", "Why"]
+            let cells: String = ["HAProxy", "Evenkeel", "Why"]
                 .iter()
                 .zip(cells)
                 .map(|(label, cell)| format!("<td data-label=\"{label}\">{}</td>", self.text(cell)))
@@ -411,6 +411,7 @@ mod tests {
         let differences = [Difference {
             key: "silence",
             about: "timeout client",
+            kinds: &["keyword"],
             haproxy: "waits <b>",
             here: "waits, too",
             reason: "because",

@@ -12,6 +12,8 @@ pub struct Difference {
     pub key: &'static str,
     /// The keyword or topic, as `evenkeel keyword` finds it.
     pub about: &'static str,
+    /// The kinds of rows of that name that it concerns ([`Documented::kind`]).
+    pub kinds: &'static [&'static str],
     /// The behaviour of HAProxy.
     pub haproxy: &'static str,
     /// The behaviour of Evenkeel.
@@ -144,11 +146,16 @@ impl<'m> Material<'m> {
         chapters
     }
 
-    /// The differences about a keyword.
-    pub fn differences_of(&self, name: &str) -> impl Iterator<Item = &'m Difference> {
+    /// Returns the differences about a keyword: those of its name that concern its kind.
+    pub fn differences_of(&self, entry: &Entry<'m>) -> impl Iterator<Item = &'m Difference> {
         let differences = self.differences;
-        let name = name.to_owned();
-        differences.iter().filter(move |d| d.about == name)
+        let name = entry.name;
+        let kinds: Vec<&str> = entry.rows.iter().map(|row| row.kind).collect();
+        let concerns = move |d: &&Difference| kinds.iter().any(|kind| d.kinds.contains(kind));
+        differences
+            .iter()
+            .filter(move |d| d.about == name)
+            .filter(concerns)
     }
 
     /// The kinds of rows that follow a keyword on its line (`bind` has `bind option`),
@@ -191,6 +198,16 @@ impl<'m> Material<'m> {
         }
         kinds.sort_unstable();
         kinds
+    }
+}
+
+impl Difference {
+    /// Returns the behaviour of both programs and the reason, as a list in Markdown.
+    pub(super) fn points(&self) -> String {
+        format!(
+            "- HAProxy: {}\n- Evenkeel: {}\n- Why: {}",
+            self.haproxy, self.here, self.reason
+        )
     }
 }
 
@@ -258,6 +275,46 @@ mod tests {
         ] {
             assert_eq!(slug(text), want);
         }
+    }
+
+    #[test]
+    fn a_difference_stands_only_at_the_kind_of_keyword_that_it_concerns() {
+        let row = |kind, doc| Documented {
+            kind,
+            name: "user",
+            family: "Users",
+            places: &["x"],
+            syntax: "user",
+            doc,
+            example: "user",
+            built: true,
+        };
+        let rows = [
+            row("keyword", "A user of a list."),
+            row("bind option", "The owner of a socket."),
+        ];
+        let differences = [Difference {
+            key: "user-without-password",
+            about: "user",
+            kinds: &["keyword"],
+            haproxy: "Crashes.",
+            here: "Refuses it.",
+            reason: "So.",
+        }];
+        let material = Material {
+            rows: &rows,
+            differences: &differences,
+            codes: &[],
+            phrases: &[],
+        };
+        let chapters = material.chapters();
+        let count = |doc: &str| {
+            let entries = chapters.iter().flat_map(|chapter| &chapter.entries);
+            let mut of = entries.filter(|entry| entry.rows[0].doc == doc);
+            material.differences_of(of.next().unwrap()).count()
+        };
+        assert_eq!(count("A user of a list."), 1);
+        assert_eq!(count("The owner of a socket."), 0);
     }
 
     #[test]
