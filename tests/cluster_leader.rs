@@ -128,7 +128,7 @@ fn leadership_is_handed_over_and_keys_are_renewed_while_changes_go_on() {
     load.stop().without_a_failure();
     // In words, what each failure would mean.
     let text = site.beta.command(&["cluster", "status"]).well().out;
-    for words in ["if it fails", "virtual address", "would continue"] {
+    for words in ["if it fails", "virtual address", "remain possible"] {
         assert!(text.contains(words), "{text}");
     }
 }

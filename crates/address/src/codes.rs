@@ -52,7 +52,7 @@ its default, so the machine would not do what the file says.
     priority 300
 ```
 
-Priorities and router ids are 1 to 255, weights -253 to 253.";
+Priorities and VRIDs are 1 to 255, weights -253 to 253.";
 
     /// A brace without its partner, or where none belongs.
     BAD_BRACE = "E0704", "misplaced brace",
@@ -151,7 +151,7 @@ Give one of them another number, on all machines. Instances of different familie
     /// A name that nothing has.
     UNKNOWN_REFERENCE = "E0717", "undefined name",
 "An instance tracks, or a group names, something that no block defines. keepalived would ignore the line,
-so the thing would not be tracked. Define it, or correct the name. It may also be in a file that
+so the object would not be tracked. Define it, or correct the name. It may also be in a file that
 `include` could not find.";
 
     /// In two groups.
@@ -165,15 +165,16 @@ must move together into one group.";
 proxy: the help shows a `listen` section with the same address, servers and checks. Put it into an
 haproxy.cfg and load both: `evenkeel run -f haproxy.cfg -f keepalived.conf`.
 
-With `-P` these blocks are ignored and only VRRP runs, as in keepalived.";
+With `evenkeel keepalived -P` these blocks are ignored and only VRRP runs, as in keepalived.";
 
     /// A user or a group.
     UNKNOWN_ACCOUNT = "E0720", "unknown user or group",
-"The words after a script are the user and group that run it, and this machine does not have them. Often
-they are meant as arguments: quote a script together with its arguments.
+"This machine does not have the user or group. The words after a script are the user and group that run
+it. Often they are meant as arguments: quote a script together with its arguments. After `script_user`,
+create the user, or name another one.
 
 ```
-    notify_master \"/usr/local/bin/told --master\" root
+    notify_master \"/usr/local/bin/notify --master\" root
 ```";
 
     /// Too many addresses.
@@ -259,7 +260,7 @@ joined, or the arguments of a script are not quoted.";
     /// IPVS.
     CONCERNS_IPVS = "W0709", "setting for IPVS only",
 "The keyword configures IPVS, which Evenkeel does not use: its proxy balances connections. The line has no
-effect on VRRP. With `-P` it is not reported.";
+effect on VRRP. With `evenkeel keepalived -P` it is not reported.";
 
     /// Right, and without effect.
     NO_EFFECT = "W0710", "no effect here",

@@ -556,13 +556,17 @@ impl fmt::Display for Refusal {
             }
             Refusal::TooMany { what, max } => write!(f, "too many {what}: at most {max} are allowed"),
             Refusal::Held { holder } => write!(f, "member {holder} holds it"),
-            Refusal::OldEpoch => f.write_str("the epoch is outdated"),
+            Refusal::OldEpoch => {
+                f.write_str("the keys or the lease changed meanwhile; run the command again")
+            }
             Refusal::Founded => f.write_str("the cluster already exists, or does not exist yet"),
             Refusal::Unfit => f.write_str("this member does not support that"),
             Refusal::Taken {
                 what: TakenAttribute::Number,
             } => f.write_str("the member number is taken"),
-            Refusal::Taken { what: TakenAttribute::Name } => f.write_str("another member has this name"),
+            Refusal::Taken { what: TakenAttribute::Name } => f.write_str(
+                "the cluster already has a member with this name: choose another one with `--name`",
+            ),
             Refusal::Name => f.write_str(
                 "invalid name: use 1 to 64 letters, digits, dots, hyphens and underscores",
             ),

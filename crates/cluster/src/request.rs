@@ -164,8 +164,12 @@ impl Reply {
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// No process listens at the socket.
-    #[error("no cluster member is running here (no listener at {}): start `evenkeel run` without files; if it is \
-             running, its log shows why the control role failed", .0.display())]
+    #[error(
+        "no cluster member is running here (no listener at {}). On a member, start `evenkeel run` without files; if \
+         it is running, its log shows why the control role failed. A machine becomes a member by `evenkeel cluster \
+         init NAME` or `evenkeel cluster join TOKEN`",
+        .0.display()
+    )]
     NotRunning(PathBuf),
     /// The socket cannot be used by this user.
     #[error("{}: only root and the user who runs evenkeel may use it", .0.display())]

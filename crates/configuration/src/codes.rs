@@ -4,7 +4,7 @@ language::codes! {
     NO_SECTION = "E0104", "line outside of a section",
         "A keyword appears before the first section. Begin the file with `global`, `defaults`, `frontend`, `backend` \
          or `listen`.";
-    UNANSWERED = "E0112", "incomplete recording",
+    UNANSWERED = "E0112", "configuration recorded by another version",
         "The proxy replays the loader's recording of a configuration, without access to the system, and a line needs \
          something that the recording lacks. Another version of the program made the recording. Reload the \
          configuration.";

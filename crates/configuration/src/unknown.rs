@@ -106,7 +106,7 @@ impl Unknown<'_> {
                 .help(format!("did you mean '{first} {near}'?"))
                 .fix(next.span, near),
             None => told.note(format!(
-                "'{first}' can continue with: {}",
+                "valid words after '{first}': {}",
                 choices.join(", ")
             )),
         }

@@ -408,10 +408,10 @@ pub fn unset_named(line: &Line, told: Diagnostic) -> Diagnostic {
     let names: Vec<String> = line.unset.iter().map(|name| format!("'{name}'")).collect();
     told.note(match &names[..] {
         [name] => {
-            format!("the environment variable {name} is not set and is replaced by nothing")
+            format!("the environment variable {name} is not set and expands to an empty string")
         }
         names => format!(
-            "the environment variables {} are not set and are replaced by nothing",
+            "the environment variables {} are not set and expand to empty strings",
             names.join(", ")
         ),
     })

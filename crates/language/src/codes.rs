@@ -132,7 +132,7 @@ Predicates are `defined`, `feature`, `enabled`, `streq`, `strneq`, `strstr`, `ve
 negations.";
 
     /// `.alert`.
-    ALERT = "E0016", "alert of the configuration",
+    ALERT = "E0016", "`.alert` in the configuration",
 "A line `.alert \"message\"` of the configuration was reached, which refuses the configuration. The
 message comes from the author of the file. Look at the `.if` around it for the reason.";
 
@@ -215,7 +215,7 @@ this is reported only with `-dD`, since some files switch lines on and off this 
 Set the variable, or write `\"${OPTIONS[*]-weight 1}\"` with a default that changes nothing.";
 
     /// `.warning`.
-    WARNING = "W0004", "warning of the configuration",
+    WARNING = "W0004", "`.warning` in the configuration",
 "A line `.warning \"message\"` of the configuration was reached. The message comes from the author of
 the file.";
 
@@ -231,12 +231,12 @@ time, so this quote without a partner is read as a character.
 Write `\\'` (or `\\\"`) for the character, which every version understands.";
 
     /// `.notice`.
-    NOTICE = "N0001", "notice of the configuration",
+    NOTICE = "N0001", "`.notice` in the configuration",
 "A line `.notice \"message\"` of the configuration was reached. The message comes from the author of
 the file.";
 
     /// `.diag`.
-    DIAG = "N0002", "diagnostic of the configuration",
+    DIAG = "N0002", "`.diag` in the configuration",
 "A line `.diag \"message\"` of the configuration was reached. It is reported only with `-dD`.";
 }
 

@@ -40,7 +40,7 @@ pub struct Documented {
     pub example: &'static str,
     /// The title of its family, which is a page of the manual; empty where it is not built.
     pub family: &'static str,
-    /// False: known, not supported yet. Its use is an error that says so.
+    /// False: known, not supported. Its use is an error that says so.
     pub built: bool,
 }
 
@@ -74,7 +74,7 @@ impl<B> Keyword<B> {
     }
 }
 
-/// Keywords that exist in HAProxy and are not supported yet: their use gives an
+/// Keywords that exist in HAProxy and are not supported: their use gives an
 /// error of its own kind, never silence.
 #[derive(Debug)]
 pub struct Known {
@@ -101,7 +101,7 @@ pub struct Table<B: 'static> {
 pub enum Found<B: 'static> {
     /// A keyword of so many words.
     Built(&'static Keyword<B>, usize),
-    /// A keyword that is not supported yet, of so many words.
+    /// A keyword that is not supported, of so many words.
     NotBuilt(&'static str, &'static Known, usize),
     /// No keyword of that name.
     Unknown,

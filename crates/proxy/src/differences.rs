@@ -574,7 +574,11 @@ pub static DIFFERENCES: &[Difference] = &[
     Difference {
         key: "rewrite-room",
         about: "strict-mode",
-        kinds: &["http-request action", "http-response action", "http-after-response action"],
+        kinds: &[
+            "http-request action",
+            "http-response action",
+            "http-after-response action",
+        ],
         haproxy: "A rewrite fails if headers and buffered body together fill the buffer.",
         here: "Only the headers count.",
         reason: "The body has its own buffer.",

@@ -54,7 +54,7 @@ pub enum NoVersion {
     #[error("all SSL/TLS versions are disabled")]
     AllOff,
     /// Only versions are left that are spoken no more, up to this one.
-    #[error("only {} or older remain, but Evenkeel supports TLSv1.2 and TLSv1.3", .0.name())]
+    #[error("no supported version (TLSv1.2, TLSv1.3) is enabled, only {} or older,", .0.name())]
     TooOld(TlsVersion),
 }
 

@@ -24,7 +24,7 @@ const PHRASES: &[(&str, &str)] = &[
     ("are not done", "are not supported"),
     ("is not spoken", "is not supported"),
     ("not spoken any more", "not supported"),
-    ("not built yet", "not supported yet"),
+    ("not built yet", "not supported"),
     ("limits of time", "timeouts"),
     ("time limits", "timeouts"),
     ("leads on", "remains leader"),

@@ -65,6 +65,8 @@ pub(super) struct Loader<'a> {
     pub(super) options: &'a Options,
     /// The block that is read.
     pub(super) place: &'static str,
+    /// The keyword whose line is read.
+    pub(super) keyword: &'static str,
     /// The configuration built so far; defaults are applied at the end.
     pub(super) config: Config,
     pub(super) drafts: Drafts,
@@ -92,6 +94,7 @@ pub(super) fn load(
         outside,
         options,
         place: TOP,
+        keyword: "",
         config: Config::default(),
         drafts: Drafts::new(host),
         instance: InstanceDraft::default(),
@@ -135,6 +138,12 @@ impl Loader<'_> {
     }
 
     fn build(&mut self, row: &'static Row, node: &Node) {
+        let outer = std::mem::replace(&mut self.keyword, row.name);
+        self.build_line(row, node);
+        self.keyword = outer;
+    }
+
+    fn build_line(&mut self, row: &'static Row, node: &Node) {
         let build = &row.build;
         let given = node.arguments().len();
         if given < build.least {
@@ -210,6 +219,7 @@ impl Loader<'_> {
             place => format!("unknown keyword '{}' in '{place}'", word.text),
         };
         if self.options.as_keepalived {
+            let message = format!("{message}: the line is ignored");
             let told = Diagnostic::warning(&codes::LEFT_OUT, word.span, message);
             let near = suggest::nearest(&word.text, keyword::names_in(self.place));
             return self.report(told.did_you_mean(word.span, near));

@@ -15,20 +15,30 @@ impl Loader<'_> {
     pub(super) fn number(&mut self, word: &Word, range: RangeInclusive<i64>) -> Option<i64> {
         let text = word.text.as_str();
         let parsed = text.parse().ok();
-        let (least, most) = (range.start(), range.end());
+        let (least, most) = (*range.start(), *range.end());
+        let expected = match most.saturating_sub(least) {
+            1 => format!("expected {least} or {most}"),
+            _ => format!("expected {least} to {most}"),
+        };
         match parsed {
             Some(value) if range.contains(&value) => Some(value),
             Some(value) => {
-                let message = format!("'{value}' is out of range: expected {least} to {most}");
+                let message = self.about(format_args!("'{value}' is out of range: {expected}"));
                 self.report(Diagnostic::error(&codes::OUT_OF_RANGE, word.span, message));
                 None
             }
             None => {
-                let message = format!("'{text}' is not a whole number: expected {least} to {most}");
+                let message =
+                    self.about(format_args!("'{text}' is not a whole number: {expected}"));
                 self.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
                 None
             }
         }
+    }
+
+    /// Returns a message about a value, which begins with the keyword of its line.
+    fn about(&self, message: std::fmt::Arguments<'_>) -> String {
+        format!("'{}': {message}", self.keyword)
     }
 
     /// [`Self::number`] as another type, whose range holds the given one.
@@ -66,7 +76,7 @@ impl Loader<'_> {
             let mut told = Diagnostic::error(
                 &codes::BAD_VALUE,
                 word.span,
-                format!("'{}' is not a number of {name}", word.text),
+                self.about(format_args!("'{}' is not a number of {name}", word.text)),
             )
             .help(format!("write {name} as a number, as in 1 or 0.25"));
             if let Some(plain) = with_unit(&word.text, unit_us) {
@@ -82,10 +92,10 @@ impl Loader<'_> {
             self.report(Diagnostic::error(
                 &codes::OUT_OF_RANGE,
                 word.span,
-                format!(
+                self.about(format_args!(
                     "'{}' is out of range: expected {least} to {most} {name}",
                     word.text
-                ),
+                )),
             ));
             return None;
         }
@@ -109,10 +119,10 @@ impl Loader<'_> {
                 Diagnostic::error(
                     &codes::BAD_VALUE,
                     word.span,
-                    format!(
+                    self.about(format_args!(
                         "'{}' is not one of on, off, true, false, yes, no",
                         word.text
-                    ),
+                    )),
                 )
                 .did_you_mean(word.span, near),
             );
@@ -148,7 +158,9 @@ impl Loader<'_> {
         match prefix.parse().ok().filter(|p| *p <= most) {
             Some(prefix) => Some((address, Some(prefix))),
             None => {
-                let message = format!("'{prefix}' is not a prefix length from 0 to {most}");
+                let message = self.about(format_args!(
+                    "'{prefix}' is not a prefix length from 0 to {most}"
+                ));
                 let told = Diagnostic::error(&codes::BAD_ADDRESS, word.span, message);
                 let fixed = mask(prefix).map(|p| format!("{address}/{p}"));
                 self.report(match fixed.filter(|_| address.is_ipv4()) {
@@ -163,7 +175,7 @@ impl Loader<'_> {
     }
 
     fn bad_address(&mut self, word: &Word, wanted: &str) {
-        let message = format!("'{}' is not {wanted}", word.text);
+        let message = self.about(format_args!("'{}' is not {wanted}", word.text));
         self.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
     }
 
@@ -177,7 +189,11 @@ impl Loader<'_> {
                 Diagnostic::error(
                     &codes::BAD_VALUE,
                     word.span,
-                    format!("'{}' is not one of {}", word.text, names.join(", ")),
+                    self.about(format_args!(
+                        "'{}' is not one of {}",
+                        word.text,
+                        names.join(", ")
+                    )),
                 )
                 .did_you_mean(word.span, near),
             );

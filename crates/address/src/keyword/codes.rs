@@ -37,7 +37,7 @@ language::codes! {
     NODES_HERE = "E0659", "machine matches two nodes",
         "Two `node` sections match this machine, by its name or by one of its addresses, so its priority is \
          ambiguous. Correct the name or the address in one of them.";
-    ROUTER_ID = "E0660", "duplicate router id",
+    ROUTER_ID = "E0660", "duplicate VRID",
         "On each link a virtual router has its own id, from 1 to 255; two routers with the same id would mistake each \
          other's adverts for their own. Without `vrid` the id is derived from the section name, and two names can \
          result in the same id. Add the line that is shown, in the file of every machine at the same time.";

@@ -97,12 +97,16 @@ fn tell_nobody(draft: &mut Draft, host: &str) {
         "this machine is called '{host}', but the file names only: {}",
         all.join(", ")
     );
+    let help = match draft.nodes.is_empty() {
+        true => format!("name '{host}' in `prefer`, or add a section `node {host}`"),
+        false => format!(
+            "add `hostname {host}` to `node {near}` if that is this machine, or name '{host}' in `prefer`"
+        ),
+    };
     draft.tell(
         Diagnostic::error(&codes::NOT_A_NODE, span, told)
             .label("none of these is this machine")
-            .help(format!(
-                "add `hostname {host}` to `node {near}` if that is this machine, or name '{host}' in `prefer`"
-            )),
+            .help(help),
     );
 }
 

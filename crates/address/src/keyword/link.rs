@@ -148,7 +148,7 @@ pub(super) fn router_id(
             taken.iter().any(|t| t.vrid == id && same_link(t))
         });
         let told = format!(
-            "'virtual-ip {}' and 'virtual-ip {}' have the same router id, {vrid}",
+            "'virtual-ip {}' and 'virtual-ip {}' have the same VRID, {vrid}",
             first.name, virtual_ip.name
         );
         let label = match virtual_ip.vrid {

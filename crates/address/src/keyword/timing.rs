@@ -129,11 +129,11 @@ pub(super) static LINES: &[Row] = &[
         places: &["virtual-ip"],
         syntax: "failover <time>",
         doc: "Maximum time until another node takes over the addresses after their owner fails, from 50ms to 200s, by \
-            default 1s. Adverts are sent five times as often, rounded to a hundredth of a second. After three missing \
+            default 1s. The advert interval is a fifth of this time, at least 10 ms. After three missing \
             adverts the standby probes the address, and takes it if nobody replies. While the owner's kernel still \
             replies (it is busy, or its role was killed), the owner gets three times as long, at least one second. \
-            After SIGKILL addresses expire within eight times this time, at least two seconds, unless the role is \
-            restarted, which happens at once.",
+            Each address has a lifetime of eight times this time, at least two seconds, which the address role renews. \
+            If all processes are killed, the addresses expire after it.",
         example: "failover 50ms",
         build: failover,
     },

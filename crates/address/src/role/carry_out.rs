@@ -374,12 +374,10 @@ impl Role {
                 format!("hand-over: waiting up to {wait:.1?} for requests to finish")
             }
             HandOver::Offered { .. } => {
-                "hand-over: the addresses are offered to the other routers".to_owned()
+                "hand-over: the addresses are offered to the other nodes".to_owned()
             }
             HandOver::Taken { by } => format!("hand-over: {by} took over the addresses"),
-            HandOver::Withdrawn => {
-                "hand-over: no router took over the addresses; they stay here".to_owned()
-            }
+            HandOver::Withdrawn => "hand-over: no other node took over the addresses".to_owned(),
         };
         self.log(Level::Notice, &format!("({name}) {words}"));
     }

@@ -98,7 +98,7 @@ impl Role {
             .children(addresses(member, status.state))
             .fact("interface", &config.interface)
             .as_label("intf")
-            .joined("router id", config.vrid.to_string())
+            .joined("VRID", config.vrid.to_string())
             .as_label("vrid")
             .joined("version", config.options.version.to_string())
             .joined("advert interval", format!("{interval} ms"));
@@ -323,7 +323,7 @@ fn owner(one: Subject, status: &Status, now: Time) -> Subject {
             .fact("owner", address.to_string())
             .joined("with priority", priority.to_string())
             .joined("heard", format!("{} ago", ago(now, heard))),
-        (None, _) => one.fact("owner", "no adverts received"),
+        (None, _) => one.fact("owner", "unknown (no adverts received)"),
     }
 }
 

@@ -208,10 +208,10 @@ impl Trouble {
         let stays = "the served version stays";
         match self {
             Trouble::Unreachable { words } => {
-                format!("cannot read {repository}: {words}; {stays}, and the next attempt follows")
+                format!("cannot read {repository}: {words}; {stays}, and the cluster tries again")
             }
             Trouble::Slow { limit_s } => format!(
-                "{repository} took longer than {limit_s} seconds; {stays}, and the next attempt follows"
+                "{repository} took longer than {limit_s} seconds; {stays}, and the cluster tries again"
             ),
             Trouble::TooLarge { bytes_max } => format!(
                 "{repository} is larger than the limit of {bytes_max} bytes; {stays}. Keep configurations in a \

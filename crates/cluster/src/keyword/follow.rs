@@ -286,7 +286,7 @@ impl fmt::Display for Followed {
         write!(f, "{}", self.name())?;
         write!(
             f,
-            ", as {}, each {}",
+            ", as {}, every {}",
             self.directory,
             written_time(self.every)
         )
@@ -299,8 +299,8 @@ pub(super) static LINES: &[Row] = &[
         syntax: "follow git <url> [branch <name>] [as <directory>] [file <name>]… [every <time>] [signed-by <file>]",
         doc: "Follows a branch of a git repository: each new revision becomes a version of the configuration, which \
             is checked and judged like one that an operator applies, with the author and message of the commit. The \
-            leader polls the repository with the system's `git` every minute, or every `every`, or at `evenkeel \
-            config follow`. The files of the branch replace all files of the accepted version in the directory `as` \
+            leader polls the repository with the system's `git` every minute (`every`), and at `evenkeel config \
+            follow`. The files of the branch replace all files of the accepted version in the directory `as` \
             (/etc/haproxy by default); files elsewhere stay. `file` names the configuration files, in order. The \
             default is those of the accepted version in that directory, else `haproxy.cfg`, else all `*.cfg` at the \
             top. Only fast-forwards are accepted: a branch that was rewritten or deleted is reported and changes \

@@ -59,10 +59,15 @@ pub enum DirectoryError {
     #[error("{} is larger than {} bytes", .0.display(), .1)]
     TooLarge(PathBuf, u64),
     /// Its content is invalid.
-    #[error("{} is damaged: {}", .0.display(), .1)]
+    #[error(
+        "{} is damaged ({}), so this member cannot start: remove it from the cluster on another member, delete its \
+         state directory and join again",
+        .0.display(),
+        .1
+    )]
     Malformed(PathBuf, String),
     /// Another process uses it.
-    #[error("{} is in use by another evenkeel process, which must end first", .0.display())]
+    #[error("{} is in use by another evenkeel process: stop it first", .0.display())]
     InUse(PathBuf),
     /// This machine belongs to a cluster already.
     #[error("this machine is already a member of the cluster {} ({}); to leave it, run `evenkeel cluster \
@@ -225,12 +230,9 @@ impl Directory {
         match durable::read_either(&path, bytes_max) {
             Ok(kept) => Ok(Some(kept.bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Err(DirectoryError::Malformed(
-                    path,
-                    "the digests of it and its copy do not match".to_owned(),
-                ))
-            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(
+                DirectoryError::Malformed(path, "and so is its copy".to_owned()),
+            ),
             Err(error) => Err(DirectoryError::Io(path, error)),
         }
     }

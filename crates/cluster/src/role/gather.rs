@@ -57,12 +57,12 @@ pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status
             committed: standing.committed.unwrap_or(0),
             applied: standing.applied.unwrap_or(0),
         },
-        events: events(&state, shared.notes()),
+        events: events(&state, &shared.who.name, shared.notes()),
         ..Status::default()
     };
     status.put_into_words();
     if shared.is_removed() {
-        status.frozen = vec![super::REMOVED.to_owned()];
+        status.frozen = vec![super::removed_words(shared.who.kind).to_owned()];
     }
     status
 }
@@ -178,13 +178,25 @@ fn leases(state: &State) -> Vec<LeaseStatus> {
     leases.collect()
 }
 
-fn events(state: &State, own: Vec<String>) -> Vec<String> {
+fn events(state: &State, me: &str, own: Vec<String>) -> Vec<String> {
     let shared = state.events().rev().take(EVENTS_SHOWN);
-    let mut events: Vec<String> = shared.map(|event| event.words.clone()).collect();
+    let mut events: Vec<String> = shared.map(|event| one_line(&event.words)).collect();
     events.reverse();
     let own = own.into_iter().rev().take(EVENTS_SHOWN).rev();
-    events.extend(own.map(|words| format!("(here) {words}")));
+    events.extend(own.map(|words| format!("{me} {words}")));
     events
+}
+
+/// Returns a diagnostic in one line: its message, and the line of the file.
+fn one_line(words: &str) -> String {
+    let Some((first, rest)) = words.trim_end().split_once('\n') else {
+        return words.to_owned();
+    };
+    let place = rest
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("--> "));
+    let place = place.map_or_else(String::new, |place| format!(" ({place})"));
+    format!("{first}{place}; see `evenkeel config log`")
 }
 
 /// Returns the status of a member with an unusable store.

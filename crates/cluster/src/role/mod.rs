@@ -53,9 +53,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Message for the operators of a removed member.
-const REMOVED: &str = "this machine was removed from the cluster: it serves the last accepted version and gets no \
-    changes; to rejoin, delete its state directory and run `evenkeel cluster join TOKEN`";
 /// News of the machine that wait.
 const NEWS_MAX: usize = 16;
 /// How long an agreement that its disk stopped, or a store that cannot be opened, rests
@@ -67,6 +64,20 @@ const STORE_LOOK: Duration = Duration::from_secs(1);
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 /// Timeout of the release of leases at the end.
 const RELEASE_LIMIT: Duration = Duration::from_millis(500);
+
+/// Returns the message for the operators of a removed member.
+fn removed_words(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Node => {
+            "this machine was removed from the cluster: it serves the last accepted version and gets no changes; to \
+             rejoin, delete its state directory and run `evenkeel cluster join TOKEN`"
+        }
+        Kind::Arbiter => {
+            "this arbiter was removed from the cluster and no longer votes; to rejoin, delete its state directory and \
+             run `evenkeel arbiter join TOKEN`"
+        }
+    }
+}
 
 /// How the role is started.
 #[derive(Clone, Debug)]

@@ -229,8 +229,12 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             self.new_ring().await?;
             replies.progress("contents are encrypted with a new key");
         }
+        let join = match member.kind {
+            Kind::Node => "evenkeel cluster join",
+            Kind::Arbiter => "evenkeel arbiter join",
+        };
         done(format!(
-            "{} removed. To rejoin, delete its state directory and run `cluster join` with a new token",
+            "{} removed. To rejoin, delete its state directory and run `{join}` with a new token",
             member.name
         ))
     }
@@ -314,10 +318,10 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             None => None,
         };
         if to.as_ref().is_some_and(|to| to.kind == Kind::Arbiter) {
-            return Err("an arbiter leads only while no node can: name a node".to_owned());
+            return Err("an arbiter becomes leader only if no node can; name a node".to_owned());
         }
         if self.engine.state().nodes().count() < 2 {
-            return Err("no other node can lead".to_owned());
+            return Err("no other node can become leader".to_owned());
         }
         let before = self.engine.leader();
         let handed = self.engine.hand_over(to.as_ref().map(|to| to.id)).await;
@@ -339,7 +343,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     /// cannot sign), and that of contents.
     async fn rotate(&self, replies: &Replies) -> RequestResult {
         let Some(member) = self.member() else {
-            return Err(super::REMOVED.to_owned());
+            return Err(super::removed_words(self.who.kind).to_owned());
         };
         self.known_to_all_after_rotation(&member)?;
         let failed = |error: crate::authority::AuthorityError| error.to_string();
@@ -426,7 +430,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         self.agreed(Body::Decide(Decision { version, step }))
             .await?;
         Ok(Reply::Done {
-            words: format!("version {version} is rolled back"),
+            words: format!("version {version} is cancelled"),
             version: state.accepted,
         })
     }
@@ -447,6 +451,9 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             }
             None => return Err("no leader".to_owned()),
         }
-        done("the leader polls the repositories; `evenkeel config log` shows the result")
+        done(
+            "the leader polls the repositories that the configuration follows; `evenkeel config status` shows the \
+             result",
+        )
     }
 }

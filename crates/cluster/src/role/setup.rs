@@ -315,8 +315,8 @@ pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
         _ => String::new(),
     };
     Ok(format!(
-        "{name} alone is the cluster {} now{doubtful}\nthe others were removed: they can only rejoin with a new \
-         token, after their state directories are deleted",
+        "{name} is now the only member of the cluster {}{doubtful}\nthe others were removed: they can only rejoin \
+         with a new token, after their state directories are deleted",
         who.cluster
     ))
 }

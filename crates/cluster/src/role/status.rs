@@ -314,8 +314,8 @@ impl Status {
                 .to_owned(),
         );
         words.push(format!(
-            "only if {away} never return{}: run `evenkeel cluster recover --alone` on one machine",
-            if all - there == 1 { "s" } else { "" }
+            "if {away} will never return: stop `evenkeel run` on one node, then run `evenkeel cluster recover --alone \
+             --yes` there"
         ));
         words
     }
@@ -444,41 +444,33 @@ impl Status {
         if member.kind == Kind::Node {
             words.push(self.failure_of_traffic(member, &nodes_left));
         } else {
-            words.push("traffic would not be affected".to_owned());
+            words.push("traffic is not affected".to_owned());
         }
         if !self.majority {
             words.push("changes are frozen already".to_owned());
         } else if !member.votes {
-            words.push("changes would continue".to_owned());
+            words.push("changes remain possible".to_owned());
         } else if voters_left < needs {
             words.push(format!(
-                "changes would be frozen ({voters_left} of {} members left, {needs} needed)",
+                "changes freeze ({voters_left} of {} members left, {needs} needed)",
                 self.voters().count()
             ));
         } else {
-            let spare = voters_left - needs;
-            let more = match spare {
-                0 => "and no other member could fail".to_owned(),
-                1 => "and one more could fail".to_owned(),
-                n => format!("and {n} more could fail"),
-            };
-            match self.leader == Some(member.id) {
-                true => words.push(format!(
-                    "a new leader would be elected within a second, changes would continue {more}"
-                )),
-                false => words.push(format!("changes would continue {more}")),
+            if self.leader == Some(member.id) {
+                words.push("a new leader is elected within a second".to_owned());
             }
+            words.push("changes remain possible".to_owned());
+            words.push(match (voters_left - needs, member.reach.is_there()) {
+                (0, true) => "one more failure would freeze them".to_owned(),
+                (0, false) => "the next failure freezes them".to_owned(),
+                (1, _) => "also after one more failure".to_owned(),
+                (n, _) => format!("also after {n} more failures"),
+            });
         }
         let words = words.join("; ");
         match member.reach.is_there() {
             true => words,
-            false => {
-                let words = words.replace(" would not be affected", " is not affected");
-                format!(
-                    "it is away: {}",
-                    words.replace(" would continue", " continue")
-                )
-            }
+            false => format!("it is away: {words}"),
         }
     }
 
@@ -497,27 +489,22 @@ impl Status {
         }
         let left = serving.as_slice();
         let names = list(left.iter().map(|m| m.name.as_str()));
+        let (it, one) = (&member.name, left.len() == 1);
         if !member.reach.is_there() {
+            let serves = if one { "serves" } else { "serve" };
             return match left.is_empty() {
                 true => "no other node serves".to_owned(),
-                false => format!("{names} would serve alone until it returns").replace(
-                    "would serve",
-                    match left.len() {
-                        1 => "serves",
-                        _ => "serve",
-                    },
-                ),
+                false => format!("{names} {serves} alone until {it} returns"),
             };
         }
-        let addresses = match member.addresses_owned {
-            0 => String::new(),
-            1 => "its virtual address".to_owned(),
-            n => format!("its {n} virtual addresses"),
-        };
-        let words = match (left.is_empty(), addresses.is_empty()) {
+        let continues = if one { "continues" } else { "continue" };
+        let words = match (left.is_empty(), member.addresses_owned) {
             (true, _) => "no node would serve: no other node is reachable".to_owned(),
-            (false, true) => format!("{names} would continue to serve; it owns no virtual address"),
-            (false, false) => format!("{addresses} would move to {names}"),
+            (false, 0) => {
+                format!("{names} {continues} to serve; {it} owns no virtual address, so none moves")
+            }
+            (false, 1) => format!("the virtual address of {it} moves to {names}"),
+            (false, n) => format!("the {n} virtual addresses of {it} move to {names}"),
         };
         let older = left.iter().filter_map(|m| {
             let serves = m.serves.filter(|_| !m.on_trial)?;
@@ -658,25 +645,39 @@ impl Status {
             one = one.fact("trouble", format!("disk not responding for {stuck}"));
         }
         let others = member.sees.iter().filter(|_| member.id != self.me);
-        let sights = others.map(|sight| {
-            let (name, reach) = (self.name_of(sight.member), self.reach_words(&sight.reach));
-            format!("{name} {reach}")
+        let (near, far): (Vec<&Sight>, Vec<&Sight>) =
+            others.partition(|sight| sight.reach.is_there());
+        let near = near.into_iter().map(|sight| {
+            let path = self.path_words(&sight.reach);
+            format!("{} ({path})", self.name_of(sight.member))
         });
-        one = one.list("sees", sights.collect());
+        one = one.list("reaches", near.collect());
+        let far = far.into_iter().map(|sight| self.name_of(sight.member));
+        one = one.list("does not reach", far.collect());
         match member.reach.is_there() {
             true => one.fact("if it fails", &member.if_it_fails),
             false => one.fact("failed", &member.if_it_fails),
         }
     }
 
+    /// Returns the state of a member, by how it is reached.
     fn reach_words(&self, reach: &Reach) -> String {
+        match reach {
+            Reach::Itself => "this machine".to_owned(),
+            Reach::Away => "away".to_owned(),
+            there => format!("reachable, {}", self.path_words(there)),
+        }
+    }
+
+    /// Returns the path to a member, and its round trip.
+    fn path_words(&self, reach: &Reach) -> String {
         let trip = |rtt_us: &Option<u64>| match rtt_us {
-            Some(us) => format!(" ({}.{} ms)", us / 1000, us % 1000 / 100),
+            Some(us) => format!(", {}.{} ms", us / 1000, us % 1000 / 100),
             None => String::new(),
         };
         match reach {
-            Reach::Itself => "here".to_owned(),
-            Reach::Direct { rtt_us } => format!("directly{}", trip(rtt_us)),
+            Reach::Itself => "this machine".to_owned(),
+            Reach::Direct { rtt_us } => format!("direct link{}", trip(rtt_us)),
             Reach::Through { member, rtt_us } => {
                 format!("through {}{}", self.name_of(*member), trip(rtt_us))
             }

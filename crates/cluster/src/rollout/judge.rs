@@ -248,7 +248,7 @@ impl Judge {
             return None;
         }
         Some(format!(
-            "{} of {requests} requests failed ({}), before {} of {requests_before} ({})",
+            "{} of {requests} requests failed ({}), {} of {requests_before} before ({})",
             errors.min(requests),
             percent(errors, requests),
             errors_before.min(requests_before),
@@ -450,7 +450,9 @@ fn percent(errors: u64, requests: u64) -> String {
     reason = "shares need no more than 52 bits"
 )]
 fn is_surprising(requests_before: u64, errors_before: u64, requests: u64, errors: u64) -> bool {
-    if errors < ERRORS_MIN {
+    let rose = u128::from(errors) * u128::from(requests_before)
+        > u128::from(errors_before) * u128::from(requests);
+    if errors < ERRORS_MIN || (requests_before > 0 && !rose) {
         return false;
     }
     // A failed connection to a server counts as an error before its request is over.

@@ -267,7 +267,7 @@ impl State {
         let message = cut(&proposal.message, EVENT_REASON_BYTES_MAX);
         self.tell(
             command,
-            format!("version {id} of {}: {message}", proposal.author),
+            format!("{} proposed version {id}: {message}", proposal.author),
         );
         self.trim_history();
         Ok(Answer::Version(id))
@@ -520,7 +520,7 @@ pub(crate) fn against_in_words(outcome: Reported) -> &'static str {
         Reported::WentBack => "rolled itself back from",
         Reported::Checked => "can serve",
         Reported::Serves => "serves",
-        Reported::Good => "serves well with",
+        Reported::Good => "reports no problem with",
     }
 }
 

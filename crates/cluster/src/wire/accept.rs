@@ -279,7 +279,7 @@ impl<N: Network> WireState<N> {
         };
         count(&self.counters.refused);
         self.note(format!(
-            "refused member {} at {}: {why}",
+            "refused a connection of member {} from {}: {why}",
             hello.member,
             from.ip()
         ));

@@ -181,7 +181,7 @@ fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
             LEASE_LIMIT.as_secs()
         ))),
         (None, None) => Some(End::Kept(format!(
-            "{name}: nobody took over, so this machine keeps the addresses. Check with `evenkeel address` on another \
+            "{name}: no other node took over, so this machine keeps the addresses. Check with `evenkeel address` on another \
              node: it must run this instance, reach this machine, and accept its adverts"
         ))),
     }
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(end(&moves, 900), None);
         let kept = end(&one("MASTER"), 0);
         assert!(matches!(kept, Some(End::Kept(_))), "{kept:?}");
-        let unheard = one("BACKUP").fact("owner", "no adverts received");
+        let unheard = one("BACKUP").fact("owner", "unknown (no adverts received)");
         assert_eq!(end(&unheard, 0), None);
         let taken = one("BACKUP")
             .fact("owner", "10.0.0.2")

@@ -187,7 +187,7 @@ pub fn address(command: Command) -> Command {
              each, since when, why, how its priority is computed, and the last transitions.\n\n`hand-over` moves the \
              addresses of one instance, or of all, to another machine that is ready for them, and lets requests in \
              progress finish first. It waits for the new owner and prints it. Exit codes: 0 another machine took \
-             over, 1 nothing to hand over, 3 nobody took over and this machine keeps the addresses, 4 the outcome is \
+             over, 1 nothing to hand over, 3 no other node took over and this machine keeps the addresses, 4 the outcome is \
              not known.\n\n`metrics` prints Prometheus metrics with the names of keepalived_exporter.",
         )
         .after_help(

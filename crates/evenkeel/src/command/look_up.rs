@@ -113,7 +113,7 @@ fn lines_of(section: &str, documented: &[Documented]) -> String {
 }
 
 fn list_line(row: &Documented) -> String {
-    let note = if row.built { "" } else { ", not supported yet" };
+    let note = if row.built { "" } else { ", not supported" };
     format!("{} ({}{note})\n", row.name, row.kind)
 }
 

@@ -69,7 +69,7 @@ static OTHERS: [Subcommand; 11] = [
     Subcommand::new("version", definition::version, |_| {
         let (ours, theirs) = (crate::identity::VERSION, crate::identity::HAPROXY_LEVEL);
         print(&format!(
-            "evenkeel {ours}\ncompared with HAProxy {theirs}\n"
+            "evenkeel {ours}\ntested against HAProxy {theirs}\n"
         ))
     }),
     Subcommand::new("completions", definition::completions, completions),

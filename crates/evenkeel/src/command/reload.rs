@@ -39,7 +39,13 @@ fn choose(all: Vec<Instance>, paths: &[PathBuf], pid: Option<u32>) -> Result<Ins
             directory::path().display(),
             left_alone(&directory::roles(PROXY).unwrap_or_default()),
         )),
-        (0, false) => Err(format!("no running instance matches:{}", list(&all))),
+        (0, false) => {
+            let asked = match pid {
+                Some(pid) => format!("no instance has the process id {pid}"),
+                None => "no instance serves these files".to_owned(),
+            };
+            Err(format!("{asked}; running instances:{}", list(&all)))
+        }
         _ => Err(format!(
             "several instances are running; choose one with `--pid N`:{}",
             list(&fitting)
@@ -52,7 +58,8 @@ fn left_alone(roles: &[Instance]) -> String {
     match roles.is_empty() {
         true => String::new(),
         false => format!(
-            "; these processes have lost their supervisor, and the same command, started again, adopts them:{}",
+            "; these supervisors are dead, and their proxies continue to serve; the same command, started again, \
+             adopts them:{}",
             list(roles)
         ),
     }

@@ -71,7 +71,7 @@ pub enum ArgumentError {
     Usage,
     /// A flag without its value.
     Missing(String),
-    /// A flag of HAProxy that is not supported yet, and what it is for.
+    /// A flag of HAProxy that is not supported, and what it is for.
     NotBuilt(String, &'static str),
     /// The name is not UTF-8.
     Name(&'static str),
@@ -97,7 +97,7 @@ impl fmt::Display for ArgumentError {
             ),
             ArgumentError::Missing(flag) => write!(f, "{flag} needs a value"),
             ArgumentError::NotBuilt(flag, what) => {
-                write!(f, "{flag} ({what}) is not supported yet")
+                write!(f, "{flag} ({what}) is not supported")
             }
             ArgumentError::Name(flag) => write!(f, "the value of {flag} is not UTF-8"),
         }
@@ -352,7 +352,7 @@ mod tests {
                 matches!(&error, ArgumentError::NotBuilt(name, _) if name == flag),
                 "{flag}"
             );
-            assert!(error.to_string().contains("not supported yet"));
+            assert!(error.to_string().contains("not supported"));
         }
     }
 

@@ -99,7 +99,7 @@ Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVDW ] [ -n <maxconn> ] [ -N <maxpcon
         -dM -dS -dG -de -dp -dR -dI -dF are accepted and have no effect.
         -x takes over the listening sockets through that stats socket ;
         -sf/-st [pid ]* finishes/ends older processes.
-        -dC -dt are not supported yet.
+        -dC -dt are not supported.
         This is Evenkeel under the name haproxy ; see 'evenkeel --help'.
 
 ";

@@ -24,9 +24,9 @@ pub fn rights(wanted: Rights, previous: Option<&Plan>) -> (Rights, Vec<String>) 
     let mut compare = |what: &str, has: Option<String>, wanted: Option<String>| {
         if has != wanted {
             let has = has.unwrap_or_else(|| "unchanged".to_owned());
-            let wanted = wanted.map_or("names none".to_owned(), |name| format!("says {name}"));
+            let wanted = wanted.map_or("sets none".to_owned(), |name| format!("sets {name}"));
             fixed.push(format!(
-                "{what} stays {has} until a restart (the file {wanted})"
+                "{what} stays {has} until a restart; the file {wanted}"
             ));
         }
     };
@@ -116,7 +116,7 @@ fn difference(before: &Recording, now: &Recording) -> String {
         (false, _) => difference.render(LINES_MAX),
         (true, true) => NO_DIFFERENCE.to_owned(),
         (true, false) => {
-            "no line changed, but a referenced file, host name or account did".to_owned()
+            "no line changed; a referenced file, host name or account changed".to_owned()
         }
     }
 }
@@ -169,8 +169,8 @@ mod tests {
         assert_eq!(
             fixed,
             [
-                "the user stays 4000000000 until a restart (the file names none)",
-                "the group stays unchanged until a restart (the file says 4000000001)",
+                "the user stays 4000000000 until a restart; the file sets none",
+                "the group stays unchanged until a restart; the file sets 4000000001",
             ]
         );
         assert_eq!(rights(has.clone(), Some(&previous)), (has, Vec::new()));

@@ -196,7 +196,7 @@ pub enum CollectError {
     #[error("{0}")]
     File(FileError),
     /// There are errors in them, which were told.
-    #[error("there are errors in these files")]
+    #[error("nothing was changed: the files have errors")]
     Refused,
     /// A name that is no text.
     #[error("'{}' is not a valid file name for a version: it is not UTF-8", .0.display())]

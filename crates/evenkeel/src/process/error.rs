@@ -28,7 +28,9 @@ pub enum StartError {
     #[error("Some protocols failed to start their listeners! Exiting.")]
     Listeners,
     /// The system allows fewer open files than are needed.
-    #[error("Cannot raise FD limit to {wanted}, limit is {allowed}.")]
+    #[error(
+        "maxconn and listeners need {wanted} file descriptors, the limit is {allowed}: raise LimitNOFILE or lower maxconn"
+    )]
     FileLimit {
         /// Needed.
         wanted: u64,

@@ -217,7 +217,8 @@ fn tell_serves(wanted: &WantedLimits, voice: &mut Voice) {
 fn tell_lowered(limits: &Limits, voice: &mut Voice) {
     if let Some(needed) = limits.lowered_by {
         voice.warning(format_args!(
-            "Cannot raise FD limit to {needed}, limit is {}. 'maxconn' is lowered to {} [W0112].",
+            "maxconn and listeners need {needed} file descriptors, the limit is {}: 'maxconn' is lowered to {} \
+             [W0112]; raise LimitNOFILE",
             limits.files, limits.connections
         ));
     }

@@ -193,7 +193,10 @@ fn the_status_is_told_in_words_for_programs_and_as_metrics() {
     assert!(unknown.stderr.contains("does not own"), "{unknown:?}");
     let alone = bed.run(&["address", "hand-over", "VI_1"]);
     assert_eq!(alone.code(), Some(3), "{alone:?}");
-    assert!(alone.stderr.contains("VI_1: nobody took over"), "{alone:?}");
+    assert!(
+        alone.stderr.contains("VI_1: no other node took over"),
+        "{alone:?}"
+    );
     assert!(bed.has(VIP), "it keeps the address");
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }

@@ -450,7 +450,8 @@ fn the_history_is_shown_compared_and_traced_without_secrets() {
     );
     for words in [
         &["confirm", "3"][..],
-        &["take-back", "-m", "no", "--author", "anna"],
+        &["cancel", "-m", "no", "--author", "anna"],
+        &["take-back", "-m", "the former name", "--author", "anna"],
         &["follow"],
         &["rollback", "1", "-m", "back", "--now"],
     ] {
@@ -459,7 +460,8 @@ fn the_history_is_shown_compared_and_traced_without_secrets() {
     let asked = role.cluster.lock().unwrap().asked.join("\n");
     for words in [
         "Confirm { version: Some(VersionId(3))",
-        "rolled back by anna: no",
+        "cancelled by anna: no",
+        "cancelled by anna: the former name",
         "Follow",
         "Rollback { version: VersionId(1)",
     ] {

@@ -288,9 +288,8 @@ fn refused(word: &Word, name: &str) -> Diagnostic {
         return Diagnostic::error(
             &codes::NOT_BUILT,
             word.span,
-            format!("'balance {name}' is not supported yet"),
+            format!("'balance {name}' is not supported"),
         )
-        .label("Evenkeel does not support this yet")
         .help(format!("supported algorithms: {}", BUILT.join(", ")));
     }
     let mut diagnostic = Diagnostic::error(

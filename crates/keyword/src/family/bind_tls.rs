@@ -225,9 +225,8 @@ fn generate(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     Err(Diagnostic::error(
         &codes::NOT_BUILT,
         span,
-        "'generate-certificates' is not supported yet",
+        "'generate-certificates' is not supported",
     )
-    .label("Evenkeel does not support this yet")
     .help("list the certificates with `crt` or `crt-list`"))
 }
 
@@ -416,9 +415,9 @@ rows! {
         "OpenSSL error numbers of issuer certificates that do not end the handshake. `ssl_c_ca_err` returns the error \
          to rules.";
     "ca-sign-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-file /etc/ssl/ca.pem", signing,
-        "The CA for `generate-certificates`, which is not supported yet: no effect, with a warning.";
+        "The CA for `generate-certificates`, which is not supported: no effect, with a warning.";
     "ca-sign-pass <passphrase>", "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-pass secret", signing,
-        "The passphrase of the CA for `generate-certificates`, which is not supported yet: no effect, with a warning.";
+        "The passphrase of the CA for `generate-certificates`, which is not supported: no effect, with a warning.";
     "ca-verify-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem ca-verify-file /etc/ssl/root.pem verify required", line_word,
         "CA certificates that verify client certificates like those of `ca-file`, but are not announced to clients.";
     "ciphers <list>", "# bind :443 ssl crt /etc/ssl/site.pem ciphers ECDHE-RSA-AES128-GCM-SHA256", line_word,
@@ -458,7 +457,7 @@ rows! {
     "force-tlsv13", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv13", version,
         "Allows only TLS 1.3. Prefer `ssl-min-ver TLSv1.3`.";
     "generate-certificates", "# bind :443 ssl crt /etc/ssl/site.pem generate-certificates", generate,
-        "In HAProxy, creates a certificate for each requested name on the fly. Not supported yet: refused.";
+        "In HAProxy, creates a certificate for each requested name on the fly. Not supported: refused.";
     "no-alpn", "# bind :443 ssl crt /etc/ssl/site.pem no-alpn", line_word,
         "Disables ALPN, which is the default. Cancels an earlier `alpn` on the line.";
     "no-ca-names", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify required no-ca-names", line_word,

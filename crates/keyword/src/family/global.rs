@@ -401,15 +401,14 @@ pub static LINES: &[LineRow] = &[
         "zero-warning",
         "# zero-warning",
         switch,
-        "Refuses a configuration with warnings, at the start and with -c. Use it to keep a configuration free of \
-         warnings.",
+        "Refuses a configuration with warnings that HAProxy has as well. Warnings that only Evenkeel has do not \
+         count.",
     ),
     row(
         "debug",
         "debug",
         debug,
-        "In HAProxy 1.x, kept the process in the foreground. It still does, with a warning. The current form is -d on \
-         the command line.",
+        "HAProxy 1.x syntax for -d on the command line: keeps the process in the foreground, with a warning.",
     ),
     row(
         "nbthread <number>",
@@ -446,13 +445,13 @@ pub static LINES: &[LineRow] = &[
     ),
     row(
         "uid <number>",
-        "uid 0",
+        "uid 65534",
         who,
         "The user of the process once its sockets are open, by number. See `user`.",
     ),
     row(
         "gid <number>",
-        "gid 0",
+        "gid 65534",
         who,
         "The group of the process once its sockets are open, by number. See `group`.",
     ),
@@ -526,7 +525,7 @@ pub static LINES: &[LineRow] = &[
     ),
     row(
         "maxpipes <number>",
-        "maxpipes 100",
+        "maxpipes 32",
         pipes,
         "Maximum number of pipes for splicing between sockets in the kernel: see `option splice-auto`. The default \
          and maximum is 64. Only a transfer whose receiver is blocked holds a pipe; if none is free, bytes are copied.",

@@ -244,17 +244,17 @@ hints! {
         "In HAProxy, disables the OCSP updates of certificates. Evenkeel does not fetch OCSP responses: it staples \
          those in files or from `set ssl ocsp-response`.";
     "ocsp-update.mode", " { on | off }", " off", ocsp_mode,
-        "In HAProxy, enables OCSP updates for all certificates. Not supported yet, so only `off` is accepted.";
+        "In HAProxy, enables OCSP updates for all certificates. Not supported, so only `off` is accepted.";
     "ocsp-update.mindelay", " <seconds>", " 300", number,
-        "In HAProxy, the minimum interval of OCSP updates with `ocsp-update on`, which is not supported yet.";
+        "In HAProxy, the minimum interval of OCSP updates with `ocsp-update on`, which is not supported.";
     "ocsp-update.maxdelay", " <seconds>", " 3600", number,
-        "In HAProxy, the maximum interval of OCSP updates with `ocsp-update on`, which is not supported yet.";
+        "In HAProxy, the maximum interval of OCSP updates with `ocsp-update on`, which is not supported.";
     "ocsp-update.httpproxy", " <address>[:<port>]", " 192.0.2.1:3128", value,
-        "In HAProxy, the HTTP proxy for OCSP updates with `ocsp-update on`, which is not supported yet.";
+        "In HAProxy, the HTTP proxy for OCSP updates with `ocsp-update on`, which is not supported.";
     "tune.ssl.ocsp-update.mindelay", " <seconds>", " 300", number,
-        "Obsolete name of `ocsp-update.mindelay`, which is not supported yet.";
+        "Obsolete name of `ocsp-update.mindelay`, which is not supported.";
     "tune.ssl.ocsp-update.maxdelay", " <seconds>", " 3600", number,
-        "Obsolete name of `ocsp-update.maxdelay`, which is not supported yet.";
+        "Obsolete name of `ocsp-update.maxdelay`, which is not supported.";
     "ssl-engine", " <name> [algo <list>]", " rdrand", value,
         "In HAProxy, selects an OpenSSL engine. Evenkeel does not use OpenSSL, and uses the processor's instructions \
          directly.";
@@ -281,11 +281,11 @@ hints! {
     "profiling.memory", " { on | off }", " off", on_off,
         "In HAProxy, counts memory allocations for `show profiling`. Evenkeel does not count them.";
     "cluster-secret", " <secret>", " xyzzy", |_, args| { args.required("a secret")?; args.surplus() },
-        "In HAProxy, the secret for QUIC tokens and ids that several hosts share. Evenkeel does not support QUIC yet.";
+        "In HAProxy, the secret for QUIC tokens and ids that several hosts share. Evenkeel does not support QUIC.";
     "no-quic", "", "", alone,
-        "In HAProxy, disables QUIC listeners. Evenkeel refuses such `bind` lines as not supported yet.";
+        "In HAProxy, disables QUIC listeners. Evenkeel refuses such `bind` lines as not supported.";
     "limited-quic", "", "", alone,
-        "In HAProxy, enables QUIC with an OpenSSL that lacks its functions. Evenkeel does not support QUIC yet.";
+        "In HAProxy, enables QUIC with an OpenSSL that lacks its functions. Evenkeel does not support QUIC.";
     "h1-do-not-close-on-insecure-transfer-encoding", "", "", alone,
         "In HAProxy, keeps HTTP/1 connections whose messages have both a length and a transfer encoding. Evenkeel \
          always closes such a connection after the message; the line has no effect.";

@@ -348,9 +348,8 @@ fn not_built(word: &Word, what: &str) -> Diagnostic {
     Diagnostic::error(
         &codes::NOT_BUILT,
         word.span,
-        format!("{what} known, but not supported yet"),
+        format!("{what} known, but not supported"),
     )
-    .label("Evenkeel does not support this yet")
     .help("use syslog over UDP or a Unix socket, or `stdout`")
 }
 

@@ -119,9 +119,8 @@ pub(super) fn sockets(loader: &mut Loader, args: &mut Args<'_>, datagrams: bool)
         return Err(Diagnostic::error(
             &codes::NOT_BUILT,
             word.span,
-            format!("{what} is not supported yet in 'log-forward'"),
-        )
-        .label("Evenkeel does not support this yet"));
+            format!("{what} is not supported in 'log-forward'"),
+        ));
     }
     let keyword = if datagrams { "dgram-bind" } else { "bind" };
     let addresses = bind::addresses(loader, word, keyword)?;

@@ -181,14 +181,23 @@ pub(super) fn finish(loader: &mut Loader) {
         };
         let complete = email.mailers_name.is_some() && email.from.is_some() && email.to.is_some();
         if !complete {
+            let lines = [
+                ("`email-alert mailers`", email.mailers_name.is_some()),
+                ("`email-alert from`", email.from.is_some()),
+                ("`email-alert to`", email.to.is_some()),
+            ];
+            let missing = lines.iter().filter(|(_, there)| !there);
+            let missing: Vec<&str> = missing.map(|(line, _)| *line).collect();
             told.push(
                 Diagnostic::warning(
                     &codes::EMAIL_ALERT_IDLE,
                     proxy.span,
-                    format!("proxy '{}' sends no mails", proxy.name),
+                    format!(
+                        "incomplete mail alerts in '{}': no mail is sent",
+                        proxy.name
+                    ),
                 )
-                .label("one of three required lines is missing")
-                .help("add `email-alert mailers`, `email-alert from` and `email-alert to`"),
+                .help(format!("add {}", missing.join(" and "))),
             );
             continue;
         }

@@ -254,10 +254,9 @@ pub(super) fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 /// `log` in the section.
 pub(super) fn log(args: &mut Args<'_>) -> Built {
-    let told = "'log' of peers is not supported yet";
+    let told = "'log' of peers is not supported";
     Err(
         Diagnostic::error(&load_codes::NOT_BUILT, args.keyword_span(), told)
-            .label("Evenkeel does not support this yet")
             .help("remove it; `show peers` shows the state of the peers"),
     )
 }

@@ -58,7 +58,7 @@ pub static LINES: &[LineRow] = &[
         doc: "If the condition is true, sends a stream to this server while it is up. The rules are evaluated in \
             order, before cookies and balancing. The name may be a log format; if no server has that name, the rule \
             is skipped.",
-        example: "server web1 192.0.2.11:8080\n    use-server web1 if { path_beg /upload/ }",
+        example: "server web1 192.0.2.11:8080\nuse-server web1 if { path_beg /upload/ }",
         build: use_server,
     },
     LineRow {
@@ -370,10 +370,11 @@ fn app_session(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         .help(format!("write `{}`", args.syntax)));
     }
     let (name, len, seconds) = (name.text(), session.bytes_max, session.timeout_ms / 1000);
-    let today = format!(
-        "stick-table type string len {len} size 1m expire {seconds}s\n    \
-         stick on req.cook({name})\n    stick store-response res.cook({name})"
-    );
+    let today = [
+        format!("stick-table type string len {len} size 1m expire {seconds}s"),
+        format!("stick on req.cook({name})"),
+        format!("stick store-response res.cook({name})"),
+    ];
     loader.tell(
         Diagnostic::warning(
             &codes::LEGACY,
@@ -381,7 +382,7 @@ fn app_session(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             "'appsession' is an obsolete form of 'stick'",
         )
         .label("removed from HAProxy")
-        .help(format!("write `{today}`")),
+        .help(format!("write three lines: `{}`", today.join("`, `"))),
     );
     loader.proxy().app_session = Some(Arc::new(session));
     Ok(())

@@ -49,9 +49,8 @@ pub(super) fn not_built(word: &Word, what: &str) -> Diagnostic {
     Diagnostic::error(
         &codes::NOT_BUILT,
         word.span,
-        format!("'{what}' is not supported yet"),
+        format!("'{what}' is not supported"),
     )
-    .label("Evenkeel does not support this yet")
     .help(model::known::instead(what).unwrap_or("remove it, or keep this proxy on HAProxy for now"))
 }
 

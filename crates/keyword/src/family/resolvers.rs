@@ -245,7 +245,7 @@ fn nameserver(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         let told = format!("unknown option '{}' of 'nameserver'", option.text());
         return Err(Diagnostic::error(&codes::UNKNOWN_OPTION, option.span, told)
             .label("only an address is needed")
-            .help("HAProxy supports DNS over TLS; Evenkeel does not support it yet"));
+            .help("HAProxy supports DNS over TLS; Evenkeel does not"));
     }
     add(loader, name.text().into(), name.span, address, stream)
 }

@@ -303,9 +303,8 @@ fn build_options(
                 Diagnostic::error(
                     &codes::NOT_BUILT,
                     word.span,
-                    format!("server option '{name}' is not supported yet"),
+                    format!("server option '{name}' is not supported"),
                 )
-                .label("Evenkeel does not support this yet")
                 .help(
                     model::known::instead(name)
                         .unwrap_or("remove the option, or keep this proxy on HAProxy for now"),
@@ -435,7 +434,7 @@ fn no_target(word: &Word, what: &str) -> Diagnostic {
     Diagnostic::error(
         &codes::NOT_BUILT,
         word.span,
-        format!("'{}': {what} as a server is not supported yet", word.text()),
+        format!("'{}': {what} as a server is not supported", word.text()),
     )
     .label("write the address of the server")
 }

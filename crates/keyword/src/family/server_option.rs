@@ -44,12 +44,7 @@ fn time_above_zero(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
 
 /// Known, and not done.
 fn not_built(span: language::Span, what: &str) -> Diagnostic {
-    Diagnostic::error(
-        &codes::NOT_BUILT,
-        span,
-        format!("{what} is not supported yet"),
-    )
-    .label("Evenkeel does not support this yet")
+    Diagnostic::error(&codes::NOT_BUILT, span, format!("{what} is not supported"))
 }
 
 /// Takes one of some words.

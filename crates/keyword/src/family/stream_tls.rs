@@ -23,9 +23,8 @@ const OF_TRAFFIC: &[&str] = &[
 ];
 
 fn not_built(word: &Word, what: &str) -> Diagnostic {
-    let told = format!("{what} is not supported yet here");
+    let told = format!("{what} is not supported here");
     Diagnostic::error(&codes::NOT_BUILT, word.span, told)
-        .label("Evenkeel does not support this yet")
         .help("this section only supports TLS options; remove the others")
 }
 

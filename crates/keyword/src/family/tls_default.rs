@@ -102,7 +102,7 @@ fn list(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                     args.keyword
                 ),
             )
-            .label("OpenSSL ignores unknown names"),
+            .label("ignored, as in OpenSSL"),
         );
     }
     if tls_list::is_system_policy(args, word) {

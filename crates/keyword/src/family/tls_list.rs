@@ -15,6 +15,8 @@ type Made<T> = Result<Listed<T>, Diagnostic>;
 struct Kind {
     /// As HAProxy's own messages have it.
     what: &'static str,
+    /// Its entries, for messages.
+    entries: &'static str,
     /// Whether an unknown name is ignored, as OpenSSL does for this kind of list.
     passes_unknown: bool,
 }
@@ -64,8 +66,8 @@ fn listed<T>(
     }
     let remains: Vec<String> = made.kept.iter().map(name).collect();
     if !made.lacking.is_empty() {
-        let verb = if made.lacking.len() == 1 { "is" } else { "are" };
-        let told = format!("'{}': {} {verb} not done", args.keyword, few(&made.lacking));
+        let (what, lacking) = (kind.entries, few(&made.lacking));
+        let told = format!("'{}': unsupported {what} ignored: {lacking}", args.keyword);
         args.tell(
             Diagnostic::warning(&codes::TLS_LACKING, word.span, told)
                 .label(format!("remaining: {}", few(&remains))),
@@ -77,7 +79,7 @@ fn listed<T>(
             word.span,
             format!("'{}': '{unknown}' is not known", args.keyword),
         )
-        .label("OpenSSL ignores unknown names");
+        .label("ignored, as in OpenSSL");
         args.tell(diagnostic.suggest(suggest::nearest(unknown, names)));
     }
     Ok(Listed {
@@ -100,6 +102,7 @@ fn few<T: AsRef<str>>(names: &[T]) -> String {
 pub(crate) fn ciphers(args: &mut Args<'_>, word: &Word) -> Made<CipherSuite> {
     let kind = Kind {
         what: "SSL cipher list",
+        entries: "ciphers",
         passes_unknown: true,
     };
     let name = |suite: &CipherSuite| suites::openssl_name(*suite).to_owned();
@@ -112,6 +115,7 @@ pub(crate) fn ciphers(args: &mut Args<'_>, word: &Word) -> Made<CipherSuite> {
 pub(crate) fn ciphersuites(args: &mut Args<'_>, word: &Word) -> Made<CipherSuite> {
     let kind = Kind {
         what: "TLS 1.3 cipher suites",
+        entries: "ciphers",
         passes_unknown: true,
     };
     let name = |suite: &CipherSuite| suites::openssl_name(*suite).to_owned();
@@ -144,6 +148,7 @@ fn plain<T: Copy + PartialEq>(
 pub(crate) fn curves(args: &mut Args<'_>, word: &Word) -> Made<NamedGroup> {
     let kind = Kind {
         what: "SSL curves list",
+        entries: "curves",
         passes_unknown: false,
     };
     let made = plain(&word.text(), groups::by_name);
@@ -162,6 +167,7 @@ pub(crate) fn curves(args: &mut Args<'_>, word: &Word) -> Made<NamedGroup> {
 pub(crate) fn ecdhe(args: &mut Args<'_>, word: &Word) -> Made<NamedGroup> {
     let kind = Kind {
         what: "elliptic named curve",
+        entries: "curves",
         passes_unknown: false,
     };
     let mut made = Translation::new();
@@ -185,6 +191,7 @@ pub(crate) fn ecdhe(args: &mut Args<'_>, word: &Word) -> Made<NamedGroup> {
 pub(crate) fn sigalgs(args: &mut Args<'_>, word: &Word) -> Made<SignatureScheme> {
     let kind = Kind {
         what: "SSL signature algorithms list",
+        entries: "signature algorithms",
         passes_unknown: false,
     };
     let made = plain(&word.text(), schemes::by_name);

@@ -231,7 +231,7 @@ impl Loader {
             let near = suggest::nearest(&used.name, lists.keys().map(|name| &**name));
             self.tell(
                 Diagnostic::error(&codes::UNKNOWN_USERLIST, used.span, told)
-                    .label("an expression names it")
+                    .label("no userlist has this name")
                     .did_you_mean(used.span, near),
             );
         }
@@ -334,7 +334,7 @@ pub static LINES: &[LineRow] = &[
             `userlist`: a user of the list. `password` is a crypt(3) hash: SHA-512 ($6$), SHA-256 ($5$), yescrypt \
             ($y$), bcrypt ($2b$, $2a$, $2y$), or the old MD5 ($1$) and DES. `insecure-password` is the clear-text \
             password. Hashes are verified outside the serving threads, and successful logins are cached.",
-        example: "user root",
+        example: "user haproxy",
         build: either,
     },
 ];

@@ -68,7 +68,7 @@ pub static LINES: &[LineRow] = &[
         "harden.reject-privileged-ports.quic { on | off }",
         "harden.reject-privileged-ports.quic on",
         hardening,
-        "The same as for TCP, for QUIC clients. QUIC is not supported yet.",
+        "The same as for TCP, for QUIC clients. QUIC is not supported.",
     ),
 ];
 

@@ -1,5 +1,5 @@
 //! One line: its keyword is found, its place checked, its row asked to build
-//! it. What cannot be built is told here: unknown, not supported yet, or standing
+//! it. What cannot be built is told here: unknown, not supported, or standing
 //! in the wrong section.
 
 use super::{Loader, Section, codes, side};
@@ -186,9 +186,8 @@ impl Loader {
             Diagnostic::error(
                 &codes::NOT_BUILT,
                 span,
-                format!("'{name}' is not supported yet"),
+                format!("'{name}' is not supported"),
             )
-            .label("Evenkeel does not support this yet")
             .help(
                 instead(name).unwrap_or("remove the line, or keep this proxy on HAProxy for now"),
             ),

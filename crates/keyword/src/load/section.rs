@@ -117,9 +117,8 @@ impl Loader {
             Diagnostic::error(
                 &codes::NOT_BUILT,
                 word.span,
-                format!("section '{other}' is not supported yet"),
+                format!("section '{other}' is not supported"),
             )
-            .label("Evenkeel does not support this yet")
             .help(instead(other).unwrap_or(
                 "remove the section and what refers to it, or keep these proxies on HAProxy for now",
             )),

@@ -77,7 +77,7 @@ impl Loader {
         if !words.ssl {
             if !words.sources.is_empty() {
                 let told = format!(
-                    "{proxy}: certificates and no 'ssl' for bind '{}'",
+                    "{proxy}: bind '{}' has certificates but no 'ssl'",
                     display(&bind.address)
                 );
                 let told = Diagnostic::warning(&codes::TLS_WITHOUT_SSL, bind.span, told);
@@ -157,7 +157,7 @@ impl Loader {
             ),
             AcceptorError::NoVersion(_) => (
                 &codes::TLS_VERSIONS,
-                "remove `ssl-max-ver` and `no-tlsv1x`, and check `ssl-default-bind-options`",
+                "remove `force-tlsv1x`, `ssl-max-ver` and `no-tlsv1x`, and check `ssl-default-bind-options`",
             ),
             _ => (&codes::BAD_TLS_SETTING, "check the files named here"),
         };

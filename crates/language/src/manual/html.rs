@@ -295,7 +295,7 @@ impl Book<'_> {
                 self.text(&format!("`{}`", difference.about)),
             );
         }
-        content += "</tbody>\n</table>\n<h2>Not supported yet</h2>\n";
+        content += "</tbody>\n</table>\n<h2>Not supported</h2>\n";
         content += &self.text(NOT_BUILT);
         for (kind, names) in self.material.not_built() {
             let names: Vec<String> = names.iter().map(|name| escaped(name)).collect();
@@ -398,7 +398,7 @@ const DIFFERENCES: &str = "\
 HAProxy's files work unchanged. Tests send the same bytes to Evenkeel and to HAProxy and compare the behaviour. This page lists the differences, with reasons.";
 
 const NOT_BUILT: &str = "\
-Keywords of HAProxy that Evenkeel does not support yet. Each is refused with an error.";
+Keywords of HAProxy that Evenkeel does not support. Each is refused with an error.";
 
 #[cfg(test)]
 mod tests {

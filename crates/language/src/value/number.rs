@@ -56,7 +56,9 @@ impl ValueError for IntegerError {
 
     fn help(&self) -> Option<String> {
         match self {
-            IntegerError::Trailing { value, .. } => Some(format!("write {value}")),
+            IntegerError::Trailing { value, .. } => Some(format!(
+                "write the number in full; {value} keeps the present effect"
+            )),
             IntegerError::OutOfRange { .. } => None,
             _ => Some("write a whole decimal number".to_owned()),
         }

@@ -36,9 +36,9 @@ language::codes! {
         "The regular expression does not compile. The message shows the reason and the position. Backslashes must be \
          doubled, or the word put in single quotes.";
     UNKNOWN_ACL = "E0412", "ACL not found",
-        "A condition names ACLs that its section defines above it with `acl`, predefined ones such as `TRUE` or \
-         `HTTP`, or contains a test in braces. ACLs of a `defaults` section are not visible in the proxies that use \
-         it.";
+        "The condition names an ACL that does not exist. Define it above this line in the same section, use a \
+         predefined ACL such as `TRUE` or `HTTP`, or write a test in braces. ACLs of a `defaults` section are not \
+         visible in the proxies that use it.";
     BAD_ACL_NAME = "E0413", "invalid ACL name",
         "An ACL name has letters, digits, `-`, `_`, `.` and `:`, and is neither `or` nor `||`.";
     CONDITION_SYNTAX = "E0414", "invalid condition",

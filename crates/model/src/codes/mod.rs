@@ -27,16 +27,16 @@ language::codes! {
     KEYWORD_MISPLACED = "E0102", "keyword not allowed in this section",
         "The keyword exists, but is not allowed in this section: for example `bind` in a `backend`, or `server` in a \
          `frontend`. The message lists the sections that accept it.";
-    NOT_BUILT = "E0103", "known, not supported yet",
-        "HAProxy has this feature, and Evenkeel does not support it yet. Evenkeel refuses the line instead of \
-         ignoring it, because a configuration must do what it says. Remove the line, or keep that proxy on HAProxy \
-         until the changelog lists the keyword.";
+    NOT_BUILT = "E0103", "keyword of HAProxy that is not supported",
+        "HAProxy has this feature, and Evenkeel does not support it. Evenkeel refuses the line instead of ignoring \
+         it, because a configuration must do what it says. Remove the line, or keep that proxy on HAProxy.";
     SECTION_NAME = "E0105", "invalid section name",
         "A section that needs a name has none, or the name contains characters other than letters, digits, `.`, `_`, \
          `-` and `:`.";
     DUPLICATE_NAME = "E0106", "duplicate name",
         "Two proxies of the same kind, or two servers of one backend, have the same name. A frontend and a backend \
-         may share a name. Two backends may not, and a `listen` is both. Rename one of them.";
+         may share a name. A `listen` counts as both. Rename one of them. In a file with syntax of HAProxy 1.x the \
+         second one is renamed instead.";
     DUPLICATE_ID = "E0107", "duplicate id",
         "An `id` must be unique among proxies, and among the servers or listeners of one proxy. Remove one of the two \
          lines; Evenkeel then assigns a free number.";
@@ -133,8 +133,9 @@ language::codes! {
         "`profile` on a `log` line names a `log-profile` section that does not exist. The section may be anywhere in \
          the configuration. The nearest name is shown.";
     ZERO_WARNING = "E0304", "warnings, and zero-warning is set",
-        "`zero-warning` in `global` (or `-dW`) refuses a configuration with warnings. Resolve the warnings above, or \
-         silence one with the comment `# evenkeel: allow CODE` on its line.";
+        "`zero-warning` in `global` (or `-dW`) refuses a configuration with warnings that HAProxy has as well. \
+         Warnings that only Evenkeel has do not count. Resolve the warnings above, or silence one with the comment \
+         `# evenkeel: allow CODE` on its line.";
     TWICE_BOUND = "W0303", "duplicate listening address",
         "Two listeners of the configuration have the same address and port. The kernel distributes connections \
          between them. Remove one, or give them different addresses or interfaces.";
@@ -157,17 +158,17 @@ language::codes! {
     NO_BIND = "W0103", "frontend without bind",
         "The frontend has no listening address, so no client can reach it. Add a line like `bind :8080`. A section \
          with servers only is a `backend`.";
-    DEVICE_DETECTION = "E0432", "device detection",
+    DEVICE_DETECTION = "E0432", "device detection is not supported",
         "Device detection (51Degrees, DeviceAtlas, WURFL) needs a vendor library, which Evenkeel does not include. \
          The message appears once per file. A service of your own can classify clients and set a header; often a map \
          over `req.hdr(user-agent)` is enough.";
-    LUA = "E0433", "Lua",
+    LUA = "E0433", "Lua is not supported",
         "Lua scripts are not supported. The message appears once per file. Rules, variables, maps and converters \
          replace most scripts. Move the rest into a service behind the proxy, where it cannot stall the proxy.";
-    SPOE = "E0434", "SPOE",
-        "SPOE (SPOP agents) is not supported. The message appears once per file. Let a service of your own decide: as \
-         a backend, or by updating lists and maps at the statistics socket.";
-    TRACING = "E0435", "tracing libraries",
+    SPOE = "E0434", "SPOE is not supported",
+        "SPOE (stream processing offload) is not supported. The message appears once per file. Send the requests to a \
+         service of your own as a backend, or let that service change maps and ACLs at the statistics socket.";
+    TRACING = "E0435", "tracing libraries are not supported",
         "OpenTracing and OpenTelemetry are not supported; HAProxy loads a library for them. The message appears once \
          per file. Forward and log the headers that services use for tracing (`traceparent`, `x-request-id`). \
          `unique-id-header` creates such an id.";
@@ -274,8 +275,8 @@ language::codes! {
         "`http-check` and `tcp-check` lines configure a check, but the section uses a different one. They need \
          `option httpchk` or `option tcp-check`.";
     CHECK_ORDER = "E0480", "check rule in the wrong position",
-        "A check opens a connection, then sends and expects data on it. A script that opens connections itself must \
-         begin with one. With HTTP, each connection carries one request, followed by the rules for its response.";
+        "A check opens a connection, then sends and expects data on it. A script with `connect` rules must begin with \
+         one. With HTTP, each connection carries one request, followed by the rules for its response.";
     UNKNOWN_HEALTH_CHECK = "E0481", "healthcheck section not found",
         "The server option `healthcheck` names a section that does not exist.";
     UNKNOWN_MAILERS = "E0482", "mailers section not found",
@@ -302,7 +303,7 @@ language::codes! {
     PEER_WITHOUT_PORT = "W0603", "peer address without a port",
         "The address of a remote peer has no port, so Evenkeel cannot connect to that peer; the peer can still \
          connect to Evenkeel. An environment variable that is not set may be the reason.";
-    NO_NAME_SERVERS = "W0470", "resolvers section has no nameserver",
+    NO_NAME_SERVERS = "W0470", "no nameserver in /etc/resolv.conf",
         "`parse-resolv-conf` reads the nameservers of /etc/resolv.conf, and that file has no `nameserver` line. No \
          name resolves, and servers that use the section stay in maintenance.";
     UNKNOWN_RESOLVERS = "E0470", "resolvers section not found",

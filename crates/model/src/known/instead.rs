@@ -5,8 +5,8 @@
 const INSTEAD: &[(&str, &str)] = &[
     (
         "program",
-        "let the service manager start the program (under systemd a unit with `PartOf=` that of Evenkeel), and remove \
-         the section: a program started by the proxy has its privileges and ends with it",
+        "start the program with the service manager, and remove the section; under systemd, \
+         `PartOf=evenkeel.service` stops and restarts both together",
     ),
     (
         "traces",

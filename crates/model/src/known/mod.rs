@@ -1,6 +1,6 @@
 //! Every keyword that HAProxy has or had (`known.txt`): the manual's of 2.6 to 3.4, and those
 //! of 1.x and 2.x that are gone. From here the rest of the program knows that a word is a keyword
-//! which is not supported yet, so that its use is an error of its own kind and never silence or
+//! which is not supported, so that its use is an error of its own kind and never silence or
 //! "unknown".
 //!
 //! A keyword that is built has a row in a table, and then its entry here no longer counts: nothing

@@ -418,7 +418,7 @@ fn find_fetch(
 }
 
 /// What the names of fetches, converters and actions begin with that a script
-/// of the user's defines. Scripts are not supported yet.
+/// of the user's defines. Scripts are not supported.
 pub(super) const OF_LUA: &str = "lua.";
 
 fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> Diagnostic {
@@ -426,9 +426,8 @@ fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> D
         .error(
             &load_codes::NOT_BUILT,
             part,
-            format!("{what} '{name}' is not supported yet"),
+            format!("{what} '{name}' is not supported"),
         )
-        .label("Evenkeel does not support this yet")
         .help(
             crate::known::instead(name)
                 .unwrap_or("remove the rule, or keep this proxy on HAProxy for now"),

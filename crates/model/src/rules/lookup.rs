@@ -71,7 +71,7 @@ fn unknown<'n>(
         span,
         format!("unable to find {what} '{name}'"),
     )
-    .label("an expression names it");
+    .label("no backend has this name");
     diagnostic.suggest(suggest::nearest(name, names))
 }
 

@@ -198,9 +198,9 @@ fn state(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
                 .help("write 'priority 150', and a lower one on the other machines"),
         ),
         (Some(at), true) if at.value <= PRIORITY_DEFAULT => Some(
-            Diagnostic::warning(&codes::STATE_AND_PRIORITY, at.span, format!("'state MASTER' with priority {}, which is not above the default of a backup ({PRIORITY_DEFAULT})", at.value))
+            Diagnostic::warning(&codes::STATE_AND_PRIORITY, at.span, format!("'state MASTER' does not decide the owner, and priority {} is not above a backup's default ({PRIORITY_DEFAULT})", at.value))
                 .also(span, "this claims ownership")
-                .help("the highest priority owns the addresses, regardless of 'state': give the owner for example 150"),
+                .help("the highest priority owns the addresses: set the priority of the owner to 150, for example"),
         ),
         (Some(at), true) if at.value < OWNER => Some(
             Diagnostic::new(&codes::STATE_WITHOUT_EFFECT, Severity::Diag, span, "'state MASTER' has no effect unless the priority is 255")

@@ -73,7 +73,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
         places: &[INSTANCE],
         syntax: "down_timer_adverts <1-100>",
-        doc: "Number of missing adverts after which the addresses move. The protocol says 3; all machines need the \
+        doc: "Number of missing adverts after which the addresses move. The protocol's value is 3; all machines need the \
             same number.",
         example: "down_timer_adverts 4",
         build: line(1, 1, down_timer),

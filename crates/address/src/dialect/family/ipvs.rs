@@ -75,7 +75,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "checker_process_name check",
         SOME,
     ),
-    row("checker_priority <-20-19>", "checker_priority -5", SOME),
+    row("checker_priority <-20..19>", "checker_priority -5", SOME),
     row("checker_no_swap", "checker_no_swap", NONE),
     row(
         "checker_cpu_affinity <processor> …",

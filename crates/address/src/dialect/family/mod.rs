@@ -28,7 +28,7 @@ use language::keyword::Family;
 pub(super) static FAMILIES: &[Family<Build>] = &[
     ("Virtual routers", instance::ROWS),
     ("Adverts (multicast and unicast)", transport::ROWS),
-    ("Announcements to neighbours", garp::ROWS),
+    ("Gratuitous ARP and neighbour advertisements", garp::ROWS),
     ("Tracking", tracking::ROWS),
     ("Scripts, files and processes", script::ROWS),
     ("Sync groups", sync_group::ROWS),

@@ -246,6 +246,7 @@ pub(in crate::dialect) fn account(l: &mut Loader<'_>, words: &[Word]) -> Option<
             );
             l.report(match word.text.starts_with(['-', '/']) {
                 true => told.help("quote a script together with its arguments: \"/path/script argument\""),
+                false if l.keyword == "script_user" => told.help("create it, or name another one"),
                 false => told.help("the words after a script are its user and group; quote arguments together with \
                     the script"),
             });

@@ -25,7 +25,7 @@ const BUFFERS: &str = "when the buffer of kernel messages overflows, everything 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     both(
         "net_namespace <name>",
-        "The network namespace in which it runs.",
+        "The network namespace in which keepalived or Evenkeel runs.",
         "net_namespace blue",
         line(1, 1, |l, n| {
             l.config.global.network_namespace = n.argument().map(|w| w.text.clone());
@@ -60,7 +60,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     both(
         "child_wait_time <seconds>",
-        "Maximum time for the address process to stop before it is killed. It always has enough time for its \
+        "Maximum time for the address process to stop before it is killed. The address role always has enough time for its \
          hand-over and `shutdown_script`, so this only extends it.",
         "child_wait_time 10",
         line(1, 1, |l, n| {
@@ -119,7 +119,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
     row(
         "config_save_dir <directory>",
-        "Where keepalived stores its state and files at each reload.",
+        "No effect: the directory where keepalived stores its state and files at each reload.",
         "config_save_dir /tmp/keepalived",
         no_effect(
             1,

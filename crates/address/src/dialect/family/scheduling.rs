@@ -17,7 +17,7 @@ const ALREADY_REAL_TIME: &str = "the priority does not adapt: with advert interv
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
-        "vrrp_priority <-20-19>",
+        "vrrp_priority <-20..19>",
         "Nice value of the process; negative ones run earlier.",
         "vrrp_priority -10",
         line(1, 1, |l, n| {
@@ -56,7 +56,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         line(1, 1024, affinity),
     ),
     row(
-        "max_auto_priority [<-1-99>]",
+        "max_auto_priority [<-1..99>]",
         "Maximum priority to which the process raises itself when it runs late. Evenkeel is real-time from its start \
          with advert intervals below one second; see `vrrp_rt_priority`.",
         "max_auto_priority 50",
@@ -79,7 +79,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     ),
     row(
-        "bfd_priority <-20-19>",
+        "bfd_priority <-20..19>",
         "Nice value of BFD, which has no separate process here: see `vrrp_priority`.",
         "bfd_priority -10",
         no_effect(1, 1, SAME),

@@ -109,7 +109,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
     Row {
         places: &[SCRIPT, BFD],
-        syntax: "weight <-253-253> [reverse]",
+        syntax: "weight <-253..253> [reverse]",
         doc: "0: a failure is a fault. A positive weight is added to the priority on success, a negative one on \
             failure; `reverse` inverts that.",
         example: "weight -20",
@@ -213,9 +213,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
     Row {
         places: &[PROCESS],
-        syntax: "weight <-254-254> [reverse]",
+        syntax: "weight <-254..254> [reverse]",
         doc: "0: too few processes are a fault. A positive weight is added while enough run, a negative one while \
-            not. Default 0 (the manual says 1, keepalived uses 0).",
+            not. Default 0 (documented default: 1, keepalived uses 0).",
         example: "process haproxy\nweight 10",
         build: line(1, 2, |l, n| {
             let found = weight(l, n, 254);

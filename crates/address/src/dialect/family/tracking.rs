@@ -14,7 +14,7 @@ const TRACKED_MAX: usize = 10_000;
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
         places: &[INSTANCE, GROUP],
-        syntax: "track_interface { <name> [weight <-253-253>] [reverse] … }",
+        syntax: "track_interface { <name> [weight <-253..253>] [reverse] … }",
         doc: "Interfaces whose failure is a fault of the instance. With a weight it only changes the priority: a \
             positive weight is added while the interface is up, a negative one while it is down.",
         example: "track_interface {\n    eth0\n    eth1 weight -10\n}",
@@ -27,7 +27,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
     Row {
         places: &[INSTANCE, GROUP],
-        syntax: "track_script { <vrrp_script> [weight <-253-253>] [reverse|noreverse] … }",
+        syntax: "track_script { <vrrp_script> [weight <-253..253>] [reverse|noreverse] … }",
         doc: "Scripts whose failure is a fault or, with `weight`, changes the priority. The default weight is that of \
             the `vrrp_script`.",
         example: "track_script {\n    check weight 10\n}",
@@ -38,7 +38,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
     Row {
         places: &[INSTANCE, GROUP],
-        syntax: "track_file { <track_file> [weight <-254-254>] [reverse|noreverse] … }",
+        syntax: "track_file { <track_file> [weight <-254..254>] [reverse|noreverse] … }",
         doc: "Files whose number, multiplied by the weight, is added to the priority. With weight 0 every number \
             except 0 is a fault.",
         example: "track_file {\n    maintenance weight 0\n}",
@@ -49,7 +49,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
     Row {
         places: &[INSTANCE, GROUP],
-        syntax: "track_process { <vrrp_track_process> [weight <-254-254>] [reverse|noreverse] … }",
+        syntax: "track_process { <vrrp_track_process> [weight <-254..254>] [reverse|noreverse] … }",
         doc: "Processes that must run, or with a weight change the priority.",
         example: "track_process {\n    haproxy weight 20\n}",
         build: block(0, 0, |l, n| {
@@ -59,7 +59,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
     Row {
         places: &[INSTANCE, GROUP],
-        syntax: "track_bfd { <bfd_instance> [weight <-253-253>] [reverse|noreverse] … }",
+        syntax: "track_bfd { <bfd_instance> [weight <-253..253>] [reverse|noreverse] … }",
         doc: "BFD sessions whose failure is a fault or, with `weight`, changes the priority.",
         example: "track_bfd {\n    peer weight -20\n}",
         build: block(0, 0, |l, n| {

@@ -42,9 +42,11 @@ fn virtual_server(l: &mut Loader<'_>, node: &Node) {
     let message = "'virtual_server' is not supported, because Evenkeel does not use IPVS";
     let told = Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message);
     let mut told = match is_udp(node) {
-        true => told.help("start with -P to ignore it, and leave UDP to a keepalived with IPVS"),
+        true => told.help("run `evenkeel keepalived -P` to ignore it, and leave UDP to a keepalived with IPVS"),
+        false if l.options.as_keepalived => told
+            .help("run `evenkeel check` on this file for an equivalent 'listen' section, or start with -P to ignore it"),
         false => told
-            .help("put the section into an haproxy.cfg and load both files, or start with -P to ignore it")
+            .help("put the section into an haproxy.cfg and load both files, or run `evenkeel keepalived -P` to ignore it")
             .note(format!(
                 "this section is equivalent:\n{}",
                 listen(node, &l.drafts.server_groups)
@@ -98,7 +100,7 @@ fn server_group(l: &mut Loader<'_>, node: &Node) {
     let message = "'virtual_server_group' is not supported, because Evenkeel does not use IPVS";
     l.report(
         Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message)
-            .help("start with -P to ignore it")
+            .help("run `evenkeel keepalived -P` to ignore it")
             .note(format!(
                 "these lines of the 'listen' section are equivalent:\n{}",
                 lines.trim_end()

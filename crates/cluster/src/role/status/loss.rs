@@ -51,34 +51,39 @@ impl Status {
         let mut words: Vec<String> = lost
             .iter()
             .map(|member| {
+                let again = match self.voters().count() {
+                    0 | 1 => String::new(),
+                    _ => format!(
+                        " When {} voters with a log are reachable, they remove it from the voters and add it again. \
+                         It keeps its name, number and state directory",
+                        self.majority_of_voters()
+                    ),
+                };
                 format!(
-                    "{}: {}; it is not a voter. When {} other voters are reachable, they remove it from the voters \
-                     and add it again; it keeps its name, number and state directory",
-                    member.name,
-                    member.lost,
-                    self.majority_of_voters()
+                    "{}: {}; it is not a voter.{again}",
+                    member.name, member.lost
                 )
             })
             .collect();
         if !lost.is_empty() && others < self.majority_of_voters() {
-            let alone = match self
-                .voters()
-                .any(|m| m.kind == Kind::Node && m.lost.is_empty())
-            {
+            let (all, needs) = (self.voters().count(), self.majority_of_voters());
+            let which = match others {
+                0 => "no member has its log".to_owned(),
+                _ => format!("too few members have their logs ({others} of {all}, {needs} needed)"),
+            };
+            let mut voters = self.voters();
+            let repair = match voters.any(|m| m.kind == Kind::Node && m.lost.is_empty()) {
                 true => {
-                    "`evenkeel cluster recover --alone` on the node that has its log, then on the others delete the \
-                     state directory and `evenkeel cluster join TOKEN`"
+                    "Run `evenkeel cluster recover --alone --yes` on the node that has its log. On the others delete \
+                     the state directory and run `evenkeel cluster join TOKEN`"
                 }
                 false => {
-                    "no node has its log: on one node move the state directory away, run `evenkeel cluster init NAME` \
-                     and `evenkeel config apply` with its files, then let the others join"
+                    "On one node, rename the state directory, run `evenkeel cluster init NAME`, and apply its files \
+                     with `evenkeel config apply`. Then let the others join"
                 }
             };
             words.push(format!(
-                "too few voters have their log ({others} of {}, {} needed), so the cluster cannot recover by itself: \
-                 {alone}",
-                self.voters().count(),
-                self.majority_of_voters()
+                "{which}, so the cluster cannot recover by itself. {repair}"
             ));
         }
         words
@@ -139,11 +144,17 @@ mod tests {
     fn a_forecast_does_not_count_on_who_takes_no_part_or_does_not_serve() {
         let mut status = pair();
         let words = if_it_fails(&mut status, 0);
-        assert!(words.contains("b would continue to serve"), "{words}");
-        assert!(words.contains("changes would continue"), "{words}");
+        assert!(
+            words.starts_with("b continues to serve; a owns no virtual address, so none moves; "),
+            "{words}"
+        );
+        assert!(
+            words.ends_with("; changes remain possible; one more failure would freeze them"),
+            "{words}"
+        );
         status.members[1].halted = "the disk is full".to_owned();
         let words = if_it_fails(&mut status, 0);
-        assert!(words.contains("changes would be frozen (1 of 3"), "{words}");
+        assert!(words.contains("changes freeze (1 of 3"), "{words}");
         status.members[1].serves = Some(VersionId(1));
         let words = if_it_fails(&mut status, 0);
         assert!(

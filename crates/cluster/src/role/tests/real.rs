@@ -338,7 +338,10 @@ fn who_lost_the_others_for_good_goes_on_alone() {
         member.stop();
     }
     let words = setup::recover_alone(&a.place.directory).unwrap();
-    assert!(words.contains("a alone is the cluster north"), "{words}");
+    assert!(
+        words.contains("a is now the only member of the cluster north"),
+        "{words}"
+    );
     a.start();
     eventually("a is alone", || all_vote(&a, 1), || a.text());
     a.done(&Request::Apply(apply(Some(1), "two", 0)));

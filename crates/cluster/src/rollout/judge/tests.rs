@@ -147,10 +147,17 @@ fn errors_are_worse_where_chance_does_not_explain_them() {
 }
 
 #[test]
+fn a_share_of_errors_that_did_not_rise_is_never_worse_however_few_requests_there_were() {
+    assert!(!is_surprising(4, 4, 2, 2));
+    assert!(!is_surprising(1, 1, 1000, 1000));
+    assert!(is_surprising(4, 3, 1000, 1000));
+}
+
+#[test]
 fn what_is_clearly_worse_is_said_long_before_the_end_of_the_window() {
     let seconds = is_worse(&[WELL; 30], &[errors(100, 90)], "requests failed");
     assert!(seconds <= 2, "{seconds} s");
-    let words = "180 of 200 requests failed (90.0 %), before 0 of 2900 (0.0 %)";
+    let words = "180 of 200 requests failed (90.0 %), 0 of 2900 before (0.0 %)";
     is_worse(&[WELL; 30], &[errors(100, 90)], words);
     // Also where it begins late.
     let late = [&[WELL; 7][..], &[errors(100, 90); 1]].concat();

@@ -243,7 +243,7 @@ fn time(text: &str) -> Result<std::time::Duration, String> {
         "s" => number,
         "m" => number.saturating_mul(60),
         "h" => number.saturating_mul(3600),
-        _ => return Err("a duration ends with s, m or h".to_owned()),
+        _ => return Err("at most one day; write for example 15m or 2h".to_owned()),
     };
     match seconds {
         1..=VALID_SECONDS_MAX => Ok(std::time::Duration::from_secs(seconds)),

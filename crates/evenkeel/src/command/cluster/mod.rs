@@ -212,13 +212,12 @@ fn init(matches: &ArgMatches) -> ExitCode {
     };
     match setup::found(&place, &name) {
         Ok(identity) => print(&format!(
-            "created cluster {}: {} is its first node, reachable at {}\nnext:\n  evenkeel run{}\n    starts it (or: \
-             `systemctl restart evenkeel-cluster`)\n  evenkeel cluster invite\n    prints a token for the second \
-             machine\n",
+            "created cluster {}: {} is its first node, reachable at {}\nnext:\n  {}\n    starts it\n  evenkeel \
+             cluster invite\n    prints a token for the second machine\n",
             identity.cluster,
             identity.name,
             list(&identity.addresses),
-            state_words(&place.directory),
+            run_words(&place.directory),
         )),
         Err(error) => refuse(error),
     }
@@ -232,25 +231,26 @@ fn join(matches: &ArgMatches, kind: Kind) -> ExitCode {
     match setup::join(&place, &word(matches, "TOKEN"), kind, JOIN_LIMIT) {
         Ok(identity) => {
             let what = match kind {
-                Kind::Node => "a node",
-                Kind::Arbiter => "the arbiter",
+                Kind::Node => "node",
+                Kind::Arbiter => "arbiter",
             };
             print(&format!(
-                "joined {} as {what}, {}, reachable at {}\nnext: evenkeel run{}\n",
+                "joined the cluster {} as {what} '{}', reachable at {}\nnext: {}\n",
                 identity.cluster,
                 identity.name,
                 list(&identity.addresses),
-                state_words(&place.directory),
+                run_words(&place.directory),
             ))
         }
         Err(error) => refuse(error),
     }
 }
 
-fn state_words(directory: &Path) -> String {
+/// Returns the command that starts a member. The unit serves the default directory only.
+fn run_words(directory: &Path) -> String {
     match directory == Path::new(cluster::role::directory::USUAL) {
-        true => String::new(),
-        false => format!(" --state {}", directory.display()),
+        true => "evenkeel run (or: systemctl enable --now evenkeel-cluster)".to_owned(),
+        false => format!("evenkeel run --state {}", directory.display()),
     }
 }
 
@@ -276,17 +276,14 @@ fn recover(matches: &ArgMatches) -> ExitCode {
     let directory = state(matches);
     if !matches.get_flag("yes") {
         return refuse(format_args!(
-            "nothing was changed. With `--yes` this machine alone becomes the cluster: changes that the others agreed \
-             on without it are lost, and none of them may be started again with its state directory. If they may \
-             return, wait: the cluster resumes by itself ({})",
+            "nothing was changed. With `--yes` this machine becomes the only member (state directory {}). Changes \
+             that the other members committed without it are lost. Never start another member again with its old \
+             state directory. If the others can return, wait: the cluster resumes when a majority is reachable",
             directory.display()
         ));
     }
     match setup::recover_alone(&directory) {
-        Ok(words) => print(&format!(
-            "{words}\nnext: evenkeel run{}\n",
-            state_words(&directory)
-        )),
+        Ok(words) => print(&format!("{words}\nnext: {}\n", run_words(&directory))),
         Err(error) => refuse(error),
     }
 }

@@ -193,7 +193,7 @@ fn unseen(
          --onto {0}\n",
         served.id
     ));
-    ConfigError::Stale
+    ConfigError::Stale(served.id)
 }
 
 /// At most so many lines of a difference.
@@ -242,12 +242,12 @@ pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
     conclude(answer(&request), ours).map(|_| ())
 }
 
-/// Returns the reason of a rollback, with its author.
-pub(super) fn take_back_words(matches: &ArgMatches) -> String {
+/// Returns the reason of a cancelled version, with the author.
+pub(super) fn cancel_words(matches: &ArgMatches) -> String {
     let who = author(matches);
     match matches.get_one::<String>("message") {
-        Some(message) => format!("rolled back by {who}: {message}"),
-        None => format!("rolled back by {who}"),
+        Some(message) => format!("cancelled by {who}: {message}"),
+        None => format!("cancelled by {who}"),
     }
 }
 

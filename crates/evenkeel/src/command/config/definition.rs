@@ -29,7 +29,7 @@ pub fn config(command: Command) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([show(), edit(), apply(), log(), diff(), blame()])
-        .subcommands([rollback(), status(), confirm(), take_back(), follow()])
+        .subcommands([rollback(), status(), confirm(), cancel(), follow()])
 }
 
 fn number(name: &'static str) -> Arg {
@@ -243,9 +243,10 @@ fn confirm() -> Command {
         .arg(number("VERSION").help("The version; default: the one that waits"))
 }
 
-fn take_back() -> Command {
-    Command::new("take-back")
-        .about("Roll back the version in progress")
+fn cancel() -> Command {
+    Command::new("cancel")
+        .alias("take-back")
+        .about("Cancel the version in progress")
         .arg(
             Arg::new("message")
                 .short('m')

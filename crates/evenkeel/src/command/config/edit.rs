@@ -56,8 +56,12 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
             }
             Err(error) => error,
         };
-        Voice::new(Form::Own, false).alert(&again);
-        if !wants_more() {
+        // The caller prints the error where nobody can be asked.
+        let asks = std::io::stdin().is_terminal();
+        if asks {
+            Voice::new(Form::Own, false).alert(&again);
+        }
+        if !asks || !wants_more() {
             copies.keep();
             return Err(again);
         }
@@ -79,11 +83,8 @@ fn checked(mut new: FileSet) -> Result<FileSet, ConfigError> {
     }
 }
 
-/// Asks whether to go on, where there is somebody to be asked.
+/// Asks whether to go on.
 fn wants_more() -> bool {
-    if !std::io::stdin().is_terminal() {
-        return false;
-    }
     print("edit again? [Y/n] ");
     let _ = std::io::stdout().flush();
     let mut answer = String::new();

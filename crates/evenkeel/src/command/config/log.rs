@@ -2,7 +2,7 @@
 
 use super::{ConfigError, answer, print, records, time};
 use clap::ArgMatches;
-use cluster::command::{Origin, VersionId};
+use cluster::command::{Origin, Reported, VersionId};
 use cluster::member::MemberId;
 use cluster::request::{Reply, Request};
 use cluster::role::status::{Configuration, Status};
@@ -102,10 +102,17 @@ fn entry(
         let more = words.len() - WORDS_LINES_MAX;
         let _ = writeln!(out, "      … and {more} more lines (--json has them)");
     }
+    // What a node reports of a good version is no reason.
+    let against = |outcome| {
+        matches!(
+            outcome,
+            Reported::Refused | Reported::Worse | Reported::WentBack
+        )
+    };
     let said = record
         .reports
         .iter()
-        .filter(|(_, said)| !said.words.is_empty());
+        .filter(|(_, said)| !said.words.is_empty() && against(said.outcome));
     for (node, said) in said.filter(|(_, said)| !record.words.contains(said.words.trim_end())) {
         let node = names.get(node).cloned().unwrap_or_else(|| node.to_string());
         let first = said.words.lines().next().unwrap_or_default();

@@ -67,12 +67,12 @@ enum ConfigError {
     /// The result is not known.
     #[error("{0}")]
     Unknown(String),
-    /// The author has not seen what is accepted: told already.
+    /// The author has not seen this accepted version, whose changes were printed.
     #[error(
-        "nothing was changed: your files do not contain the changes of the accepted version. Merge them \
-             (`evenkeel config show --export DIRECTORY` writes them), then apply with --onto and its number"
+        "nothing was changed: version {0} was accepted after these files were last applied on this machine. Merge it \
+         into them (`evenkeel config show --export DIRECTORY` writes it), then add `--onto {0}`"
     )]
-    Stale,
+    Stale(VersionId),
     /// The texts that were edited have errors: told already.
     #[error("nothing was changed: the text has errors")]
     Edited,
@@ -104,8 +104,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("confirm", matches)) => ask(&Request::Confirm {
             version: version(matches, "VERSION"),
         }),
-        Some(("take-back", matches)) => ask(&Request::TakeBack {
-            words: apply::take_back_words(matches),
+        Some(("cancel", matches)) => ask(&Request::TakeBack {
+            words: apply::cancel_words(matches),
         }),
         Some(("follow", _)) => ask(&Request::Follow),
         Some(("status", matches)) => log::status(matches.get_flag("json")),

@@ -150,8 +150,8 @@ fn account(id: Option<u32>, origin: Origin, name: fn(u32) -> Option<String>) -> 
         name: name(id),
         why: match origin {
             Origin::File => "set in the file",
-            Origin::Default => "not set in the file; the network is never served as root",
-            Origin::Start => "inherited from the start",
+            Origin::Default => "not set in the file, so not root",
+            Origin::Start => "as started",
         },
     }
 }

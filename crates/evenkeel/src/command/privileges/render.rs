@@ -208,7 +208,8 @@ pub(super) fn of_addresses(reasons: &[Reason], format: Option<&str>) -> String {
     let mut text = "address: owns the virtual addresses\n".to_owned();
     if format != Some("concise") {
         text += "  user          root, limited to what is listed here\n";
-        text += "  system calls  all, and all files, because its scripts inherit the limits\n";
+        text += "  system calls  not limited\n";
+        text += "  files         not limited: notify and track programs inherit the limits\n";
     }
     for one in reasons {
         text += &format!("  {:<14}{}\n", one.capability, one.why);

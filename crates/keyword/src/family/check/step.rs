@@ -70,8 +70,8 @@ pub static LINES: &[LineRow] = &[
     LineRow {
         places: places::CHECKS,
         syntax: "tcp-check set-var(<var-name>[,<cond>...]) <expr>",
-        doc: "Stores the value of an expression for later rules. Scopes are `check` (this check), `sess` (the same) \
-            and `proc` (the process).",
+        doc: "Stores the value of an expression for later rules. Scopes are `check` and `sess` (this check) and \
+            `proc` (the process).",
         example: "tcp-check set-var(check.port) int(8080)",
         build: |loader, args| variable(loader, args, false),
     },
@@ -99,8 +99,8 @@ pub static LINES: &[LineRow] = &[
     LineRow {
         places: places::CHECKS,
         syntax: "http-check set-var(<var-name>[,<cond>...]) <expr>",
-        doc: "Stores the value of an expression for later rules. Scopes are `check` (this check), `sess` (the same) \
-            and `proc` (the process).",
+        doc: "Stores the value of an expression for later rules. Scopes are `check` and `sess` (this check) and \
+            `proc` (the process).",
         example: "http-check set-var(check.port) int(8080)",
         build: |loader, args| variable(loader, args, true),
     },

@@ -529,9 +529,8 @@ fn not_built(place: &str, name: &str, word: &Word) -> Diagnostic {
     Diagnostic::error(
         &load_codes::NOT_BUILT,
         word.span,
-        format!("'{place} {name}' is not supported yet"),
+        format!("'{place} {name}' is not supported"),
     )
-    .label("Evenkeel does not support this yet")
     .help(
         crate::known::instead(name)
             .unwrap_or("remove the line, or keep this proxy on HAProxy for now"),

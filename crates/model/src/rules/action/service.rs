@@ -31,11 +31,10 @@ fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic>
             &load_codes::NOT_BUILT,
             word.span,
             format!(
-                "the service '{}' is written in Lua, which is not supported yet",
+                "the service '{}' is written in Lua, which is not supported",
                 word.text()
             ),
-        )
-        .label("Evenkeel does not support this yet"));
+        ));
     }
     Err(build.wrong(
         &load_codes::BAD_VALUE,

@@ -116,7 +116,7 @@ use rows;
 const FAMILIES: &[Family<ConverterBuild>] = &[
     ("Address converters", address::ROWS),
     ("Variable converters", assign::ROWS),
-    ("Comparison converters", choice::ROWS),
+    ("Selection and comparison converters", choice::ROWS),
     ("Encryption converters", cipher::ROWS),
     ("Digest converters (SHA, HMAC)", digest::ROWS),
     ("Encoding converters", encoding::ROWS),

@@ -65,10 +65,10 @@ fn nothing_stands(unset: &[String]) -> String {
     let names: Vec<String> = unset.iter().map(|name| format!("'{name}'")).collect();
     match &names[..] {
         [name] => {
-            format!("the environment variable {name} is not set and is replaced by nothing")
+            format!("the environment variable {name} is not set and expands to an empty string")
         }
         names => format!(
-            "the environment variables {} are not set and are replaced by nothing",
+            "the environment variables {} are not set and expand to empty strings",
             names.join(", ")
         ),
     }

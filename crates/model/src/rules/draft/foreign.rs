@@ -45,9 +45,9 @@ const KINDS: &[Kind] = &[
             "mode spop",
             "option spop-check",
         ],
-        told: "SPOE, the protocol for agents beside the proxy, is not supported",
-        help: "let a service of your own decide: a backend that responds, or lists and maps that it changes at the \
-            statistics socket; remove these lines",
+        told: "SPOE (stream processing offload) is not supported",
+        help: "remove these lines; send the requests to a service of your own as a backend, or let that service \
+            change maps and ACLs at the statistics socket",
     },
     Kind {
         code: &codes::TRACING,

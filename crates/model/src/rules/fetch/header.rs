@@ -116,7 +116,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "A value of a response header as a number; see `req.hdr_val`.";
     "shdr_val(<name>[,<occurrence>])", numbers(Needs::Response), "acl big shdr_val(content-length) gt 1000000",
         "The older name of `res.hdr_val`.";
-    "res.hdr_names[(<delimiter>)]", names(Needs::Response), "acl told res.hdr_names -m sub x-powered-by",
+    "res.hdr_names[(<delimiter>)]", names(Needs::Response), "acl php res.hdr_names -m sub x-powered-by",
         "The names of all response headers; see `req.hdr_names`.";
     "res.hdrs", all(Needs::Response), "acl huge res.hdrs,length gt 8000",
         "All response headers as one text; see `req.hdrs`.";

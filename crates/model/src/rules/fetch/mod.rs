@@ -194,7 +194,7 @@ const FAMILIES: &[Family<FetchBuild>] = &[
     ("Connection and stream fetches", ends::ROWS),
     ("Header fetches", header::ROWS),
     ("Compression and cache fetches", offload::ROWS),
-    ("Bandwidth limit fetches", limits::ROWS),
+    ("Timeout and priority fetches", limits::ROWS),
     ("Process fetches", process::ROWS),
     ("Proxy and backend fetches", proxy::ROWS),
     ("PROXY protocol fetches", proxy_fields::ROWS),

@@ -278,9 +278,8 @@ impl Reader<'_, '_> {
             return Diagnostic::error(
                 &crate::codes::NOT_BUILT,
                 self.source.span(start..to),
-                format!("log alias '%{known}' is not supported yet"),
-            )
-            .label("Evenkeel does not support this yet");
+                format!("log alias '%{known}' is not supported"),
+            );
         }
         let mut diagnostic = self.error(start, to, format!("no such format variable '{name}'"));
         diagnostic.code = &codes::UNKNOWN_ALIAS;

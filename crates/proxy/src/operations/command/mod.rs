@@ -341,7 +341,7 @@ pub fn find(session: &Session, words: &[&str]) -> Action {
         begins_with(words, &name)
     });
     Action::Refuse(match missing {
-        Some(name) => Reply::error(format!("'{name}' is not supported yet.\n")),
+        Some(name) => Reply::error(format!("'{name}' is not supported.\n")),
         None => Reply::message(Severity::Info, unknown(words)),
     })
 }
