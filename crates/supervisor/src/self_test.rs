@@ -45,7 +45,11 @@ impl fmt::Display for SelfTestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SelfTestError::Start(error) => write!(f, "cannot run it: {error}"),
-            SelfTestError::Ended(status) => write!(f, "its self-test ended with {status}"),
+            SelfTestError::Ended(status) => {
+                // The standard library writes "exit status: 1".
+                let status = status.to_string().replace(": ", " ");
+                write!(f, "its self-test failed with {status}")
+            }
             SelfTestError::Words => f.write_str("it cannot replace this program"),
             SelfTestError::Messages(version) => {
                 write!(

@@ -323,7 +323,7 @@ fn own_status(status: ExitStatus) -> String {
     match status.signal().map(nix::sys::signal::Signal::try_from) {
         Some(Ok(signal)) => format!("was killed by {signal}"),
         Some(Err(_)) => "was killed by a signal".to_owned(),
-        None => format!("ended with {}", status.code().unwrap_or_default()),
+        None => format!("exited with code {}", status.code().unwrap_or_default()),
     }
 }
 

@@ -64,7 +64,7 @@ fn heading(options: &Options, sides: &[Side]) -> String {
          `keepalived.conf`, with an advert interval of 0.01 s unless a row names another one. In \
          the `virtual-ip` rows, Evenkeel's own file runs against keepalived with haproxy. They \
          took turns, {} repetitions. A gap is the longest time between two responses for a \
-         client that opens a connection every 5 ms. The last column is keepalived's median divided by evenkeel's. Measured with \
+         client that opens a connection every 5 ms, which adds up to 5 ms. The last column is keepalived's median divided by evenkeel's. Measured with \
          {}.",
         options.repetitions,
         versions.join(" and ")

@@ -202,7 +202,7 @@ pub static CASES: [Case; 42] = [
         "map-str",
         &[
             traffic("a lookup in a map of 100,000 strings", 1.1, None),
-            growth("the same, relative to a map of 100"),
+            growth("a lookup in a map of 100,000 strings, relative to a map of 100"),
         ],
         (Lookup::Text, 100_000),
         16_000,
@@ -211,7 +211,7 @@ pub static CASES: [Case; 42] = [
         "map-beg",
         &[
             traffic("a lookup in a map of 100,000 prefixes", 1.1, None),
-            growth("the same, relative to a map of 100"),
+            growth("a lookup in a map of 100,000 prefixes, relative to a map of 100"),
         ],
         (Lookup::Beginning, 100_000),
         16_000,
@@ -220,7 +220,7 @@ pub static CASES: [Case; 42] = [
         "map-ip",
         &[
             traffic("a lookup in a map of 100,000 networks", 1.1, None),
-            growth("the same, relative to a map of 100"),
+            growth("a lookup in a map of 100,000 networks, relative to a map of 100"),
         ],
         (Lookup::Network, 100_000),
         16_000,
@@ -229,7 +229,7 @@ pub static CASES: [Case; 42] = [
         "map-end",
         &[
             traffic("a lookup in a map of 10,000 suffixes", 1.1, None),
-            growth("the same, relative to a map of 100"),
+            growth("a lookup in a map of 10,000 suffixes, relative to a map of 100"),
         ],
         (Lookup::End, 10_000),
         6000,
@@ -238,7 +238,7 @@ pub static CASES: [Case; 42] = [
         "map-dom",
         &[
             traffic("a lookup in a map of 10,000 domains", 1.1, None),
-            growth("the same, relative to a map of 100"),
+            growth("a lookup in a map of 10,000 domains, relative to a map of 100"),
         ],
         (Lookup::Domain, 10_000),
         6000,

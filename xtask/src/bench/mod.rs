@@ -232,10 +232,10 @@ fn document_block(table: &Table, notes: &[String], sides: &Sides, rounds: usize)
     let mut block = format!(
         "CPU time of the proxy for each request. Each proxy has one thread, pinned to its own \
          core, and the same file (nginx an equivalent one). They ran {rounds} rounds in turn. \
-         The ratio of a round is {} (or the better of it and nginx, if measured; for memory \
-         {0} alone) divided by {}: above 1, the latter needs less. Rows relative to a map of \
-         100 divide the cost with the small map by the cost with the large one. \
-         Measured with {} on {}, Linux {}.\n\n",
+         The ratio of a round is {0} (or the better of it and nginx, if measured; for memory \
+         {0} alone) divided by {1}: above 1, {1} needs less. Rows relative to a map of 100 \
+         divide the cost with the small map by the cost with the large one. \
+         Measured with {2} on {3}, Linux {4}.\n\n",
         table.left,
         table.right,
         versions.join(", "),

@@ -213,7 +213,7 @@ fn a_program_that_cannot_run_is_refused_before_anything_is_done() {
     let bed = Bed::new();
     let supervised = bed.start();
     bed.script("exit 1");
-    bed.refuses(&supervised, "self-test ended with exit status: 1");
+    bed.refuses(&supervised, "self-test failed with exit status 1");
     ends_well(supervised);
     let bed = Bed::new();
     let supervised = bed.start();
@@ -248,7 +248,7 @@ fn a_program_that_crashes_in_its_first_seconds_leaves_the_old_serving() {
         "case $2 in proxy-role) $real \"$@\" & sleep 1.5; kill -KILL $!; exit 9;; \
          *) exec $real \"$@\";; esac",
     );
-    bed.refuses(&supervised, "the new program ended with 9");
+    bed.refuses(&supervised, "the new program exited with code 9");
     ends_well(supervised);
 }
 
