@@ -51,9 +51,9 @@ pub(super) static LINES: &[Row] = &[
     Row {
         places: &["virtual-ip"],
         syntax: "notify <program>",
-        doc: "Starts this program at each change of state, without a shell. The role never waits for it. After its \
-            own arguments it gets `INSTANCE`, the section name, the new state (`MASTER`, `BACKUP`, `FAULT`, `STOP`) \
-            and the priority.",
+        doc: "Starts this program at each change of state, without a shell. The role never waits for it. It appends \
+            four arguments: the word `INSTANCE`, the section name, the new state (`MASTER`, `BACKUP`, `FAULT`, \
+            `STOP`) and the priority.",
         example: "notify \"/bin/true changed\"",
         build: any,
     },

@@ -114,11 +114,16 @@ pub fn run(command: Command) -> Command {
         .arg(pids("end", "Make these processes end at once, when this one serves (haproxy's -st)").conflicts_with("finish"))
 }
 
+fn pid(text: &str) -> Result<u32, &'static str> {
+    let pid = text.parse().ok().filter(|pid| *pid > 0);
+    pid.ok_or("not a process id")
+}
+
 fn pids(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
         .value_name("PID")
-        .value_parser(value_parser!(u32).range(1..))
+        .value_parser(pid)
         .num_args(1..)
         .action(ArgAction::Append)
         .help(help)
@@ -160,7 +165,7 @@ fn process_id() -> Arg {
     Arg::new("pid")
         .long("pid")
         .value_name("PID")
-        .value_parser(value_parser!(u32))
+        .value_parser(pid)
         .help("Select the instance with this process id")
 }
 

@@ -66,7 +66,7 @@ fn place(command: Command) -> Command {
             Arg::new("listen")
                 .long("listen")
                 .value_name("ADDRESS:PORT")
-                .value_parser(value_parser!(SocketAddr))
+                .value_parser(socket_address)
                 .action(ArgAction::Append)
                 .help(format!(
                     "Address and port to listen on for other members; default: {LISTEN}"
@@ -82,7 +82,7 @@ fn place(command: Command) -> Command {
             Arg::new("address")
                 .long("address")
                 .value_name("ADDRESS:PORT")
-                .value_parser(value_parser!(SocketAddr))
+                .value_parser(socket_address)
                 .action(ArgAction::Append)
                 .help(
                     "Address under which other members reach this machine, best first; default: the listening \
@@ -227,6 +227,11 @@ fn recover() -> Command {
                 .help("Confirm; without it, the command only explains what it would do"),
         )
         .arg(state())
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    let address = text.parse();
+    address.map_err(|_| "not ADDRESS:PORT; write for example 10.0.0.1:7443")
 }
 
 /// Shortest and longest time of a token, seconds.

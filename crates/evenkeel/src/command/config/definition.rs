@@ -35,7 +35,10 @@ pub fn config(command: Command) -> Command {
 fn number(name: &'static str) -> Arg {
     Arg::new(name)
         .value_name(name)
-        .value_parser(value_parser!(u64).range(1..))
+        .value_parser(|text: &str| match text.parse::<u64>() {
+            Ok(number) if number > 0 => Ok(number),
+            _ => Err("not a version number"),
+        })
 }
 
 fn json() -> Arg {
