@@ -138,7 +138,7 @@ impl Loader<'_> {
     }
 
     fn build(&mut self, row: &'static Row, node: &Node) {
-        let outer = std::mem::replace(&mut self.keyword, row.name);
+        let outer = std::mem::replace(&mut self.keyword, row.name());
         self.build_line(row, node);
         self.keyword = outer;
     }

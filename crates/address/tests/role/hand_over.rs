@@ -367,7 +367,7 @@ fn a_planned_stop_with_nobody_else_there_is_not_delayed_by_the_drain() {
     assert!(scene.comes_to(&scene.alpha, VIP));
     alpha.order("stop");
     alpha.wait_for("stopped");
-    assert!(alpha.says("no router took over the addresses"));
+    assert!(alpha.says("no other node took over the addresses"));
     assert!(!scene.has(&scene.alpha, VIP));
 }
 

@@ -67,20 +67,18 @@ impl Status {
             .collect();
         if !lost.is_empty() && others < self.majority_of_voters() {
             let (all, needs) = (self.voters().count(), self.majority_of_voters());
-            let which = match others {
-                0 => "no member has its log".to_owned(),
-                _ => format!("too few members have their logs ({others} of {all}, {needs} needed)"),
-            };
             let mut voters = self.voters();
-            let repair = match voters.any(|m| m.kind == Kind::Node && m.lost.is_empty()) {
-                true => {
+            let (which, repair) = match voters.any(|m| m.kind == Kind::Node && m.lost.is_empty()) {
+                true => (
+                    format!("too few members have their logs ({others} of {all}, {needs} needed)"),
                     "Run `evenkeel cluster recover --alone --yes` on the node that has its log. On the others delete \
-                     the state directory and run `evenkeel cluster join TOKEN`"
-                }
-                false => {
+                     the state directory and run `evenkeel cluster join TOKEN`",
+                ),
+                false => (
+                    "no node has its log".to_owned(),
                     "On one node, rename the state directory, run `evenkeel cluster init NAME`, and apply its files \
-                     with `evenkeel config apply`. Then let the others join"
-                }
+                     with `evenkeel config apply`. Then let the others join",
+                ),
             };
             words.push(format!(
                 "{which}, so the cluster cannot recover by itself. {repair}"

@@ -116,14 +116,14 @@ fn a_variable_without_a_value_is_named_where_its_line_is_refused() {
     };
     let one = |name: &str| {
         vec![format!(
-            "the environment variable '{name}' is not set and is replaced by nothing"
+            "the environment variable '{name}' is not set and expands to an empty string"
         )]
     };
     assert_eq!(notes("dispatch \"$HOST:\""), one("HOST"));
     assert_eq!(notes("server s \"${HOST}\""), one("HOST"));
     assert_eq!(
         notes("dispatch \"$HOST:$PORT$HOST\""),
-        ["the environment variables 'HOST', 'PORT' are not set and are replaced by nothing"]
+        ["the environment variables 'HOST', 'PORT' are not set and expand to empty strings"]
     );
     // One that has a value, or needs none, has nothing to do with it.
     assert!(notes("server s \"${HOST-x:y:z}\"").is_empty());

@@ -313,7 +313,7 @@ fn variables_of_addresses_that_are_not_set_are_named() {
         told(&loaded)
     };
     let here = listen("bind ${NOWHERE}:80");
-    let warned = "test.cfg:7:10: warning[W0126]: the environment variable 'NOWHERE' is not set and is replaced by nothing";
+    let warned = "test.cfg:7:10: warning[W0126]: the environment variable 'NOWHERE' is not set and expands to an empty string";
     assert!(here.contains(warned), "{here}");
     let refused = listen("bind fd@${NONE}$NIX");
     assert!(refused.contains("E0"), "{refused}");
@@ -325,6 +325,6 @@ fn variables_of_addresses_that_are_not_set_are_named() {
         .collect();
     assert_eq!(
         notes,
-        ["the environment variables 'NONE', 'NIX' are not set and are replaced by nothing"]
+        ["the environment variables 'NONE', 'NIX' are not set and expand to empty strings"]
     );
 }
