@@ -46,7 +46,7 @@ impl Route {
         }
     }
 
-    /// Begins anew with the memory of what was known of its persistence.
+    /// Restarts with the memory of what was known of its persistence.
     pub(super) fn renew(&mut self, frontend: ProxyIndex, rare: Rare) {
         let mut persistence = self.persistence.take();
         if let Some(known) = &mut persistence {

@@ -716,11 +716,7 @@ async fn send(
             encoder,
             bytes: &mut coded,
         }),
-        cache: stream
-            .transfer
-            .cache
-            .is_some()
-            .then_some(&mut stream.transfer.cache),
+        cache: Some(&mut stream.transfer.cache).filter(|cache| cache.is_some()),
         drops_trailers,
     };
     // A server that is silent does not hold a stream that nobody wants.

@@ -108,18 +108,10 @@ pub async fn run(
             }
             continue;
         }
-        let closed_early = matches!(delivered, Err(Failure::ClosedEarly));
-        let closed_idle = closed_early && reused && !fresh && !has_body && is_harmless(stream);
-        // What the server has not looked at can go to it again in any case, as
-        // long as all of it is here.
-        let refused = matches!(delivered, Err(Failure::Refused))
-            && uploaded.bytes == 0
-            && begins.is_some()
-            && stream.route.retries < server::retries(stream);
-        if !closed_idle && !refused {
-            if closed_early && reused && client.streams > 0 && !client.link.is_http2() {
-                // Its client knows that a kept-alive connection may close, and repeats the
-                // request; an error page would be final.
+        let idle = reused && !fresh && !has_body;
+        let whole = begins.is_some() && uploaded.bytes == 0;
+        if !goes_again(stream, &delivered, idle, whole) {
+            if reused && is_left_to_its_client(client, &delivered) {
                 stream.outcome.end(Termination::ServerAbort, Phase::Headers);
                 return Next::Close;
             }
@@ -135,6 +127,25 @@ pub async fn run(
         }
     };
     end(client, stream, outgoing, server, slot, delivered).await
+}
+
+/// Whether the same server gets the request again: it closed a connection that was idle, or
+/// has not looked at the request.
+fn goes_again<T>(stream: &Stream, delivered: &Result<T, Failure>, idle: bool, whole: bool) -> bool {
+    match delivered {
+        Err(Failure::ClosedEarly) => idle && is_harmless(stream),
+        // It can go there again in any case, as long as all of it is here.
+        Err(Failure::Refused) => whole && stream.route.retries < server::retries(stream),
+        _ => false,
+    }
+}
+
+/// Whether a request on a connection that its server closed ends with the client's connection,
+/// too. A client knows that a kept-alive connection may close, and repeats the request; an
+/// error page would be final.
+fn is_left_to_its_client<T>(client: &Client, delivered: &Result<T, Failure>) -> bool {
+    let closed_early = matches!(delivered, Err(Failure::ClosedEarly));
+    closed_early && client.streams > 0 && !client.link.is_http2()
 }
 
 /// What follows the last try.

@@ -192,6 +192,16 @@ async fn tcp(client: &mut Client, stream: &mut Stream, input: Option<Buffer>) {
     drop(slot);
 }
 
+/// Until the task is woken.
+async fn next_event() {
+    let mut woken = false;
+    poll_fn(|_| match std::mem::replace(&mut woken, true) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
+}
+
 /// Lets the rules of `tcp-response content` look at what the server sends before
 /// the client gets it; then carries on, if they let it pass.
 async fn inspect_answer(
@@ -229,12 +239,7 @@ async fn inspect_answer(
             None if stream.payloads.response_complete => break Gate::Open,
             None => {}
         }
-        let mut woken = false;
-        let woken = poll_fn(|_| match std::mem::replace(&mut woken, true) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        });
-        if with_deadline(deadline, woken).await.is_err() {
+        if with_deadline(deadline, next_event()).await.is_err() {
             stream.payloads.response_complete = true;
         }
     };

@@ -123,19 +123,7 @@ impl Alias {
                     .name
                     .as_bytes(),
             ),
-            Alias::ServerName => put.text(match stream.server() {
-                Some(server) => server.name.as_bytes(),
-                None if stream.outcome.statistics => b"<STATS>",
-                None if stream
-                    .transfer
-                    .cache
-                    .as_ref()
-                    .is_some_and(|cache| cache.hit) =>
-                {
-                    b"<CACHE>"
-                }
-                None => b"<NOSRV>",
-            }),
+            Alias::ServerName => put.text(server_name(stream)),
             Alias::LogOrigin => put.text(
                 stream
                     .log
@@ -150,13 +138,7 @@ impl Alias {
             }
             Alias::CapturedRequestCookie => put.text_or_missing(cookie(stream, 0)),
             Alias::CapturedResponseCookie => put.text_or_missing(cookie(stream, 1)),
-            Alias::Status => match stream.status() {
-                // As haproxy has it, of what was no request at all over HTTP/2.
-                0 if stream.http && !stream.request.method().is_empty() => {
-                    put.out.extend_from_slice(b"-1")
-                }
-                status => decimal(put.out, u64::from(status), 1),
-            },
+            Alias::Status => status(stream, put),
             // Letters are never quoted.
             Alias::Termination => put.out.extend_from_slice(&[
                 stream.outcome.termination.letter(),
@@ -402,6 +384,26 @@ impl Alias {
 }
 
 /// The sign of a number that may still grow.
+fn server_name(stream: &Stream) -> &[u8] {
+    let cache = stream.transfer.cache.as_ref();
+    match stream.server() {
+        Some(server) => server.name.as_bytes(),
+        None if stream.outcome.statistics => b"<STATS>",
+        None if cache.is_some_and(|cache| cache.hit) => b"<CACHE>",
+        None => b"<NOSRV>",
+    }
+}
+
+fn status(stream: &Stream, put: &mut Put<'_>) {
+    match stream.status() {
+        // As haproxy has it, of what was no request at all over HTTP/2.
+        0 if stream.http && !stream.request.method().is_empty() => {
+            put.out.extend_from_slice(b"-1");
+        }
+        status => decimal(put.out, u64::from(status), 1),
+    }
+}
+
 fn open_ended(stream: &Stream, put: &mut Put<'_>) {
     if stream.times.ended.is_none() {
         put.out.push(b'+');
