@@ -2,7 +2,7 @@
 //! are heard beside connections that say nothing.
 
 use crate::addresses::{Bed, VIP, address_roles, end};
-use crate::harness::PATIENCE;
+use crate::harness::{PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, answers, get, lives, origin, passes};
 use lab::{Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
@@ -67,12 +67,18 @@ fn a_proxy_that_is_killed_again_and_again_is_back_at_once_each_time() {
         .write("a.cfg", passes("", &[port], origin("one")))
         .unwrap();
     let supervised = Supervised::run(&scratch, "a.cfg");
-    assert!(answers(port, "one"));
+    // One that dies before the supervisor has heard that it serves waits for a moment.
+    let serves = || {
+        let status = run(evenkeel(), scratch.path(), ["status"]).stdout;
+        status.contains("role proxy: running for ")
+    };
+    assert!(eventually(PATIENCE, serves));
     for _ in 0..4 {
         let role = supervised.role().unwrap();
         end(role);
         assert!(eventually(PATIENCE, || !lives(role)));
         assert!(answers(port, "one"));
+        assert!(eventually(PATIENCE, serves));
     }
     let outcome = supervised.end(Signal::SIGTERM);
     let at_once = outcome.stderr.matches("restarting it at once").count();
