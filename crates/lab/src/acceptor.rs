@@ -8,6 +8,10 @@ use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How often a descriptor is tried to get where there is none.
+const DESCRIPTOR_TICK: Duration = Duration::from_millis(5);
 
 /// How many connections a server of a test holds; further ones are closed.
 const MAX_CONNECTIONS: usize = 1024;
@@ -153,8 +157,17 @@ impl Connections {
 }
 
 fn accept(listener: &TcpListener, handler: &Arc<Handler>, connections: &Arc<Connections>) {
-    // Ends with an error when the listener is shut down.
-    while let Ok((stream, _)) = listener.accept() {
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            // The process has no descriptor left; the connection waits until it has.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                thread::sleep(DESCRIPTOR_TICK);
+                continue;
+            }
+            // The listener was shut down.
+            Err(_) => return,
+        };
         let Some(number) = connections.enter(&stream) else {
             continue;
         };
