@@ -53,6 +53,9 @@ impl Bed {
             .replace("@LOG@", &log.to_string())
             .replace("@ORIGIN@", &origin.address().to_string());
         let peer = evenkeel(Location::Here, &config, web).unwrap();
+        // It gets its name when the configuration is served, a moment after the first answer.
+        let socket = peer.directory().join("admin.sock");
+        assert!(eventually(SOON, || socket.exists()));
         Bed {
             peer,
             web,
