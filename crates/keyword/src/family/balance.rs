@@ -1,5 +1,6 @@
 //! `balance` and what belongs to it.
 
+use super::value::one_of;
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
 use language::{Diagnostic, Word, suggest};
@@ -169,7 +170,7 @@ fn uri(args: &mut Args<'_>) -> Result<HashKey, Diagnostic> {
             "path-only" => path_only = true,
             _ => {
                 let choices = ["len", "depth", "whole", "path-only"];
-                return Err(super::proxy::not_one_of(args, word, &choices));
+                return Err(super::value::not_one_of(args, word, &choices));
             }
         }
     }
@@ -206,34 +207,29 @@ fn header_name(word: &Word, name: &str) -> Result<Box<[u8]>, Diagnostic> {
     Ok(name.to_ascii_lowercase().into_bytes().into())
 }
 
-const METHODS: [&str; 2] = ["map-based", "consistent"];
-const FUNCTIONS: [&str; 5] = ["sdbm", "djb2", "wt6", "crc32", "none"];
-
 fn hash_type(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("map-based or consistent")?;
-    let mut kind = HashType::default();
-    kind.method = match word.str() {
-        "map-based" => HashMethod::MapBased,
-        "consistent" => HashMethod::Consistent,
-        _ => return Err(super::proxy::not_one_of(args, word, &METHODS)),
+    let methods = [
+        ("map-based", HashMethod::MapBased),
+        ("consistent", HashMethod::Consistent),
+    ];
+    let mut kind = HashType {
+        method: one_of(args, "map-based or consistent", &methods)?,
+        ..HashType::default()
     };
     // Without a function a ring is given well spread numbers.
     kind.avalanche = kind.method == HashMethod::Consistent && args.peek().is_none();
-    if let Some(word) = args.next() {
-        kind.function = match word.str() {
-            "sdbm" => HashFunction::Sdbm,
-            "djb2" => HashFunction::Djb2,
-            "wt6" => HashFunction::Wt6,
-            "crc32" => HashFunction::Crc32,
-            "none" => HashFunction::None,
-            _ => return Err(super::proxy::not_one_of(args, word, &FUNCTIONS)),
-        };
-        if let Some(word) = args.next() {
-            if !word.is("avalanche") {
-                return Err(super::proxy::not_one_of(args, word, &["avalanche"]));
-            }
-            kind.avalanche = true;
-        }
+    if args.peek().is_some() {
+        let functions = [
+            ("sdbm", HashFunction::Sdbm),
+            ("djb2", HashFunction::Djb2),
+            ("wt6", HashFunction::Wt6),
+            ("crc32", HashFunction::Crc32),
+            ("none", HashFunction::None),
+        ];
+        kind.function = one_of(args, "a function", &functions)?;
+    }
+    if args.peek().is_some() {
+        kind.avalanche = one_of(args, "avalanche", &[("avalanche", true)])?;
     }
     loader.proxy().hash = kind;
     args.surplus()
@@ -251,16 +247,13 @@ fn hash_balance_factor(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-const AFFINITIES: [&str; 3] = ["always", "maxconn", "maxqueue"];
-
 fn hash_affinity(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("always, maxconn or maxqueue")?;
-    loader.proxy().hash_affinity = match word.str() {
-        "always" => HashAffinity::Always,
-        "maxconn" => HashAffinity::MaxConn,
-        "maxqueue" => HashAffinity::MaxQueue,
-        _ => return Err(super::proxy::not_one_of(args, word, &AFFINITIES)),
-    };
+    let affinities = [
+        ("always", HashAffinity::Always),
+        ("maxconn", HashAffinity::MaxConn),
+        ("maxqueue", HashAffinity::MaxQueue),
+    ];
+    loader.proxy().hash_affinity = one_of(args, "always, maxconn or maxqueue", &affinities)?;
     args.end()
 }
 

@@ -1,6 +1,7 @@
 //! Options of `bind` lines, which `stats socket` lines take too.
 
 use super::places::BIND;
+use super::value::limit;
 use super::{Args, BindRow, Built, account};
 use crate::family::Loader;
 use language::Diagnostic;
@@ -23,14 +24,8 @@ fn switch(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
 
 fn number(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     match args.keyword {
-        "backlog" => {
-            let length = args.count("a number of connections", 0..=i32::MAX as u32)?;
-            bind.backlog = (length > 0).then_some(length);
-        }
-        "maxconn" => {
-            let limit = args.count("a number of connections", 0..=i32::MAX as u32)?;
-            bind.maxconn = (limit > 0).then_some(limit);
-        }
+        "backlog" => bind.backlog = limit(args, "a number of connections")?,
+        "maxconn" => bind.maxconn = limit(args, "a number of connections")?,
         "id" => bind.id = args.count("a number greater than 0", 1..=i32::MAX as u32)?,
         "gid" => bind.owner.gid = Some(args.count("a group id", 0..=u32::MAX - 1)?),
         "uid" => bind.owner.uid = Some(args.count("a user id", 0..=u32::MAX - 1)?),
@@ -165,7 +160,7 @@ fn proto(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
             word,
             &format!("proto {}", word.text()),
         )),
-        _ => Err(super::proxy::not_one_of(args, word, &["h1", "h2", "none"])),
+        _ => Err(super::value::not_one_of(args, word, &["h1", "h2", "none"])),
     }
 }
 
@@ -179,14 +174,14 @@ fn rights(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
         ("level", "operator") => rights.level = StatsLevel::Operator,
         ("level", "admin") => rights.level = StatsLevel::Admin,
         ("level", _) => {
-            return Err(super::proxy::not_one_of(
+            return Err(super::value::not_one_of(
                 args,
                 word,
                 &["admin", "operator", "user"],
             ));
         }
         (_, "listeners") => rights.expose_listeners = true,
-        _ => return Err(super::proxy::not_one_of(args, word, &["listeners"])),
+        _ => return Err(super::value::not_one_of(args, word, &["listeners"])),
     }
     if loader.socket.is_some() {
         loader.socket = Some(rights);

@@ -293,9 +293,7 @@ fn key_length(line: &[u8]) -> Option<usize> {
 pub fn list_options(loader: &mut Loader, line: &Line) -> Result<TlsLine, Diagnostic> {
     let mut args = Args::new(line, 0, "crt-list", "", &codes::OF_ARGUMENTS);
     let read = options(&mut Source::Loading(loader), &mut args);
-    for diagnostic in args.told() {
-        loader.tell(diagnostic);
-    }
+    loader.tell_all(args.told());
     read
 }
 

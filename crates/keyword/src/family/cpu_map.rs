@@ -63,8 +63,7 @@ fn cpu_map(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let group = thread_set(group).ok_or_else(bad)?;
     let threads = thread_set(threads).ok_or_else(bad)?;
     let mut cpus = Vec::new();
-    args.peek()
-        .map_or_else(|| args.required("processors").map(|_| ()), |_| Ok(()))?;
+    super::value::follows(args, "processors")?;
     for word in args.rest() {
         for part in word.text().split(',').filter(|part| !part.is_empty()) {
             let (first, last) = range(part, 0, CPUS_MAX - 1)

@@ -146,9 +146,7 @@ pub(crate) fn finish(loader: &mut Loader) {
             added: None,
         });
     }
-    for diagnostic in told {
-        loader.tell(diagnostic);
-    }
+    loader.tell_all(told);
 }
 
 fn session_connections(loader: &mut Loader, args: &mut Args<'_>) -> Built {

@@ -3,6 +3,7 @@
 //! is nothing for it to act on.
 
 use super::places::{BIND, SERVER};
+use super::value::on_off;
 use super::{Args, BindRow, Built, ServerRow};
 use crate::family::Loader;
 use model::codes;
@@ -27,15 +28,6 @@ fn shards(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     }
     let told = format!("'shards': '{}' is not a number of sockets", word.text());
     Err(args.wrong(&codes::BAD_VALUE, word, told))
-}
-
-/// Takes `on` or `off`.
-fn on_off(args: &mut Args<'_>) -> Built {
-    let word = args.required("on or off")?;
-    match word.str() {
-        "on" | "off" => Ok(()),
-        _ => Err(super::proxy::not_one_of(args, word, &["off", "on"])),
-    }
 }
 
 fn word(args: &mut Args<'_>) -> Built {
@@ -73,7 +65,7 @@ pub static BINDS: &[BindRow] = &[
         syntax: "ktls { on | off }",
         doc: "In HAProxy, moves TLS encryption into the kernel. Evenkeel never does so.",
         example: "bind :8080 ktls off",
-        build: |_, _, args| on_off(args),
+        build: |_, _, args| on_off(args).map(drop),
     },
     BindRow {
         places: BIND,
@@ -141,7 +133,7 @@ pub static SERVERS: &[ServerRow] = &[
         syntax: "ktls { on | off }",
         doc: "In HAProxy, moves TLS encryption into the kernel. Evenkeel never does so.",
         example: "server web1 192.0.2.11:8080 ktls off",
-        build: |_, _, args| on_off(args),
+        build: |_, _, args| on_off(args).map(drop),
     },
 ];
 

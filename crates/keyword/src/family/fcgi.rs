@@ -259,9 +259,7 @@ pub(crate) fn finish(loader: &mut Loader) {
     for proxy in &mut config.proxies {
         join(proxy, apps, &mut told);
     }
-    for diagnostic in told {
-        loader.tell(diagnostic);
-    }
+    loader.tell_all(told);
 }
 
 fn join(proxy: &mut Proxy, apps: &[FcgiApp], told: &mut Vec<Diagnostic>) {

@@ -3,6 +3,7 @@
 //! `h1-case-adjust`; and the intervals of TCP keep-alive packets.
 
 use super::places::{ALL, BACK, FRONT, GLOBAL};
+use super::value::one_of;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use language::value::{self, Network, TimeUnit, ValueError};
@@ -75,7 +76,7 @@ fn addressed(
             _ => {
                 let choices = ["except", "header", "if-none"];
                 let choices = &choices[..if can_yield { 3 } else { 2 }];
-                return Err(super::proxy::not_one_of(args, word, choices));
+                return Err(super::value::not_one_of(args, word, choices));
             }
         }
     }
@@ -119,7 +120,7 @@ fn forwarded(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                     "for_port",
                     "for_port-expr",
                 ];
-                return Err(super::proxy::not_one_of(args, word, &choices));
+                return Err(super::value::not_one_of(args, word, &choices));
             }
         };
         *place = Some(match found {
@@ -140,17 +141,14 @@ fn forwarded(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn restrict(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("preserve, delete or reject")?;
-    loader.proxy().header_names_said = true;
-    loader.proxy().header_names = match word.str() {
-        "preserve" => HeaderNames::Preserve,
-        "delete" => HeaderNames::Delete,
-        "reject" => HeaderNames::Reject,
-        _ => {
-            let choices = ["preserve", "delete", "reject"];
-            return Err(super::proxy::not_one_of(args, word, &choices));
-        }
-    };
+    let ways = [
+        ("preserve", HeaderNames::Preserve),
+        ("delete", HeaderNames::Delete),
+        ("reject", HeaderNames::Reject),
+    ];
+    let way = one_of(args, "preserve, delete or reject", &ways)?;
+    let proxy = loader.proxy();
+    (proxy.header_names_said, proxy.header_names) = (true, way);
     args.end()
 }
 

@@ -3,6 +3,7 @@
 
 use super::bind_option::octal;
 use super::places::GLOBAL;
+use super::value::{limit, one_of};
 use super::{Args, Built, LineRow, account};
 use crate::family::Loader;
 use language::Diagnostic;
@@ -47,14 +48,8 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn master_worker(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     loader.config.global.master_worker = true;
     // What serves is started again when it dies, with or without this word.
-    if let Some(word) = args.next()
-        && word.str() != "no-exit-on-failure"
-    {
-        return Err(super::proxy::not_one_of(
-            args,
-            word,
-            &["no-exit-on-failure"],
-        ));
+    if args.peek().is_some() {
+        one_of(args, "no-exit-on-failure", &[("no-exit-on-failure", ())])?;
     }
     args.end()
 }
@@ -245,22 +240,21 @@ fn spread(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn rate(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let rate = args.count("a number a second", 0..=i32::MAX as u32)?;
+    let rate = limit(args, "a number a second")?;
     let global = &mut loader.config.global;
-    let field = match args.keyword {
-        "maxconnrate" => &mut global.connection_rate_max,
-        _ => &mut global.session_rate_max,
-    };
-    *field = (rate > 0).then_some(rate);
+    match args.keyword {
+        "maxconnrate" => global.connection_rate_max = rate,
+        _ => global.session_rate_max = rate,
+    }
     args.end()
 }
 
 fn pipes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let most = args.count("a number of pipes", 0..=i32::MAX as u32)?;
+    let most = limit(args, "a number of pipes")?;
     let global = &mut loader.config.global;
     // `nosplice` stays.
     if global.pipes_max != Some(0) {
-        global.pipes_max = (most > 0).then_some(most);
+        global.pipes_max = most;
     }
     args.end()
 }
@@ -269,8 +263,7 @@ fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     use std::os::unix::ffi::OsStrExt;
     let mut owner = BindOwner::default();
     let mut prefix = None;
-    args.peek()
-        .map_or_else(|| args.required("an option").map(|_| ()), |_| Ok(()))?;
+    super::value::follows(args, "an option")?;
     while let Some(word) = args.next() {
         match word.str() {
             "prefix" => {
@@ -284,7 +277,7 @@ fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             "gid" => owner.gid = Some(args.count("a group id", 0..=u32::MAX - 1)?),
             _ => {
                 let choices = ["gid", "group", "mode", "prefix", "uid", "user"];
-                return Err(super::proxy::not_one_of(args, word, &choices));
+                return Err(super::value::not_one_of(args, word, &choices));
             }
         }
     }
@@ -300,17 +293,10 @@ const WATCH_DELAY_MS: u32 = 500;
 const WATCH_DELAY_MAX_MS: u32 = 10 * 60 * 1000;
 
 fn watch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("files or all")?;
-    let configuration = match word.str() {
-        "files" => false,
-        "all" => true,
-        _ => return Err(super::proxy::not_one_of(args, word, &["all", "files"])),
-    };
+    let configuration = one_of(args, "files or all", &[("all", true), ("files", false)])?;
     let mut delay_ms = WATCH_DELAY_MS;
-    if let Some(word) = args.next() {
-        if word.str() != "delay" {
-            return Err(super::proxy::not_one_of(args, word, &["delay"]));
-        }
+    if args.peek().is_some() {
+        one_of(args, "delay", &[("delay", ())])?;
         let time = args.peek();
         delay_ms = args.time_ms(TimeUnit::Milliseconds)?;
         if let Some(time) = time
@@ -344,7 +330,7 @@ fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         }
         _ => {
             let choices = ["config", "current", "origin", "parent"];
-            return Err(super::proxy::not_one_of(args, word, &choices));
+            return Err(super::value::not_one_of(args, word, &choices));
         }
     };
     args.surplus()

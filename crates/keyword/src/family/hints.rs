@@ -49,7 +49,7 @@ fn time(_: &mut Loader, args: &mut Args<'_>) -> Built {
 fn word_of(args: &mut Args<'_>, words: &[&'static str]) -> Built {
     let word = args.required(&words.join(" or "))?;
     if !words.contains(&word.str()) {
-        return Err(super::proxy::not_one_of(args, word, words));
+        return Err(super::value::not_one_of(args, word, words));
     }
     args.surplus()
 }
@@ -76,7 +76,7 @@ fn no_client(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a value")?;
     let words = ["none", "required"];
     if keyword == "httpclient.ssl.verify" && !words.contains(&word.str()) {
-        return Err(super::proxy::not_one_of(args, word, &words));
+        return Err(super::value::not_one_of(args, word, &words));
     }
     let told = Diagnostic::warning(
         &codes::NO_EFFECT,
@@ -93,7 +93,7 @@ fn ocsp_mode(_: &mut Loader, args: &mut Args<'_>) -> Built {
     match word.str() {
         "off" => args.end(),
         "on" => Err(super::proxy::not_built(word, "ocsp-update.mode on")),
-        _ => Err(super::proxy::not_one_of(args, word, &["off", "on"])),
+        _ => Err(super::value::not_one_of(args, word, &["off", "on"])),
     }
 }
 

@@ -81,12 +81,8 @@ impl Loader {
             Some(_) => Ok(()),
         };
         let listeners = super::bind::listeners(self, word, &template);
-        for diagnostic in args.told() {
-            self.tell(diagnostic);
-        }
-        for refused in [options, listeners].into_iter().filter_map(Result::err) {
-            self.tell(refused);
-        }
+        self.tell_all(args.told());
+        self.tell_all([options, listeners].into_iter().filter_map(Result::err));
     }
 }
 

@@ -2,6 +2,7 @@
 //! targets that get them.
 
 use super::log::one_of;
+use super::value::limit;
 use super::{Args, Built, LineRow, bind};
 use crate::family::Loader;
 use language::value::TimeUnit;
@@ -142,17 +143,17 @@ pub(super) fn sockets(loader: &mut Loader, args: &mut Args<'_>, datagrams: bool)
 
 /// `maxconn` of a section.
 pub(super) fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let most = args.count("a number of connections", 0..=i32::MAX as u32)?;
+    let most = limit(args, "a number of connections")?;
     args.end()?;
-    loader.log_forward().connections_max = (most > 0).then_some(most);
+    loader.log_forward().connections_max = most;
     Ok(())
 }
 
 /// `backlog` of a section.
 pub(super) fn backlog(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let length = args.count("a number of connections", 0..=i32::MAX as u32)?;
+    let length = limit(args, "a number of connections")?;
     args.end()?;
-    loader.log_forward().backlog = (length > 0).then_some(length);
+    loader.log_forward().backlog = length;
     Ok(())
 }
 
@@ -204,9 +205,7 @@ impl Loader {
                 );
             }
         }
-        for diagnostic in told {
-            self.tell(diagnostic);
-        }
+        self.tell_all(told);
     }
 }
 

@@ -213,7 +213,5 @@ pub(super) fn finish(loader: &mut Loader) {
             told.push(diagnostic.suggest(suggest::nearest(name, names)));
         }
     }
-    for diagnostic in told {
-        loader.tell(diagnostic);
-    }
+    loader.tell_all(told);
 }

@@ -69,6 +69,7 @@ pub(crate) mod tls_words;
 mod tune;
 mod tune_http2;
 pub(crate) mod userlist;
+mod value;
 mod workarounds;
 
 pub use language::arguments::{Args, Built};

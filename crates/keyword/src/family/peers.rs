@@ -290,8 +290,6 @@ impl Loader {
                 );
             }
         }
-        for diagnostic in told {
-            self.tell(diagnostic);
-        }
+        self.tell_all(told);
     }
 }

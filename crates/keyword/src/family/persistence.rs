@@ -2,6 +2,7 @@
 //! conditions of both, `persist rdp-cookie`, `appsession`.
 
 use super::places::{BACK, BACK_ONLY};
+use super::value::one_of;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use language::value::TimeUnit;
@@ -179,7 +180,7 @@ fn cookie_word(args: &mut Args<'_>, word: &Word, cookie: &mut Cookie, words: &mu
         }
         "maxidle" => cookie.idle_max_s = seconds(args, "<idletime>")?,
         "maxlife" => cookie.life_max_s = seconds(args, "<lifetime>")?,
-        _ => return Err(super::proxy::not_one_of(args, word, &WORDS)),
+        _ => return Err(super::value::not_one_of(args, word, &WORDS)),
     }
     Ok(())
 }
@@ -294,9 +295,7 @@ pub(crate) fn finish(loader: &mut Loader) {
             told.push(error.did_you_mean(rule.span, suggest::nearest(name, names)));
         }
     }
-    for diagnostic in told {
-        loader.tell(diagnostic);
-    }
+    loader.tell_all(told);
 }
 
 /// The cookie of a farm of remote desktops.
@@ -332,8 +331,6 @@ fn persist(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 const SESSION_WORDS: [&str; 5] = ["len", "timeout", "request-learn", "prefix", "mode"];
-const SESSION_MODES: [&str; 2] = ["path-parameters", "query-string"];
-
 fn app_session(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let name = args.required("<cookie>")?;
     let mut session = AppSession {
@@ -352,13 +349,10 @@ fn app_session(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             "request-learn" => session.learns_requests = true,
             "prefix" => session.prefix = true,
             "mode" => {
-                let mode = args.required("path-parameters or query-string")?;
-                if !SESSION_MODES.iter().any(|known| mode.is(known)) {
-                    return Err(super::proxy::not_one_of(args, mode, &SESSION_MODES));
-                }
-                session.query_string = mode.is("query-string");
+                let modes = [("path-parameters", false), ("query-string", true)];
+                session.query_string = one_of(args, "path-parameters or query-string", &modes)?;
             }
-            _ => return Err(super::proxy::not_one_of(args, word, &SESSION_WORDS)),
+            _ => return Err(super::value::not_one_of(args, word, &SESSION_WORDS)),
         }
     }
     if session.bytes_max == 0 || session.timeout_ms == 0 {

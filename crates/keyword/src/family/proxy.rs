@@ -2,9 +2,10 @@
 //! and switches. References to other proxies are resolved when all are known.
 
 use super::places::{ALL, BACK, FRONT, PROXIES};
+use super::value::{limit, not_one_of, one_of};
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use language::{Diagnostic, Word, suggest};
+use language::{Diagnostic, Word};
 use model::codes;
 use model::config::{Mode, Reference, ReuseMode};
 use model::rules::draft::Section;
@@ -12,20 +13,6 @@ use model::rules::draft::Section;
 /// What may follow `mode`, besides what HAProxy knows and is not built.
 const MODES: &[&str] = &["http", "tcp", "log"];
 const MODES_NOT_BUILT: &[&str] = &["haterm", "peers", "spop", "syslog"];
-
-/// An error for a word that is none of a few, with the nearest of them.
-pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Diagnostic {
-    let diagnostic = Diagnostic::error(
-        &codes::BAD_VALUE,
-        word.span,
-        format!("'{}': unknown argument '{}'", args.keyword, word.text()),
-    )
-    .label(format!("expected one of: {}", choices.join(", ")));
-    diagnostic.did_you_mean(
-        word.span,
-        suggest::nearest(&word.text(), choices.iter().copied()),
-    )
-}
 
 /// Refuses `rhttp@`: connections that a server makes to its proxy.
 pub(super) fn not_reverse(word: &Word) -> Built {
@@ -84,22 +71,22 @@ fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if matches!(loader.section, Section::LogForward) {
         return super::log_forward::maxconn(loader, args);
     }
-    let limit = args.count("a number of connections", 0..=i32::MAX as u32)?;
+    let limit = limit(args, "a number of connections")?;
     if matches!(loader.section, Section::Global) {
         if loader.config.global.maxconn.is_some() {
             super::global::already(loader, args);
         } else {
-            loader.config.global.maxconn = (limit > 0).then_some(limit);
+            loader.config.global.maxconn = limit;
         }
     } else {
-        loader.proxy().maxconn = (limit > 0).then_some(limit);
+        loader.proxy().maxconn = limit;
     }
     args.end()
 }
 
 fn fullconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let limit = args.count("a number of connections", 0..=i32::MAX as u32)?;
-    loader.proxy().fullconn = (limit > 0).then_some(limit);
+    let limit = limit(args, "a number of connections")?;
+    loader.proxy().fullconn = limit;
     args.end()
 }
 
@@ -107,8 +94,8 @@ fn backlog(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if matches!(loader.section, Section::LogForward) {
         return super::log_forward::backlog(loader, args);
     }
-    let length = args.count("a number of connections", 0..=i32::MAX as u32)?;
-    loader.proxy().backlog = (length > 0).then_some(length);
+    let length = limit(args, "a number of connections")?;
+    loader.proxy().backlog = length;
     args.end()
 }
 
@@ -119,8 +106,8 @@ fn retries(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn rate_limit(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let rate = args.count("a number of sessions per second", 0..=i32::MAX as u32)?;
-    loader.proxy().session_rate_max = (rate > 0).then_some(rate);
+    let rate = limit(args, "a number of sessions per second")?;
+    loader.proxy().session_rate_max = rate;
     args.surplus()
 }
 
@@ -170,20 +157,13 @@ fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn http_reuse(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("never, safe, aggressive or always")?;
-    loader.proxy().reuse = match word.str() {
-        "never" => ReuseMode::Never,
-        "safe" => ReuseMode::Safe,
-        "aggressive" => ReuseMode::Aggressive,
-        "always" => ReuseMode::Always,
-        _ => {
-            return Err(not_one_of(
-                args,
-                word,
-                &["never", "safe", "aggressive", "always"],
-            ));
-        }
-    };
+    let modes = [
+        ("never", ReuseMode::Never),
+        ("safe", ReuseMode::Safe),
+        ("aggressive", ReuseMode::Aggressive),
+        ("always", ReuseMode::Always),
+    ];
+    loader.proxy().reuse = one_of(args, "never, safe, aggressive or always", &modes)?;
     args.end()
 }
 

@@ -41,10 +41,7 @@ const WORDS: [&str; 7] = [
 ];
 
 fn retry_on(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    args.peek().map_or_else(
-        || args.required("at least one keyword").map(|_| ()),
-        |_| Ok(()),
-    )?;
+    super::value::follows(args, "at least one keyword")?;
     let mut bits = 0;
     let alone = args.left().len() == 1;
     while let Some(word) = args.next() {

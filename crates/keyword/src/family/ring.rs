@@ -3,6 +3,7 @@
 
 use super::log::{FORMATS, one_of};
 use super::server::resolve;
+use super::value::octets_counted;
 use super::{Args, Built, LineRow, stream_tls};
 use crate::family::Loader;
 use language::value::{Accepts, Host, Port, TimeUnit};
@@ -125,15 +126,7 @@ pub(super) fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         match option.str() {
             "log-proto" => {
                 args.next();
-                let word = args.required("octet-count or legacy")?;
-                counted = match word.str() {
-                    "octet-count" => true,
-                    "legacy" => false,
-                    _ => {
-                        let choices = ["octet-count", "legacy"];
-                        return Err(super::proxy::not_one_of(args, word, &choices));
-                    }
-                };
+                counted = octets_counted(args)?;
             }
             _ => stream_tls::server_option(loader, &mut tls, args)?,
         }
@@ -232,9 +225,7 @@ impl Loader {
                 target.format_said = ring.format_said;
             }
         }
-        for diagnostic in told {
-            self.tell(diagnostic);
-        }
+        self.tell_all(told);
     }
 }
 

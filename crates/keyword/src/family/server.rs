@@ -79,100 +79,29 @@ pub(crate) fn added(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// The place of options where an operator adds a server.
 const ADDED: &str = "add server";
 
-/// The options that a server can have which is added at run time, HAProxy's: the
-/// others need what only loading a whole file makes.
-const ADDED_OPTIONS: &[&str] = &[
-    "addr",
-    "agent-addr",
-    "agent-check",
-    "agent-inter",
-    "agent-port",
-    "agent-send",
-    "allow-0rtt",
-    "alpn",
-    "backup",
-    "ca-file",
-    "check",
-    "check-alpn",
-    "check-proto",
-    "check-send-proxy",
-    "check-sni",
-    "check-ssl",
-    "check-via-socks4",
-    "ciphers",
-    "ciphersuites",
-    "client-sigalgs",
-    "cookie",
-    "crl-file",
-    "crt",
-    "curves",
-    "disabled",
-    "downinter",
-    "enabled",
-    "error-limit",
-    "fall",
-    "fastinter",
-    "force-sslv3",
-    "force-tlsv10",
-    "force-tlsv11",
-    "force-tlsv12",
-    "force-tlsv13",
-    "id",
-    "inter",
-    "maxconn",
-    "maxqueue",
-    "minconn",
-    "no-agent-check",
-    "no-backup",
-    "no-check",
-    "no-check-send-proxy",
-    "no-check-ssl",
-    "no-send-proxy",
-    "no-send-proxy-v2",
-    "no-send-proxy-v2-ssl",
-    "no-send-proxy-v2-ssl-cn",
-    "no-ssl",
-    "no-ssl-reuse",
-    "no-sslv3",
-    "no-tfo",
-    "no-tls-tickets",
-    "no-tlsv10",
-    "no-tlsv11",
-    "no-tlsv12",
-    "no-tlsv13",
-    "npn",
-    "observe",
-    "on-error",
-    "on-marked-down",
-    "on-marked-up",
-    "pool-low-conn",
-    "pool-max-conn",
-    "pool-purge-delay",
-    "port",
-    "proto",
-    "proxy-v2-options",
-    "rise",
-    "send-proxy",
-    "send-proxy-v2",
-    "send-proxy-v2-ssl",
-    "send-proxy-v2-ssl-cn",
-    "sigalgs",
-    "slowstart",
-    "sni",
-    "source",
-    "ssl",
-    "ssl-max-ver",
-    "ssl-min-ver",
-    "ssl-reuse",
-    "tcp-ut",
-    "tfo",
-    "tls-tickets",
-    "track",
-    "usesrc",
-    "verify",
-    "verifyhost",
-    "weight",
-    "ws",
+/// The options that a server cannot have which is added at run time, HAProxy's: they
+/// need what only loading a whole file makes.
+const NOT_ADDED: &[&str] = &[
+    "hash-key",
+    "healthcheck",
+    "init-addr",
+    "init-state",
+    "ktls",
+    "log-proto",
+    "max-reuse",
+    "no-check-reuse-pool",
+    "no-check-sni-auto",
+    "no-renegotiate",
+    "no-sni-auto",
+    "non-stick",
+    "pool-conn-name",
+    "redir",
+    "resolve-net",
+    "resolve-opts",
+    "resolve-prefer",
+    "resolvers",
+    "set-proxy-v2-tlv-fmt",
+    "socks4",
 ];
 
 /// Whether a server may have such a name.
@@ -269,7 +198,7 @@ fn build_options(
     while let Some(word) = args.peek() {
         let is_added = place == ADDED;
         let fits = |row: &super::ServerRow| match is_added {
-            true => ADDED_OPTIONS.contains(&row.name()),
+            true => !NOT_ADDED.contains(&row.name()),
             false => row.places.contains(&place),
         };
         let diagnostic = match table.find(std::iter::once(name_of(word))) {
@@ -543,9 +472,7 @@ pub fn finish_servers(loader: &mut Loader) {
         }
         idle_steps(proxy, &mut told);
     }
-    for diagnostic in told {
-        loader.tell(diagnostic);
-    }
+    loader.tell_all(told);
 }
 
 /// Makes scripts of what sections say of checks, and gives servers theirs.
@@ -572,9 +499,7 @@ fn finish_checks(loader: &mut Loader) {
             server.options.health_check = found.cloned();
         }
     }
-    for diagnostic in told {
-        loader.tell(diagnostic);
-    }
+    loader.tell_all(told);
 }
 
 /// Steps of checks that are never done.

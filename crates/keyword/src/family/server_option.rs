@@ -8,7 +8,7 @@ mod proxy_fields;
 pub(crate) mod resolve;
 pub(crate) mod tls;
 
-use super::{Args, ServerBuilder};
+use super::{Args, Built, ServerBuilder};
 use language::Diagnostic;
 use language::keyword::Family;
 use model::codes;
@@ -42,28 +42,35 @@ fn time_above_zero(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     }
 }
 
+/// Takes a port; 0 is none.
+fn port(args: &mut Args<'_>) -> Result<Option<u16>, Diagnostic> {
+    let port = args.integer("<port>", 0..=65535)? as u16;
+    Ok((port != 0).then_some(port))
+}
+
 /// Known, and not done.
 fn not_built(span: language::Span, what: &str) -> Diagnostic {
     Diagnostic::error(&codes::NOT_BUILT, span, format!("{what} is not supported"))
 }
 
-/// Takes one of some words.
-fn one_of(args: &mut Args<'_>, words: &[&'static str]) -> Result<&'static str, Diagnostic> {
-    let word = args.required(&words.join(" or "))?;
-    if let Some(found) = words.iter().find(|known| word.is(known)) {
-        return Ok(found);
+/// Takes one of some words, each with its value.
+fn one_of<T: Copy>(args: &mut Args<'_>, words: &[(&'static str, T)]) -> Result<T, Diagnostic> {
+    let names: Vec<&'static str> = words.iter().map(|(name, _)| *name).collect();
+    let expected = names.join(" or ");
+    let word = args.required(&expected)?;
+    if let Some((_, value)) = words.iter().find(|(name, _)| word.is(name)) {
+        return Ok(*value);
     }
-    let message = format!(
-        "'{}' expects {}, got '{}'",
-        args.keyword,
-        words.join(" or "),
-        word.text()
-    );
-    let diagnostic = Diagnostic::error(&codes::BAD_VALUE, word.span, message);
-    Err(diagnostic.did_you_mean(
-        word.span,
-        language::suggest::nearest(word.str(), words.iter().copied()),
-    ))
+    let (keyword, text) = (args.keyword, word.text());
+    let message = format!("'{keyword}' expects {expected}, got '{text}'");
+    let near = language::suggest::nearest(word.str(), names);
+    Err(Diagnostic::error(&codes::BAD_VALUE, word.span, message).did_you_mean(word.span, near))
+}
+
+/// Sets what an option says.
+fn set<T>(field: &mut T, value: T) -> Built {
+    *field = value;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! loading, when the whole file is known.
 
 use super::places::{BACK, GLOBAL};
-use super::proxy::not_one_of;
+use super::value::one_of;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use model::codes;
@@ -26,13 +26,12 @@ fn place(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn source(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("'global', 'local' or 'none'")?;
-    let source = match word.str() {
-        "global" => StateSource::Global,
-        "local" => StateSource::Local,
-        "none" => StateSource::None,
-        _ => return Err(not_one_of(args, word, &["global", "local", "none"])),
-    };
+    let sources = [
+        ("global", StateSource::Global),
+        ("local", StateSource::Local),
+        ("none", StateSource::None),
+    ];
+    let source = one_of(args, "'global', 'local' or 'none'", &sources)?;
     loader.proxy().state_source = Some((source, args.line().span));
     args.end()
 }

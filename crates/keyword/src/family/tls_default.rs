@@ -3,7 +3,8 @@
 //! knows no cryptography.
 
 use super::global::row;
-use super::{Args, Built, LineRow, tls_list};
+use super::value::{on_off, one_of};
+use super::{Args, Built, LineRow, tls_words};
 use crate::family::Loader;
 use language::value::TimeUnit;
 use language::{Diagnostic, Word};
@@ -105,31 +106,12 @@ fn list(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             .label("ignored, as in OpenSSL"),
         );
     }
-    if tls_list::is_system_policy(args, word) {
-        return args.end();
-    }
-    match args.keyword.rsplit_once("-default-").map(|(_, rest)| rest) {
-        Some("bind-ciphers" | "server-ciphers") => {
-            let list = tls_list::ciphers(args, word)?;
-            side(loader, args.keyword).ciphers = Some(list);
-        }
-        Some("bind-ciphersuites" | "server-ciphersuites") => {
-            let list = tls_list::ciphersuites(args, word)?;
-            side(loader, args.keyword).ciphersuites = Some(list);
-        }
-        Some("bind-curves" | "server-curves") => {
-            let list = tls_list::curves(args, word)?;
-            side(loader, args.keyword).curves = Some(list);
-        }
-        Some("bind-sigalgs" | "server-sigalgs") => {
-            let list = tls_list::sigalgs(args, word)?;
-            side(loader, args.keyword).sigalgs = Some(list);
-        }
-        _ => {
-            let list = tls_list::sigalgs(args, word)?;
-            side(loader, args.keyword).client_sigalgs = Some(list);
-        }
-    }
+    let server = args.keyword.contains("-server-");
+    let what = args
+        .keyword
+        .rsplit_once(if server { "-server-" } else { "-bind-" });
+    let what = what.map_or(args.keyword, |(_, what)| what);
+    tls_words::set_list(side(loader, args.keyword), what, args, word)?;
     args.end()
 }
 
@@ -142,7 +124,7 @@ fn side<'t>(loader: &'t mut Loader, keyword: &str) -> &'t mut TlsSide {
     }
 }
 
-const VERSIONS: &[(&str, &str, TlsVersion)] = &[
+const VERSIONS: [(&str, &str, TlsVersion); 5] = [
     ("SSLv3", "sslv3", TlsVersion::Ssl3),
     ("TLSv1.0", "tlsv10", TlsVersion::Tls10),
     ("TLSv1.1", "tlsv11", TlsVersion::Tls11),
@@ -151,12 +133,8 @@ const VERSIONS: &[(&str, &str, TlsVersion)] = &[
 ];
 
 pub(super) fn version(args: &mut Args<'_>) -> Result<TlsVersion, Diagnostic> {
-    let word = args.required("a TLS version")?;
-    let found = VERSIONS.iter().find(|(name, ..)| word.is(name));
-    found.map(|(.., version)| *version).ok_or_else(|| {
-        let names: Vec<&str> = VERSIONS.iter().map(|(name, ..)| *name).collect();
-        super::proxy::not_one_of(args, word, &names)
-    })
+    let versions = VERSIONS.map(|(name, _, version)| (name, version));
+    one_of(args, "a TLS version", &versions)
 }
 
 /// The version of `tlsv12` and its like.
@@ -168,8 +146,7 @@ pub(super) fn version_named(name: &str) -> Option<TlsVersion> {
 }
 
 fn options(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    args.peek()
-        .map_or_else(|| args.required("an option").map(|_| ()), |_| Ok(()))?;
+    super::value::follows(args, "an option")?;
     let binds = args.keyword == "ssl-default-bind-options";
     while let Some(word) = args.next() {
         let text = word.text();
@@ -214,24 +191,17 @@ fn unknown_option(args: &Args<'_>, word: &Word) -> Diagnostic {
         "ssl-min-ver",
         "strict-sni",
     ];
-    super::proxy::not_one_of(args, word, &choices)
+    super::value::not_one_of(args, word, &choices)
 }
 
 fn server_verify(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("none or required")?;
-    loader.config.global.tls.server_verify_none = match word.str() {
-        "none" => true,
-        "required" => false,
-        _ => return Err(super::proxy::not_one_of(args, word, &["none", "required"])),
-    };
+    let words = [("none", true), ("required", false)];
+    loader.config.global.tls.server_verify_none = one_of(args, "none or required", &words)?;
     args.end()
 }
 
 fn extra_files(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    args.peek().map_or_else(
-        || args.required("none, all or kinds").map(|_| ()),
-        |_| Ok(()),
-    )?;
+    super::value::follows(args, "none, all or kinds")?;
     let none = ExtraFiles {
         bundle: false,
         sctl: false,
@@ -251,7 +221,7 @@ fn extra_files(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             "key" => files.key = true,
             _ => {
                 let choices = ["all", "bundle", "issuer", "key", "none", "ocsp", "sctl"];
-                return Err(super::proxy::not_one_of(args, word, &choices));
+                return Err(super::value::not_one_of(args, word, &choices));
             }
         }
     }
@@ -269,12 +239,7 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn key_log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("on or off")?;
-    loader.config.global.tls.key_log = match word.str() {
-        "on" => true,
-        "off" => false,
-        _ => return Err(super::proxy::not_one_of(args, word, &["off", "on"])),
-    };
+    loader.config.global.tls.key_log = on_off(args)?;
     args.end()
 }
 

@@ -33,10 +33,15 @@ pub(crate) fn version(side: &mut TlsSide, args: &mut Args<'_>) -> Built {
 /// `curves`, `ecdhe`, `sigalgs`, `client-sigalgs`.
 pub(crate) fn list(side: &mut TlsSide, args: &mut Args<'_>) -> Built {
     let word = args.required("a list of names joined by colons")?;
+    set_list(side, args.keyword, args, word)
+}
+
+/// The same for a word that was taken; `what` is the keyword of a line.
+pub(crate) fn set_list(side: &mut TlsSide, what: &str, args: &mut Args<'_>, word: &Word) -> Built {
     if tls_list::is_system_policy(args, word) {
         return Ok(());
     }
-    match args.keyword {
+    match what {
         "ciphers" => side.ciphers = Some(tls_list::ciphers(args, word)?),
         "ciphersuites" => side.ciphersuites = Some(tls_list::ciphersuites(args, word)?),
         "curves" => side.curves = Some(tls_list::curves(args, word)?),

@@ -2,6 +2,7 @@
 //! Those of TLS stand in [`super::tls_default`].
 
 use super::global::row;
+use super::value::one_of;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use language::Diagnostic;
@@ -71,12 +72,8 @@ fn number(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn idle_shared(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("on, off or auto")?;
-    let words = ["auto", "off", "on"];
-    if !words.contains(&word.str()) {
-        return Err(super::proxy::not_one_of(args, word, &words));
-    }
-    loader.config.global.tune.idle_not_shared = word.is("off");
+    let words = [("auto", false), ("off", true), ("on", false)];
+    loader.config.global.tune.idle_not_shared = one_of(args, "on, off or auto", &words)?;
     args.end()
 }
 

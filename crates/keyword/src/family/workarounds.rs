@@ -2,6 +2,7 @@
 //! `global` that change what is refused, announced or said.
 
 use super::global::row;
+use super::value::on_off;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 
@@ -17,19 +18,10 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn hardening(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("on or off")?;
-    let on = match word.str() {
-        "on" => true,
-        "off" => false,
-        _ => return Err(super::proxy::not_one_of(args, word, &["off", "on"])),
-    };
+    let on = on_off(args)?;
     if args.keyword == "harden.reject-privileged-ports.tcp" {
-        loader
-            .config
-            .global
-            .tune
-            .workarounds
-            .reject_privileged_ports = on;
+        let set = &mut loader.config.global.tune.workarounds;
+        set.reject_privileged_ports = on;
     }
     args.end()
 }

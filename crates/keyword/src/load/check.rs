@@ -90,9 +90,7 @@ impl Loader {
                 told.extend(http_in_tcp(proxy));
             }
         }
-        for diagnostic in told {
-            self.tell(diagnostic);
-        }
+        self.tell_all(told);
     }
 
     /// Checks what listens: the same address twice, addresses of other hosts.
@@ -135,9 +133,7 @@ impl Loader {
                 .into_iter()
                 .map(|(span, ip)| foreign_warning(span, ip)),
         );
-        for diagnostic in told {
-            self.tell(diagnostic);
-        }
+        self.tell_all(told);
     }
 }
 

@@ -44,9 +44,7 @@ impl Loader {
         }
         // A line of `global` stands in many proxies, and is told once.
         told.dedup_by(|a, b| a.message == b.message);
-        for diagnostic in told {
-            self.tell(diagnostic);
-        }
+        self.tell_all(told);
     }
 }
 

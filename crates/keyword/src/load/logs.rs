@@ -40,9 +40,7 @@ impl Loader {
                 );
             }
         }
-        for diagnostic in told {
-            self.tell(diagnostic);
-        }
+        self.tell_all(told);
     }
 
     /// Checks the log formats of all proxies.
@@ -57,9 +55,7 @@ impl Loader {
             told.extend(check(proxy));
             told.extend(check_profiles(proxy));
         }
-        for diagnostic in told {
-            self.tell(diagnostic);
-        }
+        self.tell_all(told);
     }
 }
 

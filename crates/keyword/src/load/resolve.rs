@@ -25,9 +25,7 @@ impl Loader {
                 told.extend(self.resolve(at, reference, "reqsetbe"));
             }
             self.config.proxies[at].lines = Some(lines);
-            for diagnostic in told {
-                self.tell(diagnostic);
-            }
+            self.tell_all(told);
         }
     }
 
@@ -92,9 +90,7 @@ impl Loader {
             let binds = proxy.binds.iter_mut().map(|b| (&mut b.id, b.span));
             told.extend(number_within(binds));
         }
-        for diagnostic in told {
-            self.tell(diagnostic);
-        }
+        self.tell_all(told);
     }
 
     fn index_backends(&mut self) {
@@ -126,9 +122,7 @@ impl Loader {
             }
             let proxy = &mut self.config.proxies[at];
             (proxy.default_backend, proxy.use_backend) = (default, rules);
-            for diagnostic in told {
-                self.tell(diagnostic);
-            }
+            self.tell_all(told);
         }
     }
 

@@ -217,15 +217,11 @@ impl Loader {
         let acls = std::mem::take(&mut self.acls);
         match self.section {
             Section::Defaults(index) => {
-                for diagnostic in acls.clone().seal() {
-                    self.tell(diagnostic);
-                }
+                self.tell_all(acls.clone().seal());
                 self.defaults[index].acls = acls;
             }
             Section::Proxy(..) | Section::FcgiApp(_) => {
-                for diagnostic in acls.seal() {
-                    self.tell(diagnostic);
-                }
+                self.tell_all(acls.seal());
             }
             Section::Cache => self.end_cache(),
             _ => {}

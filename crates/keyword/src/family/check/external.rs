@@ -195,9 +195,7 @@ pub(in crate::family) fn finish(loader: &mut Loader) {
             .help("install it there, executable by the `user` of `global`"),
         );
     }
-    for diagnostic in told {
-        loader.tell(diagnostic);
-    }
+    loader.tell_all(told);
 }
 
 #[cfg(test)]

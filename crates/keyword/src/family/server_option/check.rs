@@ -1,6 +1,6 @@
 //! Options about health checks.
 
-use super::time_above_zero;
+use super::{port, set, time_above_zero};
 use crate::family::Loader;
 use crate::family::server::resolve;
 use crate::family::{Args, Built, ServerRow, places};
@@ -18,14 +18,14 @@ pub static OPTIONS: &[ServerRow] = &[
         doc: "Enables health checks for the server: by a connection, or as `option httpchk` and similar options \
             define. Without it the server always counts as up.",
         example: "server web1 192.0.2.11:8080 check",
-        build: check,
+        build: |_, options, _| set(&mut options.check, true),
     },
     ServerRow {
         places: places::SERVER,
         syntax: "no-check",
         doc: "Cancels `check` of `default-server`.",
         example: "server web1 192.0.2.11:8080 no-check",
-        build: no_check,
+        build: |_, options, _| set(&mut options.check, false),
     },
     ServerRow {
         places: places::SERVER,
@@ -33,21 +33,21 @@ pub static OPTIONS: &[ServerRow] = &[
         doc: "Interval between two checks; the default is 2s. It also limits the duration of a check without `timeout \
             check`.",
         example: "server web1 192.0.2.11:8080 check inter 5s",
-        build: inter,
+        build: |_, options, args| set(&mut options.inter_ms, time_above_zero(args)?),
     },
     ServerRow {
         places: places::SERVER,
         syntax: "fastinter <time>",
         doc: "Interval between two checks while the server is changing state. The default is `inter`.",
         example: "server web1 192.0.2.11:8080 check fastinter 500ms",
-        build: fastinter,
+        build: |_, options, args| set(&mut options.fastinter_ms, Some(time_above_zero(args)?)),
     },
     ServerRow {
         places: places::SERVER,
         syntax: "downinter <time>",
         doc: "Interval between two checks of a server that is down. The default is `inter`.",
         example: "server web1 192.0.2.11:8080 check downinter 10s",
-        build: downinter,
+        build: |_, options, args| set(&mut options.downinter_ms, Some(time_above_zero(args)?)),
     },
     ServerRow {
         places: places::SERVER,
@@ -55,7 +55,7 @@ pub static OPTIONS: &[ServerRow] = &[
         doc: "Number of consecutive successful checks after which a server that is down counts as up; the default is \
             2.",
         example: "server web1 192.0.2.11:8080 check rise 3",
-        build: rise,
+        build: |_, options, args| set(&mut options.rise, args.count("<count>", 1..=STREAK_MAX)?),
     },
     ServerRow {
         places: places::SERVER,
@@ -63,14 +63,14 @@ pub static OPTIONS: &[ServerRow] = &[
         doc: "Number of consecutive failed checks after which a server that is up counts as down; the default is 3. \
             After the start, the first failed check is enough.",
         example: "server web1 192.0.2.11:8080 check fall 2",
-        build: fall,
+        build: |_, options, args| set(&mut options.fall, args.count("<count>", 1..=STREAK_MAX)?),
     },
     ServerRow {
         places: places::SERVER,
         syntax: "port <port>",
         doc: "Port for health checks, instead of the server's own. Required for the checks of a server without a port.",
         example: "server web1 192.0.2.11:8080 check port 8081",
-        build: port,
+        build: |_, options, args| set(&mut options.check_port, port(args)?),
     },
     ServerRow {
         places: places::SERVER,
@@ -85,21 +85,21 @@ pub static OPTIONS: &[ServerRow] = &[
         syntax: "check-send-proxy",
         doc: "Begins health checks with a PROXY header. With neither `port` nor `addr`, `send-proxy` alone is enough.",
         example: "server web1 192.0.2.11:8080 check check-send-proxy",
-        build: |_, options, _| switch(&mut options.check_send_proxy, true),
+        build: |_, options, _| set(&mut options.check_send_proxy, true),
     },
     ServerRow {
         places: places::SERVER,
         syntax: "no-check-send-proxy",
         doc: "Cancels `check-send-proxy` of `default-server`.",
         example: "server web1 192.0.2.11:8080 check no-check-send-proxy",
-        build: |_, options, _| switch(&mut options.check_send_proxy, false),
+        build: |_, options, _| set(&mut options.check_send_proxy, false),
     },
     ServerRow {
         places: places::SERVER,
         syntax: "check-via-socks4",
         doc: "Sends health checks through the `socks4` proxy, too. By default they do not use it.",
         example: "server web1 192.0.2.11:8080 socks4 192.0.2.99:1080 check check-via-socks4",
-        build: |_, options, _| switch(&mut options.check_via_socks4, true),
+        build: |_, options, _| set(&mut options.check_via_socks4, true),
     },
     ServerRow {
         places: places::SERVER,
@@ -118,52 +118,8 @@ pub static OPTIONS: &[ServerRow] = &[
     },
 ];
 
-fn switch(switch: &mut bool, on: bool) -> Built {
-    *switch = on;
-    Ok(())
-}
-
-fn check(_: &mut Loader, options: &mut ServerOptions, _: &mut Args<'_>) -> Built {
-    switch(&mut options.check, true)
-}
-
-fn no_check(_: &mut Loader, options: &mut ServerOptions, _: &mut Args<'_>) -> Built {
-    switch(&mut options.check, false)
-}
-
-fn inter(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.inter_ms = time_above_zero(args)?;
-    Ok(())
-}
-
-fn fastinter(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.fastinter_ms = Some(time_above_zero(args)?);
-    Ok(())
-}
-
-fn downinter(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.downinter_ms = Some(time_above_zero(args)?);
-    Ok(())
-}
-
 /// More checks in a row than any server is worth.
-const STREAK_MAX: i64 = 1_000_000;
-
-fn rise(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.rise = args.integer("<count>", 1..=STREAK_MAX)? as u32;
-    Ok(())
-}
-
-fn fall(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.fall = args.integer("<count>", 1..=STREAK_MAX)? as u32;
-    Ok(())
-}
-
-fn port(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    let port = args.integer("<port>", 0..=65535)? as u16;
-    options.check_port = (port != 0).then_some(port);
-    Ok(())
-}
+const STREAK_MAX: u32 = 1_000_000;
 
 fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<address>")?;

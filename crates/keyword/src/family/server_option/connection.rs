@@ -1,10 +1,11 @@
 //! Options about the connections to a server.
 
-use super::one_of;
+use super::{one_of, set};
 use crate::family::Loader;
+use crate::family::value::limit;
 use crate::family::{Args, Built, ServerRow, places};
 use language::Diagnostic;
-use language::value::TimeUnit;
+use language::value::TimeUnit::Milliseconds;
 use model::codes;
 use model::config::{HttpProtocol, ProxyExtensions, ServerOptions, WebSocketProto};
 use model::rules::{Expression, Usage};
@@ -95,21 +96,26 @@ pub static OPTIONS: &[ServerRow] = &[
         doc: "Closes a connection to the server when sent data is not acknowledged within this time. The default is \
             the system setting.",
         example: "server web1 192.0.2.11:8080 tcp-ut 10s",
-        build: tcp_ut,
+        build: |_, options, args| {
+            set(
+                &mut options.tcp_user_timeout_ms,
+                Some(args.time_ms(Milliseconds)?),
+            )
+        },
     },
     ServerRow {
         places: places::SERVER,
         syntax: "tfo",
         doc: "Sends the first data while the connection is being established (TCP Fast Open), if the system allows it.",
         example: "server web1 192.0.2.11:8080 tfo",
-        build: |_, options, _| fast_open(options, true),
+        build: |_, options, _| set(&mut options.tcp_fast_open, true),
     },
     ServerRow {
         places: places::SERVER,
         syntax: "no-tfo",
         doc: "Cancels `tfo` of `default-server`.",
         example: "server web1 192.0.2.11:8080 no-tfo",
-        build: |_, options, _| fast_open(options, false),
+        build: |_, options, _| set(&mut options.tcp_fast_open, false),
     },
     ServerRow {
         places: places::SERVER,
@@ -117,28 +123,33 @@ pub static OPTIONS: &[ServerRow] = &[
         doc: "Number of idle connections to the server from which a thread uses one of another thread; with fewer it \
             opens a new one. The default is 0: it always may (`tune.idle-pool.shared`).",
         example: "server web1 192.0.2.11:8080 pool-low-conn 4",
-        build: pool_low_conn,
+        build: |_, options, args| set(&mut options.pool_low, limit(args, "<connections>")?),
     },
     ServerRow {
         places: places::SERVER,
         syntax: "pool-max-conn <connections>",
         doc: "Maximum number of idle connections to the server; -1, the default, means no limit, and 0 keeps none.",
         example: "server web1 192.0.2.11:8080 pool-max-conn 20",
-        build: pool_max_conn,
+        build: |_, options, args| set(&mut options.pool_max, unlimited(args)?),
     },
     ServerRow {
         places: places::SERVER,
         syntax: "pool-purge-delay <time>",
         doc: "Time after which unneeded idle connections are closed; the default is 5s.",
         example: "server web1 192.0.2.11:8080 pool-purge-delay 1m",
-        build: pool_purge_delay,
+        build: |_, options, args| {
+            set(
+                &mut options.pool_purge_delay_ms,
+                args.time_ms(Milliseconds)?,
+            )
+        },
     },
     ServerRow {
         places: places::SERVER,
         syntax: "max-reuse <count>",
         doc: "Maximum number of times that a connection to the server is reused; -1, the default, means no limit.",
         example: "server web1 192.0.2.11:8080 max-reuse 1000",
-        build: max_reuse,
+        build: |_, options, args| set(&mut options.reuse_max, unlimited(args)?),
     },
     ServerRow {
         places: places::SERVER,
@@ -182,50 +193,32 @@ fn send_proxy_tls(options: &mut ServerOptions, common_name: bool) -> Built {
     Ok(())
 }
 
-const PROXY_V2_OPTIONS: [&str; 8] = [
-    "ssl",
-    "cert-cn",
-    "ssl-cipher",
-    "cert-sig",
-    "cert-key",
-    "authority",
-    "crc32c",
-    "unique-id",
+/// The fields of `proxy-v2-options`.
+const PROXY_V2_FIELDS: [(&str, fn(&mut ProxyExtensions) -> &mut bool); 8] = [
+    ("ssl", |told| &mut told.tls),
+    ("cert-cn", |told| &mut told.common_name),
+    ("ssl-cipher", |told| &mut told.cipher),
+    ("cert-sig", |told| &mut told.signature),
+    ("cert-key", |told| &mut told.key),
+    ("authority", |told| &mut told.authority),
+    ("crc32c", |told| &mut told.checksum),
+    ("unique-id", |told| &mut told.unique_id),
 ];
 
 fn proxy_v2_options(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<option>[,<option>]*")?;
     let told = &mut options.proxy_extensions;
     for name in word.str().split(',') {
-        let flag = match name {
-            "ssl" => &mut told.tls,
-            "cert-cn" => &mut told.common_name,
-            "ssl-cipher" => &mut told.cipher,
-            "cert-sig" => &mut told.signature,
-            "cert-key" => &mut told.key,
-            "authority" => &mut told.authority,
-            "crc32c" => &mut told.checksum,
-            "unique-id" => &mut told.unique_id,
-            _ => {
-                let message = format!("'{name}' : proxy v2 option not implemented.");
-                let told = Diagnostic::error(&codes::BAD_VALUE, word.span, message);
-                return Err(told.suggest(language::suggest::nearest(name, PROXY_V2_OPTIONS)));
-            }
+        let Some((_, field)) = PROXY_V2_FIELDS.iter().find(|(known, _)| *known == name) else {
+            let message = format!("'{name}' : proxy v2 option not implemented.");
+            let told = Diagnostic::error(&codes::BAD_VALUE, word.span, message);
+            let known = PROXY_V2_FIELDS.map(|(known, _)| known);
+            return Err(told.suggest(language::suggest::nearest(name, known)));
         };
-        *flag = true;
+        *field(told) = true;
     }
     // The TLS values are nested in the TLV that says that TLS was used.
     told.tls |= told.common_name || told.cipher || told.signature || told.key;
-    Ok(())
-}
-
-fn fast_open(options: &mut ServerOptions, on: bool) -> Built {
-    options.tcp_fast_open = on;
-    Ok(())
-}
-
-fn tcp_ut(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.tcp_user_timeout_ms = Some(args.time_ms(TimeUnit::Milliseconds)?);
     Ok(())
 }
 
@@ -235,22 +228,6 @@ fn unlimited(args: &mut Args<'_>) -> Result<Option<u32>, Diagnostic> {
     Ok(u32::try_from(count).ok())
 }
 
-fn pool_max_conn(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.pool_max = unlimited(args)?;
-    Ok(())
-}
-
-fn pool_low_conn(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    let least = args.count("<connections>", 0..=i32::MAX as u32)?;
-    options.pool_low = (least > 0).then_some(least);
-    Ok(())
-}
-
-fn max_reuse(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.reuse_max = unlimited(args)?;
-    Ok(())
-}
-
 fn pool_name(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<expression>")?;
     let expression = Expression::parse(loader, word, Usage::SERVER_SOURCE)?;
@@ -258,26 +235,21 @@ fn pool_name(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'
     Ok(())
 }
 
-fn pool_purge_delay(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.pool_purge_delay_ms = args.time_ms(TimeUnit::Milliseconds)?;
-    Ok(())
-}
-
 fn proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.protocol = match one_of(args, &["h1", "h2", "fcgi", "none"])? {
-        "h1" => Some(HttpProtocol::Http1),
-        "h2" => Some(HttpProtocol::Http2),
-        "fcgi" => Some(HttpProtocol::FastCgi),
-        _ => None,
-    };
-    Ok(())
+    let versions = [
+        ("h1", Some(HttpProtocol::Http1)),
+        ("h2", Some(HttpProtocol::Http2)),
+        ("fcgi", Some(HttpProtocol::FastCgi)),
+        ("none", None),
+    ];
+    set(&mut options.protocol, one_of(args, &versions)?)
 }
 
 fn ws(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.web_socket = match one_of(args, &["auto", "h1", "h2"])? {
-        "h1" => WebSocketProto::H1,
-        "h2" => WebSocketProto::H2,
-        _ => WebSocketProto::Auto,
-    };
-    Ok(())
+    let versions = [
+        ("auto", WebSocketProto::Auto),
+        ("h1", WebSocketProto::H1),
+        ("h2", WebSocketProto::H2),
+    ];
+    set(&mut options.web_socket, one_of(args, &versions)?)
 }

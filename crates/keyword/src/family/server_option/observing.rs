@@ -3,7 +3,7 @@
 
 use super::super::server::resolve;
 use super::super::{Args, Built, ServerRow, places};
-use super::time_above_zero;
+use super::{one_of, port, set, time_above_zero};
 use crate::family::Loader;
 use language::value::Family;
 use language::{Diagnostic, Span, suggest};
@@ -14,7 +14,7 @@ use model::config::{
 use std::collections::HashMap;
 
 /// Most errors in a row that anybody waits for.
-const ERRORS_MAX: i64 = 1_000_000;
+const ERRORS_MAX: u32 = 1_000_000;
 /// Most bytes that an agent is sent.
 const SEND_BYTES_MAX: usize = 16 << 10;
 
@@ -27,31 +27,21 @@ pub static OPTIONS: &[ServerRow] = &[
             `down`, `drain`, `maint`, `ready` or `maxconn:N`. Requires `agent-port`, and is independent of health \
             checks.",
         example: "server web1 192.0.2.11:8080 check agent-check agent-port 9707",
-        build: |_, options, _| {
-            options.agent.check = true;
-            Ok(())
-        },
+        build: |_, options, _| set(&mut options.agent.check, true),
     },
     ServerRow {
         places: places::SERVER,
         syntax: "no-agent-check",
         doc: "Cancels `agent-check` of `default-server`.",
         example: "server web1 192.0.2.11:8080 no-agent-check",
-        build: |_, options, _| {
-            options.agent.check = false;
-            Ok(())
-        },
+        build: |_, options, _| set(&mut options.agent.check, false),
     },
     ServerRow {
         places: places::SERVER,
         syntax: "agent-port <port>",
         doc: "Port of the agent. `agent-check` requires it. The address is that of the server, or `agent-addr`.",
         example: "server web1 192.0.2.11:8080 agent-check agent-port 9707",
-        build: |_, options, args| {
-            let port = args.integer("<port>", 0..=65535)? as u16;
-            options.agent.port = (port != 0).then_some(port);
-            Ok(())
-        },
+        build: |_, options, args| set(&mut options.agent.port, port(args)?),
     },
     ServerRow {
         places: places::SERVER,
@@ -65,10 +55,7 @@ pub static OPTIONS: &[ServerRow] = &[
         syntax: "agent-inter <time>",
         doc: "Interval between two agent checks, and their duration limit without `timeout check`; the default is 2s.",
         example: "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-inter 5s",
-        build: |_, options, args| {
-            options.agent.inter_ms = Some(time_above_zero(args)?);
-            Ok(())
-        },
+        build: |_, options, args| set(&mut options.agent.inter_ms, Some(time_above_zero(args)?)),
     },
     ServerRow {
         places: places::SERVER,
@@ -103,8 +90,8 @@ pub static OPTIONS: &[ServerRow] = &[
         doc: "Number of consecutive errors after which `on-error` applies; the default is 10.",
         example: "server web1 192.0.2.11:8080 check observe layer4 error-limit 3",
         build: |_, options, args| {
-            options.observing.error_limit = args.integer("<count>", 1..=ERRORS_MAX)? as u32;
-            Ok(())
+            let limit = args.count("<count>", 1..=ERRORS_MAX)?;
+            set(&mut options.observing.error_limit, limit)
         },
     },
     ServerRow {
@@ -157,34 +144,32 @@ fn agent_send(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) 
 }
 
 fn observe(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.observing.observe = match super::one_of(args, &["layer4", "layer7", "none"])? {
-        "layer4" => Observe::Layer4,
-        "layer7" => Observe::Layer7,
-        _ => Observe::Nothing,
-    };
-    Ok(())
+    let layers = [
+        ("layer4", Observe::Layer4),
+        ("layer7", Observe::Layer7),
+        ("none", Observe::Nothing),
+    ];
+    set(&mut options.observing.observe, one_of(args, &layers)?)
 }
 
 fn on_error(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    let words = &["fail-check", "fastinter", "mark-down", "sudden-death"];
-    options.observing.on_error = match super::one_of(args, words)? {
-        "fastinter" => OnError::FastInter,
-        "sudden-death" => OnError::SuddenDeath,
-        "mark-down" => OnError::MarkDown,
-        _ => OnError::FailCheck,
-    };
-    Ok(())
+    let reactions = [
+        ("fail-check", OnError::FailCheck),
+        ("fastinter", OnError::FastInter),
+        ("mark-down", OnError::MarkDown),
+        ("sudden-death", OnError::SuddenDeath),
+    ];
+    set(&mut options.observing.on_error, one_of(args, &reactions)?)
 }
 
 fn init_state(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    let words = &["down", "fully-down", "fully-up", "up"];
-    options.init_state = match super::one_of(args, words)? {
-        "down" => InitState::Down,
-        "fully-up" => InitState::FullyUp,
-        "fully-down" => InitState::FullyDown,
-        _ => InitState::Up,
-    };
-    Ok(())
+    let states = [
+        ("down", InitState::Down),
+        ("fully-down", InitState::FullyDown),
+        ("fully-up", InitState::FullyUp),
+        ("up", InitState::Up),
+    ];
+    set(&mut options.init_state, one_of(args, &states)?)
 }
 
 /// What can be said only when all servers are known.
@@ -211,9 +196,7 @@ pub(crate) fn finish(loader: &mut Loader) {
         let servers = &mut loader.config.proxies[from.0.0 as usize].servers;
         servers[from.1.0 as usize].tracks = Some(tracked);
     }
-    for diagnostic in told {
-        loader.tell(diagnostic);
-    }
+    loader.tell_all(told);
 }
 
 /// What is wrong with one server whatever the others are.

@@ -1,6 +1,6 @@
 //! TLS towards a server.
 
-use super::one_of;
+use super::{one_of, set};
 use crate::family::Loader;
 use crate::family::{Args, Built, ServerRow, places, tls_files, tls_words};
 use language::Diagnostic;
@@ -56,32 +56,29 @@ pub static OPTIONS: &[ServerRow] = &[
     row(
         "check-ssl",
         "server web1 192.0.2.11:80 check port 443 check-ssl verify none",
-        |_, options, _| {
-            options.tls.check_ssl = Some(true);
-            Ok(())
-        },
+        |_, options, _| set(&mut options.tls.check_ssl, Some(true)),
         "Uses TLS for health checks even if they have their own port or address, or if traffic does not use TLS.",
     ),
     row(
         "no-check-ssl",
         "server web1 192.0.2.11:443 ssl verify none check no-check-ssl",
-        |_, options, _| {
-            options.tls.check_ssl = Some(false);
-            Ok(())
-        },
+        |_, options, _| set(&mut options.tls.check_ssl, Some(false)),
         "Does not use TLS for health checks even if traffic does. Cancels `check-ssl` of `default-server`.",
     ),
     row(
         "verify { none | required }",
         "server web1 192.0.2.11:443 ssl verify none",
-        verify,
+        |_, options, args| {
+            let verified = one_of(args, &[("none", false), ("required", true)])?;
+            set(&mut options.tls.verify, Some(verified))
+        },
         "Sets whether the server's certificate must be signed by a CA in `ca-file`, which is the default. With \
          `none`, an attacker on the path can read and change the traffic.",
     ),
     row(
         "verifyhost <name>",
         "server web1 192.0.2.11:443 ssl verify none verifyhost web1.example.com",
-        verify_host,
+        |_, options, args| set(&mut options.tls.verify_host, Some(name(args)?)),
         "Name that the server's certificate must match if `sni` sends none. Without both, any name is accepted.",
     ),
     row(
@@ -113,25 +110,19 @@ pub static OPTIONS: &[ServerRow] = &[
     row(
         "check-sni <name>",
         "server web1 192.0.2.11:443 ssl verify none check check-sni www.example.com",
-        check_sni,
+        |_, options, args| set(&mut options.tls.check_sni, Some(name(args)?)),
         "SNI for health checks. With `verify required` the certificate must match it.",
     ),
     row(
         "alpn <protocol>[,<protocol>…]",
         "server web1 192.0.2.11:443 ssl verify none alpn h2,http/1.1",
-        |_, options, args| {
-            options.tls.alpn = tls_words::alpn(args)?;
-            Ok(())
-        },
+        |_, options, args| set(&mut options.tls.alpn, tls_words::alpn(args)?),
         "Protocols offered to the server, which selects one: `h2` is HTTP/2, `http/1.1` is HTTP/1.",
     ),
     row(
         "check-alpn <protocol>[,<protocol>…]",
         "server web1 192.0.2.11:443 ssl verify none check check-alpn http/1.1",
-        |_, options, args| {
-            options.tls.check_alpn = Some(tls_words::alpn(args)?);
-            Ok(())
-        },
+        |_, options, args| set(&mut options.tls.check_alpn, Some(tls_words::alpn(args)?)),
         "Protocols offered by health checks, instead of those of `alpn`.",
     ),
     row(
@@ -155,103 +146,103 @@ pub static OPTIONS: &[ServerRow] = &[
     row(
         "ciphers <list>",
         "server web1 192.0.2.11:443 ssl verify none ciphers ECDHE-RSA-AES128-GCM-SHA256",
-        list,
+        |_, options, args| tls_words::list(&mut options.tls.side, args),
         "Cipher suites up to TLS 1.2 for the server, in OpenSSL's notation.",
     ),
     row(
         "ciphersuites <list>",
         "server web1 192.0.2.11:443 ssl verify none ciphersuites TLS_AES_128_GCM_SHA256",
-        list,
+        |_, options, args| tls_words::list(&mut options.tls.side, args),
         "Cipher suites of TLS 1.3 for the server, with OpenSSL's names.",
     ),
     row(
         "curves <list>",
         "server web1 192.0.2.11:443 ssl verify none curves X25519:P-256",
-        list,
+        |_, options, args| tls_words::list(&mut options.tls.side, args),
         "Elliptic curves for key exchange with the server, in order of preference.",
     ),
     row(
         "sigalgs <list>",
         "server web1 192.0.2.11:443 ssl verify none sigalgs ECDSA+SHA256:RSA-PSS+SHA256",
-        list,
+        |_, options, args| tls_words::list(&mut options.tls.side, args),
         "Signature algorithms accepted from the server. The default is all safe ones.",
     ),
     row(
         "client-sigalgs <list>",
         "server web1 192.0.2.11:443 ssl verify none client-sigalgs ECDSA+SHA256",
-        list,
+        |_, options, args| tls_words::list(&mut options.tls.side, args),
         "Signature algorithms for the certificate of `crt`. The default is all that fit its key.",
     ),
     row(
         "ssl-min-ver { TLSv1.2 | TLSv1.3 }",
         "server web1 192.0.2.11:443 ssl verify none ssl-min-ver TLSv1.3",
-        version,
+        |_, options, args| tls_words::version(&mut options.tls.side, args),
         "The lowest TLS version for the server. Versions below 1.2 are raised to 1.2.",
     ),
     row(
         "ssl-max-ver { TLSv1.2 | TLSv1.3 }",
         "server web1 192.0.2.11:443 ssl verify none ssl-max-ver TLSv1.2",
-        version,
+        |_, options, args| tls_words::version(&mut options.tls.side, args),
         "The highest TLS version for the server. SSLv3, TLS 1.0 and 1.1 are not supported.",
     ),
     row(
         "no-sslv3",
         "server web1 192.0.2.11:443 ssl verify none no-sslv3",
-        version,
+        |_, options, args| tls_words::version(&mut options.tls.side, args),
         "SSLv3 is never supported, so this has no effect. Remove it when you next edit the line.",
     ),
     row(
         "no-tlsv10",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv10",
-        version,
+        |_, options, args| tls_words::version(&mut options.tls.side, args),
         "TLS 1.0 is never supported, so this has no effect. Remove it when you next edit the line.",
     ),
     row(
         "no-tlsv11",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv11",
-        version,
+        |_, options, args| tls_words::version(&mut options.tls.side, args),
         "TLS 1.1 is never supported, so this has no effect. Remove it when you next edit the line.",
     ),
     row(
         "no-tlsv12",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv12",
-        version,
+        |_, options, args| tls_words::version(&mut options.tls.side, args),
         "Disables TLS 1.2 for the server. Prefer `ssl-min-ver`.",
     ),
     row(
         "no-tlsv13",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv13",
-        version,
+        |_, options, args| tls_words::version(&mut options.tls.side, args),
         "Disables TLS 1.3 for the server. Prefer `ssl-max-ver`.",
     ),
     row(
         "force-sslv3",
         "# server web1 192.0.2.11:443 ssl verify none force-sslv3",
-        version,
+        |_, options, args| tls_words::version(&mut options.tls.side, args),
         "Refused with `ssl`: SSLv3 is not supported.",
     ),
     row(
         "force-tlsv10",
         "# server web1 192.0.2.11:443 ssl verify none force-tlsv10",
-        version,
+        |_, options, args| tls_words::version(&mut options.tls.side, args),
         "Refused with `ssl`: TLS 1.0 is not supported.",
     ),
     row(
         "force-tlsv11",
         "# server web1 192.0.2.11:443 ssl verify none force-tlsv11",
-        version,
+        |_, options, args| tls_words::version(&mut options.tls.side, args),
         "Refused with `ssl`: TLS 1.1 is not supported.",
     ),
     row(
         "force-tlsv12",
         "server web1 192.0.2.11:443 ssl verify none force-tlsv12",
-        version,
+        |_, options, args| tls_words::version(&mut options.tls.side, args),
         "Allows only TLS 1.2 for the server. Prefer `ssl-min-ver` and `ssl-max-ver`.",
     ),
     row(
         "force-tlsv13",
         "server web1 192.0.2.11:443 ssl verify none force-tlsv13",
-        version,
+        |_, options, args| tls_words::version(&mut options.tls.side, args),
         "Allows only TLS 1.3 for the server. Prefer `ssl-min-ver TLSv1.3`.",
     ),
     row(
@@ -280,19 +271,8 @@ pub static OPTIONS: &[ServerRow] = &[
     ),
 ];
 
-fn set(switch: &mut bool, on: bool) -> Built {
-    *switch = on;
-    Ok(())
-}
-
-fn verify(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.tls.verify = Some(one_of(args, &["none", "required"])? == "required");
-    Ok(())
-}
-
-fn verify_host(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.tls.verify_host = Some(args.required("<name>")?.text().into());
-    Ok(())
+fn name(args: &mut Args<'_>) -> Result<Box<str>, Diagnostic> {
+    Ok(args.required("<name>")?.text().into())
 }
 
 fn ca_file(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
@@ -322,11 +302,6 @@ fn sni(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) ->
     Ok(())
 }
 
-fn check_sni(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.tls.check_sni = Some(args.required("<name>")?.text().into());
-    Ok(())
-}
-
 fn npn(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<protocols>")?;
     let told = "'npn' has no effect: ALPN has replaced this draft";
@@ -349,23 +324,15 @@ fn allow_0rtt(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Bui
 
 fn check_proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let span = args.peek().map(|word| word.span).unwrap_or_default();
-    match one_of(args, &["h1", "h2", "fcgi", "none"])? {
-        "h1" | "none" => options.check_proto = Some(HttpProtocol::Http1),
-        "h2" => options.check_proto = Some(HttpProtocol::Http2),
-        other => {
-            let what = format!("'check-proto {other}'");
-            return Err(super::not_built(span, &what));
-        }
-    }
-    Ok(())
-}
-
-fn list(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    tls_words::list(&mut options.tls.side, args)
-}
-
-fn version(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    tls_words::version(&mut options.tls.side, args)
+    let versions = [
+        ("h1", Some(HttpProtocol::Http1)),
+        ("h2", Some(HttpProtocol::Http2)),
+        ("fcgi", None),
+        ("none", Some(HttpProtocol::Http1)),
+    ];
+    let version = one_of(args, &versions)?;
+    let version = version.ok_or_else(|| super::not_built(span, "'check-proto fcgi'"))?;
+    set(&mut options.check_proto, Some(version))
 }
 
 /// Makes the connectors of all servers, when all of the file is read: `global`

@@ -110,6 +110,11 @@ impl Draft {
         }
     }
 
+    /// Takes diagnostics in.
+    pub fn tell_all(&mut self, told: impl IntoIterator<Item = Diagnostic>) {
+        told.into_iter().for_each(|told| self.tell(told));
+    }
+
     /// Takes a warning in.
     pub fn warn(&mut self, code: &'static Code, span: Span, message: impl Into<String>) {
         self.tell(Diagnostic::warning(code, span, message));

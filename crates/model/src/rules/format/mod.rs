@@ -67,9 +67,7 @@ impl Format {
         let pieces = parse::pieces(source, dialect, &mut warnings, &mut |start| {
             Expression::parse_part(loader, source, start, usage)
         })?;
-        for warning in warnings {
-            loader.tell(warning);
-        }
+        loader.tell_all(warnings);
         let format = Format { pieces, dialect };
         loader.config.global.asked.server_end |=
             format.shows(&[Alias::ServerSideIp, Alias::ServerSidePort]);

@@ -1,0 +1,54 @@
+//! Values that keywords of several families take: one of some words, `on` or `off`, a
+//! limit. It sets nothing.
+
+use super::{Args, Built};
+use language::{Diagnostic, Word, suggest};
+use model::codes;
+
+/// Refuses a word that is none of those which the keyword accepts.
+pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Diagnostic {
+    let (keyword, text) = (args.keyword, word.text());
+    let message = format!("'{keyword}': unknown argument '{text}'");
+    Diagnostic::error(&codes::BAD_VALUE, word.span, message)
+        .label(format!("expected one of: {}", choices.join(", ")))
+        .did_you_mean(word.span, suggest::nearest(&text, choices.iter().copied()))
+}
+
+/// Takes one of some words, each with its value. `what` names them where none is left.
+pub(super) fn one_of<T: Copy>(
+    args: &mut Args<'_>,
+    what: &str,
+    words: &[(&str, T)],
+) -> Result<T, Diagnostic> {
+    let word = args.required(what)?;
+    let found = words.iter().find(|(name, _)| word.is(name));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
+        not_one_of(args, word, &names)
+    })
+}
+
+/// Takes `on` or `off`.
+pub(super) fn on_off(args: &mut Args<'_>) -> Result<bool, Diagnostic> {
+    one_of(args, "on or off", &[("off", false), ("on", true)])
+}
+
+/// `log-proto`: whether the length of each message is sent before it.
+pub(super) fn octets_counted(args: &mut Args<'_>) -> Result<bool, Diagnostic> {
+    let framings = [("legacy", false), ("octet-count", true)];
+    one_of(args, "legacy or octet-count", &framings)
+}
+
+/// Takes a limit; 0 is none.
+pub(super) fn limit(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Diagnostic> {
+    let number = args.count(what, 0..=i32::MAX as u32)?;
+    Ok((number > 0).then_some(number))
+}
+
+/// Refuses a line on which no word is left.
+pub(super) fn follows(args: &mut Args<'_>, what: &str) -> Built {
+    match args.peek() {
+        Some(_) => Ok(()),
+        None => args.required(what).map(|_| ()),
+    }
+}
