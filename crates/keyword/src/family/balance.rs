@@ -11,51 +11,31 @@ use model::rules::{Converters, Expression, Usage};
 use std::sync::Arc;
 
 /// The lines of this family.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: places::BACK,
-        syntax: "balance { roundrobin | static-rr | leastconn | first | source | random[(<draws>)] | uri [len <bytes>] \
-                 [depth <directories>] [whole] [path-only] | url_param <name> [check_post] | hdr(<name>) [use_domain_only] | \
-                 rdp-cookie[(<name>)] | hash <expression> | log-hash [<converters>] | sticky }",
-        doc: "Selects the server for a stream that is not bound to one by persistence. `roundrobin` (the default) \
-            takes turns by weight. `leastconn` chooses the server with the fewest sessions relative to its weight, \
-            `first` the one with the lowest id that has a free slot, `random` the least loaded of some randomly drawn \
-            servers. The other algorithms hash a key and always choose the same server for it (see `hash-type`): \
-            `source` hashes the client's address, `uri` the path of the request, `url_param` a parameter of its URL \
-            (or of a POST body), `hdr` a header, `rdp-cookie` the cookie of a remote desktop client, `hash` an \
-            expression. Streams without the key take turns. Two algorithms are for `mode log` only: `sticky` sends \
-            all messages to one server while it is up, `log-hash` hashes the message, or the result of converters on \
-            it.",
-        example: "balance leastconn",
-        build: balance,
-    },
-    LineRow {
-        places: places::BACK,
-        syntax: "hash-type { map-based | consistent } [sdbm | djb2 | wt6 | crc32 | none] [avalanche]",
-        doc: "Sets how a hash key selects a server. `map-based` (the default) distributes keys evenly, but moves \
-            nearly all of them when a server comes or goes; `consistent` moves few. Both select the same server as \
-            HAProxy. The function computes the hash (`sdbm` by default; `none` uses the digits of the key). \
-            `avalanche` mixes the result, so that similar keys spread.",
-        example: "hash-type consistent",
-        build: hash_type,
-    },
-    LineRow {
-        places: places::BACK,
-        syntax: "hash-balance-factor <percent>",
-        doc: "With `hash-type consistent`, limits each server to this percentage of its fair share of all sessions. \
-            Further keys go to the next server on the ring. 0, the default, means no limit.",
-        example: "hash-balance-factor 150",
-        build: hash_balance_factor,
-    },
-    LineRow {
-        places: places::BACK,
-        syntax: "hash-preserve-affinity { always | maxconn | maxqueue }",
-        doc: "Sets how long a key stays with the server selected by its hash: `always` (it waits in that queue), \
-            while the server has a free session (`maxconn`), or while its queue has room (`maxqueue`).",
-        example: "hash-preserve-affinity maxqueue",
-        build: hash_affinity,
-    },
-];
+pub static LINES: &[LineRow] = rows! {
+    "balance { roundrobin | static-rr | leastconn | first | source | random[(<draws>)] | uri [len <bytes>] [depth <directories>] [whole] [path-only] | url_param <name> [check_post] | hdr(<name>) [use_domain_only] | rdp-cookie[(<name>)] | hash <expression> | log-hash [<converters>] | sticky }" places::BACK,
+        balance, "balance leastconn",
+        "Selects the server for a stream that is not bound to one by persistence. `roundrobin` (the default) takes \
+         turns by weight. `leastconn` chooses the server with the fewest sessions relative to its weight, `first` the \
+         one with the lowest id that has a free slot, `random` the least loaded of some randomly drawn servers. The \
+         other algorithms hash a key and always choose the same server for it (see `hash-type`): `source` hashes the \
+         client's address, `uri` the path of the request, `url_param` a parameter of its URL (or of a POST body), \
+         `hdr` a header, `rdp-cookie` the cookie of a remote desktop client, `hash` an expression. Streams without the \
+         key take turns. Two algorithms are for `mode log` only: `sticky` sends all messages to one server while it is \
+         up, `log-hash` hashes the message, or the result of converters on it.";
+    "hash-type { map-based | consistent } [sdbm | djb2 | wt6 | crc32 | none] [avalanche]" places::BACK,
+        hash_type, "hash-type consistent",
+        "Sets how a hash key selects a server. `map-based` (the default) distributes keys evenly, but moves nearly all \
+         of them when a server comes or goes; `consistent` moves few. Both select the same server as HAProxy. The \
+         function computes the hash (`sdbm` by default; `none` uses the digits of the key). `avalanche` mixes the \
+         result, so that similar keys spread.";
+    "hash-balance-factor <percent>" places::BACK, hash_balance_factor, "hash-balance-factor 150",
+        "With `hash-type consistent`, limits each server to this percentage of its fair share of all sessions. Further \
+         keys go to the next server on the ring. 0, the default, means no limit.";
+    "hash-preserve-affinity { always | maxconn | maxqueue }" places::BACK, hash_affinity,
+        "hash-preserve-affinity maxqueue",
+        "Sets how long a key stays with the server selected by its hash: `always` (it waits in that queue), while the \
+         server has a free session (`maxconn`), or while its queue has room (`maxqueue`).";
+};
 
 /// Draws of `random` where the line gives none.
 const DRAWS: u32 = 2;

@@ -195,79 +195,67 @@ fn rights(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-macro_rules! rows {
-    ($($syntax:literal, $example:literal, $build:ident, $doc:literal;)*) => {
-        /// The table.
-        pub static OPTIONS: &[BindRow] = &[$(BindRow {
-            places: BIND,
-            syntax: $syntax,
-            doc: $doc,
-            example: $example,
-            build: $build,
-        }),*];
-    };
-}
-
-rows! {
-    "accept-proxy", "bind :8080 accept-proxy", switch,
-        "Requires a PROXY header (version 1 or 2) at the beginning of each connection, and uses its addresses as \
-         those of the client. Connections without it are refused, so only proxies can use such a listener.";
-    "backlog <conns>", "bind :8080 backlog 1000", number,
+/// The table.
+pub static OPTIONS: &[BindRow] = rows! {
+    "accept-proxy" BIND, switch, "bind :8080 accept-proxy",
+        "Requires a PROXY header (version 1 or 2) at the beginning of each connection, and uses its addresses as those \
+         of the client. Connections without it are refused, so only proxies can use such a listener.";
+    "backlog <conns>" BIND, number, "bind :8080 backlog 1000",
         "Number of connections that the kernel may hold until they are accepted, instead of the frontend's `backlog`. \
          0 uses that of the frontend.";
-    "defer-accept", "bind :8080 defer-accept", switch,
+    "defer-accept" BIND, switch, "bind :8080 defer-accept",
         "The kernel reports a connection only when its first data arrives. This saves a wake-up per connection for \
          protocols in which the client sends first.";
-    "expose-fd { listeners }", "stats socket /run/admin.sock expose-fd listeners", rights,
-        "Lets any process that connects to this `stats socket`, with any level, receive the listening sockets, so \
-         that a new process can take over without a gap.";
-    "gid <gid>", "bind /run/site.sock gid 33", number,
+    "expose-fd { listeners }" BIND, rights, "stats socket /run/admin.sock expose-fd listeners",
+        "Lets any process that connects to this `stats socket`, with any level, receive the listening sockets, so that \
+         a new process can take over without a gap.";
+    "gid <gid>" BIND, number, "bind /run/site.sock gid 33",
         "Sets the group of a Unix socket file, by number. The default is the group of the process.";
-    "group <group>", "bind /run/site.sock group root", owner,
+    "group <group>" BIND, owner, "bind /run/site.sock group root",
         "Sets the group of a Unix socket file, by name. The default is the group of the process.";
-    "id <id>", "bind :8080 id 5", number,
+    "id <id>" BIND, number, "bind :8080 id 5",
         "A stable number for the listener, for programs that read the statistics: it does not change when other \
          listeners are added. Listeners without `id` are numbered in the order of the file.";
-    "interface <interface>", "bind :8080 interface lo", interface,
+    "interface <interface>" BIND, interface, "bind :8080 interface lo",
         "Accepts only connections that arrive on this interface. Requires root at the start.";
-    "level { user | operator | admin }", "stats socket /run/admin.sock level admin", rights,
+    "level { user | operator | admin }" BIND, rights, "stats socket /run/admin.sock level admin",
         "Sets what a connection to this `stats socket` may do: `user` reads non-sensitive data, `operator` (the \
          default) reads everything and clears counters, `admin` also changes servers and limits.";
-    "maxconn <conns>", "bind :8080 maxconn 500", number,
+    "maxconn <conns>" BIND, number, "bind :8080 maxconn 500",
         "Limits the concurrent connections of this listener, within the frontend's own `maxconn`. 0 means no separate \
          limit.";
-    "mode <mode>", "bind /run/site.sock mode 660", owner,
+    "mode <mode>" BIND, owner, "bind /run/site.sock mode 660",
         "Sets the permissions of a Unix socket file, in octal. The default follows the umask of the process.";
-    "mss <size>", "bind :8080 mss 1400", mss,
+    "mss <size>" BIND, mss, "bind :8080 mss 1400",
         "Sets the maximum TCP segment size announced to clients. A negative number is subtracted from the size that \
          the interface would announce.";
-    "name <name>", "bind :8080 name public", name,
+    "name <name>" BIND, name, "bind :8080 name public",
         "A name for the listener in statistics and on statistics sockets. It need not be unique.";
-    "process <set>[/<set>]", "bind :8080 process 1/all", threads,
+    "process <set>[/<set>]" BIND, threads, "bind :8080 process 1/all",
         "In HAProxy, selects the processes and threads that serve a listener. In Evenkeel all threads serve every \
          listener: only sets with all threads are accepted, with a warning.";
-    "proto { h1 | h2 | none }", "bind :8080 proto h1", proto,
+    "proto { h1 | h2 | none }" BIND, proto, "bind :8080 proto h1",
         "Sets the HTTP version instead of negotiating it by TLS. Without `proto`, a listener without TLS speaks \
          HTTP/1, and HTTP/2 with clients that begin with it. `h1` disables HTTP/2, `h2` requires it. `none`, in `mode \
          tcp`, closes connections that `switch-mode` or a backend in `mode http` would switch to HTTP.";
-    "tcp-ut <delay>", "bind :8080 tcp-ut 30s", tcp_user_timeout,
+    "tcp-ut <delay>" BIND, tcp_user_timeout, "bind :8080 tcp-ut 30s",
         "Sets how long sent data may remain unacknowledged before the kernel closes the connection. This detects dead \
          clients much sooner than retransmissions do.";
-    "tfo", "bind :8080 tfo", switch,
+    "tfo" BIND, switch, "bind :8080 tfo",
         "Enables TCP Fast Open: a returning client can send its request in the first packet. The kernel must allow it \
          (net.ipv4.tcp_fastopen).";
-    "thread [<group>/]<set>", "bind :8080 thread all", threads,
+    "thread [<group>/]<set>" BIND, threads, "bind :8080 thread all",
         "In HAProxy, selects the threads that serve a listener. In Evenkeel all threads serve every listener: only \
          sets with all threads are accepted.";
-    "transparent", "bind :8080 transparent", switch,
-        "Accepts connections to addresses of other hosts that the firewall redirects to this listener, and keeps \
-         those addresses. Requires root at the start.";
-    "uid <uid>", "bind /run/site.sock uid 33", number,
+    "transparent" BIND, switch, "bind :8080 transparent",
+        "Accepts connections to addresses of other hosts that the firewall redirects to this listener, and keeps those \
+         addresses. Requires root at the start.";
+    "uid <uid>" BIND, number, "bind /run/site.sock uid 33",
         "Sets the owner of a Unix socket file, by number. The default is the user of the process.";
-    "user <user>", "bind /run/site.sock user root", owner,
+    "user <user>" BIND, owner, "bind /run/site.sock user root",
         "Sets the owner of a Unix socket file, by name. The default is the user of the process.";
-    "v4v6", "bind [::]:8080 v4v6", switch,
+    "v4v6" BIND, switch, "bind [::]:8080 v4v6",
         "An IPv6 listener also accepts IPv4 connections. This is the default, regardless of the system setting.";
-    "v6only", "bind [::]:8080 v6only", switch,
+    "v6only" BIND, switch, "bind [::]:8080 v6only",
         "An IPv6 listener accepts no IPv4 connections, so that another listener can use the same port for IPv4.";
-}
+};

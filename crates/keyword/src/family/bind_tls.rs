@@ -387,118 +387,128 @@ pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
     })
 }
 
-macro_rules! rows {
-    ($($syntax:literal, $example:literal, $build:ident, $doc:literal;)*) => {
-        /// The table.
-        pub static OPTIONS: &[BindRow] = &[$(BindRow {
-            places: BIND,
-            syntax: $syntax,
-            doc: $doc,
-            example: $example,
-            build: $build,
-        }),*];
-    };
-}
-
-rows! {
-    "allow-0rtt", "# bind :443 ssl crt /etc/ssl/site.pem allow-0rtt", line_word,
+/// The table.
+pub static OPTIONS: &[BindRow] = rows! {
+    "allow-0rtt" BIND, line_word, "# bind :443 ssl crt /etc/ssl/site.pem allow-0rtt",
         "Accepts a request in the first packet of a resumed TLS 1.3 session (early data). The request is forwarded \
          when the handshake is complete, so a replayed packet has no effect. `ssl_fc_has_early` tests for early data.";
-    "alpn <protocol>[,<protocol>…]", "# bind :443 ssl crt /etc/ssl/site.pem alpn h2,http/1.1", line_word,
+    "alpn <protocol>[,<protocol>…]" BIND, line_word,
+        "# bind :443 ssl crt /etc/ssl/site.pem alpn h2,http/1.1",
         "Lists the protocols that clients can negotiate, in order of preference. Without it HTTP/1 is used; `alpn \
          h2,http/1.1` offers HTTP/2.";
-    "ca-file { <file> | <directory> | @system-ca }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/clients.pem verify required", line_word,
+    "ca-file { <file> | <directory> | @system-ca }" BIND, line_word,
+        "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/clients.pem verify required",
         "CA certificates (PEM) that verify client certificates. `verify` sets whether clients must present one.";
-    "ca-ignore-err { all | <number>[,<number>…] }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify optional ca-ignore-err all", ignored,
+    "ca-ignore-err { all | <number>[,<number>…] }" BIND, ignored,
+        "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify optional ca-ignore-err all",
         "OpenSSL error numbers of issuer certificates that do not end the handshake. `ssl_c_ca_err` returns the error \
          to rules.";
-    "ca-sign-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-file /etc/ssl/ca.pem", signing,
+    "ca-sign-file <file>" BIND, signing,
+        "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-file /etc/ssl/ca.pem",
         "The CA for `generate-certificates`, which is not supported: no effect, with a warning.";
-    "ca-sign-pass <passphrase>", "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-pass secret", signing,
+    "ca-sign-pass <passphrase>" BIND, signing,
+        "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-pass secret",
         "The passphrase of the CA for `generate-certificates`, which is not supported: no effect, with a warning.";
-    "ca-verify-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem ca-verify-file /etc/ssl/root.pem verify required", line_word,
+    "ca-verify-file <file>" BIND, line_word,
+        "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem ca-verify-file /etc/ssl/root.pem verify required",
         "CA certificates that verify client certificates like those of `ca-file`, but are not announced to clients.";
-    "ciphers <list>", "# bind :443 ssl crt /etc/ssl/site.pem ciphers ECDHE-RSA-AES128-GCM-SHA256", line_word,
+    "ciphers <list>" BIND, line_word,
+        "# bind :443 ssl crt /etc/ssl/site.pem ciphers ECDHE-RSA-AES128-GCM-SHA256",
         "Cipher suites up to TLS 1.2, in OpenSSL's notation. A warning lists unsupported ones.";
-    "ciphersuites <list>", "# bind :443 ssl crt /etc/ssl/site.pem ciphersuites TLS_AES_128_GCM_SHA256", line_word,
+    "ciphersuites <list>" BIND, line_word,
+        "# bind :443 ssl crt /etc/ssl/site.pem ciphersuites TLS_AES_128_GCM_SHA256",
         "Cipher suites for TLS 1.3, in order of preference.";
-    "client-sigalgs <list>", "# bind :443 ssl crt /etc/ssl/site.pem client-sigalgs ECDSA+SHA256", line_word,
+    "client-sigalgs <list>" BIND, line_word,
+        "# bind :443 ssl crt /etc/ssl/site.pem client-sigalgs ECDSA+SHA256",
         "Signature algorithms accepted for client certificates, in order of preference.";
-    "crl-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem crl-file /etc/ssl/c.crl verify required", line_word,
+    "crl-file <file>" BIND, line_word,
+        "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem crl-file /etc/ssl/c.crl verify required",
         "Certificate revocation lists (PEM). A client with a revoked certificate is refused.";
-    "crt { <file> | <directory> | @<store>/<name> }", "# bind :443 ssl crt /etc/ssl/site.pem", crt,
+    "crt { <file> | <directory> | @<store>/<name> }" BIND, crt,
+        "# bind :443 ssl crt /etc/ssl/site.pem",
         "A certificate (PEM) with its issuers and its private key, or a directory of such files. May be repeated. The \
          key may be in a file of the same name with the suffix `.key`. The client's SNI selects the certificate; the \
          first one is the default. With `FILE.rsa` and `FILE.ecdsa` instead of FILE, each client gets the one that it \
          supports.";
-    "crt-ignore-err { all | <number>[,<number>…] }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify optional crt-ignore-err all", ignored,
+    "crt-ignore-err { all | <number>[,<number>…] }" BIND, ignored,
+        "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify optional crt-ignore-err all",
         "OpenSSL error numbers of the client's own certificate that do not end the handshake. `ssl_c_err` returns the \
          error to rules.";
-    "crt-list <file>", "# bind :443 ssl crt-list /etc/ssl/sites.list", list,
+    "crt-list <file>" BIND, list, "# bind :443 ssl crt-list /etc/ssl/sites.list",
         "A file with one certificate per line, optionally with its own options in brackets and with the host names \
          that it serves: `site.pem [alpn h2] *.example.com !old.example.com`.";
-    "curves <list>", "# bind :443 ssl crt /etc/ssl/site.pem curves X25519:P-256", line_word,
+    "curves <list>" BIND, line_word, "# bind :443 ssl crt /etc/ssl/site.pem curves X25519:P-256",
         "Elliptic curves for key exchange, in order of preference, with OpenSSL's names.";
-    "default-crt <file>", "# bind :443 ssl default-crt /etc/ssl/site.pem crt /etc/ssl/sites/", crt,
+    "default-crt <file>" BIND, crt,
+        "# bind :443 ssl default-crt /etc/ssl/site.pem crt /etc/ssl/sites/",
         "The certificate for names that no other certificate matches. The default is the first `crt`. If given twice, \
          with keys of two types, each client gets the one that it supports.";
-    "ecdhe <curve>", "# bind :443 ssl crt /etc/ssl/site.pem ecdhe prime256v1", line_word,
+    "ecdhe <curve>" BIND, line_word, "# bind :443 ssl crt /etc/ssl/site.pem ecdhe prime256v1",
         "The only elliptic curve for key exchange. Use `curves` instead.";
-    "force-sslv3", "# bind :443 ssl crt /etc/ssl/site.pem force-sslv3", version,
+    "force-sslv3" BIND, version, "# bind :443 ssl crt /etc/ssl/site.pem force-sslv3",
         "Refused with `ssl`: SSLv3 is broken and not supported.";
-    "force-tlsv10", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv10", version,
+    "force-tlsv10" BIND, version, "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv10",
         "Refused with `ssl`: TLS 1.0 is withdrawn and not supported.";
-    "force-tlsv11", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv11", version,
+    "force-tlsv11" BIND, version, "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv11",
         "Refused with `ssl`: TLS 1.1 is withdrawn and not supported.";
-    "force-tlsv12", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv12", version,
+    "force-tlsv12" BIND, version, "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv12",
         "Allows only TLS 1.2. Prefer `ssl-min-ver` and `ssl-max-ver`.";
-    "force-tlsv13", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv13", version,
+    "force-tlsv13" BIND, version, "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv13",
         "Allows only TLS 1.3. Prefer `ssl-min-ver TLSv1.3`.";
-    "generate-certificates", "# bind :443 ssl crt /etc/ssl/site.pem generate-certificates", generate,
+    "generate-certificates" BIND, generate,
+        "# bind :443 ssl crt /etc/ssl/site.pem generate-certificates",
         "In HAProxy, creates a certificate for each requested name on the fly. Not supported: refused.";
-    "no-alpn", "# bind :443 ssl crt /etc/ssl/site.pem no-alpn", line_word,
+    "no-alpn" BIND, line_word, "# bind :443 ssl crt /etc/ssl/site.pem no-alpn",
         "Disables ALPN, which is the default. Cancels an earlier `alpn` on the line.";
-    "no-ca-names", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify required no-ca-names", line_word,
+    "no-ca-names" BIND, line_word,
+        "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify required no-ca-names",
         "Does not send the names of accepted CAs to clients. They choose a certificate without that hint.";
-    "no-sslv3", "# bind :443 ssl crt /etc/ssl/site.pem no-sslv3", version,
+    "no-sslv3" BIND, version, "# bind :443 ssl crt /etc/ssl/site.pem no-sslv3",
         "SSLv3 is never supported, so this has no effect. Remove it when you next edit the line.";
-    "no-strict-sni", "# bind :443 ssl crt /etc/ssl/site.pem no-strict-sni", switch,
+    "no-strict-sni" BIND, switch, "# bind :443 ssl crt /etc/ssl/site.pem no-strict-sni",
         "Cancels an earlier `strict-sni` on the line.";
-    "no-tls-tickets", "# bind :443 ssl crt /etc/ssl/site.pem no-tls-tickets", switch,
+    "no-tls-tickets" BIND, switch, "# bind :443 ssl crt /etc/ssl/site.pem no-tls-tickets",
         "Keeps sessions for resumption in the proxy instead of in tickets at the clients.";
-    "no-tlsv10", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv10", version,
+    "no-tlsv10" BIND, version, "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv10",
         "TLS 1.0 is never supported, so this has no effect. Remove it when you next edit the line.";
-    "no-tlsv11", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv11", version,
+    "no-tlsv11" BIND, version, "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv11",
         "TLS 1.1 is never supported, so this has no effect. Remove it when you next edit the line.";
-    "no-tlsv12", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv12", version,
+    "no-tlsv12" BIND, version, "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv12",
         "Disables TLS 1.2 on this listener. Prefer `ssl-min-ver`.";
-    "no-tlsv13", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv13", version,
+    "no-tlsv13" BIND, version, "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv13",
         "Disables TLS 1.3 on this listener. Prefer `ssl-max-ver`.";
-    "npn <protocol>[,<protocol>…]", "# bind :443 ssl crt /etc/ssl/site.pem npn http/1.1", line_word,
+    "npn <protocol>[,<protocol>…]" BIND, line_word,
+        "# bind :443 ssl crt /etc/ssl/site.pem npn http/1.1",
         "The predecessor of ALPN, obsolete since 2014: no effect, with a warning. Use `alpn`.";
-    "prefer-client-ciphers", "# bind :443 ssl crt /etc/ssl/site.pem prefer-client-ciphers", switch,
+    "prefer-client-ciphers" BIND, switch,
+        "# bind :443 ssl crt /etc/ssl/site.pem prefer-client-ciphers",
         "Uses the client's order of cipher preference instead of the listener's. This suits clients that know which \
          cipher is fast for them.";
-    "sigalgs <list>", "# bind :443 ssl crt /etc/ssl/site.pem sigalgs ECDSA+SHA256:RSA-PSS+SHA256", line_word,
+    "sigalgs <list>" BIND, line_word,
+        "# bind :443 ssl crt /etc/ssl/site.pem sigalgs ECDSA+SHA256:RSA-PSS+SHA256",
         "Signature algorithms for handshakes, in order of preference, with OpenSSL's names.";
-    "ssl", "# bind :443 ssl crt /etc/ssl/site.pem", switch,
+    "ssl" BIND, switch, "# bind :443 ssl crt /etc/ssl/site.pem",
         "Enables TLS on this listener. Requires a certificate: `crt` or `crt-list`.";
-    "ssl-max-ver { TLSv1.2 | TLSv1.3 }", "# bind :443 ssl crt /etc/ssl/site.pem ssl-max-ver TLSv1.2", line_word,
+    "ssl-max-ver { TLSv1.2 | TLSv1.3 }" BIND, line_word,
+        "# bind :443 ssl crt /etc/ssl/site.pem ssl-max-ver TLSv1.2",
         "The highest TLS version. SSLv3, TLS 1.0 and 1.1 are not supported.";
-    "ssl-min-ver { TLSv1.2 | TLSv1.3 }", "# bind :443 ssl crt /etc/ssl/site.pem ssl-min-ver TLSv1.3", line_word,
+    "ssl-min-ver { TLSv1.2 | TLSv1.3 }" BIND, line_word,
+        "# bind :443 ssl crt /etc/ssl/site.pem ssl-min-ver TLSv1.3",
         "The lowest TLS version. Versions below 1.2 are raised to 1.2.";
-    "strict-sni", "# bind :443 ssl crt /etc/ssl/sites/ strict-sni", switch,
+    "strict-sni" BIND, switch, "# bind :443 ssl crt /etc/ssl/sites/ strict-sni",
         "Refuses a client whose SNI matches no certificate, or that sends none, instead of using the first \
          certificate. Such a listener may start without any certificate.";
-    "tls-ticket-keys <file>", "# bind :443 ssl crt /etc/ssl/site.pem tls-ticket-keys /run/tickets", ticket_keys,
+    "tls-ticket-keys <file>" BIND, ticket_keys,
+        "# bind :443 ssl crt /etc/ssl/site.pem tls-ticket-keys /run/tickets",
         "Session ticket keys, one Base64 line each, of 48 or 80 bytes, so that several hosts can resume each other's \
          sessions. The last but one encrypts. Replace the keys often.";
-    "tls-tickets", "# bind :443 ssl crt /etc/ssl/site.pem tls-tickets", switch,
+    "tls-tickets" BIND, switch, "# bind :443 ssl crt /etc/ssl/site.pem tls-tickets",
         "Cancels an earlier `no-tls-tickets` on the line.";
-    "verify { none | optional | required }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/clients.pem verify required", line_word,
+    "verify { none | optional | required }" BIND, line_word,
+        "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/clients.pem verify required",
         "Sets whether clients must present a certificate signed by a CA in `ca-file`: `none` does not ask, `optional` \
          asks, `required` ends the handshake without one.";
-}
+};
 
 #[cfg(test)]
 mod tests;

@@ -22,46 +22,21 @@ pub(crate) struct Draft {
     object_max: Option<(u64, Span)>,
 }
 
-pub(super) static LINES: &[LineRow] = &[
-    LineRow {
-        places: PLACE,
-        syntax: "total-max-size <megabytes>",
-        doc: "Maximum memory of the cache in megabytes, 1 to 4095. Required. The oldest entries are removed first.",
-        example: "total-max-size 64",
-        build: total,
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "max-object-size <bytes>",
-        doc: "The largest response to store, including headers; at most half of the cache. The default is 1/256 of \
-            the cache.",
-        example: "max-object-size 100000",
-        build: object,
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "max-age <seconds>",
-        doc: "Maximum age of a stored response, even if its headers allow more. The default is 60 seconds.",
-        example: "max-age 240",
-        build: age,
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "process-vary { on | off }",
-        doc: "Also stores responses with a `Vary` header, for requests with the same `Accept-Encoding`, `Referer` or \
-            `Origin`. Off by default: such responses are not stored.",
-        example: "process-vary on",
-        build: vary,
-    },
-    LineRow {
-        places: PLACE,
-        syntax: "max-secondary-entries <number>",
-        doc: "Maximum number of responses per host and target that differ by `Vary`; further ones are not stored. The \
-            default is 10.",
-        example: "process-vary on\nmax-secondary-entries 20",
-        build: secondary,
-    },
-];
+pub(super) static LINES: &[LineRow] = rows! {
+    "total-max-size <megabytes>" PLACE, total, "total-max-size 64",
+        "Maximum memory of the cache in megabytes, 1 to 4095. Required. The oldest entries are removed first.";
+    "max-object-size <bytes>" PLACE, object, "max-object-size 100000",
+        "The largest response to store, including headers; at most half of the cache. The default is 1/256 of the \
+         cache.";
+    "max-age <seconds>" PLACE, age, "max-age 240",
+        "Maximum age of a stored response, even if its headers allow more. The default is 60 seconds.";
+    "process-vary { on | off }" PLACE, vary, "process-vary on",
+        "Also stores responses with a `Vary` header, for requests with the same `Accept-Encoding`, `Referer` or \
+         `Origin`. Off by default: such responses are not stored.";
+    "max-secondary-entries <number>" PLACE, secondary, "process-vary on\nmax-secondary-entries 20",
+        "Maximum number of responses per host and target that differ by `Vary`; further ones are not stored. The \
+         default is 10.";
+};
 
 impl Draft {
     /// Begins at the first line of a section.

@@ -7,42 +7,26 @@ use model::codes;
 use model::config::{Capture, CaptureCookie};
 use model::rules::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
 
-pub(super) static LINES: &[LineRow] = &[
-    LineRow {
-        places: places::FRONT_ONLY,
-        syntax: "capture cookie <name> len <length>",
-        doc: "Captures the first cookie whose name starts with <name>, from each request and each response, for the \
-            log (`%CC` and `%CS`, both in `option httplog`): name, equals sign and value, truncated to <length>. With \
-            an equals sign after the name, only that exact cookie is captured.",
-        example: "capture cookie ASPSESSION len 32",
-        build: cookie,
-    },
-    LineRow {
-        places: places::FRONT_ONLY,
-        syntax: "capture request header <name> len <length>",
-        doc: "Captures a header of each request, as received, for the log (`%hr`) and for `capture.req.hdr`, \
-            truncated to <length>. Of several headers the last one is captured. Slots are numbered from 0.",
-        example: "capture request header host len 64",
-        build: |loader, args| header(loader, args, Side::Request),
-    },
-    LineRow {
-        places: places::FRONT_ONLY,
-        syntax: "capture response header <name> len <length>",
-        doc: "Captures a header of each response, as the server sent it, for the log (`%hs`) and for \
-            `capture.res.hdr`, truncated to <length>. Of several headers the last one is captured. Slots are numbered \
-            from 0.",
-        example: "capture response header location len 64",
-        build: |loader, args| header(loader, args, Side::Response),
-    },
-    LineRow {
-        places: places::FRONT_ONLY,
-        syntax: "declare capture { request | response } len <length>",
-        doc: "Declares a slot that `capture … id` rules fill, including those of backends. Slots are numbered from 0, \
-            together with those of `capture … header` lines.",
-        example: "declare capture request len 64",
-        build: declare,
-    },
-];
+pub(super) static LINES: &[LineRow] = rows! {
+    "capture cookie <name> len <length>" places::FRONT_ONLY, cookie,
+        "capture cookie ASPSESSION len 32",
+        "Captures the first cookie whose name starts with <name>, from each request and each response, for the log \
+         (`%CC` and `%CS`, both in `option httplog`): name, equals sign and value, truncated to <length>. With an \
+         equals sign after the name, only that exact cookie is captured.";
+    "capture request header <name> len <length>" places::FRONT_ONLY,
+        |loader, args| header(loader, args, Side::Request), "capture request header host len 64",
+        "Captures a header of each request, as received, for the log (`%hr`) and for `capture.req.hdr`, truncated to \
+         <length>. Of several headers the last one is captured. Slots are numbered from 0.";
+    "capture response header <name> len <length>" places::FRONT_ONLY,
+        |loader, args| header(loader, args, Side::Response),
+        "capture response header location len 64",
+        "Captures a header of each response, as the server sent it, for the log (`%hs`) and for `capture.res.hdr`, \
+         truncated to <length>. Of several headers the last one is captured. Slots are numbered from 0.";
+    "declare capture { request | response } len <length>" places::FRONT_ONLY, declare,
+        "declare capture request len 64",
+        "Declares a slot that `capture … id` rules fill, including those of backends. Slots are numbered from 0, \
+         together with those of `capture … header` lines.";
+};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {

@@ -20,102 +20,50 @@ use model::rules::Format;
 use model::rules::draft::Section;
 
 /// The lines of this family.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: places::BACK,
-        syntax: "option httpchk [<uri> | <method> <uri> [<version>]]",
-        doc: "Uses HTTP requests as health checks of this backend; a response with status 200 to 399 is a success. \
-            Without arguments the request is `OPTIONS / HTTP/1.0`. Set headers with `http-check send`.",
-        example: "option httpchk GET /health",
-        build: httpchk,
-    },
-    LineRow {
-        places: places::BACK,
-        syntax: "option tcp-check",
-        doc: "Uses the `tcp-check` rules of this backend as health checks, in order. Without such rules, an accepted \
-            connection is a success.",
-        example: "option tcp-check",
-        build: |loader, args| plain(loader, args, CheckKind::Tcp),
-    },
-    LineRow {
-        places: places::BACK,
-        syntax: "option ssl-hello-chk",
-        doc: "Uses the first message of an SSLv3 client as health check; any response, even a refusal, is a success. \
-            Prefer `check-ssl`, which performs a complete handshake.",
-        example: "option ssl-hello-chk",
-        build: |loader, args| plain(loader, args, CheckKind::TlsHello),
-    },
-    LineRow {
-        places: places::BACK,
-        syntax: "option smtpchk [{ HELO | EHLO } <domain>]",
-        doc: "Uses an SMTP dialogue as health check: greeting, then QUIT. Codes 2xx are a success. Without arguments \
-            the greeting is `HELO localhost`.",
-        example: "option smtpchk EHLO mail.example.com",
-        build: smtp,
-    },
-    LineRow {
-        places: places::BACK,
-        syntax: "option mysql-check [user <username> [post-41 | pre-41]]",
-        doc: "Uses the greeting of a MySQL server as health check. With `user`, the check logs in without a password, \
-            so that the server does not count it as a failed connection: create that user without rights. `pre-41` \
-            logs in like clients before version 4.1.",
-        example: "option mysql-check user haproxy",
-        build: mysql,
-    },
-    LineRow {
-        places: places::BACK,
-        syntax: "option pgsql-check { user <username> }",
-        doc: "Uses the first message of a PostgreSQL client as health check. A server that asks for authentication, \
-            or needs none, is up.",
-        example: "option pgsql-check user haproxy",
-        build: postgresql,
-    },
-    LineRow {
-        places: places::BACK,
-        syntax: "option redis-check",
-        doc: "Uses a Redis PING as health check. The server must respond with `+PONG`.",
-        example: "option redis-check",
-        build: |loader, args| plain(loader, args, CheckKind::Redis),
-    },
-    LineRow {
-        places: places::BACK,
-        syntax: "option ldap-check",
-        doc: "Uses an anonymous LDAP (version 3) bind as health check; the bind must succeed.",
-        example: "option ldap-check",
-        build: |loader, args| plain(loader, args, CheckKind::Ldap),
-    },
-    LineRow {
-        places: places::BACK,
-        syntax: "option spop-check",
-        doc: "Uses an SPOP hello as health check of an SPOE agent, and expects its hello.",
-        example: "option spop-check",
-        build: |loader, args| plain(loader, args, CheckKind::Spop),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "http-check disable-on-404",
-        doc: "A server that is up and responds with 404 to a check gets no new sessions, except persistent ones, \
-            until its response changes. This lets an application leave service gracefully.",
-        example: "http-check disable-on-404",
-        build: disable_on_404,
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "http-check send-state",
-        doc: "Adds a header `X-Haproxy-Server-State` to HTTP checks, with the server's state, name, weight and \
-            sessions.",
-        example: "http-check send-state",
-        build: send_state,
-    },
-    LineRow {
-        places: places::HEALTH_CHECK,
-        syntax: "type { tcp-check | httpchk … | ssl-hello-chk | smtpchk … | mysql-check … | pgsql-check … | redis-check | ldap-check | \
-                 spop-check }",
-        doc: "Sets the type of the checks in this section, with the same words as after `option` in a backend.",
-        example: "type httpchk GET /health",
-        build: kind,
-    },
-];
+pub static LINES: &[LineRow] = rows! {
+    "option httpchk [<uri> | <method> <uri> [<version>]]" places::BACK, httpchk,
+        "option httpchk GET /health",
+        "Uses HTTP requests as health checks of this backend; a response with status 200 to 399 is a success. Without \
+         arguments the request is `OPTIONS / HTTP/1.0`. Set headers with `http-check send`.";
+    "option tcp-check" places::BACK, |loader, args| plain(loader, args, CheckKind::Tcp),
+        "option tcp-check",
+        "Uses the `tcp-check` rules of this backend as health checks, in order. Without such rules, an accepted \
+         connection is a success.";
+    "option ssl-hello-chk" places::BACK, |loader, args| plain(loader, args, CheckKind::TlsHello),
+        "option ssl-hello-chk",
+        "Uses the first message of an SSLv3 client as health check; any response, even a refusal, is a success. Prefer \
+         `check-ssl`, which performs a complete handshake.";
+    "option smtpchk [{ HELO | EHLO } <domain>]" places::BACK, smtp,
+        "option smtpchk EHLO mail.example.com",
+        "Uses an SMTP dialogue as health check: greeting, then QUIT. Codes 2xx are a success. Without arguments the \
+         greeting is `HELO localhost`.";
+    "option mysql-check [user <username> [post-41 | pre-41]]" places::BACK, mysql,
+        "option mysql-check user haproxy",
+        "Uses the greeting of a MySQL server as health check. With `user`, the check logs in without a password, so \
+         that the server does not count it as a failed connection: create that user without rights. `pre-41` logs in \
+         like clients before version 4.1.";
+    "option pgsql-check { user <username> }" places::BACK, postgresql,
+        "option pgsql-check user haproxy",
+        "Uses the first message of a PostgreSQL client as health check. A server that asks for authentication, or \
+         needs none, is up.";
+    "option redis-check" places::BACK, |loader, args| plain(loader, args, CheckKind::Redis),
+        "option redis-check",
+        "Uses a Redis PING as health check. The server must respond with `+PONG`.";
+    "option ldap-check" places::BACK, |loader, args| plain(loader, args, CheckKind::Ldap),
+        "option ldap-check",
+        "Uses an anonymous LDAP (version 3) bind as health check; the bind must succeed.";
+    "option spop-check" places::BACK, |loader, args| plain(loader, args, CheckKind::Spop),
+        "option spop-check",
+        "Uses an SPOP hello as health check of an SPOE agent, and expects its hello.";
+    "http-check disable-on-404" places::CHECKS, disable_on_404, "http-check disable-on-404",
+        "A server that is up and responds with 404 to a check gets no new sessions, except persistent ones, until its \
+         response changes. This lets an application leave service gracefully.";
+    "http-check send-state" places::CHECKS, send_state, "http-check send-state",
+        "Adds a header `X-Haproxy-Server-State` to HTTP checks, with the server's state, name, weight and sessions.";
+    "type { tcp-check | httpchk … | ssl-hello-chk | smtpchk … | mysql-check … | pgsql-check … | redis-check | ldap-check | spop-check }" places::HEALTH_CHECK,
+        kind, "type httpchk GET /health",
+        "Sets the type of the checks in this section, with the same words as after `option` in a backend.";
+};
 
 /// `comment` of a step.
 type Comment = Option<Box<[u8]>>;

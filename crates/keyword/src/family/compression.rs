@@ -1,7 +1,7 @@
 //! `compression …`: bodies that are compressed on their way, and how much of the
 //! process that may take.
 
-use super::global::row;
+use super::places::GLOBAL;
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
 use language::Diagnostic;
@@ -20,130 +20,57 @@ const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::RawDeflate,
 ];
 
-pub(super) static LINES: &[LineRow] = &[
-    LineRow {
-        places: places::ALL,
-        syntax: "compression algo { gzip | deflate | raw-deflate | identity } …",
-        doc: "Compresses uncompressed responses of servers with an algorithm that the client accepts \
-            (`Accept-Encoding`). Only complete responses (200 to 203) of HTTP/1.1 and later with a known end are \
-            compressed, and none with a `Content-Encoding`, `Cache-Control: no-transform` or more than one `ETag`. A \
-            strong `ETag` becomes weak.",
-        example: "compression algo gzip",
-        build: algo,
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "compression algo-res { gzip | deflate | raw-deflate | identity } …",
-        doc: "The same as `compression algo`: algorithms for responses.",
-        example: "compression algo-res gzip",
-        build: algo,
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "compression algo-req { gzip | deflate | raw-deflate | identity }",
-        doc: "Algorithm for request bodies sent to servers, if `compression direction` enables that. Nothing \
-            negotiates whether the servers support it, so check yours.",
-        example: "compression algo-req gzip",
-        build: algo,
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "compression type <mime type> …",
-        doc: "Compresses only responses whose `Content-Type` begins with one of these. By default all are compressed, \
-            even images and archives, which gains nothing.",
-        example: "compression type text/ application/json",
-        build: kind,
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "compression type-res <mime type> …",
-        doc: "The same as `compression type`: types of responses to compress.",
-        example: "compression type-res text/html",
-        build: kind,
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "compression type-req <mime type> …",
-        doc: "Compresses only requests whose `Content-Type` begins with one of these; by default all.",
-        example: "compression type-req application/json",
-        build: kind,
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "compression minsize-res <size>",
-        doc: "Does not compress responses known to be shorter, because their headers would grow by more than they \
-            shrink. Responses of unknown length are compressed.",
-        example: "compression minsize-res 256",
-        build: size_min,
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "compression minsize-req <size>",
-        doc: "Does not compress requests whose bodies are known to be shorter. Requests of unknown length are \
-            compressed.",
-        example: "compression minsize-req 1k",
-        build: size_min,
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "compression direction { request | response | both }",
-        doc: "Sets which messages are compressed: responses (the default), requests to servers, or both.",
-        example: "compression direction both",
-        build: direction,
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "compression offload",
-        doc: "Removes `Accept-Encoding` from requests, so that only the proxy compresses. Use it for servers that \
-            compress incorrectly; others should compress themselves. In a `defaults` section it is ignored with a \
-            warning.",
-        example: "compression offload",
-        build: offload,
-    },
-    row(
-        "maxcomprate <number>",
-        "maxcomprate 10000",
-        limit,
+pub(super) static LINES: &[LineRow] = rows! {
+    "compression algo { gzip | deflate | raw-deflate | identity } …" places::ALL, algo,
+        "compression algo gzip",
+        "Compresses uncompressed responses of servers with an algorithm that the client accepts (`Accept-Encoding`). \
+         Only complete responses (200 to 203) of HTTP/1.1 and later with a known end are compressed, and none with a \
+         `Content-Encoding`, `Cache-Control: no-transform` or more than one `ETag`. A strong `ETag` becomes weak.";
+    "compression algo-res { gzip | deflate | raw-deflate | identity } …" places::ALL, algo,
+        "compression algo-res gzip",
+        "The same as `compression algo`: algorithms for responses.";
+    "compression algo-req { gzip | deflate | raw-deflate | identity }" places::ALL, algo,
+        "compression algo-req gzip",
+        "Algorithm for request bodies sent to servers, if `compression direction` enables that. Nothing negotiates \
+         whether the servers support it, so check yours.";
+    "compression type <mime type> …" places::ALL, kind, "compression type text/ application/json",
+        "Compresses only responses whose `Content-Type` begins with one of these. By default all are compressed, even \
+         images and archives, which gains nothing.";
+    "compression type-res <mime type> …" places::ALL, kind, "compression type-res text/html",
+        "The same as `compression type`: types of responses to compress.";
+    "compression type-req <mime type> …" places::ALL, kind, "compression type-req application/json",
+        "Compresses only requests whose `Content-Type` begins with one of these; by default all.";
+    "compression minsize-res <size>" places::ALL, size_min, "compression minsize-res 256",
+        "Does not compress responses known to be shorter, because their headers would grow by more than they shrink. \
+         Responses of unknown length are compressed.";
+    "compression minsize-req <size>" places::ALL, size_min, "compression minsize-req 1k",
+        "Does not compress requests whose bodies are known to be shorter. Requests of unknown length are compressed.";
+    "compression direction { request | response | both }" places::ALL, direction,
+        "compression direction both",
+        "Sets which messages are compressed: responses (the default), requests to servers, or both.";
+    "compression offload" places::ALL, offload, "compression offload",
+        "Removes `Accept-Encoding` from requests, so that only the proxy compresses. Use it for servers that compress \
+         incorrectly; others should compress themselves. In a `defaults` section it is ignored with a warning.";
+    "maxcomprate <number>" GLOBAL, limit, "maxcomprate 10000",
         "Maximum input of compression, in kilobytes per second for the process. Responses that begin above the limit \
-         are not compressed. 0, the default, means no limit.",
-    ),
-    row(
-        "maxcompcpuusage <percent>",
-        "maxcompcpuusage 80",
-        limit,
+         are not compressed. 0, the default, means no limit.";
+    "maxcompcpuusage <percent>" GLOBAL, limit, "maxcompcpuusage 80",
         "CPU usage of the process, in percent, above which new responses are not compressed. 100, the default, means \
-         no limit.",
-    ),
-    row(
-        "maxzlibmem <megabytes>",
-        "maxzlibmem 64",
-        limit,
+         no limit.";
+    "maxzlibmem <megabytes>" GLOBAL, limit, "maxzlibmem 64",
         "Maximum memory for compression. A compressed response takes about 300 kB while it is transferred; responses \
          above the limit are sent uncompressed. The default is 1/32 of the machine's memory, between 32 and 512; 0 \
          means no limit. One client connection has at most 32 compressed responses at a time. A response that the \
-         client does not read for two seconds releases its memory.",
-    ),
-    row(
-        "tune.comp.maxlevel <number>",
-        "tune.comp.maxlevel 3",
-        limit,
+         client does not read for two seconds releases its memory.";
+    "tune.comp.maxlevel <number>" GLOBAL, limit, "tune.comp.maxlevel 3",
         "Compression level, from 1 (fast, the default) to 9 (small). Levels above 6 take much more time for little \
-         gain.",
-    ),
-    row(
-        "tune.zlib.windowsize <number>",
-        "tune.zlib.windowsize 13",
-        limit,
-        "Size of the compression window, as the binary logarithm of bytes, 9 to 15 (the default).",
-    ),
-    row(
-        "tune.zlib.memlevel <number>",
-        "tune.zlib.memlevel 8",
-        limit,
+         gain.";
+    "tune.zlib.windowsize <number>" GLOBAL, limit, "tune.zlib.windowsize 13",
+        "Size of the compression window, as the binary logarithm of bytes, 9 to 15 (the default).";
+    "tune.zlib.memlevel <number>" GLOBAL, limit, "tune.zlib.memlevel 8",
         "Memory for zlib beside its window, from 1 to 9. Evenkeel's encoder has a fixed size, so this has no effect; \
-         `maxzlibmem` limits the number of encoders.",
-    ),
-];
+         `maxzlibmem` limits the number of encoders.";
+};
 
 fn compression(loader: &mut Loader) -> &mut Compression {
     loader.proxy().compression.get_or_insert_default()

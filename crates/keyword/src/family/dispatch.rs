@@ -13,48 +13,23 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// The lines of this family.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: BACK_ONLY,
-        syntax: "dispatch <address>:<port>",
-        doc: "Sends streams without persistence to this address, if there is no `balance` line. It was used for a \
-            second load balancer behind the first, and for simple relays. Prefer a `server` line.",
-        example: "dispatch 127.0.0.1:8080",
-        build: dispatch,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "transparent",
-        doc: "Obsolete name of `option transparent`, for the original destination of clients.",
-        example: "transparent",
-        build: transparent,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "[no] option transparent",
-        doc: "A backend without servers connects to the original destination of the client, for a transparent proxy \
-            whose `bind` lines have `transparent`. `server NAME *` does the same.",
-        example: "option transparent",
-        build: transparent,
-    },
-    LineRow {
-        places: FRONT,
-        syntax: "max-session-srv-conns <connections>",
-        doc: "Number of idle server connections that a client session keeps for itself (`http-reuse never`, `option \
-            transparent`, `send-proxy`), one per server and address. The default is 5; 0 keeps none. Above the limit \
-            the oldest is closed.",
-        example: "max-session-srv-conns 5",
-        build: session_connections,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "max-keep-alive-queue <streams>",
-        doc: "With `option prefer-last-server`: a client waits for its full previous server as long as at most this \
-            many streams wait there. 0, the default, selects another server at once; -1 always waits.",
-        example: "max-keep-alive-queue 2",
-        build: keep_alive_queue,
-    },
-];
+pub static LINES: &[LineRow] = rows! {
+    "dispatch <address>:<port>" BACK_ONLY, dispatch, "dispatch 127.0.0.1:8080",
+        "Sends streams without persistence to this address, if there is no `balance` line. It was used for a second \
+         load balancer behind the first, and for simple relays. Prefer a `server` line.";
+    "transparent" BACK, transparent, "transparent",
+        "Obsolete name of `option transparent`, for the original destination of clients.";
+    "[no] option transparent" BACK, transparent, "option transparent",
+        "A backend without servers connects to the original destination of the client, for a transparent proxy whose \
+         `bind` lines have `transparent`. `server NAME *` does the same.";
+    "max-session-srv-conns <connections>" FRONT, session_connections, "max-session-srv-conns 5",
+        "Number of idle server connections that a client session keeps for itself (`http-reuse never`, `option \
+         transparent`, `send-proxy`), one per server and address. The default is 5; 0 keeps none. Above the limit the \
+         oldest is closed.";
+    "max-keep-alive-queue <streams>" BACK, keep_alive_queue, "max-keep-alive-queue 2",
+        "With `option prefer-last-server`: a client waits for its full previous server as long as at most this many \
+         streams wait there. 0, the default, selects another server at once; -1 always waits.";
+};
 
 fn dispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("<addr>:<port>")?;

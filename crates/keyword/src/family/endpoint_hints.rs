@@ -35,107 +35,49 @@ fn word(args: &mut Args<'_>) -> Built {
 }
 
 /// Those of `bind`.
-pub static BINDS: &[BindRow] = &[
-    BindRow {
-        places: BIND,
-        syntax: "shards { <number> | by-thread | by-group }",
-        doc: "In HAProxy, the number of sockets for the address. Evenkeel always uses one socket; any idle thread \
-            accepts from it.",
-        example: "bind :8080 shards by-thread",
-        build: shards,
-    },
-    BindRow {
-        places: BIND,
-        syntax: "nbconn <number>",
-        doc: "In HAProxy, the number of connections to the server of a reversed connection, on a `bind` with `rev@`, \
-            which is not supported. No effect on others.",
-        example: "bind :8080 nbconn 1",
-        build: bind_number,
-    },
-    BindRow {
-        places: BIND,
-        syntax: "nice <number>",
-        doc: "In HAProxy, the scheduler priority of the listener's streams, from -1024 (highest) to 1024. In Evenkeel \
-            every stream has the same budget of operations, so none waits long for another; the number has no effect.",
-        example: "bind :8080 nice -100",
-        build: bind_number,
-    },
-    BindRow {
-        places: BIND,
-        syntax: "ktls { on | off }",
-        doc: "In HAProxy, moves TLS encryption into the kernel. Evenkeel never does so.",
-        example: "bind :8080 ktls off",
-        build: |_, _, args| on_off(args).map(drop),
-    },
-    BindRow {
-        places: BIND,
-        syntax: "quic-cc-algo <algorithm>",
-        doc: "In HAProxy, the congestion control of QUIC on a `bind` with `quic4@` or `quic6@`, which is not \
-            supported. No effect on others.",
-        example: "bind :8080 quic-cc-algo cubic",
-        build: |_, _, args| word(args),
-    },
-    BindRow {
-        places: BIND,
-        syntax: "quic-force-retry",
-        doc: "In HAProxy, validates addresses of QUIC clients on a `bind` with `quic4@` or `quic6@`, which is not \
-            supported. No effect on others.",
-        example: "bind :8080 quic-force-retry",
-        build: |_, _, _| Ok(()),
-    },
-    BindRow {
-        places: BIND,
-        syntax: "quic-socket { connection | listener }",
-        doc: "In HAProxy, how QUIC connections share sockets on a `bind` with `quic4@` or `quic6@`, which is not \
-            supported. No effect on others.",
-        example: "bind :8080 quic-socket listener",
-        build: |_, _, args| word(args),
-    },
-];
+pub static BINDS: &[BindRow] = rows! {
+    "shards { <number> | by-thread | by-group }" BIND, shards, "bind :8080 shards by-thread",
+        "In HAProxy, the number of sockets for the address. Evenkeel always uses one socket; any idle thread accepts \
+         from it.";
+    "nbconn <number>" BIND, bind_number, "bind :8080 nbconn 1",
+        "In HAProxy, the number of connections to the server of a reversed connection, on a `bind` with `rev@`, which \
+         is not supported. No effect on others.";
+    "nice <number>" BIND, bind_number, "bind :8080 nice -100",
+        "In HAProxy, the scheduler priority of the listener's streams, from -1024 (highest) to 1024. In Evenkeel every \
+         stream has the same budget of operations, so none waits long for another; the number has no effect.";
+    "ktls { on | off }" BIND, |_, _, args| on_off(args).map(drop), "bind :8080 ktls off",
+        "In HAProxy, moves TLS encryption into the kernel. Evenkeel never does so.";
+    "quic-cc-algo <algorithm>" BIND, |_, _, args| word(args), "bind :8080 quic-cc-algo cubic",
+        "In HAProxy, the congestion control of QUIC on a `bind` with `quic4@` or `quic6@`, which is not supported. No \
+         effect on others.";
+    "quic-force-retry" BIND, |_, _, _| Ok(()), "bind :8080 quic-force-retry",
+        "In HAProxy, validates addresses of QUIC clients on a `bind` with `quic4@` or `quic6@`, which is not \
+         supported. No effect on others.";
+    "quic-socket { connection | listener }" BIND, |_, _, args| word(args),
+        "bind :8080 quic-socket listener",
+        "In HAProxy, how QUIC connections share sockets on a `bind` with `quic4@` or `quic6@`, which is not supported. \
+         No effect on others.";
+};
 
 fn nothing(_: &mut Loader, _: &mut ServerOptions, _: &mut Args<'_>) -> Built {
     Ok(())
 }
 
 /// Those of `server`.
-pub static SERVERS: &[ServerRow] = &[
-    ServerRow {
-        places: SERVER,
-        syntax: "no-sni-auto",
-        doc: "Disables the automatic SNI of newer HAProxy versions. Evenkeel never adds one: `sni` sets the name.",
-        example: "server web1 192.0.2.11:8080 no-sni-auto",
-        build: nothing,
-    },
-    ServerRow {
-        places: SERVER,
-        syntax: "no-check-sni-auto",
-        doc: "Disables the automatic SNI for checks of newer HAProxy versions. Evenkeel never adds one: `check-sni` \
-            sets the name.",
-        example: "server web1 192.0.2.11:8080 no-check-sni-auto",
-        build: nothing,
-    },
-    ServerRow {
-        places: SERVER,
-        syntax: "no-check-reuse-pool",
-        doc: "Makes checks of newer HAProxy versions open their own connections. Evenkeel always does so.",
-        example: "server web1 192.0.2.11:8080 no-check-reuse-pool",
-        build: nothing,
-    },
-    ServerRow {
-        places: SERVER,
-        syntax: "no-renegotiate",
-        doc: "Refuses TLS renegotiation by servers. Evenkeel always does so.",
-        example: "server web1 192.0.2.11:8080 no-renegotiate",
-        build: nothing,
-    },
-    ServerRow {
-        places: SERVER,
-        syntax: "ktls { on | off }",
-        doc: "In HAProxy, moves TLS encryption into the kernel. Evenkeel never does so.",
-        example: "server web1 192.0.2.11:8080 ktls off",
-        build: |_, _, args| on_off(args).map(drop),
-    },
-];
+pub static SERVERS: &[ServerRow] = rows! {
+    "no-sni-auto" SERVER, nothing, "server web1 192.0.2.11:8080 no-sni-auto",
+        "Disables the automatic SNI of newer HAProxy versions. Evenkeel never adds one: `sni` sets the name.";
+    "no-check-sni-auto" SERVER, nothing, "server web1 192.0.2.11:8080 no-check-sni-auto",
+        "Disables the automatic SNI for checks of newer HAProxy versions. Evenkeel never adds one: `check-sni` sets \
+         the name.";
+    "no-check-reuse-pool" SERVER, nothing, "server web1 192.0.2.11:8080 no-check-reuse-pool",
+        "Makes checks of newer HAProxy versions open their own connections. Evenkeel always does so.";
+    "no-renegotiate" SERVER, nothing, "server web1 192.0.2.11:8080 no-renegotiate",
+        "Refuses TLS renegotiation by servers. Evenkeel always does so.";
+    "ktls { on | off }" SERVER, |_, _, args| on_off(args).map(drop),
+        "server web1 192.0.2.11:8080 ktls off",
+        "In HAProxy, moves TLS encryption into the kernel. Evenkeel never does so.";
+};
 
 #[cfg(test)]
 mod tests {

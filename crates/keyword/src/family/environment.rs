@@ -31,34 +31,14 @@ fn reset(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: GLOBAL,
-        syntax: "setenv <name> <value>",
-        doc: "Sets an environment variable for the lines that follow, and replaces any earlier value.",
-        example: "setenv SITE www.example.com",
-        build: set,
-    },
-    LineRow {
-        places: GLOBAL,
-        syntax: "presetenv <name> <value>",
-        doc: "Sets an environment variable for the lines that follow, unless it already has a value: a default that \
-            the environment of the start can override.",
-        example: "presetenv PORT 8080",
-        build: set,
-    },
-    LineRow {
-        places: GLOBAL,
-        syntax: "unsetenv [<name> …]",
-        doc: "Removes environment variables for the lines that follow. Undefined ones are ignored.",
-        example: "unsetenv SECRET",
-        build: unset,
-    },
-    LineRow {
-        places: GLOBAL,
-        syntax: "resetenv [<name> …]",
-        doc: "Removes all environment variables except the named ones, for the lines that follow.",
-        example: "resetenv PATH",
-        build: reset,
-    },
-];
+pub static LINES: &[LineRow] = rows! {
+    "setenv <name> <value>" GLOBAL, set, "setenv SITE www.example.com",
+        "Sets an environment variable for the lines that follow, and replaces any earlier value.";
+    "presetenv <name> <value>" GLOBAL, set, "presetenv PORT 8080",
+        "Sets an environment variable for the lines that follow, unless it already has a value: a default that the \
+         environment of the start can override.";
+    "unsetenv [<name> …]" GLOBAL, unset, "unsetenv SECRET",
+        "Removes environment variables for the lines that follow. Undefined ones are ignored.";
+    "resetenv [<name> …]" GLOBAL, reset, "resetenv PATH",
+        "Removes all environment variables except the named ones, for the lines that follow.";
+};

@@ -125,39 +125,20 @@ fn error_location(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: &["defaults", "frontend", "listen", "backend", "http-errors"],
-        syntax: "errorfile <status> <file>",
-        doc: "The complete response, with status line and headers, that clients get instead of the proxy's own \
-            response with this status. It is read when the configuration is loaded. An empty file or /dev/null closes \
-            the connection without a response.",
-        example: "errorfile 503 /dev/null",
-        build: error_file,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "errorloc <status> <url>",
-        doc: "Redirects clients to a URL (302) instead of sending the proxy's own response with this status. Another \
-            site should serve that URL, to avoid redirect loops.",
-        example: "errorloc 503 http://status.example.com/",
-        build: error_location,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "errorloc302 <status> <url>",
-        doc: "The same as `errorloc`: a 302 redirect, after which clients repeat their method.",
-        example: "errorloc302 503 http://status.example.com/",
-        build: error_location,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "errorloc303 <status> <url>",
-        doc: "A 303 redirect, after which clients use GET regardless of their method. Prefer it for POST requests.",
-        example: "errorloc303 503 http://status.example.com/",
-        build: error_location,
-    },
-];
+pub static LINES: &[LineRow] = rows! {
+    "errorfile <status> <file>" &["defaults", "frontend", "listen", "backend", "http-errors"],
+        error_file, "errorfile 503 /dev/null",
+        "The complete response, with status line and headers, that clients get instead of the proxy's own response \
+         with this status. It is read when the configuration is loaded. An empty file or /dev/null closes the \
+         connection without a response.";
+    "errorloc <status> <url>" ALL, error_location, "errorloc 503 http://status.example.com/",
+        "Redirects clients to a URL (302) instead of sending the proxy's own response with this status. Another site \
+         should serve that URL, to avoid redirect loops.";
+    "errorloc302 <status> <url>" ALL, error_location, "errorloc302 503 http://status.example.com/",
+        "The same as `errorloc`: a 302 redirect, after which clients repeat their method.";
+    "errorloc303 <status> <url>" ALL, error_location, "errorloc303 503 http://status.example.com/",
+        "A 303 redirect, after which clients use GET regardless of their method. Prefer it for POST requests.";
+};
 
 #[cfg(test)]
 mod tests {

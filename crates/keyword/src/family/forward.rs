@@ -227,87 +227,47 @@ fn keep_alive(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-macro_rules! keep_alives {
-    ($($syntax:literal $places:expr, $example:literal, $doc:literal;)*) => {
-        /// The pace of TCP's keep-alive packets.
-        pub(super) static KEEP_ALIVES: &[LineRow] = &[$(LineRow {
-            places: $places,
-            syntax: $syntax,
-            doc: $doc,
-            example: $example,
-            build: keep_alive,
-        }),*];
-    };
-}
-
-keep_alives! {
-    "clitcpka-cnt <count>" FRONT, "clitcpka-cnt 3",
+/// The settings of keep-alive packets.
+pub(super) static KEEP_ALIVES: &[LineRow] = rows! {
+    "clitcpka-cnt <count>" FRONT, keep_alive, "clitcpka-cnt 3",
         "Number of unanswered keep-alive packets after which a client connection is closed, with `option clitcpka`. \
          The default is the system setting.";
-    "clitcpka-idle <time>" FRONT, "clitcpka-idle 60s",
+    "clitcpka-idle <time>" FRONT, keep_alive, "clitcpka-idle 60s",
         "Idle time of a client before the first keep-alive packet, with `option clitcpka`, in whole seconds.";
-    "clitcpka-intvl <time>" FRONT, "clitcpka-intvl 10s",
+    "clitcpka-intvl <time>" FRONT, keep_alive, "clitcpka-intvl 10s",
         "Interval between keep-alive packets to a client, with `option clitcpka`, in whole seconds.";
-    "srvtcpka-cnt <count>" BACK, "srvtcpka-cnt 3",
+    "srvtcpka-cnt <count>" BACK, keep_alive, "srvtcpka-cnt 3",
         "Number of unanswered keep-alive packets after which a server connection is closed, with `option srvtcpka`. \
          The default is the system setting.";
-    "srvtcpka-idle <time>" BACK, "srvtcpka-idle 60s",
+    "srvtcpka-idle <time>" BACK, keep_alive, "srvtcpka-idle 60s",
         "Idle time of a server before the first keep-alive packet, with `option srvtcpka`, in whole seconds.";
-    "srvtcpka-intvl <time>" BACK, "srvtcpka-intvl 10s",
+    "srvtcpka-intvl <time>" BACK, keep_alive, "srvtcpka-intvl 10s",
         "Interval between keep-alive packets to a server, with `option srvtcpka`, in whole seconds.";
-}
+};
 
-pub(super) static LINES: &[LineRow] = &[
-    LineRow {
-        places: ALL,
-        syntax: "option forwardfor [except <network>] [header <name>] [if-none]",
-        doc: "Adds the header `x-forwarded-for` (or another name) with the client's address to requests. `except` \
-            excludes clients of a network. `if-none` excludes requests that already have the header; then any client \
-            can forge it.",
-        example: "option forwardfor except 127.0.0.0/8 header X-Client",
-        build: forwardfor,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "option originalto [except <network>] [header <name>]",
-        doc: "Adds the header `x-original-to` (or another name) with the client's destination address to requests, \
-            which is useful if connections are redirected to the proxy. `except` excludes addresses of a network.",
-        example: "option originalto except 127.0.0.1 header X-To",
-        build: originalto,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "[no] option forwarded [proto] [host | host-expr <expr>] [by | by-expr <expr>] [by_port | by_port-expr <expr>] \
-                 [for | for-expr <expr>] [for_port | for_port-expr <expr>]",
-        doc: "Adds the header `forwarded` of RFC 7239 to requests, the standard form of `x-forwarded-for` and similar \
-            headers. Without arguments it contains the protocol and the client's address. The result of an expression \
-            is written as an address, or as a name with an underscore before it.",
-        example: "option forwarded proto host for for_port",
-        build: forwarded,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "option http-restrict-req-hdr-names { preserve | delete | reject }",
-        doc: "Sets what happens to headers with other bytes than letters, digits and dashes in their names: they are \
-            passed on, dropped, or their request is rejected with 403. Applications that replace dashes by \
-            underscores may confuse such names.",
-        example: "option http-restrict-req-hdr-names delete",
-        build: restrict,
-    },
-    LineRow {
-        places: GLOBAL,
-        syntax: "h1-case-adjust <from> <to>",
-        doc: "Sets the case of a header name for HTTP/1 clients or servers that depend on it. Proxies enable it with \
-            `option h1-case-adjust-bogus-client` or `-server`; others use lower case.",
-        example: "h1-case-adjust content-length Content-Length",
-        build: case,
-    },
-    LineRow {
-        places: GLOBAL,
-        syntax: "h1-case-adjust-file <file>",
-        doc: "Like `h1-case-adjust`, for all lines of a file: two names per line, the first in lower case. Empty \
-            lines and lines that begin with `#` are ignored.",
-        example: "h1-case-adjust-file /dev/null",
-        build: case_file,
-    },
-];
+pub(super) static LINES: &[LineRow] = rows! {
+    "option forwardfor [except <network>] [header <name>] [if-none]" ALL, forwardfor,
+        "option forwardfor except 127.0.0.0/8 header X-Client",
+        "Adds the header `x-forwarded-for` (or another name) with the client's address to requests. `except` excludes \
+         clients of a network. `if-none` excludes requests that already have the header; then any client can forge it.";
+    "option originalto [except <network>] [header <name>]" ALL, originalto,
+        "option originalto except 127.0.0.1 header X-To",
+        "Adds the header `x-original-to` (or another name) with the client's destination address to requests, which is \
+         useful if connections are redirected to the proxy. `except` excludes addresses of a network.";
+    "[no] option forwarded [proto] [host | host-expr <expr>] [by | by-expr <expr>] [by_port | by_port-expr <expr>] [for | for-expr <expr>] [for_port | for_port-expr <expr>]" BACK,
+        forwarded, "option forwarded proto host for for_port",
+        "Adds the header `forwarded` of RFC 7239 to requests, the standard form of `x-forwarded-for` and similar \
+         headers. Without arguments it contains the protocol and the client's address. The result of an expression is \
+         written as an address, or as a name with an underscore before it.";
+    "option http-restrict-req-hdr-names { preserve | delete | reject }" ALL, restrict,
+        "option http-restrict-req-hdr-names delete",
+        "Sets what happens to headers with other bytes than letters, digits and dashes in their names: they are passed \
+         on, dropped, or their request is rejected with 403. Applications that replace dashes by underscores may \
+         confuse such names.";
+    "h1-case-adjust <from> <to>" GLOBAL, case, "h1-case-adjust content-length Content-Length",
+        "Sets the case of a header name for HTTP/1 clients or servers that depend on it. Proxies enable it with \
+         `option h1-case-adjust-bogus-client` or `-server`; others use lower case.";
+    "h1-case-adjust-file <file>" GLOBAL, case_file, "h1-case-adjust-file /dev/null",
+        "Like `h1-case-adjust`, for all lines of a file: two names per line, the first in lower case. Empty lines and \
+         lines that begin with `#` are ignored.";
+};

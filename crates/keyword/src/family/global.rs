@@ -337,250 +337,102 @@ fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: super::places::GLOBAL,
-        syntax: "expose-experimental-directives",
-        doc: "In HAProxy, enables experimental keywords. In Evenkeel all supported keywords are enabled, with or \
-            without this line.",
-        example: "expose-experimental-directives",
-        build: |_, args| args.end(),
-    },
-    LineRow {
-        places: super::places::GLOBAL,
-        syntax: "expose-deprecated-directives",
-        doc: "In HAProxy, enables deprecated keywords. In Evenkeel all supported keywords are enabled, with or \
-            without this line.",
-        example: "expose-deprecated-directives",
-        build: |_, args| args.end(),
-    },
-    LineRow {
-        places: &["global", "defaults", "frontend", "listen", "backend"],
-        syntax: "grace <time>",
-        doc: "Time during which the process still accepts connections after a soft stop begins, so that a load \
-            balancer in front of it can react. 0, the default, stops accepting at once. In a proxy it is HAProxy 1.x \
-            syntax: the longest such time applies to the whole process, with a warning.",
-        example: "grace 5s",
-        build: grace,
-    },
-    row(
-        "daemon",
-        "daemon",
-        switch,
-        "Runs the process in the background once it serves. Omit it under a service manager.",
-    ),
-    row(
-        "master-worker [no-exit-on-failure]",
-        "master-worker no-exit-on-failure",
-        master_worker,
+pub static LINES: &[LineRow] = rows! {
+    "expose-experimental-directives" GLOBAL, |_, args| args.end(),
+        "expose-experimental-directives",
+        "In HAProxy, enables experimental keywords. In Evenkeel all supported keywords are enabled, with or without \
+         this line.";
+    "expose-deprecated-directives" GLOBAL, |_, args| args.end(),
+        "expose-deprecated-directives",
+        "In HAProxy, enables deprecated keywords. In Evenkeel all supported keywords are enabled, with or without this \
+         line.";
+    "grace <time>" &["global", "defaults", "frontend", "listen", "backend"], grace, "grace 5s",
+        "Time during which the process still accepts connections after a soft stop begins, so that a load balancer in \
+         front of it can react. 0, the default, stops accepting at once. In a proxy it is HAProxy 1.x syntax: the \
+         longest such time applies to the whole process, with a warning.";
+    "daemon" GLOBAL, switch, "daemon",
+        "Runs the process in the background once it serves. Omit it under a service manager.";
+    "master-worker [no-exit-on-failure]" GLOBAL, master_worker, "master-worker no-exit-on-failure",
         "The first process supervises the one that serves, as with -W on the command line. USR2 and HUP reload the \
          configuration. A process that dies is restarted with the same listeners. HAProxy ends with its worker unless \
-         no-exit-on-failure is set; in Evenkeel that word has no effect.",
-    ),
-    row(
-        "quiet",
-        "quiet",
-        switch,
-        "Prints nothing at the start if there is no error. The same as -q on the command line.",
-    ),
-    row(
-        "zero-warning",
-        "# zero-warning",
-        switch,
-        "Refuses a configuration with warnings that HAProxy has as well. Warnings that only Evenkeel has do not \
-         count.",
-    ),
-    row(
-        "debug",
-        "debug",
-        debug,
-        "HAProxy 1.x syntax for -d on the command line: keeps the process in the foreground, with a warning.",
-    ),
-    row(
-        "nbthread <number>",
-        "nbthread 2",
-        threads,
-        "Number of threads. The default is the number of available processors, which is nearly always right.",
-    ),
-    row(
-        "nbproc <number>",
-        "nbproc 1",
-        processes,
+         no-exit-on-failure is set; in Evenkeel that word has no effect.";
+    "quiet" GLOBAL, switch, "quiet",
+        "Prints nothing at the start if there is no error. The same as -q on the command line.";
+    "zero-warning" GLOBAL, switch, "# zero-warning",
+        "Refuses a configuration with warnings that HAProxy has as well. Warnings that only Evenkeel has do not count.";
+    "debug" GLOBAL, debug, "debug",
+        "HAProxy 1.x syntax for -d on the command line: keeps the process in the foreground, with a warning.";
+    "nbthread <number>" GLOBAL, threads, "nbthread 2",
+        "Number of threads. The default is the number of available processors, which is nearly always right.";
+    "nbproc <number>" GLOBAL, processes, "nbproc 1",
         "In HAProxy up to 2.4, the number of processes. Evenkeel has one process, and uses the number as that of its \
-         threads unless `nbthread` is set, with a warning.",
-    ),
-    row(
-        "ulimit-n <number>",
-        "ulimit-n 65536",
-        files,
+         threads unless `nbthread` is set, with a warning.";
+    "ulimit-n <number>" GLOBAL, files, "ulimit-n 65536",
         "Number of file descriptors that the process requests from the system. The default follows from `maxconn`, \
-         which is right unless other things need descriptors.",
-    ),
-    row(
-        "fd-hard-limit <number>",
-        "fd-hard-limit 50000",
-        files,
+         which is right unless other things need descriptors.";
+    "fd-hard-limit <number>" GLOBAL, files, "fd-hard-limit 50000",
         "Maximum number of file descriptors if neither `maxconn` nor `ulimit-n` is set; the default of `maxconn` \
-         follows from it. Some systems would allow a billion.",
-    ),
-    row(
-        "thread-hard-limit <number>",
-        "thread-hard-limit 16",
-        threads,
-        "Maximum number of threads, regardless of `nbthread` and the number of processors.",
-    ),
-    row(
-        "uid <number>",
-        "uid 65534",
-        who,
-        "The user of the process once its sockets are open, by number. See `user`.",
-    ),
-    row(
-        "gid <number>",
-        "gid 65534",
-        who,
-        "The group of the process once its sockets are open, by number. See `group`.",
-    ),
-    row(
-        "chroot <directory>",
-        "chroot /var/empty",
-        place,
+         follows from it. Some systems would allow a billion.";
+    "thread-hard-limit <number>" GLOBAL, threads, "thread-hard-limit 16",
+        "Maximum number of threads, regardless of `nbthread` and the number of processors.";
+    "uid <number>" GLOBAL, who, "uid 65534",
+        "The user of the process once its sockets are open, by number. See `user`.";
+    "gid <number>" GLOBAL, who, "gid 65534",
+        "The group of the process once its sockets are open, by number. See `group`.";
+    "chroot <directory>" GLOBAL, place, "chroot /var/empty",
         "Root directory of the process after everything is read. An empty directory that nobody can write to gives an \
-         intruder nothing.",
-    ),
-    row(
-        "pidfile <file>",
-        "pidfile /run/evenkeel.pid",
-        place,
-        "File for the process id of the background process. The same as -p on the command line.",
-    ),
-    row(
-        "node <name>",
-        "node lb1",
-        node,
+         intruder nothing.";
+    "pidfile <file>" GLOBAL, place, "pidfile /run/evenkeel.pid",
+        "File for the process id of the background process. The same as -p on the command line.";
+    "node <name>" GLOBAL, node, "node lb1",
         "Name of this machine in statistics and headers, for machines that share an address. The default is the host \
-         name.",
-    ),
-    row(
-        "log-send-hostname [<name>]",
-        "log-send-hostname lb1",
-        log_hostname,
-        "Adds the host name, or the given name, to log lines, as syslog servers for several machines expect.",
-    ),
-    row(
-        "hard-stop-after <time>",
-        "hard-stop-after 30s",
-        duration,
-        "Maximum duration of a soft stop: remaining connections are then closed. Without it, the process waits for \
-         the last connection.",
-    ),
-    row(
-        "close-spread-time { <time> | infinite }",
-        "close-spread-time 10s",
-        close_spread,
+         name.";
+    "log-send-hostname [<name>]" GLOBAL, log_hostname, "log-send-hostname lb1",
+        "Adds the host name, or the given name, to log lines, as syslog servers for several machines expect.";
+    "hard-stop-after <time>" GLOBAL, duration, "hard-stop-after 30s",
+        "Maximum duration of a soft stop: remaining connections are then closed. Without it, the process waits for the \
+         last connection.";
+    "close-spread-time { <time> | infinite }" GLOBAL, close_spread, "close-spread-time 10s",
         "In a soft stop, closes idle client connections spread over this time; until then requests are served as \
          before. Without it, each client gets one more response with `Connection: close`, or is closed after one \
-         second of silence. With 'infinite' only normal timeouts end connections.",
-    ),
-    row(
-        "spread-checks <percent>",
-        "spread-checks 5",
-        spread,
-        "Random variation of health check intervals, from 0 to 50 percent, so that checks do not coincide.",
-    ),
-    row(
-        "max-spread-checks <time>",
-        "max-spread-checks 2s",
-        duration,
+         second of silence. With 'infinite' only normal timeouts end connections.";
+    "spread-checks <percent>" GLOBAL, spread, "spread-checks 5",
+        "Random variation of health check intervals, from 0 to 50 percent, so that checks do not coincide.";
+    "max-spread-checks <time>" GLOBAL, duration, "max-spread-checks 2s",
         "Maximum time over which the first checks of all servers are spread at the start. The default is their \
-         interval.",
-    ),
-    row(
-        "maxconnrate <number>",
-        "maxconnrate 1000",
-        rate,
+         interval.";
+    "maxconnrate <number>" GLOBAL, rate, "maxconnrate 1000",
         "Maximum number of new connections per second; further ones wait in the kernel's queue. 0, the default, means \
-         no limit.",
-    ),
-    row(
-        "maxsessrate <number>",
-        "maxsessrate 1000",
-        rate,
+         no limit.";
+    "maxsessrate <number>" GLOBAL, rate, "maxsessrate 1000",
         "Maximum number of new sessions per second, counted after `tcp-request connection`. 0, the default, means no \
-         limit.",
-    ),
-    row(
-        "maxpipes <number>",
-        "maxpipes 32",
-        pipes,
-        "Maximum number of pipes for splicing between sockets in the kernel: see `option splice-auto`. The default \
-         and maximum is 64. Only a transfer whose receiver is blocked holds a pipe; if none is free, bytes are copied.",
-    ),
-    row(
-        "stats timeout <time>",
-        "stats timeout 30s",
-        duration,
-        "Timeout of an idle connection to a `stats socket`. The default is 10 seconds.",
-    ),
-    row(
-        "unix-bind [prefix <path>] [mode <mode>] [user <user>] [uid <uid>] [group <group>] [gid <gid>]",
-        "unix-bind mode 660",
-        unix_bind,
-        "Default owner, permissions and path prefix for the Unix sockets of all `bind` lines.",
-    ),
-    row(
-        "[no] set-dumpable",
-        "set-dumpable",
-        switch,
-        "Allows core dumps although the process changed its user. For developers; off by default.",
-    ),
-    row(
-        "[no] strict-limits",
-        "no strict-limits",
-        switch,
+         limit.";
+    "maxpipes <number>" GLOBAL, pipes, "maxpipes 32",
+        "Maximum number of pipes for splicing between sockets in the kernel: see `option splice-auto`. The default and \
+         maximum is 64. Only a transfer whose receiver is blocked holds a pipe; if none is free, bytes are copied.";
+    "stats timeout <time>" GLOBAL, duration, "stats timeout 30s",
+        "Timeout of an idle connection to a `stats socket`. The default is 10 seconds.";
+    "unix-bind [prefix <path>] [mode <mode>] [user <user>] [uid <uid>] [group <group>] [gid <gid>]" GLOBAL,
+        unix_bind, "unix-bind mode 660",
+        "Default owner, permissions and path prefix for the Unix sockets of all `bind` lines.";
+    "[no] set-dumpable" GLOBAL, switch, "set-dumpable",
+        "Allows core dumps although the process changed its user. For developers; off by default.";
+    "[no] strict-limits" GLOBAL, switch, "no strict-limits",
         "Sets whether the start fails if the system does not grant the limits for `maxconn` or `ulimit-n`. It does by \
-         default; `no` only warns and lowers the numbers.",
-    ),
-    row(
-        "[no] numa-cpu-mapping",
-        "no numa-cpu-mapping",
-        switch,
+         default; `no` only warns and lowers the numbers.";
+    "[no] numa-cpu-mapping" GLOBAL, switch, "no numa-cpu-mapping",
         "Sets whether threads stay on the processors of one NUMA node, unless `nbthread` or `cpu-map` is set. They do \
-         by default.",
-    ),
-    row(
-        "watch { files | all } [delay <time>]",
-        "watch files delay 2s",
-        watch,
+         by default.";
+    "watch { files | all } [delay <time>]" GLOBAL, watch, "watch files delay 2s",
         "Reloads changed files automatically, once they have not changed for `delay` (500ms). A file with an error is \
-         refused with a message, and the current version keeps serving. `files` watches the files that lines name \
-         (ACL files, maps, error pages, but not server states). `all` also watches the configuration. This keyword is \
-         specific to Evenkeel and needs a supervisor: `evenkeel run`, or -W under the name `haproxy`.",
-    ),
-    row(
-        "default-path { current | config | parent | origin <path> }",
+         refused with a message, and the current version keeps serving. `files` watches the files that lines name (ACL \
+         files, maps, error pages, but not server states). `all` also watches the configuration. This keyword is \
+         specific to Evenkeel and needs a supervisor: `evenkeel run`, or -W under the name `haproxy`.";
+    "default-path { current | config | parent | origin <path> }" GLOBAL, default_path,
         "default-path config",
-        default_path,
         "Base directory for relative file names on the lines that follow: the working directory (the default), the \
-         directory of the configuration file, its parent, or a given directory.",
-    ),
-];
-
-/// A row whose line stands in `global`.
-pub(super) const fn row(
-    syntax: &'static str,
-    example: &'static str,
-    build: super::LineBuilder,
-    doc: &'static str,
-) -> LineRow {
-    LineRow {
-        places: GLOBAL,
-        syntax,
-        doc,
-        example,
-        build,
-    }
-}
+         directory of the configuration file, its parent, or a given directory.";
+};
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 //! taken, and its words say why there is nothing for it to act on. A line that limits
 //! something which is not limited here warns once.
 
-use super::global::row;
+use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use language::Diagnostic;
@@ -194,7 +194,13 @@ fn reloads(_: &mut Loader, args: &mut Args<'_>) -> Built {
 macro_rules! hints {
     ($($name:literal, $arguments:literal, $example:literal, $build:expr, $doc:literal;)*) => {
         /// The table.
-        pub static LINES: &[LineRow] = &[$(row(concat!($name, $arguments), concat!($name, $example), $build, $doc)),*];
+        pub static LINES: &[LineRow] = &[$(LineRow {
+            places: GLOBAL,
+            syntax: concat!($name, $arguments),
+            doc: $doc,
+            example: concat!($name, $example),
+            build: $build,
+        }),*];
     };
 }
 

@@ -6,32 +6,22 @@ use crate::family::Loader;
 use language::Diagnostic;
 use model::rules::{HttpRule, RuleSet, action_codes, http_rule, warn_unreachable};
 
-pub(super) static LINES: &[LineRow] = &[
-    LineRow {
-        places: places::ALL,
-        syntax: "http-request <action> [options...] [ { if | unless } <condition> ]",
-        doc: "A rule for requests that match the condition. Rules are evaluated in order, those of the frontend \
-            before those of the backend. A rule that responds or ends the stream is the last one.",
-        example: "http-request set-header x-client %[src]",
-        build: |loader, args| http(loader, args, RuleSet::HttpRequest),
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "http-response <action> [options...] [ { if | unless } <condition> ]",
-        doc: "A rule for responses of servers. The rules of the backend run before those of the frontend. Responses \
-            of the proxy itself skip these rules.",
-        example: "http-response del-header server",
-        build: |loader, args| http(loader, args, RuleSet::HttpResponse),
-    },
-    LineRow {
-        places: places::ALL,
-        syntax: "http-after-response <action> [options...] [ { if | unless } <condition> ]",
-        doc: "A rule for all responses, including those of the proxy itself (error pages, redirects, statistics). It \
-            runs last and cannot deny.",
-        example: "http-after-response set-header strict-transport-security max-age=31536000",
-        build: |loader, args| http(loader, args, RuleSet::HttpAfterResponse),
-    },
-];
+pub(super) static LINES: &[LineRow] = rows! {
+    "http-request <action> [options...] [ { if | unless } <condition> ]" places::ALL,
+        |loader, args| http(loader, args, RuleSet::HttpRequest),
+        "http-request set-header x-client %[src]",
+        "A rule for requests that match the condition. Rules are evaluated in order, those of the frontend before \
+         those of the backend. A rule that responds or ends the stream is the last one.";
+    "http-response <action> [options...] [ { if | unless } <condition> ]" places::ALL,
+        |loader, args| http(loader, args, RuleSet::HttpResponse), "http-response del-header server",
+        "A rule for responses of servers. The rules of the backend run before those of the frontend. Responses of the \
+         proxy itself skip these rules.";
+    "http-after-response <action> [options...] [ { if | unless } <condition> ]" places::ALL,
+        |loader, args| http(loader, args, RuleSet::HttpAfterResponse),
+        "http-after-response set-header strict-transport-security max-age=31536000",
+        "A rule for all responses, including those of the proxy itself (error pages, redirects, statistics). It runs \
+         last and cannot deny.";
+};
 
 fn http(loader: &mut Loader, args: &mut Args<'_>, set: RuleSet) -> Built {
     not_in_unnamed_defaults(loader, args)?;

@@ -144,67 +144,24 @@ fn independant_streams(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: BACK,
-        syntax: "redispatch",
-        doc: "The name of `option redispatch` in HAProxy 1.x. It still works, with a warning that shows the current \
-            form.",
-        example: "redispatch",
-        build: redispatch,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "redisp",
-        doc: "The name of `option redispatch` in HAProxy 1.0. It still works, with a warning that shows the current \
-            form.",
-        example: "redisp",
-        build: redispatch,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "option forceclose",
-        doc: "Closes both connections after each response, even if the server keeps its own open. Obsolete name of \
-            `option httpclose`; it still works, with a warning.",
-        example: "option forceclose",
-        build: force_close,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "option http-tunnel",
-        doc: "In older HAProxy versions, only the first request of a connection passed the rules. HAProxy has removed \
-            the option. In Evenkeel too, all requests pass the rules and the connection is kept alive, with a warning.",
-        example: "option http-tunnel",
-        build: tunnel_mode,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "option http-use-htx",
-        doc: "Selected one of two HTTP engines in HAProxy 1.9 and 2.0. No effect, with a warning.",
-        example: "option http-use-htx",
-        build: needless,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "option tcpsplice",
-        doc: "Needed a kernel patch that HAProxy has not used since 1.4. No effect, with a warning.",
-        example: "option tcpsplice",
-        build: needless,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "bind-process { all | odd | even | <number>[-<number>] } …",
-        doc: "Selected the processes of a proxy when HAProxy had several. Evenkeel has one process, and all threads \
-            serve every proxy. No effect, with a warning.",
-        example: "bind-process all",
-        build: needless,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "option independant-streams",
-        doc: "A misspelling of `option independent-streams` that HAProxy 1.x documented. It still works, with a \
-            warning.",
-        example: "option independant-streams",
-        build: independant_streams,
-    },
-];
+pub static LINES: &[LineRow] = rows! {
+    "redispatch" BACK, redispatch, "redispatch",
+        "The name of `option redispatch` in HAProxy 1.x. It still works, with a warning that shows the current form.";
+    "redisp" BACK, redispatch, "redisp",
+        "The name of `option redispatch` in HAProxy 1.0. It still works, with a warning that shows the current form.";
+    "option forceclose" ALL, force_close, "option forceclose",
+        "Closes both connections after each response, even if the server keeps its own open. Obsolete name of `option \
+         httpclose`; it still works, with a warning.";
+    "option http-tunnel" ALL, tunnel_mode, "option http-tunnel",
+        "In older HAProxy versions, only the first request of a connection passed the rules. HAProxy has removed the \
+         option. In Evenkeel too, all requests pass the rules and the connection is kept alive, with a warning.";
+    "option http-use-htx" ALL, needless, "option http-use-htx",
+        "Selected one of two HTTP engines in HAProxy 1.9 and 2.0. No effect, with a warning.";
+    "option tcpsplice" ALL, needless, "option tcpsplice",
+        "Needed a kernel patch that HAProxy has not used since 1.4. No effect, with a warning.";
+    "bind-process { all | odd | even | <number>[-<number>] } …" ALL, needless, "bind-process all",
+        "Selected the processes of a proxy when HAProxy had several. Evenkeel has one process, and all threads serve \
+         every proxy. No effect, with a warning.";
+    "option independant-streams" ALL, independant_streams, "option independant-streams",
+        "A misspelling of `option independent-streams` that HAProxy 1.x documented. It still works, with a warning.";
+};

@@ -2,6 +2,19 @@
 //! joins their tables. A row is everything about a keyword: see
 //! [`language::keyword`].
 
+/// The rows of a table, each with its syntax and places, builder, example and documentation.
+macro_rules! rows {
+    ($($syntax:literal $places:expr, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(language::keyword::Keyword {
+            places: $places,
+            syntax: $syntax,
+            doc: $doc,
+            example: $example,
+            build: $build,
+        }),*]
+    };
+}
+
 mod account;
 mod acl;
 pub mod balance;

@@ -207,32 +207,17 @@ flags! {
 }
 
 /// The options that do more.
-pub static SPECIAL: &[LineRow] = &[
-    LineRow {
-        places: ALL,
-        syntax: "[no] option nolinger",
-        doc: "Closes connections with a reset, so that the system forgets them at once. Connections with unsent data \
-            are closed normally. Even so, some clients lose data that they have received but not read. The option \
-            exists for old files, and causes a warning.",
-        example: "no option nolinger",
-        build: nolinger,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "[no] option tcpka",
-        doc: "`option clitcpka` and `option srvtcpka` together: TCP keep-alive packets on both sides.",
-        example: "option tcpka",
-        build: tcpka,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "[no] option redispatch [<interval>]",
-        doc: "Lets a retried connection go to another server than the one selected by a cookie or a hash. -1, the \
-            default, does so on the last retry, 1 on each retry, 3 on every third; 0 never does.",
-        example: "option redispatch",
-        build: redispatch,
-    },
-];
+pub static SPECIAL: &[LineRow] = rows! {
+    "[no] option nolinger" ALL, nolinger, "no option nolinger",
+        "Closes connections with a reset, so that the system forgets them at once. Connections with unsent data are \
+         closed normally. Even so, some clients lose data that they have received but not read. The option exists for \
+         old files, and causes a warning.";
+    "[no] option tcpka" ALL, tcpka, "option tcpka",
+        "`option clitcpka` and `option srvtcpka` together: TCP keep-alive packets on both sides.";
+    "[no] option redispatch [<interval>]" BACK, redispatch, "option redispatch",
+        "Lets a retried connection go to another server than the one selected by a cookie or a hash. -1, the default, \
+         does so on the last retry, 1 on each retry, 3 on every third; 0 never does.";
+};
 
 #[cfg(test)]
 mod tests {

@@ -16,77 +16,42 @@ use model::rules::{Condition, Format, Usage};
 use std::sync::Arc;
 
 /// The lines of this family.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: BACK,
-        syntax: "cookie <name> [rewrite | insert | prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] \
-                 [domain <domain>]* [maxidle <time>] [maxlife <time>] [dynamic] [attr <value>]*",
-        doc: "Binds each client to its server with a cookie, whose values come from the `cookie` options of `server` \
-            lines. `insert` adds the cookie, `rewrite` changes the value of a cookie that the server sets, `prefix` \
-            prepends the server's name to such a value. `indirect` hides an inserted cookie from servers. `nocache` \
-            prevents shared caches from storing responses that set it. `maxidle` and `maxlife` make it expire. \
-            `dynamic` derives the values from the servers' addresses and `dynamic-cookie-key`.",
-        example: "cookie SRV insert indirect nocache",
-        build: cookie,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "dynamic-cookie-key <key>",
-        doc: "Secret key from which `cookie … dynamic` derives the servers' cookies, together with their addresses. \
-            Load balancers with the same key and servers use the same cookies.",
-        example: "dynamic-cookie-key correct-horse-battery",
-        build: dynamic_cookie_key,
-    },
-    LineRow {
-        places: BACK_ONLY,
-        syntax: "force-persist { if | unless } <condition>",
-        doc: "If the condition is true, sends a stream to its persistent server even if that is down or in \
-            maintenance, for example to test the server before users return.",
-        example: "force-persist if { src 192.0.2.0/24 }",
-        build: |loader, args| persist_rule(loader, args, PersistRuleKind::Force),
-    },
-    LineRow {
-        places: BACK_ONLY,
-        syntax: "ignore-persist { if | unless } <condition>",
-        doc: "If the condition is true, ignores the persistence cookie, balances the stream, and sets no cookie: for \
-            images and other files that every server has.",
-        example: "ignore-persist if { path_beg /static/ }",
-        build: |loader, args| persist_rule(loader, args, PersistRuleKind::Ignore),
-    },
-    LineRow {
-        places: BACK_ONLY,
-        syntax: "use-server <server> { if | unless } <condition>",
-        doc: "If the condition is true, sends a stream to this server while it is up. The rules are evaluated in \
-            order, before cookies and balancing. The name may be a log format; if no server has that name, the rule \
-            is skipped.",
-        example: "server web1 192.0.2.11:8080\nuse-server web1 if { path_beg /upload/ }",
-        build: use_server,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "persist rdp-cookie[(<name>)]",
-        doc: "Sends a remote desktop client whose first packet has a server cookie (`msts`, or this name) to the \
-            server with the address in it. A `tcp-request content` rule must wait for that packet.",
-        example: "persist rdp-cookie",
-        build: persist,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "persist { rdp-cookie(<name>) }",
-        doc: "Like `persist rdp-cookie`, with another cookie name. Remote desktop brokers send `msts`.",
-        example: "persist rdp-cookie(msts)",
-        build: persist,
-    },
-    LineRow {
-        places: BACK_ONLY,
-        syntax: "appsession <cookie> len <bytes> timeout <time> [request-learn] [prefix] [mode { path-parameters | query-string }]",
-        doc: "HAProxy 1.5 syntax for application sessions: it remembers which server set the cookie, and sends \
-            clients with that cookie, or with its value in the URL, to the same server. HAProxy now refuses it. In \
-            Evenkeel it works, with a warning that shows the current lines.",
-        example: "appsession JSESSIONID len 52 timeout 3h",
-        build: app_session,
-    },
-];
+pub static LINES: &[LineRow] = rows! {
+    "cookie <name> [rewrite | insert | prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] [domain <domain>]* [maxidle <time>] [maxlife <time>] [dynamic] [attr <value>]*" BACK,
+        cookie, "cookie SRV insert indirect nocache",
+        "Binds each client to its server with a cookie, whose values come from the `cookie` options of `server` lines. \
+         `insert` adds the cookie, `rewrite` changes the value of a cookie that the server sets, `prefix` prepends the \
+         server's name to such a value. `indirect` hides an inserted cookie from servers. `nocache` prevents shared \
+         caches from storing responses that set it. `maxidle` and `maxlife` make it expire. `dynamic` derives the \
+         values from the servers' addresses and `dynamic-cookie-key`.";
+    "dynamic-cookie-key <key>" BACK, dynamic_cookie_key, "dynamic-cookie-key correct-horse-battery",
+        "Secret key from which `cookie … dynamic` derives the servers' cookies, together with their addresses. Load \
+         balancers with the same key and servers use the same cookies.";
+    "force-persist { if | unless } <condition>" BACK_ONLY,
+        |loader, args| persist_rule(loader, args, PersistRuleKind::Force),
+        "force-persist if { src 192.0.2.0/24 }",
+        "If the condition is true, sends a stream to its persistent server even if that is down or in maintenance, for \
+         example to test the server before users return.";
+    "ignore-persist { if | unless } <condition>" BACK_ONLY,
+        |loader, args| persist_rule(loader, args, PersistRuleKind::Ignore),
+        "ignore-persist if { path_beg /static/ }",
+        "If the condition is true, ignores the persistence cookie, balances the stream, and sets no cookie: for images \
+         and other files that every server has.";
+    "use-server <server> { if | unless } <condition>" BACK_ONLY, use_server,
+        "server web1 192.0.2.11:8080\nuse-server web1 if { path_beg /upload/ }",
+        "If the condition is true, sends a stream to this server while it is up. The rules are evaluated in order, \
+         before cookies and balancing. The name may be a log format; if no server has that name, the rule is skipped.";
+    "persist rdp-cookie[(<name>)]" BACK, persist, "persist rdp-cookie",
+        "Sends a remote desktop client whose first packet has a server cookie (`msts`, or this name) to the server \
+         with the address in it. A `tcp-request content` rule must wait for that packet.";
+    "persist { rdp-cookie(<name>) }" BACK, persist, "persist rdp-cookie(msts)",
+        "Like `persist rdp-cookie`, with another cookie name. Remote desktop brokers send `msts`.";
+    "appsession <cookie> len <bytes> timeout <time> [request-learn] [prefix] [mode { path-parameters | query-string }]" BACK_ONLY,
+        app_session, "appsession JSESSIONID len 52 timeout 3h",
+        "HAProxy 1.5 syntax for application sessions: it remembers which server set the cookie, and sends clients with \
+         that cookie, or with its value in the URL, to the same server. HAProxy now refuses it. In Evenkeel it works, \
+         with a warning that shows the current lines.";
+};
 
 const WORDS: [&str; 14] = [
     "rewrite", "insert", "prefix", "indirect", "nocache", "postonly", "preserve", "httponly",

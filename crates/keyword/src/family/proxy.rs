@@ -179,111 +179,48 @@ fn default_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: ALL,
-        syntax: "mode { tcp | http }",
-        doc: "Sets whether the proxy forwards bytes (`tcp`, the default) or parses requests and responses (`http`). \
-            HTTP rules, cookies, statistics pages and most options need `mode http`. A frontend and its backends must \
-            have the same mode.",
-        example: "mode http",
-        build: mode,
-    },
-    LineRow {
-        places: &["global", "defaults", "frontend", "listen", "log-forward"],
-        syntax: "maxconn <conns>",
-        doc: "In a proxy: maximum number of concurrent client connections; further ones wait in the kernel's queue. \
-            In `global`: the limit for the whole process, which also determines its number of file descriptors. 0 \
-            means no separate limit.",
-        example: "maxconn 2000",
-        build: maxconn,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "fullconn <conns>",
-        doc: "Load of the backend at which its servers with a `minconn` reach their `maxconn`; below it their limit \
-            is proportionally smaller. The default is a tenth of the `maxconn` of the frontends that use the backend.",
-        example: "fullconn 10000",
-        build: fullconn,
-    },
-    LineRow {
-        places: &["defaults", "frontend", "listen", "log-forward"],
-        syntax: "backlog <conns>",
-        doc: "Number of connections that the kernel may hold until they are accepted. The default is the frontend's \
-            `maxconn`. The kernel's own limit (net.core.somaxconn) always applies.",
-        example: "backlog 10000",
-        build: backlog,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "retries <value>",
-        doc: "Number of retries for a failed server connection, one second apart, before the request fails with 503. \
-            The default is 3. With `option redispatch` the last attempt can go to another server.",
-        example: "retries 3",
-        build: retries,
-    },
-    LineRow {
-        places: FRONT,
-        syntax: "rate-limit sessions <rate>",
-        doc: "Maximum number of new sessions per second; further ones wait in the kernel's queue, which smooths \
-            peaks. 0, the default, means no limit.",
-        example: "rate-limit sessions 100",
-        build: rate_limit,
-    },
-    LineRow {
-        places: &["defaults", "frontend", "listen", "backend", "peers"],
-        syntax: "disabled",
-        doc: "The proxy is read and checked, but not started: it does not listen, its servers are not checked, and \
-            `use_backend` to it fails. In `defaults` it applies to all following proxies without `enabled`.",
-        example: "disabled",
-        build: switch,
-    },
-    LineRow {
-        places: &["defaults", "frontend", "listen", "backend", "peers"],
-        syntax: "enabled",
-        doc: "Cancels `disabled` of the `defaults` section. Proxies are enabled by default.",
-        example: "enabled",
-        build: switch,
-    },
-    LineRow {
-        places: PROXIES,
-        syntax: "id <value>",
-        doc: "A stable number for the proxy, for programs that read the statistics: it does not change when other \
-            proxies are added. By default proxies are numbered in the order of the file.",
-        example: "id 100",
-        build: id,
-    },
-    LineRow {
-        places: &["global", "frontend", "listen", "backend", "ring"],
-        syntax: "description <text>",
-        doc: "A description shown on the statistics page. It consists of all words of the line.",
-        example: "description The shop, without its pictures",
-        build: description,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "http-reuse { never | safe | aggressive | always }",
-        doc: "Sets when an idle server connection may carry a request of another client. `safe`, the default, does \
-            not use it for the first request of a client, which could not be retried if the server closes at that \
-            moment. `aggressive` uses connections that were already reused, `always` uses all, `never` none.",
-        example: "http-reuse always",
-        build: http_reuse,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "source <addr>[:<port>] [usesrc { client | clientip | hdr_ip(<name>[,<occurrence>]) | <addr>[:<port>] }] \
-                 [interface <name>]",
-        doc: "Local address for connections to servers; `source` on a server line takes precedence. `usesrc` shows \
-            another address to servers, such as the client's.",
-        example: "source 127.0.0.1",
-        build: super::source::of_proxy,
-    },
-    LineRow {
-        places: FRONT,
-        syntax: "default_backend <backend>",
-        doc: "Backend for requests that match no `use_backend` rule. Without it, such requests get status 503, or in \
-            a `listen` use its own servers. The backend may be defined later in the file.",
-        example: "default_backend sample",
-        build: default_backend,
-    },
-];
+pub static LINES: &[LineRow] = rows! {
+    "mode { tcp | http }" ALL, mode, "mode http",
+        "Sets whether the proxy forwards bytes (`tcp`, the default) or parses requests and responses (`http`). HTTP \
+         rules, cookies, statistics pages and most options need `mode http`. A frontend and its backends must have the \
+         same mode.";
+    "maxconn <conns>" &["global", "defaults", "frontend", "listen", "log-forward"], maxconn,
+        "maxconn 2000",
+        "In a proxy: maximum number of concurrent client connections; further ones wait in the kernel's queue. In \
+         `global`: the limit for the whole process, which also determines its number of file descriptors. 0 means no \
+         separate limit.";
+    "fullconn <conns>" BACK, fullconn, "fullconn 10000",
+        "Load of the backend at which its servers with a `minconn` reach their `maxconn`; below it their limit is \
+         proportionally smaller. The default is a tenth of the `maxconn` of the frontends that use the backend.";
+    "backlog <conns>" &["defaults", "frontend", "listen", "log-forward"], backlog, "backlog 10000",
+        "Number of connections that the kernel may hold until they are accepted. The default is the frontend's \
+         `maxconn`. The kernel's own limit (net.core.somaxconn) always applies.";
+    "retries <value>" BACK, retries, "retries 3",
+        "Number of retries for a failed server connection, one second apart, before the request fails with 503. The \
+         default is 3. With `option redispatch` the last attempt can go to another server.";
+    "rate-limit sessions <rate>" FRONT, rate_limit, "rate-limit sessions 100",
+        "Maximum number of new sessions per second; further ones wait in the kernel's queue, which smooths peaks. 0, \
+         the default, means no limit.";
+    "disabled" &["defaults", "frontend", "listen", "backend", "peers"], switch, "disabled",
+        "The proxy is read and checked, but not started: it does not listen, its servers are not checked, and \
+         `use_backend` to it fails. In `defaults` it applies to all following proxies without `enabled`.";
+    "enabled" &["defaults", "frontend", "listen", "backend", "peers"], switch, "enabled",
+        "Cancels `disabled` of the `defaults` section. Proxies are enabled by default.";
+    "id <value>" PROXIES, id, "id 100",
+        "A stable number for the proxy, for programs that read the statistics: it does not change when other proxies \
+         are added. By default proxies are numbered in the order of the file.";
+    "description <text>" &["global", "frontend", "listen", "backend", "ring"], description,
+        "description The shop, without its pictures",
+        "A description shown on the statistics page. It consists of all words of the line.";
+    "http-reuse { never | safe | aggressive | always }" BACK, http_reuse, "http-reuse always",
+        "Sets when an idle server connection may carry a request of another client. `safe`, the default, does not use \
+         it for the first request of a client, which could not be retried if the server closes at that moment. \
+         `aggressive` uses connections that were already reused, `always` uses all, `never` none.";
+    "source <addr>[:<port>] [usesrc { client | clientip | hdr_ip(<name>[,<occurrence>]) | <addr>[:<port>] }] [interface <name>]" BACK,
+        super::source::of_proxy, "source 127.0.0.1",
+        "Local address for connections to servers; `source` on a server line takes precedence. `usesrc` shows another \
+         address to servers, such as the client's.";
+    "default_backend <backend>" FRONT, default_backend, "default_backend sample",
+        "Backend for requests that match no `use_backend` rule. Without it, such requests get status 503, or in a \
+         `listen` use its own servers. The backend may be defined later in the file.";
+};

@@ -49,37 +49,19 @@ fn file_name(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: GLOBAL,
-        syntax: "server-state-base <directory>",
-        doc: "Base directory for relative names of state files. The default is the working directory of the process.",
-        example: "server-state-base /var/lib/haproxy/states",
-        build: place,
-    },
-    LineRow {
-        places: GLOBAL,
-        syntax: "server-state-file <file>",
-        doc: "File with the states of all servers, in the format of `show servers state`. Backends with \
-            `load-server-state-from-file global` start with these states.",
-        example: "server-state-file /var/lib/haproxy/server-states",
-        build: place,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "load-server-state-from-file { global | local | none }",
-        doc: "Starts the servers with the states of an earlier process: up, down or drained, with their weights and \
-            addresses. `global` reads them from `server-state-file`, `local` from a file of the backend. A reload and \
-            a takeover need no file.",
-        example: "load-server-state-from-file none",
-        build: source,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "server-state-file-name [ use-backend-name | <file> ]",
-        doc: "File for `load-server-state-from-file local`. The default, and `use-backend-name`, is the name of the \
-            backend. A relative name starts at `server-state-base`.",
-        example: "server-state-file-name use-backend-name",
-        build: file_name,
-    },
-];
+pub static LINES: &[LineRow] = rows! {
+    "server-state-base <directory>" GLOBAL, place, "server-state-base /var/lib/haproxy/states",
+        "Base directory for relative names of state files. The default is the working directory of the process.";
+    "server-state-file <file>" GLOBAL, place, "server-state-file /var/lib/haproxy/server-states",
+        "File with the states of all servers, in the format of `show servers state`. Backends with \
+         `load-server-state-from-file global` start with these states.";
+    "load-server-state-from-file { global | local | none }" BACK, source,
+        "load-server-state-from-file none",
+        "Starts the servers with the states of an earlier process: up, down or drained, with their weights and \
+         addresses. `global` reads them from `server-state-file`, `local` from a file of the backend. A reload and a \
+         takeover need no file.";
+    "server-state-file-name [ use-backend-name | <file> ]" BACK, file_name,
+        "server-state-file-name use-backend-name",
+        "File for `load-server-state-from-file local`. The default, and `use-backend-name`, is the name of the \
+         backend. A relative name starts at `server-state-base`.";
+};

@@ -3,7 +3,7 @@
 //! the page does not hold there, as in HAProxy.
 
 use super::places::{ALL, PROXIES};
-use super::{Args, Built, LineBuilder, LineRow};
+use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use language::value::TimeUnit;
 use language::{Diagnostic, Span};
@@ -226,96 +226,33 @@ pub static OWN: &[LineRow] = &[
 ];
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    row(
-        "stats enable",
-        "stats enable",
-        switch,
+pub static LINES: &[LineRow] = rows! {
+    "stats enable" ALL, switch, "stats enable",
         "Enables the statistics page of this proxy with its defaults: all proxies, no password, the URI \
-         /haproxy?stats. Every other `stats` line enables it, too.",
-    ),
-    row(
-        "stats uri <prefix>",
-        "stats uri /admin?stats",
-        uri,
-        "URI prefix of the statistics page. The default is /haproxy?stats.",
-    ),
-    row(
-        "stats realm <text>",
-        "stats realm The\\ site",
-        realm,
+         /haproxy?stats. Every other `stats` line enables it, too.";
+    "stats uri <prefix>" ALL, uri, "stats uri /admin?stats",
+        "URI prefix of the statistics page. The default is /haproxy?stats.";
+    "stats realm <text>" ALL, realm, "stats realm The\\ site",
         "Text that browsers show when they ask for the user name and password of the page. Escape spaces with a \
-         backslash.",
-    ),
-    row(
-        "stats auth <user>:<password>",
-        "stats auth admin:AdMiN123",
-        auth,
+         backslash.";
+    "stats auth <user>:<password>" ALL, auth, "stats auth admin:AdMiN123",
         "A user of the page; repeat the line for more users. The password is in clear text, so restrict the \
-         permissions of the file (W0109).",
-    ),
-    row(
-        "stats refresh <delay>",
-        "stats refresh 10s",
-        refresh,
-        "Interval at which browsers reload the page; a bare number is in seconds. By default they do not.",
-    ),
-    row(
-        "stats scope { <name> | \".\" }",
-        "stats scope .",
-        scope,
-        "Limits the page to the named proxies, one per line; `.` is the current one. By default all are shown.",
-    ),
-    row(
-        "stats show-node [<name>]",
-        "stats show-node Europe-1",
-        node,
-        "Shows the name of this machine: the given name, `node` of `global`, or the host name.",
-    ),
-    row(
-        "stats show-desc [<text>]",
-        "stats show-desc The master node of Europe",
-        description,
-        "Shows a description: the rest of the line, or `description` of `global`.",
-    ),
-    row(
-        "stats show-legends",
-        "stats show-legends",
-        switch,
+         permissions of the file (W0109).";
+    "stats refresh <delay>" ALL, refresh, "stats refresh 10s",
+        "Interval at which browsers reload the page; a bare number is in seconds. By default they do not.";
+    "stats scope { <name> | \".\" }" ALL, scope, "stats scope .",
+        "Limits the page to the named proxies, one per line; `.` is the current one. By default all are shown.";
+    "stats show-node [<name>]" ALL, node, "stats show-node Europe-1",
+        "Shows the name of this machine: the given name, `node` of `global`, or the host name.";
+    "stats show-desc [<text>]" ALL, description, "stats show-desc The master node of Europe",
+        "Shows a description: the rest of the line, or `description` of `global`.";
+    "stats show-legends" ALL, switch, "stats show-legends",
         "Shows more details of each object under the mouse pointer: addresses, cookies, modes. They may be \
-         confidential.",
-    ),
-    row(
-        "stats show-modules",
-        "stats show-modules",
-        switch,
-        "Shows the counters of internal modules on the page, for debugging.",
-    ),
-    row(
-        "stats hide-version",
-        "stats hide-version",
-        switch,
-        "Hides the version of the program on the page. This makes an attack slightly harder.",
-    ),
-    row(
-        "stats show-version",
-        "stats show-version",
-        switch,
-        "Shows the version of the program on the page. This is the default.",
-    ),
-];
-
-const fn row(
-    syntax: &'static str,
-    example: &'static str,
-    build: LineBuilder,
-    doc: &'static str,
-) -> LineRow {
-    LineRow {
-        places: ALL,
-        syntax,
-        doc,
-        example,
-        build,
-    }
-}
+         confidential.";
+    "stats show-modules" ALL, switch, "stats show-modules",
+        "Shows the counters of internal modules on the page, for debugging.";
+    "stats hide-version" ALL, switch, "stats hide-version",
+        "Hides the version of the program on the page. This makes an attack slightly harder.";
+    "stats show-version" ALL, switch, "stats show-version",
+        "Shows the version of the program on the page. This is the default.";
+};

@@ -47,29 +47,16 @@ fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: GLOBAL,
-        syntax: "stats socket <address> [level <level>] [expose-fd listeners] [<bind option> …]",
-        doc: "A socket for the runtime API, with which operators query and change the process (`show stat`, `disable \
-            server`). Use a path with a restrictive mode, and `level admin` only if servers must be changed. Anyone \
-            who can reach an address with a port can use it.",
-        example: "stats socket /run/evenkeel/admin.sock mode 660 level admin expose-fd listeners",
-        build: socket,
-    },
-    LineRow {
-        places: GLOBAL,
-        syntax: "stats maxconn <connections>",
-        doc: "Maximum number of concurrent connections to all `stats socket`s. The default is 10.",
-        example: "stats maxconn 20",
-        build: maxconn,
-    },
-    LineRow {
-        places: GLOBAL,
-        syntax: "stats bind-process { all | odd | even | <number>[-<number>] } …",
-        doc: "In older HAProxy versions, selected the process of a `stats socket`. Evenkeel has one process: no \
-            effect, with a warning.",
-        example: "stats bind-process 1",
-        build: processes,
-    },
-];
+pub static LINES: &[LineRow] = rows! {
+    "stats socket <address> [level <level>] [expose-fd listeners] [<bind option> …]" GLOBAL, socket,
+        "stats socket /run/evenkeel/admin.sock mode 660 level admin expose-fd listeners",
+        "A socket for the runtime API, with which operators query and change the process (`show stat`, `disable \
+         server`). Use a path with a restrictive mode, and `level admin` only if servers must be changed. Anyone who \
+         can reach an address with a port can use it.";
+    "stats maxconn <connections>" GLOBAL, maxconn, "stats maxconn 20",
+        "Maximum number of concurrent connections to all `stats socket`s. The default is 10.";
+    "stats bind-process { all | odd | even | <number>[-<number>] } …" GLOBAL, processes,
+        "stats bind-process 1",
+        "In older HAProxy versions, selected the process of a `stats socket`. Evenkeel has one process: no effect, \
+         with a warning.";
+};

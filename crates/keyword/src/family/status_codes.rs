@@ -1,7 +1,7 @@
 //! `http-err-codes` and `http-fail-codes`: which statuses stick tables count as
 //! errors of clients and as failures of servers.
 
-use super::global::row;
+use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use language::{Diagnostic, Word};
@@ -9,23 +9,16 @@ use model::codes;
 use model::config::StatusCodes;
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    row(
-        "http-err-codes [+|-]<range>[,<range>…] …",
+pub static LINES: &[LineRow] = rows! {
+    "http-err-codes [+|-]<range>[,<range>…] …" GLOBAL, status_codes,
         "http-err-codes 400-499 -404 +501,505",
-        status_codes,
         "Statuses that `http_err_cnt` and `http_err_rate` of stick tables count as client errors; the default is 400 \
          to 499. A range is a status, or two separated by a dash. An argument without a sign replaces the set, `+` \
-         adds to it, `-` removes from it.",
-    ),
-    row(
-        "http-fail-codes [+|-]<range>[,<range>…] …",
-        "http-fail-codes -500",
-        status_codes,
+         adds to it, `-` removes from it.";
+    "http-fail-codes [+|-]<range>[,<range>…] …" GLOBAL, status_codes, "http-fail-codes -500",
         "Statuses that `http_fail_cnt` and `http_fail_rate` of stick tables count as server failures; the default is \
-         500 to 599 except 501 and 505. The arguments are those of `http-err-codes`.",
-    ),
-];
+         500 to 599 except 501 and 505. The arguments are those of `http-err-codes`.";
+};
 
 fn status_codes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let global = &mut loader.config.global;

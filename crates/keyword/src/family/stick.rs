@@ -7,52 +7,29 @@ use crate::family::Loader;
 use model::config::StickRule;
 use model::rules::{Condition, Expression, Usage};
 
-const fn line(
-    syntax: &'static str,
-    doc: &'static str,
-    example: &'static str,
-    build: super::LineBuilder,
-) -> LineRow {
-    LineRow {
-        places: places::BACK_ONLY,
-        syntax,
-        doc,
-        example,
-        build,
-    }
-}
-
-pub(super) static LINES: &[LineRow] = &[
-    line(
-        "stick on <pattern> [table <table>] [{ if | unless } <condition>]",
+pub(super) static LINES: &[LineRow] = rows! {
+    "stick on <pattern> [table <table>] [{ if | unless } <condition>]" places::BACK_ONLY,
+        |loader, args| rule(loader, args, true, true, false),
+        "stick-table type ip size 1m expire 30m\nstick on src",
         "Binds clients to servers with a stick table: a request uses the server stored for the value of the pattern, \
          if it is usable, and the server that it gets is stored. A persistence cookie takes precedence. Combines \
-         `stick match` and `stick store-request`.",
-        "stick-table type ip size 1m expire 30m\nstick on src",
-        |loader, args| rule(loader, args, true, true, false),
-    ),
-    line(
-        "stick match <pattern> [table <table>] [{ if | unless } <condition>]",
-        "Uses the server stored in the table for the value of the pattern, if it is usable. The first matching rule \
-         applies.",
-        "stick-table type ip size 1m expire 30m\nstick match src",
+         `stick match` and `stick store-request`.";
+    "stick match <pattern> [table <table>] [{ if | unless } <condition>]" places::BACK_ONLY,
         |loader, args| rule(loader, args, true, false, false),
-    ),
-    line(
-        "stick store-request <pattern> [table <table>] [{ if | unless } <condition>]",
-        "Stores the server of a request under the value of the pattern, once the server has responded. Another rule \
-         or table can use it (`stick match`).",
-        "stick-table type ip size 1m expire 30m\nstick store-request src",
+        "stick-table type ip size 1m expire 30m\nstick match src",
+        "Uses the server stored in the table for the value of the pattern, if it is usable. The first matching rule \
+         applies.";
+    "stick store-request <pattern> [table <table>] [{ if | unless } <condition>]" places::BACK_ONLY,
         |loader, args| rule(loader, args, false, true, false),
-    ),
-    line(
-        "stick store-response <pattern> [table <table>] [{ if | unless } <condition>]",
-        "Stores the server of a response under a value from the response, such as a session id that the client sends \
-         with later requests.",
-        "stick-table type string len 32 size 1m expire 30m\nstick store-response res.cook(id)",
+        "stick-table type ip size 1m expire 30m\nstick store-request src",
+        "Stores the server of a request under the value of the pattern, once the server has responded. Another rule or \
+         table can use it (`stick match`).";
+    "stick store-response <pattern> [table <table>] [{ if | unless } <condition>]" places::BACK_ONLY,
         |loader, args| rule(loader, args, false, false, true),
-    ),
-];
+        "stick-table type string len 32 size 1m expire 30m\nstick store-response res.cook(id)",
+        "Stores the server of a response under a value from the response, such as a session id that the client sends \
+         with later requests.";
+};
 
 fn rule(
     loader: &mut Loader,

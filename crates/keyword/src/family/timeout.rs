@@ -101,144 +101,55 @@ pub(crate) fn missing_warning(span: Span, what: &str, missing: &[&str]) -> Diagn
 }
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: &["defaults", "frontend", "listen", "log-forward"],
-        syntax: "timeout client <timeout>",
-        doc: "Maximum inactivity of a client that is expected to send or receive data. A bare number is in \
-            milliseconds. There is no default: a frontend without it never closes connections of dead clients, and \
-            causes a warning.",
-        example: "timeout client 30s",
-        build: timeout,
-    },
-    LineRow {
-        places: FRONT,
-        syntax: "timeout client-fin <timeout>",
-        doc: "Replaces `timeout client` once one direction of the connection is closed, so that half-closed \
-            connections do not remain. The default is `timeout client`.",
-        example: "timeout client-fin 5s",
-        build: timeout,
-    },
-    LineRow {
-        places: FRONT,
-        syntax: "timeout client-hs <timeout>",
-        doc: "Maximum time for a client's TLS handshake, from the acceptance of its connection. The default is \
-            `timeout client`.",
-        example: "timeout client-hs 5s",
-        build: timeout,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "timeout http-request <timeout>",
-        doc: "Maximum time for complete request headers, from their first byte (for the first request, from the \
-            acceptance of the connection). Slow clients do not extend it. The default is `timeout client`.",
-        example: "timeout http-request 5s",
-        build: timeout,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "timeout http-keep-alive <timeout>",
-        doc: "Maximum idle time of a client connection between a response and the next request. The default is \
-            `timeout http-request`, or else `timeout client`.",
-        example: "timeout http-keep-alive 10s",
-        build: timeout,
-    },
-    LineRow {
-        places: &["defaults", "listen", "backend", "ring"],
-        syntax: "timeout connect <timeout>",
-        doc: "Maximum time to establish a connection to a server; then the attempt fails and `retries` applies. A few \
-            seconds cover a lost packet on a local network.",
-        example: "timeout connect 5s",
-        build: timeout,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "timeout queue <timeout>",
-        doc: "Maximum time that a request waits for a free slot of a server; then it gets status 503. The default is \
-            `timeout connect`.",
-        example: "timeout queue 30s",
-        build: timeout,
-    },
-    LineRow {
-        places: &["defaults", "listen", "backend", "ring"],
-        syntax: "timeout server <timeout>",
-        doc: "Maximum inactivity of a server, especially until its response begins; then the client gets 504. There \
-            is no default: a backend with servers and without it causes a warning.",
-        example: "timeout server 30s",
-        build: timeout,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "timeout server-fin <timeout>",
-        doc: "Replaces `timeout server` once one direction of the server connection is closed. The default is \
-            `timeout server`.",
-        example: "timeout server-fin 5s",
-        build: timeout,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "timeout tunnel <timeout>",
-        doc: "Replaces `timeout client` and `timeout server` in tunnels: TCP, WebSocket, CONNECT. It allows long idle \
-            times there, while requests keep short timeouts.",
-        example: "timeout tunnel 1h",
-        build: timeout,
-    },
-    LineRow {
-        places: ALL,
-        syntax: "timeout tarpit <timeout>",
-        doc: "Time that a tarpitted request is held before its response. The default is `timeout connect`.",
-        example: "timeout tarpit 10s",
-        build: timeout,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "timeout check <timeout>",
-        doc: "Maximum time for the response to a health check, once connected; `timeout connect` then limits the \
-            connection. By default the interval between two checks limits the whole check.",
-        example: "timeout check 2s",
-        build: timeout,
-    },
-    LineRow {
-        places: FRONT,
-        syntax: "clitimeout <timeout>",
-        doc: "The name of `timeout client` in HAProxy 1.x. It still works, with a warning that shows the current form.",
-        example: "clitimeout 50000",
-        build: old_timeout,
-    },
-    LineRow {
-        places: FRONT,
-        syntax: "timeout clitimeout <timeout>",
-        doc: "An alternative name of `timeout client` in HAProxy 1.x. It still works, with a warning.",
-        example: "timeout clitimeout 50s",
-        build: old_timeout,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "contimeout <timeout>",
-        doc: "The name of `timeout connect` in HAProxy 1.x. It still works, with a warning that shows the current \
-            form.",
-        example: "contimeout 5000",
-        build: old_timeout,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "timeout contimeout <timeout>",
-        doc: "An alternative name of `timeout connect` in HAProxy 1.x. It still works, with a warning.",
-        example: "timeout contimeout 5s",
-        build: old_timeout,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "srvtimeout <timeout>",
-        doc: "The name of `timeout server` in HAProxy 1.x. It still works, with a warning that shows the current form.",
-        example: "srvtimeout 50000",
-        build: old_timeout,
-    },
-    LineRow {
-        places: BACK,
-        syntax: "timeout srvtimeout <timeout>",
-        doc: "An alternative name of `timeout server` in HAProxy 1.x. It still works, with a warning.",
-        example: "timeout srvtimeout 50s",
-        build: old_timeout,
-    },
-];
+pub static LINES: &[LineRow] = rows! {
+    "timeout client <timeout>" &["defaults", "frontend", "listen", "log-forward"], timeout,
+        "timeout client 30s",
+        "Maximum inactivity of a client that is expected to send or receive data. A bare number is in milliseconds. \
+         There is no default: a frontend without it never closes connections of dead clients, and causes a warning.";
+    "timeout client-fin <timeout>" FRONT, timeout, "timeout client-fin 5s",
+        "Replaces `timeout client` once one direction of the connection is closed, so that half-closed connections do \
+         not remain. The default is `timeout client`.";
+    "timeout client-hs <timeout>" FRONT, timeout, "timeout client-hs 5s",
+        "Maximum time for a client's TLS handshake, from the acceptance of its connection. The default is `timeout \
+         client`.";
+    "timeout http-request <timeout>" ALL, timeout, "timeout http-request 5s",
+        "Maximum time for complete request headers, from their first byte (for the first request, from the acceptance \
+         of the connection). Slow clients do not extend it. The default is `timeout client`.";
+    "timeout http-keep-alive <timeout>" ALL, timeout, "timeout http-keep-alive 10s",
+        "Maximum idle time of a client connection between a response and the next request. The default is `timeout \
+         http-request`, or else `timeout client`.";
+    "timeout connect <timeout>" &["defaults", "listen", "backend", "ring"], timeout,
+        "timeout connect 5s",
+        "Maximum time to establish a connection to a server; then the attempt fails and `retries` applies. A few \
+         seconds cover a lost packet on a local network.";
+    "timeout queue <timeout>" BACK, timeout, "timeout queue 30s",
+        "Maximum time that a request waits for a free slot of a server; then it gets status 503. The default is \
+         `timeout connect`.";
+    "timeout server <timeout>" &["defaults", "listen", "backend", "ring"], timeout,
+        "timeout server 30s",
+        "Maximum inactivity of a server, especially until its response begins; then the client gets 504. There is no \
+         default: a backend with servers and without it causes a warning.";
+    "timeout server-fin <timeout>" BACK, timeout, "timeout server-fin 5s",
+        "Replaces `timeout server` once one direction of the server connection is closed. The default is `timeout \
+         server`.";
+    "timeout tunnel <timeout>" BACK, timeout, "timeout tunnel 1h",
+        "Replaces `timeout client` and `timeout server` in tunnels: TCP, WebSocket, CONNECT. It allows long idle times \
+         there, while requests keep short timeouts.";
+    "timeout tarpit <timeout>" ALL, timeout, "timeout tarpit 10s",
+        "Time that a tarpitted request is held before its response. The default is `timeout connect`.";
+    "timeout check <timeout>" BACK, timeout, "timeout check 2s",
+        "Maximum time for the response to a health check, once connected; `timeout connect` then limits the \
+         connection. By default the interval between two checks limits the whole check.";
+    "clitimeout <timeout>" FRONT, old_timeout, "clitimeout 50000",
+        "The name of `timeout client` in HAProxy 1.x. It still works, with a warning that shows the current form.";
+    "timeout clitimeout <timeout>" FRONT, old_timeout, "timeout clitimeout 50s",
+        "An alternative name of `timeout client` in HAProxy 1.x. It still works, with a warning.";
+    "contimeout <timeout>" BACK, old_timeout, "contimeout 5000",
+        "The name of `timeout connect` in HAProxy 1.x. It still works, with a warning that shows the current form.";
+    "timeout contimeout <timeout>" BACK, old_timeout, "timeout contimeout 5s",
+        "An alternative name of `timeout connect` in HAProxy 1.x. It still works, with a warning.";
+    "srvtimeout <timeout>" BACK, old_timeout, "srvtimeout 50000",
+        "The name of `timeout server` in HAProxy 1.x. It still works, with a warning that shows the current form.";
+    "timeout srvtimeout <timeout>" BACK, old_timeout, "timeout srvtimeout 50s",
+        "An alternative name of `timeout server` in HAProxy 1.x. It still works, with a warning.";
+};

@@ -2,7 +2,7 @@
 //! where a `bind` or `server` line says `ssl`; this reads no certificate and
 //! knows no cryptography.
 
-use super::global::row;
+use super::places::GLOBAL;
 use super::value::{on_off, one_of};
 use super::{Args, Built, LineRow, tls_words};
 use crate::family::Loader;
@@ -281,212 +281,87 @@ fn lifetime(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 const BASES: &[&str] = &["crt-store", "global"];
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    row(
-        "ca-base <directory>",
-        "ca-base /etc/ssl/certs",
-        directory,
-        "Base directory for relative names of `ca-file`, `ca-verify-file` and `crl-file`.",
-    ),
-    LineRow {
-        places: BASES,
-        ..row(
-            "crt-base <directory>",
-            "crt-base /etc/ssl/private",
-            directory,
-            "Base directory for relative names of `crt`. The default is the working directory of the process.",
-        )
-    },
-    LineRow {
-        places: BASES,
-        ..row(
-            "key-base <directory>",
-            "key-base /etc/ssl/private",
-            directory,
-            "Base directory for relative names of `key`. The default is the working directory of the process.",
-        )
-    },
-    row(
-        "issuers-chain-path <directory>",
-        "# issuers-chain-path /etc/ssl/chains",
-        directory,
-        "Directory of issuer certificates. They complete `crt` files without issuers.",
-    ),
-    row(
-        "ssl-dh-param-file <file>",
-        "# ssl-dh-param-file /etc/ssl/dh.pem",
-        dh_file,
+pub static LINES: &[LineRow] = rows! {
+    "ca-base <directory>" GLOBAL, directory, "ca-base /etc/ssl/certs",
+        "Base directory for relative names of `ca-file`, `ca-verify-file` and `crl-file`.";
+    "crt-base <directory>" BASES, directory, "crt-base /etc/ssl/private",
+        "Base directory for relative names of `crt`. The default is the working directory of the process.";
+    "key-base <directory>" BASES, directory, "key-base /etc/ssl/private",
+        "Base directory for relative names of `key`. The default is the working directory of the process.";
+    "issuers-chain-path <directory>" GLOBAL, directory, "# issuers-chain-path /etc/ssl/chains",
+        "Directory of issuer certificates. They complete `crt` files without issuers.";
+    "ssl-dh-param-file <file>" GLOBAL, dh_file, "# ssl-dh-param-file /etc/ssl/dh.pem",
         "Parameters for finite-field Diffie-Hellman (DHE), which is not supported; elliptic curve key exchange needs \
-         none. The file is checked, and a warning reports that it has no effect.",
-    ),
-    row(
-        "ssl-default-bind-ciphers <list>",
+         none. The file is checked, and a warning reports that it has no effect.";
+    "ssl-default-bind-ciphers <list>" GLOBAL, list,
         "ssl-default-bind-ciphers ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384",
-        list,
-        "Default cipher suites up to TLS 1.2 of all `bind` lines with `ssl`, in OpenSSL's notation.",
-    ),
-    row(
-        "ssl-default-bind-ciphersuites <list>",
+        "Default cipher suites up to TLS 1.2 of all `bind` lines with `ssl`, in OpenSSL's notation.";
+    "ssl-default-bind-ciphersuites <list>" GLOBAL, list,
         "ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384",
-        list,
-        "Default cipher suites of TLS 1.3 of all `bind` lines with `ssl`.",
-    ),
-    row(
-        "ssl-default-bind-curves <list>",
-        "ssl-default-bind-curves X25519:P-256",
-        list,
-        "Default elliptic curves of all `bind` lines with `ssl`, in order of preference.",
-    ),
-    row(
-        "ssl-default-bind-sigalgs <list>",
-        "ssl-default-bind-sigalgs RSA-PSS+SHA256",
-        list,
-        "Default signature algorithms of all `bind` lines with `ssl`.",
-    ),
-    row(
-        "ssl-default-bind-client-sigalgs <list>",
+        "Default cipher suites of TLS 1.3 of all `bind` lines with `ssl`.";
+    "ssl-default-bind-curves <list>" GLOBAL, list, "ssl-default-bind-curves X25519:P-256",
+        "Default elliptic curves of all `bind` lines with `ssl`, in order of preference.";
+    "ssl-default-bind-sigalgs <list>" GLOBAL, list, "ssl-default-bind-sigalgs RSA-PSS+SHA256",
+        "Default signature algorithms of all `bind` lines with `ssl`.";
+    "ssl-default-bind-client-sigalgs <list>" GLOBAL, list,
         "ssl-default-bind-client-sigalgs ECDSA+SHA256:RSA+SHA256",
-        list,
-        "Default signature algorithms for client certificates of all `bind` lines with `ssl`.",
-    ),
-    row(
-        "ssl-default-bind-options <option> …",
+        "Default signature algorithms for client certificates of all `bind` lines with `ssl`.";
+    "ssl-default-bind-options <option> …" GLOBAL, options,
         "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
-        options,
-        "Default TLS versions and other options of all `bind` lines with `ssl`, which the lines can restrict further.",
-    ),
-    row(
-        "ssl-default-server-ciphers <list>",
+        "Default TLS versions and other options of all `bind` lines with `ssl`, which the lines can restrict further.";
+    "ssl-default-server-ciphers <list>" GLOBAL, list,
         "ssl-default-server-ciphers ECDHE-RSA-AES128-GCM-SHA256",
-        list,
-        "Default cipher suites up to TLS 1.2 of all `server` lines with `ssl`, in OpenSSL's notation.",
-    ),
-    row(
-        "ssl-default-server-ciphersuites <list>",
+        "Default cipher suites up to TLS 1.2 of all `server` lines with `ssl`, in OpenSSL's notation.";
+    "ssl-default-server-ciphersuites <list>" GLOBAL, list,
         "ssl-default-server-ciphersuites TLS_AES_128_GCM_SHA256",
-        list,
-        "Default cipher suites of TLS 1.3 of all `server` lines with `ssl`.",
-    ),
-    row(
-        "ssl-default-server-curves <list>",
-        "ssl-default-server-curves X25519:P-256",
-        list,
-        "Default elliptic curves of all `server` lines with `ssl`, in order of preference.",
-    ),
-    row(
-        "ssl-default-server-sigalgs <list>",
-        "ssl-default-server-sigalgs RSA-PSS+SHA256",
-        list,
-        "Default signature algorithms of all `server` lines with `ssl`.",
-    ),
-    row(
-        "ssl-default-server-client-sigalgs <list>",
+        "Default cipher suites of TLS 1.3 of all `server` lines with `ssl`.";
+    "ssl-default-server-curves <list>" GLOBAL, list, "ssl-default-server-curves X25519:P-256",
+        "Default elliptic curves of all `server` lines with `ssl`, in order of preference.";
+    "ssl-default-server-sigalgs <list>" GLOBAL, list, "ssl-default-server-sigalgs RSA-PSS+SHA256",
+        "Default signature algorithms of all `server` lines with `ssl`.";
+    "ssl-default-server-client-sigalgs <list>" GLOBAL, list,
         "ssl-default-server-client-sigalgs RSA+SHA256",
-        list,
-        "Default signature algorithms for the proxy's own certificate of all `server` lines with `ssl`.",
-    ),
-    row(
-        "ssl-default-server-options <option> …",
+        "Default signature algorithms for the proxy's own certificate of all `server` lines with `ssl`.";
+    "ssl-default-server-options <option> …" GLOBAL, options,
         "ssl-default-server-options ssl-min-ver TLSv1.2",
-        options,
         "Default TLS versions and other options of all `server` lines with `ssl`, which the lines can restrict \
-         further.",
-    ),
-    row(
-        "ssl-server-verify { none | required }",
-        "ssl-server-verify required",
-        server_verify,
+         further.";
+    "ssl-server-verify { none | required }" GLOBAL, server_verify, "ssl-server-verify required",
         "Sets whether server certificates are verified on `server` lines with `ssl` but without `verify`. They are by \
-         default, and should be.",
-    ),
-    row(
-        "ssl-load-extra-files <kind> …",
-        "ssl-load-extra-files ocsp issuer",
-        extra_files,
-        "Additional files to read beside a certificate: `bundle`, `sctl`, `ocsp`, `issuer`, `key`, `all` (the \
-         default) or `none`.",
-    ),
-    row(
-        "ssl-load-extra-del-ext",
-        "ssl-load-extra-del-ext",
-        switch,
-        "Names the additional files of `site.crt` `site.key` and so on, instead of `site.crt.key`.",
-    ),
-    row(
-        "ssl-skip-self-issued-ca",
-        "ssl-skip-self-issued-ca",
-        switch,
-        "Does not send a root certificate at the end of a `crt` file to clients, which have it or do not trust it.",
-    ),
-    row(
-        "maxsslconn <number>",
-        "maxsslconn 1000",
-        number,
-        "Maximum number of concurrent TLS connections of the process, on both sides. 0 means no separate limit.",
-    ),
-    row(
-        "maxsslrate <number>",
-        "maxsslrate 500",
-        number,
-        "Maximum number of TLS handshakes per second; further ones wait. 0, the default, means no limit.",
-    ),
-    row(
-        "tune.ssl.default-dh-param <bits>",
-        "# tune.ssl.default-dh-param 2048",
-        number,
+         default, and should be.";
+    "ssl-load-extra-files <kind> …" GLOBAL, extra_files, "ssl-load-extra-files ocsp issuer",
+        "Additional files to read beside a certificate: `bundle`, `sctl`, `ocsp`, `issuer`, `key`, `all` (the default) \
+         or `none`.";
+    "ssl-load-extra-del-ext" GLOBAL, switch, "ssl-load-extra-del-ext",
+        "Names the additional files of `site.crt` `site.key` and so on, instead of `site.crt.key`.";
+    "ssl-skip-self-issued-ca" GLOBAL, switch, "ssl-skip-self-issued-ca",
+        "Does not send a root certificate at the end of a `crt` file to clients, which have it or do not trust it.";
+    "maxsslconn <number>" GLOBAL, number, "maxsslconn 1000",
+        "Maximum number of concurrent TLS connections of the process, on both sides. 0 means no separate limit.";
+    "maxsslrate <number>" GLOBAL, number, "maxsslrate 500",
+        "Maximum number of TLS handshakes per second; further ones wait. 0, the default, means no limit.";
+    "tune.ssl.default-dh-param <bits>" GLOBAL, number, "# tune.ssl.default-dh-param 2048",
         "Size of finite-field Diffie-Hellman (DHE) keys, at least 1024. DHE is not supported, and a warning reports \
-         that.",
-    ),
-    row(
-        "tune.ssl.cachesize <number>",
-        "tune.ssl.cachesize 20000",
-        number,
-        "Number of TLS sessions in the cache for resumption. 0 disables the cache.",
-    ),
-    row(
-        "tune.ssl.lifetime <time>",
-        "tune.ssl.lifetime 300",
-        lifetime,
-        "Lifetime of cached TLS sessions; a bare number is in seconds. The default is 300.",
-    ),
-    row(
-        "tune.ssl.maxrecord <bytes>",
-        "tune.ssl.maxrecord 1419",
-        number,
+         that.";
+    "tune.ssl.cachesize <number>" GLOBAL, number, "tune.ssl.cachesize 20000",
+        "Number of TLS sessions in the cache for resumption. 0 disables the cache.";
+    "tune.ssl.lifetime <time>" GLOBAL, lifetime, "tune.ssl.lifetime 300",
+        "Lifetime of cached TLS sessions; a bare number is in seconds. The default is 300.";
+    "tune.ssl.maxrecord <bytes>" GLOBAL, number, "tune.ssl.maxrecord 1419",
         "Size of TLS records at the beginning of a transfer. A record that fits into one packet lets the client \
-         decrypt early.",
-    ),
-    row(
-        "tune.ssl.hard-maxrecord <bytes>",
-        "tune.ssl.hard-maxrecord 8192",
-        number,
-        "Maximum size of TLS records. The default is the protocol's limit of 16384.",
-    ),
-    row(
-        "tune.ssl.capture-buffer-size <bytes>",
-        "tune.ssl.capture-buffer-size 96",
-        number,
-        "Number of bytes of the ClientHello that are kept for rules and logs. 0, the default, keeps nothing.",
-    ),
-    row(
-        "tune.ssl.capture-cipherlist-size <bytes>",
+         decrypt early.";
+    "tune.ssl.hard-maxrecord <bytes>" GLOBAL, number, "tune.ssl.hard-maxrecord 8192",
+        "Maximum size of TLS records. The default is the protocol's limit of 16384.";
+    "tune.ssl.capture-buffer-size <bytes>" GLOBAL, number, "tune.ssl.capture-buffer-size 96",
+        "Number of bytes of the ClientHello that are kept for rules and logs. 0, the default, keeps nothing.";
+    "tune.ssl.capture-cipherlist-size <bytes>" GLOBAL, number,
         "tune.ssl.capture-cipherlist-size 96",
-        number,
-        "Obsolete name of `tune.ssl.capture-buffer-size`.",
-    ),
-    row(
-        "tune.ssl.ssl-ctx-cache-size <number>",
-        "tune.ssl.ssl-ctx-cache-size 1000",
-        number,
-        "Number of generated certificates to cache. The default is 1000.",
-    ),
-    row(
-        "tune.ssl.keylog { on | off }",
-        "tune.ssl.keylog off",
-        key_log,
-        "Allows rules to log the keys of TLS sessions, for the analysis of captured traffic. Off by default.",
-    ),
-];
+        "Obsolete name of `tune.ssl.capture-buffer-size`.";
+    "tune.ssl.ssl-ctx-cache-size <number>" GLOBAL, number, "tune.ssl.ssl-ctx-cache-size 1000",
+        "Number of generated certificates to cache. The default is 1000.";
+    "tune.ssl.keylog { on | off }" GLOBAL, key_log, "tune.ssl.keylog off",
+        "Allows rules to log the keys of TLS sessions, for the analysis of captured traffic. Off by default.";
+};
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! `tune.*`: sizes and limits of the data plane that few people should touch.
 //! Those of TLS stand in [`super::tls_default`].
 
-use super::global::row;
+use super::places::GLOBAL;
 use super::value::one_of;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
@@ -99,141 +99,57 @@ fn variables_field<'t>(tune: &'t mut Tune, keyword: &str) -> Option<&'t mut Opti
 }
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    row(
-        "tune.bufsize <bytes>",
-        "tune.bufsize 32768",
-        buffer,
+pub static LINES: &[LineRow] = rows! {
+    "tune.bufsize <bytes>" GLOBAL, buffer, "tune.bufsize 32768",
         "Size of a buffer, which limits request and response headers. The default is 16384. A larger buffer allows \
-         larger headers (cookies), and costs memory for each active connection.",
-    ),
-    row(
-        "tune.maxrewrite <bytes>",
-        "tune.maxrewrite 1024",
-        buffer,
-        "Space in a buffer reserved for rules that add headers. The default is 1024, the maximum half a buffer.",
-    ),
-    row(
-        "tune.http.maxhdr <number>",
-        "tune.http.maxhdr 128",
-        number,
-        "Maximum number of headers in a message, 1 to 32767. The default is 101; a request with more gets status 400.",
-    ),
-    row(
-        "tune.http.logurilen <bytes>",
-        "tune.http.logurilen 4096",
-        number,
-        "Maximum length of a logged request line. The default is 1024; longer ones are truncated.",
-    ),
-    row(
-        "tune.http.cookielen <bytes>",
-        "tune.http.cookielen 100",
-        number,
+         larger headers (cookies), and costs memory for each active connection.";
+    "tune.maxrewrite <bytes>" GLOBAL, buffer, "tune.maxrewrite 1024",
+        "Space in a buffer reserved for rules that add headers. The default is 1024, the maximum half a buffer.";
+    "tune.http.maxhdr <number>" GLOBAL, number, "tune.http.maxhdr 128",
+        "Maximum number of headers in a message, 1 to 32767. The default is 101; a request with more gets status 400.";
+    "tune.http.logurilen <bytes>" GLOBAL, number, "tune.http.logurilen 4096",
+        "Maximum length of a logged request line. The default is 1024; longer ones are truncated.";
+    "tune.http.cookielen <bytes>" GLOBAL, number, "tune.http.cookielen 100",
         "Maximum length of a cookie that `capture cookie` stores, including its name. The default is 63. A longer \
-         length there is reduced to it, with a warning.",
-    ),
-    row(
-        "tune.maxaccept <number>",
-        "tune.maxaccept 64",
-        number,
-        "Number of connections that a thread accepts at a time. -1 means no limit.",
-    ),
-    row(
-        "tune.rcvbuf.client <bytes>",
-        "tune.rcvbuf.client 65536",
-        number,
+         length there is reduced to it, with a warning.";
+    "tune.maxaccept <number>" GLOBAL, number, "tune.maxaccept 64",
+        "Number of connections that a thread accepts at a time. -1 means no limit.";
+    "tune.rcvbuf.client <bytes>" GLOBAL, number, "tune.rcvbuf.client 65536",
         "Kernel receive buffer for each client connection. By default, or with 0, the kernel adapts it, which is \
-         nearly always better.",
-    ),
-    row(
-        "tune.rcvbuf.server <bytes>",
-        "tune.rcvbuf.server 65536",
-        number,
-        "Kernel receive buffer for each server connection. By default, or with 0, the kernel adapts it.",
-    ),
-    row(
-        "tune.sndbuf.client <bytes>",
-        "tune.sndbuf.client 65536",
-        number,
+         nearly always better.";
+    "tune.rcvbuf.server <bytes>" GLOBAL, number, "tune.rcvbuf.server 65536",
+        "Kernel receive buffer for each server connection. By default, or with 0, the kernel adapts it.";
+    "tune.sndbuf.client <bytes>" GLOBAL, number, "tune.sndbuf.client 65536",
         "Kernel send buffer for each client connection. A small one saves memory with many slow clients. By default, \
-         or with 0, the kernel adapts it.",
-    ),
-    row(
-        "tune.sndbuf.server <bytes>",
-        "tune.sndbuf.server 65536",
-        number,
-        "Kernel send buffer for each server connection. By default, or with 0, the kernel adapts it.",
-    ),
-    row(
-        "tune.notsent-lowat.client <bytes>",
-        "tune.notsent-lowat.client 131072",
-        number,
+         or with 0, the kernel adapts it.";
+    "tune.sndbuf.server <bytes>" GLOBAL, number, "tune.sndbuf.server 65536",
+        "Kernel send buffer for each server connection. By default, or with 0, the kernel adapts it.";
+    "tune.notsent-lowat.client <bytes>" GLOBAL, number, "tune.notsent-lowat.client 131072",
         "Amount of unsent data that the kernel accepts for each client connection. A small value saves memory with \
-         slow clients, and lets urgent HTTP/2 frames pass. 0, the default, uses the system setting.",
-    ),
-    row(
-        "tune.notsent-lowat.server <bytes>",
-        "tune.notsent-lowat.server 131072",
-        number,
+         slow clients, and lets urgent HTTP/2 frames pass. 0, the default, uses the system setting.";
+    "tune.notsent-lowat.server <bytes>" GLOBAL, number, "tune.notsent-lowat.server 131072",
         "Amount of unsent data that the kernel accepts for each server connection. 0, the default, uses the system \
-         setting.",
-    ),
-    row(
-        "tune.pool-high-fd-ratio <percent>",
-        "tune.pool-high-fd-ratio 25",
-        number,
+         setting.";
+    "tune.pool-high-fd-ratio <percent>" GLOBAL, number, "tune.pool-high-fd-ratio 25",
         "Percentage of file descriptors in use above which a new server connection closes an idle one of its thread. \
-         By default none is closed: the limits allow two descriptors for each client connection.",
-    ),
-    row(
-        "tune.pool-low-fd-ratio <percent>",
-        "tune.pool-low-fd-ratio 20",
-        number,
+         By default none is closed: the limits allow two descriptors for each client connection.";
+    "tune.pool-low-fd-ratio <percent>" GLOBAL, number, "tune.pool-low-fd-ratio 20",
         "Percentage of file descriptors in use above which server connections are closed instead of kept idle. By \
-         default all are kept: the limits allow two descriptors for each client connection.",
-    ),
-    row(
-        "tune.idle-pool.shared { on | off | auto }",
-        "tune.idle-pool.shared off",
-        idle_shared,
-        "Sets whether a thread without an idle connection for a request takes one from another thread, before it \
-         opens a new one. On by default; `auto` is the same. HTTP/2 connections stay with their thread. With `off` \
-         each thread uses only its own connections.",
-    ),
-    row(
-        "tune.vars.global-max-size <size>",
-        "tune.vars.global-max-size 1048576",
-        variables,
-        "Maximum memory of all variables together, of every scope. 0, the default, means no limit.",
-    ),
-    row(
-        "tune.vars.proc-max-size <size>",
-        "tune.vars.proc-max-size 102400",
-        variables,
-        "Maximum memory of process variables. 0, the default, means no limit.",
-    ),
-    row(
-        "tune.vars.sess-max-size <size>",
-        "tune.vars.sess-max-size 10240",
-        variables,
-        "Maximum memory of the variables of one client connection and its requests. 0, the default, means no limit.",
-    ),
-    row(
-        "tune.vars.txn-max-size <size>",
-        "tune.vars.txn-max-size 10240",
-        variables,
-        "Maximum memory of the variables of one request and its response. 0, the default, means no limit.",
-    ),
-    row(
-        "tune.vars.reqres-max-size <size>",
-        "tune.vars.reqres-max-size 10240",
-        variables,
-        "Maximum memory of the variables of one request, or of one response. 0, the default, means no limit.",
-    ),
-    row(
-        "tune.vars.check-max-size <size>",
-        "tune.vars.check-max-size 10240",
-        variables,
-        "Maximum memory of the variables of one health check. 0, the default, means no limit.",
-    ),
-];
+         default all are kept: the limits allow two descriptors for each client connection.";
+    "tune.idle-pool.shared { on | off | auto }" GLOBAL, idle_shared, "tune.idle-pool.shared off",
+        "Sets whether a thread without an idle connection for a request takes one from another thread, before it opens \
+         a new one. On by default; `auto` is the same. HTTP/2 connections stay with their thread. With `off` each \
+         thread uses only its own connections.";
+    "tune.vars.global-max-size <size>" GLOBAL, variables, "tune.vars.global-max-size 1048576",
+        "Maximum memory of all variables together, of every scope. 0, the default, means no limit.";
+    "tune.vars.proc-max-size <size>" GLOBAL, variables, "tune.vars.proc-max-size 102400",
+        "Maximum memory of process variables. 0, the default, means no limit.";
+    "tune.vars.sess-max-size <size>" GLOBAL, variables, "tune.vars.sess-max-size 10240",
+        "Maximum memory of the variables of one client connection and its requests. 0, the default, means no limit.";
+    "tune.vars.txn-max-size <size>" GLOBAL, variables, "tune.vars.txn-max-size 10240",
+        "Maximum memory of the variables of one request and its response. 0, the default, means no limit.";
+    "tune.vars.reqres-max-size <size>" GLOBAL, variables, "tune.vars.reqres-max-size 10240",
+        "Maximum memory of the variables of one request, or of one response. 0, the default, means no limit.";
+    "tune.vars.check-max-size <size>" GLOBAL, variables, "tune.vars.check-max-size 10240",
+        "Maximum memory of the variables of one health check. 0, the default, means no limit.";
+};

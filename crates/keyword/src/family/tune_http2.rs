@@ -1,7 +1,7 @@
 //! `tune.h2.*`: what HTTP/2 connections announce and bear. Those of `fe` are
 //! clients' connections, those of `be` go to servers.
 
-use super::global::row;
+use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use mux::Http2;
@@ -47,80 +47,40 @@ fn set(http2: &mut Http2, what: &str, number: u32) {
 }
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    row(
-        "tune.h2.header-table-size <bytes>",
-        "tune.h2.header-table-size 8192",
-        number,
-        "Size of the dynamic header table (HPACK) that each HTTP/2 peer may use, 4096 to 65536. The default is 4096. \
-         A larger one compresses headers better, and costs memory for each connection.",
-    ),
-    row(
-        "tune.h2.max-frame-size <bytes>",
-        "tune.h2.max-frame-size 32768",
-        number,
+pub static LINES: &[LineRow] = rows! {
+    "tune.h2.header-table-size <bytes>" GLOBAL, number, "tune.h2.header-table-size 8192",
+        "Size of the dynamic header table (HPACK) that each HTTP/2 peer may use, 4096 to 65536. The default is 4096. A \
+         larger one compresses headers better, and costs memory for each connection.";
+    "tune.h2.max-frame-size <bytes>" GLOBAL, number, "tune.h2.max-frame-size 32768",
         "Maximum size of frames that HTTP/2 peers may send, 16384 to 16777215. The default of 16384 is nearly always \
-         right.",
-    ),
-    row(
-        "tune.h2.initial-window-size <bytes>",
-        "tune.h2.initial-window-size 1048576",
-        number,
-        "Initial flow control window of each HTTP/2 stream. The default is 65535. A larger one makes uploads over \
-         long distances faster, and costs memory if they are not read.",
-    ),
-    row(
-        "tune.h2.max-concurrent-streams <number>",
-        "tune.h2.max-concurrent-streams 50",
-        number,
+         right.";
+    "tune.h2.initial-window-size <bytes>" GLOBAL, number, "tune.h2.initial-window-size 1048576",
+        "Initial flow control window of each HTTP/2 stream. The default is 65535. A larger one makes uploads over long \
+         distances faster, and costs memory if they are not read.";
+    "tune.h2.max-concurrent-streams <number>" GLOBAL, number, "tune.h2.max-concurrent-streams 50",
         "Maximum number of concurrent requests on one HTTP/2 connection. The default is 100; 0 means 65536, which no \
-         connection exceeds.",
-    ),
-    row(
-        "tune.h2.fe.initial-window-size <bytes>",
+         connection exceeds.";
+    "tune.h2.fe.initial-window-size <bytes>" GLOBAL, number,
         "tune.h2.fe.initial-window-size 1048576",
-        number,
-        "Like `tune.h2.initial-window-size`, for client connections only.",
-    ),
-    row(
-        "tune.h2.fe.max-concurrent-streams <number>",
+        "Like `tune.h2.initial-window-size`, for client connections only.";
+    "tune.h2.fe.max-concurrent-streams <number>" GLOBAL, number,
         "tune.h2.fe.max-concurrent-streams 50",
-        number,
-        "Like `tune.h2.max-concurrent-streams`, for client connections only.",
-    ),
-    row(
-        "tune.h2.fe.max-total-streams <number>",
-        "tune.h2.fe.max-total-streams 10000",
-        number,
-        "Number of requests after which an HTTP/2 client must open a new connection. 0, the default, means no limit.",
-    ),
-    row(
-        "tune.h2.fe.glitches-threshold <number>",
-        "tune.h2.fe.glitches-threshold 100",
-        number,
-        "Number of protocol errors (malformed requests, wrong body lengths) after which an HTTP/2 client connection \
-         is closed; each of them only ends its request. 0, the default, means no limit; floods are always closed.",
-    ),
-    row(
-        "tune.h2.be.initial-window-size <bytes>",
+        "Like `tune.h2.max-concurrent-streams`, for client connections only.";
+    "tune.h2.fe.max-total-streams <number>" GLOBAL, number, "tune.h2.fe.max-total-streams 10000",
+        "Number of requests after which an HTTP/2 client must open a new connection. 0, the default, means no limit.";
+    "tune.h2.fe.glitches-threshold <number>" GLOBAL, number, "tune.h2.fe.glitches-threshold 100",
+        "Number of protocol errors (malformed requests, wrong body lengths) after which an HTTP/2 client connection is \
+         closed; each of them only ends its request. 0, the default, means no limit; floods are always closed.";
+    "tune.h2.be.initial-window-size <bytes>" GLOBAL, number,
         "tune.h2.be.initial-window-size 1048576",
-        number,
-        "Like `tune.h2.initial-window-size`, for server connections only.",
-    ),
-    row(
-        "tune.h2.be.max-concurrent-streams <number>",
+        "Like `tune.h2.initial-window-size`, for server connections only.";
+    "tune.h2.be.max-concurrent-streams <number>" GLOBAL, number,
         "tune.h2.be.max-concurrent-streams 50",
-        number,
-        "Like `tune.h2.max-concurrent-streams`, for server connections only. The server may allow fewer.",
-    ),
-    row(
-        "tune.h2.be.glitches-threshold <number>",
-        "tune.h2.be.glitches-threshold 100",
-        number,
+        "Like `tune.h2.max-concurrent-streams`, for server connections only. The server may allow fewer.";
+    "tune.h2.be.glitches-threshold <number>" GLOBAL, number, "tune.h2.be.glitches-threshold 100",
         "Number of protocol errors (malformed responses, wrong body lengths) after which a connection to an HTTP/2 \
-         server takes no more requests; each of them only ends its response. 0, the default, means no limit.",
-    ),
-];
+         server takes no more requests; each of them only ends its response. 0, the default, means no limit.";
+};
 
 #[cfg(test)]
 mod tests {

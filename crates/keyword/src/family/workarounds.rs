@@ -1,7 +1,7 @@
 //! Getting along with old peers, and hardening against odd clients: switches of
 //! `global` that change what is refused, announced or said.
 
-use super::global::row;
+use super::places::GLOBAL;
 use super::value::on_off;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
@@ -27,42 +27,24 @@ fn hardening(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// The table.
-pub static LINES: &[LineRow] = &[
-    row(
-        "h1-accept-payload-with-any-method",
-        "h1-accept-payload-with-any-method",
-        switch,
+pub static LINES: &[LineRow] = rows! {
+    "h1-accept-payload-with-any-method" GLOBAL, switch, "h1-accept-payload-with-any-method",
         "Accepts a body on GET, HEAD and DELETE requests of HTTP/1.0. Otherwise they are refused with 413, because \
-         some intermediaries would mistake that body for another request.",
-    ),
-    row(
-        "h2-workaround-bogus-websocket-clients",
-        "h2-workaround-bogus-websocket-clients",
-        switch,
+         some intermediaries would mistake that body for another request.";
+    "h2-workaround-bogus-websocket-clients" GLOBAL, switch, "h2-workaround-bogus-websocket-clients",
         "Does not announce WebSocket over HTTP/2 (RFC 8441) to HTTP/2 clients, so that clients with a faulty \
-         implementation use HTTP/1 for it.",
-    ),
-    row(
-        "pp2-never-send-local",
-        "pp2-never-send-local",
-        switch,
-        "Health checks of servers with `send-proxy-v2` send the addresses of their own connection instead of the \
-         LOCAL command, for servers that do not support LOCAL and would be marked down.",
-    ),
-    row(
-        "harden.reject-privileged-ports.tcp { on | off }",
+         implementation use HTTP/1 for it.";
+    "pp2-never-send-local" GLOBAL, switch, "pp2-never-send-local",
+        "Health checks of servers with `send-proxy-v2` send the addresses of their own connection instead of the LOCAL \
+         command, for servers that do not support LOCAL and would be marked down.";
+    "harden.reject-privileged-ports.tcp { on | off }" GLOBAL, hardening,
         "harden.reject-privileged-ports.tcp on",
-        hardening,
-        "Closes connections from client ports below 1024 at once, without a response or a log line. Legitimate \
-         clients do not use such ports, and a forged one may make two services respond to each other. Off by default.",
-    ),
-    row(
-        "harden.reject-privileged-ports.quic { on | off }",
+        "Closes connections from client ports below 1024 at once, without a response or a log line. Legitimate clients \
+         do not use such ports, and a forged one may make two services respond to each other. Off by default.";
+    "harden.reject-privileged-ports.quic { on | off }" GLOBAL, hardening,
         "harden.reject-privileged-ports.quic on",
-        hardening,
-        "The same as for TCP, for QUIC clients. QUIC is not supported.",
-    ),
-];
+        "The same as for TCP, for QUIC clients. QUIC is not supported.";
+};
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! External checks: `option external-check` and the lines that say which program it is.
 
-use super::super::global::row;
+use super::super::places::GLOBAL;
 use super::super::{Args, Built, LineRow, places};
 use super::plain;
 use crate::family::Loader;
@@ -11,54 +11,34 @@ use model::config::{Check, CheckKind, Proxy, ProxyKind};
 use std::path::{Path, PathBuf};
 
 /// The lines of this family.
-pub(in crate::family) static LINES: &[LineRow] = &[
-    row(
-        "external-check",
-        "external-check",
-        allow,
+pub(in crate::family) static LINES: &[LineRow] = rows! {
+    "external-check" GLOBAL, allow, "external-check",
         "Allows external checks, which run a program (`option external-check`). The serving processes never start a \
-         program. A separate process does, as the `user` and in the `chroot` of this section, without capabilities. \
-         It only runs the programs that the configuration names. At most 128 run at one time, each with the initial \
-         limit of open files.",
-    ),
-    row(
-        "insecure-fork-wanted",
-        "insecure-fork-wanted",
-        |_, args| args.end(),
+         program. A separate process does, as the `user` and in the `chroot` of this section, without capabilities. It \
+         only runs the programs that the configuration names. At most 128 run at one time, each with the initial limit \
+         of open files.";
+    "insecure-fork-wanted" GLOBAL, |_, args| args.end(), "insecure-fork-wanted",
         "In HAProxy, lets the process start programs, which external checks need. In Evenkeel the serving process \
-         never starts a program, with or without this line: a separate process runs external checks.",
-    ),
-    LineRow {
-        places: places::BACK,
-        syntax: "option external-check",
-        doc: "Uses the program of `external-check command` as health check: exit code 0 means that the server is up. \
-            Requires `external-check` in `global`. The program gets four arguments, `<proxy_address> <proxy_port> \
-            <server_address> <server_port>` (`NOT_USED` where a Unix socket or a backend without `bind` has no \
-            value), and only these variables: PATH, HAPROXY_PROXY_NAME, HAPROXY_PROXY_ID, HAPROXY_PROXY_ADDR, \
-            HAPROXY_PROXY_PORT, HAPROXY_SERVER_NAME, HAPROXY_SERVER_ID, HAPROXY_SERVER_ADDR, HAPROXY_SERVER_PORT, \
-            HAPROXY_SERVER_MAXCONN, HAPROXY_SERVER_CURCONN, HAPROXY_SERVER_SSL and HAPROXY_SERVER_PROTO. Its time \
-            limit is `inter`, or a shorter `timeout connect` if `timeout check` is set. Then its process group gets \
-            SIGTERM, and SIGKILL one second later. Standard input and output are /dev/null.",
-        example: "external-check command /bin/true\noption external-check",
-        build: |loader, args| plain(loader, args, CheckKind::External),
-    },
-    LineRow {
-        places: places::BACK,
-        syntax: "external-check command <command>",
-        doc: "The program of `option external-check`: an absolute path, or a name to look up in `external-check \
-            path`. With `chroot`, both are inside that directory, and so are all files that the program needs. The \
-            `user` of `global` must be able to execute it; otherwise a warning is reported.",
-        example: "external-check command /usr/local/bin/check-mysql",
-        build: command,
-    },
-    LineRow {
-        places: places::BACK,
-        syntax: "external-check path <path>",
-        doc: "The PATH of the program of `option external-check`; empty by default.",
-        example: "external-check path /usr/local/bin:/usr/bin:/bin",
-        build: path,
-    },
-];
+         never starts a program, with or without this line: a separate process runs external checks.";
+    "option external-check" places::BACK, |loader, args| plain(loader, args, CheckKind::External),
+        "external-check command /bin/true\noption external-check",
+        "Uses the program of `external-check command` as health check: exit code 0 means that the server is up. \
+         Requires `external-check` in `global`. The program gets four arguments, `<proxy_address> <proxy_port> \
+         <server_address> <server_port>` (`NOT_USED` where a Unix socket or a backend without `bind` has no value), \
+         and only these variables: PATH, HAPROXY_PROXY_NAME, HAPROXY_PROXY_ID, HAPROXY_PROXY_ADDR, HAPROXY_PROXY_PORT, \
+         HAPROXY_SERVER_NAME, HAPROXY_SERVER_ID, HAPROXY_SERVER_ADDR, HAPROXY_SERVER_PORT, HAPROXY_SERVER_MAXCONN, \
+         HAPROXY_SERVER_CURCONN, HAPROXY_SERVER_SSL and HAPROXY_SERVER_PROTO. Its time limit is `inter`, or a shorter \
+         `timeout connect` if `timeout check` is set. Then its process group gets SIGTERM, and SIGKILL one second \
+         later. Standard input and output are /dev/null.";
+    "external-check command <command>" places::BACK, command,
+        "external-check command /usr/local/bin/check-mysql",
+        "The program of `option external-check`: an absolute path, or a name to look up in `external-check path`. With \
+         `chroot`, both are inside that directory, and so are all files that the program needs. The `user` of `global` \
+         must be able to execute it; otherwise a warning is reported.";
+    "external-check path <path>" places::BACK, path,
+        "external-check path /usr/local/bin:/usr/bin:/bin",
+        "The PATH of the program of `option external-check`; empty by default.";
+};
 
 fn allow(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if args.peek().is_some_and(|word| word.str() == "preserve-env") {

@@ -13,137 +13,72 @@ use model::rules::draft::Section;
 use model::rules::{Dialect, Format, Usage, VariableChange};
 
 /// The lines of this family.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        places: places::CHECKS,
-        syntax: "tcp-check connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] [proto <name>] [comment <msg>]",
-        doc: "Opens a connection for the rules that follow, and closes the previous one. Without `default`, only the \
-            address and the port of the server's options apply. A script that contains this rule must begin with it.",
-        example: "tcp-check connect port 443 ssl sni www.example.com",
-        build: |loader, args| connect(loader, args, false),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "tcp-check send <data> [comment <msg>]",
-        doc: "Sends text on the current connection, which an earlier rule has opened.",
-        example: "tcp-check send PING\\r\\n",
-        build: |loader, args| send(loader, args, Sends::Text),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "tcp-check send-lf <fmt> [comment <msg>]",
-        doc: "Sends the result of a log format on the current connection. The format may use variables of earlier \
-            rules.",
-        example: "tcp-check send-lf %[srv_name]",
-        build: |loader, args| send(loader, args, Sends::Format),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "tcp-check send-binary <hexstring> [comment <msg>]",
-        doc: "Sends the bytes given as an even number of hexadecimal digits.",
-        example: "tcp-check send-binary 50494e470d0a",
-        build: |loader, args| send(loader, args, Sends::Binary),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "tcp-check send-binary-lf <hexfmt> [comment <msg>]",
-        doc: "Sends the bytes given as hexadecimal digits by a log format.",
-        example: "tcp-check send-binary-lf %[str(PING),hex]",
-        build: |loader, args| send(loader, args, Sends::BinaryFormat),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "tcp-check expect [min-recv <int>] [comment <msg>] [ok-status <st>] [error-status <st>] [tout-status <st>] [on-success <fmt>] [on-error <fmt>] [status-code <expr>] [!] { string | rstring | string-lf | binary | rbinary | binary-lf } <pattern>",
-        doc: "Waits for a response that matches a pattern, or with `!` does not match it. Until then more data is \
-            awaited, unless `min-recv` sets how many bytes are enough. The other options set the status, code and \
-            message with which a check ends.",
-        example: "tcp-check expect string +PONG",
-        build: |loader, args| expect(loader, args, false),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "tcp-check comment <string>",
-        doc: "Sets a comment on the next rule. The log shows it if that rule fails.",
-        example: "tcp-check comment greeting",
-        build: |loader, args| comment(loader, args, false),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "tcp-check set-var(<var-name>[,<cond>...]) <expr>",
-        doc: "Stores the value of an expression for later rules. Scopes are `check` and `sess` (this check) and \
-            `proc` (the process).",
-        example: "tcp-check set-var(check.port) int(8080)",
-        build: |loader, args| variable(loader, args, false),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "tcp-check set-var-fmt(<var-name>[,<cond>...]) <fmt>",
-        doc: "Stores the result of a log format in a variable, for later rules of the same check.",
-        example: "tcp-check set-var-fmt(check.name) %[srv_name]",
-        build: |loader, args| variable(loader, args, false),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "tcp-check unset-var(<var-name>)",
-        doc: "Deletes a variable; see `set-var` for the names.",
-        example: "tcp-check unset-var(check.port)",
-        build: |loader, args| variable(loader, args, false),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "http-check comment <string>",
-        doc: "Sets a comment on the next rule. The log shows it if that rule fails.",
-        example: "http-check comment greeting",
-        build: |loader, args| comment(loader, args, true),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "http-check set-var(<var-name>[,<cond>...]) <expr>",
-        doc: "Stores the value of an expression for later rules. Scopes are `check` and `sess` (this check) and \
-            `proc` (the process).",
-        example: "http-check set-var(check.port) int(8080)",
-        build: |loader, args| variable(loader, args, true),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "http-check set-var-fmt(<var-name>[,<cond>...]) <fmt>",
-        doc: "Stores the result of a log format in a variable, for later rules of the same check.",
-        example: "http-check set-var-fmt(check.name) %[srv_name]",
-        build: |loader, args| variable(loader, args, true),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "http-check unset-var(<var-name>)",
-        doc: "Deletes a variable; see `set-var` for the names.",
-        example: "http-check unset-var(check.port)",
-        build: |loader, args| variable(loader, args, true),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "http-check connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] [proto <name>] [comment <msg>]",
-        doc: "Opens a connection for the requests that follow, and closes the previous one. Without `default`, only \
-            the address and the port of the server's options apply. A script that contains this rule must begin with \
-            it, and each `http-check send` needs one before it.",
-        example: "http-check connect port 8443 ssl alpn h2",
-        build: |loader, args| connect(loader, args, true),
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "http-check send [meth <method>] [{ uri <uri> | uri-lf <fmt> }] [ver <version>] [hdr <name> <fmt>]… [{ body <text> | body-lf <fmt> }] [comment <msg>]",
-        doc: "Sends a request. Anything that the first such line omits comes from `option httpchk`. `content-length`, \
-            and `connection: close` for HTTP/1.1, are added automatically.",
-        example: "http-check send meth GET uri /health ver HTTP/1.1 hdr host www.example.com",
-        build: request,
-    },
-    LineRow {
-        places: places::CHECKS,
-        syntax: "http-check expect [min-recv <int>] [comment <msg>] [ok-status <st>] [error-status <st>] [tout-status <st>] [on-success <fmt>] [on-error <fmt>] [status-code <expr>] [!] { status | rstatus | hdr | fhdr | string | rstring | string-lf } <pattern>",
-        doc: "Sets the expected response of an HTTP check, instead of a status from 200 to 399. `!` inverts the test. \
-            With several lines, all must match. The options set the status, code and message with which a check ends.",
-        example: "http-check expect status 200-299,404",
-        build: |loader, args| expect(loader, args, true),
-    },
-];
+pub static LINES: &[LineRow] = rows! {
+    "tcp-check connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] [proto <name>] [comment <msg>]" places::CHECKS,
+        |loader, args| connect(loader, args, false),
+        "tcp-check connect port 443 ssl sni www.example.com",
+        "Opens a connection for the rules that follow, and closes the previous one. Without `default`, only the \
+         address and the port of the server's options apply. A script that contains this rule must begin with it.";
+    "tcp-check send <data> [comment <msg>]" places::CHECKS,
+        |loader, args| send(loader, args, Sends::Text), "tcp-check send PING\\r\\n",
+        "Sends text on the current connection, which an earlier rule has opened.";
+    "tcp-check send-lf <fmt> [comment <msg>]" places::CHECKS,
+        |loader, args| send(loader, args, Sends::Format), "tcp-check send-lf %[srv_name]",
+        "Sends the result of a log format on the current connection. The format may use variables of earlier rules.";
+    "tcp-check send-binary <hexstring> [comment <msg>]" places::CHECKS,
+        |loader, args| send(loader, args, Sends::Binary), "tcp-check send-binary 50494e470d0a",
+        "Sends the bytes given as an even number of hexadecimal digits.";
+    "tcp-check send-binary-lf <hexfmt> [comment <msg>]" places::CHECKS,
+        |loader, args| send(loader, args, Sends::BinaryFormat),
+        "tcp-check send-binary-lf %[str(PING),hex]",
+        "Sends the bytes given as hexadecimal digits by a log format.";
+    "tcp-check expect [min-recv <int>] [comment <msg>] [ok-status <st>] [error-status <st>] [tout-status <st>] [on-success <fmt>] [on-error <fmt>] [status-code <expr>] [!] { string | rstring | string-lf | binary | rbinary | binary-lf } <pattern>" places::CHECKS,
+        |loader, args| expect(loader, args, false), "tcp-check expect string +PONG",
+        "Waits for a response that matches a pattern, or with `!` does not match it. Until then more data is awaited, \
+         unless `min-recv` sets how many bytes are enough. The other options set the status, code and message with \
+         which a check ends.";
+    "tcp-check comment <string>" places::CHECKS, |loader, args| comment(loader, args, false),
+        "tcp-check comment greeting",
+        "Sets a comment on the next rule. The log shows it if that rule fails.";
+    "tcp-check set-var(<var-name>[,<cond>...]) <expr>" places::CHECKS,
+        |loader, args| variable(loader, args, false), "tcp-check set-var(check.port) int(8080)",
+        "Stores the value of an expression for later rules. Scopes are `check` and `sess` (this check) and `proc` (the \
+         process).";
+    "tcp-check set-var-fmt(<var-name>[,<cond>...]) <fmt>" places::CHECKS,
+        |loader, args| variable(loader, args, false),
+        "tcp-check set-var-fmt(check.name) %[srv_name]",
+        "Stores the result of a log format in a variable, for later rules of the same check.";
+    "tcp-check unset-var(<var-name>)" places::CHECKS, |loader, args| variable(loader, args, false),
+        "tcp-check unset-var(check.port)",
+        "Deletes a variable; see `set-var` for the names.";
+    "http-check comment <string>" places::CHECKS, |loader, args| comment(loader, args, true),
+        "http-check comment greeting",
+        "Sets a comment on the next rule. The log shows it if that rule fails.";
+    "http-check set-var(<var-name>[,<cond>...]) <expr>" places::CHECKS,
+        |loader, args| variable(loader, args, true), "http-check set-var(check.port) int(8080)",
+        "Stores the value of an expression for later rules. Scopes are `check` and `sess` (this check) and `proc` (the \
+         process).";
+    "http-check set-var-fmt(<var-name>[,<cond>...]) <fmt>" places::CHECKS,
+        |loader, args| variable(loader, args, true),
+        "http-check set-var-fmt(check.name) %[srv_name]",
+        "Stores the result of a log format in a variable, for later rules of the same check.";
+    "http-check unset-var(<var-name>)" places::CHECKS, |loader, args| variable(loader, args, true),
+        "http-check unset-var(check.port)",
+        "Deletes a variable; see `set-var` for the names.";
+    "http-check connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] [proto <name>] [comment <msg>]" places::CHECKS,
+        |loader, args| connect(loader, args, true), "http-check connect port 8443 ssl alpn h2",
+        "Opens a connection for the requests that follow, and closes the previous one. Without `default`, only the \
+         address and the port of the server's options apply. A script that contains this rule must begin with it, and \
+         each `http-check send` needs one before it.";
+    "http-check send [meth <method>] [{ uri <uri> | uri-lf <fmt> }] [ver <version>] [hdr <name> <fmt>]… [{ body <text> | body-lf <fmt> }] [comment <msg>]" places::CHECKS,
+        request, "http-check send meth GET uri /health ver HTTP/1.1 hdr host www.example.com",
+        "Sends a request. Anything that the first such line omits comes from `option httpchk`. `content-length`, and \
+         `connection: close` for HTTP/1.1, are added automatically.";
+    "http-check expect [min-recv <int>] [comment <msg>] [ok-status <st>] [error-status <st>] [tout-status <st>] [on-success <fmt>] [on-error <fmt>] [status-code <expr>] [!] { status | rstatus | hdr | fhdr | string | rstring | string-lf } <pattern>" places::CHECKS,
+        |loader, args| expect(loader, args, true), "http-check expect status 200-299,404",
+        "Sets the expected response of an HTTP check, instead of a status from 200 to 399. `!` inverts the test. With \
+         several lines, all must match. The options set the status, code and message with which a check ends.";
+};
 
 fn lines_of(loader: &mut Loader, http: bool) -> &mut CheckLines {
     let check = check_of(loader);

@@ -11,112 +11,59 @@ use model::config::{HealthCheck, ServerAddress, ServerOptions};
 use std::sync::Arc;
 
 /// The options of this family.
-pub static OPTIONS: &[ServerRow] = &[
-    ServerRow {
-        places: places::SERVER,
-        syntax: "check",
-        doc: "Enables health checks for the server: by a connection, or as `option httpchk` and similar options \
-            define. Without it the server always counts as up.",
-        example: "server web1 192.0.2.11:8080 check",
-        build: |_, options, _| set(&mut options.check, true),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "no-check",
-        doc: "Cancels `check` of `default-server`.",
-        example: "server web1 192.0.2.11:8080 no-check",
-        build: |_, options, _| set(&mut options.check, false),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "inter <time>",
-        doc: "Interval between two checks; the default is 2s. It also limits the duration of a check without `timeout \
-            check`.",
-        example: "server web1 192.0.2.11:8080 check inter 5s",
-        build: |_, options, args| set(&mut options.inter_ms, time_above_zero(args)?),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "fastinter <time>",
-        doc: "Interval between two checks while the server is changing state. The default is `inter`.",
-        example: "server web1 192.0.2.11:8080 check fastinter 500ms",
-        build: |_, options, args| set(&mut options.fastinter_ms, Some(time_above_zero(args)?)),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "downinter <time>",
-        doc: "Interval between two checks of a server that is down. The default is `inter`.",
-        example: "server web1 192.0.2.11:8080 check downinter 10s",
-        build: |_, options, args| set(&mut options.downinter_ms, Some(time_above_zero(args)?)),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "rise <count>",
-        doc: "Number of consecutive successful checks after which a server that is down counts as up; the default is \
-            2.",
-        example: "server web1 192.0.2.11:8080 check rise 3",
-        build: |_, options, args| set(&mut options.rise, args.count("<count>", 1..=STREAK_MAX)?),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "fall <count>",
-        doc: "Number of consecutive failed checks after which a server that is up counts as down; the default is 3. \
-            After the start, the first failed check is enough.",
-        example: "server web1 192.0.2.11:8080 check fall 2",
-        build: |_, options, args| set(&mut options.fall, args.count("<count>", 1..=STREAK_MAX)?),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "port <port>",
-        doc: "Port for health checks, instead of the server's own. Required for the checks of a server without a port.",
-        example: "server web1 192.0.2.11:8080 check port 8081",
-        build: |_, options, args| set(&mut options.check_port, port(args)?),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "addr <address>[:<port>]",
-        doc: "Address for health checks, instead of the server's own, if another address shows the health of the \
-            service.",
-        example: "server web1 192.0.2.11:8080 check addr 192.0.2.111",
-        build: addr,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "check-send-proxy",
-        doc: "Begins health checks with a PROXY header. With neither `port` nor `addr`, `send-proxy` alone is enough.",
-        example: "server web1 192.0.2.11:8080 check check-send-proxy",
-        build: |_, options, _| set(&mut options.check_send_proxy, true),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "no-check-send-proxy",
-        doc: "Cancels `check-send-proxy` of `default-server`.",
-        example: "server web1 192.0.2.11:8080 check no-check-send-proxy",
-        build: |_, options, _| set(&mut options.check_send_proxy, false),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "check-via-socks4",
-        doc: "Sends health checks through the `socks4` proxy, too. By default they do not use it.",
-        example: "server web1 192.0.2.11:8080 socks4 192.0.2.99:1080 check check-via-socks4",
-        build: |_, options, _| set(&mut options.check_via_socks4, true),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "socks4 <addr>:<port>",
-        doc: "Connects to the server through a SOCKS4 proxy, which only supports IPv4 addresses. Add \
-            `check-via-socks4` for health checks.",
-        example: "server web1 192.0.2.11:8080 socks4 192.0.2.99:1080",
-        build: socks4,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "healthcheck <name>",
-        doc: "Uses the checks of this `healthcheck` section for the server, instead of those of its backend.",
-        example: "healthcheck web\n    type httpchk GET /health\nbackend www\n    server web1 192.0.2.11:8080 check healthcheck web",
-        build: health_check,
-    },
-];
+pub static OPTIONS: &[ServerRow] = rows! {
+    "check" places::SERVER, |_, options, _| set(&mut options.check, true),
+        "server web1 192.0.2.11:8080 check",
+        "Enables health checks for the server: by a connection, or as `option httpchk` and similar options define. \
+         Without it the server always counts as up.";
+    "no-check" places::SERVER, |_, options, _| set(&mut options.check, false),
+        "server web1 192.0.2.11:8080 no-check",
+        "Cancels `check` of `default-server`.";
+    "inter <time>" places::SERVER,
+        |_, options, args| set(&mut options.inter_ms, time_above_zero(args)?),
+        "server web1 192.0.2.11:8080 check inter 5s",
+        "Interval between two checks; the default is 2s. It also limits the duration of a check without `timeout \
+         check`.";
+    "fastinter <time>" places::SERVER,
+        |_, options, args| set(&mut options.fastinter_ms, Some(time_above_zero(args)?)),
+        "server web1 192.0.2.11:8080 check fastinter 500ms",
+        "Interval between two checks while the server is changing state. The default is `inter`.";
+    "downinter <time>" places::SERVER,
+        |_, options, args| set(&mut options.downinter_ms, Some(time_above_zero(args)?)),
+        "server web1 192.0.2.11:8080 check downinter 10s",
+        "Interval between two checks of a server that is down. The default is `inter`.";
+    "rise <count>" places::SERVER,
+        |_, options, args| set(&mut options.rise, args.count("<count>", 1..=STREAK_MAX)?),
+        "server web1 192.0.2.11:8080 check rise 3",
+        "Number of consecutive successful checks after which a server that is down counts as up; the default is 2.";
+    "fall <count>" places::SERVER,
+        |_, options, args| set(&mut options.fall, args.count("<count>", 1..=STREAK_MAX)?),
+        "server web1 192.0.2.11:8080 check fall 2",
+        "Number of consecutive failed checks after which a server that is up counts as down; the default is 3. After \
+         the start, the first failed check is enough.";
+    "port <port>" places::SERVER, |_, options, args| set(&mut options.check_port, port(args)?),
+        "server web1 192.0.2.11:8080 check port 8081",
+        "Port for health checks, instead of the server's own. Required for the checks of a server without a port.";
+    "addr <address>[:<port>]" places::SERVER, addr,
+        "server web1 192.0.2.11:8080 check addr 192.0.2.111",
+        "Address for health checks, instead of the server's own, if another address shows the health of the service.";
+    "check-send-proxy" places::SERVER, |_, options, _| set(&mut options.check_send_proxy, true),
+        "server web1 192.0.2.11:8080 check check-send-proxy",
+        "Begins health checks with a PROXY header. With neither `port` nor `addr`, `send-proxy` alone is enough.";
+    "no-check-send-proxy" places::SERVER, |_, options, _| set(&mut options.check_send_proxy, false),
+        "server web1 192.0.2.11:8080 check no-check-send-proxy",
+        "Cancels `check-send-proxy` of `default-server`.";
+    "check-via-socks4" places::SERVER, |_, options, _| set(&mut options.check_via_socks4, true),
+        "server web1 192.0.2.11:8080 socks4 192.0.2.99:1080 check check-via-socks4",
+        "Sends health checks through the `socks4` proxy, too. By default they do not use it.";
+    "socks4 <addr>:<port>" places::SERVER, socks4,
+        "server web1 192.0.2.11:8080 socks4 192.0.2.99:1080",
+        "Connects to the server through a SOCKS4 proxy, which only supports IPv4 addresses. Add `check-via-socks4` for \
+         health checks.";
+    "healthcheck <name>" places::SERVER, health_check,
+        "healthcheck web\n    type httpchk GET /health\nbackend www\n    server web1 192.0.2.11:8080 check healthcheck web",
+        "Uses the checks of this `healthcheck` section for the server, instead of those of its backend.";
+};
 
 /// More checks in a row than any server is worth.
 const STREAK_MAX: u32 = 1_000_000;

@@ -12,170 +12,90 @@ use model::rules::{Expression, Usage};
 use std::sync::Arc;
 
 /// The options of this family.
-pub static OPTIONS: &[ServerRow] = &[
-    ServerRow {
-        places: places::SERVER,
-        syntax: "send-proxy",
-        doc: "Begins each connection to the server with a PROXY header version 1, which contains the client's address.",
-        example: "server web1 192.0.2.11:8080 send-proxy",
-        build: |_, options, _| send_proxy(options, Some(1)),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "send-proxy-v2",
-        doc: "Begins each connection to the server with a PROXY header version 2 (binary), which contains the \
-            client's address.",
-        example: "server web1 192.0.2.11:8080 send-proxy-v2",
-        build: |_, options, _| send_proxy(options, Some(2)),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "send-proxy-v2-ssl",
-        doc: "Like `send-proxy-v2`; the header also contains the client's TLS version, and whether it presented a \
-            certificate.",
-        example: "server web1 192.0.2.11:8080 send-proxy-v2-ssl",
-        build: |_, options, _| send_proxy_tls(options, false),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "send-proxy-v2-ssl-cn",
-        doc: "Like `send-proxy-v2-ssl`; the header also contains the common name of the client's certificate.",
-        example: "server web1 192.0.2.11:8080 send-proxy-v2-ssl-cn",
-        build: |_, options, _| send_proxy_tls(options, true),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "proxy-v2-options <option>[,<option>]*",
-        doc: "Additional fields in the header of `send-proxy-v2`: `ssl`, `cert-cn`, `ssl-cipher`, `cert-sig`, \
-            `cert-key` (about the client's TLS connection), `authority` (its SNI), `unique-id`, and `crc32c`, a \
-            checksum.",
-        example: "server web1 192.0.2.11:8080 send-proxy-v2 proxy-v2-options authority,crc32c",
-        build: proxy_v2_options,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "no-send-proxy-v2-ssl",
-        doc: "Cancels `send-proxy-v2-ssl` of `default-server`.",
-        example: "server web1 192.0.2.11:8080 no-send-proxy-v2-ssl",
-        build: |_, options, _| send_proxy(options, None),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "no-send-proxy-v2-ssl-cn",
-        doc: "Cancels `send-proxy-v2-ssl-cn` of `default-server`.",
-        example: "server web1 192.0.2.11:8080 no-send-proxy-v2-ssl-cn",
-        build: |_, options, _| send_proxy(options, None),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "no-send-proxy",
-        doc: "Cancels `send-proxy` of `default-server`.",
-        example: "server web1 192.0.2.11:8080 no-send-proxy",
-        build: |_, options, _| send_proxy(options, None),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "no-send-proxy-v2",
-        doc: "Cancels `send-proxy-v2` of `default-server`.",
-        example: "server web1 192.0.2.11:8080 no-send-proxy-v2",
-        build: |_, options, _| send_proxy(options, None),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "source <address>[:<port>[-<port>]] [usesrc { client | clientip | hdr_ip(<name>[,<occurrence>]) | <address>[:<port>] }] \
-                 [interface <name>]",
-        doc: "Source address and interface of connections to the server. `usesrc` uses another address, such as that \
-            of the client (with its port or another one) or of a header; the server's replies must then be routed \
-            through this host. From a range of ports the next free one is used.",
-        example: "server web1 192.0.2.11:8080 source 192.0.2.1",
-        build: crate::family::source::of_server,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "tcp-ut <time>",
-        doc: "Closes a connection to the server when sent data is not acknowledged within this time. The default is \
-            the system setting.",
-        example: "server web1 192.0.2.11:8080 tcp-ut 10s",
-        build: |_, options, args| {
+pub static OPTIONS: &[ServerRow] = rows! {
+    "send-proxy" places::SERVER, |_, options, _| send_proxy(options, Some(1)),
+        "server web1 192.0.2.11:8080 send-proxy",
+        "Begins each connection to the server with a PROXY header version 1, which contains the client's address.";
+    "send-proxy-v2" places::SERVER, |_, options, _| send_proxy(options, Some(2)),
+        "server web1 192.0.2.11:8080 send-proxy-v2",
+        "Begins each connection to the server with a PROXY header version 2 (binary), which contains the client's \
+         address.";
+    "send-proxy-v2-ssl" places::SERVER, |_, options, _| send_proxy_tls(options, false),
+        "server web1 192.0.2.11:8080 send-proxy-v2-ssl",
+        "Like `send-proxy-v2`; the header also contains the client's TLS version, and whether it presented a \
+         certificate.";
+    "send-proxy-v2-ssl-cn" places::SERVER, |_, options, _| send_proxy_tls(options, true),
+        "server web1 192.0.2.11:8080 send-proxy-v2-ssl-cn",
+        "Like `send-proxy-v2-ssl`; the header also contains the common name of the client's certificate.";
+    "proxy-v2-options <option>[,<option>]*" places::SERVER, proxy_v2_options,
+        "server web1 192.0.2.11:8080 send-proxy-v2 proxy-v2-options authority,crc32c",
+        "Additional fields in the header of `send-proxy-v2`: `ssl`, `cert-cn`, `ssl-cipher`, `cert-sig`, `cert-key` \
+         (about the client's TLS connection), `authority` (its SNI), `unique-id`, and `crc32c`, a checksum.";
+    "no-send-proxy-v2-ssl" places::SERVER, |_, options, _| send_proxy(options, None),
+        "server web1 192.0.2.11:8080 no-send-proxy-v2-ssl",
+        "Cancels `send-proxy-v2-ssl` of `default-server`.";
+    "no-send-proxy-v2-ssl-cn" places::SERVER, |_, options, _| send_proxy(options, None),
+        "server web1 192.0.2.11:8080 no-send-proxy-v2-ssl-cn",
+        "Cancels `send-proxy-v2-ssl-cn` of `default-server`.";
+    "no-send-proxy" places::SERVER, |_, options, _| send_proxy(options, None),
+        "server web1 192.0.2.11:8080 no-send-proxy",
+        "Cancels `send-proxy` of `default-server`.";
+    "no-send-proxy-v2" places::SERVER, |_, options, _| send_proxy(options, None),
+        "server web1 192.0.2.11:8080 no-send-proxy-v2",
+        "Cancels `send-proxy-v2` of `default-server`.";
+    "source <address>[:<port>[-<port>]] [usesrc { client | clientip | hdr_ip(<name>[,<occurrence>]) | <address>[:<port>] }] [interface <name>]" places::SERVER,
+        crate::family::source::of_server, "server web1 192.0.2.11:8080 source 192.0.2.1",
+        "Source address and interface of connections to the server. `usesrc` uses another address, such as that of the \
+         client (with its port or another one) or of a header; the server's replies must then be routed through this \
+         host. From a range of ports the next free one is used.";
+    "tcp-ut <time>" places::SERVER,
+        |_, options, args| {
             set(
                 &mut options.tcp_user_timeout_ms,
                 Some(args.time_ms(Milliseconds)?),
             )
         },
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "tfo",
-        doc: "Sends the first data while the connection is being established (TCP Fast Open), if the system allows it.",
-        example: "server web1 192.0.2.11:8080 tfo",
-        build: |_, options, _| set(&mut options.tcp_fast_open, true),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "no-tfo",
-        doc: "Cancels `tfo` of `default-server`.",
-        example: "server web1 192.0.2.11:8080 no-tfo",
-        build: |_, options, _| set(&mut options.tcp_fast_open, false),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "pool-low-conn <connections>",
-        doc: "Number of idle connections to the server from which a thread uses one of another thread; with fewer it \
-            opens a new one. The default is 0: it always may (`tune.idle-pool.shared`).",
-        example: "server web1 192.0.2.11:8080 pool-low-conn 4",
-        build: |_, options, args| set(&mut options.pool_low, limit(args, "<connections>")?),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "pool-max-conn <connections>",
-        doc: "Maximum number of idle connections to the server; -1, the default, means no limit, and 0 keeps none.",
-        example: "server web1 192.0.2.11:8080 pool-max-conn 20",
-        build: |_, options, args| set(&mut options.pool_max, unlimited(args)?),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "pool-purge-delay <time>",
-        doc: "Time after which unneeded idle connections are closed; the default is 5s.",
-        example: "server web1 192.0.2.11:8080 pool-purge-delay 1m",
-        build: |_, options, args| {
+        "server web1 192.0.2.11:8080 tcp-ut 10s",
+        "Closes a connection to the server when sent data is not acknowledged within this time. The default is the \
+         system setting.";
+    "tfo" places::SERVER, |_, options, _| set(&mut options.tcp_fast_open, true),
+        "server web1 192.0.2.11:8080 tfo",
+        "Sends the first data while the connection is being established (TCP Fast Open), if the system allows it.";
+    "no-tfo" places::SERVER, |_, options, _| set(&mut options.tcp_fast_open, false),
+        "server web1 192.0.2.11:8080 no-tfo",
+        "Cancels `tfo` of `default-server`.";
+    "pool-low-conn <connections>" places::SERVER,
+        |_, options, args| set(&mut options.pool_low, limit(args, "<connections>")?),
+        "server web1 192.0.2.11:8080 pool-low-conn 4",
+        "Number of idle connections to the server from which a thread uses one of another thread; with fewer it opens \
+         a new one. The default is 0: it always may (`tune.idle-pool.shared`).";
+    "pool-max-conn <connections>" places::SERVER,
+        |_, options, args| set(&mut options.pool_max, unlimited(args)?),
+        "server web1 192.0.2.11:8080 pool-max-conn 20",
+        "Maximum number of idle connections to the server; -1, the default, means no limit, and 0 keeps none.";
+    "pool-purge-delay <time>" places::SERVER,
+        |_, options, args| {
             set(
                 &mut options.pool_purge_delay_ms,
                 args.time_ms(Milliseconds)?,
             )
         },
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "max-reuse <count>",
-        doc: "Maximum number of times that a connection to the server is reused; -1, the default, means no limit.",
-        example: "server web1 192.0.2.11:8080 max-reuse 1000",
-        build: |_, options, args| set(&mut options.reuse_max, unlimited(args)?),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "pool-conn-name <expression>",
-        doc: "The value of this expression names a new connection; only streams with the same name reuse it. It \
-            replaces `sni` for this purpose: streams with different `sni` but the same name share connections.",
-        example: "server web1 192.0.2.11:8080 pool-conn-name req.hdr(x-tenant)",
-        build: pool_name,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "proto { h1 | h2 | none }",
-        doc: "HTTP version for the server, regardless of TLS negotiation. The default is HTTP/1; `h2` does not need \
-            TLS.",
-        example: "server web1 192.0.2.11:8080 proto h2",
-        build: proto,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "ws { auto | h1 | h2 }",
-        doc: "HTTP version for WebSocket streams to the server. `auto` uses the version of other streams, or HTTP/1 \
-            if ALPN offers it; `h2` needs a server that supports RFC 8441.",
-        example: "server web1 192.0.2.11:8080 ws h1",
-        build: ws,
-    },
-];
+        "server web1 192.0.2.11:8080 pool-purge-delay 1m",
+        "Time after which unneeded idle connections are closed; the default is 5s.";
+    "max-reuse <count>" places::SERVER,
+        |_, options, args| set(&mut options.reuse_max, unlimited(args)?),
+        "server web1 192.0.2.11:8080 max-reuse 1000",
+        "Maximum number of times that a connection to the server is reused; -1, the default, means no limit.";
+    "pool-conn-name <expression>" places::SERVER, pool_name,
+        "server web1 192.0.2.11:8080 pool-conn-name req.hdr(x-tenant)",
+        "The value of this expression names a new connection; only streams with the same name reuse it. It replaces \
+         `sni` for this purpose: streams with different `sni` but the same name share connections.";
+    "proto { h1 | h2 | none }" places::SERVER, proto, "server web1 192.0.2.11:8080 proto h2",
+        "HTTP version for the server, regardless of TLS negotiation. The default is HTTP/1; `h2` does not need TLS.";
+    "ws { auto | h1 | h2 }" places::SERVER, ws, "server web1 192.0.2.11:8080 ws h1",
+        "HTTP version for WebSocket streams to the server. `auto` uses the version of other streams, or HTTP/1 if ALPN \
+         offers it; `h2` needs a server that supports RFC 8441.";
+};
 
 fn send_proxy(options: &mut ServerOptions, version: Option<u8>) -> Built {
     options.send_proxy = version;

@@ -19,99 +19,57 @@ const ERRORS_MAX: u32 = 1_000_000;
 const SEND_BYTES_MAX: usize = 16 << 10;
 
 /// The table.
-pub static OPTIONS: &[ServerRow] = &[
-    ServerRow {
-        places: places::SERVER,
-        syntax: "agent-check",
-        doc: "Regularly asks an agent on the server's host for the server's state. The agent may send a weight, `up`, \
-            `down`, `drain`, `maint`, `ready` or `maxconn:N`. Requires `agent-port`, and is independent of health \
-            checks.",
-        example: "server web1 192.0.2.11:8080 check agent-check agent-port 9707",
-        build: |_, options, _| set(&mut options.agent.check, true),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "no-agent-check",
-        doc: "Cancels `agent-check` of `default-server`.",
-        example: "server web1 192.0.2.11:8080 no-agent-check",
-        build: |_, options, _| set(&mut options.agent.check, false),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "agent-port <port>",
-        doc: "Port of the agent. `agent-check` requires it. The address is that of the server, or `agent-addr`.",
-        example: "server web1 192.0.2.11:8080 agent-check agent-port 9707",
-        build: |_, options, args| set(&mut options.agent.port, port(args)?),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "agent-addr <address>",
-        doc: "Address of the agent, if it differs from that of the server.",
-        example: "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-addr 192.0.2.7",
-        build: agent_addr,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "agent-inter <time>",
-        doc: "Interval between two agent checks, and their duration limit without `timeout check`; the default is 2s.",
-        example: "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-inter 5s",
-        build: |_, options, args| set(&mut options.agent.inter_ms, Some(time_above_zero(args)?)),
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "agent-send <text>",
-        doc: "Text sent to the agent before it responds. End a line with `\\n` in double quotes.",
-        example: "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-send \"web\\n\"",
-        build: agent_send,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "track [<backend>/]<server>",
-        doc: "The server has no checks of its own, and takes the state of the tracked server. A host that is a server \
-            in several backends then needs only one check.",
-        example: "server a 192.0.2.11:80 check\nserver b 192.0.2.11:81 track a",
-        build: |_, options, args| {
+pub static OPTIONS: &[ServerRow] = rows! {
+    "agent-check" places::SERVER, |_, options, _| set(&mut options.agent.check, true),
+        "server web1 192.0.2.11:8080 check agent-check agent-port 9707",
+        "Regularly asks an agent on the server's host for the server's state. The agent may send a weight, `up`, \
+         `down`, `drain`, `maint`, `ready` or `maxconn:N`. Requires `agent-port`, and is independent of health checks.";
+    "no-agent-check" places::SERVER, |_, options, _| set(&mut options.agent.check, false),
+        "server web1 192.0.2.11:8080 no-agent-check",
+        "Cancels `agent-check` of `default-server`.";
+    "agent-port <port>" places::SERVER,
+        |_, options, args| set(&mut options.agent.port, port(args)?),
+        "server web1 192.0.2.11:8080 agent-check agent-port 9707",
+        "Port of the agent. `agent-check` requires it. The address is that of the server, or `agent-addr`.";
+    "agent-addr <address>" places::SERVER, agent_addr,
+        "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-addr 192.0.2.7",
+        "Address of the agent, if it differs from that of the server.";
+    "agent-inter <time>" places::SERVER,
+        |_, options, args| set(&mut options.agent.inter_ms, Some(time_above_zero(args)?)),
+        "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-inter 5s",
+        "Interval between two agent checks, and their duration limit without `timeout check`; the default is 2s.";
+    "agent-send <text>" places::SERVER, agent_send,
+        "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-send \"web\\n\"",
+        "Text sent to the agent before it responds. End a line with `\\n` in double quotes.";
+    "track [<backend>/]<server>" places::SERVER,
+        |_, options, args| {
             let word = args.required("[<proxy>/]<server>")?;
             options.track = Some((word.span, word.text().into()));
             Ok(())
         },
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "observe { none | layer4 | layer7 }",
-        doc: "Counts consecutive errors of the traffic: failed connections (`layer4`), or invalid and failed \
-            responses (`layer7`). At `error-limit` errors, `on-error` applies. Requires `check`.",
-        example: "server web1 192.0.2.11:8080 check observe layer4 error-limit 5",
-        build: observe,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "error-limit <count>",
-        doc: "Number of consecutive errors after which `on-error` applies; the default is 10.",
-        example: "server web1 192.0.2.11:8080 check observe layer4 error-limit 3",
-        build: |_, options, args| {
+        "server a 192.0.2.11:80 check\nserver b 192.0.2.11:81 track a",
+        "The server has no checks of its own, and takes the state of the tracked server. A host that is a server in \
+         several backends then needs only one check.";
+    "observe { none | layer4 | layer7 }" places::SERVER, observe,
+        "server web1 192.0.2.11:8080 check observe layer4 error-limit 5",
+        "Counts consecutive errors of the traffic: failed connections (`layer4`), or invalid and failed responses \
+         (`layer7`). At `error-limit` errors, `on-error` applies. Requires `check`.";
+    "error-limit <count>" places::SERVER,
+        |_, options, args| {
             let limit = args.count("<count>", 1..=ERRORS_MAX)?;
             set(&mut options.observing.error_limit, limit)
         },
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "on-error { fastinter | fail-check | sudden-death | mark-down }",
-        doc: "Reaction when `observe` has counted `error-limit` errors: checks become more frequent, the errors count \
-            as a failed check (the default), one more failed check marks the server down, or the server is marked \
-            down.",
-        example: "server web1 192.0.2.11:8080 check observe layer4 on-error mark-down",
-        build: on_error,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "init-state { up | down | fully-up | fully-down }",
-        doc: "State of a checked server before its first check: up, until one check fails (the default); up, until \
-            `fall` checks fail; down, until one check passes; down, until `rise` checks pass.",
-        example: "server web1 192.0.2.11:8080 check init-state down",
-        build: init_state,
-    },
-];
+        "server web1 192.0.2.11:8080 check observe layer4 error-limit 3",
+        "Number of consecutive errors after which `on-error` applies; the default is 10.";
+    "on-error { fastinter | fail-check | sudden-death | mark-down }" places::SERVER, on_error,
+        "server web1 192.0.2.11:8080 check observe layer4 on-error mark-down",
+        "Reaction when `observe` has counted `error-limit` errors: checks become more frequent, the errors count as a \
+         failed check (the default), one more failed check marks the server down, or the server is marked down.";
+    "init-state { up | down | fully-up | fully-down }" places::SERVER, init_state,
+        "server web1 192.0.2.11:8080 check init-state down",
+        "State of a checked server before its first check: up, until one check fails (the default); up, until `fall` \
+         checks fail; down, until one check passes; down, until `rise` checks pass.";
+};
 
 fn agent_addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<address>")?;

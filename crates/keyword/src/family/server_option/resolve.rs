@@ -9,47 +9,26 @@ use model::config::{AddressFamily, InitAddress, NETWORKS_MAX, ServerOptions};
 use model::rules::network::Network;
 
 /// The table.
-pub static OPTIONS: &[ServerRow] = &[
-    ServerRow {
-        places: places::SERVER,
-        syntax: "resolvers <section>",
-        doc: "Resolves the server's name continuously with the nameservers of this `resolvers` section, and updates \
-            the server's address. While the name has no address, the server is in maintenance.",
-        example: "server web1 web.example.com:80 resolvers dns init-addr none",
-        build: section,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "resolve-prefer { ipv4 | ipv6 }",
-        doc: "Preferred address family; the other one is used only if this one has no address. The default is ipv6.",
-        example: "server web1 192.0.2.11:80 resolve-prefer ipv4",
-        build: prefer,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "resolve-net <network>[,<network>…]",
-        doc: "Prefers addresses in one of these networks; other addresses are used only if none matches.",
-        example: "server web1 192.0.2.11:80 resolve-net 10.0.0.0/8,192.168.0.0/16",
-        build: networks,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "resolve-opts { allow-dup-ip | ignore-weight | prevent-dup-ip }[,…]",
-        doc: "Sets whether several servers of one backend and name may have the same address (by default each has its \
-            own), and whether the weights of SRV records apply.",
-        example: "server web1 192.0.2.11:80 resolve-opts allow-dup-ip,ignore-weight",
-        build: options,
-    },
-    ServerRow {
-        places: places::SERVER,
-        syntax: "init-addr { last | libc | none | <ip> }[,…]",
-        doc: "Sources for the first address of a server with a host name, in order: a state file (`last`), the \
-            system's resolver (`libc`), a given address, or none (`none`: it waits in maintenance). The default is \
-            `last,libc`.",
-        example: "server web1 web.example.com:8080 init-addr libc,none",
-        build: init_addr,
-    },
-];
+pub static OPTIONS: &[ServerRow] = rows! {
+    "resolvers <section>" places::SERVER, section,
+        "server web1 web.example.com:80 resolvers dns init-addr none",
+        "Resolves the server's name continuously with the nameservers of this `resolvers` section, and updates the \
+         server's address. While the name has no address, the server is in maintenance.";
+    "resolve-prefer { ipv4 | ipv6 }" places::SERVER, prefer,
+        "server web1 192.0.2.11:80 resolve-prefer ipv4",
+        "Preferred address family; the other one is used only if this one has no address. The default is ipv6.";
+    "resolve-net <network>[,<network>…]" places::SERVER, networks,
+        "server web1 192.0.2.11:80 resolve-net 10.0.0.0/8,192.168.0.0/16",
+        "Prefers addresses in one of these networks; other addresses are used only if none matches.";
+    "resolve-opts { allow-dup-ip | ignore-weight | prevent-dup-ip }[,…]" places::SERVER, options,
+        "server web1 192.0.2.11:80 resolve-opts allow-dup-ip,ignore-weight",
+        "Sets whether several servers of one backend and name may have the same address (by default each has its own), \
+         and whether the weights of SRV records apply.";
+    "init-addr { last | libc | none | <ip> }[,…]" places::SERVER, init_addr,
+        "server web1 web.example.com:8080 init-addr libc,none",
+        "Sources for the first address of a server with a host name, in order: a state file (`last`), the system's \
+         resolver (`libc`), a given address, or none (`none`: it waits in maintenance). The default is `last,libc`.";
+};
 
 fn section(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("the name of a resolvers section")?;

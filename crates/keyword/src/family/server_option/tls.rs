@@ -16,260 +16,152 @@ use tls::certified::Parts;
 use tls::connector::{ClientSettings, Files};
 use tls::store::{ConfigLocation, Dependent, Store};
 
-const fn row(
-    syntax: &'static str,
-    example: &'static str,
-    build: crate::family::ServerBuilder,
-    doc: &'static str,
-) -> ServerRow {
-    ServerRow {
-        places: places::SERVER,
-        syntax,
-        doc,
-        example,
-        build,
-    }
-}
-
 /// The options of this family.
-pub static OPTIONS: &[ServerRow] = &[
-    row(
-        "ssl",
-        "server web1 192.0.2.11:443 ssl verify none",
+pub static OPTIONS: &[ServerRow] = rows! {
+    "ssl" places::SERVER,
         |_, options, _| {
             options.tls.ssl_said = true;
             options.tls.ssl_undone = false;
             set(&mut options.tls.ssl, true)
         },
+        "server web1 192.0.2.11:443 ssl verify none",
         "Uses TLS for connections to the server. Its certificate is verified with `ca-file`, unless `verify none` or \
-         `ssl-server-verify none` disables that.",
-    ),
-    row(
-        "no-ssl",
-        "server web1 192.0.2.11:80 no-ssl",
+         `ssl-server-verify none` disables that.";
+    "no-ssl" places::SERVER,
         |_, options, _| {
             options.tls.ssl_undone = true;
             set(&mut options.tls.ssl, false)
         },
-        "Cancels `ssl` of `default-server`.",
-    ),
-    row(
-        "check-ssl",
+        "server web1 192.0.2.11:80 no-ssl",
+        "Cancels `ssl` of `default-server`.";
+    "check-ssl" places::SERVER, |_, options, _| set(&mut options.tls.check_ssl, Some(true)),
         "server web1 192.0.2.11:80 check port 443 check-ssl verify none",
-        |_, options, _| set(&mut options.tls.check_ssl, Some(true)),
-        "Uses TLS for health checks even if they have their own port or address, or if traffic does not use TLS.",
-    ),
-    row(
-        "no-check-ssl",
+        "Uses TLS for health checks even if they have their own port or address, or if traffic does not use TLS.";
+    "no-check-ssl" places::SERVER, |_, options, _| set(&mut options.tls.check_ssl, Some(false)),
         "server web1 192.0.2.11:443 ssl verify none check no-check-ssl",
-        |_, options, _| set(&mut options.tls.check_ssl, Some(false)),
-        "Does not use TLS for health checks even if traffic does. Cancels `check-ssl` of `default-server`.",
-    ),
-    row(
-        "verify { none | required }",
-        "server web1 192.0.2.11:443 ssl verify none",
+        "Does not use TLS for health checks even if traffic does. Cancels `check-ssl` of `default-server`.";
+    "verify { none | required }" places::SERVER,
         |_, options, args| {
             let verified = one_of(args, &[("none", false), ("required", true)])?;
             set(&mut options.tls.verify, Some(verified))
         },
-        "Sets whether the server's certificate must be signed by a CA in `ca-file`, which is the default. With \
-         `none`, an attacker on the path can read and change the traffic.",
-    ),
-    row(
-        "verifyhost <name>",
-        "server web1 192.0.2.11:443 ssl verify none verifyhost web1.example.com",
+        "server web1 192.0.2.11:443 ssl verify none",
+        "Sets whether the server's certificate must be signed by a CA in `ca-file`, which is the default. With `none`, \
+         an attacker on the path can read and change the traffic.";
+    "verifyhost <name>" places::SERVER,
         |_, options, args| set(&mut options.tls.verify_host, Some(name(args)?)),
-        "Name that the server's certificate must match if `sni` sends none. Without both, any name is accepted.",
-    ),
-    row(
-        "ca-file { <file> | <directory> | @system-ca }",
+        "server web1 192.0.2.11:443 ssl verify none verifyhost web1.example.com",
+        "Name that the server's certificate must match if `sni` sends none. Without both, any name is accepted.";
+    "ca-file { <file> | <directory> | @system-ca }" places::SERVER, ca_file,
         "# server web1 192.0.2.11:443 ssl ca-file /etc/ssl/certs/ca-certificates.crt",
-        ca_file,
-        "CA certificates (PEM) that verify the server: a file, all files of a directory, or those of the system.",
-    ),
-    row(
-        "crl-file <file>",
+        "CA certificates (PEM) that verify the server: a file, all files of a directory, or those of the system.";
+    "crl-file <file>" places::SERVER, crl_file,
         "# server web1 192.0.2.11:443 ssl ca-file /etc/ssl/ours.pem crl-file /etc/ssl/ours.crl",
-        crl_file,
-        "Certificate revocation lists (PEM). Every certificate of the server's chain needs a list from its issuer.",
-    ),
-    row(
-        "crt <file>",
+        "Certificate revocation lists (PEM). Every certificate of the server's chain needs a list from its issuer.";
+    "crt <file>" places::SERVER, crt,
         "# server web1 192.0.2.11:443 ssl verify none crt /etc/ssl/private/client.pem",
-        crt,
         "Client certificate (PEM), with its chain, for servers that ask for one. Its key is in the same file, or in \
-         the file with the suffix `.key`.",
-    ),
-    row(
-        "sni <expression>",
+         the file with the suffix `.key`.";
+    "sni <expression>" places::SERVER, sni,
         "server web1 192.0.2.11:443 ssl verify none sni req.hdr(host)",
-        sni,
         "Sends the value of the expression as SNI. With `verify required` the server's certificate must match it. A \
-         connection opened for one name is not used for another.",
-    ),
-    row(
-        "check-sni <name>",
-        "server web1 192.0.2.11:443 ssl verify none check check-sni www.example.com",
+         connection opened for one name is not used for another.";
+    "check-sni <name>" places::SERVER,
         |_, options, args| set(&mut options.tls.check_sni, Some(name(args)?)),
-        "SNI for health checks. With `verify required` the certificate must match it.",
-    ),
-    row(
-        "alpn <protocol>[,<protocol>…]",
-        "server web1 192.0.2.11:443 ssl verify none alpn h2,http/1.1",
+        "server web1 192.0.2.11:443 ssl verify none check check-sni www.example.com",
+        "SNI for health checks. With `verify required` the certificate must match it.";
+    "alpn <protocol>[,<protocol>…]" places::SERVER,
         |_, options, args| set(&mut options.tls.alpn, tls_words::alpn(args)?),
-        "Protocols offered to the server, which selects one: `h2` is HTTP/2, `http/1.1` is HTTP/1.",
-    ),
-    row(
-        "check-alpn <protocol>[,<protocol>…]",
-        "server web1 192.0.2.11:443 ssl verify none check check-alpn http/1.1",
+        "server web1 192.0.2.11:443 ssl verify none alpn h2,http/1.1",
+        "Protocols offered to the server, which selects one: `h2` is HTTP/2, `http/1.1` is HTTP/1.";
+    "check-alpn <protocol>[,<protocol>…]" places::SERVER,
         |_, options, args| set(&mut options.tls.check_alpn, Some(tls_words::alpn(args)?)),
-        "Protocols offered by health checks, instead of those of `alpn`.",
-    ),
-    row(
-        "npn <protocol>[,<protocol>…]",
+        "server web1 192.0.2.11:443 ssl verify none check check-alpn http/1.1",
+        "Protocols offered by health checks, instead of those of `alpn`.";
+    "npn <protocol>[,<protocol>…]" places::SERVER, npn,
         "# server web1 192.0.2.11:443 ssl verify none npn http/1.1",
-        npn,
-        "The predecessor of ALPN, obsolete since 2014: no effect, with a warning. Use `alpn`.",
-    ),
-    row(
-        "allow-0rtt",
+        "The predecessor of ALPN, obsolete since 2014: no effect, with a warning. Use `alpn`.";
+    "allow-0rtt" places::SERVER, allow_0rtt,
         "# server web1 192.0.2.11:443 ssl verify none allow-0rtt",
-        allow_0rtt,
-        "No effect, with a warning: Evenkeel sends no request to a server before the handshake is complete.",
-    ),
-    row(
-        "check-proto { h1 | h2 | none }",
+        "No effect, with a warning: Evenkeel sends no request to a server before the handshake is complete.";
+    "check-proto { h1 | h2 | none }" places::SERVER, check_proto,
         "server web1 192.0.2.11:80 check check-proto h2",
-        check_proto,
-        "HTTP version for health checks. The default is `proto`, or the version negotiated by ALPN.",
-    ),
-    row(
-        "ciphers <list>",
+        "HTTP version for health checks. The default is `proto`, or the version negotiated by ALPN.";
+    "ciphers <list>" places::SERVER,
+        |_, options, args| tls_words::list(&mut options.tls.side, args),
         "server web1 192.0.2.11:443 ssl verify none ciphers ECDHE-RSA-AES128-GCM-SHA256",
+        "Cipher suites up to TLS 1.2 for the server, in OpenSSL's notation.";
+    "ciphersuites <list>" places::SERVER,
         |_, options, args| tls_words::list(&mut options.tls.side, args),
-        "Cipher suites up to TLS 1.2 for the server, in OpenSSL's notation.",
-    ),
-    row(
-        "ciphersuites <list>",
         "server web1 192.0.2.11:443 ssl verify none ciphersuites TLS_AES_128_GCM_SHA256",
-        |_, options, args| tls_words::list(&mut options.tls.side, args),
-        "Cipher suites of TLS 1.3 for the server, with OpenSSL's names.",
-    ),
-    row(
-        "curves <list>",
+        "Cipher suites of TLS 1.3 for the server, with OpenSSL's names.";
+    "curves <list>" places::SERVER, |_, options, args| tls_words::list(&mut options.tls.side, args),
         "server web1 192.0.2.11:443 ssl verify none curves X25519:P-256",
+        "Elliptic curves for key exchange with the server, in order of preference.";
+    "sigalgs <list>" places::SERVER,
         |_, options, args| tls_words::list(&mut options.tls.side, args),
-        "Elliptic curves for key exchange with the server, in order of preference.",
-    ),
-    row(
-        "sigalgs <list>",
         "server web1 192.0.2.11:443 ssl verify none sigalgs ECDSA+SHA256:RSA-PSS+SHA256",
+        "Signature algorithms accepted from the server. The default is all safe ones.";
+    "client-sigalgs <list>" places::SERVER,
         |_, options, args| tls_words::list(&mut options.tls.side, args),
-        "Signature algorithms accepted from the server. The default is all safe ones.",
-    ),
-    row(
-        "client-sigalgs <list>",
         "server web1 192.0.2.11:443 ssl verify none client-sigalgs ECDSA+SHA256",
-        |_, options, args| tls_words::list(&mut options.tls.side, args),
-        "Signature algorithms for the certificate of `crt`. The default is all that fit its key.",
-    ),
-    row(
-        "ssl-min-ver { TLSv1.2 | TLSv1.3 }",
+        "Signature algorithms for the certificate of `crt`. The default is all that fit its key.";
+    "ssl-min-ver { TLSv1.2 | TLSv1.3 }" places::SERVER,
+        |_, options, args| tls_words::version(&mut options.tls.side, args),
         "server web1 192.0.2.11:443 ssl verify none ssl-min-ver TLSv1.3",
+        "The lowest TLS version for the server. Versions below 1.2 are raised to 1.2.";
+    "ssl-max-ver { TLSv1.2 | TLSv1.3 }" places::SERVER,
         |_, options, args| tls_words::version(&mut options.tls.side, args),
-        "The lowest TLS version for the server. Versions below 1.2 are raised to 1.2.",
-    ),
-    row(
-        "ssl-max-ver { TLSv1.2 | TLSv1.3 }",
         "server web1 192.0.2.11:443 ssl verify none ssl-max-ver TLSv1.2",
-        |_, options, args| tls_words::version(&mut options.tls.side, args),
-        "The highest TLS version for the server. SSLv3, TLS 1.0 and 1.1 are not supported.",
-    ),
-    row(
-        "no-sslv3",
+        "The highest TLS version for the server. SSLv3, TLS 1.0 and 1.1 are not supported.";
+    "no-sslv3" places::SERVER, |_, options, args| tls_words::version(&mut options.tls.side, args),
         "server web1 192.0.2.11:443 ssl verify none no-sslv3",
-        |_, options, args| tls_words::version(&mut options.tls.side, args),
-        "SSLv3 is never supported, so this has no effect. Remove it when you next edit the line.",
-    ),
-    row(
-        "no-tlsv10",
+        "SSLv3 is never supported, so this has no effect. Remove it when you next edit the line.";
+    "no-tlsv10" places::SERVER, |_, options, args| tls_words::version(&mut options.tls.side, args),
         "server web1 192.0.2.11:443 ssl verify none no-tlsv10",
-        |_, options, args| tls_words::version(&mut options.tls.side, args),
-        "TLS 1.0 is never supported, so this has no effect. Remove it when you next edit the line.",
-    ),
-    row(
-        "no-tlsv11",
+        "TLS 1.0 is never supported, so this has no effect. Remove it when you next edit the line.";
+    "no-tlsv11" places::SERVER, |_, options, args| tls_words::version(&mut options.tls.side, args),
         "server web1 192.0.2.11:443 ssl verify none no-tlsv11",
-        |_, options, args| tls_words::version(&mut options.tls.side, args),
-        "TLS 1.1 is never supported, so this has no effect. Remove it when you next edit the line.",
-    ),
-    row(
-        "no-tlsv12",
+        "TLS 1.1 is never supported, so this has no effect. Remove it when you next edit the line.";
+    "no-tlsv12" places::SERVER, |_, options, args| tls_words::version(&mut options.tls.side, args),
         "server web1 192.0.2.11:443 ssl verify none no-tlsv12",
-        |_, options, args| tls_words::version(&mut options.tls.side, args),
-        "Disables TLS 1.2 for the server. Prefer `ssl-min-ver`.",
-    ),
-    row(
-        "no-tlsv13",
+        "Disables TLS 1.2 for the server. Prefer `ssl-min-ver`.";
+    "no-tlsv13" places::SERVER, |_, options, args| tls_words::version(&mut options.tls.side, args),
         "server web1 192.0.2.11:443 ssl verify none no-tlsv13",
+        "Disables TLS 1.3 for the server. Prefer `ssl-max-ver`.";
+    "force-sslv3" places::SERVER,
         |_, options, args| tls_words::version(&mut options.tls.side, args),
-        "Disables TLS 1.3 for the server. Prefer `ssl-max-ver`.",
-    ),
-    row(
-        "force-sslv3",
         "# server web1 192.0.2.11:443 ssl verify none force-sslv3",
+        "Refused with `ssl`: SSLv3 is not supported.";
+    "force-tlsv10" places::SERVER,
         |_, options, args| tls_words::version(&mut options.tls.side, args),
-        "Refused with `ssl`: SSLv3 is not supported.",
-    ),
-    row(
-        "force-tlsv10",
         "# server web1 192.0.2.11:443 ssl verify none force-tlsv10",
+        "Refused with `ssl`: TLS 1.0 is not supported.";
+    "force-tlsv11" places::SERVER,
         |_, options, args| tls_words::version(&mut options.tls.side, args),
-        "Refused with `ssl`: TLS 1.0 is not supported.",
-    ),
-    row(
-        "force-tlsv11",
         "# server web1 192.0.2.11:443 ssl verify none force-tlsv11",
+        "Refused with `ssl`: TLS 1.1 is not supported.";
+    "force-tlsv12" places::SERVER,
         |_, options, args| tls_words::version(&mut options.tls.side, args),
-        "Refused with `ssl`: TLS 1.1 is not supported.",
-    ),
-    row(
-        "force-tlsv12",
         "server web1 192.0.2.11:443 ssl verify none force-tlsv12",
+        "Allows only TLS 1.2 for the server. Prefer `ssl-min-ver` and `ssl-max-ver`.";
+    "force-tlsv13" places::SERVER,
         |_, options, args| tls_words::version(&mut options.tls.side, args),
-        "Allows only TLS 1.2 for the server. Prefer `ssl-min-ver` and `ssl-max-ver`.",
-    ),
-    row(
-        "force-tlsv13",
         "server web1 192.0.2.11:443 ssl verify none force-tlsv13",
-        |_, options, args| tls_words::version(&mut options.tls.side, args),
-        "Allows only TLS 1.3 for the server. Prefer `ssl-min-ver TLSv1.3`.",
-    ),
-    row(
-        "ssl-reuse",
+        "Allows only TLS 1.3 for the server. Prefer `ssl-min-ver TLSv1.3`.";
+    "ssl-reuse" places::SERVER, |_, options, _| set(&mut options.tls.no_reuse, false),
         "server web1 192.0.2.11:443 ssl verify none ssl-reuse",
-        |_, options, _| set(&mut options.tls.no_reuse, false),
-        "Cancels `no-ssl-reuse` of `default-server`.",
-    ),
-    row(
-        "no-ssl-reuse",
+        "Cancels `no-ssl-reuse` of `default-server`.";
+    "no-ssl-reuse" places::SERVER, |_, options, _| set(&mut options.tls.no_reuse, true),
         "server web1 192.0.2.11:443 ssl verify none no-ssl-reuse",
-        |_, options, _| set(&mut options.tls.no_reuse, true),
-        "Disables session resumption: each connection performs a full handshake.",
-    ),
-    row(
-        "tls-tickets",
+        "Disables session resumption: each connection performs a full handshake.";
+    "tls-tickets" places::SERVER, |_, options, _| set(&mut options.tls.side.no_tickets, false),
         "server web1 192.0.2.11:443 ssl verify none tls-tickets",
-        |_, options, _| set(&mut options.tls.side.no_tickets, false),
-        "Cancels `no-tls-tickets` of `default-server`.",
-    ),
-    row(
-        "no-tls-tickets",
+        "Cancels `no-tls-tickets` of `default-server`.";
+    "no-tls-tickets" places::SERVER, |_, options, _| set(&mut options.tls.side.no_tickets, true),
         "server web1 192.0.2.11:443 ssl verify none no-tls-tickets",
-        |_, options, _| set(&mut options.tls.side.no_tickets, true),
-        "Resumes TLS 1.2 sessions by session id instead of tickets.",
-    ),
-];
+        "Resumes TLS 1.2 sessions by session id instead of tickets.";
+};
 
 fn name(args: &mut Args<'_>) -> Result<Box<str>, Diagnostic> {
     Ok(args.required("<name>")?.text().into())

@@ -16,33 +16,23 @@ use language::source::Text;
 use language::{Diagnostic, Word};
 use std::sync::Arc;
 
-pub(super) static ROWS: &[ActionRow] = &[
-    ActionRow {
-        places: places::ANSWERING,
-        syntax: "deny [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
-        doc: "Denies a request with status 403, or a response with 502, and the error page of the proxy. Status, body \
-            and headers can be set. `deny_status` alone uses the error page of another status; `status` alone sends \
-            no body.",
-        example: "deny status 429 content-type text/plain string \"slow down\" if { src 192.0.2.0/24 }",
-        build: |loader, build| self::build(loader, build, Purpose::Deny),
-    },
-    ActionRow {
-        places: &[places::REQUEST],
-        syntax: "tarpit [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
-        doc: "Holds the request for `timeout tarpit` (or else `timeout connect`), then denies it with 500 or the \
-            given status, so that an attacker's connections wait. The arguments are those of `deny`.",
-        example: "tarpit status 429 if { src 192.0.2.0/24 }",
-        build: |loader, build| self::build(loader, build, Purpose::Tarpit),
-    },
-    ActionRow {
-        places: places::ANSWERING,
-        syntax: "return [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
-        doc: "Responds at once with status 200 or the given one, and a body from the configuration or from a file \
-            that is read at the start. No server is used. A body needs a `content-type`.",
-        example: "return status 200 content-type text/plain lf-string \"you are %[src]\" hdr cache-control no-store if { src 192.0.2.0/24 }",
-        build: |loader, build| self::build(loader, build, Purpose::Return),
-    },
-];
+pub(super) static ROWS: &[ActionRow] = rows! {
+    "deny [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*" places::ANSWERING,
+        |loader, build| self::build(loader, build, Purpose::Deny),
+        "deny status 429 content-type text/plain string \"slow down\" if { src 192.0.2.0/24 }",
+        "Denies a request with status 403, or a response with 502, and the error page of the proxy. Status, body and \
+         headers can be set. `deny_status` alone uses the error page of another status; `status` alone sends no body.";
+    "tarpit [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*" &[places::REQUEST],
+        |loader, build| self::build(loader, build, Purpose::Tarpit),
+        "tarpit status 429 if { src 192.0.2.0/24 }",
+        "Holds the request for `timeout tarpit` (or else `timeout connect`), then denies it with 500 or the given \
+         status, so that an attacker's connections wait. The arguments are those of `deny`.";
+    "return [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*" places::ANSWERING,
+        |loader, build| self::build(loader, build, Purpose::Return),
+        "return status 200 content-type text/plain lf-string \"you are %[src]\" hdr cache-control no-store if { src 192.0.2.0/24 }",
+        "Responds at once with status 200 or the given one, and a body from the configuration or from a file that is \
+         read at the start. No server is used. A body needs a `content-type`.";
+};
 
 /// What was read of the arguments so far.
 #[derive(Default)]

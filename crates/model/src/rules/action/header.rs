@@ -11,47 +11,27 @@ use crate::transaction::Stream;
 use http::message::{Message, Refusal, split_values};
 use language::Diagnostic;
 
-pub(super) static ROWS: &[ActionRow] = &[
-    ActionRow {
-        places: places::HTTP,
-        syntax: "set-header <name> <fmt>",
-        doc: "Replaces all headers with this name by one with the value of the log format. Use it for headers that \
-            clients must not set themselves.",
-        example: "set-header x-client %[src]",
-        build: |loader, build| with_format(loader, build, Change::Set),
-    },
-    ActionRow {
-        places: places::HTTP,
-        syntax: "add-header <name> <fmt>",
-        doc: "Adds a header after the existing ones, even those with the same name. The value is a log format.",
-        example: "add-header via \"1.1 %H\"",
-        build: |loader, build| with_format(loader, build, Change::Add),
-    },
-    ActionRow {
-        places: places::HTTP,
-        syntax: "del-header <name> [ -m <method> ]",
-        doc: "Removes all headers with this name. With `-m beg`, `end`, `sub` or `reg`, removes all headers whose \
-            names begin with it, end with it, contain it, or match it as a regular expression.",
-        example: "del-header x-debug- -m beg",
-        build: delete,
-    },
-    ActionRow {
-        places: places::HTTP,
-        syntax: "replace-header <name> <match-regex> <replace-fmt>",
-        doc: "Replaces the value of each header line with this name that matches the regular expression. `\\1` to \
-            `\\9` in the log format insert its groups. Other lines do not change.",
-        example: "replace-header accept-encoding ^.*gzip.*$ gzip",
-        build: |loader, build| replace(loader, build, Change::ReplaceLine),
-    },
-    ActionRow {
-        places: places::HTTP,
-        syntax: "replace-value <name> <match-regex> <replace-fmt>",
-        doc: "Like `replace-header`, for headers with lists: each comma-separated value is matched and replaced \
-            separately.",
-        example: "replace-value cache-control ^public$ private",
-        build: |loader, build| replace(loader, build, Change::ReplaceValue),
-    },
-];
+pub(super) static ROWS: &[ActionRow] = rows! {
+    "set-header <name> <fmt>" places::HTTP, |loader, build| with_format(loader, build, Change::Set),
+        "set-header x-client %[src]",
+        "Replaces all headers with this name by one with the value of the log format. Use it for headers that clients \
+         must not set themselves.";
+    "add-header <name> <fmt>" places::HTTP, |loader, build| with_format(loader, build, Change::Add),
+        "add-header via \"1.1 %H\"",
+        "Adds a header after the existing ones, even those with the same name. The value is a log format.";
+    "del-header <name> [ -m <method> ]" places::HTTP, delete, "del-header x-debug- -m beg",
+        "Removes all headers with this name. With `-m beg`, `end`, `sub` or `reg`, removes all headers whose names \
+         begin with it, end with it, contain it, or match it as a regular expression.";
+    "replace-header <name> <match-regex> <replace-fmt>" places::HTTP,
+        |loader, build| replace(loader, build, Change::ReplaceLine),
+        "replace-header accept-encoding ^.*gzip.*$ gzip",
+        "Replaces the value of each header line with this name that matches the regular expression. `\\1` to `\\9` in \
+         the log format insert its groups. Other lines do not change.";
+    "replace-value <name> <match-regex> <replace-fmt>" places::HTTP,
+        |loader, build| replace(loader, build, Change::ReplaceValue),
+        "replace-value cache-control ^public$ private",
+        "Like `replace-header`, for headers with lists: each comma-separated value is matched and replaced separately.";
+};
 
 /// Headers that say where a message ends: what is sent must agree with what was
 /// received, so rules do not change them.

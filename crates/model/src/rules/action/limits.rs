@@ -28,47 +28,27 @@ const LIMITS: [(&str, What); 6] = [
 
 const CONTENT: &[&str] = &[places::CONTENT, places::REQUEST];
 
-pub(super) static ROWS: &[ActionRow] = &[
-    ActionRow {
-        places: &[places::REQUEST, places::RESPONSE],
-        syntax: "set-timeout { server | tunnel | client | connect | queue | tarpit } { <time> | <expr> }",
-        doc: "Changes a timeout for this stream. An expression returns milliseconds; without a value, or with 0 or \
-            less, the timeout does not change.",
-        example: "set-timeout client 5m if { path_beg /report }",
-        build: timeout,
-    },
-    ActionRow {
-        places: CONTENT,
-        syntax: "set-retries { <number> | <expr> }",
-        doc: "Sets the number of connection retries for this stream, instead of `retries`; at most 100.",
-        example: "set-retries 0 if METH_POST",
-        build: |loader, build| numbered(loader, build, What::Retries),
-    },
-    ActionRow {
-        places: &[places::REQUEST],
-        syntax: "disable-l7-retry",
-        doc: "Does not retry this request because of a server's response or its absence, regardless of `retry-on`: \
-            for requests that must not be processed twice.",
-        example: "disable-l7-retry if METH_POST",
-        build: |_, _| Ok(action(What::NoAnswerRetries, Number::Fixed(1))),
-    },
-    ActionRow {
-        places: CONTENT,
-        syntax: "set-priority-class <expr>",
-        doc: "Sets the class of a stream in queues, from -2047 to 2047: lower classes go first, regardless of \
-            arrival. The default is 0.",
-        example: "set-priority-class int(-1) if { path_beg /checkout }",
-        build: |loader, build| found(loader, build, What::Class),
-    },
-    ActionRow {
-        places: CONTENT,
-        syntax: "set-priority-offset <expr>",
-        doc: "Shifts the position of a stream in its queue class as if it had arrived this many milliseconds later, \
-            or earlier if negative: from -524287 to 524287.",
-        example: "set-priority-offset int(5000) if { path_beg /report }",
-        build: |loader, build| found(loader, build, What::Offset),
-    },
-];
+pub(super) static ROWS: &[ActionRow] = rows! {
+    "set-timeout { server | tunnel | client | connect | queue | tarpit } { <time> | <expr> }" &[places::REQUEST, places::RESPONSE],
+        timeout, "set-timeout client 5m if { path_beg /report }",
+        "Changes a timeout for this stream. An expression returns milliseconds; without a value, or with 0 or less, \
+         the timeout does not change.";
+    "set-retries { <number> | <expr> }" CONTENT,
+        |loader, build| numbered(loader, build, What::Retries), "set-retries 0 if METH_POST",
+        "Sets the number of connection retries for this stream, instead of `retries`; at most 100.";
+    "disable-l7-retry" &[places::REQUEST],
+        |_, _| Ok(action(What::NoAnswerRetries, Number::Fixed(1))), "disable-l7-retry if METH_POST",
+        "Does not retry this request because of a server's response or its absence, regardless of `retry-on`: for \
+         requests that must not be processed twice.";
+    "set-priority-class <expr>" CONTENT, |loader, build| found(loader, build, What::Class),
+        "set-priority-class int(-1) if { path_beg /checkout }",
+        "Sets the class of a stream in queues, from -2047 to 2047: lower classes go first, regardless of arrival. The \
+         default is 0.";
+    "set-priority-offset <expr>" CONTENT, |loader, build| found(loader, build, What::Offset),
+        "set-priority-offset int(5000) if { path_beg /report }",
+        "Shifts the position of a stream in its queue class as if it had arrived this many milliseconds later, or \
+         earlier if negative: from -524287 to 524287.";
+};
 
 fn action(what: What, number: Number) -> Action {
     Action::Limits(Box::new(LimitChange { what, number }))

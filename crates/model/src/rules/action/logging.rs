@@ -7,38 +7,24 @@ use crate::log::LEVEL_NAMES;
 use crate::rules::draft::Draft;
 use language::{Diagnostic, suggest};
 
-pub(super) static ROWS: &[ActionRow] = &[
-    ActionRow {
-        places: &[
+pub(super) static ROWS: &[ActionRow] = rows! {
+        "set-log-level { emerg | alert | crit | err | warning | notice | info | debug | silent }" &[
             places::CONTENT,
             places::SERVER_CONTENT,
             places::REQUEST,
             places::RESPONSE,
             places::AFTER,
         ],
-        syntax: "set-log-level { emerg | alert | crit | err | warning | notice | info | debug | silent }",
-        doc: "Logs the stream at this level instead of `info`; `silent` does not log it. Use `silent` for health \
-            checks by other load balancers.",
-        example: "set-log-level silent if { src 127.0.0.1 }",
-        build: level,
-    },
-    ActionRow {
-        places: places::ALL,
-        syntax: "do-log",
-        doc: "Logs the stream or connection at this rule, in addition to the line at its end, with the `log-format` \
-            of its frontend. Unknown values are `-`. A `log-profile` can set another format for this step, or none.",
-        example: "do-log",
-        build: |_, build| Ok(Action::Log(step(build.set))),
-    },
-    ActionRow {
-        places: places::HTTP,
-        syntax: "strict-mode { on | off }",
-        doc: "Sets what happens when a later rule cannot change a message (too large for a buffer, or invalid): \
-            status 500 (`on`, the default), or the rule is skipped.",
-        example: "strict-mode off",
-        build: strict,
-    },
-];
+        level, "set-log-level silent if { src 127.0.0.1 }",
+        "Logs the stream at this level instead of `info`; `silent` does not log it. Use `silent` for health checks by \
+         other load balancers.";
+    "do-log" places::ALL, |_, build| Ok(Action::Log(step(build.set))), "do-log",
+        "Logs the stream or connection at this rule, in addition to the line at its end, with the `log-format` of its \
+         frontend. Unknown values are `-`. A `log-profile` can set another format for this step, or none.";
+    "strict-mode { on | off }" places::HTTP, strict, "strict-mode off",
+        "Sets what happens when a later rule cannot change a message (too large for a buffer, or invalid): status 500 \
+         (`on`, the default), or the rule is skipped.";
+};
 
 /// What a `log-profile` calls the rules of a list.
 fn step(set: RuleSet) -> Step {

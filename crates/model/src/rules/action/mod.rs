@@ -3,6 +3,19 @@
 //! the builder makes when a file is loaded; carrying it out changes the stream
 //! and says whether the rules go on. It touches no socket.
 
+/// The rows of a family, each with its syntax and places, builder, example and documentation.
+macro_rules! rows {
+    ($($syntax:literal $places:expr, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(crate::rules::action::ActionRow {
+            places: $places,
+            syntax: $syntax,
+            doc: $doc,
+            example: $example,
+            build: $build,
+        }),*]
+    };
+}
+
 mod address;
 mod answer;
 mod auth;

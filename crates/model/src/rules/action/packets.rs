@@ -17,66 +17,38 @@ const CLIENT: &[&str] = &[
     places::RESPONSE,
 ];
 const SERVER: &[&str] = &[places::CONTENT, places::REQUEST];
-
-pub(super) static ROWS: &[ActionRow] = &[
-    ActionRow {
-        places: CLIENT,
-        syntax: "set-mark <mark>",
-        doc: "Sets the mark of further packets to the client, for the kernel's routing and filters. The process keeps \
-            the capability NET_ADMIN for it.",
-        example: "set-mark 20 if { path_beg /download }",
-        build: |loader, build| fixed(loader, build, What::Mark),
-    },
-    ActionRow {
-        places: CLIENT,
-        syntax: "set-fc-mark { <mark> | <expr> }",
-        doc: "The newer name of `set-mark`, which also accepts an expression.",
-        example: "set-fc-mark src_port",
-        build: |loader, build| either(loader, build, What::Mark, false),
-    },
-    ActionRow {
-        places: SERVER,
-        syntax: "set-bc-mark { <mark> | <expr> }",
-        doc: "Sets the mark of packets to the server, on a connection opened for this stream, for example to select a \
-            route.",
-        example: "set-bc-mark 0xff",
-        build: |loader, build| either(loader, build, What::Mark, true),
-    },
-    ActionRow {
-        places: CLIENT,
-        syntax: "set-tos <tos>",
-        doc: "Sets the TOS field of packets to the client (DSCP and ECN, eight bits), for routers on the path.",
-        example: "set-tos 0x20 if { path_beg /download }",
-        build: |loader, build| fixed(loader, build, What::Tos),
-    },
-    ActionRow {
-        places: CLIENT,
-        syntax: "set-fc-tos { <tos> | <expr> }",
-        doc: "The newer name of `set-tos`, which also accepts an expression.",
-        example: "set-fc-tos int(32)",
-        build: |loader, build| either(loader, build, What::Tos, false),
-    },
-    ActionRow {
-        places: SERVER,
-        syntax: "set-bc-tos { <tos> | <expr> }",
-        doc: "Sets the TOS field of packets to the server, on a connection opened for this stream.",
-        example: "set-bc-tos 0x20",
-        build: |loader, build| either(loader, build, What::Tos, true),
-    },
-    ActionRow {
-        places: &[
-            places::CONTENT,
-            places::SERVER_CONTENT,
-            places::REQUEST,
-            places::RESPONSE,
-        ],
-        syntax: "set-nice <nice>",
-        doc: "In HAProxy, sets the scheduler priority of a stream, from -1024 (highest) to 1024. Evenkeel serves \
-            streams in order of their events, with a limited amount of work each, so this has no effect.",
-        example: "set-nice 10",
-        build: nice,
-    },
+const OF_STREAMS: &[&str] = &[
+    places::CONTENT,
+    places::SERVER_CONTENT,
+    places::REQUEST,
+    places::RESPONSE,
 ];
+
+pub(super) static ROWS: &[ActionRow] = rows! {
+    "set-mark <mark>" CLIENT, |loader, build| fixed(loader, build, What::Mark),
+        "set-mark 20 if { path_beg /download }",
+        "Sets the mark of further packets to the client, for the kernel's routing and filters. The process keeps the \
+         capability NET_ADMIN for it.";
+    "set-fc-mark { <mark> | <expr> }" CLIENT,
+        |loader, build| either(loader, build, What::Mark, false), "set-fc-mark src_port",
+        "The newer name of `set-mark`, which also accepts an expression.";
+    "set-bc-mark { <mark> | <expr> }" SERVER,
+        |loader, build| either(loader, build, What::Mark, true), "set-bc-mark 0xff",
+        "Sets the mark of packets to the server, on a connection opened for this stream, for example to select a \
+         route.";
+    "set-tos <tos>" CLIENT, |loader, build| fixed(loader, build, What::Tos),
+        "set-tos 0x20 if { path_beg /download }",
+        "Sets the TOS field of packets to the client (DSCP and ECN, eight bits), for routers on the path.";
+    "set-fc-tos { <tos> | <expr> }" CLIENT, |loader, build| either(loader, build, What::Tos, false),
+        "set-fc-tos int(32)",
+        "The newer name of `set-tos`, which also accepts an expression.";
+    "set-bc-tos { <tos> | <expr> }" SERVER, |loader, build| either(loader, build, What::Tos, true),
+        "set-bc-tos 0x20",
+        "Sets the TOS field of packets to the server, on a connection opened for this stream.";
+    "set-nice <nice>" OF_STREAMS, nice, "set-nice 10",
+        "In HAProxy, sets the scheduler priority of a stream, from -1024 (highest) to 1024. Evenkeel serves streams in \
+         order of their events, with a limited amount of work each, so this has no effect.";
+};
 
 /// A number, decimal or with `0x`.
 fn number(text: &str) -> Option<u32> {

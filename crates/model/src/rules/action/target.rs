@@ -10,12 +10,6 @@ use language::Diagnostic;
 
 const REQUEST: &[&str] = &[places::REQUEST];
 
-macro_rules! rows {
-    ($($syntax:literal $places:expr, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(ActionRow { places: $places, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
-    };
-}
-
 pub(super) static ROWS: &[ActionRow] = rows! {
     "set-path <fmt>" REQUEST, |l, b| set(l, b, Part::Path), "set-path /app%[path]",
         "Replaces the path of the request and keeps its query. A missing slash is added at the beginning.";

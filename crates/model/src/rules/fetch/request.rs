@@ -1,6 +1,6 @@
 //! Fetches of a request's start line: method, target and its parts, version.
 
-use super::{FetchBuild, FetchRow, PLACE, head, request, request_awaited};
+use super::{FetchBuild, FetchRow, head, request, request_awaited};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
@@ -26,182 +26,78 @@ const URL_PARAMETER: FetchBuild = text(url_parameter)
 /// Name, delimiter, and the flag `i`.
 const URL_PARAMETER_ARGUMENTS: &[Kind] = &[Kind::Text, Kind::Text, Kind::Text];
 
-pub(super) static ROWS: &[FetchRow] = &[
-    FetchRow {
-        places: PLACE,
-        syntax: "method",
-        doc: "The method of the request, such as `GET`. It is available until the end of the stream, so rules for \
-            responses and logs can use it.",
-        example: "acl is_post method POST",
-        build: FetchBuild::new(Type::Method, Needs::RequestKept, method).http(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "path",
-        doc: "The path of the request URL: from the first slash after the host up to the question mark. Nothing is \
-            decoded. `*` and the target of CONNECT have none.",
-        example: "acl is_api path_beg /api/",
-        build: text(path).variants(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "pathq",
-        doc: "The path of the request URL with its query string. For a request in origin form this is the whole URL.",
-        example: "acl is_search pathq -m beg /search?q=",
-        build: text(path_and_query),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "query",
-        doc: "The part of the URL after the first question mark; empty without one.",
-        example: "acl has_query query -m len gt 0",
-        build: text(query),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "url",
-        doc: "The target of the request as sent, with scheme and host if the client sent them. Prefer `path`, which \
-            is the same for proxied and direct requests.",
-        example: "acl proxied url_beg http://",
-        build: text(url).variants(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "base",
-        doc: "The first Host header and the path of the request as one text, without the query. Useful as a key for \
-            caches or virtual hosts.",
-        example: "acl shop base_beg www.example.com/shop",
-        build: text(base).variants(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "baseq",
-        doc: "The first Host header, the path and the query string of the request as one text.",
-        example: "acl found baseq -m sub ?q=",
-        build: text(base_and_query),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "base32",
-        doc: "A 32-bit hash of `base`: a short key for counting or distributing URLs.",
-        example: "acl even_half base32,even",
-        build: FetchBuild::new(Type::Int, Needs::Request, base32).http(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "base32+src",
-        doc: "The hash `base32` in four bytes, followed by the client's address in four or sixteen: a key for one \
-            client and URL.",
-        example: "acl known base32+src -m found",
-        build: FetchBuild::new(Type::Bin, Needs::Request, base32_source).http(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "url32",
-        doc: "A 32-bit hash of the Host header, the path and the query string.",
-        example: "acl odd_half url32,odd",
-        build: FetchBuild::new(Type::Int, Needs::Request, url32).http(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "url32+src",
-        doc: "The hash `url32` in four bytes, followed by the client's address in four or sixteen.",
-        example: "acl known url32+src -m found",
-        build: FetchBuild::new(Type::Bin, Needs::Request, url32_source).http(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "url_ip",
-        doc: "The IP address in the host of an absolute URL. Names are not resolved; without an address there is no \
-            value.",
-        example: "acl to_private url_ip 10.0.0.0/8",
-        build: FetchBuild::new(Type::Address, Needs::Request, url_ip).http(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "url_port",
-        doc: "The port of an absolute URL whose host is an IP address; 80 or 443 according to its scheme if it has \
-            none.",
-        example: "acl to_smtp url_port 25",
-        build: FetchBuild::new(Type::Int, Needs::Request, url_port).http(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "url_param[(<name>[,<delimiter>[,i]])]",
-        doc: "The undecoded value of the first parameter with this name in the query string (see `url_dec`); without \
-            a name that of the first parameter. Another delimiter can replace the question mark, such as `;` for some \
-            session ids. `i` ignores the case of the name.",
-        example: "acl debug url_param(debug) -m found",
-        build: URL_PARAMETER,
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "urlp[(<name>[,<delimiter>[,i]])]",
-        doc: "The same as `url_param`.",
-        example: "acl german urlp(lang) de",
-        build: URL_PARAMETER,
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "urlp_val[(<name>[,<delimiter>[,i]])]",
-        doc: "The value of the parameter as a number, from its leading digits.",
-        example: "acl far urlp_val(page) gt 100",
-        build: FetchBuild::new(Type::Int, Needs::Request, url_parameter_value)
-            .http()
-            .takes(URL_PARAMETER_ARGUMENTS, 0)
-            .prepare(check_url_parameter),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "req.ver",
-        doc: "The HTTP version of the client: `1.0`, `1.1`, `2.0`.",
-        example: "acl old req.ver 1.0",
-        build: text(version),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "req_ver",
-        doc: "The older name of `req.ver`.",
-        example: "acl old req_ver 1.0",
-        build: text(version),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "req.proto_http",
-        doc: "True if the stream is an HTTP request. In `tcp-request content` it waits until the request headers are \
-            complete or invalid.",
-        example: "acl is_http req.proto_http",
-        build: FetchBuild::new(Type::Bool, Needs::RequestKept, is_http).http(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "req_proto_http",
-        doc: "The older name of `req.proto_http`.",
-        example: "acl is_http req_proto_http",
-        build: FetchBuild::new(Type::Bool, Needs::RequestKept, is_http).http(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "status",
-        doc: "The status code of the response.",
-        example: "acl failed status 500:599",
-        build: FetchBuild::new(Type::Int, Needs::ResponseKept, status).http(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "res.ver",
-        doc: "The HTTP version of the server's response.",
-        example: "acl old_server res.ver 1.0",
-        build: FetchBuild::new(Type::Str, Needs::Response, version).http(),
-    },
-    FetchRow {
-        places: PLACE,
-        syntax: "resp_ver",
-        doc: "The older name of `res.ver`.",
-        example: "acl old_server resp_ver 1.0",
-        build: FetchBuild::new(Type::Str, Needs::Response, version).http(),
-    },
-];
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "method", FetchBuild::new(Type::Method, Needs::RequestKept, method).http(),
+        "acl is_post method POST",
+        "The method of the request, such as `GET`. It is available until the end of the stream, so rules for responses \
+         and logs can use it.";
+    "path", text(path).variants(), "acl is_api path_beg /api/",
+        "The path of the request URL: from the first slash after the host up to the question mark. Nothing is decoded. \
+         `*` and the target of CONNECT have none.";
+    "pathq", text(path_and_query), "acl is_search pathq -m beg /search?q=",
+        "The path of the request URL with its query string. For a request in origin form this is the whole URL.";
+    "query", text(query), "acl has_query query -m len gt 0",
+        "The part of the URL after the first question mark; empty without one.";
+    "url", text(url).variants(), "acl proxied url_beg http://",
+        "The target of the request as sent, with scheme and host if the client sent them. Prefer `path`, which is the \
+         same for proxied and direct requests.";
+    "base", text(base).variants(), "acl shop base_beg www.example.com/shop",
+        "The first Host header and the path of the request as one text, without the query. Useful as a key for caches \
+         or virtual hosts.";
+    "baseq", text(base_and_query), "acl found baseq -m sub ?q=",
+        "The first Host header, the path and the query string of the request as one text.";
+    "base32", FetchBuild::new(Type::Int, Needs::Request, base32).http(),
+        "acl even_half base32,even",
+        "A 32-bit hash of `base`: a short key for counting or distributing URLs.";
+    "base32+src", FetchBuild::new(Type::Bin, Needs::Request, base32_source).http(),
+        "acl known base32+src -m found",
+        "The hash `base32` in four bytes, followed by the client's address in four or sixteen: a key for one client \
+         and URL.";
+    "url32", FetchBuild::new(Type::Int, Needs::Request, url32).http(), "acl odd_half url32,odd",
+        "A 32-bit hash of the Host header, the path and the query string.";
+    "url32+src", FetchBuild::new(Type::Bin, Needs::Request, url32_source).http(),
+        "acl known url32+src -m found",
+        "The hash `url32` in four bytes, followed by the client's address in four or sixteen.";
+    "url_ip", FetchBuild::new(Type::Address, Needs::Request, url_ip).http(),
+        "acl to_private url_ip 10.0.0.0/8",
+        "The IP address in the host of an absolute URL. Names are not resolved; without an address there is no value.";
+    "url_port", FetchBuild::new(Type::Int, Needs::Request, url_port).http(),
+        "acl to_smtp url_port 25",
+        "The port of an absolute URL whose host is an IP address; 80 or 443 according to its scheme if it has none.";
+    "url_param[(<name>[,<delimiter>[,i]])]", URL_PARAMETER, "acl debug url_param(debug) -m found",
+        "The undecoded value of the first parameter with this name in the query string (see `url_dec`); without a name \
+         that of the first parameter. Another delimiter can replace the question mark, such as `;` for some session \
+         ids. `i` ignores the case of the name.";
+    "urlp[(<name>[,<delimiter>[,i]])]", URL_PARAMETER, "acl german urlp(lang) de",
+        "The same as `url_param`.";
+    "urlp_val[(<name>[,<delimiter>[,i]])]",
+        FetchBuild::new(Type::Int, Needs::Request, url_parameter_value)
+        .http()
+        .takes(URL_PARAMETER_ARGUMENTS, 0)
+        .prepare(check_url_parameter),
+        "acl far urlp_val(page) gt 100",
+        "The value of the parameter as a number, from its leading digits.";
+    "req.ver", text(version), "acl old req.ver 1.0",
+        "The HTTP version of the client: `1.0`, `1.1`, `2.0`.";
+    "req_ver", text(version), "acl old req_ver 1.0",
+        "The older name of `req.ver`.";
+    "req.proto_http", FetchBuild::new(Type::Bool, Needs::RequestKept, is_http).http(),
+        "acl is_http req.proto_http",
+        "True if the stream is an HTTP request. In `tcp-request content` it waits until the request headers are \
+         complete or invalid.";
+    "req_proto_http", FetchBuild::new(Type::Bool, Needs::RequestKept, is_http).http(),
+        "acl is_http req_proto_http",
+        "The older name of `req.proto_http`.";
+    "status", FetchBuild::new(Type::Int, Needs::ResponseKept, status).http(),
+        "acl failed status 500:599",
+        "The status code of the response.";
+    "res.ver", FetchBuild::new(Type::Str, Needs::Response, version).http(),
+        "acl old_server res.ver 1.0",
+        "The HTTP version of the server's response.";
+    "resp_ver", FetchBuild::new(Type::Str, Needs::Response, version).http(),
+        "acl old_server resp_ver 1.0",
+        "The older name of `res.ver`.";
+};
 
 fn method<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::Method(Cow::Borrowed(request(stream)?.method())))
