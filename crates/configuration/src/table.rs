@@ -46,7 +46,7 @@ impl<D: 'static> SectionTable<D> {
     }
 
     fn table(&self) -> &Table<LineBuilder<D>> {
-        let new = || Table::new("keyword", self.families, &[]);
+        let new = || Table::new("keyword", self.families, || &[]);
         self.table.get_or_init(new)
     }
 

@@ -5,6 +5,10 @@
 //! that row; nothing about a keyword stands anywhere else.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
+
+/// Most words of a name.
+const WORDS_MAX: usize = 4;
 
 /// A keyword, with the function that builds it (its type is the defining
 /// crate's own).
@@ -92,8 +96,10 @@ pub struct Table<B: 'static> {
     kind: &'static str,
     /// By their name: their number, the title of their family, and they themselves.
     rows: HashMap<&'static str, (usize, &'static str, &'static Keyword<B>)>,
-    known: HashMap<&'static str, &'static Known>,
-    words_max: usize,
+    /// What is not supported, of all kinds.
+    all_known: fn() -> &'static [Known],
+    /// Those of this kind, by their name; made when a word is no row's.
+    known: OnceLock<HashMap<&'static str, &'static Known>>,
 }
 
 /// The result of a look-up.
@@ -109,34 +115,41 @@ pub enum Found<B: 'static> {
 
 impl<B: 'static> Table<B> {
     /// A table of all the families of a kind. A row in two families is the
-    /// defining crate's mistake and panics (a test makes every table).
-    pub fn new(kind: &'static str, families: &[Family<B>], known: &'static [Known]) -> Self {
+    /// defining crate's mistake and panics (a test makes every table). No name of
+    /// `known` is that of a row with further words.
+    pub fn new(
+        kind: &'static str,
+        families: &[Family<B>],
+        known: fn() -> &'static [Known],
+    ) -> Self {
         let mut table = Table {
             kind,
             rows: HashMap::new(),
-            known: HashMap::new(),
-            words_max: 1,
+            all_known: known,
+            known: OnceLock::new(),
         };
         let rows = families
             .iter()
             .flat_map(|(title, rows)| rows.iter().map(move |row| (*title, row)));
         for (number, (title, row)) in rows.enumerate() {
             let name = row.name();
+            debug_assert!(name.split(' ').count() <= WORDS_MAX, "{name}");
             assert!(
                 table.rows.insert(name, (number, title, row)).is_none(),
                 "{kind} {name} defined twice"
             );
-            table.words_max = table.words_max.max(name.split(' ').count());
-        }
-        for group in known.iter().filter(|k| k.kind == kind) {
-            for name in &group.names {
-                if !table.rows.contains_key(name) {
-                    table.known.insert(name, group);
-                    table.words_max = table.words_max.max(name.split(' ').count());
-                }
-            }
         }
         table
+    }
+
+    fn known(&self) -> &HashMap<&'static str, &'static Known> {
+        self.known.get_or_init(|| {
+            let groups = (self.all_known)().iter().filter(|k| k.kind == self.kind);
+            let names = groups.flat_map(|group| group.names.iter().map(move |name| (*name, group)));
+            names
+                .filter(|(name, _)| !self.rows.contains_key(name))
+                .collect()
+        })
     }
 
     /// Returns the kind of these keywords.
@@ -152,8 +165,9 @@ impl<B: 'static> Table<B> {
     /// The keyword with the most words that the given words begin with.
     pub fn find<'w>(&self, words: impl Iterator<Item = &'w str>) -> Found<B> {
         let mut name = String::new();
-        let mut found = Found::Unknown;
-        for (n, word) in words.take(self.words_max).enumerate() {
+        // Where the first word ends, the second, and so on.
+        let mut ends = Vec::with_capacity(WORDS_MAX);
+        for (n, word) in words.take(WORDS_MAX).enumerate() {
             if n > 0 {
                 name.push(' ');
             }
@@ -163,13 +177,23 @@ impl<B: 'static> Table<B> {
                 _ => word,
             };
             name.push_str(word);
-            if let Some((.., row)) = self.rows.get(name.as_str()) {
-                found = Found::Built(row, n + 1);
-            } else if let Some((known, group)) = self.known.get_key_value(name.as_str()) {
-                found = Found::NotBuilt(known, group, n + 1);
-            }
+            ends.push(name.len());
         }
-        found
+        let names = || {
+            let ends = ends.iter().enumerate().rev();
+            ends.map(|(n, end)| (n + 1, &name[..*end]))
+        };
+        if let Some((words, (.., row))) =
+            names().find_map(|(words, name)| Some((words, self.rows.get(name)?)))
+        {
+            return Found::Built(row, words);
+        }
+        let mut names = names();
+        let known =
+            names.find_map(|(words, name)| Some((words, self.known().get_key_value(name)?)));
+        known.map_or(Found::Unknown, |(words, (name, group))| {
+            Found::NotBuilt(name, group, words)
+        })
     }
 
     /// All rows and all known names, sorted by name.
@@ -179,7 +203,7 @@ impl<B: 'static> Table<B> {
             .values()
             .map(|(_, family, row)| row.documented(self.kind, family))
             .collect();
-        all.extend(self.known.iter().map(|(name, group)| Documented {
+        all.extend(self.known().iter().map(|(name, group)| Documented {
             kind: self.kind,
             name,
             places: &group.places,
@@ -201,7 +225,7 @@ impl<B: 'static> Table<B> {
             .filter(move |(_, (.., row))| row.places.contains(&place))
             .map(|(name, _)| *name);
         let known = self
-            .known
+            .known()
             .iter()
             .filter(move |(_, g)| g.places.contains(&place))
             .map(|(name, _)| *name);

@@ -251,12 +251,7 @@ fn random_draws(word: &Word, draws: &str) -> Result<u32, Diagnostic> {
 }
 
 fn refused(word: &Word, name: &str) -> Diagnostic {
-    let known = known::KNOWN
-        .iter()
-        .filter(|group| group.kind == "balance algorithm");
-    let is_known = known
-        .flat_map(|group| &group.names)
-        .any(|known| *known == name);
+    let is_known = known::names("balance algorithm").any(|known| known == name);
     if is_known && !BUILT.contains(&name) {
         return Diagnostic::error(
             &codes::NOT_BUILT,

@@ -32,14 +32,10 @@ fn filter(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             args.end()
         }
         other => {
-            let mut names = known::KNOWN
-                .iter()
-                .filter(|group| group.kind == "filter")
-                .flat_map(|group| group.names.iter().copied());
-            if names.clone().any(|name| name == other) {
+            if known::names("filter").any(|name| name == other) {
                 return Err(super::proxy::not_built(word, &format!("filter {other}")));
             }
-            let near = suggest::nearest(other, &mut names);
+            let near = suggest::nearest(other, known::names("filter"));
             let told = Diagnostic::error(
                 &codes::BAD_VALUE,
                 word.span,

@@ -189,7 +189,7 @@ static LINES: &[Family<LineBuilder>] = &[
 pub fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| Registry {
-        lines: Table::new("keyword", LINES, &known::KNOWN),
+        lines: Table::new("keyword", LINES, known::all),
         binds: Table::new(
             "bind option",
             &[
@@ -197,9 +197,9 @@ pub fn registry() -> &'static Registry {
                 ("bind options for TLS", bind_tls::OPTIONS),
                 ("Accepted without effect", endpoint_hints::BINDS),
             ],
-            &known::KNOWN,
+            known::all,
         ),
-        servers: Table::new("server option", server_option::FAMILIES, &known::KNOWN),
+        servers: Table::new("server option", server_option::FAMILIES, known::all),
     })
 }
 
@@ -224,3 +224,24 @@ pub type LineRow = Keyword<LineBuilder>;
 pub type BindRow = Keyword<BindBuilder>;
 /// A row of a `server` option.
 pub type ServerRow = Keyword<ServerBuilder>;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_unsupported_keyword_is_a_supported_one_with_further_words() {
+        let all = super::registry().documented();
+        let built = all.iter().filter(|row| row.built);
+        let built: HashSet<_> = built.map(|row| (row.kind, row.name)).collect();
+        for row in all.iter().filter(|row| !row.built) {
+            for (end, _) in row.name.match_indices(' ') {
+                assert!(
+                    !built.contains(&(row.kind, &row.name[..end])),
+                    "{}",
+                    row.name
+                );
+            }
+        }
+    }
+}

@@ -8,7 +8,7 @@ use configuration::Unknown;
 use language::arguments::unset_named;
 use language::keyword::Found;
 use language::{Diagnostic, Line};
-use model::known::{KNOWN, instead};
+use model::known::{self, instead};
 
 /// Options that HAProxy has no `no` for, though they begin with `option`.
 const NOT_NEGATABLE: &[&str] = &[
@@ -60,9 +60,8 @@ fn negatable(name: &str) -> bool {
 
 /// Whether HAProxy knows a keyword in a section that is not built here.
 fn known_in(name: &str, place: &str) -> bool {
-    KNOWN
-        .iter()
-        .any(|g| g.kind == "keyword" && g.places.contains(&place) && g.names.contains(&name))
+    let mut groups = known::all().iter();
+    groups.any(|g| g.kind == "keyword" && g.places.contains(&place) && g.names.contains(&name))
 }
 
 /// The keyword of other sections that a word spells with other dashes.

@@ -15,9 +15,21 @@ use std::sync::LazyLock;
 pub use instead::instead;
 pub use sections::SECTIONS;
 
+/// Returns all groups. They are made at the first call: a file that names nothing
+/// unsupported has no need of them.
+pub fn all() -> &'static [Known] {
+    &KNOWN
+}
+
+/// Returns the names of a kind.
+pub fn names(kind: &str) -> impl Iterator<Item = &'static str> {
+    let groups = KNOWN.iter().filter(move |group| group.kind == kind);
+    groups.flat_map(|group| group.names.iter().copied())
+}
+
 /// All groups. Within a kind, a name is in one group only, which lists all its places: a table
 /// keeps one group for a name.
-pub static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| parse(include_str!("known.txt")));
+static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| parse(include_str!("known.txt")));
 
 /// Parses groups: a line with a kind, a colon and places, then indented lines with names.
 fn parse(text: &'static str) -> Vec<Known> {
@@ -42,7 +54,7 @@ mod tests {
     use std::collections::HashMap;
 
     /// All (kind, name) with their places.
-    fn all() -> HashMap<(&'static str, &'static str), &'static [&'static str]> {
+    fn by_name() -> HashMap<(&'static str, &'static str), &'static [&'static str]> {
         KNOWN
             .iter()
             .flat_map(|g| g.names.iter().map(|n| ((g.kind, *n), &*g.places)))
@@ -106,7 +118,7 @@ mod tests {
 
     #[test]
     fn rule_keywords_and_the_places_of_their_actions_agree() {
-        let all = all();
+        let all = by_name();
         for group in KNOWN.iter().filter(|g| g.kind.ends_with(" action")) {
             let rule = group.places[0];
             assert_eq!(group.kind, format!("{rule} action"));
@@ -116,7 +128,7 @@ mod tests {
 
     #[test]
     fn well_known_keywords_are_legal_where_the_manual_says() {
-        let all = all();
+        let all = by_name();
         let cases: &[(&str, &str, &[&str])] = &[
             (
                 "keyword",
@@ -184,7 +196,7 @@ mod tests {
     #[test]
     fn a_keyword_of_several_words_is_found_as_not_built() {
         let table: language::keyword::Table<()> =
-            language::keyword::Table::new("keyword", &[], &KNOWN);
+            language::keyword::Table::new("keyword", &[], all);
         let words = "capture request header Host len 64".split(' ');
         match table.find(words) {
             language::keyword::Found::NotBuilt(name, group, count) => {

@@ -7,14 +7,16 @@ use crate::log::LEVEL_NAMES;
 use crate::rules::draft::Draft;
 use language::{Diagnostic, suggest};
 
+const OF_STREAMS: &[&str] = &[
+    places::CONTENT,
+    places::SERVER_CONTENT,
+    places::REQUEST,
+    places::RESPONSE,
+    places::AFTER,
+];
+
 pub(super) static ROWS: &[ActionRow] = rows! {
-        "set-log-level { emerg | alert | crit | err | warning | notice | info | debug | silent }" &[
-            places::CONTENT,
-            places::SERVER_CONTENT,
-            places::REQUEST,
-            places::RESPONSE,
-            places::AFTER,
-        ],
+    "set-log-level { emerg | alert | crit | err | warning | notice | info | debug | silent }" OF_STREAMS,
         level, "set-log-level silent if { src 127.0.0.1 }",
         "Logs the stream at this level instead of `info`; `silent` does not log it. Use `silent` for health checks by \
          other load balancers.";

@@ -57,7 +57,7 @@ use crate::codes as load_codes;
 use crate::compiled::action::{Action, HttpRule, Rule, TcpRule};
 use crate::compiled::{Condition, Expression};
 use crate::config::ProxyKind;
-use crate::known::KNOWN;
+use crate::known;
 use crate::rules::draft::Draft;
 use crate::transaction::{Gate, Stream, Verdict, Wait};
 use language::arguments::Args;
@@ -366,7 +366,7 @@ fn table(set: RuleSet) -> &'static Table<ActionBuilder> {
     static TABLES: OnceLock<Vec<Table<ActionBuilder>>> = OnceLock::new();
     let tables = TABLES.get_or_init(|| {
         SETS.iter()
-            .map(|set| Table::new(set.kind(), FAMILIES, &KNOWN))
+            .map(|set| Table::new(set.kind(), FAMILIES, known::all))
             .collect()
     });
     // There is one for each set, in their order.
@@ -375,9 +375,7 @@ fn table(set: RuleSet) -> &'static Table<ActionBuilder> {
 
 /// Names of actions that HAProxy has in these rules and this has not.
 fn is_known(set: RuleSet, name: &str) -> bool {
-    KNOWN
-        .iter()
-        .any(|group| group.kind == set.kind() && group.names.contains(&name))
+    known::names(set.kind()).any(|known| known == name)
 }
 
 /// Every action of every set, documented.

@@ -32,7 +32,7 @@ use super::fetch::Prepare;
 use super::numbered::{count, number_of, numbered};
 use super::value::{Type, Value};
 use crate::compiled::expression::ConverterId;
-use crate::known::KNOWN;
+use crate::known;
 use crate::transaction::Stream;
 pub use encoding::url_decoded;
 use language::keyword::{Family, Keyword, Table};
@@ -155,5 +155,5 @@ pub(super) fn id(row: &'static ConverterRow) -> ConverterId {
 /// All converters by name.
 pub fn table() -> &'static Table<ConverterBuild> {
     static TABLE: OnceLock<Table<ConverterBuild>> = OnceLock::new();
-    TABLE.get_or_init(|| Table::new("converter", FAMILIES, &KNOWN))
+    TABLE.get_or_init(|| Table::new("converter", FAMILIES, known::all))
 }

@@ -52,7 +52,7 @@ use super::numbered::{count, number_of, numbered};
 use super::usage::Needs;
 use super::value::{Type, Value};
 use crate::compiled::expression::FetchId;
-use crate::known::KNOWN;
+use crate::known;
 use crate::rules::draft::Draft;
 use crate::transaction::Stream;
 use http::http1::{Limits, ParseStatus, Preface, http2_preface, parse_request};
@@ -238,7 +238,7 @@ pub(super) fn id(row: &'static FetchRow) -> FetchId {
 /// All fetches by name.
 pub fn table() -> &'static Table<FetchBuild> {
     static TABLE: OnceLock<Table<FetchBuild>> = OnceLock::new();
-    TABLE.get_or_init(|| Table::new("fetch", FAMILIES, &KNOWN))
+    TABLE.get_or_init(|| Table::new("fetch", FAMILIES, known::all))
 }
 
 /// The page of the names with a matching method.

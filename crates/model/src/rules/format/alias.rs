@@ -4,7 +4,7 @@
 use super::text::{Encode, Put, decimal, hexadecimal};
 use crate::compiled::format::{Alias, ROWS};
 use crate::config::{ServerAddress, Step};
-use crate::known::KNOWN;
+use crate::known;
 use crate::log::{DateStyle, append_date, hostname};
 use crate::thread;
 use crate::transaction::{Endpoint, Stream};
@@ -47,11 +47,7 @@ pub(in crate::rules) fn documented() -> Vec<Documented> {
 
 /// The name of an alias that HAProxy has and this does not.
 pub(super) fn not_built(name: &str) -> Option<&'static str> {
-    let known = KNOWN.iter().filter(|group| group.kind == "log alias");
-    known
-        .flat_map(|group| group.names.iter())
-        .find(|known| **known == name)
-        .copied()
+    known::names("log alias").find(|known| *known == name)
 }
 
 /// Milliseconds from one point to another; None where either was not reached.
