@@ -28,11 +28,15 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
     "url_enc[(query)]", ConverterBuild::new(Type::Str, Type::Str, url_enc).takes(&[Kind::Text], 0).prepare(check_query),
         "acl same path,url_enc -m found",
         "Percent-encodes characters that are not allowed in a URL query.";
-    "base64", encodes(base64), "acl word hdr(x-word),base64 aGVsbG8=",
+    "base64",
+        encodes(|_, v, _| owned_text(STANDARD.encode(v.into_bytes()?))),
+        "acl word hdr(x-word),base64 aGVsbG8=",
         "Encodes bytes in base64, with padding.";
     "b64dec", decodes(b64dec), "acl word hdr(x-word),b64dec -m str hello",
         "Decodes base64 with padding. There is no value if the encoding is invalid.";
-    "ub64enc", encodes(ub64enc), "acl word hdr(x-word),ub64enc aGVsbG8",
+    "ub64enc",
+        encodes(|_, v, _| owned_text(URL_SAFE_NO_PAD.encode(v.into_bytes()?))),
+        "acl word hdr(x-word),ub64enc aGVsbG8",
         "Encodes in base64url without padding.";
     "ub64dec", decodes(ub64dec), "acl word hdr(x-word),ub64dec -m str hello",
         "Decodes base64url, as used in tokens. There is no value if the encoding is invalid.";
@@ -127,19 +131,11 @@ fn owned_text<'a>(text: String) -> Option<Value<'a>> {
     Some(Value::Str(Cow::Owned(text.into_bytes())))
 }
 
-fn base64<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    owned_text(STANDARD.encode(value.into_bytes()?))
-}
-
 fn b64dec<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     STANDARD
         .decode(value.into_text())
         .ok()
         .map(|bytes| Value::Bin(Cow::Owned(bytes)))
-}
-
-fn ub64enc<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    owned_text(URL_SAFE_NO_PAD.encode(value.into_bytes()?))
 }
 
 fn ub64dec<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {

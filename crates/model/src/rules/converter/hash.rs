@@ -12,15 +12,16 @@ const fn hash(apply: super::Apply) -> ConverterBuild {
 }
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "crc32[(<avalanche>)]", hash(apply_crc32), "acl half src,crc32,even",
+    "crc32[(<avalanche>)]", hash(|a, v, _| mixed(a, v, crc32)), "acl half src,crc32,even",
         "The CRC-32 of Ethernet and gzip. An argument of 1 mixes the bits further.";
-    "crc32c[(<avalanche>)]", hash(apply_crc32c), "acl half src,crc32c,even",
+    "crc32c[(<avalanche>)]",
+        hash(|a, v, _| mixed(a, v, |bytes| crc(&CASTAGNOLI, bytes))), "acl half src,crc32c,even",
         "The CRC-32C (Castagnoli) of iSCSI. An argument of 1 mixes the bits further.";
-    "djb2[(<avalanche>)]", hash(apply_djb2), "acl half path,djb2(1),even",
+    "djb2[(<avalanche>)]", hash(|a, v, _| mixed(a, v, djb2)), "acl half path,djb2(1),even",
         "Bernstein's 32-bit hash (djb2), suitable for text. An argument of 1 mixes the bits further.";
-    "sdbm[(<avalanche>)]", hash(apply_sdbm), "acl half path,sdbm(1),even",
+    "sdbm[(<avalanche>)]", hash(|a, v, _| mixed(a, v, sdbm)), "acl half path,sdbm(1),even",
         "The 32-bit hash of the sdbm library. An argument of 1 mixes the bits further.";
-    "wt6[(<avalanche>)]", hash(apply_wt6), "acl half path,wt6(1),even",
+    "wt6[(<avalanche>)]", hash(|a, v, _| mixed(a, v, wt6)), "acl half path,wt6(1),even",
         "The 32-bit hash that `hash-type` calls wt6. An argument of 1 mixes the bits further.";
     "xxh32[(<seed>)]", hash(apply_xxh32), "acl half path,xxh32,even",
         "The XXH32 hash with a seed, by default 0.";
@@ -37,30 +38,6 @@ fn mixed<'a>(arguments: &Arguments, value: Value<'a>, hash: fn(&[u8]) -> u32) ->
     Some(Value::Int(
         (if mix { avalanche(hash) } else { hash }).into(),
     ))
-}
-
-fn apply_crc32<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    mixed(arguments, value, crc32)
-}
-
-fn apply_crc32c<'a>(
-    arguments: &'a Arguments,
-    value: Value<'a>,
-    _: &'a Stream,
-) -> Option<Value<'a>> {
-    mixed(arguments, value, |bytes| crc(&CASTAGNOLI, bytes))
-}
-
-fn apply_djb2<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    mixed(arguments, value, djb2)
-}
-
-fn apply_sdbm<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    mixed(arguments, value, sdbm)
-}
-
-fn apply_wt6<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    mixed(arguments, value, wt6)
 }
 
 fn apply_xxh32<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {

@@ -37,17 +37,18 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Bitwise OR with a number or the value of a variable.";
     "xor(<value>)", two(xor), "acl bits src_port,xor(255) gt 1",
         "Bitwise exclusive OR with a number or the value of a variable.";
-    "cpl", one(complement), "acl bits src_port,cpl lt 0",
+    "cpl", one(|_, v, _| Some(Value::Int(!v.integer()?))), "acl bits src_port,cpl lt 0",
         "Inverts all bits of the number.";
-    "neg", one(negative), "acl after int(5),neg -5",
+    "neg",
+        one(|_, v, _| Some(Value::Int(v.integer()?.saturating_neg()))), "acl after int(5),neg -5",
         "Negates the number.";
-    "not", truth(not), "acl plain ssl_fc,not",
+    "not", truth(|_, v, _| Some(Value::Bool(v.integer()? == 0))), "acl plain ssl_fc,not",
         "True for 0 or false; otherwise false.";
-    "bool", truth(boolean), "acl some req.body_len,bool",
+    "bool", truth(|_, v, _| Some(Value::Bool(v.integer()? != 0))), "acl some req.body_len,bool",
         "False for 0; true for other numbers.";
-    "even", truth(even), "acl half src_port,even",
+    "even", truth(|_, v, _| Some(Value::Bool(v.integer()? & 1 == 0))), "acl half src_port,even",
         "True for even numbers.";
-    "odd", truth(odd), "acl half src_port,odd",
+    "odd", truth(|_, v, _| Some(Value::Bool(v.integer()? & 1 == 1))), "acl half src_port,odd",
         "True for odd numbers.";
 };
 
@@ -90,27 +91,3 @@ calculation!(modulo, a, b, if b == 0 { 0 } else { a.wrapping_rem(b) });
 calculation!(and, a, b, a & b);
 calculation!(or, a, b, a | b);
 calculation!(xor, a, b, a ^ b);
-
-fn complement<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(!value.integer()?))
-}
-
-fn negative<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(value.integer()?.saturating_neg()))
-}
-
-fn not<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(value.integer()? == 0))
-}
-
-fn boolean<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(value.integer()? != 0))
-}
-
-fn even<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(value.integer()? & 1 == 0))
-}
-
-fn odd<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(value.integer()? & 1 == 1))
-}

@@ -18,9 +18,13 @@ const fn text(apply: super::Apply) -> ConverterBuild {
 const PART: &[Kind] = &[Kind::Int, Kind::Text, Kind::Int];
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "lower", text(lower), "acl shop hdr(host),lower shop.example.com",
+    "lower",
+        text(|_, v, _| changed(v, u8::is_ascii_uppercase, <[u8]>::make_ascii_lowercase)),
+        "acl shop hdr(host),lower shop.example.com",
         "Converts to lower case. Non-ASCII letters are not changed.";
-    "upper", text(upper), "acl get method,upper GET",
+    "upper",
+        text(|_, v, _| changed(v, u8::is_ascii_lowercase, <[u8]>::make_ascii_uppercase)),
+        "acl get method,upper GET",
         "Converts to upper case. Non-ASCII letters are not changed.";
     "length", ConverterBuild::new(Type::Str, Type::Int, length), "acl long path,length gt 200",
         "The length of a text in bytes.";
@@ -32,7 +36,9 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Returns the field with this index, separated by any of the delimiters; 1 is the first, and negative indexes \
          count from the end. A count returns several fields, 0 all remaining ones. Between two adjacent delimiters \
          there is an empty field.";
-    "word(<index>,<delimiters>[,<count>])", text(word).takes(PART, 2).prepare(check_part), "acl sub hdr(host),word(1,.) www",
+    "word(<index>,<delimiters>[,<count>])",
+        text(|a, v, _| cut(a, v, true)).takes(PART, 2).prepare(check_part),
+        "acl sub hdr(host),word(1,.) www",
         "Like `field`, but adjacent delimiters count as one, so no word is empty. Without a word with this index \
          there is no value.";
     "regsub(<regex>,<replacement>[,<flags>])", text(regsub).takes(&[Kind::Regex, Kind::Text, Kind::Text], 2).prepare(prepare_regsub),
@@ -74,14 +80,6 @@ fn changed<'a>(
     } else {
         text
     }))
-}
-
-fn lower<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    changed(value, u8::is_ascii_uppercase, <[u8]>::make_ascii_lowercase)
-}
-
-fn upper<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    changed(value, u8::is_ascii_lowercase, <[u8]>::make_ascii_uppercase)
 }
 
 fn length<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
@@ -201,10 +199,6 @@ fn cut<'a>(arguments: &Arguments, value: Value<'a>, words: bool) -> Option<Value
 
 fn field<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     cut(arguments, value, false)
-}
-
-fn word<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    cut(arguments, value, true)
 }
 
 /// Turns the flags of `regsub` into a compiled expression and whether all

@@ -21,18 +21,29 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "acl now date,http_date -m found",
         "Formats seconds since 1970 as an HTTP date, after adding an offset. The unit `ms` or `us` applies to value \
          and offset, and adds a fraction to the seconds.";
-    "utime(<format>[,<offset>])", formatted(utime), "acl night date,utime(%H) 00 01 02 03",
+    "utime(<format>[,<offset>])",
+        formatted(|a, v, _| in_zone(a, v, TimeZone::UTC)), "acl night date,utime(%H) 00 01 02 03",
         "Formats seconds since 1970 with strftime in UTC, after adding an offset in seconds.";
-    "ltime(<format>[,<offset>])", formatted(ltime), "acl night date,ltime(%H) 00 01 02 03",
+    "ltime(<format>[,<offset>])",
+        formatted(|a, v, _| in_zone(a, v, crate::log::time_zone().clone())),
+        "acl night date,ltime(%H) 00 01 02 03",
         "Like `utime`, in local time.";
-    "ms_utime(<format>[,<offset>])", formatted(ms_utime), "acl night date(0,ms),ms_utime(%H) 00 01 02 03",
+    "ms_utime(<format>[,<offset>])",
+        formatted(|a, v, _| fine(a, v, TimeZone::UTC, 1000)),
+        "acl night date(0,ms),ms_utime(%H) 00 01 02 03",
         "Like `utime`, for milliseconds since 1970, also for the offset. `%N` in the format is the fraction of the \
          second, with three digits or the given number (`%6N`).";
-    "ms_ltime(<format>[,<offset>])", formatted(ms_ltime), "acl night date(0,ms),ms_ltime(%H) 00 01 02 03",
+    "ms_ltime(<format>[,<offset>])",
+        formatted(|a, v, _| fine(a, v, crate::log::time_zone().clone(), 1000)),
+        "acl night date(0,ms),ms_ltime(%H) 00 01 02 03",
         "Like `ms_utime`, in local time.";
-    "us_utime(<format>[,<offset>])", formatted(us_utime), "acl night date(0,us),us_utime(%H) 00 01 02 03",
+    "us_utime(<format>[,<offset>])",
+        formatted(|a, v, _| fine(a, v, TimeZone::UTC, 1_000_000)),
+        "acl night date(0,us),us_utime(%H) 00 01 02 03",
         "Like `ms_utime`, for microseconds since 1970; `%N` has six digits.";
-    "us_ltime(<format>[,<offset>])", formatted(us_ltime), "acl night date(0,us),us_ltime(%H) 00 01 02 03",
+    "us_ltime(<format>[,<offset>])",
+        formatted(|a, v, _| fine(a, v, crate::log::time_zone().clone(), 1_000_000)),
+        "acl night date(0,us),us_ltime(%H) 00 01 02 03",
         "Like `us_utime`, in local time.";
 };
 
@@ -122,14 +133,6 @@ fn in_zone<'a>(arguments: &Arguments, value: Value<'a>, zone: TimeZone) -> Optio
     write(&at(seconds, zone)?, arguments.text(0)?)
 }
 
-fn utime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    in_zone(arguments, value, TimeZone::UTC)
-}
-
-fn ltime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    in_zone(arguments, value, crate::log::time_zone().clone())
-}
-
 /// A format with its fractions of a second filled in: `%N`, `%3N`.
 fn with_fraction(format: &[u8], us: i64, usual_digits: usize) -> Vec<u8> {
     let digits = format!("{us:06}000");
@@ -173,20 +176,4 @@ fn fine<'a>(
     let digits = if parts == 1000 { 3 } else { 6 };
     let format = with_fraction(arguments.text(0)?, us, digits);
     write(&at(time.div_euclid(parts), zone)?, &format)
-}
-
-fn ms_utime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    fine(arguments, value, TimeZone::UTC, 1000)
-}
-
-fn ms_ltime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    fine(arguments, value, crate::log::time_zone().clone(), 1000)
-}
-
-fn us_utime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    fine(arguments, value, TimeZone::UTC, 1_000_000)
-}
-
-fn us_ltime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    fine(arguments, value, crate::log::time_zone().clone(), 1_000_000)
 }

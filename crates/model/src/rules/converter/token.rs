@@ -23,7 +23,7 @@ const fn part(apply: super::Apply) -> ConverterBuild {
 }
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "jwt_header_query[(<path>[,<type>])]", part(header),
+    "jwt_header_query[(<path>[,<type>])]", part(|a, v, _| decoded(a, v, 0)),
         "acl example req.hdr(x-token),jwt_header_query('$.alg') -m found",
         "Returns the header of a JSON Web Token as JSON, or the result of `json_query` on it.";
     "jwt_payload_query[(<path>[,<type>])]", part(payload),
@@ -68,10 +68,6 @@ fn decoded<'a>(arguments: &Arguments, value: Value<'a>, n: usize) -> Option<Valu
         true => Some(Value::Str(Cow::Owned(json))),
         false => json_query::query(arguments, &json).map(Value::into_owned),
     }
-}
-
-fn header<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    decoded(arguments, value, 0)
 }
 
 fn payload<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {

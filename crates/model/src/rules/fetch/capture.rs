@@ -11,14 +11,20 @@ const fn of_request(one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "capture.req.hdr(<slot>)", of_request(request_header).takes(&[Kind::Int], 1), "acl seen capture.req.hdr(0) -m found",
+    "capture.req.hdr(<slot>)",
+        of_request(|a, s| slot(&s.log.captured_request, a)).takes(&[Kind::Int], 1),
+        "acl seen capture.req.hdr(0) -m found",
         "The value of a request capture slot, from a `capture request header` line or a `capture` rule; the first \
          slot is 0. Available in rules for responses and in logs.";
-    "capture.req.method", of_request(method), "acl read capture.req.method GET HEAD",
+    "capture.req.method",
+        of_request(|_, s| Some(Value::text(request(s)?.method()))),
+        "acl read capture.req.method GET HEAD",
         "The method of the request, also in rules for responses.";
     "capture.req.uri", of_request(uri), "acl api capture.req.uri -m beg /api/",
         "The URL of the request after the rules, also in rules for responses. A host in it is omitted.";
-    "capture.req.ver", of_request(version), "acl old capture.req.ver HTTP/1.0",
+    "capture.req.ver",
+        of_request(|_, s| Some(wire_version(request(s)?.version().number()))),
+        "acl old capture.req.ver HTTP/1.0",
         "The HTTP version of the request, as `HTTP/1.0` or `HTTP/1.1`, also in rules for responses.";
     "capture.res.hdr(<slot>)", FetchBuild::new(Type::Str, Needs::ResponseKept, response_header).http().takes(&[Kind::Int], 1),
         "acl seen capture.res.hdr(0) -m found",
@@ -26,7 +32,9 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          slot is 0.";
     "capture.res.ver", FetchBuild::new(Type::Str, Needs::RequestKept, response_version).http(), "acl old capture.res.ver HTTP/1.0",
         "The HTTP version of the response, as `HTTP/1.0` or `HTTP/1.1`.";
-    "http_first_req", FetchBuild::new(Type::Bool, Needs::RequestKept, first_request).http(), "acl first http_first_req",
+    "http_first_req",
+        FetchBuild::new(Type::Bool, Needs::RequestKept, |_, s| Some(Value::Bool(s.times.first))).http(),
+        "acl first http_first_req",
         "True for the first request of a client connection, when a login or a redirect to another server costs little.";
 };
 
@@ -35,16 +43,8 @@ fn slot<'a>(slots: &'a [Option<Vec<u8>>], arguments: &Arguments) -> Option<Value
     slots.get(n)?.as_deref().map(Value::text)
 }
 
-fn request_header<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    slot(&stream.log.captured_request, arguments)
-}
-
 fn response_header<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     slot(&stream.log.captured_response, arguments)
-}
-
-fn method<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(request(stream)?.method()))
 }
 
 fn uri<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -60,15 +60,7 @@ fn wire_version<'a>(number: &str) -> Value<'a> {
     })
 }
 
-fn version<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(wire_version(request(stream)?.version().number()))
-}
-
 fn response_version<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     stream.response.start()?;
     Some(wire_version(stream.response.version().number()))
-}
-
-fn first_request<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(stream.times.first))
 }

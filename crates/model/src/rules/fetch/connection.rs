@@ -23,44 +23,59 @@ const fn truth(one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "src", address(src), "acl office src 192.0.2.0/24 2001:db8::/32",
+    "src", address(|_, s| ip(s.source())), "acl office src 192.0.2.0/24 2001:db8::/32",
         "The client's address: from the connection, a PROXY header, or a rule. A client on a Unix socket has none.";
-    "src_port", number(src_port), "acl privileged src_port lt 1024",
+    "src_port", number(|_, s| port(s.source())), "acl privileged src_port lt 1024",
         "The client's port, if known.";
-    "dst", address(dst), "acl second dst 192.0.2.2",
+    "dst", address(|_, s| ip(s.destination())), "acl second dst 192.0.2.2",
         "The destination address of the client's connection, also after a transparent redirection, or from a PROXY \
          header or a rule.";
-    "dst_port", number(dst_port), "acl is_tls dst_port 443",
+    "dst_port", number(|_, s| port(s.destination())), "acl is_tls dst_port 443",
         "The destination port of the client's connection.";
-    "src_is_local", truth(src_is_local), "acl from_here src_is_local",
+    "src_is_local", truth(|_, s| is_local(s.source())), "acl from_here src_is_local",
         "True if the client's address is an address of this host.";
-    "dst_is_local", truth(dst_is_local), "acl to_here dst_is_local",
+    "dst_is_local", truth(|_, s| is_local(s.destination())), "acl to_here dst_is_local",
         "True if the destination address of the client's connection is an address of this host. With interception it \
          may not be.";
-    "fc_src", address(fc_src).prepare(ask_connection), "acl balancer fc_src 10.0.0.0/8",
+    "fc_src",
+        address(|_, s| ip(s.session.connection().0)).prepare(ask_connection),
+        "acl balancer fc_src 10.0.0.0/8",
         "The source address of the connection itself: for a load balancer that sends PROXY headers, its own address. \
          A `tcp-request connection` rule can change it (`set-src`).";
-    "fc_src_port", number(fc_src_port).prepare(ask_connection), "acl privileged fc_src_port lt 1024",
+    "fc_src_port",
+        number(|_, s| port(s.session.connection().0)).prepare(ask_connection),
+        "acl privileged fc_src_port lt 1024",
         "The source port of the connection itself, regardless of a PROXY header.";
-    "fc_dst", address(fc_dst).prepare(ask_connection), "acl second fc_dst 192.0.2.2",
+    "fc_dst",
+        address(|_, s| ip(s.session.connection().1)).prepare(ask_connection),
+        "acl second fc_dst 192.0.2.2",
         "The destination address of the connection itself, regardless of a PROXY header. A `tcp-request connection` \
          rule can change it (`set-dst`).";
-    "fc_dst_port", number(fc_dst_port).prepare(ask_connection), "acl is_tls fc_dst_port 443",
+    "fc_dst_port",
+        number(|_, s| port(s.session.connection().1)).prepare(ask_connection),
+        "acl is_tls fc_dst_port 443",
         "The destination port of the connection itself, regardless of a PROXY header.";
-    "fc_src_is_local", truth(fc_src_is_local).prepare(ask_connection), "acl from_here fc_src_is_local",
+    "fc_src_is_local",
+        truth(|_, s| is_local(s.session.connection().0)).prepare(ask_connection),
+        "acl from_here fc_src_is_local",
         "True if `fc_src` is an address of this host.";
-    "fc_dst_is_local", truth(fc_dst_is_local).prepare(ask_connection), "acl to_here fc_dst_is_local",
+    "fc_dst_is_local",
+        truth(|_, s| is_local(s.session.connection().1)).prepare(ask_connection),
+        "acl to_here fc_dst_is_local",
         "True if `fc_dst` is an address of this host.";
     "fc_rcvd_proxy", truth(fc_rcvd_proxy), "acl proxied fc_rcvd_proxy",
         "True if the connection began with a PROXY header.";
-    "fc_err", number(error), "acl failed fc_err gt 0",
+    "fc_err",
+        number(|_, s| Some(Value::Int(broken(s).connection.into()))), "acl failed fc_err gt 0",
         "The number of the error that ended the client's connection before it became a stream, as in HAProxy (34 is a \
          failed TLS handshake). Rules always see 0, because such a connection has no stream.";
     "fc_err_str", FetchBuild::new(Type::Str, Needs::Nothing, error_text), "acl good fc_err_str Success",
         "The text of `fc_err`: `Success` for a working connection.";
     "fc_http_major", number(fc_http_major), "acl modern fc_http_major ge 2",
         "The major HTTP version of the client's connection: 1 or 2. Other connections have no value.";
-    "so_id", number(so_id), "acl first_listener so_id 1",
+    "so_id",
+        number(|_, s| Some(Value::Int(s.session.listener()?.id.into()))),
+        "acl first_listener so_id 1",
         "The id of the listener that accepted the connection (`id` on its `bind` line).";
     "so_name", FetchBuild::new(Type::Str, Needs::Nothing, so_name), "acl public so_name public",
         "The name of the listener that accepted the connection (`name` on its `bind` line), if it has one.";
@@ -102,54 +117,6 @@ fn can_bind(address: IpAddr) -> bool {
     std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
-fn src<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    ip(stream.source())
-}
-
-fn src_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    port(stream.source())
-}
-
-fn dst<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    ip(stream.destination())
-}
-
-fn dst_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    port(stream.destination())
-}
-
-fn src_is_local<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    is_local(stream.source())
-}
-
-fn dst_is_local<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    is_local(stream.destination())
-}
-
-fn fc_src<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    ip(stream.session.connection().0)
-}
-
-fn fc_src_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    port(stream.session.connection().0)
-}
-
-fn fc_dst<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    ip(stream.session.connection().1)
-}
-
-fn fc_dst_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    port(stream.session.connection().1)
-}
-
-fn fc_src_is_local<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    is_local(stream.session.connection().0)
-}
-
-fn fc_dst_is_local<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    is_local(stream.session.connection().1)
-}
-
 fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     // A listener with `accept-proxy` refuses what has no header.
     Some(Value::Bool(stream.session.listener()?.accept_proxy))
@@ -159,10 +126,6 @@ fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
 fn broken(stream: &Stream) -> Broken {
     let tls = stream.session.tls.as_ref();
     tls.and_then(|tls| tls.broken).unwrap_or_default()
-}
-
-fn error<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(broken(stream).connection.into()))
 }
 
 fn error_text<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -179,10 +142,6 @@ fn fc_http_major<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
         Version::Http2 => 2,
         Version::Http3 => 3,
     }))
-}
-
-fn so_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.session.listener()?.id.into()))
 }
 
 fn so_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

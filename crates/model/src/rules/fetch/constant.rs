@@ -13,23 +13,34 @@ const fn constant(output: Type, one: super::One, kinds: &'static [Kind]) -> Fetc
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "always_true", constant(Type::Bool, yes, &[]), "acl all always_true",
+    "always_true", constant(Type::Bool, |_, _| Some(Value::Bool(true)), &[]), "acl all always_true",
         "Always true. Use it to enable a rule temporarily.";
-    "always_false", constant(Type::Bool, no, &[]), "acl nobody always_false",
+    "always_false",
+        constant(Type::Bool, |_, _| Some(Value::Bool(false)), &[]), "acl nobody always_false",
         "Always false. Use it to disable a rule temporarily.";
-    "bool(<boolean>)", constant(Type::Bool, boolean, &[Kind::Bool]), "acl on bool(true)",
+    "bool(<boolean>)",
+        constant(Type::Bool, |a, _| a.bool(0).map(Value::Bool), &[Kind::Bool]), "acl on bool(true)",
         "A boolean constant: `true`, `false`, or a number that is true unless it is 0.";
-    "int(<integer>)", constant(Type::Int, integer, &[Kind::Int]), "acl answer int(42) 42",
+    "int(<integer>)",
+        constant(Type::Int, |a, _| a.int(0).map(Value::Int), &[Kind::Int]), "acl answer int(42) 42",
         "A numeric constant, for calculations and variables.";
-    "ipv4(<address>)", constant(Type::Ipv4, ipv4, &[Kind::Ipv4]), "acl net ipv4(192.0.2.1) 192.0.2.0/24",
+    "ipv4(<address>)",
+        constant(Type::Ipv4, |a, _| a.ipv4(0).map(Value::Ipv4), &[Kind::Ipv4]),
+        "acl net ipv4(192.0.2.1) 192.0.2.0/24",
         "An IPv4 address constant.";
-    "ipv6(<address>)", constant(Type::Ipv6, ipv6, &[Kind::Ipv6]), "acl net ipv6(2001:db8::1) 2001:db8::/32",
+    "ipv6(<address>)",
+        constant(Type::Ipv6, |a, _| a.ipv6(0).map(Value::Ipv6), &[Kind::Ipv6]),
+        "acl net ipv6(2001:db8::1) 2001:db8::/32",
         "An IPv6 address constant.";
     "str(<text>)", FetchBuild::new(Type::Str, Needs::Nothing, text).takes(&[Kind::Text], 0), "acl same str(a) a",
         "A text constant. Quote commas and parentheses in it separately.";
-    "bin(<hexadecimal>)", constant(Type::Bin, binary, &[Kind::Hex]), "acl same bin(0a0d) -m bin 0a0d",
+    "bin(<hexadecimal>)",
+        constant(Type::Bin, |a, _| a.text(0).map(Value::bytes), &[Kind::Hex]),
+        "acl same bin(0a0d) -m bin 0a0d",
         "A binary constant, two hexadecimal digits per byte.";
-    "meth(<method>)", constant(Type::Method, method, &[Kind::Text]), "acl get meth(GET) GET",
+    "meth(<method>)",
+        constant(Type::Method, |a, _| Some(Value::Method(Cow::Borrowed(a.text(0)?))), &[Kind::Text]),
+        "acl get meth(GET) GET",
         "An HTTP method constant.";
     "var(<variable>[,<default>])", FetchBuild::new(Type::Any, Needs::Nothing, variable).takes(&[Kind::Variable, Kind::Text], 1),
         "acl known var(txn.user) -m found",
@@ -37,40 +48,8 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          there is no value.";
 };
 
-fn yes<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(true))
-}
-
-fn no<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(false))
-}
-
-fn boolean<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    arguments.bool(0).map(Value::Bool)
-}
-
-fn integer<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    arguments.int(0).map(Value::Int)
-}
-
-fn ipv4<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    arguments.ipv4(0).map(Value::Ipv4)
-}
-
-fn ipv6<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    arguments.ipv6(0).map(Value::Ipv6)
-}
-
 fn text<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
     Some(Value::text(arguments.text(0).unwrap_or(b"")))
-}
-
-fn binary<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    arguments.text(0).map(Value::bytes)
-}
-
-fn method<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Method(Cow::Borrowed(arguments.text(0)?)))
 }
 
 fn variable<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -16,7 +16,9 @@ const fn token(output: Type, one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "distcc_param(<token>[,<occurrence>])", token(Type::Int, parameter), "acl big distcc_param(DOTI) gt 1000000",
+    "distcc_param(<token>[,<occurrence>])",
+        token(Type::Int, |a, s| Some(Value::Int(find(a, s)?.0.into()))),
+        "acl big distcc_param(DOTI) gt 1000000",
         "The number of a token in a distcc message: a version, a count, or the number of bytes that follow it. \
          Occurrences are numbered from 1, the default.";
     "distcc_body(<token>[,<occurrence>])", token(Type::Bin, body), "acl c distcc_body(ARGV,1) -m sub .c",
@@ -81,10 +83,6 @@ fn find<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<(u32, &'a [u8])
             false => behind,
         };
     }
-}
-
-fn parameter<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(find(arguments, stream)?.0.into()))
 }
 
 fn body<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -56,7 +56,9 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "bc_http_major", server(Type::Int, server_http), "acl example bc_http_major 2",
         "The major HTTP version of the server connection: 1 or 2. No value before it is established, or for other \
          protocols.";
-    "bc_reused", server(Type::Bool, reused), "acl example bc_reused",
+    "bc_reused",
+        server(Type::Bool, |_, s| Some(Value::Bool(s.links.server_end()?.carried > 0))),
+        "acl example bc_reused",
         "True if the server connection carried earlier requests.";
     "fc_nb_streams", client(Type::Int, |_, s| streams(s, End::Client)), "acl many fc_nb_streams gt 50",
         "Number of concurrent streams of the client's connection: always 1 except for HTTP/2.";
@@ -150,10 +152,6 @@ fn count<'a>(n: u32) -> Option<Value<'a>> {
 fn server_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     stream.links.server_end().filter(|_| stream.http)?;
     count(1 + u32::from(stream.links.watched(End::Server).is_some()))
-}
-
-fn reused<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(stream.links.server_end()?.carried > 0))
 }
 
 /// Whether a connection is there at that end.

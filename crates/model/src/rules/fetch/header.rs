@@ -13,7 +13,7 @@ const BACK_MAX: i64 = 10;
 const NAME_AND_PLACE: &[Kind] = &[Kind::Text, Kind::Int];
 
 const fn values(needs: Needs) -> FetchBuild {
-    FetchBuild::new(Type::Str, needs, value)
+    FetchBuild::new(Type::Str, needs, |a, s| pick(a, s, false).map(Value::text))
         .http()
         .takes(NAME_AND_PLACE, 0)
         .each(each_value)
@@ -141,10 +141,6 @@ fn pick<'a>(arguments: &'a Arguments, stream: &'a Stream, by_line: bool) -> Opti
     } else {
         fields.nth_value(name, place)
     }
-}
-
-fn value<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    pick(arguments, stream, false).map(Value::text)
 }
 
 fn line<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

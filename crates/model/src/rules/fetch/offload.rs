@@ -15,7 +15,9 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "True if the response came from a cache.";
     "res.cache_name", of(Type::Str, cache_name), "http-response set-header x-cache %[res.cache_name]",
         "The name of the `cache` section from which the response came; otherwise no value.";
-    "res.comp", of(Type::Bool, compressed), "log-format \"%ci %[res.comp]\"",
+    "res.comp",
+        of(Type::Bool, |_, s| Some(Value::Bool(s.transfer.compression.used.is_some()))),
+        "log-format \"%ci %[res.comp]\"",
         "True if the proxy compresses the response.";
     "res.comp_algo", of(Type::Str, algorithm), "log-format \"%ci %[res.comp_algo]\"",
         "The algorithm with which the proxy compresses the response, as in `compression algo`; otherwise no value.";
@@ -34,10 +36,6 @@ fn cache_hit<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 fn cache_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let cache = stream.transfer.cache.as_ref().filter(|cache| cache.hit)?;
     Some(Value::text(cache.name().as_bytes()))
-}
-
-fn compressed<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(stream.transfer.compression.used.is_some()))
 }
 
 fn algorithm<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -22,7 +22,9 @@ const fn fetch(output: Type, one: super::One) -> FetchBuild {
 pub(super) static ROWS: &[FetchRow] = rows! {
     "date[(<offset>[,<unit>])]", fetch(Type::Int, date).takes(&[Kind::Int, Kind::Text], 0).prepare(check_unit), "acl later date gt 1700000000",
         "The current time in seconds since 1970, plus an offset. The unit `ms` or `us` applies to both.";
-    "date_us", fetch(Type::Int, date_us), "acl odd_microsecond date_us,odd",
+    "date_us",
+        fetch(Type::Int, |_, _| Some(Value::Int(since_epoch().subsec_micros().into()))),
+        "acl odd_microsecond date_us,odd",
         "The microseconds of the current second.";
     "env(<name>)", fetch(Type::Str, env).takes(&[Kind::Environment], 1), "acl test_host env(STAGE) test",
         "The value of an environment variable of the process at the start.";
@@ -36,13 +38,18 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "Number of client connections of the process.";
     "uptime", fetch(Type::Int, uptime), "acl young uptime lt 60",
         "Uptime of the process in seconds.";
-    "pid", fetch(Type::Int, pid), "acl known pid gt 0",
+    "pid",
+        fetch(Type::Int, |_, _| Some(Value::Int(std::process::id().into()))), "acl known pid gt 0",
         "The id of the process.";
-    "thread", fetch(Type::Int, thread), "acl first thread 0",
+    "thread",
+        fetch(Type::Int, |_, _| Some(Value::count(thread::running()?.thread()))),
+        "acl first thread 0",
         "The number of the serving thread, from 0.";
     "tgroup", fetch(Type::Int, one), "acl first tgroup 1",
         "The number of the thread group, always 1.";
-    "stopping", fetch(Type::Bool, stopping), "acl example stopping",
+    "stopping",
+        fetch(Type::Bool, |_, _| Some(Value::Bool(thread::running()?.process.stopping()))),
+        "acl example stopping",
         "True in a soft stop, when the process accepts no new connections.";
     "rand[(<range>)]", fetch(Type::Int, rand).takes(&[Kind::Int], 0), "acl one_percent rand(100) 0",
         "A random number from 0 to the range minus one; without a range of 32 bits. Suitable for distributing load, \
@@ -64,10 +71,6 @@ fn date<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
     let unit = arguments.text(1);
     let now = to_unit(since_epoch(), unit)?;
     Some(Value::Int(shift(now, arguments.int(0).unwrap_or(0))))
-}
-
-fn date_us<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(since_epoch().subsec_micros().into()))
 }
 
 fn env<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
@@ -94,18 +97,6 @@ fn uptime<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
     let started = thread::running()?.process.started;
     let since = reactor::now().saturating_duration_since(started);
     Some(Value::count(since.as_secs()))
-}
-
-fn pid<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(std::process::id().into()))
-}
-
-fn thread<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(thread::running()?.thread()))
-}
-
-fn stopping<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(thread::running()?.process.stopping()))
 }
 
 fn one<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {

@@ -25,9 +25,13 @@ const fn of_frontend(one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "fe_id", number(Needs::Nothing, fe_id), "acl first fe_id 1",
+    "fe_id",
+        number(Needs::Nothing, |_, s| Some(Value::Int(s.frontend().id.into()))),
+        "acl first fe_id 1",
         "The id of the stream's frontend, for example to distinguish frontends in a backend.";
-    "fe_name", text(Needs::Nothing, fe_name), "acl public fe_name public",
+    "fe_name",
+        text(Needs::Nothing, |_, s| Some(Value::text(s.frontend().name.as_bytes()))),
+        "acl public fe_name public",
         "The name of the stream's frontend.";
     "fe_defbe", text(Needs::Nothing, fe_defbe), "acl usual fe_defbe app",
         "The name of the default backend of the stream's frontend.";
@@ -37,17 +41,27 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "Number of HTTP requests per second of a frontend.";
     "fe_sess_rate[(<frontend>)]", of_frontend(fe_sess_rate), "acl busy fe_sess_rate gt 1000",
         "Number of sessions per second of a frontend, for example to slow down clients during peaks.";
-    "fe_client_timeout", number(Needs::Nothing, fe_client_timeout), "acl short fe_client_timeout lt 5000",
+    "fe_client_timeout",
+        number(Needs::Nothing, |_, s| timeout(s.frontend().timeouts.client_ms)),
+        "acl short fe_client_timeout lt 5000",
         "`timeout client` of the stream's frontend in milliseconds.";
     "dst_conn", number(Needs::Nothing, fe_conn), "acl busy dst_conn gt 1000",
         "Number of connections of the client's frontend, over all its listeners.";
-    "be_id", number(Needs::Backend, be_id), "acl second be_id 2",
+    "be_id",
+        number(Needs::Backend, |_, s| Some(Value::Int(s.backend()?.id.into()))),
+        "acl second be_id 2",
         "The id of the stream's backend.";
-    "be_name", text(Needs::Backend, be_name), "acl app be_name app",
+    "be_name",
+        text(Needs::Backend, |_, s| Some(Value::text(s.backend()?.name.as_bytes()))),
+        "acl app be_name app",
         "The name of the stream's backend.";
-    "be_server_timeout", number(Needs::Backend, be_server_timeout), "acl short be_server_timeout lt 5000",
+    "be_server_timeout",
+        number(Needs::Backend, |_, s| timeout(of_servers(s)?.timeouts.server_ms)),
+        "acl short be_server_timeout lt 5000",
         "`timeout server` of the stream's backend in milliseconds.";
-    "be_connect_timeout", number(Needs::Backend, be_connect_timeout), "acl short be_connect_timeout lt 5000",
+    "be_connect_timeout",
+        number(Needs::Backend, |_, s| timeout(s.backend()?.timeouts.connect_ms)),
+        "acl short be_connect_timeout lt 5000",
         "`timeout connect` of the stream's backend in milliseconds.";
     "be_queue_timeout", number(Needs::Backend, be_queue_timeout), "acl short be_queue_timeout lt 5000",
         "`timeout queue` of the stream's backend in milliseconds; the default is `timeout connect`.";
@@ -55,7 +69,9 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "`timeout tarpit` of the stream's backend in milliseconds; the default is `timeout connect`.";
     "fe_tarpit_timeout", number(Needs::Nothing, fe_tarpit_timeout), "acl short fe_tarpit_timeout lt 5000",
         "`timeout tarpit` of the stream's frontend in milliseconds; the default is `timeout connect`.";
-    "be_tunnel_timeout", number(Needs::Backend, be_tunnel_timeout), "acl short be_tunnel_timeout lt 5000",
+    "be_tunnel_timeout",
+        number(Needs::Backend, |_, s| timeout(of_servers(s)?.timeouts.tunnel_ms)),
+        "acl short be_tunnel_timeout lt 5000",
         "`timeout tunnel` of the stream's backend in milliseconds.";
     "be_conn[(<backend>)]", of_backend(be_conn), "acl busy be_conn(app) gt 100",
         "Number of streams of a backend, including queued ones; without an argument that of the section.";
@@ -67,10 +83,14 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "connslots[(<backend>)]", of_backend(connslots), "acl full connslots(app) lt 10",
         "Number of free slots on the usable servers of a backend, in sessions and queues; -1 if one of them has no \
          `maxconn` or no `maxqueue`.";
-    "nbsrv[(<backend>)]", of_backend(nbsrv), "acl dead nbsrv(app) lt 1",
+    "nbsrv[(<backend>)]",
+        of_backend(|a, s| Some(Value::Int(backend(a, s)?.state.usable_servers().into()))),
+        "acl dead nbsrv(app) lt 1",
         "Number of usable servers of a backend: those that are up, or its backup servers if no other is. Useful for \
          `monitor fail`.";
-    "queue[(<backend>)]", of_backend(queue), "acl waiting queue(app) gt 10",
+    "queue[(<backend>)]",
+        of_backend(|a, s| Some(Value::Int(waiting(backend(a, s)?)))),
+        "acl waiting queue(app) gt 10",
         "Number of queued streams of a backend, for any of its servers or for a specific one.";
     "avg_queue[(<backend>)]", of_backend(avg_queue), "acl waiting avg_queue(app) gt 2",
         "Number of queued streams of a backend per usable server. Without a usable server, the total number.";
@@ -103,14 +123,6 @@ fn frontend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> 
 /// A time that may not be set, which is 0.
 fn timeout<'a>(ms: Option<u32>) -> Option<Value<'a>> {
     Some(Value::Int(ms.unwrap_or(0).into()))
-}
-
-fn fe_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.frontend().id.into()))
-}
-
-fn fe_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(stream.frontend().name.as_bytes()))
 }
 
 fn fe_defbe<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -147,30 +159,10 @@ fn fe_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
     ))
 }
 
-fn fe_client_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    timeout(stream.frontend().timeouts.client_ms)
-}
-
-fn be_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.backend()?.id.into()))
-}
-
-fn be_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(stream.backend()?.name.as_bytes()))
-}
-
 /// The stream's backend; a `listen` is that before it is chosen.
 pub(super) fn of_servers(stream: &Stream) -> Option<&Proxy> {
     let own = Some(stream.frontend()).filter(|proxy| proxy.kind.is_backend());
     stream.backend().or(own)
-}
-
-fn be_server_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    timeout(of_servers(stream)?.timeouts.server_ms)
-}
-
-fn be_connect_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    timeout(stream.backend()?.timeouts.connect_ms)
 }
 
 fn be_queue_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -186,10 +178,6 @@ fn be_tarpit_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'
 fn fe_tarpit_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let timeouts = &stream.frontend().timeouts;
     timeout(timeouts.tarpit_ms.or(timeouts.connect_ms))
-}
-
-fn be_tunnel_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    timeout(of_servers(stream)?.timeouts.tunnel_ms)
 }
 
 fn be_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -244,22 +232,12 @@ fn connslots<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'
     Some(Value::Int(slots.max(0)))
 }
 
-fn nbsrv<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(
-        backend(arguments, stream)?.state.usable_servers().into(),
-    ))
-}
-
 fn waiting(backend: &Proxy) -> i64 {
     let servers = backend
         .servers
         .iter()
         .map(|server| i64::from(server.state.queue.waiting.current()));
     i64::from(backend.state.queue.waiting.current()) + servers.sum::<i64>()
-}
-
-fn queue<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(waiting(backend(arguments, stream)?)))
 }
 
 fn avg_queue<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -15,9 +15,13 @@ const fn text(one: super::One, prepare: super::Prepare) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "fc_pp_authority", text(authority, ask_authority), "acl shop fc_pp_authority shop.example.com",
+    "fc_pp_authority",
+        text(|_, s| Some(Value::text(s.session.proxy_field(kind::AUTHORITY)?)), ask_authority),
+        "acl shop fc_pp_authority shop.example.com",
         "The host name that the client requested, from the PROXY header.";
-    "fc_pp_unique_id", text(unique_id, ask_unique_id), "acl named fc_pp_unique_id -m found",
+    "fc_pp_unique_id",
+        text(|_, s| Some(Value::text(s.session.proxy_field(kind::UNIQUE_ID)?)), ask_unique_id),
+        "acl named fc_pp_unique_id -m found",
         "The unique id of the connection from the proxy in front, from the PROXY header.";
     "fc_pp_tlv(<type>)", text(field, check_type).takes(&[Kind::Text], 1), "acl shop fc_pp_tlv(AUTHORITY) shop.example.com",
         "A field of the client's PROXY header by its type: a number from 0 to 255, also as `0xEA`, or `ALPN`, \
@@ -88,14 +92,6 @@ fn check_type(loader: &mut Draft, arguments: &mut Arguments, span: Span) -> Resu
     ask(loader, kind);
     arguments.list[0] = Some(Argument::Int(kind.into()));
     Ok(())
-}
-
-fn authority<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(stream.session.proxy_field(kind::AUTHORITY)?))
-}
-
-fn unique_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(stream.session.proxy_field(kind::UNIQUE_ID)?))
 }
 
 fn field<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -36,15 +36,17 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          `*` and the target of CONNECT have none.";
     "pathq", text(path_and_query), "acl is_search pathq -m beg /search?q=",
         "The path of the request URL with its query string. For a request in origin form this is the whole URL.";
-    "query", text(query), "acl has_query query -m len gt 0",
+    "query", text(|_, s| request(s)?.query().map(Value::text)), "acl has_query query -m len gt 0",
         "The part of the URL after the first question mark; empty without one.";
-    "url", text(url).variants(), "acl proxied url_beg http://",
+    "url",
+        text(|_, s| Some(Value::text(request(s)?.target()))).variants(),
+        "acl proxied url_beg http://",
         "The target of the request as sent, with scheme and host if the client sent them. Prefer `path`, which is the \
          same for proxied and direct requests.";
-    "base", text(base).variants(), "acl shop base_beg www.example.com/shop",
+    "base", text(|_, s| joined(s, false)).variants(), "acl shop base_beg www.example.com/shop",
         "The first Host header and the path of the request as one text, without the query. Useful as a key for caches \
          or virtual hosts.";
-    "baseq", text(base_and_query), "acl found baseq -m sub ?q=",
+    "baseq", text(|_, s| joined(s, true)), "acl found baseq -m sub ?q=",
         "The first Host header, the path and the query string of the request as one text.";
     "base32", FetchBuild::new(Type::Int, Needs::Request, base32).http(),
         "acl even_half base32,even",
@@ -113,14 +115,6 @@ fn path_and_query<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>>
     (!path.is_empty()).then(|| Value::text(path))
 }
 
-fn query<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    request(stream)?.query().map(Value::text)
-}
-
-fn url<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(request(stream)?.target()))
-}
-
 /// Host and path, or path and query.
 fn joined(stream: &Stream, with_query: bool) -> Option<Value<'_>> {
     let message = request(stream)?;
@@ -134,14 +128,6 @@ fn joined(stream: &Stream, with_query: bool) -> Option<Value<'_>> {
         return (!path.is_empty()).then(|| Value::text(path));
     }
     Some(Value::Str(Cow::Owned([host, path].concat())))
-}
-
-fn base<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    joined(stream, false)
-}
-
-fn base_and_query<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    joined(stream, true)
 }
 
 fn hashed(stream: &Stream, with_query: bool) -> Option<u32> {

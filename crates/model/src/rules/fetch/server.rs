@@ -17,7 +17,9 @@ const fn of_server(output: Type, one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "bc_err", FetchBuild::new(Type::Int, Needs::Server, bc_err), "acl inner_tls_failed bc_err 34",
+    "bc_err",
+        FetchBuild::new(Type::Int, Needs::Server, |_, s| Some(Value::Int(broken(s)?.connection.into()))),
+        "acl inner_tls_failed bc_err 34",
         "The number of the error that ended the server connection before it carried data, as in HAProxy: 34 is a \
          failed TLS handshake, 0 no error. No value without a connection.";
     "bc_err_str", FetchBuild::new(Type::Str, Needs::Server, bc_err_str), "acl well bc_err_str Success",
@@ -30,25 +32,37 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The destination address of the server connection.";
     "bc_dst_port", FetchBuild::new(Type::Int, Needs::Server, bc_dst_port), "acl example bc_dst_port -m found",
         "The destination port of the server connection.";
-    "srv_id", FetchBuild::new(Type::Int, Needs::Server, srv_id), "acl second srv_id 2",
+    "srv_id",
+        FetchBuild::new(Type::Int, Needs::Server, |_, s| Some(Value::Int(s.server()?.id.into()))),
+        "acl second srv_id 2",
         "The id of the stream's server. Useful in rules for responses.";
-    "srv_name", FetchBuild::new(Type::Str, Needs::Server, srv_name), "acl old srv_name web1",
+    "srv_name",
+        FetchBuild::new(Type::Str, Needs::Server, |_, s| Some(Value::text(s.server()?.name.as_bytes()))),
+        "acl old srv_name web1",
         "The name of the stream's server. Useful in rules for responses, for example to add it to a header.";
-    "srv_is_up([<backend>/]<server>)", of_server(Type::Bool, srv_is_up), "acl alive srv_is_up(app/web1)",
+    "srv_is_up([<backend>/]<server>)",
+        of_server(Type::Bool, |a, s| Some(Value::Bool(server(a, s)?.state.up()))),
+        "acl alive srv_is_up(app/web1)",
         "True if a server is up and not in maintenance. Without a backend, a server of the section.";
-    "srv_conn([<backend>/]<server>)", of_server(Type::Int, srv_conn), "acl busy srv_conn(app/web1) gt 100",
+    "srv_conn([<backend>/]<server>)",
+        of_server(Type::Int, |a, s| Some(Value::Int(server(a, s)?.state.sessions.current().into()))),
+        "acl busy srv_conn(app/web1) gt 100",
         "Number of sessions of a server.";
     "srv_conn_free([<backend>/]<server>)", of_server(Type::Int, srv_conn_free), "acl full srv_conn_free(app/web1) lt 1",
         "Number of sessions that a server can still accept; -1 without `maxconn`.";
     "srv_queue([<backend>/]<server>)", of_server(Type::Int, srv_queue), "acl waiting srv_queue(app/web1) gt 0",
         "Number of streams queued for a server.";
-    "srv_sess_rate([<backend>/]<server>)", of_server(Type::Int, srv_sess_rate), "acl busy srv_sess_rate(app/web1) gt 50",
+    "srv_sess_rate([<backend>/]<server>)",
+        of_server(Type::Int, |a, s| Some(Value::count(server(a, s)?.state.session_rate.read(now_ms())))),
+        "acl busy srv_sess_rate(app/web1) gt 50",
         "Number of sessions per second of a server.";
     "srv_weight([<backend>/]<server>)", of_server(Type::Int, srv_weight), "acl weak srv_weight(app/web1) lt 50",
         "The current weight of a server, after changes by operators or slow start; 0 if it takes no new sessions.";
     "srv_uweight([<backend>/]<server>)", of_server(Type::Int, srv_uweight), "acl weak srv_uweight(app/web1) lt 50",
         "The weight of a server as set by an operator or the configuration.";
-    "srv_iweight([<backend>/]<server>)", of_server(Type::Int, srv_iweight), "acl weak srv_iweight(app/web1) lt 50",
+    "srv_iweight([<backend>/]<server>)",
+        of_server(Type::Int, |a, s| Some(Value::Int(server(a, s)?.options.weight.into()))),
+        "acl weak srv_iweight(app/web1) lt 50",
         "The weight of a server in the configuration.";
 };
 
@@ -58,10 +72,6 @@ fn broken(stream: &Stream) -> Option<Broken> {
         Some(info) => Some(info.broken.unwrap_or_default()),
         None => stream.times.connected.map(|_| Broken::default()),
     }
-}
-
-fn bc_err<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(broken(stream)?.connection.into()))
 }
 
 fn bc_err_str<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -101,24 +111,6 @@ fn server<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Server> {
     backend.servers.iter().find(|server| *server.name == *name)
 }
 
-fn srv_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.server()?.id.into()))
-}
-
-fn srv_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(stream.server()?.name.as_bytes()))
-}
-
-fn srv_is_up<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(server(arguments, stream)?.state.up()))
-}
-
-fn srv_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(
-        server(arguments, stream)?.state.sessions.current().into(),
-    ))
-}
-
 fn srv_conn_free<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let state = &server(arguments, stream)?.state;
     Some(Value::Int(match state.limit() {
@@ -138,12 +130,6 @@ fn srv_queue<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'
     ))
 }
 
-fn srv_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(
-        server(arguments, stream)?.state.session_rate.read(now_ms()),
-    ))
-}
-
 fn srv_weight<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::Int(
         (server(arguments, stream)?.state.weight() / WEIGHT_SCALE).into(),
@@ -153,8 +139,4 @@ fn srv_weight<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<
 fn srv_uweight<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let (weight, _) = server(arguments, stream)?.state.user_weight();
     Some(Value::Int(weight.into()))
-}
-
-fn srv_iweight<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(server(arguments, stream)?.options.weight.into()))
 }

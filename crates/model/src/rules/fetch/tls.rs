@@ -18,7 +18,8 @@ const fn back(output: Type, one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "ssl_fc", front(Type::Bool, ssl_fc), "acl encrypted ssl_fc",
+    "ssl_fc",
+        front(Type::Bool, |_, s| Some(Value::Bool(client(s).is_some()))), "acl encrypted ssl_fc",
         "True if the client's connection uses TLS, on a listener with `ssl`.";
     "ssl_fc_protocol", front(Type::Str, |_, s| protocol(client(s))), "acl newest ssl_fc_protocol TLSv1.3",
         "The TLS version of the client's connection: `TLSv1.2` or `TLSv1.3`.";
@@ -48,7 +49,9 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "True if the client sent a certificate on this connection. A resumed session has none: see `ssl_c_used`.";
     "ssl_fc_is_resumed", front(Type::Bool, |_, s| resumed(client(s))), "acl again ssl_fc_is_resumed",
         "True if the client's session was resumed with a short handshake.";
-    "ssl_fc_has_early", front(Type::Bool, early), "acl replayed ssl_fc_has_early",
+    "ssl_fc_has_early",
+        front(Type::Bool, |_, s| Some(Value::Bool(client(s)?.early_data))),
+        "acl replayed ssl_fc_has_early",
         "True if the request arrived as early data, before the end of the handshake, and could be a replay. See \
          `allow-0rtt`.";
     "ssl_fc_err", front(Type::Int, |_, s| error(client(s))), "acl broken ssl_fc_err gt 0",
@@ -57,7 +60,8 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc_err_str", front(Type::Str, |_, s| error_text(client(s))), "acl broken ssl_fc_err_str -m found",
         "The OpenSSL text of the error that ended the client's handshake, for `error-log-format`. No value without an \
          error.";
-    "ssl_bc", back(Type::Bool, ssl_bc), "acl inner_tls ssl_bc",
+    "ssl_bc",
+        back(Type::Bool, |_, s| Some(Value::Bool(server(s).is_some()))), "acl inner_tls ssl_bc",
         "True if the server connection uses TLS.";
     "ssl_bc_protocol", back(Type::Str, |_, s| protocol(server(s))), "acl old_server ssl_bc_protocol TLSv1.2",
         "The TLS version of the server connection: `TLSv1.2` or `TLSv1.3`.";
@@ -91,14 +95,6 @@ pub(super) fn client(stream: &Stream) -> Option<&Info> {
 /// TLS of the server's connection.
 pub(super) fn server(stream: &Stream) -> Option<&Info> {
     stream.links.server_tls.as_deref()
-}
-
-fn ssl_fc<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(client(stream).is_some()))
-}
-
-fn ssl_bc<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(server(stream).is_some()))
 }
 
 fn protocol(info: Option<&Info>) -> Option<Value<'_>> {
@@ -144,10 +140,6 @@ fn has_certificate<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
 /// False also without TLS, as with HAProxy.
 fn resumed(info: Option<&Info>) -> Option<Value<'_>> {
     Some(Value::Bool(info.is_some_and(|info| info.resumed)))
-}
-
-fn early<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(client(stream)?.early_data))
 }
 
 /// A connection whose TLS fails is closed: no rule sees it any more, but the

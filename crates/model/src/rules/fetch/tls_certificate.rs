@@ -106,7 +106,9 @@ const fn verification(output: Type, one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "ssl_c_used", verification(Type::Bool, used), "acl certified ssl_c_used",
+    "ssl_c_used",
+        verification(Type::Bool, |_, s| Some(Value::Bool(client(s)?.peer_certificate().is_some()))),
+        "acl certified ssl_c_used",
         "True if the TLS session has a client certificate, even from an earlier connection that was resumed.";
     "ssl_c_verify", verification(Type::Int, verify), "acl trusted ssl_c_verify 0",
         "The error number of the verification of the client certificate, as in OpenSSL; 0 on success or without a \
@@ -201,10 +203,6 @@ fn check_format(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<
             ),
         )),
     }
-}
-
-fn used<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(client(stream)?.peer_certificate().is_some()))
 }
 
 fn outcome(stream: &Stream) -> Option<&Verified> {

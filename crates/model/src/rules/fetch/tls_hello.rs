@@ -48,9 +48,12 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The session ticket support of the ClientHello: 0 none, 1 it requests a ticket, 2 it sends one.";
     "req.ssl_ec_ext", FetchBuild::new(Type::Bool, Needs::Request, curves).of_hello(), "acl curves req.ssl_ec_ext",
         "True if the ClientHello supports elliptic curves.";
-    "req.ssl_sigalgs", list(signature_schemes), "acl bot req.ssl_sigalgs,be2dec(-,2) -m beg 1027",
+    "req.ssl_sigalgs",
+        list(|a, s| listed(payload(a, s), 13)), "acl bot req.ssl_sigalgs,be2dec(-,2) -m beg 1027",
         "The signature schemes in the ClientHello, two bytes each.";
-    "req.ssl_supported_groups", list(groups), "acl bot req.ssl_supported_groups,be2dec(-,2) -m beg 29-23",
+    "req.ssl_supported_groups",
+        list(|a, s| listed(payload(a, s), 10)),
+        "acl bot req.ssl_supported_groups,be2dec(-,2) -m beg 29-23",
         "The groups (elliptic curves) in the ClientHello, two bytes each.";
     "req.ssl_keyshare_groups", list(key_shares), "acl hybrid req.ssl_keyshare_groups,be2dec(-,2) -m beg 4588",
         "The groups of the key shares in the ClientHello, two bytes each.";
@@ -155,14 +158,6 @@ fn listed<'a>(stream_bytes: &'a [u8], extension: u16) -> Option<Value<'a>> {
         .extension(extension)?
         .counted(2)?;
     (!list.0.is_empty()).then_some(Value::bytes(list.0))
-}
-
-fn signature_schemes<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    listed(payload(arguments, stream), 13)
-}
-
-fn groups<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    listed(payload(arguments, stream), 10)
 }
 
 fn key_shares<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

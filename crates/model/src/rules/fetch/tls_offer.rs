@@ -20,10 +20,14 @@ const fn list(output: Type, one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "ssl_fc_protocol_hello_id", of_offer(Type::Int, hello_version), "acl old ssl_fc_protocol_hello_id lt 771",
+    "ssl_fc_protocol_hello_id",
+        of_offer(Type::Int, |_, s| Some(Value::Int(offer(s)?.version.into()))),
+        "acl old ssl_fc_protocol_hello_id lt 771",
         "The version in the ClientHello: 769 is TLS 1.0, 771 is TLS 1.2 and also the value of TLS 1.3 clients. Needs \
          `tune.ssl.capture-buffer-size`.";
-    "ssl_fc_cipherlist_bin[(<filter>)]", list(Type::Bin, cipher_bytes), "acl bot ssl_fc_cipherlist_bin(1),be2dec(-,2) -m beg 4865-4866",
+    "ssl_fc_cipherlist_bin[(<filter>)]",
+        list(Type::Bin, |a, s| bytes(filtered(a, &offer(s)?.ciphers))),
+        "acl bot ssl_fc_cipherlist_bin(1),be2dec(-,2) -m beg 4865-4866",
         "The cipher suites that the client offered, two bytes each. A filter of 1 removes GREASE values. Needs \
          `tune.ssl.capture-buffer-size`.";
     "ssl_fc_cipherlist_hex[(<filter>)]", list(Type::Str, cipher_hex), "acl bot ssl_fc_cipherlist_hex(1) -m beg 13011302",
@@ -33,19 +37,29 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc_cipherlist_xxh", of_offer(Type::Int, cipher_hash), "acl bot ssl_fc_cipherlist_xxh 5763151207011539301",
         "A hash (XXH64) of all cipher suites that the client offered, including those that did not fit into the \
          buffer.";
-    "ssl_fc_extlist_bin[(<filter>)]", list(Type::Bin, extensions), "acl bot ssl_fc_extlist_bin(1),be2dec(-,2) -m beg 0-11-10",
+    "ssl_fc_extlist_bin[(<filter>)]",
+        list(Type::Bin, |a, s| bytes(filtered(a, &offer(s)?.extensions))),
+        "acl bot ssl_fc_extlist_bin(1),be2dec(-,2) -m beg 0-11-10",
         "The numbers of the extensions in the ClientHello, two bytes each and in order. A filter of 1 removes GREASE \
          values. Needs `tune.ssl.capture-buffer-size`.";
-    "ssl_fc_eclist_bin[(<filter>)]", list(Type::Bin, groups), "acl bot ssl_fc_eclist_bin(1),be2dec(-,2) -m beg 29-23",
+    "ssl_fc_eclist_bin[(<filter>)]",
+        list(Type::Bin, |a, s| bytes(filtered(a, &offer(s)?.groups))),
+        "acl bot ssl_fc_eclist_bin(1),be2dec(-,2) -m beg 29-23",
         "The groups (elliptic curves) that the client offered, two bytes each. A filter of 1 removes GREASE values. \
          Needs `tune.ssl.capture-buffer-size`.";
-    "ssl_fc_ecformats_bin", of_offer(Type::Bin, point_formats), "acl bot ssl_fc_ecformats_bin,be2dec(-,1) 0",
+    "ssl_fc_ecformats_bin",
+        of_offer(Type::Bin, |_, s| bytes(Cow::Borrowed(&offer(s)?.point_formats))),
+        "acl bot ssl_fc_ecformats_bin,be2dec(-,1) 0",
         "The elliptic curve point formats that the client offered, one byte each. Needs \
          `tune.ssl.capture-buffer-size`.";
-    "ssl_fc_supported_versions_bin[(<filter>)]", list(Type::Bin, versions), "acl newest ssl_fc_supported_versions_bin(1),be2dec(-,2) -m beg 772",
+    "ssl_fc_supported_versions_bin[(<filter>)]",
+        list(Type::Bin, |a, s| bytes(filtered(a, &offer(s)?.versions))),
+        "acl newest ssl_fc_supported_versions_bin(1),be2dec(-,2) -m beg 772",
         "The TLS versions that the client offered in the extension of TLS 1.3, two bytes each. A filter of 1 removes \
          GREASE values. Needs `tune.ssl.capture-buffer-size`.";
-    "ssl_fc_sigalgs_bin[(<filter>)]", list(Type::Bin, signature_schemes), "acl bot ssl_fc_sigalgs_bin(1),be2dec(-,2) -m beg 1027",
+    "ssl_fc_sigalgs_bin[(<filter>)]",
+        list(Type::Bin, |a, s| bytes(filtered(a, &offer(s)?.signature_schemes))),
+        "acl bot ssl_fc_sigalgs_bin(1),be2dec(-,2) -m beg 1027",
         "The signature schemes that the client offered, two bytes each. A filter of 1 removes GREASE values. Needs \
          `tune.ssl.capture-buffer-size`.";
 };
@@ -74,14 +88,6 @@ fn filtered<'a>(arguments: &Arguments, list: &'a [u8]) -> Cow<'a, [u8]> {
 /// A list that is there has a byte at least.
 fn bytes(list: Cow<'_, [u8]>) -> Option<Value<'_>> {
     (!list.is_empty()).then_some(Value::Bin(list))
-}
-
-fn hello_version<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(offer(stream)?.version.into()))
-}
-
-fn cipher_bytes<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    bytes(filtered(arguments, &offer(stream)?.ciphers))
 }
 
 fn cipher_hex<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -114,26 +120,6 @@ fn cipher_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
 fn cipher_hash<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     // As HAProxy shows it: the same bits with a sign.
     Some(Value::Int(offer(stream)?.ciphers_hash.cast_signed()))
-}
-
-fn extensions<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    bytes(filtered(arguments, &offer(stream)?.extensions))
-}
-
-fn groups<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    bytes(filtered(arguments, &offer(stream)?.groups))
-}
-
-fn versions<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    bytes(filtered(arguments, &offer(stream)?.versions))
-}
-
-fn signature_schemes<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    bytes(filtered(arguments, &offer(stream)?.signature_schemes))
-}
-
-fn point_formats<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    bytes(Cow::Borrowed(&offer(stream)?.point_formats))
 }
 
 #[cfg(test)]

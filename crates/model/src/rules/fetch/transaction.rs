@@ -27,7 +27,8 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "accept_date[(<unit>)]", date(accept_date), "acl old accept_date lt 1700000000",
         "The time at which the client's connection was accepted (for later requests: at which the previous response \
          ended), in seconds since 1970, or in the unit `ms` or `us`.";
-    "request_date[(<unit>)]", date(request_date), "acl old request_date lt 1700000000",
+    "request_date[(<unit>)]",
+        date(|a, s| since_epoch(s.times.began_at, a)), "acl old request_date lt 1700000000",
         "The time of the first byte of the request, in seconds since 1970, or in the unit `ms` or `us`.";
     "req.timer.idle", number(Needs::Nothing, idle), "acl example req.timer.idle -m found",
         "Milliseconds of idle time before the request: `%Ti` in log formats.";
@@ -65,15 +66,23 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The status sent to the client, including the proxy's own responses; no value before.";
     "txn.sess_term_state", FetchBuild::new(Type::Str, Needs::Nothing, termination), "acl example txn.sess_term_state -m found",
         "The two letters of `%ts`: what ended the stream, and in which state; `--` without an error.";
-    "txn.conn_retries", number(Needs::Nothing, retries), "acl example txn.conn_retries -m found",
+    "txn.conn_retries",
+        number(Needs::Nothing, |_, s| Some(Value::Int(s.route.retries.into()))),
+        "acl example txn.conn_retries -m found",
         "Number of retried connections to servers.";
-    "txn.redispatched", FetchBuild::new(Type::Bool, Needs::Nothing, redispatched), "acl example txn.redispatched -m found",
+    "txn.redispatched",
+        FetchBuild::new(Type::Bool, Needs::Nothing, |_, s| Some(Value::Bool(s.route.redispatched))),
+        "acl example txn.redispatched -m found",
         "True if the stream was redispatched to another server than the one chosen first.";
     "txn.id32", number(Needs::Nothing, id), "acl example txn.id32 -m found",
         "A 32-bit number of the stream, which is not reused soon.";
-    "bc_be_queue", number(Needs::Backend, backend_queue), "acl example bc_be_queue -m found",
+    "bc_be_queue",
+        number(Needs::Backend, |_, s| Some(Value::Int(s.route.backend_queue.into()))),
+        "acl example bc_be_queue -m found",
         "Number of streams before this one in the queue of the backend: `%bq`.";
-    "bc_srv_queue", number(Needs::Server, server_queue), "acl example bc_srv_queue -m found",
+    "bc_srv_queue",
+        number(Needs::Server, |_, s| Some(Value::Int(s.route.server_queue.into()))),
+        "acl example bc_srv_queue -m found",
         "Number of streams before this one in the queue of the server: `%sq`.";
     "server_status", number(Needs::ResponseKept, server_status).http(), "acl hidden server_status 500",
         "The status of the server's response before any rules; no value for the proxy's own responses.";
@@ -83,15 +92,13 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "last_rule_line", number(Needs::Nothing, rule_line).prepare(ask_rule), "acl example last_rule_line -m found",
         "The line of the rule that last ended a list of rules; see `last_rule_file`. In a log it shows why a request \
          was denied.";
-    "internal.strm.is_htx", FetchBuild::new(Type::Bool, Needs::Nothing, is_http), "acl upgraded internal.strm.is_htx",
+    "internal.strm.is_htx",
+        FetchBuild::new(Type::Bool, Needs::Nothing, |_, s| Some(Value::Bool(s.http))),
+        "acl upgraded internal.strm.is_htx",
         "True if the stream carries HTTP, even if it began as TCP and was switched (`switch-mode http`).";
     "unique-id", FetchBuild::new(Type::Str, Needs::Nothing, unique_id), "acl example unique-id -m found",
         "The id from `unique-id-format` for the stream.";
 };
-
-fn is_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(stream.http))
-}
 
 fn since_epoch(at: SystemTime, arguments: &Arguments) -> Option<Value<'static>> {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -102,10 +109,6 @@ fn accept_date<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value
     let times = &stream.times;
     let idle = times.began.saturating_duration_since(times.idle_since);
     since_epoch(times.began_at - idle, arguments)
-}
-
-fn request_date<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    since_epoch(stream.times.began_at, arguments)
 }
 
 fn time<'a>(alias: Alias, stream: &Stream) -> Option<Value<'a>> {
@@ -179,24 +182,8 @@ fn termination<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::Str(Cow::Owned(letters)))
 }
 
-fn retries<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.route.retries.into()))
-}
-
-fn redispatched<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(stream.route.redispatched))
-}
-
 fn id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::Int((stream.identity.id as u32).into()))
-}
-
-fn backend_queue<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.route.backend_queue.into()))
-}
-
-fn server_queue<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.route.server_queue.into()))
 }
 
 fn unique_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -34,7 +34,8 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "http_auth_type", text(scheme),
         "acl token http_auth_type Bearer",
         "The type of the request's credentials, `Basic` or `Bearer`. They are not verified.";
-    "http_auth_bearer[(<header>)]", text(bearer).takes(&[Kind::Text], 0),
+    "http_auth_bearer[(<header>)]",
+        text(|a, s| token(a, s, request(s)?).map(Value::text)).takes(&[Kind::Text], 0),
         "acl token http_auth_bearer -m found",
         "The bearer token of the request's Authorization header, or of another header. It is not verified.";
 };
@@ -92,8 +93,4 @@ fn scheme<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>>
         return Some(Value::text(b"Bearer"));
     }
     Basic::of(stream).map(|_| Value::text(b"Basic"))
-}
-
-fn bearer<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    token(arguments, stream, request(stream)?).map(Value::text)
 }
