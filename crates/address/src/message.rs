@@ -1,7 +1,7 @@
 //! Messages to the address role, beyond those for every role, and its replies. The
 //! supervisor and other parts forward them as bytes ([`PartMessage`]).
 
-use part::role::bounded::{name, words};
+use part::role::bounded::{Name, Words};
 use part::role::{HeldLeases, PartMessage};
 use part::voice::keepalived::LogWish;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub enum Message {
     /// Another machine could use this lease better.
     HandOverLease {
         /// The instance.
-        #[serde(with = "name")]
+        #[serde(with = "Name")]
         name: String,
     },
 }
@@ -51,7 +51,7 @@ pub struct HandedOver {
     /// Whether anything moves.
     pub moves: bool,
     /// Description.
-    #[serde(with = "words")]
+    #[serde(with = "Words")]
     pub words: String,
 }
 

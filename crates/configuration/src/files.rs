@@ -2,7 +2,6 @@
 //! looks at no content.
 
 use language::reason;
-use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -12,9 +11,10 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 const DIRECTORY_FILES_MAX: usize = 10_000;
 
 /// Why a file or directory could not be read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The system refused.
+    #[error("Cannot open configuration file/directory {} : {}", path.display(), reason(error))]
     Open {
         /// The path.
         path: PathBuf,
@@ -22,58 +22,29 @@ pub enum FileError {
         error: io::Error,
     },
     /// The file is larger than a configuration can be.
+    #[error("Configuration file {} is larger than {FILE_BYTES_MAX} bytes", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
     /// There is none.
+    #[error("No file whose name ends with .cfg in{}", shown(paths))]
     Nothing {
         /// The directories in which it could be.
         paths: Vec<PathBuf>,
     },
     /// The directory holds more files than a configuration can have.
+    #[error("Directory {} contains more than {DIRECTORY_FILES_MAX} files", path.display())]
     TooMany {
         /// The directory.
         path: PathBuf,
     },
 }
 
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FileError::Open { path, error } => {
-                let reason = reason(error);
-                write!(
-                    f,
-                    "Cannot open configuration file/directory {} : {reason}",
-                    path.display()
-                )
-            }
-            FileError::TooLarge { path } => {
-                write!(
-                    f,
-                    "Configuration file {} is larger than {FILE_BYTES_MAX} bytes",
-                    path.display()
-                )
-            }
-            FileError::Nothing { paths } => {
-                f.write_str("No file whose name ends with .cfg in")?;
-                paths
-                    .iter()
-                    .try_for_each(|path| write!(f, " {}", path.display()))
-            }
-            FileError::TooMany { path } => {
-                write!(
-                    f,
-                    "Directory {} contains more than {DIRECTORY_FILES_MAX} files",
-                    path.display()
-                )
-            }
-        }
-    }
+fn shown(paths: &[PathBuf]) -> String {
+    let paths = paths.iter();
+    paths.map(|path| format!(" {}", path.display())).collect()
 }
-
-impl std::error::Error for FileError {}
 
 /// A file: its name as the user gave it, and its bytes.
 pub type NamedFile = (String, Vec<u8>);

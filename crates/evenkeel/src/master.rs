@@ -36,17 +36,22 @@ pub struct MasterAddress {
 }
 
 /// Why a `-S` is refused.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MasterAddressError {
     /// The address.
-    Address(value::AddressError),
+    #[error(transparent)]
+    Address(#[from] value::AddressError),
     /// A name that nobody knows the address of.
+    #[error("could not resolve address '{0}'")]
     Unresolved(String),
     /// Such an address cannot be listened on.
+    #[error("'{0}' cannot be listened on")]
     NoStream(String),
     /// More ports than anybody means.
+    #[error("'{0}' has more than {PORTS_MAX} ports")]
     Ports(String),
     /// An option that is none, and the nearest one.
+    #[error("'{before} {word}' : unknown keyword '{word}'.{}", did_you_mean(*near))]
     Unknown {
         /// What was read before it.
         before: String,
@@ -56,6 +61,7 @@ pub enum MasterAddressError {
         near: Option<&'static str>,
     },
     /// The word behind an option is not one that it takes.
+    #[error("'{before} {option}' : ''{option}'{}{why}'", colon(why))]
     Value {
         /// What was read before it.
         before: String,
@@ -67,83 +73,44 @@ pub enum MasterAddressError {
 }
 
 /// What is wrong with the word behind an option.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ValueError {
     /// There is none.
+    #[error("missing {0}")]
     Missing(&'static str),
     /// No level.
+    #[error("only supports 'user', 'operator', and 'admin' (got '{0}')")]
     Level(String),
     /// No octal number.
+    #[error("missing or invalid mode '{0}' (octal integer expected)")]
     Mode(String),
     /// No number.
+    #[error("'{0}' is not a number")]
     Number(String),
     /// No such user.
+    #[error("unknown user name '{0}'")]
     User(String),
     /// No such group.
+    #[error("unknown group name '{0}'")]
     Group(String),
     /// Only `listeners`.
+    #[error("only supports 'listeners' (got '{0}')")]
     Exposed(String),
 }
 
-impl fmt::Display for ValueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ValueError::Missing(what) => write!(f, "missing {what}"),
-            ValueError::Level(word) => write!(
-                f,
-                "only supports 'user', 'operator', and 'admin' (got '{word}')"
-            ),
-            ValueError::Mode(word) => {
-                write!(
-                    f,
-                    "missing or invalid mode '{word}' (octal integer expected)"
-                )
-            }
-            ValueError::Number(word) => write!(f, "'{word}' is not a number"),
-            ValueError::User(word) => write!(f, "unknown user name '{word}'"),
-            ValueError::Group(word) => write!(f, "unknown group name '{word}'"),
-            ValueError::Exposed(word) => write!(f, "only supports 'listeners' (got '{word}')"),
-        }
-    }
+fn did_you_mean(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| {
+        format!(" Did you mean '{near}' maybe ?")
+    })
 }
 
-impl fmt::Display for MasterAddressError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            MasterAddressError::Address(error) => error.fmt(f),
-            MasterAddressError::Unresolved(name) => {
-                write!(f, "could not resolve address '{name}'")
-            }
-            MasterAddressError::NoStream(text) => write!(f, "'{text}' cannot be listened on"),
-            MasterAddressError::Ports(text) => {
-                write!(f, "'{text}' has more than {PORTS_MAX} ports")
-            }
-            MasterAddressError::Unknown { before, word, near } => {
-                write!(f, "'{before} {word}' : unknown keyword '{word}'.")?;
-                match near {
-                    Some(near) => write!(f, " Did you mean '{near}' maybe ?"),
-                    None => Ok(()),
-                }
-            }
-            MasterAddressError::Value {
-                before,
-                option,
-                why,
-            } => {
-                // HAProxy's levels are told without the space.
-                let colon = if matches!(why, ValueError::Level(_)) {
-                    ""
-                } else {
-                    ":"
-                };
-                let space = if colon.is_empty() { " " } else { " : " };
-                write!(f, "'{before} {option}' : ''{option}'{space}{why}'")
-            }
-        }
+/// What stands before the reason; HAProxy's levels are told without a colon.
+fn colon(why: &ValueError) -> &'static str {
+    match why {
+        ValueError::Level(_) => " ",
+        _ => " : ",
     }
 }
-
-impl std::error::Error for MasterAddressError {}
 
 /// An option and what takes its word.
 type Take = fn(&mut MasterAddress, Option<&str>) -> Result<(), ValueError>;
@@ -269,7 +236,7 @@ pub fn parse(text: &str, base: &Path) -> Result<Option<MasterAddress>, MasterAdd
 }
 
 fn addresses(text: &str, base: &Path) -> Result<Vec<BindAddress>, MasterAddressError> {
-    let address = value::address(text, &Accepts::BIND).map_err(MasterAddressError::Address)?;
+    let address = value::address(text, &Accepts::BIND)?;
     let no_stream = || MasterAddressError::NoStream(text.to_owned());
     if !matches!(address.transport, Transport::Default | Transport::Stream) {
         return Err(no_stream());

@@ -33,7 +33,9 @@ pub trait ValueError: Display {
     /// The value that HAProxy reads from the word anyway (the number before an unexpected
     /// character). A caller that continues with it reports [`ValueError::diagnostic`] as
     /// a warning.
-    fn accepted(&self) -> Option<&Self::Value>;
+    fn accepted(&self) -> Option<&Self::Value> {
+        None
+    }
 
     /// The error as it is told; `what` names the keyword: "'timeout client'".
     fn diagnostic(&self, span: Span, what: &str) -> Diagnostic {

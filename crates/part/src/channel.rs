@@ -37,8 +37,8 @@ pub enum ChannelError {
     #[error("the other process has ended")]
     Closed,
     /// The packet is not a valid message.
-    #[error("{0}")]
-    Decode(DecodeError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
     /// The message and its descriptors do not fit together.
     #[error("a message does not match its descriptors")]
     Descriptors,
@@ -49,7 +49,7 @@ pub enum ChannelError {
     #[error("the other process did not respond in time")]
     Timeout,
     /// The system's reason.
-    #[error("{0}")]
+    #[error(transparent)]
     System(#[from] io::Error),
 }
 
@@ -280,14 +280,14 @@ impl Channel {
     /// Adds a packet to the message that is in progress.
     fn add(&mut self, length: usize, descriptors: Vec<OwnedFd>) -> Result<(), ChannelError> {
         let bytes = &self.buffer[..length];
-        let header = Header::decode(bytes).map_err(ChannelError::Decode)?;
+        let header = Header::decode(bytes)?;
         match (&mut self.incoming, header.kind) {
             (Some(partial), Header::MORE) if !descriptors.is_empty() => {
                 partial.descriptors.extend(descriptors);
             }
             (None, kind) if kind != Header::MORE => {
                 self.incoming = Some(Partial {
-                    decoded: Message::decode(bytes).map_err(ChannelError::Decode)?,
+                    decoded: Message::decode(bytes)?,
                     ask: header.ask,
                     wanted: header.descriptors as usize,
                     descriptors,

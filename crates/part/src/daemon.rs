@@ -6,7 +6,6 @@
 use language::reason;
 use nix::unistd::{ForkResult, fork, setsid};
 use rustix::io::Errno;
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,9 +13,10 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Why a process does not go into the background, or has no file of its process id.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// The file of the process id.
+    #[error("Cannot create pidfile {} ({})", path.display(), reason(error))]
     PidFile {
         /// Its path.
         path: PathBuf,
@@ -24,6 +24,7 @@ pub enum DaemonError {
         error: io::Error,
     },
     /// fork(2), pipe(2), setsid(2), `/dev/null`.
+    #[error("Cannot go into the background: {step} ({})", reason(error))]
     Background {
         /// The step.
         step: &'static str,
@@ -31,26 +32,9 @@ pub enum DaemonError {
         error: io::Error,
     },
     /// The child told why itself.
+    #[error("The process in the background did not start.")]
     Child,
 }
-
-impl fmt::Display for DaemonError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DaemonError::PidFile { path, error } => {
-                let reason = reason(error);
-                write!(f, "Cannot create pidfile {} ({reason})", path.display())
-            }
-            DaemonError::Background { step, error } => {
-                let reason = reason(error);
-                write!(f, "Cannot go into the background: {step} ({reason})")
-            }
-            DaemonError::Child => f.write_str("The process in the background did not start."),
-        }
-    }
-}
-
-impl std::error::Error for DaemonError {}
 
 /// Which of the two processes this is.
 pub enum Fork {

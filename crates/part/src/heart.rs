@@ -3,8 +3,6 @@
 //! whole) passes none, and what a look found of the thread tells one that is stopped or
 //! loops from one that gets no processor.
 
-use std::fmt;
-
 /// The supervisor looks so often.
 pub const LOOK_EVERY_MS: u64 = 1_000;
 /// Looks in a row that find no sign of life, until something counts as frozen.
@@ -35,27 +33,20 @@ pub enum Found {
 }
 
 /// Why something counts as frozen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Frozen {
     /// A signal stopped it.
+    #[error("is stopped by a signal")]
     Stopped,
     /// It sleeps and is not woken.
+    #[error("sleeps and does not wake up")]
     Sleeps,
     /// It loops.
+    #[error("loops without end")]
     Loops,
     /// The thread has ended.
+    #[error("has ended")]
     Gone,
-}
-
-impl fmt::Display for Frozen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Frozen::Stopped => "is stopped by a signal",
-            Frozen::Sleeps => "sleeps and does not wake up",
-            Frozen::Loops => "loops without end",
-            Frozen::Gone => "has ended",
-        })
-    }
 }
 
 /// A thread or a loop that should update its heartbeat.

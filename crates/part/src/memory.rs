@@ -5,7 +5,7 @@
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// The largest memory file that is read: a bundle holds all files and maps of
@@ -48,29 +48,45 @@ fn seals() -> SealFlags {
 /// # Errors
 /// The system has no memory or no descriptors left.
 pub fn create(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    sealed(name, |file| file.write_all(bytes))
+}
+
+fn sealed(name: &str, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<OwnedFd> {
     let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        match rustix::io::write(&fd, rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    fcntl_add_seals(&fd, seals() | SealFlags::SEAL)?;
-    Ok(fd)
+    let mut file = File::from(fd);
+    write(&mut file)?;
+    fcntl_add_seals(&file, seals() | SealFlags::SEAL)?;
+    Ok(file.into())
 }
 
 /// Creates a sealed memory file with the content of a reader.
 ///
 /// # Errors
 /// The reader fails, or the system has no memory or no descriptors left.
-pub fn copy(name: &str, from: &mut impl io::Read) -> io::Result<OwnedFd> {
-    let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut file = File::from(fd);
-    io::copy(from, &mut file)?;
-    fcntl_add_seals(&file, seals() | SealFlags::SEAL)?;
-    Ok(file.into())
+pub fn copy(name: &str, from: &mut impl Read) -> io::Result<OwnedFd> {
+    sealed(name, |file| io::copy(from, file).map(drop))
+}
+
+/// Reads a file from its beginning. The file offset, which other processes share, does not
+/// change.
+pub struct Reader<F> {
+    file: F,
+    at: u64,
+}
+
+impl<F: AsFd> Reader<F> {
+    /// Begins at the first byte.
+    pub fn new(file: F) -> Reader<F> {
+        Reader { file, at: 0 }
+    }
+}
+
+impl<F: AsFd> Read for Reader<F> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = rustix::io::pread(&self.file, into, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
 }
 
 /// Checks that a descriptor of another process is a sealed memory file that can be
@@ -99,18 +115,9 @@ pub fn read(fd: impl AsFd) -> Result<Vec<u8>, MemoryError> {
 }
 
 fn read_at_most(fd: impl AsFd, bytes_max: usize) -> Result<Vec<u8>, MemoryError> {
-    let length = check(&fd, bytes_max)?;
-    let mut bytes = vec![0; length];
-    let mut at = 0;
-    while at < length {
-        match rustix::io::pread(&fd, &mut bytes[at..], at as u64) {
-            Ok(0) => break,
-            Ok(read) => at += read,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    bytes.truncate(at);
+    let mut bytes = Vec::with_capacity(check(&fd, bytes_max)?);
+    let mut file = Reader::new(&fd).take(bytes_max as u64);
+    file.read_to_end(&mut bytes).map_err(MemoryError::System)?;
     Ok(bytes)
 }
 

@@ -441,26 +441,15 @@ fn exit_status(status: &WaitIdStatus) -> ExitStatus {
 }
 
 /// Why a process that was started as one of ours is none.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum EntryError {
     /// The command line is not one that a supervisor writes.
+    #[error("only the supervisor runs `evenkeel internal`; start one with `evenkeel run -f FILE`")]
     ByHand,
     /// There is no channel.
+    #[error("the channel to the supervisor: {0}")]
     Channel(io::Error),
 }
-
-impl std::fmt::Display for EntryError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            EntryError::ByHand => f.write_str(
-                "only the supervisor runs `evenkeel internal`; start one with `evenkeel run -f FILE`",
-            ),
-            EntryError::Channel(error) => write!(f, "the channel to the supervisor: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for EntryError {}
 
 /// How a process of ours was started.
 pub struct Entered {

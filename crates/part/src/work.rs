@@ -13,7 +13,6 @@ use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// The work of a role.
@@ -140,10 +139,7 @@ impl<W: Work> Running<W> {
                 }
             }
             Message::TellReport { .. } => {
-                let file = memory::create("evenkeel report", &self.work.report().encode());
-                let file: Vec<_> = file.map(Arc::new).into_iter().collect();
-                let bytes = Vec::new();
-                let answer = Message::Answer { bytes };
+                let (answer, file) = self.work.report().answer();
                 self.link.say_numbered(received.ask, &answer, &file);
             }
             Message::Stop(_) => return false,

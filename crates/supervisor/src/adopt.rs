@@ -76,7 +76,12 @@ impl Supervisor {
         let pid = orphan.process.pid();
         self.versions.last = orphan.number.min(NUMBER_MAX);
         self.carried.expect_others_than(&[pid]);
-        tell::adopted(&mut self.voice, pid.as_raw_nonzero().get(), orphan.before);
+        tell::adopted(
+            &mut self.voice,
+            "proxy",
+            pid.as_raw_nonzero().get(),
+            orphan.before,
+        );
         self.slots.serving.running = Some(Running::adopted(orphan.process));
         self.service.served = true;
         let entry = Some(orphan.socket);

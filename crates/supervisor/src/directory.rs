@@ -11,17 +11,18 @@ use language::reason;
 use part::row;
 use part::voice::Form;
 use rustix::fs::{
-    CWD, FlockOperation, Mode, OFlags, RenameFlags, chmod, flock, open, renameat_with,
+    CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, chmod, flock, open,
+    renameat_with,
 };
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
     sockopt,
 };
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::{fmt, io};
 
 /// Names another directory than the usual one.
 const VARIABLE: &str = "EVENKEEL_RUNTIME_DIRECTORY";
@@ -35,36 +36,21 @@ const SAME_ID_MAX: usize = 16;
 const BACKLOG: i32 = 16;
 
 /// Why there is no place to be found at.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// It cannot be made or read.
+    #[error("{}: {}", .0.display(), reason(.1))]
     Open(PathBuf, io::Error),
     /// It is somebody else's.
+    #[error("{} belongs to another user", .0.display())]
     Owner(PathBuf),
     /// Others may write into it.
+    #[error("other users may write to {}", .0.display())]
     Others(PathBuf),
     /// The socket in it.
+    #[error("{}: {}", .0.display(), .1)]
     Socket(PathBuf, Errno),
 }
-
-impl fmt::Display for DirectoryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DirectoryError::Open(path, error) => {
-                write!(f, "{}: {}", path.display(), reason(error))
-            }
-            DirectoryError::Owner(path) => {
-                write!(f, "{} belongs to another user", path.display())
-            }
-            DirectoryError::Others(path) => {
-                write!(f, "other users may write to {}", path.display())
-            }
-            DirectoryError::Socket(path, errno) => write!(f, "{}: {errno}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for DirectoryError {}
 
 /// Whose socket it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -189,6 +175,14 @@ fn check(directory: &Path) -> Result<(), DirectoryError> {
         return Err(DirectoryError::Owner(directory.into()));
     }
     Ok(())
+}
+
+/// Whether a file is one of this user, and nobody else may read or write it.
+pub(crate) fn is_own_file(data: &Stat) -> bool {
+    let others = Mode::RWXG | Mode::RWXO;
+    data.st_uid == rustix::process::geteuid().as_raw()
+        && FileType::from_raw_mode(data.st_mode) == FileType::RegularFile
+        && !Mode::from_raw_mode(data.st_mode).intersects(others)
 }
 
 /// Whether a path means the same each time; a pipe does not.

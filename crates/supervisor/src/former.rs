@@ -19,11 +19,7 @@ pub const FORMERS_MAX: usize = ROLES_MAX / 2;
 impl Supervisor {
     /// A role finishes from now on.
     pub(super) fn see_off(&mut self, mut proxy: Running) {
-        let limit = self
-            .versions
-            .kept
-            .as_ref()
-            .and_then(|kept| kept.plan().hard_stop_after_ms);
+        let limit = self.versions.hard_stop_after_ms();
         let stop = Stop::by(Signal::SIGUSR1, limit, Instant::now());
         if let Some(stop) = &stop {
             serving::stop(&mut proxy, stop);

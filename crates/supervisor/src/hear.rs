@@ -2,8 +2,8 @@
 //! is obeyed here, the rest by what its life is.
 
 use crate::between::Asks;
-use crate::programs;
 use crate::state::Supervisor;
+use crate::{programs, tell};
 use part::channel::Received;
 use part::role::Message;
 use part::row::Life;
@@ -85,12 +85,33 @@ impl Supervisor {
             .filter_map(|slot| (slot.look_at_clock(now, &mut self.voice)).then_some(slot.row.part))
             .collect();
         for part in due {
-            match self.slots[part].row.life {
-                Life::Serves(_) => self.start_proxy(),
-                Life::Governs(_) => self.start_control(),
-                Life::Beside(_) if self.service.stop.is_none() => self.start_part(part),
-                Life::Beside(_) => {}
+            if self.slots[part].row.beside().is_none() || self.service.stop.is_none() {
+                self.start(part);
             }
+        }
+    }
+
+    fn start(&mut self, part: &'static str) {
+        match self.slots[part].row.life {
+            Life::Serves(_) => self.start_proxy(),
+            Life::Governs(_) => self.start_control(),
+            Life::Beside(_) => self.start_part(part),
+        }
+    }
+
+    /// Starts the role of a part again, at once or after the wait of its back-off.
+    pub(super) fn restart_later(&mut self, part: &'static str, born: Instant, served: bool) {
+        let now = Instant::now();
+        let slot = &mut self.slots[part];
+        let wait = slot.backoff.died(born, now, served);
+        let serves = slot.serves();
+        tell::restarts(&mut self.voice, wait, serves);
+        if serves {
+            self.doors.notify.status("the proxy died, restarting it");
+        }
+        match wait.is_zero() {
+            true => self.start(part),
+            false => self.slots[part].restart_at = Some(now + wait),
         }
     }
 

@@ -98,8 +98,9 @@ impl Supervisor {
         self.pulses.memory = opened.map(|vitals| (inode, vitals));
     }
 
-    /// Makes the heartbeat memory, where there is none yet.
-    pub(super) fn make_vitals(&mut self) {
+    /// Gives the proxy the heartbeat memory, which other roles read. Makes it first, where
+    /// there is none yet.
+    pub(super) fn give_vitals(&mut self) {
         if self.pulses.file.is_none() {
             let made = create().map_err(|error| {
                 self.voice.warning(format_args!(
@@ -108,19 +109,7 @@ impl Supervisor {
                 ));
             });
             self.pulses.file = made.ok();
-            self.share_vitals();
         }
-    }
-
-    /// Gives the proxy the heartbeat memory, which other roles read.
-    pub(super) fn give_vitals(&mut self) {
-        match self.pulses.file {
-            Some(_) => self.share_vitals(),
-            None => self.make_vitals(),
-        }
-    }
-
-    fn share_vitals(&mut self) {
         if let Some(proxy) = &mut self.slots.serving.running {
             proxy.process.share(self.pulses.file.as_ref());
         }

@@ -12,56 +12,40 @@ use language::reason;
 use part::Shared;
 use part::memory;
 use part::role::{DecodeError, KEPT_BYTES_MAX, Kept, KeptSocket};
-use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// Bytes of a bundle that are copied at once.
+/// Bytes that are read at once behind the longest description.
 const COPY_BYTES: usize = 256 * 1024;
 
 /// Why the version of a role is not known.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum KeepError {
     /// The file cannot be read or written.
-    File(io::Error),
+    #[error("{}", reason(.0))]
+    File(#[from] io::Error),
     /// It is somebody else's, or somebody else may read or change it.
+    #[error("other users could have written it")]
     NotOurs,
     /// What it says.
-    Decode(DecodeError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
     /// It is longer or shorter than it says.
+    #[error("it is incomplete")]
     Length,
     /// The role serves another version.
+    #[error("the proxy serves version {0}")]
     Version(u64),
     /// The role's sockets are others.
+    #[error("the proxy passed different sockets")]
     Sockets,
     /// It holds keys, which are not written to a file.
+    #[error("it contains keys, which are never written to a file")]
     Secret,
-}
-
-impl fmt::Display for KeepError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeepError::File(error) => f.write_str(&reason(error)),
-            KeepError::NotOurs => f.write_str("other users could have written it"),
-            KeepError::Decode(error) => error.fmt(f),
-            KeepError::Length => f.write_str("it is incomplete"),
-            KeepError::Version(number) => write!(f, "the proxy serves version {number}"),
-            KeepError::Secret => f.write_str("it contains keys, which are never written to a file"),
-            KeepError::Sockets => f.write_str("the proxy passed different sockets"),
-        }
-    }
-}
-
-impl std::error::Error for KeepError {}
-
-impl From<io::Error> for KeepError {
-    fn from(error: io::Error) -> Self {
-        KeepError::File(error)
-    }
 }
 
 impl From<Errno> for KeepError {
@@ -111,20 +95,11 @@ fn write_to(path: &Path, version: &Version) -> Result<(), KeepError> {
 
 /// The position of the bundle's descriptor, which others share, is left alone.
 fn copy(bundle: &Shared, bytes: u64, to: &mut File) -> Result<(), KeepError> {
-    let mut buffer = vec![0; COPY_BYTES];
-    let mut at = 0;
-    while at < bytes {
-        match rustix::io::pread(bundle, &mut buffer[..], at) {
-            Ok(0) => return Err(KeepError::Length),
-            Ok(read) => {
-                to.write_all(&buffer[..read])?;
-                at += read as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+    let copied = io::copy(&mut memory::Reader::new(bundle).take(bytes), to)?;
+    match copied == bytes {
+        true => Ok(()),
+        false => Err(KeepError::Length),
     }
-    Ok(())
 }
 
 /// What a supervisor left.
@@ -141,17 +116,13 @@ pub fn read(socket: &Path) -> Result<Left, KeepError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = File::from(open(&path, flags, Mode::empty())?);
     let data = fstat(&file)?;
-    let others = Mode::RWXG | Mode::RWXO;
-    let own = data.st_uid == rustix::process::geteuid().as_raw()
-        && FileType::from_raw_mode(data.st_mode) == FileType::RegularFile
-        && !Mode::from_raw_mode(data.st_mode).intersects(others);
-    if !own {
+    if !directory::is_own_file(&data) {
         return Err(KeepError::NotOurs);
     }
     let mut bytes = Vec::new();
     let most = KEPT_BYTES_MAX as u64 + COPY_BYTES as u64;
     Read::by_ref(&mut file).take(most).read_to_end(&mut bytes)?;
-    let (kept, length) = Kept::decode(&bytes).map_err(KeepError::Decode)?;
+    let (kept, length) = Kept::decode(&bytes)?;
     let whole = u64::try_from(data.st_size).unwrap_or(0);
     let is_whole = (length as u64).checked_add(kept.bundle_bytes) == Some(whole);
     if !is_whole || kept.bundle_bytes > memory::BYTES_MAX as u64 {

@@ -5,7 +5,6 @@ use part::role::{Load, Message, NotLoaded, Plan};
 use part::spawn::{self, StartFailure, Started, Why};
 use part::{Shared, memory};
 use std::ffi::OsStr;
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -46,38 +45,28 @@ pub struct Told {
 }
 
 /// Why a loader told nothing.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The process, or the channel to it.
+    #[error(transparent)]
     Process(StartFailure),
     /// Another message than a loader sends.
+    #[error("unexpected reply of the loader")]
     Message,
     /// What there is to print cannot be read.
+    #[error("the loader's messages: {0}")]
     Notes(memory::MemoryError),
     /// It took longer than this.
+    #[error(
+        "the loader was stopped because it took longer than {} s (a pipe without a writer, an unresponsive \
+         nameserver?); {LIMIT_VARIABLE} sets another limit",
+        .0.as_secs()
+    )]
     TooLong(Duration),
     /// It ended without a word.
+    #[error("the loader ended without a message")]
     Ended,
 }
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LoadError::Process(failure) => failure.fmt(f),
-            LoadError::Message => f.write_str("unexpected reply of the loader"),
-            LoadError::Notes(error) => write!(f, "the loader's messages: {error}"),
-            LoadError::TooLong(limit) => write!(
-                f,
-                "the loader was stopped because it took longer than {} s (a pipe without a writer, an unresponsive \
-                 nameserver?); {LIMIT_VARIABLE} sets another limit",
-                limit.as_secs()
-            ),
-            LoadError::Ended => f.write_str("the loader ended without a message"),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}
 
 impl Loading {
     /// Starts a loader of this program, with these variables besides, and says

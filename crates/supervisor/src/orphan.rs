@@ -56,21 +56,27 @@ pub enum Known {
 }
 
 /// Why a role that serves with these files is not taken.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
     /// Another supervisor was faster.
+    #[error("it has another supervisor already")]
     Supervised,
     /// It does not answer.
+    #[error("it does not respond")]
     Silent,
     /// It is of a program that speaks otherwise. It can be told to end by a
     /// signal.
+    #[error("it runs a different program: {0}")]
     Foreign(DecodeError, Option<Box<OwnedProcess>>),
     /// It says something else than asked.
+    #[error("unexpected reply")]
     Words,
     /// Its process cannot be held.
+    #[error("its process: {0}")]
     Process(Errno),
     /// The connection.
-    Channel(ChannelError),
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
 }
 
 /// A process that can only be sent signals.
@@ -82,49 +88,43 @@ impl fmt::Debug for OwnedProcess {
     }
 }
 
-impl fmt::Display for AdoptError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AdoptError::Supervised => f.write_str("it has another supervisor already"),
-            AdoptError::Silent => f.write_str("it does not respond"),
-            AdoptError::Foreign(error, _) => write!(f, "it runs a different program: {error}"),
-            AdoptError::Words => f.write_str("unexpected reply"),
-            AdoptError::Process(errno) => write!(f, "its process: {errno}"),
-            AdoptError::Channel(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for AdoptError {}
-
 impl From<Errno> for AdoptError {
     fn from(errno: Errno) -> Self {
         AdoptError::Channel(errno.into())
     }
 }
 
+/// The supervisors that live; None where a role of this command is not found again.
+fn living(command: &Command) -> Option<Vec<Instance>> {
+    // What is no file (a pipe) is never the same one.
+    let lasting = command.paths.iter().all(|path| directory::is_lasting(path));
+    lasting.then(|| directory::instances().ok()).flatten()
+}
+
+/// The roles of a part that fit, and whose supervisor does not live.
+fn left(part: &str, living: &[Instance], fits: impl Fn(&Instance) -> bool) -> Vec<Instance> {
+    let mut roles = directory::roles(part).unwrap_or_default();
+    roles.retain(|one| fits(one) && !living.iter().any(|other| other.pid == one.pid));
+    roles
+}
+
+fn is_of(command: &Command, one: &Instance) -> bool {
+    one.is_of(directory::program(command.form()), &command.paths)
+}
+
 /// The role that serves with the files of this command and has no supervisor.
 pub fn find(row: &RoleRow, command: &Command) -> Result<Option<Orphan>, AdoptError> {
-    // What is no file (a pipe) is never the same one.
-    if !command.paths.iter().all(|path| directory::is_lasting(path)) {
-        return Ok(None);
-    }
-    let program = directory::program(command.form());
-    let ours = |one: &&Instance| one.is_of(program, &command.paths);
+    let ours = |one: &Instance| is_of(command, one);
     for _ in 0..TRIES {
-        let (Ok(roles), Ok(supervisors)) = (directory::roles(row.part), directory::instances())
-        else {
+        let Some(living) = living(command) else {
             return Ok(None);
         };
         // With `-x`, `-sf` or `-st` the new supervisor starts beside the old one.
-        if command.before == Before::default() && supervisors.iter().any(|one| ours(&one)) {
+        if command.before == Before::default() && living.iter().any(ours) {
             return Err(AdoptError::Supervised);
         }
-        let alone = |one: &&Instance| {
-            let lives = supervisors.iter().any(|other| other.pid == one.pid);
-            ours(one) && !lives
-        };
-        let Some(role) = roles.iter().find(alone) else {
+        let left = left(row.part, &living, ours);
+        let Some(role) = left.first() else {
             return Ok(None);
         };
         // One that has just gone may have been adopted by somebody else.
@@ -140,18 +140,11 @@ pub fn find(row: &RoleRow, command: &Command) -> Result<Option<Orphan>, AdoptErr
 /// The role beside the one that serves, of these files, which has no supervisor; with the
 /// process id of the one that it had.
 pub fn find_beside(row: &RoleRow, command: &Command) -> Result<Option<(Started, u32)>, AdoptError> {
-    if !command.paths.iter().all(|path| directory::is_lasting(path)) {
-        return Ok(None);
-    }
-    let (Ok(roles), Ok(supervisors)) = (directory::roles(row.part), directory::instances()) else {
+    let Some(living) = living(command) else {
         return Ok(None);
     };
-    let (own, program) = (std::process::id(), directory::program(command.form()));
-    let alone = |one: &&Instance| {
-        let lives = supervisors.iter().any(|other| other.pid == one.pid);
-        one.is_of(program, &command.paths) && !lives && one.pid != own
-    };
-    for role in roles.iter().filter(alone) {
+    let ours = |one: &Instance| is_of(command, one) && one.pid != std::process::id();
+    for role in left(row.part, &living, ours) {
         if let Some(process) = reach(row.entry, &role.socket)? {
             // It listens at another place from now on.
             directory::remove(&role.socket);
@@ -164,18 +157,14 @@ pub fn find_beside(row: &RoleRow, command: &Command) -> Result<Option<(Started, 
 /// The roles in this network whose supervisor has ended, and that have other files than those
 /// of this command: what each is, and the entry of its supervisor.
 pub fn others(command: &Command) -> Vec<(&'static str, Instance)> {
-    let Ok(supervisors) = directory::instances() else {
+    let Ok(living) = directory::instances() else {
         return Vec::new();
     };
-    let program = directory::program(command.form());
     let (own, network) = (std::process::id(), directory::network());
-    let is_other = |one: &Instance| {
-        let lives = one.pid == own || supervisors.iter().any(|other| other.pid == one.pid);
-        one.network == network && !lives && !one.is_of(program, &command.paths)
-    };
+    let is_other =
+        |one: &Instance| one.network == network && one.pid != own && !is_of(command, one);
     let of = |row: &'static RoleRow| {
-        let roles = directory::roles(row.part).unwrap_or_default().into_iter();
-        let others = roles.filter(is_other);
+        let others = left(row.part, &living, is_other).into_iter();
         others.map(move |one| (row.entry.what, one))
     };
     row::all().iter().flat_map(|row| of(row)).collect()
@@ -220,7 +209,7 @@ fn ask(mut process: Started, role: &Instance) -> Result<Option<Orphan>, AdoptErr
     // speaks: it lives, so its number is no other's.
     let channel = &mut process.channel;
     let asked = channel.send(&Message::GiveVersion, &[]);
-    asked.map_err(AdoptError::Channel)?;
+    asked?;
     let (take, descriptors) = match answer(channel) {
         // It has gone meanwhile.
         Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
@@ -243,7 +232,7 @@ fn answer(channel: &mut Channel) -> Result<(Box<Take>, Vec<OwnedFd>), AdoptError
     let until = Instant::now() + ANSWER_LIMIT;
     for _ in 0..MESSAGES_MAX {
         let left = until.saturating_duration_since(Instant::now());
-        let received = channel.wait(Some(left)).map_err(AdoptError::Channel)?;
+        let received = channel.wait(Some(left))?;
         match received.message {
             Message::Version(take) => return Ok((take, received.descriptors)),
             // It ends, and there is nothing to be adopted.

@@ -12,7 +12,6 @@ use part::spawn::Started;
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::Pid;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -23,30 +22,21 @@ const STANDARD: i32 = 2;
 pub const VARIABLE: &str = "EVENKEEL_HAND_OVER";
 
 /// Why nothing can be taken up.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ResumeError {
     /// There is no such descriptor.
+    #[error("a descriptor is missing")]
     Descriptor,
     /// The memory file.
-    Memory(MemoryError),
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     /// What it says.
-    Decode(DecodeError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
     /// Something that it needs is missing.
+    #[error("the state is incomplete")]
     Incomplete,
 }
-
-impl fmt::Display for ResumeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ResumeError::Descriptor => f.write_str("a descriptor is missing"),
-            ResumeError::Memory(error) => error.fmt(f),
-            ResumeError::Decode(error) => error.fmt(f),
-            ResumeError::Incomplete => f.write_str("the state is incomplete"),
-        }
-    }
-}
-
-impl std::error::Error for ResumeError {}
 
 /// What the image before left.
 pub struct Resumed {
@@ -80,8 +70,8 @@ impl Resumed {
     }
 
     fn read(file: OwnedFd) -> Result<Resumed, ResumeError> {
-        let bytes = memory::read(&file).map_err(ResumeError::Memory)?;
-        let value = HandOver::decode(&bytes).map_err(ResumeError::Decode)?;
+        let bytes = memory::read(&file)?;
+        let value = HandOver::decode(&bytes)?;
         let mut descriptors = BTreeMap::new();
         for number in value.all_descriptors() {
             if descriptors.contains_key(&number) {

@@ -5,10 +5,10 @@
 use crate::between::{Asks, HELD_MAX, Question, WAITING_MAX};
 use crate::report;
 use crate::state::Supervisor;
+use part::Shared;
 use part::channel::Received;
 use part::role::{Message, PartMessage};
 use part::row::Life;
-use part::{Shared, memory};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +26,8 @@ impl Supervisor {
             _ => return,
         };
         if matches!(of, Asks::Client(_)) && name == report::PART {
-            return self.answer_report(of);
+            let (answer, file) = self.report().answer();
+            return self.answer_to(of, &answer, &file);
         }
         let to = self
             .slots
@@ -78,13 +79,6 @@ impl Supervisor {
                 self.answer_nothing(of, &words, missing);
             }
         }
-    }
-
-    fn answer_report(&mut self, of: Asks) {
-        let file = memory::create("evenkeel report", &self.report().encode());
-        let file: Vec<Shared> = file.map(Arc::new).into_iter().collect();
-        let bytes = Vec::new();
-        self.answer_to(of, &Message::Answer { bytes }, &file);
     }
 
     /// It is told again to a role that begins later.

@@ -26,7 +26,7 @@ use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 impl Supervisor {
     /// Supervises until the end; with what the command exits.
@@ -209,11 +209,7 @@ impl Supervisor {
     }
 
     pub(super) fn begin_stop(&mut self, signal: Signal) {
-        let limit = self
-            .versions
-            .kept
-            .as_ref()
-            .and_then(|kept| kept.plan().hard_stop_after_ms);
+        let limit = self.versions.hard_stop_after_ms();
         let Some(stop) = Stop::by(signal, limit, Instant::now()) else {
             return;
         };
@@ -392,7 +388,7 @@ impl Supervisor {
             }
             Err(error) if self.service.served => {
                 self.voice.alert(error);
-                self.restart_later(Instant::now(), false);
+                self.restart_later(self.slots.serving.row.part, Instant::now(), false);
             }
             Err(error) => self.fail(error),
         }
@@ -540,7 +536,7 @@ impl Supervisor {
             Next::Nothing => {}
             Next::Again => {
                 self.service.killed_at_start += 1;
-                self.restart_later(proxy.born, proxy.ready);
+                self.restart_later(self.slots.serving.row.part, proxy.born, proxy.ready);
             }
             Next::FirstFailed => self.first_failed("the proxy ended before it served", ""),
             Next::Exit(code) => self.own.exit = Some(code),
@@ -559,7 +555,7 @@ impl Supervisor {
         self.change_failed(None, "the proxy died while it loaded the change");
         self.went_back("the proxy died, too");
         if self.versions.kept.is_some() {
-            self.restart_later(proxy.born, proxy.ready);
+            self.restart_later(self.slots.serving.row.part, proxy.born, proxy.ready);
         }
     }
 
@@ -595,17 +591,6 @@ impl Supervisor {
     /// Ends the loader that works, if there is one.
     pub(super) fn abandon_loading(&mut self) {
         Loading::abandon(&mut self.changing.loading);
-    }
-
-    fn restart_later(&mut self, born: Instant, served: bool) {
-        let now = Instant::now();
-        let wait: Duration = self.slots.serving.backoff.died(born, now, served);
-        tell::restarts(&mut self.voice, wait);
-        self.doors.notify.status("the proxy died, restarting it");
-        match wait.is_zero() {
-            true => self.start_proxy(),
-            false => self.slots.serving.restart_at = Some(now + wait),
-        }
     }
 
     fn hear_commands(&mut self) {

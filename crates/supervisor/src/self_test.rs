@@ -6,7 +6,6 @@ use part::spawn::{INTERNAL, SELF_TEST};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
-use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -27,44 +26,24 @@ pub fn words() -> String {
 }
 
 /// Why a program is not used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SelfTestError {
     /// It cannot be run.
+    #[error("cannot run it: {0}")]
     Start(io::Error),
     /// It ended otherwise than well.
+    #[error("its self-test failed with {}", .0.to_string().replace(": ", " "))]
     Ended(ExitStatus),
     /// It says something else than asked.
+    #[error("it cannot replace this program")]
     Words,
     /// Its messages are of another form.
+    #[error("it uses version {0} of the messages, this program {VERSION}")]
     Messages(u8),
     /// It took too long.
+    #[error("its self-test took longer than {} s", LIMIT.as_secs())]
     TooLong,
 }
-
-impl fmt::Display for SelfTestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SelfTestError::Start(error) => write!(f, "cannot run it: {error}"),
-            SelfTestError::Ended(status) => {
-                // The standard library writes "exit status: 1".
-                let status = status.to_string().replace(": ", " ");
-                write!(f, "its self-test failed with {status}")
-            }
-            SelfTestError::Words => f.write_str("it cannot replace this program"),
-            SelfTestError::Messages(version) => {
-                write!(
-                    f,
-                    "it uses version {version} of the messages, this program {VERSION}"
-                )
-            }
-            SelfTestError::TooLong => {
-                write!(f, "its self-test took longer than {} s", LIMIT.as_secs())
-            }
-        }
-    }
-}
-
-impl std::error::Error for SelfTestError {}
 
 /// A program that is tested.
 pub struct SelfTest {

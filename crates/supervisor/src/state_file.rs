@@ -1,11 +1,11 @@
 //! What outlives a role: the file of its state. The supervisor makes it and never reads it.
 
 use crate::directory;
-use part::Shared;
-use rustix::fs::{FileType, Mode, OFlags, fstat, open, rename};
-use std::fmt;
+use part::{Shared, memory};
+use rustix::fs::{Mode, OFlags, fstat, open, rename};
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,27 +14,18 @@ use std::sync::Arc;
 const STATE_BYTES_MAX: u64 = 2 << 20;
 
 /// Why the state cannot be kept.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum KeepError {
     /// The directory.
-    Directory(directory::DirectoryError),
+    #[error(transparent)]
+    Directory(#[from] directory::DirectoryError),
     /// The file.
-    File(io::Error),
+    #[error(transparent)]
+    File(#[from] io::Error),
     /// It is no file of ours.
+    #[error("other users could have written it")]
     NotOurs,
 }
-
-impl fmt::Display for KeepError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeepError::Directory(error) => error.fmt(f),
-            KeepError::File(error) => error.fmt(f),
-            KeepError::NotOurs => f.write_str("other users could have written it"),
-        }
-    }
-}
-
-impl std::error::Error for KeepError {}
 
 impl From<rustix::io::Errno> for KeepError {
     fn from(errno: rustix::io::Errno) -> Self {
@@ -55,7 +46,7 @@ impl Keep {
         let mut hasher = DefaultHasher::new();
         (program, directory::network(), paths).hash(&mut hasher);
         let name = format!("{part}-{:016x}.state", hasher.finish());
-        let path = directory::place(&name).map_err(KeepError::Directory)?;
+        let path = directory::place(&name)?;
         let file = Arc::new(open_file(&path)?);
         Ok(Keep { path, file })
     }
@@ -82,20 +73,11 @@ impl Keep {
         let beside = self.path.with_extension("new");
         let _ = std::fs::remove_file(&beside);
         let file = open_file(&beside)?;
-        let mut bytes = vec![0; 64 * 1024];
-        let mut at = 0;
-        while at < STATE_BYTES_MAX {
-            let read = rustix::io::pread(&*self.file, &mut bytes[..], at)?;
-            if read == 0 {
-                break;
-            }
-            let mut rest = &bytes[..read];
-            while !rest.is_empty() {
-                let written = rustix::io::pwrite(&file, rest, at)?;
-                at += written as u64;
-                rest = &rest[written..];
-            }
-        }
+        let state = memory::Reader::new(&*self.file);
+        io::copy(
+            &mut state.take(STATE_BYTES_MAX),
+            &mut File::from(file.try_clone()?),
+        )?;
         rename(&beside, &self.path)?;
         Ok(Keep {
             path: self.path.clone(),
@@ -113,11 +95,7 @@ fn open_file(path: &Path) -> Result<OwnedFd, KeepError> {
     let flags =
         OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::RUSR | Mode::WUSR)?;
-    let data = fstat(&file)?;
-    let others = Mode::from_raw_mode(data.st_mode).intersects(Mode::RWXG | Mode::RWXO);
-    let own = data.st_uid == rustix::process::geteuid().as_raw()
-        && FileType::from_raw_mode(data.st_mode) == FileType::RegularFile;
-    match own && !others {
+    match directory::is_own_file(&fstat(&file)?) {
         true => Ok(file),
         false => Err(KeepError::NotOurs),
     }

@@ -109,27 +109,13 @@ pub fn as_text(lines: &[(Gravity, String)]) -> String {
 
 /// A change was taken in.
 pub fn taken(voice: &mut Voice, lines: &[(Gravity, String)]) {
-    match voice.form() {
-        Form::Haproxy => {
-            for (gravity, line) in lines
-                .iter()
-                .filter(|(gravity, _)| *gravity != Gravity::Notice)
-            {
-                voice.say(*gravity, line);
-            }
-            voice.notice("Loading success.");
-        }
-        Form::Keepalived => {
-            for (gravity, line) in lines
-                .iter()
-                .filter(|(gravity, _)| *gravity != Gravity::Notice)
-            {
-                voice.say(*gravity, line);
-            }
-        }
-        Form::Own => lines
-            .iter()
-            .for_each(|(gravity, line)| voice.say(*gravity, line)),
+    let form = voice.form();
+    let shown = |gravity: &Gravity| form == Form::Own || *gravity != Gravity::Notice;
+    for (gravity, line) in lines.iter().filter(|(gravity, _)| shown(gravity)) {
+        voice.say(*gravity, line);
+    }
+    if form == Form::Haproxy {
+        voice.notice("Loading success.");
     }
 }
 
@@ -205,13 +191,6 @@ pub fn trial_ended(ending: Ending) -> String {
     format!("the proxy of the new program {}", own_ending(ending))
 }
 
-/// A role was taken from a supervisor that has gone.
-pub fn adopted(voice: &mut Voice, pid: i32, before: u32) {
-    voice.notice(format_args!(
-        "adopted the proxy (process {pid}) of process {before}, which has ended"
-    ));
-}
-
 /// A role was taken, and what it serves is not known.
 pub fn not_known(voice: &mut Voice, error: &KeepError) {
     voice.warning(format_args!(
@@ -275,8 +254,8 @@ pub fn role_started(voice: &mut Voice, pid: i32) {
     }
 }
 
-/// A role beside the proxy was taken from a supervisor that has gone.
-pub fn role_adopted(voice: &mut Voice, what: &str, pid: i32, before: u32) {
+/// A role was taken from a supervisor that has gone.
+pub fn adopted(voice: &mut Voice, what: &str, pid: i32, before: u32) {
     voice.notice(format_args!(
         "adopted the {what} (process {pid}) of process {before}, which has ended"
     ));
@@ -357,15 +336,18 @@ fn signal_words(signal: i32) -> &'static str {
 }
 
 /// Another role is started instead of one that died.
-pub fn restarts(voice: &mut Voice, wait: Duration) {
+pub fn restarts(voice: &mut Voice, wait: Duration, proxy: bool) {
     if voice.form() == Form::Own {
-        match wait.is_zero() {
-            true => voice.notice("restarting it at once, with the same listeners"),
-            false => voice.notice(format_args!(
-                "restarting it in {} s, with the same listeners",
-                wait.as_secs_f32()
-            )),
-        }
+        let when = match wait.is_zero() {
+            true => "at once".to_owned(),
+            false => format!("in {} s", wait.as_secs_f32()),
+        };
+        let with = match proxy {
+            true => ", with the same listeners",
+            false if wait.is_zero() => " with its previous state",
+            false => "",
+        };
+        voice.notice(format_args!("restarting it {when}{with}"));
     }
 }
 

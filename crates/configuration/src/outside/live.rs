@@ -45,51 +45,45 @@ impl Read for Patient {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// A file that may have so many bytes, and room for them. Of pipes and of files that grow
+/// the size says too little: one byte too many is read of them.
+fn open(path: &Path, bytes_max: u64) -> Result<(impl Read, usize), Unreadable> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .custom_flags(flags.bits() as i32)
-        .open(path)
+        .open(path)?;
+    let found = file.metadata()?;
+    if found.len() > bytes_max {
+        return Err(Unreadable::TooLarge(bytes_max));
+    }
+    let file: Box<dyn Read> = match found.is_file() || found.is_dir() {
+        true => Box::new(file),
+        false => Box::new(Patient(file)),
+    };
+    let most = bytes_max.saturating_add(1);
+    Ok((file.take(most), found.len() as usize + 1))
 }
 
 /// Reads a file that may have so many bytes.
 pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
-    let file = open(path)?;
-    let found = file.metadata()?;
-    if found.len() > bytes_max {
-        return Err(Unreadable::TooLarge(bytes_max));
+    let (mut file, room) = open(path, bytes_max)?;
+    let mut bytes = Vec::with_capacity(room);
+    file.read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > bytes_max {
+        true => Err(Unreadable::TooLarge(bytes_max)),
+        false => Ok(Text::new(bytes)),
     }
-    // Of pipes and of files that grow the size says too little.
-    let mut bytes = Vec::with_capacity(found.len() as usize + 1);
-    let most = bytes_max.saturating_add(1);
-    match found.is_file() || found.is_dir() {
-        true => file.take(most).read_to_end(&mut bytes)?,
-        false => Patient(file).take(most).read_to_end(&mut bytes)?,
-    };
-    if bytes.len() as u64 > bytes_max {
-        return Err(Unreadable::TooLarge(bytes_max));
-    }
-    Ok(Text::new(bytes))
 }
 
 /// Reads a file with a secret: nothing but the result has held its bytes.
 pub(super) fn read_secret(path: &Path, bytes_max: u64) -> Result<Secret, Unreadable> {
-    let file = open(path)?;
-    let found = file.metadata()?;
-    if found.len() > bytes_max {
-        return Err(Unreadable::TooLarge(bytes_max));
+    let (mut file, room) = open(path, bytes_max)?;
+    let secret = Secret::read(&mut file, room)?;
+    match secret.bytes().len() as u64 > bytes_max {
+        true => Err(Unreadable::TooLarge(bytes_max)),
+        false => Ok(secret),
     }
-    let most = bytes_max.saturating_add(1);
-    let room = found.len() as usize + 1;
-    let secret = match found.is_file() || found.is_dir() {
-        true => Secret::read(&mut file.take(most), room)?,
-        false => Secret::read(&mut Patient(file).take(most), room)?,
-    };
-    if secret.bytes().len() as u64 > bytes_max {
-        return Err(Unreadable::TooLarge(bytes_max));
-    }
-    Ok(secret)
 }
 
 /// The names in a directory.

@@ -27,6 +27,8 @@ use language::source::Text;
 pub const NAMED_FILE_BYTES_MAX: u64 = 512 << 20;
 /// Questions without an answer that are kept to be told.
 const UNANSWERED_MAX: usize = 100;
+/// What a recording answers where it does not have a file.
+const NOT_RECORDED: Unreadable = Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error());
 
 /// Why a file has no bytes for us.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -194,16 +196,6 @@ where
     Some(new)
 }
 
-/// The version that answers for a file, where there is one.
-fn of_version<'p>(
-    prepared: &'p mut Option<Box<Prepared>>,
-    own_files: &BTreeSet<PathBuf>,
-    path: &Path,
-) -> Option<&'p mut Prepared> {
-    let prepared = prepared.as_deref_mut();
-    prepared.filter(|_| !own_files.contains(path))
-}
-
 impl Outside {
     /// The answers of a recording, and nothing else.
     pub fn recorded(answers: Answers) -> Self {
@@ -220,6 +212,28 @@ impl Outside {
             prepared: Some(Box::new(prepared)),
             ..Outside::default()
         }
+    }
+
+    /// Asks about a path: the recording, the version that is loaded, or this machine.
+    fn about<A: Clone>(
+        &mut self,
+        answers: fn(&mut Answers) -> &mut BTreeMap<PathBuf, A>,
+        path: &Path,
+        of_version: impl FnOnce(&mut Prepared) -> A,
+        of_machine: impl FnOnce(&Path) -> A,
+        question: fn(PathBuf) -> Question,
+    ) -> Option<A> {
+        let own = self.answers.own_files.contains(path);
+        let version = self.prepared.as_deref_mut().filter(|_| !own);
+        let answers = answers(&mut self.answers);
+        let found = ask(answers, path, self.recorded, |path| match version {
+            Some(version) => of_version(version),
+            None => of_machine(path),
+        });
+        if found.is_none() {
+            self.nobody_knows(question(path.to_owned()));
+        }
+        found
     }
 
     /// A file is this machine's, whatever version is loaded.
@@ -243,24 +257,18 @@ impl Outside {
         if !self.recorded && known.is_some_and(larger) {
             self.answers.files.remove(path);
         }
-        let prepared = of_version(&mut self.prepared, &self.answers.own_files, path);
-        let found = ask(
-            &mut self.answers.files,
+        let found = self.about(
+            |answers| &mut answers.files,
             path,
-            self.recorded,
-            |path| match prepared {
-                Some(prepared) => prepared.read(path, bytes_max),
-                None => live::read(path, bytes_max),
-            },
+            |version| version.read(path, bytes_max),
+            |path| live::read(path, bytes_max),
+            Question::File,
         );
         match found {
             Some(Ok(text)) if text.len() as u64 > bytes_max => Err(Unreadable::TooLarge(bytes_max)),
             Some(Err(Unreadable::TooLarge(_))) => Err(Unreadable::TooLarge(bytes_max)),
             Some(found) => found,
-            None => {
-                self.nobody_knows(Question::File(path.to_owned()));
-                Err(Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error()))
-            }
+            None => Err(NOT_RECORDED),
         }
     }
 
@@ -270,25 +278,19 @@ impl Outside {
     /// # Errors
     /// The file cannot be read, or is too large.
     pub fn read_secret(&mut self, path: &Path, bytes_max: u64) -> Result<Secret, Unreadable> {
-        let prepared = of_version(&mut self.prepared, &self.answers.own_files, path);
-        let found = ask(
-            &mut self.answers.secrets,
+        let found = self.about(
+            |answers| &mut answers.secrets,
             path,
-            self.recorded,
-            |path| match prepared {
-                Some(prepared) => prepared.read_secret(path, bytes_max),
-                None => live::read_secret(path, bytes_max),
-            },
+            |version| version.read_secret(path, bytes_max),
+            |path| live::read_secret(path, bytes_max),
+            Question::Secret,
         );
         match found {
             Some(Ok(secret)) if secret.bytes().len() as u64 > bytes_max => {
                 Err(Unreadable::TooLarge(bytes_max))
             }
             Some(found) => found,
-            None => {
-                self.nobody_knows(Question::Secret(path.to_owned()));
-                Err(Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error()))
-            }
+            None => Err(NOT_RECORDED),
         }
     }
 
@@ -297,38 +299,26 @@ impl Outside {
     /// # Errors
     /// The directory cannot be read.
     pub fn entries(&mut self, path: &Path) -> Result<Entries, Unreadable> {
-        let prepared = of_version(&mut self.prepared, &self.answers.own_files, path);
-        let found = ask(
-            &mut self.answers.entries,
+        let found = self.about(
+            |answers| &mut answers.entries,
             path,
-            self.recorded,
-            |path| match prepared {
-                Some(prepared) => prepared.entries(path),
-                None => live::entries(path),
-            },
+            |version| version.entries(path),
+            live::entries,
+            Question::Entries,
         );
-        found.unwrap_or_else(|| {
-            self.nobody_knows(Question::Entries(path.to_owned()));
-            Err(Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error()))
-        })
+        found.unwrap_or(Err(NOT_RECORDED))
     }
 
     /// Whether every user of this machine may read a file.
     pub fn readable_by_all(&mut self, path: &Path) -> bool {
-        let prepared = of_version(&mut self.prepared, &self.answers.own_files, path);
-        let found = ask(
-            &mut self.answers.modes,
+        let found = self.about(
+            |answers| &mut answers.modes,
             path,
-            self.recorded,
-            |path| match prepared {
-                Some(prepared) => prepared.readable_by_all(path),
-                None => live::readable_by_all(path),
-            },
+            |version| version.readable_by_all(path),
+            live::readable_by_all,
+            Question::Mode,
         );
-        found.unwrap_or_else(|| {
-            self.nobody_knows(Question::Mode(path.to_owned()));
-            false
-        })
+        found.unwrap_or(false)
     }
 
     /// Whether a user can execute a file, on this machine and now: programs are no part of
@@ -342,20 +332,14 @@ impl Outside {
 
     /// Whether it is the name of a directory.
     pub fn is_directory(&mut self, path: &Path) -> bool {
-        let prepared = of_version(&mut self.prepared, &self.answers.own_files, path);
-        let found = ask(
-            &mut self.answers.directories,
+        let found = self.about(
+            |answers| &mut answers.directories,
             path,
-            self.recorded,
-            |path| match prepared {
-                Some(prepared) => prepared.is_directory(path),
-                None => Path::is_dir(path),
-            },
+            |version| version.is_directory(path),
+            Path::is_dir,
+            Question::Directory,
         );
-        found.unwrap_or_else(|| {
-            self.nobody_knows(Question::Directory(path.to_owned()));
-            false
-        })
+        found.unwrap_or(false)
     }
 
     /// The addresses of a host, in the resolver's order; none where its name

@@ -43,7 +43,7 @@ impl Given {
 
     /// Decodes the configuration.
     pub fn config(&self) -> Result<Config, ConfigError> {
-        let bytes = memory::read(&self.parcel.payload).map_err(ConfigError::Memory)?;
+        let bytes = memory::read(&self.parcel.payload)?;
         Config::decode(&bytes).map_err(ConfigError::Decode)
     }
 }
@@ -52,8 +52,8 @@ impl Given {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The memory file.
-    #[error("{0}")]
-    Memory(MemoryError),
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     /// The payload is not a configuration.
     #[error("cannot read the address configuration: {0}")]
     Decode(serde_json::Error),
@@ -62,12 +62,12 @@ pub enum ConfigError {
 /// Why a role does not begin.
 #[derive(Debug, thiserror::Error)]
 enum BeginError {
-    #[error("{0}")]
-    Config(ConfigError),
-    #[error("{0}")]
-    Role(RoleError),
-    #[error("{0}")]
-    Confinement(confinement::ConfinementError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Role(#[from] RoleError),
+    #[error(transparent)]
+    Confinement(#[from] confinement::ConfinementError),
 }
 
 /// Runs until the end.

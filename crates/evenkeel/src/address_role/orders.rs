@@ -6,10 +6,10 @@ use address::message::{Dump as WantedDump, HandedOver, Message as OfAddress};
 use address::role::{Dump, Lease, Notification, Order, Orders};
 use cluster::message::Message as OfCluster;
 use part::channel::{Channel, Received};
+use part::codec;
 use part::guard::Guard;
 use part::link::{Link, LinkEvent};
 use part::role::{Manner, Message, PartMessage, WantedLease, WantedLeases};
-use part::{codec, memory};
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -66,9 +66,9 @@ impl Supervised {
     }
 
     /// Answers the question that the loop was asked first.
-    fn answer(&mut self, bytes: Vec<u8>, descriptors: &[Arc<OwnedFd>]) {
+    fn answer(&mut self, answer: &Message, descriptors: &[Arc<OwnedFd>]) {
         let ask = self.asks.pop_front();
-        self.say_numbered(ask.unwrap_or(0), &Message::Answer { bytes }, descriptors);
+        self.say_numbered(ask.unwrap_or(0), answer, descriptors);
     }
 
     /// Returns the order in a message for this part.
@@ -165,9 +165,8 @@ impl Orders for Supervised {
             Notification::Taken => self.link.borrow_mut().taken(),
             Notification::Refused(lines) => self.link.borrow_mut().refused(lines.join("\n")),
             Notification::Report(report) => {
-                let file = memory::create("evenkeel addresses", &report.encode());
-                let file: Vec<_> = file.map(Arc::new).into_iter().collect();
-                self.answer(Vec::new(), &file);
+                let (answer, file) = report.answer();
+                self.answer(&answer, &file);
             }
             Notification::WantsLeases(wanted) => {
                 let wanted = wanted.into_iter().map(|lease| WantedLease {
@@ -182,7 +181,8 @@ impl Orders for Supervised {
                     moves: !names.is_empty(),
                     words: names.join(" "),
                 };
-                self.answer(codec::encode(&handed), &[]);
+                let bytes = codec::encode(&handed);
+                self.answer(&Message::Answer { bytes }, &[]);
             }
             // The proxy learns it by the vitals, the log has it, and the end of the
             // process is seen.

@@ -44,14 +44,14 @@ enum RunnerError {
     #[error("the supervisor: {0}")]
     Channel(ChannelError),
     /// The root directory, the user.
-    #[error("{0}")]
-    Rights(StartError),
+    #[error(transparent)]
+    Rights(#[from] StartError),
     /// The rest that it gives up.
-    #[error("{0}")]
-    Confinement(ConfinementError),
+    #[error(transparent)]
+    Confinement(#[from] ConfinementError),
     /// The system.
-    #[error("{0}")]
-    System(io::Error),
+    #[error(transparent)]
+    System(#[from] io::Error),
     /// What the role says.
     #[error("the proxy: {0}")]
     Request(DecodeError),
@@ -78,9 +78,9 @@ fn serve(mut channel: Channel) -> Result<(), RunnerError> {
     let (run, connection) = first.map_err(RunnerError::Channel)?;
     drop(channel);
     let null = File::options().read(true).write(true).open("/dev/null");
-    let null = null.map_err(RunnerError::System)?;
+    let null = null?;
     give_up(&run)?;
-    let runner = Runner::with(null).map_err(RunnerError::System)?;
+    let runner = Runner::with(null)?;
     let mut programs = Programs {
         run,
         connection,
@@ -103,8 +103,8 @@ fn give_up(run: &RunPrograms) -> Result<(), RunnerError> {
     let _ = setrlimit(Resource::Nofile, files);
     let root = run.rights.chroot.as_deref();
     let root = root.map(|path| Path::new(OsStr::from_bytes(path)));
-    process::drop_rights(root, run.rights.gid, run.rights.uid).map_err(RunnerError::Rights)?;
-    confinement::keep_only(CapabilitySet::empty(), false).map_err(RunnerError::Confinement)?;
+    process::drop_rights(root, run.rights.gid, run.rights.uid)?;
+    confinement::keep_only(CapabilitySet::empty(), false)?;
     rustix::thread::set_no_new_privs(true).map_err(|errno| RunnerError::System(errno.into()))
 }
 

@@ -2,7 +2,7 @@
 //! giving them to another machine. It asks the supervisor that runs, as `evenkeel
 //! reload` does.
 
-use super::status::{ask, not_known, report};
+use super::status::{ANSWER_LIMIT, ask, not_known, report};
 use super::{print, refuse, reload};
 use address::message::{HandedOver, Message as OfAddress, PART};
 use address::role::{HAND_OVER, LEASE, LEASE_MOVES, VIRTUAL_IP};
@@ -11,7 +11,6 @@ use part::channel::Received;
 use part::codec;
 use part::report::Report;
 use part::role::Message;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant as Moment};
 use supervisor::directory::Instance;
@@ -28,9 +27,7 @@ const UNKNOWN: u8 = 4;
 
 /// Does what the words behind `address` ask.
 pub fn main(matches: &ArgMatches) -> ExitCode {
-    let paths: Vec<PathBuf> = super::files(matches);
-    let pid = matches.get_one::<u32>("pid").copied();
-    let instance = match reload::find(&paths, pid) {
+    let instance = match reload::selected(matches) {
         Ok(instance) => instance,
         Err(words) => return refuse(words),
     };
@@ -66,11 +63,12 @@ fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>)
         drain_ms: drain,
     };
     let message = Message::Part(Box::new(message.envelope()));
-    let handed =
-        match ask(instance, &message).and_then(|answer| Ok(handed_over(instance, &answer)?)) {
-            Ok(handed) => handed,
-            Err(error) => return refuse(error),
-        };
+    let handed = match ask(instance, &message, ANSWER_LIMIT)
+        .and_then(|answer| Ok(handed_over(instance, &answer)?))
+    {
+        Ok(handed) => handed,
+        Err(error) => return refuse(error),
+    };
     match handed {
         HandedOver { moves: true, words } => wait_for_takers(instance, words.split_whitespace()),
         HandedOver { words, .. } if !words.is_empty() => refuse(words),

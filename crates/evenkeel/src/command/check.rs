@@ -9,17 +9,16 @@ use address::dialect::Machine;
 use clap::ArgMatches;
 use configuration::LoadOptions;
 use configuration::files;
-use language::render;
+use language::{Diagnostics, SourceMap, render};
 use part::voice::{self, counted};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Exit code for a valid configuration without a listener, as in HAProxy.
 const NOTHING_LISTENS: u8 = 2;
 
 /// Loads the files and tells.
-pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
-    let mut files = match files::read_some(paths) {
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    let mut files = match files::read_some(&super::files(matches)) {
         Ok(files) => files,
         Err(error) => return refuse(error),
     };
@@ -31,15 +30,13 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
     {
         return alone(read, matches);
     }
-    let diag = matches.get_flag("hints");
     let foreign = read.as_ref().and_then(|read| read.config.as_ref());
     let site = process::load_files(files, None, options(matches), foreign);
     let all = site.addresses();
     let running = site.running(&Payloads::new());
     let loaded = site.proxy;
     let addresses = all.as_ref().map_or(0, |all| all.instances.len());
-    let (sources, found) = (&loaded.sources, &loaded.diagnostics);
-    let format = matches.get_one::<String>("format").map(String::as_str);
+    let format = format(matches);
     if matches.get_flag("privileges")
         && let Some(config) = &loaded.config
     {
@@ -49,21 +46,17 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         let text = privileges::tell(&loaded, config, format);
         return print(&(text + &addresses.unwrap_or_default()));
     }
-    let text = match format {
-        Some("json") => render::json(sources, found, diag),
-        Some("concise") => render::concise(sources, found, diag),
-        _ => {
-            let mut text = render::full(sources, found, &voice::look(&std::io::stdout(), diag));
-            if text.is_empty() && read.as_ref().is_none_or(|read| read.config.is_some()) {
-                text = summary(&loaded, addresses, &running);
-            }
-            text
-        }
-    };
-    let text = match &read {
-        Some(read) => joined(&rendered(read, format, diag), &text, format),
-        None => text,
-    };
+    let mut text = rendered(&loaded.sources, &loaded.diagnostics, matches);
+    if text.is_empty()
+        && !matches!(format, Some("json" | "concise"))
+        && read.as_ref().is_none_or(|read| read.config.is_some())
+    {
+        text = summary(&loaded, addresses, &running);
+    }
+    if let Some(read) = &read {
+        let of_addresses = rendered(&read.sources, &read.diagnostics, matches);
+        text = joined(&of_addresses, &text, format);
+    }
     print(&text);
     match &loaded.config {
         None => ExitCode::FAILURE,
@@ -96,13 +89,17 @@ fn options(matches: &ArgMatches) -> LoadOptions {
 }
 
 /// Renders the diagnostics of keepalived's files.
-fn rendered(read: &Read, format: Option<&str>, diag: bool) -> String {
-    let (sources, found) = (&read.sources, &read.diagnostics);
-    match format {
+fn rendered(sources: &SourceMap, found: &Diagnostics, matches: &ArgMatches) -> String {
+    let diag = matches.get_flag("hints");
+    match format(matches) {
         Some("json") => render::json(sources, found, diag),
         Some("concise") => render::concise(sources, found, diag),
         _ => render::full(sources, found, &voice::look(&std::io::stdout(), diag)),
     }
+}
+
+fn format(matches: &ArgMatches) -> Option<&str> {
+    matches.get_one::<String>("format").map(String::as_str)
 }
 
 /// Both languages' mistakes: for programs as one list.
@@ -123,14 +120,12 @@ fn joined(one: &str, other: &str, format: Option<&str>) -> String {
 
 /// Files of keepalived's, and nothing besides.
 fn alone(read: &Read, matches: &ArgMatches) -> ExitCode {
-    let diag = matches.get_flag("hints");
-    let format = matches.get_one::<String>("format").map(String::as_str);
     if matches.get_flag("privileges")
         && let Some(config) = &read.config
     {
-        return print(&privileges::of_addresses(config, format));
+        return print(&privileges::of_addresses(config, format(matches)));
     }
-    let mut text = rendered(read, format, diag);
+    let mut text = rendered(&read.sources, &read.diagnostics, matches);
     if let Some(config) = read.config.as_ref().filter(|_| text.is_empty()) {
         let instances = counted(config.instances.len(), "instance", "instances");
         text = format!("configuration valid: {instances} of virtual addresses\n");

@@ -1,7 +1,7 @@
 //! The subcommands and their options, as clap takes them. Help, completions
 //! and the man page come from here.
 
-use clap::builder::{PossibleValuesParser, ValueParser};
+use clap::builder::{IntoResettable, PossibleValuesParser, StyledStr, ValueParser};
 use clap::{Arg, ArgAction, Command, value_parser};
 
 const ABOUT: &str = "A load balancer that runs your haproxy.cfg and keepalived.conf";
@@ -36,6 +36,21 @@ pub fn definition() -> Command {
             let begun = Command::new(command.name);
             (command.define)(begun)
         }))
+}
+
+/// A switch: `--NAME`.
+pub fn flag(name: &'static str, help: impl IntoResettable<StyledStr>) -> Arg {
+    let flag = Arg::new(name).long(name);
+    flag.action(ArgAction::SetTrue).help(help)
+}
+
+/// An option with a value: `--NAME VALUE`.
+pub fn option(
+    name: &'static str,
+    value: &'static str,
+    help: impl IntoResettable<StyledStr>,
+) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
 }
 
 fn path(name: &'static str) -> Arg {
@@ -82,32 +97,15 @@ pub fn run(command: Command) -> Command {
                 .help("Same as -f FILE"),
         )
         .arg(
-            Arg::new("state")
-                .long("state")
-                .value_name("DIRECTORY")
-                .value_parser(value_parser!(std::path::PathBuf))
-                .conflicts_with_all(["FILE", "FILES"])
-                .help("Without -f: the directory with this member's cluster state [default: /var/lib/evenkeel]"),
+            option("state", "DIRECTORY", "Without -f: the directory with this member's cluster state [default: /var/lib/evenkeel]").value_parser(value_parser!(std::path::PathBuf)).conflicts_with_all(["FILE", "FILES"]),
         )
         .arg(
-            Arg::new("master")
-                .short('S')
-                .long("master")
-                .value_name("BIND")
-                .action(ArgAction::Append)
-                .help(
-                    "Socket for commands to the supervisor (help, show proc, reload, @1 …): an address and `bind` \
-                     options, separated by commas, such as /run/evenkeel/master.sock,mode,600,level,operator",
-                ),
+            option("master", "BIND", "Socket for commands to the supervisor (help, show proc, reload, @1 …): an address and `bind` \
+                     options, separated by commas, such as /run/evenkeel/master.sock,mode,600,level,operator",).short('S').action(ArgAction::Append),
         )
         .arg(
-            Arg::new("take-over")
-                .short('x')
-                .long("take-over")
-                .value_name("SOCKET")
-                .value_parser(ValueParser::os_string())
-                .help("Take over the listeners of another haproxy or evenkeel, through its `stats socket … expose-fd \
-                    listeners`"),
+            option("take-over", "SOCKET", "Take over the listeners of another haproxy or evenkeel, through its `stats socket … expose-fd \
+                    listeners`").short('x').value_parser(ValueParser::os_string()),
         )
         .arg(pids("finish", "Make these processes finish their connections and end, once this one serves \
             (haproxy's -sf)"))
@@ -144,10 +142,7 @@ pub fn reload(command: Command) -> Command {
         .arg(serving_files().num_args(1..))
         .arg(process_id())
         .arg(
-            Arg::new("reset-runtime")
-                .long("reset-runtime")
-                .action(ArgAction::SetTrue)
-                .help("Load maps and ACL files as they are, and drop all changes made at run time"),
+            flag("reset-runtime", "Load maps and ACL files as they are, and drop all changes made at run time"),
         )
 }
 
@@ -162,11 +157,7 @@ fn serving_files() -> Arg {
 
 /// The option that selects a supervisor by its process id.
 fn process_id() -> Arg {
-    Arg::new("pid")
-        .long("pid")
-        .value_name("PID")
-        .value_parser(pid)
-        .help("Select the instance with this process id")
+    option("pid", "PID", "Select the instance with this process id").value_parser(pid)
 }
 
 pub fn lab(command: Command) -> Command {
@@ -203,21 +194,14 @@ pub fn address(command: Command) -> Command {
         .arg(serving_files().num_args(1).global(true))
         .arg(process_id().global(true))
         .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Print JSON"),
+            flag("json", "Print JSON"),
         )
         .subcommands([
             Command::new("hand-over")
                 .about("Move addresses to another machine that is ready for them")
                 .arg(Arg::new("NAME").help("The instance; all instances if omitted"))
                 .arg(
-                    Arg::new("drain")
-                        .long("drain")
-                        .value_name("TIME")
-                        .value_parser(super::address::duration)
-                        .help("Time for requests in progress to finish (5s, 500ms); default: as configured"),
+                    option("drain", "TIME", "Time for requests in progress to finish (5s, 500ms); default: as configured").value_parser(super::address::duration),
                 ),
             Command::new("metrics").about("Print Prometheus metrics with the names of keepalived_exporter"),
         ])
@@ -241,12 +225,6 @@ pub fn status(command: Command) -> Command {
 
 /// The options of a command that shows the state of parts.
 pub fn status_options(command: Command) -> Command {
-    let flag = |name: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .action(ArgAction::SetTrue)
-            .help(help)
-    };
     command
         .arg(serving_files().num_args(1))
         .arg(process_id())
@@ -283,36 +261,19 @@ pub fn check(command: Command) -> Command {
                 .help("Same as FILE, for symmetry with `evenkeel run`"),
         )
         .arg(
-            Arg::new("format")
-                .long("format")
-                .value_name("FORMAT")
-                .value_parser(PossibleValuesParser::new(["full", "concise", "json"]))
-                .default_value("full")
-                .help("Output format: with source lines, one line each, or JSON"),
+            option("format", "FORMAT", "Output format: with source lines, one line each, or JSON").value_parser(PossibleValuesParser::new(["full", "concise", "json"])).default_value("full"),
         )
         .arg(
-            Arg::new("no-resolve")
-                .long("no-resolve")
-                .action(ArgAction::SetTrue)
-                .help("Do not resolve host names (for a file of another machine)"),
+            flag("no-resolve", "Do not resolve host names (for a file of another machine)"),
         )
         .arg(
-            Arg::new("node")
-                .long("node")
-                .value_name("NAME")
-                .help("Check as this node: selects the lines with `on NODE …`"),
+            option("node", "NAME", "Check as this node: selects the lines with `on NODE …`"),
         )
         .arg(
-            Arg::new("hints")
-                .long("hints")
-                .action(ArgAction::SetTrue)
-                .help("Also report hints"),
+            flag("hints", "Also report hints"),
         )
         .arg(
-            Arg::new("privileges")
-                .long("privileges")
-                .action(ArgAction::SetTrue)
-                .help("If there is no error, show the privileges of each process"),
+            flag("privileges", "If there is no error, show the privileges of each process"),
         )
 }
 
@@ -326,17 +287,10 @@ pub fn fmt(command: Command) -> Command {
         .after_help("Examples:\n  evenkeel fmt haproxy.cfg\n  evenkeel fmt --check *.cfg")
         .arg(path("FILE").required(true).num_args(1..).help("Files"))
         .arg(
-            Arg::new("check")
-                .long("check")
-                .action(ArgAction::SetTrue)
-                .help("Change nothing; exit with 1 and list the files that would change"),
+            flag("check", "Change nothing; exit with 1 and list the files that would change"),
         )
         .arg(
-            Arg::new("stdout")
-                .long("stdout")
-                .action(ArgAction::SetTrue)
-                .conflicts_with("check")
-                .help("Print the result instead of writing it"),
+            flag("stdout", "Print the result instead of writing it").conflicts_with("check"),
         )
 }
 
@@ -355,25 +309,13 @@ pub fn upgrade(command: Command) -> Command {
         )
         .arg(path("FILE").required(true).num_args(1..).help("Files"))
         .arg(
-            Arg::new("in-place")
-                .short('i')
-                .long("in-place")
-                .action(ArgAction::SetTrue)
-                .help("Write the files; the old text is kept beside each, with the suffix `.before-upgrade`"),
+            flag("in-place", "Write the files; the old text is kept beside each, with the suffix `.before-upgrade`").short('i'),
         )
         .arg(
-            Arg::new("check")
-                .long("check")
-                .action(ArgAction::SetTrue)
-                .conflicts_with("in-place")
-                .help("Change nothing; exit with 1 if a file would change or an old keyword remains"),
+            flag("check", "Change nothing; exit with 1 if a file would change or an old keyword remains").conflicts_with("in-place"),
         )
         .arg(
-            Arg::new("stdout")
-                .long("stdout")
-                .action(ArgAction::SetTrue)
-                .conflicts_with_all(["in-place", "check"])
-                .help("Print the rewritten text instead of a patch"),
+            flag("stdout", "Print the rewritten text instead of a patch").conflicts_with_all(["in-place", "check"]),
         )
 }
 
@@ -386,12 +328,7 @@ pub fn explain(command: Command) -> Command {
                 .required_unless_present("list")
                 .help("A code from a diagnostic"),
         )
-        .arg(
-            Arg::new("list")
-                .long("list")
-                .action(ArgAction::SetTrue)
-                .help("List all codes"),
-        )
+        .arg(flag("list", "List all codes"))
 }
 
 pub fn keyword(command: Command) -> Command {
@@ -405,7 +342,7 @@ pub fn keyword(command: Command) -> Command {
                 .allow_hyphen_values(true)
                 .help("One or more words: `option httplog` needs no quotes"),
         )
-        .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("List all keywords"))
+        .arg(flag("list", "List all keywords"))
 }
 
 pub fn manual(command: Command) -> Command {
@@ -427,25 +364,13 @@ pub fn manual(command: Command) -> Command {
                 .help("A chapter, or words to search for"),
         )
         .arg(
-            Arg::new("all")
-                .long("all")
-                .action(ArgAction::SetTrue)
-                .conflicts_with_all(["html", "differences"])
-                .help("Print all chapters"),
+            flag("all", "Print all chapters").conflicts_with_all(["html", "differences"]),
         )
         .arg(
-            Arg::new("differences")
-                .long("differences")
-                .action(ArgAction::SetTrue)
-                .conflicts_with("html")
-                .help("Print the differences from HAProxy, with reasons"),
+            flag("differences", "Print the differences from HAProxy, with reasons").conflicts_with("html"),
         )
         .arg(
-            Arg::new("html")
-                .long("html")
-                .value_name("DIRECTORY")
-                .value_parser(value_parser!(std::path::PathBuf))
-                .help("Write HTML pages to this directory; open index.html, no server is needed"),
+            option("html", "DIRECTORY", "Write HTML pages to this directory; open index.html, no server is needed").value_parser(value_parser!(std::path::PathBuf)),
         )
 }
 
@@ -460,10 +385,8 @@ pub fn demo(command: Command) -> Command {
         .after_help(
             "Keys:\n  1, 2  stop or start a server\n  c     reload: add or remove a third server\n  q     quit",
         )
-        .arg(Arg::new("script").long("script").action(ArgAction::SetTrue).help(
-            "Without the view: stop and start both servers, reload, report what a client saw, and exit with 0 only if \
-             no request failed",
-        ))
+        .arg(flag("script", "Without the view: stop and start both servers, reload, report what a client saw, and exit with 0 only if \
+             no request failed",))
 }
 
 pub fn version(command: Command) -> Command {

@@ -6,14 +6,14 @@ use crate::parts;
 use clap::ArgMatches;
 use configuration::files;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Formats the files.
-pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
+pub fn main(matches: &ArgMatches) -> ExitCode {
     let (check, stdout) = (matches.get_flag("check"), matches.get_flag("stdout"));
     let mut result = ExitCode::SUCCESS;
-    for path in paths {
+    for path in &super::files(matches) {
         let text = match files::read(path) {
             Ok(text) => text,
             Err(error) => {

@@ -37,12 +37,7 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
         let lines: BTreeSet<String> = documented.iter().map(list_line).collect();
         return print(&lines.into_iter().collect::<String>());
     }
-    let words: Vec<&str> = matches
-        .get_many::<String>("NAME")
-        .into_iter()
-        .flatten()
-        .map(String::as_str)
-        .collect();
+    let words = super::words(matches, "NAME");
     let name = words.join(" ");
     let within = of_section(&words, &documented);
     if !within.is_empty() {

@@ -43,12 +43,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
             .map(|chapter| manual::chapter(&material, chapter, width));
         return print(&chapters.collect::<Vec<_>>().join("\n\n"));
     }
-    let topic: Vec<&str> = matches
-        .get_many::<String>("TOPIC")
-        .into_iter()
-        .flatten()
-        .map(String::as_str)
-        .collect();
+    let topic = super::words(matches, "TOPIC");
     if topic.is_empty() {
         let contents = manual::contents(&material, width);
         return print(&format!(

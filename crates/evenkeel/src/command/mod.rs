@@ -41,25 +41,16 @@ static RUNNING: [Subcommand; 3] = [
             Err(error) => refuse(error),
         }
     }),
-    Subcommand::new("reload", definition::reload, |matches| {
-        let pid = matches.get_one::<u32>("pid").copied();
-        reload::main(&files(matches), pid, matches.get_flag("reset-runtime"))
-    }),
+    Subcommand::new("reload", definition::reload, reload::main),
     Subcommand::new("status", definition::status, status::main),
 ];
 
 /// Commands about files and the language.
 static OTHERS: [Subcommand; 11] = [
     Subcommand::new("lab", definition::lab, lab::main),
-    Subcommand::new("check", definition::check, |matches| {
-        check::main(&files(matches), matches)
-    }),
-    Subcommand::new("fmt", definition::fmt, |matches| {
-        format::main(&files(matches), matches)
-    }),
-    Subcommand::new("upgrade", definition::upgrade, |matches| {
-        upgrade::main(&files(matches), matches)
-    }),
+    Subcommand::new("check", definition::check, check::main),
+    Subcommand::new("fmt", definition::fmt, format::main),
+    Subcommand::new("upgrade", definition::upgrade, upgrade::main),
     Subcommand::new("explain", definition::explain, look_up::explain),
     Subcommand::new("keyword", definition::keyword, look_up::keyword),
     Subcommand::new("manual", definition::manual, manual::main),
@@ -129,6 +120,12 @@ fn files(matches: &ArgMatches) -> Vec<PathBuf> {
     let named = |name| matches.try_get_many::<PathBuf>(name).ok().flatten();
     let all = ["FILE", "FILES"].into_iter().filter_map(named);
     all.flatten().cloned().collect()
+}
+
+/// The words of an argument that may be given several times.
+fn words<'m>(matches: &'m ArgMatches, name: &str) -> Vec<&'m str> {
+    let words = matches.get_many::<String>(name).into_iter().flatten();
+    words.map(String::as_str).collect()
 }
 
 /// Prints to standard output; a reader that has gone is no error.

@@ -1,8 +1,9 @@
 //! `evenkeel reload`: asks a supervisor to change to what its files say now,
 //! waits, and prints what changed or what is wrong.
 
-use super::{refuse, run};
-use part::channel::Channel;
+use super::status::{ask, not_known};
+use super::{files, refuse, run};
+use clap::ArgMatches;
 use part::memory;
 use part::role::{Look, Message};
 use part::voice;
@@ -13,18 +14,21 @@ use std::process::ExitCode;
 use supervisor::directory::{self, Instance};
 
 /// Reloads the supervisor of these files, of this process id, or the only one.
-/// With `reset_runtime` changes of maps and lists at run time are forgotten.
-pub fn main(paths: &[PathBuf], pid: Option<u32>, reset_runtime: bool) -> ExitCode {
-    match find(paths, pid) {
-        Ok(instance) => reload(&instance, reset_runtime),
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    match selected(matches).and_then(|instance| reload(&instance, matches)) {
+        Ok(exit) => exit,
         Err(words) => refuse(words),
     }
 }
 
-/// The one that is meant.
-pub fn find(paths: &[PathBuf], pid: Option<u32>) -> Result<Instance, String> {
+/// The instance that a command line selects by its files or its process id.
+///
+/// # Errors
+/// There is none, or several.
+pub fn selected(matches: &ArgMatches) -> Result<Instance, String> {
+    let pid = matches.get_one::<u32>("pid").copied();
     let instances = directory::instances().map_err(|error| error.to_string())?;
-    choose(instances, &run::absolute(paths), pid)
+    choose(instances, &run::absolute(&files(matches)), pid)
 }
 
 fn choose(all: Vec<Instance>, paths: &[PathBuf], pid: Option<u32>) -> Result<Instance, String> {
@@ -77,40 +81,26 @@ fn list(instances: &[Instance]) -> String {
     instances.iter().map(line).collect()
 }
 
-fn reload(instance: &Instance, reset_runtime: bool) -> ExitCode {
-    let pid = instance.pid;
-    let gone = |why: &dyn std::fmt::Display| refuse(format_args!("process {pid}: {why}"));
+fn reload(instance: &Instance, matches: &ArgMatches) -> Result<ExitCode, String> {
     let look = voice::look(&std::io::stderr(), false);
     let look = Look {
         color: look.color,
         unicode: look.unicode,
         width: u32::try_from(look.width).unwrap_or_default(),
     };
-    let asked = directory::connected(&instance.socket)
-        .map_err(std::io::Error::from)
-        .and_then(Channel::new);
-    let mut channel = match asked {
-        Ok(channel) => channel,
-        Err(error) => return gone(&error),
-    };
-    let fresh = reset_runtime;
-    if let Err(error) = channel.send(&Message::Reload { look, fresh }, &[]) {
-        return gone(&error);
-    }
+    let fresh = matches.get_flag("reset-runtime");
     // It has limits of its own for how long a change may take.
-    let received = match channel.wait(None) {
-        Ok(received) => received,
-        Err(error) => return gone(&error),
-    };
+    let received = ask(instance, &Message::Reload { look, fresh }, None);
+    let received = received.map_err(|error| error.to_string())?;
     let Message::Reloaded { exit } = received.message else {
-        return gone(&"it does not support this command");
+        return Err(not_known(instance));
     };
     let text = received.descriptors.first().map(memory::text);
     if let Some(Ok(text)) = text {
         // Nobody is left to be told that standard error is closed.
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
-    ExitCode::from(exit)
+    Ok(ExitCode::from(exit))
 }
 
 #[cfg(test)]

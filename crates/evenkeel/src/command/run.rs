@@ -39,8 +39,8 @@ pub enum WantedError {
             file = .0.display(), copy = durable::copy_of(.0).display())]
     Copy(PathBuf),
     /// The state directory.
-    #[error("{0}")]
-    Directory(DirectoryError),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
 }
 
 /// Returns the source of the configuration for a command line.
@@ -56,8 +56,8 @@ pub fn wanted(files: Vec<PathBuf>, state: Option<&Path>) -> Result<Wanted, Wante
             false => WantedError::Nothing(state.to_owned()),
         });
     }
-    let directory = Directory::open(state).map_err(WantedError::Directory)?;
-    let member = directory.member().map_err(WantedError::Directory)?;
+    let directory = Directory::open(state)?;
+    let member = directory.member()?;
     let absolute = absolute(&[state.to_owned()]);
     Ok(Wanted::Cluster(ClusterStart {
         directory: absolute.into_iter().next().unwrap_or_default(),

@@ -1,9 +1,9 @@
 //! `evenkeel status`: the state of the processes and of every part that runs beside the
 //! proxy, or of one of these. It asks the running supervisor, as `evenkeel reload` does.
 
-use super::{files, print, refuse, reload};
+use super::{print, refuse, reload};
 use clap::ArgMatches;
-use part::channel::{Channel, Received};
+use part::channel::{Channel, ChannelError, Received};
 use part::report::{BYTES_MAX, Report};
 use part::role::Message;
 use part::{memory, row};
@@ -13,7 +13,7 @@ use std::{fmt, iter};
 use supervisor::directory::{self, Instance};
 
 /// Deadline of a supervisor's response.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+pub const ANSWER_LIMIT: Option<Duration> = Some(Duration::from_secs(10));
 
 /// Runs `evenkeel status`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
@@ -34,9 +34,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 
 /// Prints the state of one part.
 pub fn of_part(part: &str, matches: &ArgMatches) -> ExitCode {
-    let pid = matches.get_one::<u32>("pid").copied();
-    let found = reload::find(&files(matches), pid);
-    let found = found.map_err(NoAnswer::from);
+    let found = reload::selected(matches).map_err(NoAnswer::from);
     match found.and_then(|instance| report(&instance, part)) {
         Ok(report) => show(&[report], matches),
         Err(error) => refuse(error),
@@ -65,8 +63,7 @@ impl From<String> for NoAnswer {
 }
 
 fn of_all(parts: &[&str], matches: &ArgMatches) -> ExitCode {
-    let pid = matches.get_one::<u32>("pid").copied();
-    let instance = match reload::find(&files(matches), pid) {
+    let instance = match reload::selected(matches) {
         Ok(instance) => instance,
         Err(words) => return refuse(words),
     };
@@ -106,7 +103,7 @@ fn show(reports: &[Report], matches: &ArgMatches) -> ExitCode {
 /// Why there is none.
 pub fn report(instance: &Instance, part: &str) -> Result<Report, NoAnswer> {
     let part = part.to_owned();
-    let answer = ask(instance, &Message::TellReport { part })?;
+    let answer = ask(instance, &Message::TellReport { part }, ANSWER_LIMIT)?;
     let file = answer.descriptors.first();
     let file = file.ok_or_else(|| not_known(instance))?;
     let gone = |error: &dyn fmt::Display| format!("process {}: {error}", instance.pid);
@@ -115,20 +112,22 @@ pub fn report(instance: &Instance, part: &str) -> Result<Report, NoAnswer> {
     Ok(report.map_err(|error| gone(&error))?)
 }
 
-/// Asks a supervisor, and waits for the answer.
+/// Asks a supervisor, and waits for the answer; without a limit for as long as it takes.
 ///
 /// # Errors
 /// Why there is none.
-pub fn ask(instance: &Instance, message: &Message) -> Result<Received, NoAnswer> {
-    let gone = |error: &dyn fmt::Display| format!("process {}: {error}", instance.pid);
-    let connected = directory::connected(&instance.socket)
-        .map_err(std::io::Error::from)
-        .and_then(Channel::new);
-    let mut channel = connected.map_err(|error| gone(&error))?;
-    let asked = channel.send_numbered(1, message, &[]);
-    asked.map_err(|error| gone(&error))?;
-    let received = channel.wait(Some(ANSWER_LIMIT));
-    let received = received.map_err(|error| gone(&error))?;
+pub fn ask(
+    instance: &Instance,
+    message: &Message,
+    limit: Option<Duration>,
+) -> Result<Received, NoAnswer> {
+    let connected = || Channel::new(directory::connected(&instance.socket)?);
+    let asked = connected().map_err(ChannelError::System);
+    let received = asked.and_then(|mut channel| {
+        channel.send_numbered(1, message, &[])?;
+        channel.wait(limit)
+    });
+    let received = received.map_err(|error| format!("process {}: {error}", instance.pid))?;
     match received.message {
         Message::Nobody { words, missing } => Err(NoAnswer { words, missing }),
         _ => Ok(received),

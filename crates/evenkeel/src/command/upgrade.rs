@@ -14,7 +14,7 @@ use language::{Diagnostic, FileId, render};
 use model::codes;
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Rounds of reading and rewriting: a replacement can show another one.
@@ -24,8 +24,8 @@ const ROUNDS_MAX: usize = 8;
 const BACKUP: &str = ".before-upgrade";
 
 /// Rewrites the files, or shows how they would be.
-pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
-    let read = match files::read_some(paths) {
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    let read = match files::read_some(&super::files(matches)) {
         Ok(read) => read,
         Err(error) => return refuse(error),
     };

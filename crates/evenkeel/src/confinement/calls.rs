@@ -247,6 +247,8 @@ pub enum Test {
     NoneOf(&'static [u32]),
     /// These bits have this value.
     Bits(u32, u32),
+    /// Flags with which a file is written. A process that may write some files is spared.
+    Writes,
     /// A process other than this one.
     OtherProcess,
 }
@@ -260,8 +262,6 @@ pub struct Refusal {
     pub argument: u8,
     /// The test.
     pub test: Test,
-    /// Whether a process that may write some files is spared.
-    pub only_without_writes: bool,
 }
 
 const fn refuse(call: libc::c_long, argument: u8, test: Test) -> Refusal {
@@ -269,14 +269,6 @@ const fn refuse(call: libc::c_long, argument: u8, test: Test) -> Refusal {
         call,
         argument,
         test,
-        only_without_writes: false,
-    }
-}
-
-const fn no_writing(call: libc::c_long, argument: u8, test: Test) -> Refusal {
-    Refusal {
-        only_without_writes: true,
-        ..refuse(call, argument, test)
     }
 }
 
@@ -309,6 +301,13 @@ const IOCTL: &[u32] = &[
     0x802c_542a,
 ];
 const ACCESS: u32 = libc::O_ACCMODE as u32;
+/// Bits of the flags of open(2) and their values, with which a file is written.
+pub const WRITING: [(u32, u32); 4] = [
+    (ACCESS, libc::O_WRONLY as u32),
+    (ACCESS, libc::O_RDWR as u32),
+    (libc::O_CREAT as u32, libc::O_CREAT as u32),
+    (libc::O_TRUNC as u32, libc::O_TRUNC as u32),
+];
 const EXECUTABLE: u32 = libc::PROT_EXEC as u32;
 const THREAD: u32 = libc::CLONE_THREAD as u32;
 
@@ -322,38 +321,9 @@ pub const REFUSED: &[Refusal] = &[
     ),
     refuse(libc::SYS_socketpair, 0, Test::NoneOf(FAMILIES)),
     // A proxy writes to no file: its logs are sockets and what it was started with.
-    no_writing(
-        libc::SYS_openat,
-        2,
-        Test::Bits(ACCESS, libc::O_WRONLY as u32),
-    ),
-    no_writing(libc::SYS_openat, 2, Test::Bits(ACCESS, libc::O_RDWR as u32)),
-    no_writing(
-        libc::SYS_openat,
-        2,
-        Test::Bits(libc::O_CREAT as u32, libc::O_CREAT as u32),
-    ),
-    no_writing(
-        libc::SYS_openat,
-        2,
-        Test::Bits(libc::O_TRUNC as u32, libc::O_TRUNC as u32),
-    ),
+    refuse(libc::SYS_openat, 2, Test::Writes),
     #[cfg(target_arch = "x86_64")]
-    no_writing(libc::SYS_open, 1, Test::Bits(ACCESS, libc::O_WRONLY as u32)),
-    #[cfg(target_arch = "x86_64")]
-    no_writing(libc::SYS_open, 1, Test::Bits(ACCESS, libc::O_RDWR as u32)),
-    #[cfg(target_arch = "x86_64")]
-    no_writing(
-        libc::SYS_open,
-        1,
-        Test::Bits(libc::O_CREAT as u32, libc::O_CREAT as u32),
-    ),
-    #[cfg(target_arch = "x86_64")]
-    no_writing(
-        libc::SYS_open,
-        1,
-        Test::Bits(libc::O_TRUNC as u32, libc::O_TRUNC as u32),
-    ),
+    refuse(libc::SYS_open, 1, Test::Writes),
     // No new code.
     refuse(libc::SYS_mmap, 2, Test::Bits(EXECUTABLE, EXECUTABLE)),
     refuse(libc::SYS_mprotect, 2, Test::Bits(EXECUTABLE, EXECUTABLE)),

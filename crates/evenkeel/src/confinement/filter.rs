@@ -1,7 +1,7 @@
 //! seccomp: from the lists of calls to filters in the kernel. Of several
 //! filters the strictest answer counts, so each of them stays simple.
 
-use super::calls::{DEADLY, REFUSED, Refusal, Test, USED, USED_IN_VAIN, USED_OLD};
+use super::calls::{DEADLY, REFUSED, Refusal, Test, USED, USED_IN_VAIN, USED_OLD, WRITING};
 use super::{Confinement, ConfinementError, Filtered, Role};
 use nix::libc;
 use seccompiler::{
@@ -143,7 +143,7 @@ fn refused(writes: bool) -> Result<BpfProgram, BackendError> {
     let mut rules = Rules::new();
     let asked = REFUSED
         .iter()
-        .filter(|r| !(writes && r.only_without_writes));
+        .filter(|r| !(writes && r.test == Test::Writes));
     for refusal in asked {
         let of_call = rules.entry(refusal.call).or_default();
         for conditions in conditions(refusal)? {
@@ -168,9 +168,16 @@ fn conditions(refusal: &Refusal) -> Result<Vec<Vec<SeccompCondition>>, BackendEr
         )
     };
     let differs = |value: &u32| condition(SeccompCmpOp::Ne, *value);
+    let has = |mask: u32, value| condition(SeccompCmpOp::MaskedEq(mask.into()), value);
     Ok(vec![match refusal.test {
         Test::NoneOf(values) => values.iter().map(differs).collect::<Result<_, _>>()?,
-        Test::Bits(mask, value) => vec![condition(SeccompCmpOp::MaskedEq(mask.into()), value)?],
+        Test::Bits(mask, value) => vec![has(mask, value)?],
+        Test::Writes => {
+            let flags = WRITING.iter();
+            return flags
+                .map(|(mask, value)| Ok(vec![has(*mask, *value)?]))
+                .collect();
+        }
         // 0 is the process itself, or its group, which it may as well end.
         Test::OtherProcess => vec![differs(&0)?, differs(&std::process::id())?],
     }])

@@ -144,7 +144,7 @@ impl Link {
         };
         tokio::select! {
             ready = self.ready.ready(interest) => {
-                ready.map_err(ChannelError::System)?.clear_ready_matching(Ready::ALL);
+                ready?.clear_ready_matching(Ready::ALL);
             }
             () = self.sends.notified() => {}
             () = tokio::time::sleep(REST), if rests => {}

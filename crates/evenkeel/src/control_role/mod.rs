@@ -59,14 +59,14 @@ enum ControlError {
     #[error("the supervisor: {0}")]
     Channel(ChannelError),
     /// Privileges could not be dropped.
-    #[error("{0}")]
-    Rights(crate::confinement::ConfinementError),
+    #[error(transparent)]
+    Rights(#[from] crate::confinement::ConfinementError),
     /// The system.
-    #[error("{0}")]
-    System(io::Error),
+    #[error(transparent)]
+    System(#[from] io::Error),
     /// The role.
-    #[error("{0}")]
-    Role(RoleError),
+    #[error(transparent)]
+    Role(#[from] RoleError),
 }
 
 /// The life of a control role.
@@ -94,13 +94,12 @@ fn serve(mut channel: Channel) -> Result<(), ControlError> {
     };
     let runtime = options.socket.as_deref().and_then(Path::parent);
     let runtime = runtime.filter(|path| !path.as_os_str().is_empty());
-    rights::give_up(&options.directory, runtime).map_err(ControlError::Rights)?;
+    rights::give_up(&options.directory, runtime)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
-        .map_err(ControlError::System)?;
+        .build()?;
     runtime.block_on(async move {
-        let link = Arc::new(Link::new(channel).map_err(ControlError::System)?);
+        let link = Arc::new(Link::new(channel)?);
         let reading = tokio::spawn(Link::read(Arc::clone(&link)));
         let machine = Supervised::new(Arc::clone(&link));
         let role = cluster::role::run(options, machine, Tcp);

@@ -69,8 +69,8 @@ pub enum StageError {
         errno: rustix::io::Errno,
     },
     /// The data plane did not start.
-    #[error("{0}")]
-    Start(StartError),
+    #[error(transparent)]
+    Start(#[from] StartError),
 }
 
 /// Something that happened, and when since the beginning.
@@ -162,8 +162,7 @@ impl Stage {
         let notice =
             |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, _, text| told.add(text)) };
         let (serving, side) =
-            process::serve(config, (listening, Vec::new()), &OPTIONS, None, notice)
-                .map_err(StageError::Start)?;
+            process::serve(config, (listening, Vec::new()), &OPTIONS, None, notice)?;
         let seen = Arc::new(Seen::default());
         let told = events.clone();
         let load = Load::start(address, &seen, move |text| told.add(text))?;

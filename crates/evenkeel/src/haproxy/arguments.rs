@@ -2,7 +2,6 @@
 //! glued on, some with a word behind them. Nothing is done here.
 
 use part::before::{Before, Farewell};
-use std::fmt;
 use std::path::PathBuf;
 
 /// The parsed arguments.
@@ -65,17 +64,22 @@ pub struct Arguments {
 }
 
 /// Why a command line is refused.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ArgumentError {
     /// The usage is shown.
+    #[error("invalid command line")]
     Usage,
     /// A flag without its value.
+    #[error("{}", missing(.0))]
     Missing(String),
     /// A flag of HAProxy that is not supported, and what it is for.
+    #[error("{0} ({1}) is not supported")]
     NotBuilt(String, &'static str),
     /// The name is not UTF-8.
+    #[error("the value of {0} is not UTF-8")]
     Name(&'static str),
     /// A number of `-sf` or `-st` goes on with something else.
+    #[error("{flag} option: some bytes unconsumed in PID list {{{rest}}}")]
     Pid {
         /// The flag.
         flag: &'static str,
@@ -84,27 +88,12 @@ pub enum ArgumentError {
     },
 }
 
-impl fmt::Display for ArgumentError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ArgumentError::Usage => f.write_str("invalid command line"),
-            ArgumentError::Missing(flag) if flag == "-x" => {
-                f.write_str("Unix socket path expected with the -x flag\n")
-            }
-            ArgumentError::Pid { flag, rest } => write!(
-                f,
-                "{flag} option: some bytes unconsumed in PID list {{{rest}}}"
-            ),
-            ArgumentError::Missing(flag) => write!(f, "{flag} needs a value"),
-            ArgumentError::NotBuilt(flag, what) => {
-                write!(f, "{flag} ({what}) is not supported")
-            }
-            ArgumentError::Name(flag) => write!(f, "the value of {flag} is not UTF-8"),
-        }
+fn missing(flag: &str) -> String {
+    match flag {
+        "-x" => "Unix socket path expected with the -x flag\n".to_owned(),
+        flag => format!("{flag} needs a value"),
     }
 }
-
-impl std::error::Error for ArgumentError {}
 
 /// Flags that switch something off or on which does not exist here.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 const FILE: &str = "/etc/keepalived/keepalived.conf";
 
 /// The parsed arguments.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Arguments {
     /// `-f`
     pub file: PathBuf,
@@ -68,41 +68,6 @@ pub struct Arguments {
     pub told: Vec<String>,
     /// An option was not understood.
     pub wrong: bool,
-}
-
-impl Default for Arguments {
-    fn default() -> Self {
-        Arguments {
-            file: FILE.into(),
-            vrrp_only: false,
-            checkers_only: false,
-            no_bfd: false,
-            console: false,
-            detail: false,
-            facility: FACILITY_DAEMON,
-            log_file: None,
-            flush: false,
-            no_syslog: false,
-            umask: None,
-            releases: true,
-            once: false,
-            foreground: false,
-            dump: false,
-            pid_file: None,
-            role_pid_file: None,
-            namespace: None,
-            all_files: false,
-            config_id: None,
-            core: false,
-            test: None,
-            version: false,
-            help: false,
-            genhash: false,
-            signal: None,
-            told: Vec::new(),
-            wrong: false,
-        }
-    }
 }
 
 /// Why a command line is refused.
@@ -176,7 +141,12 @@ const OPTIONS: &[(char, &str, Value)] = &[
 
 /// Understands a command line, without the name of the program.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Arguments {
-    let mut parsed = Arguments::default();
+    let mut parsed = Arguments {
+        file: FILE.into(),
+        facility: FACILITY_DAEMON,
+        releases: true,
+        ..Arguments::default()
+    };
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         let bytes = word.as_bytes();
@@ -369,7 +339,7 @@ mod tests {
             vrrp_only: true,
             once: true,
             facility: 19,
-            ..Arguments::default()
+            ..parsed("")
         };
         assert_eq!(arguments, expected);
     }

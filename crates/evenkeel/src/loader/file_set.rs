@@ -193,8 +193,8 @@ impl Files for Noted {
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
     /// A file of the command line.
-    #[error("{0}")]
-    File(FileError),
+    #[error(transparent)]
+    File(#[from] FileError),
     /// There are errors in them, which were told.
     #[error("nothing was changed: the files have errors")]
     Refused,
@@ -217,7 +217,7 @@ pub fn collect(
     options: LoadOptions,
     voice: &mut Voice,
 ) -> Result<FileSet, CollectError> {
-    let all = files::read_some(paths).map_err(CollectError::File)?;
+    let all = files::read_some(paths)?;
     let mut own = all.clone();
     let foreign = addresses::split(&mut own);
     let mut noting = WithFiles::<Noted>::default();

@@ -45,7 +45,7 @@ impl Send for Outcome {
                 descriptors.extend(made.descriptors.into_iter().map(Arc::new));
                 if let Some(state) = made.state {
                     let bytes = memory::create("evenkeel state", &state.bytes);
-                    descriptors.push(Arc::new(bytes.map_err(ChannelError::System)?));
+                    descriptors.push(Arc::new(bytes?));
                     descriptors.push(Arc::new(state.rest));
                 }
                 Message::Loaded(Box::new(made.plan))

@@ -94,8 +94,8 @@ enum SetError {
     #[error("no version was given")]
     Missing,
     /// The memory file.
-    #[error("{0}")]
-    Memory(memory::MemoryError),
+    #[error(transparent)]
+    Memory(#[from] memory::MemoryError),
     /// A payload is malformed.
     #[error("the files of the version: {0}")]
     Malformed(Malformed),
@@ -106,7 +106,7 @@ fn given_set(descriptors: &mut Vec<OwnedFd>) -> Result<FileSet, SetError> {
     if descriptors.is_empty() {
         return Err(SetError::Missing);
     }
-    let bytes = memory::read(descriptors.remove(0)).map_err(SetError::Memory)?;
+    let bytes = memory::read(descriptors.remove(0))?;
     FileSet::decode(&Zeroizing::new(bytes)).map_err(SetError::Malformed)
 }
 

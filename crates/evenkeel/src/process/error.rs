@@ -73,11 +73,11 @@ pub enum StartError {
     #[error("Cannot give up rights: {0}.")]
     Confinement(ConfinementError),
     /// Going into the background, or the file of the process id.
-    #[error("{0}")]
+    #[error(transparent)]
     Daemon(#[from] DaemonError),
     /// The process that runs the programs of external checks.
-    #[error("{0}")]
-    Programs(StartFailure),
+    #[error(transparent)]
+    Programs(#[from] StartFailure),
     /// Threads, signal descriptors.
     #[error("Cannot start threads ({})", reason(.0))]
     Threads(io::Error),

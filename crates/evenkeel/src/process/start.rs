@@ -196,7 +196,7 @@ fn start_programs(config: &Config, files_soft: u64, voice: &Voice) -> Result<(),
     };
     let started = checks::start(personality, run);
     // It ends with this process, and nobody follows it before.
-    let (_, connection) = started.map_err(StartError::Programs)?;
+    let (_, connection) = started?;
     health::use_programs(connection);
     Ok(())
 }

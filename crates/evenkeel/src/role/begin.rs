@@ -21,10 +21,10 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
     /// The version.
-    #[error("{0}")]
+    #[error(transparent)]
     Version(#[from] VersionError),
     /// The process.
-    #[error("{0}")]
+    #[error(transparent)]
     Start(#[from] StartError),
 }
 

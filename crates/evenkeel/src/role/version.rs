@@ -34,17 +34,17 @@ pub struct Given {
 #[derive(Debug, thiserror::Error)]
 pub enum VersionError {
     /// The bundle cannot be read.
-    #[error("{0}")]
-    Memory(memory::MemoryError),
+    #[error(transparent)]
+    Memory(#[from] memory::MemoryError),
     /// The bundle is invalid.
-    #[error("{0}")]
-    Recording(RecordingError),
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// The role refused what the loader accepted; with the first message.
     #[error("the proxy refuses what the loader accepted: {0}")]
     Refused(String),
     /// Configuration and descriptors do not fit together.
-    #[error("{0}")]
-    Assign(AssignError),
+    #[error(transparent)]
+    Assign(#[from] AssignError),
     /// A descriptor cannot be kept.
     #[error("a descriptor: {0}")]
     Descriptor(io::Error),
@@ -112,8 +112,8 @@ impl Given {
     /// Builds the configuration again, as the loader built it. A bundle with keys
     /// is let go: nobody asks a role for more than its sockets.
     pub fn replay(&mut self) -> Result<Config, VersionError> {
-        let bytes = Zeroizing::new(memory::read(&self.bundle).map_err(VersionError::Memory)?);
-        let recording = Recording::decode(&bytes).map_err(VersionError::Recording)?;
+        let bytes = Zeroizing::new(memory::read(&self.bundle)?);
+        let recording = Recording::decode(&bytes)?;
         if !configuration::without_secrets(&bytes) {
             let empty = memory::create("evenkeel bundle", &[]).map_err(VersionError::Descriptor)?;
             self.bundle = Arc::new(empty);
@@ -146,8 +146,8 @@ impl Given {
         let listeners = own(plan.listeners)?;
         let sockets = own(plan.operations)?;
         let logs: Vec<Shared> = given.collect();
-        let listening = listener::assign(&config, listeners).map_err(VersionError::Assign)?;
-        let sockets = operations::assign(&config, sockets).map_err(VersionError::Assign)?;
+        let listening = listener::assign(&config, listeners)?;
+        let sockets = operations::assign(&config, sockets)?;
         let copy = |fd: io::Result<OwnedFd>| fd.map_err(VersionError::Descriptor);
         let mut left = logs.iter();
         let mut sinks = Vec::with_capacity(plan.logs.len());

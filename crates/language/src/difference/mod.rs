@@ -10,7 +10,7 @@
 
 mod cover;
 mod lines;
-pub(crate) mod order;
+mod order;
 mod render;
 mod secret;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use super::lines::Line;
 use super::{Vocabulary, secret};
+use similar::DiffTag;
 use std::collections::HashMap;
 
 /// For each added line, the removed one that it was. Lines belong together when
@@ -114,41 +115,10 @@ type Run = std::ops::Range<usize>;
 
 /// The runs of words that differ, before and after.
 fn steps(old: &[Vec<u8>], new: &[Vec<u8>]) -> Vec<(Run, Run)> {
-    let (m, n) = (
-        old.len().min(WORDS_COMPARED_MAX),
-        new.len().min(WORDS_COMPARED_MAX),
-    );
-    // Lengths of the longest common subsequences of what is left of both.
-    let mut common = vec![vec![0u32; n + 1]; m + 1];
-    for i in (0..m).rev() {
-        for j in (0..n).rev() {
-            common[i][j] = if old[i] == new[j] {
-                common[i + 1][j + 1] + 1
-            } else {
-                common[i + 1][j].max(common[i][j + 1])
-            };
-        }
-    }
-    let (mut i, mut j) = (0, 0);
-    let mut runs: Vec<(Run, Run)> = Vec::new();
-    while i < m || j < n {
-        if i < m && j < n && old[i] == new[j] {
-            (i, j) = (i + 1, j + 1);
-            continue;
-        }
-        let extends = |run: &(Run, Run)| run.0.end == i && run.1.end == j;
-        if !runs.last().is_some_and(extends) {
-            runs.push((i..i, j..j));
-        }
-        if let Some(run) = runs.last_mut() {
-            if j >= n || (i < m && common[i + 1][j] >= common[i][j + 1]) {
-                i += 1;
-                run.0.end = i;
-            } else {
-                j += 1;
-                run.1.end = j;
-            }
-        }
-    }
-    runs
+    let some = |words: &[Vec<u8>]| words.len().min(WORDS_COMPARED_MAX);
+    let (old, new) = (&old[..some(old)], &new[..some(new)]);
+    let steps = similar::capture_diff_slices(similar::Algorithm::Myers, old, new);
+    let differs = steps.iter().filter(|step| step.tag() != DiffTag::Equal);
+    let runs = differs.map(|step| (step.old_range(), step.new_range()));
+    runs.collect()
 }

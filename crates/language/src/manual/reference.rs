@@ -161,24 +161,17 @@ impl<'m> Material<'m> {
     /// The kinds of rows that follow a keyword on its line (`bind` has `bind option`),
     /// with those rows by name.
     pub fn followers(&self, name: &str) -> Vec<(&'static str, Vec<&'static str>)> {
-        let mut kinds: Vec<(&'static str, Vec<&'static str>)> = Vec::new();
         let name = if name == "default-server" {
             "server"
         } else {
             name
         };
-        for row in self.rows.iter().filter(|row| row.built) {
-            let follows = |rest: &str| matches!(rest, " option" | " action");
-            if !row.kind.strip_prefix(name).is_some_and(follows) {
-                continue;
-            }
-            match kinds.iter_mut().find(|(kind, _)| *kind == row.kind) {
-                Some((_, names)) => names.push(row.name),
-                None => kinds.push((row.kind, vec![row.name])),
-            }
-        }
+        let follows = |row: &&Documented| {
+            let rest = row.kind.strip_prefix(name).unwrap_or_default();
+            row.built && matches!(rest, " option" | " action")
+        };
+        let mut kinds = by_kind(self.rows.iter().filter(follows));
         for (_, names) in &mut kinds {
-            names.sort_unstable();
             names.dedup();
         }
         kinds
@@ -186,19 +179,27 @@ impl<'m> Material<'m> {
 
     /// Names that HAProxy has and that are not built, by their kinds.
     pub fn not_built(&self) -> Vec<(&'static str, Vec<&'static str>)> {
-        let mut kinds: Vec<(&'static str, Vec<&'static str>)> = Vec::new();
-        for row in self.rows.iter().filter(|row| !row.built) {
-            match kinds.iter_mut().find(|(kind, _)| *kind == row.kind) {
-                Some((_, names)) => names.push(row.name),
-                None => kinds.push((row.kind, vec![row.name])),
-            }
-        }
-        for (_, names) in &mut kinds {
-            names.sort_unstable();
-        }
+        let mut kinds = by_kind(self.rows.iter().filter(|row| !row.built));
         kinds.sort_unstable();
         kinds
     }
+}
+
+/// The names of rows by their kinds, sorted.
+fn by_kind<'r>(
+    rows: impl Iterator<Item = &'r Documented>,
+) -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut kinds: Vec<(&'static str, Vec<&'static str>)> = Vec::new();
+    for row in rows {
+        match kinds.iter_mut().find(|(kind, _)| *kind == row.kind) {
+            Some((_, names)) => names.push(row.name),
+            None => kinds.push((row.kind, vec![row.name])),
+        }
+    }
+    for (_, names) in &mut kinds {
+        names.sort_unstable();
+    }
+    kinds
 }
 
 impl Difference {

@@ -74,8 +74,8 @@ pub enum ConditionErrorKind {
     TooDeep,
     /// The text itself cannot be read (only of `-cc`; in a file it is reported
     /// before).
-    #[error("{0}")]
-    Lexical(FaultKind),
+    #[error(transparent)]
+    Lexical(#[from] FaultKind),
 }
 
 impl ConditionError {

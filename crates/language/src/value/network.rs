@@ -113,10 +113,6 @@ impl ValueError for NetworkError {
                 .map(|inner| format!("write it without brackets: {inner}")),
         }
     }
-
-    fn accepted(&self) -> Option<&Network> {
-        None
-    }
 }
 
 /// Parses `192.0.2.0/24`, `192.0.2.0/255.255.255.0`, `2001:db8::/32`, or an address

@@ -157,10 +157,6 @@ impl ValueError for SizeError {
             _ => Some("write a whole number, optionally followed by 'k', 'm' or 'g'".to_owned()),
         }
     }
-
-    fn accepted(&self) -> Option<&u64> {
-        None
-    }
 }
 
 /// Parses a size in bytes: a whole number with an optional `k`, `m` or `g` (powers of
@@ -236,10 +232,6 @@ impl ValueError for PercentageError {
             }
             PercentageError::TooLarge { .. } => None,
         }
-    }
-
-    fn accepted(&self) -> Option<&u32> {
-        None
     }
 }
 

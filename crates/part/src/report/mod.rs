@@ -17,9 +17,12 @@ pub use prometheus::escaped;
 pub use text::span;
 
 use crate::codec::{self, Malformed};
+use crate::role::Message;
+use crate::{Shared, memory};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The longest report that is read.
 pub const BYTES_MAX: usize = 16 << 20;
@@ -195,6 +198,17 @@ impl Report {
     /// Encodes the report.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
+    }
+
+    /// Returns the answer to a request for the report: the report is a memory file beside
+    /// the message, which is missing where the system has no memory for it.
+    pub fn answer(&self) -> (Message, Vec<Shared>) {
+        let file = memory::create("evenkeel report", &self.encode());
+        let bytes = Vec::new();
+        (
+            Message::Answer { bytes },
+            file.map(Arc::new).into_iter().collect(),
+        )
     }
 
     /// Reads a report that another process wrote.

@@ -1,7 +1,7 @@
 //! Messages between parts, and from commands to a part. The supervisor forwards them by
 //! the name of the part, without reading them.
 
-use super::bounded::{leases, name, part};
+use super::bounded::{Name, Part, leases};
 use crate::codec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub const LEASE_NAME_BYTES_MAX: usize = 128;
 #[serde(default)]
 pub struct PartMessage {
     /// For which part.
-    #[serde(with = "part")]
+    #[serde(with = "Part")]
     pub part: String,
     /// Kind of the message, in the numbering of the part.
     pub kind: u16,
@@ -51,7 +51,7 @@ impl PartMessage {
 #[serde(default)]
 pub struct HeldLease {
     /// Its name.
-    #[serde(with = "name")]
+    #[serde(with = "Name")]
     pub name: String,
     /// Its epoch.
     pub epoch: u64,
@@ -64,7 +64,7 @@ pub struct HeldLease {
 #[serde(default)]
 pub struct WantedLease {
     /// Its name.
-    #[serde(with = "name")]
+    #[serde(with = "Name")]
     pub name: String,
     /// How well this machine could use it, or does.
     pub rank: u32,

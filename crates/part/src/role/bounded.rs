@@ -3,7 +3,8 @@
 
 use super::between::{LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX};
 use super::{PATH_BYTES_MAX, WORDS_BYTES_MAX};
-use serde::{Serialize, Serializer};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Serializes a text, truncated at a character boundary.
 ///
@@ -52,17 +53,24 @@ fn cut(text: &str, max: usize) -> &str {
     &text[..end.unwrap_or(0)]
 }
 
-/// Words that are printed as they are.
-pub mod words {
-    use super::{Serializer, WORDS_BYTES_MAX, printed};
-    use serde::Deserializer;
+/// A text of at most so many bytes that is printed as it is: what a terminal would obey is
+/// replaced, since a process without rights may have written it.
+pub struct Text<const MAX: usize>;
 
+/// Words that are printed as they are.
+pub type Words = Text<WORDS_BYTES_MAX>;
+/// The name of a lease.
+pub type Name = Text<LEASE_NAME_BYTES_MAX>;
+/// The name of a part.
+pub type Part = Text<PART_BYTES_MAX>;
+
+impl<const MAX: usize> Text<MAX> {
     /// Serializes the text, truncated.
     ///
     /// # Errors
     /// The serializer fails.
-    pub fn serialize<S: Serializer>(words: &str, to: S) -> Result<S::Ok, S::Error> {
-        super::text::<WORDS_BYTES_MAX, S>(words, to)
+    pub fn serialize<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
+        text::<MAX, S>(value, to)
     }
 
     /// Deserializes the text.
@@ -70,51 +78,15 @@ pub mod words {
     /// # Errors
     /// The deserializer fails, or the text is too long.
     pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<String, D::Error> {
-        printed(from, WORDS_BYTES_MAX)
-    }
-}
-
-/// The name of a lease.
-pub mod name {
-    use super::{LEASE_NAME_BYTES_MAX, Serializer, printed};
-    use serde::Deserializer;
-
-    /// Serializes the name, truncated.
-    ///
-    /// # Errors
-    /// The serializer fails.
-    pub fn serialize<S: Serializer>(name: &str, to: S) -> Result<S::Ok, S::Error> {
-        super::text::<LEASE_NAME_BYTES_MAX, S>(name, to)
-    }
-
-    /// Deserializes the name.
-    ///
-    /// # Errors
-    /// The deserializer fails, or the name is too long.
-    pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<String, D::Error> {
-        printed(from, LEASE_NAME_BYTES_MAX)
-    }
-}
-
-/// The name of a part.
-pub mod part {
-    use super::{PART_BYTES_MAX, Serializer, printed};
-    use serde::Deserializer;
-
-    /// Serializes the name, truncated.
-    ///
-    /// # Errors
-    /// The serializer fails.
-    pub fn serialize<S: Serializer>(name: &str, to: S) -> Result<S::Ok, S::Error> {
-        super::text::<PART_BYTES_MAX, S>(name, to)
-    }
-
-    /// Deserializes the name.
-    ///
-    /// # Errors
-    /// The deserializer fails, or the name is too long.
-    pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<String, D::Error> {
-        printed(from, PART_BYTES_MAX)
+        let text = String::deserialize(from)?;
+        if text.len() > MAX {
+            return Err(D::Error::invalid_length(text.len(), &"a shorter text"));
+        }
+        let obeyed = |c: char| c.is_control() && c != '\n';
+        Ok(match text.contains(obeyed) {
+            true => text.replace(obeyed, "?"),
+            false => text,
+        })
     }
 }
 
@@ -145,19 +117,4 @@ pub mod leases {
             many => Err(D::Error::invalid_length(many, &"fewer leases")),
         }
     }
-}
-
-/// Reads a text that is printed as it is: what a terminal would obey is replaced, since a
-/// process without rights may have written it.
-fn printed<'d, D: serde::Deserializer<'d>>(from: D, max: usize) -> Result<String, D::Error> {
-    use serde::{Deserialize, de::Error};
-    let text = String::deserialize(from)?;
-    if text.len() > max {
-        return Err(D::Error::invalid_length(text.len(), &"a shorter text"));
-    }
-    let obeyed = |c: char| c.is_control() && c != '\n';
-    Ok(match text.contains(obeyed) {
-        true => text.replace(obeyed, "?"),
-        false => text,
-    })
 }

@@ -2,7 +2,7 @@
 //! it, in their order.
 
 use super::between::PartMessage;
-use super::bounded::words;
+use super::bounded::{Part, Words};
 use super::plan::Plan;
 use super::take::{Take, TakeTrial};
 use super::watch::Watch;
@@ -239,7 +239,7 @@ pub enum Message {
         /// Number of the version.
         version: u64,
         /// The messages for the operator.
-        #[serde(with = "words")]
+        #[serde(with = "Words")]
         words: String,
     },
     /// Role to supervisor: it serves with a further version.
@@ -247,7 +247,7 @@ pub enum Message {
         /// Number of the version.
         version: u64,
         /// The messages for the operator.
-        #[serde(with = "words")]
+        #[serde(with = "Words")]
         words: String,
     },
     /// Role to supervisor: it goes on with what it had.
@@ -255,7 +255,7 @@ pub enum Message {
         /// Number of the refused version.
         version: u64,
         /// Why.
-        #[serde(with = "words")]
+        #[serde(with = "Words")]
         words: String,
     },
     /// Role to supervisor: counters and states of servers, for another process
@@ -273,7 +273,7 @@ pub enum Message {
     /// Role to supervisor: the last that it says.
     Ended {
         /// Why.
-        #[serde(with = "words")]
+        #[serde(with = "Words")]
         words: String,
     },
     /// Role to supervisor: a signal told it to accept no more.
@@ -289,7 +289,7 @@ pub enum Message {
     /// back, because an address must be taken over, or because the role died.
     WentBack {
         /// Why.
-        #[serde(with = "words")]
+        #[serde(with = "Words")]
         words: String,
     },
     /// Role to supervisor: the candidate version is accepted, the trial is over.
@@ -314,7 +314,7 @@ pub enum Message {
     /// role to supervisor: tell how everything is. The answer has it as a descriptor.
     TellReport {
         /// Of which part.
-        #[serde(with = "super::bounded::part")]
+        #[serde(with = "Part")]
         part: String,
     },
     /// A part to another one, or a command to a part, by way of the supervisor, which reads
@@ -330,7 +330,7 @@ pub enum Message {
     /// There is nobody who could answer.
     Nobody {
         /// Why.
-        #[serde(with = "words")]
+        #[serde(with = "Words")]
         words: String,
         /// Somebody should: the version that is served has something of the part.
         #[serde(default)]
@@ -340,7 +340,7 @@ pub enum Message {
     /// holds no more.
     Gone {
         /// Of which part.
-        #[serde(with = "super::bounded::part")]
+        #[serde(with = "Part")]
         part: String,
     },
     /// Control role to supervisor, a question: could this version be served? Descriptors:

@@ -1,6 +1,6 @@
 //! The plan of a part beside the proxy, for a version.
 
-use super::bounded::{part, text};
+use super::bounded::{Part, text};
 use serde::{Deserialize, Serialize};
 
 /// The longest size of a part in words, bytes.
@@ -12,7 +12,7 @@ const SIZE_BYTES_MAX: usize = 128;
 #[serde(default)]
 pub struct PartPlan {
     /// The part's name.
-    #[serde(with = "part")]
+    #[serde(with = "Part")]
     pub part: String,
     /// How much there is of it, for messages: `3 virtual addresses`.
     #[serde(serialize_with = "text::<SIZE_BYTES_MAX, _>")]

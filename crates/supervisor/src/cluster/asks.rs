@@ -6,7 +6,7 @@ use crate::loading::{LoadError, Loading, Told};
 use crate::state::Supervisor;
 use crate::state::cluster::{Ask, Serving, Trial};
 use crate::version::Version;
-use part::role::{Load, Look, Message};
+use part::role::{Load, Message};
 use part::spawn::OWN_PROGRAM;
 use part::{Shared, memory};
 use std::collections::VecDeque;
@@ -15,8 +15,6 @@ use std::sync::Arc;
 
 /// What may wait at one time.
 const ASKS_MAX: usize = 64;
-/// Columns of what is told.
-const WIDTH: u32 = 100;
 
 impl Supervisor {
     pub(super) fn ask(&mut self, ask: Ask) {
@@ -186,10 +184,6 @@ impl Supervisor {
         descriptors.extend(serves.iter().flat_map(|version| version.whole()));
         let load = Load {
             previous: serves.map(Version::known_plan),
-            look: Some(Look {
-                width: WIDTH,
-                ..Look::default()
-            }),
             set: true,
             dry: true,
             ..self.load(&[])

@@ -40,7 +40,7 @@ impl Supervisor {
             }
         };
         let mut found = Running::adopted(process);
-        tell::role_adopted(&mut self.voice, what, found.process.number(), before);
+        tell::adopted(&mut self.voice, what, found.process.number(), before);
         let told = match self.slots[part].listener() {
             Some(listener) => found.process.guard(Some(listener)),
             None => Ok(()),

@@ -19,7 +19,6 @@ use part::Shared;
 use part::role::{Manner, Message, Take};
 use part::row::{self, Beside};
 use part::spawn::{self, Ending, OWN_PROGRAM, StartFailure, Started};
-use part::voice::Form;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -144,7 +143,7 @@ impl Supervisor {
             }
             Err(error) if self.service.served || self.slots[part].served => {
                 self.voice.alert(error);
-                self.part_died(part, Instant::now(), false);
+                self.restart_later(part, Instant::now(), false);
             }
             Err(error) => self.fail(error),
         }
@@ -189,8 +188,8 @@ impl Supervisor {
             // Without one, nobody adopts the role.
             let _ = self.open_guard(part);
         }
-        if self.beside(part).shares {
-            self.make_vitals();
+        if self.beside(part).shares && self.pulses.file().is_none() {
+            self.give_vitals();
         }
     }
 
@@ -324,22 +323,7 @@ impl Supervisor {
             self.own.exit = Some(tell::exit_of_role(ending));
             return;
         }
-        self.part_died(part, role.born, role.ready);
-    }
-
-    fn part_died(&mut self, part: &'static str, born: Instant, served: bool) {
-        let now = Instant::now();
-        let wait = self.slots[part].backoff.died(born, now, served);
-        if self.voice.form() == Form::Own {
-            self.voice.notice(match wait.is_zero() {
-                true => "restarting it at once with its previous state".to_owned(),
-                false => format!("restarting it in {} s", wait.as_secs_f32()),
-            });
-        }
-        match wait.is_zero() {
-            true => self.start_part(part),
-            false => self.slots[part].restart_at = Some(now + wait),
-        }
+        self.restart_later(part, role.born, role.ready);
     }
 
     /// A role has given up what it had, as it was told.

@@ -99,6 +99,13 @@ pub struct Versions {
     pub last: u64,
 }
 
+impl Versions {
+    /// How long connections may take to finish, as the last good version says.
+    pub fn hard_stop_after_ms(&self) -> Option<u64> {
+        self.kept.as_ref()?.plan().hard_stop_after_ms
+    }
+}
+
 /// The change in progress, and who wants the next one.
 #[derive(Default)]
 pub struct Changing {

@@ -1,5 +1,6 @@
 //! The options of `evenkeel cluster` and `evenkeel arbiter`.
 
+use crate::command::definition::{flag, option};
 use clap::{Arg, ArgAction, Command, value_parser};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,48 +47,31 @@ pub fn arbiter(command: Command) -> Command {
 }
 
 fn state() -> Arg {
-    Arg::new("state")
-        .long("state")
-        .value_name("DIRECTORY")
-        .value_parser(value_parser!(PathBuf))
-        .default_value(cluster::role::directory::USUAL)
-        .help("State directory: keys, log, last accepted version")
+    option(
+        "state",
+        "DIRECTORY",
+        "State directory: keys, log, last accepted version",
+    )
+    .value_parser(value_parser!(PathBuf))
+    .default_value(cluster::role::directory::USUAL)
 }
 
 fn place(command: Command) -> Command {
     command
         .arg(
-            Arg::new("name")
-                .long("name")
-                .value_name("NAME")
-                .help("Name of this machine in the cluster; default: its host name"),
+            option("name", "NAME", "Name of this machine in the cluster; default: its host name"),
         )
         .arg(
-            Arg::new("listen")
-                .long("listen")
-                .value_name("ADDRESS:PORT")
-                .value_parser(socket_address)
-                .action(ArgAction::Append)
-                .help(format!(
+            option("listen", "ADDRESS:PORT", format!(
                     "Address and port to listen on for other members; default: {LISTEN}"
-                )),
+                )).value_parser(socket_address).action(ArgAction::Append),
         )
         .arg(
-            Arg::new("address-later")
-                .long("address-later")
-                .action(ArgAction::SetTrue)
-                .help("Accept `--listen` addresses that this machine does not have yet"),
+            flag("address-later", "Accept `--listen` addresses that this machine does not have yet"),
         )
         .arg(
-            Arg::new("address")
-                .long("address")
-                .value_name("ADDRESS:PORT")
-                .value_parser(socket_address)
-                .action(ArgAction::Append)
-                .help(
-                    "Address under which other members reach this machine, best first; default: the listening \
-                     addresses, or all addresses of the machine",
-                ),
+            option("address", "ADDRESS:PORT", "Address under which other members reach this machine, best first; default: the listening \
+                     addresses, or all addresses of the machine",).value_parser(socket_address).action(ArgAction::Append),
         )
         .arg(state())
 }
@@ -124,18 +108,10 @@ fn invite() -> Command {
         )
         .after_help("Examples:\n  evenkeel cluster invite\n  evenkeel cluster invite --arbiter --valid 1h")
         .arg(
-            Arg::new("arbiter")
-                .long("arbiter")
-                .action(ArgAction::SetTrue)
-                .help("Create a token for an arbiter instead of a node"),
+            flag("arbiter", "Create a token for an arbiter instead of a node"),
         )
         .arg(
-            Arg::new("valid")
-                .long("valid")
-                .value_name("TIME")
-                .default_value("15m")
-                .value_parser(time)
-                .help("Validity of the token: 90s, 15m, 2h; at most one day"),
+            option("valid", "TIME", "Validity of the token: 90s, 15m, 2h; at most one day").default_value("15m").value_parser(time),
         )
 }
 
@@ -154,12 +130,7 @@ fn join(what: &'static str) -> Command {
 fn status() -> Command {
     Command::new("status")
         .about("Show members, the leader, link health, and the effect of each member's failure")
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Print JSON"),
-        )
+        .arg(flag("json", "Print JSON"))
 }
 
 fn remove() -> Command {
@@ -196,10 +167,7 @@ fn rotate() -> Command {
         )
         .after_help("Examples:\n  evenkeel cluster rotate\n  evenkeel cluster rotate --authority")
         .arg(
-            Arg::new("authority")
-                .long("authority")
-                .action(ArgAction::SetTrue)
-                .help("Create a new CA, and certificates of it for all members"),
+            flag("authority", "Create a new CA, and certificates of it for all members"),
         )
 }
 
@@ -214,17 +182,10 @@ fn recover() -> Command {
         )
         .after_help("Example:\n  evenkeel cluster recover --alone --yes")
         .arg(
-            Arg::new("alone")
-                .long("alone")
-                .required(true)
-                .action(ArgAction::SetTrue)
-                .help("Continue with this machine alone"),
+            flag("alone", "Continue with this machine alone").required(true),
         )
         .arg(
-            Arg::new("yes")
-                .long("yes")
-                .action(ArgAction::SetTrue)
-                .help("Confirm; without it, the command only explains what it would do"),
+            flag("yes", "Confirm; without it, the command only explains what it would do"),
         )
         .arg(state())
 }

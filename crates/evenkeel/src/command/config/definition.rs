@@ -1,7 +1,8 @@
 //! The options of `evenkeel config`.
 
 use crate::command::address::duration;
-use clap::{Arg, ArgAction, Command, value_parser};
+use crate::command::definition::{flag, option};
+use clap::{Arg, Command, value_parser};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,38 +43,34 @@ fn number(name: &'static str) -> Arg {
 }
 
 fn json() -> Arg {
-    Arg::new("json")
-        .long("json")
-        .action(ArgAction::SetTrue)
-        .help("Print JSON")
+    flag("json", "Print JSON")
 }
 
 fn state() -> Arg {
-    Arg::new("state")
-        .long("state")
-        .value_name("DIRECTORY")
-        .value_parser(value_parser!(PathBuf))
-        .help("State directory of this member; default: that of the running control role")
+    option(
+        "state",
+        "DIRECTORY",
+        "State directory of this member; default: that of the running control role",
+    )
+    .value_parser(value_parser!(PathBuf))
 }
 
 fn why(command: Command) -> Command {
     command
         .arg(
-            Arg::new("message")
+            option("message", "MESSAGE", "Reason for the change, for the log")
                 .short('m')
-                .long("message")
-                .value_name("MESSAGE")
-                .required(true)
-                .help("Reason for the change, for the log"),
+                .required(true),
         )
         .arg(author())
 }
 
 fn author() -> Arg {
-    Arg::new("author")
-        .long("author")
-        .value_name("NAME")
-        .help("Author; default: the user (before sudo) on this host")
+    option(
+        "author",
+        "NAME",
+        "Author; default: the user (before sudo) on this host",
+    )
 }
 
 /// A time, as `judge` of a file takes it: a bare number counts seconds.
@@ -87,25 +84,25 @@ fn time(text: &str) -> Result<Duration, String> {
 fn judging(command: Command) -> Command {
     command
         .arg(
-            Arg::new("judge")
-                .long("judge")
-                .value_name("TIME")
-                .value_parser(time)
-                .conflicts_with("now")
-                .help("Observation time of each stage; default: `judge` of the configuration, or 10s"),
+            option(
+                "judge",
+                "TIME",
+                "Observation time of each stage; default: `judge` of the configuration, or 10s",
+            )
+            .value_parser(time)
+            .conflicts_with("now"),
         )
+        .arg(flag(
+            "now",
+            "Skip the observation: accept the version as soon as every node serves it",
+        ))
         .arg(
-            Arg::new("now")
-                .long("now")
-                .action(ArgAction::SetTrue)
-                .help("Skip the observation: accept the version as soon as every node serves it"),
-        )
-        .arg(
-            Arg::new("confirm-within")
-                .long("confirm-within")
-                .value_name("TIME")
-                .value_parser(time)
-                .help("Roll the version back unless `evenkeel config confirm` is run within this time"),
+            option(
+                "confirm-within",
+                "TIME",
+                "Roll the version back unless `evenkeel config confirm` is run within this time",
+            )
+            .value_parser(time),
         )
 }
 
@@ -183,11 +180,7 @@ fn show() -> Command {
         )
         .arg(number("version").long("version").value_name("VERSION").help("Version to use instead of the accepted one"))
         .arg(
-            Arg::new("export")
-                .long("export")
-                .value_name("DIRECTORY")
-                .value_parser(value_parser!(PathBuf))
-                .help("Write the files, including passwords and keys, to a new directory that only this user can read"),
+            option("export", "DIRECTORY", "Write the files, including passwords and keys, to a new directory that only this user can read").value_parser(value_parser!(PathBuf)),
         )
         .arg(json())
 }
@@ -250,13 +243,7 @@ fn cancel() -> Command {
     Command::new("cancel")
         .alias("take-back")
         .about("Cancel the version in progress")
-        .arg(
-            Arg::new("message")
-                .short('m')
-                .long("message")
-                .value_name("MESSAGE")
-                .help("Reason, for the log"),
-        )
+        .arg(option("message", "MESSAGE", "Reason, for the log").short('m'))
         .arg(author())
 }
 

@@ -1,14 +1,14 @@
 //! `config edit`: the accepted texts in the user's editor.
 
 use super::apply::{self, Wanted};
-use super::{ConfigError, VERSIONS_MAX, accepted, files, print, records, set};
+use super::{ConfigError, VERSIONS_MAX, accepted, files, named, print, records, set, write_own};
 use clap::ArgMatches;
 use cluster::command::Origin;
 use cluster::file_set::FileSet;
 use part::voice::{Form, Voice};
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use supervisor::directory;
@@ -27,13 +27,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
         return Err(ConfigError::NoVersion(None));
     };
     let old = set(Some(served.id))?;
-    let names: Vec<String> = matches
-        .get_many::<String>("FILE")
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
-    let copies = Copies::of(&old, &names, served.id)?;
+    let copies = Copies::of(&old, &named(matches, &old)?)?;
     loop {
         copies.edit()?;
         let Some(new) = copies.read(&old)? else {
@@ -102,17 +96,7 @@ struct Copies {
 }
 
 impl Copies {
-    fn of(
-        set: &FileSet,
-        names: &[String],
-        version: cluster::command::VersionId,
-    ) -> Result<Copies, ConfigError> {
-        let missing = names
-            .iter()
-            .find(|name| !set.files.iter().any(|file| file.path == **name));
-        if let Some(name) = missing {
-            return Err(ConfigError::NoFile(name.clone(), version));
-        }
+    fn of(set: &FileSet, names: &[&str]) -> Result<Copies, ConfigError> {
         let directory = directory::path().join(format!("edit-{}", std::process::id()));
         let made = std::fs::DirBuilder::new()
             .recursive(true)
@@ -126,7 +110,7 @@ impl Copies {
         };
         let wanted = |path: &String, main: bool| match names.is_empty() {
             true => main,
-            false => names.contains(path),
+            false => names.contains(&&**path),
         };
         for (n, file) in set.files.iter().enumerate() {
             if !wanted(&file.path, file.main) {
@@ -137,12 +121,7 @@ impl Copies {
             if copies.files.iter().any(|(_, other)| *other == path) {
                 path = copies.directory.join(format!("{n}-{name}"));
             }
-            let mut options = std::fs::OpenOptions::new();
-            options.write(true).create_new(true).mode(0o600);
-            let written = options
-                .open(&path)
-                .and_then(|mut copy| copy.write_all(&file.bytes));
-            written.map_err(|error| ConfigError::Io(path.display().to_string(), error))?;
+            write_own(&path, &file.bytes)?;
             copies.files.push((file.path.clone(), path));
         }
         Ok(copies)
@@ -175,8 +154,7 @@ impl Copies {
         let mut new = old.clone();
         for (path, copy) in &self.files {
             let bytes = configuration::files::read(copy)
-                .map_err(crate::loader::file_set::CollectError::File)
-                .map_err(ConfigError::Collect)?;
+                .map_err(crate::loader::file_set::CollectError::File)?;
             if let Some(file) = new.files.iter_mut().find(|file| file.path == *path) {
                 file.bytes = bytes;
             }

@@ -52,7 +52,7 @@ pub fn collect(
         here: false,
         ..command::load_options()
     };
-    let mut set = file_set::collect(paths, options, voice).map_err(ConfigError::Collect)?;
+    let mut set = file_set::collect(paths, options, voice)?;
     let section = ConfigSection::read(&set, &grammar(&set));
     for path in section.files() {
         add(&mut set, Path::new(path));

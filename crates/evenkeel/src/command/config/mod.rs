@@ -21,6 +21,9 @@ use cluster::file_set::FileSet;
 use cluster::request::{AskError, Reply, Request};
 use cluster::state::VersionRecord;
 use part::voice::{Form, Voice};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -38,7 +41,7 @@ pub(super) const UNKNOWN: u8 = 4;
 #[derive(Debug, thiserror::Error)]
 enum ConfigError {
     /// The role could not be asked.
-    #[error("{0}")]
+    #[error(transparent)]
     Ask(#[from] AskError),
     /// The role refused, in its words.
     #[error("{0}")]
@@ -59,8 +62,8 @@ enum ConfigError {
     #[error("version {1} has no file '{0}'; `evenkeel config show --version {1}` lists its files")]
     NoFile(String, VersionId),
     /// Files that cannot be a version.
-    #[error("{0}")]
-    Collect(crate::loader::file_set::CollectError),
+    #[error(transparent)]
+    Collect(#[from] crate::loader::file_set::CollectError),
     /// A file or directory.
     #[error("{}: {}", .0, language::reason(.1))]
     Io(String, std::io::Error),
@@ -172,6 +175,26 @@ fn set(version: Option<VersionId>) -> Result<FileSet, ConfigError> {
         Reply::Set(set) => Ok(*set),
         _ => Err(ConfigError::Strange),
     }
+}
+
+/// The files of a version that a command line names.
+fn named<'m>(matches: &'m ArgMatches, set: &FileSet) -> Result<Vec<&'m str>, ConfigError> {
+    let names = super::words(matches, "FILE");
+    let has = |name: &str| set.files.iter().any(|file| file.path == name);
+    match names.iter().find(|name| !has(name)) {
+        Some(missing) => Err(ConfigError::NoFile((*missing).to_owned(), set.version)),
+        None => Ok(names),
+    }
+}
+
+/// Writes a new file that only this user may read.
+fn write_own(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let written = options
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes));
+    written.map_err(|error| ConfigError::Io(path.display().to_string(), error))
 }
 
 /// The accepted version among these.

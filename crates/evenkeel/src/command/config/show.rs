@@ -1,12 +1,11 @@
 //! `config show`: the files of a version.
 
 use super::mask::mask;
-use super::{ConfigError, print, set, version};
+use super::{ConfigError, named, print, set, version, write_own};
 use clap::ArgMatches;
 use cluster::file_set::{FileSet, SetFile};
 use cluster::history::MaskedFile;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// `config show`
@@ -15,18 +14,8 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     if let Some(directory) = matches.get_one::<PathBuf>("export") {
         return export(&set, directory);
     }
-    let names: Vec<&String> = matches
-        .get_many::<String>("FILE")
-        .into_iter()
-        .flatten()
-        .collect();
-    let missing = names
-        .iter()
-        .find(|name| !set.files.iter().any(|file| file.path == ***name));
-    if let Some(name) = missing {
-        return Err(ConfigError::NoFile((*name).clone(), set.version));
-    }
-    let wanted = |file: &&SetFile| names.is_empty() || names.contains(&&file.path);
+    let names = named(matches, &set)?;
+    let wanted = |file: &&SetFile| names.is_empty() || names.contains(&&*file.path);
     if matches.get_flag("json") {
         let files: Vec<_> = set.files.iter().filter(wanted).map(json).collect();
         let value =
@@ -123,12 +112,7 @@ fn export(set: &FileSet, directory: &Path) -> Result<(), ConfigError> {
         if let Some(parent) = path.parent() {
             builder.create(parent).map_err(failed(parent))?;
         }
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        let done = options
-            .open(&path)
-            .and_then(|mut to| to.write_all(&file.bytes));
-        done.map_err(failed(&path))?;
+        write_own(&path, &file.bytes)?;
         written += 1;
     }
     print(&format!(
