@@ -135,7 +135,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 /// Prints an error and returns exit code 1.
-fn refuse(message: impl std::fmt::Display) -> ExitCode {
+pub fn refuse(message: impl std::fmt::Display) -> ExitCode {
     Voice::new(Form::Own, false).alert(message);
     ExitCode::FAILURE
 }

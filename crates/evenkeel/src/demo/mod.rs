@@ -9,7 +9,7 @@ mod server;
 mod stage;
 mod view;
 
-use part::voice::{Form, Voice};
+use crate::command::refuse;
 use stage::Stage;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -18,10 +18,7 @@ use std::process::ExitCode;
 pub fn main(scripted: bool) -> ExitCode {
     let stage = match Stage::set() {
         Ok(stage) => stage,
-        Err(error) => {
-            Voice::new(Form::Own, false).alert(format_args!("the demo cannot start: {error}"));
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return refuse(format_args!("the demo cannot start: {error}")),
     };
     let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
     if scripted {

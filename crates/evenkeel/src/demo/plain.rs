@@ -25,15 +25,21 @@ pub fn introduce(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
     writeln!(out, "blocked       http://{}{BLOCKED}\n", stage.address)
 }
 
+/// Prints what has happened since it was printed last.
+pub fn tell(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
+    for event in stage.events.take() {
+        writeln!(out, "{:7.1} s  {}", event.at.as_secs_f64(), event.text)?;
+    }
+    Ok(())
+}
+
 fn lines(stage: &Stage) -> io::Result<()> {
     let mut out = io::stdout();
     introduce(&mut out, stage)?;
     let mut before = stage.seen.read();
     loop {
         std::thread::sleep(Duration::from_secs(1));
-        for event in stage.events.take() {
-            writeln!(out, "{:7.1} s  {}", event.at.as_secs_f64(), event.text)?;
-        }
+        tell(&mut out, stage)?;
         let now = stage.seen.read();
         let second = now.since(before);
         before = now;

@@ -5,6 +5,7 @@
 use super::load::Counted;
 use super::plain;
 use super::stage::Stage;
+use crate::command::refuse;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -32,11 +33,7 @@ pub fn play(stage: &Stage) -> ExitCode {
                 ExitCode::FAILURE
             }
         }
-        Err(error) => {
-            part::voice::Voice::new(part::voice::Form::Own, false)
-                .alert(format_args!("the demo was interrupted: {error}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => refuse(format_args!("the demo was interrupted: {error}")),
     }
 }
 
@@ -49,7 +46,7 @@ fn phases(stage: &Stage) -> io::Result<Vec<Phase>> {
         (1, "server two stopped", "server two started"),
     ] {
         stage.toggle(index)?;
-        tell(&mut out, stage)?;
+        plain::tell(&mut out, stage)?;
         phases.push(watch(stage, stopped));
         stage.toggle(index)?;
         let before = stage.seen.read();
@@ -57,7 +54,7 @@ fn phases(stage: &Stage) -> io::Result<Vec<Phase>> {
         let mut phase = watch(stage, returned);
         phase.seen = stage.seen.read().since(before);
         phases.push(phase);
-        tell(&mut out, stage)?;
+        plain::tell(&mut out, stage)?;
     }
     let change = || stage.change().map_err(io::Error::other);
     change()?;
@@ -65,7 +62,7 @@ fn phases(stage: &Stage) -> io::Result<Vec<Phase>> {
     phases.push(watch(stage, "third server added"));
     change()?;
     phases.push(watch(stage, "third server removed"));
-    tell(&mut out, stage)?;
+    plain::tell(&mut out, stage)?;
     table(&mut out, &phases)?;
     Ok(phases)
 }
@@ -91,13 +88,6 @@ fn wait_until_served(stage: &Stage, index: usize) -> io::Result<()> {
             ));
         }
         std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
-fn tell(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
-    for event in stage.events.take() {
-        writeln!(out, "{:7.1} s  {}", event.at.as_secs_f64(), event.text)?;
     }
     Ok(())
 }

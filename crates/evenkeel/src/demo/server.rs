@@ -3,9 +3,9 @@
 //! has with `Connection: close`, and ends them after a moment.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -35,41 +35,28 @@ struct Running {
 }
 
 impl Sample {
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Starts a server on the first free port of a range.
     pub fn start(name: &'static str, ports: std::ops::Range<u16>) -> io::Result<Sample> {
-        let mut last = io::Error::from(io::ErrorKind::AddrInUse);
-        for port in ports {
-            match TcpListener::bind(("127.0.0.1", port)) {
-                Ok(listener) => {
-                    let address = listener.local_addr()?;
-                    let running = Mutex::new(Some(Running::begin(name, listener)?));
-                    return Ok(Sample {
-                        name,
-                        address,
-                        running,
-                    });
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        let listener = listen(ports)?;
+        Ok(Sample {
+            name,
+            address: listener.local_addr()?,
+            running: Mutex::new(Some(Running::begin(name, listener)?)),
+        })
     }
 
     /// Returns whether it accepts connections.
     pub fn runs(&self) -> bool {
-        self.running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        self.lock().is_some()
     }
 
     /// Stops it; returns when it listens no more.
     pub fn stop(&self) {
-        let running = self
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let running = self.lock().take();
         if let Some(running) = running {
             running.stopping.store(true, Ordering::Relaxed);
             // Its panic was printed by the panic hook already.
@@ -79,12 +66,24 @@ impl Sample {
 
     /// Starts it again at its address.
     pub fn restart(&self) -> io::Result<()> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.lock();
         if running.is_none() {
             *running = Some(Running::begin(self.name, TcpListener::bind(self.address)?)?);
         }
         Ok(())
     }
+}
+
+/// Listens on the first port of this machine that is free.
+pub fn listen(ports: std::ops::Range<u16>) -> io::Result<TcpListener> {
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for port in ports {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 impl Running {

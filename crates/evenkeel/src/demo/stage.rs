@@ -2,7 +2,7 @@
 //! and the list of what happened. It prints nothing.
 
 use super::load::{Load, Seen};
-use super::server::Sample;
+use super::server::{Sample, listen};
 use crate::identity;
 use crate::process::{self, Serving, Side, StartError};
 use configuration::LoadOptions;
@@ -15,7 +15,7 @@ use proxy::listener::{self, Inherited, Listening, OpenStep};
 use proxy::running::ServeOptions;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -151,7 +151,7 @@ impl Stage {
         let events = Events::new();
         let [one, two, three] = NAMES.map(|name| Sample::start(name, SERVER_PORTS));
         let servers = [one?, two?, three?];
-        let address = free_address()?;
+        let address = listen(PROXY_PORTS)?.local_addr()?;
         let config = configuration(CONFIGURATION.to_owned(), environment(address, &servers))?;
         let listening = open(&config, Inherited::default(), address)?;
         let Some(first) = listening.first() else {
@@ -277,17 +277,6 @@ fn ask(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut answer = String::new();
     stream.take(ANSWER_MAX).read_to_string(&mut answer)?;
     Ok(answer)
-}
-
-fn free_address() -> io::Result<SocketAddr> {
-    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
-    for port in PROXY_PORTS {
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(listener) => return listener.local_addr(),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 fn environment(proxy: SocketAddr, servers: &[Sample; SERVERS]) -> Environment {

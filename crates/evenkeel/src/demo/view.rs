@@ -38,10 +38,7 @@ pub fn show(stage: &Stage) -> ExitCode {
     ratatui::restore();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            part::voice::Voice::new(part::voice::Form::Own, false).alert(error);
-            ExitCode::FAILURE
-        }
+        Err(error) => crate::command::refuse(error),
     }
 }
 

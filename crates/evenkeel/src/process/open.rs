@@ -98,13 +98,7 @@ fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -
     } else {
         "frontend"
     };
-    let address = match &bind.address {
-        BindAddress::Inet(address) => address.to_string(),
-        BindAddress::Unix(path) => path.display().to_string(),
-        BindAddress::Abstract(name) => format!("abns@{}", String::from_utf8_lossy(name)),
-        BindAddress::Fd(number) => format!("fd@{number}"),
-        BindAddress::Name(host, port) => format!("{host}:{port}"),
-    };
+    let address = address_text(&bind.address);
     match form {
         Form::Haproxy => format!(
             "Binding [{file}:{line}] for {kind} {}: {} ({reason}) for [{address}]",
@@ -116,6 +110,17 @@ fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -
             error.step,
             next_step(error.step, error.errno),
         ),
+    }
+}
+
+/// An address as messages show it.
+pub fn address_text(address: &BindAddress) -> String {
+    match address {
+        BindAddress::Inet(address) => address.to_string(),
+        BindAddress::Unix(path) => path.display().to_string(),
+        BindAddress::Abstract(name) => format!("abns@{}", String::from_utf8_lossy(name)),
+        BindAddress::Fd(number) => format!("fd@{number}"),
+        BindAddress::Name(host, port) => format!("{host}:{port}"),
     }
 }
 

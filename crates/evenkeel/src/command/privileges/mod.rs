@@ -8,9 +8,10 @@ use crate::confinement::{
     self, Confinement, Files, Filtered, Identity, Origin, StartedAs, group_name, identity_for,
     user_name,
 };
+use crate::process::address_text;
 use address::rights;
 use keyword::load::Loaded;
-use model::config::{BindAddress, Config, LogTargetAddress, ServerAddress};
+use model::config::{Config, LogTargetAddress, ServerAddress};
 use part::voice::Form;
 use std::path::PathBuf;
 
@@ -254,13 +255,7 @@ fn addresses(config: &Config) -> Vec<String> {
     of_proxies
         .chain(of_operators)
         .chain(of_senders)
-        .map(|bind| match &bind.address {
-            BindAddress::Inet(address) => address.to_string(),
-            BindAddress::Unix(path) => path.display().to_string(),
-            BindAddress::Abstract(name) => format!("abns@{}", String::from_utf8_lossy(name)),
-            BindAddress::Fd(number) => format!("fd@{number}"),
-            BindAddress::Name(host, port) => format!("{host}:{port}"),
-        })
+        .map(|bind| address_text(&bind.address))
         .chain(of_peers)
         .collect()
 }
