@@ -39,6 +39,11 @@ impl Supervisor {
             },
             set: self.set_to_load().is_some(),
             dry: false,
+            parts_unknown: self
+                .versions
+                .kept
+                .as_ref()
+                .is_some_and(Version::lacks_parts),
         }
     }
 

@@ -4,7 +4,7 @@
 use crate::directory::{self, DirectoryError, Entry, Kind};
 use crate::handed::number;
 use part::channel::{Channel, ChannelError, Received};
-use part::role::{HandedClient, Look, Message};
+use part::role::{DecodeError, HandedClient, Look, Message};
 use part::{Shared, memory};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with, sockopt};
@@ -227,7 +227,13 @@ impl Client {
     fn hear(&mut self, heard: &mut Heard) -> Result<(), ChannelError> {
         self.channel.flush()?;
         for _ in 0..MESSAGES_MAX {
-            let Some(received) = self.channel.receive()? else {
+            let received = self.channel.receive().inspect_err(|error| {
+                // It sees from the reply that the versions differ.
+                if let ChannelError::Decode(DecodeError::Version(_)) = error {
+                    let _ = self.channel.send(&Message::Unknown { kind: 0 }, &[]);
+                }
+            });
+            let Some(received) = received? else {
                 break;
             };
             match received.message {
@@ -331,6 +337,18 @@ mod tests {
         bed.control.tell(first[0].id, 0, "it went well");
         let told = client.wait(None).unwrap();
         assert_eq!(told.message, Message::Reloaded { exit: 0 });
+    }
+
+    #[test]
+    fn a_client_of_another_version_gets_a_reply_from_which_it_sees_that() {
+        let mut bed = Bed::new("version");
+        let client = directory::connected(bed.control.socket().1).unwrap();
+        let foreign = [&[b'E', 200], &[0; 14][..]].concat();
+        rustix::io::write(&client, &foreign).unwrap();
+        assert!(bed.heard(2).is_empty());
+        let mut reply = [0; 64];
+        rustix::io::read(&client, &mut reply).unwrap();
+        assert_eq!(reply[..2], [b'E', part::role::VERSION]);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The supervisor looks at the heartbeats of the roles, and restarts one that is frozen.
 
-use crate::pulse::{LATE, LOOK_EVERY, create, is_frozen};
+use crate::programs;
+use crate::pulse::{LATE, LOOK_EVERY, create, is_frozen, is_stopped};
 use crate::slot::Slot;
 use crate::state::Supervisor;
 use part::heart::{Frozen, LOOK_EVERY_MS, LOOKS_MAX};
 use part::mapped;
+use part::spawn::CHECKS_ENTRY;
 use part::voice::Voice;
 use protocol::vitals::{Vitals, WORDS};
 use rustix::fs::fstat;
@@ -23,6 +25,7 @@ impl Supervisor {
             return self.begin_pulses_anew();
         }
         self.look_at_proxy_pulse();
+        self.look_at_helpers();
         for slot in self.slots.all_mut().filter(|slot| !slot.serves()) {
             let what = slot.row.entry.what;
             if let Some(role) = slot.beating()
@@ -73,8 +76,34 @@ impl Supervisor {
         }
     }
 
+    /// The processes that run programs of checks: those that are frozen are ended, and all
+    /// of them where no version has such a check. The proxy asks for another one.
+    fn look_at_helpers(&mut self) {
+        let versions = [self.versions.kept.as_ref(), self.cluster.trial_version()];
+        let mut versions = versions.into_iter().flatten();
+        let wanted = versions.any(|version| !version.plan().programs.is_empty());
+        let Some(proxy) = &mut self.slots.serving.running else {
+            return;
+        };
+        let voice = &mut self.voice;
+        proxy.helpers.retain_mut(|helper| {
+            let frozen = is_stopped(helper);
+            if let Some(why) = frozen {
+                tell_frozen(voice, CHECKS_ENTRY.what, helper.number(), None, why);
+            }
+            let ends = frozen.is_some() || !wanted;
+            if ends {
+                programs::end(helper);
+            }
+            !ends && helper.ended().is_none()
+        });
+    }
+
     fn begin_pulses_anew(&mut self) {
         self.pulses.begin_anew();
+        if let Some(proxy) = &mut self.slots.serving.running {
+            proxy.helpers.iter_mut().for_each(|one| one.heart.beats());
+        }
         for process in self.slots.all_mut().filter_map(Slot::beating) {
             process.heart.beats();
         }

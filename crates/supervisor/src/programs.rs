@@ -7,8 +7,9 @@ use crate::slot::Running;
 use crate::version::Version;
 use part::checks;
 use part::role::{CheckProgram, Message, PROGRAMS_MAX, RunPrograms};
+use part::spawn::Started;
 use part::voice::Voice;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,11 +51,34 @@ pub fn give<'v>(
             let message = Message::Helper;
             // A role that hears nothing is about to be seen as ended.
             let _ = role.process.say(&message, &[Arc::new(connection)]);
-            Some(process.pid())
+            let pid = process.pid();
+            role.helpers.push(process);
+            Some(pid)
         }
         Err(error) => {
             voice.alert(error);
             None
         }
     }
+}
+
+/// Ends a process that runs programs, and its programs, which are groups of their own.
+pub fn end(process: &Started) {
+    // It starts no further program meanwhile.
+    process.signal(Signal::STOP);
+    for child in children(process.number()) {
+        // It may have ended by itself.
+        let _ = kill_process_group(child, Signal::KILL);
+    }
+    process.kill();
+}
+
+fn children(pid: i32) -> Vec<Pid> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+    let lists = threads.into_iter().flatten().flatten();
+    let lists = lists.map(|thread| std::fs::read_to_string(thread.path().join("children")));
+    let pids: String = lists.map(Result::unwrap_or_default).collect();
+    let pids = pids.split_whitespace();
+    pids.filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+        .collect()
 }

@@ -5,6 +5,7 @@ use crate::slot::{Running, Slot};
 use crate::state::Supervisor;
 use crate::tell;
 use part::report::{Grade, Moment, NumberRow, Report, Subject};
+use part::spawn::CHECKS;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -63,6 +64,11 @@ impl Supervisor {
         for slot in self.slots.all() {
             let paused = self.service.paused && slot.serves();
             subjects.extend(role(slot, paused));
+        }
+        let proxy = self.slots.serving.running.iter();
+        for helper in proxy.flat_map(|proxy| &proxy.helpers) {
+            let subject = Subject::new("process", CHECKS).state("running", Grade::Good);
+            subjects.push(subject.fact("process", helper.number().to_string()));
         }
         for former in &self.service.formers {
             let name = former.proxy.process.number().to_string();

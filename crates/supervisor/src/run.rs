@@ -540,7 +540,10 @@ impl Supervisor {
             }
             Next::FirstFailed => self.first_failed("the proxy ended before it served", ""),
             Next::Exit(code) => self.own.exit = Some(code),
-            Next::Ends(code) => self.end(code),
+            Next::Ends(code) => {
+                tell::ends_all(&mut self.voice, proxy.obeys, ending);
+                self.end(code);
+            }
             Next::Follows => self.proxy_died(proxy),
         }
     }

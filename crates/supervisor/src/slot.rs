@@ -48,6 +48,8 @@ pub struct Running {
     pub obeys: Option<Signal>,
     /// When it was last given its helper.
     pub helper_at: Option<Instant>,
+    /// The processes that run programs of its checks.
+    pub helpers: Vec<Started>,
     /// It was told to leave; when it is ended by force.
     pub leaves_until: Option<Instant>,
 }
@@ -72,6 +74,7 @@ impl Running {
             adopted: true,
             obeys: None,
             helper_at: None,
+            helpers: Vec::new(),
             leaves_until: None,
         }
     }

@@ -5,6 +5,7 @@ use crate::directory::Instance;
 use crate::keep::KeepError;
 use crate::orphan::AdoptError;
 use crate::version::Version;
+use nix::sys::signal::Signal;
 use part::before::{Before, Farewell};
 use part::identity;
 use part::role::Plan;
@@ -155,6 +156,20 @@ pub fn ended(voice: &mut Voice, pid: i32, ending: Ending, expected: bool) {
     }
 }
 
+/// Everything ends because somebody ended the proxy on purpose.
+pub fn ends_all(voice: &mut Voice, obeys: Option<Signal>, ending: Ending) {
+    if voice.form() != Form::Own {
+        return;
+    }
+    let how = match obeys {
+        Some(signal) => format!("received {signal}"),
+        None => own_ending(ending),
+    };
+    voice.warning(format_args!(
+        "evenkeel stops, because the proxy {how}; only a proxy that dies of another cause is restarted"
+    ));
+}
+
 /// A role that finished ended.
 pub fn former_ended(voice: &mut Voice, pid: i32, ending: Ending) {
     match (voice.form(), ending) {
@@ -299,7 +314,7 @@ fn own_ending(ending: Ending) -> String {
 }
 
 fn own_status(status: ExitStatus) -> String {
-    match status.signal().map(nix::sys::signal::Signal::try_from) {
+    match status.signal().map(Signal::try_from) {
         Some(Ok(signal)) => format!("was killed by {signal}"),
         Some(Err(_)) => "was killed by a signal".to_owned(),
         None => format!("exited with code {}", status.code().unwrap_or_default()),

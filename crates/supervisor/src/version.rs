@@ -75,10 +75,16 @@ impl Version {
         self.plan().without_proxy
     }
 
+    /// Whether it has parts beside the proxy and what they run is not known, as of a version
+    /// whose role was adopted.
+    pub fn lacks_parts(&self) -> bool {
+        self.payloads.is_empty() && !self.plan().parts.is_empty()
+    }
+
     /// Its plan as others are told about it who get [`Version::whole`].
     pub fn known_plan(&self) -> Plan {
         let mut plan = self.plan().clone();
-        if self.payloads.is_empty() {
+        if self.lacks_parts() {
             plan.parts.clear();
         }
         plan

@@ -9,7 +9,9 @@
 use crate::config::Account;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, set_parent_process_death_signal,
+};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::File;
@@ -100,15 +102,17 @@ impl<T: Clone + Send + 'static> Runner<T> {
     /// # Errors
     /// /dev/null cannot be opened, or an eventfd or the thread cannot be created.
     pub fn start() -> io::Result<Runner<T>> {
-        Runner::with(File::options().read(true).write(true).open("/dev/null")?)
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        Runner::with(null, false)
     }
 
     /// As [`Runner::start`], with a file for the standard streams of programs, for a root
-    /// directory without /dev/null.
+    /// directory without /dev/null. If `together`, the programs are killed when this process
+    /// dies.
     ///
     /// # Errors
     /// An eventfd or the thread cannot be created.
-    pub fn with(null: File) -> io::Result<Runner<T>> {
+    pub fn with(null: File, together: bool) -> io::Result<Runner<T>> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let job_came = Arc::new(eventfd(0, flags)?);
         let job_ended = Arc::new(eventfd(0, flags)?);
@@ -118,6 +122,7 @@ impl<T: Clone + Send + 'static> Runner<T> {
         let given_up = Arc::new(AtomicBool::new(false));
         let inside = Inside {
             null,
+            together,
             given_up: Arc::clone(&given_up),
             todo,
             done,
@@ -230,6 +235,8 @@ enum Ask {
 
 struct Inside<T> {
     null: File,
+    /// Its programs end with this process, however that ends.
+    together: bool,
     given_up: Arc<AtomicBool>,
     todo: Receiver<Job<T>>,
     done: Sender<(T, JobResult)>,
@@ -370,7 +377,7 @@ impl<T: Clone> Inside<T> {
             return self.tell(job.token, JobResult::TooMany);
         }
         let now = Instant::now();
-        match spawn(&job, &self.null) {
+        match spawn(&job, &self.null, self.together) {
             Ok((child, pidfd)) => self.running.push(Running {
                 group: i32::try_from(child.id()).ok().and_then(Pid::from_raw),
                 child,
@@ -414,7 +421,7 @@ fn signal(group: Option<Pid>, signal: Signal) {
     }
 }
 
-fn spawn<T>(job: &Job<T>, null: &File) -> io::Result<(Child, OwnedFd)> {
+fn spawn<T>(job: &Job<T>, null: &File, together: bool) -> io::Result<(Child, OwnedFd)> {
     let (program, arguments) = job.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
     command
@@ -434,6 +441,11 @@ fn spawn<T>(job: &Job<T>, null: &File) -> io::Result<(Child, OwnedFd)> {
         .filter(|_| rustix::process::geteuid().is_root())
     {
         command.gid(account.gid).uid(account.uid);
+    }
+    if together {
+        let die_too = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
+        // SAFETY: prctl(2) is allowed between fork and exec.
+        unsafe { command.pre_exec(die_too) };
     }
     let mut child = command.spawn()?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);

@@ -80,7 +80,7 @@ fn serve(mut channel: Channel) -> Result<(), RunnerError> {
     let null = File::options().read(true).write(true).open("/dev/null");
     let null = null?;
     give_up(&run)?;
-    let runner = Runner::with(null)?;
+    let runner = Runner::with(null, true)?;
     let mut programs = Programs {
         run,
         connection,

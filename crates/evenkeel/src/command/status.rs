@@ -5,8 +5,8 @@ use super::{print, refuse, reload};
 use clap::ArgMatches;
 use part::channel::{Channel, ChannelError, Received};
 use part::report::{BYTES_MAX, Report};
-use part::role::Message;
-use part::{memory, row};
+use part::role::{DecodeError, Message, VERSION};
+use part::{identity, memory, row};
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{fmt, iter};
@@ -127,14 +127,82 @@ pub fn ask(
         channel.send_numbered(1, message, &[])?;
         channel.wait(limit)
     });
-    let received = received.map_err(|error| format!("process {}: {error}", instance.pid))?;
+    let received = received.map_err(|error| unheard(instance, &error))?;
     match received.message {
         Message::Nobody { words, missing } => Err(NoAnswer { words, missing }),
         _ => Ok(received),
     }
 }
 
+/// Why there is no answer. A supervisor of another version drops the connection, or its
+/// reply cannot be read.
+fn unheard(instance: &Instance, error: &ChannelError) -> String {
+    let pid = instance.pid;
+    let differs = match error {
+        ChannelError::Closed => directory::connected(&instance.socket).is_ok(),
+        ChannelError::Decode(DecodeError::Version(_)) => true,
+        _ => false,
+    };
+    match differs {
+        true => format!(
+            "process {pid} runs another version of evenkeel, and does not understand this one ({}, messages {VERSION}): \
+             use its program for this command (/proc/{pid}/exe), or restart it with this one",
+            identity::VERSION
+        ),
+        false => format!("process {pid}: {error}"),
+    }
+}
+
 /// The words where a supervisor of another program answers.
 pub fn not_known(instance: &Instance) -> String {
     format!("process {} does not support this command", instance.pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+    use rustix::net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept, bind, listen, socket_with,
+    };
+
+    /// What is said of a supervisor that answers the first message with this, and hangs up.
+    fn said_of(reply: &'static [u8]) -> String {
+        let scratch = Scratch::new().unwrap();
+        let socket = scratch.path().join("1.sock");
+        let kind = SocketType::SEQPACKET;
+        let fd = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+        bind(&fd, &SocketAddrUnix::new(&socket).unwrap()).unwrap();
+        listen(&fd, 4).unwrap();
+        let served = std::thread::spawn(move || {
+            let client = accept(&fd).unwrap();
+            rustix::io::read(&client, &mut [0; 64]).unwrap();
+            if !reply.is_empty() {
+                rustix::io::write(&client, reply).unwrap();
+            }
+            fd
+        });
+        let instance = Instance {
+            pid: 4711,
+            program: "evenkeel".to_owned(),
+            network: 1,
+            paths: Vec::new(),
+            socket,
+        };
+        let asked = ask(&instance, &Message::TellPulse, ANSWER_LIMIT);
+        drop(served.join().unwrap());
+        asked.err().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_supervisor_of_another_version_is_called_that() {
+        for reply in [
+            &[][..],
+            &[b'E', 200, 42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ] {
+            let said = said_of(reply);
+            assert!(said.contains("runs another version of evenkeel"), "{said}");
+            assert!(said.contains("/proc/4711/exe"), "{said}");
+        }
+    }
 }

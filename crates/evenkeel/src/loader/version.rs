@@ -55,7 +55,10 @@ pub fn make(
     let foreign = foreign.map_err(|_| watched::refused(load, &wishes, None, voice))?;
     let mut site = wishes.load(foreign.as_ref());
     let running = site.running(&before.payloads);
-    let lines = parts::differences(&before.payloads, &running);
+    let lines = match load.parts_unknown {
+        true => Vec::new(),
+        false => parts::differences(&before.payloads, &running),
+    };
     let same = running.len() == before.payloads.len() && lines.is_empty();
     if load.watched && same && watched::unchanged(&site.proxy, before.recording.as_ref()) {
         let mut refusal = watched::refused(load, &wishes, Some(&site.proxy), voice);

@@ -2,7 +2,7 @@
 //! what becomes of addresses when processes die, change and stop.
 
 use crate::harness::{Outcome, PATIENCE, evenkeel, run};
-use crate::supervised::{Supervised, lives, roles_of};
+use crate::supervised::{Supervised, lives, passes, roles_of};
 use lab::{Host, Lab, Scratch, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -142,6 +142,29 @@ fn a_supervisor_that_is_killed_leaves_the_role_to_the_next_one() {
     let words = format!("adopted the address role (process {})", roles[0]);
     assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
     assert!(!bed.has(VIP) && !bed.has(other));
+}
+
+#[test]
+fn what_an_adopted_role_runs_already_is_not_told_as_new() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-same");
+    let proxy = passes("", &[8080], 1);
+    bed.scratch.write("a.cfg", proxy).unwrap();
+    let words = ["run", "-f", "a.cfg", "k.conf"];
+    let first = bed.start(&words);
+    bed.comes(VIP);
+    first.signal(Signal::SIGKILL);
+    assert!(eventually(PATIENCE, || !lives(first.pid.as_raw())));
+    let second = bed.start(&words);
+    let reloaded = || second.has_said("configuration reloaded");
+    assert!(eventually(PATIENCE, reloaded));
+    let outcome = second.end(Signal::SIGTERM);
+    assert!(
+        outcome.stderr.contains("adopted the proxy"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(!outcome.stderr.contains(": new"), "{}", outcome.stderr);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::addresses::{Bed, VIP, address_roles, end};
 use crate::harness::{PATIENCE, evenkeel, run};
-use crate::supervised::{Supervised, answers, get, lives, origin, passes};
+use crate::supervised::{Supervised, answers, children_of, get, lives, origin, passes};
 use lab::{Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -124,4 +124,62 @@ fn a_thousand_silent_connections_lock_no_operator_out_of_the_statistics_socket()
     working.read_exact(&mut byte).expect("it was not displaced");
     assert_eq!(get(port).as_deref(), Some("one"));
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+/// A process that runs programs of checks, and the program that it runs.
+fn runner_and_program(supervised: &Supervised) -> Option<(i32, i32)> {
+    let is_runner = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(b"evenkeel: checks")
+    };
+    let runner = supervised.children().into_iter().find(is_runner)?;
+    let program = *children_of(Pid::from_raw(runner)).first()?;
+    Some((runner, program))
+}
+
+#[test]
+fn a_frozen_process_of_checks_is_followed_and_one_without_a_check_ends() {
+    let scratch = Scratch::new().unwrap();
+    let port = free_port().unwrap();
+    let file = passes(
+        "    external-check\n    insecure-fork-wanted\n",
+        &[port],
+        origin("one"),
+    );
+    let checked = file.replace(
+        "backend app\n",
+        "backend app\n    timeout check 100s\n    option external-check\n    external-check command /bin/sh\n    \
+         external-check path /usr/bin:/bin\n    default-server check inter 500\n",
+    );
+    let program = scratch
+        .write("sleeps", "#!/bin/sh\nexec sleep 1000\n")
+        .unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).unwrap();
+    let checked = checked.replace("/bin/sh", &program.display().to_string());
+    scratch.write("a.cfg", &checked).unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    let runs = || runner_and_program(&supervised);
+    assert!(eventually(PATIENCE, || runs().is_some()));
+    let (frozen, program) = runs().unwrap();
+    let status = || run(evenkeel(), scratch.path(), ["status"]).stdout;
+    assert!(status().contains("process checks: running"), "{}", status());
+    stop(frozen);
+    assert!(eventually(NOTICED, || !lives(frozen)));
+    assert!(eventually(PATIENCE, || !lives(program)));
+    let followed = || runs().is_some_and(|(runner, _)| runner != frozen);
+    assert!(eventually(PATIENCE, followed));
+    let (runner, program) = runs().unwrap();
+    end(runner);
+    assert!(eventually(PATIENCE, || !lives(program)), "it ends, too");
+    assert!(eventually(PATIENCE, || runs().is_some()));
+    let (runner, program) = runs().unwrap();
+    scratch.write("a.cfg", &file).unwrap();
+    let outcome = supervised.reload();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(eventually(PATIENCE, || !lives(runner) && !lives(program)));
+    assert!(!status().contains("process checks"), "{}", status());
+    let outcome = supervised.end(Signal::SIGTERM);
+    let words = format!("the process of external checks (process {frozen}) is frozen");
+    assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
 }

@@ -408,3 +408,20 @@ fn a_role_gets_neither_descriptors_nor_groups_nor_the_service_managers_socket_fr
     let names = String::from_utf8_lossy(&environment);
     assert!(!names.contains("NOTIFY_SOCKET"), "{names}");
 }
+
+#[test]
+fn a_proxy_that_is_ended_by_hand_ends_everything_and_the_log_says_why() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let role = supervised.role().unwrap();
+    kill(Pid::from_raw(role), Signal::SIGTERM).unwrap();
+    let outcome = supervised.finish();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let words = "evenkeel stops, because the proxy received SIGTERM";
+    assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+}

@@ -138,6 +138,8 @@ pub struct Load {
     pub set: bool,
     /// Only whether it could be served: nothing is opened that stays.
     pub dry: bool,
+    /// What the roles beside the proxy run of the version that is served is not known.
+    pub parts_unknown: bool,
 }
 
 /// Why there is no version.

@@ -77,6 +77,7 @@ fn load(look: Look) -> Load {
         watched: true,
         set: true,
         dry: false,
+        parts_unknown: true,
         before: Before {
             socket: Some(b"/run/h.sock".to_vec()),
             pids: vec![7, 8],

@@ -111,6 +111,18 @@ impl Pulses {
     }
 }
 
+/// Whether a process that never replies was stopped by a signal.
+pub fn is_stopped(process: &mut Started) -> Option<Frozen> {
+    let number = process.number();
+    match sample::thread(number, number) {
+        Found::Stopped => process.heart.is_silent(Found::Stopped),
+        _ => {
+            process.heart.beats();
+            None
+        }
+    }
+}
+
 /// Whether the main loop of a role is frozen. It is asked once, until it says anything.
 pub fn is_frozen(process: &mut Started) -> Option<Frozen> {
     if process.silent {
