@@ -57,3 +57,13 @@ fn character_at(text: &str, at: usize) -> char {
         .and_then(|rest| rest.chars().next())
         .unwrap_or(char::REPLACEMENT_CHARACTER)
 }
+
+/// The digits in front of a text as a number, which is 0 without any and the largest where
+/// they are too many; and how many they are.
+fn leading_number(text: &str) -> (u64, usize) {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number = text.as_bytes()[..digits].iter().fold(0u64, |n, b| {
+        n.saturating_mul(10).saturating_add(u64::from(b - b'0'))
+    });
+    (number, digits)
+}

@@ -181,9 +181,12 @@ fn execute(
     let (channel, theirs) = Channel::pair()?;
     let number = theirs.as_raw_fd();
     let mut command = Command::new(program);
-    command
-        .arg0(entry.shown)
-        .args([INTERNAL, entry.word, &number.to_string(), name(personality)]);
+    command.arg0(entry.shown).args([
+        INTERNAL,
+        entry.word,
+        &number.to_string(),
+        personality.program(),
+    ]);
     match entry.environment {
         Environment::All => remove(&mut command, &FOR_THE_SUPERVISOR),
         Environment::Scripts if personality == Personality::Keepalived => {
@@ -227,14 +230,6 @@ fn is_for_role(name: &OsStr, scripts: bool) -> bool {
     FOR_ROLES.contains(&name)
         || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         || (scripts && FOR_SCRIPTS.contains(&name))
-}
-
-fn name(personality: Personality) -> &'static str {
-    match personality {
-        Personality::Own => "evenkeel",
-        Personality::Haproxy => "haproxy",
-        Personality::Keepalived => "keepalived",
-    }
 }
 
 impl Started {

@@ -32,7 +32,7 @@ impl Supervisor {
         if many || !files {
             return true;
         }
-        match directory::claim(directory::program(Form::Own), paths) {
+        match directory::claim(Form::Own.program(), paths) {
             Ok(Some(claim)) => self.doors.claim = Some(claim),
             Ok(None) => {
                 self.fail("another supervisor already serves these files");
@@ -145,7 +145,7 @@ impl Supervisor {
 
     /// Opens the socket where a new supervisor would find the role of a part.
     pub(super) fn open_guard(&mut self, part: &str) -> Result<(), DirectoryError> {
-        let program = directory::program(self.voice.form());
+        let program = self.voice.form().program();
         let (entry, listener) =
             directory::enter(Kind::of_part(part), program, &self.command.paths)?;
         self.slots[part].guard = Some((entry, Arc::new(listener)));

@@ -83,10 +83,6 @@ impl Command {
     }
 
     pub(crate) fn form(&self) -> Form {
-        match self.personality {
-            Personality::Own => Form::Own,
-            Personality::Haproxy => Form::Haproxy,
-            Personality::Keepalived => Form::Keepalived,
-        }
+        self.personality
     }
 }

@@ -9,7 +9,6 @@
 
 use language::reason;
 use part::row;
-use part::voice::Form;
 use rustix::fs::{
     CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, chmod, flock, open,
     renameat_with,
@@ -216,15 +215,6 @@ pub(crate) fn place(name: &str) -> Result<PathBuf, DirectoryError> {
     let directory = path();
     prepare(&directory)?;
     Ok(directory.join(name))
-}
-
-/// By which name the directory knows a supervisor.
-pub(crate) fn program(form: Form) -> &'static str {
-    match form {
-        Form::Own => "evenkeel",
-        Form::Haproxy => "haproxy",
-        Form::Keepalived => "keepalived",
-    }
 }
 
 fn instances_in(directory: &Path, wanted: Kind<'_>) -> Result<Vec<Instance>, DirectoryError> {

@@ -109,7 +109,7 @@ fn left(part: &str, living: &[Instance], fits: impl Fn(&Instance) -> bool) -> Ve
 }
 
 fn is_of(command: &Command, one: &Instance) -> bool {
-    one.is_of(directory::program(command.form()), &command.paths)
+    one.is_of(command.form().program(), &command.paths)
 }
 
 /// The role that serves with the files of this command and has no supervisor.

@@ -14,7 +14,7 @@ use crate::state::upgrade::Upgrade;
 use crate::state::{Supervisor, TAKE_LIMIT};
 use crate::stop::{FAILED, Stop};
 use crate::version::Version;
-use crate::{directory, first, orphan, serving, tell};
+use crate::{first, orphan, serving, tell};
 use nix::sys::signal::Signal;
 use part::channel::{Channel, Received, timespec};
 use part::role::{Message, Take};
@@ -475,7 +475,7 @@ impl Supervisor {
     }
 
     pub(super) fn open_control(&mut self) {
-        let program = directory::program(self.voice.form());
+        let program = self.voice.form().program();
         let opened = Control::open(program, &self.command.paths);
         let opened = opened.map(|control| self.doors.control = Some(control));
         self.doors.claim = None;

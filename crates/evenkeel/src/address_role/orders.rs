@@ -74,15 +74,7 @@ impl Supervised {
     /// Returns the order in a message for this part.
     fn order_of_part(&mut self, ask: u64, message: &PartMessage) -> Option<Order> {
         let Some(message) = message.read() else {
-            let words = "the address role does not know this message".to_owned();
-            self.say_numbered(
-                ask,
-                &Message::Nobody {
-                    words,
-                    missing: true,
-                },
-                &[],
-            );
+            self.say_numbered(ask, &Message::not_known("address role"), &[]);
             return None;
         };
         match message {

@@ -122,6 +122,11 @@ fn files(matches: &ArgMatches) -> Vec<PathBuf> {
     all.flatten().cloned().collect()
 }
 
+/// The word of an argument; empty without one.
+fn word(matches: &ArgMatches, name: &str) -> String {
+    matches.get_one::<String>(name).cloned().unwrap_or_default()
+}
+
 /// The words of an argument that may be given several times.
 fn words<'m>(matches: &'m ArgMatches, name: &str) -> Vec<&'m str> {
     let words = matches.get_many::<String>(name).into_iter().flatten();

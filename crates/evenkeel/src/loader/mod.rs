@@ -19,8 +19,8 @@ use crate::process::{self, StartError};
 use outcome::Send;
 use part::channel::{Channel, ChannelError, Received};
 use part::entry;
-use part::role::{Load, Message, NotLoaded, Personality};
-use part::voice::{Form, Voice};
+use part::role::{Load, Message, NotLoaded};
+use part::voice::Voice;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -67,12 +67,7 @@ fn first(received: Received) -> Option<(Load, Vec<OwnedFd>)> {
 }
 
 fn voice(load: &Load) -> Voice {
-    let form = match load.personality {
-        Personality::Own => Form::Own,
-        Personality::Haproxy => Form::Haproxy,
-        Personality::Keepalived => Form::Keepalived,
-    };
-    let mut voice = Voice::new(form, false);
+    let mut voice = Voice::new(load.personality, false);
     voice.pid = load.pid;
     if let Some(look) = load.look {
         voice.collect(language::render::Look {

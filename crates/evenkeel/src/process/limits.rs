@@ -61,31 +61,30 @@ pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, Start
         + PER_THREAD * wanted.threads as u64;
     // With fewer it could not even be told of a change, which comes with descriptors.
     let least = fixed + PER_CONNECTION;
+    let too_low = |wanted| StartError::FileLimit {
+        wanted,
+        allowed: hard,
+    };
     if hard < least {
-        return Err(StartError::FileLimit {
-            wanted: least,
-            allowed: hard,
-        });
+        return Err(too_low(least));
     }
     let room = |files: u64| {
         let room = files.saturating_sub(fixed) / PER_CONNECTION;
         u32::try_from(room).unwrap_or(u32::MAX)
     };
+    let limits = |connections, files| Limits {
+        connections,
+        files,
+        lowered_by: None,
+    };
     let Some(connections) = wanted.connections else {
         let most = wanted.files_hard.unwrap_or(DEFAULT_FILES_MAX);
         let files = wanted.files.unwrap_or_else(|| hard.min(most));
         if files > hard && wanted.strict {
-            return Err(StartError::FileLimit {
-                wanted: files,
-                allowed: hard,
-            });
+            return Err(too_low(files));
         }
         let files = files.clamp(least, hard);
-        return Ok(Limits {
-            connections: room(files),
-            files,
-            lowered_by: None,
-        });
+        return Ok(limits(room(files), files));
     };
     let needed = fixed + PER_CONNECTION * u64::from(connections);
     // A limit that the file sets is kept, also when it is too low: HAProxy
@@ -95,17 +94,10 @@ pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, Start
         .files
         .map_or(comfortable.max(soft), |files| files.max(least));
     if files <= hard {
-        return Ok(Limits {
-            connections,
-            files,
-            lowered_by: None,
-        });
+        return Ok(limits(connections, files));
     }
     if wanted.strict {
-        return Err(StartError::FileLimit {
-            wanted: files,
-            allowed: hard,
-        });
+        return Err(too_low(files));
     }
     Ok(Limits {
         connections: connections.min(room(hard)),

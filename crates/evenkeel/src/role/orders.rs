@@ -190,17 +190,7 @@ impl Supervised {
                 self.answer_question(ask, &Message::Answer { bytes }, &health);
             }
             // Something that only a later version says.
-            None => {
-                let words = "the proxy does not know this message".to_owned();
-                self.answer_question(
-                    ask,
-                    &Message::Nobody {
-                        words,
-                        missing: true,
-                    },
-                    &[],
-                );
-            }
+            None => self.answer_question(ask, &Message::not_known("proxy"), &[]),
         }
     }
 

@@ -147,8 +147,8 @@ fn a_frozen_process_of_checks_is_followed_and_one_without_a_check_ends() {
         origin("one"),
     );
     let checked = file.replace(
-        "backend app\n",
-        "backend app\n    timeout check 100s\n    option external-check\n    external-check command /bin/sh\n    \
+        "\nbackend app\n",
+        "\nbackend app\n    timeout check 100s\n    option external-check\n    external-check command /bin/sh\n    \
          external-check path /usr/bin:/bin\n    default-server check inter 500\n",
     );
     let program = scratch

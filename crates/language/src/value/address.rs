@@ -3,7 +3,7 @@
 
 use super::network::ipv4_as_written;
 use super::prefix::{self, Family, Kind, PREFIXES, Transport};
-use super::{ValueError, character_at};
+use super::{ValueError, character_at, leading_number};
 use crate::codes;
 use crate::diagnostic::Code;
 use crate::suggest;
@@ -303,6 +303,7 @@ fn invalid_host_help(host: &str) -> Option<String> {
 /// # Errors
 /// The text is not an address, or not of an accepted kind.
 pub fn address(text: &str, accepts: &Accepts) -> Result<Address, AddressError> {
+    let owned = || text.to_owned();
     if text.is_empty() {
         return Err(AddressError::Empty);
     }
@@ -327,14 +328,10 @@ pub fn address(text: &str, accepts: &Accepts) -> Result<Address, AddressError> {
     };
     match transport {
         Transport::Datagram if !accepts.datagram => {
-            return Err(AddressError::DatagramNotAcceptable {
-                text: text.to_owned(),
-            });
+            return Err(AddressError::DatagramNotAcceptable { text: owned() });
         }
         Transport::Stream | Transport::Quic | Transport::Multipath if !accepts.stream => {
-            return Err(AddressError::StreamNotAcceptable {
-                text: text.to_owned(),
-            });
+            return Err(AddressError::StreamNotAcceptable { text: owned() });
         }
         _ => {}
     }
@@ -346,16 +343,12 @@ pub fn address(text: &str, accepts: &Accepts) -> Result<Address, AddressError> {
             zero_terminated,
         },
         Kind::Descriptor if !accepts.descriptor => {
-            return Err(AddressError::DescriptorNotAcceptable {
-                text: text.to_owned(),
-            });
+            return Err(AddressError::DescriptorNotAcceptable { text: owned() });
         }
         Kind::Descriptor => Host::Descriptor(descriptor(rest, text)?),
         Kind::Pair => Host::Pair(descriptor(rest, text)?),
         Kind::Ring if !accepts.output => {
-            return Err(AddressError::OutputNotAcceptable {
-                text: text.to_owned(),
-            });
+            return Err(AddressError::OutputNotAcceptable { text: owned() });
         }
         Kind::Ring => Host::Ring(named(rest, text, ABSTRACT_MAX)?),
     };
@@ -432,18 +425,15 @@ fn inet(
 
 /// The port, and the first character behind it that does not belong to it.
 fn port(port: &str, text: &str, accepts: &Accepts) -> Result<(Port, Option<char>), AddressError> {
+    let owned = || text.to_owned();
     let Some(&first) = port.as_bytes().first() else {
         return match accepts.port {
-            PortRule::Mandatory => Err(AddressError::MissingPort {
-                text: text.to_owned(),
-            }),
+            PortRule::Mandatory => Err(AddressError::MissingPort { text: owned() }),
             PortRule::Optional => Ok((Port::None, None)),
         };
     };
     match first {
-        b'+' | b'-' if !accepts.offset => Err(AddressError::OffsetNotPermitted {
-            text: text.to_owned(),
-        }),
+        b'+' | b'-' if !accepts.offset => Err(AddressError::OffsetNotPermitted { text: owned() }),
         b'+' | b'-' => {
             let (magnitude, trailing) = number(&port[1..]);
             let offset = i32::try_from(magnitude).map_err(|_| invalid_port(port))?;
@@ -451,9 +441,9 @@ fn port(port: &str, text: &str, accepts: &Accepts) -> Result<(Port, Option<char>
             Ok((Port::Offset(offset), trailing))
         }
         b'0'..=b'9' => match port.split_once('-') {
-            Some((_, _)) if !accepts.range => Err(AddressError::RangeNotPermitted {
-                text: text.to_owned(),
-            }),
+            Some((_, _)) if !accepts.range => {
+                Err(AddressError::RangeNotPermitted { text: owned() })
+            }
             Some((first, last)) => {
                 let (low, odd) = one_port(first, accepts)?;
                 let (high, trailing) = one_port(last, accepts)?;
@@ -502,10 +492,7 @@ fn one_port(text: &str, accepts: &Accepts) -> Result<(u16, Option<char>), Addres
 
 /// The digits in front (none count as 0), and the first character behind them.
 fn number(text: &str) -> (u64, Option<char>) {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let value = text.as_bytes()[..digits].iter().fold(0u64, |n, b| {
-        n.saturating_mul(10).saturating_add(u64::from(b - b'0'))
-    });
+    let (value, digits) = leading_number(text);
     (
         value,
         (digits < text.len()).then(|| character_at(text, digits)),

@@ -1,6 +1,6 @@
 //! Whole numbers, sizes and percentages.
 
-use super::{ValueError, character_at};
+use super::{ValueError, character_at, leading_number};
 use crate::codes;
 use crate::diagnostic::Code;
 use std::ops::RangeInclusive;
@@ -76,18 +76,15 @@ impl ValueError for IntegerError {
 /// ones saturate.
 fn leading(text: &str) -> Option<(i64, usize)> {
     let bytes = text.as_bytes();
-    let signed = matches!(bytes.first(), Some(b'-' | b'+'));
-    let digits = &bytes[usize::from(signed)..];
-    let length = digits.iter().take_while(|b| b.is_ascii_digit()).count();
+    let signed = usize::from(matches!(bytes.first(), Some(b'-' | b'+')));
+    let (magnitude, length) = leading_number(&text[signed..]);
     if length == 0 {
         return None;
     }
-    let magnitude = digits[..length].iter().fold(0i64, |n, b| {
-        n.saturating_mul(10).saturating_add(i64::from(b - b'0'))
-    });
+    let magnitude = i64::try_from(magnitude).unwrap_or(i64::MAX);
     let negative = bytes.first() == Some(&b'-');
     let value = if negative { -magnitude } else { magnitude };
-    Some((value, usize::from(signed) + length))
+    Some((value, signed + length))
 }
 
 /// Parses a whole decimal number within bounds.
@@ -165,7 +162,7 @@ impl ValueError for SizeError {
 /// # Errors
 /// The text is not a size, or larger than `max`.
 pub fn size(text: &str, max: u64) -> Result<u64, SizeError> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, digits) = leading_number(text);
     if text.is_empty() {
         return Err(SizeError::Empty);
     }
@@ -183,9 +180,6 @@ pub fn size(text: &str, max: u64) -> Result<u64, SizeError> {
         }
         _ => return Err(unexpected(digits)),
     };
-    let number = text.as_bytes()[..digits].iter().fold(0u64, |n, b| {
-        n.saturating_mul(10).saturating_add(u64::from(b - b'0'))
-    });
     let value = number.saturating_mul(1 << shift);
     if value > max {
         return Err(SizeError::TooLarge {

@@ -1,6 +1,6 @@
 //! Times: a whole number and a unit.
 
-use super::{ValueError, character_at};
+use super::{ValueError, character_at, leading_number};
 use crate::codes;
 use crate::diagnostic::Code;
 use std::time::Duration;
@@ -105,7 +105,7 @@ pub fn time(text: &str, default: TimeUnit) -> Result<Duration, TimeError> {
     if text.is_empty() {
         return Err(TimeError::Empty);
     }
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, digits) = leading_number(text);
     let (unit, length) = match &text.as_bytes()[digits..] {
         [] => (Some(default), 0),
         [b'u', b's', ..] => (Some(TimeUnit::Microseconds), 2),
@@ -122,9 +122,6 @@ pub fn time(text: &str, default: TimeUnit) -> Result<Duration, TimeError> {
             text: text.to_owned(),
         });
     };
-    let number = text.as_bytes()[..digits].iter().fold(0u64, |n, b| {
-        n.saturating_mul(10).saturating_add(u64::from(b - b'0'))
-    });
     let microseconds = number.saturating_mul(unit.microseconds());
     if microseconds > MILLISECONDS_MAX * 1000 {
         return Err(TimeError::Overflow {

@@ -88,6 +88,17 @@ pub enum Personality {
     Keepalived,
 }
 
+impl Personality {
+    /// The name of that program.
+    pub fn program(self) -> &'static str {
+        match self {
+            Personality::Own => "evenkeel",
+            Personality::Haproxy => "haproxy",
+            Personality::Keepalived => "keepalived",
+        }
+    }
+}
+
 /// Permissions of a client of a control socket, in ascending order.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Level {
@@ -389,6 +400,14 @@ pub enum Decoded {
 }
 
 impl Message {
+    /// The reply of a role to a message for its part that it does not know.
+    pub fn not_known(role: &str) -> Message {
+        Message::Nobody {
+            words: format!("the {role} does not know this message"),
+            missing: true,
+        }
+    }
+
     /// The number of its kind. A number is never used again for another one.
     pub fn kind(&self) -> u16 {
         match self {

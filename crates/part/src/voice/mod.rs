@@ -4,6 +4,9 @@
 
 pub mod keepalived;
 
+/// Whose way of reporting a process has.
+pub use crate::role::Personality as Form;
+
 use crate::identity;
 use keepalived::{Level, Log, LogWish, Speaker};
 use language::render::{self, HaproxyForm, Look};
@@ -11,17 +14,6 @@ use language::{Diagnostics, SourceMap};
 use std::io::{IsTerminal, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
-
-/// The form of messages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Form {
-    /// `evenkeel: error: …`
-    Own,
-    /// `[ALERT]    (pid) : …`
-    Haproxy,
-    /// As keepalived writes its log.
-    Keepalived,
-}
 
 /// How grave a message is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

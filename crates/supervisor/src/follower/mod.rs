@@ -13,8 +13,8 @@ mod keepalived;
 use crate::slot::{Given, Running};
 use crate::state::Supervisor;
 use crate::state_file::Keep;
+use crate::tell;
 use crate::version::Version;
-use crate::{directory, tell};
 use part::Shared;
 use part::role::{Manner, Message, Take};
 use part::row::{self, Beside};
@@ -172,7 +172,7 @@ impl Supervisor {
 
     /// What a role needs besides what it runs; without it, it does less.
     fn prepare_part(&mut self, part: &'static str) {
-        let program = directory::program(self.voice.form());
+        let program = self.voice.form().program();
         let paths = &self.command.paths;
         let what = self.slots[part].row.entry.what;
         if self.slots[part].keep.is_none() && self.beside(part).keeps {

@@ -5,7 +5,7 @@ mod definition;
 
 pub use definition::{arbiter, cluster};
 
-use super::{print, refuse};
+use super::{print, refuse, word};
 use clap::ArgMatches;
 use cluster::member::Kind;
 use cluster::request::{self, Client, Reply, Request};
@@ -83,10 +83,6 @@ fn forbidden(error: request::AskError, is_user: bool, of_root: &Path) -> request
         }
         error => error,
     }
-}
-
-fn word(matches: &ArgMatches, name: &str) -> String {
-    matches.get_one::<String>(name).cloned().unwrap_or_default()
 }
 
 fn state(matches: &ArgMatches) -> PathBuf {

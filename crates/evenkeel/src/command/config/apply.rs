@@ -7,7 +7,7 @@ use super::seen::BaseVersions;
 use super::{
     ConfigError, VERSIONS_MAX, accepted, answer, author, now_s, print, records, set, version,
 };
-use crate::command::run;
+use crate::command::{run, word};
 use clap::ArgMatches;
 use cluster::command::{Judging, Origin, VersionId};
 use cluster::file_set::FileSet;
@@ -102,10 +102,7 @@ pub(super) fn propose(
     let apply = Apply {
         parent,
         author: author(matches),
-        message: matches
-            .get_one::<String>("message")
-            .cloned()
-            .unwrap_or_default(),
+        message: word(matches, "message"),
         time_s: now_s(),
         origin,
         judging: judging(matches, &new),
@@ -231,10 +228,7 @@ pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
     let request = Request::Rollback {
         version: to,
         author: author(matches),
-        message: matches
-            .get_one::<String>("message")
-            .cloned()
-            .unwrap_or_default(),
+        message: word(matches, "message"),
         judging: judging(matches, &wanted),
     };
     let again = Origin::RolledBack { to };

@@ -27,7 +27,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     };
     let differences = history::between(&old, &set(Some(to))?, &mask());
     if matches.get_flag("json") {
-        let text = serde_json::to_string(&differences).map_err(ConfigError::Json)?;
+        let text = serde_json::to_string(&differences)?;
         print(&format!("{text}\n"));
         return Ok(());
     }

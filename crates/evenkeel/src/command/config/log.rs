@@ -1,10 +1,10 @@
 //! `config log` and `config status`: what became of versions, in words.
 
-use super::{ConfigError, answer, print, records, time};
+use super::{ConfigError, print, records, time};
 use clap::ArgMatches;
 use cluster::command::{Origin, Reported, VersionId};
 use cluster::member::MemberId;
-use cluster::request::{Reply, Request};
+use cluster::request::Request;
 use cluster::role::status::{Configuration, Status};
 use cluster::state::{Stage, VersionRecord};
 use std::collections::BTreeMap;
@@ -19,13 +19,8 @@ const REVISION_DIGITS: usize = 12;
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let max = matches.get_one::<u64>("count").copied().unwrap_or(20);
     if matches.get_flag("json") {
-        return match answer(&Request::Log { max })? {
-            Reply::Json(text) => {
-                print(&(text + "\n"));
-                Ok(())
-            }
-            _ => Err(ConfigError::Strange),
-        };
+        print(&(super::json(&Request::Log { max })? + "\n"));
+        return Ok(());
     }
     let all = records(max)?;
     if all.is_empty() {
@@ -47,10 +42,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
 
 /// How the cluster is.
 pub(super) fn status_of() -> Result<Status, ConfigError> {
-    match answer(&Request::Status)? {
-        Reply::Json(text) => serde_json::from_str(&text).map_err(ConfigError::Json),
-        _ => Err(ConfigError::Strange),
-    }
+    Ok(serde_json::from_str(&super::json(&Request::Status)?)?)
 }
 
 /// A version, in a few lines.
@@ -123,12 +115,10 @@ fn entry(
 
 /// `config status`
 pub(super) fn status(json: bool) -> Result<(), ConfigError> {
-    let Reply::Json(text) = answer(&Request::Status)? else {
-        return Err(ConfigError::Strange);
-    };
-    let status: Status = serde_json::from_str(&text).map_err(ConfigError::Json)?;
+    let text = super::json(&Request::Status)?;
+    let status: Status = serde_json::from_str(&text)?;
     if json {
-        let whole: serde_json::Value = serde_json::from_str(&text).map_err(ConfigError::Json)?;
+        let whole: serde_json::Value = serde_json::from_str(&text)?;
         let parts = ["configuration", "following", "frozen"];
         let parts = parts.iter().filter_map(|name| {
             let part = whole.get(*name)?.clone();

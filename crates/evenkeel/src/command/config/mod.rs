@@ -54,7 +54,7 @@ enum ConfigError {
     Strange,
     /// The JSON response is invalid.
     #[error("cannot parse the reply of the control role: {0}")]
-    Json(serde_json::Error),
+    Json(#[from] serde_json::Error),
     /// There is no such version, or no version at all.
     #[error("{}", no_version(*.0))]
     NoVersion(Option<VersionId>),
@@ -161,12 +161,17 @@ fn ask(request: &Request) -> Result<(), ConfigError> {
     }
 }
 
-/// The newest versions, the newest first.
-fn records(max: u64) -> Result<Vec<VersionRecord>, ConfigError> {
-    match answer(&Request::Log { max })? {
-        Reply::Json(text) => serde_json::from_str(&text).map_err(ConfigError::Json),
+/// Asks for something that is described in JSON.
+fn json(request: &Request) -> Result<String, ConfigError> {
+    match answer(request)? {
+        Reply::Json(text) => Ok(text),
         _ => Err(ConfigError::Strange),
     }
+}
+
+/// The newest versions, the newest first.
+fn records(max: u64) -> Result<Vec<VersionRecord>, ConfigError> {
+    Ok(serde_json::from_str(&json(&Request::Log { max })?)?)
 }
 
 /// The files of a version; those of the accepted one where none is named.

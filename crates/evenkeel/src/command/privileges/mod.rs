@@ -140,8 +140,23 @@ fn accounts(loaded: &Loaded, config: &Config) -> Vec<Process> {
     ]
 }
 
-fn root_account() -> Account {
-    account(Some(0), Origin::Start, user_name)
+/// A process that keeps what root started it with.
+fn as_started(name: &'static str, purpose: &'static str) -> Process {
+    Process {
+        name,
+        purpose,
+        user: account(Some(0), Origin::Start, user_name),
+        group: account(Some(0), Origin::Start, group_name),
+        root: "/".into(),
+        capabilities: Capabilities::All,
+        no_new_privileges: false,
+        access: Access::User,
+        calls: Calls::Any,
+        reads: Vec::new(),
+        writes: Vec::new(),
+        opens: Vec::new(),
+        connects: Vec::new(),
+    }
 }
 
 fn account(id: Option<u32>, origin: Origin, name: fn(u32) -> Option<String>) -> Account {
@@ -161,22 +176,14 @@ fn account(id: Option<u32>, origin: Origin, name: fn(u32) -> Option<String>) -> 
 fn supervisor(config: &Config) -> Process {
     let pid_file = config.global.pidfile.as_deref();
     Process {
-        name: "supervisor",
-        purpose: "starts and restarts the other processes; parses nothing that a user or the network wrote",
-        user: root_account(),
-        group: account(Some(0), Origin::Start, group_name),
-        root: "/".into(),
-        capabilities: Capabilities::All,
-        no_new_privileges: false,
-        access: Access::User,
-        calls: Calls::Any,
-        reads: Vec::new(),
         writes: pid_file
             .iter()
             .map(|path| path.display().to_string())
             .collect(),
-        opens: Vec::new(),
-        connects: Vec::new(),
+        ..as_started(
+            "supervisor",
+            "starts and restarts the other processes; parses nothing that a user or the network wrote",
+        )
     }
 }
 
@@ -191,19 +198,14 @@ fn loader(loaded: &Loaded, config: &Config) -> Process {
         }
     }
     Process {
-        name: "loader",
-        purpose: "reads and checks the files, resolves host names, binds addresses; ends after the load",
-        user: root_account(),
-        group: account(Some(0), Origin::Start, group_name),
-        root: "/".into(),
-        capabilities: Capabilities::All,
         no_new_privileges: kernel.no_new_privileges,
-        access: Access::User,
         calls: kernel.calls(Calls::NotDeadly),
         reads,
-        writes: Vec::new(),
         opens: addresses(config),
-        connects: Vec::new(),
+        ..as_started(
+            "loader",
+            "reads and checks the files, resolves host names, binds addresses; ends after the load",
+        )
     }
 }
 
