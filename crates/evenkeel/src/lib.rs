@@ -26,7 +26,7 @@ pub use command::{status_of_part, status_options};
 pub use features::{Feature, Subcommand};
 use part::row::{self, Beside, Entry, Environment, Life, RoleRow, Serves};
 use part::spawn;
-use part::voice::{Form, Voice};
+use part::voice::refuse;
 use proxy::message::PART as PROXY;
 use std::ffi::OsString;
 use std::path::Path;
@@ -149,9 +149,6 @@ fn internal(words: &[OsString]) -> ExitCode {
                 row.map_or(ExitCode::FAILURE, |row| (row.main)(entered.channel))
             }
         },
-        Err(error) => {
-            Voice::new(Form::Own, false).alert(error);
-            ExitCode::FAILURE
-        }
+        Err(error) => refuse(error),
     }
 }

@@ -22,7 +22,7 @@ pub use status::of_part as status_of_part;
 
 use crate::features::{self, Subcommand};
 use clap::ArgMatches;
-use part::voice::{Form, Voice};
+use part::voice::refuse;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -137,12 +137,6 @@ fn words<'m>(matches: &'m ArgMatches, name: &str) -> Vec<&'m str> {
 fn print(text: &str) -> ExitCode {
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
-}
-
-/// Prints an error and returns exit code 1.
-pub fn refuse(message: impl std::fmt::Display) -> ExitCode {
-    Voice::new(Form::Own, false).alert(message);
-    ExitCode::FAILURE
 }
 
 fn completions(matches: &ArgMatches) -> ExitCode {

@@ -9,7 +9,7 @@ mod server;
 mod stage;
 mod view;
 
-use crate::command::refuse;
+use part::voice::refuse;
 use stage::Stage;
 use std::io::IsTerminal;
 use std::process::ExitCode;

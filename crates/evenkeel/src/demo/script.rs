@@ -5,7 +5,7 @@
 use super::load::Counted;
 use super::plain;
 use super::stage::Stage;
-use crate::command::refuse;
+use part::voice::refuse;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

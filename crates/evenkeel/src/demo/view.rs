@@ -38,7 +38,7 @@ pub fn show(stage: &Stage) -> ExitCode {
     ratatui::restore();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => crate::command::refuse(error),
+        Err(error) => part::voice::refuse(error),
     }
 }
 

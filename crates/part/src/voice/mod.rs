@@ -13,6 +13,7 @@ use language::render::{self, HaproxyForm, Look};
 use language::{Diagnostics, SourceMap};
 use std::io::{IsTerminal, Write};
 use std::os::fd::BorrowedFd;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 /// How grave a message is.
@@ -293,6 +294,12 @@ pub fn plain(diag: bool) -> Look {
 
 /// Columns where nothing says how many there are.
 const WIDTH_WITHOUT_TERMINAL: usize = 100;
+
+/// Prints an error, and returns exit code 1.
+pub fn refuse(message: impl std::fmt::Display) -> ExitCode {
+    Voice::new(Form::Own, false).alert(message);
+    ExitCode::FAILURE
+}
 
 /// Writes to standard error.
 pub fn write_error(text: &str) {
