@@ -2,77 +2,49 @@
 //! next. Of lists that are kept, in case the process is killed, only short ones
 //! ([`Which::entries_max`]): looking for what differs costs time with each entry.
 
-use super::CarryError;
-use super::tables::{BYTES_MAX, Which};
-use super::tag::list as t;
-use super::wire::{Reader, Writer, number};
+use super::tables::Which;
+use super::told::ListTold;
 use model::rules::live::{Changes, Lists};
+use serde_bytes::ByteBuf;
 
-/// Tells the lists that differ from their files.
-pub(super) fn tell(w: &mut Writer, tag: u8, lists: &Lists, which: Which) {
-    let most = which.entries_max() as usize;
-    for changes in lists.changes(most) {
-        w.nested(tag, |w| one(w, &changes));
+/// Tells the lists that differ from their files, and takes what they need from the room.
+pub(super) fn tell(lists: &Lists, which: Which, room_bytes: &mut usize) -> Vec<ListTold> {
+    let changes = lists.changes(which.entries_max() as usize);
+    let mut told = Vec::new();
+    for list in changes {
+        let keys = list.keys.into_iter().map_while(|(key, values)| {
+            let values_bytes = values.iter().flatten().map(|value| value.len() + 1);
+            *room_bytes = room_bytes.checked_sub(key.len() + values_bytes.sum::<usize>())?;
+            let values = values.into_iter().map(|value| value.map(bytes));
+            Some((bytes(key), values.collect()))
+        });
+        told.push(ListTold {
+            keys: keys.collect(),
+            file: list.file.to_string(),
+            is_map: list.is_map,
+        });
     }
+    told
 }
 
-fn one(w: &mut Writer, changes: &Changes) {
-    w.bytes(t::FILE, changes.file.as_bytes());
-    w.number(t::IS_MAP, changes.is_map.into());
-    w.nested(t::KEYS, |w| {
-        for (key, values) in &changes.keys {
-            if w.bytes.len() >= BYTES_MAX {
-                return;
-            }
-            text(w, key);
-            w.plain(values.len() as u64);
-            for value in values {
-                w.plain(value.is_some().into());
-                text(w, value.as_deref().unwrap_or_default());
-            }
-        }
-    });
+fn bytes(bytes: Box<[u8]>) -> ByteBuf {
+    ByteBuf::from(bytes.into_vec())
 }
 
-fn text(w: &mut Writer, bytes: &[u8]) {
-    w.plain(bytes.len() as u64);
-    w.bytes.extend_from_slice(bytes);
-}
-
-/// Reads one.
-pub(super) fn hear(value: &[u8]) -> Result<Changes, CarryError> {
-    let mut told = Changes {
-        file: "".into(),
-        is_map: false,
-        keys: Vec::new(),
-    };
-    let mut reader = Reader::new(value);
-    while let Some((tag, value)) = reader.field()? {
-        match tag {
-            t::FILE => told.file = String::from_utf8_lossy(value).into(),
-            t::IS_MAP => told.is_map = number(value)? != 0,
-            t::KEYS => {
-                let mut reader = Reader::new(value);
-                while !reader.done() {
-                    let key = heard_text(&mut reader)?.into();
-                    let mut values = Vec::new();
-                    for _ in 0..reader.plain()? {
-                        let is_some = reader.plain()? != 0;
-                        let value = heard_text(&mut reader)?;
-                        values.push(is_some.then(|| value.into()));
-                    }
-                    told.keys.push((key, values));
-                }
-            }
-            _ => {}
+impl ListTold {
+    /// As the changes that they were.
+    pub fn changes(self) -> Changes {
+        let keys = self.keys.into_iter().map(|(key, values)| {
+            let values = values.into_iter();
+            let values = values.map(|value| value.map(ByteBuf::into_boxed_slice));
+            (key.into_boxed_slice(), values.collect())
+        });
+        Changes {
+            keys: keys.collect(),
+            file: self.file.into(),
+            is_map: self.is_map,
         }
     }
-    Ok(told)
-}
-
-fn heard_text<'b>(reader: &mut Reader<'b>) -> Result<&'b [u8], CarryError> {
-    let length = reader.plain()?;
-    reader.take(length)
 }
 
 #[cfg(test)]

@@ -5,36 +5,39 @@
 //! a process.
 //!
 //! Never the momentary: connections, queues and slots belong to the process that
-//! has the sockets. Ages travel in place of times. Numbers of fields are for ever
-//! ([`tag`], [`tally`]), so that an older and a newer program understand each other.
+//! has the sockets. Ages travel in place of times. Names of fields ([`told`])
+//! and numbers of counters ([`tally`]) are for ever, so that an older and a newer program
+//! understand each other.
 //!
 //! The old process counts on while it finishes its connections. At its end it
 //! tells the rest ([`Mark::rest`]), which the new one adds by the same [`import`]:
 //! then the totals are right.
 
 mod gather;
-mod hear;
 mod lists;
+mod packed;
 mod tables;
-mod tag;
 mod take;
 mod tally;
 mod tell;
 #[cfg(test)]
 mod tests;
-mod wire;
+mod told;
 
 use crate::dynamic::{self, Lost};
 use crate::runtime::Runtime;
 use gather::Gathered;
-use hear::ProcessTold;
 use model::config::Config;
 use tables::Which;
+use told::{CarriedState, ProcessTold};
 
 /// What such bytes begin with.
 const HEAD: &[u8] = b"evenkeel state\n";
 /// The version of their structure. New fields do not change it.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+
+/// Maximum accepted words of one command.
+const ADDED_WORDS_MAX: usize = 1024;
 
 /// What was told, and what is needed to tell the rest.
 #[derive(Debug)]
@@ -86,7 +89,7 @@ pub enum CarryError {
         /// Its number.
         found: u16,
     },
-    /// They end too early, or a number in them does not end.
+    /// They end too early, or are no values.
     #[error("the state is truncated")]
     Cut,
 }
@@ -118,21 +121,18 @@ impl Imported {
 /// had added to that of another process, and takes out those that they had removed.
 /// Names each that could not be.
 pub fn import_servers(bytes: &[u8], config: &mut Config) -> Vec<Lost> {
-    let Ok(told) = hear::hear(bytes) else {
+    let Ok(told) = hear(bytes) else {
         return Vec::new();
     };
     let mut lost = Vec::new();
     for proxy in told.proxies {
-        let Ok(backend) = std::str::from_utf8(proxy.name) else {
-            continue;
-        };
         for name in proxy.removed {
-            dynamic::remove_again(config, backend, name);
+            dynamic::remove_again(config, &proxy.name, name.as_bytes());
         }
         for server in proxy.servers.iter().filter(|one| !one.added.is_empty()) {
-            let words = server.added.iter();
-            let words = words.map(|word| String::from_utf8_lossy(word).into());
-            lost.extend(dynamic::keep_one(config, backend, &words.collect()));
+            let words = server.added.iter().take(ADDED_WORDS_MAX);
+            let words = words.map(|word| word.as_str().into());
+            lost.extend(dynamic::keep_one(config, &proxy.name, &words.collect()));
         }
     }
     lost
@@ -147,8 +147,24 @@ pub fn import(
     config: &Config,
     runtime: Option<&Runtime>,
 ) -> Result<Imported, CarryError> {
-    let told = hear::hear(bytes)?;
+    let told = hear(bytes)?;
     Ok(take::take(told, config, runtime))
+}
+
+/// States as another process told them. Takes any bytes; changes nothing yet, so that
+/// what is cut off leaves no half.
+fn hear(bytes: &[u8]) -> Result<CarriedState, CarryError> {
+    let rest = bytes.strip_prefix(HEAD).ok_or(CarryError::Foreign)?;
+    let (version, rest) = rest.split_first_chunk().ok_or(CarryError::Cut)?;
+    match u16::from_le_bytes(*version) {
+        VERSION => {}
+        found => return Err(CarryError::Version { found }),
+    }
+    let told: CarriedState = part::codec::decode(rest).map_err(|_| CarryError::Cut)?;
+    for table in &told.tables {
+        table.check()?;
+    }
+    Ok(told)
 }
 
 /// The clock that all processes of the machine share, for what passes between

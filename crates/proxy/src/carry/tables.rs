@@ -4,9 +4,9 @@
 //! seconds.
 
 use super::CarryError;
-use super::tag::table as t;
-use super::wire::{Reader, Writer, number, small};
+use super::packed::{Reader, Writer};
 use model::tables::{DataType, Held, KeyType, Shape, Table, Tables};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Entries of a table that is kept in case the process is killed.
@@ -43,45 +43,46 @@ fn key_number(key: KeyType) -> u64 {
     }
 }
 
-/// Tells the tables.
-pub(super) fn tell(w: &mut Writer, tag: u8, tables: &Tables, which: Which) {
+/// Tells the tables, and takes what they need from the room.
+pub(super) fn tell(tables: &Tables, which: Which, room_bytes: &mut usize) -> Vec<TableTold> {
+    let mut told = Vec::new();
     for table in tables.serving() {
-        if table.used() > which.entries_max() {
-            continue;
+        if table.used() <= which.entries_max() {
+            let one = one(table, *room_bytes);
+            *room_bytes = room_bytes.saturating_sub(one.entries.len());
+            told.push(one);
         }
-        w.nested(tag, |w| one(w, table));
+    }
+    told
+}
+
+fn one(table: &Arc<Table>, room_bytes: usize) -> TableTold {
+    let mut entries = Writer::default();
+    let mut keys = Vec::new();
+    for shard in 0..table.shard_count() {
+        table.keys_of(shard, model::tables::store::moment(), &mut keys);
+        for key in keys.drain(..) {
+            if entries.bytes.len() < room_bytes
+                && let Some(held) = table.find(&key)
+            {
+                entry(&mut entries, &key, &held);
+            }
+        }
+    }
+    let stored = table.make.layout.stored().iter();
+    TableTold {
+        name: table.name.to_string(),
+        key: key_number(table.make.key),
+        length: table.make.length,
+        data: stored
+            .map(|stored| (stored.kind as u64, stored.elements, stored.period_ms))
+            .collect(),
+        entries: entries.bytes,
     }
 }
 
-fn one(w: &mut Writer, table: &Arc<Table>) {
-    w.bytes(t::NAME, table.name.as_bytes());
-    w.number(t::KEY, key_number(table.make.key));
-    w.number(t::LENGTH, table.make.length.into());
-    w.nested(t::DATA, |w| {
-        for stored in table.make.layout.stored() {
-            w.plain(stored.kind as u64);
-            w.plain(stored.elements.into());
-            w.plain(stored.period_ms.into());
-        }
-    });
-    w.nested(t::ENTRIES, |w| {
-        let mut keys = Vec::new();
-        for shard in 0..table.shard_count() {
-            table.keys_of(shard, model::tables::store::moment(), &mut keys);
-            for key in keys.drain(..) {
-                if w.bytes.len() < BYTES_MAX
-                    && let Some(held) = table.find(&key)
-                {
-                    entry(w, &key, &held);
-                }
-            }
-        }
-    });
-}
-
 fn entry(w: &mut Writer, key: &[u8], held: &Held) {
-    w.plain(key.len() as u64);
-    w.bytes.extend_from_slice(key);
+    w.bytes(key);
     w.plain(held.expires_in_ms().into());
     for stored in held.table().make.layout.stored() {
         for element in 0..stored.elements {
@@ -99,8 +100,7 @@ fn entry(w: &mut Writer, key: &[u8], held: &Held) {
                 Shape::Word => {
                     let text = held.table().words.text(held.read(cell) as u32);
                     let text = text.as_deref().unwrap_or("");
-                    w.plain(text.len() as u64);
-                    w.bytes.extend_from_slice(text.as_bytes());
+                    w.bytes(text.as_bytes());
                 }
             }
         }
@@ -108,15 +108,18 @@ fn entry(w: &mut Writer, key: &[u8], held: &Held) {
 }
 
 /// What was told of one table.
-#[derive(Debug, Default)]
-pub(super) struct TableTold<'b> {
-    pub name: &'b [u8],
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct TableTold {
+    name: String,
     key: u64,
     length: u32,
-    data: Vec<(DataType, u32, u32)>,
-    entries: &'b [u8],
-    /// It has a type of data that this program does not know.
-    foreign: bool,
+    /// The place of each type in [`DataType::ALL`], its elements and its period in
+    /// milliseconds.
+    data: Vec<(u64, u32, u32)>,
+    /// Packed: there may be millions.
+    #[serde(with = "serde_bytes")]
+    entries: Vec<u8>,
 }
 
 /// A value as it was told.
@@ -126,52 +129,37 @@ enum Value<'b> {
     Text(&'b [u8]),
 }
 
-/// Reads one.
-pub(super) fn hear(value: &[u8]) -> Result<TableTold<'_>, CarryError> {
-    let mut told = TableTold::default();
-    let mut reader = Reader::new(value);
-    while let Some((tag, value)) = reader.field()? {
-        match tag {
-            t::NAME => told.name = value,
-            t::KEY => told.key = number(value)?,
-            t::LENGTH => told.length = small(value)?,
-            t::DATA => {
-                let mut reader = Reader::new(value);
-                while !reader.done() {
-                    let kind = DataType::ALL.get(reader.plain()? as usize).copied();
-                    let (elements, period_ms) = (reader.plain()? as u32, reader.plain()? as u32);
-                    match kind {
-                        Some(kind) => told.data.push((kind, elements, period_ms)),
-                        None => told.foreign = true,
-                    }
-                }
-            }
-            t::ENTRIES => told.entries = value,
-            _ => {}
+impl TableTold {
+    /// The types of its data; None if this program does not know one.
+    fn kinds(&self) -> Option<Vec<(DataType, u32, u32)>> {
+        let known = |(kind, elements, period_ms): &(u64, u32, u32)| {
+            let kind = DataType::ALL.get(usize::try_from(*kind).ok()?)?;
+            Some((*kind, *elements, *period_ms))
+        };
+        self.data.iter().map(known).collect()
+    }
+
+    /// Nothing is taken of what is not whole.
+    pub fn check(&self) -> Result<(), CarryError> {
+        match self.kinds() {
+            Some(kinds) => self.each(&kinds, |_, _, _| {}),
+            None => Ok(()),
         }
     }
-    // Nothing is taken of what is not whole.
-    told.each(|_, _, _| {})?;
-    Ok(told)
-}
 
-impl<'b> TableTold<'b> {
     /// Shows every entry: key, milliseconds left, values.
-    fn each(
-        &self,
+    fn each<'b>(
+        &'b self,
+        kinds: &[(DataType, u32, u32)],
         mut look: impl FnMut(&'b [u8], u32, &[(DataType, u32, Value<'b>)]),
     ) -> Result<(), CarryError> {
-        if self.foreign {
-            return Ok(());
-        }
-        let mut reader = Reader::new(self.entries);
+        let mut reader = Reader::new(&self.entries);
         let mut values = Vec::new();
         while !reader.done() {
-            let length = reader.plain()?;
-            let key = reader.take(length)?;
+            let key = reader.bytes()?;
             let left_ms = reader.plain()? as u32;
             values.clear();
-            for (kind, elements, _) in &self.data {
+            for (kind, elements, _) in kinds {
                 for element in 0..*elements {
                     let value = match kind.shape() {
                         Shape::Number | Shape::Long => Value::Number(reader.plain()?),
@@ -180,10 +168,7 @@ impl<'b> TableTold<'b> {
                             reader.plain()? as u32,
                             reader.plain()? as u32,
                         ),
-                        Shape::Word => {
-                            let length = reader.plain()?;
-                            Value::Text(reader.take(length)?)
-                        }
+                        Shape::Word => Value::Text(reader.bytes()?),
                     };
                     values.push((*kind, element, value));
                 }
@@ -196,8 +181,7 @@ impl<'b> TableTold<'b> {
     /// Puts the entries into the table of the same name, as far as they fit: what
     /// is there already stays.
     pub fn take(&self, tables: &Tables, elapsed_ms: u64) {
-        let name = std::str::from_utf8(self.name).unwrap_or("");
-        let Some(table) = tables.live(name) else {
+        let (Some(table), Some(kinds)) = (tables.live(&self.name), self.kinds()) else {
             return;
         };
         let make = &table.make;
@@ -209,7 +193,7 @@ impl<'b> TableTold<'b> {
         let elapsed_ms = u32::try_from(elapsed_ms).unwrap_or(u32::MAX);
         let most = make.key.bytes(make.length) as usize;
         // It was heard to its end before.
-        let _ = self.each(|key, left_ms, values| {
+        let _ = self.each(&kinds, |key, left_ms, values| {
             let fits = match make.key.is_text() {
                 true => key.len() <= most,
                 false => key.len() == most,
@@ -236,7 +220,7 @@ impl<'b> TableTold<'b> {
         let Some(cell) = table.make.layout.cell(kind, element) else {
             return;
         };
-        let period = self.data.iter().find(|(other, ..)| *other == kind);
+        let period = self.data.iter().find(|(other, ..)| *other == kind as u64);
         match (value, cell.shape) {
             // Who holds it is with the process before.
             (Value::Number(_), _) if kind == DataType::ConnCur => {}

@@ -1,12 +1,12 @@
 //! States as another process told them, put into those of this one.
 
-use super::hear::{
+use super::told::{
     CarriedState, CountedTold, ListenerTold, ProcessTold, ProxyTold, RateTold, ServerTold,
 };
-use super::{Imported, monotonic_ms};
+use super::{Imported, monotonic_ms, tally};
 use crate::runtime::Runtime;
 use model::config::{Config, Proxy, Server};
-use model::state::{Counters, Kept, now_ms};
+use model::state::{AGE_MAX_MS, COUNT_MAX, Counters, Kept, now_ms};
 use reactor::Rate;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,8 +15,11 @@ use std::sync::atomic::Ordering::Relaxed;
 /// contain anything.
 const ELAPSED_MAX_MS: u64 = 3600 * 1000;
 
+/// Maximum accepted rate in events per second, so that calculations cannot overflow.
+const RATE_MAX: u64 = u32::MAX as u64;
+
 /// Puts everything in its place.
-pub(super) fn take(told: CarriedState<'_>, config: &Config, runtime: Option<&Runtime>) -> Imported {
+pub(super) fn take(told: CarriedState, config: &Config, runtime: Option<&Runtime>) -> Imported {
     let elapsed_ms = monotonic_ms()
         .saturating_sub(told.at_ms)
         .min(ELAPSED_MAX_MS);
@@ -31,15 +34,12 @@ pub(super) fn take(told: CarriedState<'_>, config: &Config, runtime: Option<&Run
         },
     };
     // A frontend and a backend of one name share the state.
-    let mut proxies: HashMap<&[u8], Vec<&Proxy>> = HashMap::new();
+    let mut proxies: HashMap<&str, Vec<&Proxy>> = HashMap::new();
     for proxy in &config.proxies {
-        proxies
-            .entry(proxy.name.as_bytes())
-            .or_default()
-            .push(proxy);
+        proxies.entry(&proxy.name).or_default().push(proxy);
     }
     for one in told.proxies {
-        match proxies.get(one.name) {
+        match proxies.get(&*one.name) {
             Some(sides) => taker.proxy(one, sides),
             None => taker.imported.unknown += 1 + one.servers.len() + one.listeners.len(),
         }
@@ -47,8 +47,8 @@ pub(super) fn take(told: CarriedState<'_>, config: &Config, runtime: Option<&Run
     for table in &told.tables {
         table.take(&config.tables, elapsed_ms);
     }
-    for changes in &told.lists {
-        config.lists.lay_over(changes);
+    for list in told.lists {
+        config.lists.lay_over(&list.changes());
     }
     taker.imported
 }
@@ -75,7 +75,7 @@ struct Taker {
 }
 
 impl Taker {
-    fn proxy(&mut self, told: ProxyTold<'_>, sides: &[&Proxy]) {
+    fn proxy(&mut self, told: ProxyTold, sides: &[&Proxy]) {
         let Some(proxy) = sides.first() else { return };
         self.imported.proxies += 1;
         let state = &proxy.state;
@@ -103,12 +103,14 @@ impl Taker {
         }
         self.servers(told.servers, sides);
         // Behind its servers: what became of those is not a change of now.
-        if told.states {
+        if let Some(told) = told.states {
             state.maxconn_set.store(told.maxconn_set, Relaxed);
             state.paused.store(told.paused, Relaxed);
             let mut life = told.life;
-            life.last_change_ago_ms += self.elapsed_ms;
-            life.down_for_ms = life.down_for_ms.map(|ms| ms + self.elapsed_ms);
+            life.last_change_ago_ms = self.later(life.last_change_ago_ms);
+            life.downtime_ms = life.downtime_ms.min(AGE_MAX_MS);
+            life.down_for_ms = life.down_for_ms.map(|ms| self.later(ms));
+            life.downs = life.downs.min(COUNT_MAX);
             state.resume(life, self.state_ms);
         }
     }
@@ -125,21 +127,21 @@ impl Taker {
         state.sessions.carry_highest(told.sessions_highest);
     }
 
-    fn servers(&mut self, told: Vec<ServerTold<'_>>, sides: &[&Proxy]) {
-        let servers: HashMap<&[u8], &Server> = sides
+    fn servers(&mut self, told: Vec<ServerTold>, sides: &[&Proxy]) {
+        let servers: HashMap<&str, &Server> = sides
             .iter()
             .flat_map(|proxy| &proxy.servers)
-            .map(|server| (server.name.as_bytes(), server))
+            .map(|server| (&*server.name, server))
             .collect();
         for one in told {
-            match servers.get(one.name) {
+            match servers.get(&*one.name) {
                 Some(server) => self.server(one, server),
                 None => self.imported.unknown += 1,
             }
         }
     }
 
-    fn server(&mut self, told: ServerTold<'_>, server: &Server) {
+    fn server(&mut self, told: ServerTold, server: &Server) {
         self.imported.servers += 1;
         let state = &server.state;
         counted(&told.counted, &state.counters);
@@ -160,29 +162,31 @@ impl Taker {
             state.stop_agent(agent);
         }
         if let Some(kept) = told.kept {
-            state.resume(self.later(kept), server, self.state_ms);
+            state.resume(self.kept(kept.0), server, self.state_ms);
         }
     }
 
-    /// The same when the way of the bytes has taken its time.
-    fn later(&self, mut kept: Kept) -> Kept {
-        kept.last_change_ago_ms += self.elapsed_ms;
-        for ms in [&mut kept.down_for_ms, &mut kept.warming_for_ms]
-            .into_iter()
-            .flatten()
-        {
-            *ms += self.elapsed_ms;
-        }
+    fn kept(&self, mut kept: Kept) -> Kept {
+        kept.last_change_ago_ms = self.later(kept.last_change_ago_ms);
+        kept.down_for_ms = kept.down_for_ms.map(|ms| self.later(ms));
+        kept.warming_for_ms = kept.warming_for_ms.map(|ms| self.later(ms));
         if let Some((_, ago_ms)) = &mut kept.last_check {
-            *ago_ms += self.elapsed_ms;
+            *ago_ms = self.later(*ago_ms);
         }
         kept
+    }
+
+    /// An age when the way of the bytes has taken its time.
+    fn later(&self, age_ms: u64) -> u64 {
+        age_ms.min(AGE_MAX_MS) + self.elapsed_ms
     }
 }
 
 fn counted(told: &CountedTold, counters: &Counters) {
-    for (tally, n) in &told.sums {
-        counters.carry(*tally, *n);
+    for (number, n) in &told.sums {
+        if let Some(tally) = tally::of_number(*number) {
+            counters.carry(tally, *n);
+        }
     }
     counters.carry_highest_times(told.highest_times);
 }
@@ -191,10 +195,14 @@ fn counted(told: &CountedTold, counters: &Counters) {
 /// in one goes where the middle of that lies.
 fn rate(told: RateTold, rate: &Rate, now_ms: u64, elapsed_ms: u64) {
     let phase_ms = now_ms % 1000;
+    let told_phase_ms = told.phase_ms.min(999);
     let (mut previous, mut current) = (0, 0);
     let seconds = [
-        (told.current, elapsed_ms + told.phase_ms / 2),
-        (told.previous, elapsed_ms + told.phase_ms + 500),
+        (told.current.min(RATE_MAX), elapsed_ms + told_phase_ms / 2),
+        (
+            told.previous.min(RATE_MAX),
+            elapsed_ms + told_phase_ms + 500,
+        ),
     ];
     for (n, age_ms) in seconds {
         if age_ms <= phase_ms {
@@ -203,5 +211,5 @@ fn rate(told: RateTold, rate: &Rate, now_ms: u64, elapsed_ms: u64) {
             previous += n;
         }
     }
-    rate.carry(previous, current, told.highest, now_ms);
+    rate.carry(previous, current, told.highest.min(RATE_MAX), now_ms);
 }

@@ -1,8 +1,6 @@
 //! Counters on their way: each tally has a number here that never changes, so
 //! that programs whose lists differ understand each other.
 
-use super::CarryError;
-use super::wire::{Reader, Writer};
 use model::state::{TALLIES, Tally};
 
 /// All sums of a thing, in the order of [`Tally`].
@@ -54,32 +52,18 @@ const NUMBERS: [(u64, Tally); TALLIES] = [
     (42, Tally::Http2Streams),
 ];
 
-/// Writes those that are not 0, if there are any.
-pub(super) fn write(writer: &mut Writer, tag: u8, sums: &Sums) {
-    if sums.iter().all(|n| *n == 0) {
-        return;
-    }
-    writer.nested(tag, |w| {
-        for (number, tally) in NUMBERS {
-            let n = sums[tally as usize];
-            if n != 0 {
-                w.plain(number);
-                w.plain(n);
-            }
-        }
-    });
+/// Those that are not 0, with their numbers.
+pub(super) fn numbered(sums: &Sums) -> Vec<(u64, u64)> {
+    let all = NUMBERS
+        .iter()
+        .map(|(number, tally)| (*number, sums[*tally as usize]));
+    all.filter(|(_, n)| *n != 0).collect()
 }
 
-/// Parses tallies; unknown ones are ignored.
-pub(super) fn read(value: &[u8]) -> Result<Vec<(Tally, u64)>, CarryError> {
-    let mut reader = Reader::new(value);
-    let mut sums = Vec::new();
-    while !reader.done() {
-        let (number, n) = (reader.plain()?, reader.plain()?);
-        let known = NUMBERS.iter().find(|(known, _)| *known == number);
-        sums.extend(known.map(|(_, tally)| (*tally, n)));
-    }
-    Ok(sums)
+/// The tally of a number; None if this program does not know it.
+pub(super) fn of_number(number: u64) -> Option<Tally> {
+    let known = NUMBERS.iter().find(|(known, _)| *known == number);
+    known.map(|(_, tally)| *tally)
 }
 
 #[cfg(test)]
@@ -99,14 +83,16 @@ mod tests {
         let mut sums = [0; TALLIES];
         sums[Tally::BytesOut as usize] = u64::MAX;
         sums[Tally::InternalErrors as usize] = 1;
-        let mut writer = Writer::default();
-        write(&mut writer, 1, &sums);
-        let (_, value) = Reader::new(&writer.bytes).field().unwrap().unwrap();
-        let mut value = value.to_vec();
-        value.extend([99, 5]);
+        let mut told = numbered(&sums);
+        told.push((99, 5));
+        let known = told.iter().map(|(number, n)| (of_number(*number), *n));
         assert_eq!(
-            read(&value).unwrap(),
-            [(Tally::BytesOut, u64::MAX), (Tally::InternalErrors, 1)]
+            known.collect::<Vec<_>>(),
+            [
+                (Some(Tally::BytesOut), u64::MAX),
+                (Some(Tally::InternalErrors), 1),
+                (None, 5)
+            ]
         );
     }
 }

@@ -1,6 +1,5 @@
 //! From one process to the next, both of them here.
 
-use super::wire::Writer;
 use super::*;
 use model::config::{Balance, Bind, BindAddress, Config, ProxyKind, ServerOptions};
 use model::control::install;
@@ -226,23 +225,22 @@ fn names_that_are_unknown_are_counted_and_passed_over() {
 
 #[test]
 fn fields_of_a_newer_program_are_skipped() {
-    let mut writer = Writer {
-        bytes: [HEAD, &VERSION.to_le_bytes()].concat(),
-    };
-    writer.bytes(200, b"what is this");
-    writer.nested(tag::whole::PROXY, |w| {
-        w.bytes(201, &[0xff; 40]);
-        w.bytes(tag::proxy::NAME, b"back");
-        w.nested(tag::proxy::SERVER, |w| {
-            w.number(202, 1 << 60);
-            w.bytes(tag::server::NAME, b"s0");
-            w.nested(tag::server::KEPT, |w| w.number(tag::kept::ADMIN, 99));
-        });
+    let told = serde_json::json!({
+        "what": "is this",
+        "proxies": [{
+            "whatever": [[0xff, null], {"it": -1.5}],
+            "name": "back",
+            "servers": [{
+                "numbers": 1_u64 << 60,
+                "name": "s0",
+                "kept": {"admin": "Asleep", "health": "Dreaming"},
+            }],
+        }],
     });
-    writer.bytes(tag::whole::END, &[]);
-    writer.bytes(203, b"behind the end");
+    let mut bytes = [HEAD, &VERSION.to_le_bytes(), &part::codec::encode(&told)].concat();
+    bytes.extend(b"behind the end");
     let config = process(1);
-    assert_eq!(import(&writer.bytes, &config, None).unwrap().servers, 1);
+    assert_eq!(import(&bytes, &config, None).unwrap().servers, 1);
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! Entries of tables as packed numbers and bytes: numbers are in groups of seven bits,
+//! the lowest first; bytes stand behind their length.
+
+use super::CarryError;
+
+/// Bytes that a number has at most.
+const NUMBER_BYTES_MAX: usize = 10;
+
+/// Packs.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    pub bytes: Vec<u8>,
+}
+
+impl Writer {
+    /// A number.
+    pub fn plain(&mut self, mut n: u64) {
+        while n >= 0x80 {
+            self.bytes.push(n as u8 | 0x80);
+            n >>= 7;
+        }
+        self.bytes.push(n as u8);
+    }
+
+    /// Bytes and their length.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.plain(bytes.len() as u64);
+        self.bytes.extend_from_slice(bytes);
+    }
+}
+
+/// Reads what was packed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader<'b> {
+    rest: &'b [u8],
+}
+
+impl<'b> Reader<'b> {
+    pub fn new(bytes: &'b [u8]) -> Self {
+        Reader { rest: bytes }
+    }
+
+    /// A number.
+    pub fn plain(&mut self) -> Result<u64, CarryError> {
+        let mut n = 0;
+        for (at, byte) in self.rest.iter().take(NUMBER_BYTES_MAX).enumerate() {
+            // Bits beyond the 64th are dropped.
+            n |= u64::from(byte & 0x7f) << (7 * at);
+            if byte & 0x80 == 0 {
+                self.rest = &self.rest[at + 1..];
+                return Ok(n);
+            }
+        }
+        Err(CarryError::Cut)
+    }
+
+    /// Bytes behind their length.
+    pub fn bytes(&mut self) -> Result<&'b [u8], CarryError> {
+        let count = usize::try_from(self.plain()?).map_err(|_| CarryError::Cut)?;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(CarryError::Cut)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// Whether all was read.
+    pub fn done(&self) -> bool {
+        self.rest.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_packed_comes_back() {
+        let mut writer = Writer::default();
+        writer.plain(0);
+        writer.plain(u64::MAX);
+        writer.bytes(&[7; 300]);
+        writer.plain(127);
+        let mut reader = Reader::new(&writer.bytes);
+        assert_eq!(
+            (reader.plain(), reader.plain(), reader.bytes()),
+            (Ok(0), Ok(u64::MAX), Ok(&[7; 300][..]))
+        );
+        assert_eq!((reader.plain(), reader.done()), (Ok(127), true));
+    }
+
+    #[test]
+    fn what_is_cut_off_or_without_an_end_is_an_error() {
+        for bytes in [&[][..], &[3, 0, 0], &[0x80], &[0xff, 0xff], &[0xff; 11]] {
+            assert_eq!(Reader::new(bytes).bytes(), Err(CarryError::Cut));
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What travels from one process to the next, as values. A field that was not told has
+//! its default, and one that this program does not know is skipped, so an older and a
+//! newer program understand each other.
+
+use super::tables::TableTold;
+use model::state::{
+    AVERAGES, AdminState, BackendLife, CheckResult, CheckStatus, HealthState, Kept, Verdict,
+};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use std::net::SocketAddr;
+
+/// Everything.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct CarriedState {
+    pub at_ms: u64,
+    pub process: Option<ProcessTold>,
+    pub proxies: Vec<ProxyTold>,
+    pub tables: Vec<TableTold>,
+    pub lists: Vec<ListTold>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct CountedTold {
+    /// By the numbers of [`super::tally`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sums: Vec<(u64, u64)>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub highest_times: [u64; AVERAGES],
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct RateTold {
+    pub previous: u64,
+    pub current: u64,
+    pub phase_ms: u64,
+    pub highest: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ProcessTold {
+    pub counted: CountedTold,
+    pub connections_highest: u32,
+    pub connection_rate: RateTold,
+    pub session_rate: RateTold,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ProxyTold {
+    pub name: String,
+    pub frontend: CountedTold,
+    pub backend: CountedTold,
+    pub frontend_highest: u32,
+    pub backend_highest: u32,
+    pub waiting_highest: u32,
+    pub session_rate: RateTold,
+    pub connection_rate: RateTold,
+    pub request_rate: RateTold,
+    pub backend_session_rate: RateTold,
+    pub log_lines: u64,
+    pub last_session_ago_s: Option<u64>,
+    /// Where states are told, not only counters.
+    pub states: Option<ProxyStates>,
+    pub listeners: Vec<ListenerTold>,
+    pub servers: Vec<ServerTold>,
+    /// Servers of the file that an operator has removed.
+    pub removed: Vec<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ProxyStates {
+    pub maxconn_set: u32,
+    pub paused: bool,
+    #[serde(with = "LifeFields")]
+    pub life: BackendLife,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "BackendLife", default = "BackendLife::default")]
+struct LifeFields {
+    last_change_ago_ms: u64,
+    downtime_ms: u64,
+    down_for_ms: Option<u64>,
+    downs: u32,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ListenerTold {
+    pub id: u32,
+    pub counted: CountedTold,
+    pub sessions_highest: u32,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ServerTold {
+    pub name: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub counted: CountedTold,
+    #[serde(skip_serializing_if = "is_default")]
+    pub session_rate: RateTold,
+    #[serde(skip_serializing_if = "is_default")]
+    pub sessions_highest: u32,
+    #[serde(skip_serializing_if = "is_default")]
+    pub waiting_highest: u32,
+    #[serde(skip_serializing_if = "is_default")]
+    pub last_session_ago_s: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<KeptTold>,
+    /// The words of the command that added it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<String>,
+    /// Whether an operator has stopped its checks, and its agent.
+    #[serde(skip_serializing_if = "is_default")]
+    pub stopped: Option<(bool, bool)>,
+}
+
+/// A server's state.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct KeptTold(#[serde(with = "KeptFields")] pub Kept);
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Kept", default = "Kept::default")]
+struct KeptFields {
+    #[serde(with = "AdminNames", skip_serializing_if = "is_default")]
+    admin: AdminState,
+    #[serde(skip_serializing_if = "is_default")]
+    file_disabled: bool,
+    #[serde(with = "HealthNames", skip_serializing_if = "is_default")]
+    health: HealthState,
+    streak: u32,
+    rise: u32,
+    fall: u32,
+    checked: bool,
+    weight: u32,
+    file_weight: u32,
+    #[serde(skip_serializing_if = "is_default")]
+    maxconn: u32,
+    #[serde(skip_serializing_if = "is_default")]
+    file_maxconn: u32,
+    #[serde(skip_serializing_if = "is_default")]
+    warming_for_ms: Option<u64>,
+    last_change_ago_ms: u64,
+    #[serde(skip_serializing_if = "is_default")]
+    downtime_ms: u64,
+    #[serde(skip_serializing_if = "is_default")]
+    down_for_ms: Option<u64>,
+    #[serde(with = "last_check", skip_serializing_if = "Option::is_none")]
+    last_check: Option<(CheckResult, u64)>,
+    #[serde(skip_serializing_if = "is_default")]
+    check_failures: u32,
+    #[serde(skip_serializing_if = "is_default")]
+    address: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "is_default")]
+    tls: Option<bool>,
+}
+
+/// A state of a newer program that has no name here is the harmless one.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "AdminState")]
+enum AdminNames {
+    Drain,
+    Maintenance,
+    #[serde(other)]
+    Ready,
+}
+
+/// As [`AdminNames`]: the checks will show what it is.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "HealthState")]
+enum HealthNames {
+    Down,
+    Stopping,
+    #[serde(other)]
+    Up,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Verdict")]
+enum VerdictNames {
+    Passed,
+    Conditional,
+    #[serde(other)]
+    Failed,
+}
+
+/// The last check and how long ago it ended. One whose status has no code here is none.
+mod last_check {
+    use super::{CheckResult, CheckStatus, Deserialize, Serialize, Verdict, VerdictNames};
+    use serde::{Deserializer, Serializer};
+
+    /// Longest words of a check that are told.
+    const INFO_BYTES_MAX: usize = 1024;
+
+    #[derive(Serialize, Deserialize)]
+    struct CheckTold {
+        status: String,
+        #[serde(with = "VerdictNames")]
+        verdict: Verdict,
+        code: u16,
+        duration_ms: u32,
+        info: String,
+        ago_ms: u64,
+    }
+
+    pub fn serialize<S: Serializer>(
+        check: &Option<(CheckResult, u64)>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let told = check.as_ref().map(|(result, ago_ms)| {
+            let info = result.info.as_bytes();
+            let info = &info[..info.len().min(INFO_BYTES_MAX)];
+            CheckTold {
+                status: result.status.code().to_owned(),
+                verdict: result.verdict,
+                code: result.code,
+                duration_ms: result.duration_ms,
+                info: String::from_utf8_lossy(info).into_owned(),
+                ago_ms: *ago_ms,
+            }
+        });
+        told.serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<(CheckResult, u64)>, D::Error> {
+        let told: Option<CheckTold> = Option::deserialize(from)?;
+        Ok(told.and_then(|told| {
+            let status = CheckStatus::of_code(&told.status)?;
+            let result = CheckResult {
+                verdict: told.verdict,
+                code: told.code,
+                info: told.info.into(),
+                ..CheckResult::new(status, told.duration_ms)
+            };
+            Some((result, told.ago_ms))
+        }))
+    }
+}
+
+/// What was changed in the list of a file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ListTold {
+    pub file: String,
+    pub is_map: bool,
+    pub keys: Vec<(ByteBuf, Vec<Option<ByteBuf>>)>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
