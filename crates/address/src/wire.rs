@@ -9,9 +9,12 @@ mod vrrp;
 
 pub use bfd::{BfdListener, BfdSeen, BfdSender};
 pub use frame::{FrameSeen, PacketSocket};
-pub use vrrp::{DRAINED_AT_MOST, Received, VrrpOptions, VrrpSocket, VrrpTransport};
+pub use vrrp::{Received, VrrpOptions, VrrpSocket, VrrpTransport};
 
 use std::io;
+
+/// How many packets one call hands out at most: a flood must not stop the timers.
+pub const DRAINED_AT_MOST: usize = 256;
 
 /// A socket failed.
 #[derive(Debug, thiserror::Error)]

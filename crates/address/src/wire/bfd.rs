@@ -1,9 +1,8 @@
 //! Sockets of bidirectional forwarding detection (RFC 5881): one listens for all
 //! sessions of a family, each session sends from a port of its own.
 
-use super::WireError;
 use super::datagram::{Buffers, option};
-use super::vrrp::DRAINED_AT_MOST;
+use super::{DRAINED_AT_MOST, WireError};
 use protocol::bfd::{PORT, SOURCE_PORTS};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::net::sockopt::{set_ip_ttl, set_ipv6_unicast_hops, set_ipv6_v6only};

@@ -2,6 +2,7 @@
 //! one read, a source address for one send. All of this crate's `unsafe` for sockets
 //! is here, behind safe functions.
 
+use super::{DRAINED_AT_MOST, WireError};
 use rustix::fd::{AsFd, AsRawFd};
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -100,6 +101,23 @@ impl std::fmt::Debug for Buffers {
     }
 }
 
+/// An error that is told once, after which the socket can be read again.
+fn passes(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTUNREACH
+                | libc::EHOSTDOWN
+                | libc::ECONNREFUSED
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EMSGSIZE
+        )
+    )
+}
+
 impl Buffers {
     pub fn new() -> Buffers {
         // SAFETY: sockaddr_storage is plain data for which all zeroes are valid.
@@ -109,6 +127,27 @@ impl Buffers {
             control: vec![Control([0; CONTROL_BYTES]); BATCH],
             names: vec![name; BATCH],
         }
+    }
+
+    /// Reads the waiting datagrams, at most [`DRAINED_AT_MOST`], passes each to `each`, and
+    /// returns their number.
+    pub fn drain(
+        &mut self,
+        fd: impl AsFd,
+        mut each: impl FnMut(&[u8], Ancillary),
+    ) -> Result<usize, WireError> {
+        let mut count = 0;
+        while count < DRAINED_AT_MOST {
+            match self.read(&fd, &mut each) {
+                Ok(0) => break,
+                Ok(some) => count += some,
+                // The kernel reports a path error (ICMP, an interface that is down) once,
+                // and the socket remains usable.
+                Err(error) if passes(&error) => count += 1,
+                Err(error) => return Err(WireError::Receive(error)),
+            }
+        }
+        Ok(count)
     }
 
     /// Reads the waiting datagrams, at most a batch, passes each to `each`, and returns

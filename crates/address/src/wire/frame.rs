@@ -2,7 +2,6 @@
 
 use super::WireError;
 use super::datagram::{Buffers, bind, filter};
-use super::vrrp::{DRAINED_AT_MOST, passes};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
 use std::io;
@@ -84,27 +83,17 @@ impl PacketSocket {
         }
     }
 
-    /// Hands out what has come, at most [`DRAINED_AT_MOST`] frames; tells how many
+    /// Hands out what has come, at most [`super::DRAINED_AT_MOST`] frames; tells how many
     /// there were.
     pub fn drain(&mut self, mut each: impl FnMut(FrameSeen<'_>)) -> Result<usize, WireError> {
-        let mut count = 0;
-        while count < DRAINED_AT_MOST {
-            let read = self.buffers.read(&self.fd, |bytes, beside| {
-                if beside.packet_type != OUTGOING {
-                    each(FrameSeen {
-                        bytes,
-                        interface: beside.interface,
-                    });
-                }
-            });
-            match read {
-                Ok(0) => break,
-                Ok(some) => count += some,
-                Err(error) if passes(&error) => count += 1,
-                Err(error) => return Err(WireError::Receive(error)),
+        self.buffers.drain(&self.fd, |bytes, beside| {
+            if beside.packet_type != OUTGOING {
+                each(FrameSeen {
+                    bytes,
+                    interface: beside.interface,
+                });
             }
-        }
-        Ok(count)
+        })
     }
 }
 

@@ -17,8 +17,6 @@ const TTL: u8 = 255;
 const PRIORITY: i32 = 7;
 /// The type of service of what holds a network together.
 const CONTROL: u8 = 0xc0;
-/// How many packets one call hands out at most: a flood must not stop the timers.
-pub const DRAINED_AT_MOST: usize = 256;
 
 /// To whom adverts go.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -265,32 +263,20 @@ impl VrrpSocket {
         send(&self.fd, bytes, way).map_err(WireError::Send)
     }
 
-    /// Passes the received packets to `each`, at most [`DRAINED_AT_MOST`], and returns
+    /// Passes the received packets to `each`, at most [`super::DRAINED_AT_MOST`], and returns
     /// their number. Packets without a complete IP header are ignored.
     pub fn drain(&mut self, mut each: impl FnMut(Received<'_>)) -> Result<usize, WireError> {
-        let mut count = 0;
-        while count < DRAINED_AT_MOST {
-            let ipv6 = self.ipv6;
-            let read = self.buffers.read(&self.fd, |bytes, beside| {
-                let received = if ipv6 {
-                    received6(bytes, beside)
-                } else {
-                    received4(bytes, beside)
-                };
-                if let Some(received) = received {
-                    each(received);
-                }
-            });
-            match read {
-                Ok(0) => break,
-                Ok(some) => count += some,
-                // The kernel reports a path error (ICMP, an interface that is down) once,
-                // and the socket remains usable.
-                Err(error) if passes(&error) => count += 1,
-                Err(error) => return Err(WireError::Receive(error)),
+        let ipv6 = self.ipv6;
+        self.buffers.drain(&self.fd, |bytes, beside| {
+            let received = if ipv6 {
+                received6(bytes, beside)
+            } else {
+                received4(bytes, beside)
+            };
+            if let Some(received) = received {
+                each(received);
             }
-        }
-        Ok(count)
+        })
     }
 }
 
@@ -303,23 +289,6 @@ impl AsFd for VrrpSocket {
 fn protocol() -> Protocol {
     let number = std::num::NonZeroU32::new(VRRP.into()).unwrap_or(std::num::NonZeroU32::MIN);
     Protocol::from_raw(number)
-}
-
-/// An error that is told once, after which the socket can be read again.
-pub(super) fn passes(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ENETDOWN
-                | libc::ENETUNREACH
-                | libc::EHOSTUNREACH
-                | libc::EHOSTDOWN
-                | libc::ECONNREFUSED
-                | libc::EPROTO
-                | libc::ENOPROTOOPT
-                | libc::EMSGSIZE
-        )
-    )
 }
 
 fn received4(datagram: &[u8], beside: Ancillary) -> Option<Received<'_>> {
