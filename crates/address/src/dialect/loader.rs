@@ -10,7 +10,7 @@ use super::words::Word;
 use super::{Loaded, Options, checks};
 use crate::codes;
 use crate::config::Config;
-use language::{Diagnostic, Diagnostics, FileId, Severity, SourceMap, Span, suggest};
+use language::{Code, Diagnostic, Diagnostics, FileId, Severity, SourceMap, Span, suggest};
 use std::collections::HashSet;
 
 /// Most diagnostics that are kept before they are sorted.
@@ -118,6 +118,11 @@ impl Loader<'_> {
         self.sink.push(diagnostic);
     }
 
+    /// Reports an error that has nothing but its message and its place.
+    pub(super) fn error(&mut self, code: &'static Code, span: Span, message: impl Into<String>) {
+        self.report(Diagnostic::error(code, span, message));
+    }
+
     /// Reads the block of a node as that of a keyword.
     pub(super) fn children(&mut self, place: &'static str, node: &Node) {
         let outer = std::mem::replace(&mut self.place, place);
@@ -182,11 +187,11 @@ impl Loader<'_> {
                 )
                 .help(format!("syntax: {}", row.syntax)),
             ),
-            (false, Some(block)) => self.report(Diagnostic::error(
+            (false, Some(block)) => self.error(
                 &codes::BAD_BRACE,
                 block.open,
                 format!("'{}' takes no block", row.name()),
-            )),
+            ),
             _ => {}
         }
         match build.effect {

@@ -62,6 +62,11 @@ impl Node {
         self.words.get(1)
     }
 
+    /// The text of the word behind the first.
+    pub(super) fn text(&self) -> Option<String> {
+        self.argument().map(|word| word.text.clone())
+    }
+
     /// The statements of its block.
     pub(super) fn nodes(&self) -> &[Node] {
         self.block.as_ref().map_or(&[], |b| &b.nodes)

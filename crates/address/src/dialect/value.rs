@@ -1,6 +1,7 @@
 //! Values of keywords: numbers, times, switches, addresses. Each reports what it
 //! cannot take and gives nothing then.
 
+use super::family::draft::At;
 use super::loader::Loader;
 use super::tree::Node;
 use super::words::Word;
@@ -24,13 +25,13 @@ impl Loader<'_> {
             Some(value) if range.contains(&value) => Some(value),
             Some(value) => {
                 let message = self.about(format_args!("'{value}' is out of range: {expected}"));
-                self.report(Diagnostic::error(&codes::OUT_OF_RANGE, word.span, message));
+                self.error(&codes::OUT_OF_RANGE, word.span, message);
                 None
             }
             None => {
                 let message =
                     self.about(format_args!("'{text}' is not a whole number: {expected}"));
-                self.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+                self.error(&codes::BAD_VALUE, word.span, message);
                 None
             }
         }
@@ -48,6 +49,31 @@ impl Loader<'_> {
         range: RangeInclusive<i64>,
     ) -> Option<T> {
         self.number(word, range).and_then(|n| T::try_from(n).ok())
+    }
+
+    /// [`Self::small`] of the first word behind a keyword.
+    pub(super) fn count<T: TryFrom<i64>>(
+        &mut self,
+        node: &Node,
+        range: RangeInclusive<i64>,
+    ) -> Option<T> {
+        node.argument().and_then(|word| self.small(word, range))
+    }
+
+    /// Whole seconds: the first word behind a keyword.
+    pub(super) fn seconds(&mut self, node: &Node, range: RangeInclusive<i64>) -> Option<Duration> {
+        self.count(node, range).map(Duration::from_secs)
+    }
+
+    /// The first word behind a keyword as a value, and where it stands.
+    pub(super) fn at<T>(
+        &mut self,
+        node: &Node,
+        read: impl FnOnce(&mut Self, &Word) -> Option<T>,
+    ) -> Option<At<T>> {
+        let word = node.argument()?;
+        let (value, span) = (read(self, word)?, word.span);
+        Some(At { value, span })
     }
 
     /// Seconds with fractions to the microsecond, within bounds of microseconds.
@@ -89,14 +115,14 @@ impl Loader<'_> {
         };
         if !range.contains(&us) {
             let (least, most) = (shown(*range.start()), shown(*range.end()));
-            self.report(Diagnostic::error(
+            self.error(
                 &codes::OUT_OF_RANGE,
                 word.span,
                 self.about(format_args!(
                     "'{}' is out of range: expected {least} to {most} {name}",
                     word.text
                 )),
-            ));
+            );
             return None;
         }
         Some(Duration::from_micros(us))
@@ -176,7 +202,7 @@ impl Loader<'_> {
 
     fn bad_address(&mut self, word: &Word, wanted: &str) {
         let message = self.about(format_args!("'{}' is not {wanted}", word.text));
-        self.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
+        self.error(&codes::BAD_ADDRESS, word.span, message);
     }
 
     /// One of several words; their nearest is offered.

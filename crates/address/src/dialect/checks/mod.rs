@@ -126,11 +126,7 @@ fn fifos(l: &mut Loader<'_>) {
         let Some(path) = draft.path else {
             if let Some(script) = draft.script {
                 let message = "this script has no pipe to read: the line with the path of the pipe is missing";
-                l.report(Diagnostic::error(
-                    &codes::MISSING_VALUE,
-                    script.span,
-                    message,
-                ));
+                l.error(&codes::MISSING_VALUE, script.span, message);
             }
             continue;
         };
@@ -177,7 +173,7 @@ fn interfaces(l: &mut Loader<'_>) {
             Interface::Loopback if what == "vrrp_instance" => {
                 let message =
                     format!("'{name}' is a loopback interface and reaches no other machine");
-                l.report(Diagnostic::error(&codes::UNKNOWN_INTERFACE, span, message));
+                l.error(&codes::UNKNOWN_INTERFACE, span, message);
             }
             Interface::Missing if !l.config.global.dynamic_interfaces => {
                 let message = format!("interface '{name}' does not exist on this machine");
@@ -194,7 +190,7 @@ fn interfaces(l: &mut Loader<'_>) {
 /// Static addresses, routes and rules, and their groups.
 fn statics(l: &mut Loader<'_>) {
     for mut at in std::mem::take(&mut l.drafts.static_addresses) {
-        let default = l.config.global.default_interface.clone();
+        let default = l.config.global.default_interface().to_owned();
         at.value.interface.get_or_insert(default);
         l.config.addresses.push(at.value);
     }

@@ -8,29 +8,26 @@ use language::Diagnostic;
 
 /// The transport, told where its parts are of the other family.
 pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> Transport {
-    let family = |six: bool| if six { "IPv6" } else { "IPv4" };
-    if let Some(source) = draft.source.as_ref().filter(|s| s.value.is_ipv6() != ipv6) {
-        let message = format!(
-            "the source {} is not {}, like the addresses of '{}'",
-            source.value,
-            family(ipv6),
-            draft.name
-        );
-        l.report(Diagnostic::error(&codes::BAD_ADDRESS, source.span, message));
+    let mut other = |what: &str, address: std::net::IpAddr, span| {
+        if address.is_ipv6() != ipv6 {
+            let family = if ipv6 { "IPv6" } else { "IPv4" };
+            let message = format!(
+                "the {what} {address} is not {family}, like the addresses of '{}'",
+                draft.name
+            );
+            l.error(&codes::BAD_ADDRESS, span, message);
+        }
+    };
+    if let Some(source) = &draft.source {
+        other("source", source.value, source.span);
     }
     let peers = draft
         .peers
         .as_ref()
         .map(|at| at.value.as_slice())
         .unwrap_or_default();
-    for peer in peers.iter().filter(|p| p.value.address.is_ipv6() != ipv6) {
-        let message = format!(
-            "the peer {} is not {}, like the addresses of '{}'",
-            peer.value.address,
-            family(ipv6),
-            draft.name
-        );
-        l.report(Diagnostic::error(&codes::BAD_ADDRESS, peer.span, message));
+    for peer in peers {
+        other("peer", peer.value.address, peer.span);
     }
     if !peers.is_empty() || draft.options.values.fault_without_peer {
         let bounded = peers
@@ -42,6 +39,9 @@ pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> 
             check_source: bounded || draft.check_source.is_some() || l.drafts.defaults.check_source,
         };
     }
+    if let Some(group) = &draft.group {
+        other("group", group.value, group.span);
+    }
     without_peers(l, draft);
     let defaults = &l.drafts.defaults;
     let default = match ipv6 {
@@ -49,15 +49,6 @@ pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> 
         false => defaults.group4.unwrap_or(GROUP4),
     };
     let group = draft.group.as_ref();
-    if let Some(at) = group.filter(|g| g.value.is_ipv6() != ipv6) {
-        let message = format!(
-            "the group {} is not {}, like the addresses of '{}'",
-            at.value,
-            family(ipv6),
-            draft.name
-        );
-        l.report(Diagnostic::error(&codes::BAD_ADDRESS, at.span, message));
-    }
     Transport::Multicast {
         group: group.map_or(default, |g| g.value),
     }

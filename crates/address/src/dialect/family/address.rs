@@ -43,7 +43,7 @@ impl<'w> Words<'w> {
             && let Some(name) = self.words.last()
         {
             let message = format!("the value after '{}' is missing", name.text);
-            l.report(Diagnostic::error(&codes::MISSING_VALUE, name.span, message));
+            l.error(&codes::MISSING_VALUE, name.span, message);
         }
         value
     }
@@ -173,10 +173,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         doc: "The instances of this group enter FAULT when the address is removed.",
         example: "192.0.2.10/24 dev eth0",
         build: |l, w, a| {
-            let Some(word) = w.value(l) else { return };
-            a.track_group = Some(word.text.clone());
-            let (value, span) = (word.text.clone(), word.span);
-            l.drafts.track_group_uses.push(At { value, span });
+            a.track_group = track_group(l, w);
         },
     },
 ];
@@ -187,32 +184,12 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ad
     let mut words = Words::new(&line.words);
     words.next();
     let (address, prefix) = l.network(first)?;
-    let mut built = Address {
-        address,
-        prefix: prefix.unwrap_or_else(|| bits(address)),
-        interface: None,
-        broadcast: None,
-        peer: None,
-        scope: None,
-        label: None,
-        no_dad: false,
-        home: false,
-        manage_temporary: false,
-        no_prefix_route: false,
-        auto_join: false,
-        preferred: None,
-        no_track: false,
-        track_group: None,
-        vmac: false,
-    };
+    let mut built = Address::new(address, prefix.unwrap_or_else(|| bits(address)));
     while let Some(word) = words.next() {
-        let row = OPTIONS
-            .iter()
-            .find(|row| row.name() == word.text && row.places.contains(&place));
-        match row {
+        match find(OPTIONS, word, place) {
             Some(row) => (row.build)(l, &mut words, &mut built),
             None => {
-                unknown(l, word, place);
+                unknown_option(l, word, place);
                 break;
             }
         }
@@ -226,14 +203,50 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ad
     })
 }
 
-fn unknown(l: &mut Loader<'_>, word: &Word, place: &str) {
+/// The option of that name in the block of that name.
+pub(super) fn find<B>(
+    options: &'static [Keyword<B>],
+    word: &Word,
+    place: &str,
+) -> Option<&'static Keyword<B>> {
+    options
+        .iter()
+        .find(|row| row.name() == word.text && row.places.contains(&place))
+}
+
+/// The option whose name is like the word.
+fn nearest<B>(options: &[Keyword<B>], word: &Word, place: &str) -> Option<&'static str> {
+    let here = options.iter().filter(|row| row.places.contains(&place));
+    suggest::nearest(&word.text, here.map(Keyword::name))
+}
+
+/// Reports a word that is no option of a line, which is `what`.
+pub(super) fn unknown<B>(
+    l: &mut Loader<'_>,
+    options: &[Keyword<B>],
+    word: &Word,
+    place: &str,
+    what: &str,
+) {
+    let message = format!("unknown word '{}' in {what}", word.text);
+    l.report(
+        Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message)
+            .did_you_mean(word.span, nearest(options, word, place)),
+    );
+}
+
+/// The value of `track_group`, whose block may still follow.
+pub(super) fn track_group(l: &mut Loader<'_>, words: &mut Words<'_>) -> Option<String> {
+    let word = words.value(l)?;
+    let (value, span) = (word.text.clone(), word.span);
+    l.drafts.track_group_uses.push(At { value, span });
+    Some(word.text.clone())
+}
+
+fn unknown_option(l: &mut Loader<'_>, word: &Word, place: &str) {
     let message = format!("unknown word '{}' after an address", word.text);
     let told = Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message);
-    let names = OPTIONS
-        .iter()
-        .filter(|row| row.places.contains(&place))
-        .map(|row| row.name());
-    let near = suggest::nearest(&word.text, names);
+    let near = nearest(OPTIONS, word, place);
     let another = word
         .text
         .split('/')
@@ -252,7 +265,7 @@ fn broadcast(l: &mut Loader<'_>, words: &mut Words<'_>, a: &mut Address) {
     let Some(word) = words.value(l) else { return };
     let IpAddr::V4(own) = a.address else {
         let message = "IPv6 has no broadcast addresses";
-        l.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
+        l.error(&codes::BAD_ADDRESS, word.span, message);
         return;
     };
     let host = u32::MAX.checked_shr(u32::from(a.prefix)).unwrap_or(0);
@@ -262,7 +275,7 @@ fn broadcast(l: &mut Loader<'_>, words: &mut Words<'_>, a: &mut Address) {
         _ => match l.address(word) {
             Some(IpAddr::V6(_)) => {
                 let message = "a broadcast address must be IPv4";
-                l.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
+                l.error(&codes::BAD_ADDRESS, word.span, message);
                 None
             }
             other => other,
@@ -277,7 +290,7 @@ fn label(l: &mut Loader<'_>, words: &mut Words<'_>, a: &mut Address) {
             "a label has at most {LABEL_BYTES_MAX} bytes, this one has {}",
             word.text.len()
         );
-        l.report(Diagnostic::error(&codes::OUT_OF_RANGE, word.span, message));
+        l.error(&codes::OUT_OF_RANGE, word.span, message);
         return;
     }
     a.label = Some(word.text.clone());

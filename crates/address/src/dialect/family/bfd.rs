@@ -1,13 +1,13 @@
 //! `bfd_instance`: sessions of bidirectional forwarding detection.
 
 use super::BFD;
+use super::draft::put;
 use super::script::named;
 use crate::codes;
 use crate::config::{BfdSession, Weight};
 use crate::dialect::keyword::{Row, TOP, block, line, so_anyway};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
-use language::Diagnostic;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         example: "source_ip 192.0.2.1",
         build: line(1, 1, |l, n| {
             let found = n.argument().and_then(|w| l.address(w));
-            with(l, |s| s.source = found);
+            put(&mut l.drafts.bfd, Some(found), |s| &mut s.source);
         }),
     },
     Row {
@@ -53,33 +53,21 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "min_rx <milliseconds>",
         doc: "Minimum interval of received packets, by default 10 ms.",
         example: "min_rx 50",
-        build: line(1, 1, |l, n| {
-            if let Some(value) = interval(l, n) {
-                with(l, |s| s.min_rx = value);
-            }
-        }),
+        build: line(1, 1, |l, n| interval(l, n, |s| &mut s.min_rx)),
     },
     Row {
         places: &[BFD],
         syntax: "min_tx <milliseconds>",
         doc: "Interval of sent packets, by default 10 ms.",
         example: "min_tx 50",
-        build: line(1, 1, |l, n| {
-            if let Some(value) = interval(l, n) {
-                with(l, |s| s.min_tx = value);
-            }
-        }),
+        build: line(1, 1, |l, n| interval(l, n, |s| &mut s.min_tx)),
     },
     Row {
         places: &[BFD],
         syntax: "idle_tx <milliseconds>",
         doc: "Interval while the session is down, by default 1000 ms.",
         example: "idle_tx 2000",
-        build: line(1, 1, |l, n| {
-            if let Some(value) = interval(l, n) {
-                with(l, |s| s.idle_tx = value);
-            }
-        }),
+        build: line(1, 1, |l, n| interval(l, n, |s| &mut s.idle_tx)),
     },
     Row {
         places: &[BFD],
@@ -87,9 +75,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Number of missing packets after which the session is down, by default 5.",
         example: "multiplier 3",
         build: line(1, 1, |l, n| {
-            if let Some(value) = n.argument().and_then(|w| l.small(w, 1..=255)) {
-                with(l, |s| s.multiplier = value);
-            }
+            let value = l.count(n, 1..=255);
+            put(&mut l.drafts.bfd, value, |s| &mut s.multiplier);
         }),
     },
     Row {
@@ -97,7 +84,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "passive",
         doc: "Sends nothing until the neighbour does.",
         example: "passive",
-        build: line(0, 0, |l, _| with(l, |s| s.passive = true)),
+        build: line(0, 0, |l, _| {
+            put(&mut l.drafts.bfd, Some(true), |s| &mut s.passive)
+        }),
     },
     Row {
         places: &[BFD],
@@ -119,9 +108,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Maximum distance of the neighbour in hops; 255 disables the check.",
         example: "max_hops 1",
         build: line(1, 1, |l, n| {
-            if let Some(value) = n.argument().and_then(|w| l.small(w, 0..=255)) {
-                with(l, |s| s.max_hops = value);
-            }
+            let value = l.count(n, 0..=255);
+            put(&mut l.drafts.bfd, value, |s| &mut s.max_hops);
         }),
     },
     Row {
@@ -139,12 +127,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         build: line(0, 0, super::ipvs::concerns_ipvs),
     },
 ];
-
-fn with(l: &mut Loader<'_>, change: impl FnOnce(&mut BfdSession)) {
-    if let Some(at) = l.drafts.bfd.last_mut() {
-        change(&mut at.value);
-    }
-}
 
 fn session(l: &mut Loader<'_>, node: &Node) {
     let draft = named(l, node, "bfd_instance", |name| BfdSession {
@@ -178,29 +160,30 @@ fn session(l: &mut Loader<'_>, node: &Node) {
         let named = node.nodes().iter().any(|n| n.name().starts_with("neighbo"));
         if !named {
             let message = format!("'bfd_instance {}' has no 'neighbor_ip'", session.name);
-            l.report(Diagnostic::error(&codes::MISSING_VALUE, span, message));
+            l.error(&codes::MISSING_VALUE, span, message);
         }
     } else if session
         .source
         .is_some_and(|s| s.is_ipv4() != session.neighbour.is_ipv4())
     {
         let message = "its source_ip and neighbor_ip are of different families";
-        l.report(Diagnostic::error(&codes::BAD_ADDRESS, span, message));
+        l.error(&codes::BAD_ADDRESS, span, message);
     }
 }
 
 fn neighbour(l: &mut Loader<'_>, node: &Node) {
-    if let Some(value) = node.argument().and_then(|w| l.address(w)) {
-        with(l, |s| s.neighbour = value);
-    }
+    let value = node.argument().and_then(|w| l.address(w));
+    put(&mut l.drafts.bfd, value, |s| &mut s.neighbour);
 }
 
-fn interval(l: &mut Loader<'_>, node: &Node) -> Option<Duration> {
-    l.milliseconds(node.argument()?, INTERVAL_MIN_US..=INTERVAL_MAX_US)
+fn interval(l: &mut Loader<'_>, node: &Node, field: impl FnOnce(&mut BfdSession) -> &mut Duration) {
+    let value = l.at(node, |l, w| {
+        l.milliseconds(w, INTERVAL_MIN_US..=INTERVAL_MAX_US)
+    });
+    put(&mut l.drafts.bfd, value.map(|at| at.value), field);
 }
 
 fn hops(l: &mut Loader<'_>, node: &Node) {
-    if let Some(value) = node.argument().and_then(|w| l.small(w, 1..=255)) {
-        with(l, |s| s.ttl = value);
-    }
+    let value = l.count(node, 1..=255);
+    put(&mut l.drafts.bfd, value, |s| &mut s.ttl);
 }

@@ -246,6 +246,17 @@ pub(in crate::dialect) enum ReceivePolicy {
     Bytes(u32),
 }
 
+/// Puts a value that was taken into the last draft of its kind.
+pub(in crate::dialect) fn put<D, T>(
+    drafts: &mut [At<D>],
+    value: Option<T>,
+    field: impl FnOnce(&mut D) -> &mut T,
+) {
+    if let (Some(value), Some(last)) = (value, drafts.last_mut()) {
+        *field(&mut last.value) = value;
+    }
+}
+
 impl Drafts {
     pub(in crate::dialect) fn new(host: String) -> Drafts {
         Drafts {

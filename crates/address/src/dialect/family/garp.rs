@@ -48,75 +48,75 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "Seconds until a new owner announces its addresses a second time; 0 disables that. Default \
          `vrrp_garp_master_delay`, 5.",
         "garp_master_delay 1",
-        delay,
+        |l, n| seconds(l, n, |d| &mut d.delay),
     ),
     of_all(
         "vrrp_garp_master_delay <seconds>",
         "Seconds until a new owner announces its addresses a second time; 0 disables that. Default 5.",
         "vrrp_garp_master_delay 1",
-        delay,
+        |l, n| seconds(l, n, |d| &mut d.delay),
     ),
     of_instance(
         "garp_master_repeat <number>",
         "Number of announcements of each address that a new owner sends at a time. Default `vrrp_garp_master_repeat`, \
          5.",
         "garp_master_repeat 3",
-        repeat,
+        |l, n| times(l, n, 1, |d| &mut d.repeat),
     ),
     of_all(
         "vrrp_garp_master_repeat <number>",
         "Number of announcements of each address that a new owner sends at a time. Default 5.",
         "vrrp_garp_master_repeat 3",
-        repeat,
+        |l, n| times(l, n, 1, |d| &mut d.repeat),
     ),
     of_instance(
         "garp_lower_prio_delay <seconds>",
         "Like `garp_master_delay`, after the owner has received an advert with a lower priority.",
         "garp_lower_prio_delay 5",
-        lower_delay,
+        |l, n| seconds(l, n, |d| &mut d.lower_prio_delay),
     ),
     of_all(
         "vrrp_garp_lower_prio_delay <seconds>",
         "Like `vrrp_garp_master_delay`, after the owner has received an advert with a lower priority.",
         "vrrp_garp_lower_prio_delay 5",
-        lower_delay,
+        |l, n| seconds(l, n, |d| &mut d.lower_prio_delay),
     ),
     of_instance(
         "garp_lower_prio_repeat <number>",
         "Like `garp_master_repeat`, after the owner has received an advert with a lower priority.",
         "garp_lower_prio_repeat 1",
-        lower_repeat,
+        |l, n| times(l, n, 0, |d| &mut d.lower_prio_repeat),
     ),
     of_all(
         "vrrp_garp_lower_prio_repeat <number>",
         "Like `vrrp_garp_master_repeat`, after the owner has received an advert with a lower priority.",
         "vrrp_garp_lower_prio_repeat 1",
-        lower_repeat,
+        |l, n| times(l, n, 0, |d| &mut d.lower_prio_repeat),
     ),
     of_instance(
         "garp_master_refresh <seconds>",
         "Interval at which an owner announces its addresses again; 0 disables that. Default \
          `vrrp_garp_master_refresh`, 0.",
         "garp_master_refresh 60",
-        refresh,
+        |l, n| seconds(l, n, |d| &mut d.refresh),
     ),
     of_all(
         "vrrp_garp_master_refresh <seconds>",
         "Interval at which an owner announces its addresses again; 0 disables that. Default 0.",
         "vrrp_garp_master_refresh 60",
-        refresh,
+        |l, n| seconds(l, n, |d| &mut d.refresh),
     ),
     of_instance(
         "garp_master_refresh_repeat <number>",
         "Number of announcements of a refresh. Default `vrrp_garp_master_refresh_repeat`, 1.",
         "garp_master_refresh_repeat 2",
-        refresh_repeat,
+        |l, n| times(l, n, 1, |d| &mut d.refresh_repeat),
     ),
     of_all(
         "vrrp_garp_master_refresh_repeat <number>",
         "Number of announcements of a refresh. Default 1.",
         "vrrp_garp_master_refresh_repeat 2",
-        refresh_repeat,
+        |l, n| times(l, n, 1, |d| &mut d.refresh_repeat),
     ),
     of_instance(
         "garp_extra_if [all] <seconds>",
@@ -221,48 +221,27 @@ fn draft<'l>(l: &'l mut Loader<'_>, node: &Node) -> &'l mut GarpDraft {
     draft
 }
 
-fn seconds(l: &mut Loader<'_>, node: &Node) -> Option<Duration> {
-    let word = node.argument()?;
-    let value = l.number(word, 0..=DAY_S)?;
-    Some(Duration::from_secs(u64::try_from(value).ok()?))
+fn seconds(
+    l: &mut Loader<'_>,
+    node: &Node,
+    field: impl FnOnce(&mut GarpDraft) -> &mut Option<Duration>,
+) {
+    let value = l.seconds(node, 0..=DAY_S);
+    *field(draft(l, node)) = value;
 }
 
-fn times(l: &mut Loader<'_>, node: &Node, least: i64) -> Option<u32> {
-    l.small(node.argument()?, least..=i64::from(i32::MAX))
+fn times(
+    l: &mut Loader<'_>,
+    node: &Node,
+    least: i64,
+    field: impl FnOnce(&mut GarpDraft) -> &mut Option<u32>,
+) {
+    let value = l.count(node, least..=i64::from(i32::MAX));
+    *field(draft(l, node)) = value;
 }
 
 fn interval(l: &mut Loader<'_>, node: &Node) -> Option<Duration> {
     l.timer(node.argument()?, 0..=INTERVAL_MAX_US)
-}
-
-fn delay(l: &mut Loader<'_>, node: &Node) {
-    let value = seconds(l, node);
-    draft(l, node).delay = value;
-}
-
-fn repeat(l: &mut Loader<'_>, node: &Node) {
-    let value = times(l, node, 1);
-    draft(l, node).repeat = value;
-}
-
-fn lower_delay(l: &mut Loader<'_>, node: &Node) {
-    let value = seconds(l, node);
-    draft(l, node).lower_prio_delay = value;
-}
-
-fn lower_repeat(l: &mut Loader<'_>, node: &Node) {
-    let value = times(l, node, 0);
-    draft(l, node).lower_prio_repeat = value;
-}
-
-fn refresh(l: &mut Loader<'_>, node: &Node) {
-    let value = seconds(l, node);
-    draft(l, node).refresh = value;
-}
-
-fn refresh_repeat(l: &mut Loader<'_>, node: &Node) {
-    let value = times(l, node, 1);
-    draft(l, node).refresh_repeat = value;
 }
 
 fn extra(l: &mut Loader<'_>, node: &Node) {
@@ -270,11 +249,7 @@ fn extra(l: &mut Loader<'_>, node: &Node) {
     let all = words.first().is_some_and(|w| w.text == "all");
     let Some(word) = words.get(usize::from(all)) else {
         let message = format!("the seconds after '{}' are missing", node.name());
-        l.report(Diagnostic::error(
-            &codes::MISSING_VALUE,
-            node.whole(),
-            message,
-        ));
+        l.error(&codes::MISSING_VALUE, node.whole(), message);
         return;
     };
     let value = l
@@ -314,7 +289,7 @@ fn add_interface(l: &mut Loader<'_>, name: &str, span: language::Span) {
     });
     if taken {
         let message = format!("the interface '{name}' is in two garp_groups");
-        l.report(Diagnostic::error(&codes::DUPLICATE, span, message));
+        l.error(&codes::DUPLICATE, span, message);
         return;
     }
     let value = name.to_owned();

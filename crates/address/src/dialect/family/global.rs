@@ -1,6 +1,7 @@
 //! `global_defs`: what holds for every instance.
 
 use super::draft::ReceivePolicy;
+use super::instance::switch;
 use super::{GLOBAL, INSTANCE};
 use crate::codes;
 use crate::dialect::keyword::{Build, Row, TOP, block, line, no_effect, so_anyway};
@@ -45,7 +46,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "Name of this machine in mails and logs; the default is the host name.",
         "router_id lb1",
         line(1, 1, |l, n| {
-            l.drafts.defaults.router_id = n.argument().map(|w| w.text.clone());
+            l.drafts.defaults.router_id = n.text();
         }),
     ),
     row(
@@ -53,9 +54,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "Interface of static addresses without `dev`; default eth0.",
         "default_interface eth1",
         line(1, 1, |l, n| {
-            if let Some(word) = n.argument() {
-                l.config.global.default_interface = word.text.clone();
-            }
+            l.config.global.default_interface = n.text();
         }),
     ),
     row(
@@ -63,7 +62,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "Version of instances without `version`; default 2. IPv6 is always 3.",
         "vrrp_version 3",
         line(1, 1, |l, n| {
-            if let Some(value) = n.argument().and_then(|w| l.small(w, 2..=3)) {
+            if let Some(value) = l.count(n, 2..=3) {
                 l.drafts.defaults.options.values.version = value;
             }
         }),
@@ -89,7 +88,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "The default of `down_timer_adverts`.",
         "vrrp_down_timer_adverts 4",
         line(1, 1, |l, n| {
-            if let Some(value) = n.argument().and_then(|w| l.small(w, 1..=100)) {
+            if let Some(value) = l.count(n, 1..=100) {
                 l.drafts.defaults.options.values.down_timer_adverts = value;
             }
         }),
@@ -98,26 +97,14 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "vrrp_lower_prio_no_advert [on|off]",
         "The default of `lower_prio_no_advert`.",
         "vrrp_lower_prio_no_advert",
-        line(0, 1, |l, n| {
-            if let Some(value) = l.switch(n) {
-                let options = &mut l.drafts.defaults.options;
-                options.set("lower_prio_no_advert", n.place(), |o| {
-                    o.lower_prio_no_advert = value
-                });
-            }
-        }),
+        line(0, 1, |l, n| switch(l, n, |o| &mut o.lower_prio_no_advert)),
     ),
     row(
         "vrrp_higher_prio_send_advert [on|off]",
         "The default of `higher_prio_send_advert`.",
         "vrrp_higher_prio_send_advert",
         line(0, 1, |l, n| {
-            if let Some(value) = l.switch(n) {
-                let options = &mut l.drafts.defaults.options;
-                options.set("higher_prio_send_advert", n.place(), |o| {
-                    o.higher_prio_send_advert = value
-                });
-            }
+            switch(l, n, |o| &mut o.higher_prio_send_advert)
         }),
     ),
     row(
@@ -187,7 +174,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "Prefix of the names of virtual interfaces, `vrrp` by default.",
         "vmac_prefix vr",
         line(1, 1, |l, n| {
-            l.drafts.defaults.vmac_prefix = n.argument().map(|w| w.text.clone());
+            l.drafts.defaults.vmac_prefix = n.text();
         }),
     ),
     row(
@@ -195,7 +182,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "As `vmac_prefix`, for interfaces of addresses with `use_vmac`.",
         "vmac_addr_prefix va",
         line(1, 1, |l, n| {
-            l.config.global.vmac_address_prefix = n.argument().map(|w| w.text.clone());
+            l.config.global.vmac_address_prefix = n.text();
         }),
     ),
     row(
@@ -203,10 +190,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "The table of nftables for `no_accept` and virtual interfaces, `keepalived` by default.",
         "nftables vrrp",
         line(0, 1, |l, n| {
-            let name = n
-                .argument()
-                .map_or("keepalived".to_owned(), |w| w.text.clone());
-            l.config.global.nftables_table = Some(name);
+            l.config.global.nftables_table = n.text().or_else(|| Some("keepalived".to_owned()));
         }),
     ),
     row(
@@ -214,9 +198,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "The priority of the chains of nftables, -1 by default.",
         "nftables_priority -1",
         line(1, 1, |l, n| {
-            l.config.global.nftables_priority = n
-                .argument()
-                .and_then(|w| l.small(w, i64::from(i32::MIN)..=i64::from(i32::MAX)));
+            let all = i64::from(i32::MIN)..=i64::from(i32::MAX);
+            l.config.global.nftables_priority = l.count(n, all);
         }),
     ),
     row(
@@ -275,7 +258,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "How many packets `vrrp_rx_bufs_policy` makes room for, 3 by default.",
         "vrrp_rx_bufs_multiplier 4",
         line(1, 1, |l, n| {
-            l.drafts.defaults.receive_multiplier = n.argument().and_then(|w| l.small(w, 1..=65535));
+            l.drafts.defaults.receive_multiplier = l.count(n, 1..=65535);
         }),
     ),
 ];
@@ -288,7 +271,7 @@ fn group(l: &mut Loader<'_>, node: &Node, ipv6: bool) -> Option<IpAddr> {
     }
     let family = if ipv6 { "IPv6" } else { "IPv4" };
     let message = format!("{address} is not a multicast address of {family}");
-    l.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
+    l.error(&codes::BAD_ADDRESS, word.span, message);
     None
 }
 

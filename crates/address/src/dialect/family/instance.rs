@@ -1,9 +1,9 @@
 //! `vrrp_instance`: what a virtual router is.
 
 use super::draft::{At, InstanceDraft};
-use super::{AUTHENTICATION, INSTANCE};
+use super::{AUTHENTICATION, GLOBAL, INSTANCE};
 use crate::codes;
-use crate::config::{Start, Vmac};
+use crate::config::{Options, Start, Vmac};
 use crate::dialect::keyword::{Row, TOP, block, line};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
@@ -52,7 +52,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "The highest priority owns the addresses. Give every machine a different one; 255 is for the machine to \
             which the addresses belong. Default 100.",
         example: "priority 150",
-        build: line(1, 1, priority),
+        build: line(1, 1, |l, n| {
+            l.instance.priority = l.at(n, |l, w| l.small(w, 1..=255))
+        }),
     },
     Row {
         places: &[INSTANCE],
@@ -60,7 +62,10 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Advert interval, the same on all machines: 1 to 255 whole seconds in version 2, 0.01 to 40.95 in \
             version 3. After three missing adverts the addresses move.",
         example: "version 3\nadvert_int 0.1",
-        build: line(1, 1, advert_int),
+        build: line(1, 1, |l, n| {
+            let value = l.at(n, |l, w| l.timer(w, 10_000..=255_000_000));
+            option(l, value, |o| &mut o.advert_interval);
+        }),
     },
     Row {
         places: &[INSTANCE],
@@ -68,7 +73,10 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "VRRP version. 3 is required for IPv6 and for intervals below one second; it has no authentication. \
             Default `vrrp_version`.",
         example: "version 3",
-        build: line(1, 1, version),
+        build: line(1, 1, |l, n| {
+            let value = l.at(n, |l, w| l.small(w, 2..=3));
+            option(l, value, |o| &mut o.version);
+        }),
     },
     Row {
         places: &[INSTANCE],
@@ -76,7 +84,10 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Number of missing adverts after which the addresses move. The protocol's value is 3; all machines need the \
             same number.",
         example: "down_timer_adverts 4",
-        build: line(1, 1, down_timer),
+        build: line(1, 1, |l, n| {
+            let value = l.at(n, |l, w| l.small(w, 1..=100));
+            option(l, value, |o| &mut o.down_timer_adverts);
+        }),
     },
     Row {
         places: &[INSTANCE],
@@ -144,7 +155,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "strict_mode [on|off]",
         doc: "Follows the protocol exactly, see `vrrp_strict`, which is its default.",
         example: "strict_mode off",
-        build: line(0, 1, strict),
+        build: line(0, 1, |l, n| switch(l, n, |o| &mut o.strict)),
     },
     Row {
         places: &[INSTANCE],
@@ -208,16 +219,16 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "vrf <interface>",
         doc: "With unicast and no interface: the VRF of the instance.",
         example: "vrf blue",
-        build: line(1, 1, |l, n| {
-            l.instance.options.values.vrf = n.argument().map(|w| w.text.clone())
-        }),
+        build: line(1, 1, |l, n| l.instance.options.values.vrf = n.text()),
     },
     Row {
         places: &[INSTANCE],
         syntax: "kernel_rx_buf_size <bytes>",
         doc: "Receive buffer of its socket.",
         example: "kernel_rx_buf_size 65536",
-        build: line(1, 1, buffer),
+        build: line(1, 1, |l, n| {
+            l.instance.options.values.receive_buffer_bytes = l.count(n, 1..=i64::from(i32::MAX));
+        }),
     },
     Row {
         places: &[INSTANCE],
@@ -282,46 +293,32 @@ fn interface(l: &mut Loader<'_>, node: &Node) {
 }
 
 fn vrid(l: &mut Loader<'_>, node: &Node) {
-    let Some(word) = node.argument() else { return };
-    l.instance.vrid = l.small(word, 1..=255).map(|value| At {
-        value,
-        span: word.span,
-    });
+    l.instance.vrid = l.at(node, |l, w| l.small(w, 1..=255));
     l.instance.vrid_told = l.instance.vrid.is_none();
 }
 
-fn priority(l: &mut Loader<'_>, node: &Node) {
-    let Some(word) = node.argument() else { return };
-    l.instance.priority = l.small(word, 1..=255).map(|value| At {
-        value,
-        span: word.span,
-    });
-}
-
-fn advert_int(l: &mut Loader<'_>, node: &Node) {
-    let Some(word) = node.argument() else { return };
-    if let Some(value) = l.timer(word, 10_000..=255_000_000) {
+/// Sets an option of the instance that was taken, by the name of its keyword.
+fn option<T>(l: &mut Loader<'_>, value: Option<At<T>>, field: impl FnOnce(&mut Options) -> &mut T) {
+    if let Some(At { value, span }) = value {
         let options = &mut l.instance.options;
-        options.set("advert_int", word.span, |o| o.advert_interval = value);
+        options.set(l.keyword, span, |o| *field(o) = value);
     }
 }
 
-fn version(l: &mut Loader<'_>, node: &Node) {
-    let Some(word) = node.argument() else { return };
-    if let Some(value) = l.small(word, 2..=3) {
-        let options = &mut l.instance.options;
-        options.set("version", word.span, |o| o.version = value);
-    }
-}
-
-fn down_timer(l: &mut Loader<'_>, node: &Node) {
-    let Some(word) = node.argument() else { return };
-    if let Some(value) = l.small(word, 1..=100) {
-        let options = &mut l.instance.options;
-        options.set("down_timer_adverts", word.span, |o| {
-            o.down_timer_adverts = value;
-        });
-    }
+/// Sets a switch of the instance or, in `global_defs`, its default for all of them, whose
+/// keyword has a prefix.
+pub(super) fn switch(
+    l: &mut Loader<'_>,
+    node: &Node,
+    field: impl FnOnce(&mut Options) -> &mut bool,
+) {
+    let Some(value) = l.switch(node) else { return };
+    let options = match l.place {
+        GLOBAL => &mut l.drafts.defaults.options,
+        _ => &mut l.instance.options,
+    };
+    let name = l.keyword.trim_start_matches("vrrp_");
+    options.set(name, node.place(), |o| *field(o) = value);
 }
 
 fn preempt(l: &mut Loader<'_>, node: &Node, value: bool) {
@@ -348,20 +345,11 @@ fn authentication(l: &mut Loader<'_>, node: &Node) {
 }
 
 fn auth_type(l: &mut Loader<'_>, node: &Node) {
-    let Some(word) = node.argument() else { return };
-    let ah = l.choice(word, &[("PASS", false), ("AH", true)]);
-    l.instance.auth_ah = ah.map(|value| At {
-        value,
-        span: word.span,
-    });
+    l.instance.auth_ah = l.at(node, |l, w| l.choice(w, &[("PASS", false), ("AH", true)]));
 }
 
 fn auth_pass(l: &mut Loader<'_>, node: &Node) {
-    let Some(word) = node.argument() else { return };
-    l.instance.auth_pass = Some(At {
-        value: word.text.clone().into_bytes(),
-        span: word.span,
-    });
+    l.instance.auth_pass = l.at(node, |_, w| Some(w.text.clone().into_bytes()));
 }
 
 /// Returns the part of a password that is sent, padded, and whether it was truncated.
@@ -383,13 +371,6 @@ pub(in crate::dialect) fn key(bytes: &[u8]) -> [u8; KEY_BYTES] {
     key
 }
 
-fn strict(l: &mut Loader<'_>, node: &Node) {
-    if let Some(value) = l.switch(node) {
-        let options = &mut l.instance.options;
-        options.set("strict_mode", node.place(), |o| o.strict = value);
-    }
-}
-
 fn use_vmac(l: &mut Loader<'_>, node: &Node) {
     let mut vmac = Vmac::default();
     for word in node.arguments() {
@@ -397,7 +378,7 @@ fn use_vmac(l: &mut Loader<'_>, node: &Node) {
             Some(mac) => vmac.mac = Some(mac),
             None if word.text.contains(':') && word.text.len() > 13 => {
                 let message = format!("'{}' is not a MAC address of five or six octets", word.text);
-                l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+                l.error(&codes::BAD_VALUE, word.span, message);
             }
             None => vmac.name = interface_name(l, word),
         }
@@ -416,7 +397,7 @@ fn interface_name(l: &mut Loader<'_>, word: &Word) -> Option<String> {
         "'{}' is not a valid interface name: at most {NAME_BYTES_MAX} bytes, without '/'",
         word.text
     );
-    l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+    l.error(&codes::BAD_VALUE, word.span, message);
     None
 }
 
@@ -449,11 +430,6 @@ fn use_ipvlan(l: &mut Loader<'_>, node: &Node) {
         }
     }
     l.instance.vmac = Some(vmac);
-}
-
-fn buffer(l: &mut Loader<'_>, node: &Node) {
-    let Some(word) = node.argument() else { return };
-    l.instance.options.values.receive_buffer_bytes = l.small(word, 1..=i64::from(i32::MAX));
 }
 
 fn debug(l: &mut Loader<'_>, node: &Node) {

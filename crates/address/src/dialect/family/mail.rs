@@ -5,8 +5,6 @@ use crate::codes;
 use crate::dialect::keyword::{Row, block, line};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
-use language::Diagnostic;
-use std::time::Duration;
 
 /// Most receivers.
 const RECEIVERS_MAX: usize = 1000;
@@ -26,7 +24,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "notification_email_from <address>",
         doc: "Sender of the mails; the default is the user of the program at the host name.",
         example: "notification_email_from keepalived@example.com",
-        build: line(1, 1, |l, n| l.drafts.mail.from = text(n)),
+        build: line(1, 1, |l, n| l.drafts.mail.from = n.text()),
     },
     Row {
         places: &[GLOBAL],
@@ -40,14 +38,16 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "smtp_helo_name <name>",
         doc: "The name for the greeting of the mail server; the default is the host name.",
         example: "smtp_helo_name lb1.example.com",
-        build: line(1, 1, |l, n| l.drafts.mail.helo = text(n)),
+        build: line(1, 1, |l, n| l.drafts.mail.helo = n.text()),
     },
     Row {
         places: &[GLOBAL],
         syntax: "smtp_connect_timeout <seconds>",
         doc: "Timeout for the mail server, by default 30 s.",
         example: "smtp_connect_timeout 10",
-        build: line(1, 1, timeout),
+        build: line(1, 1, |l, n| {
+            l.drafts.mail.timeout = l.seconds(n, 1..=86_400)
+        }),
     },
     Row {
         places: &[GLOBAL],
@@ -85,10 +85,6 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
 ];
 
-fn text(node: &Node) -> Option<String> {
-    node.argument().map(|word| word.text.clone())
-}
-
 fn receivers(l: &mut Loader<'_>, node: &Node) {
     for word in node.nodes().iter().flat_map(|line| &line.words) {
         if word
@@ -97,7 +93,7 @@ fn receivers(l: &mut Loader<'_>, node: &Node) {
             .any(|c| c.is_control() || c == '<' || c == '>')
         {
             let message = format!("'{}' is not a mail address", word.text);
-            l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+            l.error(&codes::BAD_VALUE, word.span, message);
         } else if l.drafts.mail.to.len() < RECEIVERS_MAX {
             l.drafts.mail.to.push(word.text.clone());
         }
@@ -105,17 +101,10 @@ fn receivers(l: &mut Loader<'_>, node: &Node) {
 }
 
 fn server(l: &mut Loader<'_>, node: &Node) {
-    let Some(host) = text(node) else { return };
+    let Some(host) = node.text() else { return };
     let port = match node.arguments().get(1) {
         Some(word) => l.small(word, 1..=65535),
         None => Some(PORT),
     };
     l.drafts.mail.server = port.map(|port| (host, port));
-}
-
-fn timeout(l: &mut Loader<'_>, node: &Node) {
-    let Some(word) = node.argument() else { return };
-    let seconds = l.number(word, 1..=86_400);
-    let seconds = seconds.and_then(|n| u64::try_from(n).ok());
-    l.drafts.mail.timeout = seconds.map(Duration::from_secs);
 }

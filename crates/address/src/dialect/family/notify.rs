@@ -11,7 +11,6 @@ use crate::dialect::tree::Node;
 use crate::dialect::words::{Word, command};
 use language::Diagnostic;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Most words of a script.
 const WORDS_MAX: usize = 256;
@@ -152,7 +151,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Maximum duration of the `startup_script` in seconds, by default 10.",
         example: "startup_script_timeout 20",
         build: line(1, 1, |l, n| {
-            l.drafts.defaults.startup_timeout = timeout(l, n)
+            l.drafts.defaults.startup_timeout = l.seconds(n, 1..=1000)
         }),
     },
     Row {
@@ -170,7 +169,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Maximum duration of the `shutdown_script` in seconds, by default 10.",
         example: "shutdown_script_timeout 20",
         build: line(1, 1, |l, n| {
-            l.drafts.defaults.shutdown_timeout = timeout(l, n)
+            l.drafts.defaults.shutdown_timeout = l.seconds(n, 1..=1000)
         }),
     },
     Row {
@@ -210,16 +209,12 @@ pub(in crate::dialect) fn split(l: &mut Loader<'_>, word: &Word) -> Option<Vec<S
                 0 => "the script is missing".to_owned(),
                 n => format!("a script with {n} words; the maximum is {WORDS_MAX}"),
             };
-            l.report(Diagnostic::error(&codes::MISSING_VALUE, word.span, message));
+            l.error(&codes::MISSING_VALUE, word.span, message);
             None
         }
         None => {
             let message = "unmatched quote in this script";
-            l.report(Diagnostic::error(
-                &codes::UNMATCHED_QUOTE,
-                word.span,
-                message,
-            ));
+            l.error(&codes::UNMATCHED_QUOTE, word.span, message);
             None
         }
     }
@@ -275,16 +270,11 @@ fn deleted(l: &mut Loader<'_>, node: &Node) {
     scripts(l).deleted = Some(found);
 }
 
-fn timeout(l: &mut Loader<'_>, node: &Node) -> Option<Duration> {
-    let seconds = l.number(node.argument()?, 1..=1000)?;
-    u64::try_from(seconds).ok().map(Duration::from_secs)
-}
-
 fn fifo(l: &mut Loader<'_>, node: &Node, which: usize) {
     let Some(word) = node.argument() else { return };
     if !word.text.starts_with('/') {
         let message = format!("'{}' is not an absolute path", word.text);
-        l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+        l.error(&codes::BAD_VALUE, word.span, message);
         return;
     }
     let account = account(l, node.arguments().get(1..).unwrap_or_default());

@@ -6,7 +6,6 @@ use crate::codes;
 use crate::dialect::keyword::{Build, Row, TOP, line, no_effect, so_anyway};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
-use language::Diagnostic;
 
 const fn both(syntax: &'static str, doc: &'static str, example: &'static str, build: Build) -> Row {
     Row {
@@ -28,7 +27,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "The network namespace in which keepalived or Evenkeel runs.",
         "net_namespace blue",
         line(1, 1, |l, n| {
-            l.config.global.network_namespace = n.argument().map(|w| w.text.clone());
+            l.config.global.network_namespace = n.text();
         }),
     ),
     both(
@@ -37,8 +36,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
          dumps. The options -p and -r set the pid files.",
         "instance first",
         line(1, 1, |l, n| {
-            let name = n.argument().map(|w| w.text.clone());
-            l.config.global.instance = name;
+            l.config.global.instance = n.text();
             l.drafts.instance_name = Some(n.place());
         }),
     ),
@@ -64,7 +62,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
          hand-over and `shutdown_script`, so this only extends it.",
         "child_wait_time 10",
         line(1, 1, |l, n| {
-            l.config.global.child_wait_s = n.argument().and_then(|w| l.small(w, 0..=3600));
+            l.config.global.child_wait_s = l.count(n, 0..=3600);
         }),
     ),
     row(
@@ -88,7 +86,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "The name of the address process.",
         "vrrp_process_name vrrp",
         line(1, 1, |l, n| {
-            l.config.global.process_name = n.argument().map(|w| w.text.clone());
+            l.config.global.process_name = n.text();
         }),
     ),
     row(
@@ -290,7 +288,7 @@ fn umask(l: &mut Loader<'_>, node: &Node) {
     let found = number.or_else(bits).filter(|mask| *mask <= 0o777);
     if found.is_none() {
         let message = format!("'{}' is not a mask: write 022, or IWGRP|IWOTH", word.text);
-        l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+        l.error(&codes::BAD_VALUE, word.span, message);
     }
     l.config.global.umask = found;
 }

@@ -1,6 +1,6 @@
 //! Lines of routes: `virtual_routes`, `static_routes`, with the words of `ip route`.
 
-use super::address::Words;
+use super::address::{Words, find, track_group, unknown};
 use super::draft::At;
 use super::tables::{PROTOCOL, REALM, SCOPE, TABLE, TOS, plain};
 use crate::codes;
@@ -9,8 +9,8 @@ use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 use crate::dialect::value::bits;
 use crate::dialect::words::Word;
+use language::Diagnostic;
 use language::keyword::Keyword;
-use language::{Diagnostic, suggest};
 use std::net::IpAddr;
 
 /// Most ways of a route.
@@ -350,10 +350,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         doc: "The instances of this group enter FAULT when the route is removed.",
         example: "198.51.100.0/24 via 192.0.2.1 dev eth0",
         build: |l, w, d| {
-            let Some(word) = w.value(l) else { return };
-            d.route.track_group = Some(word.text.clone());
-            let (value, span) = (word.text.clone(), word.span);
-            l.drafts.track_group_uses.push(At { value, span });
+            d.route.track_group = track_group(l, w);
         },
     },
 ];
@@ -385,9 +382,7 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ro
     let mut placed = false;
     while let Some(word) = words.next() {
         draft.word = word.clone();
-        let row = OPTIONS
-            .iter()
-            .find(|r| r.name() == word.text && r.places.contains(&place));
+        let row = find(OPTIONS, word, place);
         let kind = KINDS.iter().find(|(name, _)| *name == word.text);
         match (row, kind) {
             (Some(row), _) => {
@@ -409,25 +404,12 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ro
                 destination(l, word, &mut draft);
             }
             _ => {
-                unknown(l, word, place);
+                unknown(l, OPTIONS, word, place, "a route");
                 return None;
             }
         }
     }
     finish(l, draft, placed, first.span.to(line.whole()))
-}
-
-fn unknown(l: &mut Loader<'_>, word: &Word, place: &str) {
-    let names = OPTIONS
-        .iter()
-        .filter(|r| r.places.contains(&place))
-        .map(|r| r.name());
-    let near = suggest::nearest(&word.text, names);
-    let message = format!("unknown word '{}' in a route", word.text);
-    l.report(
-        Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message)
-            .did_you_mean(word.span, near),
-    );
 }
 
 fn finish(
@@ -460,7 +442,7 @@ fn finish(
             .any(|h| h.via.is_some_and(|v| v.is_ipv6()))
     {
         let message = "the addresses of this route are of different families";
-        l.report(Diagnostic::error(&codes::BAD_ADDRESS, span, message));
+        l.error(&codes::BAD_ADDRESS, span, message);
         return None;
     }
     route.ipv6 |= six && !four;
@@ -479,7 +461,7 @@ fn finish(
         .all(|h| h.via.is_none() && h.interface.is_none());
     if leads && without && route.kind == RouteKind::Unicast {
         let message = "this route has neither 'via' nor 'dev'";
-        l.report(Diagnostic::error(&codes::MISSING_VALUE, span, message));
+        l.error(&codes::MISSING_VALUE, span, message);
         return None;
     }
     let tracked = route.hops.iter().any(|h| h.interface.is_some());
@@ -583,7 +565,7 @@ fn number(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft, metric: u16,
         Some(value) => d.route.metrics.push((metric, value, locked)),
         None => {
             let message = format!("'{}' is not a number", word.text);
-            l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+            l.error(&codes::BAD_VALUE, word.span, message);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Lines of rules: `virtual_rules`, `static_rules`, with the words of `ip rule`.
 
-use super::address::Words;
+use super::address::{Words, find, track_group, unknown};
 use super::draft::At;
 use super::route::{network, realms};
 use super::tables::{GROUP, IP_PROTOCOL, PROTOCOL, TABLE, TOS, plain};
@@ -10,7 +10,6 @@ use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 use crate::dialect::words::Word;
 use language::keyword::Keyword;
-use language::{Diagnostic, suggest};
 
 /// A rule while its line is read.
 #[derive(Default)]
@@ -275,10 +274,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         doc: "The instances of this group enter FAULT when the rule is removed.",
         example: "from 192.0.2.0/24 table 100 preference 100",
         build: |l, w, d| {
-            let Some(word) = w.value(l) else { return };
-            d.rule.track_group = Some(word.text.clone());
-            let (value, span) = (word.text.clone(), word.span);
-            l.drafts.track_group_uses.push(At { value, span });
+            d.rule.track_group = track_group(l, w);
         },
     },
 ];
@@ -291,20 +287,8 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ru
     draft.rule.text = text.join(" ");
     let mut words = Words::new(&line.words);
     while let Some(word) = words.next() {
-        let found = OPTIONS
-            .iter()
-            .find(|r| r.name() == word.text && r.places.contains(&place));
-        let Some(row) = found else {
-            let names = OPTIONS
-                .iter()
-                .filter(|r| r.places.contains(&place))
-                .map(|r| r.name());
-            let near = suggest::nearest(&word.text, names);
-            let message = format!("unknown word '{}' in a rule", word.text);
-            l.report(
-                Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message)
-                    .did_you_mean(word.span, near),
-            );
+        let Some(row) = find(OPTIONS, word, place) else {
+            unknown(l, OPTIONS, word, place, "a rule");
             return None;
         };
         (row.build)(l, &mut words, &mut draft);
@@ -318,13 +302,13 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ru
     let families: Vec<bool> = addresses.chain(family).collect();
     if families.iter().any(|f| *f) && families.iter().any(|f| !*f) {
         let message = "the addresses of this rule are of different families";
-        l.report(Diagnostic::error(&codes::BAD_ADDRESS, span, message));
+        l.error(&codes::BAD_ADDRESS, span, message);
         return None;
     }
     rule.ipv6 = families.first().copied().unwrap_or(false);
     let Some(action) = action else {
         let message = "this rule has no effect: it has neither 'table' nor another action";
-        l.report(Diagnostic::error(&codes::MISSING_VALUE, span, message));
+        l.error(&codes::MISSING_VALUE, span, message);
         return None;
     };
     rule.action = action;
@@ -332,7 +316,7 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ru
         && *to <= own
     {
         let message = format!("goto {to} points backwards: the rule's own preference is {own}");
-        l.report(Diagnostic::error(&codes::OUT_OF_RANGE, span, message));
+        l.error(&codes::OUT_OF_RANGE, span, message);
     }
     Some(At { value: rule, span })
 }
@@ -377,7 +361,7 @@ fn mark(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
     d.rule.mark = plain(mark).zip(plain(mask));
     if d.rule.mark.is_none() {
         let message = format!("'{}' is not a mark with an optional mask", word.text);
-        l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+        l.error(&codes::BAD_VALUE, word.span, message);
     }
 }
 
@@ -390,7 +374,7 @@ fn range(l: &mut Loader<'_>, word: &Word, most: u32) -> Option<(u32, u32)> {
     let found = found.filter(|(from, to)| from <= to && *to <= most);
     if found.is_none() {
         let message = format!("'{}' is not a range of numbers up to {most}", word.text);
-        l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+        l.error(&codes::BAD_VALUE, word.span, message);
     }
     found
 }

@@ -21,7 +21,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "Nice value of the process; negative ones run earlier.",
         "vrrp_priority -10",
         line(1, 1, |l, n| {
-            l.config.global.nice = n.argument().and_then(|w| l.small(w, -20..=19));
+            l.config.global.nice = l.count(n, -20..=19);
         }),
     ),
     row(
@@ -29,7 +29,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "Real-time priority of the process (SCHED_RR).",
         "vrrp_rt_priority 50",
         line(1, 1, |l, n| {
-            l.config.global.realtime_priority = n.argument().and_then(|w| l.small(w, 1..=99));
+            l.config.global.realtime_priority = l.count(n, 1..=99);
         }),
     ),
     row(
@@ -37,10 +37,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "Maximum time that a real-time process may run without blocking; at least 2, by default 10000.",
         "vrrp_rlimit_rttime 20000",
         line(1, 1, |l, n| {
-            let value = n
-                .argument()
-                .and_then(|w| l.number(w, 2..=i64::from(u32::MAX)));
-            l.config.global.rttime_us = value.and_then(|v| u64::try_from(v).ok());
+            l.config.global.rttime_us = l.count(n, 2..=i64::from(u32::MAX));
         }),
     ),
     row(

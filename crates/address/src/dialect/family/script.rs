@@ -1,7 +1,7 @@
 //! `vrrp_script`, `track_file`, `vrrp_track_process`: what can be tracked beside
 //! interfaces.
 
-use super::draft::{At, Command};
+use super::draft::{At, Command, put};
 use super::notify::{account, split};
 use super::{BFD, FILE, PROCESS, SCRIPT};
 use crate::codes;
@@ -38,10 +38,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Interval between two runs, by default 1 s.",
         example: "script /usr/bin/true\ninterval 2",
         build: line(1, 1, |l, n| {
-            let value = seconds(l, n, 1);
-            if let (Some(value), Some(at)) = (value, l.drafts.scripts.last_mut()) {
-                at.value.interval = value;
-            }
+            let value = l.seconds(n, 1..=SECONDS_MAX);
+            put(&mut l.drafts.scripts, value, |s| &mut s.interval);
         }),
     },
     Row {
@@ -50,10 +48,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Maximum duration of a run; a longer one fails and is killed. The default is the interval.",
         example: "script /usr/bin/true\ntimeout 5",
         build: line(1, 1, |l, n| {
-            let value = seconds(l, n, 0);
-            if let Some(at) = l.drafts.scripts.last_mut() {
-                at.value.timeout = value.filter(|v| *v > Duration::ZERO);
-            }
+            let value = l.seconds(n, 0..=SECONDS_MAX);
+            let value = value.filter(|v| *v > Duration::ZERO);
+            put(&mut l.drafts.scripts, Some(value), |s| &mut s.timeout);
         }),
     },
     Row {
@@ -62,12 +59,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Number of consecutive successful runs after which a failed script counts as up, by default 1.",
         example: "script /usr/bin/true\nrise 3",
         build: line(1, 1, |l, n| {
-            let value = n
-                .argument()
-                .and_then(|w| l.small(w, 1..=i64::from(i32::MAX)));
-            if let (Some(value), Some(at)) = (value, l.drafts.scripts.last_mut()) {
-                at.value.rise = value;
-            }
+            let value = l.count(n, 1..=i64::from(i32::MAX));
+            put(&mut l.drafts.scripts, value, |s| &mut s.rise);
         }),
     },
     Row {
@@ -76,12 +69,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Number of consecutive failed runs after which the script counts as down, by default 1.",
         example: "script /usr/bin/true\nfall 3",
         build: line(1, 1, |l, n| {
-            let value = n
-                .argument()
-                .and_then(|w| l.small(w, 1..=i64::from(i32::MAX)));
-            if let (Some(value), Some(at)) = (value, l.drafts.scripts.last_mut()) {
-                at.value.fall = value;
-            }
+            let value = l.count(n, 1..=i64::from(i32::MAX));
+            put(&mut l.drafts.scripts, value, |s| &mut s.fall);
         }),
     },
     Row {
@@ -91,9 +80,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         example: "script /usr/bin/true\nuser root",
         build: line(1, 2, |l, n| {
             let account = account(l, n.arguments());
-            if let Some(at) = l.drafts.scripts.last_mut() {
-                at.value.account = account;
-            }
+            put(&mut l.drafts.scripts, Some(account), |s| &mut s.account);
         }),
     },
     Row {
@@ -102,9 +89,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Counts as failed until its first success.",
         example: "script /usr/bin/true\ninit_fail",
         build: line(0, 0, |l, _| {
-            if let Some(at) = l.drafts.scripts.last_mut() {
-                at.value.init_fail = true;
-            }
+            put(&mut l.drafts.scripts, Some(true), |s| &mut s.init_fail)
         }),
     },
     Row {
@@ -115,18 +100,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         example: "weight -20",
         build: line(1, 2, |l, n| {
             let found = weight(l, n, 253);
-            match (l.place, found) {
-                (SCRIPT, Some(weight)) => {
-                    if let Some(at) = l.drafts.scripts.last_mut() {
-                        at.value.weight = weight;
-                    }
-                }
-                (_, Some(weight)) => {
-                    if let Some(at) = l.drafts.bfd.last_mut() {
-                        at.value.weight = weight;
-                    }
-                }
-                _ => {}
+            match l.place {
+                SCRIPT => put(&mut l.drafts.scripts, found, |s| &mut s.weight),
+                _ => put(&mut l.drafts.bfd, found, |s| &mut s.weight),
             }
         }),
     },
@@ -150,9 +126,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "The file; its first line contains a number.",
         example: "file /run/maintenance",
         build: line(1, 1, |l, n| {
-            if let (Some(word), Some(at)) = (n.argument(), l.drafts.files.last_mut()) {
-                at.value.path = PathBuf::from(&word.text);
-            }
+            put(&mut l.drafts.files, n.text().map(PathBuf::from), |f| {
+                &mut f.path
+            });
         }),
     },
     Row {
@@ -163,9 +139,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         example: "file /run/maintenance\nweight -1",
         build: line(1, 2, |l, n| {
             let found = weight(l, n, i64::from(i32::MAX));
-            if let (Some(weight), Some(at)) = (found, l.drafts.files.last_mut()) {
-                at.value.weight = weight;
-            }
+            put(&mut l.drafts.files, found, |f| &mut f.weight);
         }),
     },
     Row {
@@ -189,9 +163,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         example: "process haproxy",
         build: line(1, 256, |l, n| {
             let words = n.arguments().iter().map(|w| w.text.clone()).collect();
-            if let Some(at) = l.drafts.processes.last_mut() {
-                at.value.words = words;
-            }
+            put(&mut l.drafts.processes, Some(words), |p| &mut p.words);
         }),
     },
     Row {
@@ -206,9 +178,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
                 ("partial", ParameterMatch::Partial),
             ];
             let found = n.argument().and_then(|w| l.choice(w, &all));
-            if let Some(at) = l.drafts.processes.last_mut() {
-                at.value.parameters = found;
-            }
+            put(&mut l.drafts.processes, Some(found), |p| &mut p.parameters);
         }),
     },
     Row {
@@ -219,9 +189,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         example: "process haproxy\nweight 10",
         build: line(1, 2, |l, n| {
             let found = weight(l, n, 254);
-            if let (Some(weight), Some(at)) = (found, l.drafts.processes.last_mut()) {
-                at.value.weight = weight;
-            }
+            put(&mut l.drafts.processes, found, |p| &mut p.weight);
         }),
     },
     Row {
@@ -230,10 +198,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Number of processes that must run, by default 1.",
         example: "process haproxy\nquorum 2",
         build: line(1, 1, |l, n| {
-            let value = n.argument().and_then(|w| l.small(w, 1..=65535));
-            if let (Some(value), Some(at)) = (value, l.drafts.processes.last_mut()) {
-                at.value.quorum = value;
-            }
+            let value = l.count(n, 1..=65535);
+            put(&mut l.drafts.processes, value, |p| &mut p.quorum);
         }),
     },
     Row {
@@ -242,10 +208,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Maximum number of processes; with 0 none may run.",
         example: "process haproxy\nquorum_max 4",
         build: line(1, 1, |l, n| {
-            let value = n.argument().and_then(|w| l.small(w, 0..=65535));
-            if let Some(at) = l.drafts.processes.last_mut() {
-                at.value.quorum_max = value;
-            }
+            let value = l.count(n, 0..=65535);
+            put(&mut l.drafts.processes, Some(value), |p| &mut p.quorum_max);
         }),
     },
     Row {
@@ -275,18 +239,10 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Compares the whole command line instead of the process name.",
         example: "process /usr/sbin/haproxy\nfull_command",
         build: line(0, 0, |l, _| {
-            if let Some(at) = l.drafts.processes.last_mut() {
-                at.value.full_command = true;
-            }
+            put(&mut l.drafts.processes, Some(true), |p| &mut p.full_command);
         }),
     },
 ];
-
-/// Whole seconds, as keepalived takes them here.
-fn seconds(l: &mut Loader<'_>, node: &Node, least: i64) -> Option<Duration> {
-    let value = l.number(node.argument()?, least..=SECONDS_MAX)?;
-    u64::try_from(value).ok().map(Duration::from_secs)
-}
 
 /// A weight and its direction.
 fn weight(l: &mut Loader<'_>, node: &Node, most: i64) -> Option<Weight> {
@@ -337,14 +293,10 @@ pub(super) fn named<T>(
 fn script(l: &mut Loader<'_>, node: &Node) {
     let draft = named(l, node, "vrrp_script", |name| Script {
         name,
-        words: Vec::new(),
         interval: Duration::from_secs(1),
-        timeout: None,
-        weight: Weight::default(),
         rise: 1,
         fall: 1,
-        account: None,
-        init_fail: false,
+        ..Script::default()
     });
     let Some(draft) = draft else { return };
     l.drafts.scripts.push(draft);
@@ -359,16 +311,15 @@ fn script(l: &mut Loader<'_>, node: &Node) {
 
 fn missing(l: &mut Loader<'_>, span: language::Span, kind: &str, name: &str, what: &str) {
     let message = format!("'{kind} {name}' has no '{what}'");
-    l.report(Diagnostic::error(&codes::MISSING_VALUE, span, message));
+    l.error(&codes::MISSING_VALUE, span, message);
 }
 
 fn command(l: &mut Loader<'_>, node: &Node) {
     let Some(word) = node.argument() else { return };
     let Some(words) = split(l, word) else {
         // Told already; the block is not without a script.
-        if let Some(at) = l.drafts.scripts.last_mut() {
-            at.value.words = vec![word.text.clone()];
-        }
+        let words = vec![word.text.clone()];
+        put(&mut l.drafts.scripts, Some(words), |s| &mut s.words);
         return;
     };
     if let Some(extra) = node.arguments().get(1) {
@@ -393,9 +344,7 @@ fn command(l: &mut Loader<'_>, node: &Node) {
         account: None,
         span: word.span,
     });
-    if let Some(at) = l.drafts.scripts.last_mut() {
-        at.value.words = words;
-    }
+    put(&mut l.drafts.scripts, Some(words), |s| &mut s.words);
 }
 
 fn file(l: &mut Loader<'_>, node: &Node) {
@@ -431,22 +380,14 @@ fn init_file(l: &mut Loader<'_>, node: &Node) {
             }
         }
     }
-    if let Some(at) = l.drafts.files.last_mut() {
-        at.value.init = Some(init);
-    }
+    put(&mut l.drafts.files, Some(Some(init)), |f| &mut f.init);
 }
 
 fn process(l: &mut Loader<'_>, node: &Node) {
     let draft = named(l, node, "vrrp_track_process", |name| TrackProcess {
         name,
-        words: Vec::new(),
-        parameters: None,
-        full_command: false,
-        weight: Weight::default(),
         quorum: 1,
-        quorum_max: None,
-        fork_delay: Duration::ZERO,
-        terminate_delay: Duration::ZERO,
+        ..TrackProcess::default()
     });
     let Some(draft) = draft else { return };
     l.drafts.processes.push(draft);
@@ -466,21 +407,15 @@ fn process(l: &mut Loader<'_>, node: &Node) {
         .is_some_and(|most| most != 0 && most < value.quorum)
     {
         let message = "quorum_max is smaller than quorum: it never succeeds";
-        l.report(Diagnostic::error(&codes::OUT_OF_RANGE, span, message));
+        l.error(&codes::OUT_OF_RANGE, span, message);
     }
 }
 
 fn delay(l: &mut Loader<'_>, node: &Node, fork: bool, terminate: bool) {
-    let Some(word) = node.argument() else { return };
-    let Some(value) = l.timer(word, 0..=3_600_000_000) else {
-        return;
-    };
-    if let Some(at) = l.drafts.processes.last_mut() {
-        if fork {
-            at.value.fork_delay = value;
-        }
-        if terminate {
-            at.value.terminate_delay = value;
-        }
-    }
+    let value = node.argument();
+    let value = value.and_then(|word| l.timer(word, 0..=3_600_000_000));
+    let processes = &mut l.drafts.processes;
+    put(processes, value.filter(|_| fork), |p| &mut p.fork_delay);
+    let value = value.filter(|_| terminate);
+    put(processes, value, |p| &mut p.terminate_delay);
 }

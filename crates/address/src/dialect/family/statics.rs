@@ -23,8 +23,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
             family into `virtual_ipaddress_excluded`.",
         example: "virtual_ipaddress {\n    192.0.2.10/24\n    192.0.2.11/24 label eth0:vip\n}",
         build: block(0, 0, |l, n| {
-            let found = lines(l, n, "virtual_ipaddress", address::read);
-            l.instance.addresses.extend(found);
+            lines(l, n, address::read, |l| &mut l.instance.addresses)
         }),
     },
     Row {
@@ -33,8 +32,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Additional virtual addresses that adverts do not name: hundreds of them, or those of the other family.",
         example: "virtual_ipaddress_excluded {\n    2001:db8::10/64\n}",
         build: block(0, 0, |l, n| {
-            let found = lines(l, n, "virtual_ipaddress_excluded", address::read);
-            l.instance.excluded.extend(found);
+            lines(l, n, address::read, |l| &mut l.instance.excluded)
         }),
     },
     Row {
@@ -43,8 +41,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Routes that only the owner has, in the syntax of `ip route add`.",
         example: "virtual_routes {\n    198.51.100.0/24 via 192.0.2.1 dev eth0\n}",
         build: block(0, 0, |l, n| {
-            let found = lines(l, n, "virtual_routes", route::read);
-            l.instance.routes.extend(found);
+            lines(l, n, route::read, |l| &mut l.instance.routes)
         }),
     },
     Row {
@@ -53,8 +50,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Routing rules that only the owner has, in the syntax of `ip rule add`.",
         example: "virtual_rules {\n    from 192.0.2.0/24 table 100 preference 100\n}",
         build: block(0, 0, |l, n| {
-            let found = lines(l, n, "virtual_rules", rule::read);
-            l.instance.rules.extend(found);
+            lines(l, n, rule::read, |l| &mut l.instance.rules)
         }),
     },
     Row {
@@ -63,8 +59,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Static addresses of this machine. Those without `dev` are added to `default_interface`.",
         example: "static_ipaddress {\n    192.0.2.1/24 dev eth0\n}",
         build: block(0, 0, |l, n| {
-            let found = lines(l, n, "static_ipaddress", address::read);
-            l.drafts.static_addresses.extend(found);
+            lines(l, n, address::read, |l| &mut l.drafts.static_addresses)
         }),
     },
     Row {
@@ -73,8 +68,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Static routes of this machine.",
         example: "static_routes {\n    198.51.100.0/24 via 192.0.2.1 dev eth0\n}",
         build: block(0, 0, |l, n| {
-            let found = lines(l, n, "static_routes", route::read);
-            l.drafts.static_routes.extend(found);
+            lines(l, n, route::read, |l| &mut l.drafts.static_routes)
         }),
     },
     Row {
@@ -83,8 +77,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Static routing rules of this machine.",
         example: "static_rules {\n    from 192.0.2.0/24 table 100 preference 100\n}",
         build: block(0, 0, |l, n| {
-            let found = lines(l, n, "static_rules", rule::read);
-            l.drafts.static_rules.extend(found);
+            lines(l, n, rule::read, |l| &mut l.drafts.static_rules)
         }),
     },
     Row {
@@ -137,9 +130,16 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
 /// Reads a line of the block of that name.
 type Read<T> = fn(&mut Loader<'_>, &Node, &str) -> Option<At<T>>;
 
-fn lines<T>(l: &mut Loader<'_>, block: &Node, name: &str, read: Read<T>) -> Vec<At<T>> {
-    let lines = block.nodes().iter().take(LINES_MAX);
-    lines.filter_map(|line| read(l, line, name)).collect()
+/// Reads the lines of a block into a list.
+fn lines<T>(
+    l: &mut Loader<'_>,
+    block: &Node,
+    read: Read<T>,
+    list: for<'l> fn(&'l mut Loader<'_>) -> &'l mut Vec<At<T>>,
+) {
+    let (name, lines) = (l.keyword, block.nodes().iter().take(LINES_MAX));
+    let found: Vec<At<T>> = lines.filter_map(|line| read(l, line, name)).collect();
+    list(l).extend(found);
 }
 
 fn delays(l: &mut Loader<'_>, node: &Node) {
@@ -149,7 +149,7 @@ fn delays(l: &mut Loader<'_>, node: &Node) {
         };
         let Some(down) = line.argument() else {
             let message = format!("the delay of '{}' is missing", name.text);
-            l.report(Diagnostic::error(&codes::MISSING_VALUE, name.span, message));
+            l.error(&codes::MISSING_VALUE, name.span, message);
             continue;
         };
         let Some(down) = l.timer(down, 0..=DELAY_MAX_US) else {

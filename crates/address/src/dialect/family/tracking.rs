@@ -31,10 +31,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Scripts whose failure is a fault or, with `weight`, changes the priority. The default weight is that of \
             the `vrrp_script`.",
         example: "track_script {\n    check weight 10\n}",
-        build: block(0, 0, |l, n| {
-            let found = references(l, n, 253);
-            tracked(l).scripts.extend(found);
-        }),
+        build: block(0, 0, |l, n| track(l, n, 253, |r| &mut r.scripts)),
     },
     Row {
         places: &[INSTANCE, GROUP],
@@ -42,30 +39,21 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Files whose number, multiplied by the weight, is added to the priority. With weight 0 every number \
             except 0 is a fault.",
         example: "track_file {\n    maintenance weight 0\n}",
-        build: block(0, 0, |l, n| {
-            let found = references(l, n, 254);
-            tracked(l).files.extend(found);
-        }),
+        build: block(0, 0, |l, n| track(l, n, 254, |r| &mut r.files)),
     },
     Row {
         places: &[INSTANCE, GROUP],
         syntax: "track_process { <vrrp_track_process> [weight <-254..254>] [reverse|noreverse] … }",
         doc: "Processes that must run, or with a weight change the priority.",
         example: "track_process {\n    haproxy weight 20\n}",
-        build: block(0, 0, |l, n| {
-            let found = references(l, n, 254);
-            tracked(l).processes.extend(found);
-        }),
+        build: block(0, 0, |l, n| track(l, n, 254, |r| &mut r.processes)),
     },
     Row {
         places: &[INSTANCE, GROUP],
         syntax: "track_bfd { <bfd_instance> [weight <-253..253>] [reverse|noreverse] … }",
         doc: "BFD sessions whose failure is a fault or, with `weight`, changes the priority.",
         example: "track_bfd {\n    peer weight -20\n}",
-        build: block(0, 0, |l, n| {
-            let found = references(l, n, 253);
-            tracked(l).bfd.extend(found);
-        }),
+        build: block(0, 0, |l, n| track(l, n, 253, |r| &mut r.bfd)),
     },
 ];
 
@@ -74,6 +62,17 @@ fn at(reference: &Reference) -> At<String> {
         value: reference.name.clone(),
         span: reference.span,
     }
+}
+
+/// Takes the lines of a block into the references of the instance or the group.
+fn track(
+    l: &mut Loader<'_>,
+    node: &Node,
+    weight_max: i64,
+    of: fn(&mut References) -> &mut Vec<Reference>,
+) {
+    let found = references(l, node, weight_max);
+    of(tracked(l)).extend(found);
 }
 
 fn tracked<'l>(l: &'l mut Loader<'_>) -> &'l mut References {
@@ -104,11 +103,11 @@ fn references(l: &mut Loader<'_>, node: &Node, weight_max: i64) -> Vec<Reference
                         let weight = l.small(value, -weight_max..=weight_max);
                         reference.weight = weight.map(|value| At { value, span });
                     }
-                    None => l.report(Diagnostic::error(
+                    None => l.error(
                         &codes::MISSING_VALUE,
                         word.span,
                         "the number after 'weight' is missing",
-                    )),
+                    ),
                 },
                 "reverse" => reference.reverse = Some(true),
                 "noreverse" | "no_reverse" => reference.reverse = Some(false),

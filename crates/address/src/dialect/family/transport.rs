@@ -2,6 +2,7 @@
 
 use super::INSTANCE;
 use super::draft::At;
+use super::instance::switch;
 use crate::codes;
 use crate::config::Peer;
 use crate::dialect::keyword::{Row, block, line};
@@ -87,14 +88,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Compares the addresses in adverts with the configured ones only when another machine begins to send. \
             Default `vrrp_skip_check_adv_addr`.",
         example: "skip_check_adv_addr on",
-        build: line(0, 1, |l, n| {
-            if let Some(value) = l.switch(n) {
-                let options = &mut l.instance.options;
-                options.set("skip_check_adv_addr", n.place(), |o| {
-                    o.skip_check_addresses = value
-                });
-            }
-        }),
+        build: line(0, 1, |l, n| switch(l, n, |o| &mut o.skip_check_addresses)),
     },
     Row {
         places: &[INSTANCE],
@@ -102,14 +96,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "A master does not reply to an advert with a lower priority, as in the protocol. keepalived replies by \
             default.",
         example: "lower_prio_no_advert",
-        build: line(0, 1, |l, n| {
-            if let Some(value) = l.switch(n) {
-                let options = &mut l.instance.options;
-                options.set("lower_prio_no_advert", n.place(), |o| {
-                    o.lower_prio_no_advert = value
-                });
-            }
-        }),
+        build: line(0, 1, |l, n| switch(l, n, |o| &mut o.lower_prio_no_advert)),
     },
     Row {
         places: &[INSTANCE],
@@ -118,12 +105,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
             that the other machine announces them again.",
         example: "higher_prio_send_advert",
         build: line(0, 1, |l, n| {
-            if let Some(value) = l.switch(n) {
-                let options = &mut l.instance.options;
-                options.set("higher_prio_send_advert", n.place(), |o| {
-                    o.higher_prio_send_advert = value
-                });
-            }
+            switch(l, n, |o| &mut o.higher_prio_send_advert)
         }),
     },
 ];
@@ -160,11 +142,11 @@ fn peers(l: &mut Loader<'_>, node: &Node) {
             };
             match words.next() {
                 Some(value) => *bound = l.small(value, 0..=255),
-                None => l.report(Diagnostic::error(
+                None => l.error(
                     &codes::MISSING_VALUE,
                     word.span,
                     format!("the value after '{}' is missing", word.text),
-                )),
+                ),
             }
         }
         if peers.len() < PEERS_MAX {
@@ -182,12 +164,8 @@ fn peers(l: &mut Loader<'_>, node: &Node) {
 }
 
 fn source(l: &mut Loader<'_>, node: &Node) {
-    let Some(word) = node.argument() else { return };
     l.instance.unicast_source = node.name() == "unicast_src_ip";
-    l.instance.source = l.address(word).map(|value| At {
-        value,
-        span: word.span,
-    });
+    l.instance.source = l.at(node, |l, w| l.address(w));
 }
 
 fn destination(l: &mut Loader<'_>, node: &Node) {
@@ -195,14 +173,14 @@ fn destination(l: &mut Loader<'_>, node: &Node) {
     let Some(value) = l.address(word) else { return };
     if !value.is_multicast() {
         let message = format!("{value} is not a multicast address");
-        l.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
+        l.error(&codes::BAD_ADDRESS, word.span, message);
         return;
     }
     if let std::net::IpAddr::V6(group) = value
         && group.segments()[0] & 0xf != 2
     {
         let message = format!("{value} is not link-local: these groups begin with ff02 (ffx2)");
-        l.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
+        l.error(&codes::BAD_ADDRESS, word.span, message);
         return;
     }
     l.instance.group = Some(At {
@@ -212,11 +190,8 @@ fn destination(l: &mut Loader<'_>, node: &Node) {
 }
 
 fn ttl(l: &mut Loader<'_>, node: &Node) {
-    let Some(word) = node.argument() else { return };
-    l.instance.ttl = l.small(word, 0..=255).map(|value| At {
-        value,
-        span: node.whole(),
-    });
+    let span = node.whole();
+    l.instance.ttl = l.count(node, 0..=255).map(|value| At { value, span });
 }
 
 fn old_checksum(l: &mut Loader<'_>, node: &Node) {
