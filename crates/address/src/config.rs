@@ -102,12 +102,12 @@ pub struct GarpGroup {
 }
 
 /// Global settings: `global_defs`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Global {
     /// `router_id`; the host's name.
     pub router_id: String,
-    /// `default_interface`
-    pub default_interface: String,
+    /// `default_interface`, if it is given.
+    pub default_interface: Option<String>,
     /// `vrrp_startup_delay`: for this long after the start, missing adverts cause no
     /// takeover.
     pub startup_delay: Duration,
@@ -181,46 +181,10 @@ pub struct Global {
     pub dump_directory: Option<PathBuf>,
 }
 
-impl Default for Global {
-    fn default() -> Self {
-        Global {
-            router_id: String::new(),
-            default_interface: "eth0".to_owned(),
-            startup_delay: Duration::ZERO,
-            script_user: None,
-            script_security: false,
-            fifos: Vec::new(),
-            mail: None,
-            garp_interval: Duration::ZERO,
-            gna_interval: Duration::ZERO,
-            startup_script: None,
-            shutdown_script: None,
-            nice: None,
-            realtime_priority: None,
-            rttime_us: None,
-            lock_memory: false,
-            processors: Vec::new(),
-            process_name: None,
-            dynamic_interfaces: false,
-            no_mail_on_faults: false,
-            smtp_alert: false,
-            notify_priority_changes: false,
-            disable_local_igmp: false,
-            nftables_table: None,
-            receive_buffer_bytes: None,
-            receive_buffer_packets: None,
-            instance: None,
-            network_namespace: None,
-            fifo_states_on_reload: false,
-            log_unknown_vrids: false,
-            vmac_address_prefix: None,
-            nftables_priority: None,
-            nftables_counters: false,
-            umask: None,
-            child_wait_s: None,
-            dumps_by_instance: false,
-            dump_directory: None,
-        }
+impl Global {
+    /// `default_interface`, eth0 unless it is given.
+    pub fn default_interface(&self) -> &str {
+        self.default_interface.as_deref().unwrap_or("eth0")
     }
 }
 

@@ -56,6 +56,30 @@ pub struct Address {
     pub vmac: bool,
 }
 
+impl Address {
+    /// One without options.
+    pub fn new(address: IpAddr, prefix: u8) -> Address {
+        Address {
+            address,
+            prefix,
+            interface: None,
+            broadcast: None,
+            peer: None,
+            scope: None,
+            label: None,
+            no_dad: false,
+            home: false,
+            manage_temporary: false,
+            no_prefix_route: false,
+            auto_join: false,
+            preferred: None,
+            no_track: false,
+            track_group: None,
+            vmac: false,
+        }
+    }
+}
+
 /// The type of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum RouteKind {

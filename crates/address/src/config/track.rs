@@ -36,7 +36,7 @@ pub struct Tracked {
 }
 
 /// `vrrp_script`
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Script {
     /// Its name.
     pub name: String,
@@ -84,7 +84,7 @@ pub enum ParameterMatch {
 }
 
 /// `vrrp_track_process`
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct TrackProcess {
     /// Its name.
     pub name: String,

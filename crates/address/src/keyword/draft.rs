@@ -51,7 +51,7 @@ pub(super) enum Transport {
 }
 
 /// A `virtual-ip` section.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct VirtualIp {
     pub(super) name: String,
     pub(super) span: Span,
@@ -78,20 +78,8 @@ impl VirtualIp {
         VirtualIp {
             name: name.to_owned(),
             span,
-            addresses: Vec::new(),
-            address_line: false,
-            interfaces: Vec::new(),
-            prefer: Vec::new(),
-            failover: None,
             options: options(),
-            vrid: None,
-            transport: None,
-            virtual_mac: false,
-            tracked_interfaces: Vec::new(),
-            scripts: Vec::new(),
-            backends: Vec::new(),
-            notify: NotifyScripts::default(),
-            once: Vec::new(),
+            ..VirtualIp::default()
         }
     }
 

@@ -222,26 +222,14 @@ fn addresses(draft: &Draft, virtual_ip: &VirtualIp, interface: &str) -> Vec<Addr
         own.map_or(host::full(address), |(_, prefix)| *prefix)
     };
     let all = virtual_ip.addresses.iter();
-    all.map(|written| Address {
-        address: written.address,
-        prefix: written
-            .prefix
-            .unwrap_or_else(|| of_network(written.address)),
-        interface: None,
-        broadcast: None,
-        peer: None,
-        scope: None,
-        label: None,
-        // Whether somebody has it is asked by the role, which does not wait a second for it.
-        no_dad: written.address.is_ipv6(),
-        home: false,
-        manage_temporary: false,
-        no_prefix_route: false,
-        auto_join: false,
-        preferred: None,
-        no_track: false,
-        track_group: None,
-        vmac: virtual_ip.virtual_mac,
+    all.map(|written| {
+        let (address, prefix) = (written.address, written.prefix);
+        Address {
+            // Whether somebody has it is asked by the role, which does not wait a second for it.
+            no_dad: address.is_ipv6(),
+            vmac: virtual_ip.virtual_mac,
+            ..Address::new(address, prefix.unwrap_or_else(|| of_network(address)))
+        }
     })
     .collect()
 }

@@ -5,7 +5,7 @@ use super::node::checked_name;
 use super::timing::time_within;
 use super::virtual_ip::interface_name;
 use super::{Row, codes};
-use crate::config::{Script, Weight};
+use crate::config::Script;
 use language::arguments::{Args, Built};
 use language::{Diagnostic, Word};
 use std::os::unix::fs::PermissionsExt;
@@ -116,12 +116,9 @@ fn script(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         name: word.text().into_owned(),
         words,
         interval: Duration::from_secs(2),
-        timeout: None,
-        weight: Weight::default(),
         rise: 1,
         fall: 1,
-        account: None,
-        init_fail: false,
+        ..Script::default()
     };
     schedule(args, &mut script)?;
     add(draft, word, script)
@@ -134,14 +131,10 @@ fn ping(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let (address, _) = args.address()?;
     let mut script = Script {
         name: format!("ping {address}"),
-        words: Vec::new(),
         interval: Duration::from_secs(1),
-        timeout: None,
-        weight: Weight::default(),
         rise: 2,
         fall: 3,
-        account: None,
-        init_fail: false,
+        ..Script::default()
     };
     schedule(args, &mut script)?;
     let wait = script.timeout.unwrap_or(script.interval);

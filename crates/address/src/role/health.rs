@@ -89,7 +89,7 @@ impl Steady {
 }
 
 /// The memory of the proxy's heartbeats.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Health {
     words: Option<&'static [AtomicU64]>,
     vitals: Option<Vitals<'static>>,
@@ -107,15 +107,7 @@ pub(super) struct Health {
 impl Health {
     /// Maps it; without a proxy there is none.
     pub(super) fn open(memory: Option<&OwnedFd>, log: &mut Log) -> Health {
-        let mut health = Health {
-            words: None,
-            vitals: None,
-            settles_until: None,
-            look_at: None,
-            steady: Vec::new(),
-            draining: Vec::new(),
-            on_trial: false,
-        };
+        let mut health = Health::default();
         if let Some(memory) = memory {
             health.replace(memory, log);
         }

@@ -12,7 +12,7 @@ impl Role {
     pub(super) fn put_static(&mut self, old: &Config, new: &Config) {
         let gone: Vec<Address> = difference(&old.addresses, &new.addresses);
         let come: Vec<Address> = difference(&new.addresses, &old.addresses);
-        let specs = self.host.specs(&gone, &old.global.default_interface);
+        let specs = self.host.specs(&gone, old.global.default_interface());
         self.host.remove(&mut self.given.log, "static", &specs);
         let rules = difference(&old.rules, &new.rules);
         self.host
@@ -20,7 +20,7 @@ impl Role {
         let routes = difference(&old.routes, &new.routes);
         self.host
             .remove_routes(&mut self.given.log, "static", &routes);
-        let specs = self.host.specs(&come, &new.global.default_interface);
+        let specs = self.host.specs(&come, new.global.default_interface());
         self.host.add(&mut self.given.log, "static", &specs);
         let routes = difference(&new.routes, &old.routes);
         self.host.add_routes(&mut self.given.log, "static", &routes);
@@ -33,7 +33,7 @@ impl Role {
         let Some(index) = self.host.links.named(name).map(|seen| seen.link.index) else {
             return;
         };
-        let default = self.config.global.default_interface.clone();
+        let default = self.config.global.default_interface().to_owned();
         let mut specs = self.host.specs(&self.config.addresses, &default);
         specs.retain(|spec| spec.interface == index);
         self.host.add(&mut self.given.log, "static", &specs);
@@ -48,7 +48,7 @@ impl Role {
 
     /// Restores a static address that another program deleted.
     pub(super) fn put_static_back(&mut self, seen: &AddressSeen) {
-        let default = self.config.global.default_interface.clone();
+        let default = self.config.global.default_interface().to_owned();
         let mut specs = self.host.specs(&self.config.addresses, &default);
         specs.retain(|spec| seen.is(spec));
         if specs.is_empty()

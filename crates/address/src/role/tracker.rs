@@ -199,7 +199,7 @@ fn static_groups(config: &Config, links: &Links, instance: &Instance, sum: &mut 
         .map(|(name, _)| name.as_str())
         .collect();
     let tracks = |group: &Option<String>| group.as_deref().is_some_and(|g| groups.contains(&g));
-    let default = config.global.default_interface.as_str();
+    let default = config.global.default_interface();
     let addresses = config.addresses.iter().filter(|a| tracks(&a.track_group));
     let mut names: Vec<&str> = addresses
         .map(|a| a.interface.as_deref().unwrap_or(default))

@@ -96,7 +96,7 @@ fn data_to(out: &mut String, role: &Role) -> std::fmt::Result {
         }
     }
     writeln!(out, " Dynamic interfaces = {}", global.dynamic_interfaces)?;
-    writeln!(out, " Default interface = {}", global.default_interface)?;
+    writeln!(out, " Default interface = {}", global.default_interface())?;
     for fifo in &global.fifos {
         writeln!(out, " VRRP notify fifo = {}", fifo.path.display())?;
     }
