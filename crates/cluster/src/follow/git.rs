@@ -94,11 +94,7 @@ impl Git<'_> {
 
     /// A question that must have an answer.
     async fn answer(&self, arguments: &[&str]) -> Result<ProgramOutput, Trouble> {
-        let said = self.near(arguments).await?;
-        match said.good() {
-            true => Ok(said),
-            false => Err(said.failed("git")),
-        }
+        self.near(arguments).await?.well()
     }
 
     /// Fetches and says how it stands with the branch.
@@ -116,9 +112,8 @@ impl Git<'_> {
             true => id,
             false => self.fetch(&name).await?,
         };
-        let follows_last = match last {
+        let follows_last = match last.filter(|last| *last != id) {
             None => true,
-            Some(last) if last == id => true,
             Some(last) => self.follows(last, &id).await?,
         };
         let signature = match keys {
@@ -152,12 +147,7 @@ impl Git<'_> {
                 CONFIGURATION.as_bytes(),
             )
         };
-        made().map_err(|error| Trouble::Unreachable {
-            words: format!(
-                "the mirror '{}' cannot be made: {error}",
-                self.mirror.display()
-            ),
-        })?;
+        made().map_err(|error| program::no_mirror(self.mirror, &error))?;
         let bare = ["init", "--quiet", "--bare", "--template="];
         self.answer(&bare).await.map(|_| ())
     }
@@ -184,9 +174,7 @@ impl Git<'_> {
         if said.code == Some(NO_SUCH_BRANCH) {
             return Ok(None);
         }
-        if !said.good() {
-            return Err(said.failed("git"));
-        }
+        let said = said.well()?;
         let text = String::from_utf8_lossy(&said.out);
         let mut full = name.clone();
         for line in text.lines() {
@@ -227,7 +215,7 @@ impl Git<'_> {
             .run(&arguments, true, WORDS_BYTES_MAX, Vec::new())
             .await;
         match fetched {
-            Ok(said) if !said.good() => return Err(said.failed("git")),
+            Ok(said) => said.well()?,
             Err(trouble @ Trouble::TooLarge { .. }) => {
                 // What was fetched of it is of no use.
                 let _ = std::fs::remove_dir_all(self.mirror);
@@ -242,7 +230,7 @@ impl Git<'_> {
         let id = said.line();
         match is_hash(&id) {
             true => Ok(id),
-            false => Err(said.failed("git")),
+            false => Err(said.failed()),
         }
     }
 
@@ -256,7 +244,7 @@ impl Git<'_> {
         match said.code {
             Some(0) => Ok(true),
             Some(1) => Ok(false),
-            _ => Err(said.failed("git")),
+            _ => Err(said.failed()),
         }
     }
 
@@ -313,7 +301,7 @@ impl Git<'_> {
         let commits: Vec<String> = text.lines().map(str::to_owned).collect();
         match commits.iter().all(|commit| is_hash(commit)) {
             true => Ok(commits),
-            false => Err(said.failed("git")),
+            false => Err(said.failed()),
         }
     }
 
@@ -362,12 +350,7 @@ impl Git<'_> {
         write(&file, keys).map_err(no_keys)?;
         let home = self.mirror.join("keys");
         // Keys that no longer count must be gone.
-        match std::fs::remove_dir_all(&home) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(no_keys(error));
-            }
-            _ => {}
-        }
+        program::remove(&home).map_err(no_keys)?;
         let mut directory = std::fs::DirBuilder::new();
         directory.mode(0o700).create(&home).map_err(no_keys)?;
         if keys.windows(GPG_KEYS.len()).any(|part| part == GPG_KEYS) {
@@ -408,9 +391,7 @@ impl Git<'_> {
     pub(super) async fn files(&self, id: &str) -> Result<Vec<RepositoryFile>, Trouble> {
         let list = ["ls-tree", "-r", "-z", "--long", "--full-tree", id];
         let listed = self.run(&list, false, LIST_BYTES_MAX, Vec::new()).await?;
-        if !listed.good() {
-            return Err(listed.failed("git"));
-        }
+        let listed = listed.well()?;
         let mut room = SpaceLeft::default();
         let mut wanted: Vec<(String, u32, u64)> = Vec::new();
         let mut input = Vec::new();
@@ -435,10 +416,8 @@ impl Git<'_> {
         let said = self
             .run(&["cat-file", "--batch"], false, said_max, input)
             .await?;
-        if !said.good() {
-            return Err(said.failed("git"));
-        }
-        contents(wanted, &said.out).ok_or_else(|| said.failed("git"))
+        let said = said.well()?;
+        contents(wanted, &said.out).ok_or_else(|| said.failed())
     }
 }
 

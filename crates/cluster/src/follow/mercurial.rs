@@ -96,11 +96,7 @@ impl Mercurial<'_> {
     }
 
     async fn answer(&self, arguments: &[&str]) -> Result<ProgramOutput, Trouble> {
-        let said = self.near(arguments).await?;
-        match said.good() {
-            true => Ok(said),
-            false => Err(said.failed("hg")),
-        }
+        self.near(arguments).await?.well()
     }
 
     /// Pulls and says how it stands with the branch.
@@ -112,9 +108,8 @@ impl Mercurial<'_> {
         if !self.has(&id).await? {
             self.pull(&id).await?;
         }
-        let follows_last = match last {
+        let follows_last = match last.filter(|last| *last != id) {
             None => true,
-            Some(last) if last == id => true,
             Some(last) => self.follows(last, &id).await?,
         };
         Ok(Branch::At(Box::new(Head {
@@ -143,22 +138,13 @@ impl Mercurial<'_> {
 
     /// An empty mirror: what is in this one, if it is there, is of no use.
     async fn begin_anew(&self) -> Result<(), Trouble> {
-        let cannot = |error| self.no_mirror(&error);
-        gone(self.mirror).map_err(cannot)?;
+        let cannot = |error| program::no_mirror(self.mirror, &error);
+        program::remove(self.mirror).map_err(cannot)?;
         let mut directory = std::fs::DirBuilder::new();
         let made = directory.recursive(true).mode(0o700).create(self.mirror);
         made.map_err(cannot)?;
         self.answer(&["init", "."]).await?;
         std::fs::write(self.mirror.join(MADE), b"").map_err(cannot)
-    }
-
-    fn no_mirror(&self, error: &std::io::Error) -> Trouble {
-        Trouble::Unreachable {
-            words: format!(
-                "the mirror '{}' cannot be made: {error}",
-                self.mirror.display()
-            ),
-        }
     }
 
     /// The newest revision of the branch; None where it does not exist.
@@ -170,7 +156,7 @@ impl Mercurial<'_> {
         if !said.good() {
             return match said.complaint.contains("unknown revision") {
                 true => Ok(None),
-                false => Err(said.failed("hg")),
+                false => Err(said.failed()),
             };
         }
         let id = said.line();
@@ -178,7 +164,7 @@ impl Mercurial<'_> {
             // What a repository without any revision says.
             true if id.bytes().all(|b| b == b'0') => Ok(None),
             true => Ok(Some(id)),
-            false => Err(said.failed("hg")),
+            false => Err(said.failed()),
         }
     }
 
@@ -193,10 +179,7 @@ impl Mercurial<'_> {
             self.begin_anew().await?;
             said = self.pull_once(id).await?;
         }
-        match said.good() {
-            true => Ok(()),
-            false => Err(said.failed("hg")),
-        }
+        said.well().map(|_| ())
     }
 
     async fn pull_once(&self, id: &str) -> Result<ProgramOutput, Trouble> {
@@ -223,7 +206,7 @@ impl Mercurial<'_> {
         let said = self.answer(&["log", "--rev", id, "-T", "json"]).await?;
         let told: Option<Vec<Logged>> = serde_json::from_slice(&said.out).ok();
         let Some(logged) = told.and_then(|all| all.into_iter().next()) else {
-            return Err(said.failed("hg"));
+            return Err(said.failed());
         };
         Ok(Revision {
             id: id.to_owned(),
@@ -240,7 +223,7 @@ impl Mercurial<'_> {
         let lines = lines.filter(|line| !line.is_empty());
         let listed: Result<Vec<Listed>, _> = lines.map(serde_json::from_slice).collect();
         let Ok(listed) = listed else {
-            return Err(said.failed("hg"));
+            return Err(said.failed());
         };
         // They are written to disk first: not more than there may be.
         let mut room = SpaceLeft::default();
@@ -250,21 +233,13 @@ impl Mercurial<'_> {
             }
         }
         let directory = self.mirror.join("evenkeel.files");
-        gone(&directory).map_err(|error| self.no_mirror(&error))?;
+        program::remove(&directory).map_err(|error| program::no_mirror(self.mirror, &error))?;
         let to = directory.to_string_lossy().into_owned();
         let arguments = ["archive", "--rev", id, "--type", "files", "--", &to];
         self.answer(&arguments).await?;
         let files = collect(&directory);
-        gone(&directory).map_err(|error| self.no_mirror(&error))?;
-        files.map_err(|error| self.no_mirror(&error))
-    }
-}
-
-/// Removes a directory, if it is there.
-fn gone(directory: &Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        program::remove(&directory).map_err(|error| program::no_mirror(self.mirror, &error))?;
+        files.map_err(|error| program::no_mirror(self.mirror, &error))
     }
 }
 

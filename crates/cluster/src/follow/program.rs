@@ -62,6 +62,7 @@ pub(super) struct Asking<'a> {
 /// Exit code and output of a program.
 #[derive(Debug)]
 pub(super) struct ProgramOutput {
+    program: &'static str,
     /// Its exit code; None where a signal ended it.
     pub code: Option<i32>,
     pub out: Vec<u8>,
@@ -80,14 +81,38 @@ impl ProgramOutput {
         text.lines().next().unwrap_or_default().trim().to_owned()
     }
 
+    /// The output of a program that ended well; otherwise its failure.
+    pub(super) fn well(self) -> Result<ProgramOutput, Trouble> {
+        match self.good() {
+            true => Ok(self),
+            false => Err(self.failed()),
+        }
+    }
+
     /// Returns the failure of the program, with its own message.
-    pub(super) fn failed(&self, program: &str) -> Trouble {
+    pub(super) fn failed(&self) -> Trouble {
+        let program = self.program;
         let words = match (&*self.complaint, self.code) {
             ("", Some(code)) => format!("{program} ended with {code}"),
             ("", None) => format!("{program} was killed by a signal"),
             (words, _) => words.to_owned(),
         };
         Trouble::Unreachable { words }
+    }
+}
+
+/// A mirror cannot be written.
+pub(super) fn no_mirror(mirror: &Path, error: &std::io::Error) -> Trouble {
+    Trouble::Unreachable {
+        words: format!("the mirror '{}' cannot be made: {error}", mirror.display()),
+    }
+}
+
+/// Removes a directory, if it is there.
+pub(super) fn remove(directory: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -191,6 +216,7 @@ async fn listen(child: &mut Child, asking: &Asking<'_>) -> std::io::Result<Optio
     };
     let status = child.wait().await?;
     Ok(Some(ProgramOutput {
+        program: asking.program,
         code: status.code(),
         out,
         complaint: one_line(&complaint?),
