@@ -19,10 +19,11 @@ impl fmt::Display for MemberId {
 }
 
 /// The kind of member.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Carries traffic, votes, stores, reads contents.
+    #[default]
     Node,
     /// Votes and stores; what it stores of contents is sealed.
     Arbiter,

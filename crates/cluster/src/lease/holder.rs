@@ -33,7 +33,7 @@ struct Sent {
 }
 
 /// A lease, as the one sees it that wants it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Holder {
     me: MemberId,
     name: String,
@@ -67,18 +67,9 @@ impl Holder {
             me,
             name,
             valid_ms: valid_ms.clamp(super::VALID_MS_MIN, super::VALID_MS_MAX),
-            rank: 0,
             wanted: true,
-            free_after: None,
             seen,
-            granted: None,
-            leftover: None,
-            until: None,
-            renewed_at: None,
-            asked_at: None,
-            open: VecDeque::new(),
-            sequence: 0,
-            broken: Broken::default(),
+            ..Holder::default()
         }
     }
 

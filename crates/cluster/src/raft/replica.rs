@@ -8,7 +8,7 @@ use crate::member::MemberId;
 use crate::raft::error::EngineError;
 use crate::raft::store_io::{ask, to_io};
 use crate::state::State;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use futures_util::{Stream, StreamExt};
 use openraft::async_runtime::watch::{Watch, WatchSender};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -115,6 +115,12 @@ impl<R: AsyncRuntime> ReplicaState<R> {
     /// A member said what this program does not understand.
     pub(super) fn misunderstand(&self, member: MemberId) {
         self.live().misunderstood = Some(member);
+    }
+
+    /// The store failed: it goes no further.
+    fn halted_by(&self, error: StoreError) -> io::Error {
+        self.halt(EngineError::Store(error.clone()));
+        to_io(error)
     }
 
     /// It goes no further. The first reason counts.
@@ -237,10 +243,7 @@ impl<R: AsyncRuntime> Replica<R> {
             let store = &self.store;
             ask::<R, _>(|done| store.put_chunk(digest, bytes, index, done))
                 .await
-                .map_err(|error| {
-                    self.shared.halt(EngineError::Store(error.clone()));
-                    to_io(error)
-                })?;
+                .map_err(|error| self.shared.halted_by(error))?;
         }
         Ok(answer)
     }
@@ -304,10 +307,7 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
             store.save_snapshot(meta.clone(), snapshot.0.to_vec(), keep, done);
         })
         .await
-        .map_err(|error| {
-            self.shared.halt(EngineError::Store(error.clone()));
-            to_io(error)
-        })?;
+        .map_err(|error| self.shared.halted_by(error))?;
         self.store.forget_incoming();
         self.take(meta, &snapshot.0)
     }
@@ -348,10 +348,7 @@ impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
         let (store, meta) = (&self.store, self.meta.clone());
         ask::<R, _>(|done| store.save_snapshot(meta, image, keep, done))
             .await
-            .map_err(|error| {
-                self.shared.halt(EngineError::Store(error.clone()));
-                to_io(error)
-            })?;
+            .map_err(|error| self.shared.halted_by(error))?;
         Ok(Snapshot {
             meta: self.meta.clone(),
             snapshot: picture,

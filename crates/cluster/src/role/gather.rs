@@ -215,22 +215,12 @@ pub(super) fn broken(
             true => Reach::Itself,
             false => Reach::Away,
         },
-        silent_ms: None,
         program: (member.id == who.id).then(|| program.to_owned()),
         format: member.format,
         votes: true,
         serves: serving.version.filter(|_| member.id == who.id),
-        on_trial: false,
-        addresses_owned: 0,
-        servers_up: 0,
-        servers: 0,
-        parts: Vec::new(),
-        sees: Vec::new(),
-        disk_stuck_ms: 0,
-        lost: String::new(),
-        halted: String::new(),
         accepted: serving.version.filter(|_| member.id == who.id),
-        if_it_fails: String::new(),
+        ..MemberStatus::default()
     });
     let mut status = Status {
         cluster: who.cluster.clone(),

@@ -56,7 +56,8 @@ pub struct Status {
 }
 
 /// A member.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MemberStatus {
     /// Its number.
     pub id: MemberId,
@@ -69,61 +70,47 @@ pub struct MemberStatus {
     /// How this member reaches it.
     pub reach: Reach,
     /// Milliseconds since it was last heard; `None` if never since the start.
-    #[serde(default)]
     pub silent_ms: Option<u64>,
     /// The version of its program.
-    #[serde(default)]
     pub program: Option<String>,
     /// The newest format of commands that it understands.
-    #[serde(default)]
     pub format: u32,
     /// It votes (a new one first gets the log).
     pub votes: bool,
     /// The version that it serves; `None` if it reports none.
-    #[serde(default)]
     pub serves: Option<VersionId>,
     /// The served version is a candidate.
-    #[serde(default)]
     pub on_trial: bool,
     /// Virtual addresses that it owns now.
-    #[serde(default)]
     pub addresses_owned: u64,
     /// Its servers that are up, of all that are checked.
-    #[serde(default)]
     pub servers_up: u64,
     /// All its servers that are checked.
-    #[serde(default)]
     pub servers: u64,
     /// How its parts are that run beside the proxy, as they report.
-    #[serde(default)]
     pub parts: Vec<Summary>,
     /// Its view of the other members, as it reports.
-    #[serde(default)]
     pub sees: Vec<Sight>,
     /// How long its disk has not responded, in milliseconds, as it reports; 0 if it
     /// responds.
-    #[serde(default)]
     pub disk_stuck_ms: u64,
     /// Why it does not vote, by its own word: its store was lost. Empty: it was not.
-    #[serde(default)]
     pub lost: String,
     /// The newest version that it accepted, by its own disk.
-    #[serde(default)]
     pub accepted: Option<VersionId>,
     /// Why its log cannot be written, by its own word; empty: it can.
-    #[serde(default)]
     pub halted: String,
     /// The effect of its failure now; for a member that is away, the effect of its
     /// absence.
-    #[serde(default)]
     pub if_it_fails: String,
 }
 
 /// How a member is reached.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reach {
     /// The member that was asked.
+    #[default]
     Itself,
     /// Over a connection of its own.
     Direct {

@@ -60,7 +60,7 @@ struct Trial {
 }
 
 /// The state of a node in a rollout.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Agent {
     me: MemberId,
     /// The version that it serves without a candidate.
@@ -89,15 +89,8 @@ impl Agent {
         Agent {
             me,
             base: serves,
-            trial: None,
-            own: None,
-            said_at_ms: None,
-            found: CheckFindings::default(),
-            sampled_at_ms: None,
-            failed: None,
-            judge: Judge::default(),
-            disk_stuck_ms: 0,
             accepted: serves,
+            ..Agent::default()
         }
     }
 

@@ -222,7 +222,6 @@ impl<N: Network> WireState<N> {
                 certificate,
             };
             if said_in_time(&mut stream, &self.hello(hello.through, None), limit).await {
-                count(&self.counters.accepted);
                 self.carry(bearing, Box::new(stream)).await;
             }
         } else if let Some(to) = hello.carry_to.filter(|_| protocol == ALPN_TUNNEL) {

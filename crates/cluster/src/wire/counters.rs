@@ -1,49 +1,35 @@
 //! Counters.
 
-use super::path::Counts;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// [`Counts`], while they are counted.
+/// Counters since the start, which tests look at.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) accepted: AtomicU64,
+    /// Strangers that were refused before a word: too many at once.
     pub(crate) crowded: AtomicU64,
+    /// Handshakes that did not end in time, or had no sense.
     pub(crate) handshakes_failed: AtomicU64,
+    /// Certificates of another authority, on either side.
     pub(crate) foreign: AtomicU64,
+    /// Members that are none any more, or not the one they say, refused.
     pub(crate) refused: AtomicU64,
+    /// Calls that were sent again on another way.
     pub(crate) sent_again: AtomicU64,
+    /// Questions that came twice and were handled once.
     pub(crate) repeated: AtomicU64,
+    /// Questions that were refused: more at once than a member may ask.
     pub(crate) overloaded: AtomicU64,
+    /// Connections that were ended for what came on them.
     pub(crate) broken_rules: AtomicU64,
+    /// Times that the listener could not accept: descriptors ran out.
     pub(crate) accept_failed: AtomicU64,
+    /// Tunnels that were carried for others.
     pub(crate) tunnels: AtomicU64,
-    pub(crate) tunnels_refused: AtomicU64,
+    /// Somebody asked to join.
     pub(crate) joins: AtomicU64,
 }
 
 /// One more.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
-}
-
-impl Counters {
-    pub(crate) fn read(&self, clocks_wrong: u64) -> Counts {
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counts {
-            accepted: of(&self.accepted),
-            crowded: of(&self.crowded),
-            handshakes_failed: of(&self.handshakes_failed),
-            foreign: of(&self.foreign),
-            refused: of(&self.refused),
-            clocks_wrong,
-            sent_again: of(&self.sent_again),
-            repeated: of(&self.repeated),
-            overloaded: of(&self.overloaded),
-            broken_rules: of(&self.broken_rules),
-            accept_failed: of(&self.accept_failed),
-            tunnels: of(&self.tunnels),
-            tunnels_refused: of(&self.tunnels_refused),
-            joins: of(&self.joins),
-        }
-    }
 }

@@ -89,37 +89,3 @@ pub enum Loss {
     /// Timeout: no traffic.
     Silent,
 }
-
-/// Counters since the start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Counts {
-    /// Connections of members that were let in.
-    pub accepted: u64,
-    /// Strangers that were refused before a word: too many at once.
-    pub crowded: u64,
-    /// Handshakes that did not end in time, or had no sense.
-    pub handshakes_failed: u64,
-    /// Certificates of another authority, on either side.
-    pub foreign: u64,
-    /// Members that are none any more, or not the one they say, refused.
-    pub refused: u64,
-    /// Certificates that were taken although a clock says that they are over or not
-    /// yet good.
-    pub clocks_wrong: u64,
-    /// Calls that were sent again on another way.
-    pub sent_again: u64,
-    /// Questions that came twice and were handled once.
-    pub repeated: u64,
-    /// Questions that were refused: more at once than a member may ask.
-    pub overloaded: u64,
-    /// Connections that were ended for what came on them.
-    pub broken_rules: u64,
-    /// Times that the listener could not accept: descriptors ran out.
-    pub accept_failed: u64,
-    /// Tunnels that were carried for others.
-    pub tunnels: u64,
-    /// Tunnels that were refused: too many, or for no member.
-    pub tunnels_refused: u64,
-    /// Somebody asked to join.
-    pub joins: u64,
-}

@@ -8,7 +8,7 @@ use super::greeting::{Goodbye, Hello, Pipe};
 use super::link::{Bearing, Ended, Link};
 use super::network::Network;
 use super::outbox::Outgoing;
-use super::path::{Counts, Event, Loss, Path, PathKind};
+use super::path::{Event, Loss, Path, PathKind};
 use super::peer::{Notes, Peers};
 use super::recent::{Question, Recent, RequestAction};
 use super::renewal::RENEWAL;
@@ -88,8 +88,6 @@ struct Inside {
     shown_from: Option<Instant>,
     trust: Arc<Trust>,
     tls: TlsConfigs,
-    /// Of configurations that were replaced.
-    clocks_wrong: u64,
     peers: Peers,
     notes: Notes,
 }
@@ -119,7 +117,6 @@ impl<N: Network> WireState<N> {
                 shown_from: None,
                 trust: Arc::new(trust),
                 tls,
-                clocks_wrong: 0,
                 peers: Peers::default(),
                 notes: Notes::default(),
             }),
@@ -167,13 +164,6 @@ impl<N: Network> WireState<N> {
 
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        let inside = lock(&self.inside);
-        let clocks_wrong = inside.clocks_wrong + inside.tls.clocks_wrong();
-        drop(inside);
-        self.counters.read(clocks_wrong)
     }
 
     /// The first words of this member.
@@ -252,7 +242,6 @@ impl<N: Network> WireState<N> {
     pub(crate) fn set_identity(self: &Arc<Self>, identity: Arc<Identity>) -> Result<(), WireError> {
         let mut inside = lock(&self.inside);
         let tls = TlsConfigs::new(&identity, &inside.trust)?;
-        inside.clocks_wrong += inside.tls.clocks_wrong();
         inside.tls = tls;
         inside.identity = identity;
         inside.shown_from = Some(Instant::now());
@@ -297,7 +286,6 @@ impl<N: Network> WireState<N> {
         let given_up = !inside.trust.authorities.iter().all(stays);
         if !inside.trust.believes_as(&trust) {
             let tls = TlsConfigs::new(&inside.identity, &trust)?;
-            inside.clocks_wrong += inside.tls.clocks_wrong();
             inside.tls = tls;
         }
         inside.trust = Arc::new(trust);

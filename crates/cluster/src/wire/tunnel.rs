@@ -90,7 +90,6 @@ impl<N: Network> WireState<N> {
             None
         };
         let Some(other) = other else {
-            count(&self.counters.tunnels_refused);
             let _ = timeout(limit, say_goodbye(&mut asker, Goodbye::NotCarried)).await;
             return;
         };

@@ -70,7 +70,7 @@ fn who_asks_more_than_is_handled_at_once_is_told_and_others_are_answered() {
                 told += 1;
             }
         }
-        assert_eq!(one.counts().overloaded, extra as u64);
+        assert_eq!(one.counted(|c| &c.overloaded), extra as u64);
         until("all others are being handled", || {
             slow.asked.load(Ordering::Relaxed) == QUESTIONS_MAX as u64
         })
@@ -100,7 +100,7 @@ fn who_reads_no_answer_loses_its_connection() {
         };
         tokio::time::timeout(PATIENCE, sending).await.unwrap();
         until("it is gone", || connections(&one, 2) == 0).await;
-        assert_eq!(one.counts().broken_rules, 1);
+        assert_eq!(one.counted(|c| &c.broken_rules), 1);
     });
 }
 
@@ -135,7 +135,7 @@ fn frames_that_break_a_rule_end_their_connection_only() {
             let mut stream = as_member_2(&paper).await;
             stream.write_all(case).await.unwrap();
             until("it is counted", || {
-                one.counts().broken_rules == done as u64 + 1
+                one.counted(|c| &c.broken_rules) == done as u64 + 1
             })
             .await;
             let mut rest = Vec::new();

@@ -254,7 +254,7 @@ fn who_is_not_of_the_cluster_that_gave_the_token_learns_nothing() {
         let (_office, wire) = open(&other, 1, Office::new(&other, true)).await;
         let joined = join(&Tcp, &token, &newcomer(Kind::Node, addresses[1])).await;
         assert!(matches!(joined, Err(JoinError::Fingerprint { .. })));
-        assert_eq!(wire.counts().joins, 0);
+        assert_eq!(wire.counted(|c| &c.joins), 0);
     });
 }
 
@@ -364,7 +364,7 @@ fn a_wire_tells_when_it_refuses_a_forged_member() {
         let two = forged.wire(2, Tcp);
         two.serve(&addresses[1..], echo.clone()).await.unwrap();
         until("both count it", || {
-            one.counts().foreign >= 1 && two.counts().foreign >= 1
+            one.counted(|c| &c.foreign) >= 1 && two.counted(|c| &c.foreign) >= 1
         })
         .await;
         loop {

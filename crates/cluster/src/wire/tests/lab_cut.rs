@@ -55,7 +55,7 @@ fn a_cable_that_is_silently_cut_costs_some_repetitions_and_no_call() {
                         tokio::time::sleep(BEAT).await;
                     }
                     assert_eq!(echo.asked.load(Ordering::Relaxed) - asked, CALLS);
-                    let again = wire.counts().sent_again;
+                    let again = wire.counted(|c| &c.sent_again);
                     assert!(
                         again > 0 && again <= CALLS * (ATTEMPTS_MAX as u64 - 1),
                         "{again}"

@@ -192,6 +192,6 @@ fn a_new_identity_is_shown_on_all_connections_and_none_is_missed() {
                 "{event:?}"
             );
         }
-        assert_eq!(node.counts().refused, 0);
+        assert_eq!(node.counted(|c| &c.refused), 0);
     });
 }

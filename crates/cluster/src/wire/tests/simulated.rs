@@ -106,7 +106,7 @@ fn a_direct_link_that_is_silently_cut_costs_no_call_and_no_member() {
             assert_eq!(echo.asked.load(Ordering::Relaxed) - asked, 200);
             assert_eq!(way(&wire), Some(PathKind::Through(MemberId(3))));
             // Beyond the first few the way is known, and nothing is sent twice.
-            let again = wire.counts().sent_again;
+            let again = wire.counted(|c| &c.sent_again);
             assert!(again <= 10, "{again}");
             let path = wire.paths().remove(0);
             assert!(path.up && path.broken.iter().any(|words| words.contains("straight")));
