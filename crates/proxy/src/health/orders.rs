@@ -1,6 +1,7 @@
 //! What an operator can do to a server, by the page or by a socket, and the
 //! notices that logs get of it, in HAProxy's words: scripts read them.
 
+use super::report::state_name;
 use model::config::{Config, Proxy, Server};
 
 use model::log::{self, Level};
@@ -75,15 +76,6 @@ fn tell(config: &Config, proxy: &Proxy, line: Option<Line>, change: &Change) {
     }
 }
 
-fn name(proxy: &Proxy, server: &Server) -> String {
-    let kind = if server.options.backup {
-        "Backup Server"
-    } else {
-        "Server"
-    };
-    format!("{kind} {}/{}", proxy.name, server.name)
-}
-
 /// `. 1 active and 0 backup servers left. …`: what is left when a server goes.
 fn left(server: &Server, change: &Change) -> String {
     let (active, backup) = (change.lineup.active, change.lineup.backup);
@@ -131,7 +123,7 @@ fn admin_line(
     change: &Change,
 ) -> Option<Line> {
     use AdminReport::{Drain, Maintenance, Ready};
-    let name = name(proxy, server);
+    let name = state_name(proxy, server);
     let up = if after.health == HealthState::Down {
         "DOWN"
     } else {
@@ -172,7 +164,7 @@ fn admin_line(
 }
 
 fn health_line(proxy: &Proxy, server: &Server, health: HealthState, change: &Change) -> Line {
-    let name = name(proxy, server);
+    let name = state_name(proxy, server);
     match health {
         HealthState::Down => (
             Level::Alert,

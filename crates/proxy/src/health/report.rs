@@ -42,19 +42,32 @@ pub fn lines(
     told: bool,
     report: &ServerReport,
 ) -> Vec<LogLine> {
+    let reason = reason(result);
+    let checked = told.then(|| check_line(proxy, server, result, &reason, report));
+    checked_lines(proxy, server, change, report, &reason, checked)
+}
+
+/// The line of a check itself, where checks are told, and those of what it changed.
+fn checked_lines(
+    proxy: &Proxy,
+    server: &Server,
+    change: &Change,
+    report: &ServerReport,
+    reason: &str,
+    checked: Option<String>,
+) -> Vec<LogLine> {
     let mut lines = Vec::new();
     let log_checks = proxy.has(ProxyOption::LogHealthChecks);
-    let reason = reason(result);
-    if log_checks && told {
+    if let Some(text) = checked.filter(|_| log_checks) {
         lines.push(LogLine {
             level: Level::Notice,
-            text: check_line(proxy, server, result, &reason, report),
+            text,
             mail: Some(INFO),
         });
     }
     if change.happened() {
         // Where every check is told, its reason stands there.
-        let reason = if log_checks { "" } else { reason.as_str() };
+        let reason = if log_checks { "" } else { reason };
         lines.push(state_line(proxy, server, change, reason, report));
     }
     no_server(proxy, change, &mut lines);
@@ -70,8 +83,6 @@ pub fn agent_lines(
     told: bool,
     report: &ServerReport,
 ) -> Vec<LogLine> {
-    let mut lines = Vec::new();
-    let log_checks = proxy.has(ProxyOption::LogHealthChecks);
     let code = match result.status {
         Some(status) if status.has_code() => ", code: 0",
         _ => "",
@@ -82,29 +93,19 @@ pub fn agent_lines(
         result.info,
         result.duration_ms
     );
-    if log_checks && told {
+    let checked = told.then(|| {
         let kind = kind(server);
         let down = report.agent.as_ref().is_some_and(|agent| agent.down);
         let (outcome, status) = match down {
             true => ("failed", "0/1 DOWN"),
             false => ("succeeded", "1/1 UP"),
         };
-        let text = format!(
+        format!(
             "Agent check for {kind} {}/{} {outcome}{reason}, status: {status}.",
             proxy.name, server.name
-        );
-        lines.push(LogLine {
-            level: Level::Notice,
-            text,
-            mail: Some(INFO),
-        });
-    }
-    if change.happened() {
-        let reason = if log_checks { "" } else { reason.as_str() };
-        lines.push(state_line(proxy, server, change, reason, report));
-    }
-    no_server(proxy, change, &mut lines);
-    lines
+        )
+    });
+    checked_lines(proxy, server, change, report, &reason, checked)
 }
 
 /// The lines of a server whose state changed with the one that it tracks.
@@ -168,7 +169,7 @@ pub fn tracked_lines(
 }
 
 /// `Server b/s`, `Backup Server b/s`
-fn state_name(proxy: &Proxy, server: &Server) -> String {
+pub(super) fn state_name(proxy: &Proxy, server: &Server) -> String {
     let kind = if server.options.backup {
         "Backup Server"
     } else {

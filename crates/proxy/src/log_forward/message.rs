@@ -2,9 +2,10 @@
 //! cannot be read as one of these is text, and nothing of it is lost.
 
 /// How a message was written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Form {
     /// Text, perhaps behind a priority.
+    #[default]
     Plain,
     /// RFC 3164.
     Bsd,
@@ -13,7 +14,7 @@ pub enum Form {
 }
 
 /// A message and its parts; what was not told, or told as `-`, is None.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Message<'a> {
     /// How it was written.
     pub form: Form,
@@ -49,15 +50,8 @@ impl<'a> Message<'a> {
     /// Bytes that are not looked into.
     pub fn opaque(bytes: &'a [u8]) -> Message<'a> {
         Message {
-            form: Form::Plain,
-            priority: None,
-            date: None,
-            host: None,
-            tag: None,
-            pid: None,
-            id: None,
-            structured: None,
             text: bytes,
+            ..Message::default()
         }
     }
 

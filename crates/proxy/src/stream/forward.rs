@@ -2,6 +2,7 @@
 //! forwardfor`, `option originalto`), and headers that are not forwarded.
 
 use super::{Endpoint, Stream, server};
+use http::message::Message;
 use model::config::{Forwarded, HeaderNames, ParameterSource, ProxyOption, Rare};
 use model::rules::Value;
 use std::io::Write;
@@ -70,10 +71,14 @@ fn forward_for(stream: &mut Stream) {
     {
         return;
     }
+    add_address(&mut stream.request, &settings.header, ip);
+}
+
+fn add_address(request: &mut Message, name: &[u8], ip: IpAddr) {
     let mut text = [0; ADDRESS_TEXT_MAX];
     let length = write_address(ip, &mut text);
     // Refused only where rules filled the head to its limit.
-    let _ = stream.request.add(&settings.header, &text[..length]);
+    let _ = request.add(name, &text[..length]);
 }
 
 /// Bytes of the longest address in text.
@@ -130,10 +135,7 @@ fn original_to(stream: &mut Stream) {
     {
         return;
     }
-    let mut text = [0; ADDRESS_TEXT_MAX];
-    let length = write_address(ip, &mut text);
-    // Refused only where rules filled the head to its limit.
-    let _ = stream.request.add(&settings.header, &text[..length]);
+    add_address(&mut stream.request, &settings.header, ip);
 }
 
 /// `option forwarded` of the backend: one more value behind those that others have

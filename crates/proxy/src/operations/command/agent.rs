@@ -1,6 +1,6 @@
 //! Commands about the agents of servers.
 
-use super::server::{port_of, with};
+use super::server::{port_behind, port_of, with};
 use super::{Context, Session};
 use crate::health::orders::set_agent;
 use model::config::{Config, Proxy, Server};
@@ -58,12 +58,9 @@ pub(super) fn address(server: &Server, words: &[&str]) -> String {
     let Ok(ip) = text.parse::<IpAddr>() else {
         return format!("incorrect addr address given for agent: '{text}'\n");
     };
-    let port = match words.get(1..) {
-        Some(["port", port]) => match port_of(port) {
-            Ok(port) => Some(port),
-            Err(text) => return text,
-        },
-        _ => None,
+    let port = match port_behind(words) {
+        Ok(port) => port,
+        Err(text) => return text,
     };
     server.state.set_agent(AgentSet {
         address: Some(ip),

@@ -167,12 +167,9 @@ fn check_address(server: &Server, words: &[&str]) -> String {
     let Ok(ip) = text.parse::<IpAddr>() else {
         return format!("invalid addr '{text}'\n");
     };
-    let port = match words.get(1..) {
-        Some(["port", port]) => match port_of(port) {
-            Ok(port) => Some(port),
-            Err(text) => return text,
-        },
-        _ => None,
+    let port = match port_behind(words) {
+        Ok(port) => port,
+        Err(text) => return text,
     };
     server.state.set_check(Some(ip), port);
     String::new()
@@ -190,6 +187,14 @@ fn check_port(server: &Server, word: Option<&&str>) -> String {
         Err(text) => return text,
     }
     String::new()
+}
+
+/// The port of `<ip> [port <port>]`.
+pub(super) fn port_behind(words: &[&str]) -> Result<Option<u16>, String> {
+    match words.get(1..) {
+        Some(["port", port]) => port_of(port).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// A port that an operator writes.
