@@ -38,7 +38,7 @@ pub fn choose(global: &Global, voice: &mut Voice) {
         }
     }
     let asked = global.threads.is_some() || !global.cpu_maps.is_empty();
-    if global.numa_mapping
+    if !global.numa_unmapped
         && !asked
         && let Some(node) = first_node(Path::new(NODES), &allowed)
     {

@@ -158,12 +158,11 @@ fn one_at_a_time(loader: &mut Loader, args: &Args<'_>) {
 
 /// Begins a section.
 pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
-    let taken = |loader: &Loader, name: &str| {
-        let mut all = loader.config.fcgi_apps.iter();
-        all.find(|other| &*other.name == name)
-            .map(|other| other.span)
-    };
-    let Some(name) = loader.own_name(line, taken) else {
+    let named = loader.own_name(line, |loader| {
+        let all = loader.config.fcgi_apps.iter();
+        all.map(|one| (&*one.name, one.span)).collect()
+    });
+    let Some(name) = named else {
         return Section::Refused;
     };
     let app = FcgiApp::new(&name.text(), name.span);

@@ -37,7 +37,7 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         // `default` is what nothing said: on.
         "strict-limits" => global.strict_limits = Some(!args.negated),
         "numa-cpu-mapping" => {
-            global.numa_mapping = !args.negated;
+            global.numa_unmapped = args.negated;
             return args.surplus();
         }
         _ => {}

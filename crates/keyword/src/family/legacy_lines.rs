@@ -7,37 +7,29 @@ use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use model::rules::lines::{self, Direction};
 
-fn request(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let line = args.line();
-    lines::filter(loader, args, Direction::Request)?;
-    loader.old_rule(args.keyword, line);
-    Ok(())
+fn filter(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    lines::filter(loader, args, direction(args.keyword))
 }
 
-fn response(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let line = args.line();
-    lines::filter(loader, args, Direction::Response)?;
-    loader.old_rule(args.keyword, line);
-    Ok(())
+fn add(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    lines::addition(loader, args, direction(args.keyword))
 }
 
-fn add_request(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let line = args.line();
-    lines::addition(loader, args, Direction::Request)?;
-    loader.old_rule(args.keyword, line);
-    Ok(())
+fn direction(keyword: &str) -> Direction {
+    match keyword.starts_with("req") {
+        true => Direction::Request,
+        false => Direction::Response,
+    }
 }
 
-fn add_response(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+/// Builds a rule, and notes its line.
+fn rule(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    build: fn(&mut Loader, &mut Args<'_>) -> Built,
+) -> Built {
     let line = args.line();
-    lines::addition(loader, args, Direction::Response)?;
-    loader.old_rule(args.keyword, line);
-    Ok(())
-}
-
-fn block(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let line = args.line();
-    lines::blocking(loader, args)?;
+    build(loader, args)?;
     loader.old_rule(args.keyword, line);
     Ok(())
 }
@@ -50,65 +42,65 @@ macro_rules! rows {
             doc: concat!($doc, " HAProxy has removed this keyword; it still works, with a warning that shows the \
                 current form."),
             example: $example,
-            build: $build,
+            build: |loader, args| rule(loader, args, $build),
         }),*]
     };
 }
 
 /// The table.
 pub(super) static LINES: &[LineRow] = rows! {
-    "block" "" PROXIES, block, "block if { path_beg /private }",
+    "block" "" PROXIES, |loader, args| lines::blocking(loader, args), "block if { path_beg /private }",
         "Denies requests with 403, before all `http-request` rules. The current form is `http-request deny`.";
-    "reqadd" "<string>" PROXIES, add_request, "reqadd X-Forwarded-Proto:\\ https",
+    "reqadd" "<string>" PROXIES, add, "reqadd X-Forwarded-Proto:\\ https",
         "Adds a header to requests, after all other rules of the section except `redirect`. The current form is \
          `http-request add-header`.";
-    "reqrep" "<search> <string>" PROXIES, request, "reqrep ^([^\\ :]*)\\ /static/(.*) \\1\\ /\\2",
+    "reqrep" "<search> <string>" PROXIES, filter, "reqrep ^([^\\ :]*)\\ /static/(.*) \\1\\ /\\2",
         "Replaces each request line that matches the regular expression; `\\1` to `\\9` insert its groups. The first \
          line is `GET /path HTTP/1.1`, the others are headers. If the first line matches, headers are skipped. The \
          version and headers that determine the end of the body never change. If the result is not a valid line, the \
          request gets status 400.";
-    "reqirep" "<search> <string>" PROXIES, request, "reqirep ^Host:\\ www.(.*) Host:\\ \\1",
+    "reqirep" "<search> <string>" PROXIES, filter, "reqirep ^Host:\\ www.(.*) Host:\\ \\1",
         "Like `reqrep`, ignoring case.";
-    "reqdel" "<search>" PROXIES, request, "reqdel ^X-Forwarded-For:",
+    "reqdel" "<search>" PROXIES, filter, "reqdel ^X-Forwarded-For:",
         "Removes the request headers that match the regular expression.";
-    "reqidel" "<search>" PROXIES, request, "reqidel ^X-Forwarded-For:",
+    "reqidel" "<search>" PROXIES, filter, "reqidel ^X-Forwarded-For:",
         "Like `reqdel`, ignoring case.";
-    "reqdeny" "<search>" PROXIES, request, "reqdeny ^GET\\ /private",
+    "reqdeny" "<search>" PROXIES, filter, "reqdeny ^GET\\ /private",
         "Denies a request with 403 if any of its lines matches, unless an earlier `reqallow` allowed it.";
-    "reqideny" "<search>" PROXIES, request, "reqideny ^User-Agent:.*badbot",
+    "reqideny" "<search>" PROXIES, filter, "reqideny ^User-Agent:.*badbot",
         "Like `reqdeny`, ignoring case.";
-    "reqallow" "<search>" PROXIES, request, "reqallow ^Host:\\ www\\.",
+    "reqallow" "<search>" PROXIES, filter, "reqallow ^Host:\\ www\\.",
         "If any line of the request matches, later `reqdeny` and `reqtarpit` rules of the section do not apply to it.";
-    "reqiallow" "<search>" PROXIES, request, "reqiallow ^Host:\\ www\\.",
+    "reqiallow" "<search>" PROXIES, filter, "reqiallow ^Host:\\ www\\.",
         "Like `reqallow`, ignoring case.";
-    "reqpass" "<search>" PROXIES, request, "reqpass ^[^:\\ ]*:",
+    "reqpass" "<search>" PROXIES, filter, "reqpass ^[^:\\ ]*:",
         "Later rules of the section skip the matching lines of the request.";
-    "reqipass" "<search>" PROXIES, request, "reqipass ^Cookie:",
+    "reqipass" "<search>" PROXIES, filter, "reqipass ^Cookie:",
         "Like `reqpass`, ignoring case.";
-    "reqtarpit" "<search>" PROXIES, request, "reqtarpit ^[^:\\ ]*\\ /cgi-bin/",
+    "reqtarpit" "<search>" PROXIES, filter, "reqtarpit ^[^:\\ ]*\\ /cgi-bin/",
         "Delays a request with a matching line for `timeout tarpit` (or else `timeout connect`), then responds with \
          500.";
-    "reqitarpit" "<search>" PROXIES, request, "reqitarpit ^[^:\\ ]*\\ /.*\\.exe",
+    "reqitarpit" "<search>" PROXIES, filter, "reqitarpit ^[^:\\ ]*\\ /.*\\.exe",
         "Like `reqtarpit`, ignoring case.";
-    "reqsetbe" "<search> <backend>" FRONT_ONLY, request, "reqsetbe ^GET\\ /static/ static",
+    "reqsetbe" "<search> <backend>" FRONT_ONLY, filter, "reqsetbe ^GET\\ /static/ static",
         "Sends a request with a matching line to this backend, regardless of `use_backend`. The first such rule \
          applies.";
-    "reqisetbe" "<search> <backend>" FRONT_ONLY, request, "reqisetbe ^Host:\\ static\\. static",
+    "reqisetbe" "<search> <backend>" FRONT_ONLY, filter, "reqisetbe ^Host:\\ static\\. static",
         "Like `reqsetbe`, ignoring case.";
-    "rspadd" "<string>" PROXIES, add_response, "rspadd X-Via:\\ lb1",
+    "rspadd" "<string>" PROXIES, add, "rspadd X-Via:\\ lb1",
         "Adds a header to responses of servers. The current form is `http-response add-header`.";
-    "rsprep" "<search> <string>" PROXIES, response, "rsprep ^Location:\\ http://[^/]*(/.*) Location:\\ \\1",
+    "rsprep" "<search> <string>" PROXIES, filter, "rsprep ^Location:\\ http://[^/]*(/.*) Location:\\ \\1",
         "Replaces each response line that matches the regular expression; `\\1` to `\\9` insert its groups. The first \
          line is `HTTP/1.1 200 OK`. The rules of the backend run before those of the frontend, and after the \
          `http-response` rules of their section.";
-    "rspirep" "<search> <string>" PROXIES, response, "rspirep ^Location:\\s*http://.*?\\.example\\.com(/.*)$ Location:\\ \\1",
+    "rspirep" "<search> <string>" PROXIES, filter, "rspirep ^Location:\\s*http://.*?\\.example\\.com(/.*)$ Location:\\ \\1",
         "Like `rsprep`, ignoring case.";
-    "rspdel" "<search>" PROXIES, response, "rspdel ^Server:",
+    "rspdel" "<search>" PROXIES, filter, "rspdel ^Server:",
         "Removes the response headers that match the regular expression.";
-    "rspidel" "<search>" PROXIES, response, "rspidel ^Server:.*$",
+    "rspidel" "<search>" PROXIES, filter, "rspidel ^Server:.*$",
         "Like `rspdel`, ignoring case.";
-    "rspdeny" "<search>" PROXIES, response, "rspdeny ^Content-Type:\\ application/x-secret",
+    "rspdeny" "<search>" PROXIES, filter, "rspdeny ^Content-Type:\\ application/x-secret",
         "Responds with 502 instead of a server response with a matching line.";
-    "rspideny" "<search>" PROXIES, response, "rspideny ^X-Internal:",
+    "rspideny" "<search>" PROXIES, filter, "rspideny ^X-Internal:",
         "Like `rspdeny`, ignoring case.";
 };

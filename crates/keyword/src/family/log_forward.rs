@@ -79,16 +79,16 @@ pub(super) static LINES: &[LineRow] = &[
 
 /// The first line of a section.
 pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
-    let taken = |loader: &Loader, name: &str| {
-        let mut all = loader.config.log_forwards.iter();
-        let section = all.find(|one| *one.name == *name).map(|one| one.span);
-        let mut proxies = loader.config.proxies.iter();
-        section.or_else(|| {
-            let proxy = proxies.find(|one| *one.name == *name && one.kind.is_frontend());
-            proxy.map(|one| one.span)
-        })
-    };
-    let Some(name) = loader.own_name(line, taken) else {
+    let named = loader.own_name(line, |loader| {
+        let sections = loader.config.log_forwards.iter();
+        let sections = sections.map(|one| (&*one.name, one.span));
+        let proxies = loader.config.proxies.iter();
+        let frontends = proxies.filter(|one| one.kind.is_frontend());
+        sections
+            .chain(frontends.map(|one| (&*one.name, one.span)))
+            .collect()
+    });
+    let Some(name) = named else {
         return Section::Refused;
     };
     loader.config.log_forwards.push(LogForward {

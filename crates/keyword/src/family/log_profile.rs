@@ -64,12 +64,11 @@ fn names(steps: &[(&'static str, Step)]) -> Vec<&'static str> {
 
 /// Begins a section.
 pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
-    let taken = |loader: &Loader, name: &str| {
-        let mut all = loader.sections.log_profiles.iter();
-        all.find(|other| &*other.name == name)
-            .map(|other| other.span)
-    };
-    let Some(name) = loader.own_name(line, taken) else {
+    let named = loader.own_name(line, |loader| {
+        let all = loader.sections.log_profiles.iter();
+        all.map(|one| (&*one.name, one.span)).collect()
+    });
+    let Some(name) = named else {
         return Section::Refused;
     };
     loader.sections.log_profiles.push(LogProfile {

@@ -2,6 +2,7 @@
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
+use language::arguments::section_name;
 use language::value::{Accepts, Host, Port, PortRule, TimeUnit, Transport};
 use language::{Diagnostic, Line, Span, Word};
 use model::codes;
@@ -192,16 +193,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> 
         )
         .label("the name is missing"));
     };
-    let bad = |b: &u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
-    if let Some(bad) = name.bytes.iter().copied().find(bad) {
-        let told = format!(
-            "character '{}' is not permitted in 'resolvers' name '{}'",
-            char::from(bad),
-            name.text()
-        );
-        return Err(Diagnostic::error(&codes::SECTION_NAME, name.span, told)
-            .label("allowed are letters, digits, `.`, `_`, `-` and `:`"));
-    }
+    section_name("resolvers", name, &codes::SECTION_NAME)?;
     if let Some(extra) = line.word(2) {
         let told = format!(
             "'resolvers' cannot handle unexpected argument '{}'",

@@ -11,7 +11,7 @@ use model::config::{
     ProxyIndex, ProxyKind, Server, ServerAddress, ServerOptions,
 };
 use model::state::ServerState;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -444,7 +444,7 @@ pub fn finish_servers(loader: &mut Loader) {
         .collect();
     for (proxy, unsettled) in loader.config.proxies.iter_mut().zip(unsettled) {
         names_and_ids(&proxy.servers, &mut told);
-        assign_ids(&mut proxy.servers);
+        number_from(1, proxy.servers.iter_mut().map(|server| &mut server.id));
         for server in proxy.servers.iter().filter(|_| !unsettled) {
             let check = match &server.options.health_check {
                 Some(named) => &named.check,
@@ -567,17 +567,17 @@ fn names_and_ids(servers: &[Server], told: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Gives free ids in the order of the file. One with an id of its own uses up a number,
-/// too, as with HAProxy: where keys of a ring go depends on it.
-fn assign_ids(servers: &mut [Server]) {
-    let taken: std::collections::HashSet<u32> = servers.iter().map(|server| server.id).collect();
-    let mut next = 1;
-    for server in servers {
-        if server.id == 0 {
+/// Gives free ids from `next` upwards in the order of the file. One with an id of its own
+/// uses up a number, too, as with HAProxy: where keys of a ring go depends on it.
+pub(crate) fn number_from<'i>(mut next: u32, ids: impl Iterator<Item = &'i mut u32>) {
+    let ids: Vec<&mut u32> = ids.collect();
+    let taken: HashSet<u32> = ids.iter().map(|id| **id).collect();
+    for id in ids {
+        if *id == 0 {
             while taken.contains(&next) {
                 next += 1;
             }
-            server.id = next;
+            *id = next;
         }
         next += 1;
     }

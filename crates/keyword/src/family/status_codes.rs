@@ -23,8 +23,8 @@ pub static LINES: &[LineRow] = rows! {
 fn status_codes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let global = &mut loader.config.global;
     let set = match args.keyword {
-        "http-err-codes" => &mut global.error_codes,
-        _ => &mut global.failure_codes,
+        "http-err-codes" => &mut global.counted_codes.errors,
+        _ => &mut global.counted_codes.failures,
     };
     let mut changed = *set;
     let mut word = args.required("a range of statuses")?;
@@ -80,9 +80,9 @@ mod tests {
 
     fn errors(lines: &str) -> Vec<u16> {
         let loaded = load_text(&format!("global\n {lines}\nlisten x\n bind 127.0.0.1:1\n"));
-        let codes = loaded
-            .config
-            .map_or(StatusCodes::NONE, |config| config.global.error_codes);
+        let codes = loaded.config.map_or(StatusCodes::NONE, |config| {
+            config.global.counted_codes.errors
+        });
         (100..=599).filter(|code| codes.contains(*code)).collect()
     }
 

@@ -12,14 +12,53 @@ use tls::{groups, schemes};
 type Made<T> = Result<Listed<T>, Diagnostic>;
 
 /// What one kind of list is called and does with names that nobody knows.
-struct Kind {
+struct Kind<T> {
     /// As HAProxy's own messages have it.
     what: &'static str,
     /// Its entries, for messages.
     entries: &'static str,
     /// Whether an unknown name is ignored, as OpenSSL does for this kind of list.
     passes_unknown: bool,
+    /// The name of an entry.
+    name: fn(&T) -> String,
+    /// All names.
+    names: fn() -> Vec<&'static str>,
 }
+
+const CIPHERS: Kind<CipherSuite> = Kind {
+    what: "SSL cipher list",
+    entries: "ciphers",
+    passes_unknown: true,
+    name: |suite| suites::openssl_name(*suite).to_owned(),
+    names: || suites::cipher_names().collect(),
+};
+
+const CIPHERSUITES: Kind<CipherSuite> = Kind {
+    what: "TLS 1.3 cipher suites",
+    names: || suites::ciphersuite_names().collect(),
+    ..CIPHERS
+};
+
+const CURVES: Kind<NamedGroup> = Kind {
+    what: "SSL curves list",
+    entries: "curves",
+    passes_unknown: false,
+    name: |group| format!("{group:?}"),
+    names: || groups::names().collect(),
+};
+
+const CURVE: Kind<NamedGroup> = Kind {
+    what: "elliptic named curve",
+    ..CURVES
+};
+
+const ALGORITHMS: Kind<SignatureScheme> = Kind {
+    what: "SSL signature algorithms list",
+    entries: "signature algorithms",
+    passes_unknown: false,
+    name: |scheme| format!("{scheme:?}"),
+    names: || schemes::names().collect(),
+};
 
 /// `PROFILE=SYSTEM`, which files of Fedora and related distributions contain: the ciphers
 /// of the system's policy. Such policies are not read; the safe ciphers are offered.
@@ -37,14 +76,7 @@ pub(super) fn is_system_policy(args: &mut Args<'_>, word: &Word) -> bool {
 }
 
 /// Makes the list, or says why there is none.
-fn listed<T>(
-    args: &mut Args<'_>,
-    word: &Word,
-    made: Translation<T>,
-    kind: &Kind,
-    name: impl Fn(&T) -> String,
-    names: impl Iterator<Item = &'static str> + Clone,
-) -> Made<T> {
+fn listed<T>(args: &mut Args<'_>, word: &Word, made: Translation<T>, kind: &Kind<T>) -> Made<T> {
     let text = word.text();
     if made.kept.is_empty() || (!kind.passes_unknown && !made.unknown.is_empty()) {
         let message = format!("unable to set {} to '{text}'", kind.what);
@@ -56,7 +88,7 @@ fn listed<T>(
         let near = made
             .unknown
             .first()
-            .and_then(|unknown| suggest::nearest(unknown, names));
+            .and_then(|unknown| suggest::nearest(unknown, (kind.names)()));
         if let Some(near) = near {
             diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
         } else if made.unknown.is_empty() {
@@ -64,7 +96,7 @@ fn listed<T>(
         }
         return Err(diagnostic);
     }
-    let remains: Vec<String> = made.kept.iter().map(name).collect();
+    let remains: Vec<String> = made.kept.iter().map(kind.name).collect();
     if !made.lacking.is_empty() {
         let (what, lacking) = (kind.entries, few(&made.lacking));
         let told = format!("'{}': unsupported {what} ignored: {lacking}", args.keyword);
@@ -80,7 +112,7 @@ fn listed<T>(
             format!("'{}': '{unknown}' is not known", args.keyword),
         )
         .label("ignored, as in OpenSSL");
-        args.tell(diagnostic.suggest(suggest::nearest(unknown, names)));
+        args.tell(diagnostic.suggest(suggest::nearest(unknown, (kind.names)())));
     }
     Ok(Listed {
         text: text.into(),
@@ -100,28 +132,13 @@ fn few<T: AsRef<str>>(names: &[T]) -> String {
 
 /// `ciphers`
 pub(crate) fn ciphers(args: &mut Args<'_>, word: &Word) -> Made<CipherSuite> {
-    let kind = Kind {
-        what: "SSL cipher list",
-        entries: "ciphers",
-        passes_unknown: true,
-    };
-    let name = |suite: &CipherSuite| suites::openssl_name(*suite).to_owned();
-    let names: Vec<&'static str> = suites::cipher_names().collect();
-    let made = suites::ciphers(&word.text());
-    listed(args, word, made, &kind, name, names.into_iter())
+    listed(args, word, suites::ciphers(&word.text()), &CIPHERS)
 }
 
 /// `ciphersuites`
 pub(crate) fn ciphersuites(args: &mut Args<'_>, word: &Word) -> Made<CipherSuite> {
-    let kind = Kind {
-        what: "TLS 1.3 cipher suites",
-        entries: "ciphers",
-        passes_unknown: true,
-    };
-    let name = |suite: &CipherSuite| suites::openssl_name(*suite).to_owned();
-    let names: Vec<&'static str> = suites::ciphersuite_names().collect();
     let made = suites::ciphersuites(&word.text());
-    listed(args, word, made, &kind, name, names.into_iter())
+    listed(args, word, made, &CIPHERSUITES)
 }
 
 /// Translates a list of plain names.
@@ -146,62 +163,23 @@ fn plain<T: Copy + PartialEq>(
 
 /// `curves`
 pub(crate) fn curves(args: &mut Args<'_>, word: &Word) -> Made<NamedGroup> {
-    let kind = Kind {
-        what: "SSL curves list",
-        entries: "curves",
-        passes_unknown: false,
-    };
     let made = plain(&word.text(), groups::by_name);
-    let names: Vec<&'static str> = groups::names().collect();
-    listed(
-        args,
-        word,
-        made,
-        &kind,
-        |group| format!("{group:?}"),
-        names.into_iter(),
-    )
+    listed(args, word, made, &CURVES)
 }
 
 /// `ecdhe`: one curve.
 pub(crate) fn ecdhe(args: &mut Args<'_>, word: &Word) -> Made<NamedGroup> {
-    let kind = Kind {
-        what: "elliptic named curve",
-        entries: "curves",
-        passes_unknown: false,
-    };
     let mut made = Translation::new();
     match groups::by_name(&word.text()) {
         Some(Some(group)) => made.kept.push(group),
         Some(None) => made.lacking.push(word.text().into()),
         None => made.unknown.push(word.text().into()),
     }
-    let names: Vec<&'static str> = groups::names().collect();
-    listed(
-        args,
-        word,
-        made,
-        &kind,
-        |group| format!("{group:?}"),
-        names.into_iter(),
-    )
+    listed(args, word, made, &CURVE)
 }
 
 /// `sigalgs`, `client-sigalgs`
 pub(crate) fn sigalgs(args: &mut Args<'_>, word: &Word) -> Made<SignatureScheme> {
-    let kind = Kind {
-        what: "SSL signature algorithms list",
-        entries: "signature algorithms",
-        passes_unknown: false,
-    };
     let made = plain(&word.text(), schemes::by_name);
-    let names: Vec<&'static str> = schemes::names().collect();
-    listed(
-        args,
-        word,
-        made,
-        &kind,
-        |scheme| format!("{scheme:?}"),
-        names.into_iter(),
-    )
+    listed(args, word, made, &ALGORITHMS)
 }

@@ -2,6 +2,7 @@
 //! and checks of the file as a whole ([`super::check`]).
 
 use super::{Loader, codes};
+use crate::family::server::number_from;
 use language::{Diagnostic, Severity, suggest};
 use model::config::{Mode, Proxy, ProxyIndex, Rare, Reference, SwitchTarget};
 use std::collections::HashSet;
@@ -76,17 +77,10 @@ impl Loader {
     /// Gives an id to every proxy and listener without one.
     fn number(&mut self) {
         let mut told = Vec::new();
-        let taken: HashSet<u32> = self.config.proxies.iter().map(|p| p.id).collect();
         // Sockets of operations belong to a proxy, too, as in haproxy.
-        let mut next = FIRST_ID + u32::from(!self.config.global.stats_sockets.is_empty());
+        let first = FIRST_ID + u32::from(!self.config.global.stats_sockets.is_empty());
+        number_from(first, self.config.proxies.iter_mut().map(|p| &mut p.id));
         for proxy in &mut self.config.proxies {
-            if proxy.id == 0 {
-                while taken.contains(&next) {
-                    next += 1;
-                }
-                proxy.id = next;
-            }
-            next += 1;
             let binds = proxy.binds.iter_mut().map(|b| (&mut b.id, b.span));
             told.extend(number_within(binds));
         }
@@ -218,7 +212,7 @@ fn wrong_mode(
 /// Gives ids from 1 upwards to the listeners of a proxy that have none; two
 /// equal ones of the file are told.
 fn number_within<'p>(all: impl Iterator<Item = (&'p mut u32, language::Span)>) -> Vec<Diagnostic> {
-    let mut all: Vec<_> = all.collect();
+    let all: Vec<_> = all.collect();
     let mut told = Vec::new();
     let mut taken = HashSet::new();
     for (id, span) in all.iter().filter(|(id, _)| **id != 0) {
@@ -227,16 +221,7 @@ fn number_within<'p>(all: impl Iterator<Item = (&'p mut u32, language::Span)>) -
             told.push(Diagnostic::error(&codes::DUPLICATE_ID, *span, message).label("this one"));
         }
     }
-    let mut next = 1;
-    for (id, _) in &mut all {
-        if **id == 0 {
-            while taken.contains(&next) {
-                next += 1;
-            }
-            **id = next;
-        }
-        next += 1;
-    }
+    number_from(1, all.into_iter().map(|(id, _)| id));
     told
 }
 

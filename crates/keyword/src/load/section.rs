@@ -2,7 +2,8 @@
 
 use super::{Loader, codes};
 use configuration::Sections;
-use language::{Diagnostic, Line, Word, suggest};
+use language::arguments::section_name;
+use language::{Diagnostic, Line, Span, Word, suggest};
 use model::config::{Proxy, ProxyIndex, ProxyKind};
 use model::known::{self, instead};
 use model::rules::AclTable;
@@ -141,7 +142,7 @@ impl Loader {
     pub(crate) fn own_name<'l>(
         &mut self,
         line: &'l Line,
-        taken: impl Fn(&Self, &str) -> Option<language::Span>,
+        all: impl Fn(&Self) -> Vec<(&str, Span)>,
     ) -> Option<&'l language::Word> {
         let keyword = line.words[0].text();
         let Some(name) = line.word(1) else {
@@ -156,7 +157,8 @@ impl Loader {
             return None;
         };
         self.no_more_words(line, 2);
-        if let Some(first) = taken(self, &name.text()) {
+        let same = all(self).into_iter().find(|(other, _)| name.is(other));
+        if let Some(first) = same.map(|(_, first)| first) {
             self.tell(
                 Diagnostic::error(
                     &codes::DUPLICATE_NAME,
@@ -175,12 +177,11 @@ impl Loader {
     }
 
     fn begin_health_check(&mut self, line: &Line) -> Section {
-        let taken = |loader: &Self, name: &str| {
-            let mut all = loader.sections.health_checks.iter();
-            all.find(|other| &*other.name == name)
-                .map(|other| other.span)
-        };
-        let Some(name) = self.own_name(line, taken) else {
+        let named = self.own_name(line, |loader| {
+            let all = loader.sections.health_checks.iter();
+            all.map(|one| (&*one.name, one.span)).collect()
+        });
+        let Some(name) = named else {
             return Section::Refused;
         };
         self.sections
@@ -197,12 +198,11 @@ impl Loader {
     }
 
     fn begin_mailers(&mut self, line: &Line) -> Section {
-        let taken = |loader: &Self, name: &str| {
-            let mut all = loader.sections.mailers.iter();
-            all.find(|other| &*other.name == name)
-                .map(|other| other.span)
-        };
-        let Some(name) = self.own_name(line, taken) else {
+        let named = self.own_name(line, |loader| {
+            let all = loader.sections.mailers.iter();
+            all.map(|one| (&*one.name, one.span)).collect()
+        });
+        let Some(name) = named else {
             return Section::Refused;
         };
         self.sections
@@ -340,21 +340,8 @@ impl Loader {
             );
             return Section::Refused;
         };
-        let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
-        if let Some(bad) = name.bytes.iter().find(bad) {
-            self.tell(
-                Diagnostic::error(
-                    &codes::SECTION_NAME,
-                    name.span,
-                    format!(
-                        "character '{}' is not permitted in '{}' name '{}'",
-                        char::from(*bad),
-                        kind.name(),
-                        name.text()
-                    ),
-                )
-                .label("allowed are letters, digits, `.`, `_`, `-` and `:`"),
-            );
+        if let Err(bad) = section_name(kind.name(), name, &codes::SECTION_NAME) {
+            self.tell(bad);
             return Section::Refused;
         }
         let (legacy_address, mut at) = legacy_address(line, kind);

@@ -1,7 +1,7 @@
 //! The `global` section.
 
 use crate::compiled::VariableChange;
-use crate::setting::{Asked, Bind, BindOwner, CpuMap, StatusCodes};
+use crate::setting::{Asked, Bind, BindOwner, CountedCodes, CpuMap};
 use language::Span;
 use mux::{Http2, Limits};
 use std::fmt;
@@ -206,7 +206,7 @@ impl Default for Tune {
 }
 
 /// The `global` sections, as one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Global {
     /// `daemon`.
     pub daemon: bool,
@@ -218,10 +218,8 @@ pub struct Global {
     pub quiet: bool,
     /// `zero-warning`: a warning refuses the file.
     pub zero_warning: bool,
-    /// `http-err-codes`: statuses that are errors of clients.
-    pub error_codes: StatusCodes,
-    /// `http-fail-codes`: statuses that are failures of servers.
-    pub failure_codes: StatusCodes,
+    /// `http-err-codes`, `http-fail-codes`.
+    pub counted_codes: CountedCodes,
     /// `server-state-base`: the directory of relative names of state files.
     pub server_state_base: Option<Box<[u8]>>,
     /// `server-state-file`.
@@ -240,9 +238,8 @@ pub struct Global {
     pub external_checks: bool,
     /// `set-dumpable`: the process may write core files.
     pub dumpable: bool,
-    /// Whether threads keep to one node of a machine with several (`no
-    /// numa-cpu-mapping` is false).
-    pub numa_mapping: bool,
+    /// `no numa-cpu-mapping`: threads may run on all nodes.
+    pub numa_unmapped: bool,
     /// `set-var` and `set-var-fmt`, in the order of the file.
     pub process_variables: Vec<VariableChange>,
     /// `cpu-map`, in the order of the file: a later one counts where they overlap.
@@ -334,64 +331,4 @@ impl Global {
 pub fn host_name() -> String {
     let system = rustix::system::uname();
     system.nodename().to_string_lossy().into_owned()
-}
-
-impl Default for Global {
-    fn default() -> Self {
-        Global {
-            daemon: false,
-            master_worker: false,
-            debug: false,
-            quiet: false,
-            zero_warning: false,
-            error_codes: StatusCodes::errors(),
-            failure_codes: StatusCodes::failures(),
-            server_state_base: None,
-            server_state_file: None,
-            maxconn: None,
-            files_hard_max: None,
-            threads_hard_max: None,
-            threads: None,
-            files_max: None,
-            external_checks: false,
-            dumpable: false,
-            numa_mapping: true,
-            process_variables: Vec::new(),
-            cpu_maps: Vec::new(),
-            tls: TlsDefaults::default(),
-            strict_limits: None,
-            uid: None,
-            gid: None,
-            chroot: None,
-            pidfile: None,
-            node: None,
-            local_peer: None,
-            peers_batch: None,
-            version: None,
-            description: None,
-            logs: Vec::new(),
-            log_tag: None,
-            log_hostname: None,
-            stats_sockets: Vec::new(),
-            stats_timeout_ms: None,
-            stats_maxconn: None,
-            pipes_max: None,
-            hard_stop_after_ms: None,
-            watch: None,
-            grace_ms: None,
-            close_spread: None,
-            spread_checks: 0,
-            max_spread_checks_ms: None,
-            connection_rate_max: None,
-            session_rate_max: None,
-            unix_bind_prefix: None,
-            unix_bind_owner: BindOwner::default(),
-            tune: Tune::default(),
-            header_cases: None,
-            marks: None,
-            asked: Asked::default(),
-            lines_shown: false,
-            compression: Arc::default(),
-        }
-    }
 }

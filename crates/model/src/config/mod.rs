@@ -49,18 +49,18 @@ pub use stick::StickRule;
 
 pub use crate::setting::{
     AddressFamily, Agent, Algorithm, Asked, Bind, BindAddress, BindOwner, CPUS_MAX, Capture,
-    Captures, Compressed, Compression, CpuMap, CpuSet, Direction, EmailAlert, ForwardFor, Hold,
-    HostName, HttpProtocol, InitAddress, InitState, LOG_STEPS, ListenerIndex, LogSteps, Mailer,
-    Mailers, Mode, NETWORKS_MAX, NameServer, NamedPort, Observe, Observing, OnError, OptionSet,
-    Password, ProxyIndex, ProxyKind, ProxyOption, Reference, Resolvers, Resolving, ReuseMode,
-    ServerAddress, ServerIndex, StatusCodes, Step, ThreadSet, Timeouts, User, Userlist,
-    UserlistSlot, Workarounds,
+    Captures, Compressed, Compression, CountedCodes, CpuMap, CpuSet, Direction, EmailAlert,
+    ForwardFor, Hold, HostName, HttpProtocol, InitAddress, InitState, LOG_STEPS, ListenerIndex,
+    LogSteps, Mailer, Mailers, Mode, NETWORKS_MAX, NameServer, NamedPort, Observe, Observing,
+    OnError, OptionSet, Password, ProxyIndex, ProxyKind, ProxyOption, Reference, Resolvers,
+    Resolving, ReuseMode, ServerAddress, ServerIndex, StatusCodes, Step, ThreadSet, Timeouts, User,
+    Userlist, UserlistSlot, Workarounds,
 };
 use crate::state::Presence;
 use std::collections::HashMap;
 
 /// One whole configuration, checked and resolved.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// The `global` sections.
     pub global: Global,
@@ -111,28 +111,7 @@ impl Config {
     /// A copy of a tree that serves, to be changed and put in its place: what changes
     /// while traffic flows is shared by both.
     pub fn successor(&self) -> Config {
-        Config {
-            global: self.global.clone(),
-            proxies: self.proxies.clone(),
-            backends: self.backends.clone(),
-            frontends: self.frontends.clone(),
-            files: self.files.clone(),
-            reported: self.reported.clone(),
-            environment: self.environment.clone(),
-            version: self.version,
-            certificates: std::sync::Arc::clone(&self.certificates),
-            lists: std::sync::Arc::clone(&self.lists),
-            peers: self.peers.clone(),
-            tables: self.tables.clone(),
-            rings: self.rings.clone(),
-            sessions: Presence::default(),
-            caches: self.caches.clone(),
-            resolvers: self.resolvers.clone(),
-            fcgi_apps: self.fcgi_apps.clone(),
-            log_forwards: self.log_forwards.clone(),
-            services: self.services.clone(),
-            named_servers: self.named_servers.clone(),
-        }
+        self.clone()
     }
 
     /// The programs of external checks: command and PATH of each.

@@ -34,7 +34,7 @@ pub use resolvers::{
     Resolving,
 };
 pub use server::ServerAddress;
-pub use status_codes::StatusCodes;
+pub use status_codes::{CountedCodes, StatusCodes};
 pub use userlist::{Password, User, Userlist, UserlistSlot};
 pub use workarounds::Workarounds;
 

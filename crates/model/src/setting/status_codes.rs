@@ -9,26 +9,31 @@ const WORDS: usize = ((LAST - FIRST) as usize + 1).div_ceil(64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StatusCodes([u64; WORDS]);
 
+/// The statuses that tables count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CountedCodes {
+    /// As errors of clients.
+    pub errors: StatusCodes,
+    /// As failures of servers.
+    pub failures: StatusCodes,
+}
+
+impl Default for CountedCodes {
+    /// 400 to 499; and 500 to 599 but 501 and 505, which clients cause by asking for
+    /// what no server does.
+    fn default() -> Self {
+        let (mut errors, mut failures) = (StatusCodes::NONE, StatusCodes::NONE);
+        errors.set(400, 499, true);
+        failures.set(500, 599, true);
+        failures.set(501, 501, false);
+        failures.set(505, 505, false);
+        CountedCodes { errors, failures }
+    }
+}
+
 impl StatusCodes {
     /// No status.
     pub const NONE: StatusCodes = StatusCodes([0; WORDS]);
-
-    /// Errors of clients: 400 to 499.
-    pub fn errors() -> StatusCodes {
-        let mut all = Self::NONE;
-        all.set(400, 499, true);
-        all
-    }
-
-    /// Failures of servers: 500 to 599 but 501 and 505, which clients cause by
-    /// asking for what no server does.
-    pub fn failures() -> StatusCodes {
-        let mut all = Self::NONE;
-        all.set(500, 599, true);
-        all.set(501, 501, false);
-        all.set(505, 505, false);
-        all
-    }
 
     fn place(status: u16) -> Option<(usize, u64)> {
         let at = (FIRST..=LAST).contains(&status).then(|| status - FIRST)?;
@@ -59,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_set_holds_what_was_added_and_not_removed() {
-        let mut codes = StatusCodes::failures();
+        let mut codes = CountedCodes::default().failures;
         let of = |codes: &StatusCodes| -> Vec<u16> {
             (0..=1000).filter(|code| codes.contains(*code)).collect()
         };
@@ -68,6 +73,9 @@ mod tests {
         codes.set(500, 598, false);
         codes.set(100, 101, true);
         assert_eq!(of(&codes), [100, 101, 599]);
-        assert_eq!(of(&StatusCodes::errors()), (400..=499).collect::<Vec<_>>());
+        assert_eq!(
+            of(&CountedCodes::default().errors),
+            (400..=499).collect::<Vec<_>>()
+        );
     }
 }

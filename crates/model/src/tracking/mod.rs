@@ -71,10 +71,10 @@ fn count_failure(held: &Held) {
 
 fn count_status(held: &Held, stream: &Stream, status: u16) {
     let global = &stream.config.global;
-    if global.error_codes.contains(status) {
+    if global.counted_codes.errors.contains(status) {
         count_error(held);
     }
-    if global.failure_codes.contains(status) {
+    if global.counted_codes.failures.contains(status) {
         count_failure(held);
     }
 }

@@ -104,7 +104,7 @@ fn keep_fixed(old: &Global, new: &mut Global) -> Vec<&'static str> {
         ("pidfile", old.pidfile != new.pidfile),
         ("ulimit-n", old.files_max != new.files_max),
         ("set-dumpable", old.dumpable != new.dumpable),
-        ("numa-cpu-mapping", old.numa_mapping != new.numa_mapping),
+        ("numa-cpu-mapping", old.numa_unmapped != new.numa_unmapped),
     ]
     .into_iter()
     .filter_map(|(name, differs)| differs.then_some(name))

@@ -1,7 +1,7 @@
 //! Fetches of bytes: the first ones of a TCP stream, or a request's body as far
 //! as it was waited for.
 
-use super::{FetchBuild, FetchRow, head, payload};
+use super::{FetchBuild, FetchRow, head, number, payload};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
@@ -11,10 +11,6 @@ use language::{Diagnostic, Span};
 
 const fn bytes(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Bin, needs, one)
-}
-
-const fn number(needs: Needs, one: super::One) -> FetchBuild {
-    FetchBuild::new(Type::Int, needs, one)
 }
 
 const fn part(needs: Needs) -> FetchBuild {

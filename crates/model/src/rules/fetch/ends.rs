@@ -1,7 +1,7 @@
 //! Fetches of a stream's two connections themselves: how their packets do, which
 //! HTTP they speak, their streams of HTTP/2.
 
-use super::{FetchBuild, FetchRow};
+use super::{FetchBuild, FetchRow, number};
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::draft::Draft;
 use crate::rules::usage::Needs;
@@ -9,10 +9,6 @@ use crate::rules::value::{Type, Value};
 use crate::transaction::{End, Stream};
 use language::{Diagnostic, Span};
 use reactor::PacketFacts;
-
-const fn number(needs: Needs, one: super::One) -> FetchBuild {
-    FetchBuild::new(Type::Int, needs, one)
-}
 
 const fn packets(one: super::One) -> FetchBuild {
     number(Needs::Nothing, one).prepare(ask_client_socket)

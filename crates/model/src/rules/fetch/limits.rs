@@ -1,15 +1,11 @@
 //! Fetches of the effective timeouts of a stream, set by its proxies and by rules, and of
 //! its position in queues.
 
-use super::{FetchBuild, FetchRow};
+use super::{FetchRow, number};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
+use crate::rules::value::Value;
 use crate::transaction::Stream;
-
-const fn number(needs: Needs, one: super::One) -> FetchBuild {
-    FetchBuild::new(Type::Int, needs, one)
-}
 
 macro_rules! limits {
     ($($name:literal $needs:expr, $find:expr, $example:literal, $doc:literal;)*) => {

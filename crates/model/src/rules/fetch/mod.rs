@@ -183,6 +183,11 @@ impl FetchBuild {
     }
 }
 
+/// A number, found without arguments.
+const fn number(needs: Needs, one: One) -> FetchBuild {
+    FetchBuild::new(Type::Int, needs, one)
+}
+
 const FAMILIES: &[Family<FetchBuild>] = &[
     ("ACL fetch", acls::ROWS),
     ("Capture fetches", capture::ROWS),

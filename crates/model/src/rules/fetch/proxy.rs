@@ -1,16 +1,12 @@
 //! Fetches of frontends and backends: which the stream has, and how they do.
 
-use super::{FetchBuild, FetchRow};
+use super::{FetchBuild, FetchRow, number};
 use crate::config::Proxy;
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::state::now_ms;
 use crate::transaction::Stream;
-
-const fn number(needs: Needs, one: super::One) -> FetchBuild {
-    FetchBuild::new(Type::Int, needs, one)
-}
 
 const fn text(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Str, needs, one)

@@ -1,17 +1,13 @@
 //! Fetches of what a TLS client says in clear before it encrypts, out of the
 //! first bytes of a TCP stream. For passing TLS through to servers by name.
 
-use super::{FetchBuild, FetchRow, Side, payload, side_of};
+use super::{FetchBuild, FetchRow, Side, number, payload, side_of};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::transaction::Stream;
 use std::borrow::Cow;
 use tls::hello::{Cursor, Hello};
-
-const fn number(needs: Needs, one: super::One) -> FetchBuild {
-    FetchBuild::new(Type::Int, needs, one)
-}
 
 const fn list(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Bin, Needs::Request, one).of_hello()

@@ -1,7 +1,7 @@
 //! Fetches of the progress of a stream: its times, bytes, status and termination. They
 //! have the values of log formats, for rules and for custom log lines.
 
-use super::{FetchBuild, FetchRow};
+use super::{FetchBuild, FetchRow, number};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::converter::time::{check_only_unit, to_unit};
 use crate::rules::draft::Draft;
@@ -12,10 +12,6 @@ use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-const fn number(needs: Needs, one: super::One) -> FetchBuild {
-    FetchBuild::new(Type::Int, needs, one)
-}
 
 const fn date(one: super::One) -> FetchBuild {
     number(Needs::Nothing, one)
