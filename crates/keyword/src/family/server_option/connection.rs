@@ -113,8 +113,11 @@ fn send_proxy_tls(options: &mut ServerOptions, common_name: bool) -> Built {
     Ok(())
 }
 
+/// Where a field is switched on.
+type Switch = fn(&mut ProxyExtensions) -> &mut bool;
+
 /// The fields of `proxy-v2-options`.
-const PROXY_V2_FIELDS: [(&str, fn(&mut ProxyExtensions) -> &mut bool); 8] = [
+const PROXY_V2_FIELDS: [(&str, Switch); 8] = [
     ("ssl", |told| &mut told.tls),
     ("cert-cn", |told| &mut told.common_name),
     ("ssl-cipher", |told| &mut told.cipher),
