@@ -276,3 +276,16 @@ fn upgrade_fails_for_errors_and_for_files_of_keepalived() {
     let told = "keepalived.conf is a file of keepalived";
     assert!(outcome.stderr.contains(told), "{}", outcome.stderr);
 }
+
+#[test]
+fn files_that_hold_nothing_but_comments_are_valid_and_listen_nowhere() {
+    let bench = Bench::new();
+    bench.file("comment.cfg", "# later\n\n");
+    bench.file("empty.cfg", "");
+    for files in ["comment.cfg", "empty.cfg", "comment.cfg empty.cfg"] {
+        let outcome = ours(&bench, &format!("check {files}"));
+        assert_eq!(outcome.code(), Some(2), "{files}: {}", outcome.stderr);
+        let valid = "configuration valid: 0 frontends, 0 backends, 0 servers\n";
+        assert_eq!(outcome.stdout, valid, "{files}");
+    }
+}

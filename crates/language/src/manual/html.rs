@@ -143,22 +143,11 @@ impl Book<'_> {
                 part = chapter.part;
                 content += &format!("<h2>{}</h2>\n", escaped(part));
             }
-            let names: Vec<String> = chapter
-                .entries
-                .iter()
-                .map(|entry| {
-                    let name = escaped(entry.name);
-                    format!(
-                        "<a href=\"{}.html#{}\">{name}</a>",
-                        chapter.slug, entry.anchor
-                    )
-                })
-                .collect();
             content += &format!(
-                "<h3><a href=\"{}.html\">{}</a></h3>\n<p class=\"names\">{}</p>\n",
+                "<h3><a href=\"{}.html\">{}</a></h3>\n{}",
                 chapter.slug,
                 escaped(chapter.title),
-                names.join(" ")
+                entries(chapter, &format!("{}.html", chapter.slug))
             );
         }
         self.page("Contents", "index.html", &content)
@@ -171,19 +160,10 @@ impl Book<'_> {
             escaped(chapter.part),
             escaped(chapter.title)
         );
-        let names = chapter
-            .entries
-            .iter()
-            .map(|entry| format!("<a href=\"#{}\">{}</a>", entry.anchor, escaped(entry.name)));
-        if !chapter.is_table() {
-            content += &format!(
-                "<p class=\"names\">{}</p>\n",
-                names.collect::<Vec<_>>().join(" ")
-            );
-        }
         if chapter.is_table() {
             content += &self.table(chapter);
         } else {
+            content += &entries(chapter, "");
             for entry in &chapter.entries {
                 content += &self.entry(entry);
             }
@@ -231,10 +211,7 @@ impl Book<'_> {
                     None => shown,
                 }
             });
-            text += &format!(
-                "<h3>{kind}s</h3>\n<p class=\"names\">{}</p>\n",
-                links.collect::<Vec<_>>().join(" ")
-            );
+            text += &format!("<h3>{kind}s</h3>\n{}", listed(links));
         }
         text
     }
@@ -357,6 +334,20 @@ impl Book<'_> {
         }
         in_script(serde_json::to_string(&items))
     }
+}
+
+fn listed(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.collect();
+    format!("<p class=\"names\">{}</p>\n", names.join(" "))
+}
+
+/// Links to the entries of a chapter on a page; an empty one is the same page.
+fn entries(chapter: &Chapter<'_>, page: &str) -> String {
+    let entries = chapter.entries.iter();
+    listed(entries.map(|entry| {
+        let name = escaped(entry.name);
+        format!("<a href=\"{page}#{}\">{name}</a>", entry.anchor)
+    }))
 }
 
 fn item(title: &str, target: &str, own: &str) -> String {

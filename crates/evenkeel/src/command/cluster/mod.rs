@@ -28,8 +28,8 @@ const ADDRESSES_MAX: usize = 4;
 /// Runs `evenkeel cluster`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
-        Some(("init", matches)) => init(matches),
-        Some(("join", matches)) => join(matches, Kind::Node),
+        Some(("init", matches)) => show(init(matches)),
+        Some(("join", matches)) => show(join(matches, Kind::Node)),
         Some(("invite", matches)) => invite(matches),
         Some(("status", matches)) => status(matches.get_flag("json")),
         Some(("remove", matches)) => ask(&Request::Remove {
@@ -50,7 +50,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 /// Runs `evenkeel arbiter`.
 pub fn arbiter_main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
-        Some(("join", matches)) => join(matches, Kind::Arbiter),
+        Some(("join", matches)) => show(join(matches, Kind::Arbiter)),
         _ => ExitCode::FAILURE,
     }
 }
@@ -200,45 +200,41 @@ fn may_be_reached(ip: &IpAddr) -> bool {
     !ip.is_loopback() && !ip.is_unspecified() && !link_local
 }
 
-fn init(matches: &ArgMatches) -> ExitCode {
-    let name = word(matches, "CLUSTER");
-    let place = match place(matches) {
-        Ok(place) => place,
-        Err(words) => return refuse(words),
-    };
-    match setup::found(&place, &name) {
-        Ok(identity) => print(&format!(
-            "created cluster {}: {} is its first node, reachable at {}\nnext:\n  {}\n    starts it\n  evenkeel \
-             cluster invite\n    prints a token for the second machine\n",
-            identity.cluster,
-            identity.name,
-            list(&identity.addresses),
-            run_words(&place.directory),
-        )),
-        Err(error) => refuse(error),
-    }
+fn init(matches: &ArgMatches) -> Result<String, String> {
+    let place = place(matches)?;
+    let identity = setup::found(&place, &word(matches, "CLUSTER"));
+    let identity = identity.map_err(|error| error.to_string())?;
+    Ok(format!(
+        "created cluster {}: {} is its first node, reachable at {}\nnext:\n  {}\n    starts it\n  evenkeel \
+         cluster invite\n    prints a token for the second machine\n",
+        identity.cluster,
+        identity.name,
+        list(&identity.addresses),
+        run_words(&place.directory),
+    ))
 }
 
-fn join(matches: &ArgMatches, kind: Kind) -> ExitCode {
-    let place = match place(matches) {
-        Ok(place) => place,
-        Err(words) => return refuse(words),
+fn join(matches: &ArgMatches, kind: Kind) -> Result<String, String> {
+    let place = place(matches)?;
+    let identity = setup::join(&place, &word(matches, "TOKEN"), kind, JOIN_LIMIT);
+    let identity = identity.map_err(|error| error.to_string())?;
+    let what = match kind {
+        Kind::Node => "node",
+        Kind::Arbiter => "arbiter",
     };
-    match setup::join(&place, &word(matches, "TOKEN"), kind, JOIN_LIMIT) {
-        Ok(identity) => {
-            let what = match kind {
-                Kind::Node => "node",
-                Kind::Arbiter => "arbiter",
-            };
-            print(&format!(
-                "joined the cluster {} as {what} '{}', reachable at {}\nnext: {}\n",
-                identity.cluster,
-                identity.name,
-                list(&identity.addresses),
-                run_words(&place.directory),
-            ))
-        }
-        Err(error) => refuse(error),
+    Ok(format!(
+        "joined the cluster {} as {what} '{}', reachable at {}\nnext: {}\n",
+        identity.cluster,
+        identity.name,
+        list(&identity.addresses),
+        run_words(&place.directory),
+    ))
+}
+
+fn show(done: Result<String, String>) -> ExitCode {
+    match done {
+        Ok(text) => print(&text),
+        Err(words) => refuse(words),
     }
 }
 
