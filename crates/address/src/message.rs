@@ -1,8 +1,8 @@
 //! Messages to the address role, beyond those for every role, and its replies. The
 //! supervisor and other parts forward them as bytes ([`PartMessage`]).
 
-use part::role::bounded::{Name, Words};
-use part::role::{HeldLeases, PartMessage};
+use part::role::PartMessage;
+use part::role::bounded::Words;
 use part::voice::keepalived::LogWish;
 use serde::{Deserialize, Serialize};
 
@@ -22,14 +22,6 @@ pub enum Message {
     },
     /// Write one of keepalived's dumps.
     Dump(Dump),
-    /// The leases that this machine holds.
-    Hold(HeldLeases),
-    /// Another machine could use this lease better.
-    HandOverLease {
-        /// The instance.
-        #[serde(with = "Name")]
-        name: String,
-    },
 }
 
 /// A dump that is asked for.
@@ -78,17 +70,12 @@ impl Default for Options {
 }
 
 impl Message {
-    /// Encodes the message for forwarding. Leases stay held until the next such message.
+    /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         let kind = match self {
             Message::HandOver { .. } => 1,
             Message::Dump(_) => 2,
-            Message::Hold(_) => 3,
-            Message::HandOverLease { .. } => 4,
         };
-        PartMessage {
-            holds: matches!(self, Message::Hold(_)),
-            ..PartMessage::new(PART, kind, self)
-        }
+        PartMessage::new(PART, kind, self)
     }
 }

@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// The newest format of commands that this program understands.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// Longest record of a lease, bytes.
+pub const RECORD_BYTES_MAX: usize = 320;
 /// Largest piece of a content in one command, bytes.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 
@@ -49,11 +51,15 @@ pub struct Command {
 }
 
 impl Command {
-    /// A command in the newest format that is of use: the first, until there is a
-    /// second.
+    /// A command in the oldest format that has it, so that as many members as possible
+    /// understand it.
     pub fn new(from: MemberId, time_s: i64, body: Body) -> Command {
+        let format = match body {
+            Body::Record(_) => 2,
+            _ => 1,
+        };
         Command {
-            format: FORMAT,
+            format,
             from,
             time_s,
             body,
@@ -121,6 +127,8 @@ pub enum Body {
     Decide(Decision),
     /// Leases.
     Lease(LeaseCommand),
+    /// Sets the record of a lease (format 2).
+    Record(LeaseRecord),
     /// An event for operators, without other effect.
     Event {
         /// The message.
@@ -162,6 +170,7 @@ impl Body {
             Body::Report(_) => "report",
             Body::Decide(_) => "decide",
             Body::Lease(_) => "lease",
+            Body::Record(_) => "record",
             Body::Event { .. } => "event",
             Body::Keep(_) => "keep",
             Body::Authority(_) => "authority",
@@ -431,6 +440,22 @@ pub enum LeaseCommand {
         /// The holder's epoch: of an older one nothing is released.
         epoch: Epoch,
     },
+}
+
+/// What the holder of a lease writes down under it, for the next holder: such as which copies
+/// of a volume have all that was acknowledged. Only the holder of the present epoch can.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// The lease.
+    pub name: String,
+    /// The holder's epoch: with an older one nothing is written.
+    pub epoch: Epoch,
+    /// Higher than that of the record before it, or nothing is written: one whose outcome was
+    /// unknown does not come back behind one that was proposed later.
+    pub number: u64,
+    /// The record, at most [`RECORD_BYTES_MAX`]; an empty one removes it.
+    #[serde(with = "serde_bytes")]
+    pub value: Vec<u8>,
 }
 
 /// The result of a command.

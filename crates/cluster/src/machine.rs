@@ -1,8 +1,10 @@
 //! Requests of the control role to its machine. The binary implements them with its
 //! supervisor, tests with a machine of their own.
 
-use crate::command::Epoch;
+use crate::command::{Epoch, LeaseRecord};
 use crate::file_set::FileSet;
+use crate::message::Recorded;
+use crate::state::Record;
 use part::report::Summary;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -51,24 +53,30 @@ pub struct FrontendHealth {
     pub usable: bool,
 }
 
-/// A lease that this machine holds, for the roles that are bound to it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct GrantedLease {
+/// A lease as this machine knows it, for the roles that are bound to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownLease {
     /// Its name, for an address `address/NAME`.
     pub name: String,
     /// Its epoch.
     pub epoch: Epoch,
-    /// Until when, by CLOCK_BOOTTIME in nanoseconds; zero: it is not held.
+    /// Until when this machine holds it, by CLOCK_BOOTTIME in nanoseconds; zero: it does not.
     pub until_ns: u64,
+    /// The name of the member to which it was granted last; empty after a release.
+    pub holder: String,
+    /// Its record: the number zero without one.
+    pub record: Record,
 }
 
-/// A lease that something of this machine wants.
+/// A lease that something of this machine wants, or wants to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RequestedLease {
     /// Its name.
     pub name: String,
     /// How well this machine could use it.
     pub rank: u32,
+    /// It is not wanted, but what becomes of it is.
+    pub watch: bool,
 }
 
 /// Unrequested messages of the machine.
@@ -79,8 +87,22 @@ pub enum News {
         /// Why, in words.
         words: String,
     },
-    /// The leases that the machine could use. Sent at the start and after each change.
-    WantsLeases(Vec<RequestedLease>),
+    /// All leases that a part of the machine could use, or wants to know. Sent at the start and
+    /// after each change.
+    WantsLeases {
+        /// The part.
+        part: String,
+        /// Its leases.
+        leases: Vec<RequestedLease>,
+    },
+    /// A part wants the record of a lease to be written. The answer goes to
+    /// [`Machine::recorded`].
+    Records {
+        /// The machine's number of the question.
+        ask: u64,
+        /// The record.
+        record: LeaseRecord,
+    },
     /// The supervisor wants the role to end.
     Stop,
 }
@@ -102,8 +124,10 @@ pub trait Machine: Send + Sync + 'static {
     fn parts(&self) -> impl Future<Output = Vec<Summary>> + Send {
         std::future::ready(Vec::new())
     }
-    /// Reports the held leases to the other roles.
-    fn hold(&self, leases: Vec<GrantedLease>) -> impl Future<Output = ()> + Send;
+    /// Reports the leases that parts named to them: those that are held, and the others.
+    fn hold(&self, leases: Vec<KnownLease>) -> impl Future<Output = ()> + Send;
+    /// What became of a record.
+    fn recorded(&self, ask: u64, outcome: Recorded) -> impl Future<Output = ()> + Send;
     /// Another node could use this lease better: its users release it in good order, and
     /// do not request it for a moment.
     fn hand_over(&self, lease: String) -> impl Future<Output = ()> + Send;

@@ -1,6 +1,7 @@
 //! Messages to the control role, beyond those for every role, and its options. The
 //! supervisor and other parts forward them as bytes ([`PartMessage`]).
 
+use part::role::bounded::{Name, Part, Words, record};
 use part::role::{PartMessage, WantedLeases};
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +11,47 @@ pub const PART: &str = "cluster";
 /// A message to the control role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// The leases that something of this machine could use.
-    Wants(WantedLeases),
+    /// The leases that a part of this machine could use, or wants to know: all of them.
+    Wants {
+        /// The part: the names of its leases begin with it and a slash.
+        #[serde(with = "Part")]
+        part: String,
+        /// The leases.
+        leases: WantedLeases,
+    },
+    /// A question: write the record of a lease that this machine holds. The answer is
+    /// [`Recorded`].
+    Record {
+        /// The lease.
+        #[serde(with = "Name")]
+        name: String,
+        /// The epoch under which it is held.
+        epoch: u64,
+        /// Higher than the number of the record before it.
+        number: u64,
+        /// The record; an empty one removes it.
+        #[serde(with = "record")]
+        value: Vec<u8>,
+    },
+}
+
+/// What became of a record.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Recorded {
+    /// A majority has it.
+    Written,
+    /// It was not written, and never will be.
+    Refused {
+        /// Why.
+        #[serde(with = "Words")]
+        words: String,
+    },
+    /// It may have been written, or may yet be.
+    Unknown {
+        /// Why.
+        #[serde(with = "Words")]
+        words: String,
+    },
 }
 
 /// Options of the control role.
@@ -25,11 +65,15 @@ pub struct Run {
 }
 
 impl Message {
-    /// Encodes the message for forwarding. It stays valid until the next one.
+    /// Encodes the message for forwarding. What a part wants stays valid until the next one.
     pub fn envelope(&self) -> PartMessage {
+        let kind = match self {
+            Message::Wants { .. } => 1,
+            Message::Record { .. } => 2,
+        };
         PartMessage {
-            holds: true,
-            ..PartMessage::new(PART, 1, self)
+            holds: matches!(self, Message::Wants { .. }),
+            ..PartMessage::new(PART, kind, self)
         }
     }
 }

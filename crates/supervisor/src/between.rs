@@ -35,7 +35,8 @@ pub struct Question {
 pub struct Between {
     asked: u64,
     pub open: VecDeque<Question>,
-    pub held: BTreeMap<(&'static str, u16), Message>,
+    /// By the part that says it, the part that it is for, and its kind.
+    pub held: BTreeMap<(&'static str, &'static str, u16), Message>,
 }
 
 impl Between {

@@ -50,7 +50,7 @@ impl Supervisor {
         if let Message::Part(one) = &message
             && one.holds
         {
-            self.hold(to, one);
+            self.hold(of, to, one);
         }
         let asks = matches!(of, Asks::Client(_)) || ask != 0;
         if !asks {
@@ -82,16 +82,25 @@ impl Supervisor {
     }
 
     /// It is told again to a role that begins later.
-    fn hold(&mut self, to: &'static str, message: &PartMessage) {
+    fn hold(&mut self, of: Asks, to: &'static str, message: &PartMessage) {
+        let from = match of {
+            Asks::Client(_) => "",
+            Asks::Role(part, _) => part,
+        };
         let held = &mut self.between.held;
-        if held.len() < HELD_MAX || held.contains_key(&(to, message.kind)) {
-            held.insert((to, message.kind), Message::Part(Box::new(message.clone())));
+        let key = (from, to, message.kind);
+        if held.len() < HELD_MAX || held.contains_key(&key) {
+            held.insert(key, Message::Part(Box::new(message.clone())));
         }
     }
 
     /// Tells a role that begins what holds for its part.
     pub(super) fn tell_held(&mut self, part: &'static str) {
-        let of_part = self.between.held.iter().filter(|((to, _), _)| *to == part);
+        let of_part = self
+            .between
+            .held
+            .iter()
+            .filter(|((_, to, _), _)| *to == part);
         let messages: Vec<Message> = of_part.map(|(_, message)| message.clone()).collect();
         if let Some(role) = self.slots[part].process() {
             for message in messages {
@@ -105,7 +114,7 @@ impl Supervisor {
     pub(super) fn tell_gone(&mut self, part: &'static str) {
         let says_to = self.slots[part].row.says_to;
         let reaches = |to: &str| says_to.contains(&to);
-        self.between.held.retain(|(to, _), _| !reaches(to));
+        self.between.held.retain(|(from, _, _), _| *from != part);
         for slot in self.slots.all_mut().filter(|slot| reaches(slot.row.part)) {
             if let Some(role) = slot.process() {
                 let part = part.to_owned();

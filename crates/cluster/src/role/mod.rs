@@ -37,7 +37,7 @@ pub use clock::Clock;
 use crate::authority::{AuthorityError, Identity, Trust, disk};
 use crate::file_set::FileSet;
 use crate::keyword::Grammar;
-use crate::machine::{Machine, News};
+use crate::machine::{Machine, News, RequestedLease};
 use crate::member::Kind;
 use crate::raft::{EngineError, Settings};
 use crate::request::{Reply, Request};
@@ -47,6 +47,7 @@ use crate::role::shared::{Agreement, RoleState, Serving};
 use crate::role::socket::{Replies, Socket, SocketError};
 use crate::store::{Store, StoreError};
 use crate::wire::{Network, Wire, WireError};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -238,6 +239,7 @@ async fn live<M: Machine, N: Network>(
             }
         });
     }
+    let mut wishes: BTreeMap<String, Vec<RequestedLease>> = BTreeMap::new();
     loop {
         let news = tokio::select! {
             news = shared.machine.news() => news,
@@ -248,8 +250,14 @@ async fn live<M: Machine, N: Network>(
             News::WentBack { words } => {
                 let _ = went_back.send(words).await;
             }
-            News::WantsLeases(names) => {
-                let _ = wants.send(names).await;
+            News::WantsLeases { part, leases } => {
+                wishes.insert(part, leases);
+                let _ = wants
+                    .send(wishes.values().flatten().cloned().collect())
+                    .await;
+            }
+            News::Records { ask, record } => {
+                tasks.spawn(leases::record(shared.clone(), ask, record));
             }
             News::Stop => break,
         }

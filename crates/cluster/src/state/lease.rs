@@ -2,7 +2,7 @@
 //! means for them is [`crate::lease`].
 
 use super::State;
-use crate::command::{Answer, Epoch, Refusal};
+use crate::command::{Answer, Epoch, LeaseRecord, RECORD_BYTES_MAX, Refusal};
 use crate::member::{Kind, MemberId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,6 +31,19 @@ pub(super) struct Leases {
     /// epoch of a name is ever granted twice.
     #[serde(default)]
     forgotten: Epoch,
+    /// A lease with a record is never forgotten.
+    #[serde(default)]
+    records: BTreeMap<String, Record>,
+}
+
+/// What a holder wrote down under a lease.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Record {
+    /// It grows with each record.
+    pub number: u64,
+    /// The record; empty: it was removed.
+    #[serde(with = "serde_bytes")]
+    pub value: Vec<u8>,
 }
 
 impl Leases {
@@ -44,6 +57,15 @@ impl Leases {
             .map(|(name, lease)| (name.as_str(), lease))
     }
 
+    pub(super) fn record(&self, name: &str) -> Option<&Record> {
+        self.records.get(name)
+    }
+
+    /// Whether nothing is lost with a lease.
+    fn is_free(&self, name: &str, lease: &Lease) -> bool {
+        lease.holder.is_none() && self.record(name).is_none_or(|one| one.value.is_empty())
+    }
+
     /// Makes room for one more, by forgetting one that nobody holds.
     fn make_room(&mut self) -> Result<(), Refusal> {
         if self.by_name.len() < LEASES_MAX {
@@ -52,12 +74,13 @@ impl Leases {
         let free = self
             .by_name
             .iter()
-            .find(|(_, lease)| lease.holder.is_none())
+            .find(|(name, lease)| self.is_free(name, lease))
             .map(|(name, _)| name.clone())
             .ok_or(Refusal::TooMany {
                 what: "leases".to_owned(),
                 max: LEASES_MAX as u64,
             })?;
+        self.records.remove(&free);
         if let Some(lease) = self.by_name.remove(&free) {
             self.forgotten = self.forgotten.max(lease.epoch);
         }
@@ -124,6 +147,36 @@ impl State {
             }
         }
     }
+
+    /// So whoever was granted an epoch sees the last record of all epochs before it: none of
+    /// their holders can write any more.
+    pub(super) fn record(
+        &mut self,
+        from: MemberId,
+        record: &LeaseRecord,
+    ) -> Result<Answer, Refusal> {
+        if record.value.len() > RECORD_BYTES_MAX {
+            return Err(Refusal::TooMany {
+                what: "bytes of a lease's record".to_owned(),
+                max: RECORD_BYTES_MAX as u64,
+            });
+        }
+        let lease = self.leases.by_name.get(&record.name);
+        let lease = lease.filter(|lease| lease.epoch == record.epoch);
+        match lease.and_then(|lease| lease.holder) {
+            None => return Err(Refusal::OldEpoch),
+            Some(holder) if holder != from => return Err(Refusal::Held { holder }),
+            Some(_) => {}
+        }
+        let last = self.leases.record(&record.name);
+        if last.is_some_and(|last| last.number >= record.number) {
+            return Err(Refusal::Untimely);
+        }
+        let (number, value) = (record.number, record.value.clone());
+        let name = record.name.clone();
+        self.leases.records.insert(name, Record { number, value });
+        Ok(Answer::Done)
+    }
 }
 
 #[cfg(test)]
@@ -181,6 +234,77 @@ mod tests {
         state.must(A, release("v", 1));
         assert_eq!(state.refused(B, grant("v", 0, B)), Refusal::OldEpoch);
         assert_eq!(state.say(B, grant("v", 1, B)), Answer::Lease(Epoch(2)));
+    }
+
+    fn record(epoch: u64, number: u64, value: &[u8]) -> Body {
+        Body::Record(LeaseRecord {
+            name: "v".to_owned(),
+            epoch: Epoch(epoch),
+            number,
+            value: value.to_vec(),
+        })
+    }
+
+    #[test]
+    fn only_the_holder_of_the_present_epoch_writes_the_record_that_the_next_one_reads() {
+        let mut state = State::pair();
+        let is = |number: u64, value: &[u8]| {
+            let value = value.to_vec();
+            Some(Record { number, value })
+        };
+        assert_eq!(state.refused(A, record(0, 1, b"x")), Refusal::OldEpoch);
+        state.must(A, grant("v", 0, A));
+        assert_eq!(state.lease_record("v"), None);
+        state.must(A, record(1, 1, b"both"));
+        let held = Refusal::Held { holder: A };
+        assert_eq!(state.refused(B, record(1, 2, b"x")), held);
+        state.must(A, record(1, 3, b"mine"));
+        // Of the number two nobody heard what became of it, and it comes late.
+        assert_eq!(state.refused(A, record(1, 2, b"both")), Refusal::Untimely);
+        assert_eq!(state.refused(A, record(1, 3, b"both")), Refusal::Untimely);
+        state.must(B, grant("v", 1, B));
+        assert_eq!(state.lease_record("v").cloned(), is(3, b"mine"));
+        assert_eq!(state.refused(A, record(1, 4, b"late")), Refusal::OldEpoch);
+        state.must(B, release("v", 2));
+        assert_eq!(state.refused(B, record(2, 4, b"late")), Refusal::OldEpoch);
+        assert_eq!(state.lease_record("v").cloned(), is(3, b"mine"));
+        let long = vec![0; RECORD_BYTES_MAX + 1];
+        let refused = state.refused(B, record(2, 4, &long));
+        assert!(matches!(refused, Refusal::TooMany { .. }));
+    }
+
+    #[test]
+    fn a_record_outlives_other_leases_and_a_snapshot_until_it_is_removed() {
+        let mut state = State::pair();
+        state.must(A, grant("v", 0, A));
+        state.must(A, record(1, 1, b"mine"));
+        state.must(A, release("v", 1));
+        for number in 1..LEASES_MAX {
+            state.must(A, grant(&format!("l{number}"), 0, A));
+        }
+        let refused = state.refused(A, grant("one more", 0, A));
+        assert!(matches!(refused, Refusal::TooMany { .. }));
+        let mut state = State::decode(&state.encode()).expect("it was encoded");
+        let value = state.lease_record("v").map(|record| record.value.clone());
+        assert_eq!(value.as_deref(), Some(b"mine".as_slice()));
+        state.must(A, grant("v", 1, A));
+        state.must(A, record(2, 2, b""));
+        assert_eq!(state.refused(A, record(2, 2, b"late")), Refusal::Untimely);
+        state.must(A, release("v", 2));
+        state.must(A, grant("one more", 0, A));
+        assert_eq!(state.lease_record("v"), None);
+    }
+
+    #[test]
+    fn a_member_of_an_older_format_gets_no_record() {
+        let mut state = State::pair();
+        state.must(A, grant("v", 0, A));
+        let mut old = state.member(B).expect("a member").clone();
+        old.format = 1;
+        state.must(B, Body::Announce(old));
+        let refused = state.refused(A, record(1, 1, b"x"));
+        assert_eq!(refused, Refusal::Format { understood: 1 });
+        state.must(A, release("v", 1));
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod version;
 
 pub use chunk::{CHUNKS_MAX, PENDING_BYTES_MAX, PENDING_CHUNKS_MAX, PENDING_COMMANDS_MAX};
 pub use event::{EVENTS_BYTES_MAX, EVENTS_MAX, Event};
-pub use lease::{LEASE_NAME_BYTES_MAX, LEASES_MAX, Lease};
+pub use lease::{LEASE_NAME_BYTES_MAX, LEASES_MAX, Lease, Record};
 pub use membership::{
     ADDRESSES_MAX, CERTIFICATE_BYTES_MAX, INVITATIONS_MAX, MEMBERS_MAX, NAME_BYTES_MAX,
     REMOVED_MAX, RINGS_MAX, SEALED_KEY_BYTES_MAX,
@@ -225,6 +225,11 @@ impl State {
         self.leases.get(name)
     }
 
+    /// What the holder of a lease wrote down last, under this epoch or an earlier one.
+    pub fn lease_record(&self, name: &str) -> Option<&Record> {
+        self.leases.record(name)
+    }
+
     /// All leases, by name.
     pub fn leases(&self) -> impl Iterator<Item = (&str, &Lease)> {
         self.leases.iter()
@@ -313,6 +318,7 @@ impl State {
             Body::Lease(LeaseCommand::Release { name, epoch }) => {
                 self.release(command.from, name, *epoch)
             }
+            Body::Record(record) => self.record(command.from, record),
             Body::Event { words } => {
                 self.tell(command, words.clone());
                 Ok(Answer::Done)
@@ -352,6 +358,7 @@ fn arbiter_may(command: &Command) -> bool {
         | Body::Seal(_)
         | Body::Chunk { .. }
         | Body::Propose(_)
+        | Body::Record(_)
         | Body::Report(_)
         | Body::Authority(_)
         | Body::GiveUpAuthority { .. }

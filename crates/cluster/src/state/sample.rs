@@ -28,7 +28,7 @@ pub(crate) fn member(id: MemberId, name: &str, kind: Kind) -> Member {
         addresses: vec!["192.0.2.1:7443".parse().expect("an address")],
         certificate: digest(name.as_bytes()),
         sealing_key: (kind == Kind::Node).then(|| vec![1; 32]),
-        format: 1,
+        format: crate::command::FORMAT,
     }
 }
 

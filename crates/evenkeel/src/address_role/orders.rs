@@ -9,7 +9,7 @@ use part::channel::{Channel, Received};
 use part::codec;
 use part::guard::Guard;
 use part::link::{Link, LinkEvent};
-use part::role::{Manner, Message, PartMessage, WantedLease, WantedLeases};
+use part::role::{LeaseNews, Manner, Message, PartMessage, WantedLease, WantedLeases};
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -73,19 +73,22 @@ impl Supervised {
 
     /// Returns the order in a message for this part.
     fn order_of_part(&mut self, ask: u64, message: &PartMessage) -> Option<Order> {
+        match LeaseNews::of(message) {
+            Some(LeaseNews::Known(leases)) => {
+                let held = leases.0.into_iter().map(|lease| Lease {
+                    name: lease.name,
+                    until_ns: lease.until_ns,
+                });
+                return Some(Order::Hold(held.collect()));
+            }
+            Some(LeaseNews::HandOver { name }) => return Some(Order::HandOverLease(name)),
+            None => {}
+        }
         let Some(message) = message.read() else {
             self.say_numbered(ask, &Message::not_known("address role"), &[]);
             return None;
         };
         match message {
-            OfAddress::Hold(leases) => {
-                let held = leases.0.into_iter().map(|lease| Lease {
-                    name: lease.name,
-                    until_ns: lease.until_ns,
-                });
-                Some(Order::Hold(held.collect()))
-            }
-            OfAddress::HandOverLease { name } => Some(Order::HandOverLease(name)),
             OfAddress::HandOver { name, drain_ms } => {
                 let drain = drain_ms.map(Duration::from_millis);
                 self.asks(ask, Order::HandOver { name, drain })
@@ -164,8 +167,12 @@ impl Orders for Supervised {
                 let wanted = wanted.into_iter().map(|lease| WantedLease {
                     name: lease.name,
                     rank: lease.rank,
+                    watch: false,
                 });
-                let wanted = OfCluster::Wants(WantedLeases(wanted.collect()));
+                let wanted = OfCluster::Wants {
+                    part: address::message::PART.to_owned(),
+                    leases: WantedLeases(wanted.collect()),
+                };
                 self.say_numbered(0, &Message::Part(Box::new(wanted.envelope())), &[]);
             }
             Notification::HandOver(names) => {

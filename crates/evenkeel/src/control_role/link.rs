@@ -1,6 +1,7 @@
 //! The channel to the supervisor in a process that has Tokio: questions with their
 //! answers, and what the supervisor tells by itself.
 
+use cluster::command::{Epoch, LeaseRecord};
 use cluster::machine::{News, RequestedLease};
 use cluster::message::Message as OfCluster;
 use part::Shared;
@@ -87,6 +88,12 @@ impl Link {
         sent
     }
 
+    /// Answers a question. Without a supervisor nobody waits for it.
+    pub fn answer(&self, ask: u64, message: &Message) {
+        let _ = lock(&self.channel).send_numbered(ask, message, &[]);
+        self.sends.notify_one();
+    }
+
     /// Asks for something, and waits for the answer; None where nobody gives one.
     pub async fn ask(&self, message: &Message, descriptors: &[Shared]) -> Option<Received> {
         let (give, take) = oneshot::channel();
@@ -164,9 +171,10 @@ impl Link {
                 }
             }
             Message::WentBack { words } => self.tell(News::WentBack { words }),
-            Message::Part(message) => self.hear_part(&message),
-            Message::Gone { part } if part == address::message::PART => {
-                self.tell(News::WantsLeases(Vec::new()));
+            Message::Part(message) => self.hear_part(received.ask, &message),
+            Message::Gone { part } => {
+                let leases = Vec::new();
+                self.tell(News::WantsLeases { part, leases });
             }
             Message::Stop(_) => self.tell(News::Stop),
             Message::TellPulse => {
@@ -177,13 +185,37 @@ impl Link {
         }
     }
 
-    fn hear_part(&self, message: &PartMessage) {
-        if let Some(OfCluster::Wants(wanted)) = message.read() {
-            let wishes = wanted.0.into_iter().map(|lease| RequestedLease {
-                name: lease.name,
-                rank: lease.rank,
-            });
-            self.tell(News::WantsLeases(wishes.collect()));
+    fn hear_part(&self, ask: u64, message: &PartMessage) {
+        match message.read() {
+            Some(OfCluster::Wants { part, leases }) => {
+                let leases = leases.0.into_iter().map(|lease| RequestedLease {
+                    name: lease.name,
+                    rank: lease.rank,
+                    watch: lease.watch,
+                });
+                let leases = leases.collect();
+                self.tell(News::WantsLeases { part, leases });
+            }
+            Some(OfCluster::Record {
+                name,
+                epoch,
+                number,
+                value,
+            }) => {
+                let epoch = Epoch(epoch);
+                let record = LeaseRecord {
+                    name,
+                    epoch,
+                    number,
+                    value,
+                };
+                self.tell(News::Records { ask, record });
+            }
+            None => {
+                let words = "the control role does not know this message".to_owned();
+                let missing = true;
+                self.answer(ask, &Message::Nobody { words, missing });
+            }
         }
     }
 

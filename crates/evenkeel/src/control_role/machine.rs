@@ -2,13 +2,14 @@
 //! a version holds goes there in sealed memory files and in no message.
 
 use super::link::Link;
-use address::message::Message as OfAddress;
 use cluster::file_set::FileSet;
-use cluster::machine::{GrantedLease, Health, Machine, News, Verdict};
+use cluster::machine::{Health, KnownLease, Machine, News, Verdict};
+use cluster::message::{PART, Recorded};
 use part::report::{Report, Summary};
-use part::role::{HeldLease, HeldLeases, Message, PartMessage};
-use part::{Shared, memory, row};
+use part::role::{KnownLeases, LeaseNews, Message, PartMessage};
+use part::{Shared, codec, memory, row};
 use proxy::message::Message as OfProxy;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +82,11 @@ impl Supervised {
     }
 }
 
+/// The part to which a lease belongs, by its name.
+fn part_of(lease: &str) -> &str {
+    lease.split_once('/').map_or(lease, |(part, _)| part)
+}
+
 fn refused(words: &str) -> Verdict {
     Verdict {
         good: false,
@@ -128,17 +134,36 @@ impl Machine for Supervised {
         parts
     }
 
-    async fn hold(&self, leases: Vec<GrantedLease>) {
-        let leases = leases.into_iter().map(|lease| HeldLease {
-            name: lease.name,
-            epoch: lease.epoch.0,
-            until_ns: lease.until_ns,
-        });
-        self.say(OfAddress::Hold(HeldLeases(leases.collect())).envelope());
+    async fn hold(&self, leases: Vec<KnownLease>) {
+        // A part that had some, and has none any more, is told that, too.
+        let bound = row::all().iter().filter(|row| row.says_to.contains(&PART));
+        let mut by_part: BTreeMap<&str, Vec<_>> = bound.map(|row| (row.part, Vec::new())).collect();
+        for lease in leases {
+            let Some(of_part) = by_part.get_mut(part_of(&lease.name)) else {
+                continue;
+            };
+            of_part.push(part::role::KnownLease {
+                name: lease.name,
+                epoch: lease.epoch.0,
+                until_ns: lease.until_ns,
+                holder: lease.holder,
+                number: lease.record.number,
+                record: lease.record.value,
+            });
+        }
+        for (part, leases) in by_part {
+            self.say(LeaseNews::Known(KnownLeases(leases)).envelope(part));
+        }
     }
 
     async fn hand_over(&self, name: String) {
-        self.say(OfAddress::HandOverLease { name }.envelope());
+        let part = part_of(&name).to_owned();
+        self.say(LeaseNews::HandOver { name }.envelope(&part));
+    }
+
+    async fn recorded(&self, ask: u64, outcome: Recorded) {
+        let bytes = codec::encode(&outcome);
+        self.link.answer(ask, &Message::Answer { bytes });
     }
 
     async fn news(&self) -> News {

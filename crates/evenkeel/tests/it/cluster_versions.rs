@@ -4,14 +4,13 @@
 use crate::control::{Member, version};
 use crate::harness::{PATIENCE, evenkeel, run};
 use crate::supervised::{Client, answers, get, lives, origin, passes};
-use address::message::Message as OfAddress;
 use cluster::file_set::SetFile;
 use cluster::member::Kind;
 use cluster::message::Message as OfCluster;
 use lab::{Host, Lab, Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use part::role::{HeldLease, HeldLeases, Message};
+use part::role::{KnownLease, KnownLeases, LeaseNews, Message};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
@@ -321,12 +320,13 @@ fn host(lab: &Lab) -> Host {
 fn held(within: Duration) -> Message {
     let now = clock_gettime(ClockId::Boottime);
     let now_ns = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
-    let held = HeldLeases(vec![HeldLease {
+    let held = KnownLeases(vec![KnownLease {
         name: "address/www".to_owned(),
         epoch: 1,
         until_ns: now_ns + within.as_nanos() as u64,
+        ..KnownLease::default()
     }]);
-    Message::Part(Box::new(OfAddress::Hold(held).envelope()))
+    Message::Part(Box::new(LeaseNews::Known(held).envelope("address")))
 }
 
 #[test]
@@ -347,10 +347,10 @@ fn an_address_is_held_as_long_as_its_lease_and_taking_it_over_ends_a_trial() {
     let mut control = member.control();
     let wants = |message: &Message| match message {
         Message::Part(message) => match message.read() {
-            Some(OfCluster::Wants(wanted)) => {
-                wanted.0.iter().any(|lease| lease.name == "address/www")
+            Some(OfCluster::Wants { leases, .. }) => {
+                leases.0.iter().any(|lease| lease.name == "address/www")
             }
-            None => false,
+            _ => false,
         },
         _ => false,
     };

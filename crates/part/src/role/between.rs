@@ -1,7 +1,7 @@
 //! Messages between parts, and from commands to a part. The supervisor forwards them by
 //! the name of the part, without reading them.
 
-use super::bounded::{Name, Part, leases};
+use super::bounded::{Name, Part, leases, record};
 use crate::codec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 /// The longest name of a part, bytes.
 pub const PART_BYTES_MAX: usize = 16;
 /// Maximum number of leases in one message.
-pub const LEASES_MAX: usize = 512;
+pub const LEASES_MAX: usize = 256;
 /// Bytes of a lease's name.
 pub const LEASE_NAME_BYTES_MAX: usize = 128;
+/// Bytes of a lease's record.
+pub const RECORD_BYTES_MAX: usize = 320;
 
 /// Something for a part, as that part reads it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
@@ -46,20 +48,28 @@ impl PartMessage {
     }
 }
 
-/// A lease that this machine holds.
+/// A lease as this machine knows it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct HeldLease {
+pub struct KnownLease {
     /// Its name.
     #[serde(with = "Name")]
     pub name: String,
     /// Its epoch.
     pub epoch: u64,
-    /// Until when, nanoseconds of CLOCK_BOOTTIME; zero: it is not held.
+    /// Until when this machine holds it, nanoseconds of CLOCK_BOOTTIME; zero: it does not.
     pub until_ns: u64,
+    /// The name of the machine to which it was granted last; empty after a release.
+    #[serde(with = "Name")]
+    pub holder: String,
+    /// The number of its record; zero without one.
+    pub number: u64,
+    /// What a holder wrote down under it last; empty: nothing.
+    #[serde(with = "record")]
+    pub record: Vec<u8>,
 }
 
-/// A lease that something of this machine wants.
+/// A lease that a part of this machine wants, or wants to know.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct WantedLease {
@@ -68,12 +78,52 @@ pub struct WantedLease {
     pub name: String,
     /// How well this machine could use it, or does.
     pub rank: u32,
+    /// It is not wanted, but what becomes of it is.
+    pub watch: bool,
 }
 
-/// The leases that this machine holds. Those that are not named are not held.
+/// Leases. Those that are not named are not held.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-pub struct HeldLeases(#[serde(with = "leases")] pub Vec<HeldLease>);
+pub struct KnownLeases(#[serde(with = "leases")] pub Vec<KnownLease>);
 
-/// The leases that addresses are bound to and could use now.
+/// All leases that a part could use now, or wants to know.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct WantedLeases(#[serde(with = "leases")] pub Vec<WantedLease>);
+
+/// What the cluster says to a part whose leases bear its name (`address/www`). Every part that
+/// wants leases reads it beside its own messages.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum LeaseNews {
+    /// The leases that the part named, where they exist. It holds until the next one.
+    Known(KnownLeases),
+    /// Another machine could use this lease better: give it up in good order.
+    HandOver {
+        /// The lease.
+        #[serde(with = "Name")]
+        name: String,
+    },
+}
+
+/// Kinds of [`LeaseNews`], above all kinds of the parts themselves.
+const KNOWN: u16 = 0x100;
+const HAND_OVER: u16 = 0x101;
+
+impl LeaseNews {
+    /// Encodes the message for forwarding to this part.
+    pub fn envelope(&self, part: &str) -> PartMessage {
+        let kind = match self {
+            LeaseNews::Known(_) => KNOWN,
+            LeaseNews::HandOver { .. } => HAND_OVER,
+        };
+        PartMessage {
+            holds: kind == KNOWN,
+            ..PartMessage::new(part, kind, self)
+        }
+    }
+
+    /// Reads the message, if it is one.
+    pub fn of(message: &PartMessage) -> Option<LeaseNews> {
+        let is_news = matches!(message.kind, KNOWN | HAND_OVER);
+        is_news.then(|| message.read())?
+    }
+}

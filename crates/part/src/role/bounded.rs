@@ -1,7 +1,7 @@
 //! Fields that are cut where they are written, and checked where a process without rights
 //! may have written them.
 
-use super::between::{LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX};
+use super::between::{LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX, RECORD_BYTES_MAX};
 use super::{PATH_BYTES_MAX, WORDS_BYTES_MAX};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -87,6 +87,33 @@ impl<const MAX: usize> Text<MAX> {
             true => text.replace(obeyed, "?"),
             false => text,
         })
+    }
+}
+
+/// The record of a lease.
+pub mod record {
+    use super::{RECORD_BYTES_MAX, Serializer};
+    use serde::Deserializer;
+    use serde::de::Error;
+
+    /// Serializes the record as it is: half of one would say something else.
+    ///
+    /// # Errors
+    /// The serializer fails.
+    pub fn serialize<S: Serializer>(record: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        serde_bytes::serialize(record, to)
+    }
+
+    /// Deserializes the record.
+    ///
+    /// # Errors
+    /// The deserializer fails, or the record is too long.
+    pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let record: Vec<u8> = serde_bytes::deserialize(from)?;
+        match record.len() {
+            ..=RECORD_BYTES_MAX => Ok(record),
+            long => Err(D::Error::invalid_length(long, &"a shorter record")),
+        }
     }
 }
 

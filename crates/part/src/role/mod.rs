@@ -28,8 +28,8 @@ mod take;
 mod watch;
 
 pub use between::{
-    HeldLease, HeldLeases, LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX, PartMessage,
-    WantedLease, WantedLeases,
+    KnownLease, KnownLeases, LEASE_NAME_BYTES_MAX, LEASES_MAX, LeaseNews, PART_BYTES_MAX,
+    PartMessage, RECORD_BYTES_MAX, WantedLease, WantedLeases,
 };
 pub use external::{
     EXTERNAL_ARGUMENTS_MAX, EXTERNAL_FRAME_MAX, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::role::{
-    CheckProgram, HeldLeases, PACKET_BYTES_MAX, PartPlan, Rights, Settings, WATCHED_BYTES_MAX,
+    CheckProgram, KnownLeases, PACKET_BYTES_MAX, PartPlan, Rights, Settings, WATCHED_BYTES_MAX,
     WORDS_BYTES_MAX, WatchedDirectory,
 };
 use proptest::prelude::*;
@@ -106,7 +106,7 @@ fn of_parts() -> [Message; 8] {
         Message::TellReport { part: part() },
         Message::Part(Box::new(PartMessage {
             holds: true,
-            ..PartMessage::new("address", 7, &HeldLeases::default())
+            ..PartMessage::new("address", 7, &KnownLeases::default())
         })),
         Message::Answer {
             bytes: b"\xff".to_vec(),

@@ -1,11 +1,13 @@
 //! A lease that all nodes want, on the real agreement: holders and grants of the role, with
-//! clocks that drift. Nobody holds it while another does.
+//! clocks that drift. Nobody holds it while another does, and whoever holds it knows every
+//! record that was written under it before.
 
 use super::host::{Common, lock, now};
 use super::network::{Link, MEMBERS};
 use super::runtime::Members;
+use crate::command::{Answer, Body, Epoch, LeaseRecord};
 use crate::lease::{Ask, Boottime, DRIFT_DIVISOR, Renewal};
-use crate::machine::RequestedLease;
+use crate::machine::{KnownLease, RequestedLease};
 use crate::member::MemberId;
 use crate::raft::Engine;
 use crate::raft::transport::Transport;
@@ -60,11 +62,16 @@ impl Clock {
 
 /// Who holds it until when by its own clock, as its machine was told.
 #[derive(Default)]
-pub struct Table([Option<(Clock, Boottime)>; MEMBERS]);
+pub struct Table {
+    holds: [Option<(Clock, Boottime)>; MEMBERS],
+    /// The highest number of a record that its writer knows to be written, and its epoch.
+    written: (Epoch, u64),
+}
 
 impl Table {
     fn holding(&self) -> Vec<usize> {
-        let holds = |place: &usize| self.0[*place].is_some_and(|(clock, end)| clock.now() < end);
+        let holds =
+            |place: &usize| self.holds[*place].is_some_and(|(clock, end)| clock.now() < end);
         (0..MEMBERS).filter(holds).collect()
     }
 
@@ -75,7 +82,7 @@ impl Table {
 
     /// The machine lost power: nothing of it holds anything.
     pub fn forget(&mut self, place: usize) {
-        self.0[place] = None;
+        self.holds[place] = None;
     }
 }
 
@@ -97,12 +104,14 @@ impl Actor {
         RequestedLease {
             name: NAME.to_owned(),
             rank: self.random.below(RANKS) as u32,
+            watch: false,
         }
     }
 
     /// Until its process ends.
     pub async fn run(mut self) {
         let mut holders = Holders::new(self.id(), VALID_MS);
+        let mut records = 0;
         holders.want([self.wish()]);
         let (answers, mut answered) = unbounded_channel();
         loop {
@@ -119,7 +128,12 @@ impl Actor {
                 }
             }
             holders.look(&self.engine.state());
-            self.publish(&holders);
+            if let Some((epoch, number)) = self.publish(&holders)
+                && self.random.percent(10)
+            {
+                records = number.max(records) + 1;
+                self.record(epoch, records);
+            }
             for ask in holders.due(self.clock.now()) {
                 self.ask(ask, answers.clone());
             }
@@ -135,17 +149,46 @@ impl Actor {
         }
     }
 
-    /// Tells the machine, and looks whether another one holds it.
-    fn publish(&self, holders: &Holders) {
-        let held = holders.held(self.clock.now());
-        let until = held.first().map(|held| Boottime(held.until_ns));
+    /// Tells the machine, and looks whether another one holds it. Returns the epoch in which it
+    /// is held, and the number of its record.
+    fn publish(&self, holders: &Holders) -> Option<(Epoch, u64)> {
+        let known = holders.known(self.clock.now(), &self.engine.state());
+        let held = known.iter().find(|lease| lease.until_ns > 0);
+        let until = held.map(|held| Boottime(held.until_ns));
         let mut table = lock(&self.common.leases);
-        table.0[self.link.place] = until.map(|until| (self.clock, until));
+        table.holds[self.link.place] = until.map(|until| (self.clock, until));
         let holding = table.holding();
         if holding.len() > 1 {
             let mut observer = lock(&self.common.observer);
             observer.say(format!("{holding:?} (from 0) hold the lease at once"));
         }
+        let (epoch, written) = table.written;
+        // What it writes itself it may learn a little later.
+        let behind = |held: &&KnownLease| held.epoch > epoch && held.record.number < written;
+        if let Some(held) = held.filter(behind) {
+            let has = held.record.number;
+            let mut observer = lock(&self.common.observer);
+            observer.say(format!("the holder has the record {has:?} of {written:?}"));
+        }
+        held.map(|held| (held.epoch, held.record.number))
+    }
+
+    /// Writes a record that comes behind all those of this epoch and of earlier ones.
+    fn record(&self, epoch: Epoch, number: u64) {
+        let (engine, common) = (self.engine.clone(), self.common.clone());
+        Members::spawn(async move {
+            let record = LeaseRecord {
+                name: NAME.to_owned(),
+                epoch,
+                number,
+                value: epoch.0.to_be_bytes().to_vec(),
+            };
+            if let Ok(Answer::Done) = engine.propose(Body::Record(record)).await {
+                let mut table = lock(&common.leases);
+                let newer = table.written.max((epoch, number));
+                table.written = newer;
+            }
+        });
     }
 
     fn ask(&self, ask: Ask, answers: UnboundedSender<(Renewal, RenewalReply)>) {

@@ -4,13 +4,13 @@
 use super::{Question, RenewalReply};
 use crate::command::Body;
 use crate::lease::{Ask, Boottime, Holder, Renewal};
-use crate::machine::{GrantedLease, RequestedLease};
+use crate::machine::{KnownLease, RequestedLease};
 use crate::member::MemberId;
 use crate::raft::Engine;
 use crate::state::{LEASES_MAX, State};
 use openraft::AsyncRuntime;
 use part::codec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Leases that one machine may want.
 const WANTED_MAX: usize = LEASES_MAX;
@@ -21,6 +21,8 @@ pub(crate) struct Holders {
     me: MemberId,
     valid_ms: u64,
     wanted: Vec<RequestedLease>,
+    /// Those that are only reported.
+    watched: BTreeSet<String>,
     by_name: BTreeMap<String, Holder>,
 }
 
@@ -31,13 +33,17 @@ impl Holders {
             me,
             valid_ms,
             wanted: Vec::new(),
+            watched: BTreeSet::new(),
             by_name: BTreeMap::new(),
         }
     }
 
-    /// Sets the wanted leases; all others are released.
+    /// Sets the wanted leases and those that are watched; all others are released.
     pub(crate) fn want(&mut self, wishes: impl IntoIterator<Item = RequestedLease>) {
-        self.wanted = wishes.into_iter().take(WANTED_MAX).collect();
+        let wishes = wishes.into_iter().take(WANTED_MAX);
+        let (watched, wanted): (Vec<_>, _) = wishes.partition(|wish| wish.watch);
+        self.watched = watched.into_iter().map(|wish| wish.name).collect();
+        self.wanted = wanted;
     }
 
     /// Releases leases that are no longer wanted; returns whether there were some.
@@ -83,7 +89,7 @@ impl Holders {
 
     /// Applies the committed state.
     pub(crate) fn look(&mut self, state: &State) {
-        for RequestedLease { name, rank } in &self.wanted {
+        for RequestedLease { name, rank, .. } in &self.wanted {
             if let Some(holder) = self.by_name.get_mut(name) {
                 holder.set_rank(*rank);
                 holder.want();
@@ -94,16 +100,26 @@ impl Holders {
         }
     }
 
-    /// Returns the leases that are held now.
-    pub(crate) fn held(&self, now: Boottime) -> Vec<GrantedLease> {
-        let held = self.by_name.iter().filter_map(|(name, holder)| {
-            Some(GrantedLease {
+    /// Returns the leases that are held now, and the others that were named and exist. `state`
+    /// is what [`Holders::look`] had last.
+    pub(crate) fn known(&self, now: Boottime, state: &State) -> Vec<KnownLease> {
+        let named = self.by_name.keys().chain(&self.watched);
+        let named: BTreeSet<&String> = named.collect();
+        let known = named.into_iter().filter_map(|name| {
+            let holder = self.by_name.get(name);
+            let held = holder.and_then(|holder| Some((holder.held(now)?, holder.until()?.0)));
+            let lease = state.lease(name);
+            let (epoch, until_ns) = held.or_else(|| Some((lease?.epoch, 0)))?;
+            let of = lease.and_then(|lease| lease.holder);
+            Some(KnownLease {
                 name: name.clone(),
-                epoch: holder.held(now)?,
-                until_ns: holder.until()?.0,
+                epoch,
+                until_ns,
+                holder: of.map(|of| state.name_of(of)).unwrap_or_default(),
+                record: state.lease_record(name).cloned().unwrap_or_default(),
             })
         });
-        held.collect()
+        known.collect()
     }
 
     /// Returns the due requests. Report the held leases to the machine first, because

@@ -8,8 +8,11 @@ mod holders;
 pub(crate) use grants::Grants;
 pub(crate) use holders::{Holders, ask as ask_leader};
 
+use crate::command::{Answer, Body, LeaseRecord};
 use crate::lease::{Ask, LeaseRequest, Renewal};
-use crate::machine::{GrantedLease, Machine, RequestedLease};
+use crate::machine::{KnownLease, Machine, RequestedLease};
+use crate::message::Recorded;
+use crate::raft::ProposeError;
 use crate::role::shared::{RoleState, moved};
 use crate::wire::{Network, Service};
 use serde::{Deserialize, Serialize};
@@ -55,7 +58,7 @@ pub(super) async fn run<M: Machine, N: Network>(
 ) {
     let (answers, mut answered) = mpsc::channel(OPEN_MAX);
     let mut holders = Holders::new(shared.me(), VALID_MS);
-    let mut told: Vec<GrantedLease> = Vec::new();
+    let mut told: Vec<KnownLease> = Vec::new();
     let mut changes = shared.engine.changes();
     // Beside the renewals of what is held: it may take long, or not come at all.
     let (confirms, mut confirmed) = mpsc::channel(1);
@@ -66,12 +69,13 @@ pub(super) async fn run<M: Machine, N: Network>(
         if holders.has_new() && !std::mem::replace(&mut confirming, true) {
             tokio::spawn(confirm(shared.clone(), confirms.clone()));
         }
-        holders.look(&shared.engine.state());
-        let held = holders.held(shared.clock.boottime());
+        let state = shared.engine.state();
+        holders.look(&state);
+        let known = holders.known(shared.clock.boottime(), &state);
         // What a former life of this role told the machine goes on, until it is told.
-        if held != told || gives_up {
-            shared.machine.hold(held.clone()).await;
-            told = held;
+        if known != told || gives_up {
+            shared.machine.hold(known.clone()).await;
+            told = known;
         }
         for ask in holders.due(shared.clock.boottime()) {
             tokio::spawn(self::ask(shared.clone(), ask, answers.clone()));
@@ -99,6 +103,27 @@ pub(super) async fn run<M: Machine, N: Network>(
             },
         }
     }
+}
+
+/// Writes the record of a lease, and tells the machine what became of it.
+pub(super) async fn record<M: Machine, N: Network>(
+    shared: Arc<RoleState<M, N>>,
+    ask: u64,
+    record: LeaseRecord,
+) {
+    let outcome = match shared.engine.propose(Body::Record(record)).await {
+        Ok(Answer::Refused(refusal)) => Recorded::Refused {
+            words: refusal.to_string(),
+        },
+        Ok(_) => Recorded::Written,
+        Err(error @ (ProposeError::NoLeader | ProposeError::Busy)) => Recorded::Refused {
+            words: error.to_string(),
+        },
+        Err(error @ (ProposeError::Unknown | ProposeError::Stopped(_))) => Recorded::Unknown {
+            words: error.to_string(),
+        },
+    };
+    shared.machine.recorded(ask, outcome).await;
 }
 
 /// Sends whether the leader was confirmed.

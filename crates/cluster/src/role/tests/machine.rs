@@ -1,7 +1,8 @@
 //! A machine that serves nothing, and remembers what it was asked to.
 
 use crate::file_set::FileSet;
-use crate::machine::{GrantedLease, Health, Machine, News, Verdict};
+use crate::machine::{Health, KnownLease, Machine, News, RequestedLease, Verdict};
+use crate::message::Recorded;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
@@ -20,7 +21,9 @@ pub struct Shows {
     /// All that it ever served, in order.
     pub history: Vec<String>,
     /// Leases that it holds.
-    pub held: Vec<GrantedLease>,
+    pub held: Vec<KnownLease>,
+    /// What became of records, by the numbers of the questions.
+    pub recorded: Vec<(u64, Recorded)>,
     /// Leases that it was told to hand over.
     pub handed_over: Vec<String>,
     requests: u64,
@@ -123,13 +126,17 @@ impl Machine for Fake {
         })
     }
 
-    async fn hold(&self, leases: Vec<GrantedLease>) {
+    async fn hold(&self, leases: Vec<KnownLease>) {
         self.shows.lock().unwrap().held = leases;
+    }
+
+    async fn recorded(&self, ask: u64, outcome: Recorded) {
+        self.shows.lock().unwrap().recorded.push((ask, outcome));
     }
 
     async fn hand_over(&self, lease: String) {
         self.shows.lock().unwrap().handed_over.push(lease);
-        self.tell(News::WantsLeases(Vec::new()));
+        self.tell(wants_leases(Vec::new()));
     }
 
     async fn news(&self) -> News {
@@ -144,4 +151,10 @@ impl Machine for Fake {
             }
         }
     }
+}
+
+/// The news that the addresses of a machine want these leases.
+pub fn wants_leases(leases: Vec<RequestedLease>) -> News {
+    let part = "address".to_owned();
+    News::WantsLeases { part, leases }
 }

@@ -2,11 +2,13 @@
 //! back, links that are cut in every shape, changes meanwhile. At the end all serve the
 //! same, and nothing that was called accepted is lost.
 
-use super::machine::{BAD, Fake};
+use super::machine::{BAD, Fake, wants_leases};
 use super::{Scratch, apply};
 use crate::command::VersionId;
+use crate::command::{Epoch, LeaseRecord};
 use crate::machine::{News, RequestedLease};
 use crate::member::{Digest, Kind};
+use crate::message::Recorded;
 use crate::request::{Reply, Request};
 use crate::role::directory::Directory;
 use crate::role::setup::{self, SetupOptions};
@@ -509,13 +511,15 @@ const LEASE: &str = "address/www";
 /// A machine wants the lease, as well as it could use it.
 fn wants(seat: &Seat, rank: u32) {
     let name = LEASE.to_owned();
-    let wish = vec![RequestedLease { name, rank }];
-    seat.machine.borrow().tell(News::WantsLeases(wish));
+    let watch = false;
+    let wish = vec![RequestedLease { name, rank, watch }];
+    seat.machine.borrow().tell(wants_leases(wish));
 }
 
 fn has(seat: &Seat) -> bool {
     let shows = seat.machine.borrow().shows();
-    shows.held.iter().any(|held| held.name == LEASE)
+    let mut held = shows.held.iter().filter(|held| held.until_ns > 0);
+    held.any(|held| held.name == LEASE)
 }
 
 /// One has the lease at the end, and never two meanwhile.
@@ -554,12 +558,69 @@ fn a_machine_that_stops_in_good_order_leaves_its_lease_to_another_at_once() {
         wants(&seats[1], 210);
         let machine = seats[0].machine.borrow().clone();
         // As the supervisor does, once the addresses are gone.
-        machine.tell(News::WantsLeases(Vec::new()));
+        machine.tell(wants_leases(Vec::new()));
         machine.stop();
         let began = Instant::now();
         comes_to(&seats, 1).await;
         let took = began.elapsed();
         // By the simulation's clock, and long before its validity is over.
         assert!(took < Duration::from_secs(2), "{took:?}");
+    });
+}
+
+/// Asks for a record, and waits for what becomes of it.
+async fn record(seat: &Seat, epoch: u64, value: &[u8]) -> Recorded {
+    let machine = seat.machine.borrow().clone();
+    let ask = machine.shows().recorded.len() as u64 + 1;
+    let name = LEASE.to_owned();
+    let record = LeaseRecord {
+        name,
+        epoch: Epoch(epoch),
+        number: 1,
+        value: value.to_vec(),
+    };
+    machine.tell(News::Records { ask, record });
+    loop {
+        let shows = machine.shows();
+        if let Some((_, outcome)) = shows.recorded.iter().find(|(of, _)| *of == ask) {
+            return outcome.clone();
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn the_record_of_a_lease_is_its_holders_and_the_next_one_has_it() {
+    simulate(1, |seats, _, _| async move {
+        let refused = record(&seats[0], 0, b"early").await;
+        assert!(matches!(refused, Recorded::Refused { .. }), "{refused:?}");
+        wants(&seats[0], 220);
+        comes_to(&seats, 0).await;
+        // One that only watches is never given it, and sees all of it.
+        let watch = vec![RequestedLease {
+            name: LEASE.to_owned(),
+            rank: 250,
+            watch: true,
+        }];
+        seats[1].machine.borrow().tell(wants_leases(watch));
+        let known = |at: usize| seats[at].machine.borrow().shows().held.first().cloned();
+        let epoch = known(0).map_or(0, |lease| lease.epoch.0);
+        assert_eq!(record(&seats[0], epoch, b"mine").await, Recorded::Written);
+        let refused = record(&seats[1], epoch, b"theirs").await;
+        assert!(matches!(refused, Recorded::Refused { .. }), "{refused:?}");
+        while known(1).is_none_or(|lease| lease.record.value != b"mine") {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let seen = known(1).expect("it was there");
+        assert_eq!((seen.until_ns, seen.epoch.0), (0, epoch));
+        assert_eq!(seen.holder, seats[0].name);
+        assert!(has(&seats[0]) && !has(&seats[1]));
+        wants(&seats[1], 250);
+        comes_to(&seats, 1).await;
+        let lease = known(1).expect("it has it");
+        assert_eq!(lease.record.value, b"mine");
+        assert_eq!(lease.epoch.0, epoch + 1);
+        let refused = record(&seats[0], epoch, b"late").await;
+        assert!(matches!(refused, Recorded::Refused { .. }), "{refused:?}");
     });
 }
