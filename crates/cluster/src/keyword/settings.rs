@@ -1,9 +1,9 @@
 //! `judge`, `keep`, `confirm`: how changes go, and what is kept of them.
 
 use super::{Draft, Row, Written, codes};
+use language::Diagnostic;
 use language::arguments::{Args, Built};
 use language::value::{TimeUnit, written_time};
-use language::{Diagnostic, Span};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -35,18 +35,16 @@ pub(super) fn time_within(
     Err(args.mistake(&codes::VALUE, span, &what))
 }
 
-/// Refuses a keyword that was given already.
-fn once<T>(
-    args: &Args<'_>,
-    first: Option<Span>,
-    value: T,
-) -> Result<Option<Written<T>>, Diagnostic> {
-    let Some(first) = first else {
-        let span = args.line().span;
-        return Ok(Some(Written { value, span }));
+/// Takes the value of a line that ends here; refuses a keyword that was given already.
+fn once<T>(args: &mut Args<'_>, value: T, into: &mut Option<Written<T>>) -> Built {
+    args.end()?;
+    let span = args.line().span;
+    let Some(Written { span: first, .. }) = *into else {
+        *into = Some(Written { value, span });
+        return Ok(());
     };
     let told = format!("'{}' may appear only once", args.keyword);
-    Err(Diagnostic::error(&codes::TWICE, args.line().span, told)
+    Err(Diagnostic::error(&codes::TWICE, span, told)
         .label("a second one")
         .also(first, "first given here")
         .help("remove one of the two"))
@@ -54,26 +52,17 @@ fn once<T>(
 
 fn judge(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let value = time_within(args, Duration::ZERO..=JUDGE_MAX)?;
-    args.end()?;
-    let first = draft.judge.as_ref().map(|first| first.span);
-    draft.judge = once(args, first, value)?;
-    Ok(())
+    once(args, value, &mut draft.judge)
 }
 
 fn confirm(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let value = time_within(args, CONFIRM_MIN..=CONFIRM_MAX)?;
-    args.end()?;
-    let first = draft.confirm.as_ref().map(|first| first.span);
-    draft.confirm = once(args, first, value)?;
-    Ok(())
+    once(args, value, &mut draft.confirm)
 }
 
 fn keep(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let value = args.count("a number of versions", KEEP_MIN..=KEEP_MAX)?;
-    args.end()?;
-    let first = draft.keep.as_ref().map(|first| first.span);
-    draft.keep = once(args, first, value)?;
-    Ok(())
+    once(args, value, &mut draft.keep)
 }
 
 pub(super) static LINES: &[Row] = &[

@@ -13,14 +13,14 @@ use super::join::{JOIN_LIMIT, JOIN_REQUEST_BYTES_MAX, turned_away};
 use super::link::Bearing;
 use super::network::Network;
 use super::path::PathKind;
-use super::shared::{WireState, lock};
+use super::places::Place;
+use super::shared::WireState;
 use crate::authority::{ALPN_JOIN, ALPN_MEMBER, ALPN_TUNNEL, Known, Refused};
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -43,59 +43,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Label of the TLS exporter for the channel binding.
 const BINDING_LABEL: &[u8] = b"EXPORTER-evenkeel-join";
 
-/// Connections whose peer is not known yet.
-#[derive(Debug, Default)]
-pub(crate) struct Strangers {
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// A slot for a connection of an unknown peer.
-struct StrangerSlot {
-    strangers: Arc<Mutex<Strangers>>,
-    address: IpAddr,
-}
-
-impl StrangerSlot {
-    fn take(
-        strangers: &Arc<Mutex<Strangers>>,
-        address: IpAddr,
-        members: &[IpAddr],
-    ) -> Option<StrangerSlot> {
-        let mut here = lock(strangers);
-        let others = here.by_address.iter();
-        let unknown: usize = others
-            .filter(|(other, _)| !members.contains(other))
-            .map(|(_, count)| count)
-            .sum();
-        let count = here.by_address.entry(address).or_default();
-        let room = if members.contains(&address) {
-            *count < PLACES_PER_MEMBER_ADDRESS
-        } else {
-            *count < STRANGERS_PER_ADDRESS_MAX && unknown < STRANGERS_MAX
-        };
-        if room {
-            *count += 1;
-        } else if *count == 0 {
-            here.by_address.remove(&address);
-        }
-        room.then(|| StrangerSlot {
-            strangers: Arc::clone(strangers),
-            address,
-        })
-    }
-}
-
-impl Drop for StrangerSlot {
-    fn drop(&mut self) {
-        let mut here = lock(&self.strangers);
-        if let Some(count) = here.by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                here.by_address.remove(&self.address);
-            }
-        }
-    }
-}
+/// A connection of an unknown peer.
+type StrangerSlot = Place<IpAddr>;
 
 /// A stream of which only so much is read, until that is lifted.
 struct Rationed<S> {
@@ -174,8 +123,18 @@ impl<N: Network> WireState<N> {
             .values()
             .flat_map(|member| member.addresses.iter().map(SocketAddr::ip))
             .collect();
-        let Some(place) = StrangerSlot::take(&self.strangers, from.ip().to_canonical(), &members)
-        else {
+        let address = from.ip().to_canonical();
+        let place = self.strangers.take(address, |own, all| {
+            let unknown = all.iter().filter(|(other, _)| !members.contains(other));
+            match members.contains(&address) {
+                true => own < PLACES_PER_MEMBER_ADDRESS,
+                false => {
+                    own < STRANGERS_PER_ADDRESS_MAX
+                        && unknown.map(|(_, count)| count).sum::<usize>() < STRANGERS_MAX
+                }
+            }
+        });
+        let Some(place) = place else {
             count(&self.counters.crowded);
             return;
         };

@@ -26,6 +26,7 @@ mod network;
 mod outbox;
 mod path;
 mod peer;
+mod places;
 mod recent;
 mod renewal;
 mod service;

@@ -1,6 +1,5 @@
 //! The state shared by all connections of a member.
 
-use super::accept::Strangers;
 use super::call::Tried;
 use super::counters::{Counters, count};
 use super::frame::{BrokenRule, Frame, MESSAGE_BYTES_MAX, Message};
@@ -10,16 +9,16 @@ use super::network::Network;
 use super::outbox::Outgoing;
 use super::path::{Event, Loss, Path, PathKind};
 use super::peer::{Notes, Peers};
+use super::places::Places;
 use super::recent::{Question, Recent, RequestAction};
 use super::renewal::RENEWAL;
 use super::service::{Handler, Service, Signer};
-use super::tunnel::Carried;
 use super::{Binding, Timing, WireError};
 use crate::authority::{Identity, Refused, TlsConfigs, Trust};
 use crate::member::{Member, MemberId};
 use aws_lc_rs::rand::fill;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -76,8 +75,10 @@ pub(crate) struct WireState<N: Network> {
     started: Instant,
     inside: Mutex<Inside>,
     recent: Mutex<Recent<Arc<Link>>>,
-    pub(crate) strangers: Arc<Mutex<Strangers>>,
-    pub(crate) carried: Arc<Mutex<Carried>>,
+    /// Connections whose peer is not known yet, by address.
+    pub(crate) strangers: Places<IpAddr>,
+    /// Tunnels that are carried, by who asked.
+    pub(crate) carried: Places<MemberId>,
     tasks: Mutex<JoinSet<()>>,
     stopped: AtomicBool,
 }
@@ -121,8 +122,8 @@ impl<N: Network> WireState<N> {
                 notes: Notes::default(),
             }),
             recent: Mutex::default(),
-            strangers: Arc::default(),
-            carried: Arc::default(),
+            strangers: Places::default(),
+            carried: Places::default(),
             tasks: Mutex::default(),
             stopped: AtomicBool::new(false),
         })

@@ -5,10 +5,8 @@ use super::counters::count;
 use super::dial::Unreached;
 use super::greeting::{Goodbye, Pipe, say_goodbye, say_hello};
 use super::network::Network;
-use super::shared::{WireState, lock};
+use super::shared::WireState;
 use crate::member::MemberId;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
@@ -19,47 +17,6 @@ pub(crate) const TUNNELS_MAX: usize = 64;
 pub(crate) const TUNNELS_PER_MEMBER_MAX: usize = 16;
 /// Bytes copied at once: a TLS record.
 const COPIED_BYTES: usize = 16 << 10;
-
-/// How many tunnels are carried for whom.
-#[derive(Debug, Default)]
-pub(crate) struct Carried {
-    by_asker: HashMap<MemberId, usize>,
-}
-
-/// A tunnel in use.
-struct Carrying {
-    carried: Arc<Mutex<Carried>>,
-    asker: MemberId,
-}
-
-impl Carrying {
-    /// One more for somebody; None where that is too many.
-    fn begin(carried: &Arc<Mutex<Carried>>, asker: MemberId) -> Option<Carrying> {
-        let mut counted = lock(carried);
-        let all: usize = counted.by_asker.values().sum();
-        let own = counted.by_asker.entry(asker).or_default();
-        if all >= TUNNELS_MAX || *own >= TUNNELS_PER_MEMBER_MAX {
-            return None;
-        }
-        *own += 1;
-        Some(Carrying {
-            carried: Arc::clone(carried),
-            asker,
-        })
-    }
-}
-
-impl Drop for Carrying {
-    fn drop(&mut self) {
-        let mut counted = lock(&self.carried);
-        if let Some(own) = counted.by_asker.get_mut(&self.asker) {
-            *own -= 1;
-            if *own == 0 {
-                counted.by_asker.remove(&self.asker);
-            }
-        }
-    }
-}
 
 impl<N: Network> WireState<N> {
     /// Asks a third member to carry bytes to another one.
@@ -82,7 +39,9 @@ impl<N: Network> WireState<N> {
     /// Carries bytes for a member that asked for it, until either end is gone.
     pub(crate) async fn carry_bytes<S: Pipe>(&self, mut asker: S, from: MemberId, to: MemberId) {
         let limit = self.timing().handshake;
-        let carrying = Carrying::begin(&self.carried, from);
+        let carrying = self.carried.take(from, |own, all| {
+            own < TUNNELS_PER_MEMBER_MAX && all.values().sum::<usize>() < TUNNELS_MAX
+        });
         let carried = carrying.is_some() && to != from && to != self.me();
         let other = if carried {
             self.connect(to).await.ok()
