@@ -249,6 +249,15 @@ impl<'c> Row<'c> {
         self.put(C::H1SplicedBytesOut, 0u64);
     }
 
+    /// What the servers answered, and how long that took.
+    fn served(&mut self, counters: &Counters) {
+        self.statuses(counters);
+        if self.http() {
+            self.put(Column::ReqTot, counters.read(Tally::Requests));
+        }
+        self.times(counters);
+    }
+
     fn statuses(&mut self, counters: &Counters) {
         if self.http() {
             self.tallies(counters, STATUSES);
@@ -431,12 +440,8 @@ pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<
         row.put(C::Throttle, report.throttle);
     }
     row.rate(&state.session_rate, moment.rate_ms, C::Rate, C::RateMax);
-    row.statuses(&state.counters);
-    if row.http() {
-        row.put(C::ReqTot, state.counters.read(Tally::Requests));
-    }
+    row.served(&state.counters);
     row.last_session(state.last_session.seconds_ago(moment.rate_ms));
-    row.times(&state.counters);
     checks(&mut row, &report);
     agent(&mut row, &report);
     if moment.legends {
@@ -587,12 +592,8 @@ pub fn backend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
         C::Rate,
         C::RateMax,
     );
-    row.statuses(&state.backend);
-    if row.http() {
-        row.put(C::ReqTot, state.backend.read(Tally::Requests));
-    }
+    row.served(&state.backend);
     row.last_session(state.last_session.seconds_ago(moment.rate_ms));
-    row.times(&state.backend);
     if moment.legends {
         row.put(C::Algo, algorithm(&proxy.balance));
         if let Some(cookie) = &proxy.cookie {
