@@ -7,6 +7,7 @@ pub mod bfd;
 pub mod dns;
 pub mod fcgi;
 pub mod http2;
+pub mod nbd;
 pub mod peers;
 pub mod proxy_protocol;
 pub mod socks4;

@@ -1,0 +1,394 @@
+//! The server's side of the handshake: options and their replies, until an export is chosen.
+
+use super::request::{ALLOCATION, Session};
+use super::{Export, Fault, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, take, take_u16, take_u32};
+
+const NBD_MAGIC: [u8; 8] = *b"NBDMAGIC";
+const OPTION_MAGIC: [u8; 8] = *b"IHAVEOPT";
+const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
+
+/// Flags of the handshake, the server's and the client's.
+const FIXED_NEWSTYLE: u32 = 1;
+const NO_ZEROES: u32 = 2;
+
+/// The first bytes of a server: it speaks the fixed newstyle handshake, and can leave out the
+/// zeroes behind the reply to `NBD_OPT_EXPORT_NAME`.
+pub const GREETING: [u8; 18] = greeting();
+
+/// Longest data of an option, bytes: a name and some requests for information.
+pub const OPTION_BYTES_MAX: u32 = 16 << 10;
+/// Options of one client.
+const OPTIONS_MAX: u32 = 64;
+/// The zeroes behind the reply to `NBD_OPT_EXPORT_NAME`.
+const ZEROES: usize = 124;
+
+/// The options that are known.
+mod option {
+    pub(super) const EXPORT_NAME: u32 = 1;
+    pub(super) const ABORT: u32 = 2;
+    pub(super) const LIST: u32 = 3;
+    pub(super) const STARTTLS: u32 = 5;
+    pub(super) const INFO: u32 = 6;
+    pub(super) const GO: u32 = 7;
+    pub(super) const STRUCTURED_REPLY: u32 = 8;
+    pub(super) const LIST_META_CONTEXT: u32 = 9;
+    pub(super) const SET_META_CONTEXT: u32 = 10;
+}
+
+/// Types of replies to options.
+mod kind {
+    pub(super) const ACK: u32 = 1;
+    pub(super) const SERVER: u32 = 2;
+    pub(super) const INFO: u32 = 3;
+    pub(super) const META_CONTEXT: u32 = 4;
+    const ERROR: u32 = 1 << 31;
+    pub(super) const UNSUPPORTED: u32 = ERROR | 1;
+    pub(super) const POLICY: u32 = ERROR | 2;
+    pub(super) const INVALID: u32 = ERROR | 3;
+    pub(super) const TLS_REQUIRED: u32 = ERROR | 5;
+    pub(super) const UNKNOWN: u32 = ERROR | 6;
+}
+
+/// Types of information about an export.
+mod info {
+    pub(super) const EXPORT: u16 = 0;
+    pub(super) const NAME: u16 = 1;
+    pub(super) const DESCRIPTION: u16 = 2;
+    pub(super) const BLOCK_SIZE: u16 = 3;
+}
+
+const fn greeting() -> [u8; 18] {
+    let mut bytes = [0; 18];
+    let mut at = 0;
+    while at < 8 {
+        bytes[at] = NBD_MAGIC[at];
+        bytes[8 + at] = OPTION_MAGIC[at];
+        at += 1;
+    }
+    bytes[17] = (FIXED_NEWSTYLE | NO_ZEROES) as u8;
+    bytes
+}
+
+/// Whether TLS is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// Never: a Unix socket, or a network that the file calls plain.
+    Plain,
+    /// It has to begin before anything else.
+    TlsRequired,
+    /// It has begun.
+    Tls,
+}
+
+/// What the connection does next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// More bytes are needed.
+    Read,
+    /// The replies are sent, then TLS begins; call [`Handshake::secured`].
+    StartTls,
+    /// The replies are sent, then the connection is closed: the client wants no more.
+    Close,
+    /// The replies are sent, then requests follow.
+    Transmit(Session),
+}
+
+/// The handshake with one client.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    transport: Transport,
+    /// The client's flags, when they have come.
+    flags: Option<u32>,
+    options: u32,
+    structured: bool,
+    /// The export for which the client asked for block status, by its name.
+    allocation: Option<String>,
+}
+
+/// An option as it came.
+struct Asked<'b> {
+    option: u32,
+    data: &'b [u8],
+}
+
+impl Handshake {
+    /// Begins; [`GREETING`] is to be sent first.
+    pub fn new(transport: Transport) -> Handshake {
+        Handshake {
+            transport,
+            flags: None,
+            options: 0,
+            structured: false,
+            allocation: None,
+        }
+    }
+
+    /// TLS has begun. What was agreed on before does not count any more.
+    pub fn secured(&mut self) {
+        self.transport = Transport::Tls;
+        self.structured = false;
+        self.allocation = None;
+    }
+
+    /// Takes bytes from the front of `input`, and appends replies to `out`. What it leaves in
+    /// `input` is to be given again, with more behind it.
+    ///
+    /// # Errors
+    /// The connection is of no use; replies in `out` are sent before it is closed.
+    pub fn handle(
+        &mut self,
+        input: &mut &[u8],
+        exports: &[Export],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Fault> {
+        if self.flags.is_none() {
+            let Some(flags) = take_u32(input) else {
+                return Ok(Step::Read);
+            };
+            if flags & FIXED_NEWSTYLE == 0 || flags & !(FIXED_NEWSTYLE | NO_ZEROES) != 0 {
+                return Err(Fault::Flags);
+            }
+            self.flags = Some(flags);
+        }
+        while let Some(asked) = next(input)? {
+            self.options += 1;
+            if self.options > OPTIONS_MAX {
+                return Err(Fault::TooManyOptions);
+            }
+            let step = self.answer(&asked, exports, out)?;
+            if step != Step::Read {
+                return Ok(step);
+            }
+        }
+        Ok(Step::Read)
+    }
+
+    fn answer(
+        &mut self,
+        asked: &Asked<'_>,
+        exports: &[Export],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Fault> {
+        let wants_tls = self.transport == Transport::TlsRequired;
+        match asked.option {
+            option::ABORT => {
+                reply(out, asked.option, kind::ACK, &[]);
+                return Ok(Step::Close);
+            }
+            option::STARTTLS => return Ok(self.start_tls(asked, out)),
+            option::EXPORT_NAME if wants_tls => return Err(Fault::TlsRequired),
+            _ if wants_tls => {
+                refuse(out, asked.option, kind::TLS_REQUIRED, "TLS is required");
+            }
+            option::EXPORT_NAME => return self.export_name(asked.data, exports, out),
+            option::LIST => list(asked, exports, out),
+            option::INFO | option::GO => return Ok(self.info(asked, exports, out)),
+            option::STRUCTURED_REPLY if asked.data.is_empty() => {
+                self.structured = true;
+                reply(out, asked.option, kind::ACK, &[]);
+            }
+            option::STRUCTURED_REPLY => {
+                refuse(out, asked.option, kind::INVALID, "the option has no data");
+            }
+            option::LIST_META_CONTEXT | option::SET_META_CONTEXT => {
+                self.contexts(asked, exports, out);
+            }
+            _ => refuse(out, asked.option, kind::UNSUPPORTED, "an unknown option"),
+        }
+        Ok(Step::Read)
+    }
+
+    fn start_tls(&self, asked: &Asked<'_>, out: &mut Vec<u8>) -> Step {
+        match (self.transport, asked.data) {
+            (Transport::TlsRequired, []) => {
+                reply(out, asked.option, kind::ACK, &[]);
+                return Step::StartTls;
+            }
+            (Transport::TlsRequired, _) => {
+                refuse(out, asked.option, kind::INVALID, "the option has no data");
+            }
+            (Transport::Plain, _) => refuse(out, asked.option, kind::POLICY, "TLS is not offered"),
+            (Transport::Tls, _) => {
+                refuse(out, asked.option, kind::INVALID, "TLS has already begun");
+            }
+        }
+        Step::Read
+    }
+
+    /// The old way to choose an export, which has no reply for an error.
+    fn export_name(
+        &mut self,
+        name: &[u8],
+        exports: &[Export],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Fault> {
+        let export = find(exports, name).ok_or(Fault::NoSuchExport)?;
+        let session = self.session(export);
+        out.extend_from_slice(&export.size.to_be_bytes());
+        out.extend_from_slice(&session.flags().to_be_bytes());
+        if self.flags.is_some_and(|flags| flags & NO_ZEROES == 0) {
+            out.resize(out.len() + ZEROES, 0);
+        }
+        Ok(Step::Transmit(session))
+    }
+
+    /// `NBD_OPT_INFO` and `NBD_OPT_GO`: a name, and what the client wants to know.
+    fn info(&mut self, asked: &Asked<'_>, exports: &[Export], out: &mut Vec<u8>) -> Step {
+        let Some((name, wanted)) = name_and_wanted(asked.data) else {
+            refuse(out, asked.option, kind::INVALID, "a malformed option");
+            return Step::Read;
+        };
+        let Some(export) = find(exports, name) else {
+            refuse(out, asked.option, kind::UNKNOWN, "no such export");
+            return Step::Read;
+        };
+        let session = self.session(export);
+        let mut tell = |info: u16, parts: &[&[u8]]| {
+            let mut data = info.to_be_bytes().to_vec();
+            parts.iter().for_each(|part| data.extend_from_slice(part));
+            reply(out, asked.option, kind::INFO, &data);
+        };
+        let flags = session.flags().to_be_bytes();
+        tell(info::EXPORT, &[&export.size.to_be_bytes(), &flags]);
+        if wanted.contains(&info::NAME) {
+            tell(info::NAME, &[export.name.as_bytes()]);
+        }
+        if wanted.contains(&info::DESCRIPTION) {
+            tell(info::DESCRIPTION, &[export.description.as_bytes()]);
+        }
+        // A client that does not ask still has to keep to them, so it is told.
+        if wanted.contains(&info::BLOCK_SIZE) || export.block_min > 1 {
+            let (min, preferred) = (export.block_min, export.block_preferred);
+            let sizes = [min, preferred, PAYLOAD_BYTES_MAX].map(u32::to_be_bytes);
+            tell(info::BLOCK_SIZE, &[&sizes[0], &sizes[1], &sizes[2]]);
+        }
+        reply(out, asked.option, kind::ACK, &[]);
+        match asked.option {
+            option::GO => Step::Transmit(session),
+            _ => Step::Read,
+        }
+    }
+
+    /// The metadata contexts of an export: there is one, `base:allocation`.
+    fn contexts(&mut self, asked: &Asked<'_>, exports: &[Export], out: &mut Vec<u8>) {
+        let sets = asked.option == option::SET_META_CONTEXT;
+        if sets {
+            self.allocation = None;
+        }
+        let Some((name, queries)) = name_and_queries(asked.data) else {
+            return refuse(out, asked.option, kind::INVALID, "a malformed option");
+        };
+        if !self.structured {
+            let words = "structured replies come first";
+            return refuse(out, asked.option, kind::INVALID, words);
+        }
+        let Some(export) = find(exports, name) else {
+            return refuse(out, asked.option, kind::UNKNOWN, "no such export");
+        };
+        // A list without a query asks for all; so does one for a whole namespace.
+        let meets =
+            |query: &&[u8]| *query == ALLOCATION.as_bytes() || (!sets && *query == b"base:");
+        if queries.iter().any(meets) || (!sets && queries.is_empty()) {
+            let id = if sets { Session::ALLOCATION_ID } else { 0 };
+            let mut data = id.to_be_bytes().to_vec();
+            data.extend_from_slice(ALLOCATION.as_bytes());
+            reply(out, asked.option, kind::META_CONTEXT, &data);
+            if sets {
+                self.allocation = Some(export.name.clone());
+            }
+        }
+        reply(out, asked.option, kind::ACK, &[]);
+    }
+
+    /// What was agreed on, for this export. The contexts of another one do not count.
+    fn session(&self, export: &Export) -> Session {
+        let allocation = self.allocation.as_deref() == Some(export.name.as_str());
+        Session::new(export.clone(), self.structured, allocation)
+    }
+}
+
+/// Takes the next option, if it is whole.
+fn next<'b>(input: &mut &'b [u8]) -> Result<Option<Asked<'b>>, Fault> {
+    let mut bytes = *input;
+    let Some(magic) = take(&mut bytes, 8) else {
+        return Ok(None);
+    };
+    if magic != OPTION_MAGIC {
+        return Err(Fault::Option);
+    }
+    let (Some(option), Some(length)) = (take_u32(&mut bytes), take_u32(&mut bytes)) else {
+        return Ok(None);
+    };
+    if length > OPTION_BYTES_MAX {
+        return Err(Fault::OptionTooLong(length));
+    }
+    let Some(data) = take(&mut bytes, length as usize) else {
+        return Ok(None);
+    };
+    *input = bytes;
+    Ok(Some(Asked { option, data }))
+}
+
+/// Lists the exports.
+fn list(asked: &Asked<'_>, exports: &[Export], out: &mut Vec<u8>) {
+    if !asked.data.is_empty() {
+        return refuse(out, asked.option, kind::INVALID, "the option has no data");
+    }
+    for export in exports {
+        let length = u32::try_from(export.name.len()).unwrap_or(0);
+        let mut data = length.to_be_bytes().to_vec();
+        data.extend_from_slice(export.name.as_bytes());
+        data.extend_from_slice(export.description.as_bytes());
+        reply(out, asked.option, kind::SERVER, &data);
+    }
+    reply(out, asked.option, kind::ACK, &[]);
+}
+
+/// The export of a name. The default one, without a name, is the only one that there is.
+fn find<'e>(exports: &'e [Export], name: &[u8]) -> Option<&'e Export> {
+    match (name, exports) {
+        (b"", [only]) => Some(only),
+        _ => exports.iter().find(|one| one.name.as_bytes() == name),
+    }
+}
+
+/// The data of `NBD_OPT_INFO` and `NBD_OPT_GO`: a name and numbers of information.
+fn name_and_wanted(mut data: &[u8]) -> Option<(&[u8], Vec<u16>)> {
+    let name = take_name(&mut data)?;
+    let count = take_u16(&mut data)?;
+    if data.len() != usize::from(count) * 2 {
+        return None;
+    }
+    let wanted = (0..count).filter_map(|_| take_u16(&mut data)).collect();
+    Some((name, wanted))
+}
+
+/// The data of the options about metadata contexts: a name and queries.
+fn name_and_queries(mut data: &[u8]) -> Option<(&[u8], Vec<&[u8]>)> {
+    let name = take_name(&mut data)?;
+    let count = take_u32(&mut data)?;
+    let mut queries = Vec::new();
+    for _ in 0..count {
+        queries.push(take_name(&mut data)?);
+    }
+    data.is_empty().then_some((name, queries))
+}
+
+fn take_name<'b>(data: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let length = take_u32(data)? as usize;
+    (length <= NAME_BYTES_MAX).then(|| take(data, length))?
+}
+
+fn reply(out: &mut Vec<u8>, option: u32, kind: u32, data: &[u8]) {
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&REPLY_MAGIC.to_be_bytes());
+    out.extend_from_slice(&option.to_be_bytes());
+    out.extend_from_slice(&kind.to_be_bytes());
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(data);
+}
+
+/// Clients show the words to their users.
+fn refuse(out: &mut Vec<u8>, option: u32, kind: u32, words: &str) {
+    reply(out, option, kind, words.as_bytes());
+}

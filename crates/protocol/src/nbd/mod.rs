@@ -1,0 +1,125 @@
+//! NBD, the network block device: the server's side of the handshake ([`Handshake`]) and of
+//! the transmission ([`Request`], [`Session`], `reply`). Only the fixed newstyle handshake;
+//! simple and structured replies; the metadata context `base:allocation`. Payloads are not
+//! looked at: the caller reads and writes them beside the headers that this module makes.
+//!
+//! Source: the NBD project's `doc/proto.md`.
+
+mod handshake;
+pub mod reply;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use handshake::{GREETING, Handshake, OPTION_BYTES_MAX, Step, Transport};
+pub use request::{ALLOCATION, Command, REQUEST_BYTES, Request, Session};
+
+/// Longest name of an export, bytes (`doc/proto.md`: strings).
+pub const NAME_BYTES_MAX: usize = 4096;
+/// The largest payload of a request or a reply, bytes: the one that every client may use.
+pub const PAYLOAD_BYTES_MAX: u32 = 32 << 20;
+
+/// A block device that a server offers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Export {
+    /// Its name; the empty one is the default.
+    pub name: String,
+    /// Shown by clients that list exports.
+    pub description: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Requests that change it are refused.
+    pub read_only: bool,
+    /// What one client has flushed, others see, so it may be used over several connections.
+    pub multi_conn: bool,
+    /// Offsets and lengths are multiples of this, a power of two of 1 to 64 KiB.
+    pub block_min: u32,
+    /// The size at which requests are fastest, bytes.
+    pub block_preferred: u32,
+}
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Fault {
+    /// The first bytes are not those of a client with the fixed newstyle handshake.
+    #[error("the client does not speak NBD's fixed newstyle handshake")]
+    Flags,
+    /// An option does not begin with its magic number.
+    #[error("a malformed NBD option")]
+    Option,
+    /// An option is longer than any that a client needs.
+    #[error("an NBD option of {0} bytes")]
+    OptionTooLong(u32),
+    /// Too many options, without an export in the end.
+    #[error("too many NBD options before an export was chosen")]
+    TooManyOptions,
+    /// `NBD_OPT_EXPORT_NAME` named none that there is; that option has no reply for it.
+    #[error("the client asked for an NBD export that does not exist")]
+    NoSuchExport,
+    /// Only TLS is allowed.
+    #[error("the NBD client does not use TLS")]
+    TlsRequired,
+    /// A request does not begin with its magic number.
+    #[error("a malformed NBD request")]
+    Request,
+    /// The payload of a write is longer than [`PAYLOAD_BYTES_MAX`].
+    #[error("an NBD write of {0} bytes")]
+    PayloadTooLong(u32),
+}
+
+/// The error of a request, as NBD numbers them (`doc/proto.md`: error values).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Errno {
+    /// A change of what is read-only.
+    Perm = 1,
+    /// The device failed.
+    Io = 5,
+    /// No memory for the request.
+    NoMemory = 12,
+    /// The request makes no sense: flags, alignment, a length of zero, a read past the end.
+    Invalid = 22,
+    /// A change past the end.
+    NoSpace = 28,
+    /// The reply would be too long.
+    Overflow = 75,
+    /// The command is not offered, or would not be fast.
+    NotSupported = 95,
+    /// The server stops, or this client may not use the export any more.
+    Shutdown = 108,
+}
+
+impl Errno {
+    /// In a word, for clients that show it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Errno::Perm => "the export is read-only",
+            Errno::Io => "the volume failed",
+            Errno::NoMemory => "no memory for the request",
+            Errno::Invalid => "an invalid request",
+            Errno::NoSpace => "behind the end of the volume",
+            Errno::Overflow => "the reply would be too long",
+            Errno::NotSupported => "not supported",
+            Errno::Shutdown => "the export is closed",
+        }
+    }
+}
+
+/// Takes a fixed number of bytes from the front; `None` if there are too few.
+fn take<'b>(bytes: &mut &'b [u8], count: usize) -> Option<&'b [u8]> {
+    let (head, rest) = bytes.split_at_checked(count)?;
+    *bytes = rest;
+    Some(head)
+}
+
+fn take_u16(bytes: &mut &[u8]) -> Option<u16> {
+    take(bytes, 2)?.try_into().ok().map(u16::from_be_bytes)
+}
+
+fn take_u32(bytes: &mut &[u8]) -> Option<u32> {
+    take(bytes, 4)?.try_into().ok().map(u32::from_be_bytes)
+}
+
+fn take_u64(bytes: &mut &[u8]) -> Option<u64> {
+    take(bytes, 8)?.try_into().ok().map(u64::from_be_bytes)
+}

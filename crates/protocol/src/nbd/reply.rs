@@ -1,0 +1,111 @@
+//! Replies of the transmission. Each function makes a head; the data of a read follows it and
+//! is the caller's.
+
+use super::{Errno, Session};
+
+/// Bytes of a simple reply.
+pub const SIMPLE_BYTES: usize = 16;
+/// Bytes before the content of a chunk.
+const CHUNK_BYTES: usize = 20;
+/// Bytes before the data of a read in a structured reply.
+pub const DATA_BYTES: usize = CHUNK_BYTES + 8;
+/// Extents in the reply to one request for block status.
+pub const EXTENTS_MAX: usize = 1024;
+
+const SIMPLE_MAGIC: u32 = 0x6744_6698;
+const CHUNK_MAGIC: u32 = 0x668e_33ef;
+/// The last chunk of a reply.
+const DONE: u16 = 1;
+
+/// Types of chunks.
+mod kind {
+    pub(super) const NONE: u16 = 0;
+    pub(super) const OFFSET_DATA: u16 = 1;
+    pub(super) const OFFSET_HOLE: u16 = 2;
+    pub(super) const BLOCK_STATUS: u16 = 5;
+    pub(super) const ERROR: u16 = 1 << 15 | 1;
+}
+
+/// Flags of an extent in `base:allocation`.
+const HOLE: u32 = 1;
+const ZERO: u32 = 1 << 1;
+
+/// A part of a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// How long, bytes.
+    pub length: u32,
+    /// It takes no space, and reads as zeroes.
+    pub hole: bool,
+}
+
+/// The reply to a request that has no data: it was done.
+pub fn done(session: &Session, cookie: u64, out: &mut Vec<u8>) {
+    match session.structured {
+        true => chunk(kind::NONE, cookie, 0, out),
+        false => simple(0, cookie, out),
+    }
+}
+
+/// The reply to a request that failed.
+pub fn failed(session: &Session, cookie: u64, error: Errno, out: &mut Vec<u8>) {
+    if !session.structured {
+        return simple(error as u32, cookie, out);
+    }
+    let words = error.words().as_bytes();
+    // The words of an error are short.
+    let length = u16::try_from(words.len()).unwrap_or(0);
+    chunk(kind::ERROR, cookie, 6 + u32::from(length), out);
+    out.extend_from_slice(&(error as u32).to_be_bytes());
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&words[..usize::from(length)]);
+}
+
+/// The head of the reply to a read; `length` bytes of data follow it.
+pub fn data(session: &Session, cookie: u64, offset: u64, length: u32, out: &mut Vec<u8>) {
+    if !session.structured {
+        return simple(0, cookie, out);
+    }
+    chunk(kind::OFFSET_DATA, cookie, length.saturating_add(8), out);
+    out.extend_from_slice(&offset.to_be_bytes());
+}
+
+/// The reply to a read of zeroes, if it needs no data: only a structured one.
+#[must_use]
+pub fn hole(session: &Session, cookie: u64, offset: u64, length: u32, out: &mut Vec<u8>) -> bool {
+    if session.structured {
+        chunk(kind::OFFSET_HOLE, cookie, 12, out);
+        out.extend_from_slice(&offset.to_be_bytes());
+        out.extend_from_slice(&length.to_be_bytes());
+    }
+    session.structured
+}
+
+/// The reply to a request for block status. At least one extent; neighbours that are alike
+/// were joined.
+pub fn status(cookie: u64, extents: &[Extent], out: &mut Vec<u8>) {
+    let extents = &extents[..extents.len().min(EXTENTS_MAX)];
+    let length = u32::try_from(4 + extents.len() * 8).unwrap_or(4);
+    chunk(kind::BLOCK_STATUS, cookie, length, out);
+    out.extend_from_slice(&Session::ALLOCATION_ID.to_be_bytes());
+    for extent in extents {
+        out.extend_from_slice(&extent.length.to_be_bytes());
+        let flags = if extent.hole { HOLE | ZERO } else { 0 };
+        out.extend_from_slice(&flags.to_be_bytes());
+    }
+}
+
+fn simple(error: u32, cookie: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&SIMPLE_MAGIC.to_be_bytes());
+    out.extend_from_slice(&error.to_be_bytes());
+    out.extend_from_slice(&cookie.to_be_bytes());
+}
+
+/// The head of the only chunk of a reply.
+fn chunk(kind: u16, cookie: u64, length: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&CHUNK_MAGIC.to_be_bytes());
+    out.extend_from_slice(&DONE.to_be_bytes());
+    out.extend_from_slice(&kind.to_be_bytes());
+    out.extend_from_slice(&cookie.to_be_bytes());
+    out.extend_from_slice(&length.to_be_bytes());
+}
