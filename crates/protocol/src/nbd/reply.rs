@@ -14,8 +14,19 @@ pub const EXTENTS_MAX: usize = 1024;
 
 const SIMPLE_MAGIC: u32 = 0x6744_6698;
 const CHUNK_MAGIC: u32 = 0x668e_33ef;
-/// The last chunk of a reply.
+/// Flag of the last chunk of a reply.
 const DONE: u16 = 1;
+
+/// A part of a read, and whether it ends the reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// Where, bytes.
+    pub offset: u64,
+    /// How much, bytes.
+    pub length: u32,
+    /// No chunk of this reply follows. A simple reply has only one.
+    pub is_last: bool,
+}
 
 /// Types of chunks.
 mod kind {
@@ -42,7 +53,7 @@ pub struct Extent {
 /// The reply to a request that has no data: it was done.
 pub fn done(session: &Session, cookie: u64, out: &mut Vec<u8>) {
     match session.structured {
-        true => chunk(kind::NONE, cookie, 0, out),
+        true => chunk(kind::NONE, DONE, cookie, 0, out),
         false => simple(0, cookie, out),
     }
 }
@@ -55,28 +66,29 @@ pub fn failed(session: &Session, cookie: u64, error: Errno, out: &mut Vec<u8>) {
     let words = error.words().as_bytes();
     // The words of an error are short.
     let length = u16::try_from(words.len()).unwrap_or(0);
-    chunk(kind::ERROR, cookie, 6 + u32::from(length), out);
+    chunk(kind::ERROR, DONE, cookie, 6 + u32::from(length), out);
     out.extend_from_slice(&(error as u32).to_be_bytes());
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(&words[..usize::from(length)]);
 }
 
-/// The head of the reply to a read; `length` bytes of data follow it.
-pub fn data(session: &Session, cookie: u64, offset: u64, length: u32, out: &mut Vec<u8>) {
+/// The head of a part of the reply to a read; its data follows. A simple reply has one part.
+pub fn data(session: &Session, cookie: u64, piece: Piece, out: &mut Vec<u8>) {
     if !session.structured {
         return simple(0, cookie, out);
     }
-    chunk(kind::OFFSET_DATA, cookie, length.saturating_add(8), out);
-    out.extend_from_slice(&offset.to_be_bytes());
+    let length = piece.length.saturating_add(8);
+    chunk(kind::OFFSET_DATA, piece.flags(), cookie, length, out);
+    out.extend_from_slice(&piece.offset.to_be_bytes());
 }
 
-/// The reply to a read of zeroes, if it needs no data: only a structured one.
+/// A part of the reply to a read that is zeroes, if it needs no data: only a structured one.
 #[must_use]
-pub fn hole(session: &Session, cookie: u64, offset: u64, length: u32, out: &mut Vec<u8>) -> bool {
+pub fn hole(session: &Session, cookie: u64, piece: Piece, out: &mut Vec<u8>) -> bool {
     if session.structured {
-        chunk(kind::OFFSET_HOLE, cookie, 12, out);
-        out.extend_from_slice(&offset.to_be_bytes());
-        out.extend_from_slice(&length.to_be_bytes());
+        chunk(kind::OFFSET_HOLE, piece.flags(), cookie, 12, out);
+        out.extend_from_slice(&piece.offset.to_be_bytes());
+        out.extend_from_slice(&piece.length.to_be_bytes());
     }
     session.structured
 }
@@ -86,7 +98,7 @@ pub fn hole(session: &Session, cookie: u64, offset: u64, length: u32, out: &mut 
 pub fn status(cookie: u64, extents: &[Extent], out: &mut Vec<u8>) {
     let extents = &extents[..extents.len().min(EXTENTS_MAX)];
     let length = u32::try_from(4 + extents.len() * 8).unwrap_or(4);
-    chunk(kind::BLOCK_STATUS, cookie, length, out);
+    chunk(kind::BLOCK_STATUS, DONE, cookie, length, out);
     out.extend_from_slice(&Session::ALLOCATION_ID.to_be_bytes());
     for extent in extents {
         out.extend_from_slice(&extent.length.to_be_bytes());
@@ -101,10 +113,16 @@ fn simple(error: u32, cookie: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&cookie.to_be_bytes());
 }
 
-/// The head of the only chunk of a reply.
-fn chunk(kind: u16, cookie: u64, length: u32, out: &mut Vec<u8>) {
+impl Piece {
+    fn flags(self) -> u16 {
+        if self.is_last { DONE } else { 0 }
+    }
+}
+
+/// The head of a chunk.
+fn chunk(kind: u16, flags: u16, cookie: u64, length: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&CHUNK_MAGIC.to_be_bytes());
-    out.extend_from_slice(&DONE.to_be_bytes());
+    out.extend_from_slice(&flags.to_be_bytes());
     out.extend_from_slice(&kind.to_be_bytes());
     out.extend_from_slice(&cookie.to_be_bytes());
     out.extend_from_slice(&length.to_be_bytes());

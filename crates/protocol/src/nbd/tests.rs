@@ -1,7 +1,7 @@
 //! Tables of bytes: handshakes and requests of clients, and what they get.
 
 use super::handshake::{GREETING, Handshake, OPTION_BYTES_MAX, Step, Transport};
-use super::reply::{self, Extent};
+use super::reply::{self, Extent, Piece};
 use super::{Command, Errno, Export, Fault, REQUEST_BYTES, Request, Session};
 use proptest::prelude::*;
 
@@ -400,13 +400,22 @@ fn simple_and_structured_replies() {
         failed[16..],
         *b"\0\0\0\x17\0\0\0\x05\0\x11the volume failed"
     );
-    let data = bytes(&|out| reply::data(&structured, 7, 512, 1024, out));
+    let piece = |offset, length, is_last| Piece {
+        offset,
+        length,
+        is_last,
+    };
+    let first = piece(512, 1024, false);
+    let data = bytes(&|out| reply::data(&structured, 7, first, out));
     assert_eq!(data.len(), reply::DATA_BYTES);
+    assert_eq!(data[4..6], [0, 0], "another chunk follows");
     assert_eq!(data[16..], *b"\0\0\x04\x08\0\0\0\0\0\0\x02\0");
-    let data = bytes(&|out| reply::data(&plain, 7, 512, 1024, out));
+    let data = bytes(&|out| reply::data(&plain, 7, first, out));
     assert_eq!(data.len(), reply::SIMPLE_BYTES);
-    assert!(!reply::hole(&plain, 7, 0, 512, &mut Vec::new()));
-    let hole = bytes(&|out| assert!(reply::hole(&structured, 7, 0, 512, out)));
+    let last = piece(0, 512, true);
+    assert!(!reply::hole(&plain, 7, last, &mut Vec::new()));
+    let hole = bytes(&|out| assert!(reply::hole(&structured, 7, last, out)));
+    assert_eq!(hole[4..6], [0, 1]);
     assert_eq!(hole[16..], *b"\0\0\0\x0c\0\0\0\0\0\0\0\0\0\0\x02\0");
     let extents = [(512, true), (1024, false)].map(|(length, hole)| Extent { length, hole });
     let status = bytes(&|out| reply::status(7, &extents, out));
