@@ -66,6 +66,10 @@ const HOUSE: &[(&str, Knows)] = &[
         "cluster",
         Knows::Only(&["configuration", "language", "protocol", "part"]),
     ),
+    (
+        "volume",
+        Knows::Only(&["configuration", "language", "protocol", "part"]),
+    ),
     ("supervisor", Knows::Only(&["language", "protocol", "part"])),
     ("console", Knows::Only(&["cluster", "language"])),
     ("evenkeel", Knows::All),

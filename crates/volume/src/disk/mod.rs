@@ -1,0 +1,432 @@
+//! The operations on the disk of a copy: each is started with a token, and ends with a
+//! completion. By io_uring, or by a few threads where the kernel refuses it. Nothing here
+//! blocks its caller, and nothing knows who asked.
+//!
+//! Flushes that wait while one runs share the next one. A flush that failed makes every
+//! later one fail: the kernel reports an error of write-back once, and may have dropped what
+//! it could not write.
+
+mod commit;
+mod pool;
+mod ring;
+mod step;
+mod threads;
+
+pub use pool::{
+    ACCOUNT_BYTES_MIN, ACCOUNTS_MAX, Account, BUFFER_BYTES_MAX, Buffer, PAGE_BYTES, POOL_BYTES,
+    Pool,
+};
+pub use step::EXTENTS_MAX;
+
+use commit::Commit;
+use ring::Ring;
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use step::{Ended, Step};
+use threads::Threads;
+
+/// Operations that the kernel or the threads have at a time. Further ones wait in order.
+pub const OPERATIONS_MAX: usize = 256;
+/// Threads that do operations where there is no io_uring.
+const THREADS: usize = 8;
+/// How often one operation continues after a part of it, or an interruption.
+const PARTS_MAX: u32 = 64;
+/// How long a disk that is dropped waits for its operations. After that it leaves them their
+/// memory for good.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// Why a disk cannot be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DiskError {
+    /// No memory for buffers.
+    #[error("cannot map memory for the buffers of a volume: {0}")]
+    Memory(Errno),
+    /// Neither io_uring nor threads.
+    #[error("cannot start operations on a disk: {0}")]
+    Engine(Errno),
+}
+
+/// Why an operation failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Failure {
+    /// The disk or its file system reports it.
+    #[error("{0}")]
+    Io(Errno),
+    /// The file is shorter than the volume.
+    #[error("the disk ends before the volume")]
+    Short,
+    /// Zeroes would have to be written, and a fast operation was wanted.
+    #[error("not supported without writing zeroes")]
+    NotFast,
+}
+
+/// What is operated on.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The file or block device, open for reading and writing.
+    pub file: Arc<File>,
+    /// A block device.
+    pub is_device: bool,
+    /// Where the volume's first byte is.
+    pub first: u64,
+}
+
+/// Identifies an operation, by its caller.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Token(pub u64);
+
+/// What to do. Offsets and lengths are in bytes, within the volume, and multiples of the
+/// logical sector; so are the lengths of buffers.
+#[derive(Debug)]
+pub enum Operation {
+    /// Fills the buffer.
+    Read {
+        /// Where from.
+        offset: u64,
+        /// What is filled.
+        buffer: Buffer,
+    },
+    /// Writes the buffer.
+    Write {
+        /// Where to.
+        offset: u64,
+        /// What is written. Others may read it meanwhile.
+        buffer: Rc<Buffer>,
+        /// Ends when the data is on stable storage.
+        fua: bool,
+    },
+    /// Ends when all writes that had ended before are on stable storage.
+    Flush,
+    /// Makes a range read as zeroes.
+    Zero {
+        /// Where.
+        offset: u64,
+        /// How much.
+        length: u64,
+        /// The space stays allocated.
+        allocate: bool,
+        /// Fails rather than write zeroes.
+        fast: bool,
+    },
+    /// Frees the space of a range, if possible. It then reads as anything.
+    Discard {
+        /// Where.
+        offset: u64,
+        /// How much.
+        length: u64,
+    },
+    /// Finds out which parts of a range are holes.
+    Extents {
+        /// Where.
+        offset: u64,
+        /// How much.
+        length: u64,
+    },
+}
+
+/// A part of a volume.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// How long, bytes.
+    pub length: u64,
+    /// It takes no space, and reads as zeroes.
+    pub is_hole: bool,
+}
+
+/// What an operation brought.
+#[derive(Debug)]
+pub enum Output {
+    /// It is done.
+    Done,
+    /// What was read.
+    Data(Buffer),
+    /// Extents from the offset on, at least one. If there are more than [`EXTENTS_MAX`], the
+    /// range was not looked at to its end.
+    Extents(Vec<Extent>),
+}
+
+/// The end of an operation.
+#[derive(Debug)]
+pub struct Completion {
+    /// Which.
+    pub token: Token,
+    /// Its outcome.
+    pub result: Result<Output, Failure>,
+}
+
+/// Which engine does the operations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Preference {
+    /// io_uring, or threads where the kernel refuses it.
+    Best,
+    /// Threads.
+    Threads,
+}
+
+/// Memory that an operation uses until it has ended.
+enum Held {
+    Nothing,
+    Filled(Buffer),
+    Written(#[allow(dead_code)] Rc<Buffer>),
+}
+
+/// An operation that has been started.
+struct UnderWay {
+    token: Token,
+    step: Step,
+    held: Held,
+    parts: u32,
+}
+
+enum Engine {
+    Ring(Ring),
+    Threads(Threads),
+}
+
+/// A disk with its operations under way.
+pub struct Disk {
+    engine: Engine,
+    first: u64,
+    /// By slot, the number under which the engine knows an operation.
+    under_way: Vec<Option<UnderWay>>,
+    free: Vec<u32>,
+    waiting: VecDeque<UnderWay>,
+    commit: Commit,
+    ended: Vec<Ended>,
+}
+
+impl Disk {
+    /// Prepares for operations on `target` with buffers of `pool`.
+    ///
+    /// # Errors
+    /// Neither io_uring nor threads can be used.
+    pub fn new(target: &Target, pool: &Pool, prefers: Preference) -> Result<Disk, DiskError> {
+        let ring = match prefers {
+            Preference::Best => Ring::new(target, pool.memory()).ok(),
+            Preference::Threads => None,
+        };
+        let engine = match ring {
+            Some(ring) => Engine::Ring(ring),
+            None => Engine::Threads(Threads::new(target, pool.memory(), THREADS)?),
+        };
+        Ok(Disk {
+            engine,
+            first: target.first,
+            under_way: (0..OPERATIONS_MAX).map(|_| None).collect(),
+            free: (0..OPERATIONS_MAX as u32).rev().collect(),
+            waiting: VecDeque::new(),
+            commit: Commit::default(),
+            ended: Vec::new(),
+        })
+    }
+
+    /// Whether operations are done by io_uring.
+    pub fn uses_ring(&self) -> bool {
+        matches!(self.engine, Engine::Ring(_))
+    }
+
+    /// Descriptors that are readable when operations may have ended: then call
+    /// [`Disk::completions`].
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let (ring, threads) = match &self.engine {
+            Engine::Ring(ring) => (Some(ring.descriptor()), ring.threads()),
+            Engine::Threads(threads) => (None, threads),
+        };
+        ring.into_iter().chain([threads.descriptor()])
+    }
+
+    /// Operations without a completion yet.
+    pub fn operations(&self) -> usize {
+        let started = OPERATIONS_MAX - self.free.len();
+        started + self.waiting.len() + self.commit.waiting()
+    }
+
+    /// Takes an operation. It starts with the next [`Disk::start`].
+    pub fn submit(&mut self, token: Token, operation: Operation) {
+        let first = self.first;
+        let (step, held) = match operation {
+            Operation::Flush => {
+                if !self.commit.ask(token) {
+                    return;
+                }
+                (Step::Flush, Held::Nothing)
+            }
+            Operation::Read { offset, buffer } => {
+                let step = Step::Read {
+                    offset: first + offset,
+                    address: buffer.address() as usize,
+                    length: buffer.len(),
+                };
+                (step, Held::Filled(buffer))
+            }
+            Operation::Write {
+                offset,
+                buffer,
+                fua,
+            } => {
+                let step = Step::Write {
+                    offset: first + offset,
+                    address: buffer.address() as usize,
+                    length: buffer.len(),
+                    fua,
+                };
+                (step, Held::Written(buffer))
+            }
+            Operation::Zero {
+                offset,
+                length,
+                allocate,
+                fast,
+            } => {
+                let step = Step::Zero {
+                    offset: first + offset,
+                    length,
+                    allocate,
+                    fast,
+                };
+                (step, Held::Nothing)
+            }
+            Operation::Discard { offset, length } => {
+                let offset = first + offset;
+                (Step::Discard { offset, length }, Held::Nothing)
+            }
+            Operation::Extents { offset, length } => {
+                let offset = first + offset;
+                (Step::Extents { offset, length }, Held::Nothing)
+            }
+        };
+        self.waiting.push_back(UnderWay {
+            token,
+            step,
+            held,
+            parts: 0,
+        });
+    }
+
+    /// Starts what was submitted, as far as there are slots.
+    pub fn start(&mut self) {
+        while !self.waiting.is_empty() {
+            let Some(slot) = self.free.pop() else { break };
+            let Some(next) = self.waiting.pop_front() else {
+                break;
+            };
+            let step = next.step;
+            self.under_way[slot as usize] = Some(next);
+            self.engine.push(slot, step);
+        }
+        self.engine.start();
+    }
+
+    /// Collects what has ended, and starts what waited for it.
+    pub fn completions(&mut self, out: &mut Vec<Completion>) {
+        let mut ended = std::mem::take(&mut self.ended);
+        self.engine.reap(&mut ended);
+        let any = !ended.is_empty();
+        for one in ended.drain(..) {
+            self.end(one, out);
+        }
+        self.ended = ended;
+        if any {
+            self.start();
+        }
+    }
+
+    fn end(&mut self, ended: Ended, out: &mut Vec<Completion>) {
+        let place = ended.slot as usize;
+        let Some(mut one) = self.under_way.get_mut(place).and_then(Option::take) else {
+            return;
+        };
+        let result = match one.step.advance(&ended) {
+            step::Progress::Continues if one.parts < PARTS_MAX => {
+                one.parts += 1;
+                let step = one.step;
+                self.under_way[place] = Some(one);
+                return self.engine.push(ended.slot, step);
+            }
+            step::Progress::Continues => Err(Failure::Io(Errno::IO)),
+            step::Progress::Failed(failure) => Err(failure),
+            step::Progress::Done => Ok(match one.held {
+                Held::Filled(buffer) => Output::Data(buffer),
+                _ => match ended.extents {
+                    Some(extents) => Output::Extents(extents),
+                    None => Output::Done,
+                },
+            }),
+        };
+        self.free.push(ended.slot);
+        let token = one.token;
+        if !matches!(one.step, Step::Flush) {
+            return out.push(Completion { token, result });
+        }
+        let (shared, result) = self.commit.ended(result.map(drop));
+        out.extend(shared.into_iter().map(|token| Completion {
+            token,
+            result: result.map(|()| Output::Done),
+        }));
+        if let Some(token) = self.commit.next() {
+            self.waiting.push_back(UnderWay {
+                token,
+                step: Step::Flush,
+                held: Held::Nothing,
+                parts: 0,
+            });
+        }
+    }
+}
+
+impl Engine {
+    fn push(&mut self, slot: u32, step: Step) {
+        match self {
+            Engine::Ring(ring) => ring.push(slot, step),
+            Engine::Threads(threads) => threads.push(slot, step),
+        }
+    }
+
+    fn start(&mut self) {
+        if let Engine::Ring(ring) = self {
+            ring.start();
+        }
+    }
+
+    fn reap(&mut self, out: &mut Vec<Ended>) {
+        match self {
+            Engine::Ring(ring) => ring.reap(out),
+            Engine::Threads(threads) => threads.reap(out),
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.waiting.clear();
+        let end = std::time::Instant::now() + DRAIN_MAX;
+        let mut ended = Vec::new();
+        while self.under_way.iter().any(Option::is_some) && std::time::Instant::now() < end {
+            self.engine.start();
+            self.engine.reap(&mut ended);
+            if ended.is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            for one in ended.drain(..) {
+                self.under_way[one.slot as usize] = None;
+            }
+        }
+        // The kernel may still write there.
+        for left in self.under_way.drain(..).flatten() {
+            std::mem::forget(left.held);
+        }
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let engine = if self.uses_ring() { "ring" } else { "threads" };
+        write!(f, "Disk({engine}, {} operations)", self.operations())
+    }
+}

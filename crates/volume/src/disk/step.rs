@@ -1,0 +1,235 @@
+//! What an engine does at a time: a part of an operation, as numbers that any thread may
+//! have; and how to do it by blocking system calls.
+
+use super::{Extent, Failure};
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, fdatasync, seek};
+use rustix::io::{Errno, ReadWriteFlags, pread, pwritev2};
+use std::io::IoSlice;
+use std::os::fd::BorrowedFd;
+
+/// Extents that one operation finds.
+pub const EXTENTS_MAX: usize = 1024;
+/// Zeroes are written in pieces of this length, bytes.
+const ZEROES_BYTES: usize = 64 << 10;
+
+/// Zeroes to write from, aligned for direct I/O.
+#[repr(align(4096))]
+struct Zeroes([u8; ZEROES_BYTES]);
+static ZEROES: Zeroes = Zeroes([0; ZEROES_BYTES]);
+
+/// A part of an operation; offsets are the file's.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    Read {
+        offset: u64,
+        address: usize,
+        length: usize,
+    },
+    Write {
+        offset: u64,
+        address: usize,
+        length: usize,
+        fua: bool,
+    },
+    Flush,
+    Zero {
+        offset: u64,
+        length: u64,
+        allocate: bool,
+        fast: bool,
+    },
+    Discard {
+        offset: u64,
+        length: u64,
+    },
+    Extents {
+        offset: u64,
+        length: u64,
+    },
+}
+
+/// The end of a step.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) slot: u32,
+    /// Bytes that were read or written; 0 for others.
+    pub(super) result: Result<usize, Failure>,
+    pub(super) extents: Option<Vec<Extent>>,
+}
+
+/// What follows the end of a step.
+#[derive(Debug)]
+pub(super) enum Progress {
+    Done,
+    /// The rest of the step is to be done.
+    Continues,
+    Failed(Failure),
+}
+
+impl Step {
+    /// Shortens the step by what was done.
+    pub(super) fn advance(&mut self, ended: &Ended) -> Progress {
+        let done = match ended.result {
+            Ok(done) => done,
+            Err(Failure::Io(Errno::INTR | Errno::AGAIN)) => return Progress::Continues,
+            Err(failure) => return Progress::Failed(failure),
+        };
+        let (Step::Read {
+            offset,
+            address,
+            length,
+        }
+        | Step::Write {
+            offset,
+            address,
+            length,
+            ..
+        }) = self
+        else {
+            return Progress::Done;
+        };
+        if done == 0 {
+            return Progress::Failed(Failure::Short);
+        }
+        let done = done.min(*length);
+        *offset += done as u64;
+        *address += done;
+        *length -= done;
+        match *length {
+            0 => Progress::Done,
+            _ => Progress::Continues,
+        }
+    }
+
+    /// Does it, and waits for its end.
+    ///
+    /// # Safety
+    /// `address` and `length` are of memory that nothing else accesses meanwhile, except for
+    /// reading it in a write.
+    pub(super) unsafe fn run(self, file: BorrowedFd<'_>, is_device: bool) -> Result<usize, Errno> {
+        match self {
+            Step::Read {
+                offset,
+                address,
+                length,
+            } => {
+                // SAFETY: the caller's promise.
+                let bytes = unsafe { std::slice::from_raw_parts_mut(address as *mut u8, length) };
+                pread(file, bytes, offset)
+            }
+            Step::Write {
+                offset,
+                address,
+                length,
+                fua,
+            } => {
+                // SAFETY: the caller's promise.
+                let bytes = unsafe { std::slice::from_raw_parts(address as *const u8, length) };
+                pwritev2(file, &[IoSlice::new(bytes)], offset, write_flags(fua))
+            }
+            Step::Flush => fdatasync(file).map(|()| 0),
+            Step::Zero {
+                offset,
+                length,
+                allocate,
+                fast,
+            } => zero(file, is_device, (offset, length), allocate, fast).map(|()| 0),
+            Step::Discard { offset, length } => {
+                match fallocate(file, hole_flags(), offset, length) {
+                    Err(Errno::OPNOTSUPP) => Ok(0),
+                    other => other.map(|()| 0),
+                }
+            }
+            Step::Extents { .. } => Ok(0),
+        }
+    }
+}
+
+pub(super) fn write_flags(fua: bool) -> ReadWriteFlags {
+    match fua {
+        true => ReadWriteFlags::DSYNC,
+        false => ReadWriteFlags::empty(),
+    }
+}
+
+pub(super) fn hole_flags() -> FallocateFlags {
+    FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE
+}
+
+/// How the kernel is asked to make zeroes. `None`: it may write them, which is not fast.
+pub(super) fn zero_flags(is_device: bool, allocate: bool, fast: bool) -> Option<FallocateFlags> {
+    match (is_device, allocate, fast) {
+        (true, true, true) => None,
+        (_, false, _) => Some(hole_flags()),
+        (_, true, _) => Some(FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE),
+    }
+}
+
+fn zero(
+    file: BorrowedFd<'_>,
+    is_device: bool,
+    (offset, length): (u64, u64),
+    allocate: bool,
+    fast: bool,
+) -> Result<(), Errno> {
+    let Some(flags) = zero_flags(is_device, allocate, fast) else {
+        return Err(Errno::OPNOTSUPP);
+    };
+    match fallocate(file, flags, offset, length) {
+        Err(Errno::OPNOTSUPP) if !fast => write_zeroes(file, offset, length),
+        other => other,
+    }
+}
+
+fn write_zeroes(file: BorrowedFd<'_>, mut offset: u64, length: u64) -> Result<(), Errno> {
+    let end = offset + length;
+    while offset < end {
+        let count = ZEROES.0.len().min((end - offset) as usize);
+        match rustix::io::pwrite(file, &ZEROES.0[..count], offset) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(done) => offset += done as u64,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Extents of a range of a file. A device, and a file system that does not know, have one.
+pub(super) fn extents(
+    file: BorrowedFd<'_>,
+    is_device: bool,
+    offset: u64,
+    length: u64,
+) -> Result<Vec<Extent>, Errno> {
+    let whole = Extent {
+        length,
+        is_hole: false,
+    };
+    if is_device {
+        return Ok(vec![whole]);
+    }
+    let end = offset + length;
+    let (mut at, mut found) = (offset, Vec::new());
+    while at < end && found.len() < EXTENTS_MAX {
+        let data = match seek(file, SeekFrom::Data(at)) {
+            Ok(data) => data.clamp(at, end),
+            Err(Errno::NXIO) => end,
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(vec![whole]),
+            Err(errno) => return Err(errno),
+        };
+        let is_hole = data > at;
+        let next = match is_hole {
+            true => data,
+            // A hole that began meanwhile at this very place counts as data.
+            false => seek(file, SeekFrom::Hole(at))?.clamp(at, end),
+        };
+        let next = if next == at { end } else { next };
+        found.push(Extent {
+            length: next - at,
+            is_hole,
+        });
+        at = next;
+    }
+    Ok(found)
+}

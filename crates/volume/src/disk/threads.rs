@@ -1,0 +1,155 @@
+//! Threads that do steps by blocking system calls: all of them where there is no io_uring,
+//! and those that io_uring lacks where there is.
+
+use super::pool::Memory;
+use super::step::{self, Ended, Step};
+use super::{DiskError, Failure, Target};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// What the threads and their owner share.
+struct Shared {
+    file: Arc<File>,
+    is_device: bool,
+    /// Held so that no step outlives it.
+    _memory: Arc<Memory>,
+    asked: Mutex<Asked>,
+    changed: Condvar,
+    ended: Mutex<Vec<Ended>>,
+    /// Readable when a step has ended.
+    wake: OwnedFd,
+}
+
+#[derive(Default)]
+struct Asked {
+    steps: VecDeque<(u32, Step)>,
+    stops: bool,
+}
+
+/// The owner's end. When it is dropped the threads end after the step that they do.
+pub(super) struct Threads {
+    shared: Arc<Shared>,
+    /// Steps that have not been seen to end.
+    steps: usize,
+}
+
+impl Threads {
+    pub(super) fn new(
+        target: &Target,
+        memory: &Arc<Memory>,
+        count: usize,
+    ) -> Result<Threads, DiskError> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let shared = Arc::new(Shared {
+            file: Arc::clone(&target.file),
+            is_device: target.is_device,
+            _memory: Arc::clone(memory),
+            asked: Mutex::default(),
+            changed: Condvar::new(),
+            ended: Mutex::default(),
+            wake: wake.map_err(DiskError::Engine)?,
+        });
+        let threads = Threads { shared, steps: 0 };
+        for _ in 0..count {
+            let shared = Arc::clone(&threads.shared);
+            let started = std::thread::Builder::new()
+                .name("disk".to_owned())
+                .spawn(move || shared.work());
+            started.map_err(|error| {
+                DiskError::Engine(Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
+            })?;
+        }
+        Ok(threads)
+    }
+
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.shared.wake.as_fd()
+    }
+
+    pub(super) fn push(&mut self, slot: u32, step: Step) {
+        self.steps += 1;
+        lock(&self.shared.asked).steps.push_back((slot, step));
+        self.shared.changed.notify_one();
+    }
+
+    pub(super) fn reap(&mut self, out: &mut Vec<Ended>) {
+        if self.steps == 0 {
+            return;
+        }
+        let mut ended = lock(&self.shared.ended);
+        if ended.is_empty() {
+            return;
+        }
+        let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
+        self.steps -= ended.len();
+        out.append(&mut ended);
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        lock(&self.shared.asked).stops = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        while let Some((slot, step)) = self.next() {
+            let file = self.file.as_fd();
+            let (result, extents) = match step {
+                Step::Extents { offset, length } => {
+                    match step::extents(file, self.is_device, offset, length) {
+                        Ok(extents) => (Ok(0), Some(extents)),
+                        Err(errno) => (Err(errno), None),
+                    }
+                }
+                // SAFETY: the memory is held by `self` and the buffer by the disk, which
+                // gives it to nobody before the step has ended.
+                step => (unsafe { step.run(file, self.is_device) }, None),
+            };
+            let result = result.map_err(|errno| failure(step, errno));
+            let mut ended = lock(&self.ended);
+            ended.push(Ended {
+                slot,
+                result,
+                extents,
+            });
+            // Under the lock, so that it is readable exactly while the list has an entry.
+            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        }
+    }
+
+    fn next(&self) -> Option<(u32, Step)> {
+        let mut asked = lock(&self.asked);
+        loop {
+            if let Some(next) = asked.steps.pop_front() {
+                return Some(next);
+            }
+            if asked.stops {
+                return None;
+            }
+            asked = self
+                .changed
+                .wait(asked)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// What an error of the kernel means for a step.
+pub(super) fn failure(step: Step, errno: Errno) -> Failure {
+    match (step, errno) {
+        (Step::Zero { fast: true, .. }, Errno::OPNOTSUPP) => Failure::NotFast,
+        _ => Failure::Io(errno),
+    }
+}
+
+/// Nothing panics while it holds one of these.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,565 @@
+//! One NBD client: its handshake, its requests in the order of their arrival, and its
+//! replies. It takes from its socket only what there is room for, so a client that does not
+//! read its replies waits for itself.
+
+use super::inbox::{Inbox, Received};
+use super::outbox::Outbox;
+use super::request::{Pending, Piece, Requests, Slot};
+use crate::disk::{Account, Buffer, Failure, Operation, Output, Pool, Token};
+use protocol::nbd::reply::{self, Extent};
+use protocol::nbd::{
+    Command, Errno, Export, Fault, GREETING, Handshake, REQUEST_BYTES, Request, Session, Step,
+    Transport,
+};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Instant;
+
+/// Heads of replies that wait for a client, bytes; beyond that it gets no further request done.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// System calls that receive for one client in a turn of the loop.
+const RECEIVES_MAX: usize = 16;
+/// How much is received where heads of requests are expected, bytes.
+const HEADS_BYTES: usize = 32 * REQUEST_BYTES;
+
+/// Why a client is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Gone {
+    /// It left, or its connection broke.
+    Left,
+    /// It does not speak NBD.
+    Fault(Fault),
+    /// A read failed in the middle of a reply that cannot say so.
+    Broken,
+}
+
+impl From<rustix::io::Errno> for Gone {
+    fn from(_: rustix::io::Errno) -> Gone {
+        Gone::Left
+    }
+}
+
+impl From<Fault> for Gone {
+    fn from(fault: Fault) -> Gone {
+        Gone::Fault(fault)
+    }
+}
+
+/// What a client needs of the export.
+pub(super) struct Port<'a> {
+    pub(super) exports: &'a [Export],
+    pub(super) pool: &'a Pool,
+    pub(super) operations: &'a mut Vec<(Token, Operation)>,
+    /// Nothing new is begun.
+    pub(super) stops: bool,
+}
+
+/// What the next bytes are.
+enum Intake {
+    Options(Handshake),
+    /// The head of a request.
+    Head,
+    /// The payload of a write, of which a part has come.
+    Payload {
+        slot: Slot,
+        part: Option<Part>,
+    },
+    /// The payload of a write that was refused.
+    Skip {
+        left: u32,
+    },
+    /// A read is being handed to the disk; the requests behind it wait.
+    Reading {
+        slot: Slot,
+    },
+    /// Nothing: the client wants no more, or is not to be heard any more.
+    Closed,
+}
+
+/// A buffer that is being filled from the socket.
+struct Part {
+    buffer: Buffer,
+    filled: usize,
+}
+
+/// What has to happen before a client gets on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wants {
+    /// More bytes.
+    Input,
+    /// Memory, the end of one of its requests, or that it reads its replies.
+    Room,
+}
+
+/// A connected client.
+pub(super) struct Client {
+    socket: OwnedFd,
+    /// Its place, and what tells it from others at this place.
+    place: (u8, u16),
+    account: Account,
+    intake: Intake,
+    session: Option<Session>,
+    inbox: Inbox,
+    requests: Requests,
+    outbox: Outbox,
+    wants: Wants,
+    /// The last request had a payload, so the next one may, too.
+    writes: bool,
+    since: Instant,
+}
+
+impl Client {
+    pub(super) fn new(
+        socket: OwnedFd,
+        place: (u8, u16),
+        account: Account,
+        transport: Transport,
+        now: Instant,
+    ) -> Client {
+        let mut outbox = Outbox::default();
+        outbox.head(|out| out.extend_from_slice(&GREETING));
+        Client {
+            socket,
+            place,
+            account,
+            intake: Intake::Options(Handshake::new(transport)),
+            session: None,
+            inbox: Inbox::new(),
+            requests: Requests::new(),
+            outbox,
+            wants: Wants::Input,
+            writes: false,
+            since: now,
+        }
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    pub(super) fn generation(&self) -> u16 {
+        self.place.1
+    }
+
+    /// When it connected, as long as it has not chosen an export.
+    pub(super) fn in_handshake_since(&self) -> Option<Instant> {
+        self.session.is_none().then_some(self.since)
+    }
+
+    /// Whether its input is of use now.
+    pub(super) fn wants_input(&self) -> bool {
+        self.wants == Wants::Input && !matches!(self.intake, Intake::Closed)
+    }
+
+    /// Whether replies wait for it.
+    pub(super) fn has_output(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Whether it waits for room.
+    pub(super) fn waits(&self) -> bool {
+        self.wants == Wants::Room
+    }
+
+    /// Whether a request of it is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.requests.len() > 0
+    }
+
+    /// Whether it has had its last reply.
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(self.intake, Intake::Closed) && !self.is_busy() && self.outbox.is_empty()
+    }
+
+    /// Sends replies, as far as it takes them.
+    pub(super) fn send(&mut self) -> Result<(), Gone> {
+        Ok(self.outbox.send(self.socket.as_fd())?)
+    }
+
+    /// Goes on with its input.
+    pub(super) fn advance(&mut self, port: &mut Port<'_>) -> Result<(), Gone> {
+        for _ in 0..RECEIVES_MAX {
+            self.wants = self.consume(port)?;
+            if self.wants == Wants::Room {
+                break;
+            }
+            match self.receive()? {
+                Received::Full => {}
+                Received::End => return Err(Gone::Left),
+                Received::Short => {
+                    self.wants = self.consume(port)?;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Received, Gone> {
+        let socket = self.socket.as_fd();
+        let wanted = match &mut self.intake {
+            Intake::Options(_) => usize::MAX,
+            Intake::Payload {
+                slot,
+                part: Some(part),
+            } => {
+                let left = self
+                    .requests
+                    .get(*slot)
+                    .map_or(0, |one| one.left() as usize);
+                let is_last = part.buffer.len() >= left;
+                let behind = if is_last { REQUEST_BYTES } else { 0 };
+                let payload = &mut part.buffer.bytes_mut()[part.filled..];
+                let (received, count) = self.inbox.receive_payload(socket, payload, behind)?;
+                part.filled += count;
+                return Ok(received);
+            }
+            Intake::Skip { left } => *left as usize,
+            _ if self.writes => REQUEST_BYTES,
+            _ => HEADS_BYTES,
+        };
+        Ok(self.inbox.receive(socket, wanted)?)
+    }
+
+    /// Takes what the inbox has, until more is needed.
+    fn consume(&mut self, port: &mut Port<'_>) -> Result<Wants, Gone> {
+        loop {
+            let wants = match &mut self.intake {
+                Intake::Options(_) => self.options(port)?,
+                Intake::Head => self.head(port)?,
+                Intake::Payload { .. } => self.payload(port),
+                Intake::Skip { left } => {
+                    let skipped = self.inbox.take(*left as usize).len();
+                    *left -= skipped as u32;
+                    match *left {
+                        0 => {
+                            self.intake = Intake::Head;
+                            None
+                        }
+                        _ => Some(Wants::Input),
+                    }
+                }
+                Intake::Reading { slot } => {
+                    let slot = *slot;
+                    self.read(slot, port)
+                }
+                Intake::Closed => Some(Wants::Room),
+            };
+            if let Some(wants) = wants {
+                return Ok(wants);
+            }
+        }
+    }
+
+    fn options(&mut self, port: &Port<'_>) -> Result<Option<Wants>, Gone> {
+        let Intake::Options(handshake) = &mut self.intake else {
+            return Ok(None);
+        };
+        let mut input = self.inbox.bytes();
+        let before = input.len();
+        let step = self
+            .outbox
+            .head(|out| handshake.handle(&mut input, port.exports, out));
+        let taken = before - input.len();
+        self.inbox.take(taken);
+        match step {
+            Ok(Step::Read) if self.outbox.head_bytes() > HEAD_BYTES_MAX => {
+                return Ok(Some(Wants::Room));
+            }
+            Ok(Step::Read) => return Ok(Some(Wants::Input)),
+            // Not before TLS is offered here, which the transport says.
+            Ok(Step::StartTls | Step::Close) => self.intake = Intake::Closed,
+            Ok(Step::Transmit(session)) => {
+                self.session = Some(session);
+                self.intake = Intake::Head;
+            }
+            Err(fault) => {
+                // What the client did wrong is in the replies, if it can be said at all.
+                let _ = self.outbox.send(self.socket.as_fd());
+                return Err(fault.into());
+            }
+        }
+        Ok(None)
+    }
+
+    fn head(&mut self, port: &mut Port<'_>) -> Result<Option<Wants>, Gone> {
+        if self.requests.is_full() || self.outbox.head_bytes() > HEAD_BYTES_MAX {
+            return Ok(Some(Wants::Room));
+        }
+        let Some(bytes) = self.inbox.bytes().first_chunk::<REQUEST_BYTES>() else {
+            return Ok(Some(Wants::Input));
+        };
+        let request = Request::decode(bytes)?;
+        self.inbox.take(REQUEST_BYTES);
+        self.begin(request, port);
+        Ok(None)
+    }
+
+    fn begin(&mut self, request: Request, port: &mut Port<'_>) {
+        self.writes = request.payload_bytes() > 0;
+        let Some(session) = &self.session else { return };
+        let command = match session.command(&request) {
+            Ok(Command::Disconnect) => {
+                self.intake = Intake::Closed;
+                return;
+            }
+            Ok(_) if port.stops => Err(Errno::Shutdown),
+            other => other,
+        };
+        let command = match command {
+            Ok(Command::Cache) => {
+                return self
+                    .outbox
+                    .head(|out| reply::done(session, request.cookie, out));
+            }
+            Ok(command) => command,
+            Err(error) => {
+                let cookie = request.cookie;
+                self.outbox
+                    .head(|out| reply::failed(session, cookie, error, out));
+                let left = request.payload_bytes();
+                self.intake = Intake::Skip { left };
+                return;
+            }
+        };
+        let Some(slot) = self.requests.insert(Pending::new(request, command)) else {
+            return;
+        };
+        let (offset, length) = (request.offset, u64::from(request.length));
+        let operation = match command {
+            Command::Read { .. } => {
+                self.intake = Intake::Reading { slot };
+                return;
+            }
+            Command::Write { .. } => {
+                self.intake = Intake::Payload { slot, part: None };
+                return;
+            }
+            Command::Trim { .. } => Operation::Discard { offset, length },
+            Command::Zeroes { allocate, fast, .. } => Operation::Zero {
+                offset,
+                length,
+                allocate,
+                fast,
+            },
+            Command::Status { .. } => Operation::Extents { offset, length },
+            Command::Flush | Command::Cache | Command::Disconnect => Operation::Flush,
+        };
+        if let Some(pending) = self.requests.get(slot) {
+            pending.then_flush = matches!(
+                command,
+                Command::Trim { fua: true } | Command::Zeroes { fua: true, .. }
+            );
+            pending.start(request.length);
+        }
+        self.submit(slot, 0, operation, port);
+    }
+
+    /// Fills buffers with the payload of a write, and hands each to the disk.
+    fn payload(&mut self, port: &mut Port<'_>) -> Option<Wants> {
+        let Intake::Payload { slot, part } = &mut self.intake else {
+            return None;
+        };
+        let slot = *slot;
+        let pending = self.requests.get(slot)?;
+        let mut current = match part.take() {
+            Some(current) => current,
+            None => match port.pool.take(&self.account, pending.left() as usize) {
+                Some(buffer) => Part { buffer, filled: 0 },
+                None => return Some(Wants::Room),
+            },
+        };
+        let room = &mut current.buffer.bytes_mut()[current.filled..];
+        let bytes = self.inbox.take(room.len());
+        room[..bytes.len()].copy_from_slice(bytes);
+        current.filled += bytes.len();
+        if current.filled < current.buffer.len() {
+            *part = Some(current);
+            return Some(Wants::Input);
+        }
+        let length = current.buffer.len() as u32;
+        let (begin, offset) = (pending.started, pending.next_offset());
+        let is_whole = length == pending.asked.length;
+        let fua = pending.command == Command::Write { fua: true };
+        pending.then_flush = fua && !is_whole;
+        pending.start(length);
+        if pending.left() == 0 {
+            self.intake = Intake::Head;
+        }
+        let operation = Operation::Write {
+            offset,
+            buffer: Rc::new(current.buffer),
+            fua: fua && is_whole,
+        };
+        self.submit(slot, begin, operation, port);
+        None
+    }
+
+    /// Hands a read to the disk, in pieces as there is memory. If its reply has to be in order
+    /// and has several pieces, there is one at a time, and nothing beside it.
+    fn read(&mut self, slot: Slot, port: &mut Port<'_>) -> Option<Wants> {
+        let is_alone = self.requests.len() == 1;
+        let is_ordered = self.is_ordered(slot);
+        let Some(pending) = self.requests.get(slot) else {
+            self.intake = Intake::Head;
+            return None;
+        };
+        let continues = is_ordered && pending.started > 0;
+        if continues && (pending.pieces > 0 || pending.left() == 0) {
+            return Some(Wants::Room);
+        }
+        if pending.left() == 0 {
+            self.intake = Intake::Head;
+            return None;
+        }
+        let Some(buffer) = port.pool.take(&self.account, pending.left() as usize) else {
+            return Some(Wants::Room);
+        };
+        let length = buffer.len() as u32;
+        let is_whole = length == pending.asked.length;
+        if is_ordered && !is_whole && !is_alone {
+            return Some(Wants::Room);
+        }
+        let (begin, offset) = (pending.started, pending.next_offset());
+        pending.start(length);
+        if pending.left() == 0 && (is_whole || !is_ordered) {
+            self.intake = Intake::Head;
+        }
+        self.submit(slot, begin, Operation::Read { offset, buffer }, port);
+        None
+    }
+
+    /// Whether the reply to a read is one piece on the wire.
+    fn is_ordered(&mut self, slot: Slot) -> bool {
+        let structured = self.session.as_ref().is_some_and(|one| one.structured);
+        let command = self.requests.get(slot).map(|one| one.command);
+        !structured || command == Some(Command::Read { whole: true })
+    }
+
+    fn submit(&mut self, slot: Slot, offset: u32, operation: Operation, port: &mut Port<'_>) {
+        let (client, generation) = self.place;
+        let piece = Piece {
+            client,
+            generation,
+            slot,
+            offset,
+        };
+        port.operations.push((Token(piece.encode()), operation));
+    }
+
+    /// Takes what the disk did for one of its requests.
+    pub(super) fn complete(
+        &mut self,
+        piece: Piece,
+        result: Result<Output, Failure>,
+        port: &mut Port<'_>,
+    ) -> Result<(), Gone> {
+        let is_ordered = self.is_ordered(piece.slot);
+        let (Some(pending), Some(session)) = (self.requests.get(piece.slot), &self.session) else {
+            return Ok(());
+        };
+        pending.pieces = pending.pieces.saturating_sub(1);
+        let cookie = pending.asked.cookie;
+        match result {
+            Err(failure) => {
+                pending.error = pending.error.or(Some(errno(failure)));
+                // Of a read nothing more is begun; the rest of a payload still comes.
+                if matches!(pending.command, Command::Read { .. }) {
+                    pending.started = pending.asked.length;
+                }
+                if pending.replying {
+                    return Err(Gone::Broken);
+                }
+            }
+            Ok(Output::Data(buffer)) if is_ordered => {
+                if !std::mem::replace(&mut pending.replying, true) {
+                    let whole = reply::Piece {
+                        offset: pending.asked.offset,
+                        length: pending.asked.length,
+                        is_last: true,
+                    };
+                    self.outbox
+                        .head(|out| reply::data(session, cookie, whole, out));
+                }
+                self.outbox.data(buffer);
+            }
+            Ok(Output::Data(buffer)) => {
+                let chunk = reply::Piece {
+                    offset: pending.asked.offset + u64::from(piece.offset),
+                    length: buffer.len() as u32,
+                    is_last: pending.is_done() && pending.error.is_none(),
+                };
+                let is_hole = is_zero(buffer.bytes())
+                    && self
+                        .outbox
+                        .head(|out| reply::hole(session, cookie, chunk, out));
+                if !is_hole {
+                    self.outbox
+                        .head(|out| reply::data(session, cookie, chunk, out));
+                    self.outbox.data(buffer);
+                }
+            }
+            Ok(Output::Extents(found)) => {
+                let one = pending.command == Command::Status { one: true };
+                let extents = extents(&found, one);
+                self.outbox.head(|out| reply::status(cookie, &extents, out));
+            }
+            Ok(Output::Done) => {}
+        }
+        if pending.is_done() {
+            self.finish(piece.slot, port);
+        }
+        Ok(())
+    }
+
+    /// All pieces of a request have ended.
+    fn finish(&mut self, slot: Slot, port: &mut Port<'_>) {
+        let Some(pending) = self.requests.get(slot) else {
+            return;
+        };
+        if std::mem::take(&mut pending.then_flush) && pending.error.is_none() {
+            pending.pieces += 1;
+            return self.submit(slot, 0, Operation::Flush, port);
+        }
+        let (Some(pending), Some(session)) = (self.requests.remove(slot), &self.session) else {
+            return;
+        };
+        let cookie = pending.asked.cookie;
+        match (pending.error, pending.command) {
+            (Some(error), _) => self
+                .outbox
+                .head(|out| reply::failed(session, cookie, error, out)),
+            (None, Command::Read { .. } | Command::Status { .. }) => {}
+            (None, _) => self.outbox.head(|out| reply::done(session, cookie, out)),
+        }
+    }
+}
+
+/// What a client is told of a failure.
+fn errno(failure: Failure) -> Errno {
+    match failure {
+        Failure::Io(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Errno::NoSpace,
+        Failure::Io(_) | Failure::Short => Errno::Io,
+        Failure::NotFast => Errno::NotSupported,
+    }
+}
+
+/// The extents of a reply, as long as a reply may be.
+fn extents(found: &[crate::disk::Extent], one: bool) -> Vec<Extent> {
+    let most = if one { 1 } else { reply::EXTENTS_MAX };
+    let extents = found.iter().take(most).map(|extent| Extent {
+        length: u32::try_from(extent.length).unwrap_or(u32::MAX),
+        hole: extent.is_hole,
+    });
+    extents.collect()
+}
+
+/// Ends at the first byte that is not zero, so it costs nothing for most data.
+fn is_zero(bytes: &[u8]) -> bool {
+    let words = bytes.chunks_exact(size_of::<u128>());
+    let rest = words.remainder();
+    rest.iter().all(|byte| *byte == 0)
+        && words
+            .into_iter()
+            .all(|word| word == [0; size_of::<u128>()].as_slice())
+}

@@ -1,0 +1,329 @@
+//! The export of a volume: NBD over sockets. It takes requests, makes operations of them for
+//! whoever has the disk, and replies when they have ended. Several clients at a time, each
+//! with its bounds; none of them delays another one, except through the disk.
+//!
+//! A client's requests may be executed in any order and at the same time, as NBD allows: a
+//! client that has two requests for the same blocks under way does not know which comes
+//! first. A flush covers all writes whose replies were given before, of every client.
+//!
+//! It never reads or writes a disk, and knows no other copy.
+
+mod client;
+mod inbox;
+mod outbox;
+mod request;
+
+pub use request::REQUESTS_MAX;
+
+use crate::disk::{Completion, DiskError, Operation, Pool, Token};
+use client::{Client, Gone, Port};
+use protocol::nbd::{self, Transport};
+use request::Piece;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Clients of one volume. Further ones wait to be accepted.
+pub const CLIENTS_MAX: usize = 15;
+/// How long a client may take until it has chosen an export.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// Connections that are accepted in a turn of the loop.
+const ACCEPTS_MAX: usize = 8;
+/// Keys of epoll from here on are an export's.
+pub const KEYS: u64 = 1 << 32;
+const CLIENT_KEYS: u64 = 2 << 32;
+
+/// Where clients connect.
+#[derive(Debug)]
+pub enum Listener {
+    /// On this host only.
+    Unix(UnixListener),
+    /// Over a network, in plain text.
+    Tcp(TcpListener),
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Unix(listener) => listener.as_fd(),
+            Listener::Tcp(listener) => listener.as_fd(),
+        }
+    }
+}
+
+/// What happened since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counters {
+    /// Clients that were accepted.
+    pub accepted: u64,
+    /// Clients that were closed because they broke the protocol.
+    pub faults: u64,
+    /// Clients that were closed because they chose no export in time.
+    pub late: u64,
+    /// Clients that were closed because a read failed after its reply had begun.
+    pub broken: u64,
+}
+
+/// An export with its listeners and clients.
+pub struct Export {
+    epoll: Rc<OwnedFd>,
+    listeners: Vec<Listener>,
+    exports: Vec<nbd::Export>,
+    pool: Pool,
+    clients: Vec<Option<Client>>,
+    interests: Vec<EventFlags>,
+    generation: u16,
+    listens: bool,
+    stops: bool,
+    operations: Vec<(Token, Operation)>,
+    counters: Counters,
+}
+
+impl Export {
+    /// Offers `export` at the listeners, whose events `epoll` reports with keys from
+    /// [`KEYS`] on.
+    ///
+    /// # Errors
+    /// A listener cannot be watched.
+    pub fn new(
+        epoll: Rc<OwnedFd>,
+        export: nbd::Export,
+        listeners: Vec<Listener>,
+        pool: Pool,
+    ) -> Result<Export, DiskError> {
+        let mut one = Export {
+            epoll,
+            listeners,
+            exports: vec![export],
+            pool,
+            clients: (0..CLIENTS_MAX).map(|_| None).collect(),
+            interests: vec![EventFlags::empty(); CLIENTS_MAX],
+            generation: 0,
+            listens: false,
+            stops: false,
+            operations: Vec::new(),
+            counters: Counters::default(),
+        };
+        for listener in &one.listeners {
+            rustix::io::ioctl_fionbio(listener, true).map_err(DiskError::Engine)?;
+        }
+        one.listen(true).map_err(DiskError::Engine)?;
+        Ok(one)
+    }
+
+    /// What happened since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Connected clients.
+    pub fn clients(&self) -> usize {
+        self.clients.iter().flatten().count()
+    }
+
+    /// Refuses requests and connections from now on; those under way end.
+    pub fn stop(&mut self) {
+        self.stops = true;
+        let _ = self.listen(false);
+    }
+
+    /// Whether a client has a request under way, or a reply to take.
+    pub fn is_busy(&self) -> bool {
+        let mut clients = self.clients.iter().flatten();
+        clients.any(|client| client.is_busy() || client.has_output())
+    }
+
+    /// When [`Export::handle_time`] is to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        let clients = self.clients.iter().flatten();
+        let since = clients.filter_map(Client::in_handshake_since).min()?;
+        since.checked_add(HANDSHAKE_MAX)
+    }
+
+    /// Closes clients that have chosen no export in time.
+    pub fn handle_time(&mut self, now: Instant) {
+        for place in 0..CLIENTS_MAX {
+            let since = self.clients[place]
+                .as_ref()
+                .and_then(Client::in_handshake_since);
+            if since.is_some_and(|since| now.saturating_duration_since(since) >= HANDSHAKE_MAX) {
+                self.counters.late += 1;
+                self.clients[place] = None;
+            }
+        }
+    }
+
+    /// Takes an event of epoll.
+    pub fn handle_event(&mut self, key: u64, flags: EventFlags, now: Instant) {
+        if (KEYS..CLIENT_KEYS).contains(&key) {
+            return self.accept((key - KEYS) as usize, now);
+        }
+        let place = key.wrapping_sub(CLIENT_KEYS) as usize;
+        if flags.intersects(EventFlags::HUP | EventFlags::ERR) {
+            return self.close(place, Gone::Left);
+        }
+        if flags.contains(EventFlags::IN) {
+            self.with(place, Client::advance);
+        }
+    }
+
+    /// Takes what the disk did.
+    pub fn handle_completion(&mut self, completion: Completion) {
+        let piece = Piece::decode(completion.token.0);
+        let place = usize::from(piece.client);
+        let client = self.clients.get(place).and_then(Option::as_ref);
+        // A client that has gone does not need it.
+        if client.is_some_and(|client| client.generation() == piece.generation) {
+            self.with(place, |client, port| {
+                client.complete(piece, completion.result, port)
+            });
+        }
+    }
+
+    /// Sends replies, lets clients continue for which there is room now, and returns the
+    /// operations for the disk. To be called once in a turn of the loop, at its end.
+    pub fn settle(&mut self) -> std::vec::Drain<'_, (Token, Operation)> {
+        // A client that is closed leaves memory to others: each round closes at least one.
+        for _ in 0..=CLIENTS_MAX {
+            let before = self.clients();
+            self.send();
+            for place in 0..CLIENTS_MAX {
+                if self.clients[place].as_ref().is_some_and(Client::waits) {
+                    self.with(place, Client::advance);
+                }
+            }
+            self.send();
+            if self.clients() == before {
+                break;
+            }
+        }
+        for place in 0..CLIENTS_MAX {
+            self.watch(place);
+        }
+        if !self.listens && !self.stops && self.clients() < CLIENTS_MAX {
+            let _ = self.listen(true);
+        }
+        self.operations.drain(..)
+    }
+
+    fn send(&mut self) {
+        for place in 0..CLIENTS_MAX {
+            let Some(client) = &mut self.clients[place] else {
+                continue;
+            };
+            match client.send() {
+                Err(gone) => self.close(place, gone),
+                Ok(()) if client.is_finished() => self.close(place, Gone::Left),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// Lets epoll report what is of use to a client now.
+    fn watch(&mut self, place: usize) {
+        let Some(client) = &self.clients[place] else {
+            return;
+        };
+        let when = |is: bool, flag: EventFlags| if is { flag } else { EventFlags::empty() };
+        let flags =
+            when(client.wants_input(), EventFlags::IN) | when(client.has_output(), EventFlags::OUT);
+        if flags == self.interests[place] {
+            return;
+        }
+        let data = EventData::new_u64(CLIENT_KEYS + place as u64);
+        match epoll::modify(&self.epoll, client.socket(), data, flags) {
+            Ok(()) => self.interests[place] = flags,
+            Err(_) => self.close(place, Gone::Left),
+        }
+    }
+
+    fn with(
+        &mut self,
+        place: usize,
+        act: impl FnOnce(&mut Client, &mut Port<'_>) -> Result<(), Gone>,
+    ) {
+        let Some(Some(client)) = self.clients.get_mut(place) else {
+            return;
+        };
+        let mut port = Port {
+            exports: &self.exports,
+            pool: &self.pool,
+            operations: &mut self.operations,
+            stops: self.stops,
+        };
+        if let Err(gone) = act(client, &mut port) {
+            self.close(place, gone);
+        }
+    }
+
+    fn close(&mut self, place: usize, gone: Gone) {
+        match gone {
+            Gone::Left => {}
+            Gone::Fault(_) => self.counters.faults += 1,
+            Gone::Broken => self.counters.broken += 1,
+        }
+        // Its descriptor leaves epoll when it is closed: nothing else has it.
+        if let Some(client) = self.clients.get_mut(place) {
+            *client = None;
+        }
+    }
+
+    fn accept(&mut self, listener: usize, now: Instant) {
+        for _ in 0..ACCEPTS_MAX {
+            let Some(place) = self.clients.iter().position(Option::is_none) else {
+                let _ = self.listen(false);
+                return;
+            };
+            let Some(from) = self.listeners.get(listener) else {
+                return;
+            };
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let socket = match accept_with(from, flags) {
+                Ok(socket) => socket,
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                Err(_) => return,
+            };
+            if matches!(from, Listener::Tcp(_)) {
+                // Replies are sent as a whole.
+                let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
+            }
+            let data = EventData::new_u64(CLIENT_KEYS + place as u64);
+            if epoll::add(&self.epoll, &socket, data, EventFlags::IN).is_err() {
+                return;
+            }
+            self.interests[place] = EventFlags::IN;
+            self.generation = self.generation.wrapping_add(1);
+            self.counters.accepted += 1;
+            let at = (place as u8, self.generation);
+            let account = self.pool.account();
+            self.clients[place] = Some(Client::new(socket, at, account, Transport::Plain, now));
+        }
+    }
+
+    /// Accepts connections, or leaves them waiting.
+    fn listen(&mut self, listens: bool) -> Result<(), Errno> {
+        if self.listens == listens {
+            return Ok(());
+        }
+        for (place, listener) in self.listeners.iter().enumerate() {
+            let data = EventData::new_u64(KEYS + place as u64);
+            match listens {
+                true => epoll::add(&self.epoll, listener, data, EventFlags::IN)?,
+                false => epoll::delete(&self.epoll, listener)?,
+            }
+        }
+        self.listens = listens;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Export {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Export({} clients)", self.clients())
+    }
+}

@@ -1,0 +1,111 @@
+//! Replies that a client has not taken yet: heads, and the buffers of reads, which are sent
+//! from where the disk put the data.
+
+use crate::disk::Buffer;
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::os::fd::BorrowedFd;
+
+/// Pieces that one system call sends.
+const PIECES_MAX: usize = 64;
+/// Heads that follow each other share a segment up to this length, bytes.
+const HEAD_BYTES_MAX: usize = 4096;
+
+enum Segment {
+    Head(Vec<u8>),
+    Data(Buffer),
+}
+
+/// Replies in the order in which they are sent.
+#[derive(Default)]
+pub(super) struct Outbox {
+    segments: VecDeque<Segment>,
+    /// Bytes of the first segment that have been sent.
+    sent: usize,
+    head_bytes: usize,
+}
+
+impl Outbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Memory of the heads, bytes.
+    pub(super) fn head_bytes(&self) -> usize {
+        self.head_bytes
+    }
+
+    /// Appends a head, which `write` makes.
+    pub(super) fn head<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        if !matches!(self.segments.back(), Some(Segment::Head(head)) if head.len() < HEAD_BYTES_MAX)
+        {
+            self.segments.push_back(Segment::Head(Vec::new()));
+        }
+        let Some(Segment::Head(head)) = self.segments.back_mut() else {
+            return write(&mut Vec::new());
+        };
+        let before = head.len();
+        let result = write(head);
+        self.head_bytes += head.len() - before;
+        if head.is_empty() {
+            self.segments.pop_back();
+        }
+        result
+    }
+
+    /// Appends the data of a read.
+    pub(super) fn data(&mut self, buffer: Buffer) {
+        self.segments.push_back(Segment::Data(buffer));
+    }
+
+    /// Sends as much as the client takes.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub(super) fn send(&mut self, socket: BorrowedFd<'_>) -> Result<(), Errno> {
+        while !self.segments.is_empty() {
+            let mut slices = [IoSlice::new(&[]); PIECES_MAX];
+            let mut count = 0;
+            for (slice, segment) in slices.iter_mut().zip(&self.segments) {
+                let skip = if count == 0 { self.sent } else { 0 };
+                *slice = IoSlice::new(&segment.bytes()[skip..]);
+                count += 1;
+            }
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            let mut none = SendAncillaryBuffer::default();
+            match sendmsg(socket, &slices[..count], &mut none, flags) {
+                Ok(sent) => self.sent(sent),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, count: usize) {
+        self.sent += count;
+        while let Some(first) = self.segments.front() {
+            let length = first.bytes().len();
+            if self.sent < length {
+                return;
+            }
+            self.sent -= length;
+            if matches!(first, Segment::Head(_)) {
+                self.head_bytes -= length;
+            }
+            self.segments.pop_front();
+        }
+    }
+}
+
+impl Segment {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Segment::Head(head) => head,
+            Segment::Data(buffer) => buffer.bytes(),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Requests under way at one client: which pieces the disk has, and what is still to come.
+
+use protocol::nbd::{Command, Errno, Request};
+
+/// Requests of one client at a time. Further ones stay in its socket.
+pub const REQUESTS_MAX: usize = 128;
+/// Offsets of pieces are multiples of this: the smallest logical sector, bytes.
+pub(super) const SECTOR_BYTES: u64 = 512;
+
+/// The place of a request among those of its client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Slot(pub(super) u16);
+
+/// A request whose reply is not complete.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) asked: Request,
+    pub(super) command: Command,
+    /// Pieces that the disk has.
+    pub(super) pieces: u32,
+    /// Bytes from the offset on that have been handed to the disk; at the end of the
+    /// request no piece follows.
+    pub(super) started: u32,
+    pub(super) error: Option<Errno>,
+    /// When all is done, a flush follows.
+    pub(super) then_flush: bool,
+    /// The reply to a read in order has begun.
+    pub(super) replying: bool,
+}
+
+impl Pending {
+    pub(super) fn new(asked: Request, command: Command) -> Pending {
+        Pending {
+            asked,
+            command,
+            pieces: 0,
+            started: 0,
+            error: None,
+            then_flush: false,
+            replying: false,
+        }
+    }
+
+    /// Bytes that no piece has yet.
+    pub(super) fn left(&self) -> u32 {
+        self.asked.length - self.started
+    }
+
+    /// Where the next piece begins, bytes.
+    pub(super) fn next_offset(&self) -> u64 {
+        self.asked.offset + u64::from(self.started)
+    }
+
+    /// Counts a piece that the disk gets.
+    pub(super) fn start(&mut self, length: u32) {
+        self.pieces += 1;
+        self.started += length;
+    }
+
+    /// Whether the disk has all, and has done it.
+    pub(super) fn is_done(&self) -> bool {
+        self.pieces == 0 && self.left() == 0
+    }
+}
+
+/// The requests of a client, by slot.
+#[derive(Debug)]
+pub(super) struct Requests {
+    slots: Vec<Option<Pending>>,
+    free: Vec<u16>,
+}
+
+impl Requests {
+    pub(super) fn new() -> Requests {
+        Requests {
+            slots: (0..REQUESTS_MAX).map(|_| None).collect(),
+            free: (0..REQUESTS_MAX as u16).rev().collect(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        REQUESTS_MAX - self.free.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.free.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, pending: Pending) -> Option<Slot> {
+        let slot = self.free.pop()?;
+        self.slots[usize::from(slot)] = Some(pending);
+        Some(Slot(slot))
+    }
+
+    pub(super) fn get(&mut self, slot: Slot) -> Option<&mut Pending> {
+        self.slots.get_mut(usize::from(slot.0))?.as_mut()
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Pending> {
+        let pending = self.slots.get_mut(usize::from(slot.0))?.take()?;
+        self.free.push(slot.0);
+        Some(pending)
+    }
+}
+
+/// Which piece of which request of which client a token of the disk is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Piece {
+    pub(super) client: u8,
+    /// Tells clients of the same place apart.
+    pub(super) generation: u16,
+    pub(super) slot: Slot,
+    /// Its offset within the request, bytes.
+    pub(super) offset: u32,
+}
+
+impl Piece {
+    pub(super) fn encode(self) -> u64 {
+        u64::from(self.client) << 56
+            | u64::from(self.generation) << 40
+            | u64::from(self.slot.0) << 24
+            | u64::from(self.offset) / SECTOR_BYTES
+    }
+
+    pub(super) fn decode(token: u64) -> Piece {
+        Piece {
+            client: (token >> 56) as u8,
+            generation: (token >> 40) as u16,
+            slot: Slot((token >> 24) as u16),
+            offset: (token as u32 & 0xff_ffff).wrapping_mul(SECTOR_BYTES as u32),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_says_which_piece_it_is_for() {
+        for (client, generation, slot, offset) in [
+            (0, 0, 0, 0),
+            (15, 65_535, 127, 32 << 20),
+            (255, 1, 65_535, 512),
+        ] {
+            let slot = Slot(slot);
+            let piece = Piece {
+                client,
+                generation,
+                slot,
+                offset,
+            };
+            assert_eq!(Piece::decode(piece.encode()), piece);
+        }
+    }
+
+    #[test]
+    fn slots_are_bounded_and_used_again() {
+        let mut requests = Requests::new();
+        let request = Request::decode(&[
+            0x25, 0x60, 0x95, 0x13, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            0, 0, 0,
+        ]);
+        let pending = || Pending::new(request.unwrap(), Command::Flush);
+        let slots: Vec<Slot> = std::iter::from_fn(|| requests.insert(pending())).collect();
+        assert_eq!(slots.len(), REQUESTS_MAX);
+        assert!(requests.is_full());
+        assert!(requests.remove(slots[5]).is_some());
+        assert!(requests.remove(slots[5]).is_none());
+        assert_eq!(requests.insert(pending()), Some(slots[5]));
+    }
+}

@@ -1,0 +1,13 @@
+//! Volumes: a block device with a copy on each of two nodes, exported by the node that
+//! holds its lease, which loses no acknowledged write.
+//!
+//! - [`disk`] does the operations on what a copy is stored on.
+//! - [`export`] serves NBD clients.
+//! - [`single`] joins both for a volume with one copy.
+//!
+//! This crate never decides which node holds the lease, and never knows what a guest
+//! or the proxy does with a volume.
+
+pub mod disk;
+pub mod export;
+pub mod single;

@@ -1,0 +1,150 @@
+//! A volume with one copy: its export and its disk on one thread, with one epoll loop.
+
+use crate::disk::{Completion, Disk, DiskError, Pool, Preference, Target};
+use crate::export::{Export, KEYS, Listener};
+use protocol::nbd;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::time::Timespec;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Events that one call collects.
+const EVENTS_MAX: usize = 32;
+/// How long requests under way may take after a stop.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+const DISK_KEY: u64 = 0;
+const STOP_KEY: u64 = 1;
+
+/// Why a volume is not served any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The disk cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Events cannot be waited for.
+    #[error("cannot wait for events: {0}")]
+    Wait(Errno),
+}
+
+/// A volume that is served.
+#[derive(Debug)]
+pub struct Single {
+    epoll: Rc<OwnedFd>,
+    export: Export,
+    disk: Disk,
+}
+
+impl Single {
+    /// Offers what is stored on `target` at the listeners.
+    ///
+    /// # Errors
+    /// The disk cannot be used, or the listeners cannot be watched.
+    pub fn new(
+        target: &Target,
+        export: nbd::Export,
+        listeners: Vec<Listener>,
+        prefers: Preference,
+    ) -> Result<Single, ServeError> {
+        let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).map_err(ServeError::Wait)?);
+        let pool = Pool::new()?;
+        let disk = Disk::new(target, &pool, prefers)?;
+        for descriptor in disk.descriptors() {
+            let data = EventData::new_u64(DISK_KEY);
+            epoll::add(&epoll, descriptor, data, EventFlags::IN).map_err(ServeError::Wait)?;
+        }
+        let export = Export::new(Rc::clone(&epoll), export, listeners, pool)?;
+        Ok(Single {
+            epoll,
+            export,
+            disk,
+        })
+    }
+
+    /// Whether operations are done by io_uring.
+    pub fn uses_ring(&self) -> bool {
+        self.disk.uses_ring()
+    }
+
+    /// Serves until `stop` is readable or closed. Then requests under way end; those after
+    /// that are refused.
+    ///
+    /// # Errors
+    /// Events cannot be waited for.
+    pub fn run(mut self, stop: BorrowedFd<'_>) -> Result<(), ServeError> {
+        let data = EventData::new_u64(STOP_KEY);
+        epoll::add(&self.epoll, stop, data, EventFlags::IN).map_err(ServeError::Wait)?;
+        let mut stops_at: Option<Instant> = None;
+        let mut completions = Vec::new();
+        loop {
+            let deadline = [self.export.deadline(), stops_at]
+                .into_iter()
+                .flatten()
+                .min();
+            let mut events = [const {
+                Event {
+                    flags: EventFlags::empty(),
+                    data: EventData::new_u64(0),
+                }
+            }; EVENTS_MAX];
+            let count = wait(&self.epoll, &mut events, deadline)?;
+            let now = Instant::now();
+            for event in &events[..count] {
+                match { event.data }.u64() {
+                    DISK_KEY => {}
+                    STOP_KEY => {
+                        let _ = epoll::delete(&self.epoll, stop);
+                        self.export.stop();
+                        stops_at = now.checked_add(STOP_MAX);
+                    }
+                    key => {
+                        debug_assert!(key >= KEYS);
+                        self.export.handle_event(key, event.flags, now);
+                    }
+                }
+            }
+            self.turn(&mut completions, now);
+            let is_late = stops_at.is_some_and(|at| now >= at);
+            if stops_at.is_some() && (is_late || !self.export.is_busy()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Moves operations to the disk, and completions back, until neither has any.
+    fn turn(&mut self, completions: &mut Vec<Completion>, now: Instant) {
+        self.export.handle_time(now);
+        loop {
+            self.disk.completions(completions);
+            for completion in completions.drain(..) {
+                self.export.handle_completion(completion);
+            }
+            let mut any = false;
+            for (token, operation) in self.export.settle() {
+                self.disk.submit(token, operation);
+                any = true;
+            }
+            if !any {
+                return;
+            }
+            self.disk.start();
+        }
+    }
+}
+
+fn wait(
+    epoll: &OwnedFd,
+    events: &mut [Event],
+    deadline: Option<Instant>,
+) -> Result<usize, ServeError> {
+    let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+    let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+    match epoll::wait(epoll, events, timeout.as_ref()) {
+        Ok(count) => Ok(count),
+        // The kernel has work of the ring for this thread: its completions are there now.
+        Err(Errno::INTR) => Ok(0),
+        Err(errno) => Err(ServeError::Wait(errno)),
+    }
+}
