@@ -15,6 +15,9 @@ const EVENTS_MAX: usize = 32;
 /// How long requests under way may take after a stop.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
+/// When operations are tried again that the kernel did not take.
+const RETRY: Duration = Duration::from_millis(1);
+
 const DISK_KEY: u64 = 0;
 const STOP_KEY: u64 = 1;
 
@@ -79,10 +82,9 @@ impl Single {
         let mut stops_at: Option<Instant> = None;
         let mut completions = Vec::new();
         loop {
-            let deadline = [self.export.deadline(), stops_at]
-                .into_iter()
-                .flatten()
-                .min();
+            let retry = self.disk.is_held_up().then(|| Instant::now() + RETRY);
+            let deadlines = [self.export.deadline(), stops_at, retry];
+            let deadline = deadlines.into_iter().flatten().min();
             let mut events = [const {
                 Event {
                     flags: EventFlags::empty(),

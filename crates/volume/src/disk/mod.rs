@@ -185,7 +185,7 @@ struct UnderWay {
 }
 
 enum Engine {
-    Ring(Ring),
+    Ring(Box<Ring>),
     Threads(Threads),
 }
 
@@ -212,7 +212,7 @@ impl Disk {
             Preference::Threads => None,
         };
         let engine = match ring {
-            Some(ring) => Engine::Ring(ring),
+            Some(ring) => Engine::Ring(Box::new(ring)),
             None => Engine::Threads(Threads::new(target, pool.memory(), THREADS)?),
         };
         Ok(Disk {
@@ -245,6 +245,12 @@ impl Disk {
     pub fn operations(&self) -> usize {
         let started = OPERATIONS_MAX - self.free.len();
         started + self.waiting.len() + self.commit.waiting()
+    }
+
+    /// Whether the kernel has not taken an operation that was started: it is short of memory.
+    /// Then [`Disk::completions`] has to be called again soon.
+    pub fn is_held_up(&self) -> bool {
+        matches!(&self.engine, Engine::Ring(ring) if ring.is_held_up())
     }
 
     /// Takes an operation. It starts with the next [`Disk::start`].

@@ -26,7 +26,7 @@ const SHARED_BYTES: usize = POOL_BYTES - ACCOUNTS_MAX * ACCOUNT_BYTES_MIN;
 const PAGES_PER_WORD: usize = u64::BITS as usize;
 const WORDS: usize = POOL_BYTES / BUFFER_BYTES_MAX;
 
-/// The mapped memory. Whoever has an operation under way on a part of it holds it.
+/// The mapped memory. Each operation under way on a part of it holds it.
 pub(super) struct Memory {
     base: NonNull<u8>,
 }
@@ -309,7 +309,11 @@ mod tests {
         let mut small: Vec<Buffer> = std::iter::from_fn(|| take(512)).collect();
         assert_eq!(small.len(), limit / PAGE_BYTES);
         assert!(small.iter().all(|buffer| buffer.len() == 512));
-        assert!(small.iter().all(|b| b.address() as usize % PAGE_BYTES == 0));
+        assert!(
+            small
+                .iter()
+                .all(|b| (b.address() as usize).is_multiple_of(PAGE_BYTES))
+        );
         small.pop();
         assert_eq!(take(2 * PAGE_BYTES).unwrap().len(), PAGE_BYTES);
         small.truncate(1);

@@ -108,9 +108,14 @@ impl Ring {
         self.pushed += 1;
     }
 
+    /// Whether the kernel refused entries for the moment.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.pushed > 0
+    }
+
     /// Hands the entries to the kernel.
     pub(super) fn start(&mut self) {
-        // Interrupted or short of memory: the entries stay, and `reap` tries again.
+        // Interrupted or short of memory: the entries stay, and `reap` tries them again.
         if self.pushed > 0
             && let Ok(taken) = self.ring.submit()
         {

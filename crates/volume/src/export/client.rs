@@ -535,7 +535,7 @@ impl Client {
     }
 }
 
-/// What a client is told of a failure.
+/// The error that a client gets for a failure.
 fn errno(failure: Failure) -> Errno {
     match failure {
         Failure::Io(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Errno::NoSpace,

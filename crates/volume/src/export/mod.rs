@@ -1,5 +1,5 @@
 //! The export of a volume: NBD over sockets. It takes requests, makes operations of them for
-//! whoever has the disk, and replies when they have ended. Several clients at a time, each
+//! the owner of the disk, and replies when they have ended. Several clients at a time, each
 //! with its bounds; none of them delays another one, except through the disk.
 //!
 //! A client's requests may be executed in any order and at the same time, as NBD allows: a
@@ -21,7 +21,7 @@ use protocol::nbd::{self, Transport};
 use request::Piece;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{SocketFlags, accept_with, sockopt};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -34,6 +34,10 @@ pub const CLIENTS_MAX: usize = 15;
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Connections that are accepted in a turn of the loop.
 const ACCEPTS_MAX: usize = 8;
+/// How long nothing is accepted when the kernel has no descriptor or memory for it.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// When a silent TCP client is asked whether it is still there, and how often, seconds.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Keys of epoll from here on are an export's.
 pub const KEYS: u64 = 1 << 32;
 const CLIENT_KEYS: u64 = 2 << 32;
@@ -79,6 +83,8 @@ pub struct Export {
     interests: Vec<EventFlags>,
     generation: u16,
     listens: bool,
+    /// Until then nothing is accepted.
+    pause: Option<Instant>,
     stops: bool,
     operations: Vec<(Token, Operation)>,
     counters: Counters,
@@ -105,6 +111,7 @@ impl Export {
             interests: vec![EventFlags::empty(); CLIENTS_MAX],
             generation: 0,
             listens: false,
+            pause: None,
             stops: false,
             operations: Vec::new(),
             counters: Counters::default(),
@@ -141,12 +148,14 @@ impl Export {
     /// When [`Export::handle_time`] is to be called.
     pub fn deadline(&self) -> Option<Instant> {
         let clients = self.clients.iter().flatten();
-        let since = clients.filter_map(Client::in_handshake_since).min()?;
-        since.checked_add(HANDSHAKE_MAX)
+        let since = clients.filter_map(Client::in_handshake_since).min();
+        let late = since.and_then(|since| since.checked_add(HANDSHAKE_MAX));
+        late.into_iter().chain(self.pause).min()
     }
 
-    /// Closes clients that have chosen no export in time.
+    /// Closes clients that have chosen no export in time, and ends a pause.
     pub fn handle_time(&mut self, now: Instant) {
+        self.pause = self.pause.filter(|until| *until > now);
         for place in 0..CLIENTS_MAX {
             let since = self.clients[place]
                 .as_ref()
@@ -205,7 +214,8 @@ impl Export {
         for place in 0..CLIENTS_MAX {
             self.watch(place);
         }
-        if !self.listens && !self.stops && self.clients() < CLIENTS_MAX {
+        let may_accept = self.pause.is_none() && self.clients() < CLIENTS_MAX;
+        if !self.listens && !self.stops && may_accept {
             let _ = self.listen(true);
         }
         self.operations.drain(..)
@@ -286,11 +296,19 @@ impl Export {
             let socket = match accept_with(from, flags) {
                 Ok(socket) => socket,
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
-                Err(_) => return,
+                Err(Errno::AGAIN) => return,
+                Err(_) => {
+                    self.pause = now.checked_add(ACCEPT_PAUSE);
+                    let _ = self.listen(false);
+                    return;
+                }
             };
             if matches!(from, Listener::Tcp(_)) {
-                // Replies are sent as a whole.
-                let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
+                // Replies are sent as a whole. A client whose machine is gone says nothing.
+                let _ = sockopt::set_tcp_nodelay(&socket, true);
+                let _ = sockopt::set_socket_keepalive(&socket, true);
+                let _ = sockopt::set_tcp_keepidle(&socket, KEEPALIVE);
+                let _ = sockopt::set_tcp_keepintvl(&socket, KEEPALIVE);
             }
             let data = EventData::new_u64(CLIENT_KEYS + place as u64);
             if epoll::add(&self.epoll, &socket, data, EventFlags::IN).is_err() {

@@ -119,7 +119,7 @@ impl Piece {
         u64::from(self.client) << 56
             | u64::from(self.generation) << 40
             | u64::from(self.slot.0) << 24
-            | u64::from(self.offset) / SECTOR_BYTES
+            | (u64::from(self.offset) / SECTOR_BYTES)
     }
 
     pub(super) fn decode(token: u64) -> Piece {

@@ -194,3 +194,56 @@ fn requests_that_are_pipelined_are_all_answered() {
         assert_eq!(client.read(cookie * 4096, 4096), vec![cookie as u8; 4096]);
     }
 }
+
+#[test]
+fn a_failed_read_is_reported_or_closes_its_connection() {
+    for engine in ["ring", "threads"] {
+        let served = Served::start(engine, SIZE);
+        let mut plain = Raw::new(served.connect(), false);
+        let mut structured = Raw::new(served.connect(), true);
+        plain.write(0, 0, &vec![5; 1 << 20]);
+        let disk = std::fs::File::options().write(true).open(served.disk());
+        disk.and_then(|disk| disk.set_len(1 << 20))
+            .expect("shorter");
+        let cookie = plain.request(0, READ, 8 << 20, 4096);
+        assert_eq!(plain.simple(), (cookie, 5));
+        // In pieces: the first ones are there.
+        let cookie = structured.request(0, READ, 0, 4 << 20);
+        let last = loop {
+            let chunk = structured.chunk();
+            assert_eq!(chunk.cookie, cookie);
+            if chunk.is_last {
+                break chunk;
+            }
+        };
+        assert_eq!(
+            (last.kind, &last.content[..4]),
+            (1 << 15 | 1, &[0, 0, 0, 5][..])
+        );
+        // A simple reply cannot say it any more.
+        let cookie = plain.request(0, READ, 0, 4 << 20);
+        assert_eq!(plain.simple(), (cookie, 0));
+        let mut rest = Vec::new();
+        let _ = plain.stream.read_to_end(&mut rest);
+        assert_eq!(rest, vec![5; 1 << 20]);
+        let cookie = structured.request(0, FLUSH, 0, 0);
+        assert_eq!(structured.chunk().cookie, cookie);
+    }
+}
+
+#[test]
+fn clients_beyond_the_limit_wait_until_one_leaves() {
+    let served = Served::start("ring", SIZE);
+    let mut clients: Vec<Raw> = (0..volume::export::CLIENTS_MAX)
+        .map(|_| Raw::new(served.connect(), false))
+        .collect();
+    let mut waiting = served.connect();
+    waiting
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .expect("a timeout");
+    assert!(waiting.read(&mut [0; 1]).is_err(), "no greeting yet");
+    clients.pop();
+    let mut next = Raw::new(waiting, false);
+    assert_eq!(next.read(0, 512), vec![0; 512]);
+    assert!(clients.iter_mut().all(|one| one.read(0, 512) == [0; 512]));
+}

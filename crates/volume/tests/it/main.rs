@@ -2,8 +2,11 @@
 //! binary, from a scratch directory.
 
 mod clients;
+mod device;
 mod disk;
 mod hostile;
 mod kill;
+mod network;
 mod raw;
 mod served;
+mod store;

@@ -1,0 +1,59 @@
+//! A page of the dirty bitmap: the bits of some extents, with a checksum of its own.
+
+use super::bytes::{CHECKSUM_BYTES, Reader, seal, unseal};
+use super::slot::VolumeId;
+use super::{EXTENT_WORDS, PAGE_BYTES, PAGE_EXTENTS};
+
+const MAGIC: [u8; 4] = *b"EKdb";
+/// Words of bits in a page.
+pub(super) const PAGE_WORDS: usize = PAGE_EXTENTS as usize * EXTENT_WORDS;
+
+/// A page, as it is stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Page {
+    /// Its place, from 0. One that was written to another place does not count.
+    pub(super) index: u32,
+    /// The store with which it was written.
+    pub(super) number: u64,
+    pub(super) volume: Option<VolumeId>,
+    /// 64 blocks a word.
+    pub(super) words: Vec<u64>,
+}
+
+impl Page {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(PAGE_BYTES);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&self.index.to_le_bytes());
+        bytes.extend_from_slice(&self.number.to_le_bytes());
+        let volume = self.volume.map_or([0; 16], |volume| volume.0);
+        bytes.extend_from_slice(&volume);
+        for place in 0..PAGE_WORDS {
+            let word = self.words.get(place).copied().unwrap_or_default();
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        bytes.resize(PAGE_BYTES - CHECKSUM_BYTES, 0);
+        seal(&mut bytes);
+        bytes
+    }
+
+    /// Reads the page at a place. `None`: torn, damaged, of another place or volume.
+    pub(super) fn decode(bytes: &[u8], index: u32, volume: Option<VolumeId>) -> Option<Page> {
+        let content = bytes.get(..PAGE_BYTES).and_then(unseal)?;
+        let mut reader = Reader(content);
+        if reader.array()? != MAGIC || reader.u32()? != index {
+            return None;
+        }
+        let number = reader.u64()?;
+        if reader.array()? != volume.map_or([0; 16], |volume| volume.0) {
+            return None;
+        }
+        let words: Option<Vec<u64>> = (0..PAGE_WORDS).map(|_| reader.u64()).collect();
+        Some(Page {
+            index,
+            number,
+            volume,
+            words: words?,
+        })
+    }
+}

@@ -1,0 +1,214 @@
+//! A slot of the ring: a frame (magic number, format, length, checksum) that every format
+//! keeps, and in it the head of a copy with its activity log.
+
+use super::bytes::{CHECKSUM_BYTES, Reader, seal, unseal};
+use super::{FORMAT, LOG_EXTENTS_MAX, MAGIC, SECTOR_BYTES, SLOT_BYTES};
+use std::fmt;
+
+/// Magic number, format and length, bytes.
+const FRAME_BYTES: usize = 16;
+
+const JOINED: u32 = 1;
+const SYNCING: u32 = 2;
+
+/// Identity of a volume: 16 random bytes, drawn when it is created.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VolumeId(pub [u8; 16]);
+
+impl fmt::Display for VolumeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// How much of the volume a copy has, by generations of the volume's record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// All of it since this generation.
+    Joined(u64),
+    /// Some of it; its source's dirty bits count from this generation.
+    Syncing(u64),
+}
+
+/// What changes together, at once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// The volume; `None` for a copy that was never part of one.
+    pub volume: Option<VolumeId>,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Where its first byte is, if it is behind this metadata on the same device, bytes; 0 if
+    /// it has a file of its own.
+    pub data_offset: u64,
+    /// No owner of an earlier epoch may write.
+    pub promised: u64,
+    /// The history that its content belongs to.
+    pub incarnation: u64,
+    /// How much the copy has.
+    pub state: State,
+    /// The boot (Linux: `/proc/sys/kernel/random/boot_id`) in which it acknowledged writes
+    /// that it may not have flushed.
+    pub unflushed: Option<u128>,
+    /// Numbers of the extents in the activity log, at most [`LOG_EXTENTS_MAX`].
+    pub hot: Vec<u32>,
+}
+
+/// A head, as the ring stores it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Slot {
+    /// Counts the stores.
+    pub(super) number: u64,
+    pub(super) head: Head,
+    pub(super) fill: Fill,
+}
+
+/// The last time that all dirty bits were set or cleared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Fill {
+    /// Pages of an earlier store do not count.
+    pub(super) number: u64,
+    pub(super) value: bool,
+}
+
+/// What is in the room of a slot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Found {
+    /// A whole record.
+    Valid(Slot),
+    /// A whole record of a newer format.
+    Newer(u32),
+    /// Ours, but torn or damaged.
+    Damaged,
+    /// Nothing of ours.
+    Nothing,
+}
+
+impl Slot {
+    /// Its bytes, a whole number of sectors. Extents beyond [`LOG_EXTENTS_MAX`] are a fault of
+    /// the caller, for which there is no room.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let head = &self.head;
+        assert!(
+            head.hot.len() <= LOG_EXTENTS_MAX,
+            "the activity log is bounded"
+        );
+        let mut bytes = Vec::with_capacity(SLOT_BYTES);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        // The length, which is known at the end.
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&self.number.to_le_bytes());
+        let volume = head.volume.map_or([0; 16], |volume| volume.0);
+        bytes.extend_from_slice(&volume);
+        let (state, generation) = match head.state {
+            State::Joined(generation) => (JOINED, generation),
+            State::Syncing(base) => (SYNCING, base),
+        };
+        for number in [
+            u32::from(head.volume.is_some()),
+            u32::from(head.unflushed.is_some()),
+            u32::from(self.fill.value),
+            state,
+        ] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        for number in [
+            head.size_bytes,
+            head.data_offset,
+            head.promised,
+            head.incarnation,
+            generation,
+            self.fill.number,
+        ] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        let boot = head.unflushed.unwrap_or_default();
+        bytes.extend_from_slice(&boot.to_le_bytes());
+        bytes.extend_from_slice(&(head.hot.len() as u32).to_le_bytes());
+        for extent in &head.hot {
+            bytes.extend_from_slice(&extent.to_le_bytes());
+        }
+        let length = (bytes.len() + CHECKSUM_BYTES) as u32;
+        bytes[12..FRAME_BYTES].copy_from_slice(&length.to_le_bytes());
+        seal(&mut bytes);
+        bytes.resize(bytes.len().next_multiple_of(SECTOR_BYTES), 0);
+        bytes
+    }
+
+    /// Reads what is in the room of a slot.
+    pub(super) fn decode(bytes: &[u8]) -> Found {
+        let mut frame = Reader(bytes);
+        if frame.array() != Some(MAGIC) {
+            return Found::Nothing;
+        }
+        let (Some(format), Some(length)) = (frame.u32(), frame.u32()) else {
+            return Found::Damaged;
+        };
+        let content = bytes.get(..length as usize).and_then(unseal);
+        let Some(content) = content.and_then(|content| content.get(FRAME_BYTES..)) else {
+            return Found::Damaged;
+        };
+        match format {
+            FORMAT => Slot::content(content).map_or(Found::Damaged, Found::Valid),
+            0 => Found::Damaged,
+            _ => Found::Newer(format),
+        }
+    }
+
+    fn content(content: &[u8]) -> Option<Slot> {
+        let mut reader = Reader(content);
+        let number = reader.u64()?;
+        let volume = VolumeId(reader.array()?);
+        let has_volume = flag(reader.u32()?)?;
+        let has_unflushed = flag(reader.u32()?)?;
+        let value = flag(reader.u32()?)?;
+        let state = reader.u32()?;
+        let (size_bytes, data_offset) = (reader.u64()?, reader.u64()?);
+        let (promised, incarnation) = (reader.u64()?, reader.u64()?);
+        let state = match (state, reader.u64()?) {
+            (JOINED, generation) => State::Joined(generation),
+            (SYNCING, base) => State::Syncing(base),
+            _ => return None,
+        };
+        let fill = Fill {
+            number: reader.u64()?,
+            value,
+        };
+        let boot = reader.u128()?;
+        let count = reader.u32()? as usize;
+        if count > LOG_EXTENTS_MAX || reader.0.len() != count * 4 {
+            return None;
+        }
+        let hot: Option<Vec<u32>> = (0..count).map(|_| reader.u32()).collect();
+        super::metadata_bytes(size_bytes).ok()?;
+        let hot = hot?;
+        if hot
+            .iter()
+            .any(|extent| *extent >= super::extents(size_bytes))
+        {
+            return None;
+        }
+        Some(Slot {
+            number,
+            head: Head {
+                volume: has_volume.then_some(volume),
+                size_bytes,
+                data_offset,
+                promised,
+                incarnation,
+                state,
+                unflushed: has_unflushed.then_some(boot),
+                hot,
+            },
+            fill,
+        })
+    }
+}
+
+fn flag(number: u32) -> Option<bool> {
+    match number {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}

@@ -1,0 +1,250 @@
+//! The metadata of one copy: what is stored, and what has to be written for a change of it.
+
+use super::page::{PAGE_WORDS, Page};
+use super::slot::{Fill, Found, Head, Slot, VolumeId};
+use super::{
+    BITMAP_OFFSET, EXTENT_WORDS, LayoutError, PAGE_BYTES, PAGE_EXTENTS, SLOT_BYTES, SLOTS, extents,
+    metadata_bytes, pages,
+};
+use std::collections::BTreeSet;
+
+/// Bytes for a place of the metadata.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Write {
+    /// Where, from the start of the metadata, bytes.
+    pub offset: u64,
+    /// A whole number of 4 KiB.
+    pub bytes: Vec<u8>,
+}
+
+/// Writes in any order. All of them are on stable storage before the next phase begins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Phase(pub Vec<Write>);
+
+/// A change, stored as a whole: the head becomes valid at the end, together with the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The new head.
+    pub head: Head,
+    /// All dirty bits are set to this before `bits` are stored.
+    pub fill: Option<bool>,
+    /// The dirty bits of extents, 64 blocks a word.
+    pub bits: Vec<(u32, Vec<u64>)>,
+}
+
+/// What was found at the start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Loaded {
+    /// The newest head.
+    pub head: Head,
+    /// A bit a block, 64 a word.
+    pub dirty: Vec<u64>,
+    /// Pages of the bitmap that were damaged: all their bits are set.
+    pub damaged_pages: u32,
+}
+
+/// The metadata as it is on disk once what was planned has been written.
+#[derive(Clone, Debug)]
+pub struct Metadata {
+    slot: Slot,
+    /// The bits as they are stored.
+    words: Vec<u64>,
+}
+
+impl Metadata {
+    /// Lays out the metadata of a new copy: nothing dirty.
+    ///
+    /// # Errors
+    /// No volume has this size.
+    pub fn create(head: Head) -> Result<(Metadata, Vec<Phase>), LayoutError> {
+        metadata_bytes(head.size_bytes)?;
+        let fill = Fill {
+            number: 1,
+            value: false,
+        };
+        let count = pages(head.size_bytes);
+        let metadata = Metadata {
+            words: vec![0; count as usize * PAGE_WORDS],
+            slot: Slot {
+                number: 1,
+                head,
+                fill,
+            },
+        };
+        // No slot of what was there before may be newer.
+        let wiped = Write {
+            offset: 0,
+            bytes: vec![0; BITMAP_OFFSET as usize],
+        };
+        let pages = (0..count).map(|index| metadata.page(index, 1));
+        let first = std::iter::once(wiped).chain(pages).collect();
+        let last = vec![metadata.slot_write()];
+        Ok((metadata, vec![Phase(first), Phase(last)]))
+    }
+
+    /// Reads metadata. `expected`: only a copy of this volume is taken.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn load(
+        bytes: &[u8],
+        expected: Option<VolumeId>,
+    ) -> Result<(Metadata, Loaded), LayoutError> {
+        let slot = newest(bytes, expected)?;
+        let size = slot.head.size_bytes;
+        let (has, needs) = (bytes.len() as u64, metadata_bytes(size)?);
+        if has < needs {
+            return Err(LayoutError::Truncated { has, needs });
+        }
+        let mut words = Vec::with_capacity(pages(size) as usize * PAGE_WORDS);
+        let mut damaged_pages = 0;
+        let stored = bytes[BITMAP_OFFSET as usize..].chunks(PAGE_BYTES);
+        for (index, page) in (0..pages(size)).zip(stored) {
+            match Page::decode(page, index, slot.head.volume) {
+                Some(page) if page.number >= slot.fill.number => words.extend(page.words),
+                Some(_) => words.resize(words.len() + PAGE_WORDS, filled(slot.fill.value)),
+                None => {
+                    damaged_pages += 1;
+                    words.resize(words.len() + PAGE_WORDS, u64::MAX);
+                }
+            }
+        }
+        let loaded = Loaded {
+            head: slot.head.clone(),
+            dirty: dirty(&words, size),
+            damaged_pages,
+        };
+        Ok((Metadata { slot, words }, loaded))
+    }
+
+    /// The head that is stored.
+    pub fn head(&self) -> &Head {
+        &self.slot.head
+    }
+
+    /// Plans the writes for a change. They have to be done, phase by phase, before the next
+    /// change is planned. If they are interrupted, either head is found.
+    pub fn plan(&mut self, change: &Change) -> Vec<Phase> {
+        let mut phases = Vec::new();
+        if let Some(value) = change.fill {
+            self.slot.fill = Fill {
+                number: self.slot.number + 1,
+                value,
+            };
+            self.words.fill(filled(value));
+            // Pages that change show the fill in their other bits, too, so it must be valid
+            // before them. Without such pages it becomes valid with the head.
+            if !change.bits.is_empty() {
+                self.slot.number += 1;
+                phases.push(Phase(vec![self.slot_write()]));
+            }
+        }
+        let number = self.slot.number + 1;
+        let mut touched = BTreeSet::new();
+        let (before, head) = (&self.slot.head, &change.head);
+        if (before.volume, before.size_bytes) != (head.volume, head.size_bytes) {
+            // Pages say whose they are, and there may be more of them.
+            touched.extend(0..pages(head.size_bytes));
+            self.words.resize(touched.len() * PAGE_WORDS, 0);
+        }
+        self.slot.head = change.head.clone();
+        for (extent, words) in &change.bits {
+            let place = *extent as usize * EXTENT_WORDS;
+            if let Some(stored) = self.words.get_mut(place..place + EXTENT_WORDS) {
+                stored.fill(0);
+                let count = words.len().min(EXTENT_WORDS);
+                stored[..count].copy_from_slice(&words[..count]);
+                touched.insert(extent / PAGE_EXTENTS);
+            }
+        }
+        if !touched.is_empty() {
+            let pages = touched.into_iter().map(|index| self.page(index, number));
+            phases.push(Phase(pages.collect()));
+        }
+        self.slot.number = number;
+        phases.push(Phase(vec![self.slot_write()]));
+        phases
+    }
+
+    fn page(&self, index: u32, number: u64) -> Write {
+        let words = self.words.chunks(PAGE_WORDS).nth(index as usize);
+        let page = Page {
+            index,
+            number,
+            volume: self.slot.head.volume,
+            words: words.unwrap_or_default().to_vec(),
+        };
+        Write {
+            offset: BITMAP_OFFSET + u64::from(index) * PAGE_BYTES as u64,
+            bytes: page.encode(),
+        }
+    }
+
+    /// The oldest slot is written.
+    fn slot_write(&self) -> Write {
+        Write {
+            offset: self.slot.number % SLOTS * SLOT_BYTES as u64,
+            bytes: self.slot.encode(),
+        }
+    }
+}
+
+/// The newest valid slot of the ring.
+fn newest(bytes: &[u8], expected: Option<VolumeId>) -> Result<Slot, LayoutError> {
+    if bytes.is_empty() {
+        return Err(LayoutError::Empty);
+    }
+    let (mut best, mut other, mut damaged): (Option<Slot>, _, _) = (None, None, false);
+    for room in bytes.chunks(SLOT_BYTES).take(SLOTS as usize) {
+        match Slot::decode(room) {
+            // One that this program cannot read may be newer than all that it can.
+            Found::Newer(format) => return Err(LayoutError::Newer(format)),
+            Found::Damaged => damaged = true,
+            Found::Nothing => {}
+            Found::Valid(slot) => match (slot.head.volume, expected) {
+                (Some(found), Some(expected)) if found != expected => {
+                    other = Some(LayoutError::OtherVolume { found, expected });
+                }
+                _ if best.as_ref().is_none_or(|best| best.number < slot.number) => {
+                    best = Some(slot);
+                }
+                _ => {}
+            },
+        }
+    }
+    let has = bytes.len() as u64;
+    match (best, other) {
+        (Some(slot), _) => Ok(slot),
+        (None, Some(other)) => Err(other),
+        (None, None) if has < BITMAP_OFFSET => Err(LayoutError::Truncated {
+            has,
+            needs: BITMAP_OFFSET,
+        }),
+        (None, None) if damaged => Err(LayoutError::Damaged),
+        (None, None) => Err(LayoutError::NotOurs),
+    }
+}
+
+fn filled(value: bool) -> u64 {
+    if value { u64::MAX } else { 0 }
+}
+
+/// The bits of the volume's blocks, without those behind its end.
+fn dirty(words: &[u64], size_bytes: u64) -> Vec<u64> {
+    let blocks = size_bytes / super::BLOCK_BYTES;
+    let count = blocks.div_ceil(64) as usize;
+    debug_assert!(count <= extents(size_bytes) as usize * EXTENT_WORDS);
+    let mut dirty = words[..count.min(words.len())].to_vec();
+    if let Some(last) = dirty.last_mut()
+        && !blocks.is_multiple_of(64)
+    {
+        *last &= (1 << (blocks % 64)) - 1;
+    }
+    dirty
+}
+
+/// The number of the newest slot.
+#[cfg(test)]
+pub(super) fn newest_number(bytes: &[u8]) -> u64 {
+    newest(bytes, None).map_or(0, |slot| slot.number)
+}

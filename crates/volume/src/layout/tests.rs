@@ -1,0 +1,299 @@
+//! Metadata as bytes: what is stored is found again, whatever of the last store was lost.
+
+use super::store::newest_number;
+use super::*;
+use proptest::prelude::*;
+
+const SIZE: u64 = 300 << 20;
+const ID: VolumeId = VolumeId([7; 16]);
+
+fn head(promised: u64, hot: &[u32]) -> Head {
+    Head {
+        volume: Some(ID),
+        size_bytes: SIZE,
+        data_offset: 1 << 20,
+        promised,
+        incarnation: 1,
+        state: State::Joined(3),
+        unflushed: Some(5),
+        hot: hot.to_vec(),
+    }
+}
+
+/// A disk that has metadata.
+fn created() -> (Metadata, Vec<u8>) {
+    let (metadata, phases) = Metadata::create(head(0, &[])).unwrap();
+    // What was there before must not show.
+    let mut disk = vec![0xa5; metadata_bytes(SIZE).unwrap() as usize];
+    phases.iter().for_each(|phase| apply(&mut disk, phase));
+    (metadata, disk)
+}
+
+fn apply(disk: &mut [u8], phase: &Phase) {
+    for write in &phase.0 {
+        let at = write.offset as usize;
+        disk[at..at + write.bytes.len()].copy_from_slice(&write.bytes);
+    }
+}
+
+fn change(promised: u64, hot: &[u32], fill: Option<bool>, bits: &[(u32, u64)]) -> Change {
+    let bits = bits.iter().map(|(extent, word)| (*extent, vec![*word; 16]));
+    Change {
+        head: head(promised, hot),
+        fill,
+        bits: bits.collect(),
+    }
+}
+
+fn load(disk: &[u8]) -> Loaded {
+    Metadata::load(disk, Some(ID)).unwrap().1
+}
+
+#[test]
+fn what_is_stored_is_loaded() {
+    let (mut metadata, mut disk) = created();
+    let loaded = load(&disk);
+    assert_eq!(loaded.head, head(0, &[]));
+    assert_eq!((loaded.damaged_pages, loaded.dirty.len()), (0, 1200));
+    assert!(loaded.dirty.iter().all(|word| *word == 0));
+
+    let all: Vec<u32> = (0..75).collect();
+    for (number, (fill, bits)) in [
+        (None, vec![(0, 1), (74, u64::MAX)]),
+        (Some(true), vec![(31, 6)]),
+        (None, vec![(1, 9)]),
+        (Some(false), vec![]),
+        (None, vec![(73, 3)]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let change = change(number as u64, &all, fill, &bits);
+        for phase in metadata.plan(&change) {
+            apply(&mut disk, &phase);
+        }
+        let loaded = load(&disk);
+        assert_eq!((&loaded.head, loaded.damaged_pages), (&change.head, 0));
+        for (extent, word) in bits {
+            assert_eq!(loaded.dirty[extent as usize * 16], word);
+        }
+        let other = [0, u64::MAX, u64::MAX, 0, 0][number];
+        assert_eq!(loaded.dirty[50 * 16], other);
+    }
+}
+
+#[test]
+fn a_full_log_fits_and_every_slot_is_used_in_turn() {
+    let big = 8 << 30;
+    let hot: Vec<u32> = (1000..2024).collect();
+    let first = Head {
+        size_bytes: big,
+        ..head(0, &[])
+    };
+    let (mut metadata, phases) = Metadata::create(first.clone()).unwrap();
+    let mut disk = vec![0; metadata_bytes(big).unwrap() as usize];
+    phases.iter().for_each(|phase| apply(&mut disk, phase));
+    let mut places = std::collections::BTreeSet::new();
+    for promised in 1..=16 {
+        let change = Change {
+            head: Head {
+                promised,
+                hot: hot.clone(),
+                ..first.clone()
+            },
+            fill: None,
+            bits: Vec::new(),
+        };
+        let phases = metadata.plan(&change);
+        assert_eq!(phases.len(), 1);
+        places.insert(phases[0].0[0].offset);
+        assert!(phases[0].0[0].bytes.len() <= SLOT_BYTES);
+        apply(&mut disk, &phases[0]);
+        assert_eq!(load(&disk).head, change.head);
+    }
+    assert_eq!(places.len(), SLOTS as usize);
+}
+
+#[test]
+fn a_damaged_page_is_dirty_as_a_whole_and_a_damaged_slot_leaves_the_one_before_it() {
+    let (mut metadata, mut disk) = created();
+    for promised in 1..4 {
+        for phase in metadata.plan(&change(promised, &[1], None, &[(2, 1)])) {
+            apply(&mut disk, &phase);
+        }
+    }
+    let newest = newest_number(&disk) % SLOTS;
+    disk[newest as usize * SLOT_BYTES + 40] ^= 1;
+    let page = BITMAP_OFFSET as usize + PAGE_BYTES;
+    disk[page + 100] ^= 1;
+    let loaded = load(&disk);
+    assert_eq!((loaded.head.promised, loaded.damaged_pages), (2, 1));
+    assert_eq!(loaded.dirty[2 * 16], 1);
+    let second = &loaded.dirty[31 * 16..62 * 16];
+    assert!(second.iter().all(|word| *word == u64::MAX));
+    assert!(loaded.dirty[62 * 16..].iter().all(|word| *word == 0));
+    // A page of zeroes was never written by us.
+    disk[page..page + PAGE_BYTES].fill(0);
+    assert_eq!(load(&disk).damaged_pages, 1);
+}
+
+#[test]
+fn a_copy_that_gets_its_identity_or_grows_keeps_its_bits() {
+    let blank = Head {
+        volume: None,
+        ..head(0, &[])
+    };
+    let (mut metadata, phases) = Metadata::create(blank).unwrap();
+    let mut disk = vec![0; metadata_bytes(2 * SIZE).unwrap() as usize];
+    phases.iter().for_each(|phase| apply(&mut disk, phase));
+    let grown = Head {
+        size_bytes: 2 * SIZE,
+        ..head(2, &[])
+    };
+    let changes = [change(1, &[], None, &[(3, 5)]).head, grown];
+    for head in changes {
+        let bits = vec![(3, vec![5; 16])];
+        let fill = None;
+        for phase in metadata.plan(&Change { head, fill, bits }) {
+            apply(&mut disk, &phase);
+        }
+        let loaded = load(&disk);
+        assert_eq!((loaded.damaged_pages, loaded.dirty[3 * 16]), (0, 5));
+        let dirty = loaded.dirty.iter().filter(|word| **word != 0);
+        assert_eq!(dirty.count(), 16);
+    }
+    assert_eq!(load(&disk).dirty.len(), 2400);
+}
+
+#[test]
+fn what_is_not_ours_is_refused_in_words() {
+    let (_, disk) = created();
+    let refusal = |disk: &[u8]| Metadata::load(disk, Some(ID)).unwrap_err();
+    assert_eq!(refusal(&[]), LayoutError::Empty);
+    assert!(matches!(
+        refusal(&[0; 4096]),
+        LayoutError::Truncated { has: 4096, .. }
+    ));
+    let needs = metadata_bytes(SIZE).unwrap();
+    let has = needs - 1;
+    assert_eq!(
+        refusal(&disk[..has as usize]),
+        LayoutError::Truncated { has, needs }
+    );
+    assert_eq!(refusal(&vec![0; disk.len()]), LayoutError::NotOurs);
+    assert_eq!(refusal(&vec![0x5a; disk.len()]), LayoutError::NotOurs);
+    let other = VolumeId([8; 16]);
+    assert_eq!(
+        Metadata::load(&disk, Some(other)).unwrap_err(),
+        LayoutError::OtherVolume {
+            found: ID,
+            expected: other
+        }
+    );
+    let mut torn = disk.clone();
+    torn[SLOT_BYTES + 50] ^= 4;
+    assert_eq!(refusal(&torn), LayoutError::Damaged);
+    // A record of a newer program, in any slot.
+    let mut newer = disk.clone();
+    let mut record = MAGIC.to_vec();
+    record.extend_from_slice(&9_u32.to_le_bytes());
+    record.extend_from_slice(&32_u32.to_le_bytes());
+    record.extend_from_slice(&[1; 8]);
+    bytes::seal(&mut record);
+    newer[5 * SLOT_BYTES..][..32].copy_from_slice(&record);
+    assert_eq!(refusal(&newer), LayoutError::Newer(9));
+    for size in [0, 4095, 4097, VOLUME_BYTES_MAX + 4096] {
+        assert_eq!(metadata_bytes(size), Err(LayoutError::Size(size)));
+    }
+    let words = LayoutError::Newer(9).to_string();
+    assert_eq!(
+        words,
+        "the metadata has format 9, this program supports up to 1: upgrade it"
+    );
+}
+
+/// Dirty as the owner has to see it: hot extents are.
+fn is_suspect(loaded: &Loaded, extent: u32) -> bool {
+    loaded.head.hot.contains(&extent) || loaded.dirty[extent as usize * 16] != 0
+}
+
+/// Hot extents, a fill, and the first words of extents' bits.
+type Asked = (Vec<u32>, Option<bool>, Vec<(u32, u64)>);
+
+fn changes() -> impl Strategy<Value = Vec<Asked>> {
+    let fill = prop_oneof![6 => Just(None), 1 => Just(Some(true)), 1 => Just(Some(false))];
+    let bits = proptest::collection::vec((0_u32..75, 0_u64..3), 0..4);
+    let hot = proptest::collection::btree_set(0_u32..75, 0..6);
+    let hot = hot.prop_map(|hot| hot.into_iter().collect());
+    proptest::collection::vec((hot, fill, bits), 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The last store is cut off: some of its sectors are written, some torn, some lost.
+    #[test]
+    fn a_store_that_is_cut_off_leaves_either_head(
+        changes in changes(),
+        cut in any::<proptest::sample::Index>(),
+        kept in any::<u64>(),
+    ) {
+        let (mut metadata, mut disk) = created();
+        let last = changes.len() - 1;
+        for (number, (hot, fill, bits)) in changes.iter().enumerate() {
+            let change = change(number as u64 + 1, hot, *fill, bits);
+            let before = load(&disk);
+            let phases = metadata.plan(&change);
+            if number < last {
+                phases.iter().for_each(|phase| apply(&mut disk, phase));
+                prop_assert_eq!(load(&disk).head, change.head);
+                continue;
+            }
+            let cut = cut.index(phases.len());
+            phases[..cut].iter().for_each(|phase| apply(&mut disk, phase));
+            // Of this phase each sector of 512 bytes by itself.
+            for (which, write) in phases[cut].0.iter().enumerate() {
+                for (sector, bytes) in write.bytes.chunks(512).enumerate() {
+                    if kept >> ((which * 16 + sector) % 64) & 1 == 1 {
+                        let at = write.offset as usize + sector * 512;
+                        disk[at..at + bytes.len()].copy_from_slice(bytes);
+                    }
+                }
+            }
+            let after = load(&disk);
+            prop_assert!(after.head == before.head || after.head == change.head);
+            if after.head == before.head && fill.is_none() {
+                // Nothing that was suspect is forgotten, unless it is dirty no more by order
+                // of this store, which its hot extents cover.
+                for extent in 0..75 {
+                    let by_order = bits.iter().any(|(one, _)| *one == extent);
+                    if is_suspect(&before, extent) && !by_order {
+                        prop_assert!(is_suspect(&after, extent), "{}", extent);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(
+        at in any::<proptest::sample::Index>(),
+        bytes in proptest::collection::vec(any::<u8>(), 1..200),
+        reseals in any::<bool>(),
+    ) {
+        let (_, mut disk) = created();
+        let at = at.index(3 * SLOT_BYTES);
+        disk[at..at + bytes.len()].copy_from_slice(&bytes);
+        if reseals {
+            // Whole, with any content.
+            let mut record = disk[SLOT_BYTES..][..16].to_vec();
+            record.extend_from_slice(&bytes);
+            let length = record.len() as u32 + 8;
+            record[12..16].copy_from_slice(&length.to_le_bytes());
+            bytes::seal(&mut record);
+            disk[SLOT_BYTES..][..record.len()].copy_from_slice(&record);
+        }
+        let _ = Metadata::load(&disk, None);
+        let _ = Metadata::load(&disk[..at], Some(ID));
+    }
+}

@@ -1,0 +1,165 @@
+//! Stores changes of a copy's metadata: the writes that [`crate::layout`] plans, phase by
+//! phase, without blocking the caller. One change at a time.
+
+use crate::disk::{
+    Account, Completion, Disk, DiskError, Failure, Operation, Pool, Preference, Target, Token,
+};
+use crate::layout::{Change, Head, Metadata, Phase, Write};
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+
+/// Writes that are under way at a time.
+const WRITES_MAX: usize = 16;
+
+/// What the current phase still needs.
+#[derive(Debug)]
+struct Writing {
+    writes: VecDeque<Write>,
+    under_way: usize,
+    /// A flush ends the phase. One write alone is on stable storage when it ends.
+    flushes: bool,
+}
+
+/// The metadata of a copy with its disk.
+#[derive(Debug)]
+pub struct Store {
+    disk: Disk,
+    pool: Pool,
+    account: Account,
+    metadata: Metadata,
+    phases: VecDeque<Phase>,
+    writing: Option<Writing>,
+    /// A write failed, so what is on disk is not known: nothing is stored any more.
+    failed: Option<Failure>,
+    completions: Vec<Completion>,
+}
+
+impl Store {
+    /// Prepares for changes of what was loaded from `target`.
+    ///
+    /// # Errors
+    /// The disk cannot be used.
+    pub fn new(
+        target: &Target,
+        pool: &Pool,
+        metadata: Metadata,
+        prefers: Preference,
+    ) -> Result<Store, DiskError> {
+        Ok(Store {
+            disk: Disk::new(target, pool, prefers)?,
+            account: pool.account(),
+            pool: pool.clone(),
+            metadata,
+            phases: VecDeque::new(),
+            writing: None,
+            failed: None,
+            completions: Vec::new(),
+        })
+    }
+
+    /// The head that is stored, or being stored.
+    pub fn head(&self) -> &Head {
+        self.metadata.head()
+    }
+
+    /// Descriptors that are readable when [`Store::progress`] may have something to do.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.disk.descriptors()
+    }
+
+    /// Whether a change is under way.
+    pub fn is_busy(&self) -> bool {
+        self.writing.is_some() || !self.phases.is_empty()
+    }
+
+    /// Begins a change. The one before it has ended; several are joined by the caller.
+    pub fn store(&mut self, change: &Change) {
+        assert!(!self.is_busy(), "one change at a time");
+        self.phases.extend(self.metadata.plan(change));
+        self.begin();
+    }
+
+    /// Continues, as far as the disk has got. Returns the end of the change, once.
+    pub fn progress(&mut self) -> Option<Result<(), Failure>> {
+        if !self.is_busy() {
+            return None;
+        }
+        let mut completions = std::mem::take(&mut self.completions);
+        loop {
+            self.disk.completions(&mut completions);
+            if let Some(writing) = &mut self.writing {
+                writing.under_way -= completions.len().min(writing.under_way);
+            }
+            for completion in completions.drain(..) {
+                self.failed = self.failed.or(completion.result.err());
+            }
+            if self.continues() {
+                break;
+            }
+        }
+        self.completions = completions;
+        if self.is_busy() {
+            return None;
+        }
+        Some(self.failed.map_or(Ok(()), Err))
+    }
+
+    /// True if the disk has to get on first, or nothing is left.
+    fn continues(&mut self) -> bool {
+        let Some(writing) = &mut self.writing else {
+            return true;
+        };
+        if self.failed.is_some() {
+            writing.writes.clear();
+            writing.flushes = false;
+            self.phases.clear();
+        }
+        while writing.under_way < WRITES_MAX {
+            let Some(write) = writing.writes.pop_front() else {
+                break;
+            };
+            let Some(mut buffer) = self.pool.take(&self.account, write.bytes.len()) else {
+                writing.writes.push_front(write);
+                break;
+            };
+            let count = buffer.len();
+            buffer.bytes_mut().copy_from_slice(&write.bytes[..count]);
+            if count < write.bytes.len() {
+                writing.writes.push_front(Write {
+                    offset: write.offset + count as u64,
+                    bytes: write.bytes[count..].to_vec(),
+                });
+                writing.flushes = true;
+            }
+            let operation = Operation::Write {
+                offset: write.offset,
+                buffer: Rc::new(buffer),
+                fua: !writing.flushes,
+            };
+            self.disk.submit(Token(0), operation);
+            writing.under_way += 1;
+        }
+        if writing.under_way == 0 && writing.writes.is_empty() {
+            if !std::mem::take(&mut writing.flushes) {
+                self.writing = None;
+                self.begin();
+                return self.writing.is_none();
+            }
+            self.disk.submit(Token(0), Operation::Flush);
+            writing.under_way = 1;
+        }
+        self.disk.start();
+        true
+    }
+
+    fn begin(&mut self) {
+        if let Some(Phase(writes)) = self.phases.pop_front() {
+            self.writing = Some(Writing {
+                flushes: writes.len() > 1,
+                writes: writes.into(),
+                under_way: 0,
+            });
+        }
+    }
+}
