@@ -172,6 +172,7 @@ fn fio_verifies_random_writes() {
             "--fsync=32",
             "--verify=crc32c",
             "--verify_fatal=1",
+            "--verify_state_save=0",
         ];
         let out = run("fio", &[&args[..], &[&uri]].concat());
         assert!(out.contains("err= 0"), "{out}");

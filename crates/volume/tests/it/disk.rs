@@ -1,9 +1,10 @@
 //! The operations on a disk, by each engine.
 
-use crate::served::open;
 use lab::Scratch;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use volume::disk::{
@@ -20,13 +21,23 @@ struct Bench {
     _scratch: Scratch,
 }
 
+/// With direct I/O where there is.
+pub(crate) fn open(path: &Path) -> File {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = File::options();
+    options.read(true).write(true);
+    let flags = rustix::fs::OFlags::DIRECT.bits() as i32;
+    let directly = options.clone().custom_flags(flags).open(path);
+    directly.or_else(|_| options.open(path)).unwrap()
+}
+
 type Results = HashMap<u64, Result<Output, Failure>>;
 
 impl Bench {
     fn new(prefers: Preference, first: u64) -> Bench {
         let scratch = Scratch::new().unwrap();
         let path = scratch.write("disk", []).unwrap();
-        let file = open(&path, true);
+        let file = open(&path);
         file.set_len(first + SIZE).unwrap();
         let target = Target {
             file: Arc::new(file),

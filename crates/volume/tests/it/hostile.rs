@@ -36,12 +36,12 @@ fn a_client_that_reads_no_reply_waits_for_itself() {
             let bytes = vec![round as u8 + 1; 8192];
             good.write(0, (round + 300) * 8192, &bytes);
             good.flush();
-            assert_eq!(good.read((round + 300) * 8192, 8192), bytes);
+            assert!(good.read((round + 300) * 8192, 8192) == bytes);
         }
         assert!(begun.elapsed() < Duration::from_secs(50));
         assert!(served.memory_kib() < MEMORY_KIB_MAX);
         drop(stalled);
-        assert_eq!(good.read(0, 4 << 20)[..1 << 20], vec![7; 1 << 20]);
+        assert!(good.read(0, 4 << 20)[..1 << 20] == vec![7; 1 << 20]);
     }
 }
 
@@ -79,7 +79,7 @@ fn a_write_that_stops_halfway_does_not_hold_up_others() {
     let mut good = Raw::new(served.connect(), false);
     let bytes: Vec<u8> = (0..1 << 20).map(|at| at as u8).collect();
     good.write(FUA, 32 << 20, &bytes);
-    assert_eq!(good.read(32 << 20, 1 << 20), bytes);
+    assert!(good.read(32 << 20, 1 << 20) == bytes);
     drop(halves);
     good.flush();
 }
@@ -92,14 +92,14 @@ fn long_requests_are_answered_in_pieces_or_in_order() {
         let mut random = Random::new(3);
         let bytes: Vec<u8> = (0..32 << 20).map(|_| random.below(256) as u8).collect();
         plain.write(FUA, 4096, &bytes);
-        assert_eq!(plain.read(4096, 32 << 20), bytes);
+        assert!(plain.read(4096, 32 << 20) == bytes);
 
         let mut structured = Raw::new(served.connect(), true);
         // DF: one chunk.
         let cookie = structured.request(1 << 2, READ, 4096, 4 << 20);
         let chunk = structured.chunk();
         assert_eq!((chunk.is_last, chunk.cookie), (true, cookie));
-        assert_eq!(chunk.content[8..], bytes[..4 << 20]);
+        assert!(chunk.content[8..] == bytes[..4 << 20]);
         // In pieces, with others between them.
         let long = structured.request(0, READ, 4096, 32 << 20);
         let short = structured.request(0, READ, 4096, 4096);
@@ -113,11 +113,11 @@ fn long_requests_are_answered_in_pieces_or_in_order() {
             if chunk.cookie == long {
                 read[at..at + data.len()].copy_from_slice(data);
             } else {
-                assert_eq!((chunk.cookie, data), (short, &bytes[..4096]));
+                assert!((chunk.cookie, data) == (short, &bytes[..4096]));
             }
             last += u32::from(chunk.is_last);
         }
-        assert_eq!(read, bytes);
+        assert!(read == bytes);
     }
 }
 
@@ -134,7 +134,7 @@ fn refused_writes_are_skipped_and_the_connection_continues() {
     assert_eq!(client.simple(), (cookie, 22));
     let cookie = client.request(0, 99, 0, 512);
     assert_eq!(client.simple(), (cookie, 22));
-    assert_eq!(client.read(0, 1 << 20), vec![0; 1 << 20]);
+    assert!(client.read(0, 1 << 20) == vec![0; 1 << 20]);
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn requests_that_are_pipelined_are_all_answered() {
     }
     sender.join().expect("sent");
     for cookie in [0_u64, 1, 999, 1999] {
-        assert_eq!(client.read(cookie * 4096, 4096), vec![cookie as u8; 4096]);
+        assert!(client.read(cookie * 4096, 4096) == vec![cookie as u8; 4096]);
     }
 }
 
@@ -225,7 +225,7 @@ fn a_failed_read_is_reported_or_closes_its_connection() {
         assert_eq!(plain.simple(), (cookie, 0));
         let mut rest = Vec::new();
         let _ = plain.stream.read_to_end(&mut rest);
-        assert_eq!(rest, vec![5; 1 << 20]);
+        assert!(rest.len() <= 1 << 20 && rest.iter().all(|byte| *byte == 5));
         let cookie = structured.request(0, FLUSH, 0, 0);
         assert_eq!(structured.chunk().cookie, cookie);
     }

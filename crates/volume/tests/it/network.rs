@@ -1,7 +1,8 @@
 //! An export over TCP, served by a thread of the test; and timeouts.
 
+use crate::disk::open;
 use crate::raw::Raw;
-use crate::served::{open, run};
+use crate::served::run;
 use lab::{Scratch, skip_unless_installed};
 use protocol::nbd;
 use rustix::event::epoll::{self, CreateFlags, EventFlags};
@@ -38,7 +39,7 @@ fn a_volume_is_served_over_tcp_until_it_is_stopped() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (stop, stopped) = std::io::pipe().unwrap();
-    let file = Arc::new(open(&disk, true));
+    let file = Arc::new(open(&disk));
     file.set_len(SIZE).unwrap();
     let server = std::thread::spawn(move || {
         let target = Target {

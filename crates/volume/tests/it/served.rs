@@ -3,19 +3,22 @@
 
 use lab::Scratch;
 use protocol::nbd;
-use std::fs::File;
+use rustix::fs::OFlags;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
-use volume::disk::{Preference, Target};
+use volume::device::{self, Backing};
+use volume::disk::Preference;
 use volume::export::Listener;
+use volume::layout::{Head, State, VolumeId};
 use volume::single::Single;
 
-/// `ENGINE DIRECTORY`: the server serves `DIRECTORY/disk` at `DIRECTORY/socket`.
+/// `ENGINE DIRECTORY`: the server serves `DIRECTORY/mail.volume` at `DIRECTORY/socket`.
 const SERVE: &str = "EVENKEEL_VOLUME_SERVE";
+const NAME: &str = "mail";
+const ID: VolumeId = VolumeId([5; 16]);
 const START_MAX: Duration = Duration::from_secs(20);
 
 /// Does nothing as a test.
@@ -30,39 +33,28 @@ fn serves_a_volume_if_it_is_asked_to() {
         "threads" => Preference::Threads,
         _ => Preference::Best,
     };
-    let path = directory.join("disk");
-    let size = path.metadata().expect("the disk's size").len();
-    let target = Target {
-        file: Arc::new(open(&path, engine != "buffered")),
-        is_device: false,
-        first: 0,
-    };
+    let opened = device::open(&Backing::File(directory.into()), NAME, Some(ID));
+    let (device, _, loaded) = opened.expect("the copy");
+    if engine == "buffered" {
+        rustix::fs::fcntl_setfl(&device.data.file, OFlags::RDWR).expect("without O_DIRECT");
+    }
     let export = nbd::Export {
-        name: "mail".to_owned(),
+        name: NAME.to_owned(),
         description: "the volume mail".to_owned(),
-        size,
+        size: loaded.head.size_bytes,
         read_only: false,
         multi_conn: true,
-        block_min: 512,
+        block_min: device.sector_bytes,
         block_preferred: 4096,
     };
     let listener = UnixListener::bind(directory.join("socket")).expect("a socket");
     let listeners = vec![Listener::Unix(listener)];
-    let single = Single::new(&target, export, listeners, prefers).expect("a volume");
+    let single = Single::new(&device.data, export, listeners, prefers).expect("a volume");
+    assert!(
+        engine != "ring" || single.uses_ring(),
+        "this kernel has io_uring"
+    );
     single.run(std::io::stdin().as_fd()).expect("served");
-}
-
-/// With direct I/O where there is.
-pub(crate) fn open(path: &Path, direct: bool) -> File {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = File::options();
-    options.read(true).write(true);
-    let flags = rustix::fs::OFlags::DIRECT.bits() as i32;
-    let directly = options.clone().custom_flags(flags).open(path);
-    match directly {
-        Ok(file) if direct => file,
-        _ => options.open(path).expect("the disk"),
-    }
 }
 
 /// A running server. It ends with this value.
@@ -76,8 +68,18 @@ impl Served {
     /// Serves a volume of zeroes.
     pub(crate) fn start(engine: &'static str, size: u64) -> Served {
         let scratch = Scratch::new().expect("a directory");
-        let disk = File::create(scratch.path().join("disk")).expect("a disk");
-        disk.set_len(size).expect("its size");
+        let head = Head {
+            volume: Some(ID),
+            size_bytes: size,
+            data_offset: 0,
+            promised: 1,
+            incarnation: 1,
+            state: State::Joined(1),
+            unflushed: None,
+            hot: Vec::new(),
+        };
+        let backing = Backing::File(scratch.path().to_path_buf());
+        drop(device::create(&backing, NAME, head, false, &mut |_| {}).expect("a copy"));
         Served {
             child: spawn(engine, scratch.path()),
             scratch,
@@ -110,7 +112,7 @@ impl Served {
     }
 
     pub(crate) fn disk(&self) -> PathBuf {
-        self.scratch.path().join("disk")
+        self.scratch.path().join("mail.volume")
     }
 
     /// As clients want it.
