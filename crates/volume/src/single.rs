@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Events that one call collects.
 const EVENTS_MAX: usize = 32;
+/// How often completions are looked for between two looks at the sockets.
+const ROUNDS_MAX: usize = 8;
 /// How long requests under way may take after a stop.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
@@ -115,10 +117,11 @@ impl Single {
         }
     }
 
-    /// Moves operations to the disk, and completions back, until neither has any.
+    /// Moves operations to the disk, and completions back, until neither has any, or others
+    /// have waited long enough: what was started wakes the loop again.
     fn turn(&mut self, completions: &mut Vec<Completion>, now: Instant) {
         self.export.handle_time(now);
-        loop {
+        for _ in 0..ROUNDS_MAX {
             self.disk.completions(completions);
             for completion in completions.drain(..) {
                 self.export.handle_completion(completion);

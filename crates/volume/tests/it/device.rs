@@ -1,11 +1,13 @@
 //! Copies that are created, opened and refused, in directories and on loop devices.
 
+use crate::disk::Bench;
 use lab::{Scratch, skip_unless_root};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use volume::device::{self, Backing, Device, DeviceError, Signature};
+use volume::disk::{Failure, Operation, Output, Preference};
 use volume::layout::{Head, LayoutError, State, VolumeId};
 
 const SIZE: u64 = 64 << 20;
@@ -251,4 +253,50 @@ fn a_device_is_overwritten_only_if_asked_and_then_it_is_all_zeroes() {
     // Another volume of ours is not overwritten either.
     let refused = create(&backing, SIZE, false).unwrap_err().to_string();
     assert!(refused.contains("a volume of Evenkeel"), "{refused}");
+}
+
+#[test]
+fn operations_on_a_device_begin_behind_its_metadata() {
+    skip_unless_root!();
+    let device = Loop::new(SIZE + (4 << 20));
+    let backing = device.backing();
+    drop(create(&backing, SIZE, false).unwrap());
+    for prefers in [Preference::Best, Preference::Threads] {
+        let opened = open(&backing).unwrap();
+        let mut bench = Bench::on(&opened.data, prefers);
+        bench.write(0, 131_072, 4, true);
+        bench.write(SIZE - 4096, 4096, 5, false);
+        for (offset, allocate, fast) in [(0, false, false), (4096, true, false)] {
+            let length = 4096;
+            let zero = Operation::Zero {
+                offset,
+                length,
+                allocate,
+                fast,
+            };
+            assert!(matches!(bench.one(zero), Ok(Output::Done)));
+        }
+        let fast = Operation::Zero {
+            offset: 8192,
+            length: 4096,
+            allocate: true,
+            fast: true,
+        };
+        assert!(matches!(bench.one(fast), Err(Failure::NotFast)));
+        let (offset, length) = (65_536, 4096);
+        let discard = bench.one(Operation::Discard { offset, length });
+        assert!(matches!(discard, Ok(Output::Done)));
+        let (offset, length) = (0, SIZE);
+        let extents = bench.one(Operation::Extents { offset, length });
+        assert!(matches!(extents, Ok(Output::Extents(found)) if found.len() == 1));
+        let start = bench.read(0, 65_536);
+        assert!(start[..8192].iter().all(|byte| *byte == 0));
+        assert!(start[8192..].iter().all(|byte| *byte == 4));
+        assert!(bench.read(SIZE - 4096, 4096) == [5; 4096]);
+        assert!(matches!(bench.one(Operation::Flush), Ok(Output::Done)));
+        drop(bench);
+        drop(opened);
+    }
+    // The metadata is whole.
+    drop(open(&backing).unwrap());
 }

@@ -14,11 +14,12 @@ use volume::disk::{
 
 const SIZE: u64 = 8 << 20;
 
-struct Bench {
+/// A disk whose operations are waited for.
+pub(crate) struct Bench {
     disk: Disk,
     pool: Pool,
     account: Account,
-    _scratch: Scratch,
+    _scratch: Option<Scratch>,
 }
 
 /// With direct I/O where there is.
@@ -44,12 +45,20 @@ impl Bench {
             is_device: false,
             first,
         };
+        let bench = Bench::on(&target, prefers);
+        Bench {
+            _scratch: Some(scratch),
+            ..bench
+        }
+    }
+
+    pub(crate) fn on(target: &Target, prefers: Preference) -> Bench {
         let pool = Pool::new().unwrap();
         Bench {
-            disk: Disk::new(&target, &pool, prefers).unwrap(),
+            disk: Disk::new(target, &pool, prefers).unwrap(),
             account: pool.account(),
             pool,
-            _scratch: scratch,
+            _scratch: None,
         }
     }
 
@@ -85,11 +94,11 @@ impl Bench {
         results
     }
 
-    fn one(&mut self, operation: Operation) -> Result<Output, Failure> {
+    pub(crate) fn one(&mut self, operation: Operation) -> Result<Output, Failure> {
         self.run(vec![operation]).remove(&0).unwrap()
     }
 
-    fn write(&mut self, offset: u64, length: usize, byte: u8, fua: bool) {
+    pub(crate) fn write(&mut self, offset: u64, length: usize, byte: u8, fua: bool) {
         let buffer = Rc::new(self.buffer(length, byte));
         let write = Operation::Write {
             offset,
@@ -99,7 +108,7 @@ impl Bench {
         assert!(matches!(self.one(write), Ok(Output::Done)));
     }
 
-    fn read(&mut self, offset: u64, length: usize) -> Vec<u8> {
+    pub(crate) fn read(&mut self, offset: u64, length: usize) -> Vec<u8> {
         let buffer = self.buffer(length, 0xee);
         match self.one(Operation::Read { offset, buffer }) {
             Ok(Output::Data(buffer)) => buffer.bytes().to_vec(),
