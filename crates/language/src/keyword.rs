@@ -55,7 +55,8 @@ impl<B> Keyword<B> {
     /// The words that its syntax begins with, up to the first argument: `timeout client`.
     pub fn name(&self) -> &'static str {
         let syntax = self.syntax.strip_prefix("[no] ").unwrap_or(self.syntax);
-        let end = syntax.find(['<', '[', '{', '(', '|']);
+        let mut bytes = syntax.bytes();
+        let end = bytes.position(|byte| matches!(byte, b'<' | b'[' | b'{' | b'(' | b'|'));
         let name = &syntax[..end.unwrap_or(syntax.len())];
         match end.is_some_and(|end| syntax[end..].starts_with('|')) {
             true => name.rsplit_once(' ').map_or(name, |(name, _)| name),

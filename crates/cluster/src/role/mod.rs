@@ -37,7 +37,7 @@ pub use clock::Clock;
 use crate::authority::{AuthorityError, Identity, Trust, disk};
 use crate::file_set::FileSet;
 use crate::keyword::Grammar;
-use crate::machine::{Machine, News, RequestedLease};
+use crate::machine::{Machine, News};
 use crate::member::Kind;
 use crate::raft::{EngineError, Settings};
 use crate::request::{Reply, Request};
@@ -47,7 +47,6 @@ use crate::role::shared::{Agreement, RoleState, Serving};
 use crate::role::socket::{Replies, Socket, SocketError};
 use crate::store::{Store, StoreError};
 use crate::wire::{Network, Wire, WireError};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -239,7 +238,6 @@ async fn live<M: Machine, N: Network>(
             }
         });
     }
-    let mut wishes: BTreeMap<String, Vec<RequestedLease>> = BTreeMap::new();
     loop {
         let news = tokio::select! {
             news = shared.machine.news() => news,
@@ -251,13 +249,11 @@ async fn live<M: Machine, N: Network>(
                 let _ = went_back.send(words).await;
             }
             News::WantsLeases { part, leases } => {
-                wishes.insert(part, leases);
-                let _ = wants
-                    .send(wishes.values().flatten().cloned().collect())
-                    .await;
+                let _ = wants.send((part, leases)).await;
             }
             News::Records { ask, record } => {
-                tasks.spawn(leases::record(shared.clone(), ask, record));
+                // It ends by itself, within the limit of a proposal.
+                tokio::spawn(leases::record(shared.clone(), ask, record));
             }
             News::Stop => break,
         }

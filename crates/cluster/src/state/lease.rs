@@ -148,8 +148,8 @@ impl State {
         }
     }
 
-    /// So whoever was granted an epoch sees the last record of all epochs before it: none of
-    /// their holders can write any more.
+    /// Sets the record. A new holder sees the last record of all earlier epochs, because their
+    /// holders can write no more.
     pub(super) fn record(
         &mut self,
         from: MemberId,

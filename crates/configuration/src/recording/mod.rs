@@ -177,8 +177,21 @@ impl Recording {
         for name in SET_FOR_FILES {
             texts.extend(left.remove(name.as_bytes()));
         }
+        // Nearly all words are no variable, which mostly their first byte and length show.
+        let shape = |name: &[u8]| {
+            let first = name.first().copied().unwrap_or(0);
+            (usize::from(first), 1_u64 << name.len().min(63))
+        };
+        let mut lengths = [0_u64; 256];
+        for (first, length) in left.keys().map(|name| shape(name)) {
+            lengths[first] |= length;
+        }
+        let may_be = |name: &&[u8]| {
+            let (first, length) = shape(name);
+            lengths[first] & length != 0
+        };
         while let Some(text) = texts.pop() {
-            for name in identifiers(text) {
+            for name in identifiers(text).filter(may_be) {
                 if let Some(value) = left.remove(name) {
                     wanted.insert(name.to_vec());
                     texts.push(value);

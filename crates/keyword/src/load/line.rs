@@ -132,18 +132,13 @@ impl Loader {
 
     /// Lets a row build its line.
     fn build(&mut self, line: &Line, skip: usize, words: usize, row: &'static LineRow) {
-        if skip > 0 && !negatable(row.name()) {
-            return self.no_negation(line, row.name());
+        let name = row.name();
+        if skip > 0 && !negatable(name) {
+            return self.no_negation(line, name);
         }
-        self.rule_order(line, row.name());
-        self.rule_of_today(row.name(), line);
-        let mut args = Args::new(
-            line,
-            skip + words,
-            row.name(),
-            row.syntax,
-            &codes::OF_ARGUMENTS,
-        );
+        self.rule_order(line, name);
+        self.rule_of_today(name, line);
+        let mut args = Args::new(line, skip + words, name, row.syntax, &codes::OF_ARGUMENTS);
         args.negated = skip > 0 && line.words[0].is("no");
         args.reset = skip > 0 && !args.negated;
         let built = (row.build)(self, &mut args);

@@ -16,6 +16,7 @@ use crate::raft::ProposeError;
 use crate::role::shared::{RoleState, moved};
 use crate::wire::{Network, Service};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -54,11 +55,12 @@ pub(crate) enum RenewalReply {
 /// longer wanted are released, and the others expire.
 pub(super) async fn run<M: Machine, N: Network>(
     shared: Arc<RoleState<M, N>>,
-    mut wanted: mpsc::Receiver<Vec<RequestedLease>>,
+    mut wanted: mpsc::Receiver<(String, Vec<RequestedLease>)>,
 ) {
     let (answers, mut answered) = mpsc::channel(OPEN_MAX);
     let mut holders = Holders::new(shared.me(), VALID_MS);
     let mut told: Vec<KnownLease> = Vec::new();
+    let mut wishes: BTreeMap<String, Vec<RequestedLease>> = BTreeMap::new();
     let mut changes = shared.engine.changes();
     // Beside the renewals of what is held: it may take long, or not come at all.
     let (confirms, mut confirmed) = mpsc::channel(1);
@@ -98,7 +100,10 @@ pub(super) async fn run<M: Machine, N: Network>(
                 }
             }
             new = wanted.recv(), if !ending => match new {
-                Some(new) => holders.want(new),
+                Some((part, leases)) => {
+                    wishes.insert(part, leases);
+                    holders.want(wishes.values().flatten().cloned());
+                }
                 None => ending = true,
             },
         }
