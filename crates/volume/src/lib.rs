@@ -6,6 +6,7 @@
 //! - [`export`] serves NBD clients.
 //! - [`layout`] is the metadata of a copy as bytes.
 //! - [`store`] writes changes of the metadata.
+//! - [`replica`] is a copy of a volume and its side of the replication, as a value.
 //! - [`single`] joins both for a volume with one copy.
 //!
 //! This crate never decides which node holds the lease, and never knows what a guest
@@ -15,5 +16,6 @@ pub mod device;
 pub mod disk;
 pub mod export;
 pub mod layout;
+pub mod replica;
 pub mod single;
 pub mod store;

@@ -1,0 +1,246 @@
+//! What goes into a replica and what comes out: requests of clients, results of the local
+//! disk, messages, the lease, orders; and the actions that the driver takes.
+
+use super::durable::Change;
+use super::geometry::Blocks;
+use super::handshake::Refusal;
+use super::message::{Body, Message, Session};
+use super::record::{Epoch, Node, Record};
+use std::fmt;
+
+/// Nanoseconds of a clock that goes on while the machine sleeps (CLOCK_BOOTTIME).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// The time so many nanoseconds later.
+    pub fn after(self, ns: u64) -> Time {
+        Time(self.0.saturating_add(ns))
+    }
+}
+
+/// A request of a client; the driver chooses the number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct RequestId(pub u64);
+
+/// An operation of the local disk.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct OperationId(pub u32);
+
+/// What a client wants.
+#[derive(Clone, Debug)]
+pub enum Request<P> {
+    /// Returns the content.
+    Read(Blocks),
+    /// Changes the content.
+    Write {
+        /// The blocks.
+        blocks: Blocks,
+        /// What they become.
+        body: Body<P>,
+        /// Done only when it is on stable storage.
+        fua: bool,
+    },
+    /// Done when all that was acknowledged before is on stable storage.
+    Flush,
+}
+
+/// How a request ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome<P> {
+    /// The write or flush is done.
+    Done,
+    /// The content that was read.
+    Data(P),
+    /// The disk failed, and no other copy is in sync (EIO).
+    Failed,
+    /// This node is not the owner; the request was not executed. The client sends it to the
+    /// owner.
+    NotOwner,
+    /// This node is not the owner any longer. The request may have been executed,
+    /// but will not be from now on: the client sends it to the owner.
+    Moved,
+    /// The range lies outside of the volume, or is too long.
+    OutOfRange,
+    /// More requests than [`super::Bounds::requests`] are under way.
+    Busy,
+}
+
+/// An operation of the local disk. Operations that overlap are never under way together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Operation<P> {
+    /// Returns the content.
+    Read(Blocks),
+    /// Changes the content.
+    Write {
+        /// The blocks.
+        blocks: Blocks,
+        /// What they become.
+        body: Body<P>,
+        /// Done only when it is on stable storage.
+        fua: bool,
+    },
+    /// Puts all completed writes on stable storage.
+    Flush,
+}
+
+/// How an operation ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DiskResult<P> {
+    /// The write or flush is done.
+    Done,
+    /// The content that was read.
+    Data(P),
+    /// An error: written blocks may have the old or the new content.
+    Failed,
+}
+
+/// A command of an operator or of the guest's manager.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Freezes requests, makes both copies clean and waits for [`Order::HandOver`] or
+    /// [`Order::Thaw`].
+    Freeze,
+    /// Goes on after [`Order::Freeze`].
+    Thaw,
+    /// Makes both copies clean and releases the lease.
+    HandOver,
+    /// Serves although this copy lost power and the other one cannot be asked.
+    ServeAlone,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input<P> {
+    /// A client sent a request.
+    Request(RequestId, Request<P>),
+    /// An operation of the local disk ended.
+    Disk(OperationId, DiskResult<P>),
+    /// A change was stored.
+    Stored(u64),
+    /// A change may not be on disk.
+    StoreFailed(u64),
+    /// The other node is connected; a former session is lost by that.
+    Connected(Session),
+    /// A connection ended.
+    Lost(Session),
+    /// A message came.
+    Message(Session, Message<P>),
+    /// The lease was granted, and renewed until then; the record is that of the grant.
+    Granted {
+        /// Its epoch.
+        epoch: Epoch,
+        /// By the local clock.
+        until: Time,
+        /// What the cluster knows.
+        record: Record,
+    },
+    /// The lease was renewed.
+    Renewed {
+        /// Its epoch.
+        epoch: Epoch,
+        /// By the local clock.
+        until: Time,
+    },
+    /// The lease is not held any longer; the same epoch may come back by a renewal.
+    LeaseEnded,
+    /// This record is the current one, in the epoch of this node.
+    Recorded(Record),
+    /// An operator's command.
+    Order(Order),
+    /// The time of [`super::Replica::deadline`] has come.
+    Tick,
+}
+
+/// Something to do, in this order.
+#[derive(Clone, Debug)]
+pub enum Action<P> {
+    /// Replies to a client.
+    Reply(RequestId, Outcome<P>),
+    /// Starts an operation of the local disk.
+    Disk(OperationId, Operation<P>),
+    /// Stores a change, then reports [`Input::Stored`].
+    Store(u64, Change),
+    /// Sends a message.
+    Send(Session, Message<P>),
+    /// Closes a connection, and opens another one.
+    Disconnect(Session),
+    /// Proposes a record: it takes effect if the epoch is the current one and the generation
+    /// follows the current one. Repeated until [`Input::Recorded`].
+    Propose(Epoch, Record),
+    /// Releases the lease.
+    Release(Epoch),
+    /// Reports something to operators.
+    Say(Notice),
+}
+
+/// Something that operators want to know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// The volume is served here.
+    Serves {
+        /// The epoch.
+        epoch: Epoch,
+        /// With the other copy.
+        mirrored: bool,
+    },
+    /// The other copy is not reachable, or too slow.
+    OtherLost,
+    /// The other copy's disk failed.
+    OtherFailed,
+    /// The other copy has been refused.
+    Refused(Refusal),
+    /// Both copies are in sync again.
+    InSync,
+    /// A resync begins.
+    Resync {
+        /// Blocks that are compared or copied.
+        blocks: u64,
+    },
+    /// The local disk failed; the other copy takes over.
+    LocalFailed,
+    /// This copy is not in sync, so it does not serve.
+    NotInSync,
+    /// This copy lost power and the other one did not: it takes over.
+    GivesWay,
+    /// This copy lost power, and the other one cannot be asked.
+    WaitsForOther(Node),
+    /// Requests are frozen and both copies are clean.
+    Frozen,
+    /// A hand-over is not possible or was given up: the other copy is not in sync.
+    NotHandedOver,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Serves { epoch, mirrored } => {
+                let with = if *mirrored { "both copies" } else { "one copy" };
+                write!(f, "serving in epoch {} with {with}", epoch.0)
+            }
+            Notice::OtherLost => f.write_str("the other copy does not respond"),
+            Notice::OtherFailed => f.write_str("the disk of the other copy failed"),
+            Notice::Refused(refusal) => refusal.fmt(f),
+            Notice::InSync => f.write_str("both copies are in sync"),
+            Notice::Resync { blocks } => {
+                write!(f, "resync: {} KiB to compare or copy", blocks * 4)
+            }
+            Notice::LocalFailed => {
+                f.write_str("the local disk failed or stalls; the other copy takes over")
+            }
+            Notice::NotInSync => f.write_str("this copy is not in sync and does not serve"),
+            Notice::GivesWay => f.write_str(
+                "this copy lost power and may lack acknowledged writes; the other copy takes over",
+            ),
+            Notice::WaitsForOther(node) => write!(
+                f,
+                "this copy lost power and may lack acknowledged writes that {node} has; waiting \
+                 for it. If it is lost: `evenkeel volume attach --alone --yes`"
+            ),
+            Notice::Frozen => f.write_str("requests are frozen, both copies are clean"),
+            Notice::NotHandedOver => {
+                f.write_str("not handed over: the other copy is not connected and in sync")
+            }
+        }
+    }
+}

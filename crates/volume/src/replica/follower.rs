@@ -1,0 +1,289 @@
+//! The copy of a node that is not the owner: it promises an epoch, introduces itself, and
+//! does what the owner of that epoch sends, until the session ends.
+
+use super::defect::Defect;
+use super::exchange::{DiskResult, Operation};
+use super::handshake::{Introduction, joined};
+use super::message::{Command, Message, Payload};
+use super::operations::Purpose;
+use super::record::{Epoch, Generation};
+use super::tenure::Role;
+use super::{CopyState, Replica};
+use std::collections::VecDeque;
+
+/// What the follower waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Task {
+    /// It follows nobody.
+    #[default]
+    None,
+    /// Former operations of its disk are to end.
+    Draining,
+    /// Its promise is to be stored.
+    Promising(u64),
+    /// Nothing.
+    Ready,
+    /// It is to be stored that it is incomplete.
+    Beginning(u64),
+    /// It is to be stored that it is not clean.
+    Marking(u64),
+    /// Its disk flushes before it joins at this generation.
+    Flushing(Generation),
+    /// It is to be stored that it has joined.
+    Joining(u64),
+    /// It is to be stored that it is clean.
+    Settling(u64),
+}
+
+/// The owner, as the follower sees it.
+#[derive(Clone, Debug)]
+pub struct Following<P> {
+    task: Task,
+    epoch: Epoch,
+    /// The owner's number of its greeting.
+    number: u64,
+    /// Counts greetings of all owners.
+    serial: u64,
+    /// Messages that wait for a store.
+    held: VecDeque<Message<P>>,
+}
+
+impl<P> Default for Following<P> {
+    fn default() -> Following<P> {
+        Following {
+            task: Task::None,
+            epoch: Epoch(0),
+            number: 0,
+            serial: 0,
+            held: VecDeque::new(),
+        }
+    }
+}
+
+impl<P> Following<P> {
+    /// The session has ended, or another node is the owner: results go nowhere.
+    pub fn end(&mut self) {
+        self.task = Task::None;
+        self.serial += 1;
+        self.held.clear();
+    }
+
+    /// Returns whether it follows an owner.
+    pub fn is_active(&self) -> bool {
+        self.task != Task::None
+    }
+}
+
+impl<P: Payload> Replica<P> {
+    /// A message of an owner.
+    pub(super) fn follow(&mut self, message: Message<P>) {
+        if let Message::Hello { epoch, number } = message {
+            return self.greeted(epoch, number);
+        }
+        match self.following.task {
+            Task::None | Task::Draining | Task::Promising(_) => {}
+            Task::Ready => self.obey(message),
+            _ => self.following.held.push_back(message),
+        }
+    }
+
+    fn greeted(&mut self, epoch: Epoch, number: u64) {
+        let promised = self.copy.head.promised.max(self.tenure.epoch);
+        let is_owner = self.tenure.role != Role::Idle && epoch <= self.tenure.epoch;
+        if (epoch < promised || is_owner) && !self.broken.is(Defect::AcceptsOldEpochs) {
+            return self.send(Message::Refused { number, promised });
+        }
+        if self.tenure.role != Role::Idle || self.tenure.waits {
+            self.step_down();
+        }
+        self.following.end();
+        self.following.task = Task::Draining;
+        self.following.epoch = epoch;
+        self.following.number = number;
+        if self.is_drained() {
+            self.drained();
+        }
+    }
+
+    pub(super) fn follower_drained(&mut self) {
+        if self.following.task != Task::Draining {
+            return;
+        }
+        self.copy.head.promised = self.following.epoch;
+        self.following.task = Task::Promising(self.copy.store());
+    }
+
+    fn welcome_owner(&mut self) {
+        self.following.task = Task::Ready;
+        let head = &self.copy.head;
+        let introduction = Introduction {
+            volume: head.volume,
+            blocks: self.settings.geometry.blocks,
+            incarnation: head.incarnation,
+            state: head.state,
+            hot: self.copy.log.extents().collect(),
+            lacks: self.copy.lacks,
+            unclean: head.unflushed.is_some(),
+        };
+        let number = self.following.number;
+        self.send(Message::Welcome {
+            number,
+            introduction,
+        });
+    }
+
+    pub(super) fn follower_stored(&mut self) {
+        let done = |number| self.copy.has_stored(number);
+        match self.following.task {
+            Task::Promising(number) if done(number) => return self.welcome_owner(),
+            Task::Beginning(number) if done(number) => self.send(Message::Begun),
+            Task::Joining(number) if done(number) => self.send(Message::Finished),
+            Task::Settling(number) if done(number) => self.send(Message::Settled),
+            Task::Marking(number) if done(number) => {}
+            _ => return,
+        }
+        self.following.task = Task::Ready;
+        while self.following.task == Task::Ready {
+            let Some(message) = self.following.held.pop_front() else {
+                return;
+            };
+            self.obey(message);
+        }
+    }
+
+    /// Does what the owner wants, if it is the owner of the promised epoch.
+    fn obey(&mut self, message: Message<P>) {
+        let (Message::Begin { epoch, .. }
+        | Message::Command { epoch, .. }
+        | Message::Finish { epoch, .. }
+        | Message::Settle { epoch }) = message
+        else {
+            return;
+        };
+        let current = epoch == self.following.epoch && epoch == self.copy.head.promised;
+        if !current && !self.broken.is(Defect::AcceptsOldEpochs) {
+            return;
+        }
+        match message {
+            Message::Begin {
+                volume,
+                incarnation,
+                base,
+                ..
+            } => {
+                let head = &mut self.copy.head;
+                head.volume = Some(volume);
+                head.incarnation = incarnation;
+                head.state = CopyState::Syncing { base };
+                if self.broken.is(Defect::ForgetsLogEarly) {
+                    self.copy.log.clear();
+                }
+                self.following.task = Task::Beginning(self.copy.store());
+            }
+            Message::Command { tag, command, .. } => self.execute(epoch, tag, command),
+            Message::Finish { generation, .. } => {
+                self.following.task = Task::Flushing(generation);
+                let serial = self.following.serial;
+                if self.broken.is(Defect::JoinsWithoutFlush) {
+                    self.join(generation);
+                } else {
+                    self.start(Purpose::Finish { serial }, Operation::Flush);
+                }
+            }
+            Message::Settle { .. } => {
+                self.copy.head.unflushed = None;
+                self.following.task = Task::Settling(self.copy.store());
+            }
+            _ => {}
+        }
+    }
+
+    fn execute(&mut self, epoch: Epoch, tag: u32, command: Command<P>) {
+        let is_write = matches!(command, Command::Write { .. });
+        // A copy that is in sync can serve after the owner's loss: it has to know that it
+        // acknowledged something.
+        if is_write && joined(&self.copy.head).0 > 0 && self.copy.head.unflushed.is_none() {
+            self.copy.head.unflushed = Some(self.settings.boot);
+            self.following.task = Task::Marking(self.copy.store());
+            let message = Message::Command {
+                epoch,
+                tag,
+                command,
+            };
+            return self.following.held.push_front(message);
+        }
+        let serial = self.following.serial;
+        match command {
+            Command::Write { blocks, body, fua } if self.settings.geometry.contains(blocks) => {
+                let write = Operation::Write { blocks, body, fua };
+                self.start(Purpose::Serve { serial, tag }, write);
+            }
+            Command::Compare { blocks, checksum } if self.settings.geometry.contains(blocks) => {
+                let purpose = Purpose::Compare {
+                    serial,
+                    tag,
+                    checksum,
+                };
+                self.start(purpose, Operation::Read(blocks));
+            }
+            Command::Flush => self.start(Purpose::Serve { serial, tag }, Operation::Flush),
+            Command::Write { .. } | Command::Compare { .. } => {
+                self.send(Message::Failed { tag });
+            }
+        }
+    }
+
+    /// A command of the owner has ended.
+    pub(super) fn served(&mut self, serial: u64, tag: u32, result: DiskResult<P>) {
+        if serial != self.following.serial {
+            return;
+        }
+        match result {
+            DiskResult::Failed => self.follower_failed(tag),
+            DiskResult::Done | DiskResult::Data(_) => self.send(Message::Done { tag }),
+        }
+    }
+
+    pub(super) fn compared(&mut self, serial: u64, tag: u32, expected: u64, result: DiskResult<P>) {
+        if serial != self.following.serial {
+            return;
+        }
+        match result {
+            DiskResult::Data(data) if data.checksum() == expected => {
+                self.send(Message::Done { tag });
+            }
+            DiskResult::Data(_) => self.send(Message::Differs { tag }),
+            DiskResult::Done | DiskResult::Failed => self.follower_failed(tag),
+        }
+    }
+
+    fn follower_failed(&mut self, tag: u32) {
+        self.copy.faulty = true;
+        self.send(Message::Failed { tag });
+        self.following.end();
+    }
+
+    pub(super) fn finish_flushed(&mut self, serial: u64, result: DiskResult<P>) {
+        let Task::Flushing(generation) = self.following.task else {
+            return;
+        };
+        if serial != self.following.serial {
+            return;
+        }
+        match result {
+            // The owner waits in vain, and drops the session.
+            DiskResult::Failed => self.following.end(),
+            DiskResult::Done | DiskResult::Data(_) => self.join(generation),
+        }
+    }
+
+    fn join(&mut self, generation: Generation) {
+        self.copy.log.clear();
+        self.copy.fill(false);
+        self.copy.lacks = false;
+        self.copy.faulty = false;
+        self.copy.head.state = CopyState::Joined(generation);
+        self.copy.head.unflushed = Some(self.settings.boot);
+        self.following.task = Task::Joining(self.copy.store());
+    }
+}

@@ -1,0 +1,270 @@
+//! What two copies decide when they meet: whether they are equal, whether the owner's
+//! dirty bits say what the other copy lacks, whether it is compared as a whole, or
+//! refused. Diverged copies are both kept.
+
+use super::durable::{CopyState, Head, VolumeId};
+use super::geometry::Extent;
+use super::record::{Epoch, Generation, Incarnation, Record};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A copy, as it introduces itself to the owner.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Introduction {
+    /// Its volume; None for a blank copy.
+    pub volume: Option<VolumeId>,
+    /// Its size, blocks.
+    pub blocks: u64,
+    /// The history that its content belongs to.
+    pub incarnation: Incarnation,
+    /// How much it has.
+    pub state: CopyState,
+    /// Extents that it wrote as an owner before, and that the copies may differ in.
+    pub hot: Vec<Extent>,
+    /// It lost power and may lack acknowledged writes.
+    pub lacks: bool,
+    /// It has acknowledged writes since the last clean state.
+    pub unclean: bool,
+}
+
+/// What a resync begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resume {
+    /// The owner's dirty bits and both activity logs.
+    Bits,
+    /// Everything is compared.
+    Everything,
+}
+
+/// Why a copy does not become part of the volume.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum Refusal {
+    /// Its volume is another one.
+    #[error(
+        "the other copy belongs to another volume; nothing on it is changed. To use its space for this volume, remove it there first"
+    )]
+    OtherVolume,
+    /// Its size is another one.
+    #[error("the other copy has {theirs} blocks of 4 KiB, this one {ours}; grow the smaller one")]
+    OtherSize {
+        /// Blocks here.
+        ours: u64,
+        /// Blocks there.
+        theirs: u64,
+    },
+    /// It has writes that this copy never had.
+    #[error(
+        "the copies have diverged: the other one left this volume's history (incarnation {theirs}, here {ours}) with writes of its own. Both are kept; choose one with `evenkeel volume resync`"
+    )]
+    Diverged {
+        /// The incarnation here.
+        ours: u64,
+        /// The incarnation there.
+        theirs: u64,
+    },
+    /// The cluster's record is older than the copy.
+    #[error(
+        "the other copy joined at generation {theirs}, and the cluster knows {known} only: the cluster's state was replaced by an older one"
+    )]
+    Newer {
+        /// The generation of the record.
+        known: u64,
+        /// The generation of the copy.
+        theirs: u64,
+    },
+    /// It has promised a later epoch to another owner.
+    #[error("the other copy has promised epoch {}: this one is over", promised.0)]
+    OldEpoch {
+        /// What it promised.
+        promised: Epoch,
+    },
+}
+
+/// Decides what a resync to a copy begins with. `mine` is the owner's, which is in sync.
+///
+/// # Errors
+/// The copy is no part of this volume's history.
+pub fn decide(
+    mine: &Head,
+    blocks: u64,
+    record: &Record,
+    theirs: &Introduction,
+) -> Result<Resume, Refusal> {
+    let Some(volume) = theirs.volume else {
+        return Ok(Resume::Everything);
+    };
+    if Some(volume) != mine.volume {
+        return Err(Refusal::OtherVolume);
+    }
+    if theirs.blocks != blocks {
+        return Err(Refusal::OtherSize {
+            ours: blocks,
+            theirs: theirs.blocks,
+        });
+    }
+    let (CopyState::Joined(at) | CopyState::Syncing { base: at }) = theirs.state;
+    if theirs.incarnation != record.incarnation {
+        let mut forks = record.forks.iter();
+        let former = forks.find(|fork| fork.incarnation == theirs.incarnation);
+        return match former {
+            Some(fork) if at <= fork.at => Ok(Resume::Everything),
+            _ => Err(Refusal::Diverged {
+                ours: record.incarnation.0,
+                theirs: theirs.incarnation.0,
+            }),
+        };
+    }
+    // A join that was not agreed on counts one more at most.
+    if at.0 > record.generation.0 + 1 {
+        return Err(Refusal::Newer {
+            known: record.generation.0,
+            theirs: at.0,
+        });
+    }
+    let CopyState::Joined(joined) = mine.state else {
+        return Ok(Resume::Everything);
+    };
+    Ok(match theirs.state {
+        // Later: it has joined, and this copy did not hear of that. The bits count from
+        // before.
+        CopyState::Joined(at) if at >= joined => Resume::Bits,
+        CopyState::Syncing { base } if base == joined => Resume::Bits,
+        _ => Resume::Everything,
+    })
+}
+
+/// Returns whether the copies are known to be equal, so that both can serve at once.
+pub fn is_clean(mine: &Head, is_quiet: bool, record: &Record, theirs: &Introduction) -> bool {
+    let joined = |state| matches!(state, CopyState::Joined(_));
+    record.in_sync.is_both()
+        && is_quiet
+        && mine.unflushed.is_none()
+        && theirs.hot.is_empty()
+        && !theirs.unclean
+        && theirs.volume == mine.volume
+        && theirs.incarnation == record.incarnation
+        && joined(mine.state)
+        && theirs.state == mine.state
+}
+
+/// Returns whether a copy may own the volume, as far as its disk and the record say.
+pub fn may_own(mine: &Head, record: &Record) -> bool {
+    let at = match mine.state {
+        CopyState::Joined(at) => at,
+        CopyState::Syncing { .. } => return false,
+    };
+    // Both have stored the generation of a record with both before it was proposed.
+    let is_recent = !record.in_sync.is_both() || at >= record.generation;
+    mine.volume.is_some() && mine.incarnation == record.incarnation && is_recent
+}
+
+/// Generation at which the copy joined, or zero.
+pub fn joined(head: &Head) -> Generation {
+    match head.state {
+        CopyState::Joined(at) => at,
+        CopyState::Syncing { .. } => Generation(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::geometry::Geometry;
+    use crate::replica::record::{Fork, InSync, Node};
+    use crate::replica::{Durable, durable};
+
+    const VOLUME: VolumeId = VolumeId([7; 16]);
+    const BLOCKS: u64 = 64;
+
+    fn mine() -> Head {
+        let geometry = Geometry {
+            blocks: BLOCKS,
+            extent_blocks: 8,
+            log_extents: 3,
+        };
+        let mut head = Durable::created(geometry, VOLUME).head;
+        head.incarnation = Incarnation(3);
+        head.state = CopyState::Joined(Generation(7));
+        head
+    }
+
+    fn record() -> Record {
+        Record {
+            incarnation: Incarnation(3),
+            generation: Generation(8),
+            in_sync: InSync::One(Node(0)),
+            forks: vec![Fork {
+                incarnation: Incarnation(2),
+                at: Generation(4),
+            }],
+        }
+    }
+
+    fn theirs(incarnation: u64, state: CopyState) -> Introduction {
+        Introduction {
+            volume: Some(VOLUME),
+            blocks: BLOCKS,
+            incarnation: Incarnation(incarnation),
+            state,
+            hot: Vec::new(),
+            lacks: false,
+            unclean: false,
+        }
+    }
+
+    #[test]
+    fn the_bits_hold_for_a_copy_that_they_count_from_and_for_no_other() {
+        let joined = |at| CopyState::Joined(Generation(at));
+        let syncing = |base| CopyState::Syncing {
+            base: Generation(base),
+        };
+        let diverged = |theirs| Err(Refusal::Diverged { ours: 3, theirs });
+        for (incarnation, state, decision) in [
+            (3, joined(7), Ok(Resume::Bits)),
+            (3, joined(9), Ok(Resume::Bits)),
+            (3, joined(6), Ok(Resume::Everything)),
+            (3, syncing(7), Ok(Resume::Bits)),
+            (3, syncing(6), Ok(Resume::Everything)),
+            (3, syncing(8), Ok(Resume::Everything)),
+            (
+                3,
+                joined(10),
+                Err(Refusal::Newer {
+                    known: 8,
+                    theirs: 10,
+                }),
+            ),
+            (2, joined(4), Ok(Resume::Everything)),
+            (2, joined(5), diverged(2)),
+            (1, joined(1), diverged(1)),
+            (4, joined(9), diverged(4)),
+        ] {
+            let found = decide(&mine(), BLOCKS, &record(), &theirs(incarnation, state));
+            assert_eq!(found, decision, "{incarnation} {state:?}");
+        }
+    }
+
+    #[test]
+    fn strangers_are_refused_and_a_blank_copy_is_filled() {
+        let joined = CopyState::Joined(Generation(7));
+        let mut other = theirs(3, joined);
+        other.volume = Some(durable::VolumeId([8; 16]));
+        let decided = |other: &Introduction| decide(&mine(), BLOCKS, &record(), other);
+        assert_eq!(decided(&other), Err(Refusal::OtherVolume));
+        other.volume = None;
+        assert_eq!(decided(&other), Ok(Resume::Everything));
+        let mut small = theirs(3, joined);
+        small.blocks = 63;
+        assert!(matches!(decided(&small), Err(Refusal::OtherSize { .. })));
+    }
+
+    #[test]
+    fn a_copy_older_than_the_record_of_both_owns_nothing() {
+        let mut record = record();
+        assert!(may_own(&mine(), &record));
+        record.in_sync = InSync::Both(Node(0), Node(1));
+        assert!(!may_own(&mine(), &record));
+        record.generation = Generation(7);
+        assert!(may_own(&mine(), &record));
+    }
+}

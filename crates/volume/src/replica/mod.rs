@@ -1,0 +1,234 @@
+//! A copy of a volume and its side of the replication, as a value: requests, results of the
+//! disk, messages, the lease and the time in, actions out. No I/O, no clock, no randomness.
+//!
+//! What always holds:
+//! - A write or flush is acknowledged when both copies have it, or when this one has and the
+//!   record says that the other one is out; and the lease is valid at that time. A reply
+//!   that a driver delivers late was right when it was made.
+//! - Before a write reaches a disk, its extents are in the activity log on the owner's disk.
+//!   They leave it when both disks have flushed the writes, or with their dirty bits.
+//! - Requests that overlap run one after the other ([`interval`]), also copies of a resync.
+//! - A follower refuses commands of an epoch other than the one it promised, on disk.
+//! - Before a copy changes sides, all former operations of its disk have ended.
+//! - A copy out of the record never serves. One that lost power while it had acknowledged
+//!   writes that were not flushed serves only if the other copy lost power, too, or is out
+//!   of the record, or an operator says so.
+//! - One proposal of a record is under way at a time, and is repeated until it is seen: so
+//!   its outcome is known before the next one, and until then both copies are required.
+
+pub mod activity;
+pub mod bitmap;
+mod copy;
+mod defect;
+mod durable;
+mod exchange;
+mod follower;
+mod geometry;
+mod hand_over;
+mod handshake;
+pub mod interval;
+mod message;
+mod operations;
+mod other;
+mod owner;
+mod record;
+mod report;
+mod requests;
+mod resync;
+mod settings;
+#[cfg(test)]
+mod simulation;
+mod tenure;
+
+pub use durable::{Boot, Change, CopyState, Durable, Head, VolumeId};
+pub use exchange::{
+    Action, DiskResult, Input, Notice, Operation, OperationId, Order, Outcome, Request, RequestId,
+    Time,
+};
+pub use geometry::{BLOCK_BYTES, Blocks, EXTENT_BLOCKS, Extent, Geometry, LOG_EXTENTS};
+pub use handshake::{Introduction, Refusal, Resume, decide};
+pub use message::{Body, Command, Message, Payload, Session};
+pub use record::{Epoch, FORKS_MAX, Fork, Generation, InSync, Incarnation, Node, Record};
+pub use report::{OtherState, Report};
+pub use settings::{Bounds, Settings};
+
+use copy::LocalCopy;
+use defect::Broken;
+use follower::Following;
+use operations::{Operations, Purpose};
+use other::Other;
+use requests::Requests;
+use tenure::{Role, Tenure};
+
+/// One copy of a volume.
+#[derive(Debug)]
+pub struct Replica<P> {
+    settings: Settings,
+    now: Time,
+    out: Vec<Action<P>>,
+    broken: Broken,
+    copy: LocalCopy,
+    operations: Operations,
+    requests: Requests<P>,
+    tenure: Tenure,
+    link: Option<Session>,
+    other: Other,
+    following: Following<P>,
+}
+
+impl<P: Payload> Replica<P> {
+    /// Creates the value for what a copy has on disk. No operation of a former process may
+    /// be under way on it.
+    pub fn new(settings: Settings, durable: &Durable, now: Time) -> Replica<P> {
+        Replica {
+            copy: LocalCopy::new(&settings, durable),
+            settings,
+            now,
+            out: Vec::new(),
+            broken: Broken::default(),
+            operations: Operations::default(),
+            requests: Requests::default(),
+            tenure: Tenure::default(),
+            link: None,
+            other: Other::default(),
+            following: Following::default(),
+        }
+    }
+
+    /// Breaks it, to see that this is found.
+    #[cfg(test)]
+    pub(crate) fn break_it(&mut self, broken: Broken) {
+        self.broken = broken;
+        if broken.is(defect::Defect::IgnoresPowerLoss) {
+            self.copy.lacks = false;
+        }
+    }
+
+    /// Processes what happened; appends the actions to `actions`, which the driver takes in
+    /// this order.
+    pub fn handle(&mut self, now: Time, input: Input<P>, actions: &mut Vec<Action<P>>) {
+        self.now = self.now.max(now);
+        std::mem::swap(&mut self.out, actions);
+        match input {
+            Input::Request(id, request) => self.request(id, request),
+            Input::Disk(operation, result) => self.disk(operation, result),
+            Input::Stored(number) => self.stored(number),
+            Input::StoreFailed(number) => self.store_failed(number),
+            Input::Connected(session) => self.connected(session),
+            Input::Lost(session) => self.lost(session),
+            Input::Message(session, message) if self.link == Some(session) => {
+                self.message(session, message);
+            }
+            Input::Message(..) => {}
+            Input::Granted {
+                epoch,
+                until,
+                record,
+            } => self.granted(epoch, until, record),
+            Input::Renewed { epoch, until } => self.renewed(epoch, until),
+            Input::LeaseEnded => self.tenure.until = Time(0),
+            Input::Recorded(record) => self.recorded(record),
+            Input::Order(order) => self.order(order),
+            Input::Tick => {}
+        }
+        self.advance();
+        std::mem::swap(&mut self.out, actions);
+    }
+
+    /// When [`Input::Tick`] is due, if nothing else happens.
+    pub fn deadline(&self) -> Option<Time> {
+        let stalls = (!self.requests.is_idle()).then_some(self.requests.checked_at);
+        let stalls = stalls.map(|at| at.after(self.settings.bounds.stall_check_ns()));
+        [
+            stalls,
+            self.copy.store_again_at,
+            self.tenure_deadline(),
+            self.other_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// What follows from any input.
+    fn advance(&mut self) {
+        if self.now
+            >= self
+                .requests
+                .checked_at
+                .after(self.settings.bounds.stall_check_ns())
+        {
+            self.check_stalls();
+        }
+        if self.tenure.role != Role::Idle {
+            self.advance_tenure();
+            self.advance_other();
+            self.admit();
+            self.advance_hand_over();
+        }
+        self.advance_store();
+    }
+
+    /// An operation of the local disk ended.
+    fn disk(&mut self, operation: OperationId, result: DiskResult<P>) {
+        let Some(purpose) = self.operations.end(operation) else {
+            return;
+        };
+        match purpose {
+            Purpose::Local(slot) => self.local_ended(slot, result),
+            Purpose::Serve { serial, tag } => self.served(serial, tag, result),
+            Purpose::Compare {
+                serial,
+                tag,
+                checksum,
+            } => self.compared(serial, tag, checksum, result),
+            Purpose::Finish { serial } => self.finish_flushed(serial, result),
+        }
+        if self.is_drained() {
+            self.drained();
+        }
+    }
+
+    /// Returns whether no operation of the disk is under way.
+    fn is_drained(&self) -> bool {
+        self.operations.count() == 0 || self.broken.is(defect::Defect::NeverDrains)
+    }
+
+    /// No former operation of the disk is under way.
+    fn drained(&mut self) {
+        if self.requests.abandoned {
+            self.requeue();
+        }
+        if self.tenure.role == Role::Draining {
+            self.promise();
+        }
+        self.follower_drained();
+    }
+
+    /// A change is on disk.
+    fn stored(&mut self, number: u64) {
+        if !self.copy.stored(number) {
+            return;
+        }
+        self.requests_stored();
+        self.tenure_stored();
+        self.other_stored();
+        self.hand_over_stored();
+        self.follower_stored();
+    }
+
+    fn start(&mut self, purpose: Purpose, operation: Operation<P>) {
+        let id = self.operations.begin(purpose);
+        self.out.push(Action::Disk(id, operation));
+    }
+
+    fn send(&mut self, message: Message<P>) {
+        if let Some(session) = self.link {
+            self.out.push(Action::Send(session, message));
+        }
+    }
+
+    fn say(&mut self, notice: Notice) {
+        self.out.push(Action::Say(notice));
+    }
+}

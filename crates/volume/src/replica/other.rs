@@ -1,0 +1,317 @@
+//! The other copy, as the owner sees it: greeted, resynchronised, joined, in sync, lost.
+
+use super::defect::Defect;
+use super::exchange::{Action, Notice, Time};
+use super::handshake::{Introduction, Resume, decide};
+use super::message::{Message, Session};
+use super::owner::YIELD_TAG;
+use super::record::{Generation, InSync};
+use super::tenure::Role;
+use super::{Payload, Replica};
+
+/// How far the other copy is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Phase {
+    /// It has no part in anything.
+    #[default]
+    Away,
+    /// It was greeted.
+    Greeting,
+    /// This copy stores that everything is dirty, by this store.
+    Storing(u64),
+    /// It stores that it is incomplete.
+    Beginning,
+    /// It gets copies and all writes.
+    Syncing,
+    /// It has everything. Acknowledgements need it from here on; requests that did not are
+    /// under way.
+    Joining,
+    /// It flushes and stores that it has joined.
+    Finishing,
+    /// This copy stores that both have joined, by this store.
+    Confirming(u64),
+    /// The record with both is proposed.
+    Proposing,
+    /// It is in sync, and in the record.
+    Mirrored,
+}
+
+/// The other copy, and the resync to it.
+#[derive(Clone, Debug, Default)]
+pub struct Other {
+    /// How far it is.
+    pub phase: Phase,
+    /// Counts greetings.
+    pub number: u64,
+    /// When the phase began to wait for a response.
+    pub since: Time,
+    /// Not before then is it greeted again.
+    pub retry_at: Time,
+    /// Attempts that failed since it was in sync.
+    pub attempts: u32,
+    /// Where the resync looks next.
+    pub cursor: u64,
+    /// Copies under way.
+    pub copies: u32,
+    /// The next copy starts then, by the rate.
+    pub copy_at: Time,
+}
+
+impl Other {
+    /// Returns whether it gets all writes.
+    pub fn receives(&self) -> bool {
+        self.phase >= Phase::Syncing
+    }
+
+    /// Returns whether it is about to be in sync.
+    pub fn is_joining(&self) -> bool {
+        (Phase::Joining..Phase::Mirrored).contains(&self.phase)
+    }
+
+    fn waits_for_response(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Greeting | Phase::Beginning | Phase::Finishing
+        )
+    }
+}
+
+impl<P: Payload> Replica<P> {
+    /// The other node is connected.
+    pub(super) fn connected(&mut self, session: Session) {
+        if let Some(former) = self.link {
+            self.lost(former);
+        }
+        self.link = Some(session);
+        if self.other.attempts <= 1 {
+            self.other.retry_at = Time(0);
+        }
+        if matches!(self.tenure.role, Role::Greeting(_)) {
+            self.greet();
+        }
+    }
+
+    /// A connection has ended.
+    pub(super) fn lost(&mut self, session: Session) {
+        if self.link == Some(session) {
+            self.link = None;
+            self.following.end();
+            if self.other.receives() {
+                self.say(Notice::OtherLost);
+            }
+            self.lose_other();
+        }
+    }
+
+    /// Closes the connection: the other copy does not respond or cannot be used.
+    pub(super) fn drop_other(&mut self, why: Notice) {
+        self.say(why);
+        if let Some(session) = self.link.take() {
+            self.out.push(Action::Disconnect(session));
+        }
+        self.following.end();
+        self.lose_other();
+    }
+
+    /// Sends a greeting, if the other node is connected.
+    pub(super) fn greet(&mut self) {
+        if self.link.is_none() {
+            return;
+        }
+        self.other.phase = Phase::Greeting;
+        self.other.number += 1;
+        self.other.since = self.now;
+        let (epoch, number) = (self.tenure.epoch, self.other.number);
+        self.send(Message::Hello { epoch, number });
+    }
+
+    /// A message came in the current session.
+    pub(super) fn message(&mut self, _: Session, message: Message<P>) {
+        match message {
+            Message::Welcome {
+                number,
+                introduction,
+            } => self.welcome(number, introduction),
+            Message::Refused { number, promised } => {
+                if number == self.other.number && self.other.phase == Phase::Greeting {
+                    self.say(Notice::Refused(super::Refusal::OldEpoch { promised }));
+                    self.tenure.until = Time(0);
+                    self.fail_other();
+                }
+            }
+            Message::Begun if self.other.phase == Phase::Beginning => {
+                self.other.phase = Phase::Syncing;
+                self.other.cursor = 0;
+                let blocks = self.copy.dirty.count();
+                self.say(Notice::Resync { blocks });
+            }
+            Message::Done { tag } if tag == YIELD_TAG => self.yield_flushed(),
+            Message::Done { tag } if self.other.receives() => self.remote_ended(tag, false),
+            Message::Differs { tag } if self.other.receives() => self.remote_ended(tag, true),
+            Message::Failed { tag: _ } if self.other.receives() => {
+                self.drop_other(Notice::OtherFailed);
+            }
+            Message::Finished if self.other.phase == Phase::Finishing => self.finished(),
+            Message::Settled => self.settled(),
+            Message::Begun
+            | Message::Done { .. }
+            | Message::Differs { .. }
+            | Message::Failed { .. }
+            | Message::Finished => {}
+            message => self.follow(message),
+        }
+    }
+
+    fn welcome(&mut self, number: u64, theirs: Introduction) {
+        if number != self.other.number || self.other.phase != Phase::Greeting {
+            return;
+        }
+        let blocks = self.settings.geometry.blocks;
+        let decided = decide(&self.copy.head, blocks, &self.tenure.record, &theirs);
+        let resume = match decided {
+            Ok(_) if self.broken.is(Defect::TrustsAnyBits) => Resume::Bits,
+            Ok(resume) => resume,
+            Err(refusal) => {
+                self.say(Notice::Refused(refusal));
+                self.fail_other();
+                return;
+            }
+        };
+        if self.tenure.role != Role::Serving {
+            self.introduced(&theirs);
+            return;
+        }
+        match resume {
+            Resume::Bits => {
+                if !self.broken.is(Defect::IgnoresTheirLog) {
+                    let count = self.settings.geometry.extents();
+                    for extent in theirs.hot.iter().filter(|extent| extent.0 < count) {
+                        self.copy.dirty.set_extent(*extent);
+                    }
+                }
+                self.begin();
+            }
+            // On disk before the other copy calls these bits its own.
+            Resume::Everything => {
+                self.copy.fill(true);
+                let number = self.copy.store();
+                self.other.phase = Phase::Storing(number);
+                if self.broken.is(Defect::BeginsUnstored) {
+                    self.begin();
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        self.other.phase = Phase::Beginning;
+        self.other.since = self.now;
+        self.send(Message::Begin {
+            epoch: self.tenure.epoch,
+            volume: self.settings.volume,
+            incarnation: self.tenure.record.incarnation,
+            base: super::handshake::joined(&self.copy.head),
+        });
+    }
+
+    pub(super) fn other_stored(&mut self) {
+        match self.other.phase {
+            Phase::Storing(number) if self.copy.has_stored(number) => self.begin(),
+            Phase::Confirming(number) if self.copy.has_stored(number) => {
+                self.other.phase = Phase::Proposing;
+                self.propose(InSync::Both(self.settings.me, self.settings.other));
+            }
+            _ => {}
+        }
+    }
+
+    /// The other copy has joined; so does this one.
+    fn finished(&mut self) {
+        let generation = Generation(self.tenure.record.generation.0 + 1);
+        self.copy.head.state = super::CopyState::Joined(generation);
+        self.copy.head.unflushed = Some(self.settings.boot);
+        self.copy.fill(false);
+        self.other.phase = Phase::Confirming(self.copy.store());
+    }
+
+    /// The other copy has no part in anything from here on: what it may not have, or not on
+    /// stable storage, is dirty.
+    pub(super) fn lose_other(&mut self) {
+        let received = self.other.receives();
+        if self.other.phase != Phase::Away {
+            self.fail_other();
+        }
+        if received {
+            // With both disks in trouble, clients get errors from this one.
+            if self.tenure.role == Role::Yielding && self.tenure.proposal.is_none() {
+                self.tenure.role = Role::Serving;
+            }
+            if !self.broken.is(Defect::ForgetsUnstable) {
+                for extent in self.copy.log.unstable() {
+                    self.copy.dirty.set_extent(extent);
+                }
+            }
+            self.tenure.hand_over = None;
+            self.lose_remote_parts();
+        }
+        if self.tenure.role != Role::Idle {
+            self.release_other();
+        }
+    }
+
+    fn fail_other(&mut self) {
+        self.other.phase = Phase::Away;
+        let bounds = &self.settings.bounds;
+        let wait = bounds.retry_ns << self.other.attempts.min(6);
+        self.other.attempts += 1;
+        self.other.retry_at = self.now.after(wait);
+    }
+
+    /// Returns whether a response is due that belongs to no request.
+    fn waits_for_other(&self) -> bool {
+        let yields = self.tenure.role == Role::Yielding && self.tenure.proposal.is_none();
+        self.other.waits_for_response() || yields
+    }
+
+    pub(super) fn advance_other(&mut self) {
+        let stall = self.settings.bounds.other_stall_ns;
+        if self.waits_for_other() && self.now >= self.other.since.after(stall) {
+            // One that stores slowly may respond later to a further greeting.
+            self.drop_other(Notice::OtherLost);
+        }
+        if self.tenure.role != Role::Serving {
+            return;
+        }
+        let recorded = self.tenure.record.in_sync.contains(self.settings.other);
+        if self.other.phase == Phase::Away
+            && self.link.is_some()
+            && !recorded
+            && self.tenure.proposal.is_none()
+            && self.now >= self.other.retry_at
+        {
+            self.greet();
+        }
+        if (Phase::Syncing..=Phase::Joining).contains(&self.other.phase) {
+            self.advance_resync();
+        }
+    }
+
+    pub(super) fn other_deadline(&self) -> Option<Time> {
+        if self.tenure.role == Role::Idle {
+            return None;
+        }
+        let stall = self.settings.bounds.other_stall_ns;
+        match self.other.phase {
+            Phase::Away if self.link.is_some() && self.tenure.role == Role::Serving => {
+                let recorded = self.tenure.record.in_sync.contains(self.settings.other);
+                let is_free = !recorded && self.tenure.proposal.is_none();
+                is_free.then_some(self.other.retry_at)
+            }
+            Phase::Syncing if self.copy.dirty.count() > 0 => {
+                (self.now < self.other.copy_at).then_some(self.other.copy_at)
+            }
+            _ if self.waits_for_other() => Some(self.other.since.after(stall)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The way of a node with the lease: it drains, promises its epoch, asks the other copy,
+//! has the record changed, serves, and gives way when its disk fails.
+
+use super::defect::Defect;
+use super::exchange::{Action, Notice, Order, Time};
+use super::geometry::Blocks;
+use super::handshake::{Introduction, is_clean, may_own};
+use super::message::{Command, Message};
+use super::other::Phase;
+use super::record::{Epoch, InSync, Record};
+use super::requests::{Origin, Work};
+use super::tenure::{Proposal, Role, Tenure};
+use super::{Payload, Replica};
+
+/// Tag of the flush before the other copy is alone in the record.
+pub(super) const YIELD_TAG: u32 = u32::MAX;
+
+impl<P: Payload> Replica<P> {
+    /// Returns how much this node should have the lease: 0 not at all, otherwise the higher
+    /// the better.
+    pub fn rank(&self, now: Time) -> u32 {
+        let joined = super::handshake::joined(&self.copy.head).0 > 0;
+        if !joined || now < self.tenure.rests_until {
+            return 0;
+        }
+        match self.copy.lacks || self.copy.faulty {
+            true => 1,
+            false => 2,
+        }
+    }
+
+    /// The lease was granted.
+    pub(super) fn granted(&mut self, epoch: Epoch, until: Time, record: Record) {
+        if epoch <= self.copy.head.promised {
+            return;
+        }
+        let was_mine = self.tenure.waits && epoch.0 == self.tenure.epoch.0 + 1;
+        if !was_mine && !self.broken.is(Defect::ExecutesStale) {
+            self.disown();
+        }
+        self.tenure.role = Role::Idle;
+        self.tenure.until = Time(0);
+        self.requests.abandon();
+        self.lose_other();
+        self.following.end();
+        self.tenure = Tenure {
+            role: Role::Draining,
+            epoch,
+            until,
+            record,
+            waits: true,
+            granted_at: self.now,
+            alone: self.tenure.alone,
+            ..Tenure::default()
+        };
+        let record = &self.tenure.record;
+        let listed = record.in_sync.contains(self.settings.me) && may_own(&self.copy.head, record);
+        if !listed && !self.broken.is(Defect::ServesOutOfRecord) {
+            self.release(Notice::NotInSync);
+        } else if self.is_drained() {
+            self.drained();
+        }
+    }
+
+    /// The lease was renewed.
+    pub(super) fn renewed(&mut self, epoch: Epoch, until: Time) {
+        if epoch == self.tenure.epoch && self.tenure.role != Role::Idle {
+            let was_frozen = !self.is_valid();
+            self.tenure.until = self.tenure.until.max(until);
+            if was_frozen {
+                self.settle_all();
+            }
+        }
+    }
+
+    /// Returns whether the lease is valid now.
+    pub(super) fn is_valid(&self) -> bool {
+        self.now < self.tenure.until || self.broken.is(Defect::IgnoresLeaseEnd)
+    }
+
+    /// Stores the promise of the own epoch.
+    pub(super) fn promise(&mut self) {
+        self.copy.head.promised = self.tenure.epoch;
+        self.tenure.role = Role::Promising(self.copy.store());
+    }
+
+    pub(super) fn tenure_stored(&mut self) {
+        let Role::Promising(number) = self.tenure.role else {
+            return;
+        };
+        if !self.copy.has_stored(number) {
+            return;
+        }
+        if self.tenure.record.in_sync.contains(self.settings.other) {
+            let until = self.now.after(self.settings.bounds.greet_ns);
+            self.tenure.role = Role::Greeting(until);
+            self.greet();
+        } else {
+            self.serve();
+        }
+    }
+
+    /// The other copy responded while this node waited for it.
+    pub(super) fn introduced(&mut self, theirs: &Introduction) {
+        let is_quiet = self.copy.log.is_empty() && self.copy.dirty.count() == 0;
+        let record = &self.tenure.record;
+        if is_clean(&self.copy.head, is_quiet, record, theirs) {
+            self.other.phase = Phase::Mirrored;
+            self.serve();
+            return;
+        }
+        let joined = matches!(theirs.state, super::CopyState::Joined(_));
+        if self.copy.lacks && !theirs.lacks && joined {
+            self.release(Notice::GivesWay);
+            return;
+        }
+        self.other.phase = Phase::Away;
+        self.tenure.role = Role::Recording;
+        self.secure();
+    }
+
+    /// The other copy did not respond in time.
+    fn not_introduced(&mut self) {
+        self.other.phase = Phase::Away;
+        if self.copy.lacks && !self.tenure.alone {
+            self.release(Notice::WaitsForOther(self.settings.other));
+        } else {
+            self.tenure.role = Role::Recording;
+            self.secure();
+        }
+    }
+
+    /// Begins to serve.
+    fn serve(&mut self) {
+        self.tenure.role = Role::Serving;
+        self.copy.lacks = false;
+        let mirrored = self.other.phase == Phase::Mirrored;
+        if !mirrored && !self.broken.is(Defect::IgnoresOwnLog) {
+            for extent in self.copy.log.extents() {
+                self.copy.dirty.set_extent(extent);
+            }
+        }
+        let epoch = self.tenure.epoch;
+        self.say(Notice::Serves { epoch, mirrored });
+    }
+
+    /// Returns whether acknowledgements need the other copy.
+    pub(super) fn requires_other(&self) -> bool {
+        let other = self.settings.other;
+        let proposed = self.tenure.proposal.as_ref();
+        let proposed = proposed.filter(|_| !self.broken.is(Defect::ForgetsProposal));
+        let recorded = self.tenure.record.in_sync.contains(other);
+        let gone = self.broken.is(Defect::AcksBeforeRecord) && !self.other.receives();
+        (recorded && !gone)
+            || proposed.is_some_and(|proposal| proposal.record.in_sync.contains(other))
+            || self.other.is_joining()
+    }
+
+    /// Proposes a record with these copies.
+    pub(super) fn propose(&mut self, in_sync: InSync) {
+        let record = self.tenure.record.with(in_sync);
+        let action = Action::Propose(self.tenure.epoch, record.clone());
+        self.out.push(action);
+        self.tenure.proposal = Some(Proposal {
+            record,
+            at: self.now,
+        });
+    }
+
+    /// A record is the current one.
+    pub(super) fn recorded(&mut self, record: Record) {
+        let tenure = &mut self.tenure;
+        if tenure.role == Role::Idle || record.generation <= tenure.record.generation {
+            return;
+        }
+        let generation = record.generation;
+        tenure.proposal = (tenure.proposal.take()).filter(|p| p.record.generation > generation);
+        tenure.record = record;
+        match tenure.role {
+            Role::Recording if tenure.record.in_sync == InSync::One(self.settings.me) => {
+                self.serve();
+            }
+            Role::Yielding if tenure.record.in_sync == InSync::One(self.settings.other) => {
+                self.release(Notice::LocalFailed);
+                return;
+            }
+            _ => {}
+        }
+        if self.other.phase == Phase::Proposing && self.tenure.record.in_sync.is_both() {
+            self.other.phase = Phase::Mirrored;
+            self.other.attempts = 0;
+            self.say(Notice::InSync);
+        }
+        self.release_other();
+        self.advance_log();
+    }
+
+    /// Returns whether the node does not serve yet, and the other copy may.
+    fn can_give_way(&self) -> bool {
+        let serves = matches!(
+            self.tenure.role,
+            Role::Idle | Role::Serving | Role::Yielding
+        );
+        !serves && self.tenure.record.in_sync.is_both() && self.tenure.proposal.is_none()
+    }
+
+    /// When a disk has failed that does not become ready.
+    fn gives_up_at(&self) -> Time {
+        let bounds = &self.settings.bounds;
+        (self.tenure.granted_at).after(bounds.local_stall_ns + bounds.greet_ns)
+    }
+
+    /// The local disk failed: if the other copy is in sync, it takes over.
+    pub(super) fn local_failed(&mut self) {
+        if self.tenure.role != Role::Serving || self.other.phase != Phase::Mirrored {
+            if self.can_give_way() {
+                self.release(Notice::LocalFailed);
+            }
+            return;
+        }
+        self.copy.faulty = true;
+        self.tenure.role = Role::Yielding;
+        self.tenure.hand_over = None;
+        self.say(Notice::LocalFailed);
+        // What both acknowledged must not depend on the power of the other machine only.
+        self.other.since = self.now;
+        self.send(Message::Command {
+            epoch: self.tenure.epoch,
+            tag: YIELD_TAG,
+            command: Command::Flush,
+        });
+    }
+
+    /// The other copy has flushed: it can be alone in the record.
+    pub(super) fn yield_flushed(&mut self) {
+        let can = self.tenure.role == Role::Yielding && self.tenure.proposal.is_none();
+        if can && self.other.phase == Phase::Mirrored {
+            self.propose(InSync::One(self.settings.other));
+        }
+    }
+
+    /// Releases the lease; requests under way are answered with `Moved`.
+    pub(super) fn release(&mut self, why: Notice) {
+        self.say(why);
+        self.out.push(Action::Release(self.tenure.epoch));
+        self.step_down();
+        self.tenure.rests_until = self.now.after(self.settings.bounds.rest_ns);
+    }
+
+    /// Is no owner any longer; another node may be.
+    pub(super) fn step_down(&mut self) {
+        self.tenure.role = Role::Idle;
+        self.tenure.until = Time(0);
+        if !self.broken.is(Defect::ExecutesStale) {
+            self.disown();
+            self.tenure.waits = false;
+        }
+        self.requests.abandon();
+        self.lose_other();
+        self.tenure.proposal = None;
+        self.tenure.secures = false;
+        self.tenure.hand_over = None;
+        if self.is_drained() {
+            self.drained();
+        }
+    }
+
+    pub(super) fn advance_tenure(&mut self) {
+        if let Role::Greeting(until) = self.tenure.role
+            && self.now >= until
+        {
+            self.not_introduced();
+        }
+        if self.now >= self.gives_up_at() && self.can_give_way() {
+            return self.release(Notice::LocalFailed);
+        }
+        let again = self.settings.bounds.propose_ns;
+        if let Some(proposal) = &mut self.tenure.proposal
+            && self.now >= proposal.at.after(again)
+        {
+            proposal.at = self.now;
+            let action = Action::Propose(self.tenure.epoch, proposal.record.clone());
+            self.out.push(action);
+        }
+        if self.tenure.role == Role::Serving && self.must_be_alone() {
+            self.secure();
+        }
+    }
+
+    /// Returns whether the other copy is in the record and should not be. It can leave only
+    /// when the outcome of a former proposal is known.
+    fn must_be_alone(&self) -> bool {
+        let recorded = self.tenure.record.in_sync.contains(self.settings.other);
+        let lost = self.other.phase != Phase::Mirrored;
+        recorded && lost && self.tenure.proposal.is_none()
+    }
+
+    /// Flushes, then proposes the record with this copy alone: what both acknowledged must
+    /// not depend on the power of this machine only.
+    fn secure(&mut self) {
+        if self.tenure.secures {
+            return;
+        }
+        self.tenure.secures = true;
+        if self.broken.is(Defect::ProposesUnflushed) {
+            return self.propose_alone();
+        }
+        let nothing = Blocks { first: 0, count: 1 };
+        let slot = self.requests.open(Origin::Alone, Work::Flush, nothing);
+        self.begin_slot(slot);
+    }
+
+    /// The local disk has flushed.
+    pub(super) fn propose_alone(&mut self) {
+        self.tenure.secures = false;
+        let can = matches!(self.tenure.role, Role::Serving | Role::Recording);
+        if can && self.must_be_alone() {
+            self.propose(InSync::One(self.settings.me));
+        }
+    }
+
+    pub(super) fn tenure_deadline(&self) -> Option<Time> {
+        let again = self.settings.bounds.propose_ns;
+        let proposal = self.tenure.proposal.as_ref();
+        let proposal = proposal.map(|proposal| proposal.at.after(again));
+        match self.tenure.role {
+            Role::Greeting(until) => Some(proposal.map_or(until, |at| at.min(until))),
+            Role::Idle | Role::Serving | Role::Yielding => proposal,
+            _ => Some(proposal.map_or(self.gives_up_at(), |at| at.min(self.gives_up_at()))),
+        }
+    }
+
+    pub(super) fn order(&mut self, order: Order) {
+        match order {
+            Order::ServeAlone => {
+                self.tenure.alone = true;
+                self.tenure.rests_until = Time(0);
+            }
+            Order::Freeze | Order::HandOver => self.hand_over(order == Order::HandOver),
+            Order::Thaw => self.tenure.hand_over = None,
+        }
+    }
+}

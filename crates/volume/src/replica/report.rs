@@ -1,0 +1,81 @@
+//! The state of a replica for operators.
+
+use super::other::Phase;
+use super::record::{Epoch, Record};
+use super::tenure::Role;
+use super::{Payload, Replica, Time};
+
+/// The other copy, as the owner sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OtherState {
+    /// Not connected, or refused.
+    Away,
+    /// About to be resynchronised.
+    Preparing,
+    /// Gets what it lacks.
+    Syncing,
+    /// Has everything; the record is about to say so.
+    Joining,
+    /// In sync.
+    InSync,
+}
+
+/// What a replica does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// It is the owner and serves.
+    pub serves: bool,
+    /// It is the owner of this epoch, or was the last time.
+    pub epoch: Epoch,
+    /// Requests wait for the lease or for an agreement.
+    pub frozen: bool,
+    /// The record, at the owner.
+    pub record: Option<Record>,
+    /// The other copy.
+    pub other: OtherState,
+    /// Blocks that the other copy may lack.
+    pub dirty_blocks: u64,
+    /// Requests of clients under way or waiting.
+    pub requests: usize,
+    /// Another owner is followed.
+    pub follows: bool,
+    /// This copy lost power with acknowledged writes that were not flushed.
+    pub lacks: bool,
+}
+
+impl<P: Payload> Replica<P> {
+    /// Returns the epoch in which this node serves, if it does.
+    pub fn serves(&self) -> Option<Epoch> {
+        (self.tenure.role == Role::Serving).then_some(self.tenure.epoch)
+    }
+
+    /// Returns whether this node serves and both copies are in sync.
+    pub fn is_mirrored(&self) -> bool {
+        self.tenure.role == Role::Serving && self.other.phase == Phase::Mirrored
+    }
+
+    /// Returns the state at this time.
+    pub fn report(&self, now: Time) -> Report {
+        let serves = self.tenure.role == Role::Serving;
+        let frozen = self.tenure.hand_over.is_some() || now >= self.tenure.until || !serves;
+        Report {
+            serves,
+            epoch: self.tenure.epoch,
+            frozen: frozen && self.tenure.waits,
+            record: (self.tenure.role != Role::Idle).then(|| self.tenure.record.clone()),
+            other: match self.other.phase {
+                Phase::Away | Phase::Greeting => OtherState::Away,
+                Phase::Storing(_) | Phase::Beginning => OtherState::Preparing,
+                Phase::Syncing => OtherState::Syncing,
+                Phase::Joining | Phase::Finishing | Phase::Confirming(_) | Phase::Proposing => {
+                    OtherState::Joining
+                }
+                Phase::Mirrored => OtherState::InSync,
+            },
+            dirty_blocks: self.copy.dirty.count(),
+            requests: self.requests.open_clients(),
+            follows: self.following.is_active(),
+            lacks: self.copy.lacks,
+        }
+    }
+}

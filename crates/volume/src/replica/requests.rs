@@ -1,0 +1,678 @@
+//! Requests under way: of clients, of the resync and of the activity log. Each waits for its
+//! range, for the activity log, for the local disk and for the other copy.
+
+use super::activity::Admission;
+use super::defect::Defect;
+use super::exchange::{Action, DiskResult, Notice, Operation, Outcome, Request, RequestId, Time};
+use super::geometry::Blocks;
+use super::interval::IntervalLock;
+use super::message::{Body, Command, Message};
+use super::operations::Purpose;
+use super::tenure::Role;
+use super::{Payload, Replica};
+use std::collections::VecDeque;
+
+/// Where a request comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// A client.
+    Client(RequestId),
+    /// The activity log, which needs room.
+    Log,
+    /// The resync.
+    Resync,
+    /// A hand-over.
+    HandOver,
+    /// The record that has this copy alone is to be proposed.
+    Alone,
+}
+
+/// What it does.
+#[derive(Clone, Debug)]
+pub enum Work<P> {
+    /// Reads here.
+    Read,
+    /// Writes on both copies.
+    Write {
+        /// What the blocks become.
+        body: Body<P>,
+        /// Done only when it is on stable storage.
+        fua: bool,
+    },
+    /// Flushes both copies.
+    Flush,
+    /// Reads here, and writes on the other copy if that differs.
+    Copy {
+        /// Whether checksums are compared first.
+        compare: bool,
+    },
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Free,
+    /// For the lease.
+    Queued,
+    /// For its range.
+    Locking,
+    /// For room in the activity log.
+    Cold,
+    /// For this store.
+    Storing(u64),
+    /// For the disks.
+    Running,
+    /// For the end of former operations of the disk.
+    Abandoned,
+}
+
+/// How far the part of one copy is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// It has none.
+    Not,
+    /// It is under way.
+    Waiting,
+    /// It has it.
+    Done,
+    /// It may have it or not: the session was lost.
+    Lost,
+    /// It had it, in a session that was lost.
+    Past,
+    /// The disk failed.
+    Failed,
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Slot<P> {
+    origin: Origin,
+    pub(super) work: Work<P>,
+    pub(super) blocks: Blocks,
+    stage: Stage,
+    pub(super) local: Part,
+    pub(super) remote: Part,
+    /// It is acknowledged only when the other copy has it.
+    needs_other: bool,
+    /// The client has its reply, or the copy is cancelled.
+    pub(super) replied: bool,
+    pub(super) data: Option<P>,
+    pub(super) sent_at: Time,
+    arrived: u64,
+    /// What a flush covers, in the activity log's count, and whether on both copies.
+    covers: (u64, bool),
+}
+
+/// All requests.
+#[derive(Debug)]
+pub struct Requests<P> {
+    slots: Vec<Slot<P>>,
+    free: Vec<u32>,
+    queue: VecDeque<u32>,
+    lock: IntervalLock,
+    cold: VecDeque<u32>,
+    storing: Vec<u32>,
+    granted: Vec<u32>,
+    arrivals: u64,
+    /// A flush for the activity log is under way.
+    flushing: bool,
+    /// Requests of clients that have begun.
+    pub clients: usize,
+    /// Those of them that do not need the other copy.
+    pub loose: usize,
+    /// Some are abandoned.
+    pub abandoned: bool,
+    /// When stalled ones were looked for.
+    pub checked_at: Time,
+}
+
+impl<P> Default for Requests<P> {
+    fn default() -> Requests<P> {
+        Requests {
+            slots: Vec::new(),
+            free: Vec::new(),
+            queue: VecDeque::new(),
+            lock: IntervalLock::default(),
+            cold: VecDeque::new(),
+            storing: Vec::new(),
+            granted: Vec::new(),
+            arrivals: 0,
+            flushing: false,
+            clients: 0,
+            loose: 0,
+            abandoned: false,
+            checked_at: Time(0),
+        }
+    }
+}
+
+impl<P> Requests<P> {
+    /// Takes a slot for a request that has not begun.
+    pub fn open(&mut self, origin: Origin, work: Work<P>, blocks: Blocks) -> u32 {
+        self.arrivals += 1;
+        let slot = Slot {
+            origin,
+            work,
+            blocks,
+            stage: Stage::Queued,
+            local: Part::Not,
+            remote: Part::Not,
+            needs_other: false,
+            replied: false,
+            data: None,
+            sent_at: Time(0),
+            arrived: self.arrivals,
+            covers: (0, false),
+        };
+        match self.free.pop() {
+            Some(place) => {
+                self.slots[place as usize] = slot;
+                place
+            }
+            None => {
+                self.slots.push(slot);
+                self.slots.len() as u32 - 1
+            }
+        }
+    }
+
+    /// Returns a request.
+    pub fn slot(&self, place: u32) -> &Slot<P> {
+        &self.slots[place as usize]
+    }
+
+    /// Returns a request.
+    pub fn slot_mut(&mut self, place: u32) -> &mut Slot<P> {
+        &mut self.slots[place as usize]
+    }
+
+    /// Returns whether none has begun.
+    pub fn is_idle(&self) -> bool {
+        self.slots.len() - self.free.len() == self.queue.len()
+    }
+
+    /// Requests of clients that have no reply.
+    pub fn open_clients(&self) -> usize {
+        let is_open = |slot: &&Slot<P>| {
+            slot.stage != Stage::Free && !slot.replied && matches!(slot.origin, Origin::Client(_))
+        };
+        self.slots.iter().filter(is_open).count()
+    }
+
+    /// Stops all that have begun; they wait for the end of their disk operations.
+    pub fn abandon(&mut self) {
+        for slot in &mut self.slots {
+            if !matches!(slot.stage, Stage::Free | Stage::Queued) {
+                slot.stage = Stage::Abandoned;
+            }
+        }
+        self.abandoned = true;
+    }
+
+    fn close(&mut self, place: u32) {
+        let slot = self.slot_mut(place);
+        slot.stage = Stage::Free;
+        slot.work = Work::Flush;
+        slot.data = None;
+        self.free.push(place);
+    }
+
+    fn is_running(&self, place: u32) -> bool {
+        let slot = self.slots.get(place as usize);
+        slot.is_some_and(|slot| slot.stage == Stage::Running)
+    }
+}
+
+impl<P: Payload> Replica<P> {
+    /// A client sent a request.
+    pub(super) fn request(&mut self, id: RequestId, request: Request<P>) {
+        let (work, blocks) = match request {
+            Request::Read(blocks) => (Work::Read, blocks),
+            Request::Write { blocks, body, fua } => (Work::Write { body, fua }, blocks),
+            Request::Flush => (Work::Flush, Blocks { first: 0, count: 1 }),
+        };
+        let bounds = &self.settings.bounds;
+        let fits = self.settings.geometry.contains(blocks) && blocks.count <= bounds.request_blocks;
+        let refusal = if !self.tenure.waits {
+            Some(Outcome::NotOwner)
+        } else if !fits {
+            Some(Outcome::OutOfRange)
+        } else if self.requests.queue.len() + self.requests.clients >= bounds.requests {
+            Some(Outcome::Busy)
+        } else {
+            None
+        };
+        if let Some(outcome) = refusal {
+            return self.out.push(Action::Reply(id, outcome));
+        }
+        let place = self.requests.open(Origin::Client(id), work, blocks);
+        self.requests.queue.push_back(place);
+    }
+
+    /// Begins the requests that wait, while this node serves.
+    pub(super) fn admit(&mut self) {
+        while self.tenure.role == Role::Serving
+            && self.tenure.hand_over.is_none()
+            && !self.requests.queue.is_empty()
+            && self.is_valid()
+        {
+            if let Some(place) = self.requests.queue.pop_front() {
+                self.begin_slot(place);
+            }
+        }
+    }
+
+    /// Begins a request.
+    pub(super) fn begin_slot(&mut self, place: u32) {
+        let slot = self.requests.slot_mut(place);
+        slot.stage = Stage::Locking;
+        let (blocks, is_client) = (slot.blocks, matches!(slot.origin, Origin::Client(_)));
+        let exclusive = match slot.work {
+            Work::Flush => None,
+            Work::Write { .. } => Some(true),
+            Work::Read if self.broken.is(Defect::ReadsPassWrites) => None,
+            Work::Read | Work::Copy { .. } => Some(false),
+        };
+        self.requests.clients += usize::from(is_client);
+        let exclusive = exclusive.filter(|_| !self.broken.is(Defect::NoIntervalLock));
+        match exclusive {
+            Some(exclusive) if !self.requests.lock.enter(place, blocks, exclusive) => {}
+            _ => self.locked(place),
+        }
+    }
+
+    fn locked(&mut self, place: u32) {
+        let slot = self.requests.slot(place);
+        let blocks = slot.blocks;
+        if matches!(slot.work, Work::Read | Work::Flush) {
+            return self.run(place);
+        }
+        if !self.requests.cold.is_empty() {
+            // Behind the others that need room, unless it needs none.
+            let extents = self.settings.geometry.extents_of(blocks);
+            if self.copy.log.pin_hot(extents) {
+                return self.run(place);
+            }
+            self.requests.slot_mut(place).stage = Stage::Cold;
+            return self.requests.cold.push_back(place);
+        }
+        if !self.heat(place) {
+            self.requests.slot_mut(place).stage = Stage::Cold;
+            self.requests.cold.push_back(place);
+            self.advance_log();
+        }
+    }
+
+    /// Makes the extents hot, if there is room.
+    fn heat(&mut self, place: u32) -> bool {
+        match self.pin(self.requests.slot(place).blocks) {
+            Admission::Hot => self.run(place),
+            Admission::After(number) => {
+                self.requests.slot_mut(place).stage = Stage::Storing(number);
+                self.requests.storing.push(place);
+            }
+            Admission::Full => return false,
+        }
+        true
+    }
+
+    /// Makes room in the activity log, for requests that wait for it.
+    pub(super) fn advance_log(&mut self) {
+        while let Some(place) = self.requests.cold.pop_front() {
+            if !self.heat(place) {
+                self.requests.cold.push_front(place);
+                break;
+            }
+        }
+        // While the other copy is lost and in the record, no flush covers both.
+        let recorded = self.tenure.record.in_sync.contains(self.settings.other);
+        let helps = self.other.receives() || !recorded;
+        if !self.requests.cold.is_empty() && self.leave_log() && helps && !self.requests.flushing {
+            self.requests.flushing = true;
+            let nothing = Blocks { first: 0, count: 1 };
+            let place = self.requests.open(Origin::Log, Work::Flush, nothing);
+            self.begin_slot(place);
+        }
+    }
+
+    /// A store is done: requests that waited for it begin.
+    pub(super) fn requests_stored(&mut self) {
+        let mut place = 0;
+        while place < self.requests.storing.len() {
+            let slot = self.requests.storing[place];
+            match self.requests.slot(slot).stage {
+                Stage::Storing(number) if !self.copy.has_stored(number) => place += 1,
+                Stage::Storing(_) => {
+                    self.requests.storing.swap_remove(place);
+                    self.run(slot);
+                }
+                _ => _ = self.requests.storing.swap_remove(place),
+            }
+        }
+        self.advance_log();
+    }
+
+    /// Starts the operations of a request.
+    fn run(&mut self, place: u32) {
+        let required = self.requires_other();
+        let receives = self.other.receives();
+        let recorded = self.tenure.record.in_sync.contains(self.settings.other);
+        let covers = self.copy.log.completed();
+        let slot = self.requests.slot_mut(place);
+        slot.stage = Stage::Running;
+        slot.local = Part::Waiting;
+        slot.sent_at = self.now;
+        let blocks = slot.blocks;
+        let (operation, command) = match &slot.work {
+            Work::Read => (Operation::Read(blocks), None),
+            Work::Copy { .. } if slot.replied => return self.end_slot(place),
+            Work::Copy { .. } => (Operation::Read(blocks), None),
+            Work::Write { body, fua } => {
+                let (body, fua) = (body.clone(), *fua);
+                let command = receives.then(|| Command::Write {
+                    blocks,
+                    body: body.clone(),
+                    fua,
+                });
+                (Operation::Write { blocks, body, fua }, command)
+            }
+            Work::Flush => (Operation::Flush, receives.then_some(Command::Flush)),
+        };
+        let is_read = matches!(operation, Operation::Read(_));
+        let is_flush = matches!(operation, Operation::Flush);
+        slot.covers = (covers, receives || recorded);
+        if !is_read && matches!(slot.origin, Origin::Client(_)) {
+            slot.needs_other = required
+                && !self.broken.is(Defect::AcksWithoutOther)
+                && !(is_flush && self.broken.is(Defect::FlushesLocalOnly));
+            self.requests.loose += usize::from(!self.requests.slot(place).needs_other);
+        }
+        self.start(Purpose::Local(place), operation);
+        match command {
+            Some(command) => {
+                self.requests.slot_mut(place).remote = Part::Waiting;
+                self.command(place, command);
+            }
+            None if !is_read && !is_flush => self.copy.dirty.set(blocks),
+            None => {}
+        }
+    }
+
+    /// Sends a command of a request.
+    pub(super) fn command(&mut self, place: u32, command: Command<P>) {
+        self.send(Message::Command {
+            epoch: self.tenure.epoch,
+            tag: place,
+            command,
+        });
+    }
+
+    /// The local part of a request has ended.
+    pub(super) fn local_ended(&mut self, place: u32, result: DiskResult<P>) {
+        if !self.requests.is_running(place) {
+            return;
+        }
+        let slot = self.requests.slot_mut(place);
+        match (&slot.work, result) {
+            (Work::Copy { .. }, result) => return self.copy_read(place, result),
+            (_, DiskResult::Failed) => {
+                slot.local = Part::Failed;
+                self.local_failed();
+                if !self.requests.is_running(place) {
+                    return;
+                }
+            }
+            (_, DiskResult::Data(data)) => {
+                slot.local = Part::Done;
+                slot.data = Some(data);
+            }
+            (_, DiskResult::Done) => slot.local = Part::Done,
+        }
+        self.settle(place);
+    }
+
+    /// The other copy's part of a request has ended.
+    pub(super) fn remote_ended(&mut self, place: u32, differs: bool) {
+        if !self.requests.is_running(place) {
+            return;
+        }
+        let slot = self.requests.slot_mut(place);
+        if slot.remote != Part::Waiting {
+            return;
+        }
+        if matches!(slot.work, Work::Copy { .. }) {
+            return self.copy_ended(place, differs);
+        }
+        slot.remote = Part::Done;
+        self.settle(place);
+    }
+
+    /// Replies to the client, and ends the request, if both are possible.
+    fn settle(&mut self, place: u32) {
+        let can_reply = self.tenure.role == Role::Serving && self.is_valid();
+        let required = self.requires_other();
+        let slot = self.requests.slot_mut(place);
+        if slot.local == Part::Waiting {
+            return;
+        }
+        if let (Origin::Client(id), false) = (slot.origin, slot.replied) {
+            let has_other = slot.remote == Part::Done;
+            let outcome = match (slot.local, &slot.work) {
+                (Part::Failed, _) if required => return,
+                (Part::Failed, _) => Outcome::Failed,
+                (_, Work::Read) => match slot.data.clone() {
+                    Some(data) => Outcome::Data(data),
+                    None => Outcome::Failed,
+                },
+                _ if slot.needs_other && !has_other => return,
+                _ => Outcome::Done,
+            };
+            if !can_reply {
+                return;
+            }
+            slot.replied = true;
+            self.out.push(Action::Reply(id, outcome));
+        }
+        if self.requests.slot(place).remote != Part::Waiting {
+            self.end_slot(place);
+        }
+    }
+
+    /// Settles all requests that can be.
+    pub(super) fn settle_all(&mut self) {
+        for place in 0..self.requests.slots.len() as u32 {
+            let is_copy = matches!(self.requests.slot(place).work, Work::Copy { .. });
+            if self.requests.is_running(place) && !is_copy {
+                self.settle(place);
+            }
+        }
+    }
+
+    /// Ends a request: the next one in its range, and in the activity log, begins.
+    pub(super) fn end_slot(&mut self, place: u32) {
+        let slot = self.requests.slot(place);
+        let (blocks, origin, cancelled) = (slot.blocks, slot.origin, slot.replied);
+        let (local, remote, covers) = (slot.local, slot.remote, slot.covers);
+        let is_loose = !slot.needs_other;
+        let (is_read, is_flush) = match slot.work {
+            Work::Read => (true, false),
+            Work::Flush => (false, true),
+            Work::Write { .. } | Work::Copy { .. } => (false, false),
+        };
+        let is_client = matches!(origin, Origin::Client(_));
+        self.requests.clients -= usize::from(is_client);
+        if is_client && !is_read {
+            self.requests.loose -= usize::from(is_loose);
+        }
+        if is_flush {
+            self.requests.close(place);
+            return self.flush_ended(origin, local, remote, covers);
+        }
+        if !is_read {
+            self.copy
+                .log
+                .complete(self.settings.geometry.extents_of(blocks));
+            match (local, remote) {
+                (Part::Done, Part::Done) => self.copy.dirty.clear(blocks),
+                (Part::Failed, _) => self.copy.dirty.set(blocks),
+                _ => {}
+            }
+        }
+        if origin == Origin::Resync && !cancelled {
+            self.other.copies -= 1;
+        }
+        self.requests.close(place);
+        let mut granted = std::mem::take(&mut self.requests.granted);
+        self.requests.lock.leave(place, &mut granted);
+        for next in granted.drain(..) {
+            self.locked(next);
+        }
+        self.requests.granted = granted;
+        if !self.requests.cold.is_empty() {
+            self.advance_log();
+        }
+    }
+
+    fn flush_ended(&mut self, origin: Origin, local: Part, remote: Part, covers: (u64, bool)) {
+        let (completed, joint) = covers;
+        let has_other = matches!(remote, Part::Done | Part::Past);
+        let is_stable = local == Part::Done && (!joint || has_other);
+        let is_flushed = local == Part::Done;
+        if is_stable {
+            self.copy.log.flushed(completed);
+        }
+        match origin {
+            Origin::HandOver if is_stable && has_other => self.hand_over_flushed(),
+            Origin::HandOver => {
+                self.tenure.hand_over = None;
+                self.say(Notice::NotHandedOver);
+            }
+            Origin::Log => self.requests.flushing = false,
+            Origin::Alone if is_flushed => self.propose_alone(),
+            // Without that flush this copy must not be alone.
+            Origin::Alone => self.release(Notice::LocalFailed),
+            Origin::Client(_) | Origin::Resync => {}
+        }
+        if !self.requests.cold.is_empty() {
+            self.advance_log();
+        }
+    }
+
+    /// The other copy is lost: what it may lack is dirty, and copies to it are cancelled.
+    pub(super) fn lose_remote_parts(&mut self) {
+        self.other.copies = 0;
+        for place in 0..self.requests.slots.len() as u32 {
+            let running = self.requests.is_running(place);
+            let slot = self.requests.slot_mut(place);
+            if matches!(slot.work, Work::Copy { .. }) && slot.stage != Stage::Free {
+                slot.replied = true;
+                slot.remote = if slot.remote == Part::Waiting {
+                    Part::Lost
+                } else {
+                    slot.remote
+                };
+                if running && slot.local != Part::Waiting {
+                    self.end_slot(place);
+                }
+                continue;
+            }
+            match slot.remote {
+                Part::Waiting if running => {
+                    slot.remote = Part::Lost;
+                    if matches!(slot.work, Work::Write { .. }) {
+                        self.copy.dirty.set(slot.blocks);
+                    }
+                }
+                Part::Done => slot.remote = Part::Past,
+                _ => {}
+            }
+        }
+        self.settle_all();
+        self.advance_log();
+    }
+
+    /// Acknowledgements do not need the other copy any longer, if that is so.
+    pub(super) fn release_other(&mut self) {
+        if self.requires_other() {
+            return;
+        }
+        for slot in &mut self.requests.slots {
+            if slot.stage == Stage::Running && slot.needs_other {
+                slot.needs_other = false;
+                self.requests.loose += 1;
+            }
+        }
+        self.settle_all();
+    }
+
+    /// Replies to all clients that this node will not execute their requests.
+    pub(super) fn disown(&mut self) {
+        for slot in &mut self.requests.slots {
+            if let (Origin::Client(id), false) = (slot.origin, slot.replied)
+                && slot.stage != Stage::Free
+            {
+                slot.replied = true;
+                self.out.push(Action::Reply(id, Outcome::Moved));
+            }
+        }
+        while let Some(place) = self.requests.queue.pop_front() {
+            self.requests.close(place);
+        }
+    }
+
+    /// The operations of abandoned requests have ended: those of clients wait again, in
+    /// their order.
+    pub(super) fn requeue(&mut self) {
+        let requests = &mut self.requests;
+        requests.abandoned = false;
+        for place in 0..requests.slots.len() as u32 {
+            let slot = requests.slot_mut(place);
+            if slot.stage != Stage::Abandoned {
+                continue;
+            }
+            if matches!(slot.origin, Origin::Client(_)) && !slot.replied {
+                slot.stage = Stage::Queued;
+                slot.local = Part::Not;
+                slot.remote = Part::Not;
+                slot.needs_other = false;
+                slot.data = None;
+                requests.queue.push_back(place);
+            } else {
+                requests.close(place);
+            }
+        }
+        let slots = &requests.slots;
+        let queue = requests.queue.make_contiguous();
+        queue.sort_by_key(|place| slots[*place as usize].arrived);
+        requests.lock.clear();
+        requests.cold.clear();
+        requests.storing.clear();
+        requests.clients = 0;
+        requests.loose = 0;
+        requests.flushing = false;
+        self.other.copies = 0;
+        self.copy.log.complete_all();
+    }
+
+    /// Looks for requests that take too long.
+    pub(super) fn check_stalls(&mut self) {
+        self.requests.checked_at = self.now;
+        let bounds = self.settings.bounds;
+        let stalled = |part: Part, since: Time, ns: u64, now: Time| {
+            part == Part::Waiting && now >= since.after(ns)
+        };
+        let (mut local, mut other) = (false, false);
+        for slot in &self.requests.slots {
+            if slot.stage == Stage::Running {
+                let since = slot.sent_at;
+                local |= stalled(slot.local, since, bounds.local_stall_ns, self.now);
+                other |= stalled(slot.remote, since, bounds.other_stall_ns, self.now);
+            }
+        }
+        if other {
+            self.drop_other(Notice::OtherLost);
+        } else if local {
+            self.local_failed();
+        }
+    }
+}

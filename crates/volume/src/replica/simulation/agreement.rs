@@ -1,0 +1,110 @@
+//! The lease and the record as the cluster has them: one linearizable value with what
+//! `cluster::lease` guarantees. A grant to another node comes after the quarantine of all
+//! renewals; the record changes by proposals of the current epoch only.
+
+use crate::replica::{Epoch, Record};
+
+/// Validity of a renewal, nanoseconds.
+pub const VALID_NS: u64 = 24_000_000;
+/// No clock is off by more than one part in so many.
+pub const DRIFT_DIVISOR: u64 = 8;
+
+/// How long a wish for the lease is remembered.
+const WISH_NS: u64 = 8_000_000;
+
+/// What a node asks.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// It wants the lease, with this rank; it uses no epoch up to this one.
+    Want(u32, Epoch),
+    Renew(Epoch),
+    Release(Epoch),
+    Propose(Epoch, Record),
+}
+
+/// What it gets.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    Granted(Epoch, Record),
+    Renewed(Epoch),
+    /// The epoch is over.
+    Over(Epoch),
+    Recorded(Record),
+}
+
+/// The value.
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    pub epoch: Epoch,
+    holder: Option<usize>,
+    free_at: u64,
+    pub record: Record,
+    wishes: [(u32, u64); 2],
+    /// The leader's clock, parts in a million too fast.
+    pub fast_ppm: u64,
+}
+
+impl Agreement {
+    pub fn new(record: Record, fast_ppm: u64) -> Agreement {
+        Agreement {
+            epoch: Epoch(0),
+            holder: None,
+            free_at: 0,
+            record,
+            wishes: [(0, 0); 2],
+            fast_ppm,
+        }
+    }
+
+    pub fn ask(&mut self, node: usize, ask: Ask, now: u64) -> Option<Reply> {
+        match ask {
+            Ask::Want(_, seen) if self.holder == Some(node) && self.epoch > seen => {
+                Some(Reply::Granted(self.epoch, self.record.clone()))
+            }
+            Ask::Want(rank, _) => {
+                self.wishes[node] = (rank, now);
+                let (other, at) = self.wishes[1 - node];
+                let better = other > rank && now < at + WISH_NS && at > 0;
+                let is_held = self.holder == Some(1 - node) && now < self.free_at;
+                if rank == 0 || better || is_held {
+                    return None;
+                }
+                self.epoch.0 += 1;
+                self.holder = Some(node);
+                self.wishes[node] = (0, 0);
+                self.free_at = self.free_at.max(now + self.quarantine_ns());
+                Some(Reply::Granted(self.epoch, self.record.clone()))
+            }
+            Ask::Renew(epoch) if epoch == self.epoch && self.holder == Some(node) => {
+                self.free_at = self.free_at.max(now + self.quarantine_ns());
+                Some(Reply::Renewed(epoch))
+            }
+            Ask::Renew(epoch) => Some(Reply::Over(epoch)),
+            Ask::Release(epoch) => {
+                if epoch == self.epoch && self.holder == Some(node) {
+                    self.holder = None;
+                }
+                None
+            }
+            Ask::Propose(epoch, record) => {
+                if epoch != self.epoch {
+                    return Some(Reply::Over(epoch));
+                }
+                if record.generation.0 == self.record.generation.0 + 1 {
+                    self.record = record;
+                }
+                Some(Reply::Recorded(self.record.clone()))
+            }
+        }
+    }
+
+    fn quarantine_ns(&self) -> u64 {
+        let by_its_clock = VALID_NS + VALID_NS / DRIFT_DIVISOR + 1;
+        by_its_clock * 1_000_000 / (1_000_000 + self.fast_ppm)
+    }
+}
+
+/// For how long a holder uses a renewal, from its sending, by its own clock.
+pub fn usable_ns() -> u64 {
+    VALID_NS - VALID_NS / DRIFT_DIVISOR
+}

@@ -1,0 +1,150 @@
+//! Histories of a volume: two nodes with disks that lose what was not flushed, fail and
+//! stall; a network that delays and breaks; a lease service; clients. Processes are killed,
+//! machines lose power and stand still, clocks drift. A seed replays one.
+//!
+//! `VOLUME_SEED=n cargo test -p evenkeel-volume simulation` repeats the history `n` and
+//! shows it when it fails, `VOLUME_SEEDS=n` runs so many.
+
+mod agreement;
+mod check;
+mod client;
+mod disk;
+mod network;
+mod node;
+mod plan;
+mod traffic;
+mod world;
+
+use super::defect::Defect;
+use super::message::Payload;
+use lab::{Random, setting};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use world::World;
+
+/// Histories that are tried.
+const HISTORIES: u64 = 10_000;
+/// Histories within which each defect is found.
+const FOUND_WITHIN: u64 = 10_000;
+
+/// The content of blocks: the number of the attempt that wrote each.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Content(pub Vec<u32>);
+
+impl Payload for Content {
+    fn checksum(&self) -> u64 {
+        let mix = |sum: u64, value: &u32| (sum ^ u64::from(*value)).wrapping_mul(0x100_0000_01b3);
+        self.0.iter().fold(0xcbf2_9ce4_8422_2325, mix)
+    }
+}
+
+/// One history: how many requests were acknowledged, or what was wrong.
+fn history(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
+    let mut random = Random::new(seed);
+    let plan = plan::draw(&mut random);
+    let traced = setting("VOLUME_SEED").is_some();
+    let mut world = World::new(plan, random, defect, traced);
+    world
+        .run()
+        .map_err(|what| format!("{what}\n{}", world.told()))
+}
+
+/// The first of these seeds that fails, on all processors; the sum of what was acknowledged.
+fn first_failure(seeds: std::ops::Range<u64>, defect: Option<Defect>) -> (u64, Option<u64>) {
+    let next = AtomicU64::new(seeds.start);
+    let failed = AtomicU64::new(u64::MAX);
+    let acknowledged = AtomicU64::new(0);
+    let threads = thread::available_parallelism().map_or(1, |count| count.get());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end.min(failed.load(Ordering::Relaxed)) {
+                        return;
+                    }
+                    match history(seed, defect) {
+                        Ok(count) => _ = acknowledged.fetch_add(count, Ordering::Relaxed),
+                        Err(_) => _ = failed.fetch_min(seed, Ordering::Relaxed),
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner();
+    let failed = (failed != u64::MAX).then_some(failed);
+    (acknowledged.into_inner(), failed)
+}
+
+#[test]
+fn ten_thousand_histories_lose_nothing_that_was_acknowledged() {
+    let seeds = match setting("VOLUME_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let first = setting("VOLUME_FIRST").unwrap_or(0);
+            first..first + setting("VOLUME_SEEDS").unwrap_or(HISTORIES)
+        }
+    };
+    let count = seeds.end - seeds.start;
+    let (acknowledged, failed) = first_failure(seeds, None);
+    if let Some(seed) = failed {
+        let what = history(seed, None).err().unwrap_or_default();
+        panic!("VOLUME_SEED={seed}: {what}");
+    }
+    // Histories in which nothing is done hold everything.
+    assert!(
+        acknowledged >= count * 30 || count < 100,
+        "{acknowledged} in {count}"
+    );
+}
+
+#[test]
+fn a_seed_replays_its_history() {
+    for seed in 0..20 {
+        let defect = Some(Defect::AcksWithoutOther);
+        assert_eq!(history(seed, defect), history(seed, defect));
+    }
+}
+
+#[test]
+fn a_replica_that_is_broken_on_purpose_is_found_out() {
+    let all = [
+        Defect::AcksWithoutOther,
+        Defect::AcksBeforeRecord,
+        Defect::FlushesLocalOnly,
+        Defect::IgnoresLeaseEnd,
+        Defect::WritesBeforeHot,
+        Defect::EvictsUnstable,
+        Defect::LeavesBeforeRecord,
+        Defect::NoIntervalLock,
+        Defect::ReadsPassWrites,
+        Defect::AcceptsOldEpochs,
+        Defect::NeverDrains,
+        Defect::ForgetsUnstable,
+        Defect::IgnoresTheirLog,
+        Defect::IgnoresOwnLog,
+        Defect::JoinsWithoutFlush,
+        Defect::ServesOutOfRecord,
+        Defect::IgnoresPowerLoss,
+        Defect::ForgetsProposal,
+        Defect::ProposesUnflushed,
+        Defect::HandsOverUndrained,
+        Defect::ExecutesStale,
+        Defect::TrustsAnyBits,
+        Defect::ForgetsLogEarly,
+    ];
+    let mut hidden = Vec::new();
+    for defect in all {
+        match first_failure(0..FOUND_WITHIN, Some(defect)).1 {
+            Some(seed) => {
+                let what = history(seed, Some(defect)).err().unwrap_or_default();
+                println!(
+                    "{defect:?}: {seed}: {}",
+                    what.lines().next().unwrap_or_default()
+                );
+            }
+            None => hidden.push(defect),
+        }
+    }
+    assert!(hidden.is_empty(), "nobody found {hidden:?}");
+}

@@ -1,0 +1,127 @@
+//! A machine of a history: its disk, its clock, and the process with the replica while one
+//! runs.
+
+use super::Content;
+use super::disk::Disk;
+use crate::replica::defect::Broken;
+use crate::replica::{
+    Boot, Bounds, Epoch, Geometry, Node as NodeId, Record, Replica, Settings, Time, VolumeId,
+};
+
+pub const GEOMETRY: Geometry = Geometry {
+    blocks: 64,
+    extent_blocks: 8,
+    log_extents: 3,
+};
+pub const VOLUME: VolumeId = VolumeId([7; 16]);
+
+pub const BOUNDS: Bounds = Bounds {
+    requests: 64,
+    request_blocks: 8,
+    greet_ns: 10_000_000,
+    other_stall_ns: 15_000_000,
+    local_stall_ns: 30_000_000,
+    propose_ns: 4_000_000,
+    retry_ns: 2_000_000,
+    rest_ns: 16_000_000,
+    resync_blocks: 4,
+    resync_window: 3,
+    resync_block_ns: 20_000,
+};
+
+/// A machine.
+#[derive(Debug)]
+pub struct Node {
+    pub replica: Option<Replica<Content>>,
+    pub disk: Disk,
+    /// Counts processes.
+    pub life: u64,
+    boot: u64,
+    powered: bool,
+    pub paused_until: u64,
+    /// When the clock began, and how fast it goes.
+    clock_from: u64,
+    drift_ppm: i64,
+    /// When the replica wants to know the time.
+    pub tick_at: Option<u64>,
+    /// The lease that this process was granted, and whether the replica knows.
+    pub granted: Option<(Epoch, Record, bool)>,
+    /// No epoch up to this one is used.
+    pub seen: Epoch,
+    /// In which epoch it served after the last event.
+    pub served: Option<Epoch>,
+}
+
+impl Node {
+    pub fn new(disk: Disk, drift_ppm: i64) -> Node {
+        Node {
+            replica: None,
+            disk,
+            life: 0,
+            boot: 1,
+            powered: true,
+            paused_until: 0,
+            clock_from: 0,
+            drift_ppm,
+            tick_at: None,
+            granted: None,
+            seen: Epoch(0),
+            served: None,
+        }
+    }
+
+    /// What its clock shows.
+    pub fn local(&self, now: u64) -> Time {
+        let since = (now - self.clock_from) as i64;
+        let shown = since + since / 1_000 * self.drift_ppm / 1_000;
+        Time(1_000_000 + shown as u64)
+    }
+
+    /// When its clock will show that, at the latest.
+    pub fn real(&self, local: Time) -> u64 {
+        let shown = local.0.saturating_sub(1_000_000) as i64;
+        let since = shown * 1_000 / (1_000 + self.drift_ppm / 1_000);
+        self.clock_from + since as u64 + 2_000
+    }
+
+    /// Starts the process.
+    pub fn start(&mut self, me: usize, now: u64, broken: Broken) -> bool {
+        if self.replica.is_some() || !self.powered {
+            return false;
+        }
+        let settings = Settings {
+            me: NodeId(me as u16),
+            other: NodeId(1 - me as u16),
+            volume: VOLUME,
+            boot: Boot(u128::from(self.boot)),
+            geometry: GEOMETRY,
+            bounds: BOUNDS,
+        };
+        let mut replica = Replica::new(settings, &self.disk.kept, self.local(now));
+        replica.break_it(broken);
+        self.replica = Some(replica);
+        true
+    }
+
+    /// The process is gone.
+    pub fn stop(&mut self) {
+        self.replica = None;
+        self.life += 1;
+        self.tick_at = None;
+        self.granted = None;
+        self.served = None;
+    }
+
+    /// The power is gone.
+    pub fn power_off(&mut self, now: u64) {
+        self.stop();
+        self.powered = false;
+        self.boot += 1;
+        self.clock_from = now;
+        self.paused_until = 0;
+    }
+
+    pub fn power_on(&mut self) {
+        self.powered = true;
+    }
+}

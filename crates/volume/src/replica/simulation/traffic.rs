@@ -1,0 +1,228 @@
+//! The clients of a history, what they were told, and whether that can be.
+
+use super::Content;
+use super::check::{Attempt, Checker};
+use super::client::{Op, Sent, Want, draw};
+use super::node::GEOMETRY;
+use super::plan::Plan;
+use crate::replica::{Outcome, Request, RequestId};
+use lab::Random;
+
+/// Blocks that clients use; the others are never written.
+pub const SPAN: u64 = 56;
+
+/// What a client does after a reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// The operation is done.
+    Done,
+    /// It is sent again, to the other node.
+    Elsewhere(usize),
+    /// It is sent again, to the same node.
+    Again(usize),
+    /// Nobody waits for this reply.
+    Nothing,
+}
+
+/// All clients.
+#[derive(Debug)]
+pub struct Traffic {
+    pub checker: Checker,
+    pub ops: Vec<Op>,
+    sent: Vec<Sent>,
+    /// To which node each client sends.
+    pub at: Vec<usize>,
+    pub under_way: Vec<usize>,
+    pub acknowledged: u64,
+    /// Attempts that neither returned nor are decided.
+    open: Vec<Attempt>,
+}
+
+impl Traffic {
+    pub fn new(plan: &Plan, random: &mut Random) -> Traffic {
+        let nothing = Sent {
+            op: 0,
+            node: 0,
+            life: 0,
+            called: 0,
+            open: false,
+        };
+        // One more than the plan has: it reads everything in the end.
+        let clients = plan.clients + 1;
+        Traffic {
+            checker: Checker::new(GEOMETRY.blocks),
+            ops: Vec::new(),
+            sent: vec![nothing],
+            at: (0..clients).map(|_| random.index(2)).collect(),
+            under_way: vec![0; clients],
+            acknowledged: 0,
+            open: Vec::new(),
+        }
+    }
+
+    /// A client begins an operation.
+    pub fn begin(&mut self, client: usize, plan: &Plan, random: &mut Random) -> usize {
+        let want = draw(random, plan.reads, plan.flushes, plan.crowd, SPAN);
+        self.open_op(client, want)
+    }
+
+    pub fn open_op(&mut self, client: usize, want: Want) -> usize {
+        self.under_way[client] += 1;
+        self.ops.push(Op {
+            client,
+            want,
+            node: self.at[client],
+            done: false,
+            attempt: 0,
+        });
+        self.ops.len() - 1
+    }
+
+    /// An attempt is sent to the process of the client's node.
+    pub fn attempt(&mut self, op: usize, life: u64) -> (RequestId, Request<Content>) {
+        let attempt = self.sent.len() as Attempt;
+        let called = self.checker.now();
+        let node = self.at[self.ops[op].client];
+        self.sent.push(Sent {
+            op,
+            node,
+            life,
+            called,
+            open: true,
+        });
+        self.open.push(attempt);
+        let entry = &mut self.ops[op];
+        entry.attempt = attempt;
+        entry.node = node;
+        for block in entry.blocks().into_iter().flat_map(|blocks| blocks.iter()) {
+            match entry.want {
+                Want::Read(_) => self.checker.read(attempt, block),
+                _ => self.checker.write(attempt, block),
+            }
+        }
+        self.ops[op].request()
+    }
+
+    /// A node replied.
+    pub fn reply(&mut self, id: RequestId, outcome: &Outcome<Content>) -> Result<Next, String> {
+        let attempt = id.0 as Attempt;
+        let sent = self.sent[attempt as usize];
+        let op = self.ops[sent.op].clone();
+        let is_current = op.attempt == attempt && !op.done;
+        if !is_current {
+            // The client has gone elsewhere; what is decided is decided.
+            match outcome {
+                Outcome::Moved => self.decide(attempt),
+                Outcome::NotOwner => self.undo(attempt)?,
+                _ => {}
+            }
+            return Ok(Next::Nothing);
+        }
+        let blocks = op.blocks();
+        if !sent.open && matches!(outcome, Outcome::Done | Outcome::Data(_)) {
+            return Err(format!(
+                "{attempt} is acknowledged after another node began to serve"
+            ));
+        }
+        match outcome {
+            Outcome::Done => {
+                self.shut(attempt);
+                let is_fua = matches!(op.want, Want::Write(_, true));
+                for block in blocks.into_iter().flat_map(|blocks| blocks.iter()) {
+                    self.checker.written(attempt, block, is_fua)?;
+                }
+                if matches!(op.want, Want::Flush) {
+                    self.checker.flushed(sent.called);
+                }
+            }
+            Outcome::Data(data) => {
+                self.shut(attempt);
+                let numbers = blocks.into_iter().flat_map(|blocks| blocks.iter());
+                for (block, value) in numbers.zip(&data.0) {
+                    self.checker.returned(attempt, block, *value)?;
+                }
+            }
+            Outcome::Busy => {
+                self.undo(attempt)?;
+                return Ok(Next::Again(sent.op));
+            }
+            Outcome::Failed => {
+                self.decide(attempt);
+                return Ok(Next::Again(sent.op));
+            }
+            Outcome::NotOwner => {
+                self.undo(attempt)?;
+                return Ok(Next::Elsewhere(sent.op));
+            }
+            Outcome::Moved => {
+                self.decide(attempt);
+                return Ok(Next::Elsewhere(sent.op));
+            }
+            Outcome::OutOfRange => return Err("a request was out of range".to_owned()),
+        }
+        self.acknowledged += 1;
+        self.ops[sent.op].done = true;
+        self.under_way[op.client] -= 1;
+        Ok(Next::Done)
+    }
+
+    /// A node begins to serve: what was sent to others, or to former processes, has taken
+    /// effect by now or never will.
+    pub fn serves(&mut self, node: usize, life: u64) {
+        for attempt in self.open.clone() {
+            let sent = self.sent[attempt as usize];
+            if (sent.node, sent.life) != (node, life) {
+                self.decide(attempt);
+            }
+        }
+    }
+
+    /// Operations that wait for this process.
+    pub fn waiting_for(&self, node: usize, life: u64) -> Vec<usize> {
+        let waits = |op: &usize| {
+            let op = &self.ops[*op];
+            let sent = self.sent[op.attempt as usize];
+            !op.done && op.attempt > 0 && (sent.node, sent.life) == (node, life)
+        };
+        (0..self.ops.len()).filter(waits).collect()
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.under_way.iter().all(|count| *count == 0)
+    }
+
+    fn decide(&mut self, attempt: Attempt) {
+        if !self.sent[attempt as usize].open {
+            return;
+        }
+        self.shut(attempt);
+        let op = self.ops[self.sent[attempt as usize].op].clone();
+        for block in op.blocks().into_iter().flat_map(|blocks| blocks.iter()) {
+            match op.want {
+                Want::Read(_) => self.checker.forget_read(attempt, block),
+                _ => self.checker.close(attempt, block),
+            }
+        }
+    }
+
+    /// An attempt was not executed.
+    fn undo(&mut self, attempt: Attempt) -> Result<(), String> {
+        if !self.sent[attempt as usize].open {
+            return Ok(());
+        }
+        self.shut(attempt);
+        let op = self.ops[self.sent[attempt as usize].op].clone();
+        for block in op.blocks().into_iter().flat_map(|blocks| blocks.iter()) {
+            match op.want {
+                Want::Read(_) => self.checker.forget_read(attempt, block),
+                _ => self.checker.undo(attempt, block)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn shut(&mut self, attempt: Attempt) {
+        self.sent[attempt as usize].open = false;
+        self.open.retain(|open| *open != attempt);
+    }
+}

@@ -1,0 +1,645 @@
+//! The machines, the network, the cluster and the clients of one history, in virtual time.
+
+mod faults;
+
+use super::Content;
+use super::agreement::{Agreement, Ask, Reply, VALID_NS, usable_ns};
+use super::disk::Disk;
+use super::network::{Item, Network};
+use super::node::{GEOMETRY, Node, VOLUME};
+use super::plan::{Fault, MS, Plan};
+use super::traffic::{Next, Traffic};
+use crate::replica::defect::{Broken, Defect};
+use crate::replica::{
+    Action, DiskResult, Durable, Epoch, Generation, InSync, Incarnation, Input, Node as NodeId,
+    OperationId, Order, Outcome, Record, RequestId, Session, Time,
+};
+use lab::Random;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// How long calm may last until everything is in sync and answered.
+const CALM_NS: u64 = 2_000 * MS;
+/// Events of a history at most.
+const EVENTS_MAX: u64 = 400_000;
+
+/// What an operation of a disk reports.
+#[derive(Clone, Copy, Debug)]
+enum Report {
+    Operation(OperationId),
+    Store(u64),
+}
+
+/// Something that happens.
+#[derive(Debug)]
+enum Event {
+    Deliver(Session, usize),
+    LinkLost(Session, usize),
+    /// Both sides see that the connection has ended.
+    GiveUp(Session),
+    Connect,
+    /// An operation of a disk takes effect; then its process hears of it.
+    DiskEnd(usize, u64, u64, Report),
+    Hear(usize, u64, Box<Input<Content>>),
+    Tick(usize, u64, u64),
+    Agent(usize, u64),
+    /// Asked by this process at this time of its clock.
+    AskArrives(usize, u64, Time, Box<Ask>),
+    ReplyArrives(usize, u64, Time, Box<Reply>),
+    Client(usize),
+    Send(usize),
+    Impatient(usize, u32),
+    Fault(Fault),
+    Start(usize),
+    PowerOn(usize),
+    Uncut([bool; 2]),
+    Reach(usize),
+    DiskHealed(usize),
+    Order(Order),
+    Heal,
+}
+
+/// One history.
+#[derive(Debug)]
+pub struct World {
+    plan: Plan,
+    random: Random,
+    broken: Broken,
+    now: u64,
+    sequence: u64,
+    events: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    bodies: Vec<Option<Event>>,
+    nodes: [Node; 2],
+    network: Network,
+    agreement: Agreement,
+    /// Whether each node reaches a majority.
+    reaches: [bool; 2],
+    traffic: Traffic,
+    /// What each copy has of what was acknowledged is all there.
+    intact: [bool; 2],
+    /// The last epoch that began to serve.
+    decided: Epoch,
+    told: Option<String>,
+}
+
+impl World {
+    pub fn new(plan: Plan, mut random: Random, defect: Option<Defect>, traced: bool) -> World {
+        let record = Record {
+            incarnation: Incarnation(1),
+            generation: Generation(1),
+            in_sync: match plan.blank || plan.stale {
+                true => InSync::One(NodeId(0)),
+                false => InSync::Both(NodeId(0), NodeId(1)),
+            },
+            forks: Vec::new(),
+        };
+        let blocks = GEOMETRY.blocks as usize;
+        let mut kept = [(); 2].map(|()| Durable::created(GEOMETRY, VOLUME));
+        let mut images = [vec![0; blocks], vec![0; blocks]];
+        if plan.blank || plan.stale {
+            images[1].fill(u32::MAX);
+        }
+        if plan.blank {
+            kept[1] = Durable::blank(GEOMETRY);
+        }
+        if plan.stale {
+            kept[1].head.state = crate::replica::CopyState::Joined(Generation(0));
+        }
+        let [kept_0, kept_1] = kept;
+        let [image_0, image_1] = images;
+        let disks = [(kept_0, image_0, 0), (kept_1, image_1, 1)];
+        let nodes = disks.map(|(kept, image, node)| {
+            Node::new(Disk::new(GEOMETRY, kept, image), plan.drift_ppm[node])
+        });
+        World {
+            traffic: Traffic::new(&plan, &mut random),
+            agreement: Agreement::new(record, plan.leader_ppm),
+            plan,
+            random,
+            broken: Broken { by: defect },
+            now: 0,
+            sequence: 0,
+            events: BinaryHeap::new(),
+            bodies: Vec::new(),
+            nodes,
+            network: Network::default(),
+            reaches: [true; 2],
+            intact: [true; 2],
+            decided: Epoch(0),
+            told: traced.then(String::new),
+        }
+    }
+
+    pub fn told(&self) -> String {
+        let told = self.told.clone().unwrap_or_default();
+        format!("{:?}\n{told}", self.plan)
+    }
+
+    fn tell(&mut self, what: impl Fn() -> String) {
+        if let Some(told) = &mut self.told {
+            *told += &format!("{:>9.3} {}\n", self.now as f64 / 1e6, what());
+        }
+    }
+
+    fn at(&mut self, at: u64, event: Event) {
+        self.sequence += 1;
+        let place = self.bodies.len();
+        self.bodies.push(Some(event));
+        self.events.push(Reverse((at, self.sequence, place)));
+    }
+
+    fn after(&mut self, ns: u64, event: Event) {
+        self.at(self.now + ns, event);
+    }
+
+    /// Runs the history; returns how many requests were acknowledged.
+    pub fn run(&mut self) -> Result<u64, String> {
+        for node in 0..2 {
+            self.after(0, Event::Start(node));
+        }
+        self.after(MS / 10, Event::Connect);
+        for client in 0..self.plan.clients {
+            for _ in 0..self.plan.depth {
+                self.after(MS, Event::Client(client));
+            }
+        }
+        for (at, fault) in self.plan.faults.clone() {
+            self.at(at, Event::Fault(fault));
+        }
+        let healed_at = self.plan.healed_at;
+        self.at(healed_at, Event::Heal);
+        let mut reading = false;
+        for count in 0.. {
+            if self.now > healed_at + CALM_NS || count > EVENTS_MAX {
+                return Err(self.stuck());
+            }
+            if self.now > healed_at + 6 * MS && count % 16 == 0 && self.is_calm() {
+                if reading {
+                    break;
+                }
+                reading = true;
+                self.read_all();
+            }
+            self.next()?;
+        }
+        self.check_end()?;
+        Ok(self.traffic.acknowledged)
+    }
+
+    fn next(&mut self) -> Result<(), String> {
+        let Some(Reverse((at, sequence, place))) = self.events.pop() else {
+            return Err("nothing happens any more".to_owned());
+        };
+        self.now = self.now.max(at);
+        let Some(event) = self.bodies[place].take() else {
+            return Ok(());
+        };
+        // What a machine that stands still does not see, it sees later.
+        let node = match &event {
+            Event::Hear(node, ..)
+            | Event::Tick(node, ..)
+            | Event::Agent(node, _)
+            | Event::ReplyArrives(node, ..)
+            | Event::LinkLost(_, node)
+            | Event::Deliver(_, node) => Some(*node),
+            _ => None,
+        };
+        if let Some(until) = node.map(|node| self.nodes[node].paused_until)
+            && until > self.now
+        {
+            self.bodies[place] = Some(event);
+            self.events.push(Reverse((until, sequence, place)));
+            return Ok(());
+        }
+        self.happen(event)
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::Deliver(session, node) => match self.network.receive(session, node) {
+                Some(Item::Connected) => self.handle(node, Input::Connected(session)),
+                Some(Item::Message(message)) => self.handle(node, Input::Message(session, message)),
+                None => Ok(()),
+            },
+            Event::LinkLost(session, node) => self.handle(node, Input::Lost(session)),
+            Event::GiveUp(session) => {
+                self.disconnect(session, None);
+                Ok(())
+            }
+            Event::Connect => self.connect(),
+            Event::DiskEnd(node, life, key, report) => self.disk_end(node, life, key, report),
+            Event::Hear(node, life, input) if self.nodes[node].life == life => {
+                self.handle(node, *input)
+            }
+            Event::Tick(node, life, at) => {
+                let ours = self.nodes[node].life == life && self.nodes[node].tick_at == Some(at);
+                if ours {
+                    self.nodes[node].tick_at = None;
+                    return self.handle(node, Input::Tick);
+                }
+                Ok(())
+            }
+            Event::Agent(node, life) => self.agent(node, life),
+            Event::AskArrives(node, life, sent, ask) => self.ask(node, life, sent, *ask),
+            Event::ReplyArrives(node, life, sent, reply) => self.replied(node, life, sent, *reply),
+            Event::Client(client) => self.client(client),
+            Event::Send(op) => self.send(op),
+            Event::Impatient(op, attempt) => self.impatient(op, attempt),
+            Event::Fault(fault) => self.fault(fault),
+            Event::Start(node) => self.start(node),
+            Event::PowerOn(node) => {
+                self.nodes[node].power_on();
+                self.start(node)
+            }
+            Event::Uncut(cut) => {
+                self.uncut(cut);
+                Ok(())
+            }
+            Event::Reach(node) => {
+                self.reaches[node] = true;
+                Ok(())
+            }
+            Event::DiskHealed(node) => {
+                self.nodes[node].disk.faults = Default::default();
+                Ok(())
+            }
+            Event::Order(order) => self.order(order),
+            Event::Heal => self.heal(),
+            Event::Hear(..) => Ok(()),
+        }
+    }
+
+    /// The replica of a node processes something.
+    fn handle(&mut self, node: usize, input: Input<Content>) -> Result<(), String> {
+        if self.nodes[node].replica.is_none() {
+            return Ok(());
+        }
+        if self.told.is_some() && !matches!(input, Input::Tick | Input::Renewed { .. }) {
+            self.tell(|| format!("{node} < {input:?}"));
+        }
+        let mut actions = Vec::new();
+        let local = self.nodes[node].local(self.now);
+        if let Some(replica) = &mut self.nodes[node].replica {
+            replica.handle(local, input, &mut actions);
+        }
+        self.served(node);
+        for action in actions {
+            self.act(node, action)?;
+        }
+        self.schedule(node);
+        Ok(())
+    }
+
+    /// Whether it began to serve: by that, what is true is decided.
+    fn served(&mut self, node: usize) {
+        let serves = (self.nodes[node].replica.as_ref()).and_then(|replica| replica.serves());
+        let before = std::mem::replace(&mut self.nodes[node].served, serves);
+        // A node may stop and go on within its epoch, which decides nothing.
+        let is_new = serves.is_some_and(|epoch| epoch > self.decided);
+        if is_new && before != serves {
+            self.decided = serves.unwrap_or_default();
+            let life = self.nodes[node].life;
+            self.traffic.serves(node, life);
+            for copy in 0..2 {
+                if self.agreement.record.in_sync.contains(NodeId(copy as u16)) {
+                    self.intact[copy] = true;
+                }
+            }
+        }
+    }
+
+    fn schedule(&mut self, node: usize) {
+        let deadline = (self.nodes[node].replica.as_ref()).and_then(|replica| replica.deadline());
+        let Some(deadline) = deadline else {
+            return;
+        };
+        let at = self.nodes[node].real(deadline).max(self.now + 1_000);
+        if self.nodes[node].tick_at.is_none_or(|tick| at < tick) {
+            self.nodes[node].tick_at = Some(at);
+            let life = self.nodes[node].life;
+            self.at(at, Event::Tick(node, life, at));
+        }
+    }
+
+    fn act(&mut self, node: usize, action: Action<Content>) -> Result<(), String> {
+        if self.told.is_some() {
+            self.tell(|| format!("{node} > {action:?}"));
+        }
+        let life = self.nodes[node].life;
+        match action {
+            Action::Reply(id, outcome) => return self.reply(node, id, &outcome),
+            Action::Disk(id, operation) => {
+                let key = self.sequence;
+                self.nodes[node].disk.begin(key, operation);
+                self.disk_later(node, key, Report::Operation(id));
+            }
+            Action::Store(number, change) => {
+                let key = self.sequence;
+                self.nodes[node].disk.store(key, change);
+                self.disk_later(node, key, Report::Store(number));
+            }
+            Action::Send(session, message) if self.network.session == Some(session) => {
+                self.transmit(session, 1 - node, Item::Message(message));
+            }
+            Action::Send(..) => {}
+            Action::Disconnect(session) => self.disconnect(session, Some(node)),
+            Action::Propose(epoch, record) => {
+                self.inquire(node, life, Ask::Propose(epoch, record));
+            }
+            Action::Release(epoch) => {
+                self.nodes[node].granted = None;
+                self.nodes[node].seen = epoch;
+                self.inquire(node, life, Ask::Release(epoch));
+            }
+            Action::Say(_) => {}
+        }
+        Ok(())
+    }
+
+    fn transmit(&mut self, session: Session, to: usize, item: Item) {
+        let delay = self.plan.net_ns + self.random.below(self.plan.net_ns);
+        let at = self.network.send(to, item, self.now + delay);
+        self.at(at, Event::Deliver(session, to));
+    }
+
+    fn disk_later(&mut self, node: usize, key: u64, report: Report) {
+        self.sequence += 1;
+        let disk = self.plan.disk_ns;
+        let rare = self.random.once_in(20);
+        let takes = disk / 4 + self.random.below(if rare { disk * 8 } else { disk });
+        let stalled_until = self.nodes[node].disk.faults.stalled_until;
+        let at = (self.now + takes).max(stalled_until);
+        let life = self.nodes[node].life;
+        self.at(at, Event::DiskEnd(node, life, key, report));
+    }
+
+    fn disk_end(&mut self, node: usize, life: u64, key: u64, report: Report) -> Result<(), String> {
+        if self.nodes[node].life != life {
+            return Ok(());
+        }
+        let was = self.nodes[node].disk.kept.head.state;
+        let Some(result) = self.nodes[node].disk.end(key, &mut self.random) else {
+            return Ok(());
+        };
+        let is = self.nodes[node].disk.kept.head.state;
+        if was != is && matches!(is, crate::replica::CopyState::Joined(_)) {
+            self.intact[node] = true;
+        }
+        let input = match (report, result) {
+            (Report::Operation(id), result) => Input::Disk(id, result),
+            (Report::Store(number), DiskResult::Failed) => Input::StoreFailed(number),
+            (Report::Store(number), _) => Input::Stored(number),
+        };
+        self.after(0, Event::Hear(node, life, Box::new(input)));
+        Ok(())
+    }
+
+    /// The lease of a node's process: it wants it, or renews it.
+    fn agent(&mut self, node: usize, life: u64) -> Result<(), String> {
+        if self.nodes[node].life != life {
+            return Ok(());
+        }
+        let local = self.nodes[node].local(self.now);
+        let rank = (self.nodes[node].replica.as_ref()).map_or(0, |replica| replica.rank(local));
+        let seen = self.nodes[node].seen;
+        match &self.nodes[node].granted {
+            Some((epoch, ..)) => {
+                let ask = Ask::Renew(*epoch);
+                self.inquire(node, life, ask);
+            }
+            None if rank > 0 => self.inquire(node, life, Ask::Want(rank, seen)),
+            None => {}
+        }
+        self.after(VALID_NS / 6, Event::Agent(node, life));
+        Ok(())
+    }
+
+    /// A node asks the cluster.
+    fn inquire(&mut self, node: usize, life: u64, ask: Ask) {
+        let sent = self.nodes[node].local(self.now);
+        let copies = if self.random.percent(10) { 2 } else { 1 };
+        for _ in 0..copies {
+            let slow = if self.random.percent(5) {
+                12 * MS
+            } else {
+                MS / 5
+            };
+            let delay = MS / 10 + self.random.below(slow);
+            let event = Event::AskArrives(node, life, sent, Box::new(ask.clone()));
+            self.after(delay, event);
+        }
+    }
+
+    fn ask(&mut self, node: usize, life: u64, sent: Time, ask: Ask) -> Result<(), String> {
+        let is_lost = matches!(ask, Ask::Propose(..)) && {
+            let loss = self.plan.cluster_loss;
+            self.random.percent(loss)
+        };
+        // A request for another life's lease would be a grant that nobody uses.
+        let is_stale = matches!(ask, Ask::Want(..)) && self.nodes[node].life != life;
+        if !self.reaches[node] || is_lost || is_stale {
+            return Ok(());
+        }
+        let shown = self.told.is_some() && !matches!(ask, Ask::Renew(_) | Ask::Want(..));
+        let text = if shown {
+            format!("{ask:?}")
+        } else {
+            String::new()
+        };
+        let reply = self.agreement.ask(node, ask, self.now);
+        if shown {
+            self.tell(|| format!("{node} asked the cluster: {text} -> {reply:?}"));
+        }
+        if let Some(reply) = reply
+            && !self.random.percent(self.plan.cluster_loss)
+        {
+            let delay = MS / 10 + self.random.below(MS / 5);
+            let event = Event::ReplyArrives(node, life, sent, Box::new(reply));
+            self.after(delay, event);
+        }
+        Ok(())
+    }
+
+    fn replied(&mut self, node: usize, life: u64, sent: Time, reply: Reply) -> Result<(), String> {
+        if self.nodes[node].life != life || !self.reaches[node] {
+            return Ok(());
+        }
+        match reply {
+            Reply::Granted(epoch, record) => {
+                let held = self.nodes[node].granted.as_ref().map(|held| held.0);
+                if held.is_none_or(|held| held < epoch) {
+                    self.nodes[node].granted = Some((epoch, record, false));
+                    self.inquire(node, life, Ask::Renew(epoch));
+                }
+            }
+            Reply::Renewed(epoch) => {
+                let until = sent.after(usable_ns());
+                let Some((held, record, known)) = &mut self.nodes[node].granted else {
+                    return Ok(());
+                };
+                if *held != epoch {
+                    return Ok(());
+                }
+                let input = match std::mem::replace(known, true) {
+                    true => Input::Renewed { epoch, until },
+                    false => Input::Granted {
+                        epoch,
+                        until,
+                        record: record.clone(),
+                    },
+                };
+                return self.handle(node, input);
+            }
+            Reply::Over(epoch) => {
+                if self.nodes[node]
+                    .granted
+                    .as_ref()
+                    .is_some_and(|held| held.0 == epoch)
+                {
+                    self.nodes[node].granted = None;
+                    self.nodes[node].seen = epoch;
+                    return self.handle(node, Input::LeaseEnded);
+                }
+            }
+            Reply::Recorded(record) => return self.handle(node, Input::Recorded(record)),
+        }
+        Ok(())
+    }
+
+    fn reply(
+        &mut self,
+        node: usize,
+        id: RequestId,
+        outcome: &Outcome<Content>,
+    ) -> Result<(), String> {
+        let is_served = matches!(outcome, Outcome::Done | Outcome::Data(_));
+        if is_served && !self.agreement.record.in_sync.contains(NodeId(node as u16)) {
+            return Err(format!("node {node} replied to {id:?}, and is not in sync"));
+        }
+        let serves = self.nodes[node].served;
+        if is_served && serves != Some(self.agreement.epoch) {
+            let current = self.agreement.epoch;
+            return Err(format!(
+                "node {node} replied in {serves:?}, and {current:?} is current"
+            ));
+        }
+        let again = self.random.between(MS / 5, 2 * MS);
+        match self.traffic.reply(id, outcome)? {
+            Next::Done => {
+                let client = self.traffic.ops[self.op_of(id)].client;
+                let think = self.random.below(self.plan.think_ns) + self.plan.think_ns / 4;
+                self.after(think, Event::Client(client));
+            }
+            Next::Elsewhere(op) => {
+                let client = self.traffic.ops[op].client;
+                if self.traffic.at[client] == node {
+                    self.traffic.at[client] = 1 - node;
+                }
+                self.after(again, Event::Send(op));
+            }
+            Next::Again(op) => self.after(again, Event::Send(op)),
+            Next::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn op_of(&self, id: RequestId) -> usize {
+        let is_it = |op: &&super::client::Op| u64::from(op.attempt) == id.0;
+        let place = self.traffic.ops.iter().rposition(|op| is_it(&op));
+        place.unwrap_or_default()
+    }
+
+    fn client(&mut self, client: usize) -> Result<(), String> {
+        let is_over = self.now > self.plan.healed_at + 5 * MS;
+        if is_over || client == self.plan.clients {
+            return Ok(());
+        }
+        let op = self.traffic.begin(client, &self.plan, &mut self.random);
+        self.send(op)
+    }
+
+    fn send(&mut self, op: usize) -> Result<(), String> {
+        let client = self.traffic.ops[op].client;
+        let node = self.traffic.at[client];
+        if self.nodes[node].replica.is_none() {
+            self.traffic.at[client] = 1 - node;
+            self.after(MS, Event::Send(op));
+            return Ok(());
+        }
+        let life = self.nodes[node].life;
+        let (id, request) = self.traffic.attempt(op, life);
+        let delay = self.random.below(MS / 20);
+        self.after(
+            delay,
+            Event::Hear(node, life, Box::new(Input::Request(id, request))),
+        );
+        if self.plan.impatient {
+            let patience = self.random.between(15, 60) * MS;
+            self.after(patience, Event::Impatient(op, id.0 as u32));
+        }
+        Ok(())
+    }
+
+    /// A client leaves a node that does not respond; its request stays there.
+    fn impatient(&mut self, op: usize, attempt: u32) -> Result<(), String> {
+        let entry = &self.traffic.ops[op];
+        if entry.done || entry.attempt != attempt {
+            return Ok(());
+        }
+        let (client, node) = (entry.client, entry.node);
+        self.traffic.at[client] = 1 - node;
+        self.send(op)
+    }
+
+    fn connect(&mut self) -> Result<(), String> {
+        let up = self.nodes.iter().all(|node| node.replica.is_some());
+        if up && self.network.session.is_none() && self.network.cut == [false, false] {
+            let session = self.network.connect();
+            for node in 0..2 {
+                self.transmit(session, node, Item::Connected);
+            }
+        }
+        let again = self.random.between(1, 4) * MS;
+        self.after(again, Event::Connect);
+        Ok(())
+    }
+
+    /// The connection ends; the other side, or both, see that a moment later.
+    fn disconnect(&mut self, session: Session, by: Option<usize>) {
+        if self.network.session != Some(session) {
+            return;
+        }
+        self.network.close();
+        for node in 0..2 {
+            if by != Some(node) {
+                let delay = self.random.below(3 * MS);
+                self.after(delay, Event::LinkLost(session, node));
+            }
+        }
+    }
+
+    fn uncut(&mut self, cut: [bool; 2]) {
+        for (node, cut) in cut.into_iter().enumerate() {
+            if cut {
+                self.network.cut[node] = false;
+            }
+            if let Some(session) = self.network.session {
+                for _ in 0..self.network.waiting(node) {
+                    self.after(MS / 20, Event::Deliver(session, node));
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, node: usize) -> Result<(), String> {
+        if self.nodes[node].start(node, self.now, self.broken) {
+            self.nodes[node].seen = self.agreement.epoch;
+            self.tell(|| format!("{node} starts"));
+            let life = self.nodes[node].life;
+            let wait = self.random.below(2 * MS);
+            self.after(wait, Event::Agent(node, life));
+            self.schedule(node);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! What goes wrong in a history, its healing, and what has to be true in the end.
+
+use super::super::client::Want;
+use super::super::node::{GEOMETRY, Node};
+use super::super::plan::{Fault, MS};
+use super::super::traffic::SPAN;
+use super::{Event, World};
+use crate::replica::{Blocks, Input, Node as NodeId, Order};
+
+impl World {
+    pub(super) fn fault(&mut self, fault: Fault) -> Result<(), String> {
+        self.tell(|| format!("{fault:?}"));
+        match fault {
+            Fault::Kill(node, wait) => {
+                self.stop(node, false);
+                self.after(wait, Event::Start(node));
+            }
+            Fault::Power(node, wait) => {
+                self.stop(node, true);
+                self.after(wait, Event::PowerOn(node));
+            }
+            Fault::PowerOfBoth(first, second) => {
+                for (node, wait) in [(0, first), (1, second)] {
+                    self.stop(node, true);
+                    self.after(wait, Event::PowerOn(node));
+                }
+            }
+            Fault::Pause(node, wait) => {
+                let until = self.now + wait;
+                self.nodes[node].paused_until = until;
+            }
+            Fault::Cut(cut, wait) => self.cut(cut, wait),
+            Fault::Alone(alone, wait) => self.alone(alone, wait),
+            Fault::Isolate(node, wait) => {
+                self.cut([true, true], wait);
+                self.alone([node == 0, node == 1], wait);
+            }
+            Fault::Drop => {
+                if let Some(session) = self.network.session {
+                    self.disconnect(session, None);
+                }
+            }
+            Fault::Stall(node, wait) => {
+                let until = self.now + wait;
+                self.nodes[node].disk.faults.stalled_until = until;
+            }
+            Fault::BadBlock(node, block, wait) => {
+                self.nodes[node].disk.faults.bad_block = Some(block);
+                self.after(wait, Event::DiskHealed(node));
+            }
+            Fault::DeadDisk(node, wait) => {
+                self.nodes[node].disk.faults.dead = true;
+                self.after(wait, Event::DiskHealed(node));
+            }
+            Fault::HandOver => return self.order(Order::HandOver),
+            Fault::Freeze(wait, hands_over) => {
+                let then = if hands_over {
+                    Order::HandOver
+                } else {
+                    Order::Thaw
+                };
+                self.after(wait, Event::Order(then));
+                return self.order(Order::Freeze);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn order(&mut self, order: Order) -> Result<(), String> {
+        for node in 0..2 {
+            let is_paused = self.nodes[node].paused_until > self.now;
+            if self.nodes[node].served.is_some() && !is_paused {
+                self.handle(node, Input::Order(order))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A process or a machine is gone.
+    fn stop(&mut self, node: usize, power: bool) {
+        let is_alive = self.nodes[node].replica.is_some();
+        if !is_alive && !power {
+            return;
+        }
+        let life = self.nodes[node].life;
+        if power {
+            self.nodes[node].disk.cut_power(&mut self.random);
+            self.nodes[node].power_off(self.now);
+            self.intact[node] = false;
+            let record = &self.agreement.record;
+            let held = (0..2)
+                .any(|copy| self.intact[copy] && record.in_sync.contains(NodeId(copy as u16)));
+            if !held {
+                self.traffic.checker.power_lost();
+            }
+        } else {
+            self.nodes[node].disk.kill(&mut self.random);
+            self.nodes[node].stop();
+        }
+        if let Some(session) = self.network.session {
+            self.disconnect(session, Some(node));
+        }
+        for op in self.traffic.waiting_for(node, life) {
+            let wait = self.random.between(MS, 8 * MS);
+            let client = self.traffic.ops[op].client;
+            if self.random.percent(70) {
+                self.traffic.at[client] = 1 - node;
+            }
+            self.after(wait, Event::Send(op));
+        }
+    }
+
+    fn cut(&mut self, cut: [bool; 2], wait: u64) {
+        for (node, cut) in cut.into_iter().enumerate() {
+            self.network.cut[node] |= cut;
+        }
+        self.after(wait, Event::Uncut(cut));
+        // A connection that waits too long is given up, at different times.
+        if let Some(session) = self.network.session
+            && self.random.percent(60)
+        {
+            let patience = self.random.below(12 * MS);
+            if patience < wait {
+                self.after(patience, Event::GiveUp(session));
+            }
+        }
+    }
+
+    fn alone(&mut self, alone: [bool; 2], wait: u64) {
+        for (node, alone) in alone.into_iter().enumerate() {
+            if alone {
+                self.reaches[node] = false;
+                self.after(wait, Event::Reach(node));
+            }
+        }
+    }
+
+    /// Everything works from here on.
+    pub(super) fn heal(&mut self) -> Result<(), String> {
+        self.tell(|| "everything is healed".to_owned());
+        self.reaches = [true; 2];
+        self.uncut([true, true]);
+        for node in 0..2 {
+            self.nodes[node].paused_until = 0;
+            self.nodes[node].disk.faults = Default::default();
+            self.nodes[node].power_on();
+            self.start(node)?;
+        }
+        self.plan.cluster_loss = 0;
+        if let Some(session) = self.network.session {
+            self.disconnect(session, None);
+        }
+        self.order(Order::Thaw)
+    }
+
+    /// Whether everything is answered, and both copies are in sync.
+    pub(super) fn is_calm(&self) -> bool {
+        let mirrored = |node: &Node| node.replica.as_ref().is_some_and(|r| r.is_mirrored());
+        self.traffic.is_done()
+            && self.agreement.record.in_sync.is_both()
+            && self.nodes.iter().any(mirrored)
+            && self.nodes.iter().all(|node| node.disk.is_idle())
+    }
+
+    /// A last client reads everything.
+    pub(super) fn read_all(&mut self) {
+        let client = self.plan.clients;
+        for first in (0..GEOMETRY.blocks).step_by(8) {
+            let want = Want::Read(Blocks { first, count: 8 });
+            let op = self.traffic.open_op(client, want);
+            self.after(MS / 10, Event::Send(op));
+        }
+    }
+
+    pub(super) fn check_end(&self) -> Result<(), String> {
+        let [one, other] = [0, 1].map(|node| &self.nodes[node].disk.image);
+        for block in 0..GEOMETRY.blocks as usize {
+            if one[block] != other[block] {
+                let (one, other) = (one[block], other[block]);
+                return Err(format!("block {block} differs in the end: {one}, {other}"));
+            }
+            if block as u64 >= SPAN && one[block] != 0 {
+                return Err(format!(
+                    "block {block} was never written, and has {}",
+                    one[block]
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn stuck(&self) -> String {
+        let mut text = "no progress after everything was healed:".to_owned();
+        for (place, node) in self.nodes.iter().enumerate() {
+            let report = node.replica.as_ref();
+            let report = report.map(|replica| replica.report(node.local(self.now)));
+            text += &format!("\n  node {place}: {report:?}");
+        }
+        let open = self.traffic.ops.iter().filter(|op| !op.done).count();
+        let record = &self.agreement.record;
+        text + &format!(
+            "\n  {open} operations open, epoch {:?}, {record:?}",
+            self.agreement.epoch
+        )
+    }
+}
