@@ -19,6 +19,8 @@
 pub mod activity;
 pub mod bitmap;
 mod copy;
+#[cfg(test)]
+mod cost;
 mod defect;
 mod durable;
 mod exchange;

@@ -126,6 +126,7 @@ fn a_replica_that_is_broken_on_purpose_is_found_out() {
         Defect::JoinsWithoutFlush,
         Defect::ServesOutOfRecord,
         Defect::IgnoresPowerLoss,
+        Defect::BeginsUnstored,
         Defect::ForgetsProposal,
         Defect::ProposesUnflushed,
         Defect::HandsOverUndrained,

@@ -1,0 +1,121 @@
+//! What a mirrored write costs in the value, and that it asks for nothing but one operation
+//! of the disk, one message and one reply.
+
+use super::*;
+use std::time::Instant;
+
+const GEOMETRY: Geometry = Geometry {
+    blocks: 1 << 20,
+    extent_blocks: EXTENT_BLOCKS,
+    log_extents: LOG_EXTENTS,
+};
+const VOLUME: VolumeId = VolumeId([1; 16]);
+
+#[derive(Clone, Debug)]
+struct Handle;
+
+impl Payload for Handle {
+    fn checksum(&self) -> u64 {
+        0
+    }
+}
+
+/// An owner whose other copy is in sync.
+fn mirrored() -> Replica<Handle> {
+    let settings = Settings {
+        me: Node(0),
+        other: Node(1),
+        volume: VOLUME,
+        boot: Boot(1),
+        geometry: GEOMETRY,
+        bounds: Bounds::default(),
+    };
+    let durable = Durable::created(GEOMETRY, VOLUME);
+    let mut replica = Replica::new(settings, &durable, Time(1));
+    let head = durable.head;
+    let introduction = Introduction {
+        volume: head.volume,
+        blocks: GEOMETRY.blocks,
+        incarnation: head.incarnation,
+        state: head.state,
+        hot: Vec::new(),
+        lacks: false,
+        unclean: false,
+    };
+    let record = Record {
+        incarnation: Incarnation(1),
+        generation: Generation(1),
+        in_sync: InSync::Both(Node(0), Node(1)),
+        forks: Vec::new(),
+    };
+    let welcome = Message::Welcome {
+        number: 1,
+        introduction,
+    };
+    let inputs = [
+        Input::Connected(Session(1)),
+        Input::Granted {
+            epoch: Epoch(1),
+            until: Time(u64::MAX),
+            record,
+        },
+        Input::Stored(1),
+        Input::Message(Session(1), welcome),
+    ];
+    for input in inputs {
+        replica.handle(Time(1), input, &mut Vec::new());
+    }
+    assert!(replica.is_mirrored());
+    replica
+}
+
+/// A write from the request to the reply.
+fn write(replica: &mut Replica<Handle>, block: u64, actions: &mut Vec<Action<Handle>>) {
+    let blocks = Blocks {
+        first: block,
+        count: 1,
+    };
+    let body = Body::Data(Handle);
+    let request = Request::Write {
+        blocks,
+        body,
+        fua: false,
+    };
+    actions.clear();
+    replica.handle(Time(2), Input::Request(RequestId(block), request), actions);
+    if let Some(Action::Store(number, _)) = actions.first() {
+        let stored = Input::Stored(*number);
+        actions.clear();
+        replica.handle(Time(2), stored, actions);
+    }
+    let [
+        Action::Disk(id, _),
+        Action::Send(session, Message::Command { tag, .. }),
+    ] = &actions[..]
+    else {
+        panic!("{actions:?}");
+    };
+    let (id, session, tag) = (*id, *session, *tag);
+    actions.clear();
+    replica.handle(Time(3), Input::Disk(id, DiskResult::Done), actions);
+    assert!(actions.is_empty(), "the other copy has not replied");
+    let done = Input::Message(session, Message::Done { tag });
+    replica.handle(Time(4), done, actions);
+    assert!(matches!(actions[..], [Action::Reply(_, Outcome::Done)]));
+}
+
+#[test]
+fn a_mirrored_write_is_one_operation_one_message_and_one_reply() {
+    let mut replica = mirrored();
+    let mut actions = Vec::new();
+    for block in 0..1000 {
+        write(&mut replica, block * 7, &mut actions);
+    }
+    let begin = Instant::now();
+    let rounds = 100_000;
+    for block in 0..rounds {
+        write(&mut replica, block % 7000, &mut actions);
+    }
+    let each = begin.elapsed().as_nanos() / u128::from(rounds);
+    println!("a mirrored write costs {each} ns in the value");
+}
