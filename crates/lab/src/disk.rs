@@ -62,6 +62,9 @@ impl FullDisk {
     /// Takes away what fills it.
     pub fn make_room(&self) -> Result<(), LabError> {
         let path = self.path().join(FILLER);
+        // A process that another thread is just starting may still have it open.
+        let emptied = File::options().write(true).truncate(true).open(&path);
+        emptied.map_err(LabError::io("empty", path.display()))?;
         remove(&path)
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// How long a change may take: a new member is to have all before it votes.
 const CHANGE_LIMIT: Duration = Duration::from_secs(60);
-/// How long it is waited for a leader.
+/// How long it is waited for a leader, or for the end of another change.
 const LEADER_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -57,7 +57,11 @@ impl<R: AsyncRuntime> Engine<R> {
             };
             match reply {
                 Reply::Changed => return Ok(()),
-                Reply::NotLeader(_) if R::Instant::now() < deadline => R::sleep(PAUSE).await,
+                Reply::NotLeader(_) | Reply::Failed(Failure::Changing)
+                    if R::Instant::now() < deadline =>
+                {
+                    R::sleep(PAUSE).await;
+                }
                 Reply::NotLeader(_) => return Err(EngineError::NoLeader),
                 Reply::Failed(Failure::Changing) => return Err(EngineError::Changing),
                 Reply::Failed(Failure::NoMajority) => return Err(EngineError::NoMajority),
