@@ -50,6 +50,8 @@ pub struct Plan {
     pub impatient: bool,
     /// Blocks that most requests are for.
     pub crowd: u64,
+    /// The disk of this node reports flushes that it does not do.
+    pub liar: Option<usize>,
     /// The second copy is blank.
     pub blank: bool,
     /// The second copy missed the beginning, or is from long ago.
@@ -82,6 +84,7 @@ pub fn draw(random: &mut Random) -> Plan {
         think_ns: random.pick(&[300_000, 1_000_000, 3_000_000]),
         impatient: random.percent(50),
         crowd: random.pick(&[1, 2, 6, 16]),
+        liar: None,
         blank: random.percent(16),
         stale: random.percent(16),
         reads: random.pick(&[20, 40, 60]),
@@ -89,6 +92,17 @@ pub fn draw(random: &mut Random) -> Plan {
         net_ns: random.pick(&[30_000, 100_000, 400_000]),
         disk_ns: random.pick(&[30_000, 100_000, 600_000]),
         cluster_loss: random.pick(&[0, 5, 30, 60]),
+    }
+}
+
+impl Plan {
+    /// Leaves out all losses of power of a node.
+    pub fn keep_power(&mut self, of: usize) {
+        self.faults.retain(|(_, fault)| match fault {
+            Fault::Power(node, _) => *node != of,
+            Fault::PowerOfBoth(..) => false,
+            _ => true,
+        });
     }
 }
 

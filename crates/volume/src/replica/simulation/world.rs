@@ -155,6 +155,7 @@ impl World {
     /// Runs the history; returns how many requests were acknowledged.
     pub fn run(&mut self) -> Result<u64, String> {
         for node in 0..2 {
+            self.nodes[node].disk.faults.lies = self.plan.liar == Some(node);
             self.after(0, Event::Start(node));
         }
         self.after(MS / 10, Event::Connect);
@@ -260,7 +261,7 @@ impl World {
                 Ok(())
             }
             Event::DiskHealed(node) => {
-                self.nodes[node].disk.faults = Default::default();
+                self.nodes[node].disk.heal();
                 Ok(())
             }
             Event::Order(order) => self.order(order),

@@ -142,7 +142,7 @@ impl World {
         self.uncut([true, true]);
         for node in 0..2 {
             self.nodes[node].paused_until = 0;
-            self.nodes[node].disk.faults = Default::default();
+            self.nodes[node].disk.heal();
             self.nodes[node].power_on();
             self.start(node)?;
         }
