@@ -178,18 +178,19 @@ impl Client {
 
     /// Goes on with its input.
     pub(super) fn advance(&mut self, port: &mut Port<'_>) -> Result<(), Gone> {
+        self.wants = self.consume(port)?;
         for _ in 0..RECEIVES_MAX {
-            self.wants = self.consume(port)?;
             if self.wants == Wants::Room {
                 break;
             }
-            match self.receive()? {
-                Received::Full => {}
-                Received::End => return Err(Gone::Left),
-                Received::Short => {
-                    self.wants = self.consume(port)?;
-                    break;
-                }
+            let received = self.receive()?;
+            if received == Received::End {
+                return Err(Gone::Left);
+            }
+            // Always: epoll does not report again what has been received.
+            self.wants = self.consume(port)?;
+            if received == Received::Short {
+                break;
             }
         }
         Ok(())
