@@ -1,5 +1,6 @@
 //! The context in which every line of a configuration is built, in whichever part.
 
+use crate::node::Nodes;
 use crate::options::LoadOptions;
 use crate::outside::Outside;
 use crate::sections::Words;
@@ -23,6 +24,8 @@ pub struct Context {
     pub options: LoadOptions,
     /// The environment of the load: files, DNS, accounts.
     pub outside: Outside,
+    /// The nodes that the files are for, if anything in them depends on it.
+    pub nodes: Nodes,
 }
 
 impl Context {

@@ -124,6 +124,7 @@ fn read(
         words: recording.words.clone(),
         options,
         outside,
+        nodes,
         ..Context::default()
     };
     let drafts = parts.iter().map(|part| (part.begin)(&mut context));
@@ -132,7 +133,6 @@ fn read(
         parts,
         drafts,
         context,
-        nodes,
         within: Within::None,
         out_of_section_told: false,
     };
@@ -216,7 +216,6 @@ struct Reading<'p> {
     /// As many as parts.
     drafts: Vec<Box<dyn Draft>>,
     context: Context,
-    nodes: Nodes,
     within: Within,
     /// A line before the first section was told.
     out_of_section_told: bool,
@@ -242,12 +241,13 @@ impl Reading<'_> {
             Within::Foreign => return,
         };
         let (part, draft) = (self.parts[at], &mut self.drafts[at]);
-        let own_on = |place: &str| part.sections.own_on.contains(&place);
-        let place = draft.place().filter(|place| !own_on(place));
+        let place = draft
+            .place()
+            .filter(|place| !part.sections.has_own_on(place));
         let Some(place) = place.filter(|_| first.is(nodes::ON)) else {
             return draft.line(&mut self.context, line);
         };
-        match nodes::take(&self.nodes, &mut self.context, part, place, line) {
+        match nodes::take(&mut self.context, part, place, line) {
             OnNode::Here(line) => draft.line(&mut self.context, &line),
             OnNode::NotHere => {}
             OnNode::Refused => draft.refused(line),

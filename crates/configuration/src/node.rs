@@ -18,7 +18,7 @@ pub struct Node {
 
 /// The nodes of a configuration, and the node that it is loaded as.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Nodes {
+pub struct Nodes {
     /// The names of this machine.
     pub(crate) here: Vec<String>,
     /// Every node that is known to exist; empty where nothing says.
@@ -50,13 +50,18 @@ impl Nodes {
         }
     }
 
+    /// Every node that is known to exist; empty where nothing says.
+    pub fn known(&self) -> &[String] {
+        &self.known
+    }
+
     /// Whether a node is this machine.
-    pub(crate) fn is_here(&self, name: &str) -> bool {
+    pub fn is_here(&self, name: &str) -> bool {
         self.here.iter().any(|here| is_name_of(name, here))
     }
 
-    /// Returns whether the node exists.
-    pub(crate) fn is_known(&self, name: &str) -> bool {
+    /// Whether the node exists; any does where nothing says.
+    pub fn is_known(&self, name: &str) -> bool {
         let mut known = self.known.iter().chain(&self.here);
         self.known.is_empty() || known.any(|known| is_name_of(name, known))
     }

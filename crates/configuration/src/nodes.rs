@@ -35,12 +35,16 @@ fn is_node_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(allowed)
 }
 
-/// Whether a text may have such a line: most have none, and are not read twice.
-fn may_have(text: &[u8]) -> bool {
+/// Whether a text may have such a line, or a section that is for some nodes: most have none,
+/// and are not read twice.
+fn may_have(parts: &[&'static Part], text: &[u8]) -> bool {
+    let lists = parts.iter().flat_map(|part| part.sections.on_lists);
+    let words: Vec<&str> = lists.copied().chain([ON]).collect();
     text.split(|b| *b == b'\n').any(|line| {
         let line = line.trim_ascii_start();
         // A word may be quoted, or made of variables.
-        line.starts_with(ON.as_bytes()) || matches!(line.first(), Some(b'"' | b'\'' | b'\\' | b'$'))
+        words.iter().any(|word| line.starts_with(word.as_bytes()))
+            || matches!(line.first(), Some(b'"' | b'\'' | b'\\' | b'$'))
     })
 }
 
@@ -50,14 +54,16 @@ pub(crate) fn find(parts: &[&'static Part], recording: &Recording, outside: &mut
         return nodes.clone();
     }
     let mut nodes = Nodes::default();
-    if !recording.files.iter().any(|(_, text)| may_have(text)) {
+    let mut texts = recording.files.iter();
+    if !texts.any(|(_, text)| may_have(parts, text)) {
         return nodes;
     }
-    let (sections, named) = scan(parts, recording);
-    if named.is_empty() {
+    let scanned = scan(parts, recording);
+    if !scanned.depends {
         return nodes;
     }
-    nodes.named = named;
+    let sections = scanned.sections;
+    nodes.named = scanned.named;
     nodes.here = here(&recording.options, &sections, &nodes.named, outside);
     nodes.known.clone_from(&recording.options.nodes);
     let names = sections.iter().filter_map(|section| section.name.clone());
@@ -104,9 +110,19 @@ fn here(
     here
 }
 
+/// What files say of nodes.
+struct Scanned {
+    /// The `node` sections.
+    sections: Vec<Node>,
+    /// The nodes that lines or sections are for.
+    named: Vec<String>,
+    /// Something in them depends on which node it is.
+    depends: bool,
+}
+
 /// Has the `node` sections read by the part that they are of, and looks for the nodes that
 /// lines are for. What is wrong is told later, when all lines are read.
-fn scan(parts: &[&'static Part], recording: &Recording) -> (Vec<Node>, Vec<String>) {
+fn scan(parts: &[&'static Part], recording: &Recording) -> Scanned {
     let (sources, ids) = sources(recording);
     let mut context = Context {
         sources,
@@ -117,7 +133,7 @@ fn scan(parts: &[&'static Part], recording: &Recording) -> (Vec<Node>, Vec<Strin
     let mut draft = owner.map(|part| (part.begin)(&mut context));
     let mut reader = Reader::new(ids, recording.facts.clone());
     let (mut outline, mut named) = (recording.words.outline(), Vec::new());
-    let (mut within, mut is_own) = (false, false);
+    let (mut within, mut is_own, mut lists, mut depends) = (false, false, false, false);
     let environment = &recording.environment;
     while let Some(line) = reader.next(&context.sources, environment, &mut context.diagnostics) {
         let first = &line.words[0];
@@ -125,10 +141,20 @@ fn scan(parts: &[&'static Part], recording: &Recording) -> (Vec<Node>, Vec<Strin
         let begins = outline.begins(first.str(), indented);
         if begins {
             within = first.is(NODE);
-            let own_on = |part: &&Part| part.sections.own_on.contains(&first.str());
-            is_own = parts.iter().copied().any(|part| own_on(&part));
+            let mut sections = parts.iter().map(|part| &part.sections);
+            is_own = { sections.clone() }.any(|one| one.own_on.contains(&first.str()));
+            lists = sections.any(|one| one.on_lists.contains(&first.str()));
+            depends |= lists;
         } else if first.is(ON) && !is_own {
-            named_by(&line, &mut named);
+            depends = true;
+            match lists {
+                true => line.words[1..]
+                    .iter()
+                    .for_each(|word| add(word.str(), &mut named)),
+                false => { line.word(1).into_iter() }
+                    .flat_map(names)
+                    .for_each(|name| add(name, &mut named)),
+            }
             continue;
         }
         match &mut draft {
@@ -137,16 +163,18 @@ fn scan(parts: &[&'static Part], recording: &Recording) -> (Vec<Node>, Vec<Strin
             _ => {}
         }
     }
-    (draft.map(|draft| draft.nodes()).unwrap_or_default(), named)
+    Scanned {
+        sections: draft.map(|draft| draft.nodes()).unwrap_or_default(),
+        named,
+        depends,
+    }
 }
 
-/// The nodes that a line is for, each once.
-fn named_by(line: &Line, named: &mut Vec<String>) {
-    for name in line.word(1).into_iter().flat_map(names) {
-        let new = is_node_name(name) && !named.iter().any(|n| is_name_of(name, n));
-        if new && named.len() < NODES_MAX {
-            named.push(name.to_owned());
-        }
+/// Adds a node that something is for, each once.
+fn add(name: &str, named: &mut Vec<String>) {
+    let new = is_node_name(name) && !named.iter().any(|n| is_name_of(name, n));
+    if new && named.len() < NODES_MAX {
+        named.push(name.to_owned());
     }
 }
 
@@ -169,13 +197,7 @@ pub(crate) enum OnNode {
 }
 
 /// Takes `on NODE` off a line of a part's section.
-pub(crate) fn take(
-    nodes: &Nodes,
-    context: &mut Context,
-    part: &Part,
-    section: &str,
-    line: &Line,
-) -> OnNode {
+pub(crate) fn take(context: &mut Context, part: &Part, section: &str, line: &Line) -> OnNode {
     let (place, rest) = match on_words(context, part, section, line) {
         Ok(words) => words,
         Err(refused) => {
@@ -185,9 +207,10 @@ pub(crate) fn take(
     };
     let mut here = false;
     for name in names(place) {
-        here |= nodes.is_here(name);
-        if !nodes.is_known(name) {
-            context.tell(nodes.unknown(place, name));
+        here |= context.nodes.is_here(name);
+        if !context.nodes.is_known(name) {
+            let told = context.nodes.unknown(place, name);
+            context.tell(told);
         }
     }
     match here {

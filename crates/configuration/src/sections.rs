@@ -13,6 +13,8 @@ pub struct Sections {
     pub shared: &'static [(&'static str, &'static str)],
     /// The sections in which `on` is a keyword of the section.
     pub own_on: &'static [&'static str],
+    /// The sections whose own line `on` names the nodes that the whole section is for.
+    pub on_lists: &'static [&'static str],
     /// The sections that apply to all nodes, so that `on` is an error.
     pub for_all: &'static [&'static str],
     /// Words of their lines before a secret.
@@ -25,9 +27,15 @@ impl Sections {
         names: &[],
         shared: &[],
         own_on: &[],
+        on_lists: &[],
         for_all: &[],
         secrets: &[],
     };
+
+    /// Whether `on` is a keyword of this section, and not what stands before one.
+    pub(crate) fn has_own_on(&self, section: &str) -> bool {
+        self.own_on.contains(&section) || self.on_lists.contains(&section)
+    }
 
     /// Whether a word begins one of them.
     pub fn has(&self, word: &str) -> bool {

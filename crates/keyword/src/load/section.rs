@@ -18,6 +18,7 @@ pub const SECTIONS: Sections = Sections {
     names: known::SECTIONS,
     shared: &[("node", "global")],
     own_on: &["log-profile"],
+    on_lists: &[],
     for_all: &[],
     secrets: &["password", "insecure-password", "auth"],
 };
