@@ -36,7 +36,7 @@ pub const SELF_TEST: &str = "self-test";
 /// Variables that every role gets: what the C library and our own code read. Whatever
 /// else the supervisor was started with (keys of other services, say) is none of a
 /// role's business; what the files name of it travels with the version.
-const FOR_ROLES: [&str; 10] = [
+const FOR_ROLES: [&str; 11] = [
     "GLIBC_TUNABLES",
     "LANG",
     "MALLOC_ARENA_MAX",
@@ -47,6 +47,7 @@ const FOR_ROLES: [&str; 10] = [
     "COLUMNS",
     "TZ",
     "TZDIR",
+    "XDG_RUNTIME_DIR",
 ];
 /// Variables besides these for the role that starts the scripts of a file.
 const FOR_SCRIPTS: [&str; 4] = ["HOME", "LOGNAME", "SHELL", "USER"];

@@ -182,6 +182,8 @@ pub enum Unit {
     Seconds,
     /// Milliseconds; a metric has seconds.
     Milliseconds,
+    /// Microseconds; a metric has seconds.
+    Microseconds,
 }
 
 /// How a number changes.

@@ -38,6 +38,7 @@ fn values(out: &mut String, row: &NumberRow, subject: &Subject, inherited: &str)
         let value = match row.unit {
             Unit::Count | Unit::Seconds => value.to_string(),
             Unit::Milliseconds => format!("{}.{:03}", value / 1_000, value % 1_000),
+            Unit::Microseconds => format!("{}.{:06}", value / 1_000_000, value % 1_000_000),
         };
         let _ = match labels.as_str() {
             "" => writeln!(out, "{} {value}", row.metric),
