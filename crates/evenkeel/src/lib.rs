@@ -19,6 +19,7 @@ mod personality;
 mod ping;
 mod process;
 mod role;
+mod volume_role;
 
 use address::message::PART as ADDRESS;
 use cluster::message::PART as CLUSTER;
@@ -34,7 +35,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// The parts, each behind those whose sections it refers to.
-static PARTS: [Feature; 3] = [
+static PARTS: [Feature; 4] = [
     Feature {
         part: &address::keyword::PART,
         role: Some(&RoleRow {
@@ -58,6 +59,11 @@ static PARTS: [Feature; 3] = [
             }),
         }),
         commands: &command::OF_ADDRESSES,
+    },
+    Feature {
+        part: &volume::keyword::PART,
+        role: Some(&volume_role::ROLE),
+        commands: &command::OF_VOLUMES,
     },
     Feature {
         part: &cluster::keyword::PART,

@@ -1,21 +1,32 @@
 //! Volumes: a block device with a copy on each of two nodes, exported by the node that
 //! holds its lease, which loses no acknowledged write.
 //!
+//! - [`config`] is what a file says of volumes, and [`keyword`] reads it.
+//! - [`role`] runs the volumes of this node, each on a thread of its own, and [`report`]
+//!   shows how they are ([`status`]).
+//! - [`command`] creates and removes volumes.
 //! - [`device`] opens what a copy is stored on, and says what is wrong with it.
 //! - [`disk`] does the operations on what a copy is stored on.
 //! - [`export`] serves NBD clients.
 //! - [`layout`] is the metadata of a copy as bytes.
 //! - [`store`] writes changes of the metadata.
 //! - [`replica`] is a copy of a volume and its side of the replication, as a value.
-//! - [`single`] joins both for a volume with one copy.
+//! - [`single`] joins both for a volume with one copy, and [`meter`] counts what it does.
 //!
 //! This crate never decides which node holds the lease, and never knows what a guest
 //! or the proxy does with a volume.
 
+pub mod command;
+pub mod config;
 pub mod device;
 pub mod disk;
 pub mod export;
+pub mod keyword;
 pub mod layout;
+pub mod meter;
 pub mod replica;
+pub mod report;
+pub mod role;
 pub mod single;
+pub mod status;
 pub mod store;

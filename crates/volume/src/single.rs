@@ -2,12 +2,14 @@
 
 use crate::disk::{Completion, Disk, DiskError, Pool, Preference, Target};
 use crate::export::{Export, KEYS, Listener};
+use crate::meter::{Meter, Stopwatch};
 use protocol::nbd;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Events that one call collects.
@@ -22,6 +24,7 @@ const RETRY: Duration = Duration::from_millis(1);
 
 const DISK_KEY: u64 = 0;
 const STOP_KEY: u64 = 1;
+const WAKE_KEY: u64 = 2;
 
 /// Why a volume is not served any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -34,12 +37,23 @@ pub enum ServeError {
     Wait(Errno),
 }
 
+/// Who may want something of a volume while it is served.
+pub struct Waker<'w> {
+    /// Readable when it wants something.
+    pub wakes: BorrowedFd<'w>,
+    /// Makes it not readable, and returns the size that clients from now on see, bytes, if
+    /// the volume has grown.
+    pub woken: &'w mut dyn FnMut() -> Option<u64>,
+}
+
 /// A volume that is served.
 #[derive(Debug)]
 pub struct Single {
     epoll: Rc<OwnedFd>,
     export: Export,
     disk: Disk,
+    meter: Arc<Meter>,
+    stopwatch: Stopwatch,
 }
 
 impl Single {
@@ -65,7 +79,14 @@ impl Single {
             epoll,
             export,
             disk,
+            meter: Arc::default(),
+            stopwatch: Stopwatch::default(),
         })
+    }
+
+    /// Counts what is done here.
+    pub fn count_in(&mut self, meter: Arc<Meter>) {
+        self.meter = meter;
     }
 
     /// Whether operations are done by io_uring.
@@ -78,9 +99,28 @@ impl Single {
     ///
     /// # Errors
     /// Events cannot be waited for.
-    pub fn run(mut self, stop: BorrowedFd<'_>) -> Result<(), ServeError> {
-        let data = EventData::new_u64(STOP_KEY);
-        epoll::add(&self.epoll, stop, data, EventFlags::IN).map_err(ServeError::Wait)?;
+    pub fn run(self, stop: BorrowedFd<'_>) -> Result<(), ServeError> {
+        self.run_woken(stop, None)
+    }
+
+    /// As [`Single::run`], with somebody who may want something.
+    ///
+    /// # Errors
+    /// Events cannot be waited for.
+    pub fn run_woken(
+        mut self,
+        stop: BorrowedFd<'_>,
+        mut waker: Option<Waker<'_>>,
+    ) -> Result<(), ServeError> {
+        let watched = [
+            (STOP_KEY, Some(stop)),
+            (WAKE_KEY, waker.as_ref().map(|one| one.wakes)),
+        ];
+        for (key, descriptor) in watched {
+            let data = EventData::new_u64(key);
+            let add = |fd| epoll::add(&self.epoll, fd, data, EventFlags::IN);
+            descriptor.map_or(Ok(()), add).map_err(ServeError::Wait)?;
+        }
         let mut stops_at: Option<Instant> = None;
         let mut completions = Vec::new();
         loop {
@@ -103,6 +143,10 @@ impl Single {
                         self.export.stop();
                         stops_at = now.checked_add(STOP_MAX);
                     }
+                    WAKE_KEY => {
+                        let grown = waker.as_mut().and_then(|waker| (waker.woken)());
+                        grown.into_iter().for_each(|size| self.export.grow(size));
+                    }
                     key => {
                         debug_assert!(key >= KEYS);
                         self.export.handle_event(key, event.flags, now);
@@ -123,15 +167,18 @@ impl Single {
         self.export.handle_time(now);
         for _ in 0..ROUNDS_MAX {
             self.disk.completions(completions);
+            self.stopwatch.end(&self.meter, completions);
             for completion in completions.drain(..) {
                 self.export.handle_completion(completion);
             }
             let mut any = false;
             for (token, operation) in self.export.settle() {
+                self.stopwatch.begin(token, &operation, now);
                 self.disk.submit(token, operation);
                 any = true;
             }
             if !any {
+                self.meter.set_clients(self.export.clients());
                 return;
             }
             self.disk.start();

@@ -207,6 +207,65 @@ pub fn address(command: Command) -> Command {
         ])
 }
 
+/// The name of a volume.
+fn volume_name() -> Arg {
+    Arg::new("NAME").required(true).help("The volume")
+}
+
+pub fn volume(command: Command) -> Command {
+    let from = || {
+        path("FROM")
+            .long("from")
+            .value_name("FILE")
+            .action(ArgAction::Append)
+            .help("Read the section from this file, instead of asking the running instance")
+    };
+    command
+        .about("Show, create and remove volumes")
+        .long_about(
+            "Shows the volumes of a running `evenkeel run` of the same user, creates the one of a section, or removes \
+             one.\n\n`create` makes the files of a `backing file`, or writes the metadata of a `backing device`. It \
+             refuses what exists and a device that holds something, and names what; `--yes` then gives the content of \
+             the device up. A running role serves the volume within a second.\n\n`remove` deletes the data of a \
+             volume that no running instance has in its configuration. Without `--yes` it shows what would go.",
+        )
+        .after_help(
+            "Examples:\n  evenkeel volume list\n  evenkeel volume show mail --json | jq .\n  \
+             evenkeel volume create mail\n  evenkeel volume create mail --from site.cfg\n  \
+             evenkeel volume remove mail --backing file /srv/volumes --yes",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(serving_files().num_args(1).global(true))
+        .arg(process_id().global(true))
+        .subcommands([
+            Command::new("list")
+                .about("Show all volumes of the running instance")
+                .arg(flag("json", "Print JSON")),
+            Command::new("show")
+                .about("Show one volume with its numbers and last changes")
+                .arg(volume_name())
+                .arg(flag("json", "Print JSON")),
+            Command::new("create")
+                .about("Create the volume of a section")
+                .arg(volume_name())
+                .arg(from())
+                .arg(flag("yes", "Give up what the device holds")),
+            Command::new("remove")
+                .about("Delete the data of a volume that is not configured any more")
+                .arg(volume_name())
+                .arg(from().conflicts_with("backing"))
+                .arg(
+                    Arg::new("backing")
+                        .long("backing")
+                        .value_names(["KIND", "PATH"])
+                        .num_args(2)
+                        .help("Its backing, as its section had it: file DIRECTORY, or device PATH"),
+                )
+                .arg(flag("yes", "Delete it")),
+        ])
+}
+
 pub fn status(command: Command) -> Command {
     let command = command
         .about("Show the state of the processes beside the proxy, such as the address role")

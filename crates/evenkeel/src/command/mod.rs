@@ -15,6 +15,7 @@ mod reload;
 mod run;
 mod status;
 mod upgrade;
+mod volume;
 
 pub use config::grammar;
 pub use run::absolute;
@@ -80,6 +81,10 @@ pub static OF_CLUSTERS: [Subcommand; 3] = [
     Subcommand::new("arbiter", cluster::arbiter, cluster::arbiter_main),
     Subcommand::new("config", config::config, config::main),
 ];
+
+/// Commands of the volume part.
+pub static OF_VOLUMES: [Subcommand; 1] =
+    [Subcommand::new("volume", definition::volume, volume::main)];
 
 /// Every subcommand, in the order of the help.
 fn all() -> impl Iterator<Item = &'static Subcommand> {

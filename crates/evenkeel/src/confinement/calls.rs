@@ -66,6 +66,13 @@ pub const DEADLY: &[libc::c_long] = &[
     libc::SYS_request_key,
 ];
 
+/// Those of [`DEADLY`] that volumes need.
+pub const RINGS: &[libc::c_long] = &[
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+];
+
 /// System calls that the reactor, Tokio, Rust's library and the C library use while
 /// traffic flows, when threads start and end, and on a panic.
 pub const USED: &[libc::c_long] = &[

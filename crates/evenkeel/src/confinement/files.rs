@@ -34,6 +34,10 @@ pub fn restrict(confinement: &Confinement) -> Result<Files, ConfinementError> {
         let device = make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev});
         rules = allow(rules, Path::new("/dev/null"), device)?;
     }
+    enforce(rules)
+}
+
+fn enforce(rules: RulesetCreated) -> Result<Files, ConfinementError> {
     let status = rules.restrict_self().map_err(ConfinementError::Files)?;
     Ok(match status.landlock {
         LandlockStatus::Available {
@@ -49,6 +53,20 @@ pub fn restrict(confinement: &Confinement) -> Result<Files, ConfinementError> {
     })
 }
 
+/// Leaves this thread with the files of a volume: its directory or device, and the runtime
+/// directory, where its socket is. Threads that it starts have no more.
+pub fn only_volume(runtime: &Path, backing: &Path) -> Result<Files, ConfinementError> {
+    let files = make_bitflags!(AccessFs::{
+        ReadFile | ReadDir | WriteFile | Truncate | IoctlDev
+    });
+    let sockets = make_bitflags!(AccessFs::{
+        ReadFile | WriteFile | MakeReg | MakeSock | RemoveFile
+    });
+    let rules = rules().map_err(ConfinementError::Files)?;
+    let rules = allow(rules, backing, files)?;
+    enforce(allow(rules, runtime, sockets)?)
+}
+
 /// Returns the access rights to the directories that a role writes to. A control role
 /// creates sockets, mirrors of repositories and files that it renames there, and executes
 /// none.
@@ -58,7 +76,7 @@ fn writing(role: Role) -> BitFlags<AccessFs> {
             ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSym | MakeSock
                 | MakeFifo | RemoveFile | RemoveDir | Refer
         }),
-        Role::Loader | Role::Proxy => make_bitflags!(AccessFs::{
+        Role::Loader | Role::Proxy | Role::Volume => make_bitflags!(AccessFs::{
             ReadFile | ReadDir | WriteFile | MakeReg | Truncate | RemoveFile
         }),
     }

@@ -1,7 +1,7 @@
 //! seccomp: from the lists of calls to filters in the kernel. Of several
 //! filters the strictest answer counts, so each of them stays simple.
 
-use super::calls::{DEADLY, REFUSED, Refusal, Test, USED, USED_IN_VAIN, USED_OLD, WRITING};
+use super::calls::{DEADLY, REFUSED, RINGS, Refusal, Test, USED, USED_IN_VAIN, USED_OLD, WRITING};
 use super::{Confinement, ConfinementError, Filtered, Role};
 use nix::libc;
 use seccompiler::{
@@ -23,6 +23,7 @@ const LOUD: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_LOG;
 pub fn install(confinement: &Confinement) -> Result<Filtered, ConfinementError> {
     let programs = match confinement.role {
         Role::Loader => vec![(deadly(), LOUD)],
+        Role::Volume => vec![(deadly_but(RINGS), LOUD)],
         Role::Control => vec![(not_for_control(), LOUD), (missing(USED_IN_VAIN), 0)],
         Role::Proxy => vec![
             (deadly(), LOUD),
@@ -95,8 +96,12 @@ fn any<'a>(calls: impl IntoIterator<Item = &'a libc::c_long>) -> Rules {
 }
 
 fn deadly() -> Result<BpfProgram, BackendError> {
+    deadly_but(&[])
+}
+
+fn deadly_but(used: &[libc::c_long]) -> Result<BpfProgram, BackendError> {
     compile(
-        any(DEADLY),
+        any(DEADLY.iter().filter(|call| !used.contains(call))),
         SeccompAction::KillProcess,
         SeccompAction::Allow,
     )

@@ -23,6 +23,7 @@ mod tests;
 
 pub use capabilities::{Kept, names};
 pub use error::ConfinementError;
+pub use files::only_volume;
 pub use held::{Files, Filtered, Held};
 pub use identity::{Identity, Origin, StartedAs, group_name, identity_for, user_name};
 
@@ -43,6 +44,9 @@ pub enum Role {
     /// Speaks with the other members of a cluster, keeps the log in its state directory,
     /// and starts `git` or `hg` where a repository is followed, which inherit all of this.
     Control,
+    /// Speaks NBD with clients of this machine. Its threads have io_uring, and are confined
+    /// to the files of one volume each.
+    Volume,
 }
 
 /// The privileges that remain for one process.
@@ -90,6 +94,15 @@ impl Confinement {
             reads: vec![PathBuf::from("/")],
             writes: writes.map(PathBuf::from).collect(),
             programs: programs.filter(|path| path.is_dir()).collect(),
+        }
+    }
+
+    /// Of the volume role: no capability. Which files it needs changes with a reload, so
+    /// each of its threads is confined to its own ([`only_volume`]).
+    pub fn volume() -> Confinement {
+        Confinement {
+            role: Role::Volume,
+            ..Confinement::loader()
         }
     }
 
@@ -164,12 +177,14 @@ pub fn rehearse(confinement: &Confinement) -> Option<Held> {
 pub fn apply(confinement: &Confinement) -> Result<Held, ConfinementError> {
     let capabilities = match confinement.role {
         Role::Loader => capabilities::held()?,
-        Role::Proxy | Role::Control => capabilities::reduce(confinement.capabilities())?,
+        Role::Proxy | Role::Control | Role::Volume => {
+            capabilities::reduce(confinement.capabilities())?
+        }
     };
     // Without it, only a privileged process may set the next two.
     let no_new_privileges = rustix::thread::set_no_new_privs(true).is_ok();
     let files = match confinement.role {
-        Role::Loader => Files::Unconfined,
+        Role::Loader | Role::Volume => Files::Unconfined,
         Role::Proxy | Role::Control => files::restrict(confinement)?,
     };
     let system_calls = filter::install(confinement)?;

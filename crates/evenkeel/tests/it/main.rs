@@ -28,4 +28,5 @@ mod supervisor_haproxy;
 mod takeover;
 mod tls_life;
 mod upgrade;
+mod volumes;
 mod watch;

@@ -4,8 +4,12 @@
 //!
 //! These functions block, so a role calls them at its start, not from its loop.
 
+mod grow;
+mod remove;
 mod signature;
 
+pub use grow::grow;
+pub use remove::remove;
 pub use signature::Signature;
 
 use crate::disk::Target;
@@ -16,6 +20,7 @@ use rustix::fs::{
     openat, seek, unlinkat,
 };
 use rustix::io::{Errno, pread, pwrite};
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -38,7 +43,7 @@ const CLAIM_PAUSE: Duration = Duration::from_millis(10);
 const SECTOR_BYTES: u32 = 512;
 
 /// Where a copy is stored.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Backing {
     /// `NAME.volume` and `NAME.metadata` in this directory.
     File(PathBuf),
@@ -425,7 +430,7 @@ fn create_file(
     let metadata = match Place::open(&place.file, &metadata, flags) {
         Ok(metadata) => metadata,
         Err(error) => {
-            remove(&place, &data);
+            discard(&place, &data);
             return Err(error);
         }
     };
@@ -463,7 +468,7 @@ fn fill_files(
 }
 
 /// Removes a file that was just created.
-fn remove(directory: &Place, created: &Place) {
+fn discard(directory: &Place, created: &Place) {
     if let Some(name) = created.path.file_name() {
         let _ = unlinkat(&directory.file, name, AtFlags::empty());
     }

@@ -128,6 +128,13 @@ impl Export {
         self.counters
     }
 
+    /// The volume has another size, bytes, for clients that connect from now on.
+    pub fn grow(&mut self, size: u64) {
+        for export in &mut self.exports {
+            export.size = export.size.max(size);
+        }
+    }
+
     /// Connected clients.
     pub fn clients(&self) -> usize {
         self.clients.iter().flatten().count()

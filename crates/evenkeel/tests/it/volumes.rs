@@ -1,0 +1,379 @@
+//! Volumes from outside: sections, the role with its sockets, the commands, and what becomes
+//! of data when processes die and files change.
+
+use crate::harness::{Outcome, PATIENCE, evenkeel, run};
+use crate::supervised::{Supervised, lives, roles_of};
+use lab::{Scratch, eventually, skip_unless_installed};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+struct Bed {
+    scratch: Scratch,
+}
+
+impl Bed {
+    fn new() -> Bed {
+        let scratch = Scratch::new().unwrap();
+        std::fs::create_dir(scratch.path().join("volumes")).unwrap();
+        Bed { scratch }
+    }
+
+    /// The section of a volume in the directory of all of them.
+    fn section(&self, name: &str, size: &str) -> String {
+        let directory = self.scratch.path().join("volumes");
+        format!(
+            "volume {name}\n    size {size}\n    backing file {}\n",
+            directory.display()
+        )
+    }
+
+    fn write(&self, sections: &[String]) {
+        self.scratch.write("site.cfg", sections.concat()).unwrap();
+    }
+
+    fn serve(&self) -> Supervised {
+        Supervised::run(&self.scratch, "site.cfg")
+    }
+
+    fn run(&self, words: &[&str]) -> Outcome {
+        run(evenkeel(), self.scratch.path(), words)
+    }
+
+    fn good(&self, words: &[&str]) -> String {
+        let outcome = self.run(words);
+        assert_eq!(outcome.code(), Some(0), "{words:?}: {outcome:?}");
+        outcome.stdout
+    }
+
+    fn create(&self, name: &str) {
+        self.good(&["volume", "create", name, "--from", "site.cfg"]);
+    }
+
+    fn socket(&self, name: &str) -> PathBuf {
+        self.scratch
+            .path()
+            .join(format!("runtime/volume-{name}.sock"))
+    }
+
+    /// The state of a volume; empty where nobody says.
+    fn state(&self, name: &str) -> String {
+        let outcome = self.run(&["volume", "show", name]);
+        let line = outcome
+            .stdout
+            .lines()
+            .find_map(|line| line.strip_prefix("state: "));
+        line.unwrap_or_default().to_owned()
+    }
+
+    fn comes_to(&self, name: &str, state: &str) {
+        let is_so = eventually(PATIENCE, || self.state(name) == state);
+        assert!(is_so, "{name} {state}: {:?}", self.run(&["volume", "list"]));
+    }
+
+    /// Runs commands of qemu-io on a volume.
+    fn qemu_io(&self, name: &str, steps: &[&str]) -> String {
+        let uri = format!("nbd+unix:///{name}?socket={}", self.socket(name).display());
+        let mut command = Command::new("timeout");
+        command.args(["60", "qemu-io", "-f", "raw"]);
+        steps.iter().for_each(|step| {
+            command.args(["-c", step]);
+        });
+        let output = command.arg(&uri).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let bad = ["failed", "error", "verification"];
+        let good = output.status.success() && !bad.iter().any(|word| text.contains(word));
+        assert!(good, "{name} {steps:?}: {text}");
+        text
+    }
+}
+
+/// A client that stays connected, with qemu-io, which waits for commands.
+struct Connected(std::process::Child);
+
+impl Connected {
+    fn new(socket: &Path) -> Connected {
+        let uri = format!("nbd+unix:///mail?socket={}", socket.display());
+        let mut command = Command::new("qemu-io");
+        command.args(["-f", "raw", &uri]).stdin(Stdio::piped());
+        Connected(command.stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Whether it reads and writes as it did, on the connection that it had.
+    fn still_works(mut self) -> bool {
+        let mut stdin = self.0.stdin.take().unwrap();
+        let steps = b"write -P 0x77 1M 64k\nflush\nread -P 0x77 1M 64k\nquit\n";
+        stdin.write_all(steps).unwrap();
+        // It looks for further lines only when there is something new to read.
+        drop(stdin);
+        let output = self.0.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.contains("wrote 65536/65536") && text.contains("read 65536/65536")
+    }
+}
+
+/// The volume role of a supervisor.
+fn role(supervised: &Supervised) -> Option<i32> {
+    let is_role = |pid: &i32| title_of(*pid).starts_with(b"evenkeel: volume");
+    supervised.children().into_iter().find(is_role)
+}
+
+fn title_of(pid: i32) -> Vec<u8> {
+    std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
+}
+
+#[test]
+fn sections_are_checked_and_documented() {
+    let bed = Bed::new();
+    bed.write(&[bed.section("mail", "64m")]);
+    assert!(bed.good(&["check", "site.cfg"]).contains("1 volume"));
+    bed.write(&[bed.section("mail", "64m").replace("size", "siez")]);
+    let outcome = bed.run(&["check", "--format", "concise", "site.cfg"]);
+    assert!(
+        outcome.stdout.contains("did you mean 'size'?"),
+        "{outcome:?}"
+    );
+    let nodes = "node alpha\nnode beta\n";
+    let shared = nodes.to_owned() + &bed.section("mail", "64m");
+    bed.write(std::slice::from_ref(&shared));
+    let check = [
+        "check", "--node", "alpha", "--format", "concise", "site.cfg",
+    ];
+    assert!(
+        bed.run(&check).stdout.contains("E0808"),
+        "{:?}",
+        bed.run(&check)
+    );
+    bed.write(&[shared.clone(), "    on alpha beta\n".to_owned()]);
+    assert!(
+        bed.run(&check).stdout.contains("E0806"),
+        "{:?}",
+        bed.run(&check)
+    );
+    bed.write(&[shared.clone(), "    on gamma\n".to_owned()]);
+    assert!(
+        bed.run(&check).stdout.contains("E0807"),
+        "{:?}",
+        bed.run(&check)
+    );
+    bed.write(&[shared, "    on alpha\n".to_owned()]);
+    assert_eq!(bed.run(&check).stdout, "");
+    assert!(
+        bed.good(&["keyword", "backing", "file"])
+            .contains("symbolic link")
+    );
+    assert!(bed.good(&["manual", "Volumes"]).contains("volume <name>"));
+    assert!(bed.good(&["explain", "E0806"]).contains("one copy"));
+}
+
+#[test]
+fn what_was_flushed_is_there_after_the_role_is_killed() {
+    skip_unless_installed!("qemu-io");
+    let bed = Bed::new();
+    bed.write(&[bed.section("mail", "64m")]);
+    let supervised = bed.serve();
+    bed.comes_to("mail", "not created");
+    let why = bed.good(&["volume", "list"]);
+    assert!(
+        why.contains("`evenkeel volume create mail` creates it"),
+        "{why}"
+    );
+    let created = bed.good(&["volume", "create", "mail"]);
+    assert!(
+        created.contains("created volume mail: 64m on file"),
+        "{created}"
+    );
+    bed.comes_to("mail", "serving");
+    let mode = std::fs::metadata(bed.socket("mail"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o660);
+    bed.qemu_io(
+        "mail",
+        &["write -P 0xaa 0 4M", "write -P 0xbb 63M 64k", "flush"],
+    );
+    let killed = role(&supervised).unwrap();
+    kill(Pid::from_raw(killed), Signal::SIGKILL).unwrap();
+    let follows = || role(&supervised).is_some_and(|other| other != killed);
+    assert!(eventually(PATIENCE, follows));
+    bed.comes_to("mail", "serving");
+    bed.qemu_io(
+        "mail",
+        &[
+            "read -P 0xaa 0 4M",
+            "read -P 0xbb 63M 64k",
+            "read -P 0 8M 1M",
+        ],
+    );
+    let json = bed.good(&["volume", "list", "--json"]);
+    assert!(json.contains("\"volume\""), "{json}");
+    let metrics = bed.good(&["status", "volume", "--metrics"]);
+    assert!(
+        metrics.contains("evenkeel_volume_read_operations_total{volume=\"mail\"}"),
+        "{metrics}"
+    );
+    assert!(bed.good(&["status"]).contains("volume mail: serving"));
+    // The role holds no capability.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", role(&supervised).unwrap()));
+    let status = status.unwrap();
+    for line in ["CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{outcome:?}");
+    assert!(
+        !bed.socket("mail").exists(),
+        "a stopped role leaves no socket"
+    );
+}
+
+#[test]
+fn a_supervisor_that_was_killed_leaves_a_role_that_serves_and_is_adopted() {
+    skip_unless_installed!("qemu-io");
+    let bed = Bed::new();
+    bed.write(&[bed.section("mail", "64m")]);
+    bed.create("mail");
+    let supervised = bed.serve();
+    bed.comes_to("mail", "serving");
+    let before = role(&supervised);
+    supervised.signal(Signal::SIGKILL);
+    assert!(eventually(PATIENCE, || !lives(supervised.pid.as_raw())));
+    bed.qemu_io("mail", &["write -P 0xcc 0 64k", "flush"]);
+    let again = bed.serve();
+    bed.comes_to("mail", "serving");
+    bed.qemu_io("mail", &["read -P 0xcc 0 64k"]);
+    let is_volume = |pid: &i32| title_of(*pid).starts_with(b"evenkeel: volume");
+    let roles = roles_of(bed.scratch.path()).into_iter().filter(is_volume);
+    assert_eq!(
+        roles.collect::<Vec<_>>(),
+        Vec::from_iter(before),
+        "the same process"
+    );
+    assert_eq!(again.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn a_reload_adds_removes_and_grows_without_touching_other_clients() {
+    skip_unless_installed!("qemu-io");
+    let bed = Bed::new();
+    let (mail, web) = (bed.section("mail", "64m"), bed.section("web", "64m"));
+    bed.write(std::slice::from_ref(&mail));
+    bed.create("mail");
+    let supervised = bed.serve();
+    bed.comes_to("mail", "serving");
+    let client = Connected::new(&bed.socket("mail"));
+    bed.write(&[mail.clone(), web.clone()]);
+    bed.create("web");
+    let outcome = supervised.reload();
+    assert!(
+        outcome.stderr.contains("+ volume web: size 64m"),
+        "{outcome:?}"
+    );
+    bed.comes_to("web", "serving");
+    bed.qemu_io("web", &["write -P 0xdd 0 64k", "flush"]);
+    // Larger, for whoever connects now.
+    bed.write(&[mail.replace("64m", "128m"), web.clone()]);
+    let outcome = supervised.reload();
+    assert!(
+        outcome.stderr.contains("~ volume mail: size 64m -> 128m"),
+        "{outcome:?}"
+    );
+    let grown = || bed.good(&["volume", "show", "mail"]).contains("size: 128m");
+    assert!(eventually(PATIENCE, grown));
+    bed.qemu_io("mail", &["write -P 0xee 127M 1M", "read -P 0xee 127M 1M"]);
+    // Smaller is refused, and changes nothing.
+    bed.write(&[mail.clone(), web]);
+    let outcome = supervised.reload();
+    assert!(
+        outcome.stderr.contains("cannot shrink to 64m"),
+        "{outcome:?}"
+    );
+    assert!(bed.good(&["volume", "show", "mail"]).contains("size: 128m"));
+    // One goes; its data stays until it is removed.
+    let words = ["volume", "remove", "web", "--from", "site.cfg", "--yes"];
+    let outcome = bed.run(&words);
+    assert!(
+        outcome
+            .stderr
+            .contains("remove the section and reload first"),
+        "{outcome:?}"
+    );
+    bed.write(&[mail.replace("64m", "128m")]);
+    let outcome = supervised.reload();
+    assert!(outcome.stderr.contains("- volume web"), "{outcome:?}");
+    assert!(eventually(PATIENCE, || !bed.socket("web").exists()));
+    let directory = bed.scratch.path().join("volumes").display().to_string();
+    let words = ["volume", "remove", "web", "--backing", "file", &directory];
+    let outcome = bed.run(&words);
+    assert!(
+        outcome.stderr.contains("nothing was removed"),
+        "{outcome:?}"
+    );
+    assert!(
+        bed.good(&[&words[..], &["--yes"]].concat())
+            .contains("removed volume web with 64m")
+    );
+    assert!(!bed.scratch.path().join("volumes/web.volume").exists());
+    assert!(client.still_works());
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn a_backing_that_is_refused_is_named_and_the_others_run() {
+    use std::os::unix::fs::symlink;
+    let bed = Bed::new();
+    let directory = bed.scratch.path().join("volumes");
+    let elsewhere = |name: &str, path: &str| {
+        let path = bed.scratch.path().join(path);
+        format!(
+            "volume {name}\n    size 64m\n    backing file {}\n",
+            path.display()
+        )
+    };
+    symlink(&directory, bed.scratch.path().join("link")).unwrap();
+    let sections = [
+        bed.section("good", "64m"),
+        bed.section("damaged", "64m"),
+        bed.section("smaller", "64m"),
+        elsewhere("missing", "nowhere"),
+        elsewhere("linked", "link"),
+    ];
+    bed.write(&sections);
+    for name in ["good", "damaged", "smaller"] {
+        bed.create(name);
+    }
+    std::fs::write(directory.join("damaged.metadata"), [7; 70_000]).unwrap();
+    let shrunk = sections.concat().replacen(
+        "volume smaller\n    size 64m",
+        "volume smaller\n    size 32m",
+        1,
+    );
+    bed.write(&[shrunk]);
+    let supervised = bed.serve();
+    bed.comes_to("good", "serving");
+    for (name, why) in [
+        ("damaged", "no metadata of a volume"),
+        ("smaller", "it has 64m and cannot shrink to 32m"),
+        ("missing", "nowhere"),
+        ("linked", "is a symbolic link"),
+    ] {
+        bed.comes_to(name, "failed");
+        let shown = bed.good(&["volume", "show", name]);
+        assert!(shown.contains(why), "{shown}");
+    }
+    let again = bed.run(&["volume", "create", "damaged", "--from", "site.cfg", "--yes"]);
+    assert!(again.stderr.contains("exists already"), "{again:?}");
+    let used = bed.run(&["volume", "create", "good", "--yes"]);
+    assert!(used.stderr.contains("exists already"), "{used:?}");
+    let unknown = bed.run(&["volume", "create", "other"]);
+    assert!(
+        unknown.stderr.contains("has no volume 'other'"),
+        "{unknown:?}"
+    );
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}

@@ -1,0 +1,181 @@
+//! The lines of a `volume` section.
+
+use super::{LineBuilder, codes};
+use crate::config::parse_size;
+use crate::device::Backing;
+use crate::layout::{BLOCK_BYTES, VOLUME_BYTES_MAX};
+use language::arguments::{Args, Built, section_name};
+use language::keyword::Keyword;
+use language::{Diagnostic, Line, Span};
+use std::path::{Component, Path, PathBuf};
+
+/// Sections that are read.
+const SECTIONS_MAX: usize = 256;
+/// Bytes of a name.
+const NAME_MAX: usize = 64;
+
+/// Something with the place at which it is written.
+#[derive(Clone, Debug)]
+pub(super) struct Written<T> {
+    pub(super) value: T,
+    pub(super) span: Span,
+}
+
+/// A section.
+#[derive(Debug)]
+pub(super) struct Volume {
+    pub(super) name: Written<String>,
+    pub(super) size: Option<Written<u64>>,
+    pub(super) nodes: Vec<Written<String>>,
+    pub(super) backing: Option<Written<Backing>>,
+    /// A line `on` was refused.
+    pub(super) has_refused_nodes: bool,
+    /// Keywords that were given, and where.
+    pub(super) once: Vec<(&'static str, Span)>,
+}
+
+/// The sections so far.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) volumes: Vec<Volume>,
+}
+
+pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+    let mut args = Args::new(head, 1, "volume", "volume <name>", &codes::OF_ARGUMENTS);
+    let word = args.required("the volume's name")?;
+    args.end()?;
+    let name = section_name("volume", word, &codes::NAME)?;
+    let refuse = |told: String| Diagnostic::error(&codes::NAME, word.span, told);
+    if name.len() > NAME_MAX || name.starts_with('.') || name.contains(':') || name.is_empty() {
+        let told = format!("'{name}' cannot be the name of a volume");
+        let label = "at most 64 letters, digits, `.`, `_` and `-`, and no `.` in front";
+        return Err(refuse(told).label(label));
+    }
+    if let Some(first) = draft.volumes.iter().find(|one| one.name.value == name) {
+        let told = refuse(format!("duplicate 'volume' section '{name}'"));
+        let told = told.label("this name is taken");
+        return Err(told.also(first.name.span, "first used here"));
+    }
+    if draft.volumes.len() >= SECTIONS_MAX {
+        let told = format!("more than {SECTIONS_MAX} volume sections");
+        return Err(Diagnostic::error(&codes::TOO_MANY, head.span, told));
+    }
+    draft.volumes.push(Volume {
+        name: Written {
+            value: name.to_owned(),
+            span: word.span,
+        },
+        size: None,
+        nodes: Vec::new(),
+        backing: None,
+        has_refused_nodes: false,
+        once: Vec::new(),
+    });
+    Ok(())
+}
+
+/// The section that is being read, for a keyword that it may have once.
+fn once<'d>(
+    draft: &'d mut Draft,
+    args: &Args<'_>,
+    keyword: &'static str,
+) -> Result<&'d mut Volume, Diagnostic> {
+    let span = args.line().span;
+    let missing = || Diagnostic::error(&codes::MISSING, span, "no volume section has begun");
+    let volume = draft.volumes.last_mut().ok_or_else(missing)?;
+    if let Some((_, first)) = volume.once.iter().find(|(known, _)| *known == keyword) {
+        let told = format!("'{keyword}' may appear only once in a section");
+        let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
+        return Err(told.also(*first, "first given here"));
+    }
+    volume.once.push((keyword, span));
+    Ok(volume)
+}
+
+fn size(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let volume = once(draft, args, "size")?;
+    let word = args.required("a size")?;
+    args.end()?;
+    let Some(bytes) = parse_size(word.str()) else {
+        return Err(args.unfit(word, "not a size: write a number and `k`, `m`, `g` or `t`"));
+    };
+    if bytes == 0 || bytes > VOLUME_BYTES_MAX {
+        return Err(args.unfit(word, "not between 4k and 16t"));
+    }
+    if !bytes.is_multiple_of(BLOCK_BYTES) {
+        return Err(args.unfit(word, "not a multiple of 4 KiB"));
+    }
+    volume.size = Some(Written {
+        value: bytes,
+        span: word.span,
+    });
+    Ok(())
+}
+
+fn on(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let volume = once(draft, args, "on")?;
+    volume.has_refused_nodes = true;
+    args.required("the name of a node")?;
+    for word in &args.line().words[1..] {
+        volume.nodes.push(Written {
+            value: section_name("node", word, &codes::VALUE)?.to_owned(),
+            span: word.span,
+        });
+    }
+    args.rest();
+    volume.has_refused_nodes = false;
+    Ok(())
+}
+
+fn backing(draft: &mut Draft, args: &mut Args<'_>, make: fn(PathBuf) -> Backing) -> Built {
+    let volume = once(draft, args, "backing")?;
+    let word = args.required("a path")?;
+    args.end()?;
+    let path = Path::new(word.str());
+    let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+    if !path.is_absolute() || !path.components().all(plain) {
+        return Err(args.unfit(word, "not an absolute path without `.` and `..`"));
+    }
+    volume.backing = Some(Written {
+        // Without what means nothing: a `/` at the end.
+        value: make(path.components().collect()),
+        span: word.span,
+    });
+    Ok(())
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+    Keyword {
+        places: &["volume"],
+        syntax: "size <size>",
+        doc: "The size of the volume, with one of the units `k`, `m`, `g` and `t` (powers of 1024): a multiple of 4 KiB, \
+            at most 16t. A larger size takes effect at the reload, for clients that connect after it. A smaller one is \
+            refused.",
+        example: "size 40g",
+        build: size,
+    },
+    Keyword {
+        places: &["volume"],
+        syntax: "on <node>",
+        doc: "The node with the data, which runs the volume. Required if the file has `node` sections or belongs to a \
+            cluster; otherwise the machine that reads the file runs the volume. Several nodes are not supported yet.",
+        example: "on alpha",
+        build: on,
+    },
+    Keyword {
+        places: &["volume"],
+        syntax: "backing file <directory>",
+        doc: "Stores the data in the sparse file `NAME.volume` of this directory, and its metadata in `NAME.metadata`. \
+            The directory has to exist, and none of these may be a symbolic link. A volume needs this or `backing device`.",
+        example: "backing file /srv/volumes",
+        build: |draft, args| backing(draft, args, Backing::File),
+    },
+    Keyword {
+        places: &["volume"],
+        syntax: "backing device <path>",
+        doc: "Stores the data on this block device, which begins with the metadata and is used by nothing else. It may \
+            not be a symbolic link. A volume needs this or `backing file`.",
+        example: "backing device /dev/sdb",
+        build: |draft, args| backing(draft, args, Backing::Device),
+    },
+];

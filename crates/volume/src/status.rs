@@ -1,0 +1,112 @@
+//! How a volume is, as its thread says.
+
+use crate::config::Spec;
+use crate::meter::Meter;
+use part::report::{Event, Grade, Moment};
+use rustix::time::{ClockId, clock_gettime};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Changes of the state that are kept.
+const EVENTS_MAX: usize = 16;
+
+/// What a volume does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Its backing is being opened.
+    Opening,
+    /// Clients can use it.
+    Serving,
+    /// Its backing holds no volume yet.
+    NotCreated,
+    /// Another process has it, or a volume of this name that still stops.
+    InUse,
+    /// It cannot be served.
+    Failed,
+    /// It finishes its requests.
+    Stopping,
+}
+
+impl State {
+    /// Its word, and how good it is.
+    pub fn words(self) -> (&'static str, Grade) {
+        match self {
+            State::Opening => ("opening", Grade::Busy),
+            State::Serving => ("serving", Grade::Good),
+            State::NotCreated => ("not created", Grade::Bad),
+            State::InUse => ("in use", Grade::Bad),
+            State::Failed => ("failed", Grade::Bad),
+            State::Stopping => ("stopping", Grade::Busy),
+        }
+    }
+}
+
+/// How a volume is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Served {
+    /// Its size in bytes, for clients that connect now.
+    pub size_bytes: u64,
+    /// Operations are done by io_uring.
+    pub uses_ring: bool,
+    /// They bypass the page cache.
+    pub is_direct: bool,
+}
+
+/// All that is reported of a volume.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Its name.
+    pub name: String,
+    /// What the file says of it.
+    pub spec: Spec,
+    /// Where clients connect.
+    pub socket: PathBuf,
+    /// What it does.
+    pub state: State,
+    /// Since when.
+    pub since: Moment,
+    /// Why, in words.
+    pub why: String,
+    /// How it is served, if it is.
+    pub served: Option<Served>,
+    /// The last changes of its state, the newest last.
+    pub events: Vec<Event>,
+    /// Its numbers.
+    pub meter: Arc<Meter>,
+}
+
+impl Status {
+    /// Enters a state. Returns whether anything changed.
+    pub(crate) fn enter(&mut self, state: State, why: String) -> bool {
+        if (state, &why) == (self.state, &self.why) {
+            return false;
+        }
+        let at = now();
+        if state != self.state {
+            self.events.push(Event {
+                at,
+                from: self.state.words().0.to_owned(),
+                to: state.words().0.to_owned(),
+                why: why.clone(),
+            });
+            let surplus = self.events.len().saturating_sub(EVENTS_MAX);
+            self.events.drain(..surplus);
+            self.since = at;
+        }
+        (self.state, self.why) = (state, why);
+        true
+    }
+}
+
+/// The present, by both clocks.
+pub(crate) fn now() -> Moment {
+    let boottime = clock_gettime(ClockId::Boottime);
+    let ms = boottime.tv_sec.saturating_mul(1_000) + boottime.tv_nsec / 1_000_000;
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let unix = unix.unwrap_or_default().as_millis();
+    Moment {
+        boottime_ms: u64::try_from(ms).unwrap_or(0),
+        unix_ms: u64::try_from(unix).unwrap_or(u64::MAX),
+    }
+}
