@@ -9,6 +9,8 @@ ARGS    ?=
 ADDRESS_ARGS ?=
 # Further arguments of bench-cluster.
 CLUSTER_ARGS ?=
+# Further arguments of bench-volume.
+VOLUME_ARGS ?=
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -39,16 +41,19 @@ build: toolchain ## build the release binary, target/release/evenkeel
 
 test: toolchain ## install missing test programs (as root) and run all tests
 	scripts/install-test-peers
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --no-fail-fast
 
-test-long: toolchain ## run the cluster simulations with many more seeds (hours)
+test-long: toolchain ## run simulations with many more seeds, and all faults of volumes (hours)
+	scripts/install-test-peers
 	CLUSTER_SEEDS=500 CLUSTER_SCENARIOS=50 LEASE_SEEDS=50000 EVENKEEL_SEED=1 \
 		$(CARGO) test -p evenkeel-cluster --lib -- simul
+	VOLUME_CUTS=200 VOLUME_KILLS=20 $(CARGO) test -p scenarios -- volume_ --test-threads 1
 
-bench: build ## compare with haproxy, then (as root) with keepalived and etcd
+bench: build ## compare with haproxy, then (as root) with keepalived, etcd, nbdkit, QEMU and GlusterFS
 	$(CARGO) xtask bench $(ARGS)
 	$(CARGO) xtask bench-address $(ADDRESS_ARGS)
 	$(CARGO) xtask bench-cluster $(CLUSTER_ARGS)
+	$(CARGO) xtask bench-volume $(VOLUME_ARGS)
 
 changes: build ## reload under load, compared with haproxy
 	$(CARGO) xtask changes $(ARGS)

@@ -134,7 +134,8 @@ impl Pair {
                     slow_requests(site, over)
                 })
             });
-            let clients: Vec<_> = clients.collect();
+            let kept_alive = scope.spawn(move || kept_alive_requests(site, over));
+            let clients: Vec<_> = clients.chain([kept_alive]).collect();
             // In the scope nothing panics before the clients know the end.
             let asked = eventually(SOON, || self.origin.served() > u64::from(SLOW_CLIENTS));
             let under_way = self.origin.served();
@@ -178,6 +179,17 @@ fn slow_requests(site: &Site, over: &AtomicBool) -> Vec<Result<u16, Failure>> {
     outcomes
 }
 
+/// Requests on one connection, for as long as responses keep it.
+fn kept_alive_requests(site: &Site, over: &AtomicBool) -> Vec<Result<u16, Failure>> {
+    let mut outcomes = Vec::new();
+    let mut probe = Probe::new(&site.client, service()).timeout(SOON);
+    while !over.load(Ordering::Relaxed) {
+        outcomes.push(probe.get("/quick").map(|answer| answer.status));
+        lab::let_pass(PACE.every, "the pace of requests");
+    }
+    outcomes
+}
+
 #[test]
 fn an_operator_hands_an_address_over_and_nobody_notices() {
     lab::skip_unless_root!();
@@ -202,4 +214,49 @@ fn the_owner_is_stopped_and_nobody_notices() {
     pair.moves(|| pair.alpha.process.signal(Signal::TERM));
     let exit = pair.alpha.process.wait(SOON);
     assert!(exit.is_some(), "{}", pair.said());
+}
+
+#[test]
+fn a_soft_stop_without_another_node_keeps_the_address_until_requests_have_finished() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    let pair = Pair::start("whole-alone");
+    pair.beta.stop();
+    // Longer than the others are waited for.
+    pair.origin.behave(Behaviour::Delay(SLOW * 5));
+    let before = pair.origin.served();
+    let outcome = thread::scope(|scope| {
+        let request = scope.spawn(|| {
+            let mut probe = Probe::new(&pair.site.client, service()).timeout(SOON);
+            probe.get("/slow").map(|answer| answer.status)
+        });
+        let asked = eventually(SOON, || pair.origin.served() > before);
+        let told = pair.alpha.process.signal(Signal::USR1);
+        let outcome = request.join().unwrap();
+        assert!(asked && told.is_ok(), "{told:?}");
+        outcome
+    });
+    assert_eq!(outcome, Ok(200), "{}", pair.said());
+    let exit = pair.alpha.process.wait(SOON);
+    assert!(exit.is_some(), "{}", pair.said());
+    assert!(!pair.site.alpha.has(VIP), "{}", pair.said());
+}
+
+#[test]
+fn a_reload_removes_the_address_and_nobody_notices() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    let pair = Pair::start("whole-reload");
+    let without = BOTH.find("virtual-ip").zip(BOTH.find("defaults"));
+    let (begins, ends) = without.unwrap();
+    let without = format!("{}{}", &BOTH[..begins], &BOTH[ends..]);
+    pair.moves(|| {
+        std::fs::write(pair.alpha.config(), without).unwrap();
+        let mut command = Command::new(binary());
+        command
+            .args(["reload", "--pid"])
+            .arg(pair.alpha.process.pid().to_string());
+        pair.site.alpha.host.run(command).map(drop)
+    });
+    assert!(pair.alpha.process.exit().is_none(), "{}", pair.said());
 }

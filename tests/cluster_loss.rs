@@ -138,6 +138,8 @@ fn an_emptied_store_makes_no_second_truth() {
     lab::skip_unless_root!();
     let mut site = Site::new("empty");
     site.leader();
+    let set = site.beta.state().join("accepted.set");
+    let before = fs::read(&set).unwrap_or_default();
     site.arbiter.kill();
     let applied = || site.apply("two").good;
     assert!(eventually(SOON, applied), "{}", site.tell());
@@ -146,7 +148,12 @@ fn an_emptied_store_makes_no_second_truth() {
         "{}",
         site.tell()
     );
-    let set = site.beta.state().join("accepted.set");
+    // It is served first, and accepted then.
+    let changed = || {
+        let kept = fs::read(&set).unwrap_or_default();
+        site.beta.accepted() == Some(2) && kept != before
+    };
+    assert!(eventually(SOON, changed), "{}", site.tell());
     let kept = fs::read(&set).unwrap();
     site.alpha.kill();
     site.beta.kill();

@@ -4,7 +4,7 @@
 
 use crate::program::binary;
 use lab::{
-    Answer, Condition, Failure, Fault, Host, Lab, LabError, Origin, Probe, Process, Record,
+    Answer, Condition, Failure, Fault, Frozen, Host, Lab, LabError, Origin, Probe, Process, Record,
     Scratch, Steady, Switch, eventually,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -326,7 +326,12 @@ impl Site {
     /// The direct way between the nodes is silent, in both directions, where members
     /// talk: both still see the arbiter, and each other's adverts.
     pub fn cut_direct(&self) -> [Fault; 2] {
-        let (a, b) = (&self.alpha.host, &self.beta.host);
+        self.cut("alpha", "beta")
+    }
+
+    /// The same between any two.
+    pub fn cut(&self, one: &str, other: &str) -> [Fault; 2] {
+        let (a, b) = (&self.machine(one).host, &self.machine(other).host);
         [
             self.back.one_way(a, b).unwrap(),
             self.back.one_way(b, a).unwrap(),
@@ -414,6 +419,11 @@ impl Machine {
 
     pub fn state(&self) -> PathBuf {
         self.state.clone()
+    }
+
+    /// It runs this program from its next start on.
+    pub fn set_program(&mut self, path: &Path) {
+        self.program = path.to_owned();
     }
 
     /// Another state directory from its next start on.
@@ -566,6 +576,31 @@ impl Machine {
         }
     }
 
+    /// Kills it with all its processes, and does not wait until they have ended: that is for
+    /// the end of what is returned.
+    pub fn kill_at_once(&mut self) -> Option<Process> {
+        let process = self.process.take()?;
+        process.kill_tree();
+        Some(process)
+    }
+
+    /// Freezes all its processes until the guard goes.
+    #[track_caller]
+    pub fn freeze(&self) -> Frozen<'_> {
+        self.process.as_ref().expect("it runs").freeze().unwrap()
+    }
+
+    /// Kills its supervisor alone; the roles go on.
+    #[track_caller]
+    pub fn kill_supervisor(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.signal(Signal::KILL).unwrap();
+            assert!(process.wait(SOON).is_some(), "{}", self.said());
+            // Its roles are in its group, and end with the host.
+            std::mem::forget(process);
+        }
+    }
+
     /// Stops it as an administrator would.
     #[track_caller]
     pub fn stop(&mut self) {
@@ -593,7 +628,8 @@ impl Machine {
         self.role("control-role")
     }
 
-    fn role(&self, name: &str) -> Option<Pid> {
+    /// One of its roles, by a word of its command line.
+    pub fn role(&self, name: &str) -> Option<Pid> {
         let is_it = |pid: &Pid| {
             let path = format!("/proc/{}/cmdline", pid.as_raw_nonzero());
             let line = std::fs::read(path).unwrap_or_default();

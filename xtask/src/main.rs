@@ -7,6 +7,7 @@ mod cluster;
 mod comparison;
 mod conformance;
 mod tidy;
+mod volume;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::main(arguments),
         Some("bench-address") => address::main(arguments),
         Some("bench-cluster") => cluster::main(arguments),
+        Some("bench-volume") => volume::main(arguments),
         Some("changes") => changes::main(arguments),
         Some("conformance") => conformance::main(arguments),
         Some("house") => tidy::print_house(),
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
             eprintln!(
                 "usage: cargo xtask bench [OPTION...]\n       cargo xtask \
                  bench-address [OPTION...]\n       cargo xtask bench-cluster [OPTION...]\n       \
-                 cargo xtask changes [OPTION...]\n       cargo xtask conformance \
+                 cargo xtask bench-volume [OPTION...]\n       cargo xtask changes [OPTION...]\n       cargo xtask conformance \
                  [OPTION...]\n       cargo xtask house\n       cargo xtask tidy"
             );
             ExitCode::from(2)

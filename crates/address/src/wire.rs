@@ -9,7 +9,7 @@ mod vrrp;
 
 pub use bfd::{BfdListener, BfdSeen, BfdSender};
 pub use frame::{FrameSeen, PacketSocket};
-pub use vrrp::{Received, VrrpOptions, VrrpSocket, VrrpTransport};
+pub use vrrp::{Received, VrrpOptions, VrrpSender, VrrpSocket, VrrpTransport};
 
 use std::io;
 

@@ -1,11 +1,12 @@
 //! Requests of the control role to its machine. The binary implements them with its
 //! supervisor, tests with a machine of their own.
 
-use crate::command::{Epoch, LeaseRecord};
+use crate::authority::PartCredentials;
+use crate::command::LeaseRecord;
 use crate::file_set::FileSet;
 use crate::message::Recorded;
-use crate::state::Record;
 use part::report::Summary;
+use part::role::{KnownLease, WantedLease};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::sync::Arc;
@@ -53,32 +54,6 @@ pub struct FrontendHealth {
     pub usable: bool,
 }
 
-/// A lease as this machine knows it, for the roles that are bound to it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KnownLease {
-    /// Its name, for an address `address/NAME`.
-    pub name: String,
-    /// Its epoch.
-    pub epoch: Epoch,
-    /// Until when this machine holds it, by CLOCK_BOOTTIME in nanoseconds; zero: it does not.
-    pub until_ns: u64,
-    /// The name of the member to which it was granted last; empty after a release.
-    pub holder: String,
-    /// Its record: the number zero without one.
-    pub record: Record,
-}
-
-/// A lease that something of this machine wants, or wants to know.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RequestedLease {
-    /// Its name.
-    pub name: String,
-    /// How well this machine could use it.
-    pub rank: u32,
-    /// It is not wanted, but what becomes of it is.
-    pub watch: bool,
-}
-
 /// Unrequested messages of the machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum News {
@@ -93,7 +68,7 @@ pub enum News {
         /// The part.
         part: String,
         /// Its leases.
-        leases: Vec<RequestedLease>,
+        leases: Vec<WantedLease>,
     },
     /// A part wants the record of a lease to be written. The answer goes to
     /// [`Machine::recorded`].
@@ -131,6 +106,15 @@ pub trait Machine: Send + Sync + 'static {
     /// Another node could use this lease better: its users release it in good order, and
     /// do not request it for a moment.
     fn hand_over(&self, lease: String) -> impl Future<Output = ()> + Send;
+    /// The parts of this machine that get a certificate of their own.
+    fn certified(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+    /// Passes new credentials on to their part.
+    fn certify(&self, credentials: PartCredentials) -> impl Future<Output = ()> + Send {
+        drop(credentials);
+        std::future::ready(())
+    }
     /// Returns the next unrequested message.
     fn news(&self) -> impl Future<Output = News> + Send;
 }

@@ -1,7 +1,8 @@
 //! Messages to the control role, beyond those for every role, and its options. The
 //! supervisor and other parts forward them as bytes ([`PartMessage`]).
 
-use part::role::bounded::{Name, Part, Words, record};
+use crate::command::LeaseRecord;
+use part::role::bounded::{Part, Words};
 use part::role::{PartMessage, WantedLeases};
 use serde::{Deserialize, Serialize};
 
@@ -21,18 +22,7 @@ pub enum Message {
     },
     /// A question: write the record of a lease that this machine holds. The answer is
     /// [`Recorded`].
-    Record {
-        /// The lease.
-        #[serde(with = "Name")]
-        name: String,
-        /// The epoch under which it is held.
-        epoch: u64,
-        /// Higher than the number of the record before it.
-        number: u64,
-        /// The record; an empty one removes it.
-        #[serde(with = "record")]
-        value: Vec<u8>,
-    },
+    Record(LeaseRecord),
 }
 
 /// What became of a record.
@@ -69,7 +59,7 @@ impl Message {
     pub fn envelope(&self) -> PartMessage {
         let kind = match self {
             Message::Wants { .. } => 1,
-            Message::Record { .. } => 2,
+            Message::Record(_) => 2,
         };
         PartMessage {
             holds: matches!(self, Message::Wants { .. }),

@@ -36,6 +36,9 @@ pub struct Run {
     pub given: fn(built: &dyn Any, before: Option<&[u8]>) -> Option<Given>,
     /// Returns the differences between two payloads, one line each.
     pub difference: Difference,
+    /// Returns why this machine cannot run a payload, one line each, as far as that can be
+    /// seen before the role gets it.
+    pub refusals: fn(&[u8]) -> Vec<String>,
 }
 
 /// Compares the payload before with the one now.

@@ -116,6 +116,7 @@ impl<D: Tabled> Lines<D> {
         if let Found::Built(row, words) = found {
             let row: &Keyword<_> = row;
             let mut args = Args::new(line, words, row.name(), row.syntax, D::OF_ARGUMENTS);
+            args.example = row.example;
             return (row.build)(&mut self.draft, &mut args);
         }
         let unknown = Unknown {

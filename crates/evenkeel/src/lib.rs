@@ -50,6 +50,7 @@ static PARTS: [Feature; 4] = [
             ready_limit: Some(Duration::from_secs(30)),
             beats_after: Duration::ZERO,
             says_to: &[CLUSTER],
+            certified: false,
             life: Life::Beside(Beside {
                 things: "virtual addresses",
                 needs: &[PROXY],
@@ -78,7 +79,8 @@ static PARTS: [Feature; 4] = [
             main: control_role::main,
             ready_limit: None,
             beats_after: Duration::from_secs(30),
-            says_to: &[PROXY, ADDRESS],
+            says_to: &[PROXY, ADDRESS, volume::keyword::NAME],
+            certified: false,
             life: Life::Governs(control_role::GOVERNS),
         }),
         commands: &command::OF_CLUSTERS,
@@ -97,6 +99,7 @@ static PARTS: [Feature; 4] = [
             ready_limit: Some(Duration::from_secs(120)),
             beats_after: Duration::ZERO,
             says_to: &[],
+            certified: false,
             life: Life::Serves(Serves {
                 operate: |level| proxy::message::Message::Operate { level }.envelope(),
             }),

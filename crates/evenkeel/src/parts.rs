@@ -136,6 +136,13 @@ pub fn differences(before: &Payloads, now: &[Running]) -> Vec<String> {
     lines.collect()
 }
 
+/// Why this machine cannot run what roles would be given, a line each.
+pub fn refusals(now: &[Running]) -> Vec<String> {
+    let of =
+        |one: &Running| { one.part.run.as_ref() }.map(|run| (run.refusals)(&one.given.payload));
+    now.iter().filter_map(of).flatten().collect()
+}
+
 /// Loads files, with the addresses of those that are keepalived's; `outside` answers what
 /// they ask for.
 pub fn load(
@@ -221,6 +228,11 @@ virtual-ip www
             told(&site),
             "site.cfg:12:19: error[E0301]: there is no backend 'ww' (did you mean 'www'?)\n"
         );
+        // Another error in the section does not hide it.
+        let text = FILE.replace("backend www", "backend ww\n    failover 10ms");
+        let told = told(&look(&text));
+        assert_eq!(told.matches("error[").count(), 2, "{told}");
+        assert!(told.contains("there is no backend 'ww'"), "{told}");
     }
 
     #[test]

@@ -4,28 +4,41 @@
 //! It decides nothing about a volume, and reads and writes none.
 
 use crate::confinement::{self, Confinement};
+use cluster::authority::{AuthorityError, PartCredentials};
+use cluster::command::{Epoch, LeaseRecord};
+
+use cluster::message::Message as OfCluster;
+use part::codec;
 use part::report::Report;
+use part::role::{LeaseNews, PartMessage, WantedLease, WantedLeases};
 use part::row::{Entry, Environment, RoleRow};
+use part::voice::write_error;
 use part::work::{self, Work};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Instant;
 use supervisor::directory;
 use volume::device::Backing;
+use volume::link::Trusted;
 use volume::role::{Place, Role};
 
 /// How it is run.
-pub static ROLE: RoleRow = RoleRow::plain(
-    volume::keyword::NAME,
-    Entry {
-        word: "volume-role",
-        shown: "evenkeel: volume",
-        what: "volume role",
-        environment: Environment::Few,
-    },
-    work::main::<Volumes>,
-    "volumes",
-);
+pub static ROLE: RoleRow = RoleRow {
+    says_to: &[cluster::message::PART],
+    certified: true,
+    ..RoleRow::plain(
+        volume::keyword::NAME,
+        Entry {
+            word: "volume-role",
+            shown: "evenkeel: volume",
+            what: "volume role",
+            environment: Environment::Few,
+        },
+        work::main::<Volumes>,
+        "volumes",
+    )
+};
 
 /// The work of the role.
 struct Volumes(Role);
@@ -39,11 +52,12 @@ impl Work for Volumes {
             maximum: None,
         };
         let _ = setrlimit(Resource::Memlock, unlimited);
-        confinement::apply(&Confinement::volume()).map_err(|error| error.to_string())?;
-        let mut role = Role::new(Place {
+        let role = Role::new(Place {
             runtime: directory::path(),
             confine,
         });
+        let mut role = role.map_err(|errno| format!("cannot start: {errno}"))?;
+        confinement::apply(&Confinement::volume()).map_err(|error| error.to_string())?;
         role.change(payload)?;
         Ok(Volumes(role))
     }
@@ -66,9 +80,82 @@ impl Work for Volumes {
     fn report(&self) -> Report {
         self.0.report()
     }
+
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.wakes())
+    }
+
+    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+        if let Some(credentials) = PartCredentials::of(message) {
+            match trusted(credentials) {
+                Ok(trusted) => self.0.trust(trusted),
+                Err(error) => write_error(&format!(
+                    "evenkeel: volume: cannot use the certificate of this node: {error}\n"
+                )),
+            }
+            return Some(Vec::new());
+        }
+        match LeaseNews::of(message) {
+            Some(news) => {
+                self.0.hear(news);
+                Some(Vec::new())
+            }
+            None => Some(codec::encode(&self.0.order(&message.read()?))),
+        }
+    }
+
+    fn adopted(&mut self) {
+        self.0.tell_again();
+    }
+
+    fn stop(&mut self) {
+        self.0.stop();
+    }
+
+    fn say(&mut self) -> Vec<PartMessage> {
+        let wishes = self.0.wishes();
+        let lease = |(name, rank): (String, u32)| WantedLease {
+            name,
+            rank,
+            watch: rank == 0,
+        };
+        let wants = wishes.leases.map(|leases| OfCluster::Wants {
+            part: volume::keyword::NAME.to_owned(),
+            leases: WantedLeases(leases.into_iter().map(lease).collect()),
+        });
+        let records = wishes.records.into_iter().map(|wish| {
+            OfCluster::Record(LeaseRecord {
+                name: wish.name,
+                epoch: Epoch(wish.epoch),
+                number: wish.number,
+                value: wish.value,
+            })
+        });
+        let all = wants.into_iter().chain(records);
+        all.map(|message| message.envelope()).collect()
+    }
+}
+
+/// What the links of volumes need to know of the cluster.
+fn trusted(credentials: PartCredentials) -> Result<Trusted, AuthorityError> {
+    let (client, server) = credentials.tls()?;
+    let addresses = credentials.nodes().iter().map(|node| {
+        let addresses = node.addresses.iter().map(|one| one.ip()).collect();
+        (node.name.clone(), addresses)
+    });
+    Ok(Trusted {
+        me: credentials.own_name().to_owned(),
+        addresses: addresses.collect(),
+        client,
+        server,
+        node_of: Box::new(move |certificate| credentials.node_of(certificate).map(str::to_owned)),
+    })
 }
 
 fn confine(runtime: &Path, backing: &Backing) -> Result<(), String> {
     let confined = confinement::only_volume(runtime, backing.path());
     confined.map(drop).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@
 //! | loss, delay, jitter, doubled and reordered frames, by a seed | [`Weather`], [`Wire::storm`] |
 //! | a frozen process, a killed tree, a host without power | [`Process::freeze`], [`Process::kill_tree`], [`Host::power_off`] |
 //! | busy processors, a full disk | [`BusyProcessors`], [`FullDisk`] |
+//! | a disk that stalls, fails, lies about a flush, or loses power | [`UnreliableDisk`] |
 //! | some packets only | [`Host::block`] |
 //! | what a client saw | [`Probe`], [`Watcher`] with an [`Answerer`] on each machine |
 //! | what was said on a cable | [`Capture`] |
@@ -105,6 +106,7 @@ mod scratch;
 mod syslog;
 pub mod tls;
 mod topology;
+mod unreliable;
 mod wait;
 mod watcher;
 mod weather;
@@ -136,6 +138,7 @@ pub use random::{Random, setting};
 pub use scratch::Scratch;
 pub use syslog::Syslog;
 pub use topology::Lab;
+pub use unreliable::{Trouble, UnreliableDisk};
 pub use wait::{eventually, let_pass};
 pub use watcher::{Answerer, Look, Miss, Pace, Seen, Watcher};
 pub use weather::Weather;

@@ -95,6 +95,8 @@ pub struct Args<'l> {
     pub keyword: &'static str,
     /// The syntax line of its row, for help.
     pub syntax: &'static str,
+    /// The example of its row, for help about a value; empty without one.
+    pub example: &'static str,
     /// `no` stood before it.
     pub negated: bool,
     /// `default` stood before it.
@@ -118,6 +120,7 @@ impl<'l> Args<'l> {
             at,
             keyword,
             syntax,
+            example: "",
             negated: false,
             reset: false,
             codes,
@@ -211,6 +214,15 @@ impl<'l> Args<'l> {
         format!("write `{}`", self.syntax)
     }
 
+    /// Returns an example of the line: the syntax does not say which values are valid.
+    fn value_help(&self) -> String {
+        match self.example {
+            "" => self.syntax_help(),
+            example if example.contains('\n') => self.syntax_help(),
+            example => format!("for example `{example}`"),
+        }
+    }
+
     /// Takes the next word; an error names `what` (`<timeout>`) as missing.
     ///
     /// # Errors
@@ -219,7 +231,8 @@ impl<'l> Args<'l> {
         self.next().ok_or_else(|| {
             let told = format!("'{}' expects {what}", self.keyword);
             let told = self.refused(self.codes.missing, self.line.end(), told);
-            told.label(format!("{what} is missing here"))
+            let verb = if what.contains(" and ") { "are" } else { "is" };
+            told.label(format!("{what} {verb} missing here"))
         })
     }
 
@@ -238,9 +251,14 @@ impl<'l> Args<'l> {
         Diagnostic::error(code, span, told).help(self.syntax_help())
     }
 
-    /// An error that begins with the keyword and has the syntax of the line as its help.
+    /// An error about a value, with the example of the line as its help.
+    pub fn refused_value(&self, code: &'static Code, span: Span, told: String) -> Diagnostic {
+        Diagnostic::error(code, span, told).help(self.value_help())
+    }
+
+    /// An error about a value that begins with the keyword.
     pub fn mistake(&self, code: &'static Code, span: Span, what: &str) -> Diagnostic {
-        self.refused(code, span, format!("'{}': {what}", self.keyword))
+        self.refused_value(code, span, format!("'{}': {what}", self.keyword))
     }
 
     /// An error about a value: what the word is not.
@@ -262,7 +280,7 @@ impl<'l> Args<'l> {
     {
         let mut diagnostic = error.diagnostic(word.span, &format!("'{}'", self.keyword));
         if diagnostic.help.is_none() {
-            diagnostic = diagnostic.help(self.syntax_help());
+            diagnostic = diagnostic.help(self.value_help());
         }
         match (error.accepted(), self.codes.lenient) {
             (Some(value), Some(lenient)) => {

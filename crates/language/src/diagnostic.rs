@@ -3,6 +3,8 @@
 //! apart from them, in [`crate::render`].
 
 use crate::source::{SourceMap, Span};
+use crate::without_numbers;
+use std::mem;
 use std::ops::{Deref, DerefMut};
 
 /// How grave a diagnostic is.
@@ -201,6 +203,23 @@ impl Diagnostic {
         });
         self
     }
+
+    /// Removes the numbers that Rust adds to the sentences of system errors.
+    fn strip_numbers(&mut self) {
+        let Details {
+            message,
+            label,
+            secondary,
+            notes,
+            help,
+            ..
+        } = &mut **self;
+        let labels = secondary.iter_mut().map(|(_, label)| label);
+        let all = [message, label].into_iter().chain(labels);
+        for text in all.chain(notes).chain(help) {
+            *text = without_numbers(mem::take(text));
+        }
+    }
 }
 
 /// Most diagnostics that one run keeps; what is over it is only counted.
@@ -218,7 +237,7 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// Takes one in, unless its line silences it: a warning (never an error)
     /// whose line carries the comment `# evenkeel: allow CODE[, CODE…]`.
-    pub fn push(&mut self, sources: &SourceMap, diagnostic: Diagnostic) {
+    pub fn push(&mut self, sources: &SourceMap, mut diagnostic: Diagnostic) {
         if diagnostic.severity != Severity::Error
             && diagnostic
                 .primary
@@ -232,6 +251,7 @@ impl Diagnostics {
             _ => {}
         }
         if self.list.len() < DIAGNOSTICS_MAX {
+            diagnostic.strip_numbers();
             self.list.push(diagnostic);
         } else {
             self.dropped += 1;

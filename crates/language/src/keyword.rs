@@ -209,7 +209,7 @@ impl<B: 'static> Table<B> {
             name,
             places: &group.places,
             syntax: name,
-            doc: "HAProxy supports this keyword.",
+            doc: "HAProxy has this keyword. Evenkeel does not support it and refuses the line (E0103): remove it.",
             example: "",
             family: "",
             built: false,

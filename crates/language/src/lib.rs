@@ -38,9 +38,50 @@ pub use token::{Line, Word};
 
 /// The system's sentence for an error, without the number that Rust adds.
 pub fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let number = text
-        .find(" (os error ")
-        .filter(|_| error.raw_os_error().is_some());
-    text[..number.unwrap_or(text.len())].to_owned()
+    without_numbers(error.to_string())
+}
+
+/// What Rust writes before the number of a system error.
+const NUMBER: &str = " (os error ";
+
+/// Removes each number that Rust adds to the sentence of a system error: operators know the
+/// sentence. Diagnostics, messages, logs and reports pass through this.
+pub fn without_numbers(mut text: String) -> String {
+    let mut from = 0;
+    while let Some(at) = text[from..].find(NUMBER).map(|at| from + at) {
+        let digits = at + NUMBER.len();
+        let length = text[digits..].find(|c: char| !c.is_ascii_digit());
+        from = match length.map(|length| digits + length) {
+            Some(end) if end > digits && text[end..].starts_with(')') => {
+                text.replace_range(at..=end, "");
+                at
+            }
+            _ => digits,
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_system_errors_are_removed_and_nothing_else() {
+        let error = io::Error::from_raw_os_error(2);
+        assert!(error.to_string().contains(NUMBER));
+        assert_eq!(reason(&error), "No such file or directory");
+        let all = without_numbers(format!("/a: {error} (b: {error})"));
+        let expected = "/a: No such file or directory (b: No such file or directory)";
+        assert_eq!(all, expected);
+        for other in [
+            "x",
+            " (os error ",
+            "a (os error )",
+            "a (os error 2",
+            "a (os error 2b)",
+        ] {
+            assert_eq!(without_numbers(other.to_owned()), other);
+        }
+    }
 }

@@ -20,7 +20,7 @@ pub async fn serve<S: Side>(
     let options = settings::of_clients(&limits);
     let open_max = options.concurrent_streams_max.saturating_mul(2);
     let shared = ConnectionState::new(Connection::new(options), Weak::new(), false);
-    shared.inner.borrow_mut().open_max = open_max;
+    shared.inner.borrow_mut().streams.open_max = open_max;
     Driver::new(Rc::new(shared), transport, input)
         .run(side)
         .await;

@@ -149,7 +149,7 @@ impl<'t> Driver<'t> {
         // Their users finish, and count, by themselves.
         poll_fn(|context| {
             self.shared.attach(context);
-            match self.shared.inner.borrow().open {
+            match self.shared.inner.borrow().streams.open {
                 0 => Poll::Ready(()),
                 _ => Poll::Pending,
             }
@@ -183,7 +183,7 @@ impl<'t> Driver<'t> {
                         .announce_shutdown(),
                     Then::GoAway(code) => {
                         let mut inner = self.shared.inner.borrow_mut();
-                        inner.closing = true;
+                        inner.ends.closing = true;
                         inner.connection.go_away(code);
                     }
                     Then::Cut if !self.heard => return Poll::Ready(End::Quiet),
@@ -203,7 +203,7 @@ impl<'t> Driver<'t> {
     /// Returns the result if a rule ends the connection.
     fn killed(&self) -> Option<End> {
         let mut inner = self.shared.inner.borrow_mut();
-        if inner.killed? {
+        if inner.ends.killed? {
             return Some(End::Silent);
         }
         inner.connection.go_away(ErrorCode::EnhanceYourCalm);
@@ -213,12 +213,12 @@ impl<'t> Driver<'t> {
     fn view(&self) -> View {
         let inner = self.shared.inner.borrow();
         View {
-            open: inner.open,
-            carried: inner.carried,
-            idle_since: inner.idle_since,
+            open: inner.streams.open,
+            carried: inner.streams.carried,
+            idle_since: inner.streams.idle_since,
             stuck_since: self.stuck_since,
             heard: self.heard,
-            closing: inner.closing,
+            closing: inner.ends.closing,
         }
     }
 
@@ -331,7 +331,7 @@ impl<'t> Driver<'t> {
     /// Returns the result once both sides have ended and everything is written.
     fn finished(&self) -> Option<End> {
         let inner = self.shared.inner.borrow();
-        let done = inner.open == 0 && (self.ended || inner.connection.is_closed());
+        let done = inner.streams.open == 0 && (self.ended || inner.connection.is_closed());
         match (done, self.heard) {
             (false, _) => None,
             (true, false) => Some(End::Quiet),

@@ -68,35 +68,35 @@ impl ServerMux {
         let most = inner.connection.peer_settings().concurrent_streams_max;
         let most = most.unwrap_or(u32::MAX).min(self.streams_max);
         inner.connection.can_open()
-            && inner.connection.streams() + (inner.unsent as usize) < most as usize
+            && inner.connection.streams() + (inner.streams.unsent as usize) < most as usize
     }
 
     /// Whether streams can be opened, now or once others end: no GOAWAY came,
     /// the peer has not closed.
     pub fn is_usable(&self) -> bool {
         let inner = self.shared.inner.borrow();
-        !inner.closing && !inner.connection.is_going_away()
+        !inner.ends.closing && !inner.connection.is_going_away()
     }
 
     /// Streams now.
     pub fn streams(&self) -> u32 {
-        self.shared.inner.borrow().open
+        self.shared.inner.borrow().streams.open
     }
 
     /// Streams opened so far.
     pub fn carried(&self) -> u32 {
-        self.shared.inner.borrow().carried
+        self.shared.inner.borrow().streams.carried
     }
 
     /// Since when there is no stream; None while there is one.
     pub fn idle_since(&self) -> Option<Instant> {
         let inner = self.shared.inner.borrow();
-        (inner.open == 0).then_some(inner.idle_since)
+        (inner.streams.open == 0).then_some(inner.streams.idle_since)
     }
 
     /// No new streams; closed when the last one ends.
     pub fn close(&self) {
-        self.shared.inner.borrow_mut().closing = true;
+        self.shared.inner.borrow_mut().ends.closing = true;
         self.shared.wake_driver();
     }
 

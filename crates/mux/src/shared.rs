@@ -53,16 +53,31 @@ pub(super) struct ConnectionState {
 /// Its state.
 pub(super) struct Inner {
     pub(super) connection: Connection,
+    /// The streams, and where each is.
+    pub(super) streams: Streams,
+    /// Writers that wait for their turn.
+    writers: Writers,
+    /// How far the connection is from its begin to its end.
+    pub(super) ends: Ends,
+    /// The driver has let the granted writers have one more turn already.
+    late: bool,
+    /// Faults of the peer that ended no more than a stream.
+    pub(super) glitches: u32,
+    /// Some task was woken or begun since this was looked at.
+    pub(super) woke: bool,
+    /// The socket takes nothing now: the driver waits for it.
+    pub(super) blocked: bool,
+    /// Streams of clients whose response was whole before their request.
+    pub(super) drains: Drains,
+    messages: Vec<Message>,
+}
+
+/// The streams, and where each is.
+pub(super) struct Streams {
     /// Numbers of streams and their slots, ascending by number.
     table: Vec<(u32, u32)>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// Writers that wait for the window or for room in the output, in their order.
-    waiters: VecDeque<u32>,
-    /// The writers that may continue.
-    granted: Vec<u32>,
-    /// The driver has let them have one more turn already.
-    late: bool,
     /// Streams that somebody holds.
     pub(super) open: u32,
     /// No more than so many are begun. The protocol counts a stream that was
@@ -73,18 +88,22 @@ pub(super) struct Inner {
     pub(super) unsent: u32,
     /// Streams so far.
     pub(super) carried: u32,
-    /// Faults of the peer that ended no more than a stream.
-    pub(super) glitches: u32,
     /// Since when there is none.
     pub(super) idle_since: Instant,
-    /// Some task was woken or begun since this was looked at.
-    pub(super) woke: bool,
-    /// The socket takes nothing now: the driver waits for it.
-    pub(super) blocked: bool,
-    /// Whether the connection has ended.
-    pub(super) over: bool,
-    /// Streams of clients whose response was whole before their request.
-    pub(super) drains: Drains,
+}
+
+/// Writers that wait for their turn.
+#[derive(Default)]
+struct Writers {
+    /// Writers that wait for the window or for room in the output, in their order.
+    waiters: VecDeque<u32>,
+    /// The writers that may continue.
+    granted: Vec<u32>,
+}
+
+/// How far the connection is from its begin to its end.
+#[derive(Default)]
+pub(super) struct Ends {
     /// The peer's first SETTINGS have been taken in.
     settled: bool,
     /// The peer sends nothing more.
@@ -93,7 +112,8 @@ pub(super) struct Inner {
     pub(super) closing: bool,
     /// A rule ends it at once: without a word, or with one.
     pub(super) killed: Option<bool>,
-    messages: Vec<Message>,
+    /// Whether the connection has ended.
+    pub(super) over: bool,
 }
 
 /// The result of a request head on the server side.
@@ -139,26 +159,23 @@ impl ConnectionState {
         ConnectionState {
             inner: RefCell::new(Inner {
                 connection,
-                table: Vec::new(),
-                slots: Vec::new(),
-                free: Vec::new(),
-                waiters: VecDeque::new(),
-                granted: Vec::new(),
+                streams: Streams {
+                    table: Vec::new(),
+                    slots: Vec::new(),
+                    free: Vec::new(),
+                    open: 0,
+                    open_max: u32::MAX,
+                    unsent: 0,
+                    carried: 0,
+                    idle_since: reactor::now(),
+                },
+                writers: Writers::default(),
+                ends: Ends::default(),
                 late: false,
-                open: 0,
-                open_max: u32::MAX,
-                unsent: 0,
-                carried: 0,
                 glitches: 0,
-                idle_since: reactor::now(),
                 woke: false,
                 blocked: false,
-                over: false,
                 drains: Drains::default(),
-                settled: false,
-                half_closed: false,
-                closing: false,
-                killed: None,
                 messages: Vec::new(),
             }),
             driver: RefCell::new(None),
@@ -196,73 +213,77 @@ impl ConnectionState {
 impl Inner {
     /// A place for a stream, with a number or without one yet.
     pub(super) fn take_slot(&mut self, id: u32) -> u32 {
-        let at = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            self.slots.len() as u32 - 1
+        let at = self.streams.free.pop().unwrap_or_else(|| {
+            self.streams.slots.push(Slot::default());
+            self.streams.slots.len() as u32 - 1
         });
-        self.slots[at as usize].begin(id);
+        self.streams.slots[at as usize].begin(id);
         if id == 0 {
-            self.unsent += 1;
+            self.streams.unsent += 1;
         } else {
             self.enter(id, at);
         }
-        self.open += 1;
-        self.carried = self.carried.saturating_add(1);
+        self.streams.open += 1;
+        self.streams.carried = self.streams.carried.saturating_add(1);
         at
     }
 
     /// Puts a stream's number into the table. Numbers go up, so nearly always
     /// at its end.
     pub(super) fn enter(&mut self, id: u32, slot: u32) {
-        let at = self.table.partition_point(|(known, _)| *known < id);
-        self.table.insert(at, (id, slot));
+        let at = self.streams.table.partition_point(|(known, _)| *known < id);
+        self.streams.table.insert(at, (id, slot));
     }
 
     /// Gives the place of a stream that has ended back.
     pub(super) fn give_slot(&mut self, at: u32) {
-        let slot = &mut self.slots[at as usize];
+        let slot = &mut self.streams.slots[at as usize];
         let id = slot.id;
         if slot.waits {
-            self.waiters.retain(|waiting| *waiting != at);
+            self.writers.waiters.retain(|waiting| *waiting != at);
         }
         slot.end();
         if id == 0 {
-            self.unsent -= 1;
-        } else if let Ok(place) = self.table.binary_search_by_key(&id, |(known, _)| *known) {
-            self.table.remove(place);
+            self.streams.unsent -= 1;
+        } else if let Ok(place) = self
+            .streams
+            .table
+            .binary_search_by_key(&id, |(known, _)| *known)
+        {
+            self.streams.table.remove(place);
         }
-        self.free.push(at);
-        self.open -= 1;
-        if self.open == 0 {
-            self.idle_since = reactor::now();
+        self.streams.free.push(at);
+        self.streams.open -= 1;
+        if self.streams.open == 0 {
+            self.streams.idle_since = reactor::now();
         }
     }
 
     /// Whether writers wait.
     pub(super) fn has_waiters(&self) -> bool {
-        !self.waiters.is_empty()
+        !self.writers.waiters.is_empty()
     }
 
     /// A stream by its place.
     pub(super) fn slot(&mut self, at: u32) -> &mut Slot {
-        &mut self.slots[at as usize]
+        &mut self.streams.slots[at as usize]
     }
 
     /// The connection and a stream of it, both to change.
     pub(super) fn both(&mut self, at: u32) -> (&mut Connection, &mut Slot) {
-        (&mut self.connection, &mut self.slots[at as usize])
+        (&mut self.connection, &mut self.streams.slots[at as usize])
     }
 
     /// Gives memory back that is of no use to a connection without streams.
     pub(super) fn release_memory(&mut self) {
-        if self.open > 0 {
+        if self.streams.open > 0 {
             return;
         }
-        self.table = Vec::new();
-        self.slots = Vec::new();
-        self.free = Vec::new();
-        self.waiters = VecDeque::new();
-        self.granted = Vec::new();
+        self.streams.table = Vec::new();
+        self.streams.slots = Vec::new();
+        self.streams.free = Vec::new();
+        self.writers.waiters = VecDeque::new();
+        self.writers.granted = Vec::new();
         self.messages = Vec::new();
         self.connection.release_memory();
     }
@@ -285,7 +306,7 @@ impl Inner {
                 end_stream,
                 trailers,
             } => {
-                let place = find(&self.table, stream).map(|at| &mut self.slots[at as usize]);
+                let place = self.streams.named(stream);
                 if trailers {
                     self.drains.end(stream);
                     let fine = take_trailers(place, fields, &mut self.woke);
@@ -300,7 +321,7 @@ impl Inner {
                     };
                     self.refuse_unless(fine, stream, accept)
                 } else if accepts {
-                    let room = self.open < self.open_max;
+                    let room = self.streams.open < self.streams.open_max;
                     let opened = ask(room, fields, end_stream, accept);
                     self.opened(stream, opened, end_stream, accept)
                 } else {
@@ -313,7 +334,7 @@ impl Inner {
                 end_stream,
             } => {
                 let bytes = data.len() as u32;
-                match find(&self.table, stream).map(|at| &mut self.slots[at as usize]) {
+                match self.streams.named(stream) {
                     Some(slot) => self.woke |= slot.take_data(data, end_stream),
                     // Its user has gone; the window is the others'.
                     None => self.throw_away(stream, bytes, end_stream),
@@ -325,7 +346,7 @@ impl Inner {
                 Step::More
             }
             Event::GoAway { .. } => {
-                self.closing = true;
+                self.ends.closing = true;
                 Step::More
             }
             Event::Failed(error) => Step::Failed(error),
@@ -341,8 +362,8 @@ impl Inner {
 
     /// Wakes streams that wait for the peer's first SETTINGS.
     fn settle(&mut self) {
-        if !std::mem::replace(&mut self.settled, true) {
-            for slot in &mut self.slots {
+        if !std::mem::replace(&mut self.ends.settled, true) {
+            for slot in &mut self.streams.slots {
                 self.woke |= slot.wake(Interest::SETTINGS);
             }
         }
@@ -378,8 +399,7 @@ impl Inner {
             Gone::Reset(code)
         };
         self.drains.end(stream);
-        if let Some(at) = find(&self.table, stream) {
-            let slot = &mut self.slots[at as usize];
+        if let Some(slot) = self.streams.named(stream) {
             if !ours {
                 slot.peer_reset = Some(code);
             }
@@ -416,7 +436,7 @@ impl Inner {
                     return self.refuse_unless(false, stream, accept);
                 }
                 let at = self.take_slot(stream.0);
-                self.slots[at as usize].received_end = end;
+                self.streams.slots[at as usize].received_end = end;
                 self.woke = true;
                 return Step::Begin(at, request);
             }
@@ -445,8 +465,8 @@ impl Inner {
 
     /// The peer sends nothing more: streams that wait for it are no more.
     pub(super) fn lose_unfinished(&mut self) {
-        (self.closing, self.half_closed) = (true, true);
-        for slot in &mut self.slots {
+        (self.ends.closing, self.ends.half_closed) = (true, true);
+        for slot in &mut self.streams.slots {
             if slot.received_end {
                 slot.wake(Interest::GONE);
             } else {
@@ -457,16 +477,16 @@ impl Inner {
 
     /// The connection is over for all.
     pub(super) fn lose_all(&mut self) {
-        (self.over, self.closing) = (true, true);
-        for slot in &mut self.slots {
+        (self.ends.over, self.ends.closing) = (true, true);
+        for slot in &mut self.streams.slots {
             slot.lose(Gone::Lost);
         }
     }
 
     /// How much a stream may write now.
     pub(super) fn writable(&self, at: u32) -> usize {
-        let slot = &self.slots[at as usize];
-        let turn = if self.waiters.is_empty() {
+        let slot = &self.streams.slots[at as usize];
+        let turn = if self.writers.waiters.is_empty() {
             usize::MAX
         } else {
             slot.grant as usize
@@ -479,66 +499,67 @@ impl Inner {
 
     /// A stream has written so much.
     pub(super) fn wrote(&mut self, at: u32, bytes: usize) {
-        let slot = &mut self.slots[at as usize];
+        let slot = &mut self.streams.slots[at as usize];
         slot.grant = slot.grant.saturating_sub(bytes as u32);
     }
 
     /// A stream waits until it may write. Says whether there would be room if
     /// it were not for others' turns: the driver then looks whose turn it is.
     pub(super) fn wait_to_write(&mut self, at: u32, context: &Context<'_>) -> bool {
-        let slot = &mut self.slots[at as usize];
+        let slot = &mut self.streams.slots[at as usize];
         slot.wait(Interest::WRITE, context);
         slot.grant = 0;
         if !slot.waits {
             slot.waits = true;
-            self.waiters.push_back(at);
+            self.writers.waiters.push_back(at);
         }
         self.connection
-            .send_capacity(StreamId(self.slots[at as usize].id))
+            .send_capacity(StreamId(self.streams.slots[at as usize].id))
             > 0
     }
 
     /// Lets those go on that waited longest to write, as far as there is room.
     /// True: it is to be called again once they had their turn.
     pub(super) fn hand_out(&mut self) -> bool {
-        if self.waiters.is_empty() {
+        if self.writers.waiters.is_empty() {
             return false;
         }
         if self
+            .writers
             .granted
             .iter()
-            .any(|at| self.slots[*at as usize].grant > 0)
+            .any(|at| self.streams.slots[*at as usize].grant > 0)
             && !std::mem::replace(&mut self.late, true)
         {
             // Woken, but not come to it yet.
             return true;
         }
         self.late = false;
-        for at in self.granted.drain(..) {
-            self.slots[at as usize].grant = 0;
+        for at in self.writers.granted.drain(..) {
+            self.streams.slots[at as usize].grant = 0;
         }
         if self.connection.output().len() > OUTPUT_LOW_BYTES {
             // Writing it leads here again.
             return false;
         }
         let mut room = self.connection.connection_capacity();
-        let share = TURN_BYTES.max(room / self.waiters.len());
-        for _ in 0..self.waiters.len() {
-            let Some(at) = self.waiters.pop_front() else {
+        let share = TURN_BYTES.max(room / self.writers.waiters.len());
+        for _ in 0..self.writers.waiters.len() {
+            let Some(at) = self.writers.waiters.pop_front() else {
                 break;
             };
-            let slot = &mut self.slots[at as usize];
+            let slot = &mut self.streams.slots[at as usize];
             let capacity = self.connection.send_capacity(StreamId(slot.id));
             let grant = capacity.min(share).min(room);
             if grant == 0 {
-                self.waiters.push_back(at);
+                self.writers.waiters.push_back(at);
                 continue;
             }
             room -= grant;
             slot.grant = grant as u32;
             slot.waits = false;
             self.woke |= slot.wake(Interest::WRITE);
-            self.granted.push(at);
+            self.writers.granted.push(at);
         }
         false
     }
@@ -562,12 +583,16 @@ fn ask<A: Accept>(room: bool, fields: &FieldList, end: bool, accept: &mut A) -> 
     }
 }
 
-/// The slot of a stream.
-fn find(table: &[(u32, u32)], stream: StreamId) -> Option<u32> {
-    let at = table
-        .binary_search_by_key(&stream.0, |(known, _)| *known)
-        .ok()?;
-    Some(table[at].1)
+impl Streams {
+    /// The stream of this number.
+    fn named(&mut self, stream: StreamId) -> Option<&mut Slot> {
+        let place = self
+            .table
+            .binary_search_by_key(&stream.0, |(known, _)| *known)
+            .ok()?;
+        let (_, at) = self.table[place];
+        Some(&mut self.slots[at as usize])
+    }
 }
 
 /// Keeps trailers for the stream's user. False: they are malformed.

@@ -190,7 +190,7 @@ impl MuxStream {
                 inner.slot(self.slot).gone = Some(Gone::Refused);
                 return Err(io::ErrorKind::ConnectionRefused.into());
             };
-            inner.unsent -= 1;
+            inner.streams.unsent -= 1;
             inner.slot(self.slot).id = id.0;
             inner.enter(id.0, self.slot);
         }
@@ -247,7 +247,7 @@ impl MuxStream {
     /// closed by the peer: nobody may wait for what is sent.
     pub fn is_gone(&self) -> bool {
         let mut inner = self.shared.inner.borrow_mut();
-        inner.half_closed || inner.slot(self.slot).gone.is_some()
+        inner.ends.half_closed || inner.slot(self.slot).gone.is_some()
     }
 
     /// Ready when that is so. Readers and writers can wait besides.
@@ -297,7 +297,7 @@ impl MuxStream {
         if !silently {
             self.reset(ErrorCode::EnhanceYourCalm);
         }
-        self.shared.inner.borrow_mut().killed = Some(silently);
+        self.shared.inner.borrow_mut().ends.killed = Some(silently);
         self.shared.wake_driver();
     }
 
@@ -356,7 +356,7 @@ impl Drop for MuxStream {
         }
         inner.give_slot(self.slot);
         // The driver may have waited for just this stream.
-        if inner.open == 0 || inner.has_waiters() {
+        if inner.streams.open == 0 || inner.has_waiters() {
             drop(inner);
             self.shared.wake_driver();
         } else {

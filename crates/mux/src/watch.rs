@@ -56,7 +56,7 @@ impl StreamWatch {
 
     /// Streams that its connection has now; None when that is closed.
     pub fn streams(&self) -> Option<u32> {
-        Some(self.shared.upgrade()?.inner.borrow().open)
+        Some(self.shared.upgrade()?.inner.borrow().streams.open)
     }
 
     /// Faults of the peer that ended streams of its connection; None when that is closed.

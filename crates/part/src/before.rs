@@ -26,21 +26,21 @@ pub struct Before {
 }
 
 impl Before {
-    /// Asks the processes to finish or to end. One that has ended already is
-    /// what was wanted.
-    pub fn take_leave(&self) {
+    /// Asks the processes to finish or to end. Returns those that got the signal: one that
+    /// has ended already is what was wanted.
+    pub fn take_leave(&self) -> Vec<u32> {
         self.signal(match self.farewell {
             Farewell::Finish => Signal::USR1,
             Farewell::End => Signal::TERM,
-        });
+        })
     }
 
-    /// Sends a signal to all of them.
-    pub fn signal(&self, signal: Signal) {
-        for pid in &self.pids {
-            if let Some(pid) = i32::try_from(*pid).ok().and_then(Pid::from_raw) {
-                let _ = kill_process(pid, signal);
-            }
-        }
+    /// Sends a signal to all of them; returns those that got it.
+    pub fn signal(&self, signal: Signal) -> Vec<u32> {
+        let gets = |pid: &&u32| {
+            let pid = i32::try_from(**pid).ok().and_then(Pid::from_raw);
+            pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
+        };
+        self.pids.iter().filter(gets).copied().collect()
     }
 }

@@ -4,6 +4,7 @@
 use crate::channel::{Channel, ChannelError, Received};
 use crate::guard::Guard;
 use crate::role::Message;
+use crate::voice;
 use nix::sys::signal::Signal;
 use rustix::io::Errno;
 use std::fmt;
@@ -58,10 +59,7 @@ pub fn last_words(channel: &mut Channel, words: String) {
 pub fn exit<E: fmt::Display>(what: &str, result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("evenkeel: error: {what}: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => voice::refuse(format_args!("{what}: {error}")),
     }
 }
 

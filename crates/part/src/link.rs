@@ -30,6 +30,8 @@ pub struct Link {
     writes: bool,
     /// The signals that end the role while it has no supervisor.
     signals: Option<SignalFd>,
+    /// Supervisors that it has had.
+    supervisors: u64,
 }
 
 /// An event of the link, for the role.
@@ -58,12 +60,18 @@ impl Link {
             taking: version,
             writes: false,
             signals: None,
+            supervisors: 0,
         };
         link.listen(channel)?;
         if let Some(guard) = guard {
             link.watch_for_others(guard)?;
         }
         Ok(link)
+    }
+
+    /// How many supervisors it has had, with the present one.
+    pub fn supervisors(&self) -> u64 {
+        self.supervisors
     }
 
     /// TERM and INT stop the role in good order while it has no supervisor. With one they
@@ -105,6 +113,7 @@ impl Link {
         epoll::add(&self.set, &channel, data, EventFlags::IN)?;
         self.channel = Some(channel);
         self.writes = false;
+        self.supervisors += 1;
         Ok(())
     }
 

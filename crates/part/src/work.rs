@@ -7,11 +7,11 @@ use crate::guard::Guard;
 use crate::link::{Link, LinkEvent};
 use crate::memory;
 use crate::report::Report;
-use crate::role::{Message, Parcel, Take};
+use crate::role::{Message, Parcel, PartMessage, Take};
 use crate::state_file;
 use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, poll};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -42,6 +42,30 @@ pub trait Work: Sized {
 
     /// Returns the report for operators.
     fn report(&self) -> Report;
+
+    /// Readable when [`Work::work`] has something to do before it is due.
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Takes a message for this part. Returns the answer, empty where none is due; None if
+    /// the message is not known.
+    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+        let _ = message;
+        None
+    }
+
+    /// Another supervisor has taken the role over, which does not know what the role said to
+    /// other parts.
+    fn adopted(&mut self) {}
+
+    /// The process is about to end in good order; messages for other parts are still sent.
+    fn stop(&mut self) {}
+
+    /// Takes out the messages for other parts.
+    fn say(&mut self) -> Vec<PartMessage> {
+        Vec::new()
+    }
 }
 
 /// A role in its loop.
@@ -103,28 +127,46 @@ fn start<W: Work>(
 
 impl<W: Work> Running<W> {
     fn run(mut self) -> ExitCode {
+        let mut supervisors = self.link.supervisors();
         loop {
+            if std::mem::replace(&mut supervisors, self.link.supervisors()) != supervisors {
+                self.work.adopted();
+            }
             self.store();
             let due = self.work.due();
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
-            let mut watched = [PollFd::new(&self.link, PollFlags::IN)];
-            // Interrupted or not: everything is looked at again.
-            let _ = poll(&mut watched, left.map(timespec).as_ref());
+            self.say();
+            let is_woken = {
+                let mut watched = vec![PollFd::new(&self.link, PollFlags::IN)];
+                let wakes = self.work.wakes();
+                watched.extend(wakes.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+                // Interrupted or not: everything is looked at again.
+                let _ = poll(&mut watched, left.map(timespec).as_ref());
+                watched.get(1).is_some_and(|one| !one.revents().is_empty())
+            };
             while let Some(heard) = self.link.hear() {
                 match heard {
                     LinkEvent::Left { stays: true } => {}
                     LinkEvent::Left { stays: false } => return ExitCode::SUCCESS,
                     LinkEvent::Message(received) => {
                         if !self.obey(received) {
+                            self.work.stop();
+                            self.say();
                             self.store();
                             return ExitCode::SUCCESS;
                         }
                     }
                 }
             }
-            if due.is_some_and(|due| due <= Instant::now()) {
+            if is_woken || due.is_some_and(|due| due <= Instant::now()) {
                 self.work.work();
             }
+        }
+    }
+
+    fn say(&mut self) {
+        for message in self.work.say() {
+            self.link.say(&Message::Part(Box::new(message)), &[]);
         }
     }
 
@@ -142,6 +184,14 @@ impl<W: Work> Running<W> {
                 let (answer, file) = self.work.report().answer();
                 self.link.say_numbered(received.ask, &answer, &file);
             }
+            Message::Part(message) => match self.work.hear(&message) {
+                Some(bytes) if received.ask != 0 => {
+                    let answer = Message::Answer { bytes };
+                    self.link.say_numbered(received.ask, &answer, &[]);
+                }
+                Some(_) => {}
+                None => self.link.not_known(&Message::Part(message)),
+            },
             Message::Stop(_) => return false,
             other => self.link.not_known(&other),
         }

@@ -72,6 +72,7 @@ static PART: Part = Part {
                 |(sign, (name, _)): (char, &(String, Counter))| format!("{sign} counter {name}");
             gone.chain(new).map(line).collect()
         },
+        refusals: |_| Vec::new(),
     }),
 };
 

@@ -3,7 +3,7 @@
 
 use crate::carried::is_state;
 use crate::state::Supervisor;
-use crate::tell;
+use part::before::Before;
 use part::role::Message;
 use rustix::process::Pid;
 use std::os::fd::OwnedFd;
@@ -23,20 +23,19 @@ impl Supervisor {
     }
 
     /// The first role serves: the processes before may go, and what they count
-    /// until then is added there.
-    pub(super) fn take_over(&mut self) {
+    /// until then is added there. Returns them, and which of them were asked to go.
+    pub(super) fn take_over(&mut self) -> Option<(Before, Vec<u32>)> {
         if let (Some(rest), Some(proxy)) =
             (self.carried.rest.take(), &mut self.slots.serving.running)
         {
             // Without it only their last counters are missing.
             let _ = proxy.process.channel.send(&Message::AddState, &[rest]);
         }
-        if let Some(before) = self.carried.before.take() {
-            before.take_leave();
-            tell::took_over(&mut self.voice, &before);
-            let pids = before.pids.iter();
-            let pids = pids.filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?));
-            self.carried.children.extend(pids);
-        }
+        let before = self.carried.before.take()?;
+        let asked = before.take_leave();
+        let pids = before.pids.iter();
+        let pids = pids.filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?));
+        self.carried.children.extend(pids);
+        Some((before, asked))
     }
 }

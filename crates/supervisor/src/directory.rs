@@ -69,6 +69,33 @@ impl Instance {
     pub fn is_of(&self, program: &str, paths: &[PathBuf]) -> bool {
         self.program == program && self.network == network() && self.paths == paths
     }
+
+    /// Whether it is an entry of this kind.
+    pub(crate) fn is(&self, kind: Kind<'_>) -> bool {
+        Kind::of(&self.socket) == Some(kind)
+    }
+
+    /// Returns the process id of the role that listens at this entry's socket, without a
+    /// connection to it. `None` where the role has ended, is in another network namespace, or
+    /// may not be inspected by this user.
+    pub fn role(&self) -> Option<u32> {
+        let bound = bound_name(self.pid, self.network, Kind::of(&self.socket)?);
+        let sockets = std::fs::read_to_string("/proc/net/unix").ok()?;
+        let inode = sockets.lines().find_map(|line| {
+            let mut words = line.split_ascii_whitespace().skip(6);
+            let (inode, path) = (words.next()?, words.next()?);
+            let is_it = path.rsplit('/').next() == Some(&bound);
+            is_it.then(|| format!("socket:[{inode}]"))
+        })?;
+        let holds = |pid: u32| {
+            let open = std::fs::read_dir(format!("/proc/{pid}/fd"));
+            let mut open = open.into_iter().flatten().flatten();
+            open.any(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == &*inode))
+        };
+        let all = std::fs::read_dir("/proc").ok()?.flatten();
+        let mut all = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        all.find(|pid| holds(*pid))
+    }
 }
 
 /// What follows the name of a part.
@@ -210,6 +237,14 @@ pub fn roles(part: &str) -> Result<Vec<Instance>, DirectoryError> {
     instances_in(&path(), Kind::of_part(part))
 }
 
+/// The supervisors that live, and the entries of the roles that live.
+///
+/// # Errors
+/// As [`instances`].
+pub(crate) fn entries() -> Result<Vec<Instance>, DirectoryError> {
+    entries_in(&path(), |_| true)
+}
+
 /// A place in the directory for a file of this name, which is the owner's alone.
 pub(crate) fn place(name: &str) -> Result<PathBuf, DirectoryError> {
     let directory = path();
@@ -218,6 +253,13 @@ pub(crate) fn place(name: &str) -> Result<PathBuf, DirectoryError> {
 }
 
 fn instances_in(directory: &Path, wanted: Kind<'_>) -> Result<Vec<Instance>, DirectoryError> {
+    entries_in(directory, |kind| kind == wanted)
+}
+
+fn entries_in(
+    directory: &Path,
+    is_wanted: impl Fn(Kind<'_>) -> bool,
+) -> Result<Vec<Instance>, DirectoryError> {
     let failed = |error| DirectoryError::Open(directory.into(), error);
     match std::fs::symlink_metadata(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -232,7 +274,7 @@ fn instances_in(directory: &Path, wanted: Kind<'_>) -> Result<Vec<Instance>, Dir
             continue;
         };
         match lives(&socket) {
-            Ok(true) if kind == wanted => found.extend(read(&socket)),
+            Ok(true) if is_wanted(kind) => found.extend(read(&socket)),
             Ok(false) => dead.push(socket),
             Ok(true) | Err(_) => {}
         }
@@ -487,6 +529,11 @@ fn enter_locked(
     Ok((entry, fd))
 }
 
+/// The name with which a socket is bound, before [`name_socket`] renames it.
+fn bound_name(pid: u32, network: u64, kind: Kind<'_>) -> String {
+    format!(".{pid}-{network}.{}", kind.extension())
+}
+
 /// It gets its name when it listens: one that does not is taken by others that
 /// start for what a dead supervisor left behind.
 fn open_socket(
@@ -495,7 +542,7 @@ fn open_socket(
     pid: u32,
 ) -> Result<(PathBuf, OwnedFd), DirectoryError> {
     let failed = |path: &Path, errno| DirectoryError::Socket(path.into(), errno);
-    let beside = directory.join(format!(".{pid}-{}.{}", network(), kind.extension()));
+    let beside = directory.join(bound_name(pid, network(), kind));
     // Of a process of the same id that was killed in these few lines.
     let _ = std::fs::remove_file(&beside);
     let address = SocketAddrUnix::new(&beside).map_err(|errno| failed(&beside, errno))?;
@@ -552,6 +599,7 @@ mod tests {
             (found[0].pid, &found[0].paths[..]),
             (std::process::id(), &paths[..])
         );
+        assert_eq!(found[0].role(), Some(std::process::id()));
         let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         drop((entry, fd));

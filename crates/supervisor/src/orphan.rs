@@ -2,7 +2,7 @@
 //! the version that it serves.
 
 use crate::command::Command;
-use crate::directory::{self, Instance};
+use crate::directory::{self, Instance, Kind};
 use crate::keep::{self, KeepError, Unmatched};
 use crate::turn::MESSAGES_MAX;
 use crate::version::Version;
@@ -62,8 +62,8 @@ pub enum AdoptError {
     #[error("it has another supervisor already")]
     Supervised,
     /// It does not answer.
-    #[error("it does not respond")]
-    Silent,
+    #[error("it{} does not respond", process(*.0))]
+    Silent(Option<u32>),
     /// It is of a program that speaks otherwise. It can be told to end by a
     /// signal.
     #[error("it runs a different program: {0}")]
@@ -77,6 +77,10 @@ pub enum AdoptError {
     /// The connection.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
 }
 
 /// A process that can only be sent signals.
@@ -128,7 +132,7 @@ pub fn find(row: &RoleRow, command: &Command) -> Result<Option<Orphan>, AdoptErr
             return Ok(None);
         };
         // One that has just gone may have been adopted by somebody else.
-        let reached = reach(row.entry, &role.socket)?;
+        let reached = reach(row.entry, role)?;
         let asked = reached.map(|process| ask(process, role)).transpose()?;
         if let Some(orphan) = asked.flatten() {
             return Ok(Some(orphan));
@@ -145,7 +149,7 @@ pub fn find_beside(row: &RoleRow, command: &Command) -> Result<Option<(Started, 
     };
     let ours = |one: &Instance| is_of(command, one) && one.pid != std::process::id();
     for role in left(row.part, &living, ours) {
-        if let Some(process) = reach(row.entry, &role.socket)? {
+        if let Some(process) = reach(row.entry, &role)? {
             // It listens at another place from now on.
             directory::remove(&role.socket);
             return Ok(Some((process, role.pid)));
@@ -157,28 +161,34 @@ pub fn find_beside(row: &RoleRow, command: &Command) -> Result<Option<(Started, 
 /// The roles in this network whose supervisor has ended, and that have other files than those
 /// of this command: what each is, and the entry of its supervisor.
 pub fn others(command: &Command) -> Vec<(&'static str, Instance)> {
-    let Ok(living) = directory::instances() else {
-        return Vec::new();
-    };
+    let all = directory::entries().unwrap_or_default();
     let (own, network) = (std::process::id(), directory::network());
-    let is_other =
-        |one: &Instance| one.network == network && one.pid != own && !is_of(command, one);
-    let of = |row: &'static RoleRow| {
-        let others = left(row.part, &living, is_other).into_iter();
-        others.map(move |one| (row.entry.what, one))
+    let lives = |pid| {
+        let mut supervisors = all.iter().filter(|one| one.is(Kind::Supervisor));
+        supervisors.any(|one| one.pid == pid)
     };
-    row::all().iter().flat_map(|row| of(row)).collect()
+    let is_left = |one: &Instance| {
+        one.network == network && one.pid != own && !is_of(command, one) && !lives(one.pid)
+    };
+    let of = |row: &'static RoleRow| {
+        let roles = all
+            .iter()
+            .filter(move |one| one.is(Kind::of_part(row.part)));
+        roles.map(|one| (row.entry.what, one.clone()))
+    };
+    let roles = row::all().iter().flat_map(|row| of(row));
+    roles.filter(|(_, one)| is_left(one)).collect()
 }
 
 /// A connection to a role that nobody supervises: which process that is, is the
 /// kernel's word. None where it has just gone.
-fn reach(entry: Entry, socket: &Path) -> Result<Option<Started>, AdoptError> {
-    let fd = match directory::connected_to_role(socket) {
+fn reach(entry: Entry, role: &Instance) -> Result<Option<Started>, AdoptError> {
+    let fd = match directory::connected_to_role(&role.socket) {
         // It has just gone.
         Err(Errno::CONNREFUSED | Errno::NOENT) => return Ok(None),
         other => other?,
     };
-    let (sender, first) = match first_words(&fd) {
+    let (sender, first) = match first_words(&fd, role) {
         // It has gone, or has just got another supervisor and listens elsewhere.
         Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
         other => other?,
@@ -270,11 +280,11 @@ fn is_socket(fd: &OwnedFd) -> bool {
 type FirstWords = (Option<Pid>, Result<Decoded, DecodeError>);
 
 /// The first packet of a role, and who sent it.
-fn first_words(fd: &OwnedFd) -> Result<FirstWords, AdoptError> {
+fn first_words(fd: &OwnedFd, role: &Instance) -> Result<FirstWords, AdoptError> {
     let limit = timespec(ANSWER_LIMIT);
     let mut watched = [PollFd::new(fd, PollFlags::IN)];
     if poll(&mut watched, Some(&limit))? == 0 {
-        return Err(AdoptError::Silent);
+        return Err(AdoptError::Silent(role.role()));
     }
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1), ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

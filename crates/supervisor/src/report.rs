@@ -34,14 +34,16 @@ fn role(slot: &Slot, paused: bool) -> Option<Subject> {
     if absent && slot.wanted.is_none() {
         return None;
     }
+    // A role without a limit for its start reports nothing when it is ready.
+    let is_ready = |one: &Running| one.ready || slot.row.ready_limit.is_none();
     let (word, grade) = match running {
         None => ("restarting", Grade::Bad),
         Some(_) if slot.stop_until.is_some() => ("stopping", Grade::Busy),
-        Some(one) if !one.ready => ("starting", Grade::Busy),
+        Some(one) if !is_ready(one) => ("starting", Grade::Busy),
         Some(_) if paused => ("paused", Grade::Busy),
         Some(_) => ("running", Grade::Good),
     };
-    let up = running.is_some_and(|one| one.ready);
+    let up = running.is_some_and(is_ready);
     let mut subject = Subject::new("role", name)
         .label("role")
         .state(word, grade)

@@ -70,10 +70,7 @@ impl Supervisor {
                 let absent = slot.row.beside().filter(|_| slot.wanted.is_none());
                 let words = match absent {
                     Some(beside) => format!("the served configuration has no {}", beside.things),
-                    None if slot.is_starting() => {
-                        format!("the {} is starting", slot.row.entry.what)
-                    }
-                    None => format!("the {} does not respond", slot.row.entry.what),
+                    None => slot.silence(),
                 };
                 let missing = absent.is_none();
                 self.answer_nothing(of, &words, missing);

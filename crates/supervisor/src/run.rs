@@ -271,6 +271,9 @@ impl Supervisor {
 
     /// The stop is over when every role has ended.
     fn end_when_all_have(&mut self) {
+        if !self.slots.serving.lives() && self.service.formers.is_empty() {
+            self.release_what_stayed();
+        }
         let all = !self.slots.all().any(Slot::lives) && self.service.formers.is_empty();
         if let Some(stop) = self.service.stop.filter(|_| all && self.own.exit.is_none()) {
             self.end(stop.exit());
@@ -448,7 +451,7 @@ impl Supervisor {
         if self.candidate_serves() {
             return;
         }
-        self.take_over();
+        let before = self.take_over();
         self.follow_version();
         let status = self.status();
         if std::mem::replace(&mut self.service.served, true) {
@@ -458,6 +461,9 @@ impl Supervisor {
         self.doors.notify.ready(&status);
         if let Some(version) = &self.versions.kept {
             tell::serves(&mut self.voice, version);
+        }
+        if let Some((before, asked)) = before {
+            tell::took_over(&mut self.voice, &before, &asked);
         }
         self.see_off_foreign();
         self.tell_ready();

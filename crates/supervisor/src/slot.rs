@@ -52,6 +52,8 @@ pub struct Running {
     pub helpers: Vec<Started>,
     /// It was told to leave; when it is ended by force.
     pub leaves_until: Option<Instant>,
+    /// It keeps what no other machine takes until the proxy has ended.
+    pub stays: bool,
 }
 
 impl Running {
@@ -76,6 +78,7 @@ impl Running {
             helper_at: None,
             helpers: Vec::new(),
             leaves_until: None,
+            stays: false,
         }
     }
 
@@ -221,6 +224,16 @@ impl Slot {
         self.running
             .as_ref()
             .map(|running| running.process.number())
+    }
+
+    /// Why the role does not reply, in words.
+    pub fn silence(&self) -> String {
+        let what = self.row.entry.what;
+        match self.pid() {
+            _ if self.is_starting() => format!("the {what} is starting"),
+            Some(pid) => format!("the {what} (process {pid}) does not respond"),
+            None => format!("the {what} does not run"),
+        }
     }
 
     /// Where another supervisor would come, as the role is told.

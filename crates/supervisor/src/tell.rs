@@ -19,9 +19,16 @@ use std::time::Duration;
 pub fn left_alone(voice: &mut Voice, what: &str, left: &Instance) {
     let paths = left.paths.iter();
     let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
+    let (process, end) = match left.role() {
+        Some(pid) => (format!(" (process {pid})"), format!("`kill {pid}`")),
+        None => (
+            String::new(),
+            "SIGTERM (`pgrep -af '^evenkeel: '` lists the processes)".to_owned(),
+        ),
+    };
     voice.warning(format_args!(
-        "the {what} of {} continues without its supervisor (process {}, which has ended): the command that started \
-         it adopts it; otherwise end it with SIGTERM (`pgrep -af '^evenkeel: '` lists the processes)",
+        "the {what}{process} of {} continues without its supervisor (process {}, which has ended): the command that \
+         started it adopts it; otherwise end it with {end}",
         paths.join(" "),
         left.pid
     ));
@@ -39,7 +46,16 @@ pub fn serves(voice: &mut Voice, version: &Version) {
     match voice.form() {
         Form::Haproxy => voice.notice("Loading success."),
         Form::Keepalived => voice.notice("Startup complete"),
-        Form::Own => voice.notice(format_args!("serving on {}", size(version))),
+        Form::Own => voice.notice(serving(version)),
+    }
+}
+
+/// What a version serves, and on how many addresses.
+fn serving(version: &Version) -> String {
+    let size = size(version);
+    match size.contains("address") {
+        true => format!("serving on {size}"),
+        false => format!("serving {size}"),
     }
 }
 
@@ -48,11 +64,12 @@ pub fn size(version: &Version) -> String {
     let plan = version.plan();
     let proxy = (!version.is_without_proxy()).then(|| size_of_proxy(plan));
     let parts = plan.parts.iter().map(|part| part.size.clone());
-    proxy
-        .into_iter()
-        .chain(parts)
-        .collect::<Vec<_>>()
-        .join("; ")
+    let mut all: Vec<String> = proxy.into_iter().chain(parts).collect();
+    // A role that runs without anything of its own is not worth a word beside others.
+    if all.iter().any(|one| !one.starts_with("0 ")) {
+        all.retain(|one| !one.starts_with("0 "));
+    }
+    all.join("; ")
 }
 
 fn size_of_proxy(plan: &Plan) -> String {
@@ -78,7 +95,7 @@ pub fn changed(version: &Version) -> Vec<(Gravity, String)> {
     let difference = plan.difference.trim_end();
     let mut lines = vec![(
         Gravity::Notice,
-        format!("configuration reloaded; serving on {}", size(version)),
+        format!("configuration reloaded; {}", serving(version)),
     )];
     lines.extend(
         difference
@@ -221,7 +238,7 @@ pub fn not_adopted(voice: &mut Voice, error: &AdoptError) {
 }
 
 /// The listeners of another program were taken, or it was told to go.
-pub fn took_over(voice: &mut Voice, before: &Before) {
+pub fn took_over(voice: &mut Voice, before: &Before, asked: &[u32]) {
     if voice.form() != Form::Own {
         return;
     }
@@ -232,13 +249,18 @@ pub fn took_over(voice: &mut Voice, before: &Before) {
             socket.display()
         ));
     }
-    if !before.pids.is_empty() {
-        let pids: Vec<String> = before.pids.iter().map(u32::to_string).collect();
-        let asked = match before.farewell {
+    if !asked.is_empty() {
+        let pids: Vec<String> = asked.iter().map(u32::to_string).collect();
+        let to = match before.farewell {
             Farewell::Finish => "finish existing connections",
             Farewell::End => "end",
         };
-        words.push(format!("asked process {} to {asked}", pids.join(", ")));
+        words.push(format!("asked process {} to {to}", pids.join(", ")));
+    }
+    for pid in before.pids.iter().filter(|pid| !asked.contains(pid)) {
+        voice.warning(format_args!(
+            "process {pid} was not asked to go: it does not exist, or belongs to another user"
+        ));
     }
     if !words.is_empty() {
         voice.notice(words.join("; "));

@@ -2,7 +2,7 @@
 //! role: the lock of the backing says whether one has it.
 
 use crate::config::Spec;
-use crate::device::{self, Backing, DeviceError};
+use crate::device::{self, Backing, DeviceError, Snapshot, SnapshotError, snapshot};
 use crate::layout::{Head, State, VolumeId};
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -12,6 +12,17 @@ pub enum CommandError {
     /// The backing.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The snapshot.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The volume that is to hold it.
+    #[error("the snapshot has {has} bytes, the new volume {size}")]
+    Smaller {
+        /// The snapshot's size, bytes.
+        has: u64,
+        /// The volume's size, bytes.
+        size: u64,
+    },
     /// The system has no random bytes for an identity.
     #[error("cannot draw an identity for the volume: {0}")]
     Random(rustix::io::Errno),
@@ -24,7 +35,7 @@ pub struct Removable {
     head: Head,
 }
 
-/// Creates the copy of a volume, whose data is zeroes. `overwrites`: what a device holds is
+/// Creates the copy of a volume, or one of two, whose data is zeroes. `overwrites`: what a device holds is
 /// given up. `progress` gets the bytes of a device that are zeroed.
 ///
 /// # Errors
@@ -35,21 +46,55 @@ pub fn create(
     overwrites: bool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<VolumeId, CommandError> {
+    let (id, head) = founded(spec)?;
+    device::create(&spec.backing, name, head, overwrites, progress)?;
+    Ok(id)
+}
+
+/// Creates the copy of a volume with the data of a snapshot, with which it shares its blocks.
+///
+/// # Errors
+/// The backing is refused, or is not on the file system of the snapshot. Nothing was created.
+pub fn create_from(name: &str, spec: &Spec, snapshot: &Snapshot) -> Result<VolumeId, CommandError> {
+    if snapshot.size_bytes > spec.size_bytes {
+        let (has, size) = (snapshot.size_bytes, spec.size_bytes);
+        return Err(CommandError::Smaller { has, size });
+    }
+    let Backing::File(directory) = &spec.backing else {
+        return Err(SnapshotError::NotAFile(snapshot.path.clone()).into());
+    };
+    let (id, head) = founded(spec)?;
+    // Nobody can open it before it has the data, because its lock is held here.
+    let (device, _) = device::create(&spec.backing, name, head, false, &mut |_| {})?;
+    if let Err(error) = snapshot::fill(&device.data.file, snapshot, directory) {
+        device::remove(device, &spec.backing, name)?;
+        return Err(error.into());
+    }
+    Ok(id)
+}
+
+/// The identity and the metadata of a new volume.
+fn founded(spec: &Spec) -> Result<(VolumeId, Head), CommandError> {
     let mut bytes = [0; 16];
     getrandom(&mut bytes, GetRandomFlags::empty()).map_err(CommandError::Random)?;
     let id = VolumeId(bytes);
+    // One of two copies is nothing until both have met.
+    let is_pair = spec.pair.is_some();
     let head = Head {
-        volume: Some(id),
+        volume: (!is_pair).then_some(id),
         size_bytes: spec.size_bytes,
         data_offset: 0,
         promised: 0,
-        incarnation: 1,
-        state: State::Joined(1),
+        incarnation: u64::from(!is_pair),
+        state: if is_pair {
+            State::Syncing(0)
+        } else {
+            State::Joined(1)
+        },
         unflushed: None,
         hot: Vec::new(),
     };
-    device::create(&spec.backing, name, head, overwrites, progress)?;
-    Ok(id)
+    Ok((id, head))
 }
 
 /// Opens the copy of a volume to remove it.

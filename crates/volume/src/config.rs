@@ -1,10 +1,13 @@
 //! What a file says of volumes, for the node that runs them.
 
-use crate::device::Backing;
+use crate::device::{self, Backing, LogicalVolume};
+use crate::link::dial::Cable;
+use language::value::written_time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 /// The volumes of this node, by name.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -17,12 +20,91 @@ pub struct Spec {
     pub size_bytes: u64,
     /// What its copy on this node is stored on.
     pub backing: Backing,
+    /// When snapshots are taken, if they are.
+    #[serde(default)]
+    pub snapshots: Option<Schedule>,
+    /// The other copy, if there are two.
+    #[serde(default)]
+    pub pair: Option<Pair>,
+    /// The name of this node, if the file names nodes.
+    #[serde(default)]
+    pub node: Option<String>,
 }
+
+/// A schedule of snapshots.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Schedule {
+    /// The time between two, seconds.
+    pub every_seconds: u64,
+    /// How many are kept.
+    pub keep: u32,
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let every = written_time(Duration::from_secs(self.every_seconds));
+        write!(f, "every {every} keep {}", self.keep)
+    }
+}
+
+/// A volume with two copies.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Pair {
+    /// The name of this node.
+    pub me: String,
+    /// The name of the other one.
+    pub other: String,
+    /// Where they reach each other.
+    pub cable: Cable,
+    /// Bytes a second of a resync at most.
+    pub resync_rate: u64,
+}
+
+impl Pair {
+    /// Reads the names of both nodes, as reports have them; how they reach each other is not
+    /// known then.
+    pub fn parse(words: &str) -> Option<Pair> {
+        let (me, other) = words.split_once(' ')?;
+        Some(Pair {
+            me: me.to_owned(),
+            other: other.to_owned(),
+            cable: Cable::default(),
+            resync_rate: RESYNC_RATE,
+        })
+    }
+}
+
+impl Spec {
+    /// Returns the names of this node and no other, for a volume that had two copies.
+    pub fn single(&self) -> Option<Pair> {
+        Some(Pair {
+            me: self.node.clone()?,
+            other: String::new(),
+            cable: Cable::default(),
+            resync_rate: RESYNC_RATE,
+        })
+    }
+
+    /// Whether a running volume of another version can go on as this one: it is the same, or
+    /// one node of two is not named any longer.
+    pub fn continues(&self, before: &Spec) -> bool {
+        let leaves = |pair: &Pair| self.pair.is_none() && self.node.as_ref() == Some(&pair.me);
+        let same = self.pair == before.pair || before.pair.as_ref().is_some_and(leaves);
+        self.backing == before.backing && same
+    }
+}
+
+/// Bytes a second of a resync where the file says nothing.
+pub const RESYNC_RATE: u64 = 200 << 20;
 
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (size, backing) = (size_words(self.size_bytes), backing_words(&self.backing));
-        write!(f, "size {size}, backing {backing}")
+        write!(f, "size {size}, backing {backing}")?;
+        match &self.pair {
+            Some(pair) => write!(f, ", on {} {}", pair.me, pair.other),
+            None => Ok(()),
+        }
     }
 }
 
@@ -59,26 +141,62 @@ pub fn backing_words(backing: &Backing) -> String {
     match backing {
         Backing::File(path) => format!("file {}", path.display()),
         Backing::Device(path) => format!("device {}", path.display()),
+        Backing::Lvm(logical) => format!("lvm {}", logical.place()),
     }
 }
 
-/// Reads what [`backing_words`] wrote.
-pub fn parse_backing(words: &str) -> Option<Backing> {
+/// Reads what [`backing_words`] wrote of the volume of this name.
+pub fn parse_backing(words: &str, volume: &str) -> Option<Backing> {
     let (kind, path) = words.split_once(' ')?;
     match kind {
         "file" => Some(Backing::File(path.into())),
         "device" => Some(Backing::Device(path.into())),
+        "lvm" => LogicalVolume::new(path, volume).map(Backing::Lvm),
         _ => None,
     }
 }
 
+fn pair_words(pair: &Option<Pair>) -> String {
+    match pair {
+        None => "one copy".to_owned(),
+        Some(pair) => format!(
+            "copies on {} and {}, link {}, resync-rate {}",
+            pair.me,
+            pair.other,
+            pair.cable,
+            size_words(pair.resync_rate)
+        ),
+    }
+}
+
 impl Backing {
-    /// Its path: a directory or a device.
+    /// Its path: a directory, a device, or a logical volume.
     pub fn path(&self) -> &Path {
         match self {
             Backing::File(path) | Backing::Device(path) => path,
+            Backing::Lvm(logical) => &logical.path,
         }
     }
+}
+
+/// Returns which volumes of a payload would become smaller than they are on this machine.
+/// What cannot be read says nothing: the role reports it.
+pub fn refusals(payload: &[u8]) -> Vec<String> {
+    let volumes = part::codec::decode::<Volumes>(payload);
+    let volumes = volumes.map(|volumes| volumes.0).unwrap_or_default();
+    let shrinks = volumes.iter().filter_map(|(name, spec)| {
+        let has = device::stored_size(&spec.backing, name)?;
+        (spec.size_bytes < has).then(|| shrinks(name, has, spec.size_bytes))
+    });
+    shrinks.collect()
+}
+
+/// Says that a volume of so many bytes cannot have a smaller size.
+pub(crate) fn shrinks(name: &str, has: u64, wanted: u64) -> String {
+    let (has, wanted) = (size_words(has), size_words(wanted));
+    format!(
+        "volume '{name}' has {has} and cannot shrink to {wanted}: write `size {has}`. Nothing was written"
+    )
 }
 
 /// Returns the differences between two payloads of the role, one line each.
@@ -97,9 +215,21 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
                     let (from, to) = (size_words(other.size_bytes), size_words(spec.size_bytes));
                     lines.push(format!("~ volume {name}: size {from} -> {to}"));
                 }
+                if other.snapshots != spec.snapshots {
+                    let words = |schedule: Option<Schedule>| match schedule {
+                        Some(schedule) => schedule.to_string(),
+                        None => "none".to_owned(),
+                    };
+                    let (from, to) = (words(other.snapshots), words(spec.snapshots));
+                    lines.push(format!("~ volume {name}: snapshot {from} -> {to}"));
+                }
                 if other.backing != spec.backing {
                     let (from, to) = (backing_words(&other.backing), backing_words(&spec.backing));
                     lines.push(format!("~ volume {name}: backing {from} -> {to}"));
+                }
+                if other.pair != spec.pair {
+                    let (from, to) = (pair_words(&other.pair), pair_words(&spec.pair));
+                    lines.push(format!("~ volume {name}: {from} -> {to}"));
                 }
             }
         }
@@ -144,8 +274,11 @@ mod tests {
         for backing in [
             Backing::File("/srv/my volumes".into()),
             Backing::Device("/dev/sdb".into()),
+            Backing::Lvm(LogicalVolume::new("vg0", "mail").unwrap()),
+            Backing::Lvm(LogicalVolume::new("vg0/pool", "mail").unwrap()),
         ] {
-            assert_eq!(parse_backing(&backing_words(&backing)), Some(backing));
+            let words = backing_words(&backing);
+            assert_eq!(parse_backing(&words, "mail"), Some(backing));
         }
     }
 
@@ -160,6 +293,9 @@ mod tests {
                     Spec {
                         size_bytes,
                         backing,
+                        snapshots: None,
+                        pair: None,
+                        node: None,
                     },
                 )
             };

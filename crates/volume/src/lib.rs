@@ -5,6 +5,8 @@
 //! - [`role`] runs the volumes of this node, each on a thread of its own, and [`report`]
 //!   shows how they are ([`status`]).
 //! - [`command`] creates and removes volumes.
+//! - [`attach`] makes a volume a block device of the host.
+//! - [`client`] is a client of NBD servers, and [`transfer`] copies whole disks with it.
 //! - [`device`] opens what a copy is stored on, and says what is wrong with it.
 //! - [`disk`] does the operations on what a copy is stored on.
 //! - [`export`] serves NBD clients.
@@ -16,6 +18,8 @@
 //! This crate never decides which node holds the lease, and never knows what a guest
 //! or the proxy does with a volume.
 
+pub mod attach;
+pub mod client;
 pub mod command;
 pub mod config;
 pub mod device;
@@ -23,10 +27,15 @@ pub mod disk;
 pub mod export;
 pub mod keyword;
 pub mod layout;
+pub mod link;
+pub mod message;
 pub mod meter;
+pub mod mirror;
 pub mod replica;
 pub mod report;
 pub mod role;
 pub mod single;
 pub mod status;
 pub mod store;
+mod stream;
+pub mod transfer;

@@ -3,7 +3,9 @@
 use crate::config::{backing_words, size_words};
 use crate::keyword::NAME;
 use crate::meter::{Count, KINDS, Kind};
-use crate::status::{State, Status, now};
+use crate::mirror::Shown;
+use crate::replica::{BLOCK_BYTES, OtherState};
+use crate::status::{Status, now};
 use part::report::{Grade, NumberRow, Report, Subject, Unit};
 
 /// The kind of the subjects.
@@ -12,6 +14,24 @@ pub const VOLUME: &str = "volume";
 pub const BACKING: &str = "backing";
 /// The fact with the socket where clients connect.
 pub const SOCKET: &str = "socket";
+/// The fact with the names of the nodes that have a copy each, this one first.
+pub const COPIES: &str = "copies";
+/// The fact with the node that has the lease of a volume with two copies.
+pub const OWNER: &str = "owner";
+/// The fact with the copies that have every acknowledged write.
+pub const COMPLETE: &str = "complete";
+/// What [`COMPLETE`] says when nothing is missing.
+pub const BOTH_COPIES: &str = "both copies";
+/// The fact with the connection to the other node.
+pub const LINK: &str = "link";
+/// What [`LINK`] says of one that there is.
+pub const CONNECTED: &str = "connected";
+/// What [`OWNER`] says where no node has the lease.
+pub const NO_OWNER: &str = "none";
+/// The fact with the last thing that happened to it.
+pub const LAST: &str = "last event";
+/// The number that is 1 at the node that serves it.
+pub const OWNER_HERE: &str = "owner here";
 /// The number with the size that the file says, bytes.
 pub const SIZE: &str = "size bytes";
 /// The number of clients.
@@ -22,6 +42,8 @@ struct Words {
     kind: Kind,
     operations: &'static str,
     metric: &'static str,
+    /// What was done with its bytes.
+    done: &'static str,
     bytes: Option<[&'static str; 2]>,
     /// The names of the median and of the 99th percentile.
     latency: [&'static str; 2],
@@ -32,6 +54,7 @@ const WORDS: [Words; KINDS.len()] = [
         kind: Kind::Read,
         operations: "reads",
         metric: "read",
+        done: "read",
         bytes: Some(["read bytes", "evenkeel_volume_read_bytes_total"]),
         latency: ["read p50 us", "read p99 us"],
     },
@@ -39,6 +62,7 @@ const WORDS: [Words; KINDS.len()] = [
         kind: Kind::Write,
         operations: "writes",
         metric: "write",
+        done: "written",
         bytes: Some(["written bytes", "evenkeel_volume_written_bytes_total"]),
         latency: ["write p50 us", "write p99 us"],
     },
@@ -46,6 +70,7 @@ const WORDS: [Words; KINDS.len()] = [
         kind: Kind::Flush,
         operations: "flushes",
         metric: "flush",
+        done: "flushed",
         bytes: None,
         latency: ["flush p50 us", "flush p99 us"],
     },
@@ -53,6 +78,7 @@ const WORDS: [Words; KINDS.len()] = [
         kind: Kind::Trim,
         operations: "trims",
         metric: "trim",
+        done: "trimmed",
         bytes: Some(["trimmed bytes", "evenkeel_volume_trimmed_bytes_total"]),
         latency: ["trim p50 us", "trim p99 us"],
     },
@@ -69,7 +95,32 @@ pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
         NumberRow::new(
             "serving",
             "evenkeel_volume_serving",
-            "Whether clients can use it.",
+            "1 if the volume is served here.",
+        ),
+        NumberRow::new(
+            OWNER_HERE,
+            "evenkeel_volume_owner",
+            "1 at the owner of a volume with two copies.",
+        ),
+        NumberRow::new(
+            "epoch",
+            "evenkeel_volume_epoch",
+            "Current or last ownership epoch of this node.",
+        ),
+        NumberRow::new(
+            "mirrored",
+            "evenkeel_volume_mirrored",
+            "At the owner: 1 if both copies are in sync.",
+        ),
+        NumberRow::new(
+            "connected",
+            "evenkeel_volume_connected",
+            "1 if the node with the other copy is connected.",
+        ),
+        NumberRow::new(
+            "dirty bytes",
+            "evenkeel_volume_dirty_bytes",
+            "At the owner: number of bytes that the other copy may lack.",
         ),
         NumberRow::new(CLIENTS, "evenkeel_volume_clients", "Connected clients."),
     ];
@@ -80,14 +131,18 @@ pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
         rows.push(row(
             what,
             &total("_operations"),
-            &format!("Disk operations: {what}."),
+            &format!("Disk operations ({what})"),
         ));
-        rows.extend({ words.bytes }.map(|[name, metric]| row(name, metric, "Bytes of these.")));
+        rows.extend(
+            { words.bytes }
+                .map(|[name, metric]| row(name, metric, &format!("Bytes {}", words.done))),
+        );
         let errors = format!("{what} failed");
-        rows.push(row(&errors, &total("_errors"), &format!("Failed {what}.")));
-        for (name, quantile) in words.latency.iter().zip(["p50", "p99"]) {
-            let metric = format!("evenkeel_volume_{metric}_{quantile}_seconds");
-            let help = format!("Latency of {what}, {quantile} of the last half minute or more.");
+        rows.push(row(&errors, &total("_errors"), &format!("Failed {what}")));
+        let quantiles = [("p50", "Median"), ("p99", "99th percentile")];
+        for (name, (short, quantile)) in words.latency.iter().zip(quantiles) {
+            let metric = format!("evenkeel_volume_{metric}_{short}_seconds");
+            let help = format!("{quantile} latency of {what} over the last 30 to 60 s.");
             rows.push(row(name, &metric, &help).unit(Unit::Microseconds));
         }
     }
@@ -101,12 +156,12 @@ pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
 
 fn subject(volume: Status) -> Subject {
     let (mut word, mut grade) = volume.state.words();
-    let mut why = volume.why;
+    let mut why = volume.why.clone();
     let counts: Vec<_> = WORDS
         .iter()
         .map(|words| (words, volume.meter.count(words.kind)))
         .collect();
-    let is_served = volume.state == State::Serving;
+    let is_served = volume.state.is_served();
     if is_served && !why.is_empty() {
         grade = Grade::Busy;
     }
@@ -117,18 +172,55 @@ fn subject(volume: Status) -> Subject {
         (word, grade) = ("failing", Grade::Bad);
         why = troubles.join("; ");
     }
+    let trouble = { volume.snapshots.as_ref() }.and_then(|(_, taken)| taken.trouble.clone());
+    if let Some(trouble) = trouble.filter(|_| is_served && why.is_empty()) {
+        grade = Grade::Busy;
+        why = format!("no snapshot: {trouble}");
+    }
     let mut subject = Subject::new(VOLUME, &volume.name)
         .label("volume")
         .state(word, grade);
     subject.since = Some(volume.since);
     subject.why = why;
-    subject.events = volume.events;
-    let size = volume
+    subject.events = volume.events.clone();
+    let subject = facts(subject, &volume);
+    let clients = if is_served {
+        volume.meter.clients() as u64
+    } else {
+        0
+    };
+    let size = size_of(&volume);
+    let subject = subject
+        .number(SIZE, size)
+        .number("serving", u64::from(is_served))
+        .number(CLIENTS, clients);
+    counts.into_iter().fold(subject, numbers)
+}
+
+/// Its size, bytes.
+fn size_of(volume: &Status) -> u64 {
+    volume
         .served
-        .map_or(volume.spec.size_bytes, |served| served.size_bytes);
+        .map_or(volume.spec.size_bytes, |served| served.size_bytes)
+}
+
+/// Adds what is in words.
+fn facts(subject: Subject, volume: &Status) -> Subject {
     let mut subject = subject
-        .fact("size", size_words(size))
+        .fact("size", size_words(size_of(volume)))
         .fact(BACKING, backing_words(&volume.spec.backing));
+    if let Some((schedule, taken)) = &volume.snapshots {
+        let newest = taken.newest.map(|stamp| format!(", newest {stamp}"));
+        let newest = newest.unwrap_or_default();
+        let words = format!("{schedule}: {} taken{newest}", taken.count);
+        subject = subject.fact("scheduled snapshots", words);
+    }
+    if let Some(pair) = &volume.spec.pair {
+        subject = subject.fact(COPIES, format!("{} {}", pair.me, pair.other));
+    }
+    if let Some(shown) = &volume.mirror {
+        subject = mirrored(subject, shown);
+    }
     if let Some(served) = volume.served {
         let engine = if served.uses_ring {
             "io_uring"
@@ -144,16 +236,62 @@ fn subject(volume: Status) -> Subject {
             .fact("access", format!("{engine}, {cache}"))
             .fact(SOCKET, volume.socket.display().to_string());
     }
-    let clients = if is_served {
-        volume.meter.clients() as u64
-    } else {
-        0
+    subject
+}
+
+/// Adds how two copies are.
+fn mirrored(subject: Subject, shown: &Shown) -> Subject {
+    let report = &shown.report;
+    let dirty_bytes = report.dirty_blocks * BLOCK_BYTES;
+    let owner = match &*shown.owner {
+        "" => NO_OWNER,
+        owner => owner,
     };
-    let subject = subject
-        .number(SIZE, size)
-        .number("serving", u64::from(is_served))
-        .number(CLIENTS, clients);
-    counts.into_iter().fold(subject, numbers)
+    let in_sync = match shown.in_sync {
+        None => "not known yet",
+        Some([true, true]) => BOTH_COPIES,
+        Some([true, false]) => "this copy",
+        Some([false, true]) => "the other copy",
+        Some([false, false]) => "no copy that the file names",
+    };
+    let link = match &shown.link {
+        Ok(()) => CONNECTED,
+        Err(why) => why,
+    };
+    let mut subject = subject
+        .fact(OWNER, owner.to_owned())
+        .fact(COMPLETE, in_sync.to_owned())
+        .fact(LINK, link.to_owned())
+        .number(OWNER_HERE, u64::from(report.serves))
+        .number("epoch", report.epoch.0)
+        .number("mirrored", u64::from(report.other == OtherState::InSync))
+        .number("connected", u64::from(shown.link.is_ok()))
+        .number("dirty bytes", dirty_bytes);
+    if !shown.said.is_empty() {
+        subject = subject.fact(LAST, shown.said.clone());
+    }
+    if report.other == OtherState::Syncing {
+        let left = match shown.resync_rate {
+            Some(rate) if rate > 0 => format!(
+                "{} left, {}/s, {} s",
+                rough(dirty_bytes),
+                rough(rate),
+                dirty_bytes.div_ceil(rate)
+            ),
+            _ => format!("{} left", rough(dirty_bytes)),
+        };
+        subject = subject.fact("resync", left);
+    }
+    subject
+}
+
+/// A number of bytes in a unit that fits.
+fn rough(bytes: u64) -> String {
+    match bytes {
+        0..=0x000f_ffff => format!("{} KiB", bytes >> 10),
+        0x0010_0000..=0x0fff_ffff => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
+    }
 }
 
 /// Adds what was counted of a kind.

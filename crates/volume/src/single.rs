@@ -3,10 +3,10 @@
 use crate::disk::{Completion, Disk, DiskError, Pool, Preference, Target};
 use crate::export::{Export, KEYS, Listener};
 use crate::meter::{Meter, Stopwatch};
+use crate::stream::wait;
 use protocol::nbd;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::time::Timespec;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -94,8 +94,8 @@ impl Single {
         self.disk.uses_ring()
     }
 
-    /// Serves until `stop` is readable or closed. Then requests under way end; those after
-    /// that are refused.
+    /// Serves until `stop` is readable or closed. Then requests under way end, and the
+    /// connections of clients are closed.
     ///
     /// # Errors
     /// Events cannot be waited for.
@@ -133,7 +133,7 @@ impl Single {
                     data: EventData::new_u64(0),
                 }
             }; EVENTS_MAX];
-            let count = wait(&self.epoll, &mut events, deadline)?;
+            let count = wait(&self.epoll, &mut events, deadline).map_err(ServeError::Wait)?;
             let now = Instant::now();
             for event in &events[..count] {
                 match { event.data }.u64() {
@@ -183,20 +183,5 @@ impl Single {
             }
             self.disk.start();
         }
-    }
-}
-
-fn wait(
-    epoll: &OwnedFd,
-    events: &mut [Event],
-    deadline: Option<Instant>,
-) -> Result<usize, ServeError> {
-    let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-    let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-    match epoll::wait(epoll, events, timeout.as_ref()) {
-        Ok(count) => Ok(count),
-        // The kernel has work of the ring for this thread: its completions are there now.
-        Err(Errno::INTR) => Ok(0),
-        Err(errno) => Err(ServeError::Wait(errno)),
     }
 }

@@ -1,7 +1,9 @@
 //! How a volume is, as its thread says.
 
-use crate::config::Spec;
+use crate::config::{Schedule, Spec};
+use crate::device::Stamp;
 use crate::meter::Meter;
+use crate::mirror::Shown;
 use part::report::{Event, Grade, Moment};
 use rustix::time::{ClockId, clock_gettime};
 use std::path::PathBuf;
@@ -18,6 +20,16 @@ pub enum State {
     Opening,
     /// Clients can use it.
     Serving,
+    /// Clients can use it, and only this node has all data.
+    Alone,
+    /// Clients can use it, and the other copy gets what it lacks.
+    Resync,
+    /// The other node serves it, and this copy has all data.
+    Following,
+    /// The other node serves it, and this copy gets what it lacks.
+    Filling,
+    /// Its requests wait: no node may serve it now.
+    Frozen,
     /// Its backing holds no volume yet.
     NotCreated,
     /// Another process has it, or a volume of this name that still stops.
@@ -29,11 +41,21 @@ pub enum State {
 }
 
 impl State {
+    /// Whether clients can use it here.
+    pub fn is_served(self) -> bool {
+        matches!(self, State::Serving | State::Alone | State::Resync)
+    }
+
     /// Its word, and how good it is.
     pub fn words(self) -> (&'static str, Grade) {
         match self {
             State::Opening => ("opening", Grade::Busy),
             State::Serving => ("serving", Grade::Good),
+            State::Alone => ("serving alone", Grade::Bad),
+            State::Resync => ("resync", Grade::Busy),
+            State::Following => ("copy", Grade::Good),
+            State::Filling => ("filling", Grade::Busy),
+            State::Frozen => ("waiting", Grade::Bad),
             State::NotCreated => ("not created", Grade::Bad),
             State::InUse => ("in use", Grade::Bad),
             State::Failed => ("failed", Grade::Bad),
@@ -53,6 +75,17 @@ pub struct Served {
     pub is_direct: bool,
 }
 
+/// What is known of the scheduled snapshots of a volume.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Taken {
+    /// How many there are.
+    pub count: usize,
+    /// The newest of them.
+    pub newest: Option<Stamp>,
+    /// Why there is none of late, in words.
+    pub trouble: Option<String>,
+}
+
 /// All that is reported of a volume.
 #[derive(Clone, Debug)]
 pub struct Status {
@@ -70,8 +103,12 @@ pub struct Status {
     pub why: String,
     /// How it is served, if it is.
     pub served: Option<Served>,
+    /// How its two copies are, if it has two.
+    pub mirror: Option<Shown>,
     /// The last changes of its state, the newest last.
     pub events: Vec<Event>,
+    /// When snapshots are taken, and those that there are.
+    pub snapshots: Option<(Schedule, Taken)>,
     /// Its numbers.
     pub meter: Arc<Meter>,
 }

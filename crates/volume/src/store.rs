@@ -30,7 +30,7 @@ pub struct Store {
     metadata: Metadata,
     phases: VecDeque<Phase>,
     writing: Option<Writing>,
-    /// A write failed, so what is on disk is not known: nothing is stored any more.
+    /// A write of the present change failed.
     failed: Option<Failure>,
     completions: Vec<Completion>,
 }
@@ -76,6 +76,11 @@ impl Store {
     /// Begins a change. The one before it has ended; several are joined by the caller.
     pub fn store(&mut self, change: &Change) {
         assert!(!self.is_busy(), "one change at a time");
+        if self.failed.take().is_some() {
+            // All of it is written again, so it does not matter what a failed flush lost.
+            self.disk.forgive();
+            self.metadata.failed();
+        }
         self.phases.extend(self.metadata.plan(change));
         self.begin();
     }

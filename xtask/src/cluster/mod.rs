@@ -4,17 +4,17 @@
 //! It never compares numbers of different runs or machines.
 
 mod case;
-mod ensemble;
+pub mod ensemble;
 mod error;
 mod etcd;
 mod options;
-mod ours;
+pub mod ours;
 mod rpc;
 
 use crate::comparison::{self, Case as _, Table, median};
 use case::{Case, Setting};
 use ensemble::Side;
-use error::Error;
+pub use error::Error;
 use options::Options;
 use std::ffi::OsString;
 use std::fs::File;

@@ -50,7 +50,8 @@ fn state(directory: &Path) -> PathBuf {
     directory.join("state")
 }
 
-fn runtime(directory: &Path) -> PathBuf {
+/// The runtime directory of a member with these files.
+pub fn runtime(directory: &Path) -> PathBuf {
     directory.join("run")
 }
 
@@ -127,15 +128,26 @@ frontend www
 
 /// Has both nodes serve a configuration that says a word.
 pub fn apply(program: &Path, member: &Member, word: &str) -> Result<(), Error> {
+    apply_text(program, member, &SERVED.replace("WORD", word), word)
+}
+
+/// Has both nodes serve a configuration, with these words in its history.
+pub fn apply_text(program: &Path, member: &Member, text: &str, words: &str) -> Result<(), Error> {
     let directory = member.scratch.path();
-    let text = SERVED.replace("WORD", word);
     let file = member.scratch.write("site.cfg", text)?;
     let mut command = command(program, directory);
     command.args(["config", "apply"]).arg(file);
     command.arg("--state").arg(state(directory));
-    command.args(["--now", "-m", word]);
+    command.args(["--now", "-m", words]);
     member.host.run(command)?;
     Ok(())
+}
+
+/// Runs a command at a running member.
+pub fn ask(program: &Path, member: &Member, words: &[&str]) -> Result<String, Error> {
+    let mut command = command(program, member.scratch.path());
+    command.args(words);
+    Ok(member.host.run(command)?)
 }
 
 /// Somebody who asks one member, on one connection as long as that answers.

@@ -137,12 +137,12 @@ pub struct Vmac {
 pub(super) struct Vmacs {
     /// Their numbers.
     present: Vec<u32>,
-    /// Settings of other interfaces as they were before.
+    /// Settings, but for those of virtual interfaces, as they were before.
     saved: Vec<Saved>,
 }
 
-/// The one setting that is not changed for virtual interfaces.
-const PROMOTE: &str = "promote_secondaries";
+/// The settings of other interfaces that are changed only while there are virtual ones.
+const BESIDE_VMACS: [&str; 3] = ["arp_filter", "arp_ignore", "rp_filter"];
 
 impl Kernel {
     /// Makes a virtual interface and puts it up. One that is there and is the same is
@@ -191,12 +191,12 @@ impl Kernel {
         self.remove_link_of_vmac(vmac.link.index)
     }
 
-    /// `promote_secondaries`: with the first address of a network the others of it stay
-    /// (IPv4). It holds until [`Kernel::restore_settings`].
-    pub fn promote_secondaries(&mut self, interface: &str) -> Result<(), KernelError> {
-        good_name(interface)?;
-        let path = sysctl::of_interface(false, interface, PROMOTE);
-        self.vmacs.keep(sysctl::set(&path, "1")?);
+    /// Changes a setting until [`Kernel::restore_settings`].
+    ///
+    /// # Errors
+    /// The kernel refuses the value, or does not have the setting.
+    pub fn set_until_stop(&mut self, path: &str, value: &str) -> Result<(), KernelError> {
+        self.vmacs.keep(sysctl::set(path, value)?);
         Ok(())
     }
 
@@ -222,7 +222,8 @@ impl Kernel {
         let removed = self.delete_link(index);
         self.vmacs.present.retain(|present| *present != index);
         if self.vmacs.present.is_empty() {
-            self.vmacs.restore(|saved| !saved.path.ends_with(PROMOTE))?;
+            let beside = |saved: &Saved| BESIDE_VMACS.iter().any(|name| saved.path.ends_with(name));
+            self.vmacs.restore(beside)?;
         }
         removed.map(|_| ())
     }
@@ -242,7 +243,7 @@ impl Kernel {
                 ("accept_local", "1"),
                 ("arp_ignore", "1"),
                 ("rp_filter", "0"),
-                (PROMOTE, "1"),
+                ("promote_secondaries", "1"),
             ];
             for (name, value) in own {
                 sysctl::set(&sysctl::of_interface(false, &link.name, name), value)?;

@@ -54,7 +54,7 @@ pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
             let told = format!("'virtual-ip {}' has no address", virtual_ip.name);
             draft.tell(
                 Diagnostic::error(&codes::NO_ADDRESS, virtual_ip.span, told)
-                    .label("nothing to own")
+                    .label("no `address` line in this section")
                     .help("add a line `address <address>/<prefix>`"),
             );
             continue;

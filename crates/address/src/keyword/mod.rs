@@ -55,6 +55,7 @@ pub static PART: Part = Part {
             Some(given(&config, before))
         },
         difference,
+        refusals: |_| Vec::new(),
     }),
 };
 
@@ -243,14 +244,13 @@ impl Tabled for Draft {
         for told in self.told {
             context.tell(told);
         }
+        // Also after an error, so that one run reports the names that nobody defines.
+        exports(&outcome.config).for_each(|export| exchange.export(export));
+        for (name, at) in &outcome.backends {
+            exchange.refer("backend", name, *at);
+        }
         let good = context.diagnostics.errors() == 0;
         let outcome = Some(outcome).filter(|_| good && self.begun.is_some());
-        if let Some(outcome) = &outcome {
-            exports(&outcome.config).for_each(|export| exchange.export(export));
-            for (name, at) in &outcome.backends {
-                exchange.refer("backend", name, *at);
-            }
-        }
         Box::new(Read {
             outcome,
             foreign: None,

@@ -88,7 +88,7 @@ pub(super) fn time_within(
         written_time(*range.start()),
         written_time(*range.end())
     );
-    Err(args.refused(&codes::VALUE, span, told))
+    Err(args.refused_value(&codes::VALUE, span, told))
 }
 
 fn failover(draft: &mut Draft, args: &mut Args<'_>) -> Built {

@@ -80,6 +80,9 @@ impl Role {
             hand_overs: HandOvers::default(),
             keeper: Keeper::new(boot, kept),
         };
+        if let Some(kept) = &role.keeper.before {
+            role.host.kernel.adopt_settings(kept.settings.clone());
+        }
         role.run_startup_script(&config);
         role.process.privileges = realtime::take(&config, &mut role.given.log);
         role.put_static(&Config::default(), &config);

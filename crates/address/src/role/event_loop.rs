@@ -8,6 +8,7 @@ use super::host::Host;
 use super::kept::Keeper;
 use super::leases::Leases;
 use super::member::Member;
+use super::pacemaker::Paced;
 use super::runner::Runner;
 use super::sockets::Sockets;
 use super::tell::Teller;
@@ -101,15 +102,34 @@ impl Role {
             }
             self.take_tracked(&ready);
             let now = clock::now();
+            self.take_adverts_before(now);
             self.handle_time(now);
             if self.has_handed_over(now) {
-                return Ok(self.stop(true));
+                match self.hand_overs.take_next() {
+                    Some(config) => self.take(*config),
+                    None if self.keep_what_stays() => {}
+                    None => return Ok(self.stop(true)),
+                }
+            }
+        }
+    }
+
+    /// An advert that has come by `now` counts before a timer that runs out by then, however
+    /// long this process waited for a processor or for the kernel since it looked.
+    fn take_adverts_before(&mut self, now: Time) {
+        if self.router.deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        for place in 0..self.sockets.adverts.len() {
+            if { self.sockets.adverts.get(place) }.is_some_and(|adverts| !adverts.broken) {
+                self.take_adverts(place);
             }
         }
     }
 
     /// All that is due.
     fn handle_time(&mut self, now: Time) {
+        self.hear_pacemaker();
         self.poll_links(now);
         let events = self.host.links.handle_time(now);
         self.take_link_events(now, events);
@@ -129,12 +149,16 @@ impl Role {
 
     /// Executes the router's actions until there are none.
     pub(super) fn act(&mut self) {
+        // An action may wait for the kernel. A new master acquires its addresses before it
+        // sends adverts, so the pacemaker has it afterwards.
+        self.report_masters(Paced::Known);
         for _ in 0..MAX_ACTIONS {
             let Some(action) = self.router.poll() else {
-                return;
+                break;
             };
             self.carry_out(action);
         }
+        self.report_masters(Paced::All);
     }
 
     fn deadline(&self) -> Option<Time> {

@@ -47,6 +47,9 @@ pub enum Order {
     Stop {
         /// Whether addresses are given up.
         release: bool,
+        /// Addresses that no other node takes stay until the next order: the proxy finishes
+        /// its connections. The reply is [`Notification::Stays`], or the end.
+        stays: bool,
     },
     /// Hand over the addresses of this instance (or of all, without a name) to another
     /// machine, and do not take them back at once. For a `virtual-ip` section the other
@@ -86,6 +89,8 @@ pub enum Notification {
     Report(Box<Report>),
     /// A hand-over was begun for these; none where no instance of that name is master.
     HandOver(Vec<String>),
+    /// No other node takes the addresses; they stay until the next [`Order::Stop`].
+    Stays,
     /// The addresses are being drained: the proxy closes idle connections and asks
     /// clients to leave. The address is released after `wait`.
     Draining {

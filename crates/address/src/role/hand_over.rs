@@ -82,8 +82,12 @@ pub(super) struct HandOvers {
     wishes: Vec<(String, Duration)>,
     /// Instances that others may take.
     offered: Vec<String>,
-    /// A planned stop ends then at the latest.
+    /// A planned stop ends then at the latest, or the wait before `next`.
     stop_at: Option<Time>,
+    /// The configuration that is taken once the addresses that it removes were handed over.
+    next: Option<Box<Config>>,
+    /// After a planned stop addresses stay that no other node took.
+    stays: bool,
     look_at: Option<Time>,
     /// Test of the kernel's features.
     trial: Option<JoinHandle<Result<(), KernelError>>>,
@@ -116,7 +120,14 @@ impl HandOvers {
 
     /// Returns whether a planned stop is in progress.
     pub(super) fn is_stopping(&self) -> bool {
-        self.stop_at.is_some()
+        self.stop_at.is_some() && self.next.is_none()
+    }
+
+    /// Ends the wait before a configuration, and returns it.
+    pub(super) fn take_next(&mut self) -> Option<Box<Config>> {
+        let next = self.next.take()?;
+        self.stop_at = None;
+        Some(next)
     }
 
     /// Returns the form in which it is stored.
@@ -605,19 +616,56 @@ impl Role {
 
     /// Starts a planned stop by handing over what can be handed over. Returns false if
     /// there is nothing to wait for, or on a second request.
-    pub(super) fn hands_all_over(&mut self) -> bool {
+    pub(super) fn hands_all_over(&mut self, stays: bool) -> bool {
+        drop(self.hand_overs.take_next());
+        let waits = self.hands_over("Stopping", |_| true);
+        self.hand_overs.stays = waits && stays;
+        waits
+    }
+
+    /// Whether addresses stay after a planned stop, because no other node took them.
+    pub(super) fn keep_what_stays(&mut self) -> bool {
+        let is_master = |m: &super::member::Member| m.state == State::Master;
+        if !std::mem::take(&mut self.hand_overs.stays) || !self.members.iter().any(is_master) {
+            return false;
+        }
+        self.log(
+            Level::Notice,
+            "the addresses stay until the proxy has finished its connections",
+        );
+        // Nothing is waited for but the next order.
+        self.hand_overs.stop_at = None;
+        self.given.orders.tell(Notification::Stays);
+        true
+    }
+
+    /// Takes a configuration, or keeps it until the addresses that it removes were handed
+    /// over.
+    pub(super) fn take_or_wait(&mut self, config: Box<Config>) {
+        let is_removed = |one: &Settings| config.instances.iter().all(|i| i.name != one.name);
+        let waits = self.hand_overs.next.is_some() || self.hands_over("Reloading", is_removed);
+        match waits {
+            true => self.hand_overs.next = Some(config),
+            false => self.take(*config),
+        }
+    }
+
+    /// Hands over the addresses of these instances. Returns false if there is nothing to
+    /// wait for, or a wait is in progress.
+    fn hands_over(&mut self, why: &str, which: impl Fn(&Settings) -> bool) -> bool {
         if self.hand_overs.stop_at.is_some() {
             return false;
         }
         let now = clock::now();
         let mut longest = Duration::ZERO;
-        let mut waits = !self.hand_overs.lingers.is_empty();
+        let mut waits = false;
         let mut leases = Vec::new();
         for (at, member) in self.members.iter().enumerate() {
             let config = &member.config;
-            if !keeps_connections(&self.config, config) {
+            if !keeps_connections(&self.config, config) || !which(config) {
                 continue;
             }
+            waits |= self.hand_overs.lingers(&config.name);
             // Who has a lease next is decided elsewhere, once it is free.
             if config.options.lease {
                 if member.state == State::Master {
@@ -639,7 +687,7 @@ impl Role {
             }
         }
         if waits {
-            self.log(Level::Info, "Stopping: handing over the addresses");
+            self.log(Level::Info, &format!("{why}: handing over the addresses"));
             self.hand_overs.stop_at = Some(now.after(longest + STOP_LONGER));
             for name in leases {
                 self.hand_over_lease(name);
@@ -649,7 +697,7 @@ impl Role {
         waits
     }
 
-    /// Whether a planned stop has nothing more to wait for.
+    /// Whether a planned stop, or a configuration, has nothing more to wait for.
     pub(super) fn has_handed_over(&self, now: Time) -> bool {
         let Some(stop_at) = self.hand_overs.stop_at else {
             return false;

@@ -99,7 +99,7 @@ pub(super) struct Health {
     /// By instance; none where its health changes nothing.
     steady: Vec<Option<(String, Steady)>>,
     /// Instances whose requests finish before a hand-over.
-    draining: Vec<usize>,
+    draining: Vec<(usize, Time)>,
     /// Whether the proxy serves a candidate version.
     pub(super) on_trial: bool,
 }
@@ -355,8 +355,15 @@ impl Role {
             if let Some(told) = self.told(at) {
                 vitals.tell(slot, &told);
             }
-            if self.health.draining.contains(&at) && vitals.under_way(slot) == Some(0) {
-                self.router.drained(now, Instance(at));
+            let draining = { self.health.draining.iter() }.find(|(of, _)| *of == at);
+            if let Some((_, until)) = draining {
+                // A proxy that describes other addresses by now forgot it.
+                if vitals.drain(slot).is_none() {
+                    vitals.set_drain(slot, Some(clock::as_ms(*until)));
+                }
+                if vitals.under_way(slot) == Some(0) {
+                    self.router.drained(now, Instance(at));
+                }
             }
         }
         let soon = settles || !self.health.draining.is_empty();
@@ -366,9 +373,9 @@ impl Role {
 
     /// Asks the proxy to finish requests at the addresses, or withdraws that.
     pub(super) fn set_draining(&mut self, at: usize, until: Option<Time>) {
-        self.health.draining.retain(|other| *other != at);
-        if until.is_some() {
-            self.health.draining.push(at);
+        self.health.draining.retain(|(other, _)| *other != at);
+        if let Some(until) = until {
+            self.health.draining.push((at, until));
             self.health.look_at = self.health.vitals.map(|_| clock::now());
         }
         let name = self.name(at);

@@ -4,7 +4,6 @@
 use super::links::{LinkEvent, Links};
 use super::{Level, Log, RoleError, begin};
 use crate::config::{Address, Config, Route, Rule};
-use crate::kernel::sysctl::{self, Saved};
 use crate::kernel::{
     Ack, AddressSeen, AddressSpec, Firewall, Kernel, KernelError, LinkFlags, Monitor,
 };
@@ -26,8 +25,6 @@ pub(super) struct Host {
     pub(super) monitor: Monitor,
     /// Interfaces as they were seen last.
     pub(super) links: Links,
-    /// Settings of interfaces as they were before us.
-    saved: Vec<Saved>,
     /// The firewall rules that drop packets.
     firewall: Option<Firewall>,
     /// Next poll of interfaces that do not report their carrier (`linkbeat_use_polling`).
@@ -46,7 +43,6 @@ impl Host {
             kernel,
             monitor,
             links: Links::new(links, &config.interface_delays),
-            saved: Vec::new(),
             firewall: None,
             poll_at: None,
         })
@@ -116,16 +112,6 @@ impl Host {
         log_results(log, name, rules.iter().map(|r| &r.text), results);
     }
 
-    /// A setting that is as it was after a planned stop.
-    ///
-    /// # Errors
-    /// The kernel refuses the value, or does not have the setting: a line of the log.
-    pub(super) fn set_until_stop(&mut self, path: &str, value: &str) -> Result<(), String> {
-        let saved = sysctl::set(path, value).map_err(|error| error.to_string())?;
-        self.saved.extend(saved);
-        Ok(())
-    }
-
     /// Drops the packets that `wanted` names, and no others.
     pub(super) fn filter(&mut self, log: &mut Log, wanted: Firewall) {
         if self.firewall.as_ref() == Some(&wanted) {
@@ -149,10 +135,8 @@ impl Host {
 
     /// A planned stop: all is as it was.
     pub(super) fn restore(&mut self, log: &mut Log) {
-        for saved in std::mem::take(&mut self.saved).iter().rev() {
-            if let Err(error) = saved.restore() {
-                log(Level::Warning, &error.to_string());
-            }
+        if let Err(error) = self.kernel.restore_settings() {
+            log(Level::Warning, &error.to_string());
         }
         let Some(firewall) = self.firewall.take() else {
             return;

@@ -68,7 +68,8 @@ impl Role {
     }
 
     fn set_until_stop(&mut self, path: &str, value: &str) {
-        if let Err(line) = self.host.set_until_stop(path, value) {
+        if let Err(error) = self.host.kernel.set_until_stop(path, value) {
+            let line = error.to_string();
             self.teller.once(&mut self.given.log, Level::Warning, line);
         }
     }

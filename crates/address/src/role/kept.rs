@@ -2,6 +2,7 @@
 //! state, and the addresses in the kernel.
 
 use crate::config::{Address, Instance, Route, Rule};
+use crate::kernel::sysctl::Saved;
 use part::state_file::{self, BYTES_MAX as MAX_KEPT_BYTES};
 use protocol::vrrp::{Resume, State, Time};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct KeptState {
     /// Hand-overs in progress.
     #[serde(default)]
     pub hand_overs: Vec<KeptHandOver>,
+    /// Settings of the kernel that a planned stop restores.
+    #[serde(default)]
+    pub settings: Vec<Saved>,
 }
 
 /// Stored state of a hand-over: connections continue while its table exists.

@@ -8,6 +8,7 @@
 //! Invariants:
 //! - only CLOCK_BOOTTIME affects decisions; the wall clock is for display;
 //! - no script, mail server, file or reader can delay the loop: they run beside it, and every wait has an end and every queue a bound;
+//! - a request to the kernel may delay the loop, because the kernel serves the requests of all network namespaces one after the other; the adverts of a master continue meanwhile, from the thread of `pacemaker`;
 //! - packets are drained before time advances, so a delayed machine does not mistake its own delay for a dead master.
 
 mod announce;
@@ -30,6 +31,7 @@ mod mail;
 mod member;
 mod namespace;
 mod orders;
+mod pacemaker;
 mod processes;
 mod realtime;
 mod reason;

@@ -6,9 +6,10 @@ use super::hand_over::keeps_connections;
 use super::kept::{KeptHandOver, fingerprint};
 use super::leases::name_of;
 use super::member::Member;
+use super::pacemaker::Paced;
 use super::report::state_word;
 use super::{Dump, Exit, KeptInstance, KeptState, Level, Notification, Order, clock, settings};
-use crate::config::Config;
+use crate::config::{Config, Dialect};
 use crate::kernel::AddressSpec;
 use protocol::vrrp::{Action, Instance, Resume, Router, State, Time};
 use std::collections::HashMap;
@@ -24,12 +25,19 @@ impl Role {
         while let Some(order) = self.given.orders.next() {
             self.process.alone = matches!(order, Order::Left);
             match order {
-                Order::Take(config) => self.take(*config),
+                Order::Take(config) => match check(&config) {
+                    Ok(()) => self.take_or_wait(config),
+                    Err(error) => {
+                        let told = Notification::Refused(vec![error.to_string()]);
+                        self.given.orders.tell(told);
+                    }
+                },
                 Order::Vitals(memory) => self.read_health_from(memory),
-                Order::Stop { release } if !release || !self.hands_all_over() => {
-                    return Some(self.stop(release));
+                Order::Stop { release, stays } => {
+                    if !release || !self.hands_all_over(stays) {
+                        return Some(self.stop(release));
+                    }
                 }
-                Order::Stop { .. } => {}
                 Order::HandOver { name, drain } => self.hand_over(name.as_deref(), drain),
                 Order::Hold(held) => self.hold(held),
                 Order::HandOverLease(name) => self.hand_over_lease(name),
@@ -52,12 +60,7 @@ impl Role {
 
     /// Installs another configuration. Unchanged instances continue: no address in both
     /// moves.
-    fn take(&mut self, config: Config) {
-        if let Err(error) = check(&config) {
-            let told = Notification::Refused(vec![error.to_string()]);
-            self.given.orders.tell(told);
-            return;
-        }
+    pub(super) fn take(&mut self, config: Config) {
         self.log(Level::Info, "Reloading");
         let now = clock::now();
         let before = self.before(now, &config);
@@ -251,7 +254,10 @@ impl Role {
 
     pub(super) fn stop(&mut self, release: bool) -> Exit {
         let now = clock::now();
-        self.log(Level::Info, "Stopping");
+        // Of its own language's files the supervisor says it.
+        if self.config.dialect != Dialect::Own {
+            self.log(Level::Info, "Stopping");
+        }
         let exit = if release {
             self.router.stop_all(now);
             self.act();
@@ -267,6 +273,8 @@ impl Role {
         } else {
             self.keep(now);
             self.router.leave(now);
+            // The successor sends the adverts.
+            self.report_masters(Paced::Known);
             Exit::Left
         };
         if release {
@@ -321,6 +329,7 @@ impl Role {
             instances: Vec::new(),
             leases: self.leases.kept(),
             hand_overs: self.hand_overs.kept(),
+            settings: self.host.kernel.saved_settings().to_vec(),
         };
         for (at, member) in self.members.iter_mut().enumerate() {
             let Some(resume) = self.router.kept(now, Instance(at)) else {

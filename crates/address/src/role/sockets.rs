@@ -1,6 +1,7 @@
 //! The sockets of all virtual routers: those that hear and send alike share one.
 
 use super::announce::Announcer;
+use super::pacemaker::Pacemaker;
 use crate::config::{Authentication, Global, Instance, Transport};
 use crate::wire::{PacketSocket, VrrpOptions, VrrpSocket, VrrpTransport, WireError};
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ pub struct Sockets {
     pub frames: BTreeMap<(u32, bool), PacketSocket>,
     /// The announcements that wait for their turn.
     pub announcer: Announcer,
+    /// Sends adverts while the loop waits for the kernel.
+    pub pacemaker: Pacemaker,
     /// How many adverts were sealed: each has a number.
     pub sealed: u32,
 }

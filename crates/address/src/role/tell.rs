@@ -202,7 +202,10 @@ impl Role {
     pub(super) fn entered(&mut self, at: usize, from: State, to: State, why: &Reason) {
         let now = clock::now();
         let own = self.config.dialect == Dialect::Own;
-        let words = reason::words(why);
+        let mut words = reason::words(why);
+        if from == State::Master && *why == Reason::Stopped {
+            words += "; the addresses are removed";
+        }
         let ours = self.router.status(Instance(at)).map_or(0, |s| s.priority);
         let Some(member) = self.members.get_mut(at) else {
             return;

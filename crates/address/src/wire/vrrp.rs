@@ -8,6 +8,7 @@ use rustix::net::{
 };
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 /// The protocol's number.
 const VRRP: u8 = 112;
@@ -72,10 +73,18 @@ pub struct Received<'a> {
 /// A raw socket of VRRP. Readable: [`VrrpSocket::drain`].
 #[derive(Debug)]
 pub struct VrrpSocket {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     ipv6: bool,
     interface: u32,
     buffers: Buffers,
+}
+
+/// The sending side of a [`VrrpSocket`], which another thread may have, too.
+#[derive(Clone, Debug)]
+pub struct VrrpSender {
+    fd: Arc<OwnedFd>,
+    ipv6: bool,
+    interface: u32,
 }
 
 fn step<T, E: Into<io::Error>>(step: &'static str, done: Result<T, E>) -> Result<T, WireError> {
@@ -108,7 +117,7 @@ impl VrrpSocket {
         )?;
         let interface = options.interface.as_ref().map_or(0, |(index, _)| *index);
         let socket = VrrpSocket {
-            fd,
+            fd: Arc::new(fd),
             ipv6: options.ipv6,
             interface,
             buffers: Buffers::new(),
@@ -249,18 +258,21 @@ impl VrrpSocket {
         self.interface
     }
 
-    /// Sends a packet, `from` an address of ours or the kernel's choice (of authenticated
-    /// ones the header says it). It never waits: a full queue is an error.
+    /// Sends a packet, as [`VrrpSender::send`].
+    ///
+    /// # Errors
+    /// Those of [`VrrpSender::send`].
     pub fn send(&self, from: Option<IpAddr>, to: IpAddr, bytes: &[u8]) -> Result<(), WireError> {
-        if to.is_ipv6() != self.ipv6 || from.is_some_and(|from| from.is_ipv6() != self.ipv6) {
-            return Err(WireError::Family);
-        }
-        let way = Destination {
-            to,
-            from,
+        self.sender().send(from, to, bytes)
+    }
+
+    /// Returns its sending side.
+    pub fn sender(&self) -> VrrpSender {
+        VrrpSender {
+            fd: Arc::clone(&self.fd),
+            ipv6: self.ipv6,
             interface: self.interface,
-        };
-        send(&self.fd, bytes, way).map_err(WireError::Send)
+        }
     }
 
     /// Passes the received packets to `each`, at most [`super::DRAINED_AT_MOST`], and returns
@@ -277,6 +289,30 @@ impl VrrpSocket {
                 each(received);
             }
         })
+    }
+}
+
+impl VrrpSender {
+    /// Sends a packet, `from` an address of ours or the kernel's choice (of authenticated
+    /// ones the header says it). It never waits: a full queue is an error.
+    ///
+    /// # Errors
+    /// The address family is another one, or the system does not send it.
+    pub fn send(&self, from: Option<IpAddr>, to: IpAddr, bytes: &[u8]) -> Result<(), WireError> {
+        if to.is_ipv6() != self.ipv6 || from.is_some_and(|from| from.is_ipv6() != self.ipv6) {
+            return Err(WireError::Family);
+        }
+        let way = Destination {
+            to,
+            from,
+            interface: self.interface,
+        };
+        send(&self.fd, bytes, way).map_err(WireError::Send)
+    }
+
+    /// Returns whether both are of the same socket.
+    pub fn is_same(&self, other: &VrrpSender) -> bool {
+        Arc::ptr_eq(&self.fd, &other.fd)
     }
 }
 

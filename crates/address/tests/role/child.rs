@@ -1,6 +1,7 @@
 //! A role as a process of its own: this test binary, started again. It connects to the
 //! test by a socket with a name, takes a line an order, and tells a line an event.
 
+use crate::scene::LATEST;
 use address::config::Config;
 use address::role::{Dump, KeptState, Lease, Level, Notification, Order, Orders, RoleInputs, run};
 use std::cell::RefCell;
@@ -9,6 +10,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::rc::Rc;
 
 /// Where the test listens.
@@ -19,6 +21,10 @@ pub const STATE: &str = "EVENKEEL_TEST_ROLE_STATE";
 
 /// Where dumps go.
 pub const DUMPS: &str = "EVENKEEL_TEST_ROLE_DUMPS";
+
+/// While this file is there the loop stands still where it would wait for the kernel: after
+/// the request that adds addresses.
+pub const STALL: &str = "EVENKEEL_TEST_ROLE_STALL";
 
 /// The memory of heartbeats, where there is one.
 pub const VITALS: &str = "EVENKEEL_TEST_ROLE_VITALS";
@@ -66,8 +72,14 @@ impl Orders for Lines {
             .unwrap_or((line.trim_end(), ""));
         Some(match word {
             "take" => Order::Take(Box::new(Config::decode(rest.as_bytes()).unwrap())),
-            "stop" => Order::Stop { release: true },
-            "leave" => Order::Stop { release: false },
+            "stop" => Order::Stop {
+                release: true,
+                stays: false,
+            },
+            "leave" => Order::Stop {
+                release: false,
+                stays: false,
+            },
             "status" => Order::Status,
             "hand-over" => Order::HandOver {
                 name: Some(rest.to_owned()),
@@ -118,6 +130,7 @@ fn this_process_is_a_role_when_it_was_started_as_one() {
     let write = stream.try_clone().unwrap();
     let write = Rc::new(RefCell::new(write));
     let log_to = Rc::clone(&write);
+    let stall = env::var(STALL).unwrap();
     let state = File::options()
         .read(true)
         .write(true)
@@ -133,6 +146,9 @@ fn this_process_is_a_role_when_it_was_started_as_one() {
         }),
         log: Box::new(move |level: Level, line: &str| {
             say(&log_to, &format!("log {level:?} {line}"));
+            if line.contains("setting VIPs") {
+                assert!(lab::eventually(LATEST, || !Path::new(&stall).exists()));
+            }
         }),
         kept: KeptState::read(state.as_fd()),
         keep: Some(OwnedFd::from(state)),

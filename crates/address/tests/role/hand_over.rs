@@ -296,6 +296,52 @@ fn nobody_notices_a_planned_stop_with_an_address_of_ipv6() {
     by_stop("over-stop-6", Family::Six);
 }
 
+/// A configuration without the instance that moves.
+fn without() -> Config {
+    let mut other = instance("other", 52, 150);
+    other.addresses = vec![address("10.0.0.102/24")];
+    let mut config = config(vec![other]);
+    config.dialect = Dialect::Own;
+    config
+}
+
+#[test]
+fn nobody_notices_a_reload_that_removes_the_address() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    let (scene, alpha, beta) = pair("over-reload", Family::Four);
+    let order = || {
+        let config = String::from_utf8(without().encode()).unwrap();
+        alpha.order(&format!("take {config}"));
+        None
+    };
+    let old = (&scene.alpha, &alpha);
+    moves(&scene, Family::Four, old, (&scene.beta, "beta"), order);
+    alpha.wait_for("taken");
+    assert_eq!(beta.state("www"), "MASTER");
+    assert!(scene.comes_to(&scene.alpha, "10.0.0.102"));
+}
+
+#[test]
+fn a_reload_that_removes_an_address_which_no_other_node_takes_waits_for_none() {
+    lab::skip_unless_root!();
+    let scene = begin("over-reload-alone");
+    let alpha = scene.role(&scene.alpha, &own(Family::Four, 150));
+    assert!(scene.comes_to(&scene.alpha, VIP));
+    alpha.take(&without());
+    assert!(!scene.has(&scene.alpha, VIP));
+    assert!(alpha.says("(www) hand-over: no other node took over the addresses"));
+    assert!(scene.comes_to(&scene.alpha, "10.0.0.102"));
+    // A stop that comes while a configuration waits does not wait for it.
+    alpha.take(&own(Family::Four, 150));
+    assert!(scene.comes_to(&scene.alpha, VIP));
+    let config = String::from_utf8(without().encode()).unwrap();
+    alpha.order(&format!("take {config}"));
+    alpha.order("stop");
+    alpha.wait_for("stopped");
+    assert!(scene.leaves(&scene.alpha, VIP));
+}
+
 #[test]
 fn nobody_notices_that_a_better_node_comes_back() {
     lab::skip_unless_root!();

@@ -1,7 +1,7 @@
 //! What heals by itself: addresses that somebody deletes, that another machine uses,
 //! that a killed process left, interfaces that vanish and return.
 
-use crate::scene::{LATEST, Scene, VIP, config, instance, simple};
+use crate::scene::{LATEST, Scene, VIP, config, hears_adverts, instance, simple};
 use lab::{Signal, eventually};
 use std::time::Duration;
 
@@ -18,6 +18,35 @@ fn an_address_that_somebody_deletes_is_put_back_and_said_and_nobody_else_takes_o
     assert!(eventually(LATEST, || alpha.number("restored") == 1));
     assert_eq!(alpha.state("VI_1"), "MASTER");
     assert_eq!(beta.count("Entering MASTER"), 0);
+}
+
+#[test]
+fn a_master_sends_adverts_while_its_loop_waits_for_the_kernel_for_five_seconds() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("stalled");
+    let alpha = scene.role(&scene.alpha, &simple(150));
+    let beta = scene.role(&scene.beta, &simple(100));
+    assert!(scene.comes_to(&scene.alpha, VIP));
+    hears_adverts(&beta, 1);
+    let stall = scene.stall(&scene.alpha);
+    std::fs::write(&stall, "").unwrap();
+    let before = alpha.count("setting VIPs");
+    scene.at_alpha.remove_address("10.0.0.100/24").unwrap();
+    assert!(eventually(LATEST, || alpha.count("setting VIPs") > before));
+    // An advert in 125 ms.
+    hears_adverts(&beta, 40);
+    assert_eq!(beta.count("Entering MASTER"), 0);
+    std::fs::remove_file(&stall).unwrap();
+    hears_adverts(&beta, 20);
+    assert_eq!(alpha.state("VI_1"), "MASTER");
+    assert_eq!(alpha.count("Entering MASTER"), 1, "{:?}", alpha.said());
+    assert_eq!(beta.count("Entering MASTER"), 0);
+    assert!(!alpha.says("frozen"), "{:?}", alpha.said());
+    // Those that the thread sent are counted, too. In this order, and alpha's loop hears of
+    // them when it turns: adverts go on meanwhile.
+    let heard = beta.number("adverts_received");
+    let counted = || alpha.number("adverts_sent") >= heard;
+    assert!(eventually(LATEST, counted), "{heard}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Hosts on a switch, with roles in them.
 
-use crate::child::{self, DUMPS, SOCKET, STATE, VITALS};
+use crate::child::{self, DUMPS, SOCKET, STALL, STATE, VITALS};
 use address::config::{Address, Config, Dialect, Instance, Options, Transport};
 use address::role::VIRTUAL_IP;
 use lab::{Host, Interface, Lab, Process, Scratch, Switch, eventually};
@@ -9,7 +9,7 @@ use std::env;
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -74,6 +74,7 @@ impl Scene {
             .env(SOCKET, &path)
             .env(STATE, self.scratch.path().join(format!("{name}.state")))
             .env(DUMPS, self.scratch.path())
+            .env(STALL, self.stall(host))
             .stdout(Stdio::null());
         if let Some(path) = vitals {
             command.env(VITALS, path);
@@ -97,6 +98,11 @@ impl Scene {
         };
         role.wait_for("ready");
         role
+    }
+
+    /// The file that makes the loop of a host's role stand still ([`STALL`]).
+    pub fn stall(&self, host: &Host) -> PathBuf {
+        self.scratch.path().join(format!("{}.stall", host.name()))
     }
 
     /// Whether a host has an address.
@@ -201,24 +207,7 @@ pub fn hears_adverts(role: &Role, more: u64) {
 
 pub fn address(text: &str) -> Address {
     let (address, prefix) = text.split_once('/').unwrap();
-    Address {
-        address: address.parse().unwrap(),
-        prefix: prefix.parse().unwrap(),
-        interface: None,
-        broadcast: None,
-        peer: None,
-        scope: None,
-        label: None,
-        no_dad: false,
-        home: false,
-        manage_temporary: false,
-        no_prefix_route: false,
-        auto_join: false,
-        preferred: None,
-        no_track: false,
-        track_group: None,
-        vmac: false,
-    }
+    Address::new(address.parse().unwrap(), prefix.parse().unwrap())
 }
 
 pub fn instance(name: &str, vrid: u8, priority: u8) -> Instance {

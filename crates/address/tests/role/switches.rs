@@ -66,15 +66,45 @@ fn adverts_of_unknown_routers_are_logged_where_that_is_asked_for() {
     assert!(!alpha.says("VRID(51)"));
 }
 
+/// Whether the role of alpha stored this for its successor, behind a length that is no text.
+fn has_kept(scene: &Scene, words: &str) -> bool {
+    let state = std::fs::read(scene.scratch.path().join("alpha.state"));
+    state.is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(words))
+}
+
+/// Whether the kernel of alpha reports its groups of the local network.
+fn group_reports(scene: &Scene) -> String {
+    let path = "/proc/sys/net/ipv4/igmp_link_local_mcast_reports";
+    let read = scene.alpha.enter(|| read_to_string(path));
+    read.unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_setting_that_a_killed_role_changed_is_as_before_after_its_successors_stop() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("settings");
+    let before = group_reports(&scene);
+    let mut asked = simple(150);
+    asked.global.disable_local_igmp = true;
+    let first = scene.role(&scene.alpha, &asked);
+    assert!(eventually(LATEST, || has_kept(&scene, "mcast_reports")));
+    first.process.signal(Signal::KILL).unwrap();
+    first.process.wait(LATEST).unwrap();
+    assert_eq!(
+        (before.as_str(), group_reports(&scene).as_str()),
+        ("1", "0")
+    );
+    let next = scene.role(&scene.alpha, &asked);
+    next.order("stop");
+    next.wait_for("stopped");
+    assert_eq!(group_reports(&scene), before);
+}
+
 #[test]
 fn dumps_hold_the_names_of_the_instance_and_group_reports_are_off_while_it_runs() {
     lab::skip_unless_root!();
     let scene = Scene::new("names");
-    let reports = || {
-        let path = "/proc/sys/net/ipv4/igmp_link_local_mcast_reports";
-        let read = scene.alpha.enter(|| read_to_string(path));
-        read.unwrap().trim().to_owned()
-    };
+    let reports = || group_reports(&scene);
     let before = reports();
     let mut asked = simple(150);
     asked.global.disable_local_igmp = true;
@@ -111,9 +141,7 @@ fn routes_of_a_killed_process_go_with_the_instance_that_is_gone() {
     assert!(eventually(LATEST, shows));
     assert_eq!(alpha.state("VI_1"), "MASTER");
     // It was written that it holds the route.
-    let state = scene.scratch.path().join("alpha.state");
-    let kept = || read_to_string(&state).is_ok_and(|text| text.contains("10.9.0.0"));
-    assert!(eventually(LATEST, kept));
+    assert!(eventually(LATEST, || has_kept(&scene, "10.9.0.0")));
     alpha.process.signal(Signal::KILL).unwrap();
     alpha.process.wait(LATEST).unwrap();
     assert!(shows());

@@ -265,13 +265,34 @@ impl Authority {
         predecessors: &[Digest],
         now: SystemTime,
     ) -> Result<Vec<u8>, AuthorityError> {
+        let name = member_name(&self.cluster, member);
+        let before = predecessors.iter().take(PREDECESSORS_MAX);
+        let before = before.map(|key| predecessor_name(&self.cluster, member, key));
+        let names: Vec<String> = std::iter::once(name).chain(before).collect();
+        self.sign_names(&names, request, now)
+    }
+
+    /// Issues a certificate (DER) that has one name, which is none of a member.
+    pub(super) fn sign_name(
+        &self,
+        name: &str,
+        request: &CertificateRequest,
+    ) -> Result<Vec<u8>, AuthorityError> {
+        self.sign_names(&[name.to_owned()], request, SystemTime::now())
+    }
+
+    fn sign_names(
+        &self,
+        names: &[String],
+        request: &CertificateRequest,
+        now: SystemTime,
+    ) -> Result<Vec<u8>, AuthorityError> {
         let mut params = CertificateParams::default();
-        params.distinguished_name = distinguished(&member_name(&self.cluster, member));
-        params.subject_alt_names = vec![dns(&member_name(&self.cluster, member))?];
-        for key in predecessors.iter().take(PREDECESSORS_MAX) {
-            let name = predecessor_name(&self.cluster, member, key);
-            params.subject_alt_names.push(dns(&name)?);
-        }
+        params.distinguished_name = distinguished(names.first().map_or("", String::as_str));
+        params.subject_alt_names = names
+            .iter()
+            .map(|name| dns(name))
+            .collect::<Result<_, _>>()?;
         params.not_before = (now - BACKDATED).into();
         params.not_after = (now + DAY * MEMBER_VALID_DAYS as u32).into();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -21,6 +21,7 @@ pub mod content;
 mod der;
 pub mod disk;
 mod error;
+mod part;
 mod ring;
 mod tls;
 mod token;
@@ -36,6 +37,7 @@ pub use certificate::{
 };
 pub use content::{CHUNK_PLAIN_BYTES, Sealed};
 pub use error::AuthorityError;
+pub use part::{PartCredentials, PartNode};
 pub use ring::{RINGS_MAX, Rings, SealingKey, seal_to};
 pub(crate) use tls::joining;
 pub use tls::{ALPN_JOIN, ALPN_MEMBER, ALPN_TUNNEL, TlsConfigs};

@@ -10,7 +10,10 @@ use crate::state::{Former, State};
 use rustls::{ClientConnection, ServerConnection};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+mod part;
 
 const CLUSTER: &str = "office";
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -64,6 +67,20 @@ fn handshake(
     let name = "member-1.office.evenkeel".try_into().unwrap();
     let mut client = ClientConnection::new(client.member(), name).unwrap();
     let mut server = ServerConnection::new(server.server()).unwrap();
+    shake(&mut client, &mut server)?;
+    let seen_by = |certificates: Option<&[rustls::pki_types::CertificateDer<'_>]>| {
+        certificates.unwrap()[0].to_vec()
+    };
+    Ok((
+        seen_by(client.peer_certificates()),
+        seen_by(server.peer_certificates()),
+    ))
+}
+
+fn shake(
+    client: &mut ClientConnection,
+    server: &mut ServerConnection,
+) -> Result<(), rustls::Error> {
     for _ in 0..8 {
         let mut bytes = Vec::new();
         while client.wants_write() {
@@ -82,13 +99,7 @@ fn handshake(
             client.process_new_packets()?;
         }
     }
-    let seen_by = |certificates: Option<&[rustls::pki_types::CertificateDer<'_>]>| {
-        certificates.unwrap()[0].to_vec()
-    };
-    Ok((
-        seen_by(client.peer_certificates()),
-        seen_by(server.peer_certificates()),
-    ))
+    Ok(())
 }
 
 fn configs(identity: &Identity, authorities: &[&Authority]) -> TlsConfigs {

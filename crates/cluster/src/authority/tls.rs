@@ -148,11 +148,11 @@ pub(super) fn over_at(chain: &[Vec<u8>], time: SystemTime) -> bool {
     )
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-fn roots(authorities: &[Vec<u8>]) -> Result<RootCertStore, AuthorityError> {
+pub(super) fn roots(authorities: &[Vec<u8>]) -> Result<RootCertStore, AuthorityError> {
     let mut roots = RootCertStore::empty();
     for authority in authorities {
         roots.add(CertificateDer::from(authority.as_slice()))?;
@@ -198,7 +198,7 @@ fn verify_chain(
 
 /// The trust anchor of a chain.
 #[derive(Debug)]
-enum Anchor {
+pub(super) enum Anchor {
     /// Authorities of the cluster.
     Cluster {
         roots: RootCertStore,
@@ -211,18 +211,20 @@ enum Anchor {
     },
     /// The authority that a token names.
     Token(Token),
+    /// Authorities of the cluster, for a part: both sides have a certificate.
+    Part { roots: RootCertStore },
 }
 
-/// Verifies certificates of members. One that has none passes: it has a token.
+/// Verifies certificates of members. One that has none passes: it has a token. A part has one.
 #[derive(Debug)]
-struct Verifier {
+pub(super) struct Verifier {
     anchor: Anchor,
     provider: Arc<CryptoProvider>,
     clocks_wrong: Arc<AtomicU64>,
 }
 
 impl Verifier {
-    fn new(anchor: Anchor) -> Arc<Verifier> {
+    pub(super) fn new(anchor: Anchor) -> Arc<Verifier> {
         Arc::new(Verifier {
             anchor,
             provider: provider(),
@@ -250,6 +252,7 @@ impl Verifier {
                 Some(key) if late.contains(&key) => by(former),
                 _ => Err(error),
             })?,
+            Anchor::Part { roots } => by(roots)?,
             Anchor::Token(token) => {
                 let root = others
                     .iter()
@@ -325,7 +328,7 @@ impl ServerCertVerifier for Verifier {
 impl ClientCertVerifier for Verifier {
     /// Somebody with a token has none yet.
     fn client_auth_mandatory(&self) -> bool {
-        false
+        matches!(self.anchor, Anchor::Part { .. })
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {

@@ -40,6 +40,9 @@ pub struct RaftStatus {
     pub leader: Option<MemberId>,
     /// This member does.
     pub leading: bool,
+    /// When leading: the state has all that was agreed on in earlier terms. A leader that
+    /// was restarted may have a state from before its voters became members.
+    pub is_settled: bool,
     /// The term.
     pub term: u64,
     /// The last entry of the log here.
@@ -208,6 +211,9 @@ impl<R: AsyncRuntime> Engine<R> {
         RaftStatus {
             leader: metrics.current_leader,
             leading,
+            is_settled: leading
+                && (metrics.last_applied.as_ref())
+                    .is_some_and(|id| id.leader_id.term == metrics.current_term),
             term: metrics.current_term,
             last_log: metrics.last_log_index,
             committed: metrics.local_committed.map(|id| id.index),

@@ -3,7 +3,9 @@
 //! are certified. Each step starts from committed state, so it continues after a crash of
 //! any member.
 
-use crate::authority::{Authority, AuthorityError, MemberKey, disk, fingerprint, follow_up_due};
+use crate::authority::{
+    Authority, AuthorityError, MemberKey, PartCredentials, Trust, disk, fingerprint, follow_up_due,
+};
 use crate::command::{Body, NextAuthority};
 use crate::machine::Machine;
 use crate::member::MemberId;
@@ -50,6 +52,7 @@ enum Uncertified {
 pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     let mut changes = shared.engine.changes();
     let mut kept: Vec<Vec<u8>> = Vec::new();
+    let mut of_parts = None;
     loop {
         let state = shared.engine.state();
         if state.founded() && state.members.contains_key(&shared.me()) {
@@ -67,6 +70,7 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
                 ));
                 tokio::time::sleep(REST).await;
             }
+            certify_parts(&shared, &state, &mut of_parts).await;
         }
         let looked_at = matters(&shared, &state);
         drop(state);
@@ -85,13 +89,42 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     }
 }
 
-/// Returns the part of the state on which a member's certificate depends.
+/// Returns the part of the state on which certificates depend.
 fn matters<M: Machine, N: Network>(
     shared: &RoleState<M, N>,
     state: &State,
-) -> (Vec<u8>, Succession, bool) {
+) -> (Trust, Succession, bool) {
     let member = state.members.contains_key(&shared.me());
-    (state.authority.clone(), state.succession.clone(), member)
+    (state.trust(), state.succession.clone(), member)
+}
+
+/// Gives the parts of a node certificates of their own, whenever what they say has changed.
+async fn certify_parts<M: Machine, N: Network>(
+    shared: &RoleState<M, N>,
+    state: &State,
+    last: &mut Option<Trust>,
+) {
+    let parts = shared.machine.certified();
+    let trust = state.trust();
+    if parts.is_empty() || last.as_ref() == Some(&trust) {
+        return;
+    }
+    // An arbiter has no key of the CA, and no such parts.
+    let Some(authority) = handler::authority(shared, &state.authority) else {
+        return;
+    };
+    let chain = state.chain_to(&state.authority).unwrap_or_default();
+    for part in parts {
+        let issued = PartCredentials::issue(part, shared.me(), (&authority, &chain), &trust);
+        match issued {
+            Ok(credentials) => shared.machine.certify(credentials).await,
+            Err(error) => {
+                shared.note(format!("the {part} role has no certificate: {error}"));
+                return;
+            }
+        }
+    }
+    *last = Some(trust);
 }
 
 /// Stores the certificates of CAs, and on a node their keys; drops those of previous CAs.

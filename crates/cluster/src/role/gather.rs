@@ -143,7 +143,7 @@ fn configuration<M: Machine, N: Network>(
 }
 
 /// By the word of the leading node.
-fn following<M: Machine, N: Network>(
+pub(super) fn following<M: Machine, N: Network>(
     shared: &RoleState<M, N>,
     standing: &RaftStatus,
 ) -> Vec<follow::FollowStatus> {

@@ -40,7 +40,8 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
             () = tokio::time::sleep(LOOK) => {}
         }
         let standing = shared.standing();
-        if !standing.leading {
+        // By an older state it would remove voters that are members.
+        if !standing.is_settled {
             office = None;
             continue;
         }

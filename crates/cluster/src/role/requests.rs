@@ -451,9 +451,15 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             }
             None => return Err("no leader".to_owned()),
         }
-        done(
-            "the leader polls the repositories that the configuration follows; `evenkeel config status` shows the \
-             result",
-        )
+        let followed = gather::following(self, &self.standing());
+        done(match followed.is_empty() {
+            true => {
+                "the leader follows no repository; a line `follow` in the section `config` names one"
+            }
+            false => {
+                "the leader polls the repositories that the configuration follows; `evenkeel config status` shows the \
+                 result"
+            }
+        })
     }
 }

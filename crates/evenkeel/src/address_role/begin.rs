@@ -147,7 +147,8 @@ fn log(personality: Personality, options: &Options) -> role::Log {
             Level::Warning => "warning: ",
             Level::Notice | Level::Info | Level::Detail => "",
         };
-        let line = format!("evenkeel: {word}{}\n", text.trim_end());
+        let text = language::without_numbers(text.trim_end().to_owned());
+        let line = format!("evenkeel: {word}{text}\n");
         // A full pipe must not delay an address.
         let _ = write_at_once(&rustix::stdio::stderr(), &line);
     })

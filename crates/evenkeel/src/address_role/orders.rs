@@ -124,6 +124,7 @@ impl Supervised {
             Message::TellReport { .. } => self.asks(received.ask, Order::Status),
             Message::Stop(manner) => Some(Order::Stop {
                 release: manner != Manner::Leave,
+                stays: manner == Manner::Yield,
             }),
             other => {
                 self.link.borrow_mut().not_known(&other);
@@ -149,7 +150,10 @@ impl Orders for Supervised {
                 }
                 LinkEvent::Left { stays: true } => return Some(Order::Left),
                 // One that was only being tried leaves the addresses to the role beside it.
-                LinkEvent::Left { stays: false } => return Some(Order::Stop { release: false }),
+                LinkEvent::Left { stays: false } => {
+                    let (release, stays) = (false, false);
+                    return Some(Order::Stop { release, stays });
+                }
             }
         }
     }
@@ -157,6 +161,7 @@ impl Orders for Supervised {
     fn tell(&mut self, told: Notification) {
         match told {
             Notification::Ready => self.link.borrow_mut().ready(),
+            Notification::Stays => self.say_numbered(0, &Message::Stopping, &[]),
             Notification::Taken => self.link.borrow_mut().taken(),
             Notification::Refused(lines) => self.link.borrow_mut().refused(lines.join("\n")),
             Notification::Report(report) => {

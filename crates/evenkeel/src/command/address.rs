@@ -57,7 +57,7 @@ fn show(instance: &Instance, form: impl Fn(&Report) -> String) -> ExitCode {
 
 fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>) -> ExitCode {
     let drain = drain.map(|drain| u64::try_from(drain.as_millis()).unwrap_or(u64::MAX));
-    let what = name.clone().unwrap_or_else(|| "any instance".to_owned());
+    let wanted = name.clone();
     let message = OfAddress::HandOver {
         name,
         drain_ms: drain,
@@ -72,9 +72,28 @@ fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>)
     match handed {
         HandedOver { moves: true, words } => wait_for_takers(instance, words.split_whitespace()),
         HandedOver { words, .. } if !words.is_empty() => refuse(words),
-        HandedOver { .. } => refuse(format_args!(
-            "nothing to hand over: this machine does not own the addresses of {what}"
-        )),
+        HandedOver { .. } => refuse(nothing_moves(instance, wanted.as_deref())),
+    }
+}
+
+/// Why nothing is handed over.
+fn nothing_moves(instance: &Instance, wanted: Option<&str>) -> String {
+    let Some(wanted) = wanted else {
+        return "nothing to hand over: this machine does not own the addresses of any instance"
+            .to_owned();
+    };
+    let report = report(instance, PART).unwrap_or_default();
+    let names: Vec<&str> = { report.of_kind(VIRTUAL_IP) }
+        .map(|one| one.name.as_str())
+        .collect();
+    match names.is_empty() || names.contains(&wanted) {
+        true => {
+            format!("nothing to hand over: this machine does not own the addresses of {wanted}")
+        }
+        false => format!(
+            "no virtual-ip or vrrp_instance is named '{wanted}'; there is: {}",
+            names.join(", ")
+        ),
     }
 }
 

@@ -10,11 +10,12 @@ use clap::ArgMatches;
 use configuration::LoadOptions;
 use configuration::files;
 use language::{Diagnostics, SourceMap, render};
+use part::codec;
 use part::voice::{self, counted};
 use std::process::ExitCode;
 
-/// Exit code for a valid configuration without a listener, as in HAProxy.
-const NOTHING_LISTENS: u8 = 2;
+/// Exit code for a valid configuration with nothing to run, as in HAProxy without a listener.
+const NOTHING_RUNS: u8 = 2;
 
 /// Loads the files and tells.
 pub fn main(matches: &ArgMatches) -> ExitCode {
@@ -43,7 +44,10 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         let addresses = all
             .as_ref()
             .map(|all| privileges::of_addresses(all, format));
-        let text = privileges::tell(&loaded, config, format);
+        let of_part = |one: &&Running| one.part.name == volume::keyword::NAME;
+        let volumes = running.iter().find(of_part);
+        let volumes = volumes.and_then(|one| codec::decode(&one.given.payload).ok());
+        let text = privileges::tell(&loaded, config, volumes.as_ref(), format);
         return print(&(text + &addresses.unwrap_or_default()));
     }
     let mut text = rendered(&loaded.sources, &loaded.diagnostics, matches);
@@ -63,14 +67,26 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(_) if read.as_ref().is_some_and(|read| read.config.is_none()) => ExitCode::FAILURE,
         Some(config) if !config.listens() && running.is_empty() && addresses == 0 => {
             if format.is_none_or(|format| format != "json") {
-                part::voice::write_error(
-                    "evenkeel: no listener is configured, so the program would not start\n",
-                );
+                part::voice::write_error(&nothing_runs(matches));
             }
-            ExitCode::from(NOTHING_LISTENS)
+            ExitCode::from(NOTHING_RUNS)
         }
         Some(_) => ExitCode::SUCCESS,
     }
+}
+
+/// Why the program would not start.
+fn nothing_runs(matches: &ArgMatches) -> String {
+    let (machine, other) = match matches.get_one::<String>("node") {
+        Some(node) => (format!("on node {node}"), ""),
+        None => (
+            format!("on this machine ({})", crate::identity::host_name()),
+            "; `--node NAME` checks for another one",
+        ),
+    };
+    format!(
+        "evenkeel: nothing to run {machine}: the files have no listener, virtual address or volume for it{other}\n"
+    )
 }
 
 /// As which machine the files are looked at.

@@ -6,9 +6,9 @@ use clap::{Arg, ArgAction, Command, value_parser};
 
 const ABOUT: &str = "A load balancer that runs your haproxy.cfg and keepalived.conf";
 
-const LONG_ABOUT: &str = "Evenkeel is a load balancer and HTTP proxy. It runs HAProxy's configuration files of any version unchanged, and reports every error in them with its line and a correction.
+const LONG_ABOUT: &str = "Evenkeel is a load balancer and HTTP proxy. It runs HAProxy's configuration files of any version unchanged, as long as they use supported features, and reports errors with their line and, where possible, a correction.
 
-It also runs keepalived's configuration files, and owns virtual addresses (VRRP).
+It also runs keepalived's configuration files, and owns virtual addresses (VRRP). Two machines and a small third one form a cluster, which keeps one configuration with a history. Volumes are block devices with one copy or two.
 
 Started under the name haproxy or keepalived (by a link), or as `evenkeel haproxy …`, it accepts the flags of that program.";
 
@@ -53,7 +53,7 @@ pub fn option(
     Arg::new(name).long(name).value_name(value).help(help)
 }
 
-fn path(name: &'static str) -> Arg {
+pub fn path(name: &'static str) -> Arg {
     Arg::new(name)
         .value_name(name)
         .value_parser(ValueParser::path_buf())
@@ -147,7 +147,7 @@ pub fn reload(command: Command) -> Command {
 }
 
 /// The option that selects a supervisor by its files.
-fn serving_files() -> Arg {
+pub fn serving_files() -> Arg {
     path("FILE")
         .short('f')
         .long("file")
@@ -156,7 +156,7 @@ fn serving_files() -> Arg {
 }
 
 /// The option that selects a supervisor by its process id.
-fn process_id() -> Arg {
+pub fn process_id() -> Arg {
     option("pid", "PID", "Select the instance with this process id").value_parser(pid)
 }
 
@@ -207,65 +207,6 @@ pub fn address(command: Command) -> Command {
         ])
 }
 
-/// The name of a volume.
-fn volume_name() -> Arg {
-    Arg::new("NAME").required(true).help("The volume")
-}
-
-pub fn volume(command: Command) -> Command {
-    let from = || {
-        path("FROM")
-            .long("from")
-            .value_name("FILE")
-            .action(ArgAction::Append)
-            .help("Read the section from this file, instead of asking the running instance")
-    };
-    command
-        .about("Show, create and remove volumes")
-        .long_about(
-            "Shows the volumes of a running `evenkeel run` of the same user, creates the one of a section, or removes \
-             one.\n\n`create` makes the files of a `backing file`, or writes the metadata of a `backing device`. It \
-             refuses what exists and a device that holds something, and names what; `--yes` then gives the content of \
-             the device up. A running role serves the volume within a second.\n\n`remove` deletes the data of a \
-             volume that no running instance has in its configuration. Without `--yes` it shows what would go.",
-        )
-        .after_help(
-            "Examples:\n  evenkeel volume list\n  evenkeel volume show mail --json | jq .\n  \
-             evenkeel volume create mail\n  evenkeel volume create mail --from site.cfg\n  \
-             evenkeel volume remove mail --backing file /srv/volumes --yes",
-        )
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .arg(serving_files().num_args(1).global(true))
-        .arg(process_id().global(true))
-        .subcommands([
-            Command::new("list")
-                .about("Show all volumes of the running instance")
-                .arg(flag("json", "Print JSON")),
-            Command::new("show")
-                .about("Show one volume with its numbers and last changes")
-                .arg(volume_name())
-                .arg(flag("json", "Print JSON")),
-            Command::new("create")
-                .about("Create the volume of a section")
-                .arg(volume_name())
-                .arg(from())
-                .arg(flag("yes", "Give up what the device holds")),
-            Command::new("remove")
-                .about("Delete the data of a volume that is not configured any more")
-                .arg(volume_name())
-                .arg(from().conflicts_with("backing"))
-                .arg(
-                    Arg::new("backing")
-                        .long("backing")
-                        .value_names(["KIND", "PATH"])
-                        .num_args(2)
-                        .help("Its backing, as its section had it: file DIRECTORY, or device PATH"),
-                )
-                .arg(flag("yes", "Delete it")),
-        ])
-}
-
 pub fn status(command: Command) -> Command {
     let command = command
         .about("Show the state of the processes beside the proxy, such as the address role")
@@ -296,8 +237,8 @@ pub fn check(command: Command) -> Command {
         .about("Check configuration files and report every error")
         .long_about(
             "Reads the files as one configuration and reports every error and warning. Exits with 0 if there is no \
-             error, with 1 if there is one, and with 2 if the files define no listener, so that the program would not \
-             start. The comment `# evenkeel: allow CODE` silences a warning on its line.",
+             error, with 1 if there is one, and with 2 if nothing in the files is for this machine (no listener, \
+             virtual address or volume). The comment `# evenkeel: allow CODE` silences a warning on its line.",
         )
         .after_help(
             "Examples:\n  evenkeel check haproxy.cfg\n  evenkeel check --format concise haproxy.cfg\n  \

@@ -6,6 +6,7 @@ use crate::parts::{self, codes};
 use clap::ArgMatches;
 use language::keyword::Documented;
 use language::{manual, suggest};
+use model::known::{self, SECTIONS};
 use part::voice::terminal_width;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -63,6 +64,17 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
     {
         return refuse(format_args!(
             "'{name}' is a diagnostic code: `evenkeel explain {name}` explains it"
+        ));
+    }
+    let section = { SECTIONS.iter() }.find(|(section, _)| *section == name);
+    if let Some((section, what)) = section.filter(|_| found.rows.is_empty()) {
+        return print(&format!(
+            "{section} (section, not supported)\n\n    {what}\n"
+        ));
+    }
+    if found.rows.is_empty() && known::names("filter").any(|filter| filter == name) {
+        return refuse(format_args!(
+            "'{name}' is a filter of HAProxy: `evenkeel keyword filter` shows those that are supported"
         ));
     }
     if found.rows.is_empty() {

@@ -83,8 +83,11 @@ pub static OF_CLUSTERS: [Subcommand; 3] = [
 ];
 
 /// Commands of the volume part.
-pub static OF_VOLUMES: [Subcommand; 1] =
-    [Subcommand::new("volume", definition::volume, volume::main)];
+pub static OF_VOLUMES: [Subcommand; 1] = [Subcommand::new(
+    "volume",
+    volume::definition::volume,
+    volume::main,
+)];
 
 /// Every subcommand, in the order of the help.
 fn all() -> impl Iterator<Item = &'static Subcommand> {
@@ -150,7 +153,8 @@ fn completions(matches: &ArgMatches) -> ExitCode {
     };
     let mut text = Vec::new();
     clap_complete::generate(*shell, &mut with_names(definition()), "evenkeel", &mut text);
-    print(&String::from_utf8_lossy(&text))
+    let text = String::from_utf8_lossy(&text);
+    print(&volume::completion::with_volumes(*shell, &text))
 }
 
 /// The command with the names that its arguments may be, for completions alone:

@@ -62,23 +62,30 @@ fn left_alone(roles: &[Instance]) -> String {
     match roles.is_empty() {
         true => String::new(),
         false => format!(
-            "; these supervisors are dead, and their proxies continue to serve; the same command, started again, \
-             adopts them:{}",
-            list(roles)
+            "; these proxies continue to serve, although their supervisors are dead; the same command, started \
+             again, adopts them:{}",
+            roles.iter().map(line_of_role).collect::<String>()
         ),
     }
 }
 
 fn list(instances: &[Instance]) -> String {
-    let line = |one: &Instance| {
-        let paths: Vec<String> = one
-            .paths
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        format!("\n  {} {} {}", one.pid, one.program, paths.join(" "))
-    };
+    let line = |one: &Instance| format!("\n  {} {}", one.pid, command(one));
     instances.iter().map(line).collect()
+}
+
+fn line_of_role(one: &Instance) -> String {
+    let supervisor = format!("{}, its supervisor was process {}", command(one), one.pid);
+    match one.role() {
+        Some(pid) => format!("\n  process {pid} of {supervisor}"),
+        None => format!("\n  a process of {supervisor}"),
+    }
+}
+
+fn command(one: &Instance) -> String {
+    let paths = one.paths.iter().map(|path| path.display().to_string());
+    let words: Vec<String> = [one.program.clone()].into_iter().chain(paths).collect();
+    words.join(" ")
 }
 
 fn reload(instance: &Instance, matches: &ArgMatches) -> Result<ExitCode, String> {

@@ -1,6 +1,14 @@
-//! `evenkeel volume`: how volumes are; creating one as its section says, and removing one.
+//! `evenkeel volume`: how volumes are; creating one as its section says, and removing one;
+//! copying whole ones (`transfer`).
 //! The state is asked of the running supervisor; what is created and removed is looked at
 //! here, with the rights of the caller.
+
+pub mod completion;
+pub mod definition;
+pub mod order;
+mod progress;
+mod snapshot;
+mod transfer;
 
 use super::status::report;
 use super::{load_options, print, refuse, reload, word};
@@ -12,20 +20,24 @@ use configuration::files;
 use language::render;
 use part::codec;
 use part::report::{Report, Subject};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use supervisor::directory::{self, Instance};
+use volume::attach;
 use volume::command::{self, CommandError};
-use volume::config::{Spec, Volumes, backing_words, parse_backing, size_words};
-use volume::device::{Backing, DeviceError};
+use volume::config::{Pair, Spec, Volumes, backing_words, parse_backing, size_words};
+use volume::device::{Backing, DeviceError, device_bytes};
 use volume::keyword::NAME as PART;
-use volume::report::{BACKING, CLIENTS, SIZE, SOCKET, VOLUME};
+use volume::report::{BACKING, CLIENTS, COPIES, SIZE, VOLUME};
+use volume::role::socket_path;
 
 /// How long a role may take to serve a volume that was created.
 const SERVED_LIMIT: Duration = Duration::from_secs(5);
-/// How often it is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Does what the words behind `volume` ask.
 pub fn main(matches: &ArgMatches) -> ExitCode {
@@ -33,7 +45,18 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("list", matches)) => list(matches),
         Some(("show", matches)) => show(matches),
         Some(("create", matches)) => create(matches),
+        Some(("grow", matches)) => grow(matches),
+        Some(("attach", matches)) => attach(matches),
+        Some(("detach", matches)) => detach(matches),
+        Some(("snapshot", matches)) => snapshot::take(matches),
+        Some(("restore", matches)) => return snapshot::restore(matches),
+        Some(("clone", matches)) => return snapshot::clone(matches),
         Some(("remove", matches)) => remove(matches),
+        Some(("export", matches)) => return transfer::export(matches),
+        Some(("import", matches)) => return transfer::import(matches),
+        Some(("hand-over", matches)) => order::hand_over(matches),
+        Some(("adopt", matches)) => order::adopt(matches),
+        Some(("serve-alone", matches)) => order::serve_alone(matches),
         _ => return ExitCode::FAILURE,
     };
     match done {
@@ -54,31 +77,7 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
     if matches.get_flag("json") {
         return Ok(report.json());
     }
-    let mut rows = vec![["NAME", "STATE", "SIZE", "CLIENTS", "BACKING"].map(str::to_owned)];
-    for one in report.of_kind(VOLUME) {
-        let size = one.value(SIZE).map(size_words).unwrap_or_default();
-        let clients = one.value(CLIENTS).unwrap_or_default().to_string();
-        let (state, backing) = (
-            one.state.word.clone(),
-            one.words(BACKING).unwrap_or_default(),
-        );
-        rows.push([one.name.clone(), state, size, clients, backing]);
-    }
-    let widths: Vec<usize> = (0..5)
-        .map(|at| rows.iter().map(|row| row[at].len()).max().unwrap_or(0))
-        .collect();
-    let line = |row: &[String; 5]| {
-        let cells = row.iter().zip(&widths);
-        let cells: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
-    };
-    let mut text: String = rows.iter().map(line).collect();
-    for one in report.of_kind(VOLUME).filter(|one| !one.why.is_empty()) {
-        text += &format!("{}: {}\n", one.name, one.why);
-    }
-    Ok(text)
+    Ok(report.table(VOLUME, &["size", CLIENTS, BACKING]))
 }
 
 /// Prints all of one volume.
@@ -91,7 +90,7 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
         return Ok(report.json());
     }
     let numbers = report.subjects.iter().map(|one| report.lines_of(one));
-    Ok(numbers.collect::<String>())
+    Ok(numbers.collect::<String>() + &snapshot::lines(matches, &name))
 }
 
 fn find<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
@@ -105,21 +104,27 @@ fn find<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
 
 /// What the section of a volume says: that of these files, or of the running instance.
 fn section(matches: &ArgMatches, name: &str) -> Result<(Spec, Option<Instance>), String> {
-    if let Some(from) = matches.get_many::<PathBuf>("FROM") {
+    if let Some(from) = matches.try_get_many::<PathBuf>("FROM").ok().flatten() {
         let from: Vec<PathBuf> = from.cloned().collect();
         return Ok((of_files(&from, name)?, None));
     }
     let hint = |words| format!("{words}. `--from FILE` reads the section from a file");
     let (instance, report) = asked(matches).map_err(hint)?;
     let subject = find(&report, name)?;
-    let backing = subject.words(BACKING).as_deref().and_then(parse_backing);
+    let backing = subject.words(BACKING);
+    let backing = backing.and_then(|words| parse_backing(&words, name));
     let (size_bytes, backing) = subject
         .value(SIZE)
         .zip(backing)
         .ok_or("the role does not report the size and the backing of the volume")?;
+    let pair = subject.words(COPIES);
+    let pair = pair.as_deref().and_then(Pair::parse);
     let spec = Spec {
         size_bytes,
         backing,
+        snapshots: None,
+        pair,
+        node: None,
     };
     Ok((spec, Some(instance)))
 }
@@ -146,32 +151,81 @@ fn create(matches: &ArgMatches) -> Result<String, String> {
     let created = command::create(&name, &spec, matches.get_flag("yes"), &mut |_| {});
     let id = created.map_err(|error| match &error {
         CommandError::Device(DeviceError::NotEmpty { .. }) => {
-            format!("{error}. `evenkeel volume create {name} --yes` gives all of that up")
+            format!("{error}. `evenkeel volume create {name} --yes` overwrites all of that")
         }
         _ => error.to_string(),
     })?;
     let (size, backing) = (size_words(spec.size_bytes), backing_words(&spec.backing));
-    let mut text = format!("created volume {name}: {size} on {backing} (identity {id})\n");
-    if let Some(instance) = instance {
-        text += &served(&instance, &name);
-    }
-    Ok(text)
+    let text = format!("created volume {name}: {size} on {backing} (identity {id})\n");
+    Ok(text + &instance.map(|_| connects(&name)).unwrap_or_default())
 }
 
-/// Waits until a role serves a volume that was created.
-fn served(instance: &Instance, name: &str) -> String {
-    let until = Instant::now() + SERVED_LIMIT;
-    loop {
-        let report = report(instance, PART).ok();
-        let socket = report.and_then(|report| report.find(VOLUME, name)?.words(SOCKET));
-        if let Some(socket) = socket {
-            return format!("clients connect to nbd+unix:///{name}?socket={socket}\n");
-        }
-        if Instant::now() >= until {
-            return format!("it is not served yet: `evenkeel volume show {name}` says why\n");
-        }
-        std::thread::sleep(LOOK_EVERY);
+/// Waits until a volume that was created is served, and says where.
+fn connects(name: &str) -> String {
+    match served(name) {
+        Ok(socket) => format!(
+            "clients connect to nbd+unix:///{name}?socket={}\n",
+            socket.display()
+        ),
+        Err(_) => format!("it is not served yet: `evenkeel volume show {name}` says why\n"),
     }
+}
+
+/// Waits until a role serves a volume that was created, and returns its socket: one that
+/// serves greets its clients.
+fn served(name: &str) -> io::Result<PathBuf> {
+    let runtime = directory::path();
+    let socket = socket_path(&runtime, name);
+    let until = Instant::now() + SERVED_LIMIT;
+    let left = || until.saturating_duration_since(Instant::now());
+    let events = inotify::init(CreateFlags::CLOEXEC)?;
+    inotify::add_watch(&events, &runtime, WatchFlags::ATTRIB)?;
+    let mut stream = loop {
+        if let Ok(stream) = UnixStream::connect(&socket) {
+            break stream;
+        }
+        let mut watched = [PollFd::new(&events, PollFlags::IN)];
+        if poll(&mut watched, Timespec::try_from(left()).ok().as_ref())? == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        rustix::io::read(&events, &mut [0; 4096])?;
+    };
+    stream.set_read_timeout(Some(left().max(Duration::from_millis(1))))?;
+    stream.read_exact(&mut [0; 8])?;
+    Ok(socket)
+}
+
+/// Makes a volume a block device of this host.
+fn attach(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let address = transfer::address(matches, &name)?;
+    let number = attach::attach(address, &name).map_err(|error| error.to_string())?;
+    Ok(format!("volume {name} is /dev/nbd{number}\n"))
+}
+
+fn detach(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let number = attach::detach(&name).map_err(|error| error.to_string())?;
+    Ok(format!("volume {name} is not /dev/nbd{number} any more\n"))
+}
+
+/// Makes room for a volume that is to be larger, where its role cannot.
+fn grow(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let (spec, _) = section(matches, &name)?;
+    let (size, backing) = (size_words(spec.size_bytes), backing_words(&spec.backing));
+    let Backing::Lvm(logical) = &spec.backing else {
+        return Err(format!(
+            "volume '{name}' is on {backing}: write the larger `size` into its section and reload"
+        ));
+    };
+    let bytes = device_bytes(spec.size_bytes).1;
+    let extended = logical.extend(bytes).map_err(|error| error.to_string())?;
+    let path = logical.path.display();
+    Ok(match extended {
+        true => format!("extended {path} for {size}: `evenkeel reload` grows the volume\n"),
+        false => format!("{path} has room for {size} already\n"),
+    })
 }
 
 fn remove(matches: &ArgMatches) -> Result<String, String> {
@@ -179,14 +233,14 @@ fn remove(matches: &ArgMatches) -> Result<String, String> {
     let backing = match matches.get_many::<String>("backing") {
         Some(words) => {
             let words: Vec<&str> = words.map(String::as_str).collect();
-            parse_backing(&words.join(" "))
-                .ok_or("`--backing` expects `file DIRECTORY` or `device PATH`")?
+            parse_backing(&words.join(" "), &name)
+                .ok_or("`--backing` expects `file DIRECTORY`, `device PATH` or `lvm GROUP`")?
         }
         None if matches.contains_id("FROM") => section(matches, &name)?.0.backing,
         None => {
             return Err(format!(
-                "where is the data of volume '{name}'? Add `--backing file DIRECTORY`, `--backing device PATH`, or \
-                 `--from FILE` with a file that still has its section"
+                "where is the data of volume '{name}'? Add `--backing file DIRECTORY`, `--backing device PATH`, \
+                 `--backing lvm GROUP`, or `--from FILE` with a file that still has its section"
             ));
         }
     };
@@ -220,7 +274,8 @@ fn remove(matches: &ArgMatches) -> Result<String, String> {
 /// The process of a running instance that has the volume in its configuration.
 fn configured(name: &str, backing: &Backing) -> Option<u32> {
     let same = |one: &Subject| {
-        let has = one.words(BACKING).as_deref().and_then(parse_backing);
+        let has = one.words(BACKING);
+        let has = has.and_then(|words| parse_backing(&words, name));
         has.is_none_or(|has| is_same(has.path(), backing.path()))
     };
     let all = directory::instances().unwrap_or_default();

@@ -1,8 +1,7 @@
 //! The channel to the supervisor in a process that has Tokio: questions with their
 //! answers, and what the supervisor tells by itself.
 
-use cluster::command::{Epoch, LeaseRecord};
-use cluster::machine::{News, RequestedLease};
+use cluster::machine::News;
 use cluster::message::Message as OfCluster;
 use part::Shared;
 use part::channel::{Channel, ChannelError, Received};
@@ -188,29 +187,10 @@ impl Link {
     fn hear_part(&self, ask: u64, message: &PartMessage) {
         match message.read() {
             Some(OfCluster::Wants { part, leases }) => {
-                let leases = leases.0.into_iter().map(|lease| RequestedLease {
-                    name: lease.name,
-                    rank: lease.rank,
-                    watch: lease.watch,
-                });
-                let leases = leases.collect();
+                let leases = leases.0;
                 self.tell(News::WantsLeases { part, leases });
             }
-            Some(OfCluster::Record {
-                name,
-                epoch,
-                number,
-                value,
-            }) => {
-                let epoch = Epoch(epoch);
-                let record = LeaseRecord {
-                    name,
-                    epoch,
-                    number,
-                    value,
-                };
-                self.tell(News::Records { ask, record });
-            }
+            Some(OfCluster::Record(record)) => self.tell(News::Records { ask, record }),
             None => {
                 let words = "the control role does not know this message".to_owned();
                 let missing = true;

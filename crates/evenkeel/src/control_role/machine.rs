@@ -2,11 +2,12 @@
 //! a version holds goes there in sealed memory files and in no message.
 
 use super::link::Link;
+use cluster::authority::PartCredentials;
 use cluster::file_set::FileSet;
-use cluster::machine::{Health, KnownLease, Machine, News, Verdict};
+use cluster::machine::{Health, Machine, News, Verdict};
 use cluster::message::{PART, Recorded};
 use part::report::{Report, Summary};
-use part::role::{KnownLeases, LeaseNews, Message, PartMessage};
+use part::role::{KnownLease, KnownLeases, LeaseNews, Message, PartMessage};
 use part::{Shared, codec, memory, row};
 use proxy::message::Message as OfProxy;
 use std::collections::BTreeMap;
@@ -139,17 +140,9 @@ impl Machine for Supervised {
         let bound = row::all().iter().filter(|row| row.says_to.contains(&PART));
         let mut by_part: BTreeMap<&str, Vec<_>> = bound.map(|row| (row.part, Vec::new())).collect();
         for lease in leases {
-            let Some(of_part) = by_part.get_mut(part_of(&lease.name)) else {
-                continue;
-            };
-            of_part.push(part::role::KnownLease {
-                name: lease.name,
-                epoch: lease.epoch.0,
-                until_ns: lease.until_ns,
-                holder: lease.holder,
-                number: lease.record.number,
-                record: lease.record.value,
-            });
+            if let Some(of_part) = by_part.get_mut(part_of(&lease.name)) {
+                of_part.push(lease);
+            }
         }
         for (part, leases) in by_part {
             self.say(LeaseNews::Known(KnownLeases(leases)).envelope(part));
@@ -164,6 +157,15 @@ impl Machine for Supervised {
     async fn recorded(&self, ask: u64, outcome: Recorded) {
         let bytes = codec::encode(&outcome);
         self.link.answer(ask, &Message::Answer { bytes });
+    }
+
+    fn certified(&self) -> Vec<&'static str> {
+        let rows = row::all().iter().filter(|row| row.certified);
+        rows.map(|row| row.part).collect()
+    }
+
+    async fn certify(&self, credentials: PartCredentials) {
+        self.say(credentials.envelope());
     }
 
     async fn news(&self) -> News {

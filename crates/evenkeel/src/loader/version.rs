@@ -65,6 +65,11 @@ pub fn make(
         refusal.0.unchanged = true;
         return Err(refusal);
     }
+    let refusals = parts::refusals(&running);
+    if load.previous.is_some() && !refusals.is_empty() {
+        refusals.iter().for_each(|words| voice.alert(words));
+        return Err(watched::refused(load, &wishes, Some(&site.proxy), voice));
+    }
     let made = (&mut site.proxy, running, lines);
     let made = build(load, before, &wishes, made, voice);
     made.map_err(|_| watched::refused(load, &wishes, Some(&site.proxy), voice))

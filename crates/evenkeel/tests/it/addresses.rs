@@ -213,7 +213,8 @@ fn the_status_is_told_in_words_for_programs_and_as_metrics() {
     // Nobody else is there who could take it.
     let unknown = bed.run(&["address", "hand-over", "nobody"]);
     assert_eq!(unknown.code(), Some(1), "{unknown:?}");
-    assert!(unknown.stderr.contains("does not own"), "{unknown:?}");
+    let named = "is named 'nobody'; there is: VI_1";
+    assert!(unknown.stderr.contains(named), "{unknown:?}");
     let alone = bed.run(&["address", "hand-over", "VI_1"]);
     assert_eq!(alone.code(), Some(3), "{alone:?}");
     assert!(

@@ -2,7 +2,9 @@
 //! role, no connection lost, and everything works as before.
 
 use crate::harness::{PATIENCE, evenkeel, run};
-use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes, roles_of};
+use crate::supervised::{
+    Client, Supervised, answers, get, lives, origin, passes, roles_of, serving_one,
+};
 use lab::{Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -69,13 +71,7 @@ fn a_new_supervisor_adopts_the_role_and_no_connection_is_lost() {
 
 #[test]
 fn an_adopted_role_that_dies_is_followed_by_another_one_and_adopted_again() {
-    let scratch = Scratch::new().unwrap();
-    let port = free();
-    scratch
-        .write("a.cfg", passes("", &[port], origin("one")))
-        .unwrap();
-    let first = Supervised::run(&scratch, "a.cfg");
-    assert!(answers(port, "one"));
+    let (scratch, port, first) = serving_one();
     let role = kill_supervisor(&first);
     let second = Supervised::run(&scratch, "a.cfg");
     assert!(eventually(PATIENCE, || second.reload().code() == Some(0)));
@@ -123,13 +119,7 @@ fn a_role_that_had_states_to_tell_while_it_was_alone_is_adopted_with_them() {
 
 #[test]
 fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so() {
-    let scratch = Scratch::new().unwrap();
-    let port = free();
-    scratch
-        .write("a.cfg", passes("", &[port], origin("one")))
-        .unwrap();
-    let first = Supervised::run(&scratch, "a.cfg");
-    assert!(answers(port, "one"));
+    let (scratch, port, first) = serving_one();
     let role = kill_supervisor(&first);
     let both = [0, 1].map(|_| Supervised::run(&scratch, "a.cfg"));
     let alive = || both.iter().filter(|one| lives(one.pid.as_raw())).count();
@@ -161,13 +151,7 @@ fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so(
 
 #[test]
 fn a_role_that_was_alone_for_long_has_much_to_tell_and_is_adopted_all_the_same() {
-    let scratch = Scratch::new().unwrap();
-    let port = free();
-    scratch
-        .write("a.cfg", passes("", &[port], origin("one")))
-        .unwrap();
-    let first = Supervised::run(&scratch, "a.cfg");
-    assert!(answers(port, "one"));
+    let (scratch, _port, first) = serving_one();
     let role = kill_supervisor(&first);
     // Longer than it goes without telling its counters.
     lab::let_pass(Duration::from_secs(11), "counters are sent by time");
@@ -210,13 +194,7 @@ fn an_orphan_that_is_told_to_end_by_a_signal_ends_and_a_start_begins_anew() {
 
 #[test]
 fn a_file_that_became_bad_meanwhile_does_not_end_what_serves() {
-    let scratch = Scratch::new().unwrap();
-    let port = free();
-    scratch
-        .write("a.cfg", passes("", &[port], origin("one")))
-        .unwrap();
-    let first = Supervised::run(&scratch, "a.cfg");
-    assert!(answers(port, "one"));
+    let (scratch, port, first) = serving_one();
     let role = kill_supervisor(&first);
     scratch.write("a.cfg", "nonsense\n").unwrap();
     let second = Supervised::run(&scratch, "a.cfg");
@@ -330,7 +308,8 @@ fn of_two_that_start_with_the_same_files_at_once_one_serves() {
         let [refused, serves] = both;
         let refused = refused.finish();
         assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
-        let words = "another supervisor already serves these files";
+        // One that came a moment later finds the other one listed, and names it.
+        let words = "already serves these files";
         assert!(refused.stderr.contains(words), "{}", refused.stderr);
         assert!(answers(port, "one"));
         assert_eq!(roles(scratch.path()).len(), 1);
@@ -341,13 +320,7 @@ fn of_two_that_start_with_the_same_files_at_once_one_serves() {
 
 #[test]
 fn a_runtime_directory_that_was_removed_is_there_again_after_a_reload_by_signal() {
-    let scratch = Scratch::new().unwrap();
-    let port = free();
-    scratch
-        .write("a.cfg", passes("", &[port], origin("one")))
-        .unwrap();
-    let first = Supervised::run(&scratch, "a.cfg");
-    assert!(answers(port, "one"));
+    let (scratch, _port, first) = serving_one();
     std::fs::remove_dir_all(scratch.path().join("runtime")).unwrap();
     assert_eq!(first.reload().code(), Some(1), "it is not found");
     first.signal(Signal::SIGHUP);
@@ -374,11 +347,14 @@ fn a_role_of_other_files_whose_supervisor_has_ended_is_named_at_a_start() {
         .unwrap();
     let first = Supervised::run(&scratch, "a.cfg");
     assert!(answers(port, "one"));
-    kill_supervisor(&first);
+    let role = kill_supervisor(&first);
+    let reloaded = run(evenkeel(), scratch.path(), ["reload"]);
+    let named = format!("\n  process {role} of evenkeel ");
+    assert!(reloaded.stderr.contains(&named), "{}", reloaded.stderr);
     let second = Supervised::run(&scratch, "b.cfg");
     assert!(answers(other, "two"));
     let told = format!(
-        "the proxy of {} continues without its supervisor (process {}, which has ended)",
+        "the proxy (process {role}) of {} continues without its supervisor (process {}, which has ended)",
         scratch.path().join("a.cfg").display(),
         first.pid
     );
@@ -391,13 +367,7 @@ fn a_role_of_other_files_whose_supervisor_has_ended_is_named_at_a_start() {
 
 #[test]
 fn the_status_names_the_processes_also_where_no_part_has_one_beside_the_proxy() {
-    let scratch = Scratch::new().unwrap();
-    let port = free();
-    scratch
-        .write("a.cfg", passes("", &[port], origin("one")))
-        .unwrap();
-    let supervised = Supervised::run(&scratch, "a.cfg");
-    assert!(answers(port, "one"));
+    let (scratch, _port, supervised) = serving_one();
     let role = supervised.role().unwrap();
     let status = |word: &str| {
         let words = ["status", word].into_iter().filter(|word| !word.is_empty());

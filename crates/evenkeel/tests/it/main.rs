@@ -28,5 +28,8 @@ mod supervisor_haproxy;
 mod takeover;
 mod tls_life;
 mod upgrade;
+mod volume_copies;
+mod volume_lvm;
+mod volume_snapshots;
 mod volumes;
 mod watch;

@@ -2,7 +2,7 @@
 //! parent, and ended with it whatever a test does.
 
 use crate::harness::{Outcome, PATIENCE, evenkeel, finish, run, start_with};
-use lab::{Scratch, eventually};
+use lab::{Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::pipe::{SpliceFlags, tee};
@@ -294,4 +294,15 @@ pub fn passes(global: &str, ports: &[u16], server: u16) -> String {
         "global\n    maxconn 100\n{global}\ndefaults\n    mode http\n    timeout client 30s\n    timeout server 30s\n    \
          timeout connect 5s\nfrontend web\n{binds}    default_backend app\nbackend app\n    server one 127.0.0.1:{server}\n"
     )
+}
+
+/// `evenkeel run` of `a.cfg`, whose one port is answered with `one`.
+pub fn serving_one() -> (Scratch, u16, Supervised) {
+    let scratch = Scratch::new().unwrap();
+    let port = free_port().unwrap();
+    let text = passes("", &[port], origin("one"));
+    scratch.write("a.cfg", text).unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    (scratch, port, supervised)
 }

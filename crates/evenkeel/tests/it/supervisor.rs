@@ -2,7 +2,7 @@
 //! is left behind.
 
 use crate::harness::{PATIENCE, evenkeel, run};
-use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes};
+use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes, serving_one};
 use lab::{Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -123,13 +123,7 @@ fn hup_changes_and_requests_that_come_quickly_end_with_the_last_file() {
 
 #[test]
 fn a_proxy_that_is_killed_is_followed_by_another_one_with_the_same_listeners() {
-    let scratch = Scratch::new().unwrap();
-    let port = free();
-    scratch
-        .write("a.cfg", passes("", &[port], origin("one")))
-        .unwrap();
-    let supervised = Supervised::run(&scratch, "a.cfg");
-    assert!(answers(port, "one"));
+    let (scratch, port, supervised) = serving_one();
     for _ in 0..2 {
         let role = supervised.role().unwrap();
         // What the file says now does not matter: the last good version counts.
@@ -151,13 +145,7 @@ fn a_proxy_that_is_killed_is_followed_by_another_one_with_the_same_listeners() {
 
 #[test]
 fn a_proxy_whose_supervisor_is_killed_serves_on() {
-    let scratch = Scratch::new().unwrap();
-    let port = free();
-    scratch
-        .write("a.cfg", passes("", &[port], origin("one")))
-        .unwrap();
-    let supervised = Supervised::run(&scratch, "a.cfg");
-    assert!(answers(port, "one"));
+    let (_scratch, port, supervised) = serving_one();
     let role = supervised.role().unwrap();
     let mut client = Client::new(port).unwrap();
     assert_eq!(client.get().as_deref(), Some("one"));
@@ -178,13 +166,7 @@ fn a_proxy_whose_supervisor_is_killed_serves_on() {
 
 #[test]
 fn the_same_files_are_not_served_twice() {
-    let scratch = Scratch::new().unwrap();
-    let port = free();
-    scratch
-        .write("a.cfg", passes("", &[port], origin("one")))
-        .unwrap();
-    let supervised = Supervised::run(&scratch, "a.cfg");
-    assert!(answers(port, "one"));
+    let (scratch, _port, supervised) = serving_one();
     assert!(eventually(PATIENCE, || Supervised::left_behind(
         scratch.path()
     ) == 5));
@@ -206,13 +188,7 @@ fn the_same_files_are_not_served_twice() {
 
 #[test]
 fn a_soft_stop_finishes_what_there_is_and_closes_every_address() {
-    let scratch = Scratch::new().unwrap();
-    let port = free();
-    scratch
-        .write("a.cfg", passes("", &[port], origin("one")))
-        .unwrap();
-    let supervised = Supervised::run(&scratch, "a.cfg");
-    assert!(answers(port, "one"));
+    let (_scratch, port, supervised) = serving_one();
     let outcome = supervised.end(Signal::SIGUSR1);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     assert!(Client::new(port).is_none());
@@ -220,13 +196,7 @@ fn a_soft_stop_finishes_what_there_is_and_closes_every_address() {
 
 #[test]
 fn a_proxy_that_is_told_to_finish_by_a_signal_ends_the_supervisor_with_it() {
-    let scratch = Scratch::new().unwrap();
-    let port = free();
-    scratch
-        .write("a.cfg", passes("", &[port], origin("one")))
-        .unwrap();
-    let supervised = Supervised::run(&scratch, "a.cfg");
-    assert!(answers(port, "one"));
+    let (_scratch, port, supervised) = serving_one();
     let mut held = Client::new(port).unwrap();
     assert_eq!(held.get().as_deref(), Some("one"));
     kill(Pid::from_raw(supervised.role().unwrap()), Signal::SIGUSR1).unwrap();
@@ -411,13 +381,7 @@ fn a_role_gets_neither_descriptors_nor_groups_nor_the_service_managers_socket_fr
 
 #[test]
 fn a_proxy_that_is_ended_by_hand_ends_everything_and_the_log_says_why() {
-    let scratch = Scratch::new().unwrap();
-    let port = free();
-    scratch
-        .write("a.cfg", passes("", &[port], origin("one")))
-        .unwrap();
-    let supervised = Supervised::run(&scratch, "a.cfg");
-    assert!(answers(port, "one"));
+    let (_scratch, _port, supervised) = serving_one();
     let role = supervised.role().unwrap();
     kill(Pid::from_raw(role), Signal::SIGTERM).unwrap();
     let outcome = supervised.finish();

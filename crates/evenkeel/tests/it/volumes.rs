@@ -11,19 +11,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-struct Bed {
-    scratch: Scratch,
+pub(crate) struct Bed {
+    pub(crate) scratch: Scratch,
 }
 
 impl Bed {
-    fn new() -> Bed {
+    pub(crate) fn new() -> Bed {
         let scratch = Scratch::new().unwrap();
         std::fs::create_dir(scratch.path().join("volumes")).unwrap();
         Bed { scratch }
     }
 
     /// The section of a volume in the directory of all of them.
-    fn section(&self, name: &str, size: &str) -> String {
+    pub(crate) fn section(&self, name: &str, size: &str) -> String {
         let directory = self.scratch.path().join("volumes");
         format!(
             "volume {name}\n    size {size}\n    backing file {}\n",
@@ -31,36 +31,36 @@ impl Bed {
         )
     }
 
-    fn write(&self, sections: &[String]) {
+    pub(crate) fn write(&self, sections: &[String]) {
         self.scratch.write("site.cfg", sections.concat()).unwrap();
     }
 
-    fn serve(&self) -> Supervised {
+    pub(crate) fn serve(&self) -> Supervised {
         Supervised::run(&self.scratch, "site.cfg")
     }
 
-    fn run(&self, words: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, words: &[&str]) -> Outcome {
         run(evenkeel(), self.scratch.path(), words)
     }
 
-    fn good(&self, words: &[&str]) -> String {
+    pub(crate) fn good(&self, words: &[&str]) -> String {
         let outcome = self.run(words);
         assert_eq!(outcome.code(), Some(0), "{words:?}: {outcome:?}");
         outcome.stdout
     }
 
-    fn create(&self, name: &str) {
+    pub(crate) fn create(&self, name: &str) {
         self.good(&["volume", "create", name, "--from", "site.cfg"]);
     }
 
-    fn socket(&self, name: &str) -> PathBuf {
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
         self.scratch
             .path()
             .join(format!("runtime/volume-{name}.sock"))
     }
 
     /// The state of a volume; empty where nobody says.
-    fn state(&self, name: &str) -> String {
+    pub(crate) fn state(&self, name: &str) -> String {
         let outcome = self.run(&["volume", "show", name]);
         let line = outcome
             .stdout
@@ -69,13 +69,13 @@ impl Bed {
         line.unwrap_or_default().to_owned()
     }
 
-    fn comes_to(&self, name: &str, state: &str) {
+    pub(crate) fn comes_to(&self, name: &str, state: &str) {
         let is_so = eventually(PATIENCE, || self.state(name) == state);
         assert!(is_so, "{name} {state}: {:?}", self.run(&["volume", "list"]));
     }
 
     /// Runs commands of qemu-io on a volume.
-    fn qemu_io(&self, name: &str, steps: &[&str]) -> String {
+    pub(crate) fn qemu_io(&self, name: &str, steps: &[&str]) -> String {
         let uri = format!("nbd+unix:///{name}?socket={}", self.socket(name).display());
         let mut command = Command::new("timeout");
         command.args(["60", "qemu-io", "-f", "raw"]);
@@ -93,10 +93,10 @@ impl Bed {
 }
 
 /// A client that stays connected, with qemu-io, which waits for commands.
-struct Connected(std::process::Child);
+pub(crate) struct Connected(std::process::Child);
 
 impl Connected {
-    fn new(socket: &Path) -> Connected {
+    pub(crate) fn new(socket: &Path) -> Connected {
         let uri = format!("nbd+unix:///mail?socket={}", socket.display());
         let mut command = Command::new("qemu-io");
         command.args(["-f", "raw", &uri]).stdin(Stdio::piped());
@@ -104,7 +104,7 @@ impl Connected {
     }
 
     /// Whether it reads and writes as it did, on the connection that it had.
-    fn still_works(mut self) -> bool {
+    pub(crate) fn still_works(mut self) -> bool {
         let mut stdin = self.0.stdin.take().unwrap();
         let steps = b"write -P 0x77 1M 64k\nflush\nread -P 0x77 1M 64k\nquit\n";
         stdin.write_all(steps).unwrap();
@@ -131,6 +131,16 @@ fn sections_are_checked_and_documented() {
     let bed = Bed::new();
     bed.write(&[bed.section("mail", "64m")]);
     assert!(bed.good(&["check", "site.cfg"]).contains("1 volume"));
+    let rights = bed.good(&["check", "--privileges", "site.cfg"]);
+    let (_, role) = rights.split_once("volume role: ").unwrap();
+    let directory = bed.scratch.path().join("volumes").display().to_string();
+    for words in [
+        "capabilities    none",
+        "user            root (0): as started",
+        &directory,
+    ] {
+        assert!(role.contains(words), "{words}: {role}");
+    }
     bed.write(&[bed.section("mail", "64m").replace("size", "siez")]);
     let outcome = bed.run(&["check", "--format", "concise", "site.cfg"]);
     assert!(
@@ -148,9 +158,16 @@ fn sections_are_checked_and_documented() {
         "{:?}",
         bed.run(&check)
     );
-    bed.write(&[shared.clone(), "    on alpha beta\n".to_owned()]);
+    // The copies find each other by the cluster, which these files alone do not have.
+    let pair = "    on alpha beta\n";
+    bed.write(&[shared.clone(), pair.to_owned()]);
+    let outcome = bed.run(&check);
+    assert_eq!(outcome.code(), Some(0), "{outcome:?}");
+    assert!(outcome.stdout.contains("W0812"), "{outcome:?}");
+    let link = "volume-defaults\n    link nodes plain\n";
+    bed.write(&[shared.clone(), format!("{pair}{link}")]);
     assert!(
-        bed.run(&check).stdout.contains("E0806"),
+        bed.run(&check).stdout.contains("E0811"),
         "{:?}",
         bed.run(&check)
     );
@@ -376,4 +393,139 @@ fn a_backing_that_is_refused_is_named_and_the_others_run() {
         "{unknown:?}"
     );
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn shells_complete_the_names_of_volumes() {
+    let bed = Bed::new();
+    let script = bed.good(&["completions", "bash"]);
+    let path = bed.scratch.write("completion", script).unwrap();
+    let complete = |words: &str| {
+        let program = format!(
+            "source {}; evenkeel() {{ printf 'NAME STATE\\nmail serving\\nmail2 failed\\nweb failed\\nweb: why\\n'; }}; \
+             COMP_WORDS=(evenkeel {words}); COMP_CWORD=3; _evenkeel_volumes evenkeel; echo \"${{COMPREPLY[@]}}\"",
+            path.display()
+        );
+        let output = Command::new("bash")
+            .args(["-c", &program])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(complete("volume show m"), "mail mail2");
+    assert_eq!(complete("volume export ''"), "mail mail2 web");
+    assert!(complete("volume list --j").contains("--json"));
+    let zsh = bed.good(&["completions", "zsh"]);
+    assert!(zsh.contains("NAME -- The volume:_evenkeel_volumes"));
+    assert_eq!(zsh.matches("_evenkeel_volumes() {").count(), 1);
+    assert!(
+        bed.good(&["completions", "fish"])
+            .contains("evenkeel volume list")
+    );
+}
+
+/// A loop device with a file system. It goes with this value.
+struct Loop(String);
+
+impl Loop {
+    fn with_ext4(bed: &Bed) -> Loop {
+        let file = bed.scratch.path().join("disk");
+        std::fs::File::create(&file)
+            .unwrap()
+            .set_len(64 << 20)
+            .unwrap();
+        let made = Command::new("mkfs.ext4").arg("-q").arg(&file).status();
+        assert!(made.unwrap().success());
+        let mut losetup = Command::new("losetup");
+        let output = losetup.args(["--find", "--show"]).arg(&file).output();
+        let path = String::from_utf8(output.unwrap().stdout).unwrap();
+        Loop(path.trim().to_owned())
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["-d", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_device_with_a_file_system_is_taken_only_with_yes_and_given_back() {
+    lab::skip_unless_root!();
+    skip_unless_installed!("losetup");
+    skip_unless_installed!("mkfs.ext4");
+    skip_unless_installed!("qemu-io");
+    let bed = Bed::new();
+    let device = Loop::with_ext4(&bed);
+    let section = format!(
+        "volume mail\n    size 32m\n    backing device {}\n",
+        device.0
+    );
+    bed.write(&[section.clone(), bed.section("web", "1m")]);
+    let supervised = bed.serve();
+    bed.comes_to("mail", "not created");
+    let refused = bed.run(&["volume", "create", "mail"]);
+    let words = "is not empty: it holds an ext2, ext3 or ext4 file system. Nothing was written";
+    assert!(refused.stderr.contains(words), "{refused:?}");
+    assert!(
+        refused
+            .stderr
+            .contains("create mail --yes` overwrites all of that"),
+        "{refused:?}"
+    );
+    bed.good(&["volume", "create", "mail", "--yes"]);
+    bed.comes_to("mail", "serving");
+    bed.qemu_io(
+        "mail",
+        &["read -P 0 0 32M", "write -P 0xaa 31M 1M", "flush"],
+    );
+    uses_a_device(&bed);
+    bed.write(&[section.replace("32m", "128m"), bed.section("web", "1m")]);
+    supervised.reload();
+    let shown = || bed.good(&["volume", "show", "mail"]).contains("too small");
+    assert!(
+        eventually(PATIENCE, shown),
+        "{}",
+        bed.good(&["volume", "show", "mail"])
+    );
+    bed.write(&[bed.section("web", "1m")]);
+    supervised.reload();
+    let remove = [
+        "volume",
+        "remove",
+        "mail",
+        "--backing",
+        "device",
+        &device.0,
+        "--yes",
+    ];
+    bed.good(&remove);
+    let again = bed.run(&remove);
+    assert_eq!(again.code(), Some(1), "{again:?}");
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+/// A device does not tell what is allocated, and has no snapshots.
+fn uses_a_device(bed: &Bed) {
+    bed.scratch.write("source", vec![0x5a; 1 << 20]).unwrap();
+    let refused = bed.run(&["volume", "import", "mail", "source"]);
+    assert!(
+        refused.stderr.contains("volume 'mail' holds data"),
+        "{refused:?}"
+    );
+    bed.good(&["volume", "import", "mail", "source", "--yes"]);
+    bed.qemu_io("mail", &["read -P 0x5a 0 1M", "read -P 0 1M 31M"]);
+    let refused = bed.run(&["volume", "snapshot", "mail"]);
+    assert!(
+        refused.stderr.contains("a block device has none here"),
+        "{refused:?}"
+    );
+    let refused = bed.run(&["volume", "grow", "mail"]);
+    assert!(
+        refused
+            .stderr
+            .contains("write the larger `size` into its section and reload"),
+        "{refused:?}"
+    );
 }

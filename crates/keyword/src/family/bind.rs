@@ -44,6 +44,7 @@ pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut B
         match table.find(std::iter::once(word.str())) {
             Found::Built(row, words) => {
                 let mut option = args.option(row.name(), row.syntax, words);
+                option.example = row.example;
                 let built = (row.build)(loader, listener, &mut option);
                 args.resume(&option);
                 built?;

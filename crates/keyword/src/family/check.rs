@@ -211,7 +211,7 @@ fn hidden_fields(loader: &mut Loader, word: &Word, end: Span, request: &mut Http
         word.span,
         "'option httpchk': headers and body after the version are obsolete",
     )
-    .help("write them into `http-check send ver HTTP/1.1 hdr <name> <value>`");
+    .help("write the headers into `http-check send hdr <name> <value>`");
     loader.tell(match send_line(version, &fields, body) {
         Some((version, line)) => told
             .fix(word.span, version)

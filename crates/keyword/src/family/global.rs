@@ -259,6 +259,11 @@ fn pipes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
+fn no_pipes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    loader.config.global.pipes_max = Some(0);
+    args.end()
+}
+
 fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     use std::os::unix::ffi::OsStrExt;
     let mut owner = BindOwner::default();
@@ -410,6 +415,9 @@ pub static LINES: &[LineRow] = rows! {
     "maxpipes <number>" GLOBAL, pipes, "maxpipes 32",
         "Maximum number of pipes for splicing between sockets in the kernel: see `option splice-auto`. The default and \
          maximum is 64. Only a transfer whose receiver is blocked holds a pipe; if none is free, bytes are copied.";
+    "nosplice" GLOBAL, no_pipes, "nosplice",
+        "Disables splicing between sockets in the kernel: data is always copied through buffers. See `option \
+         splice-auto`.";
     "stats timeout <time>" GLOBAL, duration, "stats timeout 30s",
         "Timeout of an idle connection to a `stats socket`. The default is 10 seconds.";
     "unix-bind [prefix <path>] [mode <mode>] [user <user>] [uid <uid>] [group <group>] [gid <gid>]" GLOBAL,

@@ -17,11 +17,6 @@ fn alone(_: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-fn no_pipes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    loader.config.global.pipes_max = Some(0);
-    args.end()
-}
-
 fn number(_: &mut Loader, args: &mut Args<'_>) -> Built {
     args.integer("a number", i64::from(i32::MIN)..=i64::from(i32::MAX))?;
     args.surplus()
@@ -213,9 +208,6 @@ hints! {
         "In HAProxy, disables the event ports of Solaris. Evenkeel only runs on Linux.";
     "nokqueue", "", "", alone,
         "In HAProxy, disables kqueue on BSD. Evenkeel only runs on Linux, so the line has no effect.";
-    "nosplice", "", "", no_pipes,
-        "Disables splicing between sockets in the kernel: data is always copied through buffers. See `option \
-         splice-auto`.";
     "nogetaddrinfo", "", "", alone,
         "In HAProxy, disables getaddrinfo. Evenkeel always uses one resolver function, which supports IPv4 and IPv6.";
     "noktls", "", "", alone,

@@ -215,6 +215,23 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> 
     Ok(())
 }
 
+/// Reports the sections without a nameserver.
+pub(crate) fn report_empty(loader: &mut Loader) {
+    let sections = loader.config.resolvers.iter();
+    let empty = sections.filter(|section| section.servers.is_empty());
+    let found: Vec<_> = empty
+        .map(|section| (section.name.clone(), section.span))
+        .collect();
+    for (name, span) in found {
+        let told = format!("resolvers '{name}' has no nameserver");
+        loader.tell(
+            Diagnostic::warning(&codes::NO_NAME_SERVERS, span, told)
+                .label("resolves no name")
+                .help("add a `nameserver` line or `parse-resolv-conf`"),
+        );
+    }
+}
+
 fn set(loader: &mut Loader, change: impl FnOnce(&mut Resolvers)) -> Built {
     // Lines of the section are looked at within one only.
     if let Some(section) = loader.config.resolvers.last_mut() {
@@ -404,8 +421,8 @@ mod tests {
     fn codes(lines: &str) -> Vec<&'static str> {
         let loaded = load_text(&format!("resolvers dns\n{lines}\n"));
         let all = loaded.diagnostics.iter().map(|d| d.code.id);
-        all.filter(|code| *code != "E0110" && *code != "W0101")
-            .collect()
+        let besides = ["E0110", "W0101", "W0470"];
+        all.filter(|code| !besides.contains(code)).collect()
     }
 
     #[test]
@@ -461,6 +478,19 @@ mod tests {
         }
         let twice = load_text("resolvers a\nresolvers a\n");
         assert!(twice.diagnostics.errors() > 0);
+    }
+
+    #[test]
+    fn a_section_without_a_nameserver_is_reported_with_its_name() {
+        let told = |lines: &str| {
+            let loaded = load_text(&format!("resolvers dns\n{lines}\nresolvers default\n"));
+            let empty = loaded.diagnostics.iter().filter(|d| d.code.id == "W0470");
+            let words: Vec<_> = empty.map(|d| d.message.clone()).collect();
+            words
+        };
+        let of = |name: &str| format!("resolvers '{name}' has no nameserver");
+        assert_eq!(told("hold valid 10s"), [of("dns"), of("default")]);
+        assert_eq!(told("nameserver a 192.0.2.1:53"), [of("default")]);
     }
 
     #[test]

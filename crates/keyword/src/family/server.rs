@@ -204,6 +204,7 @@ fn build_options(
         let diagnostic = match table.find(std::iter::once(name_of(word))) {
             Found::Built(row, words) if fits(row) => {
                 let mut option = args.option(row.name(), row.syntax, words);
+                option.example = row.example;
                 let build: ServerBuilder = row.build;
                 let built = build(loader, options, &mut option);
                 args.resume(&option);

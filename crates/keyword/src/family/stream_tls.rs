@@ -55,6 +55,7 @@ pub(super) fn server_option(
         ..ServerOptions::default()
     };
     let mut option = args.option(row.name(), row.syntax, words);
+    option.example = row.example;
     let built = (row.build)(loader, &mut options, &mut option);
     args.resume(&option);
     *tls = options.tls;

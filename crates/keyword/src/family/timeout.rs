@@ -94,10 +94,17 @@ pub(crate) fn missing_warning(span: Span, what: &str, missing: &[&str]) -> Diagn
         .iter()
         .map(|name| format!("timeout {name} 30s"))
         .collect();
-    Diagnostic::warning(&codes::MISSING_TIMEOUT, span, format!("missing timeouts for {what}"))
-        .label(format!("'{}' not set, or 0", missing.join("', '")))
-        .note("'client', 'connect' and 'server' have to be set to a non-zero value in every proxy that uses them")
-        .help(format!("add to it or to its `defaults`: {}", lines.join(", ")))
+    Diagnostic::warning(
+        &codes::MISSING_TIMEOUT,
+        span,
+        format!("missing timeouts for {what}"),
+    )
+    .label(format!("'{}' not set, or 0", missing.join("', '")))
+    .note("'client', 'connect' and 'server' must be greater than 0 in each proxy that uses them")
+    .help(format!(
+        "add to it or to its `defaults`: {}",
+        lines.join(", ")
+    ))
 }
 
 /// The table.

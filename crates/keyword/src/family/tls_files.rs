@@ -42,11 +42,7 @@ fn reason(unreadable: Unreadable) -> String {
     match unreadable {
         Unreadable::TooLarge(_) => "the file is too large".to_owned(),
         Unreadable::Unnameable => "invalid file name".to_owned(),
-        Unreadable::Refused(number) => {
-            let text = std::io::Error::from_raw_os_error(number).to_string();
-            // The system's sentence, without the number that Rust adds.
-            text.split(" (os error").next().unwrap_or(&text).to_owned()
-        }
+        Unreadable::Refused(number) => language::reason(&std::io::Error::from_raw_os_error(number)),
     }
 }
 

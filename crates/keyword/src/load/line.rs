@@ -139,6 +139,7 @@ impl Loader {
         self.rule_order(line, name);
         self.rule_of_today(name, line);
         let mut args = Args::new(line, skip + words, name, row.syntax, &codes::OF_ARGUMENTS);
+        args.example = row.example;
         args.negated = skip > 0 && line.words[0].is("no");
         args.reset = skip > 0 && !args.negated;
         let built = (row.build)(self, &mut args);

@@ -245,7 +245,10 @@ fn corrected(items: &[Item], phrases: &[Phrase], wanted: &[String]) -> Vec<Strin
         // than words of texts.
         nearest(word, &called)
             .or_else(|| nearest(word, &known))
-            .or_else(|| nearest(word, &rare))
+            // Among so many words, one with another beginning is near by chance.
+            .or_else(|| {
+                nearest(word, &rare).filter(|near| near.chars().next() == word.chars().next())
+            })
             .map_or_else(|| word.clone(), str::to_owned)
     };
     wanted.iter().map(correct).collect()
@@ -337,6 +340,9 @@ mod tests {
             (vec!["timeout client"], Some("timeout client"))
         );
         assert_eq!(names(&["qqqqqqq"]), (Vec::new(), None));
+        // Among the words of all texts, one with another beginning is near by chance.
+        assert_eq!(names(&["leastcnn"]).1.as_deref(), Some("leastconn"));
+        assert_eq!(names(&["üleastconn"]), (Vec::new(), None));
     }
 
     #[test]

@@ -303,9 +303,10 @@ language::codes! {
     PEER_WITHOUT_PORT = "W0603", "peer address without a port",
         "The address of a remote peer has no port, so Evenkeel cannot connect to that peer; the peer can still \
          connect to Evenkeel. An environment variable that is not set may be the reason.";
-    NO_NAME_SERVERS = "W0470", "no nameserver in /etc/resolv.conf",
-        "`parse-resolv-conf` reads the nameservers of /etc/resolv.conf, and that file has no `nameserver` line. No \
-         name resolves, and servers that use the section stay in maintenance.";
+    NO_NAME_SERVERS = "W0470", "no nameserver",
+        "A `resolvers` section has no `nameserver` line, or the section has `parse-resolv-conf` and /etc/resolv.conf \
+         names no nameserver. Without a nameserver no name resolves, and servers that use the section stay in \
+         maintenance.";
     UNKNOWN_RESOLVERS = "E0470", "resolvers section not found",
         "A server line or a rule names a `resolvers` section that does not exist. Only `default` exists without being \
          defined.";

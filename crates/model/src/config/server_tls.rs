@@ -38,8 +38,8 @@ pub struct ServerTls {
     /// `check-ssl`: checks speak TLS although they go elsewhere, or the traffic does not;
     /// `no-check-ssl`: they never do. None: as the traffic does.
     pub check_ssl: Option<bool>,
-    /// Versions, ciphers and the like.
-    pub side: TlsSide,
+    /// Versions, ciphers and the like: one for all servers of a backend, mostly.
+    pub side: Arc<TlsSide>,
     /// `verify`; None is what `ssl-server-verify` says.
     pub verify: Option<bool>,
     /// `verifyhost`
@@ -67,6 +67,11 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
+    /// Versions, ciphers and the like, to be changed for this one.
+    pub fn side_mut(&mut self) -> &mut TlsSide {
+        Arc::make_mut(&mut self.side)
+    }
+
     /// How connections for traffic are made; None is without TLS.
     pub fn for_traffic(&self) -> Option<&Arc<Connector>> {
         self.connector.as_ref().filter(|_| self.ssl)

@@ -98,12 +98,19 @@ fn table(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
     if tables.by_name(&lookup.name).is_some() {
         return None;
     }
-    let told = Diagnostic::error(
-        &crate::tables::codes::UNKNOWN_TABLE,
-        lookup.span,
-        format!("unable to find stick-table '{}'", lookup.name),
-    )
-    .label("no proxy of this name has a table");
+    let name = &lookup.name;
+    let refused =
+        |told: String| Diagnostic::error(&crate::tables::codes::UNKNOWN_TABLE, lookup.span, told);
+    if config.proxies.iter().any(|proxy| proxy.name == *name) {
+        let told = refused(format!(
+            "'{name}' has no stick-table, which this line needs"
+        ));
+        return Some(told.help(format!(
+            "add a `stick-table` line to '{name}', or name a proxy that has one"
+        )));
+    }
+    let told = refused(format!("unable to find stick-table '{name}'"))
+        .label("no proxy of this name has a table");
     let names = tables.all.iter().map(|table| &*table.name);
     Some(told.suggest(suggest::nearest(&lookup.name, names)))
 }

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::{mem, slice};
 
 /// The longest report that is read.
 pub const BYTES_MAX: usize = 16 << 20;
@@ -204,7 +205,8 @@ impl Report {
 
     /// Returns the answer to a request for the report: the report is a memory file beside
     /// the message, which is missing where the system has no memory for it.
-    pub fn answer(&self) -> (Message, Vec<Shared>) {
+    pub fn answer(mut self) -> (Message, Vec<Shared>) {
+        self.subjects.iter_mut().for_each(Subject::strip_numbers);
         let file = memory::create("evenkeel report", &self.encode());
         let bytes = Vec::new();
         (
@@ -273,6 +275,22 @@ fn of_kind<'a>(subjects: &'a [Subject], kind: &'a str) -> impl Iterator<Item = &
 }
 
 impl Subject {
+    /// Removes the numbers that Rust adds to the sentences of system errors.
+    fn strip_numbers(&mut self) {
+        let events = self.events.iter_mut().map(|event| &mut event.why);
+        let facts = self
+            .facts
+            .iter_mut()
+            .flat_map(|fact| match &mut fact.value {
+                Value::Text(text) => slice::from_mut(text),
+                Value::List(words) | Value::Lines(words) => words,
+            });
+        for text in facts.chain(events).chain([&mut self.why]) {
+            *text = language::without_numbers(mem::take(text));
+        }
+        self.children.iter_mut().for_each(Subject::strip_numbers);
+    }
+
     /// A subject of which nothing more is known.
     pub fn new(kind: &str, name: &str) -> Subject {
         Subject {

@@ -75,6 +75,12 @@ fn a_report_is_shown_to_people() {
 }
 
 #[test]
+fn subjects_of_a_kind_are_shown_as_a_table() {
+    let table = report().table("virtual-ip", &["owner", "priority"]);
+    insta::assert_snapshot!(table);
+}
+
+#[test]
 fn a_report_is_shown_to_programs() {
     let json = report().json();
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();

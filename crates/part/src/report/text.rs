@@ -18,7 +18,8 @@ impl Report {
         text
     }
 
-    /// Shows all of one subject, a name and its value a line, with its numbers.
+    /// Shows all of one subject, a name and its value a line, with its numbers and its last
+    /// events.
     pub fn lines_of(&self, subject: &Subject) -> String {
         let mut text = String::new();
         let mut line = |name: &str, value: &str| line(&mut text, &format!("{name}: {value}"));
@@ -42,6 +43,36 @@ impl Report {
                 };
                 line(words, &value.to_string());
             }
+        }
+        for event in self.events_of(subject) {
+            line("event", &event);
+        }
+        text
+    }
+
+    /// Shows a line for each subject of a kind: its name, its state, and the facts or numbers
+    /// of these names; then why some are as they are.
+    pub fn table(&self, kind: &str, columns: &[&str]) -> String {
+        let heads = ["name", "state"].into_iter().chain(columns.iter().copied());
+        let mut rows = vec![heads.map(str::to_uppercase).collect::<Vec<_>>()];
+        for one in self.of_kind(kind) {
+            let cell = |name: &&str| {
+                let number = || one.value(name).map(|value| value.to_string());
+                one.words(name).or_else(number).unwrap_or_default()
+            };
+            let head = [one.name.clone(), one.state.word.clone()];
+            rows.push(head.into_iter().chain(columns.iter().map(cell)).collect());
+        }
+        let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max();
+        let widths: Vec<usize> = (0..rows[0].len()).filter_map(width).collect();
+        let mut text = String::new();
+        for row in &rows {
+            let cells = row.iter().zip(&widths);
+            let cells = cells.map(|(cell, width)| format!("{cell:width$}  "));
+            line(&mut text, cells.collect::<String>().trim_end());
+        }
+        for one in self.of_kind(kind).filter(|one| !one.why.is_empty()) {
+            line(&mut text, &format!("{}: {}", one.name, one.why));
         }
         text
     }
@@ -77,14 +108,21 @@ impl Report {
         for child in subject.children.iter().filter(|child| !is_leaf(child)) {
             self.subject_to(text, child, depth + 1);
         }
-        let shown = subject.events.iter().rev().take(EVENTS_SHOWN);
-        for Event { at, from, to, why } in shown {
-            let ago = span(self.at.boottime_ms.saturating_sub(at.boottime_ms));
-            line(
-                text,
-                &format!("{indent}  {ago} ago: {from} -> {to} ({why})"),
-            );
+        for event in self.events_of(subject) {
+            line(text, &format!("{indent}  {event}"));
         }
+    }
+
+    /// The last events of a subject in words, the newest first.
+    fn events_of(&self, subject: &Subject) -> impl Iterator<Item = String> {
+        let shown = subject.events.iter().rev().take(EVENTS_SHOWN);
+        shown.map(move |Event { at, from, to, why }| {
+            let ago = span(self.at.boottime_ms.saturating_sub(at.boottime_ms));
+            match why.as_str() {
+                "" => format!("{ago} ago: {from} -> {to}"),
+                why => format!("{ago} ago: {from} -> {to} ({why})"),
+            }
+        })
     }
 }
 

@@ -184,6 +184,9 @@ pub enum Manner {
     /// With what it does finished or given up in order: no new connections, addresses to
     /// other machines. Said twice, it does not wait for others.
     Soft,
+    /// As [`Manner::Soft`], but what no other machine takes stays for the connections that the
+    /// proxy finishes: the role says [`Message::Stopping`] then, and waits to be told again.
+    Yield,
     /// At once, by this signal.
     Now {
         /// Its number.
@@ -289,7 +292,8 @@ pub enum Message {
         #[serde(with = "Words")]
         words: String,
     },
-    /// Role to supervisor: a signal told it to accept no more.
+    /// Role to supervisor: a signal told it to accept no more, or it keeps what no other machine
+    /// takes ([`Manner::Yield`]).
     Stopping,
     /// Role to supervisor, the last that it says: a signal told it to end at
     /// once, and it obeys now. A supervisor that is not its parent learns it in

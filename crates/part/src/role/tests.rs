@@ -161,6 +161,7 @@ fn every_message() -> Vec<Message> {
         Message::TellPulse,
         Message::Pulse,
         Message::Stop(Manner::Soft),
+        Message::Stop(Manner::Yield),
         Message::Stop(Manner::Now { signal: 15 }),
         Message::Stop(Manner::Leave),
         Message::Pause,

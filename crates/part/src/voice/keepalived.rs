@@ -129,7 +129,8 @@ impl Log {
         if level == Level::Detail && !self.wish.detail {
             return;
         }
-        let mut text: String = text.chars().filter(|c| !c.is_control()).collect();
+        let text = text.chars().filter(|c| !c.is_control()).collect();
+        let mut text = language::without_numbers(text);
         let end = (0..=LINE_BYTES_MAX.min(text.len())).rev();
         let end = end.into_iter().find(|end| text.is_char_boundary(*end));
         text.truncate(end.unwrap_or(0));

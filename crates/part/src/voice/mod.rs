@@ -152,7 +152,7 @@ impl Voice {
         if self.keeps_silent(gravity == Gravity::Alert) {
             return;
         }
-        let message = message.to_string();
+        let message = language::without_numbers(message.to_string());
         if self.form == Form::Keepalived && self.collected.is_none() {
             for line in message.lines() {
                 self.log(gravity, line);

@@ -3,13 +3,13 @@
 use super::request::{ALLOCATION, Session};
 use super::{Export, Fault, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, take, take_u16, take_u32};
 
-const NBD_MAGIC: [u8; 8] = *b"NBDMAGIC";
-const OPTION_MAGIC: [u8; 8] = *b"IHAVEOPT";
-const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
+pub(super) const NBD_MAGIC: [u8; 8] = *b"NBDMAGIC";
+pub(super) const OPTION_MAGIC: [u8; 8] = *b"IHAVEOPT";
+pub(super) const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 
 /// Flags of the handshake, the server's and the client's.
-const FIXED_NEWSTYLE: u32 = 1;
-const NO_ZEROES: u32 = 2;
+pub(super) const FIXED_NEWSTYLE: u32 = 1;
+pub(super) const NO_ZEROES: u32 = 2;
 
 /// The first bytes of a server: it speaks the fixed newstyle handshake, and can leave out the
 /// zeroes behind the reply to `NBD_OPT_EXPORT_NAME`.
@@ -23,38 +23,38 @@ const OPTIONS_MAX: u32 = 64;
 const ZEROES: usize = 124;
 
 /// The options that are known.
-mod option {
-    pub(super) const EXPORT_NAME: u32 = 1;
-    pub(super) const ABORT: u32 = 2;
-    pub(super) const LIST: u32 = 3;
-    pub(super) const STARTTLS: u32 = 5;
-    pub(super) const INFO: u32 = 6;
-    pub(super) const GO: u32 = 7;
-    pub(super) const STRUCTURED_REPLY: u32 = 8;
-    pub(super) const LIST_META_CONTEXT: u32 = 9;
-    pub(super) const SET_META_CONTEXT: u32 = 10;
+pub(super) mod option {
+    pub const EXPORT_NAME: u32 = 1;
+    pub const ABORT: u32 = 2;
+    pub const LIST: u32 = 3;
+    pub const STARTTLS: u32 = 5;
+    pub const INFO: u32 = 6;
+    pub const GO: u32 = 7;
+    pub const STRUCTURED_REPLY: u32 = 8;
+    pub const LIST_META_CONTEXT: u32 = 9;
+    pub const SET_META_CONTEXT: u32 = 10;
 }
 
 /// Types of replies to options.
-mod kind {
-    pub(super) const ACK: u32 = 1;
-    pub(super) const SERVER: u32 = 2;
-    pub(super) const INFO: u32 = 3;
-    pub(super) const META_CONTEXT: u32 = 4;
-    const ERROR: u32 = 1 << 31;
-    pub(super) const UNSUPPORTED: u32 = ERROR | 1;
-    pub(super) const POLICY: u32 = ERROR | 2;
-    pub(super) const INVALID: u32 = ERROR | 3;
-    pub(super) const TLS_REQUIRED: u32 = ERROR | 5;
-    pub(super) const UNKNOWN: u32 = ERROR | 6;
+pub(super) mod kind {
+    pub const ACK: u32 = 1;
+    pub const SERVER: u32 = 2;
+    pub const INFO: u32 = 3;
+    pub const META_CONTEXT: u32 = 4;
+    pub const ERROR: u32 = 1 << 31;
+    pub const UNSUPPORTED: u32 = ERROR | 1;
+    pub const POLICY: u32 = ERROR | 2;
+    pub const INVALID: u32 = ERROR | 3;
+    pub const TLS_REQUIRED: u32 = ERROR | 5;
+    pub const UNKNOWN: u32 = ERROR | 6;
 }
 
 /// Types of information about an export.
-mod info {
-    pub(super) const EXPORT: u16 = 0;
-    pub(super) const NAME: u16 = 1;
-    pub(super) const DESCRIPTION: u16 = 2;
-    pub(super) const BLOCK_SIZE: u16 = 3;
+pub(super) mod info {
+    pub const EXPORT: u16 = 0;
+    pub const NAME: u16 = 1;
+    pub const DESCRIPTION: u16 = 2;
+    pub const BLOCK_SIZE: u16 = 3;
 }
 
 const fn greeting() -> [u8; 18] {

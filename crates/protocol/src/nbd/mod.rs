@@ -1,10 +1,11 @@
 //! NBD, the network block device: the server's side of the handshake ([`Handshake`]) and of
-//! the transmission ([`Request`], [`Session`], `reply`). Only the fixed newstyle handshake;
-//! simple and structured replies; the metadata context `base:allocation`. Payloads are not
+//! the transmission ([`Request`], [`Session`], `reply`), and the client's ([`client`]). Only
+//! the fixed newstyle handshake; simple and structured replies; the metadata context `base:allocation`. Payloads are not
 //! looked at: the caller reads and writes them beside the headers that this module makes.
 //!
 //! Source: the NBD project's `doc/proto.md`.
 
+pub mod client;
 mod handshake;
 pub mod reply;
 mod request;
@@ -90,6 +91,21 @@ pub enum Errno {
 }
 
 impl Errno {
+    /// Reads the number of a reply. Numbers that a client need not know are [`Errno::Io`].
+    pub fn from_number(number: u32) -> Errno {
+        let all = [
+            Errno::Perm,
+            Errno::NoMemory,
+            Errno::Invalid,
+            Errno::NoSpace,
+            Errno::Overflow,
+            Errno::NotSupported,
+            Errno::Shutdown,
+        ];
+        let known = all.into_iter().find(|one| *one as u32 == number);
+        known.unwrap_or(Errno::Io)
+    }
+
     /// In a word, for clients that show it.
     pub fn words(self) -> &'static str {
         match self {

@@ -12,10 +12,10 @@ pub const DATA_BYTES: usize = CHUNK_BYTES + 8;
 /// Extents in the reply to one request for block status.
 pub const EXTENTS_MAX: usize = 1024;
 
-const SIMPLE_MAGIC: u32 = 0x6744_6698;
-const CHUNK_MAGIC: u32 = 0x668e_33ef;
+pub(super) const SIMPLE_MAGIC: u32 = 0x6744_6698;
+pub(super) const CHUNK_MAGIC: u32 = 0x668e_33ef;
 /// Flag of the last chunk of a reply.
-const DONE: u16 = 1;
+pub(super) const DONE: u16 = 1;
 
 /// A part of a read, and whether it ends the reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,17 +29,18 @@ pub struct Piece {
 }
 
 /// Types of chunks.
-mod kind {
-    pub(super) const NONE: u16 = 0;
-    pub(super) const OFFSET_DATA: u16 = 1;
-    pub(super) const OFFSET_HOLE: u16 = 2;
-    pub(super) const BLOCK_STATUS: u16 = 5;
-    pub(super) const ERROR: u16 = 1 << 15 | 1;
+pub(super) mod kind {
+    pub const NONE: u16 = 0;
+    pub const OFFSET_DATA: u16 = 1;
+    pub const OFFSET_HOLE: u16 = 2;
+    pub const BLOCK_STATUS: u16 = 5;
+    pub const IS_ERROR: u16 = 1 << 15;
+    pub const ERROR: u16 = IS_ERROR | 1;
 }
 
 /// Flags of an extent in `base:allocation`.
 const HOLE: u32 = 1;
-const ZERO: u32 = 1 << 1;
+pub(super) const ZERO: u32 = 1 << 1;
 
 /// A part of a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

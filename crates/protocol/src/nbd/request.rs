@@ -7,7 +7,7 @@ pub const ALLOCATION: &str = "base:allocation";
 /// Bytes of a request without its payload.
 pub const REQUEST_BYTES: usize = 28;
 
-const REQUEST_MAGIC: u32 = 0x2560_9513;
+pub(super) const REQUEST_MAGIC: u32 = 0x2560_9513;
 
 /// Flags of a request.
 mod flag {
@@ -19,29 +19,29 @@ mod flag {
 }
 
 /// Transmission flags: what an export offers.
-mod offers {
-    pub(super) const HAS_FLAGS: u16 = 1;
-    pub(super) const READ_ONLY: u16 = 1 << 1;
-    pub(super) const FLUSH: u16 = 1 << 2;
-    pub(super) const FUA: u16 = 1 << 3;
-    pub(super) const TRIM: u16 = 1 << 5;
-    pub(super) const WRITE_ZEROES: u16 = 1 << 6;
-    pub(super) const DF: u16 = 1 << 7;
-    pub(super) const MULTI_CONN: u16 = 1 << 8;
-    pub(super) const CACHE: u16 = 1 << 10;
-    pub(super) const FAST_ZERO: u16 = 1 << 11;
+pub(super) mod offers {
+    pub const HAS_FLAGS: u16 = 1;
+    pub const READ_ONLY: u16 = 1 << 1;
+    pub const FLUSH: u16 = 1 << 2;
+    pub const FUA: u16 = 1 << 3;
+    pub const TRIM: u16 = 1 << 5;
+    pub const WRITE_ZEROES: u16 = 1 << 6;
+    pub const DF: u16 = 1 << 7;
+    pub const MULTI_CONN: u16 = 1 << 8;
+    pub const CACHE: u16 = 1 << 10;
+    pub const FAST_ZERO: u16 = 1 << 11;
 }
 
 /// Numbers of commands.
-mod command {
-    pub(super) const READ: u16 = 0;
-    pub(super) const WRITE: u16 = 1;
-    pub(super) const DISCONNECT: u16 = 2;
-    pub(super) const FLUSH: u16 = 3;
-    pub(super) const TRIM: u16 = 4;
-    pub(super) const CACHE: u16 = 5;
-    pub(super) const WRITE_ZEROES: u16 = 6;
-    pub(super) const BLOCK_STATUS: u16 = 7;
+pub(super) mod command {
+    pub const READ: u16 = 0;
+    pub const WRITE: u16 = 1;
+    pub const DISCONNECT: u16 = 2;
+    pub const FLUSH: u16 = 3;
+    pub const TRIM: u16 = 4;
+    pub const CACHE: u16 = 5;
+    pub const WRITE_ZEROES: u16 = 6;
+    pub const BLOCK_STATUS: u16 = 7;
 }
 
 /// The head of a request, as it came.

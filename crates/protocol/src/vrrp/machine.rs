@@ -325,17 +325,36 @@ impl Machine {
 
     /// Sends an advert of our priority, or of zero while we hand over.
     pub(super) fn send_advert(&mut self, ctx: &mut Context<'_>) {
-        let priority = if self.rule.is_offered() {
-            0
-        } else {
-            self.priority(ctx.settings)
-        };
+        let priority = self.announced_priority(ctx.settings);
         self.rule.sent(ctx.now, own_interval(ctx.settings));
         self.send(ctx, priority);
     }
 
+    /// The priority of a master's adverts: zero while it hands over.
+    pub(super) fn announced_priority(&self, settings: &Settings) -> u8 {
+        match self.rule.is_offered() {
+            true => 0,
+            false => self.priority(settings),
+        }
+    }
+
     fn send(&mut self, ctx: &mut Context<'_>, priority: u8) {
-        let settings = ctx.settings;
+        let instance = ctx.at;
+        for (to, bytes) in self.adverts(ctx.settings, priority) {
+            ctx.say(Action::Send {
+                instance,
+                to,
+                bytes,
+            });
+        }
+        self.counters[Counter::AdvertsSent] += 1;
+        if priority == 0 {
+            self.counters[Counter::PriorityZeroSent] += 1;
+        }
+    }
+
+    /// The packets of an advert, and where each goes.
+    pub(super) fn adverts(&self, settings: &Settings, priority: u8) -> Vec<(IpAddr, Vec<u8>)> {
         let advert = Advert {
             version: settings.version,
             vrid: settings.vrid,
@@ -349,33 +368,16 @@ impl Machine {
         } else {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED)
         });
-        let instance = ctx.at;
         match &settings.transport {
-            Transport::Multicast(group) => {
-                let bytes = advert.encode(from, *group);
-                let to = *group;
-                ctx.say(Action::Send {
-                    instance,
-                    to,
-                    bytes,
-                });
-            }
+            Transport::Multicast(group) => vec![(*group, advert.encode(from, *group))],
             Transport::Unicast { peers, .. } => {
                 let old = settings.old_unicast_checksum == Some(true) && !settings.ipv6;
-                for peer in peers {
-                    let to = peer.address;
+                let packet = |to: IpAddr| {
                     let bytes = advert.encode(from, if old { GROUP_V4 } else { to });
-                    ctx.say(Action::Send {
-                        instance,
-                        to,
-                        bytes,
-                    });
-                }
+                    (to, bytes)
+                };
+                peers.iter().map(|peer| packet(peer.address)).collect()
             }
-        }
-        self.counters[Counter::AdvertsSent] += 1;
-        if priority == 0 {
-            self.counters[Counter::PriorityZeroSent] += 1;
         }
     }
 

@@ -116,6 +116,13 @@ impl Rule {
         self.advert_at = now.after(interval);
     }
 
+    /// When the last advert was sent and when the next one is due; `None` before the first
+    /// one, and while it listens.
+    pub(super) fn paced(&self) -> Option<(Time, Time)> {
+        let sent_at = self.sent_at.filter(|_| self.listen_until.is_none())?;
+        Some((sent_at, self.advert_at))
+    }
+
     /// When the last advert was sent.
     pub(super) fn sent_at(&self) -> Time {
         self.sent_at.unwrap_or_default()

@@ -27,6 +27,7 @@ mod master;
 pub mod neighbour;
 mod note;
 mod pace;
+mod pacing;
 mod priority;
 mod rejected;
 mod router;
@@ -39,6 +40,7 @@ mod time;
 
 pub use action::{Action, Announce, HandOver, Instance, Reason, Resume, State, Status};
 pub use counters::{COUNTERS, COUNTERS_LEN, Counter, CounterRow, Counters, DumpRow, NUMBERS};
+pub use pacing::NextAdvert;
 pub use rejected::Rejected;
 pub use router::Router;
 pub use settings::{

@@ -317,6 +317,11 @@ impl Router {
         Some(self.machines.get(of.0)?.kept(now))
     }
 
+    /// Whether a successor has taken over.
+    pub(super) fn has_left(&self) -> bool {
+        self.left
+    }
+
     fn state(&self, of: Instance) -> State {
         self.machines.get(of.0).map_or(State::Init, |m| m.state)
     }

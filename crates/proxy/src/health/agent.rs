@@ -149,7 +149,7 @@ pub(super) async fn ask(proxy: &Proxy, server: &Server) -> (Result<Line, AgentRe
     };
     let line = match (asked, connected) {
         (Ok(Ok(bytes)), _) => Ok(read(&bytes)),
-        (Ok(Err(error)), _) => failed(CheckStatus::Layer4Error, super::probe::words(&error)),
+        (Ok(Err(error)), _) => failed(CheckStatus::Layer4Error, language::reason(&error)),
         (Err(_), true) => failed(CheckStatus::Layer7Timeout, String::new()),
         (Err(_), false) => failed(CheckStatus::Layer4Timeout, String::new()),
     };

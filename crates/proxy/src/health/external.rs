@@ -213,7 +213,7 @@ fn result(end: Option<ExternalEnd>, duration_ms: u32) -> CheckResult {
         Some(ExternalEnd::TimedOut) => of(CheckStatus::ProcessTimeout),
         Some(ExternalEnd::NotStarted(errno)) => {
             let error = io::Error::from_raw_os_error(errno);
-            let words = super::probe::words(&error);
+            let words = language::reason(&error);
             of(CheckStatus::SocketError).info(format!("cannot start the program: {words}"))
         }
         Some(ExternalEnd::Busy) => {

@@ -6,6 +6,7 @@
 use super::http2::Http2;
 use super::plan::CheckedServer;
 use super::{external, socks};
+use language::reason;
 use model::check::play::{Next, Outgoing, Play};
 use model::check::scene::Subject;
 use model::config::target::{Target, target_at};
@@ -106,15 +107,6 @@ pub(super) async fn probe(place: &CheckedServer, state: Option<&str>) -> CheckRe
     }
 }
 
-/// The system's words without the number behind them.
-pub(super) fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(at) => text[..at].to_owned(),
-        None => text,
-    }
-}
-
 /// Why a connection was not made, and what of it is told.
 enum Unmade {
     TimedOut(CheckStatus),
@@ -124,8 +116,8 @@ enum Unmade {
 impl From<ConnectError> for Unmade {
     fn from(error: ConnectError) -> Self {
         match error {
-            ConnectError::Local(error) => Unmade::Failed(CheckStatus::SocketError, words(&error)),
-            ConnectError::Remote(error) => Unmade::Failed(CheckStatus::Layer4Error, words(&error)),
+            ConnectError::Local(error) => Unmade::Failed(CheckStatus::SocketError, reason(&error)),
+            ConnectError::Remote(error) => Unmade::Failed(CheckStatus::Layer4Error, reason(&error)),
         }
     }
 }
@@ -243,7 +235,7 @@ impl Probe<'_> {
                     match timeout_at(deadline, open.send(outgoing)).await {
                         Ok(Ok(())) => play.done(),
                         Ok(Err(error)) => {
-                            break play.failed(CheckStatus::SocketError, &words(&error));
+                            break play.failed(CheckStatus::SocketError, &reason(&error));
                         }
                         Err(_) => break play.timed_out(None),
                     }
@@ -255,7 +247,7 @@ impl Probe<'_> {
                     match timeout_at(deadline, open.receive(play.has_input())).await {
                         Ok(Ok(bytes)) => play.received(&bytes),
                         Ok(Err(error)) => {
-                            break play.failed(CheckStatus::SocketError, &words(&error));
+                            break play.failed(CheckStatus::SocketError, &reason(&error));
                         }
                         Err(_) => break play.timed_out(None),
                     }

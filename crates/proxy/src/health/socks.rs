@@ -15,13 +15,8 @@ pub(super) async fn ask(wire: &mut BoxedWire, target: &Target) -> Result<(), Str
         return Err("SOCKS4 Proxy knows IPv4 addresses only".to_owned());
     };
     let aborted = |error: std::io::Error| {
-        let text = error.to_string();
-        let text = text
-            .split(" (os error")
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        format!("SOCKS4 Proxy handshake aborted by server ({text})")
+        let reason = language::reason(&error);
+        format!("SOCKS4 Proxy handshake aborted by server ({reason})")
     };
     let request = socks4::request(*to, USER);
     wire.write_all(&request).await.map_err(aborted)?;

@@ -85,55 +85,55 @@ pub fn fields(p: &Process, float: bool) -> Vec<Field> {
 #[rustfmt::skip]
 fn of_process(p: &Process, float: bool) -> Vec<Field> {
     let uptime = match float {
-        true => text(&format!("{}.{:06}", p.uptime_ms / 1000, p.uptime_ms % 1000 * 1000)),
-        false => clip(p.uptime_ms / 1000),
+        true => text(&format!("{}.{:06}", p.about.uptime_ms / 1000, p.about.uptime_ms % 1000 * 1000)),
+        false => clip(p.about.uptime_ms / 1000),
     };
     vec![
         field(0, "Name", "POS", text(NAME), None, "product name, for compatibility with HAProxy's tools"),
         field(1, "Version", "POS", text(VERSION), None, "version: that of the compatible HAProxy, and that of Evenkeel"),
         field(2, "Release_date", "POS", text(RELEASE_DATE), None, "date of that HAProxy version"),
-        field(3, "Nbthread", "CGS", Value::U32(p.threads), gauge("nbthread"), "threads that serve traffic (global nbthread)"),
+        field(3, "Nbthread", "CGS", Value::U32(p.about.threads), gauge("nbthread"), "threads that serve traffic (global nbthread)"),
         field(4, "Nbproc", "CGS", Value::U32(1), gauge("nbproc"), "serving processes, always 1"),
         field(5, "Process_num", "KGP", Value::U32(1), gauge("relative_process_id"), "relative process number, always 1"),
-        field(6, "Pid", "SGP", Value::U32(p.pid), None, "process id"),
+        field(6, "Pid", "SGP", Value::U32(p.about.pid), None, "process id"),
         field(7, "Uptime", "MDP", text(&p.uptime()), None, "uptime, in days, hours, minutes and seconds"),
         field(8, "Uptime_sec", "MDP", uptime, gauge("uptime_seconds"), "uptime in seconds"),
-        field(9, "Memmax_MB", "CLP", clip(p.memory_max / MEBIBYTE), None, "memory limit of the process (-m), in MB; 0 \
+        field(9, "Memmax_MB", "CLP", clip(p.resources.memory_max / MEBIBYTE), None, "memory limit of the process (-m), in MB; 0 \
             is none"),
-        field(10, "PoolAlloc_MB", "MGP", clip(p.memory.0 / MEBIBYTE), None, "memory of the allocator, in MB"),
-        field(11, "PoolUsed_MB", "MGP", clip(p.memory.1 / MEBIBYTE), None, "memory in use, in MB"),
+        field(10, "PoolAlloc_MB", "MGP", clip(p.resources.memory.0 / MEBIBYTE), None, "memory of the allocator, in MB"),
+        field(11, "PoolUsed_MB", "MGP", clip(p.resources.memory.1 / MEBIBYTE), None, "memory in use, in MB"),
         field(12, "PoolFailed", "MCP", Value::U32(0), counter("pool_failures_total"), "failed allocations; always 0, \
             because the first one ends the process"),
-        field(13, "Ulimit-n", "CLP", clip(p.files_max), gauge("max_fds"), "file descriptor limit"),
-        field(14, "Maxsock", "CLP", clip(p.files_max), gauge("max_sockets"), "socket limit"),
+        field(13, "Ulimit-n", "CLP", clip(p.resources.files_max), gauge("max_fds"), "file descriptor limit"),
+        field(14, "Maxsock", "CLP", clip(p.resources.files_max), gauge("max_sockets"), "socket limit"),
     ]
 }
 
 #[rustfmt::skip]
 fn of_connections(p: &Process) -> Vec<Field> {
     vec![
-        field(15, "Maxconn", "CLP", Value::U32(p.connections_max), gauge("max_connections"), "limit of client \
+        field(15, "Maxconn", "CLP", Value::U32(p.connections.max), gauge("max_connections"), "limit of client \
             connections (global maxconn)"),
-        field(16, "Hard_maxconn", "CLP", Value::U32(p.connections_hard_max), gauge("hard_max_connections"), "highest \
+        field(16, "Hard_maxconn", "CLP", Value::U32(p.connections.hard_max), gauge("hard_max_connections"), "highest \
             possible value of maxconn at run time"),
-        field(17, "CurrConns", "MGP", Value::U32(p.connections), gauge("current_connections"), "current client connections"),
-        field(18, "CumConns", "MCP", clip(p.connections_total), counter("connections_total"), "client connections since the start"),
-        field(19, "CumReq", "MCP", clip(p.requests_total), counter("requests_total"), "requests since the start"),
+        field(17, "CurrConns", "MGP", Value::U32(p.connections.current), gauge("current_connections"), "current client connections"),
+        field(18, "CumConns", "MCP", clip(p.connections.total), counter("connections_total"), "client connections since the start"),
+        field(19, "CumReq", "MCP", clip(p.connections.requests_total), counter("requests_total"), "requests since the start"),
         field(20, "MaxSslConns", "MMP", Value::U32(p.limits.tls_connections), gauge("max_ssl_connections"), "limit of TLS connections, 0 is none (global maxsslconn)"),
-        field(21, "CurrSslConns", "MGP", Value::U32(p.tls_connections.0), gauge("current_ssl_connections"), "current TLS connections, with clients and servers"),
-        field(22, "CumSslConns", "MCP", clip(p.tls_connections.1), counter("ssl_connections_total"), "TLS connections since the start, with clients and servers"),
-        field(23, "Maxpipes", "CLP", Value::U32(p.pipes.most), gauge("max_pipes"), "limit of pipes for splicing, 0 \
+        field(21, "CurrSslConns", "MGP", Value::U32(p.tls.connections.0), gauge("current_ssl_connections"), "current TLS connections, with clients and servers"),
+        field(22, "CumSslConns", "MCP", clip(p.tls.connections.1), counter("ssl_connections_total"), "TLS connections since the start, with clients and servers"),
+        field(23, "Maxpipes", "CLP", Value::U32(p.resources.pipes.most), gauge("max_pipes"), "limit of pipes for splicing, 0 \
             with nosplice (global maxpipes)"),
-        field(24, "PipesUsed", "MGP", Value::U32(p.pipes.used), counter("pipes_used_total"), "pipes in use: each has \
+        field(24, "PipesUsed", "MGP", Value::U32(p.resources.pipes.used), counter("pipes_used_total"), "pipes in use: each has \
             data for a blocked receiver"),
-        field(25, "PipesFree", "MGP", Value::U32(p.pipes.kept), counter("pipes_free_total"), "free pipes"),
-        field(26, "ConnRate", "MRP", clip(p.connection_rate.0), gauge("current_connection_rate"), "client connections over the last second"),
+        field(25, "PipesFree", "MGP", Value::U32(p.resources.pipes.kept), counter("pipes_free_total"), "free pipes"),
+        field(26, "ConnRate", "MRP", clip(p.connections.rate.0), gauge("current_connection_rate"), "client connections over the last second"),
         field(27, "ConnRateLimit", "CLP", Value::U32(p.limits.connection_rate), gauge("limit_connection_rate"), "limit of connections per second, 0 is none (global maxconnrate)"),
-        field(28, "MaxConnRate", "MMP", clip(p.connection_rate.1), gauge("max_connection_rate"), "maximum connection \
+        field(28, "MaxConnRate", "MMP", clip(p.connections.rate.1), gauge("max_connection_rate"), "maximum connection \
             rate since the start"),
-        field(29, "SessRate", "MRP", clip(p.session_rate.0), gauge("current_session_rate"), "sessions over the last second"),
+        field(29, "SessRate", "MRP", clip(p.connections.session_rate.0), gauge("current_session_rate"), "sessions over the last second"),
         field(30, "SessRateLimit", "CLP", Value::U32(p.limits.session_rate), gauge("limit_session_rate"), "limit of sessions per second, 0 is none (global maxsessrate)"),
-        field(31, "MaxSessRate", "MRP", clip(p.session_rate.1), gauge("max_session_rate"), "maximum session rate \
+        field(31, "MaxSessRate", "MRP", clip(p.connections.session_rate.1), gauge("max_session_rate"), "maximum session rate \
             since the start"),
     ]
 }
@@ -141,20 +141,20 @@ fn of_connections(p: &Process) -> Vec<Field> {
 #[rustfmt::skip]
 fn of_tls(p: &Process) -> Vec<Field> {
     vec![
-        field(32, "SslRate", "MRP", clip(p.tls_rate.0), gauge("current_ssl_rate"), "TLS connections of clients over the last second"),
+        field(32, "SslRate", "MRP", clip(p.tls.rate.0), gauge("current_ssl_rate"), "TLS connections of clients over the last second"),
         field(33, "SslRateLimit", "CLP", Value::U32(p.limits.tls_rate), gauge("limit_ssl_rate"), "limit of TLS connections per second, 0 is none (global maxsslrate)"),
-        field(34, "MaxSslRate", "MMP", clip(p.tls_rate.1), gauge("max_ssl_rate"), "maximum TLS connection rate since \
+        field(34, "MaxSslRate", "MMP", clip(p.tls.rate.1), gauge("max_ssl_rate"), "maximum TLS connection rate since \
             the start"),
-        field(35, "SslFrontendKeyRate", "MGP", clip(p.tls_client_keys.0), gauge("current_frontend_ssl_key_rate"), "full TLS handshakes with clients over the last second"),
-        field(36, "SslFrontendMaxKeyRate", "MMP", clip(p.tls_client_keys.1), gauge("max_frontend_ssl_key_rate"), "maximum \
+        field(35, "SslFrontendKeyRate", "MGP", clip(p.tls.client_keys.0), gauge("current_frontend_ssl_key_rate"), "full TLS handshakes with clients over the last second"),
+        field(36, "SslFrontendMaxKeyRate", "MMP", clip(p.tls.client_keys.1), gauge("max_frontend_ssl_key_rate"), "maximum \
             rate of full TLS handshakes with clients since the start"),
-        field(37, "SslFrontendSessionReuse_pct", "MGP", clip(p.tls_resumed_percent), gauge("frontend_ssl_reuse"), "percentage of the clients' TLS connections that resumed a session"),
-        field(38, "SslBackendKeyRate", "MRP", clip(p.tls_server_keys.0), gauge("current_backend_ssl_key_rate"), "full TLS handshakes with servers over the last second"),
-        field(39, "SslBackendMaxKeyRate", "MMP", clip(p.tls_server_keys.1), gauge("max_backend_ssl_key_rate"), "maximum \
+        field(37, "SslFrontendSessionReuse_pct", "MGP", clip(p.tls.resumed_percent), gauge("frontend_ssl_reuse"), "percentage of the clients' TLS connections that resumed a session"),
+        field(38, "SslBackendKeyRate", "MRP", clip(p.tls.server_keys.0), gauge("current_backend_ssl_key_rate"), "full TLS handshakes with servers over the last second"),
+        field(39, "SslBackendMaxKeyRate", "MMP", clip(p.tls.server_keys.1), gauge("max_backend_ssl_key_rate"), "maximum \
             rate of full TLS handshakes with servers since the start"),
-        field(40, "SslCacheLookups", "MCP", clip(p.tls_lookups.0), counter("ssl_cache_lookups_total"), "lookups in \
+        field(40, "SslCacheLookups", "MCP", clip(p.tls.lookups.0), counter("ssl_cache_lookups_total"), "lookups in \
             the TLS session cache"),
-        field(41, "SslCacheMisses", "MCP", clip(p.tls_lookups.1), counter("ssl_cache_misses_total"), "misses of the \
+        field(41, "SslCacheMisses", "MCP", clip(p.tls.lookups.1), counter("ssl_cache_misses_total"), "misses of the \
             TLS session cache"),
     ]
 }
@@ -168,32 +168,32 @@ fn of_work(p: &Process) -> Vec<Field> {
             of HTTP compression over the last second, in bytes"),
         field(44, "CompressBpsRateLim", "CLP", clip(p.limits.compression_rate), gauge("limit_http_comp"), "limit of \
             HTTP compression input in bytes per second, 0 is none (global maxcomprate)"),
-        field(45, "ZlibMemUsage", "MGP", clip(p.compression_memory.0), gauge("current_zlib_memory"), "memory of HTTP \
+        field(45, "ZlibMemUsage", "MGP", clip(p.resources.compression_memory.0), gauge("current_zlib_memory"), "memory of HTTP \
             compression in bytes"),
-        field(46, "MaxZlibMemUsage", "CLP", clip(p.compression_memory.1), gauge("max_zlib_memory"), "memory limit of \
+        field(46, "MaxZlibMemUsage", "CLP", clip(p.resources.compression_memory.1), gauge("max_zlib_memory"), "memory limit of \
             HTTP compression in bytes, 0 is none (global maxzlibmem)"),
-        field(47, "Tasks", "MGP", Value::U32(p.tasks), gauge("current_tasks"), "tasks of the serving threads"),
+        field(47, "Tasks", "MGP", Value::U32(p.resources.tasks), gauge("current_tasks"), "tasks of the serving threads"),
         field(48, "Run_queue", "MGP", Value::U32(0), gauge("current_run_queue"), "tasks that are ready to run"),
         field(49, "Idle_pct", "MaP", Value::U32(p.measured.idle_percent), gauge("idle_time_percent"), "idle \
             percentage of the serving threads over the last second"),
-        field(50, "node", "COS", text(&p.node), None, "node name (global node, or host name)"),
+        field(50, "node", "COS", text(&p.about.node), None, "node name (global node, or host name)"),
     ];
-    if let Some(description) = &p.description {
+    if let Some(description) = &p.about.description {
         fields.push(field(51, "description", "COS", text(description), None, "description (global description)"));
     }
     fields.extend([
-        field(52, "Stopping", "MGP", Value::U32(p.stopping.into()), gauge("stopping"), "1 in a soft stop, otherwise 0"),
-        field(53, "Jobs", "MGP", Value::U32(p.connections.saturating_add(p.listeners)), gauge("jobs"), "client connections and listeners"),
+        field(52, "Stopping", "MGP", Value::U32(p.about.stopping.into()), gauge("stopping"), "1 in a soft stop, otherwise 0"),
+        field(53, "Jobs", "MGP", Value::U32(p.connections.current.saturating_add(p.connections.listeners)), gauge("jobs"), "client connections and listeners"),
         field(54, "Unstoppable Jobs", "MGP", Value::U32(0), gauge("unstoppable_jobs"), "jobs that do not delay a soft \
             stop"),
-        field(55, "Listeners", "MGP", Value::U32(p.listeners), gauge("listeners"), "active listeners, including \
+        field(55, "Listeners", "MGP", Value::U32(p.connections.listeners), gauge("listeners"), "active listeners, including \
             statistics sockets"),
-        field(56, "ActivePeers", "MGP", Value::U32(p.peers.0), gauge("active_peers"), "established connections with peers"),
-        field(57, "ConnectedPeers", "MGP", Value::U32(p.peers.1), gauge("connected_peers"), "connections with peers"),
-        field(58, "DroppedLogs", "MGP", clip(p.logs_dropped), counter("dropped_logs_total"), "dropped log messages"),
+        field(56, "ActivePeers", "MGP", Value::U32(p.services.peers.0), gauge("active_peers"), "established connections with peers"),
+        field(57, "ConnectedPeers", "MGP", Value::U32(p.services.peers.1), gauge("connected_peers"), "connections with peers"),
+        field(58, "DroppedLogs", "MGP", clip(p.services.logs_dropped), counter("dropped_logs_total"), "dropped log messages"),
         field(59, "BusyPolling", "MGP", Value::U32(0), gauge("busy_polling_enabled"), "1 with busy polling; not \
             supported, so 0"),
-        field(60, "FailedResolutions", "MGP", clip(p.failed_resolutions), counter("failed_resolutions"), "failed name \
+        field(60, "FailedResolutions", "MGP", clip(p.services.failed_resolutions), counter("failed_resolutions"), "failed name \
             resolutions"),
     ]);
     fields
@@ -202,23 +202,23 @@ fn of_work(p: &Process) -> Vec<Field> {
 #[rustfmt::skip]
 fn of_traffic(p: &Process) -> Vec<Field> {
     let mut fields = vec![
-        field(61, "TotalBytesOut", "MGP", Value::U64(p.bytes_out), counter("bytes_out_total"), "bytes sent to clients since the start"),
-        field(62, "TotalSplicdedBytesOut", "MGP", Value::U64(p.pipes.bytes), counter("spliced_bytes_out_total"), "bytes \
+        field(61, "TotalBytesOut", "MGP", Value::U64(p.connections.bytes_out), counter("bytes_out_total"), "bytes sent to clients since the start"),
+        field(62, "TotalSplicdedBytesOut", "MGP", Value::U64(p.resources.pipes.bytes), counter("spliced_bytes_out_total"), "bytes \
             spliced in the kernel"),
         field(63, "BytesOutRate", "MRP", Value::U64(p.measured.bytes_out), gauge("bytes_out_rate"), "bytes sent to clients over the last second"),
         field(64, "DebugCommandsIssued", "MGP", Value::U32(0), None, "debugging commands used; there are none"),
-        field(65, "CumRecvLogs", "MCP", clip(p.logs_received), counter("recv_logs_total"), "log messages that log-forward sections received"),
+        field(65, "CumRecvLogs", "MCP", clip(p.services.logs_received), counter("recv_logs_total"), "log messages that log-forward sections received"),
         field(66, "Build info", "POS", text(VERSION), None, "version of the build"),
-        field(67, "Memmax_bytes", "CLP", clip(p.memory_max), gauge("max_memory_bytes"), "memory limit of the process \
+        field(67, "Memmax_bytes", "CLP", clip(p.resources.memory_max), gauge("max_memory_bytes"), "memory limit of the process \
             (-m), in bytes; 0 is none"),
-        field(68, "PoolAlloc_bytes", "MGP", Value::U64(p.memory.0), gauge("pool_allocated_bytes"), "memory of the \
+        field(68, "PoolAlloc_bytes", "MGP", Value::U64(p.resources.memory.0), gauge("pool_allocated_bytes"), "memory of the \
             allocator, in bytes"),
-        field(69, "PoolUsed_bytes", "MGP", Value::U64(p.memory.1), gauge("pool_used_bytes"), "memory in use, in bytes"),
-        field(70, "Start_time_sec", "MDP", clip(p.started_s), gauge("start_time_seconds"), "start time, in seconds \
+        field(69, "PoolUsed_bytes", "MGP", Value::U64(p.resources.memory.1), gauge("pool_used_bytes"), "memory in use, in bytes"),
+        field(70, "Start_time_sec", "MDP", clip(p.about.started_s), gauge("start_time_seconds"), "start time, in seconds \
             since 1970"),
         field(71, "Tainted", "SGP", text("0"), None, "experimental features in use; there are none"),
     ];
-    if let Some(configuration) = &p.configuration {
+    if let Some(configuration) = &p.about.configuration {
         fields.push(field(OWN_PLACE, "Configuration", "COS", text(configuration), None, "version of the cluster's configuration, with its author and reason"));
     }
     fields
@@ -230,10 +230,8 @@ mod tests {
 
     #[test]
     fn the_fields_are_all_of_haproxys_in_its_order() {
-        let process = Process {
-            description: Some("d".into()),
-            ..Process::default()
-        };
+        let mut process = Process::default();
+        process.about.description = Some("d".into());
         let places: Vec<usize> = fields(&process, false).iter().map(|f| f.place).collect();
         assert_eq!(places, (0..=71).collect::<Vec<_>>());
         let mut metrics: Vec<_> = fields(&process, false)

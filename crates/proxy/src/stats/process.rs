@@ -32,6 +32,27 @@ pub struct Limits {
 /// The process at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Process {
+    /// Which process it is.
+    pub about: About,
+    /// Connections of clients, and what they carry.
+    pub connections: Connections,
+    /// TLS with clients and servers.
+    pub tls: Tls,
+    /// What it takes from the system.
+    pub resources: Resources,
+    /// What it does beside connections.
+    pub services: Services,
+    /// Limits.
+    pub limits: Limits,
+    /// What is measured over a second.
+    pub measured: Measured,
+    /// Virtual addresses.
+    pub addresses: Report,
+}
+
+/// Which process it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct About {
     /// Its number.
     pub pid: u32,
     /// Threads of the data plane.
@@ -40,70 +61,84 @@ pub struct Process {
     pub uptime_ms: u64,
     /// When it began, seconds since 1970.
     pub started_s: u64,
-    /// Descriptors that it may have.
-    pub files_max: u64,
-    /// Connections of clients that it may have.
-    pub connections_max: u32,
-    /// Connections of clients now.
-    pub connections: u32,
-    /// Connections since the start.
-    pub connections_total: u64,
-    /// Connections a second: now and at most.
-    pub connection_rate: (u64, u64),
-    /// Sessions a second: now and at most.
-    pub session_rate: (u64, u64),
-    /// TLS connections: now, and since the start.
-    pub tls_connections: (u32, u64),
-    /// Clients' TLS handshakes a second: now and at most.
-    pub tls_rate: (u64, u64),
-    /// Those of them that resumed no session.
-    pub tls_client_keys: (u64, u64),
-    /// Percent of them that did.
-    pub tls_resumed_percent: u64,
-    /// Handshakes with servers that resumed no session.
-    pub tls_server_keys: (u64, u64),
-    /// Sessions that were looked for in the store, and that were not there.
-    pub tls_lookups: (u64, u64),
-    /// HTTP requests since the start, over all frontends.
-    pub requests_total: u64,
-    /// Bytes to clients since the start, over all frontends.
-    pub bytes_out: u64,
-    /// Pipes of the kernel, and the bytes that went through them.
-    pub pipes: Pipes,
-    /// Listeners that are open, and statistics sockets.
-    pub listeners: u32,
-    /// The highest limit of connections that an operator may set.
-    pub connections_hard_max: u32,
-    /// Limit of the address space, bytes; 0 is none.
-    pub memory_max: u64,
-    /// Memory that the allocator has, and what of it is in use, bytes.
-    pub memory: (u64, u64),
-    /// Limits.
-    pub limits: Limits,
-    /// Memory of compression and its limit, bytes.
-    pub compression_memory: (u64, u64),
-    /// What is measured over a second.
-    pub measured: Measured,
-    /// Tasks of the threads.
-    pub tasks: u32,
-    /// Connections with peers: established ones, and all.
-    pub peers: (u32, u32),
-    /// Resolutions that failed.
-    pub failed_resolutions: u64,
-    /// Messages that log-forward sections received.
-    pub logs_received: u64,
     /// Whether it only finishes what it has.
     pub stopping: bool,
-    /// Log lines that were dropped.
-    pub logs_dropped: u64,
     /// `node`, or the name of the host.
     pub node: String,
     /// Which version of a cluster's configuration the newest is, in a line.
     pub configuration: Option<String>,
     /// `description`.
     pub description: Option<String>,
-    /// Virtual addresses.
-    pub addresses: Report,
+}
+
+/// Connections of clients, and what they carry.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Connections {
+    /// Connections of clients that it may have.
+    pub max: u32,
+    /// The highest limit of connections that an operator may set.
+    pub hard_max: u32,
+    /// Connections of clients now.
+    pub current: u32,
+    /// Connections since the start.
+    pub total: u64,
+    /// Connections a second: now and at most.
+    pub rate: (u64, u64),
+    /// Sessions a second: now and at most.
+    pub session_rate: (u64, u64),
+    /// Listeners that are open, and statistics sockets.
+    pub listeners: u32,
+    /// HTTP requests since the start, over all frontends.
+    pub requests_total: u64,
+    /// Bytes to clients since the start, over all frontends.
+    pub bytes_out: u64,
+}
+
+/// TLS with clients and servers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tls {
+    /// TLS connections: now, and since the start.
+    pub connections: (u32, u64),
+    /// Clients' TLS handshakes a second: now and at most.
+    pub rate: (u64, u64),
+    /// Those of them that resumed no session.
+    pub client_keys: (u64, u64),
+    /// Percent of them that did.
+    pub resumed_percent: u64,
+    /// Handshakes with servers that resumed no session.
+    pub server_keys: (u64, u64),
+    /// Sessions that were looked for in the store, and that were not there.
+    pub lookups: (u64, u64),
+}
+
+/// What it takes from the system.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Resources {
+    /// Descriptors that it may have.
+    pub files_max: u64,
+    /// Limit of the address space, bytes; 0 is none.
+    pub memory_max: u64,
+    /// Memory that the allocator has, and what of it is in use, bytes.
+    pub memory: (u64, u64),
+    /// Memory of compression and its limit, bytes.
+    pub compression_memory: (u64, u64),
+    /// Pipes of the kernel, and the bytes that went through them.
+    pub pipes: Pipes,
+    /// Tasks of the threads.
+    pub tasks: u32,
+}
+
+/// What it does beside connections.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Services {
+    /// Connections with peers: established ones, and all.
+    pub peers: (u32, u32),
+    /// Resolutions that failed.
+    pub failed_resolutions: u64,
+    /// Messages that log-forward sections received.
+    pub logs_received: u64,
+    /// Log lines that were dropped.
+    pub logs_dropped: u64,
     /// What nameservers did.
     pub(crate) resolvers: Vec<model::names::SectionReport>,
 }
@@ -134,52 +169,62 @@ impl Process {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Process {
-            pid: std::process::id(),
-            threads: runtime.threads() as u32,
-            uptime_ms: now_ms,
-            started_s: started.as_secs(),
-            files_max: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
-            connections_max: runtime.connections_max.load(Relaxed),
-            connections: runtime.connections.current(),
-            connections_total: runtime.counters.read(Tally::Connections),
-            connection_rate: both(&runtime.connection_rate),
-            session_rate: both(&runtime.session_rate),
-            tls_connections: (tls.connections.current(), tls.total.load(Relaxed)),
-            tls_rate: both(&tls.rate),
-            tls_client_keys: both(&tls.client_keys),
-            tls_resumed_percent: tls.resumed_percent(now_ms),
-            tls_server_keys: both(&tls.server_keys),
-            tls_lookups: tls::resume::lookups(),
-            requests_total: sum(Tally::Requests),
-            bytes_out: sum(Tally::BytesOut),
-            pipes: reactor::pipes(),
-            listeners: open.map(|p| p.binds.len() as u32).sum::<u32>()
-                + config.global.stats_sockets.len() as u32,
-            connections_hard_max: runtime.connections_max_of_file(),
-            memory_max: getrlimit(Resource::As).current.unwrap_or(0),
-            memory: memory(),
+            about: About {
+                pid: std::process::id(),
+                threads: runtime.threads() as u32,
+                uptime_ms: now_ms,
+                started_s: started.as_secs(),
+                stopping: runtime.stopping(),
+                node: config.global.node_name(),
+                configuration: config.global.version.as_deref().map(line),
+                description: config.global.description.as_deref().map(str::to_owned),
+            },
+            connections: Connections {
+                max: runtime.connections_max.load(Relaxed),
+                hard_max: runtime.connections_max_of_file(),
+                current: runtime.connections.current(),
+                total: runtime.counters.read(Tally::Connections),
+                rate: both(&runtime.connection_rate),
+                session_rate: both(&runtime.session_rate),
+                listeners: open.map(|p| p.binds.len() as u32).sum::<u32>()
+                    + config.global.stats_sockets.len() as u32,
+                requests_total: sum(Tally::Requests),
+                bytes_out: sum(Tally::BytesOut),
+            },
+            tls: Tls {
+                connections: (tls.connections.current(), tls.total.load(Relaxed)),
+                rate: both(&tls.rate),
+                client_keys: both(&tls.client_keys),
+                resumed_percent: tls.resumed_percent(now_ms),
+                server_keys: both(&tls.server_keys),
+                lookups: tls::resume::lookups(),
+            },
+            resources: Resources {
+                files_max: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+                memory_max: getrlimit(Resource::As).current.unwrap_or(0),
+                memory: memory(),
+                compression_memory: config.global.compression.memory(),
+                pipes: reactor::pipes(),
+                tasks: (0..runtime.threads())
+                    .map(|thread| reactor::load(thread) as u32)
+                    .sum(),
+            },
+            services: Services {
+                peers: peers(config),
+                failed_resolutions: model::names::failures(),
+                logs_received: crate::log_forward::received(),
+                logs_dropped: model::log::dropped(),
+                resolvers: runtime.names.report(),
+            },
             limits: limits(config),
-            compression_memory: config.global.compression.memory(),
             measured: runtime.measured(),
-            tasks: (0..runtime.threads())
-                .map(|thread| reactor::load(thread) as u32)
-                .sum(),
-            peers: peers(config),
-            failed_resolutions: model::names::failures(),
-            logs_received: crate::log_forward::received(),
-            stopping: runtime.stopping(),
-            logs_dropped: model::log::dropped(),
-            node: config.global.node_name(),
-            configuration: config.global.version.as_deref().map(line),
-            description: config.global.description.as_deref().map(str::to_owned),
             addresses: crate::vitals::report(runtime),
-            resolvers: runtime.names.report(),
         }
     }
 
     /// How long it serves, as `0d 0h00m00s`.
     pub fn uptime(&self) -> String {
-        let s = self.uptime_ms / 1000;
+        let s = self.about.uptime_ms / 1000;
         format!(
             "{}d {}h{:02}m{:02}s",
             s / 86400,

@@ -250,7 +250,7 @@ pub fn render(config: &Config, process: &Process, moment: &Moment, query: Query)
         of_tables(&mut out, config);
     }
     if query.resolvers {
-        of_resolvers(&mut out, &process.resolvers);
+        of_resolvers(&mut out, &process.services.resolvers);
     }
     if query.addresses {
         process.addresses.metrics(&mut out);

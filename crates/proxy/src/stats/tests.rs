@@ -99,18 +99,17 @@ fn config() -> Arc<Config> {
 }
 
 fn process() -> Process {
-    Process {
-        pid: 4711,
-        threads: 2,
-        uptime_ms: 93_784_000,
-        files_max: 20_000,
-        connections_max: 10_000,
-        connections: 12,
-        connections_total: 123_456,
-        node: "host".into(),
-        configuration: Some("version 12 by <anna>".into()),
-        ..Process::default()
-    }
+    let mut process = Process::default();
+    process.about.pid = 4711;
+    process.about.threads = 2;
+    process.about.uptime_ms = 93_784_000;
+    process.about.node = "host".into();
+    process.about.configuration = Some("version 12 by <anna>".into());
+    process.resources.files_max = 20_000;
+    process.connections.max = 10_000;
+    process.connections.current = 12;
+    process.connections.total = 123_456;
+    process
 }
 
 fn rows(format: Format, selection: &Selection<'_>) -> String {

@@ -1,12 +1,14 @@
 //! The taking side: asks a process for the sockets that it listens on.
 
 use super::wire::{self, REQUEST, Record, Step, Taker, WireError};
+use language::reason;
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -81,10 +83,10 @@ pub struct TakenSocket {
 #[derive(Debug, thiserror::Error)]
 pub enum TakeoverError {
     /// There is nobody at that place.
-    #[error("no listener there ({0})")]
+    #[error("{}", reason(&io::Error::from(*.0)))]
     Connect(Errno),
     /// The connection failed.
-    #[error("the connection failed ({0})")]
+    #[error("the connection failed: {}", reason(&io::Error::from(*.0)))]
     Failed(Errno),
     /// It took too long.
     #[error("timeout waiting for the reply")]

@@ -7,11 +7,10 @@ use model::config::{Config, Service};
 use model::transaction::listing;
 use protocol::vitals::Vitals;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How often it is judged.
 const EVERY: Duration = Duration::from_millis(100);
@@ -23,6 +22,52 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// As long as this after it began there may be clients between two requests, who learn
 /// with an answer, or by silence, that their connection ends ([`crate::stream`]).
 const SETTLING: Duration = Duration::from_millis(1_100);
+
+/// How long a service that a version removed is still described: its addresses may be handed
+/// over only now, and their connections led to their end.
+const REMOVED_FOR: Duration = Duration::from_secs(60);
+
+/// What is described to the role that moves addresses.
+#[derive(Default)]
+struct Described {
+    /// The services of the configuration that is served, and behind them removed ones.
+    services: Vec<Service>,
+    /// The version of that configuration.
+    version: Option<u64>,
+    /// When each of the removed ones was removed.
+    removed: Vec<Instant>,
+}
+
+impl Described {
+    /// Follows the configuration. Services that it removed stay for a while, and for as long
+    /// as they drain. True: it changed.
+    fn follow(&mut self, config: &Config, now: Instant, drains: impl Fn(&str) -> bool) -> bool {
+        let is_new = self.version != Some(config.version);
+        let mut all = std::mem::take(&mut self.services);
+        let kept = all.len() - self.removed.len();
+        let gone: Vec<(Service, Instant)> = match is_new {
+            true => {
+                let since = std::iter::repeat_n(now, kept).chain(self.removed.drain(..));
+                let is_gone = |one: &Service| config.services.iter().all(|s| s.name != one.name);
+                let gone = all.drain(..).zip(since);
+                gone.filter(|(one, _)| is_gone(one)).collect()
+            }
+            false => all.drain(kept..).zip(self.removed.drain(..)).collect(),
+        };
+        if is_new {
+            (self.version, all) = (Some(config.version), config.services.clone());
+        }
+        let before = gone.len();
+        for (one, since) in gone {
+            if now.duration_since(since) < REMOVED_FOR || drains(&one.name) {
+                all.push(one);
+                self.removed.push(since);
+            }
+        }
+        self.services = all;
+        is_new || self.removed.len() != before
+    }
+}
 
 /// The task; dropping it ends it.
 #[derive(Debug)]
@@ -40,37 +85,42 @@ pub fn start(runtime: &'static Runtime) -> Watching {
 }
 
 async fn run(runtime: &'static Runtime) {
-    let mut described = None;
+    let (mut described, mut claims) = (Described::default(), None);
     loop {
         let Some((vitals, owner)) = runtime.vitals.memory() else {
             sleep(EVERY).await;
             continue;
         };
+        let config = runtime.config();
+        let drains = |name: &str| {
+            let until_ms = vitals.find(name).and_then(|slot| vitals.drain(slot));
+            until_ms.is_some_and(|until_ms| until_ms > now_ms())
+        };
+        let changed = described.follow(&config, Instant::now(), drains);
         if runtime.stopping() || !vitals.is_owner(owner) {
             // The successor has described its own addresses. The connections that are
             // still here end with their addresses.
-            described = None;
-            lead(runtime, &runtime.config(), vitals);
+            claims = None;
+            lead(runtime, &described.services, vitals);
             sleep(EVERY).await;
             continue;
         }
         vitals.side_beat(owner, now_ms());
-        let config = runtime.config();
-        let claims = runtime.vitals.claims.load(Ordering::Relaxed);
-        let now_described = Some((config.version, claims));
-        if described != now_described {
-            let names = config.services.iter().map(|service| &*service.name);
+        let now_claims = Some(runtime.vitals.claims.load(Ordering::Relaxed));
+        let describes = changed || claims != now_claims;
+        if describes {
+            let names = described.services.iter().map(|service| &*service.name);
             vitals.describe(owner, names);
         }
-        for (slot, service) in config.services.iter().enumerate() {
+        for (slot, service) in described.services.iter().enumerate() {
             vitals.set_band(owner, slot, judge::band(&config, service));
         }
-        if described != now_described {
+        if describes {
             // Who reads it takes the first bands that it sees.
             vitals.set_threads(owner, runtime.threads());
-            described = now_described;
+            claims = now_claims;
         }
-        match drain(runtime, &config, vitals).await {
+        match drain(runtime, &config, &described.services, vitals).await {
             true => sleep(COUNT_EVERY).await,
             false => sleep(EVERY).await,
         }
@@ -81,11 +131,11 @@ async fn run(runtime: &'static Runtime) {
 /// these are, with their slots.
 fn lead<'c>(
     runtime: &'static Runtime,
-    config: &'c Config,
+    services: &'c [Service],
     vitals: Vitals<'static>,
 ) -> Vec<(usize, &'c Service)> {
     let VitalsMemory { draining, .. } = &runtime.vitals;
-    let services = config.services.iter();
+    let services = services.iter();
     let wanted: Vec<(usize, &Service, u64)> = services
         .filter_map(|service| {
             let slot = vitals.find(&service.name)?;
@@ -113,8 +163,13 @@ fn lead<'c>(
 
 /// Leads connections of addresses that are to be given away to their end, and counts
 /// what is under way there. False where there are none.
-async fn drain(runtime: &'static Runtime, config: &Arc<Config>, vitals: Vitals<'static>) -> bool {
-    let wanted = lead(runtime, config, vitals);
+async fn drain(
+    runtime: &'static Runtime,
+    config: &Config,
+    services: &[Service],
+    vitals: Vitals<'static>,
+) -> bool {
+    let wanted = lead(runtime, services, vitals);
     let (VitalsMemory { draining, .. }, now) = (&runtime.vitals, reactor::Instant::now());
     let Some((_, owner)) = runtime.vitals.memory() else {
         return false;
@@ -159,4 +214,51 @@ async fn under_way(runtime: &Runtime, addresses: &[IpAddr]) -> Option<u64> {
         all += timeout(PATIENCE, take).await.ok()?.ok()?;
     }
     Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(version: u64, names: &[&str]) -> Config {
+        let service = |name: &&str| Service {
+            name: (*name).into(),
+            ..Service::default()
+        };
+        Config {
+            version,
+            services: names.iter().map(service).collect(),
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn a_service_that_a_version_removed_is_described_until_its_connections_had_their_time() {
+        let mut described = Described::default();
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let names = |described: &Described| {
+            let names = described.services.iter().map(|one| one.name.to_string());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        let both = version(1, &["www", "mail"]);
+        assert!(described.follow(&both, at(0), |_| false));
+        assert!(!described.follow(&both, at(100), |_| false));
+        let one = version(2, &["mail"]);
+        assert!(described.follow(&one, at(100), |_| false));
+        assert_eq!(names(&described), "mail www");
+        // A further version changes nothing of that, and one that has it again does.
+        assert!(described.follow(&version(3, &["mail"]), at(130), |_| false));
+        assert_eq!(names(&described), "mail www");
+        let drains = |name: &str| name == "www";
+        let three = version(3, &["mail"]);
+        assert!(!described.follow(&three, at(159), |_| false));
+        assert!(!described.follow(&three, at(170), drains));
+        assert!(described.follow(&three, at(171), |_| false));
+        assert_eq!(names(&described), "mail");
+        assert!(described.follow(&version(4, &[]), at(180), |_| false));
+        assert!(described.follow(&version(5, &["mail"]), at(181), |_| false));
+        assert_eq!(names(&described), "mail");
+        assert!(!described.follow(&version(5, &["mail"]), at(300), |_| false));
+    }
 }

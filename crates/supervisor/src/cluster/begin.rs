@@ -163,7 +163,7 @@ impl Supervisor {
         match role::start(row.entry, Path::new(OWN_PROGRAM), &payload) {
             Ok(role) => {
                 self.voice.notice(format_args!(
-                    "control role ({}) started",
+                    "control role (process {}) started",
                     role.process.number()
                 ));
                 self.slots.governing.running = Some(role);

@@ -99,7 +99,7 @@ impl Supervisor {
             .died(role.born, Instant::now(), false);
         if self.voice.form() == Form::Own {
             self.voice.warning(format_args!(
-                "the control role {} {}; traffic is not affected, restarting it in {} s",
+                "the control role (process {}) {}; traffic is not affected, restarting it in {} s",
                 role.process.number(),
                 role::ended_words(ending),
                 wait.as_secs_f32()

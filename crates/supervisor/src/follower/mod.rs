@@ -215,6 +215,7 @@ impl Supervisor {
             Message::Unknown { kind } if kind == Message::Shared.kind() => {
                 self.replace_part(part);
             }
+            Message::Stopping => self.part_stays(part),
             // It was told in its log, and its end is seen by itself.
             Message::Ended { .. } => {}
             other => self.not_understood(part, &other),
@@ -331,8 +332,39 @@ impl Supervisor {
         self.tell_gone(part);
         if self.service.stop.is_none() {
             self.follow_version();
-        } else if !self.release_parts(false) {
+        } else if !self.release_parts(false) || self.all_stay() {
             self.stop_without_parts();
+        }
+    }
+
+    /// A role keeps what no other machine takes, until the proxy has finished.
+    fn part_stays(&mut self, part: &'static str) {
+        // Otherwise it was told again by now.
+        if !self.service.stop.is_some_and(|stop| stop.is_soft()) {
+            return;
+        }
+        let slot = &mut self.slots[part];
+        if let Some(role) = &mut slot.running {
+            (role.stays, slot.stop_until) = (true, None);
+        }
+        if self.all_stay() {
+            self.stop_without_parts();
+        }
+    }
+
+    /// Whether every role beside the proxy waits for its end.
+    fn all_stay(&self) -> bool {
+        let running = row::beside().filter_map(|part| self.slots[part].running.as_ref());
+        running.into_iter().all(|role| role.stays)
+    }
+
+    /// The proxy has finished: what stayed for it is given up.
+    pub(super) fn release_what_stayed(&mut self) {
+        for part in row::beside() {
+            let running = self.slots[part].running.as_mut();
+            if running.is_some_and(|role| std::mem::take(&mut role.stays)) {
+                self.release_part(part);
+            }
         }
     }
 
@@ -350,7 +382,9 @@ impl Supervisor {
             self.slots[part].restart_at = None;
         }
         for part in last {
-            if again || self.slots[part].stop_until.is_none() {
+            let slot = &mut self.slots[part];
+            let stays = slot.running.as_ref().is_some_and(|role| role.stays);
+            if again || (slot.stop_until.is_none() && !stays) {
                 self.release_part(part);
             }
         }
@@ -358,6 +392,8 @@ impl Supervisor {
     }
 
     fn release_part(&mut self, part: &'static str) {
+        let finishes = self.service.stop.is_some_and(|stop| stop.is_soft());
+        let waits = finishes && self.beside(part).shares && self.slots.serving.lives();
         let slot = &mut self.slots[part];
         if let Some(before) = &mut slot.before {
             before.leave(Instant::now() + LEAVE_LIMIT);
@@ -366,6 +402,7 @@ impl Supervisor {
             return;
         };
         let manner = match self.command.releases {
+            true if waits => Manner::Yield,
             true => Manner::Soft,
             false => Manner::Leave,
         };

@@ -1,8 +1,10 @@
 //! A copy that becomes larger. It never becomes smaller.
 
-use super::{Backing, Device, DeviceError, Place};
+use super::{Backing, Device, DeviceError, LogicalVolume, Place, zero};
 use crate::layout::{Change, Head, Metadata, metadata_bytes};
-use rustix::fs::{fdatasync, fstatvfs, ftruncate};
+use rustix::fs::{FallocateFlags, fallocate, fdatasync, fstatvfs, ftruncate};
+use rustix::io::Errno;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,26 +20,59 @@ pub fn grow(
     name: &str,
     size_bytes: u64,
 ) -> Result<(), DeviceError> {
-    let place = |file: &Arc<std::fs::File>, path: PathBuf| {
-        let file = file.try_clone();
-        let failed = |error: std::io::Error| DeviceError::Io {
-            action: "use",
-            path: path.clone(),
-            errno: rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO),
-        };
-        let file = file.map_err(failed)?;
-        Ok(Place { file, path })
-    };
-    let (data_path, metadata_path) = match backing {
-        Backing::File(directory) => (
-            directory.join(format!("{name}.volume")),
-            directory.join(format!("{name}.metadata")),
-        ),
-        Backing::Device(path) => (path.clone(), path.clone()),
-    };
-    let data = place(&device.data.file, data_path)?;
-    let metadata = place(&device.metadata.file, metadata_path)?;
     let head = layout.head().clone();
+    extend(device, &head, backing, name, head.size_bytes..size_bytes)?;
+    let phases = layout.plan(&Change {
+        head: Head { size_bytes, ..head },
+        fill: None,
+        bits: Vec::new(),
+    });
+    places(device, backing, name)?.1.write(&phases)
+}
+
+/// Prepares a copy that is in use for more data: what was behind `range.start` becomes zeroes
+/// up to `range.end`, and the metadata has its room. The volume's size is not changed, and
+/// nothing before the range.
+///
+/// # Errors
+/// There is not enough room.
+pub fn prepare(
+    device: &Device,
+    head: &Head,
+    backing: &Backing,
+    name: &str,
+    range: Range<u64>,
+) -> Result<(), DeviceError> {
+    let (data, metadata) = places(device, backing, name)?;
+    extend(device, head, backing, name, range.clone())?;
+    match backing {
+        Backing::Device(_) | Backing::Lvm(_) => {
+            let first = head.data_offset;
+            let range = first + range.start..first + range.end;
+            zero(&data, range, &mut |_| {})?;
+            fdatasync(&data.file).map_err(data.io("flush"))
+        }
+        Backing::File(_) => {
+            // A disk that is full later must not keep the new size from being stored.
+            let bytes = metadata_bytes(range.end).map_err(|error| metadata.layout(error))?;
+            match fallocate(&metadata.file, FallocateFlags::KEEP_SIZE, 0, bytes) {
+                Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
+                Err(errno) => Err(metadata.io("reserve room for")(errno)),
+            }
+        }
+    }
+}
+
+/// Checks that there is room for a volume up to the end of `range`, and extends files.
+fn extend(
+    device: &Device,
+    head: &Head,
+    backing: &Backing,
+    name: &str,
+    range: Range<u64>,
+) -> Result<(), DeviceError> {
+    let size_bytes = range.end;
+    let (data, metadata) = places(device, backing, name)?;
     let bytes = metadata_bytes(size_bytes).map_err(|error| metadata.layout(error))?;
     let too_small = |has| DeviceError::TooSmall {
         path: data.path.clone(),
@@ -45,9 +80,16 @@ pub fn grow(
         needs: size_bytes,
     };
     match backing {
-        Backing::Device(_) => {
+        Backing::Device(_) | Backing::Lvm(_) => {
             // Its metadata is before its data, where room was left for about twice the size.
             let has = data.size()?.saturating_sub(head.data_offset);
+            if has < size_bytes && matches!(backing, Backing::Lvm(_)) {
+                return Err(DeviceError::NotExtended {
+                    path: data.path.clone(),
+                    has,
+                    needs: size_bytes,
+                });
+            }
             if has < size_bytes || bytes > head.data_offset {
                 return Err(too_small(
                     has.min(room_of(head.data_offset, head.size_bytes)),
@@ -60,16 +102,39 @@ pub fn grow(
             if has < size_bytes.saturating_add(bytes) {
                 return Err(too_small(has));
             }
+            ftruncate(&data.file, range.start).map_err(data.io("shorten"))?;
             ftruncate(&data.file, size_bytes).map_err(data.io("extend"))?;
             fdatasync(&data.file).map_err(data.io("flush"))?;
         }
     }
-    let phases = layout.plan(&Change {
-        head: Head { size_bytes, ..head },
-        fill: None,
-        bits: Vec::new(),
-    });
-    metadata.write(&phases)
+    Ok(())
+}
+
+/// The data and the metadata, with their paths.
+fn places(device: &Device, backing: &Backing, name: &str) -> Result<(Place, Place), DeviceError> {
+    let (data_path, metadata_path) = match backing {
+        Backing::File(directory) => (
+            directory.join(format!("{name}.volume")),
+            directory.join(format!("{name}.metadata")),
+        ),
+        Backing::Device(path) | Backing::Lvm(LogicalVolume { path, .. }) => {
+            (path.clone(), path.clone())
+        }
+    };
+    let data = place(&device.data.file, data_path)?;
+    let metadata = place(&device.metadata.file, metadata_path)?;
+    Ok((data, metadata))
+}
+
+fn place(file: &Arc<std::fs::File>, path: PathBuf) -> Result<Place, DeviceError> {
+    match file.try_clone() {
+        Ok(file) => Ok(Place { file, path }),
+        Err(error) => Err(DeviceError::Io {
+            action: "use",
+            path,
+            errno: rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO),
+        }),
+    }
 }
 
 /// The largest volume whose metadata fits, found by doubling from one that does.

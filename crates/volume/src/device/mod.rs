@@ -5,12 +5,16 @@
 //! These functions block, so a role calls them at its start, not from its loop.
 
 mod grow;
+mod lvm;
 mod remove;
 mod signature;
+pub mod snapshot;
 
-pub use grow::grow;
+pub use grow::{grow, prepare};
+pub use lvm::{LogicalVolume, LvmError};
 pub use remove::remove;
 pub use signature::Signature;
+pub use snapshot::{Snapshot, SnapshotError, Stamp};
 
 use crate::disk::Target;
 use crate::layout::{Head, LayoutError, Loaded, Metadata, Phase, VolumeId, metadata_bytes};
@@ -22,6 +26,7 @@ use rustix::fs::{
 use rustix::io::{Errno, pread, pwrite};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,6 +54,8 @@ pub enum Backing {
     File(PathBuf),
     /// This block device.
     Device(PathBuf),
+    /// This logical volume, which is made and removed with the volume.
+    Lvm(LogicalVolume),
 }
 
 /// Why a copy cannot be created or opened.
@@ -60,6 +67,17 @@ pub enum DeviceError {
     /// It is not there.
     #[error("{0}: no such file or device")]
     Missing(PathBuf),
+    /// The metadata is there, and the data is not.
+    #[error(
+        "{data} is missing, and its metadata {metadata} is there: restore the file, or delete the metadata and \
+         create the copy again with `evenkeel volume create`"
+    )]
+    DataMissing {
+        /// The file that should have the data.
+        data: PathBuf,
+        /// The metadata.
+        metadata: PathBuf,
+    },
     /// A copy is to be created, and is there.
     #[error("{0} exists already: remove the volume first, or choose another name")]
     Exists(PathBuf),
@@ -105,6 +123,21 @@ pub enum DeviceError {
         /// What it holds.
         found: Vec<Signature>,
     },
+    /// A logical volume that has to become larger first, which a role has no right to.
+    #[error(
+        "{path} has room for {has} bytes, the volume needs {needs}: `evenkeel volume grow` extends it, then reload"
+    )]
+    NotExtended {
+        /// The path.
+        path: PathBuf,
+        /// Room for the volume's data.
+        has: u64,
+        /// The volume's size.
+        needs: u64,
+    },
+    /// LVM refuses something.
+    #[error(transparent)]
+    Lvm(#[from] LvmError),
     /// Its metadata cannot be used.
     #[error("{path}: {source}")]
     Layout {
@@ -132,7 +165,7 @@ fn words(found: &[Signature]) -> String {
 
 /// An open copy. Nobody else can open it as long as this value lives, or an operation on it
 /// is under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Device {
     /// Its data.
     pub data: Target,
@@ -274,6 +307,17 @@ pub fn create(
     match backing {
         Backing::File(directory) => create_file(directory, name, head),
         Backing::Device(path) => create_on_device(path, head, overwrites, progress),
+        Backing::Lvm(logical) => {
+            logical.create(device_bytes(head.size_bytes).1)?;
+            // It is new, so what it holds is what others left behind.
+            let device = logical.device();
+            let created = device.and_then(|path| create_on_device(&path, head, true, progress));
+            if created.is_err() {
+                // Why it failed is of more use than why this does.
+                let _ = logical.remove();
+            }
+            created
+        }
     }
 }
 
@@ -289,6 +333,7 @@ pub fn open(
     let (data, metadata) = patiently(|| match backing {
         Backing::File(directory) => open_files(directory, name),
         Backing::Device(path) => open_device(path),
+        Backing::Lvm(logical) => open_device(&logical.device()?),
     })?;
     let (layout, loaded) = metadata.load(expected)?;
     let head = &loaded.head;
@@ -298,12 +343,27 @@ pub fn open(
         return Err(DeviceError::Shrunk { path, has, needs });
     }
     let first = head.data_offset;
-    let is_device = matches!(backing, Backing::Device(_));
+    let is_device = !matches!(backing, Backing::File(_));
     Ok((
         Device::new(data, metadata, is_device, first)?,
         layout,
         loaded,
     ))
+}
+
+/// Returns the size of a volume as its metadata has it, bytes, without opening it as a volume;
+/// None where that cannot be read.
+pub fn stored_size(backing: &Backing, name: &str) -> Option<u64> {
+    let path = match backing {
+        Backing::File(directory) => directory.join(format!("{name}.metadata")),
+        Backing::Device(path) | Backing::Lvm(LogicalVolume { path, .. }) => path.clone(),
+    };
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(CWD, path, flags, Mode::empty()).ok()?;
+    let mut ring = Vec::with_capacity(RING_BYTES);
+    let mut ring_of = File::from(file).take(RING_BYTES as u64);
+    ring_of.read_to_end(&mut ring).ok()?;
+    crate::layout::stored_size(&ring)
 }
 
 /// Tries again while something is in use, for a moment.
@@ -321,7 +381,12 @@ fn patiently<T>(attempt: impl Fn() -> Result<T, DeviceError>) -> Result<T, Devic
 
 fn open_files(directory: &Path, name: &str) -> Result<(Place, Place), DeviceError> {
     let (directory, data, metadata) = names(directory, name)?;
-    let data = Place::open(&directory, &data, OFlags::empty())?;
+    let data = match Place::open(&directory, &data, OFlags::empty()) {
+        Err(DeviceError::Missing(data)) if metadata.symlink_metadata().is_ok() => {
+            return Err(DeviceError::DataMissing { data, metadata });
+        }
+        other => other?,
+    };
     data.claim(FileType::RegularFile, "regular file")?;
     let metadata = Place::open(&directory, &metadata, OFlags::empty())?;
     metadata.claim(FileType::RegularFile, "regular file")?;
@@ -496,6 +561,15 @@ fn open_device(path: &Path) -> Result<(Place, Place), DeviceError> {
     Ok((data, metadata))
 }
 
+/// Where data begins on a device for a volume of this size, and how long the device is to be.
+/// There is room for the bitmap of a volume that has grown to twice its size.
+pub fn device_bytes(size_bytes: u64) -> (u64, u64) {
+    let least = metadata_bytes(size_bytes).unwrap_or_default();
+    let needs = metadata_bytes(size_bytes.saturating_mul(2)).unwrap_or(least);
+    let data_offset = needs.next_multiple_of(ALIGN_BYTES);
+    (data_offset, data_offset.saturating_add(size_bytes))
+}
+
 fn create_on_device(
     path: &Path,
     head: Head,
@@ -503,24 +577,22 @@ fn create_on_device(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Device, Metadata), DeviceError> {
     let (data, metadata) = patiently(|| open_device(path))?;
-    let (device_bytes, size) = (data.size()?, head.size_bytes);
+    let (length, size) = (data.size()?, head.size_bytes);
     let fault = |error| metadata.layout(error);
-    // Room for the bitmap of a volume that has grown to twice its size.
-    let least = metadata_bytes(size).map_err(fault)?;
-    let needs = metadata_bytes(size.saturating_mul(2)).unwrap_or(least);
-    let data_offset = needs.next_multiple_of(ALIGN_BYTES);
-    let has = device_bytes.saturating_sub(data_offset);
+    metadata_bytes(size).map_err(fault)?;
+    let (data_offset, _) = device_bytes(size);
+    let has = length.saturating_sub(data_offset);
     if has < size {
         let path = path.to_path_buf();
         let needs = size;
         return Err(DeviceError::TooSmall { path, has, needs });
     }
-    let found = signatures(&metadata, device_bytes)?;
+    let found = signatures(&metadata, length)?;
     if !found.is_empty() && !overwrites {
         let path = path.to_path_buf();
         return Err(DeviceError::NotEmpty { path, found });
     }
-    zero(&metadata, device_bytes, progress)?;
+    zero(&metadata, 0..length, progress)?;
     let head = Head {
         data_offset,
         ..head
@@ -539,15 +611,15 @@ fn signatures(device: &Place, device_bytes: u64) -> Result<Vec<Signature>, Devic
     Ok(signature::find(&head, &tail, device_bytes))
 }
 
-/// Makes the whole device read as zeroes, also what is behind the volume.
+/// Makes a range of a device read as zeroes.
 fn zero(
     device: &Place,
-    device_bytes: u64,
+    range: std::ops::Range<u64>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), DeviceError> {
-    let mut offset = 0;
-    while offset < device_bytes {
-        let length = ZERO_BYTES.min(device_bytes - offset);
+    let mut offset = range.start;
+    while offset < range.end {
+        let length = ZERO_BYTES.min(range.end - offset);
         let fast = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         let slow = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
         let zeroed = match fallocate(&device.file, fast, offset, length) {

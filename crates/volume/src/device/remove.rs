@@ -5,8 +5,8 @@ use rustix::fs::{AtFlags, fsync, unlinkat};
 use rustix::io::{Errno, pwrite};
 use std::path::Path;
 
-/// Removes a copy that was opened: its two files, or the metadata at the start of the
-/// device. The data of a device is not erased.
+/// Removes a copy that was opened: its two files, its logical volume, or the metadata at the
+/// start of the device. The data of a device is not erased.
 ///
 /// # Errors
 /// The operating system refuses it.
@@ -32,6 +32,11 @@ pub fn remove(device: Device, backing: &Backing, name: &str) -> Result<(), Devic
                 path: directory.clone(),
             };
             fsync(&place.file).map_err(place.io("flush"))
+        }
+        Backing::Lvm(logical) => {
+            // LVM removes none that is open.
+            drop(device);
+            logical.remove()
         }
         Backing::Device(path) => {
             let file = &device.metadata.file;

@@ -8,7 +8,7 @@ pub(super) struct Commit {
     is_running: bool,
     running: Vec<Token>,
     waiting: Vec<Token>,
-    /// A flush has failed: none succeeds any more.
+    /// A flush has failed: none succeeds until this is forgiven.
     failed: Option<Failure>,
 }
 
@@ -33,6 +33,11 @@ impl Commit {
         self.failed = self.failed.or(result.err());
         let outcome = self.failed.map_or(Ok(()), Err);
         (std::mem::take(&mut self.running), outcome)
+    }
+
+    /// A failed flush counts no more.
+    pub(super) fn forgive(&mut self) {
+        self.failed = None;
     }
 
     /// Whether the next flush is to be started, and one of the tokens for which it is.
@@ -76,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failed_flush_every_later_one_fails() {
+    fn after_a_failed_flush_every_later_one_fails_until_it_is_forgiven() {
         let mut commit = Commit::default();
         let failure = Failure::Io(Errno::IO);
         assert!(commit.ask(Token(1)));
@@ -84,5 +89,8 @@ mod tests {
         assert_eq!(commit.next(), None);
         assert!(commit.ask(Token(2)));
         assert_eq!(commit.ended(Ok(())), (tokens(&[2]), Err(failure)));
+        commit.forgive();
+        assert!(commit.ask(Token(3)));
+        assert_eq!(commit.ended(Ok(())), (tokens(&[3]), Ok(())));
     }
 }

@@ -3,8 +3,8 @@
 //! blocks its caller, and nothing knows who asked.
 //!
 //! Flushes that wait while one runs share the next one. A flush that failed makes every
-//! later one fail: the kernel reports an error of write-back once, and may have dropped what
-//! it could not write.
+//! later one fail, until [`Disk::forgive`]: the kernel reports an error of write-back once, and
+//! may have dropped what it could not write.
 
 mod commit;
 mod pool;
@@ -251,6 +251,12 @@ impl Disk {
     /// Then [`Disk::completions`] has to be called again soon.
     pub fn is_held_up(&self) -> bool {
         matches!(&self.engine, Engine::Ring(ring) if ring.is_held_up())
+    }
+
+    /// Lets flushes succeed again after one that failed: everything is written anew that the
+    /// kernel may have dropped, or compared with what is on the disk.
+    pub fn forgive(&mut self) {
+        self.commit.forgive();
     }
 
     /// Takes an operation. It starts with the next [`Disk::start`].

@@ -2,10 +2,9 @@
 //! replies. It takes from its socket only what there is room for, so a client that does not
 //! read its replies waits for itself.
 
-use super::inbox::{Inbox, Received};
-use super::outbox::Outbox;
 use super::request::{Pending, Piece, Requests, Slot};
 use crate::disk::{Account, Buffer, Failure, Operation, Output, Pool, Token};
+use crate::stream::{Inbox, Outbox, Received};
 use protocol::nbd::reply::{self, Extent};
 use protocol::nbd::{
     Command, Errno, Export, Fault, GREETING, Handshake, REQUEST_BYTES, Request, Session, Step,
@@ -19,6 +18,8 @@ use std::time::Instant;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// System calls that receive for one client in a turn of the loop.
 const RECEIVES_MAX: usize = 16;
+/// Room for the longest option with its head, bytes.
+const INBOX_BYTES: usize = protocol::nbd::OPTION_BYTES_MAX as usize + 64;
 /// How much is received where heads of requests are expected, bytes.
 const HEADS_BYTES: usize = 32 * REQUEST_BYTES;
 
@@ -124,7 +125,7 @@ impl Client {
             account,
             intake: Intake::Options(Handshake::new(transport)),
             session: None,
-            inbox: Inbox::new(),
+            inbox: Inbox::new(INBOX_BYTES),
             requests: Requests::new(),
             outbox,
             wants: Wants::Input,
@@ -173,7 +174,19 @@ impl Client {
 
     /// Sends replies, as far as it takes them.
     pub(super) fn send(&mut self) -> Result<(), Gone> {
-        Ok(self.outbox.send(self.socket.as_fd())?)
+        Ok(self.outbox.send(&mut self.socket.as_fd())?)
+    }
+
+    /// Takes no further request: those under way end, then the connection is closed. A request
+    /// of which only a part has arrived gets no reply, so the client repeats it elsewhere.
+    pub(super) fn stop(&mut self) {
+        match self.intake {
+            // The disk gets the rest of it from memory alone.
+            Intake::Reading { .. } => return,
+            Intake::Payload { slot, .. } => drop(self.requests.remove(slot)),
+            _ => {}
+        }
+        self.intake = Intake::Closed;
     }
 
     /// Goes on with its input.
@@ -197,7 +210,7 @@ impl Client {
     }
 
     fn receive(&mut self) -> Result<Received, Gone> {
-        let socket = self.socket.as_fd();
+        let mut socket = self.socket.as_fd();
         let wanted = match &mut self.intake {
             Intake::Options(_) => usize::MAX,
             Intake::Payload {
@@ -211,7 +224,7 @@ impl Client {
                 let is_last = part.buffer.len() >= left;
                 let behind = if is_last { REQUEST_BYTES } else { 0 };
                 let payload = &mut part.buffer.bytes_mut()[part.filled..];
-                let (received, count) = self.inbox.receive_payload(socket, payload, behind)?;
+                let (received, count) = self.inbox.receive_payload(&mut socket, payload, behind)?;
                 part.filled += count;
                 return Ok(received);
             }
@@ -219,7 +232,7 @@ impl Client {
             _ if self.writes => REQUEST_BYTES,
             _ => HEADS_BYTES,
         };
-        Ok(self.inbox.receive(socket, wanted)?)
+        Ok(self.inbox.receive(&mut socket, wanted)?)
     }
 
     /// Takes what the inbox has, until more is needed.
@@ -227,6 +240,10 @@ impl Client {
         loop {
             let wants = match &mut self.intake {
                 Intake::Options(_) => self.options(port)?,
+                Intake::Head if port.stops => {
+                    self.intake = Intake::Closed;
+                    None
+                }
                 Intake::Head => self.head(port)?,
                 Intake::Payload { .. } => self.payload(port),
                 Intake::Skip { left } => {
@@ -276,7 +293,7 @@ impl Client {
             }
             Err(fault) => {
                 // What the client did wrong is in the replies, if it can be said at all.
-                let _ = self.outbox.send(self.socket.as_fd());
+                let _ = self.outbox.send(&mut self.socket.as_fd());
                 return Err(fault.into());
             }
         }
@@ -304,7 +321,6 @@ impl Client {
                 self.intake = Intake::Closed;
                 return;
             }
-            Ok(_) if port.stops => Err(Errno::Shutdown),
             other => other,
         };
         let command = match command {

@@ -9,8 +9,6 @@
 //! It never reads or writes a disk, and knows no other copy.
 
 mod client;
-mod inbox;
-mod outbox;
 mod request;
 
 pub use request::REQUESTS_MAX;
@@ -32,6 +30,8 @@ use std::time::{Duration, Instant};
 pub const CLIENTS_MAX: usize = 15;
 /// How long a client may take until it has chosen an export.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How long a client without an export keeps its place when another one wants it.
+pub const HANDSHAKE_LEAST: Duration = Duration::from_millis(500);
 /// Connections that are accepted in a turn of the loop.
 const ACCEPTS_MAX: usize = 8;
 /// How long nothing is accepted when the kernel has no descriptor or memory for it.
@@ -140,9 +140,12 @@ impl Export {
         self.clients.iter().flatten().count()
     }
 
-    /// Refuses requests and connections from now on; those under way end.
+    /// Takes no connections and requests from now on. Requests under way end, and then their
+    /// clients are closed: a client with a closed connection connects again, whereas it
+    /// passes an error on to its user.
     pub fn stop(&mut self) {
         self.stops = true;
+        self.clients.iter_mut().flatten().for_each(Client::stop);
         let _ = self.listen(false);
     }
 
@@ -221,7 +224,8 @@ impl Export {
         for place in 0..CLIENTS_MAX {
             self.watch(place);
         }
-        let may_accept = self.pause.is_none() && self.clients() < CLIENTS_MAX;
+        let is_full = self.clients() == CLIENTS_MAX && self.oldest_in_handshake().is_none();
+        let may_accept = self.pause.is_none() && !is_full;
         if !self.listens && !self.stops && may_accept {
             let _ = self.listen(true);
         }
@@ -290,9 +294,32 @@ impl Export {
         }
     }
 
+    /// The client that has been without an export for the longest time, and since when.
+    fn oldest_in_handshake(&self) -> Option<(Instant, usize)> {
+        let clients = self.clients.iter().enumerate();
+        let since = clients.filter_map(|(place, client)| {
+            let since = client.as_ref()?.in_handshake_since()?;
+            Some((since, place))
+        });
+        since.min()
+    }
+
+    /// The place of a client that says nothing, which another one may have. If it has just
+    /// connected, the other one waits for a moment.
+    fn place_of_silent(&mut self, now: Instant) -> Option<usize> {
+        let (since, place) = self.oldest_in_handshake()?;
+        let until = since + HANDSHAKE_LEAST;
+        if now < until {
+            self.pause = Some(until);
+            return None;
+        }
+        Some(place)
+    }
+
     fn accept(&mut self, listener: usize, now: Instant) {
         for _ in 0..ACCEPTS_MAX {
-            let Some(place) = self.clients.iter().position(Option::is_none) else {
+            let free = self.clients.iter().position(Option::is_none);
+            let Some(place) = free.or_else(|| self.place_of_silent(now)) else {
                 let _ = self.listen(false);
                 return;
             };
@@ -310,6 +337,9 @@ impl Export {
                     return;
                 }
             };
+            if self.clients[place].take().is_some() {
+                self.counters.late += 1;
+            }
             if matches!(from, Listener::Tcp(_)) {
                 // Replies are sent as a whole. A client whose machine is gone says nothing.
                 let _ = sockopt::set_tcp_nodelay(&socket, true);

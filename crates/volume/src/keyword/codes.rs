@@ -7,24 +7,26 @@ pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS,
 
 language::codes! {
     UNKNOWN = "E0800", "unknown keyword in a volume section",
-        "The first word of the line is not a keyword of the `volume` section. `evenkeel keyword volume` lists them.";
+        "The first word of the line is not a keyword of the section. `evenkeel keyword volume` and `evenkeel keyword \
+         volume-defaults` list them.";
     ARGUMENTS = "E0801", "wrong number of arguments in a volume section",
         "The keyword needs another argument, or the line has too many. The message shows its syntax.";
     VALUE = "E0802", "invalid value in a volume section",
         "The keyword does not accept this value. A size is a number with one of the units `k`, `m`, `g` and `t` \
          (powers of 1024), is a multiple of 4 KiB, and is at most 16t. A backing is an \
-         absolute path without `.` and `..`.";
+         absolute path without `.` and `..`, or a volume group of LVM with or without a thin pool.";
     NAME = "E0803", "invalid or duplicate name of a volume",
         "Each `volume` section needs a unique name of at most 64 letters, digits, `.`, `_` and `-`, which does not \
          begin with `.`. The name becomes part of file names: `NAME.volume`.";
     TWICE = "E0804", "duplicate setting of a volume",
-        "The keyword can appear only once in a `volume` section. Remove one of the two lines.";
+        "The keyword can appear only once in a `volume` or `volume-defaults` section, and there is one `volume-defaults` \
+         section. Remove one of the two lines.";
     MISSING = "E0805", "volume without a size or a backing",
         "A `volume` section needs a line `size` and a line `backing`. Without them there is nothing to create or to \
          serve.";
-    COPIES = "E0806", "volume on several nodes",
-        "`on` names several nodes. A volume has one copy, on one node: volumes with two synchronous copies are not \
-         supported yet. Name one node.";
+    COPIES = "E0806", "volume on too many nodes",
+        "`on` names a node twice, or more than two nodes. A volume has one copy or two, on different nodes; a third \
+         member of the cluster decides between them and holds no data.";
     UNKNOWN_NODE = "E0807", "volume on an unknown node",
         "If the file has `node` sections, or the cluster has members, `on` must name one of them. The nearest name \
          is shown. No machine would run the volume of a misspelt node.";
@@ -36,4 +38,15 @@ language::codes! {
          `backing file` can hold many volumes.";
     TOO_MANY = "E0810", "too many volumes",
         "A file has at most 256 `volume` sections.";
+    SNAPSHOTS = "E0820", "scheduled snapshots not supported by this backing",
+        "Scheduled snapshots are clones of files (reflink), so they need `backing file` with a directory on XFS or \
+         btrfs. Remove the line `snapshot`. For a volume in a thin pool of LVM, run `evenkeel volume snapshot NAME` \
+         from a timer.";
+    NO_CLUSTER = "W0812", "volume with two copies outside of a cluster",
+        "A volume with two copies is served by the node that has its lease in the cluster. These files were loaded \
+         from the command line (`evenkeel check`, `evenkeel run -f`), so no cluster is known, and the volume would \
+         wait. Apply the files with `evenkeel config apply`, and run the members without `-f`.";
+    LINK = "E0811", "a link in the clear over the network of the nodes",
+        "`plain` is for a cable between both machines, whose network the line `link` names: `link 10.99.0.0/30 plain`. \
+         Over the addresses of the nodes (`link nodes`, or no line) the copies use TLS.";
 }

@@ -4,15 +4,17 @@
 //! not run here.
 
 pub mod codes;
+mod defaults;
 mod section;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{self, Spec, Volumes};
+use crate::config::{self, Pair, RESYNC_RATE, Spec, Volumes};
 use crate::device::Backing;
 use configuration::{
     Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled, is_name_of,
 };
+use defaults::Defaults;
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use language::{Code, Diagnostic, Span, suggest};
@@ -30,17 +32,22 @@ const STOP_MS: u64 = 10_000;
 pub static PART: Part = Part {
     name: NAME,
     sections: Sections {
-        names: &[(
-            "volume",
-            "A block device with its data on a node, which clients there use over NBD.",
-        )],
+        names: &[
+            (
+                "volume",
+                "A block device with its data on one node or two, which clients there use over NBD.",
+            ),
+            (
+                "volume-defaults",
+                "What all volumes with two copies have in common.",
+            ),
+        ],
         on_lists: &["volume"],
         ..Sections::NONE
     },
     documented: || {
-        std::iter::once(SECTION)
-            .chain(TABLES[0].documented())
-            .collect()
+        let tables = TABLES.iter().flat_map(SectionTable::documented);
+        [SECTION, DEFAULTS].into_iter().chain(tables).collect()
     },
     codes: || codes::CODES.to_vec(),
     exports: &[],
@@ -58,6 +65,7 @@ pub static PART: Part = Part {
             })
         },
         difference: config::difference,
+        refusals: config::refusals,
     }),
 };
 
@@ -65,7 +73,25 @@ type LineBuilder = configuration::LineBuilder<Draft>;
 
 static LINES: &[Family<LineBuilder>] = &[("Volumes", section::LINES)];
 
-static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("volume", LINES, section::begin)];
+static OF_DEFAULTS: &[Family<LineBuilder>] = &[("Volumes", defaults::LINES)];
+
+static TABLES: [SectionTable<Draft>; 2] = [
+    SectionTable::new("volume", LINES, section::begin),
+    SectionTable::new("volume-defaults", OF_DEFAULTS, defaults::begin),
+];
+
+/// The section for all of them, as the manual has it.
+const DEFAULTS: Documented = Documented {
+    kind: "section",
+    name: "volume-defaults",
+    places: &["file"],
+    syntax: "volume-defaults",
+    doc: "What all volumes with two copies have in common: where the nodes reach each other, and how fast a copy that \
+        lacks something gets it. A file has at most one such section, before or after its volumes.",
+    example: "volume-defaults\n    link 10.99.0.0/30 plain",
+    family: "Volumes",
+    built: true,
+};
 
 /// The section itself, as the manual has it.
 const SECTION: Documented = Documented {
@@ -73,8 +99,8 @@ const SECTION: Documented = Documented {
     name: "volume",
     places: &["file"],
     syntax: "volume <name>",
-    doc: "A block device with one copy of its data, on one node. The volume role of that node offers it over NBD at the \
-        socket `volume-NAME.sock` of the runtime directory (/run/evenkeel for root). `evenkeel volume create NAME` \
+    doc: "A block device with one copy of its data on one node, or with two synchronous copies on two nodes. The volume \
+        role offers it over NBD at the socket `volume-NAME.sock` of the runtime directory (/run/evenkeel for root). `evenkeel volume create NAME` \
         creates it; until then the role reports that it is missing. A reload adds and removes volumes without any effect \
         on the others. Removing the section keeps the data; `evenkeel volume remove NAME` deletes it.",
     example: "volume mail\n    size 40g\n    backing file /srv/volumes",
@@ -97,6 +123,8 @@ impl Tabled for Draft {
             for told in [
                 of_nodes(context, volume),
                 of_device(before, volume),
+                of_snapshots(volume),
+                of_cluster(context, volume),
                 missing(volume, "size", volume.size.is_none()),
                 missing(volume, "backing", volume.backing.is_none()),
             ] {
@@ -111,6 +139,11 @@ impl Tabled for Draft {
                 let spec = Spec {
                     size_bytes: size.value,
                     backing: backing.value.clone(),
+                    snapshots: volume.snapshots.as_ref().map(|one| one.value),
+                    pair: pair(context, &self.defaults, volume),
+                    node: { volume.nodes.iter() }
+                        .find(|node| context.nodes.is_here(&node.value))
+                        .map(|node| node.value.clone()),
                 };
                 volumes.0.insert(volume.name.value.clone(), spec);
             }
@@ -135,25 +168,53 @@ fn of_nodes(context: &Context, volume: &Volume) -> Option<Diagnostic> {
                     .help(format!("add `on NODE`; nodes: {all}")),
             )
         }
-        [one] if context.nodes.is_known(&one.value) => None,
-        [one] => {
-            let told = format!("no node is called '{}'", one.value);
-            let told = Diagnostic::error(&codes::UNKNOWN_NODE, one.span, told);
-            let near = suggest::nearest(&one.value, known.iter().map(String::as_str));
-            Some(match near {
-                Some(near) => told.did_you_mean(one.span, Some(near)),
-                None => told.note(format!("nodes: {}", known.join(", "))),
-            })
-        }
-        [first, second, ..] => {
-            let told = format!(
-                "volume '{name}' is on several nodes: volumes with two copies are not supported yet"
-            );
+        [first, second] if is_name_of(&first.value, &second.value) => {
+            let told = format!("volume '{name}' has both copies on one node");
             let told = Diagnostic::error(&codes::COPIES, second.span, told);
-            let help = format!("name one node: `on {}`", first.value);
-            Some(told.label("one node is supported").help(help))
+            Some(
+                told.label("the same node")
+                    .help("name two nodes, or one for one copy"),
+            )
+        }
+        [_] | [_, _] => { volume.nodes.iter() }
+            .filter(|one| !context.nodes.is_known(&one.value))
+            .map(|one| unknown(known, one))
+            .next(),
+        [_, _, third, ..] => {
+            let told = format!("volume '{name}' is on more than two nodes");
+            let told = Diagnostic::error(&codes::COPIES, third.span, told);
+            Some(told.label("a volume has one copy or two").help(
+                "name two nodes; a third member of the cluster decides between them without data",
+            ))
         }
     }
+}
+
+fn unknown(known: &[String], one: &Written<String>) -> Diagnostic {
+    let told = format!("no node is called '{}'", one.value);
+    let told = Diagnostic::error(&codes::UNKNOWN_NODE, one.span, told);
+    let near = suggest::nearest(&one.value, known.iter().map(String::as_str));
+    match near {
+        Some(near) => told.did_you_mean(one.span, Some(near)),
+        None => told.note(format!("nodes: {}", known.join(", "))),
+    }
+}
+
+/// The other copy of a volume, if it has one.
+fn pair(context: &Context, defaults: &Defaults, volume: &Volume) -> Option<Pair> {
+    let [one, other] = &volume.nodes[..] else {
+        return None;
+    };
+    let is_first = context.nodes.is_here(&one.value);
+    let (me, other) = if is_first { (one, other) } else { (other, one) };
+    let rate = defaults.resync_rate.as_ref();
+    let link = defaults.link.as_ref();
+    Some(Pair {
+        me: me.value.clone(),
+        other: other.value.clone(),
+        cable: link.map(|link| link.value.clone()).unwrap_or_default(),
+        resync_rate: rate.map_or(RESYNC_RATE, |rate| rate.value),
+    })
 }
 
 /// A device belongs to one volume of a node.
@@ -162,14 +223,15 @@ fn of_device(before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
         let backing = volume.backing.as_ref()?;
         match &backing.value {
             Backing::Device(path) => Some((path.clone(), backing.span)),
-            Backing::File(_) => None,
+            // Each volume has files or a logical volume of its own.
+            Backing::File(_) | Backing::Lvm(_) => None,
         }
     };
     let meets = |other: &&Volume| {
         let same =
             |(one, two): (&Written<String>, &Written<String>)| is_name_of(&one.value, &two.value);
-        let pair = other.nodes.first().zip(volume.nodes.first());
-        pair.is_none_or(same)
+        let on = |one: &Written<String>| volume.nodes.iter().any(|two| same((one, two)));
+        other.nodes.is_empty() || volume.nodes.is_empty() || other.nodes.iter().any(on)
     };
     let (path, span) = of(volume)?;
     let mut others = before.iter().filter(meets);
@@ -185,6 +247,44 @@ fn of_device(before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
     )
 }
 
+/// Two copies need a cluster: without one, no node ever has the lease of the volume.
+fn of_cluster(context: &Context, volume: &Volume) -> Option<Diagnostic> {
+    let [_, second] = &volume.nodes[..] else {
+        return None;
+    };
+    if !context.options.nodes.is_empty() || !context.options.version.is_empty() {
+        return None;
+    }
+    let told = format!(
+        "volume '{}' has two copies, so only a cluster serves it",
+        volume.name.value
+    );
+    let told = Diagnostic::warning(&codes::NO_CLUSTER, second.span, told);
+    let help = "apply these files with `evenkeel config apply`, and run the members without `-f`";
+    Some(
+        told.label("with `evenkeel run -f` it waits without end")
+            .help(help),
+    )
+}
+
+/// Snapshots need a backing that can have some.
+fn of_snapshots(volume: &Volume) -> Option<Diagnostic> {
+    let (snapshots, backing) = (volume.snapshots.as_ref()?, volume.backing.as_ref()?);
+    if matches!(backing.value, Backing::File(_)) {
+        return None;
+    }
+    let name = &volume.name.value;
+    let told = "'snapshot every' needs `backing file` on XFS or btrfs";
+    let told = Diagnostic::error(&codes::SNAPSHOTS, snapshots.span, told);
+    let told = told.also(backing.span, "this backing has no scheduled snapshots");
+    Some(match &backing.value {
+        Backing::Lvm(_) => told.help(format!(
+            "remove this line; in a thin pool, run `evenkeel volume snapshot {name}` from a timer"
+        )),
+        _ => told.help("remove this line"),
+    })
+}
+
 fn missing(volume: &Volume, keyword: &'static str, is_missing: bool) -> Option<Diagnostic> {
     // A line that was refused says what is wrong with it.
     if !is_missing || volume.once.iter().any(|(known, _)| *known == keyword) {
@@ -194,7 +294,7 @@ fn missing(volume: &Volume, keyword: &'static str, is_missing: bool) -> Option<D
     let told = Diagnostic::error(&codes::MISSING, volume.name.span, told);
     let example = match keyword {
         "size" => "add `size SIZE`, such as `size 40g`",
-        _ => "add `backing file DIRECTORY` or `backing device PATH`",
+        _ => "add `backing file DIRECTORY`, `backing device PATH` or `backing lvm GROUP`",
     };
     Some(told.help(example))
 }

@@ -1,11 +1,13 @@
 //! The lines of a `volume` section.
 
+use super::defaults::Defaults;
 use super::{LineBuilder, codes};
-use crate::config::parse_size;
-use crate::device::Backing;
+use crate::config::{Schedule, parse_size};
+use crate::device::{Backing, LogicalVolume};
 use crate::layout::{BLOCK_BYTES, VOLUME_BYTES_MAX};
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
+use language::value::TimeUnit;
 use language::{Diagnostic, Line, Span};
 use std::path::{Component, Path, PathBuf};
 
@@ -13,6 +15,12 @@ use std::path::{Component, Path, PathBuf};
 const SECTIONS_MAX: usize = 256;
 /// Bytes of a name.
 const NAME_MAX: usize = 64;
+
+/// Scheduled snapshots that a volume may keep.
+const SNAPSHOTS_KEPT_MAX: u32 = 1000;
+/// The time between two snapshots, seconds.
+const SNAPSHOTS_EVERY_MIN: u64 = 60;
+const SNAPSHOTS_EVERY_MAX: u64 = 366 * 24 * 3600;
 
 /// Something with the place at which it is written.
 #[derive(Clone, Debug)]
@@ -28,6 +36,7 @@ pub(super) struct Volume {
     pub(super) size: Option<Written<u64>>,
     pub(super) nodes: Vec<Written<String>>,
     pub(super) backing: Option<Written<Backing>>,
+    pub(super) snapshots: Option<Written<Schedule>>,
     /// A line `on` was refused.
     pub(super) has_refused_nodes: bool,
     /// Keywords that were given, and where.
@@ -38,6 +47,7 @@ pub(super) struct Volume {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) volumes: Vec<Volume>,
+    pub(super) defaults: Defaults,
 }
 
 pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
@@ -68,6 +78,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         size: None,
         nodes: Vec::new(),
         backing: None,
+        snapshots: None,
         has_refused_nodes: false,
         once: Vec::new(),
     });
@@ -103,6 +114,12 @@ fn size(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         return Err(args.unfit(word, "not between 4k and 16t"));
     }
     if !bytes.is_multiple_of(BLOCK_BYTES) {
+        let text = word.str();
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let told = format!("'size': '{text}' has no unit, so it is {text} bytes");
+            let told = Diagnostic::error(&codes::VALUE, word.span, told);
+            return Err(told.help(format!("add `k`, `m`, `g` or `t`, such as `size {text}g`")));
+        }
         return Err(args.unfit(word, "not a multiple of 4 KiB"));
     }
     volume.size = Some(Written {
@@ -144,6 +161,47 @@ fn backing(draft: &mut Draft, args: &mut Args<'_>, make: fn(PathBuf) -> Backing)
     Ok(())
 }
 
+fn backing_lvm(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let volume = once(draft, args, "backing")?;
+    let word = args.required("a volume group")?;
+    args.end()?;
+    let Some(logical) = LogicalVolume::new(word.str(), &volume.name.value) else {
+        return Err(args.unfit(word, "not a volume group: write `GROUP` or `GROUP/POOL`"));
+    };
+    volume.backing = Some(Written {
+        value: Backing::Lvm(logical),
+        span: word.span,
+    });
+    Ok(())
+}
+
+fn snapshot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let volume = once(draft, args, "snapshot every")?;
+    let (every, span) = args.time(TimeUnit::Seconds)?;
+    let word = args.required("`keep`")?;
+    if word.str() != "keep" {
+        return Err(args.unfit(word, "not `keep`"));
+    }
+    let keep = args.count("the number of snapshots", 1..=SNAPSHOTS_KEPT_MAX)?;
+    args.end()?;
+    if !(SNAPSHOTS_EVERY_MIN..=SNAPSHOTS_EVERY_MAX).contains(&every.as_secs()) {
+        let words = "not between one minute and 366 days";
+        return Err(Diagnostic::error(
+            &codes::VALUE,
+            span,
+            format!("'snapshot every': {words}"),
+        ));
+    }
+    volume.snapshots = Some(Written {
+        value: Schedule {
+            every_seconds: every.as_secs(),
+            keep,
+        },
+        span: args.line().span,
+    });
+    Ok(())
+}
+
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["volume"],
@@ -156,10 +214,12 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     },
     Keyword {
         places: &["volume"],
-        syntax: "on <node>",
-        doc: "The node with the data, which runs the volume. Required if the file has `node` sections or belongs to a \
-            cluster; otherwise the machine that reads the file runs the volume. Several nodes are not supported yet.",
-        example: "on alpha",
+        syntax: "on <node> [<node>]",
+        doc: "The node with the data, which runs the volume; or the two nodes with a copy each. Required if the file has \
+            `node` sections or belongs to a cluster; otherwise the machine that reads the file runs the volume. Two \
+            copies need a cluster with a third member, which holds no data. They reach each other as `link` in \
+            `volume-defaults` says. A second node can be added to a volume that has data: its copy gets it.",
+        example: "on alpha beta",
         build: on,
     },
     Keyword {
@@ -177,5 +237,24 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
             not be a symbolic link. A volume needs this or `backing file`.",
         example: "backing device /dev/sdb",
         build: |draft, args| backing(draft, args, Backing::Device),
+    },
+    Keyword {
+        places: &["volume"],
+        syntax: "backing lvm <group>[/<pool>]",
+        doc: "Stores the data on the logical volume `volume-NAME` of this volume group, thin if a pool is named. \
+            `evenkeel volume create` makes it by `lvcreate`, `evenkeel volume grow` extends it by `lvextend`, and \
+            `evenkeel volume remove` removes it by `lvremove`: these need root. The role only opens it.",
+        example: "backing lvm vg0",
+        build: backing_lvm,
+    },
+    Keyword {
+        places: &["volume"],
+        syntax: "snapshot every <time> keep <number>",
+        doc: "Takes a snapshot at this interval while the volume is served, and removes the oldest scheduled ones beyond \
+            this number. A snapshot is the file `NAME@TIME-scheduled.snapshot` beside the data, which shares its blocks \
+            with the volume until either changes. It needs `backing file` on XFS or btrfs. `evenkeel volume show` lists \
+            snapshots, `restore` and `clone` use them.",
+        example: "snapshot every 1h keep 24",
+        build: snapshot,
     },
 ];

@@ -31,6 +31,7 @@ fn told(text: &str) -> String {
     load(text, LoadOptions::default()).1
 }
 
+const LINK: &str = "volume-defaults\n    link 10.99.0.0/30 plain\n";
 const GOOD: &str = "volume mail\n    size 40g\n    backing file /srv/volumes/\n";
 
 #[test]
@@ -42,9 +43,18 @@ fn every_example_is_good_and_every_row_has_one() {
         let others: String = others.map(|line| format!("    {line}\n")).collect();
         let text = match row.kind {
             "section" => format!("{}\n", row.example),
+            _ if row.places.contains(&"volume-defaults") => {
+                format!("volume-defaults\n    {}\n", row.example)
+            }
+            _ if word == "on" => format!("{LINK}volume x\n    {}\n{others}", row.example),
             _ => format!("volume x\n    {}\n{others}", row.example),
         };
-        assert_eq!(told(&text), "", "{}", row.name);
+        // Outside of a cluster, two copies are worth a warning.
+        let options = LoadOptions {
+            version: "version 1".to_owned(),
+            ..LoadOptions::default()
+        };
+        assert_eq!(load(&text, options).1, "", "{}", row.name);
         assert!(
             !row.doc.is_empty() && !row.family.is_empty(),
             "{}",
@@ -58,8 +68,11 @@ fn a_section_is_a_volume_of_this_machine() {
     let (volumes, told) = load(GOOD, LoadOptions::default());
     assert_eq!(told, "");
     let spec = Spec {
+        pair: None,
+        node: None,
         size_bytes: 40 << 30,
         backing: Backing::File("/srv/volumes".into()),
+        snapshots: None,
     };
     assert_eq!(
         volumes.0.into_iter().collect::<Vec<_>>(),
@@ -93,7 +106,7 @@ fn wrong_lines_are_refused_with_words() {
         ),
         (
             "volume x\n  size 5000\n  backing file /srv\n",
-            "site.cfg:2:8: error[E0802]: 'size': '5000' is not a multiple of 4 KiB\n",
+            "site.cfg:2:8: error[E0802]: 'size': '5000' has no unit, so it is 5000 bytes (add `k`\n",
         ),
         (
             "volume x\n  size 17t\n  backing file /srv\n",
@@ -108,12 +121,24 @@ fn wrong_lines_are_refused_with_words() {
             "site.cfg:3:16: error[E0802]: 'backing file': 'srv' is not an absolute path without `.` and `..`\n",
         ),
         (
-            "volume x\n  size 1g\n  backing lvm vg0\n",
-            "site.cfg:3:11: error[E0800]: unknown keyword 'backing lvm' in 'volume' section\nsite.cfg:1:8: error[E0805]: volume 'x' has no 'backing' line\n",
+            "volume x\n  size 1g\n  backing rbd vg0\n",
+            "site.cfg:3:11: error[E0800]: unknown keyword 'backing rbd' in 'volume' section\nsite.cfg:1:8: error[E0805]: volume 'x' has no 'backing' line\n",
+        ),
+        (
+            "volume x\n  size 1g\n  backing lvm vg0/\n",
+            "site.cfg:3:15: error[E0802]: 'backing lvm': 'vg0/' is not a volume group: write `GROUP` or `GROUP/POOL`\n",
+        ),
+        (
+            "volume x\n  size 1g\n  backing lvm vg0\n  snapshot every 1h keep 3\n",
+            "site.cfg:4:3: error[E0820]: 'snapshot every' needs `backing file` on XFS or btrfs (remove this line; in a thin pool\n",
+        ),
+        (
+            "volume x\n  size 1g\n  backing file /srv\n  snapshot every 5s keep 3\n",
+            "site.cfg:4:18: error[E0802]: 'snapshot every': not between one minute and 366 days\n",
         ),
         (
             "volume x\n  size 1g\n  backing file /srv\n  snapshot every 1h\n",
-            "site.cfg:4:3: error[E0800]: unknown keyword 'snapshot' in 'volume' section\n",
+            "site.cfg:4:20: error[E0801]: 'snapshot every' expects `keep`\n",
         ),
     ] {
         // What to write instead follows in parentheses.
@@ -125,6 +150,18 @@ fn wrong_lines_are_refused_with_words() {
     }
     let twice = format!("{GOOD}{GOOD}");
     assert!(told(&twice).contains("E0803"), "{}", told(&twice));
+}
+
+#[test]
+fn outside_of_a_cluster_two_copies_are_warned_of() {
+    let text = format!("{LINK}{GOOD}    on alpha beta\n");
+    let expected = "warning[W0812]: volume 'mail' has two copies, so only a cluster serves it";
+    let told = told(&text);
+    assert!(
+        told.lines().count() == 1 && told.contains(expected),
+        "{told}"
+    );
+    assert_eq!(on_alpha(&text, &["alpha", "beta"]).1, "");
 }
 
 #[test]
@@ -156,11 +193,6 @@ fn where_there_are_nodes_a_volume_is_on_one_of_them() {
         told.contains("error[E0808]: volume 'mail' does not say on which node"),
         "{told}"
     );
-    let (_, told) = on_alpha(&format!("{GOOD}    on alpha beta\n"), &nodes);
-    assert!(
-        told.contains("error[E0806]: volume 'mail' is on several nodes"),
-        "{told}"
-    );
     let (volumes, told) = on_alpha(&format!("{GOOD}    on betta\n"), &nodes);
     assert!(
         told.contains("error[E0807]: no node is called 'betta' (did you mean 'beta'?)"),
@@ -175,4 +207,92 @@ fn where_there_are_nodes_a_volume_is_on_one_of_them() {
         (0, ""),
         "nothing says which nodes there are"
     );
+}
+
+#[test]
+fn a_volume_on_two_nodes_has_a_copy_on_each_and_a_link() {
+    let three = ["alpha", "beta", "gamma"];
+    let on = |words: &str| format!("{GOOD}    on {words}\n");
+    for (text, expected) in [
+        (
+            LINK.to_owned() + &on("alpha beta gamma"),
+            "error[E0806]: volume 'mail' is on more than two nodes",
+        ),
+        (
+            LINK.to_owned() + &on("alpha alpha.example.com"),
+            "error[E0806]: volume 'mail' has both copies on one node",
+        ),
+        (
+            LINK.to_owned() + &on("alpha delta"),
+            "error[E0807]: no node is called 'delta'",
+        ),
+        (
+            "volume-defaults\n  link nodes plain\n".to_owned() + &on("alpha beta"),
+            "error[E0811]: 'link nodes plain' would send data over the network in the clear",
+        ),
+        (
+            "volume-defaults\n  link 10.99.0.0/24 plain\n".to_owned(),
+            "'10.99.0.0/24' is not a network of two addresses",
+        ),
+        (
+            "volume-defaults\n  link 10.99.0.1 10.99.0.1 plain\n".to_owned(),
+            "'10.99.0.1' is not another address of the same family",
+        ),
+        (
+            "volume-defaults\n  link 10.99.0.1 10.99.0.2 port 0 plain\n".to_owned(),
+            "'0' is not a port",
+        ),
+        (
+            format!("{LINK}  link 10.99.0.0/30 plain\n"),
+            "error[E0804]: 'link' may appear only once",
+        ),
+        (
+            format!("{LINK}{LINK}"),
+            "error[E0804]: duplicate 'volume-defaults' section",
+        ),
+        (
+            "volume-defaults\n  resync-rate 1k\n".to_owned(),
+            "'1k' is not between 1m and 100g",
+        ),
+    ] {
+        let (_, told) = on_alpha(&text, &three);
+        let one = told.lines().count() == 1 && told.contains(expected);
+        assert!(one, "{text}: {told}");
+    }
+    // In either order of the sections, and on either node.
+    let rate = "    resync-rate 1m\n";
+    for text in [
+        format!("{LINK}{rate}{}", on("beta alpha")),
+        format!("{}{LINK}{rate}", on("beta alpha")),
+    ] {
+        let (volumes, told) = on_alpha(&text, &three);
+        assert_eq!(told, "");
+        let pair = volumes.0["mail"].pair.clone().unwrap();
+        assert_eq!((&*pair.me, &*pair.other), ("alpha", "beta"));
+        assert_eq!(
+            pair.cable.to_string(),
+            "10.99.0.1 - 10.99.0.2 port 7444, plain"
+        );
+        assert_eq!(pair.resync_rate, 1 << 20);
+    }
+    let (volumes, told) = on_alpha(&(LINK.to_owned() + &on("beta gamma")), &three);
+    assert_eq!((volumes.0.len(), &*told), (0, ""), "it is not on this node");
+}
+
+#[test]
+fn a_link_leads_over_the_nodes_unless_told_otherwise() {
+    let three = ["alpha", "beta", "gamma"];
+    for (link, expected) in [
+        ("", "by the addresses of the nodes, port 7444"),
+        (
+            "  link nodes port 7500\n",
+            "by the addresses of the nodes, port 7500",
+        ),
+        ("  link fd00::/127\n", "fd00:: - fd00::1 port 7444"),
+    ] {
+        let text = format!("volume-defaults\n{link}{GOOD}    on alpha beta\n");
+        let (volumes, told) = on_alpha(&text, &three);
+        let cable = volumes.0["mail"].pair.as_ref().unwrap().cable.to_string();
+        assert_eq!((&*cable, &*told), (expected, ""));
+    }
 }

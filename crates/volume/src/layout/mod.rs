@@ -18,7 +18,7 @@ mod store;
 mod tests;
 
 pub use slot::{Head, State, VolumeId};
-pub use store::{Change, Loaded, Metadata, Phase, Write};
+pub use store::{Change, Loaded, Metadata, Phase, Write, stored_size};
 
 /// Bytes of a block, the unit of the dirty bitmap.
 pub const BLOCK_BYTES: u64 = 4096;
@@ -37,7 +37,7 @@ pub const MAGIC: [u8; 8] = *b"EVENKEEL";
 /// Slots of the ring.
 const SLOTS: u64 = 8;
 /// Room for a slot, bytes: the record with a full activity log.
-const SLOT_BYTES: usize = 8192;
+pub(crate) const SLOT_BYTES: usize = 8192;
 /// What is written at once, bytes. Shorter records leave the rest of the slot as it is.
 const SECTOR_BYTES: usize = 4096;
 /// Where the bitmap begins, bytes.

@@ -49,6 +49,8 @@ pub struct Metadata {
     slot: Slot,
     /// The bits as they are stored.
     words: Vec<u64>,
+    /// A write failed: which pages are on disk is not known.
+    is_unknown: bool,
 }
 
 impl Metadata {
@@ -65,6 +67,7 @@ impl Metadata {
         let count = pages(head.size_bytes);
         let metadata = Metadata {
             words: vec![0; count as usize * PAGE_WORDS],
+            is_unknown: false,
             slot: Slot {
                 number: 1,
                 head,
@@ -114,12 +117,22 @@ impl Metadata {
             dirty: dirty(&words, size),
             damaged_pages,
         };
-        Ok((Metadata { slot, words }, loaded))
+        let metadata = Metadata {
+            slot,
+            words,
+            is_unknown: false,
+        };
+        Ok((metadata, loaded))
     }
 
     /// The head that is stored.
     pub fn head(&self) -> &Head {
         &self.slot.head
+    }
+
+    /// A planned write failed: the next change has every page.
+    pub fn failed(&mut self) {
+        self.is_unknown = true;
     }
 
     /// Plans the writes for a change. They have to be done, phase by phase, before the next
@@ -134,7 +147,7 @@ impl Metadata {
             self.words.fill(filled(value));
             // Pages that change show the fill in their other bits, too, so it must be valid
             // before them. Without such pages it becomes valid with the head.
-            if !change.bits.is_empty() {
+            if !change.bits.is_empty() || self.is_unknown {
                 self.slot.number += 1;
                 phases.push(Phase(vec![self.slot_write()]));
             }
@@ -146,6 +159,9 @@ impl Metadata {
             // Pages say whose they are, and there may be more of them.
             touched.extend(0..pages(head.size_bytes));
             self.words.resize(touched.len() * PAGE_WORDS, 0);
+        }
+        if std::mem::take(&mut self.is_unknown) {
+            touched.extend(0..pages(head.size_bytes));
         }
         self.slot.head = change.head.clone();
         for (extent, words) in &change.bits {
@@ -187,6 +203,13 @@ impl Metadata {
             bytes: self.slot.encode(),
         }
     }
+}
+
+/// Returns the size of the volume that metadata beginning with these bytes is of, bytes; None
+/// if they are not metadata that this program reads.
+pub fn stored_size(bytes: &[u8]) -> Option<u64> {
+    let slot = newest(bytes, None).ok()?;
+    Some(slot.head.size_bytes)
 }
 
 /// The newest valid slot of the ring.

@@ -210,6 +210,11 @@ impl ActivityLog {
         entries.map(|entry| entry.extent)
     }
 
+    /// Forgets the extents from `end` on: the volume ends there.
+    pub fn truncate(&mut self, end: u32) {
+        self.entries.retain(|entry| entry.extent.0 < end);
+    }
+
     /// Forgets all extents.
     pub fn clear(&mut self) {
         self.entries.clear();

@@ -46,6 +46,24 @@ impl DirtyBitmap {
         bitmap
     }
 
+    /// The volume has another size. New blocks are not dirty: they are zeros on both copies.
+    pub fn resize(&mut self, geometry: Geometry) {
+        if geometry.blocks < self.geometry.blocks {
+            let most = u64::from(u32::MAX);
+            let mut first = geometry.blocks;
+            while first < self.geometry.blocks {
+                let count = (self.geometry.blocks - first).min(most) as u32;
+                self.clear(Blocks { first, count });
+                first += u64::from(count);
+            }
+        }
+        self.geometry = geometry;
+        self.words.resize(geometry.blocks.div_ceil(64) as usize, 0);
+        let extents = geometry.extents() as usize;
+        self.stored.resize(extents, true);
+        self.suspect.resize(extents, false);
+    }
+
     /// Number of dirty blocks.
     pub fn count(&self) -> u64 {
         self.count
@@ -185,6 +203,30 @@ mod tests {
         bitmap.set_extent(Extent(6));
         assert_eq!(bitmap.next(34, 16), Some(blocks(96, 4)));
         assert!(bitmap.is_suspect(Extent(6)));
+    }
+
+    #[test]
+    fn a_volume_of_another_size_keeps_the_bits_of_the_blocks_that_stay() {
+        let mut bitmap = bitmap();
+        bitmap.set(blocks(3, 1));
+        bitmap.set_extent(Extent(6));
+        let size = |blocks| Geometry {
+            blocks,
+            extent_blocks: 16,
+            log_extents: 3,
+        };
+        bitmap.resize(size(200));
+        assert_eq!(bitmap.count(), 5);
+        assert_eq!(
+            bitmap.next(4, 16),
+            Some(blocks(96, 4)),
+            "none behind the old end"
+        );
+        bitmap.set(blocks(199, 1));
+        bitmap.resize(size(98));
+        assert_eq!(bitmap.count(), 3);
+        bitmap.resize(size(200));
+        assert_eq!(bitmap.next(98, 16), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::bitmap::DirtyBitmap;
 use super::defect::Defect;
 use super::durable::{Change, Durable, Head};
 use super::exchange::{Action, Time};
-use super::geometry::{Blocks, Extent};
+use super::geometry::{Blocks, Extent, Geometry};
 use super::settings::Settings;
 use super::{Payload, Replica};
 
@@ -18,6 +18,11 @@ pub struct LocalCopy {
     pub log: ActivityLog,
     /// What the other copy may lack.
     pub dirty: DirtyBitmap,
+    /// Blocks that its backing is prepared for: behind the end of the volume there are zeros
+    /// up to there.
+    pub room: u64,
+    /// The size with the last store that is done, blocks.
+    pub stored_blocks: u64,
     /// It lost power with acknowledged writes that were not flushed.
     pub lacks: bool,
     /// Its disk failed in this process.
@@ -43,6 +48,8 @@ impl LocalCopy {
             head,
             log: ActivityLog::new(settings.geometry.log_extents, &durable.hot),
             dirty: DirtyBitmap::from_disk(settings.geometry, &durable.dirty),
+            room: head.blocks,
+            stored_blocks: head.blocks,
             lacks: head.unflushed.is_some_and(|boot| boot != settings.boot),
             faulty: false,
             store_again_at: None,
@@ -68,13 +75,29 @@ impl LocalCopy {
 
     /// A store is done; returns whether it was the one under way.
     pub fn stored(&mut self, number: u64) -> bool {
-        if self.under_way.as_ref().is_none_or(|(n, _)| *n != number) {
+        let Some((_, change)) = self.under_way.take_if(|(n, _)| *n == number) else {
             return false;
-        }
-        self.under_way = None;
+        };
+        self.stored_blocks = change.head.blocks;
         self.done = number;
         self.log.stored(number);
         true
+    }
+
+    /// The volume has another size from the store on whose number is returned. What follows
+    /// the end of one that is smaller is not known to be zeros.
+    pub fn resize(&mut self, geometry: Geometry, keeps_room: bool) -> u64 {
+        if geometry.blocks < self.head.blocks {
+            let end = geometry.extents();
+            self.log.truncate(end);
+            self.left.retain(|extent| extent.0 < end);
+            if !keeps_room {
+                self.room = geometry.blocks;
+            }
+        }
+        self.room = self.room.max(geometry.blocks);
+        self.head.blocks = geometry.blocks;
+        self.store()
     }
 
     /// All bits become this, also on disk.
@@ -150,7 +173,7 @@ impl<P: Payload> Replica<P> {
         let number = copy.begun + 1;
         let before = copy.left.len();
         let admission = copy.log.admit(extents, number, any, &mut copy.left);
-        if copy.left.len() != before || admission != Admission::Hot {
+        if copy.left.len() != before || matches!(admission, Admission::After(_)) {
             copy.is_due = true;
         }
         if admission != Admission::Full {
@@ -166,7 +189,7 @@ impl<P: Payload> Replica<P> {
     /// writes on stable storage: its dirty bits count from the time at which the record has
     /// this copy alone. Before, the other one may become the owner, and knows the log only.
     fn leaves_unstable(&self) -> bool {
-        let recorded = self.tenure.record.in_sync.contains(self.settings.other);
+        let recorded = self.may_have_another();
         let early = self.broken.is(Defect::LeavesBeforeRecord);
         (!self.other.receives() && (!recorded || early)) || self.broken.is(Defect::EvictsUnstable)
     }

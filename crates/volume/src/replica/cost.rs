@@ -25,7 +25,6 @@ fn mirrored() -> Replica<Handle> {
     let settings = Settings {
         me: Node(0),
         other: Node(1),
-        volume: VOLUME,
         boot: Boot(1),
         geometry: GEOMETRY,
         bounds: Bounds::default(),
@@ -36,6 +35,7 @@ fn mirrored() -> Replica<Handle> {
     let introduction = Introduction {
         volume: head.volume,
         blocks: GEOMETRY.blocks,
+        room: GEOMETRY.blocks,
         incarnation: head.incarnation,
         state: head.state,
         hot: Vec::new(),

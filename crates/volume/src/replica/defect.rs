@@ -52,6 +52,16 @@ pub(crate) enum Defect {
     ExecutesStale,
     /// The bits are trusted whatever the other copy is.
     TrustsAnyBits,
+    /// A copy that the file does not name any longer is left in the record.
+    ForgetsStranger,
+    /// The owner grows while the other copy, which is in the record, is smaller.
+    GrowsAlone,
+    /// The owner accepts requests for the new part before its size is stored.
+    GrowsUnstored,
+    /// A copy that became smaller counts what follows its end as zeros.
+    KeepsRoom,
+    /// A copy joins a larger volume in its old size.
+    BeginsInOldSize,
     /// The follower forgets its activity log when a resync begins.
     ForgetsLogEarly,
 }

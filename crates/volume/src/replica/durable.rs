@@ -32,6 +32,8 @@ pub enum CopyState {
 pub struct Head {
     /// The volume; None for a blank copy.
     pub volume: Option<VolumeId>,
+    /// Its size, blocks.
+    pub blocks: u64,
     /// No owner of an earlier epoch may write.
     pub promised: Epoch,
     /// The history that its content belongs to.
@@ -74,6 +76,7 @@ impl Durable {
         Durable {
             head: Head {
                 volume: None,
+                blocks: geometry.blocks,
                 promised: Epoch(0),
                 incarnation: Incarnation(0),
                 state: CopyState::Syncing {
@@ -97,17 +100,22 @@ impl Durable {
 
     /// Makes a stored change.
     pub fn apply(&mut self, geometry: Geometry, change: &Change) {
+        let blocks = self.head.blocks.max(change.head.blocks);
+        let geometry = Geometry { blocks, ..geometry };
+        self.dirty.resize(blocks.div_ceil(64) as usize, 0);
         if let Some(fill) = change.fill {
             self.dirty.fill(if fill { u64::MAX } else { 0 });
         }
         for (extent, words) in &change.bits {
             for (place, block) in geometry.blocks_of(*extent).iter().enumerate() {
-                let bit = (words[place / 64] >> (place % 64)) & 1;
+                let stored = words.get(place / 64).copied().unwrap_or_default();
+                let bit = (stored >> (place % 64)) & 1;
                 let word = &mut self.dirty[(block / 64) as usize];
                 *word = *word & !(1 << (block % 64)) | bit << (block % 64);
             }
         }
         self.head = change.head;
+        self.dirty.truncate(self.head.blocks.div_ceil(64) as usize);
         self.hot.clone_from(&change.hot);
     }
 }

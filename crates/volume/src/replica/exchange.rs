@@ -24,7 +24,7 @@ impl Time {
 pub struct RequestId(pub u64);
 
 /// An operation of the local disk.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OperationId(pub u32);
 
 /// What a client wants.
@@ -146,6 +146,14 @@ pub enum Input<P> {
     LeaseEnded,
     /// This record is the current one, in the epoch of this node.
     Recorded(Record),
+    /// The backing has room for a volume of `to` blocks: what follows the end of the volume,
+    /// or its room up to `from` blocks, was made zeros.
+    Room {
+        /// Room that was there before.
+        from: u64,
+        /// Room that there is.
+        to: u64,
+    },
     /// An operator's command.
     Order(Order),
     /// The time of [`super::Replica::deadline`] has come.
@@ -170,6 +178,8 @@ pub enum Action<P> {
     Propose(Epoch, Record),
     /// Releases the lease.
     Release(Epoch),
+    /// The volume has so many blocks, for clients that connect from now on.
+    Resized(u64),
     /// Reports something to operators.
     Say(Notice),
 }
@@ -235,11 +245,11 @@ impl fmt::Display for Notice {
             Notice::WaitsForOther(node) => write!(
                 f,
                 "this copy lost power and may lack acknowledged writes that {node} has; waiting \
-                 for it. If it is lost: `evenkeel volume attach --alone --yes`"
+                 for it. If it is lost for good: `evenkeel volume serve-alone NAME --yes`"
             ),
             Notice::Frozen => f.write_str("requests are frozen, both copies are clean"),
             Notice::NotHandedOver => {
-                f.write_str("not handed over: the other copy is not connected and in sync")
+                f.write_str("not handed over: the other copy is not connected, or not in sync")
             }
         }
     }

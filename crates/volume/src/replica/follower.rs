@@ -2,7 +2,7 @@
 //! does what the owner of that epoch sends, until the session ends.
 
 use super::defect::Defect;
-use super::exchange::{DiskResult, Operation};
+use super::exchange::{Action, DiskResult, Operation};
 use super::handshake::{Introduction, joined};
 use super::message::{Command, Message, Payload};
 use super::operations::Purpose;
@@ -33,12 +33,14 @@ pub enum Task {
     Joining(u64),
     /// It is to be stored that it is clean.
     Settling(u64),
+    /// Its new size is to be stored.
+    Growing(u64),
 }
 
 /// The owner, as the follower sees it.
 #[derive(Clone, Debug)]
 pub struct Following<P> {
-    task: Task,
+    pub(super) task: Task,
     epoch: Epoch,
     /// The owner's number of its greeting.
     number: u64,
@@ -118,7 +120,8 @@ impl<P: Payload> Replica<P> {
         let head = &self.copy.head;
         let introduction = Introduction {
             volume: head.volume,
-            blocks: self.settings.geometry.blocks,
+            blocks: head.blocks,
+            room: self.copy.room,
             incarnation: head.incarnation,
             state: head.state,
             hot: self.copy.log.extents().collect(),
@@ -136,9 +139,13 @@ impl<P: Payload> Replica<P> {
         let done = |number| self.copy.has_stored(number);
         match self.following.task {
             Task::Promising(number) if done(number) => return self.welcome_owner(),
-            Task::Beginning(number) if done(number) => self.send(Message::Begun),
+            Task::Beginning(number) if done(number) => {
+                self.out.push(Action::Resized(self.copy.head.blocks));
+                self.send(Message::Begun);
+            }
             Task::Joining(number) if done(number) => self.send(Message::Finished),
             Task::Settling(number) if done(number) => self.send(Message::Settled),
+            Task::Growing(number) if done(number) => self.send(Message::Grown),
             Task::Marking(number) if done(number) => {}
             _ => return,
         }
@@ -156,6 +163,8 @@ impl<P: Payload> Replica<P> {
         let (Message::Begin { epoch, .. }
         | Message::Command { epoch, .. }
         | Message::Finish { epoch, .. }
+        | Message::Grow { epoch, .. }
+        | Message::Resized { epoch, .. }
         | Message::Settle { epoch }) = message
         else {
             return;
@@ -169,8 +178,16 @@ impl<P: Payload> Replica<P> {
                 volume,
                 incarnation,
                 base,
+                blocks,
                 ..
             } => {
+                // An owner that asks for more than it was told waits in vain.
+                if blocks > self.copy.room {
+                    return self.following.end();
+                }
+                if !self.broken.is(Defect::BeginsInOldSize) {
+                    self.take_size(blocks);
+                }
                 let head = &mut self.copy.head;
                 head.volume = Some(volume);
                 head.incarnation = incarnation;
@@ -189,6 +206,11 @@ impl<P: Payload> Replica<P> {
                 } else {
                     self.start(Purpose::Finish { serial }, Operation::Flush);
                 }
+            }
+            Message::Grow { blocks, .. } => self.grow_as_told(blocks),
+            Message::Resized { blocks, .. } => {
+                let blocks = blocks.min(self.copy.head.blocks);
+                self.out.push(Action::Resized(blocks));
             }
             Message::Settle { .. } => {
                 self.copy.head.unflushed = None;

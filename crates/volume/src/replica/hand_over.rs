@@ -64,7 +64,8 @@ impl<P: Payload> Replica<P> {
         };
         match hand_over.step {
             Step::Draining => {
-                if self.requests.is_idle() || self.broken.is(Defect::HandsOverUndrained) {
+                let is_idle = self.requests.is_idle() && self.tenure.growth.is_none();
+                if is_idle || self.broken.is(Defect::HandsOverUndrained) {
                     self.step(Step::Flushing);
                     let nothing = Blocks { first: 0, count: 1 };
                     let slot = self.requests.open(Origin::HandOver, Work::Flush, nothing);

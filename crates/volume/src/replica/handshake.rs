@@ -15,6 +15,8 @@ pub struct Introduction {
     pub volume: Option<VolumeId>,
     /// Its size, blocks.
     pub blocks: u64,
+    /// Blocks that its backing has room for.
+    pub room: u64,
     /// The history that its content belongs to.
     pub incarnation: Incarnation,
     /// How much it has.
@@ -45,16 +47,19 @@ pub enum Refusal {
     )]
     OtherVolume,
     /// Its size is another one.
-    #[error("the other copy has {theirs} blocks of 4 KiB, this one {ours}; grow the smaller one")]
+    #[error(
+        "the other copy has room for {theirs} blocks of 4 KiB, the volume has {ours}: the other node has not \
+         reloaded the larger `size` yet, or its backing has no room for it (`evenkeel volume list` there)"
+    )]
     OtherSize {
-        /// Blocks here.
+        /// Blocks of the volume.
         ours: u64,
-        /// Blocks there.
+        /// Blocks that there is room for.
         theirs: u64,
     },
     /// It has writes that this copy never had.
     #[error(
-        "the copies have diverged: the other one left this volume's history (incarnation {theirs}, here {ours}) with writes of its own. Both are kept; choose one with `evenkeel volume resync`"
+        "the copies have diverged: the other one left this volume's history (incarnation {theirs}, here {ours}) with writes of its own. Both are kept. To go on with this one, remove the other one there (`evenkeel volume remove NAME`) and create it again"
     )]
     Diverged {
         /// The incarnation here.
@@ -84,23 +89,20 @@ pub enum Refusal {
 ///
 /// # Errors
 /// The copy is no part of this volume's history.
-pub fn decide(
-    mine: &Head,
-    blocks: u64,
-    record: &Record,
-    theirs: &Introduction,
-) -> Result<Resume, Refusal> {
-    let Some(volume) = theirs.volume else {
-        return Ok(Resume::Everything);
-    };
-    if Some(volume) != mine.volume {
+pub fn decide(mine: &Head, record: &Record, theirs: &Introduction) -> Result<Resume, Refusal> {
+    if theirs.volume.is_some() && theirs.volume != mine.volume {
         return Err(Refusal::OtherVolume);
     }
-    if theirs.blocks != blocks {
+    // A larger one takes the size of the owner: nothing behind that was acknowledged.
+    let room = theirs.room.max(theirs.blocks);
+    if room < mine.blocks {
         return Err(Refusal::OtherSize {
-            ours: blocks,
-            theirs: theirs.blocks,
+            ours: mine.blocks,
+            theirs: room,
         });
+    }
+    if theirs.volume.is_none() {
+        return Ok(Resume::Everything);
     }
     let (CopyState::Joined(at) | CopyState::Syncing { base: at }) = theirs.state;
     if theirs.incarnation != record.incarnation {
@@ -142,6 +144,7 @@ pub fn is_clean(mine: &Head, is_quiet: bool, record: &Record, theirs: &Introduct
         && theirs.hot.is_empty()
         && !theirs.unclean
         && theirs.volume == mine.volume
+        && theirs.blocks == mine.blocks
         && theirs.incarnation == record.incarnation
         && joined(mine.state)
         && theirs.state == mine.state
@@ -204,6 +207,7 @@ mod tests {
         Introduction {
             volume: Some(VOLUME),
             blocks: BLOCKS,
+            room: BLOCKS,
             incarnation: Incarnation(incarnation),
             state,
             hot: Vec::new(),
@@ -239,7 +243,7 @@ mod tests {
             (1, joined(1), diverged(1)),
             (4, joined(9), diverged(4)),
         ] {
-            let found = decide(&mine(), BLOCKS, &record(), &theirs(incarnation, state));
+            let found = decide(&mine(), &record(), &theirs(incarnation, state));
             assert_eq!(found, decision, "{incarnation} {state:?}");
         }
     }
@@ -249,13 +253,23 @@ mod tests {
         let joined = CopyState::Joined(Generation(7));
         let mut other = theirs(3, joined);
         other.volume = Some(durable::VolumeId([8; 16]));
-        let decided = |other: &Introduction| decide(&mine(), BLOCKS, &record(), other);
+        let decided = |other: &Introduction| decide(&mine(), &record(), other);
         assert_eq!(decided(&other), Err(Refusal::OtherVolume));
         other.volume = None;
         assert_eq!(decided(&other), Ok(Resume::Everything));
         let mut small = theirs(3, joined);
-        small.blocks = 63;
+        (small.blocks, small.room) = (63, 63);
         assert!(matches!(decided(&small), Err(Refusal::OtherSize { .. })));
+        small.volume = None;
+        assert!(matches!(decided(&small), Err(Refusal::OtherSize { .. })));
+        // One that can become as large does, and a larger one becomes smaller.
+        for (blocks, room) in [(63, 64), (70, 70)] {
+            (small.blocks, small.room) = (blocks, room);
+            assert_eq!(decided(&small), Ok(Resume::Everything));
+            small.volume = mine().volume;
+            assert_eq!(decided(&small), Ok(Resume::Bits));
+            small.volume = None;
+        }
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub enum Message<P> {
         incarnation: Incarnation,
         /// From which generation the owner's bits count.
         base: Generation,
+        /// The size of the volume, blocks: the copy has it from then on.
+        blocks: u64,
     },
     /// The copy has stored that it is incomplete.
     Begun,
@@ -127,4 +129,26 @@ pub enum Message<P> {
     },
     /// It has stored that.
     Settled,
+    /// The backing of this copy has room for a volume of so many blocks.
+    Room {
+        /// Blocks.
+        blocks: u64,
+    },
+    /// The volume becomes larger: the copy stores its new size. No request is for the new
+    /// part yet.
+    Grow {
+        /// The owner's epoch.
+        epoch: Epoch,
+        /// The new size, blocks.
+        blocks: u64,
+    },
+    /// It has stored that.
+    Grown,
+    /// Both copies have this size.
+    Resized {
+        /// The owner's epoch.
+        epoch: Epoch,
+        /// The size, blocks.
+        blocks: u64,
+    },
 }

@@ -8,6 +8,7 @@
 //! - Before a write reaches a disk, its extents are in the activity log on the owner's disk.
 //!   They leave it when both disks have flushed the writes, or with their dirty bits.
 //! - Requests that overlap run one after the other ([`interval`]), also copies of a resync.
+//! - Each copy in the record has the size that clients know, or a larger one ([`growth`]).
 //! - A follower refuses commands of an epoch other than the one it promised, on disk.
 //! - Before a copy changes sides, all former operations of its disk have ended.
 //! - A copy out of the record never serves. One that lost power while it had acknowledged
@@ -26,6 +27,7 @@ mod durable;
 mod exchange;
 mod follower;
 mod geometry;
+mod growth;
 mod hand_over;
 mod handshake;
 pub mod interval;
@@ -82,6 +84,8 @@ impl<P: Payload> Replica<P> {
     /// Creates the value for what a copy has on disk. No operation of a former process may
     /// be under way on it.
     pub fn new(settings: Settings, durable: &Durable, now: Time) -> Replica<P> {
+        let mut settings = settings;
+        settings.geometry.blocks = durable.head.blocks;
         Replica {
             copy: LocalCopy::new(&settings, durable),
             settings,
@@ -130,6 +134,7 @@ impl<P: Payload> Replica<P> {
             Input::Renewed { epoch, until } => self.renewed(epoch, until),
             Input::LeaseEnded => self.tenure.until = Time(0),
             Input::Recorded(record) => self.recorded(record),
+            Input::Room { from, to } => self.has_room(from, to),
             Input::Order(order) => self.order(order),
             Input::Tick => {}
         }
@@ -167,6 +172,7 @@ impl<P: Payload> Replica<P> {
             self.advance_other();
             self.admit();
             self.advance_hand_over();
+            self.advance_growth();
         }
         self.advance_store();
     }
@@ -212,10 +218,12 @@ impl<P: Payload> Replica<P> {
         if !self.copy.stored(number) {
             return;
         }
+        self.resized();
         self.requests_stored();
         self.tenure_stored();
         self.other_stored();
         self.hand_over_stored();
+        self.growth_stored();
         self.follower_stored();
     }
 

@@ -55,6 +55,8 @@ pub struct Other {
     pub copies: u32,
     /// The next copy starts then, by the rate.
     pub copy_at: Time,
+    /// Blocks that its backing has room for.
+    pub room: u64,
 }
 
 impl Other {
@@ -153,6 +155,8 @@ impl<P: Payload> Replica<P> {
             }
             Message::Finished if self.other.phase == Phase::Finishing => self.finished(),
             Message::Settled => self.settled(),
+            Message::Room { blocks } => self.other_has_room(blocks),
+            Message::Grown => self.other_grown(),
             Message::Begun
             | Message::Done { .. }
             | Message::Differs { .. }
@@ -166,8 +170,8 @@ impl<P: Payload> Replica<P> {
         if number != self.other.number || self.other.phase != Phase::Greeting {
             return;
         }
-        let blocks = self.settings.geometry.blocks;
-        let decided = decide(&self.copy.head, blocks, &self.tenure.record, &theirs);
+        self.other.room = theirs.room.max(theirs.blocks);
+        let decided = decide(&self.copy.head, &self.tenure.record, &theirs);
         let resume = match decided {
             Ok(_) if self.broken.is(Defect::TrustsAnyBits) => Resume::Bits,
             Ok(resume) => resume,
@@ -204,13 +208,17 @@ impl<P: Payload> Replica<P> {
     }
 
     fn begin(&mut self) {
+        let Some(volume) = self.copy.head.volume else {
+            return;
+        };
         self.other.phase = Phase::Beginning;
         self.other.since = self.now;
         self.send(Message::Begin {
             epoch: self.tenure.epoch,
-            volume: self.settings.volume,
+            volume,
             incarnation: self.tenure.record.incarnation,
             base: super::handshake::joined(&self.copy.head),
+            blocks: self.copy.head.blocks,
         });
     }
 
@@ -237,6 +245,7 @@ impl<P: Payload> Replica<P> {
     /// The other copy has no part in anything from here on: what it may not have, or not on
     /// stable storage, is dirty.
     pub(super) fn lose_other(&mut self) {
+        self.give_up_growth();
         let received = self.other.receives();
         if self.other.phase != Phase::Away {
             self.fail_other();
@@ -270,7 +279,7 @@ impl<P: Payload> Replica<P> {
     /// Returns whether a response is due that belongs to no request.
     fn waits_for_other(&self) -> bool {
         let yields = self.tenure.role == Role::Yielding && self.tenure.proposal.is_none();
-        self.other.waits_for_response() || yields
+        self.other.waits_for_response() || yields || self.waits_for_growth()
     }
 
     pub(super) fn advance_other(&mut self) {
@@ -282,11 +291,12 @@ impl<P: Payload> Replica<P> {
         if self.tenure.role != Role::Serving {
             return;
         }
-        let recorded = self.tenure.record.in_sync.contains(self.settings.other);
+        let recorded = self.has_another();
         if self.other.phase == Phase::Away
             && self.link.is_some()
             && !recorded
             && self.tenure.proposal.is_none()
+            && self.tenure.growth.is_none()
             && self.now >= self.other.retry_at
         {
             self.greet();
@@ -303,8 +313,9 @@ impl<P: Payload> Replica<P> {
         let stall = self.settings.bounds.other_stall_ns;
         match self.other.phase {
             Phase::Away if self.link.is_some() && self.tenure.role == Role::Serving => {
-                let recorded = self.tenure.record.in_sync.contains(self.settings.other);
-                let is_free = !recorded && self.tenure.proposal.is_none();
+                let recorded = self.has_another();
+                let waits = self.tenure.proposal.is_some() || self.tenure.growth.is_some();
+                let is_free = !recorded && !waits;
                 is_free.then_some(self.other.retry_at)
             }
             Phase::Syncing if self.copy.dirty.count() > 0 => {

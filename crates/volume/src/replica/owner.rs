@@ -91,7 +91,7 @@ impl<P: Payload> Replica<P> {
         if !self.copy.has_stored(number) {
             return;
         }
-        if self.tenure.record.in_sync.contains(self.settings.other) {
+        if self.has_another() {
             let until = self.now.after(self.settings.bounds.greet_ns);
             self.tenure.role = Role::Greeting(until);
             self.greet();
@@ -104,7 +104,8 @@ impl<P: Payload> Replica<P> {
     pub(super) fn introduced(&mut self, theirs: &Introduction) {
         let is_quiet = self.copy.log.is_empty() && self.copy.dirty.count() == 0;
         let record = &self.tenure.record;
-        if is_clean(&self.copy.head, is_quiet, record, theirs) {
+        let is_named = record.in_sync.contains(self.settings.other);
+        if is_named && is_clean(&self.copy.head, is_quiet, record, theirs) {
             self.other.phase = Phase::Mirrored;
             self.serve();
             return;
@@ -142,18 +143,33 @@ impl<P: Payload> Replica<P> {
         }
         let epoch = self.tenure.epoch;
         self.say(Notice::Serves { epoch, mirrored });
+        // It may have more than the former owner's clients knew.
+        self.out
+            .push(Action::Resized(self.settings.geometry.blocks));
+    }
+
+    /// Returns whether the record has another copy beside this one. It may be one of a node
+    /// that the file does not name any longer: it could serve if it were named again.
+    pub(super) fn has_another(&self) -> bool {
+        let in_sync = self.tenure.record.in_sync;
+        match self.broken.is(Defect::ForgetsStranger) {
+            true => in_sync.contains(self.settings.other),
+            false => in_sync.is_both(),
+        }
+    }
+
+    /// Returns whether the record has another copy, or may have it: the outcome of a proposal
+    /// is not known.
+    pub(super) fn may_have_another(&self) -> bool {
+        let proposed = self.tenure.proposal.as_ref();
+        let proposed = proposed.filter(|_| !self.broken.is(Defect::ForgetsProposal));
+        self.has_another() || proposed.is_some_and(|proposal| proposal.record.in_sync.is_both())
     }
 
     /// Returns whether acknowledgements need the other copy.
     pub(super) fn requires_other(&self) -> bool {
-        let other = self.settings.other;
-        let proposed = self.tenure.proposal.as_ref();
-        let proposed = proposed.filter(|_| !self.broken.is(Defect::ForgetsProposal));
-        let recorded = self.tenure.record.in_sync.contains(other);
         let gone = self.broken.is(Defect::AcksBeforeRecord) && !self.other.receives();
-        (recorded && !gone)
-            || proposed.is_some_and(|proposal| proposal.record.in_sync.contains(other))
-            || self.other.is_joining()
+        (self.may_have_another() && !gone) || self.other.is_joining()
     }
 
     /// Proposes a record with these copies.
@@ -260,6 +276,7 @@ impl<P: Payload> Replica<P> {
         self.tenure.proposal = None;
         self.tenure.secures = false;
         self.tenure.hand_over = None;
+        self.tenure.growth = None;
         if self.is_drained() {
             self.drained();
         }
@@ -290,7 +307,7 @@ impl<P: Payload> Replica<P> {
     /// Returns whether the other copy is in the record and should not be. It can leave only
     /// when the outcome of a former proposal is known.
     fn must_be_alone(&self) -> bool {
-        let recorded = self.tenure.record.in_sync.contains(self.settings.other);
+        let recorded = self.has_another();
         let lost = self.other.phase != Phase::Mirrored;
         recorded && lost && self.tenure.proposal.is_none()
     }
@@ -323,11 +340,13 @@ impl<P: Payload> Replica<P> {
         let again = self.settings.bounds.propose_ns;
         let proposal = self.tenure.proposal.as_ref();
         let proposal = proposal.map(|proposal| proposal.at.after(again));
-        match self.tenure.role {
-            Role::Greeting(until) => Some(proposal.map_or(until, |at| at.min(until))),
-            Role::Idle | Role::Serving | Role::Yielding => proposal,
-            _ => Some(proposal.map_or(self.gives_up_at(), |at| at.min(self.gives_up_at()))),
-        }
+        let own = match self.tenure.role {
+            Role::Greeting(until) => Some(until),
+            Role::Idle | Role::Serving | Role::Yielding => None,
+            // A time that has passed without an effect would come again and again.
+            _ => self.can_give_way().then(|| self.gives_up_at()),
+        };
+        proposal.into_iter().chain(own).min()
     }
 
     pub(super) fn order(&mut self, order: Order) {

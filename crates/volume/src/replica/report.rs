@@ -37,10 +37,16 @@ pub struct Report {
     pub dirty_blocks: u64,
     /// Requests of clients under way or waiting.
     pub requests: usize,
+    /// Its size, blocks.
+    pub blocks: u64,
+    /// Blocks that the backings of this copy and, at the owner, of the other one have room for.
+    pub room: [u64; 2],
     /// Another owner is followed.
     pub follows: bool,
     /// This copy lost power with acknowledged writes that were not flushed.
     pub lacks: bool,
+    /// The local disk has failed since this copy joined.
+    pub faulty: bool,
 }
 
 impl<P: Payload> Replica<P> {
@@ -74,8 +80,11 @@ impl<P: Payload> Replica<P> {
             },
             dirty_blocks: self.copy.dirty.count(),
             requests: self.requests.open_clients(),
+            blocks: self.settings.geometry.blocks,
+            room: [self.copy.room, self.other.room],
             follows: self.following.is_active(),
             lacks: self.copy.lacks,
+            faulty: self.copy.faulty,
         }
     }
 }

@@ -232,7 +232,7 @@ impl<P: Payload> Replica<P> {
             Request::Flush => (Work::Flush, Blocks { first: 0, count: 1 }),
         };
         let bounds = &self.settings.bounds;
-        let fits = self.settings.geometry.contains(blocks) && blocks.count <= bounds.request_blocks;
+        let fits = blocks.count > 0 && blocks.count <= bounds.request_blocks;
         let refusal = if !self.tenure.waits {
             Some(Outcome::NotOwner)
         } else if !fits {
@@ -257,9 +257,22 @@ impl<P: Payload> Replica<P> {
             && self.is_valid()
         {
             if let Some(place) = self.requests.queue.pop_front() {
-                self.begin_slot(place);
+                self.begin_request(place);
             }
         }
+    }
+
+    /// Begins a request of a client, if it lies in the volume: only an owner with a valid lease
+    /// knows how large that is.
+    fn begin_request(&mut self, place: u32) {
+        let slot = self.requests.slot(place);
+        if self.settings.geometry.contains(slot.blocks) {
+            return self.begin_slot(place);
+        }
+        if let Origin::Client(id) = slot.origin {
+            self.out.push(Action::Reply(id, Outcome::OutOfRange));
+        }
+        self.requests.close(place);
     }
 
     /// Begins a request.
@@ -325,7 +338,7 @@ impl<P: Payload> Replica<P> {
             }
         }
         // While the other copy is lost and in the record, no flush covers both.
-        let recorded = self.tenure.record.in_sync.contains(self.settings.other);
+        let recorded = self.may_have_another();
         let helps = self.other.receives() || !recorded;
         if !self.requests.cold.is_empty() && self.leave_log() && helps && !self.requests.flushing {
             self.requests.flushing = true;
@@ -356,7 +369,7 @@ impl<P: Payload> Replica<P> {
     fn run(&mut self, place: u32) {
         let required = self.requires_other();
         let receives = self.other.receives();
-        let recorded = self.tenure.record.in_sync.contains(self.settings.other);
+        let recorded = self.may_have_another();
         let covers = self.copy.log.completed();
         let slot = self.requests.slot_mut(place);
         slot.stage = Stage::Running;

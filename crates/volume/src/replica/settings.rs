@@ -1,6 +1,6 @@
 //! The settings of a replica: which copy it is, and the bounds of waiting and of memory.
 
-use super::durable::{Boot, VolumeId};
+use super::durable::Boot;
 use super::geometry::Geometry;
 use super::record::Node;
 
@@ -64,8 +64,6 @@ pub struct Settings {
     pub me: Node,
     /// The node with the other copy.
     pub other: Node,
-    /// The volume.
-    pub volume: VolumeId,
     /// The boot of this machine.
     pub boot: Boot,
     /// Size and division.

@@ -2,6 +2,7 @@
 //! one.
 
 use super::exchange::Time;
+use super::growth::Growth;
 use super::hand_over::HandOver;
 use super::record::{Epoch, Generation, InSync, Incarnation, Node, Record};
 
@@ -59,6 +60,8 @@ pub struct Tenure {
     pub secures: bool,
     /// A hand-over in progress.
     pub hand_over: Option<HandOver>,
+    /// The volume becomes larger.
+    pub growth: Option<Growth>,
 }
 
 impl Default for Tenure {
@@ -80,6 +83,7 @@ impl Default for Tenure {
             secures: false,
             rests_until: Time(0),
             hand_over: None,
+            growth: None,
         }
     }
 }

@@ -1,15 +1,34 @@
 //! The volumes of this node, each on a thread of its own. This thread starts
 //! and stops them, and reads how they are: it never waits for a disk.
 
+mod listening;
+mod pair;
+mod snapshots;
 mod socket;
 mod worker;
 
+pub use socket::path as socket_path;
 pub use worker::{Confine, Place};
 
-use crate::config::{Volumes, size_words};
+use crate::link::Trusted;
+use crate::link::dial::{Cable, Registry};
+use crate::message::{Message, Told};
+use crate::mirror::NO_CLUSTER;
+use crate::mirror::mailbox::{Letter, Queue, Wish};
+use crate::mirror::{self, Shown};
+use crate::replica::Order;
+use listening::Listening;
+use part::role::{KnownLease, LeaseNews};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use worker::Ties;
+
+use crate::config::{Volumes, shrinks};
 use crate::report;
 use part::codec;
 use part::report::Report;
+use snapshots::Snapshots;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use worker::Worker;
@@ -26,15 +45,209 @@ pub struct Role {
     workers: BTreeMap<String, Worker>,
     /// Those that were told to stop.
     ending: Vec<Worker>,
+    /// Scheduled snapshots of those that run.
+    snapshots: BTreeMap<String, Snapshots>,
+    ties: Ties,
+    /// Where the other node connects, and who listens there.
+    listening: Option<Listening>,
+    /// The leases that the cluster told last; None until it has told any.
+    leases: Option<Vec<KnownLease>>,
+    /// How much this node should have the lease of each volume.
+    ranks: BTreeMap<String, u32>,
+    /// The cluster has not been told of them.
+    is_new: bool,
+}
+
+/// A record of a lease, to be written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecordWish {
+    /// The lease.
+    pub name: String,
+    /// The epoch in which it is held.
+    pub epoch: u64,
+    /// Higher than the number of the record before it.
+    pub number: u64,
+    /// The record.
+    pub value: Vec<u8>,
+}
+
+/// What volumes want of the cluster.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Wishes {
+    /// The ranks of all leases, by their names, if they have changed. Zero: it is only watched.
+    pub leases: Option<Vec<(String, u32)>>,
+    /// Records to be written.
+    pub records: Vec<RecordWish>,
+}
+
+/// Why an order would do nothing.
+fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
+    let Some(shown) = shown else {
+        return Some(
+            "the copy of this node is not open: `evenkeel volume list` says why".to_owned(),
+        );
+    };
+    match message {
+        Message::Adopt { .. } | Message::ServeAlone { .. } if !shown.knows_lease => {
+            Some(NO_CLUSTER.to_owned())
+        }
+        Message::Adopt { .. } if shown.in_sync.is_some() => Some(
+            "the cluster knows which copy is complete, so there is nothing to adopt".to_owned(),
+        ),
+        Message::ServeAlone { .. } if !shown.report.lacks => Some(
+            "the copy of this node lacks nothing by a power loss: it serves as soon as it has the lease".to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+/// The name of the lease of a volume.
+fn lease_of(name: &str) -> String {
+    format!("{}/{name}", crate::keyword::NAME)
 }
 
 impl Role {
-    /// Without any volume.
-    pub fn new(place: Place) -> Role {
-        Role {
+    /// Without any volume. To be called before the process is confined.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn new(place: Place) -> Result<Role, Errno> {
+        Ok(Role {
             place,
             workers: BTreeMap::new(),
             ending: Vec::new(),
+            snapshots: BTreeMap::new(),
+            ties: Ties {
+                registry: Arc::new(Registry::default()),
+                wishes: Arc::new(Queue::new()?),
+                boot: mirror::boot(),
+            },
+            listening: None,
+            leases: None,
+            ranks: BTreeMap::new(),
+            is_new: false,
+        })
+    }
+
+    /// Readable when a volume wants something of the cluster.
+    pub fn wakes(&self) -> BorrowedFd<'_> {
+        self.ties.wishes.as_fd()
+    }
+
+    /// What volumes want is told again: to another supervisor.
+    pub fn tell_again(&mut self) {
+        self.is_new = true;
+    }
+
+    /// Takes out what volumes want of the cluster.
+    pub fn wishes(&mut self) -> Wishes {
+        let mut wishes = Wishes::default();
+        for (name, wish) in self.ties.wishes.take() {
+            match wish {
+                // Also of a volume whose file names one node, and whose copy is one of two.
+                Wish::Rank(rank) => {
+                    let is_known = self.ranks.contains_key(&name);
+                    if is_known || self.workers.contains_key(&name) {
+                        self.is_new |= self.ranks.insert(name, rank) != Some(rank);
+                    }
+                }
+                Wish::Record {
+                    epoch,
+                    number,
+                    value,
+                } => wishes.records.push(RecordWish {
+                    name: lease_of(&name),
+                    epoch,
+                    number,
+                    value,
+                }),
+            }
+        }
+        if std::mem::take(&mut self.is_new) {
+            let ranks = self.ranks.iter();
+            wishes.leases = Some(ranks.map(|(name, rank)| (lease_of(name), *rank)).collect());
+        }
+        wishes
+    }
+
+    /// The cluster tells what it knows of leases.
+    pub fn hear(&mut self, news: LeaseNews) {
+        match news {
+            LeaseNews::Known(leases) => {
+                self.leases = Some(leases.0);
+                for (name, worker) in &self.workers {
+                    self.tell_lease(name, worker);
+                }
+            }
+            LeaseNews::HandOver { name } => {
+                let of = |one: &&String| lease_of(one) == name;
+                let name = self.workers.keys().find(of);
+                let worker = name.and_then(|name| self.workers.get(name));
+                if let Some(mailbox) = worker.and_then(Worker::mailbox) {
+                    mailbox.letters().put(Letter::Order(Order::HandOver));
+                }
+            }
+        }
+    }
+
+    /// The cluster says where its nodes are, and how to know them.
+    pub fn trust(&mut self, trusted: Trusted) {
+        self.ties.registry.trust(trusted);
+        // It may have another address now.
+        if let Some(listening) = self.listening.take_if(|one| one.cable().ends.is_none()) {
+            let cable = listening.cable().clone();
+            drop(listening);
+            self.listening = Listening::start(&cable, &self.ties.registry);
+        }
+    }
+
+    fn tell_lease(&self, name: &str, worker: &Worker) {
+        if let (Some(mailbox), Some(leases)) = (worker.mailbox(), &self.leases) {
+            let lease = lease_of(name);
+            let lease = leases.iter().find(|one| one.name == lease).cloned();
+            if mailbox.lease().as_ref() != Some(&lease) {
+                mailbox.set_lease(lease);
+            }
+        }
+    }
+
+    /// Does what an operator wants of a volume.
+    pub fn order(&self, message: &Message) -> Told {
+        let (name, letter) = match message {
+            Message::HandOver { name } => (name, Letter::Order(Order::HandOver)),
+            Message::ServeAlone { name } => (name, Letter::Order(Order::ServeAlone)),
+            Message::Adopt { name } => (name, Letter::Adopt),
+        };
+        let refused = |words: String| Told { good: false, words };
+        let Some(worker) = self.workers.get(name) else {
+            return refused(format!("there is no volume '{name}' on this node"));
+        };
+        let shown = worker.status().mirror;
+        match worker.mailbox().filter(|_| worker.is_mirror()) {
+            Some(mailbox) => {
+                if let Some(words) = needless(message, shown.as_ref()) {
+                    return refused(words);
+                }
+                mailbox.letters().put(letter);
+                Told {
+                    good: true,
+                    words: String::new(),
+                }
+            }
+            None => refused(format!("volume '{name}' has one copy")),
+        }
+    }
+
+    /// Listens where the other node connects, if there is one.
+    fn listen(&mut self, volumes: &Volumes) {
+        let mut pairs = volumes.0.values().filter_map(|spec| spec.pair.as_ref());
+        // The node whose name comes first dials.
+        let cable = pairs.find(|pair| pair.me > pair.other);
+        let cable = cable.map(|pair| &pair.cable);
+        if self.listening.as_ref().map(Listening::cable) != cable {
+            self.listening = None;
+            self.listening =
+                cable.and_then(|cable: &Cable| Listening::start(cable, &self.ties.registry));
         }
     }
 
@@ -47,34 +260,57 @@ impl Role {
         for (name, spec) in &volumes.0 {
             let worker = self.workers.get(name);
             let same = worker.filter(|worker| worker.spec().backing == spec.backing);
-            if let Some(has) = same.map(Worker::size_bytes)
-                && has > spec.size_bytes
-            {
-                let (has, wanted) = (size_words(has), size_words(spec.size_bytes));
-                return Err(format!(
-                    "volume '{name}' has {has} and cannot shrink to {wanted}: write `size {has}`. Nothing was written"
-                ));
+            let has = same.and_then(Worker::size_bytes);
+            if let Some(has) = has.filter(|has| spec.size_bytes < *has) {
+                return Err(shrinks(name, has, spec.size_bytes));
             }
         }
+        self.listen(&volumes);
         let stays = |(name, worker): &(String, Worker)| {
             let spec = volumes.0.get(name);
-            spec.is_some_and(|spec| spec.backing == worker.spec().backing)
+            let has = worker.spec();
+            spec.is_some_and(|spec| spec.continues(&has))
         };
         let all = std::mem::take(&mut self.workers).into_iter();
         let (workers, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = all.partition(stays);
         self.workers = workers;
-        for (_, worker) in gone {
+        for worker in gone.into_values() {
             worker.stop();
             self.ending.push(worker);
         }
         self.ending.retain(|worker| !worker.has_ended());
+        // One that ends gives its lease up itself, when its requests have ended.
+        let known = self.ranks.len();
+        let (workers, ending) = (&self.workers, &self.ending);
+        self.ranks.retain(|name, _| {
+            workers.contains_key(name) || ending.iter().any(|worker| worker.name() == *name)
+        });
+        self.is_new |= self.ranks.len() != known;
+        self.snapshots.retain(|name, one| {
+            let spec = volumes.0.get(name);
+            spec.is_some_and(|spec| one.fits(&spec.backing, spec.snapshots))
+        });
         for (name, spec) in volumes.0 {
+            let (backing, schedule) = (spec.backing.clone(), spec.snapshots);
             match self.workers.get_mut(&name) {
-                Some(worker) => worker.grow(spec.size_bytes),
+                Some(worker) => worker.change(&spec),
                 None => {
-                    let worker = Worker::start(&name, spec, self.place.clone());
-                    self.workers.insert(name, worker);
+                    if spec.pair.is_some() {
+                        self.ranks.insert(name.clone(), 0);
+                        self.is_new = true;
+                    }
+                    let (place, ties) = (self.place.clone(), self.ties.clone());
+                    let worker = Worker::start(&name, spec, place, ties);
+                    self.tell_lease(&name, &worker);
+                    self.workers.insert(name.clone(), worker);
                 }
+            }
+            let worker = self.workers.get(&name);
+            if let Some((schedule, worker)) = schedule.zip(worker)
+                && !self.snapshots.contains_key(&name)
+            {
+                let own = Snapshots::start(&name, &backing, schedule, worker.serves());
+                self.snapshots.insert(name, own);
             }
         }
         Ok(())
@@ -85,13 +321,19 @@ impl Role {
         let ending = self.ending.iter().filter(|worker| !worker.has_ended());
         let new = |name: &str| self.workers.contains_key(name);
         let ending = ending.filter(|worker| !new(&worker.name()));
-        report::of(ending.chain(self.workers.values()).map(Worker::status))
+        report::of(ending.chain(self.workers.values()).map(|worker| {
+            let mut status = worker.status();
+            let snapshots = self.snapshots.get(&status.name);
+            status.snapshots = snapshots.map(|one| (one.schedule, one.taken()));
+            status
+        }))
     }
 }
 
-impl Drop for Role {
-    /// Stops all volumes, and waits for them for a while.
-    fn drop(&mut self) {
+impl Role {
+    /// Stops all volumes, and waits for them for a while. What they want of the cluster at
+    /// the end is in [`Role::wishes`].
+    pub fn stop(&mut self) {
         let workers = std::mem::take(&mut self.workers);
         workers.values().for_each(Worker::stop);
         self.ending.extend(workers.into_values());
@@ -99,5 +341,11 @@ impl Drop for Role {
         while Instant::now() < until && !self.ending.iter().all(Worker::has_ended) {
             std::thread::sleep(STOP_LOOK);
         }
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Claim {
 }
 
 /// Returns where clients of a volume connect.
-pub(super) fn path(runtime: &Path, name: &str) -> PathBuf {
+pub fn path(runtime: &Path, name: &str) -> PathBuf {
     runtime.join(format!("volume-{name}.sock"))
 }
 
@@ -38,7 +38,7 @@ impl Claim {
         })
     }
 
-    /// Listens there.
+    /// Listens there. Clients that wait for the socket may connect once its mode is set.
     pub(super) fn listen(&self) -> io::Result<UnixListener> {
         self.remove();
         let listener = UnixListener::bind(&self.path)?;

@@ -2,11 +2,14 @@
 //! fails, until it is told to stop.
 
 use super::socket::{self, Claim};
-use crate::config::{Spec, size_words};
+use crate::config::{Pair, Spec, size_words};
 use crate::device::{self, Backing, Device, DeviceError};
 use crate::disk::Preference;
 use crate::export::Listener;
 use crate::layout::{self, LayoutError, Metadata};
+use crate::link::dial::Registry;
+use crate::link::greeting::{Facts, Greeting};
+use crate::mirror::mailbox::{Letter, Mailbox, Queue, Wish};
 use crate::single::{Single, Waker};
 use crate::status::{Served, State, Status, now};
 use part::voice::write_error;
@@ -16,7 +19,7 @@ use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -27,7 +30,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked at whether the volume was created.
 const CREATED_LOOK: Duration = Duration::from_millis(500);
 /// The size at which requests are fastest, bytes.
-const PREFERRED_BYTES: u32 = 4096;
+pub(super) const PREFERRED_BYTES: u32 = 4096;
 
 /// Gives up what a thread does not need to serve a volume: everything but its backing and
 /// the runtime directory. Returns what went wrong, in words.
@@ -42,6 +45,17 @@ pub struct Place {
     pub confine: Confine,
 }
 
+/// What volumes with two copies have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Ties {
+    /// Where the other node's connections come.
+    pub(super) registry: Arc<Registry>,
+    /// What volumes want of the cluster.
+    pub(super) wishes: Arc<Queue<(String, Wish)>>,
+    /// The boot of this machine.
+    pub(super) boot: u128,
+}
+
 /// A volume with its thread.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -51,22 +65,27 @@ pub(super) struct Worker {
 }
 
 #[derive(Debug)]
-struct Shared {
-    place: Place,
+pub(super) struct Shared {
+    pub(super) place: Place,
+    pub(super) ties: Ties,
+    /// Of a volume with two copies: where it is told things.
+    pub(super) mailbox: Option<Arc<Mailbox>>,
     status: Mutex<Status>,
     /// The size that the file says, bytes.
     wanted_bytes: AtomicU64,
+    /// The file names no other node.
+    pub(super) is_single: AtomicBool,
     /// Readable once the thread is to end. None where the system has no descriptor.
-    stop: Option<OwnedFd>,
+    pub(super) stop: Option<OwnedFd>,
     /// Readable when the wanted size has changed.
     wake: Option<OwnedFd>,
 }
 
 /// Why a volume is not served now.
-struct Trouble(State, String);
+pub(super) struct Trouble(pub(super) State, pub(super) String);
 
 impl Worker {
-    pub(super) fn start(name: &str, spec: Spec, place: Place) -> Worker {
+    pub(super) fn start(name: &str, spec: Spec, place: Place, ties: Ties) -> Worker {
         let event = || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok();
         let status = Status {
             name: name.to_owned(),
@@ -77,11 +96,26 @@ impl Worker {
             served: None,
             events: Vec::new(),
             meter: Arc::default(),
+            snapshots: None,
             spec: spec.clone(),
+            mirror: None,
         };
+        let is_single = AtomicBool::new(spec.pair.is_none());
+        let greeting = |pair: Pair| Greeting {
+            volume: name.to_owned(),
+            from: pair.me,
+            to: pair.other,
+            facts: Facts::default(),
+        };
+        // Without a descriptor it fails, in words, when it is served.
+        let pair = spec.pair.clone().or_else(|| spec.single());
+        let mailbox = pair.and_then(|pair| Mailbox::new(greeting(pair)).ok());
         let shared = Arc::new(Shared {
             place,
+            ties,
+            mailbox: mailbox.map(Arc::new),
             wanted_bytes: AtomicU64::new(spec.size_bytes),
+            is_single,
             status: Mutex::new(status),
             stop: event(),
             wake: event(),
@@ -110,20 +144,43 @@ impl Worker {
         self.shared.status().clone()
     }
 
-    /// The size that it has, or was to have, bytes.
-    pub(super) fn size_bytes(&self) -> u64 {
-        let status = self.shared.status();
-        let served = status.served.map(|served| served.size_bytes);
-        served.unwrap_or(status.spec.size_bytes)
+    /// Tells whether clients can use it, now and later.
+    pub(super) fn serves(&self) -> impl Fn() -> bool + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.status().state.is_served()
     }
 
-    /// It has this size from now on.
-    pub(super) fn grow(&self, size_bytes: u64) {
+    /// Where a volume with two copies is told things.
+    pub(super) fn mailbox(&self) -> Option<&Mailbox> {
+        self.shared.mailbox.as_deref()
+    }
+
+    /// The size that it has, bytes, if it is open.
+    pub(super) fn size_bytes(&self) -> Option<u64> {
+        let status = self.shared.status();
+        status.served.map(|served| served.size_bytes)
+    }
+
+    /// Whether it is, or was, one of two copies.
+    pub(super) fn is_mirror(&self) -> bool {
+        let status = self.shared.status();
+        status.spec.pair.is_some() || status.mirror.is_some()
+    }
+
+    /// Another version has this size of it, and may name one node of two.
+    pub(super) fn change(&self, spec: &Spec) {
+        let size_bytes = spec.size_bytes;
+        self.shared
+            .is_single
+            .store(spec.pair.is_none(), Ordering::Release);
         self.shared.status().spec.size_bytes = size_bytes;
         self.shared
             .wanted_bytes
             .store(size_bytes, Ordering::Release);
         signal(self.shared.wake.as_ref());
+        if let Some(mailbox) = self.mailbox().filter(|_| self.is_mirror()) {
+            mailbox.letters().put_once(Letter::Size(size_bytes));
+        }
     }
 
     /// Tells the thread to end.
@@ -147,11 +204,11 @@ fn is_signalled(event: Option<&OwnedFd>) -> bool {
 }
 
 impl Shared {
-    fn status(&self) -> MutexGuard<'_, Status> {
+    pub(super) fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, state: State, why: String) {
+    pub(super) fn enter(&self, state: State, why: String) {
         let mut status = self.status();
         // It says nothing else once it is to stop.
         if status.state == State::Stopping || !status.enter(state, why) {
@@ -170,7 +227,7 @@ impl Shared {
     }
 
     /// The life of the thread.
-    fn live(&self) {
+    fn live(self: &Arc<Self>) {
         let mut retry = RETRY_FIRST;
         let mut confined = false;
         loop {
@@ -178,7 +235,10 @@ impl Shared {
                 Ok(()) => return,
                 Err(trouble) => trouble,
             };
-            self.status().served = None;
+            {
+                let mut status = self.status();
+                (status.served, status.mirror) = (None, None);
+            }
             self.enter(state, why);
             let pause = match state {
                 State::NotCreated => retry.min(CREATED_LOOK),
@@ -209,12 +269,13 @@ impl Shared {
     }
 
     /// Opens and serves the volume, until it is to stop.
-    fn serve(&self, confined: &mut bool) -> Result<(), Trouble> {
+    fn serve(self: &Arc<Self>, confined: &mut bool) -> Result<(), Trouble> {
         let (name, backing) = {
             let status = self.status();
             (status.name.clone(), status.spec.backing.clone())
         };
         let failed = |words: String| Trouble(State::Failed, words);
+        is_active(&backing).map_err(|error| refused(&error, &name, &backing))?;
         if !*confined {
             (self.place.confine)(&self.place.runtime, &backing).map_err(failed)?;
             *confined = true;
@@ -228,17 +289,36 @@ impl Shared {
         })?;
         let opened = device::open(&backing, &name, None);
         let opened = opened.map_err(|error| refused(&error, &name, &backing))?;
-        let (device, mut layout, loaded) = opened;
-        if !matches!(loaded.head.state, layout::State::Joined(_)) {
-            return Err(failed("its data is not complete".to_owned()));
+        let spec = self.status().spec.clone();
+        if let Some(pair) = &spec.pair {
+            return self.serve_pair(&claim, opened, pair);
         }
-        self.fit(&device, &mut layout, &backing, &name)?;
+        let (device, layout, loaded) = opened;
+        // The other copy, and the cluster, would not know of what is written without a lease.
+        let is_whole = matches!(loaded.head.state, layout::State::Joined(_));
+        if !is_whole || loaded.head.promised > 0 {
+            let words = "it is one of two copies of a cluster: name its nodes in `on`";
+            let pair = spec.single().ok_or_else(|| failed(words.to_owned()))?;
+            return self.serve_pair(&claim, (device, layout, loaded), &pair);
+        }
+        self.serve_single(&claim, (device, layout), (&name, &backing))
+    }
+
+    /// Serves a volume with one copy, until it is to stop.
+    fn serve_single(
+        &self,
+        claim: &Claim,
+        (device, mut layout): (Device, Metadata),
+        (name, backing): (&str, &Backing),
+    ) -> Result<(), Trouble> {
+        let failed = |words: String| Trouble(State::Failed, words);
+        self.fit(&device, &mut layout, backing, name)?;
         let no_socket =
             |error: std::io::Error| failed(format!("cannot listen at its socket: {error}"));
         let listener = Listener::Unix(claim.listen().map_err(no_socket)?);
         let size = layout.head().size_bytes;
         let export = nbd::Export {
-            name: name.clone(),
+            name: name.to_owned(),
             description: format!("the volume {name}"),
             size,
             read_only: false,
@@ -264,7 +344,7 @@ impl Shared {
             .ok_or_else(|| failed("no descriptor is left".to_owned()))?;
         let mut woken = || {
             is_signalled(Some(wake));
-            self.grown(&device, &mut layout, &backing, &name)
+            self.grown(&device, &mut layout, backing, name)
         };
         let waker = Waker {
             wakes: wake.as_fd(),
@@ -323,8 +403,18 @@ impl Shared {
         }
     }
 
-    fn wanted(&self) -> u64 {
+    pub(super) fn wanted(&self) -> u64 {
         self.wanted_bytes.load(Ordering::Acquire)
+    }
+}
+
+/// A logical volume that is not there is no device to be confined to.
+fn is_active(backing: &Backing) -> Result<(), DeviceError> {
+    match backing {
+        Backing::Lvm(logical) if !logical.path.exists() => {
+            Err(DeviceError::Missing(logical.path.clone()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -333,6 +423,9 @@ fn refused(error: &DeviceError, name: &str, backing: &Backing) -> Trouble {
     let create = format!("`evenkeel volume create {name}` creates it");
     match error {
         DeviceError::Missing(path) if path.extension().is_some_and(|end| end == "volume") => {
+            Trouble(State::NotCreated, format!("{error}; {create}"))
+        }
+        DeviceError::Missing(_) if matches!(backing, Backing::Lvm(_)) => {
             Trouble(State::NotCreated, format!("{error}; {create}"))
         }
         DeviceError::Layout {

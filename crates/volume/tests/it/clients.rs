@@ -3,7 +3,11 @@
 use crate::served::{Served, run};
 use lab::{Random, skip_unless_installed};
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const SIZE: u64 = 64 << 20;
 const ENGINES: [&str; 3] = ["ring", "threads", "buffered"];
@@ -177,4 +181,52 @@ fn fio_verifies_random_writes() {
         let out = run("fio", &[&args[..], &[&uri]].concat());
         assert!(out.contains("err= 0"), "{out}");
     }
+}
+
+#[test]
+fn qemu_with_reconnect_delay_sees_no_error_when_the_server_is_stopped_under_load() {
+    skip_unless_installed!("qemu-io");
+    let mut served = Served::start("ring", SIZE);
+    let options = format!(
+        "driver=nbd,server.type=unix,server.path={},export=mail,reconnect-delay=60",
+        served.socket().display()
+    );
+    let mut client = Command::new("timeout")
+        .args(["120", "qemu-io", "--image-opts", &options])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("qemu-io");
+    let mut stdin = client.stdin.take().expect("its input");
+    // Four at a time, and the next ones before these have ended.
+    let steps = std::thread::spawn(move || {
+        for round in 0..400 {
+            let at = |one: u64| (round * 4 + one) % 900 * 65_536;
+            let steps: String = (0..4)
+                .map(|one| format!("aio_write -q -P 0x5a {} 64k\n", at(one)))
+                .collect();
+            if writeln!(stdin, "{steps}aio_flush").is_err() {
+                return;
+            }
+        }
+        let _ = writeln!(stdin, "read -P 0x5a 0 56M\nquit");
+    });
+    // It connects again, but the first time it has to succeed.
+    let mut first = [0];
+    let writes = || {
+        let disk = fs::File::open(served.disk()).expect("the disk");
+        disk.read_exact_at(&mut first, 0).expect("its first byte");
+        first == [0x5a]
+    };
+    assert!(lab::eventually(Duration::from_secs(60), writes));
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(150));
+        served.stop_and_start();
+    }
+    steps.join().expect("all steps");
+    let output = client.wait_with_output().expect("its end");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let bad = ["failed", "error", "verification"];
+    let is_good = output.status.success() && !bad.iter().any(|word| text.contains(word));
+    assert!(is_good && text.contains("read 58720256/58720256"), "{text}");
 }

@@ -9,4 +9,6 @@ mod kill;
 mod network;
 mod raw;
 mod served;
+mod snapshot;
 mod store;
+mod transfer;

@@ -7,15 +7,15 @@ use lab::{Scratch, skip_unless_installed};
 use protocol::nbd;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::time::Timespec;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use volume::disk::{Pool, Preference, Target};
-use volume::export::{Export, HANDSHAKE_MAX, KEYS, Listener};
+use volume::disk::{Completion, Operation, Output, Pool, Preference, Target};
+use volume::export::{CLIENTS_MAX, Export, HANDSHAKE_LEAST, HANDSHAKE_MAX, KEYS, Listener};
 use volume::single::Single;
 
 const SIZE: u64 = 16 << 20;
@@ -92,6 +92,35 @@ fn a_client_that_chooses_no_export_in_time_is_closed() {
     drop(client.join());
 }
 
+#[test]
+fn silent_clients_do_not_keep_others_out() {
+    let scratch = Scratch::new().unwrap();
+    let socket = scratch.path().join("socket");
+    let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
+    let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).unwrap());
+    let mut export = Export::new(epoll, offered(), listeners, Pool::new().unwrap()).unwrap();
+    let now = Instant::now();
+    let connect = |_| UnixStream::connect(&socket).unwrap();
+    let _silent: Vec<UnixStream> = (0..CLIENTS_MAX).map(connect).collect();
+    while export.clients() < CLIENTS_MAX {
+        export.handle_event(KEYS, EventFlags::IN, now);
+    }
+    let _other = connect(0);
+    export.handle_event(KEYS, EventFlags::IN, now);
+    assert_eq!(export.counters().accepted, CLIENTS_MAX as u64);
+    let later = now + HANDSHAKE_LEAST;
+    assert_eq!(export.deadline(), Some(later));
+    export.handle_time(later);
+    assert_eq!(export.settle().count(), 0);
+    export.handle_event(KEYS, EventFlags::IN, later);
+    let counters = export.counters();
+    assert_eq!(
+        (counters.accepted, counters.late),
+        (CLIENTS_MAX as u64 + 1, 1)
+    );
+    assert_eq!(export.clients(), CLIENTS_MAX);
+}
+
 /// Takes events as a loop would, until there is none. Returns the operations for the disk.
 fn drain(epoll: &OwnedFd, export: &mut Export) -> usize {
     let mut operations = 0;
@@ -144,5 +173,56 @@ fn no_request_that_was_received_waits_for_the_next_one() {
         );
         drop(client);
         drain(&epoll, &mut export);
+    }
+}
+
+#[test]
+fn a_stop_ends_requests_under_way_and_closes_clients_without_an_error() {
+    let scratch = Scratch::new().unwrap();
+    let socket = scratch.path().join("socket");
+    let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
+    let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).unwrap());
+    let pool = Pool::new().unwrap();
+    let mut export = Export::new(Rc::clone(&epoll), offered(), listeners, pool).unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let stream = UnixStream::connect(&socket).unwrap();
+        let client = std::thread::spawn(|| Raw::new(stream, false));
+        assert!(lab::eventually(Duration::from_secs(10), || {
+            drain(&epoll, &mut export);
+            client.is_finished()
+        }));
+        clients.push(client.join().unwrap());
+    }
+    let [mut busy, mut idle] = <[Raw; 2]>::try_from(clients).ok().unwrap();
+    // A whole write, and one of which half has arrived.
+    let whole = busy.request(0, WRITE, 0, 512);
+    busy.stream.write_all(&[1; 512]).unwrap();
+    busy.request(0, WRITE, 512, 8192);
+    busy.stream.write_all(&[1; 4096]).unwrap();
+    for place in 0..2 {
+        export.handle_event((2 << 32) + place, EventFlags::IN, Instant::now());
+    }
+    let mut under_way: Vec<_> = export.settle().collect();
+    assert_eq!(under_way.len(), 1, "{under_way:?}");
+    export.stop();
+    // What comes now gets no reply, not even that the export is closed.
+    busy.stream.write_all(&[1; 4096]).unwrap();
+    busy.request(0, FLUSH, 0, 0);
+    idle.request(0, FLUSH, 0, 0);
+    assert_eq!(drain(&epoll, &mut export), 0);
+    assert!(export.is_busy());
+    assert_eq!(export.clients(), 1, "the idle one is closed");
+    let (token, operation) = under_way.remove(0);
+    assert!(matches!(operation, Operation::Write { .. }));
+    let result = Ok(Output::Done);
+    export.handle_completion(Completion { token, result });
+    drain(&epoll, &mut export);
+    assert_eq!((export.is_busy(), export.clients()), (false, 0));
+    assert_eq!(busy.simple(), (whole, 0));
+    for mut client in [busy, idle] {
+        // The kernel says so where the export left something unread.
+        let end = client.stream.read(&mut [0; 16]);
+        assert!(end.as_ref().map_or(true, |count| *count == 0), "{end:?}");
     }
 }

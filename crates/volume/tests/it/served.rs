@@ -95,6 +95,13 @@ impl Served {
         self.child = spawn(self.engine, self.scratch.path());
     }
 
+    /// Stops the server, and starts another one.
+    pub(crate) fn stop_and_start(&mut self) {
+        self.stop();
+        std::fs::remove_file(self.socket()).expect("its socket");
+        self.child = spawn(self.engine, self.scratch.path());
+    }
+
     /// Stops the server, which ends by itself.
     pub(crate) fn stop(&mut self) {
         drop(self.child.stdin.take());

@@ -11,7 +11,7 @@ const fn row(syntax: &'static str, example: &'static str, build: Build) -> Row {
     Row {
         places: &[GLOBAL],
         syntax,
-        doc: "For IPVS, which Evenkeel does not use: a `listen` section of the proxy balances instead.",
+        doc: "Accepted without effect: Evenkeel has no IPVS. Use a `listen` section.",
         example,
         build,
     }

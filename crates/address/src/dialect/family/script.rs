@@ -185,7 +185,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         places: &[PROCESS],
         syntax: "weight <-254..254> [reverse]",
         doc: "0: too few processes are a fault. A positive weight is added while enough run, a negative one while \
-            not. Default 0 (documented default: 1, keepalived uses 0).",
+            not. Default 0, as in keepalived, whose manual says 1.",
         example: "process haproxy\nweight 10",
         build: line(1, 2, |l, n| {
             let found = weight(l, n, 254);

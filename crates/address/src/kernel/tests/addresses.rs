@@ -10,24 +10,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn plain(address: &str, prefix: u8) -> Address {
-    Address {
-        address: address.parse().unwrap(),
-        prefix,
-        interface: None,
-        broadcast: None,
-        peer: None,
-        scope: None,
-        label: None,
-        no_dad: false,
-        home: false,
-        manage_temporary: false,
-        no_prefix_route: false,
-        auto_join: false,
-        preferred: None,
-        no_track: false,
-        track_group: None,
-        vmac: false,
-    }
+    Address::new(address.parse().unwrap(), prefix)
 }
 
 fn spec(kernel: &mut Kernel, address: &Address, lifetime: Option<Duration>) -> AddressSpec {

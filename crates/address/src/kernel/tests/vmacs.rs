@@ -227,7 +227,7 @@ fn secondary_addresses_stay_where_they_are_promoted_and_the_setting_is_put_back(
     assert!(!stays());
     host.enter(|| {
         let mut kernel = Kernel::open().unwrap();
-        kernel.promote_secondaries("eth0").unwrap();
+        kernel.set_until_stop(&path, "1").unwrap();
         assert!(stays());
         // A virtual interface that comes and goes is another matter.
         let spec = spec(&mut kernel, 51, false);

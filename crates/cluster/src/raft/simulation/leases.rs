@@ -7,13 +7,13 @@ use super::network::{Link, MEMBERS};
 use super::runtime::Members;
 use crate::command::{Answer, Body, Epoch, LeaseRecord};
 use crate::lease::{Ask, Boottime, DRIFT_DIVISOR, Renewal};
-use crate::machine::{KnownLease, RequestedLease};
 use crate::member::MemberId;
 use crate::raft::Engine;
 use crate::raft::transport::Transport;
 use crate::role::leases::{Holders, RenewalReply, ask_leader};
 use lab::Random;
 use openraft_rt::AsyncRuntime;
+use part::role::{KnownLease, WantedLease};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -100,8 +100,8 @@ impl Actor {
         MemberId(self.link.place as u64 + 1)
     }
 
-    fn wish(&mut self) -> RequestedLease {
-        RequestedLease {
+    fn wish(&mut self) -> WantedLease {
+        WantedLease {
             name: NAME.to_owned(),
             rank: self.random.below(RANKS) as u32,
             watch: false,
@@ -164,13 +164,13 @@ impl Actor {
         }
         let (epoch, written) = table.written;
         // What it writes itself it may learn a little later.
-        let behind = |held: &&KnownLease| held.epoch > epoch && held.record.number < written;
+        let behind = |held: &&KnownLease| held.epoch > epoch.0 && held.number < written;
         if let Some(held) = held.filter(behind) {
-            let has = held.record.number;
+            let has = held.number;
             let mut observer = lock(&self.common.observer);
             observer.say(format!("the holder has the record {has:?} of {written:?}"));
         }
-        held.map(|held| (held.epoch, held.record.number))
+        held.map(|held| (Epoch(held.epoch), held.number))
     }
 
     /// Writes a record that comes behind all those of this epoch and of earlier ones.

@@ -175,6 +175,32 @@ async fn all_that_was_agreed_on_is_there_after_a_restart_of_all() {
 }
 
 #[tokio::test]
+async fn a_restarted_leader_is_not_settled_before_its_state_has_all_of_earlier_terms() {
+    let hub = Hub::default();
+    let stores = [memory(), memory()];
+    let a = hub.start(1, Kind::Node, stores[0].clone()).await;
+    let b = hub.start(2, Kind::Node, stores[1].clone()).await;
+    found(&[(1, Kind::Node, a.clone()), (2, Kind::Node, b)]).await;
+    a.propose(event("last")).await.unwrap();
+    until("the founder is settled", || a.standing().is_settled).await;
+    hub.kill(1).await;
+    hub.kill(2).await;
+    let a = hub.start(1, Kind::Node, stores[0].clone()).await;
+    until("it has read its log", || a.standing().voters.len() == 2).await;
+    // Nobody says yet how much of it was agreed on.
+    assert!(!a.standing().is_settled);
+    let b = hub.start(2, Kind::Node, stores[1].clone()).await;
+    until("one of them is settled", || {
+        [&a, &b].into_iter().any(|engine| {
+            let settled = engine.standing().is_settled;
+            assert!(!settled || told(engine, "last") == 1);
+            settled
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_has_lost_all_others_goes_on_alone_when_told_to() {
     let hub = Hub::default();
     let store = memory();

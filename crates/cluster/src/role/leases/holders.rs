@@ -4,12 +4,12 @@
 use super::{Question, RenewalReply};
 use crate::command::Body;
 use crate::lease::{Ask, Boottime, Holder, Renewal};
-use crate::machine::{KnownLease, RequestedLease};
 use crate::member::MemberId;
 use crate::raft::Engine;
 use crate::state::{LEASES_MAX, State};
 use openraft::AsyncRuntime;
 use part::codec;
+use part::role::{KnownLease, WantedLease};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Leases that one machine may want.
@@ -20,7 +20,7 @@ const WANTED_MAX: usize = LEASES_MAX;
 pub(crate) struct Holders {
     me: MemberId,
     valid_ms: u64,
-    wanted: Vec<RequestedLease>,
+    wanted: Vec<WantedLease>,
     /// Those that are only reported.
     watched: BTreeSet<String>,
     by_name: BTreeMap<String, Holder>,
@@ -39,7 +39,7 @@ impl Holders {
     }
 
     /// Sets the wanted leases and those that are watched; all others are released.
-    pub(crate) fn want(&mut self, wishes: impl IntoIterator<Item = RequestedLease>) {
+    pub(crate) fn want(&mut self, wishes: impl IntoIterator<Item = WantedLease>) {
         let wishes = wishes.into_iter().take(WANTED_MAX);
         let (watched, wanted): (Vec<_>, _) = wishes.partition(|wish| wish.watch);
         self.watched = watched.into_iter().map(|wish| wish.name).collect();
@@ -74,7 +74,7 @@ impl Holders {
     /// leader was confirmed in this run. Before that, an epoch of an earlier run may be
     /// unknown, and its release may be in progress.
     pub(crate) fn begin(&mut self, state: &State) {
-        for RequestedLease { name, .. } in &self.wanted {
+        for WantedLease { name, .. } in &self.wanted {
             self.by_name.entry(name.clone()).or_insert_with(|| {
                 let seen = state.lease(name).map(|lease| lease.epoch);
                 Holder::new(
@@ -89,7 +89,7 @@ impl Holders {
 
     /// Applies the committed state.
     pub(crate) fn look(&mut self, state: &State) {
-        for RequestedLease { name, rank, .. } in &self.wanted {
+        for WantedLease { name, rank, .. } in &self.wanted {
             if let Some(holder) = self.by_name.get_mut(name) {
                 holder.set_rank(*rank);
                 holder.want();
@@ -111,12 +111,14 @@ impl Holders {
             let lease = state.lease(name);
             let (epoch, until_ns) = held.or_else(|| Some((lease?.epoch, 0)))?;
             let of = lease.and_then(|lease| lease.holder);
+            let record = state.lease_record(name).cloned().unwrap_or_default();
             Some(KnownLease {
                 name: name.clone(),
-                epoch,
+                epoch: epoch.0,
                 until_ns,
                 holder: of.map(|of| state.name_of(of)).unwrap_or_default(),
-                record: state.lease_record(name).cloned().unwrap_or_default(),
+                number: record.number,
+                record: record.value,
             })
         });
         known.collect()
@@ -157,7 +159,7 @@ impl Holders {
     }
 }
 
-fn is_wanted(wishes: &[RequestedLease], name: &str) -> bool {
+fn is_wanted(wishes: &[WantedLease], name: &str) -> bool {
     wishes.iter().any(|wish| wish.name == name)
 }
 

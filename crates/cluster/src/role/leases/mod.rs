@@ -10,11 +10,12 @@ pub(crate) use holders::{Holders, ask as ask_leader};
 
 use crate::command::{Answer, Body, LeaseRecord};
 use crate::lease::{Ask, LeaseRequest, Renewal};
-use crate::machine::{KnownLease, Machine, RequestedLease};
+use crate::machine::Machine;
 use crate::message::Recorded;
 use crate::raft::ProposeError;
 use crate::role::shared::{RoleState, moved};
 use crate::wire::{Network, Service};
+use part::role::{KnownLease, WantedLease};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,12 +56,12 @@ pub(crate) enum RenewalReply {
 /// longer wanted are released, and the others expire.
 pub(super) async fn run<M: Machine, N: Network>(
     shared: Arc<RoleState<M, N>>,
-    mut wanted: mpsc::Receiver<(String, Vec<RequestedLease>)>,
+    mut wanted: mpsc::Receiver<(String, Vec<WantedLease>)>,
 ) {
     let (answers, mut answered) = mpsc::channel(OPEN_MAX);
     let mut holders = Holders::new(shared.me(), VALID_MS);
     let mut told: Vec<KnownLease> = Vec::new();
-    let mut wishes: BTreeMap<String, Vec<RequestedLease>> = BTreeMap::new();
+    let mut wishes: BTreeMap<String, Vec<WantedLease>> = BTreeMap::new();
     let mut changes = shared.engine.changes();
     // Beside the renewals of what is held: it may take long, or not come at all.
     let (confirms, mut confirmed) = mpsc::channel(1);

@@ -1,8 +1,9 @@
 //! A machine that serves nothing, and remembers what it was asked to.
 
 use crate::file_set::FileSet;
-use crate::machine::{Health, KnownLease, Machine, News, RequestedLease, Verdict};
+use crate::machine::{Health, Machine, News, Verdict};
 use crate::message::Recorded;
+use part::role::{KnownLease, WantedLease};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
@@ -154,7 +155,7 @@ impl Machine for Fake {
 }
 
 /// The news that the addresses of a machine want these leases.
-pub fn wants_leases(leases: Vec<RequestedLease>) -> News {
+pub fn wants_leases(leases: Vec<WantedLease>) -> News {
     let part = "address".to_owned();
     News::WantsLeases { part, leases }
 }

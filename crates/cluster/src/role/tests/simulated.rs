@@ -6,7 +6,7 @@ use super::machine::{BAD, Fake, wants_leases};
 use super::{Scratch, apply};
 use crate::command::VersionId;
 use crate::command::{Epoch, LeaseRecord};
-use crate::machine::{News, RequestedLease};
+use crate::machine::News;
 use crate::member::{Digest, Kind};
 use crate::message::Recorded;
 use crate::request::{Reply, Request};
@@ -20,6 +20,7 @@ use crate::store::Store;
 use crate::wire::PORT;
 use crate::wire::simulated::Simulated;
 use lab::Random;
+use part::role::WantedLease;
 use redb::StorageBackend;
 use std::cell::RefCell;
 use std::future::Future;
@@ -512,7 +513,7 @@ const LEASE: &str = "address/www";
 fn wants(seat: &Seat, rank: u32) {
     let name = LEASE.to_owned();
     let watch = false;
-    let wish = vec![RequestedLease { name, rank, watch }];
+    let wish = vec![WantedLease { name, rank, watch }];
     seat.machine.borrow().tell(wants_leases(wish));
 }
 
@@ -597,29 +598,29 @@ fn the_record_of_a_lease_is_its_holders_and_the_next_one_has_it() {
         wants(&seats[0], 220);
         comes_to(&seats, 0).await;
         // One that only watches is never given it, and sees all of it.
-        let watch = vec![RequestedLease {
+        let watch = vec![WantedLease {
             name: LEASE.to_owned(),
             rank: 250,
             watch: true,
         }];
         seats[1].machine.borrow().tell(wants_leases(watch));
         let known = |at: usize| seats[at].machine.borrow().shows().held.first().cloned();
-        let epoch = known(0).map_or(0, |lease| lease.epoch.0);
+        let epoch = known(0).map_or(0, |lease| lease.epoch);
         assert_eq!(record(&seats[0], epoch, b"mine").await, Recorded::Written);
         let refused = record(&seats[1], epoch, b"theirs").await;
         assert!(matches!(refused, Recorded::Refused { .. }), "{refused:?}");
-        while known(1).is_none_or(|lease| lease.record.value != b"mine") {
+        while known(1).is_none_or(|lease| lease.record != b"mine") {
             sleep(Duration::from_millis(5)).await;
         }
         let seen = known(1).expect("it was there");
-        assert_eq!((seen.until_ns, seen.epoch.0), (0, epoch));
+        assert_eq!((seen.until_ns, seen.epoch), (0, epoch));
         assert_eq!(seen.holder, seats[0].name);
         assert!(has(&seats[0]) && !has(&seats[1]));
         wants(&seats[1], 250);
         comes_to(&seats, 1).await;
         let lease = known(1).expect("it has it");
-        assert_eq!(lease.record.value, b"mine");
-        assert_eq!(lease.epoch.0, epoch + 1);
+        assert_eq!(lease.record, b"mine");
+        assert_eq!(lease.epoch, epoch + 1);
         let refused = record(&seats[0], epoch, b"late").await;
         assert!(matches!(refused, Recorded::Refused { .. }), "{refused:?}");
     });

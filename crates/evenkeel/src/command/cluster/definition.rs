@@ -15,8 +15,9 @@ pub fn cluster(command: Command) -> Command {
         .long_about(
             "Joins two traffic-carrying nodes and a small arbiter into one cluster. All nodes serve the same \
              configuration, and no partition can create two versions of it.\n\n`evenkeel config` changes the \
-             configuration. `evenkeel run`, without files, runs each member.\n\nTraffic never depends on the cluster: \
-             without a majority, changes are frozen and all nodes continue to serve.",
+             configuration. `evenkeel run`, without files, runs each member.\n\nWithout a majority, \
+             changes are frozen and all nodes continue to serve. Virtual addresses with `lease` are then released, \
+             and volumes with two copies wait.",
         )
         .after_help(
             "Examples:\n  evenkeel cluster init north                 on the first machine\n  evenkeel \

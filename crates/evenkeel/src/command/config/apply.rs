@@ -56,6 +56,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
         old,
         new,
         origin: Origin::Applied,
+        message: word(matches, "message"),
     };
     if let Some(version) = propose(wanted, matches)?
         && let Err(error) = seen.note(&key, version)
@@ -76,6 +77,8 @@ pub(super) struct Wanted {
     pub old: Option<FileSet>,
     pub new: FileSet,
     pub origin: Origin,
+    /// The reason of the change.
+    pub message: String,
 }
 
 /// Shows what changes, asks the cluster, and waits for what becomes of it. None: there is
@@ -89,6 +92,7 @@ pub(super) fn propose(
         old,
         new,
         origin,
+        message,
     } = wanted;
     let nothing = FileSet::default();
     let differences = history::between(old.as_ref().unwrap_or(&nothing), &new, &mask());
@@ -102,7 +106,7 @@ pub(super) fn propose(
     let apply = Apply {
         parent,
         author: author(matches),
-        message: word(matches, "message"),
+        message,
         time_s: now_s(),
         origin,
         judging: judging(matches, &new),
@@ -186,8 +190,8 @@ fn unseen(
         None => {}
     }
     print(&format!(
-        "to see it: evenkeel config show --version {0}\nwhen your files contain its changes: evenkeel config apply … \
-         --onto {0}\n",
+        "to get its files, with passwords: evenkeel config show --version {0} --export DIRECTORY\nwhen your files \
+         contain its changes: evenkeel config apply … --onto {0}\n",
         served.id
     ));
     ConfigError::Stale(served.id)

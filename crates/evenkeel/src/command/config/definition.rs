@@ -55,14 +55,12 @@ fn state() -> Arg {
     .value_parser(value_parser!(PathBuf))
 }
 
+fn message() -> Arg {
+    option("message", "MESSAGE", "Reason for the change, for the log").short('m')
+}
+
 fn why(command: Command) -> Command {
-    command
-        .arg(
-            option("message", "MESSAGE", "Reason for the change, for the log")
-                .short('m')
-                .required(true),
-        )
-        .arg(author())
+    command.arg(message().required(true)).arg(author())
 }
 
 fn author() -> Arg {
@@ -112,9 +110,8 @@ fn apply() -> Command {
         .long_about(
             "Collects these files and every file that they name (certificates, keys, maps, pages), prints what \
              changes, and proposes the version to the cluster. Every reachable node builds it first; if one refuses, \
-             its reason is printed.\n\nThe cluster remembers which version was last applied from these files on this \
-             machine. If another version was accepted since, nothing changes, and the intermediate changes are \
-             printed.",
+             its reason is printed.\n\nThis machine remembers the version that it applied last from these files. If \
+             another version was accepted since, nothing changes, and the intermediate changes are printed.",
         )
         .after_help(format!(
             "Examples:\n  evenkeel config apply /etc/haproxy/haproxy.cfg -m 'one more server'\n  \
@@ -144,15 +141,18 @@ fn edit() -> Command {
         .long_about(
             "Opens the accepted configuration files in VISUAL or EDITOR (a copy that only this user can read), checks \
              them afterwards, and proposes them to the cluster. After an error or a refusal, the editor can be opened \
-             again with the same text. The text contains passwords in the clear.",
+             again with the same text. The text contains passwords in the clear.\n\nWithout `--message`, the \
+             command asks for the reason after the editor has ended; where it cannot ask, it fails at once.",
         )
         .after_help(format!("Example:\n  evenkeel config edit -m 'shorter timeouts'\n\n{CODES}"))
         .arg(
             Arg::new("FILE")
                 .num_args(0..)
                 .help("Only these files of the accepted version"),
-        );
-    judging(why(command))
+        )
+        .arg(message())
+        .arg(author());
+    judging(command)
 }
 
 fn rollback() -> Command {
@@ -271,5 +271,18 @@ mod tests {
         assert_eq!(time("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(time("250ms"), Ok(Duration::from_millis(250)));
         assert!(time("soon").is_err());
+    }
+
+    #[test]
+    fn a_change_needs_a_reason_and_an_editor_may_ask_for_it() {
+        for (line, is_complete) in [
+            ("config edit", true),
+            ("config edit -m why", true),
+            ("config apply site.cfg", false),
+            ("config rollback 3", false),
+        ] {
+            let parsed = config(Command::new("config")).try_get_matches_from(line.split(' '));
+            assert_eq!(parsed.is_ok(), is_complete, "{line}");
+        }
     }
 }

@@ -18,10 +18,16 @@ const EDITOR_DEFAULT: &str = "vi";
 /// Rounds of looking for files that a text names and the version lacks.
 const ROUNDS_MAX: usize = 4;
 /// Longest answer to a question, bytes.
-const ANSWER_BYTES_MAX: u64 = 64;
+const ANSWER_BYTES_MAX: u64 = 1024;
 
 /// `config edit`
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
+    let asks = std::io::stdin().is_terminal();
+    let message = matches.get_one::<String>("message");
+    if message.is_none() && !asks {
+        let words = "nothing was changed: write the reason with `--message`, or run the command on a terminal";
+        return Err(ConfigError::Refused(words.to_owned()));
+    }
     let all = records(VERSIONS_MAX)?;
     let Some(served) = accepted(&all) else {
         return Err(ConfigError::NoVersion(None));
@@ -34,13 +40,14 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
             print("nothing was changed: the text is the same\n");
             return Ok(());
         };
-        let again = match checked(new) {
-            Ok(new) => {
+        let again = match checked(new).and_then(|new| Ok((new, reason(message)?))) {
+            Ok((new, message)) => {
                 let wanted = Wanted {
                     parent: Some(served.id),
                     old: Some(old.clone()),
                     new,
                     origin: Origin::Applied,
+                    message,
                 };
                 match apply::propose(wanted, matches) {
                     Ok(_) => return Ok(()),
@@ -51,7 +58,6 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
             Err(error) => error,
         };
         // The caller prints the error where nobody can be asked.
-        let asks = std::io::stdin().is_terminal();
         if asks {
             Voice::new(Form::Own, false).alert(&again);
         }
@@ -77,14 +83,27 @@ fn checked(mut new: FileSet) -> Result<FileSet, ConfigError> {
     }
 }
 
-/// Asks whether to go on.
-fn wants_more() -> bool {
-    print("edit again? [Y/n] ");
+/// Asks on the terminal. None: it has ended.
+fn ask(question: &str) -> Option<String> {
+    print(question);
     let _ = std::io::stdout().flush();
     let mut answer = String::new();
     let mut input = std::io::Read::take(std::io::stdin().lock(), ANSWER_BYTES_MAX);
     let read = input.read_line(&mut answer);
-    read.is_ok_and(|read| read > 0) && !answer.trim().to_lowercase().starts_with('n')
+    read.is_ok_and(|read| read > 0)
+        .then(|| answer.trim().to_owned())
+}
+
+/// Returns the reason of the change, which is asked for if the command line has none.
+fn reason(given: Option<&String>) -> Result<String, ConfigError> {
+    let reason = { given.cloned() }.or_else(|| ask("reason of the change, for the log: "));
+    let reason = reason.filter(|reason| !reason.is_empty());
+    reason.ok_or_else(|| ConfigError::Refused("nothing was changed: no reason was given".into()))
+}
+
+/// Asks whether to go on.
+fn wants_more() -> bool {
+    ask("edit again? [Y/n] ").is_some_and(|answer| !answer.to_lowercase().starts_with('n'))
 }
 
 /// Copies of texts that only this user may read, gone when they are dropped.

@@ -14,10 +14,19 @@ use keyword::load::Loaded;
 use model::config::{Config, LogTargetAddress, ServerAddress};
 use part::voice::Form;
 use std::path::PathBuf;
+use supervisor::directory;
+use volume::config::Volumes;
+use volume::role::socket_path;
 
 /// The processes of a configuration, as text or for programs.
-pub fn tell(loaded: &Loaded, config: &Config, format: Option<&str>) -> String {
-    let accounts = accounts(loaded, config);
+pub fn tell(
+    loaded: &Loaded,
+    config: &Config,
+    volumes: Option<&Volumes>,
+    format: Option<&str>,
+) -> String {
+    let mut accounts = accounts(loaded, config);
+    accounts.extend(volumes.map(|volumes| volume_role(volumes, config)));
     match format {
         Some("json") => render::json(&accounts),
         Some("concise") => render::concise(&accounts),
@@ -239,6 +248,28 @@ fn proxy(
         writes: paths(&confinement.writes),
         opens: Vec::new(),
         connects: peers(config),
+    }
+}
+
+/// Each of its threads may open the files of its own volume alone.
+fn volume_role(volumes: &Volumes, config: &Config) -> Process {
+    let own = identity_for(&config.global, StartedAs::Root, Form::Own);
+    let kernel = Kernel::try_out(&Confinement::volume());
+    let sockets = { volumes.0.keys() }.map(|name| socket_path(&directory::path(), name));
+    Process {
+        capabilities: Capabilities::Only(Vec::new()),
+        no_new_privileges: kernel.no_new_privileges,
+        // It is confined by its threads; that the kernel can, the proxy shows.
+        access: Kernel::try_out(&Confinement::proxy(config, &own)).access,
+        calls: kernel.calls(Calls::NotDeadly),
+        writes: { volumes.0.values() }
+            .map(|spec| spec.backing.path().display().to_string())
+            .collect(),
+        opens: sockets.map(|path| path.display().to_string()).collect(),
+        ..as_started(
+            "volume role",
+            "serves volumes to clients of this machine; each of its threads has the files of one volume",
+        )
     }
 }
 

@@ -111,8 +111,9 @@ fn init_addr(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
     Ok(())
 }
 
-/// Finds the sections that servers name.
+/// Finds the sections that servers name, and reports those that can resolve nothing.
 pub(crate) fn finish(loader: &mut Loader) {
+    resolvers::report_empty(loader);
     let mut wanted = Vec::new();
     for (proxy, described) in loader.config.proxies.iter().enumerate() {
         for (at, server) in described.servers.iter().enumerate() {

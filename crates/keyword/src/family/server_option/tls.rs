@@ -88,65 +88,65 @@ pub static OPTIONS: &[ServerRow] = rows! {
         "server web1 192.0.2.11:80 check check-proto h2",
         "HTTP version for health checks. The default is `proto`, or the version negotiated by ALPN.";
     "ciphers <list>" places::SERVER,
-        |_, options, args| tls_words::list(&mut options.tls.side, args),
+        |_, options, args| tls_words::list(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none ciphers ECDHE-RSA-AES128-GCM-SHA256",
         "Cipher suites up to TLS 1.2 for the server, in OpenSSL's notation.";
     "ciphersuites <list>" places::SERVER,
-        |_, options, args| tls_words::list(&mut options.tls.side, args),
+        |_, options, args| tls_words::list(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none ciphersuites TLS_AES_128_GCM_SHA256",
         "Cipher suites of TLS 1.3 for the server, with OpenSSL's names.";
-    "curves <list>" places::SERVER, |_, options, args| tls_words::list(&mut options.tls.side, args),
+    "curves <list>" places::SERVER, |_, options, args| tls_words::list(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none curves X25519:P-256",
         "Elliptic curves for key exchange with the server, in order of preference.";
     "sigalgs <list>" places::SERVER,
-        |_, options, args| tls_words::list(&mut options.tls.side, args),
+        |_, options, args| tls_words::list(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none sigalgs ECDSA+SHA256:RSA-PSS+SHA256",
         "Signature algorithms accepted from the server. The default is all safe ones.";
     "client-sigalgs <list>" places::SERVER,
-        |_, options, args| tls_words::list(&mut options.tls.side, args),
+        |_, options, args| tls_words::list(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none client-sigalgs ECDSA+SHA256",
         "Signature algorithms for the certificate of `crt`. The default is all that fit its key.";
     "ssl-min-ver { TLSv1.2 | TLSv1.3 }" places::SERVER,
-        |_, options, args| tls_words::version(&mut options.tls.side, args),
+        |_, options, args| tls_words::version(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none ssl-min-ver TLSv1.3",
         "The lowest TLS version for the server. Versions below 1.2 are raised to 1.2.";
     "ssl-max-ver { TLSv1.2 | TLSv1.3 }" places::SERVER,
-        |_, options, args| tls_words::version(&mut options.tls.side, args),
+        |_, options, args| tls_words::version(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none ssl-max-ver TLSv1.2",
         "The highest TLS version for the server. SSLv3, TLS 1.0 and 1.1 are not supported.";
-    "no-sslv3" places::SERVER, |_, options, args| tls_words::version(&mut options.tls.side, args),
+    "no-sslv3" places::SERVER, |_, options, args| tls_words::version(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none no-sslv3",
         "SSLv3 is never supported, so this has no effect. Remove it when you next edit the line.";
-    "no-tlsv10" places::SERVER, |_, options, args| tls_words::version(&mut options.tls.side, args),
+    "no-tlsv10" places::SERVER, |_, options, args| tls_words::version(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none no-tlsv10",
         "TLS 1.0 is never supported, so this has no effect. Remove it when you next edit the line.";
-    "no-tlsv11" places::SERVER, |_, options, args| tls_words::version(&mut options.tls.side, args),
+    "no-tlsv11" places::SERVER, |_, options, args| tls_words::version(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none no-tlsv11",
         "TLS 1.1 is never supported, so this has no effect. Remove it when you next edit the line.";
-    "no-tlsv12" places::SERVER, |_, options, args| tls_words::version(&mut options.tls.side, args),
+    "no-tlsv12" places::SERVER, |_, options, args| tls_words::version(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none no-tlsv12",
         "Disables TLS 1.2 for the server. Prefer `ssl-min-ver`.";
-    "no-tlsv13" places::SERVER, |_, options, args| tls_words::version(&mut options.tls.side, args),
+    "no-tlsv13" places::SERVER, |_, options, args| tls_words::version(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none no-tlsv13",
         "Disables TLS 1.3 for the server. Prefer `ssl-max-ver`.";
     "force-sslv3" places::SERVER,
-        |_, options, args| tls_words::version(&mut options.tls.side, args),
+        |_, options, args| tls_words::version(options.tls.side_mut(), args),
         "# server web1 192.0.2.11:443 ssl verify none force-sslv3",
         "Refused with `ssl`: SSLv3 is not supported.";
     "force-tlsv10" places::SERVER,
-        |_, options, args| tls_words::version(&mut options.tls.side, args),
+        |_, options, args| tls_words::version(options.tls.side_mut(), args),
         "# server web1 192.0.2.11:443 ssl verify none force-tlsv10",
         "Refused with `ssl`: TLS 1.0 is not supported.";
     "force-tlsv11" places::SERVER,
-        |_, options, args| tls_words::version(&mut options.tls.side, args),
+        |_, options, args| tls_words::version(options.tls.side_mut(), args),
         "# server web1 192.0.2.11:443 ssl verify none force-tlsv11",
         "Refused with `ssl`: TLS 1.1 is not supported.";
     "force-tlsv12" places::SERVER,
-        |_, options, args| tls_words::version(&mut options.tls.side, args),
+        |_, options, args| tls_words::version(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none force-tlsv12",
         "Allows only TLS 1.2 for the server. Prefer `ssl-min-ver` and `ssl-max-ver`.";
     "force-tlsv13" places::SERVER,
-        |_, options, args| tls_words::version(&mut options.tls.side, args),
+        |_, options, args| tls_words::version(options.tls.side_mut(), args),
         "server web1 192.0.2.11:443 ssl verify none force-tlsv13",
         "Allows only TLS 1.3 for the server. Prefer `ssl-min-ver TLSv1.3`.";
     "ssl-reuse" places::SERVER, |_, options, _| set(&mut options.tls.no_reuse, false),
@@ -155,10 +155,10 @@ pub static OPTIONS: &[ServerRow] = rows! {
     "no-ssl-reuse" places::SERVER, |_, options, _| set(&mut options.tls.no_reuse, true),
         "server web1 192.0.2.11:443 ssl verify none no-ssl-reuse",
         "Disables session resumption: each connection performs a full handshake.";
-    "tls-tickets" places::SERVER, |_, options, _| set(&mut options.tls.side.no_tickets, false),
+    "tls-tickets" places::SERVER, |_, options, _| set(&mut options.tls.side_mut().no_tickets, false),
         "server web1 192.0.2.11:443 ssl verify none tls-tickets",
         "Cancels `no-tls-tickets` of `default-server`.";
-    "no-tls-tickets" places::SERVER, |_, options, _| set(&mut options.tls.side.no_tickets, true),
+    "no-tls-tickets" places::SERVER, |_, options, _| set(&mut options.tls.side_mut().no_tickets, true),
         "server web1 192.0.2.11:443 ssl verify none no-tls-tickets",
         "Resumes TLS 1.2 sessions by session id instead of tickets.";
 };

@@ -36,8 +36,7 @@ pub(super) static ROWS: &[ActionRow] = rows! {
     "set-dst" What::Destination, "set-dst dst,ipmask(24)",
         "Changes the destination address of the client's connection for rules, logs and PROXY headers.";
     "set-dst-port" What::DestinationPort, "set-dst-port int(4000)",
-        "Changes the destination port of the client's connection. Servers without a port of their own are connected \
-         on it.";
+        "Changes the destination port of the client's connection. It is used for servers without a port.";
 };
 
 fn build(loader: &mut Draft, build: &mut Build<'_, '_>, what: What) -> Result<Action, Diagnostic> {

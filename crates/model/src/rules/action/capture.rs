@@ -79,6 +79,11 @@ fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagno
             return Err(build.wrong(&load_codes::BAD_VALUE, word, message, "unknown word"));
         }
     };
+    let both = { build.args.peek() }.filter(|next| next.is("len") || next.is("id"));
+    if let Some(next) = both {
+        let message = "'len' makes a slot and 'id' names one: 'capture' takes one of them";
+        return Err(build.wrong(&load_codes::BAD_VALUE, next, message, "one too many"));
+    }
     Ok(Action::Capture(Box::new(CaptureValue {
         expression,
         response,

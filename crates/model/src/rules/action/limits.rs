@@ -30,7 +30,7 @@ const CONTENT: &[&str] = &[places::CONTENT, places::REQUEST];
 
 pub(super) static ROWS: &[ActionRow] = rows! {
     "set-timeout { server | tunnel | client | connect | queue | tarpit } { <time> | <expr> }" &[places::REQUEST, places::RESPONSE],
-        timeout, "set-timeout client 5m if { path_beg /report }",
+        timeout, "set-timeout client 5m if { src 192.0.2.0/24 }",
         "Changes a timeout for this stream. An expression returns milliseconds; without a value, or with 0 or less, \
          the timeout does not change.";
     "set-retries { <number> | <expr> }" CONTENT,

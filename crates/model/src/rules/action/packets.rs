@@ -26,7 +26,7 @@ const OF_STREAMS: &[&str] = &[
 
 pub(super) static ROWS: &[ActionRow] = rows! {
     "set-mark <mark>" CLIENT, |loader, build| fixed(loader, build, What::Mark),
-        "set-mark 20 if { path_beg /download }",
+        "set-mark 20 if { src 192.0.2.0/24 }",
         "Sets the mark of further packets to the client, for the kernel's routing and filters. The process keeps the \
          capability NET_ADMIN for it.";
     "set-fc-mark { <mark> | <expr> }" CLIENT,
@@ -37,7 +37,7 @@ pub(super) static ROWS: &[ActionRow] = rows! {
         "Sets the mark of packets to the server, on a connection opened for this stream, for example to select a \
          route.";
     "set-tos <tos>" CLIENT, |loader, build| fixed(loader, build, What::Tos),
-        "set-tos 0x20 if { path_beg /download }",
+        "set-tos 0x20 if { src 192.0.2.0/24 }",
         "Sets the TOS field of packets to the client (DSCP and ECN, eight bits), for routers on the path.";
     "set-fc-tos { <tos> | <expr> }" CLIENT, |loader, build| either(loader, build, What::Tos, false),
         "set-fc-tos int(32)",

@@ -16,7 +16,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     doc: "Delays the request, then evaluates the next rule. Use it to slow down clients with too many requests. An \
         expression returns milliseconds; without a value there is no delay. The delay ends if the client disconnects. \
         Each delayed request holds a connection, so use `silent-drop` against attackers.",
-    example: "pause 500ms if { path /login }",
+    example: "pause 500ms if { src 192.0.2.0/24 }",
     build,
 }];
 

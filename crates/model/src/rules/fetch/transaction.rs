@@ -33,13 +33,14 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "req.timer.hdr", number(Needs::Nothing, request_head), "acl example req.timer.hdr -m found",
         "Milliseconds from the first byte of the request to the end of its headers: `%TR`.";
     "req.timer.queue", number(Needs::Nothing, queue), "acl example req.timer.queue -m found",
-        "Milliseconds in queues: `%Tw`; -1 before.";
+        "Milliseconds in queues (as `%Tw`), or -1 before the request leaves them.";
     "bc.timer.connect", number(Needs::Nothing, connect), "acl example bc.timer.connect -m found",
-        "Milliseconds to establish the server connection: `%Tc`; -1 before.";
+        "Milliseconds to establish the server connection (as `%Tc`), or -1 before it is established.";
     "res.timer.hdr", number(Needs::Nothing, answer_head), "acl example res.timer.hdr -m found",
-        "Milliseconds from the server connection to the end of the response headers: `%Tr`; -1 before.";
+        "Milliseconds from the server connection to the end of the response headers (as `%Tr`), or -1 before the \
+         headers are complete.";
     "res.timer.data", number(Needs::Nothing, data), "acl example res.timer.data -m found",
-        "Milliseconds of data transfer so far: `%Td`; -1 before the response.";
+        "Milliseconds of data transfer so far (as `%Td`), or -1 before the response.";
     "res.timer.user", number(Needs::Nothing, user), "acl example res.timer.user -m found",
         "Milliseconds as perceived by the client so far: `%Tu`.";
     "txn.timer.user", number(Needs::Nothing, user), "acl example txn.timer.user -m found",

@@ -244,7 +244,9 @@ impl Reader<'_, '_> {
             .count();
         if self.source.bytes.get(end + blanks) != Some(&b']') {
             let inner = self.source.text(open + 1..end);
-            return Err(self.error(open, end, format!("missing ']' after '{inner}'")));
+            let told = format!("missing ']' after '{inner}'");
+            let told = Diagnostic::error(&codes::FORMAT_SYNTAX, self.source.span(open..end), told);
+            return Err(told.help(format!("close the expression: `%[{inner}]`")));
         }
         self.at = end + blanks + 1;
         self.item(start, name, flags, Piece::Expression(expression, flags));

@@ -1,8 +1,9 @@
 //! Rules that neither RFC has: late timers, probes, suspended machines, hand-overs,
 //! resumption, address conflicts, and addresses that other programs delete.
 
-use super::{Desk, host, kept, settings};
-use crate::vrrp::{Instance, Probing, Reason, Settings, State};
+use super::{Desk, host, kept, packet, settings};
+use crate::vrrp::advert::GROUP_V4;
+use crate::vrrp::{Counter, Instance, Probing, Reason, Settings, State};
 use std::time::Duration;
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
@@ -457,4 +458,39 @@ fn a_worse_band_is_announced_at_once_and_only_the_better_take_over() {
         }
         assert_eq!(desk.state(0) == State::Master, takes, "{owner} {band}");
     }
+}
+
+#[test]
+fn a_master_whose_driver_sent_its_adverts_meanwhile_was_not_frozen() {
+    let mut desk = Desk::master(settings());
+    let next = desk.router.next_advert(Instance(0)).unwrap();
+    assert_eq!(next.at, next.sent_at.after(next.interval));
+    assert_eq!(next.patience, next.interval * 3);
+    let packets = desk.router.encode_next_advert(Instance(0));
+    let own = packet(&settings(), host(5), next.priority);
+    assert_eq!(packets, [(GROUP_V4, own)]);
+    let sent =
+        |desk: &Desk| desk.router.status(Instance(0)).unwrap().counters[Counter::AdvertsSent];
+    let before = sent(&desk);
+    desk.freeze_until(20_000);
+    desk.router.advertised(desk.now(), Instance(0), 15);
+    desk.wake();
+    assert_eq!(sent(&desk), before + 15);
+    let did = desk.did_what();
+    assert!(!did.iter().any(|what| what == "acquire"), "{did:?}");
+    let after = desk.router.next_advert(Instance(0)).unwrap();
+    assert_eq!(
+        (after.sent_at, after.at),
+        (desk.now(), desk.now().after(after.interval))
+    );
+}
+
+#[test]
+fn only_a_master_that_speaks_has_a_next_advert() {
+    let mut desk = Desk::new(settings());
+    assert_eq!(desk.router.next_advert(Instance(0)), None);
+    desk.until(3_610);
+    assert!(desk.router.next_advert(Instance(0)).is_some());
+    desk.router.leave(desk.now());
+    assert_eq!(desk.router.next_advert(Instance(0)), None);
 }

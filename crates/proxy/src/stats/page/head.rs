@@ -43,7 +43,7 @@ pub fn write(out: &mut String, view: &View<'_>) {
     let _ = write!(
         out,
         "</h1>\n<h2>Statistics Report for pid {}",
-        view.process.pid
+        view.process.about.pid
     );
     on_node(out, view);
     if let Some(description) = &view.page.description {
@@ -70,7 +70,7 @@ fn on_node(out: &mut String, view: &View<'_>) {
         escape(
             out,
             if node.is_empty() {
-                &view.process.node
+                &view.process.about.node
             } else {
                 node
             },
@@ -81,7 +81,12 @@ fn on_node(out: &mut String, view: &View<'_>) {
 fn process(out: &mut String, view: &View<'_>) {
     let p = view.process;
     out.push_str("<dl class=\"info\">");
-    if let Some(configuration) = p.configuration.as_ref().filter(|_| !view.page.hide_version) {
+    if let Some(configuration) = p
+        .about
+        .configuration
+        .as_ref()
+        .filter(|_| !view.page.hide_version)
+    {
         out.push_str("<div><dt>configuration</dt><dd>");
         escape(out, configuration);
         out.push_str("</dd></div>");
@@ -89,20 +94,23 @@ fn process(out: &mut String, view: &View<'_>) {
     let mut item = |name: &str, value: std::fmt::Arguments<'_>| {
         let _ = write!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>");
     };
-    if p.stopping {
+    if p.about.stopping {
         item("state", format_args!("stopping"));
     }
     item("uptime", format_args!("{}", p.uptime()));
-    item("current conns", format_args!("{}", p.connections));
-    item("maxconn", format_args!("{}", p.connections_max));
-    let (now, max) = p.connection_rate;
+    item("current conns", format_args!("{}", p.connections.current));
+    item("maxconn", format_args!("{}", p.connections.max));
+    let (now, max) = p.connections.rate;
     item("conn rate", format_args!("{now}/sec (max {max})"));
-    let (now, max) = p.session_rate;
+    let (now, max) = p.connections.session_rate;
     item("session rate", format_args!("{now}/sec (max {max})"));
-    item("total conns", format_args!("{}", p.connections_total));
-    item("total requests", format_args!("{}", p.requests_total));
-    item("threads", format_args!("{}", p.threads));
-    item("ulimit-n", format_args!("{}", p.files_max));
+    item("total conns", format_args!("{}", p.connections.total));
+    item(
+        "total requests",
+        format_args!("{}", p.connections.requests_total),
+    );
+    item("threads", format_args!("{}", p.about.threads));
+    item("ulimit-n", format_args!("{}", p.resources.files_max));
     out.push_str("</dl>\n");
 }
 

@@ -140,6 +140,15 @@ impl Disk {
         self.image.clone_from(&self.durable);
     }
 
+    /// Makes blocks zeros, at once and for good.
+    pub fn prepare(&mut self, from: u64, to: u64) {
+        let range = from as usize..to as usize;
+        self.cache
+            .retain(|(block, _)| !range.contains(&(*block as usize)));
+        self.image[range.clone()].fill(0);
+        self.durable[range].fill(0);
+    }
+
     /// Returns whether nothing is under way.
     pub fn is_idle(&self) -> bool {
         self.pending.is_empty()

@@ -156,6 +156,11 @@ fn a_replica_that_is_broken_on_purpose_is_found_out() {
         Defect::ExecutesStale,
         Defect::TrustsAnyBits,
         Defect::ForgetsLogEarly,
+        Defect::ForgetsStranger,
+        Defect::GrowsAlone,
+        Defect::GrowsUnstored,
+        Defect::KeepsRoom,
+        Defect::BeginsInOldSize,
     ];
     let mut hidden = Vec::new();
     for defect in all {

@@ -48,6 +48,12 @@ pub struct Node {
     pub granted: Option<(Epoch, Record, bool)>,
     /// No epoch up to this one is used.
     pub seen: Epoch,
+    /// Its file names no other node.
+    pub single: bool,
+    /// The size that its file says, blocks.
+    pub wanted: u64,
+    /// Up to where what follows its end was made zeros, as it was told.
+    pub prepared: u64,
     /// In which epoch it served after the last event.
     pub served: Option<Epoch>,
 }
@@ -55,6 +61,7 @@ pub struct Node {
 impl Node {
     pub fn new(disk: Disk, drift_ppm: i64) -> Node {
         Node {
+            wanted: disk.kept.head.blocks,
             replica: None,
             disk,
             life: 0,
@@ -66,6 +73,8 @@ impl Node {
             tick_at: None,
             granted: None,
             seen: Epoch(0),
+            single: false,
+            prepared: 0,
             served: None,
         }
     }
@@ -91,8 +100,10 @@ impl Node {
         }
         let settings = Settings {
             me: NodeId(me as u16),
-            other: NodeId(1 - me as u16),
-            volume: VOLUME,
+            other: match self.single {
+                true => NodeId(2),
+                false => NodeId(1 - me as u16),
+            },
             boot: Boot(u128::from(self.boot)),
             geometry: GEOMETRY,
             bounds: BOUNDS,
@@ -100,6 +111,7 @@ impl Node {
         let mut replica = Replica::new(settings, &self.disk.kept, self.local(now));
         replica.break_it(broken);
         self.replica = Some(replica);
+        self.prepared = self.disk.kept.head.blocks;
         true
     }
 

@@ -1,5 +1,6 @@
 //! What happens in a history: drawn from its seed, then healed, then calm.
 
+use super::node::GEOMETRY;
 use lab::Random;
 
 /// Milliseconds in the nanoseconds of a history.
@@ -31,6 +32,10 @@ pub enum Fault {
     /// The disk fails.
     DeadDisk(usize, u64),
     HandOver,
+    /// The node reloads: its copy is to have so many blocks.
+    Reload(usize, u64),
+    /// The file of a node names it alone, for so long.
+    Single(usize, u64),
     /// Freezes, and so much later hands over or goes on.
     Freeze(u64, bool),
 }
@@ -52,6 +57,8 @@ pub struct Plan {
     pub crowd: u64,
     /// The disk of this node reports flushes that it does not do.
     pub liar: Option<usize>,
+    /// The size at the beginning, blocks, and that of a second copy that is blank.
+    pub blocks: [u64; 2],
     /// The second copy is blank.
     pub blank: bool,
     /// The second copy missed the beginning, or is from long ago.
@@ -74,8 +81,22 @@ pub fn draw(random: &mut Random) -> Plan {
         at += random.pick(&[MS / 5, 2 * MS, 8 * MS, 20 * MS, 40 * MS]) * random.between(1, 4) / 3;
         faults.push((at, fault(random)));
     }
+    let most = GEOMETRY.blocks;
+    let grows = random.percent(35);
+    let blocks = [(); 2].map(|()| match grows {
+        true => random.pick(&[most, 48, 44, 30]),
+        false => most,
+    });
+    if blocks != [most; 2] {
+        for _ in 0..random.between(0, 4) {
+            let to = random.pick(&[44, 52, most, most]);
+            let reload = Fault::Reload(random.index(2), to);
+            faults.push((random.between(2, at / MS) * MS, reload));
+        }
+    }
     Plan {
         faults,
+        blocks,
         healed_at: at + random.between(2, 40) * MS,
         drift_ppm: [0, 1].map(|_| random.pick(&[0, 0, 50_000, -50_000, 110_000, -110_000])),
         leader_ppm: random.pick(&[0, 0, 110_000]),
@@ -111,7 +132,7 @@ fn fault(random: &mut Random) -> Fault {
     let short = random.between(1, 12) * MS;
     let long = random.between(10, 90) * MS;
     let any = random.pick(&[short, short, long]);
-    match random.below(30) {
+    match random.below(32) {
         0..=3 => Fault::Kill(node, short),
         4..=7 => Fault::Power(node, any),
         8..=10 => Fault::PowerOfBoth(any, random.pick(&[short, long])),
@@ -130,6 +151,7 @@ fn fault(random: &mut Random) -> Fault {
         24 => Fault::BadBlock(node, random.below(56), long),
         25 => Fault::DeadDisk(node, any),
         26 | 27 => Fault::HandOver,
+        29 | 30 => Fault::Single(node, any),
         28 => Fault::Freeze(short, random.percent(50)),
         _ => Fault::Drop,
     }

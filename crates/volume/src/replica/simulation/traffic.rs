@@ -34,6 +34,8 @@ pub struct Traffic {
     pub at: Vec<usize>,
     pub under_way: Vec<usize>,
     pub acknowledged: u64,
+    /// The end of all that was acknowledged: clients know that the volume is as large.
+    reached: u64,
     /// Attempts that neither returned nor are decided.
     open: Vec<Attempt>,
 }
@@ -56,6 +58,7 @@ impl Traffic {
             at: (0..clients).map(|_| random.index(2)).collect(),
             under_way: vec![0; clients],
             acknowledged: 0,
+            reached: 0,
             open: Vec::new(),
         }
     }
@@ -158,8 +161,17 @@ impl Traffic {
                 self.decide(attempt);
                 return Ok(Next::Elsewhere(sent.op));
             }
-            Outcome::OutOfRange => return Err("a request was out of range".to_owned()),
+            Outcome::OutOfRange => {
+                let end = blocks.map(|blocks| blocks.end()).unwrap_or_default();
+                if end <= self.reached {
+                    return Err(format!("{attempt} is out of range: the volume has shrunk"));
+                }
+                self.undo(attempt)?;
+                return Ok(Next::Again(sent.op));
+            }
         }
+        let end = blocks.map(|blocks| blocks.end()).unwrap_or_default();
+        self.reached = self.reached.max(end);
         self.acknowledged += 1;
         self.ops[sent.op].done = true;
         self.under_way[op.client] -= 1;

@@ -11,8 +11,8 @@ use super::plan::{Fault, MS, Plan};
 use super::traffic::{Next, Traffic};
 use crate::replica::defect::{Broken, Defect};
 use crate::replica::{
-    Action, DiskResult, Durable, Epoch, Generation, InSync, Incarnation, Input, Node as NodeId,
-    OperationId, Order, Outcome, Record, RequestId, Session, Time,
+    Action, DiskResult, Durable, Epoch, Generation, Geometry, InSync, Incarnation, Input,
+    Node as NodeId, OperationId, Order, Outcome, Record, RequestId, Session, Time,
 };
 use lab::Random;
 use std::cmp::Reverse;
@@ -55,6 +55,10 @@ enum Event {
     Uncut([bool; 2]),
     Reach(usize),
     DiskHealed(usize),
+    /// The file of a node names both again.
+    Both(usize),
+    /// A process has made zeros of what follows, from and up to there.
+    Prepared(usize, u64, u64, u64),
     Order(Order),
     Heal,
 }
@@ -94,13 +98,19 @@ impl World {
             forks: Vec::new(),
         };
         let blocks = GEOMETRY.blocks as usize;
-        let mut kept = [(); 2].map(|()| Durable::created(GEOMETRY, VOLUME));
+        let sized = |blocks| Geometry { blocks, ..GEOMETRY };
+        let first = sized(plan.blocks[0]);
+        let mut kept = [(); 2].map(|()| Durable::created(first, VOLUME));
         let mut images = [vec![0; blocks], vec![0; blocks]];
+        for image in &mut images {
+            // Nobody knows what is behind the end.
+            image[plan.blocks[0] as usize..].fill(u32::MAX);
+        }
         if plan.blank || plan.stale {
             images[1].fill(u32::MAX);
         }
         if plan.blank {
-            kept[1] = Durable::blank(GEOMETRY);
+            kept[1] = Durable::blank(sized(plan.blocks[1]));
         }
         if plan.stale {
             kept[1].head.state = crate::replica::CopyState::Joined(Generation(0));
@@ -236,7 +246,8 @@ impl World {
                 let ours = self.nodes[node].life == life && self.nodes[node].tick_at == Some(at);
                 if ours {
                     self.nodes[node].tick_at = None;
-                    return self.handle(node, Input::Tick);
+                    self.handle(node, Input::Tick)?;
+                    return self.has_ticked(node);
                 }
                 Ok(())
             }
@@ -264,6 +275,11 @@ impl World {
                 self.nodes[node].disk.heal();
                 Ok(())
             }
+            Event::Both(node) => {
+                self.names(node, false);
+                Ok(())
+            }
+            Event::Prepared(node, life, from, to) => self.prepared(node, life, from, to),
             Event::Order(order) => self.order(order),
             Event::Heal => self.heal(),
             Event::Hear(..) => Ok(()),
@@ -306,6 +322,19 @@ impl World {
                     self.intact[copy] = true;
                 }
             }
+        }
+    }
+
+    /// A time that has come leads to something: a driver would wait for it in vain, again
+    /// and again.
+    fn has_ticked(&self, node: usize) -> Result<(), String> {
+        let now = self.nodes[node].local(self.now);
+        let replica = self.nodes[node].replica.as_ref();
+        match replica.and_then(|replica| replica.deadline()) {
+            Some(deadline) if deadline <= now => Err(format!(
+                "node {node}: the deadline {deadline:?} is over at {now:?}"
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -352,7 +381,7 @@ impl World {
                 self.nodes[node].seen = epoch;
                 self.inquire(node, life, Ask::Release(epoch));
             }
-            Action::Say(_) => {}
+            Action::Say(_) | Action::Resized(_) => {}
         }
         Ok(())
     }
@@ -379,9 +408,16 @@ impl World {
             return Ok(());
         }
         let was = self.nodes[node].disk.kept.head.state;
+        let had = self.nodes[node].disk.kept.head.blocks;
         let Some(result) = self.nodes[node].disk.end(key, &mut self.random) else {
             return Ok(());
         };
+        let has = self.nodes[node].disk.kept.head.blocks;
+        if has < had {
+            self.nodes[node].prepared = has;
+            self.prepare(node);
+        }
+        self.nodes[node].prepared = self.nodes[node].prepared.max(has);
         let is = self.nodes[node].disk.kept.head.state;
         if was != is && matches!(is, crate::replica::CopyState::Joined(_)) {
             self.intact[node] = true;
@@ -560,6 +596,10 @@ impl World {
     }
 
     fn send(&mut self, op: usize) -> Result<(), String> {
+        // Done by another attempt meanwhile.
+        if self.traffic.ops[op].done {
+            return Ok(());
+        }
         let client = self.traffic.ops[op].client;
         let node = self.traffic.at[client];
         if self.nodes[node].replica.is_none() {
@@ -593,7 +633,7 @@ impl World {
     }
 
     fn connect(&mut self) -> Result<(), String> {
-        let up = self.nodes.iter().all(|node| node.replica.is_some());
+        let up = { self.nodes.iter() }.all(|node| node.replica.is_some() && !node.single);
         if up && self.network.session.is_none() && self.network.cut == [false, false] {
             let session = self.network.connect();
             for node in 0..2 {
@@ -640,6 +680,7 @@ impl World {
             let wait = self.random.below(2 * MS);
             self.after(wait, Event::Agent(node, life));
             self.schedule(node);
+            self.prepare(node);
         }
         Ok(())
     }

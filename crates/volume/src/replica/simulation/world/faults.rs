@@ -52,6 +52,15 @@ impl World {
                 self.nodes[node].disk.faults.dead = true;
                 self.after(wait, Event::DiskHealed(node));
             }
+            Fault::Single(node, wait) => {
+                self.names(node, true);
+                self.after(wait, Event::Both(node));
+            }
+            Fault::Reload(node, blocks) => {
+                // Its file never says less than the copy has.
+                self.nodes[node].wanted = blocks.max(self.nodes[node].wanted);
+                self.prepare(node);
+            }
             Fault::HandOver => return self.order(Order::HandOver),
             Fault::Freeze(wait, hands_over) => {
                 let then = if hands_over {
@@ -74,6 +83,47 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// The file of a node names it alone, or both: its process restarts.
+    pub(super) fn names(&mut self, node: usize, single: bool) {
+        if self.nodes[node].single != single {
+            self.stop(node, false);
+            self.nodes[node].single = single;
+            self.after(MS, Event::Start(node));
+        }
+    }
+
+    /// A node's process begins to make zeros of what follows the end of its copy.
+    pub(super) fn prepare(&mut self, node: usize) {
+        let one = &self.nodes[node];
+        let (life, from, to) = (one.life, one.prepared, one.wanted);
+        if one.replica.is_some() && to > from {
+            let takes = self.random.between(1, 30) * MS / 3;
+            self.after(takes, Event::Prepared(node, life, from, to));
+        }
+    }
+
+    /// It has done so.
+    pub(super) fn prepared(
+        &mut self,
+        node: usize,
+        life: u64,
+        from: u64,
+        to: u64,
+    ) -> Result<(), String> {
+        let one = &mut self.nodes[node];
+        if one.life != life {
+            return Ok(());
+        }
+        if one.prepared != from {
+            // The copy became smaller, or another one has done it: what is left, anew.
+            self.prepare(node);
+            return Ok(());
+        }
+        one.disk.prepare(from, to);
+        one.prepared = to;
+        self.handle(node, Input::Room { from, to })
     }
 
     /// A process or a machine is gone.
@@ -142,9 +192,12 @@ impl World {
         self.uncut([true, true]);
         for node in 0..2 {
             self.nodes[node].paused_until = 0;
+            self.names(node, false);
             self.nodes[node].disk.heal();
             self.nodes[node].power_on();
             self.start(node)?;
+            self.nodes[node].wanted = GEOMETRY.blocks;
+            self.prepare(node);
         }
         self.plan.cluster_loss = 0;
         if let Some(session) = self.network.session {
@@ -156,10 +209,14 @@ impl World {
     /// Whether everything is answered, and both copies are in sync.
     pub(super) fn is_calm(&self) -> bool {
         let mirrored = |node: &Node| node.replica.as_ref().is_some_and(|r| r.is_mirrored());
-        self.traffic.is_done()
+        // A request that was late may still be under way.
+        let is_quiet = (0..2).all(|node| self.network.waiting(node) == 0);
+        is_quiet
+            && self.traffic.is_done()
             && self.agreement.record.in_sync.is_both()
             && self.nodes.iter().any(mirrored)
-            && self.nodes.iter().all(|node| node.disk.is_idle())
+            && { self.nodes.iter() }
+                .all(|node| node.disk.is_idle() && node.disk.kept.head.blocks == GEOMETRY.blocks)
     }
 
     /// A last client reads everything.

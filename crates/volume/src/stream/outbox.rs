@@ -1,12 +1,12 @@
-//! Replies that a client has not taken yet: heads, and the buffers of reads, which are sent
-//! from where the disk put the data.
+//! What the other side has not taken yet: heads, and buffers, which are sent from where the
+//! disk or another socket put the data.
 
+use super::Bytes;
 use crate::disk::Buffer;
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 
 /// Pieces that one system call sends.
 const PIECES_MAX: usize = 64;
@@ -16,11 +16,12 @@ const HEAD_BYTES_MAX: usize = 4096;
 enum Segment {
     Head(Vec<u8>),
     Data(Buffer),
+    Shared(Rc<Buffer>),
 }
 
-/// Replies in the order in which they are sent.
+/// Bytes in the order in which they are sent.
 #[derive(Default)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     segments: VecDeque<Segment>,
     /// Bytes of the first segment that have been sent.
     sent: usize,
@@ -28,17 +29,17 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
 
     /// Memory of the heads, bytes.
-    pub(super) fn head_bytes(&self) -> usize {
+    pub(crate) fn head_bytes(&self) -> usize {
         self.head_bytes
     }
 
     /// Appends a head, which `write` makes.
-    pub(super) fn head<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    pub(crate) fn head<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         if !matches!(self.segments.back(), Some(Segment::Head(head)) if head.len() < HEAD_BYTES_MAX)
         {
             self.segments.push_back(Segment::Head(Vec::new()));
@@ -56,15 +57,20 @@ impl Outbox {
     }
 
     /// Appends the data of a read.
-    pub(super) fn data(&mut self, buffer: Buffer) {
+    pub(crate) fn data(&mut self, buffer: Buffer) {
         self.segments.push_back(Segment::Data(buffer));
     }
 
-    /// Sends as much as the client takes.
+    /// Appends data that somebody else reads, too.
+    pub(crate) fn shared(&mut self, buffer: Rc<Buffer>) {
+        self.segments.push_back(Segment::Shared(buffer));
+    }
+
+    /// Sends as much as the other side takes.
     ///
     /// # Errors
     /// The connection is gone.
-    pub(super) fn send(&mut self, socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    pub(crate) fn send(&mut self, socket: &mut impl Bytes) -> Result<(), Errno> {
         while !self.segments.is_empty() {
             let mut slices = [IoSlice::new(&[]); PIECES_MAX];
             let mut count = 0;
@@ -73,9 +79,7 @@ impl Outbox {
                 *slice = IoSlice::new(&segment.bytes()[skip..]);
                 count += 1;
             }
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            let mut none = SendAncillaryBuffer::default();
-            match sendmsg(socket, &slices[..count], &mut none, flags) {
+            match socket.write(&slices[..count]) {
                 Ok(sent) => self.sent(sent),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(()),
@@ -106,6 +110,7 @@ impl Segment {
         match self {
             Segment::Head(head) => head,
             Segment::Data(buffer) => buffer.bytes(),
+            Segment::Shared(buffer) => buffer.bytes(),
         }
     }
 }

@@ -1,16 +1,12 @@
-//! What a client sent and nobody has taken yet: options, and the heads of requests. Payloads
-//! go past it, into buffers.
+//! What the other side sent and nobody has taken yet: mostly heads. Payloads go past it, into
+//! buffers.
 
+use super::Bytes;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 use std::io::IoSliceMut;
-use std::os::fd::BorrowedFd;
-
-/// Room for the longest option with its head, bytes.
-pub(super) const INBOX_BYTES: usize = protocol::nbd::OPTION_BYTES_MAX as usize + 64;
 
 /// Bytes in the order of their arrival.
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
@@ -18,30 +14,32 @@ pub(super) struct Inbox {
 
 /// What a system call brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Received {
+pub(crate) enum Received {
     /// All that was asked for: there may be more.
     Full,
     /// Less: there is no more at this moment.
     Short,
-    /// The client sends nothing any more.
+    /// The other side sends nothing any more.
     End,
 }
 
 impl Inbox {
-    pub(super) fn new() -> Inbox {
+    /// Room for so many bytes.
+    pub(crate) fn new(bytes: usize) -> Inbox {
         Inbox {
-            bytes: vec![0; INBOX_BYTES].into_boxed_slice(),
+            bytes: vec![0; bytes].into_boxed_slice(),
             start: 0,
             end: 0,
         }
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// What has not been taken.
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
     /// Takes up to `count` bytes from the front.
-    pub(super) fn take(&mut self, count: usize) -> &[u8] {
+    pub(crate) fn take(&mut self, count: usize) -> &[u8] {
         let start = self.start;
         self.start = self.end.min(start.saturating_add(count));
         &self.bytes[start..self.start]
@@ -51,9 +49,9 @@ impl Inbox {
     ///
     /// # Errors
     /// The connection is gone.
-    pub(super) fn receive(
+    pub(crate) fn receive(
         &mut self,
-        socket: BorrowedFd<'_>,
+        socket: &mut impl Bytes,
         wanted: usize,
     ) -> Result<Received, Errno> {
         self.make_room();
@@ -61,9 +59,9 @@ impl Inbox {
         let room = &mut self.bytes[self.end..end];
         let asked = room.len();
         loop {
-            return match recv(socket, &mut *room, RecvFlags::DONTWAIT) {
-                Ok((0, _)) => Ok(Received::End),
-                Ok((count, _)) => {
+            return match socket.read(&mut [IoSliceMut::new(room)]) {
+                Ok(0) => Ok(Received::End),
+                Ok(count) => {
                     self.end += count;
                     Ok(if count == asked {
                         Received::Full
@@ -83,9 +81,9 @@ impl Inbox {
     ///
     /// # Errors
     /// The connection is gone.
-    pub(super) fn receive_payload(
+    pub(crate) fn receive_payload(
         &mut self,
-        socket: BorrowedFd<'_>,
+        socket: &mut impl Bytes,
         payload: &mut [u8],
         behind: usize,
     ) -> Result<(Received, usize), Errno> {
@@ -95,7 +93,7 @@ impl Inbox {
         let room = &mut self.bytes[self.end..][..behind];
         let mut slices = [IoSliceMut::new(payload), IoSliceMut::new(room)];
         loop {
-            return match rustix::io::readv(socket, &mut slices) {
+            return match socket.read(&mut slices) {
                 Ok(0) => Ok((Received::End, 0)),
                 Ok(count) => {
                     self.end += count.saturating_sub(length);

@@ -1,0 +1,180 @@
+//! Certificates of parts, which talk to the same part on another node by themselves: the CA
+//! of the cluster certifies a key of the part's own under a name that no member has,
+//! `PART.member-3.NAME.evenkeel`. The part never has the member's key.
+
+use super::certificate::{MemberKey, has_name, member_name};
+use super::tls::{Anchor, Verifier, provider, roots};
+use super::{Authority, AuthorityError, Trust};
+use crate::member::{Kind, MemberId};
+use part::role::PartMessage;
+use rustls::client::Resumption;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate};
+use rustls::version::TLS13;
+use rustls::{ClientConfig, ServerConfig};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use zeroize::Zeroize;
+
+/// The kind of the message with credentials, above all kinds of the parts themselves.
+const KIND: u16 = 0x102;
+
+/// What a part needs to talk to the same part on other nodes: its certificate with the key,
+/// and whom it may believe.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartCredentials {
+    cluster: String,
+    part: String,
+    me: MemberId,
+    /// PKCS #8.
+    key: ByteBuf,
+    /// The certificate (DER), then those that lead to authorities.
+    chain: Vec<ByteBuf>,
+    /// Certificates (DER) of the CAs that are trusted.
+    authorities: Vec<ByteBuf>,
+    /// All nodes of the cluster.
+    nodes: Vec<PartNode>,
+}
+
+/// A node, as parts of others know it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PartNode {
+    /// Its number, which its certificates have.
+    pub id: MemberId,
+    /// Its name.
+    pub name: String,
+    /// Where its control role listens, the preferred address first.
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl PartCredentials {
+    /// Certifies a new key for a part of this member, to be believed by those who know one
+    /// of the authorities at the end of `chain`.
+    ///
+    /// # Errors
+    /// No random numbers, or a certificate that cannot be made.
+    pub fn issue(
+        part: &str,
+        me: MemberId,
+        (authority, chain): (&Authority, &[Vec<u8>]),
+        trust: &Trust,
+    ) -> Result<PartCredentials, AuthorityError> {
+        let key = MemberKey::generate()?;
+        let name = part_name(&trust.cluster, part, me);
+        let certificate = authority.sign_name(&name, &key.request(&[])?)?;
+        let owned = |all: &[Vec<u8>]| all.iter().cloned().map(ByteBuf::from).collect::<Vec<_>>();
+        let mut whole = vec![ByteBuf::from(certificate)];
+        whole.extend(owned(chain));
+        let nodes = trust.members.values().filter(|one| one.kind == Kind::Node);
+        Ok(PartCredentials {
+            cluster: trust.cluster.clone(),
+            part: part.to_owned(),
+            me,
+            key: ByteBuf::from(key.pkcs8().to_vec()),
+            chain: whole,
+            authorities: owned(&trust.authorities),
+            nodes: nodes
+                .map(|one| PartNode {
+                    id: one.id,
+                    name: one.name.clone(),
+                    addresses: one.addresses.clone(),
+                })
+                .collect(),
+        })
+    }
+
+    /// The part for which they are.
+    pub fn part(&self) -> &str {
+        &self.part
+    }
+
+    /// The name of this node.
+    pub fn own_name(&self) -> &str {
+        let own = self.nodes.iter().find(|node| node.id == self.me);
+        own.map_or("", |node| node.name.as_str())
+    }
+
+    /// All nodes of the cluster, this one among them.
+    pub fn nodes(&self) -> &[PartNode] {
+        &self.nodes
+    }
+
+    /// Encodes them for forwarding to the part. They hold until the next ones.
+    pub fn envelope(&self) -> PartMessage {
+        PartMessage {
+            holds: true,
+            ..PartMessage::new(&self.part, KIND, self)
+        }
+    }
+
+    /// Reads the message, if it is one.
+    pub fn of(message: &PartMessage) -> Option<PartCredentials> {
+        (message.kind == KIND).then(|| message.read())?
+    }
+
+    /// The TLS configurations to dial and to be dialled: 1.3 only, certificates on both sides.
+    /// They verify the chain; [`PartCredentials::node_of`] says whose certificate it is.
+    ///
+    /// # Errors
+    /// A certificate or the key cannot be used.
+    pub fn tls(&self) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), AuthorityError> {
+        let authorities: Vec<Vec<u8>> = self.authorities.iter().map(|one| one.to_vec()).collect();
+        let verifier = Verifier::new(Anchor::Part {
+            roots: roots(&authorities)?,
+        });
+        let chain = || {
+            let der = |one: &ByteBuf| CertificateDer::from(one.to_vec());
+            self.chain.iter().map(der).collect::<Vec<_>>()
+        };
+        let key = || PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.to_vec()));
+        let protocol = format!("evenkeel-{}/1", self.part).into_bytes();
+        let mut client = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<_>)
+            .with_client_auth_cert(chain(), key())?;
+        client.alpn_protocols = vec![protocol.clone()];
+        client.resumption = Resumption::disabled();
+        client.enable_sni = false;
+        let mut server = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain(), key())?;
+        server.alpn_protocols = vec![protocol];
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        Ok((Arc::new(client), Arc::new(server)))
+    }
+
+    /// The name of the node of whose part this certificate (DER) is; the handshake has
+    /// verified its chain. None: of no present node of the cluster, or of another part.
+    pub fn node_of(&self, certificate: &[u8]) -> Option<&str> {
+        let der = CertificateDer::from(certificate);
+        let parsed = ParsedCertificate::try_from(&der).ok()?;
+        let mut nodes = self.nodes.iter();
+        let bears = |id| has_name(&parsed, &part_name(&self.cluster, &self.part, id));
+        nodes
+            .find(|node| bears(node.id))
+            .map(|node| node.name.as_str())
+    }
+}
+
+impl Drop for PartCredentials {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+impl fmt::Debug for PartCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = part_name(&self.cluster, &self.part, self.me);
+        write!(f, "PartCredentials({name})")
+    }
+}
+
+fn part_name(cluster: &str, part: &str, member: MemberId) -> String {
+    format!("{part}.{}", member_name(cluster, member))
+}

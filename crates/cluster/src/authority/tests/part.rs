@@ -1,0 +1,72 @@
+//! Certificates of parts: who believes them, and who does not.
+
+use super::*;
+
+#[test]
+fn a_part_shows_its_node_to_the_same_part_and_nothing_to_members() {
+    let authority = Authority::found(CLUSTER).unwrap();
+    let (one, two) = (identity(&authority, 1), identity(&authority, 2));
+    let trust = trust(&authority, &[&one, &two]);
+    let chain = [authority.certificate().to_vec()];
+    let issue = |part: &str, id| {
+        PartCredentials::issue(part, MemberId(id), (&authority, &chain), &trust).unwrap()
+    };
+    let volume = issue("volume", 2);
+    let certificate = |of: &PartCredentials| {
+        let (client, _) = of.tls().unwrap();
+        let mut client = ClientConnection::new(client, "x.example".try_into().unwrap()).unwrap();
+        let (_, server) = volume.tls().unwrap();
+        let mut server = ServerConnection::new(server).unwrap();
+        shake(&mut client, &mut server).unwrap();
+        server.peer_certificates().unwrap()[0].to_vec()
+    };
+    let shown = certificate(&issue("volume", 1));
+    assert_eq!(volume.node_of(&shown), Some("host1"));
+    assert_eq!(issue("guest", 2).node_of(&shown), None, "another part");
+    let claimed = MemberId(1);
+    assert_eq!(trust.judge(&shown, claimed), Err(Refused::Name { claimed }));
+    // Its number is higher than all that this member heard of.
+    let new = certificate(&issue("volume", 7));
+    assert_eq!(volume.node_of(&new), None);
+    let claimed = MemberId(7);
+    assert_eq!(trust.judge(&new, claimed), Err(Refused::Name { claimed }));
+    // A member's certificate is none of a part's.
+    assert_eq!(volume.node_of(&one.chain()[0]), None);
+    let message = volume.envelope();
+    assert!(message.holds && message.part == "volume");
+    assert_eq!(PartCredentials::of(&message).as_ref(), Some(&volume));
+    assert!(!format!("{volume:?}").contains('['), "no key in a log");
+}
+
+#[test]
+fn a_part_is_not_believed_by_another_cluster_nor_without_a_certificate() {
+    let (ours, other) = (
+        Authority::found(CLUSTER).unwrap(),
+        Authority::found(CLUSTER).unwrap(),
+    );
+    let of = |authority: &Authority| {
+        let one = identity(authority, 1);
+        let chain = [authority.certificate().to_vec()];
+        let trust = trust(authority, &[&one]);
+        PartCredentials::issue("volume", MemberId(1), (authority, &chain), &trust).unwrap()
+    };
+    let name = || "x.example".try_into().unwrap();
+    let ((client, server), (forged, forged_server)) =
+        (of(&ours).tls().unwrap(), of(&other).tls().unwrap());
+    let shakes = |client, server| {
+        let mut client = ClientConnection::new(client, name()).unwrap();
+        shake(&mut client, &mut ServerConnection::new(server).unwrap())
+    };
+    assert!(shakes(Arc::clone(&client), Arc::clone(&server)).is_ok());
+    assert!(shakes(forged, Arc::clone(&server)).is_err());
+    assert!(shakes(client, forged_server).is_err());
+    let member = configs(&identity(&ours, 1), &[&ours]);
+    assert!(
+        shakes(member.member(), Arc::clone(&server)).is_err(),
+        "ALPN"
+    );
+    let addresses = vec!["127.0.0.1:7443".parse().unwrap()];
+    let token = Token::new(Kind::Node, addresses, &ours.fingerprint()).unwrap();
+    let none = shakes(joining(&token).unwrap(), server);
+    assert!(none.is_err(), "no certificate");
+}

@@ -1,0 +1,180 @@
+//! Orders to the role about a volume with two copies: hand it over, begin with this copy,
+//! serve without the other one.
+
+use super::super::definition::flag;
+use super::super::status::{ANSWER_LIMIT, ask, not_known};
+use super::super::word;
+use super::{asked, find};
+use clap::{Arg, ArgMatches, Command};
+use part::codec;
+use part::report::Report;
+use part::role::Message;
+use std::time::{Duration, Instant};
+use supervisor::directory::Instance;
+use volume::message::{Message as OfVolume, Told};
+use volume::report::{
+    BOTH_COPIES, COMPLETE, CONNECTED, COPIES, LAST, LINK, NO_OWNER, OWNER, OWNER_HERE,
+};
+
+/// How often the end of a hand-over is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long a hand-over may take: the other node may have to wait for its lease.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The commands.
+pub fn commands() -> [Command; 3] {
+    let name = || Arg::new("NAME").required(true).help("The volume");
+    [
+        Command::new("hand-over")
+            .about("Move a volume to the other node")
+            .long_about(
+                "Moves a volume with two copies to the other node, from the node that serves it. Requests wait for \
+                 some milliseconds; clients stay connected, and their requests go to the other node from then on. It \
+                 is refused unless both copies are in sync.",
+            )
+            .arg(name()),
+        Command::new("adopt")
+            .about("Declare this node's copy the valid one")
+            .long_about(
+                "Declares this node's copy of a volume with two copies the valid one, where the cluster has no record of \
+                 which copy is complete: because the cluster was recreated, or because the other node is not there \
+                 yet. A copy of the other node that has data is kept and refused from then on; remove it there and \
+                 create it again to have it filled. This node has to have the volume's lease: `volume show` names the \
+                 owner.",
+            )
+            .arg(name())
+            .arg(flag("yes", "Use this copy")),
+        Command::new("serve-alone")
+            .about("Serve a volume with a copy that lost power, without the other one")
+            .long_about(
+                "Serves a volume with the copy of this node, although the machine lost power and the other node, which \
+                 may have writes that this copy lacks, cannot be asked. Use it only if the other node is lost for \
+                 good.",
+            )
+            .arg(name())
+            .arg(flag("yes", "Serve with what this copy has")),
+    ]
+}
+
+fn tell(instance: &Instance, message: &OfVolume) -> Result<(), String> {
+    let message = Message::Part(Box::new(message.envelope()));
+    let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
+    let Message::Answer { bytes } = &answer.message else {
+        return Err(not_known(instance));
+    };
+    match codec::decode::<Told>(bytes) {
+        Ok(Told { good: true, .. }) => Ok(()),
+        Ok(told) => Err(told.words),
+        Err(_) => Err(not_known(instance)),
+    }
+}
+
+/// Hands a volume over, and waits until the other node has it.
+pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let (instance, report) = asked(matches)?;
+    let subject = find(&report, &name)?;
+    if subject.words(COPIES).is_none() {
+        return Err(format!(
+            "volume '{name}' has one copy: there is no other node to serve it"
+        ));
+    }
+    if subject.value(OWNER_HERE) != Some(1) {
+        return Err(match &*subject.words(OWNER).unwrap_or_default() {
+            "" | NO_OWNER => {
+                format!(
+                    "volume '{name}' has no owner now: {}. Nothing was changed",
+                    subject.why
+                )
+            }
+            owner => format!(
+                "this node does not serve volume '{name}': its owner is {owner}. Run the command there"
+            ),
+        });
+    }
+    let link = subject.words(LINK).unwrap_or_default();
+    if link != CONNECTED {
+        return Err(format!(
+            "volume '{name}' was not handed over: the other copy is not connected: {link}"
+        ));
+    }
+    if subject
+        .words(COMPLETE)
+        .is_none_or(|words| words != BOTH_COPIES)
+    {
+        return Err(format!(
+            "volume '{name}' was not handed over: the other copy is not in sync"
+        ));
+    }
+    let name_of_volume = name.clone();
+    tell(&instance, &OfVolume::HandOver { name })?;
+    let until = Instant::now() + HAND_OVER_LIMIT;
+    loop {
+        std::thread::sleep(LOOK_EVERY);
+        let (_, report) = asked(matches)?;
+        if let Some(words) = ended(&report, &name_of_volume)? {
+            return words;
+        }
+        if Instant::now() >= until {
+            return Err(format!(
+                "the hand-over takes long: `evenkeel volume show {name_of_volume}` shows the progress"
+            ));
+        }
+    }
+}
+
+/// How a hand-over has ended, if it has.
+fn ended(report: &Report, name: &str) -> Result<Option<Result<String, String>>, String> {
+    let subject = find(report, name)?;
+    let owner = subject.words(OWNER).unwrap_or_default();
+    let copies = subject.words(COPIES).unwrap_or_default();
+    let other = copies.split_once(' ').map_or("", |(_, other)| other);
+    if subject.value(OWNER_HERE) != Some(1) && owner == other {
+        return Ok(Some(Ok(format!("{other} serves volume {name}\n"))));
+    }
+    let last = subject.words(LAST).unwrap_or_default();
+    let refused = last.starts_with("not handed over");
+    Ok(refused.then(|| Err(format!("volume '{name}' was {last}"))))
+}
+
+/// Begins a volume with this node's copy.
+pub fn adopt(matches: &ArgMatches) -> Result<String, String> {
+    confirmed(
+        matches,
+        |name| OfVolume::Adopt { name },
+        "this node's copy becomes the valid one; a copy with other data is refused and kept",
+    )
+}
+
+/// Serves a volume with this node's copy.
+pub fn serve_alone(matches: &ArgMatches) -> Result<String, String> {
+    confirmed(
+        matches,
+        |name| OfVolume::ServeAlone { name },
+        "this copy is served; writes that only the other node has are lost",
+    )
+}
+
+/// Gives an order that needs `--yes`; without it, says what would happen.
+fn confirmed(
+    matches: &ArgMatches,
+    order: fn(String) -> OfVolume,
+    happens: &str,
+) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let (instance, report) = asked(matches)?;
+    if find(&report, &name)?.words(COPIES).is_none() {
+        return Err(format!(
+            "volume '{name}' has one copy, which needs no such order"
+        ));
+    }
+    if !matches.get_flag("yes") {
+        return Err(format!(
+            "not confirmed, nothing was changed. With `--yes`, volume '{name}': {happens}"
+        ));
+    }
+    tell(&instance, &order(name.clone()))?;
+    Ok(format!(
+        "requested; `evenkeel volume show {name}` shows the progress\n"
+    ))
+}

@@ -1,0 +1,140 @@
+//! `evenkeel volume snapshot`, `restore` and `clone`. A snapshot is taken here, with the rights
+//! of the caller: the file system makes it at one instant. A restore writes through the
+//! volume's socket, so that every copy of the volume gets it.
+
+use super::transfer::{self, Stopped};
+use super::{connects, section};
+use crate::command::{print, refuse, word};
+use clap::ArgMatches;
+use nix::sys::signalfd::SignalFd;
+use std::io::{Write, stderr};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+use volume::command;
+use volume::config::{Spec, size_words};
+use volume::device::{DeviceError, Snapshot, SnapshotError, Stamp, snapshot};
+use volume::transfer::{Source, Target};
+
+/// How often a second that has a snapshot is waited for, and how long each time: together
+/// more than a second.
+const TRIES_MAX: u32 = 15;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes a snapshot, or removes one.
+pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let (spec, _) = section(matches, &name)?;
+    if let Some(stamp) = matches.get_one::<String>("remove") {
+        let found = one(&spec, &name, stamp)?;
+        found.remove().map_err(|error| error.to_string())?;
+        return Ok(format!("removed snapshot {stamp} of volume {name}\n"));
+    }
+    let taken = now(&spec, &name)?;
+    Ok(format!(
+        "snapshot {} of volume {name}: {}\n",
+        taken.stamp,
+        taken.path.display()
+    ))
+}
+
+/// Takes a snapshot. If there is one of this second, it is one of the next second.
+fn now(spec: &Spec, name: &str) -> Result<Snapshot, String> {
+    let mut tries = 0;
+    loop {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let stamp = Stamp(since.map_or(0, |since| since.as_secs()));
+        match snapshot::take(&spec.backing, name, stamp, false) {
+            Err(SnapshotError::Device(DeviceError::Exists(_))) if tries < TRIES_MAX => {
+                tries += 1;
+                std::thread::sleep(PAUSE);
+            }
+            other => return other.map_err(|error| error.to_string()),
+        }
+    }
+}
+
+fn one(spec: &Spec, name: &str, stamp: &str) -> Result<Snapshot, String> {
+    snapshot::find(&spec.backing, name, stamp).map_err(|error| error.to_string())
+}
+
+/// The lines of `evenkeel volume show` about snapshots.
+pub(super) fn lines(matches: &ArgMatches, name: &str) -> String {
+    // A user without the right to look there sees the rest.
+    let all = section(matches, name).and_then(|(spec, _)| {
+        snapshot::list(&spec.backing, name).map_err(|error| error.to_string())
+    });
+    let line = |one: &Snapshot| {
+        let scheduled = if one.is_scheduled { ", scheduled" } else { "" };
+        format!(
+            "snapshot: {}, {}{scheduled}\n",
+            one.stamp,
+            size_words(one.size_bytes)
+        )
+    };
+    all.unwrap_or_default().iter().map(line).collect()
+}
+
+/// Makes a volume what it was, after a snapshot of what it is.
+pub(super) fn restore(matches: &ArgMatches) -> ExitCode {
+    let (name, stamp) = (word(matches, "NAME"), word(matches, "SNAPSHOT"));
+    match prepare(matches, &name, &stamp) {
+        Err(error) => error.exit(". Nothing was written"),
+        Ok((ends, signals, before)) => {
+            let copied = transfer::copy(&format!("restoring {name}"), ends, signals);
+            match copied {
+                Ok(_) => print(&format!(
+                    "volume {name} is what it was at {stamp}; what it was before is snapshot {before}\n"
+                )),
+                Err(error) => error.exit(&format!(
+                    ". Volume {name} holds a part of the snapshot now: restore it again, or {before}, what it was before"
+                )),
+            }
+        }
+    }
+}
+
+fn prepare(
+    matches: &ArgMatches,
+    name: &str,
+    stamp: &str,
+) -> Result<((Source, Target), SignalFd, Stamp), Stopped> {
+    let (spec, _) = section(matches, name)?;
+    let found = one(&spec, name, stamp)?;
+    if !matches.get_flag("yes") {
+        return Err(format!(
+            "`--yes` replaces all data of volume {name} by that of {stamp}, after a snapshot of what it is now"
+        )
+        .into());
+    }
+    let ends = transfer::ends(matches, name, &found)?;
+    let signals = transfer::signals()?;
+    let before = now(&spec, name)?;
+    Ok((ends, signals, before.stamp))
+}
+
+/// Makes a volume of a snapshot.
+pub(super) fn clone(matches: &ArgMatches) -> ExitCode {
+    match cloned(matches) {
+        Ok(text) => print(&text),
+        Err(words) => refuse(words),
+    }
+}
+
+fn cloned(matches: &ArgMatches) -> Result<String, String> {
+    let [name, stamp, new] = ["NAME", "SNAPSHOT", "NEW"].map(|one| word(matches, one));
+    let (spec, _) = section(matches, &name)?;
+    let (new_spec, instance) = section(matches, &new)?;
+    let (found, made) = match stamp.as_str() {
+        "now" => (now(&spec, &name)?, true),
+        stamp => (one(&spec, &name, stamp)?, false),
+    };
+    let created = command::create_from(&new, &new_spec, &found);
+    if made && let Err(error) = found.remove() {
+        let _ = writeln!(stderr(), "warning: {error}");
+    }
+    let id = created.map_err(|error| error.to_string())?;
+    let size = size_words(new_spec.size_bytes);
+    let of = found.stamp;
+    let text = format!("created volume {new} of {name} at {of}: {size} (identity {id})\n");
+    Ok(text + &instance.map(|_| connects(&new)).unwrap_or_default())
+}

@@ -1,0 +1,364 @@
+//! `evenkeel volume export` and `import`: a whole volume to a file or a stream, and a raw disk
+//! into a volume. Both are clients of the volume's socket, as QEMU is.
+
+use super::progress::{DRAW_EVERY, Shown, amount};
+use super::{asked, find, section};
+use crate::command::{refuse, word};
+use clap::ArgMatches;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use part::channel::timespec;
+use part::report::Subject;
+use rustix::event::{PollFd, PollFlags, poll};
+use std::fmt;
+use std::fs::File;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use volume::client::{Address, Ask, Client, Done, Server};
+use volume::config::size_words;
+use volume::device::{Snapshot, snapshot};
+use volume::report::{CLIENTS, SIZE, SOCKET};
+use volume::transfer::{self, Image, Partial, Progress, Source, Target, TransferError};
+
+/// Signals that end a copy. The last one comes when the terminal is closed.
+const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+/// How much is asked for at a time, of which parts are allocated, bytes.
+const STATUS_BYTES: u64 = 1 << 30;
+
+/// How long a client of a volume may take to be noticed as gone.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+const LEAVE_LOOK: Duration = Duration::from_millis(50);
+
+/// Why a copy is not complete.
+pub(super) enum Stopped {
+    Failed(String),
+    By(Signal),
+}
+
+impl From<String> for Stopped {
+    fn from(words: String) -> Stopped {
+        Stopped::Failed(words)
+    }
+}
+
+impl From<TransferError> for Stopped {
+    fn from(error: TransferError) -> Stopped {
+        Stopped::Failed(error.to_string())
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stopped::Failed(words) => f.write_str(words),
+            Stopped::By(signal) => write!(f, "interrupted ({signal})"),
+        }
+    }
+}
+
+impl Stopped {
+    /// Prints why, and what becomes of the target. A signal ends it as shells expect.
+    pub(super) fn exit(&self, after: &str) -> ExitCode {
+        let code = refuse(format_args!("{self}{after}"));
+        match self {
+            Stopped::Failed(_) => code,
+            Stopped::By(signal) => ExitCode::from(128 + (*signal as i32) as u8),
+        }
+    }
+}
+
+/// A volume that is served.
+struct Volume {
+    address: Address,
+    clients: u64,
+    size_bytes: u64,
+}
+
+/// Where the volume can be reached.
+fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
+    let (_, report) = asked(matches)?;
+    let subject = find(&report, name)?;
+    let number = |name| subject.value(name).unwrap_or_default();
+    let socket = subject.words(SOCKET).ok_or_else(|| not_served(subject))?;
+    Ok(Volume {
+        address: Address {
+            server: Server::Unix(socket.into()),
+            export: name.to_owned(),
+        },
+        clients: number(CLIENTS),
+        size_bytes: number(SIZE),
+    })
+}
+
+/// The socket of a volume.
+pub(super) fn address(matches: &ArgMatches, name: &str) -> Result<Address, String> {
+    Ok(served(matches, name)?.address)
+}
+
+fn not_served(subject: &Subject) -> String {
+    let colon = if subject.why.is_empty() { "" } else { ": " };
+    format!(
+        "volume '{}' is not served ({}{colon}{})",
+        subject.name, subject.state.word, subject.why
+    )
+}
+
+/// Signals from now on, which [`copy`] takes.
+pub(super) fn signals() -> Result<SignalFd, Stopped> {
+    let failed = |error: nix::errno::Errno| format!("cannot wait for signals: {error}");
+    let set: SigSet = ENDING.into_iter().collect();
+    set.thread_block().map_err(failed)?;
+    let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
+    Ok(signals.map_err(failed)?)
+}
+
+/// Copies, shows how far it is, and listens to signals meanwhile.
+pub(super) fn copy(
+    what: &str,
+    (source, target): (Source, Target),
+    signals: SignalFd,
+) -> Result<String, Stopped> {
+    let progress = Arc::new(Progress::default());
+    let mut shown = Shown::new(what);
+    let (ended, end) = std::io::pipe().map_err(|error| error.to_string())?;
+    let own = Arc::clone(&progress);
+    let thread = std::thread::Builder::new().name("copy".to_owned());
+    let thread = thread.spawn(move || {
+        let result = transfer::run(source, target, &own);
+        // Its end wakes the other thread.
+        drop(end);
+        result
+    });
+    let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+    loop {
+        let mut watched = [
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN),
+        ];
+        // Interrupted or not: everything is looked at again.
+        let _ = poll(&mut watched, Some(&timespec(DRAW_EVERY)));
+        let has_ended = !watched[1].revents().is_empty();
+        let signal = signals.read_signal().ok().flatten();
+        let signal = signal.and_then(|one| Signal::try_from(one.ssi_signo as i32).ok());
+        if let Some(signal) = signal {
+            shown.clear();
+            // The thread ends with this process.
+            return Err(Stopped::By(signal));
+        }
+        if has_ended {
+            break;
+        }
+        shown.show(&progress);
+    }
+    shown.clear();
+    let result = thread.join();
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    Ok(shown.summary(&progress))
+}
+
+/// Writes a volume to a file or to standard output.
+pub(super) fn export(matches: &ArgMatches) -> ExitCode {
+    let name = word(matches, "NAME");
+    let file = word(matches, "FILE");
+    let to_output = file.is_empty() || file == "-";
+    // Before the file is made, which is not to stay behind.
+    let signals = match signals() {
+        Ok(signals) => signals,
+        Err(error) => return error.exit(""),
+    };
+    let partial = match to_output {
+        true => Ok(None),
+        false => Partial::create(Path::new(&file)).map(|one| Some(Arc::new(one))),
+    };
+    let partial = match partial {
+        Ok(partial) => partial,
+        Err(error) => return refuse(error),
+    };
+    let target = match &partial {
+        Some(partial) => Ok(Target::file(Arc::clone(partial))),
+        None => output(),
+    };
+    let exported = target.and_then(|target| export_to(matches, &name, target, signals));
+    match (exported, partial) {
+        (Ok(summary), _) => {
+            let to = if to_output { "standard output" } else { &file };
+            let _ = writeln!(stderr(), "exported volume {name} to {to}: {summary}");
+            ExitCode::SUCCESS
+        }
+        (Err(error), Some(partial)) => {
+            partial.discard();
+            error.exit(&format!(
+                ". {} was removed",
+                partial.partial_path().display()
+            ))
+        }
+        (Err(error), None) => error.exit(". What was written is not the whole volume"),
+    }
+}
+
+fn output() -> Result<Target, Stopped> {
+    if stdout().is_terminal() {
+        let words = "standard output is a terminal: name a file, or redirect it";
+        return Err(words.to_owned().into());
+    }
+    let output = stdout().as_fd().try_clone_to_owned();
+    let output = output.map_err(|error| format!("cannot use standard output: {error}"))?;
+    Ok(Target::stream(File::from(output))?)
+}
+
+fn export_to(
+    matches: &ArgMatches,
+    name: &str,
+    target: Target,
+    signals: SignalFd,
+) -> Result<String, Stopped> {
+    if let Some(stamp) = matches.get_one::<String>("snapshot") {
+        let (spec, _) = section(matches, name)?;
+        let found = snapshot::find(&spec.backing, name, stamp);
+        let source = Source::snapshot(&found.map_err(|error| error.to_string())?)?;
+        return copy(&format!("exporting {name}"), (source, target), signals);
+    }
+    let volume = served(matches, name)?;
+    if volume.clients > 0 {
+        let _ = writeln!(
+            stderr(),
+            "warning: volume {name} has {}: the export is not crash-consistent while they write; export a snapshot \
+             instead",
+            clients(volume.clients)
+        );
+    }
+    let source = Source::connect(volume.address)?;
+    copy(&format!("exporting {name}"), (source, target), signals)
+}
+
+fn clients(count: u64) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} client{s}")
+}
+
+/// Writes a raw disk into a volume.
+pub(super) fn import(matches: &ArgMatches) -> ExitCode {
+    let name = word(matches, "NAME");
+    let from = word(matches, "SOURCE");
+    let prepared = prepare(matches, &name, &from);
+    let (ends, signals) = match prepared.and_then(|ends| Ok((ends, signals()?))) {
+        Ok(prepared) => prepared,
+        Err(error) => return error.exit(". Nothing was written"),
+    };
+    match copy(&format!("importing {name}"), ends, signals) {
+        Ok(summary) => {
+            let _ = writeln!(stderr(), "imported {from} into volume {name}: {summary}");
+            if served(matches, &name).is_ok_and(|volume| volume.clients > 0) {
+                let _ = writeln!(
+                    stderr(),
+                    "warning: a client uses volume {name}. If it connected before the end, import again without it"
+                );
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => error.exit(&format!(
+            ". Volume {name} holds a part of {from} now: import it again"
+        )),
+    }
+}
+
+/// Opens both ends of an import, and refuses what would destroy something.
+fn prepare(matches: &ArgMatches, name: &str, from: &str) -> Result<(Source, Target), Stopped> {
+    let mut source = Source::open(from)?;
+    if !matches.get_flag("raw")
+        && let Some(image) = transfer::recognise(&source.head()?)
+    {
+        return Err(not_raw(image, from).into());
+    }
+    let mut client = free(matches, name, from, &source)?;
+    let held = allocated(&mut client).map_err(TransferError::from)?;
+    if held > 0 && !matches.get_flag("yes") {
+        return Err(format!(
+            "volume '{name}' holds data ({} of {} are allocated): `--yes` overwrites all of it",
+            amount(held),
+            amount(client.offer().size)
+        )
+        .into());
+    }
+    Ok((source, Target::server(client)))
+}
+
+/// Opens a snapshot and the volume that is to become what it was.
+pub(super) fn ends(
+    matches: &ArgMatches,
+    name: &str,
+    from: &Snapshot,
+) -> Result<(Source, Target), Stopped> {
+    let source = Source::snapshot(from)?;
+    let from = &from.path.to_string_lossy();
+    let client = free(matches, name, from, &source)?;
+    Ok((source, Target::server(client)))
+}
+
+/// Connects to a volume that nobody uses and that is large enough.
+fn free(matches: &ArgMatches, name: &str, from: &str, source: &Source) -> Result<Client, Stopped> {
+    let mut volume = served(matches, name)?;
+    let until = Instant::now() + LEAVE_MAX;
+    while volume.clients > 0 && Instant::now() < until {
+        // A client that has just ended may not be noticed yet, and nothing tells when it is.
+        std::thread::sleep(LEAVE_LOOK);
+        volume = served(matches, name)?;
+    }
+    let (has, needs) = (volume.size_bytes, source.size());
+    if has < needs {
+        let size = size_words(needs.next_multiple_of(4096));
+        return Err(format!(
+            "{from} has {needs} bytes and volume '{name}' {has}: write `size {size}` into its section and reload"
+        )
+        .into());
+    }
+    if volume.clients > 0 {
+        return Err(format!(
+            "volume '{name}' is in use by {}: stop them first (`evenkeel volume show {name}`)",
+            clients(volume.clients)
+        )
+        .into());
+    }
+    Ok(Client::connect(volume.address).map_err(TransferError::from)?)
+}
+
+fn not_raw(image: Image, from: &str) -> String {
+    let so = format!("{from} is {image}, not a raw disk");
+    let anyway = "`--raw` takes it as it is";
+    match image {
+        Image::Qemu(format) => format!(
+            "{so}: `qemu-img convert -f {format} -O raw {from} disk.raw` makes one, or `qemu-nbd -r -f {format} -k \
+             /tmp/nbd.sock {from}` serves it for `import NAME 'nbd+unix:///?socket=/tmp/nbd.sock'`. {anyway}"
+        ),
+        Image::Volume => format!(
+            "{so}: export the volume, or its snapshot by `export NAME FILE --snapshot SNAPSHOT`. {anyway}"
+        ),
+        Image::Compressed(program) => format!("{so}: `{program} -dk {from}` makes one. {anyway}"),
+    }
+}
+
+/// Bytes of an export that are not holes. All of it where the server cannot tell.
+fn allocated(client: &mut Client) -> Result<u64, volume::client::ClientError> {
+    let size = client.offer().size;
+    if client.offer().allocation.is_none() {
+        return Ok(size);
+    }
+    let (mut at, mut held) = (0, 0);
+    while at < size {
+        let length = STATUS_BYTES.min(size - at);
+        let ask = Ask::Status(at, u32::try_from(length).unwrap_or(u32::MAX));
+        let Done::Extents(_, extents) = client.call(ask)? else {
+            return Ok(size);
+        };
+        for extent in extents {
+            let length = u64::from(extent.length).min(size - at);
+            at += length;
+            held += if extent.hole { 0 } else { length };
+        }
+    }
+    Ok(held)
+}

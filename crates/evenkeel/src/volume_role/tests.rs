@@ -1,0 +1,342 @@
+//! The link of two copies with certificates of the cluster: who is let in, and that frames
+//! come as they were sent.
+
+use super::trusted;
+use cluster::authority::{Authority, PartCredentials, Trust};
+use cluster::member::{Digest, Kind as MemberKind, Member, MemberId};
+use lab::eventually;
+use rustix::event::{EventfdFlags, eventfd};
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use volume::disk::Pool;
+use volume::link::dial::{Cable, Dialer, Receiver, Registry, listen};
+use volume::link::frame::{Content, Head, Kind};
+use volume::link::greeting::{Facts, Greeting};
+use volume::link::{Incoming, Session, Wire};
+use volume::replica::Blocks;
+
+const SOON: Duration = Duration::from_secs(20);
+const FRAMES: u64 = 200;
+
+/// Collects what becomes of the connections of one side.
+struct Side {
+    greeting: Greeting,
+    came: Mutex<Vec<Result<Wire, String>>>,
+}
+
+impl Side {
+    fn new(from: &str, to: &str) -> Arc<Side> {
+        let greeting = Greeting {
+            volume: "mail".to_owned(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+            facts: Facts::default(),
+        };
+        let came = Mutex::default();
+        Arc::new(Side { greeting, came })
+    }
+
+    fn connects(&self) -> Option<Wire> {
+        let mut came = self.came.lock().unwrap();
+        let place = came.iter().position(Result::is_ok)?;
+        came.swap_remove(place).ok()
+    }
+
+    fn said(&self) -> String {
+        let came = self.came.lock().unwrap();
+        let words = came.iter().filter_map(|one| one.as_ref().err());
+        words.cloned().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Receiver for Side {
+    fn greeting(&self) -> Greeting {
+        self.greeting.clone()
+    }
+
+    fn connected(&self, wire: Wire, _: Greeting) {
+        self.came.lock().unwrap().push(Ok(wire));
+    }
+
+    fn not_connected(&self, why: String) {
+        self.came.lock().unwrap().push(Err(why));
+    }
+}
+
+/// A node that listens, or dials, until it is dropped.
+struct Node {
+    side: Arc<Side>,
+    registry: Arc<Registry>,
+    stop: Arc<OwnedFd>,
+    dialer: Option<Arc<Dialer>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    fn new(side: Arc<Side>, credentials: Option<PartCredentials>) -> Node {
+        let registry = Arc::new(Registry::default());
+        if let Some(credentials) = credentials {
+            registry.trust(trusted(credentials).unwrap());
+        }
+        registry.add("mail", side.clone());
+        Node {
+            side,
+            registry,
+            stop: Arc::new(eventfd(0, EventfdFlags::CLOEXEC).unwrap()),
+            dialer: None,
+            thread: None,
+        }
+    }
+
+    fn listens(mut self, cable: &Cable) -> Node {
+        let (cable, registry, stop) = (cable.clone(), self.registry.clone(), self.stop.clone());
+        let thread = std::thread::spawn(move || listen(&cable, &registry, stop.as_fd()));
+        self.thread = Some(thread);
+        self
+    }
+
+    fn dials(mut self, cable: &Cable) -> Node {
+        let dialer = Arc::new(Dialer::default());
+        dialer.dial();
+        let (own, cable) = (dialer.clone(), cable.clone());
+        let (registry, side) = (self.registry.clone(), self.side.clone());
+        let thread = std::thread::spawn(move || own.live(&cable, &registry, &*side));
+        self.dialer = Some(dialer);
+        self.thread = Some(thread);
+        self
+    }
+
+    #[track_caller]
+    fn says(&self, expected: &str) {
+        let says = || self.side.said().contains(expected);
+        assert!(eventually(SOON, says), "{}", self.side.said());
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        rustix::io::write(&*self.stop, &1_u64.to_ne_bytes()).unwrap();
+        if let Some(dialer) = &self.dialer {
+            dialer.end();
+        }
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn address(name: &str) -> IpAddr {
+    let last = if name == "alpha" { 1 } else { 2 };
+    Ipv4Addr::new(127, 61, 0, last).into()
+}
+
+fn member(id: u64, name: &str) -> Member {
+    Member {
+        id: MemberId(id),
+        name: name.to_owned(),
+        kind: MemberKind::Node,
+        addresses: vec![SocketAddr::new(address(name), 7443)],
+        certificate: Digest([id as u8; 32]),
+        sealing_key: None,
+        format: 1,
+    }
+}
+
+/// Credentials of a member, for which the cluster has these members.
+fn credentials(authority: &Authority, me: u64, members: &[(u64, &str)]) -> PartCredentials {
+    let members = members
+        .iter()
+        .map(|(id, name)| (MemberId(*id), member(*id, name)));
+    let trust = Trust {
+        cluster: authority.cluster().to_owned(),
+        authorities: vec![authority.certificate().to_vec()],
+        members: members.collect(),
+        ..Trust::default()
+    };
+    let chain = [authority.certificate().to_vec()];
+    PartCredentials::issue("volume", MemberId(me), (authority, &chain), &trust).unwrap()
+}
+
+const BOTH: &[(u64, &str)] = &[(1, "alpha"), (2, "beta")];
+
+/// A link by the addresses of the nodes, at a port that is free.
+fn cable(is_plain: bool) -> Cable {
+    let free = TcpListener::bind((address("beta"), 0)).unwrap();
+    let port = free.local_addr().unwrap().port();
+    Cable {
+        ends: None,
+        port,
+        is_plain,
+    }
+}
+
+#[test]
+fn two_nodes_of_a_cluster_find_each_other_and_frames_come_as_they_were_sent() {
+    let authority = Authority::found("office").unwrap();
+    let cable = cable(false);
+    let beta = Node::new(
+        Side::new("beta", "alpha"),
+        Some(credentials(&authority, 2, BOTH)),
+    );
+    let beta = beta.listens(&cable);
+    // It has no certificate yet, and gets one.
+    let alpha = Node::new(Side::new("alpha", "beta"), None).dials(&cable);
+    alpha.says("no certificate of the cluster");
+    let own = trusted(credentials(&authority, 1, BOTH)).unwrap();
+    alpha.registry.trust(own);
+    let (mut here, mut there) = (None, None);
+    let both = || {
+        here = here.take().or_else(|| alpha.side.connects());
+        there = there.take().or_else(|| beta.side.connects());
+        here.is_some() && there.is_some()
+    };
+    assert!(eventually(SOON, both), "{}", alpha.side.said());
+    let (mut here, mut there) = (Session::new(here.unwrap()), Session::new(there.unwrap()));
+    let pool = Pool::new().unwrap();
+    let account = pool.account();
+    let mut sent = 0;
+    let mut came = 0;
+    let mut incoming = VecDeque::new();
+    // In both directions at once: the replies are on their way while more is sent.
+    let mut answers = VecDeque::new();
+    let arrives = || {
+        while sent < FRAMES && sent < came + 8 {
+            let count = 1 + (sent % 32) as u32;
+            let blocks = Blocks { first: sent, count };
+            let head = Head {
+                content: Content::Data,
+                ..Head::new(Kind::Write).number(sent).blocks(blocks)
+            };
+            let mut buffer = pool.take(&account, head.data_bytes()).unwrap();
+            buffer.bytes_mut().fill(sent as u8);
+            here.send_data(head, Rc::new(buffer));
+            sent += 1;
+        }
+        here.flush().unwrap();
+        there.receive(&pool, &|_| &account, &mut incoming).unwrap();
+        while let Some(one) = incoming.pop_front() {
+            let Incoming::Data(head, buffer) = one else {
+                panic!("{one:?}");
+            };
+            assert_eq!(head.number, came);
+            assert!(buffer.bytes().iter().all(|byte| *byte == came as u8));
+            there.send(&Head::new(Kind::Done).number(came));
+            came += 1;
+        }
+        there.flush().unwrap();
+        here.receive(&pool, &|_| &account, &mut answers).unwrap();
+        answers.len() as u64 == FRAMES
+    };
+    assert!(eventually(SOON, arrives), "{came} of {sent}");
+    assert!(!here.has_input() && !here.has_output() && !there.has_input());
+}
+
+#[test]
+fn who_is_no_present_node_of_the_cluster_is_refused_with_words() {
+    let (ours, other) = (
+        Authority::found("office").unwrap(),
+        Authority::found("office").unwrap(),
+    );
+    for (me, dials, words) in [
+        ("alpha", credentials(&other, 1, BOTH), "TLS: "),
+        (
+            "alpha",
+            credentials(&ours, 7, &[(7, "alpha"), (2, "beta")]),
+            "no certificate of a present node",
+        ),
+        (
+            "alpha",
+            credentials(&ours, 2, BOTH),
+            "says that it is 'alpha', and has the certificate of 'beta'",
+        ),
+    ] {
+        let cable = cable(false);
+        let beta = Node::new(
+            Side::new("beta", "alpha"),
+            Some(credentials(&ours, 2, BOTH)),
+        );
+        let beta = beta.listens(&cable);
+        let alpha = Node::new(Side::new(me, "beta"), Some(dials)).dials(&cable);
+        beta.says(words);
+        alpha.says(match words {
+            "TLS: " => "TLS: ",
+            _ => "beta closed the connection",
+        });
+        assert!(alpha.side.connects().is_none() && beta.side.connects().is_none());
+    }
+}
+
+#[test]
+fn with_and_without_tls_do_not_meet_and_both_sides_say_so() {
+    let authority = Authority::found("office").unwrap();
+    let secure = cable(false);
+    let plain = Cable {
+        is_plain: true,
+        ..secure.clone()
+    };
+    for (here, there, words) in [
+        // Its alert arrives, or the connection is reset before.
+        (&plain, &secure, ["beta", "TLS: "]),
+        (
+            &secure,
+            &plain,
+            ["the handshake of TLS", "the other side uses TLS"],
+        ),
+    ] {
+        let of = |id| Some(credentials(&authority, id, BOTH));
+        let beta = Node::new(Side::new("beta", "alpha"), of(2)).listens(there);
+        let alpha = Node::new(Side::new("alpha", "beta"), of(1)).dials(here);
+        beta.says(words[1]);
+        match words[0] {
+            "beta" => {
+                let says = ["the other side uses TLS", "beta closed the connection"];
+                let says = || says.iter().any(|words| alpha.side.said().contains(words));
+                assert!(eventually(SOON, says), "{}", alpha.side.said());
+            }
+            words => alpha.says(words),
+        }
+        assert!(beta.side.connects().is_none());
+    }
+}
+
+#[test]
+fn a_stranger_who_sends_a_byte_at_a_time_has_two_seconds_in_all() {
+    let authority = Authority::found("office").unwrap();
+    for is_plain in [true, false] {
+        let cable = cable(is_plain);
+        let beta = Node::new(
+            Side::new("beta", "alpha"),
+            Some(credentials(&authority, 2, BOTH)),
+        );
+        let _beta = beta.listens(&cable);
+        let mut stranger = None;
+        let connects = || {
+            stranger = TcpStream::connect((address("beta"), cable.port)).ok();
+            stranger.is_some()
+        };
+        assert!(eventually(SOON, connects));
+        let mut stranger = stranger.unwrap();
+        let mut bytes: VecDeque<u8> = match is_plain {
+            true => b"EVLINK01\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+                .iter()
+                .copied()
+                .collect(),
+            false => [&[22, 3, 1, 64, 0][..], &[1; 4096]].concat().into(),
+        };
+        stranger
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
+        let closed = || {
+            let byte = bytes.pop_front().unwrap_or_default();
+            let sent = stranger.write_all(&[byte]);
+            sent.is_err() || matches!(stranger.read(&mut [0; 64]), Ok(0))
+        };
+        assert!(eventually(SOON, closed), "plain: {is_plain}");
+    }
+}

@@ -1,0 +1,217 @@
+//! Messages of the kernel's FUSE protocol (`linux/fuse.h`, version 7.31), as far as files of
+//! one directory need them.
+
+use std::io;
+
+/// Bytes of one write at most.
+pub(super) const WRITE_BYTES_MAX: usize = 1 << 20;
+/// Bytes before the content of a request.
+pub(super) const HEAD_BYTES: usize = 40;
+/// Bytes before the data of a write.
+pub(super) const WRITE_HEAD_BYTES: usize = 40;
+/// Of a write: it has to be on stable storage.
+pub(super) const DSYNC: u32 = 0o10000;
+/// The directory.
+pub(super) const ROOT: u64 = 1;
+
+/// What the kernel asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Lookup,
+    Getattr,
+    Setattr,
+    Unlink,
+    Rename,
+    Open,
+    Read,
+    Write,
+    Statfs,
+    /// Also of a directory.
+    Release,
+    Fsync,
+    Flush,
+    Init,
+    Readdir,
+    Create,
+    Fallocate,
+    /// Nothing is replied.
+    Silent,
+    Other,
+}
+
+impl Kind {
+    fn of(code: u32) -> Kind {
+        match code {
+            1 => Kind::Lookup,
+            2 | 36 | 42 => Kind::Silent,
+            3 => Kind::Getattr,
+            4 => Kind::Setattr,
+            10 => Kind::Unlink,
+            12 => Kind::Rename,
+            14 | 27 => Kind::Open,
+            15 => Kind::Read,
+            16 => Kind::Write,
+            17 => Kind::Statfs,
+            18 | 29 => Kind::Release,
+            20 => Kind::Fsync,
+            25 | 30 => Kind::Flush,
+            26 => Kind::Init,
+            28 => Kind::Readdir,
+            35 => Kind::Create,
+            43 => Kind::Fallocate,
+            _ => Kind::Other,
+        }
+    }
+}
+
+/// One request of the kernel.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    pub(super) unique: u64,
+    pub(super) node: u64,
+    body: Vec<u8>,
+}
+
+impl Request {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Request> {
+        let request = Request {
+            kind: Kind::of(word(bytes, 4)?),
+            unique: long(bytes, 8)?,
+            node: long(bytes, 16)?,
+            body: bytes.get(HEAD_BYTES..)?.to_vec(),
+        };
+        Some(request)
+    }
+
+    /// A number of 32 bits of the content.
+    pub(super) fn word(&self, at: usize) -> u32 {
+        word(&self.body, at).unwrap_or_default()
+    }
+
+    /// A number of 64 bits of the content.
+    pub(super) fn long(&self, at: usize) -> u64 {
+        long(&self.body, at).unwrap_or_default()
+    }
+
+    /// The data of a write.
+    pub(super) fn data(&self) -> &[u8] {
+        self.body.get(WRITE_HEAD_BYTES..).unwrap_or_default()
+    }
+
+    /// Names, from a byte of the content on.
+    pub(super) fn names(&self, from: usize) -> impl Iterator<Item = String> {
+        let text = self.body.get(from..).unwrap_or_default();
+        let names = text.split(|byte| *byte == 0);
+        names.map(|name| String::from_utf8_lossy(name).into_owned())
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+/// The content of a reply.
+#[derive(Debug, Default)]
+pub(super) struct Reply(pub(super) Vec<u8>);
+
+impl Reply {
+    pub(super) fn word(mut self, value: u32) -> Reply {
+        self.0.extend(value.to_ne_bytes());
+        self
+    }
+
+    pub(super) fn long(mut self, value: u64) -> Reply {
+        self.0.extend(value.to_ne_bytes());
+        self
+    }
+
+    fn zeroes(mut self, count: usize) -> Reply {
+        self.0.resize(self.0.len() + count, 0);
+        self
+    }
+
+    /// Attributes of the directory, or of a file of that length.
+    fn attributes(self, node: u64, length: u64) -> Reply {
+        let (mode, links) = match node {
+            ROOT => (0o040_755, 2),
+            _ => (0o100_644, 1),
+        };
+        let reply = self.long(node).long(length).long(length.div_ceil(512));
+        let reply = reply.zeroes(3 * 8 + 3 * 4).word(mode).word(links);
+        reply.zeroes(3 * 4).word(4096).zeroes(4)
+    }
+
+    /// Of `GETATTR`; the kernel asks each time.
+    pub(super) fn attr(node: u64, length: u64) -> Reply {
+        Reply::default().zeroes(16).attributes(node, length)
+    }
+
+    /// Of `LOOKUP`.
+    pub(super) fn entry(node: u64, length: u64) -> Reply {
+        let reply = Reply::default().long(node).long(0).zeroes(24);
+        reply.attributes(node, length)
+    }
+
+    /// What follows for an open file: past the page cache of the kernel, which would survive
+    /// a loss of power.
+    pub(super) fn opened(self) -> Reply {
+        self.long(0).word(1).zeroes(4)
+    }
+
+    /// Of `INIT`.
+    pub(super) fn init() -> Reply {
+        // ASYNC_READ, BIG_WRITES, ASYNC_DIO, PARALLEL_DIROPS, MAX_PAGES.
+        let flags = 1 | 1 << 5 | 1 << 15 | 1 << 18 | 1 << 22;
+        let reply = Reply::default()
+            .word(7)
+            .word(31)
+            .word(128 << 10)
+            .word(flags);
+        // Of the requests in the background, so many are sent.
+        let reply = reply.word(256 | 192 << 16);
+        let pages = WRITE_BYTES_MAX / 4096;
+        let reply = reply.word(WRITE_BYTES_MAX as u32).word(1);
+        reply.word(pages as u32).zeroes(32)
+    }
+
+    /// Of `STATFS`, in blocks of 4 KiB.
+    pub(super) fn statfs(blocks: u64, free: u64) -> Reply {
+        let reply = Reply::default().long(blocks).long(free).long(free);
+        let reply = reply.long(1000).long(900).word(4096).word(255).word(4096);
+        reply.zeroes(28)
+    }
+
+    /// An entry of `READDIR`.
+    pub(super) fn named(self, node: u64, next: u64, name: &str) -> Reply {
+        let reply = self.long(node).long(next).word(name.len() as u32).word(8);
+        let mut reply = reply;
+        reply.0.extend(name.as_bytes());
+        let padded = reply.0.len().next_multiple_of(8);
+        reply.0.resize(padded, 0);
+        reply
+    }
+}
+
+/// The bytes for the kernel.
+pub(super) fn encode(unique: u64, outcome: Result<Reply, rustix::io::Errno>) -> Vec<u8> {
+    let (error, reply) = match outcome {
+        Ok(reply) => (0, reply.0),
+        Err(errno) => (-errno.raw_os_error(), Vec::new()),
+    };
+    let mut bytes = Vec::with_capacity(16 + reply.len());
+    bytes.extend((16 + reply.len() as u32).to_ne_bytes());
+    bytes.extend(error.to_ne_bytes());
+    bytes.extend(unique.to_ne_bytes());
+    bytes.extend(reply);
+    bytes
+}
+
+/// Whether the file system has been unmounted.
+pub(super) fn is_over(error: &io::Error) -> bool {
+    rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::NODEV)
+}

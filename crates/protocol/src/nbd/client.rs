@@ -1,0 +1,720 @@
+//! The client's side: the handshake until the export is chosen ([`Dial`]), heads of requests
+//! (`Ask`), and what the server sends ([`Head`]). Payloads are the caller's.
+
+use super::handshake::{
+    FIXED_NEWSTYLE, NBD_MAGIC, NO_ZEROES, OPTION_MAGIC, REPLY_MAGIC, info, kind, option,
+};
+use super::reply::{self, Extent};
+use super::request::{ALLOCATION, command, offers};
+use super::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, take, take_u16, take_u32, take_u64};
+
+/// Longest data of a reply to an option, bytes.
+const REPLY_BYTES_MAX: u32 = 64 << 10;
+/// Replies to all options of a handshake.
+const REPLIES_MAX: u32 = 64;
+/// Bytes of the head of a simple reply, which is the shorter one.
+pub const HEAD_BYTES_MIN: usize = reply::SIMPLE_BYTES;
+/// Longest content of a chunk that is not data, bytes: an error, or extents.
+pub const CONTENT_BYTES_MAX: u32 = 1 << 20;
+
+/// Why a server cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The first bytes are not those of NBD.
+    #[error("this is not an NBD server")]
+    NotNbd,
+    /// Only the oldest handshake.
+    #[error("the NBD server does not offer the fixed newstyle handshake")]
+    OldStyle,
+    /// Nothing works without TLS.
+    #[error("the NBD server requires TLS, which is not supported here")]
+    TlsRequired,
+    /// No export of this name.
+    #[error("the NBD server has no export '{0}'")]
+    NoSuchExport(String),
+    /// Any other error; the server's words, and the type of the reply.
+    #[error("the NBD server refuses the export (reply {kind:#x}){}{words}", if .words.is_empty() { "" } else { ": " })]
+    Refused {
+        /// The type of the reply.
+        kind: u32,
+        /// What the server says.
+        words: String,
+    },
+    /// A reply that breaks the protocol.
+    #[error("the NBD server sent a malformed reply")]
+    Malformed,
+    /// A name longer than [`NAME_BYTES_MAX`].
+    #[error("the name of the NBD export is too long")]
+    NameTooLong,
+}
+
+/// An export that a server offers to this client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Offer {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Offsets and lengths are multiples of this, bytes.
+    pub block_min: u32,
+    /// The largest payload, bytes.
+    pub payload_max: u32,
+    /// The number of the context `base:allocation`, if block status is offered.
+    pub allocation: Option<u32>,
+    flags: u16,
+}
+
+impl Offer {
+    /// The transmission flags, as the server sent them.
+    pub fn flags(&self) -> u16 {
+        self.flags
+    }
+
+    /// Whether changes are refused.
+    pub fn is_read_only(&self) -> bool {
+        self.flags & offers::READ_ONLY != 0
+    }
+
+    /// Whether it can flush.
+    pub fn can_flush(&self) -> bool {
+        self.flags & offers::FLUSH != 0
+    }
+
+    /// Whether it makes zeroes without a payload.
+    pub fn can_zero(&self) -> bool {
+        self.flags & offers::WRITE_ZEROES != 0
+    }
+}
+
+/// What the server's next bytes are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Greeting,
+    Structured,
+    Contexts,
+    Go,
+}
+
+/// The handshake with a server, for the export of a name.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    name: String,
+    /// Structured replies are not asked for.
+    is_plain: bool,
+    stage: Stage,
+    replies: u32,
+    allocation: Option<u32>,
+    export: Option<(u64, u16)>,
+    blocks: Option<(u32, u32)>,
+}
+
+impl Dial {
+    /// Begins. The server speaks first. `is_plain`: without structured replies, and so without
+    /// block status.
+    ///
+    /// # Errors
+    /// No export has a name as long as this one.
+    pub fn new(name: &str, is_plain: bool) -> Result<Dial, Refusal> {
+        if name.len() > NAME_BYTES_MAX {
+            return Err(Refusal::NameTooLong);
+        }
+        Ok(Dial {
+            name: name.to_owned(),
+            is_plain,
+            stage: Stage::Greeting,
+            replies: 0,
+            allocation: None,
+            export: None,
+            blocks: None,
+        })
+    }
+
+    /// Takes bytes from the front of `input`, and appends to `out` what is to be sent. Returns
+    /// the export once it is chosen. What it leaves in `input` is to be given again, with more
+    /// behind it.
+    ///
+    /// # Errors
+    /// The server cannot be used.
+    pub fn handle(
+        &mut self,
+        input: &mut &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Offer>, Refusal> {
+        if self.stage == Stage::Greeting {
+            let mut bytes = *input;
+            let (Some(magic), Some(style)) = (take(&mut bytes, 8), take(&mut bytes, 8)) else {
+                return Ok(None);
+            };
+            if magic != NBD_MAGIC {
+                return Err(Refusal::NotNbd);
+            }
+            if style != OPTION_MAGIC {
+                return Err(Refusal::OldStyle);
+            }
+            let Some(flags) = take_u16(&mut bytes).map(u32::from) else {
+                return Ok(None);
+            };
+            if flags & FIXED_NEWSTYLE == 0 {
+                return Err(Refusal::OldStyle);
+            }
+            *input = bytes;
+            out.extend_from_slice(&(FIXED_NEWSTYLE | (flags & NO_ZEROES)).to_be_bytes());
+            let first = match self.is_plain {
+                true => Stage::Go,
+                false => Stage::Structured,
+            };
+            self.ask(first, out);
+        }
+        while let Some(reply) = next(input)? {
+            self.replies += 1;
+            if self.replies > REPLIES_MAX || reply.option != self.stage.option() {
+                return Err(Refusal::Malformed);
+            }
+            if let Some(offer) = self.take(reply.kind, reply.data, out)? {
+                return Ok(Some(offer));
+            }
+        }
+        Ok(None)
+    }
+
+    fn ask(&mut self, stage: Stage, out: &mut Vec<u8>) {
+        self.stage = stage;
+        let mut data = Vec::new();
+        let text = |data: &mut Vec<u8>, text: &str| {
+            // Names are bounded.
+            let length = u32::try_from(text.len()).unwrap_or(0);
+            data.extend_from_slice(&length.to_be_bytes());
+            data.extend_from_slice(text.as_bytes());
+        };
+        match stage {
+            Stage::Greeting | Stage::Structured => {}
+            Stage::Contexts => {
+                text(&mut data, &self.name);
+                data.extend_from_slice(&1_u32.to_be_bytes());
+                text(&mut data, ALLOCATION);
+            }
+            Stage::Go => {
+                text(&mut data, &self.name);
+                data.extend_from_slice(&1_u16.to_be_bytes());
+                data.extend_from_slice(&info::BLOCK_SIZE.to_be_bytes());
+            }
+        }
+        let length = u32::try_from(data.len()).unwrap_or(0);
+        out.extend_from_slice(&OPTION_MAGIC);
+        out.extend_from_slice(&stage.option().to_be_bytes());
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(&data);
+    }
+
+    /// Takes a reply to the option that was sent last.
+    fn take(
+        &mut self,
+        kind: u32,
+        mut data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Offer>, Refusal> {
+        let is_error = kind & kind::ERROR != 0;
+        match (self.stage, kind) {
+            (_, kind::TLS_REQUIRED) => return Err(Refusal::TlsRequired),
+            (Stage::Structured, kind::ACK) => self.ask(Stage::Contexts, out),
+            (Stage::Structured | Stage::Contexts, _) if is_error => self.ask(Stage::Go, out),
+            (Stage::Contexts, kind::META_CONTEXT) => {
+                let id = take_u32(&mut data).ok_or(Refusal::Malformed)?;
+                if data == ALLOCATION.as_bytes() {
+                    self.allocation = Some(id);
+                }
+            }
+            (Stage::Contexts, kind::ACK) => self.ask(Stage::Go, out),
+            (Stage::Go, kind::INFO) => self.learn(data).ok_or(Refusal::Malformed)?,
+            (Stage::Go, kind::ACK) => return self.offer().map(Some),
+            (Stage::Go, kind::UNKNOWN) => return Err(Refusal::NoSuchExport(self.name.clone())),
+            (Stage::Go, _) if is_error => {
+                let words = String::from_utf8_lossy(data);
+                let words = words.chars().filter(|one| !one.is_control()).collect();
+                return Err(Refusal::Refused { kind, words });
+            }
+            _ => return Err(Refusal::Malformed),
+        }
+        Ok(None)
+    }
+
+    /// Takes information about the export.
+    fn learn(&mut self, mut data: &[u8]) -> Option<()> {
+        match take_u16(&mut data)? {
+            info::EXPORT => self.export = Some((take_u64(&mut data)?, take_u16(&mut data)?)),
+            info::BLOCK_SIZE => {
+                let (min, _, max) = (
+                    take_u32(&mut data)?,
+                    take_u32(&mut data)?,
+                    take_u32(&mut data)?,
+                );
+                let is_plain = min.is_power_of_two() && min <= 64 << 10 && max >= min;
+                self.blocks = is_plain.then_some((min, max));
+                self.blocks?;
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn offer(&self) -> Result<Offer, Refusal> {
+        let (size, flags) = self.export.ok_or(Refusal::Malformed)?;
+        // A server that says nothing of blocks takes any up to the usual payload.
+        let (block_min, payload_max) = self.blocks.unwrap_or((1, PAYLOAD_BYTES_MAX));
+        Ok(Offer {
+            size,
+            block_min,
+            payload_max: payload_max.min(PAYLOAD_BYTES_MAX),
+            allocation: self.allocation,
+            flags,
+        })
+    }
+}
+
+impl Stage {
+    fn option(self) -> u32 {
+        match self {
+            Stage::Greeting | Stage::Structured => option::STRUCTURED_REPLY,
+            Stage::Contexts => option::SET_META_CONTEXT,
+            Stage::Go => option::GO,
+        }
+    }
+}
+
+/// A reply to an option.
+struct Reply<'b> {
+    option: u32,
+    kind: u32,
+    data: &'b [u8],
+}
+
+/// Takes the next reply to an option, if it is whole.
+fn next<'b>(input: &mut &'b [u8]) -> Result<Option<Reply<'b>>, Refusal> {
+    let mut bytes = *input;
+    let Some(magic) = take_u64(&mut bytes) else {
+        return Ok(None);
+    };
+    if magic != REPLY_MAGIC {
+        return Err(Refusal::Malformed);
+    }
+    let numbers = [
+        take_u32(&mut bytes),
+        take_u32(&mut bytes),
+        take_u32(&mut bytes),
+    ];
+    let [Some(option), Some(kind), Some(length)] = numbers else {
+        return Ok(None);
+    };
+    if length > REPLY_BYTES_MAX {
+        return Err(Refusal::Malformed);
+    }
+    let Some(data) = take(&mut bytes, length as usize) else {
+        return Ok(None);
+    };
+    *input = bytes;
+    Ok(Some(Reply { option, kind, data }))
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// Bytes.
+    Read,
+    /// The payload behind the head is written.
+    Write,
+    /// The range reads as zeroes, and may take no space.
+    Zeroes,
+    /// All that was acknowledged is on stable storage.
+    Flush,
+    /// Which parts of the range are allocated.
+    Status,
+    /// The connection ends.
+    Disconnect,
+}
+
+/// The head of a request; the payload of a write follows it.
+pub fn request(wish: Wish, cookie: u64, offset: u64, length: u32, out: &mut Vec<u8>) {
+    let command = match wish {
+        Wish::Read => command::READ,
+        Wish::Write => command::WRITE,
+        Wish::Zeroes => command::WRITE_ZEROES,
+        Wish::Flush => command::FLUSH,
+        Wish::Status => command::BLOCK_STATUS,
+        Wish::Disconnect => command::DISCONNECT,
+    };
+    out.extend_from_slice(&super::request::REQUEST_MAGIC.to_be_bytes());
+    out.extend_from_slice(&0_u16.to_be_bytes());
+    out.extend_from_slice(&command.to_be_bytes());
+    out.extend_from_slice(&cookie.to_be_bytes());
+    out.extend_from_slice(&offset.to_be_bytes());
+    out.extend_from_slice(&length.to_be_bytes());
+}
+
+/// What follows a [`Head`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Body {
+    /// A simple reply without an error: all bytes of a read, nothing for other requests.
+    Whole,
+    /// A simple reply: the request failed with this number.
+    Failed(u32),
+    /// A chunk without content.
+    Nothing,
+    /// An offset of 8 bytes, and so many bytes of data.
+    Data(u32),
+    /// An offset and a length ([`hole`]).
+    Hole,
+    /// So many bytes with extents ([`extents`]).
+    Status(u32),
+    /// So many bytes with an error ([`error`]).
+    Error(u32),
+    /// So many bytes that mean nothing here.
+    Other(u32),
+}
+
+/// The head of a reply, or of a chunk of one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// The number of the request.
+    pub cookie: u64,
+    /// Nothing follows for this request.
+    pub is_last: bool,
+    /// What follows here.
+    pub body: Body,
+}
+
+impl Head {
+    /// Takes a head from the front of `input`; `None` if it is not whole.
+    ///
+    /// # Errors
+    /// The server broke the protocol.
+    pub fn decode(input: &mut &[u8]) -> Result<Option<Head>, Refusal> {
+        let mut bytes = *input;
+        let Some(magic) = take_u32(&mut bytes) else {
+            return Ok(None);
+        };
+        let head = match magic {
+            reply::SIMPLE_MAGIC => Head::simple(&mut bytes),
+            reply::CHUNK_MAGIC => Head::chunk(&mut bytes)?,
+            _ => return Err(Refusal::Malformed),
+        };
+        if head.is_some() {
+            *input = bytes;
+        }
+        Ok(head)
+    }
+
+    fn simple(bytes: &mut &[u8]) -> Option<Head> {
+        let (error, cookie) = (take_u32(bytes)?, take_u64(bytes)?);
+        Some(Head {
+            cookie,
+            is_last: true,
+            body: if error == 0 {
+                Body::Whole
+            } else {
+                Body::Failed(error)
+            },
+        })
+    }
+
+    fn chunk(bytes: &mut &[u8]) -> Result<Option<Head>, Refusal> {
+        let numbers = (take_u16(bytes), take_u16(bytes));
+        let (Some(flags), Some(kind), Some(cookie), Some(length)) =
+            (numbers.0, numbers.1, take_u64(bytes), take_u32(bytes))
+        else {
+            return Ok(None);
+        };
+        let body = match (kind, length) {
+            (reply::kind::NONE, 0) => Body::Nothing,
+            (reply::kind::OFFSET_DATA, 9..) if length - 8 <= PAYLOAD_BYTES_MAX => {
+                Body::Data(length - 8)
+            }
+            (reply::kind::OFFSET_HOLE, 12) => Body::Hole,
+            (_, 0..=CONTENT_BYTES_MAX) => match kind {
+                reply::kind::BLOCK_STATUS => Body::Status(length),
+                kind if kind & reply::kind::IS_ERROR != 0 => Body::Error(length),
+                reply::kind::NONE | reply::kind::OFFSET_DATA | reply::kind::OFFSET_HOLE => {
+                    return Err(Refusal::Malformed);
+                }
+                _ => Body::Other(length),
+            },
+            _ => return Err(Refusal::Malformed),
+        };
+        Ok(Some(Head {
+            cookie,
+            is_last: flags & reply::DONE != 0,
+            body,
+        }))
+    }
+}
+
+/// Reads the content of [`Body::Hole`]: offset and length in bytes.
+pub fn hole(mut content: &[u8]) -> Option<(u64, u32)> {
+    Some((take_u64(&mut content)?, take_u32(&mut content)?))
+}
+
+/// Reads the content of [`Body::Status`]; `None` if it is of another context, or malformed.
+pub fn extents(mut content: &[u8], allocation: u32) -> Option<Vec<Extent>> {
+    if take_u32(&mut content)? != allocation || !content.len().is_multiple_of(8) {
+        return None;
+    }
+    let mut extents = Vec::new();
+    while let (Some(length), Some(flags)) = (take_u32(&mut content), take_u32(&mut content)) {
+        if length == 0 {
+            return None;
+        }
+        // What is allocated and reads as zeroes needs no reading either.
+        let hole = flags & reply::ZERO != 0;
+        extents.push(Extent { length, hole });
+    }
+    (!extents.is_empty()).then_some(extents)
+}
+
+/// Reads the content of [`Body::Error`]: the number, and the server's words.
+pub fn error(mut content: &[u8]) -> Option<(u32, String)> {
+    let (number, length) = (take_u32(&mut content)?, take_u16(&mut content)?);
+    let words = take(&mut content, usize::from(length))?;
+    let words = String::from_utf8_lossy(words);
+    let words = words.chars().filter(|one| !one.is_control()).collect();
+    Some((number, words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Export, GREETING, Handshake, Request, Session, Step, Transport};
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAIL: u64 = 1 << 20;
+
+    fn exports() -> Vec<Export> {
+        vec![Export {
+            name: "mail".to_owned(),
+            description: "the volume mail".to_owned(),
+            size: MAIL,
+            read_only: false,
+            multi_conn: false,
+            block_min: 512,
+            block_preferred: 4096,
+        }]
+    }
+
+    /// Lets our client choose an export of our server, with so many bytes at a time.
+    fn meet(name: &str, transport: Transport, chunk: usize) -> Result<(Offer, Session), Refusal> {
+        meet_as(name, transport, chunk, false)
+    }
+
+    fn meet_as(
+        name: &str,
+        transport: Transport,
+        chunk: usize,
+        is_plain: bool,
+    ) -> Result<(Offer, Session), Refusal> {
+        let exports = exports();
+        let mut dial = Dial::new(name, is_plain)?;
+        let mut server = Handshake::new(transport);
+        let (mut to_client, mut to_server) = (GREETING.to_vec(), Vec::new());
+        let (mut input, mut session) = (Vec::new(), None);
+        for _ in 0..10_000 {
+            let count = chunk.min(to_client.len());
+            input.extend(to_client.drain(..count));
+            let mut bytes = input.as_slice();
+            let offer = dial.handle(&mut bytes, &mut to_server)?;
+            let left = bytes.len();
+            input.drain(..input.len() - left);
+            if let Some(offer) = offer {
+                assert!(input.is_empty() && to_client.is_empty());
+                return Ok((offer, session.expect("the server has begun as well")));
+            }
+            let mut bytes = to_server.as_slice();
+            if let Ok(Step::Transmit(begun)) = server.handle(&mut bytes, &exports, &mut to_client) {
+                session = Some(begun);
+            }
+            let left = bytes.len();
+            to_server.drain(..to_server.len() - left);
+        }
+        panic!("no end");
+    }
+
+    #[test]
+    fn our_client_chooses_an_export_of_our_server() {
+        for chunk in [1, 7, 1000] {
+            let (offer, session) = meet("mail", Transport::Plain, chunk).unwrap();
+            assert_eq!((offer.size, offer.block_min), (MAIL, 512));
+            assert_eq!(offer.allocation, Some(Session::ALLOCATION_ID));
+            assert_eq!(offer.payload_max, PAYLOAD_BYTES_MAX);
+            assert!(offer.can_zero() && offer.can_flush() && !offer.is_read_only());
+            assert!(session.structured);
+            let (offer, session) = meet_as("mail", Transport::Plain, chunk, true).unwrap();
+            assert!(!session.structured);
+            assert_eq!((offer.size, offer.allocation), (MAIL, None));
+            assert_eq!(offer.flags(), session.flags());
+        }
+        let unknown = meet("web", Transport::Plain, 99);
+        assert_eq!(
+            unknown.unwrap_err(),
+            Refusal::NoSuchExport("web".to_owned())
+        );
+        let tls = meet("mail", Transport::TlsRequired, 99);
+        assert_eq!(tls.unwrap_err(), Refusal::TlsRequired);
+        let long = Dial::new(&"x".repeat(NAME_BYTES_MAX + 1), false);
+        assert_eq!(long.unwrap_err(), Refusal::NameTooLong);
+    }
+
+    #[test]
+    fn a_server_without_structured_replies_and_block_sizes_can_be_used() {
+        let mut dial = Dial::new("", false).unwrap();
+        let mut out = Vec::new();
+        let mut hear = |bytes: &[u8], out: &mut Vec<u8>| {
+            out.clear();
+            let mut input = bytes;
+            let offer = dial.handle(&mut input, out);
+            assert!(input.is_empty());
+            offer
+        };
+        // Fixed newstyle alone: the client's flags do not ask for more.
+        assert_eq!(hear(b"NBDMAGICIHAVEOPT\0\x01", &mut out), Ok(None));
+        let asked = [&[0, 0, 0, 1][..], b"IHAVEOPT", &[0, 0, 0, 8], &[0; 4]].concat();
+        assert_eq!(out, asked);
+        let reply = |option: u32, kind: u32, data: &[u8]| {
+            let head = [option, kind, data.len() as u32].map(u32::to_be_bytes);
+            [&REPLY_MAGIC.to_be_bytes()[..], &head.concat(), data].concat()
+        };
+        assert_eq!(hear(&reply(8, kind::UNSUPPORTED, b""), &mut out), Ok(None));
+        let data = [0, 0, 0, 0, 0, 1, 0, 3];
+        let asked = [b"IHAVEOPT", &[0, 0, 0, 7, 0, 0, 0, 8][..], &data].concat();
+        assert_eq!(out, asked);
+        let export = [0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 3];
+        let both = [reply(7, kind::INFO, &export), reply(7, kind::ACK, b"")].concat();
+        let offer = hear(&both, &mut out).unwrap().unwrap();
+        assert_eq!(
+            (offer.size, offer.block_min, offer.allocation),
+            (4096, 1, None)
+        );
+        assert!(offer.is_read_only() && !offer.can_zero() && !offer.can_flush());
+    }
+
+    #[test]
+    fn what_is_no_server_is_refused() {
+        let hear = |bytes: &[u8]| {
+            let mut dial = Dial::new("x", false).unwrap();
+            let mut input = bytes;
+            dial.handle(&mut input, &mut Vec::new())
+        };
+        assert_eq!(hear(b"SSH-2.0-OpenSSH_9"), Err(Refusal::NotNbd));
+        assert_eq!(
+            hear(b"NBDMAGIC\0\0\x42\x02\x81\x86\x12\x53"),
+            Err(Refusal::OldStyle)
+        );
+        assert_eq!(hear(b"NBDMAGICIHAVEOPT\0\0"), Err(Refusal::OldStyle));
+        let greeting = b"NBDMAGICIHAVEOPT\0\x03".to_vec();
+        let head = |option: u32, kind: u32, length: u32| {
+            let head = [option, kind, length].map(u32::to_be_bytes);
+            [&greeting[..], &REPLY_MAGIC.to_be_bytes(), &head.concat()].concat()
+        };
+        assert_eq!(hear(&head(8, 1, u32::MAX)), Err(Refusal::Malformed));
+        assert_eq!(
+            hear(&head(7, 1, 0)),
+            Err(Refusal::Malformed),
+            "not what was asked"
+        );
+        assert_eq!(
+            hear(&[&greeting[..], &[7; 20]].concat()),
+            Err(Refusal::Malformed)
+        );
+    }
+
+    #[test]
+    fn heads_of_replies_are_read_as_our_server_writes_them() {
+        let (_, session) = meet("mail", Transport::Plain, 64).unwrap();
+        let plain = Session::new(session.export.clone(), false, false);
+        let piece = reply::Piece {
+            offset: 4096,
+            length: 512,
+            is_last: false,
+        };
+        let mut table: Vec<(Vec<u8>, u64, bool, Body)> = Vec::new();
+        let mut add = |last, body, write: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            write(&mut out);
+            table.push((out, 9, last, body));
+        };
+        use super::super::Errno::Io;
+        add(true, Body::Whole, &|out| reply::done(&plain, 9, out));
+        add(true, Body::Failed(5), &|out| {
+            reply::failed(&plain, 9, Io, out)
+        });
+        add(true, Body::Nothing, &|out| reply::done(&session, 9, out));
+        add(false, Body::Data(512), &|out| {
+            reply::data(&session, 9, piece, out)
+        });
+        add(false, Body::Hole, &|out| {
+            assert!(reply::hole(&session, 9, piece, out));
+        });
+        let found = [(512, true), (1024, false)].map(|(length, hole)| Extent { length, hole });
+        add(true, Body::Status(20), &|out| reply::status(9, &found, out));
+        let words = Io.words().len() as u32;
+        add(true, Body::Error(6 + words), &|out| {
+            reply::failed(&session, 9, Io, out)
+        });
+        for (bytes, cookie, is_last, body) in table {
+            let mut input = bytes.as_slice();
+            let head = Head::decode(&mut input).unwrap().unwrap();
+            assert_eq!(
+                (head.cookie, head.is_last, head.body),
+                (cookie, is_last, body)
+            );
+            match body {
+                Body::Hole => assert_eq!(hole(input), Some((4096, 512))),
+                Body::Status(_) => {
+                    assert_eq!(extents(input, 1), Some(found.to_vec()));
+                    assert_eq!(extents(input, 2), None, "another context");
+                }
+                Body::Error(_) => assert_eq!(error(input), Some((5, Io.words().to_owned()))),
+                _ => {}
+            }
+            for short in 0..16 {
+                assert_eq!(Head::decode(&mut &bytes[..short]), Ok(None));
+            }
+        }
+    }
+
+    #[test]
+    fn requests_are_those_that_our_server_reads() {
+        use super::super::Command;
+        let (_, session) = meet("mail", Transport::Plain, 64).unwrap();
+        let zeroes = Command::Zeroes {
+            fua: false,
+            allocate: false,
+            fast: false,
+        };
+        for (wish, length, command) in [
+            (Wish::Read, 512, Command::Read { whole: false }),
+            (Wish::Write, 512, Command::Write { fua: false }),
+            (Wish::Zeroes, 512, zeroes),
+            (Wish::Status, 512, Command::Status { one: false }),
+            (Wish::Flush, 0, Command::Flush),
+            (Wish::Disconnect, 0, Command::Disconnect),
+        ] {
+            let mut out = Vec::new();
+            request(wish, 77, u64::from(length), length, &mut out);
+            let asked = Request::decode(out.as_slice().try_into().unwrap()).unwrap();
+            assert_eq!((asked.cookie, asked.length), (77, length));
+            assert_eq!(session.command(&asked), Ok(command));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_of_a_server_make_the_client_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let greeting = b"NBDMAGICIHAVEOPT\0\x03".to_vec();
+            let magic = REPLY_MAGIC.to_be_bytes().to_vec();
+            for front in [vec![], greeting.clone(), [greeting, magic].concat()] {
+                let all = [front, bytes.clone()].concat();
+                let _ = Dial::new("x", false).unwrap().handle(&mut all.as_slice(), &mut Vec::new());
+            }
+            for magic in [reply::SIMPLE_MAGIC, reply::CHUNK_MAGIC] {
+                let all = [&magic.to_be_bytes()[..], &bytes].concat();
+                let _ = Head::decode(&mut all.as_slice());
+            }
+            let _ = (hole(&bytes), extents(&bytes, 1), error(&bytes));
+        }
+    }
+}

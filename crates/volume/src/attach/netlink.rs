@@ -1,0 +1,264 @@
+//! Messages of the kernel's nbd driver over generic netlink, as bytes.
+//!
+//! Source: Linux, `include/uapi/linux/nbd-netlink.h`, `netlink.h` and `genetlink.h`. Numbers
+//! are in the byte order of the machine.
+
+use rustix::io::Errno;
+
+/// Bytes before the attributes: the heads of netlink and of generic netlink.
+const HEAD_BYTES: usize = 20;
+const REQUEST: u16 = 1;
+const ACK: u16 = 4;
+/// The message that ends the reply to a request, `NLMSG_ERROR`.
+const END: u16 = 2;
+/// The family of families, `GENL_ID_CTRL`, and its request and attributes.
+const CONTROL: u16 = 0x10;
+const GET_FAMILY: u8 = 3;
+const FAMILY_ID: u16 = 1;
+const FAMILY_NAME: u16 = 2;
+/// An attribute that holds others.
+const NESTED: u16 = 1 << 15;
+const TYPE_MASK: u16 = !(3 << 14);
+
+/// Commands of the family `nbd`.
+mod command {
+    pub(super) const CONNECT: u8 = 1;
+    pub(super) const DISCONNECT: u8 = 2;
+    pub(super) const RECONFIGURE: u8 = 3;
+}
+
+/// Its attributes.
+mod attribute {
+    pub(super) const INDEX: u16 = 1;
+    pub(super) const SIZE_BYTES: u16 = 2;
+    pub(super) const BLOCK_SIZE_BYTES: u16 = 3;
+    pub(super) const SERVER_FLAGS: u16 = 5;
+    pub(super) const SOCKETS: u16 = 7;
+    pub(super) const DEAD_CONNECTION_TIMEOUT: u16 = 8;
+    pub(super) const BACKEND: u16 = 10;
+    pub(super) const SOCKET_ITEM: u16 = 1;
+    pub(super) const SOCKET_FD: u16 = 1;
+}
+
+/// A device that is to be made of a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted<'a> {
+    /// The connection, after its handshake.
+    pub socket: u32,
+    /// The size of the export, bytes.
+    pub size_bytes: u64,
+    /// Its sectors, bytes.
+    pub block_bytes: u64,
+    /// The transmission flags of the server.
+    pub flags: u16,
+    /// How long requests wait for another connection when this one is gone, seconds.
+    pub wait_seconds: u64,
+    /// What the kernel shows as `/sys/block/nbdN/backend`.
+    pub backend: &'a str,
+}
+
+/// A request to the kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ask<'a> {
+    /// The number of the family `nbd`.
+    Family,
+    /// A device, with any number that is free.
+    Connect(Wanted<'a>),
+    /// Another connection for the device of this number.
+    Reconnect(u32, Wanted<'a>),
+    /// The device of this number goes.
+    Disconnect(u32),
+}
+
+/// What a message of the kernel says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// The number of a family or of a device.
+    Number(u32),
+    /// The request was done.
+    Done,
+    /// It was refused.
+    Refused(Errno),
+    /// Nothing of use.
+    Nothing,
+}
+
+/// Writes a request. `family`: the number of the family `nbd`.
+pub fn encode(ask: &Ask<'_>, family: u16, sequence: u32) -> Vec<u8> {
+    let (family, command) = match ask {
+        Ask::Family => (CONTROL, GET_FAMILY),
+        Ask::Connect(_) => (family, command::CONNECT),
+        Ask::Reconnect(..) => (family, command::RECONFIGURE),
+        Ask::Disconnect(_) => (family, command::DISCONNECT),
+    };
+    let mut body = Vec::new();
+    match ask {
+        Ask::Family => add(&mut body, FAMILY_NAME, b"nbd\0"),
+        Ask::Connect(wanted) => wanted.encode(&mut body),
+        Ask::Reconnect(index, wanted) => {
+            add(&mut body, attribute::INDEX, &index.to_ne_bytes());
+            wanted.encode(&mut body);
+        }
+        Ask::Disconnect(index) => add(&mut body, attribute::INDEX, &index.to_ne_bytes()),
+    }
+    let mut message = Vec::with_capacity(HEAD_BYTES + body.len());
+    let length = u32::try_from(HEAD_BYTES + body.len()).unwrap_or(0);
+    message.extend_from_slice(&length.to_ne_bytes());
+    message.extend_from_slice(&family.to_ne_bytes());
+    message.extend_from_slice(&(REQUEST | ACK).to_ne_bytes());
+    message.extend_from_slice(&sequence.to_ne_bytes());
+    // The port of the sender: the kernel knows it. Then the version of both families.
+    message.extend_from_slice(&0_u32.to_ne_bytes());
+    message.extend_from_slice(&[command, 1, 0, 0]);
+    message.extend_from_slice(&body);
+    message
+}
+
+impl Wanted<'_> {
+    fn encode(&self, body: &mut Vec<u8>) {
+        let mut number = |kind, value: u64| add(body, kind, &value.to_ne_bytes());
+        number(attribute::SIZE_BYTES, self.size_bytes);
+        number(attribute::BLOCK_SIZE_BYTES, self.block_bytes);
+        number(attribute::SERVER_FLAGS, u64::from(self.flags));
+        number(attribute::DEAD_CONNECTION_TIMEOUT, self.wait_seconds);
+        let (mut socket, mut item) = (Vec::new(), Vec::new());
+        add(
+            &mut socket,
+            attribute::SOCKET_FD,
+            &self.socket.to_ne_bytes(),
+        );
+        add(&mut item, attribute::SOCKET_ITEM | NESTED, &socket);
+        add(body, attribute::SOCKETS | NESTED, &item);
+        let backend = [self.backend.as_bytes(), b"\0"].concat();
+        add(body, attribute::BACKEND, &backend);
+    }
+}
+
+/// Appends an attribute, to a multiple of four bytes.
+fn add(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(4 + value.len()).unwrap_or(0);
+    out.extend_from_slice(&length.to_ne_bytes());
+    out.extend_from_slice(&kind.to_ne_bytes());
+    out.extend_from_slice(value);
+    out.resize(out.len().next_multiple_of(4), 0);
+}
+
+/// Takes the next message from the front of what the kernel sent; `None` at its end, or where
+/// it makes no sense.
+pub fn decode(input: &mut &[u8]) -> Option<Told> {
+    let bytes = *input;
+    let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
+    let message = bytes.get(..length).filter(|_| length >= 16)?;
+    *input = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    let kind = u16::from_ne_bytes(message[4..6].try_into().ok()?);
+    if kind == END {
+        let error = i32::from_ne_bytes(message.get(16..20)?.try_into().ok()?);
+        return Some(match error {
+            0 => Told::Done,
+            error => Told::Refused(Errno::from_raw_os_error(error.checked_neg()?)),
+        });
+    }
+    let wanted = match kind {
+        CONTROL => FAMILY_ID,
+        _ => attribute::INDEX,
+    };
+    let mut rest = message.get(HEAD_BYTES..)?;
+    while let Some(head) = rest.first_chunk::<4>() {
+        let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
+        let kind = u16::from_ne_bytes([head[2], head[3]]) & TYPE_MASK;
+        let value = rest.get(4..length)?;
+        if kind == wanted {
+            return match value {
+                [a, b] => Some(Told::Number(u32::from(u16::from_ne_bytes([*a, *b])))),
+                [a, b, c, d] => Some(Told::Number(u32::from_ne_bytes([*a, *b, *c, *d]))),
+                _ => None,
+            };
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Some(Told::Nothing)
+}
+
+#[cfg(all(test, target_endian = "little"))]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let pairs = digits
+            .chunks(2)
+            .map(|pair| std::str::from_utf8(pair).unwrap());
+        pairs
+            .map(|pair| u8::from_str_radix(pair, 16).unwrap())
+            .collect()
+    }
+
+    fn wanted() -> Wanted<'static> {
+        Wanted {
+            socket: 7,
+            size_bytes: 64 << 20,
+            block_bytes: 512,
+            flags: 0x86d,
+            wait_seconds: 60,
+            backend: "mail",
+        }
+    }
+
+    #[test]
+    fn requests_are_the_bytes_that_the_header_files_say() {
+        // Size, block size, flags, timeout, sockets { item { descriptor } }, backend.
+        let device = "0c000200 0000000400000000 0c000300 0002000000000000 0c000500 6d08000000000000 \
+                      0c000800 3c00000000000000 10000780 0c000180 08000100 07000000 \
+                      09000a00 6d61696c00000000";
+        for (ask, bytes) in [
+            (
+                Ask::Family,
+                "1c000000 1000 0500 09000000 00000000 03010000 08000200 6e626400".to_owned(),
+            ),
+            (
+                Ask::Connect(wanted()),
+                format!("60000000 2100 0500 09000000 00000000 01010000 {device}"),
+            ),
+            (
+                Ask::Reconnect(3, wanted()),
+                format!("68000000 2100 0500 09000000 00000000 03010000 08000100 03000000 {device}"),
+            ),
+            (
+                Ask::Disconnect(3),
+                "1c000000 2100 0500 09000000 00000000 02010000 08000100 03000000".to_owned(),
+            ),
+        ] {
+            assert_eq!(encode(&ask, 0x21, 9), hex(&bytes), "{ask:?}");
+        }
+    }
+
+    #[test]
+    fn replies_are_a_number_and_an_end() {
+        // The family, with its name in front; a device; both ends; another attribute.
+        let bytes = hex(
+            "24000000 1000 0000 09000000 00000000 01020000 08000200 6e626400 06000100 21000000 \
+             1c000000 2100 0000 09000000 00000000 01010000 08000100 05000000 \
+             24000000 0200 0001 09000000 00000000 00000000 1c000000210005000900000000000000 \
+             24000000 0200 0000 09000000 00000000 f0ffffff 1c000000210005000900000000000000 \
+             1c000000 2100 0000 09000000 00000000 01010000 08000600 05000000",
+        );
+        let mut input = bytes.as_slice();
+        let told: Vec<Told> = std::iter::from_fn(|| decode(&mut input)).collect();
+        let expected = [
+            Told::Number(0x21),
+            Told::Number(5),
+            Told::Done,
+            Told::Refused(Errno::BUSY),
+            Told::Nothing,
+        ];
+        assert_eq!(told, expected);
+        assert!(input.is_empty());
+        for end in 0..bytes.len() {
+            // Whatever is cut off: no panic, and an end.
+            let mut input = &bytes[..end];
+            while decode(&mut input).is_some() {}
+            let mut input = &bytes[end..];
+            while decode(&mut input).is_some() {}
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! A client of an NBD server, for commands: it blocks, and has several requests under way. If
+//! the connection breaks, it connects again for a while and repeats the requests that have
+//! no reply: the server of a volume may be replaced at any time.
+//!
+//! It knows nothing of volumes, and never sends a request twice that has a reply. What a server
+//! acknowledged it has done, also if it is another process by now: only a flush says that it
+//! outlives the machine.
+
+mod address;
+mod connection;
+
+pub use address::{Address, AddressError, Server};
+
+use connection::Connection;
+use protocol::nbd::client::{Body, Head, Offer, Refusal, Wish};
+use protocol::nbd::reply::Extent;
+use protocol::nbd::{Errno, client};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// How long a server may be away in the middle.
+pub const AWAY_MAX: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// A request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// So many bytes from an offset on.
+    Read(u64, u32),
+    /// These bytes at an offset.
+    Write(u64, Vec<u8>),
+    /// So many zeroes at an offset.
+    Zeroes(u64, u32),
+    /// Which parts of this range are allocated.
+    Status(u64, u32),
+    /// All that was acknowledged reaches stable storage.
+    Flush,
+}
+
+/// A request that was done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// The bytes from this offset on.
+    Data(u64, Vec<u8>),
+    /// So many bytes at this offset were changed.
+    Changed(u64, u64),
+    /// Extents from this offset on. They may end before the range, and behind it.
+    Extents(u64, Vec<Extent>),
+    /// The flush.
+    Flushed,
+}
+
+/// Why a server cannot be used, or a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// It cannot be reached.
+    #[error("cannot connect to {0}: {1}")]
+    Connect(Address, io::Error),
+    /// The handshake failed.
+    #[error("{0}: {1}")]
+    Refused(Address, Refusal),
+    /// It went away in the middle, and did not come back.
+    #[error("{address}: no connection to the server for {} s: {why}", .seconds)]
+    Gone {
+        /// Where it was.
+        address: Address,
+        /// Since when.
+        seconds: u64,
+        /// What was tried last.
+        why: String,
+    },
+    /// It does not keep to the protocol.
+    #[error("{0}: {1}")]
+    Protocol(Address, Refusal),
+    /// It came back as another one.
+    #[error("{address}: the export had {before} bytes, and has {now} after the server came back")]
+    Changed {
+        /// Where it is.
+        address: Address,
+        /// Its size, bytes.
+        before: u64,
+        /// Its size now, bytes.
+        now: u64,
+    },
+    /// A request failed.
+    #[error("the server failed to {what} at byte {offset}: {}{words}", errno_words(*.errno))]
+    Failed {
+        /// What it should do.
+        what: &'static str,
+        /// Where, bytes.
+        offset: u64,
+        /// Why not.
+        errno: Errno,
+        /// What the server says, with a colon in front; often nothing.
+        words: String,
+    },
+}
+
+fn errno_words(errno: Errno) -> &'static str {
+    match errno {
+        Errno::Io => "input/output error",
+        other => other.words(),
+    }
+}
+
+/// Connects for somebody who knows simple replies alone, such as the kernel. Returns the
+/// connection, on which requests may be sent now.
+///
+/// # Errors
+/// The server cannot be reached, or does not offer the export.
+pub fn plain(address: &Address) -> Result<(OwnedFd, Offer), ClientError> {
+    let (connection, offer) = Connection::open(address, true)?;
+    Ok((connection.into(), offer))
+}
+
+/// A request without its last reply.
+#[derive(Debug)]
+struct Asked {
+    ask: Ask,
+    data: Vec<u8>,
+    /// Bytes of the data that have come.
+    filled: u64,
+    extents: Vec<Extent>,
+    failed: Option<(Errno, String)>,
+}
+
+/// A connection to an export.
+#[derive(Debug)]
+pub struct Client {
+    address: Address,
+    connection: Connection,
+    offer: Offer,
+    next: u64,
+    asked: BTreeMap<u64, Asked>,
+    /// When the connection broke for the first time since the last reply.
+    broken_since: Option<Instant>,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or does not offer the export.
+    pub fn connect(address: Address) -> Result<Client, ClientError> {
+        let (connection, offer) = Connection::open(&address, false)?;
+        Ok(Client {
+            address,
+            connection,
+            offer,
+            next: 0,
+            asked: BTreeMap::new(),
+            broken_since: None,
+        })
+    }
+
+    /// What the server offers.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// Requests under way.
+    pub fn under_way(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// The server is gone.
+    pub fn submit(&mut self, ask: Ask) -> Result<(), ClientError> {
+        self.next += 1;
+        let cookie = self.next;
+        let sent = send(&mut self.connection, cookie, &ask);
+        let asked = Asked::new(ask);
+        self.asked.insert(cookie, asked);
+        match sent {
+            Ok(()) => Ok(()),
+            Err(error) => self.reconnect(&error),
+        }
+    }
+
+    /// Waits for the end of a request, of those under way; there is one.
+    ///
+    /// # Errors
+    /// It failed, or the server is gone.
+    pub fn receive(&mut self) -> Result<Done, ClientError> {
+        loop {
+            let received = receive(&mut self.connection, &mut self.asked, &self.offer);
+            match received {
+                Ok(None) => {}
+                Ok(Some(asked)) => {
+                    self.broken_since = None;
+                    return asked.done();
+                }
+                Err(error) => self.reconnect(&error)?,
+            }
+        }
+    }
+
+    /// Does one request, when none is under way.
+    ///
+    /// # Errors
+    /// It failed, or the server is gone.
+    pub fn call(&mut self, ask: Ask) -> Result<Done, ClientError> {
+        debug_assert!(self.asked.is_empty());
+        self.submit(ask)?;
+        self.receive()
+    }
+
+    /// Connects again, and repeats what has no reply.
+    fn reconnect(&mut self, broken: &io::Error) -> Result<(), ClientError> {
+        if broken.kind() == io::ErrorKind::InvalidData {
+            return Err(ClientError::Protocol(
+                self.address.clone(),
+                Refusal::Malformed,
+            ));
+        }
+        let begun = *self.broken_since.get_or_insert_with(Instant::now);
+        let mut why = broken.to_string();
+        loop {
+            if begun.elapsed() >= AWAY_MAX {
+                return Err(ClientError::Gone {
+                    address: self.address.clone(),
+                    seconds: begun.elapsed().as_secs(),
+                    why,
+                });
+            }
+            match Connection::open(&self.address, false) {
+                Ok((connection, mut offer)) => {
+                    // A volume that has grown is the same volume.
+                    if offer.size < self.offer.size {
+                        let (before, now) = (self.offer.size, offer.size);
+                        let address = self.address.clone();
+                        return Err(ClientError::Changed {
+                            address,
+                            before,
+                            now,
+                        });
+                    }
+                    self.connection = connection;
+                    offer.size = self.offer.size;
+                    self.offer = offer;
+                    // Not at once: it may accept and close again and again.
+                    std::thread::sleep(AGAIN);
+                    match self.repeat() {
+                        Ok(()) => return Ok(()),
+                        Err(error) => why = error.to_string(),
+                    }
+                }
+                Err(ClientError::Connect(_, error)) => why = error.to_string(),
+                Err(other) => return Err(other),
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+
+    fn repeat(&mut self) -> io::Result<()> {
+        for (cookie, asked) in &mut self.asked {
+            let ask = std::mem::replace(&mut asked.ask, Ask::Flush);
+            *asked = Asked::new(ask);
+            send(&mut self.connection, *cookie, &asked.ask)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Client {
+    /// Says so to the server, so that it does not count a broken connection.
+    fn drop(&mut self) {
+        let mut head = Vec::new();
+        client::request(Wish::Disconnect, 0, 0, 0, &mut head);
+        let _ = self.connection.send(&[&head]);
+    }
+}
+
+fn send(connection: &mut Connection, cookie: u64, ask: &Ask) -> io::Result<()> {
+    let mut head = Vec::new();
+    let (wish, offset, length) = match ask {
+        Ask::Read(offset, length) => (Wish::Read, *offset, *length),
+        Ask::Zeroes(offset, length) => (Wish::Zeroes, *offset, *length),
+        Ask::Status(offset, length) => (Wish::Status, *offset, *length),
+        Ask::Flush => (Wish::Flush, 0, 0),
+        Ask::Write(offset, bytes) => {
+            let length = u32::try_from(bytes.len()).map_err(|_| malformed())?;
+            (Wish::Write, *offset, length)
+        }
+    };
+    client::request(wish, cookie, offset, length, &mut head);
+    match ask {
+        Ask::Write(_, bytes) => connection.send(&[&head, bytes]),
+        _ => connection.send(&[&head]),
+    }
+}
+
+/// A connection on which the server breaks the protocol is of no use.
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, Refusal::Malformed)
+}
+
+/// Receives one head with what follows it. Returns a request that it ends.
+fn receive(
+    connection: &mut Connection,
+    all: &mut BTreeMap<u64, Asked>,
+    offer: &Offer,
+) -> io::Result<Option<Asked>> {
+    let mut bytes = [0; 20];
+    connection.receive(&mut bytes[..client::HEAD_BYTES_MIN])?;
+    let decode = |bytes: &[u8]| {
+        let mut input = bytes;
+        Head::decode(&mut input).map_err(|_| malformed())
+    };
+    let head = match decode(&bytes[..client::HEAD_BYTES_MIN])? {
+        Some(head) => head,
+        None => {
+            connection.receive(&mut bytes[client::HEAD_BYTES_MIN..])?;
+            decode(&bytes)?.ok_or_else(malformed)?
+        }
+    };
+    let asked = all.get_mut(&head.cookie).ok_or_else(malformed)?;
+    asked.take(head.body, connection, offer)?;
+    match head.is_last {
+        true => Ok(all.remove(&head.cookie)),
+        false => Ok(None),
+    }
+}
+
+impl Asked {
+    fn new(ask: Ask) -> Asked {
+        let length = match ask {
+            Ask::Read(_, length) => length as usize,
+            _ => 0,
+        };
+        Asked {
+            ask,
+            data: vec![0; length],
+            filled: 0,
+            extents: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// The part of the data that a chunk is for.
+    fn part(&mut self, at: u64, length: u32) -> io::Result<&mut [u8]> {
+        let Ask::Read(offset, _) = self.ask else {
+            return Err(malformed());
+        };
+        let begin = at
+            .checked_sub(offset)
+            .and_then(|begin| usize::try_from(begin).ok());
+        let end = begin.and_then(|begin| begin.checked_add(length as usize));
+        self.filled += u64::from(length);
+        begin
+            .zip(end)
+            .and_then(|(begin, end)| self.data.get_mut(begin..end))
+            .ok_or_else(malformed)
+    }
+
+    fn take(&mut self, body: Body, connection: &mut Connection, offer: &Offer) -> io::Result<()> {
+        match body {
+            Body::Nothing => {}
+            Body::Whole => {
+                connection.receive(&mut self.data)?;
+                self.filled = self.data.len() as u64;
+            }
+            Body::Failed(number) => {
+                self.failed = Some((Errno::from_number(number), String::new()));
+            }
+            Body::Data(length) => {
+                let mut offset = [0; 8];
+                connection.receive(&mut offset)?;
+                let part = self.part(u64::from_be_bytes(offset), length)?;
+                connection.receive(part)?;
+            }
+            Body::Hole => {
+                let content = connection.content(12)?;
+                let (offset, length) = client::hole(&content).ok_or_else(malformed)?;
+                self.part(offset, length)?.fill(0);
+            }
+            Body::Status(length) => {
+                let content = connection.content(length)?;
+                let found = offer
+                    .allocation
+                    .and_then(|id| client::extents(&content, id));
+                self.extents = found.ok_or_else(malformed)?;
+            }
+            Body::Error(length) => {
+                let content = connection.content(length)?;
+                let (number, words) = client::error(&content).ok_or_else(malformed)?;
+                let colon = if words.is_empty() { "" } else { ": " };
+                self.failed = Some((Errno::from_number(number), format!("{colon}{words}")));
+            }
+            Body::Other(length) => drop(connection.content(length)?),
+        }
+        Ok(())
+    }
+
+    fn done(self) -> Result<Done, ClientError> {
+        let (what, offset) = match &self.ask {
+            Ask::Read(offset, _) => ("read", *offset),
+            Ask::Write(offset, _) => ("write", *offset),
+            Ask::Zeroes(offset, _) => ("write zeroes", *offset),
+            Ask::Status(offset, _) => ("report what is allocated", *offset),
+            Ask::Flush => ("flush", 0),
+        };
+        let failed = |errno, words| ClientError::Failed {
+            what,
+            offset,
+            errno,
+            words,
+        };
+        if let Some((errno, words)) = self.failed {
+            return Err(failed(errno, words));
+        }
+        match self.ask {
+            Ask::Read(offset, length) if self.filled == u64::from(length) => {
+                Ok(Done::Data(offset, self.data))
+            }
+            Ask::Read(..) => Err(failed(Errno::Io, ": the reply was incomplete".to_owned())),
+            Ask::Write(offset, bytes) => Ok(Done::Changed(offset, bytes.len() as u64)),
+            Ask::Zeroes(offset, length) => Ok(Done::Changed(offset, u64::from(length))),
+            Ask::Status(..) if self.extents.is_empty() => {
+                Err(failed(Errno::Io, ": the reply was empty".to_owned()))
+            }
+            Ask::Status(offset, _) => Ok(Done::Extents(offset, self.extents)),
+            Ask::Flush => Ok(Done::Flushed),
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Logical volumes: LVM's own programs make, extend and remove them. The caller of this needs
+//! the rights that these programs need; a role, which has none of them, only opens what is
+//! there.
+//!
+//! A logical volume of ours has a tag. One without it is never touched.
+
+use super::{DeviceError, Stamp};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The tag of logical volumes that were made here.
+const TAG: &str = "evenkeel";
+/// What the name of the logical volume of a volume begins with, so that it is none that LVM
+/// keeps for itself.
+const PREFIX: &str = "volume-";
+/// Where programs of administrators are, beside `PATH`.
+const PLACES: &str = "/usr/sbin:/sbin:/usr/bin:/bin";
+/// The longest words of a program that are repeated.
+const WORDS_MAX: usize = 400;
+
+/// A logical volume.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogicalVolume {
+    /// Its name below `/dev`: `/dev/GROUP/volume-NAME`.
+    pub path: PathBuf,
+    /// The thin pool that it is made in.
+    pub pool: Option<String>,
+}
+
+/// What a program of LVM refuses.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LvmError {
+    /// LVM is not installed.
+    #[error("cannot start {0}: install LVM (lvm2)")]
+    NoProgram(&'static str),
+    /// No such volume group.
+    #[error("there is no volume group '{0}': `vgs` lists those that there are")]
+    NoGroup(String),
+    /// No such thin pool.
+    #[error("volume group '{group}' has no thin pool '{pool}'")]
+    NoPool {
+        /// The group.
+        group: String,
+        /// The pool.
+        pool: String,
+    },
+    /// The logical volume is to be made or removed, and is somebody else's.
+    #[error(
+        "logical volume {0} exists and was not made by `evenkeel volume create`: it is left alone"
+    )]
+    NotOurs(String),
+    /// The logical volume is to be extended or removed.
+    #[error("there is no logical volume {0}")]
+    Missing(String),
+    /// The volume group is full.
+    #[error("volume group '{group}' has {has} bytes free, {needs} are needed")]
+    Room {
+        /// The group.
+        group: String,
+        /// Free bytes.
+        has: u64,
+        /// Bytes that are needed.
+        needs: u64,
+    },
+    /// A program failed.
+    #[error("{program} failed: {words}")]
+    Failed {
+        /// The program.
+        program: &'static str,
+        /// What it printed.
+        words: String,
+    },
+    /// The output of a program makes no sense.
+    #[error("{0} printed something that is not understood")]
+    Output(&'static str),
+}
+
+/// A logical volume as `lvs` lists it.
+struct Listed {
+    name: String,
+    bytes: u64,
+    is_pool: bool,
+    is_ours: bool,
+}
+
+impl LogicalVolume {
+    /// The logical volume of a volume. `place`: `GROUP`, or `GROUP/POOL`.
+    pub fn new(place: &str, volume: &str) -> Option<LogicalVolume> {
+        let (group, pool) = match place.split_once('/') {
+            Some((group, pool)) => (group, Some(pool)),
+            None => (place, None),
+        };
+        let is_name = |name: &str| {
+            let mut bytes = name.bytes();
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+_.-".contains(&byte);
+            let first = name.chars().next();
+            first.is_some_and(|first| first != '-' && first != '.')
+                && name.len() <= 127
+                && bytes.all(plain)
+        };
+        (is_name(group) && pool.is_none_or(is_name)).then(|| LogicalVolume {
+            path: Path::new("/dev")
+                .join(group)
+                .join(format!("{PREFIX}{volume}")),
+            pool: pool.map(str::to_owned),
+        })
+    }
+
+    /// As files have it: `GROUP`, or `GROUP/POOL`.
+    pub fn place(&self) -> String {
+        match &self.pool {
+            Some(pool) => format!("{}/{pool}", self.group()),
+            None => self.group(),
+        }
+    }
+
+    fn group(&self) -> String {
+        let group = self.path.parent().and_then(Path::file_name);
+        group.unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    fn name(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// As LVM's programs want it.
+    fn full(&self) -> String {
+        format!("{}/{}", self.group(), self.name())
+    }
+
+    /// Where the kernel has it. The name below `/dev/GROUP` is a link of udev's.
+    ///
+    /// # Errors
+    /// It does not exist, or is not active.
+    pub(super) fn device(&self) -> Result<PathBuf, DeviceError> {
+        let found = self.path.canonicalize();
+        let found = found.map_err(|_| DeviceError::Missing(self.path.clone()))?;
+        match found.starts_with("/dev") {
+            true => Ok(found),
+            false => Err(DeviceError::Symlink(self.path.clone())),
+        }
+    }
+
+    /// Makes it, with at least so many bytes.
+    ///
+    /// # Errors
+    /// It exists, or there is no room. Nothing was changed.
+    pub fn create(&self, bytes: u64) -> Result<(), DeviceError> {
+        let (free, extent) = self.room()?;
+        let listed = self.list()?;
+        match listed.iter().find(|one| one.name == self.name()) {
+            Some(one) if one.is_ours => return Err(DeviceError::Exists(self.path.clone())),
+            Some(_) => return Err(LvmError::NotOurs(self.full()).into()),
+            None => {}
+        }
+        let size = format!("{bytes}b");
+        let (name, group) = (self.name(), self.group());
+        let Some(pool) = &self.pool else {
+            self.fits(free, bytes.next_multiple_of(extent))?;
+            // What it held before is overwritten right after this.
+            let words = ["--yes", "--wipesignatures", "y", "--zero", "y"];
+            let rest = ["--addtag", TAG, "--size", &size, "--name", &name, &group];
+            run("lvcreate", &[&words[..], &rest].concat())?;
+            return Ok(());
+        };
+        if !listed.iter().any(|one| one.is_pool && one.name == *pool) {
+            let pool = pool.clone();
+            return Err(LvmError::NoPool { group, pool }.into());
+        }
+        let place = self.place();
+        let words = ["--yes", "--thin", "--addtag", TAG, "--virtualsize", &size];
+        run(
+            "lvcreate",
+            &[&words[..], &["--name", &name, &place]].concat(),
+        )?;
+        Ok(())
+    }
+
+    /// Makes it larger, to at least so many bytes. Returns whether it was smaller.
+    ///
+    /// # Errors
+    /// It is not ours, or there is no room. Nothing was changed.
+    pub fn extend(&self, bytes: u64) -> Result<bool, DeviceError> {
+        let has = self.ours()?;
+        if has >= bytes {
+            return Ok(false);
+        }
+        let (free, extent) = self.room()?;
+        if self.pool.is_none() {
+            self.fits(free, (bytes - has).next_multiple_of(extent))?;
+        }
+        run("lvextend", &["--size", &format!("{bytes}b"), &self.full()])?;
+        Ok(true)
+    }
+
+    /// Makes a thin snapshot of it, at one instant. It takes space as either changes.
+    ///
+    /// # Errors
+    /// It is not ours or not thin, or there is a snapshot of this name.
+    pub(super) fn snapshot(&self, stamp: Stamp) -> Result<LogicalVolume, DeviceError> {
+        self.ours()?;
+        let snapshot = self.snapshot_of(stamp);
+        if self.list()?.iter().any(|one| one.name == snapshot.name()) {
+            return Err(DeviceError::Exists(snapshot.path));
+        }
+        let (name, full) = (snapshot.name(), self.full());
+        // Others of the group are activated by themselves, and so is this one.
+        let words = [
+            "--yes",
+            "--snapshot",
+            "--setactivationskip",
+            "n",
+            "--addtag",
+            TAG,
+        ];
+        run(
+            "lvcreate",
+            &[&words[..], &["--name", &name, &full]].concat(),
+        )?;
+        Ok(snapshot)
+    }
+
+    /// `+` is in no name of a volume.
+    fn snapshot_of(&self, stamp: Stamp) -> LogicalVolume {
+        let name = format!("{}+{stamp}", self.name());
+        LogicalVolume {
+            path: self.path.with_file_name(name),
+            pool: self.pool.clone(),
+        }
+    }
+
+    /// Its snapshots.
+    ///
+    /// # Errors
+    /// LVM cannot list them.
+    pub(super) fn snapshots(&self) -> Result<Vec<(Stamp, LogicalVolume)>, DeviceError> {
+        let prefix = format!("{}+", self.name());
+        let listed = self.list()?;
+        let ours = listed.iter().filter(|one| one.is_ours);
+        let stamps = ours.filter_map(|one| Stamp::parse(one.name.strip_prefix(&prefix)?));
+        Ok(stamps
+            .map(|stamp| (stamp, self.snapshot_of(stamp)))
+            .collect())
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// It is not ours, or in use.
+    pub fn remove(&self) -> Result<(), DeviceError> {
+        self.ours()?;
+        run("lvremove", &["--yes", &self.full()])?;
+        Ok(())
+    }
+
+    /// The size of one that is ours, bytes.
+    fn ours(&self) -> Result<u64, LvmError> {
+        self.room()?;
+        let listed = self.list()?;
+        match listed.iter().find(|one| one.name == self.name()) {
+            Some(one) if one.is_ours => Ok(one.bytes),
+            Some(_) => Err(LvmError::NotOurs(self.full())),
+            None => Err(LvmError::Missing(self.full())),
+        }
+    }
+
+    fn fits(&self, has: u64, needs: u64) -> Result<(), LvmError> {
+        let group = self.group();
+        match has < needs {
+            true => Err(LvmError::Room { group, has, needs }),
+            false => Ok(()),
+        }
+    }
+
+    /// Free bytes of the group, and the length of its extents.
+    fn room(&self) -> Result<(u64, u64), LvmError> {
+        let group = self.group();
+        let output = match rows("vgs", "vg_free,vg_extent_size", &group) {
+            Err(LvmError::Failed { words, .. }) if words.contains("not found") => {
+                return Err(LvmError::NoGroup(group));
+            }
+            other => other?,
+        };
+        let row = output.first().and_then(|row| {
+            let [free, extent] = row.as_slice() else {
+                return None;
+            };
+            Some((free.parse().ok()?, extent.parse().ok()?))
+        });
+        row.filter(|(_, extent)| *extent > 0)
+            .ok_or(LvmError::Output("vgs"))
+    }
+
+    fn list(&self) -> Result<Vec<Listed>, LvmError> {
+        let rows = rows("lvs", "lv_name,lv_size,lv_attr,lv_tags", &self.group())?;
+        let listed = rows.into_iter().map(|row| {
+            let [name, size, attributes, tags] = row.as_slice() else {
+                return None;
+            };
+            Some(Listed {
+                name: name.clone(),
+                bytes: size.parse().ok()?,
+                is_pool: attributes.starts_with('t'),
+                is_ours: tags.split(',').any(|tag| tag == TAG),
+            })
+        });
+        let listed: Option<Vec<Listed>> = listed.collect();
+        listed.ok_or(LvmError::Output("lvs"))
+    }
+}
+
+/// What a program lists of a group.
+fn rows(program: &'static str, columns: &str, group: &str) -> Result<Vec<Vec<String>>, LvmError> {
+    let form = [
+        "--noheadings",
+        "--nosuffix",
+        "--units",
+        "b",
+        "--separator",
+        "|",
+    ];
+    let output = run(
+        program,
+        &[&form[..], &["--options", columns, group]].concat(),
+    )?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect();
+    Ok(lines.map(cells).collect())
+}
+
+fn run(program: &'static str, words: &[&str]) -> Result<Output, LvmError> {
+    let path = match std::env::var_os("PATH") {
+        Some(path) => format!("{}:{PLACES}", path.to_string_lossy()),
+        None => PLACES.to_owned(),
+    };
+    // Its messages are understood in English only.
+    let output = Command::new(program)
+        .args(words)
+        .env("PATH", path)
+        .env("LC_ALL", "C")
+        .output()
+        .map_err(|_| LvmError::NoProgram(program))?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let words: Vec<&str> = words.lines().map(str::trim).collect();
+    let words = words.join("; ");
+    let words = words.chars().take(WORDS_MAX).collect();
+    Err(LvmError::Failed { program, words })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_groups_with_or_without_a_pool() {
+        let thick = LogicalVolume::new("vg0", "mail").unwrap();
+        assert_eq!(thick.path, Path::new("/dev/vg0/volume-mail"));
+        assert_eq!(
+            (thick.place().as_str(), thick.full().as_str()),
+            ("vg0", "vg0/volume-mail")
+        );
+        let thin = LogicalVolume::new("vg0/pool", "mail").unwrap();
+        assert_eq!(
+            (thin.path.as_path(), thin.place().as_str()),
+            (thick.path.as_path(), "vg0/pool")
+        );
+        for place in [
+            "", "-x", "..", "vg0/", "vg0/a/b", "vg 0", "/vg0", "vg0/-p", "ö",
+        ] {
+            assert_eq!(LogicalVolume::new(place, "mail"), None, "{place}");
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! Snapshots of a copy that is stored in a file: clones of its data by the file system
+//! (`FICLONE`), which share their blocks with it until either changes. A thin logical volume
+//! has snapshots of LVM.
+//!
+//! The kernel clones a file or a logical volume at one instant: it waits for writes under way and keeps others
+//! away meanwhile. So a snapshot holds every write that was acknowledged before it, by any
+//! process, and no write that was begun after it. It needs no help of the role.
+
+use super::{Backing, DeviceError, LogicalVolume, Place, names};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, fstat, fsync, ioctl_ficlone, linkat, openat, unlinkat,
+};
+use rustix::io::Errno;
+use std::fmt;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Snapshots of a volume that are listed; more are left out.
+pub const SNAPSHOTS_MAX: usize = 4096;
+const ENDING: &str = ".snapshot";
+const SCHEDULED: &str = "-scheduled";
+
+/// When a snapshot was taken: seconds since 1970, UTC.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Stamp(pub u64);
+
+/// A snapshot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// When it was taken, which is its name.
+    pub stamp: Stamp,
+    /// By the schedule of the volume, which removes it in time.
+    pub is_scheduled: bool,
+    /// The size of the volume then, bytes.
+    pub size_bytes: u64,
+    /// Its file, which is a raw image of the volume, or its logical volume.
+    pub path: PathBuf,
+    /// Where the data begins there, bytes: 0 in a file.
+    pub first: u64,
+    logical: Option<LogicalVolume>,
+}
+
+/// Why there is no snapshot.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Only files have snapshots.
+    #[error(
+        "snapshots need `backing file` on XFS or btrfs, or a thin logical volume: a {0} has none here"
+    )]
+    Backing(&'static str),
+    /// The file system cannot.
+    #[error(
+        "the file system of {0} cannot clone files: snapshots need XFS (with reflink) or btrfs"
+    )]
+    NoClones(PathBuf),
+    /// A clone into another file system.
+    #[error(
+        "{0} is on another file system: `evenkeel volume import` copies the snapshot into a volume there"
+    )]
+    Elsewhere(PathBuf),
+    /// A clone of a logical volume.
+    #[error(
+        "{0} cannot be cloned: `evenkeel volume export NAME FILE --snapshot SNAPSHOT` and `import` copy it into \
+         another volume"
+    )]
+    NotAFile(PathBuf),
+    /// No such snapshot.
+    #[error("volume '{name}' has no snapshot '{stamp}': `evenkeel volume show {name}` lists them")]
+    Missing {
+        /// The volume.
+        name: String,
+        /// What was asked for.
+        stamp: String,
+    },
+    /// The backing.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+impl Stamp {
+    /// Reads what [`Stamp`] displays.
+    pub fn parse(text: &str) -> Option<Stamp> {
+        let digits = |range: std::ops::Range<usize>| -> Option<i64> {
+            let part = text.get(range)?;
+            let plain = part.bytes().all(|byte| byte.is_ascii_digit());
+            plain.then(|| part.parse().ok())?
+        };
+        let marks = (text.get(8..9)?, text.get(15..)?);
+        if marks != ("T", "Z") {
+            return None;
+        }
+        let (year, month, day) = (digits(0..4)?, digits(4..6)?, digits(6..8)?);
+        let (hour, minute, second) = (digits(9..11)?, digits(11..13)?, digits(13..15)?);
+        let days = days_of(year, month, day);
+        let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+        let stamp = Stamp(u64::try_from(seconds).ok()?);
+        // Another way to write a time, such as a 31st of April, is none.
+        (stamp.to_string() == text).then_some(stamp)
+    }
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, second) = (self.0 / 86_400, self.0 % 86_400);
+        let (year, month, day) = date_of(i64::try_from(days).unwrap_or(0));
+        let (hour, minute) = (second / 3600, second / 60 % 60);
+        let second = second % 60;
+        write!(
+            f,
+            "{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z"
+        )
+    }
+}
+
+/// Days since 1970 of a date of the Gregorian calendar (Howard Hinnant, `chrono`-compatible
+/// low-level date algorithms).
+fn days_of(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+/// The inverse of [`days_of`].
+fn date_of(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let of_era = days.rem_euclid(146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+/// A backing that can have snapshots.
+enum Able<'b> {
+    Directory(&'b Path),
+    Thin(&'b LogicalVolume),
+}
+
+fn able(backing: &Backing) -> Result<Able<'_>, SnapshotError> {
+    match backing {
+        Backing::File(directory) => Ok(Able::Directory(directory)),
+        Backing::Lvm(logical) if logical.pool.is_some() => Ok(Able::Thin(logical)),
+        Backing::Device(_) => Err(SnapshotError::Backing("block device")),
+        Backing::Lvm(_) => Err(SnapshotError::Backing("logical volume that is not thin")),
+    }
+}
+
+/// A snapshot of LVM with what it holds.
+fn thin(stamp: Stamp, logical: LogicalVolume) -> Result<Snapshot, DeviceError> {
+    let path = logical.device()?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = openat(CWD, &path, flags, Mode::empty()).map_err(|errno| DeviceError::Io {
+        action: "open",
+        path: path.clone(),
+        errno,
+    })?;
+    let file = file.into();
+    let (_, loaded) = Place { file, path }.load(None)?;
+    Ok(Snapshot {
+        stamp,
+        is_scheduled: false,
+        size_bytes: loaded.head.size_bytes,
+        path: logical.path.clone(),
+        first: loaded.head.data_offset,
+        logical: Some(logical),
+    })
+}
+
+fn file_name(name: &str, stamp: Stamp, is_scheduled: bool) -> String {
+    let scheduled = if is_scheduled { SCHEDULED } else { "" };
+    // `@` is in no name of a volume.
+    format!("{name}@{stamp}{scheduled}{ENDING}")
+}
+
+/// Takes a snapshot, which is on stable storage when this returns.
+///
+/// # Errors
+/// The backing or its file system cannot, or there is no volume. Nothing was written.
+pub fn take(
+    backing: &Backing,
+    name: &str,
+    stamp: Stamp,
+    is_scheduled: bool,
+) -> Result<Snapshot, SnapshotError> {
+    let directory = match able(backing)? {
+        Able::Directory(directory) => directory,
+        Able::Thin(logical) => return Ok(thin(stamp, logical.snapshot(stamp)?)?),
+    };
+    let (opened, data, _) = names(directory, name)?;
+    let data = open(&opened, &data)?;
+    let place = Place {
+        file: opened.into(),
+        path: directory.to_path_buf(),
+    };
+    // It has a name only when it is complete.
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let unnamed = match openat(&place.file, ".", flags, Mode::RUSR | Mode::RGRP) {
+        Ok(unnamed) => unnamed,
+        Err(Errno::OPNOTSUPP) => return Err(SnapshotError::NoClones(place.path)),
+        Err(errno) => return Err(place.io("create a snapshot in")(errno).into()),
+    };
+    clone(&data, &unnamed, &place.path)?;
+    let size = fstat(&unnamed).map_err(data.io("look at a snapshot of"))?;
+    fsync(&unnamed).map_err(data.io("flush a snapshot of"))?;
+    let file = file_name(name, stamp, is_scheduled);
+    let path = directory.join(&file);
+    let from = format!("/proc/self/fd/{}", unnamed.as_raw_fd());
+    match linkat(CWD, from, &place.file, &file, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Err(DeviceError::Exists(path).into()),
+        Err(errno) => return Err(place.io("create a snapshot in")(errno).into()),
+    }
+    fsync(&place.file).map_err(place.io("flush"))?;
+    Ok(Snapshot {
+        stamp,
+        is_scheduled,
+        size_bytes: u64::try_from(size.st_size).unwrap_or(0),
+        path,
+        first: 0,
+        logical: None,
+    })
+}
+
+/// Opens a file of a volume to read it, without following a link.
+fn open(directory: &OwnedFd, path: &Path) -> Result<Place, DeviceError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = path.file_name().map_or(path, Path::new);
+    let path = path.to_path_buf();
+    match openat(directory, file, flags, Mode::empty()) {
+        Ok(file) => Ok(Place {
+            file: file.into(),
+            path,
+        }),
+        Err(Errno::NOENT) => Err(DeviceError::Missing(path)),
+        Err(Errno::LOOP) => Err(DeviceError::Symlink(path)),
+        Err(errno) => Err(DeviceError::Io {
+            action: "open",
+            path,
+            errno,
+        }),
+    }
+}
+
+/// Makes `to` hold what `from` holds.
+fn clone(from: &Place, to: &OwnedFd, place: &Path) -> Result<(), SnapshotError> {
+    match ioctl_ficlone(to, &from.file) {
+        Ok(()) => Ok(()),
+        Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL | Errno::NOSYS) => {
+            Err(SnapshotError::NoClones(place.to_path_buf()))
+        }
+        Err(Errno::XDEV) => Err(SnapshotError::Elsewhere(place.to_path_buf())),
+        Err(errno) => Err(from.io("clone")(errno).into()),
+    }
+}
+
+/// Fills a volume that was just created with what a snapshot holds. The volume may be larger.
+///
+/// # Errors
+/// They are on different file systems, or the file system cannot.
+pub fn fill(volume: &File, snapshot: &Snapshot, place: &Path) -> Result<(), SnapshotError> {
+    if snapshot.logical.is_some() {
+        return Err(SnapshotError::NotAFile(snapshot.path.clone()));
+    }
+    let directory = snapshot.path.parent().unwrap_or(Path::new("/"));
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat(CWD, directory, flags, Mode::empty());
+    let directory = directory.map_err(|errno| DeviceError::Io {
+        action: "open",
+        path: snapshot.path.clone(),
+        errno,
+    })?;
+    let from = open(&directory, &snapshot.path)?;
+    let to = OwnedFd::from(volume.try_clone().map_err(|_| DeviceError::Io {
+        action: "use",
+        path: place.to_path_buf(),
+        errno: Errno::MFILE,
+    })?);
+    clone(&from, &to, place)?;
+    fsync(&to).map_err(from.io("flush a clone of"))?;
+    Ok(())
+}
+
+/// Returns the snapshots of a volume, the oldest first; none where there cannot be any.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn list(backing: &Backing, name: &str) -> Result<Vec<Snapshot>, DeviceError> {
+    let directory = match able(backing) {
+        Ok(Able::Directory(directory)) => directory,
+        Ok(Able::Thin(logical)) => {
+            let all = logical.snapshots()?.into_iter();
+            let all = all.map(|(stamp, logical)| thin(stamp, logical));
+            return all.collect();
+        }
+        Err(_) => return Ok(Vec::new()),
+    };
+    let failed = |error: std::io::Error| DeviceError::Io {
+        action: "read",
+        path: directory.to_path_buf(),
+        errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let file = entry.file_name();
+        let Some((stamp, is_scheduled)) = file.to_str().and_then(|file| parse(file, name)) else {
+            continue;
+        };
+        // One that is removed meanwhile is none.
+        if let Ok(stat) = entry.metadata()
+            && found.len() < SNAPSHOTS_MAX
+            && stat.is_file()
+        {
+            found.push(Snapshot {
+                stamp,
+                is_scheduled,
+                size_bytes: stat.len(),
+                path: entry.path(),
+                first: 0,
+                logical: None,
+            });
+        }
+    }
+    found.sort_by_key(|one| (one.stamp, one.is_scheduled));
+    Ok(found)
+}
+
+fn parse(file: &str, name: &str) -> Option<(Stamp, bool)> {
+    let rest = file.strip_prefix(name)?.strip_prefix('@')?;
+    let rest = rest.strip_suffix(ENDING)?;
+    let scheduled = rest.strip_suffix(SCHEDULED);
+    Some((
+        Stamp::parse(scheduled.unwrap_or(rest))?,
+        scheduled.is_some(),
+    ))
+}
+
+/// Finds a snapshot by its name.
+///
+/// # Errors
+/// There is none, or the backing has none.
+pub fn find(backing: &Backing, name: &str, stamp: &str) -> Result<Snapshot, SnapshotError> {
+    able(backing)?;
+    let wanted = Stamp::parse(stamp);
+    let mut all = list(backing, name)?.into_iter();
+    let found = all.find(|one| Some(one.stamp) == wanted);
+    found.ok_or_else(|| SnapshotError::Missing {
+        name: name.to_owned(),
+        stamp: stamp.to_owned(),
+    })
+}
+
+impl Snapshot {
+    /// Removes it.
+    ///
+    /// # Errors
+    /// The operating system refuses it.
+    pub fn remove(&self) -> Result<(), DeviceError> {
+        if let Some(logical) = &self.logical {
+            return logical.remove();
+        }
+        unlinkat(CWD, &self.path, AtFlags::empty()).map_err(|errno| DeviceError::Io {
+            action: "remove",
+            path: self.path.clone(),
+            errno,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_times_of_the_calendar() {
+        for (seconds, text) in [
+            (0, "19700101T000000Z"),
+            (951_782_399, "20000228T235959Z"),
+            (951_782_400, "20000229T000000Z"),
+            (1_795_377_600, "20261122T200000Z"),
+            (4_107_542_400, "21000301T000000Z"),
+        ] {
+            assert_eq!(Stamp(seconds).to_string(), text);
+            assert_eq!(Stamp::parse(text), Some(Stamp(seconds)));
+        }
+        for day in (0..60_000).step_by(7) {
+            let (year, month, date) = date_of(day);
+            assert_eq!(days_of(year, month, date), day);
+        }
+        for text in [
+            "",
+            "20260431T000000Z",
+            "20261122T250000Z",
+            "20261122T200000",
+            "2026-11-22",
+            "20261122T200000Zx",
+            "+0261122T200000Z",
+        ] {
+            assert_eq!(Stamp::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn files_of_snapshots_belong_to_one_volume() {
+        let stamp = Stamp(1_795_377_600);
+        for is_scheduled in [false, true] {
+            let file = file_name("mail", stamp, is_scheduled);
+            assert_eq!(parse(&file, "mail"), Some((stamp, is_scheduled)));
+            assert_eq!(parse(&file, "mai"), None);
+            assert_eq!(parse(&file, "mail2"), None);
+        }
+        for file in [
+            "mail.volume",
+            "mail@x.snapshot",
+            "mail@20261122T200000Z",
+            "@",
+        ] {
+            assert_eq!(parse(file, "mail"), None, "{file}");
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! Makes the connections of the copies. One thread listens for all volumes of a role, and
+//! each volume whose node's name comes first dials, on a thread of its own. Both block, with
+//! deadlines; what they bring goes to the thread of the volume.
+
+use super::PORT;
+use super::greeting::{Greeting, GreetingError};
+use super::wire::{Timed, Young};
+use super::{Trusted, Wire};
+use rustix::event::{PollFd, PollFlags, poll};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a connection, and each greeting, may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// After the first failure to connect; doubled from then on, up to the maximum.
+const AGAIN_MIN: Duration = Duration::from_millis(50);
+const AGAIN_MAX: Duration = Duration::from_secs(1);
+/// Connections whose greeting has not come.
+const STRANGERS_MAX: usize = 16;
+/// How often an address that is not there yet is looked for.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Where the two nodes of a file reach each other, and how.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Cable {
+    /// The addresses of both ends. Which one is whose the machines show. None: where the
+    /// cluster reaches the nodes.
+    pub ends: Option<[IpAddr; 2]>,
+    /// The port.
+    pub port: u16,
+    /// Without TLS.
+    pub is_plain: bool,
+}
+
+impl fmt::Display for Cable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ends {
+            Some([one, other]) => write!(f, "{one} - {other} port {}", self.port)?,
+            None => write!(f, "by the addresses of the nodes, port {}", self.port)?,
+        }
+        f.write_str(if self.is_plain { ", plain" } else { "" })
+    }
+}
+
+impl Default for Cable {
+    /// Where a file says nothing.
+    fn default() -> Cable {
+        Cable {
+            ends: None,
+            port: PORT,
+            is_plain: false,
+        }
+    }
+}
+
+impl Cable {
+    /// Where this node listens.
+    ///
+    /// # Errors
+    /// It has no end of the cable, or the cluster has not said where it is.
+    fn own(&self, trusted: Option<&Trusted>) -> Result<IpAddr, WireTrouble> {
+        if let Some(ends) = self.ends {
+            return Ok(sides(ends)?.0);
+        }
+        let trusted = trusted.ok_or(WireTrouble::NoCertificate)?;
+        let known = trusted.addresses_of(&trusted.me);
+        let first = known
+            .first()
+            .ok_or_else(|| WireTrouble::Unknown(trusted.me.clone()))?;
+        let mine = known.iter().find(|address| is_mine(**address));
+        // Behind a translation of addresses, it is reached at one that it does not have.
+        Ok(*mine.unwrap_or(&unspecified(*first)))
+    }
+
+    /// Where the other node may be reached, the preferred address first.
+    ///
+    /// # Errors
+    /// This node has no end of the cable, or the cluster has not said where the other one is.
+    fn theirs(&self, other: &str, trusted: Option<&Trusted>) -> Result<Vec<IpAddr>, WireTrouble> {
+        if let Some(ends) = self.ends {
+            return Ok(vec![sides(ends)?.1]);
+        }
+        let trusted = trusted.ok_or(WireTrouble::NoCertificate)?;
+        match trusted.addresses_of(other) {
+            [] => Err(WireTrouble::Unknown(other.to_owned())),
+            known => Ok(known.to_vec()),
+        }
+    }
+}
+
+/// The end of this machine and that of the other one.
+fn sides(ends: [IpAddr; 2]) -> Result<(IpAddr, IpAddr), WireTrouble> {
+    let [one, other] = ends;
+    match (is_mine(one), is_mine(other)) {
+        (true, false) => Ok((one, other)),
+        (false, true) => Ok((other, one)),
+        (false, false) => Err(WireTrouble::NoAddress(ends)),
+        (true, true) => Err(WireTrouble::BothAddresses(ends)),
+    }
+}
+
+fn unspecified(of: IpAddr) -> IpAddr {
+    match of {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Whether an address is this machine's: the way to an own address begins at itself. A bind
+/// would not say that, where addresses of others can be bound.
+fn is_mine(address: IpAddr) -> bool {
+    // Nothing is sent: the port does not matter.
+    let way = UdpSocket::bind((unspecified(address), 0)).and_then(|socket| {
+        socket.connect((address, PORT))?;
+        socket.local_addr()
+    });
+    way.is_ok_and(|from| from.ip() == address)
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum WireTrouble {
+    /// This machine is not on the link.
+    #[error("neither {} nor {} is an address of this machine: check `link`", .0[0], .0[1])]
+    NoAddress([IpAddr; 2]),
+    /// It is at both ends of it.
+    #[error("{} and {} are both addresses of this machine: check `link`", .0[0], .0[1])]
+    BothAddresses([IpAddr; 2]),
+    /// TLS, or the addresses of the nodes, without what the cluster says.
+    #[error(
+        "this node has no certificate of the cluster for it yet: `evenkeel cluster status` says more"
+    )]
+    NoCertificate,
+    /// The cluster has no such node.
+    #[error("the cluster has no node '{0}': check `on`")]
+    Unknown(String),
+    /// It cannot listen.
+    #[error("cannot listen at {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// The other node cannot be reached.
+    #[error("cannot connect to {0}: {1}")]
+    Connect(SocketAddr, io::Error),
+    /// It is not the right one.
+    #[error("{0}: {1}")]
+    Greeting(SocketAddr, GreetingError),
+}
+
+/// Who gets the connections of a volume.
+pub trait Receiver: Send + Sync {
+    /// What is said first.
+    fn greeting(&self) -> Greeting;
+
+    /// Takes a connection that does not block, after both greetings.
+    fn connected(&self, wire: Wire, theirs: Greeting);
+
+    /// There is none, and why.
+    fn not_connected(&self, why: String);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The volumes for which connections may come, by name.
+#[derive(Default)]
+pub struct Registry {
+    receivers: Mutex<HashMap<String, Arc<dyn Receiver>>>,
+    strangers: AtomicUsize,
+    /// Why nobody can connect, if that is so.
+    trouble: Mutex<Option<String>>,
+    /// What the cluster says of the nodes.
+    trusted: Mutex<Option<Arc<Trusted>>>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Registry({} volumes)", lock(&self.receivers).len())
+    }
+}
+
+impl Registry {
+    /// A volume can be connected from now on.
+    pub fn add(&self, name: &str, receiver: Arc<dyn Receiver>) {
+        lock(&self.receivers).insert(name.to_owned(), receiver);
+    }
+
+    /// It cannot any more.
+    pub fn remove(&self, name: &str) {
+        lock(&self.receivers).remove(name);
+    }
+
+    /// Why nobody can connect, in words.
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
+    }
+
+    /// The cluster says this of its nodes. It holds for connections from now on.
+    pub fn trust(&self, trusted: Trusted) {
+        *lock(&self.trusted) = Some(Arc::new(trusted));
+    }
+
+    /// What the cluster says of its nodes.
+    pub fn trusted(&self) -> Option<Arc<Trusted>> {
+        lock(&self.trusted).clone()
+    }
+
+    fn all(&self) -> Vec<Arc<dyn Receiver>> {
+        lock(&self.receivers).values().cloned().collect()
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<dyn Receiver>> {
+        lock(&self.receivers).get(name).cloned()
+    }
+}
+
+/// Listens at the own end of the cable until `stop` is readable.
+pub fn listen(cable: &Cable, registry: &Arc<Registry>, stop: BorrowedFd<'_>) {
+    loop {
+        let bound = cable.own(registry.trusted().as_deref()).and_then(|own| {
+            let at = SocketAddr::new(own, cable.port);
+            TcpListener::bind(at).map_err(|error| WireTrouble::Listen(at, error))
+        });
+        let listener = match bound {
+            Ok(listener) => listener,
+            Err(trouble) => {
+                *lock(&registry.trouble) = Some(trouble.to_string());
+                if waits(stop, None, Some(LOOK)) == Woken::Stop {
+                    return;
+                }
+                continue;
+            }
+        };
+        *lock(&registry.trouble) = None;
+        // A look at it first, so that nobody's reset connection blocks.
+        let _ = listener.set_nonblocking(true);
+        loop {
+            match waits(stop, Some(listener.as_fd()), None) {
+                Woken::Stop => return,
+                Woken::Time => continue,
+                Woken::Ready => {}
+            }
+            match listener.accept() {
+                Ok((socket, from)) => receive(socket, from, cable, registry),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // No descriptor or no memory: later.
+                Err(_) => _ = waits(stop, None, Some(AGAIN_MIN)),
+            }
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Woken {
+    Stop,
+    Ready,
+    Time,
+}
+
+fn waits(stop: BorrowedFd<'_>, other: Option<BorrowedFd<'_>>, limit: Option<Duration>) -> Woken {
+    let mut watched = vec![PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+    watched.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
+    let limit = limit.and_then(|limit| rustix::time::Timespec::try_from(limit).ok());
+    // Interrupted or not: everything is looked at again.
+    let _ = poll(&mut watched, limit.as_ref());
+    match &watched[..] {
+        [stop, ..] if !stop.revents().is_empty() => Woken::Stop,
+        [_, other] if !other.revents().is_empty() => Woken::Ready,
+        _ => Woken::Time,
+    }
+}
+
+/// Hears who connects, on a thread of its own.
+fn receive(socket: TcpStream, from: SocketAddr, cable: &Cable, registry: &Arc<Registry>) {
+    if registry.strangers.fetch_add(1, Ordering::Relaxed) >= STRANGERS_MAX {
+        registry.strangers.fetch_sub(1, Ordering::Relaxed);
+        return;
+    }
+    let own = Arc::clone(registry);
+    let is_plain = cable.is_plain;
+    let builder = std::thread::Builder::new().name("volume/greeting".to_owned());
+    let started = builder.spawn(move || {
+        match welcome(socket, is_plain, &own) {
+            // Somebody looked whether the port is open.
+            Ok(()) | Err((None, GreetingError::Io(_))) => {}
+            Err((receiver, error)) => {
+                // It was refused before it said which volume it means.
+                let all = receiver.map_or_else(|| own.all(), |one| vec![one]);
+                let why = WireTrouble::Greeting(from, error).to_string();
+                all.iter().for_each(|one| one.not_connected(why.clone()));
+            }
+        }
+        own.strangers.fetch_sub(1, Ordering::Relaxed);
+    });
+    if started.is_err() {
+        registry.strangers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+type Unwelcome = (Option<Arc<dyn Receiver>>, GreetingError);
+
+fn welcome(socket: TcpStream, is_plain: bool, registry: &Registry) -> Result<(), Unwelcome> {
+    let nobody = |error: GreetingError| (None, error);
+    socket
+        .set_nonblocking(false)
+        .map_err(|error| nobody(error.into()))?;
+    let timed = Timed::new(socket, PATIENCE);
+    let (mut young, node) = match (is_plain, registry.trusted()) {
+        (true, _) => (Young::plain(timed), None),
+        (false, Some(trusted)) => {
+            let (young, node) = Young::answer(timed, &trusted).map_err(nobody)?;
+            (young, Some(node))
+        }
+        // It is told that by the close, and tries again.
+        (false, None) => return Ok(()),
+    };
+    let theirs = Greeting::read(&mut young).map_err(nobody)?;
+    // One that asks for what is not here learns that at once, and tries again later.
+    let Some(receiver) = registry.find(&theirs.volume) else {
+        return Ok(());
+    };
+    let ours = receiver.greeting();
+    let of = |error: GreetingError| (Some(Arc::clone(&receiver)), error);
+    is_named(&theirs, node).map_err(of)?;
+    ours.write(&mut young).map_err(|error| of(error.into()))?;
+    ours.fits(&theirs).map_err(of)?;
+    let wire = young.ready().map_err(|error| of(error.into()))?;
+    receiver.connected(wire, theirs);
+    Ok(())
+}
+
+/// A node calls itself what its certificate says.
+fn is_named(theirs: &Greeting, node: Option<String>) -> Result<(), GreetingError> {
+    match node {
+        Some(is) if is != theirs.from => Err(GreetingError::OtherCertificate {
+            says: theirs.from.clone(),
+            is,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Dials the other node for one volume, whenever it is told to.
+#[derive(Debug, Default)]
+pub struct Dialer {
+    state: Mutex<Wish>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Clone, Copy)]
+enum Wish {
+    #[default]
+    Nothing,
+    Connection,
+    End,
+}
+
+impl Dialer {
+    /// A connection is wanted.
+    pub fn dial(&self) {
+        self.wish(Wish::Connection);
+    }
+
+    /// The thread ends.
+    pub fn end(&self) {
+        self.wish(Wish::End);
+    }
+
+    fn wish(&self, wish: Wish) {
+        *lock(&self.state) = wish;
+        self.changed.notify_all();
+    }
+
+    fn is_ending(&self) -> bool {
+        *lock(&self.state) == Wish::End
+    }
+
+    /// Waits so long, or until the wish is another one than that.
+    fn wait_while(&self, wish: Wish, limit: Option<Duration>) -> Wish {
+        let state = lock(&self.state);
+        let same = |state: &mut Wish| *state == wish;
+        match limit {
+            Some(limit) => {
+                let waited = self.changed.wait_timeout_while(state, limit, same);
+                *waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                let waited = self.changed.wait_while(state, same);
+                *waited.unwrap_or_else(PoisonError::into_inner)
+            }
+        }
+    }
+
+    /// The life of its thread.
+    pub fn live(&self, cable: &Cable, registry: &Registry, receiver: &dyn Receiver) {
+        let mut pause = AGAIN_MIN;
+        while !self.is_ending() {
+            if self.wait_while(Wish::Nothing, None) != Wish::Connection {
+                continue;
+            }
+            match connect(cable, registry.trusted().as_deref(), &receiver.greeting()) {
+                Ok((wire, theirs)) => {
+                    let mut state = lock(&self.state);
+                    if *state == Wish::Connection {
+                        *state = Wish::Nothing;
+                    }
+                    drop(state);
+                    pause = AGAIN_MIN;
+                    receiver.connected(wire, theirs);
+                }
+                Err(trouble) => {
+                    receiver.not_connected(trouble.to_string());
+                    self.wait_while(Wish::Connection, Some(pause));
+                    pause = (pause * 2).min(AGAIN_MAX);
+                }
+            }
+        }
+    }
+}
+
+fn connect(
+    cable: &Cable,
+    trusted: Option<&Trusted>,
+    ours: &Greeting,
+) -> Result<(Wire, Greeting), WireTrouble> {
+    let mut last = Err(WireTrouble::Unknown(ours.to.clone()));
+    for other in cable.theirs(&ours.to, trusted)? {
+        let at = SocketAddr::new(other, cable.port);
+        last = connect_to(at, cable.is_plain, trusted, ours);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+/// The other side has closed the connection, or did before it read everything.
+pub(super) fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+fn connect_to(
+    at: SocketAddr,
+    is_plain: bool,
+    trusted: Option<&Trusted>,
+    ours: &Greeting,
+) -> Result<(Wire, Greeting), WireTrouble> {
+    let failed = |error: io::Error| WireTrouble::Connect(at, error);
+    let unwelcome = |error: GreetingError| WireTrouble::Greeting(at, error);
+    let socket = TcpStream::connect_timeout(&at, PATIENCE).map_err(failed)?;
+    let timed = Timed::new(socket, PATIENCE);
+    let (mut young, node) = match (is_plain, trusted) {
+        (true, _) => (Young::plain(timed), None),
+        (false, Some(trusted)) => {
+            let (young, node) = Young::dial(timed, trusted).map_err(unwelcome)?;
+            (young, Some(node))
+        }
+        (false, None) => return Err(WireTrouble::NoCertificate),
+    };
+    ours.write(&mut young).map_err(failed)?;
+    let theirs = Greeting::read(&mut young).map_err(|error| match error {
+        // It has closed the connection instead of a greeting.
+        GreetingError::Io(error) if is_closed(&error) => unwelcome(GreetingError::Closed {
+            from: ours.to.clone(),
+            volume: ours.volume.clone(),
+        }),
+        error => unwelcome(error),
+    })?;
+    is_named(&theirs, node).map_err(unwelcome)?;
+    ours.fits(&theirs).map_err(unwelcome)?;
+    Ok((young.ready().map_err(failed)?, theirs))
+}

@@ -1,0 +1,391 @@
+//! Frames: a head of 64 bytes, and a payload behind some. Numbers are little-endian. Both the
+//! head and the payload have a checksum (XXH3, 64 bits), so that what a network card or a
+//! cable changes never reaches a disk.
+
+use crate::disk::BUFFER_BYTES_MAX;
+use crate::replica::{BLOCK_BYTES, Blocks, Epoch, Generation, Incarnation, VolumeId};
+use part::codec;
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
+
+/// Bytes of a head.
+pub const HEAD_BYTES: usize = 64;
+/// Blocks of a frame at most: a buffer.
+pub const BLOCKS_MAX: u32 = (BUFFER_BYTES_MAX as u64 / BLOCK_BYTES) as u32;
+/// Bytes of a payload that are no blocks: an introduction with a full activity log fits.
+pub const EXTRA_BYTES_MAX: usize = 16 << 10;
+
+/// The first bytes of every head.
+const MAGIC: [u8; 4] = *b"EVL1";
+
+/// What a frame is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// The sender lives. `number`: 1 if it serves.
+    Pulse = 1,
+    /// [`crate::replica::Message::Hello`].
+    Hello,
+    /// `Welcome`, with an introduction.
+    Welcome,
+    /// `Refused`; `epoch` is the promised one.
+    Refused,
+    /// `Begin`; `first` is the incarnation, `number` the base.
+    Begin,
+    /// `Begun`.
+    Begun,
+    /// A command that writes.
+    Write,
+    /// A command that flushes.
+    Flush,
+    /// A command that compares; `number` is the checksum.
+    Compare,
+    /// `Done`.
+    Done,
+    /// `Differs`.
+    Differs,
+    /// `Failed`.
+    Failed,
+    /// `Finish`; `number` is the generation.
+    Finish,
+    /// `Finished`.
+    Finished,
+    /// `Settle`.
+    Settle,
+    /// `Settled`.
+    Settled,
+    /// A request of a client of the sender: read.
+    AskRead,
+    /// A request of a client of the sender: write.
+    AskWrite,
+    /// A request of a client of the sender: flush.
+    AskFlush,
+    /// The reply to one of the last three; `number` is the [`Answer`].
+    Answer,
+    /// `Room`; `number` is blocks.
+    Room,
+    /// `Grow`; `number` is blocks.
+    Grow,
+    /// `Grown`.
+    Grown,
+    /// `Resized`; `number` is blocks.
+    Resized,
+}
+
+const KINDS: [Kind; 24] = [
+    Kind::Pulse,
+    Kind::Hello,
+    Kind::Welcome,
+    Kind::Refused,
+    Kind::Begin,
+    Kind::Begun,
+    Kind::Write,
+    Kind::Flush,
+    Kind::Compare,
+    Kind::Done,
+    Kind::Differs,
+    Kind::Failed,
+    Kind::Finish,
+    Kind::Finished,
+    Kind::Settle,
+    Kind::Settled,
+    Kind::AskRead,
+    Kind::AskWrite,
+    Kind::AskFlush,
+    Kind::Answer,
+    Kind::Room,
+    Kind::Grow,
+    Kind::Grown,
+    Kind::Resized,
+];
+
+/// How a request of the other node's client ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
+pub enum Answer {
+    /// It is done; a read has its data behind the head.
+    Done = 1,
+    /// The disk failed.
+    Failed = 2,
+    /// The receiver is not the owner: nothing was done, or nothing will be from now on.
+    Moved = 3,
+}
+
+impl Answer {
+    /// Reads it.
+    pub fn of(number: u64) -> Option<Answer> {
+        [Answer::Done, Answer::Failed, Answer::Moved]
+            .into_iter()
+            .find(|answer| *answer as u64 == number)
+    }
+}
+
+/// What blocks become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
+pub enum Content {
+    /// No blocks.
+    #[default]
+    None = 0,
+    /// The bytes behind the head.
+    Data = 1,
+    /// Zeros.
+    Zero = 2,
+    /// Zeros, without space on the disk.
+    Trim = 3,
+}
+
+/// A head. Which numbers mean something depends on the kind; others are zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// What it is.
+    pub kind: Kind,
+    /// What blocks become.
+    pub content: Content,
+    /// Done only when it is on stable storage.
+    pub fua: bool,
+    /// Of a command or a request; returned with its result.
+    pub tag: u32,
+    /// The first block.
+    pub first: u64,
+    /// How many blocks.
+    pub count: u32,
+    /// The owner's epoch.
+    pub epoch: u64,
+    /// By kind.
+    pub number: u64,
+    /// Bytes behind the head that are no blocks.
+    pub extra_bytes: u32,
+    /// Checksum of what is behind the head, or zero.
+    pub checksum: u64,
+}
+
+impl Head {
+    /// A head of this kind, with nothing else.
+    pub fn new(kind: Kind) -> Head {
+        Head {
+            kind,
+            content: Content::None,
+            fua: false,
+            tag: 0,
+            first: 0,
+            count: 0,
+            epoch: 0,
+            number: 0,
+            extra_bytes: 0,
+            checksum: 0,
+        }
+    }
+
+    /// With a tag.
+    pub fn tag(self, tag: u32) -> Head {
+        Head { tag, ..self }
+    }
+
+    /// With an epoch.
+    pub fn epoch(self, Epoch(epoch): Epoch) -> Head {
+        Head { epoch, ..self }
+    }
+
+    /// With a number.
+    pub fn number(self, number: u64) -> Head {
+        Head { number, ..self }
+    }
+
+    /// With blocks.
+    pub fn blocks(self, Blocks { first, count }: Blocks) -> Head {
+        Head {
+            first,
+            count,
+            ..self
+        }
+    }
+
+    /// Its blocks.
+    pub fn range(&self) -> Blocks {
+        Blocks {
+            first: self.first,
+            count: self.count,
+        }
+    }
+
+    /// Bytes of blocks behind it.
+    pub fn data_bytes(&self) -> usize {
+        match self.content {
+            Content::Data => self.count as usize * BLOCK_BYTES as usize,
+            _ => 0,
+        }
+    }
+
+    /// Its bytes.
+    pub fn encode(&self) -> [u8; HEAD_BYTES] {
+        let mut bytes = [0; HEAD_BYTES];
+        let mut at = 0;
+        let mut put = |part: &[u8]| {
+            bytes[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        };
+        put(&MAGIC);
+        put(&[self.kind as u8, self.content as u8, u8::from(self.fua), 0]);
+        put(&self.tag.to_le_bytes());
+        put(&self.count.to_le_bytes());
+        put(&self.first.to_le_bytes());
+        put(&self.epoch.to_le_bytes());
+        put(&self.number.to_le_bytes());
+        put(&self.extra_bytes.to_le_bytes());
+        put(&[0; 4]);
+        put(&self.checksum.to_le_bytes());
+        let checksum = XxHash3_64::oneshot(&bytes[..HEAD_BYTES - 8]);
+        bytes[HEAD_BYTES - 8..].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a head; None if it is not one of this version, or damaged.
+    pub fn decode(bytes: &[u8; HEAD_BYTES]) -> Option<Head> {
+        let (content, checksum) = bytes.split_last_chunk::<8>()?;
+        if XxHash3_64::oneshot(content) != u64::from_le_bytes(*checksum) {
+            return None;
+        }
+        let mut rest = content;
+        let mut u8s = || {
+            let (first, behind) = rest.split_first_chunk::<4>()?;
+            rest = behind;
+            Some(*first)
+        };
+        let magic = u8s()?;
+        let [kind, body, fua, _] = u8s()?;
+        let mut u32s = || u8s().map(u32::from_le_bytes);
+        let (tag, count) = (u32s()?, u32s()?);
+        let mut u64s = || {
+            let low = u32s()?;
+            Some(u64::from(low) | u64::from(u32s()?) << 32)
+        };
+        let (first, epoch, number) = (u64s()?, u64s()?, u64s()?);
+        // The four bytes above are not used.
+        let extra_bytes = u64s()? as u32;
+        let checksum = u64s()?;
+        let contents = [Content::None, Content::Data, Content::Zero, Content::Trim];
+        let head = Head {
+            kind: *KINDS.iter().find(|one| **one as u8 == kind)?,
+            content: *contents.iter().find(|one| **one as u8 == body)?,
+            fua: fua == 1,
+            tag,
+            first,
+            count,
+            epoch,
+            number,
+            extra_bytes,
+            checksum,
+        };
+        let bounded = count <= BLOCKS_MAX || head.content != Content::Data;
+        let one = head.content != Content::Data || extra_bytes == 0;
+        let good = magic == MAGIC && bounded && one && extra_bytes as usize <= EXTRA_BYTES_MAX;
+        good.then_some(head)
+    }
+}
+
+/// The checksum of what is behind a head.
+pub fn checksum(bytes: &[u8]) -> u64 {
+    XxHash3_64::oneshot(bytes)
+}
+
+/// What a copy becomes part of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Membership {
+    /// The volume.
+    pub volume: VolumeId,
+    /// The history that the content belongs to.
+    pub incarnation: Incarnation,
+    /// From which generation the owner's bits count.
+    pub base: Generation,
+    /// The size of the volume, blocks.
+    pub blocks: u64,
+}
+
+/// A head with a value behind it.
+pub fn with_value(head: Head, value: &impl Serialize) -> (Head, Vec<u8>) {
+    let bytes = codec::encode(value);
+    let head = Head {
+        extra_bytes: bytes.len() as u32,
+        checksum: checksum(&bytes),
+        ..head
+    };
+    (head, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_head_is_these_bytes() {
+        let head = Head {
+            content: Content::Data,
+            fua: true,
+            checksum: 0x1122_3344_5566_7788,
+            ..Head::new(Kind::Write)
+        };
+        let head = head.tag(9).epoch(Epoch(5)).number(7);
+        let head = head.blocks(Blocks {
+            first: 0x0102_0304_0506,
+            count: 3,
+        });
+        let bytes = head.encode();
+        assert_eq!(&bytes[..8], b"EVL1\x07\x01\x01\x00");
+        assert_eq!(&bytes[8..16], &[9, 0, 0, 0, 3, 0, 0, 0]);
+        assert_eq!(&bytes[16..24], &[6, 5, 4, 3, 2, 1, 0, 0]);
+        assert_eq!(
+            &bytes[24..40],
+            &[5, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]
+        );
+        assert_eq!(&bytes[40..48], &[0; 8]);
+        assert_eq!(
+            &bytes[48..56],
+            &[0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11]
+        );
+        assert_eq!(head.data_bytes(), 3 * 4096);
+        assert_eq!(Head::decode(&bytes), Some(head));
+    }
+
+    #[test]
+    fn every_kind_is_read_as_it_was_written() {
+        for kind in KINDS {
+            let head = Head::new(kind);
+            assert_eq!(Head::decode(&head.encode()), Some(head));
+        }
+    }
+
+    #[test]
+    fn a_payload_longer_than_a_buffer_is_refused() {
+        let blocks = |count| Blocks { first: 0, count };
+        let data = Head {
+            content: Content::Data,
+            ..Head::new(Kind::Write)
+        };
+        assert!(Head::decode(&data.blocks(blocks(BLOCKS_MAX)).encode()).is_some());
+        assert!(Head::decode(&data.blocks(blocks(BLOCKS_MAX + 1)).encode()).is_none());
+        let zero = Head {
+            content: Content::Zero,
+            ..data
+        };
+        assert!(Head::decode(&zero.blocks(blocks(u32::MAX)).encode()).is_some());
+        for extra_bytes in [EXTRA_BYTES_MAX as u32 + 1, u32::MAX] {
+            let head = Head {
+                extra_bytes,
+                ..Head::new(Kind::Welcome)
+            };
+            assert!(Head::decode(&head.encode()).is_none());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_bit_is_seen(bit in 0usize..HEAD_BYTES * 8, tag: u32, first: u64) {
+            let head = Head { first, ..Head::new(Kind::Flush).tag(tag) };
+            let mut bytes = head.encode();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_eq!(Head::decode(&bytes), None);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The first words on a connection, from both sides: which volume, who speaks, and what copy
+//! it has. They are exchanged with blocking sockets and a deadline, before the connection
+//! comes into the loop of a volume.
+
+use super::frame::checksum;
+use crate::replica::VolumeId;
+use part::codec;
+use serde::{Deserialize, Serialize};
+use std::io::{self, Read, Write};
+
+/// The first bytes.
+const MAGIC: [u8; 8] = *b"EVLINK01";
+/// Bytes of a greeting at most, behind its head.
+const GREETING_BYTES_MAX: usize = 1024;
+/// Magic number, length and checksum.
+const HEAD_BYTES: usize = 8 + 4 + 8;
+
+/// A copy, as it is introduced before anything is agreed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Facts {
+    /// Its volume; None for one that was created and has never been part of a volume.
+    pub volume: Option<VolumeId>,
+    /// Its size, bytes.
+    pub size_bytes: u64,
+}
+
+/// What a side says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Greeting {
+    /// The name of the volume.
+    pub volume: String,
+    /// The name of the node that speaks.
+    pub from: String,
+    /// The name of the node that it means.
+    pub to: String,
+    /// What it has.
+    pub facts: Facts,
+}
+
+/// Why two nodes do not come together.
+#[derive(Debug, thiserror::Error)]
+pub enum GreetingError {
+    /// The network.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Something else than a greeting of this version came.
+    #[error("the other side does not speak the protocol of volumes, or another version of it")]
+    Foreign,
+    /// The handshake of TLS.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// One side uses TLS, and the other one does not.
+    #[error("the other side uses TLS: `plain` has to be in the files of both nodes, or of neither")]
+    UsesTls,
+    /// It ended the connection in the handshake of TLS.
+    #[error("the other side ended the handshake of TLS: its file may say `plain`")]
+    NoTls,
+    /// Its certificate is not one of a node of this cluster.
+    #[error("the other side has no certificate of a present node of this cluster")]
+    Stranger,
+    /// It says that it is another node than its certificate does.
+    #[error("the other side says that it is '{says}', and has the certificate of '{is}'")]
+    OtherCertificate {
+        /// What it calls itself.
+        says: String,
+        /// Whose certificate it has.
+        is: String,
+    },
+    /// It has no volume of this name, or not yet.
+    #[error("{from} has no copy of '{volume}' that runs")]
+    NoVolume {
+        /// The other node.
+        from: String,
+        /// The volume.
+        volume: String,
+    },
+    /// It closed the connection instead of a greeting.
+    #[error(
+        "{from} closed the connection: it has no copy of '{volume}' that runs, or does not accept \
+         this node: `evenkeel volume show {volume}` on {from} says why"
+    )]
+    Closed {
+        /// The other node.
+        from: String,
+        /// The volume.
+        volume: String,
+    },
+    /// It is another node than the file says.
+    #[error("the node at the other end is '{from}' and expects '{to}': check `link` and `on`")]
+    OtherNode {
+        /// What it calls itself.
+        from: String,
+        /// Whom it means.
+        to: String,
+    },
+}
+
+impl Greeting {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The network's.
+    pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        let content = codec::encode(self);
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + content.len());
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&(content.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&checksum(&content).to_le_bytes());
+        bytes.extend_from_slice(&content);
+        to.write_all(&bytes)
+    }
+
+    /// Reads one, and nothing behind it.
+    ///
+    /// # Errors
+    /// The network's, or it is not a greeting.
+    pub fn read(from: &mut impl Read) -> Result<Greeting, GreetingError> {
+        let mut magic = [0; 8];
+        let mut length = [0; 4];
+        let mut sum = [0; 8];
+        let (first, rest) = magic.split_at_mut(2);
+        from.read_exact(first)?;
+        // A handshake or an alert of TLS (RFC 8446, section 5.1).
+        if matches!(first, [21 | 22, 3]) {
+            return Err(GreetingError::UsesTls);
+        }
+        from.read_exact(rest)?;
+        if magic != MAGIC {
+            return Err(GreetingError::Foreign);
+        }
+        from.read_exact(&mut length)?;
+        from.read_exact(&mut sum)?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > GREETING_BYTES_MAX {
+            return Err(GreetingError::Foreign);
+        }
+        let mut content = vec![0; length];
+        from.read_exact(&mut content)?;
+        if checksum(&content) != u64::from_le_bytes(sum) {
+            return Err(GreetingError::Foreign);
+        }
+        codec::decode(&content).map_err(|_| GreetingError::Foreign)
+    }
+
+    /// Checks that the other side's greeting fits to this one.
+    ///
+    /// # Errors
+    /// It is another node, or of another volume.
+    pub fn fits(&self, theirs: &Greeting) -> Result<(), GreetingError> {
+        if theirs.volume != self.volume {
+            return Err(GreetingError::NoVolume {
+                from: theirs.from.clone(),
+                volume: self.volume.clone(),
+            });
+        }
+        if theirs.from != self.to || theirs.to != self.from {
+            return Err(GreetingError::OtherNode {
+                from: theirs.from.clone(),
+                to: theirs.to.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn greeting(volume: &str, from: &str, to: &str) -> Greeting {
+        Greeting {
+            volume: volume.to_owned(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+            facts: Facts {
+                volume: Some(VolumeId([3; 16])),
+                size_bytes: 4096,
+            },
+        }
+    }
+
+    #[test]
+    fn a_greeting_is_read_as_it_was_written_and_nothing_behind_it() {
+        let greeting = greeting("mail", "alpha", "beta");
+        let mut bytes = Vec::new();
+        greeting.write(&mut bytes).unwrap();
+        bytes.push(7);
+        let mut from = &bytes[..];
+        assert_eq!(Greeting::read(&mut from).unwrap(), greeting);
+        assert_eq!(from, [7]);
+    }
+
+    #[test]
+    fn what_is_no_greeting_is_refused_within_bounds() {
+        let mut bytes = Vec::new();
+        greeting("mail", "alpha", "beta").write(&mut bytes).unwrap();
+        for place in 0..bytes.len() {
+            let mut broken = bytes.clone();
+            broken[place] ^= 0x41;
+            assert!(Greeting::read(&mut &broken[..]).is_err(), "{place}");
+            assert!(Greeting::read(&mut &bytes[..place]).is_err(), "{place}");
+        }
+        let http = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n";
+        assert!(matches!(
+            Greeting::read(&mut &http[..]),
+            Err(GreetingError::Foreign)
+        ));
+    }
+
+    #[test]
+    fn both_sides_mean_each_other_and_the_same_volume() {
+        let ours = greeting("mail", "alpha", "beta");
+        assert!(ours.fits(&greeting("mail", "beta", "alpha")).is_ok());
+        for (volume, from, to) in [
+            ("data", "beta", "alpha"),
+            ("mail", "gamma", "alpha"),
+            ("mail", "beta", "gamma"),
+            ("mail", "alpha", "beta"),
+        ] {
+            assert!(
+                ours.fits(&greeting(volume, from, to)).is_err(),
+                "{volume} {from} {to}"
+            );
+        }
+    }
+}

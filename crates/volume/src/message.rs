@@ -1,0 +1,47 @@
+//! Messages to the volume role, beyond those for every role and the news of leases. The
+//! supervisor forwards them as bytes.
+
+use crate::keyword::NAME;
+use part::role::PartMessage;
+use part::role::bounded::{Name, Words};
+use serde::{Deserialize, Serialize};
+
+/// A question of an operator, about one volume. The answer is [`Told`].
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// The other node is to serve it.
+    HandOver {
+        /// The volume.
+        #[serde(with = "Name")]
+        name: String,
+    },
+    /// It serves, although it lost power and the other copy cannot be asked.
+    ServeAlone {
+        /// The volume.
+        #[serde(with = "Name")]
+        name: String,
+    },
+    /// The volume is what the copy here has; the cluster has no record of it.
+    Adopt {
+        /// The volume.
+        #[serde(with = "Name")]
+        name: String,
+    },
+}
+
+/// What became of it.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Told {
+    /// It is being done.
+    pub good: bool,
+    /// Why not.
+    #[serde(with = "Words")]
+    pub words: String,
+}
+
+impl Message {
+    /// Encodes the message for forwarding.
+    pub fn envelope(&self) -> PartMessage {
+        PartMessage::new(NAME, 1, self)
+    }
+}

@@ -1,0 +1,112 @@
+//! The beginning of a volume of two copies, for which the cluster has no record yet: which
+//! copy it begins with. A value.
+//!
+//! A copy that has data is never given up for one that is empty, and where both have data
+//! nobody chooses but an operator.
+
+use crate::config::size_words;
+use crate::link::greeting::Facts;
+use crate::replica::VolumeId;
+
+/// What the holder of the lease does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Founding {
+    /// It waits for the other node.
+    Waits,
+    /// Its copy, which is empty, becomes the first of the volume.
+    Creates,
+    /// Its copy has what the volume begins with.
+    Records,
+    /// The other node has the data: the lease is released.
+    GivesWay,
+    /// Only an operator can say.
+    Refuses(String),
+}
+
+/// Decides it. `theirs`: None until the other node has said what it has.
+pub(super) fn decide(mine: &Facts, theirs: Option<&Facts>, adopts: bool) -> Founding {
+    if adopts {
+        return match mine.volume {
+            Some(_) => Founding::Records,
+            None => Founding::Creates,
+        };
+    }
+    let Some(theirs) = theirs else {
+        return Founding::Waits;
+    };
+    if theirs.size_bytes != mine.size_bytes {
+        return Founding::Refuses(sizes(mine, theirs));
+    }
+    match (mine.volume, theirs.volume) {
+        (None, None) => Founding::Creates,
+        (None, Some(_)) => Founding::GivesWay,
+        // One copy alone was used before, or this is the second attempt.
+        (Some(_), None) => Founding::Records,
+        (Some(mine), Some(theirs)) => Founding::Refuses(both(mine, theirs)),
+    }
+}
+
+fn sizes(mine: &Facts, theirs: &Facts) -> String {
+    let [here, there] = [mine, theirs].map(|facts| size_words(facts.size_bytes));
+    let size = match (mine.volume, theirs.volume) {
+        (Some(_), None) => &here,
+        (None, Some(_)) => &there,
+        _ if mine.size_bytes >= theirs.size_bytes => &here,
+        _ => &there,
+    };
+    format!(
+        "the copies differ in size: {here} here, {there} at the other node. On the node with the copy of another size \
+         than {size}, remove it (`evenkeel volume remove`) and create it again with `size {size}` in the section"
+    )
+}
+
+fn both(mine: VolumeId, theirs: VolumeId) -> String {
+    let what = match mine == theirs {
+        true => {
+            "both copies have data, and the cluster has lost its record of which one is complete"
+        }
+        false => "both nodes have a volume of this name with data of its own",
+    };
+    format!(
+        "{what}: nothing is changed. `evenkeel volume adopt NAME --yes` begins with the copy of the node where it is \
+         run"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(volume: Option<u8>) -> Facts {
+        Facts {
+            volume: volume.map(|byte| VolumeId([byte; 16])),
+            size_bytes: 4096,
+        }
+    }
+
+    #[test]
+    fn data_is_never_given_up_and_nobody_guesses() {
+        use Founding::{Creates, GivesWay, Records, Waits};
+        for (mine, theirs, adopts, decided) in [
+            (None, None, false, Waits),
+            (Some(1), None, false, Waits),
+            (None, Some(None), false, Creates),
+            (None, Some(Some(1)), false, GivesWay),
+            (Some(1), Some(None), false, Records),
+            (Some(1), Some(Some(1)), true, Records),
+            (Some(1), None, true, Records),
+            (None, None, true, Creates),
+        ] {
+            let theirs = theirs.map(facts);
+            assert_eq!(decide(&facts(mine), theirs.as_ref(), adopts), decided);
+        }
+        for theirs in [1, 2] {
+            let decided = decide(&facts(Some(1)), Some(&facts(Some(theirs))), false);
+            assert!(matches!(decided, Founding::Refuses(_)), "{decided:?}");
+        }
+        let mut larger = facts(None);
+        larger.size_bytes = 8192;
+        let decided = decide(&facts(Some(1)), Some(&larger), false);
+        assert!(matches!(decided, Founding::Refuses(_)), "{decided:?}");
+    }
+}

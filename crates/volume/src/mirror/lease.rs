@@ -1,0 +1,259 @@
+//! The lease of a volume, as the cluster tells it, and what it means for the replica.
+
+use super::founding::Founding;
+use super::record::Names;
+use crate::replica::{Epoch, Generation, Record, Time};
+use part::role::KnownLease;
+
+/// What a lease means.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum News {
+    /// It was granted, with this record.
+    Granted(Epoch, Time, Record),
+    /// It was granted, and the cluster has no record of the volume.
+    Unfounded(Epoch),
+    /// It was renewed.
+    Renewed(Epoch, Time),
+    /// The record has changed in the own epoch.
+    Recorded(Record),
+    /// It is not held any longer.
+    Ended,
+}
+
+/// The lease.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) names: Names,
+    /// The replica does not use this epoch, or an earlier one: a former process had it, or it
+    /// was released.
+    used: Epoch,
+    /// The epoch in which the replica is.
+    granted: Option<Epoch>,
+    /// The epoch in which it is, or was, held.
+    epoch: Option<Epoch>,
+    held: bool,
+    /// It is given up, until the cluster has seen that.
+    releasing: Option<Epoch>,
+    /// The node to which it was granted last.
+    pub(super) holder: String,
+    /// The generation of the record that the replica was told last.
+    told_at: Option<Generation>,
+    /// The cluster's record, as it was told last.
+    pub(super) record: Option<Record>,
+    /// The cluster has told anything.
+    pub(super) is_known: bool,
+    /// The rank that the cluster was told.
+    pub(super) told: Option<u32>,
+    /// An operator says that the volume begins with this copy.
+    pub(super) adopts: bool,
+    /// What a volume without a record waits for.
+    pub(super) founding: Option<Founding>,
+}
+
+impl Lease {
+    /// Of a volume whose copy has promised this epoch.
+    pub(super) fn new(names: Names, promised: Epoch) -> Lease {
+        Lease {
+            names,
+            used: promised,
+            granted: None,
+            epoch: None,
+            held: false,
+            releasing: None,
+            holder: String::new(),
+            told_at: None,
+            record: None,
+            is_known: false,
+            told: None,
+            adopts: false,
+            founding: None,
+        }
+    }
+
+    /// Whether it is held, and not being given up.
+    pub(super) fn is_held(&self) -> bool {
+        self.held && self.releasing.is_none()
+    }
+
+    /// Whether it is being given up.
+    pub(super) fn is_releasing(&self) -> bool {
+        self.releasing.is_some()
+    }
+
+    /// The epoch in which it is held, of a volume without a record.
+    pub(super) fn unfounded(&self) -> Option<Epoch> {
+        let is_unfounded = self.record.is_none() && self.granted.is_none();
+        self.epoch.filter(|_| is_unfounded && self.is_held())
+    }
+
+    /// It is to be given up.
+    pub(super) fn release(&mut self, epoch: Epoch) {
+        self.releasing = Some(epoch);
+        self.granted = None;
+        self.used = self.used.max(epoch);
+    }
+
+    /// The cluster tells what it knows.
+    pub(super) fn learn(&mut self, lease: Option<KnownLease>) -> Vec<News> {
+        let mut news = Vec::new();
+        let Some(lease) = lease else {
+            self.is_known = true;
+            if std::mem::take(&mut self.held) {
+                news.push(News::Ended);
+            }
+            self.releasing = None;
+            self.record = None;
+            return news;
+        };
+        self.is_known = true;
+        self.holder = lease.holder;
+        let epoch = Epoch(lease.epoch);
+        if self.releasing.is_some_and(|releasing| epoch > releasing) {
+            self.releasing = None;
+        }
+        self.record = self.names.decode(&lease.record);
+        if lease.until_ns == 0 {
+            self.releasing = None;
+            if std::mem::take(&mut self.held) {
+                news.push(News::Ended);
+            }
+            return news;
+        }
+        self.held = true;
+        self.epoch = Some(epoch);
+        let until = Time(lease.until_ns);
+        if self.granted == Some(epoch) {
+            news.push(News::Renewed(epoch, until));
+            // It may have changed while the lease was not held for a moment.
+            let newer = |record: &Record| self.told_at.is_none_or(|at| record.generation > at);
+            if let Some(record) = self.record.clone().filter(newer) {
+                self.told_at = Some(record.generation);
+                news.push(News::Recorded(record));
+            }
+        } else if epoch <= self.used {
+            self.releasing = Some(epoch);
+        } else if let Some(record) = self.record.clone() {
+            self.granted = Some(epoch);
+            self.told_at = Some(record.generation);
+            self.used = epoch;
+            self.founding = None;
+            self.adopts = false;
+            news.push(News::Granted(epoch, until, record));
+        } else {
+            news.push(News::Unfounded(epoch));
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{ME, OTHER};
+    use super::*;
+    use crate::replica::{InSync, Incarnation};
+
+    fn lease() -> Lease {
+        let names = Names {
+            me: "alpha".to_owned(),
+            other: "beta".to_owned(),
+        };
+        Lease::new(names, Epoch(4))
+    }
+
+    fn record(generation: u64) -> Record {
+        Record {
+            incarnation: Incarnation(1),
+            generation: Generation(generation),
+            in_sync: InSync::Both(ME, OTHER),
+            forks: Vec::new(),
+        }
+    }
+
+    fn known(
+        lease: &Lease,
+        epoch: u64,
+        until_ns: u64,
+        generation: Option<u64>,
+    ) -> Option<KnownLease> {
+        let record = generation.map(|at| lease.names.encode(&record(at)));
+        Some(KnownLease {
+            epoch,
+            until_ns,
+            holder: "alpha".to_owned(),
+            record: record.unwrap_or_default(),
+            ..KnownLease::default()
+        })
+    }
+
+    #[test]
+    fn an_epoch_of_a_former_process_is_released_and_the_next_one_used() {
+        let mut lease = lease();
+        let still = known(&lease, 4, 100, Some(1));
+        assert_eq!(lease.learn(still), []);
+        assert!(lease.is_releasing());
+        let gone = known(&lease, 4, 0, Some(1));
+        assert_eq!(lease.learn(gone), [News::Ended]);
+        assert!(!lease.is_releasing());
+        let next = known(&lease, 5, 100, Some(1));
+        let granted = News::Granted(Epoch(5), Time(100), record(1));
+        assert_eq!(lease.learn(next), [granted]);
+        assert!(lease.is_held());
+    }
+
+    #[test]
+    fn a_record_is_told_once_and_a_renewal_each_time() {
+        let mut lease = lease();
+        let first = known(&lease, 5, 100, Some(1));
+        lease.learn(first);
+        let again = known(&lease, 5, 200, Some(1));
+        let renewed = |until| News::Renewed(Epoch(5), Time(until));
+        assert_eq!(lease.learn(again), [renewed(200)]);
+        let changed = known(&lease, 5, 200, Some(2));
+        let recorded = News::Recorded(record(2));
+        assert_eq!(lease.learn(changed), [renewed(200), recorded]);
+        let ended = known(&lease, 5, 0, Some(2));
+        assert_eq!(lease.learn(ended), [News::Ended]);
+        // The same epoch comes back: the replica goes on with it.
+        let back = known(&lease, 5, 300, Some(2));
+        assert_eq!(lease.learn(back), [renewed(300)]);
+    }
+
+    #[test]
+    fn a_record_that_changed_while_the_lease_was_not_held_is_told_with_the_next_renewal() {
+        let mut lease = lease();
+        let first = known(&lease, 5, 100, Some(1));
+        lease.learn(first);
+        let ended = known(&lease, 5, 0, Some(2));
+        assert_eq!(lease.learn(ended), [News::Ended]);
+        let back = known(&lease, 5, 300, Some(2));
+        let renewed = News::Renewed(Epoch(5), Time(300));
+        assert_eq!(lease.learn(back), [renewed, News::Recorded(record(2))]);
+    }
+
+    #[test]
+    fn a_released_epoch_is_not_used_again_and_a_later_grant_ends_the_release() {
+        let mut lease = lease();
+        let first = known(&lease, 5, 100, Some(1));
+        lease.learn(first);
+        lease.release(Epoch(5));
+        assert!(!lease.is_held());
+        let late = known(&lease, 5, 200, Some(1));
+        assert_eq!(lease.learn(late), []);
+        let next = known(&lease, 6, 300, Some(1));
+        let granted = News::Granted(Epoch(6), Time(300), record(1));
+        assert_eq!(lease.learn(next), [granted]);
+        assert!(lease.is_held());
+    }
+
+    #[test]
+    fn a_volume_without_a_record_is_not_granted_to_the_replica() {
+        let mut lease = lease();
+        for until in [100, 200] {
+            let bare = known(&lease, 5, until, None);
+            assert_eq!(lease.learn(bare), [News::Unfounded(Epoch(5))]);
+        }
+        let founded = known(&lease, 5, 300, Some(1));
+        let granted = News::Granted(Epoch(5), Time(300), record(1));
+        assert_eq!(lease.learn(founded), [granted]);
+    }
+}

@@ -1,0 +1,214 @@
+//! The other node, as this one sees it over the link.
+
+use super::{Data, wire};
+use crate::disk::{Account, Pool};
+use crate::link::frame::{Head, Kind};
+use crate::link::greeting::{Facts, Greeting};
+use crate::link::{Incoming, LinkError, Session, Wire};
+use crate::replica::{self, Message};
+use rustix::event::epoll::{self, EventData, EventFlags};
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How often the other node hears that this one lives.
+const PULSE: Duration = Duration::from_millis(500);
+/// A node from which nothing came for so long is lost.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+
+/// A connection with what is known of the other side.
+#[derive(Debug)]
+struct Connected {
+    session: Session,
+    id: replica::Session,
+    heard: Instant,
+    pulsed: Instant,
+    interest: EventFlags,
+    /// It says that it serves.
+    serves: bool,
+}
+
+/// The other node.
+pub(super) struct Peer {
+    epoll: Rc<OwnedFd>,
+    key: u64,
+    connected: Option<Connected>,
+    last: u64,
+    /// What it said that it has, in this session or the one before.
+    pub(super) facts: Option<Facts>,
+    /// Why there is no connection.
+    pub(super) why_not: String,
+    came: VecDeque<Incoming>,
+    /// For payloads of requests of its clients.
+    foreign: Account,
+}
+
+impl Peer {
+    pub(super) fn new(epoll: Rc<OwnedFd>, key: u64, pool: &Pool) -> Peer {
+        Peer {
+            epoll,
+            key,
+            connected: None,
+            last: 0,
+            facts: None,
+            why_not: "not connected yet".to_owned(),
+            came: VecDeque::new(),
+            foreign: pool.account(),
+        }
+    }
+
+    /// The session, if there is one.
+    pub(super) fn session(&self) -> Option<replica::Session> {
+        self.connected.as_ref().map(|one| one.id)
+    }
+
+    /// Whether it says that it serves.
+    pub(super) fn serves(&self) -> bool {
+        self.connected.as_ref().is_some_and(|one| one.serves)
+    }
+
+    /// Takes a connection; the one before it is closed.
+    pub(super) fn connect(
+        &mut self,
+        wire: Wire,
+        theirs: &Greeting,
+        now: Instant,
+    ) -> Option<replica::Session> {
+        self.disconnect(None);
+        let data = EventData::new_u64(self.key);
+        epoll::add(&self.epoll, &wire, data, EventFlags::IN).ok()?;
+        self.last += 1;
+        let id = replica::Session(self.last);
+        self.facts = Some(theirs.facts);
+        self.connected = Some(Connected {
+            session: Session::new(wire),
+            id,
+            heard: now,
+            // The first pulse is due at once.
+            pulsed: now.checked_sub(PULSE).unwrap_or(now),
+            interest: EventFlags::IN,
+            serves: false,
+        });
+        Some(id)
+    }
+
+    /// Closes the connection. What came before that has been taken.
+    pub(super) fn disconnect(&mut self, why: Option<String>) {
+        // Its descriptor leaves epoll when it is closed: nothing else has it.
+        self.connected = None;
+        self.came.clear();
+        if let Some(why) = why {
+            self.why_not = why;
+        }
+    }
+
+    /// Sends a message of the replica, if it is of this session.
+    pub(super) fn send(&mut self, session: replica::Session, message: Message<Data>) {
+        if let Some(one) = self.connected.as_mut().filter(|one| one.id == session) {
+            wire::send(&mut one.session, message);
+        }
+    }
+
+    /// Sends something else.
+    pub(super) fn say(&mut self, write: impl FnOnce(&mut Session)) {
+        if let Some(one) = &mut self.connected {
+            write(&mut one.session);
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let one = self.connected.as_ref()?;
+        if one.session.has_input() {
+            return Some(Instant::now());
+        }
+        let pulse = one.pulsed + PULSE;
+        Some(pulse.min(one.heard + SILENCE_MAX))
+    }
+
+    /// Tells the other side that this one lives, and whether it serves.
+    pub(super) fn pulse(&mut self, serves: bool, now: Instant, at_once: bool) {
+        if let Some(one) = &mut self.connected
+            && (at_once || now >= one.pulsed + PULSE)
+        {
+            one.pulsed = now;
+            let head = Head::new(Kind::Pulse).number(u64::from(serves));
+            one.session.send(&head);
+        }
+    }
+
+    /// A pulse came. Returns whether the other side serves now and did not before, or the
+    /// other way round.
+    pub(super) fn pulsed(&mut self, serves: bool) -> bool {
+        let one = self.connected.as_mut();
+        one.is_some_and(|one| std::mem::replace(&mut one.serves, serves) != serves)
+    }
+
+    /// Receives what there is; then take it with [`Peer::next`].
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub(super) fn receive(
+        &mut self,
+        pool: &Pool,
+        own: &Account,
+        now: Instant,
+    ) -> Result<(), LinkError> {
+        let Some(one) = &mut self.connected else {
+            return Ok(());
+        };
+        let before = self.came.len();
+        let foreign = &self.foreign;
+        let account = |head: &Head| match head.kind {
+            Kind::AskWrite => foreign,
+            _ => own,
+        };
+        let received = one.session.receive(pool, &account, &mut self.came);
+        // While this side waits for memory, it does not hear what may have come.
+        if self.came.len() > before || one.session.starves() {
+            one.heard = now;
+        }
+        match now.saturating_duration_since(one.heard) >= SILENCE_MAX {
+            true => Err(LinkError::Silent),
+            false => received,
+        }
+    }
+
+    /// The next frame that came.
+    pub(super) fn next(&mut self) -> Option<Incoming> {
+        self.came.pop_front()
+    }
+
+    /// Sends what waits, and lets epoll report what is of use.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub(super) fn flush(&mut self) -> Result<(), LinkError> {
+        let Some(one) = &mut self.connected else {
+            return Ok(());
+        };
+        one.session.flush()?;
+        let mut wanted = EventFlags::empty();
+        wanted.set(EventFlags::IN, !one.session.starves());
+        wanted.set(EventFlags::OUT, one.session.has_output());
+        if wanted != one.interest {
+            let data = EventData::new_u64(self.key);
+            epoll::modify(&self.epoll, &one.session, data, wanted)?;
+            one.interest = wanted;
+        }
+        Ok(())
+    }
+
+    /// Whether it waits for memory.
+    pub(super) fn starves(&self) -> bool {
+        let one = self.connected.as_ref();
+        one.is_some_and(|one| one.session.starves())
+    }
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Peer({:?})", self.session())
+    }
+}

@@ -1,0 +1,154 @@
+//! How a volume with two copies is, for operators.
+
+use super::{Mirror, boottime};
+use crate::replica::{InSync, OtherState, Report, Time};
+use std::time::{Duration, Instant};
+
+/// How often numbers are shown anew while nothing else changes.
+const AGAIN: Duration = Duration::from_millis(500);
+/// How far back the rate of a resync is measured.
+const RATE_OVER: Duration = Duration::from_secs(5);
+
+/// Why a volume waits of which the cluster has reported nothing.
+pub const NO_CLUSTER: &str = "no cluster has reported the lease of this volume: a volume with two copies needs \
+                              `evenkeel run` without -f on a member of a cluster";
+
+/// What is shown.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Shown {
+    /// The replica's own report.
+    pub report: Report,
+    /// The other node is connected, or why it is not.
+    pub link: Result<(), String>,
+    /// The name of the other node.
+    pub other: String,
+    /// The node that has the lease; empty: none, or not known.
+    pub owner: String,
+    /// The copies that have every acknowledged write, as the cluster knows it; `true` first
+    /// for this node's, then for the other one's.
+    pub in_sync: Option<[bool; 2]>,
+    /// The cluster has reported its lease, or that nobody has it.
+    pub knows_lease: bool,
+    /// What a volume without a record waits for.
+    pub waits: Option<String>,
+    /// Its size for clients, bytes.
+    pub size_bytes: u64,
+    /// Why it has another size than the file says.
+    pub size_words: Option<String>,
+    /// Bytes a second of a resync in the last seconds.
+    pub resync_rate: Option<u64>,
+    /// The last thing that was said.
+    pub said: String,
+    /// What is wrong with the local disk, in words.
+    pub trouble: Option<String>,
+}
+
+/// When something was shown, and what a resync has done since.
+#[derive(Debug, Default)]
+pub(super) struct Showing {
+    last: Option<Shown>,
+    at: Option<Instant>,
+    /// Dirty bytes at earlier times of a resync.
+    progress: std::collections::VecDeque<(Instant, u64)>,
+    pub(super) said: String,
+    /// Something happened: it is shown at once.
+    pub(super) is_due: bool,
+}
+
+impl Showing {
+    /// When it is shown again.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.at.map(|at| at + AGAIN)
+    }
+
+    fn rate(&mut self, report: &Report, now: Instant) -> Option<u64> {
+        if report.other != OtherState::Syncing {
+            self.progress.clear();
+            return None;
+        }
+        let left = report.dirty_blocks * crate::replica::BLOCK_BYTES;
+        self.progress.push_back((now, left));
+        while let Some((at, _)) = self.progress.front()
+            && now.saturating_duration_since(*at) > RATE_OVER
+        {
+            self.progress.pop_front();
+        }
+        let (since, before) = *self.progress.front()?;
+        let ms = u64::try_from(now.saturating_duration_since(since).as_millis()).ok()?;
+        (ms > 0).then(|| before.saturating_sub(left).saturating_mul(1000) / ms)
+    }
+}
+
+impl Mirror {
+    /// Shows how it is, if that is due.
+    pub(super) fn show(&mut self, now: Instant) {
+        let due = self.shown.deadline().is_none_or(|at| now >= at);
+        if !due && !self.shown.is_due {
+            return;
+        }
+        self.shown.is_due = false;
+        self.shown.at = Some(now);
+        let report = self.replica.report(self.time());
+        let is_joined = report.follows || report.other == OtherState::InSync;
+        let recorded = { self.lease.record.as_ref() }
+            .is_some_and(|record| InSync::contains(record.in_sync, super::ME));
+        if is_joined && recorded && !report.faulty {
+            self.local.trouble = None;
+        }
+        let trouble = match (self.local.stalls(now), self.local.trouble) {
+            (true, _) => Some("its disk does not respond".to_owned()),
+            (false, Some(failure)) => Some(format!("its disk fails: {failure}")),
+            (false, None) => None,
+        };
+        let record = self.lease.record.as_ref();
+        let shown = Shown {
+            resync_rate: self.shown.rate(&report, now),
+            report,
+            link: match self.peer.session() {
+                Some(_) => Ok(()),
+                None => Err(self.peer.why_not.clone()),
+            },
+            other: self.lease.names.other.clone(),
+            owner: self.lease.holder.clone(),
+            in_sync: record.map(|record| {
+                let has = |node| InSync::contains(record.in_sync, node);
+                [has(super::ME), has(super::OTHER)]
+            }),
+            knows_lease: self.lease.is_known,
+            waits: self.waits(),
+            size_bytes: self.room.shown(),
+            size_words: self.size_words(),
+            said: self.shown.said.clone(),
+            trouble,
+        };
+        if self.shown.last.as_ref() != Some(&shown) {
+            (self.outside.show)(shown.clone());
+            self.shown.last = Some(shown);
+        }
+    }
+
+    fn time(&self) -> Time {
+        boottime()
+    }
+
+    /// What a volume without a record waits for, in words.
+    fn waits(&self) -> Option<String> {
+        use super::founding::Founding;
+        if !self.lease.is_known {
+            return Some(NO_CLUSTER.to_owned());
+        }
+        match self.lease.founding.as_ref()? {
+            Founding::Waits if self.lease.names.other.is_empty() => Some(
+                "it is one of two copies, and the cluster has no record of which one is complete: \
+                 `evenkeel volume adopt NAME --yes` goes on with this one"
+                    .to_owned(),
+            ),
+            Founding::Waits => Some(format!(
+                "a new volume begins when both copies are there: waiting for {}",
+                self.lease.names.other
+            )),
+            Founding::Refuses(words) => Some(words.clone()),
+            Founding::Creates | Founding::Records | Founding::GivesWay => None,
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! The loop of a volume with two copies: what happened goes to the replica, and what it wants
+//! is done.
+
+use super::founding::{self, Founding};
+use super::lease::News;
+use super::local::FOUNDING;
+use super::mailbox::{Letter, Wish};
+use super::record::ME;
+use super::{Data, LETTERS_KEY, Mirror, MirrorError, STOP_KEY, boottime, durable, moment, wire};
+use crate::export::KEYS;
+use crate::layout;
+use crate::link::frame::Kind;
+use crate::link::{Incoming, LinkError};
+use crate::replica::{
+    Action, Durable, Epoch, Generation, InSync, Incarnation, Input, Notice, Order, Record, Replica,
+};
+use crate::stream::wait;
+use rustix::event::epoll::{self, Event, EventData, EventFlags};
+use rustix::rand::{GetRandomFlags, getrandom};
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+/// Events that one call collects.
+const EVENTS_MAX: usize = 32;
+/// How often all is looked at between two looks at the sockets.
+const ROUNDS_MAX: usize = 8;
+/// How long a stop may take: the hand-over to the other node, and requests under way.
+const STOP_MAX: Duration = Duration::from_secs(5);
+/// When operations are tried again that the kernel did not take, or that wait for memory.
+const RETRY: Duration = Duration::from_millis(1);
+
+impl Mirror {
+    /// Serves until `stop` is readable or closed.
+    ///
+    /// # Errors
+    /// Events cannot be waited for.
+    pub fn run(mut self, stop: BorrowedFd<'_>) -> Result<(), MirrorError> {
+        let data = EventData::new_u64(STOP_KEY);
+        epoll::add(&self.epoll, stop, data, EventFlags::IN).map_err(MirrorError::Wait)?;
+        if let Some(dialer) = &self.outside.dialer {
+            dialer.dial();
+        }
+        // What was told before this began.
+        self.learn_lease();
+        self.tell_rank();
+        let mut stops_at: Option<Instant> = None;
+        loop {
+            let mut events = [const {
+                Event {
+                    flags: EventFlags::empty(),
+                    data: EventData::new_u64(0),
+                }
+            }; EVENTS_MAX];
+            let deadline = self.deadline().into_iter().chain(stops_at).min();
+            let count = wait(&self.epoll, &mut events, deadline).map_err(MirrorError::Wait)?;
+            let now = Instant::now();
+            for event in &events[..count] {
+                match { event.data }.u64() {
+                    STOP_KEY => {
+                        let _ = epoll::delete(&self.epoll, stop);
+                        self.export.stop();
+                        self.feed(Input::Order(Order::HandOver));
+                        stops_at = now.checked_add(STOP_MAX);
+                    }
+                    LETTERS_KEY => self.read_letters(now),
+                    key if key >= KEYS => self.export.handle_event(key, event.flags, now),
+                    // The disk and the link are looked at in every turn.
+                    _ => {}
+                }
+            }
+            self.turn(now);
+            if stops_at.is_some_and(|at| now >= at || self.may_end()) {
+                (self.outside.wishes)(Wish::Rank(0));
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether nothing is left to do before the end.
+    fn may_end(&self) -> bool {
+        let hands_over = self.replica.is_mirrored() && self.lease.is_held();
+        !hands_over && !self.export.is_busy()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let retry = self.local.is_held_up() || self.peer.starves();
+        let retry = retry.then(|| Instant::now() + RETRY);
+        let deadlines = [
+            self.export.deadline(),
+            self.replica.deadline().map(moment),
+            self.peer.deadline(),
+            self.shown.deadline(),
+            retry,
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Lets the replica process something, and does what it wants.
+    pub(super) fn feed(&mut self, input: Input<Data>) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.replica.handle(boottime(), input, &mut actions);
+        let mut some = std::mem::take(&mut actions);
+        for action in some.drain(..) {
+            self.act(action);
+        }
+        if self.actions.capacity() < some.capacity() {
+            self.actions = some;
+        }
+        // Not before: its messages have to be sent in their order.
+        while let Some(id) = self.clients.next_ready() {
+            self.place(id);
+        }
+    }
+
+    fn act(&mut self, action: Action<Data>) {
+        match action {
+            Action::Reply(id, outcome) => self.replied(id, outcome),
+            Action::Disk(id, operation) => self.local.start(id, operation),
+            Action::Store(number, change) => self.local.store(number, change),
+            Action::Send(session, message) => self.peer.send(session, message),
+            Action::Disconnect(session) => {
+                if self.peer.session() == Some(session) {
+                    self.peer.disconnect(Some(self.shown.said.clone()));
+                    self.after_loss();
+                }
+            }
+            Action::Propose(Epoch(epoch), record) => {
+                let number = record.generation.0;
+                let value = self.lease.names.encode(&record);
+                (self.outside.wishes)(Wish::Record {
+                    epoch,
+                    number,
+                    value,
+                });
+            }
+            Action::Release(epoch) => self.lease.release(epoch),
+            Action::Resized(blocks) => self.resized(blocks),
+            Action::Say(notice) => {
+                self.shown.said = notice.to_string();
+                self.shown.is_due = true;
+                (self.outside.say)(notice.to_string());
+                if matches!(notice, Notice::Serves { .. }) {
+                    self.peer.pulse(true, Instant::now(), true);
+                }
+            }
+        }
+    }
+
+    /// All that has happened, until nothing more has, or others have waited long enough.
+    fn turn(&mut self, now: Instant) {
+        self.export.handle_time(now);
+        if self.replica.deadline().is_some_and(|at| boottime() >= at) {
+            self.feed(Input::Tick);
+        }
+        let mut ended = Vec::new();
+        for _ in 0..ROUNDS_MAX {
+            let mut any = false;
+            self.local.progress(&mut ended, &mut self.completed);
+            for input in ended.drain(..) {
+                any = true;
+                match input {
+                    Input::Stored(FOUNDING) => self.founded(),
+                    Input::StoreFailed(FOUNDING) => {}
+                    input => {
+                        let stored = matches!(input, Input::Stored(_));
+                        self.feed(input);
+                        // A copy that was empty may have become part of the volume.
+                        if stored {
+                            self.size_stored();
+                            self.outside.mailbox.set_facts(self.facts());
+                        }
+                    }
+                }
+            }
+            any |= self.hear(now);
+            any |= !self.completed.is_empty();
+            self.stopwatch.end(&self.outside.meter, &self.completed);
+            for completion in std::mem::take(&mut self.completed) {
+                self.export.handle_completion(completion);
+            }
+            let asked: Vec<_> = self.export.settle().collect();
+            for (token, operation) in asked {
+                any = true;
+                self.asked(token, operation, now);
+            }
+            // The other copy works while this one does.
+            if any && let Err(error) = self.peer.flush() {
+                self.lose(error);
+            }
+            self.local.go();
+            if !any {
+                break;
+            }
+        }
+        self.tell_rank();
+        let serves = self.replica.serves().is_some();
+        self.peer.pulse(serves, now, false);
+        if let Err(error) = self.peer.flush() {
+            self.lose(error);
+        }
+        self.outside.meter.set_clients(self.export.clients());
+        self.show(now);
+    }
+
+    /// Takes what the other node sent. Returns whether there was anything.
+    fn hear(&mut self, now: Instant) -> bool {
+        let (pool, own) = (self.local.pool(), self.local.account());
+        let received = self.peer.receive(pool, own, now);
+        let mut any = false;
+        while let Some(incoming) = self.peer.next() {
+            any = true;
+            let kind = match &incoming {
+                Incoming::Head(head) | Incoming::Data(head, _) | Incoming::Value(head, _) => {
+                    (head.kind, head.number)
+                }
+            };
+            match kind {
+                (Kind::Pulse, serves) => {
+                    if self.peer.pulsed(serves == 1) || self.clients.has_waiting() {
+                        self.retry();
+                    }
+                }
+                (Kind::AskRead | Kind::AskWrite | Kind::AskFlush, _) => self.asked_there(incoming),
+                (Kind::Answer, _) => self.answered(incoming),
+                _ => {
+                    if let Some(session) = self.peer.session()
+                        && let Some(message) = wire::message(incoming)
+                    {
+                        self.feed(Input::Message(session, message));
+                    }
+                }
+            }
+        }
+        if let Err(error) = received {
+            self.lose(error);
+        }
+        any
+    }
+
+    /// The connection is lost.
+    fn lose(&mut self, error: LinkError) {
+        if let Some(session) = self.peer.session() {
+            self.peer.disconnect(Some(error.to_string()));
+            self.feed(Input::Lost(session));
+            self.after_loss();
+        }
+    }
+
+    fn after_loss(&mut self) {
+        self.shown.is_due = true;
+        self.call_back();
+        if let Some(dialer) = &self.outside.dialer {
+            dialer.dial();
+        }
+    }
+
+    fn read_letters(&mut self, now: Instant) {
+        for letter in self.outside.mailbox.letters().take() {
+            match letter {
+                Letter::Connected(wire, theirs) => {
+                    if let Some(former) = self.peer.session() {
+                        self.peer.disconnect(None);
+                        self.feed(Input::Lost(former));
+                        self.call_back();
+                    }
+                    if let Some(session) = self.peer.connect(wire, &theirs, now) {
+                        self.feed(Input::Connected(session));
+                        let serves = self.replica.serves().is_some();
+                        self.peer.pulse(serves, now, true);
+                        self.shown.is_due = true;
+                        self.found_again();
+                    }
+                }
+                Letter::NotConnected(why) => {
+                    if self.peer.session().is_none() {
+                        self.peer.why_not = why;
+                    }
+                }
+                Letter::Lease => self.learn_lease(),
+                Letter::Size(bytes) => self.wants_size(bytes),
+                Letter::Prepared(range, result) => self.prepared(range, result),
+                Letter::Order(order) => self.feed(Input::Order(order)),
+                Letter::Adopt => {
+                    self.lease.adopts = true;
+                    self.found_again();
+                }
+            }
+        }
+    }
+
+    fn learn_lease(&mut self) {
+        if let Some(lease) = self.outside.mailbox.lease() {
+            for news in self.lease.learn(lease) {
+                self.learn(news);
+            }
+            self.shown.is_due = true;
+        }
+    }
+
+    fn learn(&mut self, news: News) {
+        match news {
+            News::Granted(epoch, until, record) => {
+                self.feed(Input::Granted {
+                    epoch,
+                    until,
+                    record,
+                });
+                self.retry();
+            }
+            News::Renewed(epoch, until) => self.feed(Input::Renewed { epoch, until }),
+            News::Recorded(record) => self.feed(Input::Recorded(record)),
+            News::Ended => self.feed(Input::LeaseEnded),
+            News::Unfounded(epoch) => self.found(epoch),
+        }
+    }
+
+    /// Something changed that a volume without a record may have waited for.
+    fn found_again(&mut self) {
+        if let Some(epoch) = self.lease.unfounded() {
+            self.found(epoch);
+        }
+    }
+
+    /// The cluster has no record of the volume, and this node has the lease.
+    fn found(&mut self, epoch: Epoch) {
+        let connected = self.peer.session().is_some();
+        let theirs = self.peer.facts.as_ref().filter(|_| connected);
+        let founding = founding::decide(&self.facts(), theirs, self.lease.adopts);
+        self.shown.is_due = true;
+        match &founding {
+            Founding::Waits => {}
+            Founding::Refuses(words) => {
+                if self.lease.founding.as_ref() != Some(&founding) {
+                    (self.outside.say)(words.clone());
+                }
+            }
+            Founding::GivesWay => self.lease.release(epoch),
+            Founding::Creates => self.create(true),
+            Founding::Records if self.lease.adopts => self.create(false),
+            Founding::Records => self.record_first(epoch),
+        }
+        self.lease.founding = Some(founding);
+    }
+
+    /// Stores that this copy is the first of a volume; or of another history of it, which no
+    /// other copy is part of.
+    fn create(&mut self, is_new: bool) {
+        let mut bytes = [0; 16];
+        if self.local.is_storing() || getrandom(&mut bytes, GetRandomFlags::empty()).is_err() {
+            return;
+        }
+        let random = u128::from_ne_bytes(bytes);
+        let before = self.local.head().clone();
+        let (volume, incarnation) = match is_new {
+            true => (Some(layout::VolumeId(bytes)), 1),
+            false => (before.volume, (random >> 64) as u64 | 1),
+        };
+        self.lease.adopts = false;
+        self.local.found(&layout::Change {
+            head: layout::Head {
+                volume,
+                incarnation,
+                state: layout::State::Joined(1),
+                unflushed: None,
+                hot: Vec::new(),
+                ..before
+            },
+            fill: Some(false),
+            bits: Vec::new(),
+        });
+    }
+
+    /// The copy is stored as the first one: the replica begins again with it.
+    fn founded(&mut self) {
+        let loaded = layout::Loaded {
+            head: self.local.head().clone(),
+            dirty: Vec::new(),
+            damaged_pages: 0,
+        };
+        let durable: Durable = durable::loaded(&loaded);
+        self.replica = Replica::new(self.settings, &durable, boottime());
+        self.room.begins_again();
+        self.outside.mailbox.set_facts(self.facts());
+        if let Some(session) = self.peer.session() {
+            self.feed(Input::Connected(session));
+        }
+        if let Some(epoch) = self.lease.unfounded() {
+            self.record_first(epoch);
+        }
+        self.tell_room();
+    }
+
+    /// Has the cluster record that this copy is complete.
+    fn record_first(&mut self, Epoch(epoch): Epoch) {
+        let head = self.local.head();
+        let layout::State::Joined(at) = head.state else {
+            return;
+        };
+        let record = Record {
+            incarnation: Incarnation(head.incarnation),
+            generation: Generation(at.max(1)),
+            in_sync: InSync::One(ME),
+            forks: Vec::new(),
+        };
+        (self.outside.wishes)(Wish::Record {
+            epoch,
+            number: record.generation.0,
+            value: self.lease.names.encode(&record),
+        });
+    }
+
+    /// Tells the cluster how much this node should have the lease.
+    fn tell_rank(&mut self) {
+        let rank = match &self.lease.record {
+            _ if self.lease.is_releasing() => 0,
+            Some(_) => self.replica.rank(boottime()),
+            // Without a record, a copy with data comes first.
+            None => match self.facts().volume {
+                Some(_) => 2,
+                None => {
+                    let theirs = self.peer.facts.as_ref();
+                    u32::from(theirs.is_none_or(|facts| facts.volume.is_none()))
+                }
+            },
+        };
+        if self.lease.told != Some(rank) {
+            self.lease.told = Some(rank);
+            (self.outside.wishes)(Wish::Rank(rank));
+        }
+    }
+}

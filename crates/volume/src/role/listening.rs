@@ -1,0 +1,45 @@
+//! The thread that listens for the other node, for all volumes.
+
+use crate::link::dial::{Cable, Registry, listen};
+use rustix::event::{EventfdFlags, eventfd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// It listens as long as this value lives.
+#[derive(Debug)]
+pub(super) struct Listening {
+    cable: Cable,
+    stop: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Listening {
+    /// Starts it; None where the system has no thread or descriptor for it.
+    pub(super) fn start(cable: &Cable, registry: &Arc<Registry>) -> Option<Listening> {
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).ok()?);
+        let (own, at, registry) = (stop.clone(), cable.clone(), registry.clone());
+        let builder = std::thread::Builder::new().name("volume/link".to_owned());
+        let thread = builder.spawn(move || listen(&at, &registry, own.as_fd()));
+        Some(Listening {
+            cable: cable.clone(),
+            stop,
+            thread: Some(thread.ok()?),
+        })
+    }
+
+    pub(super) fn cable(&self) -> &Cable {
+        &self.cable
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // It fails only where it is readable already.
+        let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            // It is back at its poll within moments.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A volume with two copies, on its thread.
+
+use super::socket::Claim;
+use super::worker::{PREFERRED_BYTES, Shared, Trouble};
+use crate::config::Pair;
+use crate::device::Device;
+use crate::export::Listener;
+use crate::layout::{Loaded, Metadata};
+use crate::link::dial::{Dialer, Registry};
+use crate::mirror::mailbox::{Letter, Mailbox};
+use crate::mirror::{self, Mirror, Opened, Outside, Shown};
+use crate::replica::{BLOCK_BYTES, OtherState};
+use crate::status::{Served, State};
+use part::voice::write_error;
+use protocol::nbd;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+/// The thread that dials. It ends with this value.
+struct Dialing {
+    dialer: Arc<Dialer>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Dialing {
+    fn start(
+        pair: &Pair,
+        mailbox: &Arc<Mailbox>,
+        registry: &Arc<Registry>,
+        name: &str,
+    ) -> std::io::Result<Dialing> {
+        let dialer = Arc::new(Dialer::default());
+        let (own, cable) = (dialer.clone(), pair.cable.clone());
+        let (receiver, registry) = (mailbox.clone(), registry.clone());
+        let builder = std::thread::Builder::new().name(format!("link/{name}"));
+        let thread = builder.spawn(move || own.live(&cable, &registry, &*receiver))?;
+        Ok(Dialing {
+            dialer,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Dialing {
+    fn drop(&mut self) {
+        self.dialer.end();
+        // A connection attempt may take its time; nobody waits for that.
+        drop(self.thread.take());
+    }
+}
+
+impl Shared {
+    /// Serves one of two copies, until it is to stop.
+    pub(super) fn serve_pair(
+        self: &Arc<Self>,
+        claim: &Claim,
+        (device, layout, loaded): (Device, Metadata, Loaded),
+        pair: &Pair,
+    ) -> Result<(), Trouble> {
+        let failed = |words: String| Trouble(State::Failed, words);
+        let has = layout.head().size_bytes;
+        let (name, backing) = {
+            let status = self.status();
+            (status.name.clone(), status.spec.backing.clone())
+        };
+        let mailbox = self.mailbox.clone();
+        let no_descriptor = || failed("no descriptor is left".to_owned());
+        let mailbox = mailbox.ok_or_else(no_descriptor)?;
+        let stop = self.stop.as_ref().ok_or_else(no_descriptor)?;
+        // The node whose name comes first dials, the other one listens.
+        let dialing = match !pair.other.is_empty() && pair.me < pair.other {
+            true => Some(Dialing::start(pair, &mailbox, &self.ties.registry, &name)),
+            false => None,
+        };
+        let dialing = dialing
+            .transpose()
+            .map_err(|error| failed(format!("cannot start a thread: {error}")))?;
+        let no_socket =
+            |error: std::io::Error| failed(format!("cannot listen at its socket: {error}"));
+        let listener = Listener::Unix(claim.listen().map_err(no_socket)?);
+        let export = nbd::Export {
+            name: name.clone(),
+            description: format!("the volume {name}"),
+            size: has,
+            read_only: false,
+            multi_conn: false,
+            block_min: BLOCK_BYTES as u32,
+            block_preferred: PREFERRED_BYTES,
+        };
+        let opened = Opened {
+            device: &device,
+            layout,
+            loaded,
+            backing: &backing,
+        };
+        let outside = self.outside(&name, mailbox, dialing.as_ref());
+        let names = mirror::Pair {
+            me: pair.me.clone(),
+            other: pair.other.clone(),
+            resync_rate: pair.resync_rate,
+        };
+        let mirror = Mirror::new(opened, &names, export, listener, outside);
+        let mirror = mirror.map_err(|error| failed(error.to_string()))?;
+        self.status().served = Some(Served {
+            size_bytes: has,
+            uses_ring: mirror.uses_ring(),
+            is_direct: device.is_direct,
+        });
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.letters().put_once(Letter::Size(self.wanted()));
+            self.ties.registry.add(&name, mailbox.clone());
+        }
+        let served = mirror.run(stop.as_fd());
+        self.ties.registry.remove(&name);
+        claim.remove();
+        served.map_err(|error| failed(error.to_string()))
+    }
+
+    fn outside(
+        self: &Arc<Self>,
+        name: &str,
+        mailbox: Arc<Mailbox>,
+        dialing: Option<&Dialing>,
+    ) -> Outside {
+        let (wishes, of) = (self.ties.wishes.clone(), name.to_owned());
+        let (shared, sayer) = (Arc::clone(self), name.to_owned());
+        Outside {
+            mailbox,
+            wishes: Arc::new(move |wish| wishes.put((of.clone(), wish))),
+            show: Arc::new(move |shown| shared.shown(shown)),
+            say: Arc::new(move |words| {
+                write_error(&format!("evenkeel: volume {sayer}: {words}\n"));
+            }),
+            dialer: dialing.map(|dialing| dialing.dialer.clone()),
+            meter: self.status().meter.clone(),
+            boot: self.ties.boot,
+        }
+    }
+
+    fn shown(&self, shown: Shown) {
+        let is_single = self.is_single.load(Ordering::Acquire);
+        let (state, mut why) = state(&shown, is_single);
+        if let Some(trouble) = &shown.trouble {
+            let colon = if why.is_empty() { "" } else { "; " };
+            why = format!("{trouble}{colon}{why}");
+        }
+        if let Some(words) = &shown.size_words {
+            why += if why.is_empty() { "" } else { "; " };
+            why += words;
+        }
+        {
+            let mut status = self.status();
+            if let Some(served) = &mut status.served {
+                served.size_bytes = shown.size_bytes;
+            }
+            status.mirror = Some(shown);
+        }
+        self.enter(state, why);
+    }
+}
+
+/// The state of a volume with two copies, and why it is so. The file may name this node only.
+fn state(shown: &Shown, is_single: bool) -> (State, String) {
+    let report = &shown.report;
+    let other = &shown.other;
+    if let Some(waits) = &shown.waits {
+        return (State::Frozen, waits.clone());
+    }
+    if report.serves {
+        if report.frozen {
+            let words = "requests wait: the lease is not valid, because no majority of the cluster \
+                         is reachable, or a hand-over is in progress";
+            return (State::Frozen, words.to_owned());
+        }
+        return match (report.other, &shown.link) {
+            (OtherState::InSync, _) => (State::Serving, String::new()),
+            (OtherState::Away, _) if is_single => (State::Serving, String::new()),
+            (OtherState::Syncing | OtherState::Joining | OtherState::Preparing, _) => {
+                (State::Resync, String::new())
+            }
+            (OtherState::Away, Err(why)) => {
+                (State::Alone, format!("{other} is not connected: {why}"))
+            }
+            (OtherState::Away, Ok(())) => {
+                let words = format!("{other} is connected and not in sync: {}", shown.said);
+                (State::Alone, words)
+            }
+        };
+    }
+    let complete = shown.in_sync.is_some_and(|[mine, _]| mine);
+    if is_single && !complete && shown.in_sync.is_some() {
+        let words = "this copy is not complete, and only the other one is: name both nodes in `on` until this \
+                     one is complete. Nothing on it is changed";
+        return (State::Frozen, words.to_owned());
+    }
+    let link = match &shown.link {
+        Ok(()) => String::new(),
+        Err(why) => format!("; {other} is not connected: {why}"),
+    };
+    match (report.follows, complete) {
+        (true, true) => (State::Following, String::new()),
+        (true, false) => (State::Filling, String::new()),
+        (false, _) => {
+            let words = match (&*shown.owner, complete) {
+                ("", _) => format!("no node holds its lease{link}"),
+                (owner, _) if owner == *other => {
+                    format!(
+                        "{other} holds the lease of this volume and has not connected to this copy yet{link}"
+                    )
+                }
+                (_, true) => format!("this node holds its lease and is about to serve{link}"),
+                (_, false) => format!("this copy is not complete, so only {other} can serve{link}"),
+            };
+            (State::Frozen, words)
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Scheduled snapshots of a volume, on a thread of their own: the file system may take its
+//! time. When the next one is due follows from those that there are, so a role that is
+//! started again continues.
+
+use crate::config::Schedule;
+use crate::device::{Backing, Snapshot, Stamp, snapshot};
+use crate::status::Taken;
+use part::voice::write_error;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// How soon one that failed is tried again.
+const RETRY: Duration = Duration::from_secs(60);
+/// How soon it is looked at again whether the volume is served.
+const SERVED_LOOK: Duration = Duration::from_secs(5);
+/// The clock may be set while nothing is due.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// The thread. It ends with this value.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    pub(super) schedule: Schedule,
+    backing: Backing,
+    taken: Arc<Mutex<Taken>>,
+    _stop: Sender<()>,
+}
+
+/// What the thread knows.
+struct Keeper<S> {
+    name: String,
+    backing: Backing,
+    schedule: Schedule,
+    serves: S,
+    taken: Arc<Mutex<Taken>>,
+}
+
+impl Snapshots {
+    /// Begins. `serves`: whether the volume is served, so that its data is good.
+    pub(super) fn start(
+        name: &str,
+        backing: &Backing,
+        schedule: Schedule,
+        serves: impl Fn() -> bool + Send + 'static,
+    ) -> Snapshots {
+        let (stop, stopped) = channel::<()>();
+        let taken = Arc::new(Mutex::new(Taken::default()));
+        let keeper = Keeper {
+            name: name.to_owned(),
+            backing: backing.clone(),
+            schedule,
+            serves,
+            taken: Arc::clone(&taken),
+        };
+        let builder = std::thread::Builder::new().name(format!("snapshot/{name}"));
+        let thread = builder.spawn(move || {
+            let mut wait = Duration::ZERO;
+            while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                wait = keeper.look(now());
+            }
+        });
+        if let Err(error) = thread {
+            let words = format!("cannot start a thread: {error}");
+            taken.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(words);
+        }
+        Snapshots {
+            schedule,
+            backing: backing.clone(),
+            taken,
+            _stop: stop,
+        }
+    }
+
+    /// Whether this is what a file says.
+    pub(super) fn fits(&self, backing: &Backing, schedule: Option<Schedule>) -> bool {
+        Some(self.schedule) == schedule && self.backing == *backing
+    }
+
+    pub(super) fn taken(&self) -> Taken {
+        let taken = self.taken.lock();
+        taken.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn now() -> Stamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Stamp(since.map_or(0, |since| since.as_secs()))
+}
+
+impl<S: Fn() -> bool> Keeper<S> {
+    /// Takes one if it is due, and returns how long to wait then.
+    fn look(&self, now: Stamp) -> Duration {
+        match self.keep(now) {
+            Ok(wait) => wait.min(WAIT_MAX),
+            Err(words) => {
+                let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+                if taken.trouble.as_ref() != Some(&words) {
+                    let name = &self.name;
+                    write_error(&format!("evenkeel: volume {name}: no snapshot: {words}\n"));
+                }
+                taken.trouble = Some(words);
+                RETRY
+            }
+        }
+    }
+
+    fn keep(&self, now: Stamp) -> Result<Duration, String> {
+        let mut all = self.scheduled()?;
+        let every = self.schedule.every_seconds.max(1);
+        let newest = all.last().map(|one| one.stamp);
+        // One from the future: the clock was set back.
+        let newest = newest.filter(|stamp| *stamp <= now);
+        let due = newest.map_or(now, |stamp| Stamp(stamp.0.saturating_add(every)));
+        let is_due = due <= now;
+        if is_due {
+            if !(self.serves)() {
+                return Ok(SERVED_LOOK);
+            }
+            let taken = snapshot::take(&self.backing, &self.name, now, true);
+            all.push(taken.map_err(|error| error.to_string())?);
+        }
+        let surplus = all.len().saturating_sub(self.schedule.keep as usize);
+        for one in all.drain(..surplus) {
+            one.remove().map_err(|error| error.to_string())?;
+        }
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        *taken = Taken {
+            count: all.len(),
+            newest: all.last().map(|one| one.stamp),
+            trouble: None,
+        };
+        let wait = if is_due { every } else { due.0 - now.0 };
+        Ok(Duration::from_secs(wait))
+    }
+
+    fn scheduled(&self) -> Result<Vec<Snapshot>, String> {
+        let all = snapshot::list(&self.backing, &self.name);
+        let mut all = all.map_err(|error| error.to_string())?;
+        all.retain(|one| one.is_scheduled);
+        Ok(all)
+    }
+}

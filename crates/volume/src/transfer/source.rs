@@ -1,0 +1,396 @@
+//! Where a copy comes from.
+
+use super::image::HEAD_BYTES;
+use super::{ALIGN_BYTES, PIECE_BYTES, Piece, REQUESTS_MAX, TransferError};
+use crate::client::{Address, Ask, Client, Done};
+use crate::device::Snapshot;
+use protocol::nbd::reply::Extent;
+use rustix::fs::{
+    CWD, FileType, FlockOperation, Mode, OFlags, SeekFrom, flock, fstat, openat, seek,
+};
+use rustix::io::{Errno, pread};
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How much is asked for at a time, of which parts of a disk are allocated, bytes.
+const STATUS_BYTES: u64 = 1 << 30;
+
+/// A disk that is read from its start to its end.
+#[derive(Debug)]
+pub enum Source {
+    /// At an NBD server.
+    Server(Box<Client>),
+    /// In a file, or on a block device.
+    File(Disk),
+}
+
+/// A file or a block device.
+#[derive(Debug)]
+pub struct Disk {
+    file: File,
+    path: PathBuf,
+    /// Where it begins in the file, bytes. Data and holes are looked for from 0 on only.
+    first: u64,
+    size: u64,
+}
+
+impl Source {
+    /// Opens an NBD export, a file or a block device. Nothing else writes to a device as long
+    /// as this value lives.
+    ///
+    /// # Errors
+    /// It is not there, is no disk, or is in use.
+    pub fn open(word: &str) -> Result<Source, TransferError> {
+        if Address::is_uri(word) {
+            let address = Address::parse(word).map_err(|error| TransferError::File {
+                action: "use",
+                path: word.into(),
+                error: io::Error::new(io::ErrorKind::InvalidInput, error),
+            })?;
+            return Source::connect(address);
+        }
+        Disk::open(Path::new(word)).map(Source::File)
+    }
+
+    /// Opens a snapshot.
+    ///
+    /// # Errors
+    /// It is not there, or in use.
+    pub fn snapshot(snapshot: &Snapshot) -> Result<Source, TransferError> {
+        let mut disk = Disk::open(&snapshot.path)?;
+        disk.first = snapshot.first;
+        disk.size = snapshot
+            .size_bytes
+            .min(disk.size.saturating_sub(snapshot.first));
+        Ok(Source::File(disk))
+    }
+
+    /// Connects to an NBD export.
+    ///
+    /// # Errors
+    /// The server cannot be used.
+    pub fn connect(address: Address) -> Result<Source, TransferError> {
+        Ok(Source::Server(Box::new(Client::connect(address)?)))
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Source::Server(client) => client.offer().size,
+            Source::File(disk) => disk.size,
+        }
+    }
+
+    /// Returns its first bytes, by which an image format is recognised.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn head(&mut self) -> Result<Vec<u8>, TransferError> {
+        match self {
+            Source::Server(client) => {
+                let offer = *client.offer();
+                let wanted = (HEAD_BYTES as u64).next_multiple_of(u64::from(offer.block_min));
+                let length = wanted.min(offer.size);
+                // At most a block.
+                let length = u32::try_from(length).unwrap_or(0);
+                if length == 0 {
+                    return Ok(Vec::new());
+                }
+                match client.call(Ask::Read(0, length))? {
+                    Done::Data(_, bytes) => Ok(bytes),
+                    _ => Ok(Vec::new()),
+                }
+            }
+            Source::File(disk) => {
+                let length = (HEAD_BYTES as u64).min(disk.size);
+                disk.bytes(0, usize::try_from(length).unwrap_or(0))
+            }
+        }
+    }
+
+    /// Reads all of it, in order. `give` returns false if nobody wants more.
+    pub(super) fn read(
+        &mut self,
+        give: &mut dyn FnMut(Piece) -> bool,
+    ) -> Result<(), TransferError> {
+        match self {
+            Source::Server(client) => Reading::new(client).run(give),
+            Source::File(disk) => disk.read(give),
+        }
+    }
+}
+
+impl Disk {
+    fn open(path: &Path) -> Result<Disk, TransferError> {
+        let failed = |action| {
+            let path = path.to_path_buf();
+            move |errno: Errno| TransferError::File {
+                action,
+                path,
+                error: errno.into(),
+            }
+        };
+        let no_disk = |what| {
+            let path = path.to_path_buf();
+            Err(TransferError::NotADisk { path, what })
+        };
+        let in_use = |what| {
+            let path = path.to_path_buf();
+            Err(TransferError::InUse { path, what })
+        };
+        // Without waiting for the other end of a FIFO; exclusively only if it is a device, where
+        // this means that it is neither mounted nor part of something else.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = openat(CWD, path, flags, Mode::empty()).map_err(failed("open"))?;
+        let stat = fstat(&file).map_err(failed("look at"))?;
+        let file = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => file,
+            FileType::BlockDevice => match openat(CWD, path, flags | OFlags::EXCL, Mode::empty()) {
+                Ok(file) => file,
+                Err(Errno::BUSY) => {
+                    return in_use("mounted, or part of LVM or RAID: unmount it first");
+                }
+                Err(errno) => return Err(failed("open")(errno)),
+            },
+            FileType::Directory => return no_disk("a directory"),
+            FileType::Fifo => return no_disk("a FIFO"),
+            FileType::Socket => return no_disk("a socket"),
+            _ => return no_disk("a character device"),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                return in_use("by a volume: use `evenkeel volume export`, or its NBD address");
+            }
+            Err(errno) => return Err(failed("lock")(errno)),
+        }
+        let size = seek(&file, SeekFrom::End(0)).map_err(failed("find the size of"))?;
+        Ok(Disk {
+            file: file.into(),
+            path: path.to_path_buf(),
+            first: 0,
+            size,
+        })
+    }
+
+    fn failed(&self, action: &'static str) -> impl FnOnce(Errno) -> TransferError + use<'_> {
+        move |errno| TransferError::File {
+            action,
+            path: self.path.clone(),
+            error: errno.into(),
+        }
+    }
+
+    /// Reads so many bytes.
+    fn bytes(&self, offset: u64, length: usize) -> Result<Vec<u8>, TransferError> {
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            let at = offset + filled as u64;
+            match pread(&self.file, &mut bytes[filled..], self.first + at) {
+                Ok(0) => {
+                    return Err(TransferError::Short {
+                        path: self.path.clone(),
+                        at,
+                        expected: self.size,
+                    });
+                }
+                Ok(count) => filled += count,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.failed("read")(errno)),
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Where data begins from `at` on, and where it ends; the end of the disk if there is none.
+    fn data_from(&self, at: u64) -> Result<(u64, u64), TransferError> {
+        if self.first > 0 {
+            return Ok((at, self.size));
+        }
+        let begin = match seek(&self.file, SeekFrom::Data(at)) {
+            Ok(begin) => begin.min(self.size),
+            Err(Errno::NXIO) => return Ok((self.size, self.size)),
+            // A block device, or a file system that does not know.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok((at, self.size)),
+            Err(errno) => return Err(self.failed("find the data of")(errno)),
+        };
+        let end = seek(&self.file, SeekFrom::Hole(begin));
+        let end = end.map_err(self.failed("find the data of"))?;
+        // Blocks of a file system may be smaller than sectors.
+        let begin = (begin - begin % ALIGN_BYTES).max(at);
+        let end = end.max(begin).next_multiple_of(ALIGN_BYTES);
+        Ok((begin, end.min(self.size)))
+    }
+
+    fn read(&self, give: &mut dyn FnMut(Piece) -> bool) -> Result<(), TransferError> {
+        let mut at = 0;
+        while at < self.size {
+            let (begin, end) = self.data_from(at)?;
+            if begin > at && !give(Piece::Zeroes(begin - at)) {
+                return Ok(());
+            }
+            at = begin;
+            while at < end {
+                // To multiples of the length, however the data lies.
+                let length = u64::from(PIECE_BYTES) - at % u64::from(PIECE_BYTES);
+                let length = length.min(end - at);
+                let bytes = self.bytes(at, usize::try_from(length).unwrap_or(0))?;
+                at += length;
+                if !give(Piece::Data(bytes)) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The reading of an export.
+struct Reading<'c> {
+    client: &'c mut Client,
+    size: u64,
+    /// Pieces begin and end at multiples of this, bytes.
+    align: u64,
+    /// Extents that are known, but not asked for yet: length, and whether it is zeroes.
+    known: VecDeque<(u64, bool)>,
+    /// Up to where they reach, bytes.
+    known_to: u64,
+    /// Where the next request begins, bytes.
+    asked_to: u64,
+    /// Up to where pieces were given, bytes.
+    given_to: u64,
+    /// Pieces behind it, by their offset.
+    early: BTreeMap<u64, Piece>,
+}
+
+impl<'c> Reading<'c> {
+    fn new(client: &'c mut Client) -> Reading<'c> {
+        Reading {
+            size: client.offer().size,
+            align: u64::from(client.offer().block_min).max(ALIGN_BYTES),
+            client,
+            known: VecDeque::new(),
+            known_to: 0,
+            asked_to: 0,
+            given_to: 0,
+            early: BTreeMap::new(),
+        }
+    }
+
+    fn run(mut self, give: &mut dyn FnMut(Piece) -> bool) -> Result<(), TransferError> {
+        while self.given_to < self.size {
+            // Pieces that came early count as well: memory is bounded.
+            while self.client.under_way() + self.early.len() < REQUESTS_MAX
+                && self.asked_to < self.size
+            {
+                self.ask()?;
+            }
+            while let Some(piece) = self.early.remove(&self.given_to) {
+                self.given_to += piece.length().0;
+                if !give(piece) {
+                    return Ok(());
+                }
+            }
+            if self.client.under_way() > 0 {
+                self.receive()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the next request for data, or goes on behind zeroes.
+    fn ask(&mut self) -> Result<(), TransferError> {
+        while self.needs_more() && self.known_to < self.size {
+            self.learn()?;
+        }
+        let at = self.asked_to;
+        let Some((length, is_zero)) = self.known.pop_front() else {
+            return Ok(());
+        };
+        if is_zero {
+            self.early.insert(at, Piece::Zeroes(length));
+            self.asked_to += length;
+            return Ok(());
+        }
+        let most = u64::from(self.client.offer().payload_max.min(PIECE_BYTES));
+        let mut count = most.min(length);
+        if at + count < self.size {
+            count = (count - count % self.align).max(self.align.min(length));
+        }
+        if count < length {
+            self.known.push_front((length - count, false));
+        }
+        self.asked_to += count;
+        let count = u32::try_from(count).unwrap_or(PIECE_BYTES);
+        Ok(self.client.submit(Ask::Read(at, count))?)
+    }
+
+    /// What is known may end within a sector: more is needed to end a piece there.
+    fn needs_more(&self) -> bool {
+        match self.known.front() {
+            None => true,
+            Some((length, is_zero)) => !is_zero && *length < self.align && self.known.len() == 1,
+        }
+    }
+
+    /// Adds an extent behind those that are known. Of zeroes only whole sectors count.
+    fn add(&mut self, length: u64, is_zero: bool) {
+        let (at, end) = (self.known_to, self.known_to + length);
+        self.known_to = end;
+        let begin = at.next_multiple_of(self.align);
+        let last = match end == self.size {
+            true => end,
+            false => end - end % self.align,
+        };
+        let parts = match is_zero && begin < last {
+            true => [
+                (begin - at, false),
+                (last - begin, true),
+                (end - last, false),
+            ],
+            false => [(length, false), (0, false), (0, false)],
+        };
+        for (length, is_zero) in parts.into_iter().filter(|(length, _)| *length > 0) {
+            match self.known.back_mut() {
+                Some((before, kind)) if *kind == is_zero => *before += length,
+                _ => self.known.push_back((length, is_zero)),
+            }
+        }
+    }
+
+    /// Finds out which parts are allocated, from where nothing is known any more.
+    fn learn(&mut self) -> Result<(), TransferError> {
+        let length = STATUS_BYTES.min(self.size - self.known_to);
+        if self.client.offer().allocation.is_none() {
+            self.add(length, false);
+            return Ok(());
+        }
+        let count = u32::try_from(length).unwrap_or(u32::MAX);
+        self.client.submit(Ask::Status(self.known_to, count))?;
+        let before = self.known_to;
+        while self.known_to == before {
+            self.receive()?;
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<(), TransferError> {
+        match self.client.receive()? {
+            Done::Data(offset, bytes) => {
+                self.early.insert(offset, Piece::Data(bytes));
+            }
+            Done::Extents(_, extents) => {
+                for Extent { length, hole } in extents {
+                    // The last one may reach behind what was asked for.
+                    let length = u64::from(length).min(self.size - self.known_to);
+                    self.add(length, hole);
+                }
+            }
+            Done::Changed(..) | Done::Flushed => {}
+        }
+        Ok(())
+    }
+}

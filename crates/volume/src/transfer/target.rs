@@ -1,0 +1,297 @@
+//! Where a copy goes.
+
+use super::{PIECE_BYTES, Piece, REQUESTS_MAX, TransferError};
+use crate::client::{Ask, Client};
+use rustix::fs::{
+    CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, fcntl_getfl, flock, fstat,
+    fsync, ftruncate, openat, renameat_with, seek, unlinkat,
+};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The longest zeroes of one request, bytes: whole sectors of every size.
+const ZEROES_BYTES_MAX: u64 = 1 << 30;
+/// Zeroes to write from.
+static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
+
+/// A disk that is written from its start to its end.
+#[derive(Debug)]
+pub enum Target {
+    /// At an NBD server.
+    Server {
+        /// The server.
+        client: Box<Client>,
+        /// Up to where it was written, bytes.
+        at: u64,
+    },
+    /// In a new file.
+    File {
+        /// The file, which has another name until it is complete.
+        partial: Arc<Partial>,
+        /// Up to where it was written, bytes.
+        at: u64,
+    },
+    /// To an open file.
+    Stream {
+        /// The file.
+        file: File,
+        /// Zeroes are skipped: it is a regular file that ends where it is written.
+        skips: bool,
+    },
+}
+
+/// A file that is not complete: it is called `NAME.partial`, and removed unless it becomes
+/// complete.
+#[derive(Debug)]
+pub struct Partial {
+    file: File,
+    path: PathBuf,
+    partial: PathBuf,
+}
+
+impl Target {
+    /// Writes to an export.
+    pub fn server(client: Client) -> Target {
+        let client = Box::new(client);
+        Target::Server { client, at: 0 }
+    }
+
+    /// Writes to a file that is being made.
+    pub fn file(partial: Arc<Partial>) -> Target {
+        Target::File { partial, at: 0 }
+    }
+
+    /// Writes to an open file, such as standard output.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn stream(file: File) -> Result<Target, TransferError> {
+        let skips = skips(&file).map_err(|errno| TransferError::Output(errno.into()))?;
+        Ok(Target::Stream { file, skips })
+    }
+
+    pub(super) fn write(&mut self, piece: Piece) -> Result<(), TransferError> {
+        let length = piece.length().0;
+        match self {
+            Target::Server { client, at } => {
+                to_server(client, *at, piece)?;
+                *at += length;
+            }
+            Target::File { partial, at } => {
+                if let Piece::Data(bytes) = &piece {
+                    partial.write(*at, bytes)?;
+                }
+                *at += length;
+            }
+            Target::Stream { file, skips } => {
+                to_stream(file, *skips, &piece).map_err(TransferError::Output)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what was written complete and durable.
+    pub(super) fn finish(self) -> Result<(), TransferError> {
+        match self {
+            Target::Server { mut client, at } => {
+                // What is behind a shorter source reads as zeroes, too.
+                let begin = at.next_multiple_of(u64::from(client.offer().block_min));
+                let rest = client.offer().size.saturating_sub(begin);
+                to_server(&mut client, begin, Piece::Zeroes(rest))?;
+                while client.under_way() > 0 {
+                    client.receive()?;
+                }
+                if client.offer().can_flush() {
+                    client.call(Ask::Flush)?;
+                }
+                Ok(())
+            }
+            Target::File { partial, at } => partial.finish(at),
+            Target::Stream { mut file, skips } => {
+                let finish = |file: &mut File| {
+                    if skips {
+                        // Zeroes at the end were skipped as well.
+                        let end = seek(&*file, SeekFrom::Current(0))?;
+                        ftruncate(&*file, end)?;
+                        return fsync(&*file).map_err(io::Error::from);
+                    }
+                    file.flush()
+                };
+                finish(&mut file).map_err(TransferError::Output)
+            }
+        }
+    }
+}
+
+fn submit(client: &mut Client, ask: Ask) -> Result<(), TransferError> {
+    while client.under_way() >= REQUESTS_MAX {
+        client.receive()?;
+    }
+    Ok(client.submit(ask)?)
+}
+
+fn to_server(client: &mut Client, at: u64, piece: Piece) -> Result<(), TransferError> {
+    let offer = *client.offer();
+    // Only the last piece may end within a sector; the export has the rest of it.
+    let end = at + piece.length().0;
+    let end = end
+        .next_multiple_of(u64::from(offer.block_min))
+        .min(offer.size);
+    match piece {
+        Piece::Data(mut bytes) => {
+            bytes.resize(usize::try_from(end - at).unwrap_or(bytes.len()), 0);
+            submit(client, Ask::Write(at, bytes))
+        }
+        Piece::Zeroes(_) if offer.can_zero() => pieces(at, end, ZEROES_BYTES_MAX, |at, length| {
+            submit(client, Ask::Zeroes(at, length))
+        }),
+        Piece::Zeroes(_) => pieces(at, end, u64::from(PIECE_BYTES), |at, length| {
+            submit(client, Ask::Write(at, vec![0; length as usize]))
+        }),
+    }
+}
+
+/// Calls `each` with the offset and the length of each piece of a range.
+fn pieces(
+    mut at: u64,
+    end: u64,
+    most: u64,
+    mut each: impl FnMut(u64, u32) -> Result<(), TransferError>,
+) -> Result<(), TransferError> {
+    while at < end {
+        let length = most.min(end - at);
+        each(at, u32::try_from(length).unwrap_or(u32::MAX))?;
+        at += length;
+    }
+    Ok(())
+}
+
+fn to_stream(file: &mut File, skips: bool, piece: &Piece) -> io::Result<()> {
+    match piece {
+        Piece::Data(bytes) => file.write_all(bytes),
+        Piece::Zeroes(length) if skips => {
+            let length = i64::try_from(*length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+            Ok(seek(&*file, SeekFrom::Current(length)).map(drop)?)
+        }
+        Piece::Zeroes(length) => {
+            let mut left = *length;
+            while left > 0 {
+                let count = left.min(ZEROES.len() as u64);
+                file.write_all(&ZEROES[..usize::try_from(count).unwrap_or(0)])?;
+                left -= count;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Whether zeroes may be skipped: only where the file ends here, so that nothing is behind.
+fn skips(file: &File) -> Result<bool, Errno> {
+    let stat = fstat(file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
+        || fcntl_getfl(file)?.contains(OFlags::APPEND)
+    {
+        return Ok(false);
+    }
+    let at = seek(file, SeekFrom::Current(0))?;
+    Ok(u64::try_from(stat.st_size).is_ok_and(|size| size <= at))
+}
+
+impl Partial {
+    /// Begins a new file.
+    ///
+    /// # Errors
+    /// It is there, or another process writes it.
+    pub fn create(path: &Path) -> Result<Partial, TransferError> {
+        let failed = |action, path: &Path| {
+            let path = path.to_path_buf();
+            move |errno: Errno| TransferError::File {
+                action,
+                path,
+                error: errno.into(),
+            }
+        };
+        if path.symlink_metadata().is_ok() {
+            return Err(TransferError::Exists(path.to_path_buf()));
+        }
+        let mut name = path.file_name().map(OsString::from).unwrap_or_default();
+        name.push(".partial");
+        let partial = path.with_file_name(name);
+        // What a killed process left is written anew.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+        let file = openat(CWD, &partial, flags, mode).map_err(failed("create", &partial))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let what = "another process writes it";
+                return Err(TransferError::InUse {
+                    path: partial,
+                    what,
+                });
+            }
+            Err(errno) => return Err(failed("lock", &partial)(errno)),
+        }
+        ftruncate(&file, 0).map_err(failed("empty", &partial))?;
+        Ok(Partial {
+            file: file.into(),
+            path: path.to_path_buf(),
+            partial,
+        })
+    }
+
+    /// The name that it has until it is complete.
+    pub fn partial_path(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Removes it: it will not become complete.
+    pub fn discard(&self) {
+        // The copy has failed, and that is what is reported.
+        let _ = unlinkat(CWD, &self.partial, rustix::fs::AtFlags::empty());
+    }
+
+    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), TransferError> {
+        let written = self.file.write_all_at(bytes, at);
+        written.map_err(|error| self.failed("write", error))
+    }
+
+    fn finish(&self, size: u64) -> Result<(), TransferError> {
+        let io = |action| move |errno: Errno| self.failed(action, errno.into());
+        ftruncate(&self.file, size).map_err(io("extend"))?;
+        fsync(&self.file).map_err(io("flush"))?;
+        let flags = RenameFlags::NOREPLACE;
+        let renamed = match renameat_with(CWD, &self.partial, CWD, &self.path, flags) {
+            // A file system that cannot do it in one step: it was not there a moment ago.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                rustix::fs::renameat(CWD, &self.partial, CWD, &self.path)
+            }
+            other => other,
+        };
+        match renamed {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(TransferError::Exists(self.path.clone())),
+            Err(errno) => return Err(io("rename")(errno)),
+        }
+        let directory = match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = openat(CWD, directory, flags, Mode::empty()).map_err(io("flush"))?;
+        fsync(directory).map_err(io("flush"))
+    }
+
+    fn failed(&self, action: &'static str, error: io::Error) -> TransferError {
+        TransferError::File {
+            action,
+            path: self.partial.clone(),
+            error,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! File systems and a database in guests on a volume with two copies: a machine is killed with
+//! its guest, and the guest is started again at the other node.
+
+use crate::guest::{Image, format};
+use crate::volume_site::{VolumeSite, other};
+use lab::{Random, let_pass, setting};
+use std::time::Duration;
+
+/// Kills in `make test-long`, which sets the variable.
+const LONG: &str = "VOLUME_KILLS";
+/// XFS needs 300 MiB.
+const XFS_BYTES: u64 = 320 << 20;
+const EXT4_BYTES: u64 = 64 << 20;
+const LOAD_MS_MAX: u64 = 3000;
+
+/// So many times a machine and its guest are killed under load.
+#[track_caller]
+fn guests_are_killed(kind: &str, bytes: u64, kills: u64) {
+    let Some(image) = Image::new() else {
+        // CI has them.
+        let missing = Err(lab::Missing::Program(
+            "qemu-system-x86_64 or a cloud kernel",
+        ));
+        lab::may_run("volume_guest", missing);
+        return;
+    };
+    let mut random = Random::new(setting("VOLUME_SEED").unwrap_or(1));
+    let mut volumes = VolumeSite::with_size(&format!("volume-{kind}"), bytes);
+    let disk = volumes.scratch().join("disk.raw");
+    format(kind, &disk, bytes);
+    let alpha = &volumes.site.alpha;
+    let imported = alpha.command(&["volume", "import", "mail", &disk.to_string_lossy()]);
+    imported.well();
+    let (mut node, mut committed) = ("alpha", 0);
+    for kill in 0..=kills {
+        volumes.in_sync();
+        let client = &volumes.site.client;
+        let guest = image.start(client, &volumes.socket(node), kind);
+        guest.is_clean(committed);
+        if kill == kills {
+            return;
+        }
+        guest.commits(20);
+        let load = Duration::from_millis(random.below(LOAD_MS_MAX));
+        let_pass(load, "the load before a kill");
+        // The guest goes at the same time as its machine, or a little before or after.
+        if random.percent(50) {
+            committed = guest.committed().unwrap_or(committed);
+            drop(guest);
+            volumes.site.machine_mut(node).kill();
+        } else {
+            volumes.site.machine_mut(node).kill();
+            committed = guest.committed().unwrap_or(committed);
+            drop(guest);
+        }
+        println!(
+            "{kind}: kill {} of {kills} at {node}, {committed} committed",
+            kill + 1
+        );
+        let survivor = other(node);
+        volumes.becomes(survivor, "serving alone");
+        volumes.site.machine_mut(node).start();
+        node = survivor;
+    }
+}
+
+#[test]
+fn ext4_and_sqlite_in_a_guest_survive_the_loss_of_its_machine() {
+    lab::skip_unless_root!();
+    guests_are_killed("ext4", EXT4_BYTES, setting(LONG).unwrap_or(1));
+}
+
+#[test]
+fn xfs_and_sqlite_in_a_guest_survive_the_loss_of_its_machine() {
+    lab::skip_unless_root!();
+    if let Some(kills) = setting(LONG) {
+        guests_are_killed("xfs", XFS_BYTES, kills);
+    }
+}

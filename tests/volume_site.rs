@@ -1,0 +1,620 @@
+//! Where the scenarios of volumes with two copies take place: the machines of
+//! [`crate::cluster_site`], each with a directory of its own at one path, and clients that
+//! know what they wrote.
+
+use crate::cluster_site::{Machine, SOON, Site};
+use lab::{Random, Scratch, UnreliableDisk, eventually};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Bytes of the volume.
+pub const SIZE: u64 = 32 << 20;
+const BLOCK: usize = 4096;
+/// How long a request may wait for a volume that moves.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster with a volume on alpha and beta.
+pub struct VolumeSite {
+    pub site: Site,
+    /// The disks of alpha and beta, if they can fail.
+    pub disks: Vec<UnreliableDisk>,
+    /// Where each machine sees its own directory.
+    shared: Scratch,
+    own: Scratch,
+    boots: u64,
+    size: u64,
+}
+
+/// The nodes with the copies.
+pub const NODES: [&str; 2] = ["alpha", "beta"];
+
+impl VolumeSite {
+    /// The volume is served, with both copies in sync.
+    pub fn new(name: &str) -> VolumeSite {
+        VolumeSite::uncreated(name).created()
+    }
+
+    /// The same on disks that can fail.
+    pub fn on_unreliable_disks(name: &str) -> VolumeSite {
+        let disk = |_| UnreliableDisk::new(1 << 30).unwrap();
+        VolumeSite::configured(name, SIZE, NODES.map(disk).into()).created()
+    }
+
+    /// The volume is configured and not created.
+    pub fn uncreated(name: &str) -> VolumeSite {
+        VolumeSite::configured(name, SIZE, Vec::new())
+    }
+
+    /// The volume has this size, and both copies are in sync.
+    pub fn with_size(name: &str, bytes: u64) -> VolumeSite {
+        VolumeSite::configured(name, bytes, Vec::new()).created()
+    }
+
+    /// A directory for files.
+    pub fn scratch(&self) -> &Path {
+        self.own.path()
+    }
+
+    fn created(self) -> VolumeSite {
+        for node in self.site.nodes() {
+            node.command(&["volume", "create", "mail"]).well();
+        }
+        self.in_sync();
+        self
+    }
+
+    fn configured(name: &str, size: u64, disks: Vec<UnreliableDisk>) -> VolumeSite {
+        let mut volumes = VolumeSite {
+            site: Site::empty(name),
+            disks,
+            shared: Scratch::new().unwrap(),
+            own: Scratch::new().unwrap(),
+            boots: 0,
+            size,
+        };
+        let (own, shared) = (volumes.own.path().to_owned(), volumes.shared.path());
+        let machines = [&mut volumes.site.alpha, &mut volumes.site.beta];
+        for (index, machine) in machines.into_iter().enumerate() {
+            let directory = match volumes.disks.get(index) {
+                Some(disk) => disk.path(),
+                None => own.join(machine.name()),
+            };
+            let _ = fs::create_dir(&directory);
+            let boot = own.join(format!("{}.boot", machine.name()));
+            fs::write(&boot, boot_id(index as u64)).unwrap();
+            let wrapper = own.join(format!("{}.sh", machine.name()));
+            let script = format!(
+                "#!/bin/sh\nexec unshare -m sh -c 'mount --bind {} {} && \
+                 mount --bind {} /proc/sys/kernel/random/boot_id && exec {} \"$@\"' x \"$@\"\n",
+                directory.display(),
+                shared.display(),
+                boot.display(),
+                crate::program::binary().display()
+            );
+            fs::write(&wrapper, script).unwrap();
+            fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o700)).unwrap();
+            machine.set_program(&wrapper);
+        }
+        volumes.configure();
+        volumes
+    }
+
+    fn configure(&mut self) {
+        self.site.found();
+        let text = self.configuration("");
+        self.site.alpha.apply(&text, &["--now"]).well();
+        let configured = |node: &Machine| node.command(&["volume", "show", "mail"]).good;
+        let all = || self.site.nodes().into_iter().all(configured);
+        assert!(eventually(SOON, all), "{}", self.tell());
+    }
+
+    /// What the nodes serve, with further lines for the volume.
+    pub fn configuration(&self, further: &str) -> String {
+        format!(
+            "node alpha\n\taddress 10.61.0.1\nnode beta\n\taddress 10.61.0.2\n\n\
+             volume mail\n\tsize {}\n\ton alpha beta\n\tbacking file {}\n{further}",
+            self.size,
+            self.shared.path().display()
+        )
+    }
+
+    /// What the nodes serve, with another size of the volume.
+    pub fn sized(&self, size: &str) -> String {
+        let good = self.configuration("");
+        let other = good.replace(&format!("size {SIZE}"), &format!("size {size}"));
+        assert_ne!(other, good);
+        other
+    }
+
+    /// The file with the data of a node's copy.
+    pub fn file(&self, node: &str) -> PathBuf {
+        let index = NODES.iter().position(|name| *name == node);
+        let directory = match index.and_then(|index| self.disks.get(index)) {
+            Some(disk) => disk.path(),
+            None => self.own.path().join(node),
+        };
+        directory.join("mail.volume")
+    }
+
+    /// The disk of a node, which can fail.
+    pub fn disk(&self, node: &str) -> &UnreliableDisk {
+        &self.disks[usize::from(node == "beta")]
+    }
+
+    /// These machines lose their power at one moment, and with it what their disks had not
+    /// flushed; nothing of them runs afterwards.
+    pub fn lose_power(&mut self, machines: &[&str], random: &mut Random) {
+        let nodes = || NODES.into_iter().filter(|node| machines.contains(node));
+        nodes().for_each(|node| self.disk(node).cut_power());
+        let killed = { machines.iter() }.map(|name| self.site.machine_mut(name).kill_at_once());
+        let killed: Vec<_> = killed.collect();
+        for node in nodes() {
+            let ended = || self.disk(node).release();
+            assert!(eventually(SOON, ended), "{node} still runs");
+            self.disk(node).power_on(random);
+            self.boots += 1;
+            let path = self.own.path().join(format!("{node}.boot"));
+            fs::write(path, boot_id(1000 + self.boots)).unwrap();
+        }
+        drop(killed);
+    }
+
+    /// The socket of a node.
+    pub fn socket(&self, node: &str) -> PathBuf {
+        self.site.machine(node).runtime().join("volume-mail.sock")
+    }
+
+    /// What a node shows of the volume.
+    pub fn shown(&self, node: &str) -> String {
+        let machine = self.site.machine(node);
+        machine.command(&["volume", "show", "mail"]).text()
+    }
+
+    /// A fact that a node shows of the volume.
+    pub fn fact(&self, node: &str, name: &str) -> Option<String> {
+        let text = self.shown(node);
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| line.strip_prefix(&format!("{name}: ")));
+        line.map(str::to_owned)
+    }
+
+    /// The node that serves it.
+    pub fn owner(&self) -> Option<&'static str> {
+        let serves = |node: &&str| self.fact(node, "owner here").as_deref() == Some("1");
+        ["alpha", "beta"].into_iter().find(serves)
+    }
+
+    /// Waits until a node shows this state.
+    #[track_caller]
+    pub fn becomes(&self, node: &str, state: &str) {
+        let is = || self.fact(node, "state").as_deref() == Some(state);
+        assert!(
+            eventually(SOON, is),
+            "{node} is not {state}\n{}",
+            self.tell()
+        );
+    }
+
+    /// Waits until both copies are in sync; returns the owner.
+    #[track_caller]
+    pub fn in_sync(&self) -> &'static str {
+        let mut owner = None;
+        let synced = || {
+            owner = self.owner().filter(|owner| {
+                let mirrored = self.fact(owner, "mirrored").as_deref() == Some("1");
+                let other = other(owner);
+                mirrored && self.fact(other, "state").as_deref() == Some("copy")
+            });
+            owner.is_some()
+        };
+        assert!(eventually(SOON, synced), "{}", self.tell());
+        owner.unwrap_or_default()
+    }
+
+    /// Both copies are in sync and equal, and hold what these clients wrote.
+    #[track_caller]
+    pub fn holds(&self, writers: Vec<Writer>) -> Vec<Log> {
+        let logs: Vec<Log> = writers.into_iter().map(Writer::stop).collect();
+        self.in_sync();
+        for (index, log) in logs.iter().enumerate() {
+            assert!(
+                log.failed.is_none(),
+                "client {index}: {:?}\n{}",
+                log.failed,
+                self.tell()
+            );
+            assert!(
+                log.acknowledged() > 0,
+                "client {index} wrote nothing\n{}",
+                self.tell()
+            );
+        }
+        for node in NODES {
+            let mut client = Client::connect(&self.socket(node)).unwrap();
+            for log in &logs {
+                log.check(&mut client, node);
+            }
+        }
+        self.copies_are_equal();
+        logs
+    }
+
+    /// The same after a loss of power: of what was not flushed, any part may be lost.
+    #[track_caller]
+    pub fn holds_what_was_flushed(&self, logs: &mut [Log]) {
+        self.in_sync();
+        for log in logs {
+            assert!(log.failed.is_none(), "{:?}\n{}", log.failed, self.tell());
+            for node in NODES {
+                let mut client = Client::connect(&self.socket(node)).unwrap();
+                log.check_flushed(&mut client, node);
+            }
+        }
+        self.copies_are_equal();
+    }
+
+    /// No client is left, so nothing changes any more.
+    #[track_caller]
+    fn copies_are_equal(&self) {
+        let [alpha, beta] = NODES.map(|node| fs::read(self.file(node)).unwrap());
+        assert_eq!(alpha.len(), beta.len());
+        let differs = alpha.iter().zip(&beta).position(|(a, b)| a != b);
+        assert_eq!(differs, None, "{}", self.tell());
+    }
+
+    /// All that there is to say.
+    pub fn tell(&self) -> String {
+        let shown = ["alpha", "beta"].map(|node| format!("--- {node}\n{}", self.shown(node)));
+        shown.concat() + &self.site.tell()
+    }
+}
+
+/// A client at each node, which get on.
+pub fn clients(volumes: &VolumeSite) -> Vec<Writer> {
+    let writers = NODES.into_iter().zip([0, 4096]);
+    let writers = writers.map(|(node, first)| Writer::start(volumes.socket(node), first));
+    let writers: Vec<Writer> = writers.collect();
+    writers.iter().for_each(|writer| writer.gets_on(50));
+    writers
+}
+
+/// What the kernel would say after a boot.
+fn boot_id(number: u64) -> String {
+    format!("{number:08x}-0000-4000-8000-000000000000\n")
+}
+
+/// The node with the other copy.
+pub fn other(node: &str) -> &'static str {
+    if node == "alpha" { "beta" } else { "alpha" }
+}
+
+/// An NBD client of its own, so that nothing of ours checks itself.
+pub struct Client {
+    stream: UnixStream,
+    cookie: u64,
+    /// The size of the export, bytes.
+    pub size: u64,
+}
+
+impl Client {
+    pub fn connect(socket: &Path) -> io::Result<Client> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut greeting = [0; 18];
+        stream.read_exact(&mut greeting)?;
+        assert_eq!(&greeting[..16], b"NBDMAGICIHAVEOPT");
+        // Fixed newstyle, without zeroes; then the export by its name.
+        stream.write_all(&3_u32.to_be_bytes())?;
+        stream.write_all(b"IHAVEOPT")?;
+        stream.write_all(&1_u32.to_be_bytes())?;
+        stream.write_all(&4_u32.to_be_bytes())?;
+        stream.write_all(b"mail")?;
+        let mut export = [0; 10];
+        stream.read_exact(&mut export)?;
+        let (size, _) = export.split_first_chunk().unwrap();
+        Ok(Client {
+            stream,
+            cookie: 0,
+            size: u64::from_be_bytes(*size),
+        })
+    }
+
+    fn request(&mut self, flags: u16, kind: u16, block: u64, length: u32) -> io::Result<()> {
+        self.cookie += 1;
+        let mut head = Vec::with_capacity(28);
+        head.extend_from_slice(&0x2560_9513_u32.to_be_bytes());
+        head.extend_from_slice(&flags.to_be_bytes());
+        head.extend_from_slice(&kind.to_be_bytes());
+        head.extend_from_slice(&self.cookie.to_be_bytes());
+        head.extend_from_slice(&(block * BLOCK as u64).to_be_bytes());
+        head.extend_from_slice(&length.to_be_bytes());
+        self.stream.write_all(&head)
+    }
+
+    fn reply(&mut self) -> io::Result<()> {
+        let mut head = [0; 16];
+        self.stream.read_exact(&mut head)?;
+        let error = u32::from_be_bytes(head[4..8].try_into().unwrap());
+        match error {
+            0 => Ok(()),
+            error => Err(io::Error::from_raw_os_error(error as i32)),
+        }
+    }
+
+    pub fn write(&mut self, block: u64, bytes: &[u8], fua: bool) -> io::Result<()> {
+        self.request(u16::from(fua), 1, block, bytes.len() as u32)?;
+        self.stream.write_all(bytes)?;
+        self.reply()
+    }
+
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.request(0, 3, 0, 0)?;
+        self.reply()
+    }
+
+    pub fn read(&mut self, block: u64) -> io::Result<Vec<u8>> {
+        self.request(0, 0, block, BLOCK as u32)?;
+        self.reply()?;
+        let mut bytes = vec![0; BLOCK];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// What a client wrote to one block.
+#[derive(Clone, Copy, Default)]
+struct Written {
+    /// The last number that was acknowledged.
+    acknowledged: u64,
+    /// The last number that was sent.
+    sent: u64,
+    /// The last number that was flushed, or written with FUA.
+    stable: u64,
+}
+
+/// What a client wrote to the blocks that are its own.
+pub struct Log {
+    first: u64,
+    blocks: Vec<Written>,
+    failed: Option<String>,
+    number: u64,
+    /// The longest time from one acknowledgement to the next.
+    pub longest: Duration,
+}
+
+/// A client that writes numbers to random blocks of its own, until it is stopped.
+pub struct Writer {
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+    thread: JoinHandle<Log>,
+}
+
+/// A client that reads all the time, and takes no error.
+pub struct Reader {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Option<String>>,
+}
+
+impl Reader {
+    pub fn start(socket: PathBuf) -> Reader {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stops = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut random = Random::new(3);
+            let mut client = Client::connect(&socket).ok();
+            while !stops.load(Ordering::Relaxed) {
+                let Some(connected) = &mut client else {
+                    lab::let_pass(Duration::from_millis(20), "a client connects again");
+                    client = Client::connect(&socket).ok();
+                    continue;
+                };
+                match connected.read(random.below(8192)) {
+                    Ok(_) => {}
+                    Err(error) if error.raw_os_error().is_some() => return Some(error.to_string()),
+                    Err(_) => client = None,
+                }
+            }
+            None
+        });
+        Reader { stop, thread }
+    }
+
+    /// It had no error.
+    #[track_caller]
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        assert_eq!(self.thread.join().unwrap(), None);
+    }
+}
+
+/// What a block with this number has: a different word at each place.
+fn content(block: u64, number: u64) -> Vec<u8> {
+    let words = (0..BLOCK as u64 / 8).map(|at| (number << 24 | at) ^ block << 48);
+    words.flat_map(u64::to_le_bytes).collect()
+}
+
+impl Writer {
+    /// Writes to blocks from `first` on. A client whose connection ends connects again, and
+    /// sends again what has no reply: as QEMU does.
+    pub fn start(socket: PathBuf, first: u64) -> Writer {
+        Writer::go_on(socket, Log::new(first))
+    }
+
+    /// Goes on with a log.
+    pub fn go_on(socket: PathBuf, mut log: Log) -> Writer {
+        log.longest = Duration::ZERO;
+        let stop = Arc::new(AtomicBool::new(false));
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let (stops, counts) = (Arc::clone(&stop), Arc::clone(&acknowledged));
+        let thread = std::thread::spawn(move || {
+            log.write_until(&socket, &stops, &counts);
+            log
+        });
+        Writer {
+            stop,
+            acknowledged,
+            thread,
+        }
+    }
+
+    /// Waits until so many more writes are acknowledged.
+    #[track_caller]
+    pub fn gets_on(&self, more: u64) {
+        let from = self.acknowledged.load(Ordering::Relaxed);
+        let on = || self.acknowledged.load(Ordering::Relaxed) >= from + more;
+        assert!(
+            eventually(SOON, on) || self.thread.is_finished(),
+            "writes wait"
+        );
+    }
+
+    pub fn stop(self) -> Log {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+impl Log {
+    /// Of blocks from `first` on.
+    pub fn new(first: u64) -> Log {
+        Log {
+            first,
+            blocks: vec![Written::default(); 512],
+            failed: None,
+            number: 0,
+            longest: Duration::ZERO,
+        }
+    }
+
+    /// The last number that was flushed.
+    pub fn flushed(&self) -> u64 {
+        let stable = self.blocks.iter().map(|block| block.stable);
+        stable.max().unwrap_or_default()
+    }
+
+    /// What a flush covers from now on is what is there, and not what was lost.
+    pub fn power_failed(&mut self) {
+        for block in &mut self.blocks {
+            block.acknowledged = block.stable;
+        }
+    }
+
+    fn write_until(&mut self, socket: &Path, stop: &AtomicBool, count: &AtomicU64) {
+        let mut random = Random::new(self.first + 7 + self.number);
+        let mut client = Client::connect(socket).ok();
+        let mut since = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            self.number += 1;
+            let number = self.number;
+            let at = random.below(self.blocks.len() as u64);
+            let block = self.first + at;
+            let bytes = content(block, number);
+            self.blocks[at as usize].sent = number;
+            let fua = number.is_multiple_of(8);
+            loop {
+                let Some(connected) = &mut client else {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    lab::let_pass(Duration::from_millis(20), "a client connects again");
+                    client = Client::connect(socket).ok();
+                    continue;
+                };
+                let written = connected.write(block, &bytes, fua);
+                let flushed = written.and_then(|()| match number % 8 {
+                    4 => connected.flush(),
+                    _ => Ok(()),
+                });
+                match flushed {
+                    Ok(()) => break,
+                    Err(error) if matches!(error.raw_os_error(), Some(1 | 5 | 12 | 22 | 28)) => {
+                        self.failed = Some(format!("block {block}: {error}"));
+                        return;
+                    }
+                    // The connection ended.
+                    Err(_) => client = None,
+                }
+            }
+            self.blocks[at as usize].acknowledged = number;
+            match number % 8 {
+                0 => self.blocks[at as usize].stable = number,
+                4 => { self.blocks.iter_mut() }.for_each(|block| block.stable = block.acknowledged),
+                _ => {}
+            }
+            self.longest = self.longest.max(since.elapsed());
+            since = Instant::now();
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes that were acknowledged.
+    pub fn acknowledged(&self) -> usize {
+        let some = self.blocks.iter().filter(|one| one.acknowledged > 0);
+        some.count()
+    }
+
+    /// The power failed: what was not flushed may be lost, each sector for itself.
+    #[track_caller]
+    fn check_flushed(&mut self, client: &mut Client, node: &str) {
+        self.power_failed();
+        for (at, written) in self.blocks.iter().enumerate() {
+            let block = self.first + at as u64;
+            let bytes = client.read(block).unwrap();
+            for (sector, bytes) in bytes.chunks(512).enumerate() {
+                let word = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+                let number = match bytes.iter().all(|byte| *byte == 0) {
+                    true => 0,
+                    false => (word ^ block << 48) >> 24,
+                };
+                let range = written.stable..=written.sent;
+                assert!(
+                    range.contains(&number),
+                    "{node}: sector {sector} of block {block} has {number}, not {range:?}"
+                );
+                let place = sector * 512;
+                let whole = number == 0 || bytes == &content(block, number)[place..place + 512];
+                assert!(whole, "{node}: sector {sector} of block {block} is torn");
+            }
+        }
+    }
+
+    /// Every block has the last number that was acknowledged, or one that was sent later, as
+    /// a whole.
+    #[track_caller]
+    fn check(&self, client: &mut Client, node: &str) {
+        for (at, written) in self.blocks.iter().enumerate() {
+            let block = self.first + at as u64;
+            let bytes = client.read(block).unwrap();
+            let word = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+            let number = (word ^ block << 48) >> 24;
+            if written.sent == 0 {
+                assert!(
+                    bytes.iter().all(|byte| *byte == 0),
+                    "{node}: block {block} was not written"
+                );
+                continue;
+            }
+            if bytes.iter().all(|byte| *byte == 0) && written.acknowledged == 0 {
+                continue;
+            }
+            assert_eq!(
+                bytes,
+                content(block, number),
+                "{node}: block {block} is torn"
+            );
+            let range = written.acknowledged..=written.sent;
+            assert!(
+                range.contains(&number),
+                "{node}: block {block} has {number}, not {range:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A volume that is compared: who serves it, and where its client is.
+
+use super::case::Case;
+use super::error::Error;
+use super::fio::{Numbers, Target};
+use super::hand::Hand;
+use crate::cluster::ensemble::Ensemble;
+use crate::comparison;
+use lab::{Host, Lab, Process, Scratch, eventually};
+use rustix::process::Pid;
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long a volume may take until it is served.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Ticks of CPU time a second, as the kernel counts them for programs.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Who serves.
+#[derive(Debug)]
+pub enum Servers {
+    /// All that runs on these hosts: some programs leave their process group.
+    Hosts(Vec<Host>),
+    /// Our volume role below one supervisor.
+    Role(Process),
+    /// Our volume roles of a cluster.
+    Roles(Box<Ensemble>),
+}
+
+/// Who uses it.
+#[derive(Debug)]
+pub enum Client {
+    /// fio on this host.
+    Fio(Host, Target),
+    /// This process.
+    Hand(Hand),
+}
+
+/// A volume with all that belongs to it. What it started goes with it.
+#[derive(Debug)]
+pub struct Side {
+    pub client: Client,
+    pub servers: Servers,
+    pub _programs: Vec<Process>,
+    pub _files: Vec<Scratch>,
+    pub _lab: Option<Lab>,
+}
+
+impl Side {
+    /// Runs a case. None: this side has nothing like it.
+    pub fn run(&self, case: Case, seconds: u32) -> Result<Option<Turn>, Error> {
+        let before = self.ticks();
+        let numbers = match &self.client {
+            Client::Fio(host, target) => target.run(host, case, seconds)?,
+            Client::Hand(hand) if case == Case::Flush1 => hand.run(seconds)?,
+            Client::Hand(_) => return Ok(None),
+        };
+        let ticks = (self.ticks() - before) as f64;
+        let processor_us = ticks * 1e6 / TICKS_PER_SECOND / numbers.count.max(1.0);
+        let has_servers = !matches!(self.client, Client::Hand(_));
+        Ok(Some(Turn {
+            numbers,
+            processor_us: has_servers.then_some(processor_us),
+        }))
+    }
+
+    /// Writes the whole volume once.
+    pub fn fill(&self) -> Result<(), Error> {
+        match &self.client {
+            Client::Fio(host, target) => target.fill(host),
+            Client::Hand(_) => Ok(()),
+        }
+    }
+
+    /// The CPU time of its servers so far.
+    fn ticks(&self) -> u64 {
+        self.pids().into_iter().filter_map(ticks).sum()
+    }
+
+    /// Anonymous resident memory of the largest role, MiB; None where it is not ours.
+    pub fn memory(&self) -> Option<f64> {
+        let is_ours = !matches!(self.servers, Servers::Hosts(_));
+        let of = |pid| field(pid, "RssAnon:");
+        let most = self.pids().into_iter().filter_map(of).max();
+        most.filter(|_| is_ours)
+            .map(|kilobytes| kilobytes as f64 / 1024.0)
+    }
+
+    fn pids(&self) -> Vec<Pid> {
+        let roles = |process: &Process| {
+            let mut pids = process.tree();
+            pids.retain(|pid| is_role(*pid));
+            pids
+        };
+        match &self.servers {
+            Servers::Hosts(hosts) => hosts.iter().flat_map(Host::processes).collect(),
+            Servers::Role(process) => roles(process),
+            Servers::Roles(ensemble) => {
+                let members = ensemble.members.iter();
+                members.flat_map(|member| roles(&member.process)).collect()
+            }
+        }
+    }
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    pub numbers: Numbers,
+    /// CPU time of the servers for an operation, microseconds.
+    pub processor_us: Option<f64>,
+}
+
+fn read(pid: Pid, name: &str) -> Option<String> {
+    fs::read_to_string(format!("/proc/{}/{name}", pid.as_raw_nonzero())).ok()
+}
+
+fn is_role(pid: Pid) -> bool {
+    read(pid, "cmdline").is_some_and(|line| line.contains("volume-role"))
+}
+
+/// Of user and system, of all threads.
+fn ticks(pid: Pid) -> Option<u64> {
+    let stat = read(pid, "stat")?;
+    // pid (name) and the fields from the third on: the name may hold anything.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
+fn field(pid: Pid, name: &str) -> Option<u64> {
+    let status = read(pid, "status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// Starts a program whose output is kept.
+pub fn spawn(host: &Host, scratch: &Scratch, mut command: Command) -> Result<Process, Error> {
+    let path = scratch.path().join("said");
+    let opened = File::options().create(true).append(true).open(&path);
+    let (out, err) = opened
+        .and_then(|file| Ok((file.try_clone()?, file)))
+        .map_err(|source| comparison::Error::File {
+            doing: "creating",
+            path,
+            source,
+        })?;
+    command.stdin(Stdio::null()).stdout(out).stderr(err);
+    Ok(host.spawn(command)?)
+}
+
+/// Waits for something that a program is to do.
+pub fn ready(
+    label: &str,
+    scratch: &Scratch,
+    waited_for: &'static str,
+    condition: impl FnMut() -> bool,
+) -> Result<(), Error> {
+    if eventually(READY_TIMEOUT, condition) {
+        return Ok(());
+    }
+    let said = fs::read(scratch.path().join("said")).unwrap_or_default();
+    Err(Error::Comparison(comparison::Error::NotReady {
+        label: label.to_owned(),
+        waited_for,
+        said: String::from_utf8_lossy(&said).into_owned(),
+    }))
+}
