@@ -12,6 +12,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(30);
+/// One attempt to connect: a lost packet must not take all of [`SOON`].
+const ATTEMPT: Duration = Duration::from_secs(3);
 /// How long the farm is looked at while one of it is known to be down.
 const WATCHED: Duration = Duration::from_secs(3);
 
@@ -104,6 +106,21 @@ impl Business {
         let pid = std::fs::read_to_string(pid_file).unwrap();
         pid.trim().parse().unwrap()
     }
+
+    /// What an attempt to connect depends on, for the message of a failure.
+    fn state(&self, pid: i32) -> String {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+        let run = |host: &Host, words: &[&str]| {
+            let mut command = Command::new(words[0]);
+            command.args(&words[1..]);
+            host.run(command).unwrap_or_else(|error| error.to_string())
+        };
+        let sockets = run(&self.balancer, &["ss", "-ltn"]);
+        let here = run(&self.balancer, &["ip", "neighbour"]);
+        let there = run(&self.public, &["ip", "neighbour"]);
+        let route = run(&self.public, &["ip", "route"]);
+        format!("{status:?}\n{sockets}\n{here}\n{there}\n{route}")
+    }
 }
 
 fn certificate(scratch: &Scratch) {
@@ -137,10 +154,14 @@ fn serves(program: Program) {
     let pid = business.open(program);
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
     if matches!(program, Program::Haproxy) {
-        // It was seen to refuse for a moment after its command had returned. Not
-        // asked where requests are counted: it may count a connection as one.
-        let connects = || business.public.tcp_connect(at(STATISTICS), SOON).is_ok();
-        assert!(eventually(SOON, connects));
+        // Not asked where requests are counted: it may count a connection as one.
+        let mut last = String::new();
+        let connects = || {
+            let attempt = business.public.tcp_connect(at(STATISTICS), ATTEMPT);
+            attempt.map_err(|error| last = error.to_string()).is_ok()
+        };
+        let ready = eventually(SOON, connects);
+        assert!(ready, "{last}\n{}", business.state(pid));
     }
     farm_is_even(&business);
     tls_is_passed_through(&business);

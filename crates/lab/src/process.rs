@@ -46,6 +46,8 @@ pub struct Process {
     pid: Pid,
     pidfd: OwnedFd,
     command: String,
+    /// Its group is left alone: see [`run`].
+    leaves_group: bool,
 }
 
 impl Process {
@@ -79,6 +81,7 @@ impl Process {
                 pid,
                 pidfd,
                 command: line,
+                leaves_group: false,
             }),
             Err(errno) => {
                 let _ = child.kill();
@@ -242,6 +245,10 @@ fn tree(root: Pid) -> Vec<Pid> {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if self.leaves_group {
+            let _ = self.child.wait();
+            return;
+        }
         let _ = kill_process_group(self.pid, Signal::KILL);
         let _ = self.child.wait();
         // Workers are somebody else's to reap; but their sockets have to be closed
@@ -292,9 +299,13 @@ pub(crate) fn run(mut command: Command, network: Option<Arc<OwnedFd>>) -> Result
         .stdin(Stdio::null())
         .stdout(shared(&stdout)?)
         .stderr(shared(&stderr)?);
-    let process = Process::start(command, network)?;
+    let mut process = Process::start(command, network)?;
     match process.wait(COMMAND_TIMEOUT) {
-        Some(Exit::Code(0)) => read_said(&mut stdout),
+        Some(Exit::Code(0)) => {
+            // A daemon may not have left the group yet when its command returns.
+            process.leaves_group = true;
+            read_said(&mut stdout)
+        }
         Some(exit) => Err(LabError::Command {
             command: line.clone(),
             exit,
@@ -376,6 +387,16 @@ mod tests {
     #[test]
     fn a_command_gives_what_it_said() {
         assert_eq!(run(shell("echo hello"), None).unwrap(), "hello\n");
+    }
+
+    #[test]
+    fn a_daemon_that_has_not_left_the_group_when_its_command_returns_lives() {
+        // With its own output: a pipe to the shell would be no business of a daemon.
+        let said = run(shell("sleep 60 >/dev/null 2>&1 & echo $!"), None).unwrap();
+        let pid: i32 = said.trim().parse().unwrap();
+        assert!(runs(pid));
+        let pid = Pid::from_raw(pid).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
     }
 
     #[test]
