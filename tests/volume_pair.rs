@@ -133,6 +133,51 @@ fn without_a_majority_requests_wait_without_an_error_and_go_on() {
     volumes.holds(writers);
 }
 
+/// The writes of a client until one fails, and the error.
+fn fails(client: &mut Client) -> std::io::Error {
+    let mut writes = (0..).map(|number: u32| client.write(2, &[number as u8; 4096], false));
+    let error = writes.find_map(Result::err).unwrap();
+    assert_eq!(error.raw_os_error(), Some(5), "{error}");
+    error
+}
+
+#[test]
+fn without_a_majority_requests_fail_if_the_file_says_so_and_go_on_by_themselves() {
+    lab::skip_unless_root!();
+    let mut volumes = VolumeSite::new("volume-error");
+    let text = volumes.configuration("\twithout-majority error\n");
+    volumes.site.alpha.apply(&text, &["--now"]).well();
+    let owner = volumes.in_sync();
+    // Once with a client of the owner, once with one of the other node.
+    for (node, lost) in [(owner, other(owner)), (other(owner), owner)] {
+        let says = || volumes.fact(node, "without majority").as_deref() == Some("error");
+        assert!(eventually(SOON, says), "{}", volumes.tell());
+        let mut client = Client::connect(&volumes.socket(node)).unwrap();
+        client.write(1, &[7; 4096], true).unwrap();
+        volumes.site.machine_mut(lost).kill();
+        volumes.site.arbiter.kill();
+        fails(&mut client);
+        // From then on at once, reads too; and the state says why.
+        assert_eq!(client.read(1).unwrap_err().raw_os_error(), Some(5));
+        let shown = volumes.shown(node);
+        assert!(
+            shown.contains("requests fail (`without-majority error`)"),
+            "{shown}"
+        );
+        volumes.site.arbiter.start();
+        volumes.becomes(node, "serving alone");
+        // The same client goes on. What became of a write that failed stays.
+        assert_eq!(client.read(1).unwrap(), [7; 4096]);
+        let before = client.read(2).unwrap();
+        assert!(before.iter().all(|byte| *byte == before[0]));
+        volumes.site.machine_mut(lost).start();
+        volumes.in_sync();
+        assert_eq!(client.read(2).unwrap(), before);
+        client.write(1, &[8; 4096], true).unwrap();
+    }
+    volumes.holds(Vec::new());
+}
+
 #[test]
 fn all_machines_lose_power_at_once_and_nothing_acknowledged_is_lost() {
     lab::skip_unless_root!();

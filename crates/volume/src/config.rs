@@ -29,6 +29,29 @@ pub struct Spec {
     /// The name of this node, if the file names nodes.
     #[serde(default)]
     pub node: Option<String>,
+    /// What requests do while no majority of the cluster is reachable.
+    #[serde(default)]
+    pub without_majority: WithoutMajority,
+}
+
+/// What requests do while no majority of the cluster is reachable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum WithoutMajority {
+    /// They wait.
+    #[default]
+    Freeze,
+    /// They fail, some time after the end of the lease.
+    Error,
+}
+
+impl WithoutMajority {
+    /// Returns the word that files have for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            WithoutMajority::Freeze => "freeze",
+            WithoutMajority::Error => "error",
+        }
+    }
 }
 
 /// A schedule of snapshots.
@@ -223,6 +246,10 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
                     let (from, to) = (words(other.snapshots), words(spec.snapshots));
                     lines.push(format!("~ volume {name}: snapshot {from} -> {to}"));
                 }
+                if other.without_majority != spec.without_majority {
+                    let [from, to] = [other, spec].map(|one| one.without_majority.word());
+                    lines.push(format!("~ volume {name}: without-majority {from} -> {to}"));
+                }
                 if other.backing != spec.backing {
                     let (from, to) = (backing_words(&other.backing), backing_words(&spec.backing));
                     lines.push(format!("~ volume {name}: backing {from} -> {to}"));
@@ -296,6 +323,7 @@ mod tests {
                         snapshots: None,
                         pair: None,
                         node: None,
+                        without_majority: WithoutMajority::Freeze,
                     },
                 )
             };

@@ -217,6 +217,8 @@ fn facts(subject: Subject, volume: &Status) -> Subject {
     }
     if let Some(pair) = &volume.spec.pair {
         subject = subject.fact(COPIES, format!("{} {}", pair.me, pair.other));
+        let policy = volume.spec.without_majority.word();
+        subject = subject.fact("without majority", policy.to_owned());
     }
     if let Some(shown) = &volume.mirror {
         subject = mirrored(subject, shown);

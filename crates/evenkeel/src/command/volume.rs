@@ -30,7 +30,9 @@ use std::time::{Duration, Instant};
 use supervisor::directory::{self, Instance};
 use volume::attach;
 use volume::command::{self, CommandError};
-use volume::config::{Pair, Spec, Volumes, backing_words, parse_backing, size_words};
+use volume::config::{
+    Pair, Spec, Volumes, WithoutMajority, backing_words, parse_backing, size_words,
+};
 use volume::device::{Backing, DeviceError, device_bytes};
 use volume::keyword::NAME as PART;
 use volume::report::{BACKING, CLIENTS, COPIES, SIZE, VOLUME};
@@ -125,6 +127,7 @@ fn section(matches: &ArgMatches, name: &str) -> Result<(Spec, Option<Instance>),
         snapshots: None,
         pair,
         node: None,
+        without_majority: WithoutMajority::default(),
     };
     Ok((spec, Some(instance)))
 }

@@ -2,7 +2,7 @@
 
 use super::section::{Draft, Written};
 use super::{LineBuilder, codes};
-use crate::config::parse_size;
+use crate::config::{WithoutMajority, parse_size};
 use crate::link::PORT;
 use crate::link::dial::Cable;
 use language::arguments::{Args, Built};
@@ -21,6 +21,7 @@ pub(super) struct Defaults {
     begun: Option<Span>,
     pub(super) link: Option<Written<Cable>>,
     pub(super) resync_rate: Option<Written<u64>>,
+    pub(super) without_majority: Option<Written<WithoutMajority>>,
 }
 
 pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
@@ -135,6 +136,26 @@ fn resync_rate(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
+/// Reads the words of `without-majority`.
+pub(super) fn freeze_or_error(args: &mut Args<'_>) -> Result<WithoutMajority, Diagnostic> {
+    let word = args.required("`freeze` or `error`")?;
+    let known = [WithoutMajority::Freeze, WithoutMajority::Error];
+    let found = known.into_iter().find(|one| one.word() == word.str());
+    let found = found.ok_or_else(|| args.unfit(word, "not `freeze` or `error`"))?;
+    args.end()?;
+    Ok(found)
+}
+
+fn without_majority(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    if let Some(first) = &draft.defaults.without_majority {
+        return Err(twice(first.span, span, "without-majority"));
+    }
+    let value = freeze_or_error(args)?;
+    draft.defaults.without_majority = Some(Written { value, span });
+    Ok(())
+}
+
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["volume-defaults"],
@@ -155,6 +176,14 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
             client requests are in progress, at most one resync request is in progress.",
         example: "resync-rate 100m",
         build: resync_rate,
+    },
+    Keyword {
+        places: &["volume-defaults"],
+        syntax: "without-majority { freeze | error }",
+        doc: "What requests do while no node may serve their volume, for all volumes that do not say it themselves: they \
+            wait (`freeze`, the default), or they fail from 10 s after the end of the owner's lease on (`error`).",
+        example: "without-majority error",
+        build: without_majority,
     },
 ];
 

@@ -144,6 +144,9 @@ impl Tabled for Draft {
                     node: { volume.nodes.iter() }
                         .find(|node| context.nodes.is_here(&node.value))
                         .map(|node| node.value.clone()),
+                    without_majority: { volume.without_majority }
+                        .or(self.defaults.without_majority.as_ref().map(|one| one.value))
+                        .unwrap_or_default(),
                 };
                 volumes.0.insert(volume.name.value.clone(), spec);
             }

@@ -1,8 +1,8 @@
 //! The lines of a `volume` section.
 
-use super::defaults::Defaults;
+use super::defaults::{Defaults, freeze_or_error};
 use super::{LineBuilder, codes};
-use crate::config::{Schedule, parse_size};
+use crate::config::{Schedule, WithoutMajority, parse_size};
 use crate::device::{Backing, LogicalVolume};
 use crate::layout::{BLOCK_BYTES, VOLUME_BYTES_MAX};
 use language::arguments::{Args, Built, section_name};
@@ -37,6 +37,7 @@ pub(super) struct Volume {
     pub(super) nodes: Vec<Written<String>>,
     pub(super) backing: Option<Written<Backing>>,
     pub(super) snapshots: Option<Written<Schedule>>,
+    pub(super) without_majority: Option<WithoutMajority>,
     /// A line `on` was refused.
     pub(super) has_refused_nodes: bool,
     /// Keywords that were given, and where.
@@ -79,6 +80,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         nodes: Vec::new(),
         backing: None,
         snapshots: None,
+        without_majority: None,
         has_refused_nodes: false,
         once: Vec::new(),
     });
@@ -202,6 +204,12 @@ fn snapshot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
+fn without_majority(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let volume = once(draft, args, "without-majority")?;
+    volume.without_majority = Some(freeze_or_error(args)?);
+    Ok(())
+}
+
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["volume"],
@@ -256,5 +264,18 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
             snapshots, `restore` and `clone` use them.",
         example: "snapshot every 1h keep 24",
         build: snapshot,
+    },
+    Keyword {
+        places: &["volume"],
+        syntax: "without-majority { freeze | error }",
+        doc: "What requests to a volume with two copies do while no node may serve it, because no majority of the cluster \
+            is reachable or its complete copy is away. With `freeze`, the default, they wait without an error. With \
+            `error`, they fail (EIO) from 10 s after the end of the owner's lease on, so at most 15 s after the majority \
+            was lost; so a member that restarts is no error. A node that is not the owner counts 15 s from the time at \
+            which it last saw one. In both cases I/O resumes by itself. The blocks of a write that failed have the old \
+            or the new content, and keep it: it takes no effect later. It can also be set for all volumes, in \
+            `volume-defaults`.",
+        example: "without-majority error",
+        build: without_majority,
     },
 ];

@@ -1,6 +1,7 @@
 //! What `volume` sections come to, and what is said of wrong ones.
 
 use super::*;
+use crate::config::WithoutMajority;
 use configuration::{LoadOptions, Recording, Words};
 use language::render;
 use language::source::Text;
@@ -73,6 +74,7 @@ fn a_section_is_a_volume_of_this_machine() {
         size_bytes: 40 << 30,
         backing: Backing::File("/srv/volumes".into()),
         snapshots: None,
+        without_majority: WithoutMajority::Freeze,
     };
     assert_eq!(
         volumes.0.into_iter().collect::<Vec<_>>(),
@@ -254,6 +256,14 @@ fn a_volume_on_two_nodes_has_a_copy_on_each_and_a_link() {
             "volume-defaults\n  resync-rate 1k\n".to_owned(),
             "'1k' is not between 1m and 100g",
         ),
+        (
+            "volume-defaults\n  without-majority wait\n".to_owned(),
+            "error[E0802]: 'without-majority': 'wait' is not `freeze` or `error`",
+        ),
+        (
+            on("alpha beta") + "  without-majority error\n  without-majority error\n",
+            "error[E0804]: 'without-majority' may appear only once",
+        ),
     ] {
         let (_, told) = on_alpha(&text, &three);
         let one = told.lines().count() == 1 && told.contains(expected);
@@ -277,6 +287,26 @@ fn a_volume_on_two_nodes_has_a_copy_on_each_and_a_link() {
     }
     let (volumes, told) = on_alpha(&(LINK.to_owned() + &on("beta gamma")), &three);
     assert_eq!((volumes.0.len(), &*told), (0, ""), "it is not on this node");
+}
+
+#[test]
+fn a_volume_says_what_happens_without_a_majority_or_the_defaults_do() {
+    use WithoutMajority::{Error, Freeze};
+    for (defaults, own, expected) in [
+        ("", "", Freeze),
+        ("", "error", Error),
+        ("error", "", Error),
+        ("error", "freeze", Freeze),
+    ] {
+        let line = |word: &str| match word {
+            "" => String::new(),
+            word => format!("    without-majority {word}\n"),
+        };
+        let (defaults, own) = (line(defaults), line(own));
+        let text = format!("volume-defaults\n{defaults}{GOOD}    on alpha beta\n{own}");
+        let (volumes, told) = on_alpha(&text, &["alpha", "beta"]);
+        assert_eq!((volumes.0["mail"].without_majority, &*told), (expected, ""));
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::disk::{ACCOUNT_BYTES_MIN, Token};
 use crate::link::frame::BLOCKS_MAX;
 use crate::replica::{BLOCK_BYTES, Blocks, Body, Request, RequestId};
 use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
 
 /// Blocks that are set to zero at once. Longer ranges are done one after the other.
 const ZERO_BLOCKS_MAX: u64 = 8192;
@@ -63,6 +64,8 @@ pub(super) struct Clients {
     abroad_bytes: usize,
     /// Requests of the other node's clients.
     foreign: usize,
+    /// Since when neither node is known to serve.
+    pub(super) unowned_since: Option<Instant>,
 }
 
 /// Why the other node is not sane.

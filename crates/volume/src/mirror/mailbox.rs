@@ -1,6 +1,7 @@
 //! What others tell the thread of a volume, and what it tells the role: queues with a
 //! descriptor that is readable when something is in them.
 
+use crate::config::WithoutMajority;
 use crate::link::Wire;
 use crate::link::dial::Receiver;
 use crate::link::greeting::{Facts, Greeting};
@@ -31,6 +32,8 @@ pub enum Letter {
     Adopt,
     /// The size that the file says, bytes.
     Size(u64),
+    /// What the file says of requests that no node may serve.
+    WithoutMajority(WithoutMajority),
     /// The backing was prepared for more, or why not.
     Prepared(Range<u64>, Result<(), String>),
 }

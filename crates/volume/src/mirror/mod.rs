@@ -5,6 +5,7 @@
 //! - [`record`] and [`durable`] are what the replica knows, for the cluster and for the disk.
 //! - [`wire`] is its messages as frames; [`peer`] the other node; [`local`] the disk.
 //! - [`clients`] are the requests, which go to the replica here, or to the other node.
+//! - [`without_majority`] fails requests that no node may serve, if the file says so.
 //! - [`room`] prepares the backing for a larger size.
 //! - [`mailbox`] is how other threads tell this one something.
 //!
@@ -23,9 +24,11 @@ mod room;
 mod shown;
 mod turn;
 mod wire;
+mod without_majority;
 
 pub use shown::{NO_CLUSTER, Shown};
 
+use crate::config::WithoutMajority;
 use crate::device::{Backing, Device};
 use crate::disk::{Buffer, Completion, DiskError};
 use crate::export::{Export, Listener};
@@ -130,6 +133,8 @@ pub struct Pair {
     pub other: String,
     /// Bytes a second of a resync at most.
     pub resync_rate: u64,
+    /// What requests do while no node may serve.
+    pub without_majority: WithoutMajority,
 }
 
 /// A volume with two copies.
@@ -246,6 +251,7 @@ fn settings(size: u64, pair: &Pair, boot: u128) -> Settings {
         },
         bounds: Bounds {
             requests: REQUESTS_MAX,
+            fail_ns: without_majority::fail_ns(pair.without_majority),
             resync_block_ns: BLOCK_BYTES * 1_000_000_000 / pair.resync_rate.max(BLOCK_BYTES),
             ..Bounds::default()
         },

@@ -220,7 +220,7 @@ impl Mirror {
     }
 
     /// A request has ended.
-    fn end(&mut self, id: RequestId, result: Result<Option<Data>, Errno>) {
+    pub(super) fn end(&mut self, id: RequestId, result: Result<Option<Data>, Errno>) {
         let Some(asked) = self.clients.close(id) else {
             return;
         };

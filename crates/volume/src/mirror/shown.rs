@@ -37,6 +37,8 @@ pub struct Shown {
     pub size_words: Option<String>,
     /// Bytes a second of a resync in the last seconds.
     pub resync_rate: Option<u64>,
+    /// Requests fail instead of waiting for an owner.
+    pub fails: bool,
     /// The last thing that was said.
     pub said: String,
     /// What is wrong with the local disk, in words.
@@ -118,6 +120,7 @@ impl Mirror {
             waits: self.waits(),
             size_bytes: self.room.shown(),
             size_words: self.size_words(),
+            fails: self.fails(now),
             said: self.shown.said.clone(),
             trouble,
         };

@@ -90,6 +90,7 @@ impl Mirror {
             self.replica.deadline().map(moment),
             self.peer.deadline(),
             self.shown.deadline(),
+            self.failing_deadline(),
             retry,
         ];
         deadlines.into_iter().flatten().min()
@@ -173,6 +174,7 @@ impl Mirror {
                 }
             }
             any |= self.hear(now);
+            self.watch_owner(now);
             any |= !self.completed.is_empty();
             self.stopwatch.end(&self.outside.meter, &self.completed);
             for completion in std::mem::take(&mut self.completed) {
@@ -278,6 +280,7 @@ impl Mirror {
                 }
                 Letter::Lease => self.learn_lease(),
                 Letter::Size(bytes) => self.wants_size(bytes),
+                Letter::WithoutMajority(policy) => self.set_without_majority(policy),
                 Letter::Prepared(range, result) => self.prepared(range, result),
                 Letter::Order(order) => self.feed(Input::Order(order)),
                 Letter::Adopt => {

@@ -64,6 +64,10 @@ pub(crate) enum Defect {
     BeginsInOldSize,
     /// The follower forgets its activity log when a resync begins.
     ForgetsLogEarly,
+    /// A request that failed without a majority is executed later.
+    ExecutesFailed,
+    /// A write that failed without a majority leaves its range before both copies agree.
+    FailedLeavesRange,
 }
 
 /// The injected defect, if any.

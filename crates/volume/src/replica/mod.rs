@@ -132,7 +132,7 @@ impl<P: Payload> Replica<P> {
                 record,
             } => self.granted(epoch, until, record),
             Input::Renewed { epoch, until } => self.renewed(epoch, until),
-            Input::LeaseEnded => self.tenure.until = Time(0),
+            Input::LeaseEnded => self.end_lease(),
             Input::Recorded(record) => self.recorded(record),
             Input::Room { from, to } => self.has_room(from, to),
             Input::Order(order) => self.order(order),
@@ -151,6 +151,7 @@ impl<P: Payload> Replica<P> {
             self.copy.store_again_at,
             self.tenure_deadline(),
             self.other_deadline(),
+            self.failing_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -174,6 +175,7 @@ impl<P: Payload> Replica<P> {
             self.advance_hand_over();
             self.advance_growth();
         }
+        self.advance_failing();
         self.advance_store();
     }
 

@@ -137,7 +137,7 @@ impl<P: Payload> Replica<P> {
             Message::Refused { number, promised } => {
                 if number == self.other.number && self.other.phase == Phase::Greeting {
                     self.say(Notice::Refused(super::Refusal::OldEpoch { promised }));
-                    self.tenure.until = Time(0);
+                    self.end_lease();
                     self.fail_other();
                 }
             }

@@ -73,6 +73,11 @@ impl<P: Payload> Replica<P> {
         }
     }
 
+    /// The lease is not valid any longer.
+    pub(super) fn end_lease(&mut self) {
+        self.tenure.until = self.tenure.until.min(self.now);
+    }
+
     /// Returns whether the lease is valid now.
     pub(super) fn is_valid(&self) -> bool {
         self.now < self.tenure.until || self.broken.is(Defect::IgnoresLeaseEnd)

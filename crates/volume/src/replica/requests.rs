@@ -12,6 +12,8 @@ use super::tenure::Role;
 use super::{Payload, Replica};
 use std::collections::VecDeque;
 
+mod without_majority;
+
 /// Where a request comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
@@ -96,6 +98,8 @@ pub struct Slot<P> {
     needs_other: bool,
     /// The client has its reply, or the copy is cancelled.
     pub(super) replied: bool,
+    /// The client was told that it failed; what has begun is settled as if it had not been.
+    failed: bool,
     pub(super) data: Option<P>,
     pub(super) sent_at: Time,
     arrived: u64,
@@ -159,6 +163,7 @@ impl<P> Requests<P> {
             remote: Part::Not,
             needs_other: false,
             replied: false,
+            failed: false,
             data: None,
             sent_at: Time(0),
             arrived: self.arrivals,
@@ -373,6 +378,11 @@ impl<P: Payload> Replica<P> {
         let covers = self.copy.log.completed();
         let slot = self.requests.slot_mut(place);
         slot.stage = Stage::Running;
+        if slot.failed && !self.broken.is(Defect::ExecutesFailed) {
+            // It was not counted as one that does not.
+            slot.needs_other = true;
+            return self.end_slot(place);
+        }
         slot.local = Part::Waiting;
         slot.sent_at = self.now;
         let blocks = slot.blocks;
@@ -468,7 +478,11 @@ impl<P: Payload> Replica<P> {
         if slot.local == Part::Waiting {
             return;
         }
-        if let (Origin::Client(id), false) = (slot.origin, slot.replied) {
+        let is_open = !slot.replied || slot.failed;
+        if let Origin::Client(id) = slot.origin
+            && is_open
+            && !(slot.failed && self.broken.is(Defect::FailedLeavesRange))
+        {
             let has_other = slot.remote == Part::Done;
             let outcome = match (slot.local, &slot.work) {
                 (Part::Failed, _) if required => return,
@@ -484,7 +498,9 @@ impl<P: Payload> Replica<P> {
                 return;
             }
             slot.replied = true;
-            self.out.push(Action::Reply(id, outcome));
+            if !std::mem::take(&mut slot.failed) {
+                self.out.push(Action::Reply(id, outcome));
+            }
         }
         if self.requests.slot(place).remote != Part::Waiting {
             self.end_slot(place);

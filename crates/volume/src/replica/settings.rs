@@ -30,6 +30,8 @@ pub struct Bounds {
     pub resync_window: u32,
     /// Shortest time of a resync per block: the inverse of its rate.
     pub resync_block_ns: u64,
+    /// Requests fail when the lease has been over for so long. None: they wait for it.
+    pub fail_ns: Option<u64>,
 }
 
 impl Bounds {
@@ -53,6 +55,7 @@ impl Default for Bounds {
             resync_blocks: 16,
             resync_window: 8,
             resync_block_ns: 20_000,
+            fail_ns: None,
         }
     }
 }

@@ -100,6 +100,7 @@ impl Shared {
             me: pair.me.clone(),
             other: pair.other.clone(),
             resync_rate: pair.resync_rate,
+            without_majority: self.status().spec.without_majority,
         };
         let mirror = Mirror::new(opened, &names, export, listener, outside);
         let mirror = mirror.map_err(|error| failed(error.to_string()))?;
@@ -142,6 +143,9 @@ impl Shared {
     fn shown(&self, shown: Shown) {
         let is_single = self.is_single.load(Ordering::Acquire);
         let (state, mut why) = state(&shown, is_single);
+        if shown.fails && state == State::Frozen {
+            why = format!("requests fail (`without-majority error`): {why}");
+        }
         if let Some(trouble) = &shown.trouble {
             let colon = if why.is_empty() { "" } else { "; " };
             why = format!("{trouble}{colon}{why}");
@@ -170,7 +174,7 @@ fn state(shown: &Shown, is_single: bool) -> (State, String) {
     }
     if report.serves {
         if report.frozen {
-            let words = "requests wait: the lease is not valid, because no majority of the cluster \
+            let words = "the lease is not valid, because no majority of the cluster \
                          is reachable, or a hand-over is in progress";
             return (State::Frozen, words.to_owned());
         }

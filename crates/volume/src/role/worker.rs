@@ -173,13 +173,19 @@ impl Worker {
         self.shared
             .is_single
             .store(spec.pair.is_none(), Ordering::Release);
-        self.shared.status().spec.size_bytes = size_bytes;
+        {
+            let own = &mut self.shared.status().spec;
+            own.size_bytes = size_bytes;
+            own.without_majority = spec.without_majority;
+        }
         self.shared
             .wanted_bytes
             .store(size_bytes, Ordering::Release);
         signal(self.shared.wake.as_ref());
         if let Some(mailbox) = self.mailbox().filter(|_| self.is_mirror()) {
             mailbox.letters().put_once(Letter::Size(size_bytes));
+            let policy = Letter::WithoutMajority(spec.without_majority);
+            mailbox.letters().put_once(policy);
         }
     }
 

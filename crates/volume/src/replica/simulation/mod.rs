@@ -41,7 +41,8 @@ impl Payload for Content {
 /// One history: how many requests were acknowledged, or what was wrong.
 fn history(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
     let mut random = Random::new(seed);
-    let plan = plan::draw(&mut random);
+    let mut plan = plan::draw(&mut random);
+    plan.may_fail(&mut Random::new(!seed));
     let traced = setting("VOLUME_SEED").is_some();
     let mut world = World::new(plan, random, defect, traced);
     world
@@ -96,6 +97,32 @@ fn ten_thousand_histories_lose_nothing_that_was_acknowledged() {
         acknowledged >= count * 30 || count < 100,
         "{acknowledged} in {count}"
     );
+}
+
+/// A history in which the majority is lost, and requests fail by `without-majority error`.
+fn history_without_majority(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
+    let mut random = Random::new(seed);
+    let mut plan = plan::draw(&mut random);
+    plan.lose_majority(&mut random);
+    let mut world = World::new(plan, random, defect, setting("VOLUME_SEED").is_some());
+    world
+        .run()
+        .map_err(|what| format!("{what}\n{}", world.told()))
+}
+
+#[test]
+fn what_a_read_returns_of_a_write_that_failed_without_a_majority_stays_so() {
+    for seed in 0..300 {
+        if let Err(what) = history_without_majority(seed, None) {
+            panic!("{seed}: {what}");
+        }
+    }
+    for defect in [Defect::ExecutesFailed, Defect::FailedLeavesRange] {
+        let mut seeds = 0..FOUND_WITHIN;
+        let found = seeds.find(|seed| history_without_majority(*seed, Some(defect)).is_err());
+        println!("{defect:?}: {found:?}");
+        assert!(found.is_some(), "nobody found {defect:?}");
+    }
 }
 
 /// A history in which the disk of node 1 lies; without or with losses of its power.
@@ -161,6 +188,7 @@ fn a_replica_that_is_broken_on_purpose_is_found_out() {
         Defect::GrowsUnstored,
         Defect::KeepsRoom,
         Defect::BeginsInOldSize,
+        Defect::ExecutesFailed,
     ];
     let mut hidden = Vec::new();
     for defect in all {

@@ -27,6 +27,7 @@ pub const BOUNDS: Bounds = Bounds {
     resync_blocks: 4,
     resync_window: 3,
     resync_block_ns: 20_000,
+    fail_ns: None,
 };
 
 /// A machine.
@@ -94,7 +95,7 @@ impl Node {
     }
 
     /// Starts the process.
-    pub fn start(&mut self, me: usize, now: u64, broken: Broken) -> bool {
+    pub fn start(&mut self, me: usize, now: u64, broken: Broken, fail_ns: Option<u64>) -> bool {
         if self.replica.is_some() || !self.powered {
             return false;
         }
@@ -106,7 +107,7 @@ impl Node {
             },
             boot: Boot(u128::from(self.boot)),
             geometry: GEOMETRY,
-            bounds: BOUNDS,
+            bounds: Bounds { fail_ns, ..BOUNDS },
         };
         let mut replica = Replica::new(settings, &self.disk.kept, self.local(now));
         replica.break_it(broken);

@@ -57,6 +57,8 @@ pub struct Plan {
     pub crowd: u64,
     /// The disk of this node reports flushes that it does not do.
     pub liar: Option<usize>,
+    /// Requests fail when the lease has been over for so long.
+    pub fail_ns: Option<u64>,
     /// The size at the beginning, blocks, and that of a second copy that is blank.
     pub blocks: [u64; 2],
     /// The second copy is blank.
@@ -106,6 +108,7 @@ pub fn draw(random: &mut Random) -> Plan {
         impatient: random.percent(50),
         crowd: random.pick(&[1, 2, 6, 16]),
         liar: None,
+        fail_ns: None,
         blank: random.percent(16),
         stale: random.percent(16),
         reads: random.pick(&[20, 40, 60]),
@@ -117,6 +120,35 @@ pub fn draw(random: &mut Random) -> Plan {
 }
 
 impl Plan {
+    /// Some histories have `without-majority error`.
+    pub fn may_fail(&mut self, random: &mut Random) {
+        let bound = random.pick(&[MS / 2, 3 * MS, 12 * MS]);
+        self.fail_ns = random.percent(35).then_some(bound);
+    }
+
+    /// The majority is lost again and again, and requests fail; the copies lose each other, and
+    /// a node that has the lease again is lost soon.
+    pub fn lose_majority(&mut self, random: &mut Random) {
+        self.fail_ns = Some(random.pick(&[MS / 2, 2 * MS]));
+        (self.blank, self.stale, self.cluster_loss) = (false, false, 60);
+        (self.crowd, self.reads, self.depth) = (1, 50, 8);
+        self.faults.clear();
+        let mut at = 8 * MS;
+        for _ in 0..3 {
+            let alone = random.between(32, 50) * MS;
+            let cut = Fault::Cut([true, true], alone + 40 * MS);
+            self.faults.push((at, cut));
+            let alone_at = at + random.below(MS);
+            self.faults
+                .push((alone_at, Fault::Alone([true, true], alone)));
+            let lost = at + alone + random.between(1, 12) * MS;
+            let kill = Fault::Kill(random.index(2), 60 * MS);
+            self.faults.push((lost, kill));
+            at += alone + 80 * MS;
+        }
+        self.healed_at = at;
+    }
+
     /// Leaves out all losses of power of a node.
     pub fn keep_power(&mut self, of: usize) {
         self.faults.retain(|(_, fault)| match fault {

@@ -560,7 +560,12 @@ impl World {
                 "node {node} replied in {serves:?}, and {current:?} is current"
             ));
         }
-        let again = self.random.between(MS / 5, 2 * MS);
+        // Each error leaves the checker with one more possible history.
+        let patience = match (outcome, self.plan.fail_ns) {
+            (Outcome::Failed, Some(_)) => 8 * MS,
+            _ => MS / 5,
+        };
+        let again = self.random.between(patience, patience.max(MS) * 2);
         match self.traffic.reply(id, outcome)? {
             Next::Done => {
                 let client = self.traffic.ops[self.op_of(id)].client;
@@ -673,7 +678,7 @@ impl World {
     }
 
     fn start(&mut self, node: usize) -> Result<(), String> {
-        if self.nodes[node].start(node, self.now, self.broken) {
+        if self.nodes[node].start(node, self.now, self.broken, self.plan.fail_ns) {
             self.nodes[node].seen = self.agreement.epoch;
             self.tell(|| format!("{node} starts"));
             let life = self.nodes[node].life;

@@ -1,0 +1,60 @@
+//! Requests that wait for an owner, and fail when none has been seen for too long
+//! (`without-majority error`). The replica does the same with those that it has.
+
+use super::Mirror;
+use crate::config::WithoutMajority;
+use rustix::io::Errno;
+use std::time::{Duration, Instant};
+
+/// From the end of the lease until requests fail: a member that restarts is back by then.
+const AFTER_LEASE: Duration = Duration::from_secs(10);
+/// How long the lease of an owner may last that this node does not see.
+const LEASE_MAX: Duration = Duration::from_secs(5);
+
+/// How long after the end of the lease requests fail, nanoseconds, if they do.
+pub(super) fn fail_ns(policy: WithoutMajority) -> Option<u64> {
+    match policy {
+        WithoutMajority::Freeze => None,
+        WithoutMajority::Error => u64::try_from(AFTER_LEASE.as_nanos()).ok(),
+    }
+}
+
+impl Mirror {
+    /// The file says what happens without a majority.
+    pub(super) fn set_without_majority(&mut self, policy: WithoutMajority) {
+        self.settings.bounds.fail_ns = fail_ns(policy);
+        self.replica.set_fail_ns(self.settings.bounds.fail_ns);
+        self.shown.is_due = true;
+    }
+
+    /// When requests that wait for an owner fail, if they do.
+    fn fails_at(&self) -> Option<Instant> {
+        self.settings.bounds.fail_ns?;
+        Some(self.clients.unowned_since? + LEASE_MAX + AFTER_LEASE)
+    }
+
+    /// Whether requests fail at this time.
+    pub(super) fn fails(&self, now: Instant) -> bool {
+        let unseen = self.fails_at().is_some_and(|at| now >= at);
+        unseen || self.replica.fails_requests(super::boottime())
+    }
+
+    /// When requests that wait are to be looked at.
+    pub(super) fn failing_deadline(&self) -> Option<Instant> {
+        let waits = self.clients.has_waiting();
+        self.fails_at().filter(|_| waits)
+    }
+
+    /// Notes whether an owner is seen, and fails requests that wait if none has been for too
+    /// long.
+    pub(super) fn watch_owner(&mut self, now: Instant) {
+        let is_owned = self.replica.serves().is_some() || self.peer.serves();
+        let since = self.clients.unowned_since.filter(|_| !is_owned);
+        self.clients.unowned_since = since.or((!is_owned).then_some(now));
+        if self.clients.has_waiting() && self.fails(now) {
+            for id in self.clients.take_waiting() {
+                self.end(id, Err(Errno::IO));
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! `without-majority error`: requests fail while the lease has been over for longer than
+//! [`Bounds::fail_ns`](crate::replica::Bounds), instead of waiting for it.
+//!
+//! What is promised: a request that failed takes no effect afterwards. A write that had begun
+//! keeps its range until both copies agree on it, as if its client still waited: so its blocks
+//! have the old or the new content, and what a later read returns stays so. A request whose
+//! operation on the local disk is under way fails when that has ended.
+
+use super::super::defect::Defect;
+use super::super::exchange::{Action, Outcome, Time};
+use super::super::{Body, Payload, Replica};
+use super::{Origin, Part, Stage, Work};
+
+impl<P: Payload> Replica<P> {
+    /// Sets how long after the end of the lease requests fail; None: they wait.
+    pub fn set_fail_ns(&mut self, fail_ns: Option<u64>) {
+        self.settings.bounds.fail_ns = fail_ns;
+    }
+
+    /// Returns whether requests fail at this time instead of waiting for the lease.
+    pub fn fails_requests(&self, now: Time) -> bool {
+        self.fails_at().is_some_and(|at| now >= at)
+    }
+
+    /// When requests that wait for the lease fail, unless it is renewed before.
+    fn fails_at(&self) -> Option<Time> {
+        let fail_ns = self.settings.bounds.fail_ns?;
+        let waits = self.tenure.waits;
+        waits.then(|| self.tenure.until.after(fail_ns))
+    }
+
+    pub(in super::super) fn failing_deadline(&self) -> Option<Time> {
+        self.fails_at().filter(|at| self.now < *at)
+    }
+
+    /// Requests of clients fail, if the lease has been over for too long.
+    pub(in super::super) fn advance_failing(&mut self) {
+        if !self.fails_requests(self.now) {
+            return;
+        }
+        let mut queue = std::mem::take(&mut self.requests.queue);
+        for place in queue.drain(..) {
+            let slot = self.requests.slot_mut(place);
+            if let (Origin::Client(id), false) = (slot.origin, slot.replied) {
+                self.out.push(Action::Reply(id, Outcome::Failed));
+            }
+            if self.broken.is(Defect::ExecutesFailed) {
+                (slot.replied, slot.failed) = (true, true);
+                self.requests.queue.push_back(place);
+            } else {
+                self.requests.close(place);
+            }
+        }
+        for slot in &mut self.requests.slots {
+            let Origin::Client(id) = slot.origin else {
+                continue;
+            };
+            let can_fail = match slot.stage {
+                Stage::Locking | Stage::Cold | Stage::Storing(_) => true,
+                Stage::Running => slot.local != Part::Waiting,
+                Stage::Free | Stage::Queued | Stage::Abandoned => false,
+            };
+            if slot.replied || !can_fail {
+                continue;
+            }
+            slot.replied = true;
+            slot.failed = true;
+            // Its memory is the client's again.
+            slot.data = None;
+            if let Work::Write { body, .. } = &mut slot.work {
+                *body = Body::Trim;
+            }
+            self.out.push(Action::Reply(id, Outcome::Failed));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::replica::*;
+
+    const GEOMETRY: Geometry = Geometry {
+        blocks: 64,
+        extent_blocks: 8,
+        log_extents: 3,
+    };
+    const FAIL_NS: u64 = 10;
+
+    #[derive(Clone, Debug)]
+    struct Handle;
+
+    impl Payload for Handle {
+        fn checksum(&self) -> u64 {
+            0
+        }
+    }
+
+    /// A node with the lease until 100.
+    struct Owner {
+        replica: Replica<Handle>,
+        record: Record,
+    }
+
+    impl Owner {
+        fn new(in_sync: InSync, fail_ns: Option<u64>) -> Owner {
+            let settings = Settings {
+                me: Node(0),
+                other: Node(1),
+                boot: Boot(1),
+                geometry: GEOMETRY,
+                bounds: Bounds {
+                    fail_ns,
+                    ..Bounds::default()
+                },
+            };
+            let durable = Durable::created(GEOMETRY, VolumeId([1; 16]));
+            let record = Record {
+                incarnation: Incarnation(1),
+                generation: Generation(1),
+                in_sync,
+                forks: Vec::new(),
+            };
+            let mut owner = Owner {
+                replica: Replica::new(settings, &durable, Time(1)),
+                record: record.clone(),
+            };
+            owner.at(1, Input::Connected(Session(1)));
+            let (epoch, until) = (Epoch(1), Time(100));
+            let granted = Input::Granted {
+                epoch,
+                until,
+                record,
+            };
+            owner.at(1, granted);
+            owner.at(1, Input::Stored(1));
+            let head = durable.head;
+            let introduction = Introduction {
+                volume: head.volume,
+                blocks: GEOMETRY.blocks,
+                room: GEOMETRY.blocks,
+                incarnation: head.incarnation,
+                state: head.state,
+                hot: Vec::new(),
+                lacks: false,
+                unclean: false,
+            };
+            let number = 1;
+            let welcome = Message::Welcome {
+                number,
+                introduction,
+            };
+            owner.at(1, Input::Message(Session(1), welcome));
+            assert!(owner.replica.serves().is_some());
+            owner
+        }
+
+        /// Something happens; stores are done at once.
+        fn at(&mut self, now: u64, input: Input<Handle>) -> Vec<Action<Handle>> {
+            let mut actions = Vec::new();
+            self.replica.handle(Time(now), input, &mut actions);
+            let stores = actions.extract_if(.., |action| matches!(action, Action::Store(..)));
+            let stores: Vec<_> = stores.collect();
+            for store in stores {
+                if let Action::Store(number, _) = store
+                    && number > 1
+                {
+                    actions.extend(self.at(now, Input::Stored(number)));
+                }
+            }
+            actions
+        }
+
+        /// A client reads or writes a block.
+        fn asks(&mut self, now: u64, id: u64, is_write: bool) -> Vec<Action<Handle>> {
+            let blocks = Blocks { first: 9, count: 1 };
+            let (body, fua) = (Body::Data(Handle), false);
+            let request = match is_write {
+                true => Request::Write { blocks, body, fua },
+                false => Request::Read(blocks),
+            };
+            self.at(now, Input::Request(RequestId(id), request))
+        }
+
+        fn renewed(&mut self, now: u64) -> Vec<Action<Handle>> {
+            let (epoch, until) = (Epoch(1), Time(now + 100));
+            self.at(now, Input::Renewed { epoch, until })
+        }
+    }
+
+    fn disk(actions: &[Action<Handle>]) -> Option<OperationId> {
+        actions.iter().find_map(|action| match action {
+            Action::Disk(id, _) => Some(*id),
+            _ => None,
+        })
+    }
+
+    /// Which requests failed.
+    fn failed(actions: &[Action<Handle>]) -> Vec<u64> {
+        let failed = |action: &Action<Handle>| match action {
+            Action::Reply(RequestId(id), Outcome::Failed) => Some(*id),
+            Action::Reply(id, outcome) => panic!("{id:?}: {outcome:?}"),
+            _ => None,
+        };
+        actions.iter().filter_map(failed).collect()
+    }
+
+    #[test]
+    fn requests_fail_when_the_lease_has_been_over_for_the_bound_and_go_on_with_the_next_one() {
+        let mut owner = Owner::new(InSync::One(Node(0)), Some(FAIL_NS));
+        let begun = owner.asks(50, 1, true);
+        let done = disk(&begun).unwrap();
+        let under_way = disk(&owner.asks(50, 2, false));
+        assert_eq!(under_way, None, "it waits for the write");
+        let done = owner.at(101, Input::Disk(done, DiskResult::Done));
+        assert_eq!(
+            failed(&done),
+            [0; 0],
+            "the lease is over, and the bound is not"
+        );
+        assert_eq!(failed(&owner.asks(105, 3, true)), [0; 0]);
+        assert_eq!(owner.replica.deadline(), Some(Time(110)));
+        assert_eq!(failed(&owner.at(109, Input::Tick)), [0; 0]);
+        assert_eq!(failed(&owner.at(110, Input::Tick)), [3, 1, 2]);
+        assert_eq!(failed(&owner.asks(111, 4, false)), [4], "at once");
+        assert_eq!(owner.replica.report(Time(111)).requests, 0);
+        // Nothing that failed is executed or answered again.
+        assert!(owner.renewed(120).is_empty());
+        let read = disk(&owner.asks(121, 5, false)).unwrap();
+        let read = owner.at(122, Input::Disk(read, DiskResult::Data(Handle)));
+        assert!(matches!(
+            read[..],
+            [Action::Reply(RequestId(5), Outcome::Data(_))]
+        ));
+    }
+
+    #[test]
+    fn an_operation_under_way_on_the_disk_fails_when_it_has_ended() {
+        let mut owner = Owner::new(InSync::One(Node(0)), Some(FAIL_NS));
+        let write = disk(&owner.asks(50, 1, true)).unwrap();
+        assert_eq!(failed(&owner.at(120, Input::Tick)), [0; 0]);
+        let ended = owner.at(130, Input::Disk(write, DiskResult::Done));
+        assert_eq!(failed(&ended), [1]);
+    }
+
+    #[test]
+    fn requests_wait_without_end_unless_the_file_says_that_they_fail() {
+        let mut owner = Owner::new(InSync::One(Node(0)), None);
+        assert_eq!(failed(&owner.asks(101, 1, true)), [0; 0]);
+        assert_eq!(failed(&owner.at(u64::MAX / 2, Input::Tick)), [0; 0]);
+        // From now on they do.
+        owner.replica.set_fail_ns(Some(FAIL_NS));
+        assert_eq!(failed(&owner.at(u64::MAX / 2, Input::Tick)), [1]);
+    }
+
+    #[test]
+    fn a_write_that_failed_is_not_read_before_one_copy_alone_decides_about_it() {
+        let both = InSync::Both(Node(0), Node(1));
+        let mut owner = Owner::new(both, Some(FAIL_NS));
+        let write = disk(&owner.asks(50, 1, true)).unwrap();
+        // Whether the other copy has it is not known.
+        owner.at(60, Input::Lost(Session(1)));
+        owner.at(61, Input::Disk(write, DiskResult::Done));
+        assert_eq!(failed(&owner.at(110, Input::Tick)), [1]);
+        owner.renewed(120);
+        let read = owner.asks(121, 2, false);
+        assert_eq!(
+            disk(&read),
+            None,
+            "the other copy could serve another content"
+        );
+        let alone = owner.record.with(InSync::One(Node(0)));
+        let recorded = owner.at(122, Input::Recorded(alone));
+        assert!(disk(&recorded).is_some(), "{recorded:?}");
+    }
+}
