@@ -25,6 +25,7 @@ pub(super) struct Defaults {
 }
 
 pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+    draft.in_defaults = true;
     let of = &codes::OF_ARGUMENTS;
     let mut args = Args::new(head, 1, "volume-defaults", "volume-defaults", of);
     args.end()?;
@@ -37,7 +38,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     Ok(())
 }
 
-fn twice(first: Span, span: Span, keyword: &str) -> Diagnostic {
+pub(super) fn twice(first: Span, span: Span, keyword: &str) -> Diagnostic {
     let told = format!("'{keyword}' may appear only once in a section");
     let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
     told.also(first, "first given here")
@@ -136,26 +137,6 @@ fn resync_rate(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Reads the words of `without-majority`.
-pub(super) fn freeze_or_error(args: &mut Args<'_>) -> Result<WithoutMajority, Diagnostic> {
-    let word = args.required("`freeze` or `error`")?;
-    let known = [WithoutMajority::Freeze, WithoutMajority::Error];
-    let found = known.into_iter().find(|one| one.word() == word.str());
-    let found = found.ok_or_else(|| args.unfit(word, "not `freeze` or `error`"))?;
-    args.end()?;
-    Ok(found)
-}
-
-fn without_majority(draft: &mut Draft, args: &mut Args<'_>) -> Built {
-    let span = args.line().span;
-    if let Some(first) = &draft.defaults.without_majority {
-        return Err(twice(first.span, span, "without-majority"));
-    }
-    let value = freeze_or_error(args)?;
-    draft.defaults.without_majority = Some(Written { value, span });
-    Ok(())
-}
-
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["volume-defaults"],
@@ -176,14 +157,6 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
             client requests are in progress, at most one resync request is in progress.",
         example: "resync-rate 100m",
         build: resync_rate,
-    },
-    Keyword {
-        places: &["volume-defaults"],
-        syntax: "without-majority { freeze | error }",
-        doc: "What requests do while no node may serve their volume, for all volumes that do not say it themselves: they \
-            wait (`freeze`, the default), or they fail from 10 s after the end of the owner's lease on (`error`).",
-        example: "without-majority error",
-        build: without_majority,
     },
 ];
 

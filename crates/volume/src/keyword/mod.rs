@@ -5,6 +5,7 @@
 
 pub mod codes;
 mod defaults;
+mod either;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use language::{Code, Diagnostic, Span, suggest};
 use part::codec;
 use section::{Draft, Volume, Written};
 use std::any::Any;
+use std::collections::BTreeSet;
 
 /// The part's name.
 pub const NAME: &str = "volume";
@@ -47,7 +49,11 @@ pub static PART: Part = Part {
     },
     documented: || {
         let tables = TABLES.iter().flat_map(SectionTable::documented);
-        [SECTION, DEFAULTS].into_iter().chain(tables).collect()
+        let mut all: Vec<Documented> = [SECTION, DEFAULTS].into_iter().chain(tables).collect();
+        // A line of either section is in both tables.
+        let mut names = BTreeSet::new();
+        all.retain(|row| names.insert(row.syntax));
+        all
     },
     codes: || codes::CODES.to_vec(),
     exports: &[],
@@ -71,9 +77,10 @@ pub static PART: Part = Part {
 
 type LineBuilder = configuration::LineBuilder<Draft>;
 
-static LINES: &[Family<LineBuilder>] = &[("Volumes", section::LINES)];
+static LINES: &[Family<LineBuilder>] = &[("Volumes", section::LINES), ("Volumes", either::LINES)];
 
-static OF_DEFAULTS: &[Family<LineBuilder>] = &[("Volumes", defaults::LINES)];
+static OF_DEFAULTS: &[Family<LineBuilder>] =
+    &[("Volumes", defaults::LINES), ("Volumes", either::LINES)];
 
 static TABLES: [SectionTable<Draft>; 2] = [
     SectionTable::new("volume", LINES, section::begin),

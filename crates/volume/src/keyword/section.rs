@@ -1,6 +1,6 @@
 //! The lines of a `volume` section.
 
-use super::defaults::{Defaults, freeze_or_error};
+use super::defaults::Defaults;
 use super::{LineBuilder, codes};
 use crate::config::{Schedule, WithoutMajority, parse_size};
 use crate::device::{Backing, LogicalVolume};
@@ -49,9 +49,12 @@ pub(super) struct Volume {
 pub(super) struct Draft {
     pub(super) volumes: Vec<Volume>,
     pub(super) defaults: Defaults,
+    /// The lines are those of `volume-defaults`.
+    pub(super) in_defaults: bool,
 }
 
 pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+    draft.in_defaults = false;
     let mut args = Args::new(head, 1, "volume", "volume <name>", &codes::OF_ARGUMENTS);
     let word = args.required("the volume's name")?;
     args.end()?;
@@ -88,7 +91,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
 }
 
 /// The section that is being read, for a keyword that it may have once.
-fn once<'d>(
+pub(super) fn once<'d>(
     draft: &'d mut Draft,
     args: &Args<'_>,
     keyword: &'static str,
@@ -204,12 +207,6 @@ fn snapshot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn without_majority(draft: &mut Draft, args: &mut Args<'_>) -> Built {
-    let volume = once(draft, args, "without-majority")?;
-    volume.without_majority = Some(freeze_or_error(args)?);
-    Ok(())
-}
-
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["volume"],
@@ -264,18 +261,5 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
             snapshots, `restore` and `clone` use them.",
         example: "snapshot every 1h keep 24",
         build: snapshot,
-    },
-    Keyword {
-        places: &["volume"],
-        syntax: "without-majority { freeze | error }",
-        doc: "What requests to a volume with two copies do while no node may serve it, because no majority of the cluster \
-            is reachable or its complete copy is away. With `freeze`, the default, they wait without an error. With \
-            `error`, they fail (EIO) from 10 s after the end of the owner's lease on, so at most 15 s after the majority \
-            was lost; so a member that restarts is no error. A node that is not the owner counts 15 s from the time at \
-            which it last saw one. In both cases I/O resumes by itself. The blocks of a write that failed have the old \
-            or the new content, and keep it: it takes no effect later. It can also be set for all volumes, in \
-            `volume-defaults`.",
-        example: "without-majority error",
-        build: without_majority,
     },
 ];

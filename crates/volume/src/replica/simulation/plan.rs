@@ -131,7 +131,7 @@ impl Plan {
     pub fn lose_majority(&mut self, random: &mut Random) {
         self.fail_ns = Some(random.pick(&[MS / 2, 2 * MS]));
         (self.blank, self.stale, self.cluster_loss) = (false, false, 60);
-        (self.crowd, self.reads, self.depth) = (1, 50, 8);
+        (self.crowd, self.reads, self.depth, self.clients) = (1, 60, 3, 1);
         self.faults.clear();
         let mut at = 8 * MS;
         for _ in 0..3 {

@@ -1,0 +1,43 @@
+//! Lines of a `volume` section that `volume-defaults` may have for all volumes.
+
+use super::LineBuilder;
+use super::defaults::twice;
+use super::section::{Draft, Written, once};
+use crate::config::WithoutMajority;
+use language::arguments::{Args, Built};
+use language::keyword::Keyword;
+
+fn without_majority(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    if let (true, Some(first)) = (draft.in_defaults, &draft.defaults.without_majority) {
+        return Err(twice(first.span, span, "without-majority"));
+    }
+    if !draft.in_defaults {
+        once(draft, args, "without-majority")?;
+    }
+    let word = args.required("`freeze` or `error`")?;
+    let known = [WithoutMajority::Freeze, WithoutMajority::Error];
+    let found = known.into_iter().find(|one| one.word() == word.str());
+    let value = found.ok_or_else(|| args.unfit(word, "not `freeze` or `error`"))?;
+    args.end()?;
+    if draft.in_defaults {
+        draft.defaults.without_majority = Some(Written { value, span });
+    } else if let Some(volume) = draft.volumes.last_mut() {
+        volume.without_majority = Some(value);
+    }
+    Ok(())
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
+    places: &["volume", "volume-defaults"],
+    syntax: "without-majority { freeze | error }",
+    doc: "What requests to a volume with two copies do while no node may serve it, because no majority of the cluster \
+            is reachable or its complete copy is away. With `freeze`, the default, they wait without an error. With \
+            `error`, they fail (EIO) from 10 s after the end of the owner's lease on, so at most 15 s after the majority \
+            was lost; so a member that restarts is no error. A node that is not the owner counts 15 s from the time at \
+            which it last saw one. In both cases I/O resumes by itself. The blocks of a write that failed have the old \
+            or the new content; once the volume is served again, that does not change. In `volume-defaults` it \
+            holds for all volumes that do not say it themselves.",
+    example: "without-majority error",
+    build: without_majority,
+}];
