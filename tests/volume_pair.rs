@@ -159,12 +159,18 @@ fn without_a_majority_requests_fail_if_the_file_says_so_and_go_on_by_themselves(
         fails(&mut client);
         // From then on at once, reads too; and the state says why.
         assert_eq!(client.read(1).unwrap_err().raw_os_error(), Some(5));
-        let shown = volumes.shown(node);
-        assert!(
-            shown.contains("requests fail (`without-majority error`)"),
-            "{shown}"
-        );
+        let says = || {
+            volumes
+                .shown(node)
+                .contains("requests fail (`without-majority error`)")
+        };
+        assert!(eventually(SOON, says), "{}", volumes.tell());
         volumes.site.arbiter.start();
+        let mut resumed = || {
+            let written = client.write(1, &[7; 4096], true);
+            written.is_ok() && client.read(1).is_ok()
+        };
+        assert!(eventually(SOON, &mut resumed), "{}", volumes.tell());
         volumes.becomes(node, "serving alone");
         // The same client goes on. What became of a write that failed stays.
         assert_eq!(client.read(1).unwrap(), [7; 4096]);
