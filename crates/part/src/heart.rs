@@ -12,6 +12,15 @@ pub const LOOKS_MAX: u32 = 10;
 /// this much it shows that it lives.
 pub const LOOP_CPU_MS: u64 = 2_000;
 
+/// When a look of the supervisor took place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Look {
+    /// When it was due.
+    InTime,
+    /// Much later: the supervisor itself did not run, and perhaps nothing else did.
+    Late,
+}
+
 /// The state of a silent thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
@@ -56,6 +65,8 @@ pub struct Heart {
     silent: u32,
     /// Its processor time when that began.
     cpu_ms: Option<u64>,
+    /// A late look has restarted the count since the last sign of life.
+    put_off: bool,
 }
 
 impl Heart {
@@ -65,9 +76,20 @@ impl Heart {
     }
 
     /// A look found no sign of life. Says why it counts as frozen, once it does.
-    pub fn is_silent(&mut self, found: Found) -> Option<Frozen> {
+    ///
+    /// The first late look restarts the count: the machine may have stood still, and what
+    /// was silent before it may wake with it. Further ones count like any other look, as one
+    /// each. On a machine that is so busy that every look is late, they are all there are.
+    pub fn is_silent(&mut self, found: Found, look: Look) -> Option<Frozen> {
         if matches!(found, Found::Traced | Found::Unknown) {
             self.beats();
+            return None;
+        }
+        if look == Look::Late && !self.put_off {
+            *self = Heart {
+                put_off: true,
+                ..Heart::default()
+            };
             return None;
         }
         self.silent = self.silent.saturating_add(1);
@@ -96,7 +118,7 @@ mod tests {
     use super::*;
 
     fn looks(heart: &mut Heart, found: impl Fn(u64) -> Found, looks: u64) -> Option<Frozen> {
-        (0..looks).find_map(|look| heart.is_silent(found(look)))
+        (0..looks).find_map(|look| heart.is_silent(found(look), Look::InTime))
     }
 
     #[test]
@@ -105,7 +127,10 @@ mod tests {
         assert_eq!(looks(&mut heart, |_| Found::Stopped, 9), None);
         heart.beats();
         assert_eq!(looks(&mut heart, |_| Found::Stopped, 9), None);
-        assert_eq!(heart.is_silent(Found::Stopped), Some(Frozen::Stopped));
+        assert_eq!(
+            heart.is_silent(Found::Stopped, Look::InTime),
+            Some(Frozen::Stopped)
+        );
         let mut heart = Heart::default();
         assert_eq!(
             looks(&mut heart, |_| Found::Sleeps, 10),
@@ -138,8 +163,41 @@ mod tests {
         for found in [Found::Traced, Found::Unknown] {
             let mut heart = Heart::default();
             assert_eq!(looks(&mut heart, |_| Found::Sleeps, 9), None);
-            assert_eq!(heart.is_silent(found), None);
+            assert_eq!(heart.is_silent(found, Look::InTime), None);
             assert_eq!(looks(&mut heart, |_| Found::Sleeps, 9), None);
         }
+    }
+
+    fn looks_late(heart: &mut Heart, looks: u32) -> Option<Frozen> {
+        (0..looks).find_map(|_| heart.is_silent(Found::Stopped, Look::Late))
+    }
+
+    #[test]
+    fn where_every_look_is_late_one_that_is_stopped_is_frozen_all_the_same() {
+        let mut heart = Heart::default();
+        assert_eq!(looks_late(&mut heart, LOOKS_MAX), None);
+        assert_eq!(looks_late(&mut heart, 1), Some(Frozen::Stopped));
+    }
+
+    #[test]
+    fn late_looks_put_the_notice_off_once() {
+        let mut heart = Heart::default();
+        assert_eq!(looks(&mut heart, |_| Found::Stopped, 9), None);
+        assert_eq!(looks_late(&mut heart, 1), None, "it may wake now");
+        for _ in 0..3 {
+            assert_eq!(looks(&mut heart, |_| Found::Stopped, 2), None);
+            assert_eq!(looks_late(&mut heart, 1), None);
+        }
+        let found = looks(&mut heart, |_| Found::Stopped, 1);
+        assert_eq!(found, Some(Frozen::Stopped));
+    }
+
+    #[test]
+    fn after_a_sign_of_life_a_late_look_puts_the_notice_off_again() {
+        let mut heart = Heart::default();
+        assert_eq!(looks_late(&mut heart, LOOKS_MAX), None);
+        heart.beats();
+        assert_eq!(looks_late(&mut heart, LOOKS_MAX), None);
+        assert_eq!(looks_late(&mut heart, 1), Some(Frozen::Stopped));
     }
 }

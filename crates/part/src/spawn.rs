@@ -343,10 +343,14 @@ impl Started {
         !self.silent && (self.channel.send_numbered(ask, message, descriptors)).is_ok()
     }
 
-    /// Asks for a sign of life: whatever it says next is one.
-    pub fn ask(&mut self, message: &Message) {
-        self.heart.beats();
+    /// Asks for a sign of life: whatever it says next is one. Returns whether that can
+    /// arrive; from then on it has time.
+    pub fn ask(&mut self, message: &Message) -> bool {
         self.asked = self.say(message, &[]);
+        if self.asked {
+            self.heart.beats();
+        }
+        self.asked
     }
 
     /// Gives it the heartbeat memory: the proxy writes it from now on, the address role

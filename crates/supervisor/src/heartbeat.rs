@@ -1,10 +1,10 @@
 //! The supervisor looks at the heartbeats of the roles, and restarts one that is frozen.
 
 use crate::programs;
-use crate::pulse::{LATE, LOOK_EVERY, create, is_frozen, is_stopped};
+use crate::pulse::{create, is_frozen, is_stopped};
 use crate::slot::Slot;
 use crate::state::Supervisor;
-use part::heart::{Frozen, LOOK_EVERY_MS, LOOKS_MAX};
+use part::heart::{Frozen, LOOK_EVERY_MS, LOOKS_MAX, Look};
 use part::mapped;
 use part::spawn::CHECKS_ENTRY;
 use part::voice::Voice;
@@ -15,29 +15,31 @@ use std::time::Instant;
 impl Supervisor {
     /// Looks whether the roles show life, when it is time to.
     pub(super) fn look_at_pulses(&mut self) {
-        let now = Instant::now();
-        let next = *self.pulses.next.get_or_insert(now + LOOK_EVERY);
-        if next > now {
+        let Some(look) = self.pulses.look(Instant::now()) else {
             return;
-        }
-        self.pulses.next = Some(now + LOOK_EVERY);
-        if self.service.stop.is_some() || now.saturating_duration_since(next) > LATE {
+        };
+        if self.service.stop.is_some() {
             return self.begin_pulses_anew();
         }
-        self.look_at_proxy_pulse();
-        self.look_at_helpers();
+        self.look_at_proxy_pulse(look);
+        self.look_at_helpers(look);
         for slot in self.slots.all_mut().filter(|slot| !slot.serves()) {
             let what = slot.row.entry.what;
-            if let Some(role) = slot.beating()
-                && let Some(why) = is_frozen(role)
-            {
+            let Some((role, runs)) = slot.beating() else {
+                continue;
+            };
+            let frozen = match runs {
+                true => is_frozen(role, look),
+                false => is_stopped(role, look),
+            };
+            if let Some(why) = frozen {
                 role.kill();
                 tell_frozen(&mut self.voice, what, role.number(), None, why);
             }
         }
     }
 
-    fn look_at_proxy_pulse(&mut self) {
+    fn look_at_proxy_pulse(&mut self, look: Look) {
         self.map_vitals();
         let pulses = &mut self.pulses;
         let tried = self
@@ -45,25 +47,27 @@ impl Supervisor {
             .upgrade
             .as_ref()
             .and_then(|upgrade| upgrade.trial());
-        let Some(proxy) = self
-            .slots
-            .serving
-            .running
-            .as_mut()
-            .filter(|proxy| proxy.ready)
-        else {
+        let Some(proxy) = &mut self.slots.serving.running else {
             return pulses.begin_anew();
         };
+        if !proxy.ready {
+            pulses.begin_anew();
+            if let Some(why) = is_stopped(&mut proxy.process, look) {
+                proxy.process.kill();
+                tell_frozen(&mut self.voice, "proxy", proxy.process.number(), None, why);
+            }
+            return;
+        }
         if tried.is_some() {
             // Two serve, and the older one may be paused.
             proxy.process.heart.beats();
             return pulses.begin_anew();
         }
         let number = proxy.process.number();
-        let frozen = match is_frozen(&mut proxy.process) {
+        let frozen = match is_frozen(&mut proxy.process, look) {
             Some(why) => Some((None, why)),
             // A signal stops all threads of a process: whose silence is seen first is chance.
-            None => pulses.frozen_thread(number).map(|(name, why)| {
+            None => pulses.frozen_thread(number, look).map(|(name, why)| {
                 let named = Some(name).filter(|_| why != Frozen::Stopped);
                 (named, why)
             }),
@@ -78,7 +82,7 @@ impl Supervisor {
 
     /// The processes that run programs of checks: those that are frozen are ended, and all
     /// of them where no version has such a check. The proxy asks for another one.
-    fn look_at_helpers(&mut self) {
+    fn look_at_helpers(&mut self, look: Look) {
         let versions = [self.versions.kept.as_ref(), self.cluster.trial_version()];
         let mut versions = versions.into_iter().flatten();
         let wanted = versions.any(|version| !version.plan().programs.is_empty());
@@ -87,7 +91,7 @@ impl Supervisor {
         };
         let voice = &mut self.voice;
         proxy.helpers.retain_mut(|helper| {
-            let frozen = is_stopped(helper);
+            let frozen = is_stopped(helper, look);
             if let Some(why) = frozen {
                 tell_frozen(voice, CHECKS_ENTRY.what, helper.number(), None, why);
             }
@@ -104,7 +108,7 @@ impl Supervisor {
         if let Some(proxy) = &mut self.slots.serving.running {
             proxy.helpers.iter_mut().for_each(|one| one.heart.beats());
         }
-        for process in self.slots.all_mut().filter_map(Slot::beating) {
+        for (process, _) in self.slots.all_mut().filter_map(Slot::beating) {
             process.heart.beats();
         }
     }

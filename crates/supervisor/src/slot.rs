@@ -212,11 +212,14 @@ impl Slot {
         Some(&mut running.process)
     }
 
-    /// The process whose signs of life are looked for: one that runs and is not to end.
-    pub fn beating(&mut self) -> Option<&mut Started> {
+    /// The process whose signs of life are looked for: one that is not to end; and whether
+    /// its main loop has to run. One that is not ready yet, or young, reads what it needs.
+    pub fn beating(&mut self) -> Option<(&mut Started, bool)> {
         let old = self.running.as_ref()?.born.elapsed() >= self.row.beats_after;
-        let stays = old && self.stop_until.is_none();
-        self.process().filter(|_| stays)
+        let runs = old && self.process().is_some();
+        let stays = self.stop_until.is_none();
+        let running = self.running.as_mut().filter(|_| stays)?;
+        Some((&mut running.process, runs))
     }
 
     /// The number of the process, for messages and files.

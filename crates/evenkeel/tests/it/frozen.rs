@@ -4,7 +4,7 @@
 use crate::addresses::{Bed, VIP, address_roles, end};
 use crate::harness::{PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, answers, children_of, get, lives, origin, passes};
-use lab::{Scratch, eventually, free_port};
+use lab::{Scratch, eventually, free_port, let_pass};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{Read, Write};
@@ -56,6 +56,69 @@ fn a_frozen_address_role_is_killed_and_followed_by_one_that_owns_the_address() {
     assert!(eventually(PATIENCE, owner));
     let outcome = supervised.end(Signal::SIGTERM);
     let words = format!("the address role (process {frozen}) is frozen");
+    assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
+}
+
+/// Longer than a look of the supervisor may be late.
+const STANDS: Duration = Duration::from_millis(4_200);
+
+/// Makes every look of the supervisor late, as on a busy machine, until the process has
+/// ended. Returns whether it did.
+fn ends_under_a_late(supervised: &Supervised, frozen: i32) -> bool {
+    for _ in 0..20 {
+        supervised.signal(Signal::SIGSTOP);
+        let_pass(STANDS, "the supervisor gets no processor");
+        supervised.signal(Signal::SIGCONT);
+        // Within less than a second after its look it stands still again.
+        if eventually(Duration::from_millis(200), || !lives(frozen)) {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn frozen_roles_are_followed_although_every_look_of_the_supervisor_is_late() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("frozen-late");
+    let text = passes("", &[4_080], 4_081);
+    bed.scratch.write("a.cfg", text).unwrap();
+    let supervised = bed.start(&["run", "-f", "a.cfg", "-f", "k.conf"]);
+    bed.comes(VIP);
+    let address = || address_roles(bed.scratch.path()).first().copied();
+    let proxy = supervised.role().unwrap();
+    let role = address().unwrap();
+    stop(proxy);
+    stop(role);
+    assert!(ends_under_a_late(&supervised, proxy));
+    assert!(eventually(NOTICED, || !lives(role)));
+    let other = |one: Option<i32>, frozen: i32| one.is_some_and(|one| one != frozen);
+    assert!(eventually(PATIENCE, || other(supervised.role(), proxy)));
+    assert!(eventually(PATIENCE, || other(address(), role)));
+    let owner = || bed.run(&["address"]).stdout.contains("VI_1: MASTER");
+    assert!(eventually(PATIENCE, owner));
+    let outcome = supervised.end(Signal::SIGTERM);
+    for (what, frozen) in [("proxy", proxy), ("address role", role)] {
+        let words = format!("the {what} (process {frozen}) is frozen");
+        assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_proxy_that_is_stopped_before_it_serves_is_followed() {
+    let scratch = Scratch::new().unwrap();
+    let port = free_port().unwrap();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(eventually(PATIENCE, || supervised.role().is_some()));
+    let frozen = supervised.role().unwrap();
+    stop(frozen);
+    assert!(eventually(NOTICED, || !lives(frozen)));
+    assert!(answers(port, "one"));
+    let outcome = supervised.end(Signal::SIGTERM);
+    let words = format!("the proxy (process {frozen}) is frozen");
     assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
 }
 

@@ -3,7 +3,8 @@
 //! with the last good version.
 //!
 //! Only what the supervisor itself sees counts: a machine that was suspended, or stopped
-//! with all its processes, passes no look ([`part::heart`]).
+//! with all its processes, passes no look ([`part::heart`]). On a busy machine the looks are
+//! late, and then the role is noticed later.
 
 mod memory;
 mod sample;
@@ -11,17 +12,16 @@ mod sample;
 pub use memory::create;
 
 use part::Shared;
-use part::heart::{Found, Frozen, Heart, LOOK_EVERY_MS};
+use part::heart::{Found, Frozen, Heart, LOOK_EVERY_MS, Look};
 use part::role::Message;
 use part::spawn::Started;
 use protocol::vitals::Vitals;
 use std::time::{Duration, Instant};
 
 /// How often the supervisor looks.
-pub const LOOK_EVERY: Duration = Duration::from_millis(LOOK_EVERY_MS);
-/// A look that is later than this shows that the supervisor itself stood still: what it
-/// saw before says nothing.
-pub const LATE: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_millis(LOOK_EVERY_MS);
+/// A look that is later than this shows that the supervisor itself stood still.
+const LATE: Duration = Duration::from_secs(3);
 /// The proxy's thread for checks, names and operators, and its name.
 const SIDE_THREAD: &str = "side";
 
@@ -37,7 +37,7 @@ struct Thread {
 #[derive(Default)]
 pub struct Pulses {
     /// When the roles are looked at next.
-    pub next: Option<Instant>,
+    next: Option<Instant>,
     /// The heartbeat memory, which outlives images of the program.
     pub file: Option<Shared>,
     /// The same, mapped, by its inode.
@@ -64,6 +64,17 @@ impl Pulses {
         self.next
     }
 
+    /// The look that is due now, if one is.
+    pub fn look(&mut self, now: Instant) -> Option<Look> {
+        let due = *self.next.get_or_insert(now + LOOK_EVERY);
+        if due > now {
+            return None;
+        }
+        self.next = Some(now + LOOK_EVERY);
+        let late = now.saturating_duration_since(due) > LATE;
+        Some(if late { Look::Late } else { Look::InTime })
+    }
+
     /// What was seen of the proxy's threads says nothing any more.
     pub fn begin_anew(&mut self) {
         self.threads.clear();
@@ -71,7 +82,7 @@ impl Pulses {
     }
 
     /// The first frozen thread of a proxy, by its name.
-    pub fn frozen_thread(&mut self, process: i32) -> Option<(String, Frozen)> {
+    pub fn frozen_thread(&mut self, process: i32, look: Look) -> Option<(String, Frozen)> {
         let (_, vitals) = self.memory?;
         if vitals.owner() != u64::try_from(process).unwrap_or(0) {
             // Another one writes, or it has not begun to.
@@ -104,7 +115,7 @@ impl Pulses {
                 Some(number) => sample::thread(process, number),
                 None => Found::Unknown,
             };
-            let why = thread.heart.is_silent(found);
+            let why = thread.heart.is_silent(found, look);
             frozen = frozen.or(why.map(|why| (name, why)));
         }
         frozen
@@ -112,10 +123,10 @@ impl Pulses {
 }
 
 /// Whether a process that never replies was stopped by a signal.
-pub fn is_stopped(process: &mut Started) -> Option<Frozen> {
+pub fn is_stopped(process: &mut Started, look: Look) -> Option<Frozen> {
     let number = process.number();
     match sample::thread(number, number) {
-        Found::Stopped => process.heart.is_silent(Found::Stopped),
+        Found::Stopped => process.heart.is_silent(Found::Stopped, look),
         _ => {
             process.heart.beats();
             None
@@ -124,14 +135,35 @@ pub fn is_stopped(process: &mut Started) -> Option<Frozen> {
 }
 
 /// Whether the main loop of a role is frozen. It is asked once, until it says anything.
-pub fn is_frozen(process: &mut Started) -> Option<Frozen> {
+pub fn is_frozen(process: &mut Started, look: Look) -> Option<Frozen> {
     if process.silent {
         return None;
     }
-    if !process.is_asked() {
-        process.ask(&Message::TellPulse);
+    // One that cannot be asked is silent, too: a full channel is not read.
+    if !process.is_asked() && process.ask(&Message::TellPulse) {
         return None;
     }
     let number = process.number();
-    process.heart.is_silent(sample::thread(number, number))
+    process
+        .heart
+        .is_silent(sample::thread(number, number), look)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_late_when_the_supervisor_stood_still() {
+        let mut pulses = Pulses::default();
+        let begin = Instant::now();
+        assert_eq!(pulses.look(begin), None);
+        assert_eq!(pulses.look(begin + LOOK_EVERY / 2), None);
+        assert_eq!(pulses.look(begin + LOOK_EVERY), Some(Look::InTime));
+        let second = begin + 2 * LOOK_EVERY + LATE;
+        assert_eq!(pulses.look(second), Some(Look::InTime));
+        let third = second + LOOK_EVERY + LATE + Duration::from_millis(1);
+        assert_eq!(pulses.look(third), Some(Look::Late));
+        assert_eq!(pulses.look(third), None, "one look, however late");
+    }
 }
