@@ -68,8 +68,10 @@ fn ends_under_a_late(supervised: &Supervised, frozen: i32) -> bool {
     for _ in 0..20 {
         supervised.signal(Signal::SIGSTOP);
         let_pass(STANDS, "the supervisor gets no processor");
+        // The time in which it was stopped does not count for its wait, so it is woken to
+        // look: by a signal that changes nothing here. Before its next look it is stopped.
         supervised.signal(Signal::SIGCONT);
-        // Within less than a second after its look it stands still again.
+        supervised.signal(Signal::SIGTTIN);
         if eventually(Duration::from_millis(200), || !lives(frozen)) {
             return true;
         }
