@@ -40,6 +40,7 @@ pub fn begin(runtime: &'static Runtime, thread: usize) {
         accepting: RefCell::default(),
     }));
     reactor::spawn(crate::server_connection::purge());
+    reactor::spawn(crate::server_connection::watch());
     reactor::spawn(follow(worker));
     reactor::spawn(crate::vitals::beat(runtime, thread));
 }

@@ -261,6 +261,19 @@ impl Poller {
         }
     }
 
+    /// Registers the waker of readers in the place of an earlier one, which waits no more:
+    /// that is dropped.
+    pub(super) fn set_reader(&self, key: Key, waker: Option<&Waker>) {
+        let displaced = {
+            let mut descriptors = self.descriptors.borrow_mut();
+            let Some(slot) = descriptors.get(key) else {
+                return;
+            };
+            std::mem::replace(&mut slot.reader, waker.cloned())
+        };
+        drop(displaced);
+    }
+
     /// Waits for events until `timeout` (`None`: for ever), notes them and wakes
     /// who waits for them.
     pub(super) fn wait(&self, timeout: Option<&Timespec>) -> io::Result<()> {

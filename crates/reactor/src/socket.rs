@@ -28,7 +28,7 @@ use std::io::{self, IoSlice};
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use std::{fmt, ptr};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -371,6 +371,17 @@ impl Socket {
             Some(_) | None => Poll::Ready(()),
         })
         .unwrap_or(Poll::Ready(()))
+    }
+
+    /// Wakes `waker` once, when the peer sends, closes or fails: for a connection that
+    /// nobody reads. Whoever waited to read it before is forgotten.
+    pub fn watch(&self, waker: &Waker) {
+        executor::with(|core| core.poller.set_reader(self.key, Some(waker)));
+    }
+
+    /// Ends [`Socket::watch`]: who reads next must not wake that waker.
+    pub fn unwatch(&self) {
+        executor::with(|core| core.poller.set_reader(self.key, None));
     }
 
     /// The pending error of the socket, if any, and takes it away.

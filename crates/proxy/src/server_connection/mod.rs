@@ -15,7 +15,7 @@ mod source;
 pub use connect::{ConnectFailure, connect};
 pub use mark::Mark;
 pub use own::Own;
-pub use pool::{Pools, pools, purge};
+pub use pool::{Pools, pools, purge, watch};
 pub use secured::{Secured, Wanted, forced_version};
 
 use model::state::{ServerState, Way};

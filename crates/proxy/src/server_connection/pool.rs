@@ -1,6 +1,7 @@
 //! Idle connections to servers, per thread. A connection that the server closed
-//! or spoke on out of turn is known without a system call and never taken. A thread
-//! that has none asks the others ([`super::neighbours`]).
+//! or spoke on out of turn is known without a system call, never taken, and closed at
+//! once ([`watch`]): a server that serves one connection at a time waits for that. A
+//! thread that has none asks the others ([`super::neighbours`]).
 
 use super::neighbours::{self, Marked};
 use super::secured::{Secured, Wanted};
@@ -13,10 +14,12 @@ use model::transaction::Stream;
 use mux::link::Link;
 use reactor::{self, Instant, pool_box};
 use std::cell::{RefCell, RefMut};
+use std::future::poll_fn;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 use tls::transport::Transport;
 
@@ -38,8 +41,65 @@ pub(super) struct Idle {
     pub(super) marked: Option<Marked>,
 }
 
+/// Wakes [`watch`] for a server, on the thread of its pool. It is the waker of all idle
+/// connections of that pool, so that none of them needs memory or a task of its own.
+struct Stirred {
+    server_uid: u32,
+}
+
+impl Wake for Stirred {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        pools().stirred.push(self.server_uid);
+    }
+}
+
+/// The servers of whose idle connections something was heard, each once.
+#[derive(Default)]
+struct StirredServers {
+    uids: RefCell<Vec<u32>>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl StirredServers {
+    fn push(&self, server_uid: u32) {
+        let mut uids = self.uids.borrow_mut();
+        if !uids.contains(&server_uid) {
+            uids.push(server_uid);
+        }
+        drop(uids);
+        let waiting = self.waiting.take();
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+    }
+
+    async fn next(&self) -> u32 {
+        poll_fn(|context| match self.uids.borrow_mut().pop() {
+            Some(server_uid) => Poll::Ready(server_uid),
+            None => {
+                self.waiting.replace(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+impl Idle {
+    /// Bytes without a request, or the end: no stream can use it.
+    fn is_spoiled(&self) -> bool {
+        self.transport.is_peer_closed() || self.transport.is_readable()
+    }
+}
+
 struct Pool {
     server: Arc<ServerState>,
+    /// Of each of its connections.
+    waker: Waker,
     idle: Vec<Idle>,
     /// Most connections in use at once in this second and in the one before.
     peaks: [u32; 2],
@@ -56,6 +116,7 @@ impl Pool {
 
     fn remove(&mut self, at: usize) -> Idle {
         let idle = self.idle.remove(at);
+        idle.transport.socket().unwatch();
         self.dropped(1);
         idle
     }
@@ -66,6 +127,7 @@ impl Pool {
             self.server.has_idle(here().thread(), true);
         }
         idle.marked = Marked::new(&self.server, &idle.mark);
+        idle.transport.socket().watch(&self.waker);
         self.idle.push(idle);
     }
 
@@ -88,9 +150,7 @@ impl Pool {
             idle.streams >= streams_min && wanted.is_of(idle.tls.as_ref(), &idle.mark)
         }) {
             let idle = self.remove(at);
-            // Bytes without a request, or the end: neither can be used.
-            if idle.way == way && !idle.transport.is_peer_closed() && !idle.transport.is_readable()
-            {
+            if idle.way == way && !idle.is_spoiled() {
                 return Some(idle);
             }
         }
@@ -111,6 +171,7 @@ pub fn pools() -> &'static Pools {
 #[derive(Default)]
 pub struct Pools {
     by_server: RefCell<Vec<Option<Pool>>>,
+    stirred: StirredServers,
     pub(super) shared: SharedConnections,
 }
 
@@ -203,6 +264,9 @@ impl Pools {
             }
             pools[place].get_or_insert_with(|| Pool {
                 server: Arc::clone(server),
+                waker: Waker::from(Arc::new(Stirred {
+                    server_uid: server.uid,
+                })),
                 idle: Vec::new(),
                 peaks: [0; 2],
             })
@@ -300,9 +364,9 @@ impl Pools {
         self.shared.clear();
     }
 
-    /// Closes what the servers closed, what has been idle for the purge delay,
-    /// and what leads to servers that get no streams any more, or by a way
-    /// that is no more theirs; a few at a time. `second`: another one began.
+    /// Closes what has been idle for the purge delay, and what leads to servers that get no
+    /// streams any more, or by a way that is no more theirs; a few at a time. `second`:
+    /// another one began.
     async fn look_through(&self, second: bool) {
         self.shared.purge();
         let mut next = Some(0);
@@ -335,6 +399,17 @@ impl Pools {
         (end < pools.len()).then_some(end)
     }
 
+    /// Closes the idle connections to a server that the server closed, or spoke on.
+    fn close_spoiled(&self, server_uid: u32) {
+        let mut pools = self.by_server.borrow_mut();
+        let pool = pools.get_mut(server_uid as usize).and_then(Option::as_mut);
+        if let Some(pool) = pool {
+            let before = pool.idle.len();
+            pool.idle.retain(|idle| !idle.is_spoiled());
+            pool.dropped(before - pool.idle.len());
+        }
+    }
+
     /// After a change: closes what it left without a use.
     pub async fn tidy(&self) {
         self.look_through(false).await;
@@ -350,11 +425,8 @@ impl Pool {
         let serves = self.server.usable_for_persistence() && !here().keeps_nothing();
         let way = self.server.way();
         self.idle.retain(|idle| {
-            let keeps = serves
-                && idle.way == way
-                && !idle.transport.is_peer_closed()
-                && !idle.transport.is_readable()
-                && now.saturating_duration_since(idle.since) < delay;
+            let keeps =
+                serves && idle.way == way && now.saturating_duration_since(idle.since) < delay;
             if keeps || *left == 0 {
                 return true;
             }
@@ -379,6 +451,15 @@ fn files_above(socket: &Transport, percent: Option<u32>) -> bool {
     let Some(percent) = percent else { return false };
     let number = u64::try_from(socket.fd().as_raw_fd()).unwrap_or(0);
     number.saturating_mul(100) > u64::from(percent).saturating_mul(here().process.files_max)
+}
+
+/// Closes idle connections of the thread as soon as their servers close them, for as long
+/// as it lives.
+pub async fn watch() {
+    loop {
+        let server_uid = pools().stirred.next().await;
+        pools().close_spoiled(server_uid);
+    }
 }
 
 /// Looks through the thread's idle connections for as long as the thread lives.

@@ -3,6 +3,7 @@
 use crate::bed::{Bed, Gate, Origin, against_haproxy, settle};
 use crate::hostile_tls::secure;
 use proxy::running::ServeOptions;
+use std::sync::{Mutex, mpsc};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -92,6 +93,73 @@ fn an_idle_connection_that_its_server_has_closed_takes_no_place() {
         settle();
     }
     assert_eq!(origin.accepted(), 3);
+}
+
+/// A proxy before this server whose idle connections do not end by their age.
+fn without_age(origin: &Origin) -> Bed {
+    Bed::new(&format!(
+        "listen back\n bind 127.0.0.1:{{0}}\n http-reuse always\n server s 127.0.0.1:{} pool-purge-delay 1h\n",
+        origin.port
+    ))
+}
+
+#[test]
+fn a_server_that_serves_one_connection_at_a_time_gets_the_end_of_an_idle_one_at_once() {
+    const REQUESTS: u64 = 10;
+    // It closes its side of each connection once that is idle, and serves the next one
+    // when the proxy has closed the other.
+    let (tell_end, ended) = mpsc::channel();
+    let (lets_end, end) = mpsc::channel::<()>();
+    let served = Mutex::new((tell_end, end));
+    let origin = Origin::new(move |mut peer, _| {
+        let one_at_a_time = served.lock().unwrap();
+        peer.head().expect("a request");
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
+        let _ = one_at_a_time.1.recv();
+        peer.half_close();
+        let _ = one_at_a_time.0.send(peer.ends());
+    });
+    let bed = without_age(&origin);
+    for _ in 0..REQUESTS {
+        assert_eq!(bed.client().ask(GET), "200 x");
+        settle();
+        lets_end.send(()).unwrap();
+        // An orderly end, which no server logs as a failure.
+        assert_eq!(ended.recv().unwrap(), "FIN");
+    }
+    assert_eq!(origin.accepted(), REQUESTS);
+}
+
+#[test]
+fn an_idle_connection_on_which_its_server_speaks_is_closed_at_once() {
+    let (tell_end, ended) = mpsc::channel();
+    let idle = Gate::default();
+    let speaks = idle.clone();
+    let tell_end = Mutex::new(tell_end);
+    let origin = Origin::new(move |mut peer, _| {
+        peer.head().expect("a request");
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
+        speaks.pass();
+        peer.send("HTTP/1.1 408 Request Timeout\r\n\r\n");
+        let _ = tell_end.lock().unwrap().send(peer.ends());
+    });
+    let bed = without_age(&origin);
+    assert_eq!(bed.client().ask(GET), "200 x");
+    settle();
+    idle.open();
+    assert_ne!(ended.recv().unwrap(), "open");
+}
+
+#[test]
+fn a_connection_that_was_idle_before_serves_on_and_ends_only_with_its_server() {
+    let origin = Origin::echo();
+    let bed = without_age(&origin);
+    for number in 0..20 {
+        let answer = bed.client().ask(GET);
+        assert_eq!(answer, "200 0: GET /a ", "{number}");
+        settle();
+    }
+    assert_eq!(origin.accepted(), 1);
 }
 
 #[test]
