@@ -59,6 +59,11 @@ impl Role {
     }
 
     fn send_advert(&mut self, instance: Instance, to: IpAddr, bytes: &[u8]) {
+        // The third byte of both versions is the priority.
+        let stops = bytes.get(2) == Some(&0);
+        if stops {
+            self.stop_pacing(instance.0);
+        }
         let Some(member) = self.members.get(instance.0) else {
             return;
         };
@@ -68,8 +73,6 @@ impl Role {
         let Some(adverts) = socket.filter(|adverts| !adverts.broken) else {
             return;
         };
-        // The third byte of both versions is the priority.
-        let stops = bytes.get(2) == Some(&0);
         let sealed = match &member.config.options.authentication {
             Some(Authentication::Ah(key)) => {
                 sealed(key, member.source, to, &mut self.sockets.sealed, bytes)

@@ -10,6 +10,9 @@
 //! process was stopped for so long that another node may have taken over, it sends nothing,
 //! and the router finds out who is master. Sealed adverts (AH) carry a number each, so they
 //! are not repeated.
+//!
+//! No advert follows a resignation (priority 0): the thread sends under the lock of its list,
+//! and [`Role::stop_pacing`] takes the master out of that list before the loop resigns.
 
 use super::clock;
 use super::event_loop::Role;
@@ -124,6 +127,11 @@ impl<P> State<P> {
         }
     }
 
+    /// Forgets a master: nothing is sent for it any more.
+    fn forget(&mut self, at: usize) {
+        self.masters.remove(&at);
+    }
+
     /// Whether an advert is late before the thread would look.
     fn is_to_be_woken(&self) -> bool {
         let first = self.masters.values().filter_map(Master::late_at).min();
@@ -204,6 +212,13 @@ impl Role {
         } else if wakes {
             shared.changed.notify_one();
         }
+    }
+
+    /// Takes a master away from the pacemaker before its resignation is sent. An advert that
+    /// the thread is sending in this moment goes out first.
+    pub(super) fn stop_pacing(&mut self, at: usize) {
+        self.hear_pacemaker();
+        self.sockets.pacemaker.shared.lock().forget(at);
     }
 
     fn pace_one(&self, at: usize, which: Paced, masters: &mut BTreeMap<usize, Master<Packets>>) {
@@ -316,6 +331,16 @@ mod tests {
         assert!(!state.is_to_be_woken());
         state.masters.get_mut(&0).unwrap().sent = 0;
         assert!(state.is_to_be_woken(), "the loop turned");
+    }
+
+    #[test]
+    fn no_advert_follows_a_resignation() {
+        let mut state = state();
+        state.turn(Time(2 * SECOND), |_, ()| {});
+        state.forget(0);
+        let sends = |_: &NextAdvert, (): &()| panic!("it has resigned");
+        state.turn(Time(4 * SECOND), sends);
+        assert_eq!(state.wakes_at, None);
     }
 
     #[test]
