@@ -48,3 +48,4 @@ mod volume_orders;
 mod volume_pair;
 mod volume_power;
 mod volume_site;
+mod volume_verify;

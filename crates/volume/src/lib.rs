@@ -3,7 +3,7 @@
 //!
 //! - [`config`] is what a file says of volumes, and [`keyword`] reads it.
 //! - [`role`] runs the volumes of this node, each on a thread of its own, and [`report`]
-//!   shows how they are ([`status`]).
+//!   shows how they are ([`status`], [`verified`]).
 //! - [`command`] creates and removes volumes.
 //! - [`attach`] makes a volume a block device of the host.
 //! - [`client`] is a client of NBD servers, and [`transfer`] copies whole disks with it.
@@ -39,3 +39,4 @@ pub mod status;
 pub mod store;
 mod stream;
 pub mod transfer;
+pub mod verified;

@@ -21,6 +21,20 @@ pub enum Message {
         #[serde(with = "Name")]
         name: String,
     },
+    /// Both copies are compared.
+    Verify {
+        /// The volume.
+        #[serde(with = "Name")]
+        name: String,
+        /// The other copy gets what differs.
+        repairs: bool,
+    },
+    /// The comparison ends.
+    StopVerify {
+        /// The volume.
+        #[serde(with = "Name")]
+        name: String,
+    },
     /// The volume is what the copy here has; the cluster has no record of it.
     Adopt {
         /// The volume.

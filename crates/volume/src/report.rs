@@ -6,6 +6,7 @@ use crate::meter::{Count, KINDS, Kind};
 use crate::mirror::Shown;
 use crate::replica::{BLOCK_BYTES, OtherState};
 use crate::status::{Status, now};
+use crate::verified;
 use part::report::{Grade, NumberRow, Report, Subject, Unit};
 
 /// The kind of the subjects.
@@ -124,6 +125,7 @@ pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
         ),
         NumberRow::new(CLIENTS, "evenkeel_volume_clients", "Connected clients."),
     ];
+    rows.extend(verified::rows());
     for words in &WORDS {
         let row = |name: &str, metric: &str, help: &str| NumberRow::new(name, metric, help);
         let (what, metric) = (words.operations, words.metric);
@@ -222,6 +224,9 @@ fn facts(subject: Subject, volume: &Status) -> Subject {
     }
     if let Some(shown) = &volume.mirror {
         subject = mirrored(subject, shown);
+    }
+    if let Some(verified) = &volume.verified {
+        subject = verified::add(subject, verified);
     }
     if let Some(served) = volume.served {
         let engine = if served.uses_ring {

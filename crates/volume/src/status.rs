@@ -4,6 +4,7 @@ use crate::config::{Schedule, Spec};
 use crate::device::Stamp;
 use crate::meter::Meter;
 use crate::mirror::Shown;
+use crate::verified::Verified;
 use part::report::{Event, Grade, Moment};
 use rustix::time::{ClockId, clock_gettime};
 use std::path::PathBuf;
@@ -105,6 +106,8 @@ pub struct Status {
     pub served: Option<Served>,
     /// How its two copies are, if it has two.
     pub mirror: Option<Shown>,
+    /// The verify that runs, or the last one.
+    pub verified: Option<Verified>,
     /// The last changes of its state, the newest last.
     pub events: Vec<Event>,
     /// When snapshots are taken, and those that there are.

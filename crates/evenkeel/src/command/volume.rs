@@ -9,6 +9,7 @@ pub mod order;
 mod progress;
 mod snapshot;
 mod transfer;
+mod verify;
 
 use super::status::report;
 use super::{load_options, print, refuse, reload, word};
@@ -56,6 +57,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("remove", matches)) => remove(matches),
         Some(("export", matches)) => return transfer::export(matches),
         Some(("import", matches)) => return transfer::import(matches),
+        Some(("verify", matches)) => return verify::main(matches),
         Some(("hand-over", matches)) => order::hand_over(matches),
         Some(("adopt", matches)) => order::adopt(matches),
         Some(("serve-alone", matches)) => order::serve_alone(matches),

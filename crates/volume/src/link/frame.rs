@@ -70,9 +70,13 @@ pub enum Kind {
     Grown,
     /// `Resized`; `number` is blocks.
     Resized,
+    /// A command that compares for a verify; `number` is the checksum.
+    Verify,
+    /// `Unreadable`.
+    Unreadable,
 }
 
-const KINDS: [Kind; 24] = [
+const KINDS: [Kind; 26] = [
     Kind::Pulse,
     Kind::Hello,
     Kind::Welcome,
@@ -97,6 +101,8 @@ const KINDS: [Kind; 24] = [
     Kind::Grow,
     Kind::Grown,
     Kind::Resized,
+    Kind::Verify,
+    Kind::Unreadable,
 ];
 
 /// How a request of the other node's client ended.

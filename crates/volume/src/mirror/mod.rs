@@ -14,6 +14,8 @@
 mod clients;
 mod durable;
 mod founding;
+#[cfg(test)]
+mod fuzz;
 mod lease;
 mod local;
 pub mod mailbox;

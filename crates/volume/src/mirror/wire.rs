@@ -46,6 +46,7 @@ pub(super) fn send(session: &mut Session, message: Message<Data>) {
         } => return send_command(session, epoch, tag, command),
         Message::Done { tag } => plain(Kind::Done).tag(tag),
         Message::Differs { tag } => plain(Kind::Differs).tag(tag),
+        Message::Unreadable { tag } => plain(Kind::Unreadable).tag(tag),
         Message::Failed { tag } => plain(Kind::Failed).tag(tag),
         Message::Finish { epoch, generation } => {
             plain(Kind::Finish).epoch(epoch).number(generation.0)
@@ -74,6 +75,9 @@ fn send_command(session: &mut Session, epoch: Epoch, tag: u32, command: Command<
         Command::Flush => session.send(&head(Kind::Flush)),
         Command::Compare { blocks, checksum } => {
             session.send(&head(Kind::Compare).blocks(blocks).number(checksum));
+        }
+        Command::Verify { blocks, checksum } => {
+            session.send(&head(Kind::Verify).blocks(blocks).number(checksum));
         }
     }
 }
@@ -140,13 +144,18 @@ pub(super) fn message(incoming: Incoming) -> Option<Message<Data>> {
         }),
         Kind::Flush => command(Command::Flush),
         // More than that is in no buffer.
-        Kind::Compare if blocks.count > BLOCKS_MAX => return None,
+        Kind::Compare | Kind::Verify if blocks.count > BLOCKS_MAX => return None,
+        Kind::Verify => command(Command::Verify {
+            blocks,
+            checksum: number,
+        }),
         Kind::Compare => command(Command::Compare {
             blocks,
             checksum: number,
         }),
         Kind::Done => Message::Done { tag },
         Kind::Differs => Message::Differs { tag },
+        Kind::Unreadable => Message::Unreadable { tag },
         Kind::Failed => Message::Failed { tag },
         Kind::Finish => Message::Finish {
             epoch,
@@ -234,6 +243,11 @@ mod tests {
                 blocks,
                 checksum: u64::MAX,
             }),
+            command(Command::Verify {
+                blocks,
+                checksum: 5,
+            }),
+            Message::Unreadable { tag: 3 },
             Message::Done { tag: 1 },
             Message::Differs { tag: 2 },
             Message::Failed { tag: u32::MAX },

@@ -12,7 +12,7 @@ const GEOMETRY: Geometry = Geometry {
 const VOLUME: VolumeId = VolumeId([1; 16]);
 
 #[derive(Clone, Debug)]
-struct Handle;
+pub(super) struct Handle;
 
 impl Payload for Handle {
     fn checksum(&self) -> u64 {
@@ -21,7 +21,7 @@ impl Payload for Handle {
 }
 
 /// An owner whose other copy is in sync.
-fn mirrored() -> Replica<Handle> {
+pub(super) fn mirrored() -> Replica<Handle> {
     let settings = Settings {
         me: Node(0),
         other: Node(1),

@@ -68,6 +68,8 @@ pub(crate) enum Defect {
     ExecutesFailed,
     /// A write that failed without a majority leaves its range before both copies agree.
     FailedLeavesRange,
+    /// A verify does not wait for writes under way.
+    VerifyPassesWrites,
 }
 
 /// The injected defect, if any.

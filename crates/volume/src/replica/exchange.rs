@@ -6,6 +6,7 @@ use super::geometry::Blocks;
 use super::handshake::Refusal;
 use super::message::{Body, Message, Session};
 use super::record::{Epoch, Node, Record};
+use super::verify::Verify;
 use std::fmt;
 
 /// Nanoseconds of a clock that goes on while the machine sleeps (CLOCK_BOOTTIME).
@@ -107,6 +108,13 @@ pub enum Order {
     HandOver,
     /// Serves although this copy lost power and the other one cannot be asked.
     ServeAlone,
+    /// Compares both copies.
+    Verify {
+        /// The other copy gets what differs.
+        repairs: bool,
+    },
+    /// Ends the verify that runs.
+    StopVerify,
 }
 
 /// Something that happened.
@@ -219,6 +227,8 @@ pub enum Notice {
     Frozen,
     /// A hand-over is not possible or was given up: the other copy is not in sync.
     NotHandedOver,
+    /// A verify has ended.
+    Verified(Box<Verify>),
 }
 
 impl fmt::Display for Notice {
@@ -251,6 +261,7 @@ impl fmt::Display for Notice {
             Notice::NotHandedOver => {
                 f.write_str("not handed over: the other copy is not connected, or not in sync")
             }
+            Notice::Verified(verify) => write!(f, "verify: {verify}"),
         }
     }
 }

@@ -11,6 +11,9 @@ use super::tenure::Role;
 use super::{CopyState, Replica};
 use std::collections::VecDeque;
 
+/// Commands of an owner that are of no client, at most: of a resync, a verify, flushes.
+const OWN_REQUESTS_MAX: usize = 256;
+
 /// What the follower waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Task {
@@ -84,9 +87,17 @@ impl<P: Payload> Replica<P> {
         }
         match self.following.task {
             Task::None | Task::Draining | Task::Promising(_) => {}
+            // No owner asks for so much at once: it waits in vain, and drops the session.
+            _ if self.has_too_much() => self.following.end(),
             Task::Ready => self.obey(message),
             _ => self.following.held.push_back(message),
         }
+    }
+
+    /// Returns whether more is under way or waits than an owner ever asks for.
+    fn has_too_much(&self) -> bool {
+        let most = OWN_REQUESTS_MAX + self.settings.bounds.requests;
+        self.following.held.len() + self.operations.count() >= most
     }
 
     fn greeted(&mut self, epoch: Epoch, number: u64) {
@@ -182,7 +193,7 @@ impl<P: Payload> Replica<P> {
                 ..
             } => {
                 // An owner that asks for more than it was told waits in vain.
-                if blocks > self.copy.room {
+                if blocks == 0 || blocks > self.copy.room {
                     return self.following.end();
                 }
                 if !self.broken.is(Defect::BeginsInOldSize) {
@@ -248,8 +259,16 @@ impl<P: Payload> Replica<P> {
                 };
                 self.start(purpose, Operation::Read(blocks));
             }
+            Command::Verify { blocks, checksum } if self.settings.geometry.contains(blocks) => {
+                let purpose = Purpose::Verify {
+                    serial,
+                    tag,
+                    checksum,
+                };
+                self.start(purpose, Operation::Read(blocks));
+            }
             Command::Flush => self.start(Purpose::Serve { serial, tag }, Operation::Flush),
-            Command::Write { .. } | Command::Compare { .. } => {
+            Command::Write { .. } | Command::Compare { .. } | Command::Verify { .. } => {
                 self.send(Message::Failed { tag });
             }
         }
@@ -277,6 +296,18 @@ impl<P: Payload> Replica<P> {
             DiskResult::Data(_) => self.send(Message::Differs { tag }),
             DiskResult::Done | DiskResult::Failed => self.follower_failed(tag),
         }
+    }
+
+    /// Blocks were read for a verify, or could not be.
+    pub(super) fn verified(&mut self, serial: u64, tag: u32, expected: u64, result: DiskResult<P>) {
+        if serial != self.following.serial {
+            return;
+        }
+        self.send(match result {
+            DiskResult::Data(data) if data.checksum() == expected => Message::Done { tag },
+            DiskResult::Data(_) => Message::Differs { tag },
+            DiskResult::Done | DiskResult::Failed => Message::Unreadable { tag },
+        });
     }
 
     fn follower_failed(&mut self, tag: u32) {

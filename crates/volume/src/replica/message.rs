@@ -48,6 +48,13 @@ pub enum Command<P> {
         /// Of the owner's blocks.
         checksum: u64,
     },
+    /// As `Compare`, for a verify: a disk that cannot read the blocks has not failed.
+    Verify {
+        /// The blocks.
+        blocks: Blocks,
+        /// Of the owner's blocks.
+        checksum: u64,
+    },
 }
 
 /// A message of either side.
@@ -105,6 +112,11 @@ pub enum Message<P> {
     },
     /// The compared blocks differ.
     Differs {
+        /// Of the command.
+        tag: u32,
+    },
+    /// The blocks of a verify cannot be read.
+    Unreadable {
         /// Of the command.
         tag: u32,
     },

@@ -43,6 +43,7 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 mod tenure;
+mod verify;
 
 pub use durable::{Boot, Change, CopyState, Durable, Head, VolumeId};
 pub use exchange::{
@@ -55,6 +56,7 @@ pub use message::{Body, Command, Message, Payload, Session};
 pub use record::{Epoch, FORKS_MAX, Fork, Generation, InSync, Incarnation, Node, Record};
 pub use report::{OtherState, Report};
 pub use settings::{Bounds, Settings};
+pub use verify::{FOUND_MAX, Fault, Interruption, Verify};
 
 use copy::LocalCopy;
 use defect::Broken;
@@ -63,6 +65,7 @@ use operations::{Operations, Purpose};
 use other::Other;
 use requests::Requests;
 use tenure::{Role, Tenure};
+use verify::Verifying;
 
 /// One copy of a volume.
 #[derive(Debug)]
@@ -78,6 +81,7 @@ pub struct Replica<P> {
     link: Option<Session>,
     other: Other,
     following: Following<P>,
+    verifying: Verifying,
 }
 
 impl<P: Payload> Replica<P> {
@@ -98,6 +102,7 @@ impl<P: Payload> Replica<P> {
             link: None,
             other: Other::default(),
             following: Following::default(),
+            verifying: Verifying::default(),
         }
     }
 
@@ -152,6 +157,7 @@ impl<P: Payload> Replica<P> {
             self.tenure_deadline(),
             self.other_deadline(),
             self.failing_deadline(),
+            self.verify_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -174,6 +180,7 @@ impl<P: Payload> Replica<P> {
             self.admit();
             self.advance_hand_over();
             self.advance_growth();
+            self.advance_verify();
         }
         self.advance_failing();
         self.advance_store();
@@ -192,6 +199,11 @@ impl<P: Payload> Replica<P> {
                 tag,
                 checksum,
             } => self.compared(serial, tag, checksum, result),
+            Purpose::Verify {
+                serial,
+                tag,
+                checksum,
+            } => self.verified(serial, tag, checksum, result),
             Purpose::Finish { serial } => self.finish_flushed(serial, result),
         }
         if self.is_drained() {

@@ -23,6 +23,15 @@ pub enum Purpose {
         /// The owner's checksum.
         checksum: u64,
     },
+    /// A comparison for a verify: an error of the disk is a result of it.
+    Verify {
+        /// The greeting.
+        serial: u64,
+        /// The owner's number.
+        tag: u32,
+        /// The owner's checksum.
+        checksum: u64,
+    },
     /// The flush before a follower joins.
     Finish {
         /// The greeting.

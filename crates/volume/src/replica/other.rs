@@ -150,6 +150,7 @@ impl<P: Payload> Replica<P> {
             Message::Done { tag } if tag == YIELD_TAG => self.yield_flushed(),
             Message::Done { tag } if self.other.receives() => self.remote_ended(tag, false),
             Message::Differs { tag } if self.other.receives() => self.remote_ended(tag, true),
+            Message::Unreadable { tag } if self.other.receives() => self.remote_unreadable(tag),
             Message::Failed { tag: _ } if self.other.receives() => {
                 self.drop_other(Notice::OtherFailed);
             }
@@ -160,6 +161,7 @@ impl<P: Payload> Replica<P> {
             Message::Begun
             | Message::Done { .. }
             | Message::Differs { .. }
+            | Message::Unreadable { .. }
             | Message::Failed { .. }
             | Message::Finished => {}
             message => self.follow(message),
@@ -263,6 +265,7 @@ impl<P: Payload> Replica<P> {
             self.tenure.hand_over = None;
             self.lose_remote_parts();
         }
+        self.interrupt_verify();
         if self.tenure.role != Role::Idle {
             self.release_other();
         }

@@ -362,6 +362,8 @@ impl<P: Payload> Replica<P> {
             }
             Order::Freeze | Order::HandOver => self.hand_over(order == Order::HandOver),
             Order::Thaw => self.tenure.hand_over = None,
+            Order::Verify { repairs } => self.verify(repairs),
+            Order::StopVerify => self.stop_verify(),
         }
     }
 }

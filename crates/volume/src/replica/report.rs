@@ -3,6 +3,7 @@
 use super::other::Phase;
 use super::record::{Epoch, Record};
 use super::tenure::Role;
+use super::verify::Verify;
 use super::{Payload, Replica, Time};
 
 /// The other copy, as the owner sees it.
@@ -47,6 +48,8 @@ pub struct Report {
     pub lacks: bool,
     /// The local disk has failed since this copy joined.
     pub faulty: bool,
+    /// The verify that runs, or the last one.
+    pub verify: Option<Verify>,
 }
 
 impl<P: Payload> Replica<P> {
@@ -58,6 +61,11 @@ impl<P: Payload> Replica<P> {
     /// Returns whether this node serves and both copies are in sync.
     pub fn is_mirrored(&self) -> bool {
         self.tenure.role == Role::Serving && self.other.phase == Phase::Mirrored
+    }
+
+    /// Returns whether a verify runs.
+    pub fn is_verifying(&self) -> bool {
+        self.verifying.is_running()
     }
 
     /// Returns the state at this time.
@@ -85,6 +93,7 @@ impl<P: Payload> Replica<P> {
             follows: self.following.is_active(),
             lacks: self.copy.lacks,
             faulty: self.copy.faulty,
+            verify: self.verifying.last.clone(),
         }
     }
 }

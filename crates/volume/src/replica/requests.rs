@@ -9,6 +9,7 @@ use super::interval::IntervalLock;
 use super::message::{Body, Command, Message};
 use super::operations::Purpose;
 use super::tenure::Role;
+use super::verify::Fault;
 use super::{Payload, Replica};
 use std::collections::VecDeque;
 
@@ -27,6 +28,8 @@ pub enum Origin {
     HandOver,
     /// The record that has this copy alone is to be proposed.
     Alone,
+    /// A verify.
+    Verify,
 }
 
 /// What it does.
@@ -48,6 +51,18 @@ pub enum Work<P> {
         /// Whether checksums are compared first.
         compare: bool,
     },
+    /// Reads here, and compares at the other copy.
+    Verify {
+        /// One block of a range that differs.
+        narrow: bool,
+    },
+}
+
+impl<P> Work<P> {
+    /// Returns whether it is no client's and copies or compares.
+    fn is_copy(&self) -> bool {
+        matches!(self, Work::Copy { .. } | Work::Verify { .. })
+    }
 }
 
 /// What a request waits for.
@@ -88,7 +103,7 @@ pub enum Part {
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Slot<P> {
-    origin: Origin,
+    pub(super) origin: Origin,
     pub(super) work: Work<P>,
     pub(super) blocks: Blocks,
     stage: Stage,
@@ -214,6 +229,13 @@ impl<P> Requests<P> {
         self.abandoned = true;
     }
 
+    /// Nobody waits for the requests of this origin any longer.
+    pub fn cancel(&mut self, origin: Origin) {
+        for slot in &mut self.slots {
+            slot.replied |= slot.origin == origin && slot.stage != Stage::Free;
+        }
+    }
+
     fn close(&mut self, place: u32) {
         let slot = self.slot_mut(place);
         slot.stage = Stage::Free;
@@ -289,7 +311,8 @@ impl<P: Payload> Replica<P> {
             Work::Flush => None,
             Work::Write { .. } => Some(true),
             Work::Read if self.broken.is(Defect::ReadsPassWrites) => None,
-            Work::Read | Work::Copy { .. } => Some(false),
+            Work::Verify { .. } if self.broken.is(Defect::VerifyPassesWrites) => None,
+            Work::Read | Work::Copy { .. } | Work::Verify { .. } => Some(false),
         };
         self.requests.clients += usize::from(is_client);
         let exclusive = exclusive.filter(|_| !self.broken.is(Defect::NoIntervalLock));
@@ -302,7 +325,7 @@ impl<P: Payload> Replica<P> {
     fn locked(&mut self, place: u32) {
         let slot = self.requests.slot(place);
         let blocks = slot.blocks;
-        if matches!(slot.work, Work::Read | Work::Flush) {
+        if matches!(slot.work, Work::Read | Work::Flush | Work::Verify { .. }) {
             return self.run(place);
         }
         if !self.requests.cold.is_empty() {
@@ -388,8 +411,8 @@ impl<P: Payload> Replica<P> {
         let blocks = slot.blocks;
         let (operation, command) = match &slot.work {
             Work::Read => (Operation::Read(blocks), None),
-            Work::Copy { .. } if slot.replied => return self.end_slot(place),
-            Work::Copy { .. } => (Operation::Read(blocks), None),
+            work if work.is_copy() && slot.replied => return self.end_slot(place),
+            Work::Copy { .. } | Work::Verify { .. } => (Operation::Read(blocks), None),
             Work::Write { body, fua } => {
                 let (body, fua) = (body.clone(), *fua);
                 let command = receives.then(|| Command::Write {
@@ -438,6 +461,7 @@ impl<P: Payload> Replica<P> {
         let slot = self.requests.slot_mut(place);
         match (&slot.work, result) {
             (Work::Copy { .. }, result) => return self.copy_read(place, result),
+            (Work::Verify { .. }, result) => return self.verify_read(place, result),
             (_, DiskResult::Failed) => {
                 slot.local = Part::Failed;
                 self.local_failed();
@@ -466,8 +490,21 @@ impl<P: Payload> Replica<P> {
         if matches!(slot.work, Work::Copy { .. }) {
             return self.copy_ended(place, differs);
         }
+        if matches!(slot.work, Work::Verify { .. }) {
+            return self.verify_compared(place, differs.then_some(Fault::Differs));
+        }
         slot.remote = Part::Done;
         self.settle(place);
+    }
+
+    /// The other copy cannot read the blocks of a verify.
+    pub(super) fn remote_unreadable(&mut self, place: u32) {
+        if self.requests.is_running(place) {
+            let slot = self.requests.slot(place);
+            if slot.remote == Part::Waiting && matches!(slot.work, Work::Verify { .. }) {
+                self.verify_compared(place, Some(Fault::UnreadableThere));
+            }
+        }
     }
 
     /// Replies to the client, and ends the request, if both are possible.
@@ -510,7 +547,7 @@ impl<P: Payload> Replica<P> {
     /// Settles all requests that can be.
     pub(super) fn settle_all(&mut self) {
         for place in 0..self.requests.slots.len() as u32 {
-            let is_copy = matches!(self.requests.slot(place).work, Work::Copy { .. });
+            let is_copy = self.requests.slot(place).work.is_copy();
             if self.requests.is_running(place) && !is_copy {
                 self.settle(place);
             }
@@ -524,7 +561,7 @@ impl<P: Payload> Replica<P> {
         let (local, remote, covers) = (slot.local, slot.remote, slot.covers);
         let is_loose = !slot.needs_other;
         let (is_read, is_flush) = match slot.work {
-            Work::Read => (true, false),
+            Work::Read | Work::Verify { .. } => (true, false),
             Work::Flush => (false, true),
             Work::Write { .. } | Work::Copy { .. } => (false, false),
         };
@@ -549,6 +586,10 @@ impl<P: Payload> Replica<P> {
         }
         if origin == Origin::Resync && !cancelled {
             self.other.copies -= 1;
+        }
+        if origin == Origin::Verify && !cancelled {
+            let repaired = (local, remote) == (Part::Done, Part::Done);
+            self.verify_slot_ended(blocks, repaired);
         }
         self.requests.close(place);
         let mut granted = std::mem::take(&mut self.requests.granted);
@@ -580,7 +621,7 @@ impl<P: Payload> Replica<P> {
             Origin::Alone if is_flushed => self.propose_alone(),
             // Without that flush this copy must not be alone.
             Origin::Alone => self.release(Notice::LocalFailed),
-            Origin::Client(_) | Origin::Resync => {}
+            Origin::Client(_) | Origin::Resync | Origin::Verify => {}
         }
         if !self.requests.cold.is_empty() {
             self.advance_log();
@@ -593,7 +634,7 @@ impl<P: Payload> Replica<P> {
         for place in 0..self.requests.slots.len() as u32 {
             let running = self.requests.is_running(place);
             let slot = self.requests.slot_mut(place);
-            if matches!(slot.work, Work::Copy { .. }) && slot.stage != Stage::Free {
+            if slot.work.is_copy() && slot.stage != Stage::Free {
                 slot.replied = true;
                 slot.remote = if slot.remote == Part::Waiting {
                     Part::Lost

@@ -77,7 +77,8 @@ impl<P: Payload> Replica<P> {
     pub(super) fn copy_read(&mut self, place: u32, result: DiskResult<P>) {
         let DiskResult::Data(data) = result else {
             // Without these blocks there is no second copy; the attempt is repeated later.
-            if !self.requests.slot(place).replied {
+            let slot = self.requests.slot(place);
+            if !slot.replied && slot.origin != Origin::Verify {
                 self.drop_other(super::Notice::LocalFailed);
             }
             return self.end_slot(place);

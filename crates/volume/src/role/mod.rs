@@ -16,7 +16,7 @@ use crate::message::{Message, Told};
 use crate::mirror::NO_CLUSTER;
 use crate::mirror::mailbox::{Letter, Queue, Wish};
 use crate::mirror::{self, Shown};
-use crate::replica::Order;
+use crate::replica::{Order, OtherState};
 use listening::Listening;
 use part::role::{KnownLease, LeaseNews};
 use rustix::io::Errno;
@@ -97,8 +97,25 @@ fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
         Message::ServeAlone { .. } if !shown.report.lacks => Some(
             "the copy of this node lacks nothing by a power loss: it serves as soon as it has the lease".to_owned(),
         ),
+        Message::Verify { .. } if !shown.report.serves => {
+            Some("this node does not serve the volume: run the command at its owner".to_owned())
+        }
+        Message::Verify { .. } if shown.report.other != OtherState::InSync => {
+            Some("the other copy is not in sync, so there is nothing to compare with".to_owned())
+        }
+        Message::Verify { .. } if is_verifying(shown) => {
+            Some("a verify of it runs: `evenkeel volume show` shows the progress".to_owned())
+        }
+        Message::StopVerify { .. } if !is_verifying(shown) => {
+            Some("no verify of it runs on this node".to_owned())
+        }
         _ => None,
     }
+}
+
+fn is_verifying(shown: &Shown) -> bool {
+    let verify = shown.report.verify.as_ref();
+    verify.is_some_and(|verify| verify.ended.is_none())
 }
 
 /// The name of the lease of a volume.
@@ -217,6 +234,11 @@ impl Role {
             Message::HandOver { name } => (name, Letter::Order(Order::HandOver)),
             Message::ServeAlone { name } => (name, Letter::Order(Order::ServeAlone)),
             Message::Adopt { name } => (name, Letter::Adopt),
+            Message::Verify { name, repairs } => {
+                let repairs = *repairs;
+                (name, Letter::Order(Order::Verify { repairs }))
+            }
+            Message::StopVerify { name } => (name, Letter::Order(Order::StopVerify)),
         };
         let refused = |words: String| Told { good: false, words };
         let Some(worker) = self.workers.get(name) else {
@@ -234,7 +256,9 @@ impl Role {
                     words: String::new(),
                 }
             }
-            None => refused(format!("volume '{name}' has one copy")),
+            None => refused(format!(
+                "volume '{name}' has one copy: this order is for two"
+            )),
         }
     }
 

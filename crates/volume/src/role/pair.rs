@@ -11,6 +11,7 @@ use crate::mirror::mailbox::{Letter, Mailbox};
 use crate::mirror::{self, Mirror, Opened, Outside, Shown};
 use crate::replica::{BLOCK_BYTES, OtherState};
 use crate::status::{Served, State};
+use crate::verified;
 use part::voice::write_error;
 use protocol::nbd;
 use std::os::fd::AsFd;
@@ -159,6 +160,7 @@ impl Shared {
             if let Some(served) = &mut status.served {
                 served.size_bytes = shown.size_bytes;
             }
+            verified::learn(&mut status.verified, shown.report.verify.as_ref());
             status.mirror = Some(shown);
         }
         self.enter(state, why);

@@ -12,6 +12,7 @@ use crate::link::greeting::{Facts, Greeting};
 use crate::mirror::mailbox::{Letter, Mailbox, Queue, Wish};
 use crate::single::{Single, Waker};
 use crate::status::{Served, State, Status, now};
+use crate::verified;
 use part::voice::write_error;
 use protocol::nbd;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -99,6 +100,7 @@ impl Worker {
             snapshots: None,
             spec: spec.clone(),
             mirror: None,
+            verified: None,
         };
         let is_single = AtomicBool::new(spec.pair.is_none());
         let greeting = |pair: Pair| Greeting {
@@ -244,6 +246,7 @@ impl Shared {
             {
                 let mut status = self.status();
                 (status.served, status.mirror) = (None, None);
+                verified::close(&mut status.verified);
             }
             self.enter(state, why);
             let pause = match state {

@@ -56,7 +56,7 @@ pub fn commands() -> [Command; 3] {
     ]
 }
 
-fn tell(instance: &Instance, message: &OfVolume) -> Result<(), String> {
+pub(super) fn tell(instance: &Instance, message: &OfVolume) -> Result<(), String> {
     let message = Message::Part(Box::new(message.envelope()));
     let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
     let Message::Answer { bytes } = &answer.message else {

@@ -24,6 +24,8 @@ use world::World;
 
 /// Histories that are tried.
 const HISTORIES: u64 = 10_000;
+/// One in so many histories has verifies.
+const VERIFIES: u64 = 8;
 /// Histories within which each defect is found.
 const FOUND_WITHIN: u64 = 10_000;
 
@@ -43,6 +45,9 @@ fn history(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
     let mut random = Random::new(seed);
     let mut plan = plan::draw(&mut random);
     plan.may_fail(&mut Random::new(!seed));
+    if seed % VERIFIES == VERIFIES - 1 {
+        plan.verify(&mut Random::new(!seed));
+    }
     let traced = setting("VOLUME_SEED").is_some();
     let mut world = World::new(plan, random, defect, traced);
     world
@@ -183,6 +188,7 @@ fn a_replica_that_is_broken_on_purpose_is_found_out() {
         Defect::ExecutesStale,
         Defect::TrustsAnyBits,
         Defect::ForgetsLogEarly,
+        Defect::VerifyPassesWrites,
         Defect::ForgetsStranger,
         Defect::GrowsAlone,
         Defect::GrowsUnstored,

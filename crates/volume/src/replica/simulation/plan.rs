@@ -32,6 +32,9 @@ pub enum Fault {
     /// The disk fails.
     DeadDisk(usize, u64),
     HandOver,
+    /// A verify begins, or one that runs is stopped.
+    Verify(bool),
+    StopVerify,
     /// The node reloads: its copy is to have so many blocks.
     Reload(usize, u64),
     /// The file of a node names it alone, for so long.
@@ -147,6 +150,18 @@ impl Plan {
             at += alone + 80 * MS;
         }
         self.healed_at = at;
+    }
+
+    /// Adds verifies.
+    pub fn verify(&mut self, random: &mut Random) {
+        for _ in 0..random.between(1, 4) {
+            let what = match random.percent(80) {
+                true => Fault::Verify(random.percent(50)),
+                false => Fault::StopVerify,
+            };
+            let at = random.between(2, self.healed_at / MS) * MS;
+            self.faults.push((at, what));
+        }
     }
 
     /// Leaves out all losses of power of a node.

@@ -12,7 +12,7 @@ use super::traffic::{Next, Traffic};
 use crate::replica::defect::{Broken, Defect};
 use crate::replica::{
     Action, DiskResult, Durable, Epoch, Generation, Geometry, InSync, Incarnation, Input,
-    Node as NodeId, OperationId, Order, Outcome, Record, RequestId, Session, Time,
+    Node as NodeId, Notice, OperationId, Order, Outcome, Record, RequestId, Session, Time,
 };
 use lab::Random;
 use std::cmp::Reverse;
@@ -380,6 +380,9 @@ impl World {
                 self.nodes[node].granted = None;
                 self.nodes[node].seen = epoch;
                 self.inquire(node, life, Ask::Release(epoch));
+            }
+            Action::Say(Notice::Verified(verify)) if verify.differing > 0 => {
+                return Err(format!("copies in sync differ: {verify}"));
             }
             Action::Say(_) | Action::Resized(_) => {}
         }

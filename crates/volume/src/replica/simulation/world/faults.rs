@@ -61,6 +61,8 @@ impl World {
                 self.nodes[node].wanted = blocks.max(self.nodes[node].wanted);
                 self.prepare(node);
             }
+            Fault::Verify(repairs) => return self.order(Order::Verify { repairs }),
+            Fault::StopVerify => return self.order(Order::StopVerify),
             Fault::HandOver => return self.order(Order::HandOver),
             Fault::Freeze(wait, hands_over) => {
                 let then = if hands_over {
@@ -209,12 +211,14 @@ impl World {
     /// Whether everything is answered, and both copies are in sync.
     pub(super) fn is_calm(&self) -> bool {
         let mirrored = |node: &Node| node.replica.as_ref().is_some_and(|r| r.is_mirrored());
+        let verifies = |node: &Node| node.replica.as_ref().is_some_and(|r| r.is_verifying());
         // A request that was late may still be under way.
         let is_quiet = (0..2).all(|node| self.network.waiting(node) == 0);
         is_quiet
             && self.traffic.is_done()
             && self.agreement.record.in_sync.is_both()
             && self.nodes.iter().any(mirrored)
+            && !self.nodes.iter().any(verifies)
             && { self.nodes.iter() }
                 .all(|node| node.disk.is_idle() && node.disk.kept.head.blocks == GEOMETRY.blocks)
     }

@@ -1,0 +1,243 @@
+//! `evenkeel volume verify`: has the role compare both copies of a volume, shows the progress,
+//! and prints what differs. The role does it: when this command is killed, the comparison goes
+//! on, and `volume show` has its result.
+
+use super::order::tell;
+use super::progress::{DRAW_EVERY, Shown, amount};
+use super::transfer::{Stopped, signals};
+use super::{asked, find};
+use crate::command::definition::flag;
+use crate::command::{print, refuse, word};
+use clap::{Arg, ArgMatches, Command};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use part::channel::timespec;
+use part::report::{Subject, Value};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use supervisor::directory::Instance;
+use volume::message::Message;
+use volume::report::{COPIES, NO_OWNER, OWNER, OWNER_HERE, SIZE};
+use volume::transfer::Progress;
+use volume::verified::{BEGAN, COMPLETE, DIFFERENCES, DONE, FOUND, RUNNING, VERIFY};
+
+/// How long the role may take to begin, and to report anything while it is restarted.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// The command.
+pub(super) fn command() -> Command {
+    Command::new("verify")
+        .about("Compare both copies of a volume while it is used")
+        .long_about(
+            "Compares both copies of a volume by checksums, at the node that serves it, while clients use it. \
+             `resync-rate` limits it, and requests of clients come first. A terminal shows progress, rate and the time \
+             left; elsewhere there is a line every 30 s. What differs is printed as ranges of bytes, and nothing is \
+             changed.\n\nWithout checksums on disk nobody can know which copy is right. `--repair` copies what differs \
+             from the node that serves the volume, whose copy clients read, to the other one. Blocks that the serving \
+             node cannot read are only reported.\n\nIt ends early, with a message, if the other copy is lost or the \
+             ownership moves. ^C and `--stop` end it. `evenkeel volume show` and the metrics have the last result. Exit \
+             codes: 0 both copies are equal, 1 differences (also repaired ones) or not complete, 130 interrupted.",
+        )
+        .arg(Arg::new("NAME").required(true).help("The volume"))
+        .arg(flag(
+            "repair",
+            "Copy what differs from this node, which serves the volume, to the other one",
+        ))
+        .arg(flag("stop", "End the verify that runs").conflicts_with("repair"))
+}
+
+/// Compares the copies of a volume.
+pub(super) fn main(matches: &ArgMatches) -> ExitCode {
+    let name = word(matches, "NAME");
+    if matches.get_flag("stop") {
+        return match stop(matches, &name) {
+            Ok(text) => print(&text),
+            Err(words) => refuse(words),
+        };
+    }
+    match signals().and_then(|signals| verify(matches, &name, &signals)) {
+        Ok(text) => print(&text),
+        Err(error) => error.exit(""),
+    }
+}
+
+fn stop(matches: &ArgMatches, name: &str) -> Result<String, String> {
+    let (instance, report) = asked(matches)?;
+    find(&report, name)?;
+    let name = name.to_owned();
+    let text = format!("the verify of volume {name} ends\n");
+    tell(&instance, &Message::StopVerify { name })?;
+    Ok(text)
+}
+
+/// Begins it and waits for its end. Returns what to print if both copies are equal.
+fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<String, Stopped> {
+    let (instance, before) = begin(matches, name)?;
+    let begun = Instant::now();
+    let mut shown = Shown::new(&format!("verifying {name}"));
+    let mut watch = Watch {
+        before,
+        ours: None,
+        heard: Instant::now(),
+    };
+    loop {
+        if let Some(signal) = signalled(signals) {
+            shown.clear();
+            // Where it cannot be told, it has ended with its role.
+            let name = name.to_owned();
+            let _ = tell(&instance, &Message::StopVerify { name });
+            return Err(Stopped::By(signal));
+        }
+        let report = asked(matches).and_then(|(_, report)| Ok(find(&report, name)?.clone()));
+        match watch.look(report, name) {
+            Ok(None) => {}
+            Ok(Some(Seen::Running(progress))) => shown.show(&progress),
+            Ok(Some(Seen::Ended(subject))) => {
+                shown.clear();
+                return outcome(&subject, matches.get_flag("repair"), begun.elapsed());
+            }
+            Err(words) => {
+                shown.clear();
+                return Err(words.into());
+            }
+        }
+    }
+}
+
+/// Tells the role to begin. Returns when the verify before this one began.
+fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), String> {
+    let (instance, report) = asked(matches)?;
+    let subject = find(&report, name)?;
+    if subject.words(COPIES).is_none() {
+        return Err(format!(
+            "volume '{name}' has one copy: there is nothing to compare it with"
+        ));
+    }
+    if subject.value(OWNER_HERE) != Some(1) {
+        return Err(match &*subject.words(OWNER).unwrap_or_default() {
+            "" | NO_OWNER => format!("volume '{name}' has no owner now: {}", subject.why),
+            owner => format!(
+                "this node does not serve volume '{name}': its owner is {owner}. Run the command there"
+            ),
+        });
+    }
+    let before = subject.value(BEGAN);
+    let message = Message::Verify {
+        name: name.to_owned(),
+        repairs: matches.get_flag("repair"),
+    };
+    tell(&instance, &message)?;
+    Ok((instance, before))
+}
+
+/// Waits until it is time to look again. Returns the signal that came, if one did.
+fn signalled(signals: &SignalFd) -> Option<Signal> {
+    let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+    // Interrupted or not: everything is looked at again.
+    let _ = poll(&mut watched, Some(&timespec(DRAW_EVERY)));
+    let signal = signals.read_signal().ok().flatten()?;
+    Signal::try_from(signal.ssi_signo as i32).ok()
+}
+
+/// What is known of the verify that this command waits for.
+struct Watch {
+    /// When the one before it began.
+    before: Option<u64>,
+    /// When it began.
+    ours: Option<u64>,
+    /// When the role reported something of it.
+    heard: Instant,
+}
+
+enum Seen {
+    Running(Progress),
+    Ended(Box<Subject>),
+}
+
+impl Watch {
+    /// Looks at the report of the volume. None: nothing is known at this time.
+    fn look(
+        &mut self,
+        report: Result<Subject, String>,
+        name: &str,
+    ) -> Result<Option<Seen>, String> {
+        let is_late = self.heard.elapsed() >= SILENCE_MAX;
+        let subject = match report {
+            Ok(subject) => subject,
+            // The supervisor or the role may be on its way back.
+            Err(words) if is_late => {
+                return Err(format!(
+                    "the verify of volume '{name}' is not known: {words}"
+                ));
+            }
+            Err(_) => return Ok(None),
+        };
+        let began = subject.value(BEGAN);
+        match (self.ours, began) {
+            (None, began) if began == self.before || began.is_none() => {
+                return match is_late {
+                    true => Err(format!(
+                        "the verify of volume '{name}' did not begin: `evenkeel volume show {name}`"
+                    )),
+                    false => Ok(None),
+                };
+            }
+            (Some(ours), began) if began != Some(ours) => {
+                return Err(format!(
+                    "the verify of volume '{name}' ended with its role, which was restarted: run it again"
+                ));
+            }
+            _ => self.ours = began,
+        }
+        self.heard = Instant::now();
+        if subject.value(RUNNING) != Some(1) {
+            return Ok(Some(Seen::Ended(Box::new(subject))));
+        }
+        let progress = Progress::default();
+        let number = |name| subject.value(name).unwrap_or_default();
+        progress.total.store(number(SIZE), Ordering::Relaxed);
+        progress.done.store(number(DONE), Ordering::Relaxed);
+        progress.data.store(number(DONE), Ordering::Relaxed);
+        Ok(Some(Seen::Running(progress)))
+    }
+}
+
+/// How it ended, in words. The ranges that differ are printed before.
+fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<String, Stopped> {
+    let name = &subject.name;
+    let number = |name| subject.value(name).unwrap_or_default();
+    let (found, is_complete) = (number(FOUND), number(COMPLETE) == 1);
+    if is_complete && found == 0 {
+        let seconds = took.as_secs_f64().max(0.001);
+        let rate = amount((number(DONE) as f64 / seconds) as u64);
+        let done = amount(number(DONE));
+        return Ok(format!(
+            "volume {name}: both copies are equal, {done} compared in {seconds:.1} s, {rate}/s\n"
+        ));
+    }
+    let lines = subject.facts.iter().find(|fact| fact.name == DIFFERENCES);
+    if let Some(Value::Lines(lines)) = lines.map(|fact| &fact.value) {
+        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        print(&lines);
+    }
+    let verify = subject.words(VERIFY).unwrap_or_default();
+    let mut words = format!("volume {name}: {verify}");
+    if found > 0 && !repairs {
+        let other = subject.words(COPIES).unwrap_or_default();
+        let other = other
+            .split_once(' ')
+            .map_or("the other node", |(_, other)| other);
+        words += &format!(
+            ". Without checksums on disk nobody can know which copy is right. Clients read the copy of this node: \
+             `evenkeel volume verify {name} --repair` copies these ranges from here to {other}. To use those \
+             of {other}, hand the volume over and run that there"
+        );
+    }
+    if !is_complete {
+        words += ". The verify is not complete: run it again";
+    }
+    Err(words.into())
+}

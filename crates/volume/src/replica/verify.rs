@@ -1,0 +1,457 @@
+//! Verify: an owner compares both copies while the volume is used, and counts what differs.
+//! A range is read here and its checksum is compared at the other node, under the interval
+//! lock. So a write is never seen at one copy only. What differs is compared again block by
+//! block, and is copied to the other node if that was asked for: nobody knows which of two
+//! copies is right, and clients read the owner's.
+//!
+//! It ends with the volume compared, or as soon as the other copy is not in sync, this node is
+//! not the owner any longer, or an operator stops it.
+
+use super::exchange::{DiskResult, Notice, Time};
+use super::geometry::Blocks;
+use super::message::Command;
+use super::other::Phase;
+use super::requests::{Origin, Part, Work};
+use super::tenure::Role;
+use super::{Payload, Replica};
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Ranges that are listed at most; all are counted.
+pub const FOUND_MAX: usize = 64;
+
+/// What is wrong with blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The copies differ.
+    Differs,
+    /// They cannot be read at the owner.
+    UnreadableHere,
+    /// They cannot be read at the other node.
+    UnreadableThere,
+}
+
+/// Why a verify ended before the end of the volume.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interruption {
+    /// The node is not the owner, or is not any longer.
+    NotOwner,
+    /// The other copy was lost, or is not in sync.
+    NotInSync,
+    /// The local disk failed.
+    LocalFailed,
+    /// An operator stopped it.
+    Stopped,
+}
+
+/// A verify: what it has found so far, or in the end.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Verify {
+    /// Counts the verifies of this process.
+    pub number: u64,
+    /// The other copy gets what differs.
+    pub repairs: bool,
+    /// Blocks that were compared.
+    pub done: u64,
+    /// Blocks of the volume.
+    pub total: u64,
+    /// Blocks that differ.
+    pub differing: u64,
+    /// Blocks that cannot be read at the owner, and at the other node.
+    pub unreadable: [u64; 2],
+    /// Blocks that the other copy got.
+    pub repaired: u64,
+    /// Where, in the order of the volume; at most [`FOUND_MAX`].
+    pub found: Vec<(Fault, Blocks)>,
+    /// Ranges that are not in `found`.
+    pub more: u64,
+    /// How it ended.
+    pub ended: Option<Result<(), Interruption>>,
+}
+
+impl Verify {
+    /// Blocks with a fault of any kind.
+    pub fn faults(&self) -> u64 {
+        self.differing + self.unreadable[0] + self.unreadable[1]
+    }
+
+    fn find(&mut self, fault: Fault, blocks: Blocks) {
+        let count = u64::from(blocks.count);
+        match fault {
+            Fault::Differs => self.differing += count,
+            Fault::UnreadableHere => self.unreadable[0] += count,
+            Fault::UnreadableThere => self.unreadable[1] += count,
+        }
+        if let Some((_, before)) = { self.found.iter_mut() }
+            .find(|(of, before)| *of == fault && before.end() == blocks.first)
+        {
+            before.count += blocks.count;
+        } else if self.found.len() < FOUND_MAX {
+            self.found.push((fault, blocks));
+            self.found.sort_by_key(|(_, blocks)| blocks.first);
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+/// The last verify, and what the present one has under way.
+#[derive(Clone, Debug, Default)]
+pub struct Verifying {
+    /// The last one that was asked for.
+    pub(super) last: Option<Verify>,
+    cursor: u64,
+    /// Blocks that are compared one by one, because their range differs.
+    narrow: VecDeque<Blocks>,
+    /// Blocks that are copied.
+    repairs: VecDeque<Blocks>,
+    under_way: u32,
+    /// The next comparison begins then, by the rate.
+    next_at: Time,
+}
+
+impl Verifying {
+    fn present(&mut self) -> Option<&mut Verify> {
+        self.last.as_mut().filter(|verify| verify.ended.is_none())
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.last.as_ref().is_some_and(|one| one.ended.is_none())
+    }
+}
+
+impl<P: Payload> Replica<P> {
+    /// An operator wants a verify. One that runs goes on.
+    pub(super) fn verify(&mut self, repairs: bool) {
+        if self.verifying.is_running() {
+            return;
+        }
+        let number = self.verifying.last.take().map_or(0, |last| last.number);
+        self.verifying = Verifying {
+            last: Some(Verify {
+                number: number + 1,
+                repairs,
+                total: self.settings.geometry.blocks,
+                ..Verify::default()
+            }),
+            ..Verifying::default()
+        };
+        self.interrupt_verify();
+    }
+
+    /// An operator stops the verify.
+    pub(super) fn stop_verify(&mut self) {
+        self.end_verify(Err(Interruption::Stopped));
+    }
+
+    /// Ends the verify if it cannot go on.
+    pub(super) fn interrupt_verify(&mut self) {
+        let why = match (self.tenure.role, self.other.phase) {
+            (Role::Serving, Phase::Mirrored) => return,
+            (Role::Yielding, _) => Interruption::LocalFailed,
+            (Role::Serving, _) => Interruption::NotInSync,
+            _ => Interruption::NotOwner,
+        };
+        self.end_verify(Err(why));
+    }
+
+    fn end_verify(&mut self, how: Result<(), Interruption>) {
+        let Some(mut verify) = self.verifying.last.take_if(|one| one.ended.is_none()) else {
+            return;
+        };
+        verify.ended = Some(how);
+        self.requests.cancel(Origin::Verify);
+        self.verifying = Verifying {
+            last: Some(verify.clone()),
+            ..Verifying::default()
+        };
+        self.say(Notice::Verified(Box::new(verify)));
+    }
+
+    /// Begins comparisons, or ends the verify when none is left.
+    pub(super) fn advance_verify(&mut self) {
+        self.interrupt_verify();
+        if self.tenure.hand_over.is_some() || !self.is_valid() {
+            return;
+        }
+        while self.verifying.is_running() {
+            let window = match self.requests.clients > 0 {
+                true => 1,
+                false => self.settings.bounds.resync_window,
+            };
+            if self.verifying.under_way >= window || self.now < self.verifying.next_at {
+                return;
+            }
+            let Some((blocks, work)) = self.next_of_verify() else {
+                if self.verifying.under_way == 0 {
+                    self.end_verify(Ok(()));
+                }
+                return;
+            };
+            let rate = self.settings.bounds.resync_block_ns * u64::from(blocks.count);
+            self.verifying.next_at = self.verifying.next_at.max(self.now).after(rate);
+            self.verifying.under_way += 1;
+            let slot = self.requests.open(Origin::Verify, work, blocks);
+            self.begin_slot(slot);
+        }
+    }
+
+    fn next_of_verify(&mut self) -> Option<(Blocks, Work<P>)> {
+        let verifying = &mut self.verifying;
+        if let Some(blocks) = verifying.repairs.pop_front() {
+            return Some((blocks, Work::Copy { compare: false }));
+        }
+        if let Some(blocks) = verifying.narrow.pop_front() {
+            return Some((blocks, Work::Verify { narrow: true }));
+        }
+        // The volume may have grown.
+        let total = self.settings.geometry.blocks;
+        let first = verifying.cursor;
+        let most = u64::from(self.settings.bounds.resync_blocks);
+        let count = total.saturating_sub(first).min(most) as u32;
+        verifying.cursor = first + u64::from(count);
+        verifying.present()?.total = total;
+        (count > 0).then_some((Blocks { first, count }, Work::Verify { narrow: false }))
+    }
+
+    /// Blocks were read here, or could not be.
+    pub(super) fn verify_read(&mut self, place: u32, result: DiskResult<P>) {
+        let now = self.now;
+        let slot = self.requests.slot_mut(place);
+        if slot.replied {
+            return self.end_slot(place);
+        }
+        let DiskResult::Data(data) = result else {
+            return self.verify_compared(place, Some(Fault::UnreadableHere));
+        };
+        slot.local = Part::Done;
+        slot.remote = Part::Waiting;
+        slot.sent_at = now;
+        let (blocks, checksum) = (slot.blocks, data.checksum());
+        self.command(place, Command::Verify { blocks, checksum });
+    }
+
+    /// The other copy has compared blocks.
+    pub(super) fn verify_compared(&mut self, place: u32, fault: Option<Fault>) {
+        let slot = self.requests.slot(place);
+        let (blocks, cancelled) = (slot.blocks, slot.replied);
+        let is_wide = matches!(slot.work, Work::Verify { narrow: false });
+        let verifying = &mut self.verifying;
+        if let Some(verify) = verifying.last.as_mut().filter(|_| !cancelled) {
+            if is_wide {
+                verify.done += u64::from(blocks.count);
+            }
+            match fault {
+                None => {}
+                Some(_) if blocks.count > 1 => {
+                    let one = |first| Blocks { first, count: 1 };
+                    verifying.narrow.extend(blocks.iter().map(one));
+                }
+                Some(fault) => {
+                    verify.find(fault, blocks);
+                    if verify.repairs && fault != Fault::UnreadableHere {
+                        verifying.repairs.push_back(blocks);
+                    }
+                }
+            }
+        }
+        self.end_slot(place);
+    }
+
+    /// A request of the verify that runs has ended; `repaired`: the other copy got its blocks.
+    pub(super) fn verify_slot_ended(&mut self, blocks: Blocks, repaired: bool) {
+        self.verifying.under_way = self.verifying.under_way.saturating_sub(1);
+        if let Some(verify) = self.verifying.present().filter(|_| repaired) {
+            verify.repaired += u64::from(blocks.count);
+        }
+    }
+
+    pub(super) fn verify_deadline(&self) -> Option<Time> {
+        let waits = self.verifying.is_running() && self.now < self.verifying.next_at;
+        waits.then_some(self.verifying.next_at)
+    }
+}
+
+impl fmt::Display for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Interruption::NotOwner => "this node is not the owner any longer",
+            Interruption::NotInSync => "the other copy is lost or not in sync",
+            Interruption::LocalFailed => "the local disk failed or stalls",
+            Interruption::Stopped => "it was stopped",
+        })
+    }
+}
+
+impl fmt::Display for Verify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kib = |blocks: u64| format!("{} KiB", blocks * 4);
+        match self.ended {
+            None => write!(f, "{} of {} compared", kib(self.done), kib(self.total))?,
+            Some(Ok(())) => write!(f, "{} compared", kib(self.total))?,
+            Some(Err(why)) => {
+                let (done, total) = (kib(self.done), kib(self.total));
+                write!(f, "ended after {done} of {total}: {why}")?;
+            }
+        }
+        if self.faults() == 0 {
+            return f.write_str("; no differences found");
+        }
+        let counts = [
+            (self.differing, "differ"),
+            (self.unreadable[0], "cannot be read here"),
+            (self.unreadable[1], "cannot be read at the other node"),
+        ];
+        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "; {} {what}", kib(count))?;
+        }
+        match self.repairs {
+            true => write!(f, "; {} repaired", kib(self.repaired)),
+            false => f.write_str("; nothing was repaired"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cost::{Handle, mirrored};
+    use super::super::{
+        Action, Body, Input, Message, Operation, Order, OtherState, Replica, Session,
+    };
+    use super::*;
+
+    /// What is wrong with a block.
+    type Faults = fn(u64) -> Option<Fault>;
+
+    /// Does what the owner of a volume wants, until its verify has ended, or it has asked for
+    /// the block `until`. Returns the blocks that the other copy got.
+    fn run(replica: &mut Replica<Handle>, repairs: bool, faults: Faults, until: u64) -> Vec<u64> {
+        let order = Input::Order(Order::Verify { repairs });
+        let (mut written, mut inputs) = (Vec::new(), VecDeque::from([order]));
+        let mut now = Time(10);
+        loop {
+            let input = match inputs.pop_front() {
+                Some(input) => input,
+                None if !replica.is_verifying() => break,
+                None => {
+                    now = now.max(replica.deadline().unwrap());
+                    Input::Tick
+                }
+            };
+            let mut actions = Vec::new();
+            replica.handle(now, input, &mut actions);
+            for action in actions {
+                match action {
+                    Action::Disk(id, Operation::Read(blocks)) => {
+                        let fails = |block| faults(block) == Some(Fault::UnreadableHere);
+                        inputs.push_back(Input::Disk(
+                            id,
+                            match blocks.iter().any(fails) {
+                                true => DiskResult::Failed,
+                                false => DiskResult::Data(Handle),
+                            },
+                        ));
+                    }
+                    Action::Disk(id, _) => inputs.push_back(Input::Disk(id, DiskResult::Done)),
+                    Action::Store(number, _) => inputs.push_back(Input::Stored(number)),
+                    Action::Send(session, Message::Command { tag, command, .. }) => {
+                        let message = match command {
+                            Command::Verify { blocks, .. } if blocks.end() > until => {
+                                return written;
+                            }
+                            Command::Verify { blocks, .. } => {
+                                match blocks.iter().find_map(faults) {
+                                    None => Message::Done { tag },
+                                    Some(Fault::Differs) => Message::Differs { tag },
+                                    Some(_) => Message::Unreadable { tag },
+                                }
+                            }
+                            Command::Write { blocks, body, .. } => {
+                                assert!(matches!(body, Body::Data(Handle)));
+                                written.extend(blocks.iter());
+                                Message::Done { tag }
+                            }
+                            _ => Message::Done { tag },
+                        };
+                        inputs.push_back(Input::Message(session, message));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        written
+    }
+
+    fn last(replica: &Replica<Handle>) -> Verify {
+        replica.report(Time(9)).verify.unwrap()
+    }
+
+    fn some(block: u64) -> Option<Fault> {
+        match block {
+            5 | 100 | 101 => Some(Fault::Differs),
+            2000 => Some(Fault::UnreadableThere),
+            3000 => Some(Fault::UnreadableHere),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_differs_is_found_to_the_block_and_copied_only_when_asked() {
+        for repairs in [false, true] {
+            let mut replica = mirrored();
+            let mut written = run(&mut replica, repairs, some, u64::MAX);
+            written.sort_unstable();
+            let verify = last(&replica);
+            assert_eq!(verify.ended, Some(Ok(())), "{verify}");
+            assert_eq!((verify.done, verify.total), (1 << 20, 1 << 20));
+            assert_eq!((verify.differing, verify.unreadable), (3, [1, 1]));
+            let one = |first, count| Blocks { first, count };
+            assert_eq!(
+                verify.found,
+                [
+                    (Fault::Differs, one(5, 1)),
+                    (Fault::Differs, one(100, 2)),
+                    (Fault::UnreadableThere, one(2000, 1)),
+                    (Fault::UnreadableHere, one(3000, 1)),
+                ]
+            );
+            let expected: &[u64] = if repairs { &[5, 100, 101, 2000] } else { &[] };
+            assert_eq!(written, expected);
+            assert_eq!(verify.repaired, written.len() as u64);
+            // A sector that cannot be read is no reason to lose a copy.
+            assert_eq!(replica.report(Time(9)).other, OtherState::InSync);
+            assert!(!replica.report(Time(9)).faulty);
+        }
+    }
+
+    #[test]
+    fn many_differences_are_counted_and_some_are_listed() {
+        let mut replica = mirrored();
+        let every = |block: u64| block.is_multiple_of(1 << 10).then_some(Fault::Differs);
+        run(&mut replica, false, every, u64::MAX);
+        let verify = last(&replica);
+        assert_eq!(verify.ended, Some(Ok(())), "{verify}");
+        assert_eq!((verify.differing, verify.found.len()), (1024, FOUND_MAX));
+        assert_eq!(verify.more, 1024 - FOUND_MAX as u64);
+    }
+
+    #[test]
+    fn a_verify_ends_with_the_link_or_an_order_and_can_begin_again() {
+        let mut replica = mirrored();
+        run(&mut replica, true, some, 4096);
+        let stop = Input::Order(Order::StopVerify);
+        replica.handle(Time(9), stop, &mut Vec::new());
+        assert_eq!(last(&replica).ended, Some(Err(Interruption::Stopped)));
+        run(&mut replica, false, some, 4096);
+        assert_eq!(last(&replica).number, 2);
+        replica.handle(Time(9), Input::Lost(Session(1)), &mut Vec::new());
+        let verify = last(&replica);
+        assert_eq!(verify.ended, Some(Err(Interruption::NotInSync)));
+        assert_eq!(verify.differing, 3);
+        // Without the other copy there is nothing to compare with.
+        run(&mut replica, false, some, 4096);
+        let verify = last(&replica);
+        assert_eq!((verify.number, verify.done), (3, 0));
+        assert_eq!(verify.ended, Some(Err(Interruption::NotInSync)));
+    }
+}

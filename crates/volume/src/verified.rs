@@ -1,0 +1,228 @@
+//! The last verify of a volume, or the one that runs, for operators.
+
+use crate::replica::{BLOCK_BYTES, Blocks, Fault, Verify};
+use crate::status::now;
+use part::report::{Moment, NumberRow, Subject, Unit};
+
+/// The fact that says how a verify is, or how it ended.
+pub const VERIFY: &str = "verify";
+/// The fact with the ranges that differ, a line each.
+pub const DIFFERENCES: &str = "differences";
+/// The number that is 1 while a verify runs.
+pub const RUNNING: &str = "verify running";
+/// When the last verify began, milliseconds since 1970.
+pub const BEGAN: &str = "verify begin";
+/// Bytes that it has compared.
+pub const DONE: &str = "verified bytes";
+/// Bytes that it found different or unreadable.
+pub const FOUND: &str = "verify differing bytes";
+/// The number that is 1 if the last verify compared the whole volume.
+pub const COMPLETE: &str = "verify complete";
+
+const ENDED: &str = "verify end";
+const REPAIRED: &str = "verify repaired bytes";
+
+/// A verify with its times.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// What it found.
+    pub verify: Verify,
+    /// When it began.
+    pub began: Moment,
+    /// When it ended.
+    pub ended: Option<Moment>,
+    /// The thread that ran it is gone: another one counts from the beginning.
+    is_closed: bool,
+}
+
+/// Takes what the thread of a volume shows of its verifies into what is known of them.
+pub(crate) fn learn(known: &mut Option<Verified>, shown: Option<&Verify>) {
+    let Some(verify) = shown else {
+        return;
+    };
+    let at = now();
+    let same = |one: &&mut Verified| !one.is_closed && one.verify.number == verify.number;
+    let ended = verify.ended.is_some().then_some(at);
+    match known.as_mut().filter(same) {
+        Some(one) => {
+            one.ended = one.ended.or(ended);
+            one.verify.clone_from(verify);
+        }
+        None => {
+            *known = Some(Verified {
+                verify: verify.clone(),
+                began: at,
+                ended,
+                is_closed: false,
+            });
+        }
+    }
+}
+
+/// The thread of a volume is gone: what it ran has ended.
+pub(crate) fn close(known: &mut Option<Verified>) {
+    if let Some(one) = known {
+        one.is_closed = true;
+        one.ended.get_or_insert_with(now);
+    }
+}
+
+/// The rows of its numbers.
+pub(crate) fn rows() -> [NumberRow; 7] {
+    let row = |name, metric, words: &str| NumberRow::new(name, metric, words);
+    [
+        row(
+            RUNNING,
+            "evenkeel_volume_verify_running",
+            "1 while a verify runs.",
+        ),
+        row(
+            BEGAN,
+            "evenkeel_volume_verify_begin_timestamp_seconds",
+            "When the last verify began, seconds since 1970.",
+        )
+        .unit(Unit::Milliseconds),
+        row(
+            ENDED,
+            "evenkeel_volume_verify_end_timestamp_seconds",
+            "When the last verify ended, seconds since 1970.",
+        )
+        .unit(Unit::Milliseconds),
+        row(
+            COMPLETE,
+            "evenkeel_volume_verify_complete",
+            "1 if the last verify went over the whole volume.",
+        ),
+        row(
+            DONE,
+            "evenkeel_volume_verified_bytes",
+            "Bytes that the last verify went over.",
+        ),
+        row(
+            FOUND,
+            "evenkeel_volume_verify_differing_bytes",
+            "Bytes that the last verify found different or unreadable.",
+        ),
+        row(
+            REPAIRED,
+            "evenkeel_volume_verify_repaired_bytes",
+            "Bytes that the last verify repaired.",
+        ),
+    ]
+}
+
+/// Adds it to the report of a volume.
+pub(crate) fn add(subject: Subject, known: &Verified) -> Subject {
+    let verify = &known.verify;
+    let is_running = known.ended.is_none();
+    let is_complete = verify.ended == Some(Ok(()));
+    let words = match (is_running, verify.ended) {
+        (true, _) => format!("running, {verify}"),
+        (false, None) => format!("ended when the volume was closed, {verify}"),
+        (false, Some(_)) => verify.to_string(),
+    };
+    let bytes = |blocks: u64| blocks * BLOCK_BYTES;
+    let subject = subject
+        .fact(VERIFY, words)
+        .lines(DIFFERENCES, lines(verify))
+        .number(RUNNING, u64::from(is_running))
+        .number(BEGAN, known.began.unix_ms);
+    let subject = match known.ended {
+        Some(at) => subject.number(ENDED, at.unix_ms),
+        None => subject,
+    };
+    subject
+        .number(COMPLETE, u64::from(is_complete))
+        .number(DONE, bytes(verify.done))
+        .number(FOUND, bytes(verify.faults()))
+        .number(REPAIRED, bytes(verify.repaired))
+}
+
+/// The ranges that were found, in words.
+fn lines(verify: &Verify) -> Vec<String> {
+    let line = |(fault, Blocks { first, count }): &(Fault, Blocks)| {
+        let (first, end) = (
+            first * BLOCK_BYTES,
+            (first + u64::from(*count)) * BLOCK_BYTES,
+        );
+        let what = match fault {
+            Fault::Differs => "differ",
+            Fault::UnreadableHere => "cannot be read at the owner",
+            Fault::UnreadableThere => "cannot be read at the other node",
+        };
+        format!("bytes {first}-{} {what}", end - 1)
+    };
+    let mut lines: Vec<String> = verify.found.iter().map(line).collect();
+    if verify.more > 0 {
+        lines.push(format!("{} more ranges", verify.more));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verify(number: u64, done: u64) -> Verify {
+        Verify {
+            number,
+            done,
+            total: 8,
+            ..Verify::default()
+        }
+    }
+
+    #[test]
+    fn a_verify_has_its_times_until_the_next_one() {
+        let mut known = None;
+        learn(&mut known, None);
+        assert_eq!(known, None);
+        learn(&mut known, Some(&verify(1, 2)));
+        let began = known.as_ref().unwrap().began;
+        let mut last = verify(1, 8);
+        last.ended = Some(Ok(()));
+        learn(&mut known, Some(&last));
+        let one = known.clone().unwrap();
+        assert_eq!((one.began, one.verify.done), (began, 8));
+        let ended = one.ended.unwrap();
+        learn(&mut known, Some(&last));
+        assert_eq!(known.as_ref().unwrap().ended, Some(ended));
+        learn(&mut known, Some(&verify(2, 0)));
+        assert_eq!(known.as_ref().unwrap().ended, None);
+    }
+
+    #[test]
+    fn a_thread_that_is_gone_leaves_no_verify_running_and_the_next_counts_anew() {
+        let mut known = None;
+        learn(&mut known, Some(&verify(1, 2)));
+        close(&mut known);
+        let subject = add(Subject::new("volume", "mail"), known.as_ref().unwrap());
+        assert_eq!(subject.value(RUNNING), Some(0));
+        let words = subject.words(VERIFY).unwrap();
+        assert!(
+            words.starts_with("ended when the volume was closed"),
+            "{words}"
+        );
+        learn(&mut known, Some(&verify(1, 1)));
+        assert_eq!(known.as_ref().unwrap().ended, None);
+        assert_eq!(known.unwrap().verify.done, 1);
+    }
+
+    #[test]
+    fn differences_are_ranges_of_bytes() {
+        let mut found = verify(1, 8);
+        found.found = vec![
+            (Fault::Differs, Blocks { first: 2, count: 3 }),
+            (Fault::UnreadableThere, Blocks { first: 9, count: 1 }),
+        ];
+        found.more = 4;
+        assert_eq!(
+            lines(&found),
+            [
+                "bytes 8192-20479 differ",
+                "bytes 36864-40959 cannot be read at the other node",
+                "4 more ranges"
+            ]
+        );
+    }
+}
