@@ -373,13 +373,13 @@ impl Socket {
         .unwrap_or(Poll::Ready(()))
     }
 
-    /// Wakes `waker` once, when the peer sends, closes or fails: for a connection that
-    /// nobody reads. Whoever waited to read it before is forgotten.
+    /// Wakes `waker` once, when the peer sends, closes or fails: for an idle connection.
+    /// The waker of an earlier reader is dropped.
     pub fn watch(&self, waker: &Waker) {
         executor::with(|core| core.poller.set_reader(self.key, Some(waker)));
     }
 
-    /// Ends [`Socket::watch`]: who reads next must not wake that waker.
+    /// Ends [`Socket::watch`], so that the next reader does not wake that waker.
     pub fn unwatch(&self) {
         executor::with(|core| core.poller.set_reader(self.key, None));
     }
