@@ -305,6 +305,10 @@ pub struct Client {
 
 impl Client {
     pub fn connect(socket: &Path) -> io::Result<Client> {
+        Client::connect_to(socket, "mail")
+    }
+
+    pub fn connect_to(socket: &Path, export: &str) -> io::Result<Client> {
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -315,8 +319,8 @@ impl Client {
         stream.write_all(&3_u32.to_be_bytes())?;
         stream.write_all(b"IHAVEOPT")?;
         stream.write_all(&1_u32.to_be_bytes())?;
-        stream.write_all(&4_u32.to_be_bytes())?;
-        stream.write_all(b"mail")?;
+        stream.write_all(&(export.len() as u32).to_be_bytes())?;
+        stream.write_all(export.as_bytes())?;
         let mut export = [0; 10];
         stream.read_exact(&mut export)?;
         let (size, _) = export.split_first_chunk().unwrap();

@@ -6,6 +6,7 @@
 //!   shows how they are ([`status`], [`verified`]).
 //! - [`command`] creates and removes volumes.
 //! - [`attach`] makes a volume a block device of the host.
+//! - [`copy`] sends a whole disk to a volume of another node.
 //! - [`client`] is a client of NBD servers, and [`transfer`] copies whole disks with it.
 //! - [`device`] opens what a copy is stored on, and says what is wrong with it.
 //! - [`disk`] does the operations on what a copy is stored on.
@@ -22,6 +23,7 @@ pub mod attach;
 pub mod client;
 pub mod command;
 pub mod config;
+pub mod copy;
 pub mod device;
 pub mod disk;
 pub mod export;

@@ -5,8 +5,9 @@ use crate::keyword::NAME;
 use part::role::PartMessage;
 use part::role::bounded::{Name, Words};
 use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
-/// A question of an operator, about one volume. The answer is [`Told`].
+/// An order of an operator, about one volume. The answer is [`Told`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
     /// The other node is to serve it.
@@ -41,6 +42,25 @@ pub enum Message {
         #[serde(with = "Name")]
         name: String,
     },
+    /// A command writes a volume of another node. The role connects to a socket of the command
+    /// (see [`copy_socket`]), and that to the other node.
+    Copy {
+        /// The other node.
+        #[serde(with = "Name")]
+        node: String,
+        /// The volume there.
+        #[serde(with = "Name")]
+        volume: String,
+        /// The command: the same for each attempt.
+        run: u64,
+        /// The socket, which is another one for each attempt.
+        socket: u64,
+    },
+}
+
+/// Where a command waits for the role.
+pub fn copy_socket(runtime: &Path, number: u64) -> PathBuf {
+    runtime.join(format!("copy-{number:016x}.sock"))
 }
 
 /// What became of it.

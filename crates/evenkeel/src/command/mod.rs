@@ -83,11 +83,10 @@ pub static OF_CLUSTERS: [Subcommand; 3] = [
 ];
 
 /// Commands of the volume part.
-pub static OF_VOLUMES: [Subcommand; 1] = [Subcommand::new(
-    "volume",
-    volume::definition::volume,
-    volume::main,
-)];
+pub static OF_VOLUMES: [Subcommand; 2] = [
+    Subcommand::new("volume", volume::definition::volume, volume::main),
+    Subcommand::new("copy", volume::copy::definition, volume::copy::main),
+];
 
 /// Every subcommand, in the order of the help.
 fn all() -> impl Iterator<Item = &'static Subcommand> {

@@ -4,6 +4,7 @@
 //! here, with the rights of the caller.
 
 pub mod completion;
+pub mod copy;
 pub mod definition;
 pub mod order;
 mod progress;

@@ -82,7 +82,7 @@ impl Node {
     fn new(side: Arc<Side>, credentials: Option<PartCredentials>) -> Node {
         let registry = Arc::new(Registry::default());
         if let Some(credentials) = credentials {
-            registry.trust(trusted(credentials).unwrap());
+            registry.trust(trusted(credentials).unwrap().into());
         }
         registry.add("mail", side.clone());
         Node {
@@ -189,7 +189,7 @@ fn two_nodes_of_a_cluster_find_each_other_and_frames_come_as_they_were_sent() {
     let alpha = Node::new(Side::new("alpha", "beta"), None).dials(&cable);
     alpha.says("no certificate of the cluster");
     let own = trusted(credentials(&authority, 1, BOTH)).unwrap();
-    alpha.registry.trust(own);
+    alpha.registry.trust(own.into());
     let (mut here, mut there) = (None, None);
     let both = || {
         here = here.take().or_else(|| alpha.side.connects());

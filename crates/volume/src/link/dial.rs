@@ -3,7 +3,7 @@
 //! deadlines; what they bring goes to the thread of the volume.
 
 use super::PORT;
-use super::greeting::{Greeting, GreetingError};
+use super::greeting::{CopyGreeting, Greeting, GreetingError, Opening};
 use super::wire::{Timed, Young};
 use super::{Trusted, Wire};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -164,6 +164,12 @@ pub trait Receiver: Send + Sync {
     fn not_connected(&self, why: String);
 }
 
+/// Who gets the connections of nodes that want to write a whole volume.
+pub trait CopyReceiver: Send + Sync {
+    /// Takes a connection, which has TLS and a certificate of the node that greets.
+    fn begin(self: Arc<Self>, wire: Wire, theirs: CopyGreeting);
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -177,6 +183,7 @@ pub struct Registry {
     trouble: Mutex<Option<String>>,
     /// What the cluster says of the nodes.
     trusted: Mutex<Option<Arc<Trusted>>>,
+    copies: Mutex<Option<Arc<dyn CopyReceiver>>>,
 }
 
 impl fmt::Debug for Registry {
@@ -202,8 +209,13 @@ impl Registry {
     }
 
     /// The cluster says this of its nodes. It holds for connections from now on.
-    pub fn trust(&self, trusted: Trusted) {
-        *lock(&self.trusted) = Some(Arc::new(trusted));
+    pub fn trust(&self, trusted: Arc<Trusted>) {
+        *lock(&self.trusted) = Some(trusted);
+    }
+
+    /// Whole volumes may be written from now on.
+    pub fn allow_copies(&self, receiver: Arc<dyn CopyReceiver>) {
+        *lock(&self.copies) = Some(receiver);
     }
 
     /// What the cluster says of its nodes.
@@ -305,12 +317,14 @@ fn receive(socket: TcpStream, from: SocketAddr, cable: &Cable, registry: &Arc<Re
 
 type Unwelcome = (Option<Arc<dyn Receiver>>, GreetingError);
 
-fn welcome(socket: TcpStream, is_plain: bool, registry: &Registry) -> Result<(), Unwelcome> {
+fn welcome(socket: TcpStream, links_are_plain: bool, registry: &Registry) -> Result<(), Unwelcome> {
     let nobody = |error: GreetingError| (None, error);
     socket
         .set_nonblocking(false)
         .map_err(|error| nobody(error.into()))?;
     let timed = Timed::new(socket, PATIENCE);
+    // What is copied has TLS, also at an address where links have none.
+    let is_plain = links_are_plain && !timed.begins_tls().map_err(|error| nobody(error.into()))?;
     let (mut young, node) = match (is_plain, registry.trusted()) {
         (true, _) => (Young::plain(timed), None),
         (false, Some(trusted)) => {
@@ -320,14 +334,20 @@ fn welcome(socket: TcpStream, is_plain: bool, registry: &Registry) -> Result<(),
         // It is told that by the close, and tries again.
         (false, None) => return Ok(()),
     };
-    let theirs = Greeting::read(&mut young).map_err(nobody)?;
+    let theirs = match Opening::read(&mut young).map_err(nobody)? {
+        Opening::Link(_) if is_plain != links_are_plain => {
+            return Err(nobody(GreetingError::UsesTls));
+        }
+        Opening::Link(theirs) => theirs,
+        Opening::Copy(theirs) => return copies(young, node, theirs, registry).map_err(nobody),
+    };
     // One that asks for what is not here learns that at once, and tries again later.
     let Some(receiver) = registry.find(&theirs.volume) else {
         return Ok(());
     };
     let ours = receiver.greeting();
     let of = |error: GreetingError| (Some(Arc::clone(&receiver)), error);
-    is_named(&theirs, node).map_err(of)?;
+    is_named(&theirs.from, node).map_err(of)?;
     ours.write(&mut young).map_err(|error| of(error.into()))?;
     ours.fits(&theirs).map_err(of)?;
     let wire = young.ready().map_err(|error| of(error.into()))?;
@@ -335,11 +355,60 @@ fn welcome(socket: TcpStream, is_plain: bool, registry: &Registry) -> Result<(),
     Ok(())
 }
 
+/// Passes on the connection of a node that wants to write a volume. Without TLS nobody may.
+fn copies(
+    young: Young,
+    node: Option<String>,
+    theirs: CopyGreeting,
+    registry: &Registry,
+) -> Result<(), GreetingError> {
+    let (Some(node), Some(trusted)) = (node, registry.trusted()) else {
+        return Ok(());
+    };
+    is_named(&theirs.from, Some(node))?;
+    let receiver = lock(&registry.copies).clone();
+    if let Some(receiver) = receiver.filter(|_| theirs.to == trusted.me) {
+        receiver.begin(young.ready()?, theirs);
+    }
+    Ok(())
+}
+
+/// Connects to the volume role of another node to write a volume of it.
+///
+/// # Errors
+/// It is no node of the cluster, or cannot be reached.
+pub fn dial_copy(port: u16, trusted: &Trusted, ours: &CopyGreeting) -> Result<Wire, WireTrouble> {
+    let mut last = Err(WireTrouble::Unknown(ours.to.clone()));
+    for address in trusted.addresses_of(&ours.to) {
+        let at = SocketAddr::new(*address, port);
+        last = dial_copy_at(at, trusted, ours);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+fn dial_copy_at(
+    at: SocketAddr,
+    trusted: &Trusted,
+    ours: &CopyGreeting,
+) -> Result<Wire, WireTrouble> {
+    let failed = |error: io::Error| WireTrouble::Connect(at, error);
+    let unwelcome = |error: GreetingError| WireTrouble::Greeting(at, error);
+    let socket = TcpStream::connect_timeout(&at, PATIENCE).map_err(failed)?;
+    let timed = Timed::new(socket, PATIENCE);
+    let (mut young, is) = Young::dial(timed, trusted).map_err(unwelcome)?;
+    is_named(&ours.to, Some(is)).map_err(unwelcome)?;
+    ours.write(&mut young).map_err(failed)?;
+    young.ready().map_err(failed)
+}
+
 /// A node calls itself what its certificate says.
-fn is_named(theirs: &Greeting, node: Option<String>) -> Result<(), GreetingError> {
+fn is_named(says: &str, node: Option<String>) -> Result<(), GreetingError> {
     match node {
-        Some(is) if is != theirs.from => Err(GreetingError::OtherCertificate {
-            says: theirs.from.clone(),
+        Some(is) if is != says => Err(GreetingError::OtherCertificate {
+            says: says.to_owned(),
             is,
         }),
         _ => Ok(()),
@@ -473,7 +542,7 @@ fn connect_to(
         }),
         error => unwelcome(error),
     })?;
-    is_named(&theirs, node).map_err(unwelcome)?;
+    is_named(&theirs.from, node).map_err(unwelcome)?;
     ours.fits(&theirs).map_err(unwelcome)?;
     Ok((young.ready().map_err(failed)?, theirs))
 }

@@ -8,8 +8,9 @@ use part::codec;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 
-/// The first bytes.
+/// The first bytes: of a connection of both copies, and of one that copies a whole volume.
 const MAGIC: [u8; 8] = *b"EVLINK01";
+const COPY_MAGIC: [u8; 8] = *b"EVCOPY01";
 /// Bytes of a greeting at most, behind its head.
 const GREETING_BYTES_MAX: usize = 1024;
 /// Magic number, length and checksum.
@@ -35,6 +36,29 @@ pub struct Greeting {
     pub to: String,
     /// What it has.
     pub facts: Facts,
+}
+
+/// What a node says that wants to write a whole volume of another one. The response is the
+/// first frame of [`crate::copy`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CopyGreeting {
+    /// The name of the volume.
+    pub volume: String,
+    /// The name of the node that speaks.
+    pub from: String,
+    /// The name of the node that it means.
+    pub to: String,
+    /// The command for which it speaks: the same for all of its connections.
+    pub run: u64,
+}
+
+/// What a node that dials may say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Opening {
+    /// It has the other copy.
+    Link(Greeting),
+    /// It wants to write a volume.
+    Copy(CopyGreeting),
 }
 
 /// Why two nodes do not come together.
@@ -101,13 +125,7 @@ impl Greeting {
     /// # Errors
     /// The network's.
     pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        let content = codec::encode(self);
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + content.len());
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&(content.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(&checksum(&content).to_le_bytes());
-        bytes.extend_from_slice(&content);
-        to.write_all(&bytes)
+        write(MAGIC, &codec::encode(self), to)
     }
 
     /// Reads one, and nothing behind it.
@@ -115,31 +133,10 @@ impl Greeting {
     /// # Errors
     /// The network's, or it is not a greeting.
     pub fn read(from: &mut impl Read) -> Result<Greeting, GreetingError> {
-        let mut magic = [0; 8];
-        let mut length = [0; 4];
-        let mut sum = [0; 8];
-        let (first, rest) = magic.split_at_mut(2);
-        from.read_exact(first)?;
-        // A handshake or an alert of TLS (RFC 8446, section 5.1).
-        if matches!(first, [21 | 22, 3]) {
-            return Err(GreetingError::UsesTls);
+        match Opening::read(from)? {
+            Opening::Link(greeting) => Ok(greeting),
+            Opening::Copy(_) => Err(GreetingError::Foreign),
         }
-        from.read_exact(rest)?;
-        if magic != MAGIC {
-            return Err(GreetingError::Foreign);
-        }
-        from.read_exact(&mut length)?;
-        from.read_exact(&mut sum)?;
-        let length = u32::from_le_bytes(length) as usize;
-        if length > GREETING_BYTES_MAX {
-            return Err(GreetingError::Foreign);
-        }
-        let mut content = vec![0; length];
-        from.read_exact(&mut content)?;
-        if checksum(&content) != u64::from_le_bytes(sum) {
-            return Err(GreetingError::Foreign);
-        }
-        codec::decode(&content).map_err(|_| GreetingError::Foreign)
     }
 
     /// Checks that the other side's greeting fits to this one.
@@ -161,6 +158,63 @@ impl Greeting {
         }
         Ok(())
     }
+}
+
+impl CopyGreeting {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The network's.
+    pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        write(COPY_MAGIC, &codec::encode(self), to)
+    }
+}
+
+impl Opening {
+    /// Reads one, and nothing behind it.
+    ///
+    /// # Errors
+    /// The network's, or it is not a greeting.
+    pub(super) fn read(from: &mut impl Read) -> Result<Opening, GreetingError> {
+        let mut magic = [0; 8];
+        let mut length = [0; 4];
+        let mut sum = [0; 8];
+        let (first, rest) = magic.split_at_mut(2);
+        from.read_exact(first)?;
+        // A handshake or an alert of TLS (RFC 8446, section 5.1).
+        if matches!(first, [21 | 22, 3]) {
+            return Err(GreetingError::UsesTls);
+        }
+        from.read_exact(rest)?;
+        if magic != MAGIC && magic != COPY_MAGIC {
+            return Err(GreetingError::Foreign);
+        }
+        from.read_exact(&mut length)?;
+        from.read_exact(&mut sum)?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > GREETING_BYTES_MAX {
+            return Err(GreetingError::Foreign);
+        }
+        let mut content = vec![0; length];
+        from.read_exact(&mut content)?;
+        if checksum(&content) != u64::from_le_bytes(sum) {
+            return Err(GreetingError::Foreign);
+        }
+        let opening = match magic {
+            MAGIC => codec::decode(&content).map(Opening::Link),
+            _ => codec::decode(&content).map(Opening::Copy),
+        };
+        opening.map_err(|_| GreetingError::Foreign)
+    }
+}
+
+fn write(magic: [u8; 8], content: &[u8], to: &mut impl Write) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + content.len());
+    bytes.extend_from_slice(&magic);
+    bytes.extend_from_slice(&(content.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&checksum(content).to_le_bytes());
+    bytes.extend_from_slice(content);
+    to.write_all(&bytes)
 }
 
 #[cfg(test)]
@@ -205,6 +259,29 @@ mod tests {
             Greeting::read(&mut &http[..]),
             Err(GreetingError::Foreign)
         ));
+    }
+
+    #[test]
+    fn a_copy_is_announced_in_a_way_that_no_link_takes_for_its_own() {
+        let greeting = CopyGreeting {
+            volume: "mail".to_owned(),
+            from: "alpha".to_owned(),
+            to: "beta".to_owned(),
+            run: 7,
+        };
+        let mut bytes = Vec::new();
+        greeting.write(&mut bytes).unwrap();
+        let read = Opening::read(&mut &bytes[..]).unwrap();
+        assert_eq!(read, Opening::Copy(greeting));
+        assert!(matches!(
+            Greeting::read(&mut &bytes[..]),
+            Err(GreetingError::Foreign)
+        ));
+        for place in 0..bytes.len() {
+            let mut broken = bytes.clone();
+            broken[place] ^= 0x41;
+            assert!(Opening::read(&mut &broken[..]).is_err(), "{place}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - [`greeting`] is what both sides say first: who they are, and what they have.
 //! - [`dial`] makes connections: one node listens for all its volumes, the other one dials.
 //! - [`Wire`] carries the bytes, with TLS or without.
+//! - [`relay`] carries what is copied between the network and a stream of this machine.
 //! - [`Session`] sends and receives without blocking, in the loop of a volume.
 //!
 //! Nothing here decides what a message leads to. All bytes of the other side are checked:
@@ -12,6 +13,7 @@
 pub mod dial;
 pub mod frame;
 pub mod greeting;
+pub mod relay;
 mod session;
 mod wire;
 

@@ -61,6 +61,18 @@ impl Timed {
         Timed { socket, until }
     }
 
+    /// Waits for the first bytes; returns whether they are of a handshake of TLS (RFC 8446,
+    /// section 5.1). They can be read afterwards.
+    ///
+    /// # Errors
+    /// The network's.
+    pub(super) fn begins_tls(&self) -> io::Result<bool> {
+        self.socket.set_read_timeout(Some(self.left()?))?;
+        let mut first = [0];
+        let count = self.socket.peek(&mut first).map_err(timed_out)?;
+        Ok(count == 1 && first == [22])
+    }
+
     /// What is left of the time; never zero, which would mean without a limit.
     fn left(&self) -> io::Result<Duration> {
         let left = self.until.saturating_duration_since(Instant::now());

@@ -1,6 +1,7 @@
 //! The volumes of this node, each on a thread of its own. This thread starts
 //! and stops them, and reads how they are: it never waits for a disk.
 
+mod copies;
 mod listening;
 mod pair;
 mod snapshots;
@@ -12,11 +13,12 @@ pub use worker::{Confine, Place};
 
 use crate::link::Trusted;
 use crate::link::dial::{Cable, Registry};
-use crate::message::{Message, Told};
+use crate::message::{Message, Told, copy_socket};
 use crate::mirror::NO_CLUSTER;
 use crate::mirror::mailbox::{Letter, Queue, Wish};
 use crate::mirror::{self, Shown};
 use crate::replica::{Order, OtherState};
+use copies::Copying;
 use listening::Listening;
 use part::role::{KnownLease, LeaseNews};
 use rustix::io::Errno;
@@ -50,6 +52,8 @@ pub struct Role {
     ties: Ties,
     /// Where the other node connects, and who listens there.
     listening: Option<Listening>,
+    /// Whole volumes that are copied between nodes.
+    copying: Copying,
     /// The leases that the cluster told last; None until it has told any.
     leases: Option<Vec<KnownLease>>,
     /// How much this node should have the lease of each volume.
@@ -129,13 +133,15 @@ impl Role {
     /// # Errors
     /// No descriptor is left.
     pub fn new(place: Place) -> Result<Role, Errno> {
+        let registry = Arc::new(Registry::default());
         Ok(Role {
             place,
+            copying: Copying::new(&registry),
             workers: BTreeMap::new(),
             ending: Vec::new(),
             snapshots: BTreeMap::new(),
             ties: Ties {
-                registry: Arc::new(Registry::default()),
+                registry,
                 wishes: Arc::new(Queue::new()?),
                 boot: mirror::boot(),
             },
@@ -209,13 +215,16 @@ impl Role {
 
     /// The cluster says where its nodes are, and how to know them.
     pub fn trust(&mut self, trusted: Trusted) {
-        self.ties.registry.trust(trusted);
+        let trusted = Arc::new(trusted);
+        self.ties.registry.trust(Arc::clone(&trusted));
         // It may have another address now.
         if let Some(listening) = self.listening.take_if(|one| one.cable().ends.is_none()) {
             let cable = listening.cable().clone();
             drop(listening);
             self.listening = Listening::start(&cable, &self.ties.registry);
         }
+        let links = self.listening.as_ref().map(Listening::cable);
+        self.copying.trust(trusted, links);
     }
 
     fn tell_lease(&self, name: &str, worker: &Worker) {
@@ -230,7 +239,23 @@ impl Role {
 
     /// Does what an operator wants of a volume.
     pub fn order(&self, message: &Message) -> Told {
+        let refused = |words: String| Told { good: false, words };
         let (name, letter) = match message {
+            Message::Copy {
+                node,
+                volume,
+                run,
+                socket,
+            } => {
+                let socket = copy_socket(&self.place.runtime, *socket);
+                return match self.copying.dial(&socket, (node, volume), *run) {
+                    Ok(()) => Told {
+                        good: true,
+                        words: String::new(),
+                    },
+                    Err(words) => refused(words),
+                };
+            }
             Message::HandOver { name } => (name, Letter::Order(Order::HandOver)),
             Message::ServeAlone { name } => (name, Letter::Order(Order::ServeAlone)),
             Message::Adopt { name } => (name, Letter::Adopt),
@@ -240,7 +265,6 @@ impl Role {
             }
             Message::StopVerify { name } => (name, Letter::Order(Order::StopVerify)),
         };
-        let refused = |words: String| Told { good: false, words };
         let Some(worker) = self.workers.get(name) else {
             return refused(format!("there is no volume '{name}' on this node"));
         };
@@ -273,6 +297,8 @@ impl Role {
             self.listening =
                 cable.and_then(|cable: &Cable| Listening::start(cable, &self.ties.registry));
         }
+        let links = self.listening.as_ref().map(Listening::cable);
+        self.copying.change(volumes, links);
     }
 
     /// Goes over to the volumes of another version. Those that stay are not touched.
@@ -337,6 +363,9 @@ impl Role {
                 self.snapshots.insert(name, own);
             }
         }
+        let workers = self.workers.iter();
+        self.copying
+            .know(workers.map(|(name, worker)| (name.clone(), worker.shared())));
         Ok(())
     }
 

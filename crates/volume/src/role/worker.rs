@@ -146,6 +146,11 @@ impl Worker {
         self.shared.status().clone()
     }
 
+    /// How it is, now and later.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// Tells whether clients can use it, now and later.
     pub(super) fn serves(&self) -> impl Fn() -> bool + Send + 'static {
         let shared = Arc::clone(&self.shared);

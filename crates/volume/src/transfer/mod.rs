@@ -13,7 +13,7 @@ pub use image::{Image, recognise};
 pub use source::Source;
 pub use target::{Partial, Target};
 
-use crate::client::ClientError;
+use crate::client::{Ask, Client, ClientError, Done};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ const QUEUE_MAX: usize = 8;
 /// Pieces begin and end at multiples of this, the largest sector of a disk, bytes. Only the
 /// end of the source may be elsewhere.
 const ALIGN_BYTES: u64 = 4096;
+/// How much is asked for at a time, of which parts are allocated, bytes.
+const STATUS_BYTES: u64 = 1 << 30;
 /// Zeroes of at least this length are left out, bytes.
 const GRAIN_BYTES: usize = 64 << 10;
 
@@ -102,6 +104,54 @@ pub enum TransferError {
     Output(io::Error),
 }
 
+/// Returns how many bytes of an export are not holes: all of it where the server cannot tell.
+///
+/// # Errors
+/// The server's.
+pub fn allocated(client: &mut Client) -> Result<u64, ClientError> {
+    let mut held = 0;
+    let size = client.offer().size;
+    data_of(client, 0, size, &mut |begin, end| held += end - begin)?;
+    Ok(held)
+}
+
+/// Calls `each` with the begin and the end of each part of an export that may be data. The
+/// range begins and ends at blocks of it.
+///
+/// # Errors
+/// The server's.
+pub(crate) fn data_of(
+    client: &mut Client,
+    begin: u64,
+    end: u64,
+    each: &mut dyn FnMut(u64, u64),
+) -> Result<(), ClientError> {
+    let mut at = begin;
+    while at < end {
+        let length = STATUS_BYTES.min(end - at);
+        let ask = Ask::Status(at, u32::try_from(length).unwrap_or(u32::MAX));
+        let extents = match client.offer().allocation {
+            None => Vec::new(),
+            Some(_) => match client.call(ask)? {
+                Done::Extents(_, extents) => extents,
+                _ => Vec::new(),
+            },
+        };
+        if extents.is_empty() {
+            each(at, end);
+            return Ok(());
+        }
+        for extent in extents {
+            let length = u64::from(extent.length).min(end - at);
+            if !extent.hole && length > 0 {
+                each(at, at + length);
+            }
+            at += length;
+        }
+    }
+    Ok(())
+}
+
 /// Copies all of the source. The target is not complete before [`Target::finish`], which this
 /// calls in the end.
 ///
@@ -137,7 +187,7 @@ pub fn run(
 
 impl Piece {
     /// Its length, and how much of it is data, bytes.
-    fn length(&self) -> (u64, u64) {
+    pub(crate) fn length(&self) -> (u64, u64) {
         match self {
             Piece::Data(bytes) => (bytes.len() as u64, bytes.len() as u64),
             Piece::Zeroes(length) => (*length, 0),
@@ -177,7 +227,7 @@ fn split(
 }
 
 /// Ends at the first byte that is not zero, so it costs nothing for most data.
-fn is_zero(bytes: &[u8]) -> bool {
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<16>();
     words.iter().all(|word| *word == [0; 16]) && rest.iter().all(|byte| *byte == 0)
 }

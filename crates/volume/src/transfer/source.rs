@@ -1,7 +1,7 @@
 //! Where a copy comes from.
 
 use super::image::HEAD_BYTES;
-use super::{ALIGN_BYTES, PIECE_BYTES, Piece, REQUESTS_MAX, TransferError};
+use super::{ALIGN_BYTES, PIECE_BYTES, Piece, REQUESTS_MAX, STATUS_BYTES, TransferError};
 use crate::client::{Address, Ask, Client, Done};
 use crate::device::Snapshot;
 use protocol::nbd::reply::Extent;
@@ -13,9 +13,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// How much is asked for at a time, of which parts of a disk are allocated, bytes.
-const STATUS_BYTES: u64 = 1 << 30;
 
 /// A disk that is read from its start to its end.
 #[derive(Debug)]
@@ -115,9 +112,18 @@ impl Source {
         &mut self,
         give: &mut dyn FnMut(Piece) -> bool,
     ) -> Result<(), TransferError> {
+        self.read_from(0, give)
+    }
+
+    /// Reads what is behind `begin`, a multiple of 64 KiB or the end. It can be called again.
+    pub(crate) fn read_from(
+        &mut self,
+        begin: u64,
+        give: &mut dyn FnMut(Piece) -> bool,
+    ) -> Result<(), TransferError> {
         match self {
-            Source::Server(client) => Reading::new(client).run(give),
-            Source::File(disk) => disk.read(give),
+            Source::Server(client) => Reading::new(client, begin)?.run(give),
+            Source::File(disk) => disk.read(begin, give),
         }
     }
 }
@@ -225,8 +231,8 @@ impl Disk {
         Ok((begin, end.min(self.size)))
     }
 
-    fn read(&self, give: &mut dyn FnMut(Piece) -> bool) -> Result<(), TransferError> {
-        let mut at = 0;
+    fn read(&self, begin: u64, give: &mut dyn FnMut(Piece) -> bool) -> Result<(), TransferError> {
+        let mut at = begin;
         while at < self.size {
             let (begin, end) = self.data_from(at)?;
             if begin > at && !give(Piece::Zeroes(begin - at)) {
@@ -267,17 +273,21 @@ struct Reading<'c> {
 }
 
 impl<'c> Reading<'c> {
-    fn new(client: &'c mut Client) -> Reading<'c> {
-        Reading {
+    fn new(client: &'c mut Client, begin: u64) -> Result<Reading<'c>, TransferError> {
+        // Of a reading that was given up.
+        while client.under_way() > 0 {
+            client.receive()?;
+        }
+        Ok(Reading {
             size: client.offer().size,
             align: u64::from(client.offer().block_min).max(ALIGN_BYTES),
             client,
             known: VecDeque::new(),
-            known_to: 0,
-            asked_to: 0,
-            given_to: 0,
+            known_to: begin,
+            asked_to: begin,
+            given_to: begin,
             early: BTreeMap::new(),
-        }
+        })
     }
 
     fn run(mut self, give: &mut dyn FnMut(Piece) -> bool) -> Result<(), TransferError> {

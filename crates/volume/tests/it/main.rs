@@ -2,6 +2,7 @@
 //! binary, from a scratch directory.
 
 mod clients;
+mod copy;
 mod device;
 mod disk;
 mod hostile;

@@ -80,6 +80,12 @@ impl Shown {
         }
     }
 
+    /// How long it took, in words, and seconds.
+    pub(super) fn time(&self) -> (String, f64) {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        (duration(seconds), seconds)
+    }
+
     /// What was done in the end: amounts, time and rate.
     pub(super) fn summary(&self, progress: &Progress) -> String {
         let data = progress.data.load(Ordering::Relaxed);
@@ -136,7 +142,7 @@ impl Line {
     }
 }
 
-fn per_second(bytes: u64, seconds: f64) -> u64 {
+pub(super) fn per_second(bytes: u64, seconds: f64) -> u64 {
     (bytes as f64 / seconds.max(0.001)) as u64
 }
 

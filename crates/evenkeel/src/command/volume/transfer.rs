@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use volume::client::{Address, Ask, Client, Done, Server};
+use volume::client::{Address, Client, Server};
 use volume::config::size_words;
 use volume::device::{Snapshot, snapshot};
 use volume::report::{CLIENTS, SIZE, SOCKET};
@@ -26,8 +26,6 @@ use volume::transfer::{self, Image, Partial, Progress, Source, Target, TransferE
 
 /// Signals that end a copy. The last one comes when the terminal is closed.
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
-/// How much is asked for at a time, of which parts are allocated, bytes.
-const STATUS_BYTES: u64 = 1 << 30;
 
 /// How long a client of a volume may take to be noticed as gone.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
@@ -123,12 +121,25 @@ pub(super) fn copy(
     signals: SignalFd,
 ) -> Result<String, Stopped> {
     let progress = Arc::new(Progress::default());
+    let own = Arc::clone(&progress);
+    let run = move || transfer::run(source, target, &own);
+    let (done, shown) = watched(what, &progress, signals, run)?;
+    done?;
+    Ok(shown.summary(&progress))
+}
+
+/// Does something on a thread, shows how far it is, and listens to signals meanwhile.
+pub(super) fn watched<T: Send + 'static>(
+    what: &str,
+    progress: &Progress,
+    signals: SignalFd,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<(T, Shown), Stopped> {
     let mut shown = Shown::new(what);
     let (ended, end) = std::io::pipe().map_err(|error| error.to_string())?;
-    let own = Arc::clone(&progress);
     let thread = std::thread::Builder::new().name("copy".to_owned());
     let thread = thread.spawn(move || {
-        let result = transfer::run(source, target, &own);
+        let result = run();
         // Its end wakes the other thread.
         drop(end);
         result
@@ -152,12 +163,12 @@ pub(super) fn copy(
         if has_ended {
             break;
         }
-        shown.show(&progress);
+        shown.show(progress);
     }
     shown.clear();
     let result = thread.join();
-    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    Ok(shown.summary(&progress))
+    let result = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    Ok((result, shown))
 }
 
 /// Writes a volume to a file or to standard output.
@@ -222,17 +233,32 @@ fn export_to(
         let source = Source::snapshot(&found.map_err(|error| error.to_string())?)?;
         return copy(&format!("exporting {name}"), (source, target), signals);
     }
+    let source = of_volume(matches, name, "export")?;
+    copy(&format!("exporting {name}"), (source, target), signals)
+}
+
+/// Opens a volume as a source, and warns if somebody may change it meanwhile.
+pub(super) fn of_volume(matches: &ArgMatches, name: &str, what: &str) -> Result<Source, Stopped> {
     let volume = served(matches, name)?;
     if volume.clients > 0 {
         let _ = writeln!(
             stderr(),
-            "warning: volume {name} has {}: the export is not crash-consistent while they write; export a snapshot \
+            "warning: volume {name} has {}: the {what} is not crash-consistent while they write; {what} a snapshot \
              instead",
             clients(volume.clients)
         );
     }
-    let source = Source::connect(volume.address)?;
-    copy(&format!("exporting {name}"), (source, target), signals)
+    Ok(Source::connect(volume.address)?)
+}
+
+/// Refuses a source that is an image of another program, without `--raw`.
+pub(super) fn is_raw(matches: &ArgMatches, source: &mut Source, from: &str) -> Result<(), Stopped> {
+    if !matches.get_flag("raw")
+        && let Some(image) = transfer::recognise(&source.head()?)
+    {
+        return Err(not_raw(image, from).into());
+    }
+    Ok(())
 }
 
 fn clients(count: u64) -> String {
@@ -269,13 +295,9 @@ pub(super) fn import(matches: &ArgMatches) -> ExitCode {
 /// Opens both ends of an import, and refuses what would destroy something.
 fn prepare(matches: &ArgMatches, name: &str, from: &str) -> Result<(Source, Target), Stopped> {
     let mut source = Source::open(from)?;
-    if !matches.get_flag("raw")
-        && let Some(image) = transfer::recognise(&source.head()?)
-    {
-        return Err(not_raw(image, from).into());
-    }
+    is_raw(matches, &mut source, from)?;
     let mut client = free(matches, name, from, &source)?;
-    let held = allocated(&mut client).map_err(TransferError::from)?;
+    let held = transfer::allocated(&mut client).map_err(TransferError::from)?;
     if held > 0 && !matches.get_flag("yes") {
         return Err(format!(
             "volume '{name}' holds data ({} of {} are allocated): `--yes` overwrites all of it",
@@ -339,26 +361,4 @@ fn not_raw(image: Image, from: &str) -> String {
         ),
         Image::Compressed(program) => format!("{so}: `{program} -dk {from}` makes one. {anyway}"),
     }
-}
-
-/// Bytes of an export that are not holes. All of it where the server cannot tell.
-fn allocated(client: &mut Client) -> Result<u64, volume::client::ClientError> {
-    let size = client.offer().size;
-    if client.offer().allocation.is_none() {
-        return Ok(size);
-    }
-    let (mut at, mut held) = (0, 0);
-    while at < size {
-        let length = STATUS_BYTES.min(size - at);
-        let ask = Ask::Status(at, u32::try_from(length).unwrap_or(u32::MAX));
-        let Done::Extents(_, extents) = client.call(ask)? else {
-            return Ok(size);
-        };
-        for extent in extents {
-            let length = u64::from(extent.length).min(size - at);
-            at += length;
-            held += if extent.hole { 0 } else { length };
-        }
-    }
-    Ok(held)
 }

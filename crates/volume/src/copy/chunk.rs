@@ -1,0 +1,369 @@
+//! Chunks: the parts of a disk that are compared and sent, their checksums, and how they are
+//! compressed.
+
+use crate::transfer::{Piece, Source, TransferError, is_zero};
+use aws_lc_rs::digest::{Context, SHA256, digest};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use std::sync::LazyLock;
+
+/// The length of a chunk, bytes. The last one of a disk may be shorter.
+pub const CHUNK_BYTES: usize = 64 << 10;
+/// Chunks that are offered together at most: one for each bit of the response.
+pub const OFFER_CHUNKS_MAX: usize = 64;
+/// The same, bytes.
+const BATCH_BYTES: usize = OFFER_CHUNKS_MAX * CHUNK_BYTES;
+/// Zeroes of at least this length are not read, bytes.
+const ZEROES_BYTES_MIN: u64 = 1 << 20;
+
+/// The SHA-256 of a chunk, or of all of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sum(pub [u8; 32]);
+
+static ZEROES: LazyLock<Sum> = LazyLock::new(|| hash(&[0; CHUNK_BYTES]));
+
+fn hash(bytes: &[u8]) -> Sum {
+    let mut sum = [0; 32];
+    sum.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    Sum(sum)
+}
+
+impl Sum {
+    /// Of a chunk.
+    pub fn of(chunk: &[u8]) -> Sum {
+        match chunk.len() == CHUNK_BYTES && is_zero(chunk) {
+            true => *ZEROES,
+            false => hash(chunk),
+        }
+    }
+
+    /// Of a chunk of zeroes.
+    pub fn of_zeroes(length: usize) -> Sum {
+        match length {
+            CHUNK_BYTES => *ZEROES,
+            length => hash(&vec![0; length.min(CHUNK_BYTES)]),
+        }
+    }
+}
+
+/// How many chunks a disk of this size has.
+pub fn count(size: u64) -> u64 {
+    size.div_ceil(CHUNK_BYTES as u64)
+}
+
+/// The length of a chunk of a disk of this size, bytes; zero behind its end.
+pub fn length(chunk: u64, size: u64) -> usize {
+    let begin = chunk.saturating_mul(CHUNK_BYTES as u64);
+    size.saturating_sub(begin).min(CHUNK_BYTES as u64) as usize
+}
+
+/// The checksum of a whole disk: of the checksums of its chunks, in their order.
+#[derive(Clone)]
+pub struct Whole(Context);
+
+impl Default for Whole {
+    fn default() -> Whole {
+        Whole(Context::new(&SHA256))
+    }
+}
+
+impl std::fmt::Debug for Whole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Whole")
+    }
+}
+
+impl Whole {
+    /// The next chunk.
+    pub fn add(&mut self, sum: &Sum) {
+        self.0.update(&sum.0);
+    }
+
+    /// The next chunks, which are whole and zeroes.
+    pub fn add_zeroes(&mut self, count: u64) {
+        (0..count).for_each(|_| self.add(&ZEROES));
+    }
+
+    /// The checksum.
+    pub fn sum(self) -> Sum {
+        let mut sum = [0; 32];
+        sum.copy_from_slice(self.0.finish().as_ref());
+        Sum(sum)
+    }
+}
+
+/// Chunks that follow each other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// The first one.
+    pub first: u64,
+    /// Their bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A part of a disk in whole chunks. Parts follow each other without gaps.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// These bytes.
+    Data(Batch),
+    /// Zeroes.
+    Zeroes {
+        /// The first chunk.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
+}
+
+/// Makes chunks of what is read of a disk.
+struct Cutting<'g> {
+    give: &'g mut dyn FnMut(Part) -> bool,
+    /// The first chunk that was not given.
+    next: u64,
+    bytes: Vec<u8>,
+    /// Nobody wants more.
+    is_over: bool,
+}
+
+impl Cutting<'_> {
+    fn give(&mut self, part: Part, count: u64) {
+        self.next += count;
+        self.is_over |= !self.is_over && !(self.give)(part);
+    }
+
+    fn give_bytes(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if !bytes.is_empty() {
+            let (first, chunks) = (self.next, count(bytes.len() as u64));
+            self.give(Part::Data(Batch { first, bytes }), chunks);
+        }
+    }
+
+    fn data(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = BATCH_BYTES - self.bytes.len();
+            let (now, rest) = bytes.split_at(room.min(bytes.len()));
+            self.bytes.extend_from_slice(now);
+            bytes = rest;
+            if self.bytes.len() == BATCH_BYTES {
+                self.give_bytes();
+            }
+        }
+    }
+
+    fn zeroes(&mut self, mut length: u64) {
+        if length >= ZEROES_BYTES_MIN {
+            let begun = self.bytes.len() % CHUNK_BYTES;
+            let rest = (CHUNK_BYTES - begun) % CHUNK_BYTES;
+            self.data(&vec![0; rest]);
+            self.give_bytes();
+            length -= rest as u64;
+            let (first, whole) = (self.next, length / CHUNK_BYTES as u64);
+            self.give(
+                Part::Zeroes {
+                    first,
+                    count: whole,
+                },
+                whole,
+            );
+            length %= CHUNK_BYTES as u64;
+        }
+        let zeroes = [0; 4096];
+        while length > 0 {
+            let now = length.min(zeroes.len() as u64);
+            self.data(&zeroes[..now as usize]);
+            length -= now;
+        }
+    }
+}
+
+/// Reads the first `size` bytes of a disk, from a chunk on. `give` returns false if nobody
+/// wants more.
+///
+/// # Errors
+/// The source's.
+pub fn read(
+    source: &mut Source,
+    from: u64,
+    size: u64,
+    give: &mut dyn FnMut(Part) -> bool,
+) -> Result<(), TransferError> {
+    let begin = from.saturating_mul(CHUNK_BYTES as u64).min(size);
+    let mut left = size - begin;
+    let mut cutting = Cutting {
+        give,
+        next: from,
+        bytes: Vec::new(),
+        is_over: false,
+    };
+    source.read_from(begin, &mut |piece| {
+        let length = piece.length().0.min(left);
+        left -= length;
+        match &piece {
+            Piece::Data(bytes) => cutting.data(&bytes[..length as usize]),
+            Piece::Zeroes(_) => cutting.zeroes(length),
+        }
+        left > 0 && !cutting.is_over
+    })?;
+    cutting.give_bytes();
+    Ok(())
+}
+
+/// Compresses chunks.
+pub struct Packer(Compress);
+
+impl Default for Packer {
+    fn default() -> Packer {
+        Packer(compress())
+    }
+}
+
+fn compress() -> Compress {
+    Compress::new(Compression::fast(), false)
+}
+
+impl Packer {
+    /// Returns a chunk compressed; None if that saves nothing.
+    pub fn pack(&mut self, chunk: &[u8]) -> Option<Vec<u8>> {
+        // Also what becomes longer ends: a state that has output left must not be used again
+        // (zlib-rs 0.6 panics then).
+        let mut packed = vec![0; chunk.len() + chunk.len() / 4 + 64];
+        self.0.reset();
+        let status = self.0.compress(chunk, &mut packed, FlushCompress::Finish);
+        if !matches!(status, Ok(Status::StreamEnd)) {
+            self.0 = compress();
+            return None;
+        }
+        let length = usize::try_from(self.0.total_out()).ok()?;
+        packed.truncate(length);
+        (length < chunk.len() - chunk.len() / 16).then_some(packed)
+    }
+}
+
+/// Returns a chunk of this length, however much the bytes would be. None if they are not one.
+pub fn unpack(packed: &[u8], length: usize) -> Option<Vec<u8>> {
+    let mut chunk = vec![0; length.min(CHUNK_BYTES)];
+    let mut state = Decompress::new(false);
+    let status = state.decompress(packed, &mut chunk, FlushDecompress::Finish);
+    let is_whole = matches!(status, Ok(Status::StreamEnd))
+        && state.total_out() == length as u64
+        && state.total_in() == packed.len() as u64;
+    is_whole.then_some(chunk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cut(pieces: &[Piece], from: u64) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let mut give = |part| {
+            parts.push(part);
+            true
+        };
+        let mut cutting = Cutting {
+            give: &mut give,
+            next: from,
+            bytes: Vec::new(),
+            is_over: false,
+        };
+        for piece in pieces {
+            match piece {
+                Piece::Data(bytes) => cutting.data(bytes),
+                Piece::Zeroes(length) => cutting.zeroes(*length),
+            }
+        }
+        cutting.give_bytes();
+        parts
+    }
+
+    fn sum(parts: &[Part]) -> Sum {
+        let mut whole = Whole::default();
+        for part in parts {
+            match part {
+                Part::Data(batch) => batch
+                    .bytes
+                    .chunks(CHUNK_BYTES)
+                    .for_each(|chunk| whole.add(&Sum::of(chunk))),
+                Part::Zeroes { count, .. } => whole.add_zeroes(*count),
+            }
+        }
+        whole.sum()
+    }
+
+    #[test]
+    fn chunks_do_not_depend_on_how_a_disk_is_read() {
+        let data = |length: usize| Piece::Data(vec![5; length]);
+        // 100 KiB of data, zeroes up to 5 MiB, and data up to an odd end.
+        let [begin, end] = [100 << 10, 12_345];
+        let zeroes = (5 << 20) - begin as u64;
+        let told = [data(begin), Piece::Zeroes(zeroes), data(end)];
+        let read = [
+            data(begin),
+            Piece::Data(vec![0; zeroes as usize]),
+            data(end),
+        ];
+        let split = [
+            data(1),
+            data(begin - 1),
+            Piece::Zeroes(4096),
+            Piece::Zeroes(zeroes - 4096),
+            data(end),
+        ];
+        let all = [cut(&told, 0), cut(&read, 0), cut(&split, 0)];
+        assert_eq!(sum(&all[0]), sum(&all[1]));
+        assert_eq!(sum(&all[0]), sum(&all[2]));
+        let Part::Zeroes { first, count } = all[0][1] else {
+            panic!("{:?}", all[0]);
+        };
+        assert_eq!((first, count), (2, 78));
+        // They follow each other.
+        for parts in all {
+            let mut next = 0;
+            for part in parts {
+                let (first, chunks) = match part {
+                    Part::Data(batch) => (batch.first, super::count(batch.bytes.len() as u64)),
+                    Part::Zeroes { first, count } => (first, count),
+                };
+                assert_eq!(first, next);
+                next += chunks;
+            }
+            assert_eq!(next, super::count((5 << 20) + end as u64));
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_the_same_after_compression_and_what_is_not_one_is_refused() {
+        let mut packer = Packer::default();
+        let chunk: Vec<u8> = (0..CHUNK_BYTES).map(|at| (at / 100) as u8).collect();
+        for _ in 0..2 {
+            let packed = packer.pack(&chunk).unwrap();
+            assert!(packed.len() < CHUNK_BYTES / 4);
+            assert_eq!(unpack(&packed, CHUNK_BYTES).as_ref(), Some(&chunk));
+            // One that is longer than it should be, or shorter, or has something behind it.
+            assert_eq!(unpack(&packed, CHUNK_BYTES - 1), None);
+            assert_eq!(unpack(&packed[..packed.len() - 1], CHUNK_BYTES), None);
+            let longer = [&packed[..], &[0]].concat();
+            assert_eq!(unpack(&longer, CHUNK_BYTES), None);
+            assert_eq!(unpack(&packed, usize::MAX), None);
+        }
+        let mut random = lab::Random::new(1);
+        let noise: Vec<u8> = (0..CHUNK_BYTES).map(|_| random.below(256) as u8).collect();
+        for _ in 0..2 {
+            assert_eq!(packer.pack(&noise), None);
+            let packed = packer.pack(&chunk).unwrap();
+            assert_eq!(unpack(&packed, CHUNK_BYTES).as_ref(), Some(&chunk));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_unpacked_within_bounds(
+            bytes in prop::collection::vec(any::<u8>(), 0..300), length in 0..=CHUNK_BYTES
+        ) {
+            if let Some(chunk) = unpack(&bytes, length) {
+                prop_assert_eq!(chunk.len(), length);
+            }
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! What both ends of a copy send, as bytes. All of the other side is checked: a frame has a
+//! known kind, a length within the bounds of its kind, and nothing behind its content.
+
+use super::chunk::{CHUNK_BYTES, OFFER_CHUNKS_MAX, Sum};
+use std::io::{self, Read};
+
+/// Kind, flag, two zeroes, and the length of the content.
+const HEAD_BYTES: usize = 8;
+/// Words of a refusal at most, bytes.
+const WORDS_BYTES_MAX: usize = 1024;
+/// The longest content, bytes.
+const CONTENT_BYTES_MAX: usize = CHUNK_BYTES + 8;
+
+/// A frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Frame {
+    /// The sender begins.
+    Begin {
+        /// The size of the source, bytes.
+        size: u64,
+        /// The first chunk; the ones before it are on stable storage.
+        from: u64,
+        /// Data of the target may be overwritten.
+        overwrites: bool,
+    },
+    /// The receiver is ready for offers.
+    Ready {
+        /// The size of the target, bytes.
+        size: u64,
+        /// Bytes of the target that may be data.
+        held: u64,
+        /// The offers are compared only: the target holds data that may not be overwritten.
+        compares: bool,
+    },
+    /// The sender has these chunks.
+    Offer {
+        /// The first one.
+        first: u64,
+        /// Their checksums.
+        sums: Vec<Sum>,
+    },
+    /// These chunks are zeroes.
+    Zeroes {
+        /// The first one.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
+    /// The chunks of an offer that the receiver lacks.
+    Want {
+        /// The first chunk of the offer.
+        first: u64,
+        /// A bit for each chunk, the lowest for the first one.
+        mask: u64,
+    },
+    /// A chunk.
+    Data {
+        /// Which one.
+        chunk: u64,
+        /// Whether it is compressed.
+        is_packed: bool,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// All was sent; the checksum of the source.
+    End(Sum),
+    /// The chunks before this one are on stable storage.
+    Stable(u64),
+    /// The receiver has read so many chunks again, to compare them in the end.
+    Checked(u64),
+    /// The checksum of the target.
+    Done(Sum),
+    /// This side ends the copy.
+    Refused {
+        /// Another attempt may succeed.
+        again: bool,
+        /// Why.
+        words: String,
+    },
+    /// This side is there, and has nothing to send.
+    Alive,
+}
+
+/// Why a frame cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The connection.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is not one of this version.
+    #[error("a frame of an unknown kind or with a wrong length")]
+    Malformed,
+}
+
+fn pair(content: &[u8]) -> Option<(u64, u64)> {
+    let (first, rest) = content.split_first_chunk()?;
+    let second = <[u8; 8]>::try_from(rest).ok()?;
+    Some((u64::from_le_bytes(*first), u64::from_le_bytes(second)))
+}
+
+fn number(content: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(content.try_into().ok()?))
+}
+
+fn sum(content: &[u8]) -> Option<Sum> {
+    Some(Sum(content.try_into().ok()?))
+}
+
+fn cut(words: &str) -> &str {
+    let mut ends = (0..=words.len().min(WORDS_BYTES_MAX)).rev();
+    let end = ends.find(|end| words.is_char_boundary(*end));
+    &words[..end.unwrap_or(0)]
+}
+
+impl Frame {
+    /// Appends the bytes of the frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let begin = out.len();
+        out.extend_from_slice(&[0; HEAD_BYTES]);
+        let (kind, flag) = match self {
+            Frame::Begin {
+                size,
+                from,
+                overwrites,
+            } => (1, put(out, (*size, *from), *overwrites)),
+            Frame::Ready {
+                size,
+                held,
+                compares,
+            } => (2, put(out, (*size, *held), *compares)),
+            Frame::Offer { first, sums } => {
+                out.extend_from_slice(&first.to_le_bytes());
+                sums.iter().for_each(|sum| out.extend_from_slice(&sum.0));
+                (3, false)
+            }
+            Frame::Zeroes { first, count } => (4, put(out, (*first, *count), false)),
+            Frame::Want { first, mask } => (5, put(out, (*first, *mask), false)),
+            Frame::Data {
+                chunk,
+                is_packed,
+                bytes,
+            } => {
+                out.extend_from_slice(&chunk.to_le_bytes());
+                out.extend_from_slice(bytes);
+                (6, *is_packed)
+            }
+            Frame::End(sum) => {
+                out.extend_from_slice(&sum.0);
+                (7, false)
+            }
+            Frame::Stable(chunk) => {
+                out.extend_from_slice(&chunk.to_le_bytes());
+                (8, false)
+            }
+            Frame::Checked(chunk) => {
+                out.extend_from_slice(&chunk.to_le_bytes());
+                (9, false)
+            }
+            Frame::Done(sum) => {
+                out.extend_from_slice(&sum.0);
+                (10, false)
+            }
+            Frame::Refused { again, words } => {
+                out.extend_from_slice(cut(words).as_bytes());
+                (11, *again)
+            }
+            Frame::Alive => (12, false),
+        };
+        let length = (out.len() - begin - HEAD_BYTES) as u32;
+        out[begin] = kind;
+        out[begin + 1] = u8::from(flag);
+        out[begin + 4..begin + HEAD_BYTES].copy_from_slice(&length.to_le_bytes());
+    }
+
+    /// Reads one frame, and nothing behind it.
+    ///
+    /// # Errors
+    /// The connection's, or it is not a frame.
+    pub fn read(from: &mut impl Read) -> Result<Frame, FrameError> {
+        let mut head = [0; HEAD_BYTES];
+        from.read_exact(&mut head)?;
+        let [kind, flag, 0, 0, length @ ..] = head else {
+            return Err(FrameError::Malformed);
+        };
+        let length = u32::from_le_bytes(length) as usize;
+        if flag > 1 || !is_length(kind, length) {
+            return Err(FrameError::Malformed);
+        }
+        let mut content = vec![0; length];
+        from.read_exact(&mut content)?;
+        Frame::decode(kind, flag == 1, content).ok_or(FrameError::Malformed)
+    }
+
+    fn decode(kind: u8, flag: bool, mut content: Vec<u8>) -> Option<Frame> {
+        let frame = match kind {
+            1 => pair(&content).map(|(size, from)| Frame::Begin {
+                size,
+                from,
+                overwrites: flag,
+            }),
+            2 => pair(&content).map(|(size, held)| Frame::Ready {
+                size,
+                held,
+                compares: flag,
+            }),
+            3 => {
+                let (first, sums) = content.split_first_chunk()?;
+                let (sums, _) = sums.as_chunks::<32>();
+                Some(Frame::Offer {
+                    first: u64::from_le_bytes(*first),
+                    sums: sums.iter().map(|sum| Sum(*sum)).collect(),
+                })
+            }
+            4 => pair(&content).map(|(first, count)| Frame::Zeroes { first, count }),
+            5 => pair(&content).map(|(first, mask)| Frame::Want { first, mask }),
+            6 => {
+                let (chunk, _) = content.split_first_chunk()?;
+                let chunk = u64::from_le_bytes(*chunk);
+                content.drain(..8);
+                Some(Frame::Data {
+                    chunk,
+                    is_packed: flag,
+                    bytes: content,
+                })
+            }
+            7 => sum(&content).map(Frame::End),
+            8 => number(&content).map(Frame::Stable),
+            9 => number(&content).map(Frame::Checked),
+            10 => sum(&content).map(Frame::Done),
+            11 => Some(Frame::Refused {
+                again: flag,
+                words: String::from_utf8(content).ok()?,
+            }),
+            12 => Some(Frame::Alive),
+            _ => None,
+        }?;
+        let has_flag = matches!(kind, 1 | 2 | 6 | 11);
+        (has_flag || !flag).then_some(frame)
+    }
+}
+
+fn put(out: &mut Vec<u8>, (one, other): (u64, u64), flag: bool) -> bool {
+    out.extend_from_slice(&one.to_le_bytes());
+    out.extend_from_slice(&other.to_le_bytes());
+    flag
+}
+
+/// Whether a frame of this kind may have so long a content.
+fn is_length(kind: u8, length: usize) -> bool {
+    match kind {
+        1 | 2 | 4 | 5 => length == 16,
+        3 => length > 8 && (length - 8) % 32 == 0 && (length - 8) / 32 <= OFFER_CHUNKS_MAX,
+        6 => length > 8 && length <= CONTENT_BYTES_MAX,
+        7 | 10 => length == 32,
+        8 | 9 => length == 8,
+        11 => length <= WORDS_BYTES_MAX,
+        12 => length == 0,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes(frame: &Frame) -> Vec<u8> {
+        let mut out = Vec::new();
+        frame.encode(&mut out);
+        out
+    }
+
+    fn frames() -> Vec<Frame> {
+        let sum = Sum([7; 32]);
+        vec![
+            Frame::Begin {
+                size: 1 << 40,
+                from: 3,
+                overwrites: true,
+            },
+            Frame::Ready {
+                size: u64::MAX,
+                held: 0,
+                compares: false,
+            },
+            Frame::Offer {
+                first: 64,
+                sums: vec![sum; OFFER_CHUNKS_MAX],
+            },
+            Frame::Zeroes {
+                first: 1,
+                count: u64::MAX,
+            },
+            Frame::Want {
+                first: 64,
+                mask: 0b101,
+            },
+            Frame::Data {
+                chunk: 9,
+                is_packed: true,
+                bytes: vec![1; CHUNK_BYTES],
+            },
+            Frame::End(sum),
+            Frame::Stable(4),
+            Frame::Checked(5),
+            Frame::Done(sum),
+            Frame::Refused {
+                again: true,
+                words: "volume 'mail' is in use".to_owned(),
+            },
+            Frame::Alive,
+        ]
+    }
+
+    #[test]
+    fn every_kind_is_read_as_it_was_written_and_nothing_behind_it() {
+        for frame in frames() {
+            let mut written = bytes(&frame);
+            written.push(9);
+            let mut from = &written[..];
+            assert_eq!(Frame::read(&mut from).unwrap(), frame);
+            assert_eq!(from, [9]);
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_off_is_never_one() {
+        for frame in frames() {
+            let written = bytes(&frame);
+            for end in [0, 1, HEAD_BYTES, written.len() - 1] {
+                let end = end.min(written.len() - 1);
+                assert!(Frame::read(&mut &written[..end]).is_err(), "{frame:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_beyond_the_bounds_are_refused_before_anything_is_allocated() {
+        for frame in frames() {
+            let mut head = bytes(&frame)[..HEAD_BYTES].to_vec();
+            for length in [u32::MAX, CONTENT_BYTES_MAX as u32 + 1] {
+                head[4..].copy_from_slice(&length.to_le_bytes());
+                // Its content would be asked for otherwise, and is not there.
+                let read = Frame::read(&mut &head[..]);
+                assert!(matches!(read, Err(FrameError::Malformed)), "{frame:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_are_cut_at_a_character() {
+        let words = "ö".repeat(WORDS_BYTES_MAX);
+        let again = false;
+        let read = Frame::read(&mut &bytes(&Frame::Refused { again, words })[..]);
+        let Frame::Refused { words, .. } = read.unwrap() else {
+            panic!("another kind");
+        };
+        assert_eq!(words, "ö".repeat(WORDS_BYTES_MAX / 2));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_frame_or_refused(
+            kind in 0_u8..16, flag in 0_u8..3, content in prop::collection::vec(any::<u8>(), 0..200)
+        ) {
+            let mut input = vec![kind, flag, 0, 0];
+            input.extend_from_slice(&(content.len() as u32).to_le_bytes());
+            input.extend_from_slice(&content);
+            if let Ok(frame) = Frame::read(&mut &input[..]) {
+                prop_assert_eq!(bytes(&frame), input);
+            }
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The receiving end: a client of the volume that is written. It reads what the volume has,
+//! asks for what differs, and reads all of it again in the end.
+
+use super::chunk::{self, CHUNK_BYTES, OFFER_CHUNKS_MAX, Part, Sum, Whole};
+use super::frame::Frame;
+use super::{CopyError, Frames, SILENT_MAX};
+use crate::client::{Address, Ask, Client, Done};
+use crate::config::size_words;
+use crate::transfer::{Source, TransferError, allocated, data_of, is_zero};
+use std::collections::BTreeMap;
+use std::io::BufReader;
+use std::os::unix::net::UnixStream;
+
+/// Chunks that were asked for and have not come, at most: twice what a sender offers at a time.
+const WANTED_MAX: usize = 16 * OFFER_CHUNKS_MAX;
+/// Requests that the volume has at a time, and the longest of them, bytes.
+const REQUESTS_MAX: usize = 16;
+const READ_BYTES: u64 = 512 << 10;
+const ZEROES_BYTES_MAX: u64 = 256 << 20;
+/// After so much of the volume is it flushed, so that another connection can continue there.
+const STABLE_BYTES: u64 = 256 << 20;
+/// How often is said how much was read again, bytes.
+const CHECKED_BYTES: u64 = 64 << 20;
+
+/// Receives what the other end of a stream sends, and writes it to a volume. What is wrong is
+/// also said to the other end.
+///
+/// # Errors
+/// The connection broke, the volume fails or is not suitable, or the other side is not sane.
+pub fn receive(stream: &UnixStream, name: &str, address: &Address) -> Result<(), CopyError> {
+    let received = begin(stream, name, address);
+    if let Err(error) = &received
+        && !matches!(error, CopyError::Broken(_))
+    {
+        let again = matches!(error, CopyError::Refused { again: true, .. });
+        let words = error.to_string();
+        // It may be gone.
+        let _ = Frames::new(stream).send(&Frame::Refused { again, words });
+    }
+    received
+}
+
+fn begin(stream: &UnixStream, name: &str, address: &Address) -> Result<(), CopyError> {
+    let timeout = stream.set_read_timeout(Some(SILENT_MAX));
+    timeout.map_err(CopyError::Broken)?;
+    let mut input = BufReader::new(stream);
+    let Frame::Begin {
+        size,
+        from,
+        overwrites,
+    } = Frame::read(&mut input)?
+    else {
+        return Err(UNEXPECTED);
+    };
+    let connect = || Client::connect(address.clone()).map_err(TransferError::from);
+    let (mut reads, writes) = (connect()?, connect()?);
+    let has = reads.offer().size;
+    if has < size {
+        let wanted = size_words(size.checked_next_multiple_of(4096).unwrap_or(size));
+        return Err(refused(format!(
+            "the source has {size} bytes and volume '{name}' {has}: write `size {wanted}` into its section and reload"
+        )));
+    }
+    if from > chunk::count(size) {
+        return Err(CopyError::Protocol("a place behind the end of the source"));
+    }
+    let held = allocated(&mut reads).map_err(TransferError::from)?;
+    let compares = held > 0 && !overwrites;
+    let mut receiving = Receiving {
+        name,
+        input,
+        frames: Frames::new(stream),
+        reads,
+        writes,
+        size,
+        next: if compares { 0 } else { from },
+        wanted: BTreeMap::new(),
+        compares,
+        unstable: 0,
+    };
+    receiving.frames.send(&Frame::Ready {
+        size: has,
+        held,
+        compares,
+    })?;
+    receiving.run()?;
+    let mut source = Source::connect(address.clone())?;
+    let sum = receiving.check(&mut source)?;
+    receiving.frames.send(&Frame::Done(sum))
+}
+
+const UNEXPECTED: CopyError = CopyError::Protocol("an unexpected frame");
+
+fn refused(words: String) -> CopyError {
+    let again = false;
+    CopyError::Refused { words, again }
+}
+
+/// A volume that is written.
+struct Receiving<'s> {
+    name: &'s str,
+    input: BufReader<&'s UnixStream>,
+    frames: Frames<'s>,
+    reads: Client,
+    writes: Client,
+    /// Of the source, bytes.
+    size: u64,
+    /// The first chunk that was not offered.
+    next: u64,
+    /// Chunks that were asked for.
+    wanted: BTreeMap<u64, Sum>,
+    /// Nothing is written, because the volume holds data that may be lost.
+    compares: bool,
+    /// Bytes since the last flush.
+    unstable: u64,
+}
+
+impl Receiving<'_> {
+    fn run(&mut self) -> Result<(), CopyError> {
+        loop {
+            self.frames.alive()?;
+            match Frame::read(&mut self.input)? {
+                Frame::Alive => {}
+                Frame::Offer { first, sums } => self.offered(first, &sums)?,
+                Frame::Zeroes { first, count } => self.zeroes(first, count)?,
+                Frame::Data {
+                    chunk,
+                    is_packed,
+                    bytes,
+                } => self.data(chunk, is_packed, bytes)?,
+                Frame::End(_) if self.end()? => return Ok(()),
+                Frame::End(_) => {}
+                Frame::Refused { words, again } => return Err(CopyError::Refused { words, again }),
+                _ => return Err(UNEXPECTED),
+            }
+            if self.unstable >= STABLE_BYTES && !self.compares {
+                self.flush()?;
+                let first = self.wanted.keys().next();
+                let upto = first.copied().unwrap_or(self.next);
+                self.frames.send(&Frame::Stable(upto))?;
+            }
+        }
+    }
+
+    /// Goes on behind these chunks, which have to follow the ones before.
+    fn advance(&mut self, first: u64, count: u64) -> Result<(), CopyError> {
+        let end = first.checked_add(count);
+        let end = end.filter(|end| first == self.next && *end <= chunk::count(self.size));
+        self.next = end.ok_or(CopyError::Protocol("an offer out of order"))?;
+        self.unstable += count.saturating_mul(CHUNK_BYTES as u64);
+        Ok(())
+    }
+
+    /// Up to where the volume is changed for this many bytes of the source.
+    fn rounded(&self, end: u64) -> u64 {
+        let offer = self.reads.offer();
+        end.next_multiple_of(u64::from(offer.block_min))
+            .min(offer.size)
+    }
+
+    fn offered(&mut self, first: u64, sums: &[Sum]) -> Result<(), CopyError> {
+        self.advance(first, sums.len() as u64)?;
+        if self.wanted.len() + sums.len() > WANTED_MAX {
+            return Err(CopyError::Protocol("more offers than the receiver allows"));
+        }
+        let begin = first * CHUNK_BYTES as u64;
+        let end = self.rounded((self.next * CHUNK_BYTES as u64).min(self.size));
+        let has = self.read(begin, end)?;
+        let mut mask = 0;
+        for (index, (sum, has)) in sums.iter().zip(has.chunks(CHUNK_BYTES)).enumerate() {
+            let chunk = first + index as u64;
+            let length = chunk::length(chunk, self.size);
+            let (content, behind) = has.split_at(length);
+            if is_zero(behind) && Sum::of(content) == *sum {
+                continue;
+            }
+            let at = chunk * CHUNK_BYTES as u64;
+            if self.compares {
+                self.keeps(at, has)?;
+            } else if *sum == Sum::of_zeroes(length) {
+                self.zero(at, at + has.len() as u64)?;
+            } else {
+                mask |= 1 << index;
+                self.wanted.insert(chunk, *sum);
+            }
+        }
+        self.frames.send(&Frame::Want { first, mask })
+    }
+
+    /// Refuses data that would be lost.
+    fn keeps(&self, at: u64, has: &[u8]) -> Result<(), CopyError> {
+        match is_zero(has) {
+            true => Ok(()),
+            false => Err(refused(format!(
+                "volume '{}' holds other data (at byte {at}): `--yes` overwrites all of it",
+                self.name
+            ))),
+        }
+    }
+
+    /// Reads a range of the volume; its holes are zeroes.
+    fn read(&mut self, begin: u64, end: u64) -> Result<Vec<u8>, CopyError> {
+        let mut bytes = vec![0; usize::try_from(end - begin).unwrap_or(0)];
+        let mut parts = Vec::new();
+        let mut each = |begin, end| parts.push((begin, end));
+        data_of(&mut self.reads, begin, end, &mut each).map_err(TransferError::from)?;
+        let mut take = |done: Done| {
+            if let Done::Data(offset, read) = done {
+                let at = usize::try_from(offset - begin).unwrap_or(usize::MAX);
+                let room = bytes
+                    .get_mut(at..)
+                    .and_then(|rest| rest.get_mut(..read.len()));
+                room.into_iter()
+                    .for_each(|room| room.copy_from_slice(&read));
+            }
+        };
+        let most = READ_BYTES.min(u64::from(self.reads.offer().payload_max));
+        for (begin, end) in parts {
+            let mut at = begin;
+            while at < end {
+                let length = most.min(end - at);
+                let ask = Ask::Read(at, u32::try_from(length).unwrap_or(0));
+                submit(&mut self.reads, ask, &mut take)?;
+                at += length;
+            }
+        }
+        while self.reads.under_way() > 0 {
+            take(self.reads.receive().map_err(TransferError::from)?);
+        }
+        Ok(bytes)
+    }
+
+    fn zeroes(&mut self, first: u64, count: u64) -> Result<(), CopyError> {
+        self.advance(first, count)?;
+        let begin = first * CHUNK_BYTES as u64;
+        let end = self.next * CHUNK_BYTES as u64;
+        if end > self.size {
+            return Err(CopyError::Protocol("zeroes behind the end of the source"));
+        }
+        self.empty(begin, end)
+    }
+
+    /// Makes a range of the volume zeroes, or refuses that if they would cost data.
+    fn empty(&mut self, begin: u64, end: u64) -> Result<(), CopyError> {
+        let mut at = begin;
+        while at < end {
+            let next = at.saturating_add(STABLE_BYTES).min(end);
+            let mut parts = Vec::new();
+            let mut each = |begin, end| parts.push((begin, end));
+            data_of(&mut self.reads, at, next, &mut each).map_err(TransferError::from)?;
+            at = next;
+            for (begin, end) in parts {
+                match self.compares {
+                    true => self.is_empty(begin, end)?,
+                    false => self.zero(begin, end)?,
+                }
+                self.frames.alive()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_empty(&mut self, begin: u64, end: u64) -> Result<(), CopyError> {
+        let mut at = begin;
+        while at < end {
+            let next = at.saturating_add(8 * READ_BYTES).min(end);
+            let has = self.read(at, next)?;
+            self.keeps(at, &has)?;
+            self.frames.alive()?;
+            at = next;
+        }
+        Ok(())
+    }
+
+    fn zero(&mut self, begin: u64, end: u64) -> Result<(), CopyError> {
+        let can_zero = self.writes.offer().can_zero();
+        let most = if can_zero {
+            ZEROES_BYTES_MAX
+        } else {
+            READ_BYTES
+        };
+        let mut at = begin;
+        while at < end {
+            let length = u32::try_from(most.min(end - at)).unwrap_or(0);
+            let ask = match can_zero {
+                true => Ask::Zeroes(at, length),
+                false => Ask::Write(at, vec![0; length as usize]),
+            };
+            submit(&mut self.writes, ask, &mut drop)?;
+            at += u64::from(length);
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, chunk: u64, is_packed: bool, bytes: Vec<u8>) -> Result<(), CopyError> {
+        let wanted = self.wanted.remove(&chunk);
+        let wanted = wanted.ok_or(CopyError::Protocol("a chunk that was not asked for"))?;
+        let length = chunk::length(chunk, self.size);
+        let bytes = match is_packed {
+            true => chunk::unpack(&bytes, length),
+            false => Some(bytes).filter(|bytes| bytes.len() == length),
+        };
+        let bytes = bytes.filter(|bytes| Sum::of(bytes) == wanted);
+        let mut bytes = bytes.ok_or(CopyError::Protocol("a chunk with a wrong checksum"))?;
+        let at = chunk * CHUNK_BYTES as u64;
+        let end = self.rounded(at + bytes.len() as u64);
+        bytes.resize(usize::try_from(end - at).unwrap_or(bytes.len()), 0);
+        submit(&mut self.writes, Ask::Write(at, bytes), &mut drop)
+    }
+
+    fn flush(&mut self) -> Result<(), CopyError> {
+        while self.writes.under_way() > 0 {
+            self.writes.receive().map_err(TransferError::from)?;
+        }
+        if self.writes.offer().can_flush() {
+            { self.writes.call(Ask::Flush) }.map_err(TransferError::from)?;
+        }
+        self.unstable = 0;
+        Ok(())
+    }
+
+    /// All was offered. Returns whether all was received, too, and not only compared.
+    fn end(&mut self) -> Result<bool, CopyError> {
+        if self.next != chunk::count(self.size) || !self.wanted.is_empty() {
+            return Err(CopyError::Protocol("an end before all was sent"));
+        }
+        let size = self.reads.offer().size;
+        self.empty(self.rounded(self.size), size)?;
+        if std::mem::take(&mut self.compares) {
+            self.next = 0;
+            let frame = Frame::Ready {
+                size,
+                held: 0,
+                compares: false,
+            };
+            self.frames.send(&frame)?;
+            return Ok(false);
+        }
+        self.flush()?;
+        Ok(true)
+    }
+
+    /// Reads all again; returns its checksum.
+    fn check(&mut self, source: &mut Source) -> Result<Sum, CopyError> {
+        let mut whole = Whole::default();
+        let mut told = 0;
+        let mut failed = None;
+        let frames = &self.frames;
+        chunk::read(source, 0, self.size, &mut |part| {
+            let next = match part {
+                Part::Zeroes { first, count } => {
+                    whole.add_zeroes(count);
+                    first + count
+                }
+                Part::Data(batch) => {
+                    let chunks = batch.bytes.chunks(CHUNK_BYTES);
+                    chunks.for_each(|chunk| whole.add(&Sum::of(chunk)));
+                    batch.first + chunk::count(batch.bytes.len() as u64)
+                }
+            };
+            if next.saturating_sub(told) >= CHECKED_BYTES / CHUNK_BYTES as u64 {
+                told = next;
+                failed = frames.send(&Frame::Checked(next)).err();
+            }
+            failed.is_none()
+        })?;
+        failed.map_or_else(|| Ok(whole.sum()), Err)
+    }
+}
+
+fn submit(client: &mut Client, ask: Ask, take: &mut dyn FnMut(Done)) -> Result<(), CopyError> {
+    while client.under_way() >= REQUESTS_MAX {
+        take(client.receive().map_err(TransferError::from)?);
+    }
+    Ok(client.submit(ask).map_err(TransferError::from)?)
+}

@@ -1,0 +1,323 @@
+//! The sending end. Three threads: one reads the source, one computes checksums and offers
+//! them, and this one sends what the other side wants. What was offered stays in memory until
+//! then, so what is sent is what was offered, even if the source changes.
+
+use super::chunk::{self, Batch, CHUNK_BYTES, Packer, Part, Sum, Whole};
+use super::frame::Frame;
+use super::{ALIVE_EVERY, CopyError, Frames, STALL_MAX};
+use crate::transfer::{Progress, Source, TransferError};
+use std::collections::VecDeque;
+use std::io::{self, BufReader};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Batches between the threads that read and that offer.
+const READ_MAX: usize = 2;
+/// Batches that are offered at a time, 4 MiB each.
+const OFFERED_MAX: usize = 8;
+/// Places at which the copy may continue that are remembered. More than the other side lets
+/// come together.
+const PLACES_MAX: usize = 4096;
+
+/// A copy, over all of its connections.
+#[derive(Debug, Default)]
+pub struct Sending {
+    /// How far it is; only what was sent counts as data.
+    pub progress: Arc<Progress>,
+    /// What was sent, compressed, bytes.
+    pub packed: AtomicU64,
+    /// What the target had already, bytes: data or zeroes.
+    pub skipped: AtomicU64,
+    /// The first chunk that may not be on stable storage there, and the checksum of those
+    /// before it.
+    from: (u64, Whole),
+    /// The target may be overwritten.
+    pub overwrites: bool,
+    /// The target may have been changed.
+    pub has_begun: bool,
+}
+
+/// A batch with its checksums.
+struct Offered {
+    batch: Batch,
+    sums: Vec<Sum>,
+}
+
+/// The places at which the copy may continue, in their order.
+type Places = Mutex<VecDeque<(u64, Whole)>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends the source to the other end of a stream, which has to be at its beginning. If the
+/// connection breaks, the next call with the same value continues.
+///
+/// # Errors
+/// The connection broke, the other side refuses it, or the source cannot be read.
+pub fn send(
+    stream: &UnixStream,
+    source: &mut Source,
+    sending: &mut Sending,
+) -> Result<(), CopyError> {
+    let size = source.size();
+    sending.progress.total.store(size, Ordering::Relaxed);
+    let timeout = stream.set_read_timeout(Some(STALL_MAX));
+    timeout.map_err(CopyError::Broken)?;
+    let frames = Frames::new(stream);
+    let places = Places::default();
+    let mut replies = Replies {
+        input: BufReader::new(stream),
+        places: &places,
+    };
+    let done = passes(source, &frames, &mut replies, sending, size);
+    match done {
+        // The other side may have said why before it closed the connection.
+        Err(CopyError::Broken(error)) => Err(replies.last_words(error)),
+        done => done,
+    }
+}
+
+fn passes(
+    source: &mut Source,
+    frames: &Frames<'_>,
+    replies: &mut Replies<'_>,
+    sending: &mut Sending,
+    size: u64,
+) -> Result<(), CopyError> {
+    frames.send(&Frame::Begin {
+        size,
+        from: sending.from.0,
+        overwrites: sending.overwrites,
+    })?;
+    let compares = match replies.next()? {
+        Frame::Ready { compares, .. } => compares,
+        _ => return Err(CopyError::Protocol("an unexpected frame")),
+    };
+    if compares {
+        pass(source, frames, replies, sending, (0, true))?;
+        // What it holds is what it gets.
+        sending.overwrites = true;
+    }
+    sending.has_begun = true;
+    let from = sending.from.0;
+    pass(source, frames, replies, sending, (from, false))
+}
+
+/// Offers all from a chunk on, and sends what is wanted.
+fn pass(
+    source: &mut Source,
+    frames: &Frames<'_>,
+    replies: &mut Replies<'_>,
+    sending: &mut Sending,
+    (from, compares): (u64, bool),
+) -> Result<(), CopyError> {
+    let size = source.size();
+    let begin = from.saturating_mul(CHUNK_BYTES as u64).min(size);
+    sending.progress.done.store(begin, Ordering::Relaxed);
+    if from == 0 {
+        sending.skipped.store(0, Ordering::Relaxed);
+    }
+    let whole = match from {
+        0 => Whole::default(),
+        _ => sending.from.1.clone(),
+    };
+    let places = replies.places;
+    lock(places).clear();
+    let progress = Arc::clone(&sending.progress);
+    let (read, parts) = sync_channel(READ_MAX);
+    let (offered, offers) = sync_channel(OFFERED_MAX);
+    let (end, ended) = sync_channel::<()>(0);
+    std::thread::scope(|scope| {
+        let reader = scope
+            .spawn(move || chunk::read(source, from, size, &mut |part| read.send(part).is_ok()));
+        let offerer = scope.spawn(move || offer(&parts, &offered, frames, whole, places));
+        scope.spawn(move || {
+            while ended.recv_timeout(ALIVE_EVERY) == Err(RecvTimeoutError::Timeout) {
+                // What is wrong the others notice, too.
+                let _ = frames.alive();
+            }
+        });
+        let mut sent = answer(&offers, frames, replies, (&mut *sending, compares));
+        if let Err(error) = sent {
+            sent = Err(match error {
+                CopyError::Broken(error) => replies.last_words(error),
+                error => error,
+            });
+            // No thread waits for the other side any longer.
+            let _ = frames.stream.shutdown(Shutdown::Both);
+        }
+        drop(offers);
+        drop(end);
+        let whole = join(offerer);
+        let read: Result<(), TransferError> = join(reader);
+        read?;
+        sent?;
+        let whole = whole?.sum();
+        finish(frames, replies, whole, compares, &progress)
+    })
+}
+
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Offers what is read. Returns the checksum of all of it.
+fn offer(
+    parts: &Receiver<Part>,
+    offered: &SyncSender<Offered>,
+    frames: &Frames<'_>,
+    mut whole: Whole,
+    places: &Places,
+) -> Result<Whole, CopyError> {
+    for part in parts {
+        let first = match &part {
+            Part::Data(batch) => batch.first,
+            Part::Zeroes { first, .. } => *first,
+        };
+        {
+            let mut places = lock(places);
+            if places.len() < PLACES_MAX {
+                places.push_back((first, whole.clone()));
+            }
+        }
+        match part {
+            Part::Zeroes { first, count } => {
+                whole.add_zeroes(count);
+                frames.send(&Frame::Zeroes { first, count })?;
+            }
+            Part::Data(batch) => {
+                let sums: Vec<Sum> = batch.bytes.chunks(CHUNK_BYTES).map(Sum::of).collect();
+                sums.iter().for_each(|sum| whole.add(sum));
+                let frame = Frame::Offer { first, sums };
+                frames.send(&frame)?;
+                let Frame::Offer { sums, .. } = frame else {
+                    continue;
+                };
+                if offered.send(Offered { batch, sums }).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(whole)
+}
+
+/// Sends what is wanted of what is offered.
+fn answer(
+    offers: &Receiver<Offered>,
+    frames: &Frames<'_>,
+    replies: &mut Replies<'_>,
+    (sending, compares): (&mut Sending, bool),
+) -> Result<(), CopyError> {
+    let mut packer = Packer::default();
+    for Offered { batch, sums } in offers {
+        let mask = loop {
+            match replies.next()? {
+                Frame::Want { first, mask } if first == batch.first => break mask,
+                Frame::Stable(upto) if !compares => replies.stable(upto, sending),
+                _ => return Err(CopyError::Protocol("an unexpected frame")),
+            }
+        };
+        if sums.len() < 64 && mask >> sums.len() != 0 || compares && mask != 0 {
+            return Err(CopyError::Protocol("a request for what was not offered"));
+        }
+        let progress = &sending.progress;
+        for (index, bytes) in batch.bytes.chunks(CHUNK_BYTES).enumerate() {
+            let length = bytes.len() as u64;
+            progress.done.fetch_max(
+                (batch.first + index as u64) * CHUNK_BYTES as u64 + length,
+                Ordering::Relaxed,
+            );
+            if mask >> index & 1 == 0 {
+                // Zeroes are never sent.
+                if sums[index] != Sum::of_zeroes(bytes.len()) {
+                    sending.skipped.fetch_add(length, Ordering::Relaxed);
+                }
+                continue;
+            }
+            let packed = packer.pack(bytes);
+            let is_packed = packed.is_some();
+            let bytes = packed.unwrap_or_else(|| bytes.to_vec());
+            progress.data.fetch_add(length, Ordering::Relaxed);
+            { &sending.packed }.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            frames.send(&Frame::Data {
+                chunk: batch.first + index as u64,
+                is_packed,
+                bytes,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends a pass, and waits until the other side has ended it.
+fn finish(
+    frames: &Frames<'_>,
+    replies: &mut Replies<'_>,
+    source: Sum,
+    compares: bool,
+    progress: &Progress,
+) -> Result<(), CopyError> {
+    frames.send(&Frame::End(source))?;
+    let total = progress.total.load(Ordering::Relaxed);
+    progress.done.store(total, Ordering::Relaxed);
+    loop {
+        match replies.next()? {
+            Frame::Stable(_) | Frame::Checked(_) if !compares => {}
+            Frame::Ready {
+                compares: false, ..
+            } if compares => return Ok(()),
+            Frame::Done(target) if !compares => {
+                let sent = source;
+                return match target == sent {
+                    true => Ok(()),
+                    false => Err(CopyError::Differs { sent, target }),
+                };
+            }
+            _ => return Err(CopyError::Protocol("an unexpected frame")),
+        }
+    }
+}
+
+/// What the other side says.
+struct Replies<'s> {
+    input: BufReader<&'s UnixStream>,
+    places: &'s Places,
+}
+
+impl Replies<'_> {
+    fn next(&mut self) -> Result<Frame, CopyError> {
+        loop {
+            match Frame::read(&mut self.input)? {
+                Frame::Alive => {}
+                Frame::Refused { words, again } => return Err(CopyError::Refused { words, again }),
+                frame => return Ok(frame),
+            }
+        }
+    }
+
+    /// Why the other side closed the connection, if it said so before.
+    fn last_words(&mut self, error: io::Error) -> CopyError {
+        loop {
+            match self.next() {
+                Ok(_) => {}
+                Err(refused @ CopyError::Refused { .. }) => return refused,
+                Err(_) => return CopyError::Broken(error),
+            }
+        }
+    }
+
+    /// Another connection continues here.
+    fn stable(&self, upto: u64, sending: &mut Sending) {
+        let mut places = lock(self.places);
+        while places.front().is_some_and(|(place, _)| *place <= upto) {
+            sending.from = places.pop_front().unwrap_or_default();
+        }
+    }
+}
