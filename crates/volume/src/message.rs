@@ -42,6 +42,20 @@ pub enum Message {
         #[serde(with = "Name")]
         name: String,
     },
+    /// The other copy is resynchronised.
+    Resync {
+        /// The volume.
+        #[serde(with = "Name")]
+        name: String,
+        /// All of it is compared; otherwise it gets what it is known to lack.
+        everything: bool,
+    },
+    /// The copy here, which is refused, is given up.
+    Discard {
+        /// The volume.
+        #[serde(with = "Name")]
+        name: String,
+    },
     /// A command writes a volume of another node. The role connects to a socket of the command
     /// (see [`copy_socket`]), and that to the other node.
     Copy {

@@ -35,6 +35,18 @@ pub const LAST: &str = "last event";
 pub const OWNER_HERE: &str = "owner here";
 /// The number with the size that the file says, bytes.
 pub const SIZE: &str = "size bytes";
+/// The state of a copy that is no part of the volume that the other node serves.
+pub const REFUSED: &str = crate::status::REFUSED;
+/// The fact with what was written to such a copy, and to no other one.
+pub const WRITTEN_HERE: &str = "written here only";
+/// The number of bytes that the other copy may lack.
+pub const DIRTY: &str = "dirty bytes";
+/// The number that is 1 at an owner whose copies are both in sync.
+pub const MIRRORED: &str = "mirrored";
+/// The number that is 1 if the other node is connected.
+pub const CONNECTED_NUMBER: &str = "connected";
+/// The number of resyncs that the owner has finished.
+pub const RESYNCS: &str = "resyncs";
 /// The number of clients.
 pub const CLIENTS: &str = "clients";
 
@@ -109,19 +121,24 @@ pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
             "Current or last ownership epoch of this node.",
         ),
         NumberRow::new(
-            "mirrored",
+            MIRRORED,
             "evenkeel_volume_mirrored",
             "At the owner: 1 if both copies are in sync.",
         ),
         NumberRow::new(
-            "connected",
+            CONNECTED_NUMBER,
             "evenkeel_volume_connected",
             "1 if the node with the other copy is connected.",
         ),
         NumberRow::new(
-            "dirty bytes",
+            DIRTY,
             "evenkeel_volume_dirty_bytes",
             "At the owner: number of bytes that the other copy may lack.",
+        ),
+        NumberRow::new(
+            RESYNCS,
+            "evenkeel_volume_resyncs_total",
+            "Resyncs that this node has finished as the owner.",
         ),
         NumberRow::new(CLIENTS, "evenkeel_volume_clients", "Connected clients."),
     ];
@@ -271,9 +288,17 @@ fn mirrored(subject: Subject, shown: &Shown) -> Subject {
         .fact(LINK, link.to_owned())
         .number(OWNER_HERE, u64::from(report.serves))
         .number("epoch", report.epoch.0)
-        .number("mirrored", u64::from(report.other == OtherState::InSync))
-        .number("connected", u64::from(shown.link.is_ok()))
-        .number("dirty bytes", dirty_bytes);
+        .number(MIRRORED, u64::from(report.other == OtherState::InSync))
+        .number(CONNECTED_NUMBER, u64::from(shown.link.is_ok()))
+        .number(DIRTY, dirty_bytes)
+        .number(RESYNCS, shown.resyncs);
+    if let Some(apart) = &shown.apart {
+        let words = match apart.written_bytes {
+            0 => "nothing that is known".to_owned(),
+            bytes => format!("{} at most", rough(bytes)),
+        };
+        subject = subject.fact(WRITTEN_HERE, words);
+    }
     if !shown.said.is_empty() {
         subject = subject.fact(LAST, shown.said.clone());
     }

@@ -11,6 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// The state of a copy that is no part of the volume.
+pub(crate) const REFUSED: &str = "refused";
+
 /// Changes of the state that are kept.
 const EVENTS_MAX: usize = 16;
 
@@ -29,6 +32,8 @@ pub enum State {
     Following,
     /// The other node serves it, and this copy gets what it lacks.
     Filling,
+    /// The other node serves a volume that this copy is no part of.
+    Refused,
     /// Its requests wait: no node may serve it now.
     Frozen,
     /// Its backing holds no volume yet.
@@ -56,6 +61,7 @@ impl State {
             State::Resync => ("resync", Grade::Busy),
             State::Following => ("copy", Grade::Good),
             State::Filling => ("filling", Grade::Busy),
+            State::Refused => (REFUSED, Grade::Bad),
             State::Frozen => ("waiting", Grade::Bad),
             State::NotCreated => ("not created", Grade::Bad),
             State::InUse => ("in use", Grade::Bad),

@@ -8,6 +8,7 @@ pub mod copy;
 pub mod definition;
 pub mod order;
 mod progress;
+pub mod resync;
 mod snapshot;
 mod transfer;
 mod verify;
@@ -61,6 +62,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("verify", matches)) => return verify::main(matches),
         Some(("hand-over", matches)) => order::hand_over(matches),
         Some(("adopt", matches)) => order::adopt(matches),
+        Some(("resync", matches)) => resync::resync(matches),
         Some(("serve-alone", matches)) => order::serve_alone(matches),
         _ => return ExitCode::FAILURE,
     };

@@ -14,7 +14,7 @@ pub use grow::{grow, prepare};
 pub use lvm::{LogicalVolume, LvmError};
 pub use remove::remove;
 pub use signature::Signature;
-pub use snapshot::{Snapshot, SnapshotError, Stamp};
+pub use snapshot::{Kind, Snapshot, SnapshotError, Stamp};
 
 use crate::disk::Target;
 use crate::layout::{Head, LayoutError, Loaded, Metadata, Phase, VolumeId, metadata_bytes};

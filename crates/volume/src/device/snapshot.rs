@@ -19,19 +19,60 @@ use std::path::{Path, PathBuf};
 /// Snapshots of a volume that are listed; more are left out.
 pub const SNAPSHOTS_MAX: usize = 4096;
 const ENDING: &str = ".snapshot";
-const SCHEDULED: &str = "-scheduled";
 
 /// When a snapshot was taken: seconds since 1970, UTC.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Stamp(pub u64);
+
+/// Why a snapshot was taken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    /// An operator wanted it.
+    Manual,
+    /// By the schedule of the volume, which removes it in time.
+    Scheduled,
+    /// The copy was about to be resynchronised. It goes when that has ended.
+    BeforeResync,
+    /// The copy was given up for the other one.
+    Discarded,
+}
+
+impl Kind {
+    const ALL: [Kind; 4] = [
+        Kind::Manual,
+        Kind::Scheduled,
+        Kind::BeforeResync,
+        Kind::Discarded,
+    ];
+
+    /// What follows the time in its name.
+    fn suffix(self) -> &'static str {
+        match self {
+            Kind::Manual => "",
+            Kind::Scheduled => "-scheduled",
+            Kind::BeforeResync => "-before-resync",
+            Kind::Discarded => "-discarded",
+        }
+    }
+
+    /// Returns what it is, in words; empty for one that an operator took.
+    pub fn words(self) -> &'static str {
+        match self {
+            Kind::Manual => "",
+            Kind::Scheduled => "scheduled",
+            Kind::BeforeResync => "of this copy before a resync that has not ended",
+            Kind::Discarded => "of the copy that was discarded",
+        }
+    }
+}
 
 /// A snapshot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
     /// When it was taken, which is its name.
     pub stamp: Stamp,
-    /// By the schedule of the volume, which removes it in time.
-    pub is_scheduled: bool,
+    /// Why it was taken.
+    pub kind: Kind,
     /// The size of the volume then, bytes.
     pub size_bytes: u64,
     /// Its file, which is a raw image of the volume, or its logical volume.
@@ -169,7 +210,7 @@ fn thin(stamp: Stamp, logical: LogicalVolume) -> Result<Snapshot, DeviceError> {
     let (_, loaded) = Place { file, path }.load(None)?;
     Ok(Snapshot {
         stamp,
-        is_scheduled: false,
+        kind: Kind::Manual,
         size_bytes: loaded.head.size_bytes,
         path: logical.path.clone(),
         first: loaded.head.data_offset,
@@ -177,10 +218,9 @@ fn thin(stamp: Stamp, logical: LogicalVolume) -> Result<Snapshot, DeviceError> {
     })
 }
 
-fn file_name(name: &str, stamp: Stamp, is_scheduled: bool) -> String {
-    let scheduled = if is_scheduled { SCHEDULED } else { "" };
+fn file_name(name: &str, stamp: Stamp, kind: Kind) -> String {
     // `@` is in no name of a volume.
-    format!("{name}@{stamp}{scheduled}{ENDING}")
+    format!("{name}@{stamp}{}{ENDING}", kind.suffix())
 }
 
 /// Takes a snapshot, which is on stable storage when this returns.
@@ -191,7 +231,7 @@ pub fn take(
     backing: &Backing,
     name: &str,
     stamp: Stamp,
-    is_scheduled: bool,
+    kind: Kind,
 ) -> Result<Snapshot, SnapshotError> {
     let directory = match able(backing)? {
         Able::Directory(directory) => directory,
@@ -213,7 +253,7 @@ pub fn take(
     clone(&data, &unnamed, &place.path)?;
     let size = fstat(&unnamed).map_err(data.io("look at a snapshot of"))?;
     fsync(&unnamed).map_err(data.io("flush a snapshot of"))?;
-    let file = file_name(name, stamp, is_scheduled);
+    let file = file_name(name, stamp, kind);
     let path = directory.join(&file);
     let from = format!("/proc/self/fd/{}", unnamed.as_raw_fd());
     match linkat(CWD, from, &place.file, &file, AtFlags::SYMLINK_FOLLOW) {
@@ -224,7 +264,7 @@ pub fn take(
     fsync(&place.file).map_err(place.io("flush"))?;
     Ok(Snapshot {
         stamp,
-        is_scheduled,
+        kind,
         size_bytes: u64::try_from(size.st_size).unwrap_or(0),
         path,
         first: 0,
@@ -314,7 +354,7 @@ pub fn list(backing: &Backing, name: &str) -> Result<Vec<Snapshot>, DeviceError>
     for entry in std::fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let file = entry.file_name();
-        let Some((stamp, is_scheduled)) = file.to_str().and_then(|file| parse(file, name)) else {
+        let Some((stamp, kind)) = file.to_str().and_then(|file| parse(file, name)) else {
             continue;
         };
         // One that is removed meanwhile is none.
@@ -324,7 +364,7 @@ pub fn list(backing: &Backing, name: &str) -> Result<Vec<Snapshot>, DeviceError>
         {
             found.push(Snapshot {
                 stamp,
-                is_scheduled,
+                kind,
                 size_bytes: stat.len(),
                 path: entry.path(),
                 first: 0,
@@ -332,18 +372,25 @@ pub fn list(backing: &Backing, name: &str) -> Result<Vec<Snapshot>, DeviceError>
             });
         }
     }
-    found.sort_by_key(|one| (one.stamp, one.is_scheduled));
+    found.sort_by_key(|one| (one.stamp, one.kind));
     Ok(found)
 }
 
-fn parse(file: &str, name: &str) -> Option<(Stamp, bool)> {
+fn parse(file: &str, name: &str) -> Option<(Stamp, Kind)> {
     let rest = file.strip_prefix(name)?.strip_prefix('@')?;
     let rest = rest.strip_suffix(ENDING)?;
-    let scheduled = rest.strip_suffix(SCHEDULED);
-    Some((
-        Stamp::parse(scheduled.unwrap_or(rest))?,
-        scheduled.is_some(),
-    ))
+    named(rest)
+}
+
+/// Reads what [`Snapshot::name`] returns.
+fn named(name: &str) -> Option<(Stamp, Kind)> {
+    let of = |kind: Kind| Some((Stamp::parse(name.strip_suffix(kind.suffix())?)?, kind));
+    Kind::ALL.into_iter().find_map(of)
+}
+
+/// Whether a snapshot is the one of this name: the kind may be left out.
+fn is_called(one: &Snapshot, name: &str) -> bool {
+    named(name) == Some((one.stamp, one.kind)) || Stamp::parse(name) == Some(one.stamp)
 }
 
 /// Finds a snapshot by its name.
@@ -352,9 +399,8 @@ fn parse(file: &str, name: &str) -> Option<(Stamp, bool)> {
 /// There is none, or the backing has none.
 pub fn find(backing: &Backing, name: &str, stamp: &str) -> Result<Snapshot, SnapshotError> {
     able(backing)?;
-    let wanted = Stamp::parse(stamp);
     let mut all = list(backing, name)?.into_iter();
-    let found = all.find(|one| Some(one.stamp) == wanted);
+    let found = all.find(|one| is_called(one, stamp));
     found.ok_or_else(|| SnapshotError::Missing {
         name: name.to_owned(),
         stamp: stamp.to_owned(),
@@ -362,6 +408,11 @@ pub fn find(backing: &Backing, name: &str, stamp: &str) -> Result<Snapshot, Snap
 }
 
 impl Snapshot {
+    /// Its name, as commands take it.
+    pub fn name(&self) -> String {
+        format!("{}{}", self.stamp, self.kind.suffix())
+    }
+
     /// Removes it.
     ///
     /// # Errors
@@ -414,9 +465,9 @@ mod tests {
     #[test]
     fn files_of_snapshots_belong_to_one_volume() {
         let stamp = Stamp(1_795_377_600);
-        for is_scheduled in [false, true] {
-            let file = file_name("mail", stamp, is_scheduled);
-            assert_eq!(parse(&file, "mail"), Some((stamp, is_scheduled)));
+        for kind in Kind::ALL {
+            let file = file_name("mail", stamp, kind);
+            assert_eq!(parse(&file, "mail"), Some((stamp, kind)));
             assert_eq!(parse(&file, "mai"), None);
             assert_eq!(parse(&file, "mail2"), None);
         }

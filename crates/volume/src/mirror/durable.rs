@@ -10,21 +10,26 @@ use crate::replica::{
 pub(super) fn loaded(loaded: &layout::Loaded) -> Durable {
     let head = &loaded.head;
     Durable {
-        head: Head {
-            volume: head.volume.map(|volume| VolumeId(volume.0)),
-            blocks: head.size_bytes / BLOCK_BYTES,
-            promised: Epoch(head.promised),
-            incarnation: Incarnation(head.incarnation),
-            state: match head.state {
-                layout::State::Joined(at) => CopyState::Joined(Generation(at)),
-                layout::State::Syncing(base) => CopyState::Syncing {
-                    base: Generation(base),
-                },
-            },
-            unflushed: head.unflushed.map(Boot),
-        },
+        head: kept(head),
         hot: head.hot.iter().copied().map(Extent).collect(),
         dirty: loaded.dirty.clone(),
+    }
+}
+
+/// A head without its activity log.
+pub(super) fn kept(head: &layout::Head) -> Head {
+    Head {
+        volume: head.volume.map(|volume| VolumeId(volume.0)),
+        blocks: head.size_bytes / BLOCK_BYTES,
+        promised: Epoch(head.promised),
+        incarnation: Incarnation(head.incarnation),
+        state: match head.state {
+            layout::State::Joined(at) => CopyState::Joined(Generation(at)),
+            layout::State::Syncing(base) => CopyState::Syncing {
+                base: Generation(base),
+            },
+        },
+        unflushed: head.unflushed.map(Boot),
     }
 }
 

@@ -205,6 +205,11 @@ impl Local {
         self.store.store(change);
     }
 
+    /// Whether anything is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_storing() || self.disk.operations() > 0
+    }
+
     /// Whether a store is under way.
     pub(super) fn is_storing(&self) -> bool {
         self.storing.is_some()

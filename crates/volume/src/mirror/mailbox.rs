@@ -30,6 +30,10 @@ pub enum Letter {
     Order(Order),
     /// An operator says that the volume is what this copy has.
     Adopt,
+    /// An operator gives this copy up.
+    Discard,
+    /// A snapshot was taken (and whether there is one) or removed, or why not.
+    Kept(Keep, Result<bool, String>),
     /// The size that the file says, bytes.
     Size(u64),
     /// What the file says of requests that no node may serve.
@@ -38,9 +42,20 @@ pub enum Letter {
     Prepared(Range<u64>, Result<(), String>),
 }
 
+/// What is done with the snapshot from before a resync.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keep {
+    /// It is taken, if there is none.
+    Take,
+    /// It is removed.
+    Remove,
+}
+
 /// Something for the role.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wish {
+    /// A snapshot is to be taken or removed; [`Letter::Kept`] says what became of it.
+    Keep(Keep),
     /// How much this node should have the lease; zero: not at all.
     Rank(u32),
     /// The record of the lease, to be written in this epoch.

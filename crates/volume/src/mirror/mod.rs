@@ -5,17 +5,21 @@
 //! - [`record`] and [`durable`] are what the replica knows, for the cluster and for the disk.
 //! - [`wire`] is its messages as frames; [`peer`] the other node; [`local`] the disk.
 //! - [`clients`] are the requests, which go to the replica here, or to the other node.
+//! - [`apart`] is a copy that is refused, until an operator gives it up; [`keeping`] the snapshot
+//!   of a copy before a resync.
 //! - [`without_majority`] fails requests that no node may serve, if the file says so.
 //! - [`room`] prepares the backing for a larger size.
 //! - [`mailbox`] is how other threads tell this one something.
 //!
 //! It decides nothing about copies: the replica does.
 
+mod apart;
 mod clients;
 mod durable;
 mod founding;
 #[cfg(test)]
 mod fuzz;
+mod keeping;
 mod lease;
 mod local;
 pub mod mailbox;
@@ -28,6 +32,7 @@ mod turn;
 mod wire;
 mod without_majority;
 
+pub use apart::Apart;
 pub use shown::{NO_CLUSTER, Shown};
 
 use crate::config::WithoutMajority;
@@ -43,6 +48,7 @@ use crate::replica::{
     Settings, Time, VolumeId,
 };
 use clients::Clients;
+use keeping::Keeping;
 use lease::Lease;
 use local::Local;
 use mailbox::{Mailbox, Wish};
@@ -153,6 +159,7 @@ pub struct Mirror {
     completed: Vec<Completion>,
     lease: Lease,
     room: Room,
+    keeping: Keeping,
     stopwatch: Stopwatch,
     shown: shown::Showing,
     outside: Outside,
@@ -217,6 +224,7 @@ impl Mirror {
             completed: Vec::new(),
             lease,
             room,
+            keeping: Keeping::new(backing),
             stopwatch: Stopwatch::default(),
             shown: shown::Showing::default(),
             outside,

@@ -1,6 +1,6 @@
 //! How a volume with two copies is, for operators.
 
-use super::{Mirror, boottime};
+use super::{Apart, Mirror, boottime};
 use crate::replica::{InSync, OtherState, Report, Time};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,10 @@ pub struct Shown {
     pub size_words: Option<String>,
     /// Bytes a second of a resync in the last seconds.
     pub resync_rate: Option<u64>,
+    /// This copy is no part of the volume that the other node serves.
+    pub apart: Option<Apart>,
+    /// Resyncs that this node has finished as the owner.
+    pub resyncs: u64,
     /// Requests fail instead of waiting for an owner.
     pub fails: bool,
     /// The last thing that was said.
@@ -53,6 +57,8 @@ pub(super) struct Showing {
     /// Dirty bytes at earlier times of a resync.
     progress: std::collections::VecDeque<(Instant, u64)>,
     pub(super) said: String,
+    /// Resyncs that have ended.
+    pub(super) resyncs: u64,
     /// Something happened: it is shown at once.
     pub(super) is_due: bool,
 }
@@ -120,6 +126,8 @@ impl Mirror {
             waits: self.waits(),
             size_bytes: self.room.shown(),
             size_words: self.size_words(),
+            apart: self.apart(),
+            resyncs: self.shown.resyncs,
             fails: self.fails(now),
             said: self.shown.said.clone(),
             trouble,

@@ -117,7 +117,7 @@ impl Mirror {
         match action {
             Action::Reply(id, outcome) => self.replied(id, outcome),
             Action::Disk(id, operation) => self.local.start(id, operation),
-            Action::Store(number, change) => self.local.store(number, change),
+            Action::Store(number, change) => self.store(number, change),
             Action::Send(session, message) => self.peer.send(session, message),
             Action::Disconnect(session) => {
                 if self.peer.session() == Some(session) {
@@ -137,6 +137,7 @@ impl Mirror {
             Action::Release(epoch) => self.lease.release(epoch),
             Action::Resized(blocks) => self.resized(blocks),
             Action::Say(notice) => {
+                self.shown.resyncs += u64::from(notice == Notice::InSync);
                 self.shown.said = notice.to_string();
                 self.shown.is_due = true;
                 (self.outside.say)(notice.to_string());
@@ -195,6 +196,7 @@ impl Mirror {
             }
         }
         self.tell_rank();
+        self.look_at_snapshot();
         let serves = self.replica.serves().is_some();
         self.peer.pulse(serves, now, false);
         if let Err(error) = self.peer.flush() {
@@ -260,6 +262,8 @@ impl Mirror {
         for letter in self.outside.mailbox.letters().take() {
             match letter {
                 Letter::Connected(wire, theirs) => {
+                    let before = self.peer.facts.map(|facts| facts.volume);
+                    let is_other = before.is_some_and(|volume| volume != theirs.facts.volume);
                     if let Some(former) = self.peer.session() {
                         self.peer.disconnect(None);
                         self.feed(Input::Lost(former));
@@ -267,6 +271,11 @@ impl Mirror {
                     }
                     if let Some(session) = self.peer.connect(wire, &theirs, now) {
                         self.feed(Input::Connected(session));
+                        if is_other {
+                            // It was refused, or is new: it need not wait for the next attempt.
+                            let everything = false;
+                            self.feed(Input::Order(Order::Resync { everything }));
+                        }
                         let serves = self.replica.serves().is_some();
                         self.peer.pulse(serves, now, true);
                         self.shown.is_due = true;
@@ -282,6 +291,8 @@ impl Mirror {
                 Letter::Size(bytes) => self.wants_size(bytes),
                 Letter::WithoutMajority(policy) => self.set_without_majority(policy),
                 Letter::Prepared(range, result) => self.prepared(range, result),
+                Letter::Discard => self.discard(),
+                Letter::Kept(what, result) => self.kept(what, result),
                 Letter::Order(order) => self.feed(Input::Order(order)),
                 Letter::Adopt => {
                     self.lease.adopts = true;
@@ -383,9 +394,17 @@ impl Mirror {
         let durable: Durable = durable::loaded(&loaded);
         self.replica = Replica::new(self.settings, &durable, boottime());
         self.room.begins_again();
+        self.forget_waiting_store();
         self.outside.mailbox.set_facts(self.facts());
-        if let Some(session) = self.peer.session() {
-            self.feed(Input::Connected(session));
+        match self.peer.session() {
+            // The owner is to see what this copy is now.
+            Some(_) if self.facts().volume.is_none() => {
+                self.peer
+                    .disconnect(Some("the copy begins anew".to_owned()));
+                self.after_loss();
+            }
+            Some(session) => self.feed(Input::Connected(session)),
+            None => {}
         }
         if let Some(epoch) = self.lease.unfounded() {
             self.record_first(epoch);

@@ -115,6 +115,11 @@ pub enum Order {
     },
     /// Ends the verify that runs.
     StopVerify,
+    /// Resynchronises the other copy without a wait after attempts that failed.
+    Resync {
+        /// All of it is compared, also if it is in sync: it has no part in anything until then.
+        everything: bool,
+    },
 }
 
 /// Something that happened.
@@ -223,6 +228,8 @@ pub enum Notice {
     GivesWay,
     /// This copy lost power, and the other one cannot be asked.
     WaitsForOther(Node),
+    /// An operator has the other copy compared as a whole.
+    ResyncOrdered,
     /// Requests are frozen and both copies are clean.
     Frozen,
     /// A hand-over is not possible or was given up: the other copy is not in sync.
@@ -257,6 +264,9 @@ impl fmt::Display for Notice {
                 "this copy lost power and may lack acknowledged writes that {node} has; waiting \
                  for it. If it is lost for good: `evenkeel volume serve-alone NAME --yes`"
             ),
+            Notice::ResyncOrdered => {
+                f.write_str("a resync was requested: the other copy is compared as a whole")
+            }
             Notice::Frozen => f.write_str("requests are frozen, both copies are clean"),
             Notice::NotHandedOver => {
                 f.write_str("not handed over: the other copy is not connected, or not in sync")

@@ -43,7 +43,7 @@ pub enum Resume {
 pub enum Refusal {
     /// Its volume is another one.
     #[error(
-        "the other copy belongs to another volume; nothing on it is changed. To use its space for this volume, remove it there first"
+        "the other copy belongs to another volume; nothing on it is changed. To go on with this one, run `evenkeel volume resync NAME --discard-mine` there"
     )]
     OtherVolume,
     /// Its size is another one.
@@ -59,7 +59,7 @@ pub enum Refusal {
     },
     /// It has writes that this copy never had.
     #[error(
-        "the copies have diverged: the other one left this volume's history (incarnation {theirs}, here {ours}) with writes of its own. Both are kept. To go on with this one, remove the other one there (`evenkeel volume remove NAME`) and create it again"
+        "the copies have diverged: the other one left this volume's history (incarnation {theirs}, here {ours}) with writes of its own. Both are kept. To go on with this one, run `evenkeel volume resync NAME --discard-mine` there"
     )]
     Diverged {
         /// The incarnation here.
@@ -104,24 +104,11 @@ pub fn decide(mine: &Head, record: &Record, theirs: &Introduction) -> Result<Res
     if theirs.volume.is_none() {
         return Ok(Resume::Everything);
     }
-    let (CopyState::Joined(at) | CopyState::Syncing { base: at }) = theirs.state;
-    if theirs.incarnation != record.incarnation {
-        let mut forks = record.forks.iter();
-        let former = forks.find(|fork| fork.incarnation == theirs.incarnation);
-        return match former {
-            Some(fork) if at <= fork.at => Ok(Resume::Everything),
-            _ => Err(Refusal::Diverged {
-                ours: record.incarnation.0,
-                theirs: theirs.incarnation.0,
-            }),
-        };
+    if let Some(refusal) = foreign(record, theirs.incarnation, theirs.state) {
+        return Err(refusal);
     }
-    // A join that was not agreed on counts one more at most.
-    if at.0 > record.generation.0 + 1 {
-        return Err(Refusal::Newer {
-            known: record.generation.0,
-            theirs: at.0,
-        });
+    if theirs.incarnation != record.incarnation {
+        return Ok(Resume::Everything);
     }
     let CopyState::Joined(joined) = mine.state else {
         return Ok(Resume::Everything);
@@ -133,6 +120,31 @@ pub fn decide(mine: &Head, record: &Record, theirs: &Introduction) -> Result<Res
         CopyState::Syncing { base } if base == joined => Resume::Bits,
         _ => Resume::Everything,
     })
+}
+
+/// Why a copy is no part of the history that the record has, if it is none.
+fn foreign(record: &Record, incarnation: Incarnation, state: CopyState) -> Option<Refusal> {
+    let (CopyState::Joined(at) | CopyState::Syncing { base: at }) = state;
+    if incarnation != record.incarnation {
+        let mut forks = record.forks.iter();
+        let former = forks.find(|fork| fork.incarnation == incarnation);
+        let diverged = Refusal::Diverged {
+            ours: record.incarnation.0,
+            theirs: incarnation.0,
+        };
+        return former.is_none_or(|fork| at > fork.at).then_some(diverged);
+    }
+    // A join that was not agreed on counts one more at most.
+    let newer = Refusal::Newer {
+        known: record.generation.0,
+        theirs: at.0,
+    };
+    (at.0 > record.generation.0 + 1).then_some(newer)
+}
+
+/// Why the owner refuses a copy with this head of its volume, if it does.
+pub fn refusal(record: &Record, head: &Head) -> Option<Refusal> {
+    foreign(record, head.incarnation, head.state)
 }
 
 /// Returns whether the copies are known to be equal, so that both can serve at once.

@@ -2,7 +2,7 @@
 
 use super::defect::Defect;
 use super::exchange::{Action, Notice, Time};
-use super::handshake::{Introduction, Resume, decide};
+use super::handshake::{Introduction, Refusal, Resume, decide};
 use super::message::{Message, Session};
 use super::owner::YIELD_TAG;
 use super::record::{Generation, InSync};
@@ -57,6 +57,8 @@ pub struct Other {
     pub copy_at: Time,
     /// Blocks that its backing has room for.
     pub room: u64,
+    /// Why it was refused, in this session.
+    pub refusal: Option<Refusal>,
 }
 
 impl Other {
@@ -85,6 +87,7 @@ impl<P: Payload> Replica<P> {
             self.lost(former);
         }
         self.link = Some(session);
+        self.other.refusal = None;
         if self.other.attempts <= 1 {
             self.other.retry_at = Time(0);
         }
@@ -173,11 +176,13 @@ impl<P: Payload> Replica<P> {
             return;
         }
         self.other.room = theirs.room.max(theirs.blocks);
+        self.other.refusal = None;
         let decided = decide(&self.copy.head, &self.tenure.record, &theirs);
         let resume = match decided {
             Ok(_) if self.broken.is(Defect::TrustsAnyBits) => Resume::Bits,
             Ok(resume) => resume,
             Err(refusal) => {
+                self.other.refusal = Some(refusal.clone());
                 self.say(Notice::Refused(refusal));
                 self.fail_other();
                 return;

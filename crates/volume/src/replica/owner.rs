@@ -364,6 +364,7 @@ impl<P: Payload> Replica<P> {
             Order::Thaw => self.tenure.hand_over = None,
             Order::Verify { repairs } => self.verify(repairs),
             Order::StopVerify => self.stop_verify(),
+            Order::Resync { everything } => self.order_resync(everything),
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Report {
     pub follows: bool,
     /// This copy lost power with acknowledged writes that were not flushed.
     pub lacks: bool,
+    /// The other copy is connected, and no part of the volume.
+    pub refused: bool,
     /// The local disk has failed since this copy joined.
     pub faulty: bool,
     /// The verify that runs, or the last one.
@@ -92,6 +94,7 @@ impl<P: Payload> Replica<P> {
             room: [self.copy.room, self.other.room],
             follows: self.following.is_active(),
             lacks: self.copy.lacks,
+            refused: self.other.refusal.is_some(),
             faulty: self.copy.faulty,
             verify: self.verifying.last.clone(),
         }

@@ -2,15 +2,28 @@
 //! gives way to clients, and ends: blocks that fail are looked at again, and from the join
 //! on writes need both copies.
 
-use super::exchange::DiskResult;
+use super::exchange::{DiskResult, Notice, Time};
 use super::geometry::Blocks;
 use super::message::{Command, Message};
 use super::other::Phase;
 use super::record::Generation;
 use super::requests::{Origin, Part, Work};
+use super::tenure::Role;
 use super::{Payload, Replica};
 
 impl<P: Payload> Replica<P> {
+    /// An operator wants a resync. If everything is to be compared, it begins as after a loss
+    /// of the other copy, which leaves the record first: one that is doubted never serves.
+    pub(super) fn order_resync(&mut self, everything: bool) {
+        if everything && self.tenure.role == Role::Serving {
+            self.drop_other(Notice::ResyncOrdered);
+            self.copy.fill(true);
+            self.copy.store();
+        }
+        self.other.attempts = 0;
+        self.other.retry_at = Time(0);
+    }
+
     /// Starts copies, or the join.
     pub(super) fn advance_resync(&mut self) {
         if self.other.phase == Phase::Joining {
@@ -79,7 +92,7 @@ impl<P: Payload> Replica<P> {
             // Without these blocks there is no second copy; the attempt is repeated later.
             let slot = self.requests.slot(place);
             if !slot.replied && slot.origin != Origin::Verify {
-                self.drop_other(super::Notice::LocalFailed);
+                self.drop_other(Notice::LocalFailed);
             }
             return self.end_slot(place);
         };
@@ -123,5 +136,157 @@ impl<P: Payload> Replica<P> {
                 self.end_slot(place);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::replica::*;
+
+    const GEOMETRY: Geometry = Geometry {
+        blocks: 512,
+        extent_blocks: 8,
+        log_extents: 64,
+    };
+
+    #[derive(Clone, Debug)]
+    struct Handle;
+
+    impl Payload for Handle {
+        fn checksum(&self) -> u64 {
+            0
+        }
+    }
+
+    /// An owner whose other copy lacks everything, with the actions that it wants.
+    fn resyncing() -> (Replica<Handle>, Vec<Action<Handle>>) {
+        let settings = Settings {
+            me: Node(0),
+            other: Node(1),
+            boot: Boot(1),
+            geometry: GEOMETRY,
+            bounds: Bounds {
+                resync_block_ns: 0,
+                ..Bounds::default()
+            },
+        };
+        let durable = Durable::created(GEOMETRY, VolumeId([1; 16]));
+        let blank = Durable::blank(GEOMETRY).head;
+        let mut replica = Replica::new(settings, &durable, Time(1));
+        let record = Record {
+            incarnation: Incarnation(1),
+            generation: Generation(1),
+            in_sync: InSync::One(Node(0)),
+            forks: Vec::new(),
+        };
+        let introduction = Introduction {
+            volume: None,
+            blocks: GEOMETRY.blocks,
+            room: GEOMETRY.blocks,
+            incarnation: blank.incarnation,
+            state: blank.state,
+            hot: Vec::new(),
+            lacks: false,
+            unclean: false,
+        };
+        let (epoch, until, number) = (Epoch(1), Time(u64::MAX), 1);
+        let granted = Input::Granted {
+            epoch,
+            until,
+            record,
+        };
+        let welcome = Message::Welcome {
+            number,
+            introduction,
+        };
+        let mut actions = Vec::new();
+        for input in [
+            Input::Connected(Session(1)),
+            granted,
+            Input::Stored(1),
+            Input::Message(Session(1), welcome),
+            Input::Stored(2),
+            Input::Message(Session(1), Message::Begun),
+        ] {
+            actions.clear();
+            replica.handle(Time(1), input, &mut actions);
+            while let Some(Action::Store(number, _)) = { actions.iter() }
+                .find(|action| matches!(action, Action::Store(number, _) if *number > 2))
+            {
+                let stored = Input::Stored(*number);
+                actions.retain(|action| !matches!(action, Action::Store(..)));
+                replica.handle(Time(1), stored, &mut actions);
+            }
+        }
+        (replica, actions)
+    }
+
+    /// The rule: while a client has a request under way, one copy at most is under way, and the
+    /// request of a client begins at once, whatever the resync has begun.
+    #[test]
+    fn a_resync_leaves_its_turn_to_clients() {
+        let (mut replica, mut actions) = resyncing();
+        let mut reads: std::collections::VecDeque<OperationId> = std::collections::VecDeque::new();
+        let (mut copies, mut served) = (0, 0);
+        for round in 0..2000_u64 {
+            let begun = actions.iter().filter_map(|action| match action {
+                Action::Disk(id, Operation::Read(_)) => Some(*id),
+                _ => None,
+            });
+            reads.extend(begun);
+            let window = Bounds::default().resync_window as usize;
+            assert!(reads.len() <= window, "{}", reads.len());
+            // A client reads one block after the other.
+            actions.clear();
+            let blocks = Blocks {
+                first: round * 7 % GEOMETRY.blocks,
+                count: 1,
+            };
+            let request = Input::Request(RequestId(round), Request::Read(blocks));
+            replica.handle(Time(2), request, &mut actions);
+            let [Action::Disk(own, _)] = actions[..] else {
+                panic!("round {round}: the client waits: {actions:?}");
+            };
+            // While it waits, the resync does not begin more than one copy.
+            let before = reads.len();
+            if let Some(copy) = reads.pop_front() {
+                actions.clear();
+                let read = Input::Disk(copy, DiskResult::Data(Handle));
+                replica.handle(Time(2), read, &mut actions);
+                let tag = actions.iter().find_map(|action| match action {
+                    Action::Send(_, Message::Command { tag, .. }) => Some(*tag),
+                    _ => None,
+                });
+                let Some(tag) = tag else {
+                    panic!("round {round}: nothing is compared: {actions:?}");
+                };
+                actions.clear();
+                let done = Message::Done { tag };
+                replica.handle(Time(2), Input::Message(Session(1), done), &mut actions);
+                copies += 1;
+                let begun = actions.iter().filter_map(|action| match action {
+                    Action::Disk(id, _) => Some(*id),
+                    _ => None,
+                });
+                reads.extend(begun);
+                assert!(
+                    reads.len() <= (before - 1).max(1),
+                    "{before} {}",
+                    reads.len()
+                );
+            }
+            actions.clear();
+            let read = Input::Disk(own, DiskResult::Data(Handle));
+            replica.handle(Time(3), read, &mut actions);
+            served += 1;
+            let is_served = matches!(actions[0], Action::Reply(RequestId(id), _) if id == round);
+            assert!(is_served, "{actions:?}");
+            if replica.report(Time(3)).other != OtherState::Syncing {
+                break;
+            }
+        }
+        // It ends all the same.
+        assert_eq!(replica.report(Time(3)).dirty_blocks, 0);
+        assert!(copies > 0 && served >= copies, "{copies} {served}");
     }
 }

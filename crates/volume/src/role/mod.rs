@@ -2,6 +2,7 @@
 //! and stops them, and reads how they are: it never waits for a disk.
 
 mod copies;
+mod keeper;
 mod listening;
 mod pair;
 mod snapshots;
@@ -113,6 +114,15 @@ fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
         Message::StopVerify { .. } if !is_verifying(shown) => {
             Some("no verify of it runs on this node".to_owned())
         }
+        Message::Discard { .. } => match &shown.apart {
+            None => Some("the copy of this node is not refused, so there is nothing to discard".to_owned()),
+            Some(apart) if !apart.other_serves => Some(format!(
+                "{} does not serve this volume now, so nothing could fill this copy",
+                shown.other
+            )),
+            Some(_) => None,
+        },
+        Message::Resync { everything, .. } => unable(shown, *everything),
         _ => None,
     }
 }
@@ -120,6 +130,25 @@ fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
 fn is_verifying(shown: &Shown) -> bool {
     let verify = shown.report.verify.as_ref();
     verify.is_some_and(|verify| verify.ended.is_none())
+}
+
+/// Why the other copy cannot be resynchronised now.
+fn unable(shown: &Shown, everything: bool) -> Option<String> {
+    let (report, other) = (&shown.report, &shown.other);
+    if !report.serves {
+        return Some("this node does not serve the volume: run it on the owner".to_owned());
+    }
+    if let Err(why) = &shown.link {
+        return Some(format!("{other} is not connected: {why}"));
+    }
+    if report.refused {
+        return Some(format!(
+            "the copy of {other} is refused: {}. Nothing was changed",
+            shown.said
+        ));
+    }
+    let is_needless = !everything && report.other == OtherState::InSync;
+    is_needless.then(|| "both copies are in sync".to_owned())
 }
 
 /// The name of the lease of a volume.
@@ -172,6 +201,12 @@ impl Role {
                     let is_known = self.ranks.contains_key(&name);
                     if is_known || self.workers.contains_key(&name) {
                         self.is_new |= self.ranks.insert(name, rank) != Some(rank);
+                    }
+                }
+                Wish::Keep(what) => {
+                    let ending = self.ending.iter().find(|worker| worker.name() == name);
+                    if let Some(worker) = self.workers.get(&name).or(ending) {
+                        worker.keep(what);
                     }
                 }
                 Wish::Record {
@@ -264,6 +299,11 @@ impl Role {
                 (name, Letter::Order(Order::Verify { repairs }))
             }
             Message::StopVerify { name } => (name, Letter::Order(Order::StopVerify)),
+            Message::Discard { name } => (name, Letter::Discard),
+            Message::Resync { name, everything } => {
+                let everything = *everything;
+                (name, Letter::Order(Order::Resync { everything }))
+            }
         };
         let Some(worker) = self.workers.get(name) else {
             return refused(format!("there is no volume '{name}' on this node"));

@@ -201,6 +201,16 @@ fn state(shown: &Shown, is_single: bool) -> (State, String) {
                      one is complete. Nothing on it is changed";
         return (State::Frozen, words.to_owned());
     }
+    if let Some(apart) = &shown.apart {
+        let words = &apart.words;
+        return (
+            State::Refused,
+            format!(
+                "{words}. It is kept and not used; `evenkeel volume resync NAME --discard-mine` gives it up for that \
+                 of {other}"
+            ),
+        );
+    }
     let link = match &shown.link {
         Ok(()) => String::new(),
         Err(why) => format!("; {other} is not connected: {why}"),

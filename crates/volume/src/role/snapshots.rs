@@ -3,7 +3,7 @@
 //! started again continues.
 
 use crate::config::Schedule;
-use crate::device::{Backing, Snapshot, Stamp, snapshot};
+use crate::device::{Backing, Kind, Snapshot, Stamp, snapshot};
 use crate::status::Taken;
 use part::voice::write_error;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -116,7 +116,7 @@ impl<S: Fn() -> bool> Keeper<S> {
             if !(self.serves)() {
                 return Ok(SERVED_LOOK);
             }
-            let taken = snapshot::take(&self.backing, &self.name, now, true);
+            let taken = snapshot::take(&self.backing, &self.name, now, Kind::Scheduled);
             all.push(taken.map_err(|error| error.to_string())?);
         }
         let surplus = all.len().saturating_sub(self.schedule.keep as usize);
@@ -136,7 +136,7 @@ impl<S: Fn() -> bool> Keeper<S> {
     fn scheduled(&self) -> Result<Vec<Snapshot>, String> {
         let all = snapshot::list(&self.backing, &self.name);
         let mut all = all.map_err(|error| error.to_string())?;
-        all.retain(|one| one.is_scheduled);
+        all.retain(|one| one.kind == Kind::Scheduled);
         Ok(all)
     }
 }

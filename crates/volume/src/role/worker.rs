@@ -1,6 +1,7 @@
 //! The thread of a volume: it opens the backing, serves it, and tries again where that
 //! fails, until it is told to stop.
 
+use super::keeper;
 use super::socket::{self, Claim};
 use crate::config::{Pair, Spec, size_words};
 use crate::device::{self, Backing, Device, DeviceError};
@@ -9,7 +10,7 @@ use crate::export::Listener;
 use crate::layout::{self, LayoutError, Metadata};
 use crate::link::dial::Registry;
 use crate::link::greeting::{Facts, Greeting};
-use crate::mirror::mailbox::{Letter, Mailbox, Queue, Wish};
+use crate::mirror::mailbox::{Keep, Letter, Mailbox, Queue, Wish};
 use crate::single::{Single, Waker};
 use crate::status::{Served, State, Status, now};
 use crate::verified;
@@ -160,6 +161,14 @@ impl Worker {
     /// Where a volume with two copies is told things.
     pub(super) fn mailbox(&self) -> Option<&Mailbox> {
         self.shared.mailbox.as_deref()
+    }
+
+    /// Takes or removes the snapshot from before a resync.
+    pub(super) fn keep(&self, what: Keep) {
+        if let Some(mailbox) = &self.shared.mailbox {
+            let (name, backing) = (self.name(), self.spec().backing);
+            keeper::keep(&name, &backing, mailbox, what);
+        }
     }
 
     /// The size that it has, bytes, if it is open.

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use volume::device::{self, Backing, Stamp, snapshot};
+use volume::device::{self, Backing, Kind, Stamp, snapshot};
 use volume::layout::{Head, State, VolumeId};
 
 const SIZE: u64 = 32 << 20;
@@ -97,7 +97,7 @@ fn a_snapshot_has_all_that_was_acknowledged_before_it_and_no_gap() {
                 .collect()
         };
         let before = counts();
-        let taken = snapshot::take(&backing, "mail", Stamp(round), false).unwrap();
+        let taken = snapshot::take(&backing, "mail", Stamp(round), Kind::Manual).unwrap();
         let after = counts();
         check(&std::fs::read(&taken.path).unwrap(), &before, &after);
         taken.remove().unwrap();

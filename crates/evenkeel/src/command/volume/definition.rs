@@ -40,7 +40,8 @@ pub fn volume(command: Command) -> Command {
              evenkeel volume create mail\n  evenkeel volume create mail --from site.cfg\n  \
              evenkeel volume export mail mail.raw\n  evenkeel volume export mail | zstd > mail.raw.zst\n  \
              evenkeel volume import mail disk.raw\n  evenkeel volume import mail nbd://old-host/mail --yes\n  \
-             evenkeel volume snapshot mail\n  evenkeel volume restore mail 20261122T200000Z --yes\n  evenkeel volume verify mail\n  \
+             evenkeel volume snapshot mail\n  evenkeel volume restore mail 20261122T200000Z --yes\n  \
+             evenkeel volume verify mail\n  evenkeel volume resync mail\n  \
              evenkeel volume remove mail --backing file /srv/volumes --yes",
         )
         .subcommand_required(true)
@@ -52,6 +53,7 @@ pub fn volume(command: Command) -> Command {
         .subcommands(snapshots())
         .subcommands(super::order::commands())
         .subcommand(super::verify::command())
+        .subcommand(super::resync::command())
 }
 
 /// What is there, what comes and what goes.

@@ -7,7 +7,7 @@ use super::super::word;
 use super::{asked, find};
 use clap::{Arg, ArgMatches, Command};
 use part::codec;
-use part::report::Report;
+use part::report::{Report, Subject};
 use part::role::Message;
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
@@ -80,17 +80,7 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
         ));
     }
     if subject.value(OWNER_HERE) != Some(1) {
-        return Err(match &*subject.words(OWNER).unwrap_or_default() {
-            "" | NO_OWNER => {
-                format!(
-                    "volume '{name}' has no owner now: {}. Nothing was changed",
-                    subject.why
-                )
-            }
-            owner => format!(
-                "this node does not serve volume '{name}': its owner is {owner}. Run the command there"
-            ),
-        });
+        return Err(not_owner(subject, &name));
     }
     let link = subject.words(LINK).unwrap_or_default();
     if link != CONNECTED {
@@ -120,6 +110,21 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
                 "the hand-over takes long: `evenkeel volume show {name_of_volume}` shows the progress"
             ));
         }
+    }
+}
+
+/// Says that another node has to be asked, for a volume that this one does not serve.
+pub(super) fn not_owner(subject: &Subject, name: &str) -> String {
+    match &*subject.words(OWNER).unwrap_or_default() {
+        "" | NO_OWNER => {
+            format!(
+                "volume '{name}' has no owner now: {}. Nothing was changed",
+                subject.why
+            )
+        }
+        owner => format!(
+            "this node does not serve volume '{name}': its owner is {owner}. Run the command there"
+        ),
     }
 }
 

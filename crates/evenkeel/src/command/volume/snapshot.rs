@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 use volume::command;
 use volume::config::{Spec, size_words};
-use volume::device::{DeviceError, Snapshot, SnapshotError, Stamp, snapshot};
+use volume::device::{DeviceError, Kind, Snapshot, SnapshotError, Stamp, snapshot};
 use volume::transfer::{Source, Target};
 
 /// How often a second that has a snapshot is waited for, and how long each time: together
@@ -29,7 +29,7 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
         found.remove().map_err(|error| error.to_string())?;
         return Ok(format!("removed snapshot {stamp} of volume {name}\n"));
     }
-    let taken = now(&spec, &name)?;
+    let taken = manual(&spec, &name)?;
     Ok(format!(
         "snapshot {} of volume {name}: {}\n",
         taken.stamp,
@@ -37,18 +37,22 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     ))
 }
 
+fn manual(spec: &Spec, name: &str) -> Result<Snapshot, String> {
+    now(spec, name, Kind::Manual).map_err(|error| error.to_string())
+}
+
 /// Takes a snapshot. If there is one of this second, it is one of the next second.
-fn now(spec: &Spec, name: &str) -> Result<Snapshot, String> {
+pub(super) fn now(spec: &Spec, name: &str, kind: Kind) -> Result<Snapshot, SnapshotError> {
     let mut tries = 0;
     loop {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let stamp = Stamp(since.map_or(0, |since| since.as_secs()));
-        match snapshot::take(&spec.backing, name, stamp, false) {
+        match snapshot::take(&spec.backing, name, stamp, kind) {
             Err(SnapshotError::Device(DeviceError::Exists(_))) if tries < TRIES_MAX => {
                 tries += 1;
                 std::thread::sleep(PAUSE);
             }
-            other => return other.map_err(|error| error.to_string()),
+            other => return other,
         }
     }
 }
@@ -64,10 +68,11 @@ pub(super) fn lines(matches: &ArgMatches, name: &str) -> String {
         snapshot::list(&spec.backing, name).map_err(|error| error.to_string())
     });
     let line = |one: &Snapshot| {
-        let scheduled = if one.is_scheduled { ", scheduled" } else { "" };
+        let words = one.kind.words();
+        let comma = if words.is_empty() { "" } else { ", " };
         format!(
-            "snapshot: {}, {}{scheduled}\n",
-            one.stamp,
+            "snapshot: {}, {}{comma}{words}\n",
+            one.name(),
             size_words(one.size_bytes)
         )
     };
@@ -108,7 +113,7 @@ fn prepare(
     }
     let ends = transfer::ends(matches, name, &found)?;
     let signals = transfer::signals()?;
-    let before = now(&spec, name)?;
+    let before = manual(&spec, name)?;
     Ok((ends, signals, before.stamp))
 }
 
@@ -125,7 +130,7 @@ fn cloned(matches: &ArgMatches) -> Result<String, String> {
     let (spec, _) = section(matches, &name)?;
     let (new_spec, instance) = section(matches, &new)?;
     let (found, made) = match stamp.as_str() {
-        "now" => (now(&spec, &name)?, true),
+        "now" => (manual(&spec, &name)?, true),
         stamp => (one(&spec, &name, stamp)?, false),
     };
     let created = command::create_from(&new, &new_spec, &found);

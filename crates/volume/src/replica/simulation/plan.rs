@@ -35,6 +35,8 @@ pub enum Fault {
     /// A verify begins, or one that runs is stopped.
     Verify(bool),
     StopVerify,
+    /// An operator has the other copy compared as a whole.
+    Resync,
     /// The node reloads: its copy is to have so many blocks.
     Reload(usize, u64),
     /// The file of a node names it alone, for so long.
@@ -200,6 +202,7 @@ fn fault(random: &mut Random) -> Fault {
         26 | 27 => Fault::HandOver,
         29 | 30 => Fault::Single(node, any),
         28 => Fault::Freeze(short, random.percent(50)),
+        31 => Fault::Resync,
         _ => Fault::Drop,
     }
 }

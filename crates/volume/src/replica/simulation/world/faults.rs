@@ -64,6 +64,7 @@ impl World {
             Fault::Verify(repairs) => return self.order(Order::Verify { repairs }),
             Fault::StopVerify => return self.order(Order::StopVerify),
             Fault::HandOver => return self.order(Order::HandOver),
+            Fault::Resync => return self.order(Order::Resync { everything: true }),
             Fault::Freeze(wait, hands_over) => {
                 let then = if hands_over {
                     Order::HandOver

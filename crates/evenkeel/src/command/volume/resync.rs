@@ -1,0 +1,277 @@
+//! `evenkeel volume resync`: compares the other copy as a whole and sends it what differs; or
+//! gives up the copy of this node, which is refused, for that of the other one.
+
+use super::super::definition::flag;
+use super::super::word;
+use super::order::{not_owner, tell};
+use super::progress::Shown;
+use super::snapshot::now;
+use super::{asked, find, section};
+use clap::{Arg, ArgMatches, Command};
+use part::report::Subject;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+use supervisor::directory::Instance;
+use volume::config::{Spec, size_words};
+use volume::device::{Backing, Kind, Snapshot, SnapshotError, Stamp};
+use volume::message::Message;
+use volume::report::{
+    CONNECTED_NUMBER, COPIES, DIRTY, MIRRORED, OWNER_HERE, REFUSED, RESYNCS, SIZE, WRITTEN_HERE,
+};
+use volume::transfer::Progress;
+
+/// How often the progress is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// After this the report shows the effect of the order.
+const EFFECT: Duration = Duration::from_secs(5);
+/// How long the other node may be away before the command ends.
+const AWAY_MAX: Duration = Duration::from_secs(30);
+/// How long a discarded copy may take until it begins anew.
+const DISCARD_MAX: Duration = Duration::from_secs(10);
+
+/// The command.
+pub fn command() -> Command {
+    Command::new("resync")
+        .about("Compare the other copy as a whole, or give up a copy that has diverged")
+        .long_about(
+            "Takes the other copy of a volume out of sync, compares all of it by checksums, and sends it what \
+             differs. Run it on the owner, whose copy is the valid one: after a disk was repaired or replaced, or if you \
+             doubt the other copy. Clients go on, with priority; until the end of the resync the volume depends on the \
+             owner. It shows the progress; ^C ends the command, not the resync. A resync after a connection was lost \
+             begins by itself and needs no command.\n\nWith `--discard-mine`, on the node whose copy is refused (state \
+             `refused`, after copies have diverged): gives up this copy for that of the other node. Without `--yes` it \
+             shows what would be lost. With it, it takes a snapshot of this copy where the backing can (a file on XFS \
+             or btrfs, a thin logical volume), then has the copy filled by the other node. Nothing is ever discarded \
+             without this command.",
+        )
+        .after_help(
+            "Examples:\n  evenkeel volume resync mail\n  evenkeel volume resync mail --from here\n  \
+             evenkeel volume resync mail --discard-mine\n  evenkeel volume resync mail --discard-mine --yes",
+        )
+        .arg(Arg::new("NAME").required(true).help("The volume"))
+        .arg(
+            Arg::new("source")
+                .long("from")
+                .value_name("NODE")
+                .help("The node whose copy is the valid one, as a check: `here`, or the name of the owner"),
+        )
+        .arg(
+            flag("changed", "Send only what the other copy is known to lack, at once instead of at the next attempt")
+                .conflicts_with("discard-mine"),
+        )
+        .arg(flag("discard-mine", "Give up the copy of this node").conflicts_with("source"))
+        .arg(flag("yes", "Discard it").requires("discard-mine"))
+}
+
+/// Does it.
+pub fn resync(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let (instance, report) = asked(matches)?;
+    let subject = find(&report, &name)?;
+    let copies = subject.words(COPIES);
+    let copies = copies.as_deref().and_then(|words| words.split_once(' '));
+    let Some((me, other)) = copies else {
+        return Err(format!(
+            "volume '{name}' has one copy: there is nothing to resynchronise"
+        ));
+    };
+    if matches.get_flag("discard-mine") {
+        return discard(matches, &instance, subject, (&name, me, other));
+    }
+    if let Some(source) = matches.get_one::<String>("source") {
+        from(source, subject, (&name, me, other))?;
+    }
+    if subject.value(OWNER_HERE) != Some(1) {
+        return Err(not_owner(subject, &name));
+    }
+    let before = subject.value(RESYNCS);
+    let everything = !matches.get_flag("changed");
+    let message = Message::Resync {
+        name: name.clone(),
+        everything,
+    };
+    tell(&instance, &message)?;
+    follow(matches, &name, other, before)
+}
+
+/// Checks that the valid copy is the one that the operator names.
+fn from(source: &str, subject: &Subject, names: (&str, &str, &str)) -> Result<(), String> {
+    let (name, me, other) = names;
+    let is_owner = subject.value(OWNER_HERE) == Some(1);
+    if source == "here" || source == me {
+        return Ok(());
+    }
+    if source != other {
+        return Err(format!(
+            "volume '{name}' has no copy on '{source}': its copies are on {me} and {other}"
+        ));
+    }
+    Err(match is_owner {
+        true => format!(
+            "the owner's copy is the valid one, and the owner of volume '{name}' is {me}. To take the copy of {other}, \
+             first run `evenkeel volume hand-over {name}`. Nothing was changed"
+        ),
+        false => format!("run it on {other}, the owner of volume '{name}'. Nothing was changed"),
+    })
+}
+
+/// Shows the progress of a resync until it has ended.
+fn follow(
+    matches: &ArgMatches,
+    name: &str,
+    other: &str,
+    before: Option<u64>,
+) -> Result<String, String> {
+    let progress = Progress::default();
+    let mut shown = Shown::new(&format!("resynchronising {name}"));
+    let ordered = Instant::now();
+    let mut connected = Instant::now();
+    loop {
+        std::thread::sleep(LOOK_EVERY);
+        let (_, report) = asked(matches)?;
+        let subject = find(&report, name)?;
+        let is = |number: &str| subject.value(number) == Some(1);
+        if !is(OWNER_HERE) && ordered.elapsed() >= EFFECT {
+            shown.clear();
+            return Err(format!(
+                "this node does not serve volume '{name}' any more: the other node goes on with the resync if it \
+                 serves. `evenkeel volume show {name}` shows the state"
+            ));
+        }
+        let took_effect = subject.value(RESYNCS) != before || ordered.elapsed() >= EFFECT;
+        if took_effect && is(MIRRORED) {
+            shown.clear();
+            return Ok(format!(
+                "both copies of volume {name} are in sync: {}\n",
+                shown.summary(&progress)
+            ));
+        }
+        if is(CONNECTED_NUMBER) {
+            connected = Instant::now();
+        }
+        if connected.elapsed() >= AWAY_MAX {
+            shown.clear();
+            return Err(format!(
+                "{other} is not connected: the resync of volume '{name}' continues when it is back"
+            ));
+        }
+        let size = subject.value(SIZE).unwrap_or_default();
+        let left = subject.value(DIRTY).unwrap_or_default().min(size);
+        let done = match is(MIRRORED) {
+            true => 0,
+            false => size - left,
+        };
+        progress.total.store(size, Ordering::Relaxed);
+        progress.done.store(done, Ordering::Relaxed);
+        progress.data.store(done, Ordering::Relaxed);
+        shown.show(&progress);
+    }
+}
+
+/// Gives up the copy of this node.
+fn discard(
+    matches: &ArgMatches,
+    instance: &Instance,
+    subject: &Subject,
+    (name, me, other): (&str, &str, &str),
+) -> Result<String, String> {
+    if subject.state.word != REFUSED {
+        return Err(match subject.value(OWNER_HERE) {
+            Some(1) => format!(
+                "this node owns volume '{name}', so its copy is the valid one. If the copy of {other} is refused, give \
+                 that one up there. Nothing was changed"
+            ),
+            _ => format!(
+                "the copy of this node is not refused (state: {}), so there is nothing to discard. Nothing was \
+                 changed",
+                subject.state.word
+            ),
+        });
+    }
+    let (spec, _) = section(matches, name)?;
+    if !matches.get_flag("yes") {
+        return Err(lost(subject, &spec, (name, me, other)));
+    }
+    let snapshot = match now(&spec, name, Kind::Discarded) {
+        Ok(taken) => Some(taken),
+        Err(SnapshotError::Backing(_) | SnapshotError::NoClones(_)) => None,
+        Err(error) => {
+            return Err(format!(
+                "no snapshot of the copy: {error}. Nothing was changed. Without a snapshot: `evenkeel volume remove` \
+                 and `create`, see docs/volumes.md"
+            ));
+        }
+    };
+    let message = Message::Discard {
+        name: name.to_owned(),
+    };
+    if let Err(words) = tell(instance, &message) {
+        let removed = snapshot.map(|one| one.remove());
+        let left = match removed {
+            Some(Err(error)) => format!(". Its snapshot stays: {error}"),
+            _ => String::new(),
+        };
+        return Err(words + &left);
+    }
+    began(matches, name)?;
+    Ok(summary(snapshot.as_ref(), (name, me, other)))
+}
+
+/// Waits until a copy that was given up begins anew.
+fn began(matches: &ArgMatches, name: &str) -> Result<(), String> {
+    let until = Instant::now() + DISCARD_MAX;
+    loop {
+        std::thread::sleep(LOOK_EVERY);
+        let (_, report) = asked(matches)?;
+        let subject = find(&report, name)?;
+        if subject.state.word != REFUSED {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(format!(
+                "the copy was not discarded: `evenkeel volume show {name}` shows why"
+            ));
+        }
+    }
+}
+
+fn summary(snapshot: Option<&Snapshot>, (name, me, other): (&str, &str, &str)) -> String {
+    let kept = match snapshot {
+        Some(one) => format!("; what it was is snapshot {}", one.name()),
+        None => String::new(),
+    };
+    format!(
+        "the copy of volume {name} on {me} is discarded and filled from {other}{kept}. `evenkeel volume show {name}` on \
+         {other} shows the progress\n"
+    )
+}
+
+/// What would be lost.
+fn lost(subject: &Subject, spec: &Spec, (name, me, other): (&str, &str, &str)) -> String {
+    let written = subject.words(WRITTEN_HERE).unwrap_or_default();
+    let changed = match changed(&spec.backing, name) {
+        Some(stamp) => format!("\n  last write to its data: {stamp}"),
+        None => String::new(),
+    };
+    let keeps = match &spec.backing {
+        Backing::File(_) => "a snapshot of it is taken first if the file system can (XFS, btrfs)",
+        Backing::Lvm(logical) if logical.pool.is_some() => "a thin snapshot of it is taken first",
+        _ => "this backing has no snapshots: its data is overwritten",
+    };
+    format!(
+        "nothing was changed. With `--yes` the copy of volume {name} on {me} ({}) is given up for that of {other}:\n  \
+         why it is refused: {}\n  written here and not on {other}: {written}{changed}\n  {keeps}",
+        size_words(spec.size_bytes),
+        subject.why
+    )
+}
+
+/// When the data of a copy changed last, as far as the file system knows.
+fn changed(backing: &Backing, name: &str) -> Option<Stamp> {
+    let Backing::File(directory) = backing else {
+        return None;
+    };
+    let data = std::fs::metadata(directory.join(format!("{name}.volume"))).ok()?;
+    let since = data.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(Stamp(since.as_secs()))
+}

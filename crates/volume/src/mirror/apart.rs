@@ -1,0 +1,159 @@
+//! A copy that is no part of the volume that the other node serves: seen from its own node,
+//! where an operator may give it up. Nothing is ever given up otherwise.
+
+use super::{Mirror, durable};
+use crate::layout;
+use crate::replica::{BLOCK_BYTES, EXTENT_BLOCKS, Record, Refusal, VolumeId, refusal};
+
+/// Why a copy is no part of the volume, and what would be lost with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Apart {
+    /// Why, in words.
+    pub words: String,
+    /// The other node serves the volume, so this copy could be filled from it.
+    pub other_serves: bool,
+    /// Bytes that were written here and that the other copy did not get, at most.
+    pub written_bytes: u64,
+}
+
+/// Decides it, for a copy with this head. `theirs`: the volume that the other node said that it
+/// has.
+fn reason(
+    head: &layout::Head,
+    record: &Record,
+    theirs: Option<VolumeId>,
+    other: &str,
+) -> Option<String> {
+    let mine = head.volume.map(|volume| VolumeId(volume.0))?;
+    if record.in_sync.contains(super::ME) {
+        return None;
+    }
+    if theirs.is_some_and(|theirs| theirs != mine) {
+        return Some(format!(
+            "this copy belongs to another volume than the one of {other}"
+        ));
+    }
+    Some(match refusal(record, &durable::kept(head))? {
+        Refusal::Diverged { ours, theirs } => format!(
+            "the copies have diverged: this one left the volume's history (incarnation {theirs} here, {ours} at \
+             {other})"
+        ),
+        Refusal::Newer { known, theirs } => format!(
+            "this copy joined at generation {theirs}, and the cluster knows {known} only: the cluster's state was \
+             replaced by an older one"
+        ),
+        Refusal::OtherVolume | Refusal::OtherSize { .. } | Refusal::OldEpoch { .. } => return None,
+    })
+}
+
+impl Mirror {
+    /// Why this copy is no part of the volume, if it is none.
+    pub(super) fn apart(&self) -> Option<Apart> {
+        let record = self.lease.record.as_ref()?;
+        let head = self.local.head();
+        if self.lease.is_held() || self.replica.serves().is_some() {
+            return None;
+        }
+        let connected = self.peer.session().is_some();
+        let theirs = self.peer.facts.as_ref().filter(|_| connected);
+        let theirs = theirs.and_then(|facts| facts.volume);
+        let other = &self.lease.names.other;
+        let words = reason(head, record, theirs, other)?;
+        let dirty = self.replica.report(super::boottime()).dirty_blocks;
+        let hot = head.hot.len() as u64 * u64::from(EXTENT_BLOCKS);
+        let blocks = (dirty + hot).min(head.size_bytes / BLOCK_BYTES);
+        Some(Apart {
+            words,
+            other_serves: self.peer.serves(),
+            written_bytes: blocks * BLOCK_BYTES,
+        })
+    }
+
+    /// An operator gives this copy up: it becomes blank, and the other node fills it.
+    pub(super) fn discard(&mut self) {
+        let can = self.apart().is_some_and(|apart| apart.other_serves);
+        if !can || self.local.is_busy() {
+            let words = "the copy was not discarded: it is part of the volume, or the other node does not serve";
+            return (self.outside.say)(words.to_owned());
+        }
+        let before = self.local.head().clone();
+        self.local.found(&layout::Change {
+            head: layout::Head {
+                volume: None,
+                incarnation: 0,
+                state: layout::State::Syncing(0),
+                unflushed: None,
+                hot: Vec::new(),
+                ..before
+            },
+            fill: Some(false),
+            bits: Vec::new(),
+        });
+        (self.outside.say)("the copy is discarded, and filled by the other node".to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{ME, OTHER};
+    use super::*;
+    use crate::replica::{Fork, Generation, InSync, Incarnation};
+
+    fn head(volume: Option<u8>, incarnation: u64, joined: u64) -> layout::Head {
+        layout::Head {
+            volume: volume.map(|byte| layout::VolumeId([byte; 16])),
+            size_bytes: 1 << 30,
+            data_offset: 0,
+            promised: 3,
+            incarnation,
+            state: layout::State::Joined(joined),
+            unflushed: None,
+            hot: Vec::new(),
+        }
+    }
+
+    fn record(in_sync: InSync) -> Record {
+        Record {
+            incarnation: Incarnation(9),
+            generation: Generation(5),
+            in_sync,
+            forks: vec![Fork {
+                incarnation: Incarnation(8),
+                at: Generation(4),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_copy_is_apart_if_it_has_a_history_of_its_own_and_never_if_it_is_complete_or_blank() {
+        let theirs = Some(VolumeId([1; 16]));
+        let of_other = record(InSync::One(OTHER));
+        for (head, theirs, expected) in [
+            (head(Some(1), 9, 5), theirs, None),
+            (head(Some(1), 9, 3), theirs, None),
+            (head(Some(1), 8, 4), theirs, None),
+            (head(None, 0, 0), theirs, None),
+            (
+                head(Some(1), 8, 5),
+                theirs,
+                Some("the copies have diverged"),
+            ),
+            (head(Some(1), 7, 1), None, Some("the copies have diverged")),
+            (head(Some(1), 9, 7), theirs, Some("joined at generation 7")),
+            (
+                head(Some(2), 9, 5),
+                theirs,
+                Some("belongs to another volume"),
+            ),
+        ] {
+            let found = reason(&head, &of_other, theirs, "beta");
+            let fits = match (&found, expected) {
+                (Some(words), Some(expected)) => words.contains(expected),
+                (found, expected) => found.is_none() && expected.is_none(),
+            };
+            assert!(fits, "{head:?}: {found:?}");
+        }
+        let of_both = record(InSync::Both(ME, OTHER));
+        assert_eq!(reason(&head(Some(1), 7, 1), &of_both, theirs, "beta"), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! A snapshot of this copy before a resync makes it inconsistent: the role takes it on a thread
+//! that may create files, and the store that begins the resync waits for it. It goes when the
+//! copy is complete again, and stays otherwise. A resync never fails for want of a snapshot.
+
+use super::Mirror;
+use super::mailbox::{Keep, Wish};
+use crate::device::Backing;
+use crate::disk::Failure;
+use crate::layout;
+use crate::replica::{Change, CopyState};
+use rustix::io::Errno;
+
+/// The snapshot, and what waits for it.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    /// The backing may have snapshots that the role can take.
+    can: bool,
+    /// There may be one from before a resync.
+    has: bool,
+    /// A store that waits for one.
+    waits: Option<(u64, Change)>,
+}
+
+impl Keeping {
+    /// Of a copy with this head. A former process may have left one.
+    pub(super) fn new(backing: &Backing) -> Keeping {
+        let can = matches!(backing, Backing::File(_));
+        Keeping {
+            can,
+            has: can,
+            waits: None,
+        }
+    }
+}
+
+/// Whether a change makes a consistent copy inconsistent.
+fn begins_resync(before: &layout::Head, change: &Change) -> bool {
+    let was_whole = before.volume.is_some() && matches!(before.state, layout::State::Joined(_));
+    was_whole && matches!(change.head.state, CopyState::Syncing { .. })
+}
+
+impl Mirror {
+    /// Stores a change, after a snapshot if a resync begins with it.
+    pub(super) fn store(&mut self, number: u64, change: Change) {
+        if self.keeping.can && begins_resync(self.local.head(), &change) {
+            self.keeping.waits = Some((number, change));
+            return (self.outside.wishes)(Wish::Keep(Keep::Take));
+        }
+        self.local.store(number, change);
+    }
+
+    /// The replica begins again, and wants nothing of what it wanted.
+    pub(super) fn forget_waiting_store(&mut self) {
+        self.keeping.waits = None;
+    }
+
+    /// A snapshot was taken or removed, or not.
+    pub(super) fn kept(&mut self, what: Keep, result: Result<bool, String>) {
+        if let Err(words) = &result {
+            let what = match what {
+                Keep::Take => "no snapshot before the resync, which begins without one",
+                Keep::Remove => "the snapshot from before the resync was not removed",
+            };
+            (self.outside.say)(format!("{what}: {words}"));
+        }
+        if what == Keep::Take {
+            self.keeping.has = result != Ok(false);
+            if let Some((number, change)) = self.keeping.waits.take() {
+                self.local.store(number, change);
+            }
+        }
+    }
+
+    /// Removes the snapshot when the copy is complete, or when the disk is full: two complete
+    /// copies are worth more than an old one.
+    pub(super) fn look_at_snapshot(&mut self) {
+        if !self.keeping.has {
+            return;
+        }
+        let is_complete = matches!(self.local.head().state, layout::State::Joined(_));
+        let is_full = self.local.trouble == Some(Failure::Io(Errno::NOSPC));
+        let is_waited_for = self.keeping.waits.is_some() || self.local.is_storing();
+        if is_waited_for || !(is_complete || is_full) {
+            return;
+        }
+        self.keeping.has = false;
+        if !is_complete {
+            let words = "the disk is full: the snapshot from before the resync is removed, and the resync goes on";
+            (self.outside.say)(words.to_owned());
+        }
+        (self.outside.wishes)(Wish::Keep(Keep::Remove));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::{Epoch, Generation, Head, Incarnation, VolumeId};
+
+    #[test]
+    fn a_snapshot_comes_before_a_whole_copy_is_resynchronised_and_not_before_another_one() {
+        let before = |volume: Option<u8>, state| layout::Head {
+            volume: volume.map(|byte| layout::VolumeId([byte; 16])),
+            size_bytes: 1 << 20,
+            data_offset: 0,
+            promised: 1,
+            incarnation: 1,
+            state,
+            unflushed: None,
+            hot: Vec::new(),
+        };
+        let change = |state| Change {
+            head: Head {
+                volume: Some(VolumeId([1; 16])),
+                blocks: 256,
+                promised: Epoch(1),
+                incarnation: Incarnation(1),
+                state,
+                unflushed: None,
+            },
+            hot: Vec::new(),
+            fill: None,
+            bits: Vec::new(),
+        };
+        let base = Generation(1);
+        let (syncing, joined) = (CopyState::Syncing { base }, CopyState::Joined(base));
+        let (whole, part) = (layout::State::Joined(1), layout::State::Syncing(1));
+        for (before, state, expected) in [
+            (before(Some(1), whole), syncing, true),
+            (before(Some(1), whole), joined, false),
+            (before(Some(1), part), syncing, false),
+            (before(Some(1), part), joined, false),
+            (before(None, part), syncing, false),
+        ] {
+            assert_eq!(
+                begins_resync(&before, &change(state)),
+                expected,
+                "{before:?}"
+            );
+        }
+    }
+}

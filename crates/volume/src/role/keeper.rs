@@ -1,0 +1,48 @@
+//! Snapshots of a copy that is about to be resynchronised, on a thread of their own: the thread
+//! of the volume may create no file, and the file system may take its time.
+
+use crate::device::{Backing, DeviceError, Kind, SnapshotError, Stamp, snapshot};
+use crate::mirror::mailbox::{Keep, Letter, Mailbox};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Does it, and tells the volume.
+pub(super) fn keep(name: &str, backing: &Backing, mailbox: &Arc<Mailbox>, what: Keep) {
+    let (name, backing, own) = (name.to_owned(), backing.clone(), Arc::clone(mailbox));
+    let builder = std::thread::Builder::new().name(format!("resync/{name}"));
+    let thread = builder.spawn(move || {
+        let done = match what {
+            Keep::Take => take(&backing, &name),
+            Keep::Remove => remove(&backing, &name).map(|()| false),
+        };
+        own.letters().put_once(Letter::Kept(what, done));
+    });
+    if let Err(error) = thread {
+        let words = format!("cannot start a thread: {error}");
+        mailbox.letters().put_once(Letter::Kept(what, Err(words)));
+    }
+}
+
+/// Takes one, unless there is one from before a resync that has not ended. Returns whether there
+/// is one.
+fn take(backing: &Backing, name: &str) -> Result<bool, String> {
+    let all = snapshot::list(backing, name).map_err(|error| error.to_string())?;
+    if all.iter().any(|one| one.kind == Kind::BeforeResync) {
+        return Ok(true);
+    }
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let stamp = Stamp(since.map_or(0, |since| since.as_secs()));
+    match snapshot::take(backing, name, stamp, Kind::BeforeResync) {
+        Ok(_) | Err(SnapshotError::Device(DeviceError::Exists(_))) => Ok(true),
+        // Most file systems cannot: the manual says so.
+        Err(SnapshotError::NoClones(_) | SnapshotError::Backing(_)) => Ok(false),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn remove(backing: &Backing, name: &str) -> Result<(), String> {
+    let all = snapshot::list(backing, name).map_err(|error| error.to_string())?;
+    let ours = { all.iter() }.filter(|one| one.kind == Kind::BeforeResync);
+    let removed: Result<Vec<()>, _> = ours.map(|one| one.remove()).collect();
+    removed.map(drop).map_err(|error| error.to_string())
+}
