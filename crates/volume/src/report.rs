@@ -97,9 +97,9 @@ const WORDS: [Words; KINDS.len()] = [
     },
 ];
 
-/// Reports volumes.
-pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
-    let mut rows = vec![
+/// The rows of numbers that are not about operations of the disk.
+fn rows() -> Vec<NumberRow> {
+    vec![
         NumberRow::new(
             SIZE,
             "evenkeel_volume_size_bytes",
@@ -141,7 +141,12 @@ pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
             "Resyncs that this node has finished as the owner.",
         ),
         NumberRow::new(CLIENTS, "evenkeel_volume_clients", "Connected clients."),
-    ];
+    ]
+}
+
+/// Reports volumes.
+pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
+    let mut rows = rows();
     rows.extend(verified::rows());
     for words in &WORDS {
         let row = |name: &str, metric: &str, help: &str| NumberRow::new(name, metric, help);

@@ -1,7 +1,6 @@
 //! The last verify of a volume, or the one that runs, for operators.
 
 use crate::replica::{BLOCK_BYTES, Blocks, Fault, Verify};
-use crate::status::now;
 use part::report::{Moment, NumberRow, Subject, Unit};
 
 /// The fact that says how a verify is, or how it ended.
@@ -35,12 +34,11 @@ pub struct Verified {
     is_closed: bool,
 }
 
-/// Takes what the thread of a volume shows of its verifies into what is known of them.
-pub(crate) fn learn(known: &mut Option<Verified>, shown: Option<&Verify>) {
+/// Takes what the thread of a volume shows of its verifies at this time into what is known of them.
+pub(crate) fn learn(known: &mut Option<Verified>, shown: Option<&Verify>, at: Moment) {
     let Some(verify) = shown else {
         return;
     };
-    let at = now();
     let same = |one: &&mut Verified| !one.is_closed && one.verify.number == verify.number;
     let ended = verify.ended.is_some().then_some(at);
     match known.as_mut().filter(same) {
@@ -60,10 +58,10 @@ pub(crate) fn learn(known: &mut Option<Verified>, shown: Option<&Verify>) {
 }
 
 /// The thread of a volume is gone: what it ran has ended.
-pub(crate) fn close(known: &mut Option<Verified>) {
+pub(crate) fn close(known: &mut Option<Verified>, at: Moment) {
     if let Some(one) = known {
         one.is_closed = true;
-        one.ended.get_or_insert_with(now);
+        one.ended.get_or_insert(at);
     }
 }
 
@@ -162,6 +160,7 @@ fn lines(verify: &Verify) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::now;
 
     fn verify(number: u64, done: u64) -> Verify {
         Verify {
@@ -175,27 +174,27 @@ mod tests {
     #[test]
     fn a_verify_has_its_times_until_the_next_one() {
         let mut known = None;
-        learn(&mut known, None);
+        learn(&mut known, None, now());
         assert_eq!(known, None);
-        learn(&mut known, Some(&verify(1, 2)));
+        learn(&mut known, Some(&verify(1, 2)), now());
         let began = known.as_ref().unwrap().began;
         let mut last = verify(1, 8);
         last.ended = Some(Ok(()));
-        learn(&mut known, Some(&last));
+        learn(&mut known, Some(&last), now());
         let one = known.clone().unwrap();
         assert_eq!((one.began, one.verify.done), (began, 8));
         let ended = one.ended.unwrap();
-        learn(&mut known, Some(&last));
+        learn(&mut known, Some(&last), now());
         assert_eq!(known.as_ref().unwrap().ended, Some(ended));
-        learn(&mut known, Some(&verify(2, 0)));
+        learn(&mut known, Some(&verify(2, 0)), now());
         assert_eq!(known.as_ref().unwrap().ended, None);
     }
 
     #[test]
     fn a_thread_that_is_gone_leaves_no_verify_running_and_the_next_counts_anew() {
         let mut known = None;
-        learn(&mut known, Some(&verify(1, 2)));
-        close(&mut known);
+        learn(&mut known, Some(&verify(1, 2)), now());
+        close(&mut known, now());
         let subject = add(Subject::new("volume", "mail"), known.as_ref().unwrap());
         assert_eq!(subject.value(RUNNING), Some(0));
         let words = subject.words(VERIFY).unwrap();
@@ -203,7 +202,7 @@ mod tests {
             words.starts_with("ended when the volume was closed"),
             "{words}"
         );
-        learn(&mut known, Some(&verify(1, 1)));
+        learn(&mut known, Some(&verify(1, 1)), now());
         assert_eq!(known.as_ref().unwrap().ended, None);
         assert_eq!(known.unwrap().verify.done, 1);
     }

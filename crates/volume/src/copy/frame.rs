@@ -249,7 +249,7 @@ fn put(out: &mut Vec<u8>, (one, other): (u64, u64), flag: bool) -> bool {
 fn is_length(kind: u8, length: usize) -> bool {
     match kind {
         1 | 2 | 4 | 5 => length == 16,
-        3 => length > 8 && (length - 8) % 32 == 0 && (length - 8) / 32 <= OFFER_CHUNKS_MAX,
+        3 => length > 8 && (length - 8).is_multiple_of(32) && (length - 8) / 32 <= OFFER_CHUNKS_MAX,
         6 => length > 8 && length <= CONTENT_BYTES_MAX,
         7 | 10 => length == 32,
         8 | 9 => length == 8,

@@ -57,7 +57,7 @@ impl Lane {
         let mut moved = false;
         if self.wants() {
             match from.read(&mut [IoSliceMut::new(&mut self.bytes)]) {
-                // Whoever closed it in another way has closed it as well.
+                // A reset is an end as well.
                 Ok(0) | Err(Errno::CONNRESET | Errno::PIPE | Errno::TIMEDOUT) => {
                     self.is_over = true;
                     moved = true;

@@ -220,7 +220,9 @@ impl Mirror {
             };
             match kind {
                 (Kind::Pulse, serves) => {
-                    if self.peer.pulsed(serves == 1) || self.clients.has_waiting() {
+                    let has_changed = self.peer.pulsed(serves == 1);
+                    self.shown.is_due |= has_changed;
+                    if has_changed || self.clients.has_waiting() {
                         self.retry();
                     }
                 }
@@ -400,7 +402,7 @@ impl Mirror {
             // The owner is to see what this copy is now.
             Some(_) if self.facts().volume.is_none() => {
                 self.peer
-                    .disconnect(Some("the copy begins anew".to_owned()));
+                    .disconnect(Some("the copy restarts as an empty one".to_owned()));
                 self.after_loss();
             }
             Some(session) => self.feed(Input::Connected(session)),

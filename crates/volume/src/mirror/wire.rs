@@ -192,6 +192,21 @@ mod tests {
     use std::collections::VecDeque;
     use std::os::unix::net::UnixStream;
 
+    fn introduction() -> Introduction {
+        Introduction {
+            volume: Some(VolumeId([3; 16])),
+            blocks: 10,
+            room: 12,
+            incarnation: Incarnation(2),
+            state: CopyState::Syncing {
+                base: Generation(8),
+            },
+            hot: (0..1024).map(Extent).collect(),
+            lacks: true,
+            unclean: false,
+        }
+    }
+
     /// One of each kind.
     fn all(pool: &Pool, account: &crate::disk::Account) -> Vec<Message<Data>> {
         let mut buffer = pool.take(account, 3 * BLOCK_BYTES as usize).unwrap();
@@ -204,18 +219,7 @@ mod tests {
             tag: 77,
             command,
         };
-        let introduction = Introduction {
-            volume: Some(VolumeId([3; 16])),
-            blocks: 10,
-            room: 12,
-            incarnation: Incarnation(2),
-            state: CopyState::Syncing {
-                base: Generation(8),
-            },
-            hot: (0..1024).map(Extent).collect(),
-            lacks: true,
-            unclean: false,
-        };
+        let introduction = introduction();
         let (epoch, number) = (Epoch(4), 6);
         vec![
             Message::Hello { epoch, number },

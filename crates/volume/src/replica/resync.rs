@@ -158,6 +158,28 @@ mod tests {
         }
     }
 
+    /// Lets the replica process something, and each store that it wants end at once.
+    fn handle(
+        replica: &mut Replica<Handle>,
+        now: Time,
+        input: Input<Handle>,
+    ) -> Vec<Action<Handle>> {
+        let (mut next, mut others) = (Some(input), Vec::new());
+        let mut stores = std::collections::VecDeque::new();
+        while let Some(input) = next {
+            let mut actions = Vec::new();
+            replica.handle(now, input, &mut actions);
+            for action in actions {
+                match action {
+                    Action::Store(number, _) => stores.push_back(number),
+                    action => others.push(action),
+                }
+            }
+            next = stores.pop_front().map(Input::Stored);
+        }
+        others
+    }
+
     /// An owner whose other copy lacks everything, with the actions that it wants.
     fn resyncing() -> (Replica<Handle>, Vec<Action<Handle>>) {
         let settings = Settings {
@@ -203,20 +225,10 @@ mod tests {
         for input in [
             Input::Connected(Session(1)),
             granted,
-            Input::Stored(1),
             Input::Message(Session(1), welcome),
-            Input::Stored(2),
             Input::Message(Session(1), Message::Begun),
         ] {
-            actions.clear();
-            replica.handle(Time(1), input, &mut actions);
-            while let Some(Action::Store(number, _)) = { actions.iter() }
-                .find(|action| matches!(action, Action::Store(number, _) if *number > 2))
-            {
-                let stored = Input::Stored(*number);
-                actions.retain(|action| !matches!(action, Action::Store(..)));
-                replica.handle(Time(1), stored, &mut actions);
-            }
+            actions = handle(&mut replica, Time(1), input);
         }
         (replica, actions)
     }
@@ -237,22 +249,20 @@ mod tests {
             let window = Bounds::default().resync_window as usize;
             assert!(reads.len() <= window, "{}", reads.len());
             // A client reads one block after the other.
-            actions.clear();
             let blocks = Blocks {
                 first: round * 7 % GEOMETRY.blocks,
                 count: 1,
             };
             let request = Input::Request(RequestId(round), Request::Read(blocks));
-            replica.handle(Time(2), request, &mut actions);
+            actions = handle(&mut replica, Time(2), request);
             let [Action::Disk(own, _)] = actions[..] else {
                 panic!("round {round}: the client waits: {actions:?}");
             };
             // While it waits, the resync does not begin more than one copy.
             let before = reads.len();
             if let Some(copy) = reads.pop_front() {
-                actions.clear();
                 let read = Input::Disk(copy, DiskResult::Data(Handle));
-                replica.handle(Time(2), read, &mut actions);
+                actions = handle(&mut replica, Time(2), read);
                 let tag = actions.iter().find_map(|action| match action {
                     Action::Send(_, Message::Command { tag, .. }) => Some(*tag),
                     _ => None,
@@ -260,9 +270,9 @@ mod tests {
                 let Some(tag) = tag else {
                     panic!("round {round}: nothing is compared: {actions:?}");
                 };
-                actions.clear();
                 let done = Message::Done { tag };
-                replica.handle(Time(2), Input::Message(Session(1), done), &mut actions);
+                let done = Input::Message(Session(1), done);
+                actions = handle(&mut replica, Time(2), done);
                 copies += 1;
                 let begun = actions.iter().filter_map(|action| match action {
                     Action::Disk(id, _) => Some(*id),
@@ -275,9 +285,8 @@ mod tests {
                     reads.len()
                 );
             }
-            actions.clear();
             let read = Input::Disk(own, DiskResult::Data(Handle));
-            replica.handle(Time(3), read, &mut actions);
+            actions = handle(&mut replica, Time(3), read);
             served += 1;
             let is_served = matches!(actions[0], Action::Reply(RequestId(id), _) if id == round);
             assert!(is_served, "{actions:?}");

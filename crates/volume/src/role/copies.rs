@@ -266,7 +266,7 @@ impl Copies {
     }
 }
 
-/// Says to the other side that it is not done.
+/// Sends the other side a refusal.
 fn refuse(mut stream: &UnixStream, error: &CopyError) {
     let (words, again) = (error.to_string(), error.may_repeat());
     let mut bytes = Vec::new();

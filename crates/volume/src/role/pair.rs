@@ -10,7 +10,7 @@ use crate::link::dial::{Dialer, Registry};
 use crate::mirror::mailbox::{Letter, Mailbox};
 use crate::mirror::{self, Mirror, Opened, Outside, Shown};
 use crate::replica::{BLOCK_BYTES, OtherState};
-use crate::status::{Served, State};
+use crate::status::{Served, State, now};
 use crate::verified;
 use part::voice::write_error;
 use protocol::nbd;
@@ -160,7 +160,7 @@ impl Shared {
             if let Some(served) = &mut status.served {
                 served.size_bytes = shown.size_bytes;
             }
-            verified::learn(&mut status.verified, shown.report.verify.as_ref());
+            verified::learn(&mut status.verified, shown.report.verify.as_ref(), now());
             status.mirror = Some(shown);
         }
         self.enter(state, why);

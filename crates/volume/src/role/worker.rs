@@ -260,7 +260,7 @@ impl Shared {
             {
                 let mut status = self.status();
                 (status.served, status.mirror) = (None, None);
-                verified::close(&mut status.verified);
+                verified::close(&mut status.verified, now());
             }
             self.enter(state, why);
             let pause = match state {

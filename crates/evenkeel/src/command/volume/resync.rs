@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const EFFECT: Duration = Duration::from_secs(5);
 /// How long the other node may be away before the command ends.
 const AWAY_MAX: Duration = Duration::from_secs(30);
-/// How long a discarded copy may take until it begins anew.
+/// How long a discarded copy may take to start again as an empty one.
 const DISCARD_MAX: Duration = Duration::from_secs(10);
 
 /// The command.
@@ -217,7 +217,7 @@ fn discard(
     Ok(summary(snapshot.as_ref(), (name, me, other)))
 }
 
-/// Waits until a copy that was given up begins anew.
+/// Waits until a copy that was given up has started as an empty one.
 fn began(matches: &ArgMatches, name: &str) -> Result<(), String> {
     let until = Instant::now() + DISCARD_MAX;
     loop {

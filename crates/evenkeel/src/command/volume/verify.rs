@@ -167,7 +167,7 @@ impl Watch {
         let is_late = self.heard.elapsed() >= SILENCE_MAX;
         let subject = match report {
             Ok(subject) => subject,
-            // The supervisor or the role may be on its way back.
+            // The supervisor or the role may be restarting.
             Err(words) if is_late => {
                 return Err(format!(
                     "the verify of volume '{name}' is not known: {words}"
