@@ -286,7 +286,7 @@ fn with_and_without_tls_do_not_meet_and_both_sides_say_so() {
         (
             &secure,
             &plain,
-            ["the handshake of TLS", "the other side uses TLS"],
+            ["its file says `plain`", "the other side uses TLS"],
         ),
     ] {
         let of = |id| Some(credentials(&authority, id, BOTH));

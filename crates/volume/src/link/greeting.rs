@@ -100,8 +100,8 @@ pub enum GreetingError {
     },
     /// It closed the connection instead of a greeting.
     #[error(
-        "{from} closed the connection: it has no copy of '{volume}' that runs, or does not accept \
-         this node: `evenkeel volume show {volume}` on {from} says why"
+        "{from} closed the connection: it has no copy of '{volume}' that runs, its file says `plain`, \
+         or it does not accept this node: `evenkeel volume show {volume}` on {from} says why"
     )]
     Closed {
         /// The other node.
