@@ -4,7 +4,7 @@
 //! - [`frame`] is what is sent, as bytes.
 //! - [`chunk`] cuts disks, and has the checksums and the compression.
 //! - [`Meeting`] is where a command and the volume role of its node meet.
-//! - [`send`] reads a source, in the command; [`receive`] writes a volume, in its role.
+//! - [`send()`] reads a source, in the command; [`receive()`] writes a volume, in its role.
 //!
 //! It blocks, and knows neither TLS nor who the other side is: a stream carries it, at whose
 //! other end [`crate::link::relay`] is. Nothing of a disk is decided by position: what is
