@@ -338,11 +338,14 @@ impl Seen {
         all
     }
 
-    /// Who answered, one after the other: a new entry, with the time of its first
-    /// answer, whenever it is another than before.
+    /// Who answered, in the order in which the looks began: a new entry, with the time of
+    /// its first answer, whenever it is another than before. Answers of a machine that was
+    /// held up may arrive between those of the next one.
     pub fn turns(&self) -> Vec<(Duration, Arc<str>)> {
         let mut turns: Vec<(Duration, Arc<str>)> = Vec::new();
-        for look in &self.looks {
+        let mut looks: Vec<&Look> = self.looks.iter().collect();
+        looks.sort_by_key(|look| look.begun);
+        for look in looks {
             let Ok(name) = &look.outcome else { continue };
             if turns.last().is_none_or(|(_, last)| last != name) {
                 turns.push((look.ended, Arc::clone(name)));
@@ -571,6 +574,13 @@ mod tests {
         assert_eq!(turns, ["alpha", "beta", "alpha"]);
         assert_eq!(seen.misses()[&Miss::Refused], 1);
         assert_eq!(seen.by()["beta"], 2);
+        let late = Look {
+            begun: Duration::from_millis(18),
+            ..look(90, Ok("alpha"))
+        };
+        let in_time = [look(10, Ok("alpha")), look(65, Ok("beta"))];
+        let seen = Seen::of(in_time.into_iter().chain([late]).collect());
+        assert_eq!(seen.turns().len(), 2, "begun before beta answered");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::path::Path;
 
 /// Longest line that variables may make, bytes.
 pub(super) const LINE_BYTES_MAX: usize = 64 << 10;
+/// Most bytes that variables and sequences make of a configuration.
+pub(super) const MADE_BYTES_MAX: usize = 8 << 20;
 
 /// The value of a variable.
 #[derive(Clone, Debug)]
@@ -38,7 +40,7 @@ pub(super) enum Replaced {
     Unchanged,
     /// The lines that it has become.
     Lines(Vec<Text>),
-    /// It grew beyond [`LINE_BYTES_MAX`].
+    /// It grew beyond [`LINE_BYTES_MAX`], or its lines together beyond [`MADE_BYTES_MAX`].
     TooLong,
 }
 
@@ -67,6 +69,7 @@ impl Variables {
         let mut changed = false;
         let mut from = 0;
         let mut length = line.len();
+        let mut made = 0;
         while let Some(found) = next_use(line, from) {
             let Some(value) = self.value(line, &found, fixed) else {
                 append(&mut lines, &line.part(from, found.end));
@@ -77,7 +80,8 @@ impl Variables {
             if let [one] = &value[..] {
                 length += one.len();
             }
-            if length > LINE_BYTES_MAX {
+            made += value.iter().map(Text::len).sum::<usize>();
+            if length > LINE_BYTES_MAX || made > MADE_BYTES_MAX {
                 return Replaced::TooLong;
             }
             append(&mut lines, &line.part(from, found.start));
@@ -253,6 +257,10 @@ mod tests {
         }
         variables.set("L", vec![text(&"x".repeat(LINE_BYTES_MAX))]);
         assert_eq!(replaced(&variables, "$L $L"), "long");
+        // A block of many lines may be longer than one line, and still has an end.
+        variables.set("M", vec![text(&"x".repeat(1 << 10)); 1 << 10]);
+        assert!(replaced(&variables, "${M}") != "long");
+        assert!(replaced(&variables, &"${M}".repeat(9)) == "long");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Files to lines: comments, `@word` lines, definitions, sequences, includes. What
 //! comes out has nothing left of these.
 
-use super::expand::{Fixed, LINE_BYTES_MAX, Replaced, Variables, definition};
+use super::expand::{Fixed, LINE_BYTES_MAX, MADE_BYTES_MAX, Replaced, Variables, definition};
 use super::files::{self, Checks};
 use super::loader::Sink;
 use super::outside::Outside;
@@ -47,6 +47,8 @@ pub(super) struct Reader<'a> {
     frames: Vec<Frame>,
     variables: Variables,
     lines: usize,
+    /// Bytes that variables and sequences have made.
+    made: usize,
     opened: usize,
     /// Files that were read or looked for.
     pub(super) files: Vec<PathBuf>,
@@ -68,6 +70,7 @@ impl<'a> Reader<'a> {
             frames: Vec::new(),
             variables: Variables::default(),
             lines: 0,
+            made: 0,
             opened: 0,
             files: Vec::new(),
         };
@@ -116,10 +119,13 @@ impl<'a> Reader<'a> {
                 continue;
             }
             match self.replace(&line) {
-                Replaced::Lines(lines) => self.push(Frame::Lines(lines.into_iter()), line.place()),
+                Replaced::Lines(lines) => {
+                    self.made += lines.iter().map(Text::len).sum::<usize>();
+                    self.push(Frame::Lines(lines.into_iter()), line.place());
+                }
                 Replaced::TooLong => self.too_large(
                     line.place(),
-                    "with its variables expanded, this line is longer than 65536 bytes",
+                    "this line is too long with its variables expanded: a line has 65536 bytes at most",
                 ),
                 Replaced::Unchanged => {
                     self.undefined(&line);
@@ -137,6 +143,12 @@ impl<'a> Reader<'a> {
         if self.lines > LINES_MAX {
             let place = self.place();
             self.too_large(place, "the configuration has more than 1048576 lines");
+            self.frames.clear();
+        }
+        if self.made > MADE_BYTES_MAX {
+            let place = self.place();
+            let what = "variables and sequences expand to more than 8388608 bytes";
+            self.too_large(place, what);
             self.frames.clear();
         }
         loop {
@@ -165,6 +177,7 @@ impl<'a> Reader<'a> {
                         for (name, value) in names.iter().zip(turn) {
                             self.variables.set(name, vec![value]);
                         }
+                        self.made += rest.len();
                         return Some((rest.clone(), false));
                     }
                 }
