@@ -14,6 +14,13 @@
 //! an election. Therefore a late pre-vote is kept for the next time that the same
 //! question is asked: it is not binding, and the votes themselves are always requested.
 //!
+//! A vote is binding, so it is on disk before it is given, and openraft drops it after
+//! [`Settings::election_min`]. Where syncs take longer than that nobody would ever be
+//! elected. Therefore a member whose last vote took long writes its vote already when it
+//! grants a pre-vote, and grants that once the vote is on disk. Giving it needs no sync then.
+//! Openraft does not know of a prepared vote; after a restart it counts as given. A
+//! candidate is not told of votes for itself that it may not have asked for.
+//!
 //! An arbiter starts an election only after twice the timeout, and only if no node did.
 
 use crate::log::Types;
@@ -22,6 +29,7 @@ use crate::raft::settings::Settings;
 use openraft::raft::{VoteRequest, VoteResponse};
 use openraft::{AsyncRuntime, Instant};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +57,8 @@ pub(super) struct Election<R: AsyncRuntime> {
     heard: Mutex<LeaderContact<R::Instant>>,
     /// Late pre-votes, by their sender: at most one for each member.
     late: Mutex<BTreeMap<MemberId, WouldVote<R>>>,
+    /// The last vote that had to be saved took about as long as a candidate waits.
+    saves_slowly: AtomicBool,
 }
 
 impl<R: AsyncRuntime> Election<R> {
@@ -61,7 +71,19 @@ impl<R: AsyncRuntime> Election<R> {
                 lost: None,
             }),
             late: Mutex::new(BTreeMap::new()),
+            saves_slowly: AtomicBool::new(false),
         }
+    }
+
+    /// A vote was saved and given in this time.
+    pub(super) fn saved_within(&self, time: Duration) {
+        let slow = time >= self.settings.election_min / 2;
+        self.saves_slowly.store(slow, Ordering::Relaxed);
+    }
+
+    /// Whether a candidate may not wait for a vote that has to be saved first.
+    pub(super) fn saves_slowly(&self) -> bool {
+        self.saves_slowly.load(Ordering::Relaxed)
     }
 
     fn late(&self) -> MutexGuard<'_, BTreeMap<MemberId, WouldVote<R>>> {

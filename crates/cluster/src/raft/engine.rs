@@ -1,7 +1,7 @@
 //! The engine: what a member does to agree with the others.
 
 use crate::command::{Answer, Body, VersionId};
-use crate::log::Types;
+use crate::log::{Types, Vote};
 use crate::member::{Digest, Kind, Member, MemberId};
 use crate::raft::election::Election;
 use crate::raft::error::EngineError;
@@ -18,9 +18,9 @@ use crate::state::State;
 use crate::store::{Store, StoreError};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
-use openraft::raft::VoteRequest;
+use openraft::raft::{AppendEntriesResponse, VoteRequest};
 use openraft::type_config::alias::WatchReceiverOf;
-use openraft::{AsyncRuntime, Raft};
+use openraft::{AsyncRuntime, Instant, Raft};
 use part::codec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -294,20 +294,15 @@ impl<R: AsyncRuntime> Engine<R> {
                     self.inner.election.heard(from);
                 }
                 match raft.append_entries(request).await {
+                    Ok(AppendEntriesResponse::HigherVote(vote)) if is_own(&vote, from) => {
+                        Reply::Failed(Failure::Outdated)
+                    }
                     Ok(response) => Reply::Append(response),
                     Err(_) => Reply::Failed(Failure::Stopped),
                 }
             }
             Request::Vote { request, lost } => self.vote(from, request, lost).await,
-            Request::PreVote(request) => {
-                if request.vote.leader_id.voted_for != from {
-                    return Reply::Failed(Failure::Malformed);
-                }
-                match raft.pre_vote(request).await {
-                    Ok(response) => Reply::Vote(response),
-                    Err(_) => Reply::Failed(Failure::Stopped),
-                }
-            }
+            Request::PreVote(request) => self.pre_vote(from, request).await,
             Request::Lost(lost) => Reply::Lost(self.would_vote(&lost)),
             Request::Transfer(request) => {
                 if request.from_leader().leader_id.voted_for != from {
@@ -333,6 +328,34 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
+    async fn pre_vote(&self, from: MemberId, request: VoteRequest<Types<R>>) -> Reply<R> {
+        if request.vote.leader_id.voted_for != from {
+            return Reply::Failed(Failure::Malformed);
+        }
+        let vote = request.vote;
+        let Ok(response) = self.inner.raft.pre_vote(request).await else {
+            return Reply::Failed(Failure::Stopped);
+        };
+        if is_own(&response.vote, from) && !response.vote_granted {
+            return Reply::Failed(Failure::Outdated);
+        }
+        let store = &self.inner.store;
+        let slow = self.inner.election.saves_slowly();
+        if response.vote_granted && slow && !store.has_written(vote) {
+            // Its candidate may soon lead.
+            self.inner.election.voted();
+            let began = R::Instant::now();
+            if ask::<R, _>(|done| store.prepare_vote(vote, done))
+                .await
+                .is_err()
+            {
+                return Reply::Failed(Failure::Stopped);
+            }
+            self.inner.election.saved_within(began.elapsed());
+        }
+        Reply::Vote(response)
+    }
+
     async fn vote(
         &self,
         from: MemberId,
@@ -348,12 +371,20 @@ impl<R: AsyncRuntime> Engine<R> {
             request.leadership_transfer |=
                 self.inner.election.lost_leader() == Some(lost) && self.leader() == Some(lost);
         }
+        let is_saved = self.inner.store.has_written(request.vote);
+        let began = R::Instant::now();
         match self.inner.raft.vote(request).await {
             Ok(response) => {
                 if response.vote_granted {
                     self.inner.election.voted();
+                    if !is_saved {
+                        self.inner.election.saved_within(began.elapsed());
+                    }
                 }
-                Reply::Vote(response)
+                match is_own(&response.vote, from) && !response.vote_granted {
+                    true => Reply::Failed(Failure::Outdated),
+                    false => Reply::Vote(response),
+                }
             }
             Err(_) => Reply::Failed(Failure::Stopped),
         }
@@ -379,4 +410,9 @@ impl<R: AsyncRuntime> Engine<R> {
     pub(super) fn over(&self) -> bool {
         self.inner.stopped.load(Ordering::Relaxed)
     }
+}
+
+/// A vote for the member itself, which does not lead by it.
+fn is_own(vote: &Vote, member: MemberId) -> bool {
+    !vote.committed && vote.leader_id.voted_for == member
 }

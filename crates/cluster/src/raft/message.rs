@@ -75,6 +75,8 @@ pub(super) enum Failure {
     Malformed,
     /// The engine has stopped there.
     Stopped,
+    /// A vote for the asker itself stands against it, which is newer than the question.
+    Outdated,
     /// No majority answered in time.
     NoMajority,
     /// Another change of the members is not over.

@@ -24,6 +24,9 @@ use part::codec;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long the response to a pre-vote may take and is still of use.
+const PRE_VOTE_LIMIT: Duration = Duration::from_secs(5);
+
 /// A member answered, but not what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[error("unexpected reply")]
@@ -160,7 +163,8 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
             return Ok(said);
         }
         let (calls, election, to) = (self.calls.clone(), self.election.clone(), self.to);
-        let limit = self.settings.election_max * 4;
+        // One that saves its vote first waits for its disk.
+        let limit = PRE_VOTE_LIMIT;
         let asked = R::spawn(async move {
             let began = R::Instant::now();
             let request = Request::PreVote(rpc.clone());

@@ -3,7 +3,7 @@
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ pub(crate) struct TestDisk {
     disk: Arc<InMemoryBackend>,
     held: Arc<(Mutex<bool>, Condvar)>,
     full: Arc<AtomicBool>,
+    /// How long each sync takes, ms.
+    takes_ms: Arc<AtomicU64>,
 }
 
 impl TestDisk {
@@ -24,6 +26,7 @@ impl TestDisk {
             disk: Arc::new(InMemoryBackend::new()),
             held: Arc::default(),
             full: Arc::default(),
+            takes_ms: Arc::default(),
         }
     }
 
@@ -31,6 +34,12 @@ impl TestDisk {
     pub(crate) fn hold(&self, held: bool) {
         *self.held.0.lock().unwrap() = held;
         self.held.1.notify_all();
+    }
+
+    /// From now on each sync takes so long.
+    pub(crate) fn slow_down(&self, takes: Duration) {
+        self.takes_ms
+            .store(takes.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// There is no room from now on.
@@ -61,6 +70,8 @@ impl StorageBackend for TestDisk {
             .unwrap();
         drop(held);
         assert!(!timeout.timed_out());
+        let takes = Duration::from_millis(self.takes_ms.load(Ordering::Relaxed));
+        std::thread::sleep(takes);
         self.disk.sync_data()
     }
 

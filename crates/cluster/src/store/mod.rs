@@ -50,6 +50,10 @@ pub const MISSING_MAX: usize = 4096;
 #[derive(Default)]
 struct Metadata {
     vote: Option<Vote>,
+    /// What the disk has for a vote that is not given yet.
+    prepared: Option<Vote>,
+    /// The vote that is written last of all, and how many others were before it.
+    queued: (Option<Vote>, u64),
     committed: Option<LogId>,
     purged: Option<LogId>,
     last: Option<LogId>,
@@ -73,6 +77,15 @@ struct Metadata {
 }
 
 impl Metadata {
+    /// A vote is going to be written; its number is that of the vote before if that is
+    /// the same.
+    fn queue_vote(&mut self, vote: Vote) -> u64 {
+        if self.queued.0 != Some(vote) {
+            self.queued = (Some(vote), self.queued.1 + 1);
+        }
+        self.queued.1
+    }
+
     /// Adds to changes what is only known now.
     fn complete(&mut self, ops: &mut Vec<Op>) {
         // One that was being made while a newer one came is of no use.
@@ -254,8 +267,49 @@ impl Store {
 
     /// Saves a vote.
     pub fn save_vote(&self, vote: Vote, done: Done) {
-        lock(&self.book).vote = Some(vote);
-        self.write(vec![Op::Vote(vote)], true, 0, done);
+        let mut book = lock(&self.book);
+        book.vote = Some(vote);
+        let is_prepared = book.prepared == Some(vote);
+        if !is_prepared {
+            book.queue_vote(vote);
+            book.prepared = None;
+        }
+        drop(book);
+        match is_prepared {
+            true => done(Ok(())),
+            false => self.write(vec![Op::Vote(vote)], true, 0, done),
+        }
+    }
+
+    /// Whether saving this vote takes no time.
+    pub fn has_written(&self, vote: Vote) -> bool {
+        let book = lock(&self.book);
+        book.vote == Some(vote) || book.prepared == Some(vote)
+    }
+
+    /// Writes a vote that may be given soon, so that [`Store::save_vote`] of it takes no
+    /// time. After a restart it counts as given. It replaces what an older one has saved:
+    /// its term is to be newer.
+    pub fn prepare_vote(&self, vote: Vote, done: Done) {
+        let book = self.book.clone();
+        let mut known = lock(&book);
+        let term = |vote: Vote| vote.leader_id.term;
+        if known.prepared == Some(vote) || known.vote.map(term) >= Some(term(vote)) {
+            drop(known);
+            return done(Ok(()));
+        }
+        let number = known.queue_vote(vote);
+        drop(known);
+        let written = move |result: Result<(), StoreError>| {
+            let mut known = lock(&book);
+            // Another vote that was saved meanwhile is behind it on the disk.
+            if result.is_ok() && known.queued.1 == number {
+                known.prepared = Some(vote);
+            }
+            drop(known);
+            done(result);
+        };
+        self.write(vec![Op::Vote(vote)], true, 0, Box::new(written));
     }
 
     /// Appends entries, which follow the last one. They can be read at once; `done`

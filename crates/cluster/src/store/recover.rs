@@ -61,7 +61,7 @@ impl Store {
             true,
         )?;
         let mut book = lock(&self.book);
-        book.vote = Some(vote);
+        (book.vote, book.prepared) = (Some(vote), None);
         book.last = Some(entry.log_id);
         book.cache.truncate(0);
         Ok(Recovered {

@@ -7,6 +7,7 @@ use crate::member::{Kind, MemberId};
 use crate::raft::{EngineError, ProposeError};
 use crate::store::Store;
 use crate::store::held::TestDisk;
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_majority_of_disks_is_enough_and_the_leaders_need_not_be_among_them() {
@@ -28,6 +29,33 @@ async fn a_majority_of_disks_is_enough_and_the_leaders_need_not_be_among_them() 
     assert_eq!(answer, Answer::Done);
     assert_eq!(told(&a, "on two of three disks"), 1);
     slow.hold(false);
+}
+
+/// A vote is given only when it is on disk, and a candidate waits 200 ms for it.
+#[tokio::test]
+async fn disks_slower_than_an_election_have_a_leader_all_the_same() {
+    let hub = Hub::default();
+    let disks = [1, 2, 3].map(|_| TestDisk::new());
+    let stores = disks
+        .each_ref()
+        .map(|disk| Store::with_slow_backend(disk.clone()).unwrap());
+    let [of_a, of_b, of_c] = stores;
+    let a = hub.start(1, Kind::Node, of_a).await;
+    let b = hub.start(2, Kind::Node, of_b).await;
+    let c = hub.start(3, Kind::Arbiter, of_c).await;
+    found(&[
+        (1, Kind::Node, a.clone()),
+        (2, Kind::Node, b.clone()),
+        (3, Kind::Arbiter, c),
+    ])
+    .await;
+    for disk in &disks {
+        disk.slow_down(Duration::from_millis(400));
+    }
+    hub.kill(1).await;
+    until("B leads", || b.standing().leading).await;
+    b.propose(event("slow but sure")).await.unwrap();
+    assert_eq!(told(&b, "slow but sure"), 1);
 }
 
 #[tokio::test]

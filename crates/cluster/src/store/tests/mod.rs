@@ -297,6 +297,40 @@ fn what_is_agreed_on_is_never_on_disk_before_its_entries() {
 }
 
 #[test]
+fn a_prepared_vote_counts_as_given_after_a_restart_and_is_given_without_another_write() {
+    let disk = Faulty::default();
+    let store = Store::with_backend(disk.clone()).unwrap();
+    let [old, soon, other] =
+        [(3, 2), (4, 2), (4, 3)].map(|(term, of)| Vote::new(term, MemberId(of)));
+    now(|done| store.save_vote(old, done)).unwrap();
+    now(|done| store.prepare_vote(soon, done)).unwrap();
+    assert_eq!(store.vote(), Some(old), "it is not given yet");
+    assert!(store.has_written(soon));
+    let mut random = Random::new(7);
+    let restarted = |random: &mut Random| {
+        let store = Store::with_backend(disk.after_power_loss(random)).unwrap();
+        store.vote()
+    };
+    assert_eq!(restarted(&mut random), Some(soon));
+    // Any write would be noticed.
+    disk.light_fuse(0);
+    now(|done| store.save_vote(soon, done)).unwrap();
+    assert_eq!(store.vote(), Some(soon));
+
+    // Another member of the same term was quicker.
+    let disk = Faulty::default();
+    let store = Store::with_backend(disk.clone()).unwrap();
+    now(|done| store.save_vote(old, done)).unwrap();
+    now(|done| store.prepare_vote(soon, done)).unwrap();
+    now(|done| store.save_vote(other, done)).unwrap();
+    assert!(!store.has_written(soon));
+    now(|done| store.prepare_vote(soon, done)).unwrap();
+    assert!(!store.has_written(soon), "its term is not newer");
+    let store = Store::with_backend(disk.after_power_loss(&mut random)).unwrap();
+    assert_eq!(store.vote(), Some(other));
+}
+
+#[test]
 fn what_is_agreed_on_goes_to_disk_with_some_of_the_entries_and_with_all_else() {
     // So many entries one after the other, something else, and no power any more.
     let mut random = Random::new(7);
