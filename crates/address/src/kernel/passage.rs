@@ -2,7 +2,9 @@
 //!
 //! The old owner keeps the address and is [`Quiet`] about it: it does not reply to ARP
 //! and neighbour solicitations for it, and never uses it as the source of its own, so
-//! that neighbours keep the new owner in their caches. The new owner [`Passes`] the
+//! that neighbours keep the new owner in their caches. It resets no connection that it does
+//! not know: a neighbour that heard the old owner last sends it segments of a connection of
+//! the new one, and sends them again to the new one a moment later. The new owner [`Passes`] the
 //! segments of connections that it does not have: a segment without SYN, of a connection
 //! whose SYN it has not seen, is forwarded unchanged to the old owner.
 //!
@@ -57,6 +59,8 @@ const IPV4_DESTINATION: u32 = 16;
 const TCP: u8 = 6;
 const TCP_FLAGS: u32 = 13;
 const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
 
 /// Ports of a TCP segment, each in a register of its own.
 const PORT_OF_SOURCE: u32 = 0;
@@ -284,7 +288,7 @@ impl Passage {
     fn has(&self, family: u8) -> bool {
         let six = family == INET6;
         let quiet = |one: &Quiet| one.address.is_ipv6() == six;
-        (family != INET && self.quiet.iter().any(quiet)) || self.passes_of(family).next().is_some()
+        self.quiet.iter().any(quiet) || self.passes_of(family).next().is_some()
     }
 
     fn passes_of(&self, family: u8) -> impl Iterator<Item = &Passes> {
@@ -296,6 +300,7 @@ impl Passage {
         let quiet = self.quiet.iter();
         let silence = |one: &Quiet| match (family, one.address.is_ipv6()) {
             (ARP, false) => self.quiet_arp(one),
+            (INET, false) => vec![self.no_reset(INET, one)],
             (INET6, true) => self.quiet_ipv6(one),
             _ => Vec::new(),
         };
@@ -373,7 +378,21 @@ impl Passage {
             target("in", NEIGHBOUR_SOLICITATION),
             target("out", NEIGHBOUR_ADVERTISEMENT),
             asks,
+            self.no_reset(INET6, of),
         ]
+    }
+
+    /// Drops the kernel's answer to a segment of a connection that is not here. It has no
+    /// ACK, unlike the reset of a connection that is (RFC 9293, section 3.10.7.1).
+    fn no_reset(&self, family: u8, of: &Quiet) -> Message {
+        let (at, address) = (source_place(family), octets(of.address));
+        rule(&self.table, family, "out", |list| {
+            field(list, NETWORK, at, &address);
+            flags(list);
+            masked(list, &[RST | ACK]);
+            equal(list, &[RST]);
+            verdict(list, DROP);
+        })
     }
 
     fn set(&self, family: u8) -> Message {
@@ -494,18 +513,28 @@ fn segment_to(list: &mut Message, family: u8, address: IpAddr) {
         IPV4_DESTINATION
     };
     field(list, NETWORK, at, &octets(address));
+    flags(list);
+}
+
+/// The rule goes on where the packet is a TCP segment; its flags are in the first register.
+fn flags(list: &mut Message) {
     meta(list, META_PROTOCOL);
     equal(list, &[TCP]);
     payload(list, TRANSPORT, TCP_FLAGS, 1, REGISTER_1);
 }
 
-/// Both addresses and both ports come into the registers from the first on.
-fn connection_key(list: &mut Message, family: u8) {
-    let at = if family == INET6 {
+/// Where the source address is in the header.
+fn source_place(family: u8) -> u32 {
+    if family == INET6 {
         IPV6_SOURCE
     } else {
         IPV4_SOURCE
-    };
+    }
+}
+
+/// Both addresses and both ports come into the registers from the first on.
+fn connection_key(list: &mut Message, family: u8) {
+    let at = source_place(family);
     let addresses = 2 * address_length(family);
     let length = usize::try_from(addresses).unwrap_or(0);
     let ports = WORD_REGISTER_0 + addresses / 4;
@@ -526,7 +555,10 @@ fn chains(family: u8) -> &'static [(&'static str, u32, i32)] {
             ("out", HOOK_OUTPUT, PRIORITY_FILTER),
             ("pass", HOOK_PREROUTING, PRIORITY_PASS),
         ],
-        _ => &[("pass", HOOK_PREROUTING, PRIORITY_PASS)],
+        _ => &[
+            ("out", HOOK_OUTPUT, PRIORITY_FILTER),
+            ("pass", HOOK_PREROUTING, PRIORITY_PASS),
+        ],
     }
 }
 

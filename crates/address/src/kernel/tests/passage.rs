@@ -86,9 +86,24 @@ fn serve(host: &Host, at: &str, word: &'static str) {
 fn ask(stream: &mut TcpStream) -> std::io::Result<String> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"who?")?;
+    answer(stream)
+}
+
+fn answer(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut buffer = [0; 64];
     let length = stream.read(&mut buffer)?;
     Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+}
+
+/// The resets that the kernel wanted to send, also those that a rule dropped.
+fn resets(host: &Host) -> u64 {
+    let mut command = Command::new("cat");
+    command.arg("/proc/net/snmp");
+    let shown = host.run(command).unwrap();
+    let mut lines = shown.lines().filter(|line| line.starts_with("Tcp:"));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let at = names.split(' ').position(|name| name == "OutRsts").unwrap();
+    values.split(' ').nth(at).unwrap().parse().unwrap()
 }
 
 /// What the old owner does, and what the new one does.
@@ -160,6 +175,18 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
     let mut after = scene.client.tcp_connect(at, PATIENCE).unwrap();
     assert_eq!(ask(&mut after).unwrap(), "new");
     assert_eq!(ask(&mut before).unwrap(), "old");
+    // A neighbour that heard the old owner last loses no connection of the new one: the
+    // old one drops what it does not know, and the client sends it again.
+    let heard = |mac: &str| {
+        let entry = ["neigh", "replace", vip, "lladdr", mac, "dev", "eth0"];
+        scene.client.ip(&entry).unwrap();
+    };
+    let reset = resets(&scene.old);
+    heard(&mac(&scene.old));
+    after.write_all(b"?").unwrap();
+    assert!(lab::eventually(PATIENCE, || resets(&scene.old) > reset));
+    heard(&mac(&scene.new));
+    assert_eq!(answer(&mut after).unwrap(), "new");
     // The end: what was passed on is nobody's any more, what is new goes on.
     scene.new.enter(|| passes.undo().unwrap());
     assert!(ask(&mut before).is_err());
