@@ -1,6 +1,7 @@
 //! Users of lists: who comes in, and what those cost who do not.
 
 use crate::bed::{Bed, against_haproxy};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A password of each kind, as libxcrypt wrote it: all of them "secret".
 const HASHES: &[&str] = &[
@@ -13,6 +14,13 @@ const HASHES: &[&str] = &[
 ];
 /// One that takes some seconds of a processor; the password does not matter.
 const SLOW: &str = "$6$rounds=4000000$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.";
+
+/// The passwords of one client that wait are bounded in the process, which these tests share.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn basic(text: &str) -> String {
     use base64::Engine;
@@ -32,6 +40,7 @@ fn status(answer: &str) -> &str {
 
 #[test]
 fn who_has_the_password_of_a_list_comes_in_whatever_its_hash() {
+    let _alone = alone();
     let users: String = HASHES
         .iter()
         .enumerate()
@@ -84,6 +93,7 @@ fn who_has_the_password_of_a_list_comes_in_whatever_its_hash() {
 
 #[test]
 fn the_statistics_page_has_users_and_administrators_of_a_list() {
+    let _alone = alone();
     let bed = Bed::new(&format!(
         "userlist l\n group admin users root\n user root password {}\n user guest insecure-password guest\n\
          listen s\n bind 127.0.0.1:{{0}}\n stats uri /s\n acl known http_auth(l)\n \
@@ -119,6 +129,7 @@ fn the_statistics_page_has_users_and_administrators_of_a_list() {
 
 #[test]
 fn who_sends_wrong_passwords_by_the_hundreds_holds_up_nobody_else() {
+    let _alone = alone();
     if against_haproxy() {
         // There each of them stops its thread for seconds.
         return;
