@@ -139,7 +139,7 @@ fn foreign(record: &Record, incarnation: Incarnation, state: CopyState) -> Optio
         known: record.generation.0,
         theirs: at.0,
     };
-    (at.0 > record.generation.0 + 1).then_some(newer)
+    (at > record.generation.next()).then_some(newer)
 }
 
 /// Why the owner refuses a copy with this head of its volume, if it does.

@@ -5,7 +5,7 @@ use super::exchange::{Action, Notice, Time};
 use super::handshake::{Introduction, Refusal, Resume, decide};
 use super::message::{Message, Session};
 use super::owner::YIELD_TAG;
-use super::record::{Generation, InSync};
+use super::record::InSync;
 use super::tenure::Role;
 use super::{Payload, Replica};
 
@@ -242,7 +242,7 @@ impl<P: Payload> Replica<P> {
 
     /// The other copy has joined; so does this one.
     fn finished(&mut self) {
-        let generation = Generation(self.tenure.record.generation.0 + 1);
+        let generation = self.tenure.record.generation.next();
         self.copy.head.state = super::CopyState::Joined(generation);
         self.copy.head.unflushed = Some(self.settings.boot);
         self.copy.fill(false);

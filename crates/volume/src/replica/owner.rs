@@ -34,7 +34,7 @@ impl<P: Payload> Replica<P> {
         if epoch <= self.copy.head.promised {
             return;
         }
-        let was_mine = self.tenure.waits && epoch.0 == self.tenure.epoch.0 + 1;
+        let was_mine = self.tenure.waits && epoch.0 == self.tenure.epoch.0.saturating_add(1);
         if !was_mine && !self.broken.is(Defect::ExecutesStale) {
             self.disown();
         }

@@ -70,11 +70,18 @@ pub struct Record {
     pub forks: Vec<Fork>,
 }
 
+impl Generation {
+    /// The next one. A record that has the last one is damaged: it cannot be changed.
+    pub fn next(self) -> Generation {
+        Generation(self.0.saturating_add(1))
+    }
+}
+
 impl Record {
     /// The next record, with other copies in sync.
     pub fn with(&self, in_sync: InSync) -> Record {
         Record {
-            generation: Generation(self.generation.0 + 1),
+            generation: self.generation.next(),
             in_sync,
             ..self.clone()
         }
@@ -84,5 +91,22 @@ impl Record {
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "node {}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_record_with_the_last_generation_has_no_next_one() {
+        let damaged = Record {
+            incarnation: Incarnation(1),
+            generation: Generation(u64::MAX),
+            in_sync: InSync::One(Node(0)),
+            forks: Vec::new(),
+        };
+        let next = damaged.with(InSync::Both(Node(0), Node(1)));
+        assert_eq!(next.generation, damaged.generation);
     }
 }

@@ -6,7 +6,6 @@ use super::exchange::{DiskResult, Notice, Time};
 use super::geometry::Blocks;
 use super::message::{Command, Message};
 use super::other::Phase;
-use super::record::Generation;
 use super::requests::{Origin, Part, Work};
 use super::tenure::Role;
 use super::{Payload, Replica};
@@ -82,7 +81,7 @@ impl<P: Payload> Replica<P> {
         self.other.since = self.now;
         self.send(Message::Finish {
             epoch: self.tenure.epoch,
-            generation: Generation(self.tenure.record.generation.0 + 1),
+            generation: self.tenure.record.generation.next(),
         });
     }
 
