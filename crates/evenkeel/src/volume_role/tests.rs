@@ -7,10 +7,11 @@ use cluster::member::{Digest, Kind as MemberKind, Member, MemberId};
 use lab::eventually;
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -338,5 +339,57 @@ fn a_stranger_who_sends_a_byte_at_a_time_has_two_seconds_in_all() {
             sent.is_err() || matches!(stranger.read(&mut [0; 64]), Ok(0))
         };
         assert!(eventually(SOON, closed), "plain: {is_plain}");
+    }
+}
+
+/// Connects from an address that no node has.
+fn stranger(to: SocketAddr) -> Option<TcpStream> {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let own = socket(AddressFamily::INET, SocketType::STREAM, None).ok()?;
+    let from = SocketAddr::new(Ipv4Addr::new(127, 99, 99, 99).into(), 0);
+    bind(&own, &from).ok()?;
+    connect(&own, &to).ok()?;
+    Some(own.into())
+}
+
+#[test]
+fn strangers_at_every_place_do_not_keep_the_two_nodes_apart() {
+    let authority = Authority::found("office").unwrap();
+    for is_plain in [true, false] {
+        let cable = cable(is_plain);
+        let beta = Node::new(Side::new("beta", "alpha"), None);
+        let mut nodes = trusted(credentials(&authority, 2, BOTH)).unwrap();
+        // On the loopback interface connections come from there.
+        let from = vec![Ipv4Addr::LOCALHOST.into()];
+        nodes.addresses.insert("alpha".to_owned(), from);
+        beta.registry.trust(nodes.into());
+        let beta = beta.listens(&cable);
+        let to = SocketAddr::new(address("beta"), cable.port);
+        assert!(eventually(SOON, || stranger(to).is_some()));
+        // Silent ones, and another one for each that is closed, all the time.
+        let ends = Arc::new(AtomicBool::new(false));
+        let ending = Arc::clone(&ends);
+        let crowd = std::thread::spawn(move || {
+            let mut crowd: Vec<TcpStream> = Vec::new();
+            while !ending.load(Ordering::Relaxed) {
+                crowd.retain_mut(|one| {
+                    let _ = one.set_nonblocking(true);
+                    matches!(one.read(&mut [0; 64]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+                });
+                let missing = 32_usize.saturating_sub(crowd.len());
+                crowd.extend((0..missing).filter_map(|_| stranger(to)));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let alpha = Node::new(
+            Side::new("alpha", "beta"),
+            Some(credentials(&authority, 1, BOTH)),
+        );
+        let alpha = alpha.dials(&cable);
+        let meets = || beta.side.connects().is_some();
+        let met = eventually(SOON, meets);
+        ends.store(true, Ordering::Relaxed);
+        crowd.join().unwrap();
+        assert!(met, "plain: {is_plain}: {}", alpha.side.said());
     }
 }

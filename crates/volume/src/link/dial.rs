@@ -22,8 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// After the first failure to connect; doubled from then on, up to the maximum.
 const AGAIN_MIN: Duration = Duration::from_millis(50);
 const AGAIN_MAX: Duration = Duration::from_secs(1);
-/// Connections whose greeting has not come.
+/// Connections from unknown addresses whose greeting has not come.
 const STRANGERS_MAX: usize = 16;
+/// Connections from the addresses of the nodes whose greeting has not come. Strangers cannot
+/// take these places.
+const KNOWN_MAX: usize = 32;
 /// How often an address that is not there yet is looked for.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -61,6 +64,17 @@ impl Default for Cable {
 }
 
 impl Cable {
+    /// Whether an address is that of a node: an end of the cable, or where the cluster reaches
+    /// its nodes. Behind a translation of addresses a node has none of these.
+    fn knows(&self, address: IpAddr, trusted: Option<&Trusted>) -> bool {
+        let address = address.to_canonical();
+        let is_end = self.ends.is_some_and(|ends| ends.contains(&address));
+        let mut reached = trusted
+            .iter()
+            .flat_map(|one| one.addresses.values().flatten());
+        is_end || reached.any(|one| *one == address)
+    }
+
     /// Where this node listens.
     ///
     /// # Errors
@@ -178,7 +192,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Default)]
 pub struct Registry {
     receivers: Mutex<HashMap<String, Arc<dyn Receiver>>>,
-    strangers: AtomicUsize,
+    strangers: Arc<AtomicUsize>,
+    known: Arc<AtomicUsize>,
     /// Why nobody can connect, if that is so.
     trouble: Mutex<Option<String>>,
     /// What the cluster says of the nodes.
@@ -223,12 +238,32 @@ impl Registry {
         lock(&self.trusted).clone()
     }
 
+    /// Returns a place for a connection whose greeting has not come, if there is one.
+    fn place(&self, is_known: bool) -> Option<Place> {
+        let (places, most) = match is_known {
+            true => (&self.known, KNOWN_MAX),
+            false => (&self.strangers, STRANGERS_MAX),
+        };
+        let before = places.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(places));
+        (before < most).then_some(place)
+    }
+
     fn all(&self) -> Vec<Arc<dyn Receiver>> {
         lock(&self.receivers).values().cloned().collect()
     }
 
     fn find(&self, name: &str) -> Option<Arc<dyn Receiver>> {
         lock(&self.receivers).get(name).cloned()
+    }
+}
+
+/// A place that is taken until this is dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -290,14 +325,16 @@ fn waits(stop: BorrowedFd<'_>, other: Option<BorrowedFd<'_>>, limit: Option<Dura
 
 /// Hears who connects, on a thread of its own.
 fn receive(socket: TcpStream, from: SocketAddr, cable: &Cable, registry: &Arc<Registry>) {
-    if registry.strangers.fetch_add(1, Ordering::Relaxed) >= STRANGERS_MAX {
-        registry.strangers.fetch_sub(1, Ordering::Relaxed);
+    let is_known = cable.knows(from.ip(), registry.trusted().as_deref());
+    let Some(place) = registry.place(is_known) else {
         return;
-    }
+    };
     let own = Arc::clone(registry);
     let is_plain = cable.is_plain;
     let builder = std::thread::Builder::new().name("volume/greeting".to_owned());
-    let started = builder.spawn(move || {
+    // Without a thread, the connection and its place end here.
+    let _ = builder.spawn(move || {
+        let _place = place;
         match welcome(socket, is_plain, &own) {
             // Somebody looked whether the port is open.
             Ok(()) | Err((None, GreetingError::Io(_))) => {}
@@ -308,11 +345,7 @@ fn receive(socket: TcpStream, from: SocketAddr, cable: &Cable, registry: &Arc<Re
                 all.iter().for_each(|one| one.not_connected(why.clone()));
             }
         }
-        own.strangers.fetch_sub(1, Ordering::Relaxed);
     });
-    if started.is_err() {
-        registry.strangers.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 type Unwelcome = (Option<Arc<dyn Receiver>>, GreetingError);

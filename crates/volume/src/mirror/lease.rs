@@ -5,6 +5,10 @@ use super::record::Names;
 use crate::replica::{Epoch, Generation, Record, Time};
 use part::role::KnownLease;
 
+/// How many grants a copy may not have heard of: while its node is cut off from the cluster, the
+/// owner may change. A copy that promised an epoch far beyond would refuse every owner.
+const UNSEEN_MAX: u64 = 16;
+
 /// What a lease means.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum News {
@@ -27,6 +31,8 @@ pub(super) struct Lease {
     /// The replica does not use this epoch, or an earlier one: a former process had it, or it
     /// was released.
     used: Epoch,
+    /// The last epoch that the cluster is known to have granted, to any node.
+    seen: Epoch,
     /// The epoch in which the replica is.
     granted: Option<Epoch>,
     /// The epoch in which it is, or was, held.
@@ -56,6 +62,7 @@ impl Lease {
         Lease {
             names,
             used: promised,
+            seen: promised,
             granted: None,
             epoch: None,
             held: false,
@@ -73,6 +80,11 @@ impl Lease {
     /// Whether it is held, and not being given up.
     pub(super) fn is_held(&self) -> bool {
         self.held && self.releasing.is_none()
+    }
+
+    /// Whether the cluster can have granted this epoch to the other node.
+    pub(super) fn is_plausible(&self, epoch: Epoch) -> bool {
+        epoch.0 <= self.seen.0.saturating_add(UNSEEN_MAX)
     }
 
     /// Whether it is being given up.
@@ -108,6 +120,7 @@ impl Lease {
         self.is_known = true;
         self.holder = lease.holder;
         let epoch = Epoch(lease.epoch);
+        self.seen = self.seen.max(epoch);
         if self.releasing.is_some_and(|releasing| epoch > releasing) {
             self.releasing = None;
         }
@@ -198,6 +211,19 @@ mod tests {
         let granted = News::Granted(Epoch(5), Time(100), record(1));
         assert_eq!(lease.learn(next), [granted]);
         assert!(lease.is_held());
+    }
+
+    #[test]
+    fn an_epoch_that_the_cluster_cannot_have_granted_is_not_plausible() {
+        let mut lease = lease();
+        assert!(lease.is_plausible(Epoch(4 + UNSEEN_MAX)));
+        assert!(!lease.is_plausible(Epoch(u64::MAX)));
+        // The other node has the lease. Its node was away for many grants.
+        let theirs = known(&lease, 1000, 0, Some(1));
+        lease.learn(theirs);
+        assert!(lease.is_plausible(Epoch(1000)));
+        assert!(lease.is_plausible(Epoch(1000 + UNSEEN_MAX)));
+        assert!(!lease.is_plausible(Epoch(1001 + UNSEEN_MAX)));
     }
 
     #[test]

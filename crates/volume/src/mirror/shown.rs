@@ -57,6 +57,8 @@ pub(super) struct Showing {
     /// Dirty bytes at earlier times of a resync.
     progress: std::collections::VecDeque<(Instant, u64)>,
     pub(super) said: String,
+    /// An epoch of the other node that was ignored last.
+    pub(super) absurd: Option<crate::replica::Epoch>,
     /// Resyncs that have ended.
     pub(super) resyncs: u64,
     /// Something happened: it is shown at once.

@@ -12,7 +12,8 @@ use crate::layout;
 use crate::link::frame::Kind;
 use crate::link::{Incoming, LinkError};
 use crate::replica::{
-    Action, Durable, Epoch, Generation, InSync, Incarnation, Input, Notice, Order, Record, Replica,
+    Action, Durable, Epoch, Generation, InSync, Incarnation, Input, Message, Notice, Order, Record,
+    Replica,
 };
 use crate::stream::wait;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
@@ -231,6 +232,7 @@ impl Mirror {
                 _ => {
                     if let Some(session) = self.peer.session()
                         && let Some(message) = wire::message(incoming)
+                        && !self.is_absurd(&message)
                     {
                         self.feed(Input::Message(session, message));
                     }
@@ -241,6 +243,26 @@ impl Mirror {
             self.lose(error);
         }
         any
+    }
+
+    /// Whether a message has an epoch that the cluster cannot have granted: this copy would
+    /// promise it, and refuse each later owner. The other node greets again after a while.
+    fn is_absurd(&mut self, message: &Message<Data>) -> bool {
+        let Message::Hello { epoch, .. } = *message else {
+            return false;
+        };
+        let is_absurd = !self.lease.is_plausible(epoch);
+        if is_absurd && self.shown.absurd.replace(epoch) != Some(epoch) {
+            let words = format!(
+                "the other node claims epoch {}, which the cluster has not granted as far as \
+                 this node knows: ignored until the cluster confirms it",
+                epoch.0
+            );
+            self.shown.said.clone_from(&words);
+            self.shown.is_due = true;
+            (self.outside.say)(words);
+        }
+        is_absurd
     }
 
     /// The connection is lost.
