@@ -19,34 +19,34 @@ impl ServerState {
         {
             let mut control = self.control();
             control.admin = kept.admin;
-            control.file_disabled = kept.file_disabled;
-            control.health = kept.health;
-            if (kept.rise, kept.fall) == (control.rise, control.fall) {
+            control.file.disabled = kept.file_disabled;
+            control.checks.health = kept.health;
+            if (kept.rise, kept.fall) == (control.checks.rise, control.checks.fall) {
                 let (rise, top) = (kept.rise, kept.rise.saturating_add(kept.fall) - 1);
-                control.streak = match kept.health {
+                control.checks.streak = match kept.health {
                     HealthState::Down => kept.streak.min(rise - 1),
                     HealthState::Up | HealthState::Stopping => kept.streak.clamp(rise, top),
                 };
             } else {
                 // The rise and fall of another file: no file has these values, so the
                 // streak restarts.
-                (control.rise, control.fall) = (u32::MAX, u32::MAX);
+                (control.checks.rise, control.checks.fall) = (u32::MAX, u32::MAX);
             }
-            control.checked = kept.checked;
+            control.checks.enabled = kept.checked;
             control.weight = kept.weight.min(WEIGHT_MAX);
-            control.file_weight = kept.file_weight;
-            control.file_maxconn = kept.file_maxconn;
+            control.file.weight = kept.file_weight;
+            control.file.maxconn = kept.file_maxconn;
             self.maxconn.store(kept.maxconn, Relaxed);
-            control.warming_since_ms = kept.warming_for_ms.map(ago);
-            control.downtime_ms = kept.downtime_ms.min(AGE_MAX_MS);
-            control.check_failures = kept.check_failures.min(COUNT_MAX);
+            control.warmup.since_ms = kept.warming_for_ms.map(ago);
+            control.outages.over_ms = kept.downtime_ms.min(AGE_MAX_MS);
+            control.checks.failures = kept.check_failures.min(COUNT_MAX);
             if let Some((result, age_ms)) = kept.last_check {
-                control.last_check = result;
-                control.last_check_ms = Some(ago(age_ms));
+                control.checks.last = result;
+                control.checks.last_ms = Some(ago(age_ms));
             }
-            control.address = kept.address;
-            control.last_change_ms = ago(kept.last_change_ago_ms);
-            control.down_since_ms = kept.down_for_ms.map(ago);
+            control.location.address = kept.address;
+            control.outages.last_change_ms = ago(kept.last_change_ago_ms);
+            control.outages.since_ms = kept.down_for_ms.map(ago);
             // So what it was there is no change here: nothing is counted twice, and
             // it keeps its times unless the new file says otherwise.
             let flags = control.flags(self.backup());

@@ -15,24 +15,29 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 impl Control {
     pub(crate) fn in_maintenance(&self) -> bool {
-        self.unresolved || self.admin == AdminState::Maintenance
+        self.location.unresolved || self.admin == AdminState::Maintenance
     }
 
     /// Whether maintenance keeps traffic from it: its own, or that of the server that
     /// it tracks.
     pub(crate) fn is_maintained(&self) -> bool {
-        self.in_maintenance() || self.inherited.is_some_and(|other| other.maintenance)
+        self.in_maintenance()
+            || self
+                .tracking
+                .inherited
+                .is_some_and(|other| other.maintenance)
     }
 
     /// What the file says of its address.
     pub(crate) fn configure_name(&mut self, server: &Server) {
-        self.file_unresolved = server.address == ServerAddress::Unresolved;
+        self.location.file_unresolved = server.address == ServerAddress::Unresolved;
         let follows = server.is_followed();
         // One that was followed already stays as its name's answers have it.
-        if !follows || !self.follows {
-            self.unresolved = self.file_unresolved && self.address.is_none();
+        if !follows || !self.location.follows {
+            self.location.unresolved =
+                self.location.file_unresolved && self.location.address.is_none();
         }
-        self.follows = follows;
+        self.location.follows = follows;
     }
 
     /// What the file says of an agent; what an agent said goes with it.
@@ -45,42 +50,45 @@ impl Control {
 
     /// Applies the check settings of the file. The streak restarts if they changed.
     pub(crate) fn configure_checks(&mut self, options: &ServerOptions, fresh: bool) {
-        if fresh || !options.check || (self.rise, self.fall) != (options.rise, options.fall) {
-            (self.rise, self.fall) = (options.rise.max(1), options.fall.max(1));
+        if fresh
+            || !options.check
+            || (self.checks.rise, self.checks.fall) != (options.rise, options.fall)
+        {
+            (self.checks.rise, self.checks.fall) = (options.rise.max(1), options.fall.max(1));
             // Up, but the first failed check of a new server counts as the last.
-            let begins = fresh && options.check && self.health == HealthState::Up;
+            let begins = fresh && options.check && self.checks.health == HealthState::Up;
             if begins && matches!(options.init_state, InitState::Down | InitState::FullyDown) {
-                self.health = HealthState::Down;
+                self.checks.health = HealthState::Down;
             }
-            self.streak = match (self.health, options.init_state) {
-                (HealthState::Down, InitState::Down) if begins => self.rise - 1,
+            self.checks.streak = match (self.checks.health, options.init_state) {
+                (HealthState::Down, InitState::Down) if begins => self.checks.rise - 1,
                 (HealthState::Down, _) if options.check => 0,
-                (_, InitState::FullyUp) if begins => self.rise + self.fall - 1,
-                _ if fresh => self.rise,
-                _ => self.rise + self.fall - 1,
+                (_, InitState::FullyUp) if begins => self.checks.top(),
+                _ if fresh => self.checks.rise,
+                _ => self.checks.top(),
             };
         }
         // What was found goes with the checks; what an operator said stays.
-        if self.checked && !options.check {
-            self.health = HealthState::Up;
+        if self.checks.enabled && !options.check {
+            self.checks.health = HealthState::Up;
         }
-        self.checked = options.check;
+        self.checks.enabled = options.check;
     }
 
     pub(crate) fn flags(&self, backup: bool) -> u32 {
-        let inherited = self.inherited;
-        let health = inherited.map_or(self.health, |other| other.health);
+        let inherited = self.tracking.inherited;
+        let health = inherited.map_or(self.checks.health, |other| other.health);
         let up = health != HealthState::Down && !self.agent.down && !self.is_maintained();
         let usable = up
             && health == HealthState::Up
             && self.admin == AdminState::Ready
             && !inherited.is_some_and(|other| other.drain)
             && self.weight > 0
-            && !self.retired;
+            && !self.lifecycle.retired;
         (if up { UP | PERSISTENT } else { 0 })
             | (if usable { USABLE } else { 0 })
             | (if backup { BACKUP } else { 0 })
-            | (if self.address.is_some() {
+            | (if self.location.address.is_some() {
                 ADDRESS_SET
             } else {
                 0
@@ -98,34 +106,34 @@ impl ServerState {
         let mut news = false;
         let adoption = {
             let mut control = self.control();
-            let adoption = if control.configured {
+            let adoption = if control.lifecycle.configured {
                 Adoption::Adopted
             } else {
                 Adoption::Fresh
             };
             let fresh = adoption == Adoption::Fresh;
             if fresh {
-                control.last_change_ms = now_ms;
+                control.outages.last_change_ms = now_ms;
                 news = true;
             }
-            if fresh || control.file_disabled != options.disabled {
-                control.file_disabled = options.disabled;
+            if fresh || control.file.disabled != options.disabled {
+                control.file.disabled = options.disabled;
                 control.admin = if options.disabled {
                     AdminState::Maintenance
                 } else {
                     AdminState::Ready
                 };
             }
-            if fresh || control.file_weight != options.weight {
-                (control.file_weight, control.weight) = (options.weight, options.weight);
+            if fresh || control.file.weight != options.weight {
+                (control.file.weight, control.weight) = (options.weight, options.weight);
             }
             control.configure_name(server);
             control.configure_checks(options, fresh);
             control.configure_agent(options);
-            control.slowstart_ms = options.slowstart_ms;
+            control.warmup.slowstart_ms = options.slowstart_ms;
             let max = options.maxconn.max(options.minconn);
-            if fresh || control.file_maxconn != max {
-                control.file_maxconn = max;
+            if fresh || control.file.maxconn != max {
+                control.file.maxconn = max;
                 self.maxconn.store(max, Relaxed);
                 news = true;
             }
@@ -140,17 +148,17 @@ impl ServerState {
                 .store(options.pool_purge_delay_ms, Relaxed);
             let was_backup = self.backup();
             if was_backup != options.backup {
-                if control.counted {
+                if control.lifecycle.counted {
                     self.backend.swap_side(options.backup);
                 }
                 self.flags.fetch_xor(BACKUP, Relaxed);
                 news = true;
             }
-            control.configured = true;
+            control.lifecycle.configured = true;
             adoption
         };
         self.settle(now_ms);
-        self.control().begun = true;
+        self.control().lifecycle.begun = true;
         if let (Adoption::Fresh, Some(saved)) = (adoption, &options.saved) {
             self.resume(saved.as_ref().clone(), server, now_ms);
         }
@@ -166,8 +174,8 @@ impl ServerState {
     /// found down.
     pub(crate) fn begin_down(&self, now_ms: u64) {
         let mut control = self.control();
-        control.health = HealthState::Down;
-        control.down_since_ms = Some(now_ms);
+        control.checks.health = HealthState::Down;
+        control.outages.since_ms = Some(now_ms);
         // It never was up: nothing changes by that.
         self.flags.store(control.flags(self.backup()), Relaxed);
     }
@@ -177,7 +185,7 @@ impl ServerState {
     /// go to the others of their tree, where that has others (see
     /// [`crate::queue`]).
     pub fn retire(self: &Arc<Self>, now_ms: u64) {
-        self.control().retired = true;
+        self.control().lifecycle.retired = true;
         if !self.retired.swap(true, SeqCst) {
             self.backend.balance.retire_one();
         }
@@ -191,10 +199,8 @@ impl ServerState {
         {
             let mut control = self.control();
             let was = std::mem::replace(&mut control.admin, admin);
-            if was == AdminState::Maintenance && admin != was && control.checked {
-                // As at the start: up, until the first check says otherwise.
-                control.health = HealthState::Up;
-                control.streak = control.rise;
+            if was == AdminState::Maintenance && admin != was && control.checks.enabled {
+                control.checks.restart();
             }
         }
         self.settle(now_ms)
@@ -204,10 +210,10 @@ impl ServerState {
     pub fn set_health(self: &Arc<Self>, health: HealthState, now_ms: u64) -> Change {
         {
             let mut control = self.control();
-            control.health = health;
-            control.streak = match health {
+            control.checks.health = health;
+            control.checks.streak = match health {
                 HealthState::Down => 0,
-                _ => control.rise + control.fall - 1,
+                _ => control.checks.top(),
             };
         }
         self.settle(now_ms)
@@ -222,7 +228,7 @@ impl ServerState {
     /// The weight as it is set, and the file's.
     pub fn user_weight(&self) -> (u32, u32) {
         let control = self.control();
-        (control.weight, control.file_weight)
+        (control.weight, control.file.weight)
     }
 
     /// A limit set at run time; 0 is none.
@@ -242,9 +248,9 @@ impl ServerState {
     pub fn set_address(self: &Arc<Self>, address: Option<SocketAddr>, now_ms: u64) -> Change {
         let other = {
             let mut control = self.control();
-            control.unresolved = control.file_unresolved && address.is_none();
-            control.port_offset = None;
-            std::mem::replace(&mut control.address, address) != address
+            control.location.unresolved = control.location.file_unresolved && address.is_none();
+            control.location.port_offset = None;
+            std::mem::replace(&mut control.location.address, address) != address
         };
         let change = self.settle(now_ms);
         if other {
@@ -267,17 +273,15 @@ impl ServerState {
         };
         let other = {
             let mut control = self.control();
-            let was = std::mem::replace(&mut control.unresolved, address.is_none());
-            if was && address.is_some() && control.checked {
-                // As at the start: up, until the first check says otherwise.
-                control.health = HealthState::Up;
-                control.streak = control.rise;
+            let was = std::mem::replace(&mut control.location.unresolved, address.is_none());
+            if was && address.is_some() && control.checks.enabled {
+                control.checks.restart();
             }
-            let before = (control.address, control.port_offset);
+            let before = (control.location.address, control.location.port_offset);
             if address.is_some() {
-                (control.address, control.port_offset) = (address, offset);
+                (control.location.address, control.location.port_offset) = (address, offset);
             }
-            before != (control.address, control.port_offset)
+            before != (control.location.address, control.location.port_offset)
         };
         let change = self.settle(now_ms);
         if other {
@@ -292,42 +296,43 @@ impl ServerState {
     pub fn take_check(self: &Arc<Self>, result: CheckResult, now_ms: u64) -> (Change, bool) {
         let moved = {
             let mut control = self.control();
-            let before = (control.streak, control.health, control.last_check.status);
-            let top = control.rise + control.fall - 1;
+            let checks = &mut control.checks;
+            let before = (checks.streak, checks.health, checks.last.status);
+            let top = checks.top();
             match result.verdict {
                 Verdict::Failed => {
                     // As in HAProxy, those of a server that is down already
                     // do not count.
-                    if control.streak >= control.rise {
+                    if checks.streak >= checks.rise {
                         self.counters.here().count(Tally::CheckFailures);
-                        control.check_failures += 1;
+                        checks.failures += 1;
                     }
-                    if control.streak > control.rise {
-                        control.streak -= 1;
+                    if checks.streak > checks.rise {
+                        checks.streak -= 1;
                     } else {
-                        control.streak = 0;
-                        control.health = HealthState::Down;
+                        checks.streak = 0;
+                        checks.health = HealthState::Down;
                     }
                 }
                 Verdict::Passed | Verdict::Conditional => {
-                    control.streak = (control.streak + 1).min(top);
-                    if control.streak >= control.rise {
-                        control.streak = top;
-                        control.health = match (result.verdict, control.health) {
+                    checks.streak = (checks.streak + 1).min(top);
+                    if checks.streak >= checks.rise {
+                        checks.streak = top;
+                        checks.health = match (result.verdict, checks.health) {
                             // A server that is down does not come up by a 404.
                             (Verdict::Conditional, HealthState::Down) => HealthState::Down,
                             (Verdict::Conditional, _) => HealthState::Stopping,
                             _ => HealthState::Up,
                         };
-                        if control.health == HealthState::Down {
-                            control.streak = control.rise - 1;
+                        if checks.health == HealthState::Down {
+                            checks.streak = checks.rise - 1;
                         }
                     }
                 }
             }
-            control.last_check = result;
-            control.last_check_ms = Some(now_ms);
-            before != (control.streak, control.health, control.last_check.status)
+            checks.last = result;
+            checks.last_ms = Some(now_ms);
+            before != (checks.streak, checks.health, checks.last.status)
         };
         (self.settle(now_ms), moved)
     }
@@ -370,8 +375,8 @@ impl ServerState {
     /// last check changed its mind half way (then `fastinter` counts).
     pub fn check_phase(&self) -> CheckPhase {
         let control = self.control();
-        let top = control.rise + control.fall - 1;
-        match control.streak {
+        let top = control.checks.top();
+        match control.checks.streak {
             0 => CheckPhase::Down,
             streak if streak >= top => CheckPhase::Up,
             _ => CheckPhase::Changing,
@@ -404,7 +409,7 @@ impl ServerState {
         if was_up != is_up {
             self.up_or_down(&mut control, is_up, now_ms);
         } else if was_usable != is_usable {
-            control.last_change_ms = now_ms;
+            control.outages.last_change_ms = now_ms;
         }
         let weight = self.warm_weight(&mut control, now_ms);
         let reweighed = weight != self.weight.swap(weight, Relaxed);
@@ -415,14 +420,14 @@ impl ServerState {
         }
         self.flags.store(after, SeqCst);
         let mut lineup = self.backend.lineup();
-        if control.configured && control.counted != is_usable {
-            control.counted = is_usable;
+        if control.lifecycle.configured && control.lifecycle.counted != is_usable {
+            control.lifecycle.counted = is_usable;
             lineup = self.backend.relineup(backup, is_usable, now_ms);
         }
         if was_usable != is_usable || reweighed || rewhole {
             self.changed();
         }
-        let told = (after, control.admin, control.health, whole);
+        let told = (after, control.admin, control.checks.health, whole);
         if control.told != Some(told) {
             control.told = Some(told);
             revision::advance();
@@ -439,17 +444,14 @@ impl ServerState {
     }
 
     pub(crate) fn up_or_down(&self, control: &mut Control, is_up: bool, now_ms: u64) {
-        control.last_change_ms = now_ms;
         if is_up {
-            if let Some(since) = control.down_since_ms.take() {
-                control.downtime_ms += now_ms.saturating_sub(since);
-            }
-            control.warming_since_ms = (control.slowstart_ms > 0).then_some(now_ms);
+            control.outages.end(now_ms);
+            control.warmup.since_ms = (control.warmup.slowstart_ms > 0).then_some(now_ms);
         } else {
-            control.down_since_ms = Some(now_ms);
-            control.warming_since_ms = None;
+            control.outages.begin(now_ms);
+            control.warmup.since_ms = None;
             // By checks, by an agent, or by an operator.
-            if control.begun && !control.retired {
+            if control.lifecycle.begun && !control.lifecycle.retired {
                 self.counters.here().count(Tally::WentDown);
             }
         }
@@ -459,18 +461,19 @@ impl ServerState {
     pub(crate) fn warm_weight(&self, control: &mut Control, now_ms: u64) -> u32 {
         let whole = control.weight * WEIGHT_SCALE;
         let elapsed = control
-            .warming_since_ms
+            .warmup
+            .since_ms
             .map(|since| now_ms.saturating_sub(since));
         match elapsed {
-            Some(elapsed) if elapsed < u64::from(control.slowstart_ms) => {
-                let slowstart = u64::from(control.slowstart_ms);
+            Some(elapsed) if elapsed < u64::from(control.warmup.slowstart_ms) => {
+                let slowstart = u64::from(control.warmup.slowstart_ms);
                 self.throttle
                     .store((elapsed * 100 / slowstart).max(1) as u32, SeqCst);
                 let part = (u64::from(whole) * elapsed / slowstart) as u32;
                 if whole == 0 { 0 } else { part.max(1) }
             }
             _ => {
-                control.warming_since_ms = None;
+                control.warmup.since_ms = None;
                 self.throttle.store(100, SeqCst);
                 whole
             }

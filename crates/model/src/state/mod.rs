@@ -12,6 +12,7 @@ mod check;
 pub mod compression;
 mod counters;
 mod listener;
+mod outages;
 pub mod peers;
 mod presence;
 mod proxy;

@@ -1,6 +1,7 @@
 //! The state of one proxy: what outlives a change of the configuration.
 
 use super::listener::Listeners;
+use super::outages::Outages;
 use super::queue::Queue;
 use super::{Captures, Counters, LastTime, ListenerState};
 use reactor::{Gauge, Rate};
@@ -63,10 +64,7 @@ pub struct ProxyState {
 struct Lineup {
     active: u32,
     backup: u32,
-    last_change_ms: u64,
-    /// Down times that are over.
-    downtime_ms: u64,
-    down_since_ms: Option<u64>,
+    outages: Outages,
     /// Times that it went down.
     downs: u32,
 }
@@ -201,16 +199,10 @@ impl ProxyState {
             came_up: before == 0 && after > 0,
         };
         if change.went_down {
-            lineup.down_since_ms = Some(now_ms);
+            lineup.outages.begin(now_ms);
             lineup.downs += 1;
-        }
-        if change.came_up
-            && let Some(since) = lineup.down_since_ms.take()
-        {
-            lineup.downtime_ms += now_ms.saturating_sub(since);
-        }
-        if change.went_down || change.came_up {
-            lineup.last_change_ms = now_ms;
+        } else if change.came_up {
+            lineup.outages.end(now_ms);
         }
         self.active_usable.store(lineup.active, Relaxed);
         self.backup_usable.store(lineup.backup, Relaxed);
@@ -234,7 +226,7 @@ impl ProxyState {
     /// It begins to serve: until it goes up or down, that is its last change.
     pub fn begin(&self, now_ms: u64) {
         let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
-        lineup.last_change_ms = now_ms;
+        lineup.outages.last_change_ms = now_ms;
     }
 
     /// Takes over the life of the backend as another process saw it. To be called
@@ -243,20 +235,20 @@ impl ProxyState {
         let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
         let ago = |age_ms: u64| now_ms.saturating_sub(age_ms);
         lineup.downs = life.downs;
-        lineup.downtime_ms = life.downtime_ms;
+        lineup.outages.over_ms = life.downtime_ms;
         let down = lineup.active + lineup.backup == 0;
         match (life.down_for_ms, down) {
-            (Some(age), true) => lineup.down_since_ms = Some(ago(age)),
+            (Some(age), true) => lineup.outages.since_ms = Some(ago(age)),
             (Some(age), false) => {
-                lineup.downtime_ms += age;
-                lineup.down_since_ms = None;
+                lineup.outages.over_ms += age;
+                lineup.outages.since_ms = None;
             }
-            (None, true) if lineup.down_since_ms.is_some() => lineup.downs += 1,
+            (None, true) if lineup.outages.since_ms.is_some() => lineup.downs += 1,
             (None, _) => {}
         }
         // Another line-up than it had there is a change of now.
-        if life.down_for_ms.is_some() == lineup.down_since_ms.is_some() {
-            lineup.last_change_ms = ago(life.last_change_ago_ms);
+        if life.down_for_ms.is_some() == lineup.outages.since_ms.is_some() {
+            lineup.outages.last_change_ms = ago(life.last_change_ago_ms);
         }
     }
 
@@ -265,9 +257,9 @@ impl ProxyState {
         let lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
         let since = |ms: u64| now_ms.saturating_sub(ms);
         BackendLife {
-            last_change_ago_ms: since(lineup.last_change_ms),
-            downtime_ms: lineup.downtime_ms,
-            down_for_ms: lineup.down_since_ms.map(since),
+            last_change_ago_ms: since(lineup.outages.last_change_ms),
+            downtime_ms: lineup.outages.over_ms,
+            down_for_ms: lineup.outages.since_ms.map(since),
             downs: lineup.downs,
         }
     }
@@ -289,14 +281,11 @@ impl ProxyState {
     /// For statistics.
     pub fn backend_report(&self, now_ms: u64) -> BackendReport {
         let lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = lineup
-            .down_since_ms
-            .map_or(0, |since| now_ms.saturating_sub(since));
         BackendReport {
             active: lineup.active,
             backup: lineup.backup,
-            last_change_ms: lineup.last_change_ms,
-            downtime_ms: lineup.downtime_ms + running,
+            last_change_ms: lineup.outages.last_change_ms,
+            downtime_ms: lineup.outages.total_ms(now_ms),
             downs: lineup.downs,
             up: lineup.active + lineup.backup > 0,
         }

@@ -351,12 +351,12 @@ impl ServerState {
 
     /// The name that it has at run time; None takes the file's.
     pub fn host(&self) -> Option<HostNow> {
-        self.control().host.as_deref().cloned()
+        self.control().location.host.as_deref().cloned()
     }
 
     /// Gives it another name.
     pub fn set_host(&self, host: Option<HostNow>) {
-        self.control().host = host.map(Box::new);
+        self.control().location.host = host.map(Box::new);
     }
 
     /// The address that an operator set, or that its name stands for by now; None
@@ -366,8 +366,8 @@ impl ServerState {
             return None;
         }
         let control = self.control();
-        let address = control.address?;
-        Some(match control.port_offset {
+        let address = control.location.address?;
+        Some(match control.location.port_offset {
             Some(offset) => ServerAddress::SamePort(address.ip(), offset),
             None => ServerAddress::Inet(address),
         })

@@ -5,8 +5,8 @@
 
 mod process;
 
-pub use process::Process;
 pub use process::lock;
+pub use process::{Ending, Process};
 
 use crate::config::{Config, ListenerIndex, ProxyIndex};
 use crate::transaction::{Endpoint, Session, Stream, Times, born};

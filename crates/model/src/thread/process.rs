@@ -36,14 +36,21 @@ pub struct Process {
     /// Sessions a second.
     pub session_rate: Rate,
     stream_ids: AtomicU64,
+    /// The process gives up its listeners, or stops.
+    pub ending: Ending,
+    /// Host names that are resolved while the process serves.
+    pub names: Names,
+}
+
+/// How far the process gives up what it serves.
+#[derive(Debug, Default)]
+pub struct Ending {
     /// The process is stopping.
     pub stopping: AtomicBool,
     /// Another process accepts from the same listeners.
     pub elsewhere: AtomicBool,
     /// When it began to stop, as [`Process::now_ms`] counts.
     pub stopping_at_ms: AtomicU64,
-    /// Host names that are resolved while the process serves.
-    pub names: Names,
 }
 
 impl Process {
@@ -62,9 +69,7 @@ impl Process {
             connection_rate: Rate::default(),
             session_rate: Rate::default(),
             stream_ids: AtomicU64::new(0),
-            stopping: AtomicBool::new(false),
-            elsewhere: AtomicBool::new(false),
-            stopping_at_ms: AtomicU64::new(0),
+            ending: Ending::default(),
             names: Names::default(),
         }
     }
@@ -100,18 +105,18 @@ impl Process {
 
     /// Whether it only finishes what it has.
     pub fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+        self.ending.stopping.load(Ordering::Relaxed)
     }
 
     /// Whether listeners are left to another process that has them, too.
     pub fn elsewhere(&self) -> bool {
-        self.elsewhere.load(Ordering::Relaxed)
+        self.ending.elsewhere.load(Ordering::Relaxed)
     }
 
     /// Since when, as [`Process::now_ms`] counts.
     pub fn stopping_since_ms(&self) -> Option<u64> {
-        let stopping = self.stopping.load(Ordering::Acquire);
-        stopping.then(|| self.stopping_at_ms.load(Ordering::Relaxed))
+        let stopping = self.ending.stopping.load(Ordering::Acquire);
+        stopping.then(|| self.ending.stopping_at_ms.load(Ordering::Relaxed))
     }
 
     /// Milliseconds since it began to serve: the time of [`Rate`]s.

@@ -186,6 +186,35 @@ fn every_algorithm_gives_back_what_it_got_and_a_flush_delivers_all_so_far() {
 }
 
 #[test]
+fn a_state_is_reused_after_a_body_that_was_aborted_at_any_length() {
+    let client = OfClient::default();
+    let limits = Arc::new(Limits::of_memory(usize::MAX));
+    // Incompressible: as much comes out as goes in.
+    let noise: Vec<u8> = (0..400_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761).wrapping_add(n >> 3) >> 13) as u8)
+        .collect();
+    for level in [1, 6, 9] {
+        for length in (1..noise.len()).step_by(39_989) {
+            let new = || Encoder::new(Algorithm::Gzip, level, &limits, &client).unwrap();
+            // Dropped in the middle: its state is kept for the next.
+            let mut aborted = new();
+            for flush in [Flush::No, Flush::All, Flush::No] {
+                aborted.feed(&noise[..length], flush, 0).unwrap();
+            }
+            drop(aborted);
+            let mut next = new();
+            let mut wire = next.feed(&noise, Flush::No, 0).unwrap();
+            wire.extend(next.feed(b"end", Flush::End, 0).unwrap());
+            let whole = [&noise[..], b"end"].concat();
+            assert!(
+                decoded(Algorithm::Gzip, &wire, whole.len()) == whole,
+                "level {level}, aborted at {length}"
+            );
+        }
+    }
+}
+
+#[test]
 fn who_is_parked_holds_no_state_and_goes_on_where_it_stopped() {
     let client = OfClient::default();
     let noise: Vec<u8> = (0..300_000u32)

@@ -9,6 +9,7 @@
 use super::probe::{Limits, check_of};
 use model::config::{BindAddress, HttpProtocol, Mode, Proxy, Server, ServerAddress};
 use model::state::{CheckResult, CheckStatus};
+use model::thread::lock;
 use part::role::{
     CheckProgram, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd, ExternalResult, external_frame,
 };
@@ -18,7 +19,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -53,10 +54,6 @@ type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<ExternalEnd>>>>;
 struct Open {
     requests: mpsc::Sender<Vec<u8>>,
     waiting: Waiting,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a check waits for a process that runs its program.

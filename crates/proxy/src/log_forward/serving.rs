@@ -6,12 +6,13 @@ use super::framing::{self, Frame};
 use super::pass_on;
 use crate::runtime::Runtime;
 use model::config::{Config, LOG_CONNECTIONS_DEFAULT, LogForward};
+use model::thread::lock;
 use rustix::net::{AddressFamily, sockopt};
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tls::acceptor::Acceptor;
 use tls::side;
@@ -62,11 +63,6 @@ pub struct Serving {
     handle: Handle,
     loops: Mutex<Vec<Loop>>,
     places: Arc<Mutex<Places>>,
-}
-
-/// Nothing panics while one of these is held, and each is whole at all times.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 enum Socket {

@@ -4,8 +4,9 @@
 //! that do not read their output; each time the one that rests longest. So connections
 //! that say nothing lock nobody out.
 
+use model::thread::lock;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -54,11 +55,6 @@ pub(super) struct ConnectionPermit {
     places: Arc<Places>,
     rest: Mutex<Option<Key>>,
     wanted: Arc<Notify>,
-}
-
-/// Nothing panics while one of these is held, and each is whole at all times.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Places {

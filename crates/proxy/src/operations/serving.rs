@@ -10,10 +10,11 @@ use crate::log_forward;
 use crate::runtime::Runtime;
 use crate::takeover::state::Heirs;
 use model::config::Config;
+use model::thread::lock;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -78,11 +79,6 @@ impl SocketsState {
         self.places
             .set_most(most.clamp(1, CONNECTIONS_MAX) as usize);
     }
-}
-
-/// Nothing panics while one of these is held, and each is whole at all times.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One socket that is accepted on.

@@ -93,8 +93,11 @@ impl Running {
     /// returns when the last one ended.
     pub fn soft_stop(&self) {
         let now_ms = self.runtime.now_ms();
-        self.runtime.stopping_at_ms.store(now_ms, Ordering::Relaxed);
-        self.runtime.stopping.store(true, Ordering::Release);
+        self.runtime
+            .ending
+            .stopping_at_ms
+            .store(now_ms, Ordering::Relaxed);
+        self.runtime.ending.stopping.store(true, Ordering::Release);
         vitals::rest(self.runtime);
         // A change that is under way has started its threads.
         let _one = lock(&self.runtime.changing);
@@ -109,7 +112,10 @@ impl Running {
     /// Leaves new connections to another process that has the same listeners, or
     /// accepts them again. What the kernel has woken this process for is taken.
     pub fn leave_listeners(&self, leave: bool) {
-        self.runtime.elsewhere.store(leave, Ordering::Relaxed);
+        self.runtime
+            .ending
+            .elsewhere
+            .store(leave, Ordering::Relaxed);
         if !leave {
             // Another one may have said meanwhile that it serves.
             vitals::claim(self.runtime);

@@ -163,21 +163,21 @@ impl ServerState {
     /// Where an operator has its checks go, in place of what the file says: host
     /// and port.
     pub fn check_set(&self) -> (Option<std::net::IpAddr>, Option<u16>) {
-        self.control().check_set
+        self.control().checks.target
     }
 
     /// The same to be set; what is None stays.
     pub fn set_check(&self, ip: Option<std::net::IpAddr>, port: Option<u16>) {
         let mut control = self.control();
-        let now = control.check_set;
-        control.check_set = (ip.or(now.0), port.or(now.1));
+        let now = control.checks.target;
+        control.checks.target = (ip.or(now.0), port.or(now.1));
     }
 
     /// Its state is another server's from now on, or its own again.
     pub(crate) fn track(self: &Arc<Self>, other: Option<&Arc<Self>>, now_ms: u64) {
         {
             let mut control = self.control();
-            let now = control.tracked.as_ref();
+            let now = control.tracking.server.as_ref();
             let same = match (now, other) {
                 (Some(now), Some(other)) => Arc::ptr_eq(now, other),
                 (None, None) => true,
@@ -186,9 +186,9 @@ impl ServerState {
             if same {
                 return;
             }
-            control.tracked = other.cloned();
+            control.tracking.server = other.cloned();
             if other.is_none() {
-                control.inherited = None;
+                control.tracking.inherited = None;
             }
         }
         if let Some(other) = other {
@@ -199,7 +199,7 @@ impl ServerState {
             drop(trackers);
             self.inherit(other.told(), now_ms);
             // It begins so, which is no news.
-            self.control().told_by_tracked = None;
+            self.control().tracking.told = None;
         } else {
             self.settle(now_ms);
         }
@@ -207,7 +207,7 @@ impl ServerState {
 
     /// The server whose state it has.
     pub fn tracked(&self) -> Option<Arc<ServerState>> {
-        self.control().tracked.clone()
+        self.control().tracking.server.clone()
     }
 
     /// What others have of it.
@@ -216,7 +216,7 @@ impl ServerState {
         Inherited {
             health: match control.agent.down {
                 true => HealthState::Down,
-                false => control.health,
+                false => control.checks.health,
             },
             maintenance: control.in_maintenance(),
             drain: control.admin == AdminState::Drain,
@@ -224,14 +224,14 @@ impl ServerState {
     }
 
     fn inherit(self: &Arc<Self>, inherited: Inherited, now_ms: u64) {
-        if self.control().inherited == Some(inherited) {
+        if self.control().tracking.inherited == Some(inherited) {
             return;
         }
-        let before = self.control().inherited.replace(inherited);
+        let before = self.control().tracking.inherited.replace(inherited);
         let was_maintained = before.is_some_and(|before| before.maintenance);
         let change = self.settle(now_ms);
         let mut control = self.control();
-        let told = match control.told_by_tracked.take() {
+        let told = match control.tracking.told.take() {
             // Nobody has told of the one before: both are one.
             Some(before) => ByTracked {
                 change: Change {
@@ -246,7 +246,7 @@ impl ServerState {
                 was_maintained,
             },
         };
-        control.told_by_tracked = Some(told);
+        control.tracking.told = Some(told);
     }
 
     /// Tells those who track it how it is now. Not under a lock.
@@ -271,7 +271,7 @@ impl ServerState {
 
     /// What became of it by the one that it tracks, once, for logs.
     pub fn take_told_by_tracked(&self) -> Option<ByTracked> {
-        self.control().told_by_tracked.take()
+        self.control().tracking.told.take()
     }
 
     /// As many errors of its traffic as `error-limit` says: a failed check, and how
@@ -284,10 +284,12 @@ impl ServerState {
     ) -> (Change, bool) {
         {
             let mut control = self.control();
-            let rise = control.rise;
+            let rise = control.checks.rise;
             match how {
-                OnError::SuddenDeath if control.streak > rise => control.streak = rise + 1,
-                OnError::MarkDown if control.streak > rise => control.streak = rise,
+                OnError::SuddenDeath if control.checks.streak > rise => {
+                    control.checks.streak = rise + 1
+                }
+                OnError::MarkDown if control.checks.streak > rise => control.checks.streak = rise,
                 _ => {}
             }
         }

@@ -3,6 +3,7 @@
 
 use super::{AdminState, HealthState, ServerState};
 use crate::state::CheckResult;
+use crate::state::outages::Outages;
 use crate::state::proxy::LineupChange;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,6 +11,23 @@ use std::sync::Arc;
 /// What is behind the atomics.
 #[derive(Debug)]
 pub(crate) struct Control {
+    pub lifecycle: Lifecycle,
+    pub admin: AdminState,
+    pub file: FileSettings,
+    pub checks: Checks,
+    pub weight: u32,
+    pub warmup: Warmup,
+    pub outages: Outages,
+    pub location: Location,
+    pub agent: super::agent::AgentControl,
+    pub tracking: Tracking,
+    /// What the revision has counted: flags, the operator's wish, health, weight.
+    pub told: Option<(u32, AdminState, HealthState, u32)>,
+}
+
+/// How far it is between its first file and its last.
+#[derive(Debug, Default)]
+pub(crate) struct Lifecycle {
     /// A file described it; its backend counts it.
     pub configured: bool,
     /// As counted by the backend.
@@ -18,85 +36,105 @@ pub(crate) struct Control {
     pub begun: bool,
     /// The newest file has it no more.
     pub retired: bool,
-    pub admin: AdminState,
-    /// The last file's word, to see when the next one says otherwise.
-    pub file_disabled: bool,
-    pub unresolved: bool,
-    /// The file's address is none.
-    pub file_unresolved: bool,
+}
+
+/// Settings of the last file, to see when the next one has others.
+#[derive(Debug)]
+pub(crate) struct FileSettings {
+    pub disabled: bool,
+    pub weight: u32,
+    pub maxconn: u32,
+}
+
+/// What its checks found.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    /// The file has checks.
+    pub enabled: bool,
     pub health: HealthState,
     /// 0..rise is down, rise..rise+fall is up.
     pub streak: u32,
     pub rise: u32,
     pub fall: u32,
-    pub checked: bool,
-    pub weight: u32,
-    pub file_weight: u32,
-    pub file_maxconn: u32,
+    pub failures: u32,
+    pub last: CheckResult,
+    pub last_ms: Option<u64>,
+    /// See [`super::ServerState::check_set`].
+    pub target: (Option<std::net::IpAddr>, Option<u16>),
+}
+
+impl Checks {
+    /// The highest streak.
+    pub(crate) fn top(&self) -> u32 {
+        self.rise + self.fall - 1
+    }
+
+    /// As at the start: up, until the first check says otherwise.
+    pub(crate) fn restart(&mut self) {
+        self.health = HealthState::Up;
+        self.streak = self.rise;
+    }
+}
+
+/// `slowstart`.
+#[derive(Debug, Default)]
+pub(crate) struct Warmup {
     pub slowstart_ms: u32,
     /// Since when it warms up.
-    pub warming_since_ms: Option<u64>,
-    pub last_change_ms: u64,
-    pub downtime_ms: u64,
-    pub down_since_ms: Option<u64>,
-    pub last_check: CheckResult,
-    pub last_check_ms: Option<u64>,
-    pub check_failures: u32,
+    pub since_ms: Option<u64>,
+}
+
+/// Where it is, if not where the file says.
+#[derive(Debug, Default)]
+pub(crate) struct Location {
     pub address: Option<SocketAddr>,
     /// With an address: the port is that of each client, and so many more.
     pub port_offset: Option<i32>,
+    pub unresolved: bool,
+    /// The file's address is none.
+    pub file_unresolved: bool,
     /// Its name is followed.
     pub follows: bool,
     /// See [`super::ServerState::host`].
     pub host: Option<Box<super::HostNow>>,
-    pub agent: super::agent::AgentControl,
-    /// See [`super::ServerState::check_set`].
-    pub check_set: (Option<std::net::IpAddr>, Option<u16>),
-    /// The server whose state it has, and what that is.
-    pub tracked: Option<Arc<ServerState>>,
+}
+
+/// The server whose state it has (`track`), and what that is.
+#[derive(Debug, Default)]
+pub(crate) struct Tracking {
+    pub server: Option<Arc<ServerState>>,
     pub inherited: Option<super::agent::Inherited>,
     /// What that changed, until logs tell it.
-    pub told_by_tracked: Option<super::agent::ByTracked>,
-    /// What the revision has counted: flags, the operator's wish, health, weight.
-    pub told: Option<(u32, AdminState, HealthState, u32)>,
+    pub told: Option<super::agent::ByTracked>,
 }
 
 impl Default for Control {
     fn default() -> Self {
         Control {
-            configured: false,
-            counted: false,
-            begun: false,
-            retired: false,
+            lifecycle: Lifecycle::default(),
             admin: AdminState::Ready,
-            file_disabled: false,
-            unresolved: false,
-            file_unresolved: false,
-            health: HealthState::Up,
-            streak: 2,
-            rise: 2,
-            fall: 3,
-            checked: false,
+            file: FileSettings {
+                disabled: false,
+                weight: 1,
+                maxconn: 0,
+            },
+            checks: Checks {
+                enabled: false,
+                health: HealthState::Up,
+                streak: 2,
+                rise: 2,
+                fall: 3,
+                failures: 0,
+                last: CheckResult::new(Default::default(), 0),
+                last_ms: None,
+                target: (None, None),
+            },
             weight: 1,
-            file_weight: 1,
-            file_maxconn: 0,
-            slowstart_ms: 0,
-            warming_since_ms: None,
-            last_change_ms: 0,
-            downtime_ms: 0,
-            down_since_ms: None,
-            last_check: CheckResult::new(Default::default(), 0),
-            last_check_ms: None,
-            check_failures: 0,
-            address: None,
-            port_offset: None,
-            follows: false,
-            host: None,
+            warmup: Warmup::default(),
+            outages: Outages::default(),
+            location: Location::default(),
             agent: Default::default(),
-            check_set: (None, None),
-            tracked: None,
-            inherited: None,
-            told_by_tracked: None,
+            tracking: Tracking::default(),
             told: None,
         }
     }

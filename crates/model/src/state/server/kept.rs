@@ -88,25 +88,26 @@ impl ServerState {
         let ago = |ms: u64| now_ms.saturating_sub(ms);
         Kept {
             admin: control.admin,
-            file_disabled: control.file_disabled,
-            health: control.health,
-            streak: control.streak,
-            rise: control.rise,
-            fall: control.fall,
-            checked: control.checked,
+            file_disabled: control.file.disabled,
+            health: control.checks.health,
+            streak: control.checks.streak,
+            rise: control.checks.rise,
+            fall: control.checks.fall,
+            checked: control.checks.enabled,
             weight: control.weight,
-            file_weight: control.file_weight,
+            file_weight: control.file.weight,
             maxconn: self.maxconn(),
-            file_maxconn: control.file_maxconn,
-            warming_for_ms: control.warming_since_ms.map(ago),
-            last_change_ago_ms: ago(control.last_change_ms),
-            downtime_ms: control.downtime_ms,
-            down_for_ms: control.down_since_ms.map(ago),
+            file_maxconn: control.file.maxconn,
+            warming_for_ms: control.warmup.since_ms.map(ago),
+            last_change_ago_ms: ago(control.outages.last_change_ms),
+            downtime_ms: control.outages.over_ms,
+            down_for_ms: control.outages.since_ms.map(ago),
             last_check: control
-                .last_check_ms
-                .map(|ended| (control.last_check.clone(), ago(ended))),
-            check_failures: control.check_failures,
-            address: control.address,
+                .checks
+                .last_ms
+                .map(|ended| (control.checks.last.clone(), ago(ended))),
+            check_failures: control.checks.failures,
+            address: control.location.address,
             tls: self.tls_override(),
         }
     }

@@ -141,35 +141,32 @@ impl ServerState {
 
     fn own_report(&self, now_ms: u64) -> ServerReport {
         let control = self.control();
-        let down = control
-            .down_since_ms
-            .map_or(0, |since| now_ms.saturating_sub(since));
         ServerReport {
             admin: match control.admin {
-                _ if control.unresolved => AdminReport::Unresolved,
+                _ if control.location.unresolved => AdminReport::Unresolved,
                 AdminState::Ready => AdminReport::Ready,
                 AdminState::Drain => AdminReport::Drain,
                 AdminState::Maintenance => AdminReport::Maintenance,
             },
             health: match control.agent.down {
                 true => HealthState::Down,
-                false => control.health,
+                false => control.checks.health,
             },
             // Checks that an operator disabled tell nothing of the server.
-            checked: control.checked && !self.checks_stopped(),
-            streak: control.streak,
-            rise: control.rise,
-            fall: control.fall,
+            checked: control.checks.enabled && !self.checks_stopped(),
+            streak: control.checks.streak,
+            rise: control.checks.rise,
+            fall: control.checks.fall,
             weight: control.weight,
-            file_weight: control.file_weight,
+            file_weight: control.file.weight,
             throttle: self.throttle(),
-            last_change_ms: control.last_change_ms,
-            downtime_ms: control.downtime_ms + down,
-            last_check: control.last_check.clone(),
-            last_check_ms: control.last_check_ms,
-            check_failures: control.check_failures,
-            address: control.address,
-            unresolved: control.unresolved,
+            last_change_ms: control.outages.last_change_ms,
+            downtime_ms: control.outages.total_ms(now_ms),
+            last_check: control.checks.last.clone(),
+            last_check_ms: control.checks.last_ms,
+            check_failures: control.checks.failures,
+            address: control.location.address,
+            unresolved: control.location.unresolved,
             agent: control.agent.configured.then(|| AgentReport {
                 down: control.agent.down,
                 stopped: control.agent.stopped,
