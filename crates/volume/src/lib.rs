@@ -40,5 +40,6 @@ pub mod single;
 pub mod status;
 pub mod store;
 mod stream;
+pub mod sums;
 pub mod transfer;
 pub mod verified;

@@ -3,39 +3,39 @@
 use twox_hash::XxHash3_64;
 
 /// Bytes of a checksum.
-pub(super) const CHECKSUM_BYTES: usize = 8;
+pub(crate) const CHECKSUM_BYTES: usize = 8;
 
 /// Reads numbers from the front.
-pub(super) struct Reader<'b>(pub(super) &'b [u8]);
+pub(crate) struct Reader<'b>(pub(crate) &'b [u8]);
 
 impl Reader<'_> {
-    pub(super) fn array<const COUNT: usize>(&mut self) -> Option<[u8; COUNT]> {
+    pub(crate) fn array<const COUNT: usize>(&mut self) -> Option<[u8; COUNT]> {
         let (array, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*array)
     }
 
-    pub(super) fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
-    pub(super) fn u128(&mut self) -> Option<u128> {
+    pub(crate) fn u128(&mut self) -> Option<u128> {
         self.array().map(u128::from_le_bytes)
     }
 }
 
 /// Appends the checksum of all bytes so far.
-pub(super) fn seal(bytes: &mut Vec<u8>) {
+pub(crate) fn seal(bytes: &mut Vec<u8>) {
     let checksum = XxHash3_64::oneshot(bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
 }
 
 /// The bytes before the checksum at the end, if it is theirs.
-pub(super) fn unseal(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn unseal(bytes: &[u8]) -> Option<&[u8]> {
     let (content, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>()?;
     (XxHash3_64::oneshot(content) == u64::from_le_bytes(*checksum)).then_some(content)
 }

@@ -10,7 +10,7 @@
 //! - A page changes before the slot with which an extent leaves the log. Until the slot is
 //!   there the extent is hot, so what its bits say does not matter.
 
-mod bytes;
+pub(crate) mod bytes;
 mod page;
 mod slot;
 mod store;

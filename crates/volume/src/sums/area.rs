@@ -1,0 +1,219 @@
+//! Where a copy has its sums: behind the bitmap in the file of its metadata, or, on a device, the
+//! log at the end of the room for metadata and the pages at the end of the device.
+//!
+//! These functions block.
+
+use super::record::{LOG_MAGIC, RECORD_BYTES, SLOTS, Slot};
+use super::{BLOCK_BYTES, PAGE_BLOCKS, pages_of};
+use crate::device::Device;
+use crate::disk::Target;
+use crate::layout::{Head, metadata_bytes};
+use rustix::fs::{SeekFrom, fdatasync, fstat, ftruncate, seek};
+use rustix::io::{Errno, pread, pwrite};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+/// Where the log begins in a file of metadata, bytes: behind the bitmap of the largest volume.
+const FILE_OFFSET: u64 = 1 << 30;
+/// Bytes of the log.
+const LOG_BYTES: u64 = SLOTS * RECORD_BYTES as u64;
+/// Bytes of a page.
+const PAGE_BYTES: u64 = RECORD_BYTES as u64;
+
+/// Why a copy cannot have sums, or why it cannot be said that it has none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AreaError {
+    /// A device that is full of data.
+    #[error(
+        "no room for checksums on the device: {needs} bytes are needed behind the {size} bytes of the volume, it has {has}"
+    )]
+    NoRoom {
+        /// Bytes of the volume.
+        size: u64,
+        /// Bytes behind it.
+        has: u64,
+        /// Bytes that the sums take.
+        needs: u64,
+    },
+    /// The room for metadata is full.
+    #[error("no room for checksums in the metadata of the device: create the volume anew")]
+    NoLog,
+    /// The operating system refuses something.
+    #[error("cannot {action} the checksums: {errno}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        errno: Errno,
+    },
+}
+
+fn io(action: &'static str) -> impl FnOnce(Errno) -> AreaError {
+    move |errno| AreaError::Io { action, errno }
+}
+
+/// Sums of a copy that were opened.
+#[derive(Clone, Debug)]
+pub struct Area {
+    pub(super) target: Target,
+    /// Where the log is, bytes.
+    pub(super) log: u64,
+    pub(super) slot: Slot,
+    /// Blocks of the volume.
+    pub(super) blocks: u64,
+    /// The largest volume for which there is room, bytes.
+    pub size_max: u64,
+}
+
+/// Opens the sums of a copy, or begins new ones.
+///
+/// # Errors
+/// There is no room for them: then [`drop_sums`] has to be called before the volume is used.
+pub fn open(device: &Device, head: &Head) -> Result<Area, AreaError> {
+    let size = head.size_bytes;
+    let blocks = size / BLOCK_BYTES;
+    let log = log_of(device, head);
+    let (offset, end) = match device.data.is_device {
+        true => behind(device, head)?,
+        false => (FILE_OFFSET + LOG_BYTES, u64::MAX),
+    };
+    let mut area = Area {
+        target: device.metadata.clone(),
+        log,
+        slot: Slot {
+            number: 1,
+            draw: 0,
+            offset,
+            blocks,
+            built: 0,
+            hot: Vec::new(),
+        },
+        blocks,
+        size_max: u64::MAX,
+    };
+    let data_end = head.data_offset + size;
+    let fits = |slot: &Slot| {
+        let pages_end = slot.offset + u64::from(pages_of(blocks)) * PAGE_BYTES;
+        let is_behind = !device.data.is_device || slot.offset >= data_end && pages_end <= end;
+        slot.blocks <= blocks && is_behind && (device.data.is_device || slot.offset == offset)
+    };
+    match Slot::newest(&read(&area.target, log)?).filter(fits) {
+        Some(slot) => area.slot = slot,
+        None => begin(&mut area)?,
+    }
+    if device.data.is_device {
+        let by_pages = (end - area.slot.offset) / PAGE_BYTES * PAGE_BLOCKS * BLOCK_BYTES;
+        area.size_max = by_pages.min(area.slot.offset - head.data_offset);
+    } else {
+        area.extend(blocks)?;
+    }
+    Ok(area)
+}
+
+/// Gives up the sums of a copy, if it has some: they are never believed again.
+///
+/// # Errors
+/// The operating system refuses it.
+pub fn drop_sums(device: &Device, head: &Head) -> Result<(), AreaError> {
+    let log = log_of(device, head);
+    if device.data.is_device && metadata_bytes(head.size_bytes).is_ok_and(|bytes| bytes > log) {
+        // The bitmap has grown over it.
+        return Ok(());
+    }
+    let ring = read(&device.metadata, log)?;
+    let mut slots = ring.chunks(RECORD_BYTES);
+    if !slots.any(|slot| slot.starts_with(&LOG_MAGIC)) {
+        return Ok(());
+    }
+    write(&device.metadata, log, &[0; LOG_BYTES as usize])
+}
+
+fn log_of(device: &Device, head: &Head) -> u64 {
+    match device.data.is_device {
+        true => head.data_offset.saturating_sub(LOG_BYTES),
+        false => FILE_OFFSET,
+    }
+}
+
+/// Where pages can be at the end of a device, and where that is.
+fn behind(device: &Device, head: &Head) -> Result<(u64, u64), AreaError> {
+    let size = head.size_bytes;
+    if metadata_bytes(size).map_or(true, |bytes| bytes > log_of(device, head)) {
+        return Err(AreaError::NoLog);
+    }
+    let length = seek(&device.metadata.file, SeekFrom::End(0)).map_err(io("find the end of"))?;
+    let end = length / PAGE_BYTES * PAGE_BYTES;
+    let data_end = head.data_offset + size;
+    // Room for the sums of all that the device can hold beside them.
+    let room = end.saturating_sub(head.data_offset);
+    let pages = room.div_ceil((PAGE_BLOCKS + 1) * PAGE_BYTES);
+    let needs = u64::from(pages_of(size / BLOCK_BYTES)) * PAGE_BYTES;
+    let offset = end.saturating_sub(pages.saturating_mul(PAGE_BYTES));
+    // Less, if the volume takes more.
+    let offset = match offset >= data_end {
+        true => offset,
+        false => end.saturating_sub(needs),
+    };
+    if offset < data_end {
+        let has = end.saturating_sub(data_end);
+        return Err(AreaError::NoRoom { size, has, needs });
+    }
+    Ok((offset, end))
+}
+
+/// Returns how many bytes the sums of a volume take behind its data on a device.
+pub fn bytes_behind(size_bytes: u64) -> u64 {
+    u64::from(pages_of(size_bytes / BLOCK_BYTES)) * PAGE_BYTES
+}
+
+/// Begins new sums, of which none is known.
+fn begin(area: &mut Area) -> Result<(), AreaError> {
+    let mut draw = [0; 8];
+    getrandom(&mut draw, GetRandomFlags::empty()).map_err(io("draw a number for"))?;
+    area.slot.draw = u64::from_ne_bytes(draw);
+    write(&area.target, area.log, &[0; LOG_BYTES as usize])?;
+    let at = area.log + area.slot.place();
+    write(&area.target, at, &area.slot.encode())
+}
+
+impl Area {
+    /// Makes room for the sums of so many blocks in a file of metadata.
+    pub(super) fn extend(&self, blocks: u64) -> Result<(), AreaError> {
+        if self.target.is_device {
+            return Ok(());
+        }
+        let needs = self.slot.offset + u64::from(pages_of(blocks)) * PAGE_BYTES;
+        let has = fstat(&self.target.file).map_err(io("look at"))?.st_size;
+        if u64::try_from(has).is_ok_and(|has| has < needs) {
+            ftruncate(&self.target.file, needs).map_err(io("make room for"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the log, which may not be there yet.
+fn read(target: &Target, offset: u64) -> Result<Vec<u8>, AreaError> {
+    let mut bytes = vec![0; LOG_BYTES as usize];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match pread(&target.file, &mut bytes[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(io("read the log of")(errno)),
+        }
+    }
+    Ok(bytes)
+}
+
+fn write(target: &Target, offset: u64, bytes: &[u8]) -> Result<(), AreaError> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match pwrite(&target.file, &bytes[done..], offset + done as u64) {
+            Ok(0) => return Err(io("write the log of")(Errno::NOSPC)),
+            Ok(count) => done += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(io("write the log of")(errno)),
+        }
+    }
+    fdatasync(&target.file).map_err(io("flush the log of"))
+}

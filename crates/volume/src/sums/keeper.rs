@@ -1,0 +1,670 @@
+//! The sums of a copy, as a value: which are known, which pages are in the log, and which
+//! operation may begin. No I/O and no clock: its driver does what it asks for, in this order,
+//! and says how it ended.
+
+use super::record::{HOT_MAX, Slot, Sums, decode_page, encode_page};
+use super::{PAGE_BLOCKS, Sum, UNKNOWN, pages_of};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+
+/// Blocks that are read at a time to build their sums: an eighth of a page.
+pub(super) const BUILD_BLOCKS: u64 = PAGE_BLOCKS / 8;
+
+/// How often it is looked at which pages were not used for long, milliseconds.
+const LOOK_MS: u64 = 1_000;
+
+/// Bounds of memory and of waiting.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Pages in memory.
+    pub(super) cached: usize,
+    /// Pages in the log.
+    pub(super) hot: usize,
+    /// Pages that leave the log at once.
+    pub(super) batch: usize,
+    /// A page that was not used for so long leaves the log, milliseconds.
+    pub(super) idle_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            cached: 1024,
+            hot: 768.min(HOT_MAX),
+            batch: 64,
+            idle_ms: 10_000,
+        }
+    }
+}
+
+/// Identifies a request, by its driver.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct Id(pub(super) u64);
+
+/// What a request does with its blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// Reads them.
+    Read,
+    /// Gives them other data.
+    Change,
+    /// Reads them for their sums.
+    Build,
+}
+
+/// What the driver is to do.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Action {
+    /// Do the operation of this request on the data, and say how it ended.
+    Start(Id),
+    /// Read a page of sums: [`Keeper::loaded`].
+    Load(u32),
+    /// Store this: [`Keeper::stored`].
+    Store(Store),
+    /// Read these blocks, and say what their sums are: [`Keeper::built`].
+    Build(Id, Range<u64>),
+}
+
+/// A change on disk. Each step is on stable storage before the next one.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Store {
+    /// First: the data is flushed. In the same step as the pages.
+    pub(super) flushes_data: bool,
+    /// Then: these pages.
+    pub(super) pages: Vec<(u32, Vec<u8>)>,
+    /// At last: this slot of the log.
+    pub(super) slot: Slot,
+}
+
+/// Whether a page is in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Heat {
+    Cold,
+    /// Being written to the log.
+    Warming,
+    Hot,
+    /// Being stored without the log.
+    Cooling,
+}
+
+/// A page in memory.
+struct Page {
+    /// None while it is read.
+    sums: Option<Sums>,
+    heat: Heat,
+    /// Requests that are under way in it.
+    users: u32,
+    used_ms: u64,
+    turn: u64,
+}
+
+impl std::fmt::Debug for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_there = self.sums.is_some();
+        write!(f, "{:?}, {} users, read: {is_there}", self.heat, self.users)
+    }
+}
+
+#[derive(Debug)]
+struct Request {
+    id: Id,
+    kind: Kind,
+    blocks: Range<u64>,
+    is_running: bool,
+}
+
+impl Request {
+    fn pages(&self) -> Range<u32> {
+        let first = self.blocks.start / PAGE_BLOCKS;
+        first as u32..pages_of(self.blocks.end)
+    }
+
+    fn conflicts(&self, other: &Request) -> bool {
+        let overlaps =
+            self.blocks.start < other.blocks.end && other.blocks.start < self.blocks.end;
+        overlaps && (self.kind, other.kind) != (Kind::Read, Kind::Read)
+    }
+}
+
+/// Whether a request may begin.
+enum Readiness {
+    Ready,
+    Waits,
+    /// Nor may those behind it: memory is short.
+    NoRoom,
+}
+
+/// What is known of sums, and the requests under way.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    limits: Limits,
+    /// As it was stored last, or is being stored.
+    slot: Slot,
+    pages: BTreeMap<u32, Page>,
+    requests: VecDeque<Request>,
+    /// A store is under way.
+    stores: bool,
+    /// What the log has is not known: a store failed.
+    is_unsure: bool,
+    /// Pages that are to be built beside those from `slot.built` on; they stay hot until then.
+    pending: BTreeSet<u32>,
+    /// The page that is being built, and its next part.
+    building: Option<(u32, u64)>,
+    /// Pages leave the log as soon as they can.
+    pub(super) ends: bool,
+    looks_at_ms: u64,
+    turn: u64,
+    #[cfg(test)]
+    pub(super) defect: Option<super::simulation::Defect>,
+}
+
+impl Keeper {
+    /// Continues with what the log has, for a copy of so many blocks, at least as many as it
+    /// had.
+    pub(super) fn open(slot: Slot, blocks: u64, limits: Limits) -> Keeper {
+        let pending: BTreeSet<u32> = slot.hot.iter().copied().collect();
+        let page = |index: &u32| {
+            let page = Page {
+                sums: Some(unknown()),
+                heat: Heat::Hot,
+                users: 0,
+                used_ms: 0,
+                turn: 0,
+            };
+            (*index, page)
+        };
+        let mut keeper = Keeper {
+            limits,
+            pages: pending.iter().map(page).collect(),
+            slot,
+            requests: VecDeque::new(),
+            stores: false,
+            is_unsure: false,
+            pending,
+            building: None,
+            ends: false,
+            looks_at_ms: 0,
+            turn: 0,
+            #[cfg(test)]
+            defect: None,
+        };
+        keeper.grow(blocks);
+        keeper
+    }
+
+    /// The copy has this many blocks now.
+    pub(super) fn grow(&mut self, blocks: u64) {
+        if blocks > self.slot.blocks {
+            // The last page may have sums for some of its blocks only.
+            let whole = (self.slot.blocks / PAGE_BLOCKS) as u32;
+            self.slot.built = self.slot.built.min(whole);
+            self.building = None;
+            self.slot.blocks = blocks;
+        }
+    }
+
+    /// Blocks whose sums have been built, and all of them.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        let built = u64::from(self.slot.built) * PAGE_BLOCKS;
+        let pending = self.pending.range(..self.slot.built).count() as u64;
+        let blocks = self.slot.blocks;
+        (built.min(blocks).saturating_sub(pending * PAGE_BLOCKS), blocks)
+    }
+
+    /// Whether nothing is left to be built.
+    pub(super) fn is_built(&self) -> bool {
+        self.pending.is_empty() && self.slot.built >= pages_of(self.slot.blocks)
+    }
+
+    /// Whether a request waits because the log is full of pages that are to be built.
+    pub(super) fn is_short(&self) -> bool {
+        self.pending.len() + self.limits.batch > self.limits.hot
+    }
+
+    /// Whether all sums are on stable storage, and no page is in the log but those that are to
+    /// be built.
+    pub(super) fn is_cold(&self) -> bool {
+        let is_left = |index: &u32| !self.pending.contains(index);
+        !self.stores && !self.slot.hot.iter().any(is_left)
+    }
+
+    /// When it is to be looked at again whether a page was not used for long, milliseconds.
+    pub(super) fn looks_at_ms(&self) -> Option<u64> {
+        (!self.slot.hot.is_empty()).then_some(self.looks_at_ms)
+    }
+
+    /// Takes a request for blocks of at most [`Limits::batch`] pages.
+    pub(super) fn request(&mut self, id: Id, kind: Kind, blocks: Range<u64>) {
+        self.requests.push_back(Request {
+            id,
+            kind,
+            blocks,
+            is_running: false,
+        });
+    }
+
+    /// Begins to build the next sums that are missing. One such request runs at a time.
+    pub(super) fn build(&mut self, id: Id) -> bool {
+        let blocks = self.next_part();
+        if blocks.is_empty() {
+            self.building = None;
+            return false;
+        }
+        // What waits may wait for this.
+        self.requests.push_front(Request {
+            id,
+            kind: Kind::Build,
+            blocks,
+            is_running: false,
+        });
+        true
+    }
+
+    /// The blocks whose sums are built next; none if nothing is left.
+    fn next_part(&mut self) -> Range<u64> {
+        // Pages in the log come first: others may need their room.
+        let hot = self.pending.iter().copied().find(|index| self.is_hot(index));
+        let next = hot.or(self.pending.first().copied());
+        let next = (next.unwrap_or(self.slot.built), 0);
+        let stays = |(page, _): &(u32, u64)| self.is_hot(page) || hot.is_none();
+        let (page, part) = self.building.filter(stays).unwrap_or(next);
+        self.building = Some((page, part));
+        let first = u64::from(page) * PAGE_BLOCKS + part * BUILD_BLOCKS;
+        first..(first + BUILD_BLOCKS).min(self.slot.blocks)
+    }
+
+    /// What waits to build a page that is not in the log takes one that is: there may be no room
+    /// for another one.
+    fn redirect(&mut self) {
+        let waits = |one: &Request| one.kind == Kind::Build && !one.is_running;
+        let Some(place) = self.requests.iter().position(waits) else {
+            return;
+        };
+        if self.requests[place].pages().all(|index| self.is_hot(&index)) {
+            return;
+        }
+        let blocks = self.next_part();
+        if !blocks.is_empty() {
+            self.requests[place].blocks = blocks;
+        }
+    }
+
+    fn is_hot(&self, index: &u32) -> bool {
+        self.pages.get(index).is_some_and(|one| one.heat == Heat::Hot)
+    }
+
+    /// A page of sums was read; None if it cannot be.
+    pub(super) fn loaded(&mut self, index: u32, bytes: Option<&[u8]>) {
+        let sums = bytes.and_then(|bytes| decode_page(bytes, self.slot.draw, index));
+        if sums.is_none() {
+            match index < self.slot.built {
+                // It was stored once: it is damaged.
+                true => self.miss(index),
+                false => self.restart(index),
+            }
+        }
+        let Some(page) = self.pages.get_mut(&index) else {
+            return;
+        };
+        page.sums = Some(sums.unwrap_or_else(unknown));
+    }
+
+    /// A read has ended. Returns the blocks whose data is not what was written; `sums` are
+    /// those of what was read, None if nothing was.
+    pub(super) fn read(&mut self, id: Id, sums: Option<&[Sum]>) -> Vec<u64> {
+        let Some(request) = self.end(id) else {
+            return Vec::new();
+        };
+        let blocks = request.blocks.zip(sums.unwrap_or_default().iter().copied());
+        let wrong = blocks.filter(|(block, sum)| {
+            let known = self.sum(*block);
+            known != UNKNOWN && known != *sum
+        });
+        wrong.map(|(block, _)| block).collect()
+    }
+
+    /// A change has ended, and the blocks have these sums; None if nobody knows what they have.
+    pub(super) fn changed(&mut self, id: Id, sums: Option<&[Sum]>) {
+        let Some(request) = self.end(id) else {
+            return;
+        };
+        if sums.is_none() {
+            #[cfg(test)]
+            if self.has(super::simulation::Defect::FailedWriteKeepsSums) {
+                return;
+            }
+            request.pages().for_each(|index| self.miss(index));
+        }
+        for (place, block) in request.blocks.enumerate() {
+            let sum = sums.and_then(|sums| sums.get(place)).copied();
+            self.set(block, sum.unwrap_or(UNKNOWN));
+        }
+    }
+
+    /// A change did not happen.
+    pub(super) fn unchanged(&mut self, id: Id) {
+        self.end(id);
+    }
+
+    /// Blocks were read for their sums; None where they cannot be read.
+    pub(super) fn built(&mut self, id: Id, sums: Option<&[Sum]>) {
+        let Some(request) = self.end(id) else {
+            return;
+        };
+        for (block, sum) in request.blocks.zip(sums.unwrap_or_default()) {
+            if self.sum(block) == UNKNOWN {
+                self.set(block, *sum);
+            }
+        }
+        self.advance();
+    }
+
+    /// A store has ended.
+    pub(super) fn stored(&mut self, is_stored: bool) {
+        self.stores = false;
+        self.is_unsure = !is_stored;
+        for page in self.pages.values_mut() {
+            page.heat = match (page.heat, is_stored) {
+                (Heat::Warming, true) | (Heat::Cooling, false) => Heat::Hot,
+                (Heat::Warming, false) | (Heat::Cooling, true) => Heat::Cold,
+                (heat, _) => heat,
+            };
+        }
+    }
+
+    /// Whether what the log has is not known, because a store failed. Then no change begins
+    /// before one succeeds.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.is_unsure
+    }
+
+    /// Gives up what waits for the log, and returns it.
+    pub(super) fn give_up(&mut self) -> Vec<Id> {
+        let mut given_up = Vec::new();
+        self.requests.retain(|request| {
+            let waits = !request.is_running && request.kind != Kind::Read;
+            if waits {
+                given_up.push(request.id);
+            }
+            !waits
+        });
+        given_up
+    }
+
+    /// Decides what to do next. `now_ms` never decreases.
+    pub(super) fn settle(&mut self, now_ms: u64, out: &mut Vec<Action>) {
+        self.turn += 1;
+        let mut wanted = BTreeSet::new();
+        self.redirect();
+        // Those that wait never hold more pages than the log has room for.
+        let mut claimed = self.pending.iter().filter(|index| self.is_hot(index)).count();
+        let mut place = 0;
+        while place < self.requests.len() {
+            let request = &self.requests[place];
+            if request.is_running || self.is_blocked(place) {
+                place += 1;
+                continue;
+            }
+            if request.kind != Kind::Read {
+                let has = |index: &u32| self.pending.contains(index) && self.is_hot(index);
+                claimed += request.pages().filter(|index| !has(index)).count();
+            }
+            if claimed > self.limits.hot {
+                break;
+            }
+            match self.readiness(place, now_ms, &mut wanted, out) {
+                Readiness::Waits => place += 1,
+                Readiness::NoRoom => break,
+                Readiness::Ready => place += self.begin(place, out),
+            }
+        }
+        if !self.stores {
+            self.store(&wanted, now_ms, out);
+        }
+    }
+
+    fn is_blocked(&self, place: usize) -> bool {
+        #[cfg(test)]
+        if self.has(super::simulation::Defect::OverlapsRun) {
+            return false;
+        }
+        let request = &self.requests[place];
+        let mut others = self.requests.iter().enumerate();
+        others.any(|(at, other)| {
+            let is_first = at < place || at > place && other.is_running;
+            is_first && request.conflicts(other)
+        })
+    }
+
+    /// Whether the pages of a request are in memory, and in the log if it needs that.
+    fn readiness(
+        &mut self,
+        place: usize,
+        now_ms: u64,
+        wanted: &mut BTreeSet<u32>,
+        out: &mut Vec<Action>,
+    ) -> Readiness {
+        let (kind, pages) = (self.requests[place].kind, self.requests[place].pages());
+        let blocks = self.requests[place].blocks.clone();
+        let is_known = kind == Kind::Build && self.is_known(blocks);
+        let mut readiness = Readiness::Ready;
+        for index in pages {
+            if !self.pages.contains_key(&index) && !self.load(index, out) {
+                return Readiness::NoRoom;
+            }
+            let Some(page) = self.pages.get_mut(&index) else {
+                continue;
+            };
+            (page.used_ms, page.turn) = (now_ms, self.turn);
+            let is_hot = page.heat == Heat::Hot && !self.is_unsure;
+            if page.sums.is_none() {
+                readiness = Readiness::Waits;
+            } else if kind != Kind::Read && !is_hot && !is_known {
+                wanted.insert(index);
+                readiness = Readiness::Waits;
+            }
+        }
+        #[cfg(test)]
+        if self.has(super::simulation::Defect::WriteBeforeLog) && kind == Kind::Change {
+            let mut pages = self.requests[place].pages();
+            if pages.all(|index| self.pages.get(&index).is_some_and(|one| one.sums.is_some())) {
+                return Readiness::Ready;
+            }
+        }
+        readiness
+    }
+
+    /// Begins a request. Returns how many places to go on.
+    fn begin(&mut self, place: usize, out: &mut Vec<Action>) -> usize {
+        let request = &mut self.requests[place];
+        let (id, blocks) = (request.id, request.blocks.clone());
+        if request.kind == Kind::Build {
+            if self.is_known(blocks.clone()) {
+                self.requests.remove(place);
+                self.advance();
+                out.push(Action::Build(id, blocks.start..blocks.start));
+                return 0;
+            }
+            out.push(Action::Build(id, blocks));
+        } else {
+            out.push(Action::Start(id));
+        }
+        let request = &mut self.requests[place];
+        request.is_running = true;
+        for index in request.pages() {
+            if let Some(page) = self.pages.get_mut(&index) {
+                page.users += 1;
+            }
+        }
+        1
+    }
+
+    /// Begins to read a page of sums, if there is room for it.
+    fn load(&mut self, index: u32, out: &mut Vec<Action>) -> bool {
+        if self.pages.len() >= self.limits.cached {
+            let turn = self.turn;
+            let may_go = |page: &Page| {
+                let is_idle = page.users == 0 && page.sums.is_some() && page.turn < turn;
+                page.heat == Heat::Cold && is_idle
+            };
+            let pages = self.pages.iter().filter(|(_, page)| may_go(page));
+            let Some(gone) = pages.min_by_key(|(_, page)| page.turn).map(|one| *one.0) else {
+                return false;
+            };
+            self.pages.remove(&gone);
+        }
+        self.pages.insert(
+            index,
+            Page {
+                sums: None,
+                heat: Heat::Cold,
+                users: 0,
+                used_ms: 0,
+                turn: self.turn,
+            },
+        );
+        out.push(Action::Load(index));
+        true
+    }
+
+    /// Stores what is needed next, if anything is.
+    fn store(&mut self, wanted: &BTreeSet<u32>, now_ms: u64, out: &mut Vec<Action>) {
+        if wanted.is_empty() && now_ms < self.looks_at_ms && !self.ends {
+            return;
+        }
+        self.looks_at_ms = now_ms + LOOK_MS;
+        let is_hot = |page: &&Page| page.heat == Heat::Hot;
+        let hot = self.pages.values().filter(is_hot).count();
+        let missing: Vec<u32> = { wanted.iter().copied() }
+            .filter(|index| self.pages.get(index).is_some_and(|one| one.heat == Heat::Cold))
+            .collect();
+        let surplus = (hot + missing.len()).saturating_sub(self.limits.hot);
+        let mut leaving = match self.is_unsure {
+            true => Vec::new(),
+            false => self.leaving(now_ms, surplus),
+        };
+        leaving.truncate(self.limits.batch.max(surplus));
+        let room = (self.limits.hot + leaving.len()).saturating_sub(hot);
+        let warming = &missing[..missing.len().min(room)];
+        if leaving.is_empty() && warming.is_empty() && !self.is_unsure {
+            return;
+        }
+        let mut pages = Vec::new();
+        for index in &leaving {
+            if let Some(page) = self.pages.get_mut(index) {
+                page.heat = Heat::Cooling;
+                let sums = page.sums.as_deref().unwrap_or_default();
+                pages.push((*index, encode_page(self.slot.draw, *index, sums)));
+            }
+        }
+        for index in warming {
+            if let Some(page) = self.pages.get_mut(index) {
+                page.heat = Heat::Warming;
+            }
+        }
+        self.stores = true;
+        let in_log = |page: &Page| matches!(page.heat, Heat::Hot | Heat::Warming);
+        let hot = self.pages.iter().filter(|(_, page)| in_log(page));
+        self.slot.number += 1;
+        self.slot.hot = hot.map(|(index, _)| *index).collect();
+        let store = Store {
+            flushes_data: !pages.is_empty(),
+            pages,
+            slot: self.slot.clone(),
+        };
+        #[cfg(test)]
+        let store = super::simulation::spoil(store, self.defect);
+        out.push(Action::Store(store));
+    }
+
+    /// The pages that may leave the log, the least recently used first: those that have not been
+    /// used for long, or, if room is needed, a batch.
+    fn leaving(&self, now_ms: u64, surplus: usize) -> Vec<u32> {
+        let may_leave = |(index, page): &(&u32, &Page)| {
+            let is_idle = page.used_ms + self.limits.idle_ms <= now_ms || self.ends;
+            let is_free = page.users == 0 && !self.pending.contains(index);
+            let is_unused = page.turn < self.turn;
+            page.heat == Heat::Hot && is_free && is_unused && (is_idle || surplus > 0)
+        };
+        let mut pages: Vec<(u64, u32)> = { self.pages.iter() }
+            .filter(may_leave)
+            .map(|(index, page)| (page.turn, *index))
+            .collect();
+        pages.sort_unstable();
+        pages.into_iter().map(|(_, index)| index).collect()
+    }
+
+    /// Sums of a page are missing, and are to be built.
+    fn miss(&mut self, index: u32) {
+        self.pending.insert(index);
+        self.restart(index);
+    }
+
+    /// Also the parts of a page that were built already are to be built.
+    fn restart(&mut self, index: u32) {
+        self.building.take_if(|(page, _)| *page == index);
+    }
+
+    /// A part of the page that is being built is done.
+    fn advance(&mut self) {
+        let Some((page, part)) = &mut self.building else {
+            return;
+        };
+        *part += 1;
+        let next = u64::from(*page) * PAGE_BLOCKS + *part * BUILD_BLOCKS;
+        if *part * BUILD_BLOCKS < PAGE_BLOCKS && next < self.slot.blocks {
+            return;
+        }
+        self.pending.remove(page);
+        if self.slot.built == *page {
+            self.slot.built += 1;
+        }
+        self.building = None;
+    }
+
+    fn end(&mut self, id: Id) -> Option<Request> {
+        let is_it = |one: &Request| one.id == id && one.is_running;
+        let place = self.requests.iter().position(is_it)?;
+        let request = self.requests.remove(place)?;
+        for index in request.pages() {
+            if let Some(page) = self.pages.get_mut(&index) {
+                page.users -= 1;
+            }
+        }
+        Some(request)
+    }
+
+    fn is_known(&self, mut blocks: Range<u64>) -> bool {
+        blocks.all(|block| self.sum(block) != UNKNOWN)
+    }
+
+    fn sum(&self, block: u64) -> Sum {
+        let page = self.pages.get(&((block / PAGE_BLOCKS) as u32));
+        let sums = page.and_then(|page| page.sums.as_deref());
+        sums.map_or(UNKNOWN, |sums| sums[(block % PAGE_BLOCKS) as usize])
+    }
+
+    fn set(&mut self, block: u64, sum: Sum) {
+        let page = self.pages.get_mut(&((block / PAGE_BLOCKS) as u32));
+        if let Some(sums) = page.and_then(|page| page.sums.as_deref_mut()) {
+            sums[(block % PAGE_BLOCKS) as usize] = sum;
+        }
+    }
+
+    /// Whether a sum is known, if its page is in memory.
+    #[cfg(test)]
+    pub(super) fn sum_known(&self, block: u64) -> Option<bool> {
+        let page = self.pages.get(&((block / PAGE_BLOCKS) as u32))?;
+        let sums = page.sums.as_deref()?;
+        Some(sums[(block % PAGE_BLOCKS) as usize] != UNKNOWN)
+    }
+
+    #[cfg(test)]
+    fn has(&self, defect: super::simulation::Defect) -> bool {
+        self.defect == Some(defect)
+    }
+}
+
+fn unknown() -> Sums {
+    vec![UNKNOWN; PAGE_BLOCKS as usize].into()
+}

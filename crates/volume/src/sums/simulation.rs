@@ -1,0 +1,642 @@
+//! Histories of one copy with sums: a disk that loses what was not flushed, tears what was under
+//! way and returns errors, power that goes, bits that flip at rest. A seed replays one.
+//!
+//! The disk knows which of its blocks are rotten. So what a read must find is known: a rotten
+//! block, unless its sum was not to be believed since, and never one that is right.
+//!
+//! `VOLUME_SEED=n cargo test -p evenkeel-volume sums::simulation` repeats the history `n`.
+
+use super::keeper::{Action, Id, Keeper, Kind, Limits, Store};
+use super::record::{RECORD_BYTES, SLOTS, Slot, decode_page};
+use super::{PAGE_BLOCKS, Sum, UNKNOWN, pages_of, sum_of};
+use lab::{Random, setting};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+const SEEDS: u64 = 1_000;
+const STEPS: u64 = 400;
+/// Blocks that clients use, from the start of each page and of the volume's end.
+const USED: u64 = 5;
+const LIMITS: Limits = Limits {
+    cached: 5,
+    hot: 3,
+    batch: 2,
+    idle_ms: 50,
+};
+
+/// The keeper broken on purpose: the simulation has to find each of these.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Defect {
+    /// A write begins before its page is in the log.
+    WriteBeforeLog,
+    /// Sums of hot pages are believed after a crash.
+    HotSumsBelieved,
+    /// A page leaves the log before its data is flushed.
+    DataNotFlushed,
+    /// A page leaves the log before it is stored.
+    PageNotStored,
+    /// The sums of a write that failed stay as they were.
+    FailedWriteKeepsSums,
+    /// Requests that overlap run at the same time.
+    OverlapsRun,
+    /// What is added anew has the draw of what was given up.
+    DrawRepeated,
+    /// What is read is not compared.
+    ReadNotChecked,
+    /// The place of a block is not in its sum.
+    PlaceNotInSum,
+    /// Blocks that come by growth count as built.
+    GrowthCountsAsBuilt,
+}
+
+const DEFECTS: [Defect; 10] = [
+    Defect::WriteBeforeLog,
+    Defect::HotSumsBelieved,
+    Defect::DataNotFlushed,
+    Defect::PageNotStored,
+    Defect::FailedWriteKeepsSums,
+    Defect::OverlapsRun,
+    Defect::DrawRepeated,
+    Defect::ReadNotChecked,
+    Defect::PlaceNotInSum,
+    Defect::GrowthCountsAsBuilt,
+];
+
+/// Spoils a store, as a defect wants it.
+pub(super) fn spoil(mut store: Store, defect: Option<Defect>) -> Store {
+    match defect {
+        Some(Defect::DataNotFlushed) => store.flushes_data = false,
+        Some(Defect::PageNotStored) => store.pages.clear(),
+        _ => {}
+    }
+    store
+}
+
+/// What a block has on the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Cell {
+    content: u64,
+    is_rotten: bool,
+    /// Its sum was not to be believed since it rotted.
+    is_excused: bool,
+}
+
+#[derive(Debug)]
+enum Work {
+    Data {
+        id: Id,
+        kind: Kind,
+        blocks: Range<u64>,
+        content: u64,
+        /// It has happened on the disk; what a read brought.
+        landed: Option<Vec<Cell>>,
+        is_discard: bool,
+    },
+    Load(u32),
+    Store(Store, u8),
+    Build(Id, Range<u64>),
+}
+
+#[derive(Default)]
+struct Disk {
+    cells: BTreeMap<u64, Cell>,
+    /// What was not flushed, in order.
+    cached: Vec<(u64, Cell)>,
+    pages: BTreeMap<u32, Vec<u8>>,
+    cached_pages: Vec<(u32, Vec<u8>)>,
+    ring: Vec<u8>,
+}
+
+struct World {
+    random: Random,
+    disk: Disk,
+    keeper: Option<Keeper>,
+    work: Vec<Work>,
+    /// Requests that have not begun.
+    asked: BTreeMap<Id, (Kind, Range<u64>, bool)>,
+    building: bool,
+    blocks: u64,
+    next: u64,
+    now_ms: u64,
+    draw: u64,
+    defect: Option<Defect>,
+    /// A part could not be read for its sums, so they are missing.
+    lacks: bool,
+    /// Rotten blocks that were found by a read.
+    found: u64,
+}
+
+impl Disk {
+    fn cell(&self, block: u64) -> Cell {
+        let cached = self.cached.iter().rev().find(|(one, _)| *one == block);
+        let cell = cached.map(|(_, cell)| *cell);
+        cell.or_else(|| self.cells.get(&block).copied()).unwrap_or_default()
+    }
+
+    fn flush(&mut self) {
+        self.cells.extend(self.cached.drain(..));
+    }
+
+    fn page(&self, index: u32) -> Option<&Vec<u8>> {
+        let cached = self.cached_pages.iter().rev().find(|(one, _)| *one == index);
+        cached.map(|(_, page)| page).or_else(|| self.pages.get(&index))
+    }
+
+    /// Changes each cell of a block, wherever it is.
+    fn each(&mut self, block: u64, change: impl Fn(&mut Cell)) {
+        let cached = self.cached.iter_mut().filter(|(one, _)| *one == block);
+        cached.for_each(|(_, cell)| change(cell));
+        self.cells.get_mut(&block).into_iter().for_each(change);
+    }
+}
+
+impl World {
+    fn new(seed: u64, defect: Option<Defect>) -> World {
+        let mut random = Random::new(seed);
+        let blocks = PAGE_BLOCKS * random.between(3, 7) + random.below(PAGE_BLOCKS);
+        let mut world = World {
+            random,
+            disk: Disk {
+                ring: vec![0; SLOTS as usize * RECORD_BYTES],
+                ..Disk::default()
+            },
+            keeper: None,
+            work: Vec::new(),
+            asked: BTreeMap::new(),
+            building: false,
+            blocks,
+            next: 0,
+            now_ms: 0,
+            draw: 0,
+            defect,
+            lacks: false,
+            found: 0,
+        };
+        world.open();
+        world
+    }
+
+    /// As the driver does at its start.
+    fn open(&mut self) {
+        let slot = Slot::newest(&self.disk.ring).unwrap_or_else(|| {
+            if self.defect != Some(Defect::DrawRepeated) || self.draw == 0 {
+                self.draw += 1;
+            }
+            let slot = Slot {
+                number: 1,
+                draw: self.draw,
+                offset: 0,
+                blocks: self.blocks,
+                built: 0,
+                hot: Vec::new(),
+            };
+            self.write_slot(&slot);
+            slot
+        });
+        // What was rotten under a hot page is built as it is.
+        let mut hot = slot.hot.clone();
+        let mut slot = slot;
+        if self.defect == Some(Defect::HotSumsBelieved) {
+            slot.hot.clear();
+            hot.clear();
+        }
+        if self.defect == Some(Defect::GrowthCountsAsBuilt) && slot.built >= pages_of(slot.blocks) {
+            (slot.blocks, slot.built) = (self.blocks, pages_of(self.blocks));
+        }
+        for index in hot {
+            self.excuse(u64::from(index) * PAGE_BLOCKS..u64::from(index + 1) * PAGE_BLOCKS);
+        }
+        let mut keeper = Keeper::open(slot, self.blocks, LIMITS);
+        keeper.defect = self.defect;
+        self.keeper = Some(keeper);
+        self.building = false;
+    }
+
+    fn excuse(&mut self, blocks: Range<u64>) {
+        for block in blocks {
+            self.disk.each(block, |cell| cell.is_excused |= cell.is_rotten);
+        }
+    }
+
+    fn write_slot(&mut self, slot: &Slot) {
+        let at = slot.place() as usize;
+        self.disk.ring[at..at + RECORD_BYTES].copy_from_slice(&slot.encode());
+    }
+
+    /// Blocks that clients use.
+    fn blocks_of(&mut self) -> Range<u64> {
+        let pages = u64::from(pages_of(self.blocks));
+        let page = self.random.below(pages) * PAGE_BLOCKS;
+        let first = match self.random.below(3) {
+            // Over the end of a page.
+            0 if page > 0 => page - 1,
+            1 => (self.blocks - USED).max(page),
+            _ => page + self.random.below(USED),
+        };
+        let first = first.min(self.blocks - 1);
+        first..(first + 1 + self.random.below(3)).min(self.blocks)
+    }
+
+    fn ask(&mut self) {
+        let blocks = self.blocks_of();
+        self.next += 1;
+        let id = Id(self.next);
+        let kind = self.random.pick(&[Kind::Read, Kind::Change]);
+        let is_discard = self.random.once_in(12);
+        if let Some(keeper) = &mut self.keeper {
+            self.asked.insert(id, (kind, blocks.clone(), is_discard));
+            keeper.request(id, kind, blocks);
+        } else if kind == Kind::Change {
+            let content = self.random.next();
+            self.write(blocks, content);
+        }
+    }
+
+    fn write(&mut self, blocks: Range<u64>, content: u64) {
+        for block in blocks {
+            let cell = Cell {
+                content,
+                ..Cell::default()
+            };
+            self.disk.cached.push((block, cell));
+        }
+    }
+
+    fn settle(&mut self) {
+        let Some(keeper) = &mut self.keeper else {
+            return;
+        };
+        if !self.building && self.random.percent(30) {
+            self.next += 1;
+            self.building = keeper.build(Id(self.next));
+        }
+        let mut actions = Vec::new();
+        keeper.settle(self.now_ms, &mut actions);
+        for action in actions {
+            match action {
+                Action::Start(id) => {
+                    let (kind, blocks, is_discard) = self.asked.remove(&id).expect("asked for");
+                    self.work.push(Work::Data {
+                        id,
+                        kind,
+                        blocks,
+                        content: self.random.next(),
+                        landed: None,
+                        is_discard: is_discard && kind == Kind::Change,
+                    });
+                }
+                Action::Load(index) => self.work.push(Work::Load(index)),
+                Action::Store(store) => self.work.push(Work::Store(store, 0)),
+                Action::Build(_, blocks) if blocks.is_empty() => self.building = false,
+                Action::Build(id, blocks) => self.work.push(Work::Build(id, blocks)),
+            }
+        }
+    }
+
+    /// Something that is under way gets on. `may_fail`: it may end with an error.
+    fn progress(&mut self, may_fail: bool) -> Result<(), String> {
+        if self.work.is_empty() {
+            return Ok(());
+        }
+        let place = self.random.index(self.work.len());
+        let fails = may_fail && self.random.once_in(25);
+        match self.work.swap_remove(place) {
+            Work::Data {
+                id,
+                kind,
+                blocks,
+                content,
+                landed: None,
+                is_discard,
+            } => {
+                let cells = blocks.clone().map(|block| self.disk.cell(block)).collect();
+                if kind == Kind::Change {
+                    self.write(blocks.clone(), content);
+                }
+                self.work.push(Work::Data {
+                    id,
+                    kind,
+                    blocks,
+                    content,
+                    landed: Some(cells),
+                    is_discard,
+                });
+                Ok(())
+            }
+            Work::Data {
+                id,
+                kind: Kind::Change,
+                blocks,
+                content,
+                is_discard,
+                ..
+            } => {
+                self.changed(id, blocks, content, fails || is_discard);
+                Ok(())
+            }
+            Work::Data {
+                id, blocks, landed, ..
+            } => self.read(id, &blocks, &landed.unwrap_or_default()),
+            Work::Load(index) => {
+                let bytes = self.disk.page(index).cloned().filter(|_| !fails);
+                let keeper = self.keeper.as_mut().ok_or("a keeper")?;
+                keeper.loaded(index, bytes.as_deref());
+                if fails {
+                    self.excuse(u64::from(index) * PAGE_BLOCKS..u64::from(index + 1) * PAGE_BLOCKS);
+                }
+                Ok(())
+            }
+            Work::Store(store, step) => {
+                self.store(store, step, fails);
+                Ok(())
+            }
+            Work::Build(id, blocks) => {
+                let sums: Vec<Sum> = blocks.map(|one| self.sum(one, self.disk.cell(one))).collect();
+                let keeper = self.keeper.as_mut().ok_or("a keeper")?;
+                keeper.built(id, Some(&sums).filter(|_| !fails).map(|sums| &sums[..]));
+                self.lacks |= fails;
+                self.building = false;
+                Ok(())
+            }
+        }
+    }
+
+    fn sum(&self, block: u64, cell: Cell) -> Sum {
+        let block = match self.defect {
+            Some(Defect::PlaceNotInSum) => 0,
+            _ => block,
+        };
+        sum_of(block, &cell.content.to_le_bytes())
+    }
+
+    fn changed(&mut self, id: Id, blocks: Range<u64>, content: u64, fails: bool) {
+        let cell = Cell {
+            content,
+            ..Cell::default()
+        };
+        let sums: Vec<Sum> = blocks.clone().map(|block| self.sum(block, cell)).collect();
+        let Some(keeper) = &mut self.keeper else {
+            return;
+        };
+        match fails {
+            true => {
+                keeper.changed(id, None);
+                self.excuse(blocks);
+            }
+            false => keeper.changed(id, Some(&sums)),
+        }
+    }
+
+    fn read(&mut self, id: Id, blocks: &Range<u64>, cells: &[Cell]) -> Result<(), String> {
+        let sums = blocks.clone().zip(cells);
+        let sums: Vec<Sum> = sums.map(|(block, cell)| self.sum(block, *cell)).collect();
+        let keeper = self.keeper.as_mut().ok_or("a keeper")?;
+        let mut wrong = keeper.read(id, Some(&sums));
+        if self.defect == Some(Defect::ReadNotChecked) {
+            wrong.clear();
+        }
+        for (block, cell) in blocks.clone().zip(cells) {
+            let is_found = wrong.contains(&block);
+            if is_found && !cell.is_rotten {
+                return Err(format!("block {block} is right, and counts as rotten: {cell:?}"));
+            }
+            if !is_found && cell.is_rotten && !cell.is_excused {
+                return Err(format!("a read returns the rotten block {block}: {cell:?}"));
+            }
+            self.found += u64::from(is_found);
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, store: Store, step: u8, fails: bool) {
+        match step {
+            0 if !fails => {
+                if store.flushes_data {
+                    self.disk.flush();
+                }
+                self.disk.cached_pages.extend(store.pages.iter().cloned());
+                self.work.push(Work::Store(store, 1));
+            }
+            1 if !fails => {
+                let cached = std::mem::take(&mut self.disk.cached_pages);
+                self.disk.pages.extend(cached);
+                self.work.push(Work::Store(store, 2));
+            }
+            _ => {
+                if !fails || step == 2 && self.random.percent(50) {
+                    self.write_slot(&store.slot);
+                }
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.stored(!fails);
+                    for id in if fails { keeper.give_up() } else { Vec::new() } {
+                        // Without a place among those that were asked for, it is a build.
+                        if self.asked.remove(&id).is_none() {
+                            self.building = false;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The power goes, or the process is killed: what is under way happens in part.
+    fn crash(&mut self, is_power: bool) {
+        for work in std::mem::take(&mut self.work) {
+            match work {
+                Work::Data {
+                    kind: Kind::Change,
+                    blocks,
+                    content,
+                    landed: None,
+                    ..
+                } => {
+                    for block in blocks {
+                        if self.random.percent(50) {
+                            self.write(block..block + 1, content);
+                        }
+                    }
+                }
+                Work::Store(store, 0) => self.disk.cached_pages.extend(store.pages),
+                Work::Store(store, 2) => match self.random.below(3) {
+                    0 => self.write_slot(&store.slot),
+                    1 => {
+                        let at = store.slot.place() as usize;
+                        let whole = store.slot.encode();
+                        self.disk.ring[at..at + 512].copy_from_slice(&whole[..512]);
+                    }
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        if is_power {
+            for (block, cell) in std::mem::take(&mut self.disk.cached) {
+                if self.random.percent(50) {
+                    self.disk.cells.insert(block, cell);
+                }
+            }
+            for (index, page) in std::mem::take(&mut self.disk.cached_pages) {
+                match self.random.below(3) {
+                    0 => drop(self.disk.pages.insert(index, page)),
+                    1 => {
+                        let mut torn = page.clone();
+                        torn[2048..].fill(0);
+                        self.disk.pages.insert(index, torn);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.asked.clear();
+        self.keeper = None;
+    }
+
+    /// A bit flips where nothing is under way.
+    fn rot(&mut self) {
+        let block = self.blocks_of().start;
+        let is_used = self.work.iter().any(|work| match work {
+            Work::Data { blocks, .. } | Work::Build(_, blocks) => blocks.contains(&block),
+            _ => false,
+        });
+        if is_used || self.disk.cell(block).is_rotten {
+            return;
+        }
+        self.disk.flush();
+        let index = (block / PAGE_BLOCKS) as u32;
+        let stored = self.disk.page(index);
+        let stored = stored.and_then(|bytes| decode_page(bytes, self.draw, index));
+        let stored = stored.map_or(UNKNOWN, |sums| sums[(block % PAGE_BLOCKS) as usize]);
+        let has = |keeper: &Keeper| keeper.sum_known(block);
+        let in_memory = self.keeper.as_ref().and_then(has);
+        let known = in_memory.unwrap_or(self.keeper.is_some() && stored != UNKNOWN);
+        let from = self.blocks_of().start;
+        let other = self.disk.cell(from).content;
+        // Another block's data in this place is wrong, too.
+        let now = match self.random.percent(30) && other != self.disk.cell(block).content {
+            true => other,
+            false => self.disk.cell(block).content ^ 1 << self.random.below(64),
+        };
+        let cell = Cell {
+            content: now,
+            is_rotten: true,
+            is_excused: !known,
+        };
+        self.disk.cells.insert(block, cell);
+    }
+
+    /// The driver stops in order, then another one begins.
+    fn restart(&mut self) -> Result<(), String> {
+        self.quiesce(true)?;
+        let slot = Slot::newest(&self.disk.ring).ok_or("a slot")?;
+        let keeper = self.keeper.take().ok_or("a keeper")?;
+        if !keeper.is_cold() {
+            return Err(format!("pages are left in the log: {slot:?}"));
+        }
+        self.open();
+        Ok(())
+    }
+
+    /// Everything that was asked for ends.
+    fn quiesce(&mut self, ends: bool) -> Result<(), String> {
+        for _ in 0..20_000 {
+            self.now_ms += 100;
+            let keeper = self.keeper.as_mut().ok_or("a keeper")?;
+            keeper.ends = ends;
+            self.settle();
+            self.progress(false)?;
+            let keeper = self.keeper.as_ref().ok_or("a keeper")?;
+            let is_done = self.work.is_empty() && self.asked.is_empty();
+            if is_done && (!ends || keeper.is_cold()) && (ends || keeper.is_built()) {
+                return Ok(());
+            }
+        }
+        Err(format!("it stands still: {:?}", self.keeper))
+    }
+
+    /// The line is removed from the file, the volume is used, and it is added again.
+    fn without(&mut self) {
+        self.crash(false);
+        self.disk.ring.fill(0);
+        for _ in 0..self.random.below(6) {
+            self.ask();
+        }
+        let blocks = self.blocks;
+        self.excuse(0..blocks);
+        self.open();
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.now_ms += self.random.below(20);
+        match self.random.below(100) {
+            0..=39 => self.ask(),
+            40 => {
+                let is_power = self.random.percent(70);
+                self.crash(is_power);
+                if self.random.once_in(3) {
+                    self.blocks += self.random.below(2 * PAGE_BLOCKS);
+                }
+                self.open();
+            }
+            41 => self.restart()?,
+            42 if self.random.once_in(3) => self.without(),
+            43..=46 => self.rot(),
+            47 => self.now_ms += 1_000,
+            48 => self.disk.flush(),
+            _ => self.progress(true)?,
+        }
+        self.settle();
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        for _ in 0..STEPS {
+            self.step()?;
+        }
+        self.quiesce(false)?;
+        // Now each block has a sum, and each read is checked.
+        let pages = u64::from(pages_of(self.blocks));
+        for page in 0..pages {
+            let first = page * PAGE_BLOCKS;
+            let at = self.random.between(first, self.blocks.min(first + PAGE_BLOCKS));
+            for block in [first, at.min(self.blocks - 1)] {
+                self.next += 1;
+                let keeper = self.keeper.as_mut().ok_or("a keeper")?;
+                let blocks = block..block + 1;
+                keeper.request(Id(self.next), Kind::Read, blocks.clone());
+                self.asked.insert(Id(self.next), (Kind::Read, blocks, false));
+            }
+            self.quiesce(false)?;
+            let keeper = self.keeper.as_ref().ok_or("a keeper")?;
+            if keeper.sum_known(first) == Some(false) && !self.lacks {
+                return Err(format!("block {first} has no sum"));
+            }
+        }
+        self.restart()
+    }
+}
+
+fn run(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
+    let mut world = World::new(seed, defect);
+    world.run().map(|()| world.found)
+}
+
+#[test]
+fn no_read_returns_rotten_data_and_none_that_is_right_is_refused() {
+    if let Some(seed) = setting("VOLUME_SEED") {
+        run(seed, None).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        return;
+    }
+    let mut found = 0;
+    for seed in 0..setting("VOLUME_SEEDS").unwrap_or(SEEDS) {
+        found += run(seed, None).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+    assert!(found > 0, "reads find rotten blocks");
+}
+
+#[test]
+fn each_defect_is_found() {
+    for defect in DEFECTS {
+        let found = (0..SEEDS).find(|seed| run(*seed, Some(defect)).is_err());
+        assert!(found.is_some(), "{defect:?} is not found");
+    }
+}
