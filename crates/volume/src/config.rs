@@ -32,6 +32,10 @@ pub struct Spec {
     /// What requests do while no majority of the cluster is reachable.
     #[serde(default)]
     pub without_majority: WithoutMajority,
+    /// Checksums of the data are kept; those that are missing are built at so many bytes a
+    /// second.
+    #[serde(default)]
+    pub verify: Option<u64>,
 }
 
 /// What requests do while no majority of the cluster is reachable.
@@ -113,7 +117,7 @@ impl Spec {
     pub fn continues(&self, before: &Spec) -> bool {
         let leaves = |pair: &Pair| self.pair.is_none() && self.node.as_ref() == Some(&pair.me);
         let same = self.pair == before.pair || before.pair.as_ref().is_some_and(leaves);
-        self.backing == before.backing && same
+        self.backing == before.backing && self.verify == before.verify && same
     }
 }
 
@@ -250,6 +254,11 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
                     let [from, to] = [other, spec].map(|one| one.without_majority.word());
                     lines.push(format!("~ volume {name}: without-majority {from} -> {to}"));
                 }
+                if other.verify.is_some() != spec.verify.is_some() {
+                    let word = |on: bool| if on { "yes" } else { "no" };
+                    let [from, to] = [other, spec].map(|one| word(one.verify.is_some()));
+                    lines.push(format!("~ volume {name}: verify {from} -> {to}"));
+                }
                 if other.backing != spec.backing {
                     let (from, to) = (backing_words(&other.backing), backing_words(&spec.backing));
                     lines.push(format!("~ volume {name}: backing {from} -> {to}"));
@@ -324,6 +333,7 @@ mod tests {
                         pair: None,
                         node: None,
                         without_majority: WithoutMajority::Freeze,
+                        verify: None,
                     },
                 )
             };

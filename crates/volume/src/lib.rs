@@ -13,6 +13,7 @@
 //! - [`export`] serves NBD clients.
 //! - [`layout`] is the metadata of a copy as bytes.
 //! - [`store`] writes changes of the metadata.
+//! - [`sums`] are the checksums of a copy on its disk.
 //! - [`replica`] is a copy of a volume and its side of the replication, as a value.
 //! - [`single`] joins both for a volume with one copy, and [`meter`] counts what it does.
 //!
@@ -21,6 +22,7 @@
 
 pub mod attach;
 pub mod client;
+mod clock;
 pub mod command;
 pub mod config;
 pub mod copy;

@@ -1,11 +1,13 @@
 //! How volumes are, as a report.
 
+use crate::clock::now;
 use crate::config::{backing_words, size_words};
 use crate::keyword::NAME;
 use crate::meter::{Count, KINDS, Kind};
 use crate::mirror::Shown;
 use crate::replica::{BLOCK_BYTES, OtherState};
-use crate::status::{Status, now};
+use crate::status::Status;
+use crate::sums::Sums;
 use crate::verified;
 use part::report::{Grade, NumberRow, Report, Subject, Unit};
 
@@ -49,6 +51,21 @@ pub const CONNECTED_NUMBER: &str = "connected";
 pub const RESYNCS: &str = "resyncs";
 /// The number of clients.
 pub const CLIENTS: &str = "clients";
+
+/// The fact that says how the checksums on disk are.
+pub const CHECKSUMS: &str = "checksums";
+/// The fact with the ranges that are damaged, a line each.
+pub const DAMAGE: &str = "damage";
+/// The number of bytes that are damaged and were not overwritten since.
+pub const DAMAGED: &str = "damaged bytes";
+/// The number that is 1 where checksums are kept.
+pub const CHECKED: &str = "checksums kept";
+/// The number of blocks that did not match, counted at each read.
+pub const MISMATCHES: &str = "checksum mismatches";
+/// The number of bytes that have checksums.
+pub const SUMMED: &str = "checksummed bytes";
+/// Damaged ranges that are listed at most.
+const DAMAGE_LINES_MAX: usize = 64;
 
 /// A kind of operations, as it is called in reports.
 struct Words {
@@ -140,6 +157,26 @@ fn rows() -> Vec<NumberRow> {
             "evenkeel_volume_resyncs_total",
             "Resyncs that this node has finished as the owner.",
         ),
+        NumberRow::new(
+            CHECKED,
+            "evenkeel_volume_checksums",
+            "1 if checksums of the data are kept on disk (`verify yes`).",
+        ),
+        NumberRow::new(
+            SUMMED,
+            "evenkeel_volume_checksummed_bytes",
+            "Bytes whose checksums have been built.",
+        ),
+        NumberRow::new(
+            MISMATCHES,
+            "evenkeel_volume_checksum_mismatches_total",
+            "Blocks that a read found damaged.",
+        ),
+        NumberRow::new(
+            DAMAGED,
+            "evenkeel_volume_damaged_bytes",
+            "Bytes that are damaged and were not overwritten since.",
+        ),
         NumberRow::new(CLIENTS, "evenkeel_volume_clients", "Connected clients."),
     ]
 }
@@ -201,13 +238,25 @@ fn subject(volume: Status) -> Subject {
         grade = Grade::Busy;
         why = format!("no snapshot: {trouble}");
     }
+    let sums = volume.sums.sums();
+    if let Some(words) = sums.words().filter(|_| is_served) {
+        let colon = if why.is_empty() { "" } else { "; " };
+        why = format!("{words}{colon}{why}");
+        if sums.damaged.is_empty() {
+            grade = grade.max(Grade::Busy);
+        } else {
+            (word, grade) = ("failing", Grade::Bad);
+        }
+    }
     let mut subject = Subject::new(VOLUME, &volume.name)
         .label("volume")
         .state(word, grade);
     subject.since = Some(volume.since);
     subject.why = why;
     subject.events = volume.events.clone();
-    let subject = facts(subject, &volume);
+    subject.events.extend(sums.events.iter().cloned());
+    subject.events.sort_by_key(|event| event.at.boottime_ms);
+    let subject = checked(facts(subject, &volume), &sums);
     let clients = if is_served {
         volume.meter.clients() as u64
     } else {
@@ -266,6 +315,39 @@ fn facts(subject: Subject, volume: &Status) -> Subject {
             .fact(SOCKET, volume.socket.display().to_string());
     }
     subject
+}
+
+/// Adds how the checksums are.
+fn checked(subject: Subject, sums: &Sums) -> Subject {
+    if !sums.is_on {
+        return subject;
+    }
+    let (built, total) = (sums.built_bytes, sums.total_bytes);
+    let words = match built < total {
+        true => format!("{} of {} built", rough(built), rough(total)),
+        false => "complete".to_owned(),
+    };
+    let damaged = sums.damaged.len() as u64 * BLOCK_BYTES;
+    let subject = subject
+        .fact(CHECKSUMS, words)
+        .number(CHECKED, 1)
+        .number(SUMMED, built)
+        .number(MISMATCHES, sums.mismatches)
+        .number(DAMAGED, damaged);
+    let line = |block: &u64| {
+        let first = block * BLOCK_BYTES;
+        format!("bytes {first}-{}", first + BLOCK_BYTES - 1)
+    };
+    let mut lines: Vec<String> = sums.damaged.keys().map(line).collect();
+    let more = lines.len().saturating_sub(DAMAGE_LINES_MAX);
+    lines.truncate(DAMAGE_LINES_MAX);
+    if more > 0 {
+        lines.push(format!("{more} more blocks"));
+    }
+    match lines.is_empty() {
+        true => subject,
+        false => subject.lines(DAMAGE, lines),
+    }
 }
 
 /// Adds how two copies are.

@@ -4,6 +4,8 @@ use crate::disk::{Completion, Disk, DiskError, Pool, Preference, Target};
 use crate::export::{Export, KEYS, Listener};
 use crate::meter::{Meter, Stopwatch};
 use crate::stream::wait;
+use crate::sums::area::Area;
+use crate::sums::{Checked, Tally};
 use protocol::nbd;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
@@ -41,9 +43,17 @@ pub enum ServeError {
 pub struct Waker<'w> {
     /// Readable when it wants something.
     pub wakes: BorrowedFd<'w>,
-    /// Makes it not readable, and returns the size that clients from now on see, bytes, if
-    /// the volume has grown.
-    pub woken: &'w mut dyn FnMut() -> Option<u64>,
+    /// Makes it not readable, and returns what it wants.
+    pub woken: &'w mut dyn FnMut() -> Wanted,
+}
+
+/// What is wanted of a volume while it is served.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Wanted {
+    /// The volume has grown: the size that clients from now on see, bytes.
+    pub size: Option<u64>,
+    /// All of it is to be checked, or no longer.
+    pub check: Option<bool>,
 }
 
 /// A volume that is served.
@@ -51,7 +61,7 @@ pub struct Waker<'w> {
 pub struct Single {
     epoll: Rc<OwnedFd>,
     export: Export,
-    disk: Disk,
+    disk: Checked,
     meter: Arc<Meter>,
     stopwatch: Stopwatch,
 }
@@ -67,9 +77,28 @@ impl Single {
         listeners: Vec<Listener>,
         prefers: Preference,
     ) -> Result<Single, ServeError> {
+        Single::checked(target, export, listeners, prefers, None)
+    }
+
+    /// As [`Single::new`], with checksums: they are built at a rate (bytes a second), and what
+    /// they find is told to the tally.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn checked(
+        target: &Target,
+        export: nbd::Export,
+        listeners: Vec<Listener>,
+        prefers: Preference,
+        sums: Option<(Area, u64, Arc<Tally>)>,
+    ) -> Result<Single, ServeError> {
         let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).map_err(ServeError::Wait)?);
         let pool = Pool::new()?;
         let disk = Disk::new(target, &pool, prefers)?;
+        let disk = match sums {
+            Some((area, rate, tally)) => Checked::with(disk, area, &pool, prefers, (rate, tally))?,
+            None => Checked::new(disk),
+        };
         for descriptor in disk.descriptors() {
             let data = EventData::new_u64(DISK_KEY);
             epoll::add(&epoll, descriptor, data, EventFlags::IN).map_err(ServeError::Wait)?;
@@ -125,7 +154,12 @@ impl Single {
         let mut completions = Vec::new();
         loop {
             let retry = self.disk.is_held_up().then(|| Instant::now() + RETRY);
-            let deadlines = [self.export.deadline(), stops_at, retry];
+            let deadlines = [
+                self.export.deadline(),
+                stops_at,
+                retry,
+                self.disk.deadline(),
+            ];
             let deadline = deadlines.into_iter().flatten().min();
             let mut events = [const {
                 Event {
@@ -144,8 +178,8 @@ impl Single {
                         stops_at = now.checked_add(STOP_MAX);
                     }
                     WAKE_KEY => {
-                        let grown = waker.as_mut().and_then(|waker| (waker.woken)());
-                        grown.into_iter().for_each(|size| self.export.grow(size));
+                        let woken = waker.as_mut().map(|waker| (waker.woken)());
+                        self.woken(woken.unwrap_or_default());
                     }
                     key => {
                         debug_assert!(key >= KEYS);
@@ -155,9 +189,28 @@ impl Single {
             }
             self.turn(&mut completions, now);
             let is_late = stops_at.is_some_and(|at| now >= at);
-            if stops_at.is_some() && (is_late || !self.export.is_busy()) {
+            let is_idle = stops_at.is_some() && !self.export.is_busy();
+            if stops_at.is_some() && is_late || is_idle && self.disk.stop() {
                 return Ok(());
             }
+            if is_idle {
+                self.disk.start();
+            }
+        }
+    }
+
+    fn woken(&mut self, wanted: Wanted) {
+        if let Some(size) = wanted.size {
+            match self.disk.grow(size) {
+                Ok(()) => self.export.grow(size),
+                // Clients do not see what could not have checksums.
+                Err(error) => self.disk.tell(&error),
+            }
+        }
+        match wanted.check {
+            Some(true) => self.disk.scrub(),
+            Some(false) => self.disk.end_scrub(),
+            None => {}
         }
     }
 

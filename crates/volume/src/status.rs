@@ -1,15 +1,15 @@
 //! How a volume is, as its thread says.
 
+use crate::clock::now;
 use crate::config::{Schedule, Spec};
 use crate::device::Stamp;
 use crate::meter::Meter;
 use crate::mirror::Shown;
+use crate::sums::Tally;
 use crate::verified::Verified;
 use part::report::{Event, Grade, Moment};
-use rustix::time::{ClockId, clock_gettime};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// The state of a copy that is no part of the volume.
 pub(crate) const REFUSED: &str = "refused";
@@ -118,6 +118,8 @@ pub struct Status {
     pub events: Vec<Event>,
     /// When snapshots are taken, and those that there are.
     pub snapshots: Option<(Schedule, Taken)>,
+    /// Its checksums.
+    pub sums: Arc<Tally>,
     /// Its numbers.
     pub meter: Arc<Meter>,
 }
@@ -142,17 +144,5 @@ impl Status {
         }
         (self.state, self.why) = (state, why);
         true
-    }
-}
-
-/// The present, by both clocks.
-pub(crate) fn now() -> Moment {
-    let boottime = clock_gettime(ClockId::Boottime);
-    let ms = boottime.tv_sec.saturating_mul(1_000) + boottime.tv_nsec / 1_000_000;
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let unix = unix.unwrap_or_default().as_millis();
-    Moment {
-        boottime_ms: u64::try_from(ms).unwrap_or(0),
-        unix_ms: u64::try_from(unix).unwrap_or(u64::MAX),
     }
 }

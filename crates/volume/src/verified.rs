@@ -147,6 +147,7 @@ fn lines(verify: &Verify) -> Vec<String> {
             Fault::Differs => "differ",
             Fault::UnreadableHere => "cannot be read at the owner",
             Fault::UnreadableThere => "cannot be read at the other node",
+            Fault::Damaged => "do not match their checksums",
         };
         format!("bytes {first}-{} {what}", end - 1)
     };
@@ -160,7 +161,7 @@ fn lines(verify: &Verify) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::now;
+    use crate::clock::now;
 
     fn verify(number: u64, done: u64) -> Verify {
         Verify {

@@ -133,6 +133,7 @@ fn section(matches: &ArgMatches, name: &str) -> Result<(Spec, Option<Instance>),
         pair,
         node: None,
         without_majority: WithoutMajority::default(),
+        verify: None,
     };
     Ok((spec, Some(instance)))
 }

@@ -28,6 +28,7 @@ mod supervisor_haproxy;
 mod takeover;
 mod tls_life;
 mod upgrade;
+mod volume_checksums;
 mod volume_copies;
 mod volume_lvm;
 mod volume_snapshots;

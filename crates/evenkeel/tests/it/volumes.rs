@@ -117,7 +117,7 @@ impl Connected {
 }
 
 /// The volume role of a supervisor.
-fn role(supervised: &Supervised) -> Option<i32> {
+pub(crate) fn role(supervised: &Supervised) -> Option<i32> {
     let is_role = |pid: &i32| title_of(*pid).starts_with(b"evenkeel: volume");
     supervised.children().into_iter().find(is_role)
 }

@@ -17,7 +17,9 @@ pub use signature::Signature;
 pub use snapshot::{Kind, Snapshot, SnapshotError, Stamp};
 
 use crate::disk::Target;
-use crate::layout::{Head, LayoutError, Loaded, Metadata, Phase, VolumeId, metadata_bytes};
+use crate::layout::{
+    Head, LayoutError, Loaded, Metadata, Phase, VolumeId, metadata_bytes, sums_bytes,
+};
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom, fallocate,
     fcntl_getfl, fcntl_setfl, fdatasync, flock, fstat, fstatvfs, fsync, ftruncate, ioctl_blksszget,
@@ -562,12 +564,14 @@ fn open_device(path: &Path) -> Result<(Place, Place), DeviceError> {
 }
 
 /// Where data begins on a device for a volume of this size, and how long the device is to be.
-/// There is room for the bitmap of a volume that has grown to twice its size.
+/// There is room for the bitmap of a volume that has grown to twice its size, and behind the
+/// data for checksums.
 pub fn device_bytes(size_bytes: u64) -> (u64, u64) {
     let least = metadata_bytes(size_bytes).unwrap_or_default();
     let needs = metadata_bytes(size_bytes.saturating_mul(2)).unwrap_or(least);
     let data_offset = needs.next_multiple_of(ALIGN_BYTES);
-    (data_offset, data_offset.saturating_add(size_bytes))
+    let sums = sums_bytes(size_bytes);
+    (data_offset, data_offset.saturating_add(size_bytes + sums))
 }
 
 fn create_on_device(

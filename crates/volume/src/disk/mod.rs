@@ -64,6 +64,9 @@ pub enum Failure {
     /// Zeroes would have to be written, and a fast operation was wanted.
     #[error("not supported without writing zeroes")]
     NotFast,
+    /// What the disk returned is not what was written.
+    #[error("the data does not match its checksum: the disk has damaged it")]
+    Damaged,
 }
 
 /// What is operated on.

@@ -1,4 +1,4 @@
-//! The section `volume-defaults`: what all volumes with two copies have in common.
+//! The section `volume-defaults`: what volumes have in common.
 
 use super::section::{Draft, Written};
 use super::{LineBuilder, codes};
@@ -22,6 +22,7 @@ pub(super) struct Defaults {
     pub(super) link: Option<Written<Cable>>,
     pub(super) resync_rate: Option<Written<u64>>,
     pub(super) without_majority: Option<Written<WithoutMajority>>,
+    pub(super) verify: Option<Written<bool>>,
 }
 
 pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
@@ -153,7 +154,8 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["volume-defaults"],
         syntax: "resync-rate <size>",
-        doc: "How many bytes a second a resync compares or copies at most, from 1m to 100g; the default is 200m. While \
+        doc: "How many bytes a second a resync compares or copies at most, from 1m to 100g; the default is 200m. It \
+            is also the rate at which missing checksums (`verify yes`) are built. While \
             client requests are in progress, at most one resync request is in progress.",
         example: "resync-rate 100m",
         build: resync_rate,

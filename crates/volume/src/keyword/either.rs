@@ -28,16 +28,55 @@ fn without_majority(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
-    places: &["volume", "volume-defaults"],
-    syntax: "without-majority { freeze | error }",
-    doc: "What requests to a volume with two copies do while no node may serve it, because no majority of the cluster \
+fn verify(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    if let (true, Some(first)) = (draft.in_defaults, &draft.defaults.verify) {
+        return Err(twice(first.span, span, "verify"));
+    }
+    if !draft.in_defaults {
+        once(draft, args, "verify")?;
+    }
+    let word = args.required("`yes` or `no`")?;
+    let value = match word.str() {
+        "yes" => true,
+        "no" => false,
+        _ => return Err(args.unfit(word, "not `yes` or `no`")),
+    };
+    args.end()?;
+    let written = Some(Written { value, span });
+    if draft.in_defaults {
+        draft.defaults.verify = written;
+    } else if let Some(volume) = draft.volumes.last_mut() {
+        volume.verify = written;
+    }
+    Ok(())
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+    Keyword {
+        places: &["volume", "volume-defaults"],
+        syntax: "without-majority { freeze | error }",
+        doc: "What requests to a volume with two copies do while no node may serve it, because no majority of the cluster \
             is reachable or its complete copy is away. With `freeze`, the default, they wait without an error. With \
             `error`, they fail (EIO) from 10 s after the end of the owner's lease on, so at most 15 s after the majority \
             was lost; so a member that restarts is no error. A node that is not the owner counts 15 s from the time at \
             which it last saw one. In both cases I/O resumes by itself. The blocks of a write that failed have the old \
             or the new content; once the volume is served again, that does not change. In `volume-defaults` it \
             holds for all volumes that do not say it themselves.",
-    example: "without-majority error",
-    build: without_majority,
-}];
+        example: "without-majority error",
+        build: without_majority,
+    },
+    Keyword {
+        places: &["volume", "volume-defaults"],
+        syntax: "verify { yes | no }",
+        doc: "With `yes`, a checksum of each block of 4 KiB is kept on disk beside the data of a volume with one copy, and \
+            each read is compared with it. Data that the disk has damaged without an error is never returned: the read \
+            fails (EIO) until the block is overwritten, and `evenkeel volume show` has the damage. Clients see a minimum \
+            block size of 4 KiB. The checksums take 0.2 % of the volume's size and about 4 MiB of memory. Those of \
+            existing data are built while the volume is used, at `resync-rate`. With `no`, the default, they are given up. A change \
+            takes effect at the reload, and clients connect again. Volumes with two copies do not support \
+            `yes` yet. In `volume-defaults` it holds for all volumes that do not say it themselves.",
+        example: "verify yes",
+        build: verify,
+    },
+];

@@ -39,10 +39,7 @@ pub static PART: Part = Part {
                 "volume",
                 "A block device with its data on one node or two, which clients there use over NBD.",
             ),
-            (
-                "volume-defaults",
-                "What all volumes with two copies have in common.",
-            ),
+            ("volume-defaults", "What volumes have in common."),
         ],
         on_lists: &["volume"],
         ..Sections::NONE
@@ -93,8 +90,8 @@ const DEFAULTS: Documented = Documented {
     name: "volume-defaults",
     places: &["file"],
     syntax: "volume-defaults",
-    doc: "What all volumes with two copies have in common: where the nodes reach each other, and how fast a copy that \
-        lacks something gets it. A file has at most one such section, before or after its volumes.",
+    doc: "What volumes have in common: for those with two copies where the nodes reach each other, and how fast a copy \
+        that lacks something gets it; and whether checksums are kept on disk. A file has at most one such section, before or after its volumes.",
     example: "volume-defaults\n    link 10.99.0.0/30 plain",
     family: "Volumes",
     built: true,
@@ -131,6 +128,7 @@ impl Tabled for Draft {
                 of_nodes(context, volume),
                 of_device(before, volume),
                 of_snapshots(volume),
+                of_verify(&self.defaults, volume),
                 of_cluster(context, volume),
                 missing(volume, "size", volume.size.is_none()),
                 missing(volume, "backing", volume.backing.is_none()),
@@ -154,6 +152,9 @@ impl Tabled for Draft {
                     without_majority: { volume.without_majority }
                         .or(self.defaults.without_majority.as_ref().map(|one| one.value))
                         .unwrap_or_default(),
+                    verify: verify(&self.defaults, volume)
+                        .filter(|verify| verify.value && volume.nodes.len() < 2)
+                        .map(|_| rate(&self.defaults)),
                 };
                 volumes.0.insert(volume.name.value.clone(), spec);
             }
@@ -217,14 +218,41 @@ fn pair(context: &Context, defaults: &Defaults, volume: &Volume) -> Option<Pair>
     };
     let is_first = context.nodes.is_here(&one.value);
     let (me, other) = if is_first { (one, other) } else { (other, one) };
-    let rate = defaults.resync_rate.as_ref();
     let link = defaults.link.as_ref();
     Some(Pair {
         me: me.value.clone(),
         other: other.value.clone(),
         cable: link.map(|link| link.value.clone()).unwrap_or_default(),
-        resync_rate: rate.map_or(RESYNC_RATE, |rate| rate.value),
+        resync_rate: rate(defaults),
     })
+}
+
+/// Bytes a second of what is done in the background.
+fn rate(defaults: &Defaults) -> u64 {
+    let rate = defaults.resync_rate.as_ref();
+    rate.map_or(RESYNC_RATE, |rate| rate.value)
+}
+
+/// What a volume says of checksums, or the defaults do.
+fn verify<'d>(defaults: &'d Defaults, volume: &'d Volume) -> Option<&'d Written<bool>> {
+    volume.verify.as_ref().or(defaults.verify.as_ref())
+}
+
+/// Two copies have no checksums on disk.
+fn of_verify(defaults: &Defaults, volume: &Volume) -> Option<Diagnostic> {
+    let ([_, second], Some(verify)) = (&volume.nodes[..], verify(defaults, volume)) else {
+        return None;
+    };
+    if !verify.value {
+        return None;
+    }
+    let name = &volume.name.value;
+    let told = format!("volume '{name}' has two copies, for which 'verify yes' is not supported");
+    let told = Diagnostic::error(&codes::VERIFY, verify.span, told);
+    let told = told.also(second.span, "the second copy");
+    Some(told.help(format!(
+        "write `verify no` in its section; `evenkeel volume verify {name}` compares both copies"
+    )))
 }
 
 /// A device belongs to one volume of a node.

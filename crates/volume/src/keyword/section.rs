@@ -38,6 +38,7 @@ pub(super) struct Volume {
     pub(super) backing: Option<Written<Backing>>,
     pub(super) snapshots: Option<Written<Schedule>>,
     pub(super) without_majority: Option<WithoutMajority>,
+    pub(super) verify: Option<Written<bool>>,
     /// A line `on` was refused.
     pub(super) has_refused_nodes: bool,
     /// Keywords that were given, and where.
@@ -84,6 +85,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         backing: None,
         snapshots: None,
         without_majority: None,
+        verify: None,
         has_refused_nodes: false,
         once: Vec::new(),
     });

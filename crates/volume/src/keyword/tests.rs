@@ -75,6 +75,7 @@ fn a_section_is_a_volume_of_this_machine() {
         backing: Backing::File("/srv/volumes".into()),
         snapshots: None,
         without_majority: WithoutMajority::Freeze,
+        verify: None,
     };
     assert_eq!(
         volumes.0.into_iter().collect::<Vec<_>>(),
@@ -336,4 +337,36 @@ fn a_link_leads_over_the_nodes_unless_told_otherwise() {
         let cable = volumes.0["mail"].pair.as_ref().unwrap().cable.to_string();
         assert_eq!((&*cable, &*told), (expected, ""));
     }
+}
+
+#[test]
+fn checksums_are_for_volumes_with_one_copy_and_two_are_refused_with_words() {
+    let rate = 200 << 20;
+    for (defaults, own, expected) in [
+        ("", "", None),
+        ("", "    verify yes\n", Some(rate)),
+        ("    verify yes\n", "", Some(rate)),
+        ("    verify yes\n", "    verify no\n", None),
+        ("    resync-rate 1m\n", "    verify yes\n", Some(1 << 20)),
+    ] {
+        let text = format!("volume-defaults\n{defaults}{GOOD}{own}");
+        let (volumes, told) = load(&text, LoadOptions::default());
+        assert_eq!((volumes.0["mail"].verify, &*told), (expected, ""), "{text}");
+    }
+    let nodes = ["alpha", "beta"];
+    let pair = format!("{GOOD}    on alpha beta\n");
+    for (defaults, own, is_refused) in [
+        ("", "    verify yes\n", true),
+        ("    verify yes\n", "", true),
+        ("    verify yes\n", "    verify no\n", false),
+    ] {
+        let (_, told) = on_alpha(&format!("volume-defaults\n{defaults}{pair}{own}"), &nodes);
+        assert_eq!(told.contains("error[E0821]"), is_refused, "{told}");
+        assert_eq!(told.is_empty(), !is_refused, "{told}");
+    }
+    let told = self::told(&format!("{GOOD}    verify maybe\n"));
+    assert!(
+        told.contains("error[E0802]: 'verify': 'maybe' is not `yes` or `no`"),
+        "{told}"
+    );
 }

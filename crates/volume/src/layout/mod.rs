@@ -29,6 +29,9 @@ pub const LOG_EXTENTS_MAX: usize = 1024;
 /// The largest volume, bytes: its bitmap takes 512 MiB.
 pub const VOLUME_BYTES_MAX: u64 = 16 << 40;
 
+/// Blocks whose checksums are in one page: the rest of it is its head.
+pub const SUMS_BLOCKS: u64 = 504;
+
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 /// The first bytes of a slot, and of every disk that is ours.
@@ -94,6 +97,11 @@ pub fn metadata_bytes(size_bytes: u64) -> Result<u64, LayoutError> {
         return Err(LayoutError::Size(size_bytes));
     }
     Ok(BITMAP_OFFSET + u64::from(pages(size_bytes)) * PAGE_BYTES as u64)
+}
+
+/// Returns how many bytes the checksums of a volume take ([`crate::sums`]).
+pub fn sums_bytes(size_bytes: u64) -> u64 {
+    size_bytes.div_ceil(BLOCK_BYTES * SUMS_BLOCKS) * PAGE_BYTES as u64
 }
 
 /// Extents of a volume.

@@ -29,6 +29,8 @@ pub enum Fault {
     UnreadableHere,
     /// They cannot be read at the other node.
     UnreadableThere,
+    /// They do not match their checksums on the disk of the only copy.
+    Damaged,
 }
 
 /// Why a verify ended before the end of the volume.
@@ -59,6 +61,10 @@ pub struct Verify {
     pub differing: u64,
     /// Blocks that cannot be read at the owner, and at the other node.
     pub unreadable: [u64; 2],
+    /// It checks the only copy by its checksums.
+    pub is_check: bool,
+    /// Blocks that do not match their checksums.
+    pub damaged: u64,
     /// Blocks that the other copy got.
     pub repaired: u64,
     /// Where, in the order of the volume; at most [`FOUND_MAX`].
@@ -72,15 +78,16 @@ pub struct Verify {
 impl Verify {
     /// Blocks with a fault of any kind.
     pub fn faults(&self) -> u64 {
-        self.differing + self.unreadable[0] + self.unreadable[1]
+        self.differing + self.damaged + self.unreadable[0] + self.unreadable[1]
     }
 
-    fn find(&mut self, fault: Fault, blocks: Blocks) {
+    pub(crate) fn find(&mut self, fault: Fault, blocks: Blocks) {
         let count = u64::from(blocks.count);
         match fault {
             Fault::Differs => self.differing += count,
             Fault::UnreadableHere => self.unreadable[0] += count,
             Fault::UnreadableThere => self.unreadable[1] += count,
+            Fault::Damaged => self.damaged += count,
         }
         if let Some((_, before)) = { self.found.iter_mut() }
             .find(|(of, before)| *of == fault && before.end() == blocks.first)
@@ -286,19 +293,24 @@ impl fmt::Display for Interruption {
 impl fmt::Display for Verify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kib = |blocks: u64| format!("{} KiB", blocks * 4);
+        let (did, nothing) = match self.is_check {
+            true => ("checked", "; no damage found"),
+            false => ("compared", "; no differences found"),
+        };
         match self.ended {
-            None => write!(f, "{} of {} compared", kib(self.done), kib(self.total))?,
-            Some(Ok(())) => write!(f, "{} compared", kib(self.total))?,
+            None => write!(f, "{} of {} {did}", kib(self.done), kib(self.total))?,
+            Some(Ok(())) => write!(f, "{} {did}", kib(self.total))?,
             Some(Err(why)) => {
                 let (done, total) = (kib(self.done), kib(self.total));
                 write!(f, "ended after {done} of {total}: {why}")?;
             }
         }
         if self.faults() == 0 {
-            return f.write_str("; no differences found");
+            return f.write_str(nothing);
         }
         let counts = [
             (self.differing, "differ"),
+            (self.damaged, "do not match their checksums"),
             (self.unreadable[0], "cannot be read here"),
             (self.unreadable[1], "cannot be read at the other node"),
         ];
@@ -306,6 +318,7 @@ impl fmt::Display for Verify {
             write!(f, "; {} {what}", kib(count))?;
         }
         match self.repairs {
+            false if self.is_check => Ok(()),
             true => write!(f, "; {} repaired", kib(self.repaired)),
             false => f.write_str("; nothing was repaired"),
         }

@@ -127,6 +127,36 @@ fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
     }
 }
 
+/// Orders for a volume with one copy: a check of its checksums.
+fn check(message: &Message, worker: &Worker) -> Result<(), String> {
+    let name = worker.name();
+    let sums = worker.status().sums.sums();
+    let is_running = sums.verified.is_some_and(|one| one.ended.is_none());
+    match message {
+        Message::Verify { .. } | Message::StopVerify { .. } if !sums.is_on => Err(format!(
+            "volume '{name}' has one copy and no checksums: there is nothing to compare it with. `verify yes` in its \
+             section keeps checksums"
+        )),
+        Message::Verify { .. } if is_running => {
+            Err("a verify of it runs: `evenkeel volume show` shows the progress".to_owned())
+        }
+        Message::StopVerify { .. } if !is_running => {
+            Err("no verify of it runs on this node".to_owned())
+        }
+        Message::Verify { .. } => {
+            worker.check(true);
+            Ok(())
+        }
+        Message::StopVerify { .. } => {
+            worker.check(false);
+            Ok(())
+        }
+        _ => Err(format!(
+            "volume '{name}' has one copy: this order is for two"
+        )),
+    }
+}
+
 fn is_verifying(shown: &Shown) -> bool {
     let verify = shown.report.verify.as_ref();
     verify.is_some_and(|verify| verify.ended.is_none())
@@ -320,9 +350,13 @@ impl Role {
                     words: String::new(),
                 }
             }
-            None => refused(format!(
-                "volume '{name}' has one copy: this order is for two"
-            )),
+            None => match check(message, worker) {
+                Ok(()) => Told {
+                    good: true,
+                    words: String::new(),
+                },
+                Err(words) => refused(words),
+            },
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::socket::Claim;
 use super::worker::{PREFERRED_BYTES, Shared, Trouble};
+use crate::clock::now;
 use crate::config::Pair;
 use crate::device::Device;
 use crate::export::Listener;
@@ -10,7 +11,7 @@ use crate::link::dial::{Dialer, Registry};
 use crate::mirror::mailbox::{Letter, Mailbox};
 use crate::mirror::{self, Mirror, Opened, Outside, Shown};
 use crate::replica::{BLOCK_BYTES, OtherState};
-use crate::status::{Served, State, now};
+use crate::status::{Served, State};
 use crate::verified;
 use part::voice::write_error;
 use protocol::nbd;

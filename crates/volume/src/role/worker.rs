@@ -3,16 +3,19 @@
 
 use super::keeper;
 use super::socket::{self, Claim};
-use crate::config::{Pair, Spec, size_words};
+use crate::clock::now;
+use crate::config::{Pair, RESYNC_RATE, Spec, size_words};
 use crate::device::{self, Backing, Device, DeviceError};
 use crate::disk::Preference;
 use crate::export::Listener;
-use crate::layout::{self, LayoutError, Metadata};
+use crate::layout::{self, Head, LayoutError, Metadata};
 use crate::link::dial::Registry;
 use crate::link::greeting::{Facts, Greeting};
 use crate::mirror::mailbox::{Keep, Letter, Mailbox, Queue, Wish};
-use crate::single::{Single, Waker};
-use crate::status::{Served, State, Status, now};
+use crate::single::{Single, Waker, Wanted};
+use crate::status::{Served, State, Status};
+use crate::sums::area::{self, Area, AreaError};
+use crate::sums::{BLOCK_BYTES, Tally};
 use crate::verified;
 use part::voice::write_error;
 use protocol::nbd;
@@ -21,7 +24,7 @@ use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -33,6 +36,10 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const CREATED_LOOK: Duration = Duration::from_millis(500);
 /// The size at which requests are fastest, bytes.
 pub(super) const PREFERRED_BYTES: u32 = 4096;
+
+/// What an operator wants of the checksums: that all is checked, or no longer.
+const CHECK: u8 = 1;
+const END_CHECK: u8 = 2;
 
 /// Gives up what a thread does not need to serve a volume: everything but its backing and
 /// the runtime directory. Returns what went wrong, in words.
@@ -75,6 +82,8 @@ pub(super) struct Shared {
     status: Mutex<Status>,
     /// The size that the file says, bytes.
     wanted_bytes: AtomicU64,
+    /// What an operator wants of the checksums.
+    check: AtomicU8,
     /// The file names no other node.
     pub(super) is_single: AtomicBool,
     /// Readable once the thread is to end. None where the system has no descriptor.
@@ -97,6 +106,7 @@ impl Worker {
             why: String::new(),
             served: None,
             events: Vec::new(),
+            sums: Arc::new(Tally::new(name)),
             meter: Arc::default(),
             snapshots: None,
             spec: spec.clone(),
@@ -119,6 +129,7 @@ impl Worker {
             mailbox: mailbox.map(Arc::new),
             wanted_bytes: AtomicU64::new(spec.size_bytes),
             is_single,
+            check: AtomicU8::new(0),
             status: Mutex::new(status),
             stop: event(),
             wake: event(),
@@ -144,7 +155,18 @@ impl Worker {
     }
 
     pub(super) fn status(&self) -> Status {
-        self.shared.status().clone()
+        let mut status = self.shared.status().clone();
+        if status.mirror.is_none() {
+            status.verified = status.sums.sums().verified;
+        }
+        status
+    }
+
+    /// Has all of a volume with one copy checked by its checksums, or ends that.
+    pub(super) fn check(&self, begins: bool) {
+        let asked = if begins { CHECK } else { END_CHECK };
+        self.shared.check.store(asked, Ordering::Release);
+        signal(self.shared.wake.as_ref());
     }
 
     /// How it is, now and later.
@@ -314,6 +336,7 @@ impl Shared {
         let opened = opened.map_err(|error| refused(&error, &name, &backing))?;
         let spec = self.status().spec.clone();
         if let Some(pair) = &spec.pair {
+            self.without_sums(&opened.0, &opened.2.head)?;
             return self.serve_pair(&claim, opened, pair);
         }
         let (device, layout, loaded) = opened;
@@ -322,6 +345,7 @@ impl Shared {
         if !is_whole || loaded.head.promised > 0 {
             let words = "it is one of two copies of a cluster: name its nodes in `on`";
             let pair = spec.single().ok_or_else(|| failed(words.to_owned()))?;
+            self.without_sums(&device, &loaded.head)?;
             return self.serve_pair(&claim, (device, layout, loaded), &pair);
         }
         self.serve_single(&claim, (device, layout), (&name, &backing))
@@ -336,6 +360,8 @@ impl Shared {
     ) -> Result<(), Trouble> {
         let failed = |words: String| Trouble(State::Failed, words);
         self.fit(&device, &mut layout, backing, name)?;
+        let area = self.sums(&device, layout.head())?;
+        let size_max = area.as_ref().map_or(u64::MAX, |area| area.size_max);
         let no_socket =
             |error: std::io::Error| failed(format!("cannot listen at its socket: {error}"));
         let listener = Listener::Unix(claim.listen().map_err(no_socket)?);
@@ -346,10 +372,19 @@ impl Shared {
             size,
             read_only: false,
             multi_conn: false,
-            block_min: device.sector_bytes,
+            block_min: match area {
+                Some(_) => device.sector_bytes.max(BLOCK_BYTES as u32),
+                None => device.sector_bytes,
+            },
             block_preferred: PREFERRED_BYTES,
         };
-        let single = Single::new(&device.data, export, vec![listener], Preference::Best);
+        let sums = area.map(|area| {
+            let status = self.status();
+            let rate = status.spec.verify.unwrap_or(RESYNC_RATE);
+            (area, rate, Arc::clone(&status.sums))
+        });
+        let best = Preference::Best;
+        let single = Single::checked(&device.data, export, vec![listener], best, sums);
         let mut single = single.map_err(|error| failed(error.to_string()))?;
         let meter = {
             let mut status = self.status();
@@ -367,7 +402,11 @@ impl Shared {
             .ok_or_else(|| failed("no descriptor is left".to_owned()))?;
         let mut woken = || {
             is_signalled(Some(wake));
-            self.grown(&device, &mut layout, backing, name)
+            let asked = self.check.swap(0, Ordering::AcqRel);
+            Wanted {
+                size: self.grown(&device, &mut layout, (backing, name), size_max),
+                check: (asked > 0).then_some(asked == CHECK),
+            }
         };
         let waker = Waker {
             wakes: wake.as_fd(),
@@ -376,6 +415,40 @@ impl Shared {
         let served = single.run_woken(stop.as_fd(), Some(waker));
         claim.remove();
         served.map_err(|error| failed(error.to_string()))
+    }
+
+    /// Opens the checksums of a volume with one copy, if the file wants them.
+    fn sums(&self, device: &Device, head: &Head) -> Result<Option<Area>, Trouble> {
+        if self.status().spec.verify.is_none() {
+            self.without_sums(device, head)?;
+            return Ok(None);
+        }
+        let failed = |error: AreaError| Trouble(State::Failed, error.to_string());
+        let tally = Arc::clone(&self.status().sums);
+        match area::open(device, head) {
+            Ok(area) => {
+                tally.open(true, None);
+                Ok(Some(area))
+            }
+            // It is served, and the report shows what it lacks.
+            Err(error @ (AreaError::NoRoom { .. } | AreaError::NoLog)) => {
+                area::drop_sums(device, head).map_err(failed)?;
+                tally.open(false, Some(error.to_string()));
+                Ok(None)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Gives up checksums that do not follow the data any longer.
+    fn without_sums(&self, device: &Device, head: &Head) -> Result<(), Trouble> {
+        let dropped = area::drop_sums(device, head);
+        dropped.map_err(|error| Trouble(State::Failed, error.to_string()))?;
+        let status = self.status();
+        let words = "it is one of two copies of a cluster";
+        let trouble = status.spec.verify.map(|_| words.to_owned());
+        status.sums.open(false, trouble);
+        Ok(())
     }
 
     /// Makes the volume as large as the file says, before it is served.
@@ -406,9 +479,15 @@ impl Shared {
         &self,
         device: &Device,
         layout: &mut Metadata,
-        backing: &Backing,
-        name: &str,
+        (backing, name): (&Backing, &str),
+        size_max: u64,
     ) -> Option<u64> {
+        if self.wanted() > size_max {
+            let words =
+                "it grows when the volume role is restarted: its checksums are behind its data";
+            self.enter(State::Serving, words.to_owned());
+            return None;
+        }
         match self.fit(device, layout, backing, name) {
             Ok(()) => {
                 let size = layout.head().size_bytes;

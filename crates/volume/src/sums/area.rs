@@ -7,7 +7,7 @@ use super::record::{LOG_MAGIC, RECORD_BYTES, SLOTS, Slot};
 use super::{BLOCK_BYTES, PAGE_BLOCKS, pages_of};
 use crate::device::Device;
 use crate::disk::Target;
-use crate::layout::{Head, metadata_bytes};
+use crate::layout::{Head, metadata_bytes, sums_bytes};
 use rustix::fs::{SeekFrom, fdatasync, fstat, ftruncate, seek};
 use rustix::io::{Errno, pread, pwrite};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -146,7 +146,7 @@ fn behind(device: &Device, head: &Head) -> Result<(u64, u64), AreaError> {
     // Room for the sums of all that the device can hold beside them.
     let room = end.saturating_sub(head.data_offset);
     let pages = room.div_ceil((PAGE_BLOCKS + 1) * PAGE_BYTES);
-    let needs = u64::from(pages_of(size / BLOCK_BYTES)) * PAGE_BYTES;
+    let needs = sums_bytes(size);
     let offset = end.saturating_sub(pages.saturating_mul(PAGE_BYTES));
     // Less, if the volume takes more.
     let offset = match offset >= data_end {
@@ -158,11 +158,6 @@ fn behind(device: &Device, head: &Head) -> Result<(u64, u64), AreaError> {
         return Err(AreaError::NoRoom { size, has, needs });
     }
     Ok((offset, end))
-}
-
-/// Returns how many bytes the sums of a volume take behind its data on a device.
-pub fn bytes_behind(size_bytes: u64) -> u64 {
-    u64::from(pages_of(size_bytes / BLOCK_BYTES)) * PAGE_BYTES
 }
 
 /// Begins new sums, of which none is known.

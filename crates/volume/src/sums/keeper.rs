@@ -120,8 +120,7 @@ impl Request {
     }
 
     fn conflicts(&self, other: &Request) -> bool {
-        let overlaps =
-            self.blocks.start < other.blocks.end && other.blocks.start < self.blocks.end;
+        let overlaps = self.blocks.start < other.blocks.end && other.blocks.start < self.blocks.end;
         overlaps && (self.kind, other.kind) != (Kind::Read, Kind::Read)
     }
 }
@@ -208,7 +207,10 @@ impl Keeper {
         let built = u64::from(self.slot.built) * PAGE_BLOCKS;
         let pending = self.pending.range(..self.slot.built).count() as u64;
         let blocks = self.slot.blocks;
-        (built.min(blocks).saturating_sub(pending * PAGE_BLOCKS), blocks)
+        (
+            built.min(blocks).saturating_sub(pending * PAGE_BLOCKS),
+            blocks,
+        )
     }
 
     /// Whether nothing is left to be built.
@@ -230,7 +232,7 @@ impl Keeper {
 
     /// When it is to be looked at again whether a page was not used for long, milliseconds.
     pub(super) fn looks_at_ms(&self) -> Option<u64> {
-        (!self.slot.hot.is_empty()).then_some(self.looks_at_ms)
+        (!self.stores && !self.slot.hot.is_empty()).then_some(self.looks_at_ms)
     }
 
     /// Takes a request for blocks of at most [`Limits::batch`] pages.
@@ -263,7 +265,11 @@ impl Keeper {
     /// The blocks whose sums are built next; none if nothing is left.
     fn next_part(&mut self) -> Range<u64> {
         // Pages in the log come first: others may need their room.
-        let hot = self.pending.iter().copied().find(|index| self.is_hot(index));
+        let hot = self
+            .pending
+            .iter()
+            .copied()
+            .find(|index| self.is_hot(index));
         let next = hot.or(self.pending.first().copied());
         let next = (next.unwrap_or(self.slot.built), 0);
         let stays = |(page, _): &(u32, u64)| self.is_hot(page) || hot.is_none();
@@ -280,7 +286,10 @@ impl Keeper {
         let Some(place) = self.requests.iter().position(waits) else {
             return;
         };
-        if self.requests[place].pages().all(|index| self.is_hot(&index)) {
+        if self.requests[place]
+            .pages()
+            .all(|index| self.is_hot(&index))
+        {
             return;
         }
         let blocks = self.next_part();
@@ -290,7 +299,9 @@ impl Keeper {
     }
 
     fn is_hot(&self, index: &u32) -> bool {
-        self.pages.get(index).is_some_and(|one| one.heat == Heat::Hot)
+        self.pages
+            .get(index)
+            .is_some_and(|one| one.heat == Heat::Hot)
     }
 
     /// A page of sums was read; None if it cannot be.
@@ -397,7 +408,11 @@ impl Keeper {
         let mut wanted = BTreeSet::new();
         self.redirect();
         // Those that wait never hold more pages than the log has room for.
-        let mut claimed = self.pending.iter().filter(|index| self.is_hot(index)).count();
+        let mut claimed = self
+            .pending
+            .iter()
+            .filter(|index| self.is_hot(index))
+            .count();
         let mut place = 0;
         while place < self.requests.len() {
             let request = &self.requests[place];
@@ -536,7 +551,11 @@ impl Keeper {
         let is_hot = |page: &&Page| page.heat == Heat::Hot;
         let hot = self.pages.values().filter(is_hot).count();
         let missing: Vec<u32> = { wanted.iter().copied() }
-            .filter(|index| self.pages.get(index).is_some_and(|one| one.heat == Heat::Cold))
+            .filter(|index| {
+                self.pages
+                    .get(index)
+                    .is_some_and(|one| one.heat == Heat::Cold)
+            })
             .collect();
         let surplus = (hot + missing.len()).saturating_sub(self.limits.hot);
         let mut leaving = match self.is_unsure {

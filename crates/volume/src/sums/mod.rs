@@ -3,7 +3,8 @@
 //!
 //! - [`Keeper`] knows the sums and decides what may begin, as a value. [`simulation`] tries it.
 //! - [`record`] is what is stored, as bytes: pages of sums, and the log.
-//! - [`area`] is where a copy has them, and opens them. [`Checked`] does operations with them.
+//! - [`area`] is where a copy has them, and opens them. [`Checked`] does operations with them,
+//!   and [`scrub`] reads all of a copy.
 //!
 //! Data and its sum cannot be written at once, so:
 //! - A page of sums is in the log on stable storage (hot) before a block of it is written, and
@@ -15,17 +16,26 @@
 //! A sum covers one block of 4 KiB, so a write needs no read of what is around it. It includes
 //! the number of the block: data that was written to another place is found, too.
 
+pub mod area;
+mod checked;
+mod jobs;
 mod keeper;
 mod record;
+mod scrub;
+mod shown;
 #[cfg(test)]
 mod simulation;
+mod storing;
+
+pub use checked::Checked;
+pub use shown::{Sums, Tally};
 
 use twox_hash::XxHash3_64;
 
 /// Bytes of a block, which has one sum.
 pub const BLOCK_BYTES: u64 = crate::layout::BLOCK_BYTES;
-/// Sums in a page: the rest of its 4 KiB is its head.
-pub const PAGE_BLOCKS: u64 = 504;
+/// Sums in a page.
+pub const PAGE_BLOCKS: u64 = crate::layout::SUMS_BLOCKS;
 
 /// The checksum of a block; 0 where it is not known.
 type Sum = u64;

@@ -1,7 +1,9 @@
 //! What is reported of the sums of a copy: told by its thread, read for reports.
 
 use super::BLOCK_BYTES;
-use crate::status::now;
+use crate::clock::now;
+use crate::replica::{Blocks, Fault, Interruption, Verify};
+use crate::verified::{self, Verified};
 use part::report::{Event, Moment};
 use part::voice::write_error;
 use std::collections::BTreeMap;
@@ -28,8 +30,14 @@ pub struct Sums {
     pub damaged: BTreeMap<u64, Moment>,
     /// Damage that was found and overwritten.
     pub events: Vec<Event>,
-    /// Why sums cannot be stored, if they cannot.
+    /// The last time that all of it was checked.
+    pub verified: Option<Verified>,
+    /// It is open, with sums.
+    pub is_on: bool,
+    /// Why sums cannot be stored, or that there is no room for them.
     pub trouble: Option<String>,
+    /// Counts the checks.
+    checks: u64,
 }
 
 /// The sums of a volume, shared by its thread and those who report it.
@@ -62,8 +70,72 @@ impl Tally {
         (sums.built_bytes, sums.total_bytes) = (built * BLOCK_BYTES, total * BLOCK_BYTES);
     }
 
-    pub(super) fn set_trouble(&self, trouble: Option<String>) {
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
         self.lock().trouble = trouble;
+    }
+
+    /// It was opened, with sums or without.
+    pub(crate) fn open(&self, is_on: bool, trouble: Option<String>) {
+        let mut sums = self.lock();
+        let checks = std::mem::take(&mut sums.checks);
+        let (events, mut verified) = (std::mem::take(&mut sums.events), sums.verified.take());
+        verified::close(&mut verified, now());
+        *sums = Sums {
+            is_on,
+            trouble,
+            events,
+            verified,
+            checks,
+            ..Sums::default()
+        };
+    }
+
+    /// All of it begins to be checked.
+    pub(super) fn scrub_begins(&self, blocks: u64) {
+        let mut sums = self.lock();
+        sums.checks += 1;
+        let verify = Verify {
+            number: sums.checks,
+            total: blocks,
+            is_check: true,
+            ..Verify::default()
+        };
+        verified::learn(&mut sums.verified, Some(&verify), now());
+    }
+
+    /// This part was checked.
+    pub(super) fn scrubbed(&self, blocks: Range<u64>, wrong: &[u64], is_read: bool) {
+        let mut sums = self.lock();
+        let Some(verified) = &mut sums.verified else {
+            return;
+        };
+        let verify = &mut verified.verify;
+        let count = blocks.end - blocks.start;
+        verify.done += count;
+        let found = |first: u64, count: u64| Blocks {
+            first,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+        };
+        for block in wrong {
+            verify.find(Fault::Damaged, found(*block, 1));
+        }
+        if !is_read {
+            verify.find(Fault::UnreadableHere, found(blocks.start, count));
+        }
+    }
+
+    /// The check has ended, at the end of the volume or before.
+    pub(super) fn scrub_ends(&self, is_complete: bool) {
+        let mut sums = self.lock();
+        let Some(verified) = &sums.verified else {
+            return;
+        };
+        let mut verify = verified.verify.clone();
+        verify.ended = Some(match is_complete {
+            true => Ok(()),
+            false => Err(Interruption::Stopped),
+        });
+        verified::learn(&mut sums.verified, Some(&verify), now());
     }
 
     /// A read found these blocks damaged.
@@ -103,7 +175,11 @@ impl Tally {
         if sums.damaged.is_empty() {
             return;
         }
-        let known: Vec<u64> = sums.damaged.range(blocks).map(|(block, _)| *block).collect();
+        let known: Vec<u64> = sums
+            .damaged
+            .range(blocks)
+            .map(|(block, _)| *block)
+            .collect();
         for block in known {
             sums.damaged.remove(&block);
             let first = block * BLOCK_BYTES;
@@ -114,6 +190,22 @@ impl Tally {
 }
 
 impl Sums {
+    /// What is wrong, in words.
+    pub fn words(&self) -> Option<String> {
+        if let Some(since) = self.damaged.values().map(|at| at.unix_ms).min() {
+            let kib = self.damaged.len() as u64 * BLOCK_BYTES / 1024;
+            let ago = now().unix_ms.saturating_sub(since) / 1000;
+            return Some(format!(
+                "the disk has damaged {kib} KiB, first found {ago} s ago: reads of them fail until they are overwritten"
+            ));
+        }
+        let trouble = self.trouble.as_ref()?;
+        Some(match self.is_on {
+            true => format!("checksums cannot be stored: {trouble}"),
+            false => format!("no checksums: {trouble}"),
+        })
+    }
+
     fn tell(&mut self, at: Moment, (from, to): (&str, &str), why: String) {
         self.events.push(Event {
             at,

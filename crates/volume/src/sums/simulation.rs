@@ -13,7 +13,7 @@ use lab::{Random, setting};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 500;
 const STEPS: u64 = 400;
 /// Blocks that clients use, from the start of each page and of the volume's end.
 const USED: u64 = 5;
@@ -130,7 +130,8 @@ impl Disk {
     fn cell(&self, block: u64) -> Cell {
         let cached = self.cached.iter().rev().find(|(one, _)| *one == block);
         let cell = cached.map(|(_, cell)| *cell);
-        cell.or_else(|| self.cells.get(&block).copied()).unwrap_or_default()
+        cell.or_else(|| self.cells.get(&block).copied())
+            .unwrap_or_default()
     }
 
     fn flush(&mut self) {
@@ -138,8 +139,14 @@ impl Disk {
     }
 
     fn page(&self, index: u32) -> Option<&Vec<u8>> {
-        let cached = self.cached_pages.iter().rev().find(|(one, _)| *one == index);
-        cached.map(|(_, page)| page).or_else(|| self.pages.get(&index))
+        let cached = self
+            .cached_pages
+            .iter()
+            .rev()
+            .find(|(one, _)| *one == index);
+        cached
+            .map(|(_, page)| page)
+            .or_else(|| self.pages.get(&index))
     }
 
     /// Changes each cell of a block, wherever it is.
@@ -214,7 +221,8 @@ impl World {
 
     fn excuse(&mut self, blocks: Range<u64>) {
         for block in blocks {
-            self.disk.each(block, |cell| cell.is_excused |= cell.is_rotten);
+            self.disk
+                .each(block, |cell| cell.is_excused |= cell.is_rotten);
         }
     }
 
@@ -351,7 +359,9 @@ impl World {
                 Ok(())
             }
             Work::Build(id, blocks) => {
-                let sums: Vec<Sum> = blocks.map(|one| self.sum(one, self.disk.cell(one))).collect();
+                let sums: Vec<Sum> = blocks
+                    .map(|one| self.sum(one, self.disk.cell(one)))
+                    .collect();
                 let keeper = self.keeper.as_mut().ok_or("a keeper")?;
                 keeper.built(id, Some(&sums).filter(|_| !fails).map(|sums| &sums[..]));
                 self.lacks |= fails;
@@ -398,7 +408,9 @@ impl World {
         for (block, cell) in blocks.clone().zip(cells) {
             let is_found = wrong.contains(&block);
             if is_found && !cell.is_rotten {
-                return Err(format!("block {block} is right, and counts as rotten: {cell:?}"));
+                return Err(format!(
+                    "block {block} is right, and counts as rotten: {cell:?}"
+                ));
             }
             if !is_found && cell.is_rotten && !cell.is_excused {
                 return Err(format!("a read returns the rotten block {block}: {cell:?}"));
@@ -597,13 +609,16 @@ impl World {
         let pages = u64::from(pages_of(self.blocks));
         for page in 0..pages {
             let first = page * PAGE_BLOCKS;
-            let at = self.random.between(first, self.blocks.min(first + PAGE_BLOCKS));
+            let at = self
+                .random
+                .between(first, self.blocks.min(first + PAGE_BLOCKS));
             for block in [first, at.min(self.blocks - 1)] {
                 self.next += 1;
                 let keeper = self.keeper.as_mut().ok_or("a keeper")?;
                 let blocks = block..block + 1;
                 keeper.request(Id(self.next), Kind::Read, blocks.clone());
-                self.asked.insert(Id(self.next), (Kind::Read, blocks, false));
+                self.asked
+                    .insert(Id(self.next), (Kind::Read, blocks, false));
             }
             self.quiesce(false)?;
             let keeper = self.keeper.as_ref().ok_or("a keeper")?;

@@ -12,4 +12,5 @@ mod raw;
 mod served;
 mod snapshot;
 mod store;
+mod sums;
 mod transfer;

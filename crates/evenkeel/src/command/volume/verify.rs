@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 use volume::message::Message;
-use volume::report::{COPIES, NO_OWNER, OWNER, OWNER_HERE, SIZE};
+use volume::report::{CHECKED, COPIES, NO_OWNER, OWNER, OWNER_HERE, SIZE};
 use volume::transfer::Progress;
 use volume::verified::{BEGAN, COMPLETE, DIFFERENCES, DONE, FOUND, RUNNING, VERIFY};
 
@@ -30,16 +30,18 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// The command.
 pub(super) fn command() -> Command {
     Command::new("verify")
-        .about("Compare both copies of a volume while it is used")
+        .about("Compare both copies of a volume while it is used, or check the only one")
         .long_about(
             "Compares both copies of a volume by checksums, at the node that serves it, while clients use it. \
              `resync-rate` limits it, and requests of clients come first. A terminal shows progress, rate and the time \
              left; elsewhere there is a line every 30 s. What differs is printed as ranges of bytes, and nothing is \
              changed.\n\nWithout checksums on disk nobody can know which copy is right. `--repair` copies what differs \
              from the node that serves the volume, whose copy clients read, to the other one. Blocks that the serving \
-             node cannot read are only reported.\n\nIt ends early, with a message, if the other copy is lost or the \
+             node cannot read are only reported.\n\nA volume with one copy and `verify yes` is read as a whole and \
+             compared with its checksums on disk. Blocks that have none yet are only read; `evenkeel volume show` has the \
+             progress of building them.\n\nIt ends early, with a message, if the other copy is lost or the \
              ownership moves. ^C and `--stop` end it. `evenkeel volume show` and the metrics have the last result. Exit \
-             codes: 0 both copies are equal, 1 differences (also repaired ones) or not complete, 130 interrupted.",
+             codes: 0 both copies are equal or no damage, 1 differences or damage (also repaired ones) or not complete, 130 interrupted.",
         )
         .arg(Arg::new("NAME").required(true).help("The volume"))
         .arg(flag(
@@ -111,12 +113,19 @@ fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<String
 fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), String> {
     let (instance, report) = asked(matches)?;
     let subject = find(&report, name)?;
-    if subject.words(COPIES).is_none() {
+    let is_single = subject.words(COPIES).is_none();
+    if is_single && subject.value(CHECKED) != Some(1) {
         return Err(format!(
-            "volume '{name}' has one copy: there is nothing to compare it with"
+            "volume '{name}' has one copy and no checksums: there is nothing to compare it with. `verify yes` in its \
+             section keeps checksums"
         ));
     }
-    if subject.value(OWNER_HERE) != Some(1) {
+    if is_single && matches.get_flag("repair") {
+        return Err(format!(
+            "volume '{name}' has one copy: there is nothing to repair it from"
+        ));
+    }
+    if !is_single && subject.value(OWNER_HERE) != Some(1) {
         return Err(match &*subject.words(OWNER).unwrap_or_default() {
             "" | NO_OWNER => format!("volume '{name}' has no owner now: {}", subject.why),
             owner => format!(
@@ -214,8 +223,12 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<String, S
         let seconds = took.as_secs_f64().max(0.001);
         let rate = amount((number(DONE) as f64 / seconds) as u64);
         let done = amount(number(DONE));
+        let words = match subject.words(COPIES) {
+            Some(_) => format!("both copies are equal, {done} compared"),
+            None => format!("no damage found, {done} read"),
+        };
         return Ok(format!(
-            "volume {name}: both copies are equal, {done} compared in {seconds:.1} s, {rate}/s\n"
+            "volume {name}: {words} in {seconds:.1} s, {rate}/s\n"
         ));
     }
     let lines = subject.facts.iter().find(|fact| fact.name == DIFFERENCES);
@@ -225,7 +238,10 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<String, S
     }
     let verify = subject.words(VERIFY).unwrap_or_default();
     let mut words = format!("volume {name}: {verify}");
-    if found > 0 && !repairs {
+    let is_single = subject.words(COPIES).is_none();
+    if found > 0 && is_single {
+        words += ". There is no other copy: restore these ranges from a backup. Overwriting a block makes it readable again";
+    } else if found > 0 && !repairs {
         let other = subject.words(COPIES).unwrap_or_default();
         let other = other
             .split_once(' ')

@@ -1,0 +1,543 @@
+//! Operations on the disk of a copy with their sums: as [`Disk`], with a check of each read. A
+//! volume without sums goes straight to its disk.
+
+use super::area::{Area, AreaError};
+use super::jobs::{Job, Part};
+use super::keeper::{Action, Id, Keeper, Kind, Limits};
+use super::scrub::Scrub;
+use super::shown::Tally;
+use super::storing::Storing;
+use super::{BLOCK_BYTES, PAGE_BLOCKS, Sum, UNKNOWN, place, sum_of};
+use crate::disk::{
+    Account, Completion, Disk, DiskError, Failure, Operation, Output, Pool, Preference, Token,
+};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use twox_hash::XxHash3_64;
+
+/// Blocks of a part of a long operation: half of what the keeper takes at a time.
+const PART_BLOCKS: u64 = 32 * PAGE_BLOCKS;
+/// When sums are built again after something failed.
+const BUILD_PAUSE: Duration = Duration::from_secs(1);
+
+/// A disk, with or without sums.
+#[derive(Debug)]
+pub struct Checked {
+    data: Disk,
+    sums: Option<Box<Summing>>,
+}
+
+/// The sums of a disk.
+#[derive(Debug)]
+pub(super) struct Summing {
+    pub(super) keeper: Keeper,
+    area: Area,
+    storing: Storing,
+    pub(super) jobs: HashMap<u64, Job>,
+    next: u64,
+    /// For what is read to build sums.
+    account: Account,
+    pool: Pool,
+    pub(super) builder: Builder,
+    pub(super) scrub: Option<Scrub>,
+    pub(super) tally: Arc<Tally>,
+    began: Instant,
+    actions: Vec<Action>,
+    completions: Vec<Completion>,
+    /// Operations that ended before they began.
+    refused: Vec<Completion>,
+}
+
+/// What builds the sums that are missing.
+#[derive(Debug)]
+pub(super) struct Builder {
+    /// A part is under way, or waits.
+    is_busy: bool,
+    /// A part that has to be read from here on, for which there was no memory.
+    starved: Option<(Id, Range<u64>, Vec<Sum>)>,
+    next_at: Instant,
+    pub(super) rate: u64,
+}
+
+impl Checked {
+    /// Without sums.
+    pub fn new(data: Disk) -> Checked {
+        Checked { data, sums: None }
+    }
+
+    /// With the sums in `area`, which are built at `rate` bytes a second.
+    ///
+    /// # Errors
+    /// The disk of the sums cannot be used.
+    pub fn with(
+        data: Disk,
+        area: Area,
+        pool: &Pool,
+        prefers: Preference,
+        (rate, tally): (u64, Arc<Tally>),
+    ) -> Result<Checked, DiskError> {
+        let now = Instant::now();
+        let keeper = Keeper::open(area.slot.clone(), area.blocks, Limits::default());
+        tally.set_progress(keeper.progress());
+        let summing = Summing {
+            keeper,
+            storing: Storing::new(Disk::new(&area.target, pool, prefers)?, &area, pool),
+            area,
+            jobs: HashMap::new(),
+            next: 0,
+            account: pool.account(),
+            pool: pool.clone(),
+            builder: Builder {
+                is_busy: false,
+                starved: None,
+                next_at: now,
+                rate: rate.max(1),
+            },
+            scrub: None,
+            tally,
+            began: now,
+            actions: Vec::new(),
+            completions: Vec::new(),
+            refused: Vec::new(),
+        };
+        Ok(Checked {
+            data,
+            sums: Some(Box::new(summing)),
+        })
+    }
+
+    /// Whether operations are done by io_uring.
+    pub fn uses_ring(&self) -> bool {
+        self.data.uses_ring()
+    }
+
+    /// Descriptors that are readable when operations may have ended: then call
+    /// [`Checked::completions`].
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let sums = self.sums.iter().flat_map(|sums| sums.storing.descriptors());
+        self.data.descriptors().chain(sums)
+    }
+
+    /// Whether something was not taken for want of memory: [`Checked::completions`] has to be
+    /// called again soon.
+    pub fn is_held_up(&self) -> bool {
+        let is_starved = |sums: &Summing| {
+            sums.builder.starved.is_some() || sums.storing.is_held_up() || !sums.refused.is_empty()
+        };
+        self.data.is_held_up() || self.sums.as_deref().is_some_and(is_starved)
+    }
+
+    /// When [`Checked::completions`] has to be called, if nothing happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.sums.as_deref().and_then(Summing::deadline)
+    }
+
+    /// Has the sums stored, and the log emptied. Returns true when that is done, or fails.
+    pub fn stop(&mut self) -> bool {
+        let Some(sums) = &mut self.sums else {
+            return true;
+        };
+        sums.keeper.ends = true;
+        sums.scrub = None;
+        sums.keeper.is_cold() || sums.keeper.is_unsure()
+    }
+
+    /// The volume has another size, bytes.
+    ///
+    /// # Errors
+    /// There is no room for its sums.
+    pub fn grow(&mut self, size: u64) -> Result<(), AreaError> {
+        let Some(sums) = &mut self.sums else {
+            return Ok(());
+        };
+        let blocks = size / BLOCK_BYTES;
+        sums.area.extend(blocks)?;
+        sums.keeper.grow(blocks);
+        Ok(())
+    }
+
+    /// Shows why something could not be done.
+    pub(crate) fn tell(&self, error: &AreaError) {
+        if let Some(sums) = &self.sums {
+            sums.tally.set_trouble(Some(error.to_string()));
+        }
+    }
+
+    /// Begins to read and check all of it, if it has sums.
+    pub fn scrub(&mut self) {
+        if let Some(sums) = &mut self.sums {
+            sums.scrub = Some(Scrub::new());
+            sums.tally.scrub_begins(sums.keeper.progress().1);
+        }
+    }
+
+    /// Ends what [`Checked::scrub`] began.
+    pub fn end_scrub(&mut self) {
+        if let Some(sums) = &mut self.sums
+            && sums.scrub.take().is_some()
+        {
+            sums.tally.scrub_ends(false);
+        }
+    }
+
+    /// Takes an operation. It starts with the next [`Checked::start`].
+    pub fn submit(&mut self, token: Token, operation: Operation) {
+        match &mut self.sums {
+            None => self.data.submit(token, operation),
+            Some(sums) => sums.submit(token, operation, &mut self.data),
+        }
+    }
+
+    /// Starts what was submitted.
+    pub fn start(&mut self) {
+        if let Some(sums) = &mut self.sums {
+            sums.settle(&mut self.data);
+        }
+        self.data.start();
+    }
+
+    /// Collects what has ended.
+    pub fn completions(&mut self, out: &mut Vec<Completion>) {
+        match &mut self.sums {
+            None => self.data.completions(out),
+            Some(sums) => {
+                sums.advance(&mut self.data, out);
+                self.data.start();
+            }
+        }
+    }
+}
+
+impl Summing {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let looks = self.keeper.looks_at_ms().map(Duration::from_millis);
+        let looks = looks.and_then(|ms| self.began.checked_add(ms));
+        let builds = !self.builder.is_busy && !self.keeper.is_built() && !self.keeper.ends;
+        let builds = builds.then_some(self.builder.next_at);
+        let scrubs = self.scrub.as_ref().and_then(Scrub::next_at);
+        [looks, builds, scrubs].into_iter().flatten().min()
+    }
+
+    pub(super) fn id(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn submit(&mut self, token: Token, operation: Operation, data: &mut Disk) {
+        let id = self.id();
+        let (offset, length) = match &operation {
+            Operation::Flush | Operation::Extents { .. } => {
+                self.jobs.insert(id, Job::Plain(token));
+                return data.submit(Token(id), operation);
+            }
+            Operation::Read { offset, buffer } => (*offset, buffer.len() as u64),
+            Operation::Write { offset, buffer, .. } => (*offset, buffer.len() as u64),
+            Operation::Zero { offset, length, .. } | Operation::Discard { offset, length } => {
+                (*offset, *length)
+            }
+        };
+        let is_whole = [offset, length]
+            .iter()
+            .all(|one| one.is_multiple_of(BLOCK_BYTES));
+        if !is_whole || length == 0 {
+            let result = Err(Failure::Io(Errno::INVAL));
+            return self.refused.push(Completion { token, result });
+        }
+        let blocks = offset / BLOCK_BYTES..(offset + length) / BLOCK_BYTES;
+        let (kind, job) = match Part::of(&operation, &blocks) {
+            Some(part) => return self.part(token, part),
+            None if matches!(operation, Operation::Read { .. }) => (Kind::Read, operation),
+            None => (Kind::Change, operation),
+        };
+        self.keeper.request(Id(id), kind, blocks.clone());
+        self.jobs.insert(id, Job::Waits(token, blocks, job));
+    }
+
+    /// Begins the next part of a long operation.
+    fn part(&mut self, token: Token, part: Part) {
+        let id = self.id();
+        let blocks = part.next(PART_BLOCKS);
+        self.keeper.request(Id(id), Kind::Change, blocks);
+        self.jobs.insert(id, Job::Part(token, part));
+    }
+
+    /// Takes what has ended, and does what follows.
+    fn advance(&mut self, data: &mut Disk, out: &mut Vec<Completion>) {
+        out.append(&mut self.refused);
+        let mut completions = std::mem::take(&mut self.completions);
+        data.completions(&mut completions);
+        for completion in completions.drain(..) {
+            self.ended(completion, data, out);
+        }
+        self.completions = completions;
+        for (index, bytes) in self.storing.loads() {
+            self.keeper.loaded(index, bytes.as_deref());
+        }
+        if let Some(result) = self.storing.progress() {
+            self.stored(result, out);
+        }
+        self.settle(data);
+        self.tally.set_progress(self.keeper.progress());
+    }
+
+    fn stored(&mut self, result: Result<(), Failure>, out: &mut Vec<Completion>) {
+        self.keeper.stored(result.is_ok());
+        self.tally
+            .set_trouble(result.err().map(|failure| failure.to_string()));
+        let Err(failure) = result else {
+            return;
+        };
+        for Id(id) in self.keeper.give_up() {
+            match self.jobs.remove(&id) {
+                Some(Job::Waits(token, ..) | Job::Part(token, _)) => out.push(Completion {
+                    token,
+                    result: Err(failure),
+                }),
+                // What builds sums has no job before it reads.
+                _ => self.build_later(),
+            }
+        }
+    }
+
+    fn build_later(&mut self) {
+        self.builder.is_busy = false;
+        self.builder.next_at = Instant::now() + BUILD_PAUSE;
+    }
+
+    /// Does what the keeper wants, until it wants nothing.
+    fn settle(&mut self, data: &mut Disk) {
+        if let Some((id, blocks, sums)) = self.builder.starved.take() {
+            self.read_to_build(id, blocks, sums, data);
+        }
+        loop {
+            let now = Instant::now();
+            let is_time = now >= self.builder.next_at || self.keeper.is_short();
+            let may_build = is_time && !self.keeper.ends;
+            if !self.builder.is_busy && may_build && !self.keeper.is_built() {
+                let id = self.id();
+                self.builder.is_busy = self.keeper.build(Id(id));
+            }
+            self.scrub_on(now);
+            let now_ms = self.now_ms();
+            let mut actions = std::mem::take(&mut self.actions);
+            self.keeper.settle(now_ms, &mut actions);
+            let mut again = false;
+            for action in actions.drain(..) {
+                match action {
+                    Action::Start(Id(id)) => self.begin(id, data),
+                    Action::Load(index) => self.storing.load(index),
+                    Action::Store(store) => {
+                        if store.flushes_data {
+                            let id = self.id();
+                            self.jobs.insert(id, Job::FlushToStore);
+                            data.submit(Token(id), Operation::Flush);
+                        }
+                        self.storing.store(store);
+                    }
+                    // It was there already.
+                    Action::Build(_, blocks) if blocks.is_empty() => {
+                        self.builder.is_busy = false;
+                        again = true;
+                    }
+                    Action::Build(id, blocks) => {
+                        self.pace(&blocks);
+                        self.read_to_build(id, blocks, Vec::new(), data);
+                    }
+                }
+            }
+            self.actions = actions;
+            if !again {
+                return;
+            }
+        }
+    }
+
+    /// When the next part is read, by the rate.
+    fn pace(&mut self, blocks: &Range<u64>) {
+        let bytes = (blocks.end - blocks.start) * BLOCK_BYTES;
+        let takes = Duration::from_nanos(bytes * 1_000_000_000 / self.builder.rate);
+        self.builder.next_at = Instant::now() + takes;
+    }
+
+    /// Reads the rest of what is built.
+    fn read_to_build(&mut self, id: Id, blocks: Range<u64>, sums: Vec<Sum>, data: &mut Disk) {
+        let at = blocks.start + sums.len() as u64;
+        let wanted = (blocks.end - at) * BLOCK_BYTES;
+        let Some(buffer) = self.pool.take(&self.account, wanted as usize) else {
+            self.builder.starved = Some((id, blocks, sums));
+            return;
+        };
+        self.jobs.insert(id.0, Job::Builds(blocks, sums));
+        let offset = at * BLOCK_BYTES;
+        data.submit(Token(id.0), Operation::Read { offset, buffer });
+    }
+
+    /// Begins an operation on the data.
+    fn begin(&mut self, id: u64, data: &mut Disk) {
+        match self.jobs.remove(&id) {
+            Some(Job::Waits(token, blocks, operation)) => {
+                let sums = match &operation {
+                    Operation::Write { buffer, .. } => sums_of(blocks.start, buffer.bytes()),
+                    _ => Vec::new(),
+                };
+                self.jobs.insert(id, Job::Runs(token, blocks, sums));
+                data.submit(Token(id), operation);
+            }
+            Some(Job::Part(token, part)) => {
+                data.submit(Token(id), part.operation(PART_BLOCKS));
+                self.jobs.insert(id, Job::Part(token, part));
+            }
+            Some(Job::ScrubWaits(blocks)) => {
+                let wanted = (blocks.end - blocks.start) * BLOCK_BYTES;
+                match self.pool.take(&self.account, wanted as usize) {
+                    Some(buffer) if buffer.len() as u64 == wanted => {
+                        let offset = blocks.start * BLOCK_BYTES;
+                        self.jobs.insert(id, Job::Scrubs(blocks));
+                        data.submit(Token(id), Operation::Read { offset, buffer });
+                    }
+                    // Clients have all of it: later.
+                    _ => {
+                        self.keeper.read(Id(id), None);
+                        self.scrub.iter_mut().for_each(Scrub::starve);
+                    }
+                }
+            }
+            other => debug_assert!(other.is_none(), "it waits"),
+        }
+    }
+
+    /// An operation on the data has ended.
+    fn ended(&mut self, completion: Completion, data: &mut Disk, out: &mut Vec<Completion>) {
+        let (id, result) = (completion.token.0, completion.result);
+        let Some(job) = self.jobs.remove(&id) else {
+            return;
+        };
+        let (token, result) = match job {
+            Job::Plain(token) => (token, result),
+            Job::FlushToStore => return self.storing.flushed(result.map(drop)),
+            Job::Builds(blocks, sums) => {
+                return self.build_read(Id(id), (blocks, sums), result, data);
+            }
+            Job::Scrubs(blocks) => return self.scrubbed(Id(id), &blocks, result),
+            Job::Runs(token, blocks, sums) => (token, self.operated(Id(id), blocks, &sums, result)),
+            Job::Part(token, part) => match self.part_ended(Id(id), part, result) {
+                Ok(Some(rest)) => return self.part(token, rest),
+                Ok(None) => (token, Ok(Output::Done)),
+                Err(failure) => (token, Err(failure)),
+            },
+            Job::Waits(..) | Job::ScrubWaits(_) => return,
+        };
+        out.push(Completion { token, result });
+    }
+
+    /// A read or a write has ended.
+    fn operated(
+        &mut self,
+        id: Id,
+        blocks: Range<u64>,
+        sums: &[Sum],
+        result: Result<Output, Failure>,
+    ) -> Result<Output, Failure> {
+        match result {
+            Ok(Output::Data(buffer)) => {
+                let sums = sums_of(blocks.start, buffer.bytes());
+                let wrong = self.keeper.read(id, Some(&sums));
+                if wrong.is_empty() {
+                    return Ok(Output::Data(buffer));
+                }
+                self.tally.damaged(&wrong);
+                Err(Failure::Damaged)
+            }
+            // A write has sums, a read has none before.
+            Ok(output) if !sums.is_empty() => {
+                self.keeper.changed(id, Some(sums));
+                self.tally.overwritten(blocks);
+                Ok(output)
+            }
+            other if sums.is_empty() => {
+                self.keeper.read(id, None);
+                other
+            }
+            other => {
+                self.keeper.changed(id, None);
+                other
+            }
+        }
+    }
+
+    /// A part of a long operation has ended. Returns the rest of it.
+    fn part_ended(
+        &mut self,
+        id: Id,
+        part: Part,
+        result: Result<Output, Failure>,
+    ) -> Result<Option<Part>, Failure> {
+        let blocks = part.next(PART_BLOCKS);
+        match result {
+            Ok(_) => {
+                let sums: Vec<Sum> = match part.is_discard() {
+                    // They read as anything.
+                    true => vec![UNKNOWN; (blocks.end - blocks.start) as usize],
+                    false => zero_sums(blocks.clone()),
+                };
+                self.keeper.changed(id, Some(&sums));
+                self.tally.overwritten(blocks);
+                Ok(part.rest(PART_BLOCKS))
+            }
+            Err(Failure::NotFast) => {
+                self.keeper.unchanged(id);
+                Err(Failure::NotFast)
+            }
+            Err(failure) => {
+                self.keeper.changed(id, None);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Something was read to build sums.
+    fn build_read(
+        &mut self,
+        id: Id,
+        (blocks, mut sums): (Range<u64>, Vec<Sum>),
+        result: Result<Output, Failure>,
+        data: &mut Disk,
+    ) {
+        let at = blocks.start + sums.len() as u64;
+        match result {
+            Ok(Output::Data(buffer)) => {
+                sums.extend(sums_of(at, buffer.bytes()));
+                drop(buffer);
+                if blocks.start + (sums.len() as u64) < blocks.end {
+                    return self.read_to_build(id, blocks, sums, data);
+                }
+                self.keeper.built(id, Some(&sums));
+            }
+            // What cannot be read has no sum.
+            _ => self.keeper.built(id, None),
+        }
+        self.builder.is_busy = false;
+    }
+}
+
+/// The sums of blocks that begin with this one.
+pub(super) fn sums_of(first: u64, bytes: &[u8]) -> Vec<Sum> {
+    let blocks = bytes.chunks(BLOCK_BYTES as usize);
+    (first..)
+        .zip(blocks)
+        .map(|(block, bytes)| sum_of(block, bytes))
+        .collect()
+}
+
+fn zero_sums(blocks: Range<u64>) -> Vec<Sum> {
+    let zeroes = XxHash3_64::oneshot(&[0; BLOCK_BYTES as usize]);
+    blocks.map(|block| place(block, zeroes)).collect()
+}

@@ -1,0 +1,91 @@
+//! Reads and checks all of a copy: `evenkeel volume verify` of a volume with one copy.
+
+use super::BLOCK_BYTES;
+use super::checked::Summing;
+use super::jobs::Job;
+use super::keeper::{BUILD_BLOCKS, Id, Kind};
+use crate::disk::{Failure, Output};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// When a part is read again for which there was no memory.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Where it is.
+#[derive(Debug)]
+pub(super) struct Scrub {
+    /// The next block.
+    at: u64,
+    is_busy: bool,
+    next_at: Instant,
+}
+
+impl Scrub {
+    pub(super) fn new() -> Scrub {
+        Scrub {
+            at: 0,
+            is_busy: false,
+            next_at: Instant::now(),
+        }
+    }
+
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        (!self.is_busy).then_some(self.next_at)
+    }
+
+    /// There was no memory for the part.
+    pub(super) fn starve(&mut self) {
+        self.is_busy = false;
+        self.next_at = Instant::now() + PAUSE;
+    }
+}
+
+impl Summing {
+    /// Begins the next part, if it is time.
+    pub(super) fn scrub_on(&mut self, now: Instant) {
+        let blocks = self.keeper.progress().1;
+        let Some(scrub) = &mut self.scrub else {
+            return;
+        };
+        if scrub.is_busy || now < scrub.next_at {
+            return;
+        }
+        if scrub.at >= blocks {
+            self.scrub = None;
+            return self.tally.scrub_ends(true);
+        }
+        scrub.is_busy = true;
+        let part = scrub.at..(scrub.at + BUILD_BLOCKS).min(blocks);
+        let id = self.id();
+        self.keeper.request(Id(id), Kind::Read, part.clone());
+        self.jobs.insert(id, Job::ScrubWaits(part));
+    }
+
+    /// A part was read.
+    pub(super) fn scrubbed(
+        &mut self,
+        id: Id,
+        blocks: &Range<u64>,
+        result: Result<Output, Failure>,
+    ) {
+        let count = blocks.end - blocks.start;
+        let (wrong, is_read) = match result {
+            Ok(Output::Data(buffer)) => {
+                let sums = super::checked::sums_of(blocks.start, buffer.bytes());
+                (self.keeper.read(id, Some(&sums)), true)
+            }
+            _ => (self.keeper.read(id, None), false),
+        };
+        if !wrong.is_empty() {
+            self.tally.damaged(&wrong);
+        }
+        let Some(scrub) = &mut self.scrub else {
+            return;
+        };
+        scrub.is_busy = false;
+        scrub.at = blocks.end;
+        let takes = Duration::from_nanos(count * BLOCK_BYTES * 1_000_000_000 / self.builder.rate);
+        scrub.next_at = Instant::now() + takes;
+        self.tally.scrubbed(blocks.clone(), &wrong, is_read);
+    }
+}
