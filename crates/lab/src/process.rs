@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 pub use rustix::process::Signal;
 
 /// How long a command that should end by itself may take.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long the rest of a killed group may take to end.
 const GROUP_TIMEOUT: Duration = Duration::from_secs(2);

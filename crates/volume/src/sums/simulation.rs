@@ -15,8 +15,10 @@ use std::ops::Range;
 
 const SEEDS: u64 = 500;
 /// Histories within which each defect is found.
-const DEFECT_SEEDS: u64 = 3_000;
+const DEFECT_SEEDS: u64 = 1_000;
 const STEPS: u64 = 400;
+/// Rotten blocks of a page that are read in the end.
+const ROTTEN_MAX: usize = 4;
 /// Blocks that clients use, from the start of each page and of the volume's end.
 const USED: u64 = 5;
 const LIMITS: Limits = Limits {
@@ -523,12 +525,13 @@ impl World {
         let has = |keeper: &Keeper| keeper.sum_known(block);
         let in_memory = self.keeper.as_ref().and_then(has);
         let known = in_memory.unwrap_or(self.keeper.is_some() && stored != UNKNOWN);
-        let from = self.blocks_of().start;
-        let other = self.disk.cell(from).content;
+        let own = self.disk.cell(block).content;
+        let mut others = self.disk.cells.values().map(|cell| cell.content);
+        let other = others.find(|content| *content != own);
         // Another block's data in this place is wrong, too.
-        let now = match self.random.percent(30) && other != self.disk.cell(block).content {
-            true => other,
-            false => self.disk.cell(block).content ^ 1 << self.random.below(64),
+        let now = match other.filter(|_| self.random.percent(30)) {
+            Some(other) => other,
+            None => own ^ 1 << self.random.below(64),
         };
         let cell = Cell {
             content: now,
@@ -614,7 +617,11 @@ impl World {
             let at = self
                 .random
                 .between(first, self.blocks.min(first + PAGE_BLOCKS));
-            for block in [first, at.min(self.blocks - 1)] {
+            let rotten = self.disk.cells.range(first..first + PAGE_BLOCKS);
+            let rotten = rotten.filter(|(_, cell)| cell.is_rotten);
+            let rotten = rotten.map(|(block, _)| *block).take(ROTTEN_MAX);
+            let rotten: Vec<u64> = rotten.filter(|block| *block < self.blocks).collect();
+            for block in [first, at.min(self.blocks - 1)].into_iter().chain(rotten) {
                 self.next += 1;
                 let keeper = self.keeper.as_mut().ok_or("a keeper")?;
                 let blocks = block..block + 1;
