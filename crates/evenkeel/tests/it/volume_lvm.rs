@@ -162,8 +162,8 @@ fn a_logical_volume_is_made_served_extended_and_removed() {
     let created = group.good(&["volume", "create", "mail"]);
     let words = format!("created volume mail: 64m on lvm {}", group.name);
     assert!(created.contains(&words), "{created}");
-    // Metadata before the data: 1 MiB.
-    let call = "lvcreate --yes --wipesignatures y --zero y --addtag evenkeel --size 68157440b --name volume-mail GROUP";
+    // Metadata before the data, 1 MiB, and checksums behind it: 33 pages.
+    let call = "lvcreate --yes --wipesignatures y --zero y --addtag evenkeel --size 68292608b --name volume-mail GROUP";
     assert_eq!(group.changes(), [call]);
     bed.comes_to("mail", "serving");
     bed.qemu_io("mail", &["write -P 0xaa 63M 1M", "flush"]);
@@ -183,7 +183,7 @@ fn a_logical_volume_is_made_served_extended_and_removed() {
     );
     assert_eq!(
         group.changes(),
-        ["lvextend --size 135266304b GROUP/volume-mail"]
+        ["lvextend --size 135536640b GROUP/volume-mail"]
     );
     let again = group.good(&["volume", "grow", "mail", "--from", "site.cfg"]);
     assert!(again.contains("has room for 128m already"), "{again}");
@@ -219,7 +219,7 @@ fn a_thin_pool_is_used_and_what_is_not_ours_is_left_alone() {
     ]);
     let create = |name: &'static str| ["volume", "create", name, "--from", "site.cfg"];
     group.good(&create("thin"));
-    let call = "lvcreate --yes --thin --addtag evenkeel --virtualsize 68157440b --name volume-thin GROUP/pool";
+    let call = "lvcreate --yes --thin --addtag evenkeel --virtualsize 68292608b --name volume-thin GROUP/pool";
     assert_eq!(group.changes(), [call]);
     assert!(group.refused(&create("thin")).contains("exists already"));
     let told = group.refused(&create("large"));

@@ -139,10 +139,16 @@ impl Encoder {
         self.give_back();
     }
 
+    /// Ends the use of the library's state; one that ended its body is kept.
     fn give_back(&mut self) {
         let Some(mut state) = self.state.take() else {
             return;
         };
+        // Reset in the middle of a body, level 1 of zlib-rs 0.6.8 goes on in the block
+        // that it had begun, and the next body is damaged.
+        if !self.ended {
+            return;
+        }
         state.compress.reset();
         let (level, bits) = (self.level, self.limits.window_bits);
         // Without a list (the thread is ending) or with a full one, freed.

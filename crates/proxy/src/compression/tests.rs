@@ -186,7 +186,7 @@ fn every_algorithm_gives_back_what_it_got_and_a_flush_delivers_all_so_far() {
 }
 
 #[test]
-fn a_state_is_reused_after_a_body_that_was_aborted_at_any_length() {
+fn a_body_that_was_aborted_at_any_length_leaves_nothing_to_the_next() {
     let client = OfClient::default();
     let limits = Arc::new(Limits::of_memory(usize::MAX));
     // Incompressible: as much comes out as goes in.
@@ -196,7 +196,6 @@ fn a_state_is_reused_after_a_body_that_was_aborted_at_any_length() {
     for level in [1, 6, 9] {
         for length in (1..noise.len()).step_by(39_989) {
             let new = || Encoder::new(Algorithm::Gzip, level, &limits, &client).unwrap();
-            // Dropped in the middle: its state is kept for the next.
             let mut aborted = new();
             for flush in [Flush::No, Flush::All, Flush::No] {
                 aborted.feed(&noise[..length], flush, 0).unwrap();

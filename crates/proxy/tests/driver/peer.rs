@@ -276,7 +276,16 @@ impl Origin {
         let (counted, serve) = (accepted.clone(), Arc::new(serve));
         let listens = listener.try_clone().unwrap();
         std::thread::spawn(move || {
-            while let Ok((socket, _)) = listens.accept() {
+            loop {
+                let socket = match listens.accept() {
+                    Ok((socket, _)) => socket,
+                    // It was dropped; all else passes, as a lack of descriptors does.
+                    Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => return,
+                    Err(_) => {
+                        crate::bed::pause(5);
+                        continue;
+                    }
+                };
                 let number = counted.fetch_add(1, Ordering::SeqCst);
                 let serve = serve.clone();
                 std::thread::spawn(move || serve(Peer::new(socket), number));

@@ -47,13 +47,11 @@ pub(super) enum Defect {
     DrawRepeated,
     /// What is read is not compared.
     ReadNotChecked,
-    /// The place of a block is not in its sum.
-    PlaceNotInSum,
     /// Blocks that come by growth count as built.
     GrowthCountsAsBuilt,
 }
 
-const DEFECTS: [Defect; 10] = [
+const DEFECTS: [Defect; 9] = [
     Defect::WriteBeforeLog,
     Defect::HotSumsBelieved,
     Defect::DataNotFlushed,
@@ -62,7 +60,6 @@ const DEFECTS: [Defect; 10] = [
     Defect::OverlapsRun,
     Defect::DrawRepeated,
     Defect::ReadNotChecked,
-    Defect::PlaceNotInSum,
     Defect::GrowthCountsAsBuilt,
 ];
 
@@ -364,7 +361,7 @@ impl World {
             }
             Work::Build(id, blocks) => {
                 let sums: Vec<Sum> = blocks
-                    .map(|one| self.sum(one, self.disk.cell(one)))
+                    .map(|one| Self::sum(one, self.disk.cell(one)))
                     .collect();
                 let keeper = self.keeper.as_mut().ok_or("a keeper")?;
                 keeper.built(id, Some(&sums).filter(|_| !fails).map(|sums| &sums[..]));
@@ -375,11 +372,7 @@ impl World {
         }
     }
 
-    fn sum(&self, block: u64, cell: Cell) -> Sum {
-        let block = match self.defect {
-            Some(Defect::PlaceNotInSum) => 0,
-            _ => block,
-        };
+    fn sum(block: u64, cell: Cell) -> Sum {
         sum_of(block, &cell.content.to_le_bytes())
     }
 
@@ -388,7 +381,7 @@ impl World {
             content,
             ..Cell::default()
         };
-        let sums: Vec<Sum> = blocks.clone().map(|block| self.sum(block, cell)).collect();
+        let sums: Vec<Sum> = blocks.clone().map(|block| Self::sum(block, cell)).collect();
         let Some(keeper) = &mut self.keeper else {
             return;
         };
@@ -403,7 +396,7 @@ impl World {
 
     fn read(&mut self, id: Id, blocks: &Range<u64>, cells: &[Cell]) -> Result<(), String> {
         let sums = blocks.clone().zip(cells);
-        let sums: Vec<Sum> = sums.map(|(block, cell)| self.sum(block, *cell)).collect();
+        let sums: Vec<Sum> = sums.map(|(block, cell)| Self::sum(block, *cell)).collect();
         let keeper = self.keeper.as_mut().ok_or("a keeper")?;
         let mut wrong = keeper.read(id, Some(&sums));
         if self.defect == Some(Defect::ReadNotChecked) {
