@@ -10,7 +10,7 @@ use super::keeper::{Action, Id, Keeper, Kind, Limits, Store};
 use super::record::{RECORD_BYTES, SLOTS, Slot, decode_page};
 use super::{PAGE_BLOCKS, Sum, UNKNOWN, pages_of, sum_of};
 use lab::{Random, setting};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 const SEEDS: u64 = 500;
@@ -121,8 +121,8 @@ struct World {
     now_ms: u64,
     draw: u64,
     defect: Option<Defect>,
-    /// A part could not be read for its sums, so they are missing.
-    lacks: bool,
+    /// Blocks whose sums may be missing: they could not be read or changed.
+    lacks: BTreeSet<u64>,
     /// Rotten blocks that were found by a read.
     found: u64,
 }
@@ -177,7 +177,7 @@ impl World {
             now_ms: 0,
             draw: 0,
             defect,
-            lacks: false,
+            lacks: BTreeSet::new(),
             found: 0,
         };
         world.open();
@@ -221,6 +221,7 @@ impl World {
     }
 
     fn excuse(&mut self, blocks: Range<u64>) {
+        self.lacks.extend(blocks.clone());
         for block in blocks {
             self.disk
                 .each(block, |cell| cell.is_excused |= cell.is_rotten);
@@ -360,12 +361,15 @@ impl World {
                 Ok(())
             }
             Work::Build(id, blocks) => {
+                match fails {
+                    true => self.lacks.extend(blocks.clone()),
+                    false => self.lacks.retain(|block| !blocks.contains(block)),
+                }
                 let sums: Vec<Sum> = blocks
                     .map(|one| Self::sum(one, self.disk.cell(one)))
                     .collect();
                 let keeper = self.keeper.as_mut().ok_or("a keeper")?;
                 keeper.built(id, Some(&sums).filter(|_| !fails).map(|sums| &sums[..]));
-                self.lacks |= fails;
                 self.building = false;
                 Ok(())
             }
@@ -624,8 +628,12 @@ impl World {
             }
             self.quiesce(false)?;
             let keeper = self.keeper.as_ref().ok_or("a keeper")?;
-            if keeper.sum_known(first) == Some(false) && !self.lacks {
-                return Err(format!("block {first} has no sum"));
+            let has_none = |block: &u64| {
+                keeper.sum_known(*block) == Some(false) && !self.lacks.contains(block)
+            };
+            let mut of_page = first..self.blocks.min(first + PAGE_BLOCKS);
+            if let Some(block) = of_page.find(has_none) {
+                return Err(format!("block {block} has no sum"));
             }
         }
         self.restart()
