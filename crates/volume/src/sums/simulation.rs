@@ -360,20 +360,22 @@ impl World {
                 self.store(store, step, fails);
                 Ok(())
             }
-            Work::Build(id, blocks) => {
-                match fails {
-                    true => self.lacks.extend(blocks.clone()),
-                    false => self.lacks.retain(|block| !blocks.contains(block)),
-                }
-                let sums: Vec<Sum> = blocks
-                    .map(|one| Self::sum(one, self.disk.cell(one)))
-                    .collect();
-                let keeper = self.keeper.as_mut().ok_or("a keeper")?;
-                keeper.built(id, Some(&sums).filter(|_| !fails).map(|sums| &sums[..]));
-                self.building = false;
-                Ok(())
-            }
+            Work::Build(id, blocks) => self.build(id, blocks, fails),
         }
+    }
+
+    fn build(&mut self, id: Id, blocks: Range<u64>, fails: bool) -> Result<(), String> {
+        match fails {
+            true => self.lacks.extend(blocks.clone()),
+            false => self.lacks.retain(|block| !blocks.contains(block)),
+        }
+        let sums: Vec<Sum> = blocks
+            .map(|one| Self::sum(one, self.disk.cell(one)))
+            .collect();
+        let keeper = self.keeper.as_mut().ok_or("a keeper")?;
+        keeper.built(id, Some(&sums).filter(|_| !fails).map(|sums| &sums[..]));
+        self.building = false;
+        Ok(())
     }
 
     fn sum(block: u64, cell: Cell) -> Sum {
