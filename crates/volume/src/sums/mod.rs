@@ -1,7 +1,7 @@
 //! Checksums of the data of a copy, on its own disk (`verify yes`): they find what the disk
 //! returns wrong without an error.
 //!
-//! - [`Keeper`] knows the sums and decides what may begin, as a value. [`simulation`] tries it.
+//! - [`keeper`] knows the sums and decides what may begin, as a value; its simulation tries it.
 //! - [`record`] is what is stored, as bytes: pages of sums, and the log.
 //! - [`area`] is where a copy has them, and opens them. [`Checked`] does operations with them,
 //!   and [`scrub`] reads all of a copy.

@@ -95,18 +95,18 @@ impl Site {
     }
 }
 
-/// Carries bytes until the end, or until the budget is spent; then the connection is gone.
+/// Carries bytes until the end, or until the budget is spent; then the connection is gone. What an
+/// end that is gone does not take is dropped, as the link does: its last words are still to come.
 fn carry(mut from: &UnixStream, mut to: &UnixStream, budget: Option<usize>) {
     let mut left = budget.unwrap_or(usize::MAX);
     let mut buffer = vec![0; 64 << 10];
+    let mut is_deaf = false;
     while left > 0 {
         let room = buffer.len().min(left);
         let Ok(count @ 1..) = from.read(&mut buffer[..room]) else {
             break;
         };
-        if to.write_all(&buffer[..count]).is_err() {
-            break;
-        }
+        is_deaf = is_deaf || to.write_all(&buffer[..count]).is_err();
         left -= count;
     }
     let _ = to.shutdown(Shutdown::Both);
