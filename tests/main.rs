@@ -49,5 +49,6 @@ mod volume_guest;
 mod volume_orders;
 mod volume_pair;
 mod volume_power;
+mod volume_restored;
 mod volume_site;
 mod volume_verify;

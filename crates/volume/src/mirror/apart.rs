@@ -97,7 +97,7 @@ impl Mirror {
 mod tests {
     use super::super::record::{ME, OTHER};
     use super::*;
-    use crate::replica::{Fork, Generation, InSync, Incarnation};
+    use crate::replica::{Epoch, Fork, Generation, InSync, Incarnation};
 
     fn head(volume: Option<u8>, incarnation: u64, joined: u64) -> layout::Head {
         layout::Head {
@@ -116,6 +116,7 @@ mod tests {
         Record {
             incarnation: Incarnation(9),
             generation: Generation(5),
+            epoch: Epoch(0),
             in_sync,
             forks: vec![Fork {
                 incarnation: Incarnation(8),

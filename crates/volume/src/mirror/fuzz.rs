@@ -70,6 +70,7 @@ fn record(random: &mut Random) -> Record {
     Record {
         incarnation: Incarnation(number(random)),
         generation: Generation(number(random)),
+        epoch: Epoch(number(random)),
         in_sync: random.pick(&[
             InSync::One(ME),
             InSync::One(OTHER),
@@ -297,6 +298,7 @@ fn first_record(random: &mut Random) -> Record {
     Record {
         incarnation: Incarnation(1),
         generation: Generation(1),
+        epoch: Epoch(0),
         in_sync: random.pick(&[InSync::One(ME), InSync::Both(ME, OTHER)]),
         forks: Vec::new(),
     }

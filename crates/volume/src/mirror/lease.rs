@@ -177,6 +177,7 @@ mod tests {
         Record {
             incarnation: Incarnation(1),
             generation: Generation(generation),
+            epoch: Epoch(0),
             in_sync: InSync::Both(ME, OTHER),
             forks: Vec::new(),
         }

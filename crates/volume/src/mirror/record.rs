@@ -1,11 +1,13 @@
 //! The record of a volume as the cluster keeps it: nodes by their names, so that it means the
 //! same on both of them and after a change of the file.
 
-use crate::replica::{Fork, Generation, InSync, Incarnation, Node, Record};
+use crate::replica::{Epoch, Fork, Generation, InSync, Incarnation, Node, Record};
 use part::role::RECORD_BYTES_MAX;
 
 /// The first byte.
 const VERSION: u8 = 1;
+/// No fork has it: such an entry says the epoch. Versions that know nothing of epochs carry it on.
+const SAYS_EPOCH: Incarnation = Incarnation(0);
 /// A node that the file does not name any more.
 const STRANGER: Node = Node(2);
 
@@ -54,9 +56,13 @@ impl Names {
             bytes.push(name.len() as u8);
             bytes.extend_from_slice(name);
         }
-        let room = RECORD_BYTES_MAX.saturating_sub(bytes.len()) / 16;
+        let room = RECORD_BYTES_MAX.saturating_sub(bytes.len() + 16) / 16;
         let left_out = record.forks.len().saturating_sub(room);
-        for fork in &record.forks[left_out..] {
+        let epoch = Fork {
+            incarnation: SAYS_EPOCH,
+            at: Generation(record.epoch.0),
+        };
+        for fork in record.forks[left_out..].iter().chain([&epoch]) {
             bytes.extend_from_slice(&fork.incarnation.0.to_le_bytes());
             bytes.extend_from_slice(&fork.at.0.to_le_bytes());
         }
@@ -86,15 +92,20 @@ impl Names {
             _ => return None,
         };
         let mut forks = Vec::new();
+        let mut epoch = 0;
         while !rest.is_empty() {
-            forks.push(Fork {
-                incarnation: Incarnation(number(&mut rest)?),
-                at: Generation(number(&mut rest)?),
-            });
+            match (Incarnation(number(&mut rest)?), number(&mut rest)?) {
+                (SAYS_EPOCH, at) => epoch = epoch.max(at),
+                (incarnation, at) => forks.push(Fork {
+                    incarnation,
+                    at: Generation(at),
+                }),
+            }
         }
         (*version == VERSION).then_some(Record {
             incarnation: Incarnation(incarnation),
             generation: Generation(generation),
+            epoch: Epoch(epoch),
             in_sync,
             forks,
         })
@@ -118,6 +129,7 @@ mod tests {
         Record {
             incarnation: Incarnation(3),
             generation: Generation(70_000),
+            epoch: Epoch(9),
             in_sync,
             forks: vec![Fork {
                 incarnation: Incarnation(2),
@@ -150,7 +162,7 @@ mod tests {
     fn a_record_has_the_room_that_the_cluster_gives() {
         let long = names(&"a".repeat(63), &"b".repeat(63));
         let mut full = record(InSync::Both(ME, OTHER));
-        full.forks = (0..FORKS_MAX as u64)
+        full.forks = (1..=FORKS_MAX as u64)
             .map(|number| Fork {
                 incarnation: Incarnation(number),
                 at: Generation(number),
@@ -162,6 +174,28 @@ mod tests {
         assert_eq!(back.forks.last(), full.forks.last());
         let short = names("alpha", "beta");
         assert_eq!(short.decode(&short.encode(&full)), Some(full));
+    }
+
+    #[test]
+    fn records_of_versions_that_know_no_epochs_are_read() {
+        let names = names("alpha", "beta");
+        let (mut bytes, mut before) = (vec![1], record(InSync::One(ME)));
+        for number in [3_u64, 70_000] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(b"\x01\x05alpha");
+        for number in [2_u64, 4] {
+            bytes.extend(number.to_le_bytes());
+        }
+        before.epoch = Epoch(0);
+        assert_eq!(names.decode(&bytes), Some(before));
+        // They carry an epoch on behind later forks or before them; the latest counts.
+        for (incarnation, at) in [(0, 7_u64), (1, 5), (0, 9), (0, 8)] {
+            bytes.extend(u64::to_le_bytes(incarnation));
+            bytes.extend(at.to_le_bytes());
+        }
+        let read = names.decode(&bytes).unwrap();
+        assert_eq!((read.epoch, read.forks.len()), (Epoch(9), 2));
     }
 
     proptest! {

@@ -445,6 +445,7 @@ impl Mirror {
         let record = Record {
             incarnation: Incarnation(head.incarnation),
             generation: Generation(at.max(1)),
+            epoch: Epoch(0),
             in_sync: InSync::One(ME),
             forks: Vec::new(),
         };
@@ -459,6 +460,7 @@ impl Mirror {
     fn tell_rank(&mut self) {
         let rank = match &self.lease.record {
             _ if self.lease.is_releasing() => 0,
+            Some(record) if !record.in_sync.contains(ME) => 0,
             Some(_) => self.replica.rank(boottime()),
             // Without a record, a copy with data comes first.
             None => match self.facts().volume {

@@ -45,6 +45,7 @@ pub(super) fn mirrored() -> Replica<Handle> {
     let record = Record {
         incarnation: Incarnation(1),
         generation: Generation(1),
+        epoch: Epoch(0),
         in_sync: InSync::Both(Node(0), Node(1)),
         forks: Vec::new(),
     };

@@ -222,6 +222,8 @@ pub enum Notice {
     },
     /// The local disk failed; the other copy takes over.
     LocalFailed,
+    /// The disk of this copy is older than the record that has it.
+    Older,
     /// This copy is not in sync, so it does not serve.
     NotInSync,
     /// This copy lost power and the other one did not: it takes over.
@@ -255,6 +257,11 @@ impl fmt::Display for Notice {
             Notice::LocalFailed => {
                 f.write_str("the local disk failed or stalls; the other copy takes over")
             }
+            Notice::Older => f.write_str(
+                "this copy is older than what the cluster recorded of it, as a restored backup is: it may lack \
+                 writes that were acknowledged, and does not serve. The other copy serves if it is complete. To \
+                 serve this one as it is: `evenkeel volume serve-alone NAME --yes`"
+            ),
             Notice::NotInSync => f.write_str("this copy is not in sync and does not serve"),
             Notice::GivesWay => f.write_str(
                 "this copy lost power and may lack acknowledged writes; the other copy takes over",

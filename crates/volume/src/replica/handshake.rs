@@ -162,15 +162,20 @@ pub fn is_clean(mine: &Head, is_quiet: bool, record: &Record, theirs: &Introduct
         && theirs.state == mine.state
 }
 
-/// Returns whether a copy may own the volume, as far as its disk and the record say.
+/// Returns whether a copy may own the volume, as far as its disk and the record say, if it
+/// is the one that the record means ([`is_older`]).
 pub fn may_own(mine: &Head, record: &Record) -> bool {
-    let at = match mine.state {
-        CopyState::Joined(at) => at,
-        CopyState::Syncing { .. } => return false,
-    };
-    // Both have stored the generation of a record with both before it was proposed.
-    let is_recent = !record.in_sync.is_both() || at >= record.generation;
-    mine.volume.is_some() && mine.incarnation == record.incarnation && is_recent
+    let is_joined = matches!(mine.state, CopyState::Joined(_));
+    mine.volume.is_some() && mine.incarnation == record.incarnation && is_joined
+}
+
+/// Returns whether a copy that the record has is older than the record: its disk was
+/// replaced by what it was before, and it may lack writes that were acknowledged.
+pub fn is_older(mine: &Head, record: &Record) -> bool {
+    // Both have stored the generation of a record with both before it was proposed, and
+    // each copy the promise of its epoch.
+    let is_both = record.in_sync.is_both();
+    mine.promised < record.epoch || is_both && joined(mine) < record.generation
 }
 
 /// Generation at which the copy joined, or zero.
@@ -207,6 +212,7 @@ mod tests {
         Record {
             incarnation: Incarnation(3),
             generation: Generation(8),
+            epoch: Epoch(0),
             in_sync: InSync::One(Node(0)),
             forks: vec![Fork {
                 incarnation: Incarnation(2),
@@ -285,12 +291,22 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_older_than_the_record_of_both_owns_nothing() {
+    fn a_copy_older_than_its_record_is_known() {
         let mut record = record();
-        assert!(may_own(&mine(), &record));
+        let mut mine = mine();
+        assert!(may_own(&mine, &record) && !is_older(&mine, &record));
         record.in_sync = InSync::Both(Node(0), Node(1));
-        assert!(!may_own(&mine(), &record));
+        assert!(is_older(&mine, &record));
         record.generation = Generation(7);
-        assert!(may_own(&mine(), &record));
+        assert!(!is_older(&mine, &record));
+        // Whoever is in a record has promised its epoch.
+        record.epoch = Epoch(5);
+        for in_sync in [record.in_sync, InSync::One(Node(0))] {
+            record.in_sync = in_sync;
+            for (promised, older) in [(4, true), (5, false), (6, false)] {
+                mine.promised = Epoch(promised);
+                assert_eq!(is_older(&mine, &record), older, "{promised} {in_sync:?}");
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 use super::defect::Defect;
 use super::exchange::{Action, Notice, Order, Time};
 use super::geometry::Blocks;
-use super::handshake::{Introduction, is_clean, may_own};
+use super::handshake::{Introduction, is_clean, is_older, may_own};
 use super::message::{Command, Message};
 use super::other::Phase;
 use super::record::{Epoch, InSync, Record};
@@ -55,9 +55,21 @@ impl<P: Payload> Replica<P> {
         };
         let record = &self.tenure.record;
         let listed = record.in_sync.contains(self.settings.me) && may_own(&self.copy.head, record);
+        let older = listed && is_older(&self.copy.head, record);
         if !listed && !self.broken.is(Defect::ServesOutOfRecord) {
             self.release(Notice::NotInSync);
-        } else if self.is_drained() {
+            return;
+        }
+        if older {
+            self.copy.lacks = true;
+            if !self.tenure.alone {
+                self.release(Notice::Older);
+                return;
+            }
+            // What the other copy has may differ anywhere.
+            self.copy.fill(true);
+        }
+        if self.is_drained() {
             self.drained();
         }
     }
@@ -116,7 +128,7 @@ impl<P: Payload> Replica<P> {
             return;
         }
         let joined = matches!(theirs.state, super::CopyState::Joined(_));
-        if self.copy.lacks && !theirs.lacks && joined {
+        if is_named && self.copy.lacks && !theirs.lacks && joined {
             self.release(Notice::GivesWay);
             return;
         }
@@ -179,7 +191,7 @@ impl<P: Payload> Replica<P> {
 
     /// Proposes a record with these copies.
     pub(super) fn propose(&mut self, in_sync: InSync) {
-        let record = self.tenure.record.with(in_sync);
+        let record = self.tenure.record.with(self.tenure.epoch, in_sync);
         let action = Action::Propose(self.tenure.epoch, record.clone());
         self.out.push(action);
         self.tenure.proposal = Some(Proposal {

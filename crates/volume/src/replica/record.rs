@@ -64,6 +64,9 @@ pub struct Record {
     pub incarnation: Incarnation,
     /// Counted up by every change.
     pub generation: Generation,
+    /// The epoch in which it was proposed, which each copy in it has promised; 0 if that is
+    /// not known.
+    pub epoch: Epoch,
     /// The copies that have every acknowledged write.
     pub in_sync: InSync,
     /// Former incarnations, the newest last; at most [`FORKS_MAX`].
@@ -78,10 +81,11 @@ impl Generation {
 }
 
 impl Record {
-    /// The next record, with other copies in sync.
-    pub fn with(&self, in_sync: InSync) -> Record {
+    /// The next record, which an owner in this epoch proposes, with other copies in sync.
+    pub fn with(&self, epoch: Epoch, in_sync: InSync) -> Record {
         Record {
             generation: self.generation.next(),
+            epoch,
             in_sync,
             ..self.clone()
         }
@@ -103,10 +107,11 @@ mod tests {
         let damaged = Record {
             incarnation: Incarnation(1),
             generation: Generation(u64::MAX),
+            epoch: Epoch(1),
             in_sync: InSync::One(Node(0)),
             forks: Vec::new(),
         };
-        let next = damaged.with(InSync::Both(Node(0), Node(1)));
+        let next = damaged.with(Epoch(1), InSync::Both(Node(0), Node(1)));
         assert_eq!(next.generation, damaged.generation);
     }
 }

@@ -197,6 +197,7 @@ mod tests {
         let record = Record {
             incarnation: Incarnation(1),
             generation: Generation(1),
+            epoch: Epoch(0),
             in_sync: InSync::One(Node(0)),
             forks: Vec::new(),
         };

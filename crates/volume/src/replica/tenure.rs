@@ -74,6 +74,7 @@ impl Default for Tenure {
             record: Record {
                 incarnation: Incarnation(0),
                 generation: Generation(0),
+                epoch: Epoch(0),
                 in_sync: InSync::One(Node(u16::MAX)),
                 forks: Vec::new(),
             },

@@ -100,7 +100,7 @@ fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
             "the cluster knows which copy is complete, so there is nothing to adopt".to_owned(),
         ),
         Message::ServeAlone { .. } if !shown.report.lacks => Some(
-            "the copy of this node lacks nothing by a power loss: it serves as soon as it has the lease".to_owned(),
+            "the copy of this node lacks nothing: it serves as soon as it has the lease".to_owned(),
         ),
         Message::Verify { .. } if !shown.report.serves => {
             Some("this node does not serve the volume: run the command at its owner".to_owned())
@@ -115,7 +115,9 @@ fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
             Some("no verify of it runs on this node".to_owned())
         }
         Message::Discard { .. } => match &shown.apart {
-            None => Some("the copy of this node is not refused, so there is nothing to discard".to_owned()),
+            None => Some(
+                "the copy of this node is not refused, so there is nothing to discard".to_owned(),
+            ),
             Some(apart) if !apart.other_serves => Some(format!(
                 "{} does not serve this volume now, so nothing could fill this copy",
                 shown.other

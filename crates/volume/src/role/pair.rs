@@ -221,7 +221,10 @@ fn state(shown: &Shown, is_single: bool) -> (State, String) {
         (true, false) => (State::Filling, String::new()),
         (false, _) => {
             let words = match (&*shown.owner, complete) {
-                ("", _) => format!("no node holds its lease{link}"),
+                ("", true) => format!("no node holds its lease; last: {}{link}", shown.said),
+                ("", false) => {
+                    format!("this copy is not complete: it waits for {other}, whose copy is{link}")
+                }
                 (owner, _) if owner == *other => {
                     format!(
                         "{other} holds the lease of this volume and has not connected to this copy yet{link}"

@@ -117,6 +117,7 @@ mod tests {
             let record = Record {
                 incarnation: Incarnation(1),
                 generation: Generation(1),
+                epoch: Epoch(0),
                 in_sync,
                 forks: Vec::new(),
             };
@@ -268,7 +269,7 @@ mod tests {
             None,
             "the other copy could serve another content"
         );
-        let alone = owner.record.with(InSync::One(Node(0)));
+        let alone = owner.record.with(Epoch(0), InSync::One(Node(0)));
         let recorded = owner.at(122, Input::Recorded(alone));
         assert!(disk(&recorded).is_some(), "{recorded:?}");
     }

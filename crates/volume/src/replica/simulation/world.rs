@@ -91,6 +91,7 @@ impl World {
         let record = Record {
             incarnation: Incarnation(1),
             generation: Generation(1),
+            epoch: Epoch(0),
             in_sync: match plan.blank || plan.stale {
                 true => InSync::One(NodeId(0)),
                 false => InSync::Both(NodeId(0), NodeId(1)),
@@ -383,6 +384,9 @@ impl World {
             }
             Action::Say(Notice::Verified(verify)) if verify.differing > 0 => {
                 return Err(format!("copies in sync differ: {verify}"));
+            }
+            Action::Say(Notice::Older) => {
+                return Err("a copy that nobody replaced is older".to_owned());
             }
             Action::Say(_) | Action::Resized(_) => {}
         }

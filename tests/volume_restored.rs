@@ -1,0 +1,122 @@
+//! A copy whose disk becomes what it was before, as when a machine is restored from a backup.
+
+use crate::cluster_site::SOON;
+use crate::volume_site::{Client, NODES, VolumeSite, other};
+use lab::eventually;
+use std::fs;
+
+/// What a node has of a volume: data and metadata.
+struct Backup([Vec<u8>; 2]);
+
+impl Backup {
+    fn of(volumes: &VolumeSite, node: &str) -> Backup {
+        let file = volumes.file(node);
+        let metadata = file.with_extension("metadata");
+        Backup([file, metadata].map(|path| fs::read(path).unwrap()))
+    }
+
+    fn restore(&self, volumes: &VolumeSite, node: &str) {
+        let file = volumes.file(node);
+        fs::write(&file, &self.0[0]).unwrap();
+        fs::write(file.with_extension("metadata"), &self.0[1]).unwrap();
+    }
+}
+
+/// A pair with a block of ones, and a backup of the node that does not own it.
+fn backed_up(name: &str) -> (VolumeSite, &'static str, Backup) {
+    let mut volumes = VolumeSite::new(name);
+    let owner = volumes.in_sync();
+    let there = other(owner);
+    let mut client = Client::connect(&volumes.socket(owner)).unwrap();
+    client.write(3, &[1; 4096], true).unwrap();
+    drop(client);
+    volumes.site.machine_mut(there).stop();
+    let backup = Backup::of(&volumes, there);
+    volumes.site.machine_mut(there).start();
+    volumes.in_sync();
+    (volumes, there, backup)
+}
+
+/// Writes twos at a node.
+fn overwrite(volumes: &VolumeSite, node: &str) {
+    let mut client = Client::connect(&volumes.socket(node)).unwrap();
+    client.write(3, &[2; 4096], true).unwrap();
+}
+
+#[track_caller]
+fn has(volumes: &VolumeSite, value: u8) {
+    for node in NODES {
+        let mut client = Client::connect(&volumes.socket(node)).unwrap();
+        assert_eq!(client.read(3).unwrap(), [value; 4096], "{node}");
+    }
+}
+
+#[test]
+fn a_restored_copy_that_alone_was_complete_serves_only_if_an_operator_says_so() {
+    lab::skip_unless_root!();
+    let (mut volumes, there, backup) = backed_up("volume-restored");
+    let gone = other(there);
+    volumes.site.machine_mut(gone).stop();
+    volumes.becomes(there, "serving alone");
+    overwrite(&volumes, there);
+    volumes.site.machine_mut(there).stop();
+    backup.restore(&volumes, there);
+    for node in [gone, there] {
+        volumes.site.machine_mut(node).start();
+    }
+    // The acknowledged write is on no disk any more, and neither copy hides that.
+    let told = || {
+        volumes
+            .shown(there)
+            .contains("older than what the cluster recorded")
+    };
+    assert!(eventually(SOON, told), "{}", volumes.tell());
+    volumes.becomes(gone, "waiting");
+    assert_eq!(volumes.owner(), None, "{}", volumes.tell());
+    let order = ["volume", "serve-alone", "mail"];
+    let words = ["not confirmed", "this copy is served"];
+    volumes.site.machine(there).command(&order).refused(&words);
+    assert_eq!(volumes.owner(), None, "{}", volumes.tell());
+    let order = ["volume", "serve-alone", "mail", "--yes"];
+    volumes.site.machine(there).command(&order).well();
+    assert_eq!(volumes.in_sync(), there);
+    has(&volumes, 1);
+    overwrite(&volumes, gone);
+    has(&volumes, 2);
+    // It is a volume like any other again.
+    volumes.site.machine_mut(there).stop();
+    volumes.becomes(gone, "serving alone");
+    volumes.site.machine_mut(there).start();
+    volumes.in_sync();
+    has(&volumes, 2);
+    volumes.holds(Vec::new());
+}
+
+#[test]
+fn a_restored_copy_is_filled_by_the_one_that_is_complete() {
+    lab::skip_unless_root!();
+    let (mut volumes, there, backup) = backed_up("volume-restored-other");
+    let owner = other(there);
+    volumes.site.machine_mut(there).stop();
+    volumes.becomes(owner, "serving alone");
+    overwrite(&volumes, owner);
+    volumes.site.machine_mut(there).start();
+    volumes.in_sync();
+    // Both are complete, and both machines stop. The one that was restored comes first.
+    for node in NODES {
+        volumes.site.machine_mut(node).stop();
+    }
+    backup.restore(&volumes, there);
+    volumes.site.machine_mut(there).start();
+    let told = || {
+        volumes
+            .shown(there)
+            .contains("older than what the cluster recorded")
+    };
+    assert!(eventually(SOON, told), "{}", volumes.tell());
+    assert_eq!(volumes.owner(), None, "{}", volumes.tell());
+    volumes.site.machine_mut(owner).start();
+    assert_eq!(volumes.in_sync(), owner);
+    has(&volumes, 2);
+    volumes.holds(Vec::new());
+}
