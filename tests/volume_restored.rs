@@ -1,7 +1,8 @@
-//! A copy whose disk becomes what it was before, as when a machine is restored from a backup.
+//! A copy whose disk becomes what it was before, as when a machine is restored from a backup, or
+//! loses its end.
 
 use crate::cluster_site::SOON;
-use crate::volume_site::{Client, NODES, VolumeSite, other};
+use crate::volume_site::{Client, NODES, SIZE, VolumeSite, other};
 use lab::eventually;
 use std::fs;
 
@@ -118,5 +119,119 @@ fn a_restored_copy_is_filled_by_the_one_that_is_complete() {
     volumes.site.machine_mut(owner).start();
     assert_eq!(volumes.in_sync(), owner);
     has(&volumes, 2);
+    volumes.holds(Vec::new());
+}
+
+/// A block near the end.
+const LATE: u64 = 8000;
+const CUT_BYTES: u64 = 1 << 20;
+
+/// Sets the length of a copy's file, bytes.
+fn set_length(volumes: &VolumeSite, node: &str, bytes: u64) {
+    let file = fs::File::options().write(true).open(volumes.file(node));
+    file.unwrap().set_len(bytes).unwrap();
+}
+
+/// A block near the end is written and long stable: both nodes were stopped since then.
+fn with_a_late_block(name: &str) -> VolumeSite {
+    let mut volumes = VolumeSite::new(name);
+    let owner = volumes.in_sync();
+    let mut client = Client::connect(&volumes.socket(owner)).unwrap();
+    client.write(LATE, &[5; 4096], true).unwrap();
+    drop(client);
+    for node in [other(owner), owner] {
+        volumes.site.machine_mut(node).stop();
+        volumes.site.machine_mut(node).start();
+        volumes.in_sync();
+    }
+    volumes
+}
+
+/// Each node has what was written, from its own disk.
+fn both_have_it(volumes: &mut VolumeSite) {
+    for node in NODES {
+        volumes.site.machine_mut(other(node)).stop();
+        volumes.becomes(node, "serving alone");
+        let mut client = Client::connect(&volumes.socket(node)).unwrap();
+        assert_eq!(client.read(LATE).unwrap(), [5; 4096], "{node}");
+        drop(client);
+        volumes.site.machine_mut(other(node)).start();
+        volumes.in_sync();
+    }
+    volumes.holds(Vec::new());
+}
+
+#[test]
+fn a_copy_whose_disk_lost_its_end_is_filled_as_a_whole() {
+    lab::skip_unless_root!();
+    let mut volumes = with_a_late_block("volume-cut");
+    let mut client = Client::connect(&volumes.socket("alpha")).unwrap();
+    // Of the owner, then of the other node.
+    for _ in 0..2 {
+        let node = volumes.in_sync();
+        set_length(&volumes, node, CUT_BYTES);
+        // The first request behind the end finds it; the other node takes over.
+        assert_eq!(client.read(LATE).unwrap(), [5; 4096]);
+        volumes.becomes(other(node), "serving alone");
+        set_length(&volumes, node, SIZE);
+        volumes.in_sync();
+    }
+    drop(client);
+    both_have_it(&mut volumes);
+}
+
+#[test]
+fn a_copy_that_was_too_short_to_be_opened_is_filled_as_a_whole() {
+    lab::skip_unless_root!();
+    let mut volumes = with_a_late_block("volume-cut-open");
+    let owner = volumes.in_sync();
+    let there = other(owner);
+    volumes.site.machine_mut(there).stop();
+    set_length(&volumes, there, CUT_BYTES);
+    volumes.site.machine_mut(there).start();
+    volumes.becomes(there, "failed");
+    // Both begin with the disk as long as it was; the short one comes first.
+    for node in NODES {
+        volumes.site.machine_mut(node).stop();
+    }
+    set_length(&volumes, there, SIZE);
+    volumes.site.machine_mut(there).start();
+    volumes.becomes(there, "waiting");
+    volumes.site.machine_mut(owner).start();
+    volumes.in_sync();
+    both_have_it(&mut volumes);
+}
+
+#[test]
+fn the_only_complete_copy_without_its_end_serves_if_an_operator_says_so() {
+    lab::skip_unless_root!();
+    let mut volumes = VolumeSite::new("volume-cut-alone");
+    let owner = volumes.in_sync();
+    volumes.site.machine_mut(other(owner)).stop();
+    volumes.becomes(owner, "serving alone");
+    let mut client = Client::connect(&volumes.socket(owner)).unwrap();
+    client.write(3, &[1; 4096], true).unwrap();
+    drop(client);
+    volumes.site.machine_mut(owner).stop();
+    set_length(&volumes, owner, CUT_BYTES);
+    volumes.site.machine_mut(owner).start();
+    volumes.becomes(owner, "failed");
+    set_length(&volumes, owner, SIZE);
+    let told = || {
+        volumes
+            .shown(owner)
+            .contains("what was behind its end is lost")
+    };
+    assert!(eventually(SOON, told), "{}", volumes.tell());
+    let order = ["volume", "serve-alone", "mail", "--yes"];
+    volumes.site.machine(owner).command(&order).well();
+    volumes.becomes(owner, "serving alone");
+    // Once is enough.
+    volumes.site.machine_mut(owner).stop();
+    volumes.site.machine_mut(owner).start();
+    volumes.becomes(owner, "serving alone");
+    volumes.site.machine_mut(other(owner)).start();
+    volumes.in_sync();
+    has(&volumes, 1);
     volumes.holds(Vec::new());
 }

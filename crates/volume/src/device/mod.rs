@@ -18,7 +18,7 @@ pub use snapshot::{Kind, Snapshot, SnapshotError, Stamp};
 
 use crate::disk::Target;
 use crate::layout::{
-    Head, LayoutError, Loaded, Metadata, Phase, VolumeId, metadata_bytes, sums_bytes,
+    Change, Head, LayoutError, Loaded, Metadata, Phase, State, VolumeId, metadata_bytes, sums_bytes,
 };
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom, fallocate,
@@ -337,10 +337,27 @@ pub fn open(
         Backing::Device(path) => open_device(path),
         Backing::Lvm(logical) => open_device(&logical.device()?),
     })?;
-    let (layout, loaded) = metadata.load(expected)?;
+    let (mut layout, loaded) = metadata.load(expected)?;
     let head = &loaded.head;
     let (has, needs) = (data.size()?, head.data_offset + head.size_bytes);
     if has < needs {
+        // What was there is lost, also if it grows again.
+        let without = match head.state {
+            State::Joined(1..) if head.promised > 0 => Some(State::Joined(0)),
+            State::Syncing(1..) => Some(State::Syncing(0)),
+            _ => None,
+        };
+        if let Some(state) = without {
+            let change = Change {
+                head: Head {
+                    state,
+                    ..head.clone()
+                },
+                fill: None,
+                bits: Vec::new(),
+            };
+            metadata.write(&layout.plan(&change))?;
+        }
         let path = data.path;
         return Err(DeviceError::Shrunk { path, has, needs });
     }

@@ -245,6 +245,7 @@ impl Local {
                 self.disk.submit(token, disk::Operation::Flush);
                 continue;
             }
+            let is_short = matches!(result, Err(disk::Failure::Short));
             let result = match result {
                 Ok(Output::Data(buffer)) => DiskResult::Data(Data(Rc::new(buffer))),
                 Ok(Output::Done | Output::Extents(_)) => DiskResult::Done,
@@ -254,6 +255,9 @@ impl Local {
                 }
             };
             ended.push(Input::Disk(id, result));
+            if is_short {
+                ended.push(Input::Short);
+            }
         }
         self.completions = completions;
         if let Some(result) = self.store.progress()

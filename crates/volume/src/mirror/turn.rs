@@ -461,7 +461,7 @@ impl Mirror {
         let rank = match &self.lease.record {
             _ if self.lease.is_releasing() => 0,
             Some(record) if !record.in_sync.contains(ME) => 0,
-            Some(_) => self.replica.rank(boottime()),
+            Some(record) => self.replica.rank(boottime(), record),
             // Without a record, a copy with data comes first.
             None => match self.facts().volume {
                 Some(_) => 2,

@@ -129,6 +129,8 @@ pub enum Input<P> {
     Request(RequestId, Request<P>),
     /// An operation of the local disk ended.
     Disk(OperationId, DiskResult<P>),
+    /// The disk was found shorter than the volume: what was behind its end is lost.
+    Short,
     /// A change was stored.
     Stored(u64),
     /// A change may not be on disk.
@@ -224,6 +226,8 @@ pub enum Notice {
     LocalFailed,
     /// The disk of this copy is older than the record that has it.
     Older,
+    /// The disk of this copy was shorter than the volume.
+    Cut,
     /// This copy is not in sync, so it does not serve.
     NotInSync,
     /// This copy lost power and the other one did not: it takes over.
@@ -261,6 +265,11 @@ impl fmt::Display for Notice {
                 "this copy is older than what the cluster recorded of it, as a restored backup is: it may lack \
                  writes that were acknowledged, and does not serve. The other copy serves if it is complete. To \
                  serve this one as it is: `evenkeel volume serve-alone NAME --yes`"
+            ),
+            Notice::Cut => f.write_str(
+                "the disk of this copy was shorter than the volume for a while: what was behind its end is lost, \
+                 and it does not serve. The other copy serves if it is complete. To serve this one as it is: \
+                 `evenkeel volume serve-alone NAME --yes`"
             ),
             Notice::NotInSync => f.write_str("this copy is not in sync and does not serve"),
             Notice::GivesWay => f.write_str(

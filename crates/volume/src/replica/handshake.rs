@@ -175,7 +175,12 @@ pub fn is_older(mine: &Head, record: &Record) -> bool {
     // Both have stored the generation of a record with both before it was proposed, and
     // each copy the promise of its epoch.
     let is_both = record.in_sync.is_both();
-    mine.promised < record.epoch || is_both && joined(mine) < record.generation
+    is_cut(mine) || mine.promised < record.epoch || is_both && joined(mine) < record.generation
+}
+
+/// Returns whether a copy lost what was behind the end of its disk.
+pub fn is_cut(mine: &Head) -> bool {
+    mine.state == CopyState::Joined(Generation(0))
 }
 
 /// Generation at which the copy joined, or zero.

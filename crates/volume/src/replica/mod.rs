@@ -123,6 +123,7 @@ impl<P: Payload> Replica<P> {
         match input {
             Input::Request(id, request) => self.request(id, request),
             Input::Disk(operation, result) => self.disk(operation, result),
+            Input::Short => self.shortened(),
             Input::Stored(number) => self.stored(number),
             Input::StoreFailed(number) => self.store_failed(number),
             Input::Connected(session) => self.connected(session),

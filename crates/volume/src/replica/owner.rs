@@ -2,12 +2,13 @@
 //! has the record changed, serves, and gives way when its disk fails.
 
 use super::defect::Defect;
+use super::durable::CopyState;
 use super::exchange::{Action, Notice, Order, Time};
 use super::geometry::Blocks;
-use super::handshake::{Introduction, is_clean, is_older, may_own};
+use super::handshake::{Introduction, is_clean, is_cut, is_older, joined, may_own};
 use super::message::{Command, Message};
 use super::other::Phase;
-use super::record::{Epoch, InSync, Record};
+use super::record::{Epoch, Generation, InSync, Record};
 use super::requests::{Origin, Work};
 use super::tenure::{Proposal, Role, Tenure};
 use super::{Payload, Replica};
@@ -17,13 +18,15 @@ pub(super) const YIELD_TAG: u32 = u32::MAX;
 
 impl<P: Payload> Replica<P> {
     /// Returns how much this node should have the lease: 0 not at all, otherwise the higher
-    /// the better.
-    pub fn rank(&self, now: Time) -> u32 {
-        let joined = super::handshake::joined(&self.copy.head).0 > 0;
-        if !joined || now < self.tenure.rests_until {
+    /// the better. `record` is the last one that is known.
+    pub fn rank(&self, now: Time, record: &Record) -> u32 {
+        let head = &self.copy.head;
+        let is_cut = is_cut(head) && record.in_sync.contains(self.settings.me);
+        let may = joined(head).0 > 0 || is_cut;
+        if !may || now < self.tenure.rests_until {
             return 0;
         }
-        match self.copy.lacks || self.copy.faulty {
+        match self.copy.lacks || self.copy.faulty || is_cut {
             true => 1,
             false => 2,
         }
@@ -63,7 +66,8 @@ impl<P: Payload> Replica<P> {
         if older {
             self.copy.lacks = true;
             if !self.tenure.alone {
-                self.release(Notice::Older);
+                let is_cut = is_cut(&self.copy.head);
+                self.release(if is_cut { Notice::Cut } else { Notice::Older });
                 return;
             }
             // What the other copy has may differ anywhere.
@@ -127,7 +131,7 @@ impl<P: Payload> Replica<P> {
             self.serve();
             return;
         }
-        let joined = matches!(theirs.state, super::CopyState::Joined(_));
+        let joined = matches!(theirs.state, CopyState::Joined(_));
         if is_named && self.copy.lacks && !theirs.lacks && joined {
             self.release(Notice::GivesWay);
             return;
@@ -152,6 +156,11 @@ impl<P: Payload> Replica<P> {
     fn serve(&mut self) {
         self.tenure.role = Role::Serving;
         self.copy.lacks = false;
+        if is_cut(&self.copy.head) {
+            // An operator has declared it complete.
+            self.copy.head.state = CopyState::Joined(self.tenure.record.generation);
+            self.copy.store();
+        }
         let mirrored = self.other.phase == Phase::Mirrored;
         if !mirrored && !self.broken.is(Defect::IgnoresOwnLog) {
             for extent in self.copy.log.extents() {
@@ -262,6 +271,24 @@ impl<P: Payload> Replica<P> {
             tag: YIELD_TAG,
             command: Command::Flush,
         });
+    }
+
+    /// The disk was found shorter than the volume. What only this copy has, it returns as far as
+    /// it can; otherwise the other one fills it as a whole.
+    pub(super) fn shortened(&mut self) {
+        if self.tenure.role == Role::Serving && self.other.phase != Phase::Mirrored {
+            return;
+        }
+        let base = Generation(0);
+        self.copy.head.state = match self.copy.head.state {
+            CopyState::Joined(_) => CopyState::Joined(base),
+            CopyState::Syncing { .. } => CopyState::Syncing { base },
+        };
+        self.copy.store();
+        if self.tenure.role == Role::Idle {
+            // Its owner connects again, and hears it.
+            self.following.end();
+        }
     }
 
     /// The other copy has flushed: it can be alone in the record.

@@ -444,7 +444,9 @@ impl World {
             return Ok(());
         }
         let local = self.nodes[node].local(self.now);
-        let rank = (self.nodes[node].replica.as_ref()).map_or(0, |replica| replica.rank(local));
+        let record = &self.agreement.record;
+        let replica = self.nodes[node].replica.as_ref();
+        let rank = replica.map_or(0, |replica| replica.rank(local, record));
         let seen = self.nodes[node].seen;
         match &self.nodes[node].granted {
             Some((epoch, ..)) => {
