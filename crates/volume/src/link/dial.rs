@@ -75,6 +75,18 @@ impl Cable {
         is_end || reached.any(|one| *one == address)
     }
 
+    /// Whether who listens for this cable also listens where other nodes connect to this one,
+    /// which the cluster reaches at these addresses. Then nobody else may listen there: the one
+    /// who came second could not.
+    pub(crate) fn covers(&self, port: u16, reached: &[IpAddr]) -> bool {
+        let is_own_end = |ends: [IpAddr; 2]| {
+            // Behind a translation of addresses, this node would listen at all of its own.
+            let is_translated = !reached.iter().any(|address| is_mine(*address));
+            is_translated || reached.iter().any(|address| ends.contains(address))
+        };
+        self.port == port && self.ends.is_none_or(is_own_end)
+    }
+
     /// Where this node listens.
     ///
     /// # Errors
@@ -578,4 +590,32 @@ fn connect_to(
     is_named(&theirs.from, node).map_err(unwelcome)?;
     ours.fits(&theirs).map_err(unwelcome)?;
     Ok((young.ready().map_err(failed)?, theirs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cable_between_the_addresses_of_the_cluster_covers_them() {
+        let address = |last| IpAddr::from([127, 0, 0, last]);
+        let cable = |ends| Cable {
+            ends,
+            ..Cable::default()
+        };
+        let translated = IpAddr::from([192, 0, 2, 1]);
+        for (ends, port, reached, covers) in [
+            (None, PORT, vec![address(1)], true),
+            (None, PORT + 1, vec![address(1)], false),
+            (Some([1, 2]), PORT, vec![address(1)], true),
+            (Some([2, 1]), PORT, vec![address(3), address(1)], true),
+            (Some([1, 2]), PORT + 1, vec![address(1)], false),
+            (Some([2, 3]), PORT, vec![address(1)], false),
+            (Some([1, 2]), PORT, vec![translated], true),
+        ] {
+            let cable = cable(ends.map(|ends| ends.map(address)));
+            let said = cable.covers(port, &reached);
+            assert_eq!(said, covers, "{cable}, {port}, {reached:?}");
+        }
+    }
 }

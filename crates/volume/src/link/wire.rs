@@ -36,7 +36,7 @@ pub struct Trusted {
 
 impl Trusted {
     /// The addresses of a node; none if the cluster has no such node.
-    pub(super) fn addresses_of(&self, node: &str) -> &[IpAddr] {
+    pub(crate) fn addresses_of(&self, node: &str) -> &[IpAddr] {
         self.addresses.get(node).map_or(&[], Vec::as_slice)
     }
 }

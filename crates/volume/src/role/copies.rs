@@ -93,8 +93,12 @@ impl Copying {
     /// Listens where other nodes connect to write a volume, if nothing does already. Without a
     /// certificate nobody can.
     fn listen(&mut self, links: Option<&Cable>) {
-        let is_there = links.is_some_and(|cable| cable.ends.is_none() && cable.port == self.port);
-        if is_there || self.registry.trusted().is_none() {
+        let trusted = self.registry.trusted();
+        let covered = |trusted: &Trusted| {
+            let reached = trusted.addresses_of(&trusted.me);
+            links.is_some_and(|cable| cable.covers(self.port, reached))
+        };
+        if trusted.is_none_or(|trusted| covered(&trusted)) {
             self.listening = None;
             return;
         }
