@@ -135,7 +135,7 @@ fn rows() -> Vec<NumberRow> {
         NumberRow::new(
             "epoch",
             "evenkeel_volume_epoch",
-            "Current or last ownership epoch of this node.",
+            "Latest ownership epoch that this node knows.",
         ),
         NumberRow::new(
             MIRRORED,

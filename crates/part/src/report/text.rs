@@ -38,7 +38,7 @@ impl Report {
         for (name, value) in &subject.numbers {
             if let Some(row) = self.row(name) {
                 let words = match row.kind {
-                    NumberKind::Counter => &row.words,
+                    NumberKind::Counter => row.words.trim_end_matches('.'),
                     NumberKind::Gauge => &row.name,
                 };
                 line(words, &value.to_string());

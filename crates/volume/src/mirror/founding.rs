@@ -21,6 +21,8 @@ pub(super) enum Founding {
     GivesWay,
     /// Only an operator can say.
     Refuses(String),
+    /// The cluster has a record that this version cannot read: the lease is released.
+    Unreadable,
 }
 
 /// Decides it. `theirs`: None until the other node has said what it has.

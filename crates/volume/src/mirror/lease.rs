@@ -125,6 +125,12 @@ impl Lease {
             self.releasing = None;
         }
         self.record = self.names.decode(&lease.record);
+        let is_unreadable = self.record.is_none() && !lease.record.is_empty();
+        if is_unreadable && !self.adopts {
+            self.founding = Some(Founding::Unreadable);
+        } else if self.founding == Some(Founding::Unreadable) {
+            self.founding = None;
+        }
         if lease.until_ns == 0 {
             self.releasing = None;
             if std::mem::take(&mut self.held) {
@@ -270,6 +276,29 @@ mod tests {
         let granted = News::Granted(Epoch(6), Time(300), record(1));
         assert_eq!(lease.learn(next), [granted]);
         assert!(lease.is_held());
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_not_taken_for_none() {
+        let mut lease = lease();
+        let strange = |until| {
+            let mut strange = known(&lease, 5, until, None);
+            strange.as_mut().unwrap().record = vec![0xff, 1, 2];
+            strange
+        };
+        let (first, second, third) = (strange(100), strange(200), strange(300));
+        let bare = known(&lease, 5, 400, None);
+        lease.learn(first);
+        assert_eq!(lease.founding, Some(Founding::Unreadable));
+        // An operator may give it up, and it may become readable again.
+        lease.adopts = true;
+        lease.learn(second);
+        assert_eq!(lease.founding, None);
+        lease.adopts = false;
+        lease.learn(third);
+        assert_eq!(lease.founding, Some(Founding::Unreadable));
+        lease.learn(bare);
+        assert_eq!(lease.founding, None);
     }
 
     #[test]

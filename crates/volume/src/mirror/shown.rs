@@ -161,6 +161,11 @@ impl Mirror {
                 self.lease.names.other
             )),
             Founding::Refuses(words) => Some(words.clone()),
+            Founding::Unreadable => Some(
+                "the cluster's record of this volume is of a newer version of Evenkeel, or damaged: update this node. \
+                 If no node can read it, `evenkeel volume adopt NAME --yes` goes on with this node's copy"
+                    .to_owned(),
+            ),
             Founding::Creates | Founding::Records | Founding::GivesWay => None,
         }
     }

@@ -361,6 +361,10 @@ impl Mirror {
 
     /// The cluster has no record of the volume, and this node has the lease.
     fn found(&mut self, epoch: Epoch) {
+        if self.lease.founding == Some(Founding::Unreadable) {
+            // A node of another version may know it.
+            return self.lease.release(epoch);
+        }
         let connected = self.peer.session().is_some();
         let theirs = self.peer.facts.as_ref().filter(|_| connected);
         let founding = founding::decide(&self.facts(), theirs, self.lease.adopts);
@@ -372,7 +376,7 @@ impl Mirror {
                     (self.outside.say)(words.clone());
                 }
             }
-            Founding::GivesWay => self.lease.release(epoch),
+            Founding::GivesWay | Founding::Unreadable => self.lease.release(epoch),
             Founding::Creates => self.create(true),
             Founding::Records if self.lease.adopts => self.create(false),
             Founding::Records => self.record_first(epoch),
@@ -462,6 +466,7 @@ impl Mirror {
             _ if self.lease.is_releasing() => 0,
             Some(record) if !record.in_sync.contains(ME) => 0,
             Some(record) => self.replica.rank(boottime(), record),
+            None if self.lease.founding == Some(Founding::Unreadable) => 0,
             // Without a record, a copy with data comes first.
             None => match self.facts().volume {
                 Some(_) => 2,

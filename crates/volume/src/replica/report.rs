@@ -26,7 +26,7 @@ pub enum OtherState {
 pub struct Report {
     /// It is the owner and serves.
     pub serves: bool,
-    /// It is the owner of this epoch, or was the last time.
+    /// The latest ownership epoch that it knows: its own, or the one it has promised.
     pub epoch: Epoch,
     /// Requests wait for the lease or for an agreement.
     pub frozen: bool,
@@ -76,7 +76,7 @@ impl<P: Payload> Replica<P> {
         let frozen = self.tenure.hand_over.is_some() || now >= self.tenure.until || !serves;
         Report {
             serves,
-            epoch: self.tenure.epoch,
+            epoch: self.tenure.epoch.max(self.copy.head.promised),
             frozen: frozen && self.tenure.waits,
             record: (self.tenure.role != Role::Idle).then(|| self.tenure.record.clone()),
             other: match self.other.phase {

@@ -221,9 +221,10 @@ fn state(shown: &Shown, is_single: bool) -> (State, String) {
         (true, false) => (State::Filling, String::new()),
         (false, _) => {
             let words = match (&*shown.owner, complete) {
-                ("", true) => format!("no node holds its lease; last: {}{link}", shown.said),
+                ("", true) if shown.said.is_empty() => format!("no node holds its lease{link}"),
+                ("", true) => format!("no node holds its lease: {}{link}", shown.said),
                 ("", false) => {
-                    format!("this copy is not complete: it waits for {other}, whose copy is{link}")
+                    format!("this copy is not complete: it waits for the one of {other}{link}")
                 }
                 (owner, _) if owner == *other => {
                     format!(
