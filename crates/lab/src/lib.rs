@@ -1,6 +1,6 @@
 //! The laboratory: hosts, links and faults out of network namespaces, real
 //! peers as child processes, simple servers inside the test, and probes. The
-//! test bed of every crate and of `evenkeel rehearse`.
+//! test bed of every crate.
 //!
 //! Everything belongs to a value and goes with it, also when a test panics; what
 //! a killed or interrupted one leaves behind is removed by a guard process, and

@@ -6,6 +6,8 @@ mod check;
 pub mod cluster;
 mod config;
 mod definition;
+#[cfg(test)]
+mod documented;
 mod format;
 mod lab;
 mod look_up;

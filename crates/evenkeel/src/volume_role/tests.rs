@@ -8,7 +8,7 @@ use lab::eventually;
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -166,13 +166,12 @@ fn credentials(authority: &Authority, me: u64, members: &[(u64, &str)]) -> PartC
 
 const BOTH: &[(u64, &str)] = &[(1, "alpha"), (2, "beta")];
 
-/// A link by the addresses of the nodes, at a port that is free.
+/// A link by the addresses of the nodes, at a port that is free at every address: this machine
+/// does not have those, so it listens at all of its own.
 fn cable(is_plain: bool) -> Cable {
-    let free = TcpListener::bind((address("beta"), 0)).unwrap();
-    let port = free.local_addr().unwrap().port();
     Cable {
         ends: None,
-        port,
+        port: lab::free_port().unwrap(),
         is_plain,
     }
 }

@@ -269,8 +269,8 @@ fn the_death_of_the_control_role_or_of_the_supervisor_costs_no_connection() {
 #[test]
 fn an_accepted_version_that_cannot_be_served_yet_is_tried_again() {
     let member = Member::new(Kind::Node);
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
+    let port = free_port().unwrap();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     member.accepts(&version(1, &passes("", &[port], origin("one"))));
     let supervised = member.run();
     let mut control = member.control();

@@ -406,14 +406,16 @@ fn limits_and_rates_of_a_frontend_follow_at_once() {
     if against_haproxy() {
         return;
     }
-    let mut bed = Bed::new(&says("one", " maxconn 1\n"));
+    // To come to rest may take longer than the usual limit of an idle connection.
+    let says = |what, most| says(what, &format!(" timeout client 10m\n maxconn {most}\n"));
+    let mut bed = Bed::new(&says("one", 1));
     let mut first = bed.client();
     assert_eq!(first.ask(GET), "200 one");
     let mut second = bed.client();
     second.send(GET);
     settle();
     bed.no_more_ended_but(1);
-    bed.change(&says("two", " maxconn 2\n"));
+    bed.change(&says("two", 2));
     assert_eq!(second.answer().body, b"two");
     assert_eq!(first.ask(GET), "200 two");
 }
