@@ -115,6 +115,11 @@ impl VolumeSite {
         assert!(eventually(SOON, all), "{}", self.tell());
     }
 
+    /// The directory of the files, as the configuration has it.
+    pub fn backing(&self) -> String {
+        self.shared.path().display().to_string()
+    }
+
     /// What the nodes serve, with further lines for the volume.
     pub fn configuration(&self, further: &str) -> String {
         format!(

@@ -75,17 +75,19 @@ pub fn create_from(name: &str, spec: &Spec, snapshot: &Snapshot) -> Result<Volum
 
 /// The identity and the metadata of a new volume.
 fn founded(spec: &Spec) -> Result<(VolumeId, Head), CommandError> {
-    let mut bytes = [0; 16];
+    let mut bytes = [0; 24];
     getrandom(&mut bytes, GetRandomFlags::empty()).map_err(CommandError::Random)?;
-    let id = VolumeId(bytes);
+    let id = VolumeId(std::array::from_fn(|at| bytes[at]));
     // One of two copies is nothing until both have met.
     let is_pair = spec.pair.is_some();
+    let history = u64::from_ne_bytes(std::array::from_fn(|at| bytes[16 + at])) | 1;
     let head = Head {
         volume: (!is_pair).then_some(id),
         size_bytes: spec.size_bytes,
         data_offset: 0,
         promised: 0,
-        incarnation: u64::from(!is_pair),
+        // Of no other volume, so that the cluster's record shows whether it means this one.
+        incarnation: if is_pair { 0 } else { history },
         state: if is_pair {
             State::Syncing(0)
         } else {

@@ -3,7 +3,7 @@
 
 use super::{Mirror, durable};
 use crate::layout;
-use crate::replica::{BLOCK_BYTES, EXTENT_BLOCKS, Record, Refusal, VolumeId, refusal};
+use crate::replica::{BLOCK_BYTES, EXTENT_BLOCKS, Record, Refusal, VolumeId, belongs, refusal};
 
 /// Why a copy is no part of the volume, and what would be lost with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,7 +26,11 @@ fn reason(
 ) -> Option<String> {
     let mine = head.volume.map(|volume| VolumeId(volume.0))?;
     if record.in_sync.contains(super::ME) {
-        return None;
+        let is_meant = belongs(&durable::kept(head), record);
+        return (!is_meant).then(|| {
+            "this copy is not the one that the cluster knows: its files are those of another volume, or of another              history of this one. Were files renamed, swapped or restored?"
+                .to_owned()
+        });
     }
     if theirs.is_some_and(|theirs| theirs != mine) {
         return Some(format!(
@@ -155,6 +159,8 @@ mod tests {
             assert!(fits, "{head:?}: {found:?}");
         }
         let of_both = record(InSync::Both(ME, OTHER));
-        assert_eq!(reason(&head(Some(1), 7, 1), &of_both, theirs, "beta"), None);
+        let found = |incarnation| reason(&head(Some(1), incarnation, 5), &of_both, theirs, "beta");
+        assert_eq!(found(9), None);
+        assert!(found(7).is_some_and(|words| words.contains("not the one that the cluster knows")));
     }
 }

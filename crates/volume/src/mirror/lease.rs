@@ -1,5 +1,6 @@
 //! The lease of a volume, as the cluster tells it, and what it means for the replica.
 
+use super::adoption::Adoption;
 use super::founding::Founding;
 use super::record::Names;
 use crate::replica::{Epoch, Generation, Record, Time};
@@ -44,6 +45,8 @@ pub(super) struct Lease {
     pub(super) holder: String,
     /// The generation of the record that the replica was told last.
     told_at: Option<Generation>,
+    /// The number of the record that the cluster has.
+    pub(super) number: u64,
     /// The cluster's record, as it was told last.
     pub(super) record: Option<Record>,
     /// The cluster has told anything.
@@ -51,7 +54,7 @@ pub(super) struct Lease {
     /// The rank that the cluster was told.
     pub(super) told: Option<u32>,
     /// An operator says that the volume begins with this copy.
-    pub(super) adopts: bool,
+    pub(super) adopts: Option<Adoption>,
     /// What a volume without a record waits for.
     pub(super) founding: Option<Founding>,
 }
@@ -69,10 +72,11 @@ impl Lease {
             releasing: None,
             holder: String::new(),
             told_at: None,
+            number: 0,
             record: None,
             is_known: false,
             told: None,
-            adopts: false,
+            adopts: None,
             founding: None,
         }
     }
@@ -92,10 +96,19 @@ impl Lease {
         self.releasing.is_some()
     }
 
-    /// The epoch in which it is held, of a volume without a record.
+    /// The epoch in which it is held, of a volume without a record, or whose record is to be
+    /// replaced.
     pub(super) fn unfounded(&self) -> Option<Epoch> {
-        let is_unfounded = self.record.is_none() && self.granted.is_none();
-        self.epoch.filter(|_| is_unfounded && self.is_held())
+        let is_unfounded = self.record.is_none() || self.adopts.is_some();
+        let is_granted = self.granted.is_some() && self.granted == self.epoch;
+        self.epoch
+            .filter(|_| is_unfounded && !is_granted && self.is_held())
+    }
+
+    /// An operator says that the volume begins with this copy.
+    pub(super) fn adopt(&mut self) {
+        let (at, begins) = (self.seen, None);
+        self.adopts = Some(Adoption { at, begins });
     }
 
     /// It is to be given up.
@@ -103,6 +116,12 @@ impl Lease {
         self.releasing = Some(epoch);
         self.granted = None;
         self.used = self.used.max(epoch);
+    }
+
+    /// Whether a record is not about to be replaced.
+    fn is_meant(&self, record: &Record) -> bool {
+        let begins = self.adopts.map(|one| one.begins);
+        begins.is_none_or(|begins| begins == Some(record.incarnation))
     }
 
     /// The cluster tells what it knows.
@@ -114,19 +133,24 @@ impl Lease {
                 news.push(News::Ended);
             }
             self.releasing = None;
+            self.number = 0;
             self.record = None;
             return news;
         };
         self.is_known = true;
         self.holder = lease.holder;
+        self.number = lease.number;
         let epoch = Epoch(lease.epoch);
         self.seen = self.seen.max(epoch);
+        if self.holder == self.names.other && self.adopts.is_some_and(|one| epoch > one.at) {
+            self.adopts = None;
+        }
         if self.releasing.is_some_and(|releasing| epoch > releasing) {
             self.releasing = None;
         }
         self.record = self.names.decode(&lease.record);
         let is_unreadable = self.record.is_none() && !lease.record.is_empty();
-        if is_unreadable && !self.adopts {
+        if is_unreadable && self.adopts.is_none() {
             self.founding = Some(Founding::Unreadable);
         } else if self.founding == Some(Founding::Unreadable) {
             self.founding = None;
@@ -151,12 +175,12 @@ impl Lease {
             }
         } else if epoch <= self.used {
             self.releasing = Some(epoch);
-        } else if let Some(record) = self.record.clone() {
+        } else if let Some(record) = self.record.clone().filter(|record| self.is_meant(record)) {
             self.granted = Some(epoch);
             self.told_at = Some(record.generation);
             self.used = epoch;
             self.founding = None;
-            self.adopts = false;
+            self.adopts = None;
             news.push(News::Granted(epoch, until, record));
         } else {
             news.push(News::Unfounded(epoch));
@@ -291,14 +315,49 @@ mod tests {
         lease.learn(first);
         assert_eq!(lease.founding, Some(Founding::Unreadable));
         // An operator may give it up, and it may become readable again.
-        lease.adopts = true;
+        lease.adopt();
         lease.learn(second);
         assert_eq!(lease.founding, None);
-        lease.adopts = false;
+        lease.adopts = None;
         lease.learn(third);
         assert_eq!(lease.founding, Some(Founding::Unreadable));
         lease.learn(bare);
         assert_eq!(lease.founding, None);
+    }
+
+    #[test]
+    fn a_record_that_an_operator_replaces_is_not_granted_until_it_is_replaced() {
+        let mut lease = lease();
+        lease.adopt();
+        for until in [100, 200] {
+            let old = known(&lease, 5, until, Some(1));
+            assert_eq!(lease.learn(old), [News::Unfounded(Epoch(5))]);
+        }
+        assert_eq!(lease.unfounded(), Some(Epoch(5)));
+        // This copy begins the history of the next record.
+        lease.adopts.as_mut().unwrap().begins = Some(Incarnation(1));
+        let new = known(&lease, 5, 300, Some(2));
+        let granted = News::Granted(Epoch(5), Time(300), record(2));
+        assert_eq!(lease.learn(new), [granted]);
+        assert_eq!((lease.adopts, lease.unfounded()), (None, None));
+    }
+
+    #[test]
+    fn the_word_of_an_operator_is_void_when_the_other_node_has_had_the_lease_since() {
+        let mut lease = lease();
+        let by = |lease: &Lease, epoch, holder: &str| {
+            let mut known = known(lease, epoch, 0, Some(1));
+            known.as_mut().unwrap().holder = holder.to_owned();
+            known
+        };
+        let before = by(&lease, 7, "beta");
+        lease.learn(before.clone());
+        lease.adopt();
+        lease.learn(before);
+        assert!(lease.adopts.is_some());
+        let again = by(&lease, 8, "beta");
+        lease.learn(again);
+        assert!(lease.adopts.is_none());
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //!
 //! It decides nothing about copies: the replica does.
 
+mod adoption;
 mod apart;
 mod clients;
 mod durable;

@@ -29,8 +29,10 @@ pub struct Shown {
     pub in_sync: Option<[bool; 2]>,
     /// The cluster has reported its lease, or that nobody has it.
     pub knows_lease: bool,
-    /// What a volume without a record waits for.
+    /// What a volume waits for that has no record, or none that means one of its copies.
     pub waits: Option<String>,
+    /// Why this copy cannot be adopted now, if it cannot.
+    pub no_adoption: Option<String>,
     /// Its size for clients, bytes.
     pub size_bytes: u64,
     /// Why it has another size than the file says.
@@ -126,6 +128,7 @@ impl Mirror {
             }),
             knows_lease: self.lease.is_known,
             waits: self.waits(),
+            no_adoption: self.no_adoption(),
             size_bytes: self.room.shown(),
             size_words: self.size_words(),
             apart: self.apart(),
@@ -149,6 +152,9 @@ impl Mirror {
         use super::founding::Founding;
         if !self.lease.is_known {
             return Some(NO_CLUSTER.to_owned());
+        }
+        if let Some(words) = self.gone() {
+            return Some(words);
         }
         match self.lease.founding.as_ref()? {
             Founding::Waits if self.lease.names.other.is_empty() => Some(

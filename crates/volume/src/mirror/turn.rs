@@ -293,6 +293,9 @@ impl Mirror {
                         self.feed(Input::Lost(former));
                         self.call_back();
                     }
+                    if theirs.facts.volume.is_some() {
+                        self.drop_adoption();
+                    }
                     if let Some(session) = self.peer.connect(wire, &theirs, now) {
                         self.feed(Input::Connected(session));
                         if is_other {
@@ -318,10 +321,7 @@ impl Mirror {
                 Letter::Discard => self.discard(),
                 Letter::Kept(what, result) => self.kept(what, result),
                 Letter::Order(order) => self.feed(Input::Order(order)),
-                Letter::Adopt => {
-                    self.lease.adopts = true;
-                    self.found_again();
-                }
+                Letter::Adopt => self.adopt(),
             }
         }
     }
@@ -353,21 +353,34 @@ impl Mirror {
     }
 
     /// Something changed that a volume without a record may have waited for.
-    fn found_again(&mut self) {
+    pub(super) fn found_again(&mut self) {
         if let Some(epoch) = self.lease.unfounded() {
             self.found(epoch);
         }
     }
 
-    /// The cluster has no record of the volume, and this node has the lease.
+    /// The cluster has no record of the volume, or one that an operator replaces, and this node
+    /// has the lease.
     fn found(&mut self, epoch: Epoch) {
+        if self.lease.adopts.is_some_and(|one| one.begins.is_some()) {
+            return match self.local.is_storing() {
+                true => {}
+                false => self.record_first(epoch),
+            };
+        }
+        if self.lease.adopts.is_some() && self.no_adoption().is_some() {
+            // The other node has come since. The next renewal comes with the record.
+            self.lease.adopts = None;
+            return;
+        }
         if self.lease.founding == Some(Founding::Unreadable) {
             // A node of another version may know it.
             return self.lease.release(epoch);
         }
         let connected = self.peer.session().is_some();
         let theirs = self.peer.facts.as_ref().filter(|_| connected);
-        let founding = founding::decide(&self.facts(), theirs, self.lease.adopts);
+        let adopts = self.lease.adopts.is_some();
+        let founding = founding::decide(&self.facts(), theirs, adopts);
         self.shown.is_due = true;
         match &founding {
             Founding::Waits => {}
@@ -378,7 +391,7 @@ impl Mirror {
             }
             Founding::GivesWay | Founding::Unreadable => self.lease.release(epoch),
             Founding::Creates => self.create(true),
-            Founding::Records if self.lease.adopts => self.create(false),
+            Founding::Records if adopts => self.create(false),
             Founding::Records => self.record_first(epoch),
         }
         self.lease.founding = Some(founding);
@@ -393,11 +406,15 @@ impl Mirror {
         }
         let random = u128::from_ne_bytes(bytes);
         let before = self.local.head().clone();
-        let (volume, incarnation) = match is_new {
-            true => (Some(layout::VolumeId(bytes)), 1),
-            false => (before.volume, (random >> 64) as u64 | 1),
+        let volume = match is_new {
+            true => Some(layout::VolumeId(bytes)),
+            false => before.volume,
         };
-        self.lease.adopts = false;
+        // Of no other volume, so that a record shows whether it means this copy.
+        let incarnation = (random >> 64) as u64 | 1;
+        if let Some(adoption) = &mut self.lease.adopts {
+            adoption.begins = Some(Incarnation(incarnation));
+        }
         self.local.found(&layout::Change {
             head: layout::Head {
                 volume,
@@ -448,7 +465,7 @@ impl Mirror {
         };
         let record = Record {
             incarnation: Incarnation(head.incarnation),
-            generation: Generation(at.max(1)),
+            generation: Generation(at.max(self.lease.number.saturating_add(1))),
             epoch: Epoch(0),
             in_sync: InSync::One(ME),
             forks: Vec::new(),
@@ -464,7 +481,8 @@ impl Mirror {
     fn tell_rank(&mut self) {
         let rank = match &self.lease.record {
             _ if self.lease.is_releasing() => 0,
-            Some(record) if !record.in_sync.contains(ME) => 0,
+            _ if self.lease.adopts.is_some() => 3,
+            Some(record) if !record.in_sync.contains(ME) || self.is_another(record) => 0,
             Some(record) => self.replica.rank(boottime(), record),
             None if self.lease.founding == Some(Founding::Unreadable) => 0,
             // Without a record, a copy with data comes first.

@@ -162,11 +162,16 @@ pub fn is_clean(mine: &Head, is_quiet: bool, record: &Record, theirs: &Introduct
         && theirs.state == mine.state
 }
 
+/// Returns whether a copy is part of the history that the record has.
+pub fn belongs(mine: &Head, record: &Record) -> bool {
+    mine.volume.is_some() && mine.incarnation == record.incarnation
+}
+
 /// Returns whether a copy may own the volume, as far as its disk and the record say, if it
 /// is the one that the record means ([`is_older`]).
 pub fn may_own(mine: &Head, record: &Record) -> bool {
     let is_joined = matches!(mine.state, CopyState::Joined(_));
-    mine.volume.is_some() && mine.incarnation == record.incarnation && is_joined
+    belongs(mine, record) && is_joined
 }
 
 /// Returns whether a copy that the record has is older than the record: its disk was

@@ -51,7 +51,7 @@ pub use exchange::{
     Time,
 };
 pub use geometry::{BLOCK_BYTES, Blocks, EXTENT_BLOCKS, Extent, Geometry, LOG_EXTENTS};
-pub use handshake::{Introduction, Refusal, Resume, decide, refusal};
+pub use handshake::{Introduction, Refusal, Resume, belongs, decide, refusal};
 pub use message::{Body, Command, Message, Payload, Session};
 pub use record::{Epoch, FORKS_MAX, Fork, Generation, InSync, Incarnation, Node, Record};
 pub use report::{OtherState, Report};

@@ -96,12 +96,14 @@ fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
         Message::Adopt { .. } | Message::ServeAlone { .. } if !shown.knows_lease => {
             Some(NO_CLUSTER.to_owned())
         }
-        Message::Adopt { .. } if shown.in_sync.is_some() => Some(
-            "the cluster knows which copy is complete, so there is nothing to adopt".to_owned(),
-        ),
-        Message::ServeAlone { .. } if !shown.report.lacks => Some(
-            "the copy of this node lacks nothing: it serves as soon as it has the lease".to_owned(),
-        ),
+        Message::Adopt { .. } => shown.no_adoption.clone(),
+        Message::ServeAlone { name } if !shown.report.lacks => Some(match &shown.no_adoption {
+            None => format!(
+                "the cluster does not have the copy of this node as a complete one: `evenkeel volume adopt {name}` goes \
+                 on with what it has"
+            ),
+            Some(why) => format!("the copy of this node needs no such order: {why}"),
+        }),
         Message::Verify { .. } if !shown.report.serves => {
             Some("this node does not serve the volume: run the command at its owner".to_owned())
         }

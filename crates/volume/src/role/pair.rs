@@ -214,6 +214,7 @@ fn state(shown: &Shown, is_single: bool) -> (State, String) {
     }
     let link = match &shown.link {
         Ok(()) => String::new(),
+        Err(_) if other.is_empty() => String::new(),
         Err(why) => format!("; {other} is not connected: {why}"),
     };
     match (report.follows, complete) {
