@@ -92,13 +92,20 @@ fn a_copy_that_is_not_complete_goes_on_if_the_disk_of_the_complete_one_is_lost()
     for node in [lost, there] {
         volumes.site.machine_mut(node).start();
     }
-    volumes.becomes(there, "waiting");
+    says(&volumes, there, "this copy is not complete");
     let order = ["volume", "serve-alone", "mail", "--yes"];
     let words = [
         "does not have the copy of this node as a complete one",
         "volume adopt mail",
     ];
     volumes.site.machine(there).command(&order).refused(&words);
+    let snapshot = ["volume", "snapshot", "mail"];
+    let words = ["is not complete", &format!("Take it on {lost}")];
+    volumes
+        .site
+        .machine(there)
+        .command(&snapshot)
+        .refused(&words);
     let create = ["volume", "create", "mail"];
     volumes.site.machine(lost).command(&create).well();
     says(&volumes, lost, "the complete copy was on this node");

@@ -78,6 +78,12 @@ impl Meter {
         }
     }
 
+    /// What failed last has a cause that is over.
+    pub(crate) fn forget_troubles(&self) {
+        let mut numbers = self.lock();
+        numbers.counts.iter_mut().for_each(|one| one.trouble = None);
+    }
+
     /// Connected clients.
     pub fn clients(&self) -> usize {
         self.clients.load(Ordering::Relaxed)

@@ -23,6 +23,12 @@ pub const COPIES: &str = "copies";
 pub const OWNER: &str = "owner";
 /// The fact with the copies that have every acknowledged write.
 pub const COMPLETE: &str = "complete";
+/// Whether its files are those of its name.
+pub const FILES: &str = "files";
+/// What [`COMPLETE`] says when that of this node is not.
+pub const THE_OTHER: &str = "the other copy";
+/// What [`COMPLETE`] says when neither is.
+pub const NEITHER: &str = "no copy that the file names";
 /// What [`COMPLETE`] says when nothing is missing.
 pub const BOTH_COPIES: &str = "both copies";
 /// The fact with the connection to the other node.
@@ -248,6 +254,11 @@ fn subject(volume: Status) -> Subject {
             (word, grade) = ("failing", Grade::Bad);
         }
     }
+    if volume.is_deleted() {
+        (word, grade) = ("failing", Grade::Bad);
+        let colon = if why.is_empty() { "" } else { "; " };
+        why = format!("{}{colon}{why}", deleted(&volume));
+    }
     let mut subject = Subject::new(VOLUME, &volume.name)
         .label("volume")
         .state(word, grade);
@@ -278,6 +289,21 @@ fn size_of(volume: &Status) -> u64 {
 }
 
 /// Adds what is in words.
+/// What to do where the files of a volume were deleted.
+fn deleted(volume: &Status) -> String {
+    let until = "its files were deleted while they are open: all that it has is lost when the volume role ends";
+    match volume.spec.pair {
+        None => format!(
+            "{until}. `evenkeel volume export {} FILE` saves it",
+            volume.name
+        ),
+        Some(_) => format!(
+            "{until}. Make sure that the other copy is complete, then restart evenkeel on this node and create this \
+             copy again"
+        ),
+    }
+}
+
 fn facts(subject: Subject, volume: &Status) -> Subject {
     let mut subject = subject
         .fact("size", size_words(size_of(volume)))
@@ -292,6 +318,9 @@ fn facts(subject: Subject, volume: &Status) -> Subject {
         subject = subject.fact(COPIES, format!("{} {}", pair.me, pair.other));
         let policy = volume.spec.without_majority.word();
         subject = subject.fact("without majority", policy.to_owned());
+    }
+    if volume.is_deleted() {
+        subject = subject.fact(FILES, "deleted".to_owned());
     }
     if let Some(shown) = &volume.mirror {
         subject = mirrored(subject, shown);
@@ -362,8 +391,8 @@ fn mirrored(subject: Subject, shown: &Shown) -> Subject {
         None => "not known yet",
         Some([true, true]) => BOTH_COPIES,
         Some([true, false]) => "this copy",
-        Some([false, true]) => "the other copy",
-        Some([false, false]) => "no copy that the file names",
+        Some([false, true]) => THE_OTHER,
+        Some([false, false]) => NEITHER,
     };
     let link = match &shown.link {
         Ok(()) => CONNECTED,

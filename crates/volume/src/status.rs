@@ -2,14 +2,16 @@
 
 use crate::clock::now;
 use crate::config::{Schedule, Spec};
-use crate::device::Stamp;
+use crate::device::{Device, Stamp};
 use crate::meter::Meter;
 use crate::mirror::Shown;
 use crate::sums::Tally;
 use crate::verified::Verified;
 use part::report::{Event, Grade, Moment};
+use rustix::fs::{FileType, fstat};
+use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// The state of a copy that is no part of the volume.
 pub(crate) const REFUSED: &str = "refused";
@@ -110,6 +112,8 @@ pub struct Status {
     pub why: String,
     /// How it is served, if it is.
     pub served: Option<Served>,
+    /// Its files, while they are open.
+    pub opened: Vec<Weak<File>>,
     /// How its two copies are, if it has two.
     pub mirror: Option<Shown>,
     /// The verify that runs, or the last one.
@@ -125,6 +129,23 @@ pub struct Status {
 }
 
 impl Status {
+    /// Its backing is open.
+    pub(crate) fn open(&mut self, device: &Device) {
+        let files = [&device.data.file, &device.metadata.file];
+        self.opened = files.map(Arc::downgrade).into();
+    }
+
+    /// Whether a file of it was deleted while it is open. Nothing waits for a disk here.
+    pub fn is_deleted(&self) -> bool {
+        let mut open = self.opened.iter().filter_map(Weak::upgrade);
+        open.any(|file| {
+            fstat(&file).is_ok_and(|stat| {
+                let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+                is_file && stat.st_nlink == 0
+            })
+        })
+    }
+
     /// Enters a state. Returns whether anything changed.
     pub(crate) fn enter(&mut self, state: State, why: String) -> bool {
         if (state, &why) == (self.state, &self.why) {

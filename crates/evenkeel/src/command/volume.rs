@@ -38,7 +38,7 @@ use volume::config::{
 };
 use volume::device::{Backing, DeviceError, device_bytes};
 use volume::keyword::NAME as PART;
-use volume::report::{BACKING, CLIENTS, COPIES, SIZE, VOLUME};
+use volume::report::{BACKING, CLIENTS, COPIES, FILES, SIZE, VOLUME};
 use volume::role::socket_path;
 
 /// How long a role may take to serve a volume that was created.
@@ -157,6 +157,11 @@ fn of_files(from: &[PathBuf], name: &str) -> Result<Spec, String> {
 fn create(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (spec, instance) = section(matches, &name)?;
+    if instance.is_some() && find(&asked(matches)?.1, &name)?.words(FILES).is_some() {
+        return Err(format!(
+            "volume '{name}' is still open, with files that were deleted: `evenkeel volume show {name}` says what to do"
+        ));
+    }
     let created = command::create(&name, &spec, matches.get_flag("yes"), &mut |_| {});
     let id = created.map_err(|error| match &error {
         CommandError::Device(DeviceError::NotEmpty { .. }) => {

@@ -396,6 +396,38 @@ fn a_backing_that_is_refused_is_named_and_the_others_run() {
 }
 
 #[test]
+fn files_that_were_deleted_while_they_are_open_are_noticed_and_can_be_saved() {
+    skip_unless_installed!("qemu-io");
+    let bed = Bed::new();
+    bed.write(&[bed.section("mail", "64m")]);
+    bed.create("mail");
+    let supervised = bed.serve();
+    bed.comes_to("mail", "serving");
+    bed.qemu_io("mail", &["write -P 0x5a 1M 4k", "flush"]);
+    for end in ["volume", "metadata"] {
+        let file = bed.scratch.path().join(format!("volumes/mail.{end}"));
+        std::fs::remove_file(file).unwrap();
+    }
+    bed.comes_to("mail", "failing");
+    let shown = bed.good(&["volume", "show", "mail"]);
+    for words in ["deleted while they are open", "volume export mail FILE"] {
+        assert!(shown.contains(words), "{shown}");
+    }
+    // What is created beside it would not be what clients write to.
+    let again = bed.run(&["volume", "create", "mail"]);
+    assert!(again.stderr.contains("is still open"), "{again:?}");
+    bed.good(&["volume", "export", "mail", "saved.raw"]);
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+    let supervised = bed.serve();
+    bed.comes_to("mail", "not created");
+    bed.good(&["volume", "create", "mail"]);
+    bed.comes_to("mail", "serving");
+    bed.good(&["volume", "import", "mail", "saved.raw"]);
+    bed.qemu_io("mail", &["read -P 0x5a 1M 4k"]);
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
 fn shells_complete_the_names_of_volumes() {
     let bed = Bed::new();
     let script = bed.good(&["completions", "bash"]);

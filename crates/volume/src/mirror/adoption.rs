@@ -11,7 +11,7 @@ pub(super) struct Adoption {
     /// The last epoch that was known to be granted when it was given. It is void if the other
     /// node gets a later one.
     pub(super) at: Epoch,
-    /// The history that begins with this copy, when it is on its way to the disk.
+    /// The history that begins with this copy, when it is being written.
     pub(super) begins: Option<Incarnation>,
 }
 
@@ -156,125 +156,55 @@ impl Mirror {
 mod tests {
     use super::*;
 
+    /// What is known of the copies, in words of [`ROWS`], and what is said: why there is no
+    /// adoption, and what is gone.
+    type Row = (
+        &'static str,
+        Option<bool>,
+        Option<&'static str>,
+        Option<&'static str>,
+    );
+
+    const NEW: Option<&str> = Some("both copies are new");
+    const HERE: Option<&str> = Some("was on this node");
+    const THERE: Option<&str> = Some("was that of beta");
+    const COMPLETE: Option<&str> = Some("is complete");
+    const NOTHING: Option<&str> = Some("nothing to adopt");
+
+    /// Whom the record lists; this copy is `ours`, of its history, or not, and has `data`; the
+    /// other one is connected, and has data.
+    #[rustfmt::skip]
+    const ROWS: &[Row] = &[
+        ("both ours data serves", Some(true), Some("serves"), None),
+        ("both ours data", None, NOTHING, None),
+        ("mine ours data", None, NOTHING, None),
+        // The disk of the complete copy is gone.
+        ("mine", None, Some("is not connected"), HERE),
+        ("mine", Some(true), Some("on beta"), HERE),
+        ("theirs ours data", Some(false), None, THERE),
+        ("theirs ours data", None, None, None),
+        ("theirs ours data", Some(true), COMPLETE, None),
+        // Both are new.
+        ("both", Some(false), None, NEW),
+        ("mine", Some(false), None, NEW),
+        ("theirs", Some(false), None, NEW),
+        ("both", Some(true), COMPLETE, None),
+        // Files of other volumes are in their place.
+        ("both data", Some(true), COMPLETE, None),
+        ("both data", None, None, None),
+    ];
+
     #[test]
     fn nothing_that_is_complete_is_given_up_and_there_is_a_way_on_from_each_state() {
-        // The record has this copy and the other one; this copy: is of its history, has data;
-        // there: has data; it serves.
-        let (mine, theirs, both) = ([true, false], [false, true], [true, true]);
-        for (listed, belongs, has_data, there, there_serves, refused, gone) in [
-            (both, true, true, Some(true), true, Some("serves"), None),
-            (
-                both,
-                true,
-                true,
-                None,
-                false,
-                Some("nothing to adopt"),
-                None,
-            ),
-            (
-                mine,
-                true,
-                true,
-                None,
-                false,
-                Some("nothing to adopt"),
-                None,
-            ),
-            // The disk of the complete copy is gone.
-            (
-                mine,
-                false,
-                false,
-                None,
-                false,
-                Some("is not connected"),
-                Some("was on this node"),
-            ),
-            (
-                mine,
-                false,
-                false,
-                Some(true),
-                false,
-                Some("on beta"),
-                Some("was on this node"),
-            ),
-            (
-                theirs,
-                true,
-                true,
-                Some(false),
-                false,
-                None,
-                Some("was that of beta"),
-            ),
-            (theirs, true, true, None, false, None, None),
-            (
-                theirs,
-                true,
-                true,
-                Some(true),
-                false,
-                Some("is complete"),
-                None,
-            ),
-            // Both are new.
-            (
-                both,
-                false,
-                false,
-                Some(false),
-                false,
-                None,
-                Some("both copies are new"),
-            ),
-            (
-                mine,
-                false,
-                false,
-                Some(false),
-                false,
-                None,
-                Some("both copies are new"),
-            ),
-            (
-                theirs,
-                false,
-                false,
-                Some(false),
-                false,
-                None,
-                Some("both copies are new"),
-            ),
-            (
-                both,
-                false,
-                false,
-                Some(true),
-                false,
-                Some("is complete"),
-                None,
-            ),
-            // Files of other volumes are in their place.
-            (
-                both,
-                false,
-                true,
-                Some(true),
-                false,
-                Some("is complete"),
-                None,
-            ),
-            (both, false, true, None, false, None, None),
-        ] {
+        for &(words, there, refused, gone) in ROWS {
+            let has = |word| words.split(' ').any(|each| each == word);
             let copies = Copies {
                 other: "beta",
-                listed,
-                belongs,
-                has_data,
+                listed: [!has("theirs"), !has("mine")],
+                belongs: has("ours"),
+                has_data: has("data"),
                 there,
-                there_serves,
+                there_serves: has("serves"),
             };
             for (found, expected) in [(copies.no_adoption(), refused), (copies.gone(), gone)] {
                 let fits = match (&found, expected) {

@@ -28,7 +28,8 @@ fn reason(
     if record.in_sync.contains(super::ME) {
         let is_meant = belongs(&durable::kept(head), record);
         return (!is_meant).then(|| {
-            "this copy is not the one that the cluster knows: its files are those of another volume, or of another              history of this one. Were files renamed, swapped or restored?"
+            "this copy is not the one that the cluster knows: its files are those of another volume, or of another \
+             history of this one. Were files renamed, swapped or restored?"
                 .to_owned()
         });
     }

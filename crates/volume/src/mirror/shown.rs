@@ -137,6 +137,10 @@ impl Mirror {
             said: self.shown.said.clone(),
             trouble,
         };
+        let failed = self.shown.last.as_ref().is_some_and(|last| last.fails);
+        if failed && !shown.fails {
+            self.outside.meter.forget_troubles();
+        }
         if self.shown.last.as_ref() != Some(&shown) {
             (self.outside.show)(shown.clone());
             self.shown.last = Some(shown);

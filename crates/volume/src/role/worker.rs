@@ -105,6 +105,7 @@ impl Worker {
             since: now(),
             why: String::new(),
             served: None,
+            opened: Vec::new(),
             events: Vec::new(),
             sums: Arc::new(Tally::new(name)),
             meter: Arc::default(),
@@ -334,6 +335,7 @@ impl Shared {
         })?;
         let opened = device::open(&backing, &name, None);
         let opened = opened.map_err(|error| refused(&error, &name, &backing))?;
+        self.status().open(&opened.0);
         let spec = self.status().spec.clone();
         if let Some(pair) = &spec.pair {
             self.without_sums(&opened.0, &opened.2.head)?;

@@ -37,10 +37,11 @@ pub fn commands() -> [Command; 3] {
             .about("Declare this node's copy the valid one")
             .long_about(
                 "Declares this node's copy of a volume with two copies the valid one, where the cluster has no record of \
-                 which copy is complete: because the cluster was recreated, or because the other node is not there \
-                 yet. A copy of the other node that has data is kept and refused from then on; remove it there and \
-                 create it again to have it filled. This node has to have the volume's lease: `volume show` names the \
-                 owner.",
+                 which copy is complete (the cluster was recreated, or the other node is not there yet), or where the copies \
+                 of its record are gone: the disk of the complete one was lost, or the volume was removed and created \
+                 again. It is refused while the other node serves, or is connected with a complete copy. A copy of the \
+                 other node that has data is kept and refused from then on; `volume resync --discard-mine` there has it \
+                 filled. It takes effect when this node has the volume's lease: `volume show` names the owner.",
             )
             .arg(name())
             .arg(flag("yes", "Use this copy")),

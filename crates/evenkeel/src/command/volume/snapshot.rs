@@ -3,7 +3,7 @@
 //! volume's socket, so that every copy of the volume gets it.
 
 use super::transfer::{self, Stopped};
-use super::{connects, section};
+use super::{asked, connects, find, section};
 use crate::command::{print, refuse, word};
 use clap::ArgMatches;
 use nix::sys::signalfd::SignalFd;
@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use volume::command;
 use volume::config::{Spec, size_words};
 use volume::device::{DeviceError, Kind, Snapshot, SnapshotError, Stamp, snapshot};
+use volume::report::{COMPLETE, NEITHER, THE_OTHER};
 use volume::transfer::{Source, Target};
 
 /// How often a second that has a snapshot is waited for, and how long each time: together
@@ -29,7 +30,7 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
         found.remove().map_err(|error| error.to_string())?;
         return Ok(format!("removed snapshot {stamp} of volume {name}\n"));
     }
-    let taken = manual(&spec, &name)?;
+    let taken = manual(matches, &spec, &name)?;
     Ok(format!(
         "snapshot {} of volume {name}: {}\n",
         taken.stamp,
@@ -37,7 +38,19 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     ))
 }
 
-fn manual(spec: &Spec, name: &str) -> Result<Snapshot, String> {
+/// Takes one for an operator: of a copy that lacks nothing.
+fn manual(matches: &ArgMatches, spec: &Spec, name: &str) -> Result<Snapshot, String> {
+    if let Some(pair) = &spec.pair
+        && let Ok((_, report)) = asked(matches)
+        && let Some(complete) = find(&report, name)?.words(COMPLETE)
+        && [THE_OTHER, NEITHER].contains(&&*complete)
+    {
+        let other = &pair.other;
+        return Err(format!(
+            "the copy of volume '{name}' on this node is not complete, so a snapshot of it would lack writes. Take it \
+             on {other}"
+        ));
+    }
     now(spec, name, Kind::Manual).map_err(|error| error.to_string())
 }
 
@@ -113,7 +126,7 @@ fn prepare(
     }
     let ends = transfer::ends(matches, name, &found)?;
     let signals = transfer::signals()?;
-    let before = manual(&spec, name)?;
+    let before = manual(matches, &spec, name)?;
     Ok((ends, signals, before.stamp))
 }
 
@@ -130,7 +143,7 @@ fn cloned(matches: &ArgMatches) -> Result<String, String> {
     let (spec, _) = section(matches, &name)?;
     let (new_spec, instance) = section(matches, &new)?;
     let (found, made) = match stamp.as_str() {
-        "now" => (manual(&spec, &name)?, true),
+        "now" => (manual(matches, &spec, &name)?, true),
         stamp => (one(&spec, &name, stamp)?, false),
     };
     let created = command::create_from(&new, &new_spec, &found);
