@@ -2,8 +2,8 @@
 //! role: the lock of the backing says whether one has it.
 
 use crate::config::Spec;
-use crate::device::{self, Backing, DeviceError, Snapshot, SnapshotError, snapshot};
-use crate::layout::{Head, State, VolumeId};
+use crate::device::{self, Backing, DeviceError, Leftover, Snapshot, SnapshotError, snapshot};
+use crate::layout::{Head, LayoutError, State, VolumeId};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Why a copy was not created or removed.
@@ -99,6 +99,32 @@ fn founded(spec: &Spec) -> Result<(VolumeId, Head), CommandError> {
     Ok((id, head))
 }
 
+/// Opens the files of a volume that [`open`] refused because they are damaged, or incomplete, to
+/// remove them. `None`: that is not why, or there are none.
+///
+/// # Errors
+/// They are in use, or the operating system refuses it.
+pub fn leftover(
+    refused: &CommandError,
+    name: &str,
+    backing: &Backing,
+) -> Result<Option<Leftover>, CommandError> {
+    let is_damaged = match refused {
+        CommandError::Device(DeviceError::Layout { source, .. }) => {
+            !matches!(source, LayoutError::Newer(_))
+        }
+        CommandError::Device(error) => matches!(
+            error,
+            DeviceError::Missing(_) | DeviceError::DataMissing { .. } | DeviceError::Shrunk { .. }
+        ),
+        _ => false,
+    };
+    if !is_damaged {
+        return Ok(None);
+    }
+    Ok(Leftover::open(backing, name)?)
+}
+
 /// Opens the copy of a volume to remove it.
 ///
 /// # Errors
@@ -126,5 +152,27 @@ impl Removable {
     /// The operating system refuses it.
     pub fn remove(self, name: &str, backing: &Backing) -> Result<(), CommandError> {
         Ok(device::remove(self.device, backing, name)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+
+    #[test]
+    fn files_of_a_newer_program_are_not_left_over() {
+        let scratch = Scratch::new().unwrap();
+        scratch.write("mail.volume", []).unwrap();
+        scratch.write("mail.metadata", []).unwrap();
+        let backing = Backing::File(scratch.path().to_path_buf());
+        let left = |source| {
+            let path = scratch.path().join("mail.metadata");
+            let refused = CommandError::Device(DeviceError::Layout { path, source });
+            let left = leftover(&refused, "mail", &backing).unwrap();
+            left.map(|left| left.files().unwrap().len())
+        };
+        assert_eq!(left(LayoutError::Newer(9)), None);
+        assert_eq!(left(LayoutError::Damaged), Some(2));
     }
 }

@@ -3,7 +3,7 @@
 use crate::disk::{Completion, Failure, Operation, Token};
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,7 @@ pub struct Count {
 pub struct Meter {
     numbers: Mutex<Numbers>,
     clients: AtomicUsize,
+    refused: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -89,8 +90,14 @@ impl Meter {
         self.clients.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_clients(&self, clients: usize) {
+    /// Connections that were closed because all places for clients were taken.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_clients(&self, clients: usize, refused: u64) {
         self.clients.store(clients, Ordering::Relaxed);
+        self.refused.store(refused, Ordering::Relaxed);
     }
 }
 

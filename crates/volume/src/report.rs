@@ -57,6 +57,8 @@ pub const CONNECTED_NUMBER: &str = "connected";
 pub const RESYNCS: &str = "resyncs";
 /// The number of clients.
 pub const CLIENTS: &str = "clients";
+/// The number of connections that were closed because all places for clients were taken.
+pub const CLIENTS_REFUSED: &str = "clients refused";
 
 /// The fact that says how the checksums on disk are.
 pub const CHECKSUMS: &str = "checksums";
@@ -184,6 +186,11 @@ fn rows() -> Vec<NumberRow> {
             "Bytes that are damaged and were not overwritten since.",
         ),
         NumberRow::new(CLIENTS, "evenkeel_volume_clients", "Connected clients."),
+        NumberRow::new(
+            CLIENTS_REFUSED,
+            "evenkeel_volume_clients_refused_total",
+            "Connections that were closed because all places for clients were taken.",
+        ),
     ]
 }
 
@@ -277,7 +284,8 @@ fn subject(volume: Status) -> Subject {
     let subject = subject
         .number(SIZE, size)
         .number("serving", u64::from(is_served))
-        .number(CLIENTS, clients);
+        .number(CLIENTS, clients)
+        .number(CLIENTS_REFUSED, volume.meter.refused());
     counts.into_iter().fold(subject, numbers)
 }
 

@@ -231,7 +231,8 @@ impl Single {
                 any = true;
             }
             if !any {
-                self.meter.set_clients(self.export.clients());
+                let refused = self.export.counters().refused;
+                self.meter.set_clients(self.export.clients(), refused);
                 return;
             }
             self.disk.start();

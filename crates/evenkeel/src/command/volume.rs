@@ -264,7 +264,10 @@ fn remove(matches: &ArgMatches) -> Result<String, String> {
              removed"
         ));
     }
-    let volume = command::open(&name, &backing).map_err(|error| error.to_string())?;
+    let volume = match command::open(&name, &backing) {
+        Ok(volume) => volume,
+        Err(why) => return remove_leftover(&name, &backing, &why, matches.get_flag("yes")),
+    };
     let id = volume
         .id()
         .map(|id| format!(", identity {id}"))
@@ -283,6 +286,30 @@ fn remove(matches: &ArgMatches) -> Result<String, String> {
         .remove(&name, &backing)
         .map_err(|error| error.to_string())?;
     Ok(format!("removed {what}\n"))
+}
+
+/// Removes files of a volume that cannot be opened any more, so that it can be created again.
+fn remove_leftover(
+    name: &str,
+    backing: &Backing,
+    why: &CommandError,
+    confirmed: bool,
+) -> Result<String, String> {
+    let leftover = command::leftover(why, name, backing).map_err(|error| error.to_string())?;
+    let leftover = leftover.ok_or_else(|| why.to_string())?;
+    let files = leftover.files().map_err(|error| error.to_string())?;
+    let words =
+        |(path, bytes): &(&Path, u64)| format!("{} ({})", path.display(), size_words(*bytes));
+    let files: Vec<String> = files.iter().map(words).collect();
+    let files = files.join(" and ");
+    if !confirmed {
+        return Err(format!(
+            "nothing was removed. Volume {name} cannot be opened: {why}. With `--yes` this deletes what is left of it: \
+             {files}"
+        ));
+    }
+    leftover.remove().map_err(|error| error.to_string())?;
+    Ok(format!("removed what was left of volume {name}: {files}\n"))
 }
 
 /// The process of a running instance that has the volume in its configuration.

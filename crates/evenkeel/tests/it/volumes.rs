@@ -561,3 +561,46 @@ fn uses_a_device(bed: &Bed) {
         "{refused:?}"
     );
 }
+
+#[test]
+fn what_is_left_of_a_damaged_volume_can_be_removed_and_created_again() {
+    let bed = Bed::new();
+    bed.write(&[bed.section("mail", "1m")]);
+    let file = |end: &str| bed.scratch.path().join(format!("volumes/mail.{end}"));
+    let remove = ["volume", "remove", "mail", "--from", "site.cfg"];
+    let confirmed = ["volume", "remove", "mail", "--from", "site.cfg", "--yes"];
+    type Damage = fn(&dyn Fn(&str) -> PathBuf);
+    let damages: [(Damage, &str); 4] = [
+        (
+            |file| std::fs::write(file("metadata"), []).unwrap(),
+            "the metadata is empty",
+        ),
+        (
+            |file| std::fs::write(file("metadata"), vec![7; 200_000]).unwrap(),
+            "no metadata of a volume",
+        ),
+        (
+            |file| std::fs::remove_file(file("metadata")).unwrap(),
+            "no such file",
+        ),
+        (
+            |file| std::fs::remove_file(file("volume")).unwrap(),
+            "is missing",
+        ),
+    ];
+    for (damage, why) in damages {
+        bed.create("mail");
+        damage(&file);
+        let left = ["volume", "metadata"].map(|end| std::fs::read(file(end)).ok());
+        let refused = bed.run(&remove);
+        for words in ["nothing was removed", why, "what is left of it"] {
+            assert!(refused.stderr.contains(words), "{refused:?}");
+        }
+        let now = ["volume", "metadata"].map(|end| std::fs::read(file(end)).ok());
+        assert!(now == left, "{refused:?}");
+        let removed = bed.good(&confirmed);
+        assert!(removed.contains("removed what was left"), "{removed}");
+    }
+    let nothing = bed.run(&confirmed);
+    assert!(nothing.stderr.contains("no such file"), "{nothing:?}");
+}

@@ -12,7 +12,7 @@ pub mod snapshot;
 
 pub use grow::{grow, prepare};
 pub use lvm::{LogicalVolume, LvmError};
-pub use remove::remove;
+pub use remove::{Leftover, remove};
 pub use signature::Signature;
 pub use snapshot::{Kind, Snapshot, SnapshotError, Stamp};
 
@@ -180,6 +180,7 @@ pub struct Device {
 }
 
 /// A file that was opened, with its path for messages.
+#[derive(Debug)]
 struct Place {
     file: File,
     path: PathBuf,

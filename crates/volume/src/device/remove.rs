@@ -1,9 +1,67 @@
 //! A copy that is given up.
 
 use super::{Backing, Device, DeviceError, Place, RING_BYTES, names};
-use rustix::fs::{AtFlags, fsync, unlinkat};
+use rustix::fs::{AtFlags, FileType, OFlags, fsync, unlinkat};
 use rustix::io::{Errno, pwrite};
+use std::os::fd::OwnedFd;
 use std::path::Path;
+
+/// Files with the names of a volume's that cannot be opened as one: damaged, or one of two.
+/// Nobody else can open them as long as this value lives.
+#[derive(Debug)]
+pub struct Leftover {
+    directory: OwnedFd,
+    files: Vec<Place>,
+}
+
+impl Leftover {
+    /// Opens what is there. `None`: nothing, or the backing has no files.
+    ///
+    /// # Errors
+    /// They are in use, no files, or the operating system refuses it.
+    pub fn open(backing: &Backing, name: &str) -> Result<Option<Leftover>, DeviceError> {
+        let Backing::File(directory) = backing else {
+            return Ok(None);
+        };
+        let (directory, data, metadata) = names(directory, name)?;
+        let mut files = Vec::new();
+        for path in [data, metadata] {
+            match Place::open(&directory, &path, OFlags::empty()) {
+                Err(DeviceError::Missing(_)) => {}
+                Err(error) => return Err(error),
+                Ok(place) => {
+                    place.claim(FileType::RegularFile, "regular file")?;
+                    files.push(place);
+                }
+            }
+        }
+        Ok((!files.is_empty()).then_some(Leftover { directory, files }))
+    }
+
+    /// The files, with their sizes in bytes.
+    ///
+    /// # Errors
+    /// The operating system refuses it.
+    pub fn files(&self) -> Result<Vec<(&Path, u64)>, DeviceError> {
+        self.files
+            .iter()
+            .map(|place| Ok((&*place.path, place.size()?)))
+            .collect()
+    }
+
+    /// Deletes them.
+    ///
+    /// # Errors
+    /// The operating system refuses it.
+    pub fn remove(self) -> Result<(), DeviceError> {
+        for place in &self.files {
+            let file = place.path.file_name().unwrap_or_default();
+            unlinkat(&self.directory, file, AtFlags::empty()).map_err(place.io("remove"))?;
+            fsync(&self.directory).map_err(place.io("flush the directory of"))?;
+        }
+        Ok(())
+    }
+}
 
 /// Removes a copy that was opened: its two files, its logical volume, or the metadata at the
 /// start of the device. The data of a device is not erased.

@@ -26,7 +26,7 @@ use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Clients of one volume. Further ones wait to be accepted.
+/// Clients of one volume. Connections beyond are closed at once.
 pub const CLIENTS_MAX: usize = 15;
 /// How long a client may take until it has chosen an export.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -69,6 +69,8 @@ pub struct Counters {
     pub faults: u64,
     /// Clients that were closed because they chose no export in time.
     pub late: u64,
+    /// Connections that were closed at once because all places were taken.
+    pub refused: u64,
     /// Clients that were closed because a read failed after its reply had begun.
     pub broken: u64,
 }
@@ -224,9 +226,7 @@ impl Export {
         for place in 0..CLIENTS_MAX {
             self.watch(place);
         }
-        let is_full = self.clients() == CLIENTS_MAX && self.oldest_in_handshake().is_none();
-        let may_accept = self.pause.is_none() && !is_full;
-        if !self.listens && !self.stops && may_accept {
+        if !self.listens && !self.stops && self.pause.is_none() {
             let _ = self.listen(true);
         }
         self.operations.drain(..)
@@ -319,10 +319,12 @@ impl Export {
     fn accept(&mut self, listener: usize, now: Instant) {
         for _ in 0..ACCEPTS_MAX {
             let free = self.clients.iter().position(Option::is_none);
-            let Some(place) = free.or_else(|| self.place_of_silent(now)) else {
+            let place = free.or_else(|| self.place_of_silent(now));
+            // A silent client may soon leave its place.
+            if place.is_none() && self.oldest_in_handshake().is_some() {
                 let _ = self.listen(false);
                 return;
-            };
+            }
             let Some(from) = self.listeners.get(listener) else {
                 return;
             };
@@ -336,6 +338,11 @@ impl Export {
                     let _ = self.listen(false);
                     return;
                 }
+            };
+            let Some(place) = place else {
+                // One that waited would seem to hang for as long as the others stay.
+                self.counters.refused += 1;
+                continue;
             };
             if self.clients[place].take().is_some() {
                 self.counters.late += 1;

@@ -203,7 +203,10 @@ impl Mirror {
         if let Err(error) = self.peer.flush() {
             self.lose(error);
         }
-        self.outside.meter.set_clients(self.export.clients());
+        let refused = self.export.counters().refused;
+        self.outside
+            .meter
+            .set_clients(self.export.clients(), refused);
         self.show(now);
     }
 
