@@ -2,7 +2,7 @@
 //! each end of a verify has a message.
 
 use crate::cluster_site::{SOON, Said};
-use crate::volume_site::{NODES, VolumeSite, clients, other};
+use crate::volume_site::{Client, NODES, VolumeSite, clients, other};
 use lab::eventually;
 use rustix::process::{Signal, kill_process};
 use std::fs::OpenOptions;
@@ -100,10 +100,15 @@ fn a_verify_that_cannot_go_on_ends_at_once_with_the_reason() {
         kill_process(role.expect("a role"), Signal::KILL).unwrap();
     });
     killed.refused(&["volume 'mail'"]);
-    // A reload with another rate reopens the volume.
+    // Another rate interrupts nothing.
+    let owner = volumes.in_sync();
+    let socket = volumes.socket(owner);
+    let mut client = Client::connect(&socket).unwrap();
     let before = volumes.configuration("");
     let reloaded = amid(&volumes, |_| drop(alpha.apply(&before, &["--now"]).well()));
-    reloaded.refused(&["volume"]);
+    let text = reloaded.well().text();
+    assert!(text.contains("both copies are equal"), "{text}");
+    client.read(0).unwrap();
     assert_eq!(NODES.len(), writers.len());
     volumes.holds(writers);
 }

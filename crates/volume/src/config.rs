@@ -116,8 +116,16 @@ impl Spec {
     /// one node of two is not named any longer.
     pub fn continues(&self, before: &Spec) -> bool {
         let leaves = |pair: &Pair| self.pair.is_none() && self.node.as_ref() == Some(&pair.me);
-        let same = self.pair == before.pair || before.pair.as_ref().is_some_and(leaves);
-        self.backing == before.backing && self.verify == before.verify && same
+        let copies = |spec: &Spec| {
+            let pair = spec.pair.clone();
+            // Its rate changes while it is served.
+            pair.map(|pair| Pair {
+                resync_rate: RESYNC_RATE,
+                ..pair
+            })
+        };
+        let same = copies(self) == copies(before) || before.pair.as_ref().is_some_and(leaves);
+        self.backing == before.backing && self.verify.is_some() == before.verify.is_some() && same
     }
 }
 
@@ -258,6 +266,12 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
                     let word = |on: bool| if on { "yes" } else { "no" };
                     let [from, to] = [other, spec].map(|one| word(one.verify.is_some()));
                     lines.push(format!("~ volume {name}: verify {from} -> {to}"));
+                }
+                let rates = [other, spec].map(|one| one.verify.filter(|_| one.pair.is_none()));
+                if let [Some(from), Some(to)] = rates.map(|rate| rate.map(size_words))
+                    && from != to
+                {
+                    lines.push(format!("~ volume {name}: resync-rate {from} -> {to}"));
                 }
                 if other.backing != spec.backing {
                     let (from, to) = (backing_words(&other.backing), backing_words(&spec.backing));

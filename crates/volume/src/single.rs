@@ -54,6 +54,8 @@ pub struct Wanted {
     pub size: Option<u64>,
     /// All of it is to be checked, or no longer.
     pub check: Option<bool>,
+    /// The rate at which checksums are built and checked, bytes a second.
+    pub rate: Option<u64>,
 }
 
 /// A volume that is served.
@@ -206,6 +208,9 @@ impl Single {
                 // Clients do not see what could not have checksums.
                 Err(error) => self.disk.tell(&error),
             }
+        }
+        if let Some(rate) = wanted.rate {
+            self.disk.set_rate(rate);
         }
         match wanted.check {
             Some(true) => self.disk.scrub(),

@@ -36,6 +36,8 @@ pub enum Letter {
     Kept(Keep, Result<bool, String>),
     /// The size that the file says, bytes.
     Size(u64),
+    /// Bytes a second of a resync, as the file says.
+    ResyncRate(u64),
     /// What the file says of requests that no node may serve.
     WithoutMajority(WithoutMajority),
     /// The backing was prepared for more, or why not.

@@ -249,6 +249,11 @@ impl Mirror {
     }
 }
 
+/// How long a resync takes for a block at least, nanoseconds, at this rate in bytes a second.
+fn block_ns(rate: u64) -> u64 {
+    BLOCK_BYTES * 1_000_000_000 / rate.max(BLOCK_BYTES)
+}
+
 /// The settings of the replica of a volume of this size, bytes.
 fn settings(size: u64, pair: &Pair, boot: u128) -> Settings {
     Settings {
@@ -263,7 +268,7 @@ fn settings(size: u64, pair: &Pair, boot: u128) -> Settings {
         bounds: Bounds {
             requests: REQUESTS_MAX,
             fail_ns: without_majority::fail_ns(pair.without_majority),
-            resync_block_ns: BLOCK_BYTES * 1_000_000_000 / pair.resync_rate.max(BLOCK_BYTES),
+            resync_block_ns: block_ns(pair.resync_rate),
             ..Bounds::default()
         },
     }

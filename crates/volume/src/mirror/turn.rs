@@ -319,6 +319,11 @@ impl Mirror {
                 }
                 Letter::Lease => self.learn_lease(),
                 Letter::Size(bytes) => self.wants_size(bytes),
+                Letter::ResyncRate(rate) => {
+                    self.settings.bounds.resync_block_ns = super::block_ns(rate);
+                    self.replica
+                        .set_resync_rate(self.settings.bounds.resync_block_ns);
+                }
                 Letter::WithoutMajority(policy) => self.set_without_majority(policy),
                 Letter::Prepared(range, result) => self.prepared(range, result),
                 Letter::Discard => self.discard(),

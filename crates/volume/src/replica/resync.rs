@@ -57,6 +57,17 @@ impl<P: Payload> Replica<P> {
         }
     }
 
+    /// Sets how long a resync or a verify takes for a block at least, nanoseconds. What waits for
+    /// the rate before does so no longer.
+    pub fn set_resync_rate(&mut self, block_ns: u64) {
+        if self.settings.bounds.resync_block_ns == block_ns {
+            return;
+        }
+        self.settings.bounds.resync_block_ns = block_ns;
+        self.other.copy_at = self.other.copy_at.min(self.now);
+        self.verifying.next_at = self.verifying.next_at.min(self.now);
+    }
+
     /// The next blocks to copy. What is behind the cursor may be under way: it is looked at
     /// again when nothing is.
     fn next_dirty(&mut self) -> Option<Blocks> {
@@ -231,6 +242,46 @@ mod tests {
             actions = handle(&mut replica, Time(1), input);
         }
         (replica, actions)
+    }
+
+    /// Ends the copies whose reads are in `actions`, and those that begin then, at one time.
+    /// Returns how many there were.
+    fn copy_all(replica: &mut Replica<Handle>, actions: &[Action<Handle>], now: Time) -> usize {
+        let read_of = |action: &Action<Handle>| match action {
+            Action::Disk(id, Operation::Read(_)) => Some(*id),
+            _ => None,
+        };
+        let mut reads: Vec<OperationId> = actions.iter().filter_map(read_of).collect();
+        let mut copies = 0;
+        while let Some(id) = reads.pop() {
+            let actions = handle(replica, now, Input::Disk(id, DiskResult::Data(Handle)));
+            let tags = actions.iter().filter_map(|action| match action {
+                Action::Send(_, Message::Command { tag, .. }) => Some(*tag),
+                _ => None,
+            });
+            for tag in tags.collect::<Vec<_>>() {
+                let done = Input::Message(Session(1), Message::Done { tag });
+                reads.extend(handle(replica, now, done).iter().filter_map(read_of));
+            }
+            copies += 1;
+        }
+        copies
+    }
+
+    #[test]
+    fn another_rate_of_a_resync_counts_at_once() {
+        const SLOW: u64 = 3_600_000_000_000;
+        let (mut replica, actions) = resyncing();
+        replica.set_resync_rate(SLOW);
+        let window = Bounds::default().resync_window as usize;
+        // What had begun, and one more, after which the others wait for an hour or more.
+        assert_eq!(copy_all(&mut replica, &actions, Time(2)), window + 1);
+        let tick = |replica: &mut Replica<Handle>, now| handle(replica, now, Input::Tick);
+        assert!(tick(&mut replica, Time(SLOW / 2)).is_empty());
+        replica.set_resync_rate(0);
+        let actions = tick(&mut replica, Time(SLOW / 2));
+        copy_all(&mut replica, &actions, Time(SLOW - 1));
+        assert_eq!(replica.report(Time(SLOW - 1)).dirty_blocks, 0);
     }
 
     /// The rule: while a client has a request under way, one copy at most is under way, and the

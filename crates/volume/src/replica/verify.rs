@@ -114,7 +114,7 @@ pub struct Verifying {
     repairs: VecDeque<Blocks>,
     under_way: u32,
     /// The next comparison begins then, by the rate.
-    next_at: Time,
+    pub(super) next_at: Time,
 }
 
 impl Verifying {

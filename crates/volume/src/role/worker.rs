@@ -216,6 +216,10 @@ impl Worker {
             let own = &mut self.shared.status().spec;
             own.size_bytes = size_bytes;
             own.without_majority = spec.without_majority;
+            own.verify = spec.verify;
+            if let (Some(own), Some(pair)) = (&mut own.pair, &spec.pair) {
+                own.resync_rate = pair.resync_rate;
+            }
         }
         self.shared
             .wanted_bytes
@@ -225,6 +229,11 @@ impl Worker {
             mailbox.letters().put_once(Letter::Size(size_bytes));
             let policy = Letter::WithoutMajority(spec.without_majority);
             mailbox.letters().put_once(policy);
+            if let Some(pair) = &spec.pair {
+                mailbox
+                    .letters()
+                    .put_once(Letter::ResyncRate(pair.resync_rate));
+            }
         }
     }
 
@@ -408,6 +417,7 @@ impl Shared {
             Wanted {
                 size: self.grown(&device, &mut layout, (backing, name), size_max),
                 check: (asked > 0).then_some(asked == CHECK),
+                rate: self.status().spec.verify,
             }
         };
         let waker = Waker {

@@ -160,6 +160,13 @@ impl Checked {
         Ok(())
     }
 
+    /// What is read to build sums, or to check them, bytes a second from here on.
+    pub(crate) fn set_rate(&mut self, rate: u64) {
+        if let Some(sums) = &mut self.sums {
+            sums.builder.rate = rate.max(1);
+        }
+    }
+
     /// Shows why something could not be done.
     pub(crate) fn tell(&self, error: &AreaError) {
         if let Some(sums) = &self.sums {

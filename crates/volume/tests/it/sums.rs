@@ -122,13 +122,13 @@ impl Copy {
                     0 => Wanted::default(),
                     1 => Wanted {
                         check: Some(true),
-                        size: None,
+                        ..Wanted::default()
                     },
                     size => {
                         device::grow(&device, &mut layout, &backing, "mail", size).expect("grown");
                         Wanted {
                             size: Some(size),
-                            check: None,
+                            ..Wanted::default()
                         }
                     }
                 }
