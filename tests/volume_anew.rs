@@ -63,6 +63,7 @@ fn a_volume_that_was_removed_and_created_again_begins_when_an_operator_says_so()
     }
     for node in NODES {
         says(&volumes, node, "both copies are new and empty");
+        says(&volumes, node, "`evenkeel volume adopt mail --yes`");
     }
     assert_eq!(volumes.owner(), None, "{}", volumes.tell());
     volumes.site.beta.command(&ADOPT).well();

@@ -6,7 +6,7 @@ use crate::keyword::NAME;
 use crate::meter::{Count, KINDS, Kind};
 use crate::mirror::Shown;
 use crate::replica::{BLOCK_BYTES, OtherState};
-use crate::status::Status;
+use crate::status::{Status, named};
 use crate::sums::Sums;
 use crate::verified;
 use part::report::{Grade, NumberRow, Report, Subject, Unit};
@@ -424,7 +424,8 @@ fn mirrored(subject: Subject, shown: &Shown) -> Subject {
         subject = subject.fact(WRITTEN_HERE, words);
     }
     if !shown.said.is_empty() {
-        subject = subject.fact(LAST, shown.said.clone());
+        let last = named(&shown.said, &subject.name);
+        subject = subject.fact(LAST, last);
     }
     if report.other == OtherState::Syncing {
         let left = match shown.resync_rate {

@@ -148,6 +148,7 @@ impl Status {
 
     /// Enters a state. Returns whether anything changed.
     pub(crate) fn enter(&mut self, state: State, why: String) -> bool {
+        let why = named(&why, &self.name);
         if (state, &why) == (self.state, &self.why) {
             return false;
         }
@@ -166,4 +167,9 @@ impl Status {
         (self.state, self.why) = (state, why);
         true
     }
+}
+/// Words about a volume with its name in the commands, for which [`crate::replica`] and
+/// [`crate::mirror`], which do not know it, write NAME.
+pub(crate) fn named(words: &str, name: &str) -> String {
+    words.replace(" NAME", &format!(" {name}"))
 }

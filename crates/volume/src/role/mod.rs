@@ -29,6 +29,7 @@ use worker::Ties;
 
 use crate::config::{Volumes, shrinks};
 use crate::report;
+use crate::status::named;
 use part::codec;
 use part::report::Report;
 use snapshots::Snapshots;
@@ -346,7 +347,7 @@ impl Role {
         match worker.mailbox().filter(|_| worker.is_mirror()) {
             Some(mailbox) => {
                 if let Some(words) = needless(message, shown.as_ref()) {
-                    return refused(words);
+                    return refused(named(&words, name));
                 }
                 mailbox.letters().put(letter);
                 Told {

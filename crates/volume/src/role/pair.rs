@@ -11,7 +11,7 @@ use crate::link::dial::{Dialer, Registry};
 use crate::mirror::mailbox::{Letter, Mailbox};
 use crate::mirror::{self, Mirror, Opened, Outside, Shown};
 use crate::replica::{BLOCK_BYTES, OtherState};
-use crate::status::{Served, State};
+use crate::status::{Served, State, named};
 use crate::verified;
 use part::voice::write_error;
 use protocol::nbd;
@@ -134,6 +134,7 @@ impl Shared {
             wishes: Arc::new(move |wish| wishes.put((of.clone(), wish))),
             show: Arc::new(move |shown| shared.shown(shown)),
             say: Arc::new(move |words| {
+                let words = named(&words, &sayer);
                 write_error(&format!("evenkeel: volume {sayer}: {words}\n"));
             }),
             dialer: dialing.map(|dialing| dialing.dialer.clone()),
