@@ -11,6 +11,7 @@
 //! - [`device`] opens what a copy is stored on, and says what is wrong with it.
 //! - [`disk`] does the operations on what a copy is stored on.
 //! - [`export`] serves NBD clients.
+//! - [`network`] lets clients of other machines in, over TCP with TLS.
 //! - [`layout`] is the metadata of a copy as bytes.
 //! - [`store`] writes changes of the metadata.
 //! - [`sums`] are the checksums of a copy on its disk.
@@ -35,6 +36,7 @@ pub mod link;
 pub mod message;
 pub mod meter;
 pub mod mirror;
+pub mod network;
 pub mod replica;
 pub mod report;
 pub mod role;

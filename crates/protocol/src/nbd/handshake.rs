@@ -130,6 +130,11 @@ impl Handshake {
         self.allocation = None;
     }
 
+    /// Returns the client's flags, once they have come.
+    pub fn flags(&self) -> Option<u32> {
+        self.flags
+    }
+
     /// Takes bytes from the front of `input`, and appends replies to `out`. What it leaves in
     /// `input` is to be given again, with more behind it.
     ///

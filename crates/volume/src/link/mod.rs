@@ -19,6 +19,7 @@ mod wire;
 
 pub use session::{Incoming, LinkError, Session};
 pub use wire::{Trusted, Wire};
+pub(crate) use wire::{Timed, Young};
 
 /// Where nodes listen for the copies of the other one, unless told otherwise.
 pub const PORT: u16 = 7444;

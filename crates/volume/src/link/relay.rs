@@ -18,10 +18,12 @@ use std::time::{Duration, Instant};
 
 /// Bytes that wait in one direction.
 const BUFFER_BYTES: usize = 256 << 10;
-/// After how long the network is given up if it takes or confirms nothing, milliseconds.
-const GONE_MS: u32 = 15_000;
+/// After how long the network is given up if a node takes or confirms nothing.
+pub const GONE: Duration = Duration::from_secs(15);
 /// How often an idle connection is probed.
 const PROBE: Duration = Duration::from_secs(5);
+/// How many probes the kernel sends at most.
+const PROBES_MAX: u32 = 127;
 /// How long the other side may take to close the connection after this side has.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
@@ -85,20 +87,22 @@ impl Lane {
 }
 
 /// Carries bytes in both directions, until one side has closed its end and the other one has
-/// what was sent before. It blocks.
+/// what was sent before. The network is given up once it has taken or confirmed nothing for so
+/// long as `gone` says. It blocks.
 ///
 /// # Errors
 /// The system's; the connection is gone then, too.
-pub fn relay(mut wire: Wire, stream: UnixStream) -> Result<(), Errno> {
+pub fn relay(mut wire: Wire, stream: UnixStream, gone: Duration) -> Result<(), Errno> {
     stream
         .set_nonblocking(true)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    notice(&wire);
+    notice(&wire, gone);
     let mut local = stream.as_fd();
     let (mut out, mut back) = (Lane::new(), Lane::new());
     let mut leaves: Option<Instant> = None;
     // The other side takes nothing any more.
     let mut is_deaf = false;
+    let mut has_ended = false;
     loop {
         let mut moved = false;
         let mut sent = Ok(false);
@@ -129,7 +133,12 @@ pub fn relay(mut wire: Wire, stream: UnixStream) -> Result<(), Errno> {
             let _ = shutdown(&stream, Shutdown::Both);
             return Ok(());
         }
-        if out.is_over && out.is_empty() && !wire.has_output() && leaves.is_none() && !is_deaf {
+        let is_said = out.is_over && out.is_empty() && !is_deaf;
+        if is_said && !has_ended {
+            wire.end();
+            has_ended = true;
+            moved = true;
+        } else if is_said && !wire.has_output() && leaves.is_none() {
             let _ = shutdown(wire.as_fd(), Shutdown::Write);
             leaves = Instant::now().checked_add(LEAVE_MAX);
             moved = true;
@@ -144,15 +153,16 @@ pub fn relay(mut wire: Wire, stream: UnixStream) -> Result<(), Errno> {
 }
 
 /// Lets the kernel notice that the other machine is gone.
-fn notice(wire: &Wire) {
+fn notice(wire: &Wire, gone: Duration) {
     let socket = wire.as_fd();
-    let seconds = PROBE.as_secs() as u32;
+    let probes = gone.as_secs().div_ceil(PROBE.as_secs()) as u32;
+    let gone_ms = u32::try_from(gone.as_millis()).unwrap_or(u32::MAX);
     // Without it a break is noticed later, by silence.
     let _ = set_socket_keepalive(socket, true)
         .and_then(|()| set_tcp_keepidle(socket, PROBE))
         .and_then(|()| set_tcp_keepintvl(socket, PROBE))
-        .and_then(|()| set_tcp_keepcnt(socket, GONE_MS / 1000 / seconds))
-        .and_then(|()| set_tcp_user_timeout(socket, GONE_MS));
+        .and_then(|()| set_tcp_keepcnt(socket, probes.min(PROBES_MAX)))
+        .and_then(|()| set_tcp_user_timeout(socket, gone_ms));
 }
 
 fn waits(

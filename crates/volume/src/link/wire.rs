@@ -49,14 +49,14 @@ impl fmt::Debug for Trusted {
 
 /// A connection that blocks until a moment at most, for what both sides say first.
 #[derive(Debug)]
-pub(super) struct Timed {
+pub(crate) struct Timed {
     socket: TcpStream,
     until: Instant,
 }
 
 impl Timed {
     /// A socket that blocks.
-    pub(super) fn new(socket: TcpStream, limit: Duration) -> Timed {
+    pub(crate) fn new(socket: TcpStream, limit: Duration) -> Timed {
         let until = Instant::now() + limit;
         Timed { socket, until }
     }
@@ -110,7 +110,7 @@ fn timed_out(error: io::Error) -> io::Error {
 
 /// A connection during the greetings.
 #[derive(Debug)]
-pub(super) struct Young {
+pub(crate) struct Young {
     timed: Timed,
     tls: Option<Connection>,
 }
@@ -129,7 +129,7 @@ impl Young {
         // The certificate says which node it is, not an address.
         let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
         let tls = ClientConnection::new(Arc::clone(&trusted.client), name)?;
-        Young::shake(timed, tls.into(), trusted)
+        Young::shake(timed, tls.into())?.of_node(trusted)
     }
 
     /// As the side that was dialled, with TLS. Returns also the name of the other node.
@@ -140,30 +140,41 @@ impl Young {
         timed: Timed,
         trusted: &Trusted,
     ) -> Result<(Young, String), GreetingError> {
-        let tls = ServerConnection::new(Arc::clone(&trusted.server))?;
-        Young::shake(timed, tls.into(), trusted)
+        Young::serve(timed, &trusted.server)?.of_node(trusted)
     }
 
-    fn shake(
-        mut timed: Timed,
-        mut tls: Connection,
-        trusted: &Trusted,
-    ) -> Result<(Young, String), GreetingError> {
+    /// As the side that was dialled, with TLS. What certificates it accepts is all that is asked
+    /// of the other side.
+    ///
+    /// # Errors
+    /// The handshake's.
+    pub(crate) fn serve(timed: Timed, config: &Arc<ServerConfig>) -> Result<Young, GreetingError> {
+        let tls = ServerConnection::new(Arc::clone(config))?;
+        Young::shake(timed, tls.into())
+    }
+
+    fn shake(mut timed: Timed, mut tls: Connection) -> Result<Young, GreetingError> {
         while tls.is_handshaking() {
             tls.complete_io(&mut timed).map_err(handshake)?;
         }
-        let certificates = tls.peer_certificates().unwrap_or_default();
-        let node = certificates.first().and_then(|one| (trusted.node_of)(one));
-        let node = node.ok_or(GreetingError::Stranger)?;
         let tls = Some(tls);
-        Ok((Young { timed, tls }, node))
+        Ok(Young { timed, tls })
+    }
+
+    /// With the name of the node whose certificate the other side has.
+    fn of_node(self, trusted: &Trusted) -> Result<(Young, String), GreetingError> {
+        let tls = self.tls.as_ref();
+        let certificates = tls.and_then(|tls| tls.peer_certificates());
+        let first = certificates.and_then(<[_]>::first);
+        let node = first.and_then(|one| (trusted.node_of)(one));
+        Ok((self, node.ok_or(GreetingError::Stranger)?))
     }
 
     /// What becomes of it in the loop of a volume.
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn ready(self) -> io::Result<Wire> {
+    pub(crate) fn ready(self) -> io::Result<Wire> {
         let Timed { socket, .. } = self.timed;
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
@@ -235,6 +246,13 @@ impl Wire {
         let tls = self.tls.as_ref();
         // TLS wants nothing more before that was taken.
         tls.is_some_and(|tls| !tls.wants_read())
+    }
+
+    /// Tells the other side that nothing more comes. It is sent by the next write.
+    pub(super) fn end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+        }
     }
 
     /// Whether something is encrypted that the network has not taken.

@@ -1,0 +1,144 @@
+//! The certificate of a volume and the CAs of its clients, as files have them (PEM). They are
+//! checked when files are loaded, and travel to the role with the rest of a volume.
+
+use configuration::outside::Secret;
+use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::sync::Arc;
+
+/// Largest file, bytes.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Certificates of one file.
+const CERTIFICATES_MAX: usize = 1000;
+
+/// What TLS needs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Certificates {
+    /// The certificate, its issuers and its key.
+    pub own: Pem,
+    /// The CAs of clients.
+    pub authorities: Pem,
+}
+
+/// The text of a file. It may have a key, so it is wiped with its last owner, and never shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pem(pub Secret);
+
+/// Why certificates are of no use. Of which file, the caller knows.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The file of `crt` has no certificate.
+    #[error("it has no certificate (`BEGIN CERTIFICATE`)")]
+    NoCertificate,
+    /// The file of `crt` has no key.
+    #[error("it has no private key, or one with a passphrase, which nobody could type")]
+    NoKey,
+    /// A file has too many certificates.
+    #[error("it has more than {CERTIFICATES_MAX} certificates")]
+    TooMany,
+    /// A file is damaged.
+    #[error("it is not PEM: {0}")]
+    Pem(pem::Error),
+    /// The certificate, the key or a CA is of no use.
+    #[error("{0}")]
+    Unfit(#[from] rustls::Error),
+    /// The CAs are of no use.
+    #[error("it has no CA certificate: {0}")]
+    NoAuthority(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// Which of the two files is meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Of {
+    /// That of `crt`.
+    Own,
+    /// That of `ca-file`.
+    Authorities,
+}
+
+impl Certificates {
+    /// Makes what connections are accepted with: TLS 1.2 and 1.3, and only clients with a
+    /// certificate of one of the CAs.
+    ///
+    /// # Errors
+    /// One of the files is of no use.
+    pub fn server(&self) -> Result<Arc<ServerConfig>, (Of, CertificateError)> {
+        let of_authorities = |error| (Of::Authorities, error);
+        let of_own = |error| (Of::Own, error);
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(&self.authorities).map_err(of_authorities)? {
+            let added = roots.add(certificate);
+            added.map_err(|error| of_authorities(error.into()))?;
+        }
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build();
+        let clients = clients.map_err(|error| of_authorities(error.into()))?;
+        let chain = certificates(&self.own).map_err(of_own)?;
+        if chain.is_empty() {
+            return Err(of_own(CertificateError::NoCertificate));
+        }
+        let key = PrivateKeyDer::from_pem_slice(self.own.0.bytes()).map_err(|error| {
+            of_own(match error {
+                pem::Error::NoItemsFound => CertificateError::NoKey,
+                error => CertificateError::Pem(error),
+            })
+        })?;
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map(|builder| builder.with_client_cert_verifier(clients))
+            .and_then(|builder| builder.with_single_cert(chain, key));
+        let mut config = config.map_err(|error| of_own(error.into()))?;
+        // A client is verified at each connection: by the CAs of the file that is loaded now.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
+    }
+}
+
+fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let mut all = Vec::new();
+    for one in CertificateDer::pem_slice_iter(pem.0.bytes()) {
+        all.push(one.map_err(CertificateError::Pem)?);
+        if all.len() > CERTIFICATES_MAX {
+            return Err(CertificateError::TooMany);
+        }
+    }
+    Ok(all)
+}
+
+impl Serialize for Pem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0.bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for Pem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pem, D::Error> {
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+struct Bytes;
+
+impl Visitor<'_> for Bytes {
+    type Value = Pem;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes of a file")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Pem, E> {
+        match bytes.len() as u64 > FILE_BYTES_MAX {
+            true => Err(E::custom("a file of certificates that is too large")),
+            false => Ok(Pem(Secret::copy(bytes))),
+        }
+    }
+}

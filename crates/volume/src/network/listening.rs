@@ -1,0 +1,310 @@
+//! The thread that accepts connections for one volume at one address, until it is stopped, and
+//! the threads of its connections.
+
+use super::Bind;
+use super::certificates::CertificateError;
+use super::front::{self, FrontError};
+use super::places::{Carried, Handshakes};
+use super::voice::Voice;
+use crate::link::Wire;
+use crate::link::relay::relay;
+use part::voice::write_error;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::time::Timespec;
+use rustls::ServerConfig;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How soon an address is tried again that another program has, or this machine does not have yet.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long nothing is accepted when the system has no descriptor or memory for it.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long a client may take or confirm nothing: it may be slow, or its machine may pause.
+const GONE: Duration = Duration::from_secs(120);
+
+/// What connections of a volume need.
+#[derive(Debug)]
+struct Front {
+    name: String,
+    volume: PathBuf,
+    address: SocketAddr,
+    /// With what TLS is begun; None: without TLS. Another one counts for connections from then on.
+    tls: Mutex<Option<Arc<ServerConfig>>>,
+    /// Why nothing can connect, in words.
+    trouble: Mutex<Option<String>>,
+    handshakes: Arc<Handshakes>,
+    carried: Arc<AtomicUsize>,
+    voice: Voice,
+}
+
+/// It accepts connections as long as this value lives. Connections outlive it.
+#[derive(Debug)]
+pub struct Listening {
+    front: Arc<Front>,
+    stop: Option<Arc<OwnedFd>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is reported of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seen {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Connections need TLS.
+    pub has_tls: bool,
+    /// Connections whose bytes are carried.
+    pub connections: usize,
+    /// Why nothing can connect, in words.
+    pub trouble: Option<String>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What connections are accepted with.
+fn tls_of(bind: &Bind) -> Result<Option<Arc<ServerConfig>>, String> {
+    let words = |(_, error): (_, CertificateError)| format!("cannot use the certificates: {error}");
+    let tls = bind.tls.as_ref().map(|tls| tls.server().map_err(words));
+    tls.transpose()
+}
+
+impl Listening {
+    /// Starts it, for the volume of this name with that socket.
+    pub fn start(name: &str, volume: PathBuf, bind: &Bind) -> Listening {
+        let tls = tls_of(bind);
+        let front = Arc::new(Front {
+            name: name.to_owned(),
+            volume,
+            address: bind.address,
+            trouble: Mutex::new(tls.as_ref().err().cloned()),
+            tls: Mutex::new(tls.as_ref().ok().cloned().flatten()),
+            handshakes: Arc::default(),
+            carried: Arc::default(),
+            voice: Voice::default(),
+        });
+        let mut listening = Listening {
+            front,
+            stop: None,
+            thread: None,
+        };
+        let began = match tls {
+            Ok(_) => listening.begin(),
+            Err(words) => Err(words),
+        };
+        if let Err(words) = began {
+            listening.front.fails(words);
+        }
+        listening
+    }
+
+    fn begin(&mut self) -> Result<(), String> {
+        let no_thread = |error: io::Error| format!("cannot start a thread: {error}");
+        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| no_thread(errno.into()))?;
+        let stop = Arc::new(stop);
+        let (own, front) = (Arc::clone(&stop), Arc::clone(&self.front));
+        let builder = std::thread::Builder::new().name("volume/tcp".to_owned());
+        let thread = builder.spawn(move || front.live(own.as_fd()));
+        self.thread = Some(thread.map_err(no_thread)?);
+        self.stop = Some(stop);
+        Ok(())
+    }
+
+    /// Goes on as another version of the file has it. Returns whether it can: at the same address,
+    /// and as before with or without TLS.
+    pub fn change(&mut self, bind: &Bind) -> bool {
+        let has_tls = lock(&self.front.tls).is_some();
+        if self.front.address != bind.address
+            || has_tls != bind.tls.is_some()
+            || self.thread.is_none()
+        {
+            return false;
+        }
+        let Ok(tls) = tls_of(bind) else {
+            return false;
+        };
+        *lock(&self.front.tls) = tls;
+        true
+    }
+
+    /// How it is.
+    pub fn seen(&self) -> Seen {
+        let front = &self.front;
+        Seen {
+            address: front.address,
+            has_tls: lock(&front.tls).is_some(),
+            connections: front.carried.load(Ordering::Relaxed),
+            trouble: lock(&front.trouble).clone(),
+        }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if let Some(stop) = &self.stop {
+            // It fails only where it is readable already.
+            let _ = rustix::io::write(&**stop, &1_u64.to_ne_bytes());
+        }
+        if let Some(thread) = self.thread.take() {
+            // It is back at its poll within moments, and then the address is free.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Front {
+    fn says(&self, words: &str) {
+        write_error(&format!("evenkeel: volume {}: {words}\n", self.name));
+    }
+
+    fn fails(&self, words: String) {
+        let mut trouble = lock(&self.trouble);
+        let is_new = trouble.as_ref() != Some(&words);
+        *trouble = Some(words.clone());
+        drop(trouble);
+        if is_new {
+            self.says(&words);
+        }
+    }
+
+    /// The life of the thread that accepts.
+    fn live(self: &Arc<Self>, stop: BorrowedFd<'_>) {
+        let listener = loop {
+            match TcpListener::bind(self.address) {
+                Ok(listener) => break listener,
+                Err(error) => {
+                    let at = self.address;
+                    self.fails(format!(
+                        "cannot listen at {at}, and tries again until it can: {error}"
+                    ));
+                }
+            }
+            if waits(stop, None, Some(RETRY)) == Woken::Stop {
+                return;
+            }
+        };
+        if lock(&self.trouble).take().is_some() {
+            self.says(&format!("listens at {}", self.address));
+        }
+        // A look at it first, so that a connection that was reset does not block.
+        let _ = listener.set_nonblocking(true);
+        for number in 0.. {
+            let room = self.handshakes.wait(Instant::now());
+            let other = room.is_none().then(|| listener.as_fd());
+            match waits(stop, other, room) {
+                Woken::Stop => return,
+                Woken::Time => continue,
+                Woken::Ready => {}
+            }
+            match listener.accept() {
+                Ok((socket, from)) => self.accept(number, socket, from),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // No descriptor or no memory: later.
+                Err(_) => _ = waits(stop, None, Some(PAUSE)),
+            }
+        }
+    }
+
+    /// Serves a connection, on a thread of its own.
+    fn accept(self: &Arc<Self>, number: u64, socket: TcpStream, from: SocketAddr) {
+        let Ok(kept) = socket.try_clone() else {
+            return;
+        };
+        let place = self.handshakes.take(number, kept, Instant::now());
+        let own = Arc::clone(self);
+        let builder = std::thread::Builder::new().name("volume/client".to_owned());
+        // Without a thread, the connection and its place end here.
+        let _ = builder.spawn(move || {
+            let tls = lock(&own.tls).clone();
+            let known = match own.know(&socket, tls.as_ref()) {
+                Ok(Some(known)) => known,
+                Ok(None) => return,
+                Err(error) => return own.refuses(from, &error),
+            };
+            drop(place);
+            let Some(_carried) = Carried::take(&own.carried) else {
+                return own.refuses(from, &FrontError::TooMany);
+            };
+            match own.enter(known, socket) {
+                // How it ends its client sees.
+                Ok((wire, volume)) => drop(relay(wire, volume, GONE)),
+                Err(error) => own.refuses(from, &error),
+            }
+        });
+    }
+
+    /// Brings a connection to where its client is known. None: it left.
+    fn know(
+        &self,
+        socket: &TcpStream,
+        tls: Option<&Arc<ServerConfig>>,
+    ) -> Result<Option<Known>, FrontError> {
+        socket.set_nonblocking(false)?;
+        let Some(tls) = tls else {
+            return Ok(Some(Known::Plain));
+        };
+        let secured = front::secure(socket.try_clone()?, tls)?;
+        Ok(secured.map(|secured| Known::Secured(Box::new(secured))))
+    }
+
+    /// Connects a client with the volume.
+    fn enter(
+        &self,
+        known: Known,
+        socket: TcpStream,
+    ) -> Result<(Wire, std::os::unix::net::UnixStream), FrontError> {
+        match known {
+            Known::Secured(secured) => secured.enter(&self.volume),
+            Known::Plain => {
+                socket.set_nodelay(true)?;
+                socket.set_nonblocking(true)?;
+                let volume = front::reach(&self.volume)?;
+                Ok((Wire::from(OwnedFd::from(socket)), volume))
+            }
+        }
+    }
+
+    fn refuses(&self, from: SocketAddr, error: &FrontError) {
+        if !error.is_worth_a_line() {
+            return;
+        }
+        let line = format!("the client {from} is refused at {}: {error}", self.address);
+        if let Some(line) = self.voice.line(&line, Instant::now()) {
+            self.says(&line);
+        }
+    }
+}
+
+/// What a connection is once its client may use the volume.
+enum Known {
+    /// It is on this machine.
+    Plain,
+    /// It has a certificate.
+    Secured(Box<front::Secured>),
+}
+
+#[derive(PartialEq, Eq)]
+enum Woken {
+    Stop,
+    Ready,
+    Time,
+}
+
+fn waits(stop: BorrowedFd<'_>, other: Option<BorrowedFd<'_>>, limit: Option<Duration>) -> Woken {
+    let mut watched = vec![PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+    watched.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
+    let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+    // Interrupted or not: everything is looked at again.
+    let _ = poll(&mut watched, limit.as_ref());
+    match &watched[..] {
+        [stop, ..] if !stop.revents().is_empty() => Woken::Stop,
+        [_, other] if !other.revents().is_empty() => Woken::Ready,
+        _ => Woken::Time,
+    }
+}
