@@ -2,6 +2,7 @@
 
 use crate::device::{self, Backing, LogicalVolume};
 use crate::link::dial::Cable;
+use crate::network::Bind;
 use language::value::written_time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,6 +37,9 @@ pub struct Spec {
     /// second.
     #[serde(default)]
     pub verify: Option<u64>,
+    /// Where clients reach it over TCP.
+    #[serde(default)]
+    pub bind: Option<Bind>,
 }
 
 /// What requests do while no majority of the cluster is reachable.
@@ -273,6 +277,11 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
                 {
                     lines.push(format!("~ volume {name}: resync-rate {from} -> {to}"));
                 }
+                lines.extend(bind_difference(
+                    name,
+                    other.bind.as_ref(),
+                    spec.bind.as_ref(),
+                ));
                 if other.backing != spec.backing {
                     let (from, to) = (backing_words(&other.backing), backing_words(&spec.backing));
                     lines.push(format!("~ volume {name}: backing {from} -> {to}"));
@@ -285,6 +294,17 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
         }
     }
     lines
+}
+
+/// What is said of two lines `bind`; nothing of the content of their files.
+fn bind_difference(name: &str, before: Option<&Bind>, now: Option<&Bind>) -> Option<String> {
+    let words = |bind: Option<&Bind>| bind.map_or("none".to_owned(), Bind::to_string);
+    let (from, to) = (words(before), words(now));
+    match before == now {
+        true => None,
+        false if from == to => Some(format!("~ volume {name}: bind {to}: other certificates")),
+        false => Some(format!("~ volume {name}: bind {from} -> {to}")),
+    }
 }
 
 #[cfg(test)]
@@ -348,6 +368,7 @@ mod tests {
                         node: None,
                         without_majority: WithoutMajority::Freeze,
                         verify: None,
+                        bind: None,
                     },
                 )
             };

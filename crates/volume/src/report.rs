@@ -17,6 +17,10 @@ pub const VOLUME: &str = "volume";
 pub const BACKING: &str = "backing";
 /// The fact with the socket where clients connect.
 pub const SOCKET: &str = "socket";
+/// The fact with the address where clients connect over TCP.
+pub const NETWORK: &str = "tcp";
+/// The number of connections at it.
+pub const CONNECTIONS: &str = "tcp connections";
 /// The fact with the names of the nodes that have a copy each, this one first.
 pub const COPIES: &str = "copies";
 /// The fact with the node that has the lease of a volume with two copies.
@@ -191,6 +195,11 @@ fn rows() -> Vec<NumberRow> {
             "evenkeel_volume_clients_refused_total",
             "Connections that were closed because all places for clients were taken.",
         ),
+        NumberRow::new(
+            CONNECTIONS,
+            "evenkeel_volume_tcp_connections",
+            "Connections over TCP, where the volume has an address (`bind`).",
+        ),
     ]
 }
 
@@ -250,6 +259,11 @@ fn subject(volume: Status) -> Subject {
     if let Some(trouble) = trouble.filter(|_| is_served && why.is_empty()) {
         grade = Grade::Busy;
         why = format!("no snapshot: {trouble}");
+    }
+    let closed = { volume.network.as_ref() }.and_then(|seen| seen.trouble.clone());
+    if let Some(trouble) = closed.filter(|_| is_served && why.is_empty()) {
+        grade = grade.max(Grade::Busy);
+        why = trouble;
     }
     let sums = volume.sums.sums();
     if let Some(words) = sums.words().filter(|_| is_served) {
@@ -351,7 +365,12 @@ fn facts(subject: Subject, volume: &Status) -> Subject {
             .fact("access", format!("{engine}, {cache}"))
             .fact(SOCKET, volume.socket.display().to_string());
     }
-    subject
+    match &volume.network {
+        Some(seen) => subject
+            .fact(NETWORK, seen.to_string())
+            .number(CONNECTIONS, seen.connections as u64),
+        None => subject,
+    }
 }
 
 /// Adds how the checksums are.

@@ -5,6 +5,7 @@ use crate::config::{Schedule, Spec};
 use crate::device::{Device, Stamp};
 use crate::meter::Meter;
 use crate::mirror::Shown;
+use crate::network::Seen;
 use crate::sums::Tally;
 use crate::verified::Verified;
 use part::report::{Event, Grade, Moment};
@@ -122,6 +123,8 @@ pub struct Status {
     pub events: Vec<Event>,
     /// When snapshots are taken, and those that there are.
     pub snapshots: Option<(Schedule, Taken)>,
+    /// Where clients reach it over TCP, if they do.
+    pub network: Option<Seen>,
     /// Its checksums.
     pub sums: Arc<Tally>,
     /// Its numbers.

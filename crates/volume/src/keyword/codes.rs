@@ -52,4 +52,14 @@ language::codes! {
     LINK = "E0811", "a link in the clear over the network of the nodes",
         "`plain` is for a cable between both machines, whose network the line `link` names: `link 10.99.0.0/30 plain`. \
          Over the addresses of the nodes (`link nodes`, or no line) the copies use TLS.";
+    NETWORK = "E0813", "volume open to a network",
+        "`bind` offers a volume over TCP. Without `ssl` everybody who reaches the address could read and write it, so only \
+         loopback addresses are accepted. With `ssl`, clients are known by their certificates alone, so `crt`, `ca-file` \
+         and `verify required` are needed.";
+    CERTIFICATE = "E0814", "unusable certificate file of a volume",
+        "A file that `bind` names cannot be read or used. `crt` needs a PEM file with a certificate, its issuers and the \
+         private key without a passphrase; `ca-file` needs one with CA certificates. They are read at each load.";
+    ADDRESS_TWICE = "E0815", "two volumes at one address",
+        "Two volumes of one node have the same address and port in `bind`, or one of them has all addresses of that port. \
+         Give each volume a port of its own.";
 }

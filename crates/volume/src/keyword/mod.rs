@@ -3,6 +3,7 @@
 //! What comes out is the volumes of this node ([`Volumes`]): others are checked, and are
 //! not run here.
 
+mod bind;
 pub mod codes;
 mod defaults;
 mod either;
@@ -74,7 +75,11 @@ pub static PART: Part = Part {
 
 type LineBuilder = configuration::LineBuilder<Draft>;
 
-static LINES: &[Family<LineBuilder>] = &[("Volumes", section::LINES), ("Volumes", either::LINES)];
+static LINES: &[Family<LineBuilder>] = &[
+    ("Volumes", section::LINES),
+    ("Volumes", bind::LINES),
+    ("Volumes", either::LINES),
+];
 
 static OF_DEFAULTS: &[Family<LineBuilder>] =
     &[("Volumes", defaults::LINES), ("Volumes", either::LINES)];
@@ -127,6 +132,7 @@ impl Tabled for Draft {
             for told in [
                 of_nodes(context, volume),
                 of_device(before, volume),
+                bind::of_address(before, volume),
                 of_snapshots(volume),
                 of_verify(&self.defaults, volume),
                 of_cluster(context, volume),
@@ -135,6 +141,7 @@ impl Tabled for Draft {
             ] {
                 told.into_iter().for_each(|told| context.tell(told));
             }
+            let bind = bind::read(context, volume);
             let here = volume.nodes.is_empty()
                 || volume
                     .nodes
@@ -155,6 +162,7 @@ impl Tabled for Draft {
                     verify: verify(&self.defaults, volume)
                         .filter(|verify| verify.value && volume.nodes.len() < 2)
                         .map(|_| rate(&self.defaults)),
+                    bind,
                 };
                 volumes.0.insert(volume.name.value.clone(), spec);
             }
@@ -265,14 +273,10 @@ fn of_device(before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
             Backing::File(_) | Backing::Lvm(_) => None,
         }
     };
-    let meets = |other: &&Volume| {
-        let same =
-            |(one, two): (&Written<String>, &Written<String>)| is_name_of(&one.value, &two.value);
-        let on = |one: &Written<String>| volume.nodes.iter().any(|two| same((one, two)));
-        other.nodes.is_empty() || volume.nodes.is_empty() || other.nodes.iter().any(on)
-    };
     let (path, span) = of(volume)?;
-    let mut others = before.iter().filter(meets);
+    let mut others = before
+        .iter()
+        .filter(|other| bind::shares_a_node(other, volume));
     let (first, at) = others.find_map(|other| {
         let (taken, at) = of(other)?;
         (taken == path).then_some((&other.name.value, at))

@@ -1,5 +1,6 @@
 //! The lines of a `volume` section.
 
+use super::bind;
 use super::defaults::Defaults;
 use super::{LineBuilder, codes};
 use crate::config::{Schedule, WithoutMajority, parse_size};
@@ -39,6 +40,7 @@ pub(super) struct Volume {
     pub(super) snapshots: Option<Written<Schedule>>,
     pub(super) without_majority: Option<WithoutMajority>,
     pub(super) verify: Option<Written<bool>>,
+    pub(super) bind: Option<bind::Line>,
     /// A line `on` was refused.
     pub(super) has_refused_nodes: bool,
     /// Keywords that were given, and where.
@@ -86,6 +88,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         snapshots: None,
         without_majority: None,
         verify: None,
+        bind: None,
         has_refused_nodes: false,
         once: Vec::new(),
     });

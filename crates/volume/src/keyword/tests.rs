@@ -76,6 +76,7 @@ fn a_section_is_a_volume_of_this_machine() {
         snapshots: None,
         without_majority: WithoutMajority::Freeze,
         verify: None,
+        bind: None,
     };
     assert_eq!(
         volumes.0.into_iter().collect::<Vec<_>>(),
@@ -369,4 +370,185 @@ fn checksums_are_for_volumes_with_one_copy_and_two_are_refused_with_words() {
         told.contains("error[E0802]: 'verify': 'maybe' is not `yes` or `no`"),
         "{told}"
     );
+}
+
+/// Files of a directory: a certificate with its key, the CA of clients, and some that are no such.
+fn certificates() -> lab::Scratch {
+    let scratch = lab::Scratch::new().unwrap();
+    let authority = lab::pki::Authority::new("clients").unwrap();
+    let site = authority.issue(&lab::pki::Leaf::default()).unwrap();
+    let other = authority.issue(&lab::pki::Leaf::default()).unwrap();
+    let bundle = site.bundle();
+    let only_key = &bundle[bundle.find("-----BEGIN PRIVATE").unwrap()..];
+    let other_bundle = other.bundle();
+    let cut = other_bundle.find("-----BEGIN PRIVATE").unwrap();
+    for (name, text) in [
+        ("site.pem", bundle.as_str()),
+        ("ca.pem", authority.certificate_pem()),
+        ("empty.pem", ""),
+        ("key.pem", only_key),
+        ("other.pem", &(other_bundle[..cut].to_owned() + only_key)),
+        (
+            "damaged.pem",
+            "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n",
+        ),
+    ] {
+        scratch.write(name, text).unwrap();
+    }
+    scratch
+}
+
+#[test]
+fn a_volume_has_an_address_with_tls_or_one_of_this_machine() {
+    let scratch = certificates();
+    let file = |name: &str| scratch.path().join(name).display().to_string();
+    let ssl = format!(
+        " ssl crt {} ca-file {} verify required",
+        file("site.pem"),
+        file("ca.pem")
+    );
+    for (line, expected) in [
+        ("127.0.0.1:10809".to_owned(), "127.0.0.1:10809"),
+        ("[::1]:10809".to_owned(), "[::1]:10809"),
+        (format!("192.0.2.1:10809{ssl}"), "192.0.2.1:10809 with TLS"),
+        (format!(":10809{ssl}"), "0.0.0.0:10809 with TLS"),
+        (format!("*:10809{ssl}"), "0.0.0.0:10809 with TLS"),
+        (format!("[::]:10809{ssl}"), "[::]:10809 with TLS"),
+    ] {
+        let (volumes, told) = load(&format!("{GOOD}    bind {line}\n"), LoadOptions::default());
+        assert_eq!(told, "", "{line}");
+        let bind = volumes.0["mail"].bind.clone().unwrap();
+        assert_eq!(bind.to_string(), expected);
+        let bytes = codec::encode(&volumes);
+        assert_eq!(codec::decode::<Volumes>(&bytes).unwrap(), volumes);
+        assert!(!format!("{volumes:?}").contains("BEGIN"), "no key is shown");
+    }
+}
+
+#[test]
+fn an_address_that_would_let_everybody_in_is_refused() {
+    let scratch = certificates();
+    let file = |name: &str| scratch.path().join(name).display().to_string();
+    let (site, ca) = (file("site.pem"), file("ca.pem"));
+    let with = |own: &str, ca: &str| {
+        let (own, ca) = (file(own), file(ca));
+        format!("192.0.2.1:1 ssl crt {own} ca-file {ca} verify required")
+    };
+    for (line, expected) in [
+        (
+            "192.0.2.1:1".to_owned(),
+            "error[E0813]: 'bind 192.0.2.1:1' without 'ssl'",
+        ),
+        (
+            ":1".to_owned(),
+            "error[E0813]: 'bind 0.0.0.0:1' without 'ssl'",
+        ),
+        (
+            format!("127.0.0.1:1 crt {site}"),
+            "error[E0813]: 'bind' has certificates but no 'ssl'",
+        ),
+        (
+            "192.0.2.1:1 ssl".to_owned(),
+            "error[E0813]: 'bind' with 'ssl' needs 'crt'",
+        ),
+        (
+            format!("192.0.2.1:1 ssl crt {site} verify required"),
+            "error[E0813]: 'bind' with 'ssl' needs 'ca-file'",
+        ),
+        (
+            format!("192.0.2.1:1 ssl crt {site} ca-file {ca}"),
+            "error[E0813]: 'bind' with 'ssl' needs 'verify required'",
+        ),
+        (
+            format!("192.0.2.1:1 ssl crt {site} ca-file {ca} verify none"),
+            "error[E0813]: a client of a volume has to have a certificate",
+        ),
+        (
+            "127.0.0.1".to_owned(),
+            "error[E0802]: 'bind': '127.0.0.1' is no address: ",
+        ),
+        (
+            "127.0.0.1:1-2".to_owned(),
+            "error[E0802]: 'bind': '127.0.0.1:1-2' is not an IP address and one port",
+        ),
+        (
+            "localhost:1".to_owned(),
+            "error[E0802]: 'bind': 'localhost:1' is not an IP address and one port",
+        ),
+        (
+            "/run/x".to_owned(),
+            "error[E0802]: 'bind': '/run/x' is not an IP address and one port",
+        ),
+        (
+            "127.0.0.1:1 tls".to_owned(),
+            "error[E0802]: 'bind': 'tls' is not `ssl`, `crt`, `ca-file` or `verify`",
+        ),
+        (
+            "127.0.0.1:1 ssl crt x.pem".to_owned(),
+            "error[E0802]: 'bind': 'x.pem' is not an absolute path",
+        ),
+        (
+            with("none.pem", "ca.pem"),
+            "error[E0814]: 'crt': cannot use '",
+        ),
+        (
+            with("empty.pem", "ca.pem"),
+            "error[E0814]: 'crt': cannot use '",
+        ),
+        (
+            with("key.pem", "ca.pem"),
+            "error[E0814]: 'crt': cannot use '",
+        ),
+        (
+            with("ca.pem", "ca.pem"),
+            "error[E0814]: 'crt': cannot use '",
+        ),
+        (
+            with("other.pem", "ca.pem"),
+            "error[E0814]: 'crt': cannot use '",
+        ),
+        (
+            with("damaged.pem", "ca.pem"),
+            "error[E0814]: 'crt': cannot use '",
+        ),
+        (
+            with("site.pem", "empty.pem"),
+            "error[E0814]: 'ca-file': cannot use '",
+        ),
+        (
+            with("site.pem", "damaged.pem"),
+            "error[E0814]: 'ca-file': cannot use '",
+        ),
+        (
+            with("site.pem", "key.pem"),
+            "error[E0814]: 'ca-file': cannot use '",
+        ),
+    ] {
+        let told = told(&format!("{GOOD}    bind {line}\n"));
+        let one = told.lines().count() == 1 && told.contains(expected);
+        assert!(one, "{line}: {told}");
+    }
+    let line = "    bind 127.0.0.1:1\n";
+    let twice = told(&format!("{GOOD}{line}{line}"));
+    assert!(twice.contains("error[E0804]"), "{twice}");
+}
+
+#[test]
+fn two_volumes_of_a_node_have_two_addresses() {
+    let volume = |name: &str, node: &str, address: &str| {
+        format!("volume {name}\n  size 1g\n  on {node}\n  backing file /srv\n  bind {address}\n")
+    };
+    let nodes = ["alpha", "beta"];
+    for (node, address, is_refused) in [
+        ("alpha", "127.0.0.1:1", true),
+        ("beta", "127.0.0.1:1", false),
+        ("alpha", "127.0.0.1:2", false),
+        ("alpha", "127.0.0.2:1", false),
+    ] {
+        let text = volume("a", "alpha", "127.0.0.1:1") + &volume("b", node, address);
+        let (_, told) = on_alpha(&text, &nodes);
+        let expected = "error[E0815]: 127.0.0.1:1 is the address of volume 'a' already";
+        assert_eq!(told.contains(expected), is_refused, "{told}");
+        assert_eq!(told.is_empty(), !is_refused, "{told}");
+    }
 }

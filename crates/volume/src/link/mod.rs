@@ -18,8 +18,8 @@ mod session;
 mod wire;
 
 pub use session::{Incoming, LinkError, Session};
-pub use wire::{Trusted, Wire};
 pub(crate) use wire::{Timed, Young};
+pub use wire::{Trusted, Wire};
 
 /// Where nodes listen for the copies of the other one, unless told otherwise.
 pub const PORT: u16 = 7444;

@@ -12,6 +12,7 @@ use part::voice::write_error;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::time::Timespec;
 use rustls::ServerConfig;
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,7 +35,8 @@ struct Front {
     name: String,
     volume: PathBuf,
     address: SocketAddr,
-    /// With what TLS is begun; None: without TLS. Another one counts for connections from then on.
+    has_tls: bool,
+    /// With what TLS is begun, if it is. Another one counts for connections from then on.
     tls: Mutex<Option<Arc<ServerConfig>>>,
     /// Why nothing can connect, in words.
     trouble: Mutex<Option<String>>,
@@ -64,6 +66,21 @@ pub struct Seen {
     pub trouble: Option<String>,
 }
 
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tls = if self.has_tls {
+            "with TLS"
+        } else {
+            "without TLS"
+        };
+        write!(f, "{} {tls}", self.address)?;
+        match &self.trouble {
+            Some(_) => f.write_str(", closed"),
+            None => Ok(()),
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -83,6 +100,7 @@ impl Listening {
             name: name.to_owned(),
             volume,
             address: bind.address,
+            has_tls: bind.tls.is_some(),
             trouble: Mutex::new(tls.as_ref().err().cloned()),
             tls: Mutex::new(tls.as_ref().ok().cloned().flatten()),
             handshakes: Arc::default(),
@@ -119,11 +137,9 @@ impl Listening {
     /// Goes on as another version of the file has it. Returns whether it can: at the same address,
     /// and as before with or without TLS.
     pub fn change(&mut self, bind: &Bind) -> bool {
-        let has_tls = lock(&self.front.tls).is_some();
-        if self.front.address != bind.address
-            || has_tls != bind.tls.is_some()
-            || self.thread.is_none()
-        {
+        let front = &self.front;
+        let is_same = (front.address, front.has_tls) == (bind.address, bind.tls.is_some());
+        if !is_same || self.thread.is_none() {
             return false;
         }
         let Ok(tls) = tls_of(bind) else {
@@ -138,7 +154,7 @@ impl Listening {
         let front = &self.front;
         Seen {
             address: front.address,
-            has_tls: lock(&front.tls).is_some(),
+            has_tls: front.has_tls,
             connections: front.carried.load(Ordering::Relaxed),
             trouble: lock(&front.trouble).clone(),
         }

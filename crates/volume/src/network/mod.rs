@@ -12,6 +12,8 @@ pub mod certificates;
 pub mod front;
 mod listening;
 mod places;
+#[cfg(test)]
+mod tests;
 mod voice;
 
 pub use listening::{Listening, Seen};

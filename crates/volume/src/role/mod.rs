@@ -4,6 +4,7 @@
 mod copies;
 mod keeper;
 mod listening;
+mod network;
 mod pair;
 mod snapshots;
 mod socket;
@@ -21,6 +22,7 @@ use crate::mirror::{self, Shown};
 use crate::replica::{Order, OtherState};
 use copies::Copying;
 use listening::Listening;
+use network::Network;
 use part::role::{KnownLease, LeaseNews};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -51,6 +53,8 @@ pub struct Role {
     ending: Vec<Worker>,
     /// Scheduled snapshots of those that run.
     snapshots: BTreeMap<String, Snapshots>,
+    /// Where clients reach volumes over TCP.
+    network: Network,
     ties: Ties,
     /// Where the other node connects, and who listens there.
     listening: Option<Listening>,
@@ -204,6 +208,7 @@ impl Role {
             workers: BTreeMap::new(),
             ending: Vec::new(),
             snapshots: BTreeMap::new(),
+            network: Network::default(),
             ties: Ties {
                 registry,
                 wishes: Arc::new(Queue::new()?),
@@ -385,7 +390,7 @@ impl Role {
     /// # Errors
     /// The payload cannot be read, or a volume would become smaller: then nothing changes.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
-        let volumes = codec::decode::<Volumes>(payload).map_err(|error| error.to_string())?;
+        let mut volumes = codec::decode::<Volumes>(payload).map_err(|error| error.to_string())?;
         for (name, spec) in &volumes.0 {
             let worker = self.workers.get(name);
             let same = worker.filter(|worker| worker.spec().backing == spec.backing);
@@ -395,6 +400,7 @@ impl Role {
             }
         }
         self.listen(&volumes);
+        self.network.change(&mut volumes, &self.place.runtime);
         let stays = |(name, worker): &(String, Worker)| {
             let spec = volumes.0.get(name);
             let has = worker.spec();
@@ -457,6 +463,7 @@ impl Role {
             let mut status = worker.status();
             let snapshots = self.snapshots.get(&status.name);
             status.snapshots = snapshots.map(|one| (one.schedule, one.taken()));
+            status.network = self.network.seen(&status.name);
             status
         }))
     }

@@ -110,6 +110,7 @@ impl Worker {
             sums: Arc::new(Tally::new(name)),
             meter: Arc::default(),
             snapshots: None,
+            network: None,
             spec: spec.clone(),
             mirror: None,
             verified: None,

@@ -1,0 +1,272 @@
+//! The line `bind` of a `volume` section: its address over TCP, and the files of its TLS.
+
+use super::section::{Draft, Volume, Written, once};
+use super::{LineBuilder, codes};
+use crate::network::Bind;
+use crate::network::certificates::{CertificateError, Certificates, FILE_BYTES_MAX, Of, Pem};
+use configuration::outside::Unreadable;
+use configuration::{Context, is_name_of};
+use language::arguments::{Args, Built};
+use language::keyword::Keyword;
+use language::value::{Accepts, Address, Family, Host, Port, Transport, address};
+use language::{Diagnostic, Span, Word};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// The line.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    address: Written<SocketAddr>,
+    files: Option<Files>,
+}
+
+/// The files that TLS needs.
+#[derive(Clone, Debug)]
+struct Files {
+    own: Written<PathBuf>,
+    authorities: Written<PathBuf>,
+}
+
+/// The options of a line, as they stand there.
+#[derive(Debug, Default)]
+struct Options {
+    ssl: Option<Span>,
+    own: Option<Written<PathBuf>>,
+    authorities: Option<Written<PathBuf>>,
+    is_verified: bool,
+}
+
+const HELP: &str = "write `bind ADDRESS:PORT ssl crt FILE ca-file FILE verify required`";
+
+fn refused(span: Span, told: impl Into<String>) -> Diagnostic {
+    Diagnostic::error(&codes::NETWORK, span, told.into())
+}
+
+fn bind(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let volume = once(draft, args, "bind")?;
+    let word = args.required("an address and a port")?;
+    let address = Written {
+        value: parsed(args, word)?,
+        span: word.span,
+    };
+    let options = options(args)?;
+    args.end()?;
+    let files = files(args, &address, options)?;
+    volume.bind = Some(Line { address, files });
+    Ok(())
+}
+
+fn parsed(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
+    let found = address(word.str(), &Accepts::BIND);
+    let found = found.map_err(|error| args.unfit(word, &format!("no address: {error}")))?;
+    let Address {
+        transport: Transport::Default,
+        port: Port::One(port),
+        ref host,
+        family,
+    } = found
+    else {
+        return Err(args.unfit(word, "not an IP address and one port"));
+    };
+    let ip = match (host, family) {
+        (Host::Any, Family::V6) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        (Host::Any, _) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        (Host::Ip(ip), _) => *ip,
+        _ => return Err(args.unfit(word, "not an IP address and one port")),
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+fn options(args: &mut Args<'_>) -> Result<Options, Diagnostic> {
+    let mut options = Options::default();
+    while let Some(word) = args.peek() {
+        args.required("an option")?;
+        match word.str() {
+            "ssl" => options.ssl = Some(word.span),
+            "crt" => options.own = Some(path(args)?),
+            "ca-file" => options.authorities = Some(path(args)?),
+            "verify" => {
+                let how = args.required("`required`")?;
+                if how.str() != "required" {
+                    let told =
+                        "a client of a volume has to have a certificate: 'verify' is `required`";
+                    return Err(refused(how.span, told)
+                        .label("everybody could read and write the volume")
+                        .help(HELP));
+                }
+                options.is_verified = true;
+            }
+            _ => {
+                let told = "not `ssl`, `crt`, `ca-file` or `verify`";
+                return Err(args.unfit(word, told));
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
+    let word = args.required("a file")?;
+    let value = PathBuf::from(word.str());
+    match value.is_absolute() {
+        true => Ok(Written {
+            value,
+            span: word.span,
+        }),
+        false => Err(args.unfit(word, "not an absolute path")),
+    }
+}
+
+/// Without TLS nothing says who a client is, nor does it without the CAs of clients.
+fn files(
+    args: &Args<'_>,
+    address: &Written<SocketAddr>,
+    options: Options,
+) -> Result<Option<Files>, Diagnostic> {
+    let has_others = options.own.is_some() || options.authorities.is_some() || options.is_verified;
+    let Some(ssl) = options.ssl else {
+        if has_others {
+            let told = "'bind' has certificates but no 'ssl'";
+            return Err(refused(args.line().span, told).help(HELP));
+        }
+        if !address.value.ip().to_canonical().is_loopback() {
+            let told = format!("'bind {}' without 'ssl'", address.value);
+            return Err(refused(address.span, told)
+                .label("everybody who reaches this address could read and write the volume")
+                .help(
+                    "without `ssl` only addresses of this machine can be used, such as 127.0.0.1. "
+                        .to_owned()
+                        + HELP,
+                ));
+        }
+        return Ok(None);
+    };
+    match options {
+        Options {
+            own: Some(own),
+            authorities: Some(authorities),
+            is_verified: true,
+            ..
+        } => Ok(Some(Files { own, authorities })),
+        Options {
+            own, authorities, ..
+        } => {
+            let missing = match (own, authorities) {
+                (None, _) => "'crt', the certificate and key of the volume",
+                (_, None) => "'ca-file', the CA certificates of clients",
+                _ => "'verify required'",
+            };
+            let told = format!("'bind' with 'ssl' needs {missing}");
+            let told = refused(ssl, told);
+            let note =
+                "the certificate of a client is all that says who may read and write the volume";
+            Err(told.note(note).help(HELP))
+        }
+    }
+}
+
+/// Reads the files of a volume's line.
+pub(super) fn read(context: &mut Context, volume: &Volume) -> Option<Bind> {
+    let line = volume.bind.as_ref()?;
+    let address = line.address.value;
+    let Some(files) = &line.files else {
+        return Some(Bind { address, tls: None });
+    };
+    let mut file = |of: &Written<PathBuf>, keyword| {
+        let found = context.outside.read_secret(&of.value, FILE_BYTES_MAX);
+        let told = |error| unusable(of, keyword, &reason(error));
+        found.map(Pem).map_err(|error| Box::new(told(error)))
+    };
+    let found = file(&files.own, "crt").and_then(|own| {
+        let authorities = file(&files.authorities, "ca-file")?;
+        Ok(Certificates { own, authorities })
+    });
+    let checked = found.and_then(|found| match found.server() {
+        Ok(_) => Ok(found),
+        Err((of, error)) => Err(Box::new(unfit(files, of, &error))),
+    });
+    match checked {
+        Ok(tls) => Some(Bind {
+            address,
+            tls: Some(tls),
+        }),
+        Err(told) => {
+            context.tell(*told);
+            None
+        }
+    }
+}
+
+fn unfit(files: &Files, of: Of, error: &CertificateError) -> Diagnostic {
+    match of {
+        Of::Own => {
+            let help =
+                "the file holds the certificate, its issuers and the private key in PEM format";
+            unusable(&files.own, "crt", error).help(help)
+        }
+        Of::Authorities => unusable(&files.authorities, "ca-file", error)
+            .help("the file holds the CA certificates of clients in PEM format"),
+    }
+}
+
+fn unusable(file: &Written<PathBuf>, keyword: &str, why: &dyn fmt::Display) -> Diagnostic {
+    let told = format!("'{keyword}': cannot use '{}'", display(&file.value));
+    Diagnostic::error(&codes::CERTIFICATE, file.span, told).label(why.to_string())
+}
+
+fn display(path: &Path) -> std::path::Display<'_> {
+    path.display()
+}
+
+fn reason(unreadable: Unreadable) -> String {
+    match unreadable {
+        Unreadable::TooLarge(max) => format!("the file has more than {max} bytes"),
+        Unreadable::Unnameable => "invalid file name".to_owned(),
+        Unreadable::Refused(number) => language::reason(&std::io::Error::from_raw_os_error(number)),
+    }
+}
+
+/// An address belongs to one volume of a node.
+pub(super) fn of_address(before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
+    let line = volume.bind.as_ref()?;
+    let at = |line: &Line| Bind {
+        address: line.address.value,
+        tls: None,
+    };
+    let mut others = before.iter().filter(|other| shares_a_node(other, volume));
+    let (other, taken) = others.find_map(|other| {
+        let taken = other.bind.as_ref()?;
+        at(taken).meets(&at(line)).then_some((other, taken))
+    })?;
+    let (name, address) = (&other.name.value, line.address.value);
+    let told = format!("{address} is the address of volume '{name}' already");
+    let told = Diagnostic::error(&codes::ADDRESS_TWICE, line.address.span, told);
+    let told = told
+        .label("a second volume at it")
+        .also(taken.address.span, "the first is here");
+    Some(told.help("give each volume a port of its own"))
+}
+
+/// Whether two volumes run on the same node, as far as the file says.
+pub(super) fn shares_a_node(one: &Volume, two: &Volume) -> bool {
+    let on = |node: &Written<String>| {
+        let mut others = two.nodes.iter();
+        others.any(|other| is_name_of(&other.value, &node.value))
+    };
+    one.nodes.is_empty() || two.nodes.is_empty() || one.nodes.iter().any(on)
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
+    places: &["volume"],
+    syntax: "bind [<address>]:<port> [ssl crt <file> ca-file <file> verify required]",
+    doc: "Offers the volume over NBD at this TCP address too, on each node that runs it. With `ssl`, clients \
+        have to begin TLS (`NBD_OPT_STARTTLS`) before anything else, and to present a certificate. `crt` is the \
+        certificate of the volume with its issuers and its private key, `ca-file` has the CA certificates that verify \
+        those of clients, both in PEM format with absolute paths. Whoever has a certificate of these CAs can read and \
+        write the volume: there is no other access control, so `verify required` cannot be left out. Without `ssl` only \
+        loopback addresses are accepted. Each volume needs an address or a port of its own. A reload that changes the \
+        files or the address has no effect on clients that are connected.",
+    example: "bind 127.0.0.1:10809",
+    build: bind,
+}];

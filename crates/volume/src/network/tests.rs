@@ -1,0 +1,187 @@
+//! What is said before TLS, as tables of bytes.
+
+use super::front::{FrontError, start_tls};
+use protocol::nbd::{Fault, GREETING};
+use std::io::{self, Read, Write};
+
+/// A client that says all of this, so many bytes at a time, and hears what it is sent.
+struct Peer {
+    says: Vec<u8>,
+    step: usize,
+    at: usize,
+    hears: Vec<u8>,
+    /// It is silent when it has said all, and does not end the connection.
+    stays: bool,
+}
+
+impl Read for Peer {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let left = &self.says[self.at..];
+        if left.is_empty() && self.stays {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let count = left.len().min(self.step).min(bytes.len());
+        bytes[..count].copy_from_slice(&left[..count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+impl Write for Peer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hears.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+const FLAGS: [u8; 4] = [0, 0, 0, 3];
+
+fn option(number: u32, data: &[u8]) -> Vec<u8> {
+    let length = data.len() as u32;
+    [
+        b"IHAVEOPT",
+        &number.to_be_bytes()[..],
+        &length.to_be_bytes(),
+        data,
+    ]
+    .concat()
+}
+
+fn reply(option: u32, kind: u32, words: &str) -> Vec<u8> {
+    let magic = 0x0003_e889_0455_65a9_u64.to_be_bytes();
+    let numbers = [option, kind, words.len() as u32].map(u32::to_be_bytes);
+    [&magic, &numbers.concat()[..], words.as_bytes()].concat()
+}
+
+const TLS_REQUIRED: u32 = 1 << 31 | 5;
+const INVALID: u32 = 1 << 31 | 3;
+
+type Said = (Result<Option<u32>, FrontError>, Vec<u8>);
+
+fn said(says: &[u8], step: usize, stays: bool) -> Said {
+    let mut peer = Peer {
+        says: says.to_vec(),
+        step,
+        at: 0,
+        hears: Vec::new(),
+        stays,
+    };
+    let ended = start_tls(&mut peer);
+    let hears = peer.hears.strip_prefix(&GREETING).expect("the greeting");
+    (ended, hears.to_vec())
+}
+
+#[test]
+fn tls_begins_after_starttls_in_whatever_pieces_it_comes() {
+    let says = [&FLAGS[..], &option(5, b"")].concat();
+    for step in [1, 3, says.len()] {
+        let (ended, hears) = said(&says, step, true);
+        assert_eq!(ended.unwrap(), Some(3));
+        assert_eq!(hears, reply(5, 1, ""));
+    }
+    // The flag that leaves out zeroes is the client's own choice.
+    let says = [&[0, 0, 0, 1][..], &option(5, b"")].concat();
+    assert_eq!(said(&says, 99, true).0.unwrap(), Some(1));
+}
+
+#[test]
+fn before_tls_every_other_option_is_refused() {
+    let go = [&4_u32.to_be_bytes()[..], b"mail", &[0, 0]].concat();
+    for (number, data) in [
+        (3, &[][..]),
+        (6, &go),
+        (7, &go),
+        (8, &[]),
+        (9, &go),
+        (10, &go),
+        (11, &[]),
+        (77, &[1; 16 << 10]),
+        (u32::MAX, &[]),
+    ] {
+        let says = [&FLAGS[..], &option(number, data)].concat();
+        let refusal = reply(number, TLS_REQUIRED, "TLS is required");
+        for step in [1, 4096] {
+            let (ended, hears) = said(&says, step, false);
+            assert!(
+                matches!(ended, Err(FrontError::WithoutTls)),
+                "{number}: {ended:?}"
+            );
+            assert_eq!(hears, refusal);
+        }
+        // It may begin TLS after that.
+        let (ended, hears) = said(&[&says[..], &option(5, b"")].concat(), 4096, true);
+        assert_eq!(ended.unwrap(), Some(3));
+        assert_eq!(hears, [refusal, reply(5, 1, "")].concat());
+    }
+    // The old option for an export has no reply for an error.
+    let (ended, hears) = said(&[&FLAGS[..], &option(1, b"mail")].concat(), 99, true);
+    assert!(matches!(ended, Err(FrontError::WithoutTls)), "{ended:?}");
+    assert_eq!(hears, b"");
+    let (ended, hears) = said(&[&FLAGS[..], &option(5, b"x")].concat(), 99, false);
+    assert!(matches!(ended, Err(FrontError::WithoutTls)), "{ended:?}");
+    assert_eq!(hears, reply(5, INVALID, "the option has no data"));
+}
+
+#[test]
+fn a_client_may_leave_before_tls() {
+    let abort = [&FLAGS[..], &option(2, b"")].concat();
+    for (says, hears) in [
+        (&b""[..], Vec::new()),
+        (&FLAGS[..2], Vec::new()),
+        (&FLAGS, Vec::new()),
+        (&abort[..12], Vec::new()),
+        (&abort, reply(2, 1, "")),
+    ] {
+        let (ended, heard) = said(says, 99, false);
+        assert_eq!((ended.unwrap(), heard), (None, hears), "{says:?}");
+    }
+    let (ended, _) = said(&FLAGS, 99, true);
+    assert!(matches!(ended, Err(FrontError::Late)), "{ended:?}");
+}
+
+#[test]
+fn nonsense_ends_the_connection() {
+    let clear = [&FLAGS[..], &option(5, b""), &option(3, b"")].concat();
+    let (ended, hears) = said(&clear, 4096, true);
+    assert!(matches!(ended, Err(FrontError::Clear)), "{ended:?}");
+    assert_eq!(hears, reply(5, 1, ""));
+    let long = |length: u32| {
+        [
+            &FLAGS[..],
+            b"IHAVEOPT",
+            &[0, 0, 0, 7],
+            &length.to_be_bytes(),
+        ]
+        .concat()
+    };
+    let many = [&FLAGS[..], &option(3, b"").repeat(65)].concat();
+    for (says, fault) in [
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), Fault::Flags),
+        (vec![22, 3, 1, 2, 0, 1], Fault::Flags),
+        (vec![0; 4], Fault::Flags),
+        (vec![0xff; 64], Fault::Flags),
+        ([&FLAGS[..], &[0; 16]].concat(), Fault::Option),
+        (long((16 << 10) + 1), Fault::OptionTooLong((16 << 10) + 1)),
+        (long(u32::MAX), Fault::OptionTooLong(u32::MAX)),
+        (many, Fault::TooManyOptions),
+    ] {
+        for step in [1, 4096] {
+            let (ended, _) = said(&says, step, true);
+            let is_so = matches!(&ended, Err(FrontError::Nbd(found)) if *found == fault);
+            assert!(is_so, "{says:?}: {ended:?}");
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_stop_it_or_begin_tls_by_themselves(says: Vec<u8>, step in 1_usize..64) {
+        // What is random has no magic number.
+        let (ended, _) = said(&says, step, false);
+        proptest::prop_assert!(!matches!(ended, Ok(Some(_))));
+    }
+}
