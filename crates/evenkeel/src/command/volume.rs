@@ -134,6 +134,7 @@ fn section(matches: &ArgMatches, name: &str) -> Result<(Spec, Option<Instance>),
         node: None,
         without_majority: WithoutMajority::default(),
         verify: None,
+        bind: None,
     };
     Ok((spec, Some(instance)))
 }

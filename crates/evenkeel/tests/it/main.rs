@@ -31,6 +31,7 @@ mod upgrade;
 mod volume_checksums;
 mod volume_copies;
 mod volume_lvm;
+mod volume_network;
 mod volume_snapshots;
 mod volumes;
 mod watch;

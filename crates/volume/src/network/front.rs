@@ -40,6 +40,9 @@ pub enum FrontError {
     /// Behind `NBD_OPT_STARTTLS` something else came than a handshake.
     #[error("it sent data in the clear behind NBD_OPT_STARTTLS")]
     Clear,
+    /// It has no certificate, or presents none of these CAs.
+    #[error("it presents no certificate of a CA in `ca-file`")]
+    NoCertificate,
     /// The handshake of TLS.
     #[error("TLS: {0}")]
     Tls(rustls::Error),
@@ -78,6 +81,7 @@ impl From<io::Error> for FrontError {
 impl From<GreetingError> for FrontError {
     fn from(error: GreetingError) -> FrontError {
         match error {
+            GreetingError::Tls(rustls::Error::NoCertificatesPresented) => FrontError::NoCertificate,
             GreetingError::Tls(error) => FrontError::Tls(error),
             GreetingError::NoTls => FrontError::Ended,
             GreetingError::Io(error) => error.into(),
