@@ -47,6 +47,7 @@ mod volume_complaints;
 mod volume_copy;
 mod volume_disks;
 mod volume_guest;
+mod volume_network;
 mod volume_orders;
 mod volume_pair;
 mod volume_power;

@@ -324,7 +324,8 @@ impl Drop for Lock {
 /// Whether somebody has this socket, without a connection to it: one of another
 /// type is refused for its type where there is somebody.
 fn lives(socket: &Path) -> Result<bool, Errno> {
-    let fd = unix(SocketType::STREAM)?;
+    // Nobody in this directory has one of datagrams; volumes have streams.
+    let fd = unix(SocketType::DGRAM)?;
     match connect(&fd, &SocketAddrUnix::new(socket)?) {
         Ok(()) | Err(Errno::PROTOTYPE) => Ok(true),
         Err(Errno::CONNREFUSED) => Ok(false),
@@ -723,6 +724,13 @@ mod tests {
         assert_eq!(nobody.unwrap_err(), Errno::AGAIN);
         drop(role);
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        // The socket of a volume is one of streams.
+        let socket = directory.join("volume-mail.sock");
+        let volume = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        volume.set_nonblocking(true).unwrap();
+        assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 0);
+        assert!(volume.accept().is_err(), "a search is no client");
+        std::fs::remove_file(&socket).unwrap();
         std::fs::remove_dir(&directory).unwrap();
     }
 }

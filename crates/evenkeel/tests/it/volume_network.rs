@@ -8,6 +8,7 @@ use lab::{eventually, free_port, skip_unless_installed};
 use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -232,6 +233,35 @@ fn nobody_is_let_in_without_tls_and_a_certificate_of_the_right_ca() {
     assert!(refused, "{}", text(&output));
     assert!(says("it does not use TLS, which is required here"));
     assert!(site.is_let_in("client"));
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+/// A client that has chosen the export over the Unix socket, and stays.
+fn client_here(site: &Site) -> UnixStream {
+    let mut socket = UnixStream::connect(site.bed.socket("mail")).unwrap();
+    socket.read_exact(&mut [0; 18]).unwrap();
+    socket.write_all(&[0, 0, 0, 3]).unwrap();
+    // NBD_OPT_EXPORT_NAME: size and flags, no zeroes.
+    socket
+        .write_all(b"IHAVEOPT\0\0\0\x01\0\0\0\x04mail")
+        .unwrap();
+    socket.read_exact(&mut [0; 10]).unwrap();
+    socket
+}
+
+#[test]
+fn a_client_for_whom_there_is_no_place_is_closed_and_the_log_says_why() {
+    skip_unless_installed!("nbdinfo");
+    let site = Site::new();
+    let supervised = site.serve();
+    let clients: Vec<UnixStream> = (0..15).map(|_| client_here(&site)).collect();
+    assert!(!site.is_let_in("client"));
+    let words = "no place for another client (it has 15)";
+    assert!(eventually(PATIENCE, || supervised.has_said(words)));
+    let refused = || site.shown().contains("places for clients were taken: 1\n");
+    assert!(eventually(PATIENCE, refused), "{}", site.shown());
+    drop(clients);
+    assert!(eventually(PATIENCE, || site.is_let_in("client")));
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 

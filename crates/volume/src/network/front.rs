@@ -4,7 +4,7 @@
 //! seen such a greeting, so that one is not passed on.
 
 use super::places::CONNECTIONS_MAX;
-use crate::export::HANDSHAKE_MAX;
+use crate::export::{CLIENTS_MAX, HANDSHAKE_MAX};
 use crate::link::greeting::GreetingError;
 use crate::link::{Timed, Wire, Young};
 use protocol::nbd::{Fault, GREETING, Handshake, Step, Transport};
@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the volume may take to greet: it does so once it has a place for a client.
+/// How long the volume may take to greet, or to close the connection for want of a place.
 const GREETED_MAX: Duration = Duration::from_secs(10);
 /// Bytes that are read at once before TLS.
 const READ_BYTES: usize = 4096;
@@ -62,10 +62,7 @@ pub enum FrontError {
     #[error("{CONNECTIONS_MAX} connections are in use already")]
     TooMany,
     /// The volume does not greet.
-    #[error(
-        "the volume has no place for another client, or stops: it did not respond within {} s",
-        GREETED_MAX.as_secs()
-    )]
+    #[error("the volume has no place for another client (it has {CLIENTS_MAX}), or stops")]
     NoPlace,
 }
 
@@ -182,7 +179,10 @@ impl Secured {
         inner
             .read_exact(&mut greeting)
             .map_err(|error| match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => FrontError::NoPlace,
+                io::ErrorKind::WouldBlock
+                | io::ErrorKind::TimedOut
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset => FrontError::NoPlace,
                 _ => FrontError::NotServed(error),
             })?;
         if greeting != GREETING {

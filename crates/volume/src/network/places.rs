@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Connections of one address whose handshake is not finished.
 pub const HANDSHAKES_MAX: usize = 16;
 /// Connections of one address whose bytes are carried: more than a volume has places for clients,
-/// so that some may wait for one.
+/// because those that end take a moment.
 pub const CONNECTIONS_MAX: usize = 32;
 /// How long a connection keeps its place when another one wants it.
 const HANDSHAKE_LEAST: Duration = Duration::from_millis(500);
