@@ -52,5 +52,6 @@ mod volume_orders;
 mod volume_pair;
 mod volume_power;
 mod volume_restored;
+mod volume_rot;
 mod volume_site;
 mod volume_verify;

@@ -74,6 +74,8 @@ pub const DAMAGED: &str = "damaged bytes";
 pub const CHECKED: &str = "checksums kept";
 /// The number of blocks that did not match, counted at each read.
 pub const MISMATCHES: &str = "checksum mismatches";
+/// The number of blocks that were repaired from the other copy.
+pub const REPAIRED: &str = "blocks repaired";
 /// The number of bytes that have checksums.
 pub const SUMMED: &str = "checksummed bytes";
 /// Damaged ranges that are listed at most.
@@ -185,9 +187,14 @@ fn rows() -> Vec<NumberRow> {
             "Blocks that a read found damaged.",
         ),
         NumberRow::new(
+            REPAIRED,
+            "evenkeel_volume_repaired_blocks_total",
+            "Damaged blocks that were repaired from the other copy.",
+        ),
+        NumberRow::new(
             DAMAGED,
             "evenkeel_volume_damaged_bytes",
-            "Bytes that are damaged and were not overwritten since.",
+            "Bytes that are damaged and were not overwritten or repaired since.",
         ),
         NumberRow::new(CLIENTS, "evenkeel_volume_clients", "Connected clients."),
         NumberRow::new(
@@ -253,7 +260,8 @@ fn subject(volume: Status) -> Subject {
         .collect();
     if is_served && !troubles.is_empty() {
         (word, grade) = ("failing", Grade::Bad);
-        why = troubles.join("; ");
+        let colon = if why.is_empty() { "" } else { "; " };
+        why = format!("{}{colon}{why}", troubles.join("; "));
     }
     let trouble = { volume.snapshots.as_ref() }.and_then(|(_, taken)| taken.trouble.clone());
     if let Some(trouble) = trouble.filter(|_| is_served && why.is_empty()) {
@@ -390,6 +398,10 @@ fn checked(subject: Subject, sums: &Sums) -> Subject {
         .number(SUMMED, built)
         .number(MISMATCHES, sums.mismatches)
         .number(DAMAGED, damaged);
+    let subject = match sums.is_pair {
+        true => subject.number(REPAIRED, sums.repaired),
+        false => subject,
+    };
     let line = |block: &u64| {
         let first = block * BLOCK_BYTES;
         format!("bytes {first}-{}", first + BLOCK_BYTES - 1)

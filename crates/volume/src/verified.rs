@@ -99,7 +99,7 @@ pub(crate) fn rows() -> [NumberRow; 7] {
         row(
             FOUND,
             "evenkeel_volume_verify_differing_bytes",
-            "Bytes that the last verify found different or unreadable.",
+            "Bytes that the last verify found different, unreadable or damaged.",
         ),
         row(
             REPAIRED,
@@ -147,7 +147,9 @@ fn lines(verify: &Verify) -> Vec<String> {
             Fault::Differs => "differ",
             Fault::UnreadableHere => "cannot be read at the owner",
             Fault::UnreadableThere => "cannot be read at the other node",
-            Fault::Damaged => "do not match their checksums",
+            Fault::Damaged if verify.is_check => "do not match their checksums",
+            Fault::Damaged => "do not match their checksums at the owner",
+            Fault::DamagedThere => "do not match their checksums at the other node",
         };
         format!("bytes {first}-{} {what}", end - 1)
     };

@@ -18,7 +18,7 @@ pub const PAGE_BYTES: usize = 4096;
 pub const BUFFER_BYTES_MAX: usize = PAGES_PER_WORD * PAGE_BYTES;
 
 /// Who may hold buffers of a pool at a time.
-pub const ACCOUNTS_MAX: usize = 18;
+pub const ACCOUNTS_MAX: usize = 19;
 /// What every account can always take, bytes. Beyond it they share the rest.
 pub const ACCOUNT_BYTES_MIN: usize = 256 << 10;
 const SHARED_BYTES: usize = POOL_BYTES - ACCOUNTS_MAX * ACCOUNT_BYTES_MIN;

@@ -42,9 +42,6 @@ language::codes! {
         "Scheduled snapshots are clones of files (reflink), so they need `backing file` with a directory on XFS or \
          btrfs. Remove the line `snapshot`. For a volume in a thin pool of LVM, run `evenkeel volume snapshot NAME` \
          from a timer.";
-    VERIFY = "E0821", "checksums on disk for a volume with two copies",
-        "`verify yes` is supported for volumes with one copy. With two copies, write `verify no` in the section of the \
-         volume, or remove the line, and run `evenkeel volume verify NAME` from a timer: it compares both copies.";
     NO_CLUSTER = "W0812", "volume with two copies outside of a cluster",
         "A volume with two copies is served by the node that has its lease in the cluster. These files were loaded \
          from the command line (`evenkeel check`, `evenkeel run -f`), so no cluster is known, and the volume would \

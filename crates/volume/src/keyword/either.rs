@@ -69,13 +69,14 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["volume", "volume-defaults"],
         syntax: "verify { yes | no }",
-        doc: "With `yes`, a checksum of each block of 4 KiB is kept on disk beside the data of a volume with one copy, and \
-            each read is compared with it. Data that the disk has damaged without an error is never returned: the read \
-            fails (EIO) until the block is overwritten, and `evenkeel volume show` has the damage. Clients see a minimum \
-            block size of 4 KiB. The checksums take 0.2 % of the volume's size and about 4 MiB of memory. Those of \
-            existing data are built while the volume is used, at `resync-rate`. With `no`, the default, they are given up. A change \
-            takes effect at the reload, and clients connect again. Volumes with two copies do not support \
-            `yes` yet. In `volume-defaults` it holds for all volumes that do not say it themselves.",
+        doc: "With `yes`, a checksum of each block of 4 KiB is kept on disk beside the data, on each node with a copy, and \
+            each read is compared with it. Data that the disk has damaged without an error is never returned. With two \
+            copies, the block is repaired from the other copy, and the client gets the right data. With one copy, or if \
+            the other one does not have it either, the read fails (EIO) until the block is overwritten. \
+            `evenkeel volume show` has the damage. Clients see a minimum block size of 4 KiB. The checksums take 0.2 % of \
+            the volume's size and about 4 MiB of memory. Those of existing data are built while the volume is used, at \
+            `resync-rate`. With `no`, the default, they are given up. A change takes effect at the reload, and clients \
+            connect again. In `volume-defaults` it holds for all volumes that do not say it themselves.",
         example: "verify yes",
         build: verify,
     },

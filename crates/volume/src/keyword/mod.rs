@@ -134,7 +134,6 @@ impl Tabled for Draft {
                 of_device(before, volume),
                 bind::of_address(before, volume),
                 of_snapshots(volume),
-                of_verify(&self.defaults, volume),
                 of_cluster(context, volume),
                 missing(volume, "size", volume.size.is_none()),
                 missing(volume, "backing", volume.backing.is_none()),
@@ -160,7 +159,7 @@ impl Tabled for Draft {
                         .or(self.defaults.without_majority.as_ref().map(|one| one.value))
                         .unwrap_or_default(),
                     verify: verify(&self.defaults, volume)
-                        .filter(|verify| verify.value && volume.nodes.len() < 2)
+                        .filter(|verify| verify.value)
                         .map(|_| rate(&self.defaults)),
                     bind,
                 };
@@ -244,23 +243,6 @@ fn rate(defaults: &Defaults) -> u64 {
 /// What a volume says of checksums, or the defaults do.
 fn verify<'d>(defaults: &'d Defaults, volume: &'d Volume) -> Option<&'d Written<bool>> {
     volume.verify.as_ref().or(defaults.verify.as_ref())
-}
-
-/// Two copies have no checksums on disk.
-fn of_verify(defaults: &Defaults, volume: &Volume) -> Option<Diagnostic> {
-    let ([_, second], Some(verify)) = (&volume.nodes[..], verify(defaults, volume)) else {
-        return None;
-    };
-    if !verify.value {
-        return None;
-    }
-    let name = &volume.name.value;
-    let told = format!("volume '{name}' has two copies, for which 'verify yes' is not supported");
-    let told = Diagnostic::error(&codes::VERIFY, verify.span, told);
-    let told = told.also(second.span, "the second copy");
-    Some(told.help(format!(
-        "write `verify no` in its section; `evenkeel volume verify {name}` compares both copies"
-    )))
 }
 
 /// A device belongs to one volume of a node.

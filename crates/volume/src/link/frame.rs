@@ -74,9 +74,15 @@ pub enum Kind {
     Verify,
     /// `Unreadable`.
     Unreadable,
+    /// A command that reads.
+    Read,
+    /// `Content`.
+    Content,
+    /// `Damaged`.
+    Damaged,
 }
 
-const KINDS: [Kind; 26] = [
+const KINDS: [Kind; 29] = [
     Kind::Pulse,
     Kind::Hello,
     Kind::Welcome,
@@ -103,6 +109,9 @@ const KINDS: [Kind; 26] = [
     Kind::Resized,
     Kind::Verify,
     Kind::Unreadable,
+    Kind::Read,
+    Kind::Content,
+    Kind::Damaged,
 ];
 
 /// How a request of the other node's client ended.

@@ -108,7 +108,7 @@ fn introduction(random: &mut Random) -> Introduction {
 
 /// The bytes of a frame, whole or broken.
 fn frame(random: &mut Random) -> Vec<u8> {
-    const KINDS: u64 = 28;
+    const KINDS: u64 = 31;
     let kind = random.below(KINDS) as u8;
     // A byte of the head says it, and may say what is none.
     let head = Head {
@@ -231,12 +231,18 @@ impl Node {
             Action::Disk(id, _) if fails => Input::Disk(id, DiskResult::Failed),
             Action::Disk(id, Operation::Read(blocks)) => {
                 assert!(blocks.end() <= BLOCKS, "seed {}: {blocks:?}", self.seed);
+                if random.once_in(20) {
+                    let wrong = blocks.iter().filter(|_| random.percent(50)).collect();
+                    return Some(Input::Disk(id, DiskResult::Damaged(wrong)));
+                }
                 let length = blocks.count as usize * BLOCK_BYTES as usize;
                 let buffer = self.pool.take(&self.account, length)?;
                 Input::Disk(id, DiskResult::Data(Data(Rc::new(buffer))))
             }
             Action::Disk(id, operation) => {
-                if let Operation::Write { blocks, .. } = operation {
+                if let Operation::Write { blocks, .. } | Operation::Repair { blocks, .. } =
+                    operation
+                {
                     assert!(blocks.end() <= BLOCKS, "seed {}: {blocks:?}", self.seed);
                 }
                 Input::Disk(id, DiskResult::Done)

@@ -2,17 +2,21 @@
 
 use super::{Data, durable};
 use crate::disk::{
-    self, Account, Buffer, Completion, Disk, DiskError, Output, Pool, Preference, Target, Token,
+    self, Account, Buffer, Completion, Disk, DiskError, Failure, Output, Pool, Preference, Target,
+    Token,
 };
 use crate::layout::{self, Metadata};
 use crate::replica::{
     BLOCK_BYTES, Blocks, Body, Change, CopyState, DiskResult, Input, Operation, OperationId,
 };
 use crate::store::Store;
+use crate::sums::area::Area;
+use crate::sums::{Checked, Tally};
 use rustix::fs::{OFlags, fcntl_getfl};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The number of the store of a founder: the replica counts from one.
@@ -26,7 +30,7 @@ const STALL: Duration = Duration::from_secs(2);
 /// The disk, with what is under way on it.
 #[derive(Debug)]
 pub(super) struct Local {
-    disk: Disk,
+    disk: Checked,
     store: Store,
     pool: Pool,
     /// For what is read for the other copy, or received from it.
@@ -53,6 +57,10 @@ pub(super) struct Local {
     waits_since: Option<Instant>,
 }
 
+/// The checksums of a copy: where they are, at how many bytes a second they are built, and their
+/// report.
+pub type Sums = (Area, u64, Arc<Tally>);
+
 impl Local {
     /// Of an open copy.
     ///
@@ -62,10 +70,18 @@ impl Local {
         data: &Target,
         metadata: &Target,
         layout: Metadata,
+        sums: Option<Sums>,
     ) -> Result<Local, DiskError> {
         let pool = Pool::new()?;
+        let best = Preference::Best;
+        let disk = Disk::new(data, &pool, best)?;
+        let mut disk = match sums {
+            Some((area, rate, tally)) => Checked::with(disk, area, &pool, best, (rate, tally))?,
+            None => Checked::new(disk),
+        };
+        disk.keep_damaged();
         Ok(Local {
-            disk: Disk::new(data, &pool, Preference::Best)?,
+            disk,
             // A write of metadata now and then needs no second ring.
             store: Store::new(metadata, &pool, layout, Preference::Threads)?,
             account: pool.account(),
@@ -82,6 +98,11 @@ impl Local {
             trouble: None,
             waits_since: None,
         })
+    }
+
+    /// What is read to build checksums, or to check them, bytes a second from here on.
+    pub(super) fn set_rate(&mut self, rate: u64) {
+        self.disk.set_rate(rate);
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -136,6 +157,9 @@ impl Local {
         let operation = match operation {
             Operation::Read(blocks) => return self.read(id, blocks),
             Operation::Flush => disk::Operation::Flush,
+            Operation::Repair { blocks, data } => {
+                return self.disk.repair(token, blocks.first..blocks.end(), data.0);
+            }
             Operation::Write { blocks, body, fua } => {
                 let offset = blocks.first * BLOCK_BYTES;
                 let zero = |allocate| disk::Operation::Zero {
@@ -245,8 +269,9 @@ impl Local {
                 self.disk.submit(token, disk::Operation::Flush);
                 continue;
             }
-            let is_short = matches!(result, Err(disk::Failure::Short));
+            let is_short = matches!(result, Err(Failure::Short));
             let result = match result {
+                Err(Failure::Damaged) => DiskResult::Damaged(self.disk.take_damaged(token)),
                 Ok(Output::Data(buffer)) => DiskResult::Data(Data(Rc::new(buffer))),
                 Ok(Output::Done | Output::Extents(_)) => DiskResult::Done,
                 Err(failure) => {
@@ -264,6 +289,10 @@ impl Local {
             && let Some(number) = self.storing.take()
         {
             self.waits_since = None;
+            if result.is_ok() {
+                // No operation is for a new part before.
+                self.disk.resize(self.store.head().size_bytes);
+            }
             ended.push(match result {
                 Ok(()) => Input::Stored(number),
                 Err(failure) => {
@@ -277,5 +306,27 @@ impl Local {
                 self.store(number, change);
             }
         }
+    }
+
+    /// When it is to be looked at, if nothing happens before.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.disk.deadline()
+    }
+
+    /// Has the checksums stored. Returns true when that is done, or fails.
+    pub(super) fn stop(&mut self) -> bool {
+        let has_ended = self.disk.stop();
+        self.disk.start();
+        has_ended
+    }
+
+    /// Whether the copy has to be opened again, for its checksums.
+    pub(super) fn reopens(&self) -> bool {
+        self.disk.reopens()
+    }
+
+    /// Shows why a damaged block was not repaired. Returns whether a line is to be printed.
+    pub(super) fn not_repaired(&self, why: String) -> bool {
+        self.disk.not_repaired(why)
     }
 }

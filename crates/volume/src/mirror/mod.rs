@@ -34,6 +34,7 @@ mod wire;
 mod without_majority;
 
 pub use apart::Apart;
+pub use local::Sums;
 pub use shown::{NO_CLUSTER, Shown};
 
 use crate::config::WithoutMajority;
@@ -100,6 +101,9 @@ pub enum MirrorError {
     /// Events cannot be waited for.
     #[error("cannot wait for events: {0}")]
     Wait(Errno),
+    /// The copy became smaller, and does not fit its checksums any more.
+    #[error("the copy became smaller: it is opened again")]
+    Reopens,
 }
 
 /// What the thread of a volume has from outside.
@@ -131,6 +135,8 @@ pub struct Opened<'d> {
     pub loaded: layout::Loaded,
     /// Where it is.
     pub backing: &'d Backing,
+    /// Its checksums, if it has some.
+    pub sums: Option<Sums>,
 }
 
 /// Between which nodes.
@@ -184,10 +190,12 @@ impl Mirror {
             layout,
             loaded,
             backing,
+            sums,
         } = opened;
         let size = layout.head().size_bytes;
-        let room = Room::new(device, backing, &export.name, size);
-        let local = Local::new(&device.data, &device.metadata, layout)?;
+        let size_max = sums.as_ref().map_or(u64::MAX, |(area, ..)| area.size_max);
+        let room = Room::new(device, backing, &export.name, (size, size_max));
+        let local = Local::new(&device.data, &device.metadata, layout, sums)?;
         let watch = |descriptor, key| {
             let data = EventData::new_u64(key);
             epoll::add(&epoll, descriptor, data, EventFlags::IN).map_err(MirrorError::Wait)

@@ -16,6 +16,8 @@ pub(super) struct Room {
     name: String,
     /// The size that the file says.
     wanted: u64,
+    /// The largest size for which its checksums leave room.
+    size_max: u64,
     /// The size that is stored.
     stored: u64,
     /// Up to here, zeroes follow the end of the volume.
@@ -32,12 +34,18 @@ pub(super) struct Room {
 
 impl Room {
     /// Of a copy of this size.
-    pub(super) fn new(device: &Device, backing: &Backing, name: &str, size: u64) -> Room {
+    pub(super) fn new(
+        device: &Device,
+        backing: &Backing,
+        name: &str,
+        (size, size_max): (u64, u64),
+    ) -> Room {
         Room {
             device: device.clone(),
             backing: backing.clone(),
             name: name.to_owned(),
             wanted: size,
+            size_max,
             stored: size,
             prepared: size,
             told: size,
@@ -72,6 +80,12 @@ impl Mirror {
     fn prepare(&mut self) {
         let room = &mut self.room;
         if room.is_busy || room.wanted <= room.prepared || room.trouble.is_some() {
+            return;
+        }
+        if room.wanted > room.size_max {
+            let words =
+                "it grows when the volume role is restarted: its checksums are behind its data";
+            room.trouble = Some(words.to_owned());
             return;
         }
         let range = room.prepared..room.wanted;

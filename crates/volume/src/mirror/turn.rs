@@ -27,6 +27,8 @@ const EVENTS_MAX: usize = 32;
 const ROUNDS_MAX: usize = 8;
 /// How long a stop may take: the hand-over to the other node, and requests under way.
 const STOP_MAX: Duration = Duration::from_secs(5);
+/// How long of that the checksums may take: those that are not stored are built again.
+const SUMS_STOP_MAX: Duration = Duration::from_secs(1);
 /// When operations are tried again that the kernel did not take, or that wait for memory.
 const RETRY: Duration = Duration::from_millis(1);
 
@@ -70,7 +72,10 @@ impl Mirror {
                 }
             }
             self.turn(now);
-            if stops_at.is_some_and(|at| now >= at || self.may_end()) {
+            if self.local.reopens() {
+                return Err(MirrorError::Reopens);
+            }
+            if stops_at.is_some_and(|at| now >= at || self.may_end(at, now)) {
                 (self.outside.wishes)(Wish::Rank(0));
                 return Ok(());
             }
@@ -78,9 +83,14 @@ impl Mirror {
     }
 
     /// Whether nothing is left to do before the end.
-    fn may_end(&self) -> bool {
+    fn may_end(&mut self, stops_at: Instant, now: Instant) -> bool {
         let hands_over = self.replica.is_mirrored() && self.lease.is_held();
-        !hands_over && !self.export.is_busy()
+        if hands_over || self.export.is_busy() {
+            return false;
+        }
+        // A copy that follows may be written all the time.
+        let is_late = now + STOP_MAX >= stops_at + SUMS_STOP_MAX;
+        self.local.stop() || is_late
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -90,6 +100,7 @@ impl Mirror {
             self.export.deadline(),
             self.replica.deadline().map(moment),
             self.peer.deadline(),
+            self.local.deadline(),
             self.shown.deadline(),
             self.failing_deadline(),
             retry,
@@ -137,6 +148,11 @@ impl Mirror {
             }
             Action::Release(epoch) => self.lease.release(epoch),
             Action::Resized(blocks) => self.resized(blocks),
+            Action::Say(notice @ Notice::NotRepaired { why, .. }) => {
+                if self.local.not_repaired(why.to_string()) {
+                    (self.outside.say)(notice.to_string());
+                }
+            }
             Action::Say(notice) => {
                 self.shown.resyncs += u64::from(notice == Notice::InSync);
                 self.shown.said = notice.to_string();
@@ -323,6 +339,7 @@ impl Mirror {
                     self.settings.bounds.resync_block_ns = super::block_ns(rate);
                     self.replica
                         .set_resync_rate(self.settings.bounds.resync_block_ns);
+                    self.local.set_rate(rate);
                 }
                 Letter::WithoutMajority(policy) => self.set_without_majority(policy),
                 Letter::Prepared(range, result) => self.prepared(range, result),

@@ -4,7 +4,7 @@ use super::Data;
 use crate::disk::Buffer;
 use crate::link::frame::{BLOCKS_MAX, Content, Head, Kind, Membership, with_value};
 use crate::link::{Incoming, Session};
-use crate::replica::{Body, Command, Epoch, Generation, Message};
+use crate::replica::{BLOCK_BYTES, Blocks, Body, Command, Epoch, Generation, Message};
 use part::codec;
 use std::rc::Rc;
 
@@ -47,6 +47,8 @@ pub(super) fn send(session: &mut Session, message: Message<Data>) {
         Message::Done { tag } => plain(Kind::Done).tag(tag),
         Message::Differs { tag } => plain(Kind::Differs).tag(tag),
         Message::Unreadable { tag } => plain(Kind::Unreadable).tag(tag),
+        Message::Damaged { tag } => plain(Kind::Damaged).tag(tag),
+        Message::Content { tag, data } => return send_content(session, tag, data),
         Message::Failed { tag } => plain(Kind::Failed).tag(tag),
         Message::Finish { epoch, generation } => {
             plain(Kind::Finish).epoch(epoch).number(generation.0)
@@ -79,7 +81,19 @@ fn send_command(session: &mut Session, epoch: Epoch, tag: u32, command: Command<
         Command::Verify { blocks, checksum } => {
             session.send(&head(Kind::Verify).blocks(blocks).number(checksum));
         }
+        Command::Read { blocks } => session.send(&head(Kind::Read).blocks(blocks)),
     }
+}
+
+fn send_content(session: &mut Session, tag: u32, Data(buffer): Data) {
+    let count = (buffer.len() as u64 / BLOCK_BYTES) as u32;
+    let head = Head {
+        content: Content::Data,
+        ..Head::new(Kind::Content)
+            .tag(tag)
+            .blocks(Blocks { first: 0, count })
+    };
+    session.send_data(head, buffer);
 }
 
 /// Sends a head and what blocks become.
@@ -143,19 +157,15 @@ pub(super) fn message(incoming: Incoming) -> Option<Message<Data>> {
             fua: head.fua,
         }),
         Kind::Flush => command(Command::Flush),
-        // More than that is in no buffer.
-        Kind::Compare | Kind::Verify if blocks.count > BLOCKS_MAX => return None,
-        Kind::Verify => command(Command::Verify {
-            blocks,
-            checksum: number,
-        }),
-        Kind::Compare => command(Command::Compare {
-            blocks,
-            checksum: number,
-        }),
+        Kind::Compare | Kind::Verify | Kind::Read => command(of_blocks(&head)?),
         Kind::Done => Message::Done { tag },
         Kind::Differs => Message::Differs { tag },
         Kind::Unreadable => Message::Unreadable { tag },
+        Kind::Damaged => Message::Damaged { tag },
+        Kind::Content => Message::Content {
+            tag,
+            data: Data(Rc::new(data?)),
+        },
         Kind::Failed => Message::Failed { tag },
         Kind::Finish => Message::Finish {
             epoch,
@@ -168,6 +178,17 @@ pub(super) fn message(incoming: Incoming) -> Option<Message<Data>> {
         Kind::Pulse | Kind::AskRead | Kind::AskWrite | Kind::AskFlush | Kind::Answer => {
             return None;
         }
+    })
+}
+
+/// The command of a frame that reads blocks; None if there are more than a buffer has.
+fn of_blocks(head: &Head) -> Option<Command<Data>> {
+    let (blocks, checksum) = (head.range(), head.number);
+    Some(match head.kind {
+        _ if blocks.count > BLOCKS_MAX => return None,
+        Kind::Compare => Command::Compare { blocks, checksum },
+        Kind::Verify => Command::Verify { blocks, checksum },
+        _ => Command::Read { blocks },
     })
 }
 

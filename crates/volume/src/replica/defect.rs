@@ -70,6 +70,18 @@ pub(crate) enum Defect {
     FailedLeavesRange,
     /// A verify does not wait for writes under way.
     VerifyPassesWrites,
+    /// A repair does not wait for writes under way: what it writes is compared before them.
+    RepairPassesWrites,
+    /// A repair writes whatever the other copy has.
+    RepairsUnchecked,
+    /// A resync sends zeros for blocks that are damaged.
+    CopiesZeros,
+    /// A verify that repairs leaves the owner's damaged blocks.
+    VerifyForgetsDamage,
+    /// The follower compares its blocks for a verify and ignores its checksums.
+    VerifyTrustsTheirs,
+    /// Checksums are on disk as valid before the data is.
+    SumsBeforeData,
 }
 
 /// The injected defect, if any.

@@ -1,8 +1,9 @@
 //! What goes into a replica and what comes out: requests of clients, results of the local
 //! disk, messages, the lease, orders; and the actions that the driver takes.
 
+use super::damage::Unrepaired;
 use super::durable::Change;
-use super::geometry::Blocks;
+use super::geometry::{BLOCK_BYTES, Blocks};
 use super::handshake::Refusal;
 use super::message::{Body, Message, Session};
 use super::record::{Epoch, Node, Record};
@@ -83,6 +84,14 @@ pub enum Operation<P> {
     },
     /// Puts all completed writes on stable storage.
     Flush,
+    /// Writes the content that the other copy has, if it matches the checksums that this copy
+    /// keeps of the blocks; otherwise nothing is written, and they are damaged as before.
+    Repair {
+        /// The blocks.
+        blocks: Blocks,
+        /// What the other copy has.
+        data: P,
+    },
 }
 
 /// How an operation ended.
@@ -94,6 +103,8 @@ pub enum DiskResult<P> {
     Data(P),
     /// An error: written blocks may have the old or the new content.
     Failed,
+    /// These blocks are not what was written, by their checksums.
+    Damaged(Vec<u64>),
 }
 
 /// A command of an operator or of the guest's manager.
@@ -242,6 +253,13 @@ pub enum Notice {
     NotHandedOver,
     /// A verify has ended.
     Verified(Box<Verify>),
+    /// A block is damaged on the disk of this copy, and the other one cannot repair it.
+    NotRepaired {
+        /// The block.
+        block: u64,
+        /// Why not.
+        why: Unrepaired,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -288,6 +306,11 @@ impl fmt::Display for Notice {
                 f.write_str("not handed over: the other copy is not connected, or not in sync")
             }
             Notice::Verified(verify) => write!(f, "verify: {verify}"),
+            Notice::NotRepaired { block, why } => {
+                let first = block * BLOCK_BYTES;
+                let last = first + BLOCK_BYTES - 1;
+                write!(f, "bytes {first}-{last} are damaged here and not repaired: {why}")
+            }
         }
     }
 }

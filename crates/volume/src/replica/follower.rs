@@ -267,10 +267,14 @@ impl<P: Payload> Replica<P> {
                 };
                 self.start(purpose, Operation::Read(blocks));
             }
-            Command::Flush => self.start(Purpose::Serve { serial, tag }, Operation::Flush),
-            Command::Write { .. } | Command::Compare { .. } | Command::Verify { .. } => {
-                self.send(Message::Failed { tag });
+            Command::Read { blocks } if self.settings.geometry.contains(blocks) => {
+                self.start(Purpose::Fetch { serial, tag }, Operation::Read(blocks));
             }
+            Command::Flush => self.start(Purpose::Serve { serial, tag }, Operation::Flush),
+            Command::Write { .. }
+            | Command::Compare { .. }
+            | Command::Verify { .. }
+            | Command::Read { .. } => self.send(Message::Failed { tag }),
         }
     }
 
@@ -280,9 +284,21 @@ impl<P: Payload> Replica<P> {
             return;
         }
         match result {
-            DiskResult::Failed => self.follower_failed(tag),
+            DiskResult::Failed | DiskResult::Damaged(_) => self.follower_failed(tag),
             DiskResult::Done | DiskResult::Data(_) => self.send(Message::Done { tag }),
         }
+    }
+
+    /// Blocks were read for the owner, or could not be.
+    pub(super) fn fetched(&mut self, serial: u64, tag: u32, result: DiskResult<P>) {
+        if serial != self.following.serial {
+            return;
+        }
+        self.send(match result {
+            DiskResult::Data(data) => Message::Content { tag, data },
+            DiskResult::Damaged(_) => Message::Damaged { tag },
+            DiskResult::Done | DiskResult::Failed => Message::Unreadable { tag },
+        });
     }
 
     pub(super) fn compared(&mut self, serial: u64, tag: u32, expected: u64, result: DiskResult<P>) {
@@ -293,7 +309,8 @@ impl<P: Payload> Replica<P> {
             DiskResult::Data(data) if data.checksum() == expected => {
                 self.send(Message::Done { tag });
             }
-            DiskResult::Data(_) => self.send(Message::Differs { tag }),
+            // What is damaged is written anew.
+            DiskResult::Data(_) | DiskResult::Damaged(_) => self.send(Message::Differs { tag }),
             DiskResult::Done | DiskResult::Failed => self.follower_failed(tag),
         }
     }
@@ -306,6 +323,10 @@ impl<P: Payload> Replica<P> {
         self.send(match result {
             DiskResult::Data(data) if data.checksum() == expected => Message::Done { tag },
             DiskResult::Data(_) => Message::Differs { tag },
+            DiskResult::Damaged(_) if self.broken.is(Defect::VerifyTrustsTheirs) => {
+                Message::Done { tag }
+            }
+            DiskResult::Damaged(_) => Message::Damaged { tag },
             DiskResult::Done | DiskResult::Failed => Message::Unreadable { tag },
         });
     }
@@ -325,7 +346,7 @@ impl<P: Payload> Replica<P> {
         }
         match result {
             // The owner waits in vain, and drops the session.
-            DiskResult::Failed => self.following.end(),
+            DiskResult::Failed | DiskResult::Damaged(_) => self.following.end(),
             DiskResult::Done | DiskResult::Data(_) => self.join(generation),
         }
     }

@@ -55,6 +55,11 @@ pub enum Command<P> {
         /// Of the owner's blocks.
         checksum: u64,
     },
+    /// Return the content of blocks that are damaged at the owner.
+    Read {
+        /// The blocks.
+        blocks: Blocks,
+    },
 }
 
 /// A message of either side.
@@ -115,10 +120,22 @@ pub enum Message<P> {
         /// Of the command.
         tag: u32,
     },
-    /// The blocks of a verify cannot be read.
+    /// The blocks of a verify, or of a read, cannot be read.
     Unreadable {
         /// Of the command.
         tag: u32,
+    },
+    /// They are damaged: they do not match their checksums.
+    Damaged {
+        /// Of the command.
+        tag: u32,
+    },
+    /// The content of blocks that were read.
+    Content {
+        /// Of the command.
+        tag: u32,
+        /// The bytes.
+        data: P,
     },
     /// The disk failed.
     Failed {

@@ -8,6 +8,7 @@
 //! - Before a write reaches a disk, its extents are in the activity log on the owner's disk.
 //!   They leave it when both disks have flushed the writes, or with their dirty bits.
 //! - Requests that overlap run one after the other ([`interval`]), also copies of a resync.
+//! - What does not match the checksums on disk is never returned nor copied ([`damage`]).
 //! - Each copy in the record has the size that clients know, or a larger one ([`growth`]).
 //! - A follower refuses commands of an epoch other than the one it promised, on disk.
 //! - Before a copy changes sides, all former operations of its disk have ended.
@@ -22,6 +23,7 @@ pub mod bitmap;
 mod copy;
 #[cfg(test)]
 mod cost;
+mod damage;
 mod defect;
 mod durable;
 mod exchange;
@@ -45,6 +47,7 @@ mod simulation;
 mod tenure;
 mod verify;
 
+pub use damage::Unrepaired;
 pub use durable::{Boot, Change, CopyState, Durable, Head, VolumeId};
 pub use exchange::{
     Action, DiskResult, Input, Notice, Operation, OperationId, Order, Outcome, Request, RequestId,
@@ -59,6 +62,7 @@ pub use settings::{Bounds, Settings};
 pub use verify::{FOUND_MAX, Fault, Interruption, Verify};
 
 use copy::LocalCopy;
+use damage::Damage;
 use defect::Broken;
 use follower::Following;
 use operations::{Operations, Purpose};
@@ -82,6 +86,7 @@ pub struct Replica<P> {
     other: Other,
     following: Following<P>,
     verifying: Verifying,
+    damage: Damage,
 }
 
 impl<P: Payload> Replica<P> {
@@ -103,6 +108,7 @@ impl<P: Payload> Replica<P> {
             other: Other::default(),
             following: Following::default(),
             verifying: Verifying::default(),
+            damage: Damage::default(),
         }
     }
 
@@ -205,6 +211,7 @@ impl<P: Payload> Replica<P> {
                 tag,
                 checksum,
             } => self.verified(serial, tag, checksum, result),
+            Purpose::Fetch { serial, tag } => self.fetched(serial, tag, result),
             Purpose::Finish { serial } => self.finish_flushed(serial, result),
         }
         if self.is_drained() {

@@ -32,6 +32,13 @@ pub enum Purpose {
         /// The owner's checksum.
         checksum: u64,
     },
+    /// A read for the owner, whose blocks are damaged.
+    Fetch {
+        /// The greeting.
+        serial: u64,
+        /// The owner's number.
+        tag: u32,
+    },
     /// The flush before a follower joins.
     Finish {
         /// The greeting.

@@ -8,6 +8,7 @@ use super::owner::YIELD_TAG;
 use super::record::InSync;
 use super::tenure::Role;
 use super::{Payload, Replica};
+use std::collections::BTreeSet;
 
 /// How far the other copy is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -53,6 +54,8 @@ pub struct Other {
     pub cursor: u64,
     /// Copies under way.
     pub copies: u32,
+    /// Blocks that it does not copy: they are damaged here.
+    pub skips: BTreeSet<u64>,
     /// The next copy starts then, by the rate.
     pub copy_at: Time,
     /// Blocks that its backing has room for.
@@ -147,6 +150,7 @@ impl<P: Payload> Replica<P> {
             Message::Begun if self.other.phase == Phase::Beginning => {
                 self.other.phase = Phase::Syncing;
                 self.other.cursor = 0;
+                self.other.skips.clear();
                 let blocks = self.copy.dirty.count();
                 self.say(Notice::Resync { blocks });
             }
@@ -154,6 +158,8 @@ impl<P: Payload> Replica<P> {
             Message::Done { tag } if self.other.receives() => self.remote_ended(tag, false),
             Message::Differs { tag } if self.other.receives() => self.remote_ended(tag, true),
             Message::Unreadable { tag } if self.other.receives() => self.remote_unreadable(tag),
+            Message::Damaged { tag } if self.other.receives() => self.remote_damaged(tag),
+            Message::Content { tag, data } if self.other.receives() => self.content(tag, data),
             Message::Failed { tag: _ } if self.other.receives() => {
                 self.drop_other(Notice::OtherFailed);
             }
@@ -165,6 +171,8 @@ impl<P: Payload> Replica<P> {
             | Message::Done { .. }
             | Message::Differs { .. }
             | Message::Unreadable { .. }
+            | Message::Damaged { .. }
+            | Message::Content { .. }
             | Message::Failed { .. }
             | Message::Finished => {}
             message => self.follow(message),

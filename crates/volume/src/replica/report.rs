@@ -36,6 +36,9 @@ pub struct Report {
     pub other: OtherState,
     /// Blocks that the other copy may lack.
     pub dirty_blocks: u64,
+    /// Blocks that a resync cannot copy: they are damaged here, and the other copy does not
+    /// have them.
+    pub damaged_blocks: u64,
     /// Requests of clients under way or waiting.
     pub requests: usize,
     /// Its size, blocks.
@@ -89,6 +92,7 @@ impl<P: Payload> Replica<P> {
                 Phase::Mirrored => OtherState::InSync,
             },
             dirty_blocks: self.copy.dirty.count(),
+            damaged_blocks: self.other.skips.len() as u64,
             requests: self.requests.open_clients(),
             blocks: self.settings.geometry.blocks,
             room: [self.copy.room, self.other.room],

@@ -2,6 +2,7 @@
 //! range, for the activity log, for the local disk and for the other copy.
 
 use super::activity::Admission;
+use super::damage::Unrepaired;
 use super::defect::Defect;
 use super::exchange::{Action, DiskResult, Notice, Operation, Outcome, Request, RequestId, Time};
 use super::geometry::Blocks;
@@ -30,6 +31,8 @@ pub enum Origin {
     Alone,
     /// A verify.
     Verify,
+    /// A block that is damaged.
+    Repair,
 }
 
 /// What it does.
@@ -56,12 +59,14 @@ pub enum Work<P> {
         /// One block of a range that differs.
         narrow: bool,
     },
+    /// Writes what the other copy has, if blocks are damaged here.
+    Repair,
 }
 
 impl<P> Work<P> {
-    /// Returns whether it is no client's and copies or compares.
+    /// Returns whether it is no client's and copies, compares or repairs.
     fn is_copy(&self) -> bool {
-        matches!(self, Work::Copy { .. } | Work::Verify { .. })
+        matches!(self, Work::Copy { .. } | Work::Verify { .. } | Work::Repair)
     }
 }
 
@@ -120,6 +125,8 @@ pub struct Slot<P> {
     arrived: u64,
     /// What a flush covers, in the activity log's count, and whether on both copies.
     covers: (u64, bool),
+    /// How often its blocks were damaged and then repaired.
+    pub(super) rounds: u8,
 }
 
 /// All requests.
@@ -183,6 +190,7 @@ impl<P> Requests<P> {
             sent_at: Time(0),
             arrived: self.arrivals,
             covers: (0, false),
+            rounds: 0,
         };
         match self.free.pop() {
             Some(place) => {
@@ -244,7 +252,7 @@ impl<P> Requests<P> {
         self.free.push(place);
     }
 
-    fn is_running(&self, place: u32) -> bool {
+    pub(super) fn is_running(&self, place: u32) -> bool {
         let slot = self.slots.get(place as usize);
         slot.is_some_and(|slot| slot.stage == Stage::Running)
     }
@@ -309,7 +317,8 @@ impl<P: Payload> Replica<P> {
         let (blocks, is_client) = (slot.blocks, matches!(slot.origin, Origin::Client(_)));
         let exclusive = match slot.work {
             Work::Flush => None,
-            Work::Write { .. } => Some(true),
+            Work::Repair if self.broken.is(Defect::RepairPassesWrites) => None,
+            Work::Write { .. } | Work::Repair => Some(true),
             Work::Read if self.broken.is(Defect::ReadsPassWrites) => None,
             Work::Verify { .. } if self.broken.is(Defect::VerifyPassesWrites) => None,
             Work::Read | Work::Copy { .. } | Work::Verify { .. } => Some(false),
@@ -325,7 +334,10 @@ impl<P: Payload> Replica<P> {
     fn locked(&mut self, place: u32) {
         let slot = self.requests.slot(place);
         let blocks = slot.blocks;
-        if matches!(slot.work, Work::Read | Work::Flush | Work::Verify { .. }) {
+        if matches!(
+            slot.work,
+            Work::Read | Work::Flush | Work::Verify { .. } | Work::Repair
+        ) {
             return self.run(place);
         }
         if !self.requests.cold.is_empty() {
@@ -412,7 +424,9 @@ impl<P: Payload> Replica<P> {
         let (operation, command) = match &slot.work {
             Work::Read => (Operation::Read(blocks), None),
             work if work.is_copy() && slot.replied => return self.end_slot(place),
-            Work::Copy { .. } | Work::Verify { .. } => (Operation::Read(blocks), None),
+            Work::Copy { .. } | Work::Verify { .. } | Work::Repair => {
+                (Operation::Read(blocks), None)
+            }
             Work::Write { body, fua } => {
                 let (body, fua) = (body.clone(), *fua);
                 let command = receives.then(|| Command::Write {
@@ -462,7 +476,9 @@ impl<P: Payload> Replica<P> {
         match (&slot.work, result) {
             (Work::Copy { .. }, result) => return self.copy_read(place, result),
             (Work::Verify { .. }, result) => return self.verify_read(place, result),
-            (_, DiskResult::Failed) => {
+            (Work::Repair, result) => return self.repair_went_on(place, result),
+            (Work::Read, DiskResult::Damaged(wrong)) => return self.read_damaged(place, &wrong),
+            (_, DiskResult::Failed | DiskResult::Damaged(_)) => {
                 slot.local = Part::Failed;
                 self.local_failed();
                 if !self.requests.is_running(place) {
@@ -493,22 +509,15 @@ impl<P: Payload> Replica<P> {
         if matches!(slot.work, Work::Verify { .. }) {
             return self.verify_compared(place, differs.then_some(Fault::Differs));
         }
+        if matches!(slot.work, Work::Repair) {
+            return self.not_repaired(place, Unrepaired::Unreadable);
+        }
         slot.remote = Part::Done;
         self.settle(place);
     }
 
-    /// The other copy cannot read the blocks of a verify.
-    pub(super) fn remote_unreadable(&mut self, place: u32) {
-        if self.requests.is_running(place) {
-            let slot = self.requests.slot(place);
-            if slot.remote == Part::Waiting && matches!(slot.work, Work::Verify { .. }) {
-                self.verify_compared(place, Some(Fault::UnreadableThere));
-            }
-        }
-    }
-
     /// Replies to the client, and ends the request, if both are possible.
-    fn settle(&mut self, place: u32) {
+    pub(super) fn settle(&mut self, place: u32) {
         let can_reply = self.tenure.role == Role::Serving && self.is_valid();
         let required = self.requires_other();
         let slot = self.requests.slot_mut(place);
@@ -561,7 +570,7 @@ impl<P: Payload> Replica<P> {
         let (local, remote, covers) = (slot.local, slot.remote, slot.covers);
         let is_loose = !slot.needs_other;
         let (is_read, is_flush) = match slot.work {
-            Work::Read | Work::Verify { .. } => (true, false),
+            Work::Read | Work::Verify { .. } | Work::Repair => (true, false),
             Work::Flush => (false, true),
             Work::Write { .. } | Work::Copy { .. } => (false, false),
         };
@@ -583,6 +592,9 @@ impl<P: Payload> Replica<P> {
                 (Part::Failed, _) => self.copy.dirty.set(blocks),
                 _ => {}
             }
+            if local == Part::Done {
+                self.forget_damage(blocks);
+            }
         }
         if origin == Origin::Resync && !cancelled {
             self.other.copies -= 1;
@@ -591,15 +603,33 @@ impl<P: Payload> Replica<P> {
             let repaired = (local, remote) == (Part::Done, Part::Done);
             self.verify_slot_ended(blocks, repaired);
         }
+        if origin == Origin::Repair {
+            self.repair_ended(blocks);
+        }
         self.requests.close(place);
+        self.leave_lock(place);
+        if !self.requests.cold.is_empty() {
+            self.advance_log();
+        }
+    }
+
+    fn leave_lock(&mut self, place: u32) {
         let mut granted = std::mem::take(&mut self.requests.granted);
         self.requests.lock.leave(place, &mut granted);
         for next in granted.drain(..) {
             self.locked(next);
         }
         self.requests.granted = granted;
-        if !self.requests.cold.is_empty() {
-            self.advance_log();
+    }
+
+    /// A read begins again, behind what waits for its range.
+    pub(super) fn read_again(&mut self, place: u32) {
+        let slot = self.requests.slot_mut(place);
+        (slot.stage, slot.local) = (Stage::Locking, Part::Not);
+        let blocks = slot.blocks;
+        self.leave_lock(place);
+        if self.requests.lock.enter(place, blocks, false) {
+            self.locked(place);
         }
     }
 
@@ -621,7 +651,7 @@ impl<P: Payload> Replica<P> {
             Origin::Alone if is_flushed => self.propose_alone(),
             // Without that flush this copy must not be alone.
             Origin::Alone => self.release(Notice::LocalFailed),
-            Origin::Client(_) | Origin::Resync | Origin::Verify => {}
+            Origin::Client(_) | Origin::Resync | Origin::Verify | Origin::Repair => {}
         }
         if !self.requests.cold.is_empty() {
             self.advance_log();
@@ -706,6 +736,7 @@ impl<P: Payload> Replica<P> {
                 slot.remote = Part::Not;
                 slot.needs_other = false;
                 slot.data = None;
+                slot.rounds = 0;
                 requests.queue.push_back(place);
             } else {
                 requests.close(place);
@@ -721,6 +752,7 @@ impl<P: Payload> Replica<P> {
         requests.loose = 0;
         requests.flushing = false;
         self.other.copies = 0;
+        self.abandon_repairs();
         self.copy.log.complete_all();
     }
 

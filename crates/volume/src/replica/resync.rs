@@ -72,14 +72,33 @@ impl<P: Payload> Replica<P> {
     /// again when nothing is.
     fn next_dirty(&mut self) -> Option<Blocks> {
         let most = self.settings.bounds.resync_blocks;
-        if let Some(blocks) = self.copy.dirty.next(self.other.cursor, most) {
+        if let Some(blocks) = self.next_undamaged(self.other.cursor, most) {
             return Some(blocks);
         }
         if self.other.copies > 0 {
             return None;
         }
         self.other.cursor = 0;
-        self.copy.dirty.next(0, most)
+        self.next_undamaged(0, most)
+    }
+
+    /// The next dirty blocks, without those that are damaged here.
+    fn next_undamaged(&self, from: u64, most: u32) -> Option<Blocks> {
+        let skips = &self.other.skips;
+        let mut at = from;
+        loop {
+            let blocks = self.copy.dirty.next(at, most)?;
+            match skips.range(blocks.first..blocks.end()).next() {
+                None => return Some(blocks),
+                Some(damaged) if *damaged == blocks.first => at = damaged + 1,
+                Some(damaged) => {
+                    return Some(Blocks {
+                        count: (damaged - blocks.first) as u32,
+                        ..blocks
+                    });
+                }
+            }
+        }
     }
 
     /// Ends the resync when no request is under way that was acknowledged, or will be,
@@ -98,6 +117,9 @@ impl<P: Payload> Replica<P> {
 
     /// The blocks of a copy were read here.
     pub(super) fn copy_read(&mut self, place: u32, result: DiskResult<P>) {
+        if let DiskResult::Damaged(wrong) = result {
+            return self.copy_damaged(place, &wrong);
+        }
         let DiskResult::Data(data) = result else {
             // Without these blocks there is no second copy; the attempt is repeated later.
             let slot = self.requests.slot(place);

@@ -2,11 +2,13 @@
 //! A range is read here and its checksum is compared at the other node, under the interval
 //! lock. So a write is never seen at one copy only. What differs is compared again block by
 //! block, and is copied to the other node if that was asked for: nobody knows which of two
-//! copies is right, and clients read the owner's.
+//! copies is right, and clients read the owner's. With checksums on disk it is known for blocks
+//! that do not match theirs: these get what the other copy has.
 //!
 //! It ends with the volume compared, or as soon as the other copy is not in sync, this node is
 //! not the owner any longer, or an operator stops it.
 
+use super::defect::Defect;
 use super::exchange::{DiskResult, Notice, Time};
 use super::geometry::Blocks;
 use super::message::Command;
@@ -29,8 +31,10 @@ pub enum Fault {
     UnreadableHere,
     /// They cannot be read at the other node.
     UnreadableThere,
-    /// They do not match their checksums on the disk of the only copy.
+    /// They do not match their checksums on the disk of the owner, or of the only copy.
     Damaged,
+    /// They do not match their checksums on the disk of the other node.
+    DamagedThere,
 }
 
 /// Why a verify ended before the end of the volume.
@@ -63,9 +67,11 @@ pub struct Verify {
     pub unreadable: [u64; 2],
     /// It checks the only copy by its checksums.
     pub is_check: bool,
-    /// Blocks that do not match their checksums.
+    /// Blocks that do not match their checksums at the owner, or in the only copy.
     pub damaged: u64,
-    /// Blocks that the other copy got.
+    /// Blocks that do not match their checksums at the other node.
+    pub damaged_there: u64,
+    /// Blocks that a copy got from the other one.
     pub repaired: u64,
     /// Where, in the order of the volume; at most [`FOUND_MAX`].
     pub found: Vec<(Fault, Blocks)>,
@@ -78,7 +84,7 @@ pub struct Verify {
 impl Verify {
     /// Blocks with a fault of any kind.
     pub fn faults(&self) -> u64 {
-        self.differing + self.damaged + self.unreadable[0] + self.unreadable[1]
+        self.differing + self.damaged + self.damaged_there + self.unreadable[0] + self.unreadable[1]
     }
 
     pub(crate) fn find(&mut self, fault: Fault, blocks: Blocks) {
@@ -88,6 +94,7 @@ impl Verify {
             Fault::UnreadableHere => self.unreadable[0] += count,
             Fault::UnreadableThere => self.unreadable[1] += count,
             Fault::Damaged => self.damaged += count,
+            Fault::DamagedThere => self.damaged_there += count,
         }
         if let Some((_, before)) = { self.found.iter_mut() }
             .find(|(of, before)| *of == fault && before.end() == blocks.first)
@@ -110,8 +117,8 @@ pub struct Verifying {
     cursor: u64,
     /// Blocks that are compared one by one, because their range differs.
     narrow: VecDeque<Blocks>,
-    /// Blocks that are copied.
-    repairs: VecDeque<Blocks>,
+    /// Blocks that one copy gets from the other one, and what is wrong with them.
+    repairs: VecDeque<(Blocks, Fault)>,
     under_way: u32,
     /// The next comparison begins then, by the rate.
     pub(super) next_at: Time,
@@ -205,8 +212,12 @@ impl<P: Payload> Replica<P> {
 
     fn next_of_verify(&mut self) -> Option<(Blocks, Work<P>)> {
         let verifying = &mut self.verifying;
-        if let Some(blocks) = verifying.repairs.pop_front() {
-            return Some((blocks, Work::Copy { compare: false }));
+        if let Some((blocks, fault)) = verifying.repairs.pop_front() {
+            let work = match fault {
+                Fault::Damaged => Work::Repair,
+                _ => Work::Copy { compare: false },
+            };
+            return Some((blocks, work));
         }
         if let Some(blocks) = verifying.narrow.pop_front() {
             return Some((blocks, Work::Verify { narrow: true }));
@@ -228,8 +239,12 @@ impl<P: Payload> Replica<P> {
         if slot.replied {
             return self.end_slot(place);
         }
-        let DiskResult::Data(data) = result else {
-            return self.verify_compared(place, Some(Fault::UnreadableHere));
+        let data = match result {
+            DiskResult::Data(data) => data,
+            DiskResult::Damaged(_) => return self.verify_compared(place, Some(Fault::Damaged)),
+            DiskResult::Done | DiskResult::Failed => {
+                return self.verify_compared(place, Some(Fault::UnreadableHere));
+            }
         };
         slot.local = Part::Done;
         slot.remote = Part::Waiting;
@@ -256,8 +271,11 @@ impl<P: Payload> Replica<P> {
                 }
                 Some(fault) => {
                     verify.find(fault, blocks);
-                    if verify.repairs && fault != Fault::UnreadableHere {
-                        verifying.repairs.push_back(blocks);
+                    let forgets = self.broken.is(Defect::VerifyForgetsDamage);
+                    let is_left =
+                        fault == Fault::UnreadableHere || fault == Fault::Damaged && forgets;
+                    if verify.repairs && !is_left {
+                        verifying.repairs.push_back((blocks, fault));
                     }
                 }
             }
@@ -265,7 +283,7 @@ impl<P: Payload> Replica<P> {
         self.end_slot(place);
     }
 
-    /// A request of the verify that runs has ended; `repaired`: the other copy got its blocks.
+    /// A request of the verify that runs has ended; `repaired`: a copy got its blocks.
     pub(super) fn verify_slot_ended(&mut self, blocks: Blocks, repaired: bool) {
         self.verifying.under_way = self.verifying.under_way.saturating_sub(1);
         if let Some(verify) = self.verifying.present().filter(|_| repaired) {
@@ -308,9 +326,17 @@ impl fmt::Display for Verify {
         if self.faults() == 0 {
             return f.write_str(nothing);
         }
+        let damaged = match self.is_check {
+            true => "do not match their checksums",
+            false => "do not match their checksums here",
+        };
         let counts = [
             (self.differing, "differ"),
-            (self.damaged, "do not match their checksums"),
+            (self.damaged, damaged),
+            (
+                self.damaged_there,
+                "do not match their checksums at the other node",
+            ),
             (self.unreadable[0], "cannot be read here"),
             (self.unreadable[1], "cannot be read at the other node"),
         ];

@@ -9,9 +9,10 @@ use crate::export::Listener;
 use crate::layout::{Loaded, Metadata};
 use crate::link::dial::{Dialer, Registry};
 use crate::mirror::mailbox::{Letter, Mailbox};
-use crate::mirror::{self, Mirror, Opened, Outside, Shown};
+use crate::mirror::{self, Mirror, MirrorError, Opened, Outside, Shown};
 use crate::replica::{BLOCK_BYTES, OtherState};
 use crate::status::{Served, State, named};
+use crate::sums::area::Area;
 use crate::verified;
 use part::voice::write_error;
 use protocol::nbd;
@@ -60,6 +61,7 @@ impl Shared {
         claim: &Claim,
         (device, layout, loaded): (Device, Metadata, Loaded),
         pair: &Pair,
+        area: Option<Area>,
     ) -> Result<(), Trouble> {
         let failed = |words: String| Trouble(State::Failed, words);
         let has = layout.head().size_bytes;
@@ -96,6 +98,7 @@ impl Shared {
             layout,
             loaded,
             backing: &backing,
+            sums: area.map(|area| self.with_rate(area)),
         };
         let outside = self.outside(&name, mailbox, dialing.as_ref());
         let names = mirror::Pair {
@@ -118,7 +121,10 @@ impl Shared {
         let served = mirror.run(stop.as_fd());
         self.ties.registry.remove(&name);
         claim.remove();
-        served.map_err(|error| failed(error.to_string()))
+        served.map_err(|error| match error {
+            MirrorError::Reopens => Trouble(State::Opening, error.to_string()),
+            error => failed(error.to_string()),
+        })
     }
 
     fn outside(
@@ -169,6 +175,17 @@ impl Shared {
     }
 }
 
+/// Why a resync does not end.
+fn damaged_words(shown: &Shown) -> String {
+    match shown.report.damaged_blocks * BLOCK_BYTES / 1024 {
+        0 => String::new(),
+        kib => format!(
+            "{kib} KiB are damaged here and {} does not have them: the resync ends when they are overwritten",
+            shown.other
+        ),
+    }
+}
+
 /// The state of a volume with two copies, and why it is so. The file may name this node only.
 fn state(shown: &Shown, is_single: bool) -> (State, String) {
     let report = &shown.report;
@@ -186,7 +203,7 @@ fn state(shown: &Shown, is_single: bool) -> (State, String) {
             (OtherState::InSync, _) => (State::Serving, String::new()),
             (OtherState::Away, _) if is_single => (State::Serving, String::new()),
             (OtherState::Syncing | OtherState::Joining | OtherState::Preparing, _) => {
-                (State::Resync, String::new())
+                (State::Resync, damaged_words(shown))
             }
             (OtherState::Away, Err(why)) => {
                 (State::Alone, format!("{other} is not connected: {why}"))

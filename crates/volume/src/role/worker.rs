@@ -348,8 +348,8 @@ impl Shared {
         self.status().open(&opened.0);
         let spec = self.status().spec.clone();
         if let Some(pair) = &spec.pair {
-            self.without_sums(&opened.0, &opened.2.head)?;
-            return self.serve_pair(&claim, opened, pair);
+            let area = self.pair_sums(&opened.0, &opened.2.head)?;
+            return self.serve_pair(&claim, opened, pair, area);
         }
         let (device, layout, loaded) = opened;
         // The other copy, and the cluster, would not know of what is written without a lease.
@@ -357,8 +357,8 @@ impl Shared {
         if !is_whole || loaded.head.promised > 0 {
             let words = "it is one of two copies of a cluster: name its nodes in `on`";
             let pair = spec.single().ok_or_else(|| failed(words.to_owned()))?;
-            self.without_sums(&device, &loaded.head)?;
-            return self.serve_pair(&claim, (device, layout, loaded), &pair);
+            let area = self.pair_sums(&device, &loaded.head)?;
+            return self.serve_pair(&claim, (device, layout, loaded), &pair, area);
         }
         self.serve_single(&claim, (device, layout), (&name, &backing))
     }
@@ -372,7 +372,7 @@ impl Shared {
     ) -> Result<(), Trouble> {
         let failed = |words: String| Trouble(State::Failed, words);
         self.fit(&device, &mut layout, backing, name)?;
-        let area = self.sums(&device, layout.head())?;
+        let area = self.sums(&device, layout.head(), false)?;
         let size_max = area.as_ref().map_or(u64::MAX, |area| area.size_max);
         let no_socket =
             |error: std::io::Error| failed(format!("cannot listen at its socket: {error}"));
@@ -390,11 +390,7 @@ impl Shared {
             },
             block_preferred: PREFERRED_BYTES,
         };
-        let sums = area.map(|area| {
-            let status = self.status();
-            let rate = status.spec.verify.unwrap_or(RESYNC_RATE);
-            (area, rate, Arc::clone(&status.sums))
-        });
+        let sums = area.map(|area| self.with_rate(area));
         let best = Preference::Best;
         let single = Single::checked(&device.data, export, vec![listener], best, sums);
         let mut single = single.map_err(|error| failed(error.to_string()))?;
@@ -430,8 +426,29 @@ impl Shared {
         served.map_err(|error| failed(error.to_string()))
     }
 
-    /// Opens the checksums of a volume with one copy, if the file wants them.
-    fn sums(&self, device: &Device, head: &Head) -> Result<Option<Area>, Trouble> {
+    /// Checksums with the rate at which they are built, and their report.
+    pub(super) fn with_rate(&self, area: Area) -> (Area, u64, Arc<Tally>) {
+        let status = self.status();
+        let rate = status.spec.verify.unwrap_or(RESYNC_RATE);
+        (area, rate, Arc::clone(&status.sums))
+    }
+
+    /// Opens the checksums of one of two copies. If they are in the way of the size that the
+    /// file says, new ones are placed at the end of the device.
+    fn pair_sums(&self, device: &Device, head: &Head) -> Result<Option<Area>, Trouble> {
+        let area = self.sums(device, head, true)?;
+        if area
+            .as_ref()
+            .is_none_or(|area| area.size_max >= self.wanted())
+        {
+            return Ok(area);
+        }
+        self.without_sums(device, head)?;
+        self.sums(device, head, true)
+    }
+
+    /// Opens the checksums of a copy, if the file wants them.
+    fn sums(&self, device: &Device, head: &Head, is_pair: bool) -> Result<Option<Area>, Trouble> {
         if self.status().spec.verify.is_none() {
             self.without_sums(device, head)?;
             return Ok(None);
@@ -440,13 +457,13 @@ impl Shared {
         let tally = Arc::clone(&self.status().sums);
         match area::open(device, head) {
             Ok(area) => {
-                tally.open(true, None);
+                tally.open(true, is_pair, None);
                 Ok(Some(area))
             }
             // It is served, and the report shows what it lacks.
             Err(error @ (AreaError::NoRoom { .. } | AreaError::NoLog)) => {
                 area::drop_sums(device, head).map_err(failed)?;
-                tally.open(false, Some(error.to_string()));
+                tally.open(false, is_pair, Some(error.to_string()));
                 Ok(None)
             }
             Err(error) => Err(failed(error)),
@@ -457,10 +474,7 @@ impl Shared {
     fn without_sums(&self, device: &Device, head: &Head) -> Result<(), Trouble> {
         let dropped = area::drop_sums(device, head);
         dropped.map_err(|error| Trouble(State::Failed, error.to_string()))?;
-        let status = self.status();
-        let words = "it is one of two copies of a cluster";
-        let trouble = status.spec.verify.map(|_| words.to_owned());
-        status.sums.open(false, trouble);
+        self.status().sums.open(false, false, None);
         Ok(())
     }
 

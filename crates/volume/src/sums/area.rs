@@ -8,9 +8,11 @@ use super::{BLOCK_BYTES, PAGE_BLOCKS, pages_of};
 use crate::device::Device;
 use crate::disk::Target;
 use crate::layout::{Head, metadata_bytes, sums_bytes};
-use rustix::fs::{SeekFrom, fdatasync, fstat, ftruncate, seek};
+use rustix::fs::{CWD, Mode, OFlags, SeekFrom, fdatasync, fstat, ftruncate, openat, seek};
 use rustix::io::{Errno, pread, pwrite};
 use rustix::rand::{GetRandomFlags, getrandom};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 /// Where the log begins in a file of metadata, bytes: behind the bitmap of the largest volume.
 const FILE_OFFSET: u64 = 1 << 30;
@@ -77,7 +79,7 @@ pub fn open(device: &Device, head: &Head) -> Result<Area, AreaError> {
         false => (FILE_OFFSET + LOG_BYTES, u64::MAX),
     };
     let mut area = Area {
-        target: device.metadata.clone(),
+        target: apart(&device.metadata)?,
         log,
         slot: Slot {
             number: 1,
@@ -125,6 +127,18 @@ pub fn drop_sums(device: &Device, head: &Head) -> Result<(), AreaError> {
         return Ok(());
     }
     write(&device.metadata, log, &[0; LOG_BYTES as usize])
+}
+
+/// The same with an open file of its own: the kernel reports an error of write-back once to each
+/// open file, and others write metadata, too.
+fn apart(target: &Target) -> Result<Target, AreaError> {
+    let path = format!("/proc/self/fd/{}", target.file.as_raw_fd());
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let file = openat(CWD, path, flags, Mode::empty()).map_err(io("open"))?;
+    Ok(Target {
+        file: Arc::new(file.into()),
+        ..target.clone()
+    })
 }
 
 fn log_of(device: &Device, head: &Head) -> u64 {

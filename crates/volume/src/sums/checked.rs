@@ -9,12 +9,14 @@ use super::shown::Tally;
 use super::storing::Storing;
 use super::{BLOCK_BYTES, PAGE_BLOCKS, Sum, UNKNOWN, place, sum_of};
 use crate::disk::{
-    Account, Completion, Disk, DiskError, Failure, Operation, Output, Pool, Preference, Token,
+    Account, Buffer, Completion, Disk, DiskError, Failure, Operation, Output, Pool, Preference,
+    Token,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use twox_hash::XxHash3_64;
@@ -28,6 +30,8 @@ const BUILD_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Checked {
     data: Disk,
+    /// Repairs of a copy without sums.
+    refused: Vec<Completion>,
     sums: Option<Box<Summing>>,
 }
 
@@ -50,6 +54,10 @@ pub(super) struct Summing {
     completions: Vec<Completion>,
     /// Operations that ended before they began.
     refused: Vec<Completion>,
+    /// Which blocks reads have found damaged, until the caller asks.
+    wrong: Option<Vec<(Token, Vec<u64>)>>,
+    /// The volume became smaller.
+    is_stale: bool,
 }
 
 /// What builds the sums that are missing.
@@ -66,7 +74,11 @@ pub(super) struct Builder {
 impl Checked {
     /// Without sums.
     pub fn new(data: Disk) -> Checked {
-        Checked { data, sums: None }
+        Checked {
+            data,
+            refused: Vec::new(),
+            sums: None,
+        }
     }
 
     /// With the sums in `area`, which are built at `rate` bytes a second.
@@ -103,9 +115,12 @@ impl Checked {
             actions: Vec::new(),
             completions: Vec::new(),
             refused: Vec::new(),
+            wrong: None,
+            is_stale: false,
         };
         Ok(Checked {
             data,
+            refused: Vec::new(),
             sums: Some(Box::new(summing)),
         })
     }
@@ -128,7 +143,9 @@ impl Checked {
         let is_starved = |sums: &Summing| {
             sums.builder.starved.is_some() || sums.storing.is_held_up() || !sums.refused.is_empty()
         };
-        self.data.is_held_up() || self.sums.as_deref().is_some_and(is_starved)
+        !self.refused.is_empty()
+            || self.data.is_held_up()
+            || self.sums.as_deref().is_some_and(is_starved)
     }
 
     /// When [`Checked::completions`] has to be called, if nothing happens before.
@@ -167,6 +184,32 @@ impl Checked {
         }
     }
 
+    /// The volume may have another size, bytes. If its sums cannot follow, it has to be opened
+    /// again ([`Checked::reopens`]).
+    pub fn resize(&mut self, size: u64) {
+        let Some(sums) = &mut self.sums else {
+            return;
+        };
+        if size / BLOCK_BYTES < sums.keeper.progress().1 {
+            // What becomes of the blocks behind the end, nobody learns.
+            sums.is_stale = true;
+        } else if let Err(error) = self.grow(size) {
+            self.tell(&error);
+            self.sums.iter_mut().for_each(|sums| sums.is_stale = true);
+        }
+    }
+
+    /// Whether it has to be opened again, because its sums do not fit the volume any more.
+    pub fn reopens(&self) -> bool {
+        self.sums.as_ref().is_some_and(|sums| sums.is_stale)
+    }
+
+    /// Shows why a damaged block was not repaired. Returns whether a line is to be printed.
+    pub(crate) fn not_repaired(&self, why: String) -> bool {
+        let sums = self.sums.as_ref();
+        sums.is_some_and(|sums| sums.tally.not_repaired(why))
+    }
+
     /// Shows why something could not be done.
     pub(crate) fn tell(&self, error: &AreaError) {
         if let Some(sums) = &self.sums {
@@ -199,6 +242,54 @@ impl Checked {
         }
     }
 
+    /// Writes blocks again, if the data is what their sums are of: otherwise it ends as a read
+    /// of damaged blocks does.
+    pub fn repair(&mut self, token: Token, blocks: Range<u64>, buffer: Rc<Buffer>) {
+        match &mut self.sums {
+            // Without sums it is not known what was written.
+            None => self.refused.push(Completion {
+                token,
+                result: Err(Failure::Damaged),
+            }),
+            Some(sums) => {
+                let id = sums.id();
+                sums.keeper.request(Id(id), Kind::Repair, blocks.clone());
+                sums.jobs
+                    .insert(id, Job::RepairWaits(token, blocks, buffer));
+            }
+        }
+    }
+
+    /// Keeps which blocks reads find damaged: [`Checked::take_damaged`].
+    pub fn keep_damaged(&mut self) {
+        if let Some(sums) = &mut self.sums {
+            sums.wrong.get_or_insert_default();
+        }
+    }
+
+    /// The blocks that the read with this token found damaged.
+    pub fn take_damaged(&mut self, token: Token) -> Vec<u64> {
+        let wrong = self.sums.as_mut().and_then(|sums| sums.wrong.as_mut());
+        let found = wrong.and_then(|wrong| {
+            let place = wrong.iter().position(|(of, _)| *of == token)?;
+            Some(wrong.swap_remove(place).1)
+        });
+        found.unwrap_or_default()
+    }
+
+    /// Lets flushes succeed again after one that failed: see [`Disk::forgive`].
+    pub fn forgive(&mut self) {
+        self.data.forgive();
+    }
+
+    /// Operations of the caller without a completion yet.
+    pub fn operations(&self) -> usize {
+        let Some(sums) = &self.sums else {
+            return self.data.operations() + self.refused.len();
+        };
+        sums.jobs.values().filter(|job| job.is_callers()).count() + sums.refused.len()
+    }
+
     /// Starts what was submitted.
     pub fn start(&mut self) {
         if let Some(sums) = &mut self.sums {
@@ -210,7 +301,10 @@ impl Checked {
     /// Collects what has ended.
     pub fn completions(&mut self, out: &mut Vec<Completion>) {
         match &mut self.sums {
-            None => self.data.completions(out),
+            None => {
+                out.append(&mut self.refused);
+                self.data.completions(out);
+            }
             Some(sums) => {
                 sums.advance(&mut self.data, out);
                 self.data.start();
@@ -398,6 +492,22 @@ impl Summing {
                 self.jobs.insert(id, Job::Runs(token, blocks, sums));
                 data.submit(Token(id), operation);
             }
+            Some(Job::RepairWaits(token, blocks, buffer)) => {
+                let sums = sums_of(blocks.start, buffer.bytes());
+                if !self.keeper.matches(Id(id), &sums) {
+                    self.keeper.unchanged(Id(id));
+                    let result = Err(Failure::Damaged);
+                    return self.refused.push(Completion { token, result });
+                }
+                let offset = blocks.start * BLOCK_BYTES;
+                self.jobs.insert(id, Job::Repairs(token, blocks));
+                let write = Operation::Write {
+                    offset,
+                    buffer,
+                    fua: true,
+                };
+                data.submit(Token(id), write);
+            }
             Some(Job::Part(token, part)) => {
                 data.submit(Token(id), part.operation(PART_BLOCKS));
                 self.jobs.insert(id, Job::Part(token, part));
@@ -434,13 +544,23 @@ impl Summing {
                 return self.build_read(Id(id), (blocks, sums), result, data);
             }
             Job::Scrubs(blocks) => return self.scrubbed(Id(id), &blocks, result),
-            Job::Runs(token, blocks, sums) => (token, self.operated(Id(id), blocks, &sums, result)),
+            Job::Runs(token, blocks, sums) => {
+                let result = self.operated((Id(id), token), blocks, &sums, result);
+                (token, result)
+            }
+            Job::Repairs(token, blocks) => {
+                self.keeper.unchanged(Id(id));
+                if result.is_ok() {
+                    self.tally.repaired(blocks);
+                }
+                (token, result)
+            }
             Job::Part(token, part) => match self.part_ended(Id(id), part, result) {
                 Ok(Some(rest)) => return self.part(token, rest),
                 Ok(None) => (token, Ok(Output::Done)),
                 Err(failure) => (token, Err(failure)),
             },
-            Job::Waits(..) | Job::ScrubWaits(_) => return,
+            Job::Waits(..) | Job::RepairWaits(..) | Job::ScrubWaits(_) => return,
         };
         out.push(Completion { token, result });
     }
@@ -448,7 +568,7 @@ impl Summing {
     /// A read or a write has ended.
     fn operated(
         &mut self,
-        id: Id,
+        (id, token): (Id, Token),
         blocks: Range<u64>,
         sums: &[Sum],
         result: Result<Output, Failure>,
@@ -461,6 +581,9 @@ impl Summing {
                     return Ok(Output::Data(buffer));
                 }
                 self.tally.damaged(&wrong);
+                if let Some(kept) = &mut self.wrong {
+                    kept.push((token, wrong));
+                }
                 Err(Failure::Damaged)
             }
             // A write has sums, a read has none before.

@@ -1,8 +1,9 @@
 //! What operations on the data are for.
 
 use super::{BLOCK_BYTES, Sum};
-use crate::disk::{Operation, Token};
+use crate::disk::{Buffer, Operation, Token};
 use std::ops::Range;
+use std::rc::Rc;
 
 /// What an operation on the data is for.
 #[derive(Debug)]
@@ -13,6 +14,10 @@ pub(super) enum Job {
     Waits(Token, Range<u64>, Operation),
     /// A client's: a write with the sums of its blocks, a read with none.
     Runs(Token, Range<u64>, Vec<Sum>),
+    /// A repair, which has not begun.
+    RepairWaits(Token, Range<u64>, Rc<Buffer>),
+    /// A repair.
+    Repairs(Token, Range<u64>),
     /// A part of a client's operation.
     Part(Token, Part),
     /// These blocks are read for their sums; those of the first of them are known.
@@ -23,6 +28,17 @@ pub(super) enum Job {
     Scrubs(Range<u64>),
     /// The data is flushed before sums leave the log.
     FlushToStore,
+}
+
+impl Job {
+    /// Whether the caller waits for it.
+    pub(super) fn is_callers(&self) -> bool {
+        match self {
+            Job::Plain(_) | Job::Waits(..) | Job::Runs(..) | Job::Part(..) => true,
+            Job::RepairWaits(..) | Job::Repairs(..) => true,
+            Job::Builds(..) | Job::ScrubWaits(_) | Job::Scrubs(_) | Job::FlushToStore => false,
+        }
+    }
 }
 
 /// What is left of an operation on a range that may be long.

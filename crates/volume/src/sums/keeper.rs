@@ -50,6 +50,15 @@ pub(super) enum Kind {
     Change,
     /// Reads them for their sums.
     Build,
+    /// Gives them the data again that their sums are of.
+    Repair,
+}
+
+impl Kind {
+    /// Whether the sums change, or are learned.
+    fn needs_log(self) -> bool {
+        matches!(self, Kind::Change | Kind::Build)
+    }
 }
 
 /// What the driver is to do.
@@ -352,7 +361,18 @@ impl Keeper {
         }
     }
 
-    /// A change did not happen.
+    /// Whether these are the sums of the blocks of a request that runs.
+    pub(super) fn matches(&self, id: Id, sums: &[Sum]) -> bool {
+        let is_it = |one: &&Request| one.id == id && one.is_running;
+        let Some(request) = self.requests.iter().find(is_it) else {
+            return false;
+        };
+        let blocks = request.blocks.clone();
+        let has = |(block, sum): (u64, &Sum)| self.sum(block) == *sum;
+        blocks.end - blocks.start == sums.len() as u64 && blocks.zip(sums).all(has)
+    }
+
+    /// A change did not happen, or was a repair: the sums are as before.
     pub(super) fn unchanged(&mut self, id: Id) {
         self.end(id);
     }
@@ -393,7 +413,7 @@ impl Keeper {
     pub(super) fn give_up(&mut self) -> Vec<Id> {
         let mut given_up = Vec::new();
         self.requests.retain(|request| {
-            let waits = !request.is_running && request.kind != Kind::Read;
+            let waits = !request.is_running && request.kind.needs_log();
             if waits {
                 given_up.push(request.id);
             }
@@ -420,7 +440,7 @@ impl Keeper {
                 place += 1;
                 continue;
             }
-            if request.kind != Kind::Read {
+            if request.kind.needs_log() {
                 let has = |index: &u32| self.pending.contains(index) && self.is_hot(index);
                 claimed += request.pages().filter(|index| !has(index)).count();
             }
@@ -444,6 +464,10 @@ impl Keeper {
             return false;
         }
         let request = &self.requests[place];
+        #[cfg(test)]
+        if self.has(super::simulation::Defect::RepairOverlaps) && request.kind == Kind::Repair {
+            return false;
+        }
         let mut others = self.requests.iter().enumerate();
         others.any(|(at, other)| {
             let is_first = at < place || at > place && other.is_running;
@@ -474,7 +498,7 @@ impl Keeper {
             let is_hot = page.heat == Heat::Hot && !self.is_unsure;
             if page.sums.is_none() {
                 readiness = Readiness::Waits;
-            } else if kind != Kind::Read && !is_hot && !is_known {
+            } else if kind.needs_log() && !is_hot && !is_known {
                 wanted.insert(index);
                 readiness = Readiness::Waits;
             }

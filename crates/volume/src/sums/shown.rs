@@ -28,7 +28,15 @@ pub struct Sums {
     pub mismatches: u64,
     /// Damaged blocks that were not overwritten since, and when they were found.
     pub damaged: BTreeMap<u64, Moment>,
-    /// Damage that was found and overwritten.
+    /// Damaged blocks that were repaired from the other copy.
+    pub repaired: u64,
+    /// How often one was not.
+    not_repaired: u64,
+    /// Why the last one that was not repaired was not.
+    pub why_not: Option<String>,
+    /// It is one of two copies.
+    pub is_pair: bool,
+    /// Damage that was found, and overwritten or repaired.
     pub events: Vec<Event>,
     /// The last time that all of it was checked.
     pub verified: Option<Verified>,
@@ -75,13 +83,14 @@ impl Tally {
     }
 
     /// It was opened, with sums or without.
-    pub(crate) fn open(&self, is_on: bool, trouble: Option<String>) {
+    pub(crate) fn open(&self, is_on: bool, is_pair: bool, trouble: Option<String>) {
         let mut sums = self.lock();
         let checks = std::mem::take(&mut sums.checks);
         let (events, mut verified) = (std::mem::take(&mut sums.events), sums.verified.take());
         verified::close(&mut verified, now());
         *sums = Sums {
             is_on,
+            is_pair,
             trouble,
             events,
             verified,
@@ -156,8 +165,12 @@ impl Tally {
                 (block + 1) * BLOCK_BYTES - 1
             );
             if sums.mismatches <= LINES_MAX {
+                let then = match sums.is_pair {
+                    true => "They are repaired from the other copy if that has them",
+                    false => "Reads return an error until they are overwritten",
+                };
                 lines += &format!(
-                    "evenkeel: volume {}: {why}: the disk has damaged them. Reads return an error until they are overwritten\n",
+                    "evenkeel: volume {}: {why}: the disk has damaged them. {then}\n",
                     self.volume
                 );
             }
@@ -171,6 +184,34 @@ impl Tally {
 
     /// These blocks were overwritten.
     pub(super) fn overwritten(&self, blocks: Range<u64>) {
+        self.intact(blocks, "were overwritten");
+    }
+
+    /// These blocks were repaired from the other copy.
+    pub(super) fn repaired(&self, blocks: Range<u64>) {
+        let mut sums = self.lock();
+        sums.repaired += blocks.end - blocks.start;
+        let count = sums.repaired;
+        drop(sums);
+        if count <= LINES_MAX {
+            let (first, last) = (blocks.start * BLOCK_BYTES, blocks.end * BLOCK_BYTES - 1);
+            write_error(&format!(
+                "evenkeel: volume {}: bytes {first}-{last} were repaired from the other copy\n",
+                self.volume
+            ));
+        }
+        self.intact(blocks, "were repaired from the other copy");
+    }
+
+    /// A damaged block was not repaired. Returns whether a line is to be printed.
+    pub(crate) fn not_repaired(&self, why: String) -> bool {
+        let mut sums = self.lock();
+        sums.why_not = Some(why);
+        sums.not_repaired += 1;
+        sums.not_repaired <= LINES_MAX
+    }
+
+    fn intact(&self, blocks: Range<u64>, how: &str) {
         let mut sums = self.lock();
         if sums.damaged.is_empty() {
             return;
@@ -183,8 +224,11 @@ impl Tally {
         for block in known {
             sums.damaged.remove(&block);
             let first = block * BLOCK_BYTES;
-            let why = format!("bytes {first}-{} were overwritten", first + BLOCK_BYTES - 1);
+            let why = format!("bytes {first}-{} {how}", first + BLOCK_BYTES - 1);
             sums.tell(now(), ("damaged", "intact"), why);
+        }
+        if sums.damaged.is_empty() {
+            sums.why_not = None;
         }
     }
 }
@@ -195,8 +239,17 @@ impl Sums {
         if let Some(since) = self.damaged.values().map(|at| at.unix_ms).min() {
             let kib = self.damaged.len() as u64 * BLOCK_BYTES / 1024;
             let ago = now().unix_ms.saturating_sub(since) / 1000;
+            let then = match (&self.why_not, self.is_pair) {
+                (_, false) => "reads of them fail until they are overwritten".to_owned(),
+                (None, true) => {
+                    "they are repaired from the other copy at a read, or by `evenkeel volume verify --repair`".to_owned()
+                }
+                (Some(why), true) => {
+                    format!("reads fail until they are repaired from the other copy or overwritten; not repaired: {why}")
+                }
+            };
             return Some(format!(
-                "the disk has damaged {kib} KiB, first found {ago} s ago: reads of them fail until they are overwritten"
+                "the disk has damaged {kib} KiB, first found {ago} s ago: {then}"
             ));
         }
         let trouble = self.trouble.as_ref()?;

@@ -49,9 +49,11 @@ pub(super) enum Defect {
     ReadNotChecked,
     /// Blocks that come by growth count as built.
     GrowthCountsAsBuilt,
+    /// A repair begins while a write of its block runs.
+    RepairOverlaps,
 }
 
-const DEFECTS: [Defect; 9] = [
+const DEFECTS: [Defect; 10] = [
     Defect::WriteBeforeLog,
     Defect::HotSumsBelieved,
     Defect::DataNotFlushed,
@@ -61,6 +63,7 @@ const DEFECTS: [Defect; 9] = [
     Defect::DrawRepeated,
     Defect::ReadNotChecked,
     Defect::GrowthCountsAsBuilt,
+    Defect::RepairOverlaps,
 ];
 
 /// Spoils a store, as a defect wants it.
@@ -77,6 +80,8 @@ pub(super) fn spoil(mut store: Store, defect: Option<Defect>) -> Store {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Cell {
     content: u64,
+    /// What was written, if it has rotted.
+    was: u64,
     is_rotten: bool,
     /// Its sum was not to be believed since it rotted.
     is_excused: bool,
@@ -96,6 +101,8 @@ enum Work {
     Load(u32),
     Store(Store, u8),
     Build(Id, Range<u64>),
+    /// With what is written, and whether it has happened.
+    Repair(Id, Range<u64>, Vec<u64>, bool),
 }
 
 #[derive(Default)]
@@ -251,7 +258,11 @@ impl World {
         let blocks = self.blocks_of();
         self.next += 1;
         let id = Id(self.next);
-        let kind = self.random.pick(&[Kind::Read, Kind::Change]);
+        let (kind, blocks) = match self.random.below(11) {
+            0..=4 => (Kind::Read, blocks),
+            5..=9 => (Kind::Change, blocks),
+            _ => (Kind::Repair, self.one_rotten().unwrap_or(blocks)),
+        };
         let is_discard = self.random.once_in(12);
         if let Some(keeper) = &mut self.keeper {
             self.asked.insert(id, (kind, blocks.clone(), is_discard));
@@ -259,6 +270,41 @@ impl World {
         } else if kind == Kind::Change {
             let content = self.random.next();
             self.write(blocks, content);
+        }
+    }
+
+    /// A block that has rotted, if there is one.
+    fn one_rotten(&mut self) -> Option<Range<u64>> {
+        let rotten = self.disk.cells.iter().filter(|(_, cell)| cell.is_rotten);
+        let rotten: Vec<u64> = rotten.map(|(block, _)| *block).collect();
+        let place = self.random.index(rotten.len().max(1));
+        let block = rotten.get(place).filter(|block| **block < self.blocks)?;
+        Some(*block..block + 1)
+    }
+
+    /// What another copy has of these blocks: what was written here last, or something older.
+    /// It is written if it has the sums that are known.
+    fn repair(&mut self, id: Id, blocks: Range<u64>) {
+        let is_old = self.random.percent(20);
+        let cells: Vec<Cell> = blocks.clone().map(|block| self.disk.cell(block)).collect();
+        let was = |cell: &Cell| match (is_old, cell.is_rotten) {
+            (true, _) => !cell.content,
+            (_, true) => cell.was,
+            (_, false) => cell.content,
+        };
+        let contents: Vec<u64> = cells.iter().map(was).collect();
+        let cell = |content: &u64| Cell {
+            content: *content,
+            ..Cell::default()
+        };
+        let all = blocks.clone().zip(contents.iter().map(cell));
+        let sums: Vec<Sum> = all.map(|(block, cell)| Self::sum(block, cell)).collect();
+        let Some(keeper) = &mut self.keeper else {
+            return;
+        };
+        match keeper.matches(id, &sums) {
+            true => self.work.push(Work::Repair(id, blocks, contents, false)),
+            false => keeper.unchanged(id),
         }
     }
 
@@ -286,6 +332,10 @@ impl World {
             match action {
                 Action::Start(id) => {
                     let (kind, blocks, is_discard) = self.asked.remove(&id).expect("asked for");
+                    if kind == Kind::Repair {
+                        self.repair(id, blocks);
+                        continue;
+                    }
                     self.work.push(Work::Data {
                         id,
                         kind,
@@ -361,7 +411,24 @@ impl World {
                 Ok(())
             }
             Work::Build(id, blocks) => self.build(id, blocks, fails),
+            Work::Repair(id, _, _, has_landed) if has_landed || fails => {
+                let keeper = self.keeper.as_mut().ok_or("a keeper")?;
+                keeper.unchanged(id);
+                Ok(())
+            }
+            Work::Repair(id, blocks, contents, _) => {
+                self.repairs(id, blocks, contents);
+                Ok(())
+            }
         }
+    }
+
+    /// What a repair writes is there.
+    fn repairs(&mut self, id: Id, blocks: Range<u64>, contents: Vec<u64>) {
+        for (block, content) in blocks.clone().zip(&contents) {
+            self.write(block..block + 1, *content);
+        }
+        self.work.push(Work::Repair(id, blocks, contents, true));
     }
 
     fn build(&mut self, id: Id, blocks: Range<u64>, fails: bool) -> Result<(), String> {
@@ -471,6 +538,13 @@ impl World {
                         }
                     }
                 }
+                Work::Repair(_, blocks, contents, false) => {
+                    for (block, content) in blocks.zip(contents) {
+                        if self.random.percent(50) {
+                            self.write(block..block + 1, content);
+                        }
+                    }
+                }
                 Work::Store(store, 0) => self.disk.cached_pages.extend(store.pages),
                 Work::Store(store, 2) => match self.random.below(3) {
                     0 => self.write_slot(&store.slot),
@@ -510,7 +584,9 @@ impl World {
     fn rot(&mut self) {
         let block = self.blocks_of().start;
         let is_used = self.work.iter().any(|work| match work {
-            Work::Data { blocks, .. } | Work::Build(_, blocks) => blocks.contains(&block),
+            Work::Data { blocks, .. } | Work::Build(_, blocks) | Work::Repair(_, blocks, ..) => {
+                blocks.contains(&block)
+            }
             _ => false,
         });
         if is_used || self.disk.cell(block).is_rotten {
@@ -534,6 +610,7 @@ impl World {
         };
         let cell = Cell {
             content: now,
+            was: own,
             is_rotten: true,
             is_excused: !known,
         };

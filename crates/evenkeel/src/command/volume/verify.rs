@@ -37,7 +37,8 @@ pub(super) fn command() -> Command {
              left; elsewhere there is a line every 30 s. What differs is printed as ranges of bytes, and nothing is \
              changed.\n\nWithout checksums on disk nobody can know which copy is right. `--repair` copies what differs \
              from the node that serves the volume, whose copy clients read, to the other one. Blocks that the serving \
-             node cannot read are only reported.\n\nA volume with one copy and `verify yes` is read as a whole and \
+             node cannot read are only reported. With `verify yes`, blocks that do not match their checksums are known as \
+             the damaged ones, and `--repair` writes them from the other copy, at either node.\n\nA volume with one copy and `verify yes` is read as a whole and \
              compared with its checksums on disk. Blocks that have none yet are only read; `evenkeel volume show` has the \
              progress of building them.\n\nIt ends early, with a message, if the other copy is lost or the \
              ownership moves. ^C and `--stop` end it. `evenkeel volume show` and the metrics have the last result. Exit \
@@ -242,6 +243,23 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<String, S
     if found > 0 && is_single {
         words += ". There is no other copy: restore these ranges from a backup. Overwriting a block makes it readable again";
     } else if found > 0 && !repairs {
+        words += &hint(name, subject, &verify);
+    }
+    if !is_complete {
+        words += ". The verify is not complete: run it again";
+    }
+    Err(words.into())
+}
+
+/// What to do about ranges that a verify of two copies found.
+fn hint(name: &str, subject: &Subject, verify: &str) -> String {
+    let mut words = String::new();
+    if verify.contains("do not match their checksums") {
+        words += &format!(
+            ". `evenkeel volume verify {name} --repair` writes what does not match its checksum from the other copy"
+        );
+    }
+    if verify.contains("differ") || verify.contains("cannot be read") {
         let other = subject.words(COPIES).unwrap_or_default();
         let other = other
             .split_once(' ')
@@ -252,8 +270,5 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<String, S
              of {other}, hand the volume over and run that there"
         );
     }
-    if !is_complete {
-        words += ". The verify is not complete: run it again";
-    }
-    Err(words.into())
+    words
 }

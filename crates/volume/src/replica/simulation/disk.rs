@@ -2,7 +2,9 @@
 //! part; what was under way may have happened in part.
 
 use super::Content;
-use crate::replica::{Body, Change, DiskResult, Durable, Geometry, Operation};
+use super::sums::{Sums, is_rotten, rotten};
+use crate::replica::defect::{Broken, Defect};
+use crate::replica::{Blocks, Body, Change, DiskResult, Durable, Geometry, Operation};
 use lab::Random;
 
 /// What is wrong with a disk.
@@ -41,6 +43,14 @@ pub struct Disk {
     pub kept: Durable,
     pending: Vec<(u64, Pending)>,
     pub faults: Faults,
+    sums: Option<Sums>,
+    broken: Broken,
+    /// Repairs that fitted when they began.
+    fitted: Vec<u64>,
+    /// Blocks that were repaired.
+    pub repaired: u64,
+    /// A block that is right, and that a read found damaged.
+    pub false_alarm: Option<u64>,
 }
 
 impl Disk {
@@ -54,7 +64,111 @@ impl Disk {
             kept,
             pending: Vec::new(),
             faults: Faults::default(),
+            sums: None,
+            broken: Broken::default(),
+            fitted: Vec::new(),
+            repaired: 0,
+            false_alarm: None,
         }
+    }
+
+    /// It keeps checksums from now on.
+    pub fn keep_sums(&mut self, broken: Broken) {
+        self.sums = Some(Sums::new(&self.image));
+        self.broken = broken;
+    }
+
+    /// A block becomes something else, if nothing is under way in it.
+    pub fn rot(&mut self, block: u64) -> bool {
+        let place = block as usize;
+        let content = self.image[place];
+        let Some(sums) = &self.sums else {
+            return false;
+        };
+        let is_used = sums.is_hot(block) || self.is_written(block) || self.is_cached(block);
+        let is_whole = content == self.durable[place] && content == sums.get(block);
+        let can = is_whole && content != u32::MAX && !is_used;
+        if can {
+            (self.image[place], self.durable[place]) = (rotten(content), rotten(content));
+        }
+        can
+    }
+
+    /// What a block was before it rotted, if it has.
+    pub fn rotten(&self, block: u64) -> Option<u32> {
+        let sums = self.sums.as_ref()?;
+        is_rotten(self.image[block as usize]).then(|| sums.get(block))
+    }
+
+    fn is_cached(&self, block: u64) -> bool {
+        self.cache.iter().any(|(cached, _)| *cached == block)
+    }
+
+    /// Whether a write of a block is under way.
+    fn is_written(&self, block: u64) -> bool {
+        self.pending.iter().any(|(_, pending)| match pending {
+            Pending::Data(Operation::Write { blocks, .. } | Operation::Repair { blocks, .. }) => {
+                blocks.iter().any(|one| one == block)
+            }
+            _ => false,
+        })
+    }
+
+    /// A write begins: its sums are not believed after a crash from here on.
+    fn heat(&mut self, operation: &Operation<Content>) {
+        let (Operation::Write { blocks, body, .. }, Some(sums)) = (operation, &mut self.sums)
+        else {
+            return;
+        };
+        for (place, block) in blocks.iter().enumerate() {
+            match self.broken.is(Defect::SumsBeforeData) {
+                true => sums.set(block, value(body, place)),
+                false => sums.begin(block),
+            }
+        }
+    }
+
+    fn read(&mut self, blocks: Blocks) -> DiskResult<Content> {
+        let values = blocks.iter().map(|block| self.image[block as usize]);
+        let values: Vec<u32> = values.collect();
+        let Some(sums) = &self.sums else {
+            return DiskResult::Data(Content(values));
+        };
+        let found = blocks.iter().zip(&values);
+        let wrong = found.filter(|(block, value)| sums.get(*block) != **value);
+        let wrong: Vec<(u64, u32)> = wrong.map(|(block, value)| (block, *value)).collect();
+        if wrong.is_empty() {
+            return DiskResult::Data(Content(values));
+        }
+        let right = wrong.iter().find(|(_, value)| !is_rotten(*value));
+        self.false_alarm = self.false_alarm.or(right.map(|(block, _)| *block));
+        DiskResult::Damaged(wrong.into_iter().map(|(block, _)| block).collect())
+    }
+
+    fn repair(&mut self, key: u64, blocks: Blocks, data: &Content) -> DiskResult<Content> {
+        let fitted = self.fitted.iter().position(|fitted| *fitted == key);
+        let fitted = fitted.map(|place| self.fitted.swap_remove(place));
+        let passes = fitted.is_some() && self.broken.is(Defect::RepairPassesWrites);
+        if !passes && !self.fits(blocks, data) {
+            return DiskResult::Damaged(Vec::new());
+        }
+        for (place, block) in blocks.iter().enumerate() {
+            self.write(block, data.0[place], true);
+            if let Some(sums) = &mut self.sums {
+                sums.set(block, data.0[place]);
+            }
+            self.repaired += 1;
+        }
+        DiskResult::Done
+    }
+
+    /// Whether blocks may be repaired with this data.
+    fn fits(&self, blocks: Blocks, data: &Content) -> bool {
+        let Some(sums) = &self.sums else {
+            return false;
+        };
+        let has = |(block, value): (u64, &u32)| sums.get(block) == *value;
+        self.broken.is(Defect::RepairsUnchecked) || blocks.iter().zip(&data.0).all(has)
     }
 
     /// It works again, and lies if it did.
@@ -67,6 +181,12 @@ impl Disk {
 
     /// An operation begins; its key is the caller's.
     pub fn begin(&mut self, key: u64, operation: Operation<Content>) {
+        self.heat(&operation);
+        if let Operation::Repair { blocks, data } = &operation
+            && self.fits(*blocks, data)
+        {
+            self.fitted.push(key);
+        }
         let pending = match operation {
             Operation::Flush => Pending::Flush(self.flushed + self.cache.len()),
             operation => Pending::Data(operation),
@@ -85,18 +205,20 @@ impl Disk {
         let (_, pending) = self.pending.remove(place);
         if self.faults.dead || self.is_bad(&pending) {
             if random.percent(50) {
-                self.partly(pending, random);
+                self.partly(pending.clone(), random);
             }
+            self.failed(&pending);
             return Some(DiskResult::Failed);
         }
         Some(match pending {
-            Pending::Data(Operation::Read(blocks)) => {
-                let values = blocks.iter().map(|block| self.image[block as usize]);
-                DiskResult::Data(Content(values.collect()))
-            }
+            Pending::Data(Operation::Read(blocks)) => self.read(blocks),
+            Pending::Data(Operation::Repair { blocks, data }) => self.repair(key, blocks, &data),
             Pending::Data(Operation::Write { blocks, body, fua }) => {
                 for (place, block) in blocks.iter().enumerate() {
                     self.write(block, value(&body, place), fua);
+                    if let Some(sums) = &mut self.sums {
+                        sums.set(block, value(&body, place));
+                    }
                 }
                 DiskResult::Done
             }
@@ -108,6 +230,7 @@ impl Disk {
                         self.durable[block as usize] = value;
                     }
                     self.flushed = self.flushed.max(covered);
+                    self.cool(random);
                 }
                 DiskResult::Done
             }
@@ -125,11 +248,18 @@ impl Disk {
                 self.partly(pending, random);
             }
         }
+        if let Some(sums) = &mut self.sums {
+            sums.crash(&mut self.image);
+        }
     }
 
     /// The power is gone: of what was not flushed, any part may be there.
     pub fn cut_power(&mut self, random: &mut Random) {
-        self.kill(random);
+        for (_, pending) in std::mem::take(&mut self.pending) {
+            if random.percent(60) {
+                self.partly(pending, random);
+            }
+        }
         let keep = random.pick(&[0, 0, 30, 70, 100]);
         for (block, value) in std::mem::take(&mut self.cache) {
             if random.percent(keep) {
@@ -137,6 +267,9 @@ impl Disk {
             }
         }
         self.flushed = 0;
+        if let Some(sums) = &mut self.sums {
+            sums.crash(&mut self.durable);
+        }
         self.image.clone_from(&self.durable);
     }
 
@@ -145,6 +278,9 @@ impl Disk {
         let range = from as usize..to as usize;
         self.cache
             .retain(|(block, _)| !range.contains(&(*block as usize)));
+        if let Some(sums) = &mut self.sums {
+            sums.clear(range.clone());
+        }
         self.image[range.clone()].fill(0);
         self.durable[range].fill(0);
     }
@@ -159,9 +295,11 @@ impl Disk {
             return false;
         };
         match pending {
-            Pending::Data(Operation::Read(blocks) | Operation::Write { blocks, .. }) => {
-                blocks.iter().any(|block| block == bad)
-            }
+            Pending::Data(
+                Operation::Read(blocks)
+                | Operation::Write { blocks, .. }
+                | Operation::Repair { blocks, .. },
+            ) => blocks.iter().any(|block| block == bad),
             _ => false,
         }
     }
@@ -173,6 +311,11 @@ impl Disk {
                     if random.percent(60) {
                         self.write(block, value(&body, place), false);
                     }
+                }
+            }
+            Pending::Data(Operation::Repair { blocks, data }) if self.fits(blocks, &data) => {
+                for (place, block) in blocks.iter().enumerate() {
+                    self.write(block, data.0[place], false);
                 }
             }
             Pending::Store(change) => match random.below(3) {
@@ -193,6 +336,38 @@ impl Disk {
             },
             Pending::Data(_) | Pending::Flush(_) => {}
         }
+    }
+
+    /// Sums of blocks of which nobody knows what they have become those of what is there. What
+    /// had rotted would count as right: as in a crash.
+    fn failed(&mut self, pending: &Pending) {
+        let (Pending::Data(Operation::Write { blocks, .. }), Some(sums)) =
+            (pending, &mut self.sums)
+        else {
+            return;
+        };
+        for block in blocks.iter() {
+            let content = &mut self.image[block as usize];
+            match is_rotten(*content) {
+                true => {
+                    *content = sums.get(block);
+                    self.durable[block as usize] = *content;
+                }
+                false => sums.set(block, *content),
+            }
+        }
+    }
+
+    /// Sums whose blocks are on stable storage are believed after a crash.
+    fn cool(&mut self, random: &mut Random) {
+        let Some(mut sums) = self.sums.take() else {
+            return;
+        };
+        sums.cool(
+            |block| self.is_written(block) || self.is_cached(block),
+            random,
+        );
+        self.sums = Some(sums);
     }
 
     fn write(&mut self, block: u64, value: u32, fua: bool) {

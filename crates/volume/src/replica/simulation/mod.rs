@@ -12,6 +12,7 @@ mod disk;
 mod network;
 mod node;
 mod plan;
+mod sums;
 mod traffic;
 mod world;
 
@@ -26,6 +27,8 @@ use world::World;
 const HISTORIES: u64 = 10_000;
 /// One in so many histories has verifies.
 const VERIFIES: u64 = 8;
+/// Histories with rot that are tried, and within which each defect of repairs is found.
+const ROT_HISTORIES: u64 = 1_500;
 /// Histories within which each defect is found.
 const FOUND_WITHIN: u64 = 10_000;
 
@@ -55,8 +58,11 @@ fn history(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
         .map_err(|what| format!("{what}\n{}", world.told()))
 }
 
-/// The first of these seeds that fails, on all processors; the sum of what was acknowledged.
-fn first_failure(seeds: std::ops::Range<u64>, defect: Option<Defect>) -> (u64, Option<u64>) {
+/// The first of these seeds that fails, on all processors; the sum of what the others return.
+fn first_failure(
+    seeds: std::ops::Range<u64>,
+    history: impl Fn(u64) -> Result<u64, String> + Sync,
+) -> (u64, Option<u64>) {
     let next = AtomicU64::new(seeds.start);
     let failed = AtomicU64::new(u64::MAX);
     let acknowledged = AtomicU64::new(0);
@@ -69,7 +75,7 @@ fn first_failure(seeds: std::ops::Range<u64>, defect: Option<Defect>) -> (u64, O
                     if seed >= seeds.end.min(failed.load(Ordering::Relaxed)) {
                         return;
                     }
-                    match history(seed, defect) {
+                    match history(seed) {
                         Ok(count) => _ = acknowledged.fetch_add(count, Ordering::Relaxed),
                         Err(_) => _ = failed.fetch_min(seed, Ordering::Relaxed),
                     }
@@ -92,7 +98,7 @@ fn ten_thousand_histories_lose_nothing_that_was_acknowledged() {
         }
     };
     let count = seeds.end - seeds.start;
-    let (acknowledged, failed) = first_failure(seeds, None);
+    let (acknowledged, failed) = first_failure(seeds, |seed| history(seed, None));
     if let Some(seed) = failed {
         let what = history(seed, None).err().unwrap_or_default();
         panic!("VOLUME_SEED={seed}: {what}");
@@ -126,6 +132,58 @@ fn what_a_read_returns_of_a_write_that_failed_without_a_majority_stays_so() {
         let mut seeds = 0..FOUND_WITHIN;
         let found = seeds.find(|seed| history_without_majority(*seed, Some(defect)).is_err());
         println!("{defect:?}: {found:?}");
+        assert!(found.is_some(), "nobody found {defect:?}");
+    }
+}
+
+/// A history in which blocks rot, one copy of each at a time, and the copies keep checksums.
+/// Returns how many blocks were repaired.
+fn history_with_rot(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
+    let mut random = Random::new(seed);
+    let mut plan = plan::draw(&mut random);
+    plan.rot(&mut Random::new(!seed));
+    let mut world = World::new(plan, random, defect, setting("VOLUME_SEED").is_some());
+    world
+        .run()
+        .map_err(|what| format!("{what}\n{}", world.told()))?;
+    Ok(world.repaired())
+}
+
+#[test]
+fn no_read_returns_what_has_rotted_and_none_survives_a_verify_that_repairs() {
+    let seeds = match setting("VOLUME_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..setting("VOLUME_SEEDS").unwrap_or(ROT_HISTORIES),
+    };
+    let count = seeds.end - seeds.start;
+    let (repaired, failed) = first_failure(seeds, |seed| history_with_rot(seed, None));
+    if let Some(seed) = failed {
+        let what = history_with_rot(seed, None).err().unwrap_or_default();
+        panic!("VOLUME_SEED={seed}: {what}");
+    }
+    assert!(repaired >= count || count < 100, "{repaired} in {count}");
+}
+
+#[test]
+fn a_replica_that_repairs_wrongly_is_found_out() {
+    for defect in [
+        Defect::RepairPassesWrites,
+        Defect::RepairsUnchecked,
+        Defect::CopiesZeros,
+        Defect::VerifyForgetsDamage,
+        Defect::VerifyTrustsTheirs,
+        Defect::SumsBeforeData,
+    ] {
+        let found = first_failure(0..ROT_HISTORIES, |seed| {
+            history_with_rot(seed, Some(defect))
+        })
+        .1;
+        let what = found.and_then(|seed| history_with_rot(seed, Some(defect)).err());
+        let what = what.unwrap_or_default();
+        println!(
+            "{defect:?}: {found:?}: {}",
+            what.lines().next().unwrap_or_default()
+        );
         assert!(found.is_some(), "nobody found {defect:?}");
     }
 }
@@ -198,7 +256,7 @@ fn a_replica_that_is_broken_on_purpose_is_found_out() {
     ];
     let mut hidden = Vec::new();
     for defect in all {
-        match first_failure(0..FOUND_WITHIN, Some(defect)).1 {
+        match first_failure(0..FOUND_WITHIN, |seed| history(seed, Some(defect))).1 {
             Some(seed) => {
                 let what = history(seed, Some(defect)).err().unwrap_or_default();
                 println!(

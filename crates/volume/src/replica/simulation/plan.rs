@@ -37,6 +37,8 @@ pub enum Fault {
     StopVerify,
     /// An operator has the other copy compared as a whole.
     Resync,
+    /// Blocks of a copy become something else: so many are tried.
+    Rot(usize, u64),
     /// The node reloads: its copy is to have so many blocks.
     Reload(usize, u64),
     /// The file of a node names it alone, for so long.
@@ -66,6 +68,9 @@ pub struct Plan {
     pub fail_ns: Option<u64>,
     /// The size at the beginning, blocks, and that of a second copy that is blank.
     pub blocks: [u64; 2],
+    /// Both copies keep checksums, and blocks rot. In the end: everything is read before a
+    /// verify.
+    pub rots: Option<bool>,
     /// The second copy is blank.
     pub blank: bool,
     /// The second copy missed the beginning, or is from long ago.
@@ -114,6 +119,7 @@ pub fn draw(random: &mut Random) -> Plan {
         crowd: random.pick(&[1, 2, 6, 16]),
         liar: None,
         fail_ns: None,
+        rots: None,
         blank: random.percent(16),
         stale: random.percent(16),
         reads: random.pick(&[20, 40, 60]),
@@ -152,6 +158,19 @@ impl Plan {
             at += alone + 80 * MS;
         }
         self.healed_at = at;
+    }
+
+    /// Blocks rot again and again.
+    pub fn rot(&mut self, random: &mut Random) {
+        self.rots = Some(random.percent(50));
+        for _ in 0..random.between(4, 24) {
+            let at = random.between(2, self.healed_at / MS) * MS;
+            let rot = Fault::Rot(random.index(2), random.between(1, 4));
+            self.faults.push((at, rot));
+        }
+        if random.percent(30) {
+            self.verify(random);
+        }
     }
 
     /// Adds verifies.

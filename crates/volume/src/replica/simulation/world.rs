@@ -16,7 +16,7 @@ use crate::replica::{
 };
 use lab::Random;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// How long calm may last until everything is in sync and answered.
 const CALM_NS: u64 = 2_000 * MS;
@@ -84,6 +84,17 @@ pub struct World {
     /// The last epoch that began to serve.
     decided: Epoch,
     told: Option<String>,
+    /// What is done after everything is healed.
+    steps: VecDeque<Step>,
+}
+
+/// Something that is done when all is calm in the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    /// A last client reads everything.
+    Read,
+    /// A verify repairs what differs, and nothing rotten is left then.
+    Verify,
 }
 
 impl World {
@@ -119,15 +130,26 @@ impl World {
         let [kept_0, kept_1] = kept;
         let [image_0, image_1] = images;
         let disks = [(kept_0, image_0, 0), (kept_1, image_1, 1)];
+        let broken = Broken { by: defect };
         let nodes = disks.map(|(kept, image, node)| {
-            Node::new(Disk::new(GEOMETRY, kept, image), plan.drift_ppm[node])
+            let mut disk = Disk::new(GEOMETRY, kept, image);
+            if plan.rots.is_some() {
+                disk.keep_sums(broken);
+            }
+            Node::new(disk, plan.drift_ppm[node])
         });
+        let steps = match plan.rots {
+            None => VecDeque::from([Step::Read]),
+            Some(true) => VecDeque::from([Step::Read, Step::Verify]),
+            Some(false) => VecDeque::from([Step::Verify, Step::Read]),
+        };
         World {
             traffic: Traffic::new(&plan, &mut random),
             agreement: Agreement::new(record, plan.leader_ppm),
             plan,
             random,
-            broken: Broken { by: defect },
+            broken,
+            steps,
             now: 0,
             sequence: 0,
             events: BinaryHeap::new(),
@@ -180,17 +202,15 @@ impl World {
         }
         let healed_at = self.plan.healed_at;
         self.at(healed_at, Event::Heal);
-        let mut reading = false;
         for count in 0.. {
             if self.now > healed_at + CALM_NS || count > EVENTS_MAX {
                 return Err(self.stuck());
             }
             if self.now > healed_at + 6 * MS && count % 16 == 0 && self.is_calm() {
-                if reading {
+                if self.steps.is_empty() {
                     break;
                 }
-                reading = true;
-                self.read_all();
+                self.step()?;
             }
             self.next()?;
         }
@@ -382,9 +402,7 @@ impl World {
                 self.nodes[node].seen = epoch;
                 self.inquire(node, life, Ask::Release(epoch));
             }
-            Action::Say(Notice::Verified(verify)) if verify.differing > 0 => {
-                return Err(format!("copies in sync differ: {verify}"));
-            }
+            Action::Say(Notice::Verified(verify)) => self.verified(&verify)?,
             Action::Say(Notice::Older) => {
                 return Err("a copy that nobody replaced is older".to_owned());
             }
@@ -419,6 +437,9 @@ impl World {
         let Some(result) = self.nodes[node].disk.end(key, &mut self.random) else {
             return Ok(());
         };
+        if let Some(block) = self.nodes[node].disk.false_alarm {
+            return Err(format!("block {block} is right, and counts as damaged"));
+        }
         let has = self.nodes[node].disk.kept.head.blocks;
         if has < had {
             self.nodes[node].prepared = has;

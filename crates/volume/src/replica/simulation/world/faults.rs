@@ -4,8 +4,8 @@ use super::super::client::Want;
 use super::super::node::{GEOMETRY, Node};
 use super::super::plan::{Fault, MS};
 use super::super::traffic::SPAN;
-use super::{Event, World};
-use crate::replica::{Blocks, Input, Node as NodeId, Order};
+use super::{Event, Step, World};
+use crate::replica::{Blocks, Input, Node as NodeId, Order, Verify};
 
 impl World {
     pub(super) fn fault(&mut self, fault: Fault) -> Result<(), String> {
@@ -64,6 +64,7 @@ impl World {
             Fault::Verify(repairs) => return self.order(Order::Verify { repairs }),
             Fault::StopVerify => return self.order(Order::StopVerify),
             Fault::HandOver => return self.order(Order::HandOver),
+            Fault::Rot(node, tries) => self.rot(node, tries),
             Fault::Resync => return self.order(Order::Resync { everything: true }),
             Fault::Freeze(wait, hands_over) => {
                 let then = if hands_over {
@@ -203,6 +204,7 @@ impl World {
             self.prepare(node);
         }
         self.plan.cluster_loss = 0;
+        self.overwrite_lost();
         if let Some(session) = self.network.session {
             self.disconnect(session, None);
         }
@@ -222,6 +224,75 @@ impl World {
             && !self.nodes.iter().any(verifies)
             && { self.nodes.iter() }
                 .all(|node| node.disk.is_idle() && node.disk.kept.head.blocks == GEOMETRY.blocks)
+    }
+
+    /// Blocks of a copy rot, if the other one has not.
+    fn rot(&mut self, node: usize, tries: u64) {
+        for _ in 0..tries {
+            let block = match self.random.percent(70) {
+                true => self.random.below(self.plan.crowd) * 11 % SPAN,
+                false => self.random.below(SPAN),
+            };
+            let is_other = self.nodes[1 - node].disk.rotten(block).is_some();
+            if !is_other && self.nodes[node].disk.rot(block) {
+                self.tell(|| format!("block {block} rots at {node}"));
+            }
+        }
+    }
+
+    /// Blocks that only a copy had which has rotted are overwritten: reads of them fail.
+    fn overwrite_lost(&mut self) {
+        for node in 0..2 {
+            for first in 0..SPAN {
+                let was = self.nodes[node].disk.rotten(first);
+                let other = self.nodes[1 - node].disk.image[first as usize];
+                if was.is_some_and(|was| was != other) {
+                    let want = Want::Write(Blocks { first, count: 1 }, false);
+                    let op = self.traffic.open_op(self.plan.clients, want);
+                    self.after(MS / 10, Event::Send(op));
+                }
+            }
+        }
+    }
+
+    /// Everything is calm: what is done next.
+    pub(super) fn step(&mut self) -> Result<(), String> {
+        match self.steps.front() {
+            Some(Step::Read) => {
+                self.steps.pop_front();
+                self.read_all();
+                Ok(())
+            }
+            // Until one has gone over all of the volume.
+            Some(Step::Verify) => self.order(Order::Verify { repairs: true }),
+            None => Ok(()),
+        }
+    }
+
+    /// A verify has ended.
+    pub(super) fn verified(&mut self, verify: &Verify) -> Result<(), String> {
+        if verify.differing > 0 {
+            return Err(format!("copies in sync differ: {verify}"));
+        }
+        let is_last = self.now > self.plan.healed_at && self.steps.front() == Some(&Step::Verify);
+        if !is_last || verify.ended != Some(Ok(())) || !verify.repairs {
+            return Ok(());
+        }
+        self.steps.pop_front();
+        for block in 0..SPAN {
+            if self
+                .nodes
+                .iter()
+                .any(|node| node.disk.rotten(block).is_some())
+            {
+                return Err(format!("block {block} is rotten after a verify: {verify}"));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn repaired(&self) -> u64 {
+        self.nodes.iter().map(|node| node.disk.repaired).sum()
     }
 
     /// A last client reads everything.

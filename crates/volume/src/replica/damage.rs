@@ -1,0 +1,250 @@
+//! Damage: blocks that the disk returned without an error, and that do not match the checksums
+//! that a copy keeps on disk (`verify yes`).
+//!
+//! - What is damaged is never returned to a client, nor copied to the other node as good.
+//! - A damaged block is repaired from the other copy if what that has matches the checksum
+//!   here: then it is what was written last, whether that copy is in sync or not. It does not
+//!   match if the other copy has an older content, or is damaged itself.
+//! - A repair holds its block alone, as a write does, from the read here to the write here:
+//!   it never overwrites something newer.
+//! - A read of a client that finds damage begins again behind its repairs. If they fail, the
+//!   client gets an error.
+//! - A resync goes around blocks that are damaged here and that the other copy does not have:
+//!   they stay dirty, so it does not end before they are overwritten.
+
+use super::defect::Defect;
+use super::exchange::{DiskResult, Notice, Operation};
+use super::geometry::Blocks;
+use super::message::{Body, Command};
+use super::operations::Purpose;
+use super::other::Phase;
+use super::requests::{Origin, Part, Work};
+use super::verify::Fault;
+use super::{Payload, Replica};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Damaged blocks that are known one by one.
+const KNOWN_MAX: usize = 1024;
+/// Blocks that are repaired at a time. With more of them damaged, the disk has failed.
+const REPAIRS_MAX: usize = 128;
+/// How often a read begins again after repairs that succeeded: then the disk does not keep what
+/// is written.
+const ROUNDS_MAX: u8 = 3;
+
+/// Why a damaged block was not repaired.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unrepaired {
+    /// The other copy is not connected, or gets no writes yet.
+    Away,
+    /// It is damaged there, too.
+    Damaged,
+    /// It cannot be read there.
+    Unreadable,
+    /// The other copy has something else: it is older, or nobody knows.
+    Differs,
+}
+
+/// The blocks of this copy that were not repaired, as far as they are known.
+#[derive(Clone, Debug, Default)]
+pub struct Damage {
+    known: BTreeMap<u64, Unrepaired>,
+    /// Blocks that are being repaired for reads and for a resync.
+    repairs: BTreeSet<u64>,
+}
+
+impl<P: Payload> Replica<P> {
+    /// A read of a client found blocks damaged.
+    pub(super) fn read_damaged(&mut self, place: u32, wrong: &[u64]) {
+        let receives = self.other.receives();
+        let rounds = self.requests.slot(place).rounds;
+        let is_known = |block: &u64| self.damage.known.contains_key(block);
+        let has_failed = rounds > 0 && wrong.iter().any(is_known);
+        let has_room = self.damage.repairs.len() + wrong.len() <= REPAIRS_MAX;
+        if receives && !has_failed && rounds < ROUNDS_MAX && has_room {
+            self.requests.slot_mut(place).rounds += 1;
+            for block in wrong {
+                self.repair(*block);
+            }
+            return self.read_again(place);
+        }
+        if !receives {
+            for block in wrong {
+                self.cannot_repair(*block, Unrepaired::Away);
+            }
+        } else if !has_failed && self.other.phase == Phase::Mirrored {
+            // It was repaired again and again, or too much is damaged.
+            self.requests.slot_mut(place).local = Part::Failed;
+            return self.local_failed();
+        }
+        // Without data it fails.
+        self.requests.slot_mut(place).local = Part::Done;
+        self.settle(place);
+    }
+
+    /// A resync found blocks damaged at the source.
+    pub(super) fn copy_damaged(&mut self, place: u32, wrong: &[u64]) {
+        let slot = self.requests.slot(place);
+        if slot.replied || slot.origin == Origin::Verify {
+            return self.end_slot(place);
+        }
+        if self.broken.is(Defect::CopiesZeros) {
+            let slot = self.requests.slot_mut(place);
+            (slot.local, slot.remote) = (Part::Done, Part::Waiting);
+            let (blocks, body, fua) = (slot.blocks, Body::Zero, false);
+            return self.command(place, Command::Write { blocks, body, fua });
+        }
+        self.other.skips.extend(wrong);
+        if self.other.skips.len() > KNOWN_MAX {
+            self.drop_other(Notice::LocalFailed);
+            return self.end_slot(place);
+        }
+        for block in wrong {
+            self.repair(*block);
+        }
+        self.end_slot(place);
+    }
+
+    /// Begins the repair of a block, if none is under way.
+    fn repair(&mut self, block: u64) {
+        if !self.damage.repairs.insert(block) {
+            return;
+        }
+        let blocks = Blocks {
+            first: block,
+            count: 1,
+        };
+        let slot = self.requests.open(Origin::Repair, Work::Repair, blocks);
+        self.begin_slot(slot);
+    }
+
+    /// The local part of a repair has ended: the block was read, or written.
+    pub(super) fn repair_went_on(&mut self, place: u32, result: DiskResult<P>) {
+        let now = self.now;
+        let slot = self.requests.slot_mut(place);
+        let (blocks, is_written) = (slot.blocks, slot.remote == Part::Done);
+        match result {
+            DiskResult::Done | DiskResult::Data(_) => {
+                // Written, or not damaged any more.
+                (slot.local, slot.remote) = (Part::Done, Part::Done);
+                self.forget_damage(blocks);
+                self.end_slot(place);
+            }
+            _ if slot.replied => self.end_slot(place),
+            DiskResult::Damaged(_) if is_written => self.not_repaired(place, Unrepaired::Differs),
+            DiskResult::Damaged(_) if self.other.receives() => {
+                (slot.local, slot.remote) = (Part::Done, Part::Waiting);
+                slot.sent_at = now;
+                self.command(place, Command::Read { blocks });
+            }
+            DiskResult::Damaged(_) => self.not_repaired(place, Unrepaired::Away),
+            DiskResult::Failed => {
+                slot.local = Part::Failed;
+                if is_written {
+                    self.local_failed();
+                }
+                if self.requests.is_running(place) {
+                    self.end_slot(place);
+                }
+            }
+        }
+    }
+
+    /// The other copy returned the content of a block.
+    pub(super) fn content(&mut self, place: u32, data: P) {
+        if !self.is_fetched(place) {
+            return;
+        }
+        let now = self.now;
+        let slot = self.requests.slot_mut(place);
+        (slot.local, slot.remote) = (Part::Waiting, Part::Done);
+        slot.sent_at = now;
+        let blocks = slot.blocks;
+        self.start(Purpose::Local(place), Operation::Repair { blocks, data });
+    }
+
+    /// Whether a repair waits for the content that the other copy has.
+    fn is_fetched(&self, place: u32) -> bool {
+        self.requests.is_running(place) && {
+            let slot = self.requests.slot(place);
+            slot.remote == Part::Waiting && matches!(slot.work, Work::Repair)
+        }
+    }
+
+    /// The other copy cannot read blocks.
+    pub(super) fn remote_unreadable(&mut self, place: u32) {
+        match self.is_fetched(place) {
+            true => self.not_repaired(place, Unrepaired::Unreadable),
+            false => self.remote_verified(place, Fault::UnreadableThere),
+        }
+    }
+
+    /// Blocks of the other copy are damaged.
+    pub(super) fn remote_damaged(&mut self, place: u32) {
+        match self.is_fetched(place) {
+            true => self.not_repaired(place, Unrepaired::Damaged),
+            false => self.remote_verified(place, Fault::DamagedThere),
+        }
+    }
+
+    fn remote_verified(&mut self, place: u32, fault: Fault) {
+        if self.requests.is_running(place) {
+            let slot = self.requests.slot(place);
+            if slot.remote == Part::Waiting && matches!(slot.work, Work::Verify { .. }) {
+                self.verify_compared(place, Some(fault));
+            }
+        }
+    }
+
+    /// The other copy does not have what was written.
+    pub(super) fn not_repaired(&mut self, place: u32, why: Unrepaired) {
+        let slot = self.requests.slot_mut(place);
+        slot.local = Part::Failed;
+        let block = slot.blocks.first;
+        self.cannot_repair(block, why);
+        self.end_slot(place);
+    }
+
+    /// The repair of a block has ended, well or not.
+    pub(super) fn repair_ended(&mut self, blocks: Blocks) {
+        self.damage.repairs.remove(&blocks.first);
+    }
+
+    /// No repair is under way any more.
+    pub(super) fn abandon_repairs(&mut self) {
+        self.damage.repairs.clear();
+    }
+
+    fn cannot_repair(&mut self, block: u64, why: Unrepaired) {
+        let known = &mut self.damage.known;
+        let before = known.get(&block).copied();
+        if before.is_none() && known.len() >= KNOWN_MAX {
+            known.pop_first();
+        }
+        known.insert(block, why);
+        if before != Some(why) {
+            self.say(Notice::NotRepaired { block, why });
+        }
+    }
+
+    /// Blocks are what was written again.
+    pub(super) fn forget_damage(&mut self, blocks: Blocks) {
+        if !self.damage.known.is_empty() || !self.other.skips.is_empty() {
+            for block in blocks.iter() {
+                self.damage.known.remove(&block);
+                self.other.skips.remove(&block);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Unrepaired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unrepaired::Away => "the other copy is not connected",
+            Unrepaired::Damaged => "they are damaged in the other copy, too",
+            Unrepaired::Unreadable => "the other node cannot read its copy of them",
+            Unrepaired::Differs => "the other copy has something else, which may be older",
+        })
+    }
+}
