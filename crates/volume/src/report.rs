@@ -128,91 +128,92 @@ const WORDS: [Words; KINDS.len()] = [
     },
 ];
 
-/// The rows of numbers that are not about operations of the disk.
-fn rows() -> Vec<NumberRow> {
-    vec![
-        NumberRow::new(
-            SIZE,
-            "evenkeel_volume_size_bytes",
-            "The size of the volume.",
-        ),
-        NumberRow::new(
-            "serving",
-            "evenkeel_volume_serving",
-            "1 if the volume is served here.",
-        ),
-        NumberRow::new(
-            OWNER_HERE,
-            "evenkeel_volume_owner",
-            "1 at the owner of a volume with two copies.",
-        ),
-        NumberRow::new(
-            "epoch",
-            "evenkeel_volume_epoch",
-            "Latest ownership epoch that this node knows.",
-        ),
-        NumberRow::new(
-            MIRRORED,
-            "evenkeel_volume_mirrored",
-            "At the owner: 1 if both copies are in sync.",
-        ),
-        NumberRow::new(
-            CONNECTED_NUMBER,
-            "evenkeel_volume_connected",
-            "1 if the node with the other copy is connected.",
-        ),
-        NumberRow::new(
-            DIRTY,
-            "evenkeel_volume_dirty_bytes",
-            "At the owner: number of bytes that the other copy may lack.",
-        ),
-        NumberRow::new(
-            RESYNCS,
-            "evenkeel_volume_resyncs_total",
-            "Resyncs that this node has finished as the owner.",
-        ),
-        NumberRow::new(
-            CHECKED,
-            "evenkeel_volume_checksums",
-            "1 if checksums of the data are kept on disk (`verify yes`).",
-        ),
-        NumberRow::new(
-            SUMMED,
-            "evenkeel_volume_checksummed_bytes",
-            "Bytes whose checksums have been built.",
-        ),
-        NumberRow::new(
-            MISMATCHES,
-            "evenkeel_volume_checksum_mismatches_total",
-            "Blocks that a read found damaged.",
-        ),
-        NumberRow::new(
-            REPAIRED,
-            "evenkeel_volume_repaired_blocks_total",
-            "Damaged blocks that were repaired from the other copy.",
-        ),
-        NumberRow::new(
-            DAMAGED,
-            "evenkeel_volume_damaged_bytes",
-            "Bytes that are damaged and were not overwritten or repaired since.",
-        ),
-        NumberRow::new(CLIENTS, "evenkeel_volume_clients", "Connected clients."),
-        NumberRow::new(
-            CLIENTS_REFUSED,
-            "evenkeel_volume_clients_refused_total",
-            "Connections that were closed because all places for clients were taken.",
-        ),
-        NumberRow::new(
-            CONNECTIONS,
-            "evenkeel_volume_tcp_connections",
-            "Connections over TCP, where the volume has an address (`bind`).",
-        ),
-    ]
-}
+/// Numbers that are not about operations of the disk: name, metric, help.
+const NUMBERS: &[[&str; 3]] = &[
+    [
+        SIZE,
+        "evenkeel_volume_size_bytes",
+        "The size of the volume.",
+    ],
+    [
+        "serving",
+        "evenkeel_volume_serving",
+        "1 if the volume is served here.",
+    ],
+    [
+        OWNER_HERE,
+        "evenkeel_volume_owner",
+        "1 at the owner of a volume with two copies.",
+    ],
+    [
+        "epoch",
+        "evenkeel_volume_epoch",
+        "Latest ownership epoch that this node knows.",
+    ],
+    [
+        MIRRORED,
+        "evenkeel_volume_mirrored",
+        "At the owner: 1 if both copies are in sync.",
+    ],
+    [
+        CONNECTED_NUMBER,
+        "evenkeel_volume_connected",
+        "1 if the node with the other copy is connected.",
+    ],
+    [
+        DIRTY,
+        "evenkeel_volume_dirty_bytes",
+        "At the owner: number of bytes that the other copy may lack.",
+    ],
+    [
+        RESYNCS,
+        "evenkeel_volume_resyncs_total",
+        "Resyncs that this node has finished as the owner.",
+    ],
+    [
+        CHECKED,
+        "evenkeel_volume_checksums",
+        "1 if checksums of the data are kept on disk (`verify yes`).",
+    ],
+    [
+        SUMMED,
+        "evenkeel_volume_checksummed_bytes",
+        "Bytes whose checksums have been built.",
+    ],
+    [
+        MISMATCHES,
+        "evenkeel_volume_checksum_mismatches_total",
+        "Blocks that a read found damaged.",
+    ],
+    [
+        REPAIRED,
+        "evenkeel_volume_repaired_blocks_total",
+        "Damaged blocks that were repaired from the other copy.",
+    ],
+    [
+        DAMAGED,
+        "evenkeel_volume_damaged_bytes",
+        "Bytes that are damaged and were not overwritten or repaired since.",
+    ],
+    [CLIENTS, "evenkeel_volume_clients", "Connected clients."],
+    [
+        CLIENTS_REFUSED,
+        "evenkeel_volume_clients_refused_total",
+        "Connections that were closed because all places for clients were taken.",
+    ],
+    [
+        CONNECTIONS,
+        "evenkeel_volume_tcp_connections",
+        "Connections over TCP, where the volume has an address (`bind`).",
+    ],
+];
 
 /// Reports volumes.
 pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
-    let mut rows = rows();
+    let mut rows: Vec<NumberRow> = NUMBERS
+        .iter()
+        .map(|[name, metric, help]| NumberRow::new(name, metric, help))
+        .collect();
     rows.extend(verified::rows());
     for words in &WORDS {
         let row = |name: &str, metric: &str, help: &str| NumberRow::new(name, metric, help);

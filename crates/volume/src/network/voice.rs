@@ -1,4 +1,4 @@
-//! Lines of the log about clients, a few each second: whoever reaches the port can cause them.
+//! Lines of the log about clients, a few each second, since all who reach the port can cause them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
