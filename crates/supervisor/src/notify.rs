@@ -2,14 +2,16 @@
 //! begins and how it ended, that we stop, what we do in words; and the sign of
 //! life that it may ask for.
 //!
-//! It is never waited for: a message that it does not take is lost. Roles do
-//! not get its address.
+//! It is never waited for. A message that it has no room for is sent again later, in
+//! order, since a change whose end it does not learn is a failed one to it; a sign of life
+//! is not. Roles do not get its address.
 
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sendto, socket_with,
 };
 use rustix::time::{ClockId, clock_gettime};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -25,6 +27,12 @@ const WATCHDOG_PROCESS: &str = "WATCHDOG_PID";
 const SIGNS: u32 = 2;
 /// The longest text about what we do, bytes.
 const STATUS_BYTES_MAX: usize = 512;
+/// Messages that wait until it has room; older ones are lost.
+const UNSENT_MAX: usize = 16;
+/// When it is looked whether it has room again.
+const RETRY: Duration = Duration::from_millis(50);
+/// Ends a message that is handed over.
+const END: char = '\0';
 
 /// The way to the service manager, if there is one.
 #[derive(Debug, Default)]
@@ -32,6 +40,10 @@ pub struct Notify {
     socket: Option<(OwnedFd, SocketAddrUnix)>,
     every: Option<Duration>,
     next: Option<Instant>,
+    /// What it had no room for.
+    unsent: VecDeque<String>,
+    /// When that is sent again.
+    retry_at: Option<Instant>,
     /// It was told that we serve.
     ready: bool,
 }
@@ -70,15 +82,14 @@ impl Notify {
         Notify {
             socket: Some((fd, address)),
             every: every(wanted),
-            next: None,
-            ready: false,
+            ..Notify::default()
         }
     }
 
     /// It serves, at first or again.
     pub fn ready(&mut self, status: &str) {
         let pid = std::process::id();
-        self.send(&format!(
+        self.tell(format!(
             "READY=1\nMAINPID={pid}\nSTATUS={}\nERRNO=0",
             line(status)
         ));
@@ -94,60 +105,101 @@ impl Notify {
         self.next = self.every.map(|_| Instant::now());
     }
 
+    /// What it had no room for, for the next image of this process.
+    pub fn hand_over(&self) -> Vec<u8> {
+        let unsent = self.unsent.iter();
+        unsent
+            .flat_map(|text| [text, "\0"])
+            .collect::<String>()
+            .into()
+    }
+
+    /// What the image before could not send.
+    pub fn take_over(&mut self, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        for text in text.split_terminator(END) {
+            self.tell(text.to_owned());
+        }
+    }
+
     /// Whether it was told that we serve.
     pub fn is_ready(&self) -> bool {
         self.ready
     }
 
     /// A change begins. The time is what `Type=notify-reload` asks for.
-    pub fn reloading(&self, status: &str) {
+    pub fn reloading(&mut self, status: &str) {
         let now = clock_gettime(ClockId::Monotonic);
         let usec = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
-        self.send(&format!(
+        self.tell(format!(
             "RELOADING=1\nMONOTONIC_USEC={usec}\nSTATUS={}",
             line(status)
         ));
     }
 
     /// A change was refused: the previous version continues to serve.
-    pub fn refused(&self, status: &str) {
+    pub fn refused(&mut self, status: &str) {
         let pid = std::process::id();
         let errno = Errno::INVAL.raw_os_error();
-        self.send(&format!(
+        self.tell(format!(
             "READY=1\nMAINPID={pid}\nSTATUS={}\nERRNO={errno}",
             line(status)
         ));
     }
 
     /// What it does now.
-    pub fn status(&self, status: &str) {
-        self.send(&format!("STATUS={}", line(status)));
+    pub fn status(&mut self, status: &str) {
+        self.tell(format!("STATUS={}", line(status)));
     }
 
     /// It ends.
-    pub fn stopping(&self, status: &str) {
-        self.send(&format!("STOPPING=1\nSTATUS={}", line(status)));
+    pub fn stopping(&mut self, status: &str) {
+        self.tell(format!("STOPPING=1\nSTATUS={}", line(status)));
     }
 
-    /// When the next sign of life is due.
+    /// When the next message is due.
     pub fn deadline(&self) -> Option<Instant> {
-        self.next
+        self.next.into_iter().chain(self.retry_at).min()
     }
 
-    /// Gives the sign of life when it is due.
+    /// Sends what is due: what it had no room for, and the sign of life.
     pub fn look_at_clock(&mut self, now: Instant) {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.send_waiting(now);
+        }
         if self.next.is_some_and(|next| next <= now) {
             self.send("WATCHDOG=1");
             self.next = self.every.map(|every| now + every);
         }
     }
 
-    fn send(&self, text: &str) {
-        if let Some((fd, address)) = &self.socket {
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            // A service manager that is gone or busy is not waited for.
-            let _ = sendto(fd, text.as_bytes(), flags, address);
+    fn tell(&mut self, text: String) {
+        self.unsent.push_back(text);
+        if self.unsent.len() > UNSENT_MAX {
+            self.unsent.pop_front();
         }
+        self.send_waiting(Instant::now());
+    }
+
+    fn send_waiting(&mut self, now: Instant) {
+        while let Some(text) = self.unsent.front() {
+            if !self.send(text) {
+                break;
+            }
+            self.unsent.pop_front();
+        }
+        self.retry_at = (!self.unsent.is_empty()).then_some(now + RETRY);
+    }
+
+    /// Returns false if it has no room.
+    fn send(&self, text: &str) -> bool {
+        let Some((fd, address)) = &self.socket else {
+            return true;
+        };
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        // One that is gone is told no more.
+        let sent = sendto(fd, text.as_bytes(), flags, address);
+        !matches!(sent, Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR))
     }
 }
 
@@ -227,6 +279,50 @@ mod tests {
         assert!(heard(&fd).unwrap().ends_with("ERRNO=22"));
         notify.stopping("stops");
         assert_eq!(heard(&fd).as_deref(), Some("STOPPING=1\nSTATUS=stops"));
+    }
+
+    /// The kinds of messages that come until nothing more is sent.
+    fn all_heard(fd: &OwnedFd, notify: &mut Notify) -> Vec<String> {
+        let mut told = Vec::new();
+        loop {
+            let before = told.len();
+            while let Some(text) = heard(fd) {
+                told.push(text.split('=').next().unwrap().to_owned());
+            }
+            if told.len() == before {
+                return told;
+            }
+            notify.look_at_clock(Instant::now() + RETRY);
+        }
+    }
+
+    #[test]
+    fn what_it_has_no_room_for_is_sent_later_in_order_or_by_the_next_image() {
+        let name = format!("evenkeel-notify-full-{}", std::process::id());
+        let fd = manager(name.as_bytes());
+        let wanted = Wanted {
+            socket: Some(format!("@{name}").into()),
+            ..Wanted::default()
+        };
+        let mut notify = Notify::to(&wanted);
+        while notify.deadline().is_none() {
+            notify.status("waits");
+        }
+        notify.reloading("changing");
+        notify.refused("as before");
+        let mut next = Notify::to(&wanted);
+        next.take_over(&notify.hand_over());
+        let told = all_heard(&fd, &mut notify);
+        let unsent = ["STATUS", "RELOADING", "READY"];
+        assert_eq!(told[told.len() - 3..], unsent);
+        assert_eq!(notify.deadline(), None);
+        next.look_at_clock(Instant::now() + RETRY);
+        assert_eq!(all_heard(&fd, &mut next), unsent);
+        assert_eq!(next.deadline(), None);
+        for _ in 0..1000 {
+            notify.status("waits");
+        }
+        assert_eq!(notify.unsent.len(), UNSENT_MAX);
     }
 
     #[test]

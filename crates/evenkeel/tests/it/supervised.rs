@@ -206,9 +206,10 @@ pub fn children_of(pid: Pid) -> Vec<i32> {
 /// Whether a process runs; what nobody waits for stays as a zombie.
 pub fn lives(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ")
-        .next()
-        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    let rest = stat.rsplit(") ").next().unwrap_or_default();
+    // The first thread of a killed process may end before others, which have its sockets still.
+    let threads = rest.split(' ').nth(17);
+    !rest.is_empty() && !(rest.starts_with('Z') && matches!(threads, Some("0" | "1")))
 }
 
 /// A server that answers every request on a connection with its name.

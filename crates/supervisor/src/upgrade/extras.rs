@@ -19,6 +19,9 @@ const VITALS: &str = "vitals";
 /// Counters and times.
 const COUNTED: &str = "counted";
 
+/// What the service manager had no room for.
+const UNSENT: &str = "unsent";
+
 /// What was counted. Later programs add fields at the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Counted {
@@ -79,7 +82,12 @@ impl Supervisor {
             descriptor: Some(number(&**fd)),
             bytes: Vec::new(),
         });
-        let all = state.chain([counted]).chain(vitals).chain(master);
+        let unsent = HandedExtra {
+            name: UNSENT.to_owned(),
+            descriptor: None,
+            bytes: self.doors.notify.hand_over(),
+        };
+        let all = state.chain([counted, unsent]).chain(vitals).chain(master);
         all.take(EXTRAS_MAX).collect()
     }
 
@@ -90,6 +98,7 @@ impl Supervisor {
             let fd = extra.descriptor.and_then(|number| left.take(number).ok());
             match (&*extra.name, fd) {
                 (COUNTED, _) => self.resume_counted(&extra.bytes),
+                (UNSENT, _) => self.doors.notify.take_over(&extra.bytes),
                 (STATE, Some(fd)) => self.carried.state = Some(fd.into()),
                 (VITALS, Some(fd)) => self.pulses.resume(fd.into()),
                 (_, Some(fd)) => {
