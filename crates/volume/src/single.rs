@@ -1,4 +1,5 @@
-//! A volume with one copy: its export and its disk on one thread, with one epoll loop.
+//! A volume with one copy: its export and its disk on one thread, with one epoll loop. If the
+//! target is open without direct I/O, reads and writes go through the page cache.
 
 use crate::disk::{Completion, Disk, DiskError, Pool, Preference, Target};
 use crate::export::{Export, KEYS, Listener};
@@ -96,10 +97,15 @@ impl Single {
     ) -> Result<Single, ServeError> {
         let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).map_err(ServeError::Wait)?);
         let pool = Pool::new()?;
-        let disk = Disk::new(target, &pool, prefers)?;
+        let mut disk = Disk::new(target, &pool, prefers)?;
         let disk = match sums {
             Some((area, rate, tally)) => Checked::with(disk, area, &pool, prefers, (rate, tally))?,
-            None => Checked::new(disk),
+            None => {
+                if !target.is_direct() {
+                    disk.use_cache(target);
+                }
+                Checked::new(disk)
+            }
         };
         for descriptor in disk.descriptors() {
             let data = EventData::new_u64(DISK_KEY);

@@ -414,6 +414,14 @@ fn open_files(directory: &Path, name: &str) -> Result<(Place, Place), DeviceErro
 }
 
 impl Device {
+    /// Uses its data through the page cache from now on: for a volume with one copy, whose
+    /// clients flush what must last. Two copies need direct I/O, to see what the disk has.
+    pub fn use_page_cache(&mut self) {
+        let flags = fcntl_getfl(&self.data.file).map(|flags| flags - OFlags::DIRECT);
+        let set = flags.and_then(|flags| fcntl_setfl(&self.data.file, flags));
+        self.is_direct &= set.is_err();
+    }
+
     fn new(
         data: Place,
         metadata: Place,

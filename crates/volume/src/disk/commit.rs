@@ -1,4 +1,5 @@
-//! Group commit, as a value: one flush runs at a time, and those that wait share the next.
+//! Group commit, as a value: one flush runs at a time. A request that it covers shares it, those
+//! that it does not share the next.
 
 use super::{Failure, Token};
 
@@ -8,6 +9,8 @@ pub(super) struct Commit {
     is_running: bool,
     running: Vec<Token>,
     waiting: Vec<Token>,
+    /// Nothing has ended since the last flush began that only a later one covers.
+    is_clean: bool,
     /// A flush has failed: none succeeds until this is forgiven.
     failed: Option<Failure>,
 }
@@ -15,13 +18,22 @@ pub(super) struct Commit {
 impl Commit {
     /// Takes a request for a flush. True if one is to be started now.
     pub(super) fn ask(&mut self, token: Token) -> bool {
-        if self.is_running {
-            self.waiting.push(token);
-            return false;
+        let starts = !self.is_running;
+        if starts {
+            self.is_running = true;
+            self.is_clean = true;
         }
-        self.is_running = true;
-        self.running.push(token);
-        true
+        let (running, waiting) = (&mut self.running, &mut self.waiting);
+        // All that a clean one has to cover had ended before the running one began.
+        let shares = if self.is_clean { running } else { waiting };
+        shares.push(token);
+        starts
+    }
+
+    /// Something ended, well or not, that may have changed the disk and is not known to be on
+    /// stable storage.
+    pub(super) fn changed(&mut self) {
+        self.is_clean = false;
     }
 
     /// The flush has ended. Returns those for which it was, and what it means for them.
@@ -45,6 +57,7 @@ impl Commit {
         let first = *self.waiting.first()?;
         std::mem::swap(&mut self.running, &mut self.waiting);
         self.is_running = true;
+        self.is_clean = true;
         Some(first)
     }
 
@@ -67,10 +80,12 @@ mod tests {
     fn flushes_that_wait_share_the_next_one() {
         let mut commit = Commit::default();
         assert!(commit.ask(Token(1)));
+        commit.changed();
         assert!(!commit.ask(Token(2)));
         assert!(!commit.ask(Token(3)));
         assert_eq!(commit.ended(Ok(())), (tokens(&[1]), Ok(())));
         assert_eq!(commit.next(), Some(Token(2)));
+        commit.changed();
         assert!(!commit.ask(Token(4)));
         assert_eq!(commit.waiting(), 2);
         assert_eq!(commit.ended(Ok(())), (tokens(&[2, 3]), Ok(())));
@@ -78,6 +93,28 @@ mod tests {
         assert_eq!(commit.ended(Ok(())), (tokens(&[4]), Ok(())));
         assert_eq!(commit.next(), None);
         assert!(commit.ask(Token(5)));
+    }
+
+    #[test]
+    fn a_flush_shares_the_one_that_runs_if_nothing_ended_since_that_began() {
+        let mut commit = Commit::default();
+        commit.changed();
+        assert!(commit.ask(Token(1)));
+        assert!(!commit.ask(Token(2)));
+        assert_eq!(commit.ended(Ok(())), (tokens(&[1, 2]), Ok(())));
+        assert_eq!(commit.next(), None);
+        // One that runs does not cover what ended before it was asked for, but after it began.
+        assert!(commit.ask(Token(3)));
+        commit.changed();
+        assert!(!commit.ask(Token(4)));
+        assert_eq!(commit.ended(Ok(())), (tokens(&[3]), Ok(())));
+        assert_eq!(commit.next(), Some(Token(4)));
+        // Nor does the next one what ends while it runs.
+        assert!(!commit.ask(Token(5)));
+        commit.changed();
+        assert!(!commit.ask(Token(6)));
+        assert_eq!(commit.ended(Ok(())), (tokens(&[4, 5]), Ok(())));
+        assert_eq!(commit.next(), Some(Token(6)));
     }
 
     #[test]

@@ -2,10 +2,13 @@
 //! completion. By io_uring, or by a few threads where the kernel refuses it. Nothing here
 //! blocks its caller, and nothing knows who asked.
 //!
-//! Flushes that wait while one runs share the next one. A flush that failed makes every
-//! later one fail, until [`Disk::forgive`]: the kernel reports an error of write-back once, and
-//! may have dropped what it could not write.
+//! Flushes that wait while one runs share the next one. A flush that failed makes every later
+//! one fail, until [`Disk::forgive`]: the kernel reports an error of write-back once, and may
+//! have dropped what it could not write.
+//!
+//! A file is used with direct I/O or through the page cache ([`cached`]), never both.
 
+mod cached;
 mod commit;
 mod pool;
 mod ring;
@@ -18,8 +21,10 @@ pub use pool::{
 };
 pub use step::EXTENTS_MAX;
 
+use cached::Cached;
 use commit::Commit;
 use ring::Ring;
+use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fmt;
@@ -78,6 +83,13 @@ pub struct Target {
     pub is_device: bool,
     /// Where the volume's first byte is.
     pub first: u64,
+}
+
+impl Target {
+    /// Whether it is used with direct I/O, and not through the page cache.
+    pub fn is_direct(&self) -> bool {
+        fcntl_getfl(&self.file).is_ok_and(|flags| flags.contains(OFlags::DIRECT))
+    }
 }
 
 /// Identifies an operation, by its caller.
@@ -185,6 +197,8 @@ struct UnderWay {
     step: Step,
     held: Held,
     parts: u32,
+    /// It ends with a flush: a write that has to be on stable storage, in the page cache.
+    flushes: bool,
 }
 
 enum Engine {
@@ -196,6 +210,10 @@ enum Engine {
 pub struct Disk {
     engine: Engine,
     first: u64,
+    /// The file, if it is used through the page cache.
+    cached: Option<Cached>,
+    /// Ended without the engine.
+    at_once: Vec<Completion>,
     /// By slot, the number under which the engine knows an operation.
     under_way: Vec<Option<UnderWay>>,
     free: Vec<u32>,
@@ -221,12 +239,25 @@ impl Disk {
         Ok(Disk {
             engine,
             first: target.first,
+            cached: None,
+            at_once: Vec::new(),
             under_way: (0..OPERATIONS_MAX).map(|_| None).collect(),
             free: (0..OPERATIONS_MAX as u32).rev().collect(),
             waiting: VecDeque::new(),
             commit: Commit::default(),
             ended: Vec::new(),
         })
+    }
+
+    /// Uses the page cache: its target is open without direct I/O.
+    pub fn use_cache(&mut self, target: &Target) {
+        self.cached = Some(Cached::new(&target.file));
+    }
+
+    /// Whether an operation has ended of which no descriptor tells: [`Disk::completions`] has
+    /// to be called again without waiting.
+    pub fn has_ended(&self) -> bool {
+        !self.at_once.is_empty()
     }
 
     /// Whether operations are done by io_uring.
@@ -247,7 +278,7 @@ impl Disk {
     /// Operations without a completion yet.
     pub fn operations(&self) -> usize {
         let started = OPERATIONS_MAX - self.free.len();
-        started + self.waiting.len() + self.commit.waiting()
+        started + self.waiting.len() + self.commit.waiting() + self.at_once.len()
     }
 
     /// Whether the kernel has not taken an operation that was started: it is short of memory.
@@ -265,6 +296,8 @@ impl Disk {
     /// Takes an operation. It starts with the next [`Disk::start`].
     pub fn submit(&mut self, token: Token, operation: Operation) {
         let first = self.first;
+        let is_cached = self.cached.is_some();
+        let flushes = is_cached && matches!(operation, Operation::Write { fua: true, .. });
         let (step, held) = match operation {
             Operation::Flush => {
                 if !self.commit.ask(token) {
@@ -289,7 +322,7 @@ impl Disk {
                     offset: first + offset,
                     address: buffer.address() as usize,
                     length: buffer.len(),
-                    fua,
+                    fua: fua && !is_cached,
                 };
                 (step, Held::Written(buffer))
             }
@@ -321,6 +354,7 @@ impl Disk {
             step,
             held,
             parts: 0,
+            flushes,
         });
     }
 
@@ -333,13 +367,31 @@ impl Disk {
             };
             let step = next.step;
             self.under_way[slot as usize] = Some(next);
-            self.engine.push(slot, step);
+            self.push(slot, step);
         }
         self.engine.start();
     }
 
+    /// Has a step done: at once by the page cache if that can, else by the engine.
+    fn push(&mut self, slot: u32, step: Step) {
+        // SAFETY: the buffer is the operation's under this slot, which nothing else accesses.
+        let done = { self.cached.as_mut() }.and_then(|cached| unsafe { cached.run(step) });
+        let Some(result) = done else {
+            return self.engine.push(slot, step);
+        };
+        let mut at_once = std::mem::take(&mut self.at_once);
+        let ended = Ended {
+            slot,
+            result: result.map_err(Failure::Io),
+            extents: None,
+        };
+        self.end(ended, &mut at_once);
+        self.at_once = at_once;
+    }
+
     /// Collects what has ended, and starts what waited for it.
     pub fn completions(&mut self, out: &mut Vec<Completion>) {
+        out.append(&mut self.at_once);
         let mut ended = std::mem::take(&mut self.ended);
         self.engine.reap(&mut ended);
         let any = !ended.is_empty();
@@ -349,6 +401,7 @@ impl Disk {
         self.ended = ended;
         if any {
             self.start();
+            out.append(&mut self.at_once);
         }
     }
 
@@ -376,10 +429,22 @@ impl Disk {
         };
         self.free.push(ended.slot);
         let token = one.token;
-        if !matches!(one.step, Step::Flush) {
-            return out.push(Completion { token, result });
+        match one.step {
+            Step::Flush => return self.flushed(result.map(drop), out),
+            Step::Read { .. } | Step::Extents { .. } => {}
+            Step::Write { .. } | Step::Zero { .. } | Step::Discard { .. } => self.commit.changed(),
         }
-        let (shared, result) = self.commit.ended(result.map(drop));
+        match one.flushes && result.is_ok() {
+            true => self.submit(token, Operation::Flush),
+            false => out.push(Completion { token, result }),
+        }
+    }
+
+    fn flushed(&mut self, result: Result<(), Failure>, out: &mut Vec<Completion>) {
+        if let (Err(_), Some(cached)) = (result, &self.cached) {
+            cached.forget();
+        }
+        let (shared, result) = self.commit.ended(result);
         out.extend(shared.into_iter().map(|token| Completion {
             token,
             result: result.map(|()| Output::Done),
@@ -390,6 +455,7 @@ impl Disk {
                 step: Step::Flush,
                 held: Held::Nothing,
                 parts: 0,
+                flushes: false,
             });
         }
     }

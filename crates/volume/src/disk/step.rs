@@ -3,8 +3,8 @@
 
 use super::{Extent, Failure};
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, fdatasync, seek};
-use rustix::io::{Errno, ReadWriteFlags, pread, pwritev2};
-use std::io::IoSlice;
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwritev2};
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
 /// Extents that one operation finds.
@@ -99,6 +99,30 @@ impl Step {
             0 => Progress::Done,
             _ => Progress::Continues,
         }
+    }
+
+    /// Reads what the page cache has. `None`: it does not have all.
+    ///
+    /// # Safety
+    /// As [`Step::run`].
+    pub(super) unsafe fn read_cached(self, file: BorrowedFd<'_>) -> Option<usize> {
+        let Step::Read {
+            offset,
+            address,
+            length,
+        } = self
+        else {
+            return None;
+        };
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(address as *mut u8, length) };
+        let read = preadv2(
+            file,
+            &mut [IoSliceMut::new(bytes)],
+            offset,
+            ReadWriteFlags::NOWAIT,
+        );
+        read.ok().filter(|count| *count == length)
     }
 
     /// Does it, and waits for its end.

@@ -12,7 +12,6 @@ use crate::replica::{
 use crate::store::Store;
 use crate::sums::area::Area;
 use crate::sums::{Checked, Tally};
-use rustix::fs::{OFlags, fcntl_getfl};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
@@ -94,7 +93,7 @@ impl Local {
             looks: HashMap::new(),
             last_look: LOOKS,
             completions: Vec::new(),
-            is_direct: fcntl_getfl(&data.file).is_ok_and(|flags| flags.contains(OFlags::DIRECT)),
+            is_direct: data.is_direct(),
             trouble: None,
             waits_since: None,
         })

@@ -367,7 +367,7 @@ impl Shared {
     fn serve_single(
         &self,
         claim: &Claim,
-        (device, mut layout): (Device, Metadata),
+        (mut device, mut layout): (Device, Metadata),
         (name, backing): (&str, &Backing),
     ) -> Result<(), Trouble> {
         let failed = |words: String| Trouble(State::Failed, words);
@@ -377,6 +377,10 @@ impl Shared {
         let no_socket =
             |error: std::io::Error| failed(format!("cannot listen at its socket: {error}"));
         let listener = Listener::Unix(claim.listen().map_err(no_socket)?);
+        // Checksums are of what the disk has.
+        if area.is_none() {
+            device.use_page_cache();
+        }
         let size = layout.head().size_bytes;
         let export = nbd::Export {
             name: name.to_owned(),

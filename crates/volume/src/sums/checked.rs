@@ -150,7 +150,8 @@ impl Checked {
 
     /// When [`Checked::completions`] has to be called, if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
-        self.sums.as_deref().and_then(Summing::deadline)
+        let at_once = self.data.has_ended().then(Instant::now);
+        at_once.or_else(|| self.sums.as_deref().and_then(Summing::deadline))
     }
 
     /// Has the sums stored, and the log emptied. Returns true when that is done, or fails.

@@ -2,6 +2,7 @@
 
 use lab::Scratch;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::Timespec;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
@@ -35,17 +36,23 @@ pub(crate) fn open(path: &Path) -> File {
 type Results = HashMap<u64, Result<Output, Failure>>;
 
 impl Bench {
-    fn new(prefers: Preference, first: u64) -> Bench {
+    fn new(prefers: Preference, first: u64, is_cached: bool) -> Bench {
         let scratch = Scratch::new().unwrap();
         let path = scratch.write("disk", []).unwrap();
-        let file = open(&path);
+        let file = match is_cached {
+            true => File::options().read(true).write(true).open(&path).unwrap(),
+            false => open(&path),
+        };
         file.set_len(first + SIZE).unwrap();
         let target = Target {
             file: Arc::new(file),
             is_device: false,
             first,
         };
-        let bench = Bench::on(&target, prefers);
+        let mut bench = Bench::on(&target, prefers);
+        if is_cached {
+            bench.disk.use_cache(&target);
+        }
         Bench {
             _scratch: Some(scratch),
             ..bench
@@ -78,12 +85,13 @@ impl Bench {
         let mut results = HashMap::new();
         let mut completions: Vec<Completion> = Vec::new();
         while results.len() < count {
+            let timeout = self.disk.has_ended().then(Timespec::default);
             let mut fds: Vec<PollFd<'_>> = self
                 .disk
                 .descriptors()
                 .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
                 .collect();
-            let _ = poll(&mut fds, None);
+            let _ = poll(&mut fds, timeout.as_ref());
             drop(fds);
             self.disk.completions(&mut completions);
             for one in completions.drain(..) {
@@ -119,8 +127,8 @@ impl Bench {
 
 fn each(test: impl Fn(&mut Bench)) {
     for prefers in [Preference::Best, Preference::Threads] {
-        for first in [0, 1 << 20] {
-            let mut bench = Bench::new(prefers, first);
+        for (first, is_cached) in [(0, false), (1 << 20, false), (0, true), (1 << 20, true)] {
+            let mut bench = Bench::new(prefers, first, is_cached);
             assert!(prefers == Preference::Best || !bench.disk.uses_ring());
             test(&mut bench);
         }
@@ -215,7 +223,7 @@ fn a_disk_that_is_dropped_waits_for_its_operations() {
                 break;
             }
         }
-        let other = Bench::new(Preference::Threads, 0);
+        let other = Bench::new(Preference::Threads, 0, false);
         drop(std::mem::replace(&mut bench.disk, other.disk));
         assert_eq!(bench.pool.free_bytes(), volume::disk::POOL_BYTES);
     });

@@ -20,7 +20,7 @@ fn block(place: u64, number: u64) -> Vec<u8> {
 
 #[test]
 fn what_was_flushed_survives_a_kill_and_no_block_is_torn() {
-    for engine in ["ring", "threads"] {
+    for engine in ["ring", "threads", "buffered"] {
         let mut served = Served::start(engine, SIZE);
         let places = SIZE / BLOCK as u64;
         // By block: the number that was flushed, and the newest one that was sent.
