@@ -235,7 +235,19 @@ pub fn take(
 ) -> Result<Snapshot, SnapshotError> {
     let directory = match able(backing)? {
         Able::Directory(directory) => directory,
-        Able::Thin(logical) => return Ok(thin(stamp, logical.snapshot(stamp)?)?),
+        Able::Thin(logical) => {
+            // A clone of a file has what the page cache has, this has not.
+            let device = logical.device()?;
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            let opened = rustix::fs::open(&device, flags, Mode::empty());
+            let flushed = opened.and_then(|file| fsync(&file));
+            flushed.map_err(|errno| DeviceError::Io {
+                action: "flush",
+                path: device,
+                errno,
+            })?;
+            return Ok(thin(stamp, logical.snapshot(stamp)?)?);
+        }
     };
     let (opened, data, _) = names(directory, name)?;
     let data = open(&opened, &data)?;
