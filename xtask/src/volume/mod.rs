@@ -140,9 +140,9 @@ fn heading(options: &Options) -> String {
         "Volumes of {} MiB, written once before; fio's NBD engine for {} s a turn, and the medians \
          of {} turns of each side, which took turns. Machines are network namespaces; all files \
          are on the same disk. \"Evenkeel better by\" is the ratio of the medians: above 1, \
-         evenkeel is faster or needs less. nbdkit reads and writes through the page cache, and \
-         with `cache=none` still does, but drops the pages; evenkeel writes past it, so its write \
-         rows without a flush are the disk's speed and nbdkit's are those of memory. By hand: one \
+         evenkeel is faster or needs less. Of one copy, evenkeel and nbdkit \
+         use the page cache (nbdkit with `cache=none` drops the pages), so rows without a flush are \
+         the speed of memory. Two copies are written past it. By hand: one \
          process on each machine, a TCP connection, and `write` and `fdatasync` on both at the \
          same time, without NBD or any safety. QEMU's quorum driver: a local file (`cache=none`) and a \
          remote NBD export, both needed for a write. GlusterFS: `replica 3 arbiter 1`, three \
