@@ -209,7 +209,8 @@ pub fn lives(pid: i32) -> bool {
     let rest = stat.rsplit(") ").next().unwrap_or_default();
     // The first thread of a killed process may end before others, which have its sockets still.
     let threads = rest.split(' ').nth(17);
-    !rest.is_empty() && !(rest.starts_with('Z') && matches!(threads, Some("0" | "1")))
+    let is_zombie = rest.starts_with('Z') && matches!(threads, Some("0" | "1"));
+    !rest.is_empty() && !is_zombie
 }
 
 /// A server that answers every request on a connection with its name.
