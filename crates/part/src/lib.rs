@@ -15,6 +15,7 @@ pub mod guard;
 pub mod heart;
 pub mod identity;
 pub mod link;
+mod lock;
 pub mod mapped;
 pub mod memory;
 pub mod report;
@@ -24,6 +25,8 @@ pub mod spawn;
 pub mod state_file;
 pub mod voice;
 pub mod work;
+
+pub use lock::lock;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -276,8 +276,10 @@ fn slow_enough(config: &Config, frontend: &Proxy, bind: &Bind) -> bool {
     let below = |limit: Option<u32>, rate: &Rate| {
         limit.is_none_or(|limit| rate.read(thread.now_ms()) < u64::from(limit))
     };
-    below(frontend.session_rate_max, &frontend.state.session_rate)
-        && below(config.global.connection_rate_max, &process.connection_rate)
+    below(
+        frontend.session_rate_max,
+        &frontend.state.frontend.session_rate,
+    ) && below(config.global.connection_rate_max, &process.connection_rate)
         && below(config.global.session_rate_max, &process.session_rate)
         && below(tls_max, &tls::counters().rate)
 }
@@ -385,8 +387,13 @@ fn begin(target: &Target, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: Seat) 
     let runtime = runtime::of_thread();
     let frontend = target.frontend();
     let now_ms = here().now_ms();
-    frontend.state.frontend.here().count(Tally::Connections);
-    frontend.state.connection_rate.count(now_ms);
+    frontend
+        .state
+        .frontend
+        .counters
+        .here()
+        .count(Tally::Connections);
+    frontend.state.frontend.connection_rate.count(now_ms);
     runtime.counters.here().count(Tally::Connections);
     runtime.connection_rate.count(now_ms);
     let config = Arc::clone(&target.config);

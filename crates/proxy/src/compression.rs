@@ -108,9 +108,15 @@ pub fn response(stream: &mut Stream, parsed: &Parsed, in_chunks: bool) -> Option
 
 /// Counts at both proxies of a stream.
 pub fn count(stream: &Stream, tally: Tally, n: u64) {
-    stream.frontend().state.frontend.here().add(tally, n);
+    stream
+        .frontend()
+        .state
+        .frontend
+        .counters
+        .here()
+        .add(tally, n);
     if let Some(backend) = stream.backend() {
-        backend.state.backend.here().add(tally, n);
+        backend.state.backend.counters.here().add(tally, n);
     }
 }
 

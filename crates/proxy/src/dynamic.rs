@@ -167,7 +167,7 @@ pub(crate) fn removable(
     if !server.state.is_maintained() {
         return Err(refused("Only servers in maintenance mode can be deleted."));
     }
-    if server.state.sessions.current() > 0 || server.state.queue.waiting.current() > 0 {
+    if server.state.traffic.sessions.current() > 0 || server.state.queue.waiting.current() > 0 {
         return Err(refused(
             "Server still has connections attached to it, cannot remove it.",
         ));

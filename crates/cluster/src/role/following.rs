@@ -9,9 +9,10 @@ use crate::keyword::{ConfigSection, Followed, Grammar};
 use crate::machine::Machine;
 use crate::request::Apply;
 use crate::role::apply::VersionOutcome;
-use crate::role::shared::{RoleState, lock, millis};
+use crate::role::shared::{RoleState, millis};
 use crate::wire::Network;
 use part::codec;
+use part::lock;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

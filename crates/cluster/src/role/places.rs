@@ -4,8 +4,9 @@
 //! and the next one is asked.
 
 use futures_util::FutureExt;
+use part::lock;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// The slots.
@@ -134,10 +135,6 @@ impl SlotsInUse {
         }
         asked
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

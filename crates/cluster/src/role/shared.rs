@@ -15,11 +15,12 @@ use crate::wire::{CallError, Network, Path, PathKind, Service, Wire};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft_rt_tokio::TokioRuntime;
 use part::codec;
+use part::lock;
 use part::report::Summary;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -331,10 +332,6 @@ pub(super) fn reach(path: &Path) -> Reach {
         Some(PathKind::Through(member)) => Reach::Through { member, rtt_us },
         None => Reach::Away,
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A time in milliseconds.

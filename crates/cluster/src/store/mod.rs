@@ -33,6 +33,7 @@ use crate::member::Digest;
 use cache::Cache;
 use disk::{Disk, Op};
 use part::codec;
+use part::lock;
 use promise::Keeper;
 use redb::StorageBackend;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +42,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
-use writer::{Executor, Job, lock};
+use writer::{Executor, Job};
 
 /// Pieces that are named at once as missing.
 pub const MISSING_MAX: usize = 4096;

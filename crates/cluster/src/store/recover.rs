@@ -3,12 +3,12 @@
 use crate::log::{Entry, LogId, Vote};
 use crate::member::MemberId;
 use crate::store::disk::Op;
-use crate::store::writer::lock;
 use crate::store::{Store, StoreError};
 use openraft::entry::RaftEntry;
 use openraft::vote::RaftLeaderIdExt;
 use openraft::{EmptyNode, EntryPayload, Membership};
 use part::codec;
+use part::lock;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The start of a recovery without the other members.

@@ -7,6 +7,7 @@ use crate::store::disk::{Disk, Op};
 use crate::store::error::StoreError;
 use crate::store::promise::Keeper;
 use crate::store::queue::{NextJobs, Queue};
+use part::lock;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -325,10 +326,4 @@ pub(super) fn newest_committed(ops: &mut Vec<Op>) {
         place += 1;
         keep
     });
-}
-
-/// The book. What panics while holding it has left it whole: every change of it is
-/// one of single fields.
-pub(super) fn lock(book: &Mutex<Metadata>) -> std::sync::MutexGuard<'_, Metadata> {
-    book.lock().unwrap_or_else(PoisonError::into_inner)
 }

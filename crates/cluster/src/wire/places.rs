@@ -1,6 +1,6 @@
 //! How many things somebody has at once.
 
-use super::shared::lock;
+use part::lock;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex};

@@ -17,11 +17,12 @@ use super::{Binding, Timing, WireError};
 use crate::authority::{Identity, Refused, TlsConfigs, Trust};
 use crate::member::{Member, MemberId};
 use aws_lc_rs::rand::fill;
+use part::lock;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::task::{AbortHandle, JoinSet};
@@ -33,11 +34,6 @@ const EVENTS_MAX: usize = 256;
 const SHOWN_ANEW_EVERY: Duration = Duration::from_secs(1);
 /// How long a connection lives on whose other end has another key by now.
 const FORMER_KEY_STAYS: Duration = Duration::from_secs(15);
-
-/// A lock, also after a panic elsewhere: what it guards is whole between its calls.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 type Answering = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 

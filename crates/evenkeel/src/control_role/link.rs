@@ -5,12 +5,13 @@ use cluster::machine::News;
 use cluster::message::Message as OfCluster;
 use part::Shared;
 use part::channel::{Channel, ChannelError, Received};
+use part::lock;
 use part::role::{Message, PartMessage};
 use rustix::event::PollFlags;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
@@ -39,10 +40,6 @@ pub struct Link {
     news: mpsc::Sender<News>,
     heard: tokio::sync::Mutex<mpsc::Receiver<News>>,
     lost: watch::Sender<bool>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Link {

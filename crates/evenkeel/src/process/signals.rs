@@ -256,7 +256,7 @@ fn pause(serving: &Serving, voice: &mut Voice, (paused, why): (bool, &str)) {
         .iter()
         .filter(|proxy| proxy.kind.is_frontend())
     {
-        proxy.state.paused.store(paused, Ordering::Relaxed);
+        proxy.state.frontend.paused.store(paused, Ordering::Relaxed);
     }
     serving.running.leave_listeners(paused);
     let word = if paused { "paused" } else { "resumed" };
@@ -279,9 +279,9 @@ fn show_servers(serving: &Serving, voice: &mut Voice) {
                 proxy.name,
                 server.name,
                 if server.state.up() { "UP" } else { "DOWN" },
-                server.state.sessions.current(),
+                server.state.traffic.sessions.current(),
                 server.state.queue.waiting.current(),
-                server.state.counters.read(Tally::Sessions),
+                server.state.traffic.counters.read(Tally::Sessions),
             ));
         }
         tell(proxy_line(proxy));
@@ -305,11 +305,11 @@ fn proxy_line(proxy: &Proxy) -> String {
     format!(
         "SIGHUP: Proxy {} {servers} Conn: act(FE+BE): {}+{}, {} pend, tot(FE+BE): {}+{}.",
         proxy.name,
-        state.frontend_sessions.current(),
-        state.backend_sessions.current(),
-        state.queue.waiting.current(),
-        state.frontend.read(Tally::Sessions),
-        state.backend.read(Tally::Sessions),
+        state.frontend.sessions.current(),
+        state.backend.sessions.current(),
+        state.backend.queue.waiting.current(),
+        state.frontend.counters.read(Tally::Sessions),
+        state.backend.counters.read(Tally::Sessions),
     )
 }
 
@@ -319,8 +319,8 @@ fn told_stopped(serving: &Serving, voice: &mut Voice) {
         let line = format!(
             "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
             proxy.name,
-            proxy.state.frontend.read(Tally::Connections),
-            proxy.state.backend.read(Tally::Sessions),
+            proxy.state.frontend.counters.read(Tally::Connections),
+            proxy.state.backend.counters.read(Tally::Sessions),
         );
         log::notice(&config, proxy, Level::Warning, &line);
         // Ours is told by its supervisor that it ends.

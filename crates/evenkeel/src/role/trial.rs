@@ -5,12 +5,13 @@
 use super::change::put;
 use super::version::{Built, Given, VersionError};
 use crate::process::{Serving, Side};
+use part::lock;
 use proxy::running::Running;
 use proxy::vitals::OnTrial;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long at a time is waited for the address role's word; between two of these it
@@ -43,10 +44,6 @@ pub struct Trial {
     event: Option<Arc<OwnedFd>>,
     /// The mark that the address role sees.
     seen: Option<Arc<OnTrial>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl TrialState {

@@ -50,7 +50,7 @@ impl Inner {
     /// Puts the servers of a tree in line.
     pub(super) fn build(&mut self, proxy: &Proxy, was: Positions) {
         // What happens meanwhile is told, and looked at afterwards.
-        proxy.state.balance.subscribe(&proxy.line.bell);
+        proxy.state.backend.balance.subscribe(&proxy.line.bell);
         let n = proxy.servers.len();
         let side = |clock| Side {
             heap: Heap::new(n),
@@ -147,7 +147,7 @@ impl Inner {
     }
 
     fn look_at(&mut self, at: usize, server: &Arc<ServerState>) {
-        server.listed.swap(false, Ordering::SeqCst);
+        server.in_balance.listed.swap(false, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let now = Known {
             weight: server.weight(),
@@ -218,7 +218,7 @@ impl Inner {
             return side.heap.set(at, (0, side.clock));
         }
         // First the interest, then the look: nothing that is given back between is missed.
-        server.interest.store(true, Ordering::SeqCst);
+        server.in_balance.interest.store(true, Ordering::SeqCst);
         side.heap.set(at, (load_of(server, now.weight), side.clock));
     }
 
@@ -511,7 +511,7 @@ impl Inner {
                 let Some(room) = &room else { return false };
                 let weight = self.known[at as usize].weight;
                 let before = self.weights_before[at as usize];
-                let current = proxy.servers[at as usize].state.sessions.current();
+                let current = proxy.servers[at as usize].state.traffic.sessions.current();
                 u64::from(current) >= room.of(weight.into(), before.into())
             };
             let around = ring.from(key);
@@ -576,7 +576,8 @@ fn mixed(mut n: u64) -> u64 {
 
 /// How loaded a server is for its weight.
 fn load_of(server: &ServerState, weight: u32) -> u64 {
-    let sessions = u64::from(server.sessions.current()) + u64::from(server.queue.waiting.current());
+    let sessions =
+        u64::from(server.traffic.sessions.current()) + u64::from(server.queue.waiting.current());
     sessions * LOAD / u64::from(weight)
 }
 
@@ -694,7 +695,7 @@ fn take_or_park(server: &Arc<ServerState>, take: Taker<'_>) -> Tried {
         Take::Full if server.limit_moves() => return Tried::Passed,
         Take::Full => {}
     }
-    server.interest.store(true, Ordering::SeqCst);
+    server.in_balance.interest.store(true, Ordering::SeqCst);
     // A slot that was given back before the interest was known.
     match take(server) {
         Take::Taken => Tried::Taken,

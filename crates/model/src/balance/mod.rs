@@ -95,7 +95,7 @@ pub fn choose(proxy: &Proxy, request: &Request, take: Taker<'_>) -> Choice {
     let mut inner = line.inner();
     inner.fit(proxy);
     if line.bell.load(Ordering::SeqCst) {
-        let news = proxy.state.balance.news_for(&line.bell);
+        let news = proxy.state.backend.balance.news_for(&line.bell);
         inner.refresh(proxy, &news);
     }
     inner.choose(proxy, request, take)

@@ -18,7 +18,7 @@ impl Room {
     pub(super) fn new(proxy: &Proxy, weights: u64) -> Room {
         let servers = proxy.servers.iter();
         let sessions: u64 = servers
-            .map(|server| u64::from(server.state.sessions.current()))
+            .map(|server| u64::from(server.state.traffic.sessions.current()))
             .sum();
         Room::for_sessions(sessions + 1, proxy.hash_balance_factor, weights)
     }

@@ -69,8 +69,14 @@ pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
 
 fn count(stream: &Stream, tally: Tally) {
     match stream.backend() {
-        Some(backend) => backend.state.backend.here().count(tally),
-        None => stream.frontend().state.frontend.here().count(tally),
+        Some(backend) => backend.state.backend.counters.here().count(tally),
+        None => stream
+            .frontend()
+            .state
+            .frontend
+            .counters
+            .here()
+            .count(tally),
     }
 }
 

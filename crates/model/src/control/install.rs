@@ -83,10 +83,11 @@ pub fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> Outdated
         }
         proxy
             .state
+            .backend
             .all_backups
             .store(proxy.options.has(ProxyOption::AllBackups), Relaxed);
         let full = proxy.fullconn.unwrap_or(fullconn[at]);
-        let limits_move = proxy.state.fullconn.swap(full, Relaxed) != full;
+        let limits_move = proxy.state.backend.fullconn.swap(full, Relaxed) != full;
         let settings = Settings::of(proxy);
         let mut servers = std::mem::take(&mut proxy.servers);
         for (index, server) in servers.iter_mut().enumerate() {
@@ -103,7 +104,11 @@ pub fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> Outdated
                 server.state.begin_down(now_ms);
             }
             server.state.set_way(server.way);
-            server.state.index_hint.store(index as u32, Relaxed);
+            server
+                .state
+                .in_balance
+                .index_hint
+                .store(index as u32, Relaxed);
             server.state.configure(server, now_ms);
             if limits_move {
                 crate::queue::flow(&server.state);
@@ -130,7 +135,11 @@ pub fn succeed(
         proxy.rare = Rare::of(proxy);
         for (index, server) in proxy.servers.iter().enumerate() {
             server.state.set_way(server.way);
-            server.state.index_hint.store(index as u32, Relaxed);
+            server
+                .state
+                .in_balance
+                .index_hint
+                .store(index as u32, Relaxed);
             server.state.configure(server, now_ms);
         }
     }

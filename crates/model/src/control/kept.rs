@@ -36,7 +36,7 @@ impl ServerState {
             control.weight = kept.weight.min(WEIGHT_MAX);
             control.file.weight = kept.file_weight;
             control.file.maxconn = kept.file_maxconn;
-            self.maxconn.store(kept.maxconn, Relaxed);
+            self.limits.maxconn.store(kept.maxconn, Relaxed);
             control.warmup.since_ms = kept.warming_for_ms.map(ago);
             control.outages.over_ms = kept.downtime_ms.min(AGE_MAX_MS);
             control.checks.failures = kept.check_failures.min(COUNT_MAX);
@@ -50,7 +50,7 @@ impl ServerState {
             // So what it was there is no change here: nothing is counted twice, and
             // it keeps its times unless the new file says otherwise.
             let flags = control.flags(self.backup());
-            self.flags.store(flags, Relaxed);
+            self.standing.flags.store(flags, Relaxed);
         }
         let adoption = self.configure(server, now_ms);
         debug_assert_eq!(adoption, Adoption::Adopted);
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(report.last_check_ms, Some(500_000 - 400));
         assert_eq!(report.last_check.status, CheckStatus::Layer4Ok);
         assert_eq!(report.check_failures, 1);
-        assert_eq!(state(&new).counters.read(Tally::WentDown), 0);
+        assert_eq!(state(&new).traffic.counters.read(Tally::WentDown), 0);
         assert_eq!(new.proxies[0].state.active_usable(), 0);
         state(&new).take_check(CheckResult::new(CheckStatus::Layer4Ok, 3), 500_100);
         assert!(state(&new).usable());

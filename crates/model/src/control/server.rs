@@ -134,7 +134,7 @@ impl ServerState {
             let max = options.maxconn.max(options.minconn);
             if fresh || control.file.maxconn != max {
                 control.file.maxconn = max;
-                self.maxconn.store(max, Relaxed);
+                self.limits.maxconn.store(max, Relaxed);
                 news = true;
             }
             let min = if options.minconn == 0 {
@@ -142,16 +142,17 @@ impl ServerState {
             } else {
                 options.minconn
             };
-            news |= self.minconn.swap(min, Relaxed) != min;
-            self.maxqueue.store(options.maxqueue, Relaxed);
-            self.purge_delay_ms
+            news |= self.limits.minconn.swap(min, Relaxed) != min;
+            self.limits.maxqueue.store(options.maxqueue, Relaxed);
+            self.idle
+                .purge_delay_ms
                 .store(options.pool_purge_delay_ms, Relaxed);
             let was_backup = self.backup();
             if was_backup != options.backup {
                 if control.lifecycle.counted {
                     self.backend.swap_side(options.backup);
                 }
-                self.flags.fetch_xor(BACKUP, Relaxed);
+                self.standing.flags.fetch_xor(BACKUP, Relaxed);
                 news = true;
             }
             control.lifecycle.configured = true;
@@ -177,7 +178,9 @@ impl ServerState {
         control.checks.health = HealthState::Down;
         control.outages.since_ms = Some(now_ms);
         // It never was up: nothing changes by that.
-        self.flags.store(control.flags(self.backup()), Relaxed);
+        self.standing
+            .flags
+            .store(control.flags(self.backup()), Relaxed);
     }
 
     /// The newest file has it no more: its backend counts it no longer and
@@ -186,8 +189,8 @@ impl ServerState {
     /// [`crate::queue`]).
     pub fn retire(self: &Arc<Self>, now_ms: u64) {
         self.control().lifecycle.retired = true;
-        if !self.retired.swap(true, SeqCst) {
-            self.backend.balance.retire_one();
+        if !self.ending.retired.swap(true, SeqCst) {
+            self.backend.backend.balance.retire_one();
         }
         self.close_way();
         self.settle(now_ms);
@@ -233,7 +236,7 @@ impl ServerState {
 
     /// A limit set at run time; 0 is none.
     pub fn set_maxconn(self: &Arc<Self>, maxconn: u32) {
-        self.maxconn.store(maxconn, SeqCst);
+        self.limits.maxconn.store(maxconn, SeqCst);
         self.changed();
         revision::advance();
         queue::flow(self);
@@ -241,7 +244,7 @@ impl ServerState {
 
     /// The limit as it is set; 0 is none.
     pub fn maxconn(&self) -> u32 {
-        self.maxconn.load(Relaxed)
+        self.limits.maxconn.load(Relaxed)
     }
 
     /// An address set at run time; None goes back to the file's.
@@ -304,7 +307,7 @@ impl ServerState {
                     // As in HAProxy, those of a server that is down already
                     // do not count.
                     if checks.streak >= checks.rise {
-                        self.counters.here().count(Tally::CheckFailures);
+                        self.traffic.counters.here().count(Tally::CheckFailures);
                         checks.failures += 1;
                     }
                     if checks.streak > checks.rise {
@@ -339,7 +342,7 @@ impl ServerState {
 
     /// Lets a warming server have more. Called now and then; cheap.
     pub fn warm_up(self: &Arc<Self>, now_ms: u64) {
-        if self.throttle.load(Relaxed) < 100 {
+        if self.share.throttle.load(Relaxed) < 100 {
             self.settle(now_ms);
             queue::flow(self);
         }
@@ -348,12 +351,12 @@ impl ServerState {
     /// `disable health` and `enable health`: its checks rest, and it stays what
     /// they made of it. Goes on under later files.
     pub fn stop_checks(&self, stopped: bool) {
-        self.checks_stopped.store(stopped, Relaxed);
+        self.standing.checks_stopped.store(stopped, Relaxed);
     }
 
     /// Whether an operator stopped its checks.
     pub fn checks_stopped(&self) -> bool {
-        self.checks_stopped.load(Relaxed)
+        self.standing.checks_stopped.load(Relaxed)
     }
 
     /// Whether nobody is to ask how it is: in maintenance, or by an operator.
@@ -401,7 +404,7 @@ impl ServerState {
     /// the weight is another.
     pub(crate) fn recompute(self: &Arc<Self>, now_ms: u64) -> (Change, bool) {
         let mut control = self.control();
-        let before = self.flags.load(Relaxed);
+        let before = self.standing.flags.load(Relaxed);
         let backup = before & BACKUP != 0;
         let after = control.flags(backup);
         let (was_up, is_up) = (before & UP != 0, after & UP != 0);
@@ -412,13 +415,15 @@ impl ServerState {
             control.outages.last_change_ms = now_ms;
         }
         let weight = self.warm_weight(&mut control, now_ms);
-        let reweighed = weight != self.weight.swap(weight, Relaxed);
+        let reweighed = weight != self.share.weight.swap(weight, Relaxed);
         let whole = control.weight * WEIGHT_SCALE;
-        let rewhole = whole != self.whole_weight.swap(whole, Relaxed);
+        let rewhole = whole != self.share.whole_weight.swap(whole, Relaxed);
         if is_usable && !was_usable {
-            self.rank.store(RANKS.fetch_add(1, Relaxed), Relaxed);
+            self.standing
+                .rank
+                .store(RANKS.fetch_add(1, Relaxed), Relaxed);
         }
-        self.flags.store(after, SeqCst);
+        self.standing.flags.store(after, SeqCst);
         let mut lineup = self.backend.lineup();
         if control.lifecycle.configured && control.lifecycle.counted != is_usable {
             control.lifecycle.counted = is_usable;
@@ -452,7 +457,7 @@ impl ServerState {
             control.warmup.since_ms = None;
             // By checks, by an agent, or by an operator.
             if control.lifecycle.begun && !control.lifecycle.retired {
-                self.counters.here().count(Tally::WentDown);
+                self.traffic.counters.here().count(Tally::WentDown);
             }
         }
     }
@@ -467,14 +472,15 @@ impl ServerState {
         match elapsed {
             Some(elapsed) if elapsed < u64::from(control.warmup.slowstart_ms) => {
                 let slowstart = u64::from(control.warmup.slowstart_ms);
-                self.throttle
+                self.share
+                    .throttle
                     .store((elapsed * 100 / slowstart).max(1) as u32, SeqCst);
                 let part = (u64::from(whole) * elapsed / slowstart) as u32;
                 if whole == 0 { 0 } else { part.max(1) }
             }
             _ => {
                 control.warmup.since_ms = None;
-                self.throttle.store(100, SeqCst);
+                self.share.throttle.store(100, SeqCst);
                 whole
             }
         }

@@ -162,7 +162,7 @@ fn a_server_that_was_removed_and_comes_again_is_a_new_one() {
     let without = following(&old, Balance::RoundRobin, &[("s0", checked())]);
     let removed = server(&old, 1);
     assert!(removed.is_retired() && !removed.usable() && removed.up());
-    assert_eq!(old.proxies[0].state.balance.retired(), 1);
+    assert_eq!(old.proxies[0].state.backend.balance.retired(), 1);
     let again = following(
         &without,
         Balance::RoundRobin,
@@ -176,7 +176,7 @@ fn a_server_that_was_removed_and_comes_again_is_a_new_one() {
         (again.version, again.version)
     );
     drop(old);
-    assert_eq!(again.proxies[0].state.balance.retired(), 0);
+    assert_eq!(again.proxies[0].state.backend.balance.retired(), 0);
 }
 
 #[test]

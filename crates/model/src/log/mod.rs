@@ -214,6 +214,7 @@ fn lines(stream: &Stream, failed: bool, level: u8, step: Step, message: &mut Vec
     );
     frontend
         .state
+        .frontend
         .log_lines
         .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 }
@@ -295,7 +296,7 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
         (&message, b""),
         stream.as_deref().map(|stream| (stream, Step::Error)),
     );
-    let lines = &frontend.state.log_lines;
+    let lines = &frontend.state.frontend.log_lines;
     lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 }
 

@@ -23,7 +23,7 @@ fn waits(config: &Arc<Config>) -> Ticket {
 }
 
 fn waiting(config: &Config) -> u32 {
-    config.proxies[0].state.queue.waiting.current()
+    config.proxies[0].state.backend.queue.waiting.current()
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn those_of_a_server_that_goes_are_served_by_the_others_of_their_tree() {
         assert!(Arc::ptr_eq(got.slot.server(), state(&new, 0)));
     }
     drop(held);
-    assert_eq!(state(&old, gone).sessions.current(), 0);
+    assert_eq!(state(&old, gone).traffic.sessions.current(), 0);
 }
 
 #[test]
@@ -89,7 +89,10 @@ fn where_a_tree_has_no_other_server_the_one_that_goes_serves_them() {
         assert!(got.slot.server().is_retired());
     }
     let all = old.proxies[0].servers.iter().chain(&new.proxies[0].servers);
-    assert!(all.into_iter().all(|s| s.state.sessions.current() == 0));
+    assert!(
+        all.into_iter()
+            .all(|s| s.state.traffic.sessions.current() == 0)
+    );
     // With a free slot it is had at once.
     assert!(granted(&old).server().is_retired());
 }
@@ -118,7 +121,7 @@ fn ten_thousand_who_cannot_take_a_server_are_passed_over_quickly() {
     // best of a few tries, so that a machine that stands still is no failure.
     let tries = (0..10).map(|_| {
         let at = Instant::now();
-        let found = first_to_accept(&new.proxies[0].state.queue.list(), state(&new, 0));
+        let found = first_to_accept(&new.proxies[0].state.backend.queue.list(), state(&new, 0));
         assert!(found.is_some());
         at.elapsed()
     });

@@ -236,7 +236,7 @@ impl Asker<'_> {
             && (self.wish.forced || server.state.usable_for_persistence())
         {
             if !server.state.usable_for_persistence() {
-                server.state.sessions.up();
+                server.state.traffic.sessions.up();
                 return granted(index, &server.state);
             }
             if take_in_turn(&server.state) == Take::Taken {
@@ -247,7 +247,7 @@ impl Asker<'_> {
             }
         }
         // If others wait for any server, the stream queues behind them.
-        let look = proxy.state.queue.waiting.current() == 0;
+        let look = proxy.state.backend.queue.waiting.current() == 0;
         match choose(proxy, &self.request(look), &mut take_in_turn) {
             Choice::Taken(index) => granted(index, &proxy.servers[index.0 as usize].state),
             Choice::Full(at) => self
@@ -273,7 +273,7 @@ impl Asker<'_> {
             Some(index) => Some(&proxy.servers.get(index.0 as usize)?.state),
             None => None,
         };
-        let queue = server.map_or(&proxy.state.queue, |server| &server.queue);
+        let queue = server.map_or(&proxy.state.backend.queue, |server| &server.queue);
         let max = match server.map_or(0, |server| server.maxqueue()) {
             0 => WAITING_MAX,
             max => WAITING_MAX.min(max as usize),
@@ -317,7 +317,7 @@ impl Asker<'_> {
 /// among those that were removed since.
 fn choose(proxy: &Proxy, request: &balance::Request, take: balance::Taker<'_>) -> Choice {
     let choice = balance::choose(proxy, request, take);
-    if choice != Choice::None || proxy.state.balance.retired() == 0 {
+    if choice != Choice::None || proxy.state.backend.balance.retired() == 0 {
         return choice;
     }
     let removed = |server: &&Server| server.state.is_retired() && server.state.up();
@@ -341,7 +341,7 @@ fn choose(proxy: &Proxy, request: &balance::Request, take: balance::Taker<'_>) -
 fn take_in_turn(server: &Arc<ServerState>) -> Take {
     let limit = server.limit();
     if limit > 0 {
-        if server.sessions.current() >= limit {
+        if server.traffic.sessions.current() >= limit {
             return Take::Full;
         }
         if someone_waits(server) {
@@ -353,7 +353,7 @@ fn take_in_turn(server: &Arc<ServerState>) -> Take {
 
 /// Takes a slot if there is one.
 fn take(server: &Arc<ServerState>) -> Take {
-    if server.sessions.up_to(server.limit()) {
+    if server.traffic.sessions.up_to(server.limit()) {
         Take::Taken
     } else {
         Take::Full
@@ -361,13 +361,13 @@ fn take(server: &Arc<ServerState>) -> Take {
 }
 
 fn someone_waits(server: &ServerState) -> bool {
-    server.queue.waiting.current() > 0 || server.backend.queue.waiting.current() > 0
+    server.queue.waiting.current() > 0 || server.backend.backend.queue.waiting.current() > 0
 }
 
 /// Whether the slots that are out are not too many (the limit can have sunk).
 fn within_limit(server: &ServerState) -> bool {
     let limit = server.limit();
-    limit == 0 || server.sessions.current() <= limit
+    limit == 0 || server.traffic.sessions.current() <= limit
 }
 
 /// Gives slots of a server to those who wait, while there are both. `held`:
@@ -395,7 +395,7 @@ fn serve(server: &Arc<ServerState>, mut held: bool) -> u32 {
 
 /// Counts a slot out.
 fn give_back(server: &Arc<ServerState>) {
-    server.sessions.down();
+    server.traffic.sessions.down();
     server.relieved();
 }
 
@@ -405,7 +405,7 @@ fn next_waiter(server: &Arc<ServerState>, held: bool) -> Option<(Arc<Waiter>, Se
         return None;
     }
     let mut own = server.queue.list();
-    let mut any = server.backend.queue.list();
+    let mut any = server.backend.backend.queue.list();
     let first_own = own
         .iter()
         .find_map(|(turn, waiter)| Some((*turn, waiter.index_of(server)?)));
@@ -419,13 +419,13 @@ fn next_waiter(server: &Arc<ServerState>, held: bool) -> Option<(Arc<Waiter>, Se
         (Some((own, _)), Some((any, _))) => own < any,
         (own, _) => own.is_some(),
     };
-    if !held && !server.sessions.up_to(server.limit()) {
+    if !held && !server.traffic.sessions.up_to(server.limit()) {
         return None;
     }
     let (list, queue, found) = if from_own {
         (&mut own, &server.queue, first_own)
     } else {
-        (&mut any, &server.backend.queue, first_any)
+        (&mut any, &server.backend.backend.queue, first_any)
     };
     let (turn, index) = found?;
     let waiter = list.remove(&turn)?;
@@ -494,11 +494,11 @@ pub fn redistribute(server: &Arc<ServerState>) -> u32 {
     let mut moved = Vec::new();
     {
         let mut own = server.queue.list();
-        let mut any = server.backend.queue.list();
+        let mut any = server.backend.backend.queue.list();
         // Both lists are held, so that one who leaves finds himself in one of them.
         for (turn, waiter) in std::mem::take(&mut *own) {
             server.queue.waiting.down();
-            server.backend.queue.waiting.up();
+            server.backend.backend.queue.waiting.up();
             moved.push(Arc::clone(&waiter));
             any.insert(turn, waiter);
         }

@@ -111,7 +111,11 @@ fn ready(ticket: &mut Ticket) -> Option<Granted> {
 }
 
 fn sessions(config: &Config, n: usize) -> u32 {
-    config.proxies[0].servers[n].state.sessions.current()
+    config.proxies[0].servers[n]
+        .state
+        .traffic
+        .sessions
+        .current()
 }
 
 #[test]
@@ -122,7 +126,7 @@ fn who_finds_no_slot_waits_and_gets_the_next_one_in_turn() {
     let mut second = ticket(assign(&mut waiting, None));
     let mut third = ticket(assign(&mut stream(&config), None));
     assert_eq!(waiting.backend_queue, 0);
-    assert_eq!(config.proxies[0].state.queue.waiting.current(), 2);
+    assert_eq!(config.proxies[0].state.backend.queue.waiting.current(), 2);
     assert!(ready(&mut second).is_none());
     drop(first);
     // Handed over: nobody who comes now overtakes.
@@ -136,8 +140,8 @@ fn who_finds_no_slot_waits_and_gets_the_next_one_in_turn() {
     assert_eq!(sessions(&config, 0), 1);
     drop((granted, late));
     assert_eq!(sessions(&config, 0), 0);
-    assert_eq!(config.proxies[0].state.queue.waiting.current(), 0);
-    assert_eq!(config.proxies[0].state.queue.waiting.highest(), 2);
+    assert_eq!(config.proxies[0].state.backend.queue.waiting.current(), 0);
+    assert_eq!(config.proxies[0].state.backend.queue.waiting.highest(), 2);
 }
 
 #[test]
@@ -293,12 +297,12 @@ fn the_limit_follows_the_load_of_the_backend() {
     };
     let config = tree(Balance::RoundRobin, &[options]);
     let backend = &config.proxies[0].state;
-    backend.fullconn.store(1000, Ordering::Relaxed);
+    backend.backend.fullconn.store(1000, Ordering::Relaxed);
     let server = &config.proxies[0].servers[0].state;
     assert_eq!(server.limit(), 10);
-    (0..500).for_each(|_| _ = backend.backend_sessions.up());
+    (0..500).for_each(|_| _ = backend.backend.sessions.up());
     assert_eq!(server.limit(), 50);
-    (0..600).for_each(|_| _ = backend.backend_sessions.up());
+    (0..600).for_each(|_| _ = backend.backend.sessions.up());
     assert_eq!(server.limit(), 100);
 }
 
@@ -369,7 +373,7 @@ fn storm(balance: Balance, servers: u32, threads: usize, rounds: u32) {
     let served = AtomicU64::new(0);
     let check = || {
         for (n, server) in config.proxies[0].servers.iter().enumerate() {
-            if server.state.sessions.current() > limit(n as u32) {
+            if server.state.traffic.sessions.current() > limit(n as u32) {
                 over.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -385,11 +389,11 @@ fn storm(balance: Balance, servers: u32, threads: usize, rounds: u32) {
     });
     assert_eq!(over.load(Ordering::SeqCst), 0, "more sessions than maxconn");
     for server in &config.proxies[0].servers {
-        assert_eq!(server.state.sessions.current(), 0);
+        assert_eq!(server.state.traffic.sessions.current(), 0);
         assert_eq!(server.state.queue.waiting.current(), 0);
         assert!(server.state.queue.list().is_empty());
     }
-    let queue = &config.proxies[0].state.queue;
+    let queue = &config.proxies[0].state.backend.queue;
     assert_eq!(queue.waiting.current(), 0);
     assert!(queue.list().is_empty());
 }

@@ -40,7 +40,7 @@ impl Waiter {
                 .is_some_and(|s| Arc::ptr_eq(&s.state, server))
         };
         // The place in the newest tree is nearly always the place in this one.
-        let hint = ServerIndex(server.index_hint.load(Relaxed));
+        let hint = ServerIndex(server.in_balance.index_hint.load(Relaxed));
         Some(hint)
             .filter(is)
             .or_else(|| self.backend().place_of(server.uid).filter(is))
@@ -167,14 +167,14 @@ impl Drop for Ticket {
                 .server
                 .as_ref()
                 .map(|server| (server, server.queue.list()));
-            let mut any = self.backend.queue.list();
+            let mut any = self.backend.backend.queue.list();
             if let Some((server, own)) = &mut own
                 && own.remove(&self.turn).is_some()
             {
                 server.queue.waiting.down();
                 left = Some(Arc::clone(server));
             } else if any.remove(&self.turn).is_some() {
-                self.backend.queue.waiting.down();
+                self.backend.backend.queue.waiting.down();
             }
         }
         if let Some(server) = left {

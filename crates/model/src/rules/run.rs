@@ -119,10 +119,16 @@ pub(super) fn count_failed(stream: &Stream) {
         .frontend()
         .state
         .frontend
+        .counters
         .here()
         .count(Tally::RewriteFailures);
     if let Some(backend) = stream.backend() {
-        backend.state.backend.here().count(Tally::RewriteFailures);
+        backend
+            .state
+            .backend
+            .counters
+            .here()
+            .count(Tally::RewriteFailures);
     }
 }
 

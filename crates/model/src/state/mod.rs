@@ -28,9 +28,9 @@ pub use counters::{Average, Counters, Shard, Tally};
 pub use listener::{LastTime, ListenerState};
 pub use presence::Presence;
 pub use proxy::BackendLife;
-pub use proxy::{BackendReport, LineupChange, ProxyState};
+pub use proxy::{BackendReport, BackendState, FrontendState, LineupChange, ProxyState};
 pub(crate) use server::{ADDRESS_SET, BACKUP, Control, PERSISTENT, RANKS, UP, USABLE};
-pub use server::{AGE_MAX_MS, AgentSet, COUNT_MAX, TakesErrors};
+pub use server::{AGE_MAX_MS, AgentSet, COUNT_MAX, Idle, InBalance, TakesErrors, Traffic};
 pub use server::{
     AdminReport, AdminState, Adoption, AgentReport, AgentResult, AgentVerdict, ByTracked, Change,
     HealthState, HostNow, Kept, ServerReport, ServerState, Shutdown, WEIGHT_MAX, WEIGHT_SCALE, Way,

@@ -15,45 +15,59 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct ProxyState {
     /// Its name.
     pub name: Box<str>,
-    /// Counters of its frontend side.
-    pub frontend: Counters,
-    /// Counters of its backend side.
-    pub backend: Counters,
+    /// Its side as a frontend.
+    pub frontend: FrontendState,
+    /// Its side as a backend.
+    pub backend: BackendState,
+    /// The last messages of it that were none.
+    pub captures: Captures,
+}
+
+/// The side of a proxy that clients see.
+#[derive(Debug, Default)]
+pub struct FrontendState {
+    /// Counters.
+    pub counters: Counters,
     /// Connections of clients now: what `maxconn` bounds.
-    pub frontend_sessions: Gauge,
-    /// Streams in the backend now.
-    pub backend_sessions: Gauge,
-    /// Sessions a second of the frontend.
+    pub sessions: Gauge,
+    /// Sessions a second.
     pub session_rate: Rate,
-    /// Connections a second of the frontend.
+    /// Connections a second.
     pub connection_rate: Rate,
-    /// HTTP requests a second of the frontend.
+    /// HTTP requests a second.
     pub request_rate: Rate,
-    /// Sessions a second of the backend.
-    pub backend_session_rate: Rate,
-    /// Streams that wait for any server of the backend.
-    pub queue: Queue,
-    /// What the balance algorithm remembers.
-    pub balance: super::balance::State,
     /// `maxconn` as an operator set it; 0 takes the file's.
     pub maxconn_set: AtomicU32,
     /// `disable frontend`: its listeners take no one.
     pub paused: AtomicBool,
     /// `shutdown frontend`: until a later file has it.
     shut: AtomicBool,
-    /// Streams in the backend from which on servers get their whole `maxconn`.
-    pub fullconn: AtomicU32,
-    /// The last messages of it that were none.
-    pub captures: Captures,
-    /// Lines that its frontend has logged.
+    /// Lines that it has logged.
     pub log_lines: AtomicU64,
+    listeners: Listeners,
+}
+
+/// The side of a proxy that servers see.
+#[derive(Debug, Default)]
+pub struct BackendState {
+    /// Counters.
+    pub counters: Counters,
+    /// Streams in it now.
+    pub sessions: Gauge,
+    /// Sessions a second.
+    pub session_rate: Rate,
+    /// Streams that wait for any of its servers.
+    pub queue: Queue,
+    /// What the balance algorithm remembers.
+    pub balance: super::balance::State,
+    /// Streams in it from which on servers get their whole `maxconn`.
+    pub fullconn: AtomicU32,
     active_usable: AtomicU32,
     backup_usable: AtomicU32,
     /// `option allbackups` of the newest file.
     pub all_backups: AtomicBool,
     lineup: Mutex<Lineup>,
-    listeners: Listeners,
-    /// When the backend last had a session.
+    /// When it last had a session.
     pub last_session: LastTime,
     /// `appsession`: the sessions of its application.
     pub app_sessions: super::AppSessions,
@@ -124,46 +138,46 @@ impl ProxyState {
     /// `shutdown frontend`: it takes no one until a later file that has it.
     /// False when that was said before.
     pub fn shut_down(&self) -> bool {
-        self.paused.store(true, Relaxed);
-        !self.shut.swap(true, Relaxed)
+        self.frontend.paused.store(true, Relaxed);
+        !self.frontend.shut.swap(true, Relaxed)
     }
 
     /// A later file has it: it takes connections, as after a restart, if it was
     /// shut down.
     pub(crate) fn open_again(&self) {
-        if self.shut.swap(false, Relaxed) {
-            self.paused.store(false, Relaxed);
+        if self.frontend.shut.swap(false, Relaxed) {
+            self.frontend.paused.store(false, Relaxed);
         }
     }
 
     /// Whether it was shut down.
     pub fn is_shut_down(&self) -> bool {
-        self.shut.load(Relaxed)
+        self.frontend.shut.load(Relaxed)
     }
 
     /// What a listener of it counts (`option socket-stats`), by the listener's id.
     pub fn listener(&self, id: u32) -> Arc<ListenerState> {
-        self.listeners.get(id)
+        self.frontend.listeners.get(id)
     }
 
     /// Its listeners have other ids in another file: from the first to the second.
     pub(crate) fn renumber_listeners(&self, ids: &[(u32, u32)]) {
-        self.listeners.renumber(ids);
+        self.frontend.listeners.renumber(ids);
     }
 
     /// What all of its listeners count.
     pub fn listeners(&self) -> Vec<Arc<ListenerState>> {
-        self.listeners.all()
+        self.frontend.listeners.all()
     }
 
     /// Usable servers that are no backups.
     pub fn active_usable(&self) -> u32 {
-        self.active_usable.load(Relaxed)
+        self.backend.active_usable.load(Relaxed)
     }
 
     /// Usable backups.
     pub fn backup_usable(&self) -> u32 {
-        self.backup_usable.load(Relaxed)
+        self.backend.backup_usable.load(Relaxed)
     }
 
     /// `nbsrv`: how many servers share the load now. Backups count when no
@@ -171,7 +185,7 @@ impl ProxyState {
     pub fn usable_servers(&self) -> u32 {
         match (self.active_usable(), self.backup_usable()) {
             (0, 0) => 0,
-            (0, backups) if self.all_backups.load(Relaxed) => backups,
+            (0, backups) if self.backend.all_backups.load(Relaxed) => backups,
             (0, _) => 1,
             (active, _) => active,
         }
@@ -179,7 +193,11 @@ impl ProxyState {
 
     /// Counts a server that became usable or ceased to be.
     pub(crate) fn relineup(&self, backup: bool, usable: bool, now_ms: u64) -> LineupChange {
-        let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lineup = self
+            .backend
+            .lineup
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let before = lineup.active + lineup.backup;
         let cell = if backup {
             &mut lineup.backup
@@ -204,35 +222,47 @@ impl ProxyState {
         } else if change.came_up {
             lineup.outages.end(now_ms);
         }
-        self.active_usable.store(lineup.active, Relaxed);
-        self.backup_usable.store(lineup.backup, Relaxed);
+        self.backend.active_usable.store(lineup.active, Relaxed);
+        self.backend.backup_usable.store(lineup.backup, Relaxed);
         change
     }
 
     /// Moves a server between active and backup without its becoming usable
     /// or ceasing to be (a change of the file).
     pub(crate) fn swap_side(&self, to_backup: bool) {
-        let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lineup = self
+            .backend
+            .lineup
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let (active, backup) = (lineup.active, lineup.backup);
         (lineup.active, lineup.backup) = if to_backup {
             (active.saturating_sub(1), backup + 1)
         } else {
             (active + 1, backup.saturating_sub(1))
         };
-        self.active_usable.store(lineup.active, Relaxed);
-        self.backup_usable.store(lineup.backup, Relaxed);
+        self.backend.active_usable.store(lineup.active, Relaxed);
+        self.backend.backup_usable.store(lineup.backup, Relaxed);
     }
 
     /// It begins to serve: until it goes up or down, that is its last change.
     pub fn begin(&self, now_ms: u64) {
-        let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lineup = self
+            .backend
+            .lineup
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         lineup.outages.last_change_ms = now_ms;
     }
 
     /// Takes over the life of the backend as another process saw it. To be called
     /// when its servers have theirs: what follows from those stays.
     pub fn resume(&self, life: BackendLife, now_ms: u64) {
-        let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lineup = self
+            .backend
+            .lineup
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let ago = |age_ms: u64| now_ms.saturating_sub(age_ms);
         lineup.downs = life.downs;
         lineup.outages.over_ms = life.downtime_ms;
@@ -254,7 +284,11 @@ impl ProxyState {
 
     /// The life of the backend, for another process.
     pub fn life(&self, now_ms: u64) -> BackendLife {
-        let lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
+        let lineup = self
+            .backend
+            .lineup
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let since = |ms: u64| now_ms.saturating_sub(ms);
         BackendLife {
             last_change_ago_ms: since(lineup.outages.last_change_ms),
@@ -266,7 +300,7 @@ impl ProxyState {
 
     /// What its listeners count, with their ids.
     pub fn listeners_with_ids(&self) -> Vec<(u32, Arc<ListenerState>)> {
-        self.listeners.with_ids()
+        self.frontend.listeners.with_ids()
     }
 
     /// The present counts as a change that changed nothing.
@@ -280,7 +314,11 @@ impl ProxyState {
 
     /// For statistics.
     pub fn backend_report(&self, now_ms: u64) -> BackendReport {
-        let lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
+        let lineup = self
+            .backend
+            .lineup
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         BackendReport {
             active: lineup.active,
             backup: lineup.backup,

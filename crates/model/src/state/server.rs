@@ -4,6 +4,7 @@
 
 mod agent;
 mod control;
+mod holders;
 mod kept;
 mod report;
 
@@ -11,15 +12,16 @@ pub use agent::{AgentReport, AgentResult, AgentVerdict, ByTracked};
 pub use agent::{AgentSet, TakesErrors};
 pub(crate) use control::Control;
 pub use control::{Adoption, Change};
+pub(crate) use holders::{Ending, Followers, Limits, Reach, Share, Standing};
+pub use holders::{Idle, InBalance, Traffic};
 pub use kept::Kept;
 pub use kept::{AGE_MAX_MS, COUNT_MAX};
 pub use report::{AdminReport, ServerReport};
 
 use super::queue::Queue;
-use super::{Counters, LastTime, ProxyState};
+use super::ProxyState;
 use crate::setting::ServerAddress;
-use reactor::{Gauge, Rate};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// One of the ways that there have been to a server.
@@ -118,58 +120,21 @@ pub struct ServerState {
     pub uid: u32,
     /// Its backend.
     pub backend: Arc<ProxyState>,
-    /// Counters.
-    pub counters: Counters,
-    /// Streams that hold one of its slots: what its `maxconn` bounds.
-    pub sessions: Gauge,
-    /// Sessions a second.
-    pub session_rate: Rate,
-    /// When it last had a session.
-    pub last_session: LastTime,
-    /// Idle connections in all pools.
-    pub idle: AtomicU32,
-    /// Threads that have some: a bit each.
-    pub(crate) idle_threads: AtomicU64,
+    /// What it has served.
+    pub traffic: Traffic,
+    /// Its idle connections.
+    pub idle: Idle,
     /// Streams that wait for this server.
     pub queue: Queue,
-    pub(crate) flags: AtomicU32,
-    /// See [`ServerState::rank`].
-    pub(crate) rank: AtomicU64,
-    /// Its share of the load, in parts of [`WEIGHT_SCALE`].
-    pub(crate) weight: AtomicU32,
-    /// The same as if it were warm.
-    pub(crate) whole_weight: AtomicU32,
-    pub(crate) maxconn: AtomicU32,
-    pub(crate) minconn: AtomicU32,
-    pub(crate) maxqueue: AtomicU32,
-    pub(crate) retired: AtomicBool,
-    /// `disable health`: see [`ServerState::stop_checks`].
-    pub(crate) checks_stopped: AtomicBool,
-    /// See [`Way`].
-    pub(crate) way: AtomicU64,
-    /// What an operator said of TLS.
-    pub(crate) tls: AtomicU8,
-    /// `pool-purge-delay` of the newest file, milliseconds.
-    pub(crate) purge_delay_ms: AtomicU32,
-    /// Percent of its weight and limit that it gets while it warms up.
-    pub(crate) throttle: AtomicU32,
-    /// Balancing wants to know when a slot of it is given back.
-    pub(crate) interest: AtomicBool,
-    /// It stands in the balance's list of what changed.
-    pub listed: AtomicBool,
-    /// Its place among the servers of the newest tree.
-    pub(crate) index_hint: AtomicU32,
-    /// Streams which look at this are told to end when it changes: it counts
-    /// the times that the sessions of this server were shut down, above the
-    /// bits of the last [`Shutdown`].
-    pub(crate) shutdowns: AtomicU32,
+    pub(crate) standing: Standing,
+    pub(crate) share: Share,
+    pub(crate) limits: Limits,
+    /// What the balance of its backend remembers of it.
+    pub in_balance: InBalance,
+    pub(crate) reach: Reach,
+    pub(crate) ending: Ending,
+    pub(crate) followers: Followers,
     pub(crate) control: Mutex<Control>,
-    /// Servers whose state is this one's.
-    pub(crate) trackers: Mutex<Vec<Weak<ServerState>>>,
-    /// Errors of its traffic in a row (`observe`).
-    pub(crate) errors_in_row: AtomicU32,
-    /// Who is told when they are too many.
-    pub(crate) observer: Mutex<Option<Weak<dyn TakesErrors>>>,
 }
 
 impl Default for ServerState {
@@ -181,7 +146,7 @@ impl Default for ServerState {
 impl Drop for ServerState {
     fn drop(&mut self) {
         if self.is_retired() {
-            self.backend.balance.forget_one();
+            self.backend.backend.balance.forget_one();
         }
         FREE_UIDS
             .lock()
@@ -202,40 +167,23 @@ impl ServerState {
             name: name.into(),
             uid: free.unwrap_or_else(|| NEXT_UID.fetch_add(1, Ordering::Relaxed)),
             backend,
-            counters: Counters::default(),
-            sessions: Gauge::default(),
-            session_rate: Rate::default(),
-            last_session: LastTime::default(),
-            idle: AtomicU32::new(0),
-            idle_threads: AtomicU64::new(0),
+            traffic: Traffic::default(),
+            idle: Idle::default(),
             queue: Queue::default(),
-            flags: AtomicU32::new(USABLE | PERSISTENT | UP),
-            rank: AtomicU64::new(0),
-            weight: AtomicU32::new(WEIGHT_SCALE),
-            whole_weight: AtomicU32::new(WEIGHT_SCALE),
-            maxconn: AtomicU32::new(0),
-            minconn: AtomicU32::new(0),
-            maxqueue: AtomicU32::new(0),
-            retired: AtomicBool::new(false),
-            checks_stopped: AtomicBool::new(false),
-            way: AtomicU64::new(0),
-            tls: AtomicU8::new(0),
-            purge_delay_ms: AtomicU32::new(0),
-            throttle: AtomicU32::new(100),
-            interest: AtomicBool::new(false),
-            listed: AtomicBool::new(false),
-            index_hint: AtomicU32::new(0),
-            shutdowns: AtomicU32::new(0),
-            control: Mutex::new(Control::default()),
-            trackers: Mutex::default(),
-            errors_in_row: AtomicU32::new(0),
-            observer: Mutex::new(None),
+            standing: Standing::default(),
+            share: Share::default(),
+            limits: Limits::default(),
+            in_balance: InBalance::default(),
+            reach: Reach::default(),
+            ending: Ending::default(),
+            followers: Followers::default(),
+            control: Mutex::default(),
         }
     }
 
     /// Which threads have idle connections of HTTP/1 to it: a bit each.
     pub fn idle_threads(&self) -> u64 {
-        self.idle_threads.load(Ordering::Relaxed)
+        self.idle.threads.load(Ordering::Relaxed)
     }
 
     /// A thread has idle connections from now on, or none any more. Only that thread says
@@ -243,14 +191,14 @@ impl ServerState {
     pub fn has_idle(&self, thread: usize, some: bool) {
         let bit = 1_u64 << thread;
         match (some, self.idle_threads() & bit != 0) {
-            (true, false) => self.idle_threads.fetch_or(bit, Ordering::Relaxed),
-            (false, true) => self.idle_threads.fetch_and(!bit, Ordering::Relaxed),
+            (true, false) => self.idle.threads.fetch_or(bit, Ordering::Relaxed),
+            (false, true) => self.idle.threads.fetch_and(!bit, Ordering::Relaxed),
             _ => bit,
         };
     }
 
     fn flag(&self, flag: u32) -> bool {
-        self.flags.load(Ordering::Relaxed) & flag != 0
+        self.standing.flags.load(Ordering::Relaxed) & flag != 0
     }
 
     /// Whether balancing may give it new sessions: up, not draining, not in
@@ -261,7 +209,7 @@ impl ServerState {
 
     /// In which order servers became usable: the lower, the longer it has been so.
     pub fn rank(&self) -> u64 {
-        self.rank.load(Ordering::Relaxed)
+        self.standing.rank.load(Ordering::Relaxed)
     }
 
     /// Whether it may take a session that belongs to it (a cookie, a table):
@@ -277,7 +225,7 @@ impl ServerState {
 
     /// Whether the newest file has it no more: it finishes what it has.
     pub fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::SeqCst)
+        self.ending.retired.load(Ordering::SeqCst)
     }
 
     /// Whether it is a `backup`.
@@ -289,7 +237,7 @@ impl ServerState {
     /// take none.
     pub fn weight(&self) -> u32 {
         if self.usable() {
-            self.weight.load(Ordering::Relaxed)
+            self.share.weight.load(Ordering::Relaxed)
         } else {
             0
         }
@@ -298,7 +246,7 @@ impl ServerState {
     /// The same as if it had warmed up: what static tables go by.
     pub fn whole_weight(&self) -> u32 {
         if self.usable() {
-            self.whole_weight.load(Ordering::Relaxed)
+            self.share.whole_weight.load(Ordering::Relaxed)
         } else {
             0
         }
@@ -307,21 +255,21 @@ impl ServerState {
     /// Sessions that it may have now; 0 is no limit. It follows the load of the
     /// backend between `minconn` and `maxconn`, and grows while it warms up.
     pub fn limit(&self) -> u32 {
-        let max = self.maxconn.load(Ordering::Relaxed);
+        let max = self.limits.maxconn.load(Ordering::Relaxed);
         if max == 0 {
             return 0;
         }
-        let min = self.minconn.load(Ordering::Relaxed);
-        let full = self.backend.fullconn.load(Ordering::Relaxed);
+        let min = self.limits.minconn.load(Ordering::Relaxed);
+        let full = self.backend.backend.fullconn.load(Ordering::Relaxed);
         let mut limit = max;
         if min < max && full > 0 {
-            let load = self.backend.backend_sessions.current();
+            let load = self.backend.backend.sessions.current();
             if load < full {
                 limit = (u64::from(load) * u64::from(max) / u64::from(full)) as u32;
                 limit = limit.max(min);
             }
         }
-        let throttle = self.throttle.load(Ordering::Relaxed);
+        let throttle = self.share.throttle.load(Ordering::Relaxed);
         if throttle < 100 {
             limit = (u64::from(limit) * u64::from(throttle) / 100) as u32;
         }
@@ -330,23 +278,23 @@ impl ServerState {
 
     /// Whether [`ServerState::limit`] can rise without a slot being given back.
     pub(crate) fn limit_moves(&self) -> bool {
-        self.minconn.load(Ordering::Relaxed) < self.maxconn.load(Ordering::Relaxed)
-            || self.throttle.load(Ordering::Relaxed) < 100
+        self.limits.minconn.load(Ordering::Relaxed) < self.limits.maxconn.load(Ordering::Relaxed)
+            || self.share.throttle.load(Ordering::Relaxed) < 100
     }
 
     /// Streams that may wait for it; 0 is no limit.
     pub fn maxqueue(&self) -> u32 {
-        self.maxqueue.load(Ordering::Relaxed)
+        self.limits.maxqueue.load(Ordering::Relaxed)
     }
 
     /// How long connections to it are kept idle, milliseconds.
     pub fn purge_delay_ms(&self) -> u32 {
-        self.purge_delay_ms.load(Ordering::Relaxed)
+        self.idle.purge_delay_ms.load(Ordering::Relaxed)
     }
 
     /// Percent of its weight that it gets while it warms up (`throttle`).
     pub fn throttle(&self) -> u32 {
-        self.throttle.load(Ordering::Relaxed)
+        self.share.throttle.load(Ordering::Relaxed)
     }
 
     /// The name that it has at run time; None takes the file's.
@@ -376,7 +324,7 @@ impl ServerState {
     /// Whether an operator said that connections to it speak TLS; None is as the
     /// file has it.
     pub fn tls_override(&self) -> Option<bool> {
-        match self.tls.load(Ordering::Acquire) {
+        match self.reach.tls.load(Ordering::Acquire) {
             TLS_ON => Some(true),
             TLS_OFF => Some(false),
             _ => None,
@@ -386,7 +334,7 @@ impl ServerState {
     /// Lets connections to it speak TLS from now on, or not.
     pub fn set_tls(&self, on: bool) {
         let new = if on { TLS_ON } else { TLS_OFF };
-        if self.tls.swap(new, Ordering::AcqRel) != new {
+        if self.reach.tls.swap(new, Ordering::AcqRel) != new {
             self.next_of_operator();
         }
     }
@@ -394,7 +342,7 @@ impl ServerState {
     /// The way to it: which of its file's, and how often an operator has set
     /// another address. A connection that went another way is not used again.
     pub fn way(&self) -> Way {
-        Way(self.way.load(Ordering::Acquire))
+        Way(self.reach.way.load(Ordering::Acquire))
     }
 
     /// The way of the newest file is this one.
@@ -414,6 +362,7 @@ impl ServerState {
         let next = |way| Some(change(Way(way)));
         // The closure never refuses.
         let _ = self
+            .reach
             .way
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
@@ -430,14 +379,16 @@ impl ServerState {
 
     /// Tells the balance that something of it changed.
     pub fn changed(self: &Arc<Self>) {
-        if !self.listed.swap(true, Ordering::SeqCst) {
-            self.backend.balance.list(self.uid);
+        if !self.in_balance.listed.swap(true, Ordering::SeqCst) {
+            self.backend.backend.balance.list(self.uid);
         }
     }
 
     /// Tells the balance that it has fewer sessions, if that asked for it.
     pub(crate) fn relieved(self: &Arc<Self>) {
-        if self.interest.load(Ordering::SeqCst) && self.interest.swap(false, Ordering::SeqCst) {
+        if self.in_balance.interest.load(Ordering::SeqCst)
+            && self.in_balance.interest.swap(false, Ordering::SeqCst)
+        {
             self.changed();
         }
     }
@@ -447,6 +398,7 @@ impl ServerState {
         let count = |mark: u32| Some(((mark >> SHUTDOWN_BITS) + 1) << SHUTDOWN_BITS | why as u32);
         // The closure never refuses.
         let _ = self
+            .ending
             .shutdowns
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, count);
         for thread in 0..reactor::THREADS_MAX {
@@ -456,7 +408,7 @@ impl ServerState {
 
     /// What a stream remembers when it begins with this server.
     pub fn shutdown_mark(&self) -> u32 {
-        self.shutdowns.load(Ordering::Relaxed)
+        self.ending.shutdowns.load(Ordering::Relaxed)
     }
 
     /// Why sessions were shut down since a mark, if they were.
@@ -470,11 +422,17 @@ impl ServerState {
     }
 
     fn observer(&self) -> MutexGuard<'_, Option<Weak<dyn TakesErrors>>> {
-        self.observer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.followers
+            .observer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn trackers(&self) -> MutexGuard<'_, Vec<Weak<ServerState>>> {
-        self.trackers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.followers
+            .trackers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn control(&self) -> MutexGuard<'_, Control> {

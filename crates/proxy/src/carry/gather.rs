@@ -44,7 +44,7 @@ impl Gathered {
             });
             let servers = proxy.servers.iter().map(|server| {
                 let state = Arc::clone(&server.state);
-                let sums = state.counters.tallies();
+                let sums = state.traffic.counters.tallies();
                 (state, sums)
             });
             proxies[at].servers.extend(servers);
@@ -79,9 +79,9 @@ impl GatheredProxy {
         });
         GatheredProxy {
             state: Arc::clone(state),
-            frontend: state.frontend.tallies(),
-            backend: state.backend.tallies(),
-            log_lines: state.log_lines.load(Relaxed),
+            frontend: state.frontend.counters.tallies(),
+            backend: state.backend.counters.tallies(),
+            log_lines: state.frontend.log_lines.load(Relaxed),
             listeners: listeners.collect(),
             servers: Vec::new(),
             removed: Vec::new(),
@@ -97,7 +97,7 @@ impl GatheredProxy {
             (id, state, sums)
         };
         let server = |(state, then): &(Arc<ServerState>, Sums)| {
-            let sums = difference(&state.counters.tallies(), then);
+            let sums = difference(&state.traffic.counters.tallies(), then);
             (Arc::clone(state), sums)
         };
         GatheredProxy {

@@ -79,24 +79,28 @@ impl Taker {
         let Some(proxy) = sides.first() else { return };
         self.imported.proxies += 1;
         let state = &proxy.state;
-        counted(&told.frontend, &state.frontend);
-        counted(&told.backend, &state.backend);
-        state.frontend_sessions.carry_highest(told.frontend_highest);
-        state.backend_sessions.carry_highest(told.backend_highest);
-        state.queue.waiting.carry_highest(told.waiting_highest);
+        counted(&told.frontend, &state.frontend.counters);
+        counted(&told.backend, &state.backend.counters);
+        state.frontend.sessions.carry_highest(told.frontend_highest);
+        state.backend.sessions.carry_highest(told.backend_highest);
+        state
+            .backend
+            .queue
+            .waiting
+            .carry_highest(told.waiting_highest);
         let rates = [
-            (told.session_rate, &state.session_rate),
-            (told.connection_rate, &state.connection_rate),
-            (told.request_rate, &state.request_rate),
-            (told.backend_session_rate, &state.backend_session_rate),
+            (told.session_rate, &state.frontend.session_rate),
+            (told.connection_rate, &state.frontend.connection_rate),
+            (told.request_rate, &state.frontend.request_rate),
+            (told.backend_session_rate, &state.backend.session_rate),
         ];
         for (told, into) in rates {
             rate(told, into, self.rate_ms, self.elapsed_ms);
         }
-        state.log_lines.fetch_add(told.log_lines, Relaxed);
+        state.frontend.log_lines.fetch_add(told.log_lines, Relaxed);
         if let Some(ago) = told.last_session_ago_s {
             let ago = ago.saturating_add(self.elapsed_ms / 1000);
-            state.last_session.carry(ago, self.rate_ms);
+            state.backend.last_session.carry(ago, self.rate_ms);
         }
         for listener in told.listeners {
             self.listener(&listener, sides);
@@ -104,8 +108,8 @@ impl Taker {
         self.servers(told.servers, sides);
         // Behind its servers: what became of those is not a change of now.
         if let Some(told) = told.states {
-            state.maxconn_set.store(told.maxconn_set, Relaxed);
-            state.paused.store(told.paused, Relaxed);
+            state.frontend.maxconn_set.store(told.maxconn_set, Relaxed);
+            state.frontend.paused.store(told.paused, Relaxed);
             let mut life = told.life;
             life.last_change_ago_ms = self.later(life.last_change_ago_ms);
             life.downtime_ms = life.downtime_ms.min(AGE_MAX_MS);
@@ -144,18 +148,18 @@ impl Taker {
     fn server(&mut self, told: ServerTold, server: &Server) {
         self.imported.servers += 1;
         let state = &server.state;
-        counted(&told.counted, &state.counters);
+        counted(&told.counted, &state.traffic.counters);
         rate(
             told.session_rate,
-            &state.session_rate,
+            &state.traffic.session_rate,
             self.rate_ms,
             self.elapsed_ms,
         );
-        state.sessions.carry_highest(told.sessions_highest);
+        state.traffic.sessions.carry_highest(told.sessions_highest);
         state.queue.waiting.carry_highest(told.waiting_highest);
         if let Some(ago) = told.last_session_ago_s {
             let ago = ago.saturating_add(self.elapsed_ms / 1000);
-            state.last_session.carry(ago, self.rate_ms);
+            state.traffic.last_session.carry(ago, self.rate_ms);
         }
         if let Some((checks, agent)) = told.stopped {
             state.stop_checks(checks);

@@ -42,26 +42,30 @@ fn server(config: &Config, n: usize) -> &Arc<ServerState> {
 /// Something of everything happens.
 fn live(config: &Config) {
     let proxy = &config.proxies[0].state;
-    proxy.frontend.here().add(Tally::BytesIn, 1000);
-    proxy.backend.here().add(Tally::Retries, 3);
-    proxy.backend.here().times([1, 2, 3, 400]);
-    proxy.frontend_sessions.up();
-    proxy.frontend_sessions.up();
-    proxy.maxconn_set.store(77, Relaxed);
-    proxy.paused.store(true, Relaxed);
-    proxy.log_lines.fetch_add(5, Relaxed);
-    proxy.last_session.note(0);
-    proxy.session_rate.count(0);
+    proxy.frontend.counters.here().add(Tally::BytesIn, 1000);
+    proxy.backend.counters.here().add(Tally::Retries, 3);
+    proxy.backend.counters.here().times([1, 2, 3, 400]);
+    proxy.frontend.sessions.up();
+    proxy.frontend.sessions.up();
+    proxy.frontend.maxconn_set.store(77, Relaxed);
+    proxy.frontend.paused.store(true, Relaxed);
+    proxy.frontend.log_lines.fetch_add(5, Relaxed);
+    proxy.backend.last_session.note(0);
+    proxy.frontend.session_rate.count(0);
     proxy.listener(1).counters.here().add(Tally::Sessions, 9);
     proxy.listener(8).counters.here().add(Tally::Sessions, 9);
     let now = now_ms();
-    server(config, 0).counters.here().count(Tally::Sessions);
+    server(config, 0)
+        .traffic
+        .counters
+        .here()
+        .count(Tally::Sessions);
     server(config, 0).set_admin(AdminState::Drain, now);
     server(config, 1).take_check(
         CheckResult::new(CheckStatus::Layer4Error, 7).info("no"),
         now,
     );
-    server(config, 1).sessions.up();
+    server(config, 1).traffic.sessions.up();
 }
 
 #[test]
@@ -77,29 +81,38 @@ fn all_that_is_kept_within_a_process_reaches_the_next() {
         (1, 2, 1)
     );
     let proxy = &new.proxies[0].state;
-    assert_eq!(proxy.frontend.read(Tally::BytesIn), 1000);
-    assert_eq!(proxy.backend.read(Tally::Retries), 3);
-    assert_eq!(proxy.backend.highest_ms(model::state::Average::Total), 400);
-    assert_eq!(proxy.frontend_sessions.highest(), 2);
-    assert_eq!(proxy.frontend_sessions.current(), 0);
-    assert_eq!(proxy.maxconn_set.load(Relaxed), 77);
-    assert!(proxy.paused.load(Relaxed));
-    assert_eq!(proxy.log_lines.load(Relaxed), 5);
-    assert_eq!(proxy.last_session.seconds_ago(0), Some(0));
+    assert_eq!(proxy.frontend.counters.read(Tally::BytesIn), 1000);
+    assert_eq!(proxy.backend.counters.read(Tally::Retries), 3);
     assert_eq!(
-        (proxy.session_rate.read(0), proxy.session_rate.highest(0)),
+        proxy
+            .backend
+            .counters
+            .highest_ms(model::state::Average::Total),
+        400
+    );
+    assert_eq!(proxy.frontend.sessions.highest(), 2);
+    assert_eq!(proxy.frontend.sessions.current(), 0);
+    assert_eq!(proxy.frontend.maxconn_set.load(Relaxed), 77);
+    assert!(proxy.frontend.paused.load(Relaxed));
+    assert_eq!(proxy.frontend.log_lines.load(Relaxed), 5);
+    assert_eq!(proxy.backend.last_session.seconds_ago(0), Some(0));
+    assert_eq!(
+        (
+            proxy.frontend.session_rate.read(0),
+            proxy.frontend.session_rate.highest(0)
+        ),
         (1, 1)
     );
     assert_eq!(proxy.listener(1).counters.read(Tally::Sessions), 9);
     assert_eq!(proxy.listeners().len(), 1);
     let now = now_ms();
     assert_eq!(server(&new, 0).report(now).status_text(), "DRAIN 1/3");
-    assert_eq!(server(&new, 0).counters.read(Tally::Sessions), 1);
+    assert_eq!(server(&new, 0).traffic.counters.read(Tally::Sessions), 1);
     let down = server(&new, 1).report(now);
     assert_eq!(down.status_text(), "DOWN");
     assert_eq!(down.last_check.info, "no");
-    assert_eq!(server(&new, 1).counters.read(Tally::WentDown), 1);
-    assert_eq!(server(&new, 1).sessions.highest(), 1);
+    assert_eq!(server(&new, 1).traffic.counters.read(Tally::WentDown), 1);
+    assert_eq!(server(&new, 1).traffic.sessions.highest(), 1);
     assert!(server(&new, 2).usable());
     assert_eq!(proxy.active_usable(), 1);
 }
@@ -111,26 +124,50 @@ fn what_is_counted_after_telling_arrives_with_the_rest_and_nothing_twice() {
     let told = export(&old, None);
     let new = process(2);
     import(&told.bytes, &new, None).unwrap();
-    server(&new, 0).counters.here().add(Tally::BytesOut, 100);
+    server(&new, 0)
+        .traffic
+        .counters
+        .here()
+        .add(Tally::BytesOut, 100);
     server(&new, 0).set_admin(AdminState::Ready, now_ms());
     // The old one finishes; a server that a later file of it lost counts as well.
-    server(&old, 0).counters.here().add(Tally::BytesOut, 11);
-    server(&old, 1).counters.here().count(Tally::ClientAborts);
-    old.proxies[0].state.frontend.here().add(Tally::BytesIn, 5);
-    old.proxies[0].state.log_lines.fetch_add(2, Relaxed);
+    server(&old, 0)
+        .traffic
+        .counters
+        .here()
+        .add(Tally::BytesOut, 11);
+    server(&old, 1)
+        .traffic
+        .counters
+        .here()
+        .count(Tally::ClientAborts);
+    old.proxies[0]
+        .state
+        .frontend
+        .counters
+        .here()
+        .add(Tally::BytesIn, 5);
+    old.proxies[0]
+        .state
+        .frontend
+        .log_lines
+        .fetch_add(2, Relaxed);
     let rest = told.mark.rest(None);
     let imported = import(&rest, &new, None).unwrap();
     assert_eq!(imported.servers, 2);
     let proxy = &new.proxies[0].state;
-    assert_eq!(proxy.frontend.read(Tally::BytesIn), 1005);
-    assert_eq!(proxy.backend.read(Tally::Retries), 3);
-    assert_eq!(proxy.log_lines.load(Relaxed), 7);
+    assert_eq!(proxy.frontend.counters.read(Tally::BytesIn), 1005);
+    assert_eq!(proxy.backend.counters.read(Tally::Retries), 3);
+    assert_eq!(proxy.frontend.log_lines.load(Relaxed), 7);
     assert_eq!(proxy.listener(1).counters.read(Tally::Sessions), 9);
-    assert_eq!(server(&new, 0).counters.read(Tally::BytesOut), 111);
-    assert_eq!(server(&new, 1).counters.read(Tally::ClientAborts), 1);
+    assert_eq!(server(&new, 0).traffic.counters.read(Tally::BytesOut), 111);
+    assert_eq!(
+        server(&new, 1).traffic.counters.read(Tally::ClientAborts),
+        1
+    );
     // The rest says nothing of states: those are the new process's own by now.
     assert!(server(&new, 0).usable());
-    assert_eq!(proxy.maxconn_set.load(Relaxed), 77);
+    assert_eq!(proxy.frontend.maxconn_set.load(Relaxed), 77);
 }
 
 #[test]
@@ -160,27 +197,46 @@ fn the_process_as_a_whole_goes_on_counting() {
 fn ten_takeovers_keep_the_totals() {
     let mut config = process(1);
     for n in 1..=10 {
-        server(&config, 0).counters.here().add(Tally::Sessions, n);
+        server(&config, 0)
+            .traffic
+            .counters
+            .here()
+            .add(Tally::Sessions, n);
         let told = export(&config, None);
-        server(&config, 0).counters.here().add(Tally::Sessions, 1);
+        server(&config, 0)
+            .traffic
+            .counters
+            .here()
+            .add(Tally::Sessions, 1);
         let next = process(1);
         import(&told.bytes, &next, None).unwrap();
         import(&told.mark.rest(None), &next, None).unwrap();
         config = next;
     }
-    assert_eq!(server(&config, 0).counters.read(Tally::Sessions), 65);
+    assert_eq!(
+        server(&config, 0).traffic.counters.read(Tally::Sessions),
+        65
+    );
 }
 
 #[test]
 fn counters_that_were_cleared_in_between_are_told_whole() {
     let old = process(1);
-    server(&old, 0).counters.here().add(Tally::Sessions, 50);
+    server(&old, 0)
+        .traffic
+        .counters
+        .here()
+        .add(Tally::Sessions, 50);
     let told = export(&old, None);
-    server(&old, 0).counters.clear();
-    server(&old, 0).counters.here().add(Tally::Sessions, 4);
+    server(&old, 0).traffic.counters.clear();
+    server(&old, 0)
+        .traffic
+        .counters
+        .here()
+        .add(Tally::Sessions, 4);
     let new = process(1);
     import(&told.mark.rest(None), &new, None).unwrap();
-    assert_eq!(server(&new, 0).counters.read(Tally::Sessions), 4);
+    assert_eq!(server(&new, 0).traffic.counters.read(Tally::Sessions), 4);
 }
 
 #[test]
@@ -209,7 +265,14 @@ fn the_states_outlive_a_change_in_the_new_process() {
         server(&changed, 0).report(now_ms()).status_text(),
         "DRAIN 1/3"
     );
-    assert_eq!(changed.proxies[0].state.frontend.read(Tally::BytesIn), 1000);
+    assert_eq!(
+        changed.proxies[0]
+            .state
+            .frontend
+            .counters
+            .read(Tally::BytesIn),
+        1000
+    );
 }
 
 #[test]
@@ -258,7 +321,10 @@ fn what_is_not_whole_changes_nothing() {
     let error = import(&newer, &new, None).unwrap_err();
     assert_eq!(error, CarryError::Version { found: 9 });
     assert!(error.to_string().contains("version 9"));
-    assert_eq!(new.proxies[0].state.frontend.read(Tally::BytesIn), 0);
+    assert_eq!(
+        new.proxies[0].state.frontend.counters.read(Tally::BytesIn),
+        0
+    );
 }
 
 #[test]
@@ -267,7 +333,7 @@ fn ten_thousand_servers_are_a_few_megabytes() {
     for server in &config.proxies[0].servers {
         for n in 0..20 {
             let tally = [Tally::BytesIn, Tally::BytesOut, Tally::Sessions][n % 3];
-            server.state.counters.here().add(tally, 1_000_000);
+            server.state.traffic.counters.here().add(tally, 1_000_000);
         }
         let passed = CheckResult::new(CheckStatus::Layer4Ok, 1);
         server.state.take_check(passed, now_ms());
@@ -315,10 +381,10 @@ proptest! {
             server(&new, n).set_admin(AdminState::Ready, now + 2);
             server(&new, n).warm_up(now + 3);
             server(&new, n).report(now + 4).status_text();
-            server(&new, n).session_rate.highest(now);
+            server(&new, n).traffic.session_rate.highest(now);
         }
         new.proxies[0].state.backend_report(now);
-        new.proxies[0].state.session_rate.read(5);
+        new.proxies[0].state.frontend.session_rate.read(5);
         export(&new, None);
     }
 }
@@ -349,10 +415,15 @@ fn a_listen_there_may_be_two_sections_here_and_the_other_way_round() {
     };
     for (old, new) in [(one(), two()), (two(), one()), (two(), two())] {
         let proxy = old.proxies.last().unwrap();
-        proxy.state.frontend.here().add(Tally::BytesIn, 1000);
-        proxy.state.backend.here().add(Tally::Retries, 3);
-        proxy.state.log_lines.fetch_add(5, Relaxed);
-        proxy.state.maxconn_set.store(77, Relaxed);
+        proxy
+            .state
+            .frontend
+            .counters
+            .here()
+            .add(Tally::BytesIn, 1000);
+        proxy.state.backend.counters.here().add(Tally::Retries, 3);
+        proxy.state.frontend.log_lines.fetch_add(5, Relaxed);
+        proxy.state.frontend.maxconn_set.store(77, Relaxed);
         proxy
             .state
             .listener(1)
@@ -364,10 +435,10 @@ fn a_listen_there_may_be_two_sections_here_and_the_other_way_round() {
         let imported = import(&export(&old, None).bytes, &new, None).unwrap();
         assert_eq!((imported.servers, imported.unknown), (2, 0));
         let proxy = new.proxies.last().unwrap();
-        assert_eq!(proxy.state.frontend.read(Tally::BytesIn), 1000);
-        assert_eq!(proxy.state.backend.read(Tally::Retries), 3);
-        assert_eq!(proxy.state.log_lines.load(Relaxed), 5);
-        assert_eq!(proxy.state.maxconn_set.load(Relaxed), 77);
+        assert_eq!(proxy.state.frontend.counters.read(Tally::BytesIn), 1000);
+        assert_eq!(proxy.state.backend.counters.read(Tally::Retries), 3);
+        assert_eq!(proxy.state.frontend.log_lines.load(Relaxed), 5);
+        assert_eq!(proxy.state.frontend.maxconn_set.load(Relaxed), 77);
         assert_eq!(proxy.state.listener(1).counters.read(Tally::Sessions), 1);
         assert!(!proxy.servers[1].state.up());
         assert_eq!(proxy.state.active_usable(), 1);

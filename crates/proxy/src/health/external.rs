@@ -273,7 +273,7 @@ fn request(proxy: &Proxy, server: &Server, limit: Duration) -> ExternalCheck {
         ("HAPROXY_SERVER_MAXCONN", state.maxconn().to_string()),
         (
             "HAPROXY_SERVER_CURCONN",
-            state.sessions.current().to_string(),
+            state.traffic.sessions.current().to_string(),
         ),
         (
             "HAPROXY_SERVER_SSL",

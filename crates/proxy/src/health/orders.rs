@@ -83,7 +83,7 @@ fn left(server: &Server, change: &Change) -> String {
     format!(
         ". {active} active and {backup} backup servers left.{on_backup} {} sessions active, \
          {} requeued, {} remaining in queue.",
-        server.state.sessions.current(),
+        server.state.traffic.sessions.current(),
         change.requeued,
         server.state.queue.waiting.current()
     )

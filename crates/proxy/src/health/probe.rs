@@ -391,8 +391,8 @@ fn count(proxy: &Proxy, server: &Server, made: Option<&Secured>) {
         Some(_) => Tally::TlsSessions,
         None => Tally::TlsFailed,
     };
-    server.state.counters.here().count(tally);
-    proxy.state.backend.here().count(tally);
+    server.state.traffic.counters.here().count(tally);
+    proxy.state.backend.counters.here().count(tally);
 }
 
 /// A connection whose handshake is done.

@@ -135,7 +135,7 @@ pub fn tracked_lines(
                  sessions active, {} requeued, {} remaining in queue.",
                 change.lineup.active,
                 change.lineup.backup,
-                server.state.sessions.current(),
+                server.state.traffic.sessions.current(),
                 change.requeued,
                 server.state.queue.waiting.current()
             );
@@ -271,7 +271,7 @@ fn state_line(
     };
     let waiting = server.state.queue.waiting.current();
     if !change.is_up {
-        let sessions = server.state.sessions.current();
+        let sessions = server.state.traffic.sessions.current();
         let text = format!(
             "{name} is DOWN{reason}. {active} active and {backup} backup servers left.{on_backup} \
              {sessions} sessions active, {} requeued, {waiting} remaining in queue.",
@@ -322,8 +322,8 @@ pub fn send_state(proxy: &Proxy, server: &Server, node: &str, report: &ServerRep
         report.status_text(),
         proxy.name,
         server.name,
-        server.state.sessions.current(),
-        proxy.state.backend_sessions.current(),
+        server.state.traffic.sessions.current(),
+        proxy.state.backend.sessions.current(),
         server.state.queue.waiting.current(),
     )
 }

@@ -181,10 +181,10 @@ fn only_what_nobody_means_or_uses_is_removed() {
     admin(&context, "disable server b/s4");
     let config = context.runtime.config();
     let s4 = server(&config, "s4").unwrap();
-    s4.state.sessions.up();
+    s4.state.traffic.sessions.up();
     let busy = "Server still has connections attached to it, cannot remove it.\n\n";
     assert_eq!(admin(&context, "del server b/s4"), busy);
-    s4.state.sessions.down();
+    s4.state.traffic.sessions.down();
     assert_eq!(admin(&context, "del server b/s4"), "Server deleted.\n\n");
     let config = context.runtime.config();
     assert!(server(&config, "s4").is_none() && s4.state.is_retired());

@@ -117,14 +117,23 @@ fn clear_counters_keeps_the_totals_of_the_process() {
     let context = context(FILE);
     let config = context.runtime.config();
     let frontend = &config.proxies[0].state.frontend;
-    frontend.here().add(model::state::Tally::Requests, 7);
-    frontend.here().add(model::state::Tally::BytesOut, 70);
+    frontend
+        .counters
+        .here()
+        .add(model::state::Tally::Requests, 7);
+    frontend
+        .counters
+        .here()
+        .add(model::state::Tally::BytesOut, 70);
     let info = |command: &str| ask(&context, StatsLevel::Admin, command);
     for _ in 0..2 {
         let shown = info("clear counters all;show info");
         assert!(shown.contains("\nCumReq: 7\n"), "{shown}");
         assert!(shown.contains("\nTotalBytesOut: 70\n"), "{shown}");
     }
-    frontend.here().add(model::state::Tally::Requests, 1);
+    frontend
+        .counters
+        .here()
+        .add(model::state::Tally::Requests, 1);
     assert!(info("show info").contains("\nCumReq: 8\n"));
 }

@@ -66,7 +66,7 @@ pub(super) fn look(stream: &mut Stream) {
     let Some(id) = shown(stream, settings) else {
         return;
     };
-    let sessions = &backend.state.app_sessions;
+    let sessions = &backend.state.backend.app_sessions;
     let uid = sessions.find(id, here().now_ms(), settings.timeout_ms);
     if let Some(index) = uid.and_then(|uid| backend.place_of(uid)) {
         super::give(stream, index);
@@ -104,7 +104,7 @@ pub(super) fn learn(stream: &mut Stream) {
 
 fn remember(backend: &Proxy, settings: &AppSession, id: &[u8], server: ServerIndex) {
     if let Some(server) = backend.servers.get(server.0 as usize) {
-        let sessions = &backend.state.app_sessions;
+        let sessions = &backend.state.backend.app_sessions;
         sessions.put(id, server.state.uid, here().now_ms(), settings.timeout_ms);
     }
 }

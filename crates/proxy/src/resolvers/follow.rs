@@ -211,7 +211,7 @@ impl Applying<'_> {
         let text = format!(
             "{name} is going DOWN for maintenance ({reason}). {active} active and {backup} backup servers \
              left.{on_backup} {} sessions active, {} requeued, {} remaining in queue.",
-            server.state.sessions.current(),
+            server.state.traffic.sessions.current(),
             change.requeued,
             server.state.queue.waiting.current()
         );

@@ -74,7 +74,8 @@ impl Runtime {
         let config = self.config();
         let sum = |tally| {
             let all = config.proxies.iter();
-            all.map(|proxy| proxy.state.frontend.read(tally)).sum()
+            all.map(|proxy| proxy.state.frontend.counters.read(tally))
+                .sum()
         };
         let totals = [
             sum(Tally::BytesOut),

@@ -209,9 +209,9 @@ impl Runtime {
 
     /// Whether a frontend takes new sessions.
     pub fn takes(&self, frontend: &Proxy) -> bool {
-        !frontend.state.paused.load(Ordering::Relaxed)
+        !frontend.state.frontend.paused.load(Ordering::Relaxed)
             && !frontend.state.is_shut_down()
-            && frontend.state.frontend_sessions.current() < maxconn(frontend)
+            && frontend.state.frontend.sessions.current() < maxconn(frontend)
             && self.connections.current() < self.connections_max.load(Ordering::Relaxed)
     }
 }
@@ -221,7 +221,7 @@ const TURN_MAX: Duration = Duration::from_secs(1);
 
 /// `maxconn` of a frontend as it stands.
 pub fn maxconn(frontend: &Proxy) -> u32 {
-    match frontend.state.maxconn_set.load(Ordering::Relaxed) {
+    match frontend.state.frontend.maxconn_set.load(Ordering::Relaxed) {
         0 => frontend.maxconn.unwrap_or(u32::MAX),
         set => set,
     }

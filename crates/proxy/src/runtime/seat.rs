@@ -34,7 +34,7 @@ impl Seat {
             return None;
         }
         let give_back = || listener.map(|listener| listener.sessions.down());
-        if !frontend.state.frontend_sessions.up_to(maxconn(frontend)) {
+        if !frontend.state.frontend.sessions.up_to(maxconn(frontend)) {
             give_back();
             return None;
         }
@@ -42,7 +42,7 @@ impl Seat {
             .connections
             .up_to(runtime.connections_max.load(Ordering::Relaxed))
         {
-            frontend.state.frontend_sessions.down();
+            frontend.state.frontend.sessions.down();
             give_back();
             return None;
         }
@@ -56,7 +56,7 @@ impl Seat {
     /// Takes the places whether there are some or not: for a connection that
     /// was accepted when the accept loop was told to end.
     pub fn beyond_limits(runtime: &'static Runtime, frontend: &Proxy) -> Seat {
-        frontend.state.frontend_sessions.up();
+        frontend.state.frontend.sessions.up();
         runtime.connections.up();
         Seat {
             runtime,
@@ -68,7 +68,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.frontend.frontend_sessions.down();
+        self.frontend.frontend.sessions.down();
         self.runtime.connections.down();
         if let Some(listener) = &self.listener {
             listener.sessions.down();

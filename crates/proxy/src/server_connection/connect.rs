@@ -187,8 +187,8 @@ pub async fn connect(
     // Streams that could share the connection wait for it, also while ALPN is undecided.
     let maybe_http2 = stream.http && may_speak_http2(protocol, connector.as_deref());
     let making = (maybe_http2 && shared && !private).then(|| pools().shared.making(&server.state));
-    server.state.counters.here().count(Tally::Connects);
-    backend.state.backend.here().count(Tally::Connects);
+    server.state.traffic.counters.here().count(Tally::Connects);
+    backend.state.backend.counters.here().count(Tally::Connects);
     // Before the address is read: an older one must not pass for the newest.
     let way = server.state.way().of_file(server.way);
     let target = target(server, stream)?;

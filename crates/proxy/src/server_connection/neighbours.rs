@@ -137,7 +137,7 @@ pub(super) fn with_idle(server: &Server, wanted: &Wanted) -> u64 {
     let few = server
         .options
         .pool_low
-        .is_some_and(|least| state.idle.load(Ordering::Relaxed) < least);
+        .is_some_and(|least| state.idle.count.load(Ordering::Relaxed) < least);
     let exists = |mark: &Mark| exists(state, mark);
     match others != 0 && !few && wanted.mark().is_some_and(exists) {
         true => others,

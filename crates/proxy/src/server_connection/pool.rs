@@ -108,7 +108,10 @@ struct Pool {
 impl Pool {
     /// So many are no longer in it.
     fn dropped(&self, n: usize) {
-        self.server.idle.fetch_sub(n as u32, Ordering::Relaxed);
+        self.server
+            .idle
+            .count
+            .fetch_sub(n as u32, Ordering::Relaxed);
         if n > 0 && self.idle.is_empty() {
             self.server.has_idle(here().thread(), false);
         }
@@ -122,7 +125,7 @@ impl Pool {
     }
 
     fn keep(&mut self, mut idle: Idle) {
-        self.server.idle.fetch_add(1, Ordering::Relaxed);
+        self.server.idle.count.fetch_add(1, Ordering::Relaxed);
         if self.idle.is_empty() {
             self.server.has_idle(here().thread(), true);
         }
@@ -314,13 +317,13 @@ impl Pools {
         let spent = options.reuse_max.is_some_and(|most| streams > most);
         let full = options
             .pool_max
-            .is_some_and(|most| state.idle.load(Ordering::Relaxed) >= most);
+            .is_some_and(|most| state.idle.count.load(Ordering::Relaxed) >= most);
         let low = here().pool_low_fd_ratio();
         if spent || full || files_above(&transport, low) {
             return reset(&transport);
         }
         let mut pool = self.pool(&state);
-        let used = pool.server.sessions.current().saturating_add(1);
+        let used = pool.server.traffic.sessions.current().saturating_add(1);
         pool.peaks[0] = pool.peaks[0].max(used);
         // More than were in use at once lately will not be needed at once:
         // clients that come for one request each would fill the process.
@@ -389,7 +392,7 @@ impl Pools {
                 return Some(at);
             }
             if second {
-                pool.peaks = [pool.server.sessions.current(), pool.peaks[0]];
+                pool.peaks = [pool.server.traffic.sessions.current(), pool.peaks[0]];
             }
             // Nothing is ever kept for a server that is no more.
             if pool.idle.is_empty() && pool.server.is_retired() {

@@ -176,9 +176,9 @@ pub(super) async fn secure(
         Ok(_) => Tally::TlsSessions,
         Err(_) => Tally::TlsFailed,
     };
-    server.state.counters.here().count(tally);
+    server.state.traffic.counters.here().count(tally);
     if let Some(backend) = stream.backend() {
-        backend.state.backend.here().count(tally);
+        backend.state.backend.counters.here().count(tally);
     }
     let (session, info) = made.map_err(failed)?;
     if !info.resumed {

@@ -253,7 +253,7 @@ impl SharedConnections {
         let idle = mux.streams() == 0;
         let full = options
             .pool_max
-            .is_some_and(|most| state.idle.load(Ordering::Relaxed) >= most);
+            .is_some_and(|most| state.idle.count.load(Ordering::Relaxed) >= most);
         let spent = options.reuse_max.is_some_and(|most| mux.carried() > most);
         if spent || idle && (full || here().keeps_nothing()) {
             group.remove(at);
@@ -299,9 +299,9 @@ impl Group {
         let idle = entry.mux.streams() == 0;
         if idle != std::mem::replace(&mut entry.counted, idle) {
             if idle {
-                self.server.idle.fetch_add(1, Ordering::Relaxed);
+                self.server.idle.count.fetch_add(1, Ordering::Relaxed);
             } else {
-                self.server.idle.fetch_sub(1, Ordering::Relaxed);
+                self.server.idle.count.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
@@ -310,7 +310,7 @@ impl Group {
     fn remove(&mut self, at: usize) {
         let entry = self.entries.remove(at);
         if entry.counted {
-            self.server.idle.fetch_sub(1, Ordering::Relaxed);
+            self.server.idle.count.fetch_sub(1, Ordering::Relaxed);
         }
         entry.mux.close();
     }

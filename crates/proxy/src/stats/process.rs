@@ -155,7 +155,7 @@ impl Process {
         let now_ms = runtime.now_ms();
         let sum = |tally| {
             let proxies = config.proxies.iter();
-            let now: u64 = proxies.map(|p| p.state.frontend.read(tally)).sum();
+            let now: u64 = proxies.map(|p| p.state.frontend.counters.read(tally)).sum();
             now.wrapping_add(runtime.counters.read(tally))
         };
         let open = config

@@ -326,44 +326,52 @@ pub fn frontend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     use Column as C;
     let mut row = Row::new(proxy, Object::Frontend);
     let state = &proxy.state;
-    row.gauge(&state.frontend_sessions, C::Scur, C::Smax);
+    row.gauge(&state.frontend.sessions, C::Scur, C::Smax);
     row.put(C::Slim, runtime::maxconn(proxy).min(moment.connections_max));
-    row.tallies(&state.frontend, CLIENT_SIDE);
+    row.tallies(&state.frontend.counters, CLIENT_SIDE);
     row.put(
         C::Status,
         if state.is_shut_down() {
             "STOP"
-        } else if state.paused.load(Relaxed) {
+        } else if state.frontend.paused.load(Relaxed) {
             "PAUSED"
         } else {
             "OPEN"
         },
     );
-    row.rate(&state.session_rate, moment.rate_ms, C::Rate, C::RateMax);
-    row.put(C::RateLim, proxy.session_rate_max.unwrap_or(0));
-    row.statuses(&state.frontend);
     row.rate(
-        &state.request_rate,
+        &state.frontend.session_rate,
+        moment.rate_ms,
+        C::Rate,
+        C::RateMax,
+    );
+    row.put(C::RateLim, proxy.session_rate_max.unwrap_or(0));
+    row.statuses(&state.frontend.counters);
+    row.rate(
+        &state.frontend.request_rate,
         moment.rate_ms,
         C::ReqRate,
         C::ReqRateMax,
     );
-    row.put(C::ReqTot, state.frontend.read(Tally::Requests));
+    row.put(C::ReqTot, state.frontend.counters.read(Tally::Requests));
     row.rate(
-        &state.connection_rate,
+        &state.frontend.connection_rate,
         moment.rate_ms,
         C::ConnRate,
         C::ConnRateMax,
     );
-    row.put(C::ConnTot, state.frontend.read(Tally::Connections));
+    row.put(C::ConnTot, state.frontend.counters.read(Tally::Connections));
     if row.http() {
-        row.put(C::Intercepted, state.frontend.read(Tally::Intercepted));
+        row.put(
+            C::Intercepted,
+            state.frontend.counters.read(Tally::Intercepted),
+        );
     }
-    row.absent(&state.frontend);
+    row.absent(&state.frontend.counters);
     row.http1(
-        state.frontend_sessions.current(),
+        state.frontend.sessions.current(),
         0,
-        &state.frontend,
+        &state.frontend.counters,
         Tally::Connections,
     );
     row.put(C::H1OpenStreams, Value::Empty);
@@ -422,11 +430,11 @@ pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<
     let mut row = Row::new(proxy, Object::Server(server, Box::new(report.clone())));
     let state = &server.state;
     row.gauge(&state.queue.waiting, C::Qcur, C::Qmax);
-    row.gauge(&state.sessions, C::Scur, C::Smax);
+    row.gauge(&state.traffic.sessions, C::Scur, C::Smax);
     if state.maxconn() > 0 {
         row.put(C::Slim, state.maxconn());
     }
-    row.tallies(&state.counters, SERVER_SIDE);
+    row.tallies(&state.traffic.counters, SERVER_SIDE);
     row.put(C::Status, report.status_text());
     row.put(C::Weight, weight_now(&report));
     row.put(C::Uweight, report.weight);
@@ -439,9 +447,14 @@ pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<
     if report.throttle < 100 {
         row.put(C::Throttle, report.throttle);
     }
-    row.rate(&state.session_rate, moment.rate_ms, C::Rate, C::RateMax);
-    row.served(&state.counters);
-    row.last_session(state.last_session.seconds_ago(moment.rate_ms));
+    row.rate(
+        &state.traffic.session_rate,
+        moment.rate_ms,
+        C::Rate,
+        C::RateMax,
+    );
+    row.served(&state.traffic.counters);
+    row.last_session(state.traffic.last_session.seconds_ago(moment.rate_ms));
     checks(&mut row, &report);
     agent(&mut row, &report);
     if moment.legends {
@@ -450,12 +463,12 @@ pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<
             row.put(C::Cookie, cookie);
         }
     }
-    let idle = state.idle.load(Relaxed);
+    let idle = state.idle.count.load(Relaxed);
     row.put(C::SrvIcur, idle);
     row.put(C::IdleConnCur, idle);
     row.put(C::SafeConnCur, 0u32);
-    row.put(C::UsedConnCur, state.sessions.current());
-    row.put(C::NeedConnEst, state.sessions.current());
+    row.put(C::UsedConnCur, state.traffic.sessions.current());
+    row.put(C::NeedConnEst, state.traffic.sessions.current());
     if let Some(most) = server.options.pool_max {
         row.put(C::SrcIlim, most);
     }
@@ -494,8 +507,8 @@ fn checks(row: &mut Row<'_>, report: &ServerReport) {
     let Object::Server(server, _) = &row.object else {
         return;
     };
-    let went_down = server.state.counters.read(Tally::WentDown);
-    let failures = server.state.counters.read(Tally::CheckFailures);
+    let went_down = server.state.traffic.counters.read(Tally::WentDown);
+    let failures = server.state.traffic.counters.read(Tally::CheckFailures);
     row.put(C::Chkfail, failures);
     row.put(C::Chkdown, went_down);
     row.put(C::Downtime, clip_seconds(report.downtime_ms));
@@ -569,11 +582,11 @@ pub fn backend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     let mut row = Row::new(proxy, Object::Backend);
     let state = &proxy.state;
     let report = state.backend_report(moment.state_ms);
-    row.gauge(&state.queue.waiting, C::Qcur, C::Qmax);
-    row.gauge(&state.backend_sessions, C::Scur, C::Smax);
-    row.put(C::Slim, state.fullconn.load(Relaxed));
-    row.tallies(&state.backend, SERVER_SIDE);
-    row.put(C::Dreq, state.backend.read(Tally::DeniedRequests));
+    row.gauge(&state.backend.queue.waiting, C::Qcur, C::Qmax);
+    row.gauge(&state.backend.sessions, C::Scur, C::Smax);
+    row.put(C::Slim, state.backend.fullconn.load(Relaxed));
+    row.tallies(&state.backend.counters, SERVER_SIDE);
+    row.put(C::Dreq, state.backend.counters.read(Tally::DeniedRequests));
     let up = proxy.servers.is_empty() || report.up;
     row.put(C::Status, if up { "UP" } else { "DOWN" });
     let (weight, user_weight) = weights(proxy, moment);
@@ -587,13 +600,13 @@ pub fn backend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
         row.put(C::Downtime, clip_seconds(report.downtime_ms));
     }
     row.rate(
-        &state.backend_session_rate,
+        &state.backend.session_rate,
         moment.rate_ms,
         C::Rate,
         C::RateMax,
     );
-    row.served(&state.backend);
-    row.last_session(state.last_session.seconds_ago(moment.rate_ms));
+    row.served(&state.backend.counters);
+    row.last_session(state.backend.last_session.seconds_ago(moment.rate_ms));
     if moment.legends {
         row.put(C::Algo, algorithm(&proxy.balance));
         if let Some(cookie) = &proxy.cookie {
@@ -610,9 +623,9 @@ pub fn backend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     ] {
         row.put(column, 0u32);
     }
-    row.absent(&state.backend);
-    let sessions = state.backend_sessions.current();
-    row.http1(sessions, sessions, &state.backend, Tally::Connects);
+    row.absent(&state.backend.counters);
+    let sessions = state.backend.sessions.current();
+    row.http1(sessions, sessions, &state.backend.counters, Tally::Connects);
     row
 }
 

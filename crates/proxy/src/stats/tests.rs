@@ -88,13 +88,13 @@ fn config() -> Arc<Config> {
     server("maintained").set_admin(AdminState::Maintenance, at);
     let conditional = CheckResult::new(CheckStatus::Layer7OkConditional, 1).code(404);
     server("stopping").take_check(conditional, at);
-    let count = |tally, n| server("up").counters.here().add(tally, n);
+    let count = |tally, n| server("up").traffic.counters.here().add(tally, n);
     count(Tally::Sessions, 1_234_567);
     count(Tally::BytesOut, 9_876_543_210);
     count(Tally::Status2xx, 1_234_560);
     count(Tally::Status5xx, 7);
-    server("up").last_session.note(NOW_MS - 3000);
-    server("up").counters.here().times([0, 1, 12, 30]);
+    server("up").traffic.last_session.note(NOW_MS - 3000);
+    server("up").traffic.counters.here().times([0, 1, 12, 30]);
     Arc::new(config)
 }
 

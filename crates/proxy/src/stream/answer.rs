@@ -487,8 +487,18 @@ fn check_cookies(stream: &mut Stream) -> Result<(), Failure> {
 fn blocked(stream: &mut Stream) -> Reply {
     let config = stream.config.clone();
     if let (Some(backend), Some(server)) = (stream.backend(), stream.server()) {
-        backend.state.backend.here().count(Tally::DeniedResponses);
-        server.state.counters.here().count(Tally::DeniedResponses);
+        backend
+            .state
+            .backend
+            .counters
+            .here()
+            .count(Tally::DeniedResponses);
+        server
+            .state
+            .traffic
+            .counters
+            .here()
+            .count(Tally::DeniedResponses);
         let text = format!(
             "Blocked a cacheable response with a cookie from server {}/{}.",
             backend.name, server.name

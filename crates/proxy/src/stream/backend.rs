@@ -55,16 +55,16 @@ fn switched(stream: &Stream) -> Option<ProxyIndex> {
 pub fn enter(stream: &Stream) {
     stream.identity.listed.note(&stream.route);
     if let Some(backend) = stream.backend() {
-        backend.state.backend_sessions.up();
-        backend.state.backend.here().count(Tally::Sessions);
-        backend.state.backend_session_rate.count(here().now_ms());
+        backend.state.backend.sessions.up();
+        backend.state.backend.counters.here().count(Tally::Sessions);
+        backend.state.backend.session_rate.count(here().now_ms());
     }
 }
 
 /// The stream is over.
 pub fn leave(stream: &Stream) {
     if let Some(backend) = stream.backend() {
-        backend.state.backend_sessions.down();
+        backend.state.backend.sessions.down();
     }
 }
 
@@ -78,8 +78,8 @@ pub fn count_at(stream: &Stream, server: Option<ServerIndex>, tally: Tally) {
     let Some(backend) = stream.backend() else {
         return;
     };
-    backend.state.backend.here().count(tally);
+    backend.state.backend.counters.here().count(tally);
     if let Some(server) = server.and_then(|index| backend.servers.get(index.0 as usize)) {
-        server.state.counters.here().count(tally);
+        server.state.traffic.counters.here().count(tally);
     }
 }

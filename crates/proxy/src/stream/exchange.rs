@@ -512,6 +512,7 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
             .frontend()
             .state
             .frontend
+            .counters
             .here()
             .count(Tally::RequestErrors);
     }
@@ -524,11 +525,17 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
                 .proxy(backend)
                 .state
                 .backend
+                .counters
                 .here()
                 .count(Tally::ResponseErrors);
         }
         if let Some(server) = stream.server() {
-            server.state.counters.here().count(Tally::ResponseErrors);
+            server
+                .state
+                .traffic
+                .counters
+                .here()
+                .count(Tally::ResponseErrors);
         }
     }
     let page = match (failure, status) {

@@ -34,7 +34,7 @@ pub fn bad_request(mut stream: Box<Stream>, status: u16) {
     // What was taken in until it turned out to be none is no request to a log.
     stream.request.clear();
     let frontend = &stream.frontend().state.frontend;
-    frontend.here().count(Tally::RequestErrors);
+    frontend.counters.here().count(Tally::RequestErrors);
     finish(stream);
 }
 
@@ -69,7 +69,7 @@ fn aborted(outcome: &Outcome) -> Option<Tally> {
 fn count(stream: &Stream) {
     let times = &stream.times;
     let status = stream.status();
-    let frontend = stream.frontend().state.frontend.here();
+    let frontend = stream.frontend().state.frontend.counters.here();
     let bytes_in = stream.transfer.uncounted_in();
     let bytes_out = stream.transfer.uncounted_out();
     frontend.add(Tally::BytesIn, bytes_in);
@@ -100,7 +100,7 @@ fn count(stream: &Stream) {
         ms(Some(times.began), times.ended),
     ];
     if let Some(backend) = stream.backend() {
-        let shard = backend.state.backend.here();
+        let shard = backend.state.backend.counters.here();
         shard.add(Tally::BytesIn, bytes_in);
         shard.add(Tally::BytesOut, bytes_out);
         shard.times(spans);
@@ -115,7 +115,7 @@ fn count(stream: &Stream) {
         }
     }
     if let Some(server) = stream.server() {
-        let shard = server.state.counters.here();
+        let shard = server.state.traffic.counters.here();
         shard.add(Tally::BytesIn, bytes_in);
         shard.add(Tally::BytesOut, bytes_out);
         shard.times(spans);

@@ -127,7 +127,11 @@ pub async fn refuse(client: &mut Client, stream: &mut Stream, failure: HeadFailu
             // Nothing was asked, so nothing is answered; the log says 400 as haproxy's does.
             stream.outcome.local_status = if client.streams == 0 { 400 } else { 0 };
             // Whether logs tell of it or not.
-            frontend.frontend.here().count(Tally::RequestErrors);
+            frontend
+                .frontend
+                .counters
+                .here()
+                .count(Tally::RequestErrors);
             return;
         }
         HeadFailure::Closed => {
@@ -146,7 +150,11 @@ pub async fn refuse(client: &mut Client, stream: &mut Stream, failure: HeadFailu
             fault.kind.request_status()
         }
     };
-    frontend.frontend.here().count(Tally::RequestErrors);
+    frontend
+        .frontend
+        .counters
+        .here()
+        .count(Tally::RequestErrors);
     tracking::request_error(stream);
     // What the parser took in until it gave up is no request to a log.
     stream.request.clear();
@@ -159,6 +167,6 @@ pub fn count(stream: &Stream) {
     listing::begin(stream);
     tracking::request(stream);
     let state = &stream.session.frontend().state;
-    state.request_rate.count(here().now_ms());
-    state.frontend.here().count(Tally::Requests);
+    state.frontend.request_rate.count(here().now_ms());
+    state.frontend.counters.here().count(Tally::Requests);
 }

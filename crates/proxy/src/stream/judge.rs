@@ -254,7 +254,7 @@ pub async fn wait_for_body(
             Ok(_) | Err(_) => {
                 stream.outcome.end(Termination::ClientAbort, Phase::Request);
                 let frontend = &stream.frontend().state.frontend;
-                frontend.here().count(Tally::RequestErrors);
+                frontend.counters.here().count(Tally::RequestErrors);
                 return false;
             }
         }

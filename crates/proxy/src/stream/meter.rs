@@ -53,17 +53,18 @@ impl Meter {
             .proxy(self.frontend)
             .state
             .frontend
+            .counters
             .here()
             .add(tally, bytes);
         let Some(backend) = self.backend.map(|index| self.config.proxy(index)) else {
             return;
         };
-        backend.state.backend.here().add(tally, bytes);
+        backend.state.backend.counters.here().add(tally, bytes);
         if let Some(server) = self
             .server
             .and_then(|at| backend.servers.get(at.0 as usize))
         {
-            server.state.counters.here().add(tally, bytes);
+            server.state.traffic.counters.here().add(tally, bytes);
         }
     }
 }

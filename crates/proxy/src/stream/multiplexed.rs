@@ -261,6 +261,7 @@ impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
                     .frontend()
                     .state
                     .frontend
+                    .counters
                     .here()
                     .count(Tally::RequestErrors);
             }

@@ -37,7 +37,7 @@ pub(super) async fn accept(client: &mut Client) -> bool {
         Err(_) => Tally::TlsFailed,
     };
     let frontend = client.session.frontend();
-    frontend.state.frontend.here().count(tally);
+    frontend.state.frontend.counters.here().count(tally);
     let listener = frontend.state.listener(client.session.bind().id);
     listener.counters.here().count(tally);
     match shaken {

@@ -275,8 +275,8 @@ async fn attempt(
     how: &mut Establish<'_>,
 ) -> Option<Result<ServerConnection, ConnectFailure>> {
     let (backend, server) = (stream.backend()?, stream.server()?);
-    server.state.counters.here().count(Tally::Sessions);
-    server.state.session_rate.count(here().now_ms());
+    server.state.traffic.counters.here().count(Tally::Sessions);
+    server.state.traffic.session_rate.count(here().now_ms());
     let may_repeat = may_repeat(stream);
     loop {
         let found = match how.take(server, stream) {
@@ -288,8 +288,8 @@ async fn attempt(
         if !may_repeat && connection.link.has_ended() {
             continue;
         }
-        server.state.counters.here().count(Tally::Reuses);
-        backend.state.backend.here().count(Tally::Reuses);
+        server.state.traffic.counters.here().count(Tally::Reuses);
+        backend.state.backend.counters.here().count(Tally::Reuses);
         return Some(Ok(connection));
     }
     if how.shared

@@ -139,7 +139,12 @@ pub fn begin(
         match gate {
             Gate::Open => {}
             gate => {
-                proxy.state.frontend.here().count(Tally::DeniedConnections);
+                proxy
+                    .state
+                    .frontend
+                    .counters
+                    .here()
+                    .count(Tally::DeniedConnections);
                 refuse(&link, gate);
                 return;
             }
@@ -197,7 +202,12 @@ async fn run(client: &mut Client) {
     let expected = client.session.bind().accept_proxy || client.expects_proxy;
     if expected && pool_box(proxy_header(client)).await.is_err() {
         let frontend = client.session.frontend();
-        frontend.state.frontend.here().count(Tally::RequestErrors);
+        frontend
+            .state
+            .frontend
+            .counters
+            .here()
+            .count(Tally::RequestErrors);
         client.link.break_off();
         return;
     }
@@ -211,15 +221,25 @@ async fn run(client: &mut Client) {
             mark_packets(&client.link, &set);
         }
         if gate != Gate::Open {
-            frontend.state.frontend.here().count(Tally::DeniedSessions);
+            frontend
+                .state
+                .frontend
+                .counters
+                .here()
+                .count(Tally::DeniedSessions);
             refuse(&client.link, gate);
             return;
         }
     }
     tracking::session_began(&client.session);
     let now_ms = here().now_ms();
-    frontend.state.frontend.here().count(Tally::Sessions);
-    frontend.state.session_rate.count(now_ms);
+    frontend
+        .state
+        .frontend
+        .counters
+        .here()
+        .count(Tally::Sessions);
+    frontend.state.frontend.session_rate.count(now_ms);
     if let Some(listener) = listener_state(frontend, client.session.bind) {
         listener.counters.here().count(Tally::Sessions);
     }
@@ -334,7 +354,13 @@ pub(super) async fn http2(client: &mut Client) {
     let Link::Http1(transport) = link else { return };
     let left = Rc::<Left>::default();
     let count = |session: &Session, tally| {
-        session.frontend().state.frontend.here().count(tally);
+        session
+            .frontend()
+            .state
+            .frontend
+            .counters
+            .here()
+            .count(tally);
     };
     count(session, Tally::Http2Connections);
     let begin = |request: multiplexed::Request| {

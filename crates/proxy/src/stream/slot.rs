@@ -80,10 +80,10 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
     backend::count_at_server(stream, Tally::Chosen);
     let now_ms = here().now_ms();
     if let Some(server) = stream.server() {
-        server.state.last_session.note(now_ms);
+        server.state.traffic.last_session.note(now_ms);
     }
     if let Some(backend) = stream.backend() {
-        backend.state.last_session.note(now_ms);
+        backend.state.backend.last_session.note(now_ms);
     }
     Ok(slot)
 }
@@ -98,7 +98,7 @@ fn has_room(stream: &Stream, at: ServerIndex) -> bool {
         let waits = |max: u32| max > 0 && state.queue.waiting.current() <= max;
         state.usable()
             && (limit == 0
-                || state.sessions.current() < limit
+                || state.traffic.sessions.current() < limit
                 || backend.is_some_and(|b| b.keep_alive_queue_max.is_some_and(waits)))
     })
 }

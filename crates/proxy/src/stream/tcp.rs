@@ -148,7 +148,12 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
 fn refuse(client: &Client, stream: &mut Stream, gate: Gate) {
     stream.outcome.end(Termination::Proxy, Phase::Request);
     let frontend = stream.frontend();
-    frontend.state.frontend.here().count(Tally::DeniedRequests);
+    frontend
+        .state
+        .frontend
+        .counters
+        .here()
+        .count(Tally::DeniedRequests);
     if gate == Gate::SilentDrop {
         client.link.vanish();
     }

@@ -86,7 +86,7 @@ pub(super) fn is_usable(config: &Config, frontend: &Proxy) -> bool {
 
 fn served(config: &Config, frontend: &Proxy) -> Served {
     // An operator took it out.
-    if frontend.state.paused.load(Relaxed) || frontend.state.is_shut_down() {
+    if frontend.state.frontend.paused.load(Relaxed) || frontend.state.is_shut_down() {
         return Served::Nothing;
     }
     let backends = backends(config, frontend);

@@ -87,18 +87,18 @@ pub fn summary(runtime: &Runtime) -> Summary {
     for proxy in config.proxies.iter().filter(|proxy| !proxy.disabled) {
         if proxy.kind.is_frontend() {
             let counters = &proxy.state.frontend;
-            all.requests += counters.read(match proxy.mode {
+            all.requests += counters.counters.read(match proxy.mode {
                 Mode::Http => Tally::Requests,
                 Mode::Tcp | Mode::Log => Tally::Sessions,
             });
-            all.errors += counters.read(Tally::Status5xx);
+            all.errors += counters.counters.read(Tally::Status5xx);
             if all.frontends.len() < FRONTENDS_MAX && !proxy.binds.is_empty() {
                 let usable = judge::is_usable(&config, proxy);
                 all.frontends.push(frontend(proxy, usable, &elsewhere));
             }
         }
         if proxy.kind.is_backend() {
-            all.errors += proxy.state.backend.read(Tally::ConnectErrors);
+            all.errors += proxy.state.backend.counters.read(Tally::ConnectErrors);
             let checked = proxy.servers.iter().filter(|server| server.options.check);
             for server in checked {
                 all.servers += 1;

@@ -196,7 +196,7 @@ async fn drain(
 fn has_clients(config: &Config, service: &Service) -> bool {
     judge::frontends(config, &service.addresses)
         .iter()
-        .any(|frontend| frontend.state.frontend_sessions.current() > 0)
+        .any(|frontend| frontend.state.frontend.sessions.current() > 0)
 }
 
 /// How many streams clients have at addresses, on all threads; None where one does

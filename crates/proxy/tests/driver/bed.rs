@@ -572,20 +572,20 @@ fn our_stat(config: &Config, place: &str) -> HashMap<String, String> {
         "FRONTEND" => {
             out.insert(
                 "scur".to_owned(),
-                proxy.state.frontend_sessions.current().to_string(),
+                proxy.state.frontend.sessions.current().to_string(),
             );
-            &proxy.state.frontend
+            &proxy.state.frontend.counters
         }
         "BACKEND" => {
             out.insert(
                 "scur".to_owned(),
-                proxy.state.backend_sessions.current().to_string(),
+                proxy.state.backend.sessions.current().to_string(),
             );
             out.insert(
                 "qcur".to_owned(),
-                proxy.state.queue.waiting.current().to_string(),
+                proxy.state.backend.queue.waiting.current().to_string(),
             );
-            &proxy.state.backend
+            &proxy.state.backend.counters
         }
         server => {
             let state = &proxy
@@ -594,9 +594,12 @@ fn our_stat(config: &Config, place: &str) -> HashMap<String, String> {
                 .find(|s| &*s.name == server)
                 .unwrap()
                 .state;
-            out.insert("scur".to_owned(), state.sessions.current().to_string());
+            out.insert(
+                "scur".to_owned(),
+                state.traffic.sessions.current().to_string(),
+            );
             out.insert("qcur".to_owned(), state.queue.waiting.current().to_string());
-            &state.counters
+            &state.traffic.counters
         }
     };
     for (name, tally) in OUR_TALLIES {

@@ -271,7 +271,7 @@ fn a_removed_server_finishes_what_it_has_and_gets_nothing_more() {
     assert_eq!(busy.ask(&get("/2")), "200 new: /2");
     assert_eq!(begun.ask(&get("/2")), "200 new: /2");
     let state = Arc::clone(&before.proxies[1].servers[0].state);
-    assert_eq!(state.sessions.current(), 0);
+    assert_eq!(state.traffic.sessions.current(), 0);
     drop(before);
     assert_eq!(bed.versions(1).len(), 1);
     // Nothing holds it: no pool, no queue, no line.
@@ -293,16 +293,16 @@ fn idle_connections_to_a_server_that_moved_are_closed_and_not_used() {
     busy.send(get("/slow"));
     settle();
     let state = Arc::clone(&bed.config().proxies[0].servers[0].state);
-    assert_eq!(state.idle.load(Ordering::Relaxed), 1);
+    assert_eq!(state.idle.count.load(Ordering::Relaxed), 1);
     bed.change(&leads_to(&new, ""));
-    soon("closed", || state.idle.load(Ordering::Relaxed) == 0);
+    soon("closed", || state.idle.count.load(Ordering::Relaxed) == 0);
     gate.open();
     assert_eq!(busy.answer().body, b"old: /slow");
     settle();
-    assert_eq!(state.idle.load(Ordering::Relaxed), 0);
+    assert_eq!(state.idle.count.load(Ordering::Relaxed), 0);
     assert_eq!(client.ask(GET), "200 new: /");
     // An option that has nothing to do with connections closes none.
-    soon("kept", || state.idle.load(Ordering::Relaxed) == 1);
+    soon("kept", || state.idle.count.load(Ordering::Relaxed) == 1);
     let connections = new.accepted();
     bed.change(&leads_to(&new, "weight 7"));
     assert_eq!(client.ask(GET), "200 new: /");
@@ -635,7 +635,14 @@ fn ten_thousand_servers_change_while_requests_go_on() {
     let chosen = config.proxies[1]
         .servers
         .iter()
-        .filter(|server| server.state.counters.read(model::state::Tally::Chosen) > 0)
+        .filter(|server| {
+            server
+                .state
+                .traffic
+                .counters
+                .read(model::state::Tally::Chosen)
+                > 0
+        })
         .count();
     assert!(chosen > 100, "{chosen}");
 }

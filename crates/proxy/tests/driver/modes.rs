@@ -156,13 +156,16 @@ fn a_connection_of_a_server_that_went_down_is_not_used() {
         .servers[0]
         .state;
     settle();
-    assert_eq!(server.idle.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(
+        server.idle.count.load(std::sync::atomic::Ordering::Relaxed),
+        1
+    );
     server.set_admin(
         model::state::AdminState::Maintenance,
         model::state::now_ms(),
     );
     assert_eq!(bed.client().ask(GET).get(..3), Some("503"));
-    let idle = || server.idle.load(std::sync::atomic::Ordering::Relaxed);
+    let idle = || server.idle.count.load(std::sync::atomic::Ordering::Relaxed);
     soon("closed", || idle() == 0);
 }
 

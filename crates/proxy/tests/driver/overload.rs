@@ -176,6 +176,7 @@ fn a_paused_frontend_lets_clients_wait_and_resumes() {
         .find(|p| &*p.name == "front")
         .unwrap()
         .state
+        .frontend
         .paused;
     assert!(bed.client().ask(GET).starts_with("200 "));
     paused.store(true, Ordering::SeqCst);

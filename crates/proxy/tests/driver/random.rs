@@ -401,8 +401,8 @@ fn nothing_is_held(bed: &Bed, seed: u64) {
     for proxy in &bed.config().proxies {
         let now = || {
             let state = &proxy.state;
-            let streams = state.backend_sessions.current() + state.queue.waiting.current();
-            state.frontend_sessions.current() + streams
+            let streams = state.backend.sessions.current() + state.backend.queue.waiting.current();
+            state.frontend.sessions.current() + streams
         };
         // Places are given back just after the configuration.
         let at = Instant::now();
@@ -412,7 +412,7 @@ fn nothing_is_held(bed: &Bed, seed: u64) {
         assert_eq!(now(), 0, "{}, DRIVER_SEED={seed}", proxy.name);
         for server in &proxy.servers {
             let now = (
-                server.state.sessions.current(),
+                server.state.traffic.sessions.current(),
                 server.state.queue.waiting.current(),
             );
             assert_eq!(now, (0, 0), "{}, DRIVER_SEED={seed}", server.name);

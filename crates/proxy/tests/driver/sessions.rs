@@ -115,7 +115,7 @@ fn sessions_are_listed_with_their_ways_and_one_of_them_is_ended() {
     }
     assert_eq!(operator.ask("show sess"), "\n");
     let backend = &bed.config().proxies[1];
-    assert_eq!(backend.state.backend_sessions.current(), 0);
+    assert_eq!(backend.state.backend.sessions.current(), 0);
     assert!(
         operator
             .ask("show fd")

@@ -6,13 +6,14 @@ use super::chunk::{self, Batch, CHUNK_BYTES, Packer, Part, Sum, Whole};
 use super::frame::Frame;
 use super::{ALIVE_EVERY, CopyError, Frames, STALL_MAX};
 use crate::transfer::{Progress, Source, TransferError};
+use part::lock;
 use std::collections::VecDeque;
 use std::io::{self, BufReader};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Batches between the threads that read and that offer.
 const READ_MAX: usize = 2;
@@ -48,10 +49,6 @@ struct Offered {
 
 /// The places at which the copy may continue, in their order.
 type Places = Mutex<VecDeque<(u64, Whole)>>;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Sends the source to the other end of a stream, which has to be at its beginning. If the
 /// connection breaks, the next call with the same value continues.

@@ -4,12 +4,13 @@
 use super::pool::Memory;
 use super::step::{self, Ended, Step};
 use super::{DiskError, Failure, Target};
+use part::lock;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// What the threads and their owner share.
 struct Shared {
@@ -147,9 +148,4 @@ pub(super) fn failure(step: Step, errno: Errno) -> Failure {
         (Step::Zero { fast: true, .. }, Errno::OPNOTSUPP) => Failure::NotFast,
         _ => Failure::Io(errno),
     }
-}
-
-/// Nothing panics while it holds one of these.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

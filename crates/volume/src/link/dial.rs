@@ -6,6 +6,7 @@ use super::PORT;
 use super::greeting::{CopyGreeting, Greeting, GreetingError, Opening};
 use super::wire::{Timed, Young};
 use super::{Trusted, Wire};
+use part::lock;
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long a connection, and each greeting, may take.
@@ -194,10 +195,6 @@ pub trait Receiver: Send + Sync {
 pub trait CopyReceiver: Send + Sync {
     /// Takes a connection, which has TLS and a certificate of the node that greets.
     fn begin(self: Arc<Self>, wire: Wire, theirs: CopyGreeting);
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The volumes for which connections may come, by name.

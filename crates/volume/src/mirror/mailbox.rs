@@ -6,12 +6,13 @@ use crate::link::Wire;
 use crate::link::dial::Receiver;
 use crate::link::greeting::{Facts, Greeting};
 use crate::replica::Order;
+use part::lock;
 use part::role::KnownLease;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// Letters that wait. Beyond that the newest are dropped, which all come again: a lease at its
 /// renewal, a connection at the next attempt.
@@ -69,10 +70,6 @@ pub enum Wish {
         /// The record.
         value: Vec<u8>,
     },
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A queue.

@@ -13,6 +13,7 @@ use crate::link::greeting::{CopyGreeting, GreetingError};
 use crate::link::relay::{GONE, relay};
 use crate::link::{PORT, Trusted, Wire};
 use crate::status::State;
+use part::lock;
 use part::voice::write_error;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -20,7 +21,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Copies at a time, in each direction.
@@ -174,10 +175,6 @@ fn unreachable(trouble: &WireTrouble) -> CopyError {
                 | WireTrouble::Greeting(_, GreetingError::Io(_) | GreetingError::NoTls)
         ),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Copies {

@@ -1,7 +1,7 @@
 //! Clients: they ask any member, and note when they asked what and were told what.
 
 use super::defect::Defect;
-use super::host::{Common, lock, now};
+use super::host::{Common, now};
 use super::linear::Operation;
 use super::network::Running;
 use super::record::{Fate, Key, Observed, Op, Single};
@@ -13,6 +13,7 @@ use crate::member::{Kind, MemberId};
 use crate::raft::{Engine, ProposeError};
 use lab::Random;
 use openraft_rt::AsyncRuntime;
+use part::lock;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

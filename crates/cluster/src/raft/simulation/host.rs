@@ -15,8 +15,9 @@ use crate::store::{Opened, Owner, PromiseLocation, Store, StoreError};
 use lab::Random;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft_rt::AsyncRuntime;
+use part::lock;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long a start is tried again.
@@ -32,10 +33,6 @@ pub struct Common {
     pub over: AtomicBool,
     pub defect: Option<Defect>,
     pub trace: Option<Mutex<Vec<String>>>,
-}
-
-pub fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Nanoseconds since the history began.

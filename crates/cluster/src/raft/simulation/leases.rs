@@ -2,7 +2,7 @@
 //! clocks that drift. Nobody holds it while another does, and whoever holds it knows every
 //! record that was written under it before.
 
-use super::host::{Common, lock, now};
+use super::host::{Common, now};
 use super::network::{Link, MEMBERS};
 use super::runtime::Members;
 use crate::command::{Answer, Body, Epoch, LeaseRecord};
@@ -13,6 +13,7 @@ use crate::raft::transport::Transport;
 use crate::role::leases::{Holders, RenewalReply, ask_leader};
 use lab::Random;
 use openraft_rt::AsyncRuntime;
+use part::lock;
 use part::role::{KnownLease, WantedLease};
 use std::sync::Arc;
 use std::time::Duration;

@@ -27,10 +27,10 @@ mod scenario;
 mod world;
 
 use defect::Defect;
-use host::lock;
 use lab::{Random, setting};
 use openraft_rt::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
+use part::lock;
 use runtime::Members;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,6 @@
 //! Histories that are written, not drawn.
 
-use super::host::{lock, now};
+use super::host::now;
 use super::network::Weather;
 use super::plan::Plan;
 use super::record::Fate;
@@ -11,6 +11,7 @@ use crate::member::Kind;
 use lab::{Random, setting};
 use openraft_rt::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
+use part::lock;
 use std::time::Duration;
 
 /// Seeds with which each is tried: they differ in delays and election times.

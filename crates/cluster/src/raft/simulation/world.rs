@@ -3,7 +3,7 @@
 
 use super::client::{Client, read};
 use super::defect::Defect;
-use super::host::{Common, Host, lock, now};
+use super::host::{Common, Host, now};
 use super::leases::Table;
 use super::linear::Operation;
 use super::network::{MEMBERS, Network, Weather};
@@ -16,6 +16,7 @@ use crate::member::{Digest, Kind, MemberId};
 use crate::raft::Engine;
 use lab::Random;
 use openraft_rt::AsyncRuntime;
+use part::lock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -180,13 +180,19 @@ pub fn count_denied(stream: &Stream) {
         .frontend()
         .state
         .frontend
+        .counters
         .here()
         .count(Tally::DeniedRequests);
     if let Some(backend) = stream
         .backend()
         .filter(|_| stream.route.backend != Some(stream.route.frontend))
     {
-        backend.state.backend.here().count(Tally::DeniedRequests);
+        backend
+            .state
+            .backend
+            .counters
+            .here()
+            .count(Tally::DeniedRequests);
     }
 }
 
@@ -196,12 +202,23 @@ pub fn count_denied_response(stream: &Stream) {
         .frontend()
         .state
         .frontend
+        .counters
         .here()
         .count(Tally::DeniedResponses);
     if let Some(backend) = stream.backend() {
-        backend.state.backend.here().count(Tally::DeniedResponses);
+        backend
+            .state
+            .backend
+            .counters
+            .here()
+            .count(Tally::DeniedResponses);
     }
     if let Some(server) = stream.server() {
-        server.state.counters.here().count(Tally::DeniedResponses);
+        server
+            .state
+            .traffic
+            .counters
+            .here()
+            .count(Tally::DeniedResponses);
     }
 }

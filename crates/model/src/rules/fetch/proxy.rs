@@ -131,7 +131,8 @@ fn fe_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
     Some(Value::Int(
         frontend(arguments, stream)?
             .state
-            .frontend_sessions
+            .frontend
+            .sessions
             .current()
             .into(),
     ))
@@ -141,6 +142,7 @@ fn fe_req_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value
     Some(Value::count(
         frontend(arguments, stream)?
             .state
+            .frontend
             .request_rate
             .read(now_ms()),
     ))
@@ -150,6 +152,7 @@ fn fe_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
     Some(Value::count(
         frontend(arguments, stream)?
             .state
+            .frontend
             .session_rate
             .read(now_ms()),
     ))
@@ -180,7 +183,8 @@ fn be_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
     Some(Value::Int(
         backend(arguments, stream)?
             .state
-            .backend_sessions
+            .backend
+            .sessions
             .current()
             .into(),
     ))
@@ -190,7 +194,8 @@ fn be_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
     Some(Value::count(
         backend(arguments, stream)?
             .state
-            .backend_session_rate
+            .backend
+            .session_rate
             .read(now_ms()),
     ))
 }
@@ -206,7 +211,7 @@ fn be_conn_free<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
         if limit == 0 {
             return Some(Value::Int(-1));
         }
-        free += (limit - i64::from(server.state.sessions.current())).max(0);
+        free += (limit - i64::from(server.state.traffic.sessions.current())).max(0);
     }
     Some(Value::Int(free))
 }
@@ -222,7 +227,7 @@ fn connslots<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'
         if state.limit() == 0 || state.maxqueue() == 0 {
             return Some(Value::Int(-1));
         }
-        slots += i64::from(state.limit()) - i64::from(state.sessions.current());
+        slots += i64::from(state.limit()) - i64::from(state.traffic.sessions.current());
         slots += i64::from(state.maxqueue()) - i64::from(state.queue.waiting.current());
     }
     Some(Value::Int(slots.max(0)))
@@ -233,7 +238,7 @@ fn waiting(backend: &Proxy) -> i64 {
         .servers
         .iter()
         .map(|server| i64::from(server.state.queue.waiting.current()));
-    i64::from(backend.state.queue.waiting.current()) + servers.sum::<i64>()
+    i64::from(backend.state.backend.queue.waiting.current()) + servers.sum::<i64>()
 }
 
 fn avg_queue<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -45,7 +45,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "acl alive srv_is_up(app/web1)",
         "True if a server is up and not in maintenance. Without a backend, a server of the section.";
     "srv_conn([<backend>/]<server>)",
-        of_server(Type::Int, |a, s| Some(Value::Int(server(a, s)?.state.sessions.current().into()))),
+        of_server(Type::Int, |a, s| Some(Value::Int(server(a, s)?.state.traffic.sessions.current().into()))),
         "acl busy srv_conn(app/web1) gt 100",
         "Number of sessions of a server.";
     "srv_conn_free([<backend>/]<server>)", of_server(Type::Int, srv_conn_free), "acl full srv_conn_free(app/web1) lt 1",
@@ -53,7 +53,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "srv_queue([<backend>/]<server>)", of_server(Type::Int, srv_queue), "acl waiting srv_queue(app/web1) gt 0",
         "Number of streams queued for a server.";
     "srv_sess_rate([<backend>/]<server>)",
-        of_server(Type::Int, |a, s| Some(Value::count(server(a, s)?.state.session_rate.read(now_ms())))),
+        of_server(Type::Int, |a, s| Some(Value::count(server(a, s)?.state.traffic.session_rate.read(now_ms())))),
         "acl busy srv_sess_rate(app/web1) gt 50",
         "Number of sessions per second of a server.";
     "srv_weight([<backend>/]<server>)", of_server(Type::Int, srv_weight), "acl weak srv_weight(app/web1) lt 50",
@@ -115,7 +115,7 @@ fn srv_conn_free<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Val
     let state = &server(arguments, stream)?.state;
     Some(Value::Int(match state.limit() {
         0 => -1,
-        limit => (i64::from(limit) - i64::from(state.sessions.current())).max(0),
+        limit => (i64::from(limit) - i64::from(state.traffic.sessions.current())).max(0),
     }))
 }
 

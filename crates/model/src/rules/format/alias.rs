@@ -294,14 +294,14 @@ impl Alias {
                 1,
             ),
             Alias::FrontendConnections => put.number(
-                stream.frontend().state.frontend_sessions.current().into(),
+                stream.frontend().state.frontend.sessions.current().into(),
                 1,
             ),
             Alias::BackendConnections => put.number(backend_connections(stream), 1),
             Alias::ServerConnections => put.number(
                 stream
                     .server()
-                    .map_or(0, |s| s.state.sessions.current().into()),
+                    .map_or(0, |s| s.state.traffic.sessions.current().into()),
                 1,
             ),
             Alias::BackendQueue => put.number(stream.route.backend_queue.into(), 1),
@@ -312,6 +312,7 @@ impl Alias {
                 stream
                     .frontend()
                     .state
+                    .frontend
                     .log_lines
                     .load(std::sync::atomic::Ordering::Relaxed),
                 1,
@@ -411,7 +412,7 @@ fn backend_connections(stream: &Stream) -> u64 {
     let Some(backend) = stream.backend() else {
         return 0;
     };
-    let all = backend.state.backend_sessions.current();
+    let all = backend.state.backend.sessions.current();
     let itself = u32::from(stream.times.ended.is_some());
     all.saturating_sub(itself).into()
 }

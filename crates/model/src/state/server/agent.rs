@@ -299,10 +299,10 @@ impl ServerState {
     /// An error of its traffic; says to who observes it when they are as many as a
     /// limit in a row.
     pub fn count_error(&self, limit: u32, what: &'static str) {
-        if self.errors_in_row.fetch_add(1, Relaxed) + 1 < limit {
+        if self.followers.errors_in_row.fetch_add(1, Relaxed) + 1 < limit {
             return;
         }
-        self.errors_in_row.store(0, Relaxed);
+        self.followers.errors_in_row.store(0, Relaxed);
         let observer = self.observer().clone();
         if let Some(observer) = observer.and_then(|observer| observer.upgrade()) {
             observer.errors(self.uid, what);
@@ -311,8 +311,8 @@ impl ServerState {
 
     /// Its traffic is well.
     pub fn forgive_errors(&self) {
-        if self.errors_in_row.load(Relaxed) != 0 {
-            self.errors_in_row.store(0, Relaxed);
+        if self.followers.errors_in_row.load(Relaxed) != 0 {
+            self.followers.errors_in_row.store(0, Relaxed);
         }
     }
 

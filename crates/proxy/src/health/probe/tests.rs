@@ -138,8 +138,8 @@ fn handshakes_of_checks_are_counted() {
     runtime.block_on(probe(&place, None));
     let (proxy, _) = place.get().expect("the server");
     let made = |counters: &model::state::Counters| counters.read(Tally::TlsSessions);
-    assert_eq!(made(&proxy.servers[0].state.counters), 1);
-    assert_eq!(made(&proxy.state.backend), 1);
+    assert_eq!(made(&proxy.servers[0].state.traffic.counters), 1);
+    assert_eq!(made(&proxy.state.backend.counters), 1);
 }
 
 #[test]

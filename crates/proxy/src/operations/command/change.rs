@@ -36,7 +36,7 @@ fn pause(context: &Context, name: Option<&&str>, paused: bool) -> Reply {
             let word = if paused { "disable" } else { "enable" };
             return format!("Frontend was previously shut down, cannot {word}.\n");
         }
-        if proxy.state.paused.swap(paused, Relaxed) == paused {
+        if proxy.state.frontend.paused.swap(paused, Relaxed) == paused {
             severity = Severity::Notice;
             return format!("All sockets are already {word}.\n");
         }
@@ -63,7 +63,7 @@ pub fn maxconn_frontend(context: &Context, _: &mut Session, words: &[&str]) -> S
     with(context, words.get(3), |_, proxy| {
         match words.get(4).map(|word| word.parse::<u32>()) {
             Some(Ok(limit)) if limit > 0 => {
-                proxy.state.maxconn_set.store(limit, Relaxed);
+                proxy.state.frontend.maxconn_set.store(limit, Relaxed);
                 String::new()
             }
             Some(Ok(_)) => "Value out of range.\n".into(),
@@ -118,7 +118,7 @@ pub fn clear_counters(context: &Context, session: &mut Session, words: &[&str]) 
         if all {
             // The totals of the process go on: exporters read them as counters.
             for tally in process::CARRIED {
-                let counted = proxy.state.frontend.read(tally);
+                let counted = proxy.state.frontend.counters.read(tally);
                 runtime.counters.here().add(tally, counted);
             }
         }
@@ -138,13 +138,18 @@ fn clear_proxy(proxy: &Proxy, all: bool) {
     let state = &proxy.state;
     let listeners = state.listeners();
     for gauge in [
-        &state.frontend_sessions,
-        &state.backend_sessions,
-        &state.queue.waiting,
+        &state.frontend.sessions,
+        &state.backend.sessions,
+        &state.backend.queue.waiting,
     ]
     .into_iter()
     .chain(listeners.iter().map(|listener| &listener.sessions))
-    .chain(proxy.servers.iter().map(|server| &server.state.sessions))
+    .chain(
+        proxy
+            .servers
+            .iter()
+            .map(|server| &server.state.traffic.sessions),
+    )
     .chain(
         proxy
             .servers
@@ -154,24 +159,29 @@ fn clear_proxy(proxy: &Proxy, all: bool) {
         gauge.clear_highest();
     }
     for rate in [
-        &state.session_rate,
-        &state.connection_rate,
-        &state.request_rate,
-        &state.backend_session_rate,
+        &state.frontend.session_rate,
+        &state.frontend.connection_rate,
+        &state.frontend.request_rate,
+        &state.backend.session_rate,
     ]
     .into_iter()
     .chain(
         proxy
             .servers
             .iter()
-            .map(|server| &server.state.session_rate),
+            .map(|server| &server.state.traffic.session_rate),
     ) {
         rate.clear_highest();
     }
-    for counters in [&state.frontend, &state.backend]
+    for counters in [&state.frontend.counters, &state.backend.counters]
         .into_iter()
         .chain(listeners.iter().map(|listener| &listener.counters))
-        .chain(proxy.servers.iter().map(|server| &server.state.counters))
+        .chain(
+            proxy
+                .servers
+                .iter()
+                .map(|server| &server.state.traffic.counters),
+        )
     {
         if all {
             counters.clear();

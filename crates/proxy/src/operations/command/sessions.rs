@@ -193,8 +193,12 @@ pub fn shut_frontend_down(context: &Context, _: &mut Session, words: &[&str]) ->
     let told = format!(
         "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
         proxy.name,
-        proxy.state.frontend.read(state::Tally::Connections),
-        proxy.state.backend.read(state::Tally::Sessions),
+        proxy
+            .state
+            .frontend
+            .counters
+            .read(state::Tally::Connections),
+        proxy.state.backend.counters.read(state::Tally::Sessions),
     );
     model::log::notice(&config, proxy, model::log::Level::Warning, &told);
     String::new()

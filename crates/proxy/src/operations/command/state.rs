@@ -245,9 +245,9 @@ pub fn connections(context: &Context, _: &Session, words: &[&str]) -> Reply {
     for proxy in backends {
         for server in &proxy.servers {
             let (ip, port) = address(server);
-            let idle = server.state.idle.load(Relaxed);
+            let idle = server.state.idle.count.load(Relaxed);
             let limit = server.options.pool_max.map_or(-1, i64::from);
-            let used = &server.state.sessions;
+            let used = &server.state.traffic.sessions;
             let _ = writeln!(
                 out,
                 "{}/{} {}/{} {ip} {port} - {} {} {} {} {idle} 0 {limit} {idle}",
