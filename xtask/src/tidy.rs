@@ -4,6 +4,7 @@
 
 mod cycles;
 mod exceptions;
+mod fields;
 mod house;
 mod keywords;
 mod modules;
@@ -13,6 +14,7 @@ mod scan;
 mod size;
 mod sleeps;
 mod tree;
+mod wide;
 mod words;
 
 use std::fmt;
@@ -37,6 +39,7 @@ enum Wrong {
         name: String,
         lines: usize,
     },
+    Fields(fields::Width),
     StaleException {
         of: String,
     },
@@ -106,6 +109,7 @@ impl fmt::Display for Wrong {
                 "fn {name} has {lines} lines, more than {}: split it along a concept",
                 size::MAX_FUNCTION_LINES
             ),
+            Wrong::Fields(width) => width.fmt(f),
             Wrong::StaleException { of } => write!(
                 f,
                 "the exception for {of} is not needed any more: take it out"
@@ -226,6 +230,7 @@ pub fn print_house() -> ExitCode {
 fn findings() -> Result<Vec<Finding>, TidyError> {
     let tree = Tree::read()?;
     let mut found = size::check(&tree, exceptions::EXCEPTIONS);
+    found.extend(fields::check(&tree, wide::WIDE));
     found.extend(names::check(&tree));
     found.extend(words::check(&tree));
     found.extend(sleeps::check(&tree));

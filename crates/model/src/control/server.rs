@@ -131,19 +131,7 @@ impl ServerState {
             control.configure_checks(options, fresh);
             control.configure_agent(options);
             control.warmup.slowstart_ms = options.slowstart_ms;
-            let max = options.maxconn.max(options.minconn);
-            if fresh || control.file.maxconn != max {
-                control.file.maxconn = max;
-                self.limits.maxconn.store(max, Relaxed);
-                news = true;
-            }
-            let min = if options.minconn == 0 {
-                u32::MAX
-            } else {
-                options.minconn
-            };
-            news |= self.limits.minconn.swap(min, Relaxed) != min;
-            self.limits.maxqueue.store(options.maxqueue, Relaxed);
+            news |= self.configure_limits(&mut control, options, fresh);
             self.idle
                 .purge_delay_ms
                 .store(options.pool_purge_delay_ms, Relaxed);
@@ -169,6 +157,27 @@ impl ServerState {
             queue::flow(self);
         }
         adoption
+    }
+
+    /// Takes in what it may be given at once. Returns whether more or less may be by now.
+    fn configure_limits(
+        &self,
+        control: &mut Control,
+        options: &ServerOptions,
+        fresh: bool,
+    ) -> bool {
+        let max = options.maxconn.max(options.minconn);
+        let raised = fresh || control.file.maxconn != max;
+        if raised {
+            control.file.maxconn = max;
+            self.limits.maxconn.store(max, Relaxed);
+        }
+        let min = match options.minconn {
+            0 => u32::MAX,
+            min => min,
+        };
+        self.limits.maxqueue.store(options.maxqueue, Relaxed);
+        self.limits.minconn.swap(min, Relaxed) != min || raised
     }
 
     /// A new server, before its file configures it, at a place that checks have

@@ -18,8 +18,8 @@ pub use kept::Kept;
 pub use kept::{AGE_MAX_MS, COUNT_MAX};
 pub use report::{AdminReport, ServerReport};
 
-use super::queue::Queue;
 use super::ProxyState;
+use super::queue::Queue;
 use crate::setting::ServerAddress;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
