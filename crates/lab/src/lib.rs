@@ -133,7 +133,7 @@ pub use packet::Way;
 pub use peer::Peer;
 pub use port::free_port;
 pub use probe::{Failure, Probe, Record, Steady, exchange};
-pub use process::{Frozen, Process, Signal};
+pub use process::{Frozen, Process, Signal, with_default_signals};
 pub use random::{Random, setting};
 pub use scratch::Scratch;
 pub use syslog::Syslog;

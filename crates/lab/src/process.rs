@@ -50,6 +50,22 @@ pub struct Process {
     leaves_group: bool,
 }
 
+/// Has a program start with the signals of a terminal as they are by default. A shell in the
+/// background ignores some of them, and what is ignored stays so over an exec.
+pub fn with_default_signals(command: &mut Command) -> &mut Command {
+    let defaults = || {
+        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+            // SAFETY: no handler of this process is replaced: the child has its own.
+            if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe { command.pre_exec(defaults) }
+}
+
 impl Process {
     /// Starts a program, inside the network of a host when one is given.
     pub(crate) fn start(
@@ -57,7 +73,7 @@ impl Process {
         network: Option<Arc<OwnedFd>>,
     ) -> Result<Self, LabError> {
         let line = command_line(&command);
-        command.process_group(0);
+        with_default_signals(&mut command).process_group(0);
         // SAFETY: between fork and exec only system calls are made, on values
         // that were there before; nothing is allocated and no lock is taken.
         unsafe {

@@ -56,6 +56,12 @@ pub enum Message {
         #[serde(with = "Name")]
         name: String,
     },
+    /// A volume with one copy is opened again, after a flush of it has failed.
+    Reopen {
+        /// The volume.
+        #[serde(with = "Name")]
+        name: String,
+    },
     /// A command writes a volume of another node. The role connects to a socket of the command
     /// (see [`copy_socket`]), and that to the other node.
     Copy {

@@ -45,6 +45,8 @@ pub const NO_OWNER: &str = "none";
 pub const LAST: &str = "last event";
 /// The number that is 1 at the node that serves it.
 pub const OWNER_HERE: &str = "owner here";
+/// The number that is 1 while clients can use a volume here.
+pub const SERVING: &str = "serving";
 /// The number with the size that the file says, bytes.
 pub const SIZE: &str = "size bytes";
 /// The state of a copy that is no part of the volume that the other node serves.
@@ -136,7 +138,7 @@ const NUMBERS: &[[&str; 3]] = &[
         "The size of the volume.",
     ],
     [
-        "serving",
+        SERVING,
         "evenkeel_volume_serving",
         "1 if the volume is served here.",
     ],
@@ -256,9 +258,15 @@ fn subject(volume: Status) -> Subject {
     if is_served && !why.is_empty() {
         grade = Grade::Busy;
     }
-    let troubles: Vec<String> = { counts.iter() }
+    let mut troubles: Vec<String> = { counts.iter() }
         .filter_map(|(words, count)| Some(format!("{} fail: {}", words.operations, count.trouble?)))
         .collect();
+    if volume.mirror.is_none() && counts[Kind::Flush as usize].1.trouble.is_some() {
+        let name = &volume.name;
+        troubles.push(format!(
+            "when the disk is well, run `evenkeel volume reopen {name}`"
+        ));
+    }
     if is_served && !troubles.is_empty() {
         (word, grade) = ("failing", Grade::Bad);
         let colon = if why.is_empty() { "" } else { "; " };
@@ -306,7 +314,7 @@ fn subject(volume: Status) -> Subject {
     let size = size_of(&volume);
     let subject = subject
         .number(SIZE, size)
-        .number("serving", u64::from(is_served))
+        .number(SERVING, u64::from(is_served))
         .number(CLIENTS, clients)
         .number(CLIENTS_REFUSED, volume.meter.refused());
     counts.into_iter().fold(subject, numbers)

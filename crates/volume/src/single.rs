@@ -38,6 +38,9 @@ pub enum ServeError {
     /// Events cannot be waited for.
     #[error("cannot wait for events: {0}")]
     Wait(Errno),
+    /// It is to be opened again.
+    #[error("it is opened again")]
+    Reopens,
 }
 
 /// Who may want something of a volume while it is served.
@@ -57,6 +60,8 @@ pub struct Wanted {
     pub check: Option<bool>,
     /// The rate at which checksums are built and checked, bytes a second.
     pub rate: Option<u64>,
+    /// It is to end with [`ServeError::Reopens`].
+    pub reopens: bool,
 }
 
 /// A volume that is served.
@@ -143,7 +148,7 @@ impl Single {
     /// As [`Single::run`], with somebody who may want something.
     ///
     /// # Errors
-    /// Events cannot be waited for.
+    /// Events cannot be waited for, or it is to be opened again.
     pub fn run_woken(
         mut self,
         stop: BorrowedFd<'_>,
@@ -159,6 +164,7 @@ impl Single {
             descriptor.map_or(Ok(()), add).map_err(ServeError::Wait)?;
         }
         let mut stops_at: Option<Instant> = None;
+        let mut ends = Ok(());
         let mut completions = Vec::new();
         loop {
             let retry = self.disk.is_held_up().then(|| Instant::now() + RETRY);
@@ -187,7 +193,13 @@ impl Single {
                     }
                     WAKE_KEY => {
                         let woken = waker.as_mut().map(|waker| (waker.woken)());
-                        self.woken(woken.unwrap_or_default());
+                        let wanted = woken.unwrap_or_default();
+                        if wanted.reopens && stops_at.is_none() {
+                            ends = Err(ServeError::Reopens);
+                            self.export.stop();
+                            stops_at = now.checked_add(STOP_MAX);
+                        }
+                        self.woken(wanted);
                     }
                     key => {
                         debug_assert!(key >= KEYS);
@@ -199,7 +211,7 @@ impl Single {
             let is_late = stops_at.is_some_and(|at| now >= at);
             let is_idle = stops_at.is_some() && !self.export.is_busy();
             if stops_at.is_some() && is_late || is_idle && self.disk.stop() {
-                return Ok(());
+                return ends;
             }
             if is_idle {
                 self.disk.start();

@@ -3,7 +3,7 @@
 use crate::clock::now;
 use crate::config::{Schedule, Spec};
 use crate::device::{Device, Stamp};
-use crate::meter::Meter;
+use crate::meter::{Kind, Meter};
 use crate::mirror::Shown;
 use crate::network::Seen;
 use crate::sums::Tally;
@@ -147,6 +147,12 @@ impl Status {
                 is_file && stat.st_nlink == 0
             })
         })
+    }
+
+    /// The last write, or the last flush, has failed.
+    pub(crate) fn has_failed_writes(&self) -> bool {
+        let mut kinds = [Kind::Write, Kind::Flush].into_iter();
+        kinds.any(|kind| self.meter.count(kind).trouble.is_some())
     }
 
     /// Enters a state. Returns whether anything changed.

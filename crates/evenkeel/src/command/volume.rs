@@ -64,6 +64,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("adopt", matches)) => order::adopt(matches),
         Some(("resync", matches)) => resync::resync(matches),
         Some(("serve-alone", matches)) => order::serve_alone(matches),
+        Some(("reopen", matches)) => order::reopen(matches),
         _ => return ExitCode::FAILURE,
     };
     match done {

@@ -173,7 +173,7 @@ fn a_role_that_dies_before_its_version_is_known_is_followed_by_one_of_the_files(
 /// The role that somebody has taken over, as a process of its own.
 fn hostile(bed: &Bed) -> std::process::Child {
     let name = "distrust::plays_a_role_that_somebody_has_taken_over";
-    Command::new(std::env::current_exe().unwrap())
+    lab::with_default_signals(&mut Command::new(std::env::current_exe().unwrap()))
         .args(["--exact", name, "--nocapture"])
         .env(PLAYS, bed.scratch.path())
         .stdin(Stdio::null())

@@ -140,7 +140,7 @@ pub fn start_with<A: AsRef<OsStr>>(
     arguments: impl IntoIterator<Item = A>,
     variables: &[(&str, &str)],
 ) -> Child {
-    Command::new(program)
+    lab::with_default_signals(&mut Command::new(program))
         .args(arguments)
         .envs(variables.iter().copied())
         .current_dir(directory)

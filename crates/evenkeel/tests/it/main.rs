@@ -32,6 +32,7 @@ mod volume_checksums;
 mod volume_copies;
 mod volume_lvm;
 mod volume_network;
+mod volume_reopened;
 mod volume_snapshots;
 mod volumes;
 mod watch;

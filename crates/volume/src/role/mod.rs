@@ -132,12 +132,16 @@ fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
             Some(_) => None,
         },
         Message::Resync { everything, .. } => unable(shown, *everything),
+        Message::Reopen { .. } => Some(
+            "it has two copies: what a failed flush may have lost is written again by itself"
+                .to_owned(),
+        ),
         _ => None,
     }
 }
 
-/// Orders for a volume with one copy: a check of its checksums.
-fn check(message: &Message, worker: &Worker) -> Result<(), String> {
+/// Orders for a volume with one copy: a check of its checksums, or to open it again.
+fn order_of_one(message: &Message, worker: &Worker) -> Result<(), String> {
     let name = worker.name();
     let sums = worker.status().sums.sums();
     let is_running = sums.verified.is_some_and(|one| one.ended.is_none());
@@ -160,6 +164,13 @@ fn check(message: &Message, worker: &Worker) -> Result<(), String> {
             worker.check(false);
             Ok(())
         }
+        Message::Reopen { .. } if worker.status().has_failed_writes() => {
+            worker.reopen();
+            Ok(())
+        }
+        Message::Reopen { .. } => Err(format!(
+            "no write or flush of volume '{name}' has failed, so there is no reason to open it again"
+        )),
         _ => Err(format!(
             "volume '{name}' has one copy: this order is for two"
         )),
@@ -331,18 +342,19 @@ impl Role {
                     Err(words) => refused(words),
                 };
             }
-            Message::HandOver { name } => (name, Letter::Order(Order::HandOver)),
-            Message::ServeAlone { name } => (name, Letter::Order(Order::ServeAlone)),
-            Message::Adopt { name } => (name, Letter::Adopt),
+            Message::HandOver { name } => (name, Some(Letter::Order(Order::HandOver))),
+            Message::ServeAlone { name } => (name, Some(Letter::Order(Order::ServeAlone))),
+            Message::Adopt { name } => (name, Some(Letter::Adopt)),
             Message::Verify { name, repairs } => {
                 let repairs = *repairs;
-                (name, Letter::Order(Order::Verify { repairs }))
+                (name, Some(Letter::Order(Order::Verify { repairs })))
             }
-            Message::StopVerify { name } => (name, Letter::Order(Order::StopVerify)),
-            Message::Discard { name } => (name, Letter::Discard),
+            Message::StopVerify { name } => (name, Some(Letter::Order(Order::StopVerify))),
+            Message::Discard { name } => (name, Some(Letter::Discard)),
+            Message::Reopen { name } => (name, None),
             Message::Resync { name, everything } => {
                 let everything = *everything;
-                (name, Letter::Order(Order::Resync { everything }))
+                (name, Some(Letter::Order(Order::Resync { everything })))
             }
         };
         let Some(worker) = self.workers.get(name) else {
@@ -354,13 +366,15 @@ impl Role {
                 if let Some(words) = needless(message, shown.as_ref()) {
                     return refused(named(&words, name));
                 }
-                mailbox.letters().put(letter);
+                if let Some(letter) = letter {
+                    mailbox.letters().put(letter);
+                }
                 Told {
                     good: true,
                     words: String::new(),
                 }
             }
-            None => match check(message, worker) {
+            None => match order_of_one(message, worker) {
                 Ok(()) => Told {
                     good: true,
                     words: String::new(),

@@ -12,7 +12,7 @@ use crate::layout::{self, Head, LayoutError, Metadata};
 use crate::link::dial::Registry;
 use crate::link::greeting::{Facts, Greeting};
 use crate::mirror::mailbox::{Keep, Letter, Mailbox, Queue, Wish};
-use crate::single::{Single, Waker, Wanted};
+use crate::single::{ServeError, Single, Waker, Wanted};
 use crate::status::{Served, State, Status};
 use crate::sums::area::{self, Area, AreaError};
 use crate::sums::{BLOCK_BYTES, Tally};
@@ -37,9 +37,11 @@ const CREATED_LOOK: Duration = Duration::from_millis(500);
 /// The size at which requests are fastest, bytes.
 pub(super) const PREFERRED_BYTES: u32 = 4096;
 
-/// What an operator wants of the checksums: that all is checked, or no longer.
+/// What an operator asked of a volume with one copy: that all is checked by the checksums, or no
+/// longer; that it is opened again.
 const CHECK: u8 = 1;
 const END_CHECK: u8 = 2;
+const REOPEN: u8 = 3;
 
 /// Gives up what a thread does not need to serve a volume: everything but its backing and
 /// the runtime directory. Returns what went wrong, in words.
@@ -82,8 +84,8 @@ pub(super) struct Shared {
     status: Mutex<Status>,
     /// The size that the file says, bytes.
     wanted_bytes: AtomicU64,
-    /// What an operator wants of the checksums.
-    check: AtomicU8,
+    /// What an operator asked last of a volume with one copy.
+    asked: AtomicU8,
     /// The file names no other node.
     pub(super) is_single: AtomicBool,
     /// Readable once the thread is to end. None where the system has no descriptor.
@@ -131,7 +133,7 @@ impl Worker {
             mailbox: mailbox.map(Arc::new),
             wanted_bytes: AtomicU64::new(spec.size_bytes),
             is_single,
-            check: AtomicU8::new(0),
+            asked: AtomicU8::new(0),
             status: Mutex::new(status),
             stop: event(),
             wake: event(),
@@ -166,8 +168,16 @@ impl Worker {
 
     /// Has all of a volume with one copy checked by its checksums, or ends that.
     pub(super) fn check(&self, begins: bool) {
-        let asked = if begins { CHECK } else { END_CHECK };
-        self.shared.check.store(asked, Ordering::Release);
+        self.ask(if begins { CHECK } else { END_CHECK });
+    }
+
+    /// Has a volume with one copy opened again.
+    pub(super) fn reopen(&self) {
+        self.ask(REOPEN);
+    }
+
+    fn ask(&self, asked: u8) {
+        self.shared.asked.store(asked, Ordering::Release);
         signal(self.shared.wake.as_ref());
     }
 
@@ -298,6 +308,7 @@ impl Shared {
             self.enter(state, why);
             let pause = match state {
                 State::NotCreated => retry.min(CREATED_LOOK),
+                State::Opening => RETRY_FIRST,
                 _ => retry,
             };
             if self.is_stopped_within(pause) {
@@ -407,6 +418,8 @@ impl Shared {
             });
             Arc::clone(&status.meter)
         };
+        // What failed before it was opened does not matter now.
+        meter.forget_troubles();
         single.count_in(meter);
         self.enter(State::Serving, String::new());
         let (stop, wake) = { self.stop.as_ref() }
@@ -414,11 +427,12 @@ impl Shared {
             .ok_or_else(|| failed("no descriptor is left".to_owned()))?;
         let mut woken = || {
             is_signalled(Some(wake));
-            let asked = self.check.swap(0, Ordering::AcqRel);
+            let asked = self.asked.swap(0, Ordering::AcqRel);
             Wanted {
                 size: self.grown(&device, &mut layout, (backing, name), size_max),
-                check: (asked > 0).then_some(asked == CHECK),
+                check: matches!(asked, CHECK | END_CHECK).then_some(asked == CHECK),
                 rate: self.status().spec.verify,
+                reopens: asked == REOPEN,
             }
         };
         let waker = Waker {
@@ -427,7 +441,10 @@ impl Shared {
         };
         let served = single.run_woken(stop.as_fd(), Some(waker));
         claim.remove();
-        served.map_err(|error| failed(error.to_string()))
+        served.map_err(|error| match error {
+            ServeError::Reopens => Trouble(State::Opening, String::new()),
+            error => failed(error.to_string()),
+        })
     }
 
     /// Checksums with the rate at which they are built, and their report.

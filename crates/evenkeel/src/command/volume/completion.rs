@@ -50,8 +50,8 @@ complete -F _evenkeel_volumes -o bashdefault -o default evenkeel
                 .replacen(ZSH_END, &function, 1)
         }
         Shell::Fish => {
-            let commands =
-                "show create grow attach detach remove export import snapshot restore clone";
+            let commands = "show create grow attach detach remove export import snapshot restore clone \
+                            verify resync hand-over adopt serve-alone reopen";
             format!(
                 "{script}complete -c evenkeel -n \"__fish_seen_subcommand_from volume; and \
                  __fish_seen_subcommand_from {commands}\" -f -a \"({})\"\n",

@@ -13,16 +13,18 @@ use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 use volume::message::{Message as OfVolume, Told};
 use volume::report::{
-    BOTH_COPIES, COMPLETE, CONNECTED, COPIES, LAST, LINK, NO_OWNER, OWNER, OWNER_HERE,
+    BOTH_COPIES, COMPLETE, CONNECTED, COPIES, LAST, LINK, NO_OWNER, OWNER, OWNER_HERE, SERVING,
 };
 
 /// How often the end of a hand-over is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a hand-over may take: the other node may have to wait for its lease.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
+/// How long opening a volume again may take: requests under way end first.
+const REOPEN_LIMIT: Duration = Duration::from_secs(15);
 
 /// The commands.
-pub fn commands() -> [Command; 3] {
+pub fn commands() -> [Command; 4] {
     let name = || Arg::new("NAME").required(true).help("The volume");
     [
         Command::new("hand-over")
@@ -54,6 +56,15 @@ pub fn commands() -> [Command; 3] {
             )
             .arg(name())
             .arg(flag("yes", "Serve with what this copy has")),
+        Command::new("reopen")
+            .about("Open a volume with one copy again, after a flush of it failed")
+            .long_about(
+                "Opens a volume with one copy again, after a flush of it failed and the disk is well again. Until then \
+                 each later flush fails, because the kernel may have dropped data that it could not write. Requests \
+                 under way end, and clients connect again. They have to write again what they wrote since the last \
+                 flush that succeeded: a file system is best checked first.",
+            )
+            .arg(name()),
     ]
 }
 
@@ -159,6 +170,31 @@ pub fn serve_alone(matches: &ArgMatches) -> Result<String, String> {
         |name| OfVolume::ServeAlone { name },
         "this copy is served; writes that only the other node has are lost",
     )
+}
+
+/// Opens a volume with one copy again, and waits until it is served.
+pub fn reopen(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let (instance, report) = asked(matches)?;
+    let before = find(&report, &name)?.since;
+    tell(&instance, &OfVolume::Reopen { name: name.clone() })?;
+    let until = Instant::now() + REOPEN_LIMIT;
+    loop {
+        std::thread::sleep(LOOK_EVERY);
+        let (_, report) = asked(matches)?;
+        let subject = find(&report, &name)?;
+        if subject.since != before && subject.value(SERVING) == Some(1) {
+            return Ok(format!("volume {name} is served again\n"));
+        }
+        if Instant::now() >= until {
+            let why = Some(&subject.why).filter(|why| !why.is_empty());
+            return Err(format!(
+                "volume '{name}' is not served again yet: it is {}{}",
+                subject.state.word,
+                why.map(|why| format!(": {why}")).unwrap_or_default()
+            ));
+        }
+    }
 }
 
 /// Gives an order that needs `--yes`; without it, says what would happen.
