@@ -247,6 +247,22 @@ pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
     }
 }
 
+/// What fails of it, and what to do.
+fn troubles(volume: &Status, counts: &[(&Words, Count)]) -> Vec<String> {
+    let failing = counts.iter().filter_map(|(words, count)| {
+        let trouble = count.trouble?;
+        Some(format!("{} fail: {trouble}", words.operations))
+    });
+    let mut troubles: Vec<String> = failing.collect();
+    if volume.mirror.is_none() && counts[Kind::Flush as usize].1.trouble.is_some() {
+        let name = &volume.name;
+        troubles.push(format!(
+            "when the disk is well, run `evenkeel volume reopen {name}`"
+        ));
+    }
+    troubles
+}
+
 fn subject(volume: Status) -> Subject {
     let (mut word, mut grade) = volume.state.words();
     let mut why = volume.why.clone();
@@ -258,15 +274,7 @@ fn subject(volume: Status) -> Subject {
     if is_served && !why.is_empty() {
         grade = Grade::Busy;
     }
-    let mut troubles: Vec<String> = { counts.iter() }
-        .filter_map(|(words, count)| Some(format!("{} fail: {}", words.operations, count.trouble?)))
-        .collect();
-    if volume.mirror.is_none() && counts[Kind::Flush as usize].1.trouble.is_some() {
-        let name = &volume.name;
-        troubles.push(format!(
-            "when the disk is well, run `evenkeel volume reopen {name}`"
-        ));
-    }
+    let troubles = troubles(&volume, &counts);
     if is_served && !troubles.is_empty() {
         (word, grade) = ("failing", Grade::Bad);
         let colon = if why.is_empty() { "" } else { "; " };

@@ -126,8 +126,9 @@ impl Single {
         })
     }
 
-    /// Counts what is done here.
+    /// Counts what is done here. What failed before it was opened does not matter any more.
     pub fn count_in(&mut self, meter: Arc<Meter>) {
+        meter.forget_troubles();
         self.meter = meter;
     }
 

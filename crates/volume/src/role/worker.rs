@@ -418,8 +418,6 @@ impl Shared {
             });
             Arc::clone(&status.meter)
         };
-        // What failed before it was opened does not matter now.
-        meter.forget_troubles();
         single.count_in(meter);
         self.enter(State::Serving, String::new());
         let (stop, wake) = { self.stop.as_ref() }
