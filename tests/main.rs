@@ -42,6 +42,7 @@ mod tools_python;
 mod traffic;
 mod transparent;
 mod users;
+mod volume_admission;
 mod volume_anew;
 mod volume_complaints;
 mod volume_copy;

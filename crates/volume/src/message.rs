@@ -56,6 +56,15 @@ pub enum Message {
         #[serde(with = "Name")]
         name: String,
     },
+    /// Only clients of a node may write from now on.
+    Admit {
+        /// The volume.
+        #[serde(with = "Name")]
+        name: String,
+        /// The node; empty: clients of both.
+        #[serde(with = "Name")]
+        node: String,
+    },
     /// A volume with one copy is opened again, after a flush of it has failed.
     Reopen {
         /// The volume.

@@ -141,8 +141,9 @@ impl Stopwatch {
                     count.bytes += bytes;
                     count.trouble = None;
                 }
-                // What the backing cannot do a client does otherwise.
-                Err(Failure::NotFast | Failure::Io(Errno::OPNOTSUPP)) => {}
+                // What the backing cannot do a client does otherwise; what it may not do says
+                // nothing of the disk.
+                Err(Failure::NotFast | Failure::Io(Errno::OPNOTSUPP | Errno::SHUTDOWN)) => {}
                 Err(failure) => {
                     count.errors += 1;
                     count.trouble = Some(*failure);

@@ -47,6 +47,8 @@ pub const LAST: &str = "last event";
 pub const OWNER_HERE: &str = "owner here";
 /// The number that is 1 while clients can use a volume here.
 pub const SERVING: &str = "serving";
+/// The fact with the node whose clients alone may write; not there: those of both.
+pub const ONLY_CLIENTS_OF: &str = "only clients of";
 /// The number with the size that the file says, bytes.
 pub const SIZE: &str = "size bytes";
 /// The state of a copy that is no part of the volume that the other node serves.
@@ -464,6 +466,9 @@ fn mirrored(subject: Subject, shown: &Shown) -> Subject {
         .number(CONNECTED_NUMBER, u64::from(shown.link.is_ok()))
         .number(DIRTY, dirty_bytes)
         .number(RESYNCS, shown.resyncs);
+    if let Some(only) = &shown.only {
+        subject = subject.fact(ONLY_CLIENTS_OF, only.clone());
+    }
     if let Some(apart) = &shown.apart {
         let words = match apart.written_bytes {
             0 => "nothing that is known".to_owned(),

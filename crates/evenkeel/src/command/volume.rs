@@ -65,6 +65,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("resync", matches)) => resync::resync(matches),
         Some(("serve-alone", matches)) => order::serve_alone(matches),
         Some(("reopen", matches)) => order::reopen(matches),
+        Some(("admit", matches)) => order::admit(matches),
         _ => return ExitCode::FAILURE,
     };
     match done {

@@ -152,7 +152,7 @@ fn reported(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> {
 }
 
 /// The proxy alone, with its keywords.
-static PART: Part = part(|| crate::family::registry().documented());
+pub static PART: Part = part(|| crate::family::registry().documented());
 
 /// The proxy, as a part of a configuration.
 pub const fn part(documented: fn() -> Vec<language::Documented>) -> Part {

@@ -556,6 +556,7 @@ impl Client {
 fn errno(failure: Failure) -> Errno {
     match failure {
         Failure::Io(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Errno::NoSpace,
+        Failure::Io(rustix::io::Errno::SHUTDOWN) => Errno::Shutdown,
         Failure::Io(_) | Failure::Short | Failure::Damaged => Errno::Io,
         Failure::NotFast => Errno::NotSupported,
     }

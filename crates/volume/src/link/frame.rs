@@ -124,14 +124,15 @@ pub enum Answer {
     Failed = 2,
     /// The receiver is not the owner: nothing was done, or nothing will be from now on.
     Moved = 3,
+    /// Clients of this node may not write.
+    Refused = 4,
 }
 
 impl Answer {
     /// Reads it.
     pub fn of(number: u64) -> Option<Answer> {
-        [Answer::Done, Answer::Failed, Answer::Moved]
-            .into_iter()
-            .find(|answer| *answer as u64 == number)
+        let all = [Answer::Done, Answer::Failed, Answer::Moved, Answer::Refused];
+        all.into_iter().find(|answer| *answer as u64 == number)
     }
 }
 

@@ -2,6 +2,7 @@
 //! which wait for an owner.
 
 use super::Data;
+use super::admission::Admission;
 use crate::disk::{ACCOUNT_BYTES_MIN, Token};
 use crate::link::frame::BLOCKS_MAX;
 use crate::replica::{BLOCK_BYTES, Blocks, Body, Request, RequestId};
@@ -64,6 +65,8 @@ pub(super) struct Clients {
     abroad_bytes: usize,
     /// Requests of the other node's clients.
     foreign: usize,
+    /// Whose may write.
+    pub(super) admission: Admission,
     /// Since when neither node is known to serve.
     pub(super) unowned_since: Option<Instant>,
 }
@@ -195,6 +198,12 @@ impl Clients {
         !self.waiting.is_empty()
     }
 
+    /// Who sent the writes that are there.
+    pub(super) fn writes_in(&self, place: Place) -> impl Iterator<Item = Origin> + '_ {
+        let there = move |asked: &&Asked| asked.place == place && asked.is_write();
+        self.open.values().filter(there).map(|asked| asked.origin)
+    }
+
     /// Requests of the other node's clients.
     pub(super) fn foreign(&self) -> Vec<RequestId> {
         let theirs = |asked: &Asked| matches!(asked.origin, Origin::There(_));
@@ -204,6 +213,11 @@ impl Clients {
 }
 
 impl Asked {
+    /// Whether it changes the volume.
+    pub(super) fn is_write(&self) -> bool {
+        matches!(self.request, Request::Write { .. })
+    }
+
     /// Bytes that it, or its reply, has.
     fn bytes(&self) -> usize {
         match &self.request {

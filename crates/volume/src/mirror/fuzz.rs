@@ -3,6 +3,7 @@
 //! reach what is behind them. `VOLUME_FUZZ_SEED=n` replays one, `VOLUME_FUZZ_SEEDS=n` runs so
 //! many: in a debug build an overflow is found, too.
 
+use super::admission::Admitted;
 use super::record::{ME, Names, OTHER};
 use super::{Data, boottime, wire};
 use crate::disk::{Account, Pool};
@@ -444,21 +445,21 @@ fn no_record_of_the_cluster_panics() {
     };
     for seed in seeds() {
         let mut random = Random::new(seed);
-        let mut bytes = names.encode(&record(&mut random));
+        let mut bytes = names.encode(&record(&mut random), &Admitted::default());
         assert!(bytes.len() <= RECORD_BYTES_MAX, "seed {seed}");
         damage(&mut random, &mut bytes);
-        let Some(decoded) = names.decode(&bytes) else {
+        let Some((decoded, clients)) = names.decode(&bytes) else {
             continue;
         };
         assert!(
-            names.encode(&decoded).len() <= RECORD_BYTES_MAX,
+            names.encode(&decoded, &clients).len() <= RECORD_BYTES_MAX,
             "seed {seed}"
         );
         let mut node = Node::new(&mut random, seed);
         node.begin(&mut random, decoded);
         for _ in 0..random.below(10) {
-            let next = names.decode(&names.encode(&record(&mut random)));
-            node.feed(&mut random, Input::Recorded(next.unwrap()));
+            let next = names.decode(&names.encode(&record(&mut random), &Admitted::default()));
+            node.feed(&mut random, Input::Recorded(next.unwrap().0));
             let at = node.replica.deadline();
             node.now = node.now.max(at.unwrap_or_default());
             node.feed(&mut random, Input::Tick);

@@ -1,5 +1,6 @@
 //! The lease of a volume, as the cluster tells it, and what it means for the replica.
 
+use super::admission::Admitted;
 use super::adoption::Adoption;
 use super::founding::Founding;
 use super::record::Names;
@@ -49,6 +50,8 @@ pub(super) struct Lease {
     pub(super) number: u64,
     /// The cluster's record, as it was told last.
     pub(super) record: Option<Record>,
+    /// Whose clients may write, by that record.
+    pub(super) clients: Admitted,
     /// The cluster has told anything.
     pub(super) is_known: bool,
     /// The rank that the cluster was told.
@@ -74,6 +77,7 @@ impl Lease {
             told_at: None,
             number: 0,
             record: None,
+            clients: Admitted::default(),
             is_known: false,
             told: None,
             adopts: None,
@@ -135,6 +139,7 @@ impl Lease {
             self.releasing = None;
             self.number = 0;
             self.record = None;
+            self.clients = Admitted::default();
             return news;
         };
         self.is_known = true;
@@ -148,7 +153,10 @@ impl Lease {
         if self.releasing.is_some_and(|releasing| epoch > releasing) {
             self.releasing = None;
         }
-        self.record = self.names.decode(&lease.record);
+        (self.record, self.clients) = match self.names.decode(&lease.record) {
+            Some((record, clients)) => (Some(record), clients),
+            None => (None, Admitted::default()),
+        };
         let is_unreadable = self.record.is_none() && !lease.record.is_empty();
         if is_unreadable && self.adopts.is_none() {
             self.founding = Some(Founding::Unreadable);
@@ -219,7 +227,7 @@ mod tests {
         until_ns: u64,
         generation: Option<u64>,
     ) -> Option<KnownLease> {
-        let record = generation.map(|at| lease.names.encode(&record(at)));
+        let record = generation.map(|at| lease.names.encode(&record(at), &Admitted::default()));
         Some(KnownLease {
             epoch,
             until_ns,

@@ -29,6 +29,8 @@ pub enum Letter {
     Lease,
     /// What an operator, or the cluster, wants.
     Order(Order),
+    /// Only clients of this node may write; empty: those of both.
+    Admit(String),
     /// An operator says that the volume is what this copy has.
     Adopt,
     /// An operator gives this copy up.

@@ -4,7 +4,8 @@
 //! - [`founding`] decides what a volume begins with, for which the cluster has no record.
 //! - [`record`] and [`durable`] are what the replica knows, for the cluster and for the disk.
 //! - [`wire`] is its messages as frames; [`peer`] the other node; [`local`] the disk.
-//! - [`clients`] are the requests, which go to the replica here, or to the other node.
+//! - [`clients`] are the requests, which go to the replica here, or to the other node;
+//!   [`admission`] says whose clients may write.
 //! - [`apart`] is a copy that is refused, until an operator gives it up; [`keeping`] the snapshot
 //!   of a copy before a resync.
 //! - [`without_majority`] fails requests that no node may serve, if the file says so.
@@ -13,6 +14,7 @@
 //!
 //! It decides nothing about copies: the replica does.
 
+mod admission;
 mod adoption;
 mod apart;
 mod clients;
@@ -35,7 +37,7 @@ mod without_majority;
 
 pub use apart::Apart;
 pub use local::Sums;
-pub use shown::{NO_CLUSTER, Shown};
+pub use shown::{NO_CLUSTER, Shown, ShownSize};
 
 use crate::config::WithoutMajority;
 use crate::device::{Backing, Device};

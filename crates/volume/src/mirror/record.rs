@@ -1,11 +1,13 @@
 //! The record of a volume as the cluster keeps it: nodes by their names, so that it means the
 //! same on both of them and after a change of the file.
 
+use super::admission::Admitted;
 use crate::replica::{Epoch, Fork, Generation, InSync, Incarnation, Node, Record};
 use part::role::RECORD_BYTES_MAX;
 
-/// The first byte.
+/// The first byte of a record that says nothing of clients, and of one that does.
 const VERSION: u8 = 1;
+const WITH_CLIENTS: u8 = 2;
 /// No fork has it: such an entry says the epoch. Versions that know nothing of epochs carry it on.
 const SAYS_EPOCH: Incarnation = Incarnation(0);
 /// A node that the file does not name any more.
@@ -40,9 +42,11 @@ impl Names {
         }
     }
 
-    /// The bytes of a record. Forks for which there is no room are left out, the oldest first.
-    pub(super) fn encode(&self, record: &Record) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
+    /// The bytes of a record, with whose clients may write. Forks for which there is no room are
+    /// left out, the oldest first.
+    pub(super) fn encode(&self, record: &Record, clients: &Admitted) -> Vec<u8> {
+        let with_clients = clients.count > 0;
+        let mut bytes = vec![if with_clients { WITH_CLIENTS } else { VERSION }];
         for number in [record.incarnation.0, record.generation.0] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
@@ -55,6 +59,11 @@ impl Names {
             let name = self.of(node).as_bytes();
             bytes.push(name.len() as u8);
             bytes.extend_from_slice(name);
+        }
+        if with_clients {
+            bytes.extend_from_slice(&clients.count.to_le_bytes());
+            bytes.push(clients.only.len() as u8);
+            bytes.extend_from_slice(clients.only.as_bytes());
         }
         let room = RECORD_BYTES_MAX.saturating_sub(bytes.len() + 16) / 16;
         let left_out = record.forks.len().saturating_sub(room);
@@ -69,8 +78,8 @@ impl Names {
         bytes
     }
 
-    /// Reads a record; None if it is none of this version.
-    pub(super) fn decode(&self, bytes: &[u8]) -> Option<Record> {
+    /// Reads a record, and whose clients may write; None if it is none of this version.
+    pub(super) fn decode(&self, bytes: &[u8]) -> Option<(Record, Admitted)> {
         let (version, mut rest) = bytes.split_first()?;
         let number = |rest: &mut &[u8]| {
             let (number, behind) = rest.split_first_chunk()?;
@@ -91,6 +100,16 @@ impl Names {
             [one, other] => InSync::Both(one, other),
             _ => return None,
         };
+        let mut clients = Admitted::default();
+        if *version == WITH_CLIENTS {
+            clients.count = number(&mut rest)?;
+            let (length, behind) = rest.split_first()?;
+            let (name, behind) = behind.split_at_checked(usize::from(*length))?;
+            std::str::from_utf8(name)
+                .ok()?
+                .clone_into(&mut clients.only);
+            rest = behind;
+        }
         let mut forks = Vec::new();
         let mut epoch = 0;
         while !rest.is_empty() {
@@ -102,13 +121,16 @@ impl Names {
                 }),
             }
         }
-        (*version == VERSION).then_some(Record {
+        let record = Record {
             incarnation: Incarnation(incarnation),
             generation: Generation(generation),
             epoch: Epoch(epoch),
             in_sync,
             forks,
-        })
+        };
+        [VERSION, WITH_CLIENTS]
+            .contains(version)
+            .then_some((record, clients))
     }
 }
 
@@ -123,6 +145,15 @@ mod tests {
             me: me.to_owned(),
             other: other.to_owned(),
         }
+    }
+
+    fn all() -> Admitted {
+        Admitted::default()
+    }
+
+    fn only(node: &str, count: u64) -> Admitted {
+        let only = node.to_owned();
+        Admitted { count, only }
     }
 
     fn record(in_sync: InSync) -> Record {
@@ -146,15 +177,17 @@ mod tests {
             (InSync::One(OTHER), InSync::One(ME)),
             (InSync::Both(ME, OTHER), InSync::Both(OTHER, ME)),
         ] {
-            let bytes = alpha.encode(&record(here));
-            assert_eq!(alpha.decode(&bytes), Some(record(here)));
-            assert_eq!(beta.decode(&bytes), Some(record(there)));
+            for clients in [all(), only("alpha", 1), only("beta", 7), only("", 300)] {
+                let bytes = alpha.encode(&record(here), &clients);
+                assert_eq!(alpha.decode(&bytes), Some((record(here), clients.clone())));
+                assert_eq!(beta.decode(&bytes), Some((record(there), clients)));
+            }
         }
         // A node that is not named any more has a copy that nobody asks.
-        let bytes = alpha.encode(&record(InSync::Both(ME, OTHER)));
-        let changed = names("alpha", "gamma").decode(&bytes).unwrap();
+        let bytes = alpha.encode(&record(InSync::Both(ME, OTHER)), &all());
+        let (changed, _) = names("alpha", "gamma").decode(&bytes).unwrap();
         assert!(changed.in_sync.contains(ME) && !changed.in_sync.contains(OTHER));
-        let single = names("alpha", "").decode(&bytes).unwrap();
+        let (single, _) = names("alpha", "").decode(&bytes).unwrap();
         assert_eq!(single.in_sync, InSync::Both(ME, OTHER));
     }
 
@@ -168,12 +201,15 @@ mod tests {
                 at: Generation(number),
             })
             .collect();
-        let bytes = long.encode(&full);
+        let clients = only(&"b".repeat(63), u64::MAX);
+        let bytes = long.encode(&full, &clients);
         assert!(bytes.len() <= RECORD_BYTES_MAX, "{}", bytes.len());
-        let back = long.decode(&bytes).unwrap();
+        let (back, back_clients) = long.decode(&bytes).unwrap();
         assert_eq!(back.forks.last(), full.forks.last());
+        assert_eq!(back_clients, clients);
         let short = names("alpha", "beta");
-        assert_eq!(short.decode(&short.encode(&full)), Some(full));
+        let back = short.decode(&short.encode(&full, &all()));
+        assert_eq!(back, Some((full, all())));
     }
 
     #[test]
@@ -188,13 +224,13 @@ mod tests {
             bytes.extend(number.to_le_bytes());
         }
         before.epoch = Epoch(0);
-        assert_eq!(names.decode(&bytes), Some(before));
+        assert_eq!(names.decode(&bytes), Some((before, all())));
         // They carry an epoch on behind later forks or before them; the latest counts.
         for (incarnation, at) in [(0, 7_u64), (1, 5), (0, 9), (0, 8)] {
             bytes.extend(u64::to_le_bytes(incarnation));
             bytes.extend(at.to_le_bytes());
         }
-        let read = names.decode(&bytes).unwrap();
+        let (read, _) = names.decode(&bytes).unwrap();
         assert_eq!((read.epoch, read.forks.len()), (Epoch(9), 2));
     }
 

@@ -77,6 +77,9 @@ impl Mirror {
 
     /// Gives a request to the replica.
     pub(super) fn place(&mut self, id: RequestId) {
+        if self.is_refused(id) {
+            return;
+        }
         if let Some(asked) = self.clients.get(id) {
             let request = asked.request.clone();
             self.clients.put(id, Place::Replica);
@@ -200,6 +203,7 @@ impl Mirror {
             }
             (Some(Answer::Done), None) if !is_read => self.end(id, Ok(None)),
             (Some(Answer::Moved), None) => self.clients.put(id, Place::Waiting),
+            (Some(Answer::Refused), None) => self.end(id, Err(Errno::SHUTDOWN)),
             _ => self.end(id, Err(Errno::IO)),
         }
         if self.clients.has_waiting() && self.peer.serves() {
@@ -229,6 +233,7 @@ impl Mirror {
             Origin::There(tag) => {
                 let answer = match &result {
                     Ok(_) => Answer::Done,
+                    Err(Errno::SHUTDOWN) => Answer::Refused,
                     Err(_) => Answer::Failed,
                 };
                 let blocks = match &asked.request {

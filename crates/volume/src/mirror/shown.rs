@@ -33,10 +33,10 @@ pub struct Shown {
     pub waits: Option<String>,
     /// Why this copy cannot be adopted now, if it cannot.
     pub no_adoption: Option<String>,
-    /// Its size for clients, bytes.
-    pub size_bytes: u64,
-    /// Why it has another size than the file says.
-    pub size_words: Option<String>,
+    /// Its size.
+    pub size: ShownSize,
+    /// The node whose clients alone may write, if there is one.
+    pub only: Option<String>,
     /// Bytes a second of a resync in the last seconds.
     pub resync_rate: Option<u64>,
     /// This copy is no part of the volume that the other node serves.
@@ -49,6 +49,15 @@ pub struct Shown {
     pub said: String,
     /// What is wrong with the local disk, in words.
     pub trouble: Option<String>,
+}
+
+/// The size of a volume.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShownSize {
+    /// For clients, bytes.
+    pub bytes: u64,
+    /// Why it is another one than the file says.
+    pub why: Option<String>,
 }
 
 /// When something was shown, and what a resync has done since.
@@ -129,8 +138,11 @@ impl Mirror {
             knows_lease: self.lease.is_known,
             waits: self.waits(),
             no_adoption: self.no_adoption(),
-            size_bytes: self.room.shown(),
-            size_words: self.size_words(),
+            size: ShownSize {
+                bytes: self.room.shown(),
+                why: self.size_words(),
+            },
+            only: Some(self.lease.clients.only.clone()).filter(|only| !only.is_empty()),
             apart: self.apart(),
             resyncs: self.shown.resyncs,
             fails: self.fails(now),

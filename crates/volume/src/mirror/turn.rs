@@ -1,6 +1,7 @@
 //! The loop of a volume with two copies: what happened goes to the replica, and what it wants
 //! is done.
 
+use super::admission::Admitted;
 use super::founding::{self, Founding};
 use super::lease::News;
 use super::local::FOUNDING;
@@ -103,6 +104,7 @@ impl Mirror {
             self.local.deadline(),
             self.shown.deadline(),
             self.failing_deadline(),
+            self.admission_deadline(),
             retry,
         ];
         deadlines.into_iter().flatten().min()
@@ -138,8 +140,8 @@ impl Mirror {
                 }
             }
             Action::Propose(Epoch(epoch), record) => {
-                let number = record.generation.0;
-                let value = self.lease.names.encode(&record);
+                let clients = self.clients.admission.next(&self.lease.clients);
+                let (number, value) = self.lease.proposal(&record, clients);
                 (self.outside.wishes)(Wish::Record {
                     epoch,
                     number,
@@ -212,6 +214,7 @@ impl Mirror {
                 break;
             }
         }
+        self.advance_admission(now);
         self.tell_rank();
         self.look_at_snapshot();
         let serves = self.replica.serves().is_some();
@@ -346,6 +349,7 @@ impl Mirror {
                 Letter::Discard => self.discard(),
                 Letter::Kept(what, result) => self.kept(what, result),
                 Letter::Order(order) => self.feed(Input::Order(order)),
+                Letter::Admit(only) => self.admit(only),
                 Letter::Adopt => self.adopt(),
             }
         }
@@ -495,10 +499,12 @@ impl Mirror {
             in_sync: InSync::One(ME),
             forks: Vec::new(),
         };
+        // It is another history: whoever uses it is asked anew.
+        let (number, value) = self.lease.proposal(&record, &Admitted::default());
         (self.outside.wishes)(Wish::Record {
             epoch,
-            number: record.generation.0,
-            value: self.lease.names.encode(&record),
+            number,
+            value,
         });
     }
 

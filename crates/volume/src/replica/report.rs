@@ -63,6 +63,11 @@ impl<P: Payload> Replica<P> {
         (self.tenure.role == Role::Serving).then_some(self.tenure.epoch)
     }
 
+    /// Returns whether requests are taken, to be done now or when the lease is held again.
+    pub fn takes_requests(&self) -> bool {
+        self.tenure.waits
+    }
+
     /// Returns whether this node serves and both copies are in sync.
     pub fn is_mirrored(&self) -> bool {
         self.tenure.role == Role::Serving && self.other.phase == Phase::Mirrored

@@ -109,7 +109,7 @@ fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
             ),
             Some(why) => format!("the copy of this node needs no such order: {why}"),
         }),
-        Message::Verify { .. } if !shown.report.serves => {
+        Message::Verify { .. } | Message::Admit { .. } if !shown.report.serves => {
             Some("this node does not serve the volume: run the command at its owner".to_owned())
         }
         Message::Verify { .. } if shown.report.other != OtherState::InSync => {
@@ -345,6 +345,7 @@ impl Role {
             Message::HandOver { name } => (name, Some(Letter::Order(Order::HandOver))),
             Message::ServeAlone { name } => (name, Some(Letter::Order(Order::ServeAlone))),
             Message::Adopt { name } => (name, Some(Letter::Adopt)),
+            Message::Admit { name, node } => (name, Some(Letter::Admit(node.clone()))),
             Message::Verify { name, repairs } => {
                 let repairs = *repairs;
                 (name, Some(Letter::Order(Order::Verify { repairs })))
@@ -360,6 +361,11 @@ impl Role {
         let Some(worker) = self.workers.get(name) else {
             return refused(format!("there is no volume '{name}' on this node"));
         };
+        if let Message::Admit { node, .. } = message
+            && !(node.is_empty() || worker.has_copy_at(node))
+        {
+            return refused(format!("volume '{name}' has no copy on node '{node}'"));
+        }
         let shown = worker.status().mirror;
         match worker.mailbox().filter(|_| worker.is_mirror()) {
             Some(mailbox) => {

@@ -159,14 +159,14 @@ impl Shared {
             let colon = if why.is_empty() { "" } else { "; " };
             why = format!("{trouble}{colon}{why}");
         }
-        if let Some(words) = &shown.size_words {
+        if let Some(words) = &shown.size.why {
             why += if why.is_empty() { "" } else { "; " };
             why += words;
         }
         {
             let mut status = self.status();
             if let Some(served) = &mut status.served {
-                served.size_bytes = shown.size_bytes;
+                served.size_bytes = shown.size.bytes;
             }
             verified::learn(&mut status.verified, shown.report.verify.as_ref(), now());
             status.mirror = Some(shown);

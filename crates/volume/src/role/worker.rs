@@ -217,6 +217,12 @@ impl Worker {
         status.spec.pair.is_some() || status.mirror.is_some()
     }
 
+    /// Whether it has a copy on this node.
+    pub(super) fn has_copy_at(&self, node: &str) -> bool {
+        let pair = &self.shared.status().spec.pair;
+        { pair.as_ref() }.is_some_and(|pair| pair.me == node || pair.other == node)
+    }
+
     /// Another version has this size of it, and may name one node of two.
     pub(super) fn change(&self, spec: &Spec) {
         let size_bytes = spec.size_bytes;

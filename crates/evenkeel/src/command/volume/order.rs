@@ -5,7 +5,7 @@ use super::super::definition::flag;
 use super::super::status::{ANSWER_LIMIT, ask, not_known};
 use super::super::word;
 use super::{asked, find};
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgGroup, ArgMatches, Command};
 use part::codec;
 use part::report::{Report, Subject};
 use part::role::Message;
@@ -13,18 +13,21 @@ use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 use volume::message::{Message as OfVolume, Told};
 use volume::report::{
-    BOTH_COPIES, COMPLETE, CONNECTED, COPIES, LAST, LINK, NO_OWNER, OWNER, OWNER_HERE, SERVING,
+    BOTH_COPIES, COMPLETE, CONNECTED, COPIES, LAST, LINK, NO_OWNER, ONLY_CLIENTS_OF, OWNER,
+    OWNER_HERE, SERVING,
 };
 
 /// How often the end of a hand-over is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a hand-over may take: the other node may have to wait for its lease.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
+/// How long a change of the clients that may write may take: the cluster records it.
+const ADMIT_LIMIT: Duration = Duration::from_secs(10);
 /// How long opening a volume again may take: requests under way end first.
 const REOPEN_LIMIT: Duration = Duration::from_secs(15);
 
 /// The commands.
-pub fn commands() -> [Command; 4] {
+pub fn commands() -> [Command; 5] {
     let name = || Arg::new("NAME").required(true).help("The volume");
     [
         Command::new("hand-over")
@@ -32,9 +35,25 @@ pub fn commands() -> [Command; 4] {
             .long_about(
                 "Moves a volume with two copies to the other node, from the node that serves it. Requests wait for \
                  some milliseconds; clients stay connected, and their requests go to the other node from then on. It \
-                 is refused unless both copies are in sync.",
+                 is refused unless both copies are in sync.\n\nWith `--clients`, only clients of the other node may write \
+                 from then on, as after `volume admit`: for a guest that moves with its volume. Stop or pause the \
+                 client of this node before.",
             )
-            .arg(name()),
+            .arg(name())
+            .arg(flag("clients", "From then on only clients of the other node may write")),
+        Command::new("admit")
+            .about("Let only the clients of one node write, or those of both again")
+            .long_about(
+                "Lets only clients that are connected at NODE write to a volume with two copies, whichever node owns \
+                 it. Writes that others have under way end first; later ones fail (NBD's ESHUTDOWN). Reads are not \
+                 affected. The cluster keeps it: it is in force for the next owner, too, and until it is changed. So \
+                 a guest that was started or moved elsewhere cannot be damaged by an instance that was left behind. \
+                 `--all` ends it. Run it at the owner.",
+            )
+            .arg(name())
+            .arg(Arg::new("NODE").help("The node whose clients may write"))
+            .arg(flag("all", "Clients of both nodes may write"))
+            .group(ArgGroup::new("whose").args(["NODE", "all"]).required(true)),
         Command::new("adopt")
             .about("Declare this node's copy the valid one")
             .long_about(
@@ -108,8 +127,90 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
             "volume '{name}' was not handed over: the other copy is not in sync"
         ));
     }
-    let name_of_volume = name.clone();
-    tell(&instance, &OfVolume::HandOver { name })?;
+    let before = only_of(subject);
+    let (me, other) = nodes(subject);
+    let with_clients = matches.get_flag("clients") && before != other;
+    if with_clients {
+        admit_clients(matches, &name, &other)?;
+    }
+    let handed_over = move_owner(matches, &instance, &name);
+    if with_clients && handed_over.is_err() {
+        // It stays here, and so do its clients.
+        return handed_over.map_err(|words| match admit_clients(matches, &name, &before) {
+            Ok(()) => words,
+            Err(error) => format!(
+                "{words}. Only clients of {other} may write now ({error}): `evenkeel volume admit {name} {me}`"
+            ),
+        });
+    }
+    handed_over
+}
+
+/// The names of this node and of the other one.
+fn nodes(subject: &Subject) -> (String, String) {
+    let copies = subject.words(COPIES).unwrap_or_default();
+    let (me, other) = copies.split_once(' ').unwrap_or_default();
+    (me.to_owned(), other.to_owned())
+}
+
+/// The node whose clients alone may write; empty: those of both.
+fn only_of(subject: &Subject) -> String {
+    subject
+        .words(ONLY_CLIENTS_OF)
+        .unwrap_or_default()
+        .to_string()
+}
+
+/// Lets only clients of a node write, and waits until the cluster has recorded it.
+fn admit_clients(matches: &ArgMatches, name: &str, node: &str) -> Result<(), String> {
+    let (instance, report) = asked(matches)?;
+    let subject = find(&report, name)?;
+    if subject.words(COPIES).is_some() && subject.value(OWNER_HERE) != Some(1) {
+        return Err(not_owner(subject, name));
+    }
+    let order = OfVolume::Admit {
+        name: name.to_owned(),
+        node: node.to_owned(),
+    };
+    tell(&instance, &order)?;
+    let until = Instant::now() + ADMIT_LIMIT;
+    loop {
+        let (_, report) = asked(matches)?;
+        let subject = find(&report, name)?;
+        if only_of(subject) == node {
+            return Ok(());
+        }
+        if subject.value(OWNER_HERE) != Some(1) {
+            return Err(not_owner(subject, name));
+        }
+        if Instant::now() >= until {
+            return Err(format!(
+                "the cluster has not recorded within {} s whose clients may write to volume '{name}': \
+                 `evenkeel volume show {name}` shows it",
+                ADMIT_LIMIT.as_secs()
+            ));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Lets only clients of a node write, or those of both.
+pub fn admit(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let node = matches.get_one::<String>("NODE").cloned();
+    let node = node.unwrap_or_default();
+    admit_clients(matches, &name, &node)?;
+    Ok(match &*node {
+        "" => format!("clients of both nodes may write to volume {name}\n"),
+        node => format!("only clients of {node} may write to volume {name}\n"),
+    })
+}
+
+/// Moves the ownership to the other node, and waits until that has it.
+fn move_owner(matches: &ArgMatches, instance: &Instance, name: &str) -> Result<String, String> {
+    let name_of_volume = name.to_owned();
+    let name = name_of_volume.clone();
+    tell(instance, &OfVolume::HandOver { name })?;
     let until = Instant::now() + HAND_OVER_LIMIT;
     loop {
         std::thread::sleep(LOOK_EVERY);
