@@ -11,6 +11,8 @@ ADDRESS_ARGS ?=
 CLUSTER_ARGS ?=
 # Further arguments of bench-volume.
 VOLUME_ARGS ?=
+# Seconds of each target of fuzz.
+FUZZ_SECONDS ?= 60
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -27,7 +29,7 @@ built = target/release/evenkeel
 # The oldest supported compiler, as Cargo.toml states it.
 oldest := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run build test test-long bench changes conformance soak tidy manual install install-haproxy install-keepalived toolchain
+.PHONY: help run build test test-long fuzz bench changes conformance soak tidy manual install install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -48,6 +50,11 @@ test-long: toolchain ## run simulations with many more seeds, and all faults of 
 	CLUSTER_SEEDS=500 CLUSTER_SCENARIOS=50 LEASE_SEEDS=50000 EVENKEEL_SEED=1 \
 		$(CARGO) test -p evenkeel-cluster --lib -- simul
 	VOLUME_CUTS=200 VOLUME_KILLS=20 $(CARGO) test -p scenarios -- volume_ --test-threads 1
+
+fuzz: ## fuzz what reads bytes, guided by coverage, each for FUZZ_SECONDS (needs nightly and cargo-fuzz)
+	for target in $$($(CARGO) +nightly fuzz list); do \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 || exit 1; \
+	done
 
 bench: build ## compare with haproxy, then (as root) with keepalived, etcd, nbdkit, QEMU and GlusterFS
 	$(CARGO) xtask bench $(ARGS)

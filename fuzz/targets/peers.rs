@@ -13,7 +13,11 @@ fuzz_target!(|input: (bool, Vec<&[u8]>)| {
         expire_ms: 0,
         stored: Vec::new(),
     };
-    let role = if accepts { Role::Accepting } else { Role::Connecting };
+    let role = if accepts {
+        Role::Accepting
+    } else {
+        Role::Connecting
+    };
     let mut session = Session::new(role, vec![table], 0);
     for (now, piece) in pieces.into_iter().enumerate() {
         if session.handle(piece, now as u64).is_err() {

@@ -62,7 +62,7 @@ impl Mirror {
     pub(super) fn admit(&mut self, only: String) {
         if self.replica.serves().is_some() {
             self.clients.admission.proposed = None;
-            self.clients.admission.wanted = Some(self.lease.clients.next(only));
+            self.clients.admission.wanted = Some(self.lease.recorded.clients.next(only));
             self.shown.is_due = true;
         }
     }
@@ -78,7 +78,7 @@ impl Mirror {
     fn admits(&self, origin: Origin) -> bool {
         let node = self.node_of(origin);
         let wanted = self.clients.admission.wanted.as_ref();
-        self.lease.clients.admits(node) && wanted.is_none_or(|wanted| wanted.admits(node))
+        self.lease.recorded.clients.admits(node) && wanted.is_none_or(|wanted| wanted.admits(node))
     }
 
     /// Refuses a request of a client that may not write. Returns whether it has ended.
@@ -91,7 +91,7 @@ impl Mirror {
         }
         let node = self.node_of(asked.origin);
         let words = format!("a write of a client of {node} is refused");
-        let count = Some(self.lease.clients.count);
+        let count = Some(self.lease.recorded.clients.count);
         if std::mem::replace(&mut self.clients.admission.reported, count) != count {
             (self.outside.say)(words);
         }
@@ -109,7 +109,7 @@ impl Mirror {
             self.clients.admission.wanted = None;
             return;
         };
-        if self.lease.clients == *wanted {
+        if self.lease.recorded.clients == *wanted {
             let words = match &*wanted.only {
                 "" => "clients of both nodes may write".to_owned(),
                 node => format!("only clients of {node} may write"),
@@ -118,9 +118,9 @@ impl Mirror {
             self.shown.is_due = true;
             return (self.outside.say)(words);
         }
-        if self.lease.clients.count >= wanted.count {
+        if self.lease.recorded.clients.count >= wanted.count {
             // A change before this one was recorded in the meantime.
-            let next = self.lease.clients.next(wanted.only.clone());
+            let next = self.lease.recorded.clients.next(wanted.only.clone());
             self.clients.admission.wanted = Some(next);
             return self.advance_admission(now);
         }

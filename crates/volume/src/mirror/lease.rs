@@ -26,6 +26,15 @@ pub(super) enum News {
     Ended,
 }
 
+/// What the cluster's record says beside the copies.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) struct Recorded {
+    /// The number of the record.
+    pub(super) number: u64,
+    /// Whose clients may write.
+    pub(super) clients: Admitted,
+}
+
 /// The lease.
 #[derive(Debug)]
 pub(super) struct Lease {
@@ -46,12 +55,10 @@ pub(super) struct Lease {
     pub(super) holder: String,
     /// The generation of the record that the replica was told last.
     told_at: Option<Generation>,
-    /// The number of the record that the cluster has.
-    pub(super) number: u64,
     /// The cluster's record, as it was told last.
     pub(super) record: Option<Record>,
-    /// Whose clients may write, by that record.
-    pub(super) clients: Admitted,
+    /// What it says beside the copies.
+    pub(super) recorded: Recorded,
     /// The cluster has told anything.
     pub(super) is_known: bool,
     /// The rank that the cluster was told.
@@ -75,9 +82,8 @@ impl Lease {
             releasing: None,
             holder: String::new(),
             told_at: None,
-            number: 0,
             record: None,
-            clients: Admitted::default(),
+            recorded: Recorded::default(),
             is_known: false,
             told: None,
             adopts: None,
@@ -137,14 +143,13 @@ impl Lease {
                 news.push(News::Ended);
             }
             self.releasing = None;
-            self.number = 0;
             self.record = None;
-            self.clients = Admitted::default();
+            self.recorded = Recorded::default();
             return news;
         };
         self.is_known = true;
         self.holder = lease.holder;
-        self.number = lease.number;
+        self.recorded.number = lease.number;
         let epoch = Epoch(lease.epoch);
         self.seen = self.seen.max(epoch);
         if self.holder == self.names.other && self.adopts.is_some_and(|one| epoch > one.at) {
@@ -153,7 +158,7 @@ impl Lease {
         if self.releasing.is_some_and(|releasing| epoch > releasing) {
             self.releasing = None;
         }
-        (self.record, self.clients) = match self.names.decode(&lease.record) {
+        (self.record, self.recorded.clients) = match self.names.decode(&lease.record) {
             Some((record, clients)) => (Some(record), clients),
             None => (None, Admitted::default()),
         };

@@ -142,7 +142,7 @@ impl Mirror {
                 bytes: self.room.shown(),
                 why: self.size_words(),
             },
-            only: Some(self.lease.clients.only.clone()).filter(|only| !only.is_empty()),
+            only: Some(self.lease.recorded.clients.only.clone()).filter(|only| !only.is_empty()),
             apart: self.apart(),
             resyncs: self.shown.resyncs,
             fails: self.fails(now),

@@ -140,7 +140,7 @@ impl Mirror {
                 }
             }
             Action::Propose(Epoch(epoch), record) => {
-                let clients = self.clients.admission.next(&self.lease.clients);
+                let clients = self.clients.admission.next(&self.lease.recorded.clients);
                 let (number, value) = self.lease.proposal(&record, clients);
                 (self.outside.wishes)(Wish::Record {
                     epoch,
@@ -494,12 +494,12 @@ impl Mirror {
         };
         let record = Record {
             incarnation: Incarnation(head.incarnation),
-            generation: Generation(at.max(self.lease.number.saturating_add(1))),
+            generation: Generation(at.max(self.lease.recorded.number.saturating_add(1))),
             epoch: Epoch(0),
             in_sync: InSync::One(ME),
             forks: Vec::new(),
         };
-        // It is another history: whoever uses it is asked anew.
+        // It is another history, of which no node has clients yet.
         let (number, value) = self.lease.proposal(&record, &Admitted::default());
         (self.outside.wishes)(Wish::Record {
             epoch,
