@@ -168,6 +168,35 @@ fn a_client_that_is_left_behind_changes_nothing_after_a_hand_over_with_clients()
 }
 
 #[test]
+fn a_node_that_the_file_does_not_name_any_longer_keeps_nobody_out_for_good() {
+    lab::skip_unless_root!();
+    let mut volumes = VolumeSite::new("volume-unnamed");
+    let owner = volumes.in_sync();
+    let there = other(owner);
+    let machine = volumes.site.machine(owner);
+    machine.command(&["volume", "admit", "mail", owner]).well();
+    volumes.site.machine_mut(owner).kill();
+    volumes.becomes(there, "serving alone");
+    let text = volumes.configuration("");
+    let text = text.replace("on alpha beta", &format!("on {there}"));
+    let survivor = volumes.site.machine(there);
+    survivor.apply(&text, &["--now"]).well();
+    let words = format!("only clients of {owner} may write, and the file does not name it");
+    let says = || volumes.shown(there).contains(&words);
+    assert!(eventually(SOON, says), "{}", volumes.tell());
+    assert_eq!(write(&volumes, there, 1), Err(Some(SHUTDOWN)));
+    let stranger = survivor.command(&["volume", "admit", "mail", owner]);
+    stranger.refused(&["no copy on node"]);
+    survivor.command(&["volume", "admit", "mail", there]).well();
+    assert_eq!(write(&volumes, there, 2), Ok(()));
+    survivor
+        .command(&["volume", "admit", "mail", "--all"])
+        .well();
+    assert_eq!(write(&volumes, there, 3), Ok(()));
+    assert!(!volumes.shown(there).contains(&words));
+}
+
+#[test]
 fn a_node_that_returns_finds_its_clients_excluded() {
     lab::skip_unless_root!();
     let mut volumes = VolumeSite::new("volume-excluded");

@@ -40,8 +40,16 @@ fn served(pieces: [&[u8]; 2]) -> (Vec<u8>, String) {
     (out, "reads".to_owned())
 }
 
-fuzz_target!(|input: (u16, &[u8])| {
-    let (at, bytes) = input;
+fuzz_target!(|input: (u16, u32, Vec<(u8, &[u8])>, &[u8])| {
+    let (at, flags, options, rest) = input;
+    let mut bytes = (flags & 7).to_be_bytes().to_vec();
+    for (option, data) in options {
+        bytes.extend_from_slice(b"IHAVEOPT");
+        bytes.extend_from_slice(&u32::from(option).to_be_bytes());
+        bytes.extend_from_slice(&(data.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(data);
+    }
+    bytes.extend_from_slice(rest);
     let (one, two) = bytes.split_at(bytes.len().min(at.into()));
-    assert_eq!(served([bytes, b""]), served([one, two]));
+    assert_eq!(served([&bytes, b""]), served([one, two]));
 });

@@ -82,6 +82,12 @@ impl Showing {
         self.at.map(|at| at + AGAIN)
     }
 
+    /// What it means may be another thing now: it is shown again, even if nothing else changes.
+    pub(super) fn file_changed(&mut self) {
+        self.last = None;
+        self.is_due = true;
+    }
+
     fn rate(&mut self, report: &Report, now: Instant) -> Option<u64> {
         if report.other != OtherState::Syncing {
             self.progress.clear();

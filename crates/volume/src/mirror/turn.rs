@@ -337,7 +337,10 @@ impl Mirror {
                     }
                 }
                 Letter::Lease => self.learn_lease(),
-                Letter::Size(bytes) => self.wants_size(bytes),
+                Letter::Size(bytes) => {
+                    self.shown.file_changed();
+                    self.wants_size(bytes);
+                }
                 Letter::ResyncRate(rate) => {
                     self.settings.bounds.resync_block_ns = super::block_ns(rate);
                     self.replica

@@ -159,7 +159,14 @@ impl Shared {
             let colon = if why.is_empty() { "" } else { "; " };
             why = format!("{trouble}{colon}{why}");
         }
-        if let Some(words) = &shown.size.why {
+        let only = { shown.only.as_ref() }.filter(|node| !self.has_copy_at(node));
+        let nobody = only.map(|node| {
+            format!(
+                "only clients of {node} may write, and the file does not name it: `evenkeel volume admit NAME NODE` \
+                 or `--all` admits others"
+            )
+        });
+        for words in nobody.iter().chain(&shown.size.why) {
             why += if why.is_empty() { "" } else { "; " };
             why += words;
         }

@@ -217,10 +217,9 @@ impl Worker {
         status.spec.pair.is_some() || status.mirror.is_some()
     }
 
-    /// Whether it has a copy on this node.
+    /// Whether the file names this node for it.
     pub(super) fn has_copy_at(&self, node: &str) -> bool {
-        let pair = &self.shared.status().spec.pair;
-        { pair.as_ref() }.is_some_and(|pair| pair.me == node || pair.other == node)
+        self.shared.has_copy_at(node)
     }
 
     /// Another version has this size of it, and may name one node of two.
@@ -555,6 +554,14 @@ impl Shared {
                 None
             }
         }
+    }
+
+    pub(super) fn has_copy_at(&self, node: &str) -> bool {
+        let spec = &self.status().spec;
+        let pair = spec.pair.clone().or_else(|| spec.single());
+        // One that runs keeps its pair when the file names one node only.
+        let is_single = self.is_single.load(Ordering::Acquire);
+        pair.is_some_and(|pair| pair.me == node || pair.other == node && !is_single)
     }
 
     pub(super) fn wanted(&self) -> u64 {
