@@ -29,6 +29,8 @@ pub const OWNER: &str = "owner";
 pub const COMPLETE: &str = "complete";
 /// Whether its files are those of its name.
 pub const FILES: &str = "files";
+/// What [`COMPLETE`] says when only that of this node is.
+pub const THIS_COPY: &str = "this copy";
 /// What [`COMPLETE`] says when that of this node is not.
 pub const THE_OTHER: &str = "the other copy";
 /// What [`COMPLETE`] says when neither is.
@@ -448,7 +450,7 @@ fn mirrored(subject: Subject, shown: &Shown) -> Subject {
     let in_sync = match shown.in_sync {
         None => "not known yet",
         Some([true, true]) => BOTH_COPIES,
-        Some([true, false]) => "this copy",
+        Some([true, false]) => THIS_COPY,
         Some([false, true]) => THE_OTHER,
         Some([false, false]) => NEITHER,
     };

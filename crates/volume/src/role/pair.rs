@@ -247,6 +247,11 @@ fn state(shown: &Shown, is_single: bool) -> (State, String) {
         (true, false) => (State::Filling, String::new()),
         (false, _) => {
             let words = match (&*shown.owner, complete) {
+                ("", _) if shown.in_sync.is_none() => {
+                    format!(
+                        "no node holds its lease, and it is not known yet whether this copy is complete{link}"
+                    )
+                }
                 ("", true) if shown.said.is_empty() => format!("no node holds its lease{link}"),
                 ("", true) => format!("no node holds its lease: {}{link}", shown.said),
                 ("", false) => {

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use volume::command;
 use volume::config::{Spec, size_words};
 use volume::device::{DeviceError, Kind, Snapshot, SnapshotError, Stamp, snapshot};
-use volume::report::{COMPLETE, NEITHER, THE_OTHER};
+use volume::report::{BOTH_COPIES, COMPLETE, NEITHER, THE_OTHER, THIS_COPY};
 use volume::transfer::{Source, Target};
 
 /// How often a second that has a snapshot is waited for, and how long each time: together
@@ -38,20 +38,40 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     ))
 }
 
-/// Takes one for an operator: of a copy that lacks nothing.
+/// Takes one for an operator: of a copy that lacks nothing, as far as a running instance can say.
 fn manual(matches: &ArgMatches, spec: &Spec, name: &str) -> Result<Snapshot, String> {
+    let (_, instance) = section(matches, name)?;
     if let Some(pair) = &spec.pair
-        && let Ok((_, report)) = asked(matches)
-        && let Some(complete) = find(&report, name)?.words(COMPLETE)
-        && [THE_OTHER, NEITHER].contains(&&*complete)
+        && instance.is_some()
     {
-        let other = &pair.other;
-        return Err(format!(
-            "the copy of volume '{name}' on this node is not complete, so a snapshot of it would lack writes. Take it \
-             on {other}"
-        ));
+        let (_, report) = asked(matches)?;
+        let subject = find(&report, name)?;
+        match subject.words(COMPLETE).as_deref() {
+            Some(BOTH_COPIES | THIS_COPY) => {}
+            Some(THE_OTHER | NEITHER) => {
+                let other = &pair.other;
+                return Err(format!(
+                    "the copy of volume '{name}' on this node is not complete, so a snapshot of it would lack writes. \
+                     Take it on {other}"
+                ));
+            }
+            _ => {
+                return Err(format!(
+                    "it is not known yet whether the copy of volume '{name}' on this node is complete{}. Try again when \
+                     `evenkeel volume show {name}` says which copies are complete",
+                    words_after_colon(&subject.why)
+                ));
+            }
+        }
     }
     now(spec, name, Kind::Manual).map_err(|error| error.to_string())
+}
+
+fn words_after_colon(why: &str) -> String {
+    match why {
+        "" => String::new(),
+        why => format!(": {why}"),
+    }
 }
 
 /// Takes a snapshot. If there is one of this second, it is one of the next second.
