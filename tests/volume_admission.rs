@@ -182,7 +182,11 @@ fn a_node_that_the_file_does_not_name_any_longer_keeps_nobody_out_for_good() {
     let survivor = volumes.site.machine(there);
     survivor.apply(&text, &["--now"]).well();
     let words = format!("only clients of {owner} may write, and the file does not name it");
-    let says = || volumes.fact(there, "why").is_some_and(|why| why.contains(&words));
+    let says = || {
+        volumes
+            .fact(there, "why")
+            .is_some_and(|why| why.contains(&words))
+    };
     assert!(eventually(SOON, says), "{}", volumes.tell());
     assert_eq!(write(&volumes, there, 1), Err(Some(SHUTDOWN)));
     let stranger = survivor.command(&["volume", "admit", "mail", owner]);
@@ -193,7 +197,11 @@ fn a_node_that_the_file_does_not_name_any_longer_keeps_nobody_out_for_good() {
         .command(&["volume", "admit", "mail", "--all"])
         .well();
     assert_eq!(write(&volumes, there, 3), Ok(()));
-    let is_well = || volumes.fact(there, "why").is_none_or(|why| !why.contains(&words));
+    let is_well = || {
+        volumes
+            .fact(there, "why")
+            .is_none_or(|why| !why.contains(&words))
+    };
     assert!(eventually(SOON, is_well), "{}", volumes.tell());
 }
 

@@ -1,0 +1,291 @@
+//! Histories of nodes that fail, return and are drained, by seed. `GUEST_SEED=n` replays one,
+//! `GUEST_SEEDS=n` runs so many.
+
+use super::{Defect, Guest, Node, Place, Room, View, Why, place_with};
+use lab::{Random, setting};
+use std::collections::{BTreeMap, BTreeSet};
+
+const SEEDS: u64 = 4000;
+const STEPS: u64 = 30;
+
+/// A history.
+struct World {
+    random: Random,
+    defect: Option<Defect>,
+    /// All nodes, and whether they are there.
+    nodes: Vec<(Node, bool)>,
+    guests: Vec<Guest>,
+    runs: BTreeMap<String, String>,
+}
+
+fn names(random: &mut Random, all: &[String], least: usize) -> Vec<String> {
+    let mut some: Vec<String> = all.to_vec();
+    while some.len() > least && random.percent(40) {
+        let at = random.index(some.len());
+        some.remove(at);
+    }
+    // In any order.
+    let at = random.index(some.len());
+    some.rotate_left(at);
+    some
+}
+
+impl World {
+    fn new(seed: u64, defect: Option<Defect>) -> World {
+        let mut random = Random::new(seed);
+        let room = |random: &mut Random, most: u64| Room {
+            memory_bytes: 1 + random.below(most),
+            cpus: 1 + random.below(most) as u32,
+        };
+        let count = 2 + random.index(2);
+        let all: Vec<String> = ["alpha", "beta", "gamma"][..count]
+            .iter()
+            .map(|n| (*n).to_owned())
+            .collect();
+        let nodes = all.iter().map(|name| {
+            let node = Node {
+                name: name.clone(),
+                room: room(&mut random, 20),
+                is_drained: false,
+            };
+            (node, true)
+        });
+        let nodes = nodes.collect();
+        let count = 1 + random.index(7);
+        let named: Vec<String> = (0..count).map(|at| format!("g{at}")).collect();
+        let guests = (0..count).map(|at| {
+            let mut other = |percent| {
+                let is = random.percent(percent);
+                let other = &named[random.index(count)];
+                is.then(|| other.clone())
+                    .filter(|other| *other != named[at])
+                    .into_iter()
+                    .collect::<BTreeSet<_>>()
+            };
+            let (beside, apart) = (other(10), other(20));
+            Guest {
+                name: named[at].clone(),
+                takes: room(&mut random, 8),
+                prefers: names(&mut random, &all, 1),
+                priority: random.below(3) as i32,
+                fails_back: random.percent(15),
+                beside,
+                apart,
+            }
+        });
+        let guests = guests.collect();
+        World {
+            random,
+            defect,
+            nodes,
+            guests,
+            runs: BTreeMap::new(),
+        }
+    }
+
+    fn view(&self) -> View {
+        let there = self.nodes.iter().filter(|(_, is_there)| *is_there);
+        View {
+            guests: self.guests.clone(),
+            nodes: there.map(|(node, _)| node.clone()).collect(),
+            runs: self.runs.clone(),
+        }
+    }
+
+    /// Something happens.
+    fn step(&mut self) {
+        let at = self.random.index(self.nodes.len());
+        match self.random.below(5) {
+            0 | 1 => {
+                let (node, is_there) = &mut self.nodes[at];
+                *is_there = !*is_there;
+                if !*is_there {
+                    self.runs.retain(|_, place| *place != node.name);
+                }
+            }
+            2 => self.nodes[at].0.is_drained ^= true,
+            3 => {
+                // A guest ends by itself.
+                let guest = &self.guests[self.random.index(self.guests.len())];
+                self.runs.remove(&guest.name);
+            }
+            _ => {}
+        }
+    }
+
+    /// Does what is decided, and returns what is wrong with it.
+    fn settle(&mut self) -> Result<(), String> {
+        let before = self.view();
+        let places = place_with(&before, self.defect);
+        sound(&before, &places)?;
+        stable(&before, &places)?;
+        self.runs = runs(&places);
+        let again = place_with(&self.view(), self.defect);
+        // The reasons may be others.
+        match runs(&again) == self.runs {
+            true => Ok(()),
+            false => Err(format!("it is not settled: {places:?}, then {again:?}")),
+        }
+    }
+}
+
+fn runs(places: &BTreeMap<String, Place>) -> BTreeMap<String, String> {
+    let on = |(name, place): (&String, &Place)| match place {
+        Place::On(node) => Some((name.clone(), node.clone())),
+        Place::Down(_) => None,
+    };
+    places.iter().filter_map(on).collect()
+}
+
+/// Whether those that run may do so where they do, and those that do not cannot.
+fn sound(view: &View, places: &BTreeMap<String, Place>) -> Result<(), String> {
+    let on = runs(places);
+    let at = |name: &String| on.get(name);
+    for node in &view.nodes {
+        let there = || {
+            view.guests
+                .iter()
+                .filter(|guest| at(&guest.name) == Some(&node.name))
+        };
+        let taken = there().fold(Room::default(), |sum, guest| sum.and(guest.takes));
+        if !node.room.holds(taken, Room::default()) {
+            return Err(format!(
+                "{} is promised {taken:?} of {:?}",
+                node.name, node.room
+            ));
+        }
+        if node.is_drained && there().next().is_some() {
+            return Err(format!("{} is drained and has guests", node.name));
+        }
+    }
+    for guest in &view.guests {
+        let Some(node) = at(&guest.name) else {
+            yields(view, places, guest)?;
+            continue;
+        };
+        if !guest.prefers.contains(node) || !view.nodes.iter().any(|one| one.name == *node) {
+            return Err(format!("{} is on {node}", guest.name));
+        }
+        if let Some(other) = guest.apart.iter().find(|other| at(other) == Some(node)) {
+            return Err(format!("{} and {other} are together", guest.name));
+        }
+        let elsewhere = |other: &&String| at(other).is_some_and(|place| place != node);
+        if let Some(other) = guest.beside.iter().find(elsewhere) {
+            return Err(format!("{} and {other} are not together", guest.name));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a guest that is down for want of room is so for those that come before it.
+fn yields(view: &View, places: &BTreeMap<String, Place>, guest: &Guest) -> Result<(), String> {
+    if places.get(&guest.name) != Some(&Place::Down(Why::NoRoom)) {
+        return Ok(());
+    }
+    // Those that it has to be apart from, or beside, are another reason.
+    let is_free = guest.apart.is_empty() && guest.beside.is_empty();
+    let names_it =
+        |other: &Guest| other.apart.contains(&guest.name) || other.beside.contains(&guest.name);
+    if !is_free || view.guests.iter().any(names_it) {
+        return Ok(());
+    }
+    let on = runs(places);
+    for node in view
+        .nodes
+        .iter()
+        .filter(|node| !node.is_drained && guest.prefers.contains(&node.name))
+    {
+        let first = view.guests.iter().filter(|other| {
+            on.get(&other.name) == Some(&node.name) && other.priority >= guest.priority
+        });
+        let taken = first.fold(Room::default(), |sum, other| sum.and(other.takes));
+        if node.room.holds(taken, guest.takes) {
+            return Err(format!(
+                "{} is down, and {} has room beside its betters",
+                guest.name, node.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether only those move, or stop, that have to.
+fn stable(view: &View, places: &BTreeMap<String, Place>) -> Result<(), String> {
+    let on = runs(places);
+    for guest in view.guests.iter().filter(|guest| !guest.fails_back) {
+        let Some(before) = view.runs.get(&guest.name) else {
+            continue;
+        };
+        let Some(node) = view.nodes.iter().find(|node| node.name == *before) else {
+            continue;
+        };
+        if on.get(&guest.name) == Some(before) || node.is_drained {
+            continue;
+        }
+        // It gave way to somebody that is there now and was not, and comes before it; or that keeps
+        // it away by `apart` or `beside`.
+        let is_new = |other: &&Guest| {
+            let is_there = on.get(&other.name) == Some(before);
+            let comes_first = other.priority > guest.priority;
+            is_there && view.runs.get(&other.name) != Some(before) && comes_first
+        };
+        let ties = |other: &Guest| {
+            [&other.apart, &other.beside]
+                .iter()
+                .any(|some| some.contains(&guest.name))
+                || [&guest.apart, &guest.beside]
+                    .iter()
+                    .any(|some| some.contains(&other.name))
+        };
+        if !view
+            .guests
+            .iter()
+            .any(|other| is_new(&other) || ties(other))
+        {
+            return Err(format!("{} leaves {before} without need", guest.name));
+        }
+    }
+    Ok(())
+}
+
+fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
+    let mut world = World::new(seed, defect);
+    for step in 0..STEPS {
+        world
+            .settle()
+            .map_err(|error| format!("seed {seed}, step {step}: {error}\n{:#?}", world.view()))?;
+        world.step();
+    }
+    Ok(())
+}
+
+fn seeds() -> std::ops::Range<u64> {
+    match setting("GUEST_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..setting("GUEST_SEEDS").unwrap_or(SEEDS),
+    }
+}
+
+#[test]
+fn no_history_has_a_guest_where_it_may_not_be_or_one_that_moves_without_need() {
+    for seed in seeds() {
+        if let Err(error) = history(seed, None) {
+            panic!("{error}");
+        }
+    }
+}
+
+#[test]
+fn deliberate_defects_are_found() {
+    for defect in [
+        Defect::PromisesTwice,
+        Defect::IgnoresPriority,
+        Defect::FailsBack,
+        Defect::FillsDrained,
+        Defect::IgnoresApart,
+        Defect::StartsFirst,
+    ] {
+        let found = (0..SEEDS).any(|seed| history(seed, Some(defect)).is_err());
+        assert!(found, "{defect:?} is not found");
+    }
+}

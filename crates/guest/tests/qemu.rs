@@ -1,0 +1,107 @@
+//! QEMU's machine protocol with the real QEMU.
+
+use guest::qmp::{Qmp, Said};
+use serde_json::{Map, Value, json};
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+
+/// A QEMU without devices, which waits to be started.
+struct Qemu {
+    child: Child,
+    qmp: Qmp,
+    said: Vec<Said>,
+}
+
+impl Qemu {
+    fn start() -> Qemu {
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(["-nodefaults", "-machine", "none", "-display", "none", "-S"]);
+        command.args(["-qmp", "stdio"]);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Qemu {
+            child: command.spawn().unwrap(),
+            qmp: Qmp::default(),
+            said: Vec::new(),
+        }
+    }
+
+    /// Waits for a message. Others are kept.
+    fn hears(&mut self, is: impl Fn(&Said) -> bool) -> Said {
+        loop {
+            if let Some(at) = self.said.iter().position(&is) {
+                return self.said.remove(at);
+            }
+            let mut bytes = [0; 512];
+            let count = self
+                .child
+                .stdout
+                .as_mut()
+                .unwrap()
+                .read(&mut bytes)
+                .unwrap();
+            assert!(count > 0, "QEMU has ended: {:?}", self.said);
+            self.said.extend(self.qmp.take(&bytes[..count]).unwrap());
+        }
+    }
+
+    fn asks(&mut self, name: &str, arguments: Value) -> Said {
+        let arguments = arguments.as_object().cloned().unwrap_or_else(Map::new);
+        let (number, bytes) = self.qmp.command(name, arguments);
+        self.child
+            .stdin
+            .as_mut()
+            .unwrap()
+            .write_all(&bytes)
+            .unwrap();
+        self.hears(|said| match said {
+            Said::Done { id, .. } => *id == number,
+            Said::Refused { id, .. } => *id == Some(number),
+            _ => false,
+        })
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn qemu_is_greeted_asked_started_and_ended() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut qemu = Qemu::start();
+    let greeting = qemu.hears(|said| matches!(said, Said::Greeting { .. }));
+    assert!(
+        matches!(greeting, Said::Greeting { version: [major, ..] } if major >= 4),
+        "{greeting:?}"
+    );
+    // Nothing else is accepted before.
+    let early = qemu.asks("query-status", json!({}));
+    assert!(
+        matches!(&early, Said::Refused { class, .. } if class == "CommandNotFound"),
+        "{early:?}"
+    );
+    let done = qemu.asks("qmp_capabilities", json!({}));
+    assert!(matches!(done, Said::Done { .. }), "{done:?}");
+    let status = qemu.asks("query-status", json!({}));
+    let Said::Done { value, .. } = status else {
+        panic!("{status:?}");
+    };
+    assert_eq!(value["status"], "prelaunch");
+    let wrong = qemu.asks("device_del", json!({"id": "nothing"}));
+    assert!(
+        matches!(&wrong, Said::Refused { class, .. } if class == "DeviceNotFound"),
+        "{wrong:?}"
+    );
+    qemu.asks("cont", json!({}));
+    let resumed = qemu.asks("query-status", json!({}));
+    assert!(
+        matches!(&resumed, Said::Done { value, .. } if value["running"] == true),
+        "{resumed:?}"
+    );
+    qemu.asks("quit", json!({}));
+    qemu.hears(|said| matches!(said, Said::Event { name, .. } if name == "SHUTDOWN"));
+    assert!(qemu.child.wait().unwrap().success());
+}
