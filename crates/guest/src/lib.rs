@@ -7,5 +7,6 @@
 //! This crate never decides which node holds a lease, and never knows what is on a disk.
 
 pub mod config;
+pub mod life;
 pub mod placement;
 pub mod qmp;

@@ -1,0 +1,14 @@
+//! Deliberate defects of the life of a guest, which its simulation has to find.
+
+/// A defect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Defect {
+    /// A guest goes on when its lease has ended.
+    RunsWithoutLease,
+    /// A QEMU that does not confirm a pause is not killed.
+    TrustsPause,
+    /// A guest that fails is started again without a pause.
+    RestartsAtOnce,
+    /// A guest that fails is started again without end.
+    NeverGivesUp,
+}

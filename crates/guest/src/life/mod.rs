@@ -1,0 +1,541 @@
+//! The life of a guest on its node, as a value: what is wanted and what is seen of its QEMU lead to
+//! the next order. It starts nothing and reads no clock.
+//!
+//! - At most one QEMU: a new one is started only when the one before it is known to have ended.
+//! - Processors run only while [`Wish::Run`] holds. QEMU begins paused, so a guest that was started
+//!   for a lease that has ended meanwhile never runs.
+//! - A guest that is to stand still is paused at once, and killed if QEMU does not confirm that
+//!   within [`PAUSE_MAX_MS`].
+//! - A QEMU that ends by itself is started again after a pause that grows; after
+//!   [`FAILURES_MAX`] failures in a row the guest is left stopped, with the reason.
+
+pub mod defect;
+#[cfg(test)]
+mod simulation;
+
+pub use defect::Defect;
+
+use std::fmt;
+
+/// How long QEMU may take to confirm that a guest is paused. A lease may be granted to another node
+/// 1.25 s after its end here ([`cluster`'s quarantine]), so this is less.
+pub const PAUSE_MAX_MS: u64 = 500;
+/// How long QEMU may take until its monitor responds.
+pub const START_MAX_MS: u64 = 60_000;
+/// How long QEMU may take to end by itself when it is told to.
+pub const QUIT_MAX_MS: u64 = 10_000;
+/// How often QEMU may fail in a row.
+pub const FAILURES_MAX: u32 = 3;
+/// A guest that ran for so long has started well: earlier failures do not count any more.
+pub const WELL_AFTER_MS: u64 = 600_000;
+/// The pause before the next start, after the first failure. It doubles with each further one.
+const PAUSE_FIRST_MS: u64 = 1_000;
+/// How soon a guest whose disk failed is continued again.
+const DISK_AGAIN_MS: u64 = 1_000;
+/// How often a guest that shuts down is told so again: some look away during their boot.
+const POWER_AGAIN_MS: u64 = 10_000;
+
+/// What is wanted of a guest here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// It runs.
+    Run,
+    /// It is not started now; if it is there, it goes on as it is.
+    Hold,
+    /// It stands still: whether it may run here is not known.
+    Freeze,
+    /// It shuts down, and is ended after this time.
+    ShutDown {
+        /// When, milliseconds.
+        within_ms: u64,
+    },
+    /// It is not here, at once.
+    Kill,
+}
+
+/// What QEMU says of a guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// Its processors run.
+    Running,
+    /// They do not: it was not started yet, or is paused.
+    Paused,
+    /// They do not, since a disk had an error.
+    DiskError,
+    /// It has shut down.
+    ShutDown,
+    /// Its kernel has given up.
+    Panicked,
+    /// QEMU cannot go on with it.
+    Broken,
+    /// It comes from another node, or goes to one: nothing is to be done here.
+    Moving,
+    /// It has gone to another node.
+    Moved,
+}
+
+/// What is seen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// A process that was there before: started by a former role.
+    Found,
+    /// It was started.
+    Started,
+    /// It could not be started.
+    NotStarted(String),
+    /// QEMU says how the guest is.
+    Says(Status),
+    /// QEMU has carried out [`Order::Continue`] or [`Order::Pause`], or refused it.
+    Obeyed(Order),
+    /// The process has ended, with its last words.
+    Ended(String),
+    /// An operator starts it again after failures.
+    Forgive,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Start QEMU, with the guest paused.
+    Start,
+    /// Let its processors run.
+    Continue,
+    /// Stop them.
+    Pause,
+    /// Press the power button.
+    PowerDown,
+    /// End QEMU.
+    Quit,
+    /// Kill QEMU.
+    Kill,
+}
+
+/// How a guest is, for people and for other nodes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Shown {
+    /// There is none here.
+    Down,
+    /// It failed, and is started again at this time, milliseconds.
+    Waits(u64),
+    /// QEMU starts.
+    Starting,
+    /// It runs.
+    Running,
+    /// It stands still.
+    Paused(Still),
+    /// It shuts down; killed at this time, milliseconds.
+    ShuttingDown(u64),
+    /// It is being ended.
+    Ending,
+    /// It shut down by itself, and stays so until an operator starts it.
+    Off,
+    /// It failed too often.
+    Failed,
+}
+
+/// Why a guest stands still.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Still {
+    /// It is to.
+    Wished,
+    /// A disk had an error.
+    Disk,
+    /// It moves between nodes.
+    Moving,
+}
+
+impl fmt::Display for Still {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Still::Wished => "paused: this node does not hold its lease",
+            Still::Disk => "paused: a disk had an error; it is tried again each second",
+            Still::Moving => "paused: it moves to another node",
+        })
+    }
+}
+
+/// What there is of QEMU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Process {
+    None,
+    /// It was ordered, and it is not known yet whether it is there.
+    Ordered,
+    /// It is there, and its monitor has said nothing yet; since, milliseconds.
+    Silent(u64),
+    /// It is there.
+    Speaks(Status),
+}
+
+/// How it is ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Ending {
+    /// When the power button was pressed last; None: QEMU is told to quit.
+    pressed: Option<u64>,
+    /// When it is killed.
+    kill_at: u64,
+}
+
+/// The life.
+#[derive(Clone, Debug)]
+pub struct Life {
+    process: Process,
+    ending: Option<Ending>,
+    /// It was told to pause, at this time, and has not obeyed yet.
+    freezing: Option<u64>,
+    /// It was told to continue, and has not obeyed yet.
+    continuing: bool,
+    /// When it was told to continue last.
+    continued: Option<u64>,
+    /// It was killed, and has not ended yet.
+    killed: bool,
+    failures: u32,
+    /// Not started before.
+    not_before: u64,
+    /// Since when it runs.
+    runs_since: Option<u64>,
+    /// It shut down by itself.
+    is_off: bool,
+    /// The last failure.
+    pub why: String,
+    broken: Option<Defect>,
+}
+
+impl Default for Life {
+    fn default() -> Life {
+        Life::with(None)
+    }
+}
+
+impl Life {
+    /// With a deliberate defect.
+    pub(crate) fn with(broken: Option<Defect>) -> Life {
+        Life {
+            process: Process::None,
+            ending: None,
+            freezing: None,
+            continuing: false,
+            continued: None,
+            killed: false,
+            failures: 0,
+            not_before: 0,
+            runs_since: None,
+            is_off: false,
+            why: String::new(),
+            broken,
+        }
+    }
+
+    /// Whether there is a process, or may be one.
+    pub fn is_there(&self) -> bool {
+        self.process != Process::None
+    }
+
+    /// Whether its processors may run.
+    pub fn may_run(&self) -> bool {
+        match self.process {
+            Process::None | Process::Ordered | Process::Silent(_) => false,
+            Process::Speaks(Status::Running) => true,
+            Process::Speaks(_) => self.continuing,
+        }
+    }
+
+    /// Whether it shut down by itself.
+    pub fn is_off(&self) -> bool {
+        self.is_off
+    }
+
+    /// Whether it failed too often.
+    pub fn has_failed(&self) -> bool {
+        self.failures >= FAILURES_MAX
+    }
+
+    fn is(&self, defect: Defect) -> bool {
+        self.broken == Some(defect)
+    }
+
+    /// Takes in what is seen.
+    pub fn see(&mut self, input: Input, now: u64) {
+        match input {
+            Input::Found | Input::Started => {
+                self.process = Process::Silent(now);
+                self.ending = None;
+                self.killed = false;
+                self.continuing = false;
+                self.continued = None;
+                self.freezing = None;
+            }
+            Input::NotStarted(why) => {
+                self.process = Process::None;
+                self.fail(why, now);
+            }
+            Input::Says(status) => self.says(status, now),
+            Input::Obeyed(Order::Continue) => self.continuing = false,
+            Input::Obeyed(Order::Pause) => self.freezing = None,
+            Input::Obeyed(_) => {}
+            Input::Ended(words) => self.ended(words, now),
+            Input::Forgive => {
+                self.failures = 0;
+                self.is_off = false;
+                self.not_before = now;
+                self.why.clear();
+            }
+        }
+    }
+
+    fn says(&mut self, status: Status, now: u64) {
+        if matches!(self.process, Process::None | Process::Ordered) {
+            return;
+        }
+        self.process = Process::Speaks(status);
+        if status == Status::Running {
+            self.continued = None;
+            self.runs_since.get_or_insert(now);
+        }
+    }
+
+    fn ended(&mut self, words: String, now: u64) {
+        if self.process == Process::None {
+            return;
+        }
+        let ran_ms = self.runs_since.map_or(0, |since| now.saturating_sub(since));
+        let last = std::mem::replace(&mut self.process, Process::None);
+        let ordered = self.ending.take().is_some() || std::mem::take(&mut self.killed);
+        self.freezing = None;
+        self.continuing = false;
+        self.continued = None;
+        self.runs_since = None;
+        if ran_ms >= WELL_AFTER_MS {
+            self.failures = 0;
+        }
+        if !ordered && last != Process::Speaks(Status::Moved) && !self.is_off {
+            self.fail(words, now);
+        }
+    }
+
+    fn fail(&mut self, why: String, now: u64) {
+        self.why = why;
+        self.failures = self.failures.saturating_add(1);
+        let pause = PAUSE_FIRST_MS << self.failures.saturating_sub(1).min(6);
+        self.not_before = match self.is(Defect::RestartsAtOnce) {
+            true => now,
+            false => now.saturating_add(pause),
+        };
+    }
+
+    /// Returns what is to be done now, one thing at a time: to be asked again after each that was
+    /// done, and after each that was seen.
+    pub fn next(&mut self, wish: Wish, now: u64) -> Option<Order> {
+        if self.killed {
+            return None;
+        }
+        match self.process {
+            Process::None => self.start(wish, now),
+            Process::Ordered => None,
+            Process::Silent(since) => self.while_silent(wish, since, now),
+            Process::Speaks(status) => self.while_speaking(wish, status, now),
+        }
+    }
+
+    fn start(&mut self, wish: Wish, now: u64) -> Option<Order> {
+        let too_often = self.has_failed() && !self.is(Defect::NeverGivesUp);
+        if wish != Wish::Run || self.is_off || too_often || now < self.not_before {
+            return None;
+        }
+        self.process = Process::Ordered;
+        Some(Order::Start)
+    }
+
+    /// QEMU begins paused, so one that has not said anything runs nothing: unless it was found, by a
+    /// role that does not know what the former one did.
+    fn while_silent(&mut self, wish: Wish, since: u64, now: u64) -> Option<Order> {
+        let limit = match wish {
+            Wish::Freeze | Wish::Kill => PAUSE_MAX_MS,
+            _ => START_MAX_MS,
+        };
+        if now < since.saturating_add(limit) && wish != Wish::Kill {
+            return None;
+        }
+        if wish == Wish::Run || wish == Wish::Hold {
+            self.fail("the monitor of QEMU did not respond".to_owned(), now);
+        }
+        self.kill()
+    }
+
+    fn kill(&mut self) -> Option<Order> {
+        self.killed = true;
+        Some(Order::Kill)
+    }
+
+    fn while_speaking(&mut self, wish: Wish, status: Status, now: u64) -> Option<Order> {
+        if wish == Wish::Kill {
+            return self.kill();
+        }
+        if wish == Wish::Freeze && (self.may_run() || self.freezing.is_some()) {
+            // The power button is pressed again when it may go on.
+            self.ending = self.ending.filter(|ending| ending.pressed.is_none());
+            return self.freeze(now);
+        }
+        if let Some(ending) = self.ending {
+            return self.while_ending(ending, status, now);
+        }
+        match status {
+            Status::ShutDown => {
+                // Of itself: nobody told it to.
+                self.is_off = !matches!(wish, Wish::ShutDown { .. });
+                return self.quit(now);
+            }
+            Status::Panicked | Status::Broken => {
+                let words = match status {
+                    Status::Panicked => "the kernel of the guest has given up (panic)",
+                    _ => "QEMU reported an internal error",
+                };
+                if !matches!(wish, Wish::ShutDown { .. }) {
+                    self.fail(words.to_owned(), now);
+                }
+                return self.quit(now);
+            }
+            Status::Moved => return self.quit(now),
+            Status::Moving => return None,
+            Status::Running | Status::Paused | Status::DiskError => {}
+        }
+        match wish {
+            Wish::Run => self.go_on(status, now),
+            Wish::Hold | Wish::Freeze => None,
+            Wish::ShutDown { within_ms } => self.shut_down(status, within_ms, now),
+            Wish::Kill => None,
+        }
+    }
+
+    fn go_on(&mut self, status: Status, now: u64) -> Option<Order> {
+        let again = match status {
+            Status::DiskError => DISK_AGAIN_MS,
+            Status::Paused => PAUSE_MAX_MS,
+            _ => return None,
+        };
+        if self.continued.is_some_and(|at| now < at.saturating_add(again)) {
+            return None;
+        }
+        self.tell_to_continue(now)
+    }
+
+    fn tell_to_continue(&mut self, now: u64) -> Option<Order> {
+        if self.continuing || self.freezing.is_some() {
+            return None;
+        }
+        self.continuing = true;
+        self.continued = Some(now);
+        Some(Order::Continue)
+    }
+
+    fn freeze(&mut self, now: u64) -> Option<Order> {
+        match self.freezing {
+            None if self.is(Defect::RunsWithoutLease) => None,
+            None => {
+                self.freezing = Some(now);
+                Some(Order::Pause)
+            }
+            Some(since) if now >= since.saturating_add(PAUSE_MAX_MS) => {
+                match self.is(Defect::TrustsPause) {
+                    true => None,
+                    false => self.kill(),
+                }
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn shut_down(&mut self, status: Status, within_ms: u64, now: u64) -> Option<Order> {
+        if within_ms == 0 {
+            return self.quit(now);
+        }
+        let kill_at = now.saturating_add(within_ms);
+        if status != Status::Running {
+            // It hears the power button only while it runs.
+            return match status {
+                Status::DiskError => self.quit(now),
+                _ => self.tell_to_continue(now),
+            };
+        }
+        let pressed = Some(now);
+        self.ending = Some(Ending { pressed, kill_at });
+        Some(Order::PowerDown)
+    }
+
+    fn quit(&mut self, now: u64) -> Option<Order> {
+        self.ending = Some(Ending {
+            pressed: None,
+            kill_at: now.saturating_add(QUIT_MAX_MS),
+        });
+        Some(Order::Quit)
+    }
+
+    fn while_ending(&mut self, ending: Ending, status: Status, now: u64) -> Option<Order> {
+        if now >= ending.kill_at {
+            return self.kill();
+        }
+        let Some(pressed) = ending.pressed else {
+            return None;
+        };
+        if matches!(status, Status::ShutDown | Status::Panicked | Status::Broken) {
+            return self.quit(now);
+        }
+        if now >= pressed.saturating_add(POWER_AGAIN_MS) {
+            let pressed = Some(now);
+            self.ending = Some(Ending { pressed, ..ending });
+            return Some(Order::PowerDown);
+        }
+        None
+    }
+
+    /// When [`Life::next`] may have something new to do, milliseconds.
+    pub fn deadline(&self, wish: Wish) -> Option<u64> {
+        if self.killed {
+            return None;
+        }
+        match self.process {
+            Process::None => {
+                let waits = wish == Wish::Run && !self.has_failed() && !self.is_off;
+                waits.then_some(self.not_before)
+            }
+            Process::Ordered => None,
+            Process::Silent(since) => Some(since.saturating_add(match wish {
+                Wish::Freeze | Wish::Kill => PAUSE_MAX_MS,
+                _ => START_MAX_MS,
+            })),
+            Process::Speaks(_) => match (self.ending, self.freezing, self.continued) {
+                (_, Some(since), _) if wish == Wish::Freeze => {
+                    Some(since.saturating_add(PAUSE_MAX_MS))
+                }
+                (Some(Ending { pressed, kill_at }), ..) => {
+                    let again = pressed.map(|at| at.saturating_add(POWER_AGAIN_MS));
+                    Some(again.map_or(kill_at, |again| again.min(kill_at)))
+                }
+                (None, _, Some(at)) => Some(at.saturating_add(PAUSE_MAX_MS)),
+                (None, _, None) => None,
+            },
+        }
+    }
+
+    /// Returns how the guest is, for people.
+    pub fn shown(&self, now: u64) -> Shown {
+        match self.process {
+            Process::None if self.is_off => Shown::Off,
+            Process::None if self.has_failed() => Shown::Failed,
+            Process::None if self.failures > 0 && now < self.not_before => {
+                Shown::Waits(self.not_before)
+            }
+            Process::None => Shown::Down,
+            _ if self.killed => Shown::Ending,
+            Process::Ordered | Process::Silent(_) => Shown::Starting,
+            Process::Speaks(status) => match (self.ending, status) {
+                (Some(Ending { pressed: Some(_), kill_at }), _) => Shown::ShuttingDown(kill_at),
+                (Some(_), _) => Shown::Ending,
+                (None, Status::Running) => Shown::Running,
+                (None, Status::DiskError) => Shown::Paused(Still::Disk),
+                (None, Status::Moving | Status::Moved) => Shown::Paused(Still::Moving),
+                (None, Status::Paused) if self.continuing => Shown::Starting,
+                (None, _) => Shown::Paused(Still::Wished),
+            },
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Lives of a guest with a QEMU that fails, hangs and ends, by seed. `GUEST_SEED=n` replays one.
+
+use super::{Defect, FAILURES_MAX, Input, Life, Order, PAUSE_MAX_MS, Shown, Status, Wish};
+use lab::{Random, setting};
+
+const SEEDS: u64 = 3_000;
+const STEPS: u64 = 400;
+
+/// A QEMU as it may be.
+#[derive(Debug, Default)]
+struct Qemu {
+    is_there: bool,
+    status: Option<Status>,
+    /// It takes no orders any more but a kill.
+    hangs: bool,
+    /// Orders that it has not obeyed yet.
+    orders: Vec<Order>,
+    /// It was told to end.
+    ends: bool,
+    /// The kernel of the guest has given up.
+    panicked: bool,
+}
+
+struct World {
+    random: Random,
+    life: Life,
+    qemu: Qemu,
+    wish: Wish,
+    now: u64,
+    /// Since when it is to stand still.
+    frozen_since: Option<u64>,
+    /// Failures of starts in a row, and when the last was.
+    failed: u32,
+    failed_at: Option<u64>,
+    trace: Vec<String>,
+}
+
+impl World {
+    fn new(seed: u64, defect: Option<Defect>) -> World {
+        World {
+            random: Random::new(seed),
+            life: Life::with(defect),
+            qemu: Qemu::default(),
+            wish: Wish::Run,
+            now: 0,
+            frozen_since: None,
+            failed: 0,
+            failed_at: None,
+            trace: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, words: String) {
+        self.trace.push(format!("{}: {words}", self.now));
+    }
+
+    /// Obeys until nothing is to be done.
+    fn settle(&mut self) -> Result<(), String> {
+        for _ in 0..20 {
+            let Some(order) = self.life.next(self.wish, self.now) else {
+                return Ok(());
+            };
+            self.note(format!("{order:?} for {:?}", self.wish));
+            self.obey(order)?;
+        }
+        Err("orders without end".to_owned())
+    }
+
+    fn obey(&mut self, order: Order) -> Result<(), String> {
+        match order {
+            Order::Start => {
+                if self.qemu.is_there {
+                    return Err("a second QEMU".to_owned());
+                }
+                if self.wish != Wish::Run {
+                    return Err(format!("started although {:?}", self.wish));
+                }
+                if self.failed >= FAILURES_MAX {
+                    return Err("started after too many failures".to_owned());
+                }
+                let since = self.failed_at.map(|at| self.now - at);
+                if since.is_some_and(|since| since < 500) {
+                    return Err("started again without a pause".to_owned());
+                }
+                if self.random.percent(15) {
+                    self.failure();
+                    self.see(Input::NotStarted("no memory".to_owned()));
+                } else {
+                    self.qemu = Qemu {
+                        is_there: true,
+                        status: None,
+                        hangs: self.random.percent(5),
+                        ..Qemu::default()
+                    };
+                    self.see(Input::Started);
+                }
+            }
+            Order::Kill => self.end(),
+            Order::Quit | Order::PowerDown => {
+                if std::mem::take(&mut self.qemu.panicked) && !self.qemu.ends {
+                    self.failure();
+                }
+                self.qemu.ends = true;
+                self.qemu.orders.push(order);
+            }
+            order if !self.qemu.hangs => self.qemu.orders.push(order),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn failure(&mut self) {
+        self.failed += 1;
+        self.failed_at = Some(self.now);
+    }
+
+    fn see(&mut self, input: Input) {
+        self.note(format!("{input:?}"));
+        self.life.see(input, self.now);
+    }
+
+    fn end(&mut self) {
+        if std::mem::take(&mut self.qemu).is_there {
+            self.see(Input::Ended("it ended".to_owned()));
+        }
+    }
+
+    fn says(&mut self, status: Status) {
+        self.qemu.status = Some(status);
+        self.see(Input::Says(status));
+    }
+
+    /// Something happens.
+    fn step(&mut self) {
+        self.now += match self.random.below(4) {
+            0 => 1,
+            1 => self.random.below(100),
+            2 => self.random.below(1_000),
+            _ => self.random.below(15_000),
+        };
+        // Time passes in steps that a role would wake up for.
+        match self.random.below(12) {
+            0..=5 => self.qemu_obeys(),
+            6 => self.wishes(),
+            7 if self.qemu.is_there && self.random.percent(20) => {
+                if !self.qemu.ends {
+                    self.failure();
+                }
+                self.end();
+            }
+            8 if self.qemu.status == Some(Status::Running) && !self.qemu.hangs => {
+                match self.random.below(8) {
+                    0 => self.says(Status::ShutDown),
+                    1 => {
+                        self.qemu.panicked = true;
+                        self.says(Status::Panicked);
+                    }
+                    _ => self.says(Status::DiskError),
+                }
+            }
+            9 if self.random.percent(10) => self.qemu.hangs = true,
+            10 if self.random.percent(5) => {
+                self.failed = 0;
+                self.failed_at = None;
+                self.see(Input::Forgive);
+            }
+            _ => {}
+        }
+    }
+
+    fn qemu_obeys(&mut self) {
+        if !self.qemu.is_there || self.qemu.hangs {
+            return;
+        }
+        if self.qemu.status.is_none() {
+            return self.says(Status::Paused);
+        }
+        if self.qemu.orders.is_empty() {
+            return;
+        }
+        let running = self.qemu.status == Some(Status::Running);
+        let stands = matches!(self.qemu.status, Some(Status::Paused | Status::DiskError));
+        let order = self.qemu.orders.remove(0);
+        // The reply comes before or behind the event.
+        let early = self.random.percent(50);
+        if early {
+            self.see(Input::Obeyed(order));
+        }
+        match order {
+            Order::Continue if stands => self.says(Status::Running),
+            Order::Pause if running => self.says(Status::Paused),
+            Order::PowerDown if running && self.random.percent(60) => self.says(Status::ShutDown),
+            Order::Quit => return self.end(),
+            _ => {}
+        }
+        if !early {
+            self.see(Input::Obeyed(order));
+        }
+    }
+
+    fn wishes(&mut self) {
+        self.wish = match self.random.below(8) {
+            0 | 1 => Wish::Freeze,
+            2 => Wish::Hold,
+            3 => Wish::ShutDown { within_ms: 30_000 },
+            4 => Wish::Kill,
+            _ => Wish::Run,
+        };
+        self.note(format!("wish {:?}", self.wish));
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        let frozen = matches!(self.wish, Wish::Freeze | Wish::Kill);
+        if !frozen {
+            self.frozen_since = None;
+        } else {
+            self.frozen_since.get_or_insert(self.now);
+        }
+        let runs = self.qemu.is_there && self.qemu.status == Some(Status::Running);
+        let since = self.frozen_since.map_or(0, |since| self.now - since);
+        if runs && since > PAUSE_MAX_MS {
+            return Err(format!("runs {since} ms after it was to stand still"));
+        }
+        if self.life.is_there() != self.qemu.is_there {
+            return Err("the process is not what is believed".to_owned());
+        }
+        let shown = self.life.shown(self.now);
+        if runs && shown == Shown::Down {
+            return Err("shown as down while it runs".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Lets the time pass to each moment at which something is due before `until`.
+    fn wake(&mut self, until: u64) -> Result<(), String> {
+        let end = self.now.max(until);
+        while let Some(due) = self.life.deadline(self.wish).filter(|due| *due < end) {
+            if due <= self.now {
+                break;
+            }
+            self.now = due;
+            self.settle()?;
+            self.check()?;
+        }
+        self.now = end;
+        Ok(())
+    }
+}
+
+fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
+    let mut world = World::new(seed, defect);
+    let run = |world: &mut World| {
+        for _ in 0..STEPS {
+            world.settle()?;
+            world.check()?;
+            let before = world.now;
+            world.step();
+            let then = std::mem::replace(&mut world.now, before);
+            world.wake(then)?;
+        }
+        Ok(())
+    };
+    run(&mut world).map_err(|error: String| {
+        let from = world.trace.len().saturating_sub(25);
+        format!("seed {seed}: {error}\n{}", world.trace[from..].join("\n"))
+    })
+}
+
+#[test]
+fn a_guest_never_runs_twice_or_where_it_may_not() {
+    let seeds = match setting("GUEST_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..setting("GUEST_SEEDS").unwrap_or(SEEDS),
+    };
+    for seed in seeds {
+        if let Err(error) = history(seed, None) {
+            panic!("{error}");
+        }
+    }
+}
+
+#[test]
+fn deliberate_defects_are_found() {
+    for defect in [
+        Defect::RunsWithoutLease,
+        Defect::TrustsPause,
+        Defect::RestartsAtOnce,
+        Defect::NeverGivesUp,
+    ] {
+        let found = (0..SEEDS).any(|seed| history(seed, Some(defect)).is_err());
+        assert!(found, "{defect:?} is not found");
+    }
+}
