@@ -6,7 +6,9 @@
 //!
 //! This crate never decides which node holds a lease, and never knows what is on a disk.
 
+pub mod agreement;
 pub mod config;
 pub mod life;
 pub mod placement;
+pub mod qemu;
 pub mod qmp;

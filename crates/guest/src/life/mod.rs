@@ -297,22 +297,22 @@ impl Life {
         if self.process == Process::None {
             return;
         }
-        let ran_ms = self.runs_since.map_or(0, |since| now.saturating_sub(since));
         let last = std::mem::replace(&mut self.process, Process::None);
         let ordered = self.ending.take().is_some() || std::mem::take(&mut self.killed);
         self.freezing = None;
         self.continuing = false;
         self.continued = None;
-        self.runs_since = None;
-        if ran_ms >= WELL_AFTER_MS {
-            self.failures = 0;
-        }
         if !ordered && last != Process::Speaks(Status::Moved) && !self.is_off {
             self.fail(words, now);
         }
+        self.runs_since = None;
     }
 
     fn fail(&mut self, why: String, now: u64) {
+        let ran_ms = { self.runs_since.take() }.map_or(0, |since| now.saturating_sub(since));
+        if ran_ms >= WELL_AFTER_MS {
+            self.failures = 0;
+        }
         self.why = why;
         self.failures = self.failures.saturating_add(1);
         let pause = PAUSE_FIRST_MS << self.failures.saturating_sub(1).min(6);
@@ -412,7 +412,10 @@ impl Life {
             Status::Paused => PAUSE_MAX_MS,
             _ => return None,
         };
-        if self.continued.is_some_and(|at| now < at.saturating_add(again)) {
+        if self
+            .continued
+            .is_some_and(|at| now < at.saturating_add(again))
+        {
             return None;
         }
         self.tell_to_continue(now)
@@ -528,7 +531,13 @@ impl Life {
             _ if self.killed => Shown::Ending,
             Process::Ordered | Process::Silent(_) => Shown::Starting,
             Process::Speaks(status) => match (self.ending, status) {
-                (Some(Ending { pressed: Some(_), kill_at }), _) => Shown::ShuttingDown(kill_at),
+                (
+                    Some(Ending {
+                        pressed: Some(_),
+                        kill_at,
+                    }),
+                    _,
+                ) => Shown::ShuttingDown(kill_at),
                 (Some(_), _) => Shown::Ending,
                 (None, Status::Running) => Shown::Running,
                 (None, Status::DiskError) => Shown::Paused(Still::Disk),

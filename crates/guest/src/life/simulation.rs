@@ -1,6 +1,8 @@
 //! Lives of a guest with a QEMU that fails, hangs and ends, by seed. `GUEST_SEED=n` replays one.
 
-use super::{Defect, FAILURES_MAX, Input, Life, Order, PAUSE_MAX_MS, Shown, Status, Wish};
+use super::{
+    Defect, FAILURES_MAX, Input, Life, Order, PAUSE_MAX_MS, Shown, Status, WELL_AFTER_MS, Wish,
+};
 use lab::{Random, setting};
 
 const SEEDS: u64 = 3_000;
@@ -32,6 +34,7 @@ struct World {
     /// Failures of starts in a row, and when the last was.
     failed: u32,
     failed_at: Option<u64>,
+    runs_since: Option<u64>,
     trace: Vec<String>,
 }
 
@@ -46,6 +49,7 @@ impl World {
             frozen_since: None,
             failed: 0,
             failed_at: None,
+            runs_since: None,
             trace: Vec::new(),
         }
     }
@@ -97,7 +101,8 @@ impl World {
             }
             Order::Kill => self.end(),
             Order::Quit | Order::PowerDown => {
-                if std::mem::take(&mut self.qemu.panicked) && !self.qemu.ends {
+                let ordered = self.qemu.ends || matches!(self.wish, Wish::ShutDown { .. });
+                if std::mem::take(&mut self.qemu.panicked) && !ordered {
                     self.failure();
                 }
                 self.qemu.ends = true;
@@ -110,6 +115,10 @@ impl World {
     }
 
     fn failure(&mut self) {
+        let ran_ms = self.runs_since.take().map_or(0, |since| self.now - since);
+        if ran_ms >= WELL_AFTER_MS {
+            self.failed = 0;
+        }
         self.failed += 1;
         self.failed_at = Some(self.now);
     }
@@ -120,6 +129,7 @@ impl World {
     }
 
     fn end(&mut self) {
+        self.runs_since = None;
         if std::mem::take(&mut self.qemu).is_there {
             self.see(Input::Ended("it ended".to_owned()));
         }
@@ -127,6 +137,9 @@ impl World {
 
     fn says(&mut self, status: Status) {
         self.qemu.status = Some(status);
+        if status == Status::Running {
+            self.runs_since.get_or_insert(self.now);
+        }
         self.see(Input::Says(status));
     }
 

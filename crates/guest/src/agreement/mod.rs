@@ -1,0 +1,668 @@
+//! What the nodes agree on about guests, as a value: the leases that this node wants, what it writes
+//! under them, and what is to become of each guest here. It reads no clock and sends nothing.
+//!
+//! - A guest runs where its lease `guest/NAME` is, and nowhere else. What a lease says is written by
+//!   the node that holds it ([`GuestRecord`]).
+//! - A node is there for guests as long as it holds the lease `guest/@NODE`. Every other node asks for
+//!   it too, at a lower rank: so each learns of a node that is gone, and the node gets it back.
+//! - Where a guest goes is computed by each node alike ([`crate::placement`]). If two nodes see
+//!   different things, the lease decides.
+//! - A guest leaves a node before its lease does.
+
+mod record;
+#[cfg(test)]
+mod tests;
+
+pub use record::{GuestRecord, NodeRecord};
+
+use crate::config::{Guest, Guests};
+use crate::life::Wish;
+use crate::placement::{self, Place, Room, View};
+use part::role::KnownLease;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The rank of a node for its own lease, and for a guest.
+const OWN: u32 = 100;
+/// The rank of a node for the lease of another node.
+const OTHERS: u32 = 1;
+/// The prefix of the leases of guests.
+const PREFIX: &str = "guest/";
+
+/// How a guest is on this node.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Local {
+    /// There is a QEMU, or may be one.
+    pub is_there: bool,
+    /// Its processors run, or may run.
+    pub may_run: bool,
+    /// The epoch in which it was started, or allowed to go on last.
+    pub epoch: Option<u64>,
+    /// It runs, and its check is well.
+    pub is_up: bool,
+    /// It shut down by itself.
+    pub is_off: bool,
+    /// Why it failed too often, if it did.
+    pub failed: Option<String>,
+    /// Its volumes can be written here, and by nobody elsewhere.
+    pub has_volumes: bool,
+}
+
+/// An order of an operator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// It runs again.
+    Start,
+    /// It shuts down and stays so.
+    Stop,
+    /// It goes to this node.
+    Move(String),
+}
+
+/// What an operator wants of a guest until the cluster has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Pending {
+    order: Order,
+}
+
+/// What is decided about a guest here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decided {
+    /// What is wanted of it.
+    pub wish: Wish,
+    /// The epoch in which it may run here.
+    pub epoch: Option<u64>,
+    /// Its volumes are to be had here.
+    pub uses_volumes: bool,
+    /// Why it is not here, or does not run, in words; empty where it does.
+    pub why: String,
+}
+
+/// What is to be told the cluster.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Told {
+    /// The leases, with their ranks; zero: it is only watched.
+    pub leases: Vec<(String, u32)>,
+    /// Records to be written.
+    pub records: Vec<Written>,
+}
+
+/// A record of a lease.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// The lease.
+    pub name: String,
+    /// The epoch in which it is held.
+    pub epoch: u64,
+    /// Higher than that of the record before.
+    pub number: u64,
+    /// The record.
+    pub value: Vec<u8>,
+}
+
+/// The state.
+#[derive(Debug, Default)]
+pub struct Agreement {
+    me: String,
+    /// What this machine has.
+    own: NodeRecord,
+    leases: BTreeMap<String, KnownLease>,
+    /// The cluster has told anything.
+    is_known: bool,
+    pending: BTreeMap<String, Pending>,
+    /// Leases of other nodes that are given back.
+    yields: BTreeSet<String>,
+    /// What was decided last.
+    places: BTreeMap<String, Place>,
+}
+
+fn lease_of(guest: &str) -> String {
+    format!("{PREFIX}{guest}")
+}
+
+fn lease_of_node(node: &str) -> String {
+    format!("{PREFIX}@{node}")
+}
+
+impl Agreement {
+    /// Of the node of this name, with what it has for guests.
+    pub fn new(me: &str, room: Room) -> Agreement {
+        Agreement {
+            me: me.to_owned(),
+            own: NodeRecord {
+                drained: false,
+                memory_bytes: room.memory_bytes,
+                cpus: room.cpus,
+            },
+            ..Agreement::default()
+        }
+    }
+
+    /// What this machine has may be another thing after a reload.
+    pub fn set_room(&mut self, room: Room) {
+        self.own.memory_bytes = room.memory_bytes;
+        self.own.cpus = room.cpus;
+    }
+
+    /// The cluster tells what it knows.
+    pub fn learn(&mut self, leases: Vec<KnownLease>) {
+        self.is_known = true;
+        let named = leases.into_iter().map(|lease| (lease.name.clone(), lease));
+        self.leases = named.collect();
+        let drained = { self.leases.get(&lease_of_node(&self.me)) }
+            .and_then(|lease| NodeRecord::decode(&lease.record));
+        // A drain outlives the role.
+        if let Some(record) = drained {
+            self.own.drained = record.drained;
+        }
+        let leases = &self.leases;
+        self.yields
+            .retain(|name| leases.get(name).is_some_and(|lease| lease.until_ns > 0));
+    }
+
+    /// Another node could use a lease better.
+    pub fn hand_over(&mut self, name: &str) {
+        if name.starts_with("guest/@") && name != lease_of_node(&self.me) {
+            self.yields.insert(name.to_owned());
+        }
+    }
+
+    /// Whether this node gives its guests away.
+    pub fn is_drained(&self) -> bool {
+        self.own.drained
+    }
+
+    /// This node gives its guests away, or takes some again. It takes effect with the record.
+    ///
+    /// # Errors
+    /// The cluster cannot be told now.
+    pub fn drain(&mut self, drained: bool, now_ns: u64) -> Result<Written, String> {
+        let name = lease_of_node(&self.me);
+        let lease = { self.leases.get(&name) }.filter(|lease| lease.until_ns > now_ns);
+        let Some(lease) = lease else {
+            return Err(
+                "the cluster cannot be told: this node is not connected with a majority of it"
+                    .to_owned(),
+            );
+        };
+        let record = NodeRecord {
+            drained,
+            ..self.own.clone()
+        };
+        Ok(Written {
+            name,
+            epoch: lease.epoch,
+            number: lease.number.saturating_add(1),
+            value: record.encode(),
+        })
+    }
+
+    /// Takes an order of an operator.
+    ///
+    /// # Errors
+    /// Why it cannot be carried out here, in words.
+    pub fn order(
+        &mut self,
+        guests: &Guests,
+        name: &str,
+        order: Order,
+        now_ns: u64,
+    ) -> Result<(), String> {
+        let Some(guest) = guests.guests.get(name) else {
+            return Err(format!("the served configuration has no guest '{name}'"));
+        };
+        if guests.me.is_empty() {
+            self.pending.insert(name.to_owned(), Pending { order });
+            return Ok(());
+        }
+        if !self.is_known {
+            return Err("no cluster has reported its leases yet".to_owned());
+        }
+        let lease = self.leases.get(&lease_of(name));
+        let holder = lease.map_or("", |lease| lease.holder.as_str());
+        let is_mine = lease.is_some_and(|lease| lease.until_ns > now_ns);
+        let record = self.record_of(name);
+        match &order {
+            Order::Start if !is_mine && !holder.is_empty() && record.stopped.is_empty() => {
+                return Err(format!("guest '{name}' is on {holder}"));
+            }
+            Order::Start if !guest.prefer.contains(&self.me) => {
+                return Err(format!(
+                    "guest '{name}' may not run on this node: its line `prefer` does not name it"
+                ));
+            }
+            Order::Stop | Order::Move(_) if !is_mine => {
+                return Err(match holder {
+                    "" => format!("guest '{name}' is on no node"),
+                    holder => format!("guest '{name}' is on {holder}: run the command there"),
+                });
+            }
+            Order::Move(to) if !guest.prefer.contains(to) => {
+                let all = guest.prefer.join(", ");
+                return Err(format!(
+                    "guest '{name}' may not run on '{to}': its line `prefer` names {all}"
+                ));
+            }
+            Order::Move(to) if *to == self.me => {
+                return Err(format!("guest '{name}' is on {to} already"));
+            }
+            Order::Move(to) if !self.is_there(to, now_ns) => {
+                return Err(format!("node {to} is not there: no guest can move to it"));
+            }
+            _ => {}
+        }
+        self.pending.insert(name.to_owned(), Pending { order });
+        Ok(())
+    }
+
+    fn record_of(&self, name: &str) -> GuestRecord {
+        let lease = self.leases.get(&lease_of(name));
+        lease
+            .and_then(|lease| GuestRecord::decode(&lease.record))
+            .unwrap_or_default()
+    }
+
+    /// Whether a node holds its own lease, as far as this one knows.
+    fn is_there(&self, node: &str, now_ns: u64) -> bool {
+        let lease = self.leases.get(&lease_of_node(node));
+        lease.is_some_and(|lease| match node == self.me {
+            true => lease.until_ns > now_ns,
+            false => lease.holder == node,
+        })
+    }
+
+    /// The nodes that are there, and those that are not.
+    pub fn nodes(&self, guests: &Guests, now_ns: u64) -> BTreeMap<String, bool> {
+        let names = names(guests).into_iter();
+        names
+            .map(|name| {
+                let is_there = self.is_there(&name, now_ns);
+                (name, is_there)
+            })
+            .collect()
+    }
+
+    /// The node on which a guest is, as the cluster knows it; empty: none.
+    pub fn holder(&self, name: &str) -> &str {
+        let lease = self.leases.get(&lease_of(name));
+        lease.map_or("", |lease| lease.holder.as_str())
+    }
+
+    /// What the nodes see, for the placement.
+    fn view(&self, guests: &Guests, now_ns: u64) -> View {
+        let mut view = View::default();
+        for name in names(guests) {
+            if !self.is_there(&name, now_ns) {
+                continue;
+            }
+            let lease = self.leases.get(&lease_of_node(&name));
+            let record = lease.and_then(|lease| NodeRecord::decode(&lease.record));
+            // A node that has not said yet what it has takes none.
+            let Some(record) = record else {
+                continue;
+            };
+            view.nodes.push(placement::Node {
+                room: Room {
+                    memory_bytes: record.memory_bytes,
+                    cpus: record.cpus,
+                },
+                is_drained: record.drained,
+                name,
+            });
+        }
+        for (name, guest) in &guests.guests {
+            let record = self.record_of(name);
+            if !record.stopped.is_empty() {
+                continue;
+            }
+            let holder = self.holder(name);
+            if !holder.is_empty() {
+                view.runs.insert(name.clone(), holder.to_owned());
+            }
+            let mut prefers = guest.prefer.clone();
+            prefers.retain(|node| !record.failed.contains_key(node));
+            if prefers.contains(&record.to) {
+                prefers.retain(|node| *node != record.to);
+                prefers.insert(0, record.to.clone());
+            }
+            view.guests.push(placement::Guest {
+                name: name.clone(),
+                takes: Room {
+                    memory_bytes: guest.memory_bytes,
+                    cpus: guest.cpus,
+                },
+                prefers,
+                priority: guest.order.priority,
+                fails_back: guest.order.fails_back,
+                beside: guest.order.beside.clone(),
+                apart: guest.order.apart.clone(),
+            });
+        }
+        view
+    }
+
+    /// Decides what is to become of each guest here, and what the cluster is to be told.
+    pub fn decide(
+        &mut self,
+        guests: &Guests,
+        locals: &BTreeMap<String, Local>,
+        now_ns: u64,
+    ) -> (BTreeMap<String, Decided>, Told) {
+        if guests.me.is_empty() {
+            return (self.without_cluster(guests, locals), Told::default());
+        }
+        self.places = placement::place(&self.view(guests, now_ns));
+        let mut told = Told {
+            leases: self.of_nodes(guests),
+            records: Vec::new(),
+        };
+        self.say_what_there_is(&mut told, now_ns);
+        let mut decided = BTreeMap::new();
+        let unknown = Local::default();
+        for (name, guest) in &guests.guests {
+            let local = locals.get(name).unwrap_or(&unknown);
+            let one = self.decide_one(name, guest, guests, local, now_ns, &mut told);
+            decided.insert(name.clone(), one);
+        }
+        // A guest whose section is gone leaves, and its lease stays until it has.
+        for (name, local) in locals {
+            if local.is_there && !guests.guests.contains_key(name) {
+                told.leases.push((lease_of(name), OWN));
+                let is_held = self.held(name, now_ns).is_some();
+                decided.insert(name.clone(), gone(is_held));
+            }
+        }
+        (decided, told)
+    }
+
+    fn held(&self, name: &str, now_ns: u64) -> Option<&KnownLease> {
+        let lease = self.leases.get(&lease_of(name));
+        lease.filter(|lease| lease.until_ns > now_ns)
+    }
+
+    fn of_nodes(&self, guests: &Guests) -> Vec<(String, u32)> {
+        let names = names(guests).into_iter();
+        names
+            .map(|name| {
+                let lease = lease_of_node(&name);
+                let rank = match name == self.me {
+                    true => OWN,
+                    false if self.yields.contains(&lease) => 0,
+                    false => OTHERS,
+                };
+                (lease, rank)
+            })
+            .collect()
+    }
+
+    /// Writes what this node has, if the cluster has not got it.
+    fn say_what_there_is(&self, told: &mut Told, now_ns: u64) {
+        let name = lease_of_node(&self.me);
+        let Some(lease) = { self.leases.get(&name) }.filter(|lease| lease.until_ns > now_ns) else {
+            return;
+        };
+        if NodeRecord::decode(&lease.record).as_ref() != Some(&self.own) {
+            told.records.push(Written {
+                name,
+                epoch: lease.epoch,
+                number: lease.number.saturating_add(1),
+                value: self.own.encode(),
+            });
+        }
+    }
+
+    fn decide_one(
+        &mut self,
+        name: &str,
+        guest: &Guest,
+        guests: &Guests,
+        local: &Local,
+        now_ns: u64,
+        told: &mut Told,
+    ) -> Decided {
+        let record = self.record_of(name);
+        let Some(lease) = self.held(name, now_ns).cloned() else {
+            let decided = self.not_held(name, &record, local);
+            told.leases.push((lease_of(name), self.rank(name, local)));
+            return decided;
+        };
+        let wanted = self.wanted(name, &record, local);
+        let stays = wanted.stopped.is_empty() && self.is_placed_here(name, &wanted);
+        let stays = stays && !wanted.failed.contains_key(&self.me);
+        if wanted != record {
+            told.records.push(Written {
+                name: lease_of(name),
+                epoch: lease.epoch,
+                number: lease.number.saturating_add(1),
+                value: wanted.encode(),
+            });
+        } else {
+            // The cluster has it.
+            self.pending.remove(name);
+        }
+        // The lease is given up once the guest has left and the record says where it goes.
+        let leaves = !stays && !local.is_there && wanted == record;
+        let rank = if leaves { 0 } else { OWN };
+        told.leases.push((lease_of(name), rank));
+        let is_stale = { local.epoch }.is_some_and(|epoch| lease.epoch > epoch.saturating_add(1));
+        let why = match (stays, local.has_volumes) {
+            (false, _) => self.why(name, &wanted),
+            (true, false) => "its volumes are not here yet".to_owned(),
+            (true, true) => self.waits_for(guest, guests).unwrap_or_default(),
+        };
+        let wish = match (stays, local.is_there) {
+            // Another node may have had it in between.
+            _ if local.is_there && is_stale => Wish::Kill,
+            (false, _) => Wish::ShutDown {
+                within_ms: guest.stop_ms,
+            },
+            (true, true) if !local.has_volumes && !local.may_run => Wish::Hold,
+            (true, false) if !why.is_empty() => Wish::Hold,
+            (true, _) => Wish::Run,
+        };
+        Decided {
+            wish,
+            epoch: Some(lease.epoch),
+            uses_volumes: stays || local.is_there,
+            why,
+        }
+    }
+
+    /// What becomes of a guest whose lease this node does not hold.
+    fn not_held(&self, name: &str, record: &GuestRecord, local: &Local) -> Decided {
+        let lease = self.leases.get(&lease_of(name));
+        let other = lease.filter(|lease| !lease.holder.is_empty() && lease.holder != self.me);
+        // It was granted to another node since: what is here is a thing of the past.
+        let is_elsewhere =
+            other.is_some_and(|lease| { local.epoch }.is_none_or(|epoch| lease.epoch > epoch));
+        let wish = match local.is_there {
+            false => Wish::Hold,
+            true if is_elsewhere => Wish::Kill,
+            true => Wish::Freeze,
+        };
+        let why = match (local.is_there, other) {
+            (true, _) => {
+                "this node does not hold its lease: no majority of the cluster is reachable"
+                    .to_owned()
+            }
+            (false, Some(lease)) => format!("on {}", lease.holder),
+            (false, None) => self.why(name, record),
+        };
+        Decided {
+            wish,
+            epoch: None,
+            uses_volumes: false,
+            why,
+        }
+    }
+
+    /// How much this node wants the lease of a guest that it does not hold.
+    fn rank(&self, name: &str, local: &Local) -> u32 {
+        let is_placed = matches!(self.places.get(name), Some(Place::On(node)) if *node == self.me);
+        let ordered = matches!(
+            self.pending.get(name),
+            Some(Pending {
+                order: Order::Start
+            })
+        );
+        let wants = is_placed || ordered || local.is_there;
+        if wants && self.is_known { OWN } else { 0 }
+    }
+
+    /// What the record of a guest is to say.
+    fn wanted(&self, name: &str, record: &GuestRecord, local: &Local) -> GuestRecord {
+        let mut wanted = record.clone();
+        if wanted.to == self.me {
+            wanted.to.clear();
+        }
+        match self.pending.get(name).map(|pending| &pending.order) {
+            Some(Order::Start) => {
+                wanted.stopped.clear();
+                wanted.failed.clear();
+            }
+            Some(Order::Stop) => "an operator stopped it".clone_into(&mut wanted.stopped),
+            Some(Order::Move(to)) => {
+                wanted.to.clone_from(to);
+                wanted.failed.remove(to);
+            }
+            None if local.is_off => "it shut down by itself".clone_into(&mut wanted.stopped),
+            None => {
+                if let Some(why) = &local.failed {
+                    wanted.failed.insert(self.me.clone(), why.clone());
+                }
+            }
+        }
+        wanted.up = local.is_up && wanted.stopped.is_empty();
+        wanted
+    }
+
+    fn is_placed_here(&self, name: &str, wanted: &GuestRecord) -> bool {
+        if !wanted.to.is_empty() {
+            return false;
+        }
+        match self.places.get(name) {
+            Some(Place::On(node)) => *node == self.me,
+            Some(Place::Down(_)) => false,
+            // An order to start that the record does not have yet.
+            None => true,
+        }
+    }
+
+    /// Why a guest does not run, in words.
+    fn why(&self, name: &str, record: &GuestRecord) -> String {
+        if !record.stopped.is_empty() {
+            return format!(
+                "{}: `evenkeel guest start {name}` starts it",
+                record.stopped
+            );
+        }
+        match self.places.get(name) {
+            _ if !self.is_known => "the cluster has not reported its leases yet".to_owned(),
+            Some(Place::On(node)) if *node == self.me => {
+                "waiting for its lease: another node may still have it".to_owned()
+            }
+            Some(Place::On(node)) => format!("it goes to {node}"),
+            Some(Place::Down(why)) if record.failed.is_empty() => why.to_string(),
+            _ => {
+                let failed =
+                    { record.failed.iter() }.map(|(node, why)| format!("at {node}: {why}"));
+                let failed: Vec<String> = failed.collect();
+                format!(
+                    "it failed too often ({}): `evenkeel guest start {name}` tries again",
+                    failed.join("; ")
+                )
+            }
+        }
+    }
+
+    /// The guest for which another one waits.
+    fn waits_for(&self, guest: &Guest, guests: &Guests) -> Option<String> {
+        let missing = guest.order.after.iter().find(|other| {
+            let record = self.record_of(other);
+            // One that is not to run is waited for by nobody.
+            let is_wanted = guests.guests.contains_key(*other) && record.stopped.is_empty();
+            let can = matches!(self.places.get(*other), Some(Place::On(_)));
+            is_wanted && can && !record.up
+        })?;
+        Some(format!("it starts after {missing}, which is not up yet"))
+    }
+
+    /// Without a cluster each guest is here, unless an operator stopped it.
+    fn without_cluster(
+        &mut self,
+        guests: &Guests,
+        locals: &BTreeMap<String, Local>,
+    ) -> BTreeMap<String, Decided> {
+        let unknown = Local::default();
+        let is_stopped =
+            |pending: Option<&Pending>| matches!(pending, Some(Pending { order: Order::Stop }));
+        let of = |(name, guest): (&String, &Guest)| {
+            let local = locals.get(name).unwrap_or(&unknown);
+            let stopped = is_stopped(self.pending.get(name));
+            let waiting = { guest.order.after.iter() }.find(|other| {
+                let is_up = locals.get(*other).is_some_and(|other| other.is_up);
+                let is_off = locals.get(*other).is_some_and(|other| other.is_off);
+                guests.guests.contains_key(*other)
+                    && !is_up
+                    && !is_off
+                    && !is_stopped(self.pending.get(*other))
+            });
+            let (wish, why) = match (stopped, waiting) {
+                (true, _) => (
+                    Wish::ShutDown {
+                        within_ms: guest.stop_ms,
+                    },
+                    format!("an operator stopped it: `evenkeel guest start {name}` starts it"),
+                ),
+                (false, _) if !local.has_volumes && !local.may_run => {
+                    (Wish::Hold, "its volumes are not here yet".to_owned())
+                }
+                (false, Some(other)) if !local.is_there => (
+                    Wish::Hold,
+                    format!("it starts after {other}, which is not up yet"),
+                ),
+                (false, _) => (Wish::Run, String::new()),
+            };
+            let decided = Decided {
+                wish,
+                epoch: Some(0),
+                uses_volumes: !stopped || local.is_there,
+                why,
+            };
+            (name.clone(), decided)
+        };
+        let mut all: BTreeMap<String, Decided> = guests.guests.iter().map(of).collect();
+        for (name, local) in locals {
+            if local.is_there && !guests.guests.contains_key(name) {
+                all.insert(name.clone(), gone(true));
+            }
+        }
+        all
+    }
+
+    /// The guests that an operator stopped, where there is no cluster that knows.
+    pub fn stopped(&self) -> BTreeSet<String> {
+        let stopped = { self.pending.iter() }.filter(|(_, one)| one.order == Order::Stop);
+        stopped.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// What becomes of a guest without a section.
+fn gone(is_held: bool) -> Decided {
+    Decided {
+        wish: match is_held {
+            true => Wish::ShutDown {
+                within_ms: crate::config::STOP_MS,
+            },
+            false => Wish::Freeze,
+        },
+        epoch: None,
+        uses_volumes: true,
+        why: "its section is gone: it shuts down".to_owned(),
+    }
+}
+
+/// The nodes that guests name.
+fn names(guests: &Guests) -> BTreeSet<String> {
+    let named = guests.guests.values().flat_map(|guest| &guest.prefer);
+    named.cloned().collect()
+}

@@ -1,0 +1,103 @@
+//! What nodes write down in the cluster about guests and about themselves, under leases: at most
+//! 320 bytes each.
+
+use part::codec;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Bytes of a reason that are kept: three of them have room in a record.
+const WHY_BYTES_MAX: usize = 72;
+/// Nodes whose failures are kept.
+const FAILED_MAX: usize = 2;
+
+/// Of a guest, under its lease: written by the node that holds it.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct GuestRecord {
+    /// It is not to run, and why; empty: it is.
+    pub stopped: String,
+    /// The node that takes it next, whatever it prefers; empty: none.
+    pub to: String,
+    /// The nodes on which it failed too often, and why.
+    pub failed: BTreeMap<String, String>,
+    /// It runs, and its check is well.
+    pub up: bool,
+}
+
+/// Of a node, under the lease that says that it is there: written by itself.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct NodeRecord {
+    /// It gives its guests away.
+    pub drained: bool,
+    /// Bytes of memory that it has for guests.
+    pub memory_bytes: u64,
+    /// Processors that it has for guests.
+    pub cpus: u32,
+}
+
+impl GuestRecord {
+    /// Reads the record. An empty one is that of a guest that nobody has had yet; None: one of
+    /// another program.
+    pub fn decode(bytes: &[u8]) -> Option<GuestRecord> {
+        match bytes {
+            [] => Some(GuestRecord::default()),
+            bytes => codec::decode(bytes).ok(),
+        }
+    }
+
+    /// The bytes, at most 320 of them.
+    pub fn encode(&self) -> Vec<u8> {
+        let failed = self.failed.iter().rev().take(FAILED_MAX);
+        let short = GuestRecord {
+            stopped: cut(&self.stopped),
+            to: self.to.clone(),
+            failed: failed.map(|(node, why)| (node.clone(), cut(why))).collect(),
+            up: self.up,
+        };
+        codec::encode(&short)
+    }
+}
+
+impl NodeRecord {
+    /// Reads the record; None where there is none yet, or one of another program.
+    pub fn decode(bytes: &[u8]) -> Option<NodeRecord> {
+        codec::decode(bytes).ok()
+    }
+
+    /// The bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+}
+
+/// The beginning of a reason, at the end of a character.
+fn cut(text: &str) -> String {
+    let mut ends = (0..=text.len().min(WHY_BYTES_MAX)).rev();
+    let end = ends.find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use part::role::RECORD_BYTES_MAX;
+
+    #[test]
+    fn the_longest_record_has_room_under_a_lease() {
+        let long = "ä".repeat(1000);
+        let node = |letter: &str| letter.repeat(24);
+        let record = GuestRecord {
+            stopped: long.clone(),
+            to: node("x"),
+            failed: ["a", "b", "c"].map(|one| (node(one), long.clone())).into(),
+            up: true,
+        };
+        let bytes = record.encode();
+        assert!(bytes.len() <= RECORD_BYTES_MAX, "{}", bytes.len());
+        let read = GuestRecord::decode(&bytes).unwrap();
+        assert_eq!((read.stopped.len(), read.failed.len()), (72, 2));
+        assert_eq!(GuestRecord::decode(&[]), Some(GuestRecord::default()));
+        assert_eq!(GuestRecord::decode(b"nonsense"), None);
+    }
+}

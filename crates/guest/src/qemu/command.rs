@@ -1,0 +1,359 @@
+//! The command line of QEMU for a guest (QEMU manual, "System Emulation", "Invocation"). The same
+//! on each node, so that a guest can move between them.
+//!
+//! - QEMU reads no configuration of its own and makes no device that is not named here.
+//! - The guest begins paused, and stays paused when it has shut down or failed: the role sees why.
+//! - Nothing that a file says can become an option: values that QEMU would split are JSON.
+
+use super::home::Home;
+use crate::config::{Boot, Bus, Console, Disk, Firmware, Guest, Model, Nic};
+use serde_json::{Value, json};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+
+/// The program.
+pub const PROGRAM: &str = "qemu-system-x86_64";
+/// How long a request waits for its volume while the volume role restarts, seconds.
+const RECONNECT_SECONDS: u32 = 3600;
+/// A processor that each server has had since 2010, so that a guest can move between two of them:
+/// x86-64-v2 with AES, as other platforms choose.
+const PROCESSOR: &str = "qemu64,+aes,+pni,+popcnt,+sse4.1,+sse4.2,+ssse3,enforce=off";
+/// Where OVMF may be: its code, and its empty variables.
+const OVMF: &[[&str; 2]] = &[
+    [
+        "/usr/share/OVMF/OVMF_CODE_4M.fd",
+        "/usr/share/OVMF/OVMF_VARS_4M.fd",
+    ],
+    [
+        "/usr/share/OVMF/OVMF_CODE.fd",
+        "/usr/share/OVMF/OVMF_VARS.fd",
+    ],
+    [
+        "/usr/share/edk2/ovmf/OVMF_CODE.fd",
+        "/usr/share/edk2/ovmf/OVMF_VARS.fd",
+    ],
+    [
+        "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
+        "/usr/share/edk2/x64/OVMF_VARS.4m.fd",
+    ],
+];
+
+/// What a guest is started with, beside what the files say.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What the files say.
+    pub guest: &'a Guest,
+    /// Where its files are.
+    pub home: &'a Home,
+    /// The directory with the sockets of volumes.
+    pub volumes: &'a Path,
+    /// The descriptors of its network cards, in their order, as QEMU inherits them.
+    pub taps: &'a [RawFd],
+    /// The machine can run guests on its own processors.
+    pub has_kvm: bool,
+    /// It comes from another node.
+    pub arrives: bool,
+}
+
+/// Returns the firmware of a guest with UEFI: its code, and its empty variables.
+pub fn ovmf() -> Option<[PathBuf; 2]> {
+    let there = OVMF
+        .iter()
+        .find(|pair| pair.iter().all(|path| Path::new(path).exists()));
+    there.map(|pair| pair.map(PathBuf::from))
+}
+
+/// Arguments of a command line.
+#[derive(Debug, Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn flag(&mut self, name: &str) {
+        self.0.push(name.into());
+    }
+
+    fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
+        self.0.push(name.into());
+        self.0.push(value.as_ref().to_owned());
+    }
+
+    fn json(&mut self, name: &str, value: &Value) {
+        self.set(name, value.to_string());
+    }
+
+    /// A socket at which QEMU listens.
+    fn socket(&mut self, id: &str, path: &Path) {
+        self.set(
+            "-chardev",
+            format!("socket,id={id},server=on,wait=off,path={}", doubled(path)),
+        );
+    }
+}
+
+/// A value in a list of QEMU's: commas are doubled.
+fn doubled(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+/// Returns the arguments of QEMU.
+pub fn arguments(start: &Start<'_>) -> Vec<OsString> {
+    let mut all = Arguments::default();
+    machine(&mut all, start);
+    sockets(&mut all, start.home);
+    console(&mut all, start);
+    for (at, disk) in start.guest.disks.iter().enumerate() {
+        a_disk(&mut all, start, at, disk);
+    }
+    for (at, (nic, tap)) in start.guest.nics.iter().zip(start.taps).enumerate() {
+        a_nic(&mut all, start.guest, at, nic, *tap);
+    }
+    boot(&mut all, start);
+    all.0
+}
+
+fn machine(all: &mut Arguments, start: &Start<'_>) {
+    let guest = start.guest;
+    all.flag("-nodefaults");
+    all.flag("-no-user-config");
+    all.set("-name", format!("guest={},debug-threads=on", start.name));
+    let accelerator = if start.has_kvm { "kvm" } else { "tcg" };
+    all.set(
+        "-machine",
+        format!("q35,accel={accelerator},vmport=off,dump-guest-core=off"),
+    );
+    all.set("-cpu", PROCESSOR);
+    all.set("-smp", format!("{},sockets=1", guest.cpus));
+    all.set("-m", format!("{}M", guest.memory_bytes >> 20));
+    all.set("-uuid", uuid(start.name));
+    all.set("-rtc", "base=utc,driftfix=slew");
+    // Paused until the role says so, also after a shut-down.
+    all.flag("-S");
+    all.set("-action", "shutdown=pause,panic=pause,watchdog=reset");
+    all.set(
+        "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+    );
+    all.set("-device", "virtio-rng-pci");
+    all.set("-device", "pvpanic");
+    if start.arrives {
+        all.set("-incoming", "defer");
+    }
+    if guest.firmware == Firmware::Uefi {
+        let variables = start.home.variables();
+        if let Some([code, _]) = ovmf() {
+            all.set(
+                "-drive",
+                format!(
+                    "if=pflash,unit=0,format=raw,readonly=on,file={}",
+                    doubled(&code)
+                ),
+            );
+        }
+        all.set(
+            "-drive",
+            format!("if=pflash,unit=1,format=raw,file={}", doubled(&variables)),
+        );
+    }
+}
+
+/// The same on each node: a guest that moves keeps it.
+fn uuid(name: &str) -> String {
+    let half = |first: u8| {
+        let bytes = std::iter::once(first).chain(name.bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    };
+    let (high, low) = (half(1), half(2));
+    // RFC 9562, section 5.8: of a form of our own.
+    let high = (high & !0xf000) | 0x8000;
+    let low = (low & !(0b11 << 62)) | (0b10 << 62);
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        (high >> 16) & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
+}
+
+fn sockets(all: &mut Arguments, home: &Home) {
+    all.socket("monitor", &home.monitor());
+    all.set("-mon", "chardev=monitor,mode=control");
+    // Appended to, so the role can cut the file.
+    let log = doubled(&home.log());
+    let socket = doubled(&home.serial());
+    all.set(
+        "-chardev",
+        format!("socket,id=serial,server=on,wait=off,path={socket},logfile={log},logappend=on"),
+    );
+    all.set("-serial", "chardev:serial");
+    all.socket("agent", &home.agent());
+    all.set("-device", "virtio-serial-pci");
+    all.set(
+        "-device",
+        "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
+    );
+}
+
+fn console(all: &mut Arguments, start: &Start<'_>) {
+    let socket = start.home.display();
+    match start.guest.console {
+        Console::Serial => {
+            all.set("-display", "none");
+            all.set("-vga", "none");
+        }
+        Console::Vnc => {
+            all.set("-vga", "std");
+            all.set("-vnc", format!("unix:{}", doubled(&socket)));
+        }
+        Console::Spice => {
+            all.set("-vga", "qxl");
+            all.set(
+                "-spice",
+                format!("unix=on,disable-ticketing=on,addr={}", doubled(&socket)),
+            );
+        }
+    }
+    if start.guest.console != Console::Serial {
+        all.set("-device", "qemu-xhci");
+        all.set("-device", "usb-tablet");
+    }
+}
+
+/// The priority at boot of a device: disks in their order, then network cards.
+fn first(boot: &Boot, is_disk: bool, at: usize) -> Option<usize> {
+    match (boot, is_disk) {
+        (Boot::Network, true) => Some(at + 20),
+        (Boot::Network, false) => Some(at + 1),
+        (Boot::Disk | Boot::Iso(_) | Boot::Kernel { .. }, true) => Some(at + 2),
+        (Boot::Disk | Boot::Iso(_) | Boot::Kernel { .. }, false) => None,
+    }
+}
+
+fn a_disk(all: &mut Arguments, start: &Start<'_>, at: usize, disk: &Disk) {
+    let node = format!("disk{at}");
+    let socket = start.volumes.join(format!("volume-{}.sock", disk.volume));
+    all.json(
+        "-blockdev",
+        &json!({
+            "driver": "nbd",
+            "node-name": node,
+            "server": {"type": "unix", "path": socket},
+            "export": disk.volume,
+            "reconnect-delay": RECONNECT_SECONDS,
+            "read-only": disk.read_only,
+            "discard": "unmap",
+        }),
+    );
+    let mut device = json!({
+        "driver": match disk.bus {
+            Bus::Virtio => "virtio-blk-pci",
+            Bus::Sata | Bus::Ide => if disk.read_only { "ide-cd" } else { "ide-hd" },
+        },
+        "id": format!("device{at}"),
+        "drive": node,
+        "serial": serial(&disk.volume),
+    });
+    if let Some(index) = first(&start.guest.boot, true, at) {
+        device["bootindex"] = index.into();
+    }
+    if disk.bus == Bus::Virtio {
+        device["physical_block_size"] = 4096.into();
+        // The role continues the guest when its disk is well again.
+        device["werror"] = "stop".into();
+        device["rerror"] = "stop".into();
+    } else {
+        // q35 has AHCI with six ports.
+        device["bus"] = format!("ide.{}", at % 6).into();
+    }
+    all.json("-device", &device);
+}
+
+/// What the guest sees in `/dev/disk/by-id`: virtio has 20 bytes for it.
+fn serial(volume: &str) -> &str {
+    volume.get(..20).unwrap_or(volume)
+}
+
+fn a_nic(all: &mut Arguments, guest: &Guest, at: usize, nic: &Nic, tap: RawFd) {
+    let id = format!("nic{at}");
+    all.json(
+        "-netdev",
+        &json!({"type": "tap", "id": id, "fd": tap.to_string()}),
+    );
+    let mac = nic.mac.map(|byte| format!("{byte:02x}")).join(":");
+    let mut device = json!({
+        "driver": match nic.model {
+            Model::Virtio => "virtio-net-pci",
+            Model::E1000 => "e1000",
+        },
+        "netdev": id,
+        "id": format!("card{at}"),
+        "mac": mac,
+    });
+    match first(&guest.boot, false, at) {
+        Some(index) => device["bootindex"] = index.into(),
+        // Without it the card would offer to boot by its ROM, and take time.
+        None => device["romfile"] = "".into(),
+    }
+    all.json("-device", &device);
+}
+
+fn boot(all: &mut Arguments, start: &Start<'_>) {
+    let mut a_cd = |node: &str, path: &Path, index: Option<usize>| {
+        all.json(
+            "-blockdev",
+            &json!({
+                "driver": "raw", "node-name": node, "read-only": true,
+                "file": {"driver": "file", "filename": path, "read-only": true},
+            }),
+        );
+        let mut device =
+            json!({"driver": "usb-storage", "drive": node, "id": format!("cd-{node}")});
+        if node == "iso" {
+            device = json!({"driver": "ide-cd", "drive": node, "id": "cd", "bus": "ide.5"});
+        }
+        if let Some(index) = index {
+            device["bootindex"] = index.into();
+        }
+        all.json("-device", &device);
+    };
+    if let Boot::Iso(path) = &start.guest.boot {
+        // Behind a disk that boots: an installation is not repeated when it has ended.
+        a_cd("iso", path, Some(10));
+    }
+    if start.guest.user_data.is_some() {
+        a_seed(all, &start.home.seed());
+    }
+    if let Boot::Kernel {
+        kernel,
+        initrd,
+        append,
+    } = &start.guest.boot
+    {
+        all.set("-kernel", kernel);
+        if let Some(initrd) = initrd {
+            all.set("-initrd", initrd);
+        }
+        all.set("-append", append);
+    }
+}
+
+/// The data for cloud-init (NoCloud), as a CD of its own.
+fn a_seed(all: &mut Arguments, path: &Path) {
+    all.json(
+        "-blockdev",
+        &json!({
+            "driver": "raw", "node-name": "seed", "read-only": true,
+            "file": {"driver": "file", "filename": path, "read-only": true},
+        }),
+    );
+    all.json(
+        "-device",
+        &json!({"driver": "virtio-blk-pci", "drive": "seed", "id": "seed", "serial": "cidata"}),
+    );
+}

@@ -1,0 +1,239 @@
+//! The directory of a guest on this node: its sockets, the end of its serial output, and the lock
+//! that its QEMU holds as long as it lives.
+//!
+//! QEMU inherits the lock, and the lock has the process id. So a role that finds the lock held knows
+//! that a QEMU is there, and which, whatever became of the role that started it; and a process id
+//! that was written is never another process's.
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+use rustix::io::Errno;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Bytes of the serial output that are kept at least.
+const LOG_KEPT_BYTES: u64 = 256 << 10;
+/// Bytes of it from which on it is cut.
+const LOG_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a lock file that are read.
+const PID_BYTES_MAX: usize = 16;
+
+/// The directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Home(PathBuf);
+
+/// What the lock says.
+#[derive(Debug)]
+pub enum Lock {
+    /// There is no QEMU, and nobody starts one while this is held.
+    Free(OwnedFd),
+    /// A QEMU is there.
+    Held {
+        /// Its process; None: it is about to write it.
+        pid: Option<i32>,
+    },
+}
+
+impl Home {
+    /// The directory of a guest in the runtime directory.
+    pub fn new(runtime: &Path, guest: &str) -> Home {
+        Home(runtime.join(format!("guest-{guest}")))
+    }
+
+    /// Returns the directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes the directory, readable by its owner alone.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn make(&self) -> io::Result<()> {
+        let mut builder = fs::DirBuilder::new();
+        match builder.mode(0o700).create(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // Nobody else's, and no link to elsewhere.
+                let is_directory = fs::symlink_metadata(&self.0)?.is_dir();
+                match is_directory {
+                    true => Ok(()),
+                    false => Err(error),
+                }
+            }
+            made => made,
+        }
+    }
+
+    /// Removes the directory with all that is left of a guest, where no QEMU is there.
+    pub fn remove(&self) {
+        if let Ok(Lock::Free(_lock)) = self.lock() {
+            // What cannot be removed is in the way of nobody.
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Takes the lock, or says who has it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn lock(&self) -> io::Result<Lock> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let path = self.0.join("lock");
+        let file = openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Lock::Free(file)),
+            Err(Errno::WOULDBLOCK) => {
+                let file = fs::File::from(file);
+                let mut bytes = [0; PID_BYTES_MAX];
+                let count = file.read_at(&mut bytes, 0)?;
+                let text = std::str::from_utf8(bytes.get(..count).unwrap_or_default());
+                let pid = text.ok().and_then(|text| text.trim().parse().ok());
+                Ok(Lock::Held {
+                    pid: pid.filter(|pid| *pid > 1),
+                })
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// QEMU's monitor.
+    pub fn monitor(&self) -> PathBuf {
+        self.0.join("monitor.sock")
+    }
+
+    /// The serial terminal.
+    pub fn serial(&self) -> PathBuf {
+        self.0.join("serial.sock")
+    }
+
+    /// The guest agent.
+    pub fn agent(&self) -> PathBuf {
+        self.0.join("agent.sock")
+    }
+
+    /// The display.
+    pub fn display(&self) -> PathBuf {
+        self.0.join("display.sock")
+    }
+
+    /// The end of the serial output.
+    pub fn log(&self) -> PathBuf {
+        self.0.join("serial.log")
+    }
+
+    /// What QEMU itself says.
+    pub fn words(&self) -> PathBuf {
+        self.0.join("qemu.log")
+    }
+
+    /// The variables of UEFI.
+    pub fn variables(&self) -> PathBuf {
+        self.0.join("variables.fd")
+    }
+
+    /// The data for cloud-init.
+    pub fn seed(&self) -> PathBuf {
+        self.0.join("seed.img")
+    }
+
+    /// Cuts the serial output, if it is long.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn cut_log(&self) -> io::Result<()> {
+        let path = self.log();
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(path)?;
+        let length = file.metadata()?.len();
+        if length <= LOG_BYTES_MAX {
+            return Ok(());
+        }
+        let mut kept = vec![0; LOG_KEPT_BYTES as usize];
+        let count = file.read_at(&mut kept, length - LOG_KEPT_BYTES)?;
+        // QEMU appends: what comes in between is behind.
+        file.set_len(0)?;
+        let mut end = fs::OpenOptions::new().append(true).open(self.log())?;
+        io::Write::write_all(&mut end, kept.get(..count).unwrap_or_default())
+    }
+
+    /// Returns the last lines that QEMU itself said.
+    pub fn last_words(&self) -> String {
+        let bytes = fs::read(self.words()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        let from = lines.len().saturating_sub(3);
+        let words = lines.get(from..).unwrap_or_default().join("; ");
+        let plain = words.chars().filter(|letter| !letter.is_control());
+        plain.take(400).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+
+    #[test]
+    fn a_lock_that_is_held_has_the_process() {
+        let scratch = Scratch::new().unwrap();
+        let home = Home::new(scratch.path(), "mail");
+        home.make().unwrap();
+        home.make().unwrap();
+        let Ok(Lock::Free(held)) = home.lock() else {
+            panic!("nobody has it");
+        };
+        assert!(matches!(home.lock(), Ok(Lock::Held { pid: None })));
+        fs::File::from(held.try_clone().unwrap())
+            .write_at(b"4711\n", 0)
+            .unwrap();
+        assert!(matches!(home.lock(), Ok(Lock::Held { pid: Some(4711) })));
+        for nonsense in ["0\n     ", "-1      ", "x       ", "1       "] {
+            fs::File::from(held.try_clone().unwrap())
+                .write_at(nonsense.as_bytes(), 0)
+                .unwrap();
+            assert!(
+                matches!(home.lock(), Ok(Lock::Held { pid: None })),
+                "{nonsense}"
+            );
+        }
+        home.remove();
+        assert!(home.path().exists(), "it is in use");
+        drop(held);
+        home.remove();
+        assert!(!home.path().exists());
+    }
+
+    #[test]
+    fn a_long_log_keeps_its_end() {
+        let scratch = Scratch::new().unwrap();
+        let home = Home::new(scratch.path(), "mail");
+        home.make().unwrap();
+        assert!(home.cut_log().is_err(), "there is none");
+        fs::write(home.log(), vec![b'a'; LOG_BYTES_MAX as usize]).unwrap();
+        home.cut_log().unwrap();
+        assert_eq!(fs::metadata(home.log()).unwrap().len(), LOG_BYTES_MAX);
+        let mut long = vec![b'a'; LOG_BYTES_MAX as usize];
+        long.extend(b"the end");
+        fs::write(home.log(), long).unwrap();
+        home.cut_log().unwrap();
+        let left = fs::read(home.log()).unwrap();
+        assert_eq!(left.len() as u64, LOG_KEPT_BYTES);
+        assert!(left.ends_with(b"the end"));
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_directory_is_refused() {
+        let scratch = Scratch::new().unwrap();
+        let home = Home::new(scratch.path(), "mail");
+        std::os::unix::fs::symlink("/etc", home.path()).unwrap();
+        assert!(home.make().is_err());
+    }
+}

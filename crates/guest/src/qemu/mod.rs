@@ -1,0 +1,10 @@
+//! QEMU on this machine: where a guest's files are ([`home`]), its command line ([`command`]), its
+//! process ([`process`]), its network cards ([`tap`]) and its monitor ([`monitor`]).
+//!
+//! Nothing here decides whether a guest may run.
+
+pub mod command;
+pub mod home;
+pub mod monitor;
+pub mod process;
+pub mod tap;

@@ -1,0 +1,241 @@
+//! The process of QEMU. It belongs to no role: it has a session of its own, goes on when the role
+//! ends, and is found again by its lock ([`super::home`]).
+
+use super::home::{Home, Lock};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What the child may still do before QEMU itself begins: files, capabilities. Only system calls may
+/// be made in it, and nothing may be allocated.
+pub type Confine = fn() -> io::Result<()>;
+
+/// A QEMU that runs, or has ended.
+#[derive(Debug)]
+pub struct Process {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Process {
+    /// Starts QEMU with these arguments. It inherits the lock and the descriptors of its network
+    /// cards, and nothing else.
+    ///
+    /// # Errors
+    /// The system's: the program is not installed, or there is no memory.
+    pub fn start(
+        program: &Path,
+        arguments: Vec<OsString>,
+        (home, lock): (&Home, &OwnedFd),
+        taps: &[OwnedFd],
+        confine: Option<Confine>,
+    ) -> io::Result<Process> {
+        let words = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(home.words())?;
+        words.set_len(0)?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .current_dir("/")
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null())
+            .stdout(words.try_clone()?)
+            .stderr(words);
+        let lock = lock.as_raw_fd();
+        let inherited: Vec<RawFd> = taps.iter().map(AsRawFd::as_raw_fd).collect();
+        // SAFETY: between fork and exec only system calls are made, on values that were there
+        // before; nothing is allocated and no lock of the process is taken.
+        unsafe {
+            command.pre_exec(move || {
+                become_own(lock)?;
+                inherited.iter().try_for_each(|fd| keep(*fd))?;
+                confine.map_or(Ok(()), |confine| confine())
+            });
+        }
+        let child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Process { pid, pidfd })
+    }
+
+    /// Finds the QEMU that a former role has started. None where there is none, or where it has
+    /// not written its process id yet.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn find(home: &Home) -> io::Result<Option<Process>> {
+        let Lock::Held { pid: Some(number) } = home.lock()? else {
+            return Ok(None);
+        };
+        let Some(pid) = Pid::from_raw(number) else {
+            return Ok(None);
+        };
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            Err(Errno::SRCH) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        };
+        // As long as it holds the lock, the number is its own: it was when the process was opened.
+        let again = matches!(home.lock()?, Lock::Held { pid } if pid == Some(number));
+        Ok(again.then_some(Process { pid, pidfd }))
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Kills it.
+    pub fn kill(&self) {
+        // One that has ended already is as good.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Returns how it ended, in words, once it has. To be called when it is readable
+    /// ([`AsFd`]).
+    pub fn ended(&self) -> Option<String> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+            Ok(None) => None,
+            Ok(Some(status)) => Some(match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => format!("QEMU ended with exit code {code}"),
+                (None, Some(signal)) => format!("QEMU was ended by signal {signal}"),
+                (None, None) => "QEMU ended".to_owned(),
+            }),
+            // Not a child of this role.
+            Err(_) => Some("QEMU ended".to_owned()),
+        }
+    }
+
+    /// Whether it has ended: also one that is no child of this process.
+    pub fn has_ended(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut watched = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        matches!(poll(&mut watched, Some(&now)), Ok(1..))
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// In the child: a session of its own, and the lock with its process id.
+fn become_own(lock: RawFd) -> io::Result<()> {
+    rustix::process::setsid()?;
+    // A role ignores and blocks signals that QEMU does not.
+    // SAFETY: an empty set is valid, and the child has one thread.
+    unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        if libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    keep(lock)?;
+    let mut text = [b' '; 12];
+    let mut left = rustix::process::getpid()
+        .as_raw_nonzero()
+        .get()
+        .unsigned_abs();
+    text[11] = b'\n';
+    for digit in text[..11].iter_mut().rev() {
+        *digit = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    // SAFETY: the descriptor is open as long as the child has it.
+    let lock = unsafe { BorrowedFd::borrow_raw(lock) };
+    match rustix::io::pwrite(lock, &text, 0) {
+        Ok(12) => Ok(()),
+        Ok(_) => Err(io::ErrorKind::WriteZero.into()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// In the child: a descriptor that the program keeps.
+fn keep(fd: RawFd) -> io::Result<()> {
+    // SAFETY: the descriptor is open as long as the child has it.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::{Scratch, eventually};
+    use std::time::Duration;
+
+    fn start(home: &Home, seconds: &str) -> Process {
+        home.make().unwrap();
+        let Ok(Lock::Free(lock)) = home.lock() else {
+            panic!("nobody has it");
+        };
+        let arguments = vec![seconds.into()];
+        Process::start(Path::new("/bin/sleep"), arguments, (home, &lock), &[], None).unwrap()
+    }
+
+    #[test]
+    fn a_process_is_found_again_by_its_lock_and_only_while_it_lives() {
+        let scratch = Scratch::new().unwrap();
+        let home = Home::new(scratch.path(), "mail");
+        let started = start(&home, "1000");
+        let found = Process::find(&home).unwrap().unwrap();
+        assert_eq!(found.id(), started.id());
+        assert!(!found.has_ended());
+        found.kill();
+        let ended = || found.has_ended();
+        assert!(eventually(Duration::from_secs(60), ended));
+        let words = started.ended().unwrap();
+        assert_eq!(words, "QEMU was ended by signal 9");
+        assert!(Process::find(&home).unwrap().is_none());
+        assert!(matches!(home.lock(), Ok(Lock::Free(_))));
+    }
+
+    #[test]
+    fn a_stale_process_id_is_nobody() {
+        let scratch = Scratch::new().unwrap();
+        let home = Home::new(scratch.path(), "mail");
+        home.make().unwrap();
+        // This process lives, and does not hold the lock.
+        std::fs::write(home.path().join("lock"), std::process::id().to_string()).unwrap();
+        assert!(Process::find(&home).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error_and_leaves_no_lock() {
+        let scratch = Scratch::new().unwrap();
+        let home = Home::new(scratch.path(), "mail");
+        home.make().unwrap();
+        let Ok(Lock::Free(lock)) = home.lock() else {
+            panic!("nobody has it");
+        };
+        let program = Path::new("/nowhere/qemu");
+        let error = Process::start(program, Vec::new(), (&home, &lock), &[], None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        drop(lock);
+        assert!(matches!(home.lock(), Ok(Lock::Free(_))));
+    }
+}

@@ -1,0 +1,121 @@
+//! The network cards of a guest on this node: TAP devices at a bridge (Linux,
+//! `Documentation/networking/tuntap.rst`). Each ends with the QEMU that has its descriptor.
+
+use crate::config::Nic;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// Why a card cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TapError {
+    /// The bridge.
+    #[error("there is no bridge '{0}' on this node")]
+    NoBridge(String),
+    /// The kernel's driver.
+    #[error("cannot open /dev/net/tun: {0}")]
+    NoTun(io::Error),
+    /// A step.
+    #[error("cannot {step} for bridge '{bridge}': {error}")]
+    Step {
+        /// Which.
+        step: &'static str,
+        /// The bridge.
+        bridge: String,
+        /// The system's.
+        error: io::Error,
+    },
+}
+
+/// The kernel's `struct ifreq`: a name and what belongs to it.
+#[repr(C)]
+struct Request {
+    name: [u8; libc::IFNAMSIZ],
+    value: [u8; 24],
+}
+
+impl Request {
+    fn new(name: &str) -> Option<Request> {
+        let mut request = Request {
+            name: [0; libc::IFNAMSIZ],
+            value: [0; 24],
+        };
+        let place = request.name.get_mut(..name.len())?;
+        // The last byte ends it.
+        (name.len() < libc::IFNAMSIZ).then_some(())?;
+        place.copy_from_slice(name.as_bytes());
+        Some(request)
+    }
+
+    fn set(&mut self, bytes: &[u8]) {
+        for (to, from) in self.value.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+    }
+
+    fn number(&self) -> i32 {
+        let [a, b, c, d, ..] = self.value;
+        i32::from_ne_bytes([a, b, c, d])
+    }
+}
+
+fn control(fd: BorrowedFd<'_>, number: u64, request: &mut Request) -> io::Result<()> {
+    // SAFETY: each of these requests reads and writes a `struct ifreq`, which this is: a name and
+    // 24 bytes.
+    match unsafe { libc::ioctl(fd.as_raw_fd(), number, request as *mut Request) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// TUNSETIFF, of `linux/if_tun.h`.
+const TUNSETIFF: u64 = 0x4004_54ca;
+/// SIOCBRADDIF, of `linux/sockios.h`.
+const SIOCBRADDIF: u64 = 0x89a2;
+
+/// Makes a card at its bridge, with the bridge's MTU. The kernel chooses its name, `vm0` and so on.
+///
+/// # Errors
+/// What the kernel refused.
+pub fn make(nic: &Nic) -> Result<OwnedFd, TapError> {
+    let bridge = nic.bridge.as_str();
+    let failed = |step| {
+        let bridge = bridge.to_owned();
+        move |error: io::Error| TapError::Step {
+            step,
+            bridge,
+            error,
+        }
+    };
+    let none = || TapError::NoBridge(bridge.to_owned());
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None);
+    let socket = socket.map_err(|errno| failed("open a socket")(errno.into()))?;
+    let socket = std::os::fd::AsFd::as_fd(&socket);
+    let mut of_bridge = Request::new(bridge).ok_or_else(none)?;
+    control(socket, libc::SIOCGIFMTU, &mut of_bridge).map_err(|_| none())?;
+    let mtu = of_bridge.number();
+
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let tun = openat(CWD, "/dev/net/tun", flags, Mode::empty());
+    let tun = tun.map_err(|errno| TapError::NoTun(errno.into()))?;
+    let mut card = Request::new("vm%d").ok_or_else(none)?;
+    let kind = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    card.set(&(kind as u16).to_ne_bytes());
+    control(std::os::fd::AsFd::as_fd(&tun), TUNSETIFF, &mut card)
+        .map_err(failed("make a TAP device"))?;
+
+    card.set(&mtu.to_ne_bytes());
+    control(socket, libc::SIOCSIFMTU, &mut card).map_err(failed("set the MTU of a TAP device"))?;
+    control(socket, libc::SIOCGIFINDEX, &mut card).map_err(failed("find a TAP device"))?;
+    let index = card.number();
+    let mut to = Request::new(bridge).ok_or_else(none)?;
+    to.set(&index.to_ne_bytes());
+    control(socket, SIOCBRADDIF, &mut to).map_err(failed("attach a TAP device"))?;
+    control(socket, libc::SIOCGIFFLAGS, &mut card).map_err(failed("look at a TAP device"))?;
+    let up = card.number() as i16 | libc::IFF_UP as i16;
+    card.set(&up.to_ne_bytes());
+    control(socket, libc::SIOCSIFFLAGS, &mut card).map_err(failed("switch on a TAP device"))?;
+    Ok(tun)
+}
