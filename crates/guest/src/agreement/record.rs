@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Bytes of a reason that are kept: three of them have room in a record.
-const WHY_BYTES_MAX: usize = 72;
+const WHY_BYTES_MAX: usize = 52;
 /// Nodes whose failures are kept.
 const FAILED_MAX: usize = 2;
 
@@ -96,7 +96,7 @@ mod tests {
         let bytes = record.encode();
         assert!(bytes.len() <= RECORD_BYTES_MAX, "{}", bytes.len());
         let read = GuestRecord::decode(&bytes).unwrap();
-        assert_eq!((read.stopped.len(), read.failed.len()), (72, 2));
+        assert_eq!((read.stopped.len(), read.failed.len()), (52, 2));
         assert_eq!(GuestRecord::decode(&[]), Some(GuestRecord::default()));
         assert_eq!(GuestRecord::decode(b"nonsense"), None);
     }
