@@ -3,7 +3,7 @@
 use crate::node::Nodes;
 use crate::options::LoadOptions;
 use crate::outside::Outside;
-use crate::sections::Words;
+use crate::sections::{Sections, Words};
 use language::{Code, Diagnostic, Diagnostics, Environment, Severity, SourceMap, Span};
 
 /// Mistakes of a file for which near names among its own are looked for.
@@ -20,6 +20,8 @@ pub struct Context {
     pub environment: Environment,
     /// The words that begin sections, of all parts.
     pub words: Words,
+    /// The sections of all parts of the load.
+    pub(crate) sections: Vec<&'static Sections>,
     /// The options of the load.
     pub options: LoadOptions,
     /// The environment of the load: files, DNS, accounts.
@@ -33,6 +35,15 @@ impl Context {
     /// and a file with very many has another trouble.
     pub fn suggests(&self) -> bool {
         self.diagnostics.errors() < SUGGESTED_MAX
+    }
+
+    /// The first words of lines in this section that are of another part than the section is.
+    pub fn further_words<'s>(
+        &self,
+        section: &'s str,
+    ) -> impl Iterator<Item = &'static str> + use<'s> {
+        let sections = self.sections.clone().into_iter();
+        sections.flat_map(move |one| one.words_in(section))
     }
 
     /// Takes a diagnostic in.

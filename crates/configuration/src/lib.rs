@@ -21,7 +21,7 @@ mod unknown;
 
 pub use context::Context;
 pub use load::{Loaded, load, replay};
-pub use node::{Node, Nodes, is_name_of};
+pub use node::{Located, Node, Nodes, is_name_of};
 pub use nodes::DOCUMENTED as ON_DOCUMENTED;
 pub use options::LoadOptions;
 pub use part::{Draft, Exchange, Given, Kind, Part, Run};

@@ -122,6 +122,7 @@ fn read(
         sources,
         environment: recording.environment.clone(),
         words: recording.words.clone(),
+        sections: parts.iter().map(|part| &part.sections).collect(),
         options,
         outside,
         nodes,
@@ -240,18 +241,28 @@ impl Reading<'_> {
             Within::Part(at) => at,
             Within::Foreign => return,
         };
-        let (part, draft) = (self.parts[at], &mut self.drafts[at]);
-        let place = draft
-            .place()
-            .filter(|place| !part.sections.has_own_on(place));
-        let Some(place) = place.filter(|_| first.is(nodes::ON)) else {
-            return draft.line(&mut self.context, line);
+        let part = self.parts[at];
+        let place = self.drafts[at].place();
+        let on = place.filter(|place| first.is(nodes::ON) && !part.sections.has_own_on(place));
+        let Some(on) = on else {
+            return self.give(at, place, line);
         };
-        match nodes::take(&mut self.context, part, place, line) {
-            OnNode::Here(line) => draft.line(&mut self.context, &line),
+        match nodes::take(&mut self.context, part, on, line) {
+            OnNode::Here(line) => self.give(at, place, &line),
             OnNode::NotHere => {}
-            OnNode::Refused => draft.refused(line),
+            OnNode::Refused => self.drafts[at].refused(line),
         }
+    }
+
+    /// Gives a line to the part that it is of: that of the section, or the one that has lines
+    /// with this word there.
+    fn give(&mut self, owner: usize, place: Option<&str>, line: &Line) {
+        let word = line.words.first().map_or("", |word| word.str());
+        let is_of = |part: &&'static Part| {
+            place.is_some_and(|place| part.sections.words_in(place).any(|one| one == word))
+        };
+        let at = self.parts.iter().position(is_of).unwrap_or(owner);
+        self.drafts[at].line(&mut self.context, line);
     }
 
     fn begin_section(&mut self, head: &Line) {
@@ -260,15 +271,35 @@ impl Reading<'_> {
             .iter()
             .position(|part| part.sections.has(word));
         self.within = at.map_or(Within::Foreign, Within::Part);
-        if let Some(at) = at {
-            self.drafts[at].section(&mut self.context, head);
+        let Some(at) = at else {
+            return;
+        };
+        self.drafts[at].section(&mut self.context, head);
+        // A head that its own part refuses begins nothing.
+        let Some(place) = self.drafts[at].place() else {
+            return;
+        };
+        for other in self.others_in(place) {
+            self.drafts[other].section(&mut self.context, head);
         }
     }
 
     fn end_section(&mut self) {
-        if let Within::Part(at) = self.within {
-            self.drafts[at].end_section(&mut self.context);
+        let Within::Part(at) = self.within else {
+            return;
+        };
+        let place = self.drafts[at].place();
+        self.drafts[at].end_section(&mut self.context);
+        for other in place.map_or(Vec::new(), |place| self.others_in(place)) {
+            self.drafts[other].end_section(&mut self.context);
         }
+    }
+
+    /// The parts that have lines in this section of another part.
+    fn others_in(&self, place: &str) -> Vec<usize> {
+        let all = self.parts.iter().enumerate();
+        let others = all.filter(|(_, part)| part.sections.words_in(place).next().is_some());
+        others.map(|(at, _)| at).collect()
     }
 
     /// A line before any section. A misspelt section is taken for one, so that
@@ -309,3 +340,6 @@ const KEEPALIVED: &[&str] = &[
     "vrrp_script",
     "vrrp_sync_group",
 ];
+
+#[cfg(test)]
+mod tests;

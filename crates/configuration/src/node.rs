@@ -27,6 +27,13 @@ pub struct Nodes {
     pub(crate) named: Vec<String>,
 }
 
+/// What other parts may know of a thing with this name: where it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Located {
+    /// The nodes that have it; empty: the machine that reads the files.
+    pub nodes: Vec<String>,
+}
+
 /// Whether a name is a machine's: with or without its domain, in any case.
 pub fn is_name_of(name: &str, host: &str) -> bool {
     let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();

@@ -13,6 +13,7 @@ use crate::options::LoadOptions;
 use crate::outside::Outside;
 use crate::part::Part;
 use crate::recording::Recording;
+use crate::sections::Sections;
 use language::keyword::Documented;
 use language::reader::Reader;
 use language::source::Text;
@@ -38,8 +39,8 @@ fn is_node_name(name: &str) -> bool {
 /// Whether a text may have such a line, or a section that is for some nodes: most have none,
 /// and are not read twice.
 fn may_have(parts: &[&'static Part], text: &[u8]) -> bool {
-    let lists = parts.iter().flat_map(|part| part.sections.on_lists);
-    let words: Vec<&str> = lists.copied().chain([ON]).collect();
+    let of = |part: &&Part| part.sections.on_lists.iter().chain(part.sections.by_node);
+    let words: Vec<&str> = { parts.iter().flat_map(of).copied() }.chain([ON]).collect();
     text.split(|b| *b == b'\n').any(|line| {
         let line = line.trim_ascii_start();
         // A word may be quoted, or made of variables.
@@ -141,10 +142,13 @@ fn scan(parts: &[&'static Part], recording: &Recording) -> Scanned {
         let begins = outline.begins(first.str(), indented);
         if begins {
             within = first.is(NODE);
-            let mut sections = parts.iter().map(|part| &part.sections);
-            is_own = { sections.clone() }.any(|one| one.own_on.contains(&first.str()));
-            lists = sections.any(|one| one.on_lists.contains(&first.str()));
-            depends |= lists;
+            let is_in = |of: fn(&Sections) -> &[&str]| {
+                let mut sections = parts.iter().map(|part| &part.sections);
+                sections.any(|one| of(one).contains(&first.str()))
+            };
+            is_own = is_in(|one| one.own_on);
+            lists = is_in(|one| one.on_lists);
+            depends |= lists || is_in(|one| one.by_node);
         } else if first.is(ON) && !is_own {
             depends = true;
             match lists {
@@ -272,6 +276,7 @@ pub static DOCUMENTED: Documented = Documented {
         "global",
         "defaults",
         "frontend",
+        "guest",
         "listen",
         "backend",
         "cache",

@@ -15,6 +15,11 @@ pub struct Sections {
     pub own_on: &'static [&'static str],
     /// The sections whose own line `on` names the nodes that the whole section is for.
     pub on_lists: &'static [&'static str],
+    /// The sections that have another meaning on each node without a line `on`.
+    pub by_node: &'static [&'static str],
+    /// Lines in sections of other parts that are of this part: the section, and their first
+    /// words. The section begins for both parts.
+    pub lines_in: &'static [(&'static str, &'static [&'static str])],
     /// The sections that apply to all nodes, so that `on` is an error.
     pub for_all: &'static [&'static str],
     /// Words of their lines before a secret.
@@ -28,6 +33,8 @@ impl Sections {
         shared: &[],
         own_on: &[],
         on_lists: &[],
+        by_node: &[],
+        lines_in: &[],
         for_all: &[],
         secrets: &[],
     };
@@ -35,6 +42,15 @@ impl Sections {
     /// Whether `on` is a keyword of this section, and not what stands before one.
     pub(crate) fn has_own_on(&self, section: &str) -> bool {
         self.own_on.contains(&section) || self.on_lists.contains(&section)
+    }
+
+    /// The first words of its lines in a section of another part.
+    pub(crate) fn words_in(&self, section: &str) -> impl Iterator<Item = &'static str> {
+        let of = self
+            .lines_in
+            .iter()
+            .filter(move |(name, _)| *name == section);
+        of.flat_map(|(_, words)| words.iter().copied())
     }
 
     /// Whether a word begins one of them.

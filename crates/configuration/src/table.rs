@@ -3,7 +3,6 @@
 use crate::context::Context;
 use crate::node::Node;
 use crate::part::{Draft, Exchange};
-use crate::sections::Words;
 use crate::unknown::Unknown;
 use language::arguments::{Args, ArgumentCodes, Built, unset_named};
 use language::keyword::{Documented, Family, Found, Keyword, Table};
@@ -55,8 +54,9 @@ impl<D: 'static> SectionTable<D> {
         self.table().documented()
     }
 
-    fn names(&self) -> Vec<&'static str> {
+    fn names(&self, context: &Context) -> Vec<&'static str> {
         let mut names: Vec<&str> = self.table().names_in(self.name).collect();
+        names.extend(context.further_words(self.name));
         names.sort_unstable();
         names
     }
@@ -109,7 +109,12 @@ impl<D: Tabled> Lines<D> {
     }
 
     /// Builds a line; of a keyword that there is not, also the section that was meant.
-    fn build(&mut self, words: &Words, section: &'static SectionTable<D>, line: &Line) -> Built {
+    fn build(
+        &mut self,
+        context: &Context,
+        section: &'static SectionTable<D>,
+        line: &Line,
+    ) -> Built {
         let found = section
             .table()
             .find(line.words.iter().map(|word| word.str()));
@@ -126,12 +131,12 @@ impl<D: Tabled> Lines<D> {
             code: D::UNKNOWN,
             missing: D::OF_ARGUMENTS.missing,
         };
-        let (told, meant) = unknown.tell(section.table(), words, |keyword| {
+        let (told, meant) = unknown.tell(section.table(), context, |keyword| {
             let all = D::sections().iter().flat_map(SectionTable::documented);
             let row = { all }.find(|row| row.name == keyword)?;
             Some((row.name, row.places.to_vec()))
         });
-        if meant.is_some_and(|name| words.has(&name)) {
+        if meant.is_some_and(|name| context.words.has(&name)) {
             // What follows belongs to the section that was meant.
             self.section = None;
         }
@@ -140,7 +145,7 @@ impl<D: Tabled> Lines<D> {
             true => told.note(format!(
                 "keywords of a `{}` section: {}",
                 section.name,
-                section.names().join(", ")
+                section.names(context).join(", ")
             )),
         };
         Err(told)
@@ -169,7 +174,7 @@ impl<D: Tabled> Draft for Lines<D> {
         let Some(section) = self.section.filter(|_| !line.words.is_empty()) else {
             return;
         };
-        let refused = self.build(&context.words, section, line).err();
+        let refused = self.build(context, section, line).err();
         self.tell(context, refused.map(|refused| unset_named(line, refused)));
     }
 

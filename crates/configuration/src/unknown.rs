@@ -1,6 +1,6 @@
 //! Lines whose keyword no table has, and what may have been meant.
 
-use crate::sections::Words;
+use crate::context::Context;
 use language::keyword::Table;
 use language::{Code, Diagnostic, Line, suggest};
 
@@ -23,18 +23,18 @@ pub struct Unknown<'l> {
 }
 
 impl Unknown<'_> {
-    /// The error about it, and the keyword or section that was meant. `words` begin
-    /// sections; `elsewhere` names the keyword of other sections that a word spells, and
+    /// The error about it, and the keyword or section that was meant. `elsewhere` names the keyword of other sections that a word spells, and
     /// these.
     pub fn tell<B: 'static>(
         &self,
         table: &Table<B>,
-        words: &Words,
+        context: &Context,
         elsewhere: impl Fn(&str) -> Option<(&'static str, Vec<&'static str>)>,
     ) -> (Diagnostic, Option<String>) {
         let word = &self.line.words[self.skip];
         let (place, text) = (self.place, word.text());
         let mut names: Vec<&str> = table.names_in(place).collect();
+        names.extend(context.further_words(place));
         names.sort_unstable();
         // The first word may be that of keywords of two words: `option httplgo`.
         let second = |name: &&'static str| name.strip_prefix(word.str())?.strip_prefix(' ');
@@ -63,7 +63,9 @@ impl Unknown<'_> {
             let told = told.did_you_mean(word.span.to(next.span), Some(near));
             return (told, Some(near.to_owned()));
         }
-        if let Some(near) = suggest::nearest(&text, names.iter().copied().chain(words.names())) {
+        if let Some(near) =
+            suggest::nearest(&text, names.iter().copied().chain(context.words.names()))
+        {
             return (
                 told.did_you_mean(word.span, Some(near)),
                 Some(near.to_owned()),

@@ -1,14 +1,21 @@
 //! Guests: virtual machines on the nodes of a cluster.
 //!
 //! - [`config`] is what the files say.
+//! - [`keyword`] is how they say it: the section `guest`, and lines of the section `node`.
 //! - [`placement`] decides on which node each guest runs, as a function of what is known.
-//! - [`qmp`] is QEMU's machine protocol, as a value.
+//! - [`agreement`] is what the nodes agree on: leases, records, what is wanted of a guest here.
+//! - [`life`] leads a guest there: what is wanted and what is seen of its QEMU, to the next order.
+//! - [`qemu`] is QEMU on this machine, [`qmp`] its machine protocol as a value.
+//! - [`role`] joins them.
 //!
 //! This crate never decides which node holds a lease, and never knows what is on a disk.
 
 pub mod agreement;
 pub mod config;
+mod difference;
+pub mod keyword;
 pub mod life;
 pub mod placement;
 pub mod qemu;
 pub mod qmp;
+mod size;

@@ -234,10 +234,9 @@ impl Loader {
             code: &codes::UNKNOWN_KEYWORD,
             missing: &codes::MISSING_ARGUMENT,
         };
-        let words = &self.context.words;
-        let (told, meant) = unknown.tell(&registry().lines, words, elsewhere);
+        let (told, meant) = unknown.tell(&registry().lines, &self.context, elsewhere);
         if let Some(name) = meant {
-            let is_section = words.has(&name);
+            let is_section = self.context.words.has(&name);
             self.refused
                 .note(self.section, name.split(' ').next().unwrap_or(&name));
             if is_section {

@@ -18,9 +18,8 @@ pub const SECTIONS: Sections = Sections {
     names: known::SECTIONS,
     shared: &[("node", "global")],
     own_on: &["log-profile"],
-    on_lists: &[],
-    for_all: &[],
     secrets: &["password", "insecure-password", "auth"],
+    ..Sections::NONE
 };
 
 /// The address on the line of a section, the form of 1.x, and the word at which what

@@ -59,4 +59,6 @@ language::codes! {
     ADDRESS_TWICE = "E0815", "two volumes at one address",
         "Two volumes of one node have the same address and port in `bind`, or one of them has all addresses of that port. \
          Give each volume a port of its own.";
+    NO_VOLUME = "E0816", "no volume of this name",
+        "A line, such as `disk` of a guest, names a volume that no `volume` section defines. The nearest name is shown.";
 }

@@ -14,7 +14,8 @@ mod tests;
 use crate::config::{self, Pair, RESYNC_RATE, Spec, Volumes};
 use crate::device::Backing;
 use configuration::{
-    Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled, is_name_of,
+    Context, Exchange, Export, Given, Kind, Lines, Located, Part, Run, SectionTable, Sections,
+    Tabled, is_name_of,
 };
 use defaults::Defaults;
 use language::arguments::ArgumentCodes;
@@ -30,6 +31,13 @@ pub const NAME: &str = "volume";
 
 /// How long requests under way may take at a stop, milliseconds.
 const STOP_MS: u64 = 10_000;
+
+/// A volume, as sections of other parts may name one.
+const VOLUME: Kind = Kind {
+    name: "volume",
+    unknown: &codes::NO_VOLUME,
+    label: "no section of this name",
+};
 
 /// Volumes, as a part of a configuration.
 pub static PART: Part = Part {
@@ -54,7 +62,7 @@ pub static PART: Part = Part {
         all
     },
     codes: || codes::CODES.to_vec(),
-    exports: &[],
+    exports: &[VOLUME],
     begin: |_| Box::new(Lines::new(Draft::default())),
     run: Some(Run {
         given: |built, _| {
@@ -125,9 +133,10 @@ impl Tabled for Draft {
         &TABLES
     }
 
-    fn finish(self, context: &mut Context, _: &mut Exchange) -> Box<dyn Any> {
+    fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         let mut volumes = Volumes::default();
         for (at, volume) in self.volumes.iter().enumerate() {
+            exchange.export(export(volume));
             let before = &self.volumes[..at];
             for told in [
                 of_nodes(context, volume),
@@ -168,6 +177,13 @@ impl Tabled for Draft {
         }
         Box::new(volumes)
     }
+}
+
+/// What other parts may know of a volume.
+fn export(volume: &Volume) -> Export {
+    let nodes = volume.nodes.iter().map(|node| node.value.clone());
+    let nodes = nodes.collect();
+    Export::new(VOLUME.name, &volume.name.value, &Located { nodes })
 }
 
 /// What is wrong with the nodes of a volume.

@@ -85,6 +85,31 @@ fn a_section_is_a_volume_of_this_machine() {
 }
 
 #[test]
+fn other_parts_may_name_a_volume_and_know_its_nodes() {
+    let export = |text: &str| {
+        let mut exchange = Vec::new();
+        let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
+        let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
+        let words = Words::of([&PART.sections]);
+        let inputs = Recording::new(files, environment, facts, LoadOptions::default(), words);
+        let loaded =
+            configuration::load(&[&PART], inputs, configuration::outside::Outside::default());
+        for export in &loaded.recording.imports {
+            let located: Located = export.value().unwrap();
+            exchange.push((export.kind.clone(), export.name.clone(), located.nodes));
+        }
+        exchange
+    };
+    let named = |nodes: &[&str]| {
+        let nodes = nodes.iter().map(|node| (*node).to_owned()).collect();
+        [("volume".to_owned(), "mail".to_owned(), nodes)]
+    };
+    assert_eq!(export(GOOD), named(&[]));
+    let pair = format!("{GOOD}    on alpha beta\n");
+    assert_eq!(export(&pair), named(&["alpha", "beta"]));
+}
+
+#[test]
 fn wrong_lines_are_refused_with_words() {
     for (text, expected) in [
         (

@@ -1,0 +1,213 @@
+//! A section whose lines are of two parts.
+
+use super::*;
+use crate::sections::Sections;
+use crate::table::{LineBuilder, Lines, SectionTable, Tabled};
+use language::arguments::{Args, ArgumentCodes, Built};
+use language::keyword::{Family, Keyword};
+use language::source::Text;
+use language::{Code, Facts, render};
+
+language::codes! {
+    WORDS = "E0001", "words", "The number of words.";
+    UNKNOWN = "E0002", "unknown", "No keyword.";
+}
+
+static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&WORDS, &WORDS);
+
+/// What a part was given: lines with the section that they stand in.
+type Given = Vec<String>;
+
+/// The part of the section.
+#[derive(Debug, Default)]
+struct Owner(Given);
+
+/// The part with further lines in it, and a section of its own.
+#[derive(Debug, Default)]
+struct Other(Given);
+
+fn keep(given: &mut Given, args: &mut Args<'_>) -> Built {
+    let words = args.line().words.iter().map(|word| word.text());
+    let words: Vec<_> = words.collect();
+    args.required("a word")?;
+    args.rest();
+    given.push(words.join(" "));
+    Ok(())
+}
+
+fn begin(given: &mut Given, head: &Line) -> Built {
+    let mut args = Args::new(head, 1, "node", "node [<name>]", &OF_ARGUMENTS);
+    let name = args.next().map_or("nobody".into(), |word| word.text());
+    args.end()?;
+    given.push(format!("{name}:"));
+    Ok(())
+}
+
+static OWNER_LINES: &[Family<LineBuilder<Owner>>] = &[(
+    "Nodes",
+    &[Keyword {
+        places: &["node"],
+        syntax: "address <address>",
+        doc: "An address.",
+        example: "address 192.0.2.1",
+        build: |draft, args| keep(&mut draft.0, args),
+    }],
+)];
+
+static OTHER_LINES: &[Family<LineBuilder<Other>>] = &[(
+    "Fencing",
+    &[
+        Keyword {
+            places: &["node"],
+            syntax: "fence exec <program>",
+            doc: "A program.",
+            example: "fence exec /bin/off",
+            build: |draft, args| keep(&mut draft.0, args),
+        },
+        Keyword {
+            places: &["node"],
+            syntax: "room <size>",
+            doc: "What there is.",
+            example: "room 4g",
+            build: |draft, args| keep(&mut draft.0, args),
+        },
+    ],
+)];
+
+static OWNER_TABLES: [SectionTable<Owner>; 1] =
+    [SectionTable::new("node", OWNER_LINES, |draft, head| {
+        begin(&mut draft.0, head)
+    })];
+
+static OTHER_TABLES: [SectionTable<Other>; 1] =
+    [SectionTable::new("node", OTHER_LINES, |draft, head| {
+        begin(&mut draft.0, head)
+    })];
+
+impl Tabled for Owner {
+    const OF_ARGUMENTS: &'static ArgumentCodes = &OF_ARGUMENTS;
+    const UNKNOWN: &'static Code = &UNKNOWN;
+
+    fn sections() -> &'static [SectionTable<Self>] {
+        &OWNER_TABLES
+    }
+
+    fn finish(self, _: &mut Context, _: &mut Exchange) -> Box<dyn Any> {
+        Box::new(self.0)
+    }
+}
+
+impl Tabled for Other {
+    const OF_ARGUMENTS: &'static ArgumentCodes = &OF_ARGUMENTS;
+    const UNKNOWN: &'static Code = &UNKNOWN;
+
+    fn sections() -> &'static [SectionTable<Self>] {
+        &OTHER_TABLES
+    }
+
+    fn finish(self, context: &mut Context, _: &mut Exchange) -> Box<dyn Any> {
+        let mut given = self.0;
+        given.push(format!("nodes {}", context.nodes.known().join(",")));
+        Box::new(given)
+    }
+}
+
+static OWNER: Part = Part {
+    name: "owner",
+    sections: Sections {
+        names: &[("node", "A machine.")],
+        ..Sections::NONE
+    },
+    documented: Vec::new,
+    codes: Vec::new,
+    exports: &[],
+    begin: |_| Box::new(Lines::new(Owner::default())),
+    run: None,
+};
+
+static OTHER: Part = Part {
+    name: "other",
+    sections: Sections {
+        names: &[("thing", "Something that depends on the node.")],
+        by_node: &["thing"],
+        lines_in: &[("node", &["fence", "room"])],
+        ..Sections::NONE
+    },
+    documented: Vec::new,
+    codes: Vec::new,
+    exports: &[],
+    begin: |_| Box::new(Lines::new(Other::default())),
+    run: None,
+};
+
+/// What both parts are given on the node `alpha`, and what is told.
+fn read_as_alpha(text: &str) -> (Given, Given, String) {
+    let parts: [&'static Part; 2] = [&OTHER, &OWNER];
+    let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
+    let words = crate::sections::Words::of(parts.iter().map(|part| &part.sections));
+    let options = LoadOptions {
+        node: Some("alpha".to_owned()),
+        nodes: vec!["alpha".to_owned(), "beta".to_owned()],
+        ..LoadOptions::default()
+    };
+    let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
+    let inputs = Recording::new(files, environment, facts, options, words);
+    let mut loaded = load(&parts, inputs, Outside::default());
+    let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
+    (loaded.take(&OWNER), loaded.take(&OTHER), told)
+}
+
+#[test]
+fn a_line_goes_to_the_part_that_has_its_word_and_both_parts_see_the_section() {
+    let text = "\
+node alpha
+    address 192.0.2.1
+    fence exec /off
+    on alpha room 4g
+    on beta room 8g
+node beta
+    room 2g
+    address 192.0.2.2
+";
+    let (owner, other, told) = read_as_alpha(text);
+    assert_eq!(told, "");
+    assert_eq!(
+        owner,
+        ["alpha:", "address 192.0.2.1", "beta:", "address 192.0.2.2"]
+    );
+    let lines = ["alpha:", "fence exec /off", "room 4g", "beta:", "room 2g"];
+    assert_eq!(other[..5], lines);
+}
+
+#[test]
+fn a_misspelt_line_is_told_the_words_of_all_parts() {
+    for (line, expected) in [
+        ("rom 4g", "(did you mean 'room'?)"),
+        ("fenc exec /off", "(did you mean 'fence'?)"),
+        ("adress 192.0.2.1", "(did you mean 'address'?)"),
+        (
+            "fence exce /off",
+            "unknown keyword 'fence exce' in 'node' section (did you mean 'fence exec'?)",
+        ),
+        ("on alpha rom 4g", "(did you mean 'room'?)"),
+    ] {
+        let (.., told) = read_as_alpha(&format!("node alpha\n    {line}\n"));
+        let one = told.lines().count() == 1 && told.contains(expected);
+        assert!(one, "{line}: {told}");
+    }
+}
+
+#[test]
+fn a_section_that_its_own_part_refuses_has_no_lines_of_others() {
+    let (_, other, told) = read_as_alpha("node alpha beta\n    room 4g\n    fence\n");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert_eq!(other.len(), 1, "{other:?}");
+}
+
+#[test]
+fn a_section_that_depends_on_the_node_has_the_nodes_looked_for() {
+    let (_, other, _) = read_as_alpha("node alpha\n");
+    assert_eq!(other.last().unwrap(), "nodes ");
+    let (_, other, told) = read_as_alpha("node alpha\nthing\n");
+    assert_eq!((&**other.last().unwrap(), &*told), ("nodes alpha,beta", ""));
+}

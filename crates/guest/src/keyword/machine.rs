@@ -1,0 +1,335 @@
+//! The lines of a `guest` section that say what the virtual machine is.
+
+use super::section::{Draft, many, once};
+use super::words::{Written, choice, memory as memory_size, options, path};
+use super::{LineBuilder, codes};
+use crate::config::{Boot, Bus, Console, Disk, Firmware, Model};
+use language::arguments::{Args, Built};
+use language::keyword::Keyword;
+use language::{Diagnostic, Word};
+use std::net::IpAddr;
+
+/// Processors of a guest.
+const CPUS_MAX: u32 = 255;
+/// Disks of a guest.
+const DISKS_MAX: usize = 16;
+/// Network cards of a guest.
+const NICS_MAX: usize = 8;
+/// Addresses of a network card.
+const ADDRESSES_MAX: usize = 16;
+/// Bytes of the name of an interface (`IFNAMSIZ`, without the zero at its end).
+const INTERFACE_MAX: usize = 15;
+
+/// A network card, as its line has it.
+#[derive(Debug)]
+pub(super) struct Nic {
+    pub(super) bridge: Written<String>,
+    pub(super) mac: Option<Written<[u8; 6]>>,
+    pub(super) addresses: Vec<Written<IpAddr>>,
+    pub(super) model: Model,
+}
+
+fn memory(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "memory")?;
+    guest.memory = Some(memory_size(args)?);
+    args.end()
+}
+
+fn cpus(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "cpus")?;
+    let span = args.peek().map_or(args.line().span, |word| word.span);
+    let value = args.count("a number", 1..=CPUS_MAX)?;
+    guest.cpus = Some(Written { value, span });
+    args.end()
+}
+
+/// The error for one disk or card too many.
+fn too_many(args: &Args<'_>, max: usize, what: &str) -> Diagnostic {
+    let told = format!("a guest has at most {max} {what}");
+    Diagnostic::error(&codes::TOO_MANY, args.line().span, told)
+}
+
+fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = many(draft, args, "disk")?;
+    if guest.disks.len() >= DISKS_MAX {
+        return Err(too_many(args, DISKS_MAX, "disks"));
+    }
+    let word = args.required("the name of a volume")?;
+    let mut disk = Disk {
+        volume: word.text().into_owned(),
+        read_only: false,
+        bus: Bus::default(),
+    };
+    options(args, &["ro", "bus"], &[], |option, args| {
+        if option == "ro" {
+            disk.read_only = true;
+            return Ok(());
+        }
+        let choices = [
+            ("virtio", Bus::Virtio),
+            ("sata", Bus::Sata),
+            ("ide", Bus::Ide),
+        ];
+        disk.bus = choice(args, &choices)?;
+        Ok(())
+    })?;
+    guest.disks.push(Written {
+        value: disk,
+        span: word.span,
+    });
+    Ok(())
+}
+
+/// Whether Linux accepts this as the name of an interface (`dev_valid_name`).
+fn is_interface_name(word: &Word) -> bool {
+    let bytes = &word.bytes;
+    let allowed = |byte: &u8| !byte.is_ascii_whitespace() && !b"/:\x0b\0".contains(byte);
+    (1..=INTERFACE_MAX).contains(&bytes.len())
+        && !matches!(word.str(), "." | "..")
+        && bytes.iter().all(allowed)
+}
+
+/// Reads a MAC address: six pairs of hexadecimal digits with `:` or `-` between them.
+fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let separator = match text.contains('-') {
+        true => '-',
+        false => ':',
+    };
+    let mut mac = [0; 6];
+    let mut pairs = text.split(separator);
+    for byte in &mut mac {
+        let pair = pairs.next()?;
+        let digits = pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit());
+        *byte = u8::from_str_radix(pair, 16).ok().filter(|_| digits)?;
+    }
+    pairs.next().is_none().then_some(mac)
+}
+
+fn mac(args: &mut Args<'_>) -> Result<Written<[u8; 6]>, Diagnostic> {
+    let word = args.required("a MAC address")?;
+    let Some(value) = parse_mac(word.str()) else {
+        return Err(args.unfit(word, "not a MAC address such as 52:54:00:12:34:56"));
+    };
+    if value == [0; 6] {
+        return Err(args.unfit(word, "zero, which is no card's MAC address"));
+    }
+    if value[0] & 1 == 1 {
+        let told = "a multicast address, which no card can have: the first pair has to be even";
+        return Err(args.unfit(word, told));
+    }
+    Ok(Written {
+        value,
+        span: word.span,
+    })
+}
+
+fn address(args: &mut Args<'_>) -> Result<Written<IpAddr>, Diagnostic> {
+    let word = args.required("an address")?;
+    let address: Option<IpAddr> = word.str().parse().ok();
+    let Some(address) = address.map(|one| one.to_canonical()) else {
+        return Err(args.unfit(word, "not an IP address"));
+    };
+    if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
+        return Err(args.unfit(word, "not an address that a guest can have"));
+    }
+    Ok(Written {
+        value: address,
+        span: word.span,
+    })
+}
+
+fn nic(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = many(draft, args, "nic")?;
+    if guest.nics.len() >= NICS_MAX {
+        return Err(too_many(args, NICS_MAX, "network cards"));
+    }
+    let word = args.required("the name of a bridge")?;
+    if !is_interface_name(word) {
+        let told = "not the name of an interface: at most 15 bytes without `/`, `:` and spaces";
+        return Err(args.unfit(word, told));
+    }
+    let mut nic = Nic {
+        bridge: Written {
+            value: word.text().into_owned(),
+            span: word.span,
+        },
+        mac: None,
+        addresses: Vec::new(),
+        model: Model::default(),
+    };
+    let known = ["mac", "address", "model"];
+    options(args, &known, &["address"], |option, args| {
+        match option {
+            "mac" => nic.mac = Some(mac(args)?),
+            "address" if nic.addresses.len() >= ADDRESSES_MAX => {
+                let told = format!("a network card has at most {ADDRESSES_MAX} addresses");
+                let span = args.line().span;
+                return Err(Diagnostic::error(&codes::TOO_MANY, span, told));
+            }
+            "address" => nic.addresses.push(address(args)?),
+            _ => {
+                let choices = [("virtio", Model::Virtio), ("e1000", Model::E1000)];
+                nic.model = choice(args, &choices)?;
+            }
+        }
+        Ok(())
+    })?;
+    guest.nics.push(nic);
+    Ok(())
+}
+
+fn boot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "boot")?;
+    let choices = ["disk", "network", "iso", "kernel"].map(|word| (word, word));
+    let value = match choice(args, &choices)? {
+        "disk" => Boot::Disk,
+        "network" => Boot::Network,
+        "iso" => Boot::Iso(path(args, "the file of an image")?.value),
+        _ => kernel(args)?,
+    };
+    args.end()?;
+    let span = args.line().span;
+    guest.boot = Some(Written { value, span });
+    Ok(())
+}
+
+fn kernel(args: &mut Args<'_>) -> Result<Boot, Diagnostic> {
+    let kernel = path(args, "the file of a kernel")?.value;
+    let (mut initrd, mut append) = (None, String::new());
+    options(args, &["initrd", "append"], &[], |option, args| {
+        if option == "initrd" {
+            initrd = Some(path(args, "the file of an initial RAM disk")?.value);
+            return Ok(());
+        }
+        let first = args.required("the command line")?;
+        let words = std::iter::once(first).chain(args.rest());
+        let words: Vec<_> = words.map(|word| word.text()).collect();
+        append = words.join(" ");
+        Ok(())
+    })?;
+    Ok(Boot::Kernel {
+        kernel,
+        initrd,
+        append,
+    })
+}
+
+fn firmware(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "firmware")?;
+    let choices = [("bios", Firmware::Bios), ("uefi", Firmware::Uefi)];
+    guest.plain.firmware = choice(args, &choices)?;
+    args.end()
+}
+
+fn console(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "console")?;
+    let choices = [
+        ("vnc", Console::Vnc),
+        ("spice", Console::Spice),
+        ("serial", Console::Serial),
+    ];
+    guest.plain.console = choice(args, &choices)?;
+    args.end()
+}
+
+fn user_data(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "user-data")?;
+    guest.user_data = Some(path(args, "a file")?);
+    args.end()
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+    Keyword {
+        places: &["guest"],
+        syntax: "memory <size>",
+        doc: "The memory of the guest, with one of the units `m`, `g` and `t` (powers of 1024): a multiple of 1 MiB, from 16m \
+            to 16t. Required. A node never promises more memory to its guests than it has, see `room`. A change takes effect \
+            at the next start of the guest.",
+        example: "memory 4g",
+        build: memory,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "cpus <number>",
+        doc: "The processors of the guest, from 1 to 255; the default is 1. A change takes effect at the next start of the \
+            guest.",
+        example: "cpus 2",
+        build: cpus,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "disk <volume> [ro] [bus { virtio | sata | ide }]",
+        doc: "A disk of the guest: the `volume` section of this name. Lines are disks in their order, at most 16. With `ro`, \
+            the guest cannot write it. The bus is `virtio` by default, for which Linux has a driver; `sata` and `ide` are for \
+            systems without one. A volume belongs to one guest, unless all of its guests have `ro`.",
+        example: "disk mail",
+        build: disk,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "nic <bridge> [mac <address>] [address <address>]… [model { virtio | e1000 }]",
+        doc: "A network card of the guest at this bridge of the host, at most 8. Where nodes have bridges of different names, \
+            write a line for each node, such as `on alpha nic br0`. Without `mac`, the MAC address is derived from the name \
+            of the guest and the number of the card. `address` is an IP address that the guest has there: it is announced \
+            after the guest has moved, and checked by `check`; the guest itself gets it from its own configuration. The \
+            model is `virtio` by default; `e1000` is for systems without a driver for it.",
+        example: "nic br0 mac 52:54:00:12:34:56 address 192.0.2.25",
+        build: nic,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "boot { disk | network | iso <path> | kernel <path> [initrd <path>] [append <word>…] }",
+        doc: "What the guest boots from: its first disk, which is the default; the network (PXE) by its first card; the image \
+            of a CD; or a kernel with its initial RAM disk and command line. These files are read from the node on which the \
+            guest starts, so each node needs them.",
+        example: "boot iso /srv/iso/debian-12.iso",
+        build: boot,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "firmware { bios | uefi }",
+        doc: "The firmware of the guest: `bios` (SeaBIOS), which is the default, or `uefi` (OVMF). A system is installed for one \
+            of the two and does not start with the other.",
+        example: "firmware uefi",
+        build: firmware,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "console { vnc | spice | serial }",
+        doc: "The display of the guest: `vnc`, which is the default, or `spice`, each at a socket in the runtime directory; \
+            `serial` means none. Each guest has a serial terminal too.",
+        example: "console serial",
+        build: console,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "user-data <file>",
+        doc: "Data for cloud-init in the guest (NoCloud): the content of this file, UTF-8 and at most 1 MiB. It is read at each \
+            load and belongs to the version, so other nodes do not need the file. A change takes effect at the next start of \
+            the guest.",
+        example: "user-data /etc/evenkeel/mail.yaml",
+        build: user_data,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_address_is_six_pairs() {
+        let mac = [0x52, 0x54, 0, 0x12, 0x34, 0xab];
+        for (text, expected) in [
+            ("52:54:00:12:34:ab", Some(mac)),
+            ("52-54-00-12-34-AB", Some(mac)),
+            ("52:54:00:12:34", None),
+            ("52:54:00:12:34:ab:cd", None),
+            ("52:54:00:12:34:+b", None),
+            ("5254001234ab", None),
+            ("52:54:0:12:34:ab", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_mac(text), expected, "{text}");
+        }
+    }
+}

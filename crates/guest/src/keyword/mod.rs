@@ -1,0 +1,294 @@
+//! The section `guest`, and the lines of the section `node` that are for guests. Each keyword is a
+//! row.
+//!
+//! What comes out is all guests ([`Guests`]) on each node, since each node decides on which one a
+//! guest runs. Outside of a cluster, it is those of this machine.
+
+mod check;
+pub mod codes;
+mod machine;
+mod node;
+mod places;
+mod section;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod together;
+mod words;
+
+use crate::config::{self, Boot, Guests, Nic, Order, mac_of};
+use crate::difference::difference;
+use configuration::outside::Unreadable;
+use configuration::{Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled};
+use language::arguments::ArgumentCodes;
+use language::keyword::{Documented, Family};
+use language::{Code, Diagnostic};
+use part::codec;
+use section::{Draft, Guest};
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use together::Together;
+use words::Written;
+
+/// The part's name.
+pub const NAME: &str = "guest";
+
+/// How long the role may take at a stop, milliseconds. Guests continue to run.
+const STOP_MS: u64 = 5_000;
+/// Bytes of user data.
+const USER_DATA_BYTES_MAX: u64 = 1 << 20;
+
+/// Guests, as a part of a configuration.
+pub static PART: Part = Part {
+    name: NAME,
+    sections: Sections {
+        names: &[(
+            "guest",
+            "A virtual machine that runs on one node at a time, with volumes as its disks.",
+        )],
+        by_node: &["guest"],
+        lines_in: &[("node", &["fence", "room"])],
+        ..Sections::NONE
+    },
+    documented: || {
+        let tables = [TABLES[0].documented(), TABLES[1].documented()].concat();
+        std::iter::once(SECTION).chain(tables).collect()
+    },
+    codes: || codes::CODES.to_vec(),
+    exports: &[],
+    begin: |_| Box::new(Lines::new(Draft::default())),
+    run: Some(Run {
+        given: |built, _| {
+            let guests = built.downcast_ref::<Guests>()?;
+            let count = guests.guests.len();
+            let word = if count == 1 { "guest" } else { "guests" };
+            (count > 0).then(|| Given {
+                payload: codec::encode(guests),
+                size: format!("{count} {word}"),
+                stop_ms: STOP_MS,
+                together: false,
+            })
+        },
+        difference,
+        refusals: |_| Vec::new(),
+    }),
+};
+
+type LineBuilder = configuration::LineBuilder<Draft>;
+
+static LINES: &[Family<LineBuilder>] = &[
+    ("Guests", machine::LINES),
+    ("Guests", section::LINES),
+    ("Guests", check::LINES),
+];
+
+static OF_NODES: &[Family<LineBuilder>] = &[("Nodes", node::LINES)];
+
+static TABLES: [SectionTable<Draft>; 2] = [
+    SectionTable::new("guest", LINES, section::begin),
+    SectionTable::new("node", OF_NODES, node::begin),
+];
+
+/// The section itself, as the manual has it.
+const SECTION: Documented = Documented {
+    kind: "section",
+    name: "guest",
+    places: &["file"],
+    syntax: "guest <name>",
+    doc: "A virtual machine (QEMU with KVM) that runs on one node of a cluster at a time, on the first node of `prefer` that \
+        is there and has room. Its disks are `volume` sections. If its node fails, another node starts it, as soon as that \
+        is safe: see `fence`. A guest continues to run while Evenkeel is restarted or upgraded.",
+    example: "guest mail\n    prefer alpha beta\n    memory 4g\n    disk mail\n    nic br0 address 192.0.2.25",
+    family: "Guests",
+    built: true,
+};
+
+impl Tabled for Draft {
+    const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
+    const UNKNOWN: &'static Code = &codes::UNKNOWN;
+
+    fn sections() -> &'static [SectionTable<Self>] {
+        &TABLES
+    }
+
+    fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
+        for told in wrong(&self, context, exchange) {
+            context.tell(told);
+        }
+        let mut guests = Guests {
+            me: me(context, &self),
+            nodes: nodes(context, &self),
+            guests: BTreeMap::new(),
+        };
+        for guest in &self.guests {
+            shared::refer(exchange, guest);
+            let check = check::build(context, guest);
+            let user_data = user_data(context, guest);
+            // Without a cluster nothing else says where a guest runs.
+            let is_here = |node: &Written<String>| context.nodes.is_here(&node.value);
+            let is_run = !guests.me.is_empty()
+                || guest.prefer.is_empty()
+                || guest.prefer.iter().any(is_here);
+            if let Some(memory) = guest.memory.as_ref().filter(|_| is_run) {
+                let mut built = build(context, guest, memory.value);
+                (built.check, built.user_data) = (check, user_data);
+                guests.guests.insert(guest.name.value.clone(), built);
+            }
+        }
+        Box::new(guests)
+    }
+}
+
+/// What is wrong with the sections, beyond single lines.
+fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Vec<Diagnostic> {
+    let mut wrong = Vec::new();
+    for guest in &draft.guests {
+        wrong.extend(missing(guest));
+        wrong.extend(nothing_to_boot(guest));
+        wrong.extend(places::of_guest(context, guest));
+        wrong.extend(places::of_room(context, draft, guest));
+        wrong.extend(shared::copies(exchange, guest));
+    }
+    wrong.extend(shared::volumes(&draft.guests));
+    wrong.extend(shared::addresses(&draft.guests));
+    wrong.extend(Together::new(&draft.guests).check());
+    wrong.extend(places::of_cluster(context, &draft.guests));
+    wrong.extend(places::of_fencing(context, draft));
+    wrong
+}
+
+/// A guest says how much memory it takes.
+fn missing(guest: &Guest) -> Option<Diagnostic> {
+    // A line that was refused says what is wrong with it.
+    if guest.has("memory") {
+        return None;
+    }
+    let told = format!("guest '{}' has no 'memory' line", guest.name.value);
+    let told = Diagnostic::error(&codes::MISSING, guest.name.span, told);
+    Some(told.help("add `memory SIZE`, such as `memory 4g`"))
+}
+
+/// A guest has what it boots from.
+fn nothing_to_boot(guest: &Guest) -> Option<Diagnostic> {
+    let boot = guest.boot.as_ref();
+    if boot.is_none() && guest.has("boot") {
+        return None;
+    }
+    let (keyword, what, help) = match boot.map(|boot| &boot.value) {
+        None | Some(Boot::Disk) => (
+            "disk",
+            "disk",
+            "add `disk VOLUME`, or boot from something else, such as `boot network`",
+        ),
+        Some(Boot::Network) => ("nic", "network card", "add `nic BRIDGE`"),
+        Some(Boot::Iso(_) | Boot::Kernel { .. }) => return None,
+    };
+    if guest.has(keyword) {
+        return None;
+    }
+    let name = &guest.name.value;
+    let span = boot.map_or(guest.name.span, |boot| boot.span);
+    let told = format!("guest '{name}' has no {what} to boot from");
+    Some(Diagnostic::error(&codes::BOOT, span, told).help(help))
+}
+
+/// The name of this node, where guests need a cluster.
+fn me(context: &Context, draft: &Draft) -> String {
+    let options = &context.options;
+    let is_cluster = !options.nodes.is_empty()
+        || !options.version.is_empty()
+        || places::without_cluster(context, &draft.guests).is_some();
+    if !is_cluster {
+        return String::new();
+    }
+    if let Some(node) = &options.node {
+        return places::canonical(context, node);
+    }
+    let preferred = draft.guests.iter().flat_map(|guest| &guest.prefer);
+    let preferred = preferred.map(|node| &node.value);
+    let mut names = context.nodes.known().iter().chain(preferred);
+    let here = names.find(|name| context.nodes.is_here(name));
+    here.unwrap_or(&options.host).clone()
+}
+
+/// What the `node` sections say for guests.
+fn nodes(context: &Context, draft: &Draft) -> BTreeMap<String, config::Node> {
+    let node = |node: &node::Node| {
+        let said = config::Node {
+            fences: node.fences.clone(),
+            watchdog: node.watchdog.as_ref().map(|one| one.value.clone()),
+            room: node.room.as_ref().map(|one| one.value),
+        };
+        (places::name_of(context, node), said)
+    };
+    draft.nodes.iter().map(node).collect()
+}
+
+/// What a section comes to, without what depends on files and addresses.
+fn build(context: &Context, guest: &Guest, memory_bytes: u64) -> config::Guest {
+    let names = |names: &[Written<String>]| -> BTreeSet<String> {
+        names.iter().map(|name| name.value.clone()).collect()
+    };
+    let nic = |(at, nic): (usize, &machine::Nic)| Nic {
+        bridge: nic.bridge.value.clone(),
+        mac: { nic.mac.as_ref() }.map_or_else(|| mac_of(&guest.name.value, at), |mac| mac.value),
+        addresses: nic.addresses.iter().map(|one| one.value).collect(),
+        model: nic.model,
+    };
+    let prefer = guest.prefer.iter();
+    let prefer = prefer.map(|node| places::canonical(context, &node.value));
+    config::Guest {
+        prefer: prefer.collect(),
+        memory_bytes,
+        cpus: guest.cpus.as_ref().map_or(1, |cpus| cpus.value),
+        disks: guest.disks.iter().map(|disk| disk.value.clone()).collect(),
+        nics: guest.nics.iter().enumerate().map(nic).collect(),
+        boot: guest
+            .boot
+            .as_ref()
+            .map_or(Boot::Disk, |boot| boot.value.clone()),
+        firmware: guest.plain.firmware,
+        user_data: None,
+        console: guest.plain.console,
+        check: None,
+        migrate: guest.plain.migrate,
+        stop_ms: guest.plain.stop_ms,
+        order: Order {
+            after: names(&guest.others.after),
+            priority: guest.plain.priority,
+            beside: names(&guest.others.beside),
+            apart: names(&guest.others.apart),
+            fails_back: guest.plain.fails_back,
+        },
+    }
+}
+
+/// Reads the file of `user-data`.
+fn user_data(context: &mut Context, guest: &Guest) -> Option<String> {
+    let file = guest.user_data.as_ref()?;
+    // It often holds passwords.
+    let found = context
+        .outside
+        .read_secret(&file.value, USER_DATA_BYTES_MAX);
+    let text = match found {
+        Ok(bytes) => String::from_utf8(bytes.bytes().to_vec())
+            .map_err(|_| "the file is not UTF-8".to_owned()),
+        Err(unreadable) => Err(reason(unreadable)),
+    };
+    match text {
+        Ok(text) => Some(text),
+        Err(why) => {
+            let told = format!("'user-data': cannot use '{}'", file.value.display());
+            context.tell(Diagnostic::error(&codes::USER_DATA, file.span, told).label(why));
+            None
+        }
+    }
+}
+
+fn reason(unreadable: Unreadable) -> String {
+    match unreadable {
+        Unreadable::TooLarge(max) => format!("the file has more than {max} bytes"),
+        Unreadable::Unnameable => "invalid file name".to_owned(),
+        Unreadable::Refused(number) => language::reason(&std::io::Error::from_raw_os_error(number)),
+    }
+}

@@ -1,0 +1,215 @@
+//! Lines of a `node` section that are for guests: how a node is powered off, and what it has for
+//! guests.
+
+use super::section::Draft;
+use super::words::{Written, memory, options, path, twice};
+use super::{LineBuilder, codes};
+use crate::config::{Fence, Room};
+use language::arguments::{Args, Built};
+use language::keyword::Keyword;
+use language::{Diagnostic, Line, Span};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Lines `fence` of a node.
+const FENCES_MAX: usize = 8;
+/// Processors of a node.
+const CPUS_MAX: u32 = 65_536;
+
+/// A section. Its head is checked by the part that it is of.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// None: the host name of the machine.
+    pub(super) name: Option<String>,
+    pub(super) fences: Vec<Fence>,
+    pub(super) watchdog: Option<Written<PathBuf>>,
+    pub(super) room: Option<Written<Room>>,
+    /// A line `fence` was refused.
+    pub(super) has_refused_fence: bool,
+}
+
+pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+    draft.nodes.push(Node {
+        name: head.word(1).map(|word| word.text().into_owned()),
+        fences: Vec::new(),
+        watchdog: None,
+        room: None,
+        has_refused_fence: false,
+    });
+    Ok(())
+}
+
+fn section<'d>(draft: &'d mut Draft, span: Span) -> Result<&'d mut Node, Diagnostic> {
+    let missing = || Diagnostic::error(&codes::UNKNOWN, span, "no node section has begun");
+    draft.nodes.last_mut().ok_or_else(missing)
+}
+
+fn fence(
+    draft: &mut Draft,
+    args: &mut Args<'_>,
+    read: fn(&mut Args<'_>) -> Result<Fence, Diagnostic>,
+) -> Built {
+    let node = section(draft, args.line().span)?;
+    node.has_refused_fence = true;
+    if node.fences.len() >= FENCES_MAX {
+        let told = format!("a node has at most {FENCES_MAX} lines 'fence'");
+        return Err(Diagnostic::error(&codes::TOO_MANY, args.line().span, told));
+    }
+    let fence = read(args)?;
+    args.end()?;
+    node.fences.push(fence);
+    node.has_refused_fence = false;
+    Ok(())
+}
+
+fn ipmi(args: &mut Args<'_>) -> Result<Fence, Diagnostic> {
+    let word = args.required("the address of the controller")?;
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte);
+    if word.bytes.is_empty() || word.str().starts_with('-') || !word.bytes.iter().all(allowed) {
+        return Err(args.unfit(word, "not an address or a host name"));
+    }
+    let at = word.text().into_owned();
+    let (mut user, mut password_file) = (None, None);
+    let known = ["user", "password-file"];
+    options(args, &known, &[], |option, args| {
+        match option {
+            "user" => user = Some(args.required("the name of a user")?.text().into_owned()),
+            _ => password_file = Some(path(args, "the file with the password")?.value),
+        }
+        Ok(())
+    })?;
+    match (user, password_file) {
+        (Some(user), Some(password_file)) => Ok(Fence::Ipmi {
+            at,
+            user,
+            password_file,
+        }),
+        (user, _) => {
+            let missing = match user {
+                None => "`user` and the name of a user",
+                Some(_) => "`password-file` and a file",
+            };
+            args.required(missing)?;
+            Err(args.unfit(word, "without a user"))
+        }
+    }
+}
+
+fn exec(args: &mut Args<'_>) -> Result<Fence, Diagnostic> {
+    let program = path(args, "a program")?.value;
+    let arguments = args.rest().iter().map(|word| word.text().into_owned());
+    let program = program.display().to_string();
+    Ok(Fence::Exec(
+        std::iter::once(program).chain(arguments).collect(),
+    ))
+}
+
+fn agent(args: &mut Args<'_>) -> Result<Fence, Diagnostic> {
+    let word = args.required("the name of a fence agent")?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if !word.str().starts_with("fence_") || !word.str().bytes().all(allowed) {
+        return Err(args.unfit(word, "not the name of a fence agent, such as `fence_apc`"));
+    }
+    let name = word.text().into_owned();
+    let mut options = BTreeMap::new();
+    for word in args.rest() {
+        let is_name = |name: &str| !name.is_empty() && name.bytes().all(allowed);
+        let option = word.str().split_once('=');
+        // The agent reads them as lines.
+        let option = option.filter(|(name, value)| is_name(name) && !value.contains('\n'));
+        let Some((option, value)) = option else {
+            return Err(args.unfit(word, "not an option of the form `NAME=VALUE`"));
+        };
+        if option == "action" {
+            return Err(args.unfit(word, "not an option here: the action is always `off`"));
+        }
+        if options
+            .insert(option.to_owned(), value.to_owned())
+            .is_some()
+        {
+            let told = format!("'{option}' may appear only once in this line");
+            let told = Diagnostic::error(&codes::TWICE, word.span, told);
+            return Err(told.label("a second one").help("remove one of the two"));
+        }
+    }
+    Ok(Fence::Agent { name, options })
+}
+
+fn watchdog(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let node = section(draft, span)?;
+    if let Some(first) = &node.watchdog {
+        return Err(twice(first.span, span, "fence watchdog"));
+    }
+    node.has_refused_fence = true;
+    let value = path(args, "a device")?.value;
+    args.end()?;
+    node.has_refused_fence = false;
+    node.watchdog = Some(Written { value, span });
+    Ok(())
+}
+
+fn room(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let node = section(draft, span)?;
+    if let Some(first) = &node.room {
+        return Err(twice(first.span, span, "room"));
+    }
+    if args.peek().is_none() {
+        args.required("`memory` or `cpus`")?;
+    }
+    let mut room = Room::default();
+    options(args, &["memory", "cpus"], &[], |option, args| {
+        match option {
+            "memory" => room.memory_bytes = Some(memory(args)?.value),
+            _ => room.cpus = Some(args.count("a number", 1..=CPUS_MAX)?),
+        }
+        Ok(())
+    })?;
+    node.room = Some(Written { value: room, span });
+    Ok(())
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+    Keyword {
+        places: &["node"],
+        syntax: "fence ipmi <address> user <name> password-file <file>",
+        doc: "How the other nodes power this node off before they start its guests: by its management controller, IPMI over \
+            LAN (`ipmitool -I lanplus`). The file holds the password, and every other node needs it. Several lines `fence` \
+            of a node are tried in their order until one succeeds.",
+        example: "fence ipmi 10.99.0.11 user admin password-file /etc/evenkeel/ipmi",
+        build: |draft, args| fence(draft, args, ipmi),
+    },
+    Keyword {
+        places: &["node"],
+        syntax: "fence exec <program> [<argument>…]",
+        doc: "Powers this node off with a program, which another node runs without a shell. It has to end with exit code 0 only \
+            once the node is off.",
+        example: "fence exec /usr/local/sbin/off alpha",
+        build: |draft, args| fence(draft, args, exec),
+    },
+    Keyword {
+        places: &["node"],
+        syntax: "fence agent <agent> [<name>=<value>…]",
+        doc: "Powers this node off with an agent of the package fence-agents, which another node runs with these options and \
+            the action `off`. The manual page of the agent lists its options.",
+        example: "fence agent fence_apc ip=10.99.0.12 plug=3",
+        build: |draft, args| fence(draft, args, agent),
+    },
+    Keyword {
+        places: &["node"],
+        syntax: "fence watchdog <device>",
+        doc: "A watchdog of this node, which resets it if the guest role does not feed it. So a node that hangs is down before \
+            its guests start elsewhere, without a path to power it off. It works together with other lines `fence`.",
+        example: "fence watchdog /dev/watchdog",
+        build: watchdog,
+    },
+    Keyword {
+        places: &["node"],
+        syntax: "room [memory <size>] [cpus <number>]",
+        doc: "What this node has for guests. Without `memory`, that is the memory of the machine less a reserve; without \
+            `cpus`, processors are not counted. A guest for which no node has room stays down and is reported.",
+        example: "room memory 56g cpus 12",
+        build: room,
+    },
+];

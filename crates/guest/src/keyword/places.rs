@@ -1,0 +1,181 @@
+//! What is wrong with where guests may run: the nodes of `prefer`, whether a guest has room on one
+//! of them, and whether they can be powered off.
+
+use super::codes;
+use super::node::Node;
+use super::section::{Draft, Guest};
+use super::words::Written;
+use crate::config::Room;
+use crate::size;
+use configuration::{Context, is_name_of};
+use language::{Diagnostic, Span, suggest};
+
+/// The name of a node as the cluster has it, or else its section.
+pub(super) fn canonical(context: &Context, name: &str) -> String {
+    let mut known = context.nodes.known().iter();
+    let known = known.find(|known| is_name_of(name, known));
+    known.map_or(name, String::as_str).to_owned()
+}
+
+/// The name of a section; that of the machine where it has none.
+pub(super) fn name_of(context: &Context, node: &Node) -> String {
+    let options = &context.options;
+    let own = || options.node.as_ref().unwrap_or(&options.host);
+    canonical(context, node.name.as_ref().unwrap_or_else(own))
+}
+
+/// What is wrong with the nodes of a guest.
+pub(super) fn of_guest(context: &Context, guest: &Guest) -> Vec<Diagnostic> {
+    let known = context.nodes.known();
+    let name = &guest.name.value;
+    // A line that was refused names some.
+    if guest.prefer.is_empty() && !known.is_empty() && !guest.has("prefer") {
+        let told = format!("guest '{name}' does not say on which nodes it may run");
+        let told = Diagnostic::error(&codes::NO_NODE, guest.name.span, told);
+        let help = format!("add `prefer NODE`; nodes: {}", known.join(", "));
+        return vec![told.label("no line `prefer`").help(help)];
+    }
+    let mut found = Vec::new();
+    for (at, node) in guest.prefer.iter().enumerate() {
+        let mut before = guest.prefer[..at].iter();
+        if let Some(first) = before.find(|other| is_name_of(&other.value, &node.value)) {
+            let told = format!("guest '{name}' prefers node '{}' twice", node.value);
+            let told = Diagnostic::error(&codes::UNKNOWN_NODE, node.span, told);
+            found.push(
+                told.label("the same node")
+                    .also(first.span, "first named here"),
+            );
+        } else if !context.nodes.is_known(&node.value) {
+            found.push(unknown(known, node));
+        }
+    }
+    found
+}
+
+fn unknown(known: &[String], node: &Written<String>) -> Diagnostic {
+    let told = format!("no node is called '{}'", node.value);
+    let told = Diagnostic::error(&codes::UNKNOWN_NODE, node.span, told);
+    match suggest::nearest(&node.value, known.iter().map(String::as_str)) {
+        Some(near) => told.did_you_mean(node.span, Some(near)),
+        None => told.note(format!("nodes: {}", known.join(", "))),
+    }
+}
+
+/// Whether some guest needs the lease of a cluster, where there is none: the place of the node
+/// that says so.
+pub(super) fn without_cluster(context: &Context, guests: &[Guest]) -> Option<Span> {
+    let is_cluster = !context.options.nodes.is_empty() || !context.options.version.is_empty();
+    let mut second = guests.iter().filter_map(|guest| guest.prefer.get(1));
+    second.next().map(|node| node.span).filter(|_| !is_cluster)
+}
+
+/// The warning that guests wait outside of a cluster.
+pub(super) fn of_cluster(context: &Context, guests: &[Guest]) -> Option<Diagnostic> {
+    let span = without_cluster(context, guests)?;
+    let told = "a guest of several nodes runs only in a cluster";
+    let told = Diagnostic::warning(&codes::NO_CLUSTER, span, told);
+    let help = "apply these files with `evenkeel config apply`, and run the members without `-f`";
+    Some(
+        told.label("with `evenkeel run -f` no guest of these files starts")
+            .help(help),
+    )
+}
+
+/// The section of a node that a guest prefers.
+fn section<'d>(context: &Context, draft: &'d Draft, name: &str) -> Option<&'d Node> {
+    let mut nodes = draft.nodes.iter();
+    nodes.find(|node| is_name_of(name, &name_of(context, node)))
+}
+
+/// Guests that no node has room for.
+pub(super) fn of_room(context: &Context, draft: &Draft, guest: &Guest) -> Option<Diagnostic> {
+    let memory = guest.memory.as_ref()?;
+    let cpus = guest.cpus.as_ref().map_or(1, |cpus| cpus.value);
+    // A node that does not say what it has may have enough.
+    let rooms = guest.prefer.iter().map(|node| {
+        let section = section(context, draft, &node.value)?;
+        Some((node, section.room.as_ref()?))
+    });
+    let rooms: Vec<_> = rooms.collect::<Option<_>>()?;
+    let is_small = |(_, room): &(_, &Written<Room>)| {
+        room.value
+            .memory_bytes
+            .is_some_and(|all| all < memory.value)
+            || room.value.cpus.is_some_and(|all| all < cpus)
+    };
+    if rooms.is_empty() || !rooms.iter().all(is_small) {
+        return None;
+    }
+    let told = format!(
+        "guest '{}' is larger than the room of each of its nodes",
+        guest.name.value
+    );
+    let takes = format!("takes {} and {cpus} processors", size::words(memory.value));
+    let told = Diagnostic::error(&codes::ROOM, memory.span, told).label(takes);
+    let told = rooms.iter().fold(told, |told, (node, room)| {
+        told.also(room.span, format!("what '{}' has", node.value))
+    });
+    Some(told.help("change the guest or the room, or name a larger node in `prefer`"))
+}
+
+/// Nodes that cannot be powered off, and the guests for which that counts.
+struct Unfenced<'d> {
+    nodes: Vec<&'d str>,
+    at: Span,
+    guests: Vec<&'d str>,
+}
+
+/// Guests whose takeover has to wait, a warning for all that have the same nodes.
+pub(super) fn of_fencing(context: &Context, draft: &Draft) -> Vec<Diagnostic> {
+    let mut all: Vec<Unfenced<'_>> = Vec::new();
+    let is_unfenced = |node: &&Written<String>| {
+        let section = section(context, draft, &node.value);
+        let has = |node: &Node| {
+            !node.fences.is_empty() || node.watchdog.is_some() || node.has_refused_fence
+        };
+        context.nodes.is_known(&node.value) && !section.is_some_and(has)
+    };
+    for guest in draft.guests.iter().filter(|guest| guest.prefer.len() > 1) {
+        let unfenced: Vec<_> = guest.prefer.iter().filter(is_unfenced).collect();
+        let Some(first) = unfenced.first() else {
+            continue;
+        };
+        let mut nodes: Vec<&str> = unfenced.iter().map(|node| &*node.value).collect();
+        nodes.sort_unstable();
+        match all.iter_mut().find(|one| one.nodes == nodes) {
+            Some(same) => same.guests.push(&guest.name.value),
+            None => all.push(Unfenced {
+                nodes,
+                at: first.span,
+                guests: vec![&guest.name.value],
+            }),
+        }
+    }
+    all.iter().map(unfenced).collect()
+}
+
+fn unfenced(unfenced: &Unfenced<'_>) -> Diagnostic {
+    let guests: Vec<String> = { unfenced.guests.iter() }
+        .map(|guest| format!("'{guest}'"))
+        .collect();
+    let guest = guests.first().map_or("", String::as_str);
+    let nodes = match &unfenced.nodes[..] {
+        [one] => format!("node '{one}' has"),
+        nodes => format!("nodes '{}' have", nodes.join("', '")),
+    };
+    let told = format!("guest {guest}: {nodes} no `fence` and no watchdog");
+    let told = Diagnostic::warning(&codes::NO_FENCING, unfenced.at, told)
+        .label("if it fails, a takeover waits for the end of its lease")
+        .note(
+            "a machine that hangs may still run the guest after that: the volumes refuse its writes, but its network \
+             addresses are in use twice",
+        );
+    let told = match guests.len() {
+        1 => told,
+        _ => told.note(format!("guests with these nodes: {}", guests.join(", "))),
+    };
+    let node = unfenced.nodes.first().copied().unwrap_or_default();
+    told.help(format!(
+        "add `fence ipmi …`, or `fence watchdog /dev/watchdog`, to the section `node {node}`"
+    ))
+}

@@ -1,0 +1,295 @@
+//! The section `guest`: its first line, and the lines that say where and when it runs.
+
+use super::check::Check;
+use super::machine::Nic;
+use super::node::Node;
+use super::words::{Written, choice, time_ms, twice};
+use super::{LineBuilder, codes};
+use crate::config::{Boot, Console, Disk, Firmware, Migrate, STOP_MS};
+use language::arguments::{Args, Built, section_name};
+use language::keyword::Keyword;
+use language::{Diagnostic, Line, Span};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+/// Sections that are read.
+const SECTIONS_MAX: usize = 256;
+/// Bytes of a name.
+const NAME_MAX: usize = 64;
+/// Nodes on which a guest may run.
+const NODES_MAX: usize = 16;
+/// The highest priority; the lowest is its negative.
+const PRIORITY_MAX: i64 = 1000;
+/// How long a guest may take to shut down, milliseconds.
+const STOP_MS_RANGE: RangeInclusive<u32> = 1_000..=24 * 3600 * 1000;
+
+/// A section.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) name: Written<String>,
+    pub(super) prefer: Vec<Written<String>>,
+    pub(super) memory: Option<Written<u64>>,
+    pub(super) cpus: Option<Written<u32>>,
+    pub(super) disks: Vec<Written<Disk>>,
+    pub(super) nics: Vec<Nic>,
+    pub(super) boot: Option<Written<Boot>>,
+    pub(super) user_data: Option<Written<PathBuf>>,
+    pub(super) check: Option<Check>,
+    pub(super) plain: Plain,
+    pub(super) others: Others,
+    /// Keywords that were given, also in lines that were refused, and where.
+    pub(super) given: Vec<(&'static str, Span)>,
+}
+
+/// What needs no place in the file.
+#[derive(Debug)]
+pub(super) struct Plain {
+    pub(super) firmware: Firmware,
+    pub(super) console: Console,
+    pub(super) migrate: Migrate,
+    pub(super) stop_ms: u64,
+    pub(super) priority: i32,
+    pub(super) fails_back: bool,
+}
+
+/// Other guests that the section names.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    pub(super) after: Vec<Written<String>>,
+    pub(super) beside: Vec<Written<String>>,
+    pub(super) apart: Vec<Written<String>>,
+}
+
+impl Guest {
+    /// Whether a keyword was given, also if its line was refused.
+    pub(super) fn has(&self, keyword: &str) -> bool {
+        self.given.iter().any(|(known, _)| *known == keyword)
+    }
+}
+
+/// The sections so far.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) guests: Vec<Guest>,
+    pub(super) nodes: Vec<Node>,
+}
+
+pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+    let mut args = Args::new(head, 1, "guest", "guest <name>", &codes::OF_ARGUMENTS);
+    let word = args.required("the guest's name")?;
+    args.end()?;
+    let name = section_name("guest", word, &codes::NAME)?;
+    let refuse = |told: String| Diagnostic::error(&codes::NAME, word.span, told);
+    if name.len() > NAME_MAX || name.starts_with('.') || name.contains(':') || name.is_empty() {
+        let told = format!("'{name}' cannot be the name of a guest");
+        let label = "at most 64 letters, digits, `.`, `_` and `-`, and no `.` in front";
+        return Err(refuse(told).label(label));
+    }
+    if let Some(first) = draft.guests.iter().find(|one| one.name.value == name) {
+        let told = refuse(format!("duplicate 'guest' section '{name}'"));
+        let told = told.label("this name is taken");
+        return Err(told.also(first.name.span, "first used here"));
+    }
+    if draft.guests.len() >= SECTIONS_MAX {
+        let told = format!("more than {SECTIONS_MAX} guest sections");
+        return Err(Diagnostic::error(&codes::TOO_MANY, head.span, told));
+    }
+    draft.guests.push(Guest {
+        name: Written {
+            value: name.to_owned(),
+            span: word.span,
+        },
+        prefer: Vec::new(),
+        memory: None,
+        cpus: None,
+        disks: Vec::new(),
+        nics: Vec::new(),
+        boot: None,
+        user_data: None,
+        check: None,
+        plain: Plain {
+            firmware: Firmware::default(),
+            console: Console::default(),
+            migrate: Migrate::default(),
+            stop_ms: STOP_MS,
+            priority: 0,
+            fails_back: false,
+        },
+        others: Others::default(),
+        given: Vec::new(),
+    });
+    Ok(())
+}
+
+/// The section that is being read, for a keyword that it may have several times.
+pub(super) fn many<'d>(
+    draft: &'d mut Draft,
+    args: &Args<'_>,
+    keyword: &'static str,
+) -> Result<&'d mut Guest, Diagnostic> {
+    let span = args.line().span;
+    let missing = || Diagnostic::error(&codes::MISSING, span, "no guest section has begun");
+    let guest = draft.guests.last_mut().ok_or_else(missing)?;
+    guest.given.push((keyword, span));
+    Ok(guest)
+}
+
+/// The section that is being read, for a keyword that it may have once.
+pub(super) fn once<'d>(
+    draft: &'d mut Draft,
+    args: &Args<'_>,
+    keyword: &'static str,
+) -> Result<&'d mut Guest, Diagnostic> {
+    let guest = many(draft, args, keyword)?;
+    match guest.given.iter().find(|(known, _)| *known == keyword) {
+        Some((_, first)) if *first != args.line().span => {
+            Err(twice(*first, args.line().span, keyword))
+        }
+        _ => Ok(guest),
+    }
+}
+
+fn prefer(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "prefer")?;
+    args.required("the name of a node")?;
+    for word in &args.line().words[1..] {
+        if guest.prefer.len() >= NODES_MAX {
+            let told = format!("a guest has at most {NODES_MAX} nodes");
+            return Err(Diagnostic::error(&codes::TOO_MANY, word.span, told));
+        }
+        guest.prefer.push(Written {
+            value: section_name("node", word, &codes::VALUE)?.to_owned(),
+            span: word.span,
+        });
+    }
+    args.rest();
+    Ok(())
+}
+
+/// Takes the names of other guests.
+fn names(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
+    let first = args.required("the name of a guest")?;
+    let rest = args.rest().iter();
+    let names = std::iter::once(first).chain(rest).map(|word| Written {
+        value: word.text().into_owned(),
+        span: word.span,
+    });
+    Ok(names.collect())
+}
+
+fn start_order(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "start-order after")?;
+    guest.others.after = names(args)?;
+    Ok(())
+}
+
+fn beside(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "beside")?;
+    guest.others.beside = names(args)?;
+    Ok(())
+}
+
+fn apart(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "apart")?;
+    guest.others.apart = names(args)?;
+    Ok(())
+}
+
+fn priority(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "priority")?;
+    let priority = args.integer("a number", -PRIORITY_MAX..=PRIORITY_MAX)?;
+    args.end()?;
+    guest.plain.priority = i32::try_from(priority).unwrap_or_default();
+    Ok(())
+}
+
+fn fail_back(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "fail-back")?;
+    guest.plain.fails_back = choice(args, &[("yes", true), ("no", false)])?;
+    args.end()
+}
+
+fn migrate(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "migrate")?;
+    let choices = [
+        ("live", Migrate::Live),
+        ("cold", Migrate::Cold),
+        ("never", Migrate::Never),
+    ];
+    guest.plain.migrate = choice(args, &choices)?;
+    args.end()
+}
+
+fn stop_timeout(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let guest = once(draft, args, "stop-timeout")?;
+    guest.plain.stop_ms = time_ms(args, STOP_MS_RANGE, "not between 1s and 24h")?;
+    args.end()
+}
+
+pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+    Keyword {
+        places: &["guest"],
+        syntax: "prefer <node> [<node>…]",
+        doc: "The nodes on which the guest may run, the best first. Required if the file has `node` sections or belongs to a \
+            cluster; otherwise the machine that reads the file runs the guest. A guest that runs stays where it is while \
+            its node is there, unless `fail-back yes` moves it to a better one. Each volume of the guest needs a copy on \
+            each of these nodes. Guests of several nodes need a cluster.",
+        example: "prefer alpha beta",
+        build: prefer,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "start-order after <guest> [<guest>…]",
+        doc: "Starts the guest when these guests run and their checks succeed; a guest without a check counts as soon as it \
+            runs. It only orders starts: if one of them stops later, this guest continues.",
+        example: "start-order after directory",
+        build: start_order,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "priority <number>",
+        doc: "Which guests run where there is not room for all: those with the higher number, from -1000 to 1000. The \
+            default is 0. A guest is stopped for one of a higher priority only if no other node has room.",
+        example: "priority 10",
+        build: priority,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "beside <guest> [<guest>…]",
+        doc: "Runs the guest on the node of these guests, as far as they run. It needs a node in `prefer` that they have too.",
+        example: "beside directory",
+        build: beside,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "apart <guest> [<guest>…]",
+        doc: "Never runs the guest on the node of one of these guests: it stays down if no other node has room. Use it for \
+            guests that replace each other, such as two directory servers. One of the two sections is enough.",
+        example: "apart directory",
+        build: apart,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "fail-back { yes | no }",
+        doc: "With `yes`, the guest moves to a better node of `prefer` when that returns, as `migrate` says. With `no`, the \
+            default, it stays until its node is drained or fails.",
+        example: "fail-back yes",
+        build: fail_back,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "migrate { live | cold | never }",
+        doc: "How the guest moves to another node while both are there. With `live`, the default, it moves while it runs; with \
+            `cold`, it shuts down and starts there; with `never`, it moves only if its node fails.",
+        example: "migrate cold",
+        build: migrate,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "stop-timeout <time>",
+        doc: "How long the guest may take to shut down after it was asked to (ACPI power button) before it is ended, from 1s \
+            to 24h. The default is 120s; a time without a unit is in milliseconds.",
+        example: "stop-timeout 60s",
+        build: stop_timeout,
+    },
+];

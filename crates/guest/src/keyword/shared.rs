@@ -1,0 +1,141 @@
+//! What guests must not share: volumes, MAC addresses and IP addresses; and whether their nodes have
+//! copies of their volumes.
+
+use super::codes;
+use super::section::Guest;
+use crate::config::{Disk, mac_of};
+use configuration::{Exchange, Located, is_name_of};
+use language::{Diagnostic, Span};
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// The kind of what a disk is, as the exchange has it.
+const VOLUME: &str = "volume";
+
+/// A MAC address as people write it.
+fn mac_words(mac: [u8; 6]) -> String {
+    let pairs = mac.map(|byte| format!("{byte:02x}"));
+    pairs.join(":")
+}
+
+/// Finds what occurs twice: each further one, with the guest and the place of the first.
+fn repeated<'d, T: Eq + Hash + Copy>(
+    all: impl Iterator<Item = (&'d Guest, T, Span)>,
+) -> Vec<(T, Span, &'d str, Span)> {
+    let mut seen: HashMap<T, (&str, Span)> = HashMap::new();
+    let mut found = Vec::new();
+    for (guest, one, span) in all {
+        match seen.get(&one) {
+            Some((first, at)) => found.push((one, span, *first, *at)),
+            None => {
+                seen.insert(one, (&guest.name.value, span));
+            }
+        }
+    }
+    found
+}
+
+/// MAC addresses and IP addresses that two cards have.
+pub(super) fn addresses<'d>(guests: &'d [Guest]) -> Vec<Diagnostic> {
+    let cards = || {
+        let of = |guest: &'d Guest| {
+            let nics = guest.nics.iter().enumerate();
+            nics.map(move |(at, nic)| (guest, at, nic))
+        };
+        guests.iter().flat_map(of)
+    };
+    let macs = repeated(cards().map(|(guest, at, nic)| match &nic.mac {
+        Some(mac) => (guest, mac.value, mac.span),
+        None => (guest, mac_of(&guest.name.value, at), nic.bridge.span),
+    }));
+    let addresses = repeated(cards().flat_map(|(guest, _, nic)| {
+        let addresses = nic.addresses.iter();
+        addresses.map(move |address| (guest, address.value, address.span))
+    }));
+    let macs = macs.into_iter().map(|(mac, span, first, at)| {
+        let told = format!(
+            "{} is the MAC address of guest '{first}' already",
+            mac_words(mac)
+        );
+        let told = Diagnostic::error(&codes::MAC_TWICE, span, told);
+        told.label("a second card with it")
+            .also(at, "the first is here")
+    });
+    let addresses = addresses.into_iter().map(|(address, span, first, at)| {
+        let told = format!("{address} is an address of guest '{first}' already");
+        let told = Diagnostic::error(&codes::ADDRESS_TWICE, span, told);
+        told.label("a second card with it")
+            .also(at, "the first is here")
+    });
+    macs.chain(addresses).collect()
+}
+
+/// Volumes of two guests, or of one guest twice.
+pub(super) fn volumes(guests: &[Guest]) -> Vec<Diagnostic> {
+    let mut seen: HashMap<&str, Vec<(&str, &Disk, Span)>> = HashMap::new();
+    let mut found = Vec::new();
+    for guest in guests {
+        let name = &*guest.name.value;
+        for disk in &guest.disks {
+            let before = seen.entry(&disk.value.volume).or_default();
+            let meets = |(other, first, _): &&(&str, &Disk, Span)| {
+                *other == name || !first.read_only || !disk.value.read_only
+            };
+            let volume = &disk.value.volume;
+            if let Some((other, _, at)) = before.iter().find(meets) {
+                let told = format!("volume '{volume}' is a disk of guest '{other}' already");
+                let told = Diagnostic::error(&codes::VOLUME_TWICE, disk.span, told);
+                let told = told
+                    .label(match *other == name {
+                        true => "the same guest again",
+                        false => "the writer of a volume is one guest",
+                    })
+                    .also(*at, "the first is here");
+                let help = match *other == name {
+                    true => "remove one of the two",
+                    false => {
+                        "give each guest a volume of its own; a volume that no guest writes has `ro` in all lines"
+                    }
+                };
+                found.push(told.help(help));
+            }
+            before.push((name, &disk.value, disk.span));
+        }
+    }
+    found
+}
+
+/// Nodes of a guest that have no copy of one of its volumes.
+pub(super) fn copies(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for disk in &guest.disks {
+        let mut volumes = exchange.all(VOLUME);
+        let volume = volumes.find(|volume| volume.name == disk.value.volume);
+        let located: Option<Located> = volume.and_then(|volume| volume.value());
+        let Some(located) = located.filter(|located| !located.nodes.is_empty()) else {
+            continue;
+        };
+        let has = |name: &str| located.nodes.iter().any(|node| is_name_of(name, node));
+        for node in guest.prefer.iter().filter(|node| !has(&node.value)) {
+            let told = format!(
+                "volume '{}' has no copy on node '{}', which guest '{}' prefers",
+                disk.value.volume, node.value, guest.name.value
+            );
+            let told = Diagnostic::error(&codes::NO_COPY, disk.span, told);
+            let label = format!("its copies are on: {}", located.nodes.join(", "));
+            let help = format!(
+                "remove '{}' from `prefer`, or name nodes with a copy of each volume",
+                node.value
+            );
+            found.push(told.label(label).also(node.span, "no copy here").help(help));
+        }
+    }
+    found
+}
+
+/// Names the volumes of a guest, which have to be there once all parts have finished.
+pub(super) fn refer(exchange: &mut Exchange, guest: &Guest) {
+    for disk in &guest.disks {
+        exchange.refer(VOLUME, &disk.value.volume, disk.span);
+    }
+}

@@ -1,0 +1,1 @@
+//! What `guest` sections come to, and what is said of wrong ones.
