@@ -1,7 +1,7 @@
 //! Messages between parts, and from commands to a part. The supervisor forwards them by
 //! the name of the part, without reading them.
 
-use super::bounded::{Name, Part, leases, record};
+use super::bounded::{Leases, Name, Part, record};
 use crate::codec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -84,11 +84,11 @@ pub struct WantedLease {
 
 /// Leases. Those that are not named are not held.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-pub struct KnownLeases(#[serde(with = "leases")] pub Vec<KnownLease>);
+pub struct KnownLeases(#[serde(with = "Leases")] pub Vec<KnownLease>);
 
 /// All leases that a part could use now, or wants to know.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-pub struct WantedLeases(#[serde(with = "leases")] pub Vec<WantedLease>);
+pub struct WantedLeases(#[serde(with = "Leases")] pub Vec<WantedLease>);
 
 /// What the cluster says to a part whose leases bear its name (`address/www`). Every part that
 /// wants leases reads it beside its own messages.

@@ -2,6 +2,7 @@
 //! may have written them.
 
 use super::between::{LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX, RECORD_BYTES_MAX};
+use super::volumes::{USED_VOLUMES_MAX, VOLUME_NAME_BYTES_MAX, VOLUME_WHY_BYTES_MAX};
 use super::{PATH_BYTES_MAX, WORDS_BYTES_MAX};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -61,6 +62,10 @@ pub struct Text<const MAX: usize>;
 pub type Words = Text<WORDS_BYTES_MAX>;
 /// The name of a lease.
 pub type Name = Text<LEASE_NAME_BYTES_MAX>;
+/// The name of a volume.
+pub type VolumeName = Text<VOLUME_NAME_BYTES_MAX>;
+/// Why a volume is not ready.
+pub type VolumeWhy = Text<VOLUME_WHY_BYTES_MAX>;
 /// The name of a part.
 pub type Part = Text<PART_BYTES_MAX>;
 
@@ -117,18 +122,21 @@ pub mod record {
     }
 }
 
-/// The leases of a message.
-pub mod leases {
-    use super::{LEASES_MAX, Serialize, Serializer};
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer};
+/// Lists of at most so many values.
+pub struct List<const COUNT: usize>;
 
+/// The leases of a message.
+pub type Leases = List<LEASES_MAX>;
+/// The volumes of a message.
+pub type UsedOnes = List<USED_VOLUMES_MAX>;
+
+impl<const COUNT: usize> List<COUNT> {
     /// Serializes the list, truncated.
     ///
     /// # Errors
     /// The serializer fails.
-    pub fn serialize<T: Serialize, S: Serializer>(leases: &[T], to: S) -> Result<S::Ok, S::Error> {
-        super::list::<LEASES_MAX, T, S>(leases, to)
+    pub fn serialize<T: Serialize, S: Serializer>(values: &[T], to: S) -> Result<S::Ok, S::Error> {
+        list::<COUNT, T, S>(values, to)
     }
 
     /// Deserializes the list.
@@ -138,10 +146,10 @@ pub mod leases {
     pub fn deserialize<'d, T: Deserialize<'d>, D: Deserializer<'d>>(
         from: D,
     ) -> Result<Vec<T>, D::Error> {
-        let leases = Vec::deserialize(from)?;
-        match leases.len() {
-            ..=LEASES_MAX => Ok(leases),
-            many => Err(D::Error::invalid_length(many, &"fewer leases")),
+        let values = Vec::deserialize(from)?;
+        match values.len() {
+            few if few <= COUNT => Ok(values),
+            many => Err(D::Error::invalid_length(many, &"a shorter list")),
         }
     }
 }

@@ -25,6 +25,7 @@ mod message;
 mod part_plan;
 mod plan;
 mod take;
+mod volumes;
 mod watch;
 
 pub use between::{
@@ -46,6 +47,10 @@ pub use message::{
 pub use part_plan::PartPlan;
 pub use plan::{CheckProgram, Plan, Rights, Settings};
 pub use take::{Parcel, Take, TakeTrial};
+pub use volumes::{
+    USED_VOLUMES_MAX, UsedVolume, UsedVolumes, VOLUME_NAME_BYTES_MAX, VOLUME_WHY_BYTES_MAX,
+    VolumeNews, VolumeState, VolumeUse,
+};
 pub use watch::{
     WATCHED_BYTES_MAX, WATCHED_DIRECTORIES_MAX, WATCHED_NAMES_MAX, Watch, WatchedDirectory,
 };
