@@ -21,7 +21,7 @@ pub struct Context {
     /// The words that begin sections, of all parts.
     pub words: Words,
     /// The sections of all parts of the load.
-    pub(crate) sections: Vec<&'static Sections>,
+    pub sections: Vec<&'static Sections>,
     /// The options of the load.
     pub options: LoadOptions,
     /// The environment of the load: files, DNS, accounts.

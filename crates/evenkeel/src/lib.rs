@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// The parts, each behind those whose sections it refers to.
-static PARTS: [Feature; 4] = [
+static PARTS: [Feature; 5] = [
     Feature {
         part: &address::keyword::PART,
         role: Some(&RoleRow {
@@ -65,6 +65,11 @@ static PARTS: [Feature; 4] = [
         part: &volume::keyword::PART,
         role: Some(&volume_role::ROLE),
         commands: &command::OF_VOLUMES,
+    },
+    Feature {
+        part: &guest::keyword::PART,
+        role: None,
+        commands: &[],
     },
     Feature {
         part: &cluster::keyword::PART,

@@ -70,6 +70,10 @@ const HOUSE: &[(&str, Knows)] = &[
         "volume",
         Knows::Only(&["configuration", "language", "protocol", "part"]),
     ),
+    (
+        "guest",
+        Knows::Only(&["configuration", "language", "protocol", "part"]),
+    ),
     ("supervisor", Knows::Only(&["language", "protocol", "part"])),
     ("console", Knows::Only(&["cluster", "language"])),
     ("evenkeel", Knows::All),

@@ -85,7 +85,7 @@ fn nothing_runs(matches: &ArgMatches) -> String {
         ),
     };
     format!(
-        "evenkeel: nothing to run {machine}: the files have no listener, virtual address or volume for it{other}\n"
+        "evenkeel: nothing to run {machine}: the files have no listener, virtual address, volume or guest for it{other}\n"
     )
 }
 
