@@ -32,6 +32,11 @@ pub struct Image {
 impl Image {
     /// None where the kernel, QEMU or a program is not installed.
     pub fn new() -> Option<Image> {
+        Image::with(include_bytes!("guest-init.sh"), &PROGRAMS, &MODULES)
+    }
+
+    /// With this first process, and these programs and modules.
+    pub fn with(init: &[u8], programs: &[&str], wanted: &[&str]) -> Option<Image> {
         let kernel = kernel()?;
         let version = kernel.file_name()?.to_str()?.strip_prefix("vmlinuz-")?;
         let modules = Path::new("/lib/modules").join(version);
@@ -40,7 +45,7 @@ impl Image {
             archive.add(directory, 0o040_755, &[]);
         }
         let mut libraries = Vec::new();
-        for program in PROGRAMS {
+        for program in programs {
             let path = installed(program)?;
             libraries.extend(libraries_of(&path));
             let name = format!("bin/{program}");
@@ -59,18 +64,28 @@ impl Image {
             let name = library.trim_start_matches('/');
             archive.add(name, 0o100_755, &fs::read(&library).ok()?);
         }
-        for module in MODULES {
+        for module in wanted {
             // Some kernels have it built in.
             if let Some(path) = find(&modules, &format!("{module}.ko")) {
                 let name = format!("lib/modules/{module}.ko");
                 archive.add(&name, 0o100_644, &fs::read(path).ok()?);
             }
         }
-        archive.add("init", 0o100_755, include_bytes!("guest-init.sh"));
+        archive.add("init", 0o100_755, init);
         let scratch = Scratch::new().ok()?;
         scratch.write("initrd", archive.end()).ok()?;
         installed("qemu-system-x86_64")?;
         Some(Image { kernel, scratch })
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &Path {
+        &self.kernel
+    }
+
+    /// The initial RAM disk.
+    pub fn initrd(&self) -> PathBuf {
+        self.scratch.path().join("initrd")
     }
 
     /// Starts a guest whose disk is the volume at this socket, with a file system of that kind.

@@ -21,6 +21,8 @@ mod differential;
 mod external_checks;
 mod fastcgi;
 mod guest;
+mod guest_life;
+mod guest_site;
 mod log_forward;
 mod logs;
 mod names;

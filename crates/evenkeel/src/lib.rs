@@ -9,6 +9,7 @@ mod confinement;
 mod control_role;
 mod demo;
 mod features;
+mod guest_role;
 mod haproxy;
 mod identity;
 mod keepalived;
@@ -68,8 +69,8 @@ static PARTS: [Feature; 5] = [
     },
     Feature {
         part: &guest::keyword::PART,
-        role: None,
-        commands: &[],
+        role: Some(&guest_role::ROLE),
+        commands: &command::OF_GUESTS,
     },
     Feature {
         part: &cluster::keyword::PART,
@@ -84,7 +85,7 @@ static PARTS: [Feature; 5] = [
             main: control_role::main,
             ready_limit: None,
             beats_after: Duration::from_secs(30),
-            says_to: &[PROXY, ADDRESS, volume::keyword::NAME],
+            says_to: &[PROXY, ADDRESS, volume::keyword::NAME, guest::keyword::NAME],
             certified: false,
             life: Life::Governs(control_role::GOVERNS),
         }),

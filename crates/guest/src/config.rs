@@ -179,6 +179,20 @@ pub enum Boot {
     },
 }
 
+impl Boot {
+    /// Returns the files of the node that it names.
+    pub fn files(&self) -> Vec<&std::path::Path> {
+        match self {
+            Boot::Disk | Boot::Network => Vec::new(),
+            Boot::Iso(path) => vec![path],
+            Boot::Kernel { kernel, initrd, .. } => {
+                let kernel = std::iter::once(kernel.as_path());
+                kernel.chain(initrd.as_deref()).collect()
+            }
+        }
+    }
+}
+
 /// The firmware of a guest.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Firmware {

@@ -11,11 +11,14 @@
 //! This crate never decides which node holds a lease, and never knows what is on a disk.
 
 pub mod agreement;
+mod clock;
 pub mod config;
 mod difference;
 pub mod keyword;
 pub mod life;
+pub mod message;
 pub mod placement;
 pub mod qemu;
 pub mod qmp;
+pub mod role;
 mod size;

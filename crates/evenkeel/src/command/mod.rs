@@ -9,6 +9,7 @@ mod definition;
 #[cfg(test)]
 mod documented;
 mod format;
+mod guest;
 mod lab;
 mod look_up;
 mod manual;
@@ -88,6 +89,12 @@ pub static OF_CLUSTERS: [Subcommand; 3] = [
 pub static OF_VOLUMES: [Subcommand; 2] = [
     Subcommand::new("volume", volume::definition::volume, volume::main),
     Subcommand::new("copy", volume::copy::definition, volume::copy::main),
+];
+
+/// Commands of the guest part.
+pub static OF_GUESTS: [Subcommand; 2] = [
+    Subcommand::new("guest", guest::guest, guest::main),
+    Subcommand::new("node", guest::node, guest::node_main),
 ];
 
 /// Every subcommand, in the order of the help.

@@ -5,11 +5,12 @@
 //! ports: what a process may connect to changes with its configuration, and
 //! Landlock only ever takes more away.
 
-use super::{Confinement, ConfinementError, Files, Role};
+use super::{Confinement, ConfinementError, Files, PROGRAMS, Role};
 use landlock::{
     ABI, Access, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, Scope, make_bitflags,
 };
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// The newest version whose rules are used; a later one may govern what is to
@@ -66,6 +67,48 @@ pub fn only_volume(runtime: &Path, backing: &Path) -> Result<Files, ConfinementE
     let rules = allow(rules, backing, files)?;
     enforce(allow(rules, runtime, sockets)?)
 }
+
+/// Makes rules that leave QEMU with the directory of its guest, these files to read, and what a
+/// program needs; a child enforces them on itself. None where the kernel has no Landlock.
+pub fn of_guest(home: &Path, files: &[&Path]) -> Result<Option<OwnedFd>, ConfinementError> {
+    let own = make_bitflags!(AccessFs::{
+        ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeSock | RemoveFile
+    });
+    let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+    let device = make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev});
+    let mut rules = rules().map_err(ConfinementError::Files)?;
+    rules = allow(rules, home, own)?;
+    for path in files {
+        rules = allow(rules, path, make_bitflags!(AccessFs::{ReadFile}).into())?;
+    }
+    let there = |path: &&&str| Path::new(path).exists();
+    for path in PROGRAMS.iter().filter(there) {
+        rules = allow(rules, Path::new(path), reading | AccessFs::Execute)?;
+    }
+    for path in OF_QEMU.iter().filter(there) {
+        rules = allow(rules, Path::new(path), reading)?;
+    }
+    for path in DEVICES_OF_QEMU.iter().filter(there) {
+        rules = allow(rules, Path::new(path), device)?;
+    }
+    Ok(rules.into())
+}
+
+/// What QEMU reads: the libraries' list, processors, its own threads.
+const OF_QEMU: [&str; 4] = [
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/sys/devices/system",
+    "/proc",
+];
+/// The devices that QEMU uses.
+const DEVICES_OF_QEMU: [&str; 5] = [
+    "/dev/null",
+    "/dev/zero",
+    "/dev/urandom",
+    "/dev/kvm",
+    "/dev/vhost-net",
+];
 
 /// Returns the access rights to the directories that a role writes to. A control role
 /// creates sockets, mirrors of repositories and files that it renames there, and executes

@@ -23,7 +23,7 @@ mod tests;
 
 pub use capabilities::{Kept, names};
 pub use error::ConfinementError;
-pub use files::only_volume;
+pub use files::{of_guest, only_volume};
 pub use held::{Files, Filtered, Held};
 pub use identity::{Identity, Origin, StartedAs, group_name, identity_for, user_name};
 

@@ -639,6 +639,12 @@ impl Agreement {
         all
     }
 
+    /// When a lease that is held ends, milliseconds: guests stand still then.
+    pub fn deadline_ms(&self, now_ns: u64) -> Option<u64> {
+        let held = self.leases.values().filter(|lease| lease.until_ns > now_ns);
+        held.map(|lease| lease.until_ns.div_ceil(1_000_000)).min()
+    }
+
     /// The guests that an operator stopped, where there is no cluster that knows.
     pub fn stopped(&self) -> BTreeSet<String> {
         let stopped = { self.pending.iter() }.filter(|(_, one)| one.order == Order::Stop);

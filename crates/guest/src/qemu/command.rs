@@ -304,27 +304,19 @@ fn a_nic(all: &mut Arguments, guest: &Guest, at: usize, nic: &Nic, tap: RawFd) {
 }
 
 fn boot(all: &mut Arguments, start: &Start<'_>) {
-    let mut a_cd = |node: &str, path: &Path, index: Option<usize>| {
+    if let Boot::Iso(path) = &start.guest.boot {
         all.json(
             "-blockdev",
             &json!({
-                "driver": "raw", "node-name": node, "read-only": true,
+                "driver": "raw", "node-name": "iso", "read-only": true,
                 "file": {"driver": "file", "filename": path, "read-only": true},
             }),
         );
-        let mut device =
-            json!({"driver": "usb-storage", "drive": node, "id": format!("cd-{node}")});
-        if node == "iso" {
-            device = json!({"driver": "ide-cd", "drive": node, "id": "cd", "bus": "ide.5"});
-        }
-        if let Some(index) = index {
-            device["bootindex"] = index.into();
-        }
-        all.json("-device", &device);
-    };
-    if let Boot::Iso(path) = &start.guest.boot {
         // Behind a disk that boots: an installation is not repeated when it has ended.
-        a_cd("iso", path, Some(10));
+        all.json(
+            "-device",
+            &json!({"driver": "ide-cd", "drive": "iso", "id": "cd", "bus": "ide.5", "bootindex": 10}),
+        );
     }
     if start.guest.user_data.is_some() {
         a_seed(all, &start.home.seed());
@@ -343,13 +335,13 @@ fn boot(all: &mut Arguments, start: &Start<'_>) {
     }
 }
 
-/// The data for cloud-init (NoCloud), as a CD of its own.
+/// The data for cloud-init (NoCloud): QEMU shows a directory as a disk with a FAT.
 fn a_seed(all: &mut Arguments, path: &Path) {
     all.json(
         "-blockdev",
         &json!({
             "driver": "raw", "node-name": "seed", "read-only": true,
-            "file": {"driver": "file", "filename": path, "read-only": true},
+            "file": {"driver": "vvfat", "dir": path, "label": "CIDATA", "read-only": true},
         }),
     );
     all.json(

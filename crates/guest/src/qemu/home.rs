@@ -135,7 +135,7 @@ impl Home {
 
     /// The data for cloud-init.
     pub fn seed(&self) -> PathBuf {
-        self.0.join("seed.img")
+        self.0.join("seed")
     }
 
     /// Cuts the serial output, if it is long.

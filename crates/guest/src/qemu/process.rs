@@ -15,9 +15,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What the child may still do before QEMU itself begins: files, capabilities. Only system calls may
-/// be made in it, and nothing may be allocated.
-pub type Confine = fn() -> io::Result<()>;
+/// Makes a ruleset of Landlock that leaves QEMU with its directory and these files to read, and with
+/// what each program needs. None where the kernel has no Landlock.
+pub type Confine = fn(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>>;
+
+/// The highest number of a capability that a kernel may have.
+const LAST_CAPABILITY: libc::c_ulong = 63;
 
 /// A QEMU that runs, or has ended.
 #[derive(Debug)]
@@ -28,7 +31,8 @@ pub struct Process {
 
 impl Process {
     /// Starts QEMU with these arguments. It inherits the lock and the descriptors of its network
-    /// cards, and nothing else.
+    /// cards, and nothing else. It has no capability, gains none, and reaches the files of
+    /// `ruleset` only.
     ///
     /// # Errors
     /// The system's: the program is not installed, or there is no memory.
@@ -37,7 +41,7 @@ impl Process {
         arguments: Vec<OsString>,
         (home, lock): (&Home, &OwnedFd),
         taps: &[OwnedFd],
-        confine: Option<Confine>,
+        ruleset: Option<OwnedFd>,
     ) -> io::Result<Process> {
         let words = OpenOptions::new()
             .create(true)
@@ -63,7 +67,7 @@ impl Process {
             command.pre_exec(move || {
                 become_own(lock)?;
                 inherited.iter().try_for_each(|fd| keep(*fd))?;
-                confine.map_or(Ok(()), |confine| confine())
+                give_up(ruleset.as_ref())
             });
         }
         let child = command.spawn()?;
@@ -172,6 +176,31 @@ fn become_own(lock: RawFd) -> io::Result<()> {
         Ok(_) => Err(io::ErrorKind::WriteZero.into()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// In the child: capabilities, files.
+fn give_up(ruleset: Option<&OwnedFd>) -> io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
+    if let Some(ruleset) = ruleset {
+        // SAFETY: it takes a descriptor and flags, and touches no memory.
+        let done =
+            unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
+        if done != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    let none = rustix::thread::CapabilitySets {
+        effective: rustix::thread::CapabilitySet::empty(),
+        permitted: rustix::thread::CapabilitySet::empty(),
+        inheritable: rustix::thread::CapabilitySet::empty(),
+    };
+    // What root would get at exec is bounded as well; where nothing may be taken, nothing is there.
+    for number in 0..=LAST_CAPABILITY {
+        // SAFETY: it takes numbers only.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) };
+    }
+    rustix::thread::set_capabilities(None, none)?;
+    Ok(())
 }
 
 /// In the child: a descriptor that the program keeps.

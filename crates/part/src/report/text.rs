@@ -118,9 +118,11 @@ impl Report {
         let shown = subject.events.iter().rev().take(EVENTS_SHOWN);
         shown.map(move |Event { at, from, to, why }| {
             let ago = span(self.at.boottime_ms.saturating_sub(at.boottime_ms));
-            match why.as_str() {
-                "" => format!("{ago} ago: {from} -> {to}"),
-                why => format!("{ago} ago: {from} -> {to} ({why})"),
+            match (from.as_str(), why.as_str()) {
+                ("", "") => format!("{ago} ago: {to}"),
+                ("", why) => format!("{ago} ago: {to} ({why})"),
+                (from, "") => format!("{ago} ago: {from} -> {to}"),
+                (from, why) => format!("{ago} ago: {from} -> {to} ({why})"),
             }
         })
     }

@@ -1,0 +1,85 @@
+//! `evenkeel guest`: how guests are, and orders about them; `evenkeel node`: a node for maintenance.
+//! The role is asked and told through the running supervisor; a console is connected here.
+
+mod console;
+mod definition;
+mod order;
+
+pub use definition::{guest, node};
+
+use super::status::report;
+use super::{print, refuse, reload, word};
+use clap::ArgMatches;
+use guest::keyword::NAME as PART;
+use guest::role::report::{GUEST, ON};
+use part::report::{Report, Subject};
+use std::process::ExitCode;
+use supervisor::directory::Instance;
+
+/// Does what the words behind `guest` ask.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    let done = match matches.subcommand() {
+        Some(("list", matches)) => list(matches),
+        Some(("show", matches)) => show(matches),
+        Some(("start", matches)) => order::start(matches),
+        Some(("stop", matches)) => order::stop(matches),
+        Some(("move", matches)) => order::move_to(matches),
+        Some(("log", matches)) => return console::log(matches),
+        Some(("console", matches)) => return console::console(matches),
+        _ => return ExitCode::FAILURE,
+    };
+    end(done)
+}
+
+/// Does what the words behind `node` ask.
+pub fn node_main(matches: &ArgMatches) -> ExitCode {
+    let done = match matches.subcommand() {
+        Some(("drain", matches)) => order::drain(matches),
+        Some(("fill", matches)) => order::fill(matches),
+        _ => return ExitCode::FAILURE,
+    };
+    end(done)
+}
+
+fn end(done: Result<String, String>) -> ExitCode {
+    match done {
+        Ok(text) => print(&text),
+        Err(words) => refuse(words),
+    }
+}
+
+fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {
+    let instance = reload::selected(matches)?;
+    let report = report(&instance, PART).map_err(|error| error.to_string())?;
+    Ok((instance, report))
+}
+
+/// Prints a line for each guest.
+fn list(matches: &ArgMatches) -> Result<String, String> {
+    let (_, report) = asked(matches)?;
+    if matches.get_flag("json") {
+        return Ok(report.json());
+    }
+    Ok(report.table(GUEST, &[ON, "disks"]))
+}
+
+/// Prints all of one guest.
+fn show(matches: &ArgMatches) -> Result<String, String> {
+    let (_, mut report) = asked(matches)?;
+    let name = word(matches, "NAME");
+    find(&report, &name)?;
+    report
+        .subjects
+        .retain(|one| one.kind == GUEST && one.name == name);
+    if matches.get_flag("json") {
+        return Ok(report.json());
+    }
+    let lines = report.subjects.iter().map(|one| report.lines_of(one));
+    Ok(lines.collect())
+}
+
+fn find<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
+    report.find(GUEST, name).ok_or_else(|| {
+        format!("the served configuration has no guest '{name}'. If its section is new, reload")
+    })
+}

@@ -1,0 +1,207 @@
+//! Orders to the role, each with its progress until it is carried out.
+
+use super::{PART, asked, find};
+use crate::command::status::{ANSWER_LIMIT, ask, not_known};
+use crate::command::word;
+use clap::ArgMatches;
+use guest::message::{Answer, Message as OfGuest};
+use guest::role::report::{GUEST, NODE, ON, RUNNING};
+use part::codec;
+use part::report::{Grade, Report};
+use part::role::Message;
+use std::io::{Write, stderr};
+use std::time::{Duration, Instant};
+use supervisor::directory::Instance;
+
+/// How often the progress is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a start may take until it is left to itself.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a guest may take to shut down, beyond what its section says.
+const STOP_LIMIT: Duration = Duration::from_secs(3700);
+/// How long the cluster may take to record an order.
+const RECORD_LIMIT: Duration = Duration::from_secs(10);
+
+fn tell(instance: &Instance, message: &OfGuest) -> Result<(), String> {
+    let message = Message::Part(Box::new(message.envelope()));
+    let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
+    let Message::Answer { bytes } = &answer.message else {
+        return Err(not_known(instance));
+    };
+    match codec::decode::<Answer>(bytes) {
+        Ok(Answer { good: true, .. }) => Ok(()),
+        Ok(answer) => Err(answer.words),
+        Err(_) => Err(not_known(instance)),
+    }
+}
+
+/// Shows what changes until something is so.
+fn wait<T>(
+    matches: &ArgMatches,
+    limit: Duration,
+    mut look: impl FnMut(&Report) -> Result<Look<T>, String>,
+) -> Result<T, String> {
+    let until = Instant::now() + limit;
+    let mut last = String::new();
+    loop {
+        let (_, report) = asked(matches)?;
+        match look(&report)? {
+            Look::Done(value) => return Ok(value),
+            Look::Not(words) if Instant::now() >= until => {
+                return Err(format!(
+                    "{words}. It goes on: `evenkeel guest list` shows how it is"
+                ));
+            }
+            Look::Not(words) => {
+                if words != last {
+                    // Without a terminal nobody reads it.
+                    let _ = writeln!(stderr(), "{words}");
+                    last = words;
+                }
+            }
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+enum Look<T> {
+    Done(T),
+    Not(String),
+}
+
+/// The state of a guest, and why.
+fn words_of(report: &Report, name: &str) -> Result<String, String> {
+    let subject = find(report, name)?;
+    let why = match subject.why.as_str() {
+        "" => String::new(),
+        why => format!(": {why}"),
+    };
+    Ok(format!("guest {name} is {}{why}", subject.state.word))
+}
+
+pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let (instance, report) = asked(matches)?;
+    if find(&report, &name)?.value(RUNNING) == Some(1) {
+        return Ok(format!("guest {name} runs already\n"));
+    }
+    tell(&instance, &OfGuest::Start { name: name.clone() })?;
+    wait(matches, START_LIMIT, |report| {
+        let subject = find(report, &name)?;
+        let on = subject.words(ON).unwrap_or_default();
+        match (subject.state.word.as_str(), subject.value(RUNNING)) {
+            (_, Some(1)) => Ok(Look::Done(format!("guest {name} runs on {on}\n"))),
+            ("elsewhere", _) => Ok(Look::Done(format!("guest {name} is on {on}\n"))),
+            ("failed", _) => Err(words_of(report, &name)?),
+            _ => Ok(Look::Not(words_of(report, &name)?)),
+        }
+    })
+}
+
+pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let kills = matches.get_flag("kill");
+    let (instance, report) = asked(matches)?;
+    find(&report, &name)?;
+    let order = OfGuest::Stop {
+        name: name.clone(),
+        kills,
+    };
+    tell(&instance, &order)?;
+    wait(matches, STOP_LIMIT, |report| {
+        let Some(subject) = report.find(GUEST, &name) else {
+            return Ok(Look::Done(format!("guest {name} is stopped\n")));
+        };
+        let is_down = subject.value("process") == Some(0) && subject.state.word == "down";
+        match is_down {
+            true => Ok(Look::Done(format!("guest {name} is stopped\n"))),
+            false => Ok(Look::Not(words_of(report, &name)?)),
+        }
+    })
+}
+
+pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
+    let [name, node] = ["NAME", "NODE"].map(|one| word(matches, one));
+    let (instance, report) = asked(matches)?;
+    find(&report, &name)?;
+    let order = OfGuest::Move {
+        name: name.clone(),
+        node: node.clone(),
+    };
+    tell(&instance, &order)?;
+    wait(matches, STOP_LIMIT, |report| {
+        let subject = find(report, &name)?;
+        let on = subject.words(ON).unwrap_or_default();
+        match on == node {
+            true => Ok(Look::Done(format!("guest {name} is on {node}\n"))),
+            false => Ok(Look::Not(words_of(report, &name)?)),
+        }
+    })
+}
+
+/// The name of this node, if one was given and it is another one, is a mistake.
+fn check_node(matches: &ArgMatches, report: &Report) -> Result<String, String> {
+    let here = report
+        .subjects
+        .iter()
+        .find(|one| one.kind == NODE && one.value("here") == Some(1));
+    let here = here.map(|one| one.name.clone());
+    let here = here.ok_or("this node is in no cluster, or no guest may run on it")?;
+    match matches.get_one::<String>("NODE") {
+        Some(node) if *node != here => {
+            Err(format!("this node is {here}: run the command on {node}"))
+        }
+        _ => Ok(here),
+    }
+}
+
+pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
+    let (instance, report) = asked(matches)?;
+    let here = check_node(matches, &report)?;
+    tell(&instance, &OfGuest::Drain { drained: true })?;
+    wait(matches, RECORD_LIMIT, |report| {
+        is_drained(report, &here, true)
+    })?;
+    wait(matches, STOP_LIMIT, |report| {
+        let left: Vec<&str> = { report.of_kind(GUEST) }
+            .filter(|one| one.value("process").is_some_and(|pid| pid > 0))
+            .map(|one| one.name.as_str())
+            .collect();
+        match left[..] {
+            [] => Ok(Look::Done(())),
+            _ => {
+                let words: Result<Vec<String>, String> =
+                    left.iter().map(|name| words_of(report, name)).collect();
+                Ok(Look::Not(words?.join("\n")))
+            }
+        }
+    })?;
+    let (_, report) = asked(matches)?;
+    let down = { report.of_kind(GUEST) }.filter(|one| {
+        one.state.word == "down" && one.state.grade != Grade::Good && !one.why.is_empty()
+    });
+    let down = down.map(|one| format!("guest {} is down: {}\n", one.name, one.why));
+    Ok(format!(
+        "{}node {here} has no guests and takes none\n",
+        down.collect::<String>()
+    ))
+}
+
+pub(super) fn fill(matches: &ArgMatches) -> Result<String, String> {
+    let (instance, report) = asked(matches)?;
+    let here = check_node(matches, &report)?;
+    tell(&instance, &OfGuest::Drain { drained: false })?;
+    wait(matches, RECORD_LIMIT, |report| {
+        is_drained(report, &here, false)
+    })?;
+    Ok(format!("node {here} takes guests again\n"))
+}
+
+fn is_drained(report: &Report, here: &str, drained: bool) -> Result<Look<()>, String> {
+    let subject = report.find(NODE, here);
+    let subject = subject.ok_or_else(|| format!("{PART}: node {here} is not in the report"))?;
+    match (subject.state.word == "drained") == drained {
+        true => Ok(Look::Done(())),
+        false => Ok(Look::Not("the cluster is told".to_owned())),
+    }
+}

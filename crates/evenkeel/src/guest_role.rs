@@ -1,0 +1,137 @@
+//! The guest role as a process: it runs [`guest::role`] on its one thread. It keeps the rights that
+//! it needs to make network cards and to start QEMU, which gives them up.
+//!
+//! It decides nothing about a guest.
+
+use crate::confinement;
+use cluster::command::{Epoch, LeaseRecord};
+use cluster::message::Message as OfCluster;
+use guest::keyword::NAME;
+use guest::qemu::command::PROGRAM;
+use guest::role::{Place, Role};
+use part::codec;
+use part::report::Report;
+use part::role::{LeaseNews, PartMessage, VolumeNews, WantedLease, WantedLeases};
+use part::row::{Beside, Entry, Environment, Life, RoleRow};
+use part::work::{self, Work};
+use rustix::fs::{Access, access};
+use std::env;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use supervisor::directory;
+
+/// How it is run.
+pub static ROLE: RoleRow = RoleRow {
+    says_to: &[cluster::message::PART, volume::keyword::NAME],
+    life: Life::Beside(Beside {
+        needs: &[volume::keyword::NAME],
+        ..Beside::plain("guests")
+    }),
+    ..RoleRow::plain(
+        NAME,
+        Entry {
+            word: "guest-role",
+            shown: "evenkeel: guest",
+            what: "guest role",
+            environment: Environment::Few,
+        },
+        work::main::<Guests>,
+        "guests",
+    )
+};
+
+/// The work of the role.
+struct Guests(Role);
+
+impl Work for Guests {
+    fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Guests, String> {
+        let place = Place {
+            runtime: directory::path().to_owned(),
+            program: program(),
+            confine: Some(confine),
+            has_kvm: access("/dev/kvm", Access::READ_OK | Access::WRITE_OK).is_ok(),
+        };
+        Role::new(place, payload, state).map(Guests)
+    }
+
+    fn change(&mut self, payload: &[u8]) -> Result<(), String> {
+        self.0.change(payload)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.0.due()
+    }
+
+    fn work(&mut self) {
+        self.0.turn();
+    }
+
+    fn state(&self) -> Vec<u8> {
+        self.0.kept()
+    }
+
+    fn report(&self) -> Report {
+        self.0.report()
+    }
+
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.wakes())
+    }
+
+    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+        if let Some(news) = LeaseNews::of(message) {
+            self.0.hear(news);
+            return Some(Vec::new());
+        }
+        if let Some(news) = VolumeNews::of(message) {
+            self.0.hear_volumes(news);
+            return Some(Vec::new());
+        }
+        Some(codec::encode(&self.0.order(&message.read()?)))
+    }
+
+    fn adopted(&mut self) {
+        self.0.adopted();
+    }
+
+    fn say(&mut self) -> Vec<PartMessage> {
+        let says = self.0.says();
+        let lease = |(name, rank): (String, u32)| WantedLease {
+            name,
+            rank,
+            watch: rank == 0,
+        };
+        let wants = says.leases.map(|leases| OfCluster::Wants {
+            part: NAME.to_owned(),
+            leases: WantedLeases(leases.into_iter().map(lease).collect()),
+        });
+        let records = says.records.into_iter().map(|record| {
+            OfCluster::Record(LeaseRecord {
+                name: record.name,
+                epoch: Epoch(record.epoch),
+                number: record.number,
+                value: record.value,
+            })
+        });
+        let all = wants.into_iter().chain(records);
+        let volumes = says.volumes;
+        let volumes = volumes.map(|used| used.envelope(volume::keyword::NAME));
+        all.map(|message| message.envelope())
+            .chain(volumes)
+            .collect()
+    }
+}
+
+/// QEMU, where programs are.
+fn program() -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/usr/local/bin".into());
+    let all = env::split_paths(&path).map(|directory| directory.join(PROGRAM));
+    let found = { all }.find(|program| access(program, Access::EXEC_OK).is_ok());
+    found.unwrap_or_else(|| Path::new("/usr/bin").join(PROGRAM))
+}
+
+fn confine(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>> {
+    confinement::of_guest(home, files).map_err(io::Error::other)
+}

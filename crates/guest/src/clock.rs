@@ -1,0 +1,26 @@
+//! The clocks of the role.
+
+use part::report::Moment;
+use rustix::time::{ClockId, clock_gettime};
+
+/// CLOCK_BOOTTIME, nanoseconds: that of leases.
+pub fn boottime_ns() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let rest = u64::try_from(time.tv_nsec).unwrap_or_default();
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+/// CLOCK_BOOTTIME, milliseconds.
+pub fn boottime_ms() -> u64 {
+    boottime_ns() / 1_000_000
+}
+
+/// Now, for a report.
+pub fn now() -> Moment {
+    let unix = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    Moment {
+        boottime_ms: boottime_ms(),
+        unix_ms: unix.map_or(0, |since| since.as_millis() as u64),
+    }
+}

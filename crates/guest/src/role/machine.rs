@@ -1,0 +1,467 @@
+//! A guest on this node: its life, its QEMU and its monitor. What the life orders is carried out
+//! here.
+
+use crate::agreement::Local;
+use crate::clock;
+use crate::config::Guest;
+use crate::life::{Input, Life, Order, Shown, Wish};
+use crate::qemu::command::{self, Start};
+use crate::qemu::home::{Home, Lock};
+use crate::qemu::monitor::{About, Monitor, News};
+use crate::qemu::process::Process;
+use crate::qemu::tap::{self, TapError};
+use crate::role::Place;
+use part::report::{Event, Moment};
+use part::voice::write_error;
+use serde_json::Map;
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// How soon a monitor that is not there yet is tried again, milliseconds.
+const MONITOR_AGAIN_MS: u64 = 10;
+/// How often the serial output is looked at, milliseconds.
+const LOG_LOOK_MS: u64 = 2_000;
+/// Changes that are kept for operators.
+const EVENTS_MAX: usize = 20;
+/// Orders in one turn: more would be a mistake of the life.
+const ORDERS_MAX: usize = 16;
+
+/// Why a guest cannot be started.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    /// A directory or file of its own.
+    #[error("cannot prepare {0}: {1}")]
+    Home(String, io::Error),
+    /// A network card.
+    #[error(transparent)]
+    Tap(#[from] TapError),
+    /// UEFI.
+    #[error("no OVMF firmware is installed (package ovmf)")]
+    NoFirmware,
+    /// The program.
+    #[error("{program} is not installed (package qemu-system-x86)")]
+    NoProgram {
+        /// Its path.
+        program: String,
+    },
+    /// The system.
+    #[error("cannot start QEMU: {0}")]
+    Spawn(io::Error),
+    /// A file that the guest boots from.
+    #[error("{path} cannot be read on this node: {error}")]
+    File {
+        /// The file.
+        path: String,
+        /// The system's.
+        error: io::Error,
+    },
+}
+
+/// The guest.
+#[derive(Debug)]
+pub struct Machine {
+    pub(super) name: String,
+    pub(super) home: Home,
+    pub(super) life: Life,
+    process: Option<Process>,
+    monitor: Option<Monitor>,
+    /// When the monitor is tried again, and the serial output looked at.
+    due: Due,
+    /// As what it was started; None: by an unknown file.
+    pub(super) started_as: Option<Guest>,
+    /// The epoch in which it was started, or allowed to go on last.
+    pub(super) epoch: Option<u64>,
+    /// The last state that was shown, and since when.
+    pub(super) shown: Option<(Shown, Moment)>,
+    pub(super) events: VecDeque<Event>,
+}
+
+#[derive(Debug, Default)]
+struct Due {
+    monitor: u64,
+    log: u64,
+}
+
+impl Machine {
+    /// A guest of which nothing is known yet. If its QEMU runs, it is taken over.
+    pub(super) fn find(name: &str, place: &Place) -> Machine {
+        let home = Home::new(&place.runtime, name);
+        let mut machine = Machine {
+            name: name.to_owned(),
+            life: Life::default(),
+            process: None,
+            monitor: None,
+            due: Due::default(),
+            started_as: None,
+            epoch: None,
+            shown: None,
+            events: VecDeque::new(),
+            home,
+        };
+        if machine.home.path().exists() {
+            machine.take_over();
+        }
+        machine
+    }
+
+    /// Takes the QEMU over that a former role started, if there is one.
+    fn take_over(&mut self) -> bool {
+        let found = Process::find(&self.home);
+        let Ok(Some(process)) = found else {
+            return false;
+        };
+        let read = |name: &str| fs::read(self.home.path().join(name)).ok();
+        self.started_as = read("spec").and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let epoch = read("epoch").and_then(|bytes| String::from_utf8(bytes).ok());
+        self.epoch = epoch.and_then(|text| text.trim().parse().ok());
+        self.note(&format!(
+            "its QEMU runs already, as process {}",
+            process.id()
+        ));
+        self.process = Some(process);
+        self.life.see(Input::Found, clock::boottime_ms());
+        true
+    }
+
+    /// Its file descriptors: its process, its monitor.
+    pub(super) fn process(&self) -> Option<&Process> {
+        self.process.as_ref()
+    }
+
+    pub(super) fn monitor(&self) -> Option<&Monitor> {
+        self.monitor.as_ref()
+    }
+
+    /// Notes something that happened, for operators and the log.
+    pub(super) fn note(&mut self, words: &str) {
+        write_error(&format!("evenkeel: guest {}: {words}\n", self.name));
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(Event {
+            at: clock::now(),
+            to: words.to_owned(),
+            ..Event::default()
+        });
+    }
+
+    /// How it is, for the agreement.
+    pub(super) fn local(&self, has_volumes: bool) -> Local {
+        let is_running = matches!(self.shown, Some((Shown::Running, _)));
+        Local {
+            is_there: self.life.is_there(),
+            may_run: self.life.may_run(),
+            epoch: self.epoch,
+            is_up: is_running,
+            is_off: self.life.is_off(),
+            failed: self.life.has_failed().then(|| self.life.why.clone()),
+            has_volumes,
+        }
+    }
+
+    /// It may run in this epoch.
+    pub(super) fn allow(&mut self, epoch: Option<u64>) {
+        if epoch.is_some() && self.epoch != epoch {
+            self.epoch = epoch;
+            if self.life.is_there() {
+                self.keep_epoch();
+            }
+        }
+    }
+
+    /// For a role that takes it over.
+    fn keep_epoch(&mut self) {
+        let text = self.epoch.unwrap_or_default().to_string();
+        // Without it the next role ends the guest, and starts it anew.
+        if let Err(error) = fs::write(self.home.path().join("epoch"), text) {
+            self.note(&format!("cannot write its epoch: {error}"));
+        }
+    }
+
+    /// Looks at its process and its monitor.
+    pub(super) fn look(&mut self, now: u64) {
+        self.connect(now);
+        self.listen(now);
+        if self.process.as_ref().is_some_and(Process::has_ended) {
+            let process = self.process.take();
+            let words = process.and_then(|process| process.ended());
+            let mut words = words.unwrap_or_else(|| "QEMU ended".to_owned());
+            let last = self.home.last_words();
+            if !last.is_empty() {
+                words = format!("{words}: {last}");
+            }
+            self.monitor = None;
+            self.note(&words);
+            self.life.see(Input::Ended(words), now);
+        }
+        if now >= self.due.log && self.process.is_some() {
+            self.due.log = now + LOG_LOOK_MS;
+            // Without a log there is nothing to cut.
+            let _ = self.home.cut_log();
+        }
+    }
+
+    fn connect(&mut self, now: u64) {
+        if self.monitor.is_some() || self.process.is_none() || now < self.due.monitor {
+            return;
+        }
+        self.due.monitor = now + MONITOR_AGAIN_MS;
+        let Ok(monitor) = Monitor::connect(&self.home.monitor()) else {
+            return;
+        };
+        self.monitor = Some(monitor);
+        self.ask_status();
+    }
+
+    fn listen(&mut self, now: u64) {
+        let Some(monitor) = &mut self.monitor else {
+            return;
+        };
+        let news = match monitor.read() {
+            Ok(news) => news,
+            Err(error) => {
+                self.lose_monitor(&error.to_string(), now);
+                return;
+            }
+        };
+        for one in news {
+            self.hear(one, now);
+        }
+    }
+
+    fn lose_monitor(&mut self, words: &str, now: u64) {
+        self.monitor = None;
+        self.due.monitor = now + MONITOR_AGAIN_MS * 10;
+        // One that ends closes it first.
+        if !self.process.as_ref().is_none_or(Process::has_ended) {
+            self.note(words);
+        }
+        for order in [Order::Continue, Order::Pause] {
+            self.life.see(Input::Obeyed(order), now);
+        }
+    }
+
+    fn hear(&mut self, news: News, now: u64) {
+        match news {
+            News::Status(status) => self.life.see(Input::Says(status), now),
+            News::Reply(About::Life(word), reply) => {
+                if let Err(words) = reply {
+                    self.note(&format!("QEMU refused to {word}: {words}"));
+                }
+                let obeyed = match word {
+                    CONTINUE => Some(Order::Continue),
+                    PAUSE => Some(Order::Pause),
+                    _ => None,
+                };
+                if let Some(order) = obeyed {
+                    self.life.see(Input::Obeyed(order), now);
+                }
+                self.ask_status();
+            }
+            News::Reply(..) => {}
+            News::Event(name, data) => {
+                match &*name {
+                    "BLOCK_IO_ERROR" => {
+                        let reason = data.get("reason").and_then(|reason| reason.as_str());
+                        let device = data.get("node-name").and_then(|node| node.as_str());
+                        let words = format!(
+                            "{} had an error: {}",
+                            device.unwrap_or("a disk"),
+                            reason.unwrap_or("no reason given")
+                        );
+                        self.note(&words);
+                    }
+                    "RESET" => self.note("it restarts itself"),
+                    _ => {}
+                }
+                self.ask_status();
+            }
+        }
+    }
+
+    fn ask_status(&mut self) {
+        if let Some(monitor) = &self.monitor
+            && !monitor.waits_for(&About::Status)
+        {
+            self.send(About::Status, "query-status");
+        }
+    }
+
+    fn send(&mut self, about: About, command: &'static str) {
+        if let Some(monitor) = &mut self.monitor
+            && let Err(error) = monitor.send(about, command, Map::new())
+        {
+            self.lose_monitor(&error.to_string(), clock::boottime_ms());
+        }
+    }
+
+    /// Does what leads to what is wanted.
+    pub(super) fn advance(&mut self, wish: Wish, guest: Option<&Guest>, place: &Place, now: u64) {
+        for _ in 0..ORDERS_MAX {
+            let Some(order) = self.life.next(wish, now) else {
+                break;
+            };
+            self.obey(order, guest, place, now);
+        }
+        let shown = self.life.shown(now);
+        let is_new = { self.shown.as_ref() }.is_none_or(|(before, _)| *before != shown);
+        if is_new {
+            self.shown = Some((shown, clock::now()));
+        }
+    }
+
+    fn obey(&mut self, order: Order, guest: Option<&Guest>, place: &Place, now: u64) {
+        match order {
+            Order::Start => {
+                let input = match guest {
+                    Some(guest) => self.start(guest, place, now),
+                    None => Input::NotStarted("its section is gone".to_owned()),
+                };
+                self.life.see(input, now);
+            }
+            Order::Continue => self.send(About::Life(CONTINUE), "cont"),
+            Order::Pause => {
+                self.note("paused: this node does not hold its lease");
+                self.send(About::Life(PAUSE), "stop");
+            }
+            Order::PowerDown => {
+                self.note("the power button was pressed");
+                self.send(About::Life("press the power button"), "system_powerdown");
+            }
+            Order::Quit => self.send(About::Life("end"), "quit"),
+            Order::Kill => {
+                self.note("killed");
+                if let Some(process) = &self.process {
+                    process.kill();
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, guest: &Guest, place: &Place, now: u64) -> Input {
+        self.due = Due {
+            monitor: now,
+            log: now + LOG_LOOK_MS,
+        };
+        let held = self.home.make().and_then(|()| self.home.lock());
+        let path = self.home.path().display().to_string();
+        let started = match held {
+            Err(error) => Err(StartError::Home(path, error)),
+            // Started by a role that was killed just then.
+            Ok(Lock::Held { .. }) => {
+                return match self.take_over() {
+                    true => Input::Found,
+                    false => Input::NotStarted("another process starts it".to_owned()),
+                };
+            }
+            Ok(Lock::Free(lock)) => self.spawn(guest, place, &lock),
+        };
+        match started {
+            Ok(process) => {
+                self.note(&format!("started, as process {}", process.id()));
+                self.process = Some(process);
+                self.started_as = Some(guest.clone());
+                Input::Started
+            }
+            Err(error) => {
+                let words = error.to_string();
+                self.note(&words);
+                Input::NotStarted(words)
+            }
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        guest: &Guest,
+        place: &Place,
+        lock: &OwnedFd,
+    ) -> Result<Process, StartError> {
+        self.prepare(guest)?;
+        self.keep_epoch();
+        let taps = guest.nics.iter().map(tap::make);
+        let taps: Vec<OwnedFd> = taps.collect::<Result<_, _>>()?;
+        let numbers: Vec<_> = taps.iter().map(AsRawFd::as_raw_fd).collect();
+        let arguments = command::arguments(&Start {
+            name: &self.name,
+            guest,
+            home: &self.home,
+            volumes: &place.runtime,
+            taps: &numbers,
+            has_kvm: place.has_kvm,
+            arrives: false,
+        });
+        let ruleset =
+            { place.confine }.map(|confine| confine(self.home.path(), &guest.boot.files()));
+        let ruleset = ruleset.transpose().map_err(StartError::Spawn)?.flatten();
+        let started = Process::start(
+            &place.program,
+            arguments,
+            (&self.home, lock),
+            &taps,
+            ruleset,
+        );
+        started.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StartError::NoProgram {
+                program: place.program.display().to_string(),
+            },
+            _ => StartError::Spawn(error),
+        })
+    }
+
+    /// Writes the files that QEMU reads, and removes sockets of an earlier one.
+    fn prepare(&mut self, guest: &Guest) -> Result<(), StartError> {
+        let home = &self.home;
+        for socket in [home.monitor(), home.serial(), home.agent(), home.display()] {
+            match fs::remove_file(&socket) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StartError::Home(socket.display().to_string(), error));
+                }
+                _ => {}
+            }
+        }
+        for path in guest.boot.files() {
+            fs::File::open(path).map_err(|error| StartError::File {
+                path: path.display().to_string(),
+                error,
+            })?;
+        }
+        let write = |path: std::path::PathBuf, bytes: &[u8]| {
+            let written = fs::write(&path, bytes);
+            written.map_err(|error| StartError::Home(path.display().to_string(), error))
+        };
+        let spec = serde_json::to_vec(guest).unwrap_or_default();
+        write(home.path().join("spec"), &spec)?;
+        if let Some(data) = &guest.user_data {
+            let seed = home.seed();
+            let made = fs::create_dir_all(&seed);
+            made.map_err(|error| StartError::Home(seed.display().to_string(), error))?;
+            write(seed.join("user-data"), data.as_bytes())?;
+            let id = format!("instance-id: {0}\nlocal-hostname: {0}\n", self.name);
+            write(seed.join("meta-data"), id.as_bytes())?;
+        }
+        if guest.firmware == crate::config::Firmware::Uefi {
+            let [_, empty] = command::ovmf().ok_or(StartError::NoFirmware)?;
+            let variables = home.variables();
+            if !variables.exists() {
+                let copied = fs::copy(&empty, &variables);
+                copied.map_err(|error| StartError::Home(variables.display().to_string(), error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// When it has something to do by itself, milliseconds.
+    pub(super) fn deadline(&self, wish: Wish) -> Option<u64> {
+        let life = self.life.deadline(wish);
+        let connects = self.process.is_some() && self.monitor.is_none();
+        let monitor = connects.then_some(self.due.monitor);
+        let log = self.process.is_some().then_some(self.due.log);
+        [life, monitor, log].into_iter().flatten().min()
+    }
+}
+
+const CONTINUE: &str = "continue";
+const PAUSE: &str = "pause";

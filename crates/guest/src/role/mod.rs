@@ -1,0 +1,480 @@
+//! The guests of this node, on one thread that waits for none of them: their life ([`crate::life`])
+//! is led by what the cluster agrees on ([`crate::agreement`]) and by what their QEMU says.
+//!
+//! A guest belongs to no role: when this one ends, for whatever reason, guests run on, and the next
+//! role finds them.
+
+mod machine;
+pub mod report;
+
+use crate::agreement::{Agreement, Decided, Local, Order, Told, Written};
+use crate::clock::{boottime_ms, boottime_ns};
+use crate::config::{Guest, Guests};
+use crate::keyword::NAME;
+use crate::life::{Input, Shown, Wish};
+use crate::message::{Answer, Message};
+use crate::placement::Room;
+use crate::qemu::process::Confine;
+use machine::Machine;
+use part::codec;
+use part::report::Report;
+use part::role::{LeaseNews, UsedVolume, UsedVolumes, VolumeNews, VolumeState, VolumeUse};
+use part::voice::write_error;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How soon a record that the cluster has not got is sent again, milliseconds.
+const RECORD_AGAIN_MS: u64 = 500;
+/// Turns until everything has followed from everything.
+const TURNS_MAX: usize = 4;
+/// Memory that a node keeps for itself where its section does not say what it has, bytes.
+const RESERVE_BYTES: u64 = 512 << 20;
+
+/// Where it runs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The runtime directory: that of the sockets of volumes, and of guests.
+    pub runtime: PathBuf,
+    /// QEMU.
+    pub program: PathBuf,
+    /// What each QEMU gives up.
+    pub confine: Option<Confine>,
+    /// This machine can run guests on its own processors.
+    pub has_kvm: bool,
+}
+
+/// What is to be told to others.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Says {
+    /// All leases that are wanted, with their ranks, if they have changed. Zero: only watched.
+    pub leases: Option<Vec<(String, u32)>>,
+    /// Records to be written.
+    pub records: Vec<Written>,
+    /// The volumes that are used, if they have changed.
+    pub volumes: Option<UsedVolumes>,
+}
+
+/// What the next role has to know, outside of a cluster.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+struct Kept {
+    stopped: BTreeSet<String>,
+}
+
+/// The guests.
+#[derive(Debug)]
+pub struct Role {
+    place: Place,
+    guests: Guests,
+    machines: BTreeMap<String, Machine>,
+    agreement: Agreement,
+    decided: BTreeMap<String, Decided>,
+    /// Guests that an operator ends at once.
+    killed: BTreeSet<String>,
+    volumes: BTreeMap<String, VolumeState>,
+    set: OwnedFd,
+    said: Said,
+}
+
+/// What was told, and what is to be.
+#[derive(Debug, Default)]
+struct Said {
+    leases: Vec<(String, u32)>,
+    used: Vec<UsedVolume>,
+    /// Records on their way, and when they were sent.
+    records: BTreeMap<String, (Written, u64)>,
+    next: Says,
+    /// Somebody has not heard anything yet.
+    is_new: bool,
+}
+
+impl Role {
+    /// Begins with the payload of a version, and with what the role before kept.
+    ///
+    /// # Errors
+    /// Why it cannot run, in words.
+    pub fn new(place: Place, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
+        let guests: Guests = codec::decode(payload).map_err(|error| error.to_string())?;
+        let set = epoll::create(CreateFlags::CLOEXEC).map_err(|errno| errno.to_string())?;
+        let agreement = Agreement::new(&guests.me, room(&guests));
+        let mut role = Role {
+            place,
+            guests,
+            machines: BTreeMap::new(),
+            agreement,
+            decided: BTreeMap::new(),
+            killed: BTreeSet::new(),
+            volumes: BTreeMap::new(),
+            set,
+            said: Said {
+                is_new: true,
+                ..Said::default()
+            },
+        };
+        let kept = kept.and_then(|bytes| codec::decode::<Kept>(bytes).ok());
+        for name in kept.unwrap_or_default().stopped {
+            if role.guests.me.is_empty() {
+                // One whose section is gone is nobody.
+                let _ = role.agreement.order(&role.guests, &name, Order::Stop, 0);
+            }
+        }
+        role.find();
+        role.turn();
+        Ok(role)
+    }
+
+    /// Finds the guests that run already, also those whose section is gone.
+    fn find(&mut self) {
+        let mut names: BTreeSet<String> = self.guests.guests.keys().cloned().collect();
+        names.extend(left(&self.place.runtime));
+        for name in names {
+            let machine = Machine::find(&name, &self.place);
+            if self.guests.guests.contains_key(&name) || machine.life.is_there() {
+                self.machines.insert(name, machine);
+            }
+        }
+    }
+
+    /// Goes over to another version.
+    ///
+    /// # Errors
+    /// Why it continues with the one that it has, in words.
+    pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
+        let guests: Guests = codec::decode(payload).map_err(|error| error.to_string())?;
+        if guests.me != self.guests.me {
+            self.agreement = Agreement::new(&guests.me, room(&guests));
+            self.said.is_new = true;
+        }
+        self.agreement.set_room(room(&guests));
+        self.guests = guests;
+        for name in self.guests.guests.keys() {
+            if !self.machines.contains_key(name) {
+                let machine = Machine::find(name, &self.place);
+                self.machines.insert(name.clone(), machine);
+            }
+        }
+        self.turn();
+        Ok(())
+    }
+
+    /// Readable when a QEMU has something to say, or has ended.
+    pub fn wakes(&self) -> BorrowedFd<'_> {
+        self.set.as_fd()
+    }
+
+    /// When [`Role::turn`] has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        let deadlines = self.machines.iter().filter_map(|(name, machine)| {
+            let decided = self.decided.get(name);
+            machine.deadline(self.wish(name, decided))
+        });
+        let records = self
+            .said
+            .records
+            .values()
+            .map(|(_, sent)| sent + RECORD_AGAIN_MS);
+        let leases = self.agreement.deadline_ms(boottime_ns());
+        let at = deadlines.chain(records).chain(leases).min()?;
+        let left = at.saturating_sub(boottime_ms());
+        Some(Instant::now() + Duration::from_millis(left))
+    }
+
+    fn wish(&self, name: &str, decided: Option<&Decided>) -> Wish {
+        match decided {
+            _ if self.killed.contains(name) => Wish::Kill,
+            Some(decided) => decided.wish,
+            None => Wish::Hold,
+        }
+    }
+
+    /// Does all that there is to do.
+    pub fn turn(&mut self) {
+        for _ in 0..TURNS_MAX {
+            let before = self.state_of_all();
+            self.once();
+            if self.state_of_all() == before {
+                break;
+            }
+        }
+        self.watch();
+    }
+
+    fn state_of_all(&self) -> Vec<(bool, bool, Option<Shown>)> {
+        let of = |machine: &Machine| {
+            let shown = machine.shown.as_ref().map(|(shown, _)| shown.clone());
+            (machine.life.is_there(), machine.life.may_run(), shown)
+        };
+        self.machines.values().map(of).collect()
+    }
+
+    fn once(&mut self) {
+        let now = boottime_ms();
+        for machine in self.machines.values_mut() {
+            machine.look(now);
+        }
+        let locals = self.machines.iter().map(|(name, machine)| {
+            let has_volumes = self.has_volumes(name, machine);
+            (name.clone(), machine.local(has_volumes))
+        });
+        let locals: BTreeMap<String, Local> = locals.collect();
+        let (decided, told) = self.agreement.decide(&self.guests, &locals, boottime_ns());
+        self.decided = decided;
+        for (name, machine) in &mut self.machines {
+            let decided = self.decided.get(name);
+            let wish = match decided {
+                _ if self.killed.contains(name) => Wish::Kill,
+                Some(decided) => decided.wish,
+                None => Wish::Hold,
+            };
+            machine.allow(decided.and_then(|decided| decided.epoch));
+            machine.advance(wish, self.guests.guests.get(name), &self.place, now);
+            if !machine.life.is_there() {
+                self.killed.remove(name);
+            }
+        }
+        let guests = &self.guests.guests;
+        self.machines.retain(|name, machine| {
+            let stays = guests.contains_key(name) || machine.life.is_there();
+            if !stays {
+                machine.home.remove();
+            }
+            stays
+        });
+        self.tell(told, now);
+    }
+
+    /// Whether the disks of a guest are there for it, and for no guest elsewhere.
+    fn has_volumes(&self, name: &str, machine: &Machine) -> bool {
+        let guest = self.guests.guests.get(name).or(machine.started_as.as_ref());
+        let Some(guest) = guest else {
+            return true;
+        };
+        uses(guest).all(|used| {
+            let state = self.volumes.get(&used.name);
+            state.is_some_and(|state| state.ready && state.r#use == used.r#use)
+        })
+    }
+
+    /// Why they are not, in words.
+    fn volume_words(&self, guest: &Guest) -> Option<String> {
+        uses(guest).find_map(|used| match self.volumes.get(&used.name) {
+            None => Some(format!(
+                "volume {}: the volume role has not reported it yet",
+                used.name
+            )),
+            Some(state) if !state.ready => Some(format!("volume {}: {}", used.name, state.why)),
+            Some(_) => None,
+        })
+    }
+
+    fn tell(&mut self, told: Told, now: u64) {
+        let said = &mut self.said;
+        let is_new = std::mem::take(&mut said.is_new);
+        if is_new || said.leases != told.leases {
+            said.leases.clone_from(&told.leases);
+            said.next.leases = Some(told.leases);
+        }
+        said.records.retain(|name, (sent, _)| {
+            let mut wanted = told.records.iter();
+            wanted.any(|one| one.name == *name && *one == *sent)
+        });
+        for record in told.records {
+            let sent = said.records.get(&record.name);
+            if sent.is_none_or(|(_, at)| now >= at + RECORD_AGAIN_MS) {
+                let name = record.name.clone();
+                said.records.insert(name, (record.clone(), now));
+                said.next.records.push(record);
+            }
+        }
+        let mut used: Vec<UsedVolume> = Vec::new();
+        for (name, machine) in &self.machines {
+            let is_used = self.decided.get(name).is_some_and(|one| one.uses_volumes);
+            let guest = self.guests.guests.get(name).or(machine.started_as.as_ref());
+            for one in guest.filter(|_| is_used).into_iter().flat_map(uses) {
+                if !used.iter().any(|other| other.name == one.name) {
+                    used.push(one);
+                }
+            }
+        }
+        if is_new || self.said.used != used {
+            self.said.used.clone_from(&used);
+            self.said.next.volumes = Some(UsedVolumes {
+                part: NAME.to_owned(),
+                volumes: used,
+            });
+        }
+    }
+
+    /// All descriptors are in one set.
+    fn watch(&mut self) {
+        let add = |fd: BorrowedFd<'_>| match epoll::add(
+            &self.set,
+            fd,
+            EventData::new_u64(0),
+            EventFlags::IN,
+        ) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => {
+                write_error(&format!("evenkeel: guests: cannot watch QEMU: {errno}\n"));
+            }
+        };
+        for machine in self.machines.values() {
+            if let Some(process) = machine.process() {
+                add(process.as_fd());
+            }
+            if let Some(monitor) = machine.monitor() {
+                add(monitor.as_fd());
+            }
+        }
+    }
+
+    /// The cluster tells what it knows.
+    pub fn hear(&mut self, news: LeaseNews) {
+        match news {
+            LeaseNews::Known(leases) => self.agreement.learn(leases.0),
+            LeaseNews::HandOver { name } => self.agreement.hand_over(&name),
+        }
+        self.turn();
+    }
+
+    /// The volume role tells how volumes are.
+    pub fn hear_volumes(&mut self, news: VolumeNews) {
+        let named = news.volumes.into_iter();
+        self.volumes = named.map(|one| (one.name.clone(), one)).collect();
+        self.turn();
+    }
+
+    /// Does what an operator wants.
+    pub fn order(&mut self, message: &Message) -> Answer {
+        let done = match message {
+            Message::Start { name } => self.start(name),
+            Message::Stop { name, kills } => self.stop(name, *kills),
+            Message::Move { name, node } => self.move_to(name, node),
+            Message::Drain { drained } => self.drain(*drained),
+        };
+        self.turn();
+        match done {
+            Ok(()) => Answer {
+                good: true,
+                words: String::new(),
+            },
+            Err(words) => Answer { good: false, words },
+        }
+    }
+
+    fn start(&mut self, name: &str) -> Result<(), String> {
+        self.agreement
+            .order(&self.guests, name, Order::Start, boottime_ns())?;
+        if let Some(machine) = self.machines.get_mut(name) {
+            machine.life.see(Input::Forgive, boottime_ms());
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, name: &str, kills: bool) -> Result<(), String> {
+        // One that nobody knows any more, or that is stuck, can still be ended.
+        let is_there = { self.machines.get(name) }.is_some_and(|machine| machine.life.is_there());
+        let ordered = self
+            .agreement
+            .order(&self.guests, name, Order::Stop, boottime_ns());
+        if kills && is_there {
+            self.killed.insert(name.to_owned());
+            return Ok(());
+        }
+        ordered
+    }
+
+    fn move_to(&mut self, name: &str, node: &str) -> Result<(), String> {
+        if let Some(guest) = self.guests.guests.get(name)
+            && guest.migrate == crate::config::Migrate::Never
+        {
+            return Err(format!(
+                "guest '{name}' has `migrate never`: it moves only where its node fails"
+            ));
+        }
+        let order = Order::Move(node.to_owned());
+        self.agreement
+            .order(&self.guests, name, order, boottime_ns())
+    }
+
+    fn drain(&mut self, drained: bool) -> Result<(), String> {
+        if self.guests.me.is_empty() {
+            return Err(
+                "this node is in no cluster: there is nowhere for its guests to go".to_owned(),
+            );
+        }
+        let written = self.agreement.drain(drained, boottime_ns())?;
+        self.said.next.records.push(written);
+        Ok(())
+    }
+
+    /// Another supervisor has taken this role over.
+    pub fn adopted(&mut self) {
+        self.said.is_new = true;
+        self.said.records.clear();
+        self.turn();
+    }
+
+    /// Takes out what is to be told to others.
+    pub fn says(&mut self) -> Says {
+        std::mem::take(&mut self.said.next)
+    }
+
+    /// What the next role has to know.
+    pub fn kept(&self) -> Vec<u8> {
+        match self.guests.me.is_empty() {
+            true => codec::encode(&Kept {
+                stopped: self.agreement.stopped(),
+            }),
+            false => Vec::new(),
+        }
+    }
+
+    /// Returns the report for operators.
+    pub fn report(&self) -> Report {
+        report::of(self)
+    }
+}
+
+/// How a guest uses its volumes.
+fn uses(guest: &Guest) -> impl Iterator<Item = UsedVolume> {
+    guest.disks.iter().map(|disk| UsedVolume {
+        name: disk.volume.clone(),
+        r#use: match disk.read_only {
+            true => VolumeUse::Reads,
+            false => VolumeUse::Alone,
+        },
+    })
+}
+
+/// The names of guests that have a directory.
+fn left(runtime: &Path) -> Vec<String> {
+    let entries = fs::read_dir(runtime).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let name = name.strip_prefix("guest-")?.to_owned();
+        entry.file_type().ok()?.is_dir().then_some(name)
+    });
+    names.collect()
+}
+
+/// What this machine has for guests.
+fn room(guests: &Guests) -> Room {
+    let said = guests.nodes.get(&guests.me).and_then(|node| node.room);
+    let said = said.unwrap_or_default();
+    let all = || {
+        let info = rustix::system::sysinfo();
+        let bytes = u64::from(info.mem_unit).saturating_mul(info.totalram as u64);
+        bytes.saturating_sub(RESERVE_BYTES)
+    };
+    Room {
+        memory_bytes: said.memory_bytes.unwrap_or_else(all),
+        cpus: said.cpus.unwrap_or(u32::MAX),
+    }
+}

@@ -1,0 +1,223 @@
+//! How guests are, as a report.
+
+use super::Role;
+use super::machine::Machine;
+use crate::clock;
+use crate::config::Guest;
+use crate::keyword::NAME;
+use crate::life::{Shown, Still};
+use part::report::{Grade, NumberRow, Report, Subject};
+
+/// The kind of the subjects.
+pub const GUEST: &str = "guest";
+/// The kind of the children that are nodes.
+pub const NODE: &str = "guest node";
+/// The fact with the node on which it is.
+pub const ON: &str = "on";
+/// The number that is 1 where it runs on this node.
+pub const RUNNING: &str = "running";
+
+/// Makes it.
+pub(super) fn of(role: &Role) -> Report {
+    let guests = role.guests.guests.iter();
+    let mut subjects: Vec<Subject> = guests
+        .map(|(name, guest)| a_guest(role, name, Some(guest)))
+        .collect();
+    let gone = { role.machines.keys() }.filter(|name| !role.guests.guests.contains_key(*name));
+    subjects.extend(gone.map(|name| a_guest(role, name, None)));
+    let now_ns = clock::boottime_ns();
+    let nodes = role.agreement.nodes(&role.guests, now_ns);
+    subjects.extend(nodes.into_iter().map(|(name, is_there)| {
+        let subject = Subject::new(NODE, &name).label("node");
+        let is_me = name == role.guests.me;
+        let subject = subject.number("here", u64::from(is_me));
+        match (is_there, is_me && role.agreement.is_drained()) {
+            (true, true) => subject.state("drained", Grade::Standby),
+            (true, false) => subject.state("takes guests", Grade::Good),
+            (false, _) => subject.state("away", Grade::Bad),
+        }
+    }));
+    Report {
+        part: NAME.to_owned(),
+        at: clock::now(),
+        subjects,
+        rows: rows(),
+    }
+}
+
+fn rows() -> Vec<NumberRow> {
+    vec![
+        NumberRow::new(
+            "here",
+            "evenkeel_guest_node_here",
+            "1 for the node that reports it.",
+        ),
+        NumberRow::new(
+            RUNNING,
+            "evenkeel_guest_running",
+            "1 where the guest runs on this node.",
+        ),
+        NumberRow::new(
+            "memory",
+            "evenkeel_guest_memory_bytes",
+            "The memory of the guest.",
+        ),
+        NumberRow::new(
+            "processors",
+            "evenkeel_guest_cpus",
+            "The processors of the guest.",
+        ),
+        NumberRow::new(
+            "process",
+            "evenkeel_guest_pid",
+            "The process id of its QEMU; 0 without one.",
+        ),
+    ]
+}
+
+fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
+    let machine = role.machines.get(name);
+    let decided = role.decided.get(name);
+    let shown = machine.and_then(|machine| machine.shown.clone());
+    let mut why = decided
+        .map(|decided| decided.why.clone())
+        .unwrap_or_default();
+    let is_here = machine.is_some_and(|machine| machine.life.is_there());
+    let (word, grade) = match &shown {
+        Some((shown, _)) if is_here => words(shown),
+        Some((shown @ (Shown::Waits(_) | Shown::Failed | Shown::Off), _)) => words(shown),
+        _ => elsewhere(role, name),
+    };
+    if let Some(machine) = machine {
+        why = why_not(role, machine, guest, &shown, why);
+    }
+    let mut subject = Subject::new(GUEST, name).label("guest").state(word, grade);
+    subject.since = { shown.as_ref() }
+        .filter(|_| is_here)
+        .map(|(_, since)| *since);
+    subject.why = why;
+    let holder = match (is_here, role.guests.me.is_empty()) {
+        (true, false) => role.guests.me.clone(),
+        (true, true) => "this node".to_owned(),
+        (false, _) => role.agreement.holder(name).to_owned(),
+    };
+    subject = subject.fact(ON, holder);
+    if let Some(guest) = guest {
+        subject = facts(subject, role, machine, guest);
+    }
+    let running = matches!(shown, Some((Shown::Running, _)));
+    let process = { machine }.and_then(|machine| machine.process());
+    subject = subject.number(RUNNING, u64::from(running)).number(
+        "process",
+        process.map_or(0, |one| u64::from(one.id().unsigned_abs())),
+    );
+    if let Some(machine) = machine {
+        subject.events = machine.events.iter().cloned().collect();
+    }
+    subject
+}
+
+fn facts(subject: Subject, role: &Role, machine: Option<&Machine>, guest: &Guest) -> Subject {
+    let disks = { guest.disks.iter() }.map(|disk| match disk.read_only {
+        true => format!("{} (read only)", disk.volume),
+        false => disk.volume.clone(),
+    });
+    let nics = guest.nics.iter().map(|nic| {
+        let mac = nic.mac.map(|byte| format!("{byte:02x}")).join(":");
+        let addresses = nic.addresses.iter().map(|one| format!(" {one}"));
+        format!("{} {mac}{}", nic.bridge, addresses.collect::<String>())
+    });
+    let mut subject = subject
+        .list("disks", disks.collect())
+        .list("cards", nics.collect())
+        .number("memory", guest.memory_bytes)
+        .number("processors", u64::from(guest.cpus));
+    if !guest.prefer.is_empty() {
+        subject = subject.list("prefers", guest.prefer.clone());
+    }
+    if let Some(machine) = machine.filter(|machine| machine.life.is_there()) {
+        subject = subject.fact("files", machine.home.path().display().to_string());
+        let accelerator = if role.place.has_kvm {
+            "KVM"
+        } else {
+            "TCG (slow: no /dev/kvm)"
+        };
+        subject = subject.fact("accelerator", accelerator);
+        if machine
+            .started_as
+            .as_ref()
+            .is_some_and(|before| before != guest)
+        {
+            subject = subject.fact(
+                "changed",
+                "the file has changed: it takes effect at the next start",
+            );
+        }
+    }
+    subject
+}
+
+fn words(shown: &Shown) -> (&'static str, Grade) {
+    match shown {
+        Shown::Down => ("down", Grade::Standby),
+        Shown::Waits(_) => ("restarting", Grade::Bad),
+        Shown::Starting => ("starting", Grade::Busy),
+        Shown::Running => ("running", Grade::Good),
+        Shown::Paused(Still::Moving) => ("moving", Grade::Busy),
+        Shown::Paused(_) => ("paused", Grade::Bad),
+        Shown::ShuttingDown(_) => ("shutting down", Grade::Busy),
+        Shown::Ending => ("ending", Grade::Busy),
+        Shown::Off => ("off", Grade::Standby),
+        Shown::Failed => ("failed", Grade::Bad),
+    }
+}
+
+fn elsewhere(role: &Role, name: &str) -> (&'static str, Grade) {
+    let holder = role.agreement.holder(name);
+    match holder.is_empty() || holder == role.guests.me {
+        true => ("down", Grade::Standby),
+        false => ("elsewhere", Grade::Standby),
+    }
+}
+
+/// What is behind its state, in words.
+fn why_not(
+    role: &Role,
+    machine: &Machine,
+    guest: Option<&Guest>,
+    shown: &Option<(Shown, part::report::Moment)>,
+    why: String,
+) -> String {
+    let shown = shown.as_ref().map(|(shown, _)| shown);
+    match shown {
+        Some(Shown::Running) => String::new(),
+        Some(Shown::Waits(at)) => {
+            let left = at.saturating_sub(clock::boottime_ms()).div_ceil(1000);
+            format!("{}; it is started again in {left} s", machine.life.why)
+        }
+        Some(Shown::Failed) if why.is_empty() => {
+            format!(
+                "it failed too often: {}; `evenkeel guest start {}` tries again",
+                machine.life.why, machine.name
+            )
+        }
+        Some(Shown::Off) if why.is_empty() => {
+            format!(
+                "it shut down by itself: `evenkeel guest start {}` starts it",
+                machine.name
+            )
+        }
+        Some(Shown::Paused(still)) => still.to_string(),
+        Some(Shown::ShuttingDown(at)) => {
+            let left = at.saturating_sub(clock::boottime_ms()).div_ceil(1000);
+            format!(
+                "{why}{}ended in {left} s if it does not",
+                if why.is_empty() { "" } else { "; " }
+            )
+        }
+        _ if why == "its volumes are not here yet" => guest
+            .and_then(|guest| role.volume_words(guest))
+            .unwrap_or(why),
+        _ => why,
+    }
+}

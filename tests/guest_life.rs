@@ -1,0 +1,91 @@
+//! Guests on the nodes of a cluster: they outlive everything but their node, and are in one place.
+
+use crate::cluster_site::SOON;
+use crate::guest_site::{GuestSite, cut_power, ends, kill, lives};
+use lab::eventually;
+
+/// The role of a part, killed.
+fn kill_role(site: &GuestSite, node: &str, role: &str) {
+    let pid = site.machine(node).role(role).expect("it runs");
+    kill(Some(pid.as_raw_nonzero().get().unsigned_abs()));
+}
+
+#[test]
+fn a_guest_outlives_its_role_its_supervisor_and_crashes_of_itself() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(mut site) = GuestSite::new("guest-life") else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    let pid = site.process("alpha").expect("it runs");
+    // The role is killed: the next one finds it.
+    kill_role(&site, "alpha", "guest-role");
+    let again = || site.process("alpha") == Some(pid);
+    assert!(eventually(SOON, again), "{}", site.tell());
+    site.runs_on("alpha");
+    // So is the volume role: requests wait for the next one.
+    kill_role(&site, "alpha", "volume-role");
+    site.runs_on("alpha");
+    assert_eq!(site.process("alpha"), Some(pid));
+    // The supervisor is killed, and another one started.
+    site.volumes.site.machine_mut("alpha").kill_supervisor();
+    site.volumes.site.machine_mut("alpha").start();
+    assert!(eventually(SOON, || site.process("alpha") == Some(pid)), "{}", site.tell());
+    site.runs_on("alpha");
+    // QEMU itself is killed: it is started again here, with all that it wrote.
+    let wrote = site.wrote("alpha");
+    kill(Some(pid));
+    let other = || site.process("alpha").is_some_and(|other| other != pid);
+    assert!(eventually(SOON, other), "{}", site.tell());
+    site.runs_on("alpha");
+    assert!(site.began("alpha").is_some_and(|began| began >= wrote), "{}", site.tell());
+    assert!(!lives(pid));
+}
+
+#[test]
+fn an_operator_stops_starts_and_moves_a_guest() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(site) = GuestSite::new("guest-orders") else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    let pid = site.process("alpha").expect("it runs");
+    site.machine("beta").command(&["guest", "stop", "mail"]).refused(&["guest 'mail' is on alpha", "run the command there"]);
+    site.machine("alpha").command(&["guest", "stop", "mail"]).well();
+    ends(pid);
+    assert!(site.shown("alpha").contains("an operator stopped it"), "{}", site.tell());
+    // It stays so, on each node.
+    site.machine("beta").command(&["guest", "start", "nothing"]).refused(&["no guest 'nothing'"]);
+    site.machine("alpha").command(&["guest", "start", "mail"]).well();
+    site.runs_on("alpha");
+    let wrote = site.wrote("alpha");
+    site.machine("alpha").command(&["guest", "move", "mail", "gamma"]).refused(&["names alpha, beta"]);
+    site.machine("alpha").command(&["guest", "move", "mail", "alpha"]).refused(&["is on alpha already"]);
+    site.machine("alpha").command(&["guest", "move", "mail", "beta"]).well();
+    site.runs_on("beta");
+    assert!(site.began("beta").is_some_and(|began| began >= wrote), "{}", site.tell());
+    site.machine("beta").command(&["node", "drain", "alpha"]).refused(&["this node is beta"]);
+    site.machine("beta").command(&["node", "drain"]).well();
+    site.runs_on("alpha");
+    site.machine("beta").command(&["node", "fill"]).well();
+}
+
+#[test]
+fn a_guest_starts_on_the_other_node_when_its_node_loses_power() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(mut site) = GuestSite::new("guest-power") else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    let wrote = site.wrote("alpha");
+    cut_power(&mut site, "alpha");
+    site.runs_on("beta");
+    assert!(site.began("beta").is_some_and(|began| began >= wrote), "{}", site.tell());
+    // It comes back, and takes nothing away.
+    let pid = site.process("beta");
+    site.volumes.site.machine_mut("alpha").start();
+    site.becomes("alpha", "elsewhere");
+    site.volumes.in_sync();
+    assert_eq!(site.process("beta"), pid, "{}", site.tell());
+    assert!(site.process("alpha").is_none(), "{}", site.tell());
+}

@@ -1,0 +1,173 @@
+//! Where the scenarios of guests take place: the machines of [`crate::volume_site`], and a small
+//! guest on the volume that both nodes have.
+
+use crate::cluster_site::{Machine, SOON};
+use crate::guest::Image;
+use crate::volume_site::{NODES, VolumeSite, other};
+use lab::eventually;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a guest may take: its processor is emulated, beside other tests.
+pub const PATIENCE: Duration = Duration::from_secs(240);
+
+const PROGRAMS: [&str; 1] = ["busybox"];
+const MODULES: [&str; 12] = [
+    "virtio",
+    "virtio_ring",
+    "virtio_pci_modern_dev",
+    "virtio_pci_legacy_dev",
+    "virtio_pci",
+    "virtio_blk",
+    "failover",
+    "net_failover",
+    "virtio_net",
+    "evdev",
+    "button",
+    "psmouse",
+];
+
+/// A cluster with a guest.
+pub struct GuestSite {
+    pub volumes: VolumeSite,
+    image: Image,
+}
+
+impl GuestSite {
+    /// The guest runs on alpha. None where QEMU or its kernel is not installed.
+    pub fn new(name: &str) -> Option<GuestSite> {
+        let image = Image::with(include_bytes!("guest-counter.sh"), &PROGRAMS, &MODULES)?;
+        let site = GuestSite {
+            volumes: VolumeSite::new(name),
+            image,
+        };
+        let text = site.configuration("");
+        site.volumes.site.alpha.apply(&text, &["--now"]).well();
+        site.runs_on("alpha");
+        Some(site)
+    }
+
+    /// What the nodes serve, with further lines for the guest.
+    pub fn configuration(&self, further: &str) -> String {
+        format!(
+            "{}\nguest mail\n\tprefer alpha beta\n\tmemory 96m\n\tcpus 1\n\tdisk mail\n\tconsole serial\n\t\
+             stop-timeout 120s\n\tboot kernel {} initrd {} append \"console=ttyS0 quiet panic=-1\"\n{further}",
+            self.volumes.configuration(""),
+            self.image.kernel().display(),
+            self.image.initrd().display(),
+        )
+    }
+
+    pub fn machine(&self, node: &str) -> &Machine {
+        self.volumes.site.machine(node)
+    }
+
+    /// The directory of the guest on a node.
+    pub fn home(&self, node: &str) -> PathBuf {
+        self.machine(node).runtime().join("guest-mail")
+    }
+
+    /// What the guest printed on a node.
+    pub fn said(&self, node: &str) -> String {
+        let path = self.home(node).join("serial.log");
+        String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+    }
+
+    /// What a node shows of the guest.
+    pub fn shown(&self, node: &str) -> String {
+        self.machine(node).command(&["guest", "show", "mail"]).text()
+    }
+
+    /// A fact that a node shows of it.
+    pub fn fact(&self, node: &str, name: &str) -> Option<String> {
+        let text = self.shown(node);
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| line.trim().strip_prefix(&format!("{name}: ")));
+        line.map(str::to_owned)
+    }
+
+    /// The process of its QEMU on a node.
+    pub fn process(&self, node: &str) -> Option<u32> {
+        self.fact(node, "process")?.parse().ok().filter(|pid| *pid > 0)
+    }
+
+    /// The last number that it has written, on a node.
+    pub fn wrote(&self, node: &str) -> u64 {
+        let said = self.said(node);
+        let numbers = said.lines().filter_map(|line| line.split("guest: wrote ").nth(1));
+        numbers.filter_map(|number| number.trim().parse().ok()).next_back().unwrap_or(0)
+    }
+
+    /// The number with which it began last, on a node.
+    pub fn began(&self, node: &str) -> Option<u64> {
+        let said = self.said(node);
+        let numbers = said.lines().filter_map(|line| line.split("guest: begins with ").nth(1));
+        numbers.filter_map(|number| number.trim().parse().ok()).next_back()
+    }
+
+    /// Waits until it runs on a node, and writes.
+    #[track_caller]
+    pub fn runs_on(&self, node: &str) {
+        let before = self.wrote(node);
+        let writes = || self.fact(node, "running").as_deref() == Some("1") && self.wrote(node) > before;
+        assert!(eventually(PATIENCE, writes), "{}", self.tell());
+        assert!(self.process(other(node)).is_none(), "{}", self.tell());
+    }
+
+    /// Waits until a node shows the guest in this state.
+    #[track_caller]
+    pub fn becomes(&self, node: &str, state: &str) {
+        let is = || self.shown(node).lines().any(|line| line.contains(state));
+        assert!(eventually(PATIENCE, is), "not {state}: {}", self.tell());
+    }
+
+    /// All that is known.
+    pub fn tell(&self) -> String {
+        let of = |node: &str| {
+            let said = self.machine(node).said();
+            let lines: Vec<&str> = said.lines().collect();
+            let from = lines.len().saturating_sub(40);
+            format!(
+                "== {node}\n{}\n{}\n{}\n{}\n",
+                self.shown(node),
+                self.machine(node).command(&["volume", "list"]).text(),
+                lines[from..].join("\n"),
+                self.said(node).lines().rev().take(5).collect::<Vec<_>>().join("\n"),
+            )
+        };
+        NODES.map(of).concat()
+    }
+}
+
+/// Whether a process lives.
+pub fn lives(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = status.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| state != 'Z')
+}
+
+/// Waits until a process has ended.
+#[track_caller]
+pub fn ends(pid: u32) {
+    assert!(eventually(SOON, || !lives(pid)), "process {pid} lives");
+}
+
+/// Kills everything that runs on a machine: its power is gone.
+pub fn cut_power(site: &mut GuestSite, node: &str) {
+    let home = site.home(node);
+    let pid = site.process(node);
+    site.volumes.site.machine_mut(node).kill();
+    kill(pid);
+    // What was in memory is gone with it.
+    let _ = fs::remove_dir_all(Path::new(&home));
+}
+
+/// Kills a process.
+pub fn kill(pid: Option<u32>) {
+    let pid = pid.and_then(|pid| i32::try_from(pid).ok());
+    let pid = pid.and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
