@@ -39,7 +39,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     Ok(())
 }
 
-fn section<'d>(draft: &'d mut Draft, span: Span) -> Result<&'d mut Node, Diagnostic> {
+fn section(draft: &mut Draft, span: Span) -> Result<&mut Node, Diagnostic> {
     let missing = || Diagnostic::error(&codes::UNKNOWN, span, "no node section has begun");
     draft.nodes.last_mut().ok_or_else(missing)
 }
