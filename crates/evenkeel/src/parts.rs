@@ -276,6 +276,46 @@ virtual-ip www
     }
 
     #[test]
+    fn the_example_of_guests_is_good_on_both_machines_of_a_cluster() {
+        for node in ["alpha", "beta"] {
+            let options = LoadOptions {
+                node: Some(node.to_owned()),
+                nodes: vec!["alpha".to_owned(), "beta".to_owned()],
+                ..LoadOptions::default()
+            };
+            let site = load(include_str!("../../../examples/guests.cfg"), options);
+            assert_eq!(told(&site), "");
+            let running = site.running(&Payloads::new());
+            let guests = running
+                .iter()
+                .find(|one| one.part.name == guest::keyword::NAME);
+            let given = &guests.expect("it has guests").given;
+            assert_eq!(given.size, "2 guests");
+            let guests: guest::config::Guests =
+                part::codec::decode(&given.payload).expect("our own bytes");
+            assert_eq!(guests.me, node);
+            let bridge = &guests.guests["mail"].nics[0].bridge;
+            assert_eq!(bridge, if node == "alpha" { "br0" } else { "vmbr0" });
+        }
+    }
+
+    #[test]
+    fn words_of_all_parts_are_known_within_a_node() {
+        let site =
+            look("node alpha\n    adress 192.0.2.1\n    fenc exec /off\n    rom memory 4g\n");
+        let told = told(&site);
+        for near in ["address", "fence", "room"] {
+            assert!(
+                told.contains(&format!("(did you mean '{near}'?)")),
+                "{told}"
+            );
+        }
+        let rows = documented();
+        let fence = rows.iter().filter(|row| row.name == "fence ipmi");
+        assert_eq!(fence.map(|row| row.places).collect::<Vec<_>>(), [["node"]]);
+    }
+
+    #[test]
     fn a_listener_on_an_address_that_comes_and_goes_is_nothing_to_warn_of() {
         let text =
             "listen www\n    bind 198.51.100.80:80\n    mode http\n    server a 127.0.0.1:1\n";

@@ -39,7 +39,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     Ok(())
 }
 
-fn section<'d>(draft: &'d mut Draft, span: Span) -> Result<&'d mut Node, Diagnostic> {
+fn section(draft: &mut Draft, span: Span) -> Result<&mut Node, Diagnostic> {
     let missing = || Diagnostic::error(&codes::UNKNOWN, span, "no node section has begun");
     draft.nodes.last_mut().ok_or_else(missing)
 }
@@ -192,7 +192,8 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         places: &["node"],
         syntax: "fence agent <agent> [<name>=<value>…]",
         doc: "Powers this node off with an agent of the package fence-agents, which another node runs with these options and \
-            the action `off`. The manual page of the agent lists its options.",
+            the action `off`. The manual page of the agent lists its options. A password in an option becomes part of the \
+            version and of its history; most agents have `password_script` for one in a file.",
         example: "fence agent fence_apc ip=10.99.0.12 plug=3",
         build: |draft, args| fence(draft, args, agent),
     },

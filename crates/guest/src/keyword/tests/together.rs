@@ -1,0 +1,202 @@
+//! What is said of guests together: with nodes, with volumes, and with other guests.
+
+use super::{DIRECTORY, MAIL, SITE, alone, load, on_alpha, refused};
+use crate::config::mac_of;
+use configuration::LoadOptions;
+
+#[test]
+fn where_there_are_nodes_a_guest_prefers_some_of_them() {
+    let prefer = |nodes: &str| MAIL.replace("prefer alpha beta", nodes);
+    for (nodes, expected) in [
+        (
+            "cpus 1",
+            "error[E0848]: guest 'mail' does not say on which nodes it may run (add `prefer NODE`; nodes: alpha, beta",
+        ),
+        (
+            "prefer alpha betta",
+            "error[E0847]: no node is called 'betta' (did you mean 'beta'?)",
+        ),
+        (
+            "prefer alpha beta alpha.example.com",
+            "error[E0847]: guest 'mail' prefers node 'alpha.example.com' twice",
+        ),
+        ("prefer al/pha", "error[E0842]"),
+        (
+            "prefer",
+            "error[E0841]: 'prefer' expects the name of a node",
+        ),
+    ] {
+        let text = prefer(nodes).replace("disk mail", "boot iso /x");
+        refused(&text, expected);
+    }
+    // The name is the cluster's.
+    let (guests, told) = on_alpha(&format!(
+        "{SITE}{}",
+        prefer("prefer beta.example.com alpha")
+    ));
+    assert_eq!(told, "");
+    assert_eq!(guests.guests["mail"].prefer, ["beta", "alpha"]);
+}
+
+#[test]
+fn a_disk_is_a_volume_with_a_copy_on_each_node() {
+    let (_, told) = on_alpha(&format!("{SITE}{}", MAIL.replace("disk mail", "disk mali")));
+    assert_eq!(
+        told,
+        "site.cfg:12:10: error[E0001]: there is no volume 'mali' (did you mean 'mail'?)\n"
+    );
+    refused(
+        &format!("volume data\n    on alpha\n{MAIL}    disk data\n"),
+        "error[E0855]: volume 'data' has no copy on node 'beta', which guest 'mail' prefers",
+    );
+}
+
+#[test]
+fn the_writer_of_a_volume_is_one_guest() {
+    let second = |line: &str| format!("{MAIL}{DIRECTORY}    disk mail{line}\n");
+    let expected = "error[E0852]: volume 'mail' is a disk of guest 'mail' already";
+    refused(&second(""), expected);
+    refused(&second(" ro"), expected);
+    refused(&format!("{MAIL}    disk mail\n"), expected);
+    let readers = second(" ro").replace("disk mail\n", "disk mail ro\n");
+    assert_eq!(on_alpha(&format!("{SITE}{readers}")).1, "");
+}
+
+#[test]
+fn no_two_cards_have_one_address() {
+    let mac = "    nic br0 mac 52:54:00:12:34:56\n";
+    refused(
+        &format!("{MAIL}{mac}{DIRECTORY}{mac}"),
+        "error[E0853]: 52:54:00:12:34:56 is the MAC address of guest 'mail' already",
+    );
+    let pairs = mac_of("mail", 0).map(|byte| format!("{byte:02x}"));
+    refused(
+        &format!("{MAIL}    nic br0 mac {}\n", pairs.join("-")),
+        "is the MAC address of guest 'mail' already",
+    );
+    refused(
+        &format!("{MAIL}{DIRECTORY}    nic br0 address 192.0.2.25\n"),
+        "error[E0854]: 192.0.2.25 is an address of guest 'mail' already",
+    );
+}
+
+#[test]
+fn names_of_other_guests_exist_and_do_not_contradict_each_other() {
+    let mail = |line: &str| format!("{MAIL}    {line}\n");
+    let directory = |line: &str| format!("{DIRECTORY}    {line}\n");
+    for (text, expected) in [
+        (
+            mail("start-order after directroy") + DIRECTORY,
+            "error[E0849]: there is no guest 'directroy' (did you mean 'directory'?)",
+        ),
+        (
+            mail("apart mail"),
+            "error[E0849]: 'apart' of guest 'mail' names the guest itself",
+        ),
+        (
+            mail("start-order after directory") + &directory("start-order after mail"),
+            "error[E0850]: guests wait for each other: mail after directory after mail",
+        ),
+        (
+            mail("beside directory\n    apart directory") + DIRECTORY,
+            "error[E0851]: guest 'mail' is both beside 'directory' and apart from it",
+        ),
+        (
+            mail("apart directory") + &directory("beside mail"),
+            "error[E0851]: guest 'mail' is both beside 'directory' and apart from it",
+        ),
+        (
+            mail("beside directory").replace("prefer alpha beta", "prefer alpha")
+                + &DIRECTORY.replace("prefer beta alpha", "prefer beta"),
+            "error[E0851]: guest 'mail' has no node in common with 'directory'",
+        ),
+    ] {
+        refused(&text, expected);
+    }
+    let third = "guest third\n    prefer alpha beta\n    memory 1g\n    boot iso /x\n";
+    refused(
+        &format!(
+            "{}{}{third}    apart mail\n",
+            mail("beside directory"),
+            directory("beside third")
+        ),
+        "error[E0851]: guest 'third' is apart from 'mail', but lines `beside` put both on one node",
+    );
+    let circle = mail("start-order after directory") + &directory("start-order after third");
+    refused(
+        &format!("{circle}{third}    start-order after mail\n"),
+        "guests wait for each other: mail after directory after third after mail",
+    );
+}
+
+#[test]
+fn a_guest_that_no_node_has_room_for_is_refused() {
+    let room = |alpha: &str, beta: &str| {
+        format!("node alpha.\n    {alpha}\nnode beta.\n    {beta}\n").replace('.', ".example.com")
+    };
+    let fence = "fence exec /off\n    ";
+    for (alpha, beta, is_refused) in [
+        ("room memory 2g", "room memory 3g", true),
+        ("room memory 2g", "room memory 4g", false),
+        ("room memory 2g", "fence exec /off2", false),
+        ("room memory 8g cpus 1", "room cpus 1", true),
+        ("room memory 8g cpus 1", "room cpus 2", false),
+    ] {
+        let nodes = room(&format!("{fence}{alpha}"), &format!("{fence}{beta}"));
+        let (_, told) = on_alpha(&format!("{nodes}volume mail\n{MAIL}    cpus 2\n"));
+        let expected = "error[E0858]: guest 'mail' is larger than the room of each of its nodes";
+        assert_eq!(
+            told.contains(expected),
+            is_refused,
+            "{alpha}, {beta}: {told}"
+        );
+        assert_eq!(told.is_empty(), !is_refused, "{alpha}, {beta}: {told}");
+    }
+}
+
+#[test]
+fn guests_of_nodes_that_cannot_be_powered_off_are_warned_of_together() {
+    let volumes = "volume mail\nvolume directory\n";
+    let (_, told) = on_alpha(&format!("{volumes}{MAIL}{DIRECTORY}"));
+    assert_eq!(
+        told.lines().collect::<Vec<_>>(),
+        [
+            "site.cfg:4:12: warning[W0861]: guest 'mail': nodes 'alpha', 'beta' have no `fence` and no watchdog (add \
+          `fence ipmi …`, or `fence watchdog /dev/watchdog`, to the section `node alpha`)"
+        ]
+    );
+    let one = "node alpha\n    fence watchdog /dev/watchdog\n";
+    let (_, told) = on_alpha(&format!("{one}{volumes}{MAIL}"));
+    assert!(
+        told.contains("warning[W0861]: guest 'mail': node 'beta' has no `fence`"),
+        "{told}"
+    );
+    // A guest of one node is not taken over.
+    let text = MAIL.replace("prefer alpha beta", "prefer beta");
+    assert_eq!(on_alpha(&format!("{volumes}{text}")).1, "");
+}
+
+#[test]
+fn outside_of_a_cluster_guests_of_several_nodes_wait_and_others_run_here() {
+    let own = "guest x\n    memory 1g\n    boot iso /x\n";
+    let (guests, told) = alone(own);
+    assert_eq!((&*guests.me, guests.guests.len(), &*told), ("", 1, ""));
+    let (guests, told) = alone(&format!("{SITE}{MAIL}"));
+    assert_eq!(
+        told,
+        "site.cfg:10:18: warning[W0860]: a guest of several nodes runs only in a cluster (apply these files with \
+         `evenkeel config apply`, and run the members without `-f`)\n"
+    );
+    assert_eq!((&*guests.me, guests.guests.len()), ("alpha", 1));
+    // Each machine runs those that have its name.
+    let nodes = "node alpha\nnode beta\n";
+    let on = |node: &str| own.replace("guest x\n", &format!("guest {node}\n    prefer {node}\n"));
+    let options = LoadOptions {
+        host: "beta.example.com".to_owned(),
+        ..LoadOptions::default()
+    };
+    let (guests, told) = load(&format!("{nodes}{}{}", on("alpha"), on("beta")), options);
+    let names: Vec<&String> = guests.guests.keys().collect();
+    assert_eq!((&*guests.me, &*told), ("", ""));
+    assert_eq!(names, ["beta"]);
+}
