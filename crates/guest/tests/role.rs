@@ -1,0 +1,237 @@
+//! Guests on one machine with the real QEMU: what becomes of them when they, or their role, end. They
+//! have no system: their firmware finds nothing to boot, and goes on looking.
+
+use guest::config::{Boot, Console, Firmware, Guest, Guests, Migrate, Order};
+use guest::message::Message;
+use guest::role::report::{GUEST, RUNNING};
+use guest::role::{Place, Role};
+use lab::{Scratch, eventually};
+use part::codec;
+use part::report::Subject;
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::Path;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn guest(stop_ms: u64) -> Guest {
+    Guest {
+        prefer: Vec::new(),
+        memory_bytes: 32 << 20,
+        cpus: 1,
+        disks: Vec::new(),
+        nics: Vec::new(),
+        boot: Boot::Disk,
+        firmware: Firmware::Bios,
+        user_data: None,
+        console: Console::Serial,
+        check: None,
+        migrate: Migrate::Live,
+        stop_ms,
+        order: Order::default(),
+    }
+}
+
+fn payload(all: &[(&str, Guest)]) -> Vec<u8> {
+    let guests = all
+        .iter()
+        .map(|(name, guest)| ((*name).to_owned(), guest.clone()));
+    codec::encode(&Guests {
+        guests: guests.collect(),
+        ..Guests::default()
+    })
+}
+
+struct Site {
+    scratch: Scratch,
+    role: Role,
+}
+
+impl Site {
+    fn new(payload: &[u8]) -> Site {
+        let scratch = Scratch::new().unwrap();
+        let role = begin(scratch.path(), "qemu-system-x86_64", payload, None);
+        Site { scratch, role }
+    }
+
+    /// The role is killed, and the next one begins.
+    fn again(&mut self, payload: &[u8]) {
+        let kept = self.role.kept();
+        self.role = begin(
+            self.scratch.path(),
+            "qemu-system-x86_64",
+            payload,
+            Some(&kept),
+        );
+    }
+
+    fn subject(&self, name: &str) -> Option<Subject> {
+        self.role.report().find(GUEST, name).cloned()
+    }
+
+    #[track_caller]
+    fn until(&mut self, what: &str, is: impl Fn(&Site) -> bool) {
+        let reached = eventually(PATIENCE, || {
+            self.role.turn();
+            is(self)
+        });
+        assert!(reached, "{what}: {:#?}", self.role.report());
+    }
+
+    #[track_caller]
+    fn runs(&mut self, name: &str) -> u64 {
+        self.until("runs", |site| {
+            site.subject(name)
+                .is_some_and(|one| one.value(RUNNING) == Some(1))
+        });
+        self.subject(name)
+            .and_then(|one| one.value("process"))
+            .unwrap()
+    }
+
+    #[track_caller]
+    fn becomes(&mut self, name: &str, state: &str) {
+        self.until(state, |site| {
+            site.subject(name)
+                .is_some_and(|one| one.state.word == state)
+        });
+    }
+
+    fn stop(&mut self, kills: bool) {
+        let name = "mail".to_owned();
+        let answer = self.role.order(&Message::Stop { name, kills });
+        assert!(answer.good, "{}", answer.words);
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for subject in self.role.report().subjects {
+            let pid = subject
+                .value("process")
+                .and_then(|pid| i32::try_from(pid).ok());
+            if let Some(pid) = pid.and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+fn begin(runtime: &Path, program: &str, payload: &[u8], kept: Option<&[u8]>) -> Role {
+    let directories = ["/usr/bin", "/usr/local/bin", "/bin"];
+    let paths = directories.map(|directory| Path::new(directory).join(program));
+    let found = paths.iter().find(|path| path.exists());
+    let place = Place {
+        runtime: runtime.to_owned(),
+        program: found.cloned().unwrap_or_else(|| program.into()),
+        confine: None,
+        has_kvm: false,
+    };
+    Role::new(place, payload, kept).unwrap()
+}
+
+fn kill(pid: u64) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_guest_is_found_by_the_next_role_and_started_again_if_its_qemu_is_killed() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let payload = payload(&[("mail", guest(60_000)), ("web", guest(60_000))]);
+    let mut site = Site::new(&payload);
+    let (mail, web) = (site.runs("mail"), site.runs("web"));
+    site.again(&payload);
+    assert_eq!((site.runs("mail"), site.runs("web")), (mail, web));
+    kill(mail);
+    site.until("ended", |site| {
+        site.subject("mail")
+            .is_some_and(|one| one.value("process") == Some(0))
+    });
+    let told = site.subject("mail").unwrap();
+    assert!(told.why.contains("signal 9"), "{}", told.why);
+    assert_ne!(site.runs("mail"), mail);
+    assert_eq!(site.runs("web"), web);
+}
+
+#[test]
+fn a_stopped_guest_stays_so_for_the_next_role_until_it_is_started() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    // No system hears the power button.
+    let payload = payload(&[("mail", guest(1))]);
+    let mut site = Site::new(&payload);
+    site.runs("mail");
+    site.stop(false);
+    site.becomes("mail", "down");
+    site.again(&payload);
+    site.becomes("mail", "down");
+    let why = site.subject("mail").unwrap().why;
+    assert!(why.contains("an operator stopped it"), "{why}");
+    let answer = site.role.order(&Message::Start {
+        name: "mail".to_owned(),
+    });
+    assert!(answer.good, "{}", answer.words);
+    site.runs("mail");
+    site.stop(true);
+    site.becomes("mail", "down");
+    let answer = site.role.order(&Message::Start {
+        name: "web".to_owned(),
+    });
+    assert!(
+        answer.words.contains("has no guest 'web'"),
+        "{}",
+        answer.words
+    );
+}
+
+#[test]
+fn a_guest_whose_section_is_gone_shuts_down_and_leaves_nothing() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let both = payload(&[("mail", guest(1)), ("web", guest(1))]);
+    let mut site = Site::new(&both);
+    let web = site.runs("web");
+    site.runs("mail");
+    let one = payload(&[("web", guest(1))]);
+    site.role.change(&one).unwrap();
+    // Its time to shut down is that of a section without a line.
+    site.stop_gone();
+    site.until("gone", |site| site.subject("mail").is_none());
+    assert!(!site.scratch.path().join("guest-mail").exists());
+    assert_eq!(site.runs("web"), web);
+}
+
+impl Site {
+    /// Nobody shuts down here.
+    fn stop_gone(&mut self) {
+        let name = "mail".to_owned();
+        let answer = self.role.order(&Message::Stop { name, kills: true });
+        assert!(answer.good, "{}", answer.words);
+    }
+}
+
+#[test]
+fn a_guest_that_cannot_start_is_left_stopped_with_the_reason() {
+    let scratch = Scratch::new().unwrap();
+    let payload = payload(&[("mail", guest(1))]);
+    let role = begin(scratch.path(), "no-such-qemu", &payload, None);
+    let mut site = Site { scratch, role };
+    site.becomes("mail", "failed");
+    let why = site.subject("mail").unwrap().why;
+    assert!(why.contains("no-such-qemu is not installed"), "{why}");
+    assert!(
+        why.contains("`evenkeel guest start mail` tries again"),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_qemu_that_is_no_qemu_is_no_guest() {
+    let scratch = Scratch::new().unwrap();
+    let payload = payload(&[("mail", guest(1))]);
+    // It ends at once, and says nothing that anybody understands.
+    let role = begin(scratch.path(), "true", &payload, None);
+    let mut site = Site { scratch, role };
+    site.becomes("mail", "failed");
+    let why = site.subject("mail").unwrap().why;
+    assert!(why.contains("ended with exit code 0"), "{why}");
+}
