@@ -259,4 +259,3 @@ pub fn mac_of(guest: &str, index: usize) -> [u8; 6] {
     let [.., a, b, c] = (hash ^ (hash >> 32)).to_be_bytes();
     [0x52, 0x54, 0x00, a, b, c]
 }
-
