@@ -57,4 +57,5 @@ mod volume_power;
 mod volume_restored;
 mod volume_rot;
 mod volume_site;
+mod volume_use;
 mod volume_verify;

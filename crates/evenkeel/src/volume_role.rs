@@ -10,7 +10,7 @@ use cluster::command::{Epoch, LeaseRecord};
 use cluster::message::Message as OfCluster;
 use part::codec;
 use part::report::Report;
-use part::role::{LeaseNews, PartMessage, WantedLease, WantedLeases};
+use part::role::{LeaseNews, PartMessage, UsedVolumes, WantedLease, WantedLeases};
 use part::row::{Entry, Environment, RoleRow};
 use part::voice::write_error;
 use part::work::{self, Work};
@@ -23,9 +23,12 @@ use volume::device::Backing;
 use volume::link::Trusted;
 use volume::role::{Place, Role};
 
+/// The part of virtual machines, which uses volumes.
+const GUEST: &str = "guest";
+
 /// How it is run.
 pub static ROLE: RoleRow = RoleRow {
-    says_to: &[cluster::message::PART],
+    says_to: &[cluster::message::PART, GUEST],
     certified: true,
     ..RoleRow::plain(
         volume::keyword::NAME,
@@ -95,6 +98,10 @@ impl Work for Volumes {
             }
             return Some(Vec::new());
         }
+        if let Some(used) = UsedVolumes::of(message) {
+            self.0.uses(used);
+            return Some(Vec::new());
+        }
         match LeaseNews::of(message) {
             Some(news) => {
                 self.0.hear(news);
@@ -102,6 +109,10 @@ impl Work for Volumes {
             }
             None => Some(codec::encode(&self.0.order(&message.read()?))),
         }
+    }
+
+    fn gone(&mut self, part: &str) {
+        self.0.forget_user(part);
     }
 
     fn adopted(&mut self) {
@@ -131,8 +142,13 @@ impl Work for Volumes {
                 value: wish.value,
             })
         });
-        let all = wants.into_iter().chain(records);
-        all.map(|message| message.envelope()).collect()
+        let wishes = wants.into_iter().chain(records);
+        let news = self.0.news().into_iter();
+        let news = news.map(|(part, news)| news.envelope(&part));
+        wishes
+            .map(|message| message.envelope())
+            .chain(news)
+            .collect()
     }
 }
 

@@ -55,6 +55,11 @@ pub trait Work: Sized {
         None
     }
 
+    /// Another part of this machine has stopped: nothing that it said holds any longer.
+    fn gone(&mut self, part: &str) {
+        let _ = part;
+    }
+
     /// Another supervisor has taken the role over, which does not know what the role said to
     /// other parts.
     fn adopted(&mut self) {}
@@ -192,6 +197,7 @@ impl<W: Work> Running<W> {
                 Some(_) => {}
                 None => self.link.not_known(&Message::Part(message)),
             },
+            Message::Gone { part } => self.work.gone(&part),
             Message::Stop(_) => return false,
             other => self.link.not_known(&other),
         }

@@ -51,6 +51,8 @@ pub const OWNER_HERE: &str = "owner here";
 pub const SERVING: &str = "serving";
 /// The fact with the node whose clients alone may write; not there: those of both.
 pub const ONLY_CLIENTS_OF: &str = "only clients of";
+/// The fact with the parts of this node that use it.
+pub const USED_BY: &str = "used by";
 /// The number with the size that the file says, bytes.
 pub const SIZE: &str = "size bytes";
 /// The state of a copy that is no part of the volume that the other node serves.

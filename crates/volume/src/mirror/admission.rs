@@ -67,6 +67,12 @@ impl Mirror {
         }
     }
 
+    /// Whether a change to this node's clients is under way.
+    pub(super) fn is_admitting(&self, only: &str) -> bool {
+        let wanted = self.clients.admission.wanted.as_ref();
+        wanted.is_some_and(|wanted| wanted.only == only)
+    }
+
     /// The node at which a client is connected.
     fn node_of(&self, origin: Origin) -> &str {
         match origin {

@@ -3,6 +3,7 @@
 
 use super::Data;
 use super::admission::Admission;
+use super::used::Used;
 use crate::disk::{ACCOUNT_BYTES_MIN, Token};
 use crate::link::frame::BLOCKS_MAX;
 use crate::replica::{BLOCK_BYTES, Blocks, Body, Request, RequestId};
@@ -67,6 +68,8 @@ pub(super) struct Clients {
     foreign: usize,
     /// Whose may write.
     pub(super) admission: Admission,
+    /// How a part of this node uses the volume.
+    pub(super) used: Used,
     /// Since when neither node is known to serve.
     pub(super) unowned_since: Option<Instant>,
 }

@@ -7,7 +7,7 @@ use crate::link::dial::Receiver;
 use crate::link::greeting::{Facts, Greeting};
 use crate::replica::Order;
 use part::lock;
-use part::role::KnownLease;
+use part::role::{KnownLease, VolumeUse};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use std::ops::Range;
@@ -29,6 +29,8 @@ pub enum Letter {
     Lease,
     /// What an operator, or the cluster, wants.
     Order(Order),
+    /// What uses it on this node has changed ([`Mailbox::used`]).
+    Use,
     /// Only clients of this node may write; empty: those of both.
     Admit(String),
     /// An operator says that the volume is what this copy has.
@@ -135,6 +137,7 @@ pub struct Mailbox {
     letters: Queue<Letter>,
     greeting: Mutex<Greeting>,
     lease: Mutex<Option<Option<KnownLease>>>,
+    used: Mutex<Option<VolumeUse>>,
 }
 
 impl Mailbox {
@@ -147,6 +150,7 @@ impl Mailbox {
             letters: Queue::new()?,
             greeting: Mutex::new(greeting),
             lease: Mutex::default(),
+            used: Mutex::default(),
         })
     }
 
@@ -164,6 +168,17 @@ impl Mailbox {
     /// What it told last; None if nothing yet.
     pub fn lease(&self) -> Option<Option<KnownLease>> {
         lock(&self.lease).clone()
+    }
+
+    /// How it is used on this node from now on, if it is.
+    pub fn set_use(&self, used: Option<VolumeUse>) {
+        *lock(&self.used) = used;
+        self.letters.put_once(Letter::Use);
+    }
+
+    /// How it is used on this node, if it is.
+    pub fn used(&self) -> Option<VolumeUse> {
+        *lock(&self.used)
     }
 
     /// What the copy is from now on.

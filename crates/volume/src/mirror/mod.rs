@@ -5,7 +5,8 @@
 //! - [`record`] and [`durable`] are what the replica knows, for the cluster and for the disk.
 //! - [`wire`] is its messages as frames; [`peer`] the other node; [`local`] the disk.
 //! - [`clients`] are the requests, which go to the replica here, or to the other node;
-//!   [`admission`] says whose clients may write.
+//!   [`admission`] says whose clients may write;
+//!   [`used`] carries out how a part of this node uses the volume.
 //! - [`apart`] is a copy that is refused, until an operator gives it up; [`keeping`] the snapshot
 //!   of a copy before a resync.
 //! - [`without_majority`] fails requests that no node may serve, if the file says so.
@@ -32,6 +33,7 @@ mod requests;
 mod room;
 mod shown;
 mod turn;
+mod used;
 mod wire;
 mod without_majority;
 

@@ -46,6 +46,7 @@ impl Mirror {
         }
         // What was told before this began.
         self.learn_lease();
+        self.learn_use();
         self.tell_rank();
         let mut stops_at: Option<Instant> = None;
         loop {
@@ -205,6 +206,7 @@ impl Mirror {
                 any = true;
                 self.asked(token, operation, now);
             }
+            any |= self.advance_use(now);
             // The other copy works while this one does.
             if any && let Err(error) = self.peer.flush() {
                 self.lose(error);
@@ -337,6 +339,7 @@ impl Mirror {
                     }
                 }
                 Letter::Lease => self.learn_lease(),
+                Letter::Use => self.learn_use(),
                 Letter::Size(bytes) => {
                     self.shown.file_changed();
                     self.wants_size(bytes);
@@ -517,7 +520,7 @@ impl Mirror {
             _ if self.lease.is_releasing() => 0,
             _ if self.lease.adopts.is_some() => 3,
             Some(record) if !record.in_sync.contains(ME) || self.is_another(record) => 0,
-            Some(record) => self.replica.rank(boottime(), record),
+            Some(record) => self.used_rank(self.replica.rank(boottime(), record)),
             None if self.lease.founding == Some(Founding::Unreadable) => 0,
             // Without a record, a copy with data comes first.
             None => match self.facts().volume {

@@ -32,6 +32,14 @@ impl<P: Payload> Replica<P> {
         }
     }
 
+    /// A node that released the lease may want it again, if another one has had it since, and
+    /// is followed.
+    pub fn end_rest(&mut self) {
+        if self.following.is_active() {
+            self.tenure.rests_until = Time(0);
+        }
+    }
+
     /// The lease was granted.
     pub(super) fn granted(&mut self, epoch: Epoch, until: Time, record: Record) {
         if epoch <= self.copy.head.promised {

@@ -8,6 +8,7 @@ mod network;
 mod pair;
 mod snapshots;
 mod socket;
+mod usage;
 mod worker;
 
 pub use socket::path as socket_path;
@@ -37,6 +38,7 @@ use part::report::Report;
 use snapshots::Snapshots;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use usage::Usage;
 use worker::Worker;
 
 /// How long volumes may take to stop, a little more than their requests may.
@@ -53,6 +55,8 @@ pub struct Role {
     ending: Vec<Worker>,
     /// Scheduled snapshots of those that run.
     snapshots: BTreeMap<String, Snapshots>,
+    /// What other parts of this node use.
+    usage: Usage,
     /// Where clients reach volumes over TCP.
     network: Network,
     ties: Ties,
@@ -219,6 +223,7 @@ impl Role {
             workers: BTreeMap::new(),
             ending: Vec::new(),
             snapshots: BTreeMap::new(),
+            usage: Usage::default(),
             network: Network::default(),
             ties: Ties {
                 registry,
@@ -237,9 +242,10 @@ impl Role {
         self.ties.wishes.as_fd()
     }
 
-    /// What volumes want is told again: to another supervisor.
+    /// What volumes want, and how they are, is told again: to another supervisor.
     pub fn tell_again(&mut self) {
         self.is_new = true;
+        self.usage.tell_again();
     }
 
     /// Takes out what volumes want of the cluster.
@@ -457,6 +463,7 @@ impl Role {
                     let (place, ties) = (self.place.clone(), self.ties.clone());
                     let worker = Worker::start(&name, spec, place, ties);
                     self.tell_lease(&name, &worker);
+                    worker.set_use(self.usage.of(&name));
                     self.workers.insert(name.clone(), worker);
                 }
             }
@@ -479,13 +486,15 @@ impl Role {
         let ending = self.ending.iter().filter(|worker| !worker.has_ended());
         let new = |name: &str| self.workers.contains_key(name);
         let ending = ending.filter(|worker| !new(&worker.name()));
-        report::of(ending.chain(self.workers.values()).map(|worker| {
+        let mut report = report::of(ending.chain(self.workers.values()).map(|worker| {
             let mut status = worker.status();
             let snapshots = self.snapshots.get(&status.name);
             status.snapshots = snapshots.map(|one| (one.schedule, one.taken()));
             status.network = self.network.seen(&status.name);
             status
-        }))
+        }));
+        self.usage.add_to(&mut report, &self.workers);
+        report
     }
 }
 

@@ -179,6 +179,7 @@ impl Shared {
             status.mirror = Some(shown);
         }
         self.enter(state, why);
+        self.tell_users();
     }
 }
 
@@ -237,35 +238,38 @@ fn state(shown: &Shown, is_single: bool) -> (State, String) {
             ),
         );
     }
+    match (report.follows, complete) {
+        (true, true) => (State::Following, String::new()),
+        (true, false) => (State::Filling, String::new()),
+        (false, _) => (State::Frozen, unserved_words(shown, complete)),
+    }
+}
+
+/// Why no node serves a volume, as far as this one knows, whose copy may be complete.
+fn unserved_words(shown: &Shown, complete: bool) -> String {
+    let other = &shown.other;
     let link = match &shown.link {
         Ok(()) => String::new(),
         Err(_) if other.is_empty() => String::new(),
         Err(why) => format!("; {other} is not connected: {why}"),
     };
-    match (report.follows, complete) {
-        (true, true) => (State::Following, String::new()),
-        (true, false) => (State::Filling, String::new()),
-        (false, _) => {
-            let words = match (&*shown.owner, complete) {
-                ("", _) if shown.in_sync.is_none() => {
-                    format!(
-                        "no node holds its lease, and it is not known yet whether this copy is complete{link}"
-                    )
-                }
-                ("", true) if shown.said.is_empty() => format!("no node holds its lease{link}"),
-                ("", true) => format!("no node holds its lease: {}{link}", shown.said),
-                ("", false) => {
-                    format!("this copy is not complete: it waits for the one of {other}{link}")
-                }
-                (owner, _) if owner == *other => {
-                    format!(
-                        "{other} holds the lease of this volume and has not connected to this copy yet{link}"
-                    )
-                }
-                (_, true) => format!("this node holds its lease and is about to serve{link}"),
-                (_, false) => format!("this copy is not complete, so only {other} can serve{link}"),
-            };
-            (State::Frozen, words)
+    match (&*shown.owner, complete) {
+        ("", _) if shown.in_sync.is_none() => {
+            format!(
+                "no node holds its lease, and it is not known yet whether this copy is complete{link}"
+            )
         }
+        ("", true) if shown.said.is_empty() => format!("no node holds its lease{link}"),
+        ("", true) => format!("no node holds its lease: {}{link}", shown.said),
+        ("", false) => {
+            format!("this copy is not complete: it waits for the one of {other}{link}")
+        }
+        (owner, _) if owner == *other => {
+            format!(
+                "{other} holds the lease of this volume and has not connected to this copy yet{link}"
+            )
+        }
+        (_, true) => format!("this node holds its lease and is about to serve{link}"),
+        (_, false) => format!("this copy is not complete, so only {other} can serve{link}"),
     }
 }

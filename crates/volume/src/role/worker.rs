@@ -1,8 +1,8 @@
 //! The thread of a volume: it opens the backing, serves it, and tries again where that
 //! fails, until it is told to stop.
 
-use super::keeper;
 use super::socket::{self, Claim};
+use super::{keeper, usage};
 use crate::clock::now;
 use crate::config::{Pair, RESYNC_RATE, Spec, size_words};
 use crate::device::{self, Backing, Device, DeviceError};
@@ -17,6 +17,7 @@ use crate::status::{Served, State, Status};
 use crate::sums::area::{self, Area, AreaError};
 use crate::sums::{BLOCK_BYTES, Tally};
 use crate::verified;
+use part::role::VolumeUse;
 use part::voice::write_error;
 use protocol::nbd;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -88,6 +89,8 @@ pub(super) struct Shared {
     asked: AtomicU8,
     /// The file names no other node.
     pub(super) is_single: AtomicBool,
+    /// A part of this node uses it, which is told how it is.
+    is_used: AtomicBool,
     /// Readable once the thread is to end. None where the system has no descriptor.
     pub(super) stop: Option<OwnedFd>,
     /// Readable when the wanted size has changed.
@@ -133,6 +136,7 @@ impl Worker {
             mailbox: mailbox.map(Arc::new),
             wanted_bytes: AtomicU64::new(spec.size_bytes),
             is_single,
+            is_used: AtomicBool::new(false),
             asked: AtomicU8::new(0),
             status: Mutex::new(status),
             stop: event(),
@@ -195,6 +199,19 @@ impl Worker {
     /// Where a volume with two copies is told things.
     pub(super) fn mailbox(&self) -> Option<&Mailbox> {
         self.shared.mailbox.as_deref()
+    }
+
+    /// How parts of this node use it from now on, if they do.
+    pub(super) fn set_use(&self, used: Option<VolumeUse>) {
+        self.shared.is_used.store(used.is_some(), Ordering::Release);
+        if let Some(mailbox) = self.mailbox().filter(|mailbox| mailbox.used() != used) {
+            mailbox.set_use(used);
+        }
+    }
+
+    /// Whether it is as this use needs it, or why not.
+    pub(super) fn is_ready(&self, used: VolumeUse) -> Result<(), String> {
+        usage::is_ready(&self.shared.status(), used)
     }
 
     /// Takes or removes the snapshot from before a resync.
@@ -293,6 +310,14 @@ impl Shared {
         drop(status);
         if state != State::Opening && state != State::Stopping {
             write_error(&line);
+        }
+        self.tell_users();
+    }
+
+    /// The role looks at what its users need to know.
+    pub(super) fn tell_users(&self) {
+        if self.is_used.load(Ordering::Acquire) {
+            self.ties.wishes.wake();
         }
     }
 

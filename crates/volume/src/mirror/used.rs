@@ -1,0 +1,74 @@
+//! How a part of this node uses the volume (a guest that runs here, or moves to the other node),
+//! and what that asks for: who is to own it, and whose clients may write.
+
+use super::Mirror;
+use crate::replica::{Input, Order};
+use part::role::VolumeUse;
+use std::time::{Duration, Instant};
+
+/// The rank of a copy that can serve at once ([`crate::replica::Replica::rank`]).
+const GOOD: u32 = 2;
+/// The rank of such a copy at the node that alone uses the volume.
+const USED_HERE: u32 = 4;
+/// A hand-over that came to nothing is tried again after this.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// The use of this node.
+#[derive(Debug, Default)]
+pub(super) struct Used {
+    here: Option<VolumeUse>,
+    /// When it was handed over last.
+    handed_over: Option<Instant>,
+}
+
+impl Mirror {
+    /// What uses the volume here may have changed.
+    pub(super) fn learn_use(&mut self) {
+        let here = self.outside.mailbox.used();
+        self.shown.is_due = true;
+        if self.clients.used.here != here {
+            let handed_over = None;
+            self.clients.used = Used { here, handed_over };
+        }
+    }
+
+    /// The rank of this node, if that of its copy is this one.
+    pub(super) fn used_rank(&self, rank: u32) -> u32 {
+        match self.clients.used.here {
+            Some(VolumeUse::Alone) if rank == GOOD => USED_HERE,
+            _ => rank,
+        }
+    }
+
+    /// Does what the use of this node asks of an owner. Returns whether anything was begun.
+    pub(super) fn advance_use(&mut self, now: Instant) -> bool {
+        if self.clients.used.here == Some(VolumeUse::Alone) {
+            // A guest may move back at once.
+            self.replica.end_rest();
+        }
+        let names = &self.lease.names;
+        let only = match self.clients.used.here {
+            Some(VolumeUse::Alone) if self.replica.serves().is_some() => &names.me,
+            // While the other copy could not serve, the clients of this node go on.
+            Some(VolumeUse::HandsOver) if self.replica.is_mirrored() => &names.other,
+            _ => return false,
+        };
+        if only.is_empty() {
+            return false;
+        }
+        if self.lease.recorded.clients.only != *only {
+            let begins = !self.is_admitting(only);
+            if begins {
+                self.admit(only.clone());
+            }
+            return begins;
+        }
+        let rests = { self.clients.used.handed_over }.is_some_and(|at| now < at + AGAIN);
+        if self.clients.used.here != Some(VolumeUse::HandsOver) || rests {
+            return false;
+        }
+        self.clients.used.handed_over = Some(now);
+        self.feed(Input::Order(Order::HandOver));
+        true
+    }
+}

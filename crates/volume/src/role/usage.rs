@@ -1,0 +1,199 @@
+//! What other parts of this node use volumes for, and the news that they get: whether each
+//! volume is as its use needs it. It changes no volume: [`crate::mirror`] carries out a use.
+
+use super::Role;
+use super::worker::Worker;
+use crate::report::USED_BY;
+use crate::status::{State, Status};
+use part::report::{Report, Subject};
+use part::role::{UsedVolume, UsedVolumes, VolumeNews, VolumeState, VolumeUse};
+use std::collections::BTreeMap;
+
+/// Parts that use volumes at most.
+const PARTS_MAX: usize = 8;
+
+/// What parts use.
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    parts: BTreeMap<String, Vec<UsedVolume>>,
+    /// What each part was told last.
+    told: BTreeMap<String, VolumeNews>,
+}
+
+impl Usage {
+    /// Each part is told again how its volumes are.
+    pub(super) fn tell_again(&mut self) {
+        self.told.clear();
+    }
+
+    /// The use of a volume; if several parts use it, the one that asks for the most.
+    pub(super) fn of(&self, name: &str) -> Option<VolumeUse> {
+        let all = self.parts.values().flatten();
+        let uses = all.filter(|used| used.name == name).map(|used| used.r#use);
+        uses.max_by_key(|one| match one {
+            VolumeUse::Reads => 0,
+            VolumeUse::Alone => 1,
+            VolumeUse::HandsOver => 2,
+        })
+    }
+
+    /// Adds to a report which parts use each volume, and for what.
+    pub(super) fn add_to(&self, report: &mut Report, workers: &BTreeMap<String, Worker>) {
+        let subjects = std::mem::take(&mut report.subjects).into_iter();
+        let with = |subject: Subject| match self.words(&subject.name, workers) {
+            Some(words) => subject.fact(USED_BY, words),
+            None => subject,
+        };
+        report.subjects = subjects.map(with).collect();
+    }
+
+    fn words(&self, name: &str, workers: &BTreeMap<String, Worker>) -> Option<String> {
+        let worker = workers.get(name)?;
+        let of_part = |(part, volumes): (&String, &Vec<UsedVolume>)| {
+            let used = volumes.iter().find(|used| used.name == name)?.r#use;
+            let what = match used {
+                VolumeUse::Reads => "reads",
+                VolumeUse::Alone => "alone",
+                VolumeUse::HandsOver => "hands over",
+            };
+            Some(match worker.is_ready(used) {
+                Ok(()) => format!("{part}, {what}"),
+                Err(why) => format!("{part}, {what}, not ready: {why}"),
+            })
+        };
+        let words: Vec<String> = self.parts.iter().filter_map(of_part).collect();
+        (!words.is_empty()).then(|| words.join("; "))
+    }
+}
+
+impl Role {
+    /// A part says which volumes it uses.
+    pub fn uses(&mut self, used: UsedVolumes) {
+        let UsedVolumes { part, volumes } = used;
+        let usage = &mut self.usage;
+        if usage.parts.len() < PARTS_MAX || usage.parts.contains_key(&part) {
+            // It is told how they are, also if that is nothing new.
+            usage.told.remove(&part);
+            usage.parts.insert(part, volumes);
+            self.tell_uses();
+        }
+    }
+
+    /// A part has stopped, and uses no volume any longer.
+    pub fn forget_user(&mut self, part: &str) {
+        self.usage.told.remove(part);
+        if self.usage.parts.remove(part).is_some() {
+            self.tell_uses();
+        }
+    }
+
+    fn tell_uses(&self) {
+        for (name, worker) in &self.workers {
+            worker.set_use(self.usage.of(name));
+        }
+    }
+
+    /// Takes out what parts are to be told of the volumes that they use, by the part.
+    pub fn news(&mut self) -> Vec<(String, VolumeNews)> {
+        let mut all = Vec::new();
+        for (part, volumes) in &self.usage.parts {
+            let volumes = volumes.iter().map(|used| state_of(used, &self.workers));
+            let news = VolumeNews {
+                volumes: volumes.collect(),
+            };
+            if self.usage.told.get(part) != Some(&news) {
+                self.usage.told.insert(part.clone(), news.clone());
+                all.push((part.clone(), news));
+            }
+        }
+        all
+    }
+}
+
+fn state_of(used: &UsedVolume, workers: &BTreeMap<String, Worker>) -> VolumeState {
+    let UsedVolume { name, r#use } = used;
+    let is_ready = match workers.get(name) {
+        Some(worker) => worker.is_ready(*r#use),
+        None => Err(format!(
+            "the served configuration has no volume '{name}' on this node"
+        )),
+    };
+    VolumeState {
+        name: name.clone(),
+        r#use: *r#use,
+        ready: is_ready.is_ok(),
+        why: is_ready.err().unwrap_or_default(),
+    }
+}
+
+/// Whether a volume is as its use needs it, or why not.
+pub(super) fn is_ready(status: &Status, used: VolumeUse) -> Result<(), String> {
+    match used {
+        VolumeUse::Reads if is_readable(status.state) => Ok(()),
+        VolumeUse::Reads => Err(why(status)),
+        VolumeUse::Alone => is_alone(status),
+        VolumeUse::HandsOver => is_handed_over(status),
+    }
+}
+
+fn is_readable(state: State) -> bool {
+    state.is_served() || matches!(state, State::Following | State::Filling)
+}
+
+/// The reason of a state, or its word where it has none.
+fn why(status: &Status) -> String {
+    match &*status.why {
+        "" => format!("it is {}", status.state.words().0),
+        why => why.to_owned(),
+    }
+}
+
+fn is_alone(status: &Status) -> Result<(), String> {
+    let Some(shown) = &status.mirror else {
+        return match status.state.is_served() {
+            true => Ok(()),
+            false => Err(why(status)),
+        };
+    };
+    let other = &shown.other;
+    match status.state {
+        State::Following => Err(format!(
+            "{other} serves it, and has not handed it over to this node yet"
+        )),
+        State::Filling => Err(format!(
+            "{other} serves it, and this copy is not complete yet"
+        )),
+        state if !state.is_served() => Err(why(status)),
+        _ if !shown.report.serves || shown.report.frozen => Err(why(status)),
+        _ => {
+            let spec = &status.spec;
+            let me = spec.pair.clone().or_else(|| spec.single());
+            match me.is_some_and(|pair| shown.only == Some(pair.me)) {
+                true => Ok(()),
+                false => Err(
+                    "the cluster has not recorded yet that only clients of this node may write"
+                        .to_owned(),
+                ),
+            }
+        }
+    }
+}
+
+fn is_handed_over(status: &Status) -> Result<(), String> {
+    let pair = { status.mirror.as_ref() }.filter(|shown| !shown.other.is_empty());
+    let Some(shown) = pair else {
+        return Err(match status.spec.pair {
+            Some(_) => why(status),
+            None => "it has one copy, on this node: it cannot move to another one".to_owned(),
+        });
+    };
+    let other = &shown.other;
+    match (shown.report.serves, &status.why) {
+        (false, _) if shown.owner == *other => Ok(()),
+        (true, why) if why.is_empty() => Err(format!("it is being handed over to {other}")),
+        _ => Err(why(status)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! The news of volumes for the parts that use them, from a role with a volume of one copy.
+
+use super::super::{Place, Role};
+use super::*;
+use crate::config::{Spec, Volumes};
+use crate::device::{self, Backing};
+use crate::layout::{Head, State as CopyState, VolumeId};
+use lab::{Scratch, eventually};
+use part::codec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::path::Path;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);
+const SIZE: u64 = 1 << 20;
+
+fn role(runtime: &Path) -> Role {
+    let confine = |_: &Path, _: &Backing| Ok(());
+    let runtime = runtime.to_owned();
+    Role::new(Place { runtime, confine }).unwrap()
+}
+
+/// A version with one volume, of one copy.
+fn version(directory: &Path) -> Vec<u8> {
+    let spec = Spec {
+        size_bytes: SIZE,
+        backing: Backing::File(directory.to_owned()),
+        snapshots: None,
+        pair: None,
+        node: Some("alpha".to_owned()),
+        without_majority: Default::default(),
+        verify: None,
+        bind: None,
+    };
+    codec::encode(&Volumes([("mail".to_owned(), spec)].into()))
+}
+
+fn create(directory: &Path) {
+    let head = Head {
+        volume: Some(VolumeId([5; 16])),
+        size_bytes: SIZE,
+        data_offset: 0,
+        promised: 0,
+        incarnation: 1,
+        state: CopyState::Joined(1),
+        unflushed: None,
+        hot: Vec::new(),
+    };
+    let backing = Backing::File(directory.to_owned());
+    device::create(&backing, "mail", head, false, &mut |_| {}).unwrap();
+}
+
+fn used(part: &str, name: &str, r#use: VolumeUse) -> UsedVolumes {
+    let name = name.to_owned();
+    let volumes = vec![UsedVolume { name, r#use }];
+    let part = part.to_owned();
+    UsedVolumes { part, volumes }
+}
+
+/// The news of one part about one volume, if there are some.
+fn one(role: &mut Role) -> Option<VolumeState> {
+    let mut news = role.news();
+    assert!(news.len() <= 1, "{news:?}");
+    let (part, news) = news.pop()?;
+    assert_eq!((&*part, news.volumes.len()), ("guest", 1));
+    news.volumes.into_iter().next()
+}
+
+#[test]
+fn a_part_is_told_how_its_volume_is_when_it_asks_and_when_that_changes() {
+    let (runtime, directory) = (Scratch::new().unwrap(), Scratch::new().unwrap());
+    let mut role = role(runtime.path());
+    role.uses(used("guest", "mail", VolumeUse::Alone));
+    let unknown = one(&mut role).unwrap();
+    let words = "the served configuration has no volume 'mail' on this node";
+    assert_eq!((unknown.ready, &*unknown.why), (false, words));
+    assert_eq!(one(&mut role), None);
+    role.uses(used("guest", "mail", VolumeUse::Alone));
+    assert_eq!(one(&mut role), Some(unknown));
+
+    role.change(&version(directory.path())).unwrap();
+    let mut last = None;
+    let mut is = |role: &mut Role, ready: bool, words: &str| {
+        let is = || {
+            // What changes wakes the role: nothing has to be polled.
+            let second = Timespec::try_from(Duration::from_secs(1)).unwrap();
+            let wakes = role.wakes();
+            let mut watched = [PollFd::from_borrowed_fd(wakes, PollFlags::IN)];
+            let _ = poll(&mut watched, Some(&second));
+            role.wishes();
+            last = one(role).or(last.take());
+            let state = last.as_ref();
+            state.is_some_and(|state| state.ready == ready && state.why.contains(words))
+        };
+        assert!(eventually(SOON, is), "{last:?}");
+    };
+    is(&mut role, false, "`evenkeel volume create mail` creates it");
+    create(directory.path());
+    is(&mut role, true, "");
+    // Another supervisor does not know it.
+    assert_eq!(one(&mut role), None);
+    role.tell_again();
+    assert!(one(&mut role).unwrap().ready);
+
+    role.uses(used("guest", "mail", VolumeUse::Reads));
+    assert!(one(&mut role).unwrap().ready);
+    role.uses(used("guest", "mail", VolumeUse::HandsOver));
+    let stays = one(&mut role).unwrap();
+    assert_eq!((stays.ready, stays.r#use), (false, VolumeUse::HandsOver));
+    assert!(stays.why.contains("one copy"), "{}", stays.why);
+}
+
+#[test]
+fn the_report_names_the_parts_that_use_a_volume() {
+    let (runtime, directory) = (Scratch::new().unwrap(), Scratch::new().unwrap());
+    create(directory.path());
+    let mut role = role(runtime.path());
+    role.change(&version(directory.path())).unwrap();
+    let words = |role: &Role| role.report().subjects[0].words(USED_BY);
+    assert_eq!(words(&role), None);
+    role.uses(used("guest", "mail", VolumeUse::Alone));
+    let is_ready = || words(&role).as_deref() == Some("guest, alone");
+    assert!(eventually(SOON, is_ready), "{:?}", words(&role));
+    role.uses(used("farm", "mail", VolumeUse::Reads));
+    let both = words(&role);
+    assert_eq!(both.as_deref(), Some("farm, reads; guest, alone"));
+    role.uses(used("guest", "mail", VolumeUse::HandsOver));
+    let words_of = words(&role).unwrap();
+    assert!(words_of.contains("guest, hands over, not ready: it has one copy"));
+    role.forget_user("guest");
+    assert_eq!(words(&role).as_deref(), Some("farm, reads"));
+    role.forget_user("farm");
+    assert_eq!(words(&role), None);
+}
+
+#[test]
+fn the_strongest_use_of_several_parts_counts_and_parts_have_a_bound() {
+    let runtime = Scratch::new().unwrap();
+    let mut role = role(runtime.path());
+    role.uses(used("guest", "mail", VolumeUse::Alone));
+    role.uses(used("farm", "mail", VolumeUse::Reads));
+    assert_eq!(role.usage.of("mail"), Some(VolumeUse::Alone));
+    assert_eq!(role.usage.of("other"), None);
+    role.uses(used("farm", "mail", VolumeUse::HandsOver));
+    assert_eq!(role.usage.of("mail"), Some(VolumeUse::HandsOver));
+    for number in 0..2 * PARTS_MAX {
+        let part = format!("part{number}");
+        role.uses(used(&part, "mail", VolumeUse::Reads));
+    }
+    assert_eq!(role.news().len(), PARTS_MAX);
+    // Those that are known go on.
+    role.uses(used("guest", "mail", VolumeUse::Reads));
+    assert_eq!(role.news().len(), 1);
+}
