@@ -51,7 +51,7 @@ impl Work for Guests {
             runtime: directory::path().to_owned(),
             program: program(),
             confine: Some(confine),
-            has_kvm: access("/dev/kvm", Access::READ_OK | Access::WRITE_OK).is_ok(),
+            has_kvm: has_kvm(),
         };
         Role::new(place, payload, state).map(Guests)
     }
@@ -130,6 +130,18 @@ fn program() -> PathBuf {
     let all = env::split_paths(&path).map(|directory| directory.join(PROGRAM));
     let found = { all }.find(|program| access(program, Access::EXEC_OK).is_ok());
     found.unwrap_or_else(|| Path::new("/usr/bin").join(PROGRAM))
+}
+
+/// Whether this machine runs guests on its own processors: the device alone does not say so, since a
+/// kernel in a container has it without the processors' part.
+fn has_kvm() -> bool {
+    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut flags = processors.lines().filter(|line| line.starts_with("flags"));
+    let flags = flags.next().unwrap_or_default();
+    let can = flags
+        .split_whitespace()
+        .any(|flag| matches!(flag, "vmx" | "svm"));
+    can && access("/dev/kvm", Access::READ_OK | Access::WRITE_OK).is_ok()
 }
 
 fn confine(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>> {
