@@ -108,7 +108,7 @@ install: build ## install binary, manual, completions and systemd units below PR
 	install -D -m 644 target/evenkeel.bash $(bash)/evenkeel
 	install -D -m 644 target/_evenkeel $(zsh)/_evenkeel
 	install -D -m 644 target/evenkeel.fish $(fish)/evenkeel.fish
-	for unit in evenkeel evenkeel-cluster evenkeel-haproxy evenkeel-keepalived; do \
+	for unit in evenkeel evenkeel-cluster evenkeel-guests evenkeel-haproxy evenkeel-keepalived; do \
 		sed 's,/usr/bin/evenkeel,$(PREFIX)/bin/evenkeel,' packaging/systemd/$$unit.service \
 			>target/$$unit.service && \
 		install -D -m 644 target/$$unit.service $(unit)/$$unit.service || exit 1; \

@@ -196,6 +196,11 @@ impl Agreement {
         })
     }
 
+    /// The same without a cluster: its guests shut down, or start again.
+    pub fn drain_alone(&mut self, drained: bool) {
+        self.own.drained = drained;
+    }
+
     /// Takes an order of an operator.
     ///
     /// # Errors
@@ -606,12 +611,17 @@ impl Agreement {
                     && !is_off
                     && !is_stopped(self.pending.get(*other))
             });
+            let shut_down = Wish::ShutDown {
+                within_ms: guest.stop_ms,
+            };
             let (wish, why) = match (stopped, waiting) {
                 (true, _) => (
-                    Wish::ShutDown {
-                        within_ms: guest.stop_ms,
-                    },
+                    shut_down,
                     format!("an operator stopped it: `evenkeel guest start {name}` starts it"),
+                ),
+                _ if self.own.drained => (
+                    shut_down,
+                    "this node is drained: `evenkeel node fill` starts its guests".to_owned(),
                 ),
                 (false, _) if !local.has_volumes && !local.may_run => {
                     (Wish::Hold, "its volumes are not here yet".to_owned())
@@ -625,7 +635,7 @@ impl Agreement {
             let decided = Decided {
                 wish,
                 epoch: Some(0),
-                uses_volumes: !stopped || local.is_there,
+                uses_volumes: !stopped && !self.own.drained || local.is_there,
                 why,
             };
             (name.clone(), decided)

@@ -65,6 +65,7 @@ pub struct Says {
 #[serde(default)]
 struct Kept {
     stopped: BTreeSet<String>,
+    drained: bool,
 }
 
 /// The guests.
@@ -118,8 +119,9 @@ impl Role {
             },
         };
         let kept = kept.and_then(|bytes| codec::decode::<Kept>(bytes).ok());
-        for name in kept.unwrap_or_default().stopped {
-            if role.guests.me.is_empty() {
+        if let Some(kept) = kept.filter(|_| role.guests.me.is_empty()) {
+            role.agreement.drain_alone(kept.drained);
+            for name in kept.stopped {
                 // One whose section is gone is nobody.
                 let _ = role.agreement.order(&role.guests, &name, Order::Stop, 0);
             }
@@ -405,9 +407,8 @@ impl Role {
 
     fn drain(&mut self, drained: bool) -> Result<(), String> {
         if self.guests.me.is_empty() {
-            return Err(
-                "this node is in no cluster: there is nowhere for its guests to go".to_owned(),
-            );
+            self.agreement.drain_alone(drained);
+            return Ok(());
         }
         let written = self.agreement.drain(drained, boottime_ns())?;
         self.said.next.records.push(written);
@@ -431,6 +432,7 @@ impl Role {
         match self.guests.me.is_empty() {
             true => codec::encode(&Kept {
                 stopped: self.agreement.stopped(),
+                drained: self.agreement.is_drained(),
             }),
             false => Vec::new(),
         }

@@ -12,6 +12,8 @@ use part::report::{Grade, NumberRow, Report, Subject};
 pub const GUEST: &str = "guest";
 /// The kind of the children that are nodes.
 pub const NODE: &str = "guest node";
+/// The name of the only node, without a cluster.
+pub const THIS_NODE: &str = "this node";
 /// The fact with the node on which it is.
 pub const ON: &str = "on";
 /// The number that is 1 where it runs on this node.
@@ -26,10 +28,13 @@ pub(super) fn of(role: &Role) -> Report {
     let gone = { role.machines.keys() }.filter(|name| !role.guests.guests.contains_key(*name));
     subjects.extend(gone.map(|name| a_guest(role, name, None)));
     let now_ns = clock::boottime_ns();
-    let nodes = role.agreement.nodes(&role.guests, now_ns);
+    let mut nodes = role.agreement.nodes(&role.guests, now_ns);
+    if role.guests.me.is_empty() {
+        nodes.insert(THIS_NODE.to_owned(), true);
+    }
     subjects.extend(nodes.into_iter().map(|(name, is_there)| {
         let subject = Subject::new(NODE, &name).label("node");
-        let is_me = name == role.guests.me;
+        let is_me = name == role.guests.me || name == THIS_NODE;
         let subject = subject.number("here", u64::from(is_me));
         match (is_there, is_me && role.agreement.is_drained()) {
             (true, true) => subject.state("drained", Grade::Standby),
@@ -98,7 +103,7 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
     subject.why = why;
     let holder = match (is_here, role.guests.me.is_empty()) {
         (true, false) => role.guests.me.clone(),
-        (true, true) => "this node".to_owned(),
+        (true, true) => THIS_NODE.to_owned(),
         (false, _) => role.agreement.holder(name).to_owned(),
     };
     subject = subject.fact(ON, holder);

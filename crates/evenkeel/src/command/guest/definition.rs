@@ -64,7 +64,8 @@ pub fn node(command: Command) -> Command {
         .about("Take a node out of service for maintenance, and back")
         .long_about(
             "`drain` moves all guests of this node to other nodes, one after the other, and takes no others until \
-             `fill`. Guests for which no other node has room shut down. Run it on the node itself.",
+             `fill`. Guests for which no other node has room shut down, and without a cluster all of them. Run it on \
+             the node itself. The unit evenkeel-guests.service does so when the machine is switched off.",
         )
         .after_help("Examples:\n  evenkeel node drain\n  evenkeel node fill")
         .subcommand_required(true)
@@ -77,6 +78,7 @@ pub fn node(command: Command) -> Command {
                 .arg(Arg::new("NODE").help("The name of this node, to be sure")),
             Command::new("fill")
                 .about("Let this node take guests again")
+                .arg(flag("wait", "Wait up to 10 minutes for the instance and its cluster"))
                 .arg(Arg::new("NODE").help("The name of this node, to be sure")),
         ])
 }

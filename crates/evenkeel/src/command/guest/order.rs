@@ -5,7 +5,7 @@ use crate::command::status::{ANSWER_LIMIT, ask, not_known};
 use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{Answer, Message as OfGuest};
-use guest::role::report::{GUEST, NODE, ON, RUNNING};
+use guest::role::report::{GUEST, NODE, ON, RUNNING, THIS_NODE};
 use part::codec;
 use part::report::{Grade, Report};
 use part::role::Message;
@@ -19,6 +19,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long a guest may take to shut down, beyond what its section says.
 const STOP_LIMIT: Duration = Duration::from_secs(3700);
+/// How long `node fill --wait` tries, and how often: a machine that was switched on may have to wait for
+/// the others.
+const FILL_LIMIT: Duration = Duration::from_secs(600);
+const FILL_AGAIN: Duration = Duration::from_secs(2);
 /// How long the cluster may take to record an order.
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
@@ -146,7 +150,7 @@ fn check_node(matches: &ArgMatches, report: &Report) -> Result<String, String> {
         .iter()
         .find(|one| one.kind == NODE && one.value("here") == Some(1));
     let here = here.map(|one| one.name.clone());
-    let here = here.ok_or("this node is in no cluster, or no guest may run on it")?;
+    let here = here.ok_or("no guest may run on this node: no line `prefer` names it")?;
     match matches.get_one::<String>("NODE") {
         Some(node) if *node != here => {
             Err(format!("this node is {here}: run the command on {node}"))
@@ -182,19 +186,42 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
     });
     let down = down.map(|one| format!("guest {} is down: {}\n", one.name, one.why));
     Ok(format!(
-        "{}node {here} has no guests and takes none\n",
-        down.collect::<String>()
+        "{}{} has no guests and takes none\n",
+        down.collect::<String>(),
+        named(&here)
     ))
 }
 
+/// A node in a sentence.
+fn named(node: &str) -> String {
+    match node {
+        THIS_NODE => THIS_NODE.to_owned(),
+        node => format!("node {node}"),
+    }
+}
+
 pub(super) fn fill(matches: &ArgMatches) -> Result<String, String> {
+    let until = Instant::now() + FILL_LIMIT;
+    loop {
+        match filled(matches) {
+            Err(words) if matches.get_flag("wait") && Instant::now() < until => {
+                // Nobody has to read it: it is tried again.
+                let _ = writeln!(stderr(), "{words}");
+                std::thread::sleep(FILL_AGAIN);
+            }
+            done => return done,
+        }
+    }
+}
+
+fn filled(matches: &ArgMatches) -> Result<String, String> {
     let (instance, report) = asked(matches)?;
     let here = check_node(matches, &report)?;
     tell(&instance, &OfGuest::Drain { drained: false })?;
     wait(matches, RECORD_LIMIT, |report| {
         is_drained(report, &here, false)
     })?;
-    Ok(format!("node {here} takes guests again\n"))
+    Ok(format!("{} takes guests again\n", named(&here)))
 }
 
 fn is_drained(report: &Report, here: &str, drained: bool) -> Result<Look<()>, String> {
