@@ -38,6 +38,8 @@ const ACCEPTS_MAX: usize = 8;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// When a silent TCP client is asked whether it is still there, and how often, seconds.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// After how long a TCP client is given up that confirms or takes nothing, milliseconds.
+const VANISHED_MS: u32 = 30_000;
 /// Keys of epoll from here on are an export's.
 pub const KEYS: u64 = 1 << 32;
 const CLIENT_KEYS: u64 = 2 << 32;
@@ -353,6 +355,7 @@ impl Export {
                 let _ = sockopt::set_socket_keepalive(&socket, true);
                 let _ = sockopt::set_tcp_keepidle(&socket, KEEPALIVE);
                 let _ = sockopt::set_tcp_keepintvl(&socket, KEEPALIVE);
+                let _ = sockopt::set_tcp_user_timeout(&socket, VANISHED_MS);
             }
             let data = EventData::new_u64(CLIENT_KEYS + place as u64);
             if epoll::add(&self.epoll, &socket, data, EventFlags::IN).is_err() {

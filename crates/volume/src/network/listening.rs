@@ -7,7 +7,7 @@ use super::front::{self, FrontError};
 use super::places::{Carried, Handshakes};
 use super::voice::Voice;
 use crate::link::Wire;
-use crate::link::relay::relay;
+use crate::link::relay::{Peer, relay};
 use part::lock;
 use part::voice::write_error;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -246,7 +246,7 @@ impl Front {
             };
             match own.enter(known, socket) {
                 // How it ends its client sees.
-                Ok((wire, volume)) => drop(relay(wire, volume, GONE)),
+                Ok((wire, volume)) => drop(relay(wire, volume, Peer::Client, GONE)),
                 Err(error) => own.refuses(from, &error),
             }
         });
