@@ -1,6 +1,7 @@
 //! The export of a volume: NBD over sockets. It takes requests, makes operations of them for
 //! the owner of the disk, and replies when they have ended. Several clients at a time, each
-//! with its bounds; none of them delays another one, except through the disk.
+//! with its bounds; none of them delays another one, except through the disk, which has a bounded
+//! share of what each of them wants.
 //!
 //! A client's requests may be executed in any order and at the same time, as NBD allows: a
 //! client that has two requests for the same blocks under way does not know which comes
@@ -9,6 +10,7 @@
 //! It never reads or writes a disk, and knows no other copy.
 
 mod client;
+mod ranges;
 mod request;
 
 pub use request::REQUESTS_MAX;
