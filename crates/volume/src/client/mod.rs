@@ -120,8 +120,8 @@ pub fn plain(address: &Address) -> Result<(OwnedFd, Offer), ClientError> {
 struct Asked {
     ask: Ask,
     data: Vec<u8>,
-    /// Bytes of the data that have come.
-    filled: u64,
+    /// The parts of the data that have come, from where to where: none of them touch.
+    filled: BTreeMap<usize, usize>,
     extents: Vec<Extent>,
     failed: Option<(Errno, String)>,
 }
@@ -335,7 +335,7 @@ impl Asked {
         Asked {
             ask,
             data: vec![0; length],
-            filled: 0,
+            filled: BTreeMap::new(),
             extents: Vec::new(),
             failed: None,
         }
@@ -350,19 +350,45 @@ impl Asked {
             .checked_sub(offset)
             .and_then(|begin| usize::try_from(begin).ok());
         let end = begin.and_then(|begin| begin.checked_add(length as usize));
-        self.filled += u64::from(length);
-        begin
-            .zip(end)
-            .and_then(|(begin, end)| self.data.get_mut(begin..end))
-            .ok_or_else(malformed)
+        let (begin, end) = begin.zip(end).ok_or_else(malformed)?;
+        // What is outside is found before it counts.
+        self.data.get(begin..end).ok_or_else(malformed)?;
+        self.fill(begin, end)?;
+        self.data.get_mut(begin..end).ok_or_else(malformed)
+    }
+
+    /// Takes down that a part of the data comes. A server sends each byte once.
+    fn fill(&mut self, mut begin: usize, mut end: usize) -> io::Result<()> {
+        let before = self.filled.range(..end).next_back();
+        if begin >= end || before.is_some_and(|(_, until)| *until > begin) {
+            return Err(malformed());
+        }
+        if let Some((from, until)) = before.map(|(from, until)| (*from, *until))
+            && until == begin
+        {
+            self.filled.remove(&from);
+            begin = from;
+        }
+        if let Some(until) = self.filled.remove(&end) {
+            end = until;
+        }
+        self.filled.insert(begin, end);
+        Ok(())
+    }
+
+    /// Whether all of the data has come.
+    fn is_filled(&self) -> bool {
+        self.data.is_empty() || self.filled.get(&0) == Some(&self.data.len())
     }
 
     fn take(&mut self, body: Body, connection: &mut Connection, offer: &Offer) -> io::Result<()> {
         match body {
             Body::Nothing => {}
             Body::Whole => {
+                if !self.data.is_empty() {
+                    self.fill(0, self.data.len())?;
+                }
                 connection.receive(&mut self.data)?;
-                self.filled = self.data.len() as u64;
             }
             Body::Failed(number) => {
                 self.failed = Some((Errno::from_number(number), String::new()));
@@ -413,10 +439,9 @@ impl Asked {
         if let Some((errno, words)) = self.failed {
             return Err(failed(errno, words));
         }
+        let is_filled = self.is_filled();
         match self.ask {
-            Ask::Read(offset, length) if self.filled == u64::from(length) => {
-                Ok(Done::Data(offset, self.data))
-            }
+            Ask::Read(offset, _) if is_filled => Ok(Done::Data(offset, self.data)),
             Ask::Read(..) => Err(failed(Errno::Io, ": the reply was incomplete".to_owned())),
             Ask::Write(offset, bytes) => Ok(Done::Changed(offset, bytes.len() as u64)),
             Ask::Zeroes(offset, length) => Ok(Done::Changed(offset, u64::from(length))),
