@@ -11,7 +11,7 @@ mod connection;
 
 pub use address::{Address, AddressError, Server};
 
-use connection::Connection;
+use connection::{Connection, is_silence};
 use protocol::nbd::client::{Body, Head, Offer, Refusal, Wish};
 use protocol::nbd::reply::Extent;
 use protocol::nbd::{Errno, client};
@@ -71,6 +71,14 @@ pub enum ClientError {
         /// What was tried last.
         why: String,
     },
+    /// It is there, and does not reply.
+    #[error("{address}: the server has not replied for {seconds} s")]
+    Silent {
+        /// Where it is.
+        address: Address,
+        /// For how long.
+        seconds: u64,
+    },
     /// It does not keep to the protocol.
     #[error("{0}: {1}")]
     Protocol(Address, Refusal),
@@ -111,7 +119,7 @@ fn errno_words(errno: Errno) -> &'static str {
 /// # Errors
 /// The server cannot be reached, or does not offer the export.
 pub fn plain(address: &Address) -> Result<(OwnedFd, Offer), ClientError> {
-    let (connection, offer) = Connection::open(address, true)?;
+    let (connection, offer) = Connection::open(address, true, None)?;
     Ok((connection.into(), offer))
 }
 
@@ -132,6 +140,8 @@ pub struct Client {
     address: Address,
     connection: Connection,
     offer: Offer,
+    /// How long the server may be silent.
+    limit: Option<Duration>,
     next: u64,
     asked: BTreeMap<u64, Asked>,
     /// When the connection broke for the first time since the last reply.
@@ -139,16 +149,30 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects.
+    /// Connects to a volume of this program. It may be silent for any time: a disk may stall, and
+    /// a volume waits for its majority.
     ///
     /// # Errors
     /// The server cannot be reached, or does not offer the export.
     pub fn connect(address: Address) -> Result<Client, ClientError> {
-        let (connection, offer) = Connection::open(&address, false)?;
+        Client::open(address, None)
+    }
+
+    /// Connects to a server that may be silent for so long.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or does not offer the export.
+    pub fn connect_within(address: Address, limit: Duration) -> Result<Client, ClientError> {
+        Client::open(address, Some(limit))
+    }
+
+    fn open(address: Address, limit: Option<Duration>) -> Result<Client, ClientError> {
+        let (connection, offer) = Connection::open(&address, false, limit)?;
         Ok(Client {
             address,
             connection,
             offer,
+            limit,
             next: 0,
             asked: BTreeMap::new(),
             broken_since: None,
@@ -217,6 +241,12 @@ impl Client {
                 Refusal::Malformed,
             ));
         }
+        if let Some(limit) = self.limit.filter(|_| is_silence(broken)) {
+            return Err(ClientError::Silent {
+                address: self.address.clone(),
+                seconds: limit.as_secs(),
+            });
+        }
         let begun = *self.broken_since.get_or_insert_with(Instant::now);
         let mut why = broken.to_string();
         loop {
@@ -227,7 +257,7 @@ impl Client {
                     why,
                 });
             }
-            match Connection::open(&self.address, false) {
+            match Connection::open(&self.address, false, self.limit) {
                 Ok((connection, mut offer)) => {
                     // A volume that has grown is the same volume.
                     if offer.size < self.offer.size {

@@ -465,6 +465,20 @@ fn a_reply_in_parts_has_each_byte_once() {
 }
 
 #[test]
+fn a_server_that_does_not_reply_is_given_up_by_name() {
+    let scratch = Scratch::new().unwrap();
+    let uri = scripted(&scratch, |_, stream| std::mem::forget(stream));
+    let address = Address::parse(&uri).unwrap();
+    let limit = Duration::from_millis(100);
+    let mut client = Client::connect_within(address, limit).unwrap();
+    let error = client.call(Ask::Read(0, 4096)).unwrap_err();
+    let words = error.to_string();
+    assert!(matches!(error, ClientError::Silent { .. }), "{words}");
+    let expected = format!("{uri}: the server has not replied for 0 s");
+    assert_eq!(words, expected);
+}
+
+#[test]
 fn what_is_no_disk_or_in_use_is_refused() {
     let scratch = Scratch::new().unwrap();
     let refuse = |word: &str| Source::open(word).unwrap_err().to_string();
