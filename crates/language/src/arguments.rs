@@ -73,15 +73,13 @@ pub fn section_name<'w>(
     name: &'w Word,
     code: &'static Code,
 ) -> Result<&'w str, Diagnostic> {
-    let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
-    let Some(bad) = name.bytes.iter().find(bad) else {
+    let bad = |one: &char| !(one.is_ascii_alphanumeric() || "._-:".contains(*one));
+    let text = name.text();
+    // What is not UTF-8 has a character there that stands for it.
+    let Some(bad) = text.chars().find(bad) else {
         return Ok(name.str());
     };
-    let told = format!(
-        "character '{}' is not permitted in '{section}' name '{}'",
-        char::from(*bad),
-        name.text()
-    );
+    let told = format!("character '{bad}' is not permitted in '{section}' name '{text}'");
     Err(Diagnostic::error(code, name.span, told)
         .label("letters, digits, `.`, `_`, `-` and `:` are"))
 }

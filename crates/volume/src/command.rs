@@ -3,7 +3,7 @@
 
 use crate::config::Spec;
 use crate::device::{self, Backing, DeviceError, Leftover, Snapshot, SnapshotError, snapshot};
-use crate::layout::{Head, LayoutError, State, VolumeId};
+use crate::layout::{Head, LayoutError, Metadata, State, VolumeId};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Why a copy was not created or removed.
@@ -28,11 +28,11 @@ pub enum CommandError {
     Random(rustix::io::Errno),
 }
 
-/// A copy that can be removed: it is open, so no role has it.
+/// A copy that can be removed or renamed: it is open, so no role has it.
 #[derive(Debug)]
 pub struct Removable {
     device: device::Device,
-    head: Head,
+    layout: Metadata,
 }
 
 /// Creates the copy of a volume, or one of two, whose data is zeroes. `overwrites`: what a device holds is
@@ -125,25 +125,38 @@ pub fn leftover(
     Ok(Leftover::open(backing, name)?)
 }
 
-/// Opens the copy of a volume to remove it.
+/// Opens the copy of a volume to remove or rename it.
 ///
 /// # Errors
 /// It is not there, in use, or not a volume.
 pub fn open(name: &str, backing: &Backing) -> Result<Removable, CommandError> {
-    let (device, _, loaded) = device::open(backing, name, None)?;
-    let head = loaded.head;
-    Ok(Removable { device, head })
+    let (device, layout, _) = device::open(backing, name, None)?;
+    Ok(Removable { device, layout })
 }
 
 impl Removable {
     /// Its size in bytes.
     pub fn size_bytes(&self) -> u64 {
-        self.head.size_bytes
+        self.layout.head().size_bytes
     }
 
     /// Its identity.
     pub fn id(&self) -> Option<VolumeId> {
-        self.head.volume
+        self.layout.head().volume
+    }
+
+    /// The volume whose copy it is, by its metadata; None where that does not say it.
+    pub fn name(&self) -> Option<&str> {
+        self.layout.name()
+    }
+
+    /// Makes it the copy of the volume with this name.
+    ///
+    /// # Errors
+    /// The operating system refuses it.
+    pub fn rename(mut self, name: &str, backing: &Backing) -> Result<(), CommandError> {
+        let renamed = device::rename(&self.device, &mut self.layout, backing, name);
+        Ok(renamed?)
     }
 
     /// Removes it.

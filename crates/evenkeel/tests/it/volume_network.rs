@@ -6,8 +6,9 @@ use crate::volumes::Bed;
 use lab::pki::{Authority, Leaf};
 use lab::{eventually, free_port, skip_unless_installed};
 use nix::sys::signal::Signal;
+use rustix::net::{AddressFamily, SocketType};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -265,15 +266,24 @@ fn a_client_for_whom_there_is_no_place_is_closed_and_the_log_says_why() {
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 
+/// Connects from an address of this machine.
+fn connect_from(from: [u8; 4], port: u16) -> TcpStream {
+    let kind = (AddressFamily::INET, SocketType::STREAM);
+    let socket = rustix::net::socket(kind.0, kind.1, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from((from, 0))).unwrap();
+    rustix::net::connect(&socket, &SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+    socket.into()
+}
+
 #[test]
 fn connections_that_say_nothing_do_not_keep_others_out() {
     skip_unless_installed!("nbdinfo");
     let site = Site::new();
     let supervised = site.serve();
-    // More than there are places: half of them with the beginning of a handshake.
+    // As many as there may be, of several addresses: half of them with the beginning of a handshake.
     let silent: Vec<TcpStream> = (0..80_u8)
         .map(|number| {
-            let mut socket = TcpStream::connect(("127.0.0.1", site.port)).unwrap();
+            let mut socket = connect_from([127, 0, 0, 2 + number / 16], site.port);
             if number % 2 == 0 {
                 socket.write_all(&[0, 0, 0, 3]).unwrap();
                 socket.write_all(b"IHAVEOPT\0\0\0\x05\0\0\0\0").unwrap();
@@ -283,7 +293,7 @@ fn connections_that_say_nothing_do_not_keep_others_out() {
         .collect();
     assert!(site.is_let_in("client"));
     let mut greeting = [0; 18];
-    (&silent[0]).read_exact(&mut greeting).unwrap();
+    (&silent[79]).read_exact(&mut greeting).unwrap();
     assert_eq!(&greeting[..16], b"NBDMAGICIHAVEOPT");
     drop(silent);
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));

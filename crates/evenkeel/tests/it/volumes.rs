@@ -396,6 +396,53 @@ fn a_backing_that_is_refused_is_named_and_the_others_run() {
 }
 
 #[test]
+fn files_of_another_volume_are_refused_until_they_are_adopted() {
+    skip_unless_installed!("qemu-io");
+    let bed = Bed::new();
+    let sections = ["one", "two"].map(|name| bed.section(name, "64m"));
+    bed.write(&sections);
+    bed.create("one");
+    bed.create("two");
+    let supervised = bed.serve();
+    for (name, step) in [
+        ("one", "write -P 0x11 0 64k"),
+        ("two", "write -P 0x22 0 64k"),
+    ] {
+        bed.comes_to(name, "serving");
+        bed.qemu_io(name, &[step, "flush"]);
+    }
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+    let directory = bed.scratch.path().join("volumes");
+    let swap = |ending: &str| {
+        let of = |name: &str| directory.join(format!("{name}.{ending}"));
+        std::fs::rename(of("one"), of("x")).unwrap();
+        std::fs::rename(of("two"), of("one")).unwrap();
+        std::fs::rename(of("x"), of("two")).unwrap();
+    };
+    swap("volume");
+    swap("metadata");
+    let supervised = bed.serve();
+    for (name, other) in [("one", "two"), ("two", "one")] {
+        bed.comes_to(name, "failed");
+        let shown = bed.good(&["volume", "show", name]);
+        let words = format!("is of volume '{other}': its files were renamed");
+        assert!(shown.contains(&words), "{shown}");
+    }
+    let outcome = bed.run(&["volume", "adopt", "one"]);
+    assert!(
+        outcome.stderr.contains("the data of volume 'two'"),
+        "{outcome:?}"
+    );
+    bed.good(&["volume", "adopt", "one", "--yes"]);
+    bed.comes_to("one", "serving");
+    bed.qemu_io("one", &["read -P 0x22 0 64k"]);
+    assert_eq!(bed.state("two"), "failed");
+    let outcome = bed.run(&["volume", "adopt", "one", "--yes"]);
+    assert_ne!(outcome.code(), Some(0), "{outcome:?}");
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
 fn files_that_were_deleted_while_they_are_open_are_noticed_and_can_be_saved() {
     skip_unless_installed!("qemu-io");
     let bed = Bed::new();

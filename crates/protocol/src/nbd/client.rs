@@ -43,6 +43,9 @@ pub enum Refusal {
     /// A reply that breaks the protocol.
     #[error("the NBD server sent a malformed reply")]
     Malformed,
+    /// No offset of a disk is that large.
+    #[error("the NBD export has {0} bytes, more than any disk")]
+    TooLarge(u64),
     /// A name longer than [`NAME_BYTES_MAX`].
     #[error("the name of the NBD export is too long")]
     NameTooLong,
@@ -257,6 +260,9 @@ impl Dial {
 
     fn offer(&self) -> Result<Offer, Refusal> {
         let (size, flags) = self.export.ok_or(Refusal::Malformed)?;
+        if size > i64::MAX as u64 {
+            return Err(Refusal::TooLarge(size));
+        }
         // A server that says nothing of blocks takes any up to the usual payload.
         let (block_min, payload_max) = self.blocks.unwrap_or((1, PAYLOAD_BYTES_MAX));
         Ok(Offer {
@@ -589,6 +595,29 @@ mod tests {
             (4096, 1, None)
         );
         assert!(offer.is_read_only() && !offer.can_zero() && !offer.can_flush());
+    }
+
+    #[test]
+    fn an_export_that_no_disk_could_be_is_refused() {
+        for (size, is_fit) in [(i64::MAX as u64, true), (1 << 63, false), (u64::MAX, false)] {
+            let mut dial = Dial::new("", true).unwrap();
+            let reply = |kind: u32, data: &[u8]| {
+                let head = [7, kind, data.len() as u32].map(u32::to_be_bytes);
+                [&REPLY_MAGIC.to_be_bytes()[..], &head.concat(), data].concat()
+            };
+            let export = [&[0, 0][..], &size.to_be_bytes(), &[0, 1]].concat();
+            let says = [
+                b"NBDMAGICIHAVEOPT\0\x01",
+                &reply(kind::INFO, &export)[..],
+                &reply(kind::ACK, b""),
+            ]
+            .concat();
+            let offer = dial.handle(&mut says.as_slice(), &mut Vec::new());
+            match is_fit {
+                true => assert_eq!(offer.unwrap().unwrap().size, size),
+                false => assert_eq!(offer, Err(Refusal::TooLarge(size))),
+            }
+        }
     }
 
     #[test]

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 /// How long a host may take to accept a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// How long a server may be silent in the handshake. After it there is no limit: a disk may
-/// stall, and a volume waits for its majority.
+/// How long a server may be silent in the handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const RECEIVE_BYTES: usize = 4096;
 
@@ -31,14 +30,35 @@ impl From<Connection> for OwnedFd {
     }
 }
 
+/// Whether a server has been silent for too long.
+pub(super) fn is_silence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+/// The words for a server that is silent in the handshake: the kernel's are about something else.
+fn silent(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            let words = format!("no reply within {} s", HANDSHAKE_MAX.as_secs());
+            io::Error::new(io::ErrorKind::TimedOut, words)
+        }
+        _ => error,
+    }
+}
+
 impl Connection {
-    /// Connects, and chooses the export; `is_plain`: without structured replies.
+    /// Connects, and chooses the export; `is_plain`: without structured replies. After the
+    /// handshake the server may be silent for so long as `limit` says.
     pub(super) fn open(
         address: &Address,
         is_plain: bool,
+        limit: Option<Duration>,
     ) -> Result<(Connection, Offer), ClientError> {
         let refused = |error| ClientError::Refused(address.clone(), error);
-        let failed = |error| ClientError::Connect(address.clone(), error);
+        let failed = |error| ClientError::Connect(address.clone(), silent(error));
         let mut connection = Connection::connect(&address.server).map_err(failed)?;
         connection.patience(Some(HANDSHAKE_MAX)).map_err(failed)?;
         let mut dial = Dial::new(&address.export, is_plain).map_err(refused)?;
@@ -53,7 +73,7 @@ impl Connection {
                 if !input.is_empty() {
                     return Err(refused(Refusal::Malformed));
                 }
-                connection.patience(None).map_err(failed)?;
+                connection.patience(limit).map_err(failed)?;
                 return Ok((connection, offer));
             }
             connection.send(&[&out]).map_err(failed)?;
@@ -86,8 +106,14 @@ impl Connection {
 
     fn patience(&self, limit: Option<Duration>) -> io::Result<()> {
         match self {
-            Connection::Unix(stream) => stream.set_read_timeout(limit),
-            Connection::Tcp(stream) => stream.set_read_timeout(limit),
+            Connection::Unix(stream) => {
+                stream.set_write_timeout(limit)?;
+                stream.set_read_timeout(limit)
+            }
+            Connection::Tcp(stream) => {
+                stream.set_write_timeout(limit)?;
+                stream.set_read_timeout(limit)
+            }
         }
     }
 

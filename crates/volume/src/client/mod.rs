@@ -11,7 +11,7 @@ mod connection;
 
 pub use address::{Address, AddressError, Server};
 
-use connection::Connection;
+use connection::{Connection, is_silence};
 use protocol::nbd::client::{Body, Head, Offer, Refusal, Wish};
 use protocol::nbd::reply::Extent;
 use protocol::nbd::{Errno, client};
@@ -71,6 +71,14 @@ pub enum ClientError {
         /// What was tried last.
         why: String,
     },
+    /// It is there, and does not reply.
+    #[error("{address}: the server has not replied for {seconds} s")]
+    Silent {
+        /// Where it is.
+        address: Address,
+        /// For how long.
+        seconds: u64,
+    },
     /// It does not keep to the protocol.
     #[error("{0}: {1}")]
     Protocol(Address, Refusal),
@@ -111,7 +119,7 @@ fn errno_words(errno: Errno) -> &'static str {
 /// # Errors
 /// The server cannot be reached, or does not offer the export.
 pub fn plain(address: &Address) -> Result<(OwnedFd, Offer), ClientError> {
-    let (connection, offer) = Connection::open(address, true)?;
+    let (connection, offer) = Connection::open(address, true, None)?;
     Ok((connection.into(), offer))
 }
 
@@ -120,8 +128,8 @@ pub fn plain(address: &Address) -> Result<(OwnedFd, Offer), ClientError> {
 struct Asked {
     ask: Ask,
     data: Vec<u8>,
-    /// Bytes of the data that have come.
-    filled: u64,
+    /// The parts of the data that have come, from where to where: none of them touch.
+    filled: BTreeMap<usize, usize>,
     extents: Vec<Extent>,
     failed: Option<(Errno, String)>,
 }
@@ -132,6 +140,8 @@ pub struct Client {
     address: Address,
     connection: Connection,
     offer: Offer,
+    /// How long the server may be silent.
+    limit: Option<Duration>,
     next: u64,
     asked: BTreeMap<u64, Asked>,
     /// When the connection broke for the first time since the last reply.
@@ -139,16 +149,30 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects.
+    /// Connects to a volume of this program. It may be silent for any time: a disk may stall, and
+    /// a volume waits for its majority.
     ///
     /// # Errors
     /// The server cannot be reached, or does not offer the export.
     pub fn connect(address: Address) -> Result<Client, ClientError> {
-        let (connection, offer) = Connection::open(&address, false)?;
+        Client::open(address, None)
+    }
+
+    /// Connects to a server that may be silent for so long.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or does not offer the export.
+    pub fn connect_within(address: Address, limit: Duration) -> Result<Client, ClientError> {
+        Client::open(address, Some(limit))
+    }
+
+    fn open(address: Address, limit: Option<Duration>) -> Result<Client, ClientError> {
+        let (connection, offer) = Connection::open(&address, false, limit)?;
         Ok(Client {
             address,
             connection,
             offer,
+            limit,
             next: 0,
             asked: BTreeMap::new(),
             broken_since: None,
@@ -217,6 +241,12 @@ impl Client {
                 Refusal::Malformed,
             ));
         }
+        if let Some(limit) = self.limit.filter(|_| is_silence(broken)) {
+            return Err(ClientError::Silent {
+                address: self.address.clone(),
+                seconds: limit.as_secs(),
+            });
+        }
         let begun = *self.broken_since.get_or_insert_with(Instant::now);
         let mut why = broken.to_string();
         loop {
@@ -227,7 +257,7 @@ impl Client {
                     why,
                 });
             }
-            match Connection::open(&self.address, false) {
+            match Connection::open(&self.address, false, self.limit) {
                 Ok((connection, mut offer)) => {
                     // A volume that has grown is the same volume.
                     if offer.size < self.offer.size {
@@ -335,7 +365,7 @@ impl Asked {
         Asked {
             ask,
             data: vec![0; length],
-            filled: 0,
+            filled: BTreeMap::new(),
             extents: Vec::new(),
             failed: None,
         }
@@ -350,19 +380,45 @@ impl Asked {
             .checked_sub(offset)
             .and_then(|begin| usize::try_from(begin).ok());
         let end = begin.and_then(|begin| begin.checked_add(length as usize));
-        self.filled += u64::from(length);
-        begin
-            .zip(end)
-            .and_then(|(begin, end)| self.data.get_mut(begin..end))
-            .ok_or_else(malformed)
+        let (begin, end) = begin.zip(end).ok_or_else(malformed)?;
+        // What is outside is found before it counts.
+        self.data.get(begin..end).ok_or_else(malformed)?;
+        self.fill(begin, end)?;
+        self.data.get_mut(begin..end).ok_or_else(malformed)
+    }
+
+    /// Takes down that a part of the data comes. A server sends each byte once.
+    fn fill(&mut self, mut begin: usize, mut end: usize) -> io::Result<()> {
+        let before = self.filled.range(..end).next_back();
+        if begin >= end || before.is_some_and(|(_, until)| *until > begin) {
+            return Err(malformed());
+        }
+        if let Some((from, until)) = before.map(|(from, until)| (*from, *until))
+            && until == begin
+        {
+            self.filled.remove(&from);
+            begin = from;
+        }
+        if let Some(until) = self.filled.remove(&end) {
+            end = until;
+        }
+        self.filled.insert(begin, end);
+        Ok(())
+    }
+
+    /// Whether all of the data has come.
+    fn is_filled(&self) -> bool {
+        self.data.is_empty() || self.filled.get(&0) == Some(&self.data.len())
     }
 
     fn take(&mut self, body: Body, connection: &mut Connection, offer: &Offer) -> io::Result<()> {
         match body {
             Body::Nothing => {}
             Body::Whole => {
+                if !self.data.is_empty() {
+                    self.fill(0, self.data.len())?;
+                }
                 connection.receive(&mut self.data)?;
-                self.filled = self.data.len() as u64;
             }
             Body::Failed(number) => {
                 self.failed = Some((Errno::from_number(number), String::new()));
@@ -413,10 +469,9 @@ impl Asked {
         if let Some((errno, words)) = self.failed {
             return Err(failed(errno, words));
         }
+        let is_filled = self.is_filled();
         match self.ask {
-            Ask::Read(offset, length) if self.filled == u64::from(length) => {
-                Ok(Done::Data(offset, self.data))
-            }
+            Ask::Read(offset, _) if is_filled => Ok(Done::Data(offset, self.data)),
             Ask::Read(..) => Err(failed(Errno::Io, ": the reply was incomplete".to_owned())),
             Ask::Write(offset, bytes) => Ok(Done::Changed(offset, bytes.len() as u64)),
             Ask::Zeroes(offset, length) => Ok(Done::Changed(offset, u64::from(length))),

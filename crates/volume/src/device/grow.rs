@@ -111,7 +111,11 @@ fn extend(
 }
 
 /// The data and the metadata, with their paths.
-fn places(device: &Device, backing: &Backing, name: &str) -> Result<(Place, Place), DeviceError> {
+pub(super) fn places(
+    device: &Device,
+    backing: &Backing,
+    name: &str,
+) -> Result<(Place, Place), DeviceError> {
     let (data_path, metadata_path) = match backing {
         Backing::File(directory) => (
             directory.join(format!("{name}.volume")),

@@ -6,12 +6,14 @@
 
 mod grow;
 mod lvm;
+mod named;
 mod remove;
 mod signature;
 pub mod snapshot;
 
 pub use grow::{grow, prepare};
 pub use lvm::{LogicalVolume, LvmError};
+pub use named::{is_own, rename};
 pub use remove::{Leftover, remove};
 pub use signature::Signature;
 pub use snapshot::{Kind, Snapshot, SnapshotError, Stamp};
@@ -106,6 +108,19 @@ pub enum DeviceError {
         has: u64,
         /// The volume's size.
         needs: u64,
+    },
+    /// It is the copy of another volume.
+    #[error(
+        "{path} is of volume '{found}': its files were renamed, copied or swapped. Put them back; or, if volume '{name}' \
+         is to have this data, run `evenkeel volume adopt {name} --yes`"
+    )]
+    OfOther {
+        /// The path.
+        path: PathBuf,
+        /// The volume whose copy it is.
+        found: String,
+        /// The volume whose copy it should be.
+        name: String,
     },
     /// It is shorter than the volume that it holds.
     #[error("{path} has shrunk: {has} bytes, the volume on it has {needs}. It is not used")]
@@ -309,12 +324,13 @@ pub fn create(
 ) -> Result<(Device, Metadata), DeviceError> {
     match backing {
         Backing::File(directory) => create_file(directory, name, head),
-        Backing::Device(path) => create_on_device(path, head, overwrites, progress),
+        Backing::Device(path) => create_on_device(path, (name, head), overwrites, progress),
         Backing::Lvm(logical) => {
             logical.create(device_bytes(head.size_bytes).1)?;
             // It is new, so what it holds is what others left behind.
             let device = logical.device();
-            let created = device.and_then(|path| create_on_device(&path, head, true, progress));
+            let created =
+                device.and_then(|path| create_on_device(&path, (name, head), true, progress));
             if created.is_err() {
                 // Why it failed is of more use than why this does.
                 let _ = logical.remove();
@@ -527,7 +543,7 @@ fn create_file(
             return Err(error);
         }
     };
-    let filled = fill_files(&place, &data, &metadata, head);
+    let filled = fill_files(&place, &data, &metadata, (name, head));
     match filled.and_then(|layout| Ok((Device::new(data, metadata, false, 0)?, layout))) {
         Ok(created) => Ok(created),
         Err(error) => {
@@ -543,7 +559,7 @@ fn fill_files(
     directory: &Place,
     data: &Place,
     metadata: &Place,
-    head: Head,
+    (name, head): (&str, Head),
 ) -> Result<Metadata, DeviceError> {
     data.claim(FileType::RegularFile, "regular file")?;
     metadata.claim(FileType::RegularFile, "regular file")?;
@@ -553,7 +569,8 @@ fn fill_files(
         data_offset: 0,
         ..head
     };
-    let (layout, phases) = Metadata::create(head).map_err(|error| metadata.layout(error))?;
+    let created = Metadata::create(head, name);
+    let (layout, phases) = created.map_err(|error| metadata.layout(error))?;
     metadata.write(&phases)?;
     fsync(&metadata.file).map_err(metadata.io("flush"))?;
     fsync(&directory.file).map_err(directory.io("flush"))?;
@@ -602,7 +619,7 @@ pub fn device_bytes(size_bytes: u64) -> (u64, u64) {
 
 fn create_on_device(
     path: &Path,
-    head: Head,
+    (name, head): (&str, Head),
     overwrites: bool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Device, Metadata), DeviceError> {
@@ -627,7 +644,7 @@ fn create_on_device(
         data_offset,
         ..head
     };
-    let (layout, phases) = Metadata::create(head).map_err(fault)?;
+    let (layout, phases) = Metadata::create(head, name).map_err(fault)?;
     metadata.write(&phases)?;
     let device = Device::new(data, metadata, true, data_offset)?;
     Ok((device, layout))

@@ -2,6 +2,7 @@
 //! replies. It takes from its socket only what there is room for, so a client that does not
 //! read its replies waits for itself.
 
+use super::ranges::Ranges;
 use super::request::{Pending, Piece, Requests, Slot};
 use crate::disk::{Account, Buffer, Failure, Operation, Output, Pool, Token};
 use crate::stream::{Inbox, Outbox, Received};
@@ -102,6 +103,7 @@ pub(super) struct Client {
     session: Option<Session>,
     inbox: Inbox,
     requests: Requests,
+    ranges: Ranges,
     outbox: Outbox,
     wants: Wants,
     /// The last request had a payload, so the next one may, too.
@@ -127,6 +129,7 @@ impl Client {
             session: None,
             inbox: Inbox::new(INBOX_BYTES),
             requests: Requests::new(),
+            ranges: Ranges::default(),
             outbox,
             wants: Wants::Input,
             writes: false,
@@ -367,6 +370,8 @@ impl Client {
                 command,
                 Command::Trim { fua: true } | Command::Zeroes { fua: true, .. }
             );
+            let is_range = matches!(command, Command::Trim { .. } | Command::Zeroes { .. });
+            pending.range = is_range.then_some(length);
             pending.start(request.length);
         }
         self.submit(slot, 0, operation, port);
@@ -461,7 +466,8 @@ impl Client {
             slot,
             offset,
         };
-        port.operations.push((Token(piece.encode()), operation));
+        let token = Token(piece.encode());
+        self.ranges.submit(token, operation, port.operations);
     }
 
     /// Takes what the disk did for one of its requests.
@@ -476,6 +482,9 @@ impl Client {
             return Ok(());
         };
         pending.pieces = pending.pieces.saturating_sub(1);
+        if let Some(bytes) = pending.range.take() {
+            self.ranges.ended(bytes, port.operations);
+        }
         let cookie = pending.asked.cookie;
         match result {
             Err(failure) => {

@@ -1,6 +1,7 @@
 //! The export of a volume: NBD over sockets. It takes requests, makes operations of them for
 //! the owner of the disk, and replies when they have ended. Several clients at a time, each
-//! with its bounds; none of them delays another one, except through the disk.
+//! with its bounds; none of them delays another one, except through the disk, which has a bounded
+//! share of what each of them wants.
 //!
 //! A client's requests may be executed in any order and at the same time, as NBD allows: a
 //! client that has two requests for the same blocks under way does not know which comes
@@ -9,6 +10,7 @@
 //! It never reads or writes a disk, and knows no other copy.
 
 mod client;
+mod ranges;
 mod request;
 
 pub use request::REQUESTS_MAX;
@@ -38,6 +40,8 @@ const ACCEPTS_MAX: usize = 8;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// When a silent TCP client is asked whether it is still there, and how often, seconds.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// After how long a TCP client is given up that confirms or takes nothing, milliseconds.
+const VANISHED_MS: u32 = 30_000;
 /// Keys of epoll from here on are an export's.
 pub const KEYS: u64 = 1 << 32;
 const CLIENT_KEYS: u64 = 2 << 32;
@@ -353,6 +357,7 @@ impl Export {
                 let _ = sockopt::set_socket_keepalive(&socket, true);
                 let _ = sockopt::set_tcp_keepidle(&socket, KEEPALIVE);
                 let _ = sockopt::set_tcp_keepintvl(&socket, KEEPALIVE);
+                let _ = sockopt::set_tcp_user_timeout(&socket, VANISHED_MS);
             }
             let data = EventData::new_u64(CLIENT_KEYS + place as u64);
             if epoll::add(&self.epoll, &socket, data, EventFlags::IN).is_err() {

@@ -26,6 +26,8 @@ pub(super) struct Pending {
     pub(super) then_flush: bool,
     /// The reply to a read in order has begun.
     pub(super) replying: bool,
+    /// Bytes of a range ([`super::ranges`]) that has not ended.
+    pub(super) range: Option<u64>,
 }
 
 impl Pending {
@@ -38,6 +40,7 @@ impl Pending {
             error: None,
             then_flush: false,
             replying: false,
+            range: None,
         }
     }
 

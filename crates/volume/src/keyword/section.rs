@@ -17,6 +17,14 @@ const SECTIONS_MAX: usize = 256;
 /// Bytes of a name.
 const NAME_MAX: usize = 64;
 
+/// The longest path, bytes (Linux: `PATH_MAX` without the zero at its end).
+const PATH_BYTES_MAX: usize = 4095;
+/// The longest name in a path, bytes (`NAME_MAX`).
+const FILE_NAME_BYTES_MAX: usize = 255;
+/// What the files of a volume have around its name, at most, bytes:
+/// `/NAME@20261122T200000Z-before-resync.snapshot`.
+const FILE_ENDING_BYTES: usize = 41;
+
 /// Scheduled snapshots that a volume may keep.
 const SNAPSHOTS_KEPT_MAX: u32 = 1000;
 /// The time between two snapshots, seconds.
@@ -163,9 +171,29 @@ fn backing(draft: &mut Draft, args: &mut Args<'_>, make: fn(PathBuf) -> Backing)
     if !path.is_absolute() || !path.components().all(plain) {
         return Err(args.unfit(word, "not an absolute path without `.` and `..`"));
     }
+    // Without what means nothing: a `/` at the end.
+    let path: PathBuf = path.components().collect();
+    let is_name = |part: Component<'_>| part.as_os_str().len() <= FILE_NAME_BYTES_MAX;
+    if !path.components().all(is_name) {
+        return Err(args.unfit(word, "not a path: a part of it is longer than 255 bytes"));
+    }
+    let value = make(path);
+    let longest = match &value {
+        Backing::File(directory) => {
+            let files = volume.name.value.len() + FILE_ENDING_BYTES;
+            directory.as_os_str().len() + files
+        }
+        Backing::Device(path) => path.as_os_str().len(),
+        Backing::Lvm(_) => 0,
+    };
+    if longest > PATH_BYTES_MAX {
+        return Err(args.unfit(
+            word,
+            "longer than a path may be (4095 bytes with the names of files)",
+        ));
+    }
     volume.backing = Some(Written {
-        // Without what means nothing: a `/` at the end.
-        value: make(path.components().collect()),
+        value,
         span: word.span,
     });
     Ok(())

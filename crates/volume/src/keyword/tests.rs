@@ -110,6 +110,37 @@ fn other_parts_may_name_a_volume_and_know_its_nodes() {
 }
 
 #[test]
+fn a_path_is_as_long_as_the_system_takes_it_with_the_names_of_files() {
+    let of =
+        |kind: &str, path: &str| told(&format!("volume x\n  size 1g\n  backing {kind} {path}\n"));
+    let long = |bytes: usize| {
+        let path = "/srv".repeat(bytes / 4) + &"v".repeat(bytes % 4);
+        assert_eq!(path.len(), bytes);
+        path
+    };
+    for (kind, most) in [("device", 4095), ("file", 4095 - 42)] {
+        assert_eq!(of(kind, &long(most)), "");
+        for bytes in [most + 1, 5000] {
+            let words = of(kind, &long(bytes));
+            assert!(words.contains("is longer than a path may be"), "{words}");
+        }
+        let part = format!("/srv/{}", "v".repeat(255));
+        assert_eq!(of(kind, &part), "");
+        let words = of(kind, &format!("{part}v"));
+        let expected = "is not a path: a part of it is longer than 255 bytes";
+        assert!(words.contains(expected), "{words}");
+    }
+}
+
+#[test]
+fn a_wrong_character_of_a_name_is_shown_whole() {
+    let expected =
+        "site.cfg:1:8: error[E0803]: character 'ü' is not permitted in 'volume' name 'tür'\n";
+    let words = told("volume tür\n");
+    assert!(words.starts_with(expected), "{words}");
+}
+
+#[test]
 fn wrong_lines_are_refused_with_words() {
     for (text, expected) in [
         (

@@ -5,6 +5,11 @@ use super::bytes::{CHECKSUM_BYTES, Reader, seal, unseal};
 use super::{FORMAT, LOG_EXTENTS_MAX, MAGIC, SECTOR_BYTES, SLOT_BYTES};
 use std::fmt;
 
+/// The first bytes of the name of a volume behind the record of a slot.
+const NAME_MAGIC: [u8; 8] = *b"EKname01";
+/// The longest name, bytes: as long as that of a file may be.
+const NAME_BYTES_MAX: usize = 255;
+
 /// Magic number, format and length, bytes.
 const FRAME_BYTES: usize = 16;
 
@@ -60,6 +65,8 @@ pub(super) struct Slot {
     pub(super) number: u64,
     pub(super) head: Head,
     pub(super) fill: Fill,
+    /// The name of the volume, as it was created. None: by a program that stored none.
+    pub(super) name: Option<String>,
 }
 
 /// The last time that all dirty bits were set or cleared.
@@ -131,8 +138,37 @@ impl Slot {
         let length = (bytes.len() + CHECKSUM_BYTES) as u32;
         bytes[12..FRAME_BYTES].copy_from_slice(&length.to_le_bytes());
         seal(&mut bytes);
+        // Behind the record, where programs that know of no name do not look.
+        let name = self.name.as_deref().map(|name| self.name_record(name));
+        bytes.extend(name.unwrap_or_default());
         bytes.resize(bytes.len().next_multiple_of(SECTOR_BYTES), 0);
         bytes
+    }
+
+    /// The bytes of a name, which is of this store alone.
+    fn name_record(&self, name: &str) -> Vec<u8> {
+        let mut bytes = NAME_MAGIC.to_vec();
+        bytes.extend_from_slice(&self.number.to_le_bytes());
+        bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(name.as_bytes());
+        seal(&mut bytes);
+        bytes
+    }
+
+    /// Reads the name behind the record of the store with this number.
+    fn name_of(bytes: &[u8], number: u64) -> Option<String> {
+        let mut reader = Reader(bytes);
+        if reader.array()? != NAME_MAGIC || reader.u64()? != number {
+            return None;
+        }
+        let length = reader.u32()? as usize;
+        if length > NAME_BYTES_MAX {
+            return None;
+        }
+        let name = reader.0.get(..length)?;
+        let whole = bytes.len() - reader.0.len() + length + CHECKSUM_BYTES;
+        bytes.get(..whole).and_then(unseal)?;
+        String::from_utf8(name.to_vec()).ok()
     }
 
     /// Reads what is in the room of a slot.
@@ -149,7 +185,14 @@ impl Slot {
             return Found::Damaged;
         };
         match format {
-            FORMAT => Slot::content(content).map_or(Found::Damaged, Found::Valid),
+            FORMAT => match Slot::content(content) {
+                None => Found::Damaged,
+                Some(slot) => {
+                    let behind = bytes.get(length as usize..).unwrap_or_default();
+                    let name = Slot::name_of(behind, slot.number);
+                    Found::Valid(Slot { name, ..slot })
+                }
+            },
             0 => Found::Damaged,
             _ => Found::Newer(format),
         }
@@ -201,6 +244,7 @@ impl Slot {
                 hot,
             },
             fill,
+            name: None,
         })
     }
 }

@@ -54,11 +54,11 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Lays out the metadata of a new copy: nothing dirty.
+    /// Lays out the metadata of a new copy of the volume with this name: nothing dirty.
     ///
     /// # Errors
     /// No volume has this size.
-    pub fn create(head: Head) -> Result<(Metadata, Vec<Phase>), LayoutError> {
+    pub fn create(head: Head, name: &str) -> Result<(Metadata, Vec<Phase>), LayoutError> {
         metadata_bytes(head.size_bytes)?;
         let fill = Fill {
             number: 1,
@@ -72,6 +72,7 @@ impl Metadata {
                 number: 1,
                 head,
                 fill,
+                name: Some(name.to_owned()),
             },
         };
         // No slot of what was there before may be newer.
@@ -128,6 +129,23 @@ impl Metadata {
     /// The head that is stored.
     pub fn head(&self) -> &Head {
         &self.slot.head
+    }
+
+    /// The name of the volume whose copy it is. None: a program that stored none created it.
+    pub fn name(&self) -> Option<&str> {
+        self.slot.name.as_deref()
+    }
+
+    /// Plans the writes after which it is the copy of the volume with this name, as
+    /// [`Metadata::plan`] does.
+    pub fn rename(&mut self, name: &str) -> Vec<Phase> {
+        self.slot.name = Some(name.to_owned());
+        let change = Change {
+            head: self.slot.head.clone(),
+            fill: None,
+            bits: Vec::new(),
+        };
+        self.plan(&change)
     }
 
     /// A planned write failed: the next change has every page.

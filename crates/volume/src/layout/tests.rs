@@ -22,7 +22,7 @@ fn head(promised: u64, hot: &[u32]) -> Head {
 
 /// A disk that has metadata.
 fn created() -> (Metadata, Vec<u8>) {
-    let (metadata, phases) = Metadata::create(head(0, &[])).unwrap();
+    let (metadata, phases) = Metadata::create(head(0, &[]), "mail").unwrap();
     // What was there before must not show.
     let mut disk = vec![0xa5; metadata_bytes(SIZE).unwrap() as usize];
     phases.iter().for_each(|phase| apply(&mut disk, phase));
@@ -82,6 +82,53 @@ fn what_is_stored_is_loaded() {
     }
 }
 
+/// The name of the volume whose metadata this is.
+fn name(disk: &[u8]) -> Option<String> {
+    let (metadata, _) = Metadata::load(disk, None).unwrap();
+    metadata.name().map(str::to_owned)
+}
+
+#[test]
+fn the_name_of_the_volume_is_kept_by_every_store_until_it_is_renamed() {
+    let (mut metadata, mut disk) = created();
+    assert_eq!(name(&disk).as_deref(), Some("mail"));
+    for count in (0..75).chain([70, 3]) {
+        let hot: Vec<u32> = (0..count).collect();
+        for phase in metadata.plan(&change(u64::from(count), &hot, None, &[])) {
+            apply(&mut disk, &phase);
+        }
+        assert_eq!(load(&disk).head.hot, hot);
+        assert_eq!(name(&disk).as_deref(), Some("mail"));
+    }
+    for phase in metadata.rename("web") {
+        apply(&mut disk, &phase);
+    }
+    assert_eq!(name(&disk).as_deref(), Some("web"));
+    assert_eq!(load(&disk).head.promised, 3, "all else is as before");
+}
+
+#[test]
+fn metadata_without_a_name_stays_valid() {
+    let (mut metadata, mut disk) = created();
+    let before = load(&disk).head;
+    // As programs wrote it that knew of no name, and what another store left there.
+    let room = newest_number(&disk) % SLOTS * SLOT_BYTES as u64;
+    let slot = &mut disk[room as usize..][..SLOT_BYTES];
+    let length = u32::from_le_bytes(slot[12..16].try_into().unwrap()) as usize;
+    for spoil in [length, length + 8, length + 16, length + 20, length + 24] {
+        let kept = std::mem::replace(&mut slot[spoil], 0xff);
+        assert!(matches!(slot::Slot::decode(slot), slot::Found::Valid(one) if one.name.is_none()));
+        slot[spoil] = kept;
+    }
+    slot[length..].fill(0);
+    assert_eq!(name(&disk), None);
+    assert_eq!(load(&disk).head, before);
+    for phase in metadata.rename("web") {
+        apply(&mut disk, &phase);
+    }
+    assert_eq!(name(&disk).as_deref(), Some("web"));
+}
+
 #[test]
 fn a_full_log_fits_and_every_slot_is_used_in_turn() {
     let big = 8 << 30;
@@ -90,7 +137,7 @@ fn a_full_log_fits_and_every_slot_is_used_in_turn() {
         size_bytes: big,
         ..head(0, &[])
     };
-    let (mut metadata, phases) = Metadata::create(first.clone()).unwrap();
+    let (mut metadata, phases) = Metadata::create(first.clone(), "mail").unwrap();
     let mut disk = vec![0; metadata_bytes(big).unwrap() as usize];
     phases.iter().for_each(|phase| apply(&mut disk, phase));
     let mut places = std::collections::BTreeSet::new();
@@ -110,8 +157,23 @@ fn a_full_log_fits_and_every_slot_is_used_in_turn() {
         assert!(phases[0].0[0].bytes.len() <= SLOT_BYTES);
         apply(&mut disk, &phases[0]);
         assert_eq!(load(&disk).head, change.head);
+        assert_eq!(name(&disk).as_deref(), Some("mail"));
     }
     assert_eq!(places.len(), SLOTS as usize);
+    // The name is in the sector of the end of the record, in both, or in the one behind it.
+    for count in 970..1000 {
+        let change = Change {
+            head: Head {
+                hot: hot[..count].to_vec(),
+                ..first.clone()
+            },
+            fill: None,
+            bits: Vec::new(),
+        };
+        apply(&mut disk, &metadata.plan(&change)[0]);
+        assert_eq!(load(&disk).head, change.head);
+        assert_eq!(name(&disk).as_deref(), Some("mail"));
+    }
 }
 
 #[test]
@@ -143,7 +205,7 @@ fn a_copy_that_gets_its_identity_or_grows_keeps_its_bits() {
         volume: None,
         ..head(0, &[])
     };
-    let (mut metadata, phases) = Metadata::create(blank).unwrap();
+    let (mut metadata, phases) = Metadata::create(blank, "mail").unwrap();
     let mut disk = vec![0; metadata_bytes(2 * SIZE).unwrap() as usize];
     phases.iter().for_each(|phase| apply(&mut disk, phase));
     let grown = Head {

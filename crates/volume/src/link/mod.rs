@@ -15,6 +15,7 @@ pub mod frame;
 pub mod greeting;
 pub mod relay;
 mod session;
+mod silence;
 mod wire;
 
 pub use session::{Incoming, LinkError, Session};

@@ -3,7 +3,7 @@
 //! `doc/proto.md`: TLS, mode FORCEDTLS). The volume greets each client as well; the client has
 //! seen such a greeting, so that one is not passed on.
 
-use super::places::CONNECTIONS_MAX;
+use super::places::{CONNECTIONS_MAX, OF_ADDRESS_MAX};
 use crate::export::{CLIENTS_MAX, HANDSHAKE_MAX};
 use crate::link::greeting::GreetingError;
 use crate::link::{Timed, Wire, Young};
@@ -61,6 +61,9 @@ pub enum FrontError {
     /// All connections are in use.
     #[error("{CONNECTIONS_MAX} connections are in use already")]
     TooMany,
+    /// Too many connections of its address have not finished the handshake.
+    #[error("{OF_ADDRESS_MAX} connections of its address are in the handshake already")]
+    TooManyOfAddress,
     /// The volume does not greet.
     #[error("the volume has no place for another client (it has {CLIENTS_MAX}), or stops")]
     NoPlace,

@@ -7,10 +7,11 @@ use super::front::{self, FrontError};
 use super::places::{Carried, Handshakes};
 use super::voice::Voice;
 use crate::link::Wire;
-use crate::link::relay::relay;
+use crate::link::relay::{Peer, relay};
 use part::lock;
 use part::voice::write_error;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::net::listen;
 use rustix::time::Timespec;
 use rustls::ServerConfig;
 use std::fmt;
@@ -27,6 +28,8 @@ use std::time::{Duration, Instant};
 const RETRY: Duration = Duration::from_millis(500);
 /// How long nothing is accepted when the system has no descriptor or memory for it.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: i32 = 1024;
 /// How long a client may take or confirm nothing: it may be slow, or its machine may pause.
 const GONE: Duration = Duration::from_secs(120);
 
@@ -207,10 +210,10 @@ impl Front {
         }
         // A look at it first, so that a connection that was reset does not block.
         let _ = listener.set_nonblocking(true);
+        // Without it, some more connections have to be tried again.
+        let _ = listen(&listener, BACKLOG);
         for number in 0.. {
-            let room = self.handshakes.wait(Instant::now());
-            let other = room.is_none().then(|| listener.as_fd());
-            match waits(stop, other, room) {
+            match waits(stop, Some(listener.as_fd()), None) {
                 Woken::Stop => return,
                 Woken::Time => continue,
                 Woken::Ready => {}
@@ -229,7 +232,13 @@ impl Front {
         let Ok(kept) = socket.try_clone() else {
             return;
         };
-        let place = self.handshakes.take(number, kept, Instant::now());
+        let place = match self
+            .handshakes
+            .take((number, from.ip()), kept, Instant::now())
+        {
+            Ok(place) => place,
+            Err(error) => return self.refuses(from, &error),
+        };
         let own = Arc::clone(self);
         let builder = std::thread::Builder::new().name("volume/client".to_owned());
         // Without a thread, the connection and its place end here.
@@ -246,7 +255,7 @@ impl Front {
             };
             match own.enter(known, socket) {
                 // How it ends its client sees.
-                Ok((wire, volume)) => drop(relay(wire, volume, GONE)),
+                Ok((wire, volume)) => drop(relay(wire, volume, Peer::Client, GONE)),
                 Err(error) => own.refuses(from, &error),
             }
         });

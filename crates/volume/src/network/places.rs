@@ -1,34 +1,40 @@
-//! How many connections there are at a time. Those whose client is not known yet have places of
-//! their own, and cannot take those of the others; the oldest of them leaves for a new one.
+//! How many connections there are at a time. Those whose client is not known yet have slots of
+//! their own, and cannot take those of the others: so many for each address, and so many in all.
 
-use std::collections::VecDeque;
-use std::net::{Shutdown, TcpStream};
+use super::front::FrontError;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Connections of one address whose handshake is not finished.
-pub const HANDSHAKES_MAX: usize = 16;
+/// Unfinished handshakes of one address.
+pub const OF_ADDRESS_MAX: usize = 16;
+/// Unfinished handshakes of one volume.
+pub const HANDSHAKES_MAX: usize = 64;
 /// Connections of one address whose bytes are carried: more than a volume has places for clients,
 /// because those that end take a moment.
 pub const CONNECTIONS_MAX: usize = 32;
-/// How long a connection keeps its place when another one wants it.
+/// How long a handshake keeps its slot when another one of its address wants it.
 const HANDSHAKE_LEAST: Duration = Duration::from_millis(500);
+/// Bits of an IPv6 address that are a network: one host may have all addresses of it.
+const NETWORK_BITS: u32 = 64;
 
-/// Connections without a known client.
+/// Connections without a known client, the oldest one first.
 #[derive(Debug, Default)]
 pub struct Handshakes {
-    all: Mutex<VecDeque<Handshake>>,
+    all: Mutex<Vec<Handshake>>,
 }
 
 #[derive(Debug)]
 struct Handshake {
     number: u64,
+    from: IpAddr,
     since: Instant,
     socket: TcpStream,
 }
 
-/// A place that is free again once this is dropped.
+/// A slot that is free again once this is dropped.
 #[derive(Debug)]
 pub struct Young {
     of: Arc<Handshakes>,
@@ -36,35 +42,79 @@ pub struct Young {
 }
 
 impl Handshakes {
-    /// How long the next connection has to wait for a place; None: not at all.
-    pub fn wait(&self, now: Instant) -> Option<Duration> {
-        let all = self.all();
-        let oldest = all.front().filter(|_| all.len() >= HANDSHAKES_MAX)?;
-        let left = HANDSHAKE_LEAST.saturating_sub(now.saturating_duration_since(oldest.since));
-        (!left.is_zero()).then_some(left)
-    }
-
-    /// Takes a place. The oldest connection is closed where there is none.
-    pub fn take(self: &Arc<Self>, number: u64, socket: TcpStream, since: Instant) -> Young {
+    /// Takes a slot; it never waits. Where there is none, another handshake is closed for it: the
+    /// oldest one of the address that has the most.
+    ///
+    /// # Errors
+    /// The address has all slots that it can have, and the oldest one has just been taken.
+    pub fn take(
+        self: &Arc<Self>,
+        (number, from): (u64, IpAddr),
+        socket: TcpStream,
+        since: Instant,
+    ) -> Result<Young, FrontError> {
+        let from = network(from);
         let mut all = self.all();
-        while all.len() >= HANDSHAKES_MAX {
-            // Its thread sees the end, and is done.
-            let oldest = all.pop_front();
-            oldest.map(|oldest| oldest.socket.shutdown(Shutdown::Both));
+        let of_it = all.iter().filter(|one| one.from == from).count();
+        if of_it >= OF_ADDRESS_MAX {
+            let oldest = all.iter().position(|one| one.from == from);
+            let is_old = |place: &usize| {
+                let age = since.saturating_duration_since(all[*place].since);
+                age >= HANDSHAKE_LEAST
+            };
+            match oldest.filter(is_old) {
+                Some(place) => all.remove(place).close(),
+                None => return Err(FrontError::TooManyOfAddress),
+            }
         }
-        all.push_back(Handshake {
+        while all.len() >= HANDSHAKES_MAX {
+            let place = greediest(&all);
+            all.remove(place).close();
+        }
+        all.push(Handshake {
             number,
+            from,
             since,
             socket,
         });
-        Young {
+        Ok(Young {
             of: Arc::clone(self),
             number,
-        }
+        })
     }
 
-    fn all(&self) -> MutexGuard<'_, VecDeque<Handshake>> {
+    fn all(&self) -> MutexGuard<'_, Vec<Handshake>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handshake {
+    /// Its thread sees the end, and is done.
+    fn close(self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// The index of the oldest handshake of the address that has the most; of several such addresses,
+/// of the one with the oldest.
+fn greediest(all: &[Handshake]) -> usize {
+    let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    for one in all {
+        *counts.entry(one.from).or_default() += 1;
+    }
+    let most = counts.values().copied().max();
+    let is_of_most = |one: &Handshake| counts.get(&one.from).copied() == most;
+    all.iter().position(is_of_most).unwrap_or(0)
+}
+
+/// Returns whose address it is: one host has a whole network of IPv6.
+fn network(from: IpAddr) -> IpAddr {
+    match from.to_canonical() {
+        IpAddr::V6(address) => {
+            let mask = u128::MAX << NETWORK_BITS;
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+        v4 => v4,
     }
 }
 
@@ -99,34 +149,98 @@ mod tests {
     use std::io::Read;
     use std::net::TcpListener;
 
+    /// Clients that connect, and the handshakes of the server.
+    struct Crowd {
+        listener: TcpListener,
+        handshakes: Arc<Handshakes>,
+        clients: Vec<TcpStream>,
+    }
+
+    impl Crowd {
+        fn new() -> Crowd {
+            Crowd {
+                listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+                handshakes: Arc::default(),
+                clients: Vec::new(),
+            }
+        }
+
+        /// Another client, as if it came from there.
+        fn connect(&mut self, from: &str, now: Instant) -> Result<Young, FrontError> {
+            let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+            client.set_nonblocking(true).unwrap();
+            let number = self.clients.len() as u64;
+            self.clients.push(client);
+            let socket = self.listener.accept().unwrap().0;
+            let from = (number, from.parse().unwrap());
+            self.handshakes.take(from, socket, now)
+        }
+
+        /// Which clients were closed.
+        fn closed(&mut self) -> Vec<usize> {
+            let is_closed = |client: &mut TcpStream| matches!(client.read(&mut [0]), Ok(0));
+            let clients = self.clients.iter_mut().map(is_closed).enumerate();
+            clients
+                .filter_map(|(place, is)| is.then_some(place))
+                .collect()
+        }
+    }
+
     #[test]
-    fn the_oldest_handshake_leaves_for_a_new_one_after_a_moment() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut clients = Vec::new();
-        let mut connect = || {
-            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            clients.push(client);
-            listener.accept().unwrap().0
-        };
-        let handshakes = Arc::new(Handshakes::default());
-        let now = Instant::now();
-        let mut places: Vec<Young> = (0..HANDSHAKES_MAX as u64)
-            .map(|number| {
-                assert_eq!(handshakes.wait(now), None);
-                handshakes.take(number, connect(), now)
-            })
+    fn an_address_with_all_its_slots_gets_no_other_before_a_moment_has_passed() {
+        let (mut crowd, now) = (Crowd::new(), Instant::now());
+        let connect = |crowd: &mut Crowd, at| crowd.connect("192.0.2.1", at);
+        let mut places: Vec<Young> = (0..OF_ADDRESS_MAX)
+            .map(|_| connect(&mut crowd, now).unwrap())
             .collect();
-        assert_eq!(handshakes.wait(now), Some(HANDSHAKE_LEAST));
+        let refused = connect(&mut crowd, now);
+        assert!(matches!(refused, Err(FrontError::TooManyOfAddress)));
+        // It is closed, and others are not affected.
+        assert_eq!(crowd.closed(), [OF_ADDRESS_MAX]);
+        let other = crowd.connect("192.0.2.2", now).unwrap();
         let later = now + HANDSHAKE_LEAST;
-        assert_eq!(handshakes.wait(later), None);
-        places.push(handshakes.take(99, connect(), later));
-        let ended = clients[0].read(&mut [0]);
-        assert_eq!(ended.unwrap(), 0, "the oldest one is closed");
-        // The place of one that was closed is not given back twice.
+        places.push(connect(&mut crowd, later).unwrap());
+        assert_eq!(
+            crowd.closed(),
+            [0, OF_ADDRESS_MAX],
+            "the oldest one is closed"
+        );
+        // The slot of one that was closed is not returned twice.
         drop(places.remove(0));
-        assert_eq!(handshakes.wait(now), Some(HANDSHAKE_LEAST));
+        assert!(connect(&mut crowd, now).is_err());
         drop(places.remove(0));
-        assert_eq!(handshakes.wait(now), None);
+        places.push(connect(&mut crowd, now).unwrap());
+        drop(other);
+    }
+
+    #[test]
+    fn where_all_slots_are_taken_the_address_with_the_most_gives_one_at_once() {
+        let (mut crowd, now) = (Crowd::new(), Instant::now());
+        let good = crowd.connect("198.51.100.1", now).unwrap();
+        let greedy = [
+            OF_ADDRESS_MAX - 1,
+            OF_ADDRESS_MAX,
+            OF_ADDRESS_MAX,
+            OF_ADDRESS_MAX,
+        ];
+        let mut places = Vec::new();
+        for (host, count) in greedy.into_iter().enumerate() {
+            let from = format!("192.0.2.{host}");
+            places.extend((0..count).map(|_| crowd.connect(&from, now).unwrap()));
+        }
+        assert_eq!(places.len() + 1, HANDSHAKES_MAX);
+        let other = crowd.connect("203.0.113.1", now).unwrap();
+        assert_eq!(crowd.closed(), [OF_ADDRESS_MAX], "the oldest of 192.0.2.1");
+        drop((good, other));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let of = |address: &str| network(address.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::9"));
+        assert_ne!(of("2001:db8:1:2::9"), of("2001:db8:1:3::9"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::copy::frame::Frame;
 use crate::copy::{CopyError, receive};
 use crate::link::dial::{Cable, CopyReceiver, Registry, WireTrouble, dial_copy};
 use crate::link::greeting::{CopyGreeting, GreetingError};
-use crate::link::relay::{GONE, relay};
+use crate::link::relay::{GONE, Peer, relay};
 use crate::link::{PORT, Trusted, Wire};
 use crate::status::State;
 use part::lock;
@@ -146,7 +146,7 @@ impl Copying {
             let _done = done;
             match dial_copy(port, &trusted, &ours) {
                 // How it ends the command sees.
-                Ok(wire) => drop(relay(wire, stream, GONE)),
+                Ok(wire) => drop(relay(wire, stream, Peer::Node, GONE)),
                 Err(trouble) => refuse(&stream, &unreachable(&trouble)),
             }
         });
@@ -248,7 +248,7 @@ impl Copies {
         let (near, far) = UnixStream::pair().map_err(CopyError::Broken)?;
         let builder = std::thread::Builder::new().name("copy/relay".to_owned());
         builder
-            .spawn(move || relay(wire, far, GONE))
+            .spawn(move || relay(wire, far, Peer::Node, GONE))
             .map_err(CopyError::Broken)?;
         let (name, from) = (&theirs.volume, &theirs.from);
         let address = match self.take(theirs, &near) {

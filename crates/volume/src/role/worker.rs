@@ -412,6 +412,7 @@ impl Shared {
         (name, backing): (&str, &Backing),
     ) -> Result<(), Trouble> {
         let failed = |words: String| Trouble(State::Failed, words);
+        device::is_own(&layout, backing, name).map_err(|error| failed(error.to_string()))?;
         self.fit(&device, &mut layout, backing, name)?;
         let area = self.sums(&device, layout.head(), false)?;
         let size_max = area.as_ref().map_or(u64::MAX, |area| area.size_max);

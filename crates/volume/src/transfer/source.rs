@@ -2,7 +2,7 @@
 
 use super::image::HEAD_BYTES;
 use super::{ALIGN_BYTES, PIECE_BYTES, Piece, REQUESTS_MAX, STATUS_BYTES, TransferError};
-use crate::client::{Address, Ask, Client, Done};
+use crate::client::{AWAY_MAX, Address, Ask, Client, Done};
 use crate::device::Snapshot;
 use protocol::nbd::reply::Extent;
 use rustix::fs::{
@@ -46,7 +46,8 @@ impl Source {
                 path: word.into(),
                 error: io::Error::new(io::ErrorKind::InvalidInput, error),
             })?;
-            return Source::connect(address);
+            let client = Client::connect_within(address, AWAY_MAX)?;
+            return Ok(Source::Server(Box::new(client)));
         }
         Disk::open(Path::new(word)).map(Source::File)
     }
@@ -64,7 +65,7 @@ impl Source {
         Ok(Source::File(disk))
     }
 
-    /// Connects to an NBD export.
+    /// Connects to a volume, which may be silent for any time.
     ///
     /// # Errors
     /// The server cannot be used.

@@ -1,7 +1,7 @@
 //! An export over TCP, served by a thread of the test; and timeouts.
 
 use crate::disk::open;
-use crate::raw::{FLUSH, Raw, WRITE, head};
+use crate::raw::{FLUSH, FUA, READ, Raw, WRITE, WRITE_ZEROES, head};
 use crate::served::run;
 use lab::{Scratch, skip_unless_installed};
 use protocol::nbd;
@@ -14,7 +14,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use volume::disk::{Completion, Operation, Output, Pool, Preference, Target};
+use volume::disk::{Completion, Operation, Output, Pool, Preference, Target, Token};
 use volume::export::{CLIENTS_MAX, Export, HANDSHAKE_LEAST, HANDSHAKE_MAX, KEYS, Listener};
 use volume::single::Single;
 
@@ -121,9 +121,14 @@ fn silent_clients_do_not_keep_others_out() {
     assert_eq!(export.clients(), CLIENTS_MAX);
 }
 
-/// Takes events as a loop would, until there is none. Returns the operations for the disk.
+/// Takes events as a loop would, until there is none. Returns how many operations the disk gets.
 fn drain(epoll: &OwnedFd, export: &mut Export) -> usize {
-    let mut operations = 0;
+    operations(epoll, export).len()
+}
+
+/// As [`drain`]; returns the operations.
+fn operations(epoll: &OwnedFd, export: &mut Export) -> Vec<(Token, Operation)> {
+    let mut operations = Vec::new();
     loop {
         let none = Event {
             flags: EventFlags::empty(),
@@ -134,7 +139,7 @@ fn drain(epoll: &OwnedFd, export: &mut Export) -> usize {
         for event in &events[..count] {
             export.handle_event({ event.data }.u64(), event.flags, Instant::now());
         }
-        operations += export.settle().count();
+        operations.extend(export.settle());
         if count == 0 {
             return operations;
         }
@@ -225,4 +230,94 @@ fn a_stop_ends_requests_under_way_and_closes_clients_without_an_error() {
         let end = client.stream.read(&mut [0; 16]);
         assert!(end.as_ref().map_or(true, |count| *count == 0), "{end:?}");
     }
+}
+
+/// An export of 1 GiB without a disk, and a client of it for each number.
+fn with_clients(count: usize) -> (Scratch, Rc<OwnedFd>, Export, Vec<Raw>) {
+    let scratch = Scratch::new().unwrap();
+    let socket = scratch.path().join("socket");
+    let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
+    let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).unwrap());
+    let offered = nbd::Export {
+        size: 1 << 30,
+        ..offered()
+    };
+    let pool = Pool::new().unwrap();
+    let mut export = Export::new(Rc::clone(&epoll), offered, listeners, pool).unwrap();
+    let clients = (0..count)
+        .map(|_| {
+            let stream = UnixStream::connect(&socket).unwrap();
+            let client = std::thread::spawn(|| Raw::new(stream, false));
+            assert!(lab::eventually(Duration::from_secs(10), || {
+                drain(&epoll, &mut export);
+                client.is_finished()
+            }));
+            client.join().unwrap()
+        })
+        .collect();
+    (scratch, epoll, export, clients)
+}
+
+#[test]
+fn a_client_with_many_long_ranges_leaves_a_turn_to_the_others() {
+    const RANGE: u32 = 64 << 20;
+    let (_scratch, epoll, mut export, mut clients) = with_clients(14);
+    let [good, greedy @ ..] = &mut clients[..] else {
+        unreachable!()
+    };
+    for client in &mut *greedy {
+        for number in 0..16 {
+            client.request(FUA, WRITE_ZEROES, number * u64::from(RANGE), RANGE);
+        }
+    }
+    let mut at_disk = operations(&epoll, &mut export);
+    assert_eq!(at_disk.len(), 13, "one of each client: {at_disk:?}");
+    good.request(0, READ, 0, 4096);
+    let wanted = operations(&epoll, &mut export);
+    assert!(matches!(wanted[..], [(_, Operation::Read { .. })]));
+    // The others go on in turn, each with a flush and the next range.
+    for _ in 0..15 {
+        for (token, _) in std::mem::take(&mut at_disk) {
+            let result = Ok(Output::Done);
+            export.handle_completion(Completion { token, result });
+        }
+        let (flushes, ranges): (Vec<_>, Vec<_>) = operations(&epoll, &mut export)
+            .into_iter()
+            .partition(|(_, one)| matches!(one, Operation::Flush));
+        assert_eq!((flushes.len(), ranges.len()), (13, 13));
+        for (token, _) in flushes {
+            let result = Ok(Output::Done);
+            export.handle_completion(Completion { token, result });
+        }
+        assert_eq!(drain(&epoll, &mut export), 0);
+        at_disk = ranges;
+    }
+    for (place, client) in greedy.iter_mut().enumerate() {
+        for _ in 0..15 {
+            assert_eq!(client.simple().1, 0, "{place}");
+        }
+    }
+}
+
+#[test]
+fn a_client_has_short_ranges_at_the_disk_together() {
+    let (_scratch, epoll, mut export, mut clients) = with_clients(1);
+    for number in 0..64 {
+        clients[0].request(0, WRITE_ZEROES, number << 20, 1 << 20);
+    }
+    let mut at_disk = operations(&epoll, &mut export);
+    assert_eq!(at_disk.len(), 32);
+    let (token, _) = at_disk.remove(0);
+    let result = Ok(Output::Done);
+    export.handle_completion(Completion { token, result });
+    assert_eq!(drain(&epoll, &mut export), 1);
+    // A client that goes leaves nothing behind.
+    clients.clear();
+    drain(&epoll, &mut export);
+    assert_eq!(export.clients(), 0);
+    for (token, _) in at_disk {
+        let result = Ok(Output::Done);
+        export.handle_completion(Completion { token, result });
+    }
+    assert_eq!(drain(&epoll, &mut export), 0);
 }

@@ -406,6 +406,78 @@ fn a_server_that_breaks_the_protocol_or_comes_back_smaller_is_left_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(20));
 }
 
+/// A chunk with data for an offset (NBD_REPLY_TYPE_OFFSET_DATA).
+fn chunk(cookie: u64, is_last: bool, offset: u64, data: &[u8]) -> Vec<u8> {
+    let content = [&offset.to_be_bytes()[..], data].concat();
+    [
+        &0x668e_33ef_u32.to_be_bytes()[..],
+        &[0, u8::from(is_last), 0, 1],
+        &cookie.to_be_bytes(),
+        &(content.len() as u32).to_be_bytes(),
+        &content,
+    ]
+    .concat()
+}
+
+#[test]
+fn a_reply_in_parts_has_each_byte_once() {
+    // Which halves of a read come, in this order.
+    let read = |parts: &'static [(u64, usize)]| {
+        let scratch = Scratch::new().unwrap();
+        let uri = scripted(&scratch, move |_, mut stream| {
+            let mut head = [0; 28];
+            stream.read_exact(&mut head).unwrap();
+            let cookie = u64::from_be_bytes(head[8..16].try_into().unwrap());
+            for (place, (offset, length)) in parts.iter().enumerate() {
+                let is_last = place + 1 == parts.len();
+                let bytes = chunk(cookie, is_last, *offset, &vec![7; *length]);
+                if stream.write_all(&bytes).is_err() {
+                    break;
+                }
+            }
+        });
+        connect(&uri).call(Ask::Read(8192, 4096))
+    };
+    let whole = Done::Data(8192, vec![7; 4096]);
+    assert_eq!(read(&[(8192, 2048), (10240, 2048)]).unwrap(), whole);
+    assert_eq!(
+        read(&[(11264, 1024), (8192, 2048), (10240, 1024)]).unwrap(),
+        whole
+    );
+    for overlapping in [
+        &[(8192, 2048), (8192, 2048)][..],
+        &[(8192, 2048), (10239, 2048)],
+        &[(10240, 2048), (8192, 2049)],
+        &[(8192, 4096), (9000, 1)],
+        &[(8192, 4097)],
+        &[(8191, 4096)],
+        &[(u64::MAX, 4096)],
+    ] {
+        let error = read(overlapping).unwrap_err();
+        assert!(
+            matches!(error, ClientError::Protocol(..)),
+            "{overlapping:?}: {error}"
+        );
+    }
+    let error = read(&[(8192, 2048), (10240, 1024)]).unwrap_err();
+    let words = error.to_string();
+    assert!(words.contains("the reply was incomplete"), "{words}");
+}
+
+#[test]
+fn a_server_that_does_not_reply_is_given_up_by_name() {
+    let scratch = Scratch::new().unwrap();
+    let uri = scripted(&scratch, |_, stream| std::mem::forget(stream));
+    let address = Address::parse(&uri).unwrap();
+    let limit = Duration::from_millis(100);
+    let mut client = Client::connect_within(address, limit).unwrap();
+    let error = client.call(Ask::Read(0, 4096)).unwrap_err();
+    let words = error.to_string();
+    assert!(matches!(error, ClientError::Silent { .. }), "{words}");
+    let expected = format!("{uri}: the server has not replied for 0 s");
+    assert_eq!(words, expected);
+}
+
 #[test]
 fn what_is_no_disk_or_in_use_is_refused() {
     let scratch = Scratch::new().unwrap();

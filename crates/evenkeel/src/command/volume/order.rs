@@ -4,13 +4,16 @@
 use super::super::definition::flag;
 use super::super::status::{ANSWER_LIMIT, ask, not_known};
 use super::super::word;
-use super::{asked, find};
+use super::{asked, find, section};
 use clap::{Arg, ArgGroup, ArgMatches, Command};
 use part::codec;
 use part::report::{Report, Subject};
 use part::role::Message;
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
+use volume::command;
+use volume::config::backing_words;
+use volume::device::Backing;
 use volume::message::{Message as OfVolume, Told};
 use volume::report::{
     BOTH_COPIES, COMPLETE, CONNECTED, COPIES, LAST, LINK, NO_OWNER, ONLY_CLIENTS_OF, OWNER,
@@ -57,7 +60,9 @@ pub fn commands() -> [Command; 5] {
         Command::new("adopt")
             .about("Declare this node's copy the valid one")
             .long_about(
-                "Declares this node's copy of a volume with two copies the valid one, where the cluster has no record of \
+                "Declares the files or the device of a volume with one copy its own, where they are another volume's by \
+                 their metadata: after its section was renamed, and the files with it. \n\nDeclares this node's copy of a \
+                 volume with two copies the valid one, where the cluster has no record of \
                  which copy is complete (the cluster was recreated, or the other node is not there yet), or where the copies \
                  of its record are gone: the disk of the complete one was lost, or the volume was removed and created \
                  again. It is refused while the other node serves, or is connected with a complete copy. A copy of the \
@@ -257,11 +262,41 @@ fn ended(report: &Report, name: &str) -> Result<Option<Result<String, String>>, 
 
 /// Begins a volume with this node's copy.
 pub fn adopt(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let (_, report) = asked(matches)?;
+    if find(&report, &name)?.words(COPIES).is_none() {
+        let (spec, _) = section(matches, &name)?;
+        return rename(matches, &name, &spec.backing);
+    }
     confirmed(
         matches,
         |name| OfVolume::Adopt { name },
         "this node's copy becomes the valid one; a copy with other data is refused and kept",
     )
+}
+
+/// Gives a volume with one copy what is another volume's by its metadata. The role is not asked: it
+/// does not have it, because it refuses it.
+fn rename(matches: &ArgMatches, name: &str, backing: &Backing) -> Result<String, String> {
+    let opened = command::open(name, backing).map_err(|error| error.to_string())?;
+    let found = opened.name().filter(|found| *found != name);
+    let Some(found) = found.map(str::to_owned) else {
+        return Err(format!(
+            "volume '{name}' has its own data, which needs no such order"
+        ));
+    };
+    let at = backing_words(backing);
+    if !matches.get_flag("yes") {
+        return Err(format!(
+            "not confirmed, nothing was changed. With `--yes`, volume '{name}' gets the data of volume '{found}' in {at}"
+        ));
+    }
+    opened
+        .rename(name, backing)
+        .map_err(|error| error.to_string())?;
+    Ok(format!(
+        "volume {name} has the data of volume {found} in {at} now; it is served within a few seconds\n"
+    ))
 }
 
 /// Serves a volume with this node's copy.

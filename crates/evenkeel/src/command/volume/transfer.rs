@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use volume::client::{Address, Client, Server};
 use volume::config::size_words;
 use volume::device::{Snapshot, snapshot};
+use volume::layout::VOLUME_BYTES_MAX;
 use volume::report::{CLIENTS, SIZE, SOCKET};
 use volume::transfer::{self, Image, Partial, Progress, Source, Target, TransferError};
 
@@ -331,6 +332,10 @@ fn free(matches: &ArgMatches, name: &str, from: &str, source: &Source) -> Result
         volume = served(matches, name)?;
     }
     let (has, needs) = (volume.size_bytes, source.size());
+    if needs > VOLUME_BYTES_MAX {
+        let most = size_words(VOLUME_BYTES_MAX);
+        return Err(format!("{from} has {needs} bytes, and a volume has at most {most}").into());
+    }
     if has < needs {
         let size = size_words(needs.next_multiple_of(4096));
         return Err(format!(
