@@ -6,11 +6,14 @@
 //! - [`agreement`] is what the nodes agree on: leases, records, what is wanted of a guest here.
 //! - [`life`] leads a guest there: what is wanted and what is seen of its QEMU, to the next order.
 //! - [`qemu`] is QEMU on this machine, [`qmp`] its machine protocol as a value.
+//! - [`check`] is whether a guest works, and [`announce`] shows its network where it is.
 //! - [`role`] joins them.
 //!
 //! This crate never decides which node holds a lease, and never knows what is on a disk.
 
 pub mod agreement;
+pub mod announce;
+pub mod check;
 mod clock;
 pub mod config;
 mod difference;

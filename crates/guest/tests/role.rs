@@ -1,14 +1,15 @@
 //! Guests on one machine with the real QEMU: what becomes of them when they, or their role, end. They
 //! have no system: their firmware finds nothing to boot, and goes on looking.
 
-use guest::config::{Boot, Console, Firmware, Guest, Guests, Migrate, Order};
+use guest::config::{Boot, Check, Console, Firmware, Guest, Guests, Migrate, Order, Probe};
 use guest::message::Message;
-use guest::role::report::{GUEST, RUNNING};
+use guest::role::report::{CHECK, GUEST, RUNNING};
 use guest::role::{Place, Role};
 use lab::{Scratch, eventually};
 use part::codec;
-use part::report::Subject;
+use part::report::{Grade, Subject};
 use rustix::process::{Pid, Signal, kill_process};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
@@ -234,4 +235,66 @@ fn a_qemu_that_is_no_qemu_is_no_guest() {
     site.becomes("mail", "failed");
     let why = site.subject("mail").unwrap().why;
     assert!(why.contains("ended with exit code 0"), "{why}");
+}
+
+/// The guest has no system: something on this machine has to respond in its place.
+fn checked(at: SocketAddr, restarts: bool) -> Guest {
+    Guest {
+        check: Some(Check {
+            probe: Probe::Tcp {
+                at: at.ip(),
+                port: at.port(),
+            },
+            inter_ms: 100,
+            timeout_ms: 60_000,
+            fall: 2,
+            rise: 2,
+            grace_ms: 0,
+            restarts,
+        }),
+        ..guest(1)
+    }
+}
+
+#[test]
+fn a_guest_whose_check_fails_is_reported_and_one_that_starts_after_it_waits() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = reserved.local_addr().unwrap();
+    drop(reserved);
+    let mut web = guest(1);
+    web.order.after.insert("mail".to_owned());
+    let payload = payload(&[("mail", checked(at, false)), ("web", web)]);
+    let mut site = Site::new(&payload);
+    site.until("bad", |site| {
+        site.subject("mail")
+            .is_some_and(|one| one.state.grade == Grade::Bad && one.state.word == "running")
+    });
+    let mail = site.subject("mail").unwrap();
+    assert_eq!(mail.why, "its check fails: connection refused");
+    assert_eq!((mail.value(RUNNING), mail.value(CHECK)), (Some(1), Some(0)));
+    let web = site.subject("web").unwrap();
+    assert_eq!((&*web.state.word, web.value(RUNNING)), ("down", Some(0)));
+    assert!(web.why.contains("starts after mail"), "{}", web.why);
+
+    let _listener = TcpListener::bind(at).unwrap();
+    site.runs("web");
+    let mail = site.subject("mail").unwrap();
+    assert_eq!((mail.state.grade, &*mail.why), (Grade::Good, ""));
+    assert_eq!(mail.value(CHECK), Some(1));
+}
+
+#[test]
+fn a_guest_whose_check_never_succeeds_is_restarted_until_it_failed_too_often() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = reserved.local_addr().unwrap();
+    drop(reserved);
+    let mut site = Site::new(&payload(&[("mail", checked(at, true))]));
+    site.becomes("mail", "failed");
+    let mail = site.subject("mail").unwrap();
+    let why = "it failed too often: its check failed: connection refused";
+    assert!(mail.why.contains(why), "{}", mail.why);
+    let starts = { mail.events.iter() }.filter(|event| event.to.starts_with("started,"));
+    assert_eq!(starts.count(), 3);
 }

@@ -11,4 +11,6 @@ pub enum Defect {
     RestartsAtOnce,
     /// A guest that fails is started again without end.
     NeverGivesUp,
+    /// The restart of a guest that does not work is no failure.
+    ForgivesUnwell,
 }

@@ -8,6 +8,8 @@
 //!   within [`PAUSE_MAX_MS`].
 //! - A QEMU that ends by itself is started again after a pause that grows; after
 //!   [`FAILURES_MAX`] failures in a row the guest is left stopped, with the reason.
+//! - A guest that does not work ([`Input::Unwell`]) is shut down and started again. That is a failure,
+//!   too; one that never worked for long does not forget the failures before.
 
 pub mod defect;
 #[cfg(test)]
@@ -91,6 +93,15 @@ pub enum Input {
     Ended(String),
     /// An operator starts it again after failures.
     Forgive,
+    /// It runs and does not work: it is to be restarted.
+    Unwell {
+        /// Why, in words.
+        why: String,
+        /// How long it worked before, milliseconds; zero: never.
+        well_ms: u64,
+        /// How long it may take to shut down.
+        within_ms: u64,
+    },
 }
 
 /// What is to be done.
@@ -175,11 +186,20 @@ struct Ending {
     kill_at: u64,
 }
 
+/// A restart of a guest that does not work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Restart {
+    well_ms: u64,
+    within_ms: u64,
+}
+
 /// The life.
 #[derive(Clone, Debug)]
 pub struct Life {
     process: Process,
     ending: Option<Ending>,
+    /// It is restarted: its end is a failure.
+    restart: Option<Restart>,
     /// It was told to pause, at this time, and has not obeyed yet.
     freezing: Option<u64>,
     /// It was told to continue, and has not obeyed yet.
@@ -212,6 +232,7 @@ impl Life {
         Life {
             process: Process::None,
             ending: None,
+            restart: None,
             freezing: None,
             continuing: false,
             continued: None,
@@ -239,6 +260,16 @@ impl Life {
         }
     }
 
+    /// Whether its processors run.
+    pub fn runs(&self) -> bool {
+        self.process == Process::Speaks(Status::Running)
+    }
+
+    /// Whether it is being restarted, since it does not work.
+    pub fn is_restarting(&self) -> bool {
+        self.restart.is_some()
+    }
+
     /// Whether it shut down by itself.
     pub fn is_off(&self) -> bool {
         self.is_off
@@ -259,6 +290,7 @@ impl Life {
             Input::Found | Input::Started => {
                 self.process = Process::Silent(now);
                 self.ending = None;
+                self.restart = None;
                 self.killed = false;
                 self.continuing = false;
                 self.continued = None;
@@ -279,6 +311,19 @@ impl Life {
                 self.not_before = now;
                 self.why.clear();
             }
+            Input::Unwell {
+                why,
+                well_ms,
+                within_ms,
+            } => self.be_unwell(why, Restart { well_ms, within_ms }),
+        }
+    }
+
+    fn be_unwell(&mut self, why: String, restart: Restart) {
+        // One that ends anyway is not restarted.
+        if self.runs() && self.ending.is_none() && self.restart.is_none() && !self.killed {
+            self.why = why;
+            self.restart = Some(restart);
         }
     }
 
@@ -298,11 +343,21 @@ impl Life {
             return;
         }
         let last = std::mem::replace(&mut self.process, Process::None);
-        let ordered = self.ending.take().is_some() || std::mem::take(&mut self.killed);
+        let restart = self.restart.take();
+        let (ending, killed) = (self.ending.take(), std::mem::take(&mut self.killed));
+        let ordered = ending.is_some() || killed;
         self.freezing = None;
         self.continuing = false;
         self.continued = None;
-        if !ordered && last != Process::Speaks(Status::Moved) && !self.is_off {
+        if let Some(Restart { well_ms, .. }) = restart {
+            // How long it ran is of no meaning: only how long it worked is.
+            self.runs_since = Some(now.saturating_sub(well_ms));
+            let why = std::mem::take(&mut self.why);
+            match self.is(Defect::ForgivesUnwell) {
+                true => self.why = why,
+                false => self.fail(why, now),
+            }
+        } else if !ordered && last != Process::Speaks(Status::Moved) && !self.is_off {
             self.fail(words, now);
         }
         self.runs_since = None;
@@ -381,7 +436,7 @@ impl Life {
         match status {
             Status::ShutDown => {
                 // Of itself: nobody told it to.
-                self.is_off = !matches!(wish, Wish::ShutDown { .. });
+                self.is_off = !matches!(wish, Wish::ShutDown { .. }) && self.restart.is_none();
                 return self.quit(now);
             }
             Status::Panicked | Status::Broken => {
@@ -389,7 +444,7 @@ impl Life {
                     Status::Panicked => "the kernel of the guest has given up (panic)",
                     _ => "QEMU reported an internal error",
                 };
-                if !matches!(wish, Wish::ShutDown { .. }) {
+                if !matches!(wish, Wish::ShutDown { .. }) && self.restart.is_none() {
                     self.fail(words.to_owned(), now);
                 }
                 return self.quit(now);
@@ -398,11 +453,11 @@ impl Life {
             Status::Moving => return None,
             Status::Running | Status::Paused | Status::DiskError => {}
         }
-        match wish {
-            Wish::Run => self.go_on(status, now),
-            Wish::Hold | Wish::Freeze => None,
-            Wish::ShutDown { within_ms } => self.shut_down(status, within_ms, now),
-            Wish::Kill => None,
+        match (wish, self.restart) {
+            (Wish::Run, Some(restart)) => self.shut_down(status, restart.within_ms, now),
+            (Wish::Run, None) => self.go_on(status, now),
+            (Wish::Hold | Wish::Freeze | Wish::Kill, _) => None,
+            (Wish::ShutDown { within_ms }, _) => self.shut_down(status, within_ms, now),
         }
     }
 
@@ -476,9 +531,7 @@ impl Life {
         if now >= ending.kill_at {
             return self.kill();
         }
-        let Some(pressed) = ending.pressed else {
-            return None;
-        };
+        let pressed = ending.pressed?;
         if matches!(status, Status::ShutDown | Status::Panicked | Status::Broken) {
             return self.quit(now);
         }

@@ -1,12 +1,15 @@
 //! Lives of a guest with a QEMU that fails, hangs and ends, by seed. `GUEST_SEED=n` replays one.
 
 use super::{
-    Defect, FAILURES_MAX, Input, Life, Order, PAUSE_MAX_MS, Shown, Status, WELL_AFTER_MS, Wish,
+    Defect, FAILURES_MAX, Input, Life, Order, PAUSE_MAX_MS, QUIT_MAX_MS, START_MAX_MS, Shown,
+    Status, WELL_AFTER_MS, Wish,
 };
 use lab::{Random, setting};
 
 const SEEDS: u64 = 3_000;
 const STEPS: u64 = 400;
+/// How long a guest that does not work may take to shut down.
+const UNWELL_MS: u64 = 20_000;
 
 /// A QEMU as it may be.
 #[derive(Debug, Default)]
@@ -35,6 +38,10 @@ struct World {
     failed: u32,
     failed_at: Option<u64>,
     runs_since: Option<u64>,
+    /// It does not work, and is to be restarted: how long it worked before.
+    unwell: Option<u64>,
+    /// Since when that is so, and it may run.
+    unwell_since: Option<u64>,
     trace: Vec<String>,
 }
 
@@ -50,6 +57,8 @@ impl World {
             failed: 0,
             failed_at: None,
             runs_since: None,
+            unwell: None,
+            unwell_since: None,
             trace: Vec::new(),
         }
     }
@@ -102,6 +111,7 @@ impl World {
             Order::Kill => self.end(),
             Order::Quit | Order::PowerDown => {
                 let ordered = self.qemu.ends || matches!(self.wish, Wish::ShutDown { .. });
+                let ordered = ordered || self.unwell.is_some();
                 if std::mem::take(&mut self.qemu.panicked) && !ordered {
                     self.failure();
                 }
@@ -129,6 +139,12 @@ impl World {
     }
 
     fn end(&mut self) {
+        self.unwell_since = None;
+        if let Some(well_ms) = self.unwell.take() {
+            // How long it ran is of no meaning.
+            self.runs_since = Some(self.now.saturating_sub(well_ms));
+            self.failure();
+        }
         self.runs_since = None;
         if std::mem::take(&mut self.qemu).is_there {
             self.see(Input::Ended("it ended".to_owned()));
@@ -152,11 +168,11 @@ impl World {
             _ => self.random.below(15_000),
         };
         // Time passes in steps that a role would wake up for.
-        match self.random.below(12) {
+        match self.random.below(13) {
             0..=5 => self.qemu_obeys(),
             6 => self.wishes(),
             7 if self.qemu.is_there && self.random.percent(20) => {
-                if !self.qemu.ends {
+                if !self.qemu.ends && self.unwell.is_none() {
                     self.failure();
                 }
                 self.end();
@@ -177,7 +193,24 @@ impl World {
                 self.failed_at = None;
                 self.see(Input::Forgive);
             }
+            11 if self.qemu.status == Some(Status::Running) && self.random.percent(30) => {
+                self.is_unwell();
+            }
             _ => {}
+        }
+    }
+
+    /// Its check fails.
+    fn is_unwell(&mut self) {
+        let well_ms = self.random.below(self.now.min(2 * WELL_AFTER_MS));
+        self.see(Input::Unwell {
+            why: "connection refused".to_owned(),
+            well_ms,
+            within_ms: UNWELL_MS,
+        });
+        // One that ends anyway is not restarted.
+        if self.life.is_restarting() && self.unwell.is_none() {
+            self.unwell = Some(well_ms);
         }
     }
 
@@ -234,8 +267,25 @@ impl World {
         if runs && since > PAUSE_MAX_MS {
             return Err(format!("runs {since} ms after it was to stand still"));
         }
+        let ends = self.unwell.is_some() && self.wish == Wish::Run && !self.qemu.hangs;
+        let since = match ends {
+            true => *self.unwell_since.get_or_insert(self.now),
+            false => {
+                self.unwell_since = None;
+                self.now
+            }
+        };
+        // Also one that was about to be shut down anew when it could run again.
+        if self.now - since > UNWELL_MS + QUIT_MAX_MS + START_MAX_MS {
+            return Err("a guest that does not work is not restarted".to_owned());
+        }
         if self.life.is_there() != self.qemu.is_there {
             return Err("the process is not what is believed".to_owned());
+        }
+        let starts = self.wish == Wish::Run && !self.life.is_off() && !self.life.has_failed();
+        let waits = { self.life.deadline(self.wish) }.is_some_and(|at| at > self.now);
+        if starts && !self.qemu.is_there && !waits {
+            return Err("a guest that is to run is not started".to_owned());
         }
         let shown = self.life.shown(self.now);
         if runs && shown == Shown::Down {
@@ -299,6 +349,7 @@ fn deliberate_defects_are_found() {
         Defect::TrustsPause,
         Defect::RestartsAtOnce,
         Defect::NeverGivesUp,
+        Defect::ForgivesUnwell,
     ] {
         let found = (0..SEEDS).any(|seed| history(seed, Some(defect)).is_err());
         assert!(found, "{defect:?} is not found");

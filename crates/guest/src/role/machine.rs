@@ -2,6 +2,9 @@
 //! here.
 
 use crate::agreement::Local;
+use crate::announce::{self, Rounds};
+use crate::check::attempt::Target;
+use crate::check::{Checker, Turn};
 use crate::clock;
 use crate::config::Guest;
 use crate::life::{Input, Life, Order, Shown, Wish};
@@ -69,6 +72,8 @@ pub struct Machine {
     monitor: Option<Monitor>,
     /// When the monitor is tried again, and the serial output looked at.
     due: Due,
+    pub(super) checker: Option<Checker>,
+    rounds: Rounds,
     /// As what it was started; None: by an unknown file.
     pub(super) started_as: Option<Guest>,
     /// The epoch in which it was started, or allowed to go on last.
@@ -94,6 +99,8 @@ impl Machine {
             process: None,
             monitor: None,
             due: Due::default(),
+            checker: None,
+            rounds: Rounds::default(),
             started_as: None,
             epoch: None,
             shown: None,
@@ -147,14 +154,23 @@ impl Machine {
         });
     }
 
+    /// Whether it runs, and nothing else is about to become of it.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.shown, Some((Shown::Running, _)))
+    }
+
+    /// Whether it runs, and its check is well.
+    pub(super) fn is_up(&self) -> bool {
+        self.is_running() && self.checker.as_ref().is_none_or(Checker::is_up)
+    }
+
     /// How it is, for the agreement.
     pub(super) fn local(&self, has_volumes: bool) -> Local {
-        let is_running = matches!(self.shown, Some((Shown::Running, _)));
         Local {
             is_there: self.life.is_there(),
             may_run: self.life.may_run(),
             epoch: self.epoch,
-            is_up: is_running,
+            is_up: self.is_up(),
             is_off: self.life.is_off(),
             failed: self.life.has_failed().then(|| self.life.why.clone()),
             has_volumes,
@@ -200,6 +216,48 @@ impl Machine {
             self.due.log = now + LOG_LOOK_MS;
             // Without a log there is nothing to cut.
             let _ = self.home.cut_log();
+        }
+    }
+
+    /// Checks whether it works, and announces where it is.
+    pub(super) fn tend(&mut self, guest: Option<&Guest>, now: u64) {
+        self.check(guest, now);
+        let nics = { guest.or(self.started_as.as_ref()) }.map(|guest| guest.nics.clone());
+        if self.rounds.turn(self.life.runs(), now)
+            && let Err(words) = announce::send(&nics.unwrap_or_default())
+        {
+            self.note(&words);
+        }
+    }
+
+    fn check(&mut self, guest: Option<&Guest>, now: u64) {
+        let check = guest.and_then(|guest| Some((guest, guest.check.as_ref()?)));
+        let Some((guest, check)) = check else {
+            self.checker = None;
+            return;
+        };
+        let is_running = self.is_running();
+        let process = self.process.as_ref().map(Process::id);
+        let checker = self.checker.get_or_insert_with(|| Checker::new(check, now));
+        checker.set(check, now);
+        let agent = self.home.agent();
+        let target = Target {
+            agent: &agent,
+            bridge: guest.nics.first().map_or("", |nic| &nic.bridge),
+        };
+        let turn = checker.turn(process.filter(|_| is_running), target, now);
+        let unwell = checker.wants_restart().then(|| Input::Unwell {
+            why: format!("its check failed: {}", checker.health().why()),
+            well_ms: checker.health().well_ms(),
+            within_ms: guest.stop_ms,
+        });
+        match turn {
+            Turn::Nothing => {}
+            Turn::Up => self.note("its check is up"),
+            Turn::Down(why) => self.note(&format!("its check is down: {why}")),
+        }
+        if let Some(unwell) = unwell.filter(|_| is_running) {
+            self.life.see(unwell, now);
         }
     }
 
@@ -273,7 +331,12 @@ impl Machine {
                         );
                         self.note(&words);
                     }
-                    "RESET" => self.note("it restarts itself"),
+                    "RESET" => {
+                        self.note("it restarts itself");
+                        if let Some(checker) = &mut self.checker {
+                            checker.restart(now);
+                        }
+                    }
                     _ => {}
                 }
                 self.ask_status();
@@ -363,6 +426,7 @@ impl Machine {
                 self.note(&format!("started, as process {}", process.id()));
                 self.process = Some(process);
                 self.started_as = Some(guest.clone());
+                self.rounds.begin();
                 Input::Started
             }
             Err(error) => {
@@ -459,7 +523,11 @@ impl Machine {
         let connects = self.process.is_some() && self.monitor.is_none();
         let monitor = connects.then_some(self.due.monitor);
         let log = self.process.is_some().then_some(self.due.log);
-        [life, monitor, log].into_iter().flatten().min()
+        let checker = self.checker.as_ref().filter(|_| self.is_running());
+        let check = checker.map(Checker::deadline);
+        let announces = self.rounds.deadline();
+        let all = [life, monitor, log, check, announces];
+        all.into_iter().flatten().min()
     }
 }
 

@@ -8,6 +8,7 @@ mod machine;
 pub mod report;
 
 use crate::agreement::{Agreement, Decided, Local, Order, Told, Written};
+use crate::check::Checker;
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::config::{Guest, Guests};
 use crate::keyword::NAME;
@@ -207,18 +208,23 @@ impl Role {
         self.watch();
     }
 
-    fn state_of_all(&self) -> Vec<(bool, bool, Option<Shown>)> {
+    /// What others of this node may wait for.
+    fn state_of_all(&self) -> Vec<([bool; 4], Option<Shown>)> {
         let of = |machine: &Machine| {
             let shown = machine.shown.as_ref().map(|(shown, _)| shown.clone());
-            (machine.life.is_there(), machine.life.may_run(), shown)
+            let life = &machine.life;
+            let is_up = machine.is_up();
+            let all = [life.is_there(), life.may_run(), is_up, life.is_restarting()];
+            (all, shown)
         };
         self.machines.values().map(of).collect()
     }
 
     fn once(&mut self) {
         let now = boottime_ms();
-        for machine in self.machines.values_mut() {
+        for (name, machine) in &mut self.machines {
             machine.look(now);
+            machine.tend(self.guests.guests.get(name), now);
         }
         let locals = self.machines.iter().map(|(name, machine)| {
             let has_volumes = self.has_volumes(name, machine);
@@ -315,11 +321,11 @@ impl Role {
 
     /// All descriptors are in one set.
     fn watch(&mut self) {
-        let add = |fd: BorrowedFd<'_>| match epoll::add(
+        let add = |fd: BorrowedFd<'_>, flags| match epoll::add(
             &self.set,
             fd,
             EventData::new_u64(0),
-            EventFlags::IN,
+            flags,
         ) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => {
@@ -328,10 +334,13 @@ impl Role {
         };
         for machine in self.machines.values() {
             if let Some(process) = machine.process() {
-                add(process.as_fd());
+                add(process.as_fd(), EventFlags::IN);
             }
             if let Some(monitor) = machine.monitor() {
-                add(monitor.as_fd());
+                add(monitor.as_fd(), EventFlags::IN);
+            }
+            if let Some((fd, flags)) = { machine.checker.as_ref() }.and_then(Checker::watched) {
+                add(fd, flags);
             }
         }
     }

@@ -2,11 +2,13 @@
 
 use super::Role;
 use super::machine::Machine;
+use crate::check::health::State;
 use crate::clock;
 use crate::config::Guest;
 use crate::keyword::NAME;
 use crate::life::{Shown, Still};
-use part::report::{Grade, NumberRow, Report, Subject};
+
+use part::report::{Grade, NumberRow, Report, Subject, span};
 
 /// The kind of the subjects.
 pub const GUEST: &str = "guest";
@@ -18,6 +20,8 @@ pub const THIS_NODE: &str = "this node";
 pub const ON: &str = "on";
 /// The number that is 1 where it runs on this node.
 pub const RUNNING: &str = "running";
+/// The number that is 1 where its check is up on this node, and 0 where it is not.
+pub const CHECK: &str = "check";
 
 /// Makes it.
 pub(super) fn of(role: &Role) -> Report {
@@ -63,6 +67,11 @@ fn rows() -> Vec<NumberRow> {
             "1 where the guest runs on this node.",
         ),
         NumberRow::new(
+            CHECK,
+            "evenkeel_guest_check_up",
+            "1 where the guest runs on this node and its check is up.",
+        ),
+        NumberRow::new(
             "memory",
             "evenkeel_guest_memory_bytes",
             "The memory of the guest.",
@@ -96,6 +105,8 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
     if let Some(machine) = machine {
         why = why_not(role, machine, guest, &shown, why);
     }
+    let is_down = machine.is_some_and(|one| one.is_running() && is_down(one));
+    let grade = if is_down { Grade::Bad } else { grade };
     let mut subject = Subject::new(GUEST, name).label("guest").state(word, grade);
     subject.since = { shown.as_ref() }
         .filter(|_| is_here)
@@ -117,6 +128,7 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
         process.map_or(0, |one| u64::from(one.id().unsigned_abs())),
     );
     if let Some(machine) = machine {
+        subject = check(subject, machine);
         subject.events = machine.events.iter().cloned().collect();
     }
     subject
@@ -162,6 +174,32 @@ fn facts(subject: Subject, role: &Role, machine: Option<&Machine>, guest: &Guest
     subject
 }
 
+fn is_down(machine: &Machine) -> bool {
+    let checker = machine.checker.as_ref();
+    checker.is_some_and(|checker| checker.health().state() == State::Down)
+}
+
+/// What its check found, where it runs.
+fn check(subject: Subject, machine: &Machine) -> Subject {
+    let Some(checker) = { machine.checker.as_ref() }.filter(|_| machine.life.is_there()) else {
+        return subject;
+    };
+    let health = checker.health();
+    let word = match health.state() {
+        State::Starting => "starting",
+        State::Up => "up",
+        State::Down => "down",
+    };
+    let ago = clock::boottime_ms().saturating_sub(health.since());
+    let mut words = format!("{} {word} for {}", checker.words(), span(ago));
+    if !health.why().is_empty() {
+        words = format!("{words}, {}", health.why());
+    }
+    subject
+        .fact(CHECK, words)
+        .number(CHECK, u64::from(machine.is_up()))
+}
+
 fn words(shown: &Shown) -> (&'static str, Grade) {
     match shown {
         Shown::Down => ("down", Grade::Standby),
@@ -195,6 +233,13 @@ fn why_not(
 ) -> String {
     let shown = shown.as_ref().map(|(shown, _)| shown);
     match shown {
+        Some(Shown::Running) if is_down(machine) => {
+            let why = { machine.checker.as_ref() }.map(|checker| checker.health().why());
+            match why.unwrap_or_default() {
+                "" => "its check is down: the last one succeeded".to_owned(),
+                why => format!("its check fails: {why}"),
+            }
+        }
         Some(Shown::Running) => String::new(),
         Some(Shown::Waits(at)) => {
             let left = at.saturating_sub(clock::boottime_ms()).div_ceil(1000);
@@ -215,6 +260,10 @@ fn why_not(
         Some(Shown::Paused(still)) => still.to_string(),
         Some(Shown::ShuttingDown(at)) => {
             let left = at.saturating_sub(clock::boottime_ms()).div_ceil(1000);
+            let why = match machine.life.is_restarting() {
+                true => format!("it is restarted: {}", machine.life.why),
+                false => why,
+            };
             format!(
                 "{why}{}ended in {left} s if it does not",
                 if why.is_empty() { "" } else { "; " }

@@ -1,0 +1,247 @@
+//! One check that is under way: a socket that never waits, in the role's set.
+
+use super::agent::{Conversation, Step};
+use super::echo::Echo;
+use crate::announce;
+use crate::config::Probe;
+use rustix::event::epoll::EventFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_error;
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    connect, ipproto, recv, send, socket_with,
+};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Bytes that are read at a time.
+const PIECE_BYTES: usize = 4 << 10;
+/// Pieces or packets that are read in one turn.
+const PIECES_MAX: usize = 32;
+
+/// Where the guest is to be found.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The socket of its agent.
+    pub agent: &'a Path,
+    /// The bridge of its first card, for link-local addresses; empty: it has none.
+    pub bridge: &'a str,
+}
+
+/// The check.
+#[derive(Debug)]
+pub struct Attempt {
+    socket: OwnedFd,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// It connects.
+    Tcp,
+    /// A request was sent. `is_raw`: packets of IPv4 come with their header.
+    Ping { echo: Echo, is_raw: bool },
+    /// It converses.
+    Agent(Conversation),
+}
+
+impl Attempt {
+    /// Begins. `number`: that of no check a moment before.
+    ///
+    /// # Errors
+    /// Why it has failed already, in words.
+    pub fn begin(probe: &Probe, target: Target<'_>, number: u64) -> Result<Attempt, String> {
+        match probe {
+            Probe::Tcp { at, port } => tcp(address(*at, *port, target)),
+            Probe::Ping(at) => ping(address(*at, 0, target), number),
+            Probe::Agent => agent(target.agent, number),
+        }
+    }
+
+    /// Looks at what came. Returns the result once there is one.
+    pub fn look(&mut self) -> Option<Result<(), String>> {
+        match &mut self.kind {
+            Kind::Tcp => is_connected(self.socket.as_fd()),
+            Kind::Ping { echo, is_raw } => hear_echo(self.socket.as_fd(), *echo, *is_raw),
+            Kind::Agent(conversation) => converse(self.socket.as_fd(), conversation),
+        }
+    }
+
+    /// What wakes the role.
+    pub fn watched(&self) -> (BorrowedFd<'_>, EventFlags) {
+        let flags = match self.kind {
+            Kind::Tcp => EventFlags::OUT,
+            Kind::Ping { .. } | Kind::Agent(_) => EventFlags::IN,
+        };
+        (self.socket.as_fd(), flags)
+    }
+}
+
+fn address(at: IpAddr, port: u16, target: Target<'_>) -> SocketAddr {
+    match at {
+        IpAddr::V6(at) if at.is_unicast_link_local() => {
+            let interface = announce::interface(target.bridge);
+            SocketAddrV6::new(at, port, 0, interface).into()
+        }
+        at => SocketAddr::new(at, port),
+    }
+}
+
+fn socket_of(
+    address: SocketAddr,
+    kind: SocketType,
+    protocol: Option<Protocol>,
+) -> Result<OwnedFd, Errno> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socket_with(family, kind, flags, protocol)
+}
+
+/// What the system reports, as a reason.
+fn reason(errno: Errno) -> String {
+    match errno {
+        Errno::CONNREFUSED => "connection refused".to_owned(),
+        Errno::CONNRESET => "connection reset".to_owned(),
+        Errno::HOSTUNREACH => "no route to the guest, or it does not respond to ARP".to_owned(),
+        Errno::NETUNREACH => "no route to the guest".to_owned(),
+        errno => std::io::Error::from(errno).to_string(),
+    }
+}
+
+fn tcp(address: SocketAddr) -> Result<Attempt, String> {
+    let socket = socket_of(address, SocketType::STREAM, None).map_err(reason)?;
+    match connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(Attempt {
+            socket,
+            kind: Kind::Tcp,
+        }),
+        Err(errno) => Err(reason(errno)),
+    }
+}
+
+fn is_connected(socket: BorrowedFd<'_>) -> Option<Result<(), String>> {
+    let mut watched = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    if !matches!(poll(&mut watched, Some(&at_once)), Ok(1..)) {
+        return None;
+    }
+    Some(match socket_error(socket) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(errno)) | Err(errno) => Err(reason(errno)),
+    })
+}
+
+/// The kernel gives datagram sockets of ICMP to the groups of `ping_group_range` only; for a raw one
+/// it wants CAP_NET_RAW, which the role has.
+fn ping(address: SocketAddr, number: u64) -> Result<Attempt, String> {
+    let is_ipv6 = address.is_ipv6();
+    let protocol = Some(match is_ipv6 {
+        true => ipproto::ICMPV6,
+        false => ipproto::ICMP,
+    });
+    let (socket, is_raw) = match socket_of(address, SocketType::DGRAM, protocol) {
+        Ok(socket) => (socket, false),
+        Err(_) => {
+            let raw = socket_of(address, SocketType::RAW, protocol);
+            let raw = raw.map_err(|errno| format!("cannot open an ICMP socket: {errno}"))?;
+            (raw, true)
+        }
+    };
+    // Connected: only packets of this source come, and errors of its network.
+    connect(&socket, &address).map_err(reason)?;
+    // The upper half of the number, mixed with the process: two roles differ.
+    let id = (number >> 16) as u16 ^ std::process::id() as u16;
+    let echo = Echo {
+        is_ipv6,
+        id: is_raw.then_some(id),
+        sequence: number as u16,
+    };
+    match send(&socket, &echo.request(), SendFlags::DONTWAIT) {
+        Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
+        Err(errno) => return Err(reason(errno)),
+    }
+    Ok(Attempt {
+        socket,
+        kind: Kind::Ping { echo, is_raw },
+    })
+}
+
+fn hear_echo(socket: BorrowedFd<'_>, echo: Echo, is_raw: bool) -> Option<Result<(), String>> {
+    let mut bytes = [0; PIECE_BYTES];
+    for _ in 0..PIECES_MAX {
+        match recv(socket, &mut bytes, RecvFlags::DONTWAIT) {
+            Ok((count, _)) => {
+                let packet = bytes.get(..count).unwrap_or_default();
+                if echo.is_reply(packet, is_raw) {
+                    return Some(Ok(()));
+                }
+            }
+            Err(Errno::AGAIN) => return None,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Some(Err(reason(errno))),
+        }
+    }
+    None
+}
+
+fn agent(path: &Path, number: u64) -> Result<Attempt, String> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    let socket = socket.map_err(reason)?;
+    let address = SocketAddrUnix::new(path).map_err(reason)?;
+    match connect(&socket, &address) {
+        Ok(()) => {}
+        Err(Errno::AGAIN) => return Err("another program uses the guest agent".to_owned()),
+        Err(errno) => {
+            let words = reason(errno);
+            return Err(format!("the socket of the guest agent: {words}"));
+        }
+    }
+    let (conversation, first) = Conversation::begin(number);
+    say(socket.as_fd(), &first)?;
+    Ok(Attempt {
+        socket,
+        kind: Kind::Agent(conversation),
+    })
+}
+
+/// Sends some bytes to a socket that has room for them.
+fn say(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), String> {
+    match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        Ok(count) if count == bytes.len() => Ok(()),
+        Ok(_) | Err(Errno::AGAIN) => Err("the guest agent takes no commands".to_owned()),
+        Err(errno) => Err(reason(errno)),
+    }
+}
+
+fn converse(socket: BorrowedFd<'_>, conversation: &mut Conversation) -> Option<Result<(), String>> {
+    let mut bytes = [0; PIECE_BYTES];
+    for _ in 0..PIECES_MAX {
+        let piece = match recv(socket, &mut bytes, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return Some(Err("QEMU closed the socket of the agent".to_owned())),
+            Ok((count, _)) => bytes.get(..count).unwrap_or_default(),
+            Err(Errno::AGAIN) => return None,
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Some(Err(reason(errno))),
+        };
+        match conversation.take(piece) {
+            Step::Wait => {}
+            Step::Send(bytes) => {
+                if let Err(words) = say(socket, &bytes) {
+                    return Some(Err(words));
+                }
+            }
+            Step::Well => return Some(Ok(())),
+            Step::Failed(words) => return Some(Err(words)),
+        }
+    }
+    None
+}

@@ -1,0 +1,320 @@
+//! Whether a guest works, counted from the results of its checks. A value: it does no I/O and reads
+//! no clock. All times are milliseconds of one clock.
+//!
+//! `rise` and `fall` are HAProxy's: successes in a row until a guest that does not work does, and
+//! failures in a row until one that works does not. A result of the other kind begins the count
+//! anew.
+
+use crate::config::Check;
+
+/// How a guest is, by its check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// It runs since a short time, and neither `rise` nor `fall` was reached.
+    Starting,
+    /// It works.
+    Up,
+    /// It does not work.
+    Down,
+}
+
+/// The numbers of a check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pace {
+    /// The time from the begin of a check to that of the next one, milliseconds.
+    pub inter_ms: u64,
+    /// How long a response may take, milliseconds.
+    pub timeout_ms: u64,
+    /// Successes in a row until it works.
+    pub rise: u32,
+    /// Failures in a row until it does not.
+    pub fall: u32,
+    /// How long after its start failures do not count, milliseconds.
+    pub grace_ms: u64,
+}
+
+impl Pace {
+    /// The numbers of a line `check`.
+    pub fn of(check: &Check) -> Pace {
+        Pace {
+            inter_ms: check.inter_ms,
+            timeout_ms: check.timeout_ms,
+            rise: check.rise,
+            fall: check.fall,
+            grace_ms: check.grace_ms,
+        }
+    }
+}
+
+/// The count.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Health {
+    pace: Pace,
+    state: State,
+    /// Successes in a row.
+    good: u32,
+    /// Failures in a row that count.
+    bad: u32,
+    /// Since when it runs.
+    started: u64,
+    /// Since when the state is what it is.
+    since: u64,
+    /// How long it worked, once it does not.
+    well_ms: u64,
+    /// When the next check begins.
+    next: u64,
+    /// When the one that is under way has failed.
+    expires: Option<u64>,
+    /// Why the last check failed; empty: it did not.
+    why: String,
+}
+
+impl Health {
+    /// Of a guest that begins to run now.
+    pub fn new(pace: Pace, now: u64) -> Health {
+        Health {
+            pace,
+            state: State::Starting,
+            good: 0,
+            bad: 0,
+            started: now,
+            since: now,
+            well_ms: 0,
+            next: now,
+            expires: None,
+            why: String::new(),
+        }
+    }
+
+    /// Goes over to other numbers. What was counted stays.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
+
+    /// How the guest is.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Since when, milliseconds.
+    pub fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// Why the last check failed; empty: it did not, or there was none.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// How long the guest worked before it did not, milliseconds; zero: never.
+    pub fn well_ms(&self) -> u64 {
+        self.well_ms
+    }
+
+    /// Returns whether a check is to begin. It counts as begun then.
+    pub fn begins(&mut self, now: u64) -> bool {
+        let is_due = self.expires.is_none() && now >= self.next;
+        if is_due {
+            self.next = now.saturating_add(self.pace.inter_ms);
+            self.expires = Some(now.saturating_add(self.pace.timeout_ms));
+        }
+        is_due
+    }
+
+    /// Returns whether the check that is under way has had its time.
+    pub fn is_late(&self, now: u64) -> bool {
+        self.expires.is_some_and(|at| now >= at)
+    }
+
+    /// The check that is under way is given up: the guest stands still. The next one begins when it
+    /// runs again.
+    pub fn give_up(&mut self) {
+        self.expires = None;
+        (self.good, self.bad) = (0, 0);
+    }
+
+    /// Takes the result of the check that is under way. Returns whether the state is another one
+    /// now.
+    pub fn hear(&mut self, result: Result<(), String>, now: u64) -> bool {
+        if self.expires.take().is_none() {
+            return false;
+        }
+        let before = self.state;
+        match result {
+            Ok(()) => self.succeed(now),
+            Err(why) => self.fail(why, now),
+        }
+        self.state != before
+    }
+
+    fn succeed(&mut self, now: u64) {
+        self.why.clear();
+        self.bad = 0;
+        self.good = self.good.saturating_add(1);
+        if self.state != State::Up && self.good >= self.pace.rise {
+            self.state = State::Up;
+            self.since = now;
+        }
+    }
+
+    fn fail(&mut self, why: String, now: u64) {
+        self.why = why;
+        self.good = 0;
+        if now < self.started.saturating_add(self.pace.grace_ms) {
+            return;
+        }
+        self.bad = self.bad.saturating_add(1);
+        if self.state != State::Down && self.bad >= self.pace.fall {
+            let was_up = self.state == State::Up;
+            self.well_ms = if was_up {
+                now.saturating_sub(self.since)
+            } else {
+                0
+            };
+            self.state = State::Down;
+            self.since = now;
+        }
+    }
+
+    /// When [`Health::begins`] or [`Health::is_late`] may be true, milliseconds.
+    pub fn deadline(&self) -> u64 {
+        self.expires.unwrap_or(self.next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Random;
+
+    const PACE: Pace = Pace {
+        inter_ms: 2_000,
+        timeout_ms: 500,
+        rise: 2,
+        fall: 3,
+        grace_ms: 10_000,
+    };
+
+    /// Lets checks have these results, one each `inter`: `+` succeeds, `-` fails. Returns the states
+    /// as letters.
+    fn states(health: &mut Health, now: &mut u64, results: &str) -> String {
+        let state = |result: char| {
+            assert!(health.begins(*now), "not due at {now}");
+            assert!(!health.begins(*now), "two at once");
+            let result = match result {
+                '+' => Ok(()),
+                _ => Err("connection refused".to_owned()),
+            };
+            health.hear(result, *now + 1);
+            *now += PACE.inter_ms;
+            match health.state() {
+                State::Starting => 's',
+                State::Up => 'u',
+                State::Down => 'd',
+            }
+        };
+        results.chars().map(state).collect()
+    }
+
+    #[test]
+    fn rise_and_fall_are_counted_in_a_row() {
+        for (grace_ms, results, expected) in [
+            (0, "++", "su"),
+            (0, "+-++", "sssu"),
+            (0, "---", "ssd"),
+            // A success begins the count of failures anew, and the reverse.
+            (0, "--+---", "sssssd"),
+            (0, "+-+--+---", "ssssssssd"),
+            (0, "++--+--+---", "suuuuuuuuud"),
+            (0, "---+-++", "ssddddu"),
+            (0, "---++---", "ssdduuud"),
+            // Those at 0, 2, 4, 6, and 8 s do not count.
+            (10_000, "--------", "sssssssd"),
+            (10_000, "++------", "suuuuuud"),
+            (10_000, "+-+-+-++", "sssssssu"),
+        ] {
+            let mut health = Health::new(Pace { grace_ms, ..PACE }, 0);
+            let found = states(&mut health, &mut 0, results);
+            assert_eq!(found, expected, "{results} with {grace_ms} ms");
+        }
+    }
+
+    #[test]
+    fn a_check_without_a_response_in_time_is_late_and_the_next_one_waits_for_it() {
+        let pace = Pace {
+            timeout_ms: 5_000,
+            ..PACE
+        };
+        let mut health = Health::new(pace, 1_000);
+        assert_eq!(health.deadline(), 1_000);
+        assert!(health.begins(1_000) && !health.begins(4_000));
+        assert_eq!(health.deadline(), 6_000);
+        assert!(!health.is_late(5_999) && health.is_late(6_000));
+        assert!(!health.hear(Err("no response".to_owned()), 6_000));
+        assert_eq!(health.why(), "no response");
+        assert!(health.begins(6_000));
+        // A result that nobody waits for is none.
+        health.give_up();
+        assert!(!health.hear(Ok(()), 6_001) && !health.is_late(20_000));
+    }
+
+    #[test]
+    fn it_knows_how_long_a_guest_worked_before_it_did_not() {
+        let mut health = Health::new(
+            Pace {
+                grace_ms: 0,
+                ..PACE
+            },
+            0,
+        );
+        let mut now = 0;
+        states(&mut health, &mut now, "---");
+        assert_eq!(health.well_ms(), 0);
+        states(&mut health, &mut now, "+++++---");
+        assert_eq!(health.well_ms(), 6 * PACE.inter_ms);
+    }
+
+    /// The meaning of `rise` and `fall` without counters: what the last results were.
+    fn by_history(pace: Pace, history: &[(u64, bool)]) -> State {
+        let mut state = State::Starting;
+        for at in 0..history.len() {
+            let seen = &history[..=at];
+            let good = { seen.iter().rev() }.take_while(|(_, is_good)| *is_good);
+            let bad = { seen.iter().rev() }.take_while(|(_, is_good)| !*is_good);
+            let bad = bad.filter(|(when, _)| *when >= pace.grace_ms);
+            if good.count() >= pace.rise as usize {
+                state = State::Up;
+            } else if bad.count() >= pace.fall as usize {
+                state = State::Down;
+            }
+        }
+        state
+    }
+
+    #[test]
+    fn any_history_has_the_state_that_its_last_results_have() {
+        for seed in 0..2_000 {
+            let mut random = Random::new(seed);
+            let pace = Pace {
+                rise: random.between(1, 4) as u32,
+                fall: random.between(1, 4) as u32,
+                grace_ms: random.below(20) * 1_000,
+                ..PACE
+            };
+            let mut health = Health::new(pace, 0);
+            let (mut now, mut history) = (0, Vec::new());
+            for _ in 0..60 {
+                now += pace.inter_ms;
+                assert!(health.begins(now));
+                let is_good = random.percent(60);
+                let result = is_good.then_some(()).ok_or("refused".to_owned());
+                history.push((now, is_good));
+                let before = health.state();
+                let has_changed = health.hear(result, now);
+                assert_eq!(has_changed, before != health.state());
+                let expected = by_history(pace, &history);
+                assert_eq!(health.state(), expected, "seed {seed}: {history:?}");
+            }
+        }
+    }
+}
