@@ -50,6 +50,7 @@ mod volume_complaints;
 mod volume_copy;
 mod volume_disks;
 mod volume_guest;
+mod volume_in_use;
 mod volume_network;
 mod volume_orders;
 mod volume_pair;

@@ -12,6 +12,7 @@ use crate::link::dial::{Cable, CopyReceiver, Registry, WireTrouble, dial_copy};
 use crate::link::greeting::{CopyGreeting, GreetingError};
 use crate::link::relay::{GONE, relay};
 use crate::link::{PORT, Trusted, Wire};
+use crate::report::clients_words;
 use crate::status::State;
 use part::lock;
 use part::voice::write_error;
@@ -223,12 +224,14 @@ impl Copies {
             let words = format!("volume '{name}' on {me} is not served ({word}{colon}{why})");
             return refuse(words, true);
         }
-        let clients = status.meter.clients();
-        if clients > 0 {
-            let s = if clients == 1 { "" } else { "s" };
-            let words = format!(
-                "volume '{name}' on {me} is in use by {clients} client{s}: stop them first (`evenkeel volume show {name}`)"
-            );
+        let mut clients = vec![(me.as_str(), status.meter.clients() as u64)];
+        if let Some(shown) = &status.mirror {
+            let there = shown.users.unwrap_or_default();
+            clients.push((&shown.other, there.clients.into()));
+        }
+        if let Some(has) = clients_words(&clients) {
+            let words =
+                format!("volume '{name}' {has}: stop them first (`evenkeel volume show {name}`)");
             // One that has just ended may not be noticed yet.
             return refuse(words, true);
         }

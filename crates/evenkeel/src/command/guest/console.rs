@@ -47,7 +47,9 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
     let mut place = 0;
     loop {
         let mut bytes = Vec::new();
-        let read = Read::by_ref(&mut file).take(1 << 20).read_to_end(&mut bytes);
+        let read = Read::by_ref(&mut file)
+            .take(1 << 20)
+            .read_to_end(&mut bytes);
         // Nobody reads it any more, or the disk of the file is gone.
         if read.is_err()
             || stdout()
