@@ -123,9 +123,7 @@ impl Mirror {
             self.actions = some;
         }
         // Not before: its messages have to be sent in their order.
-        while let Some(id) = self.clients.next_ready() {
-            self.place(id);
-        }
+        self.place_ready();
     }
 
     fn act(&mut self, action: Action<Data>) {

@@ -447,6 +447,22 @@ mod tests {
     }
 
     #[test]
+    fn clients_are_named_with_their_node() {
+        let with = |here, there| Users {
+            here: ("alpha".to_owned(), here, 0),
+            there: Some(("beta".to_owned(), there)),
+        };
+        assert_eq!(with(0, Some((0, 7))).words(), None);
+        assert_eq!(with(0, None).words(), None);
+        let words = |users: Users| users.words().unwrap_or_default();
+        assert_eq!(words(with(0, Some((1, 7)))), "has clients (1 at beta)");
+        assert_eq!(
+            words(with(2, Some((1, 7)))),
+            "has clients (2 at alpha, 1 at beta)"
+        );
+    }
+
+    #[test]
     fn a_client_that_came_and_went_during_an_import_is_reported() {
         let before = users(4, Some(9));
         let words = |now: Users| now.changed(&before, "mail").unwrap_or_default();
