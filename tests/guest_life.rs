@@ -30,7 +30,11 @@ fn a_guest_outlives_its_role_its_supervisor_and_crashes_of_itself() {
     // The supervisor is killed, and another one started.
     site.volumes.site.machine_mut("alpha").kill_supervisor();
     site.volumes.site.machine_mut("alpha").start();
-    assert!(eventually(SOON, || site.process("alpha") == Some(pid)), "{}", site.tell());
+    assert!(
+        eventually(SOON, || site.process("alpha") == Some(pid)),
+        "{}",
+        site.tell()
+    );
     site.runs_on("alpha");
     // QEMU itself is killed: it is started again here, with all that it wrote.
     let wrote = site.wrote("alpha");
@@ -38,7 +42,11 @@ fn a_guest_outlives_its_role_its_supervisor_and_crashes_of_itself() {
     let other = || site.process("alpha").is_some_and(|other| other != pid);
     assert!(eventually(SOON, other), "{}", site.tell());
     site.runs_on("alpha");
-    assert!(site.began("alpha").is_some_and(|began| began >= wrote), "{}", site.tell());
+    assert!(
+        site.began("alpha").is_some_and(|began| began >= wrote),
+        "{}",
+        site.tell()
+    );
     assert!(!lives(pid));
 }
 
@@ -50,21 +58,45 @@ fn an_operator_stops_starts_and_moves_a_guest() {
         panic!("QEMU or the kernel for guests is not installed");
     };
     let pid = site.process("alpha").expect("it runs");
-    site.machine("beta").command(&["guest", "stop", "mail"]).refused(&["guest 'mail' is on alpha", "run the command there"]);
-    site.machine("alpha").command(&["guest", "stop", "mail"]).well();
+    site.machine("beta")
+        .command(&["guest", "stop", "mail"])
+        .refused(&["guest 'mail' is on alpha", "run the command there"]);
+    site.machine("alpha")
+        .command(&["guest", "stop", "mail"])
+        .well();
     ends(pid);
-    assert!(site.shown("alpha").contains("an operator stopped it"), "{}", site.tell());
+    assert!(
+        site.shown("alpha").contains("an operator stopped it"),
+        "{}",
+        site.tell()
+    );
     // It stays so, on each node.
-    site.machine("beta").command(&["guest", "start", "nothing"]).refused(&["no guest 'nothing'"]);
-    site.machine("alpha").command(&["guest", "start", "mail"]).well();
+    site.machine("beta")
+        .command(&["guest", "start", "nothing"])
+        .refused(&["no guest 'nothing'"]);
+    site.machine("alpha")
+        .command(&["guest", "start", "mail"])
+        .well();
     site.runs_on("alpha");
     let wrote = site.wrote("alpha");
-    site.machine("alpha").command(&["guest", "move", "mail", "gamma"]).refused(&["names alpha, beta"]);
-    site.machine("alpha").command(&["guest", "move", "mail", "alpha"]).refused(&["is on alpha already"]);
-    site.machine("alpha").command(&["guest", "move", "mail", "beta"]).well();
+    site.machine("alpha")
+        .command(&["guest", "move", "mail", "gamma"])
+        .refused(&["names alpha, beta"]);
+    site.machine("alpha")
+        .command(&["guest", "move", "mail", "alpha"])
+        .refused(&["is on alpha already"]);
+    site.machine("alpha")
+        .command(&["guest", "move", "mail", "beta"])
+        .well();
     site.runs_on("beta");
-    assert!(site.began("beta").is_some_and(|began| began >= wrote), "{}", site.tell());
-    site.machine("beta").command(&["node", "drain", "alpha"]).refused(&["this node is beta"]);
+    assert!(
+        site.began("beta").is_some_and(|began| began >= wrote),
+        "{}",
+        site.tell()
+    );
+    site.machine("beta")
+        .command(&["node", "drain", "alpha"])
+        .refused(&["this node is beta"]);
     site.machine("beta").command(&["node", "drain"]).well();
     site.runs_on("alpha");
     site.machine("beta").command(&["node", "fill"]).well();
@@ -80,7 +112,11 @@ fn a_guest_starts_on_the_other_node_when_its_node_loses_power() {
     let wrote = site.wrote("alpha");
     cut_power(&mut site, "alpha");
     site.runs_on("beta");
-    assert!(site.began("beta").is_some_and(|began| began >= wrote), "{}", site.tell());
+    assert!(
+        site.began("beta").is_some_and(|began| began >= wrote),
+        "{}",
+        site.tell()
+    );
     // It comes back, and takes nothing away.
     let pid = site.process("beta");
     site.volumes.site.machine_mut("alpha").start();

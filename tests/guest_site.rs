@@ -76,7 +76,9 @@ impl GuestSite {
 
     /// What a node shows of the guest.
     pub fn shown(&self, node: &str) -> String {
-        self.machine(node).command(&["guest", "show", "mail"]).text()
+        self.machine(node)
+            .command(&["guest", "show", "mail"])
+            .text()
     }
 
     /// A fact that a node shows of it.
@@ -89,28 +91,41 @@ impl GuestSite {
 
     /// The process of its QEMU on a node.
     pub fn process(&self, node: &str) -> Option<u32> {
-        self.fact(node, "process")?.parse().ok().filter(|pid| *pid > 0)
+        self.fact(node, "process")?
+            .parse()
+            .ok()
+            .filter(|pid| *pid > 0)
     }
 
     /// The last number that it has written, on a node.
     pub fn wrote(&self, node: &str) -> u64 {
         let said = self.said(node);
-        let numbers = said.lines().filter_map(|line| line.split("guest: wrote ").nth(1));
-        numbers.filter_map(|number| number.trim().parse().ok()).next_back().unwrap_or(0)
+        let numbers = said
+            .lines()
+            .filter_map(|line| line.split("guest: wrote ").nth(1));
+        numbers
+            .filter_map(|number| number.trim().parse().ok())
+            .next_back()
+            .unwrap_or(0)
     }
 
     /// The number with which it began last, on a node.
     pub fn began(&self, node: &str) -> Option<u64> {
         let said = self.said(node);
-        let numbers = said.lines().filter_map(|line| line.split("guest: begins with ").nth(1));
-        numbers.filter_map(|number| number.trim().parse().ok()).next_back()
+        let numbers = said
+            .lines()
+            .filter_map(|line| line.split("guest: begins with ").nth(1));
+        numbers
+            .filter_map(|number| number.trim().parse().ok())
+            .next_back()
     }
 
     /// Waits until it runs on a node, and writes.
     #[track_caller]
     pub fn runs_on(&self, node: &str) {
         let before = self.wrote(node);
-        let writes = || self.fact(node, "running").as_deref() == Some("1") && self.wrote(node) > before;
+        let writes =
+            || self.fact(node, "running").as_deref() == Some("1") && self.wrote(node) > before;
         assert!(eventually(PATIENCE, writes), "{}", self.tell());
         assert!(self.process(other(node)).is_none(), "{}", self.tell());
     }
@@ -133,7 +148,12 @@ impl GuestSite {
                 self.shown(node),
                 self.machine(node).command(&["volume", "list"]).text(),
                 lines[from..].join("\n"),
-                self.said(node).lines().rev().take(5).collect::<Vec<_>>().join("\n"),
+                self.said(node)
+                    .lines()
+                    .rev()
+                    .take(5)
+                    .collect::<Vec<_>>()
+                    .join("\n"),
             )
         };
         NODES.map(of).concat()
@@ -143,7 +163,9 @@ impl GuestSite {
 /// Whether a process lives.
 pub fn lives(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = status.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    let state = status
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
     state.is_some_and(|state| state != 'Z')
 }
 

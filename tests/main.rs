@@ -52,6 +52,7 @@ mod volume_disks;
 mod volume_guest;
 mod volume_in_use;
 mod volume_network;
+mod volume_only;
 mod volume_orders;
 mod volume_pair;
 mod volume_power;
