@@ -130,6 +130,43 @@ fn only_the_clients_of_one_node_write_whoever_owns_the_volume() {
 }
 
 #[test]
+fn a_change_that_the_cluster_did_not_record_in_time_takes_no_effect_later() {
+    lab::skip_unless_root!();
+    let volumes = VolumeSite::new("volume-admission-late");
+    let owner = volumes.in_sync();
+    let arbiter = volumes.site.arbiter.name();
+    let cuts = [("alpha", "beta"), ("alpha", arbiter), ("beta", arbiter)];
+    let cuts = cuts.map(|(one, other)| volumes.site.cut(one, other));
+    let admit = ["volume", "admit", "mail", other(owner)];
+    let said = volumes.site.machine(owner).command(&admit);
+    said.refused(&["was withdrawn"]);
+    drop(cuts);
+    volumes.in_sync();
+    for node in ["alpha", "beta"] {
+        assert_eq!(volumes.fact(node, "only clients of"), None);
+        assert_eq!(write(&volumes, node, 1), Ok(()));
+    }
+}
+
+#[test]
+fn a_node_serves_when_the_hand_over_to_it_has_ended_and_names_have_no_case() {
+    lab::skip_unless_root!();
+    let volumes = VolumeSite::new("volume-admission-at-once");
+    for _ in 0..4 {
+        let owner = volumes.in_sync();
+        let at = |node| volumes.site.machine(node);
+        at(owner).command(&["volume", "hand-over", "mail"]).well();
+        let next = at(other(owner));
+        next.command(&["volume", "admit", "mail", "--all"]).well();
+        let loud = other(owner).to_uppercase();
+        next.command(&["volume", "admit", "mail", &loud]).well();
+        let only = volumes.fact(other(owner), "only clients of");
+        assert_eq!(only.as_deref(), Some(other(owner)));
+        next.command(&["volume", "admit", "mail", "--all"]).well();
+    }
+}
+
+#[test]
 fn a_client_that_is_left_behind_changes_nothing_after_a_hand_over_with_clients() {
     lab::skip_unless_root!();
     let volumes = VolumeSite::new("volume-stray");

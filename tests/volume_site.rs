@@ -369,6 +369,17 @@ impl Client {
         self.reply()
     }
 
+    /// Gives up a range, which reads as zeroes here.
+    pub fn trim(&mut self, block: u64, bytes: u32) -> io::Result<()> {
+        self.request(0, 4, block, bytes)?;
+        self.reply()
+    }
+
+    pub fn zero(&mut self, block: u64, bytes: u32) -> io::Result<()> {
+        self.request(0, 6, block, bytes)?;
+        self.reply()
+    }
+
     pub fn read(&mut self, block: u64) -> io::Result<Vec<u8>> {
         self.request(0, 0, block, BLOCK as u32)?;
         self.reply()?;

@@ -135,20 +135,10 @@ impl Supervisor {
             return self.trial_without_proxy(version, &told.shown);
         }
         version.take.fresh = self.changing.requests.running().iter().any(|one| one.fresh);
-        let message = self.trial_message(&version);
-        let descriptors = message.as_ref().map(|_| self.trial_descriptors(&version));
-        let without_proxy = self.is_without_proxy();
-        let given = match &mut self.slots.serving.running {
-            Some(proxy) if let (Some(message), Some(all)) = (&message, &descriptors) => {
-                let given = serving::give_as(proxy, version.plan(), message, all);
-                given.map_err(|error| error.to_string())
-            }
-            _ if version.is_without_proxy() => self.try_parts(&version),
-            None if without_proxy => self.start_candidate(&version),
-            Some(proxy) => serving::give(proxy, &version).map_err(|error| error.to_string()),
-            None => Err("the proxy died meanwhile".to_owned()),
-        };
+        let given = self.hand_version(&version);
         version.take.fresh = false;
+        // No role will report that it has it.
+        let taken = version.is_idle().then_some(version.take.version);
         match given {
             Ok(()) => {
                 self.versions.candidate = Some(Candidate {
@@ -157,8 +147,29 @@ impl Supervisor {
                     shown: told.shown,
                     until: Instant::now() + TAKE_LIMIT,
                 });
+                if let Some(number) = taken {
+                    self.change_taken(number, "");
+                }
             }
             Err(error) => self.refuse_change(&error, &told.shown),
+        }
+    }
+
+    /// Hands the version of a change to the role that decides on it.
+    fn hand_version(&mut self, version: &Version) -> Result<(), String> {
+        let message = self.trial_message(version);
+        let descriptors = message.as_ref().map(|_| self.trial_descriptors(version));
+        let without_proxy = self.is_without_proxy();
+        match &mut self.slots.serving.running {
+            Some(proxy) if let (Some(message), Some(all)) = (&message, &descriptors) => {
+                let given = serving::give_as(proxy, version.plan(), message, all);
+                given.map_err(|error| error.to_string())
+            }
+            _ if version.is_idle() => Ok(()),
+            _ if version.is_without_proxy() => self.try_parts(version),
+            None if without_proxy => self.start_candidate(version),
+            Some(proxy) => serving::give(proxy, version).map_err(|error| error.to_string()),
+            None => Err("the proxy died meanwhile".to_owned()),
         }
     }
 
@@ -195,7 +206,7 @@ impl Supervisor {
     }
 
     /// The proxy finishes what it has, where a version has no listener any more.
-    fn see_off_without_listeners(&mut self) {
+    pub(super) fn see_off_without_listeners(&mut self) {
         if self.is_without_proxy()
             && let Some(proxy) = self.slots.serving.running.take()
         {

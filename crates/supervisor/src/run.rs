@@ -100,9 +100,10 @@ impl Supervisor {
         self.carried.loader_began();
     }
 
-    /// Whether a role takes orders.
+    /// Whether a role takes orders, or none has to.
     pub(super) fn serves(&self) -> bool {
-        self.slots[self.decider(self.versions.kept.as_ref())].is_ready()
+        let is_idle = self.versions.kept.as_ref().is_some_and(Version::is_idle);
+        is_idle || self.slots[self.decider(self.versions.kept.as_ref())].is_ready()
     }
 
     fn wait(&self) -> Result<(), Errno> {
@@ -358,9 +359,11 @@ impl Supervisor {
             self.open_control();
         }
         self.keep_version();
-        match self.is_without_proxy() {
-            true => self.follow_version(),
-            false => self.start_proxy(),
+        match &self.versions.kept {
+            // No role will report that it is ready.
+            Some(kept) if kept.is_idle() => self.proxy_ready(),
+            Some(kept) if kept.is_without_proxy() => self.follow_version(),
+            _ => self.start_proxy(),
         }
         Ok(())
     }
@@ -521,8 +524,12 @@ impl Supervisor {
             return;
         }
         if self.is_without_proxy() {
-            // It was started for a change, which cannot be had.
-            return self.change_failed(None, "the proxy ended before it served");
+            // It was started for a change, which cannot be had, or for a candidate.
+            self.change_failed(None, "the proxy ended before it served");
+            if self.cluster.trial.is_some() {
+                self.went_back("the proxy died");
+            }
+            return;
         }
         tell::ended(
             &mut self.voice,

@@ -53,6 +53,9 @@ pub fn serves(voice: &mut Voice, version: &Version) {
 /// What a version serves, and on how many addresses.
 fn serving(version: &Version) -> String {
     let size = size(version);
+    if version.is_idle() {
+        return "serving nothing: the version has nothing for this node".to_owned();
+    }
     match size.contains("address") {
         true => format!("serving on {size}"),
         false => format!("serving {size}"),

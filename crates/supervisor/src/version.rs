@@ -75,6 +75,11 @@ impl Version {
         self.plan().without_proxy
     }
 
+    /// Whether nothing in it is for any role: a member of a cluster may serve nothing.
+    pub fn is_idle(&self) -> bool {
+        self.is_without_proxy() && self.plan().parts.is_empty()
+    }
+
     /// Whether it has parts beside the proxy and what they run is not known, as of a version
     /// whose role was adopted.
     pub fn lacks_parts(&self) -> bool {

@@ -1,6 +1,7 @@
 //! What a served volume has done: counted by its thread, read for reports.
 
 use crate::disk::{Completion, Failure, Operation, Token};
+use crate::export::Counters;
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -52,6 +53,7 @@ pub struct Count {
 pub struct Meter {
     numbers: Mutex<Numbers>,
     clients: AtomicUsize,
+    accepted: AtomicU64,
     refused: AtomicU64,
 }
 
@@ -95,9 +97,15 @@ impl Meter {
         self.refused.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_clients(&self, clients: usize, refused: u64) {
+    /// Connections of clients since the volume was opened.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_clients(&self, clients: usize, counters: Counters) {
         self.clients.store(clients, Ordering::Relaxed);
-        self.refused.store(refused, Ordering::Relaxed);
+        self.accepted.store(counters.accepted, Ordering::Relaxed);
+        self.refused.store(counters.refused, Ordering::Relaxed);
     }
 }
 

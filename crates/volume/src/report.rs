@@ -69,6 +69,12 @@ pub const CONNECTED_NUMBER: &str = "connected";
 pub const RESYNCS: &str = "resyncs";
 /// The number of clients.
 pub const CLIENTS: &str = "clients";
+/// The number of connections of clients since the volume was opened.
+pub const ACCEPTED: &str = "client connections";
+/// The number of clients at the other node of a volume with two copies, if it is connected.
+pub const CLIENTS_THERE: &str = "clients at the other node";
+/// The number of connections of clients there.
+pub const ACCEPTED_THERE: &str = "client connections at the other node";
 /// The number of connections that were closed because all places for clients were taken.
 pub const CLIENTS_REFUSED: &str = "clients refused";
 
@@ -205,6 +211,21 @@ const NUMBERS: &[[&str; 3]] = &[
     ],
     [CLIENTS, "evenkeel_volume_clients", "Connected clients."],
     [
+        ACCEPTED,
+        "evenkeel_volume_client_connections_total",
+        "Connections of clients since the volume was opened.",
+    ],
+    [
+        CLIENTS_THERE,
+        "evenkeel_volume_other_clients",
+        "Connected clients at the node with the other copy.",
+    ],
+    [
+        ACCEPTED_THERE,
+        "evenkeel_volume_other_client_connections_total",
+        "Connections of clients at the node with the other copy.",
+    ],
+    [
         CLIENTS_REFUSED,
         "evenkeel_volume_clients_refused_total",
         "Connections that were closed because all places for clients were taken.",
@@ -320,16 +341,15 @@ fn subject(volume: Status) -> Subject {
     subject.events.extend(sums.events.iter().cloned());
     subject.events.sort_by_key(|event| event.at.boottime_ms);
     let subject = checked(facts(subject, &volume), &sums);
-    let clients = if is_served {
-        volume.meter.clients() as u64
-    } else {
-        0
-    };
+    // Clients of a copy that follows are clients of the volume, too.
+    let is_open = volume.served.is_some();
+    let open = |number: u64| if is_open { number } else { 0 };
     let size = size_of(&volume);
     let subject = subject
         .number(SIZE, size)
         .number(SERVING, u64::from(is_served))
-        .number(CLIENTS, clients)
+        .number(CLIENTS, open(volume.meter.clients() as u64))
+        .number(ACCEPTED, open(volume.meter.accepted()))
         .number(CLIENTS_REFUSED, volume.meter.refused());
     counts.into_iter().fold(subject, numbers)
 }
@@ -470,6 +490,11 @@ fn mirrored(subject: Subject, shown: &Shown) -> Subject {
         .number(CONNECTED_NUMBER, u64::from(shown.link.is_ok()))
         .number(DIRTY, dirty_bytes)
         .number(RESYNCS, shown.resyncs);
+    if let Some(users) = shown.users {
+        subject = subject
+            .number(CLIENTS_THERE, users.clients.into())
+            .number(ACCEPTED_THERE, users.accepted);
+    }
     if let Some(only) = &shown.only {
         subject = subject.fact(ONLY_CLIENTS_OF, only.clone());
     }
@@ -497,6 +522,19 @@ fn mirrored(subject: Subject, shown: &Shown) -> Subject {
         subject = subject.fact("resync", left);
     }
     subject
+}
+
+/// The clients of a volume in words: how many, and of two nodes where each is. None if there
+/// is no client.
+pub fn clients_words(counts: &[(&str, u64)]) -> Option<String> {
+    let some = counts.iter().filter(|(_, count)| *count > 0);
+    let words: Vec<String> = match counts {
+        [_] => some.map(|(_, count)| count.to_string()).collect(),
+        _ => some
+            .map(|(node, count)| format!("{count} at {node}"))
+            .collect(),
+    };
+    (!words.is_empty()).then(|| format!("has clients ({})", words.join(", ")))
 }
 
 /// A number of bytes in a unit that fits.

@@ -255,8 +255,8 @@ impl Single {
                 any = true;
             }
             if !any {
-                let refused = self.export.counters().refused;
-                self.meter.set_clients(self.export.clients(), refused);
+                let counters = self.export.counters();
+                self.meter.set_clients(self.export.clients(), counters);
                 return;
             }
             self.disk.start();

@@ -131,17 +131,10 @@ fn build(
     (loaded, running, lines): (&mut Loaded, Vec<Running>, Vec<String>),
     voice: &mut Voice,
 ) -> Outcome {
-    let mut config = judge(loaded, wishes, !running.is_empty(), voice)?;
+    // A member of a cluster may have nothing to serve.
+    let mut config = judge(loaded, wishes, load.set || !running.is_empty(), voice)?;
     process::apply_plan(&mut config, &wishes.plan);
-    let serves = serves(&config, &running, voice.form());
-    let previous = load.previous.as_ref();
-    if load.set && previous.is_some_and(|plan| plan.without_proxy == serves) {
-        voice.alert(match serves {
-            true => "a version of the cluster cannot bring the first listener; restart this node to change that",
-            false => "a version of the cluster cannot remove the last listener; restart this node to change that",
-        });
-        return Err(Refusal::default());
-    }
+    let serves = serves(&config, load.set || !running.is_empty(), voice.form());
     let proxy = compare::words(before.recording.as_ref(), &loaded.recording);
     let names = wishes.files.iter().chain(&wishes.address_files);
     let plan = Plan {
@@ -181,10 +174,10 @@ fn build(
     Ok(made)
 }
 
-/// Whether there is something for a proxy.
-fn serves(config: &Config, running: &[Running], form: Form) -> bool {
+/// Whether there is something for a proxy; `others`: it need not be.
+fn serves(config: &Config, others: bool, form: Form) -> bool {
     match form {
-        Form::Own => config.listens() || running.is_empty(),
+        Form::Own => config.listens() || !others,
         // Its worker has a socket to its master, which is enough for it.
         Form::Haproxy => true,
         Form::Keepalived => false,

@@ -113,13 +113,13 @@ fn what_would_destroy_something_is_refused_with_words() {
         "{}",
         bed.good(&["volume", "list"])
     );
-    assert!(import(&["source"]).contains("volume 'mail' is in use by 1 client: stop them first"));
+    assert!(import(&["source"]).contains("volume 'mail' has clients (1): stop them first"));
     let exported = bed.run(&["volume", "export", "mail", "back"]);
     assert_eq!(exported.code(), Some(0));
     assert!(
         exported
             .stderr
-            .contains("warning: volume mail has 1 client: the export is not crash-consistent"),
+            .contains("warning: volume mail has clients (1): the export is not crash-consistent"),
         "{exported:?}"
     );
     assert!(client.still_works());

@@ -111,7 +111,7 @@ fn restores(bed: &Bed, xfs: &Xfs, stamp: &str) {
     );
     let yes = [&restore[..], &["--yes"]].concat();
     let client = Connected::new(&bed.socket("mail"));
-    let refused = || bed.run(&yes).stderr.contains("is in use by 1 client");
+    let refused = || bed.run(&yes).stderr.contains("has clients (1)");
     assert!(eventually(PATIENCE, refused));
     assert!(client.still_works());
     let outcome = bed.run(&["volume", "restore", "mail", "20200101T000000Z", "--yes"]);

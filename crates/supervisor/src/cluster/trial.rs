@@ -35,10 +35,10 @@ impl Supervisor {
         all
     }
 
-    /// Virtual addresses alone follow when they are accepted; until then no role knows
-    /// of them.
+    /// What runs beside a proxy alone follows when it is accepted; until then no role knows
+    /// of it, and a proxy that has no listener any more goes on.
     pub(in super::super) fn trial_without_proxy(&mut self, version: Version, shown: &str) {
-        let words = "its virtual addresses are applied when it is accepted".to_owned();
+        let words = "it is applied when it is accepted".to_owned();
         self.trial_begins(version);
         self.tell_change(&[(Gravity::Notice, words)], shown);
     }
@@ -64,9 +64,12 @@ impl Supervisor {
             return self.answer_set(ask, false, "no candidate version is being tried");
         };
         trial.accepting = Some((ask, Instant::now() + BACK_LIMIT));
+        // A proxy that was started for the candidate has nothing to go back to.
+        let is_first = self.versions.kept.as_ref();
+        let is_first = is_first.is_some_and(Version::is_without_proxy);
         match &mut self.slots.serving.running {
             // If this fails, the role has ended; the main loop notices that.
-            Some(proxy) if !trial.version.is_without_proxy() => {
+            Some(proxy) if !trial.version.is_without_proxy() && !is_first => {
                 let _ = proxy.say(&Message::Accept);
             }
             _ => self.trial_ended(),
@@ -84,6 +87,7 @@ impl Supervisor {
         self.cluster.accepted = Some(trial.set);
         self.versions.unsettled = None;
         self.keep_version();
+        self.see_off_without_listeners();
         self.follow_version();
         if let Some((ask, _)) = trial.accepting {
             self.answer_set(ask, true, "");
@@ -121,6 +125,11 @@ impl Supervisor {
         trial.back_until = Some(Instant::now() + BACK_LIMIT);
         if trial.version.is_without_proxy() {
             // No role knows of it yet.
+            return self.gone_back("");
+        }
+        if self.is_without_proxy() {
+            // The proxy was started for it.
+            self.see_off_without_listeners();
             return self.gone_back("");
         }
         // Without one, the next begins with the accepted version.

@@ -104,6 +104,14 @@ impl Connection {
         Err(last)
     }
 
+    /// Another descriptor of its socket.
+    pub(super) fn socket(&self) -> io::Result<OwnedFd> {
+        match self {
+            Connection::Unix(stream) => stream.try_clone().map(OwnedFd::from),
+            Connection::Tcp(stream) => stream.try_clone().map(OwnedFd::from),
+        }
+    }
+
     fn patience(&self, limit: Option<Duration>) -> io::Result<()> {
         match self {
             Connection::Unix(stream) => {

@@ -8,8 +8,10 @@
 
 mod address;
 mod connection;
+mod ender;
 
 pub use address::{Address, AddressError, Server};
+pub use ender::Ender;
 
 use connection::{Connection, is_silence};
 use protocol::nbd::client::{Body, Head, Offer, Refusal, Wish};
@@ -18,6 +20,7 @@ use protocol::nbd::{Errno, client};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a server may be away in the middle.
@@ -79,6 +82,9 @@ pub enum ClientError {
         /// For how long.
         seconds: u64,
     },
+    /// It was ended ([`Ender`]).
+    #[error("{0}: ended")]
+    Ended(Address),
     /// It does not keep to the protocol.
     #[error("{0}: {1}")]
     Protocol(Address, Refusal),
@@ -146,6 +152,8 @@ pub struct Client {
     asked: BTreeMap<u64, Asked>,
     /// When the connection broke for the first time since the last reply.
     broken_since: Option<Instant>,
+    /// Who may end it.
+    ender: Arc<Ender>,
 }
 
 impl Client {
@@ -155,7 +163,7 @@ impl Client {
     /// # Errors
     /// The server cannot be reached, or does not offer the export.
     pub fn connect(address: Address) -> Result<Client, ClientError> {
-        Client::open(address, None)
+        Client::open(address, None, Arc::default())
     }
 
     /// Connects to a server that may be silent for so long.
@@ -163,11 +171,26 @@ impl Client {
     /// # Errors
     /// The server cannot be reached, or does not offer the export.
     pub fn connect_within(address: Address, limit: Duration) -> Result<Client, ClientError> {
-        Client::open(address, Some(limit))
+        Client::open(address, Some(limit), Arc::default())
     }
 
-    fn open(address: Address, limit: Option<Duration>) -> Result<Client, ClientError> {
+    /// Connects, until somebody ends it.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or does not offer the export, or it was ended.
+    pub fn connect_until(address: Address, ender: Arc<Ender>) -> Result<Client, ClientError> {
+        Client::open(address, None, ender)
+    }
+
+    fn open(
+        address: Address,
+        limit: Option<Duration>,
+        ender: Arc<Ender>,
+    ) -> Result<Client, ClientError> {
         let (connection, offer) = Connection::open(&address, false, limit)?;
+        if ender.know(&connection).is_err() {
+            return Err(ClientError::Ended(address));
+        }
         Ok(Client {
             address,
             connection,
@@ -176,6 +199,7 @@ impl Client {
             next: 0,
             asked: BTreeMap::new(),
             broken_since: None,
+            ender,
         })
     }
 
@@ -250,6 +274,9 @@ impl Client {
         let begun = *self.broken_since.get_or_insert_with(Instant::now);
         let mut why = broken.to_string();
         loop {
+            if self.ender.has_ended() {
+                return Err(ClientError::Ended(self.address.clone()));
+            }
             if begun.elapsed() >= AWAY_MAX {
                 return Err(ClientError::Gone {
                     address: self.address.clone(),
@@ -268,6 +295,9 @@ impl Client {
                             before,
                             now,
                         });
+                    }
+                    if self.ender.know(&connection).is_err() {
+                        return Err(ClientError::Ended(self.address.clone()));
                     }
                     self.connection = connection;
                     offer.size = self.offer.size;

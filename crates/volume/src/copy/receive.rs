@@ -4,12 +4,13 @@
 use super::chunk::{self, CHUNK_BYTES, OFFER_CHUNKS_MAX, Part, Sum, Whole};
 use super::frame::Frame;
 use super::{CopyError, Frames, SILENT_MAX};
-use crate::client::{Address, Ask, Client, Done};
+use crate::client::{Address, Ask, Client, Done, Ender};
 use crate::config::size_words;
 use crate::transfer::{Source, TransferError, allocated, data_of, is_zero};
 use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 /// Chunks that were asked for and have not come, at most: twice what a sender offers at a time.
 const WANTED_MAX: usize = 16 * OFFER_CHUNKS_MAX;
@@ -23,12 +24,17 @@ const STABLE_BYTES: u64 = 256 << 20;
 const CHECKED_BYTES: u64 = 64 << 20;
 
 /// Receives what the other end of a stream sends, and writes it to a volume. What is wrong is
-/// also said to the other end.
+/// also said to the other end. It may be ended from another thread while it waits for the volume.
 ///
 /// # Errors
 /// The connection broke, the volume fails or is not suitable, or the other side is not sane.
-pub fn receive(stream: &UnixStream, name: &str, address: &Address) -> Result<(), CopyError> {
-    let received = begin(stream, name, address);
+pub fn receive(
+    stream: &UnixStream,
+    name: &str,
+    address: &Address,
+    ender: &Arc<Ender>,
+) -> Result<(), CopyError> {
+    let received = begin(stream, name, address, ender);
     if let Err(error) = &received
         && !matches!(error, CopyError::Broken(_))
     {
@@ -40,7 +46,12 @@ pub fn receive(stream: &UnixStream, name: &str, address: &Address) -> Result<(),
     received
 }
 
-fn begin(stream: &UnixStream, name: &str, address: &Address) -> Result<(), CopyError> {
+fn begin(
+    stream: &UnixStream,
+    name: &str,
+    address: &Address,
+    ender: &Arc<Ender>,
+) -> Result<(), CopyError> {
     let timeout = stream.set_read_timeout(Some(SILENT_MAX));
     timeout.map_err(CopyError::Broken)?;
     let mut input = BufReader::new(stream);
@@ -52,7 +63,8 @@ fn begin(stream: &UnixStream, name: &str, address: &Address) -> Result<(), CopyE
     else {
         return Err(UNEXPECTED);
     };
-    let connect = || Client::connect(address.clone()).map_err(TransferError::from);
+    let connect =
+        || Client::connect_until(address.clone(), ender.clone()).map_err(TransferError::from);
     let (mut reads, writes) = (connect()?, connect()?);
     let has = reads.offer().size;
     if has < size {
@@ -84,7 +96,7 @@ fn begin(stream: &UnixStream, name: &str, address: &Address) -> Result<(), CopyE
         compares,
     })?;
     receiving.run()?;
-    let mut source = Source::connect(address.clone())?;
+    let mut source = Source::Server(Box::new(connect()?));
     let sum = receiving.check(&mut source)?;
     receiving.frames.send(&Frame::Done(sum))
 }

@@ -22,7 +22,8 @@ const MAGIC: [u8; 4] = *b"EVL1";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Kind {
-    /// The sender lives. `number`: 1 if it serves.
+    /// The sender lives. `number`: 1 if it serves; `count`: its clients; `first`: the
+    /// connections of clients that it had.
     Pulse = 1,
     /// [`crate::replica::Message::Hello`].
     Hello,

@@ -61,8 +61,16 @@ impl Mirror {
     /// Only clients of this node (empty: of both) are to write from now on.
     pub(super) fn admit(&mut self, only: String) {
         if self.replica.serves().is_some() {
+            let recorded = &self.lease.recorded.clients;
+            // One that was proposed may still be recorded: this one counts after it.
+            let wanted = self.clients.admission.wanted.as_ref();
+            let count = wanted.map_or(0, |wanted| wanted.count).max(recorded.count);
+            let last = Admitted {
+                count,
+                ..Admitted::default()
+            };
             self.clients.admission.proposed = None;
-            self.clients.admission.wanted = Some(self.lease.recorded.clients.next(only));
+            self.clients.admission.wanted = Some(last.next(only));
             self.shown.is_due = true;
         }
     }

@@ -39,6 +39,7 @@ mod without_majority;
 
 pub use apart::Apart;
 pub use local::Sums;
+pub use peer::Users;
 pub use shown::{NO_CLUSTER, Shown, ShownSize};
 
 use crate::config::WithoutMajority;

@@ -17,6 +17,15 @@ const PULSE: Duration = Duration::from_millis(500);
 /// A node from which nothing came for so long is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 
+/// The clients that are connected at a node.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Users {
+    /// How many there are.
+    pub clients: u32,
+    /// How many connections there were since the volume was opened there.
+    pub accepted: u64,
+}
+
 /// A connection with what is known of the other side.
 #[derive(Debug)]
 struct Connected {
@@ -27,6 +36,10 @@ struct Connected {
     interest: EventFlags,
     /// It says that it serves.
     serves: bool,
+    /// Its clients, as it says.
+    users: Option<Users>,
+    /// The clients here, as it was told.
+    told: Users,
 }
 
 /// The other node.
@@ -68,6 +81,11 @@ impl Peer {
         self.connected.as_ref().is_some_and(|one| one.serves)
     }
 
+    /// Its clients; None while that is not known.
+    pub(super) fn users(&self) -> Option<Users> {
+        self.connected.as_ref()?.users
+    }
+
     /// Takes a connection; the one before it is closed.
     pub(super) fn connect(
         &mut self,
@@ -89,6 +107,8 @@ impl Peer {
             pulsed: now.checked_sub(PULSE).unwrap_or(now),
             interest: EventFlags::IN,
             serves: false,
+            users: None,
+            told: Users::default(),
         });
         Some(id)
     }
@@ -127,22 +147,36 @@ impl Peer {
         Some(pulse.min(one.heard + SILENCE_MAX))
     }
 
-    /// Tells the other side that this one lives, and whether it serves.
-    pub(super) fn pulse(&mut self, serves: bool, now: Instant, at_once: bool) {
+    /// Tells the other side that this one lives, whether it serves, and which clients it has.
+    pub(super) fn pulse(&mut self, (serves, users): (bool, Users), now: Instant, at_once: bool) {
         if let Some(one) = &mut self.connected
-            && (at_once || now >= one.pulsed + PULSE)
+            && (at_once || now >= one.pulsed + PULSE || one.told != users)
         {
-            one.pulsed = now;
-            let head = Head::new(Kind::Pulse).number(u64::from(serves));
+            (one.pulsed, one.told) = (now, users);
+            let head = Head {
+                first: users.accepted,
+                count: users.clients,
+                ..Head::new(Kind::Pulse).number(u64::from(serves))
+            };
             one.session.send(&head);
         }
     }
 
     /// A pulse came. Returns whether the other side serves now and did not before, or the
-    /// other way round.
-    pub(super) fn pulsed(&mut self, serves: bool) -> bool {
-        let one = self.connected.as_mut();
-        one.is_some_and(|one| std::mem::replace(&mut one.serves, serves) != serves)
+    /// other way round; and whether anything changed.
+    pub(super) fn pulsed(&mut self, head: &Head) -> (bool, bool) {
+        let Some(one) = &mut self.connected else {
+            return (false, false);
+        };
+        let serves = head.number == 1;
+        // An earlier version sends zeroes.
+        let users = Some(Users {
+            clients: head.count,
+            accepted: head.first,
+        });
+        let has_changed = std::mem::replace(&mut one.serves, serves) != serves;
+        let is_news = std::mem::replace(&mut one.users, users) != users;
+        (has_changed, has_changed || is_news)
     }
 
     /// Receives what there is; then take it with [`Peer::next`].

@@ -87,6 +87,13 @@ impl Mirror {
         }
     }
 
+    /// Gives the rests of ranges to the replica.
+    pub(super) fn place_ready(&mut self) {
+        while let Some(id) = self.clients.next_ready() {
+            self.place(id);
+        }
+    }
+
     /// Tries again those that wait for an owner.
     pub(super) fn retry(&mut self) {
         for id in self.clients.take_waiting() {
@@ -206,6 +213,8 @@ impl Mirror {
             (Some(Answer::Refused), None) => self.end(id, Err(Errno::SHUTDOWN)),
             _ => self.end(id, Err(Errno::IO)),
         }
+        // The replica has nothing to do with it, so nothing else brings the rest of a range on.
+        self.place_ready();
         if self.clients.has_waiting() && self.peer.serves() {
             self.retry();
         }

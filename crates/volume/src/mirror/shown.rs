@@ -22,6 +22,8 @@ pub struct Shown {
     pub link: Result<(), String>,
     /// The name of the other node.
     pub other: String,
+    /// The clients that are connected there; None while that is not known.
+    pub users: Option<super::Users>,
     /// The node that has the lease; empty: none, or not known.
     pub owner: String,
     /// The copies that have every acknowledged write, as the cluster knows it; `true` first
@@ -136,6 +138,7 @@ impl Mirror {
                 None => Err(self.peer.why_not.clone()),
             },
             other: self.lease.names.other.clone(),
+            users: self.peer.users(),
             owner: self.lease.holder.clone(),
             in_sync: record.map(|record| {
                 let has = |node| InSync::contains(record.in_sync, node);

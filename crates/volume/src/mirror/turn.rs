@@ -6,6 +6,7 @@ use super::founding::{self, Founding};
 use super::lease::News;
 use super::local::FOUNDING;
 use super::mailbox::{Letter, Wish};
+use super::peer::Users;
 use super::record::ME;
 use super::{Data, LETTERS_KEY, Mirror, MirrorError, STOP_KEY, boottime, durable, moment, wire};
 use crate::export::KEYS;
@@ -123,9 +124,7 @@ impl Mirror {
             self.actions = some;
         }
         // Not before: its messages have to be sent in their order.
-        while let Some(id) = self.clients.next_ready() {
-            self.place(id);
-        }
+        self.place_ready();
     }
 
     fn act(&mut self, action: Action<Data>) {
@@ -162,7 +161,8 @@ impl Mirror {
                 self.shown.is_due = true;
                 (self.outside.say)(notice.to_string());
                 if matches!(notice, Notice::Serves { .. }) {
-                    self.peer.pulse(true, Instant::now(), true);
+                    let users = self.users();
+                    self.peer.pulse((true, users), Instant::now(), true);
                 }
             }
         }
@@ -220,14 +220,15 @@ impl Mirror {
         self.tell_rank();
         self.look_at_snapshot();
         let serves = self.replica.serves().is_some();
-        self.peer.pulse(serves, now, false);
+        let users = self.users();
+        self.peer.pulse((serves, users), now, false);
         if let Err(error) = self.peer.flush() {
             self.lose(error);
         }
-        let refused = self.export.counters().refused;
+        let counters = self.export.counters();
         self.outside
             .meter
-            .set_clients(self.export.clients(), refused);
+            .set_clients(self.export.clients(), counters);
         self.show(now);
     }
 
@@ -238,21 +239,19 @@ impl Mirror {
         let mut any = false;
         while let Some(incoming) = self.peer.next() {
             any = true;
-            let kind = match &incoming {
-                Incoming::Head(head) | Incoming::Data(head, _) | Incoming::Value(head, _) => {
-                    (head.kind, head.number)
-                }
+            let head = match &incoming {
+                Incoming::Head(head) | Incoming::Data(head, _) | Incoming::Value(head, _) => *head,
             };
-            match kind {
-                (Kind::Pulse, serves) => {
-                    let has_changed = self.peer.pulsed(serves == 1);
-                    self.shown.is_due |= has_changed;
+            match head.kind {
+                Kind::Pulse => {
+                    let (has_changed, is_news) = self.peer.pulsed(&head);
+                    self.shown.is_due |= is_news;
                     if has_changed || self.clients.has_waiting() {
                         self.retry();
                     }
                 }
-                (Kind::AskRead | Kind::AskWrite | Kind::AskFlush, _) => self.asked_there(incoming),
-                (Kind::Answer, _) => self.answered(incoming),
+                Kind::AskRead | Kind::AskWrite | Kind::AskFlush => self.asked_there(incoming),
+                Kind::Answer => self.answered(incoming),
                 _ => {
                     if let Some(session) = self.peer.session()
                         && let Some(message) = wire::message(incoming)
@@ -267,6 +266,14 @@ impl Mirror {
             self.lose(error);
         }
         any
+    }
+
+    /// The clients that are connected here.
+    fn users(&self) -> Users {
+        Users {
+            clients: u32::try_from(self.export.clients()).unwrap_or(u32::MAX),
+            accepted: self.export.counters().accepted,
+        }
     }
 
     /// Whether a message has an epoch that the cluster cannot have granted: this copy would
@@ -328,7 +335,8 @@ impl Mirror {
                             self.feed(Input::Order(Order::Resync { everything }));
                         }
                         let serves = self.replica.serves().is_some();
-                        self.peer.pulse(serves, now, true);
+                        let users = self.users();
+                        self.peer.pulse((serves, users), now, true);
                         self.shown.is_due = true;
                         self.found_again();
                     }

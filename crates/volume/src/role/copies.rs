@@ -4,7 +4,7 @@
 
 use super::listening::Listening;
 use super::worker::Shared;
-use crate::client::{Address, Server};
+use crate::client::{Address, Ender, Server};
 use crate::config::Volumes;
 use crate::copy::frame::Frame;
 use crate::copy::{CopyError, receive};
@@ -12,12 +12,15 @@ use crate::link::dial::{Cable, CopyReceiver, Registry, WireTrouble, dial_copy};
 use crate::link::greeting::{CopyGreeting, GreetingError};
 use crate::link::relay::{GONE, Peer, relay};
 use crate::link::{PORT, Trusted, Wire};
+use crate::report::clients_words;
 use crate::status::State;
 use part::lock;
 use part::voice::write_error;
+use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, PipeWriter, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -223,12 +226,14 @@ impl Copies {
             let words = format!("volume '{name}' on {me} is not served ({word}{colon}{why})");
             return refuse(words, true);
         }
-        let clients = status.meter.clients();
-        if clients > 0 {
-            let s = if clients == 1 { "" } else { "s" };
-            let words = format!(
-                "volume '{name}' on {me} is in use by {clients} client{s}: stop them first (`evenkeel volume show {name}`)"
-            );
+        let mut clients = vec![(me.as_str(), status.meter.clients() as u64)];
+        if let Some(shown) = &status.mirror {
+            let there = shown.users.unwrap_or_default();
+            clients.push((&shown.other, there.clients.into()));
+        }
+        if let Some(has) = clients_words(&clients) {
+            let words =
+                format!("volume '{name}' {has}: stop them first (`evenkeel volume show {name}`)");
             // One that has just ended may not be noticed yet.
             return refuse(words, true);
         }
@@ -246,6 +251,8 @@ impl Copies {
     /// Lets a node write a volume, until the end of that.
     fn serve(&self, wire: Wire, theirs: &CopyGreeting) -> Result<(), CopyError> {
         let (near, far) = UnixStream::pair().map_err(CopyError::Broken)?;
+        let ender = Arc::new(Ender::default());
+        let _watch = watch(&wire, &near, &ender).map_err(CopyError::Broken)?;
         let builder = std::thread::Builder::new().name("copy/relay".to_owned());
         builder
             .spawn(move || relay(wire, far, Peer::Node, GONE))
@@ -261,10 +268,39 @@ impl Copies {
         write_error(&format!(
             "evenkeel: volume {name}: {from} begins to copy into it\n"
         ));
-        let received = receive(&near, name, &address);
+        let received = receive(&near, name, &address, &ender);
         self.leave(name);
         received
     }
+}
+
+/// Ends a copy when the other side has closed the connection, also while the volume is waited
+/// for: until the returned value is dropped.
+fn watch(wire: &Wire, near: &UnixStream, ender: &Arc<Ender>) -> io::Result<PipeWriter> {
+    let (wire, near) = (wire.as_fd().try_clone_to_owned()?, near.try_clone()?);
+    let (ends, end) = io::pipe()?;
+    let ender = Arc::clone(ender);
+    let builder = std::thread::Builder::new().name("copy/watch".to_owned());
+    builder.spawn(move || {
+        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        loop {
+            let mut watched = [
+                PollFd::new(&wire, PollFlags::RDHUP),
+                PollFd::new(&ends, PollFlags::IN),
+            ];
+            // Interrupted or not: everything is looked at again.
+            let _ = poll(&mut watched, None);
+            if !watched[1].revents().is_empty() {
+                return;
+            }
+            if watched[0].revents().intersects(gone) {
+                ender.end();
+                let _ = near.shutdown(Shutdown::Both);
+                return;
+            }
+        }
+    })?;
+    Ok(end)
 }
 
 /// Sends the other side a refusal.

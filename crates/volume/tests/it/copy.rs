@@ -9,6 +9,7 @@ use std::net::Shutdown;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use volume::client::Address;
 use volume::copy::chunk::{CHUNK_BYTES, Sum};
@@ -70,7 +71,7 @@ impl Site {
         std::thread::scope(|scope| {
             scope.spawn(|| carry(&middle, &other, budget));
             scope.spawn(|| carry(&other, &middle, None));
-            let receiver = scope.spawn(move || receive(&far, "mail", &address));
+            let receiver = scope.spawn(move || receive(&far, "mail", &address, &Arc::default()));
             let sent = send(&near, &mut source, sending);
             drop(near);
             let received = receiver.join().unwrap();
@@ -246,7 +247,7 @@ fn a_sender_that_is_not_sane_is_refused_and_changes_nothing() {
     ] {
         let (near, far) = UnixStream::pair().unwrap();
         let address = site.address();
-        let receiver = std::thread::spawn(move || receive(&far, "mail", &address));
+        let receiver = std::thread::spawn(move || receive(&far, "mail", &address, &Arc::default()));
         let mut bytes = Vec::new();
         frames.iter().for_each(|frame| frame.encode(&mut bytes));
         // It may end before all is sent.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use volume::client::{Address, Ask, Client, ClientError, Done};
+use volume::client::{Address, Ask, Client, ClientError, Done, Ender};
 use volume::transfer::{self, Partial, Progress, Source, Target, TransferError};
 
 const SIZE: u64 = 64 << 20;
@@ -381,6 +381,26 @@ fn a_request_without_a_reply_is_sent_again_on_the_next_connection() {
     let mut client = connect(&uri);
     let done = client.call(Ask::Read(0, 4096)).unwrap();
     assert_eq!(done, Done::Data(0, vec![5; 4096]));
+}
+
+#[test]
+fn a_client_that_is_ended_does_not_wait_for_a_server_that_never_replies() {
+    let scratch = Scratch::new().unwrap();
+    let (asked, requests) = std::sync::mpsc::channel();
+    let uri = scripted(&scratch, move |_, mut stream| {
+        stream.read_exact(&mut [0; 28]).unwrap();
+        asked.send(stream).unwrap();
+    });
+    let address = Address::parse(&uri).unwrap();
+    let ender = Arc::new(Ender::default());
+    let mut client = Client::connect_until(address.clone(), ender.clone()).unwrap();
+    let waits = std::thread::spawn(move || client.call(Ask::Read(0, 4096)));
+    let _connection = requests.recv().unwrap();
+    ender.end();
+    let error = waits.join().unwrap().unwrap_err();
+    assert!(matches!(error, ClientError::Ended(_)), "{error}");
+    let error = Client::connect_until(address, ender).unwrap_err();
+    assert!(matches!(error, ClientError::Ended(_)), "{error}");
 }
 
 #[test]

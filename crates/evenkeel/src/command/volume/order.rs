@@ -19,6 +19,7 @@ use volume::report::{
     BOTH_COPIES, COMPLETE, CONNECTED, COPIES, LAST, LINK, NO_OWNER, ONLY_CLIENTS_OF, OWNER,
     OWNER_HERE, SERVING,
 };
+use volume::status::State;
 
 /// How often the end of a hand-over is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -108,7 +109,13 @@ pub(super) fn tell(instance: &Instance, message: &OfVolume) -> Result<(), String
 /// Hands a volume over, and waits until the other node has it.
 pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
-    let (instance, report) = asked(matches)?;
+    let not_asked = |words| {
+        format!(
+            "volume '{name}' was not handed over: {words}. A node whose role does not run gives its volumes up: \
+             `evenkeel volume show {name}` shows the owner"
+        )
+    };
+    let (instance, report) = asked(matches).map_err(not_asked)?;
     let subject = find(&report, &name)?;
     if subject.words(COPIES).is_none() {
         return Err(format!(
@@ -142,7 +149,7 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
     if with_clients && handed_over.is_err() {
         // It stays here, and so do its clients.
         return handed_over.map_err(|words| match admit_clients(matches, &name, &before) {
-            Ok(()) => words,
+            Ok(_) => words,
             Err(error) => format!(
                 "{words}. Only clients of {other} may write now ({error}): `evenkeel volume admit {name} {me}`"
             ),
@@ -166,32 +173,49 @@ fn only_of(subject: &Subject) -> String {
         .to_string()
 }
 
-/// Lets only clients of a node write, and waits until the cluster has recorded it.
-fn admit_clients(matches: &ArgMatches, name: &str, node: &str) -> Result<(), String> {
+/// A node as the file writes it, whatever the case of the word for it.
+pub(super) fn node_named(subject: &Subject, word: &str) -> String {
+    let copies = subject.words(COPIES).unwrap_or_default();
+    let mut nodes = copies.split(' ');
+    let node = nodes.find(|node| node.eq_ignore_ascii_case(word));
+    node.unwrap_or(word).to_owned()
+}
+
+/// Lets only clients of a node write, and waits until the cluster has recorded it. Returns the
+/// node as the file writes it.
+fn admit_clients(matches: &ArgMatches, name: &str, node: &str) -> Result<String, String> {
     let (instance, report) = asked(matches)?;
     let subject = find(&report, name)?;
     if subject.words(COPIES).is_some() && subject.value(OWNER_HERE) != Some(1) {
         return Err(not_owner(subject, name));
     }
-    let order = OfVolume::Admit {
+    let (node, before) = (node_named(subject, node), only_of(subject));
+    let order = |node: &str| OfVolume::Admit {
         name: name.to_owned(),
         node: node.to_owned(),
     };
-    tell(&instance, &order)?;
+    tell(&instance, &order(&node))?;
     let until = Instant::now() + ADMIT_LIMIT;
     loop {
         let (_, report) = asked(matches)?;
         let subject = find(&report, name)?;
         if only_of(subject) == node {
-            return Ok(());
+            return Ok(node);
         }
         if subject.value(OWNER_HERE) != Some(1) {
             return Err(not_owner(subject, name));
         }
         if Instant::now() >= until {
+            let happens = match tell(&instance, &order(&before)) {
+                Ok(()) => "the change was withdrawn".to_owned(),
+                Err(words) => format!(
+                    "the change may still take effect, because it was not withdrawn: {words}"
+                ),
+            };
+            let undo = if before.is_empty() { "--all" } else { &before };
             return Err(format!(
-                "the cluster has not recorded within {} s whose clients may write to volume '{name}': \
-                 `evenkeel volume show {name}` shows it",
+                "the cluster has not recorded within {} s whose clients may write to volume '{name}': {happens}. \
+                 `evenkeel volume show {name}` shows whose may; `evenkeel volume admit {name} {undo}` undoes the change",
                 ADMIT_LIMIT.as_secs()
             ));
         }
@@ -204,8 +228,7 @@ pub fn admit(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let node = matches.get_one::<String>("NODE").cloned();
     let node = node.unwrap_or_default();
-    admit_clients(matches, &name, &node)?;
-    Ok(match &*node {
+    Ok(match &*admit_clients(matches, &name, &node)? {
         "" => format!("clients of both nodes may write to volume {name}\n"),
         node => format!("only clients of {node} may write to volume {name}\n"),
     })
@@ -219,13 +242,15 @@ fn move_owner(matches: &ArgMatches, instance: &Instance, name: &str) -> Result<S
     let until = Instant::now() + HAND_OVER_LIMIT;
     loop {
         std::thread::sleep(LOOK_EVERY);
-        let (_, report) = asked(matches)?;
-        if let Some(words) = ended(&report, &name_of_volume)? {
-            return words;
-        }
+        // The role may be restarted meanwhile.
+        let silence = match asked(matches).and_then(|(_, report)| ended(&report, &name_of_volume)) {
+            Ok(Some(words)) => return words,
+            Ok(None) => String::new(),
+            Err(words) => format!(" ({words})"),
+        };
         if Instant::now() >= until {
             return Err(format!(
-                "the hand-over takes long: `evenkeel volume show {name_of_volume}` shows the progress"
+                "the hand-over takes long{silence}: `evenkeel volume show {name_of_volume}` shows the progress"
             ));
         }
     }
@@ -246,13 +271,14 @@ pub(super) fn not_owner(subject: &Subject, name: &str) -> String {
     }
 }
 
-/// How a hand-over has ended, if it has.
+/// How a hand-over has ended, if it has: the other node serves when this copy follows it.
 fn ended(report: &Report, name: &str) -> Result<Option<Result<String, String>>, String> {
     let subject = find(report, name)?;
     let owner = subject.words(OWNER).unwrap_or_default();
     let copies = subject.words(COPIES).unwrap_or_default();
     let other = copies.split_once(' ').map_or("", |(_, other)| other);
-    if subject.value(OWNER_HERE) != Some(1) && owner == other {
+    let follows = [State::Following, State::Filling].map(|state| state.words().0);
+    if owner == other && follows.contains(&&*subject.state.word) {
         return Ok(Some(Ok(format!("{other} serves volume {name}\n"))));
     }
     let last = subject.words(LAST).unwrap_or_default();
@@ -271,7 +297,8 @@ pub fn adopt(matches: &ArgMatches) -> Result<String, String> {
     confirmed(
         matches,
         |name| OfVolume::Adopt { name },
-        "this node's copy becomes the valid one; a copy with other data is refused and kept",
+        "this node's copy becomes the valid one. Writes that only the other node has are not served any more; its \
+         copy, if it has data, is refused and kept there",
     )
 }
 

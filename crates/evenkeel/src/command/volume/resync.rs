@@ -98,10 +98,10 @@ pub fn resync(matches: &ArgMatches) -> Result<String, String> {
 fn from(source: &str, subject: &Subject, names: (&str, &str, &str)) -> Result<(), String> {
     let (name, me, other) = names;
     let is_owner = subject.value(OWNER_HERE) == Some(1);
-    if source == "here" || source == me {
+    if source == "here" || source.eq_ignore_ascii_case(me) {
         return Ok(());
     }
-    if source != other {
+    if !source.eq_ignore_ascii_case(other) {
         return Err(format!(
             "volume '{name}' has no copy on '{source}': its copies are on {me} and {other}"
         ));

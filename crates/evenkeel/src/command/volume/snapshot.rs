@@ -2,7 +2,7 @@
 //! of the caller: the file system makes it at one instant. A restore writes through the
 //! volume's socket, so that every copy of the volume gets it.
 
-use super::transfer::{self, Stopped};
+use super::transfer::{self, Stopped, Users};
 use super::{asked, connects, find, section};
 use crate::command::{print, refuse, word};
 use clap::ArgMatches;
@@ -117,12 +117,15 @@ pub(super) fn restore(matches: &ArgMatches) -> ExitCode {
     let (name, stamp) = (word(matches, "NAME"), word(matches, "SNAPSHOT"));
     match prepare(matches, &name, &stamp) {
         Err(error) => error.exit(". Nothing was written"),
-        Ok((ends, signals, before)) => {
+        Ok(((ends, users), signals, before)) => {
             let copied = transfer::copy(&format!("restoring {name}"), ends, signals);
             match copied {
-                Ok(_) => print(&format!(
-                    "volume {name} is what it was at {stamp}; what it was before is snapshot {before}\n"
-                )),
+                Ok(_) => {
+                    transfer::warn_of_others(matches, &name, &users);
+                    print(&format!(
+                        "volume {name} is what it was at {stamp}; what it was before is snapshot {before}\n"
+                    ))
+                }
                 Err(error) => error.exit(&format!(
                     ". Volume {name} holds a part of the snapshot now: restore it again, or {before}, what it was before"
                 )),
@@ -135,7 +138,7 @@ fn prepare(
     matches: &ArgMatches,
     name: &str,
     stamp: &str,
-) -> Result<((Source, Target), SignalFd, Stamp), Stopped> {
+) -> Result<(((Source, Target), Users), SignalFd, Stamp), Stopped> {
     let (spec, _) = section(matches, name)?;
     let found = one(&spec, name, stamp)?;
     if !matches.get_flag("yes") {

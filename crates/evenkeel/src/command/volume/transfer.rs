@@ -22,7 +22,9 @@ use volume::client::{Address, Client, Server};
 use volume::config::size_words;
 use volume::device::{Snapshot, snapshot};
 use volume::layout::VOLUME_BYTES_MAX;
-use volume::report::{CLIENTS, SIZE, SOCKET};
+use volume::report::{
+    ACCEPTED, ACCEPTED_THERE, CLIENTS, CLIENTS_THERE, COPIES, SIZE, SOCKET, clients_words,
+};
 use volume::transfer::{self, Image, Partial, Progress, Source, Target, TransferError};
 
 /// Signals that end a copy. The last one comes when the terminal is closed.
@@ -73,8 +75,71 @@ impl Stopped {
 /// A volume that is served.
 struct Volume {
     address: Address,
-    clients: u64,
+    users: Users,
     size_bytes: u64,
+}
+
+/// The clients of a volume, at both nodes of one with two copies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Users {
+    /// By node: the clients, and how many there have been. Of the other node, these are not
+    /// known while it is not connected.
+    here: (String, u64, u64),
+    there: Option<(String, Option<(u64, u64)>)>,
+}
+
+impl Users {
+    fn of(subject: &Subject) -> Users {
+        let number = |name| subject.value(name).unwrap_or_default();
+        let copies = subject.words(COPIES).unwrap_or_default();
+        let (me, other) = copies.split_once(' ').unwrap_or((&copies, ""));
+        let there = subject
+            .value(CLIENTS_THERE)
+            .zip(subject.value(ACCEPTED_THERE));
+        Users {
+            here: (me.to_owned(), number(CLIENTS), number(ACCEPTED)),
+            there: (!other.is_empty()).then(|| (other.to_owned(), there)),
+        }
+    }
+
+    /// The clients that there are, in words.
+    fn words(&self) -> Option<String> {
+        let (me, here, _) = &self.here;
+        let mut counts = vec![(me.as_str(), *here)];
+        if let Some((other, there)) = &self.there {
+            counts.push((other, there.map_or(0, |(clients, _)| clients)));
+        }
+        clients_words(&counts)
+    }
+
+    /// What an operator is to know at the end of a command that wrote the volume as its only
+    /// client here: these were its clients before.
+    fn changed(&self, before: &Users, name: &str) -> Option<String> {
+        let is_used = self.here.2 != before.here.2 + 1;
+        let mut nodes: Vec<&str> = is_used.then_some(&*self.here.0).into_iter().collect();
+        if let Some((other, now)) = &self.there {
+            let was = before.there.as_ref().and_then(|(_, there)| *there);
+            match (was, now) {
+                (Some((_, was)), Some((_, now))) if was == *now => {}
+                (None, None) => {
+                    return Some(format!(
+                        "{other} is not connected, so it is not known whether volume {name} has clients there: what \
+                         they write is written when {other} is connected again"
+                    ));
+                }
+                _ => nodes.push(other),
+            }
+        }
+        let at = match &*nodes.join(" and ") {
+            "" => String::new(),
+            nodes => format!(" at {nodes}"),
+        };
+        (!nodes.is_empty()).then(|| {
+            format!(
+                "another client may have used volume {name}{at} meanwhile. If it has written, do this again without it"
+            )
+        })
+    }
 }
 
 /// Where the volume can be reached.
@@ -88,7 +153,7 @@ fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
             server: Server::Unix(socket.into()),
             export: name.to_owned(),
         },
-        clients: number(CLIENTS),
+        users: Users::of(subject),
         size_bytes: number(SIZE),
     })
 }
@@ -241,12 +306,11 @@ fn export_to(
 /// Opens a volume as a source, and warns if somebody may change it meanwhile.
 pub(super) fn of_volume(matches: &ArgMatches, name: &str, what: &str) -> Result<Source, Stopped> {
     let volume = served(matches, name)?;
-    if volume.clients > 0 {
+    if let Some(has) = volume.users.words() {
         let _ = writeln!(
             stderr(),
-            "warning: volume {name} has {}: the {what} is not crash-consistent while they write; {what} a snapshot \
-             instead",
-            clients(volume.clients)
+            "warning: volume {name} {has}: the {what} is not crash-consistent while they write; {what} a snapshot \
+             instead"
         );
     }
     Ok(Source::connect(volume.address)?)
@@ -262,9 +326,13 @@ pub(super) fn is_raw(matches: &ArgMatches, source: &mut Source, from: &str) -> R
     Ok(())
 }
 
-fn clients(count: u64) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} client{s}")
+/// Warns at the end of a command that wrote a volume if others may have used it meanwhile.
+pub(super) fn warn_of_others(matches: &ArgMatches, name: &str, before: &Users) {
+    // A volume that is not served now has no clients to report.
+    let now = served(matches, name).map(|volume| volume.users);
+    if let Some(words) = now.ok().and_then(|now| now.changed(before, name)) {
+        let _ = writeln!(stderr(), "warning: {words}");
+    }
 }
 
 /// Writes a raw disk into a volume.
@@ -272,19 +340,14 @@ pub(super) fn import(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     let from = word(matches, "SOURCE");
     let prepared = prepare(matches, &name, &from);
-    let (ends, signals) = match prepared.and_then(|ends| Ok((ends, signals()?))) {
+    let ((ends, before), signals) = match prepared.and_then(|ends| Ok((ends, signals()?))) {
         Ok(prepared) => prepared,
         Err(error) => return error.exit(". Nothing was written"),
     };
     match copy(&format!("importing {name}"), ends, signals) {
         Ok(summary) => {
             let _ = writeln!(stderr(), "imported {from} into volume {name}: {summary}");
-            if served(matches, &name).is_ok_and(|volume| volume.clients > 0) {
-                let _ = writeln!(
-                    stderr(),
-                    "warning: a client uses volume {name}. If it connected before the end, import again without it"
-                );
-            }
+            warn_of_others(matches, &name, &before);
             ExitCode::SUCCESS
         }
         Err(error) => error.exit(&format!(
@@ -294,10 +357,14 @@ pub(super) fn import(matches: &ArgMatches) -> ExitCode {
 }
 
 /// Opens both ends of an import, and refuses what would destroy something.
-fn prepare(matches: &ArgMatches, name: &str, from: &str) -> Result<(Source, Target), Stopped> {
+fn prepare(
+    matches: &ArgMatches,
+    name: &str,
+    from: &str,
+) -> Result<((Source, Target), Users), Stopped> {
     let mut source = Source::open(from)?;
     is_raw(matches, &mut source, from)?;
-    let mut client = free(matches, name, from, &source)?;
+    let (mut client, before) = free(matches, name, from, &source)?;
     let held = transfer::allocated(&mut client).map_err(TransferError::from)?;
     if held > 0 && !matches.get_flag("yes") {
         return Err(format!(
@@ -307,7 +374,7 @@ fn prepare(matches: &ArgMatches, name: &str, from: &str) -> Result<(Source, Targ
         )
         .into());
     }
-    Ok((source, Target::server(client)))
+    Ok(((source, Target::server(client)), before))
 }
 
 /// Opens a snapshot and the volume that is to become what it was.
@@ -315,18 +382,23 @@ pub(super) fn ends(
     matches: &ArgMatches,
     name: &str,
     from: &Snapshot,
-) -> Result<(Source, Target), Stopped> {
+) -> Result<((Source, Target), Users), Stopped> {
     let source = Source::snapshot(from)?;
     let from = &from.path.to_string_lossy();
-    let client = free(matches, name, from, &source)?;
-    Ok((source, Target::server(client)))
+    let (client, before) = free(matches, name, from, &source)?;
+    Ok(((source, Target::server(client)), before))
 }
 
 /// Connects to a volume that nobody uses and that is large enough.
-fn free(matches: &ArgMatches, name: &str, from: &str, source: &Source) -> Result<Client, Stopped> {
+fn free(
+    matches: &ArgMatches,
+    name: &str,
+    from: &str,
+    source: &Source,
+) -> Result<(Client, Users), Stopped> {
     let mut volume = served(matches, name)?;
     let until = Instant::now() + LEAVE_MAX;
-    while volume.clients > 0 && Instant::now() < until {
+    while volume.users.words().is_some() && Instant::now() < until {
         // A client that has just ended may not be noticed yet, and nothing tells when it is.
         std::thread::sleep(LEAVE_LOOK);
         volume = served(matches, name)?;
@@ -343,14 +415,14 @@ fn free(matches: &ArgMatches, name: &str, from: &str, source: &Source) -> Result
         )
         .into());
     }
-    if volume.clients > 0 {
+    if let Some(has) = volume.users.words() {
         return Err(format!(
-            "volume '{name}' is in use by {}: stop them first (`evenkeel volume show {name}`)",
-            clients(volume.clients)
+            "volume '{name}' {has}: stop them first (`evenkeel volume show {name}`)"
         )
         .into());
     }
-    Ok(Client::connect(volume.address).map_err(TransferError::from)?)
+    let client = Client::connect(volume.address).map_err(TransferError::from)?;
+    Ok((client, volume.users))
 }
 
 fn not_raw(image: Image, from: &str) -> String {
@@ -365,5 +437,59 @@ fn not_raw(image: Image, from: &str) -> String {
             "{so}: export the volume, or its snapshot by `export NAME FILE --snapshot SNAPSHOT`. {anyway}"
         ),
         Image::Compressed(program) => format!("{so}: `{program} -dk {from}` makes one. {anyway}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn users(here: u64, there: Option<u64>) -> Users {
+        Users {
+            here: ("alpha".to_owned(), 0, here),
+            there: Some(("beta".to_owned(), there.map(|accepted| (0, accepted)))),
+        }
+    }
+
+    #[test]
+    fn clients_are_named_with_their_node() {
+        let with = |here, there| Users {
+            here: ("alpha".to_owned(), here, 0),
+            there: Some(("beta".to_owned(), there)),
+        };
+        assert_eq!(with(0, Some((0, 7))).words(), None);
+        assert_eq!(with(0, None).words(), None);
+        let words = |users: Users| users.words().unwrap_or_default();
+        assert_eq!(words(with(0, Some((1, 7)))), "has clients (1 at beta)");
+        assert_eq!(
+            words(with(2, Some((1, 7)))),
+            "has clients (2 at alpha, 1 at beta)"
+        );
+    }
+
+    #[test]
+    fn a_client_that_came_and_went_during_an_import_is_reported() {
+        let before = users(4, Some(9));
+        let words = |now: Users| now.changed(&before, "mail").unwrap_or_default();
+        assert_eq!(words(users(5, Some(9))), "");
+        assert!(words(users(6, Some(9))).contains("volume mail at alpha meanwhile"));
+        assert!(words(users(5, Some(10))).contains("volume mail at beta meanwhile"));
+        assert!(words(users(7, Some(10))).contains("at alpha and beta meanwhile"));
+        // It was not connected all the time.
+        assert!(words(users(5, None)).contains("at beta meanwhile"));
+    }
+
+    #[test]
+    fn clients_of_a_node_that_is_not_connected_are_said_to_be_unknown() {
+        let before = users(4, None);
+        let words = users(5, None).changed(&before, "mail").unwrap_or_default();
+        assert!(words.contains("beta is not connected"), "{words}");
+        let single = |accepted| Users {
+            here: (String::new(), 0, accepted),
+            there: None,
+        };
+        assert_eq!(single(1).changed(&single(0), "mail"), None);
+        let words = single(2).changed(&single(0), "mail").unwrap_or_default();
+        assert!(words.contains("used volume mail meanwhile"), "{words}");
     }
 }
