@@ -22,7 +22,8 @@ use volume::client::{Address, Client, Server};
 use volume::config::size_words;
 use volume::device::{Snapshot, snapshot};
 use volume::report::{
-    ACCEPTED, ACCEPTED_THERE, CLIENTS, CLIENTS_THERE, COPIES, SIZE, SOCKET, clients_words,
+    ACCEPTED, ACCEPTED_THERE, CLIENTS, CLIENTS_THERE, COPIES, ONLY_CLIENTS_OF, SIZE, SOCKET,
+    clients_words,
 };
 use volume::transfer::{self, Image, Partial, Progress, Source, Target, TransferError};
 
@@ -76,6 +77,8 @@ struct Volume {
     address: Address,
     users: Users,
     size_bytes: u64,
+    /// Why clients of this node may not write it.
+    excluded: Option<String>,
 }
 
 /// The clients of a volume, at both nodes of one with two copies.
@@ -154,6 +157,20 @@ fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
         },
         users: Users::of(subject),
         size_bytes: number(SIZE),
+        excluded: excluded(subject),
+    })
+}
+
+/// Why clients of this node may not write a volume, if they may not.
+fn excluded(subject: &Subject) -> Option<String> {
+    let only = subject.words(ONLY_CLIENTS_OF)?;
+    let copies = subject.words(COPIES).unwrap_or_default();
+    let (me, name) = (copies.split(' ').next()?, &subject.name);
+    (only != me).then(|| {
+        format!(
+            "only clients of {only} may write to volume '{name}': run the command there, or first `evenkeel volume admit \
+             {name} {me}` at the owner"
+        )
     })
 }
 
@@ -315,8 +332,17 @@ pub(super) fn of_volume(matches: &ArgMatches, name: &str, what: &str) -> Result<
     Ok(Source::connect(volume.address)?)
 }
 
-/// Refuses a source that is an image of another program, without `--raw`.
-pub(super) fn is_raw(matches: &ArgMatches, source: &mut Source, from: &str) -> Result<(), Stopped> {
+/// Refuses a source that is empty, or without `--raw` an image of another program.
+pub(super) fn is_disk(
+    matches: &ArgMatches,
+    source: &mut Source,
+    from: &str,
+) -> Result<(), Stopped> {
+    if source.size() == 0 {
+        return Err(
+            format!("{from} is empty (0 bytes): the whole volume would become zeroes").into(),
+        );
+    }
     if !matches.get_flag("raw")
         && let Some(image) = transfer::recognise(&source.head()?)
     {
@@ -362,7 +388,7 @@ fn prepare(
     from: &str,
 ) -> Result<((Source, Target), Users), Stopped> {
     let mut source = Source::open(from)?;
-    is_raw(matches, &mut source, from)?;
+    is_disk(matches, &mut source, from)?;
     let (mut client, before) = free(matches, name, from, &source)?;
     let held = transfer::allocated(&mut client).map_err(TransferError::from)?;
     if held > 0 && !matches.get_flag("yes") {
@@ -409,6 +435,9 @@ fn free(
             "{from} has {needs} bytes and volume '{name}' {has}: write `size {size}` into its section and reload"
         )
         .into());
+    }
+    if let Some(words) = volume.excluded {
+        return Err(words.into());
     }
     if let Some(has) = volume.users.words() {
         return Err(format!(
