@@ -31,11 +31,14 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
         return Ok(format!("removed snapshot {stamp} of volume {name}\n"));
     }
     let taken = manual(matches, &spec, &name)?;
-    Ok(format!(
-        "snapshot {} of volume {name}: {}\n",
+    // Scripts take the name from standard output.
+    let _ = writeln!(
+        stderr(),
+        "snapshot {} of volume {name}: {}",
         taken.stamp,
         taken.path.display()
-    ))
+    );
+    Ok(format!("{}\n", taken.stamp))
 }
 
 /// Takes one for an operator: of a copy that lacks nothing, as far as a running instance can say.
