@@ -90,6 +90,9 @@ pub(super) struct Users {
     there: Option<(String, Option<(u64, u64)>)>,
 }
 
+/// Both ends of a copy into a volume, and the clients of the volume before.
+pub(super) type Ends = ((Source, Target), Users);
+
 impl Users {
     fn of(subject: &Subject) -> Users {
         let number = |name| subject.value(name).unwrap_or_default();
@@ -382,11 +385,7 @@ pub(super) fn import(matches: &ArgMatches) -> ExitCode {
 }
 
 /// Opens both ends of an import, and refuses what would destroy something.
-fn prepare(
-    matches: &ArgMatches,
-    name: &str,
-    from: &str,
-) -> Result<((Source, Target), Users), Stopped> {
+fn prepare(matches: &ArgMatches, name: &str, from: &str) -> Result<Ends, Stopped> {
     let mut source = Source::open(from)?;
     is_disk(matches, &mut source, from)?;
     let (mut client, before) = free(matches, name, from, &source)?;
@@ -403,11 +402,7 @@ fn prepare(
 }
 
 /// Opens a snapshot and the volume that is to become what it was.
-pub(super) fn ends(
-    matches: &ArgMatches,
-    name: &str,
-    from: &Snapshot,
-) -> Result<((Source, Target), Users), Stopped> {
+pub(super) fn ends(matches: &ArgMatches, name: &str, from: &Snapshot) -> Result<Ends, Stopped> {
     let source = Source::snapshot(from)?;
     let from = &from.path.to_string_lossy();
     let (client, before) = free(matches, name, from, &source)?;
