@@ -203,3 +203,30 @@ fn a_resync_does_not_starve_the_application() {
         .refused(&["hand-over", "Nothing was changed"]);
     volumes.holds(vec![writer]);
 }
+
+#[test]
+fn a_copy_that_lacks_writes_names_the_node_that_has_them() {
+    lab::skip_unless_root!();
+    let mut volumes = VolumeSite::new("volume-lacks");
+    let owner = volumes.in_sync();
+    let there = other(owner);
+    volumes.site.machine_mut(there).kill();
+    volumes.becomes(owner, "serving alone");
+    let mut client = Client::connect(&volumes.socket(owner)).unwrap();
+    client.write(1, &[1; 4096], true).unwrap();
+    drop(client);
+    volumes.site.machine_mut(owner).kill();
+    volumes.site.machine_mut(there).start();
+    volumes.becomes(there, "waiting");
+    let words = format!("only the copy of {owner} is complete, because {owner} served alone");
+    let why = || volumes.fact(there, "why").unwrap_or_default();
+    assert!(
+        eventually(SOON, || why().contains(&words)),
+        "{}",
+        volumes.tell()
+    );
+    let said = volumes.site.machine(there).said();
+    assert!(!said.contains("no cluster has reported"), "{said}");
+    volumes.site.machine_mut(owner).start();
+    volumes.in_sync();
+}

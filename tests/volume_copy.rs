@@ -95,6 +95,9 @@ fn a_volume_with_two_copies_is_copied_and_what_cannot_be_copied_is_refused_in_wo
     let (volumes, path) = site("volume-copy-pair");
     let (alpha, beta) = (&volumes.site.alpha, &volumes.site.beta);
     let from = path.to_str().unwrap();
+    let empty = volumes.scratch().join("empty.raw");
+    File::create(&empty).unwrap();
+    let empty = empty.display().to_string();
     for (words, expected) in [
         (["copy", from, "gamma:store"], "no node 'gamma'"),
         (["copy", from, "beta:none"], "beta has no volume 'none'"),
@@ -105,6 +108,9 @@ fn a_volume_with_two_copies_is_copied_and_what_cannot_be_copied_is_refused_in_wo
         ),
         (["copy", "none", "beta:store"], "no volume 'none'"),
         (["copy", from, "store"], "is not NODE:VOLUME"),
+        (["copy", from, "BETA:none"], "beta has no volume 'none'"),
+        (["copy", "mail", "Beta:mail"], "is volume 'mail' itself"),
+        (["copy", &empty, "beta:store"], "is empty (0 bytes)"),
     ] {
         let said = alpha.command(&words);
         said.refused(&[expected, "Nothing was written"]);

@@ -74,3 +74,30 @@ fn ranges_longer_than_one_request_are_trimmed_and_zeroed_at_either_node() {
     assert_eq!(client.read(0).unwrap(), [7; 4096]);
     assert_eq!(client.read(size / BLOCK - 1).unwrap(), [0; 4096]);
 }
+
+#[test]
+fn a_node_whose_clients_may_not_write_says_so_before_it_writes() {
+    lab::skip_unless_root!();
+    let volumes = VolumeSite::new("volume-excluded-import");
+    let path = volumes.scratch().join("disk.raw");
+    fs::write(&path, [7; 4096]).unwrap();
+    let from = path.to_str().unwrap();
+    let owner = volumes.in_sync();
+    let there = other(owner);
+    let at = |node| volumes.site.machine(node);
+    at(owner)
+        .command(&["volume", "admit", "mail", there])
+        .well();
+    let words = format!("only clients of {there} may write to volume 'mail'");
+    let admit = format!("`evenkeel volume admit mail {owner}`");
+    let words = [&*words, &admit, "Nothing was written"];
+    let to = format!("{owner}:mail");
+    let import = ["volume", "import", "mail", from, "--yes"];
+    at(owner).command(&import).refused(&words);
+    at(there)
+        .command(&["copy", from, &to, "--yes"])
+        .refused(&words);
+    let knows = || volumes.fact(there, "only clients of").is_some();
+    assert!(eventually(SOON, knows), "{}", volumes.tell());
+    at(there).command(&import).well();
+}

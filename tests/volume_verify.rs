@@ -47,7 +47,9 @@ fn a_verify_finds_what_differs_while_clients_write_and_repairs_only_when_asked()
     let metrics = volumes.site.machine(owner).command(&metrics).well().text();
     let differing = "evenkeel_volume_verify_differing_bytes{volume=\"mail\"} 8192";
     assert!(metrics.contains(differing), "{metrics}");
-    verify(&volumes, owner, &["--repair"]).refused(&["8 KiB differ; 8 KiB repaired"]);
+    let repaired = verify(&volumes, owner, &["--repair"]);
+    let repaired = repaired.refused(&["8 KiB differ; 8 KiB repaired"]);
+    assert!(!repaired.err.contains("error:"), "{}", repaired.err);
     verify(&volumes, owner, &[]).well();
     verify(&volumes, other(owner), &[]).refused(&["does not serve volume 'mail'", owner]);
     verify(&volumes, owner, &["--stop"]).refused(&["no verify of it runs"]);

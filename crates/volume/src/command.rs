@@ -99,6 +99,47 @@ fn founded(spec: &Spec) -> Result<(VolumeId, Head), CommandError> {
     Ok((id, head))
 }
 
+/// What to do about a volume whose data file is there and whose metadata cannot be used: the
+/// file is the raw disk. `other`: the node with the other copy of one of two.
+pub fn rescue(
+    error: &DeviceError,
+    name: &str,
+    backing: &Backing,
+    other: Option<&str>,
+) -> Option<String> {
+    let Backing::File(directory) = backing else {
+        return None;
+    };
+    let file = |end: &str| directory.join(format!("{name}.{end}"));
+    let (data, metadata) = (file("volume"), file("metadata"));
+    let is_damaged = match error {
+        DeviceError::Layout { source, .. } => !matches!(source, LayoutError::Newer(_)),
+        DeviceError::Missing(path) => *path == metadata,
+        _ => false,
+    };
+    if !is_damaged || !data.is_file() {
+        return None;
+    }
+    let (raw, files) = (
+        file("raw"),
+        format!("{} and {}", data.display(), metadata.display()),
+    );
+    let copied = format!("`cp --sparse=always {} {}`", data.display(), raw.display());
+    let create = format!("`evenkeel volume create {name}`");
+    let holds = format!("{} is the raw disk and may be intact", data.display());
+    Some(match other {
+        None => format!(
+            "{holds}: copy it away first ({copied}), then delete {files}, run {create} and `evenkeel volume import {name} \
+             {}`",
+            raw.display()
+        ),
+        Some(other) => format!(
+            "if the copy of {other} is complete: stop this node, delete {files}, start the node and run {create}, and \
+             {other} fills this copy. If not, {holds}: copy it away first ({copied})"
+        ),
+    })
+}
+
 /// Opens the files of a volume that [`open`] refused because they are damaged, or incomplete, to
 /// remove them. `None`: that is not why, or there are none.
 ///

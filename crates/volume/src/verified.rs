@@ -19,7 +19,8 @@ pub const FOUND: &str = "verify differing bytes";
 pub const COMPLETE: &str = "verify complete";
 
 const ENDED: &str = "verify end";
-const REPAIRED: &str = "verify repaired bytes";
+/// The number of bytes that it repaired.
+pub const REPAIRED: &str = "verify repaired bytes";
 
 /// A verify with its times.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -105,8 +105,8 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
 fn find<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
     report.find(VOLUME, name).ok_or_else(|| {
         format!(
-            "the served configuration has no volume '{name}' on this machine. If its section is new, reload, or name \
-             the file with `--from FILE`"
+            "the served configuration has no volume '{name}' on this machine: there is no such section, or its `on` names \
+             other nodes. If the section is new, reload, or name the file with `--from FILE`"
         )
     })
 }
@@ -170,10 +170,34 @@ fn create(matches: &ArgMatches) -> Result<String, String> {
         CommandError::Device(DeviceError::NotEmpty { .. }) => {
             format!("{error}. `evenkeel volume create {name} --yes` overwrites all of that")
         }
+        CommandError::Device(DeviceError::Exists(path)) => {
+            let why = command::open(&name, &spec.backing).err();
+            let other = spec.pair.as_ref().map(|pair| pair.other.as_str());
+            let rescue = why.as_ref().and_then(|why| match why {
+                CommandError::Device(why) => command::rescue(why, &name, &spec.backing, other),
+                _ => None,
+            });
+            rescue.map_or_else(
+                || error.to_string(),
+                |rescue| {
+                    format!(
+                        "{} exists already, with metadata that cannot be used. {rescue}",
+                        path.display()
+                    )
+                },
+            )
+        }
         _ => error.to_string(),
     })?;
     let (size, backing) = (size_words(spec.size_bytes), backing_words(&spec.backing));
-    let text = format!("created volume {name}: {size} on {backing} (identity {id})\n");
+    let mut text = format!("created volume {name}: {size} on {backing} (identity {id})\n");
+    let pair = spec.pair.as_ref().filter(|pair| !pair.other.is_empty());
+    if let Some(Pair { other, .. }) = pair {
+        text += &format!(
+            "this is the copy of this node: if that of {other} does not exist yet, run `evenkeel volume create {name}` \
+             there, too\n"
+        );
+    }
     Ok(text + &instance.map(|_| connects(&name)).unwrap_or_default())
 }
 

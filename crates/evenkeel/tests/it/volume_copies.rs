@@ -105,6 +105,9 @@ fn what_would_destroy_something_is_refused_with_words() {
         "{told}"
     );
     assert!(import(&["."]).contains(". is a directory"));
+    bed.scratch.write("empty", "").unwrap();
+    let told = import(&["empty", "--yes"]);
+    assert!(told.contains("empty is empty (0 bytes)"), "{told}");
     assert!(import(&["volumes/mail.volume"]).contains("in use: by a volume"));
     let client = Connected::new(&bed.socket("mail"));
     let in_use = || bed.good(&["volume", "list"]).contains("serving  64m   1");

@@ -266,7 +266,7 @@ fn a_thin_volume_goes_back_to_a_snapshot() {
     bed.qemu_io("mail", &["write -P 0xaa 0 4M", "flush"]);
     group.changes();
     let taken = group.good(&["volume", "snapshot", "mail"]);
-    let stamp = taken.split(' ').nth(1).unwrap();
+    let stamp = taken.trim_end();
     let call = format!(
         "lvcreate --yes --snapshot --setactivationskip n --addtag evenkeel --name volume-mail+{stamp} GROUP/volume-mail"
     );

@@ -651,3 +651,32 @@ fn what_is_left_of_a_damaged_volume_can_be_removed_and_created_again() {
     let nothing = bed.run(&confirmed);
     assert!(nothing.stderr.contains("no such file"), "{nothing:?}");
 }
+
+#[test]
+fn a_volume_with_damaged_metadata_says_how_its_data_is_saved() {
+    let bed = Bed::new();
+    bed.write(&[bed.section("mail", "1m")]);
+    bed.create("mail");
+    let metadata = bed.scratch.path().join("volumes/mail.metadata");
+    for damage in [true, false] {
+        match damage {
+            true => std::fs::write(&metadata, []).unwrap(),
+            false => std::fs::remove_file(&metadata).unwrap(),
+        }
+        let supervised = bed.serve();
+        bed.comes_to("mail", "failed");
+        let shown = bed.good(&["volume", "show", "mail"]);
+        let refused = bed.run(&["volume", "create", "mail"]).stderr;
+        for text in [shown, refused] {
+            for words in [
+                "mail.volume is the raw disk and may be intact: copy it away first (`cp --sparse=always ",
+                "then delete ",
+                "`evenkeel volume create mail` and `evenkeel volume import mail ",
+            ] {
+                assert!(text.contains(words), "{text}");
+            }
+            assert!(!text.contains("remove the volume first"), "{text}");
+        }
+        drop(supervised);
+    }
+}

@@ -474,8 +474,11 @@ impl Asked {
             Body::Error(length) => {
                 let content = connection.content(length)?;
                 let (number, words) = client::error(&content).ok_or_else(malformed)?;
-                let colon = if words.is_empty() { "" } else { ": " };
-                self.failed = Some((Errno::from_number(number), format!("{colon}{words}")));
+                let errno = Errno::from_number(number);
+                // Some servers say what the number says.
+                let is_news = !words.is_empty() && words != errno_words(errno);
+                let words = is_news.then(|| format!(": {words}"));
+                self.failed = Some((errno, words.unwrap_or_default()));
             }
             Body::Other(length) => drop(connection.content(length)?),
         }

@@ -240,7 +240,7 @@ impl Mirror {
             room,
             keeping: Keeping::new(backing),
             stopwatch: Stopwatch::default(),
-            shown: shown::Showing::default(),
+            shown: shown::Showing::new(Instant::now()),
             outside,
         };
         mirror.outside.mailbox.set_facts(mirror.facts());

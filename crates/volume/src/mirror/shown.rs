@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 /// How often numbers are shown anew while nothing else changes.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How long nothing is shown while the cluster has not reported the lease: a member's reports it
+/// soon after a start.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How far back the rate of a resync is measured.
 const RATE_OVER: Duration = Duration::from_secs(5);
 
@@ -65,6 +68,8 @@ pub struct ShownSize {
 /// When something was shown, and what a resync has done since.
 #[derive(Debug, Default)]
 pub(super) struct Showing {
+    /// Until then it is not shown that the cluster has reported nothing.
+    patient_until: Option<Instant>,
     last: Option<Shown>,
     at: Option<Instant>,
     /// Dirty bytes at earlier times of a resync.
@@ -79,9 +84,17 @@ pub(super) struct Showing {
 }
 
 impl Showing {
+    /// Of a volume that begins now.
+    pub(super) fn new(now: Instant) -> Showing {
+        Showing {
+            patient_until: now.checked_add(PATIENCE),
+            ..Showing::default()
+        }
+    }
+
     /// When it is shown again.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.at.map(|at| at + AGAIN)
+        self.at.map(|at| at + AGAIN).or(self.patient_until)
     }
 
     /// What it means may be another thing now: it is shown again, even if nothing else changes.
@@ -111,7 +124,11 @@ impl Showing {
 impl Mirror {
     /// Shows how it is, if that is due.
     pub(super) fn show(&mut self, now: Instant) {
-        let due = self.shown.deadline().is_none_or(|at| now >= at);
+        let waits = { self.shown.patient_until }.is_some_and(|until| now < until);
+        if waits && !self.lease.is_known {
+            return;
+        }
+        let due = self.shown.at.is_none_or(|at| now >= at + AGAIN);
         if !due && !self.shown.is_due {
             return;
         }

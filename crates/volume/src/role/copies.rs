@@ -129,6 +129,10 @@ impl Copying {
         let failed = |error: std::io::Error| format!("cannot connect to the command: {error}");
         let trusted = self.registry.trusted();
         let trusted = trusted.ok_or_else(|| WireTrouble::NoCertificate.to_string())?;
+        // Names of nodes have no case.
+        let mut nodes = trusted.addresses.keys();
+        let named = nodes.find(|one| one.eq_ignore_ascii_case(node));
+        let node = named.map_or(node, String::as_str);
         let ours = CopyGreeting {
             volume: volume.to_owned(),
             from: trusted.me.clone(),
@@ -230,6 +234,15 @@ impl Copies {
         if let Some(shown) = &status.mirror {
             let there = shown.users.unwrap_or_default();
             clients.push((&shown.other, there.clients.into()));
+        }
+        let only = status.mirror.as_ref();
+        let only = only.and_then(|shown| shown.only.as_ref());
+        if let Some(only) = only.filter(|only| *only != me) {
+            let words = format!(
+                "only clients of {only} may write to volume '{name}': copy to {only}, or first `evenkeel volume admit {name} \
+                 {me}` at the owner"
+            );
+            return refuse(words, false);
         }
         if let Some(has) = clients_words(&clients) {
             let words =

@@ -241,18 +241,20 @@ fn state(shown: &Shown, is_single: bool) -> (State, String) {
     match (report.follows, complete) {
         (true, true) => (State::Following, String::new()),
         (true, false) => (State::Filling, String::new()),
-        (false, _) => (State::Frozen, unserved_words(shown, complete)),
+        (false, _) => (State::Frozen, waiting(shown, complete)),
     }
 }
 
-/// Why no node serves a volume, as far as this one knows, whose copy may be complete.
-fn unserved_words(shown: &Shown, complete: bool) -> String {
+/// Why a copy is neither served nor follows the other one; `complete`: it has every
+/// acknowledged write.
+fn waiting(shown: &Shown, complete: bool) -> String {
     let other = &shown.other;
     let link = match &shown.link {
         Ok(()) => String::new(),
         Err(_) if other.is_empty() => String::new(),
         Err(why) => format!("; {other} is not connected: {why}"),
     };
+    let is_away = shown.link.is_err();
     match (&*shown.owner, complete) {
         ("", _) if shown.in_sync.is_none() => {
             format!(
@@ -261,14 +263,19 @@ fn unserved_words(shown: &Shown, complete: bool) -> String {
         }
         ("", true) if shown.said.is_empty() => format!("no node holds its lease{link}"),
         ("", true) => format!("no node holds its lease: {}{link}", shown.said),
-        ("", false) => {
-            format!("this copy is not complete: it waits for the one of {other}{link}")
-        }
-        (owner, _) if owner == *other => {
-            format!(
-                "{other} holds the lease of this volume and has not connected to this copy yet{link}"
-            )
-        }
+        ("", false) => format!("this copy is not complete: it waits for the one of {other}{link}"),
+        // Whether the other node still holds it is not known here.
+        (owner, false) if owner == *other && is_away && shown.in_sync.is_some() => format!(
+            "only the copy of {other} is complete, because {other} served alone: bring {other} or the connection to it \
+             back{link}"
+        ),
+        (owner, true) if owner == *other && is_away => format!(
+            "{other} held the lease of this volume last; this node serves when that has ended and a majority of the \
+             cluster is reachable{link}"
+        ),
+        (owner, _) if owner == *other => format!(
+            "{other} holds the lease of this volume and has not begun to send to this copy yet{link}"
+        ),
         (_, true) => format!("this node holds its lease and is about to serve{link}"),
         (_, false) => format!("this copy is not complete, so only {other} can serve{link}"),
     }

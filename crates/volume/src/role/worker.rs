@@ -4,6 +4,7 @@
 use super::socket::{self, Claim};
 use super::{keeper, usage};
 use crate::clock::now;
+use crate::command;
 use crate::config::{Pair, RESYNC_RATE, Spec, size_words};
 use crate::device::{self, Backing, Device, DeviceError};
 use crate::disk::Preference;
@@ -372,7 +373,19 @@ impl Shared {
             (status.name.clone(), status.spec.backing.clone())
         };
         let failed = |words: String| Trouble(State::Failed, words);
-        is_active(&backing).map_err(|error| refused(&error, &name, &backing))?;
+        let other = self
+            .status()
+            .spec
+            .pair
+            .as_ref()
+            .map(|pair| pair.other.clone());
+        let refused = |error: DeviceError| {
+            let Trouble(state, words) = refused(&error, &name, &backing);
+            let rescue = command::rescue(&error, &name, &backing, other.as_deref());
+            let rescue = rescue.map(|rescue| format!(". {rescue}"));
+            Trouble(state, words + &rescue.unwrap_or_default())
+        };
+        is_active(&backing).map_err(refused)?;
         if !*confined {
             (self.place.confine)(&self.place.runtime, &backing).map_err(failed)?;
             *confined = true;
@@ -385,7 +398,7 @@ impl Shared {
             errno => failed(format!("cannot lock its socket: {errno}")),
         })?;
         let opened = device::open(&backing, &name, None);
-        let opened = opened.map_err(|error| refused(&error, &name, &backing))?;
+        let opened = opened.map_err(refused)?;
         self.status().open(&opened.0);
         let spec = self.status().spec.clone();
         if let Some(pair) = &spec.pair {

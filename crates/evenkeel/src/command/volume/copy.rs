@@ -3,7 +3,7 @@
 //! decided here (`volume::copy`).
 
 use super::progress::{Shown, amount, per_second};
-use super::transfer::{Stopped, is_raw, of_volume, signals, watched};
+use super::transfer::{Stopped, is_disk, of_volume, signals, watched};
 use super::{asked, find, order, section};
 use crate::command::definition::{flag, process_id, serving_files};
 use crate::command::{print, word};
@@ -18,7 +18,7 @@ use volume::client::Address;
 use volume::copy::{CopyError, Meeting, Sending, random, send};
 use volume::device::snapshot;
 use volume::message::Message;
-use volume::report::VOLUME;
+use volume::report::{COPIES, VOLUME};
 use volume::transfer::Source;
 
 /// How long the other node may be away in the middle.
@@ -157,6 +157,7 @@ fn prepare(matches: &ArgMatches, from: &str, to: &str) -> Result<Copy, Stopped> 
              volume of this node, use `evenkeel volume import`"
         )
     })?;
+    is_another(matches, from, (node, volume))?;
     let (instance, source) = open(matches, from)?;
     let mut sending = Sending::default();
     sending.overwrites = matches.get_flag("yes");
@@ -168,6 +169,25 @@ fn prepare(matches: &ArgMatches, from: &str, to: &str) -> Result<Copy, Stopped> 
         source,
         sending,
     })
+}
+
+/// Refuses to copy a volume with two copies onto itself.
+fn is_another(
+    matches: &ArgMatches,
+    from: &str,
+    (node, volume): (&str, &str),
+) -> Result<(), Stopped> {
+    let (_, report) = asked(matches)?;
+    let subject = report.find(VOLUME, from).filter(|_| from == volume);
+    let copies = subject.and_then(|subject| subject.words(COPIES));
+    let has = |copies: &str| copies.split(' ').any(|one| one.eq_ignore_ascii_case(node));
+    match copies.is_some_and(|copies| has(&copies)) {
+        true => Err(format!(
+            "{node}:{volume} is volume '{from}' itself: both of its copies are kept equal without a command"
+        )
+        .into()),
+        false => Ok(()),
+    }
 }
 
 /// Opens a source.
@@ -205,7 +225,7 @@ fn open(matches: &ArgMatches, from: &str) -> Result<(Instance, Source), Stopped>
         }
         _ => {
             let mut source = Source::open(from)?;
-            is_raw(matches, &mut source, from)?;
+            is_disk(matches, &mut source, from)?;
             source
         }
     };

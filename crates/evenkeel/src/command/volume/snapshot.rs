@@ -2,7 +2,7 @@
 //! of the caller: the file system makes it at one instant. A restore writes through the
 //! volume's socket, so that every copy of the volume gets it.
 
-use super::transfer::{self, Stopped, Users};
+use super::transfer::{self, Ends, Stopped};
 use super::{asked, connects, find, section};
 use crate::command::{print, refuse, word};
 use clap::ArgMatches;
@@ -14,7 +14,6 @@ use volume::command;
 use volume::config::{Spec, size_words};
 use volume::device::{DeviceError, Kind, Snapshot, SnapshotError, Stamp, snapshot};
 use volume::report::{BOTH_COPIES, COMPLETE, NEITHER, THE_OTHER, THIS_COPY};
-use volume::transfer::{Source, Target};
 
 /// How often a second that has a snapshot is waited for, and how long each time: together
 /// more than a second.
@@ -31,11 +30,14 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
         return Ok(format!("removed snapshot {stamp} of volume {name}\n"));
     }
     let taken = manual(matches, &spec, &name)?;
-    Ok(format!(
-        "snapshot {} of volume {name}: {}\n",
+    // Scripts take the name from standard output.
+    let _ = writeln!(
+        stderr(),
+        "snapshot {} of volume {name}: {}",
         taken.stamp,
         taken.path.display()
-    ))
+    );
+    Ok(format!("{}\n", taken.stamp))
 }
 
 /// Takes one for an operator: of a copy that lacks nothing, as far as a running instance can say.
@@ -138,7 +140,7 @@ fn prepare(
     matches: &ArgMatches,
     name: &str,
     stamp: &str,
-) -> Result<(((Source, Target), Users), SignalFd, Stamp), Stopped> {
+) -> Result<(Ends, SignalFd, Stamp), Stopped> {
     let (spec, _) = section(matches, name)?;
     let found = one(&spec, name, stamp)?;
     if !matches.get_flag("yes") {

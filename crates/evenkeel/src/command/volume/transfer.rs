@@ -23,7 +23,8 @@ use volume::config::size_words;
 use volume::device::{Snapshot, snapshot};
 use volume::layout::VOLUME_BYTES_MAX;
 use volume::report::{
-    ACCEPTED, ACCEPTED_THERE, CLIENTS, CLIENTS_THERE, COPIES, SIZE, SOCKET, clients_words,
+    ACCEPTED, ACCEPTED_THERE, CLIENTS, CLIENTS_THERE, COPIES, ONLY_CLIENTS_OF, SIZE, SOCKET,
+    clients_words,
 };
 use volume::transfer::{self, Image, Partial, Progress, Source, Target, TransferError};
 
@@ -77,6 +78,8 @@ struct Volume {
     address: Address,
     users: Users,
     size_bytes: u64,
+    /// Why clients of this node may not write it.
+    excluded: Option<String>,
 }
 
 /// The clients of a volume, at both nodes of one with two copies.
@@ -87,6 +90,9 @@ pub(super) struct Users {
     here: (String, u64, u64),
     there: Option<(String, Option<(u64, u64)>)>,
 }
+
+/// Both ends of a copy into a volume, and the clients of the volume before.
+pub(super) type Ends = ((Source, Target), Users);
 
 impl Users {
     fn of(subject: &Subject) -> Users {
@@ -155,6 +161,20 @@ fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
         },
         users: Users::of(subject),
         size_bytes: number(SIZE),
+        excluded: excluded(subject),
+    })
+}
+
+/// Why clients of this node may not write a volume, if they may not.
+fn excluded(subject: &Subject) -> Option<String> {
+    let only = subject.words(ONLY_CLIENTS_OF)?;
+    let copies = subject.words(COPIES).unwrap_or_default();
+    let (me, name) = (copies.split(' ').next()?, &subject.name);
+    (only != me).then(|| {
+        format!(
+            "only clients of {only} may write to volume '{name}': run the command there, or first `evenkeel volume admit \
+             {name} {me}` at the owner"
+        )
     })
 }
 
@@ -316,8 +336,17 @@ pub(super) fn of_volume(matches: &ArgMatches, name: &str, what: &str) -> Result<
     Ok(Source::connect(volume.address)?)
 }
 
-/// Refuses a source that is an image of another program, without `--raw`.
-pub(super) fn is_raw(matches: &ArgMatches, source: &mut Source, from: &str) -> Result<(), Stopped> {
+/// Refuses a source that is empty, or without `--raw` an image of another program.
+pub(super) fn is_disk(
+    matches: &ArgMatches,
+    source: &mut Source,
+    from: &str,
+) -> Result<(), Stopped> {
+    if source.size() == 0 {
+        return Err(
+            format!("{from} is empty (0 bytes): the whole volume would become zeroes").into(),
+        );
+    }
     if !matches.get_flag("raw")
         && let Some(image) = transfer::recognise(&source.head()?)
     {
@@ -357,13 +386,9 @@ pub(super) fn import(matches: &ArgMatches) -> ExitCode {
 }
 
 /// Opens both ends of an import, and refuses what would destroy something.
-fn prepare(
-    matches: &ArgMatches,
-    name: &str,
-    from: &str,
-) -> Result<((Source, Target), Users), Stopped> {
+fn prepare(matches: &ArgMatches, name: &str, from: &str) -> Result<Ends, Stopped> {
     let mut source = Source::open(from)?;
-    is_raw(matches, &mut source, from)?;
+    is_disk(matches, &mut source, from)?;
     let (mut client, before) = free(matches, name, from, &source)?;
     let held = transfer::allocated(&mut client).map_err(TransferError::from)?;
     if held > 0 && !matches.get_flag("yes") {
@@ -378,11 +403,7 @@ fn prepare(
 }
 
 /// Opens a snapshot and the volume that is to become what it was.
-pub(super) fn ends(
-    matches: &ArgMatches,
-    name: &str,
-    from: &Snapshot,
-) -> Result<((Source, Target), Users), Stopped> {
+pub(super) fn ends(matches: &ArgMatches, name: &str, from: &Snapshot) -> Result<Ends, Stopped> {
     let source = Source::snapshot(from)?;
     let from = &from.path.to_string_lossy();
     let (client, before) = free(matches, name, from, &source)?;
@@ -414,6 +435,9 @@ fn free(
             "{from} has {needs} bytes and volume '{name}' {has}: write `size {size}` into its section and reload"
         )
         .into());
+    }
+    if let Some(words) = volume.excluded {
+        return Err(words.into());
     }
     if let Some(has) = volume.users.words() {
         return Err(format!(

@@ -14,6 +14,7 @@ use nix::sys::signalfd::SignalFd;
 use part::channel::timespec;
 use part::report::{Subject, Value};
 use rustix::event::{PollFd, PollFlags, poll};
+use std::io::{Write, stderr};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -22,7 +23,7 @@ use supervisor::directory::Instance;
 use volume::message::Message;
 use volume::report::{CHECKED, COPIES, NO_OWNER, OWNER, OWNER_HERE, SIZE};
 use volume::transfer::Progress;
-use volume::verified::{BEGAN, COMPLETE, DIFFERENCES, DONE, FOUND, RUNNING, VERIFY};
+use volume::verified::{BEGAN, COMPLETE, DIFFERENCES, DONE, FOUND, REPAIRED, RUNNING, VERIFY};
 
 /// How long the role may take to begin, and to report anything while it is restarted.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -62,9 +63,21 @@ pub(super) fn main(matches: &ArgMatches) -> ExitCode {
         };
     }
     match signals().and_then(|signals| verify(matches, &name, &signals)) {
-        Ok(text) => print(&text),
+        Ok(Outcome::Equal(text)) => print(&text),
+        Ok(Outcome::Repaired(text)) => {
+            let _ = writeln!(stderr(), "{text}");
+            ExitCode::FAILURE
+        }
         Err(error) => error.exit(""),
     }
+}
+
+/// How a verify ended that is complete, with what to print.
+enum Outcome {
+    /// Nothing differs.
+    Equal(String),
+    /// All that differed was repaired: scripts are to see that there was something.
+    Repaired(String),
 }
 
 fn stop(matches: &ArgMatches, name: &str) -> Result<String, String> {
@@ -76,8 +89,8 @@ fn stop(matches: &ArgMatches, name: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// Begins it and waits for its end. Returns what to print if both copies are equal.
-fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<String, Stopped> {
+/// Begins it and waits for its end.
+fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Outcome, Stopped> {
     let (instance, before) = begin(matches, name)?;
     let begun = Instant::now();
     let mut shown = Shown::new(&format!("verifying {name}"));
@@ -216,7 +229,7 @@ impl Watch {
 }
 
 /// How it ended, in words. The ranges that differ are printed before.
-fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<String, Stopped> {
+fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<Outcome, Stopped> {
     let name = &subject.name;
     let number = |name| subject.value(name).unwrap_or_default();
     let (found, is_complete) = (number(FOUND), number(COMPLETE) == 1);
@@ -228,9 +241,9 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<String, S
             Some(_) => format!("both copies are equal, {done} compared"),
             None => format!("no damage found, {done} read"),
         };
-        return Ok(format!(
+        return Ok(Outcome::Equal(format!(
             "volume {name}: {words} in {seconds:.1} s, {rate}/s\n"
-        ));
+        )));
     }
     let lines = subject.facts.iter().find(|fact| fact.name == DIFFERENCES);
     if let Some(Value::Lines(lines)) = lines.map(|fact| &fact.value) {
@@ -240,6 +253,9 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<String, S
     let verify = subject.words(VERIFY).unwrap_or_default();
     let mut words = format!("volume {name}: {verify}");
     let is_single = subject.words(COPIES).is_none();
+    if is_complete && repairs && number(REPAIRED) >= found {
+        return Ok(Outcome::Repaired(words));
+    }
     if found > 0 && is_single {
         words += ". There is no other copy: restore these ranges from a backup. Overwriting a block makes it readable again";
     } else if found > 0 && !repairs {
