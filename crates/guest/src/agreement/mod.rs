@@ -9,6 +9,7 @@
 //!   different things, the lease decides.
 //! - A guest leaves a node before its lease does.
 
+mod defect;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use record::{GuestRecord, NodeRecord};
 use crate::config::{Guest, Guests};
 use crate::life::Wish;
 use crate::placement::{self, Place, Room, View};
+use defect::Defect;
 use part::role::KnownLease;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,6 +64,8 @@ pub enum Order {
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Pending {
     order: Order,
+    /// The epoch of the lease then, or in which this node held it last since.
+    epoch: u64,
 }
 
 /// What is decided about a guest here.
@@ -73,6 +77,8 @@ pub struct Decided {
     pub epoch: Option<u64>,
     /// Its volumes are to be had here.
     pub uses_volumes: bool,
+    /// Failures and a shut-down here are of no meaning: another node has had it since.
+    pub forgives: bool,
     /// Why it is not here, or does not run, in words; empty where it does.
     pub why: String,
 }
@@ -111,8 +117,13 @@ pub struct Agreement {
     pending: BTreeMap<String, Pending>,
     /// Leases of other nodes that are given back.
     yields: BTreeSet<String>,
+    /// Guests that came back from a move that their target did not take.
+    targets_gone: BTreeSet<String>,
+    /// Whether this node is to be drained, until the cluster has it.
+    drains: Option<bool>,
     /// What was decided last.
     places: BTreeMap<String, Place>,
+    broken: Option<Defect>,
 }
 
 fn lease_of(guest: &str) -> String {
@@ -153,6 +164,7 @@ impl Agreement {
         // A drain outlives the role.
         if let Some(record) = drained {
             self.own.drained = record.drained;
+            self.drains = self.drains.filter(|drains| *drains != record.drained);
         }
         let leases = &self.leases;
         self.yields
@@ -161,7 +173,8 @@ impl Agreement {
 
     /// Another node could use a lease better.
     pub fn hand_over(&mut self, name: &str) {
-        if name.starts_with("guest/@") && name != lease_of_node(&self.me) {
+        let is_others = name.starts_with("guest/@") && name != lease_of_node(&self.me);
+        if is_others && !self.is(Defect::NeverYields) {
             self.yields.insert(name.to_owned());
         }
     }
@@ -188,12 +201,15 @@ impl Agreement {
             drained,
             ..self.own.clone()
         };
-        Ok(Written {
+        let written = Written {
             name,
             epoch: lease.epoch,
             number: lease.number.saturating_add(1),
             value: record.encode(),
-        })
+        };
+        // It is written again until the cluster has it.
+        self.drains = Some(drained);
+        Ok(written)
     }
 
     /// The same without a cluster: its guests shut down, or start again.
@@ -216,7 +232,8 @@ impl Agreement {
             return Err(format!("the served configuration has no guest '{name}'"));
         };
         if guests.me.is_empty() {
-            self.pending.insert(name.to_owned(), Pending { order });
+            let pending = Pending { order, epoch: 0 };
+            self.pending.insert(name.to_owned(), pending);
             return Ok(());
         }
         if !self.is_known {
@@ -253,10 +270,20 @@ impl Agreement {
             Order::Move(to) if !self.is_there(to, now_ns) => {
                 return Err(format!("node {to} is not there: no guest can move to it"));
             }
+            Order::Move(to) if self.has_drained(to) => {
+                return Err(format!("node {to} is drained: no guest can move to it"));
+            }
             _ => {}
         }
-        self.pending.insert(name.to_owned(), Pending { order });
+        let epoch = lease.map_or(0, |lease| lease.epoch);
+        self.targets_gone.remove(name);
+        let pending = Pending { order, epoch };
+        self.pending.insert(name.to_owned(), pending);
         Ok(())
+    }
+
+    fn is(&self, defect: Defect) -> bool {
+        self.broken == Some(defect)
     }
 
     fn record_of(&self, name: &str) -> GuestRecord {
@@ -273,6 +300,13 @@ impl Agreement {
             true => lease.until_ns > now_ns,
             false => lease.holder == node,
         })
+    }
+
+    /// Whether a node gives its guests away, as it wrote down.
+    fn has_drained(&self, node: &str) -> bool {
+        let lease = self.leases.get(&lease_of_node(node));
+        let record = lease.and_then(|lease| NodeRecord::decode(&lease.record));
+        record.is_some_and(|record| record.drained)
     }
 
     /// The nodes that are there, and those that are not.
@@ -316,7 +350,7 @@ impl Agreement {
         }
         for (name, guest) in &guests.guests {
             let record = self.record_of(name);
-            if !record.stopped.is_empty() {
+            if !record.stopped.is_empty() && !self.is(Defect::PlacesStopped) {
                 continue;
             }
             let holder = self.holder(name);
@@ -405,12 +439,16 @@ impl Agreement {
         let Some(lease) = { self.leases.get(&name) }.filter(|lease| lease.until_ns > now_ns) else {
             return;
         };
-        if NodeRecord::decode(&lease.record).as_ref() != Some(&self.own) {
+        let wanted = NodeRecord {
+            drained: self.drains.unwrap_or(self.own.drained),
+            ..self.own.clone()
+        };
+        if NodeRecord::decode(&lease.record).as_ref() != Some(&wanted) {
             told.records.push(Written {
                 name,
                 epoch: lease.epoch,
                 number: lease.number.saturating_add(1),
-                value: self.own.encode(),
+                value: wanted.encode(),
             });
         }
     }
@@ -426,10 +464,22 @@ impl Agreement {
     ) -> Decided {
         let record = self.record_of(name);
         let Some(lease) = self.held(name, now_ns).cloned() else {
+            self.forget(name, &record);
             let decided = self.not_held(name, &record, local);
             told.leases.push((lease_of(name), self.rank(name, local)));
             return decided;
         };
+        // Another node may have had it in between.
+        let is_stale = { local.epoch }.is_some_and(|epoch| lease.epoch > epoch.saturating_add(1));
+        let forgives = is_stale && !local.is_there && !self.is(Defect::NeverForgives);
+        let is_stale = is_stale && !self.is(Defect::ContinuesStale);
+        let forgiven = Local {
+            is_off: false,
+            failed: None,
+            ..local.clone()
+        };
+        let local = if forgives { &forgiven } else { local };
+        self.resume(name, &lease, &record, local);
         let wanted = self.wanted(name, &record, local);
         let stays = wanted.stopped.is_empty() && self.is_placed_here(name, &wanted);
         let stays = stays && !wanted.failed.contains_key(&self.me);
@@ -445,17 +495,16 @@ impl Agreement {
             self.pending.remove(name);
         }
         // The lease is given up once the guest has left and the record says where it goes.
-        let leaves = !stays && !local.is_there && wanted == record;
+        let has_left = !local.is_there || self.is(Defect::ReleasesEarly);
+        let leaves = !stays && has_left && wanted == record;
         let rank = if leaves { 0 } else { OWN };
         told.leases.push((lease_of(name), rank));
-        let is_stale = { local.epoch }.is_some_and(|epoch| lease.epoch > epoch.saturating_add(1));
         let why = match (stays, local.has_volumes) {
             (false, _) => self.why(name, &wanted),
             (true, false) => "its volumes are not here yet".to_owned(),
-            (true, true) => self.waits_for(guest, guests).unwrap_or_default(),
+            (true, true) => self.waits_for(guest, guests, now_ns).unwrap_or_default(),
         };
         let wish = match (stays, local.is_there) {
-            // Another node may have had it in between.
             _ if local.is_there && is_stale => Wish::Kill,
             (false, _) => Wish::ShutDown {
                 within_ms: guest.stop_ms,
@@ -466,9 +515,48 @@ impl Agreement {
         };
         Decided {
             wish,
-            epoch: Some(lease.epoch),
+            // What is killed belongs to the epoch in which it ran.
+            epoch: (wish != Wish::Kill).then_some(lease.epoch),
             uses_volumes: stays || local.is_there,
+            forgives,
             why,
+        }
+    }
+
+    /// This node holds the lease, perhaps after others. What was ordered here before another one had
+    /// it is of the past; and where a guest came to a node, its move has ended.
+    fn resume(&mut self, name: &str, lease: &KnownLease, record: &GuestRecord, local: &Local) {
+        let keeps = self.is(Defect::KeepsOrders);
+        if let Some(pending) = self.pending.get_mut(name) {
+            let is_old = lease.epoch > pending.epoch.saturating_add(1);
+            pending.epoch = lease.epoch;
+            if is_old && !keeps {
+                self.pending.remove(name);
+            }
+        }
+        if record.to.is_empty() {
+            self.targets_gone.remove(name);
+        } else if local.epoch != Some(lease.epoch) && !self.is(Defect::KeepsTarget) {
+            self.targets_gone.insert(name.to_owned());
+        }
+    }
+
+    /// Another node has the lease: an order that it has not got is not carried out later, when nobody
+    /// expects it any more.
+    fn forget(&mut self, name: &str, record: &GuestRecord) {
+        self.targets_gone.remove(name);
+        let holder = self.holder(name);
+        let is_elsewhere = !holder.is_empty() && holder != self.me;
+        let is_old = self
+            .pending
+            .get(name)
+            .is_some_and(|pending| match pending.order {
+                // Where it still shuts down, the order to start waits for that.
+                Order::Start => record.stopped.is_empty(),
+                Order::Stop | Order::Move(_) => true,
+            });
+        if is_elsewhere && is_old && !self.is(Defect::KeepsOrders) {
+            self.pending.remove(name);
         }
     }
 
@@ -481,7 +569,8 @@ impl Agreement {
             other.is_some_and(|lease| { local.epoch }.is_none_or(|epoch| lease.epoch > epoch));
         let wish = match local.is_there {
             false => Wish::Hold,
-            true if is_elsewhere => Wish::Kill,
+            true if self.is(Defect::RunsWithoutLease) => Wish::Run,
+            true if is_elsewhere && !self.is(Defect::ContinuesStale) => Wish::Kill,
             true => Wish::Freeze,
         };
         let why = match (local.is_there, other) {
@@ -496,6 +585,7 @@ impl Agreement {
             wish,
             epoch: None,
             uses_volumes: false,
+            forgives: false,
             why,
         }
     }
@@ -506,7 +596,8 @@ impl Agreement {
         let ordered = matches!(
             self.pending.get(name),
             Some(Pending {
-                order: Order::Start
+                order: Order::Start,
+                ..
             })
         );
         let wants = is_placed || ordered || local.is_there;
@@ -516,7 +607,7 @@ impl Agreement {
     /// What the record of a guest is to say.
     fn wanted(&self, name: &str, record: &GuestRecord, local: &Local) -> GuestRecord {
         let mut wanted = record.clone();
-        if wanted.to == self.me {
+        if wanted.to == self.me || self.targets_gone.contains(name) {
             wanted.to.clear();
         }
         match self.pending.get(name).map(|pending| &pending.order) {
@@ -532,7 +623,8 @@ impl Agreement {
             None if local.is_off => "it shut down by itself".clone_into(&mut wanted.stopped),
             None => {
                 if let Some(why) = &local.failed {
-                    wanted.failed.insert(self.me.clone(), why.clone());
+                    // As the record has it: the two are compared.
+                    wanted.failed.insert(self.me.clone(), record::cut(why));
                 }
             }
         }
@@ -579,14 +671,15 @@ impl Agreement {
         }
     }
 
-    /// The guest for which another one waits.
-    fn waits_for(&self, guest: &Guest, guests: &Guests) -> Option<String> {
+    /// The guest for which another one waits. What a node wrote down that is gone does not count.
+    fn waits_for(&self, guest: &Guest, guests: &Guests, now_ns: u64) -> Option<String> {
         let missing = guest.order.after.iter().find(|other| {
             let record = self.record_of(other);
             // One that is not to run is waited for by nobody.
             let is_wanted = guests.guests.contains_key(*other) && record.stopped.is_empty();
             let can = matches!(self.places.get(*other), Some(Place::On(_)));
-            is_wanted && can && !record.up
+            let is_up = record.up && self.is_there(self.holder(other), now_ns);
+            is_wanted && can && !is_up
         })?;
         Some(format!("it starts after {missing}, which is not up yet"))
     }
@@ -598,8 +691,15 @@ impl Agreement {
         locals: &BTreeMap<String, Local>,
     ) -> BTreeMap<String, Decided> {
         let unknown = Local::default();
-        let is_stopped =
-            |pending: Option<&Pending>| matches!(pending, Some(Pending { order: Order::Stop }));
+        let is_stopped = |pending: Option<&Pending>| {
+            matches!(
+                pending,
+                Some(Pending {
+                    order: Order::Stop,
+                    ..
+                })
+            )
+        };
         let of = |(name, guest): (&String, &Guest)| {
             let local = locals.get(name).unwrap_or(&unknown);
             let stopped = is_stopped(self.pending.get(name));
@@ -636,6 +736,7 @@ impl Agreement {
                 wish,
                 epoch: Some(0),
                 uses_volumes: !stopped && !self.own.drained || local.is_there,
+                forgives: false,
                 why,
             };
             (name.clone(), decided)
@@ -673,6 +774,7 @@ fn gone(is_held: bool) -> Decided {
         },
         epoch: None,
         uses_volumes: true,
+        forgives: false,
         why: "its section is gone: it shuts down".to_owned(),
     }
 }

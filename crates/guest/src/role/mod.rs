@@ -240,6 +240,9 @@ impl Role {
                 Some(decided) => decided.wish,
                 None => Wish::Hold,
             };
+            if decided.is_some_and(|decided| decided.forgives) {
+                machine.life.see(Input::Forgive, now);
+            }
             machine.allow(decided.and_then(|decided| decided.epoch));
             machine.advance(wish, self.guests.guests.get(name), &self.place, now);
             if !machine.life.is_there() {

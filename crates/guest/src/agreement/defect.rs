@@ -1,0 +1,22 @@
+//! Deliberate defects of the agreement, which its simulation has to find.
+
+/// A defect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Defect {
+    /// A guest goes on where its node does not hold its lease.
+    RunsWithoutLease,
+    /// A guest goes on that stood still while it ran elsewhere.
+    ContinuesStale,
+    /// A lease is given up before its guest has left.
+    ReleasesEarly,
+    /// An order is carried out after another node has had the guest.
+    KeepsOrders,
+    /// The target of a move that cannot take the guest is waited for.
+    KeepsTarget,
+    /// A node remembers failures and shut-downs from before another node had the guest.
+    NeverForgives,
+    /// A stopped guest is placed as any other.
+    PlacesStopped,
+    /// The lease of another node is not given back.
+    NeverYields,
+}

@@ -1,0 +1,63 @@
+//! Where guests belong, by what the cluster has written down.
+
+use super::super::{GuestRecord, NodeRecord, lease_of, lease_of_node};
+use super::{NODES, World};
+
+impl World {
+    fn is_drained(&self, at: usize) -> bool {
+        let lease = self.leases.get(&lease_of_node(NODES[at]));
+        let record = lease.and_then(|lease| NodeRecord::decode(&lease.record));
+        record.is_some_and(|record| record.drained)
+    }
+
+    /// Each guest is where it belongs.
+    pub(super) fn all_is_well(&self) -> Result<(), String> {
+        for (name, guest) in &self.guests.guests {
+            let lease = self.leases.get(&lease_of(name));
+            let lease = lease.ok_or(format!("{name} has no lease"))?;
+            let record = GuestRecord::decode(&lease.record).unwrap_or_default();
+            let running = (0..2).find(|at| self.runs(*at, name));
+            let takes = |at: &usize| {
+                let seat = &self.seats[*at];
+                let has_failed = record.failed.contains_key(NODES[*at]);
+                seat.is_powered && seat.is_connected && !self.is_drained(*at) && !has_failed
+            };
+            let takers: Vec<usize> = (0..2).filter(takes).collect();
+            let is_stopped = !record.stopped.is_empty();
+            let is_held = lease.holder.is_some_and(|at| {
+                let seat = &self.seats[at];
+                seat.is_powered && seat.is_connected
+            });
+            let waits = guest.order.after.iter().any(|other| {
+                let lease = self.leases.get(&lease_of(other));
+                let record = lease.and_then(|lease| GuestRecord::decode(&lease.record));
+                record.is_some_and(|record| record.stopped.is_empty() && !record.up)
+            });
+            match running {
+                Some(_) if is_stopped => return Err(format!("{name} runs, and is stopped")),
+                Some(at) if lease.holder != Some(at) => {
+                    return Err(format!("{name} runs at {}, without its lease", NODES[at]));
+                }
+                Some(at) if !takers.contains(&at) => {
+                    return Err(format!("{name} runs at {}, which takes none", NODES[at]));
+                }
+                Some(_) if !record.up => return Err(format!("{name} is not written down as up")),
+                None if record.up && is_held => {
+                    return Err(format!("{name} is written down as up"));
+                }
+                None if !is_stopped && !takers.is_empty() && !waits => {
+                    return Err(format!("{name} does not run, and could at {takers:?}"));
+                }
+                Some(at) if guest.order.fails_back => {
+                    let best = { guest.prefer.iter() }
+                        .find_map(|node| takers.iter().find(|at| NODES[**at] == node));
+                    if best != Some(&at) {
+                        return Err(format!("{name} has not failed back to {best:?}"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
