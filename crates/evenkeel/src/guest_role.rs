@@ -7,6 +7,7 @@ use crate::confinement;
 use cluster::command::{Epoch, LeaseRecord};
 use cluster::message::Message as OfCluster;
 use guest::keyword::NAME;
+use guest::message::{AskFences, Fences};
 use guest::qemu::command::PROGRAM;
 use guest::role::{Place, Role};
 use part::codec;
@@ -89,11 +90,18 @@ impl Work for Guests {
             self.0.hear_volumes(news);
             return Some(Vec::new());
         }
+        if let Some(ask) = AskFences::of(message) {
+            return Some(codec::encode(&Fences(self.0.fences(&ask.node))));
+        }
         Some(codec::encode(&self.0.order(&message.read()?)))
     }
 
     fn adopted(&mut self) {
         self.0.adopted();
+    }
+
+    fn stop(&mut self) {
+        self.0.end();
     }
 
     fn say(&mut self) -> Vec<PartMessage> {

@@ -5,6 +5,7 @@
 //! - [`placement`] decides on which node each guest runs, as a function of what is known.
 //! - [`agreement`] is what the nodes agree on: leases, records, what is wanted of a guest here.
 //! - [`life`] leads a guest there: what is wanted and what is seen of its QEMU, to the next order.
+//! - [`fence`] powers off a node that is gone before its guests start elsewhere.
 //! - [`qemu`] is QEMU on this machine, [`qmp`] its machine protocol as a value.
 //! - [`check`] is whether a guest works, and [`announce`] shows its network where it is.
 //! - [`role`] joins them.
@@ -17,6 +18,7 @@ pub mod check;
 mod clock;
 pub mod config;
 mod difference;
+pub mod fence;
 pub mod keyword;
 pub mod life;
 pub mod message;

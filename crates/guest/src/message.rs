@@ -1,6 +1,7 @@
 //! Messages to the guest role, beyond those for every role, the news of leases and of volumes. The
 //! supervisor forwards them as bytes.
 
+use crate::config::Fence;
 use crate::keyword::NAME;
 use part::role::PartMessage;
 use part::role::bounded::{Name, Words};
@@ -37,6 +38,33 @@ pub enum Message {
         /// It gives them away.
         drained: bool,
     },
+}
+
+/// Asks how a node is fenced. The answer is [`Fences`].
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct AskFences {
+    /// The node.
+    #[serde(with = "Name")]
+    pub node: String,
+}
+
+/// How a node is fenced, with all options: for the user that runs this program, and for nobody else.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Fences(pub Option<Vec<Fence>>);
+
+/// The number of [`AskFences`] among messages.
+const ASK_FENCES: u16 = 2;
+
+impl AskFences {
+    /// Encodes the message for forwarding.
+    pub fn envelope(&self) -> PartMessage {
+        PartMessage::new(NAME, ASK_FENCES, self)
+    }
+
+    /// Reads the message, if it is one.
+    pub fn of(message: &PartMessage) -> Option<AskFences> {
+        (message.kind == ASK_FENCES).then(|| message.read())?
+    }
 }
 
 /// What became of an order.

@@ -3,6 +3,7 @@
 
 mod console;
 mod definition;
+pub mod fence;
 mod order;
 
 pub use definition::{guest, node};

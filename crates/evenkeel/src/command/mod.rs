@@ -92,9 +92,10 @@ pub static OF_VOLUMES: [Subcommand; 2] = [
 ];
 
 /// Commands of the guest part.
-pub static OF_GUESTS: [Subcommand; 2] = [
+pub static OF_GUESTS: [Subcommand; 3] = [
     Subcommand::new("guest", guest::guest, guest::main),
     Subcommand::new("node", guest::node, guest::node_main),
+    Subcommand::new("fence", guest::fence::definition, guest::fence::main),
 ];
 
 /// Every subcommand, in the order of the help.

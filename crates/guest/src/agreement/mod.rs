@@ -10,11 +10,12 @@
 //! - A guest leaves a node before its lease does.
 
 mod defect;
+mod fencing;
 mod record;
 #[cfg(test)]
 mod tests;
 
-pub use record::{GuestRecord, NodeRecord};
+pub use record::{Fenced, GuestRecord, NodeRecord};
 
 use crate::config::{Guest, Guests};
 use crate::life::Wish;
@@ -124,6 +125,7 @@ pub struct Agreement {
     /// What was decided last.
     places: BTreeMap<String, Place>,
     broken: Option<Defect>,
+    fencing: fencing::OfFencing,
 }
 
 fn lease_of(guest: &str) -> String {
@@ -140,9 +142,9 @@ impl Agreement {
         Agreement {
             me: me.to_owned(),
             own: NodeRecord {
-                drained: false,
                 memory_bytes: room.memory_bytes,
                 cpus: room.cpus,
+                ..NodeRecord::default()
             },
             ..Agreement::default()
         }
@@ -166,6 +168,7 @@ impl Agreement {
             self.own.drained = record.drained;
             self.drains = self.drains.filter(|drains| *drains != record.drained);
         }
+        self.learn_holders();
         let leases = &self.leases;
         self.yields
             .retain(|name| leases.get(name).is_some_and(|lease| lease.until_ns > 0));
@@ -389,10 +392,11 @@ impl Agreement {
         if guests.me.is_empty() {
             return (self.without_cluster(guests, locals), Told::default());
         }
+        self.see_nodes(guests, now_ns);
         self.places = placement::place(&self.view(guests, now_ns));
         let mut told = Told {
             leases: self.of_nodes(guests),
-            records: Vec::new(),
+            records: self.results(now_ns),
         };
         self.say_what_there_is(&mut told, now_ns);
         let mut decided = BTreeMap::new();
@@ -443,7 +447,8 @@ impl Agreement {
             drained: self.drains.unwrap_or(self.own.drained),
             ..self.own.clone()
         };
-        if NodeRecord::decode(&lease.record).as_ref() != Some(&wanted) {
+        let is_known = NodeRecord::decode(&lease.record).as_ref() == Some(&wanted);
+        if !is_known && !self.is_leaving() {
             told.records.push(Written {
                 name,
                 epoch: lease.epoch,
@@ -499,10 +504,18 @@ impl Agreement {
         let leaves = !stays && has_left && wanted == record;
         let rank = if leaves { 0 } else { OWN };
         told.leases.push((lease_of(name), rank));
+        let fencing = match local.is_there {
+            true => {
+                self.fencing.gate.started(name);
+                None
+            }
+            false => self.waits_for_fencing(name, guests, record.up, now_ns),
+        };
         let why = match (stays, local.has_volumes) {
             (false, _) => self.why(name, &wanted),
             (true, false) => "its volumes are not here yet".to_owned(),
-            (true, true) => self.waits_for(guest, guests, now_ns).unwrap_or_default(),
+            (true, true) => { fencing.or_else(|| self.waits_for(guest, guests, now_ns)) }
+                .unwrap_or_default(),
         };
         let wish = match (stays, local.is_there) {
             _ if local.is_there && is_stale => Wish::Kill,
@@ -750,10 +763,13 @@ impl Agreement {
         all
     }
 
-    /// When a lease that is held ends, milliseconds: guests stand still then.
+    /// When a lease that is held ends, milliseconds: guests stand still then; or when a guest does
+    /// not wait for fencing any longer.
     pub fn deadline_ms(&self, now_ns: u64) -> Option<u64> {
         let held = self.leases.values().filter(|lease| lease.until_ns > now_ns);
-        held.map(|lease| lease.until_ns.div_ceil(1_000_000)).min()
+        let ends = held.map(|lease| lease.until_ns.div_ceil(1_000_000));
+        ends.chain(self.fencing.gate.deadline(now_ns / 1_000_000))
+            .min()
     }
 
     /// The guests that an operator stopped, where there is no cluster that knows.

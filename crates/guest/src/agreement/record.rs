@@ -34,6 +34,22 @@ pub struct NodeRecord {
     pub memory_bytes: u64,
     /// Processors that it has for guests.
     pub cpus: u32,
+    /// It stopped in good order, without guests: it need not be fenced.
+    pub leaves: bool,
+    /// What became of its fencing: written by the node that fenced it.
+    pub fenced: Fenced,
+}
+
+/// What became of the fencing of a node.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Fenced {
+    /// It was not fenced since it wrote its record.
+    #[default]
+    No,
+    /// It is confirmed off.
+    Off,
+    /// No method succeeded.
+    Failed,
 }
 
 impl GuestRecord {

@@ -4,13 +4,16 @@
 //! A guest belongs to no role: when this one ends, for whatever reason, guests run on, and the next
 //! role finds them.
 
+mod fencing;
 mod machine;
 pub mod report;
 
 use crate::agreement::{Agreement, Decided, Local, Order, Told, Written};
 use crate::check::Checker;
 use crate::clock::{boottime_ms, boottime_ns};
-use crate::config::{Guest, Guests};
+use crate::config::{Fence, Guest, Guests};
+use crate::fence::gate::Gate;
+use crate::fence::nodes::Nodes;
 use crate::keyword::NAME;
 use crate::life::{Input, Shown, Wish};
 use crate::message::{Answer, Message};
@@ -61,12 +64,15 @@ pub struct Says {
     pub volumes: Option<UsedVolumes>,
 }
 
-/// What the next role has to know, outside of a cluster.
+/// What the next role has to know.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
 struct Kept {
     stopped: BTreeSet<String>,
     drained: bool,
+    /// When nodes were fenced last.
+    fenced: BTreeMap<String, u64>,
+    gate: Gate,
 }
 
 /// The guests.
@@ -82,6 +88,7 @@ pub struct Role {
     volumes: BTreeMap<String, VolumeState>,
     set: OwnedFd,
     said: Said,
+    fencing: fencing::Fencing,
 }
 
 /// What was told, and what is to be.
@@ -118,9 +125,13 @@ impl Role {
                 is_new: true,
                 ..Said::default()
             },
+            fencing: fencing::Fencing::default(),
         };
         let kept = kept.and_then(|bytes| codec::decode::<Kept>(bytes).ok());
-        if let Some(kept) = kept.filter(|_| role.guests.me.is_empty()) {
+        let kept = kept.unwrap_or_default();
+        role.fencing.nodes = Nodes::resume(kept.fenced);
+        role.agreement.resume_gate(kept.gate);
+        if role.guests.me.is_empty() {
             role.agreement.drain_alone(kept.drained);
             for name in kept.stopped {
                 // One whose section is gone is nobody.
@@ -183,7 +194,8 @@ impl Role {
             .values()
             .map(|(_, sent)| sent + RECORD_AGAIN_MS);
         let leases = self.agreement.deadline_ms(boottime_ns());
-        let at = deadlines.chain(records).chain(leases).min()?;
+        let all = deadlines.chain(records).chain(leases);
+        let at = all.chain(self.fencing_due()).min()?;
         let left = at.saturating_sub(boottime_ms());
         Some(Instant::now() + Duration::from_millis(left))
     }
@@ -205,6 +217,7 @@ impl Role {
                 break;
             }
         }
+        self.feed();
         self.watch();
     }
 
@@ -226,6 +239,7 @@ impl Role {
             machine.look(now);
             machine.tend(self.guests.guests.get(name), now);
         }
+        self.fence(now);
         let locals = self.machines.iter().map(|(name, machine)| {
             let has_volumes = self.has_volumes(name, machine);
             (name.clone(), machine.local(has_volumes))
@@ -346,6 +360,7 @@ impl Role {
                 add(fd, flags);
             }
         }
+        self.fencing.nodes.watched().for_each(|fd| add(fd, EventFlags::IN));
     }
 
     /// The cluster tells what it knows.
@@ -441,13 +456,27 @@ impl Role {
 
     /// What the next role has to know.
     pub fn kept(&self) -> Vec<u8> {
-        match self.guests.me.is_empty() {
-            true => codec::encode(&Kept {
-                stopped: self.agreement.stopped(),
-                drained: self.agreement.is_drained(),
-            }),
-            false => Vec::new(),
-        }
+        let stopped = match self.guests.me.is_empty() {
+            true => self.agreement.stopped(),
+            false => BTreeSet::new(),
+        };
+        codec::encode(&Kept {
+            drained: self.guests.me.is_empty() && self.agreement.is_drained(),
+            stopped,
+            fenced: self.fencing.nodes.started().clone(),
+            gate: self.agreement.gate().clone(),
+        })
+    }
+
+    /// The role is about to end in good order.
+    pub fn end(&mut self) {
+        let written = self.leave();
+        self.said.next.records.extend(written);
+    }
+
+    /// How a node is fenced, for `evenkeel fence test`. None: it has no section.
+    pub fn fences(&self, node: &str) -> Option<Vec<Fence>> {
+        self.guests.nodes.get(node).map(|node| node.fences.clone())
     }
 
     /// Returns the report for operators.

@@ -40,11 +40,12 @@ pub(super) fn of(role: &Role) -> Report {
         let subject = Subject::new(NODE, &name).label("node");
         let is_me = name == role.guests.me || name == THIS_NODE;
         let subject = subject.number("here", u64::from(is_me));
-        match (is_there, is_me && role.agreement.is_drained()) {
+        let subject = match (is_there, is_me && role.agreement.is_drained()) {
             (true, true) => subject.state("drained", Grade::Standby),
             (true, false) => subject.state("takes guests", Grade::Good),
             (false, _) => subject.state("away", Grade::Bad),
-        }
+        };
+        role.fencing_of(subject, is_there)
     }));
     Report {
         part: NAME.to_owned(),
@@ -56,6 +57,7 @@ pub(super) fn of(role: &Role) -> Report {
 
 fn rows() -> Vec<NumberRow> {
     vec![
+        super::fencing::row(),
         NumberRow::new(
             "here",
             "evenkeel_guest_node_here",

@@ -1,0 +1,148 @@
+//! `evenkeel fence`: proves that a node can be powered off, without doing it. The methods are tried
+//! here, with the rights of the caller.
+
+use super::PART;
+use crate::command::definition::{path, process_id, serving_files};
+use crate::command::status::{ANSWER_LIMIT, ask, not_known};
+use crate::command::{load_options, print, refuse, reload, word};
+use crate::loader::addresses;
+use crate::parts::Payloads;
+use crate::process;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use configuration::files;
+use guest::config::{Fence, Guests};
+use guest::fence::proof::{self, Proof};
+use guest::message::{AskFences, Fences};
+use language::render;
+use part::codec;
+use part::role::Message;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// `evenkeel fence`.
+pub fn definition(command: Command) -> Command {
+    command
+        .about("Prove that a node can be powered off by the others")
+        .long_about(
+            "A node that is gone is powered off by another one before its guests start there: see the lines `fence` of \
+             `node` sections. Run the test on each of the other nodes, as the user that runs Evenkeel.",
+        )
+        .after_help("Examples:\n  evenkeel fence test alpha\n  evenkeel fence test alpha --from site.cfg")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(serving_files().num_args(1).global(true))
+        .arg(process_id().global(true))
+        .subcommand(
+            Command::new("test")
+                .about("Ask each method of a node for the power status; nothing is powered off")
+                .long_about(
+                    "Asks each method of the node for its power status, and checks that programs of `fence exec` can \
+                     be executed: more cannot be known of them. Exits with 1 if no method works.",
+                )
+                .arg(Arg::new("NODE").required(true).help("The node that would be powered off"))
+                .arg(
+                    path("FROM")
+                        .long("from")
+                        .value_name("FILE")
+                        .action(ArgAction::Append)
+                        .help("Read the section from this file, instead of asking the running instance"),
+                ),
+        )
+}
+
+/// Does what the words behind `fence` ask.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    let Some(("test", matches)) = matches.subcommand() else {
+        return ExitCode::FAILURE;
+    };
+    let node = word(matches, "NODE");
+    let fences = match fences(matches, &node) {
+        Ok(fences) => fences,
+        Err(words) => return refuse(words),
+    };
+    let proofs: Vec<Proof> = fences.iter().map(proof::of).collect();
+    print(&text(&proofs));
+    match proofs.iter().any(|proof| proof.works) {
+        true => ExitCode::SUCCESS,
+        false => refuse(format!("no method can power {node} off")),
+    }
+}
+
+fn text(proofs: &[Proof]) -> String {
+    let line = |proof: &Proof| match proof.works {
+        true => format!("ok      {}: {}\n", proof.name, proof.words),
+        false => format!(
+            "failed  {}: {}\n        try by hand: {}\n",
+            proof.name, proof.words, proof.by_hand
+        ),
+    };
+    proofs.iter().map(line).collect()
+}
+
+/// The methods of a node: those of these files, or of the running instance.
+fn fences(matches: &ArgMatches, node: &str) -> Result<Vec<Fence>, String> {
+    let fences = match matches.get_many::<PathBuf>("FROM") {
+        Some(from) => of_files(&from.cloned().collect::<Vec<_>>(), node)?,
+        None => of_instance(matches, node)
+            .map_err(|words| format!("{words}. `--from FILE` reads the section from a file"))?,
+    };
+    match fences.is_empty() {
+        true => Err(format!(
+            "node '{node}' has no line `fence` that another node could use: nothing powers it off before its guests \
+             start elsewhere"
+        )),
+        false => Ok(fences),
+    }
+}
+
+fn of_instance(matches: &ArgMatches, node: &str) -> Result<Vec<Fence>, String> {
+    let instance = reload::selected(matches)?;
+    let node_name = node.to_owned();
+    let message = Message::Part(Box::new(AskFences { node: node_name }.envelope()));
+    let answer = ask(&instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
+    let Message::Answer { bytes } = &answer.message else {
+        return Err(not_known(&instance));
+    };
+    let Ok(Fences(fences)) = codec::decode::<Fences>(bytes) else {
+        return Err(not_known(&instance));
+    };
+    fences.ok_or_else(|| format!("the served configuration has no section for node '{node}'"))
+}
+
+fn of_files(from: &[PathBuf], node: &str) -> Result<Vec<Fence>, String> {
+    let mut files = files::read_some(from).map_err(|error| error.to_string())?;
+    addresses::split(&mut files);
+    let site = process::load_files(files, None, load_options(), None);
+    if site.proxy.config.is_none() {
+        let loaded = &site.proxy;
+        let text = render::concise(&loaded.sources, &loaded.diagnostics, false);
+        return Err(format!("the files have errors:\n{}", text.trim_end()));
+    }
+    let running = site.running(&Payloads::new());
+    let guests = running.into_iter().find(|one| one.part.name == PART);
+    let guests = guests.and_then(|one| codec::decode::<Guests>(&one.given.payload).ok());
+    let guests = guests.ok_or("these files have no guest, so no node is fenced")?;
+    let of_node = guests.nodes.get(node);
+    let of_node =
+        of_node.ok_or_else(|| format!("these files have no section for node '{node}'"))?;
+    Ok(of_node.fences.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checklist_names_what_failed_and_the_command_to_try() {
+        let of = |name: &str, works| Proof {
+            name: name.to_owned(),
+            works,
+            words: "words".to_owned(),
+            by_hand: "ipmitool chassis power status".to_owned(),
+        };
+        assert_eq!(
+            text(&[of("ipmi a", false), of("exec /off", true)]),
+            "failed  ipmi a: words\n        try by hand: ipmitool chassis power status\nok      exec /off: words\n"
+        );
+    }
+}

@@ -1,0 +1,409 @@
+//! What the nodes agree on about fencing: the node that holds the lease of another node fences it,
+//! and writes the result under that lease, where every node reads it.
+
+use super::{Agreement, Fenced, NodeRecord, PREFIX, Written, lease_of_node, names};
+use crate::config::{Fence, Guests};
+use crate::fence::gate::{Gate, Seen};
+use std::collections::BTreeMap;
+
+/// What is kept about fencing.
+#[derive(Debug, Default)]
+pub(super) struct OfFencing {
+    pub(super) gate: Gate,
+    /// Results that the cluster may not have yet.
+    results: BTreeMap<String, Fenced>,
+    /// This node stops in good order, without guests.
+    leaves: bool,
+}
+
+impl Agreement {
+    /// Continues with what the role before knew.
+    pub fn resume_gate(&mut self, gate: Gate) {
+        self.fencing.gate = gate;
+    }
+
+    /// Returns what the next role has to know.
+    pub fn gate(&self) -> &Gate {
+        &self.fencing.gate
+    }
+
+    /// Takes the holders of guests.
+    pub(super) fn learn_holders(&mut self) {
+        for (name, lease) in &self.leases {
+            if let Some(guest) = { name.strip_prefix(PREFIX) }.filter(|one| !one.starts_with('@')) {
+                self.fencing.gate.learn(&self.me, guest, &lease.holder);
+            }
+        }
+    }
+
+    /// Takes which nodes are gone.
+    pub(super) fn see_nodes(&mut self, guests: &Guests, now_ns: u64) {
+        let now = now_ns / 1_000_000;
+        for (name, is_there) in self.nodes(guests, now_ns) {
+            self.fencing.gate.see_node(&name, is_there, now);
+        }
+        let leases = &self.leases;
+        let known = names(guests);
+        self.fencing.gate.retain(
+            |guest| guests.guests.contains_key(guest),
+            |node| known.contains(node),
+        );
+        self.fencing.results.retain(|node, _| {
+            let lease = leases.get(&lease_of_node(node));
+            lease.is_some_and(|lease| lease.until_ns > now_ns)
+        });
+    }
+
+    fn node_record(&self, node: &str) -> Option<NodeRecord> {
+        let lease = self.leases.get(&lease_of_node(node))?;
+        NodeRecord::decode(&lease.record)
+    }
+
+    /// Why a guest whose lease is here waits, since it may still run on another node.
+    pub(super) fn waits_for_fencing(
+        &mut self,
+        name: &str,
+        guests: &Guests,
+        was_up: bool,
+        now_ns: u64,
+    ) -> Option<String> {
+        let node = self.fencing.gate.ran_on(name)?.to_owned();
+        let fences = guests.nodes.get(&node).map(|node| &node.fences);
+        fences.filter(|fences| !fences.is_empty())?;
+        let seen = match (self.is_there(&node, now_ns), self.node_record(&node)) {
+            (true, _) => Seen::There,
+            (false, Some(record)) => Seen::Gone(record),
+            (false, None) => Seen::Unknown,
+        };
+        let now = now_ns / 1_000_000;
+        self.fencing.gate.waits(name, &seen, was_up, now)
+    }
+
+    /// Returns the nodes that this node has to fence, with their methods. It must hold its own lease
+    /// and theirs, and they must not ask theirs back.
+    pub fn to_fence(&self, guests: &Guests, now_ns: u64) -> BTreeMap<String, Vec<Fence>> {
+        if guests.me.is_empty() || !self.is_there(&self.me, now_ns) {
+            return BTreeMap::new();
+        }
+        let nodes = names(guests).into_iter().filter_map(|name| {
+            let fences = &guests.nodes.get(&name)?.fences;
+            let is_due = !fences.is_empty() && self.is_to_be_fenced(&name, now_ns);
+            is_due.then(|| (name, fences.clone()))
+        });
+        nodes.collect()
+    }
+
+    fn is_to_be_fenced(&self, node: &str, now_ns: u64) -> bool {
+        let lease = lease_of_node(node);
+        let is_held = { self.leases.get(&lease) }.is_some_and(|one| one.until_ns > now_ns);
+        let returns = self.yields.contains(&lease);
+        if node == self.me || !is_held || returns || self.fencing.results.contains_key(node) {
+            return false;
+        }
+        // One that never was there has written nothing.
+        let Some(record) = self.node_record(node) else {
+            return false;
+        };
+        let has_guests = self.fencing.gate.had_guests(node);
+        let is_empty = record.drained && !has_guests;
+        !record.leaves && !is_empty && record.fenced == Fenced::No
+    }
+
+    /// Takes the result of fencing, for the cluster.
+    pub fn set_fenced(&mut self, node: &str, fenced: Fenced) {
+        self.fencing.results.insert(node.to_owned(), fenced);
+    }
+
+    /// Returns what became of a node that is gone, as the cluster knows it.
+    pub fn fate(&self, node: &str) -> Option<NodeRecord> {
+        self.node_record(node)
+    }
+
+    /// Returns the results of fencing that the cluster has not got.
+    pub(super) fn results(&self, now_ns: u64) -> Vec<Written> {
+        let all = self.fencing.results.iter().filter_map(|(node, fenced)| {
+            let lease = self.leases.get(&lease_of_node(node))?;
+            let record = NodeRecord::decode(&lease.record)?;
+            if lease.until_ns <= now_ns || record.fenced == *fenced {
+                return None;
+            }
+            let record = NodeRecord {
+                fenced: *fenced,
+                ..record
+            };
+            Some(Written {
+                name: lease.name.clone(),
+                epoch: lease.epoch,
+                number: lease.number.saturating_add(1),
+                value: record.encode(),
+            })
+        });
+        all.collect()
+    }
+
+    /// This node stops in good order and has no guest: it writes that, so that nobody fences it.
+    pub fn leave(&mut self, now_ns: u64) -> Option<Written> {
+        let lease = self.leases.get(&lease_of_node(&self.me))?;
+        if lease.until_ns <= now_ns {
+            return None;
+        }
+        self.fencing.leaves = true;
+        let record = NodeRecord {
+            leaves: true,
+            ..self.own.clone()
+        };
+        Some(Written {
+            name: lease.name.clone(),
+            epoch: lease.epoch,
+            number: lease.number.saturating_add(1),
+            value: record.encode(),
+        })
+    }
+
+    /// Whether this node said that it leaves.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.fencing.leaves
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Local;
+    use super::*;
+    use crate::config::{Boot, Console, Firmware, Guest, Migrate, Node, Order};
+    use crate::life::Wish;
+    use crate::placement::Room;
+    use part::role::KnownLease;
+
+    const S: u64 = 1_000_000_000;
+
+    fn guest() -> Guest {
+        Guest {
+            prefer: vec!["beta".to_owned(), "alpha".to_owned()],
+            memory_bytes: 1 << 30,
+            cpus: 1,
+            disks: Vec::new(),
+            nics: Vec::new(),
+            boot: Boot::Disk,
+            firmware: Firmware::Bios,
+            user_data: None,
+            console: Console::Serial,
+            check: None,
+            migrate: Migrate::Live,
+            stop_ms: 1000,
+            order: Order::default(),
+        }
+    }
+
+    fn guests() -> Guests {
+        let node = Node {
+            fences: vec![Fence::Exec(vec!["/bin/off".to_owned()])],
+            ..Node::default()
+        };
+        Guests {
+            me: "alpha".to_owned(),
+            nodes: ["alpha", "beta"]
+                .map(|name| (name.to_owned(), node.clone()))
+                .into(),
+            guests: [("mail".to_owned(), guest())].into(),
+        }
+    }
+
+    fn record(change: impl FnOnce(&mut NodeRecord)) -> NodeRecord {
+        let mut record = NodeRecord {
+            memory_bytes: 8 << 30,
+            cpus: 8,
+            ..NodeRecord::default()
+        };
+        change(&mut record);
+        record
+    }
+
+    fn lease(name: &str, holder: &str, until_s: u64, record: &[u8]) -> KnownLease {
+        KnownLease {
+            name: name.to_owned(),
+            epoch: 7,
+            until_ns: until_s * S,
+            holder: holder.to_owned(),
+            number: 1,
+            record: record.to_vec(),
+        }
+    }
+
+    struct Site {
+        agreement: Agreement,
+        guests: Guests,
+    }
+
+    impl Site {
+        /// Beta ran the guest, and all of its leases are alpha's since.
+        fn new(beta: &NodeRecord) -> Site {
+            let room = Room {
+                memory_bytes: 8 << 30,
+                cpus: 8,
+            };
+            let mut site = Site {
+                agreement: Agreement::new("alpha", room),
+                guests: guests(),
+            };
+            site.knows(["alpha", "beta", "beta"], 100, beta);
+            site.decide(1);
+            site.knows(["alpha", "alpha", "alpha"], 100, beta);
+            site
+        }
+
+        /// The holders of the leases of alpha, of beta and of the guest.
+        fn knows(&mut self, holders: [&str; 3], until_s: u64, beta: &NodeRecord) {
+            let until = |holder: &str| if holder == "alpha" { until_s } else { 0 };
+            let own = record(|_| {}).encode();
+            let records = [own, beta.encode(), Vec::new()];
+            let names = ["guest/@alpha", "guest/@beta", "guest/mail"];
+            let all = { names.iter().zip(holders).zip(&records) }
+                .map(|((name, holder), record)| lease(name, holder, until(holder), record));
+            self.agreement.learn(all.collect());
+        }
+
+        fn decide(&mut self, now_s: u64) -> (Wish, String, Vec<Written>) {
+            let locals = [(
+                "mail".to_owned(),
+                Local {
+                    has_volumes: true,
+                    ..Local::default()
+                },
+            )];
+            let (decided, told) = self
+                .agreement
+                .decide(&self.guests, &locals.into(), now_s * S);
+            let of_beta = told
+                .records
+                .into_iter()
+                .filter(|one| one.name == "guest/@beta");
+            let mail = &decided["mail"];
+            (mail.wish, mail.why.clone(), of_beta.collect())
+        }
+
+        fn fences(&self, now_s: u64) -> bool {
+            self.agreement
+                .to_fence(&self.guests, now_s * S)
+                .contains_key("beta")
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_gone_is_fenced_before_its_guest_starts_and_the_cluster_gets_the_result() {
+        let mut site = Site::new(&record(|_| {}));
+        let (wish, why, _) = site.decide(10);
+        assert_eq!(wish, Wish::Hold);
+        assert!(
+            why.starts_with("it ran on beta: it starts when beta is confirmed off"),
+            "{why}"
+        );
+        assert!(site.fences(10));
+        site.agreement.set_fenced("beta", Fenced::Off);
+        assert!(!site.fences(11));
+        let (_, _, written) = site.decide(11);
+        let off = record(|one| one.fenced = Fenced::Off);
+        assert_eq!(NodeRecord::decode(&written[0].value), Some(off.clone()));
+        site.knows(["alpha", "alpha", "alpha"], 100, &off);
+        let (wish, why, written) = site.decide(12);
+        assert_eq!((wish, &*why, written.len()), (Wish::Run, "", 0));
+        assert!(!site.fences(12));
+    }
+
+    #[test]
+    fn a_guest_starts_a_minute_after_its_node_is_gone_in_any_case() {
+        let mut site = Site::new(&record(|_| {}));
+        assert_eq!(site.decide(10).0, Wish::Hold);
+        assert_eq!(site.decide(69).0, Wish::Hold);
+        assert_eq!(site.agreement.deadline_ms(69 * S), Some(70_000));
+        assert_eq!(site.decide(70).0, Wish::Run);
+        assert!(site.fences(70));
+    }
+
+    #[test]
+    fn a_node_that_asks_its_lease_back_or_has_it_is_not_fenced_any_more() {
+        let mut site = Site::new(&record(|_| {}));
+        assert!(site.fences(10));
+        site.agreement.hand_over("guest/@beta");
+        assert!(!site.fences(10));
+        let mut site = Site::new(&record(|_| {}));
+        site.knows(["alpha", "beta", "alpha"], 100, &record(|_| {}));
+        assert!(!site.fences(10));
+    }
+
+    #[test]
+    fn a_node_without_its_own_lease_or_that_of_the_other_fences_nobody() {
+        let mut site = Site::new(&record(|_| {}));
+        assert!(!site.fences(100));
+        site.knows(["alpha", "gamma", "gamma"], 100, &record(|_| {}));
+        assert!(!site.fences(10));
+        site.knows(["gamma", "alpha", "alpha"], 100, &record(|_| {}));
+        assert!(!site.fences(10));
+    }
+
+    #[test]
+    fn a_node_that_left_in_good_order_or_was_drained_and_empty_or_is_off_is_not_fenced() {
+        for (change, has_guest, fences) in [
+            (
+                (|one| one.leaves = true) as fn(&mut NodeRecord),
+                true,
+                false,
+            ),
+            (|one| one.drained = true, true, true),
+            (|one| one.drained = true, false, false),
+            (|one| one.fenced = Fenced::Off, true, false),
+            (|one| one.fenced = Fenced::Failed, true, false),
+            (|_| {}, false, true),
+        ] {
+            let beta = record(change);
+            let mut site = Site::new(&beta);
+            if !has_guest {
+                site.knows(["alpha", "alpha", ""], 100, &beta);
+            }
+            assert_eq!(site.fences(10), fences, "{beta:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_never_was_there_or_has_no_method_is_not_fenced_and_nothing_waits() {
+        let mut site = Site::new(&record(|_| {}));
+        site.guests.nodes.remove("beta");
+        assert!(!site.fences(10));
+        assert_eq!(site.decide(10).0, Wish::Run);
+        let mut site = Site::new(&record(|_| {}));
+        site.agreement.learn(vec![
+            lease("guest/@alpha", "alpha", 100, &record(|_| {}).encode()),
+            lease("guest/@beta", "alpha", 100, &[]),
+        ]);
+        assert!(!site.fences(10));
+    }
+
+    #[test]
+    fn a_node_that_stops_says_so_and_the_next_role_takes_it_back() {
+        let mut site = Site::new(&record(|_| {}));
+        let written = site.agreement.leave(10 * S).unwrap();
+        let own = NodeRecord::decode(&written.value).unwrap();
+        assert!(own.leaves && own.memory_bytes == 8 << 30);
+        assert_eq!(site.agreement.leave(100 * S), None);
+        let next = Agreement::new(
+            "alpha",
+            Room {
+                memory_bytes: 8 << 30,
+                cpus: 8,
+            },
+        );
+        let mut site = Site {
+            agreement: next,
+            ..site
+        };
+        site.agreement
+            .learn(vec![lease("guest/@alpha", "alpha", 100, &written.value)]);
+        let (_, told) = site
+            .agreement
+            .decide(&site.guests, &BTreeMap::new(), 10 * S);
+        let own = { told.records.iter() }
+            .find(|one| one.name == "guest/@alpha")
+            .unwrap();
+        assert!(!NodeRecord::decode(&own.value).unwrap().leaves);
+    }
+}

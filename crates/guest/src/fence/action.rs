@@ -1,0 +1,304 @@
+//! The commands of fencing methods, and what their results mean.
+//!
+//! - `ipmitool` reads its password from a file, so no command line has it.
+//! - Fence agents (package fence-agents) read their options from standard input as lines
+//!   `NAME=VALUE`. By their API, exit code 0 is success, and 2 of `action=status` is "off".
+//! - A program of `fence exec` exits with 0 once the node is off. It has no status.
+
+use super::power::{Action, Method, Seen};
+use super::short;
+use crate::config::Fence;
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Where programs are looked for: that of the children.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Invocation {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// What it reads from standard input.
+    pub input: Vec<u8>,
+}
+
+/// How a command ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// Its exit code; None: a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote, bounded.
+    pub output: String,
+}
+
+impl Fence {
+    /// Returns the method, for its order.
+    pub fn method(&self) -> Method {
+        Method {
+            name: self.name(),
+            has_status: !matches!(self, Fence::Exec(_)),
+        }
+    }
+
+    /// Returns its name, for messages. It has no secret.
+    pub fn name(&self) -> String {
+        match self {
+            Fence::Ipmi { at, .. } => format!("ipmi {at}"),
+            Fence::Exec(words) => format!("exec {}", words.first().map_or("", String::as_str)),
+            Fence::Agent { name, .. } => format!("agent {name}"),
+        }
+    }
+
+    /// Returns the command of an action. None: it has no such action.
+    pub fn invocation(&self, action: Action) -> Option<Invocation> {
+        let (program, arguments, input) = match (self, action) {
+            (Fence::Exec(_), Action::Status) => return None,
+            (Fence::Exec(words), Action::Off) => {
+                let (program, arguments) = words.split_first()?;
+                (program.clone(), arguments.to_vec(), String::new())
+            }
+            (Fence::Ipmi { .. }, action) => {
+                let (program, arguments) = self.ipmitool(action)?;
+                (program, arguments, String::new())
+            }
+            (Fence::Agent { name, options }, action) => {
+                let options = options
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}\n"));
+                let input = format!("action={}\n{}", word(action), options.collect::<String>());
+                (name.clone(), Vec::new(), input)
+            }
+        };
+        Some(Invocation {
+            program: find(&program).unwrap_or_else(|| program.into()),
+            arguments: arguments.into_iter().map(OsString::from).collect(),
+            input: input.into_bytes(),
+        })
+    }
+
+    fn ipmitool(&self, action: Action) -> Option<(String, Vec<String>)> {
+        let Fence::Ipmi {
+            at,
+            user,
+            password_file,
+        } = self
+        else {
+            return None;
+        };
+        let (host, port) = host_and_port(at);
+        let mut words: Vec<String> = ["-I", "lanplus", "-H", host].map(str::to_owned).into();
+        if let Some(port) = port {
+            words.extend(["-p".to_owned(), port.to_owned()]);
+        }
+        let file = password_file.display().to_string();
+        // A lost datagram is sent again after 1 s, so that one who is not there is known in 6 s.
+        let rest = ["-U", user, "-f", &file, "-N", "1", "-R", "2"];
+        words.extend(rest.map(str::to_owned));
+        words.extend(["chassis", "power", word(action)].map(str::to_owned));
+        Some(("ipmitool".to_owned(), words))
+    }
+
+    /// Returns the command of an action for a shell, to be tried by hand. Passwords among the
+    /// options of agents are left out.
+    pub fn by_hand(&self, action: Action) -> String {
+        let quoted = |words: &[String]| {
+            let words = words.iter().map(|word| quote(word));
+            words.collect::<Vec<_>>().join(" ")
+        };
+        match self {
+            Fence::Exec(words) => quoted(words),
+            Fence::Ipmi { .. } => {
+                let command = self.ipmitool(action);
+                command.map_or_else(String::new, |(program, words)| {
+                    format!("{program} {}", quoted(&words))
+                })
+            }
+            Fence::Agent { name, options } => {
+                let options = options.iter().map(|(key, value)| {
+                    match key.contains("passw") && !key.contains("script") {
+                        true => quote(&format!("{key}=…")),
+                        false => quote(&format!("{key}={value}")),
+                    }
+                });
+                let options = options.map(|one| format!(" {one}")).collect::<String>();
+                format!("printf '%s\\n' action={}{options} | {name}", word(action))
+            }
+        }
+    }
+
+    /// Returns what the end of a command means.
+    pub fn seen(&self, action: Action, ended: &Ended) -> Seen {
+        let failed = || Seen::Failed(failure(ended));
+        let output = ended.output.to_ascii_lowercase();
+        match (self, action, ended.code) {
+            (_, Action::Off, Some(0)) => Seen::Done,
+            (_, Action::Off, _) => failed(),
+            (Fence::Ipmi { .. }, Action::Status, Some(0)) => {
+                let last = output.rsplit("chassis power is ").next();
+                match (last.filter(|last| last.len() < output.len())).map(str::trim) {
+                    Some("off") => Seen::IsOff,
+                    Some("on") => Seen::IsOn,
+                    _ => failed(),
+                }
+            }
+            (Fence::Agent { .. }, Action::Status, Some(0)) => Seen::IsOn,
+            (Fence::Agent { .. }, Action::Status, Some(2)) => Seen::IsOff,
+            (_, Action::Status, _) => failed(),
+        }
+    }
+}
+
+fn word(action: Action) -> &'static str {
+    match action {
+        Action::Off => "off",
+        Action::Status => "status",
+    }
+}
+
+fn failure(ended: &Ended) -> String {
+    let how = match ended.code {
+        Some(code) => format!("exit code {code}"),
+        None => "ended by a signal".to_owned(),
+    };
+    match short(&ended.output).as_str() {
+        "" => how,
+        output => format!("{how}: {output}"),
+    }
+}
+
+/// Splits `HOST:PORT`, `[ADDRESS]:PORT`, or a host or address without a port.
+fn host_and_port(at: &str) -> (&str, Option<&str>) {
+    if let Some((address, rest)) = at.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (address, rest.strip_prefix(':'));
+    }
+    match at.split_once(':') {
+        // More than one colon: an IPv6 address.
+        Some((host, port)) if !port.contains(':') => (host, Some(port)),
+        _ => (at, None),
+    }
+}
+
+/// Returns the path of a program.
+pub fn find(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return None;
+    }
+    let mut all = env::split_paths(PATH).map(|directory| directory.join(program));
+    all.find(|path| is_executable(path))
+}
+
+/// Whether this process may execute a file.
+pub fn is_executable(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+fn quote(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
+    match !word.is_empty() && word.bytes().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ipmi(at: &str) -> Fence {
+        Fence::Ipmi {
+            at: at.to_owned(),
+            user: "admin".to_owned(),
+            password_file: "/etc/evenkeel/ipmi".into(),
+        }
+    }
+
+    fn agent() -> Fence {
+        let options = [("ip", "10.99.0.12"), ("plug", "3"), ("passwd", "se cret")];
+        let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Fence::Agent {
+            name: "fence_apc".to_owned(),
+            options: options.into(),
+        }
+    }
+
+    fn ended(code: i32, output: &str) -> Ended {
+        Ended {
+            code: Some(code),
+            output: output.to_owned(),
+        }
+    }
+
+    #[test]
+    fn ipmitool_gets_a_password_file_and_the_port_of_each_form_of_an_address() {
+        let line = |at: &str| ipmi(at).by_hand(Action::Off);
+        let rest = "-U admin -f /etc/evenkeel/ipmi -N 1 -R 2 chassis power off";
+        for (at, words) in [
+            ("10.99.0.11", "-H 10.99.0.11"),
+            ("bmc:6230", "-H bmc -p 6230"),
+            ("fd00::1", "-H fd00::1"),
+            ("[fd00::1]:6230", "-H fd00::1 -p 6230"),
+            ("[fd00::1]", "-H fd00::1"),
+        ] {
+            assert_eq!(line(at), format!("ipmitool -I lanplus {words} {rest}"));
+        }
+    }
+
+    #[test]
+    fn only_a_status_that_says_off_is_off() {
+        let fence = ipmi("a");
+        let seen = |code, output| fence.seen(Action::Status, &ended(code, output));
+        let noise = "Unable to Get Channel Cipher Suites\nChassis Power is off\n";
+        assert_eq!(seen(0, noise), Seen::IsOff);
+        assert_eq!(seen(0, "Chassis Power is on\n"), Seen::IsOn);
+        for (code, output) in [
+            (1, noise),
+            (0, ""),
+            (0, "off"),
+            (0, "Chassis Power is offset"),
+        ] {
+            assert!(matches!(seen(code, output), Seen::Failed(_)), "{output}");
+        }
+    }
+
+    #[test]
+    fn an_agent_reads_its_options_and_its_status_is_an_exit_code() {
+        let invocation = agent().invocation(Action::Status).unwrap();
+        let input = String::from_utf8(invocation.input).unwrap();
+        assert_eq!(
+            input,
+            "action=status\nip=10.99.0.12\npasswd=se cret\nplug=3\n"
+        );
+        assert!(invocation.arguments.is_empty());
+        let seen = |action, code| agent().seen(action, &ended(code, "x"));
+        assert_eq!(seen(Action::Status, 0), Seen::IsOn);
+        assert_eq!(seen(Action::Status, 2), Seen::IsOff);
+        assert_eq!(
+            seen(Action::Status, 1),
+            Seen::Failed("exit code 1: x".to_owned())
+        );
+        assert_eq!(seen(Action::Off, 0), Seen::Done);
+        assert!(matches!(seen(Action::Off, 2), Seen::Failed(_)));
+    }
+
+    #[test]
+    fn a_command_for_hands_shows_no_password_and_is_quoted() {
+        assert_eq!(
+            agent().by_hand(Action::Status),
+            "printf '%s\\n' action=status ip=10.99.0.12 'passwd=…' plug=3 | fence_apc"
+        );
+        let exec = Fence::Exec(vec!["/bin/off".to_owned(), "it's".to_owned()]);
+        assert_eq!(exec.by_hand(Action::Off), "/bin/off 'it'\\''s'");
+        assert_eq!(exec.invocation(Action::Status), None);
+        assert_eq!(exec.name(), "exec /bin/off");
+    }
+
+    #[test]
+    fn a_program_is_found_in_the_usual_directories() {
+        assert!(find("sh").is_some_and(|path| is_executable(&path)));
+        assert_eq!(find("no-such-program"), None);
+    }
+}

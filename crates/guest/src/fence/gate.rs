@@ -1,0 +1,211 @@
+//! Which guests wait until the node on which they ran is off, as a value. It reads no clock.
+//!
+//! A guest that this node starts may still run on the node that had its lease before, if that node
+//! did not release it. Where that node has a line `fence`, the guest waits until the cluster has the
+//! result of its fencing, at most [`WAIT_MAX_MS`].
+
+use crate::agreement::{Fenced, NodeRecord};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How long a guest waits for fencing, milliseconds.
+pub const WAIT_MAX_MS: u64 = 60_000;
+/// How long a guest waits for the lease of a node that ends about when its own did, milliseconds.
+pub const SETTLE_MS: u64 = 3_000;
+
+/// What is known about the lease of a node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// The node holds it.
+    There,
+    /// It does not, and wrote this last.
+    Gone(NodeRecord),
+    /// Nobody has written anything.
+    Unknown,
+}
+
+/// Where guests ran before.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Gate {
+    /// The node other than this one that held the lease of a guest last, and did not release it.
+    ran: BTreeMap<String, String>,
+    /// Since when a node is gone, milliseconds.
+    gone: BTreeMap<String, u64>,
+    /// When the lease of a guest came here, and whether the guest was up then.
+    taken: BTreeMap<String, (u64, bool)>,
+}
+
+impl Gate {
+    /// Takes the holder of the lease of a guest; empty: it was released.
+    pub fn learn(&mut self, me: &str, guest: &str, holder: &str) {
+        match holder {
+            "" => {
+                self.ran.remove(guest);
+                self.taken.remove(guest);
+            }
+            holder if holder != me => {
+                self.ran.insert(guest.to_owned(), holder.to_owned());
+                self.taken.remove(guest);
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets guests and nodes that are not known any more.
+    pub fn retain(&mut self, is_guest: impl Fn(&str) -> bool, is_node: impl Fn(&str) -> bool) {
+        self.ran.retain(|guest, _| is_guest(guest));
+        self.taken.retain(|guest, _| is_guest(guest));
+        self.gone.retain(|node, _| is_node(node));
+    }
+
+    /// A guest runs here: nothing else of it is left.
+    pub fn started(&mut self, guest: &str) {
+        self.ran.remove(guest);
+        self.taken.remove(guest);
+    }
+
+    /// Takes whether a node is there.
+    pub fn see_node(&mut self, node: &str, is_there: bool, now: u64) {
+        match is_there {
+            true => drop(self.gone.remove(node)),
+            false => {
+                self.gone.entry(node.to_owned()).or_insert(now);
+            }
+        }
+    }
+
+    /// Returns whether a guest ran on a node when it was heard of last.
+    pub fn had_guests(&self, node: &str) -> bool {
+        self.ran.values().any(|one| one == node)
+    }
+
+    /// Returns the node on which a guest ran before, unless it was released.
+    pub fn ran_on(&self, guest: &str) -> Option<&str> {
+        self.ran.get(guest).map(String::as_str)
+    }
+
+    /// Returns why a guest whose lease is here does not start yet. `was_up` is what its record
+    /// said when its lease came here.
+    pub fn waits(&mut self, guest: &str, seen: &Seen, was_up: bool, now: u64) -> Option<String> {
+        let node = self.ran.get(guest)?;
+        let taken = { self.taken.entry(guest.to_owned()) }.or_insert((now, was_up));
+        let record = match seen {
+            // It ended well there, or both leases end now.
+            Seen::There => {
+                let settles = taken.1 && now < taken.0.saturating_add(SETTLE_MS);
+                return settles.then(|| {
+                    format!(
+                        "it ran on {node}, and the cluster has to find out whether {node} is gone"
+                    )
+                });
+            }
+            Seen::Unknown => return None,
+            Seen::Gone(record) => record,
+        };
+        let since = *self.gone.get(node)?;
+        let is_over = record.leaves || record.fenced != Fenced::No;
+        let waits = !is_over && now < since.saturating_add(WAIT_MAX_MS);
+        waits.then(|| {
+            let left = since.saturating_add(WAIT_MAX_MS).saturating_sub(now);
+            format!(
+                "it ran on {node}: it starts when {node} is confirmed off, or in {} s",
+                left.div_ceil(1000)
+            )
+        })
+    }
+
+    /// When [`Gate::waits`] may change by itself, milliseconds.
+    pub fn deadline(&self, now: u64) -> Option<u64> {
+        let settled = self.taken.values().map(|(at, _)| at + SETTLE_MS);
+        let nodes = self.ran.values().filter_map(|node| self.gone.get(node));
+        let over = nodes.map(|since| since + WAIT_MAX_MS);
+        settled.chain(over).filter(|at| *at > now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gone(fenced: Fenced) -> Seen {
+        Seen::Gone(NodeRecord {
+            fenced,
+            ..NodeRecord::default()
+        })
+    }
+
+    /// A guest ran on beta, and its lease came to alpha when beta was gone.
+    fn lost() -> Gate {
+        let mut gate = Gate::default();
+        gate.learn("alpha", "mail", "beta");
+        gate.learn("alpha", "mail", "alpha");
+        gate.see_node("beta", false, 1000);
+        gate
+    }
+
+    #[test]
+    fn a_guest_waits_for_the_result_of_fencing_and_no_longer_than_its_limit() {
+        let mut gate = lost();
+        let why = gate.waits("mail", &gone(Fenced::No), true, 1500).unwrap();
+        assert_eq!(
+            why,
+            "it ran on beta: it starts when beta is confirmed off, or in 60 s"
+        );
+        assert_eq!(gate.waits("mail", &gone(Fenced::Off), true, 1600), None);
+        assert_eq!(gate.waits("mail", &gone(Fenced::Failed), true, 1600), None);
+        let last = 1000 + WAIT_MAX_MS;
+        assert!(
+            gate.waits("mail", &gone(Fenced::No), true, last - 1)
+                .is_some()
+        );
+        assert_eq!(gate.deadline(5000), Some(last));
+        assert_eq!(gate.waits("mail", &gone(Fenced::No), true, last), None);
+    }
+
+    #[test]
+    fn a_guest_that_was_released_or_never_ran_elsewhere_waits_for_nobody() {
+        let mut gate = lost();
+        gate.learn("alpha", "mail", "");
+        assert_eq!(gate.waits("mail", &gone(Fenced::No), true, 1500), None);
+        assert_eq!(gate.waits("web", &gone(Fenced::No), true, 1500), None);
+        assert!(!gate.had_guests("beta"));
+    }
+
+    #[test]
+    fn a_guest_of_a_node_that_stopped_in_good_order_does_not_wait() {
+        let record = NodeRecord {
+            leaves: true,
+            ..NodeRecord::default()
+        };
+        assert_eq!(lost().waits("mail", &Seen::Gone(record), true, 1500), None);
+        assert_eq!(lost().waits("mail", &Seen::Unknown, true, 1500), None);
+    }
+
+    #[test]
+    fn a_lease_that_ends_before_that_of_its_node_is_no_way_around_fencing() {
+        let mut gate = lost();
+        gate.see_node("beta", true, 0);
+        assert!(gate.waits("mail", &Seen::There, true, 1000).is_some());
+        // Its record has changed meanwhile.
+        assert!(gate.waits("mail", &Seen::There, false, 2000).is_some());
+        gate.see_node("beta", false, 2500);
+        assert!(gate.waits("mail", &gone(Fenced::No), false, 9000).is_some());
+    }
+
+    #[test]
+    fn a_guest_that_moved_in_good_order_starts_at_once() {
+        let mut gate = lost();
+        assert_eq!(gate.waits("mail", &Seen::There, false, 1000), None);
+        gate.started("mail");
+        assert_eq!(gate.waits("mail", &gone(Fenced::No), true, 9000), None);
+        assert_eq!(gate.deadline(0), None);
+    }
+
+    #[test]
+    fn guests_and_nodes_without_a_section_are_forgotten() {
+        let mut gate = lost();
+        gate.retain(|_| false, |_| false);
+        assert_eq!(gate, Gate::default());
+    }
+}

@@ -1,0 +1,31 @@
+//! Fencing: a node that is gone is powered off before its guests start elsewhere, and a node that
+//! hangs is reset by its own watchdog.
+//!
+//! - [`power`] powers one node off, as a value: methods in order, timeouts, confirmation.
+//! - [`action`] translates a method into a command line, and its output into what it means.
+//! - [`child`] runs such a command without waiting for it.
+//! - [`gate`] holds a guest until the node on which it ran is off, as a value.
+//! - [`nodes`] joins them for all nodes; [`proof`] tries the methods without powering anything off.
+//! - [`watchdog`] feeds the watchdog of this node.
+//!
+//! Data does not depend on fencing: a guest starts only where its lease is, and a volume refuses the
+//! epoch of an earlier lease. Fencing ends what leases cannot: processors that still run on a node
+//! that nobody reaches, with the addresses of a guest.
+
+pub mod action;
+pub mod child;
+pub mod gate;
+pub mod nodes;
+pub mod power;
+pub mod proof;
+pub mod watchdog;
+
+/// Characters of a reason that are kept.
+const WHY_CHARS_MAX: usize = 200;
+
+/// Returns the beginning of a reason, on one line.
+fn short(words: &str) -> String {
+    let lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = lines.collect::<Vec<_>>().join("; ");
+    line.chars().take(WHY_CHARS_MAX).collect()
+}

@@ -1,0 +1,306 @@
+//! The fencing of all other nodes, for the role: which of them is powered off, the command that runs
+//! for it, and what became of it. It waits for nothing.
+
+use super::action::Ended;
+use super::child::Child;
+use super::power::{Action, Fencing, Order, Outcome, Seen};
+use crate::agreement::Fenced;
+use crate::config::Fence;
+use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
+
+/// The least time between two fencings of a node, milliseconds.
+pub const AGAIN_MS: u64 = 300_000;
+/// Orders of one node in one turn; more would be a mistake.
+const ORDERS_MAX: usize = 16;
+
+/// The fencing of a node.
+#[derive(Debug)]
+struct Node {
+    fences: Vec<Fence>,
+    fencing: Fencing,
+    /// The command that runs.
+    child: Option<(usize, Action, Child)>,
+}
+
+/// The fencing of all nodes.
+#[derive(Debug, Default)]
+pub struct Nodes {
+    by_name: BTreeMap<String, Node>,
+    /// When a node was fenced last, milliseconds.
+    started: BTreeMap<String, u64>,
+    /// What happened, for the log.
+    notes: Vec<String>,
+}
+
+impl Nodes {
+    /// Continues with the times of the role before.
+    pub fn resume(started: BTreeMap<String, u64>) -> Nodes {
+        Nodes {
+            started,
+            ..Nodes::default()
+        }
+    }
+
+    /// Returns when each node was fenced last, for the next role.
+    pub fn started(&self) -> &BTreeMap<String, u64> {
+        &self.started
+    }
+
+    /// Fences exactly these nodes: a node that is not among them any more has returned, or is no
+    /// longer for this node to fence, and its command is killed.
+    pub fn fence(&mut self, wanted: &BTreeMap<String, Vec<Fence>>, now: u64) {
+        self.started
+            .retain(|_, at| now < at.saturating_add(AGAIN_MS));
+        let notes = &mut self.notes;
+        self.by_name.retain(|name, node| {
+            let stays = wanted.contains_key(name) || node.fencing.outcome().is_some();
+            if !stays {
+                notes.push(format!(
+                    "node {name}: fencing ends: the node returns, or this node has lost a lease"
+                ));
+            }
+            stays
+        });
+        for (name, fences) in wanted {
+            if self
+                .by_name
+                .get(name)
+                .is_some_and(|node| node.fencing.outcome().is_none())
+            {
+                continue;
+            }
+            if self.started.contains_key(name) {
+                continue;
+            }
+            self.started.insert(name.clone(), now);
+            self.notes
+                .push(format!("node {name} is gone: fencing starts"));
+            let methods = fences.iter().map(Fence::method).collect();
+            let node = Node {
+                fences: fences.clone(),
+                fencing: Fencing::new(methods, now),
+                child: None,
+            };
+            self.by_name.insert(name.clone(), node);
+        }
+    }
+
+    /// Starts, reads and kills commands. Returns the nodes whose fencing has ended just now.
+    pub fn turn(&mut self, now: u64) -> Vec<(String, Fenced)> {
+        let mut ended = Vec::new();
+        for (name, node) in &mut self.by_name {
+            if node.fencing.outcome().is_some() {
+                continue;
+            }
+            node.turn(now);
+            if let Some((outcome, _)) = node.fencing.outcome() {
+                let fenced = match outcome {
+                    Outcome::Off(_) => Fenced::Off,
+                    Outcome::Failed(_) => Fenced::Failed,
+                };
+                self.notes
+                    .push(format!("node {name}: fencing: {}", node.fencing.words(now)));
+                ended.push((name.clone(), fenced));
+            }
+        }
+        ended
+    }
+
+    /// A node is there again: what became of its fencing is history.
+    pub fn forget(&mut self, name: &str, now: u64) {
+        if let Some(node) = self.by_name.remove(name) {
+            let words = node.fencing.words(now);
+            self.notes
+                .push(format!("node {name} is there again; its fencing: {words}"));
+        }
+    }
+
+    /// Takes out what happened, for the log.
+    pub fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Returns how the fencing of a node is, in words, and how it ended if it has.
+    pub fn words(&self, name: &str, now: u64) -> Option<(String, Option<Fenced>)> {
+        let node = self.by_name.get(name)?;
+        let ended = node.fencing.outcome().map(|(outcome, _)| match outcome {
+            Outcome::Off(_) => Fenced::Off,
+            Outcome::Failed(_) => Fenced::Failed,
+        });
+        Some((node.fencing.words(now), ended))
+    }
+
+    /// Returns the descriptors that are readable when [`Nodes::turn`] has something to do.
+    pub fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let children = self.by_name.values().filter_map(|node| node.child.as_ref());
+        children.flat_map(|(_, _, child)| child.watched())
+    }
+
+    /// When [`Nodes::turn`] has something to do by itself, milliseconds.
+    pub fn deadline(&self, wanted: &BTreeMap<String, Vec<Fence>>) -> Option<u64> {
+        let turns = self
+            .by_name
+            .values()
+            .filter_map(|node| node.fencing.deadline());
+        let again = wanted.keys().filter_map(|name| {
+            let runs = self
+                .by_name
+                .get(name)
+                .is_some_and(|node| node.fencing.outcome().is_none());
+            let at = self.started.get(name).filter(|_| !runs)?;
+            Some(at.saturating_add(AGAIN_MS))
+        });
+        turns.chain(again).min()
+    }
+}
+
+impl Node {
+    fn turn(&mut self, now: u64) {
+        self.look(now);
+        for _ in 0..ORDERS_MAX {
+            match self.fencing.next(now) {
+                None => break,
+                Some(Order::Kill) => self.child = None,
+                Some(Order::Start { method, action }) => self.start(method, action, now),
+            }
+        }
+    }
+
+    fn look(&mut self, now: u64) {
+        let Some((method, action, child)) = &mut self.child else {
+            return;
+        };
+        let ended: Option<Ended> = child.look();
+        let Some(ended) = ended else { return };
+        let seen = match self.fences.get(*method) {
+            Some(fence) => fence.seen(*action, &ended),
+            None => Seen::Failed("its line is gone".to_owned()),
+        };
+        self.child = None;
+        self.fencing.see(seen, now);
+    }
+
+    fn start(&mut self, method: usize, action: Action, now: u64) {
+        let invocation = self
+            .fences
+            .get(method)
+            .and_then(|one| one.invocation(action));
+        let started = match &invocation {
+            Some(invocation) => Child::start(invocation)
+                .map_err(|error| format!("cannot start {}: {error}", invocation.program.display())),
+            None => Err("it has no such action".to_owned()),
+        };
+        match started {
+            Ok(child) => self.child = Some((method, action, child)),
+            Err(words) => self.fencing.see(Seen::Failed(words), now),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::{Scratch, eventually};
+    use std::fs;
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn program(scratch: &Scratch, script: &str) -> BTreeMap<String, Vec<Fence>> {
+        let file = scratch.path().join("script");
+        fs::write(&file, script).unwrap();
+        let words = ["/bin/sh".to_owned(), file.display().to_string()];
+        [("beta".to_owned(), vec![Fence::Exec(words.into())])].into()
+    }
+
+    fn until_ended(nodes: &mut Nodes, wanted: &BTreeMap<String, Vec<Fence>>) -> Fenced {
+        let mut all = Vec::new();
+        // The clock is the test's: two rounds, with the pause between them.
+        let mut now = 0;
+        let done = || {
+            nodes.fence(wanted, now);
+            all = nodes.turn(now);
+            if nodes.watched().next().is_none() {
+                now += 100;
+            }
+            !all.is_empty()
+        };
+        assert!(eventually(PATIENCE, done));
+        all[0].1
+    }
+
+    #[test]
+    fn a_node_is_fenced_once_and_not_again_within_five_minutes() {
+        let scratch = Scratch::new().unwrap();
+        let log = scratch.path().join("log");
+        let wanted = program(&scratch, &format!("echo off >> {}", log.display()));
+        let mut nodes = Nodes::default();
+        assert_eq!(until_ended(&mut nodes, &wanted), Fenced::Off);
+        let (words, ended) = nodes.words("beta", 5000).unwrap();
+        assert!(
+            words.starts_with("off confirmed by exec /bin/sh"),
+            "{words}"
+        );
+        assert_eq!(ended, Some(Fenced::Off));
+        nodes.forget("beta", 5000);
+        let mut nodes = Nodes::resume(nodes.started().clone());
+        nodes.fence(&wanted, AGAIN_MS - 1000);
+        assert!(nodes.turn(AGAIN_MS - 1000).is_empty());
+        assert!(nodes.words("beta", AGAIN_MS - 1000).is_none());
+        assert!(nodes.deadline(&wanted).is_some_and(|at| at >= AGAIN_MS));
+        assert_eq!(fs::read_to_string(log).unwrap(), "off\n");
+        nodes.fence(&wanted, 2 * AGAIN_MS);
+        assert!(nodes.words("beta", 2 * AGAIN_MS).is_some());
+    }
+
+    #[test]
+    fn a_program_that_fails_twice_is_a_failure_with_its_words() {
+        let scratch = Scratch::new().unwrap();
+        let wanted = program(&scratch, "echo no route to beta; exit 3");
+        let mut nodes = Nodes::default();
+        assert_eq!(until_ended(&mut nodes, &wanted), Fenced::Failed);
+        let (words, _) = nodes.words("beta", 0).unwrap();
+        assert_eq!(words, "failed: exec /bin/sh: exit code 3: no route to beta");
+        assert_eq!(nodes.notes().len(), 2);
+    }
+
+    #[test]
+    fn a_node_that_returns_is_not_fenced_any_more_and_the_command_is_killed() {
+        let scratch = Scratch::new().unwrap();
+        let pid = scratch.path().join("pid");
+        let wanted = program(
+            &scratch,
+            &format!("echo $$ > {}; sleep 1000", pid.display()),
+        );
+        let mut nodes = Nodes::default();
+        nodes.fence(&wanted, 0);
+        nodes.turn(0);
+        let written = || fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n'));
+        assert!(eventually(PATIENCE, written));
+        assert!(nodes.watched().count() > 0);
+        nodes.fence(&BTreeMap::new(), 10);
+        assert_eq!(
+            (nodes.watched().count(), nodes.words("beta", 10)),
+            (0, None)
+        );
+        let pid = fs::read_to_string(&pid).unwrap();
+        assert!(!std::path::Path::new("/proc").join(pid.trim()).exists());
+    }
+
+    #[test]
+    fn a_command_that_never_ends_is_killed_at_its_timeout() {
+        let scratch = Scratch::new().unwrap();
+        let wanted = program(&scratch, "sleep 1000");
+        let mut nodes = Nodes::default();
+        nodes.fence(&wanted, 0);
+        assert!(nodes.turn(0).is_empty());
+        assert!(nodes.turn(20_000).is_empty());
+        assert_eq!(nodes.watched().count(), 0);
+        assert!(nodes.turn(22_000).is_empty());
+        assert!(nodes.watched().count() > 0);
+        assert_eq!(nodes.turn(42_000), [("beta".to_owned(), Fenced::Failed)]);
+        let (words, _) = nodes.words("beta", 42_000).unwrap();
+        assert_eq!(words, "failed: exec /bin/sh: no response within 20 s");
+    }
+}

@@ -1,0 +1,420 @@
+//! Powering one node off, as a value: its methods are tried in order, twice each, until one of them
+//! confirms that the node is off. It reads no clock and starts nothing.
+//!
+//! A method has powered the node off only when its status says so. A method that refuses to power off
+//! is asked for the status once: controllers refuse where the node is off already.
+
+use super::short;
+use std::collections::BTreeMap;
+
+/// Timeout of one command, milliseconds.
+pub const RESPONSE_MAX_MS: u64 = 20_000;
+/// How long a node may take to be off after the order, milliseconds.
+pub const CONFIRM_MAX_MS: u64 = 20_000;
+/// How often the methods are tried, one after the other.
+pub const ROUNDS: usize = 2;
+/// How soon a status that says "on" is asked again, milliseconds.
+const ASK_AGAIN_MS: u64 = 1_000;
+/// The pause before the next round, milliseconds.
+const ROUND_PAUSE_MS: u64 = 2_000;
+
+/// What a method does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Powers the node off.
+    Off,
+    /// Asks whether it is on.
+    Status,
+}
+
+/// A method, as far as its order matters.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Method {
+    /// Its name, for messages: `ipmi 10.99.0.11`.
+    pub name: String,
+    /// It has a status; otherwise the success of its power off is the confirmation.
+    pub has_status: bool,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Start the command of a method.
+    Start {
+        /// The index of the method.
+        method: usize,
+        /// Its action.
+        action: Action,
+    },
+    /// Kill the command that was started last: its timeout has passed.
+    Kill,
+}
+
+/// The result of a command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// The action succeeded.
+    Done,
+    /// The status is "off".
+    IsOff,
+    /// The status is "on".
+    IsOn,
+    /// It failed, and why.
+    Failed(String),
+}
+
+/// How it ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The node is off, confirmed by this method.
+    Off(String),
+    /// No method succeeded, and why.
+    Failed(String),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Phase {
+    /// The current method powers off at this time.
+    Ready(u64),
+    /// A command runs since this time.
+    Asked(Action, u64),
+    /// The status is asked at this time.
+    Waits(u64),
+    /// It has ended, at this time.
+    Ended(Outcome, u64),
+}
+
+/// The fencing of one node.
+#[derive(Clone, Debug)]
+pub struct Fencing {
+    methods: Vec<Method>,
+    /// Attempts that have failed.
+    attempt: usize,
+    phase: Phase,
+    /// Why the power off of this attempt was refused.
+    refused: Option<String>,
+    /// Until when the status is asked.
+    confirm_until: u64,
+    /// Why each method failed last.
+    why: BTreeMap<usize, String>,
+}
+
+impl Fencing {
+    /// Starts now, with these methods in their order.
+    pub fn new(methods: Vec<Method>, now: u64) -> Fencing {
+        let phase = match methods.is_empty() {
+            true => Phase::Ended(Outcome::Failed("it has no method".to_owned()), now),
+            false => Phase::Ready(now),
+        };
+        Fencing {
+            methods,
+            attempt: 0,
+            phase,
+            refused: None,
+            confirm_until: 0,
+            why: BTreeMap::new(),
+        }
+    }
+
+    fn method(&self) -> usize {
+        self.attempt.checked_rem(self.methods.len()).unwrap_or(0)
+    }
+
+    fn has_status(&self) -> bool {
+        let method = self.methods.get(self.method());
+        method.is_some_and(|method| method.has_status)
+    }
+
+    /// Returns how it ended, and when; None: it goes on.
+    pub fn outcome(&self) -> Option<(&Outcome, u64)> {
+        match &self.phase {
+            Phase::Ended(outcome, at) => Some((outcome, *at)),
+            _ => None,
+        }
+    }
+
+    /// Returns what is to be done now. To be called until it returns None.
+    pub fn next(&mut self, now: u64) -> Option<Order> {
+        let method = self.method();
+        match self.phase {
+            Phase::Ready(at) if now >= at => {
+                self.refused = None;
+                self.phase = Phase::Asked(Action::Off, now);
+                let action = Action::Off;
+                Some(Order::Start { method, action })
+            }
+            Phase::Waits(at) if now >= at => {
+                self.phase = Phase::Asked(Action::Status, now);
+                let action = Action::Status;
+                Some(Order::Start { method, action })
+            }
+            Phase::Asked(action, since) if now >= since.saturating_add(RESPONSE_MAX_MS) => {
+                let why = format!("no response within {} s", RESPONSE_MAX_MS / 1000);
+                match action {
+                    // A controller that does not respond has no status either.
+                    Action::Off => self.fail(&why, now),
+                    Action::Status => self.see_status(Seen::Failed(why), now),
+                }
+                Some(Order::Kill)
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the result of the command that was started last.
+    pub fn see(&mut self, seen: Seen, now: u64) {
+        match self.phase {
+            Phase::Asked(Action::Off, _) => self.see_off(seen, now),
+            Phase::Asked(Action::Status, _) => self.see_status(seen, now),
+            _ => {}
+        }
+    }
+
+    fn see_off(&mut self, seen: Seen, now: u64) {
+        match (seen, self.has_status()) {
+            (Seen::Done, false) => self.confirm(now),
+            (Seen::Done, true) => {
+                self.confirm_until = now.saturating_add(CONFIRM_MAX_MS);
+                self.phase = Phase::Waits(now);
+            }
+            (Seen::Failed(why), true) => {
+                self.refused = Some(why);
+                self.phase = Phase::Waits(now);
+            }
+            (Seen::Failed(why), false) => self.fail(&why, now),
+            (Seen::IsOff | Seen::IsOn, _) => self.fail("it returned a status", now),
+        }
+    }
+
+    fn see_status(&mut self, seen: Seen, now: u64) {
+        let why = match seen {
+            Seen::IsOff => return self.confirm(now),
+            Seen::IsOn => format!("the node is still on {} s later", CONFIRM_MAX_MS / 1000),
+            Seen::Done => "its status is neither on nor off".to_owned(),
+            Seen::Failed(why) => format!("it powered off, but its status is unknown: {why}"),
+        };
+        match self.refused.take() {
+            Some(refused) => self.fail(&refused, now),
+            None if now < self.confirm_until => {
+                self.phase = Phase::Waits(now.saturating_add(ASK_AGAIN_MS));
+            }
+            None => self.fail(&why, now),
+        }
+    }
+
+    fn confirm(&mut self, now: u64) {
+        let method = self.methods.get(self.method());
+        let name = method.map(|method| method.name.clone());
+        self.phase = Phase::Ended(Outcome::Off(name.unwrap_or_default()), now);
+    }
+
+    fn fail(&mut self, why: &str, now: u64) {
+        self.why.insert(self.method(), short(why));
+        self.refused = None;
+        self.attempt += 1;
+        if self.attempt >= self.methods.len().saturating_mul(ROUNDS) {
+            self.phase = Phase::Ended(Outcome::Failed(self.reasons()), now);
+            return;
+        }
+        let pause = if self.method() == 0 {
+            ROUND_PAUSE_MS
+        } else {
+            0
+        };
+        self.phase = Phase::Ready(now.saturating_add(pause));
+    }
+
+    fn reasons(&self) -> String {
+        let all = self.why.iter().filter_map(|(at, why)| {
+            let method = self.methods.get(*at)?;
+            Some(format!("{}: {why}", method.name))
+        });
+        all.collect::<Vec<_>>().join("; ")
+    }
+
+    /// When [`Fencing::next`] has something to do by itself, milliseconds.
+    pub fn deadline(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Ready(at) | Phase::Waits(at) => Some(at),
+            Phase::Asked(_, since) => Some(since.saturating_add(RESPONSE_MAX_MS)),
+            Phase::Ended(..) => None,
+        }
+    }
+
+    /// Returns how it is, in words.
+    pub fn words(&self, now: u64) -> String {
+        let ago = |at: u64| now.saturating_sub(at) / 1000;
+        if let Some((outcome, at)) = self.outcome() {
+            return match outcome {
+                Outcome::Off(name) => format!("off confirmed by {name} {} s ago", ago(at)),
+                Outcome::Failed(why) => format!("failed: {why}"),
+            };
+        }
+        let method = self.methods.get(self.method());
+        let name = method.map_or("", |method| method.name.as_str());
+        let last = match self.reasons().as_str() {
+            "" => String::new(),
+            reasons => format!(" (before: {reasons})"),
+        };
+        format!(
+            "in progress: {name}, attempt {} of {}{last}",
+            self.attempt + 1,
+            self.methods.len() * ROUNDS
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn method(name: &str, has_status: bool) -> Method {
+        let name = name.to_owned();
+        Method { name, has_status }
+    }
+
+    fn off(method: usize) -> Option<Order> {
+        let action = Action::Off;
+        Some(Order::Start { method, action })
+    }
+
+    fn status(method: usize) -> Option<Order> {
+        let action = Action::Status;
+        Some(Order::Start { method, action })
+    }
+
+    fn failed(words: &str) -> Seen {
+        Seen::Failed(words.to_owned())
+    }
+
+    #[test]
+    fn a_node_is_off_only_when_the_status_says_so() {
+        let mut fencing = Fencing::new(vec![method("ipmi a", true)], 0);
+        assert_eq!(fencing.next(0), off(0));
+        assert_eq!(fencing.next(10), None);
+        fencing.see(Seen::Done, 100);
+        assert_eq!(fencing.next(100), status(0));
+        fencing.see(Seen::IsOn, 200);
+        assert_eq!(fencing.next(200), None);
+        assert_eq!(fencing.deadline(), Some(1200));
+        assert_eq!(fencing.next(1200), status(0));
+        fencing.see(Seen::IsOff, 1300);
+        assert_eq!(fencing.words(4500), "off confirmed by ipmi a 3 s ago");
+        assert_eq!(fencing.next(9000), None);
+    }
+
+    #[test]
+    fn a_program_without_a_status_is_believed() {
+        let mut fencing = Fencing::new(vec![method("exec /off", false)], 0);
+        fencing.next(0);
+        fencing.see(Seen::Done, 10);
+        let name = "exec /off".to_owned();
+        assert_eq!(fencing.outcome(), Some((&Outcome::Off(name), 10)));
+    }
+
+    #[test]
+    fn a_controller_that_refuses_since_the_node_is_off_confirms_that() {
+        let mut fencing = Fencing::new(vec![method("ipmi a", true)], 0);
+        fencing.next(0);
+        fencing.see(failed("command not supported in present state"), 10);
+        assert_eq!(fencing.next(10), status(0));
+        fencing.see(Seen::IsOff, 20);
+        assert!(matches!(fencing.outcome(), Some((Outcome::Off(_), 20))));
+    }
+
+    #[test]
+    fn methods_are_tried_in_order_and_twice_before_it_fails_with_all_reasons() {
+        let methods = vec![method("ipmi a", true), method("exec /off", false)];
+        let mut fencing = Fencing::new(methods, 0);
+        assert_eq!(fencing.next(0), off(0));
+        assert_eq!(fencing.next(20_000), Some(Order::Kill));
+        assert_eq!(fencing.next(20_000), off(1));
+        fencing.see(failed("exit code 1\n\n  no route \n"), 20_100);
+        assert_eq!(fencing.next(20_100), None);
+        assert!(fencing.words(20_100).contains("attempt 3 of 4 (before: "));
+        assert_eq!(fencing.next(22_100), off(0));
+        fencing.see(failed("wrong password"), 22_200);
+        assert_eq!(fencing.next(22_200), status(0));
+        fencing.see(failed("wrong password again"), 22_300);
+        assert_eq!(fencing.next(22_300), off(1));
+        fencing.see(failed("exit code 1"), 22_400);
+        assert_eq!(
+            fencing.words(30_000),
+            "failed: ipmi a: wrong password; exec /off: exit code 1"
+        );
+    }
+
+    #[test]
+    fn a_node_that_stays_on_is_a_failure_of_the_method() {
+        let mut fencing = Fencing::new(vec![method("ipmi a", true)], 0);
+        let mut now = 0;
+        while fencing.outcome().is_none() && now < 200_000 {
+            if let Some(Order::Start { action, .. }) = fencing.next(now) {
+                fencing.see(
+                    match action {
+                        Action::Off => Seen::Done,
+                        Action::Status => Seen::IsOn,
+                    },
+                    now,
+                );
+            }
+            now += 100;
+        }
+        assert_eq!(
+            fencing.words(now),
+            "failed: ipmi a: the node is still on 20 s later"
+        );
+    }
+
+    #[test]
+    fn without_a_method_it_has_failed_at_once() {
+        let fencing = Fencing::new(Vec::new(), 5);
+        assert_eq!(fencing.words(5), "failed: it has no method");
+    }
+
+    fn seen() -> impl Strategy<Value = Option<Seen>> {
+        let long = "x".repeat(5000);
+        prop_oneof![
+            Just(None),
+            Just(Some(Seen::Done)),
+            Just(Some(Seen::IsOff)),
+            Just(Some(Seen::IsOn)),
+            Just(Some(Seen::Failed(long))),
+        ]
+    }
+
+    proptest! {
+        /// Whatever commands return, it ends in bounded time, and never claims "off" without a
+        /// confirmation.
+        #[test]
+        fn it_always_ends_and_never_invents_a_confirmation(
+            statuses in prop::collection::vec(any::<bool>(), 1..8),
+            all in prop::collection::vec(seen(), 1..60),
+        ) {
+            let count = statuses.len();
+            let methods = statuses.iter().map(|one| method("m", *one)).collect();
+            let mut fencing = Fencing::new(methods, 0);
+            let mut results = all.into_iter().cycle();
+            let (mut now, mut confirmed) = (0, false);
+            while let Some(at) = fencing.deadline() {
+                now = now.max(at);
+                while let Some(order) = fencing.next(now) {
+                    let Order::Start { method, action } = order else { continue };
+                    // A None is a command that never ends.
+                    let Some(result) = results.next().flatten() else { break };
+                    confirmed |= match action {
+                        Action::Off => result == Seen::Done && !statuses[method],
+                        Action::Status => result == Seen::IsOff,
+                    };
+                    now += 10;
+                    fencing.see(result, now);
+                }
+                prop_assert!(now <= (count * ROUNDS) as u64 * 90_000);
+            }
+            let is_off = matches!(fencing.outcome(), Some((Outcome::Off(_), _)));
+            prop_assert_eq!(is_off, confirmed);
+            prop_assert!(fencing.words(now).chars().count() < 2000);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Fencing of other nodes, and the watchdog of this one, in the role.
+
+use super::Role;
+use super::machine::Machine;
+use crate::agreement::{Decided, Fenced, Written};
+use crate::clock::{boottime_ms, boottime_ns};
+use crate::config::Fence;
+use crate::fence::nodes::Nodes;
+use crate::fence::watchdog::{Here, Watchdog};
+use crate::life::{Shown, Wish};
+use part::report::{Grade, NumberRow, Subject};
+use part::voice::write_error;
+use std::collections::BTreeMap;
+
+/// Fencing and the watchdog.
+#[derive(Debug, Default)]
+pub(super) struct Fencing {
+    pub(super) nodes: Nodes,
+    /// The nodes that this node has to fence.
+    wanted: BTreeMap<String, Vec<Fence>>,
+    watchdog: Watchdog,
+    here: Here,
+}
+
+impl Role {
+    /// Fences nodes that are gone, and learns the results.
+    pub(super) fn fence(&mut self, now: u64) {
+        let now_ns = boottime_ns();
+        for (name, is_there) in self.agreement.nodes(&self.guests, now_ns) {
+            if is_there {
+                self.fencing.nodes.forget(&name, now);
+            }
+        }
+        self.fencing.wanted = self.agreement.to_fence(&self.guests, now_ns);
+        self.fencing.nodes.fence(&self.fencing.wanted, now);
+        for (node, fenced) in self.fencing.nodes.turn(now) {
+            self.agreement.set_fenced(&node, fenced);
+        }
+        for note in self.fencing.nodes.notes() {
+            write_error(&format!("evenkeel: guests: {note}\n"));
+        }
+    }
+
+    /// Feeds the watchdog.
+    pub(super) fn feed(&mut self) {
+        let node = self.guests.nodes.get(&self.guests.me);
+        let path = node.and_then(|node| node.watchdog.as_deref());
+        self.fencing.watchdog.set(path);
+        self.fencing.here = self.here();
+        let here = &self.fencing.here;
+        self.fencing.watchdog.turn(here, boottime_ms());
+    }
+
+    fn here(&self) -> Here {
+        let there = { self.machines.iter() }.filter(|(_, machine)| machine.life.is_there());
+        let mut here = Here::default();
+        for (name, machine) in there {
+            here.any = true;
+            if !may_be_here(machine, self.decided.get(name)) {
+                here.unsafe_guest = Some(name.clone());
+            }
+        }
+        here
+    }
+
+    /// When fencing or the watchdog has something to do, milliseconds.
+    pub(super) fn fencing_due(&self) -> impl Iterator<Item = u64> {
+        let nodes = self.fencing.nodes.deadline(&self.fencing.wanted);
+        let watchdog = self.fencing.watchdog.deadline(&self.fencing.here);
+        nodes.into_iter().chain(watchdog)
+    }
+
+    /// The role ends in good order. A node without guests is not fenced, and needs no watchdog.
+    pub(super) fn leave(&mut self) -> Option<Written> {
+        let here = self.here();
+        self.fencing.watchdog.stop(&here);
+        match here.any {
+            true => None,
+            false => self.agreement.leave(boottime_ns()),
+        }
+    }
+
+    /// Adds what is known about fencing to the subject of a node.
+    pub(super) fn fencing_of(&self, mut subject: Subject, is_there: bool) -> Subject {
+        let name = subject.name.clone();
+        let mut number = 0;
+        if name == self.guests.me {
+            if let Some((words, good)) = self.fencing.watchdog.words() {
+                if !good {
+                    subject.state.grade = Grade::Bad;
+                    subject.why = format!("watchdog {words}");
+                }
+                subject = subject.fact("watchdog", words);
+            }
+        } else if !is_there {
+            let (words, fenced, runs) = self.fencing_words(&name);
+            if fenced == Fenced::Off {
+                subject = subject.state("fenced", Grade::Bad);
+            }
+            number = match fenced {
+                Fenced::No => u64::from(runs),
+                Fenced::Off => 2,
+                Fenced::Failed => 3,
+            };
+            if let Some(words) = words {
+                subject = subject.fact("fencing", words);
+            }
+        }
+        subject.number(FENCING, number)
+    }
+
+    /// What became of a node that is gone, in words; and whether it is being fenced now.
+    fn fencing_words(&self, name: &str) -> (Option<String>, Fenced, bool) {
+        const SAFE: &str = "Its guests start elsewhere in any case: its leases have ended, and volumes refuse their \
+             old epoch";
+        let node = self.guests.nodes.get(name);
+        let has_method = node.is_some_and(|node| !node.fences.is_empty());
+        if let Some((words, ended)) = self.fencing.nodes.words(name, boottime_ms()) {
+            let words = match ended {
+                Some(Fenced::Failed) => format!("{words}. {SAFE}"),
+                _ => words,
+            };
+            return (Some(words), ended.unwrap_or_default(), ended.is_none());
+        }
+        let Some(record) = self.agreement.fate(name) else {
+            return (None, Fenced::No, false);
+        };
+        let words = match record.fenced {
+            Fenced::Off => "off confirmed by another node, or earlier".to_owned(),
+            Fenced::Failed => format!("failed at another node, or earlier. {SAFE}"),
+            Fenced::No if record.leaves => "not needed: it stopped in good order".to_owned(),
+            Fenced::No if !has_method => format!("none: it has no line `fence`. {SAFE}"),
+            Fenced::No if self.fencing.wanted.contains_key(name) => {
+                "not now: it was fenced less than 5 minutes ago".to_owned()
+            }
+            Fenced::No => "not by this node".to_owned(),
+        };
+        (Some(words), record.fenced, false)
+    }
+}
+
+/// Whether a guest here has its lease, or stands still.
+fn may_be_here(machine: &Machine, decided: Option<&Decided>) -> bool {
+    let has_lease = decided.is_some_and(|decided| match decided.wish {
+        Wish::Kill | Wish::Freeze => false,
+        Wish::ShutDown { .. } => true,
+        Wish::Run | Wish::Hold => decided.epoch.is_some(),
+    });
+    let stands = matches!(machine.shown, Some((Shown::Paused(_), _)));
+    has_lease || (stands && !machine.life.may_run())
+}
+
+const FENCING: &str = "fencing";
+
+/// The numbers of nodes.
+pub(super) fn row() -> NumberRow {
+    NumberRow::new(
+        FENCING,
+        "evenkeel_guest_node_fencing",
+        "Fencing of a node that is gone: 0 none, 1 in progress, 2 off confirmed, 3 failed.",
+    )
+}
