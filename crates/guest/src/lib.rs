@@ -5,6 +5,7 @@
 //! - [`placement`] decides on which node each guest runs, as a function of what is known.
 //! - [`agreement`] is what the nodes agree on: leases, records, what is wanted of a guest here.
 //! - [`life`] leads a guest there: what is wanted and what is seen of its QEMU, to the next order.
+//! - [`migration`] moves a guest between two nodes while it runs.
 //! - [`qemu`] is QEMU on this machine, [`qmp`] its machine protocol as a value.
 //! - [`role`] joins them.
 //!
@@ -17,6 +18,7 @@ mod difference;
 pub mod keyword;
 pub mod life;
 pub mod message;
+pub mod migration;
 pub mod placement;
 pub mod qemu;
 pub mod qmp;

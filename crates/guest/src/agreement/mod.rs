@@ -45,6 +45,8 @@ pub struct Local {
     pub failed: Option<String>,
     /// Its volumes can be written here, and by nobody elsewhere.
     pub has_volumes: bool,
+    /// What is left of it here never runs again: it has gone to another node.
+    pub has_moved: bool,
 }
 
 /// An order of an operator.
@@ -56,6 +58,8 @@ pub enum Order {
     Stop,
     /// It goes to this node.
     Move(String),
+    /// It does not go where it was to go.
+    Stay,
 }
 
 /// What an operator wants of a guest until the cluster has it.
@@ -73,6 +77,8 @@ pub struct Decided {
     pub epoch: Option<u64>,
     /// Its volumes are to be had here.
     pub uses_volumes: bool,
+    /// The node to which it is to go.
+    pub goes_to: Option<String>,
     /// Why it is not here, or does not run, in words; empty where it does.
     pub why: String,
 }
@@ -230,7 +236,7 @@ impl Agreement {
                     "guest '{name}' may not run on this node: its line `prefer` does not name it"
                 ));
             }
-            Order::Stop | Order::Move(_) if !is_mine => {
+            Order::Stop | Order::Move(_) | Order::Stay if !is_mine => {
                 return Err(match holder {
                     "" => format!("guest '{name}' is on no node"),
                     holder => format!("guest '{name}' is on {holder}: run the command there"),
@@ -425,7 +431,7 @@ impl Agreement {
             told.leases.push((lease_of(name), self.rank(name, local)));
             return decided;
         };
-        let wanted = self.wanted(name, &record, local);
+        let wanted = self.wanted(name, &record, local, now_ns);
         let stays = wanted.stopped.is_empty() && self.is_placed_here(name, &wanted);
         let stays = stays && !wanted.failed.contains_key(&self.me);
         if wanted != record {
@@ -440,7 +446,8 @@ impl Agreement {
             self.pending.remove(name);
         }
         // The lease is given up once the guest has left and the record says where it goes.
-        let leaves = !stays && !local.is_there && wanted == record;
+        let has_left = !local.is_there || local.has_moved;
+        let leaves = !stays && has_left && wanted == record;
         let rank = if leaves { 0 } else { OWN };
         told.leases.push((lease_of(name), rank));
         let is_stale = { local.epoch }.is_some_and(|epoch| lease.epoch > epoch.saturating_add(1));
@@ -463,7 +470,20 @@ impl Agreement {
             wish,
             epoch: Some(lease.epoch),
             uses_volumes: stays || local.is_there,
+            goes_to: self.goes_to(name, &wanted).filter(|_| !stays),
             why,
+        }
+    }
+
+    /// The node to which a guest of this one is to go.
+    fn goes_to(&self, name: &str, wanted: &GuestRecord) -> Option<String> {
+        if !wanted.stopped.is_empty() || wanted.failed.contains_key(&self.me) {
+            return None;
+        }
+        match (wanted.to.as_str(), self.places.get(name)) {
+            ("", Some(Place::On(node))) if *node != self.me => Some(node.clone()),
+            ("", _) => None,
+            (to, _) => Some(to.to_owned()),
         }
     }
 
@@ -491,6 +511,7 @@ impl Agreement {
             wish,
             epoch: None,
             uses_volumes: false,
+            goes_to: None,
             why,
         }
     }
@@ -509,9 +530,10 @@ impl Agreement {
     }
 
     /// What the record of a guest is to say.
-    fn wanted(&self, name: &str, record: &GuestRecord, local: &Local) -> GuestRecord {
+    fn wanted(&self, name: &str, record: &GuestRecord, local: &Local, now_ns: u64) -> GuestRecord {
         let mut wanted = record.clone();
-        if wanted.to == self.me {
+        // It has come, or the node to which it was to go is away.
+        if wanted.to == self.me || !self.is_there(&wanted.to, now_ns) {
             wanted.to.clear();
         }
         match self.pending.get(name).map(|pending| &pending.order) {
@@ -524,6 +546,7 @@ impl Agreement {
                 wanted.to.clone_from(to);
                 wanted.failed.remove(to);
             }
+            Some(Order::Stay) => wanted.to.clear(),
             None if local.is_off => "it shut down by itself".clone_into(&mut wanted.stopped),
             None => {
                 if let Some(why) = &local.failed {
@@ -626,6 +649,7 @@ impl Agreement {
                 wish,
                 epoch: Some(0),
                 uses_volumes: !stopped || local.is_there,
+                goes_to: None,
                 why,
             };
             (name.clone(), decided)
@@ -663,6 +687,7 @@ fn gone(is_held: bool) -> Decided {
         },
         epoch: None,
         uses_volumes: true,
+        goes_to: None,
         why: "its section is gone: it shuts down".to_owned(),
     }
 }
