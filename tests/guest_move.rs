@@ -148,7 +148,7 @@ fn a_guest_whose_move_fails_goes_on_where_it_was() {
         let cut = site.volumes.site.cut_direct();
         let stays = || site.fact("alpha", "not moved").is_some();
         assert!(eventually(PATIENCE, stays), "{}", site.tell());
-        cut.map(|fault| fault.heal().unwrap());
+        cut.into_iter().for_each(|fault| fault.heal().unwrap());
     });
     site.volumes.in_sync();
     goes_on(&site, site.wrote("alpha"));

@@ -186,7 +186,8 @@ struct Lease {
 struct Site {
     scratch: Vec<Scratch>,
     roles: Vec<Role>,
-    wants: [BTreeMap<String, u32>; 2],
+    /// None: the role has begun, and has said nothing yet.
+    wants: [Option<BTreeMap<String, u32>>; 2],
     leases: BTreeMap<String, Lease>,
     payloads: [Vec<u8>; 2],
     bandwidth: u64,
@@ -226,7 +227,7 @@ impl Site {
         let runtime = self.scratch[index].path();
         let role = begin(runtime, &self.payloads[index], self.bandwidth);
         self.roles.insert(index, role);
-        self.wants[index].clear();
+        self.wants[index] = None;
     }
 
     /// The cluster does what the roles said.
@@ -235,7 +236,7 @@ impl Site {
             role.turn();
             let says = role.says();
             if let Some(leases) = says.leases {
-                self.wants[index] = leases.into_iter().collect();
+                self.wants[index] = Some(leases.into_iter().collect());
             }
             for record in says.records {
                 let lease = self.leases.entry(record.name).or_default();
@@ -244,10 +245,13 @@ impl Site {
                 }
             }
         }
-        for name in self.wants.iter().flat_map(|wants| wants.keys()) {
+        for name in self.wants.iter().flatten().flat_map(BTreeMap::keys) {
             let lease = self.leases.entry(name.clone()).or_default();
-            let rank = |index: usize| self.wants[index].get(name).copied().unwrap_or(0);
-            if lease.holder.is_some_and(|holder| rank(holder) == 0) {
+            let wants = &self.wants;
+            let said = |index: usize| wants[index].as_ref().map(|all| all.get(name).copied());
+            let rank = |index: usize| said(index).flatten().unwrap_or(0);
+            let gives = |index: usize| said(index).is_some_and(|rank| rank.unwrap_or(0) == 0);
+            if lease.holder.is_some_and(gives) {
                 lease.holder = None;
             }
             // Its own node holds it all the time.

@@ -525,8 +525,9 @@ impl Agreement {
                 order: Order::Start
             })
         );
-        let wants = is_placed || ordered || local.is_there;
-        if wants && self.is_known { OWN } else { 0 }
+        let wants = self.is_known && (is_placed || ordered);
+        // A role that has just begun does not give up what the one before it held.
+        if wants || local.is_there { OWN } else { 0 }
     }
 
     /// What the record of a guest is to say.
