@@ -496,7 +496,8 @@ impl Agreement {
             other.is_some_and(|lease| { local.epoch }.is_none_or(|epoch| lease.epoch > epoch));
         let wish = match local.is_there {
             false => Wish::Hold,
-            true if is_elsewhere => Wish::Kill,
+            // What has moved ends by itself, and never runs.
+            true if is_elsewhere && !local.has_moved => Wish::Kill,
             true => Wish::Freeze,
         };
         let why = match (local.is_there, other) {

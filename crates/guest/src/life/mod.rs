@@ -310,7 +310,8 @@ impl Life {
             return;
         }
         let last = std::mem::replace(&mut self.process, Process::None);
-        let ordered = self.ending.take().is_some() || std::mem::take(&mut self.killed);
+        let killed = std::mem::take(&mut self.killed);
+        let ordered = self.ending.take().is_some() || killed;
         self.freezing = None;
         self.continuing = false;
         self.continued = None;
