@@ -497,9 +497,7 @@ impl Life {
         if now >= ending.kill_at {
             return self.kill();
         }
-        let Some(pressed) = ending.pressed else {
-            return None;
-        };
+        let pressed = ending.pressed?;
         if matches!(status, Status::ShutDown | Status::Panicked | Status::Broken) {
             return self.quit(now);
         }

@@ -70,7 +70,10 @@ pub enum Message {
     /// Target: its volumes are here.
     Ready,
     /// Source: QEMU has copied everything, and the guest never runs here again.
-    Done,
+    Done {
+        /// How long the guest has stood still by then, milliseconds.
+        still_ms: u64,
+    },
     /// Target: it has understood that.
     Taken,
     /// Either side is there.
@@ -155,7 +158,7 @@ mod tests {
         let all = [
             Message::Listening,
             Message::Abort("no memory".to_owned()),
-            Message::Done,
+            Message::Done { still_ms: 250 },
         ];
         let bytes: Vec<u8> = all.iter().flat_map(frame).collect();
         for size in [1, 3, bytes.len()] {

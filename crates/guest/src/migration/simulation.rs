@@ -196,9 +196,8 @@ impl World {
             (Owner::Nobody, _) => self.wanted,
         };
         // A life pauses, and kills what another node has.
-        if self.lease == Owner::Target {
-            self.qemu[0] = Qemu::None;
-        } else if !here.has_lease && matches!(self.qemu[0], Qemu::Running | Qemu::Copying) {
+        let may_run = matches!(self.qemu[0], Qemu::Running | Qemu::Copying);
+        if self.lease == Owner::Target || (may_run && !here.has_lease) {
             self.qemu[0] = Qemu::None;
         }
         self.lead_target(there);

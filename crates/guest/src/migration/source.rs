@@ -85,6 +85,8 @@ pub struct Source {
     /// When the phase ends, milliseconds.
     until: u64,
     memory_bytes: u64,
+    /// Since when the guest stands still.
+    still_since: u64,
     /// The target has its volumes.
     is_ready: bool,
     /// Why it ends before its time.
@@ -100,6 +102,7 @@ impl Source {
             phase: Phase::Asking,
             until: now.saturating_add(ASK_MAX_MS),
             memory_bytes,
+            still_since: now,
             is_ready: false,
             why: None,
             outcome: None,
@@ -179,12 +182,14 @@ impl Source {
             (_, Phase::Ended | Phase::Asking) | (Progress::Active, _) => Vec::new(),
             (Progress::Paused, Phase::Copying) => {
                 self.enter(Phase::Switching, SWITCH_MAX_MS, now);
+                self.still_since = now;
                 vec![Order::Send(Message::Switch)]
             }
             (Progress::Paused, _) => Vec::new(),
             (Progress::Completed, Phase::Completing) => {
                 self.end(Outcome::Moved);
-                vec![Order::Send(Message::Done)]
+                let still_ms = now.saturating_sub(self.still_since);
+                vec![Order::Send(Message::Done { still_ms })]
             }
             // The target was told that it gets nothing: the guest starts from its disks.
             (Progress::Completed, _) => {

@@ -112,7 +112,7 @@ impl Target {
                 self.takes = true;
                 Vec::new()
             }
-            Input::Heard(Message::Done) => {
+            Input::Heard(Message::Done { .. }) => {
                 self.is_done = true;
                 vec![Order::Send(Message::Taken)]
             }

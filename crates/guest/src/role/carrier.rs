@@ -33,6 +33,9 @@ const CAME_MAX: usize = 32;
 /// Bytes that are on their way through a pump, in each direction.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// Says whose certificate (DER) this is, by the name of the node; None: of no node of the cluster.
+pub type NodeOf = Box<dyn Fn(&[u8]) -> Option<String> + Send + Sync>;
+
 /// What the cluster says of the nodes: where they are, and how to know them.
 pub struct Trusted {
     /// The name of this node.
@@ -43,8 +46,8 @@ pub struct Trusted {
     pub client: Arc<ClientConfig>,
     /// To be dialled.
     pub server: Arc<ServerConfig>,
-    /// Says whose certificate (DER) this is; None: of no node of the cluster.
-    pub node_of: Box<dyn Fn(&[u8]) -> Option<String> + Send + Sync>,
+    /// Says whose certificate this is.
+    pub node_of: NodeOf,
 }
 
 impl fmt::Debug for Trusted {

@@ -64,6 +64,9 @@ struct Arrival {
     target: Target,
     number: u64,
     talk: Talk,
+    /// How long the guest had stood still when the source said so, and when that was,
+    /// milliseconds.
+    still: Option<(u64, u64)>,
 }
 
 /// A guest that could not move.
@@ -439,6 +442,7 @@ impl Role {
             target: Target::default(),
             number: ask.number,
             talk,
+            still: None,
         };
         if let Some(machine) = self.machines.get_mut(&ask.guest) {
             machine.note(&format!("it comes from {from}"));
@@ -519,6 +523,11 @@ impl Role {
             orders.extend(arrival.target.see(input));
         }
         let (messages, lost) = arrival.talk.read(now);
+        for message in &messages {
+            if let Message::Done { still_ms } = message {
+                arrival.still = Some((*still_ms, now));
+            }
+        }
         let heard = messages.into_iter().map(target::Input::Heard);
         let lost = lost.map(target::Input::Lost);
         for input in heard.chain(lost) {
@@ -547,7 +556,13 @@ impl Role {
                 machine.life.is_there()
             }
             // From then on it is a guest of this node.
-            None => !(here.has_lease && machine.life.status() == Some(Status::Running)),
+            None if here.has_lease && machine.life.status() == Some(Status::Running) => {
+                let still = { arrival.still }.map(|(ms, since)| ms + now.saturating_sub(since));
+                let still = still.unwrap_or_default();
+                machine.note(&format!("it goes on here; it stood still for {still} ms"));
+                false
+            }
+            None => true,
         }
     }
 
