@@ -37,9 +37,15 @@ pub struct GuestSite {
 impl GuestSite {
     /// The guest runs on alpha. None where QEMU or its kernel is not installed.
     pub fn new(name: &str) -> Option<GuestSite> {
+        GuestSite::slow(name, 0)
+    }
+
+    /// The same, where a guest moves with so many bytes a second at most; zero: without a limit.
+    pub fn slow(name: &str, bandwidth: u64) -> Option<GuestSite> {
         let image = Image::with(include_bytes!("guest-counter.sh"), &PROGRAMS, &MODULES)?;
+        let variable = format!("EVENKEEL_GUEST_MOVE_BANDWIDTH={bandwidth}");
         let site = GuestSite {
-            volumes: VolumeSite::new(name),
+            volumes: VolumeSite::with_variable(name, &variable),
             image,
         };
         let text = site.configuration("");

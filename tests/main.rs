@@ -22,6 +22,7 @@ mod external_checks;
 mod fastcgi;
 mod guest;
 mod guest_life;
+mod guest_move;
 mod guest_site;
 mod log_forward;
 mod logs;

@@ -44,17 +44,22 @@ impl VolumeSite {
     /// The same on disks that can fail.
     pub fn on_unreliable_disks(name: &str) -> VolumeSite {
         let disk = |_| UnreliableDisk::new(1 << 30).unwrap();
-        VolumeSite::configured(name, SIZE, NODES.map(disk).into()).created()
+        VolumeSite::configured(name, SIZE, NODES.map(disk).into(), "").created()
     }
 
     /// The volume is configured and not created.
     pub fn uncreated(name: &str) -> VolumeSite {
-        VolumeSite::configured(name, SIZE, Vec::new())
+        VolumeSite::configured(name, SIZE, Vec::new(), "")
+    }
+
+    /// The processes have this variable (`NAME=VALUE`) in their environment.
+    pub fn with_variable(name: &str, variable: &str) -> VolumeSite {
+        VolumeSite::configured(name, SIZE, Vec::new(), variable).created()
     }
 
     /// The volume has this size, and both copies are in sync.
     pub fn with_size(name: &str, bytes: u64) -> VolumeSite {
-        VolumeSite::configured(name, bytes, Vec::new()).created()
+        VolumeSite::configured(name, bytes, Vec::new(), "").created()
     }
 
     /// A directory for files.
@@ -70,7 +75,7 @@ impl VolumeSite {
         self
     }
 
-    fn configured(name: &str, size: u64, disks: Vec<UnreliableDisk>) -> VolumeSite {
+    fn configured(name: &str, size: u64, disks: Vec<UnreliableDisk>, variable: &str) -> VolumeSite {
         let mut volumes = VolumeSite {
             site: Site::empty(name),
             disks,
@@ -91,7 +96,7 @@ impl VolumeSite {
             fs::write(&boot, boot_id(index as u64)).unwrap();
             let wrapper = own.join(format!("{}.sh", machine.name()));
             let script = format!(
-                "#!/bin/sh\nexec unshare -m sh -c 'mount --bind {} {} && \
+                "#!/bin/sh\n{variable} exec unshare -m sh -c 'mount --bind {} {} && \
                  mount --bind {} /proc/sys/kernel/random/boot_id && exec {} \"$@\"' x \"$@\"\n",
                 directory.display(),
                 shared.display(),

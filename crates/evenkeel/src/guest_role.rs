@@ -4,16 +4,19 @@
 //! It decides nothing about a guest.
 
 use crate::confinement;
+use cluster::authority::{AuthorityError, PartCredentials};
 use cluster::command::{Epoch, LeaseRecord};
 use cluster::message::Message as OfCluster;
 use guest::keyword::NAME;
 use guest::message::{AskFences, Fences};
 use guest::qemu::command::PROGRAM;
+use guest::role::carrier::Trusted;
 use guest::role::{Place, Role};
 use part::codec;
 use part::report::Report;
 use part::role::{LeaseNews, PartMessage, VolumeNews, WantedLease, WantedLeases};
 use part::row::{Beside, Entry, Environment, Life, RoleRow};
+use part::voice::write_error;
 use part::work::{self, Work};
 use rustix::fs::{Access, access};
 use std::env;
@@ -26,6 +29,7 @@ use supervisor::directory;
 /// How it is run.
 pub static ROLE: RoleRow = RoleRow {
     says_to: &[cluster::message::PART, volume::keyword::NAME],
+    certified: true,
     life: Life::Beside(Beside {
         needs: &[volume::keyword::NAME],
         ..Beside::plain("guests")
@@ -43,6 +47,9 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
+/// Limits the bytes a second with which a guest moves: for tests.
+const BANDWIDTH: &str = "EVENKEEL_GUEST_MOVE_BANDWIDTH";
+
 /// The work of the role.
 struct Guests(Role);
 
@@ -53,6 +60,9 @@ impl Work for Guests {
             program: program(),
             confine: Some(confine),
             has_kvm: has_kvm(),
+            move_bandwidth: { env::var(BANDWIDTH).ok() }
+                .and_then(|value| value.parse().ok())
+                .unwrap_or(0),
         };
         Role::new(place, payload, state).map(Guests)
     }
@@ -82,6 +92,15 @@ impl Work for Guests {
     }
 
     fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+        if let Some(credentials) = PartCredentials::of(message) {
+            match trusted(credentials) {
+                Ok(trusted) => self.0.trust(trusted),
+                Err(error) => write_error(&format!(
+                    "evenkeel: guests: cannot use the certificate of this node: {error}\n"
+                )),
+            }
+            return Some(Vec::new());
+        }
         if let Some(news) = LeaseNews::of(message) {
             self.0.hear(news);
             return Some(Vec::new());
@@ -130,6 +149,22 @@ impl Work for Guests {
             .chain(volumes)
             .collect()
     }
+}
+
+/// What moves between nodes need to know of the cluster.
+fn trusted(credentials: PartCredentials) -> Result<Trusted, AuthorityError> {
+    let (client, server) = credentials.tls()?;
+    let addresses = credentials.nodes().iter().map(|node| {
+        let addresses = node.addresses.iter().map(|one| one.ip()).collect();
+        (node.name.clone(), addresses)
+    });
+    Ok(Trusted {
+        me: credentials.own_name().to_owned(),
+        addresses: addresses.collect(),
+        client,
+        server,
+        node_of: Box::new(move |certificate| credentials.node_of(certificate).map(str::to_owned)),
+    })
 }
 
 /// QEMU, where programs are.

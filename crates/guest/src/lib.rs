@@ -6,6 +6,7 @@
 //! - [`agreement`] is what the nodes agree on: leases, records, what is wanted of a guest here.
 //! - [`life`] leads a guest there: what is wanted and what is seen of its QEMU, to the next order.
 //! - [`fence`] powers off a node that is gone before its guests start elsewhere.
+//! - [`migration`] moves a guest between two nodes while it runs.
 //! - [`qemu`] is QEMU on this machine, [`qmp`] its machine protocol as a value.
 //! - [`check`] is whether a guest works, and [`announce`] shows its network where it is.
 //! - [`role`] joins them.
@@ -22,6 +23,7 @@ pub mod fence;
 pub mod keyword;
 pub mod life;
 pub mod message;
+pub mod migration;
 pub mod placement;
 pub mod qemu;
 pub mod qmp;

@@ -127,6 +127,7 @@ fn begin(runtime: &Path, program: &str, payload: &[u8], kept: Option<&[u8]>) -> 
         program: found.cloned().unwrap_or_else(|| program.into()),
         confine: None,
         has_kvm: false,
+        move_bandwidth: 0,
     };
     Role::new(place, payload, kept).unwrap()
 }

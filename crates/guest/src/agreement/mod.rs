@@ -48,6 +48,8 @@ pub struct Local {
     pub failed: Option<String>,
     /// Its volumes can be written here, and by nobody elsewhere.
     pub has_volumes: bool,
+    /// What is left of it here never runs again: it has gone to another node.
+    pub has_moved: bool,
 }
 
 /// An order of an operator.
@@ -59,6 +61,8 @@ pub enum Order {
     Stop,
     /// It goes to this node.
     Move(String),
+    /// It does not go where it was to go.
+    Stay,
 }
 
 /// What an operator wants of a guest until the cluster has it.
@@ -80,6 +84,8 @@ pub struct Decided {
     pub uses_volumes: bool,
     /// Failures and a shut-down here are of no meaning: another node has had it since.
     pub forgives: bool,
+    /// The node to which it is to go.
+    pub goes_to: Option<String>,
     /// Why it is not here, or does not run, in words; empty where it does.
     pub why: String,
 }
@@ -255,7 +261,7 @@ impl Agreement {
                     "guest '{name}' may not run on this node: its line `prefer` does not name it"
                 ));
             }
-            Order::Stop | Order::Move(_) if !is_mine => {
+            Order::Stop | Order::Move(_) | Order::Stay if !is_mine => {
                 return Err(match holder {
                     "" => format!("guest '{name}' is on no node"),
                     holder => format!("guest '{name}' is on {holder}: run the command there"),
@@ -485,7 +491,7 @@ impl Agreement {
         };
         let local = if forgives { &forgiven } else { local };
         self.resume(name, &lease, &record, local);
-        let wanted = self.wanted(name, &record, local);
+        let wanted = self.wanted(name, &record, local, now_ns);
         let stays = wanted.stopped.is_empty() && self.is_placed_here(name, &wanted);
         let stays = stays && !wanted.failed.contains_key(&self.me);
         if wanted != record {
@@ -500,7 +506,7 @@ impl Agreement {
             self.pending.remove(name);
         }
         // The lease is given up once the guest has left and the record says where it goes.
-        let has_left = !local.is_there || self.is(Defect::ReleasesEarly);
+        let has_left = !local.is_there || local.has_moved || self.is(Defect::ReleasesEarly);
         let leaves = !stays && has_left && wanted == record;
         let rank = if leaves { 0 } else { OWN };
         told.leases.push((lease_of(name), rank));
@@ -514,8 +520,9 @@ impl Agreement {
         let why = match (stays, local.has_volumes) {
             (false, _) => self.why(name, &wanted),
             (true, false) => "its volumes are not here yet".to_owned(),
-            (true, true) => { fencing.or_else(|| self.waits_for(guest, guests, now_ns)) }
-                .unwrap_or_default(),
+            (true, true) => {
+                { fencing.or_else(|| self.waits_for(guest, guests, now_ns)) }.unwrap_or_default()
+            }
         };
         let wish = match (stays, local.is_there) {
             _ if local.is_there && is_stale => Wish::Kill,
@@ -532,7 +539,20 @@ impl Agreement {
             epoch: (wish != Wish::Kill).then_some(lease.epoch),
             uses_volumes: stays || local.is_there,
             forgives,
+            goes_to: self.goes_to(name, &wanted).filter(|_| !stays),
             why,
+        }
+    }
+
+    /// The node to which a guest of this one is to go.
+    fn goes_to(&self, name: &str, wanted: &GuestRecord) -> Option<String> {
+        if !wanted.stopped.is_empty() || wanted.failed.contains_key(&self.me) {
+            return None;
+        }
+        match (wanted.to.as_str(), self.places.get(name)) {
+            ("", Some(Place::On(node))) if *node != self.me => Some(node.clone()),
+            ("", _) => None,
+            (to, _) => Some(to.to_owned()),
         }
     }
 
@@ -566,7 +586,7 @@ impl Agreement {
             .is_some_and(|pending| match pending.order {
                 // Where it still shuts down, the order to start waits for that.
                 Order::Start => record.stopped.is_empty(),
-                Order::Stop | Order::Move(_) => true,
+                Order::Stop | Order::Move(_) | Order::Stay => true,
             });
         if is_elsewhere && is_old && !self.is(Defect::KeepsOrders) {
             self.pending.remove(name);
@@ -583,7 +603,10 @@ impl Agreement {
         let wish = match local.is_there {
             false => Wish::Hold,
             true if self.is(Defect::RunsWithoutLease) => Wish::Run,
-            true if is_elsewhere && !self.is(Defect::ContinuesStale) => Wish::Kill,
+            // What has moved ends by itself, and never runs.
+            true if is_elsewhere && !local.has_moved && !self.is(Defect::ContinuesStale) => {
+                Wish::Kill
+            }
             true => Wish::Freeze,
         };
         let why = match (local.is_there, other) {
@@ -599,6 +622,7 @@ impl Agreement {
             epoch: None,
             uses_volumes: false,
             forgives: false,
+            goes_to: None,
             why,
         }
     }
@@ -613,14 +637,17 @@ impl Agreement {
                 ..
             })
         );
-        let wants = is_placed || ordered || local.is_there;
-        if wants && self.is_known { OWN } else { 0 }
+        let wants = self.is_known && (is_placed || ordered);
+        // A role that has just begun does not give up what the one before it held.
+        if wants || local.is_there { OWN } else { 0 }
     }
 
     /// What the record of a guest is to say.
-    fn wanted(&self, name: &str, record: &GuestRecord, local: &Local) -> GuestRecord {
+    fn wanted(&self, name: &str, record: &GuestRecord, local: &Local, now_ns: u64) -> GuestRecord {
         let mut wanted = record.clone();
-        if wanted.to == self.me || self.targets_gone.contains(name) {
+        // It has come, or the node to which it was to go is away.
+        let is_away = !self.is_there(&wanted.to, now_ns) && !self.is(Defect::KeepsTarget);
+        if wanted.to == self.me || self.targets_gone.contains(name) || is_away {
             wanted.to.clear();
         }
         match self.pending.get(name).map(|pending| &pending.order) {
@@ -633,6 +660,7 @@ impl Agreement {
                 wanted.to.clone_from(to);
                 wanted.failed.remove(to);
             }
+            Some(Order::Stay) => wanted.to.clear(),
             None if local.is_off => "it shut down by itself".clone_into(&mut wanted.stopped),
             None => {
                 if let Some(why) = &local.failed {
@@ -750,6 +778,7 @@ impl Agreement {
                 epoch: Some(0),
                 uses_volumes: !stopped && !self.own.drained || local.is_there,
                 forgives: false,
+                goes_to: None,
                 why,
             };
             (name.clone(), decided)
@@ -791,6 +820,7 @@ fn gone(is_held: bool) -> Decided {
         epoch: None,
         uses_volumes: true,
         forgives: false,
+        goes_to: None,
         why: "its section is gone: it shuts down".to_owned(),
     }
 }

@@ -380,6 +380,7 @@ impl World {
                 is_off: machine.life.is_off(),
                 failed: { machine.life.has_failed() }.then(|| machine.life.why.clone()),
                 has_volumes: machine.has_volumes,
+                has_moved: false,
             };
             (name.clone(), local)
         };
@@ -689,7 +690,7 @@ impl World {
                     machine.life.see(Input::Forgive, self.now);
                 }
                 Order::Stop => expected.may_stop = true,
-                Order::Move(_) => {}
+                Order::Move(_) | Order::Stay => {}
             }
         }
         self.note(format!("{order:?} {name} at {}: {done:?}", NODES[at]));

@@ -44,6 +44,8 @@ pub enum Wish {
     Run,
     /// It is not started now; if it is there, it goes on as it is.
     Hold,
+    /// It comes from another node: QEMU is started and waits for it.
+    Arrive,
     /// It stands still: whether it may run here is not known.
     Freeze,
     /// It shuts down, and is ended after this time.
@@ -70,7 +72,9 @@ pub enum Status {
     Panicked,
     /// QEMU cannot go on with it.
     Broken,
-    /// It comes from another node, or goes to one: nothing is to be done here.
+    /// It comes from another node: QEMU waits for it.
+    Arriving,
+    /// It is paused on its way to another node: nothing is to be done here.
     Moving,
     /// It has gone to another node.
     Moved,
@@ -160,7 +164,7 @@ impl fmt::Display for Still {
         f.write_str(match self {
             Still::Wished => "paused: this node does not hold its lease",
             Still::Disk => "paused: a disk had an error; it is tried again each second",
-            Still::Moving => "paused: it moves to another node",
+            Still::Moving => "paused: it moves between two nodes",
         })
     }
 }
@@ -270,6 +274,14 @@ impl Life {
         self.restart.is_some()
     }
 
+    /// What QEMU said of the guest last.
+    pub fn status(&self) -> Option<Status> {
+        match self.process {
+            Process::Speaks(status) => Some(status),
+            _ => None,
+        }
+    }
+
     /// Whether it shut down by itself.
     pub fn is_off(&self) -> bool {
         self.is_off
@@ -349,6 +361,8 @@ impl Life {
         self.freezing = None;
         self.continuing = false;
         self.continued = None;
+        // One that did not arrive is at the node that it left.
+        let moves = [Status::Moved, Status::Arriving].map(Process::Speaks);
         if let Some(Restart { well_ms, .. }) = restart {
             // How long it ran is of no meaning: only how long it worked is.
             self.runs_since = Some(now.saturating_sub(well_ms));
@@ -357,7 +371,7 @@ impl Life {
                 true => self.why = why,
                 false => self.fail(why, now),
             }
-        } else if !ordered && last != Process::Speaks(Status::Moved) && !self.is_off {
+        } else if !ordered && !moves.contains(&last) && !self.is_off {
             self.fail(words, now);
         }
         self.runs_since = None;
@@ -393,8 +407,14 @@ impl Life {
 
     fn start(&mut self, wish: Wish, now: u64) -> Option<Order> {
         let too_often = self.has_failed() && !self.is(Defect::NeverGivesUp);
-        if wish != Wish::Run || self.is_off || too_often || now < self.not_before {
+        let arrives = wish == Wish::Arrive;
+        let waits = self.is_off || too_often || now < self.not_before;
+        if !arrives && (wish != Wish::Run || waits) {
             return None;
+        }
+        if arrives {
+            // It runs where it comes from, whatever it did here before.
+            (self.is_off, self.failures) = (false, 0);
         }
         self.process = Process::Ordered;
         Some(Order::Start)
@@ -450,13 +470,13 @@ impl Life {
                 return self.quit(now);
             }
             Status::Moved => return self.quit(now),
-            Status::Moving => return None,
+            Status::Moving | Status::Arriving => return None,
             Status::Running | Status::Paused | Status::DiskError => {}
         }
         match (wish, self.restart) {
             (Wish::Run, Some(restart)) => self.shut_down(status, restart.within_ms, now),
             (Wish::Run, None) => self.go_on(status, now),
-            (Wish::Hold | Wish::Freeze | Wish::Kill, _) => None,
+            (Wish::Hold | Wish::Arrive | Wish::Freeze | Wish::Kill, _) => None,
             (Wish::ShutDown { within_ms }, _) => self.shut_down(status, within_ms, now),
         }
     }
@@ -594,7 +614,9 @@ impl Life {
                 (Some(_), _) => Shown::Ending,
                 (None, Status::Running) => Shown::Running,
                 (None, Status::DiskError) => Shown::Paused(Still::Disk),
-                (None, Status::Moving | Status::Moved) => Shown::Paused(Still::Moving),
+                (None, Status::Moving | Status::Arriving | Status::Moved) => {
+                    Shown::Paused(Still::Moving)
+                }
                 (None, Status::Paused) if self.continuing => Shown::Starting,
                 (None, _) => Shown::Paused(Still::Wished),
             },

@@ -24,6 +24,8 @@ struct Qemu {
     ends: bool,
     /// The kernel of the guest has given up.
     panicked: bool,
+    /// It was started to take a guest from another node.
+    arrives: bool,
 }
 
 struct World {
@@ -85,14 +87,16 @@ impl World {
                 if self.qemu.is_there {
                     return Err("a second QEMU".to_owned());
                 }
-                if self.wish != Wish::Run {
+                if !matches!(self.wish, Wish::Run | Wish::Arrive) {
                     return Err(format!("started although {:?}", self.wish));
                 }
-                if self.failed >= FAILURES_MAX {
-                    return Err("started after too many failures".to_owned());
-                }
                 let since = self.failed_at.map(|at| self.now - at);
-                if since.is_some_and(|since| since < 500) {
+                if self.wish == Wish::Arrive {
+                    // What it did here before does not count.
+                    self.failed = 0;
+                } else if self.failed >= FAILURES_MAX {
+                    return Err("started after too many failures".to_owned());
+                } else if since.is_some_and(|since| since < 500) {
                     return Err("started again without a pause".to_owned());
                 }
                 if self.random.percent(15) {
@@ -103,6 +107,7 @@ impl World {
                         is_there: true,
                         status: None,
                         hangs: self.random.percent(5),
+                        arrives: self.wish == Wish::Arrive,
                         ..Qemu::default()
                     };
                     self.see(Input::Started);
@@ -172,7 +177,8 @@ impl World {
             0..=5 => self.qemu_obeys(),
             6 => self.wishes(),
             7 if self.qemu.is_there && self.random.percent(20) => {
-                if !self.qemu.ends && self.unwell.is_none() {
+                let arrives = self.qemu.status == Some(Status::Arriving);
+                if !self.qemu.ends && self.unwell.is_none() && !arrives {
                     self.failure();
                 }
                 self.end();
@@ -219,6 +225,12 @@ impl World {
             return;
         }
         if self.qemu.status.is_none() {
+            return self.says(match self.qemu.arrives {
+                true => Status::Arriving,
+                false => Status::Paused,
+            });
+        }
+        if self.qemu.status == Some(Status::Arriving) && self.random.percent(30) {
             return self.says(Status::Paused);
         }
         if self.qemu.orders.is_empty() {
@@ -245,11 +257,12 @@ impl World {
     }
 
     fn wishes(&mut self) {
-        self.wish = match self.random.below(8) {
+        self.wish = match self.random.below(9) {
             0 | 1 => Wish::Freeze,
             2 => Wish::Hold,
             3 => Wish::ShutDown { within_ms: 30_000 },
             4 => Wish::Kill,
+            5 => Wish::Arrive,
             _ => Wish::Run,
         };
         self.note(format!("wish {:?}", self.wish));

@@ -118,6 +118,16 @@ impl Home {
         self.0.join("display.sock")
     }
 
+    /// Where this QEMU takes a guest from another node.
+    pub fn incoming(&self) -> PathBuf {
+        self.0.join("incoming.sock")
+    }
+
+    /// Where this QEMU sends its guest to another node.
+    pub fn outgoing(&self) -> PathBuf {
+        self.0.join("outgoing.sock")
+    }
+
     /// The end of the serial output.
     pub fn log(&self) -> PathBuf {
         self.0.join("serial.log")

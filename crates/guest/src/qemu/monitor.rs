@@ -45,6 +45,8 @@ pub enum About {
     Status,
     /// One of the life's orders.
     Life(&'static str),
+    /// A command of a migration.
+    Move(&'static str),
     /// Something else, by its name.
     Other(String),
 }
@@ -237,7 +239,8 @@ pub fn status_of(value: &Value) -> Option<Status> {
         "shutdown" => Status::ShutDown,
         "guest-panicked" => Status::Panicked,
         "internal-error" | "watchdog" => Status::Broken,
-        "inmigrate" | "finish-migrate" | "save-vm" | "restore-vm" | "colo" => Status::Moving,
+        "inmigrate" => Status::Arriving,
+        "finish-migrate" | "save-vm" | "restore-vm" | "colo" => Status::Moving,
         "postmigrate" => Status::Moved,
         _ => return None,
     })

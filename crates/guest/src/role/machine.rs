@@ -7,7 +7,8 @@ use crate::check::attempt::Target;
 use crate::check::{Checker, Turn};
 use crate::clock;
 use crate::config::Guest;
-use crate::life::{Input, Life, Order, Shown, Wish};
+use crate::life::{Input, Life, Order, Shown, Status, Wish};
+use crate::migration::Progress;
 use crate::qemu::command::{self, Start};
 use crate::qemu::home::{Home, Lock};
 use crate::qemu::monitor::{About, Monitor, News};
@@ -16,7 +17,7 @@ use crate::qemu::tap::{self, TapError};
 use crate::role::Place;
 use part::report::{Event, Moment};
 use part::voice::write_error;
-use serde_json::Map;
+use serde_json::{Map, Value};
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
@@ -81,6 +82,21 @@ pub struct Machine {
     /// The last state that was shown, and since when.
     pub(super) shown: Option<(Shown, Moment)>,
     pub(super) events: VecDeque<Event>,
+    /// It is started to take a guest from another node.
+    pub(super) arrives: bool,
+    /// What QEMU said of a migration, and has not been taken out.
+    pub(super) moved: VecDeque<OfMove>,
+}
+
+/// What QEMU said of a migration.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum OfMove {
+    /// How it goes (`MIGRATION`, `query-migrate`).
+    Is(Progress),
+    /// Figures: bytes sent, bytes that remain, bytes a second.
+    Copied([u64; 3]),
+    /// A command was carried out, or refused.
+    Replied(&'static str, Result<(), String>),
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +121,8 @@ impl Machine {
             epoch: None,
             shown: None,
             events: VecDeque::new(),
+            arrives: false,
+            moved: VecDeque::new(),
             home,
         };
         if machine.home.path().exists() {
@@ -174,6 +192,7 @@ impl Machine {
             is_off: self.life.is_off(),
             failed: self.life.has_failed().then(|| self.life.why.clone()),
             has_volumes,
+            has_moved: self.life.status() == Some(Status::Moved),
         }
     }
 
@@ -189,9 +208,17 @@ impl Machine {
 
     /// For a role that takes it over.
     fn keep_epoch(&mut self) {
-        let text = self.epoch.unwrap_or_default().to_string();
+        let path = self.home.path().join("epoch");
+        let kept = match self.epoch {
+            Some(epoch) => fs::write(path, epoch.to_string()),
+            // A guest that has not arrived: nobody may continue it.
+            None => fs::remove_file(path).or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }),
+        };
         // Without it the next role ends the guest, and starts it anew.
-        if let Err(error) = fs::write(self.home.path().join("epoch"), text) {
+        if let Err(error) = kept {
             self.note(&format!("cannot write its epoch: {error}"));
         }
     }
@@ -210,6 +237,7 @@ impl Machine {
             }
             self.monitor = None;
             self.note(&words);
+            self.hear_move(OfMove::Is(Progress::Gone));
             self.life.see(Input::Ended(words), now);
         }
         if now >= self.due.log && self.process.is_some() {
@@ -318,9 +346,14 @@ impl Machine {
                 }
                 self.ask_status();
             }
+            News::Reply(About::Move(word), reply) => self.hear_reply(word, reply),
             News::Reply(..) => {}
             News::Event(name, data) => {
                 match &*name {
+                    "MIGRATION" => {
+                        let is = progress(&Value::from(data));
+                        is.into_iter().for_each(|is| self.hear_move(OfMove::Is(is)));
+                    }
                     "BLOCK_IO_ERROR" => {
                         let reason = data.get("reason").and_then(|reason| reason.as_str());
                         let device = data.get("node-name").and_then(|node| node.as_str());
@@ -344,6 +377,44 @@ impl Machine {
         }
     }
 
+    fn hear_move(&mut self, one: OfMove) {
+        if self.moved.len() < EVENTS_MAX * 2 {
+            self.moved.push_back(one);
+        }
+    }
+
+    fn hear_reply(&mut self, word: &'static str, reply: Result<Value, String>) {
+        if word != "query-migrate" {
+            self.hear_move(OfMove::Replied(word, reply.map(drop)));
+            return;
+        }
+        let Ok(value) = reply else {
+            return;
+        };
+        let ram = |name: &str| value.pointer(&format!("/ram/{name}"));
+        let number = |name| ram(name).and_then(Value::as_u64).unwrap_or_default();
+        let rate = ram("mbps").and_then(Value::as_f64).unwrap_or_default() * 125_000.0;
+        let copied = [number("transferred"), number("remaining"), rate as u64];
+        self.hear_move(OfMove::Copied(copied));
+        progress(&value)
+            .into_iter()
+            .for_each(|is| self.hear_move(OfMove::Is(is)));
+    }
+
+    /// Sends a command of a migration, with what belongs to it.
+    pub(super) fn order_move(&mut self, command: &'static str, arguments: Value) {
+        let arguments = match arguments {
+            Value::Object(arguments) => arguments,
+            _ => Map::new(),
+        };
+        if command == "query-migrate" && { self.monitor.as_ref() }
+            .is_some_and(|one| one.waits_for(&About::Move(command)))
+        {
+            return;
+        }
+        self.send_with(About::Move(command), command, arguments);
+    }
+
     fn ask_status(&mut self) {
         if let Some(monitor) = &self.monitor
             && !monitor.waits_for(&About::Status)
@@ -353,8 +424,12 @@ impl Machine {
     }
 
     fn send(&mut self, about: About, command: &'static str) {
+        self.send_with(about, command, Map::new());
+    }
+
+    fn send_with(&mut self, about: About, command: &'static str, with: Map<String, Value>) {
         if let Some(monitor) = &mut self.monitor
-            && let Err(error) = monitor.send(about, command, Map::new())
+            && let Err(error) = monitor.send(about, command, with)
         {
             self.lose_monitor(&error.to_string(), clock::boottime_ms());
         }
@@ -443,6 +518,9 @@ impl Machine {
         place: &Place,
         lock: &OwnedFd,
     ) -> Result<Process, StartError> {
+        if self.arrives {
+            self.epoch = None;
+        }
         self.prepare(guest)?;
         self.keep_epoch();
         let taps = guest.nics.iter().map(tap::make);
@@ -455,7 +533,7 @@ impl Machine {
             volumes: &place.runtime,
             taps: &numbers,
             has_kvm: place.has_kvm,
-            arrives: false,
+            arrives: self.arrives,
         });
         let ruleset =
             { place.confine }.map(|confine| confine(self.home.path(), &guest.boot.files()));
@@ -478,7 +556,9 @@ impl Machine {
     /// Writes the files that QEMU reads, and removes sockets of an earlier one.
     fn prepare(&mut self, guest: &Guest) -> Result<(), StartError> {
         let home = &self.home;
-        for socket in [home.monitor(), home.serial(), home.agent(), home.display()] {
+        let moves = [home.incoming(), home.outgoing()];
+        let sockets = [home.monitor(), home.serial(), home.agent(), home.display()];
+        for socket in sockets.into_iter().chain(moves) {
             match fs::remove_file(&socket) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(StartError::Home(socket.display().to_string(), error));
@@ -533,3 +613,19 @@ impl Machine {
 
 const CONTINUE: &str = "continue";
 const PAUSE: &str = "pause";
+
+/// What the status of a migration means (QEMU QMP reference, `MigrationStatus`).
+fn progress(value: &Value) -> Option<Progress> {
+    let words = value.get("error-desc").and_then(Value::as_str);
+    Some(match value.get("status")?.as_str()? {
+        "setup" | "active" | "device" | "cancelling" => Progress::Active,
+        "pre-switchover" => Progress::Paused,
+        "completed" => Progress::Completed,
+        "failed" => Progress::Failed(format!(
+            "QEMU cannot copy it: {}",
+            words.unwrap_or("the connection was cut")
+        )),
+        "cancelled" => Progress::Failed("cancelled".to_owned()),
+        _ => return None,
+    })
+}

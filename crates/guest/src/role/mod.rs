@@ -4,9 +4,12 @@
 //! A guest belongs to no role: when this one ends, for whatever reason, guests run on, and the next
 //! role finds them.
 
+pub mod carrier;
 mod fencing;
 mod machine;
+mod moves;
 pub mod report;
+mod talk;
 
 use crate::agreement::{Agreement, Decided, Local, Order, Told, Written};
 use crate::check::Checker;
@@ -20,6 +23,7 @@ use crate::message::{Answer, Message};
 use crate::placement::Room;
 use crate::qemu::process::Confine;
 use machine::Machine;
+use moves::Moves;
 use part::codec;
 use part::report::Report;
 use part::role::{LeaseNews, UsedVolume, UsedVolumes, VolumeNews, VolumeState, VolumeUse};
@@ -51,6 +55,8 @@ pub struct Place {
     pub confine: Option<Confine>,
     /// This machine can run guests on its own processors.
     pub has_kvm: bool,
+    /// Bytes a second with which a guest moves, at most; zero: without a limit.
+    pub move_bandwidth: u64,
 }
 
 /// What is to be told to others.
@@ -86,6 +92,7 @@ pub struct Role {
     /// Guests that an operator ends at once.
     killed: BTreeSet<String>,
     volumes: BTreeMap<String, VolumeState>,
+    moves: Moves,
     set: OwnedFd,
     said: Said,
     fencing: fencing::Fencing,
@@ -120,6 +127,7 @@ impl Role {
             decided: BTreeMap::new(),
             killed: BTreeSet::new(),
             volumes: BTreeMap::new(),
+            moves: Moves::default(),
             set,
             said: Said {
                 is_new: true,
@@ -184,10 +192,8 @@ impl Role {
 
     /// When [`Role::turn`] has something to do.
     pub fn due(&self) -> Option<Instant> {
-        let deadlines = self.machines.iter().filter_map(|(name, machine)| {
-            let decided = self.decided.get(name);
-            machine.deadline(self.wish(name, decided))
-        });
+        let machines = self.machines.iter();
+        let deadlines = machines.filter_map(|(name, machine)| machine.deadline(self.wish(name)));
         let records = self
             .said
             .records
@@ -195,17 +201,12 @@ impl Role {
             .map(|(_, sent)| sent + RECORD_AGAIN_MS);
         let leases = self.agreement.deadline_ms(boottime_ns());
         let all = deadlines.chain(records).chain(leases);
-        let at = all.chain(self.fencing_due()).min()?;
+        let at = all
+            .chain(self.fencing_due())
+            .chain(self.moves_due())
+            .min()?;
         let left = at.saturating_sub(boottime_ms());
         Some(Instant::now() + Duration::from_millis(left))
-    }
-
-    fn wish(&self, name: &str, decided: Option<&Decided>) -> Wish {
-        match decided {
-            _ if self.killed.contains(name) => Wish::Kill,
-            Some(decided) => decided.wish,
-            None => Wish::Hold,
-        }
     }
 
     /// Does all that there is to do.
@@ -247,17 +248,15 @@ impl Role {
         let locals: BTreeMap<String, Local> = locals.collect();
         let (decided, told) = self.agreement.decide(&self.guests, &locals, boottime_ns());
         self.decided = decided;
-        for (name, machine) in &mut self.machines {
-            let decided = self.decided.get(name);
-            let wish = match decided {
-                _ if self.killed.contains(name) => Wish::Kill,
-                Some(decided) => decided.wish,
-                None => Wish::Hold,
-            };
-            if decided.is_some_and(|decided| decided.forgives) {
+        self.lead_moves(now);
+        let wishes: Vec<(Wish, Option<u64>)> = { self.machines.keys() }
+            .map(|name| (self.wish(name), self.epoch_of(name)))
+            .collect();
+        for ((name, machine), (wish, epoch)) in self.machines.iter_mut().zip(wishes) {
+            if self.decided.get(name).is_some_and(|one| one.forgives) {
                 machine.life.see(Input::Forgive, now);
             }
-            machine.allow(decided.and_then(|decided| decided.epoch));
+            machine.allow(epoch);
             machine.advance(wish, self.guests.guests.get(name), &self.place, now);
             if !machine.life.is_there() {
                 self.killed.remove(name);
@@ -319,9 +318,14 @@ impl Role {
         }
         let mut used: Vec<UsedVolume> = Vec::new();
         for (name, machine) in &self.machines {
+            let moving = self.moving_use(name);
             let is_used = self.decided.get(name).is_some_and(|one| one.uses_volumes);
+            let is_used = is_used || moving == Some(VolumeUse::Alone);
             let guest = self.guests.guests.get(name).or(machine.started_as.as_ref());
-            for one in guest.filter(|_| is_used).into_iter().flat_map(uses) {
+            for mut one in guest.filter(|_| is_used).into_iter().flat_map(uses) {
+                if let Some(moving) = moving.filter(|_| one.r#use == VolumeUse::Alone) {
+                    one.r#use = moving;
+                }
                 if !used.iter().any(|other| other.name == one.name) {
                     used.push(one);
                 }
@@ -360,7 +364,9 @@ impl Role {
                 add(fd, flags);
             }
         }
-        self.fencing.nodes.watched().for_each(|fd| add(fd, EventFlags::IN));
+        let add_in = |fd| add(fd, EventFlags::IN);
+        self.fencing.nodes.watched().for_each(add_in);
+        self.moves_wake().into_iter().for_each(add_in);
     }
 
     /// The cluster tells what it knows.
@@ -428,6 +434,7 @@ impl Role {
             ));
         }
         let order = Order::Move(node.to_owned());
+        self.moves.stays.remove(name);
         self.agreement
             .order(&self.guests, name, order, boottime_ns())
     }

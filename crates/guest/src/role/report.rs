@@ -23,6 +23,15 @@ pub const RUNNING: &str = "running";
 /// The number that is 1 where its check is up on this node, and 0 where it is not.
 pub const CHECK: &str = "check";
 
+/// The fact with the reason why it did not move.
+pub const NOT_MOVED: &str = "not moved";
+/// The numbers of a move: bytes of memory that were sent, that remain, and a second.
+pub const SENT: &str = "sent";
+/// Bytes that remain.
+pub const REMAINING: &str = "remaining";
+/// Bytes a second.
+pub const RATE: &str = "rate";
+
 /// Makes it.
 pub(super) fn of(role: &Role) -> Report {
     let guests = role.guests.guests.iter();
@@ -84,6 +93,21 @@ fn rows() -> Vec<NumberRow> {
             "The processors of the guest.",
         ),
         NumberRow::new(
+            SENT,
+            "evenkeel_guest_move_sent_bytes",
+            "Bytes that were sent of the memory of a guest that moves.",
+        ),
+        NumberRow::new(
+            REMAINING,
+            "evenkeel_guest_move_remaining_bytes",
+            "Bytes that remain to be sent of a guest that moves.",
+        ),
+        NumberRow::new(
+            RATE,
+            "evenkeel_guest_move_rate_bytes",
+            "Bytes a second with which a guest moves.",
+        ),
+        NumberRow::new(
             "process",
             "evenkeel_guest_pid",
             "The process id of its QEMU; 0 without one.",
@@ -104,6 +128,11 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
         Some((shown @ (Shown::Waits(_) | Shown::Failed | Shown::Off), _)) => words(shown),
         _ => elsewhere(role, name),
     };
+    let departure = role.moves.departures.get(name);
+    let (word, grade) = match departure {
+        Some(_) if is_here => ("moving", Grade::Busy),
+        _ => (word, grade),
+    };
     if let Some(machine) = machine {
         why = why_not(role, machine, guest, &shown, why);
     }
@@ -114,7 +143,9 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
         .filter(|_| is_here)
         .map(|(_, since)| *since);
     subject.why = why;
-    let holder = match (is_here, role.guests.me.is_empty()) {
+    subject = moving(subject, role, name);
+    let holds = decided.is_some_and(|decided| decided.epoch.is_some());
+    let holder = match (is_here && holds, role.guests.me.is_empty()) {
         (true, false) => role.guests.me.clone(),
         (true, true) => THIS_NODE.to_owned(),
         (false, _) => role.agreement.holder(name).to_owned(),
@@ -134,6 +165,24 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
         subject.events = machine.events.iter().cloned().collect();
     }
     subject
+}
+
+/// How far its move is, or why it did not move.
+fn moving(mut subject: Subject, role: &Role, name: &str) -> Subject {
+    if let Some(stay) = role.moves.stays.get(name) {
+        let words = format!("to {}: {}", stay.to, stay.why);
+        subject = subject.fact(NOT_MOVED, words);
+    }
+    let Some(departure) = role.moves.departures.get(name) else {
+        return subject;
+    };
+    let [sent, remaining, rate] = departure.copied;
+    subject.why = format!("to {}: {}", departure.to, departure.source.words());
+    let figures = [(SENT, sent), (REMAINING, remaining), (RATE, rate)];
+    let figures = figures.into_iter();
+    figures.fold(subject, |subject, (name, value)| {
+        subject.number(name, value)
+    })
 }
 
 fn facts(subject: Subject, role: &Role, machine: Option<&Machine>, guest: &Guest) -> Subject {

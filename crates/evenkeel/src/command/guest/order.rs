@@ -5,9 +5,9 @@ use crate::command::status::{ANSWER_LIMIT, ask, not_known};
 use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{Answer, Message as OfGuest};
-use guest::role::report::{GUEST, NODE, ON, RUNNING, THIS_NODE};
+use guest::role::report::{GUEST, NODE, NOT_MOVED, ON, RATE, REMAINING, RUNNING, SENT, THIS_NODE};
 use part::codec;
-use part::report::{Grade, Report};
+use part::report::{Grade, Report, Subject};
 use part::role::Message;
 use std::io::{Write, stderr};
 use std::time::{Duration, Instant};
@@ -80,7 +80,18 @@ fn words_of(report: &Report, name: &str) -> Result<String, String> {
         "" => String::new(),
         why => format!(": {why}"),
     };
-    Ok(format!("guest {name} is {}{why}", subject.state.word))
+    let figures = figures(subject).unwrap_or_default();
+    Ok(format!(
+        "guest {name} is {}{why}{figures}",
+        subject.state.word
+    ))
+}
+
+/// How far its move is, in MiB.
+fn figures(subject: &Subject) -> Option<String> {
+    let mib = |name| subject.value(name).map(|bytes| bytes >> 20);
+    let (sent, remaining, rate) = (mib(SENT)?, mib(REMAINING)?, mib(RATE)?);
+    (sent > 0).then(|| format!("; {sent} MiB sent, {remaining} MiB left, {rate} MiB/s"))
 }
 
 pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
@@ -136,9 +147,10 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
     wait(matches, STOP_LIMIT, |report| {
         let subject = find(report, &name)?;
         let on = subject.words(ON).unwrap_or_default();
-        match on == node {
-            true => Ok(Look::Done(format!("guest {name} is on {node}\n"))),
-            false => Ok(Look::Not(words_of(report, &name)?)),
+        match (on == node, subject.words(NOT_MOVED)) {
+            (true, _) => Ok(Look::Done(format!("guest {name} is on {node}\n"))),
+            (false, Some(why)) => Err(format!("guest {name} has not moved {why}")),
+            (false, None) => Ok(Look::Not(words_of(report, &name)?)),
         }
     })
 }
@@ -174,8 +186,16 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
         match left[..] {
             [] => Ok(Look::Done(())),
             _ => {
-                let words: Result<Vec<String>, String> =
-                    left.iter().map(|name| words_of(report, name)).collect();
+                let words = |name: &&str| {
+                    let why = find(report, name)?.words(NOT_MOVED);
+                    match why {
+                        Some(why) => Ok(format!(
+                            "guest {name} has not moved {why}; it is tried again in a minute"
+                        )),
+                        None => words_of(report, name),
+                    }
+                };
+                let words: Result<Vec<String>, String> = left.iter().map(words).collect();
                 Ok(Look::Not(words?.join("\n")))
             }
         }

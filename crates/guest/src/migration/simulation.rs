@@ -1,0 +1,359 @@
+//! Moves with connections that are cut, roles that are killed, leases that end and a QEMU that
+//! fails, by seed. `MOVE_SEED=n` replays one.
+//!
+//! A guest is a number that only grows, in its memory and on its disk. An instance that runs with
+//! another number than the disk has is one that must not run.
+
+use super::source::{self, Source};
+use super::target::{self, Target};
+use super::{Defect, Message, Progress};
+use lab::{Random, setting};
+use std::collections::VecDeque;
+
+const SEEDS: u64 = 20_000;
+const STEPS: u64 = 300;
+
+/// The QEMU of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Qemu {
+    None,
+    Running,
+    Copying,
+    /// Paused before the switch.
+    Paused,
+    Completed,
+    /// Waits for a guest.
+    Waits,
+    /// Has all of it.
+    Whole,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Owner {
+    Nobody,
+    Source,
+    Target,
+}
+
+struct World {
+    random: Random,
+    now: u64,
+    source: Option<Source>,
+    target: Option<Target>,
+    qemu: [Qemu; 2],
+    memory: [u64; 2],
+    disk: u64,
+    lease: Owner,
+    volumes: Owner,
+    /// The volumes are on their way to there.
+    wanted: Owner,
+    /// Messages on their way, to the target and to the source.
+    wire: [VecDeque<Message>; 2],
+    is_cut: bool,
+    /// The source gives its lease up.
+    gave: bool,
+    /// What was done and must not be.
+    wrong: Option<String>,
+    trace: Vec<String>,
+}
+
+impl World {
+    fn new(seed: u64, broken: Option<Defect>) -> World {
+        World {
+            random: Random::new(seed),
+            now: 0,
+            source: Some(Source::new(1 << 30, 0).with(broken)),
+            target: Some(Target::with(broken)),
+            qemu: [Qemu::Running, Qemu::Waits],
+            memory: [7, 0],
+            disk: 7,
+            lease: Owner::Source,
+            volumes: Owner::Source,
+            wanted: Owner::Source,
+            wire: [VecDeque::new(), VecDeque::new()],
+            is_cut: false,
+            gave: false,
+            wrong: None,
+            trace: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, words: String) {
+        let now = self.now;
+        self.trace.push(format!("{now}: {words}"));
+    }
+
+    fn send(&mut self, to: usize, message: Message) {
+        self.note(format!("to {to}: {message:?}"));
+        if !self.is_cut {
+            self.wire[to].push_back(message);
+        }
+    }
+
+    fn source_sees(&mut self, input: source::Input) {
+        self.note(format!("source sees {input:?}"));
+        let now = self.now;
+        let orders = self.source.as_mut().map(|one| one.see(input, now));
+        self.source_obeys(orders.unwrap_or_default());
+    }
+
+    fn source_obeys(&mut self, orders: Vec<source::Order>) {
+        for order in orders {
+            self.note(format!("source: {order:?}"));
+            match order {
+                source::Order::Send(message) => self.send(0, message),
+                source::Order::Migrate if self.qemu[0] == Qemu::Running => {
+                    self.qemu[0] = Qemu::Copying;
+                }
+                source::Order::Continue if self.qemu[0] == Qemu::Paused => self.complete(),
+                source::Order::Cancel if matches!(self.qemu[0], Qemu::Copying | Qemu::Paused) => {
+                    self.goes_on();
+                    self.source_sees(source::Input::Qemu(Progress::Failed("cancelled".into())));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// QEMU lets a guest go on whose move it cancels.
+    fn goes_on(&mut self) {
+        if self.qemu[0] == Qemu::Paused {
+            if self.lease != Owner::Source || self.gave {
+                self.wrong = Some("it goes on without its lease".to_owned());
+            }
+            if self.volumes != Owner::Source {
+                self.wrong = Some("it goes on without its volumes".to_owned());
+            }
+        }
+        self.qemu[0] = Qemu::Running;
+    }
+
+    /// QEMU copies the rest: all of it, or all but the last word of the source.
+    fn complete(&mut self) {
+        let arrives = !self.is_cut && self.random.percent(80);
+        let fails = self.is_cut || self.random.percent(20);
+        if arrives && self.qemu[1] == Qemu::Waits {
+            self.qemu[1] = Qemu::Whole;
+            self.memory[1] = self.memory[0];
+        } else {
+            self.qemu[1] = Qemu::None;
+        }
+        let progress = match fails {
+            true => Progress::Failed("the connection was cut".to_owned()),
+            false => Progress::Completed,
+        };
+        self.qemu[0] = if fails {
+            Qemu::Running
+        } else {
+            Qemu::Completed
+        };
+        self.source_sees(source::Input::Qemu(progress));
+        let target = match self.qemu[1] {
+            Qemu::Whole => Progress::Completed,
+            _ => Progress::Gone,
+        };
+        self.target_sees(target::Input::Qemu(target));
+    }
+
+    fn target_sees(&mut self, input: target::Input) {
+        self.note(format!("target sees {input:?}"));
+        let orders = self.target.as_mut().map(|one| one.see(input));
+        self.target_obeys(orders.unwrap_or_default());
+    }
+
+    fn target_obeys(&mut self, orders: Vec<target::Order>) {
+        for order in orders {
+            match order {
+                target::Order::Send(message) => self.send(1, message),
+                target::Order::Listen => self.target_sees(target::Input::Listens),
+            }
+        }
+    }
+
+    /// What the roles do besides, as the agreement and the lives of the guest say.
+    fn lead(&mut self) {
+        let here = source::Here {
+            has_lease: self.lease == Owner::Source && !self.gave,
+            has_volumes: self.volumes == Owner::Source,
+        };
+        let now = self.now;
+        let orders = self.source.as_mut().map(|one| one.next(here, now));
+        self.source_obeys(orders.unwrap_or_default());
+        let there = target::Here {
+            has_lease: self.lease == Owner::Target,
+            has_volumes: self.volumes == Owner::Target,
+        };
+        let orders = self.target.as_mut().map(|one| one.next(there, now));
+        self.target_obeys(orders.unwrap_or_default());
+        let moved = self.qemu[0] == Qemu::Completed;
+        self.gave |= moved && self.lease == Owner::Source;
+        // Who uses the volumes alone.
+        let takes = self.target.as_ref().is_some_and(Target::takes_volumes);
+        let hands = self.source.as_ref().is_some_and(Source::hands_over);
+        self.wanted = match (self.lease, takes && hands) {
+            (Owner::Source, true) | (Owner::Target, _) => Owner::Target,
+            (Owner::Source, false) => Owner::Source,
+            (Owner::Nobody, _) => self.wanted,
+        };
+        // A life pauses, and kills what another node has.
+        let may_run = matches!(self.qemu[0], Qemu::Running | Qemu::Copying);
+        if self.lease == Owner::Target || (may_run && !here.has_lease) {
+            self.qemu[0] = Qemu::None;
+        }
+        self.lead_target(there);
+    }
+
+    fn lead_target(&mut self, there: target::Here) {
+        let failed = self
+            .target
+            .as_ref()
+            .is_none_or(|one| one.failed().is_some());
+        if failed && matches!(self.qemu[1], Qemu::Waits | Qemu::Whole) {
+            self.qemu[1] = Qemu::None;
+        }
+        if !(there.has_lease && there.has_volumes) {
+            return;
+        }
+        let arrived = self.target.as_ref().is_some_and(Target::has_arrived);
+        match self.qemu[1] {
+            Qemu::Whole if arrived => self.qemu[1] = Qemu::Running,
+            // From its disks.
+            Qemu::None => {
+                self.qemu[1] = Qemu::Running;
+                self.memory[1] = self.disk;
+            }
+            _ => {}
+        }
+    }
+
+    fn step(&mut self) {
+        self.now += self.random.below(500);
+        match self.random.below(16) {
+            0 => self.target_sees(target::Input::Waits),
+            1..=4 => self.deliver(0),
+            5..=8 => self.deliver(1),
+            9 if self.qemu[0] == Qemu::Copying => {
+                self.qemu[0] = Qemu::Paused;
+                self.source_sees(source::Input::Qemu(Progress::Paused));
+            }
+            10 | 11 => self.volumes = self.wanted,
+            12 if self.gave => self.lease = Owner::Target,
+            13 if self.random.percent(6) => self.disaster(),
+            14 => self.now += self.random.below(20_000),
+            _ => self.write(),
+        }
+        self.lead();
+    }
+
+    fn deliver(&mut self, to: usize) {
+        let Some(message) = self.wire[to].pop_front() else {
+            return;
+        };
+        match to {
+            0 => self.target_sees(target::Input::Heard(message)),
+            _ => self.source_sees(source::Input::Heard(message)),
+        }
+    }
+
+    fn disaster(&mut self) {
+        match self.random.below(5) {
+            // The link is cut.
+            0 => {
+                self.note("cut".to_owned());
+                self.is_cut = true;
+                self.wire.iter_mut().for_each(VecDeque::clear);
+                self.source_sees(source::Input::Lost("cut".to_owned()));
+                self.target_sees(target::Input::Lost("cut".to_owned()));
+            }
+            // The lease ends, and the target gets it.
+            1 => {
+                self.note("lease lost".to_owned());
+                self.lease = Owner::Nobody;
+                self.gave = true;
+            }
+            2 => {
+                self.note("role of the target killed".to_owned());
+                self.target = None;
+                self.wire.iter_mut().for_each(VecDeque::clear);
+                self.source_sees(source::Input::Lost("closed".to_owned()));
+            }
+            3 => {
+                self.note("role of the source killed".to_owned());
+                self.source = None;
+                self.is_cut = true;
+                self.wire.iter_mut().for_each(VecDeque::clear);
+                if self.qemu[0] == Qemu::Copying {
+                    self.qemu[0] = Qemu::Running;
+                }
+                self.target_sees(target::Input::Lost("closed".to_owned()));
+            }
+            _ => {
+                self.note("QEMU of the target killed".to_owned());
+                if self.qemu[1] != Qemu::Running {
+                    self.qemu[1] = Qemu::None;
+                    self.target_sees(target::Input::Qemu(Progress::Gone));
+                }
+            }
+        }
+    }
+
+    /// Guests that run write.
+    fn write(&mut self) {
+        for (node, owner) in [(0, Owner::Source), (1, Owner::Target)] {
+            let runs = matches!(self.qemu[node], Qemu::Running | Qemu::Copying);
+            if runs && self.volumes == owner {
+                self.memory[node] += 1;
+                self.disk = self.memory[node];
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let runs = |node: usize| matches!(self.qemu[node], Qemu::Running | Qemu::Copying);
+        if runs(0) && runs(1) {
+            return Err("it runs twice".to_owned());
+        }
+        for node in [0, 1] {
+            if runs(node) && self.memory[node] != self.disk {
+                return Err(format!("an old instance runs at {node}"));
+            }
+        }
+        self.wrong.clone().map_or(Ok(()), Err)
+    }
+}
+
+fn history(seed: u64, broken: Option<Defect>) -> Result<(), String> {
+    let mut world = World::new(seed, broken);
+    for _ in 0..STEPS {
+        world.step();
+        if let Err(error) = world.check() {
+            return Err(format!("seed {seed}: {error}\n{}", world.trace.join("\n")));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_guest_that_moves_is_never_twice_and_never_an_old_one() {
+    let seeds = match setting("MOVE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..setting("MOVE_SEEDS").unwrap_or(SEEDS),
+    };
+    for seed in seeds {
+        if let Err(error) = history(seed, None) {
+            panic!("{error}");
+        }
+    }
+}
+
+#[test]
+fn deliberate_defects_are_found() {
+    for defect in [
+        Defect::TrustsTheStream,
+        Defect::ReturnsWithoutLease,
+        Defect::ReturnsWithoutVolumes,
+    ] {
+        let found = (0..SEEDS).any(|seed| history(seed, Some(defect)).is_err());
+        assert!(found, "{defect:?} is not found");
+    }
+}

@@ -1,0 +1,273 @@
+//! The node that a guest leaves.
+
+use super::{Defect, Message, Progress};
+
+/// How long the other node may take until its QEMU listens, milliseconds.
+const ASK_MAX_MS: u64 = 90_000;
+/// How long the memory may be copied at least, and how many bytes of it a millisecond has to bring
+/// beyond that.
+const COPY_MAX_MS: u64 = 600_000;
+const COPY_BYTES_A_MS: u64 = 20_000;
+/// How long the volumes may take to change over.
+const SWITCH_MAX_MS: u64 = 30_000;
+/// How long the rest may take.
+const REST_MAX_MS: u64 = 60_000;
+/// How often a cancellation is repeated.
+const CANCEL_AGAIN_MS: u64 = 5_000;
+
+/// What is to be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Let QEMU copy.
+    Migrate,
+    /// Let QEMU complete.
+    Continue,
+    /// Let QEMU cancel: the guest goes on by itself.
+    Cancel,
+    /// Send a message.
+    Send(Message),
+}
+
+/// How far it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// The target is asked.
+    Asking,
+    /// The memory is copied, and the guest runs.
+    Copying,
+    /// It is paused, and the volumes change over.
+    Switching,
+    /// The rest is copied.
+    Completing,
+    /// The volumes return.
+    Returning,
+    /// QEMU cancels.
+    Cancelling,
+    /// It is over.
+    Ended,
+}
+
+/// What became of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The guest is the target's.
+    Moved,
+    /// It stays, and why.
+    Stays(String),
+}
+
+/// What is seen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// The target says something.
+    Heard(Message),
+    /// There is no connection to it.
+    Lost(String),
+    /// QEMU says something.
+    Qemu(Progress),
+    /// The guest is not to move any more.
+    Stop(String),
+}
+
+/// What holds here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Here {
+    /// The lease of the guest is held.
+    pub has_lease: bool,
+    /// Its volumes can be written here.
+    pub has_volumes: bool,
+}
+
+/// The move.
+#[derive(Clone, Debug)]
+pub struct Source {
+    phase: Phase,
+    /// When the phase ends, milliseconds.
+    until: u64,
+    memory_bytes: u64,
+    /// Since when the guest stands still.
+    still_since: u64,
+    /// The target has its volumes.
+    is_ready: bool,
+    /// Why it ends before its time.
+    why: Option<String>,
+    outcome: Option<Outcome>,
+    broken: Option<Defect>,
+}
+
+impl Source {
+    /// Begins, for a guest with this much memory. The connection to the target is being made.
+    pub fn new(memory_bytes: u64, now: u64) -> Source {
+        Source {
+            phase: Phase::Asking,
+            until: now.saturating_add(ASK_MAX_MS),
+            memory_bytes,
+            still_since: now,
+            is_ready: false,
+            why: None,
+            outcome: None,
+            broken: None,
+        }
+    }
+
+    /// With a deliberate defect.
+    #[cfg(test)]
+    pub(super) fn with(self, broken: Option<Defect>) -> Source {
+        Source { broken, ..self }
+    }
+
+    /// What became of it, once it is over.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    /// Whether the volumes of the guest are to be at the target.
+    pub fn hands_over(&self) -> bool {
+        match self.phase {
+            Phase::Switching | Phase::Completing => true,
+            Phase::Ended => self.outcome == Some(Outcome::Moved),
+            _ => false,
+        }
+    }
+
+    /// How far it is, in words.
+    pub fn words(&self) -> &'static str {
+        match self.phase {
+            Phase::Asking => "the other node prepares it",
+            Phase::Copying => "its memory is copied while it runs",
+            Phase::Switching => "paused: its volumes change over",
+            Phase::Completing => "paused: the rest of its memory is copied",
+            Phase::Returning | Phase::Cancelling => "it goes on here",
+            Phase::Ended => "the other node continues it",
+        }
+    }
+
+    /// When [`Source::next`] has something to do, milliseconds.
+    pub fn deadline(&self) -> Option<u64> {
+        (self.phase != Phase::Ended && self.phase != Phase::Returning).then_some(self.until)
+    }
+
+    fn enter(&mut self, phase: Phase, limit: u64, now: u64) {
+        self.phase = phase;
+        self.until = now.saturating_add(limit);
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.phase = Phase::Ended;
+        self.outcome = Some(outcome);
+    }
+
+    /// Takes in what is seen. Returns what is to be done.
+    pub fn see(&mut self, input: Input, now: u64) -> Vec<Order> {
+        match input {
+            Input::Heard(Message::Listening) if self.phase == Phase::Asking => {
+                let limit = COPY_MAX_MS.max(self.memory_bytes / COPY_BYTES_A_MS);
+                self.enter(Phase::Copying, limit, now);
+                vec![Order::Migrate]
+            }
+            Input::Heard(Message::Ready) => {
+                self.is_ready = self.phase == Phase::Switching;
+                Vec::new()
+            }
+            Input::Heard(Message::Abort(words)) | Input::Lost(words) | Input::Stop(words) => {
+                self.fail(words, now)
+            }
+            Input::Heard(_) => Vec::new(),
+            Input::Qemu(progress) => self.qemu(progress, now),
+        }
+    }
+
+    fn qemu(&mut self, progress: Progress, now: u64) -> Vec<Order> {
+        match (progress, self.phase) {
+            (_, Phase::Ended | Phase::Asking) | (Progress::Active, _) => Vec::new(),
+            (Progress::Paused, Phase::Copying) => {
+                self.enter(Phase::Switching, SWITCH_MAX_MS, now);
+                self.still_since = now;
+                vec![Order::Send(Message::Switch)]
+            }
+            (Progress::Paused, _) => Vec::new(),
+            (Progress::Completed, Phase::Completing) => {
+                self.end(Outcome::Moved);
+                let still_ms = now.saturating_sub(self.still_since);
+                vec![Order::Send(Message::Done { still_ms })]
+            }
+            // The target was told that it gets nothing: the guest starts from its disks.
+            (Progress::Completed, _) => {
+                self.stay("QEMU completed without being told to".to_owned())
+            }
+            // The guest goes on by itself.
+            (Progress::Failed(words), _) => self.stay(words),
+            (Progress::Gone, _) => self.stay("its QEMU ended".to_owned()),
+        }
+    }
+
+    fn stay(&mut self, words: String) -> Vec<Order> {
+        let why = self.why.take().unwrap_or(words);
+        self.end(Outcome::Stays(why.clone()));
+        vec![Order::Send(Message::Abort(why))]
+    }
+
+    /// Something is in its way.
+    fn fail(&mut self, words: String, now: u64) -> Vec<Order> {
+        match self.phase {
+            Phase::Asking => self.stay(words),
+            Phase::Copying => {
+                self.why = Some(words.clone());
+                self.enter(Phase::Cancelling, CANCEL_AGAIN_MS, now);
+                vec![Order::Send(Message::Abort(words)), Order::Cancel]
+            }
+            Phase::Switching => {
+                self.why = Some(words.clone());
+                self.enter(Phase::Returning, 0, now);
+                vec![Order::Send(Message::Abort(words))]
+            }
+            // What QEMU says decides.
+            Phase::Completing => {
+                self.why.get_or_insert(words);
+                Vec::new()
+            }
+            Phase::Returning | Phase::Cancelling | Phase::Ended => Vec::new(),
+        }
+    }
+
+    /// Returns what is to be done by what holds here, and by the time.
+    pub fn next(&mut self, here: Here, now: u64) -> Vec<Order> {
+        let is = |defect| self.broken == Some(defect);
+        match self.phase {
+            Phase::Switching if here.has_lease && self.is_ready => {
+                self.enter(Phase::Completing, REST_MAX_MS, now);
+                vec![Order::Continue]
+            }
+            // Without the lease nothing is done that lets the guest go on.
+            Phase::Returning
+                if (here.has_lease || is(Defect::ReturnsWithoutLease))
+                    && (here.has_volumes || is(Defect::ReturnsWithoutVolumes)) =>
+            {
+                self.enter(Phase::Cancelling, CANCEL_AGAIN_MS, now);
+                vec![Order::Cancel]
+            }
+            Phase::Returning => Vec::new(),
+            Phase::Asking if now >= self.until => {
+                self.fail("the other node did not prepare it in time".to_owned(), now)
+            }
+            Phase::Copying if now >= self.until => {
+                let words = "its memory changes faster than it can be copied";
+                self.fail(words.to_owned(), now)
+            }
+            Phase::Switching if now >= self.until => {
+                let words = "its volumes did not change over in time";
+                self.fail(words.to_owned(), now)
+            }
+            Phase::Completing if now >= self.until => {
+                { &mut self.why }.get_or_insert("the rest was not copied in time".to_owned());
+                self.until = now.saturating_add(CANCEL_AGAIN_MS);
+                vec![Order::Cancel]
+            }
+            Phase::Cancelling if now >= self.until => {
+                self.until = now.saturating_add(CANCEL_AGAIN_MS);
+                vec![Order::Cancel]
+            }
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,507 @@
+//! Connections between the guest roles of two nodes: TLS 1.3 with the certificates of the cluster.
+//! Each is pumped by a thread of its own, with bounded buffers, between the network and a Unix
+//! socket of this machine: the role's thread never waits for the network.
+
+use crate::migration::{Hello, frame, take_frame};
+use part::lock;
+use part::voice::write_error;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::net::sockopt::set_tcp_user_timeout;
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The port of guest roles.
+pub const PORT: u16 = 7445;
+/// How long a connection and its handshake may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the network may take to confirm what was sent, milliseconds.
+const SENT_MAX_MS: u32 = 15_000;
+/// How often an address that is not there yet is looked for.
+const LOOK: Duration = Duration::from_secs(1);
+/// Connections that were dialled by others, at most.
+const CAME_MAX: usize = 32;
+/// Bytes that are on their way through a pump, in each direction.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Says whose certificate (DER) this is, by the name of the node; None: of no node of the cluster.
+pub type NodeOf = Box<dyn Fn(&[u8]) -> Option<String> + Send + Sync>;
+
+/// What the cluster says of the nodes: where they are, and how to know them.
+pub struct Trusted {
+    /// The name of this node.
+    pub me: String,
+    /// The addresses of all nodes, the preferred one first.
+    pub addresses: BTreeMap<String, Vec<IpAddr>>,
+    /// To dial: with a certificate of this node.
+    pub client: Arc<ClientConfig>,
+    /// To be dialled.
+    pub server: Arc<ServerConfig>,
+    /// Says whose certificate this is.
+    pub node_of: NodeOf,
+}
+
+impl fmt::Debug for Trusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trusted({}, {:?})", self.me, self.addresses)
+    }
+}
+
+/// A connection of another node.
+#[derive(Debug)]
+pub struct Came {
+    /// The node, by its certificate.
+    pub from: String,
+    /// What it wants.
+    pub hello: Hello,
+    /// Takes the socket that it is to be connected with; dropped, the connection ends.
+    pub give: SyncSender<UnixStream>,
+}
+
+/// A connection to another node.
+#[derive(Clone, Debug, Default)]
+pub struct Line {
+    trouble: Arc<Mutex<String>>,
+    sent: Arc<AtomicU64>,
+}
+
+impl Line {
+    /// Why it ended, in words.
+    pub fn trouble(&self) -> String {
+        lock(&self.trouble).clone()
+    }
+
+    /// Bytes of this side that it has carried.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+type Known = Arc<Mutex<Option<Arc<Trusted>>>>;
+
+/// The connections.
+#[derive(Debug)]
+pub struct Carrier {
+    trusted: Known,
+    came: Receiver<Came>,
+    sender: SyncSender<Came>,
+    wake: Arc<OwnedFd>,
+    listens: bool,
+}
+
+impl Carrier {
+    /// Without any, and without what it needs for them.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new() -> io::Result<Carrier> {
+        let (sender, came) = sync_channel(CAME_MAX);
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Carrier {
+            trusted: Known::default(),
+            came,
+            sender,
+            wake: Arc::new(wake),
+            listens: false,
+        })
+    }
+
+    /// The cluster says this of its nodes. It holds for connections from now on.
+    pub fn trust(&mut self, trusted: Trusted) {
+        *lock(&self.trusted) = Some(Arc::new(trusted));
+        if self.listens {
+            return;
+        }
+        let (known, sender) = (Arc::clone(&self.trusted), self.sender.clone());
+        let wake = Arc::clone(&self.wake);
+        let spawned = thread::Builder::new()
+            .name("guest/listen".to_owned())
+            .spawn(move || listen(&known, &sender, &wake));
+        self.listens = spawned.is_ok();
+    }
+
+    /// Whether others can be dialled.
+    pub fn is_ready(&self) -> bool {
+        lock(&self.trusted).is_some()
+    }
+
+    /// Readable when somebody has come.
+    pub fn wakes(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Takes out a connection that has come.
+    pub fn came(&mut self) -> Option<Came> {
+        // Nothing to read is as good.
+        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+        self.came.try_recv().ok()
+    }
+
+    /// Connects a socket with the role of another node, on a thread of its own. When the connection
+    /// ends, the socket does.
+    pub fn dial(&self, node: &str, hello: Hello, local: UnixStream) -> Line {
+        let line = Line::default();
+        let trusted = lock(&self.trusted).clone();
+        let (own, node) = (line.clone(), node.to_owned());
+        let spawned = thread::Builder::new()
+            .name("guest/line".to_owned())
+            .spawn(move || {
+                let connected = connect(trusted.as_deref(), &node, &hello);
+                let ended = connected.and_then(|(tls, socket)| {
+                    let pumped = pump(tls, &socket, &local, Vec::new(), &own.sent);
+                    pumped.map_err(|error| format!("connection to {node}: {error}"))
+                });
+                if let Err(words) = ended {
+                    *lock(&own.trouble) = words;
+                }
+            });
+        if let Err(error) = spawned {
+            *lock(&line.trouble) = format!("no thread: {error}");
+        }
+        line
+    }
+}
+
+/// Connects to a node, and greets it.
+fn connect(
+    trusted: Option<&Trusted>,
+    node: &str,
+    hello: &Hello,
+) -> Result<(Connection, TcpStream), String> {
+    let trusted = trusted.ok_or("this node has no certificate of the cluster for it yet")?;
+    let addresses = trusted.addresses.get(node);
+    let mut last = Err(format!("the cluster has no node '{node}'"));
+    for address in addresses.into_iter().flatten() {
+        let at = SocketAddr::new(*address, PORT);
+        last = connect_to(at, trusted, node, hello).map_err(|words| format!("{at}: {words}"));
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+fn connect_to(
+    at: SocketAddr,
+    trusted: &Trusted,
+    node: &str,
+    hello: &Hello,
+) -> Result<(Connection, TcpStream), String> {
+    let socket = TcpStream::connect_timeout(&at, PATIENCE).map_err(|error| error.to_string())?;
+    // The certificate says which node it is, not an address.
+    let name = rustls::pki_types::ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
+    let tls = ClientConnection::new(Arc::clone(&trusted.client), name);
+    let mut tls = Connection::from(tls.map_err(|error| error.to_string())?);
+    let is = shake(&mut tls, &socket, trusted)?;
+    if is != node {
+        return Err(format!("its certificate is that of {is}, not of {node}"));
+    }
+    greet(&mut tls, &socket, hello).map_err(|error| error.to_string())?;
+    Ok((tls, socket))
+}
+
+fn greet(tls: &mut Connection, socket: &TcpStream, hello: &Hello) -> io::Result<()> {
+    tls.set_buffer_limit(None);
+    tls.writer().write_all(&frame(hello))?;
+    while tls.wants_write() {
+        tls.write_tls(&mut Timed(socket))?;
+    }
+    Ok(())
+}
+
+/// A socket as rustls reads and writes it.
+struct Timed<'a>(&'a TcpStream);
+
+impl Read for Timed<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        (&mut &*self.0).read(bytes)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&mut &*self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Shakes hands. Returns the name of the other node.
+fn shake(tls: &mut Connection, socket: &TcpStream, trusted: &Trusted) -> Result<String, String> {
+    let words = |error: io::Error| error.to_string();
+    socket.set_nodelay(true).map_err(words)?;
+    socket.set_read_timeout(Some(PATIENCE)).map_err(words)?;
+    socket.set_write_timeout(Some(PATIENCE)).map_err(words)?;
+    let until = Instant::now() + PATIENCE;
+    while tls.is_handshaking() {
+        if Instant::now() >= until {
+            return Err("the handshake took too long".to_owned());
+        }
+        tls.complete_io(&mut Timed(socket)).map_err(words)?;
+    }
+    let certificates = tls.peer_certificates();
+    let first = certificates.and_then(<[_]>::first);
+    let node = first.and_then(|one| (trusted.node_of)(one));
+    node.filter(|node| *node != trusted.me)
+        .ok_or_else(|| "it is no guest role of another node of this cluster".to_owned())
+}
+
+fn unspecified(of: IpAddr) -> IpAddr {
+    match of {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Whether an address is this machine's: the way to it begins at itself.
+fn is_mine(address: IpAddr) -> bool {
+    if address.is_loopback() {
+        return true;
+    }
+    // Nothing is sent: the port does not matter.
+    let way = UdpSocket::bind((unspecified(address), 0)).and_then(|socket| {
+        socket.connect((address, PORT))?;
+        socket.local_addr()
+    });
+    way.is_ok_and(|from| from.ip() == address)
+}
+
+/// Listens where the cluster reaches this node, as long as the process lives.
+fn listen(known: &Known, sender: &SyncSender<Came>, wake: &Arc<OwnedFd>) {
+    let places = Arc::new(AtomicUsize::new(0));
+    let mut trouble = String::new();
+    loop {
+        let listener = match bind(known) {
+            Ok(listener) => listener,
+            Err(words) => {
+                if words != trouble {
+                    write_error(&format!("evenkeel: guests: {words}\n"));
+                    trouble = words;
+                }
+                thread::sleep(LOOK);
+                continue;
+            }
+        };
+        for socket in listener.incoming() {
+            let Ok(socket) = socket else {
+                // No descriptor or no memory: later.
+                thread::sleep(LOOK);
+                continue;
+            };
+            if places.fetch_add(1, Ordering::Relaxed) >= CAME_MAX {
+                places.fetch_sub(1, Ordering::Relaxed);
+                continue;
+            }
+            let (known, sender) = (Arc::clone(known), sender.clone());
+            let (wake, own) = (Arc::clone(wake), Arc::clone(&places));
+            let spawned = thread::Builder::new()
+                .name("guest/line".to_owned())
+                .spawn(move || {
+                    // Strangers, and connections that end: nobody has to know.
+                    let _ = receive(&socket, &known, &sender, &wake);
+                    own.fetch_sub(1, Ordering::Relaxed);
+                });
+            if spawned.is_err() {
+                places.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn bind(known: &Known) -> Result<TcpListener, String> {
+    let trusted = lock(known).clone();
+    let own = trusted.as_ref().and_then(|one| one.addresses.get(&one.me));
+    let own = own.ok_or("the cluster has not said where this node is")?;
+    let first = own.first().ok_or("this node has no address")?;
+    let mine = own.iter().find(|address| is_mine(**address));
+    let at = SocketAddr::new(*mine.unwrap_or(&unspecified(*first)), PORT);
+    TcpListener::bind(at).map_err(|error| format!("cannot listen at {at}: {error}"))
+}
+
+/// The life of a connection of another node.
+fn receive(
+    socket: &TcpStream,
+    known: &Known,
+    sender: &SyncSender<Came>,
+    wake: &OwnedFd,
+) -> Result<(), String> {
+    let trusted = lock(known).clone().ok_or("no certificate yet")?;
+    let tls = ServerConnection::new(Arc::clone(&trusted.server));
+    let mut tls = Connection::from(tls.map_err(|error| error.to_string())?);
+    let from = shake(&mut tls, socket, &trusted)?;
+    let mut came = Vec::new();
+    let until = Instant::now() + PATIENCE;
+    let hello = loop {
+        if let Some(hello) = take_frame::<Hello>(&mut came)? {
+            break hello;
+        }
+        if Instant::now() >= until {
+            return Err("no greeting".to_owned());
+        }
+        let mut piece = [0; 4096];
+        match tls.reader().read(&mut piece) {
+            Ok(0) => return Err("no greeting".to_owned()),
+            Ok(count) => came.extend_from_slice(piece.get(..count).unwrap_or_default()),
+            Err(error) if would_block(&error) => {
+                let done = tls.complete_io(&mut Timed(socket));
+                done.map_err(|error| error.to_string())?;
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    };
+    let (give, given) = sync_channel(1);
+    let one = Came { from, hello, give };
+    sender.try_send(one).map_err(|error| error.to_string())?;
+    // The counter of the descriptor is far from its end.
+    let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
+    let local = given
+        .recv_timeout(PATIENCE)
+        .map_err(|error| error.to_string())?;
+    let sent = AtomicU64::new(0);
+    pump(tls, socket, &local, came, &sent).map_err(|error| error.to_string())
+}
+
+/// Carries bytes in both directions until one side ends and its bytes are through.
+fn pump(
+    mut tls: Connection,
+    socket: &TcpStream,
+    local: &UnixStream,
+    mut inward: Vec<u8>,
+    sent: &AtomicU64,
+) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    local.set_nonblocking(true)?;
+    // Without it a connection that is cut stays for long, and disturbs nobody.
+    let _ = set_tcp_user_timeout(socket, SENT_MAX_MS);
+    tls.set_buffer_limit(Some(BUFFER_BYTES));
+    let mut piece = vec![0; BUFFER_BYTES / 4];
+    let (mut local_ended, mut far_ended) = (false, false);
+    loop {
+        while tls.wants_write() {
+            match tls.write_tls(&mut Timed(socket)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => {}
+                Err(error) if would_block(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        while !inward.is_empty() {
+            match (&mut &*local).write(&inward) {
+                Ok(0) => return Ok(()),
+                Ok(count) => drop(inward.drain(..count)),
+                Err(error) if would_block(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if (local_ended && !tls.wants_write()) || (far_ended && inward.is_empty()) {
+            return Ok(());
+        }
+        let mut moved = false;
+        if inward.is_empty() && !far_ended {
+            match tls.reader().read(&mut piece) {
+                Ok(0) => far_ended = true,
+                Ok(count) => {
+                    inward.extend_from_slice(piece.get(..count).unwrap_or_default());
+                    moved = true;
+                }
+                Err(error) if would_block(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if moved || far_ended {
+            continue;
+        }
+        let wants_local = !local_ended && !tls.wants_write();
+        let ready = wait(&tls, socket, local, (!inward.is_empty(), wants_local))?;
+        if ready.0 {
+            match tls.read_tls(&mut Timed(socket)) {
+                Ok(0) => far_ended = true,
+                Ok(_) => {
+                    let processed = tls.process_new_packets();
+                    processed.map_err(io::Error::other)?;
+                }
+                Err(error) if would_block(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if ready.1 && wants_local {
+            match (&mut &*local).read(&mut piece) {
+                Ok(0) => {
+                    local_ended = true;
+                    tls.send_close_notify();
+                }
+                Ok(count) => {
+                    tls.writer()
+                        .write_all(piece.get(..count).unwrap_or_default())?;
+                    sent.fetch_add(count as u64, Ordering::Relaxed);
+                }
+                Err(error) if would_block(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn would_block(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+/// Waits for either side. Returns which of them can be read.
+fn wait(
+    tls: &Connection,
+    socket: &TcpStream,
+    local: &UnixStream,
+    (to_local, from_local): (bool, bool),
+) -> io::Result<(bool, bool)> {
+    let flags = |reads: bool, writes: bool| {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, reads);
+        flags.set(PollFlags::OUT, writes);
+        flags
+    };
+    let reads_far = !to_local && tls.wants_read();
+    let mut watched = [
+        PollFd::new(socket, flags(reads_far, tls.wants_write())),
+        PollFd::new(local, flags(from_local, to_local)),
+    ];
+    let limit = Timespec {
+        tv_sec: 1,
+        tv_nsec: 0,
+    };
+    match poll(&mut watched, Some(&limit)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let ended = PollFlags::HUP | PollFlags::ERR;
+    let [far, near] = watched.map(|one| one.revents());
+    // One side has ended while nothing of it is wanted: what is under way comes to nothing.
+    if near.intersects(ended) && !from_local && to_local {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    if near.intersects(ended) && !from_local {
+        // Its bytes wait for the network.
+        thread::sleep(Duration::from_millis(1));
+    }
+    if far.contains(PollFlags::ERR) {
+        return Err(io::ErrorKind::ConnectionReset.into());
+    }
+    if far.contains(PollFlags::HUP) && !reads_far {
+        return Err(io::ErrorKind::ConnectionReset.into());
+    }
+    let far = far.intersects(PollFlags::IN | PollFlags::HUP);
+    Ok((far && reads_far, near.intersects(PollFlags::IN | ended)))
+}

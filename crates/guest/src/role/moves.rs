@@ -1,0 +1,585 @@
+//! Guests that move between two nodes while they run: what [`crate::migration`] orders is carried
+//! out here, on connections of [`super::carrier`].
+
+use super::carrier::{Came, Carrier, Line};
+use super::machine::{Machine, OfMove};
+use super::{Role, talk::Talk};
+use crate::agreement::{Decided, Order as Wanted};
+use crate::clock::{boottime_ms, boottime_ns};
+use crate::config::Migrate;
+use crate::life::{Status, Wish};
+use crate::migration::source::{Here, Input, Order, Outcome};
+use crate::migration::target;
+use crate::migration::{Ask, Hello, Message, Progress, Source, Target, difference};
+use part::role::VolumeUse;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::mpsc::SyncSender;
+
+/// How often a move is looked at, milliseconds.
+pub(super) const LOOK_MS: u64 = 250;
+/// How soon a guest that could not move is tried again, if it has to leave, milliseconds.
+const AGAIN_MS: u64 = 60_000;
+/// How long the other side may take to confirm the end, milliseconds.
+const TAKEN_MAX_MS: u64 = 5_000;
+/// Guests that leave at the same time.
+const DEPARTURES_MAX: usize = 2;
+/// How long a guest may stand still at the end of its move, as QEMU reckons, milliseconds.
+const DOWNTIME_MS: u64 = 100;
+
+/// The moves of this node.
+#[derive(Debug, Default)]
+pub(super) struct Moves {
+    pub(super) carrier: Option<Carrier>,
+    pub(super) departures: BTreeMap<String, Departure>,
+    arrivals: BTreeMap<String, Arrival>,
+    /// Guests that could not move.
+    pub(super) stays: BTreeMap<String, Stay>,
+}
+
+/// A guest that leaves.
+#[derive(Debug)]
+pub(super) struct Departure {
+    pub(super) to: String,
+    pub(super) source: Source,
+    /// Bytes sent, bytes that remain, bytes a second.
+    pub(super) copied: [u64; 3],
+    number: u64,
+    talk: Talk,
+    /// Where QEMU connects to, until it has.
+    listener: Option<UnixListener>,
+    stream: Option<Line>,
+    /// When it was over, and whether the other side knows.
+    over: Option<u64>,
+    is_taken: bool,
+}
+
+/// A guest that comes.
+#[derive(Debug)]
+struct Arrival {
+    from: String,
+    target: Target,
+    number: u64,
+    talk: Talk,
+    /// How long the guest had stood still when the source said so, and when that was,
+    /// milliseconds.
+    still: Option<(u64, u64)>,
+}
+
+/// A guest that could not move.
+#[derive(Debug)]
+pub(super) struct Stay {
+    pub(super) to: String,
+    pub(super) why: String,
+    /// When it is tried again, milliseconds.
+    until: u64,
+}
+
+fn capabilities(more: &[&str]) -> Value {
+    let own = ["pause-before-switchover", "late-block-activate", "events"];
+    let all = own.iter().chain(more);
+    let on = all.map(|one| json!({"capability": one, "state": true}));
+    json!({"capabilities": on.collect::<Vec<_>>()})
+}
+
+impl Departure {
+    fn carry_out(&mut self, orders: Vec<Order>, machine: &mut Machine, bandwidth: u64) {
+        for order in orders {
+            match order {
+                Order::Send(message) => self.talk.send(&message),
+                Order::Cancel => {
+                    machine.note("its move is cancelled");
+                    machine.order_move("migrate_cancel", Value::Null);
+                }
+                Order::Continue => {
+                    machine.note("its volumes are at the other node: the rest is copied");
+                    let state = json!({"state": "pre-switchover"});
+                    machine.order_move("migrate-continue", state);
+                }
+                Order::Migrate => self.migrate(machine, bandwidth),
+            }
+        }
+    }
+
+    fn migrate(&mut self, machine: &mut Machine, bandwidth: u64) {
+        let path = machine.home.outgoing();
+        // One that is not there is as good.
+        let _ = fs::remove_file(&path);
+        let listener = UnixListener::bind(&path)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+        self.listener = match listener {
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                let words = format!("cannot listen at {}: {error}", path.display());
+                let failed = self
+                    .source
+                    .see(Input::Qemu(Progress::Failed(words)), boottime_ms());
+                return self.carry_out(failed, machine, bandwidth);
+            }
+        };
+        machine.note(&format!("it moves to {}: its memory is copied", self.to));
+        machine.order_move("migrate-set-capabilities", capabilities(&["auto-converge"]));
+        let parameters = json!({"downtime-limit": DOWNTIME_MS, "max-bandwidth": bandwidth});
+        machine.order_move("migrate-set-parameters", parameters);
+        machine.order_move(
+            "migrate",
+            json!({"uri": format!("unix:{}", path.display())}),
+        );
+    }
+
+    /// Takes in what QEMU said.
+    fn hear(&mut self, machine: &mut Machine, now: u64) -> Vec<Order> {
+        let mut orders = Vec::new();
+        for one in std::mem::take(&mut machine.moved) {
+            let input = match one {
+                OfMove::Copied(copied) => {
+                    self.copied = copied;
+                    continue;
+                }
+                OfMove::Is(progress) => Input::Qemu(progress),
+                OfMove::Replied("migrate", Err(words)) => Input::Qemu(Progress::Failed(words)),
+                OfMove::Replied("migrate-continue", Err(words)) => Input::Lost(words),
+                OfMove::Replied(..) => continue,
+            };
+            orders.extend(self.source.see(input, now));
+        }
+        orders
+    }
+
+    /// Connects QEMU with the other node.
+    fn connect(&mut self, name: &str, carrier: &Carrier) {
+        let Some(Ok((socket, _))) = self.listener.as_ref().map(UnixListener::accept) else {
+            return;
+        };
+        self.listener = None;
+        let hello = Hello::Stream {
+            guest: name.to_owned(),
+            number: self.number,
+        };
+        self.stream = Some(carrier.dial(&self.to, hello, socket));
+    }
+}
+
+impl Role {
+    /// The cluster tells whom to trust: guests can move from now on.
+    pub fn trust(&mut self, trusted: super::carrier::Trusted) {
+        if self.moves.carrier.is_none() {
+            self.moves.carrier = Carrier::new().ok();
+        }
+        if let Some(carrier) = &mut self.moves.carrier {
+            carrier.trust(trusted);
+        }
+        self.turn();
+    }
+
+    /// What is wanted of a guest here, by the agreement and by its move.
+    pub(super) fn wish(&self, name: &str) -> Wish {
+        let wish = self.decided.get(name).map_or(Wish::Hold, |one| one.wish);
+        let Some(machine) = self.machines.get(name) else {
+            return wish;
+        };
+        if self.killed.contains(name) {
+            return Wish::Kill;
+        }
+        let epoch = self.decided.get(name).and_then(|one| one.epoch);
+        if let Some(arrival) = self.moves.arrivals.get(name) {
+            return match (arrival.target.failed(), arrival.target.has_arrived()) {
+                (Some(_), _) => Wish::Kill,
+                (None, true) if epoch.is_some() => wish,
+                (None, _) => Wish::Arrive,
+            };
+        }
+        let is_there = machine.life.is_there();
+        // Started to take a guest, by a former role: nobody knows how much of it has come.
+        if is_there && machine.epoch.is_none() && !self.guests.me.is_empty() {
+            return Wish::Kill;
+        }
+        match wish {
+            Wish::ShutDown { .. } if is_there && self.goes_live(name).is_some() => Wish::Run,
+            _ => wish,
+        }
+    }
+
+    /// The node to which a guest is to go while it runs.
+    fn goes_live(&self, name: &str) -> Option<&str> {
+        let guest = self.guests.guests.get(name)?;
+        let to = self.decided.get(name)?.goes_to.as_deref()?;
+        (guest.migrate == Migrate::Live).then_some(to)
+    }
+
+    /// In which epoch a guest may run here; none as long as it comes.
+    pub(super) fn epoch_of(&self, name: &str) -> Option<u64> {
+        let arrival = self.moves.arrivals.get(name);
+        let comes = arrival.is_some_and(|arrival| !arrival.target.has_arrived());
+        let is_left = self.machines.get(name).is_some_and(|machine| {
+            arrival.is_none() && machine.life.is_there() && machine.epoch.is_none()
+        });
+        let epoch = self.decided.get(name).and_then(|one| one.epoch);
+        epoch.filter(|_| !comes && (!is_left || self.guests.me.is_empty()))
+    }
+
+    /// How a guest on its way uses its volumes here; None: as the agreement says.
+    pub(super) fn moving_use(&self, name: &str) -> Option<VolumeUse> {
+        let leaves = { self.moves.departures.get(name) }.filter(|one| one.source.hands_over());
+        let comes = { self.moves.arrivals.get(name) }.filter(|one| one.target.takes_volumes());
+        match (leaves, comes) {
+            (Some(_), _) => Some(VolumeUse::HandsOver),
+            (None, Some(_)) => Some(VolumeUse::Alone),
+            (None, None) => None,
+        }
+    }
+
+    /// The descriptors that moves wait for.
+    pub(super) fn moves_wake(&self) -> Vec<BorrowedFd<'_>> {
+        let leaving = self.moves.departures.values().flat_map(|one| {
+            let listener = one.listener.as_ref().map(AsFd::as_fd);
+            [Some(one.talk.as_fd()), listener].into_iter().flatten()
+        });
+        let coming = self.moves.arrivals.values().map(|one| one.talk.as_fd());
+        let carrier = self.moves.carrier.as_ref().map(Carrier::wakes);
+        leaving.chain(coming).chain(carrier).collect()
+    }
+
+    /// When moves have something to do, milliseconds.
+    pub(super) fn moves_due(&self) -> Option<u64> {
+        let moves = &self.moves;
+        let is_moving = !moves.departures.is_empty() || !moves.arrivals.is_empty();
+        let stays = moves.stays.values().map(|one| one.until).min();
+        match is_moving {
+            true => Some(boottime_ms() + LOOK_MS),
+            false => stays,
+        }
+    }
+
+    /// Leads all moves.
+    pub(super) fn lead_moves(&mut self, now: u64) {
+        while let Some(came) = self.moves.carrier.as_mut().and_then(Carrier::came) {
+            self.take_in(came, now);
+        }
+        self.begin_moves(now);
+        self.lead_departures(now);
+        self.lead_arrivals(now);
+        self.resolve();
+        self.moves.stays.retain(|_, stay| stay.until > now);
+    }
+
+    /// Begins with guests that are to go.
+    fn begin_moves(&mut self, now: u64) {
+        let names: Vec<String> = self.machines.keys().cloned().collect();
+        for name in names {
+            let is_full = self.moves.departures.len() >= DEPARTURES_MAX;
+            let waits = self.moves.stays.contains_key(&name);
+            if is_full || waits || self.moves.departures.contains_key(&name) {
+                continue;
+            }
+            let holds = { self.decided.get(&name) }.is_some_and(|one| one.epoch.is_some());
+            let to = self.goes_live(&name).map(str::to_owned);
+            let (Some(to), true) = (to, holds) else {
+                continue;
+            };
+            let machine = self.machines.get(&name);
+            if machine.and_then(|one| one.life.status()) == Some(Status::Running) {
+                self.begin(&name, to, now);
+            }
+        }
+    }
+
+    fn begin(&mut self, name: &str, to: String, now: u64) {
+        let machine = self.machines.get_mut(name);
+        let (Some(machine), Some(carrier)) = (machine, &self.moves.carrier) else {
+            return;
+        };
+        let Some(spec) = machine.started_as.clone().filter(|_| carrier.is_ready()) else {
+            return;
+        };
+        let Ok((own, local)) = UnixStream::pair() else {
+            return;
+        };
+        let number = boottime_ns();
+        let memory = spec.memory_bytes;
+        let ask = Ask {
+            guest: name.to_owned(),
+            number,
+            spec,
+            has_kvm: self.place.has_kvm,
+        };
+        machine.note(&format!("it is to move to {to}"));
+        machine.moved.clear();
+        // What a former role left.
+        machine.order_move("migrate_cancel", Value::Null);
+        let line = carrier.dial(&to, Hello::Ask(Box::new(ask)), local);
+        let departure = Departure {
+            source: Source::new(memory, now),
+            to: to.clone(),
+            copied: [0; 3],
+            number,
+            talk: Talk::new(own, line, now),
+            listener: None,
+            stream: None,
+            over: None,
+            is_taken: false,
+        };
+        self.moves.departures.insert(name.to_owned(), departure);
+        // The record says so before the lease is given up.
+        let _ = self
+            .agreement
+            .order(&self.guests, name, Wanted::Move(to), boottime_ns());
+    }
+
+    fn lead_departures(&mut self, now: u64) {
+        let names: Vec<String> = self.moves.departures.keys().cloned().collect();
+        for name in names {
+            let Some(mut departure) = self.moves.departures.remove(&name) else {
+                continue;
+            };
+            if self.lead_departure(&name, &mut departure, now) {
+                self.moves.departures.insert(name, departure);
+            }
+        }
+    }
+
+    /// Returns whether it is still under way.
+    fn lead_departure(&mut self, name: &str, departure: &mut Departure, now: u64) -> bool {
+        let decided = self.decided.get(name).cloned();
+        let Some(machine) = self.machines.get(name) else {
+            return false;
+        };
+        let here = Here {
+            has_lease: decided.as_ref().is_some_and(|one| one.epoch.is_some()),
+            has_volumes: self.has_volumes(name, machine),
+        };
+        let goes_on = decided.and_then(|one: Decided| one.goes_to) == Some(departure.to.clone());
+        let bandwidth = self.place.move_bandwidth;
+        let Some(machine) = self.machines.get_mut(name) else {
+            return false;
+        };
+        let mut orders = departure.hear(machine, now);
+        let (messages, lost) = departure.talk.read(now);
+        for message in messages {
+            departure.is_taken |= message == Message::Taken;
+            orders.extend(departure.source.see(Input::Heard(message), now));
+        }
+        if let Some(carrier) = &self.moves.carrier {
+            departure.connect(name, carrier);
+        }
+        let trouble = { departure.stream.as_ref() }.map(Line::trouble);
+        let trouble = trouble.filter(|words| !words.is_empty()).or(lost);
+        if let Some(words) = trouble {
+            orders.extend(departure.source.see(Input::Lost(words), now));
+        }
+        if here.has_lease && !goes_on {
+            let words = "it is not to move any more".to_owned();
+            orders.extend(departure.source.see(Input::Stop(words), now));
+        }
+        orders.extend(departure.source.next(here, now));
+        departure.carry_out(orders, machine, bandwidth);
+        if departure.source.outcome().is_none() && departure.talk.is_due(now) {
+            departure.talk.send(&Message::Alive);
+            machine.order_move("query-migrate", Value::Null);
+        }
+        let outcome = departure.source.outcome().cloned();
+        match outcome {
+            None => true,
+            Some(Outcome::Stays(why)) => {
+                machine.note(&format!("it did not move to {}: {why}", departure.to));
+                let stay = Stay {
+                    to: departure.to.clone(),
+                    why,
+                    until: now + AGAIN_MS,
+                };
+                self.moves.stays.insert(name.to_owned(), stay);
+                // Without the lease the record is another node's.
+                let _ =
+                    { &mut self.agreement }.order(&self.guests, name, Wanted::Stay, boottime_ns());
+                false
+            }
+            Some(Outcome::Moved) => {
+                if departure.over.is_none() {
+                    machine.note(&format!("it has moved to {}", departure.to));
+                }
+                let over = *departure.over.get_or_insert(now);
+                let is_known = departure.is_taken || now >= over + TAKEN_MAX_MS;
+                !is_known || (here.has_lease && goes_on)
+            }
+        }
+    }
+
+    /// A connection of another node.
+    fn take_in(&mut self, came: Came, now: u64) {
+        match came.hello {
+            Hello::Stream { guest, number } => {
+                let arrival = self.moves.arrivals.get(&guest);
+                let is_own =
+                    arrival.is_some_and(|one| one.number == number && one.from == came.from);
+                let machine = { self.machines.get(&guest) }.filter(|_| is_own);
+                let socket = machine.map(|one| UnixStream::connect(one.home.incoming()));
+                if let Some(Ok(socket)) = socket {
+                    // The connection has ended: the source sees it.
+                    let _ = came.give.send(socket);
+                }
+            }
+            Hello::Ask(ask) => self.asked(*ask, &came.from, &came.give, now),
+        }
+    }
+
+    fn asked(&mut self, ask: Ask, from: &str, give: &SyncSender<UnixStream>, now: u64) {
+        let Ok((own, local)) = UnixStream::pair() else {
+            return;
+        };
+        if give.send(local).is_err() {
+            return;
+        }
+        let mut talk = Talk::new(own, Line::default(), now);
+        if let Err(words) = self.may_come(&ask, from) {
+            talk.send(&Message::Abort(words));
+            return;
+        }
+        let arrival = Arrival {
+            from: from.to_owned(),
+            target: Target::default(),
+            number: ask.number,
+            talk,
+            still: None,
+        };
+        if let Some(machine) = self.machines.get_mut(&ask.guest) {
+            machine.note(&format!("it comes from {from}"));
+            machine.moved.clear();
+            machine.arrives = true;
+        }
+        self.moves.arrivals.insert(ask.guest, arrival);
+    }
+
+    /// Whether a guest may come.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn may_come(&self, ask: &Ask, from: &str) -> Result<(), String> {
+        let me = &self.guests.me;
+        let name = &ask.guest;
+        let guest = self.guests.guests.get(name);
+        let guest = guest.ok_or_else(|| format!("{me} has no section of guest {name}"))?;
+        let machine = { self.machines.get(name) }.filter(|machine| !machine.life.is_there());
+        if machine.is_none() || self.moves.arrivals.contains_key(name) {
+            return Err(format!("a QEMU of guest {name} is still at {me}"));
+        }
+        if self.agreement.is_drained() {
+            return Err(format!("{me} is drained"));
+        }
+        if self.agreement.holder(name) != from {
+            return Err(format!("for {me}, guest {name} is not on {from}"));
+        }
+        if ask.has_kvm != self.place.has_kvm {
+            return Err("only one of both nodes has /dev/kvm".to_owned());
+        }
+        match difference(&ask.spec, guest) {
+            None => Ok(()),
+            Some(what) => Err(format!(
+                "it was started with another configuration ({what}): it takes effect when it is \
+                 stopped and started"
+            )),
+        }
+    }
+
+    fn lead_arrivals(&mut self, now: u64) {
+        let names: Vec<String> = self.moves.arrivals.keys().cloned().collect();
+        for name in names {
+            let Some(mut arrival) = self.moves.arrivals.remove(&name) else {
+                continue;
+            };
+            if self.lead_arrival(&name, &mut arrival, now) {
+                self.moves.arrivals.insert(name, arrival);
+            } else if let Some(machine) = self.machines.get_mut(&name) {
+                machine.arrives = false;
+            }
+        }
+    }
+
+    /// Returns whether it is still under way.
+    fn lead_arrival(&mut self, name: &str, arrival: &mut Arrival, now: u64) -> bool {
+        let Some(machine) = self.machines.get(name) else {
+            return false;
+        };
+        let here = target::Here {
+            has_lease: { self.decided.get(name) }.is_some_and(|one| one.epoch.is_some()),
+            has_volumes: self.has_volumes(name, machine),
+        };
+        let Some(machine) = self.machines.get_mut(name) else {
+            return false;
+        };
+        let mut orders = Vec::new();
+        if machine.life.status() == Some(Status::Arriving) {
+            orders.extend(arrival.target.see(target::Input::Waits));
+        }
+        for one in std::mem::take(&mut machine.moved) {
+            let input = match one {
+                OfMove::Is(progress) => target::Input::Qemu(progress),
+                OfMove::Replied("migrate-incoming", Ok(())) => target::Input::Listens,
+                OfMove::Replied(_, Err(words)) => target::Input::Qemu(Progress::Failed(words)),
+                OfMove::Copied(_) | OfMove::Replied(..) => continue,
+            };
+            orders.extend(arrival.target.see(input));
+        }
+        let (messages, lost) = arrival.talk.read(now);
+        for message in &messages {
+            if let Message::Done { still_ms } = message {
+                arrival.still = Some((*still_ms, now));
+            }
+        }
+        let heard = messages.into_iter().map(target::Input::Heard);
+        let lost = lost.map(target::Input::Lost);
+        for input in heard.chain(lost) {
+            orders.extend(arrival.target.see(input));
+        }
+        orders.extend(arrival.target.next(here, now));
+        for order in orders {
+            match order {
+                target::Order::Send(message) => arrival.talk.send(&message),
+                target::Order::Listen => {
+                    machine.order_move("migrate-set-capabilities", capabilities(&[]));
+                    let uri = format!("unix:{}", machine.home.incoming().display());
+                    machine.order_move("migrate-incoming", json!({"uri": uri}));
+                }
+            }
+        }
+        if arrival.talk.is_due(now) {
+            arrival.talk.send(&Message::Alive);
+        }
+        match arrival.target.failed() {
+            Some(words) => {
+                if machine.arrives {
+                    machine.arrives = false;
+                    machine.note(&format!("it did not come from {}: {words}", arrival.from));
+                }
+                machine.life.is_there()
+            }
+            // From then on it is a guest of this node.
+            None if here.has_lease && machine.life.status() == Some(Status::Running) => {
+                let still = { arrival.still }.map(|(ms, since)| ms + now.saturating_sub(since));
+                let still = still.unwrap_or_default();
+                machine.note(&format!("it goes on here; it stood still for {still} ms"));
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// Lets guests go on that a former role has left paused for a move.
+    fn resolve(&mut self) {
+        let left = self.machines.iter().filter(|(name, machine)| {
+            let holds = { self.decided.get(*name) }.is_some_and(|one| one.epoch.is_some());
+            machine.life.status() == Some(Status::Moving)
+                && !self.moves.departures.contains_key(*name)
+                && holds
+                && self.has_volumes(name, machine)
+        });
+        let left: Vec<String> = left.map(|(name, _)| name.clone()).collect();
+        for name in left {
+            if let Some(machine) = self.machines.get_mut(&name) {
+                machine.order_move("migrate_cancel", Value::Null);
+            }
+        }
+    }
+}

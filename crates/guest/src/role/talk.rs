@@ -1,0 +1,114 @@
+//! The messages of a move, on a socket that never blocks.
+
+use super::carrier::Line;
+use crate::migration::{MESSAGE_BYTES_MAX, Message, frame, take_frame};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+/// How often each side says that it is there, milliseconds.
+const ALIVE_MS: u64 = 1_000;
+/// How long the other side may be silent, milliseconds.
+const SILENCE_MAX_MS: u64 = 10_000;
+/// Bytes that wait to be sent, at most.
+const UNSENT_BYTES_MAX: usize = 64 << 10;
+
+/// The connection.
+#[derive(Debug)]
+pub(super) struct Talk {
+    socket: UnixStream,
+    line: Line,
+    came: Vec<u8>,
+    unsent: Vec<u8>,
+    heard: u64,
+    said: u64,
+    is_lost: bool,
+}
+
+impl Talk {
+    /// On a socket whose other end is carried to the other node.
+    pub(super) fn new(socket: UnixStream, line: Line, now: u64) -> Talk {
+        // One that cannot be set up is lost at its first use.
+        let is_lost = socket.set_nonblocking(true).is_err();
+        Talk {
+            socket,
+            line,
+            came: Vec::new(),
+            unsent: Vec::new(),
+            heard: now,
+            said: now,
+            is_lost,
+        }
+    }
+
+    /// Sends a message, as far as the socket takes it.
+    pub(super) fn send(&mut self, message: &Message) {
+        if self.unsent.len() < UNSENT_BYTES_MAX {
+            self.unsent.extend(frame(message));
+        }
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        while !self.unsent.is_empty() && !self.is_lost {
+            match self.socket.write(&self.unsent) {
+                Ok(0) => self.is_lost = true,
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => self.is_lost = true,
+            }
+        }
+    }
+
+    /// Whether this side has to say that it is there.
+    pub(super) fn is_due(&mut self, now: u64) -> bool {
+        let is_due = now >= self.said.saturating_add(ALIVE_MS);
+        if is_due {
+            self.said = now;
+        }
+        is_due
+    }
+
+    /// Returns the messages that came, and why there will be no more.
+    pub(super) fn read(&mut self, now: u64) -> (Vec<Message>, Option<String>) {
+        self.flush();
+        let mut messages = Vec::new();
+        let mut piece = [0; 4096];
+        while !self.is_lost && self.came.len() <= MESSAGE_BYTES_MAX {
+            match self.socket.read(&mut piece) {
+                Ok(0) => self.is_lost = true,
+                Ok(count) => {
+                    self.heard = now;
+                    self.came
+                        .extend_from_slice(piece.get(..count).unwrap_or_default());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => self.is_lost = true,
+            }
+        }
+        loop {
+            match take_frame(&mut self.came) {
+                Ok(Some(Message::Alive)) => {}
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(words) => return (messages, Some(words)),
+            }
+        }
+        let silent = now.saturating_sub(self.heard) >= SILENCE_MAX_MS;
+        let lost = match (self.is_lost, silent) {
+            (true, _) => Some(self.line.trouble()).filter(|words| !words.is_empty()),
+            (false, true) => Some("the other node is silent".to_owned()),
+            (false, false) => return (messages, None),
+        };
+        let closed = || "the other node has closed the connection".to_owned();
+        (messages, Some(lost.unwrap_or_else(closed)))
+    }
+}
+
+impl AsFd for Talk {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

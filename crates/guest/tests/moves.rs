@@ -1,0 +1,442 @@
+//! A guest moves between two roles with the real QEMU while it runs. The cluster, which grants the
+//! leases, is the test. The guest has no system and no disk: its firmware goes on looking.
+
+use guest::config::{Boot, Console, Firmware, Guest, Guests, Migrate, Order};
+use guest::message::Message;
+use guest::role::carrier::Trusted;
+use guest::role::report::{GUEST, NOT_MOVED, RUNNING};
+use guest::role::{Place, Role};
+use lab::{Scratch, eventually};
+use part::codec;
+use part::report::Subject;
+use part::role::{KnownLease, KnownLeases, LeaseNews};
+use rustix::process::{Pid, Signal, kill_process};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
+};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const NODES: [&str; 2] = ["alpha", "beta"];
+
+fn guests(me: &str, memory_mib: u64) -> Vec<u8> {
+    let guest = Guest {
+        prefer: NODES.map(str::to_owned).into(),
+        memory_bytes: memory_mib << 20,
+        cpus: 1,
+        disks: Vec::new(),
+        nics: Vec::new(),
+        boot: Boot::Disk,
+        firmware: Firmware::Bios,
+        user_data: None,
+        console: Console::Serial,
+        check: None,
+        migrate: Migrate::Live,
+        stop_ms: 1,
+        order: Order::default(),
+    };
+    codec::encode(&Guests {
+        me: me.to_owned(),
+        guests: [("mail".to_owned(), guest)].into(),
+        ..Guests::default()
+    })
+}
+
+/// Believes each certificate: whose it is says [`Trusted::node_of`].
+#[derive(Debug)]
+struct Anybody;
+
+const SCHEMES: [SignatureScheme; 2] = [
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ED25519,
+];
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        SCHEMES.to_vec()
+    }
+}
+
+impl ClientCertVerifier for Anybody {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        SCHEMES.to_vec()
+    }
+}
+
+/// What each node trusts, twice. Each has an address of its own.
+fn trusted(network: u8) -> [[Trusted; 2]; 2] {
+    let made = NODES.map(|node| {
+        let made = rcgen::generate_simple_self_signed(vec![node.to_owned()]).unwrap();
+        let key = made.signing_key.serialize_der();
+        (made.cert.der().to_vec(), key)
+    });
+    let address = |number: u8| IpAddr::from([127, 45, network, number]);
+    let of = |index: usize| {
+        let (own, key) = &made[index];
+        let chain = || vec![CertificateDer::from(own.clone())];
+        let key = || PrivatePkcs8KeyDer::from(key.clone()).into();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody))
+            .with_client_auth_cert(chain(), key())
+            .unwrap();
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_client_cert_verifier(Arc::new(Anybody))
+            .with_single_cert(chain(), key())
+            .unwrap();
+        let known: Vec<Vec<u8>> = made.iter().map(|(der, _)| der.clone()).collect();
+        Trusted {
+            me: NODES[index].to_owned(),
+            addresses: (1..)
+                .zip(NODES)
+                .map(|(number, node)| (node.to_owned(), vec![address(number)]))
+                .collect(),
+            client: Arc::new(client),
+            server: Arc::new(server),
+            node_of: Box::new(move |der| {
+                let at = known.iter().position(|one| *one == der)?;
+                Some(NODES[at].to_owned())
+            }),
+        }
+    };
+    [[of(0), of(1)], [of(0), of(1)]]
+}
+
+#[derive(Default)]
+struct Lease {
+    holder: Option<usize>,
+    epoch: u64,
+    number: u64,
+    record: Vec<u8>,
+}
+
+/// The nodes, and the cluster that grants their leases.
+struct Site {
+    scratch: Vec<Scratch>,
+    roles: Vec<Role>,
+    /// None: the role has begun, and has said nothing yet.
+    wants: [Option<BTreeMap<String, u32>>; 2],
+    leases: BTreeMap<String, Lease>,
+    payloads: [Vec<u8>; 2],
+    bandwidth: u64,
+    /// For roles that begin later.
+    trusted: Option<[Trusted; 2]>,
+}
+
+impl Site {
+    fn new(network: u8, bandwidth: u64) -> Site {
+        let scratch: Vec<Scratch> = NODES.iter().map(|_| Scratch::new().unwrap()).collect();
+        let payloads = NODES.map(|node| guests(node, 64));
+        let mut roles = Vec::new();
+        let [now, later] = trusted(network);
+        for (index, trusted) in now.into_iter().enumerate() {
+            let mut role = begin(scratch[index].path(), &payloads[index], bandwidth);
+            role.trust(trusted);
+            roles.push(role);
+        }
+        let mut site = Site {
+            scratch,
+            roles,
+            wants: Default::default(),
+            leases: BTreeMap::new(),
+            payloads,
+            bandwidth,
+            trusted: Some(later),
+        };
+        site.until("runs on alpha", |site| site.runs(0));
+        site
+    }
+
+    /// A role is killed, and the next one begins. Its threads, and with them its connections, go on
+    /// in this process: nobody reads them any more.
+    fn again(&mut self, index: usize) {
+        let before = self.roles.remove(index);
+        drop(before);
+        let runtime = self.scratch[index].path();
+        let role = begin(runtime, &self.payloads[index], self.bandwidth);
+        self.roles.insert(index, role);
+        self.wants[index] = None;
+    }
+
+    /// The cluster does what the roles said.
+    fn turn(&mut self) {
+        for (index, role) in self.roles.iter_mut().enumerate() {
+            role.turn();
+            let says = role.says();
+            if let Some(leases) = says.leases {
+                self.wants[index] = Some(leases.into_iter().collect());
+            }
+            for record in says.records {
+                let lease = self.leases.entry(record.name).or_default();
+                if lease.holder == Some(index) && lease.epoch == record.epoch {
+                    (lease.number, lease.record) = (record.number, record.value);
+                }
+            }
+        }
+        for name in self.wants.iter().flatten().flat_map(BTreeMap::keys) {
+            let lease = self.leases.entry(name.clone()).or_default();
+            let wants = &self.wants;
+            let said = |index: usize| wants[index].as_ref().map(|all| all.get(name).copied());
+            let rank = |index: usize| said(index).flatten().unwrap_or(0);
+            let gives = |index: usize| said(index).is_some_and(|rank| rank.unwrap_or(0) == 0);
+            if lease.holder.is_some_and(gives) {
+                lease.holder = None;
+            }
+            // Its own node holds it all the time.
+            let best = [0, 1]
+                .into_iter()
+                .max_by_key(|index| (rank(*index), 1 - index));
+            if lease.holder.is_none()
+                && let Some(best) = best.filter(|best| rank(*best) > 0)
+                && (!name.starts_with("guest/@") || name.ends_with(NODES[best]))
+            {
+                lease.holder = Some(best);
+                lease.epoch += 1;
+            }
+        }
+        let now = boottime_ns();
+        for (index, role) in self.roles.iter_mut().enumerate() {
+            let known = self.leases.iter().map(|(name, lease)| KnownLease {
+                name: name.clone(),
+                epoch: lease.epoch,
+                until_ns: match lease.holder == Some(index) {
+                    true => now + 10_000_000_000,
+                    false => 0,
+                },
+                holder: lease.holder.map_or("", |holder| NODES[holder]).to_owned(),
+                number: lease.number,
+                record: lease.record.clone(),
+            });
+            role.hear(LeaseNews::Known(KnownLeases(known.collect())));
+        }
+        assert!(!(self.runs(0) && self.runs(1)), "it runs twice");
+    }
+
+    fn subject(&self, index: usize) -> Subject {
+        self.roles[index]
+            .report()
+            .find(GUEST, "mail")
+            .cloned()
+            .unwrap()
+    }
+
+    fn runs(&self, index: usize) -> bool {
+        self.subject(index).value(RUNNING) == Some(1)
+    }
+
+    fn process(&self, index: usize) -> u64 {
+        self.subject(index).value("process").unwrap_or(0)
+    }
+
+    #[track_caller]
+    fn until(&mut self, what: &str, is: impl Fn(&Site) -> bool) {
+        let reached = eventually(PATIENCE, || {
+            self.turn();
+            is(self)
+        });
+        assert!(
+            reached,
+            "{what}: {:#?}\n{:#?}",
+            self.subject(0),
+            self.subject(1)
+        );
+    }
+
+    fn order(&mut self, from: usize) {
+        let answer = self.roles[from].order(&Message::Move {
+            name: "mail".to_owned(),
+            node: NODES[1 - from].to_owned(),
+        });
+        assert!(answer.good, "{}", answer.words);
+    }
+
+    /// What happened at a node, in words.
+    fn events(&self, index: usize) -> String {
+        let events = self.subject(index).events;
+        events.into_iter().map(|event| event.to + "\n").collect()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for index in [0, 1] {
+            kill(self.process(index));
+        }
+    }
+}
+
+fn boottime_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+fn begin(runtime: &Path, payload: &[u8], bandwidth: u64) -> Role {
+    let place = Place {
+        runtime: runtime.to_owned(),
+        program: "/usr/bin/qemu-system-x86_64".into(),
+        confine: None,
+        has_kvm: false,
+        move_bandwidth: bandwidth,
+    };
+    Role::new(place, payload, None).unwrap()
+}
+
+fn kill(pid: u64) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+#[test]
+fn a_guest_moves_to_and_fro_and_never_starts_again() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(1, 0);
+    for from in [0, 1, 0] {
+        let to = 1 - from;
+        site.order(from);
+        site.until("moves", |site| site.runs(to) && site.process(from) == 0);
+        let events = site.events(to);
+        assert!(
+            events.contains(&format!("it comes from {}", NODES[from])),
+            "{events}"
+        );
+        assert!(
+            site.events(from).contains("it has moved"),
+            "{}",
+            site.events(from)
+        );
+    }
+    let starts = |index| site.events(index).matches("started, as process").count();
+    // Once at first, and once for each time that it came.
+    assert_eq!((starts(0), starts(1)), (2, 2));
+}
+
+#[test]
+fn a_guest_whose_move_fails_goes_on_where_it_was() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(2, 200_000);
+    let pid = site.process(0);
+    // The QEMU that waits for it is killed.
+    site.order(0);
+    site.until("copies", |site| site.subject(0).value("sent") > Some(0));
+    assert_eq!(site.subject(0).state.word, "moving");
+    kill(site.process(1));
+    site.until("stays", |site| site.subject(0).words(NOT_MOVED).is_some());
+    site.until("runs", |site| site.runs(0) && site.process(1) == 0);
+    assert_eq!(site.process(0), pid);
+    // The role there is.
+    site.order(0);
+    site.until("copies", |site| site.subject(0).value("sent") > Some(0));
+    site.again(1);
+    site.until("stays", |site| site.subject(0).words(NOT_MOVED).is_some());
+    site.until("runs", |site| site.runs(0) && site.process(1) == 0);
+    assert_eq!(site.process(0), pid);
+}
+
+#[test]
+fn a_guest_whose_node_is_configured_otherwise_does_not_move() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(3, 0);
+    let pid = site.process(0);
+    let payload = guests("beta", 65);
+    site.roles[1].change(&payload).unwrap();
+    site.order(0);
+    site.until("stays", |site| site.subject(0).words(NOT_MOVED).is_some());
+    let why = site
+        .subject(0)
+        .words(NOT_MOVED)
+        .unwrap_or_default()
+        .to_owned();
+    assert!(why.contains("another configuration (memory)"), "{why}");
+    site.until("runs", |site| site.runs(0));
+    assert_eq!(site.process(0), pid);
+}
+
+#[test]
+fn a_guest_whose_role_is_killed_in_its_move_goes_on_and_moves_with_the_next_one() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(4, 200_000);
+    site.order(0);
+    site.until("copies", |site| site.subject(0).value("sent") > Some(0));
+    site.bandwidth = 0;
+    site.again(0);
+    let [alpha, _] = site.trusted.take().unwrap();
+    site.roles[0].trust(alpha);
+    site.until("moves", |site| site.runs(1) && site.process(0) == 0);
+    // It was never started from its disks.
+    let starts = site.events(1).matches("started, as process").count();
+    let came = site.events(1).matches("it comes from alpha").count();
+    assert_eq!(starts, came, "{}", site.events(1));
+}

@@ -1,0 +1,187 @@
+//! Guests that move between two nodes while they run: they go on with the next number, and say
+//! nothing of a start.
+
+use crate::cluster_site::SOON;
+use crate::guest_site::{GuestSite, PATIENCE, kill};
+use crate::volume_site::other;
+use lab::eventually;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Slow enough to be caught in the middle: bytes a second.
+const SLOW: u64 = 3_000_000;
+
+/// The numbers that a guest wrote on a node, as its serial output there has them.
+fn numbers(site: &GuestSite, node: &str) -> Vec<u64> {
+    let said = site.said(node);
+    let all = said
+        .lines()
+        .filter_map(|line| line.split("guest: wrote ").nth(1));
+    all.filter_map(|number| number.trim().parse().ok())
+        .collect()
+}
+
+/// Moves the guest; it stays the same one.
+fn moves(site: &GuestSite, from: &str) {
+    let to = other(from);
+    let before = site.said(to).matches("begins with").count();
+    let last = site.said(to).lines().count();
+    let begun = Instant::now();
+    let said = site
+        .machine(from)
+        .command(&["guest", "move", "mail", to])
+        .well()
+        .text();
+    let took = begun.elapsed();
+    site.runs_on(to);
+    assert_eq!(
+        site.said(to).matches("begins with").count(),
+        before,
+        "it has started again: {}",
+        site.tell()
+    );
+    println!("{from} -> {to}: the command took {took:?}: {said}");
+    let left = numbers(site, from);
+    let text = site.said(to);
+    let came: Vec<u64> = { text.lines().skip(last) }
+        .filter_map(|line| line.split("guest: wrote ").nth(1)?.trim().parse().ok())
+        .collect();
+    // A line may be cut where the guest was paused: its end is at the other node.
+    let (last, first) = (left.last().unwrap(), came.first().unwrap());
+    assert!(
+        *first == last + 1 || *first == last + 2,
+        "{last} and then {first}: {}",
+        site.tell()
+    );
+    let without_a_gap = |all: &[u64]| all.windows(2).all(|pair| pair[1] == pair[0] + 1);
+    assert!(without_a_gap(&came), "{came:?}");
+}
+
+/// Waits until a node shows that the guest moves, with so many bytes sent.
+#[track_caller]
+fn is_on_its_way(site: &GuestSite, node: &str) {
+    let sent = || {
+        site.fact(node, "sent")
+            .and_then(|sent| sent.parse::<u64>().ok())
+    };
+    let is = || sent().is_some_and(|sent| sent > 0);
+    assert!(eventually(PATIENCE, is), "{}", site.tell());
+}
+
+/// Where it runs, if it runs at exactly one node.
+fn runs(site: &GuestSite) -> Option<&'static str> {
+    let running = |node: &&str| site.fact(node, "running").as_deref() == Some("1");
+    let all: Vec<&str> = ["alpha", "beta"].into_iter().filter(running).collect();
+    match all[..] {
+        ["alpha"] => Some("alpha"),
+        ["beta"] => Some("beta"),
+        _ => None,
+    }
+}
+
+/// Waits until it writes at exactly one node, more than it had written.
+#[track_caller]
+fn goes_on(site: &GuestSite, wrote: u64) -> &'static str {
+    let goes = || runs(site).is_some_and(|node| site.wrote(node) > wrote);
+    assert!(eventually(PATIENCE, goes), "{}", site.tell());
+    let node = runs(site).expect("it runs");
+    assert!(
+        eventually(SOON, || site.process(other(node)).is_none()),
+        "{}",
+        site.tell()
+    );
+    node
+}
+
+#[test]
+fn a_guest_moves_to_and_fro_and_goes_on_with_the_next_number() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(site) = GuestSite::new("guest-move") else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    for from in ["alpha", "beta", "alpha"] {
+        moves(&site, from);
+    }
+    // So it does when its node is drained.
+    let before = site.said("alpha").matches("begins with").count();
+    site.machine("beta").command(&["node", "drain"]).well();
+    site.runs_on("alpha");
+    assert_eq!(site.said("alpha").matches("begins with").count(), before);
+    site.machine("beta").command(&["node", "fill"]).well();
+}
+
+#[test]
+fn a_guest_whose_move_fails_goes_on_where_it_was() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(site) = GuestSite::slow("guest-unmoved", SLOW) else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    let pid = site.process("alpha").expect("it runs");
+    let ordered = |what: &dyn Fn()| {
+        thread::scope(|scope| {
+            let order = || {
+                site.machine("alpha")
+                    .command(&["guest", "move", "mail", "beta"])
+            };
+            let order = scope.spawn(order);
+            is_on_its_way(&site, "alpha");
+            what();
+            order.join().unwrap()
+        })
+    };
+    // The QEMU that waits for it is killed.
+    ordered(&|| kill(site.process("beta"))).refused(&["has not moved to beta"]);
+    assert_eq!(goes_on(&site, site.wrote("alpha")), "alpha");
+    assert_eq!(site.process("alpha"), Some(pid), "{}", site.tell());
+    // The role at the other node is.
+    let role = |node: &str| site.machine(node).role("guest-role");
+    let killed = |node: &'static str| {
+        kill(role(node).map(|pid| pid.as_raw_nonzero().get().unsigned_abs()));
+    };
+    ordered(&|| killed("beta")).refused(&["has not moved to beta"]);
+    assert_eq!(goes_on(&site, site.wrote("alpha")), "alpha");
+    assert_eq!(site.process("alpha"), Some(pid), "{}", site.tell());
+    // The direct way between the nodes is cut.
+    ordered(&|| {
+        let cut = site.volumes.site.cut_direct();
+        let stays = || site.fact("alpha", "not moved").is_some();
+        assert!(eventually(PATIENCE, stays), "{}", site.tell());
+        cut.into_iter().for_each(|fault| fault.heal().unwrap());
+    });
+    site.volumes.in_sync();
+    goes_on(&site, site.wrote("alpha"));
+}
+
+#[test]
+fn a_guest_whose_source_role_is_killed_in_its_move_runs_at_exactly_one_node() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(site) = GuestSite::slow("guest-source", SLOW) else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    let before = site.said("alpha").matches("begins with").count();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            site.machine("alpha")
+                .command(&["guest", "move", "mail", "beta"])
+        });
+        is_on_its_way(&site, "alpha");
+        let role = site.machine("alpha").role("guest-role");
+        kill(role.map(|pid| pid.as_raw_nonzero().get().unsigned_abs()));
+        // The record still says where it is to go: the next role begins again.
+        thread::sleep(Duration::from_secs(2));
+        goes_on(&site, site.wrote("alpha"));
+        let moved = || runs(&site) == Some("beta");
+        assert!(eventually(PATIENCE, moved), "{}", site.tell());
+    });
+    goes_on(&site, site.wrote("alpha"));
+    let started = |node| site.said(node).matches("begins with").count();
+    assert_eq!(
+        (started("alpha"), started("beta")),
+        (before, 0),
+        "{}",
+        site.tell()
+    );
+}
