@@ -9,8 +9,10 @@
 //!   different things, the lease decides.
 //! - A guest leaves a node before its lease does.
 
+mod alone;
 mod defect;
 mod fencing;
+mod orders;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -219,76 +221,6 @@ impl Agreement {
         // It is written again until the cluster has it.
         self.drains = Some(drained);
         Ok(written)
-    }
-
-    /// The same without a cluster: its guests shut down, or start again.
-    pub fn drain_alone(&mut self, drained: bool) {
-        self.own.drained = drained;
-    }
-
-    /// Takes an order of an operator.
-    ///
-    /// # Errors
-    /// Why it cannot be carried out here, in words.
-    pub fn order(
-        &mut self,
-        guests: &Guests,
-        name: &str,
-        order: Order,
-        now_ns: u64,
-    ) -> Result<(), String> {
-        let Some(guest) = guests.guests.get(name) else {
-            return Err(format!("the served configuration has no guest '{name}'"));
-        };
-        if guests.me.is_empty() {
-            let pending = Pending { order, epoch: 0 };
-            self.pending.insert(name.to_owned(), pending);
-            return Ok(());
-        }
-        if !self.is_known {
-            return Err("no cluster has reported its leases yet".to_owned());
-        }
-        let lease = self.leases.get(&lease_of(name));
-        let holder = lease.map_or("", |lease| lease.holder.as_str());
-        let is_mine = lease.is_some_and(|lease| lease.until_ns > now_ns);
-        let record = self.record_of(name);
-        match &order {
-            Order::Start if !is_mine && !holder.is_empty() && record.stopped.is_empty() => {
-                return Err(format!("guest '{name}' is on {holder}"));
-            }
-            Order::Start if !guest.prefer.contains(&self.me) => {
-                return Err(format!(
-                    "guest '{name}' may not run on this node: its line `prefer` does not name it"
-                ));
-            }
-            Order::Stop | Order::Move(_) | Order::Stay if !is_mine => {
-                return Err(match holder {
-                    "" => format!("guest '{name}' is on no node"),
-                    holder => format!("guest '{name}' is on {holder}: run the command there"),
-                });
-            }
-            Order::Move(to) if !guest.prefer.contains(to) => {
-                let all = guest.prefer.join(", ");
-                return Err(format!(
-                    "guest '{name}' may not run on '{to}': its line `prefer` names {all}"
-                ));
-            }
-            Order::Move(to) if *to == self.me => {
-                return Err(format!("guest '{name}' is on {to} already"));
-            }
-            Order::Move(to) if !self.is_there(to, now_ns) => {
-                return Err(format!("node {to} is not there: no guest can move to it"));
-            }
-            Order::Move(to) if self.has_drained(to) => {
-                return Err(format!("node {to} is drained: no guest can move to it"));
-            }
-            _ => {}
-        }
-        let epoch = lease.map_or(0, |lease| lease.epoch);
-        self.targets_gone.remove(name);
-        let pending = Pending { order, epoch };
-        self.pending.insert(name.to_owned(), pending);
-        Ok(())
     }
 
     fn is(&self, defect: Defect) -> bool {
@@ -556,43 +488,6 @@ impl Agreement {
         }
     }
 
-    /// This node holds the lease, perhaps after others. What was ordered here before another one had
-    /// it is of the past; and where a guest came to a node, its move has ended.
-    fn resume(&mut self, name: &str, lease: &KnownLease, record: &GuestRecord, local: &Local) {
-        let keeps = self.is(Defect::KeepsOrders);
-        if let Some(pending) = self.pending.get_mut(name) {
-            let is_old = lease.epoch > pending.epoch.saturating_add(1);
-            pending.epoch = lease.epoch;
-            if is_old && !keeps {
-                self.pending.remove(name);
-            }
-        }
-        if record.to.is_empty() {
-            self.targets_gone.remove(name);
-        } else if local.epoch != Some(lease.epoch) && !self.is(Defect::KeepsTarget) {
-            self.targets_gone.insert(name.to_owned());
-        }
-    }
-
-    /// Another node has the lease: an order that it has not got is not carried out later, when nobody
-    /// expects it any more.
-    fn forget(&mut self, name: &str, record: &GuestRecord) {
-        self.targets_gone.remove(name);
-        let holder = self.holder(name);
-        let is_elsewhere = !holder.is_empty() && holder != self.me;
-        let is_old = self
-            .pending
-            .get(name)
-            .is_some_and(|pending| match pending.order {
-                // Where it still shuts down, the order to start waits for that.
-                Order::Start => record.stopped.is_empty(),
-                Order::Stop | Order::Move(_) | Order::Stay => true,
-            });
-        if is_elsewhere && is_old && !self.is(Defect::KeepsOrders) {
-            self.pending.remove(name);
-        }
-    }
-
     /// What becomes of a guest whose lease this node does not hold.
     fn not_held(&self, name: &str, record: &GuestRecord, local: &Local) -> Decided {
         let lease = self.leases.get(&lease_of(name));
@@ -725,73 +620,6 @@ impl Agreement {
         Some(format!("it starts after {missing}, which is not up yet"))
     }
 
-    /// Without a cluster each guest is here, unless an operator stopped it.
-    fn without_cluster(
-        &mut self,
-        guests: &Guests,
-        locals: &BTreeMap<String, Local>,
-    ) -> BTreeMap<String, Decided> {
-        let unknown = Local::default();
-        let is_stopped = |pending: Option<&Pending>| {
-            matches!(
-                pending,
-                Some(Pending {
-                    order: Order::Stop,
-                    ..
-                })
-            )
-        };
-        let of = |(name, guest): (&String, &Guest)| {
-            let local = locals.get(name).unwrap_or(&unknown);
-            let stopped = is_stopped(self.pending.get(name));
-            let waiting = { guest.order.after.iter() }.find(|other| {
-                let is_up = locals.get(*other).is_some_and(|other| other.is_up);
-                let is_off = locals.get(*other).is_some_and(|other| other.is_off);
-                guests.guests.contains_key(*other)
-                    && !is_up
-                    && !is_off
-                    && !is_stopped(self.pending.get(*other))
-            });
-            let shut_down = Wish::ShutDown {
-                within_ms: guest.stop_ms,
-            };
-            let (wish, why) = match (stopped, waiting) {
-                (true, _) => (
-                    shut_down,
-                    format!("an operator stopped it: `evenkeel guest start {name}` starts it"),
-                ),
-                _ if self.own.drained => (
-                    shut_down,
-                    "this node is drained: `evenkeel node fill` starts its guests".to_owned(),
-                ),
-                (false, _) if !local.has_volumes && !local.may_run => {
-                    (Wish::Hold, "its volumes are not here yet".to_owned())
-                }
-                (false, Some(other)) if !local.is_there => (
-                    Wish::Hold,
-                    format!("it starts after {other}, which is not up yet"),
-                ),
-                (false, _) => (Wish::Run, String::new()),
-            };
-            let decided = Decided {
-                wish,
-                epoch: Some(0),
-                uses_volumes: !stopped && !self.own.drained || local.is_there,
-                forgives: false,
-                goes_to: None,
-                why,
-            };
-            (name.clone(), decided)
-        };
-        let mut all: BTreeMap<String, Decided> = guests.guests.iter().map(of).collect();
-        for (name, local) in locals {
-            if local.is_there && !guests.guests.contains_key(name) {
-                all.insert(name.clone(), gone(true));
-            }
-        }
-        all
-    }
-
     /// When a lease that is held ends, milliseconds: guests stand still then; or when a guest does
     /// not wait for fencing any longer.
     pub fn deadline_ms(&self, now_ns: u64) -> Option<u64> {
@@ -799,12 +627,6 @@ impl Agreement {
         let ends = held.map(|lease| lease.until_ns.div_ceil(1_000_000));
         ends.chain(self.fencing.gate.deadline(now_ns / 1_000_000))
             .min()
-    }
-
-    /// The guests that an operator stopped, where there is no cluster that knows.
-    pub fn stopped(&self) -> BTreeSet<String> {
-        let stopped = { self.pending.iter() }.filter(|(_, one)| one.order == Order::Stop);
-        stopped.map(|(name, _)| name.clone()).collect()
     }
 }
 

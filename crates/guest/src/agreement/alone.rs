@@ -1,0 +1,86 @@
+//! Guests without a cluster: each is on this machine, unless an operator stopped it.
+
+use super::{Agreement, Decided, Local, Order, Pending, gone};
+use crate::config::{Guest, Guests};
+use crate::life::Wish;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Agreement {
+    /// Without a cluster each guest is here, unless an operator stopped it.
+    pub(super) fn without_cluster(
+        &mut self,
+        guests: &Guests,
+        locals: &BTreeMap<String, Local>,
+    ) -> BTreeMap<String, Decided> {
+        let unknown = Local::default();
+        let is_stopped = |pending: Option<&Pending>| {
+            matches!(
+                pending,
+                Some(Pending {
+                    order: Order::Stop,
+                    ..
+                })
+            )
+        };
+        let of = |(name, guest): (&String, &Guest)| {
+            let local = locals.get(name).unwrap_or(&unknown);
+            let stopped = is_stopped(self.pending.get(name));
+            let waiting = { guest.order.after.iter() }.find(|other| {
+                let is_up = locals.get(*other).is_some_and(|other| other.is_up);
+                let is_off = locals.get(*other).is_some_and(|other| other.is_off);
+                guests.guests.contains_key(*other)
+                    && !is_up
+                    && !is_off
+                    && !is_stopped(self.pending.get(*other))
+            });
+            let shut_down = Wish::ShutDown {
+                within_ms: guest.stop_ms,
+            };
+            let (wish, why) = match (stopped, waiting) {
+                (true, _) => (
+                    shut_down,
+                    format!("an operator stopped it: `evenkeel guest start {name}` starts it"),
+                ),
+                _ if self.own.drained => (
+                    shut_down,
+                    "this node is drained: `evenkeel node fill` starts its guests".to_owned(),
+                ),
+                (false, _) if !local.has_volumes && !local.may_run => {
+                    (Wish::Hold, "its volumes are not here yet".to_owned())
+                }
+                (false, Some(other)) if !local.is_there => (
+                    Wish::Hold,
+                    format!("it starts after {other}, which is not up yet"),
+                ),
+                (false, _) => (Wish::Run, String::new()),
+            };
+            let decided = Decided {
+                wish,
+                epoch: Some(0),
+                uses_volumes: !stopped && !self.own.drained || local.is_there,
+                forgives: false,
+                goes_to: None,
+                why,
+            };
+            (name.clone(), decided)
+        };
+        let mut all: BTreeMap<String, Decided> = guests.guests.iter().map(of).collect();
+        for (name, local) in locals {
+            if local.is_there && !guests.guests.contains_key(name) {
+                all.insert(name.clone(), gone(true));
+            }
+        }
+        all
+    }
+
+    /// The guests that an operator stopped, where there is no cluster that knows.
+    pub fn stopped(&self) -> BTreeSet<String> {
+        let stopped = { self.pending.iter() }.filter(|(_, one)| one.order == Order::Stop);
+        stopped.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The same without a cluster: its guests shut down, or start again.
+    pub fn drain_alone(&mut self, drained: bool) {
+        self.own.drained = drained;
+    }
+}
