@@ -137,7 +137,9 @@ fn trusted(network: u8) -> [[Trusted; 2]; 2] {
         let key = made.signing_key.serialize_der();
         (made.cert.der().to_vec(), key)
     });
-    let address = |number: u8| IpAddr::from([127, 45, network, number]);
+    // Other processes run these tests, too.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let address = |number: u8| IpAddr::from([127, high | 1, low, network * 4 + number]);
     let of = |index: usize| {
         let (own, key) = &made[index];
         let chain = || vec![CertificateDer::from(own.clone())];
@@ -191,6 +193,8 @@ struct Site {
     leases: BTreeMap<String, Lease>,
     payloads: [Vec<u8>; 2],
     bandwidth: u64,
+    /// The role that does nothing at the moment.
+    stopped: Option<usize>,
     /// For roles that begin later.
     trusted: Option<[Trusted; 2]>,
 }
@@ -213,6 +217,7 @@ impl Site {
             leases: BTreeMap::new(),
             payloads,
             bandwidth,
+            stopped: None,
             trusted: Some(later),
         };
         site.until("runs on alpha", |site| site.runs(0));
@@ -233,6 +238,9 @@ impl Site {
     /// The cluster does what the roles said.
     fn turn(&mut self) {
         for (index, role) in self.roles.iter_mut().enumerate() {
+            if self.stopped == Some(index) {
+                continue;
+            }
             role.turn();
             let says = role.says();
             if let Some(leases) = says.leases {
@@ -268,6 +276,9 @@ impl Site {
         }
         let now = boottime_ns();
         for (index, role) in self.roles.iter_mut().enumerate() {
+            if self.stopped == Some(index) {
+                continue;
+            }
             let known = self.leases.iter().map(|(name, lease)| KnownLease {
                 name: name.clone(),
                 epoch: lease.epoch,
@@ -439,4 +450,60 @@ fn a_guest_whose_role_is_killed_in_its_move_goes_on_and_moves_with_the_next_one(
     let starts = site.events(1).matches("started, as process").count();
     let came = site.events(1).matches("it comes from alpha").count();
     assert_eq!(starts, came, "{}", site.events(1));
+}
+
+/// The guest is paused for the switch, and the other role says nothing.
+fn paused_for_the_switch(network: u8) -> (Site, u64) {
+    let mut site = Site::new(network, 600_000);
+    let pid = site.process(0);
+    site.order(0);
+    site.until("copies", |site| site.subject(0).value("sent") > Some(0));
+    site.stopped = Some(1);
+    site.until("is paused", |site| {
+        let why = site.subject(0).why;
+        why.contains("paused: its volumes change over") && !site.runs(0)
+    });
+    (site, pid)
+}
+
+#[test]
+fn a_guest_that_is_paused_for_the_switch_goes_on_if_its_role_is_killed() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let (mut site, pid) = paused_for_the_switch(5);
+    // The next role does not know where to move it.
+    site.again(0);
+    site.until("goes on", |site| site.runs(0));
+    assert_eq!(site.process(0), pid);
+    site.stopped = None;
+    site.until("ends there", |site| site.process(1) == 0);
+    assert_eq!((site.runs(0), site.process(0)), (true, pid));
+}
+
+#[test]
+fn a_guest_that_is_paused_for_the_switch_goes_on_if_the_other_role_is_killed() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let (mut site, pid) = paused_for_the_switch(6);
+    site.again(1);
+    site.stopped = None;
+    site.until("stays", |site| site.subject(0).words(NOT_MOVED).is_some());
+    site.until("goes on", |site| site.runs(0) && site.process(1) == 0);
+    assert_eq!(site.process(0), pid);
+}
+
+#[test]
+fn a_guest_that_is_paused_for_the_switch_goes_on_if_the_other_node_is_silent() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let (mut site, pid) = paused_for_the_switch(7);
+    site.until("stays", |site| site.subject(0).words(NOT_MOVED).is_some());
+    let why = site
+        .subject(0)
+        .words(NOT_MOVED)
+        .unwrap_or_default()
+        .to_owned();
+    assert!(why.contains("silent"), "{why}");
+    site.until("goes on", |site| site.runs(0));
+    assert_eq!(site.process(0), pid);
+    site.stopped = None;
+    site.until("ends there", |site| site.process(1) == 0);
+    assert!(site.runs(0));
 }

@@ -79,7 +79,7 @@ pub fn of_guest(home: &Path, files: &[&Path]) -> Result<Option<OwnedFd>, Confine
     let mut rules = rules().map_err(ConfinementError::Files)?;
     rules = allow(rules, home, own)?;
     for path in files {
-        rules = allow(rules, path, make_bitflags!(AccessFs::{ReadFile}).into())?;
+        rules = allow(rules, path, make_bitflags!(AccessFs::{ReadFile}))?;
     }
     let there = |path: &&&str| Path::new(path).exists();
     for path in PROGRAMS.iter().filter(there) {
