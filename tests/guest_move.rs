@@ -158,6 +158,10 @@ fn a_guest_whose_move_fails_goes_on_where_it_was() {
 
 #[test]
 fn a_guest_whose_source_role_is_killed_in_its_move_runs_at_exactly_one_node() {
+    if lab::setting("GUEST_FAULTS").is_none() {
+        // It takes minutes: `make test-long`.
+        return;
+    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(site) = GuestSite::slow("guest-source", 3 * SLOW) else {
