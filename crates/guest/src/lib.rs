@@ -27,5 +27,6 @@ pub mod migration;
 pub mod placement;
 pub mod qemu;
 pub mod qmp;
+mod record;
 pub mod role;
 mod size;

@@ -489,7 +489,7 @@ fn mirrored(subject: Subject, shown: &Shown) -> Subject {
         .number(MIRRORED, u64::from(report.other == OtherState::InSync))
         .number(CONNECTED_NUMBER, u64::from(shown.link.is_ok()))
         .number(DIRTY, dirty_bytes)
-        .number(RESYNCS, shown.resyncs);
+        .number(RESYNCS, shown.resync.finished);
     if let Some(users) = shown.users {
         subject = subject
             .number(CLIENTS_THERE, users.clients.into())
@@ -510,7 +510,7 @@ fn mirrored(subject: Subject, shown: &Shown) -> Subject {
         subject = subject.fact(LAST, last);
     }
     if report.other == OtherState::Syncing {
-        let left = match shown.resync_rate {
+        let left = match shown.resync.rate {
             Some(rate) if rate > 0 => format!(
                 "{} left, {}/s, {} s",
                 rough(dirty_bytes),

@@ -8,7 +8,7 @@ const ABOUT: &str = "A load balancer that runs your haproxy.cfg and keepalived.c
 
 const LONG_ABOUT: &str = "Evenkeel is a load balancer and HTTP proxy. It runs HAProxy's configuration files of any version unchanged, as long as they use supported features, and reports errors with their line and, where possible, a correction.
 
-It also runs keepalived's configuration files, and owns virtual addresses (VRRP). Two machines and a small third one form a cluster, which keeps one configuration with a history. Volumes are block devices with one copy or two.
+It also runs keepalived's configuration files, and owns virtual addresses (VRRP). Two machines and a small third one form a cluster, which keeps one configuration with a history. Volumes are block devices with one copy or two; guests are virtual machines on them.
 
 Started under the name haproxy or keepalived (by a link), or as `evenkeel haproxy …`, it accepts the flags of that program.";
 

@@ -69,6 +69,17 @@ fn a_volume_is_imported_exported_and_overwritten_only_with_yes() {
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 
+fn no_driver_is_named(bed: &Bed) {
+    if !std::path::Path::new("/sys/module/nbd").exists() {
+        let attached = bed.run(&["volume", "attach", "mail"]);
+        assert!(
+            attached.stderr.contains("has no nbd driver"),
+            "{attached:?}"
+        );
+        assert!(attached.stderr.contains("`modprobe nbd`"), "{attached:?}");
+    }
+}
+
 #[test]
 fn what_would_destroy_something_is_refused_with_words() {
     skip_unless_installed!("qemu-io");
@@ -127,14 +138,7 @@ fn what_would_destroy_something_is_refused_with_words() {
     );
     assert!(client.still_works());
     bed.good(&["volume", "import", "mail", "image", "--raw", "--yes"]);
-    if !std::path::Path::new("/sys/module/nbd").exists() {
-        let attached = bed.run(&["volume", "attach", "mail"]);
-        assert!(
-            attached.stderr.contains("has no nbd driver"),
-            "{attached:?}"
-        );
-        assert!(attached.stderr.contains("`modprobe nbd`"), "{attached:?}");
-    }
+    no_driver_is_named(&bed);
     let missing = bed.run(&["volume", "export", "web", "other"]);
     assert!(
         missing.stderr.contains("has no volume 'web'"),

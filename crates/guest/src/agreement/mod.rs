@@ -13,11 +13,10 @@ mod alone;
 mod defect;
 mod fencing;
 mod orders;
-mod record;
 #[cfg(test)]
 mod tests;
 
-pub use record::{Fenced, GuestRecord, NodeRecord};
+pub use crate::record::{Fenced, GuestRecord, NodeRecord};
 
 use crate::config::{Guest, Guests};
 use crate::life::Wish;
@@ -456,14 +455,9 @@ impl Agreement {
                 { fencing.or_else(|| self.waits_for(guest, guests, now_ns)) }.unwrap_or_default()
             }
         };
-        let wish = match (stays, local.is_there) {
-            _ if local.is_there && is_stale => Wish::Kill,
-            (false, _) => Wish::ShutDown {
-                within_ms: guest.stop_ms,
-            },
-            (true, true) if !local.has_volumes && !local.may_run => Wish::Hold,
-            (true, false) if !why.is_empty() => Wish::Hold,
-            (true, _) => Wish::Run,
+        let wish = match local.is_there && is_stale {
+            true => Wish::Kill,
+            false => wish_of(guest, local, stays, !why.is_empty()),
         };
         Decided {
             wish,
@@ -560,7 +554,7 @@ impl Agreement {
             None => {
                 if let Some(why) = &local.failed {
                     // As the record has it: the two are compared.
-                    wanted.failed.insert(self.me.clone(), record::cut(why));
+                    wanted.failed.insert(self.me.clone(), crate::record::cut(why));
                 }
             }
         }
@@ -627,6 +621,18 @@ impl Agreement {
         let ends = held.map(|lease| lease.until_ns.div_ceil(1_000_000));
         ends.chain(self.fencing.gate.deadline(now_ns / 1_000_000))
             .min()
+    }
+}
+
+/// What is wanted of a guest whose lease this node holds; `stays`: it is placed here.
+fn wish_of(guest: &Guest, local: &Local, stays: bool, waits: bool) -> Wish {
+    match (stays, local.is_there) {
+        (false, _) => Wish::ShutDown {
+            within_ms: guest.stop_ms,
+        },
+        (true, true) if !local.has_volumes && !local.may_run => Wish::Hold,
+        (true, false) if waits => Wish::Hold,
+        (true, _) => Wish::Run,
     }
 }
 

@@ -52,7 +52,7 @@ impl Checker {
         }
     }
 
-    /// The line is another one. Another probe begins anew.
+    /// The line is another one. Another probe restarts the check.
     pub fn set(&mut self, check: &Check, now: u64) {
         if self.check.probe != check.probe {
             *self = Checker {
@@ -66,7 +66,7 @@ impl Checker {
         }
     }
 
-    /// The guest begins anew: its time to start begins.
+    /// The guest has been started: its time to start begins.
     pub fn restart(&mut self, now: u64) {
         self.attempt = None;
         self.health = Health::new(Pace::of(&self.check), now);

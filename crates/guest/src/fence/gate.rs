@@ -4,7 +4,7 @@
 //! did not release it. Where that node has a line `fence`, the guest waits until the cluster has the
 //! result of its fencing, at most [`WAIT_MAX_MS`].
 
-use crate::agreement::{Fenced, NodeRecord};
+use crate::record::{Fenced, NodeRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -4,8 +4,8 @@
 use super::action::Ended;
 use super::child::Child;
 use super::power::{Action, Fencing, Order, Outcome, Seen};
-use crate::agreement::Fenced;
 use crate::config::Fence;
+use crate::record::Fenced;
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 

@@ -20,7 +20,7 @@ pub use defect::Defect;
 use std::fmt;
 
 /// How long QEMU may take to confirm that a guest is paused. A lease may be granted to another node
-/// 1.25 s after its end here ([`cluster`'s quarantine]), so this is less.
+/// 1.25 s after its end here , so this is less.
 pub const PAUSE_MAX_MS: u64 = 500;
 /// How long QEMU may take until its monitor responds.
 pub const START_MAX_MS: u64 = 60_000;
@@ -74,7 +74,7 @@ pub enum Status {
     Broken,
     /// It comes from another node: QEMU waits for it.
     Arriving,
-    /// It is paused on its way to another node: nothing is to be done here.
+    /// It is paused for its move to another node: nothing is to be done here.
     Moving,
     /// It has gone to another node.
     Moved,

@@ -388,21 +388,8 @@ fn pump(
     let mut piece = vec![0; BUFFER_BYTES / 4];
     let (mut local_ended, mut far_ended) = (false, false);
     loop {
-        while tls.wants_write() {
-            match tls.write_tls(&mut Timed(socket)) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(_) => {}
-                Err(error) if would_block(&error) => break,
-                Err(error) => return Err(error),
-            }
-        }
-        while !inward.is_empty() {
-            match (&mut &*local).write(&inward) {
-                Ok(0) => return Ok(()),
-                Ok(count) => drop(inward.drain(..count)),
-                Err(error) if would_block(&error) => break,
-                Err(error) => return Err(error),
-            }
+        if !write_out(&mut tls, socket, local, &mut inward)? {
+            return Ok(());
         }
         if (local_ended && !tls.wants_write()) || (far_ended && inward.is_empty()) {
             return Ok(());
@@ -451,6 +438,32 @@ fn pump(
             }
         }
     }
+}
+
+/// Writes what waits, as far as both sides take it. Returns whether QEMU still takes something.
+fn write_out(
+    tls: &mut Connection,
+    socket: &TcpStream,
+    mut local: &UnixStream,
+    inward: &mut Vec<u8>,
+) -> io::Result<bool> {
+    while tls.wants_write() {
+        match tls.write_tls(&mut Timed(socket)) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(_) => {}
+            Err(error) if would_block(&error) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    while !inward.is_empty() {
+        match local.write(inward) {
+            Ok(0) => return Ok(false),
+            Ok(count) => drop(inward.drain(..count)),
+            Err(error) if would_block(&error) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 fn would_block(error: &io::Error) -> bool {

@@ -221,7 +221,7 @@ impl Role {
         epoch.filter(|_| !comes && (!is_left || self.guests.me.is_empty()))
     }
 
-    /// How a guest on its way uses its volumes here; None: as the agreement says.
+    /// How a guest that moves uses its volumes here; None: as the agreement says.
     pub(super) fn moving_use(&self, name: &str) -> Option<VolumeUse> {
         let leaves = { self.moves.departures.get(name) }.filter(|one| one.source.hands_over());
         let comes = { self.moves.arrivals.get(name) }.filter(|one| one.target.takes_volumes());

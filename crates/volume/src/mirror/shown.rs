@@ -42,18 +42,25 @@ pub struct Shown {
     pub size: ShownSize,
     /// The node whose clients alone may write, if there is one.
     pub only: Option<String>,
-    /// Bytes a second of a resync in the last seconds.
-    pub resync_rate: Option<u64>,
+    /// The resync, and those before it.
+    pub resync: ShownResync,
     /// This copy is no part of the volume that the other node serves.
     pub apart: Option<Apart>,
-    /// Resyncs that this node has finished as the owner.
-    pub resyncs: u64,
     /// Requests fail instead of waiting for an owner.
     pub fails: bool,
     /// The last thing that was said.
     pub said: String,
     /// What is wrong with the local disk, in words.
     pub trouble: Option<String>,
+}
+
+/// Resyncs of the other copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShownResync {
+    /// Bytes a second of the present one in the last seconds.
+    pub rate: Option<u64>,
+    /// Those that this node has finished as the owner.
+    pub finished: u64,
 }
 
 /// The size of a volume.
@@ -148,7 +155,10 @@ impl Mirror {
         };
         let record = self.lease.record.as_ref();
         let shown = Shown {
-            resync_rate: self.shown.rate(&report, now),
+            resync: ShownResync {
+                rate: self.shown.rate(&report, now),
+                finished: self.shown.resyncs,
+            },
             report,
             link: match self.peer.session() {
                 Some(_) => Ok(()),
@@ -170,7 +180,6 @@ impl Mirror {
             },
             only: Some(self.lease.recorded.clients.only.clone()).filter(|only| !only.is_empty()),
             apart: self.apart(),
-            resyncs: self.shown.resyncs,
             fails: self.fails(now),
             said: self.shown.said.clone(),
             trouble,

@@ -50,7 +50,7 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
         let read = Read::by_ref(&mut file)
             .take(1 << 20)
             .read_to_end(&mut bytes);
-        // Nobody reads it any more, or the disk of the file is gone.
+        // Its reader has ended, or the disk of the file is gone.
         if read.is_err()
             || stdout()
                 .write_all(&bytes)

@@ -58,7 +58,7 @@ fn wait<T>(
             }
             Look::Not(words) => {
                 if words != last {
-                    // Without a terminal nobody reads it.
+                    // Without a terminal it has no reader.
                     let _ = writeln!(stderr(), "{words}");
                     last = words;
                 }

@@ -88,7 +88,7 @@ impl NodeRecord {
 }
 
 /// The beginning of a reason, at the end of a character.
-pub(super) fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     let mut ends = (0..=text.len().min(WHY_BYTES_MAX)).rev();
     let end = ends.find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
