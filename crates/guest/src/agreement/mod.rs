@@ -441,13 +441,7 @@ impl Agreement {
         let leaves = !stays && has_left && wanted == record;
         let rank = if leaves { 0 } else { OWN };
         told.leases.push((lease_of(name), rank));
-        let fencing = match local.is_there {
-            true => {
-                self.fencing.gate.started(name);
-                None
-            }
-            false => self.waits_for_fencing(name, guests, record.up, now_ns),
-        };
+        let fencing = self.fencing_of(name, guests, (local, &record), now_ns);
         let why = match (stays, local.has_volumes) {
             (false, _) => self.why(name, &wanted),
             (true, false) => "its volumes are not here yet".to_owned(),
@@ -467,6 +461,23 @@ impl Agreement {
             forgives,
             goes_to: self.goes_to(name, &wanted).filter(|_| !stays),
             why,
+        }
+    }
+
+    /// Why a guest that is not here waits for the fencing of a node, if it does.
+    fn fencing_of(
+        &mut self,
+        name: &str,
+        guests: &Guests,
+        (local, record): (&Local, &GuestRecord),
+        now_ns: u64,
+    ) -> Option<String> {
+        match local.is_there {
+            true => {
+                self.fencing.gate.started(name);
+                None
+            }
+            false => self.waits_for_fencing(name, guests, record.up, now_ns),
         }
     }
 
@@ -554,7 +565,9 @@ impl Agreement {
             None => {
                 if let Some(why) = &local.failed {
                     // As the record has it: the two are compared.
-                    wanted.failed.insert(self.me.clone(), crate::record::cut(why));
+                    wanted
+                        .failed
+                        .insert(self.me.clone(), crate::record::cut(why));
                 }
             }
         }
