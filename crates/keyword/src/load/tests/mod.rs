@@ -23,7 +23,12 @@ use std::any::Any;
 static OTHERS: Part = Part {
     name: "others",
     sections: Sections {
-        names: &[("config", ""), ("node", ""), ("virtual-ip", "")],
+        names: &[
+            ("config", ""),
+            ("guest", ""),
+            ("node", ""),
+            ("virtual-ip", ""),
+        ],
         for_all: &["config"],
         ..Sections::NONE
     },
