@@ -297,6 +297,8 @@ mod tests {
     /// A relay on a thread of its own: the client, the end of the volume, and when it is over.
     fn relayed(peer: Peer) -> (TcpStream, UnixStream, Receiver<Result<(), Errno>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Room for all that a test sends behind what the relay takes: the end comes behind it.
+        rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 1 << 20).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = listener.accept().unwrap().0;
         socket.set_nonblocking(true).unwrap();
