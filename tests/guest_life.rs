@@ -89,11 +89,7 @@ fn an_operator_stops_starts_and_moves_a_guest() {
         .command(&["guest", "move", "mail", "beta"])
         .well();
     site.runs_on("beta");
-    assert!(
-        site.began("beta").is_some_and(|began| began >= wrote),
-        "{}",
-        site.tell()
-    );
+    assert!(site.wrote("beta") > wrote, "{}", site.tell());
     site.machine("beta")
         .command(&["node", "drain", "alpha"])
         .refused(&["this node is beta"]);
