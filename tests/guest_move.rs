@@ -97,6 +97,10 @@ fn goes_on(site: &GuestSite, wrote: u64) -> &'static str {
 
 #[test]
 fn a_guest_moves_to_and_fro_and_goes_on_with_the_next_number() {
+    if lab::setting("GUEST_FAULTS").is_none() {
+        // It takes minutes: `make test-long`.
+        return;
+    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(site) = GuestSite::new("guest-move") else {
@@ -115,6 +119,10 @@ fn a_guest_moves_to_and_fro_and_goes_on_with_the_next_number() {
 
 #[test]
 fn a_guest_whose_move_fails_goes_on_where_it_was() {
+    if lab::setting("GUEST_FAULTS").is_none() {
+        // It takes minutes: `make test-long`.
+        return;
+    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-system-x86_64");
     let Some(site) = GuestSite::slow("guest-unmoved", SLOW) else {
