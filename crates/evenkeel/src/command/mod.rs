@@ -25,7 +25,11 @@ pub use run::absolute;
 pub use status::of_part as status_of_part;
 
 use crate::features::{self, Subcommand};
+use crate::loader::addresses;
+use crate::parts::Payloads;
+use crate::process;
 use clap::ArgMatches;
+use language::render;
 use part::voice::refuse;
 use std::ffi::OsString;
 use std::io::Write;
@@ -130,6 +134,21 @@ pub fn load_options() -> configuration::LoadOptions {
         here: true,
         ..Default::default()
     }
+}
+
+/// What the role of a part would be given of these files; None: they have nothing for it.
+fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>, String> {
+    let mut files = configuration::files::read_some(from).map_err(|error| error.to_string())?;
+    addresses::split(&mut files);
+    let site = process::load_files(files, None, load_options(), None);
+    if site.proxy.config.is_none() {
+        let loaded = &site.proxy;
+        let text = render::concise(&loaded.sources, &loaded.diagnostics, false);
+        return Err(format!("the files have errors:\n{}", text.trim_end()));
+    }
+    let mut running = site.running(&Payloads::new()).into_iter();
+    let of_part = running.find(|one| one.part.name == part);
+    Ok(of_part.map(|one| one.given.payload))
 }
 
 /// The files of a command line, behind `-f` or without it.

@@ -14,13 +14,8 @@ mod transfer;
 mod verify;
 
 use super::status::report;
-use super::{load_options, print, refuse, reload, word};
-use crate::loader::addresses;
-use crate::parts::Payloads;
-use crate::process;
+use super::{payload_of_files, print, refuse, reload, word};
 use clap::ArgMatches;
-use configuration::files;
-use language::render;
 use part::codec;
 use part::report::{Report, Subject};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -142,17 +137,8 @@ fn section(matches: &ArgMatches, name: &str) -> Result<(Spec, Option<Instance>),
 }
 
 fn of_files(from: &[PathBuf], name: &str) -> Result<Spec, String> {
-    let mut files = files::read_some(from).map_err(|error| error.to_string())?;
-    addresses::split(&mut files);
-    let site = process::load_files(files, None, load_options(), None);
-    if site.proxy.config.is_none() {
-        let loaded = &site.proxy;
-        let text = render::concise(&loaded.sources, &loaded.diagnostics, false);
-        return Err(format!("the files have errors:\n{}", text.trim_end()));
-    }
-    let running = site.running(&Payloads::new());
-    let volumes = running.into_iter().find(|one| one.part.name == PART);
-    let volumes = volumes.and_then(|one| codec::decode::<Volumes>(&one.given.payload).ok());
+    let volumes = payload_of_files(from, PART)?;
+    let volumes = volumes.and_then(|payload| codec::decode::<Volumes>(&payload).ok());
     let spec = volumes.and_then(|mut volumes| volumes.0.remove(name));
     spec.ok_or_else(|| format!("these files have no volume '{name}' for this machine"))
 }

@@ -4,16 +4,11 @@
 use super::PART;
 use crate::command::definition::{path, process_id, serving_files};
 use crate::command::status::{ANSWER_LIMIT, ask, not_known};
-use crate::command::{load_options, print, refuse, reload, word};
-use crate::loader::addresses;
-use crate::parts::Payloads;
-use crate::process;
+use crate::command::{payload_of_files, print, refuse, reload, word};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use configuration::files;
 use guest::config::{Fence, Guests};
 use guest::fence::proof::{self, Proof};
 use guest::message::{AskFences, Fences};
-use language::render;
 use part::codec;
 use part::role::Message;
 use std::path::PathBuf;
@@ -110,17 +105,8 @@ fn of_instance(matches: &ArgMatches, node: &str) -> Result<Vec<Fence>, String> {
 }
 
 fn of_files(from: &[PathBuf], node: &str) -> Result<Vec<Fence>, String> {
-    let mut files = files::read_some(from).map_err(|error| error.to_string())?;
-    addresses::split(&mut files);
-    let site = process::load_files(files, None, load_options(), None);
-    if site.proxy.config.is_none() {
-        let loaded = &site.proxy;
-        let text = render::concise(&loaded.sources, &loaded.diagnostics, false);
-        return Err(format!("the files have errors:\n{}", text.trim_end()));
-    }
-    let running = site.running(&Payloads::new());
-    let guests = running.into_iter().find(|one| one.part.name == PART);
-    let guests = guests.and_then(|one| codec::decode::<Guests>(&one.given.payload).ok());
+    let guests = payload_of_files(from, PART)?;
+    let guests = guests.and_then(|payload| codec::decode::<Guests>(&payload).ok());
     let guests = guests.ok_or("these files have no guest, so no node is fenced")?;
     let of_node = guests.nodes.get(node);
     let of_node =
