@@ -9,7 +9,7 @@ mod order;
 pub use definition::{guest, node};
 
 use super::status::report;
-use super::{print, refuse, reload, word};
+use super::{end, reload, word};
 use clap::ArgMatches;
 use guest::keyword::NAME as PART;
 use guest::role::report::{GUEST, ON};
@@ -40,13 +40,6 @@ pub fn node_main(matches: &ArgMatches) -> ExitCode {
         _ => return ExitCode::FAILURE,
     };
     end(done)
-}
-
-fn end(done: Result<String, String>) -> ExitCode {
-    match done {
-        Ok(text) => print(&text),
-        Err(words) => refuse(words),
-    }
 }
 
 fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {

@@ -136,6 +136,14 @@ pub fn load_options() -> configuration::LoadOptions {
     }
 }
 
+/// Prints what a command comes to, or why it failed.
+fn end(done: Result<String, String>) -> ExitCode {
+    match done {
+        Ok(text) => print(&text),
+        Err(words) => refuse(words),
+    }
+}
+
 /// What the role of a part would be given of these files; None: they have nothing for it.
 fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>, String> {
     let mut files = configuration::files::read_some(from).map_err(|error| error.to_string())?;

@@ -14,7 +14,7 @@ mod transfer;
 mod verify;
 
 use super::status::report;
-use super::{payload_of_files, print, refuse, reload, word};
+use super::{end, payload_of_files, reload, word};
 use clap::ArgMatches;
 use part::codec;
 use part::report::{Report, Subject};
@@ -63,10 +63,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("admit", matches)) => order::admit(matches),
         _ => return ExitCode::FAILURE,
     };
-    match done {
-        Ok(text) => print(&text),
-        Err(words) => refuse(words),
-    }
+    end(done)
 }
 
 fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {
