@@ -60,6 +60,7 @@ impl Agreement {
                 uses_volumes: !stopped && !self.own.drained || local.is_there,
                 forgives: false,
                 goes_to: None,
+                not_taken_by: None,
                 why,
             };
             (name.clone(), decided)

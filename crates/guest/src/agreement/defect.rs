@@ -19,4 +19,6 @@ pub enum Defect {
     PlacesStopped,
     /// The lease of another node is not given back.
     NeverYields,
+    /// A node asks for a lease again that it has just given up for another one.
+    TakesBack,
 }

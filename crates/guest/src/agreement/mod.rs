@@ -87,6 +87,8 @@ pub struct Decided {
     pub forgives: bool,
     /// The node to which it is to go.
     pub goes_to: Option<String>,
+    /// The node to which it was to go, and which did not take it.
+    pub not_taken_by: Option<String>,
     /// Why it is not here, or does not run, in words; empty where it does.
     pub why: String,
 }
@@ -294,7 +296,9 @@ impl Agreement {
                 continue;
             }
             let holder = self.holder(name);
-            if !holder.is_empty() {
+            // What it has given up it does not have, even if the cluster still says so.
+            let has_given_up = holder == self.me && self.held(name, now_ns).is_none();
+            if !holder.is_empty() && (!has_given_up || self.is(Defect::TakesBack)) {
                 view.runs.insert(name.clone(), holder.to_owned());
             }
             let mut prefers = guest.prefer.clone();
@@ -460,6 +464,7 @@ impl Agreement {
             uses_volumes: stays || local.is_there,
             forgives,
             goes_to: self.goes_to(name, &wanted).filter(|_| !stays),
+            not_taken_by: self.not_taken_by(name, &record, &wanted),
             why,
         }
     }
@@ -493,6 +498,18 @@ impl Agreement {
         }
     }
 
+    /// The node to which a guest was to go, where that comes to nothing now.
+    fn not_taken_by(
+        &self,
+        name: &str,
+        record: &GuestRecord,
+        wanted: &GuestRecord,
+    ) -> Option<String> {
+        let is_ordered = self.pending.contains_key(name);
+        let ends = record.to != self.me && wanted.to.is_empty() && wanted.stopped.is_empty();
+        (!record.to.is_empty() && ends && !is_ordered).then(|| record.to.clone())
+    }
+
     /// What becomes of a guest whose lease this node does not hold.
     fn not_held(&self, name: &str, record: &GuestRecord, local: &Local) -> Decided {
         let lease = self.leases.get(&lease_of(name));
@@ -523,6 +540,7 @@ impl Agreement {
             uses_volumes: false,
             forgives: false,
             goes_to: None,
+            not_taken_by: None,
             why,
         }
     }
@@ -662,6 +680,7 @@ fn gone(is_held: bool) -> Decided {
         uses_volumes: true,
         forgives: false,
         goes_to: None,
+        not_taken_by: None,
         why: "its section is gone: it shuts down".to_owned(),
     }
 }

@@ -725,7 +725,29 @@ impl World {
         for _ in 0..REST_ROUNDS {
             self.round()?;
         }
-        self.all_is_well()
+        self.all_is_well()?;
+        self.rests = false;
+        self.moves()
+    }
+
+    /// While all is well, a guest goes where an operator moves it.
+    fn moves(&mut self) -> Result<(), String> {
+        let name = self.random.pick(&GUESTS).to_owned();
+        let Some(at) = (0..2).find(|at| self.runs(*at, &name)) else {
+            return Ok(());
+        };
+        let returns = self.guests.guests[&name].order.fails_back;
+        if returns || !self.takes(1 - at, &name) || self.seats[1 - at].broken.contains(&name) {
+            return Ok(());
+        }
+        self.give(at, &name, Order::Move(NODES[1 - at].to_owned()));
+        for _ in 0..SETTLE_ROUNDS {
+            self.round()?;
+        }
+        match self.runs(1 - at, &name) {
+            true => self.all_is_well(),
+            false => Err(format!("{name} has not moved to {}", NODES[1 - at])),
+        }
     }
 }
 
@@ -761,6 +783,7 @@ fn deliberate_defects_are_found() {
         Defect::NeverForgives,
         Defect::PlacesStopped,
         Defect::NeverYields,
+        Defect::TakesBack,
     ] {
         let found = (0..DEFECT_SEEDS).any(|seed| history(seed, Some(defect)).is_err());
         assert!(found, "{defect:?} is not found");

@@ -219,6 +219,8 @@ pub struct Life {
     runs_since: Option<u64>,
     /// It shut down by itself.
     is_off: bool,
+    /// Its power button was pressed: if it shuts down, that is not by itself.
+    was_pressed: bool,
     /// The last failure.
     pub why: String,
     broken: Option<Defect>,
@@ -245,6 +247,7 @@ impl Life {
             not_before: 0,
             runs_since: None,
             is_off: false,
+            was_pressed: false,
             why: String::new(),
             broken,
         }
@@ -304,6 +307,7 @@ impl Life {
                 self.ending = None;
                 self.restart = None;
                 self.killed = false;
+                self.was_pressed = false;
                 self.continuing = false;
                 self.continued = None;
                 self.freezing = None;
@@ -456,7 +460,8 @@ impl Life {
         match status {
             Status::ShutDown => {
                 // Of itself: nobody told it to.
-                self.is_off = !matches!(wish, Wish::ShutDown { .. }) && self.restart.is_none();
+                let is_told = matches!(wish, Wish::ShutDown { .. }) || self.was_pressed;
+                self.is_off = !is_told && self.restart.is_none();
                 return self.quit(now);
             }
             Status::Panicked | Status::Broken => {
@@ -535,6 +540,7 @@ impl Life {
             };
         }
         let pressed = Some(now);
+        self.was_pressed = true;
         self.ending = Some(Ending { pressed, kill_at });
         Some(Order::PowerDown)
     }

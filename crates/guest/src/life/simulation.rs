@@ -368,3 +368,31 @@ fn deliberate_defects_are_found() {
         assert!(found, "{defect:?} is not found");
     }
 }
+
+#[test]
+fn a_guest_that_shuts_down_by_a_power_button_of_the_past_starts_again() {
+    let mut life = Life::default();
+    let leaves = Wish::ShutDown { within_ms: 60_000 };
+    assert_eq!(life.next(Wish::Run, 0), Some(Order::Start));
+    life.see(Input::Started, 0);
+    life.see(Input::Says(Status::Running), 0);
+    assert_eq!(life.next(leaves, 1), Some(Order::PowerDown));
+    // The lease ends before the guest does; when it is back, the guest is to stay.
+    assert_eq!(life.next(Wish::Freeze, 2), Some(Order::Pause));
+    life.see(Input::Obeyed(Order::Pause), 3);
+    life.see(Input::Says(Status::Paused), 3);
+    assert_eq!(life.next(Wish::Run, 4), Some(Order::Continue));
+    life.see(Input::Obeyed(Order::Continue), 5);
+    life.see(Input::Says(Status::Running), 5);
+    life.see(Input::Says(Status::ShutDown), 6);
+    assert_eq!(life.next(Wish::Run, 6), Some(Order::Quit));
+    life.see(Input::Ended("exit code 0".to_owned()), 7);
+    assert!(!life.is_off());
+    assert_eq!(life.next(Wish::Run, 7), Some(Order::Start));
+    // Of itself it stays off.
+    life.see(Input::Started, 8);
+    life.see(Input::Says(Status::Running), 8);
+    life.see(Input::Says(Status::ShutDown), 9);
+    assert_eq!(life.next(Wish::Run, 9), Some(Order::Quit));
+    assert!(life.is_off());
+}

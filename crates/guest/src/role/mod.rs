@@ -248,6 +248,7 @@ impl Role {
         let locals: BTreeMap<String, Local> = locals.collect();
         let (decided, told) = self.agreement.decide(&self.guests, &locals, boottime_ns());
         self.decided = decided;
+        self.see_not_taken(now);
         self.lead_moves(now);
         let wishes: Vec<(Wish, Option<u64>)> = { self.machines.keys() }
             .map(|name| (self.wish(name), self.epoch_of(name)))

@@ -254,6 +254,27 @@ impl Role {
         }
     }
 
+    /// A guest that its target did not take is again one of this node: an operator who waits for its
+    /// move is told.
+    pub(super) fn see_not_taken(&mut self, now: u64) {
+        for (name, one) in &self.decided {
+            let (Some(to), Some(machine)) = (&one.not_taken_by, self.machines.get_mut(name)) else {
+                continue;
+            };
+            if self.moves.stays.contains_key(name) {
+                continue;
+            }
+            let why = "that node is away, or did not take it".to_owned();
+            machine.note(&format!("it did not move to {to}: {why}"));
+            let stay = Stay {
+                to: to.clone(),
+                why,
+                until: now + AGAIN_MS,
+            };
+            self.moves.stays.insert(name.clone(), stay);
+        }
+    }
+
     /// Leads all moves.
     pub(super) fn lead_moves(&mut self, now: u64) {
         while let Some(came) = self.moves.carrier.as_mut().and_then(Carrier::came) {

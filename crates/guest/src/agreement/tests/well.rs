@@ -10,6 +10,15 @@ impl World {
         record.is_some_and(|record| record.drained)
     }
 
+    /// Whether a node takes a guest.
+    pub(super) fn takes(&self, at: usize, name: &str) -> bool {
+        let lease = self.leases.get(&lease_of(name));
+        let record = lease.and_then(|lease| GuestRecord::decode(&lease.record));
+        let has_failed = record.is_some_and(|record| record.failed.contains_key(NODES[at]));
+        let seat = &self.seats[at];
+        seat.is_powered && seat.is_connected && !self.is_drained(at) && !has_failed
+    }
+
     /// Each guest is where it belongs.
     pub(super) fn all_is_well(&self) -> Result<(), String> {
         for (name, guest) in &self.guests.guests {
@@ -17,12 +26,7 @@ impl World {
             let lease = lease.ok_or(format!("{name} has no lease"))?;
             let record = GuestRecord::decode(&lease.record).unwrap_or_default();
             let running = (0..2).find(|at| self.runs(*at, name));
-            let takes = |at: &usize| {
-                let seat = &self.seats[*at];
-                let has_failed = record.failed.contains_key(NODES[*at]);
-                seat.is_powered && seat.is_connected && !self.is_drained(*at) && !has_failed
-            };
-            let takers: Vec<usize> = (0..2).filter(takes).collect();
+            let takers: Vec<usize> = (0..2).filter(|at| self.takes(*at, name)).collect();
             let is_stopped = !record.stopped.is_empty();
             let is_held = lease.holder.is_some_and(|at| {
                 let seat = &self.seats[at];
