@@ -5,6 +5,7 @@ use crate::cluster_site::{Machine, SOON};
 use crate::guest::Image;
 use crate::volume_site::{NODES, VolumeSite, other};
 use lab::eventually;
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,7 +56,28 @@ impl GuestSite {
         site.runs_on("alpha");
         site.volumes.site.alpha.apply(&text, &["--now"]).well();
         site.runs_on("alpha");
+        for node in NODES {
+            site.is_there(node);
+        }
         Some(site)
+    }
+
+    /// Waits until both nodes know that one takes guests.
+    #[track_caller]
+    pub fn is_there(&self, node: &str) {
+        let takes = |at: &str| {
+            let said = self.machine(at).command(&["guest", "list", "--json"]).out;
+            let report: Value = serde_json::from_str(&said).unwrap_or_default();
+            let subjects = report["subjects"].as_array().cloned().unwrap_or_default();
+            let mut named = subjects.iter().filter(|one| one["name"] == node);
+            named.any(|one| one["state"] == "takes guests")
+        };
+        let all = || NODES.iter().all(|at| takes(at));
+        assert!(
+            eventually(SOON, all),
+            "{node} is not there: {}",
+            self.tell()
+        );
     }
 
     /// What the nodes serve, with further lines for the guest.

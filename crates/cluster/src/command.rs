@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// The newest format of commands that this program understands.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// Longest record of a lease, bytes.
 pub const RECORD_BYTES_MAX: usize = 320;
 /// Largest piece of a content in one command, bytes.
@@ -55,6 +55,7 @@ impl Command {
     /// understand it.
     pub fn new(from: MemberId, time_s: i64, body: Body) -> Command {
         let format = match body {
+            Body::Record(ref record) if !record.frees.is_empty() => 3,
             Body::Record(_) => 2,
             _ => 1,
         };
@@ -127,7 +128,8 @@ pub enum Body {
     Decide(Decision),
     /// Leases.
     Lease(LeaseCommand),
-    /// Sets the record of a lease (format 2).
+    /// Sets the record of a lease (format 2), and may free the leases of a machine that is off
+    /// (format 3).
     Record(LeaseRecord),
     /// An event for operators, without other effect.
     Event {
@@ -456,6 +458,11 @@ pub struct LeaseRecord {
     /// The record, at most [`RECORD_BYTES_MAX`]; an empty one removes it.
     #[serde(with = "serde_bytes")]
     pub value: Vec<u8>,
+    /// With the record, all leases of the node of this name are free at once: its machine is known
+    /// to be off. Only the holder of a lease `PART/@NODE`, which stands for the node itself, may say
+    /// so (format 3). Empty: of none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub frees: String,
 }
 
 /// The result of a command.

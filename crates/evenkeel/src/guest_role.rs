@@ -14,7 +14,7 @@ use guest::role::carrier::Trusted;
 use guest::role::{Place, Role};
 use part::codec;
 use part::report::Report;
-use part::role::{LeaseNews, PartMessage, VolumeNews, WantedLease, WantedLeases};
+use part::role::{LeaseNews, PartMessage, VolumeNews, WantedLeases};
 use part::row::{Beside, Entry, Environment, Life, RoleRow};
 use part::voice::write_error;
 use part::work::{self, Work};
@@ -125,14 +125,9 @@ impl Work for Guests {
 
     fn say(&mut self) -> Vec<PartMessage> {
         let says = self.0.says();
-        let lease = |(name, rank): (String, u32)| WantedLease {
-            name,
-            rank,
-            watch: rank == 0,
-        };
         let wants = says.leases.map(|leases| OfCluster::Wants {
             part: NAME.to_owned(),
-            leases: WantedLeases(leases.into_iter().map(lease).collect()),
+            leases: WantedLeases(leases),
         });
         let records = says.records.into_iter().map(|record| {
             OfCluster::Record(LeaseRecord {
@@ -140,6 +135,7 @@ impl Work for Guests {
                 epoch: Epoch(record.epoch),
                 number: record.number,
                 value: record.value,
+                frees: record.frees,
             })
         });
         let all = wants.into_iter().chain(records);

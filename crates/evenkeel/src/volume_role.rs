@@ -129,6 +129,7 @@ impl Work for Volumes {
             name,
             rank,
             watch: rank == 0,
+            valid_ms: 0,
         };
         let wants = wishes.leases.map(|leases| OfCluster::Wants {
             part: volume::keyword::NAME.to_owned(),
@@ -140,6 +141,7 @@ impl Work for Volumes {
                 epoch: Epoch(wish.epoch),
                 number: wish.number,
                 value: wish.value,
+                frees: String::new(),
             })
         });
         let wishes = wants.into_iter().chain(records);

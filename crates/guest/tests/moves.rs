@@ -244,7 +244,8 @@ impl Site {
             role.turn();
             let says = role.says();
             if let Some(leases) = says.leases {
-                self.wants[index] = Some(leases.into_iter().collect());
+                let ranked = leases.into_iter().map(|one| (one.name, one.rank));
+                self.wants[index] = Some(ranked.collect());
             }
             for record in says.records {
                 let lease = self.leases.entry(record.name).or_default();

@@ -168,6 +168,10 @@ impl State {
             Some(holder) if holder != from => return Err(Refusal::Held { holder }),
             Some(_) => {}
         }
+        let off = match record.frees.as_str() {
+            "" => None,
+            node => Some(self.may_free(from, &record.name, node)?),
+        };
         let last = self.leases.record(&record.name);
         if last.is_some_and(|last| last.number >= record.number) {
             return Err(Refusal::Untimely);
@@ -175,7 +179,20 @@ impl State {
         let (number, value) = (record.number, record.value.clone());
         let name = record.name.clone();
         self.leases.records.insert(name, Record { number, value });
+        let all = self.leases.by_name.values_mut();
+        all.filter(|lease| off.is_some() && lease.holder == off)
+            .for_each(|lease| lease.holder = None);
         Ok(Answer::Done)
+    }
+
+    /// The node whose leases the holder of this one may free: that for which the lease stands, and
+    /// never its own.
+    fn may_free(&self, from: MemberId, lease: &str, node: &str) -> Result<MemberId, Refusal> {
+        let stands_for = lease.split_once("/@").map(|(_, of)| of);
+        let mut members = self.members.values();
+        let member = members.find(|member| member.name == node && member.id != from);
+        let member = member.filter(|_| stands_for == Some(node));
+        member.map(|member| member.id).ok_or(Refusal::Unfit)
     }
 }
 
@@ -242,7 +259,85 @@ mod tests {
             epoch: Epoch(epoch),
             number,
             value: value.to_vec(),
+            frees: String::new(),
         })
+    }
+
+    #[test]
+    fn a_node_that_is_off_loses_all_leases_with_the_record_that_says_so() {
+        let mut state = State::pair();
+        let name = |member| state.member(member).expect("a member").name.clone();
+        let (a, b) = (name(A), name(B));
+        let frees = |lease: &str, epoch: u64, number: u64, node: &str| {
+            Body::Record(LeaseRecord {
+                name: lease.to_owned(),
+                epoch: Epoch(epoch),
+                number,
+                value: b"off".to_vec(),
+                frees: node.to_owned(),
+            })
+        };
+        let of_b = format!("guest/@{b}");
+        state.must(B, grant("guest/mail", 0, B));
+        state.must(B, grant("volume/mail", 0, B));
+        state.must(A, grant("guest/web", 0, A));
+        state.must(A, grant(&of_b, 0, A));
+        // Neither without that lease, nor by another one, nor of itself, nor of somebody else.
+        assert_eq!(
+            state.refused(B, frees(&of_b, 1, 1, &b)),
+            Refusal::Held { holder: A }
+        );
+        assert_eq!(
+            state.refused(A, frees("guest/web", 1, 1, &b)),
+            Refusal::Unfit
+        );
+        assert_eq!(state.refused(A, frees(&of_b, 1, 1, &a)), Refusal::Unfit);
+        assert_eq!(state.refused(A, frees(&of_b, 1, 1, "gone")), Refusal::Unfit);
+        assert_eq!(state.refused(A, frees(&of_b, 0, 1, &b)), Refusal::OldEpoch);
+        assert_eq!(
+            state.lease("guest/mail").and_then(|one| one.holder),
+            Some(B)
+        );
+        state.must(A, frees(&of_b, 1, 1, &b));
+        for (lease, holder) in [
+            ("guest/mail", None),
+            ("volume/mail", None),
+            ("guest/web", Some(A)),
+            (of_b.as_str(), Some(A)),
+        ] {
+            let is = state.lease(lease).expect("it was granted");
+            assert_eq!((is.holder, is.epoch), (holder, Epoch(1)), "{lease}");
+        }
+        assert_eq!(
+            state.refused(B, grant("guest/mail", 0, B)),
+            Refusal::OldEpoch
+        );
+        assert_eq!(
+            state.say(A, grant("guest/mail", 1, A)),
+            Answer::Lease(Epoch(2))
+        );
+    }
+
+    #[test]
+    fn nothing_is_freed_while_a_member_does_not_know_that() {
+        let mut state = State::pair();
+        let b = state.member(B).expect("a member").name.clone();
+        let of_b = format!("guest/@{b}");
+        state.must(A, grant(&of_b, 0, A));
+        let mut old = state.member(ARBITER).expect("a member").clone();
+        old.format = 2;
+        state.must(ARBITER, Body::Announce(old));
+        let record = LeaseRecord {
+            name: of_b,
+            epoch: Epoch(1),
+            number: 1,
+            value: b"off".to_vec(),
+            frees: b,
+        };
+        let refused = state.refused(A, Body::Record(record.clone()));
+        assert_eq!(refused, Refusal::Format { understood: 2 });
+        let frees = String::new();
+        state.must(A, Body::Record(LeaseRecord { frees, ..record }));
     }
 
     #[test]

@@ -173,6 +173,7 @@ impl Orders for Supervised {
                     name: lease.name,
                     rank: lease.rank,
                     watch: false,
+                    valid_ms: 0,
                 });
                 let wanted = OfCluster::Wants {
                     part: address::message::PART.to_owned(),

@@ -82,7 +82,8 @@ impl Agreement {
     /// Returns the nodes that this node has to fence, with their methods. It must hold its own lease
     /// and theirs, and they must not ask theirs back.
     pub fn to_fence(&self, guests: &Guests, now_ns: u64) -> BTreeMap<String, Vec<Fence>> {
-        if guests.me.is_empty() || !self.is_there(&self.me, now_ns) {
+        let own = self.leases.get(&lease_of_node(&self.me));
+        if guests.me.is_empty() || own.is_none_or(|own| own.until_ns <= now_ns) {
             return BTreeMap::new();
         }
         let nodes = names(guests).into_iter().filter_map(|name| {
@@ -136,6 +137,10 @@ impl Agreement {
                 epoch: lease.epoch,
                 number: lease.number.saturating_add(1),
                 value: record.encode(),
+                frees: match fenced {
+                    Fenced::Off => node.clone(),
+                    Fenced::No | Fenced::Failed => String::new(),
+                },
             })
         });
         all.collect()
@@ -157,7 +162,13 @@ impl Agreement {
             epoch: lease.epoch,
             number: lease.number.saturating_add(1),
             value: record.encode(),
+            frees: String::new(),
         })
+    }
+
+    /// Returns since when a node is gone, milliseconds.
+    pub fn gone_since(&self, node: &str) -> Option<u64> {
+        self.fencing.gate.gone_since(node)
     }
 
     /// Whether this node said that it leaves.
@@ -302,6 +313,8 @@ mod tests {
         site.agreement.set_fenced("beta", Fenced::Off);
         assert!(!site.fences(11));
         let (_, _, written) = site.decide(11);
+        // What it had is free with that, before its leases end.
+        assert_eq!(written[0].frees, "beta");
         let off = record(|one| one.fenced = Fenced::Off);
         assert_eq!(NodeRecord::decode(&written[0].value), Some(off.clone()));
         site.knows(["alpha", "alpha", "alpha"], 100, &off);

@@ -22,7 +22,7 @@ use crate::config::{Guest, Guests};
 use crate::life::Wish;
 use crate::placement::{self, Place, Room, View};
 use defect::Defect;
-use part::role::KnownLease;
+use part::role::{KnownLease, WantedLease};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The rank of a node for its own lease, and for a guest.
@@ -31,6 +31,11 @@ const OWN: u32 = 100;
 const OTHERS: u32 = 1;
 /// The prefix of the leases of guests.
 const PREFIX: &str = "guest/";
+/// The prefix of the leases of nodes.
+const NODES: &str = "guest/@";
+/// How long a renewal of the lease of a node is good where nodes are fenced, milliseconds: so a node
+/// that is gone is noticed before the leases of its guests end.
+const FENCED_VALID_MS: u64 = 1_000;
 
 /// How a guest is on this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -113,6 +118,8 @@ pub struct Written {
     pub number: u64,
     /// The record.
     pub value: Vec<u8>,
+    /// The node whose leases are free with it, since it is off; empty: none.
+    pub frees: String,
 }
 
 /// The state.
@@ -142,7 +149,22 @@ fn lease_of(guest: &str) -> String {
 }
 
 fn lease_of_node(node: &str) -> String {
-    format!("{PREFIX}@{node}")
+    format!("{NODES}{node}")
+}
+
+/// The leases as the cluster is asked for them.
+pub fn wanted(leases: &[(String, u32)], guests: &Guests) -> Vec<WantedLease> {
+    let fences = guests.nodes.values().any(|node| !node.fences.is_empty());
+    let of = |(name, rank): &(String, u32)| WantedLease {
+        name: name.clone(),
+        rank: *rank,
+        watch: *rank == 0,
+        valid_ms: match fences && name.starts_with(NODES) {
+            true => FENCED_VALID_MS,
+            false => 0,
+        },
+    };
+    leases.iter().map(of).collect()
 }
 
 impl Agreement {
@@ -185,7 +207,7 @@ impl Agreement {
 
     /// Another node could use a lease better.
     pub fn hand_over(&mut self, name: &str) {
-        let is_others = name.starts_with("guest/@") && name != lease_of_node(&self.me);
+        let is_others = name.starts_with(NODES) && name != lease_of_node(&self.me);
         if is_others && !self.is(Defect::NeverYields) {
             self.yields.insert(name.to_owned());
         }
@@ -218,6 +240,7 @@ impl Agreement {
             epoch: lease.epoch,
             number: lease.number.saturating_add(1),
             value: record.encode(),
+            frees: String::new(),
         };
         // It is written again until the cluster has it.
         self.drains = Some(drained);
@@ -235,13 +258,19 @@ impl Agreement {
             .unwrap_or_default()
     }
 
-    /// Whether a node holds its own lease, as far as this one knows.
+    /// Whether a node holds its own lease, as far as this one knows. A busy node that was late with
+    /// it is there as long as it holds a guest.
     fn is_there(&self, node: &str, now_ns: u64) -> bool {
         let lease = self.leases.get(&lease_of_node(node));
         lease.is_some_and(|lease| match node == self.me {
-            true => lease.until_ns > now_ns,
+            true => lease.until_ns > now_ns || self.holds_a_guest(now_ns),
             false => lease.holder == node,
         })
+    }
+
+    fn holds_a_guest(&self, now_ns: u64) -> bool {
+        let mut held = self.leases.values().filter(|one| one.until_ns > now_ns);
+        held.any(|one| !one.name.starts_with(NODES))
     }
 
     /// Whether a node gives its guests away, as it wrote down.
@@ -395,6 +424,7 @@ impl Agreement {
                 epoch: lease.epoch,
                 number: lease.number.saturating_add(1),
                 value: wanted.encode(),
+                frees: String::new(),
             });
         }
     }
@@ -435,6 +465,7 @@ impl Agreement {
                 epoch: lease.epoch,
                 number: lease.number.saturating_add(1),
                 value: wanted.encode(),
+                frees: String::new(),
             });
         } else {
             // The cluster has it.

@@ -75,6 +75,11 @@ impl Gate {
         }
     }
 
+    /// Returns since when a node is gone, milliseconds.
+    pub fn gone_since(&self, node: &str) -> Option<u64> {
+        self.gone.get(node).copied()
+    }
+
     /// Returns whether a guest ran on a node when it was heard of last.
     pub fn had_guests(&self, node: &str) -> bool {
         self.ran.values().any(|one| one == node)

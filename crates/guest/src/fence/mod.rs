@@ -18,6 +18,7 @@ pub mod gate;
 pub mod nodes;
 pub mod power;
 pub mod proof;
+pub mod silence;
 pub mod watchdog;
 
 /// Characters of a reason that are kept.

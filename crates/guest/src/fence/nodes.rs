@@ -86,6 +86,11 @@ impl Nodes {
         }
     }
 
+    /// Whether a node is being fenced, or was.
+    pub fn runs(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
     /// Starts, reads and kills commands. Returns the nodes whose fencing has ended just now.
     pub fn turn(&mut self, now: u64) -> Vec<(String, Fenced)> {
         let mut ended = Vec::new();

@@ -134,6 +134,13 @@ impl Carrier {
         lock(&self.trusted).is_some()
     }
 
+    /// The addresses of a node, as the cluster knows them.
+    pub fn addresses(&self, node: &str) -> Vec<IpAddr> {
+        let trusted = lock(&self.trusted);
+        let of = trusted.as_ref().and_then(|one| one.addresses.get(node));
+        of.cloned().unwrap_or_default()
+    }
+
     /// Readable when somebody has come.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()

@@ -1,11 +1,13 @@
 //! Fencing of other nodes, and the watchdog of this one, in the role.
 
 use super::Role;
+use super::carrier::PORT;
 use super::machine::Machine;
 use crate::agreement::{Decided, Fenced, Written};
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::config::Fence;
 use crate::fence::nodes::Nodes;
+use crate::fence::silence::Silence;
 use crate::fence::watchdog::{Here, Watchdog};
 use crate::life::{Shown, Wish};
 use part::report::{Grade, NumberRow, Subject};
@@ -16,6 +18,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(super) struct Fencing {
     pub(super) nodes: Nodes,
+    silence: Silence,
     /// The nodes that this node has to fence.
     wanted: BTreeMap<String, Vec<Fence>>,
     watchdog: Watchdog,
@@ -31,7 +34,16 @@ impl Role {
                 self.fencing.nodes.forget(&name, now);
             }
         }
-        self.fencing.wanted = self.agreement.to_fence(&self.guests, now_ns);
+        let mut wanted = self.agreement.to_fence(&self.guests, now_ns);
+        let Fencing { nodes, silence, .. } = &mut self.fencing;
+        silence.retain(|name| wanted.contains_key(name));
+        let carrier = self.moves.carrier.as_ref();
+        wanted.retain(|name, _| {
+            let at = carrier.map(|one| one.addresses(name)).unwrap_or_default();
+            let since = self.agreement.gone_since(name).unwrap_or(now);
+            nodes.runs(name) || silence.allows(name, since, &at, PORT, now)
+        });
+        self.fencing.wanted = wanted;
         self.fencing.nodes.fence(&self.fencing.wanted, now);
         for (node, fenced) in self.fencing.nodes.turn(now) {
             self.agreement.set_fenced(&node, fenced);
@@ -67,7 +79,8 @@ impl Role {
     pub(super) fn fencing_due(&self) -> impl Iterator<Item = u64> {
         let nodes = self.fencing.nodes.deadline(&self.fencing.wanted);
         let watchdog = self.fencing.watchdog.deadline(&self.fencing.here);
-        nodes.into_iter().chain(watchdog)
+        let silence = self.fencing.silence.deadline(boottime_ms());
+        nodes.into_iter().chain(watchdog).chain(silence)
     }
 
     /// The role ends in good order. A node without guests is not fenced, and needs no watchdog.
@@ -132,6 +145,10 @@ impl Role {
             Fenced::No if !has_method => format!("none: it has no line `fence`. {SAFE}"),
             Fenced::No if self.fencing.wanted.contains_key(name) => {
                 "not now: it was fenced less than 5 minutes ago".to_owned()
+            }
+            Fenced::No if self.fencing.silence.has_responded(name) => {
+                "not yet: its machine responds. It is fenced when the leases of its guests end"
+                    .to_owned()
             }
             Fenced::No => "not by this node".to_owned(),
         };

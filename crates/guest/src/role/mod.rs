@@ -11,7 +11,7 @@ mod moves;
 pub mod report;
 mod talk;
 
-use crate::agreement::{Agreement, Decided, Local, Order, Told, Written};
+use crate::agreement::{self, Agreement, Decided, Local, Order, Told, Written};
 use crate::check::Checker;
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::config::{Fence, Guest, Guests};
@@ -26,7 +26,9 @@ use machine::Machine;
 use moves::Moves;
 use part::codec;
 use part::report::Report;
-use part::role::{LeaseNews, UsedVolume, UsedVolumes, VolumeNews, VolumeState, VolumeUse};
+use part::role::{
+    LeaseNews, UsedVolume, UsedVolumes, VolumeNews, VolumeState, VolumeUse, WantedLease,
+};
 use part::voice::write_error;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
@@ -62,8 +64,8 @@ pub struct Place {
 /// What is to be told to others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Says {
-    /// All leases that are wanted, with their ranks, if they have changed. Zero: only watched.
-    pub leases: Option<Vec<(String, u32)>>,
+    /// All leases that are wanted or watched, if they have changed.
+    pub leases: Option<Vec<WantedLease>>,
     /// Records to be written.
     pub records: Vec<Written>,
     /// The volumes that are used, if they have changed.
@@ -101,7 +103,7 @@ pub struct Role {
 /// What was told, and what is to be.
 #[derive(Debug, Default)]
 struct Said {
-    leases: Vec<(String, u32)>,
+    leases: Vec<WantedLease>,
     used: Vec<UsedVolume>,
     /// Records on their way, and when they were sent.
     records: BTreeMap<String, (Written, u64)>,
@@ -301,9 +303,10 @@ impl Role {
     fn tell(&mut self, told: Told, now: u64) {
         let said = &mut self.said;
         let is_new = std::mem::take(&mut said.is_new);
-        if is_new || said.leases != told.leases {
-            said.leases.clone_from(&told.leases);
-            said.next.leases = Some(told.leases);
+        let leases = agreement::wanted(&told.leases, &self.guests);
+        if is_new || said.leases != leases {
+            said.leases.clone_from(&leases);
+            said.next.leases = Some(leases);
         }
         said.records.retain(|name, (sent, _)| {
             let mut wanted = told.records.iter();

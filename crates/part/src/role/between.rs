@@ -80,6 +80,8 @@ pub struct WantedLease {
     pub rank: u32,
     /// It is not wanted, but what becomes of it is.
     pub watch: bool,
+    /// How long a renewal of it is good, milliseconds; zero: as the cluster does it.
+    pub valid_ms: u64,
 }
 
 /// Leases. Those that are not named are not held.

@@ -106,6 +106,7 @@ impl Actor {
             name: NAME.to_owned(),
             rank: self.random.below(RANKS) as u32,
             watch: false,
+            valid_ms: 0,
         }
     }
 
@@ -183,6 +184,7 @@ impl Actor {
                 epoch,
                 number,
                 value: epoch.0.to_be_bytes().to_vec(),
+                frees: String::new(),
             };
             if let Ok(Answer::Done) = engine.propose(Body::Record(record)).await {
                 let mut table = lock(&common.leases);

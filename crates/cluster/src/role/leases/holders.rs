@@ -74,15 +74,14 @@ impl Holders {
     /// leader was confirmed in this run. Before that, an epoch of an earlier run may be
     /// unknown, and its release may be in progress.
     pub(crate) fn begin(&mut self, state: &State) {
-        for WantedLease { name, .. } in &self.wanted {
+        for WantedLease { name, valid_ms, .. } in &self.wanted {
             self.by_name.entry(name.clone()).or_insert_with(|| {
                 let seen = state.lease(name).map(|lease| lease.epoch);
-                Holder::new(
-                    self.me,
-                    name.clone(),
-                    self.valid_ms,
-                    seen.unwrap_or_default(),
-                )
+                let valid_ms = match valid_ms {
+                    0 => self.valid_ms,
+                    other => *other,
+                };
+                Holder::new(self.me, name.clone(), valid_ms, seen.unwrap_or_default())
             });
         }
     }

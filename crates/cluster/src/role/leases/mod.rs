@@ -29,6 +29,8 @@ const VALID_MS: u64 = 5000;
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Maximum number of concurrent requests.
 const OPEN_MAX: usize = 64;
+/// The format from which a record may free the leases of a machine that is off.
+const FREES_FORMAT: u32 = 3;
 /// How often holders look, where nothing happens before.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -115,8 +117,12 @@ pub(super) async fn run<M: Machine, N: Network>(
 pub(super) async fn record<M: Machine, N: Network>(
     shared: Arc<RoleState<M, N>>,
     ask: u64,
-    record: LeaseRecord,
+    mut record: LeaseRecord,
 ) {
+    if shared.engine.state().format() < FREES_FORMAT {
+        // Its leases end by themselves.
+        record.frees.clear();
+    }
     let outcome = match shared.engine.propose(Body::Record(record)).await {
         Ok(Answer::Refused(refusal)) => Recorded::Refused {
             words: refusal.to_string(),

@@ -513,7 +513,13 @@ const LEASE: &str = "address/www";
 fn wants(seat: &Seat, rank: u32) {
     let name = LEASE.to_owned();
     let watch = false;
-    let wish = vec![WantedLease { name, rank, watch }];
+    let valid_ms = 0;
+    let wish = vec![WantedLease {
+        name,
+        rank,
+        watch,
+        valid_ms,
+    }];
     seat.machine.borrow().tell(wants_leases(wish));
 }
 
@@ -579,6 +585,7 @@ async fn record(seat: &Seat, epoch: u64, value: &[u8]) -> Recorded {
         epoch: Epoch(epoch),
         number: 1,
         value: value.to_vec(),
+        frees: String::new(),
     };
     machine.tell(News::Records { ask, record });
     loop {
@@ -602,6 +609,7 @@ fn the_record_of_a_lease_is_its_holders_and_the_next_one_has_it() {
             name: LEASE.to_owned(),
             rank: 250,
             watch: true,
+            valid_ms: 0,
         }];
         seats[1].machine.borrow().tell(wants_leases(watch));
         let known = |at: usize| seats[at].machine.borrow().shows().held.first().cloned();

@@ -1,0 +1,189 @@
+//! Whether the machine of a node responds at all. A node whose lease has ended may be busy: its
+//! kernel still responds to connections. It is fenced at once only if nothing of it does, and
+//! otherwise when the leases of its guests have ended as well.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
+use std::time::Duration;
+
+/// How long a node is spared whose machine responds, from when it was gone, milliseconds: until the
+/// leases of its guests have ended.
+const SPARED_MS: u64 = 6_000;
+/// How long a kernel may take to respond.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// How soon one that responded is asked again, milliseconds.
+const AGAIN_MS: u64 = 500;
+/// How soon the replies are looked at, milliseconds.
+const LOOK_MS: u64 = 20;
+
+/// What is known about the machines of nodes that are gone.
+#[derive(Debug, Default)]
+pub struct Silence {
+    by_node: BTreeMap<String, Asked>,
+}
+
+#[derive(Debug)]
+enum Asked {
+    /// A reply of each address is under way: whether it is silent. So many were not.
+    Waits(Receiver<bool>, usize),
+    /// It responded: it is asked again at this time, milliseconds.
+    Responded(u64),
+    Silent,
+}
+
+impl Silence {
+    /// Forgets all nodes but these.
+    pub fn retain(&mut self, is_gone: impl Fn(&str) -> bool) {
+        self.by_node.retain(|node, _| is_gone(node));
+    }
+
+    /// Returns whether a node may be fenced that is gone since then. `at` is where its role would be.
+    pub fn allows(&mut self, node: &str, since: u64, at: &[IpAddr], port: u16, now: u64) -> bool {
+        if now >= since.saturating_add(SPARED_MS) {
+            return true;
+        }
+        let asked = match self.by_node.remove(node) {
+            None => ask(at, port),
+            Some(Asked::Responded(again)) if now >= again => ask(at, port),
+            Some(asked) => asked,
+        };
+        let asked = heard(asked, now);
+        let is_silent = matches!(asked, Asked::Silent);
+        self.by_node.insert(node.to_owned(), asked);
+        is_silent
+    }
+
+    /// Whether the machine of a node responded when it was asked last.
+    pub fn has_responded(&self, node: &str) -> bool {
+        matches!(self.by_node.get(node), Some(Asked::Responded(_)))
+    }
+
+    /// When [`Silence::allows`] may say something else, milliseconds.
+    pub fn deadline(&self, now: u64) -> Option<u64> {
+        let all = self.by_node.values().filter_map(|asked| match asked {
+            Asked::Waits(..) => Some(now + LOOK_MS),
+            Asked::Responded(again) => Some(*again),
+            Asked::Silent => None,
+        });
+        all.min()
+    }
+}
+
+/// Takes the replies that have come.
+fn heard(asked: Asked, now: u64) -> Asked {
+    let Asked::Waits(replies, mut responded) = asked else {
+        return asked;
+    };
+    loop {
+        match replies.try_recv() {
+            Ok(is_silent) => responded += usize::from(!is_silent),
+            Err(TryRecvError::Empty) => return Asked::Waits(replies, responded),
+            Err(TryRecvError::Disconnected) if responded == 0 => return Asked::Silent,
+            Err(TryRecvError::Disconnected) => return Asked::Responded(now + AGAIN_MS),
+        }
+    }
+}
+
+/// Connects to each address, on a thread of its own.
+fn ask(at: &[IpAddr], port: u16) -> Asked {
+    let (sender, replies) = channel();
+    // Of a node without an address nothing can be said.
+    let mut responded = usize::from(at.is_empty());
+    for address in at {
+        let (sender, at) = (sender.clone(), SocketAddr::new(*address, port));
+        let spawned = thread::Builder::new()
+            .name("guest/silence".to_owned())
+            .spawn(move || {
+                // Where nobody waits for it any more it is of no use.
+                let _ = sender.send(is_silent(at));
+            });
+        responded += usize::from(spawned.is_err());
+    }
+    Asked::Waits(replies, responded)
+}
+
+/// Whether nothing responds there. A refusal is a response; that this machine cannot ask is none of
+/// the other's.
+fn is_silent(at: SocketAddr) -> bool {
+    match TcpStream::connect_timeout(&at, PATIENCE) {
+        Ok(_) => false,
+        Err(error) => matches!(
+            error.kind(),
+            ErrorKind::TimedOut | ErrorKind::HostUnreachable
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::eventually;
+    use std::net::TcpListener;
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    fn known(silence: &mut Silence, at: &[IpAddr], port: u16) -> bool {
+        let mut allows = false;
+        let known = || {
+            allows = silence.allows("beta", 1000, at, port, 1100);
+            allows || matches!(silence.by_node.get("beta"), Some(Asked::Responded(_)))
+        };
+        assert!(eventually(SOON, known));
+        allows
+    }
+
+    #[test]
+    fn a_machine_that_accepts_or_refuses_is_spared_and_asked_again() {
+        let here = [IpAddr::from([127, 0, 0, 1])];
+        let listener = TcpListener::bind((here[0], 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut silence = Silence::default();
+        assert!(!known(&mut silence, &here, port));
+        assert_eq!(silence.deadline(1100), Some(1100 + AGAIN_MS));
+        drop(listener);
+        silence.retain(|_| false);
+        assert!(!known(&mut silence, &here, port));
+        // Not for ever: then the leases of its guests have ended.
+        assert!(!silence.allows("beta", 1000, &here, port, 999 + SPARED_MS));
+        assert!(silence.allows("beta", 1000, &here, port, 1000 + SPARED_MS));
+    }
+
+    #[test]
+    fn one_whose_addresses_are_all_silent_is_not_spared() {
+        // A listener whose queue is full drops what comes.
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let full = full_listener();
+        let port = full.0.local_addr().unwrap().port();
+        let mut silence = Silence::default();
+        assert!(known(&mut silence, &[here], port));
+        assert_eq!(silence.deadline(1100), None);
+        // One that responds at another address is there.
+        silence.retain(|_| false);
+        let other = IpAddr::from([127, 0, 0, 2]);
+        assert!(!known(&mut silence, &[here, other], port));
+    }
+
+    #[test]
+    fn of_a_node_without_an_address_nothing_is_known() {
+        let mut silence = Silence::default();
+        assert!(!silence.allows("beta", 1000, &[], 1, 1100));
+        assert!(!silence.allows("beta", 1000, &[], 1, 1200));
+    }
+
+    fn full_listener() -> (TcpListener, Vec<std::net::TcpStream>) {
+        use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
+        let fd = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&fd, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        listen(&fd, 0).unwrap();
+        let listener = TcpListener::from(fd);
+        let at = listener.local_addr().unwrap();
+        let mut held = Vec::new();
+        while let Ok(one) = TcpStream::connect_timeout(&at, Duration::from_millis(500)) {
+            held.push(one);
+        }
+        (listener, held)
+    }
+}
