@@ -38,6 +38,25 @@ pub enum Message {
         /// It gives them away.
         drained: bool,
     },
+    /// Asks how a guest is, in words; a refusal says why it has not moved.
+    How {
+        /// The guest.
+        #[serde(with = "Name")]
+        name: String,
+    },
+    /// An order for another node.
+    At {
+        /// The node.
+        #[serde(with = "Name")]
+        node: String,
+        /// The order.
+        order: Box<Message>,
+    },
+    /// Asks what became of an order for another node.
+    Sent {
+        /// As the answer to the order had it.
+        number: u64,
+    },
 }
 
 /// Asks how a node is fenced. The answer is [`Fences`].
@@ -72,9 +91,22 @@ impl AskFences {
 pub struct Answer {
     /// It is being carried out.
     pub good: bool,
-    /// Why not.
+    /// Why not, or what was asked for.
     #[serde(with = "Words")]
     pub words: String,
+    /// It is on its way to another node: the number to ask with; zero: it is not.
+    #[serde(default)]
+    pub waits: u64,
+}
+
+impl Answer {
+    /// Of an order that is carried out here, or is not.
+    pub fn of(done: Result<String, String>) -> Answer {
+        let good = done.is_ok();
+        let (Ok(words) | Err(words)) = done;
+        let waits = 0;
+        Answer { good, words, waits }
+    }
 }
 
 impl Message {

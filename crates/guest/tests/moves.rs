@@ -2,7 +2,7 @@
 //! leases, is the test. The guest has no system and no disk: its firmware goes on looking.
 
 use guest::config::{Boot, Console, Firmware, Guest, Guests, Migrate, Order};
-use guest::message::Message;
+use guest::message::{Answer, Message};
 use guest::role::carrier::Trusted;
 use guest::role::report::{GUEST, NOT_MOVED, RUNNING};
 use guest::role::{Place, Role};
@@ -334,6 +334,22 @@ impl Site {
         assert!(answer.good, "{}", answer.words);
     }
 
+    /// Gives an order for another node, until that has answered.
+    fn order_at(&mut self, index: usize, node: &str, order: Message) -> Answer {
+        let (node, order) = (node.to_owned(), Box::new(order));
+        let mut answer = self.roles[index].order(&Message::At { node, order });
+        let answered = eventually(PATIENCE, || {
+            self.turn();
+            if answer.waits != 0 {
+                let number = answer.waits;
+                answer = self.roles[index].order(&Message::Sent { number });
+            }
+            answer.waits == 0
+        });
+        assert!(answered, "no answer");
+        answer
+    }
+
     /// What happened at a node, in words.
     fn events(&self, index: usize) -> String {
         let events = self.subject(index).events;
@@ -393,6 +409,48 @@ fn a_guest_moves_to_and_fro_and_never_starts_again() {
     let starts = |index| site.events(index).matches("started, as process").count();
     // Once at first, and once for each time that it came.
     assert_eq!((starts(0), starts(1)), (2, 2));
+}
+
+#[test]
+fn an_order_goes_to_the_node_that_has_the_guest() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(9, 0);
+    let name = || "mail".to_owned();
+    let how = site.order_at(1, "alpha", Message::How { name: name() });
+    assert_eq!((how.good, &*how.words), (true, "guest mail is running"));
+    let to = |node: &str| Message::Move {
+        name: name(),
+        node: node.to_owned(),
+    };
+    let refused = site.order_at(1, "alpha", to("gamma"));
+    assert!(
+        !refused.good && refused.words.contains("names alpha, beta"),
+        "{refused:?}"
+    );
+    let nobody = site.order_at(1, "gamma", to("beta"));
+    assert!(
+        !nobody.good && nobody.words.starts_with("node gamma: "),
+        "{nobody:?}"
+    );
+    let twice = Message::At {
+        node: "beta".to_owned(),
+        order: Box::new(to("beta")),
+    };
+    assert!(!site.order_at(1, "alpha", twice).good);
+    assert!(!site.roles[1].order(&Message::Sent { number: 77 }).good);
+    assert!(site.order_at(1, "alpha", to("beta")).good);
+    site.until("moves", |site| site.runs(1) && site.process(0) == 0);
+    let kills = true;
+    let stopped = site.order_at(
+        0,
+        "beta",
+        Message::Stop {
+            name: name(),
+            kills,
+        },
+    );
+    assert!(stopped.good, "{stopped:?}");
+    site.until("stops", |site| site.process(1) == 0);
 }
 
 #[test]

@@ -274,7 +274,7 @@ impl Agreement {
     }
 
     /// Whether a node gives its guests away, as it wrote down.
-    fn has_drained(&self, node: &str) -> bool {
+    pub fn has_drained(&self, node: &str) -> bool {
         let lease = self.leases.get(&lease_of_node(node));
         let record = lease.and_then(|lease| NodeRecord::decode(&lease.record));
         record.is_some_and(|record| record.drained)

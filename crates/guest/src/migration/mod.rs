@@ -42,6 +42,8 @@ pub enum Hello {
         /// The number of the move.
         number: u64,
     },
+    /// An order of an operator at the other node. The answer is [`crate::message::Answer`].
+    Order(crate::message::Message),
 }
 
 /// The wish to move a guest.

@@ -5,6 +5,7 @@
 //! role finds them.
 
 pub mod carrier;
+mod far;
 mod fencing;
 mod machine;
 mod moves;
@@ -95,6 +96,7 @@ pub struct Role {
     killed: BTreeSet<String>,
     volumes: BTreeMap<String, VolumeState>,
     moves: Moves,
+    far: far::Far,
     set: OwnedFd,
     said: Said,
     fencing: fencing::Fencing,
@@ -130,6 +132,7 @@ impl Role {
             killed: BTreeSet::new(),
             volumes: BTreeMap::new(),
             moves: Moves::default(),
+            far: far::Far::default(),
             set,
             said: Said {
                 is_new: true,
@@ -206,6 +209,7 @@ impl Role {
         let at = all
             .chain(self.fencing_due())
             .chain(self.moves_due())
+            .chain(self.far.due())
             .min()?;
         let left = at.saturating_sub(boottime_ms());
         Some(Instant::now() + Duration::from_millis(left))
@@ -252,6 +256,7 @@ impl Role {
         self.decided = decided;
         self.see_not_taken(now);
         self.lead_moves(now);
+        self.far.lead(now);
         let wishes: Vec<(Wish, Option<u64>)> = { self.machines.keys() }
             .map(|name| (self.wish(name), self.epoch_of(name)))
             .collect();
@@ -371,6 +376,7 @@ impl Role {
         let add_in = |fd| add(fd, EventFlags::IN);
         self.fencing.nodes.watched().for_each(add_in);
         self.moves_wake().into_iter().for_each(add_in);
+        self.far.wakes().for_each(add_in);
     }
 
     /// The cluster tells what it knows.
@@ -391,20 +397,29 @@ impl Role {
 
     /// Does what an operator wants.
     pub fn order(&mut self, message: &Message) -> Answer {
+        let answer = match message {
+            Message::At { node, order } if *node != self.guests.me => self.send(node, order),
+            Message::At { order, .. } => self.carry_out(order),
+            Message::Sent { number } => self.sent(*number),
+            message => self.carry_out(message),
+        };
+        self.turn();
+        answer
+    }
+
+    /// Does what an operator of this node or of another one wants here.
+    fn carry_out(&mut self, message: &Message) -> Answer {
         let done = match message {
             Message::Start { name } => self.start(name),
             Message::Stop { name, kills } => self.stop(name, *kills),
             Message::Move { name, node } => self.move_to(name, node),
             Message::Drain { drained } => self.drain(*drained),
+            Message::How { name } => return Answer::of(report::how(self, name)),
+            Message::At { .. } | Message::Sent { .. } => {
+                Err("an order goes to one node, and not on from there".to_owned())
+            }
         };
-        self.turn();
-        match done {
-            Ok(()) => Answer {
-                good: true,
-                words: String::new(),
-            },
-            Err(words) => Answer { good: false, words },
-        }
+        Answer::of(done.map(|()| String::new()))
     }
 
     fn start(&mut self, name: &str) -> Result<(), String> {

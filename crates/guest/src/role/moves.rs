@@ -443,6 +443,7 @@ impl Role {
                 }
             }
             Hello::Ask(ask) => self.asked(*ask, &came.from, &came.give, now),
+            Hello::Order(order) => self.ordered(&order, &came.give),
         }
     }
 

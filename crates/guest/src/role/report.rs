@@ -49,7 +49,11 @@ pub(super) fn of(role: &Role) -> Report {
         let subject = Subject::new(NODE, &name).label("node");
         let is_me = name == role.guests.me || name == THIS_NODE;
         let subject = subject.number("here", u64::from(is_me));
-        let subject = match (is_there, is_me && role.agreement.is_drained()) {
+        let is_drained = match is_me {
+            true => role.agreement.is_drained(),
+            false => role.agreement.has_drained(&name),
+        };
+        let subject = match (is_there, is_drained) {
             (true, true) => subject.state("drained", Grade::Standby),
             (true, false) => subject.state("takes guests", Grade::Good),
             (false, _) => subject.state("away", Grade::Bad),
@@ -62,6 +66,38 @@ pub(super) fn of(role: &Role) -> Report {
         subjects,
         rows: rows(),
     }
+}
+
+/// How a guest is here, in words.
+///
+/// # Errors
+/// Why it has not moved.
+pub(super) fn how(role: &Role, name: &str) -> Result<String, String> {
+    let report = of(role);
+    let subject = report.find(GUEST, name);
+    let subject = subject.ok_or_else(|| format!("there is no guest '{name}'"))?;
+    match subject.words(NOT_MOVED) {
+        Some(why) => Err(format!("guest {name} has not moved {why}")),
+        None => Ok(words_of(subject)),
+    }
+}
+
+/// The state of a guest, and why.
+pub fn words_of(subject: &Subject) -> String {
+    let why = match subject.why.as_str() {
+        "" => String::new(),
+        why => format!(": {why}"),
+    };
+    let figures = figures(subject).unwrap_or_default();
+    let (name, word) = (&subject.name, &subject.state.word);
+    format!("guest {name} is {word}{why}{figures}")
+}
+
+/// How far its move is, in MiB.
+fn figures(subject: &Subject) -> Option<String> {
+    let mib = |name| subject.value(name).map(|bytes| bytes >> 20);
+    let (sent, remaining, rate) = (mib(SENT)?, mib(REMAINING)?, mib(RATE)?);
+    (sent > 0).then(|| format!("; {sent} MiB sent, {remaining} MiB left, {rate} MiB/s"))
 }
 
 fn rows() -> Vec<NumberRow> {

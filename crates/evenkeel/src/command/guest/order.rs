@@ -5,7 +5,7 @@ use crate::command::status::{ANSWER_LIMIT, ask, not_known};
 use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{Answer, Message as OfGuest};
-use guest::role::report::{GUEST, NODE, NOT_MOVED, ON, RATE, REMAINING, RUNNING, SENT, THIS_NODE};
+use guest::role::report::{self, GUEST, NODE, NOT_MOVED, ON, RUNNING, THIS_NODE};
 use part::codec;
 use part::report::{Grade, Report, Subject};
 use part::role::Message;
@@ -13,6 +13,8 @@ use std::io::{Write, stderr};
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 
+/// How often the answer of another node is asked for.
+const FAR_EVERY: Duration = Duration::from_millis(20);
 /// How often the progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a start may take until it is left to itself.
@@ -26,17 +28,48 @@ const FILL_AGAIN: Duration = Duration::from_secs(2);
 /// How long the cluster may take to record an order.
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
-fn tell(instance: &Instance, message: &OfGuest) -> Result<(), String> {
+/// Gives an order, also one for another node. Returns what was asked for.
+fn tell(instance: &Instance, message: &OfGuest) -> Result<String, String> {
+    let mut answer = told(instance, message)?;
+    while answer.waits != 0 {
+        std::thread::sleep(FAR_EVERY);
+        let number = answer.waits;
+        answer = told(instance, &OfGuest::Sent { number })?;
+    }
+    match answer.good {
+        true => Ok(answer.words),
+        false => Err(answer.words),
+    }
+}
+
+fn told(instance: &Instance, message: &OfGuest) -> Result<Answer, String> {
     let message = Message::Part(Box::new(message.envelope()));
     let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
     let Message::Answer { bytes } = &answer.message else {
         return Err(not_known(instance));
     };
-    match codec::decode::<Answer>(bytes) {
-        Ok(Answer { good: true, .. }) => Ok(()),
-        Ok(answer) => Err(answer.words),
-        Err(_) => Err(not_known(instance)),
+    codec::decode::<Answer>(bytes).map_err(|_| not_known(instance))
+}
+
+/// The node on which a guest is, if it is another one.
+fn elsewhere(report: &Report, name: &str) -> Option<String> {
+    let on = find(report, name).ok()?.words(ON).unwrap_or_default();
+    let here = { report.of_kind(NODE) }.find(|one| one.value("here") == Some(1));
+    let is_here = on.is_empty() || here.is_some_and(|here| here.name == on);
+    (!is_here && on != THIS_NODE).then(|| on.to_owned())
+}
+
+/// An order about a guest, for the node on which it is.
+fn at(report: &Report, name: &str, order: OfGuest) -> OfGuest {
+    match elsewhere(report, name) {
+        Some(node) => of(node, order),
+        None => order,
     }
+}
+
+fn of(node: String, order: OfGuest) -> OfGuest {
+    let order = Box::new(order);
+    OfGuest::At { node, order }
 }
 
 /// Shows what changes until something is so.
@@ -75,23 +108,23 @@ enum Look<T> {
 
 /// The state of a guest, and why.
 fn words_of(report: &Report, name: &str) -> Result<String, String> {
-    let subject = find(report, name)?;
-    let why = match subject.why.as_str() {
-        "" => String::new(),
-        why => format!(": {why}"),
-    };
-    let figures = figures(subject).unwrap_or_default();
-    Ok(format!(
-        "guest {name} is {}{why}{figures}",
-        subject.state.word
-    ))
+    Ok(report::words_of(find(report, name)?))
 }
 
-/// How far its move is, in MiB.
-fn figures(subject: &Subject) -> Option<String> {
-    let mib = |name| subject.value(name).map(|bytes| bytes >> 20);
-    let (sent, remaining, rate) = (mib(SENT)?, mib(REMAINING)?, mib(RATE)?);
-    (sent > 0).then(|| format!("; {sent} MiB sent, {remaining} MiB left, {rate} MiB/s"))
+/// The same of a guest that may be at another node.
+///
+/// # Errors
+/// Why it has not moved.
+fn how(instance: &Instance, report: &Report, name: &str) -> Result<String, String> {
+    let Some(node) = elsewhere(report, name) else {
+        return match find(report, name)?.words(NOT_MOVED) {
+            Some(why) => Err(format!("guest {name} has not moved {why}")),
+            None => words_of(report, name),
+        };
+    };
+    let name = name.to_owned();
+    std::thread::sleep(LOOK_EVERY * 4);
+    tell(instance, &of(node, OfGuest::How { name }))
 }
 
 pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
@@ -122,7 +155,7 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
         name: name.clone(),
         kills,
     };
-    tell(&instance, &order)?;
+    tell(&instance, &at(&report, &name, order))?;
     wait(matches, STOP_LIMIT, |report| {
         let Some(subject) = report.find(GUEST, &name) else {
             return Ok(Look::Done(format!("guest {name} is stopped\n")));
@@ -143,57 +176,64 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
         name: name.clone(),
         node: node.clone(),
     };
-    tell(&instance, &order)?;
+    tell(&instance, &at(&report, &name, order))?;
     wait(matches, STOP_LIMIT, |report| {
         let subject = find(report, &name)?;
-        let on = subject.words(ON).unwrap_or_default();
-        match (on == node, subject.words(NOT_MOVED)) {
-            (true, _) => Ok(Look::Done(format!("guest {name} is on {node}\n"))),
-            (false, Some(why)) => Err(format!("guest {name} has not moved {why}")),
-            (false, None) => Ok(Look::Not(words_of(report, &name)?)),
+        match subject.words(ON) == Some(node.as_str()) {
+            true => Ok(Look::Done(format!("guest {name} is on {node}\n"))),
+            false => Ok(Look::Not(how(&instance, report, &name)?)),
         }
     })
 }
 
-/// The name of this node, if one was given and it is another one, is a mistake.
-fn check_node(matches: &ArgMatches, report: &Report) -> Result<String, String> {
-    let here = report
-        .subjects
-        .iter()
-        .find(|one| one.kind == NODE && one.value("here") == Some(1));
+/// The node of the command, and whether it is this one.
+fn the_node(matches: &ArgMatches, report: &Report) -> Result<(String, bool), String> {
+    let mut nodes = report.of_kind(NODE);
+    let here = nodes.find(|one| one.value("here") == Some(1));
     let here = here.map(|one| one.name.clone());
-    let here = here.ok_or("no guest may run on this node: no line `prefer` names it")?;
-    match matches.get_one::<String>("NODE") {
-        Some(node) if *node != here => {
-            Err(format!("this node is {here}: run the command on {node}"))
-        }
-        _ => Ok(here),
+    let Some(node) = matches.get_one::<String>("NODE") else {
+        let here = here.ok_or("no guest may run on this node: no line `prefer` names it")?;
+        return Ok((here, true));
+    };
+    match report.find(NODE, node) {
+        Some(_) => Ok((node.clone(), here.as_ref() == Some(node))),
+        None => Err(format!(
+            "no guest may run on node '{node}': no line `prefer` names it"
+        )),
+    }
+}
+
+/// An order to a node.
+fn to(node: &str, is_here: bool, order: OfGuest) -> OfGuest {
+    match is_here {
+        true => order,
+        false => of(node.to_owned(), order),
     }
 }
 
 pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
     let (instance, report) = asked(matches)?;
-    let here = check_node(matches, &report)?;
-    tell(&instance, &OfGuest::Drain { drained: true })?;
+    let (node, is_here) = the_node(matches, &report)?;
+    let drained = true;
+    tell(&instance, &to(&node, is_here, OfGuest::Drain { drained }))?;
     wait(matches, RECORD_LIMIT, |report| {
-        is_drained(report, &here, true)
+        is_drained(report, &node, true)
     })?;
     wait(matches, STOP_LIMIT, |report| {
+        let has = |one: &&Subject| match is_here {
+            true => one.value("process").is_some_and(|pid| pid > 0),
+            false => one.words(ON) == Some(node.as_str()),
+        };
         let left: Vec<&str> = { report.of_kind(GUEST) }
-            .filter(|one| one.value("process").is_some_and(|pid| pid > 0))
+            .filter(has)
             .map(|one| one.name.as_str())
             .collect();
         match left[..] {
             [] => Ok(Look::Done(())),
             _ => {
                 let words = |name: &&str| {
-                    let why = find(report, name)?.words(NOT_MOVED);
-                    match why {
-                        Some(why) => Ok(format!(
-                            "guest {name} has not moved {why}; it is tried again in a minute"
-                        )),
-                        None => words_of(report, name),
-                    }
+                    let how = how(&instance, report, name);
+                    how.or_else(|why| Ok(format!("{why}; it is tried again in a minute")))
                 };
                 let words: Result<Vec<String>, String> = left.iter().map(words).collect();
                 Ok(Look::Not(words?.join("\n")))
@@ -208,7 +248,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
     Ok(format!(
         "{}{} has no guests and takes none\n",
         down.collect::<String>(),
-        named(&here)
+        named(&node)
     ))
 }
 
@@ -236,12 +276,13 @@ pub(super) fn fill(matches: &ArgMatches) -> Result<String, String> {
 
 fn filled(matches: &ArgMatches) -> Result<String, String> {
     let (instance, report) = asked(matches)?;
-    let here = check_node(matches, &report)?;
-    tell(&instance, &OfGuest::Drain { drained: false })?;
+    let (node, is_here) = the_node(matches, &report)?;
+    let drained = false;
+    tell(&instance, &to(&node, is_here, OfGuest::Drain { drained }))?;
     wait(matches, RECORD_LIMIT, |report| {
-        is_drained(report, &here, false)
+        is_drained(report, &node, false)
     })?;
-    Ok(format!("{} takes guests again\n", named(&here)))
+    Ok(format!("{} takes guests again\n", named(&node)))
 }
 
 fn is_drained(report: &Report, here: &str, drained: bool) -> Result<Look<()>, String> {

@@ -1,0 +1,170 @@
+//! Orders of an operator for another node: they go there on a connection of [`super::carrier`], and
+//! the operator asks what became of them.
+
+use super::Role;
+use super::carrier::Line;
+use crate::clock::boottime_ms;
+use crate::message::{Answer, Message};
+use crate::migration::{Hello, MESSAGE_BYTES_MAX, frame, take_frame};
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::SyncSender;
+
+/// How long the other node may take, milliseconds.
+const ANSWER_MAX_MS: u64 = 10_000;
+/// How long an answer is kept that nobody asks for, milliseconds.
+const KEPT_MS: u64 = 60_000;
+/// Orders that are under way, or whose answer nobody has asked for.
+const ORDERS_MAX: usize = 64;
+
+/// The orders.
+#[derive(Debug, Default)]
+pub(super) struct Far {
+    last: u64,
+    orders: BTreeMap<u64, Sent>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    node: String,
+    /// None: it has been answered.
+    waits: Option<Waits>,
+    answer: Answer,
+    /// When it was sent, milliseconds.
+    at: u64,
+}
+
+#[derive(Debug)]
+struct Waits {
+    socket: UnixStream,
+    line: Line,
+    came: Vec<u8>,
+}
+
+impl Far {
+    /// The descriptors that it waits for.
+    pub(super) fn wakes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let waits = self.orders.values().filter_map(|one| one.waits.as_ref());
+        waits.map(|waits| waits.socket.as_fd())
+    }
+
+    /// When [`Far::lead`] has something to do, milliseconds.
+    pub(super) fn due(&self) -> Option<u64> {
+        let limit = |sent: &Sent| match sent.waits {
+            Some(_) => sent.at + ANSWER_MAX_MS,
+            None => sent.at + KEPT_MS,
+        };
+        self.orders.values().map(limit).min()
+    }
+
+    /// Takes the answers that have come.
+    pub(super) fn lead(&mut self, now: u64) {
+        self.orders.retain(|_, sent| now < sent.at + KEPT_MS);
+        for sent in self.orders.values_mut() {
+            let Some(waits) = &mut sent.waits else {
+                continue;
+            };
+            let answer = match waits.read() {
+                Ok(None) if now < sent.at + ANSWER_MAX_MS => continue,
+                Ok(None) => Err("it did not respond in time".to_owned()),
+                Ok(Some(answer)) => Ok(answer),
+                Err(words) => Err(words),
+            };
+            let refused = |words| Answer::of(Err(format!("node {}: {words}", sent.node)));
+            sent.answer = answer.unwrap_or_else(refused);
+            sent.waits = None;
+        }
+    }
+}
+
+impl Waits {
+    fn read(&mut self) -> Result<Option<Answer>, String> {
+        let mut piece = [0; 4096];
+        while self.came.len() <= MESSAGE_BYTES_MAX {
+            if let Some(answer) = take_frame(&mut self.came)? {
+                return Ok(Some(answer));
+            }
+            match self.socket.read(&mut piece) {
+                Ok(0) => {
+                    let trouble = Some(self.line.trouble()).filter(|words| !words.is_empty());
+                    let closed = || "it has closed the connection".to_owned();
+                    return Err(trouble.unwrap_or_else(closed));
+                }
+                Ok(count) => self
+                    .came
+                    .extend_from_slice(piece.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Err("its answer is too long".to_owned())
+    }
+}
+
+impl Role {
+    /// Sends an order to another node.
+    pub(super) fn send(&mut self, node: &str, order: &Message) -> Answer {
+        let carrier = self.moves.carrier.as_ref().filter(|one| one.is_ready());
+        let Some(carrier) = carrier else {
+            return Answer::of(Err(format!(
+                "node {node}: this node knows no way to it yet"
+            )));
+        };
+        if self.far.orders.len() >= ORDERS_MAX {
+            return Answer::of(Err(
+                "too many orders for other nodes are under way".to_owned()
+            ));
+        }
+        let pair = UnixStream::pair();
+        let pair = pair.and_then(|(own, local)| own.set_nonblocking(true).map(|()| (own, local)));
+        let (socket, local) = match pair {
+            Ok(pair) => pair,
+            Err(error) => return Answer::of(Err(error.to_string())),
+        };
+        let line = carrier.dial(node, Hello::Order(order.clone()), local);
+        self.far.last += 1;
+        let came = Vec::new();
+        let answer = Answer {
+            waits: self.far.last,
+            ..Answer::of(Ok(String::new()))
+        };
+        let sent = Sent {
+            node: node.to_owned(),
+            waits: Some(Waits { socket, line, came }),
+            answer: answer.clone(),
+            at: boottime_ms(),
+        };
+        self.far.orders.insert(self.far.last, sent);
+        answer
+    }
+
+    /// What became of an order that was sent.
+    pub(super) fn sent(&mut self, number: u64) -> Answer {
+        self.far.lead(boottime_ms());
+        match self.far.orders.get(&number) {
+            None => Answer::of(Err("this role has not sent that order".to_owned())),
+            Some(sent) if sent.waits.is_some() => sent.answer.clone(),
+            Some(_) => {
+                let sent = self.far.orders.remove(&number);
+                sent.map_or_else(|| Answer::of(Ok(String::new())), |sent| sent.answer)
+            }
+        }
+    }
+
+    /// Carries out an order that came from another node.
+    pub(super) fn ordered(&mut self, order: &Message, give: &SyncSender<UnixStream>) {
+        let Ok((mut own, local)) = UnixStream::pair() else {
+            return;
+        };
+        if give.send(local).is_err() {
+            return;
+        }
+        let answer = self.carry_out(order);
+        // An answer has room in the socket; without one the other node says so.
+        let _ = own.set_nonblocking(true);
+        let _ = own.write_all(&frame(&answer));
+    }
+}
