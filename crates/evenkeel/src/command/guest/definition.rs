@@ -13,8 +13,7 @@ pub fn guest(command: Command) -> Command {
         .about("Show, start, stop and move guests")
         .long_about(
             "Shows the virtual machines of a running `evenkeel run` of the same user, and starts, stops and moves \
-             them. A guest runs on one node at a time; orders about a guest that runs are given on its node, which \
-             `list` names.",
+             them. A guest runs on one node at a time, which `list` names; an order goes to that node.",
         )
         .after_help(
             "Examples:\n  evenkeel guest list\n  evenkeel guest show mail\n  evenkeel guest stop mail\n  \
@@ -63,22 +62,22 @@ pub fn node(command: Command) -> Command {
     command
         .about("Take a node out of service for maintenance, and back")
         .long_about(
-            "`drain` moves all guests of this node to other nodes, one after the other, and takes no others until \
-             `fill`. Guests for which no other node has room shut down, and without a cluster all of them. Run it on \
-             the node itself. The unit evenkeel-guests.service does so when the machine is switched off.",
+            "`drain` moves all guests of a node to other nodes, one after the other, and the node takes no others \
+             until `fill`. Guests for which no other node has room shut down, and without a cluster all of them. \
+             Without a name it is this node. The unit evenkeel-guests.service does so when the machine is switched off.",
         )
-        .after_help("Examples:\n  evenkeel node drain\n  evenkeel node fill")
+        .after_help("Examples:\n  evenkeel node drain\n  evenkeel node fill\n  evenkeel node drain beta")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .arg(serving_files().num_args(1).global(true))
         .arg(process_id().global(true))
         .subcommands([
             Command::new("drain")
-                .about("Move all guests of this node away")
-                .arg(Arg::new("NODE").help("The name of this node, to be sure")),
+                .about("Move all guests of a node away")
+                .arg(Arg::new("NODE").help("The node; without it, this one")),
             Command::new("fill")
-                .about("Let this node take guests again")
+                .about("Let a node take guests again")
                 .arg(flag("wait", "Wait up to 10 minutes for the instance and its cluster"))
-                .arg(Arg::new("NODE").help("The name of this node, to be sure")),
+                .arg(Arg::new("NODE").help("The node; without it, this one")),
         ])
 }
