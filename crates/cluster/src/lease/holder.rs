@@ -90,6 +90,20 @@ impl Holder {
         self.rank = rank;
     }
 
+    /// Sets for how long renewals are to be good, milliseconds. A lease that was granted with another
+    /// validity is not held any more and requested anew.
+    pub fn set_valid_ms(&mut self, valid_ms: u64) {
+        self.valid_ms = valid_ms.clamp(super::VALID_MS_MIN, super::VALID_MS_MAX);
+        if self
+            .granted
+            .is_some_and(|(_, granted)| granted != self.valid_ms)
+        {
+            // The log grants the next epoch to this member, so nothing has to be released.
+            let _ = self.release();
+            self.want();
+        }
+    }
+
     /// Updates the lease from the log; to be called after each change.
     pub fn observe(&mut self, lease: Option<&Lease>) {
         let Some(lease) = lease else {
@@ -288,6 +302,34 @@ mod tests {
         assert_eq!(holder.held(Boottime(end.0 - 1)), Some(Epoch(1)));
         assert_eq!(holder.held(end), None);
         assert!(usable_ns(VALID_MS) < quarantine_ns(VALID_MS));
+    }
+
+    #[test]
+    fn another_validity_is_requested_with_a_new_epoch_and_the_old_one_is_not_used_any_more() {
+        let mut holder = holder();
+        holder.observe(Some(&lease(1)));
+        let now = Boottime(1_000);
+        let first = renewal(&mut holder, now);
+        holder.renewed(&first, now);
+        holder.set_valid_ms(VALID_MS);
+        assert_eq!(holder.held(now), Some(Epoch(1)));
+        holder.set_valid_ms(2 * VALID_MS);
+        assert_eq!(holder.held(now), None);
+        holder.observe(Some(&lease(1)));
+        let Some(Ask::Want(want)) = holder.due(now) else {
+            panic!("it is wanted anew");
+        };
+        assert_eq!((want.valid_ms, want.seen), (2 * VALID_MS, Epoch(1)));
+        let next = Lease {
+            valid_ms: 2 * VALID_MS,
+            ..lease(2)
+        };
+        holder.observe(Some(&next));
+        holder.set_valid_ms(2 * VALID_MS);
+        let again = renewal(&mut holder, now);
+        holder.renewed(&again, now);
+        assert_eq!(holder.held(now), Some(Epoch(2)));
+        assert_eq!(holder.until(), Some(now.after_ns(usable_ns(2 * VALID_MS))));
     }
 
     #[test]

@@ -33,6 +33,8 @@ const OTHERS: u32 = 1;
 const PREFIX: &str = "guest/";
 /// The prefix of the leases of nodes.
 const NODES: &str = "guest/@";
+/// How long a node to which a guest is to go may be gone, milliseconds.
+const AWAY_MS: u64 = 5_000;
 /// How long a renewal of the lease of a node is good where nodes are fenced, milliseconds: so a node
 /// that is gone is noticed before the leases of its guests end.
 const FENCED_VALID_MS: u64 = 1_000;
@@ -266,6 +268,13 @@ impl Agreement {
             true => lease.until_ns > now_ns || self.holds_a_guest(now_ns),
             false => lease.holder == node,
         })
+    }
+
+    /// Whether a node is gone for longer than one that is only busy.
+    fn is_away(&self, node: &str, now_ns: u64) -> bool {
+        let since = self.gone_since(node).unwrap_or(0);
+        let is_over = now_ns / 1_000_000 >= since.saturating_add(AWAY_MS);
+        !self.is_there(node, now_ns) && is_over
     }
 
     fn holds_a_guest(&self, now_ns: u64) -> bool {
@@ -595,7 +604,7 @@ impl Agreement {
     fn wanted(&self, name: &str, record: &GuestRecord, local: &Local, now_ns: u64) -> GuestRecord {
         let mut wanted = record.clone();
         // It has come, or the node to which it was to go is away.
-        let is_away = !self.is_there(&wanted.to, now_ns) && !self.is(Defect::KeepsTarget);
+        let is_away = self.is_away(&wanted.to, now_ns) && !self.is(Defect::KeepsTarget);
         if wanted.to == self.me || self.targets_gone.contains(name) || is_away {
             wanted.to.clear();
         }

@@ -77,10 +77,7 @@ impl Holders {
         for WantedLease { name, valid_ms, .. } in &self.wanted {
             self.by_name.entry(name.clone()).or_insert_with(|| {
                 let seen = state.lease(name).map(|lease| lease.epoch);
-                let valid_ms = match valid_ms {
-                    0 => self.valid_ms,
-                    other => *other,
-                };
+                let valid_ms = valid_or(*valid_ms, self.valid_ms);
                 Holder::new(self.me, name.clone(), valid_ms, seen.unwrap_or_default())
             });
         }
@@ -88,9 +85,10 @@ impl Holders {
 
     /// Applies the committed state.
     pub(crate) fn look(&mut self, state: &State) {
-        for WantedLease { name, rank, .. } in &self.wanted {
-            if let Some(holder) = self.by_name.get_mut(name) {
-                holder.set_rank(*rank);
+        for wish in &self.wanted {
+            if let Some(holder) = self.by_name.get_mut(&wish.name) {
+                holder.set_rank(wish.rank);
+                holder.set_valid_ms(valid_or(wish.valid_ms, self.valid_ms));
                 holder.want();
             }
         }
@@ -155,6 +153,14 @@ impl Holders {
             RenewalReply::Later => {}
         }
         told == RenewalReply::BetterWaits
+    }
+}
+
+/// The validity that is wished; zero: the usual one.
+fn valid_or(wished_ms: u64, usual_ms: u64) -> u64 {
+    match wished_ms {
+        0 => usual_ms,
+        wished => wished,
     }
 }
 
