@@ -131,3 +131,54 @@ fn a_guest_starts_on_the_other_node_when_its_node_loses_power() {
     assert_eq!(site.process("beta"), pid, "{}", site.tell());
     assert!(site.process("alpha").is_none(), "{}", site.tell());
 }
+
+#[test]
+fn a_guest_starts_after_a_power_cut_of_all_machines_whichever_starts_first() {
+    if lab::setting("GUEST_FAULTS").is_none() {
+        // It takes minutes: `make test-long`.
+        return;
+    }
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(mut site) = GuestSite::new("guest-cold") else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    let mut runs = "alpha";
+    for order in [
+        ["arbiter", "beta", "alpha"],
+        ["beta", "alpha", "arbiter"],
+        ["alpha", "arbiter", "beta"],
+    ] {
+        let wrote = site.wrote(runs);
+        let off = |name: &str| site.machine(name).host.power_off().unwrap();
+        let faults = order.map(off);
+        for name in order {
+            site.volumes.site.machine_mut(name).kill();
+        }
+        for node in ["alpha", "beta"] {
+            let _ = std::fs::remove_dir_all(site.home(node));
+        }
+        faults.into_iter().for_each(|fault| fault.heal().unwrap());
+        for name in order {
+            site.volumes.site.machine_mut(name).start();
+        }
+        let node = || {
+            ["alpha", "beta"]
+                .into_iter()
+                .find(|node| site.process(node).is_some())
+        };
+        assert!(
+            eventually(SOON, || node().is_some()),
+            "{order:?}: {}",
+            site.tell()
+        );
+        runs = node().expect("it runs");
+        site.runs_on(runs);
+        assert!(
+            site.began(runs).is_some_and(|began| began >= wrote),
+            "{order:?}: {}",
+            site.tell()
+        );
+        site.volumes.in_sync();
+    }
+}

@@ -161,7 +161,13 @@ fn a_guest_whose_move_fails_goes_on_where_it_was() {
         cut.into_iter().for_each(|fault| fault.heal().unwrap());
     });
     site.volumes.in_sync();
-    goes_on(&site, site.wrote("alpha"));
+    let node = goes_on(&site, site.wrote("alpha"));
+    // Nothing of the failed moves is in the way of the next one.
+    let to = other(node);
+    site.is_there(to);
+    let words = ["guest", "move", "mail", to];
+    site.machine(node).command(&words).well();
+    site.runs_on(to);
 }
 
 #[test]
