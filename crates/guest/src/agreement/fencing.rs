@@ -206,6 +206,7 @@ mod tests {
                 .map(|name| (name.to_owned(), node.clone()))
                 .into(),
             guests: [("mail".to_owned(), guest())].into(),
+            ..Guests::default()
         }
     }
 

@@ -11,6 +11,7 @@
 
 mod alone;
 mod defect;
+mod erase;
 mod fencing;
 mod orders;
 #[cfg(test)]
@@ -133,6 +134,8 @@ pub struct Agreement {
     places: BTreeMap<String, Place>,
     broken: Option<Defect>,
     fencing: fencing::OfFencing,
+    /// Guests whose section is gone, and whose record is removed.
+    erases: BTreeMap<String, erase::Erase>,
 }
 
 fn lease_of(guest: &str) -> String {
@@ -351,6 +354,7 @@ impl Agreement {
                 decided.insert(name.clone(), gone(is_held));
             }
         }
+        self.tell_erased(guests, &mut told, now_ns);
         (decided, told)
     }
 
