@@ -1,14 +1,15 @@
 //! Orders to the role, each with its progress until it is carried out.
 
 use super::{PART, asked, find};
-use crate::command::status::{ANSWER_LIMIT, ask, not_known};
+use crate::command::status::not_known;
 use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{Answer, Message as OfGuest};
-use guest::role::report::{GUEST, NODE, NOT_MOVED, ON, RATE, REMAINING, RUNNING, SENT, THIS_NODE};
+use guest::role::report::{
+    GUEST, NODE, NOT_MOVED, ON, RATE, REMAINING, RUNNING, SENT, STOPPED, THIS_NODE,
+};
 use part::codec;
 use part::report::{Grade, Report, Subject};
-use part::role::Message;
 use std::io::{Write, stderr};
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
@@ -26,17 +27,37 @@ const FILL_AGAIN: Duration = Duration::from_secs(2);
 /// How long the cluster may take to record an order.
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
-fn tell(instance: &Instance, message: &OfGuest) -> Result<(), String> {
-    let message = Message::Part(Box::new(message.envelope()));
-    let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
-    let Message::Answer { bytes } = &answer.message else {
-        return Err(not_known(instance));
-    };
-    match codec::decode::<Answer>(bytes) {
-        Ok(Answer { good: true, .. }) => Ok(()),
-        Ok(answer) => Err(answer.words),
-        Err(_) => Err(not_known(instance)),
+pub(super) fn tell(instance: &Instance, message: &OfGuest) -> Result<(), String> {
+    match answer(instance, message)? {
+        Answer { good: true, .. } => Ok(()),
+        answer => Err(answer.words),
     }
+}
+
+/// Sends an order, and returns its answer.
+pub(super) fn answer(instance: &Instance, message: &OfGuest) -> Result<Answer, String> {
+    let bytes = super::tell_of(instance, message.envelope())?;
+    codec::decode(&bytes).map_err(|_| not_known(instance))
+}
+
+/// Makes sure that a guest which is down stays so until an operator starts it.
+pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> {
+    let instance = super::snapshot::is_down(matches, name)?;
+    let is_stopped = |report: &Report| -> Result<bool, String> {
+        Ok(find(report, name)?.words(STOPPED).is_some())
+    };
+    if is_stopped(&asked(matches)?.1)? {
+        return Ok(());
+    }
+    let order = OfGuest::Stop {
+        name: name.to_owned(),
+        kills: false,
+    };
+    tell(&instance, &order)?;
+    wait(matches, RECORD_LIMIT, |report| match is_stopped(report)? {
+        true => Ok(Look::Done(())),
+        false => Ok(Look::Not(format!("guest {name} is kept down"))),
+    })
 }
 
 /// Shows what changes until something is so.
