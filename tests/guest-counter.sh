@@ -2,7 +2,7 @@
 # The first process of guests in the scenarios of the guest part: it goes on with the number that is
 # at the beginning of its disk, writes each next one there with a flush, and shuts down when the power
 # button is pressed. Each line with `guest:` is read by the test; `guest: wrote N` comes after the
-# flush.
+# flush. With a second disk, each number is written there as well, behind the first one.
 /bin/busybox mkdir -p /sbin /tmp
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -32,9 +32,11 @@ number() { dd if=/dev/vda bs=4096 count=1 2>/dev/null | tr -d '\0' | sed -n 1p; 
 n=$(number)
 case $n in '' | *[!0-9]*) n=0 ;; esac
 say "begins with $n"
+put() {
+    { echo $n; dd if=/dev/zero bs=4096 count=1 2>/dev/null; } | dd bs=4096 count=1 iflag=fullblock conv=fsync,notrunc of="$1" 2>/dev/null
+}
 while true; do
     n=$((n + 1))
-    { echo $n; dd if=/dev/zero bs=4096 count=1 2>/dev/null; } | dd bs=4096 count=1 iflag=fullblock conv=fsync,notrunc of=/dev/vda 2>/dev/null &&
-        say "wrote $n" || say "cannot write $n"
+    put /dev/vda && { [ ! -b /dev/vdb ] || put /dev/vdb; } && say "wrote $n" || say "cannot write $n"
     usleep 20000
 done

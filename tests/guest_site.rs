@@ -13,8 +13,8 @@ use std::time::Duration;
 /// How long a guest may take: its processor is emulated, beside other tests.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
-const PROGRAMS: [&str; 1] = ["busybox"];
-const MODULES: [&str; 12] = [
+pub const PROGRAMS: [&str; 1] = ["busybox"];
+pub const MODULES: [&str; 12] = [
     "virtio",
     "virtio_ring",
     "virtio_pci_modern_dev",

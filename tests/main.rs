@@ -21,6 +21,7 @@ mod differential;
 mod external_checks;
 mod fastcgi;
 mod guest;
+mod guest_disks;
 mod guest_fence;
 mod guest_life;
 mod guest_move;

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -25,6 +26,8 @@ pub struct VolumeSite {
     pub site: Site,
     /// The disks of alpha and beta, if they can fail.
     pub disks: Vec<UnreliableDisk>,
+    /// Where the directories of machines are mounted, if they are.
+    mounts: Vec<Xfs>,
     /// Where each machine sees its own directory.
     shared: Scratch,
     own: Scratch,
@@ -34,6 +37,29 @@ pub struct VolumeSite {
 
 /// The nodes with the copies.
 pub const NODES: [&str; 2] = ["alpha", "beta"];
+
+/// A mounted XFS. It goes with this value.
+struct Xfs(PathBuf);
+
+impl Xfs {
+    fn mount(image: &Path, at: &Path) -> Xfs {
+        fs::File::create(image).unwrap().set_len(512 << 20).unwrap();
+        let made = Command::new("mkfs.xfs").arg("-q").arg(image).status();
+        assert!(made.unwrap().success());
+        let mount = Command::new("mount")
+            .args(["-o", "loop"])
+            .args([image, at])
+            .status();
+        assert!(mount.unwrap().success());
+        Xfs(at.to_owned())
+    }
+}
+
+impl Drop for Xfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
 
 impl VolumeSite {
     /// The volume is served, with both copies in sync.
@@ -67,6 +93,14 @@ impl VolumeSite {
         self.own.path()
     }
 
+    /// The volume is configured and not created; each machine has an XFS of its own.
+    pub fn on_xfs(name: &str) -> VolumeSite {
+        VolumeSite::placed(name, SIZE, Vec::new(), "", |own, at| {
+            let image = own.join(format!("{}.xfs", at.file_name()?.to_str()?));
+            Some(Xfs::mount(&image, at))
+        })
+    }
+
     fn created(self) -> VolumeSite {
         for node in self.site.nodes() {
             node.command(&["volume", "create", "mail"]).well();
@@ -76,9 +110,20 @@ impl VolumeSite {
     }
 
     fn configured(name: &str, size: u64, disks: Vec<UnreliableDisk>, variable: &str) -> VolumeSite {
+        VolumeSite::placed(name, size, disks, variable, |_, _| None)
+    }
+
+    fn placed(
+        name: &str,
+        size: u64,
+        disks: Vec<UnreliableDisk>,
+        variable: &str,
+        mount: impl Fn(&Path, &Path) -> Option<Xfs>,
+    ) -> VolumeSite {
         let mut volumes = VolumeSite {
             site: Site::empty(name),
             disks,
+            mounts: Vec::new(),
             shared: Scratch::new().unwrap(),
             own: Scratch::new().unwrap(),
             boots: 0,
@@ -92,6 +137,7 @@ impl VolumeSite {
                 None => own.join(machine.name()),
             };
             let _ = fs::create_dir(&directory);
+            volumes.mounts.extend(mount(&own, &directory));
             let boot = own.join(format!("{}.boot", machine.name()));
             fs::write(&boot, boot_id(index as u64)).unwrap();
             let wrapper = own.join(format!("{}.sh", machine.name()));

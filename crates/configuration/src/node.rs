@@ -32,6 +32,9 @@ pub struct Nodes {
 pub struct Located {
     /// The nodes that have it; empty: the machine that reads the files.
     pub nodes: Vec<String>,
+    /// Nobody may write it.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// Whether a name is a machine's: with or without its domain, in any case.

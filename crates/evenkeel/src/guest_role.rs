@@ -8,7 +8,7 @@ use cluster::authority::{AuthorityError, PartCredentials};
 use cluster::command::{Epoch, LeaseRecord};
 use cluster::message::Message as OfCluster;
 use guest::keyword::NAME;
-use guest::message::{AskFences, Fences};
+use guest::message::{AskFences, AskGuest, AskStand, Fences};
 use guest::qemu::command::PROGRAM;
 use guest::role::carrier::Trusted;
 use guest::role::{Place, Role};
@@ -111,6 +111,12 @@ impl Work for Guests {
         }
         if let Some(ask) = AskFences::of(message) {
             return Some(codec::encode(&Fences(self.0.fences(&ask.node))));
+        }
+        if let Some(ask) = AskGuest::of(message) {
+            return Some(codec::encode(&self.0.known(&ask.name)));
+        }
+        if let Some(ask) = AskStand::of(message) {
+            return Some(codec::encode(&self.0.stand(&ask)));
         }
         Some(codec::encode(&self.0.order(&message.read()?)))
     }

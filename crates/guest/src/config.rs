@@ -18,6 +18,8 @@ pub struct Guests {
     pub nodes: BTreeMap<String, Node>,
     /// The guests, by name.
     pub guests: BTreeMap<String, Guest>,
+    /// The templates, by name: they never run.
+    pub templates: BTreeMap<String, Guest>,
 }
 
 /// What a section `node` says for guests.

@@ -28,6 +28,12 @@ pub(crate) fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<Strin
             }
         }
     }
+    let templates = [(&before, &now, '-'), (&now, &before, '+')];
+    for (one, other, sign) in templates {
+        let only = one.templates.keys();
+        let only = only.filter(|name| !other.templates.contains_key(*name));
+        lines.extend(only.map(|name| format!("{sign} template {name}")));
+    }
     let names: BTreeSet<&String> = before.nodes.keys().chain(now.nodes.keys()).collect();
     for name in names {
         let [before, now] = [&before, &now].map(|all| all.nodes.get(name));
@@ -230,6 +236,7 @@ mod tests {
             me: "alpha".to_owned(),
             nodes: BTreeMap::from([("alpha".to_owned(), node)]),
             guests: guests.collect(),
+            ..Guests::default()
         })
     }
 

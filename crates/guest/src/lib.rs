@@ -8,6 +8,8 @@
 //! - [`fence`] powers off a node that is gone before its guests start elsewhere.
 //! - [`migration`] moves a guest between two nodes while it runs.
 //! - [`qemu`] is QEMU on this machine, [`qmp`] its machine protocol as a value.
+//! - [`section`] is the section of a guest as text, for copies of it.
+//! - [`standstill`] is a guest that writes nothing while snapshots of its disks are taken.
 //! - [`check`] is whether a guest works, and [`announce`] shows its network where it is.
 //! - [`role`] joins them.
 //!
@@ -29,4 +31,6 @@ pub mod qemu;
 pub mod qmp;
 mod record;
 pub mod role;
+pub mod section;
 mod size;
+pub mod standstill;

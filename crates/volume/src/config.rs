@@ -37,6 +37,9 @@ pub struct Spec {
     /// second.
     #[serde(default)]
     pub verify: Option<u64>,
+    /// No client may write.
+    #[serde(default)]
+    pub read_only: bool,
     /// Where clients reach it over TCP.
     #[serde(default)]
     pub bind: Option<Bind>,
@@ -129,7 +132,10 @@ impl Spec {
             })
         };
         let same = copies(self) == copies(before) || before.pair.as_ref().is_some_and(leaves);
-        self.backing == before.backing && self.verify.is_some() == before.verify.is_some() && same
+        // Clients learn when they connect whether they may write.
+        let writes = self.read_only == before.read_only;
+        let verifies = self.verify.is_some() == before.verify.is_some();
+        self.backing == before.backing && writes && verifies && same
     }
 }
 
@@ -266,8 +272,12 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
                     let [from, to] = [other, spec].map(|one| one.without_majority.word());
                     lines.push(format!("~ volume {name}: without-majority {from} -> {to}"));
                 }
+                let word = |on: bool| if on { "yes" } else { "no" };
+                if other.read_only != spec.read_only {
+                    let [from, to] = [other, spec].map(|one| word(one.read_only));
+                    lines.push(format!("~ volume {name}: read-only {from} -> {to}"));
+                }
                 if other.verify.is_some() != spec.verify.is_some() {
-                    let word = |on: bool| if on { "yes" } else { "no" };
                     let [from, to] = [other, spec].map(|one| word(one.verify.is_some()));
                     lines.push(format!("~ volume {name}: verify {from} -> {to}"));
                 }
@@ -368,6 +378,7 @@ mod tests {
                         node: None,
                         without_majority: WithoutMajority::Freeze,
                         verify: None,
+                        read_only: false,
                         bind: None,
                     },
                 )

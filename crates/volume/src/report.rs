@@ -49,6 +49,8 @@ pub const LAST: &str = "last event";
 pub const OWNER_HERE: &str = "owner here";
 /// The number that is 1 while clients can use a volume here.
 pub const SERVING: &str = "serving";
+/// The fact that no client may write.
+pub const READ_ONLY: &str = "read only";
 /// The fact with the node whose clients alone may write; not there: those of both.
 pub const ONLY_CLIENTS_OF: &str = "only clients of";
 /// The fact with the parts of this node that use it.
@@ -381,6 +383,9 @@ fn facts(subject: Subject, volume: &Status) -> Subject {
     let mut subject = subject
         .fact("size", size_words(size_of(volume)))
         .fact(BACKING, backing_words(&volume.spec.backing));
+    if volume.spec.read_only {
+        subject = subject.fact(READ_ONLY, "yes".to_owned());
+    }
     if let Some((schedule, taken)) = &volume.snapshots {
         let newest = taken.newest.map(|stamp| format!(", newest {stamp}"));
         let newest = newest.unwrap_or_default();

@@ -1,19 +1,26 @@
 //! `evenkeel guest`: how guests are, and orders about them; `evenkeel node`: a node for maintenance.
 //! The role is asked and told through the running supervisor; a console is connected here.
 
+mod clone;
 mod console;
 mod definition;
+mod disks;
 pub mod fence;
+mod moment;
 mod order;
+mod remove;
+mod snapshot;
+mod template;
 
 pub use definition::{guest, node};
 
-use super::status::report;
+use super::status::{ANSWER_LIMIT, ask, not_known, report};
 use super::{end, reload, word};
 use clap::ArgMatches;
 use guest::keyword::NAME as PART;
 use guest::role::report::{GUEST, ON};
 use part::report::{Report, Subject};
+use part::role::{Message, PartMessage};
 use std::process::ExitCode;
 use supervisor::directory::Instance;
 
@@ -25,6 +32,12 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("start", matches)) => order::start(matches),
         Some(("stop", matches)) => order::stop(matches),
         Some(("move", matches)) => order::move_to(matches),
+        Some(("snapshot", matches)) => snapshot::take(matches),
+        Some(("snapshots", matches)) => snapshot::list(matches),
+        Some(("restore", matches)) => return snapshot::restore(matches),
+        Some(("template", matches)) => template::main(matches),
+        Some(("clone", matches)) => return clone::main(matches),
+        Some(("remove", matches)) => remove::main(matches),
         Some(("log", matches)) => return console::log(matches),
         Some(("console", matches)) => return console::console(matches),
         _ => return ExitCode::FAILURE,
@@ -59,7 +72,7 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
 
 /// Prints all of one guest.
 fn show(matches: &ArgMatches) -> Result<String, String> {
-    let (_, mut report) = asked(matches)?;
+    let (instance, mut report) = asked(matches)?;
     let name = word(matches, "NAME");
     find(&report, &name)?;
     report
@@ -69,11 +82,23 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
         return Ok(report.json());
     }
     let lines = report.subjects.iter().map(|one| report.lines_of(one));
-    Ok(lines.collect())
+    Ok(lines.collect::<String>() + &snapshot::lines(matches, &instance, &name))
+}
+
+/// Sends the guest role a message, and returns its answer.
+fn tell_of(instance: &Instance, message: PartMessage) -> Result<Vec<u8>, String> {
+    let message = Message::Part(Box::new(message));
+    let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
+    match answer.message {
+        Message::Answer { bytes } => Ok(bytes),
+        _ => Err(not_known(instance)),
+    }
 }
 
 fn find<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
-    report.find(GUEST, name).ok_or_else(|| {
-        format!("the served configuration has no guest '{name}'. If its section is new, reload")
-    })
+    report.find(GUEST, name).ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> String {
+    format!("the served configuration has no guest '{name}'. If its section is new, reload")
 }

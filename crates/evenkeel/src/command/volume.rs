@@ -9,8 +9,8 @@ pub mod definition;
 pub mod order;
 mod progress;
 pub mod resync;
-mod snapshot;
-mod transfer;
+pub(in crate::command) mod snapshot;
+pub(in crate::command) mod transfer;
 mod verify;
 
 use super::status::report;
@@ -33,11 +33,12 @@ use volume::config::{
 };
 use volume::device::{Backing, DeviceError, device_bytes};
 use volume::keyword::NAME as PART;
-use volume::report::{BACKING, CLIENTS, COPIES, FILES, SIZE, VOLUME};
+use volume::report::{BACKING, CLIENTS, COPIES, FILES, SERVING, SIZE, VOLUME};
 use volume::role::socket_path;
 
 /// How long a role may take to serve a volume that was created.
 const SERVED_LIMIT: Duration = Duration::from_secs(5);
+const USABLE_LOOK: Duration = Duration::from_millis(50);
 
 /// Does what the words behind `volume` ask.
 pub fn main(matches: &ArgMatches) -> ExitCode {
@@ -104,7 +105,10 @@ fn find<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
 }
 
 /// What the section of a volume says: that of these files, or of the running instance.
-fn section(matches: &ArgMatches, name: &str) -> Result<(Spec, Option<Instance>), String> {
+pub(in crate::command) fn section(
+    matches: &ArgMatches,
+    name: &str,
+) -> Result<(Spec, Option<Instance>), String> {
     if let Some(from) = matches.try_get_many::<PathBuf>("FROM").ok().flatten() {
         let from: Vec<PathBuf> = from.cloned().collect();
         return Ok((of_files(&from, name)?, None));
@@ -128,6 +132,7 @@ fn section(matches: &ArgMatches, name: &str) -> Result<(Spec, Option<Instance>),
         node: None,
         without_majority: WithoutMajority::default(),
         verify: None,
+        read_only: false,
         bind: None,
     };
     Ok((spec, Some(instance)))
@@ -197,7 +202,7 @@ fn connects(name: &str) -> String {
 
 /// Waits until a role serves a volume that was created, and returns its socket: one that
 /// serves greets its clients.
-fn served(name: &str) -> io::Result<PathBuf> {
+pub(in crate::command) fn served(name: &str) -> io::Result<PathBuf> {
     let runtime = directory::path();
     let socket = socket_path(&runtime, name);
     let until = Instant::now() + SERVED_LIMIT;
@@ -217,6 +222,22 @@ fn served(name: &str) -> io::Result<PathBuf> {
     stream.set_read_timeout(Some(left().max(Duration::from_millis(1))))?;
     stream.read_exact(&mut [0; 8])?;
     Ok(socket)
+}
+
+/// Waits until clients can use a volume that was created: one of two copies has a socket before.
+pub(in crate::command) fn is_usable(matches: &ArgMatches, name: &str) -> bool {
+    let until = Instant::now() + SERVED_LIMIT;
+    loop {
+        let report = asked(matches).map(|(_, report)| report).ok();
+        let subject = report.as_ref().and_then(|report| report.find(VOLUME, name));
+        if subject.and_then(|subject| subject.value(SERVING)) == Some(1) {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(USABLE_LOOK);
+    }
 }
 
 /// Makes a volume a block device of this host.

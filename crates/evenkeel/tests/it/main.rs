@@ -13,6 +13,7 @@ mod distrust;
 mod environment;
 mod examples;
 mod frozen;
+mod guest_disks;
 mod haproxy_check;
 mod haproxy_life;
 mod harness;

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A mounted XFS. It goes with this value.
-struct Xfs(PathBuf);
+pub(crate) struct Xfs(pub(crate) PathBuf);
 
 impl Xfs {
-    fn mount(bed: &Bed) -> Xfs {
+    pub(crate) fn mount(bed: &Bed) -> Xfs {
         let image = bed.scratch.path().join("xfs");
         let file = std::fs::File::create(&image).unwrap();
         file.set_len(512 << 20).unwrap();
@@ -28,7 +28,7 @@ impl Xfs {
     }
 
     /// The files of snapshots.
-    fn snapshots(&self) -> Vec<String> {
+    pub(crate) fn snapshots(&self) -> Vec<String> {
         let all = std::fs::read_dir(&self.0).unwrap();
         let names = all.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> = names.filter(|name| name.ends_with(".snapshot")).collect();

@@ -132,16 +132,11 @@ impl Agreement {
                 fenced: *fenced,
                 ..record
             };
-            Some(Written {
-                name: lease.name.clone(),
-                epoch: lease.epoch,
-                number: lease.number.saturating_add(1),
-                value: record.encode(),
-                frees: match fenced {
-                    Fenced::Off => node.clone(),
-                    Fenced::No | Fenced::Failed => String::new(),
-                },
-            })
+            let mut written = Written::next(lease, record.encode());
+            if *fenced == Fenced::Off {
+                written.frees.clone_from(node);
+            }
+            Some(written)
         });
         all.collect()
     }
@@ -157,13 +152,7 @@ impl Agreement {
             leaves: true,
             ..self.own.clone()
         };
-        Some(Written {
-            name: lease.name.clone(),
-            epoch: lease.epoch,
-            number: lease.number.saturating_add(1),
-            value: record.encode(),
-            frees: String::new(),
-        })
+        Some(Written::next(lease, record.encode()))
     }
 
     /// Returns since when a node is gone, milliseconds.
@@ -217,6 +206,7 @@ mod tests {
                 .map(|name| (name.to_owned(), node.clone()))
                 .into(),
             guests: [("mail".to_owned(), guest())].into(),
+            ..Guests::default()
         }
     }
 

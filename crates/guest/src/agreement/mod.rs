@@ -11,6 +11,7 @@
 
 mod alone;
 mod defect;
+mod erase;
 mod fencing;
 mod orders;
 #[cfg(test)]
@@ -124,6 +125,19 @@ pub struct Written {
     pub frees: String,
 }
 
+impl Written {
+    /// The next record of a lease that is held.
+    fn next(lease: &KnownLease, value: Vec<u8>) -> Written {
+        Written {
+            name: lease.name.clone(),
+            epoch: lease.epoch,
+            number: lease.number.saturating_add(1),
+            value,
+            frees: String::new(),
+        }
+    }
+}
+
 /// The state.
 #[derive(Debug, Default)]
 pub struct Agreement {
@@ -144,6 +158,8 @@ pub struct Agreement {
     places: BTreeMap<String, Place>,
     broken: Option<Defect>,
     fencing: fencing::OfFencing,
+    /// Guests whose section is gone, and whose record is removed.
+    erases: BTreeMap<String, erase::Erase>,
 }
 
 fn lease_of(guest: &str) -> String {
@@ -237,13 +253,7 @@ impl Agreement {
             drained,
             ..self.own.clone()
         };
-        let written = Written {
-            name,
-            epoch: lease.epoch,
-            number: lease.number.saturating_add(1),
-            value: record.encode(),
-            frees: String::new(),
-        };
+        let written = Written::next(lease, record.encode());
         // It is written again until the cluster has it.
         self.drains = Some(drained);
         Ok(written)
@@ -393,6 +403,7 @@ impl Agreement {
                 decided.insert(name.clone(), gone(is_held));
             }
         }
+        self.tell_erased(guests, &mut told, now_ns);
         (decided, told)
     }
 
@@ -428,13 +439,7 @@ impl Agreement {
         };
         let is_known = NodeRecord::decode(&lease.record).as_ref() == Some(&wanted);
         if !is_known && !self.is_leaving() {
-            told.records.push(Written {
-                name,
-                epoch: lease.epoch,
-                number: lease.number.saturating_add(1),
-                value: wanted.encode(),
-                frees: String::new(),
-            });
+            told.records.push(Written::next(lease, wanted.encode()));
         }
     }
 
@@ -469,13 +474,7 @@ impl Agreement {
         let stays = wanted.stopped.is_empty() && self.is_placed_here(name, &wanted);
         let stays = stays && !wanted.failed.contains_key(&self.me);
         if wanted != record {
-            told.records.push(Written {
-                name: lease_of(name),
-                epoch: lease.epoch,
-                number: lease.number.saturating_add(1),
-                value: wanted.encode(),
-                frees: String::new(),
-            });
+            told.records.push(Written::next(&lease, wanted.encode()));
         } else {
             // The cluster has it.
             self.pending.remove(name);

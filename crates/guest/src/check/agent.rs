@@ -22,9 +22,32 @@ pub enum Step {
     Failed(String),
 }
 
+/// What the agent is asked to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Nothing: whether it responds.
+    Ping,
+    /// Flush and freeze all file systems of the guest.
+    Freeze,
+    /// Let them go on.
+    Thaw,
+}
+
+impl Command {
+    /// The name in the agent's protocol.
+    fn word(self) -> &'static str {
+        match self {
+            Command::Ping => "guest-ping",
+            Command::Freeze => "guest-fsfreeze-freeze",
+            Command::Thaw => "guest-fsfreeze-thaw",
+        }
+    }
+}
+
 /// The conversation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Conversation {
+    command: Command,
     number: u64,
     is_synced: bool,
     begun: Vec<u8>,
@@ -33,8 +56,9 @@ pub struct Conversation {
 
 impl Conversation {
     /// Begins, with a number that no conversation before had. Returns what is to be sent.
-    pub fn begin(number: u64) -> (Conversation, Vec<u8>) {
+    pub fn begin(command: Command, number: u64) -> (Conversation, Vec<u8>) {
         let conversation = Conversation {
+            command,
             number,
             is_synced: false,
             begun: Vec::new(),
@@ -42,6 +66,11 @@ impl Conversation {
         };
         let command = json!({"execute": "guest-sync", "arguments": {"id": number}});
         (conversation, line(&command))
+    }
+
+    /// Whether the agent has responded, so that the command was sent.
+    pub fn is_synced(&self) -> bool {
+        self.is_synced
     }
 
     /// Takes bytes that came.
@@ -66,9 +95,9 @@ impl Conversation {
     }
 
     fn read(&mut self) -> Step {
-        let line = std::mem::take(&mut self.begun);
+        let begun = std::mem::take(&mut self.begun);
         // What cannot be read is the rest of another conversation.
-        let Ok(reply) = serde_json::from_slice::<Value>(&line) else {
+        let Ok(reply) = serde_json::from_slice::<Value>(&begun) else {
             return Step::Wait;
         };
         let value = reply.get("return");
@@ -76,7 +105,7 @@ impl Conversation {
             let is_own = value.and_then(Value::as_u64) == Some(self.number);
             self.is_synced = is_own;
             return match is_own {
-                true => Step::Send(line_of_ping()),
+                true => Step::Send(line(&json!({"execute": self.command.word()}))),
                 false => Step::Wait,
             };
         }
@@ -85,15 +114,12 @@ impl Conversation {
             (Some(_), _) => Step::Well,
             (None, Some(words)) => {
                 let words: String = words.chars().take(120).collect();
-                Step::Failed(format!("the guest agent refused `guest-ping`: {words}"))
+                let command = self.command.word();
+                Step::Failed(format!("the guest agent refused `{command}`: {words}"))
             }
             (None, None) => Step::Wait,
         }
     }
-}
-
-fn line_of_ping() -> Vec<u8> {
-    line(&json!({"execute": "guest-ping"}))
 }
 
 fn line(command: &Value) -> Vec<u8> {
@@ -117,7 +143,7 @@ mod tests {
             "{\"return\": 42}\n",
         );
         for size in [1, 3, session.len()] {
-            let (mut conversation, first) = Conversation::begin(42);
+            let (mut conversation, first) = Conversation::begin(Command::Ping, 42);
             assert_eq!(
                 first,
                 b"{\"execute\":\"guest-sync\",\"arguments\":{\"id\":42}}\n"
@@ -135,14 +161,31 @@ mod tests {
     }
 
     #[test]
+    fn file_systems_are_frozen_only_when_the_agent_has_responded() {
+        for (command, word) in [
+            (Command::Freeze, "guest-fsfreeze-freeze"),
+            (Command::Thaw, "guest-fsfreeze-thaw"),
+        ] {
+            let (mut conversation, _) = Conversation::begin(command, 7);
+            // The reply to the sync of another one.
+            assert_eq!(conversation.take(b"{\"return\": 6}\n"), Step::Wait);
+            assert!(!conversation.is_synced());
+            let line = format!("{{\"execute\":\"{word}\"}}\n").into_bytes();
+            assert_eq!(conversation.take(b"{\"return\": 7}\n"), Step::Send(line));
+            assert!(conversation.is_synced());
+            assert_eq!(conversation.take(b"{\"return\": 3}\n"), Step::Well);
+        }
+    }
+
+    #[test]
     fn an_agent_that_refuses_or_never_ends_to_speak_has_failed() {
-        let (mut conversation, _) = Conversation::begin(1);
+        let (mut conversation, _) = Conversation::begin(Command::Ping, 1);
         conversation.take(b"{\"return\": 1}\n");
         let refused = b"{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"disabled\"}}\n";
         let words = "the guest agent refused `guest-ping`: disabled".to_owned();
         assert_eq!(conversation.take(refused), Step::Failed(words));
         for piece in [&[b' '; 1024], &[b'\n'; 1024]] {
-            let (mut conversation, _) = Conversation::begin(1);
+            let (mut conversation, _) = Conversation::begin(Command::Ping, 1);
             let mut steps = (0..BYTES_MAX).map(|_| conversation.take(piece));
             let step = steps.find(|step| *step != Step::Wait);
             assert!(matches!(step, Some(Step::Failed(_))), "{step:?}");
@@ -152,7 +195,7 @@ mod tests {
     proptest! {
         #[test]
         fn bytes_of_anybody_lead_to_a_step(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Conversation::begin(1).0.take(&bytes);
+            let _ = Conversation::begin(Command::Ping, 1).0.take(&bytes);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One check that is under way: a socket that never waits, in the role's set.
 
-use super::agent::{Conversation, Step};
+use super::agent::{Command, Conversation, Step};
 use super::echo::Echo;
 use crate::announce;
 use crate::config::Probe;
@@ -56,8 +56,38 @@ impl Attempt {
         match probe {
             Probe::Tcp { at, port } => tcp(address(*at, *port, target)),
             Probe::Ping(at) => ping(address(*at, 0, target), number),
-            Probe::Agent => agent(target.agent, number),
+            Probe::Agent => Attempt::agent(target.agent, Command::Ping, number),
         }
+    }
+
+    /// Begins to ask the guest agent behind a socket. `number`: that of no conversation before.
+    ///
+    /// # Errors
+    /// Why it has failed already, in words.
+    pub fn agent(path: &Path, command: Command, number: u64) -> Result<Attempt, String> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+        let socket = socket.map_err(reason)?;
+        let address = SocketAddrUnix::new(path).map_err(reason)?;
+        match connect(&socket, &address) {
+            Ok(()) => {}
+            Err(Errno::AGAIN) => return Err("another program uses the guest agent".to_owned()),
+            Err(errno) => {
+                let words = reason(errno);
+                return Err(format!("the socket of the guest agent: {words}"));
+            }
+        }
+        let (conversation, first) = Conversation::begin(command, number);
+        say(socket.as_fd(), &first)?;
+        Ok(Attempt {
+            socket,
+            kind: Kind::Agent(conversation),
+        })
+    }
+
+    /// Whether the guest agent has responded: its command may take effect from now on.
+    pub fn is_synced(&self) -> bool {
+        matches!(&self.kind, Kind::Agent(conversation) if conversation.is_synced())
     }
 
     /// Looks at what came. Returns the result once there is one.
@@ -190,27 +220,6 @@ fn hear_echo(socket: BorrowedFd<'_>, echo: Echo, is_raw: bool) -> Option<Result<
         }
     }
     None
-}
-
-fn agent(path: &Path, number: u64) -> Result<Attempt, String> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
-    let socket = socket.map_err(reason)?;
-    let address = SocketAddrUnix::new(path).map_err(reason)?;
-    match connect(&socket, &address) {
-        Ok(()) => {}
-        Err(Errno::AGAIN) => return Err("another program uses the guest agent".to_owned()),
-        Err(errno) => {
-            let words = reason(errno);
-            return Err(format!("the socket of the guest agent: {words}"));
-        }
-    }
-    let (conversation, first) = Conversation::begin(number);
-    say(socket.as_fd(), &first)?;
-    Ok(Attempt {
-        socket,
-        kind: Kind::Agent(conversation),
-    })
 }
 
 /// Sends some bytes to a socket that has room for them.

@@ -65,6 +65,10 @@ language::codes! {
     USER_DATA = "E0859", "unusable user data",
         "The file of `user-data` cannot be read, is not UTF-8, or has more than 1 MiB. It is read at each load, and belongs \
          to the version.";
+    FROZEN = "E0862", "volume that a guest can or cannot write, against its section",
+        "The volumes of a template (`template yes`) are those from which other guests are made, so nobody may write them: each \
+         needs `read-only yes`. A guest that is no template cannot write to such a volume: remove `read-only yes`, or attach \
+         the disk with `ro`.";
     NO_CLUSTER = "W0860", "guests of several nodes outside of a cluster",
         "A guest that may run on several nodes runs on the one that has its lease in the cluster. These files were loaded \
          from the command line (`evenkeel check`, `evenkeel run -f`), so no cluster is known, and guests would wait. Apply \

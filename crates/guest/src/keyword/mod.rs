@@ -60,7 +60,7 @@ pub static PART: Part = Part {
     run: Some(Run {
         given: |built, _| {
             let guests = built.downcast_ref::<Guests>()?;
-            let count = guests.guests.len();
+            let count = guests.guests.len() + guests.templates.len();
             let word = if count == 1 { "guest" } else { "guests" };
             (count > 0).then(|| Given {
                 payload: codec::encode(guests),
@@ -119,6 +119,7 @@ impl Tabled for Draft {
             me: me(context, &self),
             nodes: nodes(context, &self),
             guests: BTreeMap::new(),
+            templates: BTreeMap::new(),
         };
         for guest in &self.guests {
             shared::refer(exchange, guest);
@@ -132,7 +133,11 @@ impl Tabled for Draft {
             if let Some(memory) = guest.memory.as_ref().filter(|_| is_run) {
                 let mut built = build(context, guest, memory.value);
                 (built.check, built.user_data) = (check, user_data);
-                guests.guests.insert(guest.name.value.clone(), built);
+                let all = match guest.is_template() {
+                    true => &mut guests.templates,
+                    false => &mut guests.guests,
+                };
+                all.insert(guest.name.value.clone(), built);
             }
         }
         Box::new(guests)
@@ -148,6 +153,7 @@ fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Vec<Diagnosti
         wrong.extend(places::of_guest(context, guest));
         wrong.extend(places::of_room(context, draft, guest));
         wrong.extend(shared::copies(exchange, guest));
+        wrong.extend(shared::frozen(exchange, guest));
     }
     wrong.extend(shared::volumes(&draft.guests));
     wrong.extend(shared::addresses(&draft.guests));

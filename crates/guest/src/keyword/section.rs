@@ -50,6 +50,7 @@ pub(super) struct Plain {
     pub(super) stop_ms: u64,
     pub(super) priority: i32,
     pub(super) fails_back: bool,
+    pub(super) template: Option<Span>,
 }
 
 /// Other guests that the section names.
@@ -61,6 +62,11 @@ pub(super) struct Others {
 }
 
 impl Guest {
+    /// Whether it is a template.
+    pub(super) fn is_template(&self) -> bool {
+        self.plain.template.is_some()
+    }
+
     /// Whether a keyword was given, also if its line was refused.
     pub(super) fn has(&self, keyword: &str) -> bool {
         self.given.iter().any(|(known, _)| *known == keyword)
@@ -114,6 +120,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
             stop_ms: STOP_MS,
             priority: 0,
             fails_back: false,
+            template: None,
         },
         others: Others::default(),
         given: Vec::new(),
@@ -209,6 +216,14 @@ fn fail_back(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
+fn template(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let guest = once(draft, args, "template")?;
+    let is = choice(args, &[("yes", true), ("no", false)])?;
+    guest.plain.template = is.then_some(span);
+    args.end()
+}
+
 fn migrate(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "migrate")?;
     let choices = [
@@ -275,6 +290,16 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
             default, it stays until its node is drained or fails.",
         example: "fail-back yes",
         build: fail_back,
+    },
+    Keyword {
+        places: &["guest"],
+        syntax: "template { yes | no }",
+        doc: "With `yes`, the guest is a template: it never starts, and `evenkeel guest clone` makes other guests from it. \
+            Each of its disks without `ro` needs a volume with `read-only yes`, so that nobody changes what the guests began \
+            with. A guest that runs is shut down when it becomes a template. `evenkeel guest template` prints the lines. The \
+            default is `no`.",
+        example: "template yes",
+        build: template,
     },
     Keyword {
         places: &["guest"],

@@ -3,6 +3,7 @@
 
 use super::codes;
 use super::section::Guest;
+use super::words::Written;
 use crate::config::{Disk, mac_of};
 use configuration::{Exchange, Located, is_name_of};
 use language::{Diagnostic, Span};
@@ -131,6 +132,39 @@ pub(super) fn copies(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// Disks of a template that can be written, and disks of another guest that cannot.
+pub(super) fn frozen(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
+    let name = &guest.name.value;
+    let wrong = |disk: &&Written<Disk>| {
+        let mut volumes = exchange.all(VOLUME);
+        let volume = volumes.find(|volume| volume.name == disk.value.volume);
+        let located: Option<Located> = volume.and_then(|volume| volume.value());
+        let is_frozen = located.map(|located| located.read_only);
+        !disk.value.read_only && is_frozen.is_some_and(|is| is != guest.is_template())
+    };
+    let told = |disk: &Written<Disk>| {
+        let volume = &disk.value.volume;
+        let (told, help) = match guest.is_template() {
+            true => (
+                format!("volume '{volume}' of template '{name}' can be written"),
+                format!("add `read-only yes` to `volume {volume}`"),
+            ),
+            false => (
+                format!("volume '{volume}' is read-only, and guest '{name}' would write it"),
+                format!(
+                    "remove `read-only yes` from `volume {volume}`, write `disk {volume} ro`, or add `template yes`"
+                ),
+            ),
+        };
+        let told = Diagnostic::error(&codes::FROZEN, disk.span, told).help(help);
+        match guest.plain.template {
+            Some(span) => told.also(span, "a template"),
+            None => told,
+        }
+    };
+    guest.disks.iter().filter(wrong).map(told).collect()
 }
 
 /// Names the volumes of a guest, which have to be there once all parts have finished.

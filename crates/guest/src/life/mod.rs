@@ -48,6 +48,9 @@ pub enum Wish {
     Arrive,
     /// It stands still: whether it may run here is not known.
     Freeze,
+    /// It stands still for a snapshot, as soon as QEMU has ended its requests to the disks; it is not
+    /// killed for being slow.
+    Stand,
     /// It shuts down, and is ended after this time.
     ShutDown {
         /// When, milliseconds.
@@ -157,6 +160,8 @@ pub enum Still {
     Disk,
     /// It moves between nodes.
     Moving,
+    /// A snapshot of its disks is taken.
+    Snapshot,
 }
 
 impl fmt::Display for Still {
@@ -165,6 +170,7 @@ impl fmt::Display for Still {
             Still::Wished => "paused: this node does not hold its lease",
             Still::Disk => "paused: a disk had an error; it is tried again each second",
             Still::Moving => "paused: it moves between two nodes",
+            Still::Snapshot => "paused: a snapshot of its disks is taken",
         })
     }
 }
@@ -434,7 +440,7 @@ impl Life {
         if now < since.saturating_add(limit) && wish != Wish::Kill {
             return None;
         }
-        if wish == Wish::Run || wish == Wish::Hold {
+        if matches!(wish, Wish::Run | Wish::Hold | Wish::Stand) {
             self.fail("the monitor of QEMU did not respond".to_owned(), now);
         }
         self.kill()
@@ -456,6 +462,9 @@ impl Life {
         }
         if let Some(ending) = self.ending {
             return self.while_ending(ending, status, now);
+        }
+        if wish == Wish::Stand && status == Status::Running && self.freezing.is_none() {
+            return self.freeze(now);
         }
         match status {
             Status::ShutDown => {
@@ -481,7 +490,7 @@ impl Life {
         match (wish, self.restart) {
             (Wish::Run, Some(restart)) => self.shut_down(status, restart.within_ms, now),
             (Wish::Run, None) => self.go_on(status, now),
-            (Wish::Hold | Wish::Arrive | Wish::Freeze | Wish::Kill, _) => None,
+            (Wish::Hold | Wish::Arrive | Wish::Freeze | Wish::Stand | Wish::Kill, _) => None,
             (Wish::ShutDown { within_ms }, _) => self.shut_down(status, within_ms, now),
         }
     }

@@ -257,12 +257,13 @@ impl World {
     }
 
     fn wishes(&mut self) {
-        self.wish = match self.random.below(9) {
+        self.wish = match self.random.below(10) {
             0 | 1 => Wish::Freeze,
             2 => Wish::Hold,
             3 => Wish::ShutDown { within_ms: 30_000 },
             4 => Wish::Kill,
             5 => Wish::Arrive,
+            6 => Wish::Stand,
             _ => Wish::Run,
         };
         self.note(format!("wish {:?}", self.wish));

@@ -138,6 +138,11 @@ impl Home {
         self.0.join("qemu.log")
     }
 
+    /// Is there while the file systems of the guest may be frozen.
+    pub fn frozen(&self) -> PathBuf {
+        self.path().join("frozen")
+    }
+
     /// The variables of UEFI.
     pub fn variables(&self) -> PathBuf {
         self.0.join("variables.fd")

@@ -161,7 +161,7 @@ fn may_be_here(machine: &Machine, decided: Option<&Decided>) -> bool {
     let has_lease = decided.is_some_and(|decided| match decided.wish {
         Wish::Kill | Wish::Freeze => false,
         Wish::ShutDown { .. } => true,
-        Wish::Run | Wish::Hold | Wish::Arrive => decided.epoch.is_some(),
+        Wish::Run | Wish::Stand | Wish::Hold | Wish::Arrive => decided.epoch.is_some(),
     });
     let stands = matches!(machine.shown, Some((Shown::Paused(_), _)));
     has_lease || (stands && !machine.life.may_run())

@@ -7,7 +7,7 @@ use crate::check::attempt::Target;
 use crate::check::{Checker, Turn};
 use crate::clock;
 use crate::config::Guest;
-use crate::life::{Input, Life, Order, Shown, Status, Wish};
+use crate::life::{Input, Life, Order, Shown, Status, Still, Wish};
 use crate::migration::Progress;
 use crate::qemu::command::{self, Start};
 use crate::qemu::home::{Home, Lock};
@@ -15,6 +15,7 @@ use crate::qemu::monitor::{About, Monitor, News};
 use crate::qemu::process::Process;
 use crate::qemu::tap::{self, TapError};
 use crate::role::Place;
+use crate::role::standing::Standing;
 use part::report::{Event, Moment};
 use part::voice::write_error;
 use serde_json::{Map, Value};
@@ -86,6 +87,8 @@ pub struct Machine {
     pub(super) arrives: bool,
     /// What QEMU said of a migration, and has not been taken out.
     pub(super) moved: VecDeque<OfMove>,
+    /// It stands still for a snapshot.
+    pub(super) standing: Option<Standing>,
 }
 
 /// What QEMU said of a migration.
@@ -123,6 +126,7 @@ impl Machine {
             events: VecDeque::new(),
             arrives: false,
             moved: VecDeque::new(),
+            standing: None,
             home,
         };
         if machine.home.path().exists() {
@@ -147,6 +151,7 @@ impl Machine {
         ));
         self.process = Some(process);
         self.life.see(Input::Found, clock::boottime_ms());
+        self.resume_standing(clock::boottime_ms());
         true
     }
 
@@ -443,11 +448,19 @@ impl Machine {
             };
             self.obey(order, guest, place, now);
         }
-        let shown = self.life.shown(now);
+        let shown = match self.life.shown(now) {
+            Shown::Paused(Still::Wished) if self.holds() => Shown::Paused(Still::Snapshot),
+            shown => shown,
+        };
         let is_new = { self.shown.as_ref() }.is_none_or(|(before, _)| *before != shown);
         if is_new {
             self.shown = Some((shown, clock::now()));
         }
+    }
+
+    /// Whether it stands still for a snapshot.
+    fn holds(&self) -> bool {
+        self.standing.as_ref().is_some_and(Standing::holds)
     }
 
     fn obey(&mut self, order: Order, guest: Option<&Guest>, place: &Place, now: u64) {
@@ -461,7 +474,10 @@ impl Machine {
             }
             Order::Continue => self.send(About::Life(CONTINUE), "cont"),
             Order::Pause => {
-                self.note("paused: this node does not hold its lease");
+                self.note(match self.holds() {
+                    true => "paused for a snapshot",
+                    false => "paused: this node does not hold its lease",
+                });
                 self.send(About::Life(PAUSE), "stop");
             }
             Order::PowerDown => {
@@ -558,7 +574,8 @@ impl Machine {
         let home = &self.home;
         let moves = [home.incoming(), home.outgoing()];
         let sockets = [home.monitor(), home.serial(), home.agent(), home.display()];
-        for socket in sockets.into_iter().chain(moves) {
+        let left = moves.into_iter().chain([home.frozen()]);
+        for socket in sockets.into_iter().chain(left) {
             match fs::remove_file(&socket) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(StartError::Home(socket.display().to_string(), error));
@@ -606,7 +623,8 @@ impl Machine {
         let checker = self.checker.as_ref().filter(|_| self.is_running());
         let check = checker.map(Checker::deadline);
         let announces = self.rounds.deadline();
-        let all = [life, monitor, log, check, announces];
+        let stands = self.standing_due();
+        let all = [life, monitor, log, check, announces, stands];
         all.into_iter().flatten().min()
     }
 }

@@ -10,6 +10,7 @@ mod fencing;
 mod machine;
 mod moves;
 pub mod report;
+mod standing;
 mod talk;
 
 use crate::agreement::{self, Agreement, Decided, Local, Order, Told, Written};
@@ -20,8 +21,9 @@ use crate::fence::gate::Gate;
 use crate::fence::nodes::Nodes;
 use crate::keyword::NAME;
 use crate::life::{Input, Shown, Wish};
-use crate::message::{Answer, Message};
+use crate::message::{Answer, BEING_REMOVED, Known, Message};
 use crate::placement::Room;
+use crate::qemu::home::Home;
 use crate::qemu::process::Confine;
 use machine::Machine;
 use moves::Moves;
@@ -257,6 +259,7 @@ impl Role {
         self.see_not_taken(now);
         self.lead_moves(now);
         self.far.lead(now);
+        self.lead_standings(now);
         let wishes: Vec<(Wish, Option<u64>)> = { self.machines.keys() }
             .map(|name| (self.wish(name), self.epoch_of(name)))
             .collect();
@@ -372,6 +375,9 @@ impl Role {
             if let Some((fd, flags)) = { machine.checker.as_ref() }.and_then(Checker::watched) {
                 add(fd, flags);
             }
+            if let Some((fd, flags)) = machine.standing_watched() {
+                add(fd, flags);
+            }
         }
         let add_in = |fd| add(fd, EventFlags::IN);
         self.fencing.nodes.watched().for_each(add_in);
@@ -415,6 +421,7 @@ impl Role {
             Message::Move { name, node } => self.move_to(name, node),
             Message::Drain { drained } => self.drain(*drained),
             Message::How { name } => return Answer::of(report::how(self, name)),
+            Message::Remove { name } => return Answer::of(self.remove(name)),
             Message::At { .. } | Message::Sent { .. } => {
                 Err("an order goes to one node, and not on from there".to_owned())
             }
@@ -423,6 +430,11 @@ impl Role {
     }
 
     fn start(&mut self, name: &str) -> Result<(), String> {
+        if self.guests.templates.contains_key(name) {
+            return Err(format!(
+                "guest '{name}' is a template, which never starts: `evenkeel guest clone {name} NEW` makes a guest from it"
+            ));
+        }
         self.agreement
             .order(&self.guests, name, Order::Start, boottime_ns())?;
         if let Some(machine) = self.machines.get_mut(name) {
@@ -442,6 +454,40 @@ impl Role {
             return Ok(());
         }
         ordered
+    }
+
+    /// Leaves nothing of a guest whose section is gone.
+    fn remove(&mut self, name: &str) -> Result<String, String> {
+        let guests = &self.guests;
+        if guests.guests.contains_key(name) || guests.templates.contains_key(name) {
+            return Err(format!(
+                "the section of guest '{name}' is still served: remove it from the files first"
+            ));
+        }
+        // The name becomes part of a path.
+        if name.contains('/') || name.starts_with('.') || name.is_empty() {
+            return Err(format!("'{name}' is no name of a guest"));
+        }
+        if self.machines.contains_key(name) {
+            return Err(format!("guest '{name}' still shuts down on this node"));
+        }
+        let home = Home::new(&self.place.runtime, name);
+        let has_home = home.path().exists();
+        home.remove();
+        if home.path().exists() {
+            let path = home.path().display();
+            return Err(format!(
+                "{path} cannot be removed, or something else is in it"
+            ));
+        }
+        let erased = self
+            .agreement
+            .erase(&self.guests, name, has_home, boottime_ns())?;
+        match erased {
+            None => Err(BEING_REMOVED.to_owned()),
+            Some(true) => Ok(format!("removed what was left of guest {name}")),
+            Some(false) => Ok(format!("nothing is left of a guest {name}")),
+        }
     }
 
     fn move_to(&mut self, name: &str, node: &str) -> Result<(), String> {
@@ -496,6 +542,7 @@ impl Role {
 
     /// The role is about to end in good order.
     pub fn end(&mut self) {
+        self.end_standings();
         let written = self.leave();
         self.said.next.records.extend(written);
     }
@@ -503,6 +550,17 @@ impl Role {
     /// How a node is fenced, for `evenkeel fence test`. None: it has no section.
     pub fn fences(&self, node: &str) -> Option<Vec<Fence>> {
         self.guests.nodes.get(node).map(|node| node.fences.clone())
+    }
+
+    /// What a guest is, for commands about its disks.
+    pub fn known(&self, name: &str) -> Known {
+        let machine = self.machines.get(name).filter(|one| one.life.is_there());
+        Known {
+            served: { self.guests.guests.get(name) }
+                .or_else(|| self.guests.templates.get(name))
+                .cloned(),
+            started_as: machine.and_then(|one| one.started_as.clone()),
+        }
     }
 
     /// Returns the report for operators.

@@ -176,7 +176,7 @@ impl Role {
     }
 
     /// What is wanted of a guest here, by the agreement and by its move.
-    pub(super) fn wish(&self, name: &str) -> Wish {
+    pub(super) fn moving_wish(&self, name: &str) -> Wish {
         let wish = self.decided.get(name).map_or(Wish::Hold, |one| one.wish);
         let Some(machine) = self.machines.get(name) else {
             return wish;
@@ -219,6 +219,11 @@ impl Role {
         });
         let epoch = self.decided.get(name).and_then(|one| one.epoch);
         epoch.filter(|_| !comes && (!is_left || self.guests.me.is_empty()))
+    }
+
+    /// Whether a guest comes from another node.
+    pub(super) fn comes(&self, name: &str) -> bool {
+        self.moves.arrivals.contains_key(name)
     }
 
     /// How a guest that moves uses its volumes here; None: as the agreement says.
@@ -293,7 +298,8 @@ impl Role {
         for name in names {
             let is_full = self.moves.departures.len() >= DEPARTURES_MAX;
             let waits = self.moves.stays.contains_key(&name);
-            if is_full || waits || self.moves.departures.contains_key(&name) {
+            let stands = self.machines.get(&name).is_some_and(Machine::stands);
+            if is_full || waits || stands || self.moves.departures.contains_key(&name) {
                 continue;
             }
             let holds = { self.decided.get(&name) }.is_some_and(|one| one.epoch.is_some());

@@ -16,6 +16,10 @@ pub const GUEST: &str = "guest";
 pub const NODE: &str = "guest node";
 /// The name of the only node, without a cluster.
 pub const THIS_NODE: &str = "this node";
+/// The fact that an operator stopped it.
+pub const STOPPED: &str = "stopped";
+/// The state of a template.
+pub const TEMPLATE: &str = "template";
 /// The fact with the node on which it is.
 pub const ON: &str = "on";
 /// The number that is 1 where it runs on this node.
@@ -40,6 +44,14 @@ pub(super) fn of(role: &Role) -> Report {
         .collect();
     let gone = { role.machines.keys() }.filter(|name| !role.guests.guests.contains_key(*name));
     subjects.extend(gone.map(|name| a_guest(role, name, None)));
+    let templates = role.guests.templates.iter();
+    let templates = templates.filter(|(name, _)| !role.machines.contains_key(*name));
+    subjects.extend(templates.map(|(name, guest)| {
+        let subject = Subject::new(GUEST, name).label("guest");
+        let subject = subject.state(TEMPLATE, Grade::Standby);
+        let subject = subject.number(RUNNING, 0).number("process", 0);
+        facts(subject, role, None, guest)
+    }));
     let now_ns = clock::boottime_ns();
     let mut nodes = role.agreement.nodes(&role.guests, now_ns);
     if role.guests.me.is_empty() {
@@ -187,6 +199,9 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
         (false, _) => role.agreement.holder(name).to_owned(),
     };
     subject = subject.fact(ON, holder);
+    if role.agreement.is_stopped(&role.guests, name) {
+        subject = subject.fact(STOPPED, "until `guest start`".to_owned());
+    }
     if let Some(guest) = guest {
         subject = facts(subject, role, machine, guest);
     }
@@ -287,6 +302,11 @@ fn check(subject: Subject, machine: &Machine) -> Subject {
         .number(CHECK, u64::from(machine.is_up()))
 }
 
+/// The word for a state.
+pub(super) fn state_words(shown: &Shown) -> &'static str {
+    words(shown).0
+}
+
 fn words(shown: &Shown) -> (&'static str, Grade) {
     match shown {
         Shown::Down => ("down", Grade::Standby),
@@ -294,6 +314,7 @@ fn words(shown: &Shown) -> (&'static str, Grade) {
         Shown::Starting => ("starting", Grade::Busy),
         Shown::Running => ("running", Grade::Good),
         Shown::Paused(Still::Moving) => ("moving", Grade::Busy),
+        Shown::Paused(Still::Snapshot) => ("paused", Grade::Busy),
         Shown::Paused(_) => ("paused", Grade::Bad),
         Shown::ShuttingDown(_) => ("shutting down", Grade::Busy),
         Shown::Ending => ("ending", Grade::Busy),

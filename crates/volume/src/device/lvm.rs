@@ -4,7 +4,8 @@
 //!
 //! A logical volume of ours has a tag. One without it is never touched.
 
-use super::{DeviceError, Stamp};
+use super::snapshot::{Title, named};
+use super::{DeviceError, Kind, Stamp};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -199,9 +200,9 @@ impl LogicalVolume {
     ///
     /// # Errors
     /// It is not ours or not thin, or there is a snapshot of this name.
-    pub(super) fn snapshot(&self, stamp: Stamp) -> Result<LogicalVolume, DeviceError> {
+    pub(super) fn snapshot(&self, stamp: Stamp, kind: Kind) -> Result<LogicalVolume, DeviceError> {
         self.ours()?;
-        let snapshot = self.snapshot_of(stamp);
+        let snapshot = self.snapshot_of(stamp, kind);
         if self.list()?.iter().any(|one| one.name == snapshot.name()) {
             return Err(DeviceError::Exists(snapshot.path));
         }
@@ -223,8 +224,8 @@ impl LogicalVolume {
     }
 
     /// `+` is in no name of a volume.
-    fn snapshot_of(&self, stamp: Stamp) -> LogicalVolume {
-        let name = format!("{}+{stamp}", self.name());
+    fn snapshot_of(&self, stamp: Stamp, kind: Kind) -> LogicalVolume {
+        let name = format!("{}+{stamp}{}", self.name(), kind.logical_suffix());
         LogicalVolume {
             path: self.path.with_file_name(name),
             pool: self.pool.clone(),
@@ -235,13 +236,14 @@ impl LogicalVolume {
     ///
     /// # Errors
     /// LVM cannot list them.
-    pub(super) fn snapshots(&self) -> Result<Vec<(Stamp, LogicalVolume)>, DeviceError> {
+    pub(super) fn snapshots(&self) -> Result<Vec<(Title, LogicalVolume)>, DeviceError> {
         let prefix = format!("{}+", self.name());
         let listed = self.list()?;
         let ours = listed.iter().filter(|one| one.is_ours);
-        let stamps = ours.filter_map(|one| Stamp::parse(one.name.strip_prefix(&prefix)?));
-        Ok(stamps
-            .map(|stamp| (stamp, self.snapshot_of(stamp)))
+        let titles = ours.filter_map(|one| named(one.name.strip_prefix(&prefix)?));
+        let titles = titles.filter(|(_, kind)| matches!(kind, Kind::Manual | Kind::Guest(_)));
+        Ok(titles
+            .map(|(stamp, kind)| ((stamp, kind), self.snapshot_of(stamp, kind)))
             .collect())
     }
 

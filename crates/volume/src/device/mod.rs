@@ -16,7 +16,7 @@ pub use lvm::{LogicalVolume, LvmError};
 pub use named::{is_own, rename};
 pub use remove::{Leftover, remove};
 pub use signature::Signature;
-pub use snapshot::{Kind, Snapshot, SnapshotError, Stamp};
+pub use snapshot::{Kind, Label, Snapshot, SnapshotError, Stamp};
 
 use crate::disk::Target;
 use crate::layout::{

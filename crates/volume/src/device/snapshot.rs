@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 /// Snapshots of a volume that are listed; more are left out.
 pub const SNAPSHOTS_MAX: usize = 4096;
 const ENDING: &str = ".snapshot";
+/// Bytes of a time in a name.
+const STAMP_BYTES: usize = 16;
+const GUEST: &str = "-guest";
 
 /// When a snapshot was taken: seconds since 1970, UTC.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -35,10 +38,38 @@ pub enum Kind {
     BeforeResync,
     /// The copy was given up for the other one.
     Discarded,
+    /// It is one of the snapshots of all disks of a guest.
+    Guest(Label),
+}
+
+/// Bytes of a label at most.
+const LABEL_BYTES_MAX: usize = 32;
+
+/// What an operator calls the snapshots of a guest; empty where they are only known by their time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Label([u8; LABEL_BYTES_MAX]);
+
+impl Label {
+    /// Reads a label: letters, digits, `.`, `_` and `-`, at most 32, not of the form of a time.
+    pub fn parse(text: &str) -> Option<Label> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let mut label = Label::default();
+        let is_good = text.bytes().all(fits) && Stamp::parse(text).is_none();
+        let room = label.0.get_mut(..text.len()).filter(|_| is_good)?;
+        room.copy_from_slice(text.as_bytes());
+        Some(label)
+    }
+
+    /// Returns it as text.
+    pub fn text(&self) -> &str {
+        let end = { self.0.iter() }.position(|byte| *byte == 0);
+        let bytes = self.0.get(..end.unwrap_or(LABEL_BYTES_MAX));
+        { bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()) }.unwrap_or_default()
+    }
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [
+    const PLAIN: [Kind; 4] = [
         Kind::Manual,
         Kind::Scheduled,
         Kind::BeforeResync,
@@ -46,12 +77,23 @@ impl Kind {
     ];
 
     /// What follows the time in its name.
-    fn suffix(self) -> &'static str {
-        match self {
+    fn suffix(self) -> String {
+        let word = match self {
             Kind::Manual => "",
             Kind::Scheduled => "-scheduled",
             Kind::BeforeResync => "-before-resync",
             Kind::Discarded => "-discarded",
+            Kind::Guest(label) if label.text().is_empty() => GUEST,
+            Kind::Guest(label) => return format!("{GUEST}-{}", label.text()),
+        };
+        word.to_owned()
+    }
+
+    /// What follows the time in the name of a logical volume.
+    pub(super) fn logical_suffix(self) -> String {
+        match self {
+            Kind::Guest(_) => self.suffix(),
+            Kind::Manual | Kind::Scheduled | Kind::BeforeResync | Kind::Discarded => String::new(),
         }
     }
 
@@ -62,6 +104,7 @@ impl Kind {
             Kind::Scheduled => "scheduled",
             Kind::BeforeResync => "of this copy before a resync that has not ended",
             Kind::Discarded => "of the copy that was discarded",
+            Kind::Guest(_) => "with all disks of its guest",
         }
     }
 }
@@ -197,8 +240,11 @@ fn able(backing: &Backing) -> Result<Able<'_>, SnapshotError> {
     }
 }
 
+/// When a snapshot was taken, and why.
+pub(super) type Title = (Stamp, Kind);
+
 /// A snapshot of LVM with what it holds.
-fn thin(stamp: Stamp, logical: LogicalVolume) -> Result<Snapshot, DeviceError> {
+fn thin((stamp, kind): Title, logical: LogicalVolume) -> Result<Snapshot, DeviceError> {
     let path = logical.device()?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = openat(CWD, &path, flags, Mode::empty()).map_err(|errno| DeviceError::Io {
@@ -210,7 +256,7 @@ fn thin(stamp: Stamp, logical: LogicalVolume) -> Result<Snapshot, DeviceError> {
     let (_, loaded) = Place { file, path }.load(None)?;
     Ok(Snapshot {
         stamp,
-        kind: Kind::Manual,
+        kind,
         size_bytes: loaded.head.size_bytes,
         path: logical.path.clone(),
         first: loaded.head.data_offset,
@@ -246,23 +292,10 @@ pub fn take(
                 path: device,
                 errno,
             })?;
-            return Ok(thin(stamp, logical.snapshot(stamp)?)?);
+            return Ok(thin((stamp, kind), logical.snapshot(stamp, kind)?)?);
         }
     };
-    let (opened, data, _) = names(directory, name)?;
-    let data = open(&opened, &data)?;
-    let place = Place {
-        file: opened.into(),
-        path: directory.to_path_buf(),
-    };
-    // It has a name only when it is complete.
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let unnamed = match openat(&place.file, ".", flags, Mode::RUSR | Mode::RGRP) {
-        Ok(unnamed) => unnamed,
-        Err(Errno::OPNOTSUPP) => return Err(SnapshotError::NoClones(place.path)),
-        Err(errno) => return Err(place.io("create a snapshot in")(errno).into()),
-    };
-    clone(&data, &unnamed, &place.path)?;
+    let (place, data, unnamed) = unnamed(directory, name)?;
     let size = fstat(&unnamed).map_err(data.io("look at a snapshot of"))?;
     fsync(&unnamed).map_err(data.io("flush a snapshot of"))?;
     let file = file_name(name, stamp, kind);
@@ -282,6 +315,35 @@ pub fn take(
         first: 0,
         logical: None,
     })
+}
+
+/// Clones the data of a volume to a file that has no name: it gets one when it is complete.
+fn unnamed(directory: &Path, name: &str) -> Result<(Place, Place, OwnedFd), SnapshotError> {
+    let (opened, data, _) = names(directory, name)?;
+    let data = open(&opened, &data)?;
+    let place = Place {
+        file: opened.into(),
+        path: directory.to_path_buf(),
+    };
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let unnamed = match openat(&place.file, ".", flags, Mode::RUSR | Mode::RGRP) {
+        Ok(unnamed) => unnamed,
+        Err(Errno::OPNOTSUPP) => return Err(SnapshotError::NoClones(place.path)),
+        Err(errno) => return Err(place.io("create a snapshot in")(errno).into()),
+    };
+    clone(&data, &unnamed, &place.path)?;
+    Ok((place, data, unnamed))
+}
+
+/// Whether a volume can have snapshots: one of a file is tried, and leaves nothing.
+///
+/// # Errors
+/// Why it cannot.
+pub fn can(backing: &Backing, name: &str) -> Result<(), SnapshotError> {
+    match able(backing)? {
+        Able::Directory(directory) => unnamed(directory, name).map(drop),
+        Able::Thin(_) => Ok(()),
+    }
 }
 
 /// Opens a file of a volume to read it, without following a link.
@@ -352,7 +414,7 @@ pub fn list(backing: &Backing, name: &str) -> Result<Vec<Snapshot>, DeviceError>
         Ok(Able::Directory(directory)) => directory,
         Ok(Able::Thin(logical)) => {
             let all = logical.snapshots()?.into_iter();
-            let all = all.map(|(stamp, logical)| thin(stamp, logical));
+            let all = all.map(|(title, logical)| thin(title, logical));
             return all.collect();
         }
         Err(_) => return Ok(Vec::new()),
@@ -395,9 +457,18 @@ fn parse(file: &str, name: &str) -> Option<(Stamp, Kind)> {
 }
 
 /// Reads what [`Snapshot::name`] returns.
-fn named(name: &str) -> Option<(Stamp, Kind)> {
-    let of = |kind: Kind| Some((Stamp::parse(name.strip_suffix(kind.suffix())?)?, kind));
-    Kind::ALL.into_iter().find_map(of)
+pub(super) fn named(name: &str) -> Option<(Stamp, Kind)> {
+    let of = |kind: Kind| Some((Stamp::parse(name.strip_suffix(&*kind.suffix())?)?, kind));
+    let guests = || {
+        let (stamp, rest) = name.split_at_checked(STAMP_BYTES)?;
+        let rest = rest.strip_prefix(GUEST)?;
+        let label = match rest.strip_prefix('-') {
+            Some(label) => Label::parse(label).filter(|_| !label.is_empty())?,
+            None => Some(Label::default()).filter(|_| rest.is_empty())?,
+        };
+        Some((Stamp::parse(stamp)?, Kind::Guest(label)))
+    };
+    Kind::PLAIN.into_iter().find_map(of).or_else(guests)
 }
 
 /// Whether a snapshot is the one of this name: the kind may be left out.
@@ -477,7 +548,9 @@ mod tests {
     #[test]
     fn files_of_snapshots_belong_to_one_volume() {
         let stamp = Stamp(1_795_377_600);
-        for kind in Kind::ALL {
+        let labels = ["", "before-upgrade", "20261122", "a_b.c"];
+        let guests = labels.map(|text| Kind::Guest(Label::parse(text).unwrap()));
+        for kind in Kind::PLAIN.into_iter().chain(guests) {
             let file = file_name("mail", stamp, kind);
             assert_eq!(parse(&file, "mail"), Some((stamp, kind)));
             assert_eq!(parse(&file, "mai"), None);
@@ -487,9 +560,30 @@ mod tests {
             "mail.volume",
             "mail@x.snapshot",
             "mail@20261122T200000Z",
+            "mail@20261122T200000Z-guest-.snapshot",
+            "mail@20261122T200000Z-guestx.snapshot",
+            "mail@20261122T200000Z-guest-a b.snapshot",
             "@",
         ] {
             assert_eq!(parse(file, "mail"), None, "{file}");
+        }
+    }
+
+    #[test]
+    fn labels_are_words_that_fit_in_a_name() {
+        for text in ["", "x", "Before-2.0_a", &"a".repeat(32)] {
+            assert_eq!(Label::parse(text).unwrap().text(), text);
+        }
+        for text in [
+            "a b",
+            "a/b",
+            "ä",
+            "a@b",
+            "a+b",
+            "20261122T200000Z",
+            &"a".repeat(33),
+        ] {
+            assert_eq!(Label::parse(text), None, "{text}");
         }
     }
 }

@@ -170,6 +170,7 @@ impl Tabled for Draft {
                     verify: verify(&self.defaults, volume)
                         .filter(|verify| verify.value)
                         .map(|_| rate(&self.defaults)),
+                    read_only: volume.read_only,
                     bind,
                 };
                 volumes.0.insert(volume.name.value.clone(), spec);
@@ -183,7 +184,12 @@ impl Tabled for Draft {
 fn export(volume: &Volume) -> Export {
     let nodes = volume.nodes.iter().map(|node| node.value.clone());
     let nodes = nodes.collect();
-    Export::new(VOLUME.name, &volume.name.value, &Located { nodes })
+    let read_only = volume.read_only;
+    Export::new(
+        VOLUME.name,
+        &volume.name.value,
+        &Located { nodes, read_only },
+    )
 }
 
 /// What is wrong with the nodes of a volume.

@@ -22,8 +22,8 @@ const PATH_BYTES_MAX: usize = 4095;
 /// The longest name in a path, bytes (`NAME_MAX`).
 const FILE_NAME_BYTES_MAX: usize = 255;
 /// What the files of a volume have around its name, at most, bytes:
-/// `/NAME@20261122T200000Z-before-resync.snapshot`.
-const FILE_ENDING_BYTES: usize = 41;
+/// `/NAME@20261122T200000Z-guest-LABEL.snapshot`, with a label of 32 bytes.
+const FILE_ENDING_BYTES: usize = 66;
 
 /// Scheduled snapshots that a volume may keep.
 const SNAPSHOTS_KEPT_MAX: u32 = 1000;
@@ -48,6 +48,7 @@ pub(super) struct Volume {
     pub(super) snapshots: Option<Written<Schedule>>,
     pub(super) without_majority: Option<WithoutMajority>,
     pub(super) verify: Option<Written<bool>>,
+    pub(super) read_only: bool,
     pub(super) bind: Option<bind::Line>,
     /// A line `on` was refused.
     pub(super) has_refused_nodes: bool,
@@ -96,6 +97,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         snapshots: None,
         without_majority: None,
         verify: None,
+        read_only: false,
         bind: None,
         has_refused_nodes: false,
         once: Vec::new(),
@@ -240,6 +242,17 @@ fn snapshot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
+fn read_only(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    let volume = once(draft, args, "read-only")?;
+    let word = args.required("`yes` or `no`")?;
+    volume.read_only = match word.str() {
+        "yes" => true,
+        "no" => false,
+        _ => return Err(args.unfit(word, "not `yes` or `no`")),
+    };
+    args.end()
+}
+
 pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["volume"],
@@ -294,5 +307,14 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
             snapshots, `restore` and `clone` use them.",
         example: "snapshot every 1h keep 24",
         build: snapshot,
+    },
+    Keyword {
+        places: &["volume"],
+        syntax: "read-only { yes | no }",
+        doc: "With `yes`, no client may write to the volume, at either node: requests that would change it fail. It is for the \
+            volumes of a guest with `template yes`, which are copied by `evenkeel guest clone`. Copies of the volume are kept \
+            equal as before. A change reopens the volume: clients connect again. The default is `no`.",
+        example: "read-only yes",
+        build: read_only,
     },
 ];

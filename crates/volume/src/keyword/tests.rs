@@ -76,6 +76,7 @@ fn a_section_is_a_volume_of_this_machine() {
         snapshots: None,
         without_majority: WithoutMajority::Freeze,
         verify: None,
+        read_only: false,
         bind: None,
     };
     assert_eq!(

@@ -88,7 +88,7 @@ impl Shared {
             name: name.clone(),
             description: format!("the volume {name}"),
             size: has,
-            read_only: false,
+            read_only: self.status().spec.read_only,
             multi_conn: false,
             block_min: BLOCK_BYTES as u32,
             block_preferred: PREFERRED_BYTES,

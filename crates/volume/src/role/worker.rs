@@ -437,11 +437,12 @@ impl Shared {
             device.use_page_cache();
         }
         let size = layout.head().size_bytes;
+        let read_only = self.status().spec.read_only;
         let export = nbd::Export {
             name: name.to_owned(),
             description: format!("the volume {name}"),
             size,
-            read_only: false,
+            read_only,
             multi_conn: false,
             block_min: match area {
                 Some(_) => device.sector_bytes.max(BLOCK_BYTES as u32),

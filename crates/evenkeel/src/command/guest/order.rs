@@ -1,14 +1,13 @@
 //! Orders to the role, each with its progress until it is carried out.
 
 use super::{PART, asked, find};
-use crate::command::status::{ANSWER_LIMIT, ask, not_known};
+use crate::command::status::not_known;
 use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{Answer, Message as OfGuest};
-use guest::role::report::{self, GUEST, NODE, NOT_MOVED, ON, RUNNING, THIS_NODE};
+use guest::role::report::{self, GUEST, NODE, NOT_MOVED, ON, RUNNING, STOPPED, THIS_NODE};
 use part::codec;
 use part::report::{Grade, Report, Subject};
-use part::role::Message;
 use std::io::{Write, stderr};
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
@@ -29,12 +28,12 @@ const FILL_AGAIN: Duration = Duration::from_secs(2);
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Gives an order, also one for another node. Returns what was asked for.
-fn tell(instance: &Instance, message: &OfGuest) -> Result<String, String> {
-    let mut answer = told(instance, message)?;
+pub(super) fn tell(instance: &Instance, message: &OfGuest) -> Result<String, String> {
+    let mut answer = self::answer(instance, message)?;
     while answer.waits != 0 {
         std::thread::sleep(FAR_EVERY);
         let number = answer.waits;
-        answer = told(instance, &OfGuest::Sent { number })?;
+        answer = self::answer(instance, &OfGuest::Sent { number })?;
     }
     match answer.good {
         true => Ok(answer.words),
@@ -42,13 +41,10 @@ fn tell(instance: &Instance, message: &OfGuest) -> Result<String, String> {
     }
 }
 
-fn told(instance: &Instance, message: &OfGuest) -> Result<Answer, String> {
-    let message = Message::Part(Box::new(message.envelope()));
-    let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
-    let Message::Answer { bytes } = &answer.message else {
-        return Err(not_known(instance));
-    };
-    codec::decode::<Answer>(bytes).map_err(|_| not_known(instance))
+/// Sends an order, and returns its answer.
+pub(super) fn answer(instance: &Instance, message: &OfGuest) -> Result<Answer, String> {
+    let bytes = super::tell_of(instance, message.envelope())?;
+    codec::decode(&bytes).map_err(|_| not_known(instance))
 }
 
 /// The node on which a guest is, if it is another one.
@@ -70,6 +66,26 @@ fn at(report: &Report, name: &str, order: OfGuest) -> OfGuest {
 fn of(node: String, order: OfGuest) -> OfGuest {
     let order = Box::new(order);
     OfGuest::At { node, order }
+}
+
+/// Makes sure that a guest which is down stays so until an operator starts it.
+pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> {
+    let instance = super::snapshot::is_down(matches, name)?;
+    let is_stopped = |report: &Report| -> Result<bool, String> {
+        Ok(find(report, name)?.words(STOPPED).is_some())
+    };
+    if is_stopped(&asked(matches)?.1)? {
+        return Ok(());
+    }
+    let order = OfGuest::Stop {
+        name: name.to_owned(),
+        kills: false,
+    };
+    tell(&instance, &order)?;
+    wait(matches, RECORD_LIMIT, |report| match is_stopped(report)? {
+        true => Ok(Look::Done(())),
+        false => Ok(Look::Not(format!("guest {name} is kept down"))),
+    })
 }
 
 /// Shows what changes until something is so.
@@ -179,7 +195,7 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
     tell(&instance, &at(&report, &name, order))?;
     wait(matches, STOP_LIMIT, |report| {
         let subject = find(report, &name)?;
-        match subject.words(ON) == Some(node.as_str()) {
+        match subject.words(ON).as_deref() == Some(node.as_str()) {
             true => Ok(Look::Done(format!("guest {name} is on {node}\n"))),
             false => Ok(Look::Not(how(&instance, report, &name)?)),
         }
@@ -222,7 +238,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
     wait(matches, STOP_LIMIT, |report| {
         let has = |one: &&Subject| match is_here {
             true => one.value("process").is_some_and(|pid| pid > 0),
-            false => one.words(ON) == Some(node.as_str()),
+            false => one.words(ON).as_deref() == Some(node.as_str()),
         };
         let left: Vec<&str> = { report.of_kind(GUEST) }
             .filter(has)

@@ -42,6 +42,16 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
 
 /// Takes one for an operator: of a copy that lacks nothing, as far as a running instance can say.
 fn manual(matches: &ArgMatches, spec: &Spec, name: &str) -> Result<Snapshot, String> {
+    is_complete(matches, spec, name)?;
+    now(spec, name, Kind::Manual).map_err(|error| error.to_string())
+}
+
+/// Refuses a copy that lacks something, as far as a running instance can say.
+pub(in crate::command) fn is_complete(
+    matches: &ArgMatches,
+    spec: &Spec,
+    name: &str,
+) -> Result<(), String> {
     let (_, instance) = section(matches, name)?;
     if let Some(pair) = &spec.pair
         && instance.is_some()
@@ -66,7 +76,7 @@ fn manual(matches: &ArgMatches, spec: &Spec, name: &str) -> Result<Snapshot, Str
             }
         }
     }
-    now(spec, name, Kind::Manual).map_err(|error| error.to_string())
+    Ok(())
 }
 
 fn words_after_colon(why: &str) -> String {

@@ -23,8 +23,8 @@ use volume::config::size_words;
 use volume::device::{Snapshot, snapshot};
 use volume::layout::VOLUME_BYTES_MAX;
 use volume::report::{
-    ACCEPTED, ACCEPTED_THERE, CLIENTS, CLIENTS_THERE, COPIES, ONLY_CLIENTS_OF, SIZE, SOCKET,
-    clients_words,
+    ACCEPTED, ACCEPTED_THERE, CLIENTS, CLIENTS_THERE, COPIES, ONLY_CLIENTS_OF, READ_ONLY, SIZE,
+    SOCKET, clients_words,
 };
 use volume::transfer::{self, Image, Partial, Progress, Source, Target, TransferError};
 
@@ -36,7 +36,7 @@ const LEAVE_MAX: Duration = Duration::from_secs(2);
 const LEAVE_LOOK: Duration = Duration::from_millis(50);
 
 /// Why a copy is not complete.
-pub(super) enum Stopped {
+pub(in crate::command) enum Stopped {
     Failed(String),
     By(Signal),
 }
@@ -64,7 +64,7 @@ impl fmt::Display for Stopped {
 
 impl Stopped {
     /// Prints why, and what becomes of the target. A signal ends it as shells expect.
-    pub(super) fn exit(&self, after: &str) -> ExitCode {
+    pub(in crate::command) fn exit(&self, after: &str) -> ExitCode {
         let code = refuse(format_args!("{self}{after}"));
         match self {
             Stopped::Failed(_) => code,
@@ -84,7 +84,7 @@ struct Volume {
 
 /// The clients of a volume, at both nodes of one with two copies.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Users {
+pub(in crate::command) struct Users {
     /// By node: the clients, and how many there have been. Of the other node, these are not
     /// known while it is not connected.
     here: (String, u64, u64),
@@ -92,7 +92,7 @@ pub(super) struct Users {
 }
 
 /// Both ends of a copy into a volume, and the clients of the volume before.
-pub(super) type Ends = ((Source, Target), Users);
+pub(in crate::command) type Ends = ((Source, Target), Users);
 
 impl Users {
     fn of(subject: &Subject) -> Users {
@@ -167,6 +167,12 @@ fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
 
 /// Why clients of this node may not write a volume, if they may not.
 fn excluded(subject: &Subject) -> Option<String> {
+    if subject.words(READ_ONLY).is_some() {
+        return Some(format!(
+            "volume '{}' has `read-only yes`: nobody may write to it",
+            subject.name
+        ));
+    }
     let only = subject.words(ONLY_CLIENTS_OF)?;
     let copies = subject.words(COPIES).unwrap_or_default();
     let (me, name) = (copies.split(' ').next()?, &subject.name);
@@ -179,7 +185,7 @@ fn excluded(subject: &Subject) -> Option<String> {
 }
 
 /// The socket of a volume.
-pub(super) fn address(matches: &ArgMatches, name: &str) -> Result<Address, String> {
+pub(in crate::command) fn address(matches: &ArgMatches, name: &str) -> Result<Address, String> {
     Ok(served(matches, name)?.address)
 }
 
@@ -192,7 +198,7 @@ fn not_served(subject: &Subject) -> String {
 }
 
 /// Signals from now on, which [`copy`] takes.
-pub(super) fn signals() -> Result<SignalFd, Stopped> {
+pub(in crate::command) fn signals() -> Result<SignalFd, Stopped> {
     let failed = |error: nix::errno::Errno| format!("cannot wait for signals: {error}");
     let set: SigSet = ENDING.into_iter().collect();
     set.thread_block().map_err(failed)?;
@@ -201,7 +207,7 @@ pub(super) fn signals() -> Result<SignalFd, Stopped> {
 }
 
 /// Copies, shows how far it is, and listens to signals meanwhile.
-pub(super) fn copy(
+pub(in crate::command) fn copy(
     what: &str,
     (source, target): (Source, Target),
     signals: SignalFd,
@@ -258,7 +264,7 @@ pub(super) fn watched<T: Send + 'static>(
 }
 
 /// Writes a volume to a file or to standard output.
-pub(super) fn export(matches: &ArgMatches) -> ExitCode {
+pub(in crate::command) fn export(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     let file = word(matches, "FILE");
     let to_output = file.is_empty() || file == "-";
@@ -324,7 +330,11 @@ fn export_to(
 }
 
 /// Opens a volume as a source, and warns if somebody may change it meanwhile.
-pub(super) fn of_volume(matches: &ArgMatches, name: &str, what: &str) -> Result<Source, Stopped> {
+pub(in crate::command) fn of_volume(
+    matches: &ArgMatches,
+    name: &str,
+    what: &str,
+) -> Result<Source, Stopped> {
     let volume = served(matches, name)?;
     if let Some(has) = volume.users.words() {
         let _ = writeln!(
@@ -337,7 +347,7 @@ pub(super) fn of_volume(matches: &ArgMatches, name: &str, what: &str) -> Result<
 }
 
 /// Refuses a source that is empty, or without `--raw` an image of another program.
-pub(super) fn is_disk(
+pub(in crate::command) fn is_disk(
     matches: &ArgMatches,
     source: &mut Source,
     from: &str,
@@ -356,7 +366,7 @@ pub(super) fn is_disk(
 }
 
 /// Warns at the end of a command that wrote a volume if others may have used it meanwhile.
-pub(super) fn warn_of_others(matches: &ArgMatches, name: &str, before: &Users) {
+pub(in crate::command) fn warn_of_others(matches: &ArgMatches, name: &str, before: &Users) {
     // A volume that is not served now has no clients to report.
     let now = served(matches, name).map(|volume| volume.users);
     if let Some(words) = now.ok().and_then(|now| now.changed(before, name)) {
@@ -365,7 +375,7 @@ pub(super) fn warn_of_others(matches: &ArgMatches, name: &str, before: &Users) {
 }
 
 /// Writes a raw disk into a volume.
-pub(super) fn import(matches: &ArgMatches) -> ExitCode {
+pub(in crate::command) fn import(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     let from = word(matches, "SOURCE");
     let prepared = prepare(matches, &name, &from);
@@ -402,8 +412,34 @@ fn prepare(matches: &ArgMatches, name: &str, from: &str) -> Result<Ends, Stopped
     Ok(((source, Target::server(client)), before))
 }
 
+/// Opens a source and a volume without data that is to get it. `is_empty`: that it has none is known.
+pub(in crate::command) fn ends_of_new(
+    matches: &ArgMatches,
+    name: &str,
+    (source, from): (Source, &str),
+    is_empty: bool,
+) -> Result<Ends, Stopped> {
+    let (mut client, before) = free(matches, name, from, &source)?;
+    let held = match is_empty {
+        true => 0,
+        false => transfer::allocated(&mut client).map_err(TransferError::from)?,
+    };
+    match held {
+        0 => Ok(((source, Target::server(client)), before)),
+        held => Err(format!(
+            "volume '{name}' exists and holds data ({} are allocated): `evenkeel volume remove` removes it",
+            amount(held)
+        )
+        .into()),
+    }
+}
+
 /// Opens a snapshot and the volume that is to become what it was.
-pub(super) fn ends(matches: &ArgMatches, name: &str, from: &Snapshot) -> Result<Ends, Stopped> {
+pub(in crate::command) fn ends(
+    matches: &ArgMatches,
+    name: &str,
+    from: &Snapshot,
+) -> Result<Ends, Stopped> {
     let source = Source::snapshot(from)?;
     let from = &from.path.to_string_lossy();
     let (client, before) = free(matches, name, from, &source)?;

@@ -71,7 +71,9 @@ impl PartDraft for Heads {
 
     fn finish(self: Box<Self>, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         for (_, name, nodes) in self.0.into_iter().filter(|(kind, ..)| *kind == "volume") {
-            exchange.export(Export::new("volume", &name, &Located { nodes }));
+            // The stand-in has no other line: a name says it.
+            let read_only = name.starts_with("frozen");
+            exchange.export(Export::new("volume", &name, &Located { nodes, read_only }));
         }
         Box::new(())
     }
@@ -153,10 +155,16 @@ fn every_example_is_good_and_every_row_has_one() {
             ("section", _) => format!("{line}\n"),
             (_, ["node"]) => format!("{MAIL}node gamma\n    {line}\n"),
             _ => {
-                let others = ["prefer alpha beta", "memory 1g", "disk data"];
+                let (disk, volume) = match word {
+                    "template" => ("disk frozen", "frozen"),
+                    _ => ("disk data", "data"),
+                };
+                let others = ["prefer alpha beta", "memory 1g", disk];
                 let others = others.iter().filter(|line| !line.starts_with(word));
                 let others: String = others.map(|line| format!("    {line}\n")).collect();
-                format!("volume data\n    on alpha beta\nguest x\n    {line}\n{others}{DIRECTORY}")
+                format!(
+                    "volume {volume}\n    on alpha beta\nguest x\n    {line}\n{others}{DIRECTORY}"
+                )
             }
         };
         assert_eq!(on_alpha(&format!("{SITE}{text}")).1, "", "{}", row.name);

@@ -52,6 +52,68 @@ fn a_disk_is_a_volume_with_a_copy_on_each_node() {
 }
 
 #[test]
+fn a_template_is_no_guest_and_nobody_writes_its_volumes() {
+    let frozen = "volume frozen\n    on alpha beta\n";
+    let with = |disk: &str, line: &str| {
+        let text = MAIL.replace("disk mail", disk);
+        format!("{frozen}{text}{line}")
+    };
+    let (guests, told) = on_alpha(&format!(
+        "{SITE}{}",
+        with("disk frozen", "    template yes\n")
+    ));
+    assert_eq!(told, "");
+    assert!(guests.guests.is_empty());
+    assert_eq!(guests.templates["mail"].disks[0].volume, "frozen");
+    let (guests, _) = on_alpha(&format!("{SITE}{}", with("disk mail", "    template no\n")));
+    assert!(guests.templates.is_empty() && guests.guests.contains_key("mail"));
+    refused(
+        &with("disk mail", "    template yes\n"),
+        "error[E0862]: volume 'mail' of template 'mail' can be written",
+    );
+    refused(
+        &with("disk frozen", ""),
+        "error[E0862]: volume 'frozen' is read-only, and guest 'mail' would write it",
+    );
+    // What it only reads is what it is.
+    let both = with("disk frozen", "    template yes\n    disk directory ro\n");
+    assert_eq!(on_alpha(&format!("{SITE}{both}")).1, "");
+    let reads = with("disk mail", "    disk frozen ro\n");
+    assert_eq!(on_alpha(&format!("{SITE}{reads}")).1, "");
+    refused(&with("disk mail", "    template perhaps\n"), "error[E0842]");
+}
+
+#[test]
+fn the_section_of_a_copy_is_the_same_guest_with_volumes_and_cards_of_its_own() {
+    let lines = "    firmware uefi\n    console serial\n    migrate cold\n    stop-timeout 61s\n    priority 7\n    \
+                 fail-back yes\n    cpus 3\n    check agent\n    nic br1 mac 52:54:00:00:00:01 model e1000\n    \
+                 disk directory ro bus sata\n    boot kernel \"/boot/a b\" initrd /i append \"quiet x=\\\"1\\\"\"\n";
+    let (guests, told) = on_alpha(&format!("{SITE}{MAIL}{lines}"));
+    assert_eq!(told, "");
+    let old = guests.guests["mail"].clone();
+    let text = crate::section::copied("web", &old, |volume| format!("{volume}-2"));
+    let volume = "volume mail-2\n    on alpha beta\n";
+    let (guests, told) = on_alpha(&format!("{SITE}{volume}{text}"));
+    assert_eq!(told, "", "{text}");
+    let mut new = guests.guests["web"].clone();
+    assert_eq!(new.disks[0].volume, "mail-2");
+    for (at, nic) in new.nics.iter_mut().enumerate() {
+        assert_eq!(nic.mac, mac_of("web", at));
+        assert_ne!(nic.mac, old.nics[at].mac);
+        (nic.mac, nic.addresses) = (old.nics[at].mac, old.nics[at].addresses.clone());
+    }
+    new.disks[0].volume = old.disks[0].volume.clone();
+    // Neither names a host of its own in the text.
+    assert!(
+        !text.contains("52:54") && !text.contains("address 1"),
+        "{text}"
+    );
+    assert_eq!(new.check.is_some(), old.check.is_some());
+    (new.check, new.user_data) = (old.check.clone(), old.user_data.clone());
+    assert_eq!(new, old);
+}
+
+#[test]
 fn the_writer_of_a_volume_is_one_guest() {
     let second = |line: &str| format!("{MAIL}{DIRECTORY}    disk mail{line}\n");
     let expected = "error[E0852]: volume 'mail' is a disk of guest 'mail' already";

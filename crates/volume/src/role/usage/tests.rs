@@ -30,6 +30,7 @@ fn version(directory: &Path) -> Vec<u8> {
         node: Some("alpha".to_owned()),
         without_majority: Default::default(),
         verify: None,
+        read_only: false,
         bind: None,
     };
     codec::encode(&Volumes([("mail".to_owned(), spec)].into()))

@@ -1,0 +1,225 @@
+//! The steps of snapshots of all disks of a guest at one moment, apart from what carries them out:
+//! if one fails, the snapshots already made are removed, and the guest goes on.
+
+use guest::message::{Stand, Stood, StoodState};
+
+/// What carries the steps out.
+pub(super) trait World {
+    /// A snapshot of one disk.
+    type Made;
+    /// Tells the guest role, and returns how the guest is.
+    fn stand(&mut self, step: Stand) -> Result<Stood, String>;
+    /// Waits before it is looked again; returns false when it has lasted too long.
+    fn wait(&mut self) -> bool;
+    /// Takes the snapshot of a volume.
+    fn take(&mut self, volume: &str) -> Result<Self::Made, String>;
+    /// Whether the copy of the volume here still lacks nothing, so that its snapshot is whole.
+    fn is_complete(&mut self, volume: &str) -> Result<(), String>;
+    /// Removes a snapshot.
+    fn remove(&mut self, made: Self::Made) -> Result<(), String>;
+}
+
+/// Takes the snapshots, and returns them with how the guest stood still.
+pub(super) fn take<W: World>(
+    world: &mut W,
+    volumes: &[String],
+) -> Result<(Vec<W::Made>, Stood), String> {
+    let begun = world.stand(Stand::Begin).and_then(accepted);
+    begun
+        .and_then(|stood| until(world, stood, StoodState::Stands))
+        .map_err(|words| {
+            // One that was begun ends by itself if nobody hears this.
+            let _ = world.stand(Stand::End);
+            words
+        })?;
+    let mut made = Vec::new();
+    let taken = all(world, volumes, &mut made);
+    // In each case the guest goes on first.
+    let ended = world.stand(Stand::End).and_then(accepted);
+    match taken.and(ended) {
+        Err(words) => Err(undone(world, words, made)),
+        // The snapshots are whole, however long it takes until this is known.
+        Ok(ended) => {
+            let over = until(world, ended.clone(), StoodState::Over);
+            Ok((made, over.unwrap_or(ended)))
+        }
+    }
+}
+
+fn accepted(stood: Stood) -> Result<Stood, String> {
+    match stood.state {
+        StoodState::Refused => Err(stood.words),
+        _ => Ok(stood),
+    }
+}
+
+fn until<W: World>(world: &mut W, mut stood: Stood, state: StoodState) -> Result<Stood, String> {
+    while stood.state != state {
+        if !world.wait() {
+            return Err("the guest role did not say in time how the guest is".to_owned());
+        }
+        stood = world.stand(Stand::Look).and_then(accepted)?;
+    }
+    Ok(stood)
+}
+
+fn all<W: World>(world: &mut W, volumes: &[String], made: &mut Vec<W::Made>) -> Result<(), String> {
+    for volume in volumes {
+        let one = world.take(volume);
+        made.push(one.map_err(|words| format!("volume {volume}: {words}"))?);
+    }
+    for volume in volumes {
+        let complete = world.is_complete(volume);
+        complete.map_err(|words| format!("volume {volume}: {words}"))?;
+    }
+    Ok(())
+}
+
+fn undone<W: World>(world: &mut W, words: String, made: Vec<W::Made>) -> String {
+    let mut words = words;
+    for one in made {
+        if let Err(error) = world.remove(one) {
+            words = format!("{words}. A snapshot that was already taken stays: {error}");
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything that happens, and the step that fails.
+    #[derive(Default)]
+    struct Script {
+        steps: Vec<String>,
+        fails: Option<usize>,
+        left: Vec<String>,
+        is_late: bool,
+        state: Option<StoodState>,
+    }
+
+    impl Script {
+        fn step(&mut self, words: String) -> Result<(), String> {
+            let at = self.steps.len();
+            self.steps.push(words.clone());
+            match self.fails == Some(at) {
+                true => Err(format!("{words} failed")),
+                false => Ok(()),
+            }
+        }
+    }
+
+    impl World for Script {
+        type Made = String;
+
+        fn stand(&mut self, step: Stand) -> Result<Stood, String> {
+            let done = self.step(format!("{step:?}"));
+            // The role does it, and its answer may be lost.
+            let state = match (step, self.state) {
+                (Stand::Begin, _) => StoodState::Begins,
+                (Stand::Look, Some(StoodState::Begins)) => StoodState::Stands,
+                (Stand::Look, Some(StoodState::GoesOn)) => StoodState::Over,
+                (Stand::Look, state) => state.unwrap(),
+                (Stand::End, Some(StoodState::Stands)) => StoodState::GoesOn,
+                (Stand::End, _) => StoodState::Refused,
+            };
+            self.state = Some(state);
+            done.map(|()| Stood {
+                state,
+                words: "it ended before".to_owned(),
+                is_down: false,
+                not_frozen: None,
+                stood_ms: 5,
+                frozen_ms: 0,
+            })
+        }
+
+        fn wait(&mut self) -> bool {
+            !self.is_late
+        }
+
+        fn take(&mut self, volume: &str) -> Result<String, String> {
+            self.step(format!("take {volume}"))?;
+            self.left.push(volume.to_owned());
+            Ok(volume.to_owned())
+        }
+
+        fn is_complete(&mut self, volume: &str) -> Result<(), String> {
+            self.step(format!("look at {volume}"))
+        }
+
+        fn remove(&mut self, made: String) -> Result<(), String> {
+            self.step(format!("remove {made}"))?;
+            self.left.retain(|one| *one != made);
+            Ok(())
+        }
+    }
+
+    fn run(script: &mut Script) -> Result<(Vec<String>, Stood), String> {
+        take(script, &["a".to_owned(), "b".to_owned()])
+    }
+
+    const ALL: [&str; 8] = [
+        "Begin",
+        "Look",
+        "take a",
+        "take b",
+        "look at a",
+        "look at b",
+        "End",
+        "Look",
+    ];
+
+    #[test]
+    fn snapshots_are_taken_while_the_guest_stands_still() {
+        let mut script = Script::default();
+        let (made, stood) = run(&mut script).unwrap();
+        assert_eq!(script.steps, ALL);
+        assert_eq!((made.len(), stood.state), (2, StoodState::Over));
+    }
+
+    #[test]
+    fn whatever_step_fails_no_snapshot_is_left_and_the_guest_goes_on() {
+        for fails in 0..7 {
+            let mut script = Script {
+                fails: Some(fails),
+                ..Script::default()
+            };
+            let words = run(&mut script).unwrap_err();
+            let failed = ALL[fails];
+            assert!(words.contains(&format!("{failed} failed")), "{words}");
+            assert!(script.left.is_empty(), "{failed}: {:?}", script.left);
+            let ends = script.steps.iter().filter(|step| *step == "End").count();
+            assert_eq!(ends, 1, "{failed}: {:?}", script.steps);
+        }
+        // That it goes on is not known: the snapshots are whole.
+        let mut script = Script {
+            fails: Some(7),
+            ..Script::default()
+        };
+        let (made, stood) = run(&mut script).unwrap();
+        assert_eq!((made.len(), stood.state), (2, StoodState::GoesOn));
+    }
+
+    #[test]
+    fn a_snapshot_that_cannot_be_removed_is_named() {
+        let mut script = Script::default();
+        let words = undone(&mut script, "no room".to_owned(), vec!["a".to_owned()]);
+        assert_eq!(words, "no room");
+        script.fails = Some(1);
+        let words = undone(&mut script, "no room".to_owned(), vec!["a".to_owned()]);
+        assert!(words.ends_with("stays: remove a failed"), "{words}");
+    }
+
+    #[test]
+    fn a_role_that_never_says_it_is_not_waited_for() {
+        let mut script = Script {
+            is_late: true,
+            ..Script::default()
+        };
+        let words = run(&mut script).unwrap_err();
+        assert!(words.contains("in time"), "{words}");
+        assert_eq!(script.steps, ["Begin", "End"]);
+    }
+}

@@ -1,0 +1,68 @@
+//! `evenkeel guest remove`: nothing is left of a guest but its volumes, which have commands of their
+//! own.
+
+use super::disks::{self, Disk};
+use super::{asked, order, snapshot};
+use crate::command::word;
+use clap::ArgMatches;
+use guest::message::{BEING_REMOVED, Message};
+use guest::role::report::{GUEST, TEMPLATE};
+use guest::section::word as written;
+use std::time::{Duration, Instant};
+use volume::config::backing_words;
+
+/// How long the cluster may take to remove a record, and how often it is looked.
+const REMOVE_MAX: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let (instance, report) = asked(matches)?;
+    let known = disks::known(&instance, &name)?;
+    if let Some(guest) = known.served {
+        let subject = report.find(GUEST, &name);
+        if subject.is_none_or(|subject| subject.state.word != TEMPLATE) {
+            snapshot::is_down(matches, &name)?;
+        }
+        return Ok(steps(&name, &disks::of(matches, &guest)?));
+    }
+    let until = Instant::now() + REMOVE_MAX;
+    loop {
+        match order::answer(&instance, &Message::Remove { name: name.clone() })? {
+            answer if answer.good => return Ok(format!("{}\n", answer.words)),
+            answer if answer.words == BEING_REMOVED && Instant::now() < until => {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            answer if answer.words == BEING_REMOVED => {
+                return Err(format!(
+                    "{}: another node may still have the guest: `evenkeel guest list` there shows it",
+                    answer.words
+                ));
+            }
+            answer => return Err(answer.words),
+        }
+    }
+}
+
+/// What is to be done while its section is served.
+fn steps(name: &str, disks: &[Disk]) -> String {
+    let mut text = format!(
+        "guest {name} is stopped, and its section is still served. To remove it:\n\
+         1. remove the section `guest {}` and apply or reload the files\n\
+         2. run `evenkeel guest remove {name}` again, on each node\n",
+        written(name)
+    );
+    if disks.is_empty() {
+        text += "It has no volumes of its own.\n";
+        return text;
+    }
+    text += "Its volumes stay. To delete one, remove its section as well, then run on each node that has a copy:\n";
+    for disk in disks {
+        text += &format!(
+            "   evenkeel volume remove {} --backing {} --yes\n",
+            written(&disk.volume),
+            backing_words(&disk.spec.backing)
+        );
+    }
+    text
+}

@@ -1,0 +1,351 @@
+//! `evenkeel guest snapshot`, `snapshots` and `restore`: all disks of a guest at one moment. The guest
+//! role lets the guest stand still; the snapshots are taken here, with the rights of the caller.
+
+use super::disks::{self, Disk, Moment};
+use super::moment::{self, World};
+use super::{asked, find, order, tell_of};
+use crate::command::status::not_known;
+use crate::command::volume::{snapshot as of_volume, transfer};
+use crate::command::{print, refuse, word};
+use clap::ArgMatches;
+use guest::message::{AskStand, Stand, Stood, StoodState};
+use guest::role::report::{NODE, ON, THIS_NODE};
+use part::codec;
+use rustix::rand::{GetRandomFlags, getrandom};
+use std::io::{Write, stderr};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+use supervisor::directory::Instance;
+use volume::config::size_words;
+use volume::device::{Kind, Label, Snapshot, Stamp, snapshot};
+
+/// How often the role is asked whether the guest stands still, and for how long.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOOK_MAX: Duration = Duration::from_secs(25);
+/// How often a second without a snapshot is waited for.
+const SECOND_LOOK: Duration = Duration::from_millis(50);
+
+/// Takes a snapshot, or removes one.
+pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let (instance, _) = asked(matches)?;
+    let known = disks::known(&instance, &name)?;
+    // One that runs has the disks with which it was started.
+    let guest = known.started_as.or(known.served);
+    let guest = guest.ok_or_else(|| super::unknown(&name))?;
+    let disks = disks::of(matches, &guest)?;
+    if disks.is_empty() {
+        return Err(format!(
+            "guest {name} has no disk that it writes: there is nothing to take a snapshot of"
+        ));
+    }
+    if let Some(one) = matches.get_one::<String>("remove") {
+        return removed(&disks, &name, one);
+    }
+    let label = matches.get_one::<String>("name").map_or("", String::as_str);
+    let taken = of_all(matches, &instance, (&name, label, false), &disks);
+    let (stamp, stood) = taken.map_err(|words| format!("no snapshot of guest {name}: {words}"))?;
+    let all: Vec<&str> = disks.iter().map(|disk| &*disk.volume).collect();
+    // Scripts take the name from standard output.
+    let _ = writeln!(
+        stderr(),
+        "snapshot {stamp} of guest {name}, {}: {}",
+        all.join(", "),
+        how(&stood)
+    );
+    Ok(format!("{stamp}\n"))
+}
+
+/// How the guest stood still, for people.
+pub(super) fn how(stood: &Stood) -> String {
+    if stood.is_down {
+        return "the guest is down, so its disks are consistent".to_owned();
+    }
+    let still = match stood.stood_ms {
+        0 => "it has not reported yet that it goes on".to_owned(),
+        ms => format!("the guest stood still for {ms} ms"),
+    };
+    match &stood.not_frozen {
+        None => format!(
+            "file systems are consistent, frozen by the guest agent for {} ms; {still}",
+            stood.frozen_ms
+        ),
+        Some(why) => format!(
+            "as after a loss of power (crash-consistent), because file systems were not frozen: {why}; {still}"
+        ),
+    }
+}
+
+/// Takes the snapshots of all disks. Those of a template cannot be written: nobody has to stand still.
+pub(super) fn of_all(
+    matches: &ArgMatches,
+    instance: &Instance,
+    (name, label, is_template): (&str, &str, bool),
+    disks: &[Disk],
+) -> Result<(Stamp, Stood), String> {
+    let kind = Kind::Guest(Label::parse(label).ok_or_else(|| {
+        format!("'{label}' is no name of a snapshot: up to 32 letters, digits, `.`, `_` and `-`, not a time")
+    })?);
+    let has = disks::moments(disks)?;
+    let same = |(_, other): &&(Stamp, Label)| !label.is_empty() && other.text() == label;
+    if let Some((stamp, _)) = has.keys().find(same) {
+        return Err(format!(
+            "there is one with the name '{label}', of {stamp}: `evenkeel guest snapshot {name} --remove {label}` removes it"
+        ));
+    }
+    // What can be known before the guest stands still.
+    for disk in disks {
+        of_volume::is_complete(matches, &disk.spec, &disk.volume)?;
+        let can = snapshot::can(&disk.spec.backing, &disk.volume);
+        can.map_err(|error| format!("volume {}: {error}", disk.volume))?;
+    }
+    let mut bytes = [0; 8];
+    getrandom(&mut bytes, GetRandomFlags::empty()).map_err(|errno| errno.to_string())?;
+    let mut real = Real {
+        matches,
+        instance,
+        name,
+        number: u64::from_ne_bytes(bytes),
+        is_template,
+        disks,
+        title: (second(disks)?, kind),
+        until: Instant::now() + LOOK_MAX,
+    };
+    // Interrupted in the middle it would leave a part.
+    let signals = transfer::signals().map_err(|error| error.to_string())?;
+    let taken = moment::take(
+        &mut real,
+        &{ disks.iter() }
+            .map(|disk| disk.volume.clone())
+            .collect::<Vec<_>>(),
+    );
+    drop(signals);
+    let (_, stood) = taken?;
+    Ok((real.title.0, stood))
+}
+
+/// A second of which no disk has a snapshot.
+fn second(disks: &[Disk]) -> Result<Stamp, String> {
+    loop {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let stamp = Stamp(since.map_or(0, |since| since.as_secs()));
+        let mut is_free = true;
+        for disk in disks {
+            let all = snapshot::list(&disk.spec.backing, &disk.volume);
+            let all = all.map_err(|error| error.to_string())?;
+            is_free &= all.iter().all(|one| one.stamp != stamp);
+        }
+        if is_free {
+            return Ok(stamp);
+        }
+        std::thread::sleep(SECOND_LOOK);
+    }
+}
+
+/// A template stands still.
+fn of_template(step: Stand) -> Stood {
+    Stood {
+        state: match step {
+            Stand::Begin | Stand::Look => StoodState::Stands,
+            Stand::End => StoodState::Over,
+        },
+        words: String::new(),
+        is_down: true,
+        not_frozen: None,
+        stood_ms: 0,
+        frozen_ms: 0,
+    }
+}
+
+/// The guest role, and the volumes here.
+struct Real<'a> {
+    matches: &'a ArgMatches,
+    instance: &'a Instance,
+    name: &'a str,
+    number: u64,
+    is_template: bool,
+    disks: &'a [Disk],
+    title: (Stamp, Kind),
+    until: Instant,
+}
+
+impl Real<'_> {
+    fn disk(&self, volume: &str) -> Result<&Disk, String> {
+        let mut disks = self.disks.iter();
+        let found = disks.find(|disk| disk.volume == volume);
+        found.ok_or_else(|| format!("no disk {volume}"))
+    }
+}
+
+impl World for Real<'_> {
+    type Made = Snapshot;
+
+    fn stand(&mut self, step: Stand) -> Result<Stood, String> {
+        if self.is_template {
+            return Ok(of_template(step));
+        }
+        let ask = AskStand {
+            name: self.name.to_owned(),
+            number: self.number,
+            step,
+        };
+        let bytes = tell_of(self.instance, ask.envelope())?;
+        codec::decode(&bytes).map_err(|_| not_known(self.instance))
+    }
+
+    fn wait(&mut self) -> bool {
+        std::thread::sleep(LOOK_EVERY);
+        Instant::now() < self.until
+    }
+
+    fn take(&mut self, volume: &str) -> Result<Snapshot, String> {
+        let (stamp, kind) = self.title;
+        let disk = self.disk(volume)?;
+        let taken = snapshot::take(&disk.spec.backing, volume, stamp, kind);
+        taken.map_err(|error| error.to_string())
+    }
+
+    fn is_complete(&mut self, volume: &str) -> Result<(), String> {
+        let disk = self.disk(volume)?;
+        of_volume::is_complete(self.matches, &disk.spec, volume)
+    }
+
+    fn remove(&mut self, made: Snapshot) -> Result<(), String> {
+        made.remove().map_err(|error| error.to_string())
+    }
+}
+
+fn removed(disks: &[Disk], name: &str, one: &str) -> Result<String, String> {
+    let (title, moment) = disks::find(disks, name, one)?;
+    for (_, snapshot) in moment.snapshots {
+        snapshot.remove().map_err(|error| {
+            format!(
+                "{error}. A part of the snapshot may be gone: the same command removes the rest"
+            )
+        })?;
+    }
+    Ok(format!(
+        "removed snapshot {} of guest {name}\n",
+        disks::words(&title)
+    ))
+}
+
+/// Lists the snapshots of a guest.
+pub(super) fn list(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let (instance, _) = asked(matches)?;
+    let guest = disks::known(&instance, &name)?;
+    let guest = { guest.served.or(guest.started_as) }.ok_or_else(|| super::unknown(&name))?;
+    let disks = disks::of(matches, &guest)?;
+    let lines = lines_of(&disks)?;
+    Ok(match lines.is_empty() {
+        true => format!("guest {name} has no snapshots\n"),
+        false => lines,
+    })
+}
+
+/// The lines of `evenkeel guest show` about snapshots. A user without the right to look sees the rest.
+pub(super) fn lines(matches: &ArgMatches, instance: &Instance, name: &str) -> String {
+    let guest = disks::known(instance, name).ok();
+    let guest = guest.and_then(|guest| guest.served.or(guest.started_as));
+    let disks = guest.and_then(|guest| disks::of(matches, &guest).ok());
+    let lines = disks.and_then(|disks| lines_of(&disks).ok());
+    lines.unwrap_or_default()
+}
+
+fn lines_of(disks: &[Disk]) -> Result<String, String> {
+    let line = |(title, moment): (&(Stamp, Label), &Moment)| {
+        let of = moment
+            .snapshots
+            .iter()
+            .map(|(volume, one)| format!("{volume} {}", size_words(one.size_bytes)));
+        let of: Vec<String> = of.collect();
+        let lacks = match moment.lacks.is_empty() {
+            true => String::new(),
+            false => format!("; incomplete: without {}", moment.lacks.join(", ")),
+        };
+        format!(
+            "snapshot: {}, {}{lacks}\n",
+            disks::words(title),
+            of.join(", ")
+        )
+    };
+    Ok(disks::moments(disks)?.iter().map(line).collect())
+}
+
+/// Makes all disks of a guest what they were.
+pub(super) fn restore(matches: &ArgMatches) -> ExitCode {
+    match restored(matches) {
+        Ok(text) => print(&text),
+        Err(words) => refuse(words),
+    }
+}
+
+fn restored(matches: &ArgMatches) -> Result<String, String> {
+    let [name, one] = ["NAME", "SNAPSHOT"].map(|one| word(matches, one));
+    let instance = is_down(matches, &name)?;
+    let guest = disks::known(&instance, &name)?.served;
+    let disks = disks::of(matches, &guest.ok_or_else(|| super::unknown(&name))?)?;
+    let (title, moment) = disks::find(&disks, &name, &one)?;
+    let words = disks::words(&title);
+    if !moment.lacks.is_empty() {
+        return Err(format!(
+            "snapshot {words} is incomplete: it has nothing of {}. `evenkeel volume restore` restores single volumes",
+            moment.lacks.join(", ")
+        ));
+    }
+    let all: Vec<&str> = { moment.snapshots.iter() }
+        .map(|(volume, _)| &**volume)
+        .collect();
+    if !matches.get_flag("yes") {
+        return Err(format!(
+            "`--yes` replaces all data of {} by that of {words}: what was written since is lost, but for a snapshot of what \
+             they are now, which is taken before",
+            all.join(", ")
+        ));
+    }
+    // It stays down until an operator starts it: not in the middle of this.
+    order::keep_down(matches, &name)?;
+    let ends = { moment.snapshots.iter() }
+        .map(|(volume, from)| transfer::ends(matches, volume, from).map(|ends| (volume, ends)))
+        .collect::<Result<Vec<_>, _>>();
+    let ends = ends.map_err(|error| format!("{error}. Nothing was written"))?;
+    let before = of_all(matches, &instance, (&name, "", false), &disks);
+    let (before, _) = before.map_err(|words| format!("{words}. Nothing was written"))?;
+    for (volume, (ends, users)) in ends {
+        let copied = transfer::signals()
+            .and_then(|signals| transfer::copy(&format!("restoring {volume}"), ends, signals));
+        copied.map_err(|error| {
+            format!(
+                "{error}. Volume {volume} holds a part of the snapshot now, and disks behind it are as before: restore the \
+                 guest again, or to {before}, what it was before"
+            )
+        })?;
+        transfer::warn_of_others(matches, volume, &users);
+    }
+    Ok(format!(
+        "guest {name} is what it was at {words}; what it was before is snapshot {before}. `evenkeel guest start {name}` \
+         starts it\n"
+    ))
+}
+
+/// Refuses a guest that is not down, here or elsewhere.
+pub(super) fn is_down(matches: &ArgMatches, name: &str) -> Result<Instance, String> {
+    let (instance, report) = asked(matches)?;
+    let subject = find(&report, name)?;
+    let on = subject.words(ON).unwrap_or_default();
+    // One that waits for its volumes has its lease already.
+    let is_here =
+        { report.of_kind(NODE) }.any(|one| one.name == on && one.value("here") == Some(1));
+    let is_free = on.is_empty() || is_here || on == THIS_NODE;
+    match (subject.value("process"), is_free) {
+        (Some(0) | None, true) => Ok(instance),
+        (Some(0) | None, false) => Err(format!(
+            "guest {name} is on {on}: `evenkeel guest stop {name}` there first"
+        )),
+        _ => Err(format!(
+            "guest {name} is {}: `evenkeel guest stop {name}` first",
+            subject.state.word
+        )),
+    }
+}

@@ -1,0 +1,51 @@
+//! `evenkeel guest template`: the lines that make a guest a template. It is one by its section, so it
+//! stays one wherever and whenever the files are served; nothing is changed here.
+
+use super::{asked, disks, find, snapshot, unknown};
+use crate::command::word;
+use clap::ArgMatches;
+use guest::config::Guest;
+use guest::role::report::TEMPLATE;
+use guest::section::word as written;
+use std::io::{Write, stderr};
+
+/// Prints the lines.
+pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
+    let name = word(matches, "NAME");
+    let (instance, report) = asked(matches)?;
+    let is_template = find(&report, &name)?.state.word == TEMPLATE;
+    let guest = disks::known(&instance, &name)?.served;
+    let guest = guest.ok_or_else(|| unknown(&name))?;
+    match (is_template, matches.get_flag("undo")) {
+        (true, false) => Ok(format!("guest {name} is a template already\n")),
+        (false, true) => Ok(format!("guest {name} is no template\n")),
+        (true, true) => {
+            say(
+                "remove these lines, and apply or reload the files; then the guest can start. Guests that were cloned from it \
+                 have volumes of their own and are not affected",
+            );
+            Ok(lines(&name, &guest))
+        }
+        (false, false) => {
+            snapshot::is_down(matches, &name)?;
+            say(
+                "add these lines to the sections of these names, and apply or reload the files. The guest never starts then, and \
+                 nobody can write to its volumes",
+            );
+            Ok(lines(&name, &guest))
+        }
+    }
+}
+
+fn say(words: &str) {
+    // What is printed on standard output is the lines alone.
+    let _ = writeln!(stderr(), "{words}");
+}
+
+fn lines(name: &str, guest: &Guest) -> String {
+    let volumes = guest.disks.iter().filter(|disk| !disk.read_only);
+    let volumes =
+        volumes.map(|disk| format!("volume {}\n    read-only yes\n", written(&disk.volume)));
+    let guest = format!("guest {}\n    template yes\n", written(name));
+    std::iter::once(guest).chain(volumes).collect()
+}

@@ -1,0 +1,152 @@
+//! Guests whose section is gone: their records are removed from the cluster, which forgets no lease
+//! that has one. A record is removed by the holder of its lease, so this node takes the lease for that.
+
+use super::{Agreement, OWN, Told, Written, lease_of};
+use crate::config::Guests;
+
+/// How long this node tries to get the lease after each time it was asked to, nanoseconds.
+const TRIES_NS: u64 = 5_000_000_000;
+
+/// A record that is being removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Erase {
+    until_ns: u64,
+    /// There was something.
+    found: bool,
+}
+
+impl Agreement {
+    /// Removes what is left of a guest whose section is gone; to be asked again until that is so.
+    /// `found`: something of it was there. Returns whether there was anything, once nothing is left.
+    ///
+    /// # Errors
+    /// Why it cannot be removed, in words.
+    pub fn erase(
+        &mut self,
+        guests: &Guests,
+        name: &str,
+        found: bool,
+        now_ns: u64,
+    ) -> Result<Option<bool>, String> {
+        let had_order = self.pending.remove(name).is_some();
+        if guests.me.is_empty() {
+            return Ok(Some(found || had_order));
+        }
+        if !self.is_known {
+            return Err("no cluster has reported its leases yet".to_owned());
+        }
+        let record = self.held(name, now_ns).map(|lease| lease.record.is_empty());
+        let erase = self.erases.entry(name.to_owned()).or_default();
+        erase.until_ns = now_ns.saturating_add(TRIES_NS);
+        erase.found |= found || had_order || record == Some(false);
+        let found = erase.found;
+        Ok((record == Some(true)).then(|| {
+            self.erases.remove(name);
+            found
+        }))
+    }
+
+    /// What the cluster is to be told of them.
+    pub(super) fn tell_erased(&mut self, guests: &Guests, told: &mut Told, now_ns: u64) {
+        self.erases
+            .retain(|name, erase| now_ns < erase.until_ns && !guests.guests.contains_key(name));
+        let mut erases = std::mem::take(&mut self.erases);
+        for (name, erase) in &mut erases {
+            told.leases.push((lease_of(name), OWN));
+            let held = self.held(name, now_ns);
+            let held = held.filter(|lease| !lease.record.is_empty());
+            erase.found |= held.is_some();
+            told.records
+                .extend(held.map(|lease| Written::next(lease, Vec::new())));
+        }
+        self.erases = erases;
+    }
+
+    /// Whether an operator stopped a guest, so that it does not start by itself.
+    pub fn is_stopped(&self, guests: &Guests, name: &str) -> bool {
+        match guests.me.is_empty() {
+            true => self.stopped().contains(name),
+            false => !self.record_of(name).stopped.is_empty(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::Room;
+    use part::role::KnownLease;
+    use std::collections::BTreeMap;
+
+    const NOW: u64 = 1_000_000_000;
+
+    fn lease(record: &[u8]) -> KnownLease {
+        KnownLease {
+            name: lease_of("mail"),
+            epoch: 7,
+            until_ns: 2 * TRIES_NS,
+            holder: "alpha".to_owned(),
+            number: 3,
+            record: record.to_vec(),
+        }
+    }
+
+    fn told(agreement: &mut Agreement, guests: &Guests, now_ns: u64) -> Told {
+        agreement.decide(guests, &BTreeMap::new(), now_ns).1
+    }
+
+    #[test]
+    fn a_record_is_removed_under_its_lease_and_then_the_lease_is_given_up() {
+        let mut agreement = Agreement::new("alpha", Room::default());
+        let guests = Guests {
+            me: "alpha".to_owned(),
+            ..Guests::default()
+        };
+        assert!(agreement.erase(&guests, "mail", false, NOW).is_err());
+        agreement.learn(Vec::new());
+        // It is not known what the cluster has before this node has the lease.
+        assert_eq!(agreement.erase(&guests, "mail", false, NOW), Ok(None));
+        let wanted = (lease_of("mail"), OWN);
+        assert!(told(&mut agreement, &guests, NOW).leases.contains(&wanted));
+        // It is seen and removed before somebody asks again.
+        agreement.learn(vec![lease(b"record")]);
+        let written = told(&mut agreement, &guests, NOW).records;
+        let written = written
+            .iter()
+            .find(|one| one.name == lease_of("mail"))
+            .unwrap();
+        assert_eq!(
+            (written.epoch, written.number, &*written.value),
+            (7, 4, &b""[..])
+        );
+        agreement.learn(vec![lease(b"")]);
+        assert_eq!(agreement.erase(&guests, "mail", false, NOW), Ok(Some(true)));
+        assert!(!told(&mut agreement, &guests, NOW).leases.contains(&wanted));
+        // The same again: there is nothing.
+        assert_eq!(
+            agreement.erase(&guests, "mail", false, NOW),
+            Ok(Some(false))
+        );
+    }
+
+    #[test]
+    fn nobody_waits_for_a_lease_without_end() {
+        let mut agreement = Agreement::new("alpha", Room::default());
+        let guests = Guests {
+            me: "alpha".to_owned(),
+            ..Guests::default()
+        };
+        agreement.learn(Vec::new());
+        assert_eq!(agreement.erase(&guests, "mail", true, NOW), Ok(None));
+        let wanted = (lease_of("mail"), OWN);
+        assert!(
+            !told(&mut agreement, &guests, NOW + TRIES_NS)
+                .leases
+                .contains(&wanted)
+        );
+        // Without a cluster there is no record.
+        let alone = Guests::default();
+        assert_eq!(agreement.erase(&alone, "mail", true, NOW), Ok(Some(true)));
+        assert_eq!(agreement.erase(&alone, "mail", false, NOW), Ok(Some(false)));
+    }
+}

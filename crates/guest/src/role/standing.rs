@@ -1,0 +1,318 @@
+//! Standstills of guests for snapshots ([`crate::standstill`]), carried out with QEMU and the guest
+//! agent. That file systems may be frozen stands in a file of the guest's directory before they are,
+//! so that the role which follows one that was killed thaws them.
+
+use super::Role;
+use super::machine::Machine;
+use crate::check::agent::Command;
+use crate::check::attempt::Attempt;
+use crate::clock::{boottime_ms, boottime_ns};
+use crate::life::{Status, Wish};
+use crate::message::{AskStand, Stand, Stood, StoodState};
+use crate::standstill::{Here, Outcome, Standstill};
+use rustix::event::epoll::EventFlags;
+use std::fs;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+/// How long the agent may take to thaw file systems, and how soon it is told again, milliseconds.
+const THAW_MAX_MS: u64 = 5_000;
+const THAW_AGAIN_MS: u64 = 1_000;
+/// How long a role that ends waits for file systems to be thawed.
+const END_MAX: Duration = Duration::from_secs(2);
+const END_LOOK: Duration = Duration::from_millis(20);
+
+/// A standstill with its conversation.
+#[derive(Debug)]
+pub(super) struct Standing {
+    value: Standstill,
+    talk: Option<(Command, Attempt)>,
+    /// When a conversation is given up, or the next one begins.
+    due: u64,
+    /// There is a file that says that file systems may be frozen.
+    is_kept: bool,
+}
+
+impl Standing {
+    fn new(value: Standstill, is_kept: bool) -> Standing {
+        Standing {
+            value,
+            talk: None,
+            due: 0,
+            is_kept,
+        }
+    }
+
+    /// Whether the guest is not to run.
+    pub(super) fn holds(&self) -> bool {
+        self.value.holds()
+    }
+
+    fn is_over(&self) -> bool {
+        self.value.is_over() && !self.is_kept
+    }
+
+    fn stood(&self) -> Stood {
+        let value = &self.value;
+        let (state, words) = match value.outcome() {
+            Outcome::Begins => (StoodState::Begins, ""),
+            Outcome::Stands => (StoodState::Stands, ""),
+            Outcome::GoesOn => (StoodState::GoesOn, ""),
+            Outcome::Over => (StoodState::Over, ""),
+            Outcome::Broken(why) => (StoodState::Refused, why),
+        };
+        let (stood_ms, frozen_ms) = value.lasted();
+        Stood {
+            state,
+            words: words.to_owned(),
+            is_down: value.is_down(),
+            not_frozen: value.not_frozen().map(str::to_owned),
+            stood_ms,
+            frozen_ms,
+        }
+    }
+}
+
+impl Machine {
+    fn here(&self) -> Here {
+        match self.life.status() {
+            _ if !self.life.is_there() => Here::Down,
+            Some(Status::Running) => Here::Runs,
+            Some(Status::Paused) if !self.life.may_run() => Here::Paused,
+            _ => Here::Other,
+        }
+    }
+
+    /// What a role left that was killed during a standstill.
+    pub(super) fn resume_standing(&mut self, now: u64) {
+        if self.home.frozen().exists() {
+            self.note("its file systems may be frozen: they are thawed");
+            self.standing = Some(Standing::new(Standstill::left(now), true));
+        }
+    }
+
+    /// Leads its standstill. `no`: why it may not stand still here.
+    pub(super) fn stand(&mut self, no: Option<&str>, now: u64) {
+        let here = self.here();
+        let Some(mut standing) = self.standing.take() else {
+            return;
+        };
+        standing.value.turn(here, no, now);
+        self.talk(&mut standing, here, now);
+        standing.value.turn(here, no, now);
+        if standing.is_kept && !standing.value.may_be_frozen() {
+            let removed = fs::remove_file(self.home.frozen());
+            // The next role would thaw what is not frozen: the agent does nothing then.
+            if let Err(error) = removed {
+                self.note(&format!("cannot remove the file `frozen`: {error}"));
+            }
+            standing.is_kept = false;
+        }
+        self.standing = Some(standing);
+    }
+
+    /// Talks to its agent.
+    fn talk(&mut self, standing: &mut Standing, here: Here, now: u64) {
+        let asks = standing.value.asks(here);
+        if standing.talk.as_ref().map(|(command, _)| *command) != asks {
+            standing.talk = None;
+        }
+        let Some(command) = asks else {
+            return;
+        };
+        if standing.talk.is_none() {
+            if now < standing.due {
+                return;
+            }
+            self.ask(standing, command, now);
+        }
+        let Some((_, attempt)) = &mut standing.talk else {
+            return;
+        };
+        let result = attempt.look();
+        if attempt.is_synced() && command == Command::Freeze {
+            standing.value.told(now);
+        }
+        // The freezing is given up by the standstill.
+        let is_late = command == Command::Thaw && now >= standing.due;
+        if result.is_some() || is_late {
+            standing.talk = None;
+            standing.due = now.saturating_add(THAW_AGAIN_MS);
+        }
+        if let Some(result) = result {
+            if let (Command::Thaw, Err(words)) = (command, &result) {
+                self.note(&format!("its file systems are not thawed: {words}"));
+            }
+            standing.value.heard(command, result, now);
+        }
+    }
+
+    fn ask(&mut self, standing: &mut Standing, command: Command, now: u64) {
+        if command == Command::Freeze && !standing.is_kept {
+            if let Err(error) = fs::write(self.home.frozen(), []) {
+                let words = format!("{}: {error}", self.home.frozen().display());
+                return standing.value.heard(command, Err(words), now);
+            }
+            standing.is_kept = true;
+        }
+        match Attempt::agent(&self.home.agent(), command, boottime_ns()) {
+            Ok(attempt) => {
+                standing.talk = Some((command, attempt));
+                standing.due = now.saturating_add(THAW_MAX_MS);
+            }
+            Err(words) => {
+                standing.due = now.saturating_add(THAW_AGAIN_MS);
+                standing.value.heard(command, Err(words), now);
+            }
+        }
+    }
+
+    /// When its standstill has something to do by itself, milliseconds.
+    pub(super) fn standing_due(&self) -> Option<u64> {
+        let standing = self.standing.as_ref()?;
+        let talks = standing.value.asks(self.here()).map(|_| standing.due);
+        let talks = talks.filter(|_| {
+            let freezes = { standing.talk.as_ref() }.map(|(command, _)| *command);
+            freezes != Some(Command::Freeze)
+        });
+        talks.into_iter().chain(standing.value.deadline()).min()
+    }
+
+    /// What wakes the role.
+    pub(super) fn standing_watched(&self) -> Option<(BorrowedFd<'_>, EventFlags)> {
+        let (_, attempt) = self.standing.as_ref()?.talk.as_ref()?;
+        Some(attempt.watched())
+    }
+
+    /// Whether a standstill is under way.
+    pub(super) fn stands(&self) -> bool {
+        self.standing.as_ref().is_some_and(|one| !one.is_over())
+    }
+}
+
+impl Role {
+    /// What is wanted of a guest here: it stands still where it would run.
+    pub(super) fn wish(&self, name: &str) -> Wish {
+        let wish = self.moving_wish(name);
+        let machine = self.machines.get(name);
+        let holds = { machine.and_then(|one| one.standing.as_ref()) }.is_some_and(Standing::holds);
+        match wish {
+            Wish::Run if holds => Wish::Stand,
+            wish => wish,
+        }
+    }
+
+    /// Leads the standstills.
+    pub(super) fn lead_standings(&mut self, now: u64) {
+        let names: Vec<String> = { self.machines.iter() }
+            .filter(|(_, machine)| machine.stands())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            let no = self.may_not_stand(&name);
+            if let Some(machine) = self.machines.get_mut(&name) {
+                machine.stand(no.as_deref(), now);
+            }
+        }
+    }
+
+    /// Why a guest cannot stand still here: what else becomes of it goes before.
+    fn may_not_stand(&self, name: &str) -> Option<String> {
+        let machine = self.machines.get(name)?;
+        let holder = self.agreement.holder(name);
+        if self.moves.departures.contains_key(name) || self.comes(name) {
+            return Some("it moves between two nodes".to_owned());
+        }
+        if !machine.life.is_there() {
+            let is_elsewhere = !holder.is_empty() && holder != self.guests.me;
+            return is_elsewhere.then(|| format!("it is on {holder}: run the command there"));
+        }
+        let wish = self.moving_wish(name);
+        if wish == Wish::Run && !machine.life.is_restarting() {
+            return None;
+        }
+        Some(match wish {
+            Wish::Freeze => "this node does not hold its lease".to_owned(),
+            Wish::ShutDown { .. } | Wish::Kill => "it is being stopped".to_owned(),
+            _ => "it is about to be started or restarted".to_owned(),
+        })
+    }
+
+    /// Does what the command that takes snapshots of a guest asks.
+    pub fn stand(&mut self, ask: &AskStand) -> Stood {
+        let done = match ask.step {
+            Stand::Begin => self.begin_standing(ask),
+            Stand::Look => Ok(()),
+            Stand::End => self.end_standing(ask),
+        };
+        self.turn();
+        let machine = self.machines.get(&ask.name);
+        let standing = machine.and_then(|machine| machine.standing.as_ref());
+        let own = standing.filter(|one| one.value.number() == ask.number);
+        match (done, own) {
+            (Err(words), _) => Stood::refused(words),
+            (Ok(()), Some(own)) => own.stood(),
+            (Ok(()), None) => Stood::refused("the guest role was restarted meanwhile".to_owned()),
+        }
+    }
+
+    fn begin_standing(&mut self, ask: &AskStand) -> Result<(), String> {
+        let name = &ask.name;
+        let no = self.may_not_stand(name);
+        let has_section = self.guests.guests.contains_key(name);
+        let machine = self.machines.get_mut(name).filter(|_| has_section);
+        let machine =
+            machine.ok_or_else(|| format!("the served configuration has no guest '{name}'"))?;
+        if machine.stands() {
+            return Err("another snapshot of it is being taken".to_owned());
+        }
+        if let Some(no) = no {
+            return Err(no);
+        }
+        let is_down = match machine.here() {
+            Here::Runs => false,
+            Here::Down => true,
+            Here::Paused | Here::Other => {
+                let shown = machine.shown.as_ref();
+                let words = shown.map(|(shown, _)| super::report::state_words(shown));
+                let words = words.unwrap_or("starting");
+                return Err(format!("it is {words}: it neither runs nor is it down"));
+            }
+        };
+        let value = Standstill::begin(ask.number, is_down, boottime_ms());
+        machine.standing = Some(Standing::new(value, false));
+        Ok(())
+    }
+
+    fn end_standing(&mut self, ask: &AskStand) -> Result<(), String> {
+        let standing = { self.machines.get_mut(&ask.name) }.and_then(|one| one.standing.as_mut());
+        match standing.filter(|one| one.value.number() == ask.number) {
+            Some(standing) => {
+                standing.value.end();
+                Ok(())
+            }
+            None => Err("the guest role was restarted meanwhile".to_owned()),
+        }
+    }
+
+    /// The role ends: guests go on, and their file systems are thawed.
+    pub(super) fn end_standings(&mut self) {
+        if !self.machines.values().any(Machine::stands) {
+            return;
+        }
+        for machine in self.machines.values_mut() {
+            if let Some(standing) = &mut machine.standing {
+                standing.value.give_up("the guest role was stopped");
+            }
+        }
+        let until = Instant::now() + END_MAX;
+        loop {
+            self.turn();
+            let stands = self.machines.values().any(Machine::stands);
+            if !stands || Instant::now() >= until {
+                break;
+            }
+            std::thread::sleep(END_LOOK);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Guests that stand still for a snapshot, with the real QEMU, and somebody in the place of the guest
+//! agent: the guests have no system.
+
+use guest::config::{Boot, Console, Firmware, Guest, Guests, Migrate, Order};
+use guest::message::{AskStand, Message, Stand, Stood, StoodState};
+use guest::role::report::{GUEST, RUNNING};
+use guest::role::{Place, Role};
+use lab::{Scratch, eventually};
+use part::codec;
+use part::report::Subject;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const NAME: &str = "mail";
+
+fn payload() -> Vec<u8> {
+    let guest = Guest {
+        prefer: Vec::new(),
+        memory_bytes: 32 << 20,
+        cpus: 1,
+        disks: Vec::new(),
+        nics: Vec::new(),
+        boot: Boot::Disk,
+        firmware: Firmware::Bios,
+        user_data: None,
+        console: Console::Serial,
+        check: None,
+        migrate: Migrate::Live,
+        stop_ms: 1,
+        order: Order::default(),
+    };
+    codec::encode(&Guests {
+        guests: [(NAME.to_owned(), guest)].into(),
+        ..Guests::default()
+    })
+}
+
+fn begin(runtime: &Path, kept: Option<&[u8]>) -> Role {
+    let place = Place {
+        runtime: runtime.to_owned(),
+        program: "/usr/bin/qemu-system-x86_64".into(),
+        confine: None,
+        has_kvm: false,
+        move_bandwidth: 0,
+    };
+    Role::new(place, &payload(), kept).unwrap()
+}
+
+/// What the agent was told, in turn, and whether it refuses to freeze.
+#[derive(Clone, Default)]
+struct Agent {
+    told: Arc<Mutex<Vec<String>>>,
+    refuses: bool,
+}
+
+impl Agent {
+    /// Takes the place of the socket of QEMU.
+    fn listen(&self, path: &Path) {
+        std::fs::remove_file(path).unwrap();
+        let listener = UnixListener::bind(path).unwrap();
+        let agent = self.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                // One that goes away is another one's beginning.
+                let _ = agent.serve(&stream);
+            }
+        });
+    }
+
+    fn serve(&self, mut stream: &UnixStream) -> Option<()> {
+        for line in BufReader::new(stream).lines() {
+            let command: serde_json::Value = serde_json::from_str(&line.ok()?).ok()?;
+            let reply = match command["execute"].as_str()? {
+                "guest-sync" => command["arguments"]["id"].to_string(),
+                word => {
+                    self.told.lock().unwrap().push(word.to_owned());
+                    "1".to_owned()
+                }
+            };
+            let is_freeze = command["execute"] == "guest-fsfreeze-freeze";
+            let reply = match is_freeze && self.refuses {
+                true => r#"{"error": {"desc": "disabled"}}"#.to_owned(),
+                false => format!("{{\"return\": {reply}}}"),
+            };
+            stream.write_all(format!("{reply}\n").as_bytes()).ok()?;
+        }
+        Some(())
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().clone()
+    }
+}
+
+const FREEZE: &str = "guest-fsfreeze-freeze";
+const THAW: &str = "guest-fsfreeze-thaw";
+
+struct Site {
+    scratch: Scratch,
+    role: Role,
+    agent: Agent,
+}
+
+impl Site {
+    /// With a guest that runs, and an agent.
+    fn new(refuses: bool) -> Site {
+        let scratch = Scratch::new().unwrap();
+        let role = begin(scratch.path(), None);
+        let agent = Agent {
+            refuses,
+            ..Agent::default()
+        };
+        let mut site = Site {
+            scratch,
+            role,
+            agent,
+        };
+        site.runs();
+        let path = site.scratch.path().join("guest-mail/agent.sock");
+        site.agent.listen(&path);
+        site
+    }
+
+    fn subject(&self) -> Subject {
+        self.role.report().find(GUEST, NAME).cloned().unwrap()
+    }
+
+    #[track_caller]
+    fn until(&mut self, what: &str, is: impl Fn(&Site) -> bool) {
+        let reached = eventually(PATIENCE, || {
+            self.role.turn();
+            is(self)
+        });
+        assert!(reached, "{what}: {:#?}", self.role.report());
+    }
+
+    #[track_caller]
+    fn runs(&mut self) {
+        self.until("runs", |site| site.subject().value(RUNNING) == Some(1));
+    }
+
+    #[track_caller]
+    fn thawed(&mut self) {
+        let path = self.scratch.path().join("guest-mail/frozen");
+        self.until("thawed", |_| !path.exists());
+        assert_eq!(self.agent.told(), [FREEZE, THAW]);
+    }
+
+    fn ask(&mut self, number: u64, step: Stand) -> Stood {
+        let name = NAME.to_owned();
+        self.role.stand(&AskStand { name, number, step })
+    }
+
+    #[track_caller]
+    fn becomes(&mut self, number: u64, state: StoodState) -> Stood {
+        let mut last = None;
+        let reached = eventually(PATIENCE, || {
+            let stood = self.ask(number, Stand::Look);
+            let is = stood.state == state;
+            last = Some(stood);
+            is
+        });
+        assert!(reached, "{state:?}: {last:?}");
+        last.unwrap()
+    }
+
+    #[track_caller]
+    fn stands(&mut self, number: u64) -> Stood {
+        let begun = self.ask(number, Stand::Begin);
+        assert_ne!(begun.state, StoodState::Refused, "{}", begun.words);
+        self.becomes(number, StoodState::Stands)
+    }
+
+    fn stop(&mut self) {
+        let name = NAME.to_owned();
+        let answer = self.role.order(&Message::Stop { name, kills: false });
+        assert!(answer.good, "{}", answer.words);
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let pid = self.subject().value("process");
+        let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        if let Some(pid) = pid {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+#[test]
+fn file_systems_are_frozen_and_the_guest_paused_until_the_end() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(false);
+    let stood = site.stands(1);
+    assert_eq!((stood.not_frozen, stood.is_down), (None, false));
+    let subject = site.subject();
+    let why = "paused: a snapshot of its disks is taken";
+    assert_eq!((&*subject.state.word, &*subject.why), ("paused", why));
+    assert_eq!(site.agent.told(), [FREEZE]);
+    let other = site.ask(2, Stand::Begin);
+    assert_eq!(other.words, "another snapshot of it is being taken");
+    assert_eq!(site.ask(2, Stand::End).state, StoodState::Refused);
+    assert_eq!(site.ask(1, Stand::Look).state, StoodState::Stands);
+
+    assert_eq!(site.ask(1, Stand::End).state, StoodState::GoesOn);
+    site.becomes(1, StoodState::Over);
+    site.thawed();
+    site.runs();
+    // The same again.
+    site.stands(3);
+    site.ask(3, Stand::End);
+    site.becomes(3, StoodState::Over);
+    assert_eq!(site.agent.told(), [FREEZE, THAW, FREEZE, THAW]);
+}
+
+#[test]
+fn a_guest_whose_agent_refuses_is_only_paused_and_thawed_in_any_case() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(true);
+    let stood = site.stands(1);
+    let words = format!("the guest agent refused `{FREEZE}`: disabled");
+    assert_eq!(stood.not_frozen, Some(words));
+    site.ask(1, Stand::End);
+    site.becomes(1, StoodState::Over);
+    site.thawed();
+}
+
+#[test]
+fn a_guest_goes_on_when_the_role_is_killed_or_stopped_and_the_next_one_thaws_it() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(false);
+    site.stands(1);
+    // Killed.
+    let kept = site.role.kept();
+    site.role = begin(site.scratch.path(), Some(&kept));
+    site.thawed();
+    site.runs();
+    let end = site.ask(1, Stand::End);
+    assert_eq!(end.state, StoodState::Refused);
+    assert_eq!(end.words, "the guest role was restarted meanwhile");
+    // Stopped in good order: when it has ended, nothing is left to be done.
+    site.stands(2);
+    site.role.end();
+    assert_eq!(site.agent.told(), [FREEZE, THAW, FREEZE, THAW]);
+    assert!(!site.scratch.path().join("guest-mail/frozen").exists());
+    assert_eq!(site.subject().value(RUNNING), Some(1));
+}
+
+#[test]
+fn a_guest_goes_on_when_the_command_does_not_return() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(false);
+    site.stands(1);
+    let stood = site.becomes(1, StoodState::Refused);
+    assert!(stood.words.contains("longer than 10 s"), "{}", stood.words);
+    site.runs();
+    site.thawed();
+    assert_eq!(site.ask(1, Stand::End).state, StoodState::Refused);
+}
+
+#[test]
+fn a_stop_goes_before_a_standstill_and_a_guest_that_is_down_is_not_started_during_one() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let mut site = Site::new(false);
+    site.stands(1);
+    site.stop();
+    site.until("down", |site| site.subject().state.word == "down");
+    let stood = site.ask(1, Stand::End);
+    assert_eq!(stood.state, StoodState::Refused);
+    assert!(!site.scratch.path().join("guest-mail/frozen").exists());
+
+    assert!(site.stands(2).is_down);
+    let name = NAME.to_owned();
+    assert!(site.role.order(&Message::Start { name }).good);
+    assert_eq!(site.subject().value("process"), Some(0));
+    assert_eq!(site.ask(2, Stand::Look).state, StoodState::Stands);
+    let ended = site.ask(2, Stand::End);
+    assert_ne!(ended.state, StoodState::Refused, "{}", ended.words);
+    site.runs();
+}
+
+#[test]
+fn a_guest_without_an_agent_is_paused_and_one_that_nobody_knows_is_refused() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let scratch = Scratch::new().unwrap();
+    let role = begin(scratch.path(), None);
+    let agent = Agent::default();
+    let mut site = Site {
+        scratch,
+        role,
+        agent,
+    };
+    let early = site.ask(1, Stand::Begin);
+    assert!(
+        early.words.contains("neither runs nor is it down"),
+        "{}",
+        early.words
+    );
+    site.runs();
+    let stood = site.stands(2);
+    let words = "the guest agent does not respond".to_owned();
+    assert_eq!(stood.not_frozen, Some(words));
+    site.ask(2, Stand::End);
+    site.becomes(2, StoodState::Over);
+    site.runs();
+    let name = "web".to_owned();
+    let step = Stand::Begin;
+    let stood = site.role.stand(&AskStand {
+        name,
+        number: 3,
+        step,
+    });
+    assert_eq!(stood.words, "the served configuration has no guest 'web'");
+}
