@@ -8,6 +8,7 @@
 //! - [`fence`] powers off a node that is gone before its guests start elsewhere.
 //! - [`migration`] moves a guest between two nodes while it runs.
 //! - [`qemu`] is QEMU on this machine, [`qmp`] its machine protocol as a value.
+//! - [`image`] is what is known of disk images and of the machines that they come from.
 //! - [`check`] is whether a guest works, and [`announce`] shows its network where it is.
 //! - [`role`] joins them.
 //!
@@ -20,6 +21,7 @@ mod clock;
 pub mod config;
 mod difference;
 pub mod fence;
+pub mod image;
 pub mod keyword;
 pub mod life;
 pub mod message;
