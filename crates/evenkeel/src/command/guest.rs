@@ -4,6 +4,7 @@
 mod console;
 mod definition;
 pub mod fence;
+mod image;
 mod order;
 
 pub use definition::{guest, node};
@@ -25,6 +26,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("start", matches)) => order::start(matches),
         Some(("stop", matches)) => order::stop(matches),
         Some(("move", matches)) => order::move_to(matches),
+        Some(("create", matches)) => return image::create(matches),
+        Some(("import", matches)) => return image::import(matches),
         Some(("log", matches)) => return console::log(matches),
         Some(("console", matches)) => return console::console(matches),
         _ => return ExitCode::FAILURE,

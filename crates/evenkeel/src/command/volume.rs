@@ -7,10 +7,10 @@ pub mod completion;
 pub mod copy;
 pub mod definition;
 pub mod order;
-mod progress;
+pub mod progress;
 pub mod resync;
 mod snapshot;
-mod transfer;
+pub mod transfer;
 mod verify;
 
 use super::status::report;
@@ -66,7 +66,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     end(done)
 }
 
-fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {
+pub fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {
     let instance = reload::selected(matches)?;
     let report = report(&instance, PART).map_err(|error| error.to_string())?;
     Ok((instance, report))

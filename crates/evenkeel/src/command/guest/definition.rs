@@ -14,12 +14,14 @@ pub fn guest(command: Command) -> Command {
         .long_about(
             "Shows the virtual machines of a running `evenkeel run` of the same user, and starts, stops and moves \
              them. A guest runs on one node at a time; orders about a guest that runs are given on its node, which \
-             `list` names.",
+             `list` names. `create` and `import` bring an operating system onto its volumes.",
         )
         .after_help(
             "Examples:\n  evenkeel guest list\n  evenkeel guest show mail\n  evenkeel guest stop mail\n  \
              evenkeel guest start mail\n  evenkeel guest move mail beta\n  evenkeel guest console mail\n  \
-             evenkeel guest log mail --follow",
+             evenkeel guest log mail --follow\n  \
+             evenkeel guest create mail --debootstrap trixie --ssh-key id_ed25519.pub\n  \
+             evenkeel guest import disk.qcow2 mail\n  evenkeel guest import xen /etc/xen/mail.cfg",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -48,6 +50,8 @@ pub fn guest(command: Command) -> Command {
                 .about("Move a guest to another node")
                 .arg(name())
                 .arg(Arg::new("NODE").required(true).help("The node")),
+            super::image::definition::create(),
+            super::image::definition::import(),
             Command::new("console")
                 .about("Connect this terminal to the serial terminal of a guest; Ctrl-] ends it")
                 .arg(name()),

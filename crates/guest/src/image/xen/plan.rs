@@ -270,7 +270,12 @@ pub fn make(
     system: &System,
     host_has: bool,
 ) -> Result<Plan, crate::image::boot::BootError> {
-    let targets = targets(&domain.disks, seen)?;
+    let mut targets = targets(&domain.disks, seen)?;
+    if let System::Linux(linux) = system {
+        // The BIOS boots the first disk.
+        let (boots, _) = linux.traits.boot.unwrap_or(linux.root);
+        targets.sort_by_key(|target| !target.parts.contains(&boots));
+    }
     let mut plan = Plan {
         steps: Vec::new(),
         kernel: None,
@@ -300,7 +305,7 @@ pub fn make(
     }
     plan.copies(domain);
     match system {
-        System::Linux(linux) => plan.linux(domain, linux, host_has),
+        System::Linux(linux) => plan.linux(domain, linux, seen, host_has),
         System::Windows(windows) => plan.windows(windows),
         System::Unknown => plan.steps.push(Step::before(
             "find the system",
@@ -336,7 +341,7 @@ impl Plan {
         }
     }
 
-    fn linux(&mut self, domain: &Domain, linux: &Linux, host_has: bool) {
+    fn linux(&mut self, domain: &Domain, linux: &Linux, seen: &[Seen], host_has: bool) {
         let traits = &linux.traits;
         if !traits.devices.is_empty() {
             self.steps.push(Step::here(
@@ -357,6 +362,7 @@ impl Plan {
             Some(choice) => {
                 let choice = choice.clone();
                 self.kernel_steps(&choice, linux);
+                self.loader(domain, linux, seen);
             }
             None => self.steps.push(Step::before(
                 "a kernel with drivers for virtio in the image",
@@ -411,11 +417,29 @@ impl Plan {
                 format!("in the image: mkinitrd --with=virtio_blk --with=virtio_pci (or what it has) for {version}"),
             ),
         });
-        self.steps.push(Step::here(
-            "GRUB on the disk, and root= by UUID",
-            "Xen loaded the kernel itself, or by pygrub",
-            "grub.cfg, GRUB's modules, boot.img and core.img before the first partition; the old grub.cfg stays as .xen",
-        ));
+    }
+
+    fn loader(&mut self, domain: &Domain, linux: &Linux, seen: &[Seen]) {
+        let (boots, _) = linux.traits.boot.unwrap_or(linux.root);
+        let is_gpt = seen.get(boots).is_some_and(|one| one.table == "gpt");
+        self.steps.push(match (domain.boot.is_uefi, is_gpt) {
+            (true, _) => Step::here(
+                "grub.cfg with root= by UUID",
+                "the loader for UEFI is on the disk already",
+                "the old grub.cfg stays as .xen",
+            ),
+            (false, true) => Step::before(
+                "GRUB on a disk with a GPT",
+                "only a partition for it (BIOS boot) has room for it, and GRUB's own program finds that",
+                "in the guest, before it is shut down: apt-get install grub-pc && grub-install /dev/xvda, with a partition of \
+                 1 MiB of the type BIOS boot",
+            ),
+            (false, false) => Step::here(
+                "GRUB on the disk, and root= by UUID",
+                "Xen loaded the kernel itself, or by pygrub",
+                "grub.cfg, GRUB's modules, boot.img and core.img before the first partition; the old grub.cfg stays as .xen",
+            ),
+        });
     }
 
     fn windows(&mut self, windows: &Windows) {
@@ -555,5 +579,148 @@ fn draft(domain: &Domain, name: &str, targets: &[Target], system: &System) -> Dr
             true => Firmware::Uefi,
             false => Firmware::Bios,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::domain::read;
+    use super::super::parse;
+    use super::*;
+
+    fn domain(text: &str) -> Domain {
+        read(&parse(text), "mail")
+    }
+
+    /// A bare partition, or a whole disk with this table.
+    fn seen(table: &str, systems: &[&str]) -> Seen {
+        let number = |index: usize| if table.is_empty() { 0 } else { index as u32 + 1 };
+        let found = systems.iter().enumerate().map(|(index, system)| Found {
+            partition: number(index),
+            begin: (index as u64) << 20,
+            system: (*system).to_owned(),
+            uuid: format!("u{index}"),
+        });
+        Seen {
+            size: 8 << 20,
+            format: "raw".to_owned(),
+            table: table.to_owned(),
+            found: found.collect(),
+            defect: None,
+        }
+    }
+
+    fn linux(root: usize) -> Linux {
+        Linux {
+            root: (root, 0),
+            title: "Debian 7".to_owned(),
+            kernels: vec![kernel("3.2.0-4-amd64", true, true)],
+            maker: Maker::InitramfsTools,
+            traits: Traits {
+                has_inittab: true,
+                devices: vec!["/dev/xvda2".to_owned()],
+                ..Traits::default()
+            },
+        }
+    }
+
+    fn kernel(version: &str, has_image: bool, has_virtio: bool) -> Kernel {
+        Kernel {
+            version: version.to_owned(),
+            has_image,
+            has_virtio,
+        }
+    }
+
+    const PARTITIONS: &str = "memory = 512\nvcpus = 2\nkernel = '/boot/vmlinuz-3.2.0-4-amd64'\nroot = '/dev/xvda2 ro'\n\
+                              disk = ['phy:vg/swap,xvda1,w', 'phy:vg/root,xvda2,w', 'phy:vg/data,xvdb,w']\n\
+                              vif = ['mac=00:16:3e:01:02:03,ip=192.0.2.25', 'bridge=br1']\n";
+
+    #[test]
+    fn partitions_of_a_disk_become_one_disk_and_others_stay() {
+        let domain = domain(PARTITIONS);
+        let all = [seen("", &["swap"]), seen("", &["ext3"]), seen("dos", &["ext3"])];
+        let plan = make(&domain, "mail", &all, &System::Linux(linux(1)), false).unwrap();
+        let targets: Vec<_> = plan.targets.iter().map(|one| (one.parts.clone(), one.wraps)).collect();
+        assert_eq!(targets, [(vec![0, 1], true), (vec![2], false)]);
+        assert_eq!(plan.targets[0].size, 17 << 20);
+        assert_eq!(plan.draft.disks, [("mail".to_owned(), 17 << 20), ("mail-2".to_owned(), 8 << 20)]);
+        assert_eq!((plan.draft.memory_mib, plan.draft.cpus, plan.draft.bus), (512, 2, Bus::Virtio));
+        assert_eq!(plan.draft.nics[0].mac, Some([0, 0x16, 0x3e, 1, 2, 3]));
+        assert!(!plan.is_blocked(), "{}", plan.text());
+        let text = plan.text();
+        for words in [
+            "[ ]  1. copy /dev/vg/swap and /dev/vg/root into one disk with a partition table",
+            "fstab: /dev/xvda2 by UUID",
+            "update-initramfs, in a sandbox",
+            "/etc/inittab and /etc/securetty",
+            "[!]  8. a card without a MAC address",
+            "announce 192.0.2.25",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_disk_with_the_system_is_the_first() {
+        let domain = domain("disk = ['phy:vg/data,xvda,w', 'phy:vg/root,xvdb1,w']");
+        let all = [seen("dos", &["ext3"]), seen("", &["ext3"])];
+        let plan = make(&domain, "mail", &all, &System::Linux(linux(1)), false).unwrap();
+        assert_eq!(plan.targets[0].name, "xvdb");
+        assert_eq!(plan.draft.disks[0].1, plan.targets[0].size);
+    }
+
+    #[test]
+    fn the_kernel_is_the_newest_with_virtio_or_that_of_the_host() {
+        let boot = domain(PARTITIONS).boot;
+        let mut system = linux(0);
+        system.kernels.insert(0, kernel("6.1.0", true, false));
+        let version = |system: &Linux, host_has| choose(system, &boot, host_has).map(|one| (one.version, one.from_host));
+        assert_eq!(version(&system, false), Some(("3.2.0-4-amd64".to_owned(), false)));
+        system.kernels[1].has_image = false;
+        assert_eq!(version(&system, false), None);
+        assert_eq!(version(&system, true), Some(("3.2.0-4-amd64".to_owned(), true)));
+        system.kernels[1].has_virtio = false;
+        assert_eq!(version(&system, true), None);
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_named_with_its_command_and_blocks() {
+        let domain = domain(PARTITIONS);
+        let all = [seen("", &["swap"]), seen("", &["ext3"]), Seen { defect: Some("in use".to_owned()), ..Seen::default() }];
+        let mut bare = linux(1);
+        bare.kernels.clear();
+        let plan = make(&domain, "mail", &all, &System::Linux(bare), false).unwrap();
+        assert!(plan.is_blocked());
+        let text = plan.text();
+        for words in ["/dev/vg/data (xvdb): in use", "xl shutdown -w mail", "apt-get install linux-image-amd64"] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        let unknown = make(&domain, "mail", &all[..2], &System::Unknown, false).unwrap();
+        assert!(unknown.is_blocked() && unknown.text().contains("`boot iso …`"));
+    }
+
+    #[test]
+    fn a_gpt_has_no_room_for_grub() {
+        let domain = domain("disk = ['phy:vg/root,xvda,w']");
+        let plan = |system| make(&domain, "mail", &[seen("gpt", &["ext4"])], &system, false).unwrap();
+        let blocked = plan(System::Linux(linux(0)));
+        assert!(blocked.is_blocked() && blocked.text().contains("grub-install"), "{}", blocked.text());
+    }
+
+    #[test]
+    fn windows_boots_with_what_it_has() {
+        let domain = domain("builder = 'hvm'\ndisk = ['phy:vg/win,hda,w']\nvif = ['model=rtl8139']");
+        let plan = |missing: Option<Vec<String>>| {
+            let system = System::Windows(Windows { missing });
+            make(&domain, "win", &[seen("dos", &["ntfs"])], &system, false).unwrap()
+        };
+        let with = plan(Some(Vec::new()));
+        assert_eq!((with.draft.bus, with.draft.nics[0].model), (Bus::Virtio, Model::Virtio));
+        let without = plan(Some(vec!["viostor.sys".to_owned()]));
+        assert_eq!((without.draft.bus, without.draft.nics[0].model), (Bus::Ide, Model::E1000));
+        assert!(without.text().contains("Windows without viostor.sys"), "{}", without.text());
+        assert!(without.text().contains("virtio-win-guest-tools.exe") && !without.is_blocked());
+        assert_eq!(plan(None).draft.bus, Bus::Ide);
     }
 }
