@@ -21,6 +21,7 @@ mod differential;
 mod external_checks;
 mod fastcgi;
 mod guest;
+mod guest_image;
 mod guest_life;
 mod guest_move;
 mod guest_site;

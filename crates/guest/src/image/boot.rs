@@ -187,7 +187,7 @@ impl Menu {
         };
         let mut text = format!(
             "serial --unit=0 --speed=115200\nterminal_input console serial\nterminal_output console serial\n\
-             set default=0\nset timeout=2\nmenuentry '{title}' {{\n\tlinux {} root=UUID={} ro console=tty0 \
+             set default=0\nset timeout_style=hidden\nset timeout=2\nmenuentry '{title}' {{\n\tlinux {} root=UUID={} ro console=tty0 \
              console=ttyS0,115200{append}\n",
             self.kernel, self.root
         );

@@ -528,13 +528,13 @@ impl Plan {
         let mut text = String::new();
         for (index, step) in self.steps.iter().enumerate() {
             let (mark, how) = match &step.how {
-                How::Here(how) => ("[ ]", format!("how: {how}")),
-                How::Person(command) => ("[!]", format!("you: {command}")),
-                How::Before(command) => ("[x]", format!("you, first: {command}")),
+                How::Here(how) => ("[ ]    ", format!("how: {how}")),
+                How::Person(command) => ("[you]  ", format!("you: {command}")),
+                How::Before(command) => ("[first]", format!("you: {command}")),
             };
             let _ = writeln!(
                 text,
-                "{mark} {:2}. {}\n         why: {}\n         {how}",
+                "{mark} {:2}. {}\n             why: {}\n             {how}",
                 index + 1,
                 step.what,
                 step.why
@@ -594,7 +594,13 @@ mod tests {
 
     /// A bare partition, or a whole disk with this table.
     fn seen(table: &str, systems: &[&str]) -> Seen {
-        let number = |index: usize| if table.is_empty() { 0 } else { index as u32 + 1 };
+        let number = |index: usize| {
+            if table.is_empty() {
+                0
+            } else {
+                index as u32 + 1
+            }
+        };
         let found = systems.iter().enumerate().map(|(index, system)| Found {
             partition: number(index),
             begin: (index as u64) << 20,
@@ -639,22 +645,39 @@ mod tests {
     #[test]
     fn partitions_of_a_disk_become_one_disk_and_others_stay() {
         let domain = domain(PARTITIONS);
-        let all = [seen("", &["swap"]), seen("", &["ext3"]), seen("dos", &["ext3"])];
+        let all = [
+            seen("", &["swap"]),
+            seen("", &["ext3"]),
+            seen("dos", &["ext3"]),
+        ];
         let plan = make(&domain, "mail", &all, &System::Linux(linux(1)), false).unwrap();
-        let targets: Vec<_> = plan.targets.iter().map(|one| (one.parts.clone(), one.wraps)).collect();
+        let targets: Vec<_> = plan
+            .targets
+            .iter()
+            .map(|one| (one.parts.clone(), one.wraps))
+            .collect();
         assert_eq!(targets, [(vec![0, 1], true), (vec![2], false)]);
         assert_eq!(plan.targets[0].size, 17 << 20);
-        assert_eq!(plan.draft.disks, [("mail".to_owned(), 17 << 20), ("mail-2".to_owned(), 8 << 20)]);
-        assert_eq!((plan.draft.memory_mib, plan.draft.cpus, plan.draft.bus), (512, 2, Bus::Virtio));
+        assert_eq!(
+            plan.draft.disks,
+            [
+                ("mail".to_owned(), 17 << 20),
+                ("mail-2".to_owned(), 8 << 20)
+            ]
+        );
+        assert_eq!(
+            (plan.draft.memory_mib, plan.draft.cpus, plan.draft.bus),
+            (512, 2, Bus::Virtio)
+        );
         assert_eq!(plan.draft.nics[0].mac, Some([0, 0x16, 0x3e, 1, 2, 3]));
         assert!(!plan.is_blocked(), "{}", plan.text());
         let text = plan.text();
         for words in [
-            "[ ]  1. copy /dev/vg/swap and /dev/vg/root into one disk with a partition table",
+            "[ ]      1. copy /dev/vg/swap and /dev/vg/root into one disk with a partition table",
             "fstab: /dev/xvda2 by UUID",
             "update-initramfs, in a sandbox",
             "/etc/inittab and /etc/securetty",
-            "[!]  8. a card without a MAC address",
+            "[you]    8. a card without a MAC address",
             "announce 192.0.2.25",
         ] {
             assert!(text.contains(words), "{words}: {text}");
@@ -675,11 +698,19 @@ mod tests {
         let boot = domain(PARTITIONS).boot;
         let mut system = linux(0);
         system.kernels.insert(0, kernel("6.1.0", true, false));
-        let version = |system: &Linux, host_has| choose(system, &boot, host_has).map(|one| (one.version, one.from_host));
-        assert_eq!(version(&system, false), Some(("3.2.0-4-amd64".to_owned(), false)));
+        let version = |system: &Linux, host_has| {
+            choose(system, &boot, host_has).map(|one| (one.version, one.from_host))
+        };
+        assert_eq!(
+            version(&system, false),
+            Some(("3.2.0-4-amd64".to_owned(), false))
+        );
         system.kernels[1].has_image = false;
         assert_eq!(version(&system, false), None);
-        assert_eq!(version(&system, true), Some(("3.2.0-4-amd64".to_owned(), true)));
+        assert_eq!(
+            version(&system, true),
+            Some(("3.2.0-4-amd64".to_owned(), true))
+        );
         system.kernels[1].has_virtio = false;
         assert_eq!(version(&system, true), None);
     }
@@ -687,13 +718,24 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_named_with_its_command_and_blocks() {
         let domain = domain(PARTITIONS);
-        let all = [seen("", &["swap"]), seen("", &["ext3"]), Seen { defect: Some("in use".to_owned()), ..Seen::default() }];
+        let all = [
+            seen("", &["swap"]),
+            seen("", &["ext3"]),
+            Seen {
+                defect: Some("in use".to_owned()),
+                ..Seen::default()
+            },
+        ];
         let mut bare = linux(1);
         bare.kernels.clear();
         let plan = make(&domain, "mail", &all, &System::Linux(bare), false).unwrap();
         assert!(plan.is_blocked());
         let text = plan.text();
-        for words in ["/dev/vg/data (xvdb): in use", "xl shutdown -w mail", "apt-get install linux-image-amd64"] {
+        for words in [
+            "/dev/vg/data (xvdb): in use",
+            "xl shutdown -w mail",
+            "apt-get install linux-image-amd64",
+        ] {
             assert!(text.contains(words), "{words}: {text}");
         }
         let unknown = make(&domain, "mail", &all[..2], &System::Unknown, false).unwrap();
@@ -703,23 +745,39 @@ mod tests {
     #[test]
     fn a_gpt_has_no_room_for_grub() {
         let domain = domain("disk = ['phy:vg/root,xvda,w']");
-        let plan = |system| make(&domain, "mail", &[seen("gpt", &["ext4"])], &system, false).unwrap();
+        let plan =
+            |system| make(&domain, "mail", &[seen("gpt", &["ext4"])], &system, false).unwrap();
         let blocked = plan(System::Linux(linux(0)));
-        assert!(blocked.is_blocked() && blocked.text().contains("grub-install"), "{}", blocked.text());
+        assert!(
+            blocked.is_blocked() && blocked.text().contains("grub-install"),
+            "{}",
+            blocked.text()
+        );
     }
 
     #[test]
     fn windows_boots_with_what_it_has() {
-        let domain = domain("builder = 'hvm'\ndisk = ['phy:vg/win,hda,w']\nvif = ['model=rtl8139']");
+        let domain =
+            domain("builder = 'hvm'\ndisk = ['phy:vg/win,hda,w']\nvif = ['model=rtl8139']");
         let plan = |missing: Option<Vec<String>>| {
             let system = System::Windows(Windows { missing });
             make(&domain, "win", &[seen("dos", &["ntfs"])], &system, false).unwrap()
         };
         let with = plan(Some(Vec::new()));
-        assert_eq!((with.draft.bus, with.draft.nics[0].model), (Bus::Virtio, Model::Virtio));
+        assert_eq!(
+            (with.draft.bus, with.draft.nics[0].model),
+            (Bus::Virtio, Model::Virtio)
+        );
         let without = plan(Some(vec!["viostor.sys".to_owned()]));
-        assert_eq!((without.draft.bus, without.draft.nics[0].model), (Bus::Ide, Model::E1000));
-        assert!(without.text().contains("Windows without viostor.sys"), "{}", without.text());
+        assert_eq!(
+            (without.draft.bus, without.draft.nics[0].model),
+            (Bus::Ide, Model::E1000)
+        );
+        assert!(
+            without.text().contains("Windows without viostor.sys"),
+            "{}",
+            without.text()
+        );
         assert!(without.text().contains("virtio-win-guest-tools.exe") && !without.is_blocked());
         assert_eq!(plan(None).draft.bus, Bus::Ide);
     }

@@ -25,11 +25,8 @@ use std::time::Duration;
 use volume::transfer::Source;
 
 /// What a guest has beside the packages that a release counts as important.
-const PACKAGES: &str = "linux-image-amd64,openssh-server,grub2-common,grub-pc-bin,qemu-guest-agent,ca-certificates";
-/// Where Debian is, unless the host has a mirror.
-const MIRROR: &str = "http://deb.debian.org/debian";
-/// Where its security updates are, unless the host has a mirror of them.
-const SECURITY: &str = "http://deb.debian.org/debian-security";
+const PACKAGES: &str =
+    "linux-image-amd64,openssh-server,grub2-common,grub-pc-bin,qemu-guest-agent,ca-certificates";
 /// Bytes of a file with keys or a password.
 const SECRET_MAX: u64 = 64 << 10;
 /// Bytes that a system needs while it is built.
@@ -85,13 +82,22 @@ impl Wanted {
         if let Some(mirror) = mirror.as_ref().filter(|mirror| !is_mirror(mirror)) {
             return Err(format!("'{mirror}' is no mirror: http://… or https://…"));
         }
-        let text = |name| matches.get_one::<PathBuf>(name).map(|path| secret(path)).transpose();
+        let text = |name| {
+            matches
+                .get_one::<PathBuf>(name)
+                .map(|path| secret(path))
+                .transpose()
+        };
         let wanted = Wanted {
             name: word(matches, "NAME"),
             suite,
             mirror,
-            keys: text("ssh-key")?.map(|text| public_keys(&text)).transpose()?,
-            password: text("password-file")?.map(|text| password(&text)).transpose()?,
+            keys: text("ssh-key")?
+                .map(|text| public_keys(&text))
+                .transpose()?,
+            password: text("password-file")?
+                .map(|text| password(&text))
+                .transpose()?,
             network: matches
                 .get_one::<String>("address")
                 .map(|address| Network::parse(address, matches.get_one::<String>("gateway")))
@@ -109,24 +115,42 @@ impl Wanted {
 }
 
 fn is_mirror(text: &str) -> bool {
-    let scheme = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
-    scheme && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"'\"[]#\\".contains(&byte))
+    let scheme = ["http://", "https://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
+    scheme
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"'\"[]#\\".contains(&byte))
 }
 
 fn secret(path: &Path) -> Result<String, String> {
     let at = |error: std::io::Error| format!("{}: {error}", path.display());
     match fs::metadata(path).map_err(at)?.len() > SECRET_MAX {
-        true => Err(format!("{}: longer than {SECRET_MAX} bytes", path.display())),
+        true => Err(format!(
+            "{}: longer than {SECRET_MAX} bytes",
+            path.display()
+        )),
         false => fs::read_to_string(path).map_err(at),
     }
 }
 
 /// Refuses what is no list of public keys: a private one in the image would be a leak.
 fn public_keys(text: &str) -> Result<String, String> {
-    let is_key = |line: &&str| ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| line.contains(kind));
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let is_key = |line: &&str| {
+        ["ssh-", "ecdsa-", "sk-"]
+            .iter()
+            .any(|kind| line.contains(kind))
+    };
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     let lines: Vec<&str> = lines.collect();
-    match !lines.is_empty() && lines.iter().all(|line| is_key(line)) && !text.contains("PRIVATE KEY") {
+    match !lines.is_empty()
+        && lines.iter().all(|line| is_key(line))
+        && !text.contains("PRIVATE KEY")
+    {
         true => Ok(lines.join("\n") + "\n"),
         false => Err("`--ssh-key` needs public keys, one a line, as in id_ed25519.pub".to_owned()),
     }
@@ -143,12 +167,22 @@ fn password(text: &str) -> Result<String, String> {
 
 impl Network {
     fn parse(address: &str, gateway: Option<&String>) -> Result<Network, String> {
-        let wrong = || format!("'{address}' is no address with the length of its prefix, such as 192.0.2.25/24");
+        let wrong = || {
+            format!(
+                "'{address}' is no address with the length of its prefix, such as 192.0.2.25/24"
+            )
+        };
         let (ip, prefix) = address.split_once('/').ok_or_else(wrong)?;
         let ip: IpAddr = ip.parse().map_err(|_| wrong())?;
         let most = if ip.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.parse().ok().filter(|length: &u8| (1..=most).contains(length));
-        let gateway = gateway.map(|text| text.parse().map_err(|_| format!("'{text}' is no address of a gateway")));
+        let prefix = prefix
+            .parse()
+            .ok()
+            .filter(|length: &u8| (1..=most).contains(length));
+        let gateway = gateway.map(|text| {
+            text.parse()
+                .map_err(|_| format!("'{text}' is no address of a gateway"))
+        });
         Ok(Network {
             address: ip,
             prefix: prefix.ok_or_else(wrong)?,
@@ -163,7 +197,11 @@ fn interfaces(network: Option<&Network>) -> String {
     let Some(network) = network else {
         return format!("{begin}iface eth0 inet dhcp\niface eth0 inet6 auto\n");
     };
-    let family = if network.address.is_ipv4() { "inet" } else { "inet6" };
+    let family = if network.address.is_ipv4() {
+        "inet"
+    } else {
+        "inet6"
+    };
     let mut text = format!(
         "{begin}iface eth0 {family} static\n    address {}/{}\n",
         network.address, network.prefix
@@ -182,7 +220,9 @@ fn sources(suite: &str, mirror: &str, security: &str) -> String {
     };
     let mut text = format!("deb {mirror} {suite} {parts}\n");
     if !["sid", "unstable"].contains(&suite) {
-        text += &format!("deb {mirror} {suite}-updates {parts}\ndeb {security} {suite}-security {parts}\n");
+        text += &format!(
+            "deb {mirror} {suite}-updates {parts}\ndeb {security} {suite}-security {parts}\n"
+        );
     }
     text
 }
@@ -190,13 +230,11 @@ fn sources(suite: &str, mirror: &str, security: &str) -> String {
 fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
     let wanted = Wanted::of(matches)?;
     if !rustix::process::geteuid().is_root() {
-        return Err("a system is built as root: run the command with sudo".to_owned().into());
+        return Err("a system is built as root: run the command with sudo"
+            .to_owned()
+            .into());
     }
-    let mut needs = vec![
-        ("qemu-nbd", "qemu-utils"),
-        ("mke2fs", "e2fsprogs"),
-        ("chpasswd", "passwd"),
-    ];
+    let mut needs = vec![("qemu-nbd", "qemu-utils"), ("mke2fs", "e2fsprogs")];
     needs.extend(grub::NEEDS);
     if find("mmdebstrap").is_none() {
         needs.push(("debootstrap", "debootstrap"));
@@ -208,20 +246,24 @@ fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
         cpus: 2,
         disks: vec![(wanted.name.clone(), SIZE)],
         nics: vec![Card {
-            addresses: wanted.network.iter().map(|network| network.address).collect(),
+            addresses: wanted
+                .network
+                .iter()
+                .map(|network| network.address)
+                .collect(),
             ..Card::default()
         }],
         ..Draft::default()
     };
     let place = find_place(matches, &mut draft)?;
-    if !place.before.is_empty() {
-        return Err(place.before.trim_end().to_owned().into());
-    }
+    place.is_there()?;
     let (Some(volume), Some(size)) = (place.volumes.first(), place.sizes.first().copied()) else {
         return Err(format!("guest '{}' has no disk", wanted.name).into());
     };
     if size < 2 << 30 {
-        return Err(format!("volume '{volume}' is smaller than 2 GiB: a Debian does not fit").into());
+        return Err(
+            format!("volume '{volume}' is smaller than 2 GiB: a Debian does not fit").into(),
+        );
     }
     let runner = Runner::new()?;
     let shop = Workshop::new(matches.get_one::<PathBuf>("work").map(PathBuf::as_path))?;
@@ -246,7 +288,10 @@ fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
     let source = Source::open(&disk.to_string_lossy()).map_err(Stopped::from)?;
     let words = format!("Debian {}", wanted.suite);
     let summary = fill(matches, volume, (&words, source), matches.get_flag("yes"))?;
-    Ok(format!("created {words} on volume {volume}: {summary}\n{}", place.after))
+    Ok(format!(
+        "created {words} on volume {volume}: {summary}\n{}",
+        place.after
+    ))
 }
 
 /// Shows a step.
@@ -258,13 +303,21 @@ fn say(words: &str) {
 /// Builds the disk, and returns its file.
 fn build(wanted: &Wanted, size: u64, shop: &Workshop, runner: &Runner) -> Result<PathBuf, Stopped> {
     let tree = shop.directory("tree")?;
-    let mirror = wanted.mirror.clone().or_else(|| host_mirror(runner, "Debian"));
-    let mirror = mirror.unwrap_or_else(|| MIRROR.to_owned());
-    let security = host_mirror(runner, "Debian-Security").unwrap_or_else(|| SECURITY.to_owned());
+    let mirror = wanted
+        .mirror
+        .clone()
+        .or_else(|| host_mirror(runner, "Debian"));
+    let mirror = mirror.ok_or(
+        "apt of this host has no mirror of Debian: name one with `--mirror URL`".to_owned(),
+    )?;
+    // Mirrors of Debian have its security updates beside it.
+    let security = host_mirror(runner, "Debian-Security");
+    let security = security.unwrap_or_else(|| format!("{}-security", mirror.trim_end_matches('/')));
     say(&format!("packages of {} from {mirror}", wanted.suite));
     packages(wanted, &mirror, &tree, runner)?;
     say("configuration and GRUB");
-    let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(|error| error.to_string())?;
+    let uuid =
+        fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(|error| error.to_string())?;
     let uuid = uuid.trim();
     let inside = Inside::open(&tree)?;
     configure(wanted, &inside, (&mirror, &security), uuid)?;
@@ -273,7 +326,11 @@ fn build(wanted: &Wanted, size: u64, shop: &Workshop, runner: &Runner) -> Result
     }
     grub::copy_modules(&inside, "/boot/grub")?;
     let disk = shop.path().join("disk.raw");
-    let file = File::options().read(true).write(true).create_new(true).open(&disk);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&disk);
     let file = file.map_err(|error| format!("{}: {error}", disk.display()))?;
     let io = |error: std::io::Error| format!("{}: {error}", disk.display());
     file.set_len(size).map_err(io)?;
@@ -287,10 +344,17 @@ fn build(wanted: &Wanted, size: u64, shop: &Workshop, runner: &Runner) -> Result
     say("file system");
     let mut make = program("mke2fs");
     make.args(["-q", "-F", "-t", "ext4", "-U", uuid, "-E"]);
-    make.arg(format!("offset={FIRST_BYTES},nodiscard")).arg("-d").arg(&tree).arg(&disk);
+    make.arg(format!("offset={FIRST_BYTES},nodiscard"))
+        .arg("-d")
+        .arg(&tree)
+        .arg(&disk);
     make.arg(format!("{}k", partition.size >> 10));
     runner.run(&mut make)?;
-    let home = grub::Home { uuid, system: "ext4", directory: "/boot/grub" };
+    let home = grub::Home {
+        uuid,
+        system: "ext4",
+        directory: "/boot/grub",
+    };
     grub::embed(runner, shop.path(), &file, &home, FIRST_BYTES)?;
     Ok(disk)
 }
@@ -301,12 +365,23 @@ fn packages(wanted: &Wanted, mirror: &str, tree: &Path, runner: &Runner) -> Resu
     let mut command = match find("mmdebstrap") {
         Some(_) => {
             let mut command = program("mmdebstrap");
-            command.args(["--variant=important", "--mode=root", &include, &wanted.suite]).arg(tree).arg(mirror);
+            command
+                .args([
+                    "--variant=important",
+                    "--mode=root",
+                    &include,
+                    &wanted.suite,
+                ])
+                .arg(tree)
+                .arg(mirror);
             command
         }
         None => {
             let mut command = program("debootstrap");
-            command.args(["--arch=amd64", &include, &wanted.suite]).arg(tree).arg(mirror);
+            command
+                .args(["--arch=amd64", &include, &wanted.suite])
+                .arg(tree)
+                .arg(mirror);
             command
         }
     };
@@ -318,7 +393,12 @@ fn packages(wanted: &Wanted, mirror: &str, tree: &Path, runner: &Runner) -> Resu
 /// The mirror that apt of this host has for packages with this label.
 fn host_mirror(runner: &Runner, label: &str) -> Option<String> {
     let mut targets = program("apt-get");
-    targets.args(["indextargets", "--format", "$(REPO_URI)", "Identifier: Packages"]);
+    targets.args([
+        "indextargets",
+        "--format",
+        "$(REPO_URI)",
+        "Identifier: Packages",
+    ]);
     let label = format!("Label: {label}");
     targets.args(["Origin: Debian", &label]);
     let text = runner.run(&mut targets).ok()?;
@@ -336,12 +416,19 @@ fn configure(
     let name = &wanted.name;
     let short = name.split('.').next().unwrap_or(name);
     inside.write("/etc/hostname", format!("{name}\n").as_bytes())?;
-    let hosts = format!("127.0.0.1 localhost\n127.0.1.1 {name} {short}\n::1 localhost ip6-localhost\n");
+    let hosts =
+        format!("127.0.0.1 localhost\n127.0.1.1 {name} {short}\n::1 localhost ip6-localhost\n");
     inside.write("/etc/hosts", hosts.as_bytes())?;
     let fstab = format!("UUID={uuid} / ext4 errors=remount-ro 0 1\n");
     inside.write("/etc/fstab", fstab.as_bytes())?;
-    inside.write("/etc/network/interfaces", interfaces(wanted.network.as_ref()).as_bytes())?;
-    inside.write("/etc/apt/sources.list", sources(&wanted.suite, mirror, security).as_bytes())?;
+    inside.write(
+        "/etc/network/interfaces",
+        interfaces(wanted.network.as_ref()).as_bytes(),
+    )?;
+    inside.write(
+        "/etc/apt/sources.list",
+        sources(&wanted.suite, mirror, security).as_bytes(),
+    )?;
     // mmdebstrap writes its own as well.
     for file in inside.names("/etc/apt/sources.list.d") {
         inside.remove(&format!("/etc/apt/sources.list.d/{file}"))?;
@@ -358,10 +445,14 @@ fn configure(
     inside.write("/etc/default/grub", default_grub(&grub, APPEND).as_bytes())?;
     inside.directory("/boot/grub")?;
     let files = inside.names("/boot");
-    let kernels = files.iter().filter_map(|file| file.strip_prefix("vmlinuz-"));
+    let kernels = files
+        .iter()
+        .filter_map(|file| file.strip_prefix("vmlinuz-"));
     let mut kernels: Vec<&str> = kernels.collect();
     kernels.sort_by_key(|version| version_key(version));
-    let kernel = kernels.pop().ok_or("the packages have brought no kernel into /boot")?;
+    let kernel = kernels
+        .pop()
+        .ok_or("the packages have brought no kernel into /boot")?;
     let menu = Menu {
         title: format!("Debian {}", wanted.suite),
         kernel: format!("/boot/vmlinuz-{kernel}"),
@@ -375,11 +466,17 @@ fn configure(
 /// Sets the password of root; no command line has it.
 fn set_password(tree: &Path, password: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("chpasswd: {error}");
-    let mut command = program("chpasswd");
-    command.arg("--root").arg(tree).stdin(std::process::Stdio::piped());
+    // That of the guest: PAM of the host would load modules of another release.
+    let mut command = program("chroot");
+    command
+        .arg(tree)
+        .arg("/usr/sbin/chpasswd")
+        .stdin(std::process::Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     if let Some(mut input) = child.stdin.take() {
-        input.write_all(format!("root:{password}\n").as_bytes()).map_err(failed)?;
+        input
+            .write_all(format!("root:{password}\n").as_bytes())
+            .map_err(failed)?;
     }
     match child.wait().map_err(failed)?.success() {
         true => Ok(()),
@@ -394,8 +491,15 @@ mod tests {
     #[test]
     fn sources_have_updates_and_security_for_a_release() {
         let text = sources("trixie", "http://m/debian", "http://s");
-        let lines: Vec<&str> = text.lines().map(|line| line.split(" main").next().unwrap_or_default()).collect();
-        let expected = ["deb http://m/debian trixie", "deb http://m/debian trixie-updates", "deb http://s trixie-security"];
+        let lines: Vec<&str> = text
+            .lines()
+            .map(|line| line.split(" main").next().unwrap_or_default())
+            .collect();
+        let expected = [
+            "deb http://m/debian trixie",
+            "deb http://m/debian trixie-updates",
+            "deb http://s trixie-security",
+        ];
         assert_eq!(lines, expected);
         assert_eq!(sources("sid", "http://m", "http://s").lines().count(), 1);
         assert!(!sources("bullseye", "http://m", "http://s").contains("firmware"));
@@ -407,7 +511,10 @@ mod tests {
         let gateway = "192.0.2.1".to_owned();
         let network = Network::parse("192.0.2.25/24", Some(&gateway)).unwrap();
         let text = interfaces(Some(&network));
-        assert!(text.ends_with("inet static\n    address 192.0.2.25/24\n    gateway 192.0.2.1\n"), "{text}");
+        assert!(
+            text.ends_with("inet static\n    address 192.0.2.25/24\n    gateway 192.0.2.1\n"),
+            "{text}"
+        );
         let six = Network::parse("2001:db8::25/64", None).unwrap();
         assert!(interfaces(Some(&six)).contains("inet6 static"));
         for wrong in ["192.0.2.25", "192.0.2.25/33", "x/24", "192.0.2.25/0"] {
@@ -423,6 +530,8 @@ mod tests {
         assert!(public_keys("").is_err());
         assert_eq!(password("secret\n").as_deref(), Ok("secret"));
         assert!(password("a\nb\n").is_err() && password("\n").is_err());
-        assert!(is_mirror("http://m/debian") && !is_mirror("file:///etc") && !is_mirror("http://m [x]"));
+        assert!(
+            is_mirror("http://m/debian") && !is_mirror("file:///etc") && !is_mirror("http://m [x]")
+        );
     }
 }

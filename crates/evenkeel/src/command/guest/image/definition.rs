@@ -4,7 +4,9 @@ use crate::command::definition::{flag, option, path};
 use clap::{Arg, Command, value_parser};
 
 fn name() -> Arg {
-    Arg::new("NAME").required(true).help("The guest: its disks, or the volume of this name where it has no section")
+    Arg::new("NAME")
+        .required(true)
+        .help("The guest: its disks, or the volume of this name where it has no section")
 }
 
 fn work() -> Arg {
@@ -15,9 +17,13 @@ fn work() -> Arg {
 }
 
 fn boot_limit() -> Arg {
-    option("boot-limit", "SECONDS", "How long the test boot may take until the login prompt")
-        .default_value("600")
-        .value_parser(value_parser!(u64).range(1..=86_400))
+    option(
+        "boot-limit",
+        "SECONDS",
+        "How long the test boot may take until the login prompt",
+    )
+    .default_value("600")
+    .value_parser(value_parser!(u64).range(1..=86_400))
 }
 
 /// `evenkeel guest create`.
@@ -69,7 +75,7 @@ pub fn import() -> Command {
         )
         .args_conflicts_with_subcommands(true)
         .subcommand_negates_reqs(true)
-        .arg(path("FILE").required(true).help("The image, or a block device"))
+        .arg(path("IMAGE").value_name("FILE").required(true).help("The image, or a block device"))
         .arg(name())
         .arg(flag("plan", "Only show what would be done"))
         .arg(flag("follow", "Also read the files that the image names"))
@@ -86,7 +92,7 @@ fn xen() -> Command {
              has to be done as a list. With `--yes`, or confirmed at a terminal, it is done on a copy: partitions get a \
              partition table, fstab and root= UUIDs, the initial RAM disk drivers of virtio, the disk GRUB; the login \
              is on ttyS0. The copy is booted on a snapshot, and copied onto the volumes when its serial terminal shows a login \
-             prompt. Shut the guest down first. Needs root.\n\nIn the list, `[ ]` is done by the command, `[!]` is left to you, and `[x]` has to be done by you before.",
+             prompt. Shut the guest down first. Needs root.\n\nIn the list, `[ ]` is done by the command, `[you]` is left to you, and `[first]` has to be done by you before.",
         )
         .after_help(
             "Examples:\n  evenkeel guest import xen /etc/xen/mail.cfg\n  evenkeel guest import xen mail.cfg --name mail2 --yes",

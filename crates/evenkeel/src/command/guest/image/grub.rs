@@ -38,7 +38,10 @@ pub fn copy_modules(inside: &Inside, directory: &str) -> Result<(), String> {
     let at = |error: std::io::Error| format!("{DIRECTORY}: {error}");
     for entry in fs::read_dir(DIRECTORY).map_err(at)? {
         let path = entry.map_err(at)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if name.ends_with(".mod") || name.ends_with(".lst") {
             inside.write(&format!("{target}/{name}"), &fs::read(&path).map_err(at)?)?;
         }
@@ -62,7 +65,11 @@ pub fn embed(
     fs::write(&early, boot::early(home.uuid, home.directory)).map_err(|error| error.to_string())?;
     let mut make = program("grub-mkimage");
     make.args(["-O", "i386-pc", "-d", DIRECTORY, "-p", home.directory, "-c"]);
-    make.arg(&early).arg("-o").arg(&core).args(MODULES).arg(module);
+    make.arg(&early)
+        .arg("-o")
+        .arg(&core)
+        .args(MODULES)
+        .arg(module);
     runner.run(&mut make)?;
     let embedded = || -> Result<(), String> {
         let io = |error: std::io::Error| format!("GRUB: {error}");

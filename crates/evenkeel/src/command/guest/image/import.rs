@@ -59,7 +59,10 @@ impl From<Stopped> for Unfilled {
 
 fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
     need(&[("qemu-nbd", "qemu-utils")])?;
-    let from = matches.get_one::<PathBuf>("FILE").cloned().unwrap_or_default();
+    let from = matches
+        .get_one::<PathBuf>("IMAGE")
+        .cloned()
+        .unwrap_or_default();
     let (disks, mut draft) = open(&from, matches.get_flag("follow"), matches.get_flag("raw"))?;
     draft.name = word(matches, "NAME");
     let shop = Workshop::new(None)?;
@@ -68,19 +71,28 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
         let server = Server::start(&shop, &format!("image-{index}"), &disk.image);
         let server = server.map_err(|words| format!("{}: {words}", from.display()))?;
         let source = Source::connect(server.address()).map_err(Stopped::from)?;
-        let number = if index == 0 { String::new() } else { format!("-{}", index + 1) };
-        draft.disks.push((format!("{}{number}", draft.name), source.size()));
+        let number = if index == 0 {
+            String::new()
+        } else {
+            format!("-{}", index + 1)
+        };
+        draft
+            .disks
+            .push((format!("{}{number}", draft.name), source.size()));
         servers.push((server, source));
     }
     let sizes: Vec<u64> = draft.disks.iter().map(|(_, size)| *size).collect();
     let place = find_place(matches, &mut draft)?;
     let mut plan = plan(&disks, &sizes, &place);
-    if !place.before.is_empty() {
-        return Err(format!("{plan}\n{}", place.before.trim_end()).into());
-    }
     if matches.get_flag("plan") {
-        return Ok(plan + &place.after);
+        let rest = if place.before.is_empty() {
+            &place.after
+        } else {
+            &place.before
+        };
+        return Ok(format!("{plan}\n{rest}"));
     }
+    place.is_there()?;
     // Before the first of them is written, all of them have to fit.
     for ((volume, has), needs) in place.volumes.iter().zip(&place.sizes).zip(&sizes) {
         fits(volume, *has, *needs)?;
@@ -123,7 +135,10 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), 
     let mut archive = File::open(from).map_err(at)?;
     let metadata = archive.metadata().map_err(at)?;
     if !metadata.is_file() && !metadata.file_type().is_block_device() {
-        return Err(format!("{}: neither a file nor a block device", from.display()));
+        return Err(format!(
+            "{}: neither a file nor a block device",
+            from.display()
+        ));
     }
     let draft = Draft {
         memory_mib: 2048,
@@ -147,7 +162,11 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), 
             chain(from, format, &head, follows, &mut files)?;
             let words = format!("{} ({format})", from.display());
             let node = node(format, file(from)?, follows);
-            let image = Image { node, files, writes: false };
+            let image = Image {
+                node,
+                files,
+                writes: false,
+            };
             Ok((vec![Disk { words, image }], draft))
         }
     }
@@ -157,7 +176,9 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), 
 pub(super) fn head(file: &mut File, at: u64) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::new();
     file.seek(SeekFrom::Start(at))?;
-    Read::by_ref(file).take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+    Read::by_ref(file)
+        .take(HEAD_BYTES as u64)
+        .read_to_end(&mut head)?;
     Ok(head)
 }
 
@@ -200,7 +221,10 @@ fn chain(
             continue;
         }
         if files.len() > CHAIN_MAX {
-            return Err(format!("{}: more than {CHAIN_MAX} files behind it", from.display()));
+            return Err(format!(
+                "{}: more than {CHAIN_MAX} files behind it",
+                from.display()
+            ));
         }
         let at = |error: std::io::Error| format!("{}: {error}", path.display());
         let head = self::head(&mut File::open(&path).map_err(at)?, 0).map_err(at)?;
@@ -219,19 +243,30 @@ fn of_archive(from: &Path, archive: &mut File, size: u64) -> Result<(Vec<Disk>, 
     let ovf = ova::ovf(&members).map_err(refused)?;
     let mut text = String::new();
     archive.seek(SeekFrom::Start(ovf.offset)).map_err(at)?;
-    Read::by_ref(archive).take(ovf.size).read_to_string(&mut text).map_err(at)?;
+    Read::by_ref(archive)
+        .take(ovf.size)
+        .read_to_string(&mut text)
+        .map_err(at)?;
     let machine = ova::machine(&text).map_err(refused)?;
     let mut disks = Vec::new();
     for member in ova::disks(&machine, &members).map_err(refused)? {
         let head = head(archive, member.offset).map_err(at)?;
-        let head = head.get(..usize::try_from(member.size).unwrap_or(usize::MAX)).unwrap_or(&head);
+        let head = head
+            .get(..usize::try_from(member.size).unwrap_or(usize::MAX))
+            .unwrap_or(&head);
         let format = detect(head);
         let words = format!("{} of {} ({format})", member.name, from.display());
         if !matches!(format, Format::Raw | Format::Driver(_)) {
             return Err(format!("{words}: no disk"));
         }
         // An archive is one file: its disks name no others.
-        chain(Path::new(&member.name), format, head, false, &mut Vec::new())?;
+        chain(
+            Path::new(&member.name),
+            format,
+            head,
+            false,
+            &mut Vec::new(),
+        )?;
         let within = json!({"driver": "raw", "offset": member.offset, "size": member.size, "file": file(from)?});
         let image = Image {
             node: node(format, within, false),
@@ -290,7 +325,10 @@ mod tests {
         let base = scratch.write("base", qcow2("/etc/shadow")).unwrap();
         let path = scratch.write("overlay", qcow2("base")).unwrap();
         let words = open(&path, false, false).err().unwrap_or_default();
-        assert!(words.contains("names other files: base") && words.contains("--follow"), "{words}");
+        assert!(
+            words.contains("names other files: base") && words.contains("--follow"),
+            "{words}"
+        );
         let (disks, _) = open(&path, true, false).unwrap();
         assert!(disks[0].image.files.contains(&base));
     }
@@ -299,6 +337,9 @@ mod tests {
     fn an_image_that_is_too_large_is_refused_with_both_sizes() {
         assert_eq!(fits("mail", 10, 10), Ok(()));
         let words = fits("mail", 1 << 30, 3 << 30).unwrap_err();
-        assert!(words.contains("3.0 GiB (3221225472 bytes)") && words.contains("'mail' 1.0 GiB"), "{words}");
+        assert!(
+            words.contains("3.0 GiB (3221225472 bytes)") && words.contains("'mail' 1.0 GiB"),
+            "{words}"
+        );
     }
 }

@@ -1,7 +1,10 @@
 //! Files within the tree of a guest's system. Its links lead to places in the tree, never to those of
 //! the host: the kernel resolves each path within it (`openat2`, RESOLVE_IN_ROOT).
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2,
+    renameat, statat, unlinkat,
+};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -40,16 +43,25 @@ impl Inside {
     }
 
     fn at(&self, path: &str, flags: OFlags, mode: u32) -> Result<OwnedFd, Errno> {
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        // A device or a pipe is not waited for. A path alone takes no such flags.
+        let plain = match flags.contains(OFlags::PATH) {
+            true => OFlags::CLOEXEC,
+            false => OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK,
+        };
+        let flags = flags | plain;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         openat2(&self.root, path, flags, Mode::from_raw_mode(mode), resolve)
     }
 
     /// Opens the directory of a path, and returns it with the last name.
     fn parent<'p>(&self, path: &'p str) -> Result<(OwnedFd, &'p str), Errno> {
-        let (directory, name) = path.trim_start_matches('/').rsplit_once('/').unwrap_or(("", path.trim_start_matches('/')));
+        let (directory, name) = path
+            .trim_start_matches('/')
+            .rsplit_once('/')
+            .unwrap_or(("", path.trim_start_matches('/')));
         let directory = if directory.is_empty() { "." } else { directory };
-        self.at(directory, OFlags::RDONLY | OFlags::DIRECTORY, 0).map(|opened| (opened, name))
+        self.at(directory, OFlags::RDONLY | OFlags::DIRECTORY, 0)
+            .map(|opened| (opened, name))
     }
 
     /// Reads a file. None: there is none, or it is no file.
@@ -60,13 +72,17 @@ impl Inside {
             return None;
         }
         let mut bytes = Vec::new();
-        File::from(file).take(FILE_MAX).read_to_end(&mut bytes).ok()?;
+        File::from(file)
+            .take(FILE_MAX)
+            .read_to_end(&mut bytes)
+            .ok()?;
         Some(bytes)
     }
 
     /// Reads a file as text.
     pub fn text(&self, path: &str) -> Option<String> {
-        self.read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        self.read(path)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Whether something is there.
@@ -78,7 +94,9 @@ impl Inside {
     pub fn names(&self, path: &str) -> Vec<String> {
         let opened = self.at(path, OFlags::RDONLY | OFlags::DIRECTORY, 0);
         let entries = opened.and_then(Dir::new).into_iter().flatten().flatten();
-        let names = entries.take(ENTRIES_MAX).map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let names = entries
+            .take(ENTRIES_MAX)
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
         let mut names: Vec<String> = names.filter(|name| name != "." && name != "..").collect();
         names.sort();
         names
@@ -108,7 +126,9 @@ impl Inside {
     /// # Errors
     /// The system's, in words.
     pub fn directory(&self, path: &str) -> Result<(), String> {
-        let (parent, name) = self.parent(path).map_err(|error| format!("{path} in the image: {error}"))?;
+        let (parent, name) = self
+            .parent(path)
+            .map_err(|error| format!("{path} in the image: {error}"))?;
         match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(error) => Err(format!("{path} in the image: {error}")),
@@ -152,7 +172,9 @@ impl Inside {
 
     /// Whether a link or a file has this name in its directory, wherever it leads.
     pub fn is_named(&self, path: &str) -> bool {
-        let found = self.parent(path).and_then(|(parent, name)| statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW));
+        let found = self
+            .parent(path)
+            .and_then(|(parent, name)| statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW));
         found.is_ok()
     }
 }

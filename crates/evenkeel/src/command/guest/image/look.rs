@@ -20,9 +20,24 @@ const LINUX: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "btrfs"];
 const DRIVERS: [&str; 2] = ["viostor.sys", "netkvm.sys"];
 
 /// Returns what `blkid` says about a place of a file.
-fn probe(runner: &Runner, path: &Path, begin: u64, size: u64) -> Result<BTreeMap<String, String>, Stopped> {
+fn probe(
+    runner: &Runner,
+    path: &Path,
+    begin: u64,
+    size: u64,
+) -> Result<BTreeMap<String, String>, Stopped> {
     let mut blkid = program("blkid");
-    blkid.args(["-p", "-o", "export", "-O", &begin.to_string(), "-S", &size.to_string()]).arg(path);
+    blkid
+        .args([
+            "-p",
+            "-o",
+            "export",
+            "-O",
+            &begin.to_string(),
+            "-S",
+            &size.to_string(),
+        ])
+        .arg(path);
     let text = match runner.run(&mut blkid) {
         Ok(text) => text,
         // It fails where it finds nothing, too.
@@ -30,7 +45,9 @@ fn probe(runner: &Runner, path: &Path, begin: u64, size: u64) -> Result<BTreeMap
         Err(stopped) => return Err(stopped),
     };
     let pairs = text.lines().filter_map(|line| line.split_once('='));
-    Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    Ok(pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect())
 }
 
 /// Looks at a raw disk, or at a partition.
@@ -39,7 +56,8 @@ fn probe(runner: &Runner, path: &Path, begin: u64, size: u64) -> Result<BTreeMap
 /// Interrupted.
 pub fn disk(runner: &Runner, path: &Path, size: u64, format: &str) -> Result<Seen, Stopped> {
     let whole = probe(runner, path, 0, size)?;
-    let text = |pairs: &BTreeMap<String, String>, name: &str| pairs.get(name).cloned().unwrap_or_default();
+    let text =
+        |pairs: &BTreeMap<String, String>, name: &str| pairs.get(name).cloned().unwrap_or_default();
     let mut seen = Seen {
         size,
         format: format.to_owned(),
@@ -49,7 +67,12 @@ pub fn disk(runner: &Runner, path: &Path, size: u64, format: &str) -> Result<See
     let system = text(&whole, "TYPE");
     if !system.is_empty() {
         seen.table.clear();
-        seen.found.push(Found { partition: 0, begin: 0, system, uuid: text(&whole, "UUID") });
+        seen.found.push(Found {
+            partition: 0,
+            begin: 0,
+            system,
+            uuid: text(&whole, "UUID"),
+        });
         return Ok(seen);
     }
     if seen.table.is_empty() {
@@ -65,7 +88,12 @@ pub fn disk(runner: &Runner, path: &Path, size: u64, format: &str) -> Result<See
             continue;
         }
         let pairs = probe(runner, path, begin, length)?;
-        seen.found.push(Found { partition, begin, system: text(&pairs, "TYPE"), uuid: text(&pairs, "UUID") });
+        seen.found.push(Found {
+            partition,
+            begin,
+            system: text(&pairs, "TYPE"),
+            uuid: text(&pairs, "UUID"),
+        });
     }
     Ok(seen)
 }
@@ -105,7 +133,10 @@ pub fn mount(runner: &Runner, place: &Place<'_>, at: &Path, writes: bool) -> Res
         "ntfs" => "ntfs3",
         system => system,
     };
-    let mut options = format!("loop,nodev,nosuid,offset={},sizelimit={}", place.found.begin, place.size);
+    let mut options = format!(
+        "loop,nodev,nosuid,offset={},sizelimit={}",
+        place.found.begin, place.size
+    );
     options += match (writes, system) {
         (true, _) => "",
         // A journal is not replayed: nothing is written.
@@ -114,9 +145,16 @@ pub fn mount(runner: &Runner, place: &Place<'_>, at: &Path, writes: bool) -> Res
         (false, _) => ",ro,noexec",
     };
     // Each ext is mounted by the driver of the newest.
-    let system = if system.starts_with("ext") { "ext4" } else { system };
+    let system = if system.starts_with("ext") {
+        "ext4"
+    } else {
+        system
+    };
     let mut mount = program("mount");
-    mount.args(["-t", system, "-o", &options]).arg(place.path).arg(at);
+    mount
+        .args(["-t", system, "-o", &options])
+        .arg(place.path)
+        .arg(at);
     runner.run(&mut mount).map(|_| ())
 }
 
@@ -133,7 +171,9 @@ pub fn uuids(disks: &[Disk], seen: &[Seen]) -> BTreeMap<String, String> {
     let mut uuids = BTreeMap::new();
     for (disk, seen) in disks.iter().zip(seen) {
         for found in seen.found.iter().filter(|found| !found.uuid.is_empty()) {
-            let number = disk.partition.or(Some(found.partition).filter(|number| *number > 0));
+            let number = disk
+                .partition
+                .or(Some(found.partition).filter(|number| *number > 0));
             let number = number.map(|number| number.to_string()).unwrap_or_default();
             uuids.insert(format!("{}{number}", disk.name), found.uuid.clone());
         }
@@ -160,10 +200,16 @@ pub fn system(
                 continue;
             }
             let size = seen_here.size.saturating_sub(found.begin);
-            let place = Place { path: file, found, size };
+            let place = Place {
+                path: file,
+                found,
+                size,
+            };
             match mount(runner, &place, &at, false) {
                 Ok(()) => {}
-                Err(Stopped::Failed(_)) if !is_linux => return Ok(System::Windows(Windows::default())),
+                Err(Stopped::Failed(_)) if !is_linux => {
+                    return Ok(System::Windows(Windows::default()));
+                }
                 Err(Stopped::Failed(_)) => continue,
                 Err(stopped) => return Err(stopped),
             }
@@ -188,7 +234,8 @@ pub fn system(
 fn windows(inside: &Inside) -> Option<Windows> {
     let system = |base: &str| {
         let all = inside.names(base);
-        all.into_iter().find(|name| name.eq_ignore_ascii_case("windows"))
+        all.into_iter()
+            .find(|name| name.eq_ignore_ascii_case("windows"))
     };
     let directory = format!("/{}/System32/drivers", system("/")?);
     let there = inside.names(&directory);
@@ -206,7 +253,11 @@ fn linux(inside: &Inside, root: (usize, usize), disks: &[Disk], seen: &[Seen]) -
     let traits = Traits {
         has_inittab: inside.has("/etc/inittab"),
         net_rules: net_rules(inside),
-        devices: fstab.replaced.into_iter().map(|(device, _)| device).collect(),
+        devices: fstab
+            .replaced
+            .into_iter()
+            .map(|(device, _)| device)
+            .collect(),
         devices_left: fstab.left,
         boot: boot_place(&fstab.text, seen),
     };
@@ -230,14 +281,23 @@ fn has_dracut(inside: &Inside) -> bool {
 fn net_rules(inside: &Inside) -> Vec<String> {
     let files = inside.names("/etc/udev/rules.d").into_iter();
     let is_rule = |name: &String| name.contains("persistent-net") && name.ends_with(".rules");
-    files.filter(is_rule).map(|name| format!("/etc/udev/rules.d/{name}")).collect()
+    files
+        .filter(is_rule)
+        .map(|name| format!("/etc/udev/rules.d/{name}"))
+        .collect()
 }
 
 /// The file system of `/boot`, by the UUID that `fstab` has for it.
 fn boot_place(fstab: &str, seen: &[Seen]) -> Option<(usize, usize)> {
-    let mut lines = fstab.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut lines = fstab
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
     let line = lines.find(|words| words.get(1) == Some(&"/boot"))?;
-    let uuid = line.first()?.strip_prefix("UUID=")?.trim_matches('"').to_owned();
+    let uuid = line
+        .first()?
+        .strip_prefix("UUID=")?
+        .trim_matches('"')
+        .to_owned();
     seen.iter().enumerate().find_map(|(index, seen)| {
         let inner = seen.found.iter().position(|found| found.uuid == uuid)?;
         Some((index, inner))
@@ -253,7 +313,11 @@ fn title(inside: &Inside) -> String {
     }
     match inside.text("/etc/debian_version") {
         Some(version) => format!("Debian {}", version.trim()),
-        None => inside.text("/etc/redhat-release").unwrap_or_else(|| "Linux".to_owned()).trim().to_owned(),
+        None => inside
+            .text("/etc/redhat-release")
+            .unwrap_or_else(|| "Linux".to_owned())
+            .trim()
+            .to_owned(),
     }
 }
 
@@ -273,20 +337,44 @@ fn kernels(inside: &Inside) -> Vec<Kernel> {
 /// Whether a kernel has drivers of virtio: as modules, or built in.
 fn has_virtio(inside: &Inside, version: &str) -> bool {
     let lists = ["modules.dep", "modules.builtin"];
-    let lists = lists.map(|list| inside.text(&format!("/lib/modules/{version}/{list}")).unwrap_or_default());
-    let has = |driver: &str| lists.iter().any(|list| list.contains(&format!("/{driver}.ko")));
+    let lists = lists.map(|list| {
+        inside
+            .text(&format!("/lib/modules/{version}/{list}"))
+            .unwrap_or_default()
+    });
+    let has = |driver: &str| {
+        lists
+            .iter()
+            .any(|list| list.contains(&format!("/{driver}.ko")))
+    };
     has("virtio_blk") && has("virtio_pci")
 }
 
 /// Kernels of a `/boot` of its own.
-fn boot_files(runner: &Runner, at: &Path, linux: &mut Linux, (files, seen): (&[PathBuf], &[Seen])) -> Result<(), Stopped> {
+fn boot_files(
+    runner: &Runner,
+    at: &Path,
+    linux: &mut Linux,
+    (files, seen): (&[PathBuf], &[Seen]),
+) -> Result<(), Stopped> {
     let Some((index, inner)) = linux.traits.boot else {
         return Ok(());
     };
     let found = &seen[index].found[inner];
     let size = seen[index].size.saturating_sub(found.begin);
-    mount(runner, &Place { path: &files[index], found, size }, at, false)?;
-    let names = Inside::open(at).map(|inside| inside.names("/")).unwrap_or_default();
+    mount(
+        runner,
+        &Place {
+            path: &files[index],
+            found,
+            size,
+        },
+        at,
+        false,
+    )?;
+    let names = Inside::open(at)
+        .map(|inside| inside.names("/"))
+        .unwrap_or_default();
     unmount(runner, at)?;
     for kernel in &mut linux.kernels {
         kernel.has_image |= names.contains(&format!("vmlinuz-{}", kernel.version));
@@ -316,15 +404,24 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         };
-        write("etc/fstab", "/dev/xvda2 / ext3 defaults 0 1\n/dev/xvda1 /boot ext2 defaults 0 2\n/dev/xvdz1 /x ext3\n");
+        write(
+            "etc/fstab",
+            "/dev/xvda2 / ext3 defaults 0 1\n/dev/xvda1 /boot ext2 defaults 0 2\n/dev/xvdz1 /x ext3\n",
+        );
         write("etc/os-release", "NAME=x\nPRETTY_NAME=\"Debian 7\"\n");
         write("etc/udev/rules.d/70-persistent-net.rules", "");
         write("usr/sbin/update-initramfs", "");
         for version in ["2.6.32-5-xen-amd64", "3.2.0-4-amd64", "6.1.0-10-amd64"] {
-            write(&format!("lib/modules/{version}/modules.builtin"), "kernel/drivers/virtio/virtio_pci.ko\n");
+            write(
+                &format!("lib/modules/{version}/modules.builtin"),
+                "kernel/drivers/virtio/virtio_pci.ko\n",
+            );
             write(&format!("boot/vmlinuz-{version}"), "");
         }
-        write("lib/modules/3.2.0-4-amd64/modules.dep", "kernel/drivers/block/virtio_blk.ko: x\n");
+        write(
+            "lib/modules/3.2.0-4-amd64/modules.dep",
+            "kernel/drivers/block/virtio_blk.ko: x\n",
+        );
         let inside = Inside::open(scratch.path()).unwrap();
         let disk = |number| Disk {
             path: "/x".into(),
@@ -333,10 +430,19 @@ mod tests {
             read_only: false,
         };
         let seen = |uuid: &str| Seen {
-            found: vec![Found { uuid: uuid.to_owned(), ..Found::default() }],
+            found: vec![Found {
+                uuid: uuid.to_owned(),
+                ..Found::default()
+            }],
             ..Seen::default()
         };
-        let found = linux(&inside, (1, 0), &[disk(1), disk(2)], &[seen("a"), seen("b")]).unwrap();
+        let found = linux(
+            &inside,
+            (1, 0),
+            &[disk(1), disk(2)],
+            &[seen("a"), seen("b")],
+        )
+        .unwrap();
         assert_eq!(found.title, "Debian 7");
         assert_eq!(found.traits.boot, Some((0, 0)));
         assert_eq!(found.traits.devices, ["/dev/xvda2", "/dev/xvda1"]);
@@ -345,7 +451,11 @@ mod tests {
         let kernels: Vec<(&str, bool)> = { found.kernels.iter() }
             .map(|kernel| (kernel.version.as_str(), kernel.has_virtio))
             .collect();
-        let expected = [("6.1.0-10-amd64", false), ("3.2.0-4-amd64", true), ("2.6.32-5-xen-amd64", false)];
+        let expected = [
+            ("6.1.0-10-amd64", false),
+            ("3.2.0-4-amd64", true),
+            ("2.6.32-5-xen-amd64", false),
+        ];
         assert_eq!(kernels, expected);
         assert_eq!(windows(&inside), None);
         write("WINDOWS/System32/drivers/VioStor.sys", "");

@@ -22,17 +22,35 @@ pub struct Place {
     pub after: String,
 }
 
+impl Place {
+    /// Refuses where a volume is missing, after showing what is to be done.
+    ///
+    /// # Errors
+    /// One is missing.
+    pub fn is_there(&self) -> Result<(), String> {
+        if self.before.is_empty() {
+            return Ok(());
+        }
+        // Without a reader the error says enough.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), self.before.as_bytes());
+        Err(format!(
+            "volume {} is not there yet",
+            self.volumes.join(" or ")
+        ))
+    }
+}
+
 /// Finds the volumes of a guest. `draft` has it as it would be, with a volume for each image.
 ///
 /// # Errors
 /// No instance runs, or the guest runs.
 pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, String> {
-    let (_, volumes) = asked_volumes(matches).map_err(|words| {
-        format!("{words}. An image is imported into a running instance: start `evenkeel run` first")
-    })?;
+    let (_, volumes) = asked_volumes(matches)?;
     // An instance without guests has none of this name.
     let guests = asked_guests(matches).ok().map(|(_, report)| report);
-    let known = guests.as_ref().is_some_and(|report| report.find(GUEST, &draft.name).is_some());
+    let known = guests
+        .as_ref()
+        .is_some_and(|report| report.find(GUEST, &draft.name).is_some());
     if let Some(report) = guests.as_ref().filter(|_| known) {
         of_guest(report, draft)?;
     }
@@ -44,11 +62,22 @@ pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, Stri
         match volumes.find(VOLUME, name) {
             None => {
                 let _ = writeln!(before, "{}", draft.volume(index, &site));
-                let _ = writeln!(commands, "  evenkeel volume create {name}    # on each node of `on`");
+                let _ = writeln!(
+                    commands,
+                    "  evenkeel volume create {name}    # on each node of `on`"
+                );
             }
             Some(volume) if volume.words(SOCKET).is_none() => {
-                let why = if volume.why.is_empty() { "" } else { &volume.why };
-                let _ = writeln!(commands, "  evenkeel volume create {name}    # now: {} {why}", volume.state.word);
+                let why = if volume.why.is_empty() {
+                    ""
+                } else {
+                    &volume.why
+                };
+                let _ = writeln!(
+                    commands,
+                    "  evenkeel volume create {name}    # now: {} {why}",
+                    volume.state.word
+                );
             }
             Some(volume) => sizes.push(volume.value(SIZE).unwrap_or_default()),
         }
@@ -76,7 +105,10 @@ fn missing(sections: &str, commands: &str) -> String {
     }
     let mut text = String::new();
     if !sections.is_empty() {
-        let _ = write!(text, "Add to the configuration, with sizes and places as you want them:\n\n{sections}");
+        let _ = write!(
+            text,
+            "Add to the configuration, with sizes and places as you want them:\n\n{sections}"
+        );
     }
     text += "Then run, and this command again:\n";
     if !sections.is_empty() {
@@ -91,14 +123,20 @@ fn of_guest(report: &Report, draft: &mut Draft) -> Result<(), String> {
     let on = subject.words(ON).unwrap_or_default();
     let is_elsewhere = subject.state.word == "elsewhere";
     if subject.value("process").is_some_and(|pid| pid > 0) || is_elsewhere {
-        let there = if is_elsewhere { format!(" on {on}") } else { String::new() };
+        let there = if is_elsewhere {
+            format!(" on {on}")
+        } else {
+            String::new()
+        };
         return Err(format!(
             "guest '{name}' runs{there}: stop it first (`evenkeel guest stop {name}`; one without a system needs `--kill`)",
             name = draft.name
         ));
     }
     let disks = subject.words("disks").unwrap_or_default();
-    let disks = disks.split(", ").filter(|disk| !disk.is_empty() && !disk.ends_with("(read only)"));
+    let disks = disks
+        .split(", ")
+        .filter(|disk| !disk.is_empty() && !disk.ends_with("(read only)"));
     let disks: Vec<&str> = disks.collect();
     if disks.len() < draft.disks.len() {
         return Err(format!(
@@ -117,17 +155,26 @@ fn of_guest(report: &Report, draft: &mut Draft) -> Result<(), String> {
 /// The nodes and the backing of what is there already.
 fn site(volumes: &Report, guests: Option<&Report>) -> Site {
     let nodes = guests.into_iter().flat_map(|report| report.of_kind(NODE));
-    let nodes = nodes.map(|node| node.name.clone()).filter(|name| name != THIS_NODE);
+    let nodes = nodes
+        .map(|node| node.name.clone())
+        .filter(|name| name != THIS_NODE);
     let mut site = Site {
         nodes: nodes.collect(),
         ..Site::default()
     };
     let mut all = volumes.of_kind(VOLUME);
-    if let Some(volume) = all.find(|one| one.words(BACKING).is_some_and(|words| !words.starts_with("device "))) {
+    if let Some(volume) = all.find(|one| {
+        one.words(BACKING)
+            .is_some_and(|words| !words.starts_with("device "))
+    }) {
         site.backing = volume.words(BACKING).unwrap_or(site.backing);
         if site.nodes.is_empty() {
             let copies = volume.words(COPIES).unwrap_or_default();
-            site.nodes = copies.split(' ').filter(|node| !node.is_empty()).map(str::to_owned).collect();
+            site.nodes = copies
+                .split(' ')
+                .filter(|node| !node.is_empty())
+                .map(str::to_owned)
+                .collect();
         }
     }
     site
@@ -159,7 +206,9 @@ mod tests {
     fn disks_are_those_of_a_guest_that_does_not_run() {
         let guest = |pid| {
             let disks = ["a", "b (read only)", "c"].map(str::to_owned).into();
-            Subject::new(GUEST, "mail").list("disks", disks).number("process", pid)
+            Subject::new(GUEST, "mail")
+                .list("disks", disks)
+                .number("process", pid)
         };
         let mut two = draft(2);
         of_guest(&report(vec![guest(0)]), &mut two).unwrap();
@@ -175,12 +224,20 @@ mod tests {
 
     #[test]
     fn a_new_section_is_like_those_that_are_there() {
-        let volume = Subject::new(VOLUME, "web").fact(BACKING, "lvm vg0/pool").fact(COPIES, "alpha beta");
+        let volume = Subject::new(VOLUME, "web")
+            .fact(BACKING, "lvm vg0/pool")
+            .fact(COPIES, "alpha beta");
         let found = site(&report(vec![volume]), None);
-        assert_eq!((found.nodes.len(), found.backing.as_str()), (2, "lvm vg0/pool"));
+        assert_eq!(
+            (found.nodes.len(), found.backing.as_str()),
+            (2, "lvm vg0/pool")
+        );
         assert_eq!(site(&report(Vec::new()), None), Site::default());
         assert_eq!(missing("", ""), "");
         let text = missing("volume mail\n", "  evenkeel volume create mail\n");
-        assert!(text.contains("evenkeel reload") && text.starts_with("Add to"), "{text}");
+        assert!(
+            text.contains("evenkeel reload") && text.starts_with("Add to"),
+            "{text}"
+        );
     }
 }

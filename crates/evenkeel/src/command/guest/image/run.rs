@@ -6,10 +6,10 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use part::channel::timespec;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal as Kill, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal as Kill, kill_process_group, pidfd_open};
 use std::io::{Read, Write, stderr};
 use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -28,7 +28,9 @@ pub struct Runner(SignalFd);
 
 /// Returns where a program is.
 pub fn find(program: &str) -> Option<PathBuf> {
-    let mut all = PATH.split(':').map(|directory| Path::new(directory).join(program));
+    let mut all = PATH
+        .split(':')
+        .map(|directory| Path::new(directory).join(program));
     all.find(|path| path.is_file())
 }
 
@@ -48,7 +50,9 @@ pub fn need(programs: &[(&str, &str)]) -> Result<(), String> {
         true => Ok(()),
         false => {
             let packages = packages.join(" ");
-            Err(format!("needed here and not installed: {packages}. Install: apt-get install {packages}"))
+            Err(format!(
+                "needed here and not installed: {packages}. Install: apt-get install {packages}"
+            ))
         }
     }
 }
@@ -101,7 +105,8 @@ impl Runner {
         let failed = |error: std::io::Error| format!("{name}: {error}");
         let (mut output, end) = std::io::pipe().map_err(failed)?;
         let errors = end.try_clone().map_err(failed)?;
-        command.stdout(end).stderr(errors);
+        // A group of its own: it is ended with all that it started.
+        command.stdout(end).stderr(errors).process_group(0);
         let spawned = command.spawn();
         // The command has the ends of the pipe.
         command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -130,7 +135,10 @@ impl Runner {
             let mut watched = [
                 PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN),
                 PollFd::new(&ended, PollFlags::IN),
-                PollFd::from_borrowed_fd(output.as_fd(), if is_open { PollFlags::IN } else { none }),
+                PollFd::from_borrowed_fd(
+                    output.as_fd(),
+                    if is_open { PollFlags::IN } else { none },
+                ),
             ];
             // Interrupted or not: everything is looked at again.
             let _ = poll(&mut watched, Some(&timespec(Duration::from_secs(1))));
@@ -159,18 +167,16 @@ impl Runner {
     }
 }
 
-/// Asks a program to end, and ends it if it does not.
+/// Asks a program and those that it started to end, and ends them if they do not.
 fn end(child: &mut Child, pid: Pid) {
     // One that has ended is as good.
-    let _ = kill_process(pid, Kill::TERM);
+    let _ = kill_process_group(pid, Kill::TERM);
     let until = std::time::Instant::now() + END_MAX;
-    while std::time::Instant::now() < until {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
-        }
+    while std::time::Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let _ = child.kill();
+    // As long as the program is not reaped its number is its own; the group lives as long as one of it does.
+    let _ = kill_process_group(pid, Kill::KILL);
     let _ = child.wait();
 }
 
@@ -214,7 +220,11 @@ impl Output {
 
     /// The last lines, for an error.
     fn last(&self) -> String {
-        let lines: Vec<&str> = self.kept.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<&str> = self
+            .kept
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         let from = lines.len().saturating_sub(LINES_SHOWN);
         let lines = lines[from..].iter().map(|line| format!("\n  {line}"));
         match lines.len() {
@@ -240,8 +250,14 @@ mod tests {
         let text = runner.run(&mut shell("echo one; echo two >&2"));
         assert_eq!(text.unwrap_or_else(|error| panic!("{error}")), "one\ntwo\n");
         let failed = runner.run(&mut shell("seq 100; exit 3"));
-        let words = failed.err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(words.starts_with("sh failed (exit code 3):\n  89\n"), "{words}");
+        let words = failed
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(
+            words.starts_with("sh failed (exit code 3):\n  89\n"),
+            "{words}"
+        );
         assert!(words.ends_with("\n  100"), "{words}");
     }
 
@@ -251,14 +267,23 @@ mod tests {
         // The one left behind has the pipe until it is ended below.
         let text = runner.run(&mut shell("sleep 1000 & echo $!"));
         let text = text.unwrap_or_else(|error| panic!("{error}"));
-        let pid = text.trim().parse().ok().and_then(Pid::from_raw).expect("its number");
-        kill_process(pid, Kill::KILL).unwrap();
+        let pid = text
+            .trim()
+            .parse()
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("its number");
+        rustix::process::kill_process(pid, Kill::KILL).unwrap();
     }
 
     #[test]
     fn packages_that_are_missing_are_named_once() {
         assert_eq!(need(&[("sh", "dash")]), Ok(()));
-        let words = need(&[("no-such-1", "one"), ("/no/such", "one"), ("no-such-2", "two")]);
+        let words = need(&[
+            ("no-such-1", "one"),
+            ("/no/such", "one"),
+            ("no-such-2", "two"),
+        ]);
         let words = words.unwrap_err();
         assert!(words.ends_with("apt-get install one two"), "{words}");
     }

@@ -41,7 +41,9 @@ pub struct Image {
 
 /// The node of a file or a block device.
 pub fn file(path: &Path) -> Result<Value, String> {
-    let name = path.to_str().ok_or_else(|| format!("{}: not a name in UTF-8", path.display()))?;
+    let name = path
+        .to_str()
+        .ok_or_else(|| format!("{}: not a name in UTF-8", path.display()))?;
     let is_device = fs::metadata(path).is_ok_and(|metadata| {
         use std::os::unix::fs::FileTypeExt;
         metadata.file_type().is_block_device()
@@ -75,8 +77,10 @@ impl Server {
         arguments.push(format!("json:{}", image.node).into());
         let files: Vec<&Path> = image.files.iter().map(PathBuf::as_path).collect();
         let ruleset = confine(home.path(), &files).map_err(io)?;
-        let program = super::run::find("qemu-nbd").ok_or("qemu-nbd is not installed: apt-get install qemu-utils")?;
-        let process = Process::start(&program, arguments, (&home, &lock), &[], ruleset).map_err(io)?;
+        let program = super::run::find("qemu-nbd")
+            .ok_or("qemu-nbd is not installed: apt-get install qemu-utils")?;
+        let process =
+            Process::start(&program, arguments, (&home, &lock), &[], ruleset).map_err(io)?;
         let limit = Rlimit {
             current: Some(MEMORY_MAX),
             maximum: Some(MEMORY_MAX),

@@ -101,7 +101,9 @@ impl Trial<'_> {
             home.make().map_err(|error| error.to_string())?;
             let overlay = home.path().join("snapshot.qcow2");
             let mut make = program("qemu-img");
-            make.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(disk).arg(&overlay);
+            make.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+                .arg(disk)
+                .arg(&overlay);
             runner.run(&mut make)?;
             let below = super::server::file(disk)?;
             let image = Image {
@@ -114,7 +116,8 @@ impl Trial<'_> {
             };
             let server = Server::start(shop, &export, &image)?;
             let link = volumes.join(format!("volume-{export}.sock"));
-            symlink(server.socket(), &link).map_err(|error| format!("{}: {error}", link.display()))?;
+            symlink(server.socket(), &link)
+                .map_err(|error| format!("{}: {error}", link.display()))?;
             servers.push(server);
         }
         Ok((servers, volumes))
@@ -151,7 +154,8 @@ impl Trial<'_> {
         };
         let mut files = Vec::new();
         if self.firmware == Firmware::Uefi {
-            let [code, variables] = ovmf().ok_or("OVMF is not installed: apt-get install ovmf".to_owned())?;
+            let [code, variables] =
+                ovmf().ok_or("OVMF is not installed: apt-get install ovmf".to_owned())?;
             fs::copy(variables, home.variables()).map_err(io)?;
             files.push(code);
         }
@@ -175,11 +179,18 @@ impl Trial<'_> {
         Ok(process.map_err(io)?)
     }
 
-    fn watch(&self, home: &Home, process: &Process, runner: &Runner, begun: Instant) -> Result<(), Stopped> {
+    fn watch(
+        &self,
+        home: &Home,
+        process: &Process,
+        runner: &Runner,
+        begun: Instant,
+    ) -> Result<(), Stopped> {
         let mut told = begun;
         loop {
             let text = fs::read(home.log()).unwrap_or_default();
-            let end = String::from_utf8_lossy(&text[text.len().saturating_sub(END_BYTES)..]).into_owned();
+            let end =
+                String::from_utf8_lossy(&text[text.len().saturating_sub(END_BYTES)..]).into_owned();
             match look(&end) {
                 Seen::Login => return Ok(()),
                 Seen::Failure(words) => return Err(failed(&format!("\"{words}\""), &end).into()),
@@ -214,17 +225,46 @@ fn volume(index: usize) -> String {
 
 fn failed(why: &str, terminal: &str) -> String {
     let lines = last_lines(terminal, LINES_SHOWN);
-    format!("the test boot failed: {why}. The end of its serial terminal:{lines}\nThe volume was not touched")
+    format!(
+        "the test boot failed: {why}. The end of its serial terminal:{lines}\nThe volume was not touched"
+    )
 }
+
+/// Bytes of a line that are shown.
+const LINE_MAX: usize = 160;
 
 /// The last lines, without what a terminal would do.
 fn last_lines(text: &str, count: usize) -> String {
-    let plain: String = text.chars().filter(|sign| *sign == '\n' || !sign.is_control()).collect();
-    let lines: Vec<&str> = plain.lines().filter(|line| !line.trim().is_empty()).collect();
+    let plain = plain(text);
+    let lines = plain.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<&str> = lines.collect();
     let from = lines.len().saturating_sub(count);
-    let lines = lines[from..].iter();
     let separator = if count == 1 { " " } else { "\n  " };
-    lines.map(|line| format!("{separator}{line}")).collect()
+    let short = |line: &&str| line.chars().take(LINE_MAX).collect::<String>();
+    lines[from..]
+        .iter()
+        .map(|line| format!("{separator}{}", short(line)))
+        .collect()
+}
+
+/// Leaves out the control sequences of terminals (ECMA-48, section 5.4).
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut signs = text.chars();
+    while let Some(sign) = signs.next() {
+        match sign {
+            '\x1b' => {
+                if signs.next() == Some('[') {
+                    // Up to the final byte.
+                    signs.by_ref().find(|sign| ('@'..='~').contains(sign));
+                }
+            }
+            '\r' | '\n' => plain.push('\n'),
+            sign if !sign.is_control() => plain.push(sign),
+            _ => {}
+        }
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -234,17 +274,27 @@ mod tests {
     #[test]
     fn a_prompt_is_seen_at_the_end_and_a_failure_anywhere() {
         for (text, seen) in [
-            ("Debian GNU/Linux 12 mail ttyS0\r\n\r\nmail login: ", Seen::Login),
+            (
+                "Debian GNU/Linux 12 mail ttyS0\r\n\r\nmail login: ",
+                Seen::Login,
+            ),
             ("mail login: \r\n\r\n", Seen::Login),
             ("mail login: root\r\nPassword: ", Seen::Nothing),
             ("Starting login: service\nok", Seen::Nothing),
-            ("x\n[ 1.2] Kernel panic - not syncing: VFS\n", Seen::Failure("Kernel panic")),
-            ("ALERT!  UUID=1 does not exist.\n(initramfs) ", Seen::Failure("(initramfs)")),
+            (
+                "x\n[ 1.2] Kernel panic - not syncing: VFS\n",
+                Seen::Failure("Kernel panic"),
+            ),
+            (
+                "ALERT!  UUID=1 does not exist.\n(initramfs) ",
+                Seen::Failure("(initramfs)"),
+            ),
             ("", Seen::Nothing),
         ] {
             assert_eq!(look(text), seen, "{text:?}");
         }
-        assert_eq!(last_lines("a\n\x1b[0mb\r\n\n", 1), " [0mb");
+        assert_eq!(last_lines("a\n\x1b[5;80H\x1b[7mb\x1b[m\r\n\n", 1), " b");
+        assert_eq!(last_lines("a\x1b[", 1), " a");
         assert_eq!(last_lines("a\nb\n", 5), "\n  a\n  b");
     }
 }

@@ -7,9 +7,14 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where it is without `--work`: it outlives no command, and may be large.
 const PLACE: &str = "/var/tmp";
+
+/// How often it is removed, and when again.
+const REMOVALS_MAX: u32 = 20;
+const REMOVAL_AGAIN: Duration = Duration::from_millis(50);
 
 /// The directory.
 pub struct Workshop(PathBuf);
@@ -32,10 +37,14 @@ impl Workshop {
     /// # Errors
     /// Without the right.
     pub fn with_own_mounts(&self) -> Result<(), String> {
-        let refused = |error: &dyn std::fmt::Display| format!("cannot have mounts of its own: {error}");
+        let refused =
+            |error: &dyn std::fmt::Display| format!("cannot have mounts of its own: {error}");
         unshare(CloneFlags::CLONE_NEWNS).map_err(|error| refused(&error))?;
         let mut private = program("mount");
-        let done = private.args(["--make-rprivate", "/"]).status().map_err(|error| refused(&error))?;
+        let done = private
+            .args(["--make-rprivate", "/"])
+            .status()
+            .map_err(|error| refused(&error))?;
         match done.success() {
             true => Ok(()),
             false => Err(refused(&"mount --make-rprivate failed")),
@@ -82,7 +91,10 @@ impl Workshop {
     /// Mounts below it.
     fn mounts(&self) -> Vec<PathBuf> {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let places = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+        let places = table
+            .lines()
+            .filter_map(|line| line.split(' ').nth(4))
+            .map(PathBuf::from);
         let mut below: Vec<PathBuf> = places.filter(|place| place.starts_with(&self.0)).collect();
         below.reverse();
         below
@@ -95,9 +107,12 @@ impl Drop for Workshop {
             // What cannot be unmounted is left, below.
             let _ = program("umount").arg("-l").arg(mount).status();
         }
-        // Nothing is removed through a mount.
-        if self.mounts().is_empty() {
-            let _ = fs::remove_dir_all(&self.0);
+        // Nothing is removed through a mount. A program that has just been ended may still write.
+        let mut tries = 0..REMOVALS_MAX;
+        while self.mounts().is_empty() && self.0.exists() && tries.next().is_some() {
+            if fs::remove_dir_all(&self.0).is_err() {
+                std::thread::sleep(REMOVAL_AGAIN);
+            }
         }
     }
 }

@@ -54,10 +54,11 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
             let _ = write!(stderr(), "{text}");
             ExitCode::SUCCESS
         }
-        Err(Unfilled::Before(error)) => error.exit(". Nothing was written to a volume or to the original"),
-        Err(Unfilled::During(error)) => {
-            error.exit(". The volume holds a part of the guest now: import it again with `--overwrite`")
+        Err(Unfilled::Before(error)) => {
+            error.exit(". Nothing was written to a volume or to the original")
         }
+        Err(Unfilled::During(error)) => error
+            .exit(". The volume holds a part of the guest now: import it again with `--overwrite`"),
     }
 }
 
@@ -68,32 +69,50 @@ fn say(words: &str) {
 }
 
 fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
-    let config = matches.get_one::<PathBuf>("CONFIG").cloned().unwrap_or_default();
+    let config = matches
+        .get_one::<PathBuf>("CONFIG")
+        .cloned()
+        .unwrap_or_default();
     let domain = read(&config)?;
     let name = match matches.get_one::<String>("name") {
         Some(name) => name.clone(),
         None => domain.name.clone(),
     };
     if !rustix::process::geteuid().is_root() {
-        return Err("disks are mounted to look at them: run the command with sudo".to_owned().into());
+        return Err(
+            "disks are mounted to look at them: run the command with sudo"
+                .to_owned()
+                .into(),
+        );
     }
     need(&[&NEEDS[..], &grub::NEEDS].concat())?;
     let runner = Runner::new()?;
     let shop = Workshop::new(matches.get_one::<PathBuf>("work").map(PathBuf::as_path))?;
     shop.with_own_mounts()?;
     let looked = look_at(domain, &shop, &runner)?;
-    let host_has = looked.domain.boot.kernel.as_ref().is_some_and(|kernel| kernel.is_file());
-    let plan = plan::make(&looked.domain, &name, &looked.seen, &looked.system, host_has);
+    let host_has = looked
+        .domain
+        .boot
+        .kernel
+        .as_ref()
+        .is_some_and(|kernel| kernel.is_file());
+    let plan = plan::make(
+        &looked.domain,
+        &name,
+        &looked.seen,
+        &looked.system,
+        host_has,
+    );
     let mut plan = plan.map_err(|error| error.to_string())?;
     say(&heading(&looked, &config));
     say(&plan.text());
     if plan.is_blocked() {
-        return Err("do the steps marked [x] first".to_owned().into());
+        return Err("do the steps marked [first], and run this command again"
+            .to_owned()
+            .into());
     }
     let place = find_place(matches, &mut plan.draft)?;
-    if !place.before.is_empty() {
-        return Err(place.before.trim_end().to_owned().into());
-    }
+    place.is_there()?;
     let pairs = place.volumes.iter().zip(&place.sizes).zip(&plan.targets);
     for ((volume, has), target) in pairs {
         super::import::fits(volume, *has, target.size)?;
@@ -121,16 +140,26 @@ fn heading(looked: &Looked, config: &Path) -> String {
         System::Windows(_) => "Windows".to_owned(),
         System::Unknown => "an unknown system".to_owned(),
     };
-    format!("{} ({title}), as {} has it:", looked.domain.name, config.display())
+    format!(
+        "{} ({title}), as {} has it:",
+        looked.domain.name,
+        config.display()
+    )
 }
 
 fn read(config: &Path) -> Result<Domain, String> {
     let at = |error: std::io::Error| format!("{}: {error}", config.display());
     let mut text = Vec::new();
     let opened = File::open(config).map_err(at)?;
-    opened.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text).map_err(at)?;
+    opened
+        .take(FILE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut text)
+        .map_err(at)?;
     let text = String::from_utf8_lossy(&text);
-    let fallback = config.file_stem().and_then(|stem| stem.to_str()).unwrap_or("guest");
+    let fallback = config
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or("guest");
     Ok(domain::read(&parse(&text), fallback))
 }
 
@@ -138,14 +167,23 @@ fn read(config: &Path) -> Result<Domain, String> {
 fn look_at(domain: Domain, shop: &Workshop, runner: &Runner) -> Result<Looked, Stopped> {
     let mut files = Vec::new();
     let mut seen = Vec::new();
-    let runs = find("xl").is_some() && runner.run(program("xl").args(["domid", &domain.name])).is_ok();
+    let runs = find("xl").is_some()
+        && runner
+            .run(program("xl").args(["domid", &domain.name]))
+            .is_ok();
     for (index, disk) in domain.disks.iter().enumerate() {
         let found = a_disk(disk, index, shop, runner);
         let (file, mut one) = match found {
             Ok(found) => found,
             Err(Stopped::Failed(words)) => {
                 let defect = Some(words);
-                (disk.path.clone(), Seen { defect, ..Seen::default() })
+                (
+                    disk.path.clone(),
+                    Seen {
+                        defect,
+                        ..Seen::default()
+                    },
+                )
             }
             Err(stopped) => return Err(stopped),
         };
@@ -160,11 +198,21 @@ fn look_at(domain: Domain, shop: &Workshop, runner: &Runner) -> Result<Looked, S
         true => System::Unknown,
         false => look::system(runner, shop, &domain.disks, &files, &seen)?,
     };
-    Ok(Looked { domain, files, seen, system })
+    Ok(Looked {
+        domain,
+        files,
+        seen,
+        system,
+    })
 }
 
 /// Looks at a disk; one in a format is converted first, to look into it.
-fn a_disk(disk: &Disk, index: usize, shop: &Workshop, runner: &Runner) -> Result<(PathBuf, Seen), Stopped> {
+fn a_disk(
+    disk: &Disk,
+    index: usize,
+    shop: &Workshop,
+    runner: &Runner,
+) -> Result<(PathBuf, Seen), Stopped> {
     let at = |error: std::io::Error| error.to_string();
     let mut opened = open(&disk.path)?;
     let size = opened.seek(SeekFrom::End(0)).map_err(at)?;
@@ -182,13 +230,22 @@ fn a_disk(disk: &Disk, index: usize, shop: &Workshop, runner: &Runner) -> Result
             let names = references(format, &head).map_err(|error| error.to_string())?;
             if !names.is_empty() {
                 let words = names.join(", ");
-                return Err(format!("it names other files: {words}. Make one file of them (`qemu-img convert`)").into());
+                return Err(format!(
+                    "it names other files: {words}. Make one file of them (`qemu-img convert`)"
+                )
+                .into());
             }
             let raw = shop.path().join(format!("original-{index}.raw"));
-            say(&format!("{} is {driver}: it is converted to look into it", disk.path.display()));
+            say(&format!(
+                "{} is {driver}: it is converted to look into it",
+                disk.path.display()
+            ));
             let source = json!({"driver": driver, "file": file(&disk.path)?});
             let mut convert = program("qemu-img");
-            convert.args(["convert", "-O", "raw"]).arg(format!("json:{source}")).arg(&raw);
+            convert
+                .args(["convert", "-O", "raw"])
+                .arg(format!("json:{source}"))
+                .arg(&raw);
             runner.run(&mut convert)?;
             let size = fs::metadata(&raw).map_err(at)?.len();
             let seen = look::disk(runner, &raw, size, driver)?;
@@ -205,15 +262,25 @@ fn open(path: &Path) -> Result<File, String> {
     if !is_device && !metadata.is_file() {
         return Err("neither a file nor a block device".to_owned());
     }
-    let exclusive = if is_device { OFlags::EXCL } else { OFlags::empty() };
-    let opened = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC | exclusive, Mode::empty());
+    let exclusive = if is_device {
+        OFlags::EXCL
+    } else {
+        OFlags::empty()
+    };
+    let opened = openat(
+        CWD,
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC | exclusive,
+        Mode::empty(),
+    );
     let opened = opened.map_err(|error| match error {
         rustix::io::Errno::BUSY => "in use: mounted, or a guest has it".to_owned(),
         error => error.to_string(),
     })?;
     let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let loops = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let backing = loops.filter_map(|one| fs::read_to_string(one.path().join("loop/backing_file")).ok());
+    let backing =
+        loops.filter_map(|one| fs::read_to_string(one.path().join("loop/backing_file")).ok());
     match { backing }.any(|file| Path::new(file.trim_end()) == canonical) {
         true => Err("in use: a loop device has it, mounted or of a guest".to_owned()),
         false => Ok(opened.into()),
@@ -253,7 +320,11 @@ fn carry_out(
     for (volume, disk) in place.volumes.iter().zip(&disks) {
         let source = Source::open(&disk.to_string_lossy()).map_err(Stopped::from)?;
         let name = word(matches, "name");
-        let words = if name.is_empty() { &looked.domain.name } else { &name };
+        let words = if name.is_empty() {
+            &looked.domain.name
+        } else {
+            &name
+        };
         let summary = fill(matches, volume, (words, source), overwrites)?;
         text += &format!("imported {words} into volume {volume}: {summary}\n");
     }

@@ -22,23 +22,45 @@ const APPEND: &str = "net.ifnames=0 biosdevname=0";
 /// A file with settings of initramfs-tools, read behind those of the system.
 const INITRAMFS: &str = "/etc/initramfs-tools/conf.d/zz-evenkeel";
 /// Capabilities that programs of the image have: those over files.
-const CAPABILITIES: [&str; 5] = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_SETFCAP"];
+const CAPABILITIES: [&str; 5] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_SETFCAP",
+];
 
 /// Makes the new disks, and returns their files.
 ///
 /// # Errors
 /// A copy fails, or it is interrupted.
-pub fn copies(looked: &Looked, plan: &Plan, shop: &Workshop, runner: &Runner) -> Result<Vec<PathBuf>, Stopped> {
+pub fn copies(
+    looked: &Looked,
+    plan: &Plan,
+    shop: &Workshop,
+    runner: &Runner,
+) -> Result<Vec<PathBuf>, Stopped> {
     let mut disks = Vec::new();
     for (index, target) in plan.targets.iter().enumerate() {
         let path = shop.path().join(format!("disk-{index}.raw"));
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-        let disk = File::options().write(true).create_new(true).open(&path).map_err(failed)?;
+        let disk = File::options()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(failed)?;
         disk.set_len(target.size).map_err(failed)?;
-        let parts: Vec<&Seen> = target.parts.iter().map(|part| &looked.seen[*part]).collect();
+        let parts: Vec<&Seen> = target
+            .parts
+            .iter()
+            .map(|part| &looked.seen[*part])
+            .collect();
         let mut places: Vec<(u64, u64)> = parts.iter().map(|part| (0, part.size)).collect();
         if target.wraps {
-            let sizes: Vec<(u64, bool)> = parts.iter().map(|part| (part.size, is_swap(part))).collect();
+            let sizes: Vec<(u64, bool)> = parts
+                .iter()
+                .map(|part| (part.size, is_swap(part)))
+                .collect();
             let (partitions, _) = boot::place(&sizes).map_err(|error| error.to_string())?;
             let table = boot::table(&partitions).map_err(|error| error.to_string())?;
             disk.write_all_at(&table, 0).map_err(failed)?;
@@ -55,17 +77,32 @@ pub fn copies(looked: &Looked, plan: &Plan, shop: &Workshop, runner: &Runner) ->
 /// Copies a raw disk into a place of another one.
 fn copy(from: &Path, to: &Path, (begin, size): (u64, u64), runner: &Runner) -> Result<(), Stopped> {
     say(&format!("copying {}", from.display()));
-    let name = to.to_str().ok_or("a name that is not UTF-8".to_owned())?.replace(',', ",,");
+    let name = to
+        .to_str()
+        .ok_or("a name that is not UTF-8".to_owned())?
+        .replace(',', ",,");
     let node = server::file(from)?;
     let source = serde_json::json!({"driver": "raw", "file": node});
     let mut convert = program("qemu-img");
-    convert.args(["convert", "-p", "-n", "--target-is-zero", "--target-image-opts"]);
+    convert.args([
+        "convert",
+        "-p",
+        "-n",
+        "--target-is-zero",
+        "--target-image-opts",
+    ]);
     convert.arg(format!("json:{source}"));
-    convert.arg(format!("driver=raw,offset={begin},size={size},file.driver=file,file.filename={name}"));
+    convert.arg(format!(
+        "driver=raw,offset={begin},size={size},file.driver=file,file.filename={name}"
+    ));
     // A line for each tenth.
     let shown = Cell::new(0_u32);
     let progress = |line: &str| {
-        let percent = line.trim().trim_start_matches('(').split(['.', '/']).next()?;
+        let percent = line
+            .trim()
+            .trim_start_matches('(')
+            .split(['.', '/'])
+            .next()?;
         let tenth = percent.parse::<u32>().ok()? / 10;
         (tenth > shown.replace(tenth.max(shown.get()))).then(|| format!("{} %", tenth * 10))
     };
@@ -81,13 +118,19 @@ struct Spot {
 
 /// Where a file system of the old disks is on the new ones.
 fn spot(looked: &Looked, plan: &Plan, (index, inner): (usize, usize)) -> Option<Spot> {
-    let disk = plan.targets.iter().position(|target| target.parts.contains(&index))?;
+    let disk = plan
+        .targets
+        .iter()
+        .position(|target| target.parts.contains(&index))?;
     let target = &plan.targets[disk];
     let seen = &looked.seen[index];
     let mut found = seen.found.get(inner)?.clone();
     let size = seen.size.saturating_sub(found.begin);
     if target.wraps {
-        let sizes = target.parts.iter().map(|part| (looked.seen[*part].size, is_swap(&looked.seen[*part])));
+        let sizes = target
+            .parts
+            .iter()
+            .map(|part| (looked.seen[*part].size, is_swap(&looked.seen[*part])));
         let (partitions, _) = boot::place(&sizes.collect::<Vec<_>>()).ok()?;
         let place = target.parts.iter().position(|part| *part == index)?;
         found.begin += partitions.get(place)?.begin;
@@ -124,11 +167,18 @@ pub fn linux(
 ) -> Result<(), Stopped> {
     let lost = || "the root file system is not on a disk of the plan".to_owned();
     let root = spot(looked, plan, linux.root).ok_or_else(lost)?;
-    let boot = linux.traits.boot.and_then(|place| spot(looked, plan, place));
+    let boot = linux
+        .traits
+        .boot
+        .and_then(|place| spot(looked, plan, place));
     let at = shop.directory("root")?;
     let at_boot = shop.directory("boot")?;
     let mounted = |spot: &Spot, at: &Path| {
-        let place = Place { path: &disks[spot.disk], found: &spot.found, size: spot.size };
+        let place = Place {
+            path: &disks[spot.disk],
+            found: &spot.found,
+            size: spot.size,
+        };
         look::mount(runner, &place, at, true)
     };
     mounted(&root, &at)?;
@@ -140,7 +190,10 @@ pub fn linux(
         boot: boot.as_ref().map(|_| Inside::open(&at_boot)).transpose()?,
     };
     files(&tree.root, looked, linux)?;
-    let choice = plan.kernel.as_ref().ok_or("no kernel was found".to_owned())?;
+    let choice = plan
+        .kernel
+        .as_ref()
+        .ok_or("no kernel was found".to_owned())?;
     let append = system::command_line(&looked.domain.boot.extra);
     let append = format!("{APPEND} {append}").trim_end().to_owned();
     let initrd = initial_disk(&tree, choice, linux, looked, runner)?;
@@ -158,7 +211,13 @@ pub fn linux(
     }
     look::unmount(runner, &at)?;
     if plan.draft.firmware == Firmware::Bios {
-        loader(looked, plan, boot.as_ref().unwrap_or(&root), boot.is_some(), (disks, shop, runner))?;
+        loader(
+            looked,
+            plan,
+            boot.as_ref().unwrap_or(&root),
+            boot.is_some(),
+            (disks, shop, runner),
+        )?;
     }
     Ok(())
 }
@@ -189,10 +248,17 @@ fn files(inside: &Inside, looked: &Looked, linux: &Linux) -> Result<(), String> 
     }
     // Upstart.
     if let Some(text) = inside.text("/etc/init/hvc0.conf") {
-        inside.write("/etc/init/ttyS0.conf", text.replace("hvc0", "ttyS0").as_bytes())?;
+        inside.write(
+            "/etc/init/ttyS0.conf",
+            text.replace("hvc0", "ttyS0").as_bytes(),
+        )?;
         inside.set_aside("/etc/init/hvc0.conf")?;
     }
-    linux.traits.net_rules.iter().try_for_each(|path| inside.set_aside(path))
+    linux
+        .traits
+        .net_rules
+        .iter()
+        .try_for_each(|path| inside.set_aside(path))
 }
 
 /// Makes the initial RAM disk, and returns its name; None: no program of the image makes one.
@@ -205,17 +271,27 @@ fn initial_disk(
 ) -> Result<Option<String>, Stopped> {
     let version = &choice.version;
     let (boot, directory) = tree.kernels();
-    if let Some(kernel) = looked.domain.boot.kernel.as_ref().filter(|_| choice.from_host) {
+    if let Some(kernel) = looked
+        .domain
+        .boot
+        .kernel
+        .as_ref()
+        .filter(|_| choice.from_host)
+    {
         let bytes = fs::read(kernel).map_err(|error| format!("{}: {error}", kernel.display()))?;
         boot.write(&format!("{directory}/vmlinuz-{version}"), &bytes)?;
     }
-    let names = [format!("initrd.img-{version}"), format!("initramfs-{version}.img")];
+    let names = [
+        format!("initrd.img-{version}"),
+        format!("initramfs-{version}.img"),
+    ];
     let there = |name: &&String| boot.has(&format!("{directory}/{name}"));
     let words = match linux.maker {
         Maker::InitramfsTools => {
             let modules = "/etc/initramfs-tools/modules";
             let text = tree.root.text(modules).unwrap_or_default();
-            tree.root.write(modules, system::modules(&text).as_bytes())?;
+            tree.root
+                .write(modules, system::modules(&text).as_bytes())?;
             tree.root.directory("/etc/initramfs-tools/conf.d")?;
             // The host of the build has other devices, and swap of the old machine is not resumed from.
             tree.root.write(INITRAMFS, b"MODULES=most\nRESUME=none\n")?;
@@ -223,12 +299,27 @@ fn initial_disk(
             if there(&&names[0]) {
                 boot.set_aside(&format!("{directory}/{}", names[0]))?;
             }
-            vec!["update-initramfs".to_owned(), "-c".to_owned(), "-k".to_owned(), version.clone()]
+            vec![
+                "update-initramfs".to_owned(),
+                "-c".to_owned(),
+                "-k".to_owned(),
+                version.clone(),
+            ]
         }
         Maker::Dracut => {
             let drivers = system::DRIVERS.join(" ");
             let path = format!("/boot/{}", names[1]);
-            ["dracut", "--force", "--no-hostonly", "--add-drivers", &drivers, &path, version].map(str::to_owned).into()
+            [
+                "dracut",
+                "--force",
+                "--no-hostonly",
+                "--add-drivers",
+                &drivers,
+                &path,
+                version,
+            ]
+            .map(str::to_owned)
+            .into()
         }
         Maker::None => return Ok(names.iter().find(there).cloned()),
     };
@@ -243,7 +334,13 @@ fn initial_disk(
 /// A program of the image: with its files alone, without devices, network and rights beyond files.
 fn sandbox(tree: &Tree, words: &[String]) -> Command {
     let mut bwrap = program("bwrap");
-    bwrap.args(["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--die-with-parent"]);
+    bwrap.args([
+        "--unshare-ipc",
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-uts",
+        "--die-with-parent",
+    ]);
     bwrap.arg("--new-session").args(["--cap-drop", "ALL"]);
     for capability in CAPABILITIES {
         bwrap.args(["--cap-add", capability]);
@@ -252,7 +349,9 @@ fn sandbox(tree: &Tree, words: &[String]) -> Command {
     if let Some(boot) = &tree.boot {
         bwrap.arg("--bind").arg(boot.path()).arg("/boot");
     }
-    bwrap.args(["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--chdir", "/", "--"]);
+    bwrap.args([
+        "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--chdir", "/", "--",
+    ]);
     bwrap.args(words);
     bwrap
 }
@@ -268,7 +367,8 @@ fn menus(tree: &Tree, menu: &Menu, append: &str) -> Result<(), String> {
     let default = "/etc/default/grub";
     if let Some(text) = tree.root.text(default) {
         tree.root.keep(default)?;
-        tree.root.write(default, system::default_grub(&text, append).as_bytes())?;
+        tree.root
+            .write(default, system::default_grub(&text, append).as_bytes())?;
     }
     Ok(())
 }
@@ -286,11 +386,20 @@ fn loader(
     let first = match target.wraps {
         true => boot::FIRST_BYTES,
         false => {
-            let found = target.parts.iter().flat_map(|part| &looked.seen[*part].found);
-            found.map(|found| found.begin).min().unwrap_or(boot::FIRST_BYTES)
+            let found = target
+                .parts
+                .iter()
+                .flat_map(|part| &looked.seen[*part].found);
+            found
+                .map(|found| found.begin)
+                .min()
+                .unwrap_or(boot::FIRST_BYTES)
         }
     };
-    let disk = File::options().read(true).write(true).open(&disks[home.disk]);
+    let disk = File::options()
+        .read(true)
+        .write(true)
+        .open(&disks[home.disk]);
     let disk = disk.map_err(|error| error.to_string())?;
     let home = grub::Home {
         uuid: &home.found.uuid,
