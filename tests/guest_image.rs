@@ -5,11 +5,15 @@ use crate::cluster_site::{SOON, Said};
 use crate::program::binary;
 use lab::{Scratch, eventually};
 use std::fs;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
+use std::time::Duration;
 
 /// How long a guest may take, emulated beside other tests.
 const BOOT_SECONDS: &str = "1200";
+const BOOT: Duration = Duration::from_secs(1200);
 
 /// One machine without a cluster.
 struct Instance {
@@ -58,6 +62,38 @@ impl Instance {
     fn command(&self, words: &[&str]) -> Said {
         let output = command(self.scratch.path()).args(words).output().unwrap();
         said(&output)
+    }
+
+    /// Starts a guest on its volume, and logs in at its terminal.
+    #[track_caller]
+    fn logs_in(&self, guest: &str, password: &str) {
+        let config = self.path("evenkeel.cfg");
+        let section = format!("guest {guest}\n\tmemory 512m\n\tdisk {guest}\n\tconsole serial\n");
+        let text = fs::read_to_string(&config).unwrap() + &section;
+        fs::write(config, text).unwrap();
+        self.command(&["reload"]).well();
+        let log = || self.command(&["guest", "log", guest]).out;
+        let shows = |words: &str| {
+            assert!(
+                eventually(BOOT, || log().contains(words)),
+                "{words}: {}",
+                log()
+            )
+        };
+        shows("login: ");
+        let socket = self.path(&format!("runtime/guest-{guest}/serial.sock"));
+        let mut terminal = UnixStream::connect(socket).unwrap();
+        terminal.write_all(b"root\n").unwrap();
+        shows("Password: ");
+        terminal
+            .write_all(format!("{password}\n").as_bytes())
+            .unwrap();
+        shows("root@");
+        terminal
+            .write_all(b"echo system $(systemctl is-system-running --wait)\n")
+            .unwrap();
+        shows("system running");
+        self.command(&["guest", "stop", guest, "--kill"]).well();
     }
 
     /// What a volume holds.
@@ -246,6 +282,7 @@ fn a_debian_is_built_from_packages_and_boots() {
     println!("{}", done.err);
     assert!(done.err.contains("login prompt after"), "{}", done.err);
     assert!(fs::read_dir(work).unwrap().next().is_none());
+    instance.logs_in("mail", "secret");
 }
 
 /// A Debian as a guest of Xen has it: on a bare partition with swap on another one, and as a whole disk.

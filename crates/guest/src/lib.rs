@@ -12,7 +12,8 @@
 //! - [`check`] is whether a guest works, and [`announce`] shows its network where it is.
 //! - [`role`] joins them.
 //!
-//! This crate never decides which node holds a lease, and never knows what is on a disk.
+//! This crate never decides which node holds a lease, and never knows what is on a disk
+//! of a guest: [`image`] is of commands, before there is a guest.
 
 pub mod agreement;
 pub mod announce;

@@ -343,12 +343,18 @@ fn vif(item: &str, is_hvm: bool) -> Vif {
                 let addresses = words.filter_map(|one| one.split('/').next()?.parse().ok());
                 vif.addresses = addresses.collect();
             }
-            "bridge" => vif.bridge = value.trim().to_owned(),
+            // It is printed as a part of a section: nothing else may come with it.
+            "bridge" if is_interface(value.trim()) => vif.bridge = value.trim().to_owned(),
             "model" if is_hvm && value.trim().starts_with("e1000") => vif.model = Model::E1000,
             _ => {}
         }
     }
     vif
+}
+
+fn is_interface(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=15).contains(&name.len()) && name.bytes().all(fits)
 }
 
 fn mac(text: &str) -> Option<[u8; 6]> {
@@ -486,6 +492,7 @@ mod tests {
         );
         assert_eq!(vif.addresses.len(), 2);
         assert_eq!(domain.notes, ["'pci' has no counterpart here"]);
+        assert_eq!(super::vif("bridge=br0\nfence exec x", false).bridge, "");
     }
 
     #[test]

@@ -540,7 +540,8 @@ impl Plan {
                 step.why
             );
         }
-        text
+        // Names of the image are within it: they are not for the terminal to obey.
+        text.replace(|sign: char| sign.is_control() && sign != '\n', "?")
     }
 }
 

@@ -40,7 +40,17 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         }
         Err(Unfilled::Before(error)) => error.exit(". Nothing was written"),
         Err(Unfilled::During(error)) => {
-            error.exit(". The volume holds a part of the image now: import it again with `--yes`")
+            error.exit(". Volumes hold a part of the image now: import it again with `--yes`")
+        }
+    }
+}
+
+impl Unfilled {
+    /// The same, where another volume was filled before.
+    pub(super) fn behind(self, others: bool) -> Unfilled {
+        match self {
+            Unfilled::Before(error) if others => Unfilled::During(error),
+            error => error,
         }
     }
 }
@@ -102,7 +112,8 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
     plan.clear();
     let yes = matches.get_flag("yes");
     for ((volume, (_server, source)), disk) in place.volumes.iter().zip(servers).zip(&disks) {
-        let summary = fill(matches, volume, (&disk.words, source), yes)?;
+        let filled = fill(matches, volume, (&disk.words, source), yes);
+        let summary = filled.map_err(|error| error.behind(!plan.is_empty()))?;
         plan += &format!("imported {} into volume {volume}: {summary}\n", disk.words);
     }
     Ok(plan + &place.after)

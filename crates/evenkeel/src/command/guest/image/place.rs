@@ -10,6 +10,9 @@ use part::report::Report;
 use std::fmt::Write;
 use volume::report::{BACKING, COPIES, SIZE, SOCKET, VOLUME};
 
+/// Bytes of a name.
+const NAME_MAX: usize = 64;
+
 /// Where images go.
 pub struct Place {
     /// The volumes that are there, in the order of the images.
@@ -45,6 +48,13 @@ impl Place {
 /// # Errors
 /// No instance runs, or the guest runs.
 pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if !(1..=NAME_MAX).contains(&draft.name.len()) || !draft.name.bytes().all(fits) {
+        return Err(format!(
+            "{:?} cannot be the name of a guest: at most {NAME_MAX} letters, digits, `.`, `_` and `-`",
+            draft.name
+        ));
+    }
     let (_, volumes) = asked_volumes(matches)?;
     // An instance without guests has none of this name.
     let guests = asked_guests(matches).ok().map(|(_, report)| report);

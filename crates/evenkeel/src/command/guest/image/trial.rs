@@ -1,5 +1,5 @@
-//! A test boot: QEMU with the arguments that the guest will have, without network, on a snapshot of its
-//! disks. Its serial terminal is watched until it shows a login prompt.
+//! A test boot: QEMU with the arguments that the guest will have, on a snapshot of its disks, and with a
+//! network that leads nowhere. Its serial terminal is watched until it shows a login prompt.
 
 use super::run::{Runner, program};
 use super::server::{Image, Server};
@@ -11,6 +11,7 @@ use guest::qemu::command::{Start, arguments, ovmf};
 use guest::qemu::home::{Home, Lock};
 use guest::qemu::process::Process;
 use serde_json::json;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Write, stderr};
 use std::os::unix::fs::symlink;
@@ -172,6 +173,14 @@ impl Trial<'_> {
         let mut arguments = arguments(&start);
         // Nobody continues it.
         arguments.retain(|one| one != "-S");
+        // A card of its own, which leads nowhere: systems wait for one.
+        let card = [
+            "-netdev",
+            "user,id=trial,restrict=on",
+            "-device",
+            "virtio-net-pci,netdev=trial,romfile=",
+        ];
+        arguments.extend(card.map(OsString::from));
         let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
         let ruleset = guest_role::confine(home.path(), &files).map_err(io)?;
         let program = guest_role::program();

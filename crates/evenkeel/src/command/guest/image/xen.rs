@@ -57,8 +57,9 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Err(Unfilled::Before(error)) => {
             error.exit(". Nothing was written to a volume or to the original")
         }
-        Err(Unfilled::During(error)) => error
-            .exit(". The volume holds a part of the guest now: import it again with `--overwrite`"),
+        Err(Unfilled::During(error)) => {
+            error.exit(". Volumes hold a part of the guest now: import it again with `--overwrite`")
+        }
     }
 }
 
@@ -325,7 +326,8 @@ fn carry_out(
         } else {
             &name
         };
-        let summary = fill(matches, volume, (words, source), overwrites)?;
+        let filled = fill(matches, volume, (words, source), overwrites);
+        let summary = filled.map_err(|error| error.behind(!text.is_empty()))?;
         text += &format!("imported {words} into volume {volume}: {summary}\n");
     }
     Ok(text + &place.after)
