@@ -151,8 +151,10 @@ pub fn disks<'m>(machine: &Machine, members: &'m [Member]) -> Result<Vec<&'m Mem
 /// # Errors
 /// It is no XML, or its disks cannot be used.
 pub fn machine(text: &str) -> Result<Machine, OvaError> {
-    let mut options = ParsingOptions::default();
-    options.nodes_limit = NODES_MAX;
+    let options = ParsingOptions {
+        nodes_limit: NODES_MAX,
+        ..ParsingOptions::default()
+    };
     let document = Document::parse_with_options(text, options)?;
     let mut machine = Machine {
         memory_mib: 1024,

@@ -147,10 +147,7 @@ fn public_keys(text: &str) -> Result<String, String> {
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'));
     let lines: Vec<&str> = lines.collect();
-    match !lines.is_empty()
-        && lines.iter().all(|line| is_key(line))
-        && !text.contains("PRIVATE KEY")
-    {
+    match !lines.is_empty() && lines.iter().all(is_key) && !text.contains("PRIVATE KEY") {
         true => Ok(lines.join("\n") + "\n"),
         false => Err("`--ssh-key` needs public keys, one a line, as in id_ed25519.pub".to_owned()),
     }

@@ -200,7 +200,9 @@ impl Output {
         let piece = String::from_utf8_lossy(piece);
         self.kept += &piece;
         if self.kept.len() > KEPT_MAX {
-            let from = self.kept.ceil_char_boundary(self.kept.len() - KEPT_MAX / 2);
+            let from =
+                (self.kept.len() - KEPT_MAX / 2..).find(|at| self.kept.is_char_boundary(*at));
+            let from = from.unwrap_or(self.kept.len());
             self.kept.drain(..from);
         }
         for sign in piece.chars() {

@@ -262,18 +262,21 @@ fn plain(text: &str) -> String {
     let mut signs = text.chars();
     while let Some(sign) = signs.next() {
         match sign {
-            '\x1b' => {
-                if signs.next() == Some('[') {
-                    // Up to the final byte.
-                    signs.by_ref().find(|sign| ('@'..='~').contains(sign));
-                }
-            }
+            '\x1b' => pass_sequence(&mut signs),
             '\r' | '\n' => plain.push('\n'),
             sign if !sign.is_control() => plain.push(sign),
             _ => {}
         }
     }
     plain
+}
+
+/// Passes over a control sequence, behind its first sign.
+fn pass_sequence(signs: &mut std::str::Chars<'_>) {
+    if signs.next() == Some('[') {
+        // Up to the final byte.
+        signs.find(|sign| ('@'..='~').contains(sign));
+    }
 }
 
 #[cfg(test)]
