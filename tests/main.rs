@@ -23,6 +23,7 @@ mod fastcgi;
 mod guest;
 mod guest_disks;
 mod guest_fence;
+mod guest_image;
 mod guest_life;
 mod guest_move;
 mod guest_site;

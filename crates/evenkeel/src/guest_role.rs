@@ -170,7 +170,8 @@ fn trusted(credentials: PartCredentials) -> Result<Trusted, AuthorityError> {
 }
 
 /// QEMU, where programs are.
-fn program() -> PathBuf {
+/// The QEMU of guests.
+pub(crate) fn program() -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/usr/local/bin".into());
     let all = env::split_paths(&path).map(|directory| directory.join(PROGRAM));
     let found = { all }.find(|program| access(program, Access::EXEC_OK).is_ok());
@@ -179,7 +180,7 @@ fn program() -> PathBuf {
 
 /// Whether this machine runs guests on its own processors: the device alone does not say so, since a
 /// kernel in a container has it without the processors' part.
-fn has_kvm() -> bool {
+pub(crate) fn has_kvm() -> bool {
     let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let mut flags = processors.lines().filter(|line| line.starts_with("flags"));
     let flags = flags.next().unwrap_or_default();
@@ -189,6 +190,7 @@ fn has_kvm() -> bool {
     can && access("/dev/kvm", Access::READ_OK | Access::WRITE_OK).is_ok()
 }
 
-fn confine(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>> {
+/// The files that a QEMU has.
+pub(crate) fn confine(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>> {
     confinement::of_guest(home, files).map_err(io::Error::other)
 }

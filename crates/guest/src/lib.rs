@@ -10,10 +10,12 @@
 //! - [`qemu`] is QEMU on this machine, [`qmp`] its machine protocol as a value.
 //! - [`section`] is the section of a guest as text, for copies of it.
 //! - [`standstill`] is a guest that writes nothing while snapshots of its disks are taken.
+//! - [`image`] is what is known of disk images and of the machines that they come from.
 //! - [`check`] is whether a guest works, and [`announce`] shows its network where it is.
 //! - [`role`] joins them.
 //!
-//! This crate never decides which node holds a lease, and never knows what is on a disk.
+//! This crate never decides which node holds a lease, and never knows what is on a disk
+//! of a guest: [`image`] is of commands, before there is a guest.
 
 pub mod agreement;
 pub mod announce;
@@ -22,6 +24,7 @@ mod clock;
 pub mod config;
 mod difference;
 pub mod fence;
+pub mod image;
 pub mod keyword;
 pub mod life;
 pub mod message;

@@ -6,6 +6,7 @@ mod console;
 mod definition;
 mod disks;
 pub mod fence;
+mod image;
 mod moment;
 mod order;
 mod remove;
@@ -38,6 +39,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("template", matches)) => template::main(matches),
         Some(("clone", matches)) => return clone::main(matches),
         Some(("remove", matches)) => remove::main(matches),
+        Some(("create", matches)) => return image::create(matches),
+        Some(("import", matches)) => return image::import(matches),
         Some(("log", matches)) => return console::log(matches),
         Some(("console", matches)) => return console::console(matches),
         _ => return ExitCode::FAILURE,

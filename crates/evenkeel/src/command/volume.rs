@@ -7,10 +7,10 @@ pub mod completion;
 pub mod copy;
 pub mod definition;
 pub mod order;
-mod progress;
+pub mod progress;
 pub mod resync;
 pub(in crate::command) mod snapshot;
-pub(in crate::command) mod transfer;
+pub mod transfer;
 mod verify;
 
 use super::status::report;
@@ -67,7 +67,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     end(done)
 }
 
-fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {
+pub fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {
     let instance = reload::selected(matches)?;
     let report = report(&instance, PART).map_err(|error| error.to_string())?;
     Ok((instance, report))

@@ -13,13 +13,16 @@ pub fn guest(command: Command) -> Command {
         .about("Show, start, stop and move guests")
         .long_about(
             "Shows the virtual machines of a running `evenkeel run` of the same user, and starts, stops and moves \
-             them. A guest runs on one node at a time, which `list` names; an order goes to that node.",
+             them. A guest runs on one node at a time, which `list` names; an order goes to that node. `create` \
+             and `import` bring an operating system onto its volumes.",
         )
         .after_help(
             "Examples:\n  evenkeel guest list\n  evenkeel guest show mail\n  evenkeel guest stop mail\n  \
              evenkeel guest start mail\n  evenkeel guest move mail beta\n  evenkeel guest console mail\n  \
              evenkeel guest log mail --follow\n  evenkeel guest snapshot mail --name before-upgrade\n  \
-             evenkeel guest restore mail before-upgrade --yes\n  evenkeel guest clone debian web",
+             evenkeel guest restore mail before-upgrade --yes\n  evenkeel guest clone debian web\n  \
+             evenkeel guest create mail --debootstrap trixie --ssh-key id_ed25519.pub\n  \
+             evenkeel guest import disk.qcow2 mail\n  evenkeel guest import xen /etc/xen/mail.cfg",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -123,6 +126,8 @@ pub fn guest(command: Command) -> Command {
                      and its record in the cluster, so that a later guest of this name begins anew.",
                 )
                 .arg(name()),
+            super::image::definition::create(),
+            super::image::definition::import(),
             Command::new("console")
                 .about("Connect this terminal to the serial terminal of a guest; Ctrl-] ends it")
                 .arg(name()),

@@ -147,7 +147,7 @@ pub(super) fn per_second(bytes: u64, seconds: f64) -> u64 {
 }
 
 /// An amount for people: `1.5 GiB`.
-pub(super) fn amount(bytes: u64) -> String {
+pub(in crate::command) fn amount(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     let fits = units.into_iter().find(|(shift, _)| bytes >> shift > 0);
     match fits {

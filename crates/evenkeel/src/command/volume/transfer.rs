@@ -378,30 +378,58 @@ pub(in crate::command) fn warn_of_others(matches: &ArgMatches, name: &str, befor
 pub(in crate::command) fn import(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     let from = word(matches, "SOURCE");
-    let prepared = prepare(matches, &name, &from);
-    let ((ends, before), signals) = match prepared.and_then(|ends| Ok((ends, signals()?))) {
-        Ok(prepared) => prepared,
-        Err(error) => return error.exit(". Nothing was written"),
-    };
-    match copy(&format!("importing {name}"), ends, signals) {
+    let opened = Source::open(&from).map_err(Stopped::from);
+    let opened = opened.and_then(|mut source| {
+        is_disk(matches, &mut source, &from)?;
+        Ok(source)
+    });
+    let filled = opened.map_err(Unfilled::Before);
+    match filled.and_then(|source| fill(matches, &name, (&from, source), matches.get_flag("yes"))) {
         Ok(summary) => {
             let _ = writeln!(stderr(), "imported {from} into volume {name}: {summary}");
-            warn_of_others(matches, &name, &before);
             ExitCode::SUCCESS
         }
-        Err(error) => error.exit(&format!(
+        Err(Unfilled::Before(error)) => error.exit(". Nothing was written"),
+        Err(Unfilled::During(error)) => error.exit(&format!(
             ". Volume {name} holds a part of {from} now: import it again"
         )),
     }
 }
 
+/// Why a volume does not hold a source.
+pub(in crate::command) enum Unfilled {
+    /// Nothing was written.
+    Before(Stopped),
+    /// It holds a part.
+    During(Stopped),
+}
+
+/// Writes a source into a volume without clients. Without `overwrites` the volume has to be empty.
+pub(in crate::command) fn fill(
+    matches: &ArgMatches,
+    name: &str,
+    (from, source): (&str, Source),
+    overwrites: bool,
+) -> Result<String, Unfilled> {
+    let prepared = prepare(matches, name, (from, source), overwrites);
+    let prepared = prepared.and_then(|ends| Ok((ends, signals()?)));
+    let ((ends, before), signals) = prepared.map_err(Unfilled::Before)?;
+    let copied = copy(&format!("importing {name}"), ends, signals);
+    let summary = copied.map_err(Unfilled::During)?;
+    warn_of_others(matches, name, &before);
+    Ok(summary)
+}
+
 /// Opens both ends of an import, and refuses what would destroy something.
-fn prepare(matches: &ArgMatches, name: &str, from: &str) -> Result<Ends, Stopped> {
-    let mut source = Source::open(from)?;
-    is_disk(matches, &mut source, from)?;
+fn prepare(
+    matches: &ArgMatches,
+    name: &str,
+    (from, source): (&str, Source),
+    overwrites: bool,
+) -> Result<Ends, Stopped> {
     let (mut client, before) = free(matches, name, from, &source)?;
     let held = transfer::allocated(&mut client).map_err(TransferError::from)?;
-    if held > 0 && !matches.get_flag("yes") {
+    if held > 0 && !overwrites {
         return Err(format!(
             "volume '{name}' holds data ({} of {} are allocated): `--yes` overwrites all of it",
             amount(held),

@@ -1,0 +1,534 @@
+//! `evenkeel guest create NAME --debootstrap SUITE`: a Debian from the packages of a mirror, with
+//! nothing prebuilt. It is built as a raw disk in a file, and copied onto the volume of the guest as
+//! `evenkeel volume import` does.
+
+use super::grub;
+use super::inside::Inside;
+use super::place::find_place;
+use super::run::{Runner, find, need, program};
+use super::trial::Trial;
+use super::workshop::Workshop;
+use crate::command::volume::transfer::{Stopped, Unfilled, fill};
+use crate::command::word;
+use clap::ArgMatches;
+use guest::config::{Bus, Firmware};
+use guest::image::boot::{self, FIRST_BYTES, Menu, Partition};
+use guest::image::section::{Card, Draft};
+use guest::image::system::{default_grub, version_key};
+use std::fs::{self, File};
+use std::io::{Write, stderr};
+use std::net::IpAddr;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use volume::transfer::Source;
+
+/// What a guest has beside the packages that a release counts as important.
+const PACKAGES: &str =
+    "linux-image-amd64,openssh-server,grub2-common,grub-pc-bin,qemu-guest-agent,ca-certificates";
+/// Bytes of a file with keys or a password.
+const SECRET_MAX: u64 = 64 << 10;
+/// Bytes that a system needs while it is built.
+const ROOM: u64 = 4 << 30;
+/// The size of a volume that has no section yet.
+const SIZE: u64 = 20 << 30;
+/// Names by their number at the bus would depend on the model of the machine.
+const APPEND: &str = "net.ifnames=0";
+
+/// What the command line says.
+struct Wanted {
+    name: String,
+    suite: String,
+    mirror: Option<String>,
+    keys: Option<String>,
+    password: Option<String>,
+    network: Option<Network>,
+}
+
+/// A fixed address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Network {
+    address: IpAddr,
+    prefix: u8,
+    gateway: Option<IpAddr>,
+}
+
+/// Creates.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    match create(matches) {
+        Ok(text) => {
+            let _ = write!(stderr(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(Unfilled::Before(error)) => error.exit(". Nothing was written to a volume"),
+        Err(Unfilled::During(error)) => {
+            error.exit(". The volume holds a part of the system now: create it again with `--yes`")
+        }
+    }
+}
+
+impl Wanted {
+    fn of(matches: &ArgMatches) -> Result<Wanted, String> {
+        let suite = word(matches, "debootstrap");
+        let is_name = |text: &str| {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+            !text.is_empty() && !text.starts_with('-') && text.bytes().all(fits)
+        };
+        if !is_name(&suite) {
+            return Err(format!("'{suite}' is no name of a release, such as trixie"));
+        }
+        let mirror = matches.get_one::<String>("mirror").cloned();
+        if let Some(mirror) = mirror.as_ref().filter(|mirror| !is_mirror(mirror)) {
+            return Err(format!("'{mirror}' is no mirror: http://… or https://…"));
+        }
+        let text = |name| {
+            matches
+                .get_one::<PathBuf>(name)
+                .map(|path| secret(path))
+                .transpose()
+        };
+        let wanted = Wanted {
+            name: word(matches, "NAME"),
+            suite,
+            mirror,
+            keys: text("ssh-key")?
+                .map(|text| public_keys(&text))
+                .transpose()?,
+            password: text("password-file")?
+                .map(|text| password(&text))
+                .transpose()?,
+            network: matches
+                .get_one::<String>("address")
+                .map(|address| Network::parse(address, matches.get_one::<String>("gateway")))
+                .transpose()?,
+        };
+        match is_name(&wanted.name) {
+            false => Err(format!("'{}' cannot be a host name: letters, digits and `-`", wanted.name)),
+            true if wanted.keys.is_none() && wanted.password.is_none() => Err(
+                "nobody could log in: `--ssh-key FILE` for root's key, `--password-file FILE` for a password at the console"
+                    .to_owned(),
+            ),
+            true => Ok(wanted),
+        }
+    }
+}
+
+fn is_mirror(text: &str) -> bool {
+    let scheme = ["http://", "https://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
+    scheme
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"'\"[]#\\".contains(&byte))
+}
+
+fn secret(path: &Path) -> Result<String, String> {
+    let at = |error: std::io::Error| format!("{}: {error}", path.display());
+    match fs::metadata(path).map_err(at)?.len() > SECRET_MAX {
+        true => Err(format!(
+            "{}: longer than {SECRET_MAX} bytes",
+            path.display()
+        )),
+        false => fs::read_to_string(path).map_err(at),
+    }
+}
+
+/// Refuses what is no list of public keys: a private one in the image would be a leak.
+fn public_keys(text: &str) -> Result<String, String> {
+    let is_key = |line: &&str| {
+        ["ssh-", "ecdsa-", "sk-"]
+            .iter()
+            .any(|kind| line.contains(kind))
+    };
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines: Vec<&str> = lines.collect();
+    match !lines.is_empty() && lines.iter().all(is_key) && !text.contains("PRIVATE KEY") {
+        true => Ok(lines.join("\n") + "\n"),
+        false => Err("`--ssh-key` needs public keys, one a line, as in id_ed25519.pub".to_owned()),
+    }
+}
+
+fn password(text: &str) -> Result<String, String> {
+    let password = text.trim_end_matches(['\n', '\r']);
+    let fits = !password.is_empty() && password.len() <= 256 && !password.contains(['\n', '\0']);
+    match fits {
+        true => Ok(password.to_owned()),
+        false => Err("`--password-file` needs one line with the password".to_owned()),
+    }
+}
+
+impl Network {
+    fn parse(address: &str, gateway: Option<&String>) -> Result<Network, String> {
+        let wrong = || {
+            format!(
+                "'{address}' is no address with the length of its prefix, such as 192.0.2.25/24"
+            )
+        };
+        let (ip, prefix) = address.split_once('/').ok_or_else(wrong)?;
+        let ip: IpAddr = ip.parse().map_err(|_| wrong())?;
+        let most = if ip.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix
+            .parse()
+            .ok()
+            .filter(|length: &u8| (1..=most).contains(length));
+        let gateway = gateway.map(|text| {
+            text.parse()
+                .map_err(|_| format!("'{text}' is no address of a gateway"))
+        });
+        Ok(Network {
+            address: ip,
+            prefix: prefix.ok_or_else(wrong)?,
+            gateway: gateway.transpose()?,
+        })
+    }
+}
+
+/// Returns `/etc/network/interfaces`.
+fn interfaces(network: Option<&Network>) -> String {
+    let begin = "auto lo\niface lo inet loopback\n\nauto eth0\n";
+    let Some(network) = network else {
+        return format!("{begin}iface eth0 inet dhcp\niface eth0 inet6 auto\n");
+    };
+    let family = if network.address.is_ipv4() {
+        "inet"
+    } else {
+        "inet6"
+    };
+    let mut text = format!(
+        "{begin}iface eth0 {family} static\n    address {}/{}\n",
+        network.address, network.prefix
+    );
+    if let Some(gateway) = network.gateway {
+        text += &format!("    gateway {gateway}\n");
+    }
+    text
+}
+
+/// Returns `sources.list`. A release that is being developed has no updates of its own.
+fn sources(suite: &str, mirror: &str, security: &str) -> String {
+    let parts = match suite {
+        "stretch" | "buster" | "bullseye" => "main contrib non-free",
+        _ => "main contrib non-free non-free-firmware",
+    };
+    let mut text = format!("deb {mirror} {suite} {parts}\n");
+    if !["sid", "unstable"].contains(&suite) {
+        text += &format!(
+            "deb {mirror} {suite}-updates {parts}\ndeb {security} {suite}-security {parts}\n"
+        );
+    }
+    text
+}
+
+fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
+    let wanted = Wanted::of(matches)?;
+    if !rustix::process::geteuid().is_root() {
+        return Err("a system is built as root: run the command with sudo"
+            .to_owned()
+            .into());
+    }
+    let mut needs = vec![("qemu-nbd", "qemu-utils"), ("mke2fs", "e2fsprogs")];
+    needs.extend(grub::NEEDS);
+    if find("mmdebstrap").is_none() {
+        needs.push(("debootstrap", "debootstrap"));
+    }
+    need(&needs)?;
+    let mut draft = Draft {
+        name: wanted.name.clone(),
+        memory_mib: 2048,
+        cpus: 2,
+        disks: vec![(wanted.name.clone(), SIZE)],
+        nics: vec![Card {
+            addresses: wanted
+                .network
+                .iter()
+                .map(|network| network.address)
+                .collect(),
+            ..Card::default()
+        }],
+        ..Draft::default()
+    };
+    let place = find_place(matches, &mut draft)?;
+    place.is_there()?;
+    let (Some(volume), Some(size)) = (place.volumes.first(), place.sizes.first().copied()) else {
+        return Err(format!("guest '{}' has no disk", wanted.name).into());
+    };
+    if size < 2 << 30 {
+        return Err(
+            format!("volume '{volume}' is smaller than 2 GiB: a Debian does not fit").into(),
+        );
+    }
+    let runner = Runner::new()?;
+    let shop = Workshop::new(matches.get_one::<PathBuf>("work").map(PathBuf::as_path))?;
+    shop.has_room(ROOM)?;
+    shop.with_own_mounts()?;
+    let disk = build(&wanted, size, &shop, &runner)?;
+    if !matches.get_flag("no-test-boot") {
+        let limit = matches.get_one::<u64>("boot-limit").copied().unwrap_or(600);
+        say("test boot, until its terminal has a login prompt");
+        let trial = Trial {
+            name: &wanted.name,
+            disks: std::slice::from_ref(&disk),
+            memory_mib: 1024,
+            bus: Bus::Virtio,
+            firmware: Firmware::Bios,
+            limit: Duration::from_secs(limit),
+        };
+        let took = trial.run(&shop, &runner)?;
+        say(&format!("login prompt after {} s", took.as_secs()));
+    }
+    drop(runner);
+    let source = Source::open(&disk.to_string_lossy()).map_err(Stopped::from)?;
+    let words = format!("Debian {}", wanted.suite);
+    let summary = fill(matches, volume, (&words, source), matches.get_flag("yes"))?;
+    Ok(format!(
+        "created {words} on volume {volume}: {summary}\n{}",
+        place.after
+    ))
+}
+
+/// Shows a step.
+fn say(words: &str) {
+    // Without a reader it goes on.
+    let _ = writeln!(stderr(), "{words}");
+}
+
+/// Builds the disk, and returns its file.
+fn build(wanted: &Wanted, size: u64, shop: &Workshop, runner: &Runner) -> Result<PathBuf, Stopped> {
+    let tree = shop.directory("tree")?;
+    let mirror = wanted
+        .mirror
+        .clone()
+        .or_else(|| host_mirror(runner, "Debian"));
+    let mirror = mirror.ok_or(
+        "apt of this host has no mirror of Debian: name one with `--mirror URL`".to_owned(),
+    )?;
+    // Mirrors of Debian have its security updates beside it.
+    let security = host_mirror(runner, "Debian-Security");
+    let security = security.unwrap_or_else(|| format!("{}-security", mirror.trim_end_matches('/')));
+    say(&format!("packages of {} from {mirror}", wanted.suite));
+    packages(wanted, &mirror, &tree, runner)?;
+    say("configuration and GRUB");
+    let uuid =
+        fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(|error| error.to_string())?;
+    let uuid = uuid.trim();
+    let inside = Inside::open(&tree)?;
+    configure(wanted, &inside, (&mirror, &security), uuid)?;
+    if let Some(password) = &wanted.password {
+        set_password(&tree, password)?;
+    }
+    grub::copy_modules(&inside, "/boot/grub")?;
+    let disk = shop.path().join("disk.raw");
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&disk);
+    let file = file.map_err(|error| format!("{}: {error}", disk.display()))?;
+    let io = |error: std::io::Error| format!("{}: {error}", disk.display());
+    file.set_len(size).map_err(io)?;
+    let partition = Partition {
+        begin: FIRST_BYTES,
+        size: (size - FIRST_BYTES) / 4096 * 4096,
+        is_swap: false,
+    };
+    let table = boot::table(&[partition]).map_err(|error| error.to_string())?;
+    file.write_all_at(&table, 0).map_err(io)?;
+    say("file system");
+    let mut make = program("mke2fs");
+    make.args(["-q", "-F", "-t", "ext4", "-U", uuid, "-E"]);
+    make.arg(format!("offset={FIRST_BYTES},nodiscard"))
+        .arg("-d")
+        .arg(&tree)
+        .arg(&disk);
+    make.arg(format!("{}k", partition.size >> 10));
+    runner.run(&mut make)?;
+    let home = grub::Home {
+        uuid,
+        system: "ext4",
+        directory: "/boot/grub",
+    };
+    grub::embed(runner, shop.path(), &file, &home, FIRST_BYTES)?;
+    Ok(disk)
+}
+
+/// Unpacks and configures the packages.
+fn packages(wanted: &Wanted, mirror: &str, tree: &Path, runner: &Runner) -> Result<(), Stopped> {
+    let include = format!("--include={PACKAGES}");
+    let mut command = match find("mmdebstrap") {
+        Some(_) => {
+            let mut command = program("mmdebstrap");
+            command
+                .args([
+                    "--variant=important",
+                    "--mode=root",
+                    &include,
+                    &wanted.suite,
+                ])
+                .arg(tree)
+                .arg(mirror);
+            command
+        }
+        None => {
+            let mut command = program("debootstrap");
+            command
+                .args(["--arch=amd64", &include, &wanted.suite])
+                .arg(tree)
+                .arg(mirror);
+            command
+        }
+    };
+    // Both say so before each phase, debootstrap for each package.
+    let phase = |line: &str| line.strip_prefix("I: ").map(str::to_owned);
+    runner.shown(&mut command, phase).map(|_| ())
+}
+
+/// The mirror that apt of this host has for packages with this label.
+fn host_mirror(runner: &Runner, label: &str) -> Option<String> {
+    let mut targets = program("apt-get");
+    targets.args([
+        "indextargets",
+        "--format",
+        "$(REPO_URI)",
+        "Identifier: Packages",
+    ]);
+    let label = format!("Label: {label}");
+    targets.args(["Origin: Debian", &label]);
+    let text = runner.run(&mut targets).ok()?;
+    let mut lines = text.lines().map(|line| line.trim().trim_end_matches('/'));
+    lines.find(|line| is_mirror(line)).map(str::to_owned)
+}
+
+/// Writes what makes the packages a guest.
+fn configure(
+    wanted: &Wanted,
+    inside: &Inside,
+    (mirror, security): (&str, &str),
+    uuid: &str,
+) -> Result<(), String> {
+    let name = &wanted.name;
+    let short = name.split('.').next().unwrap_or(name);
+    inside.write("/etc/hostname", format!("{name}\n").as_bytes())?;
+    let hosts =
+        format!("127.0.0.1 localhost\n127.0.1.1 {name} {short}\n::1 localhost ip6-localhost\n");
+    inside.write("/etc/hosts", hosts.as_bytes())?;
+    let fstab = format!("UUID={uuid} / ext4 errors=remount-ro 0 1\n");
+    inside.write("/etc/fstab", fstab.as_bytes())?;
+    inside.write(
+        "/etc/network/interfaces",
+        interfaces(wanted.network.as_ref()).as_bytes(),
+    )?;
+    inside.write(
+        "/etc/apt/sources.list",
+        sources(&wanted.suite, mirror, security).as_bytes(),
+    )?;
+    // mmdebstrap writes its own as well.
+    for file in inside.names("/etc/apt/sources.list.d") {
+        inside.remove(&format!("/etc/apt/sources.list.d/{file}"))?;
+    }
+    // Each guest draws its own at its first start.
+    inside.write("/etc/machine-id", b"")?;
+    if let Some(keys) = &wanted.keys {
+        inside.directory("/root/.ssh")?;
+        inside.write_as("/root/.ssh/authorized_keys", keys.as_bytes(), 0o600)?;
+    }
+    let only_keys = "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n";
+    inside.write("/etc/ssh/sshd_config.d/evenkeel.conf", only_keys.as_bytes())?;
+    let grub = inside.text("/etc/default/grub").unwrap_or_default();
+    inside.write("/etc/default/grub", default_grub(&grub, APPEND).as_bytes())?;
+    inside.directory("/boot/grub")?;
+    let files = inside.names("/boot");
+    let kernels = files
+        .iter()
+        .filter_map(|file| file.strip_prefix("vmlinuz-"));
+    let mut kernels: Vec<&str> = kernels.collect();
+    kernels.sort_by_key(|version| version_key(version));
+    let kernel = kernels
+        .pop()
+        .ok_or("the packages have brought no kernel into /boot")?;
+    let menu = Menu {
+        title: format!("Debian {}", wanted.suite),
+        kernel: format!("/boot/vmlinuz-{kernel}"),
+        initrd: Some(format!("/boot/initrd.img-{kernel}")),
+        root: uuid.to_owned(),
+        append: APPEND.to_owned(),
+    };
+    inside.write("/boot/grub/grub.cfg", menu.text().as_bytes())
+}
+
+/// Sets the password of root; no command line has it.
+fn set_password(tree: &Path, password: &str) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("chpasswd: {error}");
+    // That of the guest: PAM of the host would load modules of another release.
+    let mut command = program("chroot");
+    command
+        .arg(tree)
+        .arg("/usr/sbin/chpasswd")
+        .stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    if let Some(mut input) = child.stdin.take() {
+        input
+            .write_all(format!("root:{password}\n").as_bytes())
+            .map_err(failed)?;
+    }
+    match child.wait().map_err(failed)?.success() {
+        true => Ok(()),
+        false => Err("chpasswd could not set the password".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_have_updates_and_security_for_a_release() {
+        let text = sources("trixie", "http://m/debian", "http://s");
+        let lines: Vec<&str> = text
+            .lines()
+            .map(|line| line.split(" main").next().unwrap_or_default())
+            .collect();
+        let expected = [
+            "deb http://m/debian trixie",
+            "deb http://m/debian trixie-updates",
+            "deb http://s trixie-security",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(sources("sid", "http://m", "http://s").lines().count(), 1);
+        assert!(!sources("bullseye", "http://m", "http://s").contains("firmware"));
+    }
+
+    #[test]
+    fn the_network_is_dhcp_or_a_fixed_address() {
+        assert!(interfaces(None).contains("iface eth0 inet dhcp"));
+        let gateway = "192.0.2.1".to_owned();
+        let network = Network::parse("192.0.2.25/24", Some(&gateway)).unwrap();
+        let text = interfaces(Some(&network));
+        assert!(
+            text.ends_with("inet static\n    address 192.0.2.25/24\n    gateway 192.0.2.1\n"),
+            "{text}"
+        );
+        let six = Network::parse("2001:db8::25/64", None).unwrap();
+        assert!(interfaces(Some(&six)).contains("inet6 static"));
+        for wrong in ["192.0.2.25", "192.0.2.25/33", "x/24", "192.0.2.25/0"] {
+            assert!(Network::parse(wrong, None).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn keys_are_public_and_passwords_one_line() {
+        let keys = public_keys("# mine\nssh-ed25519 AAAA me\n\n").unwrap();
+        assert_eq!(keys, "ssh-ed25519 AAAA me\n");
+        assert!(public_keys("-----BEGIN OPENSSH PRIVATE KEY-----\nssh-\n").is_err());
+        assert!(public_keys("").is_err());
+        assert_eq!(password("secret\n").as_deref(), Ok("secret"));
+        assert!(password("a\nb\n").is_err() && password("\n").is_err());
+        assert!(
+            is_mirror("http://m/debian") && !is_mirror("file:///etc") && !is_mirror("http://m [x]")
+        );
+    }
+}

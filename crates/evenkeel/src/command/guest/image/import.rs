@@ -1,0 +1,356 @@
+//! `evenkeel guest import FILE NAME`: an image of another hypervisor into the volumes of a guest.
+//! `qemu-nbd` reads the format, and the copy is that of `evenkeel volume import`.
+
+use super::place::{Place, find_place};
+use super::run::need;
+use super::server::{Image, Server, file};
+use super::workshop::Workshop;
+use crate::command::volume::progress::amount;
+use crate::command::volume::transfer::{Stopped, Unfilled, fill};
+use crate::command::word;
+use clap::ArgMatches;
+use guest::config::Bus;
+use guest::image::format::{Format, HEAD_BYTES, detect, references};
+use guest::image::ova;
+use guest::image::section::{Card, Draft};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write, stderr};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use volume::transfer::Source;
+
+/// Images behind an image: backing files of backing files.
+const CHAIN_MAX: usize = 8;
+
+/// A disk that is imported.
+struct Disk {
+    /// What it is, for people.
+    words: String,
+    image: Image,
+}
+
+/// Imports.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    match import(matches) {
+        Ok(text) => {
+            let _ = write!(stderr(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(Unfilled::Before(error)) => error.exit(". Nothing was written"),
+        Err(Unfilled::During(error)) => {
+            error.exit(". Volumes hold a part of the image now: import it again with `--yes`")
+        }
+    }
+}
+
+impl Unfilled {
+    /// The same, where another volume was filled before.
+    pub(super) fn behind(self, others: bool) -> Unfilled {
+        match self {
+            Unfilled::Before(error) if others => Unfilled::During(error),
+            error => error,
+        }
+    }
+}
+
+impl From<String> for Unfilled {
+    fn from(words: String) -> Unfilled {
+        Unfilled::Before(Stopped::Failed(words))
+    }
+}
+
+impl From<Stopped> for Unfilled {
+    fn from(error: Stopped) -> Unfilled {
+        Unfilled::Before(error)
+    }
+}
+
+fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
+    need(&[("qemu-nbd", "qemu-utils")])?;
+    let from = matches
+        .get_one::<PathBuf>("IMAGE")
+        .cloned()
+        .unwrap_or_default();
+    let (disks, mut draft) = open(&from, matches.get_flag("follow"), matches.get_flag("raw"))?;
+    draft.name = word(matches, "NAME");
+    let shop = Workshop::new(None)?;
+    let mut servers = Vec::new();
+    for (index, disk) in disks.iter().enumerate() {
+        let server = Server::start(&shop, &format!("image-{index}"), &disk.image);
+        let server = server.map_err(|words| format!("{}: {words}", from.display()))?;
+        let source = Source::connect(server.address()).map_err(Stopped::from)?;
+        let number = if index == 0 {
+            String::new()
+        } else {
+            format!("-{}", index + 1)
+        };
+        draft
+            .disks
+            .push((format!("{}{number}", draft.name), source.size()));
+        servers.push((server, source));
+    }
+    let sizes: Vec<u64> = draft.disks.iter().map(|(_, size)| *size).collect();
+    let place = find_place(matches, &mut draft)?;
+    let mut plan = plan(&disks, &sizes, &place);
+    if matches.get_flag("plan") {
+        let rest = if place.before.is_empty() {
+            &place.after
+        } else {
+            &place.before
+        };
+        return Ok(format!("{plan}\n{rest}"));
+    }
+    place.is_there()?;
+    // Before the first of them is written, all of them have to fit.
+    for ((volume, has), needs) in place.volumes.iter().zip(&place.sizes).zip(&sizes) {
+        fits(volume, *has, *needs)?;
+    }
+    // Without a reader it goes on.
+    let _ = write!(stderr(), "{plan}");
+    plan.clear();
+    let yes = matches.get_flag("yes");
+    for ((volume, (_server, source)), disk) in place.volumes.iter().zip(servers).zip(&disks) {
+        let filled = fill(matches, volume, (&disk.words, source), yes);
+        let summary = filled.map_err(|error| error.behind(!plan.is_empty()))?;
+        plan += &format!("imported {} into volume {volume}: {summary}\n", disk.words);
+    }
+    Ok(plan + &place.after)
+}
+
+/// Refuses an image that is larger than its volume.
+pub(super) fn fits(volume: &str, has: u64, needs: u64) -> Result<(), String> {
+    match needs <= has {
+        true => Ok(()),
+        false => Err(format!(
+            "the image has {} ({needs} bytes) and volume '{volume}' {} ({has} bytes): write a larger `size` into its section \
+             and reload",
+            amount(needs),
+            amount(has)
+        )),
+    }
+}
+
+fn plan(disks: &[Disk], sizes: &[u64], place: &Place) -> String {
+    let all = disks.iter().zip(sizes).zip(&place.volumes);
+    let line = |((disk, size), volume): ((&Disk, &u64), &String)| {
+        format!("{}, {}: into volume {volume}\n", disk.words, amount(*size))
+    };
+    all.map(line).collect()
+}
+
+/// Looks at an image: its disks, and what it says about its machine.
+fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), String> {
+    let at = |error: std::io::Error| format!("{}: {error}", from.display());
+    let mut archive = File::open(from).map_err(at)?;
+    let metadata = archive.metadata().map_err(at)?;
+    if !metadata.is_file() && !metadata.file_type().is_block_device() {
+        return Err(format!(
+            "{}: neither a file nor a block device",
+            from.display()
+        ));
+    }
+    let draft = Draft {
+        memory_mib: 2048,
+        cpus: 2,
+        nics: vec![Card::default()],
+        ..Draft::default()
+    };
+    let head = head(&mut archive, 0).map_err(at)?;
+    if head.is_empty() {
+        return Err(format!("{} is empty (0 bytes)", from.display()));
+    }
+    let format = if is_raw { Format::Raw } else { detect(&head) };
+    match format {
+        Format::Compressed(program) => Err(format!(
+            "{0} is compressed by {program}: `{program} -dk {0}` first",
+            from.display()
+        )),
+        Format::Ova => of_archive(from, &mut archive, metadata.len()),
+        format => {
+            let mut files = vec![from.to_owned()];
+            chain(from, format, &head, follows, &mut files)?;
+            let words = format!("{} ({format})", from.display());
+            let node = node(format, file(from)?, follows);
+            let image = Image {
+                node,
+                files,
+                writes: false,
+            };
+            Ok((vec![Disk { words, image }], draft))
+        }
+    }
+}
+
+/// Returns the first bytes from a place on.
+pub(super) fn head(file: &mut File, at: u64) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    file.seek(SeekFrom::Start(at))?;
+    Read::by_ref(file)
+        .take(HEAD_BYTES as u64)
+        .read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// The node of an image in a file. One that is not followed has no backing file, whatever it says.
+fn node(format: Format, file: Value, follows: bool) -> Value {
+    match format {
+        Format::Driver(driver @ ("qcow2" | "vmdk")) if !follows => {
+            json!({"driver": driver, "file": file, "backing": null})
+        }
+        Format::Driver(driver) => json!({"driver": driver, "file": file}),
+        _ => json!({"driver": "raw", "file": file}),
+    }
+}
+
+/// Refuses an image that names other files; or with `follows` collects them.
+fn chain(
+    from: &Path,
+    format: Format,
+    head: &[u8],
+    follows: bool,
+    files: &mut Vec<PathBuf>,
+) -> Result<(), String> {
+    let names = references(format, head).map_err(|error| format!("{}: {error}", from.display()))?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    if !follows {
+        return Err(format!(
+            "{} ({format}) names other files: {}. Whoever made it decides what is read from this host: if you trust it, `--follow` \
+             reads them as well",
+            from.display(),
+            names.join(", ")
+        ));
+    }
+    let directory = from.parent().unwrap_or(Path::new("/"));
+    for name in names {
+        let path = directory.join(&name);
+        // Words about a parent are no path.
+        if !path.is_file() || files.contains(&path) {
+            continue;
+        }
+        if files.len() > CHAIN_MAX {
+            return Err(format!(
+                "{}: more than {CHAIN_MAX} files behind it",
+                from.display()
+            ));
+        }
+        let at = |error: std::io::Error| format!("{}: {error}", path.display());
+        let head = self::head(&mut File::open(&path).map_err(at)?, 0).map_err(at)?;
+        files.push(path.clone());
+        chain(&path, detect(&head), &head, true, files)?;
+    }
+    Ok(())
+}
+
+/// The disks of an appliance, where they are in it.
+fn of_archive(from: &Path, archive: &mut File, size: u64) -> Result<(Vec<Disk>, Draft), String> {
+    let refused = |error: ova::OvaError| format!("{}: {error}", from.display());
+    let at = |error: std::io::Error| format!("{}: {error}", from.display());
+    archive.rewind().map_err(at)?;
+    let members = ova::members(&mut *archive, size).map_err(refused)?;
+    let ovf = ova::ovf(&members).map_err(refused)?;
+    let mut text = String::new();
+    archive.seek(SeekFrom::Start(ovf.offset)).map_err(at)?;
+    Read::by_ref(archive)
+        .take(ovf.size)
+        .read_to_string(&mut text)
+        .map_err(at)?;
+    let machine = ova::machine(&text).map_err(refused)?;
+    let mut disks = Vec::new();
+    for member in ova::disks(&machine, &members).map_err(refused)? {
+        let head = head(archive, member.offset).map_err(at)?;
+        let head = head
+            .get(..usize::try_from(member.size).unwrap_or(usize::MAX))
+            .unwrap_or(&head);
+        let format = detect(head);
+        let words = format!("{} of {} ({format})", member.name, from.display());
+        if !matches!(format, Format::Raw | Format::Driver(_)) {
+            return Err(format!("{words}: no disk"));
+        }
+        // An archive is one file: its disks name no others.
+        chain(
+            Path::new(&member.name),
+            format,
+            head,
+            false,
+            &mut Vec::new(),
+        )?;
+        let within = json!({"driver": "raw", "offset": member.offset, "size": member.size, "file": file(from)?});
+        let image = Image {
+            node: node(format, within, false),
+            files: vec![from.to_owned()],
+            writes: false,
+        };
+        disks.push(Disk { words, image });
+    }
+    let is_windows = machine.system.to_ascii_lowercase().contains("win");
+    let draft = Draft {
+        memory_mib: machine.memory_mib,
+        cpus: machine.cpus,
+        firmware: machine.firmware,
+        // Without drivers for virtio; a Linux has them.
+        bus: if is_windows { Bus::Sata } else { Bus::Virtio },
+        nics: vec![Card::default()],
+        ..Draft::default()
+    };
+    Ok((disks, draft))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::Scratch;
+
+    fn qcow2(backing: &str) -> Vec<u8> {
+        let mut head = vec![0; 1024];
+        head[..8].copy_from_slice(b"QFI\xfb\0\0\0\x02");
+        if !backing.is_empty() {
+            head[8..16].copy_from_slice(&512_u64.to_be_bytes());
+            head[16..20].copy_from_slice(&(backing.len() as u32).to_be_bytes());
+            head[512..512 + backing.len()].copy_from_slice(backing.as_bytes());
+        }
+        head
+    }
+
+    #[test]
+    fn the_name_of_a_file_says_nothing_about_its_format() {
+        let scratch = Scratch::new().unwrap();
+        let path = scratch.write("disk.raw", qcow2("")).unwrap();
+        let (disks, _) = open(&path, false, false).unwrap();
+        assert_eq!(disks[0].image.node["driver"], "qcow2");
+        assert_eq!(disks[0].image.node["backing"], Value::Null);
+        let (disks, _) = open(&path, false, true).unwrap();
+        assert_eq!(disks[0].image.node["driver"], "raw");
+        let gzip = scratch.write("disk.img", b"\x1f\x8b\x08").unwrap();
+        assert!(open(&gzip, false, false).is_err_and(|words| words.contains("gzip -dk")));
+        let empty = scratch.write("empty", b"").unwrap();
+        assert!(open(&empty, false, false).is_err_and(|words| words.contains("empty")));
+    }
+
+    #[test]
+    fn files_that_an_image_names_are_read_only_if_asked_for() {
+        let scratch = Scratch::new().unwrap();
+        let base = scratch.write("base", qcow2("/etc/shadow")).unwrap();
+        let path = scratch.write("overlay", qcow2("base")).unwrap();
+        let words = open(&path, false, false).err().unwrap_or_default();
+        assert!(
+            words.contains("names other files: base") && words.contains("--follow"),
+            "{words}"
+        );
+        let (disks, _) = open(&path, true, false).unwrap();
+        assert!(disks[0].image.files.contains(&base));
+    }
+
+    #[test]
+    fn an_image_that_is_too_large_is_refused_with_both_sizes() {
+        assert_eq!(fits("mail", 10, 10), Ok(()));
+        let words = fits("mail", 1 << 30, 3 << 30).unwrap_err();
+        assert!(
+            words.contains("3.0 GiB (3221225472 bytes)") && words.contains("'mail' 1.0 GiB"),
+            "{words}"
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! Files within the tree of a guest's system. Its links lead to places in the tree, never to those of
+//! the host: the kernel resolves each path within it (`openat2`, RESOLVE_IN_ROOT).
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2,
+    renameat, statat, unlinkat,
+};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a file that is read.
+const FILE_MAX: u64 = 4 << 20;
+/// Entries of a directory that are looked at.
+const ENTRIES_MAX: usize = 4096;
+
+/// A tree.
+pub struct Inside {
+    root: OwnedFd,
+    path: PathBuf,
+}
+
+impl Inside {
+    /// Opens the tree at this path of the host.
+    ///
+    /// # Errors
+    /// The system's, in words.
+    pub fn open(path: &Path) -> Result<Inside, String> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, path, flags, Mode::empty());
+        let root = root.map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Inside {
+            root,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Its path at the host.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn at(&self, path: &str, flags: OFlags, mode: u32) -> Result<OwnedFd, Errno> {
+        // A device or a pipe is not waited for. A path alone takes no such flags.
+        let plain = match flags.contains(OFlags::PATH) {
+            true => OFlags::CLOEXEC,
+            false => OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK,
+        };
+        let flags = flags | plain;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        openat2(&self.root, path, flags, Mode::from_raw_mode(mode), resolve)
+    }
+
+    /// Opens the directory of a path, and returns it with the last name.
+    fn parent<'p>(&self, path: &'p str) -> Result<(OwnedFd, &'p str), Errno> {
+        let (directory, name) = path
+            .trim_start_matches('/')
+            .rsplit_once('/')
+            .unwrap_or(("", path.trim_start_matches('/')));
+        let directory = if directory.is_empty() { "." } else { directory };
+        self.at(directory, OFlags::RDONLY | OFlags::DIRECTORY, 0)
+            .map(|opened| (opened, name))
+    }
+
+    /// Reads a file. None: there is none, or it is no file.
+    pub fn read(&self, path: &str) -> Option<Vec<u8>> {
+        let file = self.at(path, OFlags::RDONLY, 0).ok()?;
+        let stat = fstat(&file).ok()?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        File::from(file)
+            .take(FILE_MAX)
+            .read_to_end(&mut bytes)
+            .ok()?;
+        Some(bytes)
+    }
+
+    /// Reads a file as text.
+    pub fn text(&self, path: &str) -> Option<String> {
+        self.read(path)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Whether something is there.
+    pub fn has(&self, path: &str) -> bool {
+        self.at(path, OFlags::PATH, 0).is_ok()
+    }
+
+    /// Returns the names in a directory, sorted; none where there is no directory.
+    pub fn names(&self, path: &str) -> Vec<String> {
+        let opened = self.at(path, OFlags::RDONLY | OFlags::DIRECTORY, 0);
+        let entries = opened.and_then(Dir::new).into_iter().flatten().flatten();
+        let names = entries
+            .take(ENTRIES_MAX)
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.filter(|name| name != "." && name != "..").collect();
+        names.sort();
+        names
+    }
+
+    /// Writes a file with mode 0644, or that of the file that it replaces.
+    ///
+    /// # Errors
+    /// The system's, in words.
+    pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), String> {
+        self.write_as(path, bytes, 0o644)
+    }
+
+    /// Writes a file; a new one has this mode.
+    ///
+    /// # Errors
+    /// The system's, in words.
+    pub fn write_as(&self, path: &str, bytes: &[u8], mode: u32) -> Result<(), String> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+        let written = self.at(path, flags, mode).map_err(std::io::Error::from);
+        let written = written.and_then(|file| File::from(file).write_all(bytes));
+        written.map_err(|error| format!("{path} in the image: {error}"))
+    }
+
+    /// Makes a directory, where there is none.
+    ///
+    /// # Errors
+    /// The system's, in words.
+    pub fn directory(&self, path: &str) -> Result<(), String> {
+        let (parent, name) = self
+            .parent(path)
+            .map_err(|error| format!("{path} in the image: {error}"))?;
+        match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(format!("{path} in the image: {error}")),
+        }
+    }
+
+    /// Keeps a file as `PATH.xen`, unless one was kept before.
+    ///
+    /// # Errors
+    /// The system's, in words.
+    pub fn keep(&self, path: &str) -> Result<(), String> {
+        let kept = format!("{path}.xen");
+        match self.read(path) {
+            Some(bytes) if !self.has(&kept) => self.write(&kept, &bytes),
+            _ => Ok(()),
+        }
+    }
+
+    /// Renames a file to `PATH.xen`.
+    ///
+    /// # Errors
+    /// The system's, in words.
+    pub fn set_aside(&self, path: &str) -> Result<(), String> {
+        let words = |error: Errno| format!("{path} in the image: {error}");
+        let (parent, name) = self.parent(path).map_err(words)?;
+        renameat(&parent, name, &parent, format!("{name}.xen")).map_err(words)
+    }
+
+    /// Removes a file or a link, if it is there.
+    ///
+    /// # Errors
+    /// The system's, in words.
+    pub fn remove(&self, path: &str) -> Result<(), String> {
+        let words = |error: Errno| format!("{path} in the image: {error}");
+        let (parent, name) = self.parent(path).map_err(words)?;
+        match unlinkat(&parent, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(words(error)),
+        }
+    }
+
+    /// Whether a link or a file has this name in its directory, wherever it leads.
+    pub fn is_named(&self, path: &str) -> bool {
+        let found = self
+            .parent(path)
+            .and_then(|(parent, name)| statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW));
+        found.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_lead_to_places_in_the_tree() {
+        let scratch = lab::Scratch::new().unwrap();
+        let secret = scratch.write("secret", "of the host").unwrap();
+        let tree = scratch.path().join("tree");
+        std::fs::create_dir_all(tree.join("etc")).unwrap();
+        symlink(&secret, tree.join("etc/fstab")).unwrap();
+        symlink("../../../..", tree.join("etc/up")).unwrap();
+        symlink("/etc/real", tree.join("etc/link")).unwrap();
+        let inside = Inside::open(&tree).unwrap();
+        assert_eq!(inside.text("/etc/fstab"), None);
+        assert_eq!(inside.text("etc/up/secret"), None);
+        assert!(inside.write("/etc/fstab", b"x").is_err());
+        assert_eq!(std::fs::read_to_string(&secret).unwrap(), "of the host");
+        inside.write("/etc/link", b"y").unwrap();
+        assert_eq!(inside.text("etc/real").as_deref(), Some("y"));
+        inside.keep("/etc/real").unwrap();
+        inside.write("/etc/real", b"z").unwrap();
+        inside.keep("/etc/real").unwrap();
+        assert_eq!(inside.text("/etc/real.xen").as_deref(), Some("y"));
+        inside.set_aside("etc/real").unwrap();
+        assert!(!inside.has("/etc/real") && inside.has("/etc/real.xen"));
+        inside.remove("/etc/up").unwrap();
+        inside.remove("/etc/up").unwrap();
+        assert_eq!(inside.names("/etc"), ["fstab", "link", "real.xen"]);
+        assert!(inside.is_named("/etc/fstab") && !inside.is_named("/etc/up"));
+    }
+}

@@ -1,0 +1,253 @@
+//! Where images go: the volumes of a guest, or those that are named as it. What is missing is printed
+//! as sections to paste, with the commands that follow: files of the operator are never edited.
+
+use crate::command::guest::{asked as asked_guests, find};
+use crate::command::volume::asked as asked_volumes;
+use clap::ArgMatches;
+use guest::image::section::{Draft, Site};
+use guest::role::report::{GUEST, NODE, ON, THIS_NODE};
+use part::report::Report;
+use std::fmt::Write;
+use volume::report::{BACKING, COPIES, SIZE, SOCKET, VOLUME};
+
+/// Bytes of a name.
+const NAME_MAX: usize = 64;
+
+/// Where images go.
+pub struct Place {
+    /// The volumes that are there, in the order of the images.
+    pub volumes: Vec<String>,
+    /// Their sizes, bytes.
+    pub sizes: Vec<u64>,
+    /// What is to be done before; empty: nothing.
+    pub before: String,
+    /// What is to be done after.
+    pub after: String,
+}
+
+impl Place {
+    /// Refuses where a volume is missing, after showing what is to be done.
+    ///
+    /// # Errors
+    /// One is missing.
+    pub fn is_there(&self) -> Result<(), String> {
+        if self.before.is_empty() {
+            return Ok(());
+        }
+        // Without a reader the error says enough.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), self.before.as_bytes());
+        Err(format!(
+            "volume {} is not there yet",
+            self.volumes.join(" or ")
+        ))
+    }
+}
+
+/// Finds the volumes of a guest. `draft` has it as it would be, with a volume for each image.
+///
+/// # Errors
+/// No instance runs, or the guest runs.
+pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if !(1..=NAME_MAX).contains(&draft.name.len()) || !draft.name.bytes().all(fits) {
+        return Err(format!(
+            "{:?} cannot be the name of a guest: at most {NAME_MAX} letters, digits, `.`, `_` and `-`",
+            draft.name
+        ));
+    }
+    let (_, volumes) = asked_volumes(matches)?;
+    // An instance without guests has none of this name.
+    let guests = asked_guests(matches).ok().map(|(_, report)| report);
+    let known = guests
+        .as_ref()
+        .is_some_and(|report| report.find(GUEST, &draft.name).is_some());
+    if let Some(report) = guests.as_ref().filter(|_| known) {
+        of_guest(report, draft)?;
+    }
+    let site = site(&volumes, guests.as_ref());
+    let mut before = String::new();
+    let mut commands = String::new();
+    let mut sizes = Vec::new();
+    for (index, (name, _)) in draft.disks.iter().enumerate() {
+        match volumes.find(VOLUME, name) {
+            None => {
+                let _ = writeln!(before, "{}", draft.volume(index, &site));
+                let _ = writeln!(
+                    commands,
+                    "  evenkeel volume create {name}    # on each node of `on`"
+                );
+            }
+            Some(volume) if volume.words(SOCKET).is_none() => {
+                let why = if volume.why.is_empty() {
+                    ""
+                } else {
+                    &volume.why
+                };
+                let _ = writeln!(
+                    commands,
+                    "  evenkeel volume create {name}    # now: {} {why}",
+                    volume.state.word
+                );
+            }
+            Some(volume) => sizes.push(volume.value(SIZE).unwrap_or_default()),
+        }
+    }
+    let after = match known {
+        true => format!("Next:\n  evenkeel guest start {}\n", draft.name),
+        false => format!(
+            "Next: add the guest to the configuration and reload (or `evenkeel config apply FILE` in a cluster). It starts by \
+             itself:\n\n{}",
+            draft.guest(&site)
+        ),
+    };
+    Ok(Place {
+        volumes: draft.disks.iter().map(|(name, _)| name.clone()).collect(),
+        sizes,
+        before: missing(&before, &commands),
+        after,
+    })
+}
+
+/// What is missing, for the operator.
+fn missing(sections: &str, commands: &str) -> String {
+    if commands.is_empty() {
+        return String::new();
+    }
+    let mut text = String::new();
+    if !sections.is_empty() {
+        let _ = write!(
+            text,
+            "Add to the configuration, with sizes and places as you want them:\n\n{sections}"
+        );
+    }
+    text += "Then run, and this command again:\n";
+    if !sections.is_empty() {
+        text += "  evenkeel reload    # in a cluster: evenkeel config apply FILE\n";
+    }
+    text + commands
+}
+
+/// Takes the disks of a guest that is there, and refuses one that runs.
+fn of_guest(report: &Report, draft: &mut Draft) -> Result<(), String> {
+    let subject = find(report, &draft.name)?;
+    let on = subject.words(ON).unwrap_or_default();
+    let is_elsewhere = subject.state.word == "elsewhere";
+    if subject.value("process").is_some_and(|pid| pid > 0) || is_elsewhere {
+        let there = if is_elsewhere {
+            format!(" on {on}")
+        } else {
+            String::new()
+        };
+        return Err(format!(
+            "guest '{name}' runs{there}: stop it first (`evenkeel guest stop {name}`; one without a system needs `--kill`)",
+            name = draft.name
+        ));
+    }
+    let disks = subject.words("disks").unwrap_or_default();
+    let disks = disks
+        .split(", ")
+        .filter(|disk| !disk.is_empty() && !disk.ends_with("(read only)"));
+    let disks: Vec<&str> = disks.collect();
+    if disks.len() < draft.disks.len() {
+        return Err(format!(
+            "guest '{}' has {} writable disks, and {} are imported: add `disk` lines to its section",
+            draft.name,
+            disks.len(),
+            draft.disks.len()
+        ));
+    }
+    for ((name, _), disk) in draft.disks.iter_mut().zip(disks) {
+        disk.clone_into(name);
+    }
+    Ok(())
+}
+
+/// The nodes and the backing of what is there already.
+fn site(volumes: &Report, guests: Option<&Report>) -> Site {
+    let nodes = guests.into_iter().flat_map(|report| report.of_kind(NODE));
+    let nodes = nodes
+        .map(|node| node.name.clone())
+        .filter(|name| name != THIS_NODE);
+    let mut site = Site {
+        nodes: nodes.collect(),
+        ..Site::default()
+    };
+    let mut all = volumes.of_kind(VOLUME);
+    if let Some(volume) = all.find(|one| {
+        one.words(BACKING)
+            .is_some_and(|words| !words.starts_with("device "))
+    }) {
+        site.backing = volume.words(BACKING).unwrap_or(site.backing);
+        if site.nodes.is_empty() {
+            let copies = volume.words(COPIES).unwrap_or_default();
+            site.nodes = copies
+                .split(' ')
+                .filter(|node| !node.is_empty())
+                .map(str::to_owned)
+                .collect();
+        }
+    }
+    site
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use part::report::{Grade, Subject};
+
+    fn report(subjects: Vec<Subject>) -> Report {
+        Report {
+            part: "guest".to_owned(),
+            at: Default::default(),
+            subjects,
+            rows: Vec::new(),
+        }
+    }
+
+    fn draft(disks: usize) -> Draft {
+        Draft {
+            name: "mail".to_owned(),
+            disks: vec![("x".to_owned(), 1); disks],
+            ..Draft::default()
+        }
+    }
+
+    #[test]
+    fn disks_are_those_of_a_guest_that_does_not_run() {
+        let guest = |pid| {
+            let disks = ["a", "b (read only)", "c"].map(str::to_owned).into();
+            Subject::new(GUEST, "mail")
+                .list("disks", disks)
+                .number("process", pid)
+        };
+        let mut two = draft(2);
+        of_guest(&report(vec![guest(0)]), &mut two).unwrap();
+        assert_eq!(two.disks, [("a".to_owned(), 1), ("c".to_owned(), 1)]);
+        let words = of_guest(&report(vec![guest(0)]), &mut draft(3)).unwrap_err();
+        assert!(words.contains("has 2 writable disks, and 3"), "{words}");
+        let words = of_guest(&report(vec![guest(7)]), &mut draft(1)).unwrap_err();
+        assert!(words.contains("`evenkeel guest stop mail`"), "{words}");
+        let elsewhere = guest(0).fact(ON, "beta").state("elsewhere", Grade::Good);
+        let words = of_guest(&report(vec![elsewhere]), &mut draft(1)).unwrap_err();
+        assert!(words.contains("runs on beta"), "{words}");
+    }
+
+    #[test]
+    fn a_new_section_is_like_those_that_are_there() {
+        let volume = Subject::new(VOLUME, "web")
+            .fact(BACKING, "lvm vg0/pool")
+            .fact(COPIES, "alpha beta");
+        let found = site(&report(vec![volume]), None);
+        assert_eq!(
+            (found.nodes.len(), found.backing.as_str()),
+            (2, "lvm vg0/pool")
+        );
+        assert_eq!(site(&report(Vec::new()), None), Site::default());
+        assert_eq!(missing("", ""), "");
+        let text = missing("volume mail\n", "  evenkeel volume create mail\n");
+        assert!(
+            text.contains("evenkeel reload") && text.starts_with("Add to"),
+            "{text}"
+        );
+    }
+}

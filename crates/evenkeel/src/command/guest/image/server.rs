@@ -1,0 +1,137 @@
+//! An image as an NBD server: `qemu-nbd`, which reads the formats. It is confined as the QEMU of a
+//! guest is: no capability, the image and the files that it may name, and no more memory than an
+//! image can need.
+
+use super::workshop::Workshop;
+use crate::guest_role::confine;
+use guest::qemu::home::{Home, Lock};
+use guest::qemu::process::Process;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use volume::client::{Address, Server as Place};
+
+/// Memory that a server may have, bytes: tables of an image can be large, and hostile ones are.
+const MEMORY_MAX: u64 = 4 << 30;
+/// How long it may take until it serves.
+const START_MAX: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A server.
+pub struct Server {
+    process: Process,
+    home: Home,
+    export: String,
+}
+
+/// An image, as QEMU's block layer opens it.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The node.
+    pub node: Value,
+    /// Files that it reads.
+    pub files: Vec<PathBuf>,
+    /// Files that it writes are in the directory of the server.
+    pub writes: bool,
+}
+
+/// The node of a file or a block device.
+pub fn file(path: &Path) -> Result<Value, String> {
+    let name = path
+        .to_str()
+        .ok_or_else(|| format!("{}: not a name in UTF-8", path.display()))?;
+    let is_device = fs::metadata(path).is_ok_and(|metadata| {
+        use std::os::unix::fs::FileTypeExt;
+        metadata.file_type().is_block_device()
+    });
+    let driver = if is_device { "host_device" } else { "file" };
+    Ok(json!({"driver": driver, "filename": name}))
+}
+
+impl Server {
+    /// Serves an image under this name.
+    ///
+    /// # Errors
+    /// It cannot be read, in QEMU's words.
+    pub fn start(shop: &Workshop, export: &str, image: &Image) -> Result<Server, String> {
+        let home = Home::new(shop.path(), export);
+        let io = |error: std::io::Error| format!("qemu-nbd: {error}");
+        home.make().map_err(io)?;
+        let Lock::Free(lock) = home.lock().map_err(io)? else {
+            return Err(format!("'{export}' is served already"));
+        };
+        let socket = socket(&home);
+        let mut arguments: Vec<OsString> = Vec::new();
+        if !image.writes {
+            arguments.push("--read-only".into());
+        }
+        arguments.extend(["--export-name".into(), export.into()]);
+        arguments.extend(["--socket".into(), socket.clone().into()]);
+        arguments.push("--discard=unmap".into());
+        // It stays until it is ended: who connects first may only try.
+        arguments.push("--persistent".into());
+        arguments.push(format!("json:{}", image.node).into());
+        let files: Vec<&Path> = image.files.iter().map(PathBuf::as_path).collect();
+        let ruleset = confine(home.path(), &files).map_err(io)?;
+        let program = super::run::find("qemu-nbd")
+            .ok_or("qemu-nbd is not installed: apt-get install qemu-utils")?;
+        let process =
+            Process::start(&program, arguments, (&home, &lock), &[], ruleset).map_err(io)?;
+        let limit = Rlimit {
+            current: Some(MEMORY_MAX),
+            maximum: Some(MEMORY_MAX),
+        };
+        // Without the limit it still has no rights.
+        let _ = prlimit(Pid::from_raw(process.id()), Resource::As, limit);
+        let server = Server {
+            process,
+            home,
+            export: export.to_owned(),
+        };
+        server.wait(&socket)?;
+        Ok(server)
+    }
+
+    fn wait(&self, socket: &Path) -> Result<(), String> {
+        let until = Instant::now() + START_MAX;
+        while UnixStream::connect(socket).is_err() {
+            if self.process.has_ended() || Instant::now() > until {
+                let words = fs::read_to_string(self.home.words()).unwrap_or_default();
+                let words = words.trim().trim_start_matches("qemu-nbd: ").to_owned();
+                return Err(match words.is_empty() {
+                    true => "qemu-nbd does not serve the image".to_owned(),
+                    false => format!("QEMU does not read the image: {words}"),
+                });
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
+    /// Where it serves.
+    pub fn address(&self) -> Address {
+        Address {
+            server: Place::Unix(self.socket()),
+            export: self.export.clone(),
+        }
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        socket(&self.home)
+    }
+}
+
+fn socket(home: &Home) -> PathBuf {
+    home.path().join("nbd.sock")
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill();
+    }
+}

@@ -1,0 +1,312 @@
+//! A test boot: QEMU with the arguments that the guest will have, on a snapshot of its disks, and with a
+//! network that leads nowhere. Its serial terminal is watched until it shows a login prompt.
+
+use super::run::{Runner, program};
+use super::server::{Image, Server};
+use super::workshop::Workshop;
+use crate::command::volume::transfer::Stopped;
+use crate::guest_role;
+use guest::config::{Boot, Bus, Console, Disk, Firmware, Guest, Migrate, Order, STOP_MS};
+use guest::qemu::command::{Start, arguments, ovmf};
+use guest::qemu::home::{Home, Lock};
+use guest::qemu::process::Process;
+use serde_json::json;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Write, stderr};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often the terminal is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often it is said that it goes on.
+const TELL_EVERY: Duration = Duration::from_secs(20);
+/// Bytes at the end of the output that are looked at.
+const END_BYTES: usize = 4096;
+/// Lines that are shown of a boot that failed.
+const LINES_SHOWN: usize = 15;
+/// What a boot says that has failed.
+const FAILURES: [&str; 8] = [
+    "Kernel panic",
+    "No bootable device",
+    "grub rescue>",
+    "(initramfs)",
+    "emergency mode",
+    "dracut:/#",
+    "error: no such device",
+    "Give root password for maintenance",
+];
+
+/// What is tried.
+pub struct Trial<'a> {
+    /// The name of the guest.
+    pub name: &'a str,
+    /// Its disks: raw files.
+    pub disks: &'a [PathBuf],
+    /// Its memory, MiB.
+    pub memory_mib: u64,
+    /// How disks are attached.
+    pub bus: Bus,
+    /// The firmware.
+    pub firmware: Firmware,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// How a terminal is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Seen {
+    Login,
+    Failure(&'static str),
+    Nothing,
+}
+
+/// Looks at the end of what a terminal showed.
+fn look(text: &str) -> Seen {
+    let last = text.lines().rev().find(|line| !line.trim().is_empty());
+    if last.is_some_and(|line| line.trim_end().ends_with("login:")) {
+        return Seen::Login;
+    }
+    let failure = FAILURES.iter().find(|words| text.contains(*words));
+    failure.map_or(Seen::Nothing, |words| Seen::Failure(words))
+}
+
+impl Trial<'_> {
+    /// Boots. Returns how long it took until the prompt.
+    ///
+    /// # Errors
+    /// It did not get there, with the last lines of its terminal.
+    pub fn run(&self, shop: &Workshop, runner: &Runner) -> Result<Duration, Stopped> {
+        let begun = Instant::now();
+        let (servers, volumes) = self.serve(shop, runner)?;
+        let home = Home::new(shop.path(), "trial");
+        let process = self.start(&home, &volumes)?;
+        let done = self.watch(&home, &process, runner, begun);
+        process.kill();
+        while !process.has_ended() {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        home.remove();
+        drop(servers);
+        done.map(|()| begun.elapsed())
+    }
+
+    /// Serves a snapshot of each disk, where QEMU looks for volumes.
+    fn serve(&self, shop: &Workshop, runner: &Runner) -> Result<(Vec<Server>, PathBuf), Stopped> {
+        let volumes = shop.directory("volumes")?;
+        let mut servers = Vec::new();
+        for (index, disk) in self.disks.iter().enumerate() {
+            let export = volume(index);
+            let home = Home::new(shop.path(), &export);
+            home.make().map_err(|error| error.to_string())?;
+            let overlay = home.path().join("snapshot.qcow2");
+            let mut make = program("qemu-img");
+            make.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+                .arg(disk)
+                .arg(&overlay);
+            runner.run(&mut make)?;
+            let below = super::server::file(disk)?;
+            let image = Image {
+                node: json!({
+                    "driver": "qcow2", "discard": "unmap", "file": super::server::file(&overlay)?,
+                    "backing": {"driver": "raw", "file": below},
+                }),
+                files: vec![disk.clone()],
+                writes: true,
+            };
+            let server = Server::start(shop, &export, &image)?;
+            let link = volumes.join(format!("volume-{export}.sock"));
+            symlink(server.socket(), &link)
+                .map_err(|error| format!("{}: {error}", link.display()))?;
+            servers.push(server);
+        }
+        Ok((servers, volumes))
+    }
+
+    fn guest(&self) -> Guest {
+        let disks = (0..self.disks.len()).map(|index| Disk {
+            volume: volume(index),
+            read_only: false,
+            bus: self.bus,
+        });
+        Guest {
+            prefer: Vec::new(),
+            memory_bytes: self.memory_mib.max(16) << 20,
+            cpus: 1,
+            disks: disks.collect(),
+            nics: Vec::new(),
+            boot: Boot::Disk,
+            firmware: self.firmware,
+            user_data: None,
+            console: Console::Vnc,
+            check: None,
+            migrate: Migrate::Never,
+            stop_ms: STOP_MS,
+            order: Order::default(),
+        }
+    }
+
+    fn start(&self, home: &Home, volumes: &Path) -> Result<Process, Stopped> {
+        let io = |error: std::io::Error| format!("the test boot cannot start: {error}");
+        home.make().map_err(io)?;
+        let Lock::Free(lock) = home.lock().map_err(io)? else {
+            return Err("the test boot runs already".to_owned().into());
+        };
+        let mut files = Vec::new();
+        if self.firmware == Firmware::Uefi {
+            let [code, variables] =
+                ovmf().ok_or("OVMF is not installed: apt-get install ovmf".to_owned())?;
+            fs::copy(variables, home.variables()).map_err(io)?;
+            files.push(code);
+        }
+        let guest = self.guest();
+        let start = Start {
+            name: self.name,
+            guest: &guest,
+            home,
+            volumes,
+            taps: &[],
+            has_kvm: guest_role::has_kvm(),
+            arrives: false,
+        };
+        let mut arguments = arguments(&start);
+        // Nobody continues it.
+        arguments.retain(|one| one != "-S");
+        // A card of its own, which leads nowhere: systems wait for one.
+        let card = [
+            "-netdev",
+            "user,id=trial,restrict=on",
+            "-device",
+            "virtio-net-pci,netdev=trial,romfile=",
+        ];
+        arguments.extend(card.map(OsString::from));
+        let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        let ruleset = guest_role::confine(home.path(), &files).map_err(io)?;
+        let program = guest_role::program();
+        let process = Process::start(&program, arguments, (home, &lock), &[], ruleset);
+        Ok(process.map_err(io)?)
+    }
+
+    fn watch(
+        &self,
+        home: &Home,
+        process: &Process,
+        runner: &Runner,
+        begun: Instant,
+    ) -> Result<(), Stopped> {
+        let mut told = begun;
+        loop {
+            let text = fs::read(home.log()).unwrap_or_default();
+            let end =
+                String::from_utf8_lossy(&text[text.len().saturating_sub(END_BYTES)..]).into_owned();
+            match look(&end) {
+                Seen::Login => return Ok(()),
+                Seen::Failure(words) => return Err(failed(&format!("\"{words}\""), &end).into()),
+                Seen::Nothing => {}
+            }
+            if process.has_ended() {
+                let words = fs::read_to_string(home.words()).unwrap_or_default();
+                return Err(failed(&format!("QEMU ended: {}", words.trim()), &end).into());
+            }
+            if begun.elapsed() >= self.limit {
+                let words = format!("no login prompt within {} s", self.limit.as_secs());
+                return Err(failed(&words, &end).into());
+            }
+            if let Some(signal) = runner.signal() {
+                return Err(Stopped::By(signal));
+            }
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                let line = last_lines(&end, 1);
+                // Without a reader it goes on.
+                let _ = writeln!(stderr(), "  {} s:{line}", begun.elapsed().as_secs());
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+}
+
+/// The name of a volume in the test boot.
+fn volume(index: usize) -> String {
+    format!("disk{index}")
+}
+
+fn failed(why: &str, terminal: &str) -> String {
+    let lines = last_lines(terminal, LINES_SHOWN);
+    format!(
+        "the test boot failed: {why}. The end of its serial terminal:{lines}\nThe volume was not touched"
+    )
+}
+
+/// Bytes of a line that are shown.
+const LINE_MAX: usize = 160;
+
+/// The last lines, without what a terminal would do.
+fn last_lines(text: &str, count: usize) -> String {
+    let plain = plain(text);
+    let lines = plain.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<&str> = lines.collect();
+    let from = lines.len().saturating_sub(count);
+    let separator = if count == 1 { " " } else { "\n  " };
+    let short = |line: &&str| line.chars().take(LINE_MAX).collect::<String>();
+    lines[from..]
+        .iter()
+        .map(|line| format!("{separator}{}", short(line)))
+        .collect()
+}
+
+/// Leaves out the control sequences of terminals (ECMA-48, section 5.4).
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut signs = text.chars();
+    while let Some(sign) = signs.next() {
+        match sign {
+            '\x1b' => pass_sequence(&mut signs),
+            '\r' | '\n' => plain.push('\n'),
+            sign if !sign.is_control() => plain.push(sign),
+            _ => {}
+        }
+    }
+    plain
+}
+
+/// Passes over a control sequence, behind its first sign.
+fn pass_sequence(signs: &mut std::str::Chars<'_>) {
+    if signs.next() == Some('[') {
+        // Up to the final byte.
+        signs.find(|sign| ('@'..='~').contains(sign));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_seen_at_the_end_and_a_failure_anywhere() {
+        for (text, seen) in [
+            (
+                "Debian GNU/Linux 12 mail ttyS0\r\n\r\nmail login: ",
+                Seen::Login,
+            ),
+            ("mail login: \r\n\r\n", Seen::Login),
+            ("mail login: root\r\nPassword: ", Seen::Nothing),
+            ("Starting login: service\nok", Seen::Nothing),
+            (
+                "x\n[ 1.2] Kernel panic - not syncing: VFS\n",
+                Seen::Failure("Kernel panic"),
+            ),
+            (
+                "ALERT!  UUID=1 does not exist.\n(initramfs) ",
+                Seen::Failure("(initramfs)"),
+            ),
+            ("", Seen::Nothing),
+        ] {
+            assert_eq!(look(text), seen, "{text:?}");
+        }
+        assert_eq!(last_lines("a\n\x1b[5;80H\x1b[7mb\x1b[m\r\n\n", 1), " b");
+        assert_eq!(last_lines("a\x1b[", 1), " a");
+        assert_eq!(last_lines("a\nb\n", 5), "\n  a\n  b");
+    }
+}

@@ -1,0 +1,410 @@
+//! What is done to the copy of a guest of Xen.
+
+use super::super::inside::Inside;
+use super::super::look::{self, Place};
+use super::super::run::{Runner, program};
+use super::super::workshop::Workshop;
+use super::super::{grub, server};
+use super::{Looked, say};
+use crate::command::volume::transfer::Stopped;
+use guest::config::Firmware;
+use guest::image::boot::{self, Menu};
+use guest::image::system;
+use guest::image::xen::plan::{Choice, Found, Linux, Maker, Plan, Seen, is_swap};
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Words of the new kernel's command line: cards keep the names that Xen's had.
+const APPEND: &str = "net.ifnames=0 biosdevname=0";
+/// A file with settings of initramfs-tools, read behind those of the system.
+const INITRAMFS: &str = "/etc/initramfs-tools/conf.d/zz-evenkeel";
+/// Capabilities that programs of the image have: those over files.
+const CAPABILITIES: [&str; 5] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_SETFCAP",
+];
+
+/// Makes the new disks, and returns their files.
+///
+/// # Errors
+/// A copy fails, or it is interrupted.
+pub fn copies(
+    looked: &Looked,
+    plan: &Plan,
+    shop: &Workshop,
+    runner: &Runner,
+) -> Result<Vec<PathBuf>, Stopped> {
+    let mut disks = Vec::new();
+    for (index, target) in plan.targets.iter().enumerate() {
+        let path = shop.path().join(format!("disk-{index}.raw"));
+        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+        let disk = File::options()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(failed)?;
+        disk.set_len(target.size).map_err(failed)?;
+        let parts: Vec<&Seen> = target
+            .parts
+            .iter()
+            .map(|part| &looked.seen[*part])
+            .collect();
+        let mut places: Vec<(u64, u64)> = parts.iter().map(|part| (0, part.size)).collect();
+        if target.wraps {
+            let sizes: Vec<(u64, bool)> = parts
+                .iter()
+                .map(|part| (part.size, is_swap(part)))
+                .collect();
+            let (partitions, _) = boot::place(&sizes).map_err(|error| error.to_string())?;
+            let table = boot::table(&partitions).map_err(|error| error.to_string())?;
+            disk.write_all_at(&table, 0).map_err(failed)?;
+            places = partitions.iter().map(|one| (one.begin, one.size)).collect();
+        }
+        for (part, (begin, size)) in target.parts.iter().zip(places) {
+            copy(&looked.files[*part], &path, (begin, size), runner)?;
+        }
+        disks.push(path);
+    }
+    Ok(disks)
+}
+
+/// Copies a raw disk into a place of another one.
+fn copy(from: &Path, to: &Path, (begin, size): (u64, u64), runner: &Runner) -> Result<(), Stopped> {
+    say(&format!("copying {}", from.display()));
+    let name = to
+        .to_str()
+        .ok_or("a name that is not UTF-8".to_owned())?
+        .replace(',', ",,");
+    let node = server::file(from)?;
+    let source = serde_json::json!({"driver": "raw", "file": node});
+    let mut convert = program("qemu-img");
+    convert.args([
+        "convert",
+        "-p",
+        "-n",
+        "--target-is-zero",
+        "--target-image-opts",
+    ]);
+    convert.arg(format!("json:{source}"));
+    convert.arg(format!(
+        "driver=raw,offset={begin},size={size},file.driver=file,file.filename={name}"
+    ));
+    // A line for each tenth.
+    let shown = Cell::new(0_u32);
+    let progress = |line: &str| {
+        let percent = line
+            .trim()
+            .trim_start_matches('(')
+            .split(['.', '/'])
+            .next()?;
+        let tenth = percent.parse::<u32>().ok()? / 10;
+        (tenth > shown.replace(tenth.max(shown.get()))).then(|| format!("{} %", tenth * 10))
+    };
+    runner.shown(&mut convert, progress).map(|_| ())
+}
+
+/// A place on the new disks.
+struct Spot {
+    disk: usize,
+    found: Found,
+    size: u64,
+}
+
+/// Where a file system of the old disks is on the new ones.
+fn spot(looked: &Looked, plan: &Plan, (index, inner): (usize, usize)) -> Option<Spot> {
+    let disk = plan
+        .targets
+        .iter()
+        .position(|target| target.parts.contains(&index))?;
+    let target = &plan.targets[disk];
+    let seen = &looked.seen[index];
+    let mut found = seen.found.get(inner)?.clone();
+    let size = seen.size.saturating_sub(found.begin);
+    if target.wraps {
+        let sizes = target
+            .parts
+            .iter()
+            .map(|part| (looked.seen[*part].size, is_swap(&looked.seen[*part])));
+        let (partitions, _) = boot::place(&sizes.collect::<Vec<_>>()).ok()?;
+        let place = target.parts.iter().position(|part| *part == index)?;
+        found.begin += partitions.get(place)?.begin;
+    }
+    Some(Spot { disk, found, size })
+}
+
+/// The tree of the guest while it is changed.
+struct Tree {
+    root: Inside,
+    /// `/boot`, where it is a file system of its own.
+    boot: Option<Inside>,
+}
+
+impl Tree {
+    /// The file system that GRUB reads, and the directory of kernels there.
+    fn kernels(&self) -> (&Inside, &'static str) {
+        match &self.boot {
+            Some(boot) => (boot, ""),
+            None => (&self.root, "/boot"),
+        }
+    }
+}
+
+/// Changes the Linux on the new disks, so that it boots there.
+///
+/// # Errors
+/// A step fails, or it is interrupted.
+pub fn linux(
+    looked: &Looked,
+    plan: &Plan,
+    linux: &Linux,
+    (disks, shop, runner): (&[PathBuf], &Workshop, &Runner),
+) -> Result<(), Stopped> {
+    let lost = || "the root file system is not on a disk of the plan".to_owned();
+    let root = spot(looked, plan, linux.root).ok_or_else(lost)?;
+    let boot = linux
+        .traits
+        .boot
+        .and_then(|place| spot(looked, plan, place));
+    let at = shop.directory("root")?;
+    let at_boot = shop.directory("boot")?;
+    let mounted = |spot: &Spot, at: &Path| {
+        let place = Place {
+            path: &disks[spot.disk],
+            found: &spot.found,
+            size: spot.size,
+        };
+        look::mount(runner, &place, at, true)
+    };
+    mounted(&root, &at)?;
+    if let Some(boot) = &boot {
+        mounted(boot, &at_boot)?;
+    }
+    let tree = Tree {
+        root: Inside::open(&at)?,
+        boot: boot.as_ref().map(|_| Inside::open(&at_boot)).transpose()?,
+    };
+    files(&tree.root, looked, linux)?;
+    let choice = plan
+        .kernel
+        .as_ref()
+        .ok_or("no kernel was found".to_owned())?;
+    let append = system::command_line(&looked.domain.boot.extra);
+    let append = format!("{APPEND} {append}").trim_end().to_owned();
+    let initrd = initial_disk(&tree, choice, linux, looked, runner)?;
+    let menu = Menu {
+        title: linux.title.clone(),
+        kernel: format!("{}/vmlinuz-{}", tree.kernels().1, choice.version),
+        initrd: initrd.map(|name| format!("{}/{name}", tree.kernels().1)),
+        root: root.found.uuid.clone(),
+        append: append.clone(),
+    };
+    menus(&tree, &menu, &append)?;
+    drop(tree);
+    if boot.is_some() {
+        look::unmount(runner, &at_boot)?;
+    }
+    look::unmount(runner, &at)?;
+    if plan.draft.firmware == Firmware::Bios {
+        loader(
+            looked,
+            plan,
+            boot.as_ref().unwrap_or(&root),
+            boot.is_some(),
+            (disks, shop, runner),
+        )?;
+    }
+    Ok(())
+}
+
+/// The files of the system.
+fn files(inside: &Inside, looked: &Looked, linux: &Linux) -> Result<(), String> {
+    say("fstab, terminals and names of cards");
+    let change = |path: &str, change: &dyn Fn(&str) -> String| -> Result<(), String> {
+        let Some(text) = inside.text(path) else {
+            return Ok(());
+        };
+        let new = change(&text);
+        if new == text {
+            return Ok(());
+        }
+        inside.keep(path)?;
+        inside.write(path, new.as_bytes())
+    };
+    let uuids = look::uuids(&looked.domain.disks, &looked.seen);
+    change("/etc/fstab", &|text| system::fstab(text, &uuids).text)?;
+    change("/etc/inittab", &system::inittab)?;
+    change("/etc/securetty", &|text| system::with_line(text, "ttyS0"))?;
+    for unit in ["serial-getty@hvc0.service", "getty@hvc0.service"] {
+        let path = format!("/etc/systemd/system/getty.target.wants/{unit}");
+        if inside.is_named(&path) {
+            inside.remove(&path)?;
+        }
+    }
+    // Upstart.
+    if let Some(text) = inside.text("/etc/init/hvc0.conf") {
+        inside.write(
+            "/etc/init/ttyS0.conf",
+            text.replace("hvc0", "ttyS0").as_bytes(),
+        )?;
+        inside.set_aside("/etc/init/hvc0.conf")?;
+    }
+    linux
+        .traits
+        .net_rules
+        .iter()
+        .try_for_each(|path| inside.set_aside(path))
+}
+
+/// Makes the initial RAM disk, and returns its name; None: no program of the image makes one.
+fn initial_disk(
+    tree: &Tree,
+    choice: &Choice,
+    linux: &Linux,
+    looked: &Looked,
+    runner: &Runner,
+) -> Result<Option<String>, Stopped> {
+    let version = &choice.version;
+    let (boot, directory) = tree.kernels();
+    if let Some(kernel) = looked
+        .domain
+        .boot
+        .kernel
+        .as_ref()
+        .filter(|_| choice.from_host)
+    {
+        let bytes = fs::read(kernel).map_err(|error| format!("{}: {error}", kernel.display()))?;
+        boot.write(&format!("{directory}/vmlinuz-{version}"), &bytes)?;
+    }
+    let names = [
+        format!("initrd.img-{version}"),
+        format!("initramfs-{version}.img"),
+    ];
+    let there = |name: &&String| boot.has(&format!("{directory}/{name}"));
+    let words = match linux.maker {
+        Maker::InitramfsTools => {
+            let modules = "/etc/initramfs-tools/modules";
+            let text = tree.root.text(modules).unwrap_or_default();
+            tree.root
+                .write(modules, system::modules(&text).as_bytes())?;
+            tree.root.directory("/etc/initramfs-tools/conf.d")?;
+            // The host of the build has other devices, and swap of the old machine is not resumed from.
+            tree.root.write(INITRAMFS, b"MODULES=most\nRESUME=none\n")?;
+            // It does not replace one that it did not make.
+            if there(&&names[0]) {
+                boot.set_aside(&format!("{directory}/{}", names[0]))?;
+            }
+            vec![
+                "update-initramfs".to_owned(),
+                "-c".to_owned(),
+                "-k".to_owned(),
+                version.clone(),
+            ]
+        }
+        Maker::Dracut => {
+            let drivers = system::DRIVERS.join(" ");
+            let path = format!("/boot/{}", names[1]);
+            [
+                "dracut",
+                "--force",
+                "--no-hostonly",
+                "--add-drivers",
+                &drivers,
+                &path,
+                version,
+            ]
+            .map(str::to_owned)
+            .into()
+        }
+        Maker::None => return Ok(names.iter().find(there).cloned()),
+    };
+    say(&format!("initial RAM disk of {version}"));
+    runner.run(&mut sandbox(tree, &words))?;
+    match names.iter().find(there) {
+        Some(name) => Ok(Some(name.clone())),
+        None => Err(format!("{} has made no initial RAM disk for {version}", words[0]).into()),
+    }
+}
+
+/// A program of the image: with its files alone, without devices, network and rights beyond files.
+fn sandbox(tree: &Tree, words: &[String]) -> Command {
+    let mut bwrap = program("bwrap");
+    bwrap.args([
+        "--unshare-ipc",
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-uts",
+        "--die-with-parent",
+    ]);
+    bwrap.arg("--new-session").args(["--cap-drop", "ALL"]);
+    for capability in CAPABILITIES {
+        bwrap.args(["--cap-add", capability]);
+    }
+    bwrap.arg("--bind").arg(tree.root.path()).arg("/");
+    if let Some(boot) = &tree.boot {
+        bwrap.arg("--bind").arg(boot.path()).arg("/boot");
+    }
+    bwrap.args([
+        "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--chdir", "/", "--",
+    ]);
+    bwrap.args(words);
+    bwrap
+}
+
+/// GRUB's directory: the menu, and the modules of the host.
+fn menus(tree: &Tree, menu: &Menu, append: &str) -> Result<(), String> {
+    let (inside, directory) = tree.kernels();
+    let grub = format!("{directory}/grub");
+    inside.directory(&grub)?;
+    inside.keep(&format!("{grub}/grub.cfg"))?;
+    inside.write(&format!("{grub}/grub.cfg"), menu.text().as_bytes())?;
+    grub::copy_modules(inside, &grub)?;
+    let default = "/etc/default/grub";
+    if let Some(text) = tree.root.text(default) {
+        tree.root.keep(default)?;
+        tree.root
+            .write(default, system::default_grub(&text, append).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// GRUB before the first partition of the disk that has its directory.
+fn loader(
+    looked: &Looked,
+    plan: &Plan,
+    home: &Spot,
+    is_boot: bool,
+    (disks, shop, runner): (&[PathBuf], &Workshop, &Runner),
+) -> Result<(), Stopped> {
+    say("GRUB");
+    let target = &plan.targets[home.disk];
+    let first = match target.wraps {
+        true => boot::FIRST_BYTES,
+        false => {
+            let found = target
+                .parts
+                .iter()
+                .flat_map(|part| &looked.seen[*part].found);
+            found
+                .map(|found| found.begin)
+                .min()
+                .unwrap_or(boot::FIRST_BYTES)
+        }
+    };
+    let disk = File::options()
+        .read(true)
+        .write(true)
+        .open(&disks[home.disk]);
+    let disk = disk.map_err(|error| error.to_string())?;
+    let home = grub::Home {
+        uuid: &home.found.uuid,
+        system: &home.found.system,
+        directory: if is_boot { "/grub" } else { "/boot/grub" },
+    };
+    grub::embed(runner, shop.path(), &disk, &home, first)
+}

@@ -1,0 +1,278 @@
+//! How a disk boots by the BIOS: a partition table (MBR) and GRUB between it and the first
+//! partition. GRUB's own programs want a block device, and a loop device for each partition;
+//! `grub-mkimage` wants neither, and what remains is to place its two images:
+//!
+//! - `boot.img` is the code of the first sector (440 bytes). It loads sector 1.
+//! - `core.img` begins at sector 1, and knows its own length.
+//!
+//! GRUB manual, "BIOS installation" and "Images".
+
+use std::fmt::Write;
+
+/// Bytes of a sector.
+pub const SECTOR_BYTES: u64 = 512;
+/// Where a first partition begins, as programs have placed it since 2009.
+pub const FIRST_BYTES: u64 = 1 << 20;
+/// Bytes of code in the first sector, before the signature of the disk.
+const CODE_BYTES: usize = 440;
+/// Where the table is in it.
+const TABLE: usize = 446;
+/// The partitions that it has.
+const PARTITIONS_MAX: usize = 4;
+/// What the cylinders of a partition say where they cannot say it.
+const NO_CYLINDER: [u8; 3] = [0xfe, 0xff, 0xff];
+
+/// Modules that are within `core.img`: what finds the partition with GRUB's directory. Beside
+/// them it needs the one of the file system there.
+pub const MODULES: [&str; 4] = ["biosdisk", "part_msdos", "part_gpt", "search_fs_uuid"];
+
+/// Why GRUB cannot be placed, or partitions have no table.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BootError {
+    /// No module of GRUB reads it.
+    #[error("GRUB's directory is on {0}: only ext2, ext3, ext4, XFS and btrfs are supported")]
+    System(String),
+    /// `boot.img` is not what it should be.
+    #[error("boot.img of GRUB has {0} bytes instead of 512")]
+    Image(usize),
+    /// `core.img` does not fit.
+    #[error(
+        "GRUB needs {needs} bytes behind the first sector, and the first partition begins after {has}"
+    )]
+    Gap {
+        /// Bytes of `core.img`.
+        needs: u64,
+        /// Bytes between the first sector and the first partition.
+        has: u64,
+    },
+    /// A table has four.
+    #[error("{0} partitions: a partition table (MBR) has at most {PARTITIONS_MAX}")]
+    Partitions(usize),
+    /// Sectors are counted with 32 bits.
+    #[error("a disk of {0} bytes: a partition table (MBR) has room for 2 TiB")]
+    Large(u64),
+}
+
+/// A partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Partition {
+    /// Where it begins, bytes.
+    pub begin: u64,
+    /// Its size, bytes.
+    pub size: u64,
+    /// It holds swap.
+    pub is_swap: bool,
+}
+
+/// Places partitions of these sizes behind one another, each at a MiB. Returns them, and the size
+/// of the disk.
+///
+/// # Errors
+/// There are too many, or they are too large.
+pub fn place(sizes: &[(u64, bool)]) -> Result<(Vec<Partition>, u64), BootError> {
+    if sizes.len() > PARTITIONS_MAX {
+        return Err(BootError::Partitions(sizes.len()));
+    }
+    let mut at = FIRST_BYTES;
+    let mut placed = Vec::new();
+    for (size, is_swap) in sizes {
+        let size = size.div_ceil(SECTOR_BYTES).saturating_mul(SECTOR_BYTES);
+        placed.push(Partition {
+            begin: at,
+            size,
+            is_swap: *is_swap,
+        });
+        let end = at.saturating_add(size);
+        at = end.div_ceil(FIRST_BYTES).saturating_mul(FIRST_BYTES);
+    }
+    match at / SECTOR_BYTES <= u64::from(u32::MAX) {
+        true => Ok((placed, at)),
+        false => Err(BootError::Large(at)),
+    }
+}
+
+/// Returns the first sector with a table of these partitions. The first that is not swap is
+/// active.
+///
+/// # Errors
+/// There are too many, or they are too large.
+pub fn table(partitions: &[Partition]) -> Result<[u8; 512], BootError> {
+    if partitions.len() > PARTITIONS_MAX {
+        return Err(BootError::Partitions(partitions.len()));
+    }
+    let mut sector = [0; 512];
+    let active = partitions.iter().position(|one| !one.is_swap);
+    for (index, one) in partitions.iter().enumerate() {
+        let sectors =
+            |bytes: u64| u32::try_from(bytes / SECTOR_BYTES).map_err(|_| BootError::Large(bytes));
+        let mut entry = [0_u8; 16];
+        entry[0] = if active == Some(index) { 0x80 } else { 0 };
+        entry[1..4].copy_from_slice(&NO_CYLINDER);
+        entry[4] = if one.is_swap { 0x82 } else { 0x83 };
+        entry[5..8].copy_from_slice(&NO_CYLINDER);
+        entry[8..12].copy_from_slice(&sectors(one.begin)?.to_le_bytes());
+        entry[12..16].copy_from_slice(&sectors(one.size)?.to_le_bytes());
+        let at = TABLE + index * entry.len();
+        sector[at..at + entry.len()].copy_from_slice(&entry);
+    }
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    Ok(sector)
+}
+
+/// Returns the beginning of a disk with GRUB: its first sector with the code, and `core.img`.
+///
+/// # Errors
+/// The images do not fit.
+pub fn embed(
+    first: &[u8; 512],
+    boot: &[u8],
+    core: &[u8],
+    first_partition: u64,
+) -> Result<Vec<u8>, BootError> {
+    if boot.len() != first.len() {
+        return Err(BootError::Image(boot.len()));
+    }
+    let has = first_partition.saturating_sub(SECTOR_BYTES);
+    if core.len() as u64 > has {
+        let needs = core.len() as u64;
+        return Err(BootError::Gap { needs, has });
+    }
+    let mut bytes = first.to_vec();
+    bytes[..CODE_BYTES].copy_from_slice(&boot[..CODE_BYTES]);
+    bytes[510..].copy_from_slice(&[0x55, 0xaa]);
+    bytes.extend_from_slice(core);
+    Ok(bytes)
+}
+
+/// Returns the module for a file system, as `blkid` calls it.
+///
+/// # Errors
+/// There is none that is known.
+pub fn module(system: &str) -> Result<&'static str, BootError> {
+    match system {
+        "ext2" | "ext3" | "ext4" => Ok("ext2"),
+        "xfs" => Ok("xfs"),
+        "btrfs" => Ok("btrfs"),
+        _ => Err(BootError::System(system.to_owned())),
+    }
+}
+
+/// Returns the commands within `core.img`: they find the file system with this UUID.
+pub fn early(uuid: &str, directory: &str) -> String {
+    format!("search.fs_uuid {uuid} root\nset prefix=($root){directory}\n")
+}
+
+/// What boots.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Menu {
+    /// The name of the system.
+    pub title: String,
+    /// The kernel, as a path within its file system.
+    pub kernel: String,
+    /// The initial RAM disk.
+    pub initrd: Option<String>,
+    /// The UUID of the root file system.
+    pub root: String,
+    /// Further words of the kernel's command line.
+    pub append: String,
+}
+
+impl Menu {
+    /// Returns `grub.cfg`. GRUB and the kernel use the serial terminal as well.
+    pub fn text(&self) -> String {
+        let title = self.title.replace(['\'', '\n'], " ");
+        let append = match self.append.as_str() {
+            "" => String::new(),
+            append => format!(" {append}"),
+        };
+        let mut text = format!(
+            "serial --unit=0 --speed=115200\nterminal_input console serial\nterminal_output console serial\n\
+             set default=0\nset timeout_style=hidden\nset timeout=2\nmenuentry '{title}' {{\n\tlinux {} root=UUID={} ro console=tty0 \
+             console=ttyS0,115200{append}\n",
+            self.kernel, self.root
+        );
+        if let Some(initrd) = &self.initrd {
+            let _ = writeln!(text, "\tinitrd {initrd}");
+        }
+        text + "}\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_follow_one_another_at_whole_mebibytes() {
+        let (placed, size) = place(&[(1_000_000, true), (3 << 20, false)]).unwrap();
+        assert_eq!((placed[0].begin, placed[0].size), (1 << 20, 1_000_448));
+        assert_eq!((placed[1].begin, placed[1].size), (2 << 20, 3 << 20));
+        assert_eq!(size, 5 << 20);
+        let five = [(512, false); 5];
+        assert_eq!(place(&five), Err(BootError::Partitions(5)));
+        assert!(matches!(
+            place(&[(3 << 40, false)]),
+            Err(BootError::Large(_))
+        ));
+        assert!(matches!(
+            place(&[(u64::MAX, false)]),
+            Err(BootError::Large(_))
+        ));
+    }
+
+    #[test]
+    fn the_table_has_them_and_the_first_system_is_active() {
+        let (placed, _) = place(&[(1 << 20, true), (3 << 20, false)]).unwrap();
+        let sector = table(&placed).unwrap();
+        let entry = |index: usize| &sector[446 + 16 * index..][..16];
+        assert_eq!(entry(0)[..5], [0, 0xfe, 0xff, 0xff, 0x82]);
+        assert_eq!(entry(1)[..5], [0x80, 0xfe, 0xff, 0xff, 0x83]);
+        assert_eq!(entry(1)[8..], [0, 16, 0, 0, 0, 24, 0, 0]);
+        assert_eq!(entry(2), [0; 16]);
+        assert_eq!(sector[510..], [0x55, 0xaa]);
+    }
+
+    #[test]
+    fn grub_leaves_the_table_and_does_not_reach_into_a_partition() {
+        let (placed, _) = place(&[(1 << 20, false)]).unwrap();
+        let first = table(&placed).unwrap();
+        let bytes = embed(&first, &[7; 512], &[9; 700], FIRST_BYTES).unwrap();
+        assert_eq!(bytes.len(), 512 + 700);
+        assert_eq!((bytes[0], bytes[439], bytes[512]), (7, 7, 9));
+        assert_eq!(bytes[440..512], first[440..]);
+        let gap = embed(&first, &[7; 512], &[9; 700], 1024);
+        assert_eq!(
+            gap,
+            Err(BootError::Gap {
+                needs: 700,
+                has: 512
+            })
+        );
+        assert_eq!(
+            embed(&first, &[7; 440], &[], 1024),
+            Err(BootError::Image(440))
+        );
+    }
+
+    #[test]
+    fn a_menu_names_the_root_by_its_uuid_and_the_serial_terminal() {
+        let mut menu = Menu {
+            title: "it's".to_owned(),
+            kernel: "/boot/vmlinuz-6.1".to_owned(),
+            initrd: Some("/boot/initrd.img-6.1".to_owned()),
+            root: "8ce9".to_owned(),
+            append: "quiet".to_owned(),
+        };
+        let text = menu.text();
+        let line = "\tlinux /boot/vmlinuz-6.1 root=UUID=8ce9 ro console=tty0 console=ttyS0,115200 quiet\n\
+                    \tinitrd /boot/initrd.img-6.1\n}\n";
+        assert!(
+            text.ends_with(line) && text.contains("menuentry 'it s' {"),
+            "{text}"
+        );
+        menu.initrd = None;
+        assert!(!menu.text().contains("initrd"));
+        assert_eq!(module("ext3"), Ok("ext2"));
+        assert_eq!(module("ntfs"), Err(BootError::System("ntfs".to_owned())));
+    }
+}

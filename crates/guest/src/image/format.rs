@@ -1,0 +1,273 @@
+//! What an image is, by its first bytes and never by its name, and which other files it names: a
+//! backing file, a parent or extents. A hostile image names files of the host to have them copied
+//! into a guest.
+//!
+//! Layouts: QEMU's `docs/interop/qcow2.txt`; VMware's "Virtual Disk Format 5.0".
+
+use std::fmt;
+
+/// Bytes of an image that have to be given: the start of it.
+pub const HEAD_BYTES: usize = 1 << 20;
+/// Bytes of a name in an image.
+const NAME_MAX: usize = 1023;
+/// Files that one image may name.
+const NAMES_MAX: usize = 64;
+/// An incompatible feature of qcow2: the data is in another file.
+const EXTERNAL_DATA: u64 = 1 << 2;
+/// The parent of a disk of VMware that has none.
+const NO_PARENT: &str = "ffffffff";
+
+/// The format of an image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// The bytes of the disk.
+    Raw,
+    /// A format that QEMU's block layer reads, by its name there.
+    Driver(&'static str),
+    /// An appliance: a tar archive with an OVF and disks.
+    Ova,
+    /// Compressed, with the program that reads it.
+    Compressed(&'static str),
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Format::Raw => f.write_str("raw"),
+            Format::Driver(driver) => f.write_str(driver),
+            Format::Ova => f.write_str("ova"),
+            Format::Compressed(program) => write!(f, "compressed by {program}"),
+        }
+    }
+}
+
+/// What an image begins with: where, the bytes, and what it is.
+const SIGNATURES: [(usize, &[u8], Format); 11] = [
+    (0, b"QFI\xfb", Format::Driver("qcow2")),
+    (0, b"KDMV", Format::Driver("vmdk")),
+    (0, b"COWD", Format::Driver("vmdk")),
+    (0, b"# Disk DescriptorFile", Format::Driver("vmdk")),
+    (64, b"\x7f\x10\xda\xbe", Format::Driver("vdi")),
+    (0, b"conectix", Format::Driver("vpc")),
+    (0, b"vhdxfile", Format::Driver("vhdx")),
+    (257, b"ustar", Format::Ova),
+    (0, b"\x1f\x8b\x08", Format::Compressed("gzip")),
+    (0, b"\xfd7zXZ\0", Format::Compressed("xz")),
+    (0, b"\x28\xb5\x2f\xfd", Format::Compressed("zstd")),
+];
+
+/// Returns the format of an image that begins with `head`.
+pub fn detect(head: &[u8]) -> Format {
+    let fits = |(at, bytes, _): &&(usize, &[u8], Format)| {
+        head.get(*at..).is_some_and(|rest| rest.starts_with(bytes))
+    };
+    let found = SIGNATURES.iter().find(fits);
+    found.map_or(Format::Raw, |(_, _, format)| *format)
+}
+
+/// Why an image is refused.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum FormatError {
+    /// It is shorter than its header.
+    #[error("the image is cut: its header has {0} bytes")]
+    Cut(usize),
+    /// It says where its descriptor is, and that is not at its beginning.
+    #[error("the descriptor of the image is not within its first MiB")]
+    Descriptor,
+    /// Only with its key.
+    #[error("the image is encrypted: decrypt it first (`qemu-img convert`)")]
+    Encrypted,
+    /// It names too many files.
+    #[error("the image names more than {NAMES_MAX} other files")]
+    Names,
+}
+
+/// Returns the files that an image names beside itself, as it has them.
+///
+/// # Errors
+/// Its header cannot be understood.
+pub fn references(format: Format, head: &[u8]) -> Result<Vec<String>, FormatError> {
+    match format {
+        Format::Driver("qcow2") => of_qcow2(head),
+        Format::Driver("vmdk") => of_vmdk(head),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// `N` bytes at this place.
+fn bytes<const N: usize>(head: &[u8], at: usize) -> Result<[u8; N], FormatError> {
+    let found = at.checked_add(N).and_then(|end| head.get(at..end));
+    let found = found.and_then(|found| found.try_into().ok());
+    found.ok_or(FormatError::Cut(head.len()))
+}
+
+fn of_qcow2(head: &[u8]) -> Result<Vec<String>, FormatError> {
+    let version = u32::from_be_bytes(bytes(head, 4)?);
+    let backing = u64::from_be_bytes(bytes(head, 8)?);
+    let length = u32::from_be_bytes(bytes(head, 16)?) as usize;
+    if u32::from_be_bytes(bytes(head, 32)?) != 0 {
+        return Err(FormatError::Encrypted);
+    }
+    let mut names = Vec::new();
+    if backing != 0 {
+        let at = usize::try_from(backing).map_err(|_| FormatError::Descriptor)?;
+        let end = at.saturating_add(length.min(NAME_MAX));
+        let name = head.get(at..end).ok_or(FormatError::Descriptor)?;
+        names.push(String::from_utf8_lossy(name).into_owned());
+    }
+    if version >= 3 && u64::from_be_bytes(bytes(head, 72)?) & EXTERNAL_DATA != 0 {
+        names.push("an external data file".to_owned());
+    }
+    Ok(names)
+}
+
+fn of_vmdk(head: &[u8]) -> Result<Vec<String>, FormatError> {
+    if head.starts_with(b"COWD") {
+        return Ok(Vec::new());
+    }
+    if !head.starts_with(b"KDMV") {
+        return described(head, true);
+    }
+    let capacity = u64::from_le_bytes(bytes(head, 12)?);
+    let sectors = |at| bytes(head, at).map(u64::from_le_bytes);
+    let (offset, length) = (sectors(28)?, sectors(36)?);
+    if offset == 0 {
+        return Ok(Vec::new());
+    }
+    let place = |sectors: u64| {
+        sectors
+            .checked_mul(512)
+            .and_then(|at| usize::try_from(at).ok())
+    };
+    let begin = place(offset).ok_or(FormatError::Descriptor)?;
+    let end = begin.saturating_add(place(length).unwrap_or(usize::MAX));
+    let end = end.min(head.len());
+    let text = head.get(begin..end).ok_or(FormatError::Descriptor)?;
+    // Without a capacity the extents of the descriptor are what is read.
+    described(text, capacity == 0)
+}
+
+/// What a descriptor names: its parent, and where they are read its extents.
+fn described(text: &[u8], has_extents: bool) -> Result<Vec<String>, FormatError> {
+    let text = String::from_utf8_lossy(text);
+    let mut names = Vec::new();
+    for line in text.lines() {
+        let line = line.trim_matches([' ', '\t', '\r', '\0']);
+        let value = |key: &str| {
+            let (name, value) = line.split_once('=')?;
+            let is_key = name.trim().eq_ignore_ascii_case(key);
+            is_key.then(|| value.trim().trim_matches('"').to_owned())
+        };
+        let parent = value("parentCID").filter(|id| !id.eq_ignore_ascii_case(NO_PARENT));
+        names.extend(parent.map(|id| format!("a parent with the content id {id}")));
+        names.extend(value("parentFileNameHint"));
+        let word = line.split_whitespace().next().unwrap_or_default();
+        if has_extents && ["RW", "RDONLY", "NOACCESS"].contains(&word) {
+            names.extend(line.split('"').nth(1).map(str::to_owned));
+        }
+        if names.len() > NAMES_MAX {
+            return Err(FormatError::Names);
+        }
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A header of qcow2, version 3.
+    fn qcow2(backing: &str, incompatible: u64) -> Vec<u8> {
+        let mut head = vec![0; 512];
+        head[..4].copy_from_slice(b"QFI\xfb");
+        head[4..8].copy_from_slice(&3_u32.to_be_bytes());
+        if !backing.is_empty() {
+            head[8..16].copy_from_slice(&256_u64.to_be_bytes());
+            head[16..20].copy_from_slice(&(backing.len() as u32).to_be_bytes());
+            head[256..256 + backing.len()].copy_from_slice(backing.as_bytes());
+        }
+        head[72..80].copy_from_slice(&incompatible.to_be_bytes());
+        head
+    }
+
+    fn vmdk(capacity: u64, descriptor: &str) -> Vec<u8> {
+        let mut head = vec![0; 512];
+        head[..4].copy_from_slice(b"KDMV");
+        head[12..20].copy_from_slice(&capacity.to_le_bytes());
+        head[28..36].copy_from_slice(&1_u64.to_le_bytes());
+        head[36..44].copy_from_slice(&20_u64.to_le_bytes());
+        head.extend_from_slice(descriptor.as_bytes());
+        head
+    }
+
+    #[test]
+    fn the_content_says_the_format() {
+        for (head, expected) in [
+            (qcow2("", 0), Format::Driver("qcow2")),
+            (vmdk(1, ""), Format::Driver("vmdk")),
+            (b"# Disk DescriptorFile\n".to_vec(), Format::Driver("vmdk")),
+            (b"vhdxfile".to_vec(), Format::Driver("vhdx")),
+            (b"\x1f\x8b\x08\0".to_vec(), Format::Compressed("gzip")),
+            (vec![0; 512], Format::Raw),
+            (Vec::new(), Format::Raw),
+        ] {
+            assert_eq!(detect(&head), expected);
+        }
+    }
+
+    #[test]
+    fn files_that_an_image_names_are_found() {
+        let found = |head: &[u8]| references(detect(head), head);
+        let names = |names: &[&str]| Ok(names.iter().map(|one| (*one).to_owned()).collect());
+        assert_eq!(found(&qcow2("", 0)), names(&[]));
+        assert_eq!(found(&qcow2("/etc/shadow", 0)), names(&["/etc/shadow"]));
+        let json = r#"json:{"driver":"file","filename":"/etc/shadow"}"#;
+        assert_eq!(found(&qcow2(json, 0)), names(&[json]));
+        assert_eq!(found(&qcow2("", 4)), names(&["an external data file"]));
+        let extents = "# Disk DescriptorFile\nversion=1\nparentCID=ffffffff\n\
+                       RW 8 FLAT \"/etc/shadow\" 0\nRW 8 SPARSE \"../b.vmdk\"\n";
+        assert_eq!(
+            found(extents.as_bytes()),
+            names(&["../b.vmdk", "/etc/shadow"])
+        );
+        // The extents of a descriptor within the disk are not read, unless it has no capacity.
+        assert_eq!(found(&vmdk(8, extents)), names(&[]));
+        assert_eq!(
+            found(&vmdk(0, extents)),
+            names(&["../b.vmdk", "/etc/shadow"])
+        );
+        let parent = "parentCID=12345678\r\nparentFileNameHint=\"/srv/a.vmdk\"\r\n";
+        let both = ["/srv/a.vmdk", "a parent with the content id 12345678"];
+        assert_eq!(found(&vmdk(8, parent)), names(&both));
+    }
+
+    #[test]
+    fn a_header_that_is_cut_or_points_out_of_reach_is_refused() {
+        let found = |head: &[u8]| references(detect(head), head);
+        assert_eq!(found(b"QFI\xfb\0\0\0\x03"), Err(FormatError::Cut(8)));
+        let mut far = qcow2("/etc/shadow", 0);
+        far[8..16].copy_from_slice(&u64::MAX.to_be_bytes());
+        assert_eq!(found(&far), Err(FormatError::Descriptor));
+        let mut encrypted = qcow2("", 0);
+        encrypted[35] = 2;
+        assert_eq!(found(&encrypted), Err(FormatError::Encrypted));
+        let mut far = vmdk(8, "");
+        far[28..36].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert_eq!(found(&far), Err(FormatError::Descriptor));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_understood_or_refused(
+            magic in prop::sample::select(vec![&b"QFI\xfb"[..], b"KDMV", b"# Disk DescriptorFile"]),
+            rest in prop::collection::vec(any::<u8>(), 0..600),
+        ) {
+            let head = [magic, &rest].concat();
+            // What it comes to is in the tables above.
+            let _ = references(detect(&head), &head);
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! An appliance (OVA): a tar archive with an OVF and its disks (DMTF DSP0243). Nothing is unpacked:
+//! a disk is read where it is in the archive, so names of members are compared and never used as
+//! paths.
+
+use crate::config::Firmware;
+use roxmltree::{Document, Node, ParsingOptions};
+use std::io::{self, Read, Seek};
+
+/// Members of an archive.
+const MEMBERS_MAX: usize = 256;
+/// Bytes of an OVF.
+pub const OVF_BYTES_MAX: u64 = 1 << 20;
+/// Nodes of its XML.
+const NODES_MAX: u32 = 20_000;
+/// Disks of a machine: those of a guest.
+const DISKS_MAX: usize = 16;
+/// Kinds of devices (CIM_ResourceAllocationSettingData).
+const PROCESSORS: &str = "3";
+const MEMORY: &str = "4";
+const DISK: &str = "17";
+
+/// A member of an archive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// Its name, as the archive has it.
+    pub name: String,
+    /// Where its bytes begin in the archive.
+    pub offset: u64,
+    /// How many there are.
+    pub size: u64,
+}
+
+/// A machine, as an OVF describes it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Machine {
+    /// Its memory, MiB.
+    pub memory_mib: u64,
+    /// Its processors.
+    pub cpus: u32,
+    /// Its disks, in their order: the name of the member, and the size in bytes if the OVF has it.
+    pub disks: Vec<(String, Option<u64>)>,
+    /// Its firmware.
+    pub firmware: Firmware,
+    /// The operating system, as the OVF describes it.
+    pub system: String,
+}
+
+/// Why an appliance is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum OvaError {
+    /// It cannot be read, or is no archive.
+    #[error("the archive cannot be read: {0}")]
+    Archive(#[from] io::Error),
+    /// Too many members.
+    #[error("the archive has more than {MEMBERS_MAX} members")]
+    Members,
+    /// A member reaches behind the end of the archive.
+    #[error("'{0}' is cut: the archive ends before it does")]
+    Cut(String),
+    /// There is no OVF, or there are several.
+    #[error("the archive has {0} members that end in .ovf instead of one")]
+    Ovf(usize),
+    /// The OVF is no XML, or too large.
+    #[error("the OVF cannot be read: {0}")]
+    Xml(#[from] roxmltree::Error),
+    /// A disk of the OVF is not in the archive.
+    #[error("the OVF names a disk in '{0}', which the archive does not have")]
+    Missing(String),
+    /// A disk that has to be unpacked first.
+    #[error(
+        "'{name}' is compressed by {by}: unpack the archive, decompress the disk and import it by itself"
+    )]
+    Compressed {
+        /// The member.
+        name: String,
+        /// The method.
+        by: String,
+    },
+    /// It has no disk, or too many.
+    #[error("the OVF has {0} disks, and a guest 1 to {DISKS_MAX}")]
+    Disks(usize),
+}
+
+/// Returns the members of an archive of this size that are files.
+///
+/// # Errors
+/// It is no archive, is cut, or has too many members.
+pub fn members(archive: impl Read + Seek, size: u64) -> Result<Vec<Member>, OvaError> {
+    let mut archive = tar::Archive::new(archive);
+    let mut found = Vec::new();
+    for (count, entry) in archive.entries_with_seek()?.enumerate() {
+        if count >= MEMBERS_MAX {
+            return Err(OvaError::Members);
+        }
+        let entry = entry?;
+        let kind = entry.header().entry_type();
+        if !kind.is_file() {
+            continue;
+        }
+        let member = Member {
+            name: String::from_utf8_lossy(&entry.path_bytes()).into_owned(),
+            offset: entry.raw_file_position(),
+            size: entry.size(),
+        };
+        if member
+            .offset
+            .checked_add(member.size)
+            .is_none_or(|end| end > size)
+        {
+            return Err(OvaError::Cut(member.name));
+        }
+        found.push(member);
+    }
+    Ok(found)
+}
+
+/// Returns the OVF of an archive.
+///
+/// # Errors
+/// There is none, or more than one.
+pub fn ovf(members: &[Member]) -> Result<&Member, OvaError> {
+    let is_ovf = |one: &&Member| {
+        let end = one.name.len().saturating_sub(4);
+        let ends = one
+            .name
+            .get(end..)
+            .is_some_and(|end| end.eq_ignore_ascii_case(".ovf"));
+        ends && one.size <= OVF_BYTES_MAX
+    };
+    let found: Vec<&Member> = members.iter().filter(is_ovf).collect();
+    match found[..] {
+        [one] => Ok(one),
+        _ => Err(OvaError::Ovf(found.len())),
+    }
+}
+
+/// Returns the members that are disks of a machine, in their order.
+///
+/// # Errors
+/// One is missing.
+pub fn disks<'m>(machine: &Machine, members: &'m [Member]) -> Result<Vec<&'m Member>, OvaError> {
+    let found = machine.disks.iter().map(|(name, _)| {
+        let member = members.iter().find(|one| one.name == *name);
+        member.ok_or_else(|| OvaError::Missing(name.clone()))
+    });
+    found.collect()
+}
+
+/// Reads an OVF.
+///
+/// # Errors
+/// It is no XML, or its disks cannot be used.
+pub fn machine(text: &str) -> Result<Machine, OvaError> {
+    let options = ParsingOptions {
+        nodes_limit: NODES_MAX,
+        ..ParsingOptions::default()
+    };
+    let document = Document::parse_with_options(text, options)?;
+    let mut machine = Machine {
+        memory_mib: 1024,
+        cpus: 1,
+        ..Machine::default()
+    };
+    let mut order = Vec::new();
+    for item in named(&document, "Item") {
+        let child = |name| text_of(item, name);
+        let quantity = || child("VirtualQuantity").and_then(|text| text.parse::<u64>().ok());
+        match child("ResourceType").as_deref() {
+            Some(PROCESSORS) => {
+                let cpus = quantity().and_then(|cpus| u32::try_from(cpus).ok());
+                machine.cpus = cpus.unwrap_or(1).clamp(1, 255);
+            }
+            Some(MEMORY) => {
+                let unit = child("AllocationUnits").unwrap_or_default();
+                let bytes = quantity().and_then(|count| count.checked_mul(unit_bytes(&unit, 20)));
+                machine.memory_mib = bytes.unwrap_or(1 << 30) >> 20;
+            }
+            Some(DISK) => order.extend(child("HostResource")),
+            _ => {}
+        }
+    }
+    let by_id = |host: &String| {
+        let id = host.rsplit('/').next().unwrap_or_default();
+        named(&document, "Disk").find(|disk| attribute(*disk, "diskId") == Some(id))
+    };
+    let mut disks: Vec<Node<'_, '_>> = order.iter().filter_map(by_id).collect();
+    if disks.is_empty() {
+        disks = named(&document, "Disk").collect();
+    }
+    if !(1..=DISKS_MAX).contains(&disks.len()) {
+        return Err(OvaError::Disks(disks.len()));
+    }
+    for disk in disks {
+        machine.disks.push(a_disk(&document, disk)?);
+    }
+    let is_efi = |config: Node<'_, '_>| {
+        attribute(config, "key") == Some("firmware") && attribute(config, "value") == Some("efi")
+    };
+    if named(&document, "Config").any(is_efi) {
+        machine.firmware = Firmware::Uefi;
+    }
+    let system = named(&document, "OperatingSystemSection").next();
+    let system = system.and_then(|system| text_of(system, "Description"));
+    machine.system = system.unwrap_or_default();
+    Ok(machine)
+}
+
+fn a_disk(document: &Document<'_>, disk: Node<'_, '_>) -> Result<(String, Option<u64>), OvaError> {
+    let reference = attribute(disk, "fileRef").unwrap_or_default();
+    let file = named(document, "File").find(|file| attribute(*file, "id") == Some(reference));
+    let name = file.and_then(|file| attribute(file, "href"));
+    let missing = || OvaError::Missing(reference.to_owned());
+    let (file, name) = file.zip(name).ok_or_else(missing)?;
+    let by = attribute(file, "compression").filter(|by| !by.is_empty() && *by != "identity");
+    if let Some(by) = by {
+        return Err(OvaError::Compressed {
+            name: name.to_owned(),
+            by: by.to_owned(),
+        });
+    }
+    let unit = unit_bytes(
+        attribute(disk, "capacityAllocationUnits").unwrap_or_default(),
+        0,
+    );
+    let capacity = attribute(disk, "capacity").and_then(|text| text.parse::<u64>().ok());
+    Ok((
+        name.to_owned(),
+        capacity.and_then(|count| count.checked_mul(unit)),
+    ))
+}
+
+/// Elements with this name, whatever their namespace: versions of OVF have different ones.
+fn named<'a, 'i: 'a>(
+    document: &'a Document<'i>,
+    name: &'static str,
+) -> impl Iterator<Item = Node<'a, 'i>> {
+    let all = document.descendants();
+    all.filter(move |node| node.is_element() && node.tag_name().name() == name)
+}
+
+fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
+    let mut all = node.attributes();
+    all.find(|one| one.name() == name).map(|one| one.value())
+}
+
+fn text_of(node: Node<'_, '_>, name: &str) -> Option<String> {
+    let mut children = node.children();
+    let child = children.find(|child| child.tag_name().name() == name)?;
+    child.text().map(|text| text.trim().to_owned())
+}
+
+/// The bytes of a programmatic unit (DSP0004, annex C): `byte * 2^20`, or an older word for it.
+fn unit_bytes(unit: &str, shift: u32) -> u64 {
+    let power = unit
+        .rsplit_once("2^")
+        .and_then(|(_, power)| power.trim().parse().ok());
+    let older = match unit.to_ascii_lowercase().as_str() {
+        "byte" | "bytes" => Some(0),
+        "kilobytes" | "kb" => Some(10),
+        "megabytes" | "mb" => Some(20),
+        "gigabytes" | "gb" => Some(30),
+        _ => None,
+    };
+    1 << power
+        .or(older)
+        .filter(|power: &u32| *power <= 50)
+        .unwrap_or(shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    const OVF: &str = r#"<?xml version="1.0"?>
+<Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1"
+  xmlns:rasd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData"
+  xmlns:vmw="http://www.vmware.com/schema/ovf">
+ <References><File ovf:id="f1" ovf:href="b.vmdk"/><File ovf:id="f2" ovf:href="a.vmdk"/></References>
+ <DiskSection><Info>disks</Info>
+  <Disk ovf:diskId="d1" ovf:fileRef="f1" ovf:capacity="8" ovf:capacityAllocationUnits="byte * 2^30"/>
+  <Disk ovf:diskId="d2" ovf:fileRef="f2" ovf:capacity="1048576"/></DiskSection>
+ <VirtualSystem ovf:id="mail">
+  <OperatingSystemSection ovf:id="96"><Description>Debian_64</Description></OperatingSystemSection>
+  <VirtualHardwareSection>
+   <Item><rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>2</rasd:VirtualQuantity></Item>
+   <Item><rasd:AllocationUnits>MegaBytes</rasd:AllocationUnits><rasd:ResourceType>4</rasd:ResourceType>
+     <rasd:VirtualQuantity>2048</rasd:VirtualQuantity></Item>
+   <Item><rasd:HostResource>ovf:/disk/d2</rasd:HostResource><rasd:ResourceType>17</rasd:ResourceType></Item>
+   <Item><rasd:HostResource>/disk/d1</rasd:HostResource><rasd:ResourceType>17</rasd:ResourceType></Item>
+   <vmw:Config ovf:required="false" vmw:key="firmware" vmw:value="efi"/>
+  </VirtualHardwareSection></VirtualSystem></Envelope>"#;
+
+    fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, bytes) in members {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            // As a hostile archive has it: the library refuses to write such a path.
+            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_cksum();
+            builder.append(&header, *bytes).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn an_ovf_has_memory_processors_and_disks_in_their_order() {
+        let expected = Machine {
+            memory_mib: 2048,
+            cpus: 2,
+            disks: vec![
+                ("a.vmdk".to_owned(), Some(1 << 20)),
+                ("b.vmdk".to_owned(), Some(8 << 30)),
+            ],
+            firmware: Firmware::Uefi,
+            system: "Debian_64".to_owned(),
+        };
+        assert_eq!(machine(OVF).unwrap(), expected);
+    }
+
+    #[test]
+    fn disks_are_found_where_they_are_in_the_archive() {
+        let bytes = archive(&[
+            ("mail.ovf", OVF.as_bytes()),
+            ("a.vmdk", b"KDMV"),
+            ("b.vmdk", b"x"),
+        ]);
+        let members = members(Cursor::new(&bytes), bytes.len() as u64).unwrap();
+        let machine = machine(OVF).unwrap();
+        assert_eq!(ovf(&members).unwrap().name, "mail.ovf");
+        let disks = disks(&machine, &members).unwrap();
+        let at = usize::try_from(disks[0].offset).unwrap();
+        assert_eq!((&bytes[at..at + 4], disks[0].size), (&b"KDMV"[..], 4));
+    }
+
+    #[test]
+    fn a_hostile_archive_is_refused_and_its_paths_are_only_names() {
+        let bytes = archive(&[("../../etc/cron.d/x", b"x"), ("/etc/shadow", b"x")]);
+        let all = members(Cursor::new(&bytes), bytes.len() as u64).unwrap();
+        assert_eq!(all[0].name, "../../etc/cron.d/x");
+        assert!(matches!(ovf(&all), Err(OvaError::Ovf(0))));
+        let machine = machine(OVF).unwrap();
+        assert!(matches!(disks(&machine, &all), Err(OvaError::Missing(name)) if name == "a.vmdk"));
+        // It ends before its member does.
+        let cut = &bytes[..600];
+        assert!(members(Cursor::new(cut), 512).is_err());
+        let two = archive(&[("a.ovf", b"x"), ("b.OVF", b"x")]);
+        let all = members(Cursor::new(&two), two.len() as u64).unwrap();
+        assert!(matches!(ovf(&all), Err(OvaError::Ovf(2))));
+    }
+
+    #[test]
+    fn an_ovf_without_disks_with_entities_or_with_compressed_disks_is_refused() {
+        let none = OVF
+            .replace("<Disk ", "<Nothing ")
+            .replace("</Disk>", "</Nothing>");
+        assert!(matches!(machine(&none), Err(OvaError::Disks(0))));
+        let bomb = OVF.replacen("<Envelope", "<!DOCTYPE x [<!ENTITY a \"b\">]><Envelope", 1);
+        assert!(matches!(machine(&bomb), Err(OvaError::Xml(_))));
+        let packed = OVF.replace("ovf:id=\"f2\"", "ovf:id=\"f2\" ovf:compression=\"gzip\"");
+        assert!(matches!(machine(&packed), Err(OvaError::Compressed { by, .. }) if by == "gzip"));
+        assert!(machine("no xml").is_err());
+    }
+}

@@ -1,0 +1,174 @@
+//! The sections `volume` and `guest` of a new guest, as an operator pastes them.
+
+use crate::config::{Bus, Firmware, Model};
+use crate::size::{MIB, words};
+use std::fmt::Write;
+use std::net::IpAddr;
+
+/// A guest that has no section yet.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Draft {
+    /// Its name.
+    pub name: String,
+    /// Its memory, MiB.
+    pub memory_mib: u64,
+    /// Its processors.
+    pub cpus: u32,
+    /// Its disks: the volumes, and their size in bytes.
+    pub disks: Vec<(String, u64)>,
+    /// How they are attached.
+    pub bus: Bus,
+    /// Its network cards.
+    pub nics: Vec<Card>,
+    /// Its firmware.
+    pub firmware: Firmware,
+}
+
+/// A network card of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Card {
+    /// The bridge of the host; empty: not known.
+    pub bridge: String,
+    /// Its MAC address.
+    pub mac: Option<[u8; 6]>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The model.
+    pub model: Model,
+}
+
+/// Where volumes of the site are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Site {
+    /// The nodes; empty: there is no cluster.
+    pub nodes: Vec<String>,
+    /// The words behind `backing`.
+    pub backing: String,
+}
+
+impl Default for Site {
+    fn default() -> Site {
+        Site {
+            nodes: Vec::new(),
+            backing: "file /srv/volumes".to_owned(),
+        }
+    }
+}
+
+/// The bytes of a volume of which every size is a multiple.
+const BLOCK_BYTES: u64 = 4096;
+
+/// The size of a volume that has room for these bytes.
+fn room(bytes: u64) -> String {
+    words(
+        bytes
+            .max(1)
+            .div_ceil(BLOCK_BYTES)
+            .saturating_mul(BLOCK_BYTES),
+    )
+}
+
+impl Draft {
+    /// Returns the section of a volume.
+    pub fn volume(&self, index: usize, site: &Site) -> String {
+        let Some((name, bytes)) = self.disks.get(index) else {
+            return String::new();
+        };
+        let mut text = format!("volume {name}\n    size {}\n", room(*bytes));
+        if !site.nodes.is_empty() {
+            // A volume has at most two copies.
+            let on = site.nodes.iter().take(2).cloned().collect::<Vec<_>>();
+            let _ = writeln!(text, "    on {}", on.join(" "));
+        }
+        let _ = writeln!(text, "    backing {}", site.backing);
+        text
+    }
+
+    /// Returns the section of the guest.
+    pub fn guest(&self, site: &Site) -> String {
+        let mut text = format!("guest {}\n", self.name);
+        if !site.nodes.is_empty() {
+            let _ = writeln!(text, "    prefer {}", site.nodes.join(" "));
+        }
+        let memory = words(self.memory_mib.max(16).saturating_mul(MIB));
+        let _ = writeln!(text, "    memory {memory}\n    cpus {}", self.cpus.max(1));
+        let bus = match self.bus {
+            Bus::Virtio => "",
+            Bus::Sata => " bus sata",
+            Bus::Ide => " bus ide",
+        };
+        for (volume, _) in &self.disks {
+            let _ = writeln!(text, "    disk {volume}{bus}");
+        }
+        for card in &self.nics {
+            let _ = writeln!(text, "    {}", card.line());
+        }
+        if self.firmware == Firmware::Uefi {
+            text += "    firmware uefi\n";
+        }
+        text
+    }
+}
+
+impl Card {
+    fn line(&self) -> String {
+        let bridge = if self.bridge.is_empty() {
+            "br0"
+        } else {
+            &self.bridge
+        };
+        let mut line = format!("nic {bridge}");
+        if let Some(mac) = self.mac {
+            let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+            let _ = write!(line, " mac {mac}");
+        }
+        for address in &self.addresses {
+            let _ = write!(line, " address {address}");
+        }
+        if self.model == Model::E1000 {
+            line += " model e1000";
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_can_be_pasted() {
+        let draft = Draft {
+            name: "mail".to_owned(),
+            memory_mib: 3 << 10,
+            cpus: 2,
+            disks: vec![("mail".to_owned(), 40 << 30), ("mail-2".to_owned(), 4097)],
+            bus: Bus::Ide,
+            nics: vec![Card {
+                bridge: "xenbr0".to_owned(),
+                mac: Some([0, 0x16, 0x3e, 1, 2, 3]),
+                addresses: vec!["192.0.2.25".parse().unwrap()],
+                model: Model::E1000,
+            }],
+            firmware: Firmware::Uefi,
+        };
+        let site = Site {
+            nodes: vec!["alpha".to_owned(), "beta".to_owned()],
+            backing: "lvm vg0".to_owned(),
+        };
+        assert_eq!(
+            draft.volume(0, &site),
+            "volume mail\n    size 40g\n    on alpha beta\n    backing lvm vg0\n"
+        );
+        assert_eq!(
+            draft.volume(1, &Site::default()),
+            "volume mail-2\n    size 8k\n    backing file /srv/volumes\n"
+        );
+        assert_eq!(
+            draft.guest(&site),
+            "guest mail\n    prefer alpha beta\n    memory 3g\n    cpus 2\n    disk mail bus ide\n    \
+             disk mail-2 bus ide\n    nic xenbr0 mac 00:16:3e:01:02:03 address 192.0.2.25 model e1000\n    \
+             firmware uefi\n"
+        );
+    }
+}

@@ -1,0 +1,514 @@
+//! What the assignments of a Xen configuration mean: xl.cfg(5), xl-disk-configuration(5),
+//! xl-network-configuration(5), and what `xm` of 2009 had instead.
+
+use super::File;
+use crate::config::Model;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// Disks and cards that are read.
+const DEVICES_MAX: usize = 64;
+
+/// A guest of Xen.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Domain {
+    /// Its name.
+    pub name: String,
+    /// Its memory, MiB.
+    pub memory_mib: u64,
+    /// Its processors.
+    pub cpus: u32,
+    /// How it boots.
+    pub boot: Boot,
+    /// Its disks, without CDs.
+    pub disks: Vec<Disk>,
+    /// Its network cards.
+    pub vifs: Vec<Vif>,
+    /// What is wrong, or has no counterpart.
+    pub notes: Vec<String>,
+}
+
+/// How a guest of Xen boots.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Boot {
+    /// Fully virtualised: it boots from its first disk by a BIOS.
+    pub is_hvm: bool,
+    /// By OVMF.
+    pub is_uefi: bool,
+    /// A program that finds the kernel on its disk, such as pygrub.
+    pub bootloader: Option<String>,
+    /// A kernel of the host.
+    pub kernel: Option<PathBuf>,
+    /// Its initial RAM disk.
+    pub ramdisk: Option<PathBuf>,
+    /// The root file system, such as `/dev/xvda2`.
+    pub root: String,
+    /// Further words of the command line.
+    pub extra: String,
+}
+
+/// A disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Disk {
+    /// The file or block device.
+    pub path: PathBuf,
+    /// Its name in the guest without a number: `xvda`.
+    pub name: String,
+    /// The number of the partition that it is; None: a whole disk.
+    pub partition: Option<u32>,
+    /// The guest cannot write it.
+    pub read_only: bool,
+}
+
+/// A network card.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Vif {
+    /// Its MAC address.
+    pub mac: Option<[u8; 6]>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The bridge of the host.
+    pub bridge: String,
+    /// The model of a fully virtualised guest.
+    pub model: Model,
+}
+
+/// Names that are read, or that say nothing about the new machine.
+const KNOWN: &[&str] = &[
+    "name",
+    "memory",
+    "maxmem",
+    "vcpus",
+    "maxvcpus",
+    "kernel",
+    "ramdisk",
+    "root",
+    "extra",
+    "cmdline",
+    "bootloader",
+    "bootargs",
+    "bootloader_args",
+    "builder",
+    "type",
+    "bios",
+    "firmware",
+    "disk",
+    "vif",
+    "uuid",
+    "on_poweroff",
+    "on_reboot",
+    "on_crash",
+    "on_shutdown",
+    "vfb",
+    "vnc",
+    "vncpasswd",
+    "vnclisten",
+    "vncconsole",
+    "vncunused",
+    "vncdisplay",
+    "sdl",
+    "stdvga",
+    "serial",
+    "boot",
+    "acpi",
+    "apic",
+    "pae",
+    "device_model",
+    "device_model_version",
+    "keymap",
+    "usb",
+    "usbdevice",
+    "localtime",
+    "rtc_timeoffset",
+    "xen_platform_pci",
+    "cpu_weight",
+    "cpu_cap",
+    "cpus",
+    "hap",
+    "viridian",
+    "dhcp",
+    "hostname",
+    "shadow_memory",
+    "arch",
+    "opengl",
+    "monitor",
+    "timer_mode",
+    "nx",
+    "address_size",
+    "videoram",
+    "vga",
+    "spice",
+];
+
+/// Reads the assignments. `fallback` is the name of a guest whose file has none.
+pub fn read(file: &File, fallback: &str) -> Domain {
+    let text = |name: &str| file.values.get(name).map(super::Value::text);
+    let number = |name: &str| file.values.get(name).and_then(super::Value::number);
+    let path = |name: &str| {
+        text(name)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    };
+    let positive = |name: &str| number(name).and_then(|value| u64::try_from(value).ok());
+    let kind = [text("builder"), text("type")].into_iter().flatten();
+    let is_hvm = { kind }.any(|kind| kind.eq_ignore_ascii_case("hvm"));
+    let firmware = [text("bios"), text("firmware")].into_iter().flatten();
+    let mut domain = Domain {
+        name: text("name").unwrap_or_else(|| fallback.to_owned()),
+        memory_mib: positive("memory")
+            .filter(|mib| (16..1 << 24).contains(mib))
+            .unwrap_or(128),
+        cpus: positive("vcpus")
+            .and_then(|cpus| u32::try_from(cpus).ok())
+            .unwrap_or(1)
+            .clamp(1, 255),
+        boot: Boot {
+            is_hvm,
+            is_uefi: { firmware }.any(|name| ["ovmf", "uefi"].contains(&name.as_str())),
+            bootloader: text("bootloader").filter(|program| !program.is_empty()),
+            // The program of Xen that a fully virtualised guest of `xm` began with.
+            kernel: path("kernel").filter(|_| !is_hvm),
+            ramdisk: path("ramdisk").filter(|_| !is_hvm),
+            root: text("root").unwrap_or_default(),
+            extra: [text("extra"), text("cmdline")]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" "),
+        },
+        ..Domain::default()
+    };
+    if !file.values.contains_key("memory") {
+        domain
+            .notes
+            .push("no memory in the file: 128 MiB, as Xen has it".to_owned());
+    }
+    let items = |name: &str| {
+        file.values
+            .get(name)
+            .map(super::Value::items)
+            .unwrap_or_default()
+    };
+    for item in items("disk").into_iter().take(DEVICES_MAX) {
+        match disk(&item) {
+            Ok(Some(disk)) => domain.disks.push(disk),
+            Ok(None) => domain
+                .notes
+                .push(format!("disk '{item}' is a CD: not imported")),
+            Err(why) => domain
+                .notes
+                .push(format!("disk '{item}' cannot be read: {why}")),
+        }
+    }
+    for item in items("vif").into_iter().take(DEVICES_MAX) {
+        domain.vifs.push(vif(&item, is_hvm));
+    }
+    let lines = file.complaints.iter();
+    domain
+        .notes
+        .extend(lines.map(|one| format!("line {}: {}", one.line, one.words)));
+    let unknown = file
+        .values
+        .keys()
+        .filter(|name| !KNOWN.contains(&name.as_str()));
+    domain
+        .notes
+        .extend(unknown.map(|name| format!("'{name}' has no counterpart here")));
+    domain
+}
+
+/// Reads a disk. None: a CD.
+fn disk(item: &str) -> Result<Option<Disk>, String> {
+    let fields: Vec<&str> = item.split(',').map(str::trim).collect();
+    let is_named = |field: &&str| {
+        let name = field.split('=').next().unwrap_or_default();
+        [
+            "target",
+            "format",
+            "vdev",
+            "access",
+            "devtype",
+            "backendtype",
+            "script",
+        ]
+        .contains(&name)
+    };
+    let (mut target, mut device, mut access) = ("", "", "");
+    let mut is_cd = false;
+    if fields.iter().any(is_named) || fields.len() > 3 {
+        // xl: positions are target, format, vdev and access.
+        let mut position = 0;
+        for field in &fields {
+            match field.split_once('=').filter(|_| is_named(field)) {
+                Some(("target", value)) => target = value,
+                Some(("vdev", value)) => device = value,
+                Some(("access", value)) => access = value,
+                Some(("devtype", value)) => is_cd |= value == "cdrom",
+                Some(_) => {}
+                None if *field == "cdrom" => is_cd = true,
+                None if ["discard", "no-discard", "direct-io-safe"].contains(field) => {}
+                None => {
+                    match position {
+                        0 => target = field,
+                        2 => device = field,
+                        3 => access = field,
+                        _ => {}
+                    }
+                    position += 1;
+                }
+            }
+        }
+    } else if let [one, two, three] = fields[..] {
+        (target, device, access) = (one, two, three);
+    } else {
+        return Err("not TARGET,DEVICE,ACCESS".to_owned());
+    }
+    let (device, kind) = device
+        .split_once(':')
+        .map_or((device, ""), |(first, rest)| match first {
+            // xm: ioemu:hda
+            "ioemu" => (rest, ""),
+            _ => (first, rest),
+        });
+    if is_cd || kind == "cdrom" {
+        return Ok(None);
+    }
+    let path = target_path(target).ok_or("no file and no block device")?;
+    let (name, partition) =
+        device_name(device).ok_or_else(|| format!("'{device}' is no device"))?;
+    Ok(Some(Disk {
+        path,
+        name,
+        partition,
+        read_only: access.starts_with('r') && access != "rw",
+    }))
+}
+
+/// The path of a target with its prefixes: `phy:vg/mail`, `tap:aio:/srv/mail.img`.
+fn target_path(target: &str) -> Option<PathBuf> {
+    let mut rest = target;
+    let mut is_device = false;
+    let prefixes = [
+        "phy", "file", "tap", "tap2", "aio", "qcow", "qcow2", "vhd", "vmdk", "ram", "raw", "vdi",
+    ];
+    while let Some((prefix, behind)) = rest.split_once(':') {
+        if !prefixes.contains(&prefix) {
+            break;
+        }
+        is_device |= prefix == "phy";
+        rest = behind;
+    }
+    let path = Path::new(rest);
+    match (rest.is_empty(), path.is_absolute()) {
+        (true, _) => None,
+        (false, true) => Some(path.to_owned()),
+        (false, false) if is_device => Some(Path::new("/dev").join(path)),
+        // Relative to where `xl create` ran, which nobody knows any more.
+        (false, false) => None,
+    }
+}
+
+/// Splits `xvda2` into the disk and the number of its partition.
+pub fn device_name(device: &str) -> Option<(String, Option<u32>)> {
+    let device = device.strip_prefix("/dev/").unwrap_or(device);
+    let name = device.trim_end_matches(|sign: char| sign.is_ascii_digit());
+    let digits = &device[name.len()..];
+    let letters = ["xvd", "sd", "hd", "vd"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix))?;
+    let is_name =
+        (1..=2).contains(&letters.len()) && letters.bytes().all(|byte| byte.is_ascii_lowercase());
+    let partition = match digits {
+        "" => None,
+        digits => Some(
+            digits
+                .parse()
+                .ok()
+                .filter(|number| (1..=63).contains(number))?,
+        ),
+    };
+    is_name.then(|| (name.to_owned(), partition))
+}
+
+/// Reads a network card.
+fn vif(item: &str, is_hvm: bool) -> Vif {
+    let mut vif = Vif::default();
+    for field in item.split(',') {
+        let (name, value) = field.trim().split_once('=').unwrap_or((field.trim(), ""));
+        match name.trim() {
+            "mac" => vif.mac = mac(value.trim()),
+            "ip" => {
+                // Several in a row; perhaps with the length of their prefix.
+                let words = value.split_whitespace();
+                let addresses = words.filter_map(|one| one.split('/').next()?.parse().ok());
+                vif.addresses = addresses.collect();
+            }
+            // It is printed as a part of a section: nothing else may come with it.
+            "bridge" if is_interface(value.trim()) => vif.bridge = value.trim().to_owned(),
+            "model" if is_hvm && value.trim().starts_with("e1000") => vif.model = Model::E1000,
+            _ => {}
+        }
+    }
+    vif
+}
+
+fn is_interface(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=15).contains(&name.len()) && name.bytes().all(fits)
+}
+
+fn mac(text: &str) -> Option<[u8; 6]> {
+    let mut mac = [0; 6];
+    let mut pairs = text.split([':', '-']);
+    for byte in &mut mac {
+        let pair = pairs.next().filter(|pair| pair.len() == 2)?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    let fits = pairs.next().is_none() && mac != [0; 6] && mac[0] & 1 == 0;
+    fits.then_some(mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    #[test]
+    fn disks_of_all_times_are_read() {
+        for (item, path, name, partition, read_only) in [
+            (
+                "phy:vg0/mail-root,xvda2,w",
+                "/dev/vg0/mail-root",
+                "xvda",
+                Some(2),
+                false,
+            ),
+            (
+                "phy:/dev/vg0/mail,sda1,w",
+                "/dev/vg0/mail",
+                "sda",
+                Some(1),
+                false,
+            ),
+            (
+                "file:/srv/xen/mail/disk.img,xvda,w",
+                "/srv/xen/mail/disk.img",
+                "xvda",
+                None,
+                false,
+            ),
+            (
+                "tap:aio:/srv/mail.img,hda1,r",
+                "/srv/mail.img",
+                "hda",
+                Some(1),
+                true,
+            ),
+            (
+                "tap:qcow2:/srv/mail.qcow2,ioemu:hda,w",
+                "/srv/mail.qcow2",
+                "hda",
+                None,
+                false,
+            ),
+            (
+                "/dev/vg/guest,raw,xvdb,rw",
+                "/dev/vg/guest",
+                "xvdb",
+                None,
+                false,
+            ),
+            (
+                "/srv/a.qcow2, qcow2, xvda1, r",
+                "/srv/a.qcow2",
+                "xvda",
+                Some(1),
+                true,
+            ),
+            (
+                "format=raw, vdev=xvdc, access=rw, target=/dev/vg/c",
+                "/dev/vg/c",
+                "xvdc",
+                None,
+                false,
+            ),
+            (
+                "vdev=xvda,format=vhd,target=/srv/a=b.vhd",
+                "/srv/a=b.vhd",
+                "xvda",
+                None,
+                false,
+            ),
+        ] {
+            let expected = Disk {
+                path: path.into(),
+                name: name.to_owned(),
+                partition,
+                read_only,
+            };
+            assert_eq!(disk(item), Ok(Some(expected)), "{item}");
+        }
+        for item in [
+            "file:/srv/cd.iso,hdc:cdrom,r",
+            "/srv/cd.iso,raw,hdc,ro,cdrom",
+            "format=raw,vdev=hdc,devtype=cdrom,access=ro,target=/a",
+        ] {
+            assert_eq!(disk(item), Ok(None), "{item}");
+        }
+        for item in [
+            "",
+            "phy:",
+            "file:mail.img,xvda,w",
+            "phy:vg/a,nothing,w",
+            "phy:vg/a,xvda0,w",
+            "phy:vg/a,xvda2",
+        ] {
+            assert!(disk(item).is_err(), "{item}");
+        }
+    }
+
+    #[test]
+    fn an_old_file_is_understood() {
+        let text = "kernel = '/boot/vmlinuz-2.6.26-2-xen-amd64'\nramdisk = '/boot/initrd.img-2.6.26-2-xen-amd64'\n\
+                    vcpus = '2'\nmemory = '512'\nroot = '/dev/xvda2 ro'\ndisk = [\n 'file:/srv/xen/mail/disk.img,xvda2,w',\n \
+                    'file:/srv/xen/mail/swap.img,xvda1,w',\n]\nname = 'mail'\n\
+                    vif = [ 'ip=192.0.2.25 2001:db8::25,mac=00:16:3E:12:34:56,bridge=xenbr0' ]\non_crash = 'restart'\n\
+                    extra = 'xencons=tty clocksource=jiffies'\npci = ['01:00.0']\n";
+        let domain = read(&parse(text), "x");
+        assert_eq!(
+            (domain.name.as_str(), domain.memory_mib, domain.cpus),
+            ("mail", 512, 2)
+        );
+        assert_eq!(domain.boot.root, "/dev/xvda2 ro");
+        assert_eq!(
+            domain.boot.kernel,
+            Some("/boot/vmlinuz-2.6.26-2-xen-amd64".into())
+        );
+        assert_eq!(domain.disks.len(), 2);
+        let vif = &domain.vifs[0];
+        assert_eq!(
+            (vif.mac, vif.bridge.as_str()),
+            (Some([0, 0x16, 0x3e, 0x12, 0x34, 0x56]), "xenbr0")
+        );
+        assert_eq!(vif.addresses.len(), 2);
+        assert_eq!(domain.notes, ["'pci' has no counterpart here"]);
+        assert_eq!(super::vif("bridge=br0\nfence exec x", false).bridge, "");
+    }
+
+    #[test]
+    fn a_fully_virtualised_guest_has_no_kernel_of_the_host() {
+        let text = "builder = 'hvm'\nkernel = '/usr/lib/xen-4.0/boot/hvmloader'\nbios = 'ovmf'\n\
+                    vif = ['type=ioemu, model=e1000', '']\nboot = 'c'";
+        let domain = read(&parse(text), "win");
+        assert!(domain.boot.is_hvm && domain.boot.is_uefi && domain.boot.kernel.is_none());
+        assert_eq!(
+            (domain.name.as_str(), domain.vifs[0].model),
+            ("win", Model::E1000)
+        );
+        assert_eq!(domain.vifs.len(), 2);
+        assert_eq!(
+            domain.notes,
+            ["no memory in the file: 128 MiB, as Xen has it"]
+        );
+    }
+}

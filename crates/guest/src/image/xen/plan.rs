@@ -1,0 +1,785 @@
+//! What has to be done so that a guest of Xen boots by QEMU, as a list: what, why, and how it is done,
+//! or the command for a person. The list is made of what the configuration says and of what was seen
+//! on the disks, before anything is written.
+
+use super::domain::{Boot, Disk, Domain};
+use crate::config::{Bus, Firmware, Model};
+use crate::image::section::{Card, Draft};
+use std::fmt::Write;
+
+/// A step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// What is done.
+    pub what: String,
+    /// Why.
+    pub why: String,
+    /// How.
+    pub how: How,
+}
+
+/// How a step is done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum How {
+    /// By this program, in these words.
+    Here(String),
+    /// By a person, with this command; the guest boots without it.
+    Person(String),
+    /// By a person, with this command, and before anything else.
+    Before(String),
+}
+
+/// What was seen of a file system.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Found {
+    /// The number of its partition; 0: there is no partition table.
+    pub partition: u32,
+    /// Where it begins, bytes.
+    pub begin: u64,
+    /// Its type, as `blkid` calls it; empty: none is known.
+    pub system: String,
+    /// Its UUID; empty: none.
+    pub uuid: String,
+}
+
+/// What was seen of a disk of the configuration.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Seen {
+    /// Its size, bytes.
+    pub size: u64,
+    /// Its format, as QEMU calls it.
+    pub format: String,
+    /// The kind of its partition table, as `blkid` calls it; empty: none.
+    pub table: String,
+    /// The file systems on it.
+    pub found: Vec<Found>,
+    /// Why it cannot be used.
+    pub defect: Option<String>,
+}
+
+/// What was seen of a Linux system.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Linux {
+    /// The disk of the configuration that has it, and the place of its file system there.
+    pub root: (usize, usize),
+    /// Its name, from `os-release` or `debian_version`.
+    pub title: String,
+    /// Kernels with modules, the newest first.
+    pub kernels: Vec<Kernel>,
+    /// The program that makes its initial RAM disks.
+    pub maker: Maker,
+    /// Its other traits.
+    pub traits: Traits,
+}
+
+/// A kernel.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Kernel {
+    /// Its version.
+    pub version: String,
+    /// Its file is in `/boot`.
+    pub has_image: bool,
+    /// Its modules, or the kernel itself, have drivers for virtio.
+    pub has_virtio: bool,
+}
+
+/// What makes initial RAM disks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Maker {
+    /// initramfs-tools of Debian.
+    InitramfsTools,
+    /// dracut.
+    Dracut,
+    /// None that is known.
+    #[default]
+    None,
+}
+
+/// What else a system has.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Traits {
+    /// `/etc/inittab`: init of System V.
+    pub has_inittab: bool,
+    /// Files of rules that give network cards names by their MAC address or bus.
+    pub net_rules: Vec<String>,
+    /// Devices in `fstab` that become UUIDs.
+    pub devices: Vec<String>,
+    /// Devices in `fstab` of which nothing is known.
+    pub devices_left: Vec<String>,
+    /// `/boot` is a file system of its own: the disk and its place there.
+    pub boot: Option<(usize, usize)>,
+}
+
+/// What was seen of a Windows system.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Windows {
+    /// Drivers of virtio that it lacks; None: its file system could not be read.
+    pub missing: Option<Vec<String>>,
+}
+
+/// The system on the disks.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum System {
+    /// Linux.
+    Linux(Linux),
+    /// Windows.
+    Windows(Windows),
+    /// Neither was found.
+    #[default]
+    Unknown,
+}
+
+/// The way of a guest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// The steps, in their order.
+    pub steps: Vec<Step>,
+    /// The kernel that will boot.
+    pub kernel: Option<Choice>,
+    /// The sections of the guest.
+    pub draft: Draft,
+    /// The new disks.
+    pub targets: Vec<Target>,
+}
+
+/// A kernel that will boot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Choice {
+    /// Its version.
+    pub version: String,
+    /// It is copied from the host, where the configuration names it.
+    pub from_host: bool,
+}
+
+/// A disk of the new guest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The name at the old machine: `xvda`.
+    pub name: String,
+    /// The disks of the configuration that it is made of, by their place there.
+    pub parts: Vec<usize>,
+    /// They are partitions, and get a table.
+    pub wraps: bool,
+    /// Its size, bytes.
+    pub size: u64,
+}
+
+impl Step {
+    fn here(what: impl Into<String>, why: &str, how: impl Into<String>) -> Step {
+        Step {
+            what: what.into(),
+            why: why.to_owned(),
+            how: How::Here(how.into()),
+        }
+    }
+
+    fn person(what: impl Into<String>, why: &str, command: impl Into<String>) -> Step {
+        Step {
+            what: what.into(),
+            why: why.to_owned(),
+            how: How::Person(command.into()),
+        }
+    }
+
+    fn before(what: impl Into<String>, why: &str, command: impl Into<String>) -> Step {
+        Step {
+            what: what.into(),
+            why: why.to_owned(),
+            how: How::Before(command.into()),
+        }
+    }
+}
+
+/// Groups disks of the configuration into those of the new guest.
+///
+/// # Errors
+/// Partitions of one disk do not fit into a table.
+pub fn targets(
+    disks: &[Disk],
+    seen: &[Seen],
+) -> Result<Vec<Target>, crate::image::boot::BootError> {
+    let mut targets: Vec<Target> = Vec::new();
+    for (index, disk) in disks.iter().enumerate() {
+        let known = seen.get(index).cloned().unwrap_or_default();
+        // A file system without a table is wrapped, whatever its name.
+        let is_bare = known.table.is_empty() && known.found.iter().any(|one| one.partition == 0);
+        let wraps = disk.partition.is_some() || is_bare;
+        let same = targets
+            .iter_mut()
+            .find(|one| one.name == disk.name && one.wraps && wraps);
+        match same {
+            Some(target) => target.parts.push(index),
+            None => targets.push(Target {
+                name: disk.name.clone(),
+                parts: vec![index],
+                wraps,
+                size: known.size,
+            }),
+        }
+    }
+    for target in &mut targets {
+        target.parts.sort_by_key(|part| disks[*part].partition);
+        if target.wraps {
+            let sizes = target.parts.iter().filter_map(|part| seen.get(*part));
+            let sizes: Vec<(u64, bool)> = sizes.map(|one| (one.size, is_swap(one))).collect();
+            target.size = crate::image::boot::place(&sizes)?.1;
+        }
+    }
+    Ok(targets)
+}
+
+/// Whether a bare partition is swap.
+pub fn is_swap(seen: &Seen) -> bool {
+    seen.found.iter().any(|one| one.system == "swap")
+}
+
+/// Returns the kernel that will boot: the newest with drivers for virtio in the image, or that of the
+/// host.
+pub fn choose(linux: &Linux, boot: &Boot, host_has: bool) -> Option<Choice> {
+    let fits = |kernel: &&Kernel| kernel.has_image && kernel.has_virtio;
+    if let Some(kernel) = linux.kernels.iter().find(fits) {
+        return Some(Choice {
+            version: kernel.version.clone(),
+            from_host: false,
+        });
+    }
+    let path = boot.kernel.as_ref().filter(|_| host_has)?;
+    let version = path
+        .file_name()?
+        .to_str()?
+        .strip_prefix("vmlinuz-")?
+        .to_owned();
+    let known = linux
+        .kernels
+        .iter()
+        .find(|kernel| kernel.version == version)?;
+    known.has_virtio.then_some(Choice {
+        version,
+        from_host: true,
+    })
+}
+
+/// Makes the plan. `host_has`: the kernel that the configuration names is a file of this host.
+///
+/// # Errors
+/// Partitions of one disk do not fit into a table.
+pub fn make(
+    domain: &Domain,
+    name: &str,
+    seen: &[Seen],
+    system: &System,
+    host_has: bool,
+) -> Result<Plan, crate::image::boot::BootError> {
+    let mut targets = targets(&domain.disks, seen)?;
+    if let System::Linux(linux) = system {
+        // The BIOS boots the first disk.
+        let (boots, _) = linux.traits.boot.unwrap_or(linux.root);
+        targets.sort_by_key(|target| !target.parts.contains(&boots));
+    }
+    let mut plan = Plan {
+        steps: Vec::new(),
+        kernel: None,
+        draft: draft(domain, name, &targets, system),
+        targets,
+    };
+    for (disk, seen) in domain.disks.iter().zip(seen) {
+        if let Some(defect) = &seen.defect {
+            plan.steps.push(Step::before(
+                format!("{} ({}): {defect}", disk.path.display(), disk.name),
+                "the disk has to be read while nothing writes to it",
+                format!(
+                    "xl shutdown -w {}    # and: ls -l {}",
+                    domain.name,
+                    disk.path.display()
+                ),
+            ));
+        }
+    }
+    if domain.disks.is_empty() {
+        let command = "add its disk to the configuration: 'phy:/dev/…,xvda,w' or 'file:/…,xvda,w'";
+        plan.steps.push(Step::before(
+            "find a disk",
+            "the configuration has none",
+            command,
+        ));
+    }
+    plan.copies(domain);
+    match system {
+        System::Linux(linux) => plan.linux(domain, linux, seen, host_has),
+        System::Windows(windows) => plan.windows(windows),
+        System::Unknown => plan.steps.push(Step::before(
+            "find the system",
+            "no file system with /etc/fstab and no Windows was found: LVM within a disk and encrypted disks are not read",
+            "boot it from a rescue image: `boot iso …` in its section, with the disk imported by `evenkeel guest import`",
+        )),
+    }
+    plan.ends(domain);
+    Ok(plan)
+}
+
+impl Plan {
+    fn copies(&mut self, domain: &Domain) {
+        for target in &self.targets {
+            let paths = target
+                .parts
+                .iter()
+                .map(|part| domain.disks[*part].path.display().to_string());
+            let paths = paths.collect::<Vec<_>>().join(" and ");
+            let step = match target.wraps {
+                true => Step::here(
+                    format!("copy {paths} into one disk with a partition table"),
+                    "Xen gave the guest partitions without a disk; a BIOS boots disks",
+                    "each as a partition at a whole MiB (MBR); the originals are only read",
+                ),
+                false => Step::here(
+                    format!("copy {paths}"),
+                    "everything that follows is done to the copy",
+                    "qemu-img convert to a raw disk; the original is only read",
+                ),
+            };
+            self.steps.push(step);
+        }
+    }
+
+    fn linux(&mut self, domain: &Domain, linux: &Linux, seen: &[Seen], host_has: bool) {
+        let traits = &linux.traits;
+        if !traits.devices.is_empty() {
+            self.steps.push(Step::here(
+                format!("fstab: {} by UUID", traits.devices.join(", ")),
+                "disks have other names here",
+                "/etc/fstab is rewritten; the old one is /etc/fstab.xen",
+            ));
+        }
+        if !traits.devices_left.is_empty() {
+            self.steps.push(Step::person(
+                format!("fstab: {}", traits.devices_left.join(", ")),
+                "no disk of the configuration has this device: the boot waits for it, or stops",
+                "add `nofail` to these lines, or remove them, in /etc/fstab of the guest",
+            ));
+        }
+        self.kernel = choose(linux, &domain.boot, host_has);
+        match &self.kernel {
+            Some(choice) => {
+                let choice = choice.clone();
+                self.kernel_steps(&choice, linux);
+                self.loader(domain, linux, seen);
+            }
+            None => self.steps.push(Step::before(
+                "a kernel with drivers for virtio in the image",
+                "there is none in its /boot: Xen started one of the host, or it is a kernel for Xen alone",
+                "in the guest, before it is shut down: apt-get install linux-image-amd64 (on 32 bits: linux-image-686-pae)",
+            )),
+        }
+        let (terminal, how) = match traits.has_inittab {
+            true => (
+                "/etc/inittab and /etc/securetty",
+                "the old ones stay as .xen",
+            ),
+            false => (
+                "the kernel's command line",
+                "systemd starts a login where the kernel's console is",
+            ),
+        };
+        self.steps.push(Step::here(
+            "login on ttyS0 instead of hvc0",
+            "the console of Xen is not there; `evenkeel guest console` is ttyS0",
+            format!("{terminal}; {how}"),
+        ));
+        if !traits.net_rules.is_empty() {
+            self.steps.push(Step::here(
+                format!("remove {}", traits.net_rules.join(", ")),
+                "the rules keep the name eth0 for a card of Xen, and the new one would be eth1",
+                "renamed to .xen",
+            ));
+        }
+    }
+
+    fn kernel_steps(&mut self, choice: &Choice, linux: &Linux) {
+        let version = &choice.version;
+        if choice.from_host {
+            self.steps.push(Step::here(
+                format!("copy kernel {version} of the host into the image"),
+                "the image has none of its own",
+                "the file that the configuration names, to /boot",
+            ));
+        }
+        let (why, how) = (
+            "without them the kernel does not find its root",
+            "in a sandbox (bubblewrap) on the copy, without network and devices",
+        );
+        let what = format!("drivers of virtio in the initial RAM disk of {version}");
+        self.steps.push(match linux.maker {
+            Maker::InitramfsTools => Step::here(what, why, format!("update-initramfs, {how}")),
+            Maker::Dracut => Step::here(what, why, format!("dracut, {how}")),
+            Maker::None => Step::person(
+                what,
+                why,
+                format!("in the image: mkinitrd --with=virtio_blk --with=virtio_pci (or what it has) for {version}"),
+            ),
+        });
+    }
+
+    fn loader(&mut self, domain: &Domain, linux: &Linux, seen: &[Seen]) {
+        let (boots, _) = linux.traits.boot.unwrap_or(linux.root);
+        let is_gpt = seen.get(boots).is_some_and(|one| one.table == "gpt");
+        self.steps.push(match (domain.boot.is_uefi, is_gpt) {
+            (true, _) => Step::here(
+                "grub.cfg with root= by UUID",
+                "the loader for UEFI is on the disk already",
+                "the old grub.cfg stays as .xen",
+            ),
+            (false, true) => Step::before(
+                "GRUB on a disk with a GPT",
+                "only a partition for it (BIOS boot) has room for it, and GRUB's own program finds that",
+                "in the guest, before it is shut down: apt-get install grub-pc && grub-install /dev/xvda, with a partition of \
+                 1 MiB of the type BIOS boot",
+            ),
+            (false, false) => Step::here(
+                "GRUB on the disk, and root= by UUID",
+                "Xen loaded the kernel itself, or by pygrub",
+                "grub.cfg, GRUB's modules, boot.img and core.img before the first partition; the old grub.cfg stays as .xen",
+            ),
+        });
+    }
+
+    fn windows(&mut self, windows: &Windows) {
+        let get = "before the move: install virtio-win-guest-tools.exe of the ISO virtio-win in the guest. Later: import with \
+                   `bus ide` and `model e1000`, boot, install, and remove both from the section";
+        match &windows.missing {
+            Some(missing) if missing.is_empty() => self.steps.push(Step::here(
+                "Windows with drivers of virtio",
+                "viostor.sys and netkvm.sys are there",
+                "disk and card are virtio",
+            )),
+            Some(missing) => self.steps.push(Step::person(
+                format!("Windows without {}", missing.join(" and ")),
+                "it boots from IDE and has an e1000 until it has them",
+                get,
+            )),
+            None => self.steps.push(Step::person(
+                "Windows, of which the drivers could not be read",
+                "it is taken as if it had none of virtio: IDE and e1000",
+                get,
+            )),
+        }
+    }
+
+    fn ends(&mut self, domain: &Domain) {
+        let macs = domain.vifs.iter().filter(|vif| vif.mac.is_some()).count();
+        if macs > 0 {
+            self.steps.push(Step::here(
+                "keep the MAC addresses",
+                "DHCP and neighbours know them",
+                "`nic … mac` in the section below",
+            ));
+        }
+        if domain.vifs.iter().any(|vif| vif.mac.is_none()) {
+            self.steps.push(Step::person(
+                "a card without a MAC address in the configuration",
+                "Xen drew one at each start",
+                "`nic … mac` with the address that the guest has now (ip link), or without it for a fixed new one",
+            ));
+        }
+        for note in &domain.notes {
+            self.steps.push(Step::person(
+                note.clone(),
+                "nothing is done about it",
+                "decide whether the guest needs it",
+            ));
+        }
+        self.steps.push(Step::here(
+            "test boot",
+            "a guest that does not boot is not brought onto the volume",
+            "QEMU as the guest will have it, without network, on a snapshot, until its serial terminal has a login prompt",
+        ));
+        self.steps.push(Step::here(
+            "fill the volume",
+            "the copy becomes the disk of the guest",
+            "without zeroes, as `evenkeel volume import`",
+        ));
+        let addresses = domain.vifs.iter().flat_map(|vif| &vif.addresses);
+        let addresses: Vec<String> = addresses.map(ToString::to_string).collect();
+        let (what, how) = match addresses.is_empty() {
+            true => (
+                "announce the card".to_owned(),
+                "by RARP; with `address` behind `nic` by ARP as well",
+            ),
+            false => (
+                format!("announce {}", addresses.join(", ")),
+                "by the node, each time it starts the guest",
+            ),
+        };
+        self.steps.push(Step::here(
+            what,
+            "switches and neighbours find it at once",
+            how,
+        ));
+    }
+
+    /// Whether a person has to do something first.
+    pub fn is_blocked(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(step.how, How::Before(_)))
+    }
+
+    /// Returns the list, for people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            let (mark, how) = match &step.how {
+                How::Here(how) => ("[ ]    ", format!("how: {how}")),
+                How::Person(command) => ("[you]  ", format!("you: {command}")),
+                How::Before(command) => ("[first]", format!("you: {command}")),
+            };
+            let _ = writeln!(
+                text,
+                "{mark} {:2}. {}\n             why: {}\n             {how}",
+                index + 1,
+                step.what,
+                step.why
+            );
+        }
+        // Names of the image are within it: they are not for the terminal to obey.
+        text.replace(|sign: char| sign.is_control() && sign != '\n', "?")
+    }
+}
+
+fn draft(domain: &Domain, name: &str, targets: &[Target], system: &System) -> Draft {
+    let is_virtio = match system {
+        System::Windows(windows) => windows.missing.as_ref().is_some_and(Vec::is_empty),
+        System::Linux(_) | System::Unknown => true,
+    };
+    let model = |own: Model| if is_virtio { own } else { Model::E1000 };
+    let volume = |index: usize| match index {
+        0 => name.to_owned(),
+        index => format!("{name}-{}", index + 1),
+    };
+    let disks = targets.iter().enumerate();
+    Draft {
+        name: name.to_owned(),
+        memory_mib: domain.memory_mib,
+        cpus: domain.cpus,
+        disks: disks
+            .map(|(index, target)| (volume(index), target.size))
+            .collect(),
+        bus: if is_virtio { Bus::Virtio } else { Bus::Ide },
+        nics: { domain.vifs.iter() }
+            .map(|vif| Card {
+                bridge: vif.bridge.clone(),
+                mac: vif.mac,
+                addresses: vif.addresses.clone(),
+                model: model(if domain.boot.is_hvm && is_virtio {
+                    Model::Virtio
+                } else {
+                    vif.model
+                }),
+            })
+            .collect(),
+        firmware: match domain.boot.is_uefi {
+            true => Firmware::Uefi,
+            false => Firmware::Bios,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::domain::read;
+    use super::super::parse;
+    use super::*;
+
+    fn domain(text: &str) -> Domain {
+        read(&parse(text), "mail")
+    }
+
+    /// A bare partition, or a whole disk with this table.
+    fn seen(table: &str, systems: &[&str]) -> Seen {
+        let number = |index: usize| {
+            if table.is_empty() {
+                0
+            } else {
+                index as u32 + 1
+            }
+        };
+        let found = systems.iter().enumerate().map(|(index, system)| Found {
+            partition: number(index),
+            begin: (index as u64) << 20,
+            system: (*system).to_owned(),
+            uuid: format!("u{index}"),
+        });
+        Seen {
+            size: 8 << 20,
+            format: "raw".to_owned(),
+            table: table.to_owned(),
+            found: found.collect(),
+            defect: None,
+        }
+    }
+
+    fn linux(root: usize) -> Linux {
+        Linux {
+            root: (root, 0),
+            title: "Debian 7".to_owned(),
+            kernels: vec![kernel("3.2.0-4-amd64", true, true)],
+            maker: Maker::InitramfsTools,
+            traits: Traits {
+                has_inittab: true,
+                devices: vec!["/dev/xvda2".to_owned()],
+                ..Traits::default()
+            },
+        }
+    }
+
+    fn kernel(version: &str, has_image: bool, has_virtio: bool) -> Kernel {
+        Kernel {
+            version: version.to_owned(),
+            has_image,
+            has_virtio,
+        }
+    }
+
+    const PARTITIONS: &str = "memory = 512\nvcpus = 2\nkernel = '/boot/vmlinuz-3.2.0-4-amd64'\nroot = '/dev/xvda2 ro'\n\
+                              disk = ['phy:vg/swap,xvda1,w', 'phy:vg/root,xvda2,w', 'phy:vg/data,xvdb,w']\n\
+                              vif = ['mac=00:16:3e:01:02:03,ip=192.0.2.25', 'bridge=br1']\n";
+
+    #[test]
+    fn partitions_of_a_disk_become_one_disk_and_others_stay() {
+        let domain = domain(PARTITIONS);
+        let all = [
+            seen("", &["swap"]),
+            seen("", &["ext3"]),
+            seen("dos", &["ext3"]),
+        ];
+        let plan = make(&domain, "mail", &all, &System::Linux(linux(1)), false).unwrap();
+        let targets: Vec<_> = plan
+            .targets
+            .iter()
+            .map(|one| (one.parts.clone(), one.wraps))
+            .collect();
+        assert_eq!(targets, [(vec![0, 1], true), (vec![2], false)]);
+        assert_eq!(plan.targets[0].size, 17 << 20);
+        assert_eq!(
+            plan.draft.disks,
+            [
+                ("mail".to_owned(), 17 << 20),
+                ("mail-2".to_owned(), 8 << 20)
+            ]
+        );
+        assert_eq!(
+            (plan.draft.memory_mib, plan.draft.cpus, plan.draft.bus),
+            (512, 2, Bus::Virtio)
+        );
+        assert_eq!(plan.draft.nics[0].mac, Some([0, 0x16, 0x3e, 1, 2, 3]));
+        assert!(!plan.is_blocked(), "{}", plan.text());
+        let text = plan.text();
+        for words in [
+            "[ ]      1. copy /dev/vg/swap and /dev/vg/root into one disk with a partition table",
+            "fstab: /dev/xvda2 by UUID",
+            "update-initramfs, in a sandbox",
+            "/etc/inittab and /etc/securetty",
+            "[you]    8. a card without a MAC address",
+            "announce 192.0.2.25",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_disk_with_the_system_is_the_first() {
+        let domain = domain("disk = ['phy:vg/data,xvda,w', 'phy:vg/root,xvdb1,w']");
+        let all = [seen("dos", &["ext3"]), seen("", &["ext3"])];
+        let plan = make(&domain, "mail", &all, &System::Linux(linux(1)), false).unwrap();
+        assert_eq!(plan.targets[0].name, "xvdb");
+        assert_eq!(plan.draft.disks[0].1, plan.targets[0].size);
+    }
+
+    #[test]
+    fn the_kernel_is_the_newest_with_virtio_or_that_of_the_host() {
+        let boot = domain(PARTITIONS).boot;
+        let mut system = linux(0);
+        system.kernels.insert(0, kernel("6.1.0", true, false));
+        let version = |system: &Linux, host_has| {
+            choose(system, &boot, host_has).map(|one| (one.version, one.from_host))
+        };
+        assert_eq!(
+            version(&system, false),
+            Some(("3.2.0-4-amd64".to_owned(), false))
+        );
+        system.kernels[1].has_image = false;
+        assert_eq!(version(&system, false), None);
+        assert_eq!(
+            version(&system, true),
+            Some(("3.2.0-4-amd64".to_owned(), true))
+        );
+        system.kernels[1].has_virtio = false;
+        assert_eq!(version(&system, true), None);
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_named_with_its_command_and_blocks() {
+        let domain = domain(PARTITIONS);
+        let all = [
+            seen("", &["swap"]),
+            seen("", &["ext3"]),
+            Seen {
+                defect: Some("in use".to_owned()),
+                ..Seen::default()
+            },
+        ];
+        let mut bare = linux(1);
+        bare.kernels.clear();
+        let plan = make(&domain, "mail", &all, &System::Linux(bare), false).unwrap();
+        assert!(plan.is_blocked());
+        let text = plan.text();
+        for words in [
+            "/dev/vg/data (xvdb): in use",
+            "xl shutdown -w mail",
+            "apt-get install linux-image-amd64",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        let unknown = make(&domain, "mail", &all[..2], &System::Unknown, false).unwrap();
+        assert!(unknown.is_blocked() && unknown.text().contains("`boot iso …`"));
+    }
+
+    #[test]
+    fn a_gpt_has_no_room_for_grub() {
+        let domain = domain("disk = ['phy:vg/root,xvda,w']");
+        let plan =
+            |system| make(&domain, "mail", &[seen("gpt", &["ext4"])], &system, false).unwrap();
+        let blocked = plan(System::Linux(linux(0)));
+        assert!(
+            blocked.is_blocked() && blocked.text().contains("grub-install"),
+            "{}",
+            blocked.text()
+        );
+    }
+
+    #[test]
+    fn windows_boots_with_what_it_has() {
+        let domain =
+            domain("builder = 'hvm'\ndisk = ['phy:vg/win,hda,w']\nvif = ['model=rtl8139']");
+        let plan = |missing: Option<Vec<String>>| {
+            let system = System::Windows(Windows { missing });
+            make(&domain, "win", &[seen("dos", &["ntfs"])], &system, false).unwrap()
+        };
+        let with = plan(Some(Vec::new()));
+        assert_eq!(
+            (with.draft.bus, with.draft.nics[0].model),
+            (Bus::Virtio, Model::Virtio)
+        );
+        let without = plan(Some(vec!["viostor.sys".to_owned()]));
+        assert_eq!(
+            (without.draft.bus, without.draft.nics[0].model),
+            (Bus::Ide, Model::E1000)
+        );
+        assert!(
+            without.text().contains("Windows without viostor.sys"),
+            "{}",
+            without.text()
+        );
+        assert!(without.text().contains("virtio-win-guest-tools.exe") && !without.is_blocked());
+        assert_eq!(plan(None).draft.bus, Bus::Ide);
+    }
+}
