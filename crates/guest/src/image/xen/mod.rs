@@ -365,7 +365,7 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    /// Passes over the rest of a line that cannot be read.
+    /// Skips the rest of a line that cannot be read.
     fn skip(&mut self) {
         self.held = None;
         self.depth = 0;

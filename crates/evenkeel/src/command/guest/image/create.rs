@@ -433,8 +433,8 @@ fn configure(
     // Each guest draws its own at its first start.
     inside.write("/etc/machine-id", b"")?;
     if let Some(keys) = &wanted.keys {
-        inside.directory("/root/.ssh")?;
-        inside.write_as("/root/.ssh/authorized_keys", keys.as_bytes(), 0o600)?;
+        inside.directory("root/.ssh")?;
+        inside.write_as("root/.ssh/authorized_keys", keys.as_bytes(), 0o600)?;
     }
     let only_keys = "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n";
     inside.write("/etc/ssh/sshd_config.d/evenkeel.conf", only_keys.as_bytes())?;

@@ -218,7 +218,7 @@ fn chain(
     }
     if !follows {
         return Err(format!(
-            "{} ({format}) names other files: {}. Whoever made it decides what is read from this host: if you trust it, `--follow` \
+            "{} ({format}) names other files: {}. The author of the image decides what is read from this host: if you trust it, `--follow` \
              reads them as well",
             from.display(),
             names.join(", ")

@@ -271,7 +271,7 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// Passes over a control sequence, behind its first sign.
+/// Skips a control sequence, behind its first sign.
 fn pass_sequence(signs: &mut std::str::Chars<'_>) {
     if signs.next() == Some('[') {
         // Up to the final byte.
