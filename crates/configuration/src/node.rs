@@ -1,6 +1,7 @@
 //! The machines that files are for, and which of them this one is.
 
 use crate::codes;
+use crate::external::External;
 use language::{Diagnostic, suggest};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -32,6 +33,9 @@ pub struct Nodes {
 pub struct Located {
     /// The nodes that have it; empty: the machine that reads the files.
     pub nodes: Vec<String>,
+    /// Where it is, if no node has it.
+    #[serde(default)]
+    pub external: Option<External>,
 }
 
 /// Whether a name is a machine's: with or without its domain, in any case.

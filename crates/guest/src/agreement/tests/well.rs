@@ -45,7 +45,11 @@ impl World {
                 None if record.up && is_held => {
                     return Err(format!("{name} is written down as up"));
                 }
-                None if !is_stopped && !takers.is_empty() && !waits => {
+                None if !is_stopped
+                    && !takers.is_empty()
+                    && !waits
+                    && !self.is_stranded(name, &takers) =>
+                {
                     return Err(format!("{name} does not run, and could at {takers:?}"));
                 }
                 Some(at) if guest.order.fails_back => {

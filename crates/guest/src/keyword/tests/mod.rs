@@ -71,7 +71,14 @@ impl PartDraft for Heads {
 
     fn finish(self: Box<Self>, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         for (_, name, nodes) in self.0.into_iter().filter(|(kind, ..)| *kind == "volume") {
-            exchange.export(Export::new("volume", &name, &Located { nodes }));
+            exchange.export(Export::new(
+                "volume",
+                &name,
+                &Located {
+                    nodes,
+                    external: None,
+                },
+            ));
         }
         Box::new(())
     }
@@ -194,6 +201,7 @@ guest mail
 fn all() -> config::Guest {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let disk = |volume: &str, read_only, bus| Disk {
+        external: None,
         volume: volume.to_owned(),
         read_only,
         bus,

@@ -32,7 +32,7 @@ fn version(directory: &Path) -> Vec<u8> {
         verify: None,
         bind: None,
     };
-    codec::encode(&Volumes([("mail".to_owned(), spec)].into()))
+    codec::encode(&Volumes([("mail".to_owned(), spec)].into(), [].into()))
 }
 
 fn create(directory: &Path) {
