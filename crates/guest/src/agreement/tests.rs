@@ -653,7 +653,7 @@ impl World {
                 self.note(format!("{} is cut off", NODES[at]));
                 self.seats[at].is_connected = false;
             }
-            4 | 5 => {
+            4 | 5 if self.now >= self.seats[at].storage.cut_until => {
                 self.note(format!("{} is connected", NODES[at]));
                 self.seats[at].is_connected = true;
             }

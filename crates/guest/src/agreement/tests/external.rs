@@ -12,6 +12,9 @@ use configuration::{External, Storage};
 use lab::Random;
 use std::collections::BTreeSet;
 
+/// How long a node is cut off that has just opened something: longer than its watchdog waits.
+const CUT_MS: u64 = 40_000;
+
 /// What a node has opened, and what stops it.
 #[derive(Debug, Default)]
 pub(super) struct OfStorage {
@@ -20,6 +23,8 @@ pub(super) struct OfStorage {
     pub(super) open: BTreeSet<String>,
     /// When the watchdog was fed last; None: it is not armed.
     fed: Option<u64>,
+    /// Until when nobody connects the node again.
+    pub(super) cut_until: u64,
 }
 
 impl OfStorage {
@@ -82,7 +87,9 @@ impl World {
         // The worst moment.
         if !self.is_quiet && self.random.once_in(4) {
             self.note(format!("{} is cut off", NODES[at]));
-            self.seats[at].is_connected = false;
+            let seat = &mut self.seats[at];
+            seat.is_connected = false;
+            seat.storage.cut_until = self.now + CUT_MS;
         }
         Ok(())
     }
