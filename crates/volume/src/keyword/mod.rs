@@ -8,6 +8,8 @@ pub mod codes;
 mod defaults;
 mod either;
 mod external;
+#[cfg(test)]
+mod external_tests;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -149,7 +151,7 @@ impl Tabled for Draft {
                 missing(
                     volume,
                     "size",
-                    volume.size.is_none() && volume.external.is_none(),
+                    volume.size.is_none() && !volume.is_elsewhere(),
                 ),
                 missing(
                     volume,

@@ -58,6 +58,14 @@ pub(super) struct Volume {
     pub(super) once: Vec<(&'static str, Span)>,
 }
 
+impl Volume {
+    /// A storage system keeps its copies; or it may, by a line that was refused.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        let mut once = self.once.iter();
+        self.backing.is_none() && once.any(|(keyword, _)| *keyword == "backing")
+    }
+}
+
 /// The sections so far.
 #[derive(Debug, Default)]
 pub(super) struct Draft {

@@ -12,6 +12,8 @@ use configuration::{External, Storage};
 use lab::Random;
 use std::collections::BTreeSet;
 
+/// How QEMU ends in order.
+pub(super) const QUIT: &str = "it quit";
 /// How long a node is cut off that has just opened something: longer than its watchdog waits.
 const CUT_MS: u64 = 40_000;
 
