@@ -1,122 +1,46 @@
 //! Guests with a disk of a storage system: the real QEMU with its driver for iSCSI, and a real target in
-//! user space (tgt). The system of the guest is a boot sector that counts on its disk.
+//! user space (tgt).
 
 use super::{NODES, Site, guest};
+use configuration::{External, Login, Storage};
 use guest::agreement::GuestRecord;
-use guest::config::{Boot, Bus, Disk, Guest};
+use guest::config::{Bus, Disk, Guest};
 use guest::message::Message;
-use lab::{Location, Peer, Scratch, eventually, free_port};
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::process::Command;
+use lab::{IscsiTarget, Location, eventually, free_port};
+use std::fs;
 use std::time::Duration;
 
-const TARGET: &str = "iqn.2001-04.com.example:mail";
-const DISK_BYTES: u64 = 4 << 20;
-
-/// Adds one to the second word of sector 1, then one to the first word and writes the sector, for ever,
-/// at each tick of the clock.
-const COUNTS: &[u8] = &[
-    0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x7c, 0xfb, // its registers
-    0xb8, 0x01, 0x02, 0xbb, 0x00, 0x80, 0xb9, 0x02, 0x00, 0xba, 0x80, 0x00, 0xcd,
-    0x13, // reads
-    0xff, 0x06, 0x02, 0x80, // starts
-    0xff, 0x06, 0x00, 0x80, // ticks
-    0xb8, 0x01, 0x03, 0xbb, 0x00, 0x80, 0xb9, 0x02, 0x00, 0xba, 0x80, 0x00, 0xcd,
-    0x13, // writes
-    0xf4, 0xeb, 0xeb, // waits, and again
-];
-
-/// A target with one unit.
-struct Target {
-    target: Peer,
-    scratch: Scratch,
+fn start(login: Option<[&str; 2]>) -> IscsiTarget {
+    let address = ([127, 0, 0, 1], free_port().unwrap()).into();
+    IscsiTarget::start(Location::Here, address, login).unwrap()
 }
 
-impl Target {
-    /// With a user and a password, if it wants some.
-    fn start(login: Option<[&str; 2]>) -> Target {
-        let scratch = Scratch::new().unwrap();
-        let image = File::create(scratch.path().join("image")).unwrap();
-        image.set_len(DISK_BYTES).unwrap();
-        image.write_all_at(COUNTS, 0).unwrap();
-        image.write_all_at(&[0x55, 0xaa], 510).unwrap();
-        let address = format!("127.0.0.1:{}", free_port().unwrap());
-        let portal = format!("portal={address}");
-        let arguments = ["TGT_IPC_SOCKET={dir}/ipc", "tgtd", "-f", "--iscsi", &portal];
-        let address = address.parse().unwrap();
-        let target = Peer::start(Location::Here, "env", &arguments, "", address).unwrap();
-        let target = Target { target, scratch };
-        let image = target.image().display().to_string();
-        target.tell(&[
-            "--mode", "target", "--op", "new", "--tid", "1", "-T", TARGET,
-        ]);
-        let unit = ["--mode", "logicalunit", "--op", "new", "--tid", "1"];
-        target.tell(&[&unit[..], &["--lun", "1", "-b", &image]].concat());
-        if let Some([user, password]) = login {
-            let new = ["--mode", "account", "--op", "new", "--user", user];
-            target.tell(&[&new[..], &["--password", password]].concat());
-            target.tell(&[
-                "--mode", "account", "--op", "bind", "--tid", "1", "--user", user,
-            ]);
-        }
-        target.tell(&[
-            "--mode", "target", "--op", "bind", "--tid", "1", "-I", "ALL",
-        ]);
-        target
-    }
-
-    fn tell(&self, arguments: &[&str]) {
-        let mut command = Command::new("tgtadm");
-        command.env("TGT_IPC_SOCKET", self.target.directory().join("ipc"));
-        command.args(["--lld", "iscsi"]).args(arguments);
-        let done = command.output().unwrap();
-        assert!(done.status.success(), "{arguments:?}: {done:?}");
-    }
-
-    fn image(&self) -> PathBuf {
-        self.scratch.path().join("image")
-    }
-
-    /// How often the guest counted, and how often it was started.
-    fn counted(&self) -> [u16; 2] {
-        let mut words = [0; 4];
-        let image = File::open(self.image()).unwrap();
-        image.read_exact_at(&mut words, 512).unwrap();
-        let [a, b, c, d] = words;
-        [[a, b], [c, d]].map(u16::from_le_bytes)
-    }
-
-    fn disk(&self, login: Option<&str>) -> Disk {
-        let login = login.map(|user| configuration::Login {
-            user: user.to_owned(),
-            password_file: self.scratch.path().join("password"),
-        });
-        Disk {
-            volume: "mail".to_owned(),
-            read_only: false,
-            bus: Bus::Virtio,
-            external: Some(configuration::External {
-                storage: configuration::Storage::Iscsi {
-                    portal: self.target.address(),
-                    target: TARGET.to_owned(),
-                    lun: 1,
-                    login,
-                },
-                size_bytes: Some(DISK_BYTES),
-            }),
-        }
-    }
-
-    fn guest(&self, login: Option<&str>) -> Guest {
-        Guest {
-            disks: vec![self.disk(login)],
-            boot: Boot::Disk,
-            // It does not hear the power button.
-            stop_ms: 0,
-            ..guest(64)
-        }
+/// A guest that counts on a target.
+fn counting(target: &IscsiTarget, login: Option<&str>) -> Guest {
+    let login = login.map(|user| Login {
+        user: user.to_owned(),
+        password_file: target.directory().join("password"),
+    });
+    let storage = Storage::Iscsi {
+        portal: target.address(),
+        target: target.name().to_owned(),
+        lun: 1,
+        login,
+    };
+    let disk = Disk {
+        volume: "mail".to_owned(),
+        read_only: false,
+        bus: Bus::Virtio,
+        external: Some(External {
+            storage,
+            size_bytes: Some(IscsiTarget::BYTES),
+        }),
+    };
+    Guest {
+        disks: vec![disk],
+        // It does not hear the power button.
+        stop_ms: 1,
+        ..guest(64)
     }
 }
 
@@ -138,9 +62,9 @@ impl Site {
 fn a_guest_on_storage_starts_elsewhere_only_when_its_node_is_off_or_it_ended_in_order() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("tgtd");
-    let target = Target::start(Some(["evenkeel", "twelve-bytes"]));
-    fs::write(target.scratch.path().join("password"), "twelve-bytes\n").unwrap();
-    let mut site = Site::begin(8, 0, &target.guest(Some("evenkeel")));
+    let target = start(Some(["evenkeel", "twelve-bytes"]));
+    fs::write(target.directory().join("password"), "twelve-bytes\n").unwrap();
+    let mut site = Site::begin(8, 0, &counting(&target, Some("evenkeel")));
     // The cluster does not have yet that its disks are open.
     site.loses_records = true;
     for _ in 0..20 {
@@ -198,8 +122,8 @@ fn a_guest_on_storage_starts_elsewhere_only_when_its_node_is_off_or_it_ended_in_
 fn a_guest_on_storage_that_was_killed_starts_on_its_node_alone() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("tgtd");
-    let target = Target::start(None);
-    let mut site = Site::begin(9, 0, &target.guest(None));
+    let target = start(None);
+    let mut site = Site::begin(9, 0, &counting(&target, None));
     site.until("counts", |site| site.runs(0) && target.counted()[1] == 1);
     let name = "mail".to_owned();
     site.told(0, &Message::Stop { name, kills: true });
@@ -216,8 +140,8 @@ fn a_guest_on_storage_that_was_killed_starts_on_its_node_alone() {
 fn a_guest_on_storage_moves_while_it_counts() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("tgtd");
-    let target = Target::start(None);
-    let mut site = Site::begin(10, 0, &target.guest(None));
+    let target = start(None);
+    let mut site = Site::begin(10, 0, &counting(&target, None));
     site.until("counts", |site| site.runs(0) && target.counted()[0] > 2);
     for from in [0, 1] {
         let to = 1 - from;
