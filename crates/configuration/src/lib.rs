@@ -7,6 +7,7 @@
 
 pub mod codes;
 mod context;
+mod external;
 pub mod files;
 mod load;
 mod node;
@@ -20,6 +21,7 @@ mod table;
 mod unknown;
 
 pub use context::Context;
+pub use external::{External, Login, Storage};
 pub use load::{Loaded, load, replay};
 pub use node::{Located, Node, Nodes, is_name_of};
 pub use nodes::DOCUMENTED as ON_DOCUMENTED;

@@ -1,6 +1,7 @@
 //! The machines that files are for, and which of them this one is.
 
 use crate::codes;
+use crate::external::External;
 use language::{Diagnostic, suggest};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -35,6 +36,9 @@ pub struct Located {
     /// Nobody may write it.
     #[serde(default)]
     pub read_only: bool,
+    /// Where it is, if no node has it.
+    #[serde(default)]
+    pub external: Option<External>,
 }
 
 /// Whether a name is a machine's: with or without its domain, in any case.

@@ -16,6 +16,14 @@ pub fn boottime_ms() -> u64 {
     boottime_ns() / 1_000_000
 }
 
+/// A number for the boot of this machine, which is another one after each start.
+pub fn boot() -> u32 {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    // FNV-1a, 32 bits: any hash will do.
+    let hash = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    id.trim().bytes().fold(0x811c_9dc5, hash)
+}
+
 /// Now, for a report.
 pub fn now() -> Moment {
     let unix = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);

@@ -1,5 +1,6 @@
 //! What the files say of guests and of the nodes that run them, as the role gets it.
 
+use configuration::External;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -98,6 +99,14 @@ pub struct Guest {
     pub order: Order,
 }
 
+impl Guest {
+    /// Whether it writes to a disk that a storage system keeps: nothing there refuses a late write.
+    pub fn is_external(&self) -> bool {
+        let mut disks = self.disks.iter();
+        disks.any(|disk| disk.external.is_some() && !disk.read_only)
+    }
+}
+
 /// Where and when a guest runs in respect of others.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
@@ -123,6 +132,9 @@ pub struct Disk {
     pub read_only: bool,
     /// The bus.
     pub bus: Bus,
+    /// The image that QEMU opens by itself, if a storage system keeps it.
+    #[serde(default)]
+    pub external: Option<External>,
 }
 
 /// How a disk is attached.

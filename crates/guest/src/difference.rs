@@ -245,6 +245,7 @@ mod tests {
         let before = payload(&[("a", guest(2 << 30)), ("b", guest(2 << 30))], None);
         let mut other = guest(4 << 30);
         other.disks = vec![Disk {
+            external: None,
             volume: "data".to_owned(),
             read_only: true,
             bus: Default::default(),

@@ -39,6 +39,12 @@ pub enum Message {
         #[serde(with = "Name")]
         name: String,
     },
+    /// A person has made sure that a node is off.
+    ConfirmOff {
+        /// The node.
+        #[serde(with = "Name")]
+        node: String,
+    },
     /// This node gives its guests away, or takes some again.
     Drain {
         /// It gives them away.

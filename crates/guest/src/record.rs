@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Bytes of a reason that are kept: three of them have room in a record.
-const WHY_BYTES_MAX: usize = 52;
+const WHY_BYTES_MAX: usize = 40;
 /// Nodes whose failures are kept.
 const FAILED_MAX: usize = 2;
 
@@ -22,6 +22,8 @@ pub struct GuestRecord {
     pub failed: BTreeMap<String, String>,
     /// It runs, and its check is well.
     pub up: bool,
+    /// The node that may have disks of it open that a storage system keeps, and its boot; empty: none.
+    pub opened: String,
 }
 
 /// Of a node, under the lease that says that it is there: written by itself.
@@ -38,6 +40,10 @@ pub struct NodeRecord {
     pub leaves: bool,
     /// What became of its fencing: written by the node that fenced it.
     pub fenced: Fenced,
+    /// The boot of the machine.
+    pub boot: u32,
+    /// A watchdog resets it if it stops feeding it.
+    pub watched: bool,
 }
 
 /// What became of the fencing of a node.
@@ -70,6 +76,7 @@ impl GuestRecord {
             to: self.to.clone(),
             failed: failed.map(|(node, why)| (node.clone(), cut(why))).collect(),
             up: self.up,
+            opened: self.opened.clone(),
         };
         codec::encode(&short)
     }
@@ -108,11 +115,13 @@ mod tests {
             to: node("x"),
             failed: ["a", "b", "c"].map(|one| (node(one), long.clone())).into(),
             up: true,
+            opened: format!("{} {:x}", node("y"), u32::MAX),
         };
         let bytes = record.encode();
         assert!(bytes.len() <= RECORD_BYTES_MAX, "{}", bytes.len());
         let read = GuestRecord::decode(&bytes).unwrap();
-        assert_eq!((read.stopped.len(), read.failed.len()), (52, 2));
+        assert_eq!((read.stopped.len(), read.failed.len()), (40, 2));
+        assert_eq!(read.opened, record.opened);
         assert_eq!(GuestRecord::decode(&[]), Some(GuestRecord::default()));
         assert_eq!(GuestRecord::decode(b"nonsense"), None);
     }

@@ -18,6 +18,7 @@
 //! | busy processors, a full disk | [`BusyProcessors`], [`FullDisk`] |
 //! | a disk that stalls, fails, lies about a flush, or loses power | [`UnreliableDisk`] |
 //! | some packets only | [`Host::block`] |
+//! | a storage system, and guests that count on it | [`IscsiTarget`] |
 //! | what a client saw | [`Probe`], [`Watcher`] with an [`Answerer`] on each machine |
 //! | what was said on a cable | [`Capture`] |
 //! | that all agree again | [`Lab::wait_healed`] |
@@ -103,6 +104,7 @@ mod process;
 mod random;
 mod relay;
 mod scratch;
+mod storage;
 mod syslog;
 pub mod tls;
 mod topology;
@@ -136,6 +138,7 @@ pub use probe::{Failure, Probe, Record, Steady, exchange};
 pub use process::{Frozen, Process, Signal, with_default_signals};
 pub use random::{Random, setting};
 pub use scratch::Scratch;
+pub use storage::IscsiTarget;
 pub use syslog::Syslog;
 pub use topology::Lab;
 pub use unreliable::{Trouble, UnreliableDisk};

@@ -4,6 +4,13 @@ use part::report::Moment;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::SystemTime;
 
+/// CLOCK_BOOTTIME, nanoseconds, as leases have it.
+pub(crate) fn boottime_ns() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    let ns = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+    u64::try_from(ns).unwrap_or(0)
+}
+
 /// The present, by both clocks.
 pub(crate) fn now() -> Moment {
     let boottime = clock_gettime(ClockId::Boottime);

@@ -3,6 +3,7 @@
 use crate::device::{self, Backing, LogicalVolume};
 use crate::link::dial::Cable;
 use crate::network::Bind;
+use configuration::External;
 use language::value::written_time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,9 +11,40 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// The volumes of this node, by name.
+/// The volumes of this node, by name: those with a copy here, and those that a storage system keeps.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Volumes(pub BTreeMap<String, Spec>);
+pub struct Volumes(pub BTreeMap<String, Spec>, pub BTreeMap<String, Elsewhere>);
+
+/// A volume whose copies a storage system keeps.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The image.
+    pub external: External,
+    /// The name of this node; empty if the file names none.
+    pub me: String,
+    /// The nodes that may use it.
+    pub nodes: Vec<String>,
+}
+
+impl Elsewhere {
+    /// Whether the cluster says which node owns it.
+    pub fn has_lease(&self) -> bool {
+        self.nodes.len() > 1
+    }
+}
+
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "backing {}", self.external.storage)?;
+        if let Some(bytes) = self.external.size_bytes {
+            write!(f, ", size {}", size_words(bytes))?;
+        }
+        match self.nodes.is_empty() {
+            true => Ok(()),
+            false => write!(f, ", on {}", self.nodes.join(" ")),
+        }
+    }
+}
 
 /// A volume.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -247,8 +279,8 @@ pub(crate) fn shrinks(name: &str, has: u64, wanted: u64) -> String {
 /// Returns the differences between two payloads of the role, one line each.
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     let read = |bytes: Option<&[u8]>| part::codec::decode::<Volumes>(bytes?).ok();
-    let before = read(before).unwrap_or_default().0;
-    let now = read(now).unwrap_or_default().0;
+    let Volumes(before, elsewhere_before) = read(before).unwrap_or_default();
+    let Volumes(now, elsewhere_now) = read(now).unwrap_or_default();
     let gone = before.keys().filter(|name| !now.contains_key(*name));
     let mut lines: Vec<String> = gone.map(|name| format!("- volume {name}")).collect();
     for (name, spec) in &now {
@@ -303,7 +335,23 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
             }
         }
     }
+    lines.extend(elsewhere_difference(&elsewhere_before, &elsewhere_now));
     lines
+}
+
+/// The differences of volumes that a storage system keeps.
+fn elsewhere_difference(
+    before: &BTreeMap<String, Elsewhere>,
+    now: &BTreeMap<String, Elsewhere>,
+) -> Vec<String> {
+    let gone = before.keys().filter(|name| !now.contains_key(*name));
+    let gone = gone.map(|name| format!("- volume {name}"));
+    let there = now.iter().filter_map(|(name, one)| match before.get(name) {
+        Some(same) if same == one => None,
+        Some(other) => Some(format!("~ volume {name}: {other} -> {one}")),
+        None => Some(format!("+ volume {name}: {one}")),
+    });
+    gone.chain(there).collect()
 }
 
 /// What is said of two lines `bind`; nothing of the content of their files.
@@ -383,7 +431,7 @@ mod tests {
                     },
                 )
             };
-            part::codec::encode(&Volumes(all.iter().map(spec).collect()))
+            part::codec::encode(&Volumes(all.iter().map(spec).collect(), BTreeMap::new()))
         };
         let before = volumes(&[("a", 4096, "/x"), ("b", 4096, "/x"), ("c", 4096, "/x")]);
         let now = volumes(&[("a", 8192, "/x"), ("c", 4096, "/y"), ("d", 1 << 30, "/x")]);

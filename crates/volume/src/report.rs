@@ -15,6 +15,8 @@ use part::report::{Grade, NumberRow, Report, Subject, Unit};
 pub const VOLUME: &str = "volume";
 /// The fact with the backing, as files have it.
 pub const BACKING: &str = "backing";
+/// The fact that says whose matter the copies of a volume are, if they are not this program's.
+pub const REPLICATION: &str = "replication";
 /// The fact with the socket where clients connect.
 pub const SOCKET: &str = "socket";
 /// The fact with the address where clients connect over TCP.

@@ -33,8 +33,8 @@ use volume::config::{
 };
 use volume::device::{Backing, DeviceError, device_bytes};
 use volume::keyword::NAME as PART;
-use volume::report::{BACKING, CLIENTS, COPIES, FILES, SERVING, SIZE, VOLUME};
-use volume::role::socket_path;
+use volume::report::{BACKING, CLIENTS, COPIES, FILES, REPLICATION, SERVING, SIZE, VOLUME};
+use volume::role::{refusal_of_elsewhere, socket_path};
 
 /// How long a role may take to serve a volume that was created.
 const SERVED_LIMIT: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
 fn show(matches: &ArgMatches) -> Result<String, String> {
     let (_, mut report) = asked(matches)?;
     let name = word(matches, "NAME");
-    find(&report, &name)?;
+    there(&report, &name)?;
     report.subjects.retain(|one| one.name == name);
     if matches.get_flag("json") {
         return Ok(report.json());
@@ -95,7 +95,16 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
     Ok(numbers.collect::<String>() + &snapshot::lines(matches, &name))
 }
 
+/// Finds a volume with a copy of ours.
 fn find<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
+    let subject = there(report, name)?;
+    match subject.words(REPLICATION).zip(subject.words(BACKING)) {
+        Some((_, storage)) => Err(refusal_of_elsewhere(name, &storage)),
+        None => Ok(subject),
+    }
+}
+
+fn there<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
     report.find(VOLUME, name).ok_or_else(|| {
         format!(
             "the served configuration has no volume '{name}' on this machine: there is no such section, or its `on` names \
@@ -141,6 +150,11 @@ pub(in crate::command) fn section(
 fn of_files(from: &[PathBuf], name: &str) -> Result<Spec, String> {
     let volumes = payload_of_files(from, PART)?;
     let volumes = volumes.and_then(|payload| codec::decode::<Volumes>(&payload).ok());
+    let elsewhere = volumes.as_ref().and_then(|volumes| volumes.1.get(name));
+    if let Some(elsewhere) = elsewhere {
+        let storage = elsewhere.external.storage.to_string();
+        return Err(refusal_of_elsewhere(name, &storage));
+    }
     let spec = volumes.and_then(|mut volumes| volumes.0.remove(name));
     spec.ok_or_else(|| format!("these files have no volume '{name}' for this machine"))
 }

@@ -21,4 +21,14 @@ pub enum Defect {
     NeverYields,
     /// A node asks for a lease again that it has just given up for another one.
     TakesBack,
+    /// A node that does not respond counts as off.
+    TrustsSilence,
+    /// A guest starts before the cluster has that its disks are open here.
+    OpensAtOnce,
+    /// A QEMU that was killed counts as one that ended in order.
+    ForgetsKilled,
+    /// A node opens disks while the cluster has it as off since an earlier failure.
+    TrustsOldFencing,
+    /// The watchdog is fed although a guest has its disks open without its lease.
+    FeedsWithoutLease,
 }

@@ -88,13 +88,13 @@ impl Agreement {
         }
         let nodes = names(guests).into_iter().filter_map(|name| {
             let fences = &guests.nodes.get(&name)?.fences;
-            let is_due = !fences.is_empty() && self.is_to_be_fenced(&name, now_ns);
+            let is_due = !fences.is_empty() && self.is_to_be_fenced(guests, &name, now_ns);
             is_due.then(|| (name, fences.clone()))
         });
         nodes.collect()
     }
 
-    fn is_to_be_fenced(&self, node: &str, now_ns: u64) -> bool {
+    fn is_to_be_fenced(&self, guests: &Guests, node: &str, now_ns: u64) -> bool {
         let lease = lease_of_node(node);
         let is_held = { self.leases.get(&lease) }.is_some_and(|one| one.until_ns > now_ns);
         let returns = self.yields.contains(&lease);
@@ -105,6 +105,9 @@ impl Agreement {
         let Some(record) = self.node_record(node) else {
             return false;
         };
+        if self.may_have_open(guests, node) {
+            return record.fenced == Fenced::No;
+        }
         let has_guests = self.fencing.gate.had_guests(node);
         let is_empty = record.drained && !has_guests;
         !record.leaves && !is_empty && record.fenced == Fenced::No

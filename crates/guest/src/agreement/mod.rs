@@ -12,6 +12,7 @@
 mod alone;
 mod defect;
 mod erase;
+mod external;
 mod fencing;
 mod orders;
 #[cfg(test)]
@@ -59,6 +60,8 @@ pub struct Local {
     pub has_volumes: bool,
     /// What is left of it here never runs again: it has gone to another node.
     pub has_moved: bool,
+    /// Its QEMU is gone and did not end in order: writes of it may still be on their way.
+    pub left_open: bool,
 }
 
 /// An order of an operator.
@@ -160,6 +163,7 @@ pub struct Agreement {
     fencing: fencing::OfFencing,
     /// Guests whose section is gone, and whose record is removed.
     erases: BTreeMap<String, erase::Erase>,
+    held_since: external::Held,
 }
 
 fn lease_of(guest: &str) -> String {
@@ -351,6 +355,9 @@ impl Agreement {
             }
             let mut prefers = guest.prefer.clone();
             prefers.retain(|node| !record.failed.contains_key(node));
+            if let Some(tied) = self.tied_to(name, &record, now_ns) {
+                prefers.retain(|node| *node == tied);
+            }
             if prefers.contains(&record.to) {
                 prefers.retain(|node| *node != record.to);
                 prefers.insert(0, record.to.clone());
@@ -382,6 +389,8 @@ impl Agreement {
             return (self.without_cluster(guests, locals), Told::default());
         }
         self.see_nodes(guests, now_ns);
+        let left = locals.iter().filter(|(_, local)| local.left_open);
+        self.held_since.left = left.map(|(name, _)| name.clone()).collect();
         self.places = placement::place(&self.view(guests, now_ns));
         let mut told = Told {
             leases: self.of_nodes(guests),
@@ -455,7 +464,8 @@ impl Agreement {
         let record = self.record_of(name);
         let Some(lease) = self.held(name, now_ns).cloned() else {
             self.forget(name, &record);
-            let decided = self.not_held(name, &record, local);
+            self.see_held(name, None, now_ns);
+            let decided = self.not_held((name, guests), &record, local, now_ns);
             told.leases.push((lease_of(name), self.rank(name, local)));
             return decided;
         };
@@ -470,9 +480,11 @@ impl Agreement {
         };
         let local = if forgives { &forgiven } else { local };
         self.resume(name, &lease, &record, local);
-        let wanted = self.wanted(name, &record, local, now_ns);
+        self.see_held(name, Some(lease.epoch), now_ns);
+        let mut wanted = self.wanted(name, &record, local, now_ns);
         let stays = wanted.stopped.is_empty() && self.is_placed_here(name, &wanted);
         let stays = stays && !wanted.failed.contains_key(&self.me);
+        wanted.opened = self.opened((name, guest), &record, (local, stays), now_ns);
         if wanted != record {
             told.records.push(Written::next(&lease, wanted.encode()));
         } else {
@@ -481,20 +493,26 @@ impl Agreement {
         }
         // The lease is given up once the guest has left and the record says where it goes.
         let has_left = !local.is_there || local.has_moved || self.is(Defect::ReleasesEarly);
-        let leaves = !stays && has_left && wanted == record;
+        let leaves = !stays && has_left && wanted == record && !self.has_open(&record);
         let rank = if leaves { 0 } else { OWN };
         told.leases.push((lease_of(name), rank));
         let fencing = self.fencing_of(name, guests, (local, &record), now_ns);
+        let is_open = self.is_open_here(guest, &record);
+        let open = self.open_words(name, guests, &record, now_ns);
         let why = match (stays, local.has_volumes) {
-            (false, _) => self.why(name, &wanted),
+            (false, _) => open.unwrap_or_else(|| self.why(name, &wanted)),
+            (true, _) if open.is_some() => open.unwrap_or_default(),
             (true, false) => "its volumes are not here yet".to_owned(),
+            (true, true) if !is_open => {
+                "the cluster has not recorded yet that its disks are open here".to_owned()
+            }
             (true, true) => {
                 { fencing.or_else(|| self.waits_for(guest, guests, now_ns)) }.unwrap_or_default()
             }
         };
         let wish = match local.is_there && is_stale {
             true => Wish::Kill,
-            false => wish_of(guest, local, stays, !why.is_empty()),
+            false => wish_of(guest, (local, is_open), stays, !why.is_empty()),
         };
         Decided {
             wish,
@@ -550,7 +568,13 @@ impl Agreement {
     }
 
     /// What becomes of a guest whose lease this node does not hold.
-    fn not_held(&self, name: &str, record: &GuestRecord, local: &Local) -> Decided {
+    fn not_held(
+        &self,
+        (name, guests): (&str, &Guests),
+        record: &GuestRecord,
+        local: &Local,
+        now_ns: u64,
+    ) -> Decided {
         let lease = self.leases.get(&lease_of(name));
         let other = lease.filter(|lease| !lease.holder.is_empty() && lease.holder != self.me);
         // It was granted to another node since: what is here is a thing of the past.
@@ -571,7 +595,8 @@ impl Agreement {
                     .to_owned()
             }
             (false, Some(lease)) => format!("on {}", lease.holder),
-            (false, None) => self.why(name, record),
+            (false, None) => { self.open_words(name, guests, record, now_ns) }
+                .unwrap_or_else(|| self.why(name, record)),
         };
         Decided {
             wish,
@@ -595,8 +620,10 @@ impl Agreement {
             })
         );
         let wants = self.is_known && (is_placed || ordered);
-        // A role that has just begun does not give up what the one before it held.
-        if wants || local.is_there { OWN } else { 0 }
+        // A role that has just begun does not give up what the one before it held. What is left of a
+        // guest that has moved holds nothing.
+        let is_left = local.is_there && !local.has_moved;
+        if wants || is_left { OWN } else { 0 }
     }
 
     /// What the record of a guest is to say.
@@ -604,7 +631,9 @@ impl Agreement {
         let mut wanted = record.clone();
         // It has come, or the node to which it was to go is away.
         let is_away = self.is_away(&wanted.to, now_ns) && !self.is(Defect::KeepsTarget);
-        if wanted.to == self.me || self.targets_gone.contains(name) || is_away {
+        // One that did not end in order stays where it was.
+        let is_tied = local.left_open && self.has_open(record);
+        if wanted.to == self.me || self.targets_gone.contains(name) || is_away || is_tied {
             wanted.to.clear();
         }
         match self.pending.get(name).map(|pending| &pending.order) {
@@ -690,17 +719,18 @@ impl Agreement {
         let held = self.leases.values().filter(|lease| lease.until_ns > now_ns);
         let ends = held.map(|lease| lease.until_ns.div_ceil(1_000_000));
         ends.chain(self.fencing.gate.deadline(now_ns / 1_000_000))
+            .chain(self.reset_deadline(now_ns))
             .min()
     }
 }
 
 /// What is wanted of a guest whose lease this node holds; `stays`: it is placed here.
-fn wish_of(guest: &Guest, local: &Local, stays: bool, waits: bool) -> Wish {
+fn wish_of(guest: &Guest, (local, is_open): (&Local, bool), stays: bool, waits: bool) -> Wish {
     match (stays, local.is_there) {
         (false, _) => Wish::ShutDown {
             within_ms: guest.stop_ms,
         },
-        (true, true) if !local.has_volumes && !local.may_run => Wish::Hold,
+        (true, true) if !(local.has_volumes && is_open) && !local.may_run => Wish::Hold,
         (true, false) if waits => Wish::Hold,
         (true, _) => Wish::Run,
     }

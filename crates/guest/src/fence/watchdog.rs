@@ -118,6 +118,12 @@ impl Watchdog {
         }
     }
 
+    /// Whether the device runs, and resets the machine in time.
+    pub fn is_armed(&self) -> bool {
+        let timeout = self.device.as_ref().map(|device| &device.timeout);
+        matches!(timeout, Some(Ok(..=TIMEOUT_S)))
+    }
+
     /// The role ends in good order: without guests, nobody has to feed the device.
     pub fn stop(&mut self, here: &Here) {
         if !here.any {
@@ -141,7 +147,8 @@ impl Watchdog {
         let path = self.path.as_ref()?.display();
         if let Some(guest) = self.unsafe_guest.as_ref().filter(|_| self.device.is_some()) {
             let words = format!(
-                "{path}: not fed, because guest {guest} has no lease and does not confirm that it stands still"
+                "{path}: not fed, because guest {guest} has no lease, and does not confirm that it stands still or has \
+                 written to a storage system"
             );
             return Some((words, false));
         }

@@ -56,6 +56,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     }
     let word = args.required("the name of a volume")?;
     let mut disk = Disk {
+        external: None,
         volume: word.text().into_owned(),
         read_only: false,
         bus: Bus::default(),

@@ -133,6 +133,9 @@ impl Tabled for Draft {
             if let Some(memory) = guest.memory.as_ref().filter(|_| is_run) {
                 let mut built = build(context, guest, memory.value);
                 (built.check, built.user_data) = (check, user_data);
+                for disk in &mut built.disks {
+                    disk.external = shared::external(exchange, &disk.volume);
+                }
                 let all = match guest.is_template() {
                     true => &mut guests.templates,
                     false => &mut guests.guests,
@@ -159,7 +162,11 @@ fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Vec<Diagnosti
     wrong.extend(shared::addresses(&draft.guests));
     wrong.extend(Together::new(&draft.guests).check());
     wrong.extend(places::of_cluster(context, &draft.guests));
-    wrong.extend(places::of_fencing(context, draft));
+    let is_external = |guest: &Guest| {
+        let mut disks = guest.disks.iter().map(|disk| &disk.value);
+        disks.any(|disk| !disk.read_only && shared::external(exchange, &disk.volume).is_some())
+    };
+    wrong.extend(places::of_fencing(context, draft, is_external));
     wrong
 }
 

@@ -126,7 +126,12 @@ struct Unfenced<'d> {
 }
 
 /// Guests whose takeover has to wait, a warning for all that have the same nodes.
-pub(super) fn of_fencing(context: &Context, draft: &Draft) -> Vec<Diagnostic> {
+pub(super) fn of_fencing(
+    context: &Context,
+    draft: &Draft,
+    is_external: impl Fn(&Guest) -> bool,
+) -> Vec<Diagnostic> {
+    let mut stranded = Vec::new();
     let mut all: Vec<Unfenced<'_>> = Vec::new();
     let is_unfenced = |node: &&Written<String>| {
         let section = section(context, draft, &node.value);
@@ -142,6 +147,10 @@ pub(super) fn of_fencing(context: &Context, draft: &Draft) -> Vec<Diagnostic> {
         };
         let mut nodes: Vec<&str> = unfenced.iter().map(|node| &*node.value).collect();
         nodes.sort_unstable();
+        if is_external(guest) {
+            stranded.push(of_external(guest, &nodes, first.span));
+            continue;
+        }
         match all.iter_mut().find(|one| one.nodes == nodes) {
             Some(same) => same.guests.push(&guest.name.value),
             None => all.push(Unfenced {
@@ -151,7 +160,27 @@ pub(super) fn of_fencing(context: &Context, draft: &Draft) -> Vec<Diagnostic> {
             }),
         }
     }
-    all.iter().map(unfenced).collect()
+    stranded.extend(all.iter().map(unfenced));
+    stranded
+}
+
+/// A guest that no failure of these nodes brings to another one.
+fn of_external(guest: &Guest, nodes: &[&str], at: Span) -> Diagnostic {
+    let name = &guest.name.value;
+    let told = format!(
+        "guest '{name}' has a disk of a storage system, and no `fence` or watchdog stops node '{}'",
+        nodes.join("', '")
+    );
+    let node = nodes.first().copied().unwrap_or_default();
+    Diagnostic::warning(&codes::STRANDED, at, told)
+        .label("if it fails, the guest stays down until a person confirms that the node is off")
+        .note(
+            "the storage executes a late write of the former owner, whoever holds the lease: nothing but a node that is off \
+             keeps it back",
+        )
+        .help(format!(
+            "add `fence ipmi …`, or `fence watchdog /dev/watchdog`, to the section `node {node}`"
+        ))
 }
 
 fn unfenced(unfenced: &Unfenced<'_>) -> Diagnostic {

@@ -5,7 +5,7 @@ use super::codes;
 use super::section::Guest;
 use super::words::Written;
 use crate::config::{Disk, mac_of};
-use configuration::{Exchange, Located, is_name_of};
+use configuration::{Exchange, External, Located, is_name_of};
 use language::{Diagnostic, Span};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -110,9 +110,7 @@ pub(super) fn volumes(guests: &[Guest]) -> Vec<Diagnostic> {
 pub(super) fn copies(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for disk in &guest.disks {
-        let mut volumes = exchange.all(VOLUME);
-        let volume = volumes.find(|volume| volume.name == disk.value.volume);
-        let located: Option<Located> = volume.and_then(|volume| volume.value());
+        let located = located(exchange, &disk.value.volume);
         let Some(located) = located.filter(|located| !located.nodes.is_empty()) else {
             continue;
         };
@@ -138,9 +136,7 @@ pub(super) fn copies(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
 pub(super) fn frozen(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
     let name = &guest.name.value;
     let wrong = |disk: &&Written<Disk>| {
-        let mut volumes = exchange.all(VOLUME);
-        let volume = volumes.find(|volume| volume.name == disk.value.volume);
-        let located: Option<Located> = volume.and_then(|volume| volume.value());
+        let located = located(exchange, &disk.value.volume);
         let is_frozen = located.map(|located| located.read_only);
         !disk.value.read_only && is_frozen.is_some_and(|is| is != guest.is_template())
     };
@@ -165,6 +161,17 @@ pub(super) fn frozen(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
         }
     };
     guest.disks.iter().filter(wrong).map(told).collect()
+}
+
+/// Where a volume is, as its section says.
+fn located(exchange: &Exchange, volume: &str) -> Option<Located> {
+    let mut volumes = exchange.all(VOLUME);
+    volumes.find(|one| one.name == volume)?.value()
+}
+
+/// The image of a volume that a storage system keeps.
+pub(super) fn external(exchange: &Exchange, volume: &str) -> Option<External> {
+    located(exchange, volume)?.external
 }
 
 /// Names the volumes of a guest, which have to be there once all parts have finished.

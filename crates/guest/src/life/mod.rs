@@ -563,10 +563,14 @@ impl Life {
     }
 
     fn while_ending(&mut self, ending: Ending, status: Status, now: u64) -> Option<Order> {
-        if now >= ending.kill_at {
-            return self.kill();
-        }
-        let pressed = ending.pressed?;
+        let is_over = now >= ending.kill_at;
+        let pressed = match ending.pressed {
+            None if is_over => return self.kill(),
+            None => return None,
+            // QEMU closes the disks in order, if it can.
+            Some(_) if is_over => return self.quit(now),
+            Some(pressed) => pressed,
+        };
         if matches!(status, Status::ShutDown | Status::Panicked | Status::Broken) {
             return self.quit(now);
         }

@@ -5,6 +5,7 @@
 //! - The guest begins paused, and stays paused when it has shut down or failed: the role sees why.
 //! - Nothing that a file says can become an option: values that QEMU would split are JSON.
 
+use super::external;
 use super::home::Home;
 use crate::config::{Boot, Bus, Console, Disk, Firmware, Guest, Model, Nic};
 use serde_json::{Value, json};
@@ -142,6 +143,9 @@ fn machine(all: &mut Arguments, start: &Start<'_>) {
     if start.arrives {
         all.set("-incoming", "defer");
     }
+    if guest.is_external() {
+        all.set("-pidfile", start.home.open());
+    }
     if guest.firmware == Firmware::Uefi {
         let variables = start.home.variables();
         if let Some([code, _]) = ovmf() {
@@ -246,19 +250,14 @@ fn first(boot: &Boot, is_disk: bool, at: usize) -> Option<usize> {
 
 fn a_disk(all: &mut Arguments, start: &Start<'_>, at: usize, disk: &Disk) {
     let node = format!("disk{at}");
-    let socket = start.volumes.join(format!("volume-{}.sock", disk.volume));
-    all.json(
-        "-blockdev",
-        &json!({
-            "driver": "nbd",
-            "node-name": node,
-            "server": {"type": "unix", "path": socket},
-            "export": disk.volume,
-            "reconnect-delay": RECONNECT_SECONDS,
-            "read-only": disk.read_only,
-            "discard": "unmap",
-        }),
-    );
+    match &disk.external {
+        None => all.json("-blockdev", &of_volume(&node, start, disk)),
+        Some(external) => {
+            for (option, value) in external::options(at, external, disk.read_only, start.home) {
+                all.json(option, &value);
+            }
+        }
+    }
     let mut device = json!({
         "driver": match disk.bus {
             Bus::Virtio => "virtio-blk-pci",
@@ -281,6 +280,20 @@ fn a_disk(all: &mut Arguments, start: &Start<'_>, at: usize, disk: &Disk) {
         device["bus"] = format!("ide.{}", at % 6).into();
     }
     all.json("-device", &device);
+}
+
+/// A disk that the volume role serves.
+fn of_volume(node: &str, start: &Start<'_>, disk: &Disk) -> Value {
+    let socket = start.volumes.join(format!("volume-{}.sock", disk.volume));
+    json!({
+        "driver": "nbd",
+        "node-name": node,
+        "server": {"type": "unix", "path": socket},
+        "export": disk.volume,
+        "reconnect-delay": RECONNECT_SECONDS,
+        "read-only": disk.read_only,
+        "discard": "unmap",
+    })
 }
 
 /// What the guest sees in `/dev/disk/by-id`: virtio has 20 bytes for it.

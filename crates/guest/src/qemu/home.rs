@@ -143,6 +143,16 @@ impl Home {
         self.path().join("frozen")
     }
 
+    /// There as long as QEMU has not ended in order: QEMU itself makes and removes it.
+    pub fn open(&self) -> PathBuf {
+        self.0.join("open.pid")
+    }
+
+    /// The password of a disk.
+    pub fn password(&self, disk: usize) -> PathBuf {
+        self.0.join(format!("password{disk}"))
+    }
+
     /// The variables of UEFI.
     pub fn variables(&self) -> PathBuf {
         self.0.join("variables.fd")

@@ -4,6 +4,7 @@
 //! Nothing here decides whether a guest may run.
 
 pub mod command;
+pub mod external;
 pub mod home;
 pub mod monitor;
 pub mod process;

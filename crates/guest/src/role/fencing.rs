@@ -3,6 +3,7 @@
 use super::Role;
 use super::carrier::PORT;
 use super::machine::Machine;
+use super::report::FENCED;
 use crate::agreement::{Decided, Fenced, Written};
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::config::Fence;
@@ -61,6 +62,8 @@ impl Role {
         self.fencing.here = self.here();
         let here = &self.fencing.here;
         self.fencing.watchdog.turn(here, boottime_ms());
+        let is_armed = self.fencing.watchdog.is_armed();
+        self.agreement.set_watched(is_armed);
     }
 
     fn here(&self) -> Here {
@@ -72,6 +75,10 @@ impl Role {
                 here.unsafe_guest = Some(name.clone());
             }
         }
+        // What was written to a storage system may be on its way after its QEMU has ended.
+        let unfed = self.agreement.unfed(&self.guests, boottime_ns());
+        here.any |= unfed.is_some() || self.agreement.answers(&self.guests);
+        here.unsafe_guest = here.unsafe_guest.or(unfed);
         here
     }
 
@@ -108,7 +115,7 @@ impl Role {
         } else if !is_there {
             let (words, fenced, runs) = self.fencing_words(&name);
             if fenced == Fenced::Off {
-                subject = subject.state("fenced", Grade::Bad);
+                subject = subject.state(FENCED, Grade::Bad);
             }
             number = match fenced {
                 Fenced::No => u64::from(runs),
@@ -125,12 +132,16 @@ impl Role {
     /// What became of a node that is gone, in words; and whether it is being fenced now.
     fn fencing_words(&self, name: &str) -> (Option<String>, Fenced, bool) {
         const SAFE: &str = "Its guests start elsewhere in any case: its leases have ended, and volumes refuse their \
-             old epoch";
+             old epoch. Only those with disks of a storage system wait until it is confirmed off";
         let node = self.guests.nodes.get(name);
         let has_method = node.is_some_and(|node| !node.fences.is_empty());
         if let Some((words, ended)) = self.fencing.nodes.words(name, boottime_ms()) {
-            let words = match ended {
-                Some(Fenced::Failed) => format!("{words}. {SAFE}"),
+            let fenced = { self.agreement.fate(name) }.map_or(Fenced::No, |one| one.fenced);
+            let words = match (ended, fenced) {
+                (Some(Fenced::Failed), Fenced::Off) => {
+                    return (Some("off confirmed by a person".to_owned()), fenced, false);
+                }
+                (Some(Fenced::Failed), _) => format!("{words}. {SAFE}"),
                 _ => words,
             };
             return (Some(words), ended.unwrap_or_default(), ended.is_none());
@@ -139,7 +150,7 @@ impl Role {
             return (None, Fenced::No, false);
         };
         let words = match record.fenced {
-            Fenced::Off => "off confirmed by another node, or earlier".to_owned(),
+            Fenced::Off => "off confirmed by a person, by another node, or earlier".to_owned(),
             Fenced::Failed => format!("failed at another node, or earlier. {SAFE}"),
             Fenced::No if record.leaves => "not needed: it stopped in good order".to_owned(),
             Fenced::No if !has_method => format!("none: it has no line `fence`. {SAFE}"),

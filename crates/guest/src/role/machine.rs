@@ -10,6 +10,7 @@ use crate::config::Guest;
 use crate::life::{Input, Life, Order, Shown, Status, Still, Wish};
 use crate::migration::Progress;
 use crate::qemu::command::{self, Start};
+use crate::qemu::external;
 use crate::qemu::home::{Home, Lock};
 use crate::qemu::monitor::{About, Monitor, News};
 use crate::qemu::process::Process;
@@ -23,6 +24,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 /// How soon a monitor that is not there yet is tried again, milliseconds.
 const MONITOR_AGAIN_MS: u64 = 10;
@@ -35,13 +37,16 @@ const ORDERS_MAX: usize = 16;
 
 /// Why a guest cannot be started.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
+pub(crate) enum StartError {
     /// A directory or file of its own.
     #[error("cannot prepare {0}: {1}")]
     Home(String, io::Error),
     /// A network card.
     #[error(transparent)]
     Tap(#[from] TapError),
+    /// The storage system of a disk.
+    #[error("QEMU has no driver for {0} on this node (package qemu-block-extra)")]
+    NoDriver(&'static str),
     /// UEFI.
     #[error("no OVMF firmware is installed (package ovmf)")]
     NoFirmware,
@@ -198,6 +203,19 @@ impl Machine {
             failed: self.life.has_failed().then(|| self.life.why.clone()),
             has_volumes,
             has_moved: self.life.status() == Some(Status::Moved),
+            left_open: self.left_open(),
+        }
+    }
+
+    /// Whether its QEMU is gone without having closed its disks in order.
+    fn left_open(&self) -> bool {
+        self.process.is_none() && self.home.open().exists()
+    }
+
+    /// Its section is gone, and so is it. That its disks were left open is not forgotten.
+    pub(super) fn forget(&self) {
+        if !self.left_open() {
+            self.home.remove();
         }
     }
 
@@ -551,8 +569,12 @@ impl Machine {
             has_kvm: place.has_kvm,
             arrives: self.arrives,
         });
-        let ruleset =
-            { place.confine }.map(|confine| confine(self.home.path(), &guest.boot.files()));
+        let storage = { guest.disks.iter() }.filter_map(|disk| disk.external.as_ref());
+        let storage = storage.filter_map(external::files).collect::<Vec<_>>();
+        let files: Vec<&Path> = { guest.boot.files().into_iter() }
+            .chain(storage.iter().map(PathBuf::as_path))
+            .collect();
+        let ruleset = { place.confine }.map(|confine| confine(self.home.path(), &files));
         let ruleset = ruleset.transpose().map_err(StartError::Spawn)?.flatten();
         let started = Process::start(
             &place.program,
@@ -593,6 +615,9 @@ impl Machine {
             let written = fs::write(&path, bytes);
             written.map_err(|error| StartError::Home(path.display().to_string(), error))
         };
+        for (at, disk) in guest.disks.iter().enumerate() {
+            external::prepare(at, disk, home)?;
+        }
         let spec = serde_json::to_vec(guest).unwrap_or_default();
         write(home.path().join("spec"), &spec)?;
         if let Some(data) = &guest.user_data {

@@ -15,7 +15,7 @@ mod talk;
 
 use crate::agreement::{self, Agreement, Decided, Local, Order, Told, Written};
 use crate::check::Checker;
-use crate::clock::{boottime_ms, boottime_ns};
+use crate::clock::{boot, boottime_ms, boottime_ns};
 use crate::config::{Fence, Guest, Guests};
 use crate::fence::gate::Gate;
 use crate::fence::nodes::Nodes;
@@ -26,6 +26,7 @@ use crate::placement::Room;
 use crate::qemu::home::Home;
 use crate::qemu::process::Confine;
 use machine::Machine;
+pub(crate) use machine::StartError;
 use moves::Moves;
 use part::codec;
 use part::report::Report;
@@ -124,7 +125,7 @@ impl Role {
     pub fn new(place: Place, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
         let guests: Guests = codec::decode(payload).map_err(|error| error.to_string())?;
         let set = epoll::create(CreateFlags::CLOEXEC).map_err(|errno| errno.to_string())?;
-        let agreement = Agreement::new(&guests.me, room(&guests));
+        let agreement = Agreement::new(&guests.me, room(&guests)).with_boot(boot());
         let mut role = Role {
             place,
             guests,
@@ -177,7 +178,7 @@ impl Role {
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let guests: Guests = codec::decode(payload).map_err(|error| error.to_string())?;
         if guests.me != self.guests.me {
-            self.agreement = Agreement::new(&guests.me, room(&guests));
+            self.agreement = Agreement::new(&guests.me, room(&guests)).with_boot(boot());
             self.said.is_new = true;
         }
         self.agreement.set_room(room(&guests));
@@ -277,7 +278,7 @@ impl Role {
         self.machines.retain(|name, machine| {
             let stays = guests.contains_key(name) || machine.life.is_there();
             if !stays {
-                machine.home.remove();
+                machine.forget();
             }
             stays
         });
@@ -420,6 +421,10 @@ impl Role {
             Message::Stop { name, kills } => self.stop(name, *kills),
             Message::Move { name, node } => self.move_to(name, node),
             Message::Drain { drained } => self.drain(*drained),
+            Message::ConfirmOff { node } => {
+                let now = boottime_ns();
+                self.agreement.confirm_off(&self.guests, node, now)
+            }
             Message::How { name } => return Answer::of(report::how(self, name)),
             Message::Remove { name } => return Answer::of(self.remove(name)),
             Message::At { .. } | Message::Sent { .. } => {

@@ -14,6 +14,8 @@ use part::report::{Grade, NumberRow, Report, Subject, span};
 pub const GUEST: &str = "guest";
 /// The kind of the children that are nodes.
 pub const NODE: &str = "guest node";
+/// The state of a node that is confirmed off.
+pub const FENCED: &str = "fenced";
 /// The name of the only node, without a cluster.
 pub const THIS_NODE: &str = "this node";
 /// The fact that an operator stopped it.

@@ -14,7 +14,8 @@ language::codes! {
     VALUE = "E0802", "invalid value in a volume section",
         "The keyword does not accept this value. A size is a number with one of the units `k`, `m`, `g` and `t` \
          (powers of 1024), is a multiple of 4 KiB, and is at most 16t. A backing is an \
-         absolute path without `.` and `..`, or a volume group of LVM with or without a thin pool.";
+         absolute path without `.` and `..`, or a volume group of LVM with or without a thin pool. Storage elsewhere is \
+         named by an IP address, never by a host name: a takeover must not wait for a nameserver.";
     NAME = "E0803", "invalid or duplicate name of a volume",
         "Each `volume` section needs a unique name of at most 64 letters, digits, `.`, `_` and `-`, which does not \
          begin with `.`. The name becomes part of file names: `NAME.volume`.";
@@ -59,6 +60,10 @@ language::codes! {
     ADDRESS_TWICE = "E0815", "two volumes at one address",
         "Two volumes of one node have the same address and port in `bind`, or one of them has all addresses of that port. \
          Give each volume a port of its own.";
+    EXTERNAL = "E0817", "setting for copies of a volume that its storage keeps",
+        "With `backing nfs`, `backing iscsi` and `backing rbd`, the storage keeps the copies, and the QEMU of a guest uses it \
+         without Evenkeel in between. So there is nothing for `snapshot`, `verify`, `without-majority` or `bind` to act on. \
+         Remove the line, and use the snapshots and checks of the storage.";
     NO_VOLUME = "E0816", "no volume of this name",
         "A line, such as `disk` of a guest, names a volume that no `volume` section defines. The nearest name is shown.";
 }

@@ -7,6 +7,9 @@ mod bind;
 pub mod codes;
 mod defaults;
 mod either;
+mod external;
+#[cfg(test)]
+mod external_tests;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -67,7 +70,7 @@ pub static PART: Part = Part {
     run: Some(Run {
         given: |built, _| {
             let volumes = built.downcast_ref::<Volumes>()?;
-            let count = volumes.0.len();
+            let count = volumes.0.len() + volumes.1.len();
             let word = if count == 1 { "volume" } else { "volumes" };
             (count > 0).then(|| Given {
                 payload: codec::encode(volumes),
@@ -87,6 +90,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Volumes", section::LINES),
     ("Volumes", bind::LINES),
     ("Volumes", either::LINES),
+    ("Volumes", external::LINES),
 ];
 
 static OF_DEFAULTS: &[Family<LineBuilder>] =
@@ -144,10 +148,24 @@ impl Tabled for Draft {
                 bind::of_address(before, volume),
                 of_snapshots(volume),
                 of_cluster(context, volume),
-                missing(volume, "size", volume.size.is_none()),
-                missing(volume, "backing", volume.backing.is_none()),
+                missing(
+                    volume,
+                    "size",
+                    volume.size.is_none() && !volume.is_elsewhere(),
+                ),
+                missing(
+                    volume,
+                    "backing",
+                    volume.backing.is_none() && volume.external.is_none(),
+                ),
             ] {
                 told.into_iter().for_each(|told| context.tell(told));
+            }
+            for told in external::of_volume(before, volume) {
+                context.tell(told);
+            }
+            if let Some(elsewhere) = external::built(context, volume) {
+                volumes.1.insert(volume.name.value.clone(), elsewhere);
             }
             let bind = bind::read(context, volume);
             let here = volume.nodes.is_empty()
@@ -183,13 +201,12 @@ impl Tabled for Draft {
 /// What other parts may know of a volume.
 fn export(volume: &Volume) -> Export {
     let nodes = volume.nodes.iter().map(|node| node.value.clone());
-    let nodes = nodes.collect();
-    let read_only = volume.read_only;
-    Export::new(
-        VOLUME.name,
-        &volume.name.value,
-        &Located { nodes, read_only },
-    )
+    let located = Located {
+        nodes: nodes.collect(),
+        read_only: volume.read_only,
+        external: external::external(volume),
+    };
+    Export::new(VOLUME.name, &volume.name.value, &located)
 }
 
 /// What is wrong with the nodes of a volume.
@@ -220,6 +237,9 @@ fn of_nodes(context: &Context, volume: &Volume) -> Option<Diagnostic> {
             .filter(|one| !context.nodes.is_known(&one.value))
             .map(|one| unknown(known, one))
             .next(),
+        all if volume.external.is_some() => { all.iter() }
+            .find(|one| !context.nodes.is_known(&one.value))
+            .map(|one| unknown(known, one)),
         [_, _, third, ..] => {
             let told = format!("volume '{name}' is on more than two nodes");
             let told = Diagnostic::error(&codes::COPIES, third.span, told);
@@ -295,16 +315,17 @@ fn of_device(before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
 
 /// Two copies need a cluster: without one, no node ever has the lease of the volume.
 fn of_cluster(context: &Context, volume: &Volume) -> Option<Diagnostic> {
-    let [_, second] = &volume.nodes[..] else {
+    let [_, second, ..] = &volume.nodes[..] else {
         return None;
     };
     if !context.options.nodes.is_empty() || !context.options.version.is_empty() {
         return None;
     }
-    let told = format!(
-        "volume '{}' has two copies, so only a cluster serves it",
-        volume.name.value
-    );
+    let what = match volume.external {
+        Some(_) => "is for several nodes, so only a cluster says which of them owns it",
+        None => "has two copies, so only a cluster serves it",
+    };
+    let told = format!("volume '{}' {what}", volume.name.value);
     let told = Diagnostic::warning(&codes::NO_CLUSTER, second.span, told);
     let help = "apply these files with `evenkeel config apply`, and run the members without `-f`";
     Some(
@@ -340,7 +361,10 @@ fn missing(volume: &Volume, keyword: &'static str, is_missing: bool) -> Option<D
     let told = Diagnostic::error(&codes::MISSING, volume.name.span, told);
     let example = match keyword {
         "size" => "add `size SIZE`, such as `size 40g`",
-        _ => "add `backing file DIRECTORY`, `backing device PATH` or `backing lvm GROUP`",
+        _ => {
+            "add `backing file DIRECTORY`, `backing device PATH` or `backing lvm GROUP`; `backing nfs`, `iscsi` or `rbd` if a \
+              storage system keeps the data"
+        }
     };
     Some(told.help(example))
 }

@@ -6,6 +6,7 @@ use super::{LineBuilder, codes};
 use crate::config::{Schedule, WithoutMajority, parse_size};
 use crate::device::{Backing, LogicalVolume};
 use crate::layout::{BLOCK_BYTES, VOLUME_BYTES_MAX};
+use configuration::Storage;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
 use language::value::TimeUnit;
@@ -45,6 +46,8 @@ pub(super) struct Volume {
     pub(super) size: Option<Written<u64>>,
     pub(super) nodes: Vec<Written<String>>,
     pub(super) backing: Option<Written<Backing>>,
+    /// Where it is, if the storage keeps its copies.
+    pub(super) external: Option<Written<Storage>>,
     pub(super) snapshots: Option<Written<Schedule>>,
     pub(super) without_majority: Option<WithoutMajority>,
     pub(super) verify: Option<Written<bool>>,
@@ -54,6 +57,14 @@ pub(super) struct Volume {
     pub(super) has_refused_nodes: bool,
     /// Keywords that were given, and where.
     pub(super) once: Vec<(&'static str, Span)>,
+}
+
+impl Volume {
+    /// A storage system keeps its copies; or it may, by a line that was refused.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        let mut once = self.once.iter();
+        self.backing.is_none() && once.any(|(keyword, _)| *keyword == "backing")
+    }
 }
 
 /// The sections so far.
@@ -94,6 +105,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         size: None,
         nodes: Vec::new(),
         backing: None,
+        external: None,
         snapshots: None,
         without_majority: None,
         verify: None,
@@ -266,7 +278,8 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
     Keyword {
         places: &["volume"],
         syntax: "on <node> [<node>]",
-        doc: "The node with the data, which runs the volume; or the two nodes with a copy each. Required if the file has \
+        doc: "The node with the data, which runs the volume; or the two nodes with a copy each. With `backing nfs`, `iscsi` or \
+            `rbd`: the nodes that may use it, any number. Required if the file has \
             `node` sections or belongs to a cluster; otherwise the machine that reads the file runs the volume. Two \
             copies need a cluster with a third member, which holds no data. They reach each other as `link` in \
             `volume-defaults` says. A second node can be added to a volume that has data: its copy gets it.",

@@ -7,7 +7,7 @@ use language::render;
 use language::source::Text;
 use language::{Environment, Facts};
 
-fn load(text: &str, options: LoadOptions) -> (Volumes, String) {
+pub(super) fn load(text: &str, options: LoadOptions) -> (Volumes, String) {
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
     let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
     let words = Words::of([&PART.sections]);
@@ -19,7 +19,7 @@ fn load(text: &str, options: LoadOptions) -> (Volumes, String) {
 }
 
 /// On the machine `alpha` of these nodes.
-fn on_alpha(text: &str, nodes: &[&str]) -> (Volumes, String) {
+pub(super) fn on_alpha(text: &str, nodes: &[&str]) -> (Volumes, String) {
     let options = LoadOptions {
         node: Some("alpha".to_owned()),
         nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
@@ -28,7 +28,7 @@ fn on_alpha(text: &str, nodes: &[&str]) -> (Volumes, String) {
     load(text, options)
 }
 
-fn told(text: &str) -> String {
+pub(super) fn told(text: &str) -> String {
     load(text, LoadOptions::default()).1
 }
 
@@ -38,6 +38,7 @@ const GOOD: &str = "volume mail\n    size 40g\n    backing file /srv/volumes/\n"
 #[test]
 fn every_example_is_good_and_every_row_has_one() {
     for row in (PART.documented)() {
+        // The storage has no settings for copies of ours, which are named beside it.
         let others = ["size 1g", "backing file /srv"];
         let word = row.name.split(' ').next().unwrap_or_default();
         let others = others.iter().filter(|line| !line.starts_with(word));
@@ -182,8 +183,8 @@ fn wrong_lines_are_refused_with_words() {
             "site.cfg:3:16: error[E0802]: 'backing file': 'srv' is not an absolute path without `.` and `..`\n",
         ),
         (
-            "volume x\n  size 1g\n  backing rbd vg0\n",
-            "site.cfg:3:11: error[E0800]: unknown keyword 'backing rbd' in 'volume' section\nsite.cfg:1:8: error[E0805]: volume 'x' has no 'backing' line\n",
+            "volume x\n  size 1g\n  backing zfs vg0\n",
+            "site.cfg:3:11: error[E0800]: unknown keyword 'backing zfs' in 'volume' section\nsite.cfg:1:8: error[E0805]: volume 'x' has no 'backing' line\n",
         ),
         (
             "volume x\n  size 1g\n  backing lvm vg0/\n",

@@ -2,6 +2,7 @@
 //! and stops them, and reads how they are: it never waits for a disk.
 
 mod copies;
+mod elsewhere;
 mod keeper;
 mod listening;
 mod network;
@@ -11,6 +12,7 @@ mod socket;
 mod usage;
 mod worker;
 
+pub use elsewhere::refusal as refusal_of_elsewhere;
 pub use socket::path as socket_path;
 pub use worker::{Confine, Place};
 
@@ -22,6 +24,7 @@ use crate::mirror::mailbox::{Letter, Queue, Wish};
 use crate::mirror::{self, Shown};
 use crate::replica::{Order, OtherState};
 use copies::Copying;
+use elsewhere::Owned;
 use listening::Listening;
 use network::Network;
 use part::role::{KnownLease, LeaseNews};
@@ -30,7 +33,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use worker::Ties;
 
-use crate::config::{Volumes, shrinks};
+use crate::config::{Elsewhere, Volumes, shrinks};
 use crate::report;
 use crate::status::named;
 use part::codec;
@@ -51,6 +54,8 @@ const STOP_LOOK: Duration = Duration::from_millis(5);
 pub struct Role {
     place: Place,
     workers: BTreeMap<String, Worker>,
+    /// Those whose copies a storage system keeps.
+    elsewhere: BTreeMap<String, Owned>,
     /// Those that were told to stop.
     ending: Vec<Worker>,
     /// Scheduled snapshots of those that run.
@@ -221,6 +226,7 @@ impl Role {
             place,
             copying: Copying::new(&registry),
             workers: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
             ending: Vec::new(),
             snapshots: BTreeMap::new(),
             usage: Usage::default(),
@@ -289,6 +295,10 @@ impl Role {
     pub fn hear(&mut self, news: LeaseNews) {
         match news {
             LeaseNews::Known(leases) => {
+                for (name, one) in &mut self.elsewhere {
+                    let lease = lease_of(name);
+                    one.learn(leases.0.iter().find(|one| one.name == lease).cloned());
+                }
                 self.leases = Some(leases.0);
                 for (name, worker) in &self.workers {
                     self.tell_lease(name, worker);
@@ -364,6 +374,9 @@ impl Role {
                 (name, Some(Letter::Order(Order::Resync { everything })))
             }
         };
+        if let Some(one) = self.elsewhere.get(name) {
+            return refused(one.refusal(name));
+        }
         let Some(worker) = self.workers.get(name) else {
             return refused(format!("there is no volume '{name}' on this node"));
         };
@@ -427,6 +440,7 @@ impl Role {
         }
         self.listen(&volumes);
         self.network.change(&mut volumes, &self.place.runtime);
+        self.change_elsewhere(std::mem::take(&mut volumes.1));
         let stays = |(name, worker): &(String, Worker)| {
             let spec = volumes.0.get(name);
             let has = worker.spec();
@@ -442,9 +456,11 @@ impl Role {
         self.ending.retain(|worker| !worker.has_ended());
         // One that ends gives its lease up itself, when its requests have ended.
         let known = self.ranks.len();
-        let (workers, ending) = (&self.workers, &self.ending);
+        let (workers, ending, elsewhere) = (&self.workers, &self.ending, &self.elsewhere);
         self.ranks.retain(|name, _| {
-            workers.contains_key(name) || ending.iter().any(|worker| worker.name() == *name)
+            elsewhere.contains_key(name)
+                || workers.contains_key(name)
+                || ending.iter().any(|worker| worker.name() == *name)
         });
         self.is_new |= self.ranks.len() != known;
         self.snapshots.retain(|name, one| {
@@ -481,6 +497,39 @@ impl Role {
         Ok(())
     }
 
+    /// Goes over to these volumes that a storage system keeps.
+    fn change_elsewhere(&mut self, volumes: BTreeMap<String, Elsewhere>) {
+        self.elsewhere.retain(|name, one| {
+            let spec = volumes.get(name);
+            spec.is_some_and(|spec| spec.external.storage == one.spec.external.storage)
+        });
+        for (name, spec) in volumes {
+            match self.elsewhere.get_mut(&name) {
+                Some(one) => one.spec = spec,
+                None => {
+                    let mut one = Owned::new(spec);
+                    let lease = lease_of(&name);
+                    let leases = self.leases.iter().flatten();
+                    one.learn({ leases }.find(|one| one.name == lease).cloned());
+                    one.set_use(self.usage.of(&name));
+                    self.elsewhere.insert(name, one);
+                }
+            }
+        }
+        self.rank_elsewhere();
+    }
+
+    /// What this node wants of the leases of volumes that a storage system keeps.
+    fn rank_elsewhere(&mut self) {
+        for (name, one) in self
+            .elsewhere
+            .iter()
+            .filter(|(_, one)| one.spec.has_lease())
+        {
+            self.is_new |= self.ranks.insert(name.clone(), one.rank()) != Some(one.rank());
+        }
+    }
+
     /// Returns the report for operators.
     pub fn report(&self) -> Report {
         let ending = self.ending.iter().filter(|worker| !worker.has_ended());
@@ -493,7 +542,12 @@ impl Role {
             status.network = self.network.seen(&status.name);
             status
         }));
-        self.usage.add_to(&mut report, &self.workers);
+        let elsewhere = self.elsewhere.iter();
+        report
+            .subjects
+            .extend(elsewhere.map(|(name, one)| one.subject(name)));
+        self.usage
+            .add_to(&mut report, |name, used| self.is_ready(name, used));
         report
     }
 }

@@ -2,7 +2,6 @@
 //! volume is as its use needs it. It changes no volume: [`crate::mirror`] carries out a use.
 
 use super::Role;
-use super::worker::Worker;
 use crate::report::USED_BY;
 use crate::status::{State, Status};
 use part::report::{Report, Subject};
@@ -38,17 +37,24 @@ impl Usage {
     }
 
     /// Adds to a report which parts use each volume, and for what.
-    pub(super) fn add_to(&self, report: &mut Report, workers: &BTreeMap<String, Worker>) {
+    pub(super) fn add_to(
+        &self,
+        report: &mut Report,
+        is_ready: impl Fn(&str, VolumeUse) -> Option<Result<(), String>>,
+    ) {
         let subjects = std::mem::take(&mut report.subjects).into_iter();
-        let with = |subject: Subject| match self.words(&subject.name, workers) {
+        let with = |subject: Subject| match self.words(&subject.name, &is_ready) {
             Some(words) => subject.fact(USED_BY, words),
             None => subject,
         };
         report.subjects = subjects.map(with).collect();
     }
 
-    fn words(&self, name: &str, workers: &BTreeMap<String, Worker>) -> Option<String> {
-        let worker = workers.get(name)?;
+    fn words(
+        &self,
+        name: &str,
+        is_ready: impl Fn(&str, VolumeUse) -> Option<Result<(), String>>,
+    ) -> Option<String> {
         let of_part = |(part, volumes): (&String, &Vec<UsedVolume>)| {
             let used = volumes.iter().find(|used| used.name == name)?.r#use;
             let what = match used {
@@ -56,7 +62,7 @@ impl Usage {
                 VolumeUse::Alone => "alone",
                 VolumeUse::HandsOver => "hands over",
             };
-            Some(match worker.is_ready(used) {
+            Some(match is_ready(name, used)? {
                 Ok(()) => format!("{part}, {what}"),
                 Err(why) => format!("{part}, {what}, not ready: {why}"),
             })
@@ -87,17 +93,31 @@ impl Role {
         }
     }
 
-    fn tell_uses(&self) {
+    fn tell_uses(&mut self) {
         for (name, worker) in &self.workers {
             worker.set_use(self.usage.of(name));
         }
+        for (name, one) in &mut self.elsewhere {
+            one.set_use(self.usage.of(name));
+        }
+        self.rank_elsewhere();
+    }
+
+    /// Whether a volume is as its use needs it, or why not; None: it is not on this node.
+    pub(super) fn is_ready(&self, name: &str, used: VolumeUse) -> Option<Result<(), String>> {
+        let worker = self.workers.get(name);
+        let elsewhere = || Some(self.elsewhere.get(name)?.is_ready(used));
+        worker
+            .map(|worker| worker.is_ready(used))
+            .or_else(elsewhere)
     }
 
     /// Takes out what parts are to be told of the volumes that they use, by the part.
     pub fn news(&mut self) -> Vec<(String, VolumeNews)> {
         let mut all = Vec::new();
         for (part, volumes) in &self.usage.parts {
-            let volumes = volumes.iter().map(|used| state_of(used, &self.workers));
+            let volumes = { volumes.iter() }
+                .map(|used| state_of(used, self.is_ready(&used.name, used.r#use)));
             let news = VolumeNews {
                 volumes: volumes.collect(),
             };
@@ -110,14 +130,13 @@ impl Role {
     }
 }
 
-fn state_of(used: &UsedVolume, workers: &BTreeMap<String, Worker>) -> VolumeState {
+fn state_of(used: &UsedVolume, is_ready: Option<Result<(), String>>) -> VolumeState {
     let UsedVolume { name, r#use } = used;
-    let is_ready = match workers.get(name) {
-        Some(worker) => worker.is_ready(*r#use),
-        None => Err(format!(
+    let is_ready = is_ready.unwrap_or_else(|| {
+        Err(format!(
             "the served configuration has no volume '{name}' on this node"
-        )),
-    };
+        ))
+    });
     VolumeState {
         name: name.clone(),
         r#use: *r#use,

@@ -1,10 +1,11 @@
-//! `evenkeel fence`: proves that a node can be powered off, without doing it. The methods are tried
+//! `evenkeel fence`: proves that a node can be powered off, without doing it; or takes the word of a
+//! person that it is off. The methods are tried
 //! here, with the rights of the caller.
 
-use super::PART;
+use super::{PART, order};
 use crate::command::definition::{path, process_id, serving_files};
 use crate::command::status::{ANSWER_LIMIT, ask, not_known};
-use crate::command::{payload_of_files, print, refuse, reload, word};
+use crate::command::{end, payload_of_files, print, refuse, reload, word};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use guest::config::{Fence, Guests};
 use guest::fence::proof::{self, Proof};
@@ -17,12 +18,12 @@ use std::process::ExitCode;
 /// `evenkeel fence`.
 pub fn definition(command: Command) -> Command {
     command
-        .about("Prove that a node can be powered off by the others")
+        .about("Prove that a node can be powered off by the others, or confirm that it is off")
         .long_about(
             "A node that is gone is powered off by another one before its guests start there: see the lines `fence` of \
              `node` sections. Run the test on each of the other nodes, as the user that runs Evenkeel.",
         )
-        .after_help("Examples:\n  evenkeel fence test alpha\n  evenkeel fence test alpha --from site.cfg")
+        .after_help("Examples:\n  evenkeel fence test alpha\n  evenkeel fence test alpha --from site.cfg\n  evenkeel fence confirm alpha --yes")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .arg(serving_files().num_args(1).global(true))
@@ -43,13 +44,36 @@ pub fn definition(command: Command) -> Command {
                         .help("Read the section from this file, instead of asking the running instance"),
                 ),
         )
+        .subcommand(
+            Command::new("confirm")
+                .about("Confirm that a node is off, for guests that wait for that")
+                .long_about(
+                    "Tells the cluster that you have made sure that this node is off: its power is off, or its cable is \
+                     out. Guests with disks of a storage system (`backing nfs`, `iscsi`, `rbd`) wait for that after a \
+                     failure if fencing failed or there is none, because the storage executes a late write of the failed \
+                     node. If the node is not off, the file systems of these guests are destroyed. It is refused while the \
+                     node is connected with the cluster. A node that is switched on again takes guests as before.",
+                )
+                .arg(Arg::new("NODE").required(true).help("The node that is off"))
+                .arg(
+                    Arg::new("yes")
+                        .long("yes")
+                        .action(ArgAction::SetTrue)
+                        .help("Yes, it is off: without it nothing is done"),
+                ),
+        )
 }
 
 /// Does what the words behind `fence` ask.
 pub fn main(matches: &ArgMatches) -> ExitCode {
-    let Some(("test", matches)) = matches.subcommand() else {
-        return ExitCode::FAILURE;
-    };
+    match matches.subcommand() {
+        Some(("test", matches)) => test(matches),
+        Some(("confirm", matches)) => end(order::confirm_off(matches)),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn test(matches: &ArgMatches) -> ExitCode {
     let node = word(matches, "NODE");
     let fences = match fences(matches, &node) {
         Ok(fences) => fences,

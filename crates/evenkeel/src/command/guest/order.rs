@@ -5,7 +5,7 @@ use crate::command::status::not_known;
 use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{Answer, Message as OfGuest};
-use guest::role::report::{self, GUEST, NODE, NOT_MOVED, ON, RUNNING, STOPPED, THIS_NODE};
+use guest::role::report::{self, FENCED, GUEST, NODE, NOT_MOVED, ON, RUNNING, STOPPED, THIS_NODE};
 use part::codec;
 use part::report::{Grade, Report, Subject};
 use std::io::{Write, stderr};
@@ -299,6 +299,29 @@ fn filled(matches: &ArgMatches) -> Result<String, String> {
         is_drained(report, &node, false)
     })?;
     Ok(format!("{} takes guests again\n", named(&node)))
+}
+
+/// Takes the word of a person that a node is off.
+pub(super) fn confirm_off(matches: &ArgMatches) -> Result<String, String> {
+    let node = word(matches, "NODE");
+    if !matches.get_flag("yes") {
+        return Err(format!(
+            "nothing was changed. With `--yes` you confirm that {node} is off: its power is off, or its cable is out. If it \
+             is not, it may destroy the file systems of guests that start elsewhere now"
+        ));
+    }
+    let (instance, _) = asked(matches)?;
+    tell(&instance, &OfGuest::ConfirmOff { node: node.clone() })?;
+    wait(matches, RECORD_LIMIT, |report| {
+        let subject = report.find(NODE, &node);
+        match subject.is_some_and(|subject| subject.state.word == FENCED) {
+            true => Ok(Look::Done(())),
+            false => Ok(Look::Not("the cluster is told".to_owned())),
+        }
+    })?;
+    Ok(format!(
+        "the cluster has {node} as off: guests that waited for that start now\n"
+    ))
 }
 
 fn is_drained(report: &Report, here: &str, drained: bool) -> Result<Look<()>, String> {

@@ -1,7 +1,7 @@
 //! Where guests belong, by what the cluster has written down.
 
-use super::super::{GuestRecord, NodeRecord, lease_of, lease_of_node};
-use super::{NODES, World};
+use super::super::{GuestRecord, NodeRecord, Order, lease_of, lease_of_node};
+use super::{GUESTS, NODES, SETTLE_ROUNDS, World};
 
 impl World {
     fn is_drained(&self, at: usize) -> bool {
@@ -49,7 +49,11 @@ impl World {
                 None if record.up && is_held => {
                     return Err(format!("{name} is written down as up"));
                 }
-                None if !is_stopped && !takers.is_empty() && !waits => {
+                None if !is_stopped
+                    && !takers.is_empty()
+                    && !waits
+                    && !self.is_stranded(name, &takers) =>
+                {
                     return Err(format!("{name} does not run, and could at {takers:?}"));
                 }
                 Some(at) if guest.order.fails_back => {
@@ -63,5 +67,25 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// While all is well, a guest goes where an operator moves it.
+    pub(super) fn moves(&mut self) -> Result<(), String> {
+        let name = self.random.pick(&GUESTS).to_owned();
+        let Some(at) = (0..2).find(|at| self.runs(*at, &name)) else {
+            return Ok(());
+        };
+        let returns = self.guests.guests[&name].order.fails_back;
+        if returns || !self.takes(1 - at, &name) || self.seats[1 - at].broken.contains(&name) {
+            return Ok(());
+        }
+        self.give(at, &name, Order::Move(NODES[1 - at].to_owned()));
+        for _ in 0..SETTLE_ROUNDS {
+            self.round()?;
+        }
+        match self.runs(1 - at, &name) {
+            true => self.all_is_well(),
+            false => Err(format!("{name} has not moved to {}", NODES[1 - at])),
+        }
     }
 }

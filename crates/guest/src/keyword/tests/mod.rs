@@ -7,7 +7,8 @@ use super::*;
 use crate::config::{Bus, Check, Console, Disk, Fence, Firmware, Migrate, Model, Probe, Room};
 use configuration::outside::Outside;
 use configuration::{
-    Draft as PartDraft, Export, Kind, LoadOptions, Located, Node, Recording, Words,
+    Draft as PartDraft, Export, External, Kind, LoadOptions, Located, Node, Recording, Storage,
+    Words,
 };
 use language::source::Text;
 use language::{Environment, Facts, Line, render};
@@ -70,12 +71,31 @@ impl PartDraft for Heads {
     }
 
     fn finish(self: Box<Self>, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
-        for (_, name, nodes) in self.0.into_iter().filter(|(kind, ..)| *kind == "volume") {
+        for (_, name, mut nodes) in self.0.into_iter().filter(|(kind, ..)| *kind == "volume") {
+            let is_external = nodes.iter().any(|node| node == "external");
+            nodes.retain(|node| node != "external");
             // The stand-in has no other line: a name says it.
             let read_only = name.starts_with("frozen");
-            exchange.export(Export::new("volume", &name, &Located { nodes, read_only }));
+            let external = is_external.then(external);
+            let located = Located {
+                nodes,
+                read_only,
+                external,
+            };
+            exchange.export(Export::new("volume", &name, &located));
         }
         Box::new(())
+    }
+}
+
+/// The image of volumes with this word.
+fn external() -> External {
+    External {
+        storage: Storage::Nfs {
+            server: [10, 0, 0, 9].into(),
+            path: "/srv/mail.img".to_owned(),
+        },
+        size_bytes: None,
     }
 }
 
@@ -202,6 +222,7 @@ guest mail
 fn all() -> config::Guest {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let disk = |volume: &str, read_only, bus| Disk {
+        external: None,
         volume: volume.to_owned(),
         read_only,
         bus,

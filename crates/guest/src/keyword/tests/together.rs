@@ -262,3 +262,29 @@ fn outside_of_a_cluster_guests_of_several_nodes_wait_and_others_run_here() {
     assert_eq!((&*guests.me, &*told), ("", ""));
     assert_eq!(names, ["beta"]);
 }
+
+#[test]
+fn a_guest_on_storage_knows_its_image_and_needs_nodes_that_something_stops() {
+    let text = format!("volume mail\n    storage external\n{MAIL}");
+    let (guests, told) = on_alpha(&text);
+    assert!(
+        told.contains(
+            "warning[W0862]: guest 'mail' has a disk of a storage system, and no `fence` or watchdog stops node \
+             'alpha', 'beta'"
+        ),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
+    let mail = &guests.guests["mail"];
+    assert!(mail.is_external() && mail.disks[0].external == Some(super::external()));
+    // One that only reads, or on nodes that are fenced, has nothing to wait for.
+    let reads = text.replace("disk mail", "disk mail ro");
+    let (guests, told) = on_alpha(&reads);
+    assert!(
+        told.contains("W0861") && !guests.guests["mail"].is_external(),
+        "{told}"
+    );
+    let fenced = "fence watchdog /dev/watchdog\n";
+    let nodes = format!("node alpha\n    {fenced}node beta\n    {fenced}");
+    assert_eq!(on_alpha(&format!("{nodes}{text}")).1, "");
+}

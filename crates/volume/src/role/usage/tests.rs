@@ -33,7 +33,7 @@ fn version(directory: &Path) -> Vec<u8> {
         read_only: false,
         bind: None,
     };
-    codec::encode(&Volumes([("mail".to_owned(), spec)].into()))
+    codec::encode(&Volumes([("mail".to_owned(), spec)].into(), [].into()))
 }
 
 fn create(directory: &Path) {

@@ -1,6 +1,8 @@
 //! A guest moves between two roles with the real QEMU while it runs. The cluster, which grants the
 //! leases, is the test. The guest has no system and no disk: its firmware goes on looking.
 
+mod storage;
+
 use guest::config::{Boot, Console, Firmware, Guest, Guests, Migrate, Order};
 use guest::message::{Answer, Message};
 use guest::role::carrier::Trusted;
@@ -9,7 +11,9 @@ use guest::role::{Place, Role};
 use lab::{Scratch, eventually};
 use part::codec;
 use part::report::Subject;
-use part::role::{KnownLease, KnownLeases, LeaseNews};
+use part::role::{
+    KnownLease, KnownLeases, LeaseNews, UsedVolumes, VolumeNews, VolumeState, VolumeUse,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
@@ -27,7 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const NODES: [&str; 2] = ["alpha", "beta"];
 
 fn guests(me: &str, memory_mib: u64) -> Vec<u8> {
-    let guest = Guest {
+    payload(me, guest(memory_mib))
+}
+
+fn guest(memory_mib: u64) -> Guest {
+    Guest {
         prefer: NODES.map(str::to_owned).into(),
         memory_bytes: memory_mib << 20,
         cpus: 1,
@@ -41,7 +49,10 @@ fn guests(me: &str, memory_mib: u64) -> Vec<u8> {
         migrate: Migrate::Live,
         stop_ms: 1,
         order: Order::default(),
-    };
+    }
+}
+
+fn payload(me: &str, guest: Guest) -> Vec<u8> {
     codec::encode(&Guests {
         me: me.to_owned(),
         guests: [("mail".to_owned(), guest)].into(),
@@ -195,14 +206,26 @@ struct Site {
     bandwidth: u64,
     /// The role that does nothing at the moment.
     stopped: Option<usize>,
+    /// The node that is gone: the other one may have its leases.
+    gone: Option<usize>,
+    /// Records are lost.
+    loses_records: bool,
+    /// How each node uses the volumes of the guest.
+    used: [UsedVolumes; 2],
     /// For roles that begin later.
     trusted: Option<[Trusted; 2]>,
 }
 
 impl Site {
     fn new(network: u8, bandwidth: u64) -> Site {
+        let mut site = Site::begin(network, bandwidth, &guest(64));
+        site.until("runs on alpha", |site| site.runs(0));
+        site
+    }
+
+    fn begin(network: u8, bandwidth: u64, guest: &Guest) -> Site {
         let scratch: Vec<Scratch> = NODES.iter().map(|_| Scratch::new().unwrap()).collect();
-        let payloads = NODES.map(|node| guests(node, 64));
+        let payloads = NODES.map(|node| payload(node, guest.clone()));
         let mut roles = Vec::new();
         let [now, later] = trusted(network);
         for (index, trusted) in now.into_iter().enumerate() {
@@ -210,7 +233,7 @@ impl Site {
             role.trust(trusted);
             roles.push(role);
         }
-        let mut site = Site {
+        Site {
             scratch,
             roles,
             wants: Default::default(),
@@ -218,10 +241,11 @@ impl Site {
             payloads,
             bandwidth,
             stopped: None,
+            gone: None,
+            loses_records: false,
+            used: Default::default(),
             trusted: Some(later),
-        };
-        site.until("runs on alpha", |site| site.runs(0));
-        site
+        }
     }
 
     /// A role is killed, and the next one begins. Its threads, and with them its connections, go on
@@ -247,7 +271,13 @@ impl Site {
                 let ranked = leases.into_iter().map(|one| (one.name, one.rank));
                 self.wants[index] = Some(ranked.collect());
             }
+            if let Some(used) = says.volumes {
+                self.used[index] = used;
+            }
             for record in says.records {
+                if self.loses_records {
+                    continue;
+                }
                 let lease = self.leases.entry(record.name).or_default();
                 if lease.holder == Some(index) && lease.epoch == record.epoch {
                     (lease.number, lease.record) = (record.number, record.value);
@@ -258,9 +288,24 @@ impl Site {
             let lease = self.leases.entry(name.clone()).or_default();
             let wants = &self.wants;
             let said = |index: usize| wants[index].as_ref().map(|all| all.get(name).copied());
-            let rank = |index: usize| said(index).flatten().unwrap_or(0);
-            let gives = |index: usize| said(index).is_some_and(|rank| rank.unwrap_or(0) == 0);
-            if lease.holder.is_some_and(gives) {
+            let gone = self.gone;
+            let rank = |index: usize| match gone == Some(index) {
+                true => 0,
+                false => said(index).flatten().unwrap_or(0),
+            };
+            let gives = |index: usize| {
+                let has_given = said(index).is_some_and(|rank| rank.unwrap_or(0) == 0);
+                has_given || gone == Some(index)
+            };
+            // A node that returns asks for its own lease.
+            let is_others = |holder: usize| {
+                let is_node = name.starts_with("guest/@") && gone.is_none();
+                is_node && !name.ends_with(NODES[holder])
+            };
+            if lease
+                .holder
+                .is_some_and(|holder| gives(holder) || is_others(holder))
+            {
                 lease.holder = None;
             }
             // Its own node holds it all the time.
@@ -269,7 +314,7 @@ impl Site {
                 .max_by_key(|index| (rank(*index), 1 - index));
             if lease.holder.is_none()
                 && let Some(best) = best.filter(|best| rank(*best) > 0)
-                && (!name.starts_with("guest/@") || name.ends_with(NODES[best]))
+                && (!name.starts_with("guest/@") || name.ends_with(NODES[best]) || gone.is_some())
             {
                 lease.holder = Some(best);
                 lease.epoch += 1;
@@ -292,8 +337,22 @@ impl Site {
                 record: lease.record.clone(),
             });
             role.hear(LeaseNews::Known(KnownLeases(known.collect())));
+            // A volume is where it is used alone.
+            let other = { &self.used[1 - index].volumes }.iter();
+            let is_theirs =
+                self.gone != Some(1 - index) && { other }.any(|one| one.r#use == VolumeUse::Alone);
+            let volumes = self.used[index].volumes.iter().map(|one| VolumeState {
+                name: one.name.clone(),
+                r#use: one.r#use,
+                ready: (one.r#use == VolumeUse::HandsOver) == is_theirs,
+                why: "it is at the other node".to_owned(),
+            });
+            let volumes = volumes.collect();
+            role.hear_volumes(VolumeNews { volumes });
         }
-        assert!(!(self.runs(0) && self.runs(1)), "it runs twice");
+        // A role that does nothing does not see that its guest has ended.
+        let is_seen = self.stopped.is_none() || self.gone.is_none();
+        assert!(!(is_seen && self.runs(0) && self.runs(1)), "it runs twice");
     }
 
     fn subject(&self, index: usize) -> Subject {

@@ -1,0 +1,297 @@
+//! Guests with disks that a storage system keeps. No epoch refuses a write there that is late, such as
+//! one in a queue of the network. So the record of such a guest says where its disks are open:
+//!
+//! - A node writes its name and its boot before it starts the guest, and waits until the cluster has it.
+//! - It clears them when the guest has ended in order: then nothing of it is on its way.
+//! - Another node takes them over only when the first is over: confirmed off, restarted since, or reset
+//!   by its watchdog.
+
+use super::{Agreement, Defect, Fenced, GuestRecord, Local, NodeRecord, lease_of};
+use crate::config::{Guest, Guests};
+use crate::fence::watchdog::TIMEOUT_S;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// How long after the end of its lease a node is reset by its watchdog for sure, milliseconds: the
+/// timeout of the device, and as much again for a reset that takes its time.
+pub const RESET_MS: u64 = 2 * TIMEOUT_S as u64 * 1000;
+
+/// A node, since it was started last.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Opened {
+    node: String,
+    boot: u32,
+}
+
+impl Opened {
+    /// Reads what a record has; None: the disks are open nowhere.
+    pub(super) fn of(record: &GuestRecord) -> Option<Opened> {
+        let (node, boot) = record.opened.split_once(' ')?;
+        Some(Opened {
+            node: node.to_owned(),
+            boot: u32::from_str_radix(boot, 16).ok()?,
+        })
+    }
+}
+
+impl fmt::Display for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:x}", self.node, self.boot)
+    }
+}
+
+/// What this node knows of the disks of guests that cannot be written down.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Since when it holds the lease of a guest: the epoch, and the time in milliseconds.
+    since: BTreeMap<String, (u64, u64)>,
+    /// Guests that did not end in order here.
+    pub(super) left: BTreeSet<String>,
+}
+
+impl Held {
+    /// Takes whether the lease is held, in which epoch.
+    fn see(&mut self, name: &str, epoch: u64, now: u64) {
+        let since = self.since.entry(name.to_owned()).or_insert((epoch, now));
+        if since.0 != epoch {
+            *since = (epoch, now);
+        }
+    }
+
+    /// When the node that had the lease before is reset for sure.
+    fn reset_at(&self, name: &str) -> Option<u64> {
+        Some(self.since.get(name)?.1.saturating_add(RESET_MS))
+    }
+}
+
+impl Agreement {
+    fn own(&self) -> Opened {
+        Opened {
+            node: self.me.clone(),
+            boot: self.own.boot,
+        }
+    }
+
+    /// The boot of this machine.
+    #[must_use]
+    pub fn with_boot(mut self, boot: u32) -> Agreement {
+        self.own.boot = boot;
+        self
+    }
+
+    /// The watchdog of this node runs, or does not any more.
+    pub fn set_watched(&mut self, watched: bool) {
+        self.own.watched = watched;
+    }
+
+    pub(super) fn see_held(&mut self, name: &str, epoch: Option<u64>, now_ns: u64) {
+        match epoch {
+            Some(epoch) => self.held_since.see(name, epoch, now_ns / 1_000_000),
+            None => drop(self.held_since.since.remove(name)),
+        }
+    }
+
+    /// Whether nothing that a node opened can be written any more.
+    fn is_over(&self, name: &str, opened: &Opened, now_ns: u64) -> bool {
+        if opened.node == self.me {
+            return opened.boot != self.own.boot;
+        }
+        let is_there = self.is_there(&opened.node, now_ns);
+        if !is_there && self.is(Defect::TrustsSilence) {
+            return true;
+        }
+        let Some(record) = self.fate(&opened.node) else {
+            return false;
+        };
+        // A node writes its boot before it opens anything: another one is a later one.
+        let is_off = record.boot != opened.boot || record.fenced == Fenced::Off;
+        let is_reset = !is_there && record.watched && { self.held_since.reset_at(name) }
+            .is_some_and(|at| now_ns / 1_000_000 >= at);
+        is_off || is_reset
+    }
+
+    /// The only node on which a guest may start, if there is just one. Where it runs, it ends in order
+    /// before it goes elsewhere.
+    pub(super) fn tied_to(&self, name: &str, record: &GuestRecord, now_ns: u64) -> Option<String> {
+        let opened = Opened::of(record)?;
+        let is_led = opened.node == self.holder(name)
+            && !(opened.node == self.me && self.held_since.left.contains(name));
+        let is_tied =
+            !is_led && !self.is_over(name, &opened, now_ns) && self.is_there(&opened.node, now_ns);
+        is_tied.then_some(opened.node)
+    }
+
+    /// Whether this node may start a guest, as far as its disks are concerned.
+    pub(super) fn is_open_here(&self, guest: &Guest, record: &GuestRecord) -> bool {
+        let is_open = match Opened::of(record) {
+            Some(opened) => opened == self.own(),
+            None => !guest.is_external(),
+        };
+        is_open || self.is(Defect::OpensAtOnce)
+    }
+
+    /// Where the disks of a guest are open from now on, as its record is to say; `stays`: it is
+    /// placed here.
+    pub(super) fn opened(
+        &self,
+        (name, guest): (&str, &Guest),
+        record: &GuestRecord,
+        (local, stays): (&Local, bool),
+        now_ns: u64,
+    ) -> String {
+        let wants = stays && guest.is_external() && self.is_written(now_ns);
+        let is_left = local.left_open && !self.is(Defect::ForgetsKilled);
+        let has_ended = (!local.is_there && !is_left) || local.has_moved;
+        match Opened::of(record) {
+            Some(opened) if opened == self.own() => {
+                let is_used = stays && guest.is_external();
+                match has_ended && !is_used {
+                    true => String::new(),
+                    false => record.opened.clone(),
+                }
+            }
+            Some(opened) if !self.is_over(name, &opened, now_ns) => record.opened.clone(),
+            _ if wants => self.own().to_string(),
+            _ => record.opened.clone(),
+        }
+    }
+
+    /// Whether this node still answers for the disks of a guest: it keeps the lease until they are
+    /// closed.
+    pub(super) fn has_open(&self, record: &GuestRecord) -> bool {
+        Opened::of(record).is_some_and(|opened| opened == self.own())
+    }
+
+    /// Whether the cluster has what this node wrote since it was started: results of an earlier
+    /// fencing of it are of the past.
+    fn is_written(&self, now_ns: u64) -> bool {
+        let record = self.fate(&self.me);
+        let is_new = |record: NodeRecord| {
+            record.boot == self.own.boot && record.fenced == Fenced::No && !record.leaves
+        };
+        self.is(Defect::TrustsOldFencing)
+            || self.is_there(&self.me, now_ns) && record.is_some_and(is_new)
+    }
+
+    /// Whether disks may be open on a node.
+    pub(super) fn may_have_open(&self, guests: &Guests, node: &str) -> bool {
+        let mut records = guests.guests.keys().map(|name| self.record_of(name));
+        records.any(|record| Opened::of(&record).is_some_and(|opened| opened.node == node))
+    }
+
+    /// Returns a guest whose disks this node has open without its lease: the watchdog is not fed.
+    pub fn unfed(&self, guests: &Guests, now_ns: u64) -> Option<String> {
+        let is_left = |name: &&String| {
+            self.has_open(&self.record_of(name)) && self.held(name, now_ns).is_none()
+        };
+        let names = { self.leases.keys() }.filter_map(|lease| {
+            guests
+                .guests
+                .get_key_value(lease.strip_prefix(super::PREFIX)?)
+        });
+        let mut names = names.map(|(name, _)| name);
+        let fed = self.is(Defect::FeedsWithoutLease);
+        names.find(is_left).filter(|_| !fed).cloned()
+    }
+
+    /// Whether this node has disks open, so that its watchdog has to run.
+    pub fn answers(&self, guests: &Guests) -> bool {
+        let mut names = guests.guests.keys();
+        names.any(|name| self.has_open(&self.record_of(name)))
+    }
+
+    /// Why a guest cannot start here, since its disks may be open elsewhere.
+    pub(super) fn open_words(
+        &self,
+        name: &str,
+        guests: &Guests,
+        record: &GuestRecord,
+        now_ns: u64,
+    ) -> Option<String> {
+        let opened = Opened::of(record).filter(|opened| *opened != self.own())?;
+        if self.is_over(name, &opened, now_ns) {
+            return None;
+        }
+        let node = &opened.node;
+        if self.is_there(node, now_ns) {
+            return Some(format!(
+                "it did not end in order on {node}: writes of it may still be on their way from there, so it starts only on \
+                 {node}, until {node} restarts"
+            ));
+        }
+        let fate = self.fate(node).unwrap_or_default();
+        let has_method = guests
+            .nodes
+            .get(node)
+            .is_some_and(|one| !one.fences.is_empty());
+        let confirm =
+            format!("make sure that {node} is off, then run `evenkeel fence confirm {node}`");
+        let reset = self.held_since.reset_at(name).filter(|_| fate.watched);
+        let now = now_ns / 1_000_000;
+        Some(match (reset, fate.fenced, has_method) {
+            (Some(at), ..) => format!(
+                "it ran on {node}: it starts when {node} is confirmed off, or in {} s, when its watchdog has reset it",
+                at.saturating_sub(now).div_ceil(1000)
+            ),
+            (None, Fenced::Failed, _) => {
+                format!("it ran on {node}, and fencing {node} failed: {confirm}")
+            }
+            (None, _, true) => format!("it ran on {node}: it starts when {node} is confirmed off"),
+            (None, _, false) => format!("it ran on {node}, which nothing can fence: {confirm}"),
+        })
+    }
+
+    /// When a guest may start since a watchdog has reset its node, milliseconds.
+    pub(super) fn reset_deadline(&self, now_ns: u64) -> Option<u64> {
+        let now = now_ns / 1_000_000;
+        let held = self.held_since.since.keys();
+        let at = held.filter(|name| {
+            let lease = self.leases.get(&lease_of(name));
+            let record = lease.and_then(|lease| GuestRecord::decode(&lease.record));
+            record.is_some_and(|record| !record.opened.is_empty())
+        });
+        let at = at.filter_map(|name| self.held_since.reset_at(name));
+        at.filter(|at| *at > now).min()
+    }
+
+    /// Takes the word of a person that a node is off.
+    ///
+    /// # Errors
+    /// It is there, or the word cannot be written down here.
+    pub fn confirm_off(&mut self, guests: &Guests, node: &str, now_ns: u64) -> Result<(), String> {
+        if guests.me.is_empty() {
+            return Err("there is no cluster: no guest waits for a node".to_owned());
+        }
+        if node == self.me {
+            return Err(format!("{node} is this node, and it runs"));
+        }
+        if !self.nodes(guests, now_ns).contains_key(node) {
+            return Err(format!("no guest may run on a node '{node}'"));
+        }
+        let lease = self.leases.get(&super::lease_of_node(node));
+        match lease {
+            Some(lease) if lease.until_ns > now_ns => {}
+            _ if self.is_there(node, now_ns) => {
+                return Err(format!(
+                    "{node} is connected with the cluster, so it is not off. Nothing was changed"
+                ));
+            }
+            Some(lease) if !lease.holder.is_empty() => {
+                return Err(format!(
+                    "{} watches over {node}: run the command there",
+                    lease.holder
+                ));
+            }
+            _ => {
+                return Err(format!(
+                    "the cluster has not reported yet that {node} is gone: try again in some seconds"
+                ));
+            }
+        }
+        if self.fate(node).is_none() {
+            return Err(format!("{node} was never there, so no guest waits for it"));
+        }
+        self.set_fenced(node, Fenced::Off);
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! Storage that executes whatever reaches it, nodes that are fenced, and their watchdogs.
+//!
+//! The model: what a QEMU has opened is over when it has quit, or when its node has lost its power;
+//! a QEMU that was killed may have left writes on their way. Nobody else may open it before.
+
+use super::super::external::Opened;
+use super::{GUESTS, Guests, NODES, World};
+use crate::agreement::{Fenced, GuestRecord, NodeRecord, lease_of, lease_of_node};
+use crate::config::{Bus, Disk, Fence, Node};
+use crate::fence::watchdog::TIMEOUT_S;
+use configuration::{External, Storage};
+use lab::Random;
+use std::collections::BTreeSet;
+
+/// How QEMU ends in order.
+pub(super) const QUIT: &str = "it quit";
+/// How long a node is cut off that has just opened something: longer than its watchdog waits.
+const CUT_MS: u64 = 40_000;
+
+/// What a node has opened, and what stops it.
+#[derive(Debug, Default)]
+pub(super) struct OfStorage {
+    pub(super) boot: u32,
+    /// Guests of which it may have writes on their way.
+    pub(super) open: BTreeSet<String>,
+    /// When the watchdog was fed last; None: it is not armed.
+    fed: Option<u64>,
+    /// Until when nobody connects the node again.
+    pub(super) cut_until: u64,
+}
+
+impl OfStorage {
+    pub(super) fn lose_power(&mut self) {
+        self.boot += 1;
+        self.open.clear();
+        self.fed = None;
+    }
+}
+
+/// Gives some guests a disk of a storage system, and some nodes a way to stop them.
+pub(super) fn add(mut guests: Guests, random: &mut Random) -> Guests {
+    for guest in guests.guests.values_mut() {
+        if random.percent(50) {
+            let storage = Storage::Nfs {
+                server: [10, 0, 0, 9].into(),
+                path: "/srv/image".to_owned(),
+            };
+            guest.disks.push(Disk {
+                volume: "image".to_owned(),
+                read_only: false,
+                bus: Bus::Virtio,
+                external: Some(External {
+                    storage,
+                    size_bytes: None,
+                }),
+            });
+        }
+    }
+    for name in NODES {
+        let mut node = Node::default();
+        if random.percent(50) {
+            node.fences.push(Fence::Exec(vec!["/bin/off".to_owned()]));
+        }
+        if random.percent(50) {
+            node.watchdog = Some("/dev/watchdog".into());
+        }
+        guests.nodes.insert(name.to_owned(), node);
+    }
+    guests
+}
+
+impl World {
+    fn is_external(&self, name: &str) -> bool {
+        self.guests
+            .guests
+            .get(name)
+            .is_some_and(|one| one.is_external())
+    }
+
+    /// A QEMU opens its disks.
+    pub(super) fn open(&mut self, at: usize, name: &str) -> Result<(), String> {
+        if !self.is_external(name) {
+            return Ok(());
+        }
+        if self.seats[1 - at].storage.open.contains(name) {
+            return Err(format!("the disks of {name} are open on both nodes"));
+        }
+        self.seats[at].storage.open.insert(name.to_owned());
+        // The worst moment.
+        if !self.is_quiet && self.random.once_in(4) {
+            self.note(format!("{} is cut off", NODES[at]));
+            let seat = &mut self.seats[at];
+            seat.is_connected = false;
+            seat.storage.cut_until = self.now + CUT_MS;
+        }
+        Ok(())
+    }
+
+    /// A node fences the other one.
+    pub(super) fn fence(&mut self, at: usize) {
+        NODES[at].clone_into(&mut self.guests.me);
+        let now_ns = self.now * 1_000_000;
+        let other = NODES[1 - at];
+        let due = self.seats[at].agreement.to_fence(&self.guests, now_ns);
+        if !due.contains_key(other) || !self.random.percent(20) {
+            return;
+        }
+        let fenced = match self.random.percent(70) {
+            true => Fenced::Off,
+            false => Fenced::Failed,
+        };
+        self.note(format!("{} fences {other}: {fenced:?}", NODES[at]));
+        if fenced == Fenced::Off {
+            self.power_off(1 - at);
+        }
+        self.seats[at].agreement.set_fenced(other, fenced);
+    }
+
+    /// A person sees that the other node is off.
+    pub(super) fn confirm(&mut self, at: usize) {
+        let seat = &self.seats[at];
+        if self.seats[1 - at].is_powered || !seat.is_powered || seat.role_returns > 0 {
+            return;
+        }
+        NODES[at].clone_into(&mut self.guests.me);
+        let now_ns = self.now * 1_000_000;
+        let agreement = &mut self.seats[at].agreement;
+        let done = agreement.confirm_off(&self.guests, NODES[1 - at], now_ns);
+        self.note(format!("{} is confirmed off: {done:?}", NODES[1 - at]));
+    }
+
+    /// The watchdog of a node: fed by its role, and a reset where it is not.
+    pub(super) fn watch(&mut self, at: usize) {
+        let node = self.guests.nodes.get(NODES[at]);
+        if node.is_none_or(|node| node.watchdog.is_none()) {
+            return;
+        }
+        NODES[at].clone_into(&mut self.guests.me);
+        let now_ns = self.now * 1_000_000;
+        let seat = &mut self.seats[at];
+        if seat.role_returns == 0 {
+            let is_there = GUESTS.iter().any(|name| {
+                let machine = seat.machines.get(*name);
+                machine.is_some_and(|one| one.life.is_there())
+            });
+            let is_needed = is_there || seat.agreement.answers(&self.guests);
+            let unfed = seat.agreement.unfed(&self.guests, now_ns);
+            seat.storage.fed = match (is_needed, unfed) {
+                (false, _) => None,
+                (true, Some(_)) => Some(seat.storage.fed.unwrap_or(self.now)),
+                (true, None) => Some(self.now),
+            };
+            seat.agreement.set_watched(seat.storage.fed.is_some());
+        }
+        let timeout = u64::from(TIMEOUT_S.unsigned_abs()) * 1000;
+        if { self.seats[at].storage.fed }.is_some_and(|fed| self.now >= fed + timeout) {
+            self.note(format!("the watchdog resets {}", NODES[at]));
+            self.power_off(at);
+            self.power_on(at);
+        }
+    }
+
+    /// Whether a guest has to stay down, since nobody knows that the node which has its disks open is
+    /// off.
+    pub(super) fn is_stranded(&self, name: &str, takers: &[usize]) -> bool {
+        let record = self.leases.get(&lease_of(name));
+        let record = record.and_then(|lease| GuestRecord::decode(&lease.record));
+        let Some(opened) = record.as_ref().and_then(Opened::of) else {
+            return false;
+        };
+        let at = NODES
+            .iter()
+            .position(|node| opened.to_string().starts_with(node));
+        let at = at.unwrap_or_default();
+        let lease = self.leases.get(&lease_of_node(NODES[at]));
+        let node = lease.and_then(|lease| NodeRecord::decode(&lease.record));
+        let node = node.unwrap_or_default();
+        let is_there = self.seats[at].is_powered && self.seats[at].is_connected;
+        let is_over = node.fenced == Fenced::Off
+            || !opened.to_string().ends_with(&format!(" {:x}", node.boot))
+            || !is_there && node.watched;
+        !takers.contains(&at) && !is_over
+    }
+}

@@ -1,0 +1,85 @@
+//! A lease that a node has given up for another one is left to it.
+
+use super::super::{GuestRecord, NodeRecord, OWN, lease_of, lease_of_node};
+use super::{Agreement, Guests, Local, NODES, Random, agreement, guests};
+use part::role::KnownLease;
+use std::collections::BTreeMap;
+
+const NOW_NS: u64 = 1_000_000_000_000;
+
+fn known(name: &str, epoch: u64, holder: &str, is_held: bool, record: Vec<u8>) -> KnownLease {
+    KnownLease {
+        name: name.to_owned(),
+        epoch,
+        until_ns: if is_held { NOW_NS + 1 } else { 0 },
+        holder: holder.to_owned(),
+        number: 1,
+        record,
+    }
+}
+
+/// What alpha knows of a guest that goes to beta: whether it holds its lease, and whose it is.
+fn learn(alpha: &mut Agreement, epoch: u64, is_held: bool, holder: &str) {
+    let of_node = |node: &str| {
+        let record = NodeRecord {
+            memory_bytes: 10,
+            cpus: 10,
+            ..NodeRecord::default()
+        };
+        known(
+            &lease_of_node(node),
+            1,
+            node,
+            node == "alpha",
+            record.encode(),
+        )
+    };
+    let record = GuestRecord {
+        to: "beta".to_owned(),
+        ..GuestRecord::default()
+    };
+    let guest = known(&lease_of("mail"), epoch, holder, is_held, record.encode());
+    alpha.learn(vec![of_node("alpha"), of_node("beta"), guest]);
+}
+
+fn rank(alpha: &mut Agreement, guests: &Guests, local: &Local) -> u32 {
+    let locals = BTreeMap::from([("mail".to_owned(), local.clone())]);
+    let (_, told) = alpha.decide(guests, &locals, NOW_NS);
+    let name = lease_of("mail");
+    let mail = told.leases.iter().find(|(lease, _)| *lease == name);
+    mail.expect("it is named").1
+}
+
+#[test]
+fn what_is_left_of_a_guest_that_has_moved_asks_for_nothing() {
+    let mut guests = guests(&mut Random::new(1));
+    NODES[0].clone_into(&mut guests.me);
+    guests.guests.retain(|name, _| name == "mail");
+    let mut alpha = agreement(0, 1, None);
+    let runs = Local {
+        is_there: true,
+        may_run: true,
+        epoch: Some(7),
+        is_up: true,
+        has_volumes: true,
+        ..Local::default()
+    };
+    let has_moved = Local {
+        has_moved: true,
+        may_run: false,
+        is_up: false,
+        ..runs.clone()
+    };
+    learn(&mut alpha, 7, true, "alpha");
+    assert_eq!(rank(&mut alpha, &guests, &runs), OWN);
+    assert_eq!(rank(&mut alpha, &guests, &has_moved), 0);
+    // The news that it is nobody's, or still its own, may come in between.
+    for holder in ["alpha", "", "beta"] {
+        learn(&mut alpha, 7, false, holder);
+        assert_eq!(rank(&mut alpha, &guests, &has_moved), 0, "{holder}");
+        assert_eq!(rank(&mut alpha, &guests, &Local::default()), 0, "{holder}");
+    }
+    // One that did not move keeps what it has.
+    learn(&mut alpha, 7, false, "alpha");
+    assert_eq!(rank(&mut alpha, &guests, &runs), OWN);
+}

@@ -1,0 +1,161 @@
+//! Disks that a storage system keeps: QEMU opens them by its own drivers (package qemu-block-extra), as
+//! raw images past the cache of this machine, since a guest that moves is read at another one.
+
+use super::home::Home;
+use crate::config::Disk;
+use crate::role::StartError;
+use configuration::{External, Login, Storage};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Where the drivers are, on systems that ship them apart from QEMU.
+const DRIVERS: &[&str] = &[
+    "/usr/lib/x86_64-linux-gnu/qemu",
+    "/usr/lib64/qemu-kvm",
+    "/usr/lib64/qemu",
+    "/usr/lib/qemu",
+];
+/// Where Ceph's client looks for its configuration and keys.
+const CEPH: &str = "/etc/ceph";
+/// Bytes of a password that are read.
+const PASSWORD_BYTES_MAX: u64 = 1024;
+
+/// Returns the options of QEMU for a disk. All values are JSON.
+pub(super) fn options(
+    at: usize,
+    external: &External,
+    read_only: bool,
+    home: &Home,
+) -> Vec<(&'static str, Value)> {
+    let mut all = Vec::new();
+    let secret = format!("password{at}");
+    let mut storage = match &external.storage {
+        Storage::Nfs { server, path } => json!({
+            "driver": "nfs",
+            "server": {"type": "inet", "host": server.to_string()},
+            "path": path,
+        }),
+        Storage::Iscsi {
+            portal,
+            target,
+            lun,
+            login,
+        } => {
+            let mut of = json!({
+                "driver": "iscsi",
+                "transport": "tcp",
+                "portal": portal.to_string(),
+                "target": target,
+                "lun": lun,
+            });
+            if let Some(login) = login {
+                of["user"] = login.user.clone().into();
+                of["password-secret"] = secret.clone().into();
+                let file = home.password(at);
+                let object = json!({"qom-type": "secret", "id": secret, "file": file});
+                all.push(("-object", object));
+            }
+            of
+        }
+        Storage::Rbd {
+            pool,
+            image,
+            conf,
+            user,
+        } => {
+            let mut of = json!({"driver": "rbd", "pool": pool, "image": image});
+            if let Some(conf) = conf {
+                of["conf"] = json!(conf);
+            }
+            if let Some(user) = user {
+                of["user"] = user.clone().into();
+            }
+            of
+        }
+    };
+    storage["cache"] = json!({"direct": true});
+    storage["read-only"] = read_only.into();
+    storage["discard"] = "unmap".into();
+    let mut raw = json!({
+        "driver": "raw",
+        "node-name": format!("disk{at}"),
+        "cache": {"direct": true},
+        "read-only": read_only,
+        "discard": "unmap",
+        "file": storage,
+    });
+    if let Some(bytes) = external.size_bytes {
+        raw["size"] = bytes.into();
+    }
+    all.push(("-blockdev", raw));
+    all
+}
+
+/// Returns what QEMU reads for a disk: a file, or a directory with files.
+pub(crate) fn files(external: &External) -> Option<PathBuf> {
+    let Storage::Rbd { conf, .. } = &external.storage else {
+        return None;
+    };
+    let directory = conf.as_deref().and_then(Path::parent);
+    let directory = directory.unwrap_or(Path::new(CEPH));
+    directory.exists().then(|| directory.to_owned())
+}
+
+/// Prepares a disk for a start: its driver has to be there, and its password is copied without the end
+/// of its line, which QEMU would take for a part of it.
+pub(crate) fn prepare(at: usize, disk: &Disk, home: &Home) -> Result<(), StartError> {
+    let Some(external) = &disk.external else {
+        return Ok(());
+    };
+    let driver = match &external.storage {
+        Storage::Nfs { .. } => "nfs",
+        Storage::Iscsi { .. } => "iscsi",
+        Storage::Rbd { .. } => "rbd",
+    };
+    let module = format!("block-{driver}.so");
+    let mut known = DRIVERS.iter().map(Path::new).filter(|path| path.exists());
+    // Where drivers are not modules, they are in QEMU itself, or QEMU says that they are not.
+    let is_missing = known
+        .clone()
+        .any(|path| path.join("accel-tcg-x86_64.so").exists())
+        && !known.any(|path| path.join(&module).exists());
+    if is_missing {
+        return Err(StartError::NoDriver(driver));
+    }
+    let Storage::Iscsi {
+        login: Some(login), ..
+    } = &external.storage
+    else {
+        return Ok(());
+    };
+    let password = read(login).map_err(|error| StartError::File {
+        path: login.password_file.display().to_string(),
+        error,
+    })?;
+    let path = home.password(at);
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&path)
+        .and_then(|mut file| file.write_all(password.as_bytes()));
+    written.map_err(|error| StartError::Home(path.display().to_string(), error))
+}
+
+fn read(login: &Login) -> io::Result<String> {
+    let mut text = String::new();
+    let file = fs::File::open(&login.password_file)?;
+    file.take(PASSWORD_BYTES_MAX).read_to_string(&mut text)?;
+    match text.lines().next().filter(|line| !line.is_empty()) {
+        Some(line) => Ok(line.to_owned()),
+        None => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "there is no password in it",
+        )),
+    }
+}

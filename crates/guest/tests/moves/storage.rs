@@ -1,0 +1,157 @@
+//! Guests with a disk of a storage system: the real QEMU with its driver for iSCSI, and a real target in
+//! user space (tgt).
+
+use super::{NODES, Site, guest};
+use configuration::{External, Login, Storage};
+use guest::agreement::GuestRecord;
+use guest::config::{Bus, Disk, Guest};
+use guest::message::Message;
+use lab::{IscsiTarget, Location, eventually, free_port};
+use std::fs;
+use std::time::Duration;
+
+fn start(login: Option<[&str; 2]>) -> IscsiTarget {
+    let address = ([127, 0, 0, 1], free_port().unwrap()).into();
+    IscsiTarget::start(Location::Here, address, login).unwrap()
+}
+
+/// A guest that counts on a target.
+fn counting(target: &IscsiTarget, login: Option<&str>) -> Guest {
+    let login = login.map(|user| Login {
+        user: user.to_owned(),
+        password_file: target.directory().join("password"),
+    });
+    let storage = Storage::Iscsi {
+        portal: target.address(),
+        target: target.name().to_owned(),
+        lun: 1,
+        login,
+    };
+    let disk = Disk {
+        volume: "mail".to_owned(),
+        read_only: false,
+        bus: Bus::Virtio,
+        external: Some(External {
+            storage,
+            size_bytes: Some(IscsiTarget::BYTES),
+        }),
+    };
+    Guest {
+        disks: vec![disk],
+        // It does not hear the power button.
+        stop_ms: 1,
+        ..guest(64)
+    }
+}
+
+impl Site {
+    /// On which node, and since which boot, the cluster has the disks as open.
+    fn opened(&self) -> String {
+        let lease = self.leases.get("guest/mail");
+        let record = lease.and_then(|lease| GuestRecord::decode(&lease.record));
+        record.unwrap_or_default().opened
+    }
+
+    fn told(&mut self, at: usize, message: &Message) {
+        let answer = self.roles[at].order(message);
+        assert!(answer.good, "{}", answer.words);
+    }
+}
+
+#[test]
+fn a_guest_on_storage_starts_elsewhere_only_when_its_node_is_off_or_it_ended_in_order() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    lab::skip_unless_installed!("tgtd");
+    let target = start(Some(["evenkeel", "twelve-bytes"]));
+    fs::write(target.directory().join("password"), "twelve-bytes\n").unwrap();
+    let mut site = Site::begin(8, 0, &counting(&target, Some("evenkeel")));
+    // The cluster does not have yet that its disks are open.
+    site.loses_records = true;
+    for _ in 0..20 {
+        site.turn();
+    }
+    assert_eq!((site.opened(), site.process(0)), (String::new(), 0));
+    site.loses_records = false;
+    site.until("counts", |site| site.runs(0) && target.counted()[0] > 2);
+    assert!(site.opened().starts_with("alpha "), "{}", site.opened());
+    assert_eq!(target.counted()[1], 1);
+    // Alpha does not respond any more, and its QEMU writes on.
+    (site.stopped, site.gone) = (Some(0), Some(0));
+    site.until("is beta's", |site| {
+        site.subject(1)
+            .why
+            .contains("`evenkeel fence confirm alpha`")
+    });
+    for _ in 0..20 {
+        site.turn();
+    }
+    assert_eq!((site.process(1), target.counted()[1]), (0, 1));
+    // A person pulls the plug.
+    super::kill(site.process(0));
+    site.told(
+        1,
+        &Message::ConfirmOff {
+            node: NODES[0].to_owned(),
+        },
+    );
+    site.until("counts", |site| site.runs(1) && target.counted()[1] == 2);
+    assert!(site.opened().starts_with("beta "), "{}", site.opened());
+    // Alpha is there again, and beta is stopped in order: nothing has to be confirmed.
+    site.again(0);
+    (site.stopped, site.gone) = (None, None);
+    let name = || "mail".to_owned();
+    site.told(
+        1,
+        &Message::Stop {
+            name: name(),
+            kills: false,
+        },
+    );
+    site.until("is closed", |site| {
+        site.opened().is_empty() && site.process(1) == 0
+    });
+    site.until("is known", |site| {
+        site.subject(0).why.contains("guest start")
+    });
+    site.told(0, &Message::Start { name: name() });
+    site.until("counts", |site| site.runs(0) && target.counted()[1] == 3);
+    assert!(site.opened().starts_with("alpha "), "{}", site.opened());
+}
+
+#[test]
+fn a_guest_on_storage_that_was_killed_starts_on_its_node_alone() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    lab::skip_unless_installed!("tgtd");
+    let target = start(None);
+    let mut site = Site::begin(9, 0, &counting(&target, None));
+    site.until("counts", |site| site.runs(0) && target.counted()[1] == 1);
+    let name = "mail".to_owned();
+    site.told(0, &Message::Stop { name, kills: true });
+    site.until("is down", |site| site.process(0) == 0);
+    for _ in 0..20 {
+        site.turn();
+    }
+    // What it wrote last may be on its way.
+    assert!(site.opened().starts_with("alpha "), "{}", site.opened());
+    assert_eq!(site.process(1), 0);
+}
+
+#[test]
+fn a_guest_on_storage_moves_while_it_counts() {
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    lab::skip_unless_installed!("tgtd");
+    let target = start(None);
+    let mut site = Site::begin(10, 0, &counting(&target, None));
+    site.until("counts", |site| site.runs(0) && target.counted()[0] > 2);
+    for from in [0, 1] {
+        let to = 1 - from;
+        site.order(from);
+        site.until("moves", |site| site.runs(to) && site.process(from) == 0);
+        let [before, _] = target.counted();
+        site.until("counts on", |_| target.counted()[0] > before + 2);
+        assert!(site.opened().starts_with(NODES[to]), "{}", site.opened());
+    }
+    // It was never started again.
+    assert_eq!(target.counted()[1], 1);
+    assert!(eventually(Duration::from_secs(60), || target.counted()[0] > 10));
+}

@@ -1,0 +1,223 @@
+//! Volumes whose copies a storage system keeps: this node owns one while a part here uses it alone and
+//! the lease is here. Nothing of their data passes through this role.
+
+use crate::clock::{boottime_ns, now};
+use crate::config::{Elsewhere, size_words};
+use crate::report::{BACKING, NO_OWNER, OWNER, OWNER_HERE, REPLICATION, SERVING, SIZE, VOLUME};
+use part::report::{Grade, Moment, Subject};
+use part::role::{KnownLease, VolumeUse};
+
+/// The rank of a node that alone uses the volume.
+const USED_HERE: u32 = 4;
+
+/// A volume.
+#[derive(Debug)]
+pub(super) struct Owned {
+    pub(super) spec: Elsewhere,
+    lease: Option<KnownLease>,
+    used: Option<VolumeUse>,
+    /// How it was shown last, and since when.
+    shown: (&'static str, Moment),
+}
+
+impl Owned {
+    pub(super) fn new(spec: Elsewhere) -> Owned {
+        Owned {
+            spec,
+            lease: None,
+            used: None,
+            shown: (FREE, now()),
+        }
+    }
+
+    /// The cluster knows this of its lease.
+    pub(super) fn learn(&mut self, lease: Option<KnownLease>) {
+        self.lease = lease;
+        self.see();
+    }
+
+    /// Parts of this node use it so from now on.
+    pub(super) fn set_use(&mut self, used: Option<VolumeUse>) {
+        self.used = used;
+        self.see();
+    }
+
+    /// How much this node is to have its lease; zero: it is only watched.
+    pub(super) fn rank(&self) -> u32 {
+        match self.used {
+            Some(VolumeUse::Alone) => USED_HERE,
+            Some(VolumeUse::Reads | VolumeUse::HandsOver) | None => 0,
+        }
+    }
+
+    fn is_here(&self) -> bool {
+        let held = |lease: &KnownLease| lease.until_ns > boottime_ns();
+        !self.spec.has_lease() || self.lease.as_ref().is_some_and(held)
+    }
+
+    /// The node that holds the lease, as far as this one knows; empty: none.
+    fn owner(&self) -> &str {
+        match self.spec.has_lease() {
+            true => self.lease.as_ref().map_or("", |lease| &lease.holder),
+            false => &self.spec.me,
+        }
+    }
+
+    /// Whether it is as this use needs it.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(super) fn is_ready(&self, used: VolumeUse) -> Result<(), String> {
+        let owner = self.owner();
+        match used {
+            VolumeUse::Reads => Ok(()),
+            VolumeUse::Alone if self.is_here() => Ok(()),
+            VolumeUse::Alone if self.lease.is_none() => Err(
+                "it has a lease, and no cluster has reported it yet: run `evenkeel run` without `-f`"
+                    .to_owned(),
+            ),
+            VolumeUse::Alone if owner.is_empty() || owner == self.spec.me => {
+                Err("this node does not hold its lease yet".to_owned())
+            }
+            VolumeUse::Alone => Err(format!("{owner} held its lease last")),
+            VolumeUse::HandsOver if !self.spec.has_lease() => {
+                Err("its line `on` names this node alone: it cannot move to another one".to_owned())
+            }
+            VolumeUse::HandsOver if !owner.is_empty() && owner != self.spec.me => Ok(()),
+            VolumeUse::HandsOver => Err("no other node holds its lease yet".to_owned()),
+        }
+    }
+
+    fn see(&mut self) {
+        let word = self.word();
+        if self.shown.0 != word {
+            self.shown = (word, now());
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        let others = !self.owner().is_empty() && self.owner() != self.spec.me;
+        match (self.used, others) {
+            (Some(VolumeUse::Alone), _) if self.is_here() => OWNED,
+            (Some(VolumeUse::Alone), _) => WAITING,
+            (_, true) => ELSEWHERE,
+            (_, false) => FREE,
+        }
+    }
+
+    /// How it is, for operators.
+    pub(super) fn subject(&self, name: &str) -> Subject {
+        let (word, since) = self.shown;
+        let grade = match word {
+            WAITING => Grade::Bad,
+            _ => Grade::Good,
+        };
+        let size = self.spec.external.size_bytes;
+        let size_text = size.map_or_else(|| "that of the storage".to_owned(), size_words);
+        let storage = &self.spec.external.storage;
+        let mut subject = Subject::new(VOLUME, name)
+            .label("volume")
+            .state(word, grade)
+            .fact("size", size_text)
+            .fact(BACKING, storage.to_string())
+            .fact(REPLICATION, "the storage's: Evenkeel has no copy of it");
+        if self.spec.has_lease() {
+            let owner = match self.owner() {
+                "" => NO_OWNER,
+                owner => owner,
+            };
+            subject = subject.fact(OWNER, owner);
+        }
+        if word == WAITING {
+            subject.why = self.is_ready(VolumeUse::Alone).err().unwrap_or_default();
+        }
+        subject.since = Some(since);
+        let is_owned = u64::from(word == OWNED);
+        let epoch = self.lease.as_ref().map_or(0, |lease| lease.epoch);
+        subject
+            .number(SIZE, size.unwrap_or_default())
+            .number(SERVING, is_owned)
+            .number(OWNER_HERE, is_owned)
+            .number("epoch", epoch)
+    }
+
+    /// Why an order about it is refused.
+    pub(super) fn refusal(&self, name: &str) -> String {
+        refusal(name, &self.spec.external.storage.to_string())
+    }
+}
+
+/// Why a command about copies does not apply to a volume that a storage system keeps.
+pub fn refusal(name: &str, storage: &str) -> String {
+    format!(
+        "volume '{name}' is kept by its storage ({storage}): Evenkeel has no copy of it and no socket for it, so this \
+         command does not apply. Create, grow, copy, check and snapshot the image with what the storage has for that; a \
+         larger `size` in the section takes effect when its guest starts again"
+    )
+}
+
+const OWNED: &str = "owned here";
+const ELSEWHERE: &str = "owned elsewhere";
+const WAITING: &str = "waiting";
+const FREE: &str = "not in use";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use configuration::{External, Storage};
+
+    fn owned(nodes: &[&str]) -> Owned {
+        Owned::new(Elsewhere {
+            external: External {
+                storage: Storage::Nfs {
+                    server: [10, 0, 0, 9].into(),
+                    path: "/srv/mail.img".to_owned(),
+                },
+                size_bytes: None,
+            },
+            me: "alpha".to_owned(),
+            nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+        })
+    }
+
+    fn lease(holder: &str) -> KnownLease {
+        KnownLease {
+            name: "volume/mail".to_owned(),
+            epoch: 7,
+            until_ns: if holder == "alpha" { u64::MAX } else { 0 },
+            holder: holder.to_owned(),
+            ..KnownLease::default()
+        }
+    }
+
+    #[test]
+    fn a_volume_of_two_nodes_is_ready_where_its_lease_is_and_wanted_only_while_it_is_used() {
+        let mut one = owned(&["alpha", "beta"]);
+        assert_eq!((one.rank(), one.word()), (0, FREE));
+        one.set_use(Some(VolumeUse::Alone));
+        assert_eq!((one.rank(), one.word()), (USED_HERE, WAITING));
+        assert!(one.is_ready(VolumeUse::Alone).is_err());
+        one.learn(Some(lease("beta")));
+        let why = one.is_ready(VolumeUse::Alone).unwrap_err();
+        assert_eq!(why, "beta held its lease last");
+        one.learn(Some(lease("alpha")));
+        assert_eq!(one.is_ready(VolumeUse::Alone), Ok(()));
+        assert_eq!(one.word(), OWNED);
+        one.set_use(Some(VolumeUse::HandsOver));
+        assert_eq!(one.rank(), 0);
+        assert!(one.is_ready(VolumeUse::HandsOver).is_err());
+        one.learn(Some(lease("beta")));
+        assert_eq!(one.is_ready(VolumeUse::HandsOver), Ok(()));
+        one.set_use(None);
+        assert_eq!(one.word(), ELSEWHERE);
+        assert!(one.subject("mail").why.is_empty());
+    }
+
+    #[test]
+    fn a_volume_of_one_node_needs_no_lease() {
+        let one = owned(&["alpha"]);
+        assert_eq!(one.is_ready(VolumeUse::Alone), Ok(()));
+        assert!(one.is_ready(VolumeUse::HandsOver).is_err());
+        assert!(owned(&[]).is_ready(VolumeUse::Alone).is_ok());
+    }
+}
