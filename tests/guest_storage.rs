@@ -97,8 +97,6 @@ fn a_guest_on_storage_moves_and_waits_for_a_person_when_its_node_is_lost() {
     counts_on(&site, &target, "alpha", 2);
     // It comes back, and a drain needs no fencing.
     site.site.machine_mut("beta").start();
-    let knows = || fact(&site, "beta", "state").is_some() || list().contains("web");
-    assert!(eventually(PATIENCE, knows), "{}", tell(&site));
     let moves = || {
         let command = ["guest", "move", "web", "beta"];
         site.site.alpha.command(&command).good

@@ -23,7 +23,6 @@ use crate::message::{Answer, Message};
 use crate::placement::Room;
 use crate::qemu::process::Confine;
 use machine::Machine;
-pub(crate) use machine::StartError;
 use moves::Moves;
 use part::codec;
 use part::report::Report;
