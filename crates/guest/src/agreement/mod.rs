@@ -677,7 +677,7 @@ fn wish_of(guest: &Guest, (local, is_open): (&Local, bool), stays: bool, waits: 
         (false, _) => Wish::ShutDown {
             within_ms: guest.stop_ms,
         },
-        (true, true) if !(local.has_volumes && is_open) && !local.may_run => Wish::Hold,
+        (true, true) if !(local.may_run || local.has_volumes && is_open) => Wish::Hold,
         (true, false) if waits => Wish::Hold,
         (true, _) => Wish::Run,
     }
