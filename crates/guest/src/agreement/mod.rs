@@ -501,14 +501,10 @@ impl Agreement {
         let open = self.open_words(name, guests, &record, now_ns);
         let why = match (stays, local.has_volumes) {
             (false, _) => open.unwrap_or_else(|| self.why(name, &wanted)),
-            (true, _) if open.is_some() => open.unwrap_or_default(),
-            (true, false) => "its volumes are not here yet".to_owned(),
-            (true, true) if !is_open => {
-                "the cluster has not recorded yet that its disks are open here".to_owned()
-            }
-            (true, true) => {
-                { fencing.or_else(|| self.waits_for(guest, guests, now_ns)) }.unwrap_or_default()
-            }
+            (true, has_volumes) => { open.or_else(|| not_ready(has_volumes, is_open)) }
+                .or(fencing)
+                .or_else(|| self.waits_for(guest, guests, now_ns))
+                .unwrap_or_default(),
         };
         let wish = match local.is_there && is_stale {
             true => Wish::Kill,
@@ -724,13 +720,23 @@ impl Agreement {
     }
 }
 
+/// What a guest that is placed here waits for first.
+fn not_ready(has_volumes: bool, is_open: bool) -> Option<String> {
+    let words = match (has_volumes, is_open) {
+        (false, _) => "its volumes are not here yet",
+        (true, false) => "the cluster has not recorded yet that its disks are open here",
+        (true, true) => return None,
+    };
+    Some(words.to_owned())
+}
+
 /// What is wanted of a guest whose lease this node holds; `stays`: it is placed here.
 fn wish_of(guest: &Guest, (local, is_open): (&Local, bool), stays: bool, waits: bool) -> Wish {
     match (stays, local.is_there) {
         (false, _) => Wish::ShutDown {
             within_ms: guest.stop_ms,
         },
-        (true, true) if !(local.has_volumes && is_open) && !local.may_run => Wish::Hold,
+        (true, true) if !(local.may_run || local.has_volumes && is_open) => Wish::Hold,
         (true, false) if waits => Wish::Hold,
         (true, _) => Wish::Run,
     }

@@ -3,13 +3,26 @@
 
 use super::home::Home;
 use crate::config::Disk;
-use crate::role::StartError;
 use configuration::{External, Login, Storage};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+/// Why a disk cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DiskError {
+    /// QEMU cannot speak to the storage.
+    #[error("QEMU has no driver for {0} on this node (package qemu-block-extra)")]
+    NoDriver(&'static str),
+    /// The file of the password.
+    #[error("{0} cannot be read on this node: {1}")]
+    Password(String, io::Error),
+    /// The directory of the guest.
+    #[error("cannot prepare {0}: {1}")]
+    Home(String, io::Error),
+}
 
 /// Where the drivers are, on systems that ship them apart from QEMU.
 const DRIVERS: &[&str] = &[
@@ -106,7 +119,7 @@ pub(crate) fn files(external: &External) -> Option<PathBuf> {
 
 /// Prepares a disk for a start: its driver has to be there, and its password is copied without the end
 /// of its line, which QEMU would take for a part of it.
-pub(crate) fn prepare(at: usize, disk: &Disk, home: &Home) -> Result<(), StartError> {
+pub(crate) fn prepare(at: usize, disk: &Disk, home: &Home) -> Result<(), DiskError> {
     let Some(external) = &disk.external else {
         return Ok(());
     };
@@ -123,7 +136,7 @@ pub(crate) fn prepare(at: usize, disk: &Disk, home: &Home) -> Result<(), StartEr
         .any(|path| path.join("accel-tcg-x86_64.so").exists())
         && !known.any(|path| path.join(&module).exists());
     if is_missing {
-        return Err(StartError::NoDriver(driver));
+        return Err(DiskError::NoDriver(driver));
     }
     let Storage::Iscsi {
         login: Some(login), ..
@@ -131,10 +144,8 @@ pub(crate) fn prepare(at: usize, disk: &Disk, home: &Home) -> Result<(), StartEr
     else {
         return Ok(());
     };
-    let password = read(login).map_err(|error| StartError::File {
-        path: login.password_file.display().to_string(),
-        error,
-    })?;
+    let file = login.password_file.display().to_string();
+    let password = read(login).map_err(|error| DiskError::Password(file, error))?;
     let path = home.password(at);
     let written = fs::OpenOptions::new()
         .write(true)
@@ -144,7 +155,7 @@ pub(crate) fn prepare(at: usize, disk: &Disk, home: &Home) -> Result<(), StartEr
         .custom_flags(libc::O_NOFOLLOW)
         .open(&path)
         .and_then(|mut file| file.write_all(password.as_bytes()));
-    written.map_err(|error| StartError::Home(path.display().to_string(), error))
+    written.map_err(|error| DiskError::Home(path.display().to_string(), error))
 }
 
 fn read(login: &Login) -> io::Result<String> {

@@ -37,16 +37,16 @@ const ORDERS_MAX: usize = 16;
 
 /// Why a guest cannot be started.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
+enum StartError {
     /// A directory or file of its own.
     #[error("cannot prepare {0}: {1}")]
     Home(String, io::Error),
     /// A network card.
     #[error(transparent)]
     Tap(#[from] TapError),
-    /// The storage system of a disk.
-    #[error("QEMU has no driver for {0} on this node (package qemu-block-extra)")]
-    NoDriver(&'static str),
+    /// A disk of a storage system.
+    #[error(transparent)]
+    Disk(#[from] external::DiskError),
     /// UEFI.
     #[error("no OVMF firmware is installed (package ovmf)")]
     NoFirmware,

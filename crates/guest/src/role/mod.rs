@@ -26,7 +26,6 @@ use crate::placement::Room;
 use crate::qemu::home::Home;
 use crate::qemu::process::Confine;
 use machine::Machine;
-pub(crate) use machine::StartError;
 use moves::Moves;
 use part::codec;
 use part::report::Report;

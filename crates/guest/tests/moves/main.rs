@@ -284,6 +284,44 @@ impl Site {
                 }
             }
         }
+        self.grant();
+        let now = boottime_ns();
+        for (index, role) in self.roles.iter_mut().enumerate() {
+            if self.stopped == Some(index) {
+                continue;
+            }
+            let known = self.leases.iter().map(|(name, lease)| KnownLease {
+                name: name.clone(),
+                epoch: lease.epoch,
+                until_ns: match lease.holder == Some(index) {
+                    true => now + 10_000_000_000,
+                    false => 0,
+                },
+                holder: lease.holder.map_or("", |holder| NODES[holder]).to_owned(),
+                number: lease.number,
+                record: lease.record.clone(),
+            });
+            role.hear(LeaseNews::Known(KnownLeases(known.collect())));
+            // A volume is where it is used alone.
+            let other = { &self.used[1 - index].volumes }.iter();
+            let is_theirs =
+                self.gone != Some(1 - index) && { other }.any(|one| one.r#use == VolumeUse::Alone);
+            let volumes = self.used[index].volumes.iter().map(|one| VolumeState {
+                name: one.name.clone(),
+                r#use: one.r#use,
+                ready: (one.r#use == VolumeUse::HandsOver) == is_theirs,
+                why: "it is at the other node".to_owned(),
+            });
+            let volumes = volumes.collect();
+            role.hear_volumes(VolumeNews { volumes });
+        }
+        // A role that does nothing does not see that its guest has ended.
+        let is_seen = self.stopped.is_none() || self.gone.is_none();
+        assert!(!(is_seen && self.runs(0) && self.runs(1)), "it runs twice");
+    }
+
+    /// Leases go to those who want them most.
+    fn grant(&mut self) {
         for name in self.wants.iter().flatten().flat_map(BTreeMap::keys) {
             let lease = self.leases.entry(name.clone()).or_default();
             let wants = &self.wants;
@@ -320,39 +358,6 @@ impl Site {
                 lease.epoch += 1;
             }
         }
-        let now = boottime_ns();
-        for (index, role) in self.roles.iter_mut().enumerate() {
-            if self.stopped == Some(index) {
-                continue;
-            }
-            let known = self.leases.iter().map(|(name, lease)| KnownLease {
-                name: name.clone(),
-                epoch: lease.epoch,
-                until_ns: match lease.holder == Some(index) {
-                    true => now + 10_000_000_000,
-                    false => 0,
-                },
-                holder: lease.holder.map_or("", |holder| NODES[holder]).to_owned(),
-                number: lease.number,
-                record: lease.record.clone(),
-            });
-            role.hear(LeaseNews::Known(KnownLeases(known.collect())));
-            // A volume is where it is used alone.
-            let other = { &self.used[1 - index].volumes }.iter();
-            let is_theirs =
-                self.gone != Some(1 - index) && { other }.any(|one| one.r#use == VolumeUse::Alone);
-            let volumes = self.used[index].volumes.iter().map(|one| VolumeState {
-                name: one.name.clone(),
-                r#use: one.r#use,
-                ready: (one.r#use == VolumeUse::HandsOver) == is_theirs,
-                why: "it is at the other node".to_owned(),
-            });
-            let volumes = volumes.collect();
-            role.hear_volumes(VolumeNews { volumes });
-        }
-        // A role that does nothing does not see that its guest has ended.
-        let is_seen = self.stopped.is_none() || self.gone.is_none();
-        assert!(!(is_seen && self.runs(0) && self.runs(1)), "it runs twice");
     }
 
     fn subject(&self, index: usize) -> Subject {
