@@ -143,39 +143,17 @@ const KNOWN: &[&str] = &[
 /// Reads the assignments. `fallback` is the name of a guest whose file has none.
 pub fn read(file: &File, fallback: &str) -> Domain {
     let text = |name: &str| file.values.get(name).map(super::Value::text);
-    let number = |name: &str| file.values.get(name).and_then(super::Value::number);
-    let path = |name: &str| {
-        text(name)
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from)
+    let positive = |name: &str| {
+        let number = file.values.get(name).and_then(super::Value::number);
+        number.and_then(|value| u64::try_from(value).ok())
     };
-    let positive = |name: &str| number(name).and_then(|value| u64::try_from(value).ok());
-    let kind = [text("builder"), text("type")].into_iter().flatten();
-    let is_hvm = { kind }.any(|kind| kind.eq_ignore_ascii_case("hvm"));
-    let firmware = [text("bios"), text("firmware")].into_iter().flatten();
+    let memory = positive("memory").filter(|mib| (16..1 << 24).contains(mib));
+    let cpus = positive("vcpus").and_then(|cpus| u32::try_from(cpus).ok());
+    let boot = boot(file);
     let mut domain = Domain {
         name: text("name").unwrap_or_else(|| fallback.to_owned()),
-        memory_mib: positive("memory")
-            .filter(|mib| (16..1 << 24).contains(mib))
-            .unwrap_or(128),
-        cpus: positive("vcpus")
-            .and_then(|cpus| u32::try_from(cpus).ok())
-            .unwrap_or(1)
-            .clamp(1, 255),
-        boot: Boot {
-            is_hvm,
-            is_uefi: { firmware }.any(|name| ["ovmf", "uefi"].contains(&name.as_str())),
-            bootloader: text("bootloader").filter(|program| !program.is_empty()),
-            // The program of Xen that a fully virtualised guest of `xm` began with.
-            kernel: path("kernel").filter(|_| !is_hvm),
-            ramdisk: path("ramdisk").filter(|_| !is_hvm),
-            root: text("root").unwrap_or_default(),
-            extra: [text("extra"), text("cmdline")]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .join(" "),
-        },
+        memory_mib: memory.unwrap_or(128),
+        cpus: cpus.unwrap_or(1).clamp(1, 255),
         ..Domain::default()
     };
     if !file.values.contains_key("memory") {
@@ -201,7 +179,7 @@ pub fn read(file: &File, fallback: &str) -> Domain {
         }
     }
     for item in items("vif").into_iter().take(DEVICES_MAX) {
-        domain.vifs.push(vif(&item, is_hvm));
+        domain.vifs.push(vif(&item, boot.is_hvm));
     }
     let lines = file.complaints.iter();
     domain
@@ -214,7 +192,31 @@ pub fn read(file: &File, fallback: &str) -> Domain {
     domain
         .notes
         .extend(unknown.map(|name| format!("'{name}' has no counterpart here")));
+    domain.boot = boot;
     domain
+}
+
+/// Reads how it boots.
+fn boot(file: &File) -> Boot {
+    let text = |name: &str| file.values.get(name).map(super::Value::text);
+    let path = |name: &str| {
+        let path = text(name).filter(|path| !path.is_empty());
+        path.map(PathBuf::from)
+    };
+    let mut kind = [text("builder"), text("type")].into_iter().flatten();
+    let is_hvm = kind.any(|kind| kind.eq_ignore_ascii_case("hvm"));
+    let mut firmware = [text("bios"), text("firmware")].into_iter().flatten();
+    let extra = [text("extra"), text("cmdline")].into_iter().flatten();
+    Boot {
+        is_hvm,
+        is_uefi: firmware.any(|name| ["ovmf", "uefi"].contains(&name.as_str())),
+        bootloader: text("bootloader").filter(|program| !program.is_empty()),
+        // The program of Xen that a fully virtualised guest of `xm` began with.
+        kernel: path("kernel").filter(|_| !is_hvm),
+        ramdisk: path("ramdisk").filter(|_| !is_hvm),
+        root: text("root").unwrap_or_default(),
+        extra: extra.collect::<Vec<_>>().join(" "),
+    }
 }
 
 /// Reads a disk. None: a CD.
@@ -373,97 +375,54 @@ mod tests {
     use super::super::parse;
     use super::*;
 
+    /// A disk in short: its path, name, the number of its partition, and whether it is only read.
+    fn short(item: &str) -> String {
+        match disk(item) {
+            Ok(None) => "CD".to_owned(),
+            Err(_) => "error".to_owned(),
+            Ok(Some(disk)) => {
+                let number = disk.partition.unwrap_or(0);
+                let access = if disk.read_only { "r" } else { "w" };
+                format!("{} {} {number} {access}", disk.path.display(), disk.name)
+            }
+        }
+    }
+
     #[test]
     fn disks_of_all_times_are_read() {
-        for (item, path, name, partition, read_only) in [
+        for (item, expected) in [
+            ("phy:vg0/mail-root,xvda2,w", "/dev/vg0/mail-root xvda 2 w"),
+            ("phy:/dev/vg0/mail,sda1,w", "/dev/vg0/mail sda 1 w"),
             (
-                "phy:vg0/mail-root,xvda2,w",
-                "/dev/vg0/mail-root",
-                "xvda",
-                Some(2),
-                false,
+                "file:/srv/mail/disk.img,xvda,w",
+                "/srv/mail/disk.img xvda 0 w",
             ),
-            (
-                "phy:/dev/vg0/mail,sda1,w",
-                "/dev/vg0/mail",
-                "sda",
-                Some(1),
-                false,
-            ),
-            (
-                "file:/srv/xen/mail/disk.img,xvda,w",
-                "/srv/xen/mail/disk.img",
-                "xvda",
-                None,
-                false,
-            ),
-            (
-                "tap:aio:/srv/mail.img,hda1,r",
-                "/srv/mail.img",
-                "hda",
-                Some(1),
-                true,
-            ),
-            (
-                "tap:qcow2:/srv/mail.qcow2,ioemu:hda,w",
-                "/srv/mail.qcow2",
-                "hda",
-                None,
-                false,
-            ),
-            (
-                "/dev/vg/guest,raw,xvdb,rw",
-                "/dev/vg/guest",
-                "xvdb",
-                None,
-                false,
-            ),
-            (
-                "/srv/a.qcow2, qcow2, xvda1, r",
-                "/srv/a.qcow2",
-                "xvda",
-                Some(1),
-                true,
-            ),
+            ("tap:aio:/srv/mail.img,hda1,r", "/srv/mail.img hda 1 r"),
+            ("tap:qcow2:/srv/a.qcow2,ioemu:hda,w", "/srv/a.qcow2 hda 0 w"),
+            ("/dev/vg/guest,raw,xvdb,rw", "/dev/vg/guest xvdb 0 w"),
+            ("/srv/a.qcow2, qcow2, xvda1, r", "/srv/a.qcow2 xvda 1 r"),
             (
                 "format=raw, vdev=xvdc, access=rw, target=/dev/vg/c",
-                "/dev/vg/c",
-                "xvdc",
-                None,
-                false,
+                "/dev/vg/c xvdc 0 w",
             ),
             (
                 "vdev=xvda,format=vhd,target=/srv/a=b.vhd",
-                "/srv/a=b.vhd",
-                "xvda",
-                None,
-                false,
+                "/srv/a=b.vhd xvda 0 w",
             ),
+            ("file:/srv/cd.iso,hdc:cdrom,r", "CD"),
+            ("/srv/cd.iso,raw,hdc,ro,cdrom", "CD"),
+            (
+                "format=raw,vdev=hdc,devtype=cdrom,access=ro,target=/a",
+                "CD",
+            ),
+            ("", "error"),
+            ("phy:", "error"),
+            ("file:mail.img,xvda,w", "error"),
+            ("phy:vg/a,nothing,w", "error"),
+            ("phy:vg/a,xvda0,w", "error"),
+            ("phy:vg/a,xvda2", "error"),
         ] {
-            let expected = Disk {
-                path: path.into(),
-                name: name.to_owned(),
-                partition,
-                read_only,
-            };
-            assert_eq!(disk(item), Ok(Some(expected)), "{item}");
-        }
-        for item in [
-            "file:/srv/cd.iso,hdc:cdrom,r",
-            "/srv/cd.iso,raw,hdc,ro,cdrom",
-            "format=raw,vdev=hdc,devtype=cdrom,access=ro,target=/a",
-        ] {
-            assert_eq!(disk(item), Ok(None), "{item}");
-        }
-        for item in [
-            "",
-            "phy:",
-            "file:mail.img,xvda,w",
-            "phy:vg/a,nothing,w",
-            "phy:vg/a,xvda0,w",
-            "phy:vg/a,xvda2",
-        ] {
-            assert!(disk(item).is_err(), "{item}");
+            assert_eq!(short(item), expected, "{item}");
         }
     }
 
