@@ -40,6 +40,9 @@ const AWAY_MS: u64 = 5_000;
 /// How long a renewal of the lease of a node is good where nodes are fenced, milliseconds: so a node
 /// that is gone is noticed before the leases of its guests end.
 const FENCED_VALID_MS: u64 = 1_000;
+/// The same for a node that holds the lease of another one, and so how often it is asked for: a 14th
+/// of that.
+const FENCED_OTHERS_MS: u64 = 2_000;
 
 /// How a guest is on this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -182,7 +185,8 @@ pub fn wanted(leases: &[(String, u32)], guests: &Guests) -> Vec<WantedLease> {
         rank: *rank,
         watch: *rank == 0,
         valid_ms: match fences && name.starts_with(NODES) {
-            true => FENCED_VALID_MS,
+            true if *rank == OWN => FENCED_VALID_MS,
+            true => FENCED_OTHERS_MS,
             false => 0,
         },
     };
