@@ -40,10 +40,10 @@ impl Disks {
 
     fn last(&self, words: &str) -> Option<u64> {
         let said = self.said();
-        let numbers = said
+        let mut numbers = said
             .lines()
             .filter_map(|line| line.split(words).nth(1)?.trim().parse().ok());
-        numbers.last()
+        numbers.next_back()
     }
 
     #[track_caller]

@@ -129,6 +129,7 @@ impl Trial<'_> {
             volume: volume(index),
             read_only: false,
             bus: self.bus,
+            external: None,
         });
         Guest {
             prefer: Vec::new(),
