@@ -51,6 +51,27 @@ fn a_guest_outlives_its_role_its_supervisor_and_crashes_of_itself() {
 }
 
 #[test]
+fn a_guest_outlives_a_restart_of_the_program() {
+    if lab::setting("GUEST_FAULTS").is_none() {
+        // A machine that is too slow for it starts the guest elsewhere: `make test-long`.
+        return;
+    }
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(mut site) = GuestSite::new("guest-restart") else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    let pid = site.process("alpha").expect("it runs");
+    site.volumes.site.machine_mut("alpha").stop();
+    assert!(lives(pid), "{}", site.tell());
+    site.volumes.site.machine_mut("alpha").start();
+    let again = || site.process("alpha") == Some(pid);
+    assert!(eventually(SOON, again), "{}", site.tell());
+    site.runs_on("alpha");
+    assert_eq!(site.process("alpha"), Some(pid), "{}", site.tell());
+}
+
+#[test]
 fn an_operator_stops_starts_and_moves_a_guest() {
     if lab::setting("GUEST_FAULTS").is_none() {
         // It takes minutes: `make test-long`.

@@ -5,6 +5,7 @@ use crate::cluster_site::SOON;
 use crate::guest_site::{GuestSite, PATIENCE, kill};
 use crate::volume_site::other;
 use lab::eventually;
+use std::fs;
 use std::thread;
 use std::time::Instant;
 
@@ -199,4 +200,56 @@ fn a_guest_whose_source_role_is_killed_in_its_move_runs_at_exactly_one_node() {
     let began = site.began("beta");
     assert!(began.is_none_or(|began| began >= wrote), "{}", site.tell());
     println!("started from its disks: {}", began.is_some());
+}
+
+#[test]
+fn a_node_is_drained_of_six_guests_and_filled_again_and_again() {
+    if lab::setting("GUEST_FAULTS").is_none() {
+        // It takes minutes: `make test-long`.
+        return;
+    }
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("qemu-system-x86_64");
+    let Some(site) = GuestSite::new("guest-drain") else {
+        panic!("QEMU or the kernel for guests is not installed");
+    };
+    // Nothing boots from it: they wait in their BIOS.
+    let image = site.volumes.scratch().join("empty.iso");
+    fs::write(&image, vec![0; 1 << 20]).unwrap();
+    let section = |number: u32| {
+        format!(
+            "\nguest w{number}\n\tprefer alpha beta\n\tmemory 32m\n\tconsole serial\n\tboot iso {}\n",
+            image.display()
+        )
+    };
+    let more: String = (1..=5).map(section).collect();
+    let text = site.configuration(&more);
+    site.machine("alpha").apply(&text, &["--now"]).well();
+    let names = ["mail", "w1", "w2", "w3", "w4", "w5"];
+    let running = |node: &str| {
+        let shown = |name: &&str| {
+            let text = site.machine(node).command(&["guest", "show", name]).text();
+            text.lines().any(|line| line == "running: 1")
+        };
+        names.iter().filter(|name| shown(name)).count()
+    };
+    let all = || running("alpha") + running("beta") == names.len();
+    assert!(eventually(PATIENCE, all), "{}", site.tell());
+    let began = || ["alpha", "beta"].map(|node| site.said(node).matches("begins with").count());
+    let before = began();
+    for round in 0..3 {
+        for (node, to) in [("alpha", "beta"), ("beta", "alpha")] {
+            let begun = Instant::now();
+            site.machine(to).command(&["node", "drain", node]).well();
+            println!("round {round}: {node} drained in {:?}", begun.elapsed());
+            assert!(
+                eventually(SOON, || running(to) == names.len()),
+                "{}",
+                site.tell()
+            );
+            site.machine(to).command(&["node", "fill", node]).well();
+            site.is_there(node);
+        }
+    }
+    assert_eq!(began(), before, "it has started again: {}", site.tell());
 }

@@ -32,6 +32,7 @@ pub static ROLE: RoleRow = RoleRow {
     certified: true,
     life: Life::Beside(Beside {
         needs: &[volume::keyword::NAME],
+        outlives: true,
         ..Beside::plain("guests")
     }),
     ..RoleRow::plain(

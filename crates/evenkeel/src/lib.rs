@@ -58,6 +58,7 @@ static PARTS: [Feature; 5] = [
                 keeps: true,
                 shares: true,
                 overlaps: true,
+                outlives: false,
             }),
         }),
         commands: &command::OF_ADDRESSES,

@@ -110,6 +110,9 @@ pub struct Beside {
     /// Two of them may run for a moment, so that nothing is interrupted when one follows
     /// another.
     pub overlaps: bool,
+    /// What it has goes on when the program stops: its leases are not given up, and end by
+    /// themselves unless the program starts again before.
+    pub outlives: bool,
 }
 
 impl Beside {
@@ -121,6 +124,7 @@ impl Beside {
             keeps: true,
             shares: false,
             overlaps: false,
+            outlives: false,
         }
     }
 }

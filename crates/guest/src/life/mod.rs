@@ -350,7 +350,9 @@ impl Life {
     }
 
     fn says(&mut self, status: Status, now: u64) {
-        if matches!(self.process, Process::None | Process::Ordered) {
+        // What has moved never runs again, whatever QEMU says late.
+        let is_final = Process::Speaks(Status::Moved);
+        if matches!(self.process, Process::None | Process::Ordered) || self.process == is_final {
             return;
         }
         self.process = Process::Speaks(status);

@@ -371,6 +371,19 @@ fn deliberate_defects_are_found() {
 }
 
 #[test]
+fn what_has_moved_is_ended_even_if_qemu_says_something_else_or_nothing() {
+    let mut life = Life::default();
+    assert_eq!(life.next(Wish::Run, 0), Some(Order::Start));
+    life.see(Input::Started, 0);
+    life.see(Input::Says(Status::Moving), 1);
+    life.see(Input::Says(Status::Moved), 2);
+    life.see(Input::Says(Status::Moving), 2);
+    assert_eq!(life.status(), Some(Status::Moved));
+    assert_eq!(life.next(Wish::Freeze, 2), Some(Order::Quit));
+    assert_eq!(life.next(Wish::Freeze, 2 + QUIT_MAX_MS), Some(Order::Kill));
+}
+
+#[test]
 fn a_guest_that_shuts_down_by_a_power_button_of_the_past_starts_again() {
     let mut life = Life::default();
     let leaves = Wish::ShutDown { within_ms: 60_000 };

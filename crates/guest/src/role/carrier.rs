@@ -28,8 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SENT_MAX_MS: u32 = 15_000;
 /// How often an address that is not there yet is looked for.
 const LOOK: Duration = Duration::from_secs(1);
-/// Connections that were dialled by others, at most.
+/// Connections that were dialled from addresses of nodes, at most.
 const CAME_MAX: usize = 32;
+/// The same from other addresses: a node may come from one that the cluster does not name.
+const STRANGERS_MAX: usize = 8;
 /// Bytes that are on their way through a pump, in each direction.
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -286,7 +288,8 @@ fn is_mine(address: IpAddr) -> bool {
 
 /// Listens where the cluster reaches this node, as long as the process lives.
 fn listen(known: &Known, sender: &SyncSender<Came>, wake: &Arc<OwnedFd>) {
-    let places = Arc::new(AtomicUsize::new(0));
+    // Whoever else takes all places of strangers takes none of the nodes.
+    let [nodes, strangers] = [0; 2].map(|_| Arc::new(AtomicUsize::new(0)));
     let mut trouble = String::new();
     loop {
         let listener = match bind(known) {
@@ -306,12 +309,16 @@ fn listen(known: &Known, sender: &SyncSender<Came>, wake: &Arc<OwnedFd>) {
                 thread::sleep(LOOK);
                 continue;
             };
-            if places.fetch_add(1, Ordering::Relaxed) >= CAME_MAX {
+            let (places, most) = match is_of_a_node(known, &socket) {
+                true => (&nodes, CAME_MAX),
+                false => (&strangers, STRANGERS_MAX),
+            };
+            if places.fetch_add(1, Ordering::Relaxed) >= most {
                 places.fetch_sub(1, Ordering::Relaxed);
                 continue;
             }
             let (known, sender) = (Arc::clone(known), sender.clone());
-            let (wake, own) = (Arc::clone(wake), Arc::clone(&places));
+            let (wake, own) = (Arc::clone(wake), Arc::clone(places));
             let spawned = thread::Builder::new()
                 .name("guest/line".to_owned())
                 .spawn(move || {
@@ -324,6 +331,16 @@ fn listen(known: &Known, sender: &SyncSender<Came>, wake: &Arc<OwnedFd>) {
             }
         }
     }
+}
+
+/// Whether a connection comes from an address of another node.
+fn is_of_a_node(known: &Known, socket: &TcpStream) -> bool {
+    let from = socket.peer_addr().map(|at| at.ip());
+    let trusted = lock(known).clone();
+    let mut addresses = trusted
+        .iter()
+        .flat_map(|one| one.addresses.values().flatten());
+    from.is_ok_and(|from| addresses.any(|address| *address == from))
 }
 
 fn bind(known: &Known) -> Result<TcpListener, String> {

@@ -7,7 +7,7 @@ use super::{Role, talk::Talk};
 use crate::agreement::{Decided, Order as Wanted};
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::config::Migrate;
-use crate::life::{Status, Wish};
+use crate::life::{Input as LifeInput, Status, Wish};
 use crate::migration::source::{Here, Input, Order, Outcome};
 use crate::migration::target;
 use crate::migration::{Ask, Hello, Message, Progress, Source, Target, difference};
@@ -426,6 +426,8 @@ impl Role {
             Some(Outcome::Moved) => {
                 if departure.over.is_none() {
                     machine.note(&format!("it has moved to {}", departure.to));
+                    // Its lease does not wait until QEMU says so, too: it may not respond any more.
+                    machine.life.see(LifeInput::Says(Status::Moved), now);
                 }
                 let over = *departure.over.get_or_insert(now);
                 let is_known = departure.is_taken || now >= over + TAKEN_MAX_MS;

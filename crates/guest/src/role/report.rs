@@ -29,6 +29,13 @@ pub const RUNNING: &str = "running";
 /// The number that is 1 where its check is up on this node, and 0 where it is not.
 pub const CHECK: &str = "check";
 
+/// The fact with the nodes on which it may run, the best first.
+pub const PREFERS: &str = "prefers";
+/// The state of a node that takes guests.
+pub const TAKES: &str = "takes guests";
+/// The state of a guest that another node has.
+pub const ELSEWHERE: &str = "elsewhere";
+
 /// The fact with the reason why it did not move.
 pub const NOT_MOVED: &str = "not moved";
 /// The numbers of a move: bytes of memory that were sent, that remain, and a second.
@@ -69,7 +76,7 @@ pub(super) fn of(role: &Role) -> Report {
         };
         let subject = match (is_there, is_drained) {
             (true, true) => subject.state("drained", Grade::Standby),
-            (true, false) => subject.state("takes guests", Grade::Good),
+            (true, false) => subject.state(TAKES, Grade::Good),
             (false, _) => subject.state("away", Grade::Bad),
         };
         role.fencing_of(subject, is_there)
@@ -175,6 +182,8 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
     let is_here = machine.is_some_and(|machine| machine.life.is_there());
     let (word, grade) = match &shown {
         Some((shown, _)) if is_here => words(shown),
+        // What it was here before is of no meaning.
+        _ if elsewhere(role, name).0 == ELSEWHERE => elsewhere(role, name),
         Some((shown @ (Shown::Waits(_) | Shown::Failed | Shown::Off), _)) => words(shown),
         _ => elsewhere(role, name),
     };
@@ -254,7 +263,7 @@ fn facts(subject: Subject, role: &Role, machine: Option<&Machine>, guest: &Guest
         .number("memory", guest.memory_bytes)
         .number("processors", u64::from(guest.cpus));
     if !guest.prefer.is_empty() {
-        subject = subject.list("prefers", guest.prefer.clone());
+        subject = subject.list(PREFERS, guest.prefer.clone());
     }
     if let Some(machine) = machine.filter(|machine| machine.life.is_there()) {
         subject = subject.fact("files", machine.home.path().display().to_string());
@@ -329,7 +338,7 @@ fn elsewhere(role: &Role, name: &str) -> (&'static str, Grade) {
     let holder = role.agreement.holder(name);
     match holder.is_empty() || holder == role.guests.me {
         true => ("down", Grade::Standby),
-        false => ("elsewhere", Grade::Standby),
+        false => (ELSEWHERE, Grade::Standby),
     }
 }
 

@@ -4,6 +4,7 @@ use super::{asked, find};
 use crate::command::{print, refuse, word};
 use clap::ArgMatches;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write, stderr, stdin, stdout};
@@ -17,6 +18,12 @@ use std::time::Duration;
 const END: u8 = 0x1d;
 /// How often a followed log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// What the guest printed without what would control the terminal.
+fn plain(bytes: &[u8]) -> Vec<u8> {
+    let kept = |byte: &&u8| matches!(byte, b'\n' | b'\r' | b'\t') || !byte.is_ascii_control();
+    bytes.iter().filter(kept).copied().collect()
+}
 
 /// Where the files of a guest are that runs here.
 fn files(matches: &ArgMatches) -> Result<(String, PathBuf), String> {
@@ -38,7 +45,16 @@ fn files(matches: &ArgMatches) -> Result<(String, PathBuf), String> {
 pub(super) fn log(matches: &ArgMatches) -> ExitCode {
     let opened = files(matches).and_then(|(name, path)| {
         let path = path.join("serial.log");
-        File::open(&path).map_err(|error| format!("guest {name}: {}: {error}", path.display()))
+        // QEMU can write to that directory: a link there names nothing of the guest.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(&path, flags, Mode::empty()).map(File::from);
+        opened.map_err(|errno| {
+            format!(
+                "guest {name}: {}: {}",
+                path.display(),
+                io::Error::from(errno)
+            )
+        })
     });
     let mut file = match opened {
         Ok(file) => file,
@@ -50,10 +66,14 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
         let read = Read::by_ref(&mut file)
             .take(1 << 20)
             .read_to_end(&mut bytes);
+        let shown = match stdout().is_terminal() {
+            true => plain(&bytes),
+            false => bytes.clone(),
+        };
         // Its reader has ended, or the disk of the file is gone.
         if read.is_err()
             || stdout()
-                .write_all(&bytes)
+                .write_all(&shown)
                 .and_then(|()| stdout().flush())
                 .is_err()
         {

@@ -5,7 +5,9 @@ use crate::command::status::not_known;
 use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{Answer, Message as OfGuest};
-use guest::role::report::{self, FENCED, GUEST, NODE, NOT_MOVED, ON, RUNNING, STOPPED, THIS_NODE};
+use guest::role::report::{
+    self, FENCED, GUEST, NODE, NOT_MOVED, ON, PREFERS, RUNNING, STOPPED, TAKES, THIS_NODE,
+};
 use part::codec;
 use part::report::{Grade, Report, Subject};
 use std::io::{Write, stderr};
@@ -53,6 +55,19 @@ fn elsewhere(report: &Report, name: &str) -> Option<String> {
     let here = { report.of_kind(NODE) }.find(|one| one.value("here") == Some(1));
     let is_here = on.is_empty() || here.is_some_and(|here| here.name == on);
     (!is_here && on != THIS_NODE).then(|| on.to_owned())
+}
+
+/// The best of the nodes of a guest that is on none, if that is another one.
+fn best(report: &Report, name: &str) -> Option<String> {
+    let subject = { find(report, name).ok() }.filter(|subject| is_down(subject))?;
+    let prefers = subject.words(PREFERS).unwrap_or_default();
+    let takes = |node: &&str| {
+        let subject = report.find(NODE, node);
+        subject.is_some_and(|subject| subject.state.word == TAKES)
+    };
+    let best = prefers.split(", ").find(takes)?;
+    let is_here = report.find(NODE, best)?.value("here") == Some(1);
+    (!is_here).then(|| best.to_owned())
 }
 
 /// An order about a guest, for the node on which it is.
@@ -149,7 +164,12 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
     if find(&report, &name)?.value(RUNNING) == Some(1) {
         return Ok(format!("guest {name} runs already\n"));
     }
-    tell(&instance, &OfGuest::Start { name: name.clone() })?;
+    let order = OfGuest::Start { name: name.clone() };
+    let order = match best(&report, &name) {
+        Some(node) => of(node, order),
+        None => order,
+    };
+    tell(&instance, &order)?;
     wait(matches, START_LIMIT, |report| {
         let subject = find(report, &name)?;
         let on = subject.words(ON).unwrap_or_default();
@@ -162,11 +182,21 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
     })
 }
 
+/// Whether a guest is on no node.
+fn is_down(subject: &Subject) -> bool {
+    let is_nowhere = subject.words(ON).is_none_or(|on| on.is_empty());
+    let is_ended = matches!(subject.state.word.as_str(), "down" | "off" | "failed");
+    subject.value("process") == Some(0) && is_ended && is_nowhere
+}
+
 pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let kills = matches.get_flag("kill");
     let (instance, report) = asked(matches)?;
-    find(&report, &name)?;
+    let subject = find(&report, &name)?;
+    if is_down(subject) && subject.words(STOPPED).is_some() {
+        return Ok(format!("guest {name} is stopped already\n"));
+    }
     let order = OfGuest::Stop {
         name: name.clone(),
         kills,
@@ -176,8 +206,7 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
         let Some(subject) = report.find(GUEST, &name) else {
             return Ok(Look::Done(format!("guest {name} is stopped\n")));
         };
-        let is_down = subject.value("process") == Some(0) && subject.state.word == "down";
-        match is_down {
+        match is_down(subject) {
             true => Ok(Look::Done(format!("guest {name} is stopped\n"))),
             false => Ok(Look::Not(words_of(report, &name)?)),
         }

@@ -289,8 +289,8 @@ pub fn make(
                 "the disk has to be read while nothing writes to it",
                 format!(
                     "xl shutdown -w {}    # and: ls -l {}",
-                    domain.name,
-                    disk.path.display()
+                    quoted(&domain.name),
+                    quoted(&disk.path.display().to_string())
                 ),
             ));
         }
@@ -315,6 +315,15 @@ pub fn make(
     }
     plan.ends(domain);
     Ok(plan)
+}
+
+/// A word of a configuration in a command for a shell.
+fn quoted(word: &str) -> String {
+    let is_plain = |sign: char| sign.is_ascii_alphanumeric() || "/._-:@+".contains(sign);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 impl Plan {

@@ -13,6 +13,7 @@ use guest::config::Bus;
 use guest::image::format::{Format, HEAD_BYTES, detect, references};
 use guest::image::ova;
 use guest::image::section::{Card, Draft};
+use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write, stderr};
@@ -143,7 +144,10 @@ fn plan(disks: &[Disk], sizes: &[u64], place: &Place) -> String {
 /// Looks at an image: its disks, and what it says about its machine.
 fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), String> {
     let at = |error: std::io::Error| format!("{}: {error}", from.display());
-    let mut archive = File::open(from).map_err(at)?;
+    // A pipe that nobody writes is not waited for.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(from, flags, Mode::empty());
+    let mut archive = opened.map(File::from).map_err(|errno| at(errno.into()))?;
     let metadata = archive.metadata().map_err(at)?;
     if !metadata.is_file() && !metadata.file_type().is_block_device() {
         return Err(format!(
@@ -204,6 +208,11 @@ fn node(format: Format, file: Value, follows: bool) -> Value {
     }
 }
 
+/// Words of an image, for a terminal.
+fn plain(words: &str) -> String {
+    words.replace(char::is_control, "?")
+}
+
 /// Refuses an image that names other files; or with `follows` collects them.
 fn chain(
     from: &Path,
@@ -221,7 +230,7 @@ fn chain(
             "{} ({format}) names other files: {}. The author of the image decides what is read from this host: if you trust it, `--follow` \
              reads them as well",
             from.display(),
-            names.join(", ")
+            plain(&names.join(", "))
         ));
     }
     let directory = from.parent().unwrap_or(Path::new("/"));
