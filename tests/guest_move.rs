@@ -251,5 +251,10 @@ fn a_node_is_drained_of_six_guests_and_filled_again_and_again() {
             site.is_there(node);
         }
     }
+    for node in ["alpha", "beta"] {
+        let said = site.machine(node).said();
+        let failed = said.lines().filter(|line| line.contains("did not"));
+        failed.for_each(|line| println!("{node}: {line}"));
+    }
     assert_eq!(began(), before, "it has started again: {}", site.tell());
 }

@@ -25,6 +25,9 @@ pub(super) const LOOK_MS: u64 = 250;
 const AGAIN_MS: u64 = 60_000;
 /// How long the other side may take to confirm the end, milliseconds.
 const TAKEN_MAX_MS: u64 = 5_000;
+/// How long a guest that may not come waits for the news that it may, milliseconds; and so many do.
+const REFUSED_AFTER_MS: u64 = 3_000;
+const ASKED_MAX: usize = 31;
 /// Guests that leave at the same time.
 const DEPARTURES_MAX: usize = 2;
 /// How long a guest may stand still at the end of its move, as QEMU reckons, milliseconds.
@@ -36,6 +39,8 @@ pub(super) struct Moves {
     pub(super) carrier: Option<Carrier>,
     pub(super) departures: BTreeMap<String, Departure>,
     arrivals: BTreeMap<String, Arrival>,
+    /// Guests that want to come, and may not yet.
+    asked: Vec<Asked>,
     /// Guests that could not move.
     pub(super) stays: BTreeMap<String, Stay>,
 }
@@ -55,6 +60,16 @@ pub(super) struct Departure {
     /// When it was over, and whether the other side knows.
     over: Option<u64>,
     is_taken: bool,
+}
+
+/// A guest that wants to come.
+#[derive(Debug)]
+struct Asked {
+    ask: Ask,
+    from: String,
+    talk: Talk,
+    /// When it was asked for, milliseconds.
+    at: u64,
 }
 
 /// A guest that comes.
@@ -251,7 +266,8 @@ impl Role {
     /// When moves have something to do, milliseconds.
     pub(super) fn moves_due(&self) -> Option<u64> {
         let moves = &self.moves;
-        let is_moving = !moves.departures.is_empty() || !moves.arrivals.is_empty();
+        let is_moving =
+            !moves.departures.is_empty() || !moves.arrivals.is_empty() || !moves.asked.is_empty();
         let stays = moves.stays.values().map(|one| one.until).min();
         match is_moving {
             true => Some(boottime_ms() + LOOK_MS),
@@ -285,6 +301,7 @@ impl Role {
         while let Some(came) = self.moves.carrier.as_mut().and_then(Carrier::came) {
             self.take_in(came, now);
         }
+        self.lead_asked(now);
         self.begin_moves(now);
         self.lead_departures(now);
         self.lead_arrivals(now);
@@ -462,13 +479,42 @@ impl Role {
         if give.send(local).is_err() {
             return;
         }
-        let mut talk = Talk::new(own, Line::default(), now);
-        if let Err(words) = self.may_come(&ask, from) {
-            talk.send(&Message::Abort(words));
-            return;
+        let talk = Talk::new(own, Line::default(), now);
+        let from = from.to_owned();
+        self.moves.asked.truncate(ASKED_MAX);
+        self.moves.asked.push(Asked {
+            ask,
+            from,
+            talk,
+            at: now,
+        });
+        self.lead_asked(now);
+    }
+
+    /// Takes guests that may come. What this node knows may be late: it refuses after a while.
+    fn lead_asked(&mut self, now: u64) {
+        for mut asked in std::mem::take(&mut self.moves.asked) {
+            match self.may_come(&asked.ask, &asked.from) {
+                Ok(()) => self.take(asked),
+                Err(words) if now >= asked.at.saturating_add(REFUSED_AFTER_MS) => {
+                    asked.talk.send(&Message::Abort(words));
+                }
+                Err(_) => {
+                    let (_, lost) = asked.talk.read(now);
+                    if lost.is_none() {
+                        self.moves.asked.push(asked);
+                    }
+                }
+            }
         }
+    }
+
+    fn take(&mut self, asked: Asked) {
+        let Asked {
+            ask, from, talk, ..
+        } = asked;
         let arrival = Arrival {
-            from: from.to_owned(),
+            from: from.clone(),
             target: Target::default(),
             number: ask.number,
             talk,
