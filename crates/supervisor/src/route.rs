@@ -107,8 +107,13 @@ impl Supervisor {
         }
     }
 
-    /// A part has given up what it had, so what it said holds no more.
+    /// A part has given up what it had, so what it said holds no more; unless that goes on when the
+    /// program stops.
     pub(super) fn tell_gone(&mut self, part: &'static str) {
+        let beside = self.slots[part].row.beside();
+        if self.service.stop.is_some() && beside.is_some_and(|row| row.outlives) {
+            return;
+        }
         let says_to = self.slots[part].row.says_to;
         let reaches = |to: &str| says_to.contains(&to);
         self.between.held.retain(|(from, _, _), _| *from != part);

@@ -249,14 +249,7 @@ impl Supervisor {
 
     /// The leases are free once nothing on this machine uses them.
     pub(super) fn stop_without_parts(&mut self) {
-        let ends = |part: &&str| {
-            !self.slots[part]
-                .row
-                .beside()
-                .is_some_and(|row| row.outlives)
-        };
-        let parts: Vec<&'static str> = row::beside().filter(ends).collect();
-        for part in parts {
+        for part in row::beside() {
             self.tell_gone(part);
         }
         self.stop_control();
