@@ -1,6 +1,6 @@
 //! Images of disks that are brought onto the volumes of a guest, and what is known of them as values.
 //!
-//! - [`format`] detects what an image is by its content, and which other files it names.
+//! - [`mod@format`] detects what an image is by its content, and which other files it names.
 //! - [`ova`] reads an appliance (OVA): its members, and the machine that its OVF describes.
 //! - [`section`] writes the sections `volume` and `guest` for an operator to paste.
 //! - [`boot`] is a partition table and GRUB in the gap behind it.

@@ -256,7 +256,8 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         places: &["guest"],
         syntax: "start-order after <guest> [<guest>…]",
         doc: "Starts the guest when these guests run and their checks succeed; a guest without a check counts as soon as it \
-            runs. It only orders starts: if one of them stops later, this guest continues.",
+            runs. One that is stopped or shut down is not waited for. It only orders starts: if one of them stops later, \
+            this guest continues.",
         example: "start-order after directory",
         build: start_order,
     },

@@ -121,7 +121,9 @@ pub(super) fn memory(args: &mut Args<'_>) -> Result<Written<u64>, Diagnostic> {
             args.keyword
         );
         let told = Diagnostic::error(&codes::VALUE, word.span, told);
-        return Err(told.help(format!("add `m`, `g` or `t`, such as `{text}g`")));
+        // Three digits and more are meant as MiB.
+        let unit = if text.len() < 3 { 'g' } else { 'm' };
+        return Err(told.help(format!("add `m`, `g` or `t`, such as `{text}{unit}`")));
     }
     if !bytes.is_multiple_of(MIB) {
         return Err(args.unfit(word, "not a multiple of 1 MiB"));
