@@ -194,7 +194,12 @@ fn clones_and_removes(disks: &Disks) {
     alpha
         .command(&clone)
         .refused(&["volume 'web' exists and holds data"]);
-    // It begins with what it was.
+    begins_and_is_removed(disks, web);
+}
+
+/// The clone begins with what the guest was, and nothing of it is left in the end.
+fn begins_and_is_removed(disks: &Disks, web: u64) {
+    let alpha = &disks.volumes.site.alpha;
     alpha.command(&["guest", "start", "web"]).well();
     let path = alpha.runtime().join("guest-web/serial.log");
     let said = || String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_default()).into_owned();

@@ -224,7 +224,7 @@ pub struct Answer {
     /// Why not; or what was asked for, or there was of a guest that is removed.
     #[serde(with = "Words")]
     pub words: String,
-    /// It is on its way to another node: the number to ask with; zero: it is not.
+    /// It was sent to another node: the number to ask with; zero: it is not.
     #[serde(default)]
     pub waits: u64,
 }

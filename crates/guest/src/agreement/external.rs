@@ -2,7 +2,7 @@
 //! one in a queue of the network. So the record of such a guest says where its disks are open:
 //!
 //! - A node writes its name and its boot before it starts the guest, and waits until the cluster has it.
-//! - It clears them when the guest has ended in order: then nothing of it is on its way.
+//! - It clears them when the guest has ended in order: then nothing of it is under way.
 //! - Another node takes them over only when the first is over: confirmed off, restarted since, or reset
 //!   by its watchdog.
 

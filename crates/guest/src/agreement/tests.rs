@@ -1,9 +1,7 @@
 //! Two nodes and the leases of a cluster with an arbiter, by seed. `AGREEMENT_SEED=n` replays one.
-//!
 //! The model of leases: an epoch grows with each grant; a lease ends at its holder before it is granted
 //! elsewhere; only its holder writes its record; a holder hears of one with a higher rank. QEMU does
-//! what it is told to. Phases in which nodes fail, are cut off, and get orders alternate with quiet
-//! ones, after which each guest has to be where it belongs.
+//! what it is told to. After phases of failures and orders, each guest has to be where it belongs.
 
 mod external;
 mod released;

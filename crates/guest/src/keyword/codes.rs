@@ -80,7 +80,7 @@ language::codes! {
          their writes, so data is safe, but their network addresses are in use twice. Add a line such as `fence ipmi` or \
          `fence watchdog /dev/watchdog` to the `node` section.";
     STRANDED = "W0862", "guest with a disk of a storage system on nodes without fencing",
-        "A volume with `backing nfs`, `iscsi` or `rbd` is written by the QEMU of the guest directly. A write that is on its way \
+        "A volume with `backing nfs`, `iscsi` or `rbd` is written by the QEMU of the guest directly. A write that is under way \
          when a node fails can arrive much later, and no epoch refuses it. So another node starts such a guest only when the \
          failed node is confirmed off by a line `fence`, or has been reset by its `fence watchdog`. Without either, the guest \
          stays down after a failure until a person confirms that the node is off (`evenkeel fence confirm NODE`). Data is safe \

@@ -175,7 +175,7 @@ fn of_external(guest: &Guest, nodes: &[&str], at: Span) -> Diagnostic {
     Diagnostic::warning(&codes::STRANDED, at, told)
         .label("if it fails, the guest stays down until a person confirms that the node is off")
         .note(
-            "the storage executes a late write of the former owner, whoever holds the lease: nothing but a node that is off \
+            "the storage executes a late write of the former owner, and knows no lease: nothing but a node that is off \
              keeps it back",
         )
         .help(format!(

@@ -288,7 +288,7 @@ fn is_mine(address: IpAddr) -> bool {
 
 /// Listens where the cluster reaches this node, as long as the process lives.
 fn listen(known: &Known, sender: &SyncSender<Came>, wake: &Arc<OwnedFd>) {
-    // Whoever else takes all places of strangers takes none of the nodes.
+    // Strangers take no place of a node.
     let [nodes, strangers] = [0; 2].map(|_| Arc::new(AtomicUsize::new(0)));
     let mut trouble = String::new();
     loop {

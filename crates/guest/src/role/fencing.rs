@@ -75,7 +75,7 @@ impl Role {
                 here.unsafe_guest = Some(name.clone());
             }
         }
-        // What was written to a storage system may be on its way after its QEMU has ended.
+        // What was written to a storage system may arrive there after its QEMU has ended.
         let unfed = self.agreement.unfed(&self.guests, boottime_ns());
         here.any |= unfed.is_some() || self.agreement.answers(&self.guests);
         here.unsafe_guest = here.unsafe_guest.or(unfed);

@@ -429,20 +429,18 @@ impl Shared {
         self.fit(&device, &mut layout, backing, name)?;
         let area = self.sums(&device, layout.head(), false)?;
         let size_max = area.as_ref().map_or(u64::MAX, |area| area.size_max);
-        let no_socket =
-            |error: std::io::Error| failed(format!("cannot listen at its socket: {error}"));
+        let no_socket = |error| failed(format!("cannot listen at its socket: {error}"));
         let listener = Listener::Unix(claim.listen().map_err(no_socket)?);
         // Checksums are of what the disk has.
         if area.is_none() {
             device.use_page_cache();
         }
         let size = layout.head().size_bytes;
-        let read_only = self.status().spec.read_only;
         let export = nbd::Export {
             name: name.to_owned(),
             description: format!("the volume {name}"),
             size,
-            read_only,
+            read_only: self.status().spec.read_only,
             multi_conn: false,
             block_min: match area {
                 Some(_) => device.sector_bytes.max(BLOCK_BYTES as u32),

@@ -51,81 +51,10 @@ pub fn guest(command: Command) -> Command {
                 .about("Move a guest to another node")
                 .arg(name())
                 .arg(Arg::new("NODE").required(true).help("The node")),
-            Command::new("snapshot")
-                .about("Take a snapshot of all disks of a guest at one moment, also while it runs")
-                .long_about(
-                    "Takes a snapshot of each disk that the guest writes, all of them at the same moment. Where the QEMU \
-                     guest agent responds, it freezes the file systems, so that they are consistent; otherwise the \
-                     snapshot is as after a loss of power. The guest is paused meanwhile, for some milliseconds with files \
-                     on XFS or btrfs; after 10 s it goes on in each case, and there is no snapshot. If one of the disks \
-                     fails, those of the others are removed. Prints the name of the snapshot. Run it on the node of the \
-                     guest.",
-                )
-                .arg(name())
-                .arg(
-                    Arg::new("name")
-                        .long("name")
-                        .value_name("LABEL")
-                        .help("A name beside the time: up to 32 letters, digits, `.`, `_` and `-`"),
-                )
-                .arg(
-                    Arg::new("remove")
-                        .long("remove")
-                        .value_name("SNAPSHOT")
-                        .conflicts_with("name")
-                        .help("Remove this snapshot instead, by its time or its name"),
-                ),
-            Command::new("snapshots")
-                .about("List the snapshots of a guest on this node")
-                .arg(name()),
-            Command::new("restore")
-                .about("Restore all disks of a stopped guest to a snapshot")
-                .long_about(
-                    "Restores each disk of a stopped guest to a snapshot, after a snapshot of what they are now. It writes \
-                     through the sockets of the volumes, so all copies get it. The guest stays down until `guest start`.",
-                )
-                .arg(name())
-                .arg(
-                    Arg::new("SNAPSHOT")
-                        .required(true)
-                        .help("The snapshot, by its time or its name, as `guest snapshots` lists it"),
-                )
-                .arg(flag("yes", "Replace all data of the disks")),
-            Command::new("template")
-                .about("Print the lines that make a stopped guest a template, which never starts")
-                .long_about(
-                    "A template is a guest that never starts, with volumes that nobody can write, from which `guest clone` \
-                     makes others. It is one by the lines `template yes` of its section and `read-only yes` of its volumes: so \
-                     it stays one on all nodes and after each restart. This command checks that the guest is stopped and \
-                     prints the lines; it changes no file. With `--undo` it prints the lines to be removed.",
-                )
-                .arg(name())
-                .arg(flag("undo", "Print what makes it an ordinary guest again")),
-            Command::new("clone")
-                .about("Make a guest from a template, a stopped guest, or a snapshot of a running one")
-                .long_about(
-                    "While the new guest has no section, it prints the sections to be added, with volumes and MAC addresses of \
-                     its own. Once they are served, the same command creates the volumes on this node and fills them: files \
-                     on the same XFS or btrfs share their blocks until either changes; anything else is copied, with progress. \
-                     The new guest stays down until `guest start`.\n\nA guest that runs is cloned from a snapshot, of this \
-                     moment or of `--snapshot`.",
-                )
-                .arg(name())
-                .arg(Arg::new("NEW").required(true).help("The new guest"))
-                .arg(
-                    Arg::new("snapshot")
-                        .long("snapshot")
-                        .value_name("SNAPSHOT")
-                        .help("Clone what the guest was at this snapshot"),
-                ),
-            Command::new("remove")
-                .about("Leave nothing of a guest whose section is gone; its volumes stay")
-                .long_about(
-                    "While the section of the guest is served, it prints which lines to remove, which volumes stay, and the \
-                     commands that delete them. Once the section is gone, it removes the directory of the guest on this node \
-                     and its record in the cluster, so that a later guest of this name begins anew.",
-                )
-                .arg(name()),
+        ])
+        .subcommands(of_snapshots())
+        .subcommands(of_copies())
+        .subcommands([
             super::image::definition::create(),
             super::image::definition::import(),
             Command::new("console")
@@ -136,6 +65,93 @@ pub fn guest(command: Command) -> Command {
                 .arg(name())
                 .arg(flag("follow", "Go on with what comes")),
         ])
+}
+
+/// Commands about snapshots of the disks.
+fn of_snapshots() -> [Command; 3] {
+    [
+        Command::new("snapshot")
+            .about("Take a snapshot of all disks of a guest at one moment, also while it runs")
+            .long_about(
+                "Takes a snapshot of each disk that the guest writes, all of them at the same moment. Where the QEMU \
+                 guest agent responds, it freezes the file systems, so that they are consistent; otherwise the \
+                 snapshot is as after a loss of power. The guest is paused meanwhile, for some milliseconds with files \
+                 on XFS or btrfs; after 10 s it goes on in each case, and there is no snapshot. If one of the disks \
+                 fails, those of the others are removed. Prints the name of the snapshot. Run it on the node of the \
+                 guest.",
+            )
+            .arg(name())
+            .arg(
+                Arg::new("name")
+                    .long("name")
+                    .value_name("LABEL")
+                    .help("A name beside the time: up to 32 letters, digits, `.`, `_` and `-`"),
+            )
+            .arg(
+                Arg::new("remove")
+                    .long("remove")
+                    .value_name("SNAPSHOT")
+                    .conflicts_with("name")
+                    .help("Remove this snapshot instead, by its time or its name"),
+            ),
+        Command::new("snapshots")
+            .about("List the snapshots of a guest on this node")
+            .arg(name()),
+        Command::new("restore")
+            .about("Restore all disks of a stopped guest to a snapshot")
+            .long_about(
+                "Restores each disk of a stopped guest to a snapshot, after a snapshot of what they are now. It writes \
+                 through the sockets of the volumes, so all copies get it. The guest stays down until `guest start`.",
+            )
+            .arg(name())
+            .arg(
+                Arg::new("SNAPSHOT")
+                    .required(true)
+                    .help("The snapshot, by its time or its name, as `guest snapshots` lists it"),
+            )
+            .arg(flag("yes", "Replace all data of the disks")),
+    ]
+}
+
+/// Commands about guests that are made of others, and that are gone.
+fn of_copies() -> [Command; 3] {
+    [
+        Command::new("template")
+            .about("Print the lines that make a stopped guest a template, which never starts")
+            .long_about(
+                "A template is a guest that never starts, with volumes that nobody can write, from which `guest clone` \
+                 makes others. It is one by the lines `template yes` of its section and `read-only yes` of its volumes: so \
+                 it stays one on all nodes and after each restart. This command checks that the guest is stopped and \
+                 prints the lines; it changes no file. With `--undo` it prints the lines to be removed.",
+            )
+            .arg(name())
+            .arg(flag("undo", "Print what makes it an ordinary guest again")),
+        Command::new("clone")
+            .about("Make a guest from a template, a stopped guest, or a snapshot of a running one")
+            .long_about(
+                "While the new guest has no section, it prints the sections to be added, with volumes and MAC addresses of \
+                 its own. Once they are served, the same command creates the volumes on this node and fills them: files \
+                 on the same XFS or btrfs share their blocks until either changes; anything else is copied, with progress. \
+                 The new guest stays down until `guest start`.\n\nA guest that runs is cloned from a snapshot, of this \
+                 moment or of `--snapshot`.",
+            )
+            .arg(name())
+            .arg(Arg::new("NEW").required(true).help("The new guest"))
+            .arg(
+                Arg::new("snapshot")
+                    .long("snapshot")
+                    .value_name("SNAPSHOT")
+                    .help("Clone what the guest was at this snapshot"),
+            ),
+        Command::new("remove")
+            .about("Leave nothing of a guest whose section is gone; its volumes stay")
+            .long_about(
+                "While the section of the guest is served, it prints which lines to remove, which volumes stay, and the \
+                 commands that delete them. Once the section is gone, it removes the directory of the guest on this node \
+                 and its record in the cluster, so that nothing of it meets a later guest of this name.",
+            )
+            .arg(name()),
+    ]
 }
 
 /// `evenkeel node`.
