@@ -120,7 +120,7 @@ fn a_path_is_as_long_as_the_system_takes_it_with_the_names_of_files() {
         assert_eq!(path.len(), bytes);
         path
     };
-    for (kind, most) in [("device", 4095), ("file", 4095 - 42)] {
+    for (kind, most) in [("device", 4095), ("file", 4095 - 67)] {
         assert_eq!(of(kind, &long(most)), "");
         for bytes in [most + 1, 5000] {
             let words = of(kind, &long(bytes));
