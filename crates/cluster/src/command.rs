@@ -11,6 +11,8 @@ use std::fmt;
 
 /// The newest format of commands that this program understands.
 pub const FORMAT: u32 = 3;
+/// The format from which a record may free the leases of a machine that is off.
+pub const FREES_FORMAT: u32 = 3;
 /// Longest record of a lease, bytes.
 pub const RECORD_BYTES_MAX: usize = 320;
 /// Largest piece of a content in one command, bytes.
@@ -55,7 +57,7 @@ impl Command {
     /// understand it.
     pub fn new(from: MemberId, time_s: i64, body: Body) -> Command {
         let format = match body {
-            Body::Record(ref record) if !record.frees.is_empty() => 3,
+            Body::Record(ref record) if !record.frees.is_empty() => FREES_FORMAT,
             Body::Record(_) => 2,
             _ => 1,
         };

@@ -100,6 +100,25 @@ pub struct Guest {
 }
 
 impl Guest {
+    /// One whose section has a size of memory and no other line.
+    pub fn plain(memory_bytes: u64) -> Guest {
+        Guest {
+            prefer: Vec::new(),
+            memory_bytes,
+            cpus: 1,
+            disks: Vec::new(),
+            nics: Vec::new(),
+            boot: Boot::Disk,
+            firmware: Firmware::default(),
+            user_data: None,
+            console: Console::default(),
+            check: None,
+            migrate: Migrate::default(),
+            stop_ms: STOP_MS,
+            order: Order::default(),
+        }
+    }
+
     /// Whether it writes to a disk that a storage system keeps: nothing there refuses a late write.
     pub fn is_external(&self) -> bool {
         let mut disks = self.disks.iter();
@@ -149,6 +168,17 @@ pub enum Bus {
     Ide,
 }
 
+impl Bus {
+    /// What a line `disk` says of it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Bus::Virtio => "",
+            Bus::Sata => " bus sata",
+            Bus::Ide => " bus ide",
+        }
+    }
+}
+
 /// A network card.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Nic {
@@ -170,6 +200,16 @@ pub enum Model {
     Virtio,
     /// Intel's, for systems without drivers for virtio.
     E1000,
+}
+
+impl Model {
+    /// What a line `nic` says of it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Model::Virtio => "",
+            Model::E1000 => " model e1000",
+        }
+    }
 }
 
 /// What a guest boots from.
@@ -274,6 +314,11 @@ pub enum Probe {
     Ping(IpAddr),
     /// The guest agent of QEMU.
     Agent,
+}
+
+/// A MAC address as files and people have it.
+pub fn mac_words(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// Returns the address of a network card that has none in the file: the same on each node and

@@ -204,24 +204,13 @@ fn time_words(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Migrate, Room, STOP_MS};
+    use crate::config::Room;
     use std::collections::BTreeMap;
 
     fn guest(memory_bytes: u64) -> Guest {
         Guest {
             prefer: vec!["alpha".to_owned(), "beta".to_owned()],
-            memory_bytes,
-            cpus: 1,
-            disks: Vec::new(),
-            nics: Vec::new(),
-            boot: Boot::Disk,
-            firmware: Firmware::Bios,
-            user_data: None,
-            console: Console::Vnc,
-            check: None,
-            migrate: Migrate::Live,
-            stop_ms: STOP_MS,
-            order: Order::default(),
+            ..Guest::plain(memory_bytes)
         }
     }
 

@@ -1,6 +1,6 @@
 //! The section of a guest as text, for one that is made from another.
 
-use crate::config::{Boot, Bus, Console, Firmware, Guest, Migrate, Model, Probe, STOP_MS};
+use crate::config::{Boot, Console, Firmware, Guest, Migrate, Probe, STOP_MS};
 use crate::size;
 use std::fmt::Write;
 use std::path::Path;
@@ -24,18 +24,11 @@ pub fn copied(name: &str, guest: &Guest, volume: impl Fn(&str) -> String) -> Str
             true => (disk.volume.clone(), " ro"),
             false => (volume(&disk.volume), ""),
         };
-        let bus = match disk.bus {
-            Bus::Virtio => "",
-            Bus::Sata => " bus sata",
-            Bus::Ide => " bus ide",
-        };
+        let bus = disk.bus.words();
         line(&format!("disk {}{ro}{bus}", word(&volume)));
     }
     for nic in &guest.nics {
-        let model = match nic.model {
-            Model::Virtio => "",
-            Model::E1000 => " model e1000",
-        };
+        let model = nic.model.words();
         let address = match nic.addresses.is_empty() {
             true => "",
             false => "    # add `address` with one of its own",

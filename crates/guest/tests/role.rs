@@ -1,7 +1,7 @@
 //! Guests on one machine with the real QEMU: what becomes of them when they, or their role, end. They
 //! have no system: their firmware finds nothing to boot, and goes on looking.
 
-use guest::config::{Boot, Check, Console, Firmware, Guest, Guests, Migrate, Order, Probe};
+use guest::config::{Check, Console, Guest, Guests, Probe};
 use guest::message::Message;
 use guest::role::report::{CHECK, GUEST, RUNNING};
 use guest::role::{Place, Role};
@@ -17,19 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 fn guest(stop_ms: u64) -> Guest {
     Guest {
-        prefer: Vec::new(),
-        memory_bytes: 32 << 20,
-        cpus: 1,
-        disks: Vec::new(),
-        nics: Vec::new(),
-        boot: Boot::Disk,
-        firmware: Firmware::Bios,
-        user_data: None,
         console: Console::Serial,
-        check: None,
-        migrate: Migrate::Live,
         stop_ms,
-        order: Order::default(),
+        ..Guest::plain(32 << 20)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Guests that stand still for a snapshot, with the real QEMU, and somebody in the place of the guest
 //! agent: the guests have no system.
 
-use guest::config::{Boot, Console, Firmware, Guest, Guests, Migrate, Order};
+use guest::config::{Console, Guest, Guests};
 use guest::message::{AskStand, Message, Stand, Stood, StoodState};
 use guest::role::report::{GUEST, RUNNING};
 use guest::role::{Place, Role};
@@ -20,19 +20,9 @@ const NAME: &str = "mail";
 
 fn payload() -> Vec<u8> {
     let guest = Guest {
-        prefer: Vec::new(),
-        memory_bytes: 32 << 20,
-        cpus: 1,
-        disks: Vec::new(),
-        nics: Vec::new(),
-        boot: Boot::Disk,
-        firmware: Firmware::Bios,
-        user_data: None,
         console: Console::Serial,
-        check: None,
-        migrate: Migrate::Live,
         stop_ms: 1,
-        order: Order::default(),
+        ..Guest::plain(32 << 20)
     };
     codec::encode(&Guests {
         guests: [(NAME.to_owned(), guest)].into(),

@@ -13,12 +13,10 @@ pub(crate) fn boottime_ns() -> u64 {
 
 /// The present, by both clocks.
 pub(crate) fn now() -> Moment {
-    let boottime = clock_gettime(ClockId::Boottime);
-    let ms = boottime.tv_sec.saturating_mul(1_000) + boottime.tv_nsec / 1_000_000;
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let unix = unix.unwrap_or_default().as_millis();
     Moment {
-        boottime_ms: u64::try_from(ms).unwrap_or(0),
+        boottime_ms: boottime_ns() / 1_000_000,
         unix_ms: u64::try_from(unix).unwrap_or(u64::MAX),
     }
 }

@@ -173,7 +173,7 @@ impl Agreement {
 mod tests {
     use super::super::Local;
     use super::*;
-    use crate::config::{Boot, Console, Firmware, Guest, Migrate, Node, Order};
+    use crate::config::{Guest, Node};
     use crate::life::Wish;
     use crate::placement::Room;
     use part::role::KnownLease;
@@ -183,18 +183,7 @@ mod tests {
     fn guest() -> Guest {
         Guest {
             prefer: vec!["beta".to_owned(), "alpha".to_owned()],
-            memory_bytes: 1 << 30,
-            cpus: 1,
-            disks: Vec::new(),
-            nics: Vec::new(),
-            boot: Boot::Disk,
-            firmware: Firmware::Bios,
-            user_data: None,
-            console: Console::Serial,
-            check: None,
-            migrate: Migrate::Live,
-            stop_ms: 1000,
-            order: Order::default(),
+            ..Guest::plain(1 << 30)
         }
     }
 

@@ -9,7 +9,7 @@ mod well;
 
 use super::defect::Defect;
 use super::{Agreement, GuestRecord, Local, Order, Written};
-use crate::config::{self, Boot, Console, Firmware, Guests, Migrate};
+use crate::config::{self, Guests, Migrate};
 use crate::life::{self, Input, Life, Shown, Status, Wish};
 use crate::placement::Room;
 use lab::{Random, setting};
@@ -126,21 +126,13 @@ fn guests(random: &mut Random) -> Guests {
         }
         config::Guest {
             prefer,
-            memory_bytes: 1,
-            cpus: 1,
-            disks: Vec::new(),
-            nics: Vec::new(),
-            boot: Boot::Disk,
-            firmware: Firmware::Bios,
-            user_data: None,
-            console: Console::Serial,
-            check: None,
             migrate: Migrate::Cold,
             stop_ms: 5_000,
             order: config::Order {
                 fails_back: random.percent(30),
                 ..config::Order::default()
             },
+            ..config::Guest::plain(1)
         }
     };
     let mut all: BTreeMap<String, config::Guest> = BTreeMap::new();

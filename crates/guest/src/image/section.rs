@@ -1,6 +1,6 @@
 //! The sections `volume` and `guest` of a new guest, as an operator pastes them.
 
-use crate::config::{Bus, Firmware, Model};
+use crate::config::{Bus, Firmware, Model, mac_words};
 use crate::size::{MIB, words};
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -92,11 +92,7 @@ impl Draft {
         }
         let memory = words(self.memory_mib.max(16).saturating_mul(MIB));
         let _ = writeln!(text, "    memory {memory}\n    cpus {}", self.cpus.max(1));
-        let bus = match self.bus {
-            Bus::Virtio => "",
-            Bus::Sata => " bus sata",
-            Bus::Ide => " bus ide",
-        };
+        let bus = self.bus.words();
         for (volume, _) in &self.disks {
             let _ = writeln!(text, "    disk {volume}{bus}");
         }
@@ -119,16 +115,12 @@ impl Card {
         };
         let mut line = format!("nic {bridge}");
         if let Some(mac) = self.mac {
-            let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-            let _ = write!(line, " mac {mac}");
+            let _ = write!(line, " mac {}", mac_words(mac));
         }
         for address in &self.addresses {
             let _ = write!(line, " address {address}");
         }
-        if self.model == Model::E1000 {
-            line += " model e1000";
-        }
-        line
+        line + self.model.words()
     }
 }
 

@@ -4,7 +4,7 @@
 use super::codes;
 use super::section::Guest;
 use super::words::Written;
-use crate::config::{Disk, mac_of};
+use crate::config::{Disk, mac_of, mac_words};
 use configuration::{Exchange, External, Located, is_name_of};
 use language::{Diagnostic, Span};
 use std::collections::HashMap;
@@ -12,12 +12,6 @@ use std::hash::Hash;
 
 /// The kind of what a disk is, as the exchange has it.
 const VOLUME: &str = "volume";
-
-/// A MAC address as people write it.
-fn mac_words(mac: [u8; 6]) -> String {
-    let pairs = mac.map(|byte| format!("{byte:02x}"));
-    pairs.join(":")
-}
 
 /// Finds what occurs twice: each further one, with the guest and the place of the first.
 fn repeated<'d, T: Eq + Hash + Copy>(

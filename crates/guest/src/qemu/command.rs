@@ -7,7 +7,7 @@
 
 use super::external;
 use super::home::Home;
-use crate::config::{Boot, Bus, Console, Disk, Firmware, Guest, Model, Nic};
+use crate::config::{Boot, Bus, Console, Disk, Firmware, Guest, Model, Nic, mac_words};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
@@ -307,7 +307,7 @@ fn a_nic(all: &mut Arguments, guest: &Guest, at: usize, nic: &Nic, tap: RawFd) {
         "-netdev",
         &json!({"type": "tap", "id": id, "fd": tap.to_string()}),
     );
-    let mac = nic.mac.map(|byte| format!("{byte:02x}")).join(":");
+    let mac = mac_words(nic.mac);
     let mut device = json!({
         "driver": match nic.model {
             Model::Virtio => "virtio-net-pci",

@@ -144,14 +144,14 @@ impl Role {
     /// What became of an order that was sent.
     pub(super) fn sent(&mut self, number: u64) -> Answer {
         self.far.lead(boottime_ms());
-        match self.far.orders.get(&number) {
-            None => Answer::of(Err("this role has not sent that order".to_owned())),
-            Some(sent) if sent.waits.is_some() => sent.answer.clone(),
-            Some(_) => {
-                let sent = self.far.orders.remove(&number);
-                sent.map_or_else(|| Answer::of(Ok(String::new())), |sent| sent.answer)
-            }
+        let Some(sent) = self.far.orders.get(&number) else {
+            return Answer::of(Err("this role has not sent that order".to_owned()));
+        };
+        let (answer, is_over) = (sent.answer.clone(), sent.waits.is_none());
+        if is_over {
+            self.far.orders.remove(&number);
         }
+        answer
     }
 
     /// Carries out an order that came from another node.

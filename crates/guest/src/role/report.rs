@@ -4,7 +4,7 @@ use super::Role;
 use super::machine::Machine;
 use crate::check::health::State;
 use crate::clock;
-use crate::config::Guest;
+use crate::config::{Guest, mac_words};
 use crate::keyword::NAME;
 use crate::life::{Shown, Still};
 
@@ -253,7 +253,7 @@ fn facts(subject: Subject, role: &Role, machine: Option<&Machine>, guest: &Guest
         false => disk.volume.clone(),
     });
     let nics = guest.nics.iter().map(|nic| {
-        let mac = nic.mac.map(|byte| format!("{byte:02x}")).join(":");
+        let mac = mac_words(nic.mac);
         let addresses = nic.addresses.iter().map(|one| format!(" {one}"));
         format!("{} {mac}{}", nic.bridge, addresses.collect::<String>())
     });

@@ -3,7 +3,7 @@
 
 mod storage;
 
-use guest::config::{Boot, Console, Firmware, Guest, Guests, Migrate, Order};
+use guest::config::{Console, Guest, Guests};
 use guest::message::{Answer, Message};
 use guest::role::carrier::Trusted;
 use guest::role::report::{GUEST, NOT_MOVED, RUNNING};
@@ -37,18 +37,9 @@ fn guests(me: &str, memory_mib: u64) -> Vec<u8> {
 fn guest(memory_mib: u64) -> Guest {
     Guest {
         prefer: NODES.map(str::to_owned).into(),
-        memory_bytes: memory_mib << 20,
-        cpus: 1,
-        disks: Vec::new(),
-        nics: Vec::new(),
-        boot: Boot::Disk,
-        firmware: Firmware::Bios,
-        user_data: None,
         console: Console::Serial,
-        check: None,
-        migrate: Migrate::Live,
         stop_ms: 1,
-        order: Order::default(),
+        ..Guest::plain(memory_mib << 20)
     }
 }
 

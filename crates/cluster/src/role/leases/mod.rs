@@ -8,7 +8,7 @@ mod holders;
 pub(crate) use grants::Grants;
 pub(crate) use holders::{Holders, ask as ask_leader};
 
-use crate::command::{Answer, Body, LeaseRecord};
+use crate::command::{Answer, Body, FREES_FORMAT, LeaseRecord};
 use crate::lease::{Ask, LeaseRequest, Renewal};
 use crate::machine::Machine;
 use crate::message::Recorded;
@@ -29,8 +29,6 @@ const VALID_MS: u64 = 5000;
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Maximum number of concurrent requests.
 const OPEN_MAX: usize = 64;
-/// The format from which a record may free the leases of a machine that is off.
-const FREES_FORMAT: u32 = 3;
 /// How often holders look, where nothing happens before.
 const LOOK: Duration = Duration::from_millis(100);
 

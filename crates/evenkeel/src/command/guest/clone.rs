@@ -4,7 +4,7 @@
 use super::disks::{self, Disk, Moment};
 use super::{asked, find, order, snapshot, unknown};
 use crate::command::volume::{is_usable, served, transfer};
-use crate::command::{print, refuse, word};
+use crate::command::word;
 use clap::ArgMatches;
 use guest::config::Guest;
 use guest::role::report::{NODE, TEMPLATE, THIS_NODE};
@@ -12,7 +12,6 @@ use guest::section::{copied, word as written};
 use part::report::Report;
 use std::fs::File;
 use std::io::{Read, Write, stderr};
-use std::process::ExitCode;
 use volume::command::{self, CommandError};
 use volume::config::{backing_words, size_words};
 use volume::device::{Backing, DeviceError, Snapshot, SnapshotError, snapshot as snapshots};
@@ -28,20 +27,13 @@ const SAME_INSIDE: &str = "Inside, the new guest is equal to the old one: its ho
 /// Bytes that are read at a time.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Clones.
-pub(super) fn main(matches: &ArgMatches) -> ExitCode {
-    match cloned(matches) {
-        Ok(text) => print(&text),
-        Err(words) => refuse(words),
-    }
-}
-
 fn say(words: &str) {
     // What is printed on standard output is the sections, or the result.
     let _ = writeln!(stderr(), "{words}");
 }
 
-fn cloned(matches: &ArgMatches) -> Result<String, String> {
+/// Clones.
+pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     let [name, new] = ["NAME", "NEW"].map(|one| word(matches, one));
     if name == new {
         return Err(format!("the new guest needs another name than {name}"));

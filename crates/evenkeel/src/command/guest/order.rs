@@ -6,7 +6,7 @@ use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{Answer, Message as OfGuest};
 use guest::role::report::{
-    self, FENCED, GUEST, NODE, NOT_MOVED, ON, PREFERS, RUNNING, STOPPED, TAKES, THIS_NODE,
+    self, FENCED, GUEST, NODE, ON, PREFERS, RUNNING, STOPPED, TAKES, THIS_NODE,
 };
 use part::codec;
 use part::report::{Grade, Report, Subject};
@@ -49,11 +49,15 @@ pub(super) fn answer(instance: &Instance, message: &OfGuest) -> Result<Answer, S
     codec::decode(&bytes).map_err(|_| not_known(instance))
 }
 
+/// This node, if guests may run on it.
+fn here(report: &Report) -> Option<&Subject> {
+    { report.of_kind(NODE) }.find(|one| one.value("here") == Some(1))
+}
+
 /// The node on which a guest is, if it is another one.
-fn elsewhere(report: &Report, name: &str) -> Option<String> {
+pub(super) fn elsewhere(report: &Report, name: &str) -> Option<String> {
     let on = find(report, name).ok()?.words(ON).unwrap_or_default();
-    let here = { report.of_kind(NODE) }.find(|one| one.value("here") == Some(1));
-    let is_here = on.is_empty() || here.is_some_and(|here| here.name == on);
+    let is_here = on.is_empty() || here(report).is_some_and(|here| here.name == on);
     (!is_here && on != THIS_NODE).then(|| on.to_owned())
 }
 
@@ -66,7 +70,7 @@ fn best(report: &Report, name: &str) -> Option<String> {
         subject.is_some_and(|subject| subject.state.word == TAKES)
     };
     let best = prefers.split(", ").find(takes)?;
-    let is_here = report.find(NODE, best)?.value("here") == Some(1);
+    let is_here = here(report).is_some_and(|here| here.name == best);
     (!is_here).then(|| best.to_owned())
 }
 
@@ -147,15 +151,17 @@ fn words_of(report: &Report, name: &str) -> Result<String, String> {
 /// # Errors
 /// Why it has not moved.
 fn how(instance: &Instance, report: &Report, name: &str) -> Result<String, String> {
-    let Some(node) = elsewhere(report, name) else {
-        return match find(report, name)?.words(NOT_MOVED) {
-            Some(why) => Err(format!("guest {name} has not moved {why}")),
-            None => words_of(report, name),
-        };
-    };
-    let name = name.to_owned();
-    std::thread::sleep(LOOK_EVERY * 4);
-    tell(instance, &of(node, OfGuest::How { name }))
+    let order = at(
+        report,
+        name,
+        OfGuest::How {
+            name: name.to_owned(),
+        },
+    );
+    if matches!(order, OfGuest::At { .. }) {
+        std::thread::sleep(LOOK_EVERY * 4);
+    }
+    tell(instance, &order)
 }
 
 pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
@@ -233,9 +239,7 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
 
 /// The node of the command, and whether it is this one.
 fn the_node(matches: &ArgMatches, report: &Report) -> Result<(String, bool), String> {
-    let mut nodes = report.of_kind(NODE);
-    let here = nodes.find(|one| one.value("here") == Some(1));
-    let here = here.map(|one| one.name.clone());
+    let here = here(report).map(|one| one.name.clone());
     let Some(node) = matches.get_one::<String>("NODE") else {
         let here = here.ok_or("no guest may run on this node: no line `prefer` names it")?;
         return Ok((here, true));

@@ -6,14 +6,12 @@ use super::moment::{self, World};
 use super::{asked, find, order, tell_of};
 use crate::command::status::not_known;
 use crate::command::volume::{snapshot as of_volume, transfer};
-use crate::command::{print, refuse, word};
+use crate::command::word;
 use clap::ArgMatches;
 use guest::message::{AskStand, Stand, Stood, StoodState};
-use guest::role::report::{NODE, ON, THIS_NODE};
 use part::codec;
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::io::{Write, stderr};
-use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 use supervisor::directory::Instance;
 use volume::config::size_words;
@@ -274,14 +272,7 @@ fn lines_of(disks: &[Disk]) -> Result<String, String> {
 }
 
 /// Makes all disks of a guest what they were.
-pub(super) fn restore(matches: &ArgMatches) -> ExitCode {
-    match restored(matches) {
-        Ok(text) => print(&text),
-        Err(words) => refuse(words),
-    }
-}
-
-fn restored(matches: &ArgMatches) -> Result<String, String> {
+pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
     let [name, one] = ["NAME", "SNAPSHOT"].map(|one| word(matches, one));
     let instance = is_down(matches, &name)?;
     let guest = disks::known(&instance, &name)?.served;
@@ -333,14 +324,10 @@ fn restored(matches: &ArgMatches) -> Result<String, String> {
 pub(super) fn is_down(matches: &ArgMatches, name: &str) -> Result<Instance, String> {
     let (instance, report) = asked(matches)?;
     let subject = find(&report, name)?;
-    let on = subject.words(ON).unwrap_or_default();
     // One that waits for its volumes has its lease already.
-    let is_here =
-        { report.of_kind(NODE) }.any(|one| one.name == on && one.value("here") == Some(1));
-    let is_free = on.is_empty() || is_here || on == THIS_NODE;
-    match (subject.value("process"), is_free) {
-        (Some(0) | None, true) => Ok(instance),
-        (Some(0) | None, false) => Err(format!(
+    match (subject.value("process"), order::elsewhere(&report, name)) {
+        (Some(0) | None, None) => Ok(instance),
+        (Some(0) | None, Some(on)) => Err(format!(
             "guest {name} is on {on}: `evenkeel guest stop {name}` there first"
         )),
         _ => Err(format!(

@@ -6,7 +6,7 @@ use super::server::{Image, Server};
 use super::workshop::Workshop;
 use crate::command::volume::transfer::Stopped;
 use crate::guest_role;
-use guest::config::{Boot, Bus, Console, Disk, Firmware, Guest, Migrate, Order, STOP_MS};
+use guest::config::{Bus, Disk, Firmware, Guest};
 use guest::qemu::command::{Start, arguments, ovmf};
 use guest::qemu::home::{Home, Lock};
 use guest::qemu::process::Process;
@@ -132,19 +132,9 @@ impl Trial<'_> {
             external: None,
         });
         Guest {
-            prefer: Vec::new(),
-            memory_bytes: self.memory_mib.max(16) << 20,
-            cpus: 1,
             disks: disks.collect(),
-            nics: Vec::new(),
-            boot: Boot::Disk,
             firmware: self.firmware,
-            user_data: None,
-            console: Console::Vnc,
-            check: None,
-            migrate: Migrate::Never,
-            stop_ms: STOP_MS,
-            order: Order::default(),
+            ..Guest::plain(self.memory_mib.max(16) << 20)
         }
     }
 
